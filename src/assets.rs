@@ -1,0 +1,43 @@
+//! What is embedded in the binary: roles, playbooks, inventory templates, Terraform modules and
+//! stacks, and the built-in blueprints. One file installs hactl; `hactl eject` writes them out.
+
+use std::{fs, io, path::Path};
+
+use include_dir::{Dir, include_dir};
+
+pub static ROLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/roles");
+pub static PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
+pub static INVENTORY_TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/inventory-templates");
+pub static TERRAFORM: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/terraform");
+pub static BLUEPRINTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/spec/blueprints");
+
+/// The trees that `eject` writes, by the name of their directory.
+#[must_use]
+pub fn all() -> [(&'static str, &'static Dir<'static>); 4] {
+    [
+        ("roles", &ROLES),
+        ("playbooks", &PLAYBOOKS),
+        ("inventory-templates", &INVENTORY_TEMPLATES),
+        ("terraform", &TERRAFORM),
+    ]
+}
+
+/// Writes `tree` under `target`, over what is there.
+///
+/// # Errors
+/// When a directory or file cannot be written.
+pub fn write(tree: &Dir<'_>, target: &Path) -> io::Result<()> {
+    fs::create_dir_all(target)?;
+    for entry in tree.entries() {
+        let path = target.join(entry.path().file_name().unwrap_or_default());
+        if let Some(dir) = entry.as_dir() {
+            write(dir, &path)?;
+        } else if let Some(file) = entry.as_file() {
+            // Unchanged files keep their time, so that tools which look at it see no change.
+            if fs::read(&path).ok().as_deref() != Some(file.contents()) {
+                fs::write(&path, file.contents())?;
+            }
+        }
+    }
+    Ok(())
+}

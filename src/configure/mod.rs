@@ -1,0 +1,1 @@
+//! Inventory -> Configured: Ansible's environment, its events, its recap.

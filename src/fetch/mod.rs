@@ -1,0 +1,1 @@
+//! Downloads by the controller: etcd, Patroni's wheels, Terraform; pinned, checked, cached.

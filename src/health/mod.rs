@@ -1,0 +1,1 @@
+//! Fleet -> Health: ssh, etcd, Patroni and PostgreSQL, asked themselves.

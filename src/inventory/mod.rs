@@ -1,0 +1,1 @@
+//! Fleet -> Inventory: what Ansible reads.

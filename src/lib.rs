@@ -1,0 +1,31 @@
+//! hactl turns a map of instances into a PostgreSQL HA cluster that has proved it can fail over.
+//!
+//! Data flows left to right, each arrow one type, each stage one function:
+//!
+//! ```text
+//! file -> [spec] -Spec-> [plan] -Plan-> [provision] -Outputs-> [fleet] -Fleet-> [inventory] -Inventory->
+//!         [configure] -Configured-> [health] -Healthy-> [verify] -Verdict-> report
+//! ```
+//!
+//! Deciding (spec, plan, fleet, inventory) is pure and synchronous; acting is small. What happens on
+//! the way is an [`event::Event`] on one bounded channel, which only the reporters turn into words.
+
+pub mod assets;
+pub mod configure;
+pub mod context;
+pub mod error;
+pub mod event;
+pub mod exec;
+pub mod fetch;
+pub mod fleet;
+pub mod health;
+pub mod inventory;
+pub mod local;
+pub mod model;
+pub mod plan;
+pub mod provider;
+pub mod provision;
+pub mod remote;
+pub mod report;
+pub mod secrets;
+pub mod spec;

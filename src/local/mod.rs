@@ -1,0 +1,1 @@
+//! The local platform: container engine, networks, nodes and images.

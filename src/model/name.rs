@@ -1,0 +1,158 @@
+//! Names, one type per kind, checked where they are made.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a name of its kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InvalidName {
+    pub kind: &'static str,
+    pub text: String,
+    pub rule: &'static str,
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a valid {}: {}", self.text, self.kind, self.rule)
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
+/// A DNS label as RFC 1123 has it, in lower case: what DNS, Ansible and etcd all accept.
+fn is_label(text: &str, longest: usize) -> bool {
+    let bytes = text.as_bytes();
+    !bytes.is_empty()
+        && bytes.len() <= longest
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes[0] != b'-'
+        && bytes[bytes.len() - 1] != b'-'
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// The rule that every value of this type keeps, for messages.
+            pub const RULE: &'static str = $rule;
+
+            /// Checks `text` and makes a name of it.
+            ///
+            /// # Errors
+            /// [`InvalidName`] with the rule that `text` breaks.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+                let text = text.into();
+                let check: fn(&str) -> bool = $check;
+                if check(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err(InvalidName { kind: $kind, text, rule: $rule })
+                }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = InvalidName;
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// A cluster's name: Patroni's scope, the prefix of containers and the directory under `.hactl`.
+    ClusterName,
+    "cluster name",
+    "1 to 40 lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen",
+    |text| is_label(text, 40) && text.starts_with(|c: char| c.is_ascii_lowercase())
+);
+
+name!(
+    /// A key of the instances map: the stable identity of a machine everywhere.
+    InstanceKey,
+    "instance key",
+    "1 to 32 lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen",
+    |text| is_label(text, 32) && text.starts_with(|c: char| c.is_ascii_lowercase())
+);
+
+name!(
+    /// A machine's host name: one DNS label.
+    HostName,
+    "host name",
+    "1 to 63 lower-case letters, digits and hyphens, neither starting nor ending with a hyphen (RFC 1123)",
+    |text| is_label(text, 63)
+);
+
+name!(
+    /// A database or role name that needs no quoting in PostgreSQL.
+    DatabaseName,
+    "database or role name",
+    "1 to 63 lower-case letters, digits and underscores, starting with a letter, not starting with pg_",
+    |text| {
+        text.len() <= 63
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            && !text.starts_with("pg_")
+    }
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_the_rules_of_dns_ansible_and_etcd() {
+        for good in ["pg", "pg-prod", "a1", "patroni-3node"] {
+            assert!(ClusterName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "1a", &"a".repeat(41)] {
+            assert!(ClusterName::new(bad).is_err(), "{bad}");
+        }
+        assert!(HostName::new("1a").is_ok());
+        assert!(DatabaseName::new("pg_app").is_err());
+        assert!(DatabaseName::new("app_1").is_ok());
+    }
+
+    #[test]
+    fn a_name_is_checked_when_it_is_read() {
+        let error = serde_json::from_str::<InstanceKey>("\"Node_1\"").unwrap_err();
+        assert!(error.to_string().contains("`Node_1` is not a valid instance key"), "{error}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Spec -> Plan: what is intended, decided without looking at any machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ClusterName, DatabaseName, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role};
+
+/// What is intended for one cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub cluster: ClusterName,
+    pub app: String,
+    pub env: String,
+    pub platform: Platform,
+    pub nodes: BTreeMap<InstanceKey, Node>,
+    pub etcd: EtcdVersion,
+    pub postgres: Postgres,
+    pub patroni: Patroni,
+    /// The longest write gap to expect per fault.
+    pub bounds: Vec<Bound>,
+    /// What stops a primary that outlives its Patroni, in words.
+    pub fencing: String,
+    /// What the user should know before anything is made.
+    pub warnings: Vec<Warning>,
+    pub disposable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    Local(Local),
+}
+
+/// Containers that run systemd on this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Local {
+    /// The base image, `debian:12` by default.
+    pub base_image: String,
+    /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
+    pub subnet: Option<ipnet::Ipv4Net>,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    pub key: InstanceKey,
+    pub hostname: HostName,
+    pub roles: BTreeSet<Role>,
+    pub memory_mib: u32,
+    pub cores: u32,
+    /// Position of the address within the network of the local platform, from 10; sticks once given.
+    pub slot: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Postgres {
+    pub major: PostgresMajor,
+    /// All parameters that hactl sets, the user's over those that follow the machines' size.
+    pub parameters: BTreeMap<String, serde_json::Value>,
+    /// Databases and the role that owns each.
+    pub databases: BTreeMap<DatabaseName, DatabaseName>,
+    /// Networks that may connect, beside the cluster's own.
+    pub access: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Patroni {
+    pub version: String,
+    pub durability: Durability,
+    pub timers: Timers,
+}
+
+/// What an acknowledged commit means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// On two nodes; writes wait when it cannot be.
+    QuorumStrict,
+    /// On two nodes while there are two; a primary left alone goes on unprotected.
+    Quorum,
+    /// On the primary only.
+    Async,
+}
+
+impl Durability {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QuorumStrict => "quorum-strict",
+            Self::Quorum => "quorum",
+            Self::Async => "async",
+        }
+    }
+}
+
+/// Patroni's timers, in seconds. `loop_wait + 2 * retry_timeout <= ttl` holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Timers {
+    pub ttl: u32,
+    pub loop_wait: u32,
+    pub retry_timeout: u32,
+    pub primary_start_timeout: u32,
+    pub primary_stop_timeout: u32,
+}
+
+/// The longest write gap that a fault should cause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    pub fault: String,
+    pub seconds: f64,
+    /// How the figure comes about, in terms of the timers.
+    pub formula: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    pub code: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Choices of earlier runs that must not change by themselves; kept in `.hactl/NAME/cluster.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    pub voters: BTreeSet<InstanceKey>,
+    pub slots: BTreeMap<InstanceKey, u8>,
+}
+
+impl Plan {
+    /// Nodes that hold `role`, in the order of their keys.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(move |node| node.roles.contains(&role))
+    }
+
+    /// The choices of this plan, to be kept for the next one.
+    #[must_use]
+    pub fn choices(&self) -> Choices {
+        Choices {
+            voters: self.with_role(Role::Etcd).map(|node| node.key.clone()).collect(),
+            slots: self.nodes.values().map(|node| (node.key.clone(), node.slot)).collect(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Terraform provider that hactl serves in its own process.

@@ -1,0 +1,1 @@
+//! Plan -> Outputs: Terraform's working directory, init, plan, guard, apply, output, destroy.

@@ -1,0 +1,1 @@
+//! The one place that talks to machines: SSH sessions and tunnels.

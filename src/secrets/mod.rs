@@ -1,0 +1,1 @@
+//! The age file, the generated secrets, and the certificate authorities.

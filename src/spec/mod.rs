@@ -1,0 +1,1 @@
+//! Cluster file -> Spec: what the user wrote, checked as a whole.
