@@ -194,7 +194,7 @@ impl Link {
     }
 
     fn finish(self) {
-        if let Self::Run { mut channel, stdout, stderr, reply, .. } = self {
+        if let Self::Run { channel, stdout, stderr, reply, .. } = self {
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             let finished = channel
                 .exit_status()
