@@ -29,3 +29,7 @@ pub mod remote;
 pub mod report;
 pub mod secrets;
 pub mod spec;
+
+// Fixtures in tests/ name this crate as everyone else does.
+#[cfg(test)]
+extern crate self as hactl;
