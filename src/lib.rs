@@ -35,3 +35,7 @@ pub mod secrets;
 pub mod spec;
 
 pub use run::run;
+
+// Fixtures in tests/ name this crate as everyone else does.
+#[cfg(test)]
+extern crate self as hactl;

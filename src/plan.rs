@@ -5,6 +5,9 @@ mod decide;
 mod memory;
 mod voters;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;

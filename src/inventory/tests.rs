@@ -1,73 +1,16 @@
 //! Rendered forms, byte for byte, and what may not be in them.
 
-use std::{net::Ipv4Addr, os::unix::fs::PermissionsExt, path::Path};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::json as value;
 
 use super::*;
-use crate::{
-    fleet::{Fleet, Machine, Outputs},
-    model::Secret,
-    plan::{self, Plan},
-    spec,
-};
+use crate::{fleet::Fleet, model::Secret, plan::Plan, spec};
 
-/// The plan of a cluster file, the machines that it would get, and material with made-up secrets.
-fn example(text: &str) -> (Plan, Fleet, Material) {
-    let spec = spec::load("example", text.as_bytes(), "example")
-        .unwrap_or_else(|problems| panic!("{}", crate::error::Error::from(problems)));
-    let plan = plan::decide(&spec, &Default::default()).unwrap();
-    let outputs: Outputs = plan
-        .nodes
-        .values()
-        .map(|node| {
-            let machine = Machine {
-                id: format!("{}-{}", plan.cluster, node.key),
-                name: node.hostname.to_string(),
-                ipv4: Some(Ipv4Addr::new(10, 89, 7, node.slot)),
-                ssh_host: Some("127.0.0.1".into()),
-                ssh_port: Some(22_000 + u16::from(node.slot)),
-                host_key: None,
-            };
-            (node.key.clone(), machine)
-        })
-        .collect();
-    let fleet = Fleet::new(&plan, &outputs).unwrap();
-    let material = material(&plan);
-    (plan, fleet, material)
-}
+#[path = "../../tests/fixture/inventory.rs"]
+mod fixture;
 
-fn material(plan: &Plan) -> Material {
-    let pair = |name: &str| KeyPair {
-        certificate: format!("-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n"),
-        key: Secret::new(format!("-----BEGIN PRIVATE KEY-----\nSECRET {name}\n-----END PRIVATE KEY-----\n")),
-    };
-    let node = |key: &InstanceKey| NodeMaterial {
-        etcd_peer: pair(&format!("{key} peer")),
-        etcd_server: pair(&format!("{key} server")),
-        patroni: pair(&format!("{key} patroni")),
-        postgresql: pair(&format!("{key} postgresql")),
-    };
-    let secret = |name: &str| Secret::new(format!("SECRET {name}"));
-    let dir = Path::new(".hactl").join(plan.cluster.as_str());
-    Material {
-        passwords: Passwords {
-            superuser: secret("superuser"),
-            replication: secret("replication"),
-            rewind: secret("rewind"),
-            restapi: secret("restapi"),
-            owners: plan.postgres.databases.values().map(|owner| (owner.clone(), secret(owner.as_str()))).collect(),
-        },
-        etcd_peer_ca: "CA peer\n".into(),
-        control_ca: "CA control\n".into(),
-        postgresql_ca: "CA postgresql\n".into(),
-        nodes: plan.nodes.keys().map(|key| (key.clone(), node(key))).collect(),
-        ssh_private_key: dir.join("client/ssh_key"),
-        ssh_known_hosts: dir.join("client/known_hosts"),
-        etcd_binaries_dir: format!("downloads/etcd-{}", plan.etcd).into(),
-        patroni_wheels_dir: format!("downloads/patroni-{}", plan.patroni.version).into(),
-    }
-}
+use fixture::example;
 
 fn blueprint(name: &str) -> &'static str {
     spec::blueprints().find(|(known, _)| *known == name).unwrap().1

@@ -4,14 +4,14 @@
 //! lease its full time again, late by up to one more; then candidates ask each other (2 s at most,
 //! patroni/ha.py) and the winner promotes (3 s, an estimate that the measurements stay under).
 
-use super::{Bound, Durability, Timers};
+use super::{Bound, Timers};
 
 const ELECTION_TIMEOUT: u32 = 1;
 const RACE: u32 = 2;
 const PROMOTE: u32 = 3;
 
 /// The bounds, in the order of the faults' severity. None for faults that this cluster has no answer to.
-pub(super) fn bounds(timers: &Timers, _durability: Durability, data_nodes: usize, voters: usize) -> Vec<Bound> {
+pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<Bound> {
     let Timers { ttl, loop_wait, primary_start_timeout, primary_stop_timeout, .. } = *timers;
     let takeover = RACE + PROMOTE;
     let bound =

@@ -58,7 +58,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         app: spec.app.to_string(),
         env: spec.env.to_string(),
         platform: spec.platform.clone(),
-        bounds: bounds::bounds(&spec.patroni.timers, durability, data_nodes().count(), voters.len()),
+        bounds: bounds::bounds(&spec.patroni.timers, data_nodes().count(), voters.len()),
         nodes,
         etcd: spec.etcd,
         postgres: Postgres {

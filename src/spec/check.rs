@@ -251,8 +251,9 @@ fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Value>) -> Op
         number => {
             // YAML reads 3.10 as 3.1. What the user wrote is still known, what other tools make of it is not.
             let written = checker.root.written(&path).unwrap_or_default().to_owned();
-            if written != number.to_string() {
-                let message = format!("{written} is a number to YAML, and the same as {number}");
+            let read = number.to_string();
+            if written != read {
+                let message = format!("{written} is a number to YAML, and the same as {read}");
                 checker.meant(&path, message, Some(format!("\"{written}\" in quotes")));
                 return None;
             }

@@ -47,7 +47,6 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
         }
     };
     let (root, flaws) = yaml::parse(text);
-    let broken = root.is_none();
     for flaw in flaws {
         problems.add(flaw.at, &flaw.path, flaw.message, None);
     }
@@ -57,7 +56,6 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
         }
         return None;
     };
-    debug_assert!(!broken);
     let mut value = root.to_json();
     if !value.is_object() {
         let message = if value.is_null() {
