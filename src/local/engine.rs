@@ -1,0 +1,352 @@
+//! The connection to the container engine, what the engine can do, and whose an object is.
+//!
+//! The environment comes in, an [`Engine`] goes out that speaks the Docker Engine API in a version
+//! that both sides know. Everything else of the local platform goes through it.
+
+use std::{collections::BTreeMap, collections::HashMap, fmt, path::Path, sync::Arc, time::Duration};
+
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    errors::Error as DockerError,
+    models::SystemInfoCgroupVersionEnum,
+    query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions},
+};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{
+    error::{Error, Result},
+    model::ClusterName,
+};
+
+/// The label with the cluster's name, on everything that is made for it.
+pub(super) const LABEL_CLUSTER: &str = "hactl.cluster";
+/// The label with the instance's key.
+pub(super) const LABEL_NODE: &str = "hactl.node";
+/// The label with the cluster's UUID: what carries ours is ours.
+pub(super) const LABEL_UUID: &str = "hactl.uuid";
+
+/// Where the engine listens unless `DOCKER_HOST` says otherwise.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// The oldest engine that is known to work, 20.10: private cgroup namespaces came with it.
+const OLDEST_API: (usize, usize) = (1, 41);
+/// The longest silence before an answer begins; committing or importing an image takes its time.
+const TIMEOUT_SECONDS: u64 = 300;
+/// The engine answers a ping at once, or it hangs.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection to the container engine on this machine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(super) docker: Docker,
+    pub(super) limits: Arc<EngineInfo>,
+    /// Held from choosing a port until the container that publishes it exists.
+    pub(super) choosing_port: Arc<Mutex<()>>,
+}
+
+/// What the engine is and what it can do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EngineInfo {
+    /// The engine's own version, for example `20.10.24`.
+    pub version: String,
+    /// The API version that was agreed on.
+    pub api_version: String,
+    pub cgroup: CgroupVersion,
+    /// The storage driver, for example `overlay2`.
+    pub storage: String,
+    /// Where images and volumes lie.
+    pub root_dir: String,
+    /// Memory of the machine in bytes.
+    pub memory_bytes: u64,
+    /// Processors of the machine.
+    pub cores: u32,
+    /// Whether memory limits take effect.
+    pub memory_limit: bool,
+    /// Whether limits of swap take effect; many kernels have that accounting off.
+    pub swap_limit: bool,
+    /// Whether limits of processor time take effect.
+    pub cpu_limit: bool,
+}
+
+/// The version of the control groups that the engine uses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CgroupVersion {
+    V1,
+    V2,
+}
+
+impl fmt::Display for CgroupVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+        })
+    }
+}
+
+impl Engine {
+    /// Connects to the engine that `DOCKER_HOST` names, or to the default socket.
+    ///
+    /// # Errors
+    /// Of kind `Missing` when there is no engine, when it does not answer, when this user may not
+    /// talk to it or when it is too old; of kind `Usage` when `DOCKER_HOST` names another machine,
+    /// since nodes publish SSH on this machine's loopback.
+    pub async fn connect(env: &BTreeMap<String, String>) -> Result<Self> {
+        let host = env.get("DOCKER_HOST").filter(|host| !host.is_empty());
+        let address = host.cloned().unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
+        let docker = open(&address)?;
+        match tokio::time::timeout(PING_TIMEOUT, docker.ping()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(not_reached(&address, &error)),
+            Err(_) => {
+                return Err(Error::missing("engine-silent", "reach the container engine at", &address)
+                    .cause(format!("no answer within {} s", PING_TIMEOUT.as_secs()))
+                    .hint("restart the engine, for example with `sudo systemctl restart docker`"));
+            }
+        }
+        let docker = docker.negotiate_version().await.map_err(|error| not_reached(&address, &error))?;
+        let version = docker.client_version();
+        if (version.major_version, version.minor_version) < OLDEST_API {
+            return Err(Error::missing("engine-too-old", "use the container engine at", &address)
+                .cause(format!("its API is {version}, the oldest supported is {}.{}", OLDEST_API.0, OLDEST_API.1))
+                .hint("install Docker 20.10 or newer: `make engine`"));
+        }
+        let limits = Arc::new(read_info(&docker).await?);
+        Ok(Self { docker, limits, choosing_port: Arc::default() })
+    }
+
+    /// What the engine is and what it can do, asked anew.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn info(&self) -> Result<EngineInfo> {
+        read_info(&self.docker).await
+    }
+
+    /// Containers, networks and volumes that carry the label of the cluster `name`, sorted and each
+    /// with its kind: `container pg-node1`. Empty when nothing is left.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn cluster_leftovers(&self, name: &ClusterName) -> Result<Vec<String>> {
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL_CLUSTER}={name}")])]);
+        let failed = |error: DockerError| fault("list", format!("what carries the label of cluster {name}"), &error);
+        let options = ListContainersOptions { all: true, filters: Some(filters.clone()), ..Default::default() };
+        let containers = self.docker.list_containers(Some(options)).await.map_err(failed)?;
+        let options = ListNetworksOptions { filters: Some(filters.clone()) };
+        let networks = self.docker.list_networks(Some(options)).await.map_err(failed)?;
+        let options = ListVolumesOptions { filters: Some(filters) };
+        let volumes = self.docker.list_volumes(Some(options)).await.map_err(failed)?;
+
+        let mut left = Vec::new();
+        for container in containers {
+            let names = container.names.unwrap_or_default();
+            left.push(format!("container {}", names.first().map_or("", |name| name.trim_start_matches('/'))));
+        }
+        left.extend(networks.into_iter().map(|network| format!("network {}", network.name.unwrap_or_default())));
+        left.extend(volumes.volumes.unwrap_or_default().into_iter().map(|volume| format!("volume {}", volume.name)));
+        left.sort();
+        Ok(left)
+    }
+}
+
+fn open(address: &str) -> Result<Docker> {
+    let local_tcp = ["tcp://127.", "tcp://localhost", "http://127.", "http://localhost"];
+    if let Some(path) = address.strip_prefix("unix://") {
+        if !Path::new(path).exists() {
+            return Err(not_started(address).cause(format!("{path} does not exist")));
+        }
+        Docker::connect_with_unix(address, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            .map_err(|error| not_reached(address, &error))
+    } else if local_tcp.iter().any(|start| address.starts_with(start)) {
+        Docker::connect_with_http(address, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            .map_err(|error| not_reached(address, &error))
+    } else {
+        Err(Error::usage("engine-elsewhere", "use the container engine at", address)
+            .cause("the local platform needs an engine on this machine: nodes publish SSH on its loopback")
+            .hint("unset DOCKER_HOST, or use `platform: hosts` for machines elsewhere"))
+    }
+}
+
+fn not_started(address: &str) -> Error {
+    Error::missing("engine-missing", "reach the container engine at", address).hint(
+        "run `make engine`, which installs and starts it; where no init system runs, start it by hand: \
+         `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
+    )
+}
+
+fn not_reached(address: &str, error: &DockerError) -> Error {
+    let refused = chain(error).to_lowercase().contains("permission denied");
+    if refused {
+        return Error::missing("engine-permission", "talk to the container engine at", address)
+            .source(error)
+            .hint("join its group with `sudo usermod -aG docker $USER` and log in again, or run hactl as root");
+    }
+    not_started(address).source(error)
+}
+
+async fn read_info(docker: &Docker) -> Result<EngineInfo> {
+    let info = docker.info().await.map_err(|error| fault("ask", "the container engine what it can do", &error))?;
+    let cgroup = match info.cgroup_version {
+        Some(SystemInfoCgroupVersionEnum::_2) => CgroupVersion::V2,
+        // Engines before 20.10 know version 1 only and say nothing.
+        Some(SystemInfoCgroupVersionEnum::_1 | SystemInfoCgroupVersionEnum::EMPTY) | None => CgroupVersion::V1,
+    };
+    Ok(EngineInfo {
+        version: info.server_version.unwrap_or_default(),
+        api_version: docker.client_version().to_string(),
+        cgroup,
+        storage: info.driver.unwrap_or_default(),
+        root_dir: info.docker_root_dir.unwrap_or_default(),
+        memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+        cores: info.ncpu.and_then(|cores| u32::try_from(cores).ok()).unwrap_or(1),
+        memory_limit: info.memory_limit.unwrap_or_default(),
+        swap_limit: info.swap_limit.unwrap_or_default(),
+        cpu_limit: info.cpu_cfs_quota.unwrap_or_default() && info.cpu_cfs_period.unwrap_or_default(),
+    })
+}
+
+/// An error of the engine, with advice where its words are known.
+pub(super) fn fault(what: impl Into<String>, object: impl fmt::Display, error: &DockerError) -> Error {
+    let text = chain(error);
+    let failed = |code| Error::failed(code, what, object).source(error);
+    if text.contains("no space left on device") {
+        failed("disk-full").hint("free some space: `hactl image prune`, then `docker system df` shows what takes it")
+    } else if matches!(
+        error,
+        DockerError::HyperResponseError { .. } | DockerError::HyperLegacyError { .. } | DockerError::IOError { .. }
+    ) {
+        failed("engine-gone").hint("start the container engine again with `make engine`, then run the same command")
+    } else {
+        failed("engine")
+    }
+}
+
+/// The error and all that lies behind it, in one line.
+fn chain(error: &DockerError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+/// The HTTP status and message of an answer that refuses.
+pub(super) fn refusal(error: &DockerError) -> Option<(u16, &str)> {
+    match error {
+        DockerError::DockerResponseServerError { status_code, message } => Some((*status_code, message)),
+        _ => None,
+    }
+}
+
+/// Whether the engine says that the object is not there.
+pub(super) fn is_absent(error: &DockerError) -> bool {
+    refusal(error).is_some_and(|(status, _)| status == 404)
+}
+
+/// `Ok(None)` for an object that is not there.
+pub(super) fn optional<T>(found: Result<T, DockerError>) -> Result<Option<T>, DockerError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The labels of everything made for a cluster.
+pub(super) fn labels(cluster: &ClusterName, uuid: Uuid) -> HashMap<String, String> {
+    HashMap::from([(LABEL_CLUSTER.to_owned(), cluster.to_string()), (LABEL_UUID.to_owned(), uuid.to_string())])
+}
+
+/// The UUID that an object carries.
+pub(super) fn uuid_of(labels: &HashMap<String, String>) -> Option<Uuid> {
+    labels.get(LABEL_UUID).and_then(|text| text.parse().ok())
+}
+
+/// Refuses an object that was made for somebody else.
+///
+/// `kind` and `name` name it, `remove` is the command with which its owner would remove it.
+pub(super) fn require_ours(
+    labels: &HashMap<String, String>,
+    ours: Uuid,
+    kind: &str,
+    name: &str,
+    remove: &str,
+) -> Result<()> {
+    let found = uuid_of(labels);
+    if found == Some(ours) {
+        return Ok(());
+    }
+    let cause = match (found, labels.get(LABEL_CLUSTER)) {
+        (Some(uuid), Some(cluster)) => {
+            format!("it exists and belongs to another cluster named {cluster}, with UUID {uuid}; ours is {ours}")
+        }
+        _ => "it exists and hactl did not make it: it has no label `hactl.uuid`".to_owned(),
+    };
+    Err(Error::failed("name-taken", format!("create {kind}"), name)
+        .cause(cause)
+        .hint(format!("choose another cluster name, or remove it with `{remove}` if nobody needs it")))
+}
+
+/// Refuses to remove what hactl did not make.
+pub(super) fn require_made_by_hactl(labels: Option<&HashMap<String, String>>, kind: &str, name: &str) -> Result<()> {
+    if labels.is_some_and(|labels| uuid_of(labels).is_some()) {
+        return Ok(());
+    }
+    Err(Error::failed("foreign", format!("remove {kind}"), name)
+        .cause("hactl did not make it: it has no label `hactl.uuid`")
+        .hint(format!("remove it yourself with `docker {kind} rm {name}` if nobody needs it")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_missing_with_advice() {
+        let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned())]);
+        let error = Engine::connect(&env).await.unwrap_err();
+        assert_eq!((error.kind.exit_code(), error.code), (3, "engine-missing"));
+        assert!(error.hint.unwrap().contains("make engine"));
+    }
+
+    #[tokio::test]
+    async fn an_engine_elsewhere_is_refused() {
+        let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "ssh://elsewhere".to_owned())]);
+        assert_eq!(Engine::connect(&env).await.unwrap_err().code, "engine-elsewhere");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_answers_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("docker.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let env = BTreeMap::from([("DOCKER_HOST".to_owned(), format!("unix://{}", path.display()))]);
+        let error = Engine::connect(&env).await.unwrap_err();
+        assert_eq!(error.code, "engine-missing", "{error}");
+        assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_said_with_advice() {
+        let error = DockerError::DockerResponseServerError {
+            status_code: 500,
+            message: "write /var/lib/docker/x: no space left on device".to_owned(),
+        };
+        assert_eq!(fault("commit", "image", &error).code, "disk-full");
+    }
+
+    #[test]
+    fn foreign_objects_are_refused_by_name() {
+        let (ours, theirs) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let cluster = ClusterName::new("pg").unwrap();
+        assert!(require_ours(&labels(&cluster, ours), ours, "network", "hactl-pg", "x").is_ok());
+        let error = require_ours(&labels(&cluster, theirs), ours, "network", "hactl-pg", "x").unwrap_err();
+        assert!(error.to_string().contains(&theirs.to_string()), "{error}");
+        let error = require_ours(&HashMap::new(), ours, "network", "hactl-pg", "x").unwrap_err();
+        assert!(error.to_string().contains("did not make it"), "{error}");
+        assert!(require_made_by_hactl(Some(&HashMap::new()), "volume", "v").is_err());
+    }
+}

@@ -1,0 +1,456 @@
+//! Nodes: a request comes in, a container that runs systemd and answers SSH goes out.
+//!
+//! What a node is lies in its labels and its configuration at the engine, so every process finds the
+//! same node, and one that was left half-made is told from one that has lived.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use bollard::{
+    body_full,
+    container::LogOutput,
+    models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum},
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
+        StartContainerOptions, UploadToContainerOptions,
+    },
+};
+use futures_util::StreamExt;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    engine::{
+        Engine, LABEL_CLUSTER, LABEL_NODE, LABEL_UUID, fault, is_absent, optional, refusal, require_made_by_hactl,
+        require_ours, uuid_of,
+    },
+    node_request::{
+        Chosen, DATA_DIR, HostKey, LABEL_CORES, LABEL_HOST_KEY, LABEL_MEMORY, LABEL_SSH_PORT, NodeRequest, create_body,
+        first_files, key_files, limits, limits_of,
+    },
+};
+use crate::{
+    error::{Error, Result},
+    model::{ClusterName, HostName, InstanceKey},
+};
+
+/// A node boots in about three seconds; a loaded machine may need much longer.
+const BOOT_DEADLINE: Duration = Duration::from_secs(90);
+/// The time between two looks at a booting node.
+const BOOT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the engine may take to make a container go away.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(30);
+/// Ports that are tried when other programs take them while a node is being made.
+const PORT_ATTEMPTS: usize = 8;
+/// SSH is published below the ports that the kernel gives to outgoing connections (from 32768), so
+/// that a stopped node finds its port free when it starts again.
+const PORTS: std::ops::Range<u16> = 22_200..32_000;
+/// Lines of a container's log that an error quotes.
+const QUOTED_LINES: &str = "15";
+
+/// A machine of the local platform, running or not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Node {
+    pub id: String,
+    /// The container's name, `CLUSTER-KEY`.
+    pub name: String,
+    pub cluster: ClusterName,
+    pub key: InstanceKey,
+    pub hostname: HostName,
+    pub image: String,
+    pub network: String,
+    pub address: Ipv4Addr,
+    pub volume: Option<String>,
+    pub memory_mib: u32,
+    pub cores: u32,
+    pub running: bool,
+    /// Where SSH answers on 127.0.0.1; the same for the node's whole life.
+    pub ssh_port: u16,
+    /// The SSH host key in OpenSSH's form.
+    pub host_key: String,
+    pub uuid: Uuid,
+}
+
+/// A node that was not made, or not to the end.
+#[derive(Clone, Debug)]
+pub struct CreateFailed {
+    pub error: Error,
+    /// What there is of it; it carries the cluster's labels, and a second attempt finishes it.
+    pub partial: Option<Node>,
+}
+
+impl From<Error> for CreateFailed {
+    fn from(error: Error) -> Self {
+        Self { error, partial: None }
+    }
+}
+
+impl Engine {
+    /// Makes a node and waits until it answers SSH.
+    ///
+    /// Its host key and the keys that may log in are put into it before it boots. A node with the
+    /// same name and UUID is finished when it has booted before, and made again when it never has.
+    /// `progress` is told each step.
+    ///
+    /// # Errors
+    /// When the name is taken by somebody else, when a living node of ours differs from the request,
+    /// when the engine refuses, when it does not answer SSH in time, or when `stop` is cancelled.
+    pub async fn create_node(
+        &self,
+        request: &NodeRequest,
+        progress: &(dyn Fn(&str) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<Node, CreateFailed> {
+        let name = request.name();
+        if let Some(found) = self.inspect_container(&name).await? {
+            require_ours(&container_labels(&found), request.uuid, "node", &name, &format!("docker rm -f {name}"))?;
+            if has_booted(&found) {
+                progress("found, finishing it");
+                return self.finish(request, &found, progress, stop).await;
+            }
+            progress("making it again");
+            self.remove_node(&name).await?;
+        }
+        progress("creating");
+        for attempt in 1.. {
+            if let Err(error) = self.create_container(request).await {
+                return Err(self.partial(&name, error).await);
+            }
+            progress("starting");
+            match self.start_container(&name).await {
+                Ok(()) => break,
+                Err(error) if error.code == "port-taken" && attempt < PORT_ATTEMPTS => {
+                    self.remove_node(&name).await?;
+                }
+                Err(error) => return Err(self.partial(&name, error).await),
+            }
+        }
+        match self.wait_for_ssh(&name, progress, stop).await {
+            Ok(node) => Ok(node),
+            Err(error) => Err(self.partial(&name, error).await),
+        }
+    }
+
+    /// The node called `name`, running or not.
+    ///
+    /// # Errors
+    /// When the container is not one of hactl's, or its labels were damaged.
+    pub async fn find_node(&self, name: &str) -> Result<Option<Node>> {
+        self.inspect_container(name).await?.as_ref().map(to_node).transpose()
+    }
+
+    /// Starts a node and waits until it answers SSH; one that runs already only has to answer.
+    ///
+    /// # Errors
+    /// When there is no such node, when its port was taken by another program, when it does not
+    /// answer SSH in time, or when `stop` is cancelled.
+    pub async fn start_node(
+        &self,
+        name: &str,
+        progress: &(dyn Fn(&str) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<Node> {
+        progress("starting");
+        self.start_container(name).await?;
+        self.wait_for_ssh(name, progress, stop).await
+    }
+
+    /// Stops a node as a shutdown does, or by force after 20 s. One that is not running is fine.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub async fn stop_node(&self, name: &str) -> Result<()> {
+        let options = bollard::query_parameters::StopContainerOptions { t: Some(20), ..Default::default() };
+        self.docker.stop_container(name, Some(options)).await.map_err(|error| fault("stop node", name, &error))
+    }
+
+    /// Changes a node's limits while it runs.
+    ///
+    /// # Errors
+    /// When the engine refuses them, for example because the node uses more memory than that.
+    pub async fn update_node(&self, name: &str, memory_mib: u32, cores: u32) -> Result<()> {
+        let body = limits(&self.limits, memory_mib, cores);
+        self.docker.update_container(name, body).await.map_err(|error| fault("change the limits of node", name, &error))
+    }
+
+    /// Kills a node and removes it; its volume stays. One that is not there is fine.
+    ///
+    /// # Errors
+    /// When the container is not one of hactl's, or the engine does not get rid of it in time.
+    pub async fn remove_node(&self, name: &str) -> Result<()> {
+        let Some(found) = self.inspect_container(name).await? else { return Ok(()) };
+        require_made_by_hactl(Some(&container_labels(&found)), "container", name)?;
+        let id = found.id.unwrap_or_default();
+        self.remove_container(&id, name).await
+    }
+
+    pub(super) async fn remove_container(&self, id: &str, name: &str) -> Result<()> {
+        // `v` removes nameless volumes only, which an image may declare.
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        let deadline = Instant::now() + REMOVE_DEADLINE;
+        loop {
+            match self.docker.remove_container(id, Some(options.clone())).await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_absent(&error) => return Ok(()),
+                // Another request is removing it already: it is waited for.
+                Err(error) if refusal(&error).is_some_and(|(status, _)| status == 409) && Instant::now() < deadline => {
+                    tokio::time::sleep(BOOT_PAUSE).await;
+                }
+                Err(error) => return Err(fault("remove node", name, &error)),
+            }
+        }
+    }
+
+    async fn finish(
+        &self,
+        request: &NodeRequest,
+        found: &ContainerInspectResponse,
+        progress: &(dyn Fn(&str) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<Node, CreateFailed> {
+        let node = to_node(found)?;
+        let name = &node.name;
+        let different = differences(request, &node);
+        if !different.is_empty() {
+            let error = Error::failed("node-differs", "take over node", name)
+                .cause(format!("it is ours and has lived, but differs from the plan: {}", different.join(", ")))
+                .hint(format!(
+                    "remove it with `docker rm -f {name}`: the next `hactl up` makes it again, its volume stays"
+                ));
+            return Err(CreateFailed { error, partial: Some(node) });
+        }
+        let finished = async {
+            self.upload(name, key_files(request)?).await?;
+            if (node.memory_mib, node.cores) != (request.memory_mib, request.cores) {
+                self.update_node(name, request.memory_mib, request.cores).await?;
+            }
+            self.start_node(name, progress, stop).await
+        };
+        finished.await.map_err(|error| CreateFailed { error, partial: Some(node.clone()) })
+    }
+
+    /// Creates the container with a free port, and puts its first files into it.
+    async fn create_container(&self, request: &NodeRequest) -> Result<()> {
+        let name = request.name();
+        let host_key = HostKey::generate(&name)?;
+        {
+            // Nodes are made in parallel: a port counts as taken once its container exists.
+            let _choosing = self.choosing_port.lock().await;
+            let ssh_port = self.free_port(&name).await?;
+            let body = create_body(&self.limits, request, &Chosen { ssh_port, host_key: &host_key });
+            let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
+            self.docker.create_container(Some(options), body).await.map_err(|error| {
+                let no_image = is_absent(&error) && refusal(&error).is_some_and(|(_, text)| text.contains("image"));
+                let failed = fault("create node", &name, &error);
+                if no_image { failed.hint("make the image first: `hactl image build`") } else { failed }
+            })?;
+        }
+        self.upload(&name, first_files(request, &host_key)?).await
+    }
+
+    async fn upload(&self, name: &str, archive: Vec<u8>) -> Result<()> {
+        let options = UploadToContainerOptions { path: "/".to_owned(), ..Default::default() };
+        let uploaded = self.docker.upload_to_container(name, Some(options), body_full(archive.into())).await;
+        uploaded.map_err(|error| fault("put files into node", name, &error))
+    }
+
+    /// A port on loopback that no program listens on and no container has, stopped ones included.
+    async fn free_port(&self, name: &str) -> Result<u16> {
+        let filters = HashMap::from([("label".to_owned(), vec![LABEL_SSH_PORT.to_owned()])]);
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let containers = self.docker.list_containers(Some(options)).await;
+        let containers = containers.map_err(|error| fault("list", "the engine's containers", &error))?;
+        let given: HashSet<u16> = containers
+            .into_iter()
+            .filter_map(|container| container.labels?.get(LABEL_SSH_PORT)?.parse().ok())
+            .collect();
+        // A random start keeps two hactl processes from going through the same ports together.
+        let start = rand::random_range(PORTS);
+        let mut ports = (start..PORTS.end).chain(PORTS.start..start).filter(|port| !given.contains(port));
+        ports.find(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).ok_or_else(|| {
+            Error::failed("no-port", "find a free port for the SSH of node", name).cause(format!(
+                "all from {} to {} are in use on 127.0.0.1",
+                PORTS.start,
+                PORTS.end - 1
+            ))
+        })
+    }
+
+    async fn start_container(&self, name: &str) -> Result<()> {
+        let started = self.docker.start_container(name, None::<StartContainerOptions>).await;
+        started.map_err(|error| {
+            let failed = fault("start node", name, &error);
+            let text = refusal(&error).map_or("", |(_, text)| text);
+            if text.contains("port is already allocated") || text.contains("address already in use") {
+                Error { code: "port-taken", ..failed }.hint(format!(
+                    "`docker port {name}` names the port: end the program that took it, or remove the node with \
+                     `docker rm -f {name}`, then run `hactl up` again"
+                ))
+            } else {
+                failed
+            }
+        })
+    }
+
+    /// Waits until the node's own sshd speaks: the engine's proxy accepts connections before it.
+    async fn wait_for_ssh(
+        &self,
+        name: &str,
+        progress: &(dyn Fn(&str) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<Node> {
+        progress("booting");
+        let deadline = Instant::now() + BOOT_DEADLINE;
+        loop {
+            if stop.is_cancelled() {
+                return Err(Error::interrupted("wait for SSH of node", name));
+            }
+            let Some(found) = self.inspect_container(name).await? else {
+                return Err(Error::failed("node-gone", "boot node", name).cause("its container is gone"));
+            };
+            let node = to_node(&found)?;
+            if !node.running {
+                return Err(self.not_booted(name, &ended(found.state.as_ref())).await);
+            }
+            let last_seen = match banner(node.ssh_port).await {
+                Ok(banner) if banner.starts_with("SSH-") => {
+                    progress("ssh up");
+                    return Ok(node);
+                }
+                Ok(other) => format!("{other:?} in place of SSH's greeting"),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > deadline {
+                let last = format!(
+                    "no SSH on 127.0.0.1:{} within {} s, last seen: {last_seen}",
+                    node.ssh_port,
+                    BOOT_DEADLINE.as_secs()
+                );
+                return Err(self.not_booted(name, &last).await);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BOOT_PAUSE) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn not_booted(&self, name: &str, last: &str) -> Error {
+        let mut error = Error::failed("node-boot", "boot node", name).cause(last);
+        let log = self.log_tail(name).await;
+        if !log.is_empty() {
+            error = error.cause(format!("the end of its console:\n{log}"));
+        }
+        error.hint(format!("`docker logs {name}` has the whole console; does its image have systemd and sshd?"))
+    }
+
+    async fn log_tail(&self, name: &str) -> String {
+        let options = LogsOptions { stdout: true, stderr: true, tail: QUOTED_LINES.to_owned(), ..Default::default() };
+        let mut logs = std::pin::pin!(self.docker.logs(name, Some(options)));
+        let mut bytes = Vec::new();
+        // A log that cannot be read must not hide the error that it was wanted for.
+        while let Some(Ok(output)) = logs.next().await {
+            bytes.extend_from_slice(&LogOutput::into_bytes(output));
+        }
+        let text = String::from_utf8_lossy(&bytes).replace('\r', "");
+        console::strip_ansi_codes(text.trim()).into_owned()
+    }
+
+    async fn partial(&self, name: &str, error: Error) -> CreateFailed {
+        // The first error is the one to report, also when the engine is gone by now.
+        CreateFailed { error, partial: self.find_node(name).await.ok().flatten() }
+    }
+
+    pub(super) async fn inspect_container(&self, name: &str) -> Result<Option<ContainerInspectResponse>> {
+        let found = self.docker.inspect_container(name, None::<InspectContainerOptions>).await;
+        let found = optional(found).map_err(|error| fault("look at node", name, &error))?;
+        // The engine also answers to the beginning of an id.
+        Ok(found.filter(|container| container.name.as_deref().map(|name| name.trim_start_matches('/')) == Some(name)))
+    }
+}
+
+/// The first bytes that whoever listens on the port says.
+async fn banner(port: u16) -> std::io::Result<String> {
+    let wait = Duration::from_secs(2);
+    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = timeout(wait, TcpStream::connect(address)).await.map_err(late)??;
+    let mut bytes = [0; 64];
+    let count = timeout(wait, stream.read(&mut bytes)).await.map_err(late)??;
+    Ok(String::from_utf8_lossy(&bytes[..count]).trim_end().to_owned())
+}
+
+fn ended(state: Option<&ContainerState>) -> String {
+    let code = state.and_then(|state| state.exit_code).unwrap_or_default();
+    let error = state.and_then(|state| state.error.clone()).unwrap_or_default();
+    let killed = if state.and_then(|state| state.oom_killed) == Some(true) { ", out of memory" } else { "" };
+    format!("its init ended with status {code}{killed} {error}").trim_end().to_owned()
+}
+
+fn has_booted(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().and_then(|state| state.status) != Some(ContainerStateStatusEnum::CREATED)
+}
+
+fn container_labels(found: &ContainerInspectResponse) -> HashMap<String, String> {
+    found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default()
+}
+
+/// What cannot be changed on a node that has lived, and is not as requested.
+fn differences(request: &NodeRequest, node: &Node) -> Vec<String> {
+    let pairs = [
+        ("host name", node.hostname.to_string(), request.hostname.to_string()),
+        ("image", node.image.clone(), request.image.clone()),
+        ("network", node.network.clone(), request.network.clone()),
+        ("address", node.address.to_string(), request.address.to_string()),
+        ("volume", node.volume.clone().unwrap_or_default(), request.volume.clone().unwrap_or_default()),
+    ];
+    let different = pairs.into_iter().filter(|(_, is, wanted)| is != wanted);
+    different.map(|(what, is, wanted)| format!("{what} {is}, wanted {wanted}")).collect()
+}
+
+fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
+    let name = found.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned();
+    let labels = container_labels(found);
+    let Some(uuid) = uuid_of(&labels) else {
+        return Err(Error::failed("foreign", "use container", &name)
+            .cause(format!("hactl did not make it: it has no label `{LABEL_UUID}`"))
+            .hint(format!("choose another cluster name, or remove it with `docker rm -f {name}` if nobody needs it")));
+    };
+    let damaged = |what: &str| {
+        Error::failed("node-damaged", "read node", &name)
+            .cause(format!("its {what} is missing or wrong"))
+            .hint(format!("remove it with `docker rm -f {name}`: the next `hactl up` makes it again, its volume stays"))
+    };
+    let label = |name: &str| labels.get(name).cloned().ok_or_else(|| damaged(&format!("label `{name}`")));
+    let config = found.config.as_ref().ok_or_else(|| damaged("configuration"))?;
+    let host = found.host_config.as_ref().ok_or_else(|| damaged("configuration"))?;
+    let network = host.network_mode.clone().unwrap_or_default();
+    let endpoint = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref()?.get(&network));
+    let address = endpoint.and_then(|endpoint| endpoint.ipam_config.as_ref()?.ipv4_address.as_ref()?.parse().ok());
+    let binds = host.binds.iter().flatten();
+    let volume = binds.filter_map(|bind| bind.split_once(':')).find(|(_, target)| *target == DATA_DIR);
+    let (memory_mib, cores) = limits_of(host);
+    let number = |label: &str| labels.get(label).and_then(|text| text.parse().ok());
+    Ok(Node {
+        id: found.id.clone().unwrap_or_default(),
+        cluster: label(LABEL_CLUSTER)?.parse().map_err(|_| damaged("cluster's name"))?,
+        key: label(LABEL_NODE)?.parse().map_err(|_| damaged("instance key"))?,
+        hostname: config.hostname.clone().unwrap_or_default().parse().map_err(|_| damaged("host name"))?,
+        image: config.image.clone().unwrap_or_default(),
+        address: address.ok_or_else(|| damaged("address"))?,
+        volume: volume.map(|(volume, _)| volume.to_owned()),
+        // An engine that holds no limits does not know them: the label says what was asked for.
+        memory_mib: memory_mib.or_else(|| number(LABEL_MEMORY)).unwrap_or_default(),
+        cores: cores.or_else(|| number(LABEL_CORES)).unwrap_or_default(),
+        running: found.state.as_ref().and_then(|state| state.running).unwrap_or_default(),
+        ssh_port: label(LABEL_SSH_PORT)?.parse().map_err(|_| damaged("SSH port"))?,
+        host_key: label(LABEL_HOST_KEY)?,
+        network,
+        uuid,
+        name,
+    })
+}
