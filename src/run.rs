@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::Cli,
+    cli::{Cli, Command},
     command::{self, Session},
     error::{Error, Kind, Result},
     exec, report,
@@ -52,7 +52,10 @@ fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
     runtime.block_on(async {
         let (interrupt, terminate) =
             (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
-        tokio::spawn(listen(interrupt, terminate, stop, terminated));
+        // Terraform sends its own Stop; a signal reaches the whole group and is not for the provider.
+        if !matches!(cli.command, Command::TerraformProvider) {
+            tokio::spawn(listen(interrupt, terminate, stop, terminated));
+        }
         command::run(&session, cli.command).await
     })
 }

@@ -2,10 +2,10 @@ use serde::Serialize;
 
 use super::Session;
 use crate::{
-    configure,
     context::Context,
     error::{Error, Result},
     exec::Command,
+    fetch,
     local::Engine,
     provision,
     report::{self, Output},
@@ -67,7 +67,7 @@ async fn checks(context: &Context) -> Vec<Check> {
     vec![
         Check::new("container engine", true, engine),
         Check::new("Terraform", true, terraform),
-        Check::new("Python", true, configure::python(context).await.map(|python| python.to_string())),
+        Check::new("Python", true, fetch::controller_python(context).await.map(|python| python.to_string())),
         Check::new("ssh", true, first_line(context, "ssh", "-V").await),
         Check::new("psql", false, first_line(context, "psql", "--version").await),
         Check::new("mmdebstrap", false, first_line(context, "mmdebstrap", "--version").await),

@@ -59,6 +59,6 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
             Ok(0)
         }
         Command::Version => version::run(session),
-        Command::TerraformProvider => terraform::serve().await,
+        Command::TerraformProvider => terraform::serve(session).await,
     }
 }

@@ -8,17 +8,21 @@ use crate::{
 pub(super) fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
     match args {
         cli::Terraform::Install => {
-            let executable = std::env::current_exe()
+            let program = std::env::current_exe()
                 .map_err(|error| Error::failed("terraform-install", "find the path of", "hactl").source(&error))?;
-            for line in provider::install(&session.env, &executable)? {
-                report::print(&line);
+            let home = provider::data_home(&session.env);
+            for path in provider::install(&home, &program)? {
+                report::print(&format!("wrote {}", path.display()));
+            }
+            if let Some(advice) = provider::advice(&session.env, &home) {
+                report::print(&advice);
             }
             Ok(0)
         }
     }
 }
 
-pub(super) async fn serve() -> Result<u8> {
-    provider::plugin::main().await?;
+pub(super) async fn serve(session: &Session) -> Result<u8> {
+    provider::plugin::main(session.env.clone()).await?;
     Ok(0)
 }

@@ -41,6 +41,9 @@ pub struct Settings {
     pub forks: usize,
 }
 
+/// An empty configuration file: the user's own must not change what a run does.
+const CONFIG: &str = "ansible.cfg";
+
 /// The command line and environment of `ansible-playbook`.
 fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Settings, events: &Path) -> Command {
     let text = |path: &Path| path.display().to_string();
@@ -53,8 +56,7 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
         .arg("--inventory")
         .arg(text(&playbook.inventory))
         .dir(&playbook.tree)
-        // The user's own Ansible configuration must not change what a run does.
-        .env("ANSIBLE_CONFIG", "/dev/null")
+        .env("ANSIBLE_CONFIG", text(&settings.scratch.join(CONFIG)))
         .env("ANSIBLE_HOME", text(&settings.scratch.join("ansible")))
         .env("ANSIBLE_LOCAL_TEMP", text(&settings.scratch.join("tmp")))
         .env("ANSIBLE_SSH_CONTROL_PATH_DIR", text(&settings.scratch.join("cp")))
@@ -103,6 +105,7 @@ pub async fn run(
         Error::failed("ansible", "prepare", format!("playbook {}", playbook.file)).source(error)
     };
     std::fs::create_dir_all(&settings.scratch).map_err(|error| failed(&error))?;
+    std::fs::write(settings.scratch.join(CONFIG), "").map_err(|error| failed(&error))?;
     let fifo = settings.scratch.join("events");
     let _ = std::fs::remove_file(&fifo);
     mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| failed(&error))?;

@@ -7,6 +7,7 @@
 //! This is not hardening: systemd needs `SYS_ADMIN`, and a node's root is close to the machine's.
 
 mod engine;
+mod image;
 mod network;
 mod node;
 mod node_request;
@@ -14,6 +15,7 @@ mod subnet;
 mod volume;
 
 pub use engine::{CgroupVersion, Engine, EngineInfo};
+pub use image::{ImageInfo, SshEndpoint, bake, base_image, node_image_tag};
 pub use network::{Network, NetworkRequest};
 pub use node::{CreateFailed, Node};
 pub use node_request::NodeRequest;

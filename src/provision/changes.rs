@@ -1,5 +1,7 @@
 //! What a plan would do, as values: the JSON of `terraform show` in, [`Changes`] out.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,6 +48,14 @@ pub struct Changes {
     pub outputs: bool,
 }
 
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.counts();
+        let text = if counts.is_empty() { "no changes".to_owned() } else { counts.join(", ") };
+        f.pad(&text)
+    }
+}
+
 impl Changes {
     /// The resources with `action`, in Terraform's order.
     pub fn with(&self, action: Action) -> impl Iterator<Item = &ResourceChange> {
@@ -56,6 +66,21 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.outputs && self.resources.iter().all(|change| matches!(change.action, Action::NoOp | Action::Read))
+    }
+
+    /// Counts by action, in Terraform's words: `3 to create, 1 to update`.
+    fn counts(&self) -> Vec<String> {
+        const WORDS: [(Action, &str); 7] = [
+            (Action::Import, "to import"),
+            (Action::Create, "to create"),
+            (Action::Update, "to update in place"),
+            (Action::Replace, "to replace"),
+            (Action::Delete, "to destroy"),
+            (Action::Forget, "to forget"),
+            (Action::Unknown, "unknown"),
+        ];
+        let count = |action| self.with(action).count();
+        WORDS.iter().filter(|(action, _)| count(*action) > 0).map(|(action, word)| format!("{} {word}", count(*action))).collect()
     }
 
     /// Reads the JSON of `terraform show -json PLAN`.

@@ -17,5 +17,5 @@ mod workspace;
 pub use changes::{Action, Changes, ResourceChange};
 pub use guard::{Refusal, guard, voters_gone};
 pub use stage::{Planned, Provisioned, apply, destroy, outputs, plan};
-pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary};
+pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};
 pub use workspace::{Machines, variables};

@@ -58,6 +58,15 @@ pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
         })
 }
 
+/// The program and its version, for `hactl doctor`.
+///
+/// # Errors
+/// Of kind `Missing` when it is not there or too old.
+pub async fn terraform_version(context: &Context) -> Result<String> {
+    let terraform = Terraform::find(context, &context.dirs.work, None).await?;
+    Ok(format!("{} {}", terraform.program.display(), terraform.version))
+}
+
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
