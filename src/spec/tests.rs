@@ -65,6 +65,16 @@ fn no_text_breaks_the_loader() {
 }
 
 #[test]
+fn depth_is_limited() {
+    // Deeper still the parser itself has a limit for brackets, and none for dashes.
+    for (open, count, close) in [("[", 100, "]"), ("{a: ", 100, "}"), ("- ", 100_000, "")] {
+        let text = wrong(&format!("instances: {{}}\nname:\n  {}1{}\n", open.repeat(count), close.repeat(count)));
+        assert!(text.contains("nested too deeply"), "{open}: {text}");
+    }
+    assert!(wrong(&"[".repeat(100_000)).contains("not valid YAML"));
+}
+
+#[test]
 fn what_init_writes_loads_as_it_is() {
     let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap()).as_bytes(), "x").unwrap();
     assert_eq!(spec.name.as_str(), "my-pg");
