@@ -39,8 +39,12 @@ fn built(password: &str) -> Inventory {
     inventory::build(&plan, &fleet, &material).unwrap()
 }
 
-fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Vec<u8> {
+    let output = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(
         output.status.success(),
         "{}\n{}",
@@ -51,8 +55,8 @@ fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
 }
 
 /// Variables of each host as `ansible-inventory` merged them.
-fn hostvars(inventory: &Path) -> BTreeMap<String, Value> {
-    let list = run("ansible-inventory", &["-i", inventory.to_str().unwrap(), "--list"]);
+fn hostvars(inventory: &Path, environment: &[(&str, &str)]) -> BTreeMap<String, Value> {
+    let list = run("ansible-inventory", &["-i", inventory.to_str().unwrap(), "--list"], environment);
     let list: Value = serde_json::from_slice(&list).unwrap();
     serde_json::from_value(list["_meta"]["hostvars"].clone()).unwrap()
 }
@@ -63,17 +67,22 @@ fn every_form_gives_the_same_values() {
     let inventory = built("p@ss {{ word }} {% # '\" \\ é");
     let dir = tempfile::tempdir().unwrap();
     let written = inventory::write(dir.path(), &inventory).unwrap();
-    let from_ini = hostvars(&written.ini);
-    let from_yaml = hostvars(&written.yaml);
+    let from_ini = hostvars(&written.ini, &[]);
+    let from_yaml = hostvars(&written.yaml, &[]);
     assert_eq!(from_ini, from_yaml);
 
-    // The dynamic form holds the secrets itself.
-    let script = dir.path().join("dynamic/list");
-    std::fs::create_dir(script.parent().unwrap()).unwrap();
+    // The dynamic form holds the secrets itself; the script of the examples asks a hactl that answers with it.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/inventory/hactl-inventory.sh");
+    let hactl = dir.path().join("hactl");
     let list = inventory::json(&inventory, Reader::Ansible);
-    std::fs::write(&script, format!("#!/bin/sh\ncat <<'END'\n{list}\nEND\n")).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(hostvars(&script), from_ini);
+    std::fs::write(
+        &hactl,
+        format!("#!/bin/sh\n[ \"$*\" = 'inventory awkward --list' ] || exit 2\ncat <<'END'\n{list}\nEND\n"),
+    )
+    .unwrap();
+    std::fs::set_permissions(&hactl, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let environment = [("HACTL", hactl.to_str().unwrap()), ("HACTL_CLUSTER", "awkward")];
+    assert_eq!(hostvars(Path::new(script), &environment), from_ini);
 
     // And all of it is what went in: cluster variables are merged into every host's.
     let node = &from_ini["node1"];
@@ -107,7 +116,7 @@ fn no_value_is_taken_for_a_template() {
         seen.display()
     );
     std::fs::write(&play, text).unwrap();
-    run("ansible-playbook", &["-i", written.ini.to_str().unwrap(), play.to_str().unwrap()]);
+    run("ansible-playbook", &["-i", written.ini.to_str().unwrap(), play.to_str().unwrap()], &[]);
     let msg: Value = serde_json::from_slice(&std::fs::read(&seen).unwrap()).unwrap();
     assert_eq!(msg[0]["log_line_prefix"], "%m [%p] # ; = ' {{ not_a_template }} {% raw %} \\ \" é");
     assert_eq!(msg[0]["random_page_cost"], json!(1.1));

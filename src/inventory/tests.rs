@@ -149,3 +149,38 @@ fn a_file_name_with_spaces_reaches_ssh() {
         "-o 'UserKnownHostsFile=\"/a b/100%%\"' -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
     );
 }
+
+/// The options of a role's argument specs, and whether each is required. Their files keep one indentation.
+fn options(role: &str) -> BTreeMap<String, bool> {
+    let path = format!("{role}/meta/argument_specs.yml");
+    let text = crate::assets::ROLES.get_file(&path).unwrap().contents_utf8().unwrap();
+    let mut options = BTreeMap::new();
+    let mut last = String::new();
+    for line in text.lines() {
+        let name = line.strip_prefix("      ").and_then(|rest| rest.strip_suffix(':'));
+        if let Some(name) = name.filter(|name| !name.starts_with(' ')) {
+            last = name.to_owned();
+            options.insert(last.clone(), false);
+        } else if line.trim() == "required: true" {
+            options.insert(last.clone(), true);
+        }
+    }
+    assert!(options.len() > 5, "{path} is read wrongly");
+    options
+}
+
+#[test]
+fn the_roles_know_every_variable_and_get_every_required_one() {
+    let inventory = built(blueprint("patroni-3node"));
+    let list = json(&inventory, Reader::Ansible);
+    let mut given: BTreeSet<String> = list["all"]["vars"].as_object().unwrap().keys().cloned().collect();
+    given.extend(list["_meta"]["hostvars"]["node1"].as_object().unwrap().keys().cloned());
+    for role in ["etcd", "patroni"] {
+        let options = options(role);
+        let prefix = format!("{role}_");
+        let unknown: Vec<_> =
+            given.iter().filter(|name| name.starts_with(&prefix) && !options.contains_key(*name)).collect();
+        let missing: Vec<_> = options.iter().filter(|(name, required)| **required && !given.contains(*name)).collect();
+        assert!(unknown.is_empty() && missing.is_empty(), "role {role}: unknown {unknown:?}, missing {missing:?}");
+    }
+}

@@ -147,3 +147,24 @@ fn bounds_say_how_they_come_about() {
     assert_eq!(loss.formula, "etcd election and lease renewal 3 + ttl 20 + race 2 + promote 3");
     assert!(plan.fencing.starts_with("nothing:"));
 }
+
+#[test]
+fn every_blueprint_and_example_is_planned() {
+    for (name, text) in spec::blueprints() {
+        assert_eq!(plan(text).cluster.as_str(), name);
+    }
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let dirs = crate::context::Dirs::new(&examples, &Default::default());
+    let mut seen = 0;
+    for dir in ["local", "inventory"] {
+        for entry in std::fs::read_dir(examples.join(dir)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".yaml") {
+                let source = spec::resolve(&format!("{dir}/{name}"), &dirs).unwrap();
+                decide(&source.load().map_err(crate::error::Error::from).unwrap(), &Choices::default()).unwrap();
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}

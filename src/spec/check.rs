@@ -23,6 +23,9 @@ const DEFAULT_CORES: u32 = 2;
 /// Addresses are given from .10 up to .254 of the local network.
 const FIRST_SLOT: u32 = 10;
 const LAST_SLOT: u32 = 254;
+/// Groups of the inventory, those of later roles included, and the host that Ansible has by itself.
+const RESERVED_KEYS: [&str; 9] =
+    ["all", "ungrouped", "localhost", "etcd", "patroni", "haproxy", "pgbouncer", "pgbackrest", "monitoring"];
 const MOST_VOTERS: usize = 7;
 
 /// What all checks share: the tree to point into, and where problems go.
@@ -171,8 +174,8 @@ fn instances(
             let message = format!("host name `{hostname}` is also that of instance {other}");
             checker.say(&["instances", key.as_str(), "vm_name"], message);
         }
-        if ["all", "ungrouped", "etcd", "patroni"].contains(&key.as_str()) {
-            let message = format!("`{key}` is the name of a group in the inventory: an instance cannot have it");
+        if RESERVED_KEYS.contains(&key.as_str()) {
+            let message = format!("`{key}` is a word of the inventory: an instance cannot have it");
             checker.say(&at, message);
         }
         let roles = instance.roles.map(|roles| {

@@ -102,12 +102,13 @@ pub(super) struct DefaultsFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct EtcdFile {
     /// `"X.Y"`, the newest patch that this hactl knows, or `"X.Y.Z"`.
-    #[schemars(schema_with = "etcd_version")]
+    #[serde(default)]
+    #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
 }
 
 fn etcd_version(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["string", "number"], "default": "3.6", "examples": ["3.6", "3.5.11"]})
+    json_schema!({"type": ["string", "number", "null"], "examples": ["3.6", "3.5.11"]})
 }
 
 /// The database.
@@ -119,7 +120,7 @@ pub(super) struct PostgresFile {
     pub(super) version: Option<u8>,
     /// Parameters of postgresql.conf, over those that follow the machines' size.
     #[serde(default)]
-    #[schemars(schema_with = "parameters")]
+    #[schemars(schema_with = "parameters", extend("default" = {}))]
     pub(super) parameters: Option<BTreeMap<String, Value>>,
     /// Databases to create, each with its owner. Database and role `app` by default.
     #[schemars(example = serde_json::json!({"app": {"owner": "app"}}))]
@@ -132,7 +133,6 @@ pub(super) struct PostgresFile {
 fn parameters(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": ["object", "null"],
-        "default": {},
         "examples": [{"random_page_cost": 1.1, "log_min_duration_statement": "1s"}],
         "propertyNames": {
             "pattern": "^[a-z_][a-z0-9_]*(\\.[a-z_][a-z0-9_]*)?$",

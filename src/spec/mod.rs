@@ -12,6 +12,7 @@ mod init;
 mod load;
 mod problem;
 mod record;
+mod reference;
 mod settings;
 mod shape;
 mod source;
@@ -32,6 +33,7 @@ pub use self::{
     load::load,
     problem::{Problem, Problems},
     record::Record,
+    reference::reference,
     source::{Origin, Source, resolve},
 };
 use crate::model::{

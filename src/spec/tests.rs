@@ -18,14 +18,60 @@ fn good(text: &str) -> Spec {
 const THREE: &str = "instances: {node1: {}, node2: {}, node3: {}}\n";
 
 #[test]
-fn every_blueprint_loads_and_plans() {
+fn every_blueprint_loads() {
     let names: Vec<_> = blueprints().map(|(name, _)| name).collect();
     assert_eq!(names, ["patroni-1node", "patroni-3node", "patroni-5node"]);
     for (name, text) in blueprints() {
         let spec = load(name, text.as_bytes(), "other").unwrap_or_else(|p| panic!("{}", crate::error::Error::from(p)));
         assert_eq!(spec.name.as_str(), name);
-        crate::plan::decide(&spec, &Default::default()).unwrap();
     }
+}
+
+#[test]
+fn the_reference_page_is_what_the_schema_says() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster-file.md");
+    if std::env::var_os("HACTL_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, reference()).unwrap();
+    }
+    assert_eq!(
+        reference(),
+        std::fs::read_to_string(&path).unwrap(),
+        "HACTL_BLESS=1 cargo test writes {}",
+        path.display()
+    );
+}
+
+/// Whatever stands in a file, it loads or it has problems with places; nothing panics.
+#[test]
+fn no_text_breaks_the_loader() {
+    let good = init_text(&ClusterName::new("x").unwrap());
+    let extras = [
+        "\t", "{", "}", "[", "]", ":", ": ", "- ", "&a ", "*a", "!!int ", "? ", "\"", "'", "|", "\n", "~", "9",
+        "\u{0}", "é", "#", ",",
+    ];
+    let lines = good.lines().count();
+    for (index, (at, _)) in good.char_indices().enumerate() {
+        let extra = extras[index % extras.len()];
+        for text in [good[..at].to_owned(), format!("{}{extra}{}", &good[..at], &good[at..])] {
+            if let Err(problems) = load("f", text.as_bytes(), "x") {
+                assert!(!problems.problems().is_empty(), "{text}");
+                for problem in problems.problems() {
+                    assert!((1..=lines + 3).contains(&problem.line) && problem.column >= 1, "{problem}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn depth_is_limited() {
+    // Deeper still the parser itself has a limit for brackets, and none for dashes.
+    for (open, count, close) in [("[", 100, "]"), ("{a: ", 100, "}"), ("- ", 100_000, "")] {
+        let text = wrong(&format!("instances: {{}}\nname:\n  {}1{}\n", open.repeat(count), close.repeat(count)));
+        assert!(text.contains("nested too deeply"), "{open}: {text}");
+    }
+    assert!(wrong(&"[".repeat(100_000)).contains("not valid YAML"));
 }
 
 #[test]
@@ -46,6 +92,8 @@ fn all_but_instances_has_a_default() {
     assert_eq!(good("instances:\n  a:\nplatform:\n  local:\n").patroni.durability, Durability::Async);
     assert!(good("instances: {}").instances.is_empty());
     assert_eq!(good(THREE).postgres.databases.len(), 1);
+    let empty = "etcd: {}\npostgres: {}\npatroni: {timers: }\ndefaults:\nplatform: {}\n";
+    assert_eq!(good(&format!("{empty}{THREE}")), good(THREE));
 }
 
 #[test]
@@ -104,7 +152,7 @@ fn each_rule_says_what_it_wants() {
         ),
         (
             "instances: {all: {}}\n",
-            "c.yaml:1:13: instances.all: `all` is the name of a group in the inventory: an instance cannot have it\n",
+            "c.yaml:1:13: instances.all: `all` is a word of the inventory: an instance cannot have it\n",
         ),
         (
             "instances: {a: {memory: 100}}\n",

@@ -1,12 +1,12 @@
 //! Text -> tree of YAML nodes, each with its place in the file and, for scalars, the text as written.
 //!
-//! Own receiver on the parser's events, because the ready-made loaders stop at the first duplicate
+//! An own tree of the parser's events, because the ready-made loaders stop at the first duplicate
 //! key and forget how a number was written (`3.10` and `3.1` are one float).
 
 use std::collections::HashSet;
 
 use saphyr::{Scalar, ScalarStyle};
-use saphyr_parser::{Event, Parser, Span, SpannedEventReceiver};
+use saphyr_parser::{Event, Parser, ScanError, Span};
 use serde_json::{Map, Number, Value};
 
 /// A place in the file; both count from 1.
@@ -51,29 +51,46 @@ pub(super) struct Flaw {
 /// Reads the one document of `text`. The tree is there as far as it makes sense.
 pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
     let mut builder = Builder::default();
-    let mut parser = Parser::new_from_str(text);
-    if let Err(error) = parser.load(&mut builder, true) {
-        let marker = error.marker();
-        let at = Position { line: marker.line().max(1), column: marker.col() + 1 };
-        // A tab in the indentation is the usual reason, and parsers name everything else.
-        let message = match text.lines().enumerate().find(|(_, line)| is_indented_by_tab(line)) {
-            Some((index, _)) if index < at.line => {
-                let at = Position { line: index + 1, column: 1 };
-                return (
-                    None,
-                    vec![Flaw { at, path: vec![], message: "a tab in the indentation: YAML takes spaces only".into() }],
-                );
+    // Event by event: the parser's own loop calls itself for every level of depth.
+    for event in Parser::new_from_str(text) {
+        match event {
+            Ok((_, span)) if builder.open.len() > DEEPEST => {
+                builder.flaws.push(Flaw { at: position(span), path: vec![], message: "nested too deeply".into() });
+                return (None, builder.flaws);
             }
-            _ => format!("not valid YAML: {}", error.info()),
-        };
-        return (None, vec![Flaw { at, path: vec![], message }]);
+            Ok((event, span)) => builder.take(event, span),
+            Err(error) => {
+                builder.flaws.push(syntax(text, &error));
+                return (None, builder.flaws);
+            }
+        }
     }
     (builder.root, builder.flaws)
+}
+
+fn position(span: Span) -> Position {
+    Position { line: span.start.line(), column: span.start.col() + 1 }
+}
+
+fn syntax(text: &str, error: &ScanError) -> Flaw {
+    let marker = error.marker();
+    let at = Position { line: marker.line().max(1), column: marker.col() + 1 };
+    // A tab in the indentation is a frequent reason, and parsers name everything else.
+    match text.lines().take(at.line).position(is_indented_by_tab) {
+        Some(index) => {
+            let at = Position { line: index + 1, column: 1 };
+            Flaw { at, path: vec![], message: "a tab in the indentation: YAML takes spaces only".into() }
+        }
+        None => Flaw { at, path: vec![], message: format!("not valid YAML: {}", error.info()) },
+    }
 }
 
 fn is_indented_by_tab(line: &str) -> bool {
     line.trim_start_matches(' ').starts_with('\t') && !line.trim().is_empty()
 }
+
+/// Deeper than any cluster file is, and shallow enough for every recursive walk.
+const DEEPEST: usize = 64;
 
 #[derive(Default)]
 struct Builder {
@@ -134,11 +151,9 @@ impl Builder {
             },
         }
     }
-}
 
-impl<'input> SpannedEventReceiver<'input> for Builder {
-    fn on_event(&mut self, event: Event<'input>, span: Span) {
-        let at = Position { line: span.start.line(), column: span.start.col() + 1 };
+    fn take(&mut self, event: Event<'_>, span: Span) {
+        let at = position(span);
         match event {
             Event::SequenceStart(..) => self.open.push(Open { at, what: Collection::List(Vec::new()) }),
             Event::MappingStart(..) => self
