@@ -40,7 +40,7 @@ answers: {type: bool, returned: always, description: The REST API answers}
 role: {type: str, returned: always, description: The member's role}
 pending_restart: {type: bool, returned: always, description: Settings wait for a restart}
 leader: {type: str, returned: always, description: The leader's name}
-pending: {type: list, returned: always, description: Names of members that wait for a restart}
+restart_order: {type: list, returned: always, description: 'Members that wait for a restart, in the order of doing it'}
 healthy: {type: bool, returned: always, description: The cluster is healthy}
 problems: {type: list, returned: always, description: Why it is not}
 """
@@ -61,6 +61,9 @@ KNOWN = [
     ("EtcdException", "it cannot reach etcd"),
     ("following a different leader because i am not the healthiest node", "no member is fit to be leader"),
 ]
+
+# PostgreSQL refuses a standby that has less of these than its primary.
+TIED = ("max_connections", "max_prepared_transactions", "max_locks_per_transaction", "max_wal_senders", "max_worker_processes")
 
 
 class Api:
@@ -99,6 +102,26 @@ def judge(params, members):
     return problems
 
 
+def restart_order(members):
+    """A standby must not have less than its primary of these settings: what
+    grows reaches the standbys first, what shrinks the primary."""
+    pending = [m for m in members if m.get("pending_restart")]
+    standbys = [m["name"] for m in pending if m["role"] != "leader"]
+    leader = [m["name"] for m in pending if m["role"] == "leader"]
+    grows = shrinks = False
+    for member in pending:
+        for name, values in (member.get("pending_restart_reason") or {}).items():
+            if name in TIED:
+                try:
+                    old, new = int(values["old_value"]), int(values["new_value"])
+                except (KeyError, TypeError, ValueError):
+                    continue
+                grows, shrinks = grows or new > old, shrinks or new < old
+    if shrinks and leader:
+        return (standbys if grows else []) + leader + standbys
+    return standbys + leader
+
+
 def took_over(params):
     if not params["dynamic_config"]:
         return True
@@ -110,7 +133,7 @@ def took_over(params):
 
 
 def look(params):
-    found = dict(answers=False, role="", pending_restart=False, pause=False, leader="", members=[], pending=[],
+    found = dict(answers=False, role="", pending_restart=False, pause=False, leader="", members=[], restart_order=[],
                  healthy=False, problems=[])
     control = os.path.join(params["data_dir"], "global", "pg_control")
     try:
@@ -131,7 +154,7 @@ def look(params):
         found["pause"] = bool(own.get("pause"))
         found["members"] = api.get("/cluster").get("members", [])
         found["leader"] = next((m["name"] for m in found["members"] if m["role"] in ("leader", "standby_leader")), "")
-        found["pending"] = [m["name"] for m in found["members"] if m.get("pending_restart")]
+        found["restart_order"] = restart_order(found["members"])
         found["problems"] = judge(params, found["members"])
         if not took_over(params):
             found["problems"].append("the member has not taken over the configuration in etcd")
