@@ -16,6 +16,6 @@ mod wheels;
 pub use archive::Archive;
 pub use etcd::etcd;
 pub use postgres::{PostgresPackages, Release, Repository, postgres_packages};
-pub use python::{PythonEnvironment, python_environment};
+pub use python::{PythonEnvironment, controller_python, python_environment};
 pub use versions::{Arch, PythonVersion};
 pub use wheels::patroni_wheels;

@@ -112,6 +112,14 @@ pub(super) fn pip(environment: &PythonEnvironment, subcommand: &str) -> Command 
         .env("PIP_USER", "0")
 }
 
+/// The Python of this machine that Ansible will run on.
+///
+/// # Errors
+/// Of kind `Missing` when there is none that hactl has pinned packages for.
+pub async fn controller_python(context: &Context) -> Result<PythonVersion> {
+    Ok(find_python(context).await?.1.python)
+}
+
 /// The first interpreter that hactl has pinned packages for.
 async fn find_python(context: &Context) -> Result<(&'static str, &'static Pinned)> {
     let mut found = Vec::new();
