@@ -164,6 +164,9 @@ pub(crate) struct Inventory {
     /// INI and YAML for ansible-playbook's --inventory, JSON in the form of a dynamic inventory
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: InventoryFormat,
+    /// Everything in JSON, secrets included, for Ansible's dynamic inventory: never to a terminal
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) list: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

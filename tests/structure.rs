@@ -13,9 +13,8 @@ const STAGES: &[&str] = &["spec", "plan", "provision", "fleet", "inventory", "co
 const ABOVE: &[&str] = &["pipeline", "command", "cli", "run"];
 
 /// Imports to the right that are a shared noun and no call, each with its reason.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("provision", "fleet", "Outputs, the type of the arrow out of this stage, is defined where it is read"),
-];
+const EXCEPTIONS: &[(&str, &str, &str)] =
+    &[("provision", "fleet", "Outputs, the type of the arrow out of this stage, is defined where it is read")];
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -101,7 +100,9 @@ fn only_exec_starts_processes() {
         .filter(|(path, _)| module(path) != "exec")
         .filter(|(_, text)| {
             let code = code(text);
-            code.contains("tokio::process") || code.contains("std::process::Command") || code.contains("process::Command")
+            code.contains("tokio::process")
+                || code.contains("std::process::Command")
+                || code.contains("process::Command")
         })
         .map(|(path, _)| path.display().to_string())
         .collect();
@@ -124,6 +125,7 @@ fn only_report_prints() {
 
 #[test]
 fn the_reader_of_imports_sees_groups_and_paths() {
-    let text = "use crate::{\n    error::{Error, Result},\n    fleet::Fleet,\n    plan,\n};\nfn f() { crate::health::x() }";
+    let text =
+        "use crate::{\n    error::{Error, Result},\n    fleet::Fleet,\n    plan,\n};\nfn f() { crate::health::x() }";
     assert_eq!(imports(text), ["error", "fleet", "plan", "health"]);
 }

@@ -37,12 +37,19 @@ fn a_cluster_from_up_to_down() {
 
     step("the printed connection string logs in as the owner and writes");
     bench.sql(&dsn, "CREATE TABLE proof (id int); INSERT INTO proof VALUES (1)");
-    assert_eq!(bench.sql(&dsn, "SELECT current_user || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"), "app true");
+    assert_eq!(
+        bench.sql(&dsn, "SELECT current_user || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
+        "app true"
+    );
 
     step("up again changes nothing");
     let again = bench.up();
     assert_eq!(again["changed"], false, "{again}");
-    let skipped = again["stages"].as_array().unwrap().iter().any(|stage| stage["stage"] == "configure" && stage["outcome"] == "skipped");
+    let skipped = again["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|stage| stage["stage"] == "configure" && stage["outcome"] == "skipped");
     assert!(skipped, "{again}");
 
     step("configure runs Ansible again, and Ansible changes nothing");
@@ -148,15 +155,39 @@ fn tls(bench: &Bench, status: &serde_json::Value) {
         output(command.arg(format!("https://{host}:{port}/{path}")))
     };
     assert!(curl(2379, &[]).contains("certificate required"), "etcd: {}", curl(2379, &[]));
-    assert!(curl(2379, &identity[..]).contains("certificate") || curl(2379, &["--cert", identity[1], "--key", identity[3]]).contains("\"health\":\"true\""));
+    assert!(
+        curl(2379, &identity[..]).contains("certificate")
+            || curl(2379, &["--cert", identity[1], "--key", identity[3]]).contains("\"health\":\"true\"")
+    );
     let leader = bench.address(status["leader"].as_str().unwrap());
     let patch = output(Command::new("curl").args([
-        "-sS", "--max-time", "5", "--cacert", &control, "-X", "PATCH", "-d", "{\"ttl\": 21}", "-w", " %{http_code}",
+        "-sS",
+        "--max-time",
+        "5",
+        "--cacert",
+        &control,
+        "-X",
+        "PATCH",
+        "-d",
+        "{\"ttl\": 21}",
+        "-w",
+        " %{http_code}",
         &format!("https://{leader}:8008/config"),
     ]));
-    assert!(patch.contains("403") || patch.contains("401") || patch.contains("certificate"), "PATCH without a certificate: {patch}");
+    assert!(
+        patch.contains("403") || patch.contains("401") || patch.contains("certificate"),
+        "PATCH without a certificate: {patch}"
+    );
     let config = output(Command::new("curl").args([
-        "-sS", "--max-time", "5", "--cacert", &control, "--cert", identity[1], "--key", identity[3],
+        "-sS",
+        "--max-time",
+        "5",
+        "--cacert",
+        &control,
+        "--cert",
+        identity[1],
+        "--key",
+        identity[3],
         &format!("https://{leader}:8008/config"),
     ]));
     assert!(config.contains("\"ttl\": 20") || config.contains("\"ttl\":20"), "{config}");

@@ -1,9 +1,24 @@
+use std::io::IsTerminal;
+
 use super::Session;
-use crate::{cli, error::Result, inventory, pipeline, report};
+use crate::{
+    cli,
+    error::{Error, Result},
+    inventory, pipeline, report,
+};
 
 pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
+    if args.list && std::io::stdout().is_terminal() {
+        return Err(Error::usage("secrets-to-terminal", "show", "the inventory with its secrets")
+            .cause("standard output is a terminal")
+            .hint("`--format json` leaves the secrets out; examples/inventory/hactl-inventory.sh is for Ansible"));
+    }
     let cluster = session.cluster(&args.name.name)?;
     let inventory = session.query(async |context| pipeline::inventory(context, &cluster).await).await?;
+    if args.list {
+        report::print_json(&inventory::json(&inventory, inventory::Reader::Ansible));
+        return Ok(0);
+    }
     let text = match args.format {
         cli::InventoryFormat::Ini => inventory::ini(&inventory)?,
         cli::InventoryFormat::Yaml => inventory::yaml(&inventory)?,

@@ -62,7 +62,8 @@ pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Do
 /// The Python of the nodes, which follows from their distribution's release.
 fn python(cluster: &Cluster) -> PythonVersion {
     let Platform::Local(local) = &cluster.plan.platform;
-    let _ = local; PythonVersion { major: 3, minor: 11 }
+    let _ = local;
+    PythonVersion { major: 3, minor: 11 }
 }
 
 async fn image(

@@ -80,7 +80,11 @@ impl Changes {
             (Action::Unknown, "unknown"),
         ];
         let count = |action| self.with(action).count();
-        WORDS.iter().filter(|(action, _)| count(*action) > 0).map(|(action, word)| format!("{} {word}", count(*action))).collect()
+        WORDS
+            .iter()
+            .filter(|(action, _)| count(*action) > 0)
+            .map(|(action, word)| format!("{} {word}", count(*action)))
+            .collect()
     }
 
     /// Reads the JSON of `terraform show -json PLAN`.

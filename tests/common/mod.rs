@@ -11,13 +11,13 @@ use std::{
 use serde_json::Value;
 
 /// One cluster of a test. Dropping it takes away what is left, also when the test fails.
-pub struct Bench {
+pub(crate) struct Bench {
     name: &'static str,
     dir: tempfile::TempDir,
 }
 
 impl Bench {
-    pub fn new(name: &'static str, file: &str) -> Self {
+    pub(crate) fn new(name: &'static str, file: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hactl-test-").tempdir().unwrap();
         fs::write(dir.path().join(format!("{name}.yaml")), file).unwrap();
         let bench = Self { name, dir };
@@ -31,16 +31,16 @@ impl Bench {
         command
     }
 
-    pub fn hactl(&self, args: &[&str]) -> Output {
+    pub(crate) fn hactl(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
-    pub fn spawn(&self, args: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
         self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Runs an acting command that must succeed, and gives its summary.
-    pub fn act(&self, args: &[&str]) -> Value {
+    pub(crate) fn act(&self, args: &[&str]) -> Value {
         let started = Instant::now();
         let done = self.hactl(args);
         let stdout = String::from_utf8_lossy(&done.stdout);
@@ -51,36 +51,36 @@ impl Bench {
         last
     }
 
-    pub fn up(&self) -> Value {
+    pub(crate) fn up(&self) -> Value {
         self.act(&["up", self.name])
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let done = self.hactl(&["status", self.name]);
         serde_json::from_slice(&done.stdout).unwrap_or_else(|error| {
             panic!("{error}: {}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
         })
     }
 
-    pub fn client(&self) -> PathBuf {
+    pub(crate) fn client(&self) -> PathBuf {
         self.dir.path().join(".hactl").join(self.name).join("client")
     }
 
-    pub fn address(&self, node: &str) -> String {
+    pub(crate) fn address(&self, node: &str) -> String {
         let fleet = fs::read(self.dir.path().join(".hactl").join(self.name).join("fleet.json")).unwrap();
         let fleet: Value = serde_json::from_slice(&fleet).unwrap();
         fleet["nodes"][node]["address"].as_str().unwrap().to_owned()
     }
 
     /// One statement by psql; what it printed, without headers.
-    pub fn sql(&self, dsn: &str, statement: &str) -> String {
+    pub(crate) fn sql(&self, dsn: &str, statement: &str) -> String {
         let done = Command::new("psql").args([dsn, "-X", "-A", "-t", "-q", "-c", statement]).output().unwrap();
         assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).trim().to_owned()
     }
 
     /// Starts `up` and kills it, with no chance to clean up, as soon as `stage` has started.
-    pub fn kill_in_stage(&self, stage: &str) {
+    pub(crate) fn kill_in_stage(&self, stage: &str) {
         let mut child = self.spawn(&["up", self.name]);
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut reached = false;
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     /// Containers, networks and volumes with the cluster's label, one per line.
-    pub fn leftovers(&self) -> String {
+    pub(crate) fn leftovers(&self) -> String {
         let label = format!("label=hactl.cluster={}", self.name);
         let list = |args: &[&str]| docker(&[args, &["-q", "--filter", &label][..]].concat());
         [list(&["ps", "-a"]), list(&["network", "ls"]), list(&["volume", "ls"])].concat()
@@ -132,13 +132,13 @@ impl Drop for Bench {
     }
 }
 
-pub fn docker(args: &[&str]) -> String {
+pub(crate) fn docker(args: &[&str]) -> String {
     let done = Command::new("docker").args(args).output().expect("docker is installed");
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 /// The names of a cluster's containers, sorted.
-pub fn containers(name: &str) -> Vec<String> {
+pub(crate) fn containers(name: &str) -> Vec<String> {
     let filter = format!("label=hactl.cluster={name}");
     let mut names: Vec<String> =
         docker(&["ps", "--filter", &filter, "--format", "{{.Names}}"]).lines().map(str::to_owned).collect();
@@ -147,7 +147,7 @@ pub fn containers(name: &str) -> Vec<String> {
 }
 
 /// Both streams of a command, whatever its status.
-pub fn output(command: &mut Command) -> String {
+pub(crate) fn output(command: &mut Command) -> String {
     let done = command.stdin(Stdio::null()).output().unwrap();
     format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
 }
