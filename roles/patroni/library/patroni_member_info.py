@@ -40,7 +40,8 @@ answers: {type: bool, returned: always, description: The REST API answers}
 role: {type: str, returned: always, description: The member's role}
 pending_restart: {type: bool, returned: always, description: Settings wait for a restart}
 leader: {type: str, returned: always, description: The leader's name}
-restart_order: {type: list, returned: always, description: 'Members that wait for a restart, in the order of doing it'}
+grows: {type: bool, returned: always, description: A setting that waits needs the standbys to restart first}
+shrinks: {type: bool, returned: always, description: A setting that waits needs the primary to restart first}
 healthy: {type: bool, returned: always, description: The cluster is healthy}
 problems: {type: list, returned: always, description: Why it is not}
 """
@@ -102,24 +103,17 @@ def judge(params, members):
     return problems
 
 
-def restart_order(members):
-    """A standby must not have less than its primary of these settings: what
-    grows reaches the standbys first, what shrinks the primary."""
-    pending = [m for m in members if m.get("pending_restart")]
-    standbys = [m["name"] for m in pending if m["role"] != "leader"]
-    leader = [m["name"] for m in pending if m["role"] == "leader"]
+def tendency(reasons):
+    """Whether settings that tie standbys to their primary grow or shrink."""
     grows = shrinks = False
-    for member in pending:
-        for name, values in (member.get("pending_restart_reason") or {}).items():
-            if name in TIED:
-                try:
-                    old, new = int(values["old_value"]), int(values["new_value"])
-                except (KeyError, TypeError, ValueError):
-                    continue
-                grows, shrinks = grows or new > old, shrinks or new < old
-    if shrinks and leader:
-        return (standbys if grows else []) + leader + standbys
-    return standbys + leader
+    for name, values in (reasons or {}).items():
+        try:
+            old, new = int(values["old_value"]), int(values["new_value"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        if name in TIED:
+            grows, shrinks = grows or new > old, shrinks or new < old
+    return grows, shrinks
 
 
 def took_over(params):
@@ -133,7 +127,7 @@ def took_over(params):
 
 
 def look(params):
-    found = dict(answers=False, role="", pending_restart=False, pause=False, leader="", members=[], restart_order=[],
+    found = dict(answers=False, role="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
                  healthy=False, problems=[])
     control = os.path.join(params["data_dir"], "global", "pg_control")
     try:
@@ -154,7 +148,7 @@ def look(params):
         found["pause"] = bool(own.get("pause"))
         found["members"] = api.get("/cluster").get("members", [])
         found["leader"] = next((m["name"] for m in found["members"] if m["role"] in ("leader", "standby_leader")), "")
-        found["restart_order"] = restart_order(found["members"])
+        found["grows"], found["shrinks"] = tendency(own.get("pending_restart_reason"))
         found["problems"] = judge(params, found["members"])
         if not took_over(params):
             found["problems"].append("the member has not taken over the configuration in etcd")

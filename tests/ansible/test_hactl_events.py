@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a small playbook on this machine and reads the plugin's lines.
+
+    python3 -m unittest discover tests/ansible
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+PLAYBOOK = """
+- name: First play
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Ok
+      ansible.builtin.debug:
+        msg: seen
+    - name: Changed
+      ansible.builtin.command: "true"
+      notify: Handler
+    - name: Skipped
+      ansible.builtin.command: "true"
+      when: false
+    - name: Ignored
+      ansible.builtin.command: sh -c 'echo reason >&2; exit 3'
+      ignore_errors: true
+    - name: Hidden
+      ansible.builtin.command: "false"
+      environment: {WORD: top-secret}
+      no_log: true
+      ignore_errors: true
+    - name: Hidden item
+      ansible.builtin.command: "sh -c 'echo {{ item }}; exit 1'"
+      loop: [top-secret]
+      no_log: true
+      ignore_errors: true
+    - name: Handlers
+      ansible.builtin.meta: flush_handlers
+    - name: Failed
+      ansible.builtin.fail:
+        msg: "over"
+  handlers:
+    - name: Handler
+      ansible.builtin.command: "true"
+"""
+
+
+class Events(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.TemporaryDirectory() as directory:
+            book = pathlib.Path(directory, "book.yml")
+            book.write_text(PLAYBOOK, encoding="utf-8")
+            read, write = os.pipe()
+            environment = dict(
+                os.environ, HACTL_EVENTS=str(write), ANSIBLE_CALLBACKS_ENABLED="hactl_events",
+                ANSIBLE_CALLBACK_PLUGINS=str(TOP / "playbooks/callback_plugins"),
+            )
+            program = os.environ.get("ANSIBLE_PLAYBOOK", "ansible-playbook")
+            cls.done = subprocess.run(
+                [program, "-i", "one,", "-c", "local", "-e", "ansible_python_interpreter=python3", str(book)],
+                env=environment, pass_fds=[write], capture_output=True, text=True, check=False,
+            )
+            os.close(write)
+            with os.fdopen(read, encoding="utf-8") as stream:
+                cls.text = stream.read()
+        cls.events = [json.loads(line) for line in cls.text.splitlines()]
+        cls.results = {e["task"]: e for e in cls.events if e["event"] == "host_result"}
+
+    def test_statuses(self):
+        self.assertEqual(self.done.returncode, 2, self.done.stdout + self.done.stderr)
+        self.assertEqual(
+            {task: e["status"] for task, e in self.results.items()},
+            {"Ok": "ok", "Changed": "changed", "Skipped": "skipped", "Ignored": "ignored", "Hidden": "ignored",
+             "Hidden item": "ignored", "Handler": "changed", "Failed": "failed"},
+        )
+
+    def test_order(self):
+        self.assertEqual(self.events[0]["event"], "play_start")
+        self.assertEqual(self.events[0]["play"], "First play")
+        self.assertEqual(self.events[-1]["event"], "stats")
+        self.assertEqual(self.events[-1]["hosts"]["one"]["failures"], 1)
+        self.assertIn("handler", {e["event"] for e in self.events})
+
+    def test_reasons(self):
+        self.assertEqual(self.results["Failed"]["msg"], "over")
+        self.assertEqual(self.results["Ignored"]["stderr"], "reason")
+        self.assertGreaterEqual(self.results["Changed"]["duration_ms"], 0)
+
+    def test_secrets(self):
+        self.assertNotIn("top-secret", self.text)
+        self.assertEqual(self.results["Hidden"]["msg"], "hidden by no_log")
+        self.assertEqual(self.results["Hidden item"]["msg"], "hidden by no_log")
+
+
+if __name__ == "__main__":
+    unittest.main()
