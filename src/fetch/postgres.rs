@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::PythonVersion;
 use crate::{
     error::{Error, Result},
     model::PostgresMajor,
@@ -28,6 +29,18 @@ impl Release {
             Self::Ubuntu2204 => "jammy",
             Self::Ubuntu2404 => "noble",
         }
+    }
+
+    /// The Python that the release itself has.
+    #[must_use]
+    pub const fn python(self) -> PythonVersion {
+        let minor = match self {
+            Self::Debian12 => 11,
+            Self::Debian13 => 13,
+            Self::Ubuntu2204 => 10,
+            Self::Ubuntu2404 => 12,
+        };
+        PythonVersion { major: 3, minor }
     }
 
     /// The one major version that the distribution itself has.
