@@ -265,6 +265,8 @@ pub async fn fetch(run: &Run, cluster: &Cluster) -> Result<Summary> {
 /// When a download or a task fails; no half image stays.
 pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
     let context = &run.context;
+    // Before anything is made.
+    Engine::connect(&context.env).await?;
     let paths = cluster.secrets(&context.dirs);
     let vault = Vault::open_or_create(context, cluster.name(), &paths, jiff::Timestamp::now()).await?;
     let prepared = prepare(run, cluster, &vault, true).await?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     changes::{Action, Changes},
     guard::{guard, voters_gone},
-    terraform::Terraform,
+    terraform::{Terraform, terraform_binary},
     workspace::{Machines, Workspace, variables},
 };
 use crate::{
@@ -121,6 +121,8 @@ async fn prepare(
     machines: &Machines<'_>,
     reattach: Option<String>,
 ) -> Result<Prepared> {
+    // Without Terraform nothing is written.
+    terraform_binary(context)?;
     let workspace = Workspace::new(dir);
     workspace.write_trees()?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
