@@ -10,12 +10,14 @@
 mod changes;
 mod guard;
 mod messages;
+mod outputs;
 mod stage;
 mod terraform;
 mod workspace;
 
 pub use changes::{Action, Changes, ResourceChange};
 pub use guard::{Refusal, guard, voters_gone};
+pub use outputs::{Machine, Outputs};
 pub use stage::{Planned, Provisioned, apply, destroy, outputs, plan};
 pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary};
 pub use workspace::{Machines, variables};

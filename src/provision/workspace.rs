@@ -243,4 +243,23 @@ pub(super) mod tests {
         let values = fs::read_to_string(workspace.stack().join("terraform.tfvars.json")).unwrap();
         assert_eq!(values, "{\n  \"cluster\": \"pg\"\n}\n");
     }
+
+    #[test]
+    fn the_modules_page_names_every_input_and_output() {
+        let module = assets::TERRAFORM.get_dir("modules/local-node").unwrap();
+        let text = |name: &str| {
+            module.get_file(format!("modules/local-node/{name}")).and_then(|file| file.contents_utf8()).unwrap()
+        };
+        let page = text("README.md");
+        for (file, block) in [("variables.tf", "variable \""), ("outputs.tf", "output \"")] {
+            let names: Vec<_> = text(file)
+                .lines()
+                .filter_map(|line| line.strip_prefix(block)?.split_once('"').map(|(name, _)| name))
+                .collect();
+            assert!(names.len() > 3, "{names:?}");
+            for name in names {
+                assert!(page.contains(&format!("\n| {name} | ")), "{name} of {file} is not in README.md");
+            }
+        }
+    }
 }
