@@ -12,6 +12,7 @@ mod guard;
 mod messages;
 mod outputs;
 mod stage;
+mod strays;
 mod terraform;
 mod workspace;
 

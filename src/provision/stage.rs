@@ -6,6 +6,7 @@ use super::{
     changes::{Action, Changes},
     guard::{guard, voters_gone},
     outputs::{Outputs, Read, parse_outputs},
+    strays::{self, Owner},
     terraform::Terraform,
     workspace::{Machines, Workspace, variables},
 };
@@ -74,27 +75,50 @@ pub async fn apply(
     Ok(Provisioned { outputs, changes })
 }
 
-/// Destroys everything that Terraform made for the cluster; what was done, or none when there was
-/// nothing. Whoever calls this has asked the user.
+/// Destroys everything that Terraform made for the cluster, and what a run that was killed made
+/// without writing it down. What Terraform did, or none when it knew of nothing. Whoever calls this
+/// has asked the user.
 ///
 /// # Errors
 /// Those of Terraform, with every diagnostic.
 pub async fn destroy(context: &Context, dir: &ClusterDir, reattach: Option<String>) -> Result<Option<Changes>> {
     let workspace = Workspace::new(dir);
-    if !workspace.has_state() {
-        return Ok(None);
+    let owner = workspace.owner()?;
+    let changes = if workspace.has_state() {
+        Some(destroy_recorded(context, &workspace, owner.as_ref(), reattach).await?)
+    } else {
+        None
+    };
+    if let Some(owner) = &owner {
+        strays::remove(context, owner, |_, _| true).await?;
     }
+    Ok(changes)
+}
+
+async fn destroy_recorded(
+    context: &Context,
+    workspace: &Workspace,
+    owner: Option<&Owner>,
+    reattach: Option<String>,
+) -> Result<Changes> {
     workspace.write_trees()?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
     workspace.init(context, &terraform).await?;
     let parallelism = *PARALLELISM.end();
     terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
-    let changes = show(context, &terraform, &workspace).await?;
+    let changes = show(context, &terraform, workspace).await?;
+    if let Some(owner) = owner {
+        // A node that Terraform does not know would hold on to the network and volume that it does.
+        let recorded = changes.resources.iter().filter(|change| change.kind == "hactl_node");
+        let recorded: BTreeSet<String> =
+            recorded.filter_map(|change| Some(format!("{}-{}", owner.cluster, change.node.as_ref()?))).collect();
+        strays::remove(context, owner, |kind, name| kind == "container" && !recorded.contains(name)).await?;
+    }
     if !changes.is_empty() {
         terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
     }
-    remove_plan(&workspace);
-    Ok(Some(changes))
+    remove_plan(workspace);
+    Ok(changes)
 }
 
 /// The machines as the last run left them; empty when none did.

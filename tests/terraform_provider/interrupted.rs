@@ -53,6 +53,21 @@ async fn what_carries_our_uuid_is_taken_over_with_its_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_teardown_takes_what_was_made_and_not_written_down() {
+    with_cluster("stray", async |cluster| {
+        cluster.up().await.0.unwrap();
+        cluster.terraform(&["state", "rm", "module.nodes.hactl_node.this[\"node1\"]"]).await;
+        cluster.down().await;
+
+        // Killed before there was any state at all.
+        std::fs::remove_file(cluster.stack().join("terraform.tfstate")).unwrap();
+        cluster.make_first_node(cluster.uuid).await;
+        cluster.down().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_carries_another_uuid_is_refused_and_left_alone() {
     with_cluster("theirs", async |cluster| {
         let theirs = cluster.make_first_node(Uuid::new_v4()).await;
