@@ -60,7 +60,10 @@ pub(crate) async fn with_cluster(name: &str, test: impl AsyncFnOnce(&mut Cluster
 impl Cluster {
     /// A run's context, and what is said in it.
     pub(crate) fn context(&self) -> (Context, Receiver<Event>) {
-        let env: BTreeMap<String, String> = std::env::vars().collect();
+        let mut env: BTreeMap<String, String> = std::env::vars().collect();
+        // Terraform would print a warning in front of all its JSON.
+        env.insert("TF_CLI_CONFIG_FILE".to_owned(), "/nonexistent/terraformrc".to_owned());
+        env.insert("TF_CLI_ARGS_apply".to_owned(), "-no-such-option".to_owned());
         let (events, receiver) = Events::channel();
         let dirs = Dirs::new(self.dir.path(), &env);
         (Context { dirs, env, events, stop: CancellationToken::new() }, receiver)

@@ -7,6 +7,8 @@ mod cluster;
 mod interrupted;
 mod plain;
 
+use std::time::{Duration, Instant};
+
 use cluster::{actions, with_cluster};
 use hactl::{
     event::{Event, ResourceState},
@@ -27,7 +29,12 @@ async fn nodes_are_made_repaired_changed_and_destroyed() {
         let done = |event: &&Event| matches!(event, Event::Resource { state: ResourceState::Done, .. });
         assert_eq!(events.iter().filter(done).count(), 5, "two volumes, two nodes, a network");
 
+        let ignored = |event: &Event| matches!(event, Event::Warning { code: "terraform-config", .. });
+        assert!(events.iter().any(ignored), "a CLI configuration that is not there is said: {events:?}");
+
+        let started = Instant::now();
         let again = cluster.up().await.0.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?} for no change", started.elapsed());
         assert!(again.changes.is_empty(), "{:?}", again.changes);
         assert_eq!(again.outputs, first.outputs);
 
