@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-use include_dir::{Dir, include_dir};
+use include_dir::{Dir, File, include_dir};
 
 pub static ROLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/roles");
 pub static PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
@@ -40,4 +40,13 @@ pub fn write(tree: &Dir<'_>, target: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every file of `tree`, in a fixed order.
+#[must_use]
+pub fn files<'a>(tree: &'a Dir<'a>) -> Vec<&'a File<'a>> {
+    let mut found: Vec<_> = tree.files().collect();
+    found.extend(tree.dirs().flat_map(self::files));
+    found.sort_by_key(|file| file.path());
+    found
 }

@@ -67,6 +67,11 @@ impl ClusterDir {
     pub fn record(&self) -> PathBuf {
         self.0.join("cluster.json")
     }
+    /// The machines of the last provisioning, for the commands that only look.
+    #[must_use]
+    pub fn fleet(&self) -> PathBuf {
+        self.0.join("fleet.json")
+    }
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")

@@ -100,6 +100,17 @@ impl Fleet {
         Err(error.hint(format!("run `hactl provision {}` and look at its diagnostics", plan.cluster)))
     }
 
+    /// The node that is called `word`.
+    ///
+    /// # Errors
+    /// When there is none, with the names that there are.
+    pub fn node(&self, word: &str) -> Result<&FleetNode> {
+        self.nodes.values().find(|node| node.key().as_str() == word).ok_or_else(|| {
+            let names: Vec<&str> = self.nodes.keys().map(InstanceKey::as_str).collect();
+            Error::usage("node-unknown", "find node", word).cause(format!("{} has {}", self.cluster, names.join(", ")))
+        })
+    }
+
     /// Nodes that hold `role`, in the order of their keys.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &FleetNode> {
         self.nodes.values().filter(move |node| node.node.roles.contains(&role))

@@ -11,6 +11,8 @@
 //! the way is an [`event::Event`] on one bounded channel, which only the reporters turn into words.
 
 pub mod assets;
+mod cli;
+mod command;
 pub mod configure;
 pub mod context;
 pub mod error;
@@ -22,10 +24,18 @@ pub mod health;
 pub mod inventory;
 pub mod local;
 pub mod model;
+pub mod pipeline;
 pub mod plan;
 pub mod provider;
 pub mod provision;
 pub mod remote;
 pub mod report;
+mod run;
 pub mod secrets;
 pub mod spec;
+
+pub use run::run;
+
+// Fixtures in tests/ name this crate as everyone else does.
+#[cfg(test)]
+extern crate self as hactl;

@@ -1,10 +1,20 @@
 //! Spec -> Plan: what is intended, decided without looking at any machine.
 
+mod bounds;
+mod decide;
+mod memory;
+mod voters;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use self::decide::decide;
+pub use crate::model::{Choices, Durability, Local, Platform, Synchronous, Timers};
 use crate::model::{ClusterName, DatabaseName, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role};
 
 /// What is intended for one cluster.
@@ -25,21 +35,6 @@ pub struct Plan {
     /// What the user should know before anything is made.
     pub warnings: Vec<Warning>,
     pub disposable: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Platform {
-    Local(Local),
-}
-
-/// Containers that run systemd on this machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Local {
-    /// The base image, `debian:12` by default.
-    pub base_image: String,
-    /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
-    pub subnet: Option<ipnet::Ipv4Net>,
 }
 
 /// One machine.
@@ -72,39 +67,6 @@ pub struct Patroni {
     pub timers: Timers,
 }
 
-/// What an acknowledged commit means.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Durability {
-    /// On two nodes; writes wait when it cannot be.
-    QuorumStrict,
-    /// On two nodes while there are two; a primary left alone goes on unprotected.
-    Quorum,
-    /// On the primary only.
-    Async,
-}
-
-impl Durability {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::QuorumStrict => "quorum-strict",
-            Self::Quorum => "quorum",
-            Self::Async => "async",
-        }
-    }
-}
-
-/// Patroni's timers, in seconds. `loop_wait + 2 * retry_timeout <= ttl` holds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Timers {
-    pub ttl: u32,
-    pub loop_wait: u32,
-    pub retry_timeout: u32,
-    pub primary_start_timeout: u32,
-    pub primary_stop_timeout: u32,
-}
-
 /// The longest write gap that a fault should cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
@@ -119,13 +81,6 @@ pub struct Warning {
     pub code: String,
     pub message: String,
     pub hint: Option<String>,
-}
-
-/// Choices of earlier runs that must not change by themselves; kept in `.hactl/NAME/cluster.json`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choices {
-    pub voters: BTreeSet<InstanceKey>,
-    pub slots: BTreeMap<InstanceKey, u8>,
 }
 
 impl Plan {

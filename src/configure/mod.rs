@@ -1,1 +1,9 @@
 //! Inventory -> Configured: Ansible's environment, its events, its recap.
+
+mod ansible;
+mod environment;
+mod event;
+
+pub use ansible::{Playbook, Settings, run};
+pub use environment::{AnsibleEnvironment, environment};
+pub use event::{Configured, Recap};

@@ -286,6 +286,19 @@ impl Command {
         Err(self.failed().cause(ended(finished.status)).cause(finished.tail.join("\n")))
     }
 
+    /// Runs with this process's own terminal and gives the exit code; for shells and psql.
+    ///
+    /// # Errors
+    /// When the program is not there or cannot be started.
+    pub async fn attach(&self, context: &Context) -> Result<u8> {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(&context.env).envs(&self.env);
+        let mut child = command.spawn().map_err(|error| self.not_started(&error))?;
+        // Ctrl-C reaches the child by the terminal: it decides what that means.
+        let status = child.wait().await.map_err(|error| self.failed().source(&error))?;
+        Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    }
+
     fn failed(&self) -> Error {
         Error::failed("command", "run", self)
     }
@@ -311,6 +324,17 @@ pub fn ended(status: ExitStatus) -> String {
         (Some(code), _) => format!("it ended with status {code}"),
         (None, Some(signal)) => format!("it was ended by signal {signal}"),
         (None, None) => status.to_string(),
+    }
+}
+
+/// Kills the process group of every child, for a second Ctrl-C.
+pub fn kill_children() {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return };
+    for task in tasks.flatten() {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            signal(Some(Pid::from_raw(pid)), Signal::SIGKILL);
+        }
     }
 }
 

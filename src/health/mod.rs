@@ -1,1 +1,21 @@
-//! Fleet -> Health: ssh, etcd, Patroni and PostgreSQL, asked themselves.
+//! Fleet -> Health: the machines, etcd, Patroni and PostgreSQL, asked themselves.
+//!
+//! [`observe`] asks every node at once and never fails: what did not answer is an observation, too.
+//! [`diagnose`] is pure and turns observations into a [`Health`] with every problem named. Only a
+//! healthy one becomes [`Healthy`], which is what a drill requires.
+
+mod diagnose;
+mod etcd;
+mod observe;
+mod patroni;
+mod postgres;
+mod probe;
+mod status;
+mod wait;
+
+pub use diagnose::{Health, Healthy, Problem, diagnose};
+pub use observe::{Access, Observations, Observed, observe};
+pub use postgres::write_and_read;
+pub use probe::client_config;
+pub use status::{Status, status};
+pub use wait::wait_until_healthy;

@@ -1,1 +1,75 @@
 //! Fleet -> Inventory: what Ansible reads.
+//!
+//! In come the plan, the machines there are, and the material (passwords, certificates, directories of
+//! downloads); out goes an [`Inventory`], a value that holds every variable of every host, secrets kept
+//! apart. Building and rendering are pure, and rendering again gives the same bytes.
+
+mod build;
+mod digest;
+mod json;
+mod literal;
+mod material;
+mod render;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::{
+    build::build,
+    json::{Reader, json},
+    material::{KeyPair, Material, NodeMaterial, Passwords},
+    render::{ini, yaml},
+    write::{Written, write},
+};
+use crate::model::InstanceKey;
+
+/// Variables by name. Sorted, so that nothing shuffles.
+pub type Vars = BTreeMap<String, Value>;
+
+/// Everything that Ansible is told. Not `Debug` or `Serialize` as a whole: it holds secrets.
+#[derive(Clone)]
+pub struct Inventory {
+    pub cluster: String,
+    /// Groups and their hosts. A group without hosts is there, too, so that plays find it.
+    pub groups: BTreeMap<String, BTreeSet<InstanceKey>>,
+    /// Variables of all hosts.
+    pub vars: Vars,
+    /// Every host, plain machines without a role included, with its own variables.
+    pub hosts: BTreeMap<InstanceKey, Vars>,
+    secrets: Vars,
+    host_secrets: BTreeMap<InstanceKey, Vars>,
+}
+
+/// The part of an inventory that anyone may read, as templates get it.
+#[derive(Serialize)]
+struct Readable<'a> {
+    cluster: &'a str,
+    groups: Vec<Group<'a>>,
+    hosts: Vec<Host<'a>>,
+    vars: Vec<Var<'a>>,
+}
+
+#[derive(Serialize)]
+struct Group<'a> {
+    name: &'a str,
+    hosts: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    name: &'a str,
+    vars: Vec<Var<'a>>,
+}
+
+/// A variable, with its value as the format writes it.
+#[derive(Serialize)]
+struct Var<'a> {
+    name: &'a str,
+    value: String,
+}

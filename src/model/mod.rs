@@ -1,10 +1,12 @@
 //! Pure nouns that every stage may use: names, roles, versions, paths and secrets.
 
+pub mod cluster;
 pub mod name;
 pub mod role;
 pub mod secret;
 pub mod version;
 
+pub use cluster::{Choices, Durability, Local, Platform, Synchronous, Timers};
 pub use name::{ClusterName, DatabaseName, HostName, InstanceKey};
 pub use role::Role;
 pub use secret::Secret;

@@ -1,7 +1,8 @@
 //! Names, one type per kind, checked where they are made.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Why a text is not a name of its kind.
@@ -31,7 +32,7 @@ fn is_label(text: &str, longest: usize) -> bool {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $kind:literal, $rule:literal, $check:expr) => {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $rule:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -59,6 +60,17 @@ macro_rules! name {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                // `patternErrorMessage` is what editors show, and what spec shows, instead of the pattern.
+                json_schema!({"type": "string", "pattern": $pattern, "patternErrorMessage": $rule})
             }
         }
 
@@ -101,6 +113,7 @@ name!(
     ClusterName,
     "cluster name",
     "1 to 40 lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen",
+    "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$",
     |text| is_label(text, 40) && text.starts_with(|c: char| c.is_ascii_lowercase())
 );
 
@@ -109,6 +122,7 @@ name!(
     InstanceKey,
     "instance key",
     "1 to 32 lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen",
+    "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$",
     |text| is_label(text, 32) && text.starts_with(|c: char| c.is_ascii_lowercase())
 );
 
@@ -117,6 +131,7 @@ name!(
     HostName,
     "host name",
     "1 to 63 lower-case letters, digits and hyphens, neither starting nor ending with a hyphen (RFC 1123)",
+    "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
     |text| is_label(text, 63)
 );
 
@@ -125,6 +140,7 @@ name!(
     DatabaseName,
     "database or role name",
     "1 to 63 lower-case letters, digits and underscores, starting with a letter, not starting with pg_",
+    "^(?!pg_)[a-z][a-z0-9_]{0,62}$",
     |text| {
         text.len() <= 63
             && text.starts_with(|c: char| c.is_ascii_lowercase())

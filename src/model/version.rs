@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+/// The newest Patroni that this hactl knows: what a cluster gets whose file does not say.
+pub const PATRONI_NEWEST: &str = "4.1.5";
+
 /// An etcd release, `MAJOR.MINOR.PATCH`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -11,6 +14,28 @@ pub struct EtcdVersion {
     pub major: u32,
     pub minor: u32,
     pub patch: u32,
+}
+
+impl EtcdVersion {
+    /// The newest patch of each minor release that this hactl knows; the last is the default.
+    pub const NEWEST: [Self; 2] = [Self { major: 3, minor: 5, patch: 35 }, Self { major: 3, minor: 6, patch: 16 }];
+
+    /// What a cluster gets whose file does not say.
+    pub const DEFAULT: Self = Self::NEWEST[Self::NEWEST.len() - 1];
+
+    /// `X.Y` as the newest patch known, `X.Y.Z` as it is; only minor releases that hactl knows.
+    ///
+    /// # Errors
+    /// A sentence that says what was expected.
+    pub fn resolve(text: &str) -> Result<Self, String> {
+        let known = || Self::NEWEST.map(|version| format!("{}.{}", version.major, version.minor)).join(" or ");
+        let wrong = || format!("`{text}` is not an etcd version: expected {}, or a full X.Y.Z of these", known());
+        let parts: Vec<u32> = text.split('.').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        let (&[major, minor] | &[major, minor, _]) = parts.as_slice() else { return Err(wrong()) };
+        let newest = Self::NEWEST.into_iter().find(|known| known.major == major && known.minor == minor);
+        let newest = newest.ok_or_else(|| format!("etcd {text} is not supported: expected {}", known()))?;
+        Ok(parts.get(2).map_or(newest, |&patch| Self { patch, ..newest }))
+    }
 }
 
 impl FromStr for EtcdVersion {
@@ -53,6 +78,9 @@ impl fmt::Display for EtcdVersion {
 pub struct PostgresMajor(u8);
 
 impl PostgresMajor {
+    /// Debian 12's own, and what a cluster gets whose file does not say.
+    pub const DEFAULT: Self = Self(15);
+
     pub const OLDEST: u8 = 14;
     pub const NEWEST: u8 = 18;
 
@@ -82,5 +110,19 @@ impl From<PostgresMajor> for u8 {
 impl fmt::Display for PostgresMajor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_etcd_version_is_the_newest_patch_known() {
+        assert_eq!(EtcdVersion::resolve("3.6").unwrap(), EtcdVersion::DEFAULT);
+        assert_eq!(EtcdVersion::resolve("3.5.11").unwrap().to_string(), "3.5.11");
+        for bad in ["3", "3.4", "4.0.0", "3.6.x", "", "v3.6", "3.6.1.2"] {
+            assert!(EtcdVersion::resolve(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,1 +1,38 @@
-//! The Terraform provider that hactl serves in its own process.
+//! The Terraform provider that hactl serves: `hactl.local/hactl/hactl`, plugin protocol 6.
+//!
+//! ```text
+//! Terraform --gRPC--> [server | plugin] -> [grpc] -> [service] -> [network, volume, node] -> local::Engine
+//! ```
+//!
+//! [`Server`] serves it in hactl's own process, [`plugin`] as a process that plain Terraform
+//! starts, [`install`] makes that known to Terraform. A resource is one file with a schema and five
+//! verbs ([`resource`]); what follows from a schema alone is decided once, in [`schema`].
+
+mod grpc;
+mod install;
+mod network;
+mod node;
+pub mod plugin;
+mod resource;
+mod schema;
+mod server;
+mod service;
+mod value;
+mod volume;
+mod wire;
+
+pub use install::{advice, data_home, install};
+pub use server::Server;
+
+use resource::Resource;
+
+/// The provider's address in Terraform configurations.
+pub const ADDRESS: &str = "hactl.local/hactl/hactl";
+
+/// The provider's own version; it moves when a configuration has to change, not with hactl.
+pub const VERSION: &str = "0.1.0";
+
+/// Every resource of the provider.
+fn resources() -> Vec<Box<dyn Resource>> {
+    vec![Box::new(network::Network), Box::new(volume::Volume), Box::new(node::Node)]
+}

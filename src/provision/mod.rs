@@ -1,1 +1,21 @@
 //! Plan -> Outputs: Terraform's working directory, init, plan, guard, apply, output, destroy.
+//!
+//! ```text
+//! Plan + image + UUID + key -> [workspace] files -> [terraform] plan -> [changes] -> [guard] -> apply -> Outputs
+//! ```
+//!
+//! Terraform is driven by its JSON alone, and exactly the plan that was read is applied. What it
+//! does on the way becomes events; what it says becomes events too, and the causes of the error.
+
+mod changes;
+mod guard;
+mod messages;
+mod stage;
+mod terraform;
+mod workspace;
+
+pub use changes::{Action, Changes, ResourceChange};
+pub use guard::{Refusal, guard, voters_gone};
+pub use stage::{Planned, Provisioned, apply, destroy, outputs, plan};
+pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};
+pub use workspace::{Machines, variables};

@@ -1,1 +1,118 @@
-//! Reporters: the only place that prints.
+//! Reporters: the only place that prints. Every event goes, stamped and in one order, to the run
+//! record and to one of three views: a terminal with bars, plain lines for pipes, or JSON lines.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod plain;
+mod record;
+mod render;
+mod terminal;
+
+use std::io::{IsTerminal, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::{sync::mpsc::Receiver, task::JoinHandle};
+
+pub use record::Record;
+pub use render::{plan_text, status_text, summary_text};
+
+use crate::{
+    error::Error,
+    event::{Event, Events},
+};
+
+/// How results and progress are shown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum Output {
+    /// Bars on a terminal, plain lines in pipes.
+    #[default]
+    Text,
+    /// Event lines for acting commands, one object for queries.
+    Json,
+}
+
+enum View {
+    Terminal(terminal::Terminal),
+    Plain(plain::Plain),
+    Json,
+}
+
+/// One event as it is written down: numbered and stamped here and nowhere else.
+#[derive(Serialize)]
+struct Stamped<'a> {
+    seq: u64,
+    time: Timestamp,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// The reporters of one run. They end when every sender of events is gone.
+pub struct Reporters {
+    task: JoinHandle<()>,
+}
+
+impl Reporters {
+    /// Starts them for one run; `record` gets everything, the view what people or programs want.
+    #[must_use]
+    pub fn start(output: Output, verbose: bool, record: Option<Record>) -> (Self, Events) {
+        let (events, receiver) = Events::channel();
+        let view = match output {
+            Output::Json => View::Json,
+            Output::Text if std::io::stderr().is_terminal() && !verbose => View::Terminal(terminal::Terminal::new()),
+            Output::Text => View::Plain(plain::Plain::new(verbose)),
+        };
+        (Self { task: tokio::spawn(report(receiver, view, record)) }, events)
+    }
+
+    /// Waits until the last event has been shown and written.
+    pub async fn finish(self) {
+        // A reporter that panicked has said so on stderr already.
+        let _ = self.task.await;
+    }
+}
+
+async fn report(mut events: Receiver<Event>, mut view: View, mut record: Option<Record>) {
+    let mut seq = 0;
+    while let Some(event) = events.recv().await {
+        seq += 1;
+        let stamped = Stamped { seq, time: Timestamp::now(), event: &event };
+        let line = serde_json::to_string(&stamped).unwrap_or_default();
+        if let Some(record) = &mut record {
+            record.write(&event, &line);
+        }
+        match &mut view {
+            View::Terminal(terminal) => terminal.show(&event),
+            View::Plain(plain) => plain.show(&event),
+            // A tool's raw output is for the record.
+            View::Json if matches!(event, Event::Output { .. }) => {}
+            View::Json => print(&line),
+        }
+    }
+}
+
+/// Prints a line of results. A reader that has gone away is not our failure.
+pub fn print(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints one object, for queries with `--output json`.
+pub fn print_json<T: Serialize>(value: &T) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&text),
+        Err(error) => message(&format!("error: cannot write the result as JSON: {error}")),
+    }
+}
+
+/// Prints a message for people.
+pub fn message(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Prints an error as the output asks for it.
+pub fn print_error(output: Output, error: &Error) {
+    match output {
+        Output::Json => print_json(error),
+        Output::Text => message(&format!("{} {error}", console::style("error:").for_stderr().red().bold())),
+    }
+}

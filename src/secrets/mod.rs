@@ -1,1 +1,20 @@
 //! The age file, the generated secrets, and the certificate authorities.
+//!
+//! In comes the name of a cluster, its machines and databases; out go key pairs, certificates and
+//! passwords, kept in `NAME.secrets.age` beside the cluster file. That one encrypted file is made to be
+//! committed, so that a fresh runner needs only the identity that opens it.
+
+mod authority;
+mod client;
+mod contents;
+mod identity;
+mod store;
+#[cfg(test)]
+mod tests;
+mod vault;
+
+pub use authority::{AuthorityKind, Leaf, LeafKind};
+pub use client::{ClientFiles, write_client_files};
+pub use contents::SshKey;
+pub use identity::{KEY_COMMAND, KEY_FILE};
+pub use vault::{Account, SecretsPaths, Vault};

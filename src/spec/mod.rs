@@ -1,1 +1,104 @@
 //! Cluster file -> Spec: what the user wrote, checked as a whole.
+//!
+//! In comes a name or a path, out goes a [`Spec`] that later stages may trust: names are valid,
+//! references resolve, defaults are filled in. Every problem of a file is reported in one go, with
+//! its place, its field, and the word that was probably meant. It exists so that nothing to the right
+//! has to ask whether its input makes sense.
+
+mod blueprint;
+mod check;
+mod file;
+mod init;
+mod load;
+mod problem;
+mod record;
+mod reference;
+mod settings;
+mod shape;
+mod source;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::{
+    blueprint::blueprints,
+    init::init_text,
+    load::load,
+    problem::{Problem, Problems},
+    record::Record,
+    reference::reference,
+    source::{Origin, Source, resolve},
+};
+use crate::model::{
+    ClusterName, DatabaseName, Durability, EtcdVersion, HostName, InstanceKey, Platform, PostgresMajor, Role, Timers,
+};
+
+/// A cluster as its file means it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    pub name: ClusterName,
+    pub app: HostName,
+    pub env: HostName,
+    pub platform: Platform,
+    pub instances: BTreeMap<InstanceKey, Instance>,
+    pub etcd: EtcdVersion,
+    pub postgres: PostgresSpec,
+    pub patroni: PatroniSpec,
+    pub disposable: bool,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    pub hostname: HostName,
+    pub memory_mib: u32,
+    pub cores: u32,
+    /// Exactly these, or what the plan decides.
+    pub roles: Option<BTreeSet<Role>>,
+}
+
+impl Instance {
+    /// Whether PostgreSQL runs on it.
+    #[must_use]
+    pub fn is_data_node(&self) -> bool {
+        self.roles.as_ref().is_none_or(|roles| roles.contains(&Role::Patroni))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PostgresSpec {
+    pub major: PostgresMajor,
+    /// What the user sets, over what follows the machines' size. Texts, numbers and truth values.
+    pub parameters: BTreeMap<String, Value>,
+    /// Databases and the role that owns each.
+    pub databases: BTreeMap<DatabaseName, DatabaseName>,
+    pub access: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PatroniSpec {
+    pub version: String,
+    pub durability: Durability,
+    pub timers: Timers,
+}
+
+impl Spec {
+    /// How many machines run PostgreSQL.
+    #[must_use]
+    pub fn data_nodes(&self) -> usize {
+        self.instances.values().filter(|instance| instance.is_data_node()).count()
+    }
+}
+
+/// The JSON Schema of the cluster file, for editors and `hactl schema`.
+#[must_use]
+pub fn schema() -> Value {
+    file::schema()
+}

@@ -1,0 +1,64 @@
+# The two commands of the README are `make up` and `make test`; both install what this machine lacks.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+HACTL := target/release/hactl
+NAME ?= patroni-3node
+# Rust and Go installed by hand are often not on a non-login shell's PATH.
+export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what building and running need, and start the container engine
+	.ci/setup
+
+.PHONY: build
+build: setup ## Build target/release/hactl
+	cargo build --release --locked
+
+.PHONY: up
+up: build ## Bring up the cluster NAME (patroni-3node)
+	$(HACTL) up $(NAME)
+
+.PHONY: down
+down: ## Take the cluster NAME away again
+	$(HACTL) down $(NAME) --yes
+
+.PHONY: check
+check: ## The quick part: format, lints, unit tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	cargo test --locked --lib
+
+.PHONY: lint
+lint: setup-test ## Ansible's, Terraform's and the shell's own linters
+	.ci/lint
+
+.PHONY: setup-test
+setup-test: setup
+	.ci/setup --test
+
+.PHONY: test
+test: setup-test ## Unit, integration, module, role and end-to-end tests
+	.ci/lint
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	cargo test --locked --no-fail-fast -- --test-threads=1
+
+.PHONY: test-long
+test-long: test ## The full matrices: every stage killed many times, slow cases
+	HACTL_TEST_LONG=1 cargo test --locked --no-fail-fast --test up -- --test-threads=1
+
+.PHONY: bench
+bench: build ## Measure and write docs/benchmarks.md
+	.ci/bench
+
+.PHONY: deny
+deny: ## Licences, bans and sources of all dependencies (advisories: in GitHub's CI)
+	cargo deny check bans licenses sources

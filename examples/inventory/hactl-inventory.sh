@@ -1,0 +1,14 @@
+#!/bin/sh
+# A dynamic inventory for plain Ansible: asks hactl for the machines of a cluster.
+#
+#   HACTL_CLUSTER=patroni-3node ansible-playbook -i hactl-inventory.sh playbooks/patroni-cluster.yml
+#
+# Ansible calls it with --list and reads all variables from its answer, secrets
+# included: they go through the pipe and into no file.
+set -eu
+case "${1:-}" in
+    --list) exec "${HACTL:-hactl}" inventory "${HACTL_CLUSTER:-patroni-3node}" --list ;;
+    # `_meta` in the list says everything about every host.
+    --host) echo '{}' ;;
+    *) echo "usage: $0 --list | --host NAME" >&2; exit 2 ;;
+esac

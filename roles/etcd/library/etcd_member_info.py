@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""What one member of an etcd cluster knows, asked in one round trip."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: etcd_member_info
+short_description: Look at an etcd member's data, status and member list
+description:
+  - Tells whether the node has data, whether etcd answers, and the member list
+    as a quorum sees it. Changes nothing.
+options:
+  data_dir: {type: path, required: true, description: etcd's data directory}
+  config_dir:
+    type: path
+    required: true
+    description:
+      - Where first-start.env lies until the first start is over, and tls/ with
+        control-ca.crt, server.crt and server.key. The server's certificate
+        carries clientAuth, so that it serves here, too.
+  port: {type: int, default: 2379, description: Client port of the node's own etcd}
+  wait: {type: int, default: 0, description: Seconds to wait for a quorum}
+author: The hactl maintainers
+"""
+
+RETURN = r"""
+has_data: {type: bool, returned: always, description: A write-ahead log exists}
+unfinished: {type: bool, returned: always, description: The first start has not come to its end}
+listening: {type: bool, returned: always, description: Something accepts connections at the endpoint}
+quorum: {type: bool, returned: always, description: The member list was answered by a quorum}
+members: {type: list, returned: always, description: 'Members: id, name, peer_url, learner'}
+member_id: {type: str, returned: always, description: This member's id}
+leader_id: {type: str, returned: always, description: The leader's id}
+error: {type: str, returned: always, description: Why no answer came}
+"""
+
+
+class Client:
+    def __init__(self, params):
+        tls = os.path.join(params["config_dir"], "tls")
+        self.base = "https://127.0.0.1:%d" % params["port"]
+        self.context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
+        self.context.load_cert_chain(os.path.join(tls, "server.crt"), os.path.join(tls, "server.key"))
+
+    def post(self, path, body, timeout=4):
+        request = urllib.request.Request(
+            self.base + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=timeout, context=self.context) as answer:
+            return json.load(answer)
+
+
+def refused(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 2).close()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def ask(params):
+    found = dict(quorum=False, members=[], member_id="", leader_id="", error="")
+    found["error"] = refused(params["port"])
+    found["listening"] = not found["error"]
+    if found["error"]:
+        return found
+    try:
+        client = Client(params)
+        status = client.post("/v3/maintenance/status", {})
+        found["member_id"] = status["header"]["member_id"]
+        found["leader_id"] = status.get("leader", "0")
+        found["learner"] = status.get("isLearner", False)
+        # Linearizable: only a quorum can answer.
+        listed = client.post("/v3/cluster/member/list", {"linearizable": True})
+        found["members"] = [
+            {
+                "id": member["ID"],
+                "name": member.get("name", ""),
+                "peer_url": (member.get("peerURLs") or [""])[0],
+                "learner": member.get("isLearner", False),
+            }
+            for member in listed["members"]
+        ]
+        found["quorum"] = True
+    except urllib.error.HTTPError as error:
+        found["error"] = "%s: %s" % (error, error.read().decode(errors="replace").strip())
+    except (OSError, ValueError, KeyError) as error:
+        found["error"] = str(error)
+    return found
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            data_dir=dict(type="path", required=True),
+            config_dir=dict(type="path", required=True),
+            port=dict(type="int", default=2379),
+            wait=dict(type="int", default=0),
+            prefix=dict(type="str", default=""),
+        ),
+        supports_check_mode=True,
+    )
+    deadline = time.monotonic() + module.params["wait"]
+    found = ask(module.params)
+    while not found["quorum"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+        found = ask(module.params)
+    found["has_data"] = os.path.isdir(os.path.join(module.params["data_dir"], "member", "wal"))
+    found["unfinished"] = os.path.exists(os.path.join(module.params["config_dir"], "first-start.env"))
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Roles, passwords and databases on the leader."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: patroni_accounts
+short_description: Create roles and databases, and set passwords that do not verify
+description:
+  - Runs psql as the user and role postgres over the local socket, so it needs no password
+    of its own.
+  - A password is compared with the verifier that PostgreSQL keeps, and only
+    changed when it does not verify. What is sent is a new SCRAM verifier, never
+    the password, so neither logs nor arguments can show it.
+options:
+  psql: {type: path, required: true, description: Path of psql}
+  port: {type: int, default: 5432, description: PostgreSQL's port}
+  socket_dir: {type: path, default: /var/run/postgresql, description: Directory of the socket}
+  roles:
+    type: list
+    elements: dict
+    required: true
+    description: 'Roles: name, password, options (SQL), grants (functions to execute)'
+  databases: {type: dict, default: {}, description: name to owner}
+author: The hactl maintainers
+"""
+
+RETURN = r"""
+did: {type: list, returned: always, description: What was changed}
+"""
+
+
+def literal(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(text):
+    return '"' + text.replace('"', '""') + '"'
+
+
+def keys(password, salt, iterations):
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client = hmac.new(salted, b"Client Key", hashlib.sha256).digest()
+    return hashlib.sha256(client).digest(), hmac.new(salted, b"Server Key", hashlib.sha256).digest()
+
+
+def verifies(password, verifier):
+    match = re.match(r"^SCRAM-SHA-256\$(\d+):([^$]+)\$([^:]+):(.+)$", verifier or "")
+    if not match:
+        return False
+    stored, dummy = keys(password, base64.b64decode(match.group(2)), int(match.group(1)))
+    return hmac.compare_digest(stored, base64.b64decode(match.group(3)))
+
+
+def verifier(password):
+    salt = os.urandom(16)
+    stored, server = keys(password, salt, 4096)
+    parts = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return "SCRAM-SHA-256$4096:%s$%s:%s" % tuple(parts)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            psql=dict(type="path", required=True),
+            port=dict(type="int", default=5432),
+            socket_dir=dict(type="path", default="/var/run/postgresql"),
+            roles=dict(type="list", elements="dict", required=True, no_log=True),
+            databases=dict(type="dict", default={}),
+        ),
+        supports_check_mode=True,
+    )
+    params = module.params
+
+    def psql(sql):
+        code, out, err = module.run_command(
+            ["runuser", "-u", "postgres", "--", params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", params["socket_dir"],
+             "-p", str(params["port"]), "-U", "postgres", "-d", "postgres"],
+            data=sql, environ_update={"PGOPTIONS": "-c log_statement=none", "LC_ALL": "C.UTF-8"},
+        )
+        if code != 0:
+            module.fail_json(msg="psql: " + err.strip())
+        return out
+
+    have = json.loads(psql("""SELECT json_build_object(
+        'roles', (SELECT coalesce(json_object_agg(rolname, json_build_array(rolpassword, rolcanlogin, rolsuper,
+                  rolreplication)), '{}') FROM pg_authid),
+        'databases', (SELECT json_object_agg(d.datname, r.rolname) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba));"""))
+    statements, did = [], []
+    for role in params["roles"]:
+        found = have["roles"].get(role["name"])
+        if found is None:
+            statements.append("CREATE ROLE %s LOGIN %s PASSWORD %s;"
+                              % (name(role["name"]), role.get("options", ""), literal(verifier(role["password"]))))
+            did.append("created role " + role["name"])
+        else:
+            if not verifies(role["password"], found[0]):
+                statements.append("ALTER ROLE %s PASSWORD %s;" % (name(role["name"]), literal(verifier(role["password"]))))
+                did.append("set the password of role " + role["name"])
+            if not found[1]:
+                statements.append("ALTER ROLE %s LOGIN;" % name(role["name"]))
+                did.append("let role %s log in" % role["name"])
+            if role.get("options") == "REPLICATION" and not found[3]:
+                statements.append("ALTER ROLE %s REPLICATION;" % name(role["name"]))
+                did.append("let role %s replicate" % role["name"])
+        for function in role.get("grants", []):
+            granted = found is not None and psql(
+                "SELECT has_function_privilege(%s, %s, 'EXECUTE');" % (literal(role["name"]), literal("pg_catalog." + function))
+            ).strip() == "t"
+            if not granted:
+                statements.append("GRANT EXECUTE ON FUNCTION pg_catalog.%s TO %s;" % (function, name(role["name"])))
+                did.append("granted %s to role %s" % (function, role["name"]))
+    for database, owner in params["databases"].items():
+        found = have["databases"].get(database)
+        if found is None:
+            statements.append("CREATE DATABASE %s OWNER %s;" % (name(database), name(owner)))
+            did.append("created database " + database)
+        elif found != owner:
+            statements.append("ALTER DATABASE %s OWNER TO %s;" % (name(database), name(owner)))
+            did.append("gave database %s to %s" % (database, owner))
+    if statements and not module.check_mode:
+        psql("\n".join(statements))
+    module.exit_json(changed=bool(statements), did=did)
+
+
+if __name__ == "__main__":
+    main()

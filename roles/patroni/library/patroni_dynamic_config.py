@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Bring Patroni's configuration in etcd to what is wanted, by the difference."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: patroni_dynamic_config
+short_description: Converge the configuration that Patroni keeps in etcd
+description:
+  - Reads /config, and sends a PATCH with what differs. C(bootstrap.dcs) is read
+    only once in a cluster's life; this is how later changes take effect.
+  - Keys of the top level that are not in I(config) stay as they are.
+    PostgreSQL's parameters are owned whole, so those not wanted are removed.
+options:
+  config_dir: {type: path, required: true, description: Patroni's configuration directory}
+  port: {type: int, default: 8008, description: Port of the node's REST API}
+  user: {type: str, required: true, description: User of the REST API}
+  password: {type: str, required: true, description: Password of the REST API}
+  config: {type: dict, required: true, description: What is wanted}
+author: The hactl maintainers
+"""
+
+RETURN = r"""
+patch: {type: dict, returned: always, description: What was sent}
+config: {type: dict, returned: always, description: What is there now}
+"""
+
+OWNED = {("postgresql", "parameters")}
+
+
+def difference(have, want, path=()):
+    patch = {}
+    for key, value in want.items():
+        if isinstance(value, dict) and isinstance(have.get(key), dict):
+            inner = difference(have[key], value, path + (key,))
+            if inner:
+                patch[key] = inner
+        elif value is None:
+            if key in have:
+                patch[key] = None
+        elif key not in have or have[key] != value or isinstance(have[key], bool) != isinstance(value, bool):
+            patch[key] = value
+    if path in OWNED:
+        patch.update({key: None for key in have if key not in want})
+    return patch
+
+
+def merged(have, patch):
+    result = dict(have)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            config_dir=dict(type="path", required=True),
+            port=dict(type="int", default=8008),
+            user=dict(type="str", required=True),
+            password=dict(type="str", required=True, no_log=True),
+            config=dict(type="dict", required=True),
+        ),
+        supports_check_mode=True,
+    )
+    params = module.params
+    tls = os.path.join(params["config_dir"], "tls")
+    context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
+    context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
+    token = base64.b64encode(("%s:%s" % (params["user"], params["password"])).encode()).decode()
+
+    def ask(method, body=None):
+        request = urllib.request.Request(
+            "https://127.0.0.1:%d/config" % params["port"],
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Authorization": "Basic " + token},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+            return json.load(answer)
+
+    try:
+        have = ask("GET")
+        patch = difference(have, params["config"])
+        if patch and not module.check_mode:
+            have = ask("PATCH", patch)
+        elif patch:
+            have = merged(have, patch)
+    except urllib.error.HTTPError as error:
+        module.fail_json(msg="Patroni refuses: %s: %s" % (error, error.read().decode(errors="replace").strip()))
+    except (OSError, ValueError) as error:
+        module.fail_json(msg="Patroni's REST API does not answer: %s" % error)
+    module.exit_json(changed=bool(patch), patch=patch, config=have)
+
+
+if __name__ == "__main__":
+    main()

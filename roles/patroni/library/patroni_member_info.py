@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""What one Patroni member knows of itself and of the cluster, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: patroni_member_info
+short_description: Look at a Patroni member, and wait until the cluster is healthy
+description:
+  - Asks the node's own REST API, with its certificate. Changes nothing.
+  - Healthy means one running leader, every other member streaming from it, all
+    on one timeline, and as many synchronous standbys as the mode demands. A
+    member that still runs pg_basebackup does not count as streaming.
+options:
+  config_dir: {type: path, required: true, description: Patroni's configuration directory}
+  data_dir: {type: path, required: true, description: PostgreSQL's data directory}
+  port: {type: int, default: 8008, description: Port of the node's REST API}
+  members: {type: list, elements: str, default: [], description: Members that must be there}
+  synchronous_mode: {type: str, default: "off", description: quorum, on or off}
+  synchronous_node_count: {type: int, default: 1, description: How many standbys must be synchronous}
+  wait: {type: int, default: 0, description: Seconds to wait until the cluster is healthy}
+  dynamic_config: {type: dict, description: Wait until the member has taken over this configuration}
+author: The hactl maintainers
+"""
+
+RETURN = r"""
+has_data: {type: bool, returned: always, description: The data directory holds a cluster}
+incomplete: {type: bool, returned: always, description: The data directory holds something that cannot start}
+answers: {type: bool, returned: always, description: The REST API answers}
+role: {type: str, returned: always, description: The member's role}
+pending_restart: {type: bool, returned: always, description: Settings wait for a restart}
+leader: {type: str, returned: always, description: The leader's name}
+restart_order: {type: list, returned: always, description: 'Members that wait for a restart, in the order of doing it'}
+healthy: {type: bool, returned: always, description: The cluster is healthy}
+problems: {type: list, returned: always, description: Why it is not}
+"""
+
+# What the log says when something is wrong, and what that means.
+KNOWN = [
+    ("system ID mismatch", "its data belongs to another cluster than the one that etcd names (system id mismatch): "
+                           "move the data directory away, or use another patroni_scope"),
+    ("certificate verify failed", "a certificate is not of the CA that is expected here"),
+    ("password authentication failed", "a password in patroni.yml is not the one that PostgreSQL has"),
+    ("no pg_hba.conf entry", "pg_hba refuses another member"),
+    ("waiting for leader to bootstrap", "it waits for a leader that never came (stuck initialisation)"),
+    ("could not load pg_hba.conf", "pg_hba has a line that PostgreSQL refuses"),
+    ("Failed to bootstrap cluster", "the first start of the cluster fails again and again"),
+    ("No space left on device", "the disk is full"),
+    ("could not bind", "a port is in use by something else"),
+    ("Address already in use", "a port is in use by something else"),
+    ("EtcdException", "it cannot reach etcd"),
+    ("following a different leader because i am not the healthiest node", "no member is fit to be leader"),
+]
+
+# PostgreSQL refuses a standby that has less of these than its primary.
+TIED = ("max_connections", "max_prepared_transactions", "max_locks_per_transaction", "max_wal_senders", "max_worker_processes")
+
+
+class Api:
+    def __init__(self, params):
+        tls = os.path.join(params["config_dir"], "tls")
+        self.base = "https://127.0.0.1:%d" % params["port"]
+        self.context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
+        self.context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
+
+    def get(self, path):
+        with urllib.request.urlopen(self.base + path, timeout=5, context=self.context) as answer:
+            return json.load(answer)
+
+
+def judge(params, members):
+    problems = []
+    leaders = [m for m in members if m["role"] in ("leader", "standby_leader")]
+    if len(leaders) != 1 or leaders[0]["state"] != "running":
+        return ["no member is a running leader"]
+    leader = leaders[0]
+    found = {m["name"]: m for m in members}
+    for name in params["members"]:
+        member = found.get(name)
+        if member is None:
+            problems.append("%s is not in the cluster" % name)
+        elif member is not leader and member["state"] != "streaming":
+            problems.append("%s is %s, not streaming" % (name, member["state"]))
+        elif member.get("timeline") != leader.get("timeline"):
+            problems.append("%s is on timeline %s, the leader on %s" % (name, member.get("timeline"), leader.get("timeline")))
+    role = {"quorum": "quorum_standby", "on": "sync_standby"}.get(params["synchronous_mode"])
+    if role and params["members"]:
+        wanted = min(params["synchronous_node_count"], len(params["members"]) - 1)
+        synchronous = [m for m in members if m["role"] == role]
+        if len(synchronous) < wanted:
+            problems.append("%d of %d standbys are synchronous" % (len(synchronous), wanted))
+    return problems
+
+
+def restart_order(members):
+    """A standby must not have less than its primary of these settings: what
+    grows reaches the standbys first, what shrinks the primary."""
+    pending = [m for m in members if m.get("pending_restart")]
+    standbys = [m["name"] for m in pending if m["role"] != "leader"]
+    leader = [m["name"] for m in pending if m["role"] == "leader"]
+    grows = shrinks = False
+    for member in pending:
+        for name, values in (member.get("pending_restart_reason") or {}).items():
+            if name in TIED:
+                try:
+                    old, new = int(values["old_value"]), int(values["new_value"])
+                except (KeyError, TypeError, ValueError):
+                    continue
+                grows, shrinks = grows or new > old, shrinks or new < old
+    if shrinks and leader:
+        return (standbys if grows else []) + leader + standbys
+    return standbys + leader
+
+
+def took_over(params):
+    if not params["dynamic_config"]:
+        return True
+    try:
+        with open(os.path.join(params["data_dir"], "patroni.dynamic.json"), encoding="utf-8") as file:
+            return json.load(file) == params["dynamic_config"]
+    except (OSError, ValueError):
+        return False
+
+
+def look(params):
+    found = dict(answers=False, role="", pending_restart=False, pause=False, leader="", members=[], restart_order=[],
+                 healthy=False, problems=[])
+    control = os.path.join(params["data_dir"], "global", "pg_control")
+    try:
+        found["has_data"] = os.path.getsize(control) > 0
+    except OSError:
+        found["has_data"] = False
+    try:
+        found["incomplete"] = not found["has_data"] and bool(os.listdir(params["data_dir"]))
+    except OSError:
+        found["incomplete"] = False
+    try:
+        api = Api(params)
+        own = api.get("/patroni")
+        found["answers"] = True
+        found["role"] = own.get("role", "")
+        found["state"] = own.get("state", "")
+        found["pending_restart"] = bool(own.get("pending_restart"))
+        found["pause"] = bool(own.get("pause"))
+        found["members"] = api.get("/cluster").get("members", [])
+        found["leader"] = next((m["name"] for m in found["members"] if m["role"] in ("leader", "standby_leader")), "")
+        found["restart_order"] = restart_order(found["members"])
+        found["problems"] = judge(params, found["members"])
+        if not took_over(params):
+            found["problems"].append("the member has not taken over the configuration in etcd")
+        found["healthy"] = not found["problems"]
+    except urllib.error.HTTPError as error:
+        found["problems"] = ["Patroni's REST API answers: %s" % error]
+    except (OSError, ValueError) as error:
+        found["problems"] = ["Patroni's REST API does not answer: %s" % error]
+    return found
+
+
+def diagnose(module):
+    said = []
+    dummy, state, dummy2 = module.run_command(["systemctl", "show", "-p", "ActiveState,SubState,Result", "patroni"])
+    said.append("unit: " + " ".join(state.split()))
+    dummy, log, dummy2 = module.run_command(["journalctl", "-u", "patroni", "-n", "60", "--no-pager", "-o", "cat"])
+    said.extend(meaning for words, meaning in KNOWN if words in log)
+    said.append("last lines of its log:\n" + "\n".join(log.strip().splitlines()[-8:]))
+    return said
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            config_dir=dict(type="path", required=True),
+            data_dir=dict(type="path", required=True),
+            port=dict(type="int", default=8008),
+            members=dict(type="list", elements="str", default=[]),
+            synchronous_mode=dict(type="str", default="off"),
+            synchronous_node_count=dict(type="int", default=1),
+            wait=dict(type="int", default=0),
+            dynamic_config=dict(type="dict"),
+        ),
+        supports_check_mode=True,
+    )
+    deadline = time.monotonic() + module.params["wait"]
+    found = look(module.params)
+    while not found["healthy"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+        found = look(module.params)
+    if module.params["wait"] and not found["healthy"]:
+        found["diagnosis"] = diagnose(module)
+        module.fail_json(msg="The cluster is not healthy: %s.\n%s"
+                             % ("; ".join(found["problems"]), "\n".join(found["diagnosis"])), **found)
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

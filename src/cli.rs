@@ -1,0 +1,249 @@
+//! The command line: what may be asked for, in clap's types. Nothing is done here.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::Output;
+
+const EXAMPLES: &str = "Examples:
+  hactl up patroni-3node          bring up the built-in three-node cluster on this machine
+  hactl init pg-dev               write pg-dev.yaml, commented, to be changed
+  hactl up pg-dev                 create or converge the cluster of pg-dev.yaml
+  hactl status pg-dev             who leads, lag, timelines, etcd, what is wrong
+  hactl down pg-dev               take everything away again";
+
+/// PostgreSQL HA clusters on machines that Terraform made and Ansible configured
+#[derive(Debug, Parser)]
+#[command(name = "hactl", version, propagate_version = true, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// How results and progress are shown
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+    /// Show the tools' own output, and every task of every node
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// The cluster that a command is about.
+#[derive(Args, Debug)]
+pub(crate) struct Name {
+    /// A cluster file, the NAME of NAME.yaml, a cluster made from here, or a built-in blueprint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create the cluster, or converge it to its file
+    #[command(after_help = "Examples:\n  hactl up patroni-3node\n  hactl up ./pg-prod.yaml --output json")]
+    Up(Up),
+    /// Show what `up` would do, and the longest write gap to expect per fault
+    #[command(after_help = "Examples:\n  hactl plan pg-prod\n  hactl plan pg-prod --detailed-exitcode")]
+    Plan(Plan),
+    /// Show who leads, lag, timelines, etcd, and what is wrong
+    #[command(
+        after_help = "Examples:\n  hactl status pg-prod\n  hactl status pg-prod --watch\n  hactl status pg-prod --output json"
+    )]
+    Status(Status),
+    /// Destroy the cluster: records, machines, networks, in reverse order
+    #[command(after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge")]
+    Down(Down),
+    /// Write a commented cluster file
+    #[command(after_help = "Examples:\n  hactl init pg-dev")]
+    Init(Init),
+    /// Make the machines by Terraform, and no more
+    Provision(Name),
+    /// Print the Ansible inventory of a provisioned cluster
+    #[command(after_help = "Examples:\n  hactl inventory pg-dev\n  hactl inventory pg-dev --format yaml")]
+    Inventory(Inventory),
+    /// Run Ansible on a provisioned cluster, and no more
+    Configure(Configure),
+    /// Open a shell on a machine, or run a command there
+    #[command(after_help = "Examples:\n  hactl ssh pg-dev node1\n  hactl ssh pg-dev node1 -- patronictl list")]
+    Ssh(Ssh),
+    /// Open psql as the owner of the first database, verifying the server
+    #[command(after_help = "Examples:\n  hactl psql pg-dev\n  hactl psql pg-dev -- -c 'select 1'")]
+    Psql(Psql),
+    /// Show the services' logs of a machine
+    #[command(after_help = "Examples:\n  hactl logs pg-dev node1\n  hactl logs pg-dev node1 --unit etcd --lines 200")]
+    Logs(Logs),
+    /// List, build or prune the node images of the local platform
+    #[command(subcommand)]
+    Image(Image),
+    /// Download what nodes need: the etcd release, Patroni's wheels, Ansible's environment
+    Fetch(Fetch),
+    /// Print the JSON Schema of the cluster file
+    Schema,
+    /// Write the embedded roles, playbooks, templates and modules into a directory, to be changed
+    Eject(Eject),
+    /// Check what this machine has and what is missing
+    Doctor,
+    /// Work with the Terraform provider that hactl serves
+    #[command(subcommand)]
+    Terraform(Terraform),
+    /// Print a completion script
+    Completions {
+        /// The shell it is for
+        shell: clap_complete::Shell,
+    },
+    /// Print versions: hactl's own, and those of what it installs
+    Version,
+    /// Serve the provider to Terraform (started by Terraform, not by people)
+    #[command(hide = true)]
+    TerraformProvider,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) ansible: Ansible,
+    /// Accepted for scripts; `up` asks nothing
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Accepted for scripts; this version has no drills yet
+    #[arg(long, hide = true)]
+    pub(crate) no_verify: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Ansible {
+    /// Run Ansible over plain SSH pipelining, without Mitogen
+    #[arg(long)]
+    pub(crate) no_mitogen: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// End with 0 for no changes, 2 for changes, 1 for an error
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// Look again every 2 s until interrupted
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Remove the run records and the age key, too
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    /// The cluster's name; the file is NAME.yaml
+    pub(crate) name: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Inventory {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// INI and YAML for ansible-playbook's --inventory, JSON in the form of a dynamic inventory
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: InventoryFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum InventoryFormat {
+    #[default]
+    Ini,
+    Yaml,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Configure {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) ansible: Ansible,
+    /// Ansible's check mode: say what would change, change nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Ssh {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The instance's key
+    pub(crate) node: String,
+    /// A command to run there instead of a shell
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Psql {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// Arguments for psql
+    #[arg(last = true)]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The instance's key
+    pub(crate) node: String,
+    /// The systemd unit: patroni, etcd; both by default
+    #[arg(long)]
+    pub(crate) unit: Option<String>,
+    /// Lines from the end
+    #[arg(long, default_value_t = 50)]
+    pub(crate) lines: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// List base and node images
+    List,
+    /// Build the node image of a cluster now
+    Build(Name),
+    /// Remove node images that no container uses
+    Prune,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Fetch {
+    /// The cluster whose versions are wanted
+    #[arg(value_name = "NAME", default_value = "patroni-3node")]
+    pub(crate) name: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Eject {
+    /// The directory, which must be new or empty
+    pub(crate) dir: std::path::PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Terraform {
+    /// Install the shim by which plain `terraform` finds hactl's provider
+    Install,
+}

@@ -1,0 +1,90 @@
+use serde::Serialize;
+
+use super::Session;
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    exec::Command,
+    fetch,
+    local::Engine,
+    provision,
+    report::{self, Output},
+};
+
+/// One thing that hactl needs or can use.
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    needed: bool,
+    found: String,
+    hint: Option<String>,
+}
+
+impl Check {
+    fn new(name: &'static str, needed: bool, result: Result<String>) -> Self {
+        match result {
+            Ok(found) => Self { name, ok: true, needed, found, hint: None },
+            Err(error) => Self { name, ok: false, needed, found: error.causes.join("; "), hint: error.hint },
+        }
+    }
+}
+
+pub(super) async fn run(session: &Session) -> Result<u8> {
+    let checks = session.query(async |context| Ok(checks(context).await)).await?;
+    let missing = checks.iter().any(|check| check.needed && !check.ok);
+    match session.output {
+        Output::Json => report::print_json(&serde_json::json!({"ok": !missing, "checks": checks})),
+        Output::Text => {
+            for check in &checks {
+                let mark = match (check.ok, check.needed) {
+                    (true, _) => "ok     ",
+                    (false, true) => "MISSING",
+                    (false, false) => "absent ",
+                };
+                report::print(&format!("{mark}  {:<18} {}", check.name, check.found));
+                if let Some(hint) = &check.hint {
+                    report::print(&format!("         {:<18} hint: {hint}", ""));
+                }
+            }
+        }
+    }
+    Ok(if missing { 3 } else { 0 })
+}
+
+async fn checks(context: &Context) -> Vec<Check> {
+    let engine = async {
+        let info = Engine::connect(&context.env).await?.info().await?;
+        Ok(format!(
+            "version {}, cgroup {:?}, {} cores, {} MiB",
+            info.version,
+            info.cgroup,
+            info.cores,
+            info.memory_bytes >> 20
+        ))
+    };
+    let (engine, terraform) = tokio::join!(engine, provision::terraform_version(context));
+    vec![
+        Check::new("container engine", true, engine),
+        Check::new("Terraform", true, terraform),
+        Check::new("Python", true, fetch::controller_python(context).await.map(|python| python.to_string())),
+        Check::new("ssh", true, first_line(context, "ssh", "-V").await),
+        Check::new("psql", false, first_line(context, "psql", "--version").await),
+        Check::new("mmdebstrap", false, first_line(context, "mmdebstrap", "--version").await),
+        Check::new("Go", false, first_line(context, "go", "version").await),
+        Check::new("directory", true, writable(context)),
+    ]
+}
+
+async fn first_line(context: &Context, program: &str, option: &str) -> Result<String> {
+    let finished = Command::new(program).arg(option).succeed(context, |_| ()).await?;
+    Ok(finished.tail.first().cloned().unwrap_or_default())
+}
+
+fn writable(context: &Context) -> Result<String> {
+    let dir = &context.dirs.hactl;
+    let failed = |error: std::io::Error| Error::failed("directory", "write to", dir.display()).source(&error);
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    tempfile::tempfile_in(dir).map_err(failed)?;
+    Ok(dir.display().to_string())
+}

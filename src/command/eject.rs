@@ -1,0 +1,27 @@
+use super::Session;
+use crate::{
+    assets, cli,
+    error::{Error, Result},
+    report,
+};
+
+pub(super) fn run(session: &Session, args: &cli::Eject) -> Result<u8> {
+    let dir = session.dirs.work.join(&args.dir);
+    let failed =
+        |error: std::io::Error| Error::failed("eject", "write the embedded files to", dir.display()).source(&error);
+    let taken = match std::fs::read_dir(&dir) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(failed(error)),
+    };
+    if taken {
+        return Err(Error::failed("eject", "write the embedded files to", dir.display())
+            .cause("the directory is not empty")
+            .hint("name a new directory: files that you changed are never overwritten"));
+    }
+    for (name, tree) in assets::all() {
+        assets::write(tree, &dir.join(name)).map_err(failed)?;
+        report::print(&format!("wrote {}", args.dir.join(name).display()));
+    }
+    Ok(0)
+}

@@ -1,0 +1,29 @@
+use std::{fs::OpenOptions, io::Write};
+
+use super::Session;
+use crate::{
+    cli,
+    error::{Error, Result},
+    model::ClusterName,
+    report, spec,
+};
+
+pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
+    let name = ClusterName::new(args.name.as_str())
+        .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))?;
+    let text = spec::init_text(&name);
+    let path = session.dirs.work.join(format!("{name}.yaml"));
+    let failed = |error: std::io::Error| Error::failed("init", "write", path.display()).source(&error);
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
+        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+        let error = failed(error);
+        if exists { error.hint("it is kept as it is; choose another name, or move it away") } else { error }
+    })?;
+    if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
+        // Half a cluster file would be worse than none.
+        let _ = std::fs::remove_file(&path);
+        return Err(failed(error).hint("is the disk full?"));
+    }
+    report::print(&format!("wrote {name}.yaml\n\nNext:\n  hactl plan {name}\n  hactl up {name}"));
+    Ok(0)
+}

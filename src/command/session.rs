@@ -1,0 +1,116 @@
+//! What every command starts from: directories, environment, output, and the wish to stop. And the
+//! frame of an acting command: record, reporters, lock, work, summary.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::Global,
+    context::{Context, Dirs},
+    error::{Error, Result},
+    event::{Event, Events, Summary},
+    exec::Lock,
+    pipeline::{Cluster, Run},
+    report::{self, Output, Record, Reporters},
+};
+
+/// One invocation of hactl.
+pub(crate) struct Session {
+    pub(crate) dirs: Dirs,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) output: Output,
+    pub(crate) verbose: bool,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Session {
+    pub(crate) fn new(global: &Global, work: PathBuf, env: BTreeMap<String, String>, stop: CancellationToken) -> Self {
+        Self { dirs: Dirs::new(&work, &env), env, output: global.output, verbose: global.verbose, stop }
+    }
+
+    /// The cluster that `name` means, checked and planned.
+    pub(crate) fn cluster(&self, name: &str) -> Result<Cluster> {
+        Cluster::open(name, &self.dirs)
+    }
+
+    pub(crate) fn context(&self, events: Events) -> Context {
+        Context { dirs: self.dirs.clone(), env: self.env.clone(), events, stop: self.stop.clone() }
+    }
+
+    /// Runs a query: events are shown as they come where they are of interest, nothing is recorded.
+    pub(crate) async fn query<T>(&self, work: impl AsyncFnOnce(&Context) -> Result<T>) -> Result<T> {
+        let (reporters, events) = Reporters::start(Output::Text, self.verbose, None);
+        let context = self.context(events);
+        let result = work(&context).await;
+        drop(context);
+        reporters.finish().await;
+        result
+    }
+
+    /// Runs an acting command on a cluster, alone and recorded, and shows its end.
+    pub(crate) async fn act(
+        &self,
+        command: &'static str,
+        name: &str,
+        work: impl AsyncFnOnce(&Run, &Cluster) -> Result<Summary>,
+    ) -> Result<u8> {
+        let cluster = self.cluster(name)?;
+        let dir = self.dirs.cluster(cluster.name());
+        let lock = Lock::acquire(&dir.lock(), &format!("hactl {command} {}", cluster.name())).await?;
+        let record = Record::create(&dir, command, Timestamp::now()).map_err(|error| {
+            Error::failed("record", "make the run record in", dir.runs().display())
+                .source(&error)
+                .hint("is the disk full, or the directory someone else's?")
+        })?;
+        let kept = record.dir().to_owned();
+        let (reporters, events) = Reporters::start(self.output, self.verbose, Some(record));
+        let context = self.context(events);
+        let started = Event::RunStarted {
+            command: command.into(),
+            cluster: cluster.name().to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        context.events.emit(started).await;
+        for orphan in &lock.ended {
+            let message = format!("ended what a killed run had left behind: process {orphan}");
+            context.events.warn("orphan-ended", message, None).await;
+        }
+        let run = Run::new(context, kept.clone());
+        let result = work(&run, &cluster).await;
+        let summary = match &result {
+            Ok(summary) => Summary { record: Some(kept.display().to_string()), ..summary.clone() },
+            Err(error) => {
+                run.context.events.emit(Event::Error { error: error.clone() }).await;
+                Summary {
+                    command: command.to_owned(),
+                    cluster: cluster.name().to_string(),
+                    message: error.to_string(),
+                    stages: run.times(),
+                    record: Some(kept.display().to_string()),
+                    ..Summary::default()
+                }
+            }
+        };
+        run.context.events.emit(Event::Summary(Box::new(summary.clone()))).await;
+        drop(run);
+        reporters.finish().await;
+        drop(lock);
+        match result {
+            Ok(_) => {
+                if self.output == Output::Text {
+                    report::print(report::summary_text(&summary).trim_end());
+                }
+                Ok(0)
+            }
+            Err(error) => {
+                if self.output == Output::Text {
+                    report::print_error(self.output, &error);
+                    report::message(&format!("  record: {}", kept.display()));
+                }
+                Ok(error.kind.exit_code())
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use super::Session;
+use crate::{
+    cli,
+    error::Result,
+    pipeline,
+    report::{self, Output},
+};
+
+/// The pause between two looks of `--watch`.
+const PAUSE: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
+    let cluster = session.cluster(&args.name.name)?;
+    session
+        .query(async |context| {
+            let watcher = pipeline::Watcher::new(context, &cluster).await?;
+            loop {
+                let status = watcher.look().await;
+                match session.output {
+                    Output::Json => report::print_json(&status),
+                    Output::Text => report::print(&report::status_text(&status)),
+                }
+                if !args.watch {
+                    return Ok(u8::from(!status.healthy));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = session.stop.cancelled() => return Ok(u8::from(!status.healthy)),
+                }
+            }
+        })
+        .await
+}

@@ -1,0 +1,164 @@
+//! Running a playbook: the command as a value, and its events while it runs.
+
+use std::path::{Path, PathBuf};
+
+use nix::{sys::stat::Mode, unistd::mkfifo};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::unix::pipe,
+};
+
+use super::{AnsibleEnvironment, Configured, event::Follower};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::Event,
+    exec::{Command, Line, Stream, ended},
+};
+
+/// Which playbook, on which inventory, from which tree of roles.
+#[derive(Clone, Debug)]
+pub struct Playbook {
+    /// The directory that holds `roles` and `playbooks`.
+    pub tree: PathBuf,
+    /// The playbook's file name within `playbooks`.
+    pub file: String,
+    pub inventory: PathBuf,
+    /// Further variables, from files; never on the command line.
+    pub vars_files: Vec<PathBuf>,
+}
+
+/// How Ansible reaches the nodes and how it runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub private_key: PathBuf,
+    pub known_hosts: PathBuf,
+    /// Without Mitogen, plain SSH pipelining.
+    pub mitogen: bool,
+    pub check: bool,
+    /// A short directory for sockets and scratch files: the path of a socket has about 100 bytes.
+    pub scratch: PathBuf,
+    pub forks: usize,
+}
+
+/// An empty configuration file: the user's own must not change what a run does.
+const CONFIG: &str = "ansible.cfg";
+
+/// The command line and environment of `ansible-playbook`.
+fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Settings, events: &Path) -> Command {
+    let text = |path: &Path| path.display().to_string();
+    let playbooks = playbook.tree.join("playbooks");
+    let ssh = format!(
+        "-o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes -o ConnectTimeout=10",
+        text(&settings.known_hosts)
+    );
+    let mut command = Command::new(&environment.ansible_playbook)
+        .arg("--inventory")
+        .arg(text(&playbook.inventory))
+        .dir(&playbook.tree)
+        .env("ANSIBLE_CONFIG", text(&settings.scratch.join(CONFIG)))
+        .env("ANSIBLE_HOME", text(&settings.scratch.join("ansible")))
+        .env("ANSIBLE_LOCAL_TEMP", text(&settings.scratch.join("tmp")))
+        .env("ANSIBLE_SSH_CONTROL_PATH_DIR", text(&settings.scratch.join("cp")))
+        .env("ANSIBLE_ROLES_PATH", text(&playbook.tree.join("roles")))
+        .env("ANSIBLE_CALLBACK_PLUGINS", text(&playbooks.join("callback_plugins")))
+        .env("ANSIBLE_CALLBACKS_ENABLED", "hactl_events")
+        .env("HACTL_EVENTS", text(events))
+        .env("ANSIBLE_PRIVATE_KEY_FILE", text(&settings.private_key))
+        .env("ANSIBLE_HOST_KEY_CHECKING", "True")
+        .env("ANSIBLE_SSH_COMMON_ARGS", ssh)
+        .env("ANSIBLE_SSH_ARGS", "-C -o ControlMaster=auto -o ControlPersist=30s -o IdentitiesOnly=yes")
+        .env("ANSIBLE_PIPELINING", "True")
+        .env("ANSIBLE_FORKS", settings.forks.to_string())
+        .env("ANSIBLE_INTERPRETER_PYTHON", "/usr/bin/python3")
+        .env("ANSIBLE_GATHERING", "explicit")
+        .env("ANSIBLE_RETRY_FILES_ENABLED", "False")
+        .env("ANSIBLE_NOCOLOR", "1")
+        .env("ANSIBLE_DEPRECATION_WARNINGS", "False")
+        .env("PYTHONUNBUFFERED", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    if settings.mitogen {
+        command = command
+            .env("ANSIBLE_STRATEGY", "mitogen_linear")
+            .env("ANSIBLE_STRATEGY_PLUGINS", text(&environment.mitogen_strategy_dir));
+    }
+    if settings.check {
+        command = command.arg("--check").arg("--diff");
+    }
+    for file in &playbook.vars_files {
+        command = command.arg("--extra-vars").arg(format!("@{}", text(file)));
+    }
+    command.arg(text(&playbooks.join(&playbook.file)))
+}
+
+/// Runs a playbook and gives its recap.
+///
+/// # Errors
+/// With every failed task and host, in the words of the task; or when the run was interrupted.
+pub async fn run(
+    context: &Context,
+    environment: &AnsibleEnvironment,
+    playbook: &Playbook,
+    settings: &Settings,
+) -> Result<Configured> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        Error::failed("ansible", "prepare", format!("playbook {}", playbook.file)).source(error)
+    };
+    std::fs::create_dir_all(&settings.scratch).map_err(|error| failed(&error))?;
+    std::fs::write(settings.scratch.join(CONFIG), "").map_err(|error| failed(&error))?;
+    let fifo = settings.scratch.join("events");
+    let _ = std::fs::remove_file(&fifo);
+    mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| failed(&error))?;
+    // Open for writing, too: the end of the playbook is the end of the process, not of the pipe.
+    let receiver = pipe::OpenOptions::new().read_write(true).open_receiver(&fifo).map_err(|error| failed(&error))?;
+    let mut lines = BufReader::new(receiver).lines();
+
+    let (sender, mut output) = tokio::sync::mpsc::unbounded_channel::<Line>();
+    let command = command(environment, playbook, settings, &fifo);
+    let running = command.run(context, move |line| drop(sender.send(line.clone())));
+    tokio::pin!(running);
+    let mut follower = Follower::default();
+    let finished = loop {
+        tokio::select! {
+            biased;
+            line = lines.next_line() => if let Ok(Some(line)) = line
+                && let Some(event) = follower.line(&line)
+            {
+                context.events.emit(event).await;
+            },
+            Some(line) = output.recv() => context.events.emit(tool_output(line)).await,
+            finished = &mut running => break finished,
+        }
+    };
+    // What was written before the end is still in the pipe.
+    while let Ok(Ok(Some(line))) = tokio::time::timeout(std::time::Duration::from_millis(50), lines.next_line()).await {
+        if let Some(event) = follower.line(&line) {
+            context.events.emit(event).await;
+        }
+    }
+    while let Ok(line) = output.try_recv() {
+        context.events.emit(tool_output(line)).await;
+    }
+    let finished = finished?;
+    if finished.status.success()
+        && let Some(configured) = follower.configured
+    {
+        return Ok(configured);
+    }
+    let mut error = Error::failed("ansible", "run", format!("playbook {}", playbook.file));
+    for (host, task, message) in &follower.failures {
+        error = error.cause(format!("{host}: {task}: {message}"));
+    }
+    if follower.failures.is_empty() {
+        error = error.cause(ended(finished.status)).cause(finished.tail.join("\n"));
+    }
+    Err(error.hint("the full output is in ansible.log of the run record; the same command carries on"))
+}
+
+fn tool_output(line: Line) -> Event {
+    let stream = match line.stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    Event::Output { tool: "ansible".to_owned(), stream, line: line.text }
+}

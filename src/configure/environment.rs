@@ -1,0 +1,47 @@
+//! Ansible's environment: hactl's own ansible-core and Mitogen, pinned, made on first use.
+//!
+//! In comes the context; out go the paths that a playbook run needs. What is pinned, and where it lies,
+//! is in `fetch`.
+
+use std::path::PathBuf;
+
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    fetch::python_environment,
+};
+
+/// Paths of the Ansible that hactl runs.
+#[derive(Clone, Debug)]
+pub struct AnsibleEnvironment {
+    pub ansible_playbook: PathBuf,
+    /// The controller's interpreter, for callbacks and scripts.
+    pub python: PathBuf,
+    /// For `ANSIBLE_STRATEGY_PLUGINS`.
+    pub mitogen_strategy_dir: PathBuf,
+}
+
+/// Ansible for the Python at hand: core 2.19 from Python 3.11 on, 2.17 for 3.10.
+///
+/// # Errors
+/// When no fitting Python is on this machine, its packages cannot be downloaded, or the environment
+/// was damaged.
+pub async fn environment(context: &Context) -> Result<AnsibleEnvironment> {
+    let environment = python_environment(context).await?;
+    let found = AnsibleEnvironment {
+        ansible_playbook: environment.program("ansible-playbook"),
+        python: environment.python(),
+        mitogen_strategy_dir: environment.site_packages().join("ansible_mitogen/plugins/strategy"),
+    };
+    for path in [&found.ansible_playbook, &found.mitogen_strategy_dir] {
+        if !path.exists() {
+            return Err(Error::failed("ansible-environment", "use Ansible's environment", path.display())
+                .cause("it is not there, although the environment was complete once")
+                .hint(format!(
+                    "remove {} and run the same command again",
+                    context.dirs.cache.join("ansible").display()
+                )));
+        }
+    }
+    Ok(found)
+}

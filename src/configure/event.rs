@@ -1,0 +1,155 @@
+//! The callback plugin's lines -> events, and at the end the recap.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, TaskStatus};
+
+/// What Ansible did, per host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    pub hosts: BTreeMap<String, Recap>,
+}
+
+/// Ansible's own totals of one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recap {
+    pub ok: u32,
+    pub changed: u32,
+    pub failures: u32,
+    pub unreachable: u32,
+    pub skipped: u32,
+    pub rescued: u32,
+    pub ignored: u32,
+}
+
+impl Configured {
+    /// The number of changes on all hosts.
+    #[must_use]
+    pub fn changed(&self) -> u32 {
+        self.hosts.values().map(|recap| recap.changed).sum()
+    }
+}
+
+/// A line of `playbooks/callback_plugins/hactl_events.py`.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line {
+    PlayStart {
+        play: String,
+    },
+    TaskStart {
+        task: String,
+        role: Option<String>,
+    },
+    Handler {
+        task: String,
+        role: Option<String>,
+    },
+    HostResult(HostResult),
+    Stats {
+        hosts: BTreeMap<String, Recap>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct HostResult {
+    host: String,
+    task: String,
+    role: Option<String>,
+    status: Status,
+    #[serde(default)]
+    duration_ms: u64,
+    #[serde(default)]
+    msg: String,
+    #[serde(default)]
+    stderr: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    Changed,
+    Failed,
+    Skipped,
+    Unreachable,
+    Ignored,
+}
+
+/// Follows the lines of one playbook run.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    play: String,
+    /// Failures in the order they came: host, role and task, message.
+    pub(super) failures: Vec<(String, String, String)>,
+    pub(super) configured: Option<Configured>,
+}
+
+impl Follower {
+    /// Takes one line; a line that is not ours gives no event.
+    pub(super) fn line(&mut self, text: &str) -> Option<Event> {
+        match serde_json::from_str(text).ok()? {
+            Line::PlayStart { play } => {
+                self.play = play;
+                None
+            }
+            Line::TaskStart { task, role } | Line::Handler { task, role } => {
+                Some(Event::TaskStarted { play: self.play.clone(), role, task })
+            }
+            Line::HostResult(result) => Some(self.result(result)),
+            Line::Stats { hosts } => {
+                self.configured = Some(Configured { hosts });
+                None
+            }
+            Line::Other => None,
+        }
+    }
+
+    fn result(&mut self, result: HostResult) -> Event {
+        let said = [result.msg.trim(), result.stderr.trim()];
+        let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
+        let message = (!said.is_empty()).then(|| said.join("\n"));
+        if matches!(result.status, Status::Failed | Status::Unreachable) {
+            let task =
+                result.role.as_ref().map_or_else(|| result.task.clone(), |role| format!("{role}: {}", result.task));
+            self.failures.push((result.host.clone(), task, message.clone().unwrap_or_default()));
+        }
+        Event::TaskFinished {
+            host: result.host,
+            role: result.role,
+            task: result.task,
+            status: match result.status {
+                Status::Ok => TaskStatus::Ok,
+                Status::Changed => TaskStatus::Changed,
+                Status::Failed => TaskStatus::Failed,
+                Status::Skipped => TaskStatus::Skipped,
+                Status::Unreachable => TaskStatus::Unreachable,
+                Status::Ignored => TaskStatus::Ignored,
+            },
+            duration_ms: result.duration_ms,
+            message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_a_run_and_keeps_failures_and_recap() {
+        let mut follower = Follower::default();
+        assert!(follower.line(r#"{"event":"play_start","play":"Etcd","time":1.0}"#).is_none());
+        let started = follower.line(r#"{"event":"task_start","task":"Install","role":"etcd","path":"x"}"#);
+        assert!(matches!(started, Some(Event::TaskStarted { ref play, .. }) if play == "Etcd"));
+        follower.line(r#"{"event":"host_result","host":"node1","task":"Install","role":"etcd","status":"failed","duration_ms":3,"changed":false,"msg":"no space","stderr":"disk"}"#);
+        assert_eq!(follower.failures, [("node1".into(), "etcd: Install".into(), "no space\ndisk".into())]);
+        follower.line(r#"{"event":"stats","hosts":{"node1":{"ok":1,"changed":2,"failures":1,"unreachable":0,"skipped":0,"rescued":0,"ignored":0}}}"#);
+        assert_eq!(follower.configured.map(|configured| configured.changed()), Some(2));
+        assert!(Follower::default().line("PLAY [Etcd] ***").is_none());
+    }
+}

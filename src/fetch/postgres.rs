@@ -1,0 +1,130 @@
+//! Which packages bring PostgreSQL on each release of each distribution, and from where.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    error::{Error, Result},
+    model::PostgresMajor,
+};
+
+/// A release of a distribution that nodes may run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Release {
+    Debian12,
+    Debian13,
+    Ubuntu2204,
+    Ubuntu2404,
+}
+
+impl Release {
+    pub const ALL: [Self; 4] = [Self::Debian12, Self::Debian13, Self::Ubuntu2204, Self::Ubuntu2404];
+
+    /// The word of the PostgreSQL project's repository: `bookworm-pgdg` and so on.
+    #[must_use]
+    pub const fn codename(self) -> &'static str {
+        match self {
+            Self::Debian12 => "bookworm",
+            Self::Debian13 => "trixie",
+            Self::Ubuntu2204 => "jammy",
+            Self::Ubuntu2404 => "noble",
+        }
+    }
+
+    /// The one major version that the distribution itself has.
+    const fn own_major(self) -> u8 {
+        match self {
+            Self::Debian12 => 15,
+            Self::Debian13 => 17,
+            Self::Ubuntu2204 => 14,
+            Self::Ubuntu2404 => 16,
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Debian12 => "debian:12",
+            Self::Debian13 => "debian:13",
+            Self::Ubuntu2204 => "ubuntu:22.04",
+            Self::Ubuntu2404 => "ubuntu:24.04",
+        })
+    }
+}
+
+impl FromStr for Release {
+    type Err = Error;
+    /// Reads `debian:12`, as images are named.
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|release| release.to_string() == text).ok_or_else(|| {
+            let known = Self::ALL.map(|release| release.to_string()).join(", ");
+            Error::usage("release", "support the distribution", text).cause(format!("expected one of {known}"))
+        })
+    }
+}
+
+/// Where packages come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Repository {
+    Distribution,
+    /// The PostgreSQL project's own, apt.postgresql.org.
+    Pgdg,
+}
+
+/// The packages of one major version on one release.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PostgresPackages {
+    pub packages: Vec<String>,
+    pub repository: Repository,
+    /// Whether the project's own tests run this combination. The others follow the packages' names as
+    /// the repositories list them.
+    pub ran_here: bool,
+}
+
+/// The packages of PostgreSQL `major` on `release`: server with its contrib modules, and client.
+#[must_use]
+pub fn postgres_packages(release: Release, major: PostgresMajor) -> PostgresPackages {
+    let own = release.own_major() == major.number();
+    PostgresPackages {
+        // Since PostgreSQL 10 the server's package holds the contrib modules, too.
+        packages: vec![
+            "postgresql-common".to_owned(),
+            format!("postgresql-{major}"),
+            format!("postgresql-client-{major}"),
+        ],
+        repository: if own { Repository::Distribution } else { Repository::Pgdg },
+        ran_here: release == Release::Debian12 && major.number() == 15,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_releases_and_versions() {
+        let mut table = String::new();
+        for release in Release::ALL {
+            assert_eq!(release.to_string().parse::<Release>().unwrap(), release);
+            for number in PostgresMajor::OLDEST..=PostgresMajor::NEWEST {
+                let found = postgres_packages(release, PostgresMajor::try_from(number).unwrap());
+                assert_eq!(found.packages[1], format!("postgresql-{number}"));
+                table += match (found.repository, found.ran_here) {
+                    (Repository::Distribution, true) => "D!",
+                    (Repository::Distribution, false) => "D ",
+                    (Repository::Pgdg, _) => "P ",
+                };
+            }
+            table += "\n";
+        }
+        //                  14  15  16  17  18
+        assert_eq!(
+            table,
+            "P D!P P P \n\
+             P P P D P \n\
+             D P P P P \n\
+             P P D P P \n"
+        );
+        assert!("debian:11".parse::<Release>().unwrap_err().to_string().contains("ubuntu:24.04"));
+    }
+}

@@ -1,0 +1,169 @@
+//! What this hactl pins: module files of etcd, requirement files of Python, by version.
+
+use std::{fmt, str::FromStr};
+
+use crate::model::EtcdVersion;
+
+/// A processor architecture of nodes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arch {
+    Amd64,
+    Arm64,
+}
+
+impl Arch {
+    /// This machine's own, which local nodes share; none where hactl knows no downloads for it.
+    #[must_use]
+    pub fn here() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::Amd64),
+            "aarch64" => Some(Self::Arm64),
+            _ => None,
+        }
+    }
+
+    /// The word of Go, Debian and etcd's releases.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// The word of the kernel and of Python's wheels.
+    pub(super) const fn machine(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A minor version of Python, as in `3.11`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub struct PythonVersion {
+    pub major: u8,
+    pub minor: u8,
+}
+
+impl FromStr for PythonVersion {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.trim().split('.').map(str::parse);
+        match (parts.next(), parts.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Ok(Self { major, minor }),
+            _ => Err(format!("`{text}` is not a version of Python: expected X.Y, for example 3.11")),
+        }
+    }
+}
+
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The Patroni that the requirement files below pin.
+pub(super) const PATRONI: &str = "4.1.5";
+
+/// What is published as source only, for every Python.
+pub(super) const SOURCES: &str = include_str!("python/sources.txt");
+
+/// The requirement files that `python/lock.py` made for one Python.
+pub(super) struct Pinned {
+    pub(super) python: PythonVersion,
+    /// For the nodes.
+    pub(super) patroni: &'static str,
+    /// For the controller: the newest ansible-core that this Python runs, and Mitogen.
+    pub(super) ansible: &'static str,
+}
+
+macro_rules! pinned {
+    ($minor:literal) => {
+        Pinned {
+            python: PythonVersion { major: 3, minor: $minor },
+            patroni: include_str!(concat!("python/patroni-py3", $minor, ".txt")),
+            ansible: include_str!(concat!("python/ansible-py3", $minor, ".txt")),
+        }
+    };
+}
+
+/// Ubuntu 22.04, Debian 12, Ubuntu 24.04 and Debian 13, in this order.
+pub(super) static PINNED: [Pinned; 4] = [pinned!(10), pinned!(11), pinned!(12), pinned!(13)];
+
+pub(super) fn pinned(python: PythonVersion) -> Option<&'static Pinned> {
+    PINNED.iter().find(|pinned| pinned.python == python)
+}
+
+/// `go.mod` and `go.sum` of a module that does nothing but name etcd's three programs as tools: with
+/// them the build takes no source that was not pinned here.
+pub(super) struct EtcdModule {
+    version: EtcdVersion,
+    pub(super) go_mod: &'static str,
+    pub(super) go_sum: &'static str,
+}
+
+macro_rules! etcd_module {
+    ($major:literal, $minor:literal, $patch:literal) => {
+        EtcdModule {
+            version: EtcdVersion { major: $major, minor: $minor, patch: $patch },
+            go_mod: include_str!(concat!("etcd/", $major, ".", $minor, ".", $patch, "/go.mod")),
+            go_sum: include_str!(concat!("etcd/", $major, ".", $minor, ".", $patch, "/go.sum")),
+        }
+    };
+}
+
+static ETCD_MODULES: [EtcdModule; 3] = [etcd_module!(3, 6, 16), etcd_module!(3, 5, 35), etcd_module!(3, 5, 11)];
+
+pub(super) fn etcd_module(version: EtcdVersion) -> Option<&'static EtcdModule> {
+    ETCD_MODULES.iter().find(|module| module.version == version)
+}
+
+/// SHA-256 of `etcd-vVERSION-linux-ARCH.tar.gz` as the project released it. Empty until somebody has
+/// checked a release's sums by a way of their own: without one a release is not taken.
+const ETCD_RELEASES: [(EtcdVersion, Arch, &str); 0] = [];
+
+pub(super) fn etcd_release_sha256(version: EtcdVersion, arch: Arch) -> Option<&'static str> {
+    ETCD_RELEASES.iter().find(|(known, on, _)| *known == version && *on == arch).map(|(.., sha256)| *sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pinned_requirement_has_a_hash() {
+        for text in PINNED.iter().flat_map(|pinned| [pinned.patroni, pinned.ansible]).chain([SOURCES]) {
+            let logical = text.replace("\\\n", " ");
+            let lines: Vec<_> = logical.lines().filter(|line| !line.starts_with('#')).collect();
+            assert!(!lines.is_empty());
+            for line in lines {
+                assert!(line.contains("==") && line.contains("--hash=sha256:"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_files_pin_what_is_said_of_them() {
+        for pinned in &PINNED {
+            assert!(pinned.patroni.contains(&format!("\npatroni=={PATRONI} ")), "{}", pinned.python);
+            let core = if pinned.python.minor == 10 { "2.17." } else { "2.19." };
+            assert!(pinned.ansible.contains(&format!("\nansible-core=={core}")), "{}", pinned.python);
+            assert!(pinned.ansible.contains("\nmitogen==0.3.54 "), "{}", pinned.python);
+        }
+        for module in &ETCD_MODULES {
+            let (major, minor, patch) = (module.version.major, module.version.minor, module.version.patch);
+            for part in ["server", "etcdctl", "etcdutl"] {
+                let line = format!("go.etcd.io/etcd/{part}/v3 v{major}.{minor}.{patch}");
+                assert!(module.go_mod.contains(&line) && module.go_sum.contains(&format!("{line} h1:")), "{line}");
+            }
+        }
+    }
+}

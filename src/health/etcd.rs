@@ -1,0 +1,134 @@
+//! What an etcd member says of itself and of its cluster, by the JSON gateway of its client port.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use rustls::ClientConfig;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::probe;
+use crate::remote::Remote;
+
+/// The client port of every member.
+pub(super) const PORT: u16 = 2379;
+
+/// One member's answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EtcdView {
+    pub member_id: u64,
+    /// 0 when the member knows no leader.
+    pub leader: u64,
+    pub learner: bool,
+    /// A linearizable read succeeded: the member is part of a quorum.
+    pub serving: bool,
+    pub members: Vec<EtcdMember>,
+    /// Alarms as etcd names them, for example `NOSPACE`.
+    pub alarms: Vec<String>,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EtcdMember {
+    pub id: u64,
+    /// Empty until the member has started for the first time.
+    pub name: String,
+    pub learner: bool,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    header: Header,
+    #[serde(default, deserialize_with = "number")]
+    leader: u64,
+    #[serde(default, rename = "isLearner")]
+    learner: bool,
+    #[serde(default)]
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default, deserialize_with = "number")]
+    member_id: u64,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    members: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "ID", deserialize_with = "number")]
+    id: u64,
+    #[serde(default)]
+    name: String,
+    #[serde(default, rename = "isLearner")]
+    learner: bool,
+}
+
+#[derive(Deserialize)]
+struct Alarms {
+    #[serde(default)]
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Deserialize)]
+struct Alarm {
+    alarm: String,
+}
+
+/// protobuf's JSON writes 64-bit numbers as strings.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// Asks one member. The text of an error says what was seen.
+pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) -> Result<EtcdView, String> {
+    let post = |path, body| probe::https(remote, tls, host, PORT, Method::POST, path, body);
+    let (status, members, alarms, health) = tokio::join!(
+        post("/v3/maintenance/status", "{}"),
+        // Not linearizable: the list is wanted without a quorum, too.
+        post("/v3/cluster/member/list", r#"{"linearizable":false}"#),
+        post("/v3/maintenance/alarm", r#"{"action":"GET"}"#),
+        probe::https(remote, tls, host, PORT, Method::GET, "/health", ""),
+    );
+    let status: Status = parse(&status?.body)?;
+    let members: Members = parse(&members?.body)?;
+    Ok(EtcdView {
+        member_id: status.header.member_id,
+        leader: status.leader,
+        learner: status.learner,
+        serving: health.is_ok_and(|answer| answer.status == 200),
+        members: members
+            .members
+            .into_iter()
+            .map(|member| EtcdMember { id: member.id, name: member.name, learner: member.learner })
+            .collect(),
+        // Without a quorum the alarms cannot be read; that is a problem of its own already.
+        alarms: alarms
+            .ok()
+            .and_then(|answer| parse::<Alarms>(&answer.body).ok())
+            .map(|alarms| alarms.alarms.into_iter().map(|alarm| alarm.alarm).collect())
+            .unwrap_or_default(),
+        version: status.version,
+    })
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body)
+        .map_err(|error| format!("etcd answered {:?}: {error}", String::from_utf8_lossy(body).trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_gateway_s_numbers() {
+        let text = br#"{"header":{"cluster_id":"1","member_id":"10276657743932975437","raft_term":"2"},"version":"3.6.16","leader":"7"}"#;
+        let status: Status = parse(text).unwrap();
+        assert_eq!((status.header.member_id, status.leader), (10_276_657_743_932_975_437, 7));
+        assert!(parse::<Status>(b"<html>").is_err_and(|error| error.contains("<html>")));
+    }
+}

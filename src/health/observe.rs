@@ -1,0 +1,138 @@
+//! Asking every node at once. What does not answer is an observation, too.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use rustls::ClientConfig;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use super::{
+    etcd::{self, EtcdView},
+    patroni::{self, PatroniView},
+    postgres::{self, Login, PostgresView},
+    probe::PATIENCE,
+};
+use crate::{
+    error::Result,
+    fleet::{Fleet, FleetNode},
+    model::{InstanceKey, Role},
+    remote::{PrivateKey, Remote},
+};
+
+/// What opens the doors: the SSH key, the control CA with the controller's certificate, the
+/// PostgreSQL CA and the superuser. Sessions are kept, so that asking again is cheap.
+pub struct Access {
+    pub key: PrivateKey,
+    pub control_tls: Arc<ClientConfig>,
+    pub postgres_tls: Arc<ClientConfig>,
+    pub superuser: Login,
+    sessions: Mutex<BTreeMap<InstanceKey, Remote>>,
+}
+
+impl Access {
+    #[must_use]
+    pub fn new(
+        key: PrivateKey,
+        control_tls: Arc<ClientConfig>,
+        postgres_tls: Arc<ClientConfig>,
+        superuser: Login,
+    ) -> Self {
+        Self { key, control_tls, postgres_tls, superuser, sessions: Mutex::default() }
+    }
+
+    /// The session to `node`, made when there is none or when the kept one is broken.
+    pub(super) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
+        let kept = self.sessions.lock().await.get(node.key()).cloned();
+        if let Some(remote) = kept
+            && remote.run("true", b"", PATIENCE).await.is_ok()
+        {
+            return Ok(remote);
+        }
+        let remote = Remote::connect(node.key(), &node.ssh, &self.key, PATIENCE).await?;
+        self.sessions.lock().await.insert(node.key().clone(), remote.clone());
+        Ok(remote)
+    }
+}
+
+/// What was asked and what was seen: an answer, or the words of the failure.
+pub type Observed<T> = std::result::Result<T, String>;
+
+/// Everything that the nodes said at one moment.
+pub type Observations = BTreeMap<InstanceKey, NodeView>;
+
+/// One node's answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeView {
+    pub roles: std::collections::BTreeSet<Role>,
+    pub ssh: Observed<()>,
+    pub etcd: Option<Observed<EtcdView>>,
+    pub patroni: Option<Observed<PatroniView>>,
+    pub postgres: Option<Observed<PostgresView>>,
+    /// Units that failed, each with its last log lines; asked only where a service did not answer.
+    pub failed_units: BTreeMap<String, Vec<String>>,
+    /// The digest that the last good configuration left on the node.
+    pub digest: Option<String>,
+}
+
+/// Asks all nodes at once; takes at most about 8 s, however many do not answer.
+pub async fn observe(fleet: &Fleet, access: &Access) -> Observations {
+    let views = fleet.nodes.values().map(async |node| (node.key().clone(), ask(node, access).await));
+    join_all(views).await.into_iter().collect()
+}
+
+async fn ask(node: &FleetNode, access: &Access) -> NodeView {
+    let mut view = NodeView {
+        roles: node.node.roles.clone(),
+        ssh: Ok(()),
+        etcd: None,
+        patroni: None,
+        postgres: None,
+        failed_units: BTreeMap::new(),
+        digest: None,
+    };
+    if node.node.roles.is_empty() {
+        return view;
+    }
+    let remote = match access.connect(node).await {
+        Ok(remote) => remote,
+        Err(error) => {
+            view.ssh = Err(error.causes.join("; "));
+            return view;
+        }
+    };
+    let host = node.address.to_string();
+    let has = |role| node.node.roles.contains(&role);
+    let etcd =
+        async { if has(Role::Etcd) { Some(etcd::ask(&remote, &access.control_tls, &host).await) } else { None } };
+    let patroni =
+        async { if has(Role::Patroni) { Some(patroni::ask(&remote, &access.control_tls, &host).await) } else { None } };
+    let postgres = async { if has(Role::Patroni) { Some(postgres::ask(&remote, access, node).await) } else { None } };
+    let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
+    let answers = tokio::join!(etcd, patroni, postgres, digest);
+    let digest;
+    (view.etcd, view.patroni, view.postgres, digest) = answers;
+    view.digest = digest.ok().map(|done| done.stdout.trim().to_owned()).filter(|text| !text.is_empty());
+    let silent = |answered: bool, unit: &str| if answered { None } else { Some(unit.to_owned()) };
+    let units = [
+        silent(view.etcd.as_ref().is_none_or(Result::is_ok), "etcd"),
+        silent(view.patroni.as_ref().is_none_or(Result::is_ok), "patroni"),
+    ];
+    for unit in units.into_iter().flatten() {
+        if let Some(lines) = unit_trouble(&remote, &unit).await {
+            view.failed_units.insert(unit, lines);
+        }
+    }
+    view
+}
+
+/// The last log lines of a unit that is not active; nothing for one that is.
+async fn unit_trouble(remote: &Remote, unit: &str) -> Option<Vec<String>> {
+    let script = format!(
+        "systemctl is-active --quiet {unit} || {{ systemctl show -p ActiveState,SubState,Result {unit} | paste -sd' '; \
+         journalctl -u {unit} -n 12 --no-pager -o cat; }}"
+    );
+    let done = remote.run(&script, b"", Duration::from_secs(2)).await.ok()?;
+    let lines: Vec<String> = done.stdout.lines().map(str::to_owned).collect();
+    (!lines.is_empty()).then_some(lines)
+}

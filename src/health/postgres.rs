@@ -1,0 +1,169 @@
+//! PostgreSQL itself: who is in recovery, who streams, and whether a write arrives on every replica.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use rustls::ClientConfig;
+use serde::Serialize;
+use tokio_postgres::{Client, Config, tls::MakeTlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{observe::Access, probe::PATIENCE};
+use crate::{
+    error::{Error, Result},
+    fleet::{Fleet, FleetNode},
+    model::{InstanceKey, Role},
+    remote::Remote,
+};
+
+/// PostgreSQL's port.
+pub(super) const PORT: u16 = 5432;
+
+/// One server's answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PostgresView {
+    pub in_recovery: bool,
+    /// Standbys that stream from here, by application name; `pg_basebackup`'s stream is not among them.
+    pub streaming: BTreeMap<String, String>,
+    /// Roles and databases whose settings lower `synchronous_commit`.
+    pub lowered: Vec<String>,
+    pub version: String,
+}
+
+/// Asks one server. The text of an error says what was seen.
+pub(super) async fn ask(
+    remote: &Remote,
+    access: &Access,
+    node: &FleetNode,
+) -> std::result::Result<PostgresView, String> {
+    let ask = async {
+        let client = connect(remote, &access.postgres_tls, &access.superuser, node).await?;
+        let row = client
+            .query_one("SELECT pg_is_in_recovery(), current_setting('server_version')", &[])
+            .await
+            .map_err(|error| said(&error))?;
+        // pg_basebackup streams WAL, too, and would count a replica that is still being made.
+        let streaming = client
+            .query(
+                "SELECT application_name, sync_state FROM pg_stat_replication \
+                 WHERE state = 'streaming' AND application_name <> 'pg_basebackup'",
+                &[],
+            )
+            .await
+            .map_err(|error| said(&error))?;
+        let lowered = client
+            .query(
+                "SELECT coalesce(r.rolname, '') || '@' || coalesce(d.datname, '') \
+                 FROM pg_db_role_setting s \
+                 LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase \
+                 WHERE EXISTS (SELECT 1 FROM unnest(s.setconfig) c \
+                               WHERE c IN ('synchronous_commit=off', 'synchronous_commit=local')) \
+                   AND coalesce(r.rolname, '') <> 'hactl_rewind'",
+                &[],
+            )
+            .await
+            .map_err(|error| said(&error))?;
+        Ok(PostgresView {
+            in_recovery: row.get(0),
+            version: row.get(1),
+            streaming: streaming.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            lowered: lowered.iter().map(|row| row.get(0)).collect(),
+        })
+    };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(view) => view,
+        Err(_) => Err(format!("PostgreSQL did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// A role's name and password.
+pub(super) type Login = (String, crate::model::Secret<String>);
+
+async fn connect(
+    remote: &Remote,
+    tls: &Arc<ClientConfig>,
+    (user, password): &Login,
+    node: &FleetNode,
+) -> std::result::Result<Client, String> {
+    let host = node.address.to_string();
+    let stream = remote.tunnel(&host, PORT, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
+    let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
+    let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &host)
+        .map_err(|error| error.to_string())?;
+    let mut config = Config::new();
+    config.user(user).password(password.expose()).dbname("postgres").application_name("hactl");
+    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// The server's own words where it has spoken.
+fn said(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
+        None => {
+            use std::error::Error as _;
+            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            format!("{error}{source}")
+        }
+    }
+}
+
+/// Writes a row on the leader and reads it on every replica. The table is dropped again.
+///
+/// # Errors
+/// Names the node on which the row could not be written or did not arrive within `patience`.
+pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey, patience: Duration) -> Result<()> {
+    const TABLE: &str = "hactl_health_check";
+    let failed = |node: &InstanceKey, seen: String| {
+        Error::failed("write-check", "write a row and read it on", node)
+            .cause(seen)
+            .hint(format!("run `hactl status {}`", fleet.cluster))
+    };
+    let open = async |node: &FleetNode| {
+        let remote = access.connect(node).await.map_err(|error| failed(node.key(), error.to_string()))?;
+        connect(&remote, &access.postgres_tls, &access.superuser, node).await.map_err(|seen| failed(node.key(), seen))
+    };
+    let Some(primary) = fleet.nodes.get(leader) else {
+        return Err(failed(leader, "the leader is not one of the cluster's machines".to_owned()));
+    };
+    let client = open(primary).await?;
+    let mark = format!("{:032x}", rand::random::<u128>());
+    let on_leader = |error: tokio_postgres::Error| failed(leader, said(&error));
+    client
+        .batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (mark text NOT NULL)"))
+        .await
+        .map_err(on_leader)?;
+    let arrived = async {
+        let insert = format!("INSERT INTO {TABLE} VALUES ($1)");
+        // A commit that waits for a replica which does not come would wait for ever.
+        match tokio::time::timeout(patience, client.execute(&insert, &[&mark])).await {
+            Ok(done) => drop(done.map_err(on_leader)?),
+            Err(_) => {
+                let seen = format!("the commit was not acknowledged within {} s", patience.as_secs());
+                return Err(failed(leader, seen));
+            }
+        }
+        for node in fleet.with_role(Role::Patroni).filter(|node| node.key() != leader) {
+            let client = open(node).await?;
+            let query = format!("SELECT count(*) FROM {TABLE} WHERE mark = $1");
+            let deadline = tokio::time::Instant::now() + patience;
+            loop {
+                let seen = match client.query_one(&query, &[&mark]).await {
+                    Ok(row) if row.get::<_, i64>(0) == 1 => break,
+                    Ok(_) => "the row has not arrived".to_owned(),
+                    Err(error) => said(&error),
+                };
+                if tokio::time::Instant::now() > deadline {
+                    return Err(failed(node.key(), format!("{seen} after {} s", patience.as_secs())));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    };
+    let arrived = arrived.await;
+    // The check's own verdict counts; a table that stays behind is dropped by the next check.
+    let _ = tokio::time::timeout(patience, client.batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}"))).await;
+    arrived
+}

@@ -1,0 +1,56 @@
+//! The digest of everything that configuring depends on: the embedded roles and playbooks, the
+//! variables and the secrets. Nodes keep it, and equal digests mean that there is nothing to do.
+//!
+//! It is a plain hash: what goes in holds the keys of the nodes, which nobody guesses.
+
+use std::fmt::Write;
+
+use include_dir::Dir;
+use sha2::{Digest, Sha256};
+
+use super::{Inventory, Vars, build::is_about_the_controller};
+use crate::assets;
+
+pub(super) fn digest(inventory: &Inventory) -> String {
+    let mut hash = Sha256::new();
+    for tree in [&assets::ROLES, &assets::PLAYBOOKS] {
+        hash_tree(&mut hash, tree);
+    }
+    part(&mut hash, inventory.cluster.as_bytes());
+    for (group, hosts) in &inventory.groups {
+        part(&mut hash, group.as_bytes());
+        hosts.iter().for_each(|host| part(&mut hash, host.as_str().as_bytes()));
+    }
+    hash_vars(&mut hash, &inventory.vars);
+    hash_vars(&mut hash, inventory.secrets());
+    for (host, vars) in inventory.hosts.iter().chain(inventory.host_secrets()) {
+        part(&mut hash, host.as_str().as_bytes());
+        hash_vars(&mut hash, vars);
+    }
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn hash_tree(hash: &mut Sha256, tree: &Dir<'_>) {
+    for file in tree.files() {
+        part(hash, file.path().as_os_str().as_encoded_bytes());
+        part(hash, file.contents());
+    }
+    tree.dirs().for_each(|dir| hash_tree(hash, dir));
+}
+
+fn hash_vars(hash: &mut Sha256, vars: &Vars) {
+    for (name, value) in vars.iter().filter(|(name, _)| !is_about_the_controller(name)) {
+        part(hash, name.as_bytes());
+        part(hash, value.to_string().as_bytes());
+    }
+}
+
+/// With its length, so that no two sequences of parts run into the same bytes.
+fn part(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
+}

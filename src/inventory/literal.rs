@@ -1,0 +1,107 @@
+//! Values as Ansible's formats write them.
+//!
+//! Ansible reads a value of an INI inventory as a Python literal where it is one, and as text
+//! otherwise; on a host's line it splits words like a shell before that. And it takes every text for
+//! a template. All three are undone here, so that a value arrives as it was.
+
+use serde_json::Value;
+
+/// Keeps Ansible from seeing a template in a text.
+pub(super) fn no_templates(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => {
+            let mut escaped = String::with_capacity(text.len() + 16);
+            let mut rest = text.as_str();
+            while let Some(at) = ["{{", "{%", "{#"].iter().filter_map(|mark| rest.find(mark)).min() {
+                escaped.push_str(&rest[..at]);
+                escaped.push_str(&format!("{{{{ '{}' }}}}", &rest[at..at + 2]));
+                rest = &rest[at + 2..];
+            }
+            escaped.push_str(rest);
+            Value::String(escaped)
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(no_templates).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, no_templates(value))).collect()),
+        other => other,
+    }
+}
+
+/// The value as it stands after `NAME=` in a `[GROUP:vars]` section.
+pub(super) fn ini(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        other => python(other),
+    }
+}
+
+/// The value as it stands after `NAME=` on a host's line.
+pub(super) fn ini_word(value: &Value) -> String {
+    shell_word(&ini(value))
+}
+
+/// A text that Python does not take for a literal and that no reader cuts, so that it needs no quotes.
+fn is_plain(text: &str) -> bool {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_./:@-".contains(c);
+    let address = text.parse::<std::net::Ipv4Addr>().is_ok();
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.');
+    let digits_only = text.trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit());
+    text.chars().all(safe) && !matches!(text, "True" | "False" | "None") && (address || (word && !digits_only))
+}
+
+/// A Python literal. JSON's strings and numbers are Python's, too.
+fn python(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Number(_) | Value::String(_) => value.to_string(),
+        Value::Array(items) => format!("[{}]", items.iter().map(python).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let pairs: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), python(value))).collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+    }
+}
+
+/// One word for a shell, and for those who split like one.
+pub(super) fn shell_word(text: &str) -> String {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c)) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\"'\"'"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_python_literals_or_plain_words() {
+        let table = [
+            (json!("node1"), "node1"),
+            (json!("10.0.0.1"), "10.0.0.1"),
+            (json!("3.6"), "\"3.6\""),
+            (json!("3.6.16"), "\"3.6.16\""),
+            (json!("True"), "\"True\""),
+            (json!("a b # c"), "\"a b # c\""),
+            (json!(""), "\"\""),
+            (json!(22), "22"),
+            (json!(true), "True"),
+            (json!({"a": [null, "x"]}), "{\"a\": [None, \"x\"]}"),
+        ];
+        for (value, expected) in table {
+            assert_eq!(ini(&value), expected);
+        }
+        assert_eq!(ini_word(&json!("it's")), "'\"it'\"'\"'s\"'");
+    }
+
+    #[test]
+    fn a_text_is_no_template() {
+        assert_eq!(no_templates(json!("a{{b}}")), json!("a{{ '{{' }}b}}"));
+        assert_eq!(no_templates(json!(["{%", "{"])), json!(["{{ '{%' }}", "{"]));
+    }
+}

@@ -1,0 +1,112 @@
+//! What a cluster is made of, beside its names: the platform, what a commit promises, the timers,
+//! and the choices that stick.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::InstanceKey;
+
+/// Where the machines come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    Local(Local),
+}
+
+/// Containers that run systemd on this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Local {
+    /// The base image, `debian:12` by default.
+    pub base_image: String,
+    /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
+    pub subnet: Option<ipnet::Ipv4Net>,
+}
+
+/// What an acknowledged commit means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// On two nodes; writes wait when it cannot be.
+    QuorumStrict,
+    /// On two nodes while there are two; a primary left alone goes on unprotected.
+    Quorum,
+    /// On the primary only.
+    Async,
+}
+
+impl Durability {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QuorumStrict => "quorum-strict",
+            Self::Quorum => "quorum",
+            Self::Async => "async",
+        }
+    }
+
+    /// What a cluster of `data_nodes` gets when its file does not say.
+    #[must_use]
+    pub const fn default_for(data_nodes: usize) -> Self {
+        match data_nodes {
+            0 | 1 => Self::Async,
+            2 => Self::Quorum,
+            _ => Self::QuorumStrict,
+        }
+    }
+
+    /// Data nodes without which this promise cannot be kept at all.
+    #[must_use]
+    pub const fn least_data_nodes(self) -> usize {
+        match self {
+            Self::QuorumStrict | Self::Quorum => 2,
+            Self::Async => 1,
+        }
+    }
+
+    /// Patroni's settings that give this promise.
+    #[must_use]
+    pub const fn synchronous(self) -> Synchronous {
+        match self {
+            Self::QuorumStrict => Synchronous { mode: "quorum", strict: true, node_count: 1 },
+            Self::Quorum => Synchronous { mode: "quorum", strict: false, node_count: 1 },
+            Self::Async => Synchronous { mode: "off", strict: false, node_count: 1 },
+        }
+    }
+}
+
+impl std::fmt::Display for Durability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Patroni's `synchronous_mode`, `synchronous_mode_strict` and `synchronous_node_count`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Synchronous {
+    /// `quorum`, `on` or `off`.
+    pub mode: &'static str,
+    pub strict: bool,
+    /// Replicas, beside the primary, that hold a commit before it is acknowledged.
+    pub node_count: u32,
+}
+
+/// Patroni's timers, in seconds. `loop_wait + 2 * retry_timeout <= ttl` holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Timers {
+    pub ttl: u32,
+    pub loop_wait: u32,
+    pub retry_timeout: u32,
+    pub primary_start_timeout: u32,
+    pub primary_stop_timeout: u32,
+}
+
+/// Choices of earlier runs that must not change by themselves; kept in `.hactl/NAME/cluster.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    #[serde(default)]
+    pub voters: BTreeSet<InstanceKey>,
+    #[serde(default)]
+    pub slots: BTreeMap<InstanceKey, u8>,
+}

@@ -1,0 +1,55 @@
+//! NAME -> a cluster: its file found, checked and planned.
+
+use crate::{
+    context::Dirs,
+    error::Result,
+    model::ClusterName,
+    plan::{self, Plan},
+    secrets::SecretsPaths,
+    spec::{self, Origin, Record, Source},
+};
+
+/// A cluster as its file and its record mean it; nothing has been asked or changed yet.
+pub struct Cluster {
+    pub(super) source: Source,
+    pub plan: Plan,
+    pub(super) record: Record,
+}
+
+impl Cluster {
+    /// Finds, checks and plans the cluster that `name` means.
+    ///
+    /// # Errors
+    /// When there is none, or with every problem of its file.
+    pub fn open(name: &str, dirs: &Dirs) -> Result<Self> {
+        let source = spec::resolve(name, dirs)?;
+        let spec = source.load()?;
+        let record = Record::read(&dirs.cluster(&spec.name).record())?.unwrap_or_default();
+        let plan = plan::decide(&spec, &record.choices)?;
+        Ok(Self { source, plan, record })
+    }
+
+    #[must_use]
+    pub const fn name(&self) -> &ClusterName {
+        &self.plan.cluster
+    }
+
+    /// Where the secrets and the key that opens them lie.
+    pub(super) fn secrets(&self, dirs: &Dirs) -> SecretsPaths {
+        let file = match &self.source.origin {
+            Origin::File(path) => Some(path.as_path()),
+            Origin::Blueprint(_) => None,
+        };
+        SecretsPaths::new(dirs, self.name(), file)
+    }
+
+    /// The record as it is after this plan: choices that were made stick.
+    pub(super) fn recorded(&self) -> Record {
+        let mut record = Record { choices: self.plan.choices(), ..self.record.clone() };
+        match &self.source.origin {
+            Origin::File(path) => (record.source, record.blueprint) = (Some(path.clone()), None),
+            Origin::Blueprint(name) => (record.source, record.blueprint) = (None, Some(name.clone())),
+        }
+        record
+    }
+}

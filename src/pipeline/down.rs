@@ -1,0 +1,88 @@
+//! `hactl down`: everything gone again, in reverse order, and checked to be gone.
+
+use std::fs;
+
+use super::{Cluster, Run, machines};
+use crate::{
+    context::{ClusterDir, Context},
+    error::{Error, Result},
+    event::{Stage, Summary},
+    local::Engine,
+    provision,
+};
+
+/// What `down` would destroy: containers, networks and volumes with the cluster's label.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn doomed(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
+    Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await
+}
+
+/// Destroys the cluster's machines with their data, and what hactl keeps about them.
+///
+/// # Errors
+/// When Terraform fails, or something of the cluster is still there afterwards.
+pub async fn down(run: &Run, cluster: &Cluster, purge: bool) -> Result<Summary> {
+    let context = &run.context;
+    let name = cluster.name();
+    let dir = context.dirs.cluster(name);
+    let changed = run
+        .stage(Stage::Destroy, async {
+            let (_server, reattach) = machines::serve(context).await?;
+            let changes = provision::destroy(context, &dir, Some(reattach)).await?;
+            let left = doomed(context, cluster).await?;
+            if !left.is_empty() {
+                let error = Error::failed("left-behind", "take away all of", name)
+                    .cause(format!("still there: {}", left.join(", ")));
+                return Err(error.hint(
+                    "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
+                ));
+            }
+            let changed = changes.is_some_and(|changes| !changes.is_empty());
+            Ok((changed, Some(if changed { "nothing is left" } else { "there was nothing" }.to_owned())))
+        })
+        .await?;
+    forget(&dir, purge).map_err(|error| Error::failed("forget", "remove", dir.path().display()).source(&error))?;
+    let secrets = cluster.secrets(&context.dirs).file;
+    let mut kept = Vec::new();
+    if secrets.exists() {
+        kept.push(secrets.display().to_string());
+    }
+    if !purge && dir.path().exists() {
+        kept.push(dir.path().display().to_string());
+    }
+    let message =
+        if kept.is_empty() { format!("{name} is gone.") } else { format!("{name} is gone. Kept: {}", kept.join(", ")) };
+    Ok(Summary {
+        ok: true,
+        command: "down".to_owned(),
+        cluster: name.to_string(),
+        message,
+        stages: run.times(),
+        changed,
+        ..Summary::default()
+    })
+}
+
+/// Removes what describes machines that are gone. Run records and the age key stay, unless purged;
+/// the lock's file goes last, by the next `up`.
+fn forget(dir: &ClusterDir, purge: bool) -> std::io::Result<()> {
+    for path in [dir.terraform(), dir.inventory(), dir.client()] {
+        remove(fs::remove_dir_all(path))?;
+    }
+    for path in [dir.fleet(), dir.record()] {
+        remove(fs::remove_file(path))?;
+    }
+    if purge {
+        remove(fs::remove_dir_all(dir.path()))?;
+    }
+    Ok(())
+}
+
+fn remove(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

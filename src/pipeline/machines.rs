@@ -1,0 +1,139 @@
+//! Plan -> Outputs -> Fleet: the machines, by Terraform.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Cluster, Run, prepare};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::{Stage, Summary},
+    fleet::Fleet,
+    local::Engine,
+    plan::Plan,
+    provider::Server,
+    provision::{self, Changes, Machines},
+    secrets::Vault,
+};
+
+pub(super) struct Provisioned {
+    pub(super) fleet: Fleet,
+    pub(super) changed: bool,
+}
+
+/// The provider, served for the time of one Terraform run, and the variable by which it is found.
+pub(super) async fn serve(context: &Context) -> Result<(Server, String)> {
+    let engine = Engine::connect(&context.env).await?;
+    let server = Server::start(engine, context.events.clone(), context.stop.clone(), &std::env::temp_dir())?;
+    let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;
+    Ok((server, reattach))
+}
+
+pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &str) -> Result<Provisioned> {
+    run.stage(Stage::Provision, async {
+        let context = &run.context;
+        let dir = context.dirs.cluster(cluster.name());
+        let keys = [vault.ssh_key().public.clone()];
+        let machines = Machines { plan: &cluster.plan, image, uuid: vault.uuid(), authorized_keys: &keys };
+        let (_server, reattach) = serve(context).await?;
+        let provisioned = provision::apply(context, &dir, &machines, Some(reattach)).await?;
+        run.keep("outputs", &provisioned.outputs)?;
+        let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
+        run.keep("fleet", &fleet)?;
+        keep_fleet(&dir.fleet(), &fleet)?;
+        let changed = !provisioned.changes.is_empty();
+        let detail = if changed { provisioned.changes.to_string() } else { "no changes".to_owned() };
+        Ok((Provisioned { fleet, changed }, Some(detail)))
+    })
+    .await
+}
+
+fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let dir = path.parent().unwrap_or(path);
+        let file = tempfile::NamedTempFile::new_in(dir)?;
+        serde_json::to_writer_pretty(&file, fleet)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| Error::failed("fleet", "write", path.display()).source(&error).hint("is the disk full?"))
+}
+
+/// `hactl provision`: the machines, and no more.
+///
+/// # Errors
+/// When a download, the image or Terraform fails.
+pub async fn provision(run: &Run, cluster: &Cluster) -> Result<Summary> {
+    let context = &run.context;
+    let paths = cluster.secrets(&context.dirs);
+    let vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
+    cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
+    let prepared = prepare::prepare(run, cluster, &vault, true).await?;
+    let provisioned = apply(run, cluster, &vault, &prepared.image).await?;
+    let name = cluster.name();
+    Ok(Summary {
+        ok: true,
+        command: "provision".to_owned(),
+        cluster: name.to_string(),
+        message: format!("{name}: {} machines.", provisioned.fleet.nodes.len()),
+        next: vec![format!("hactl configure {name}"), format!("hactl down {name}")],
+        stages: run.times(),
+        changed: provisioned.changed,
+        ..Summary::default()
+    })
+}
+
+/// What `hactl plan` shows.
+#[derive(Serialize)]
+pub struct Planned {
+    pub plan: Plan,
+    pub changes: Changes,
+    /// Why `up` would refuse these changes.
+    pub refused: Option<Error>,
+}
+
+impl Planned {
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Terraform's part, for people.
+    #[must_use]
+    pub fn changes_text(&self) -> String {
+        let mut text = String::new();
+        if self.changes.is_empty() {
+            text.push_str("Machines: no changes");
+        } else {
+            let _ = write!(text, "Machines: {}", self.changes);
+        }
+        if let Some(error) = &self.refused {
+            let _ = write!(text, "\n\n`up` would refuse this: {error}");
+        }
+        text
+    }
+}
+
+/// `hactl plan`: what `up` would change on machines. Makes nothing but the files Terraform plans with.
+///
+/// # Errors
+/// When Terraform cannot plan.
+pub async fn plan(context: &Context, cluster: &Cluster) -> Result<Planned> {
+    let dir = context.dirs.cluster(cluster.name());
+    let paths = cluster.secrets(&context.dirs);
+    // Before the first `up` there are no secrets, and a plan makes none.
+    let (uuid, keys) = if paths.file.exists() {
+        let vault = Vault::open(context, cluster.name(), &paths).await?;
+        (vault.uuid(), vec![vault.ssh_key().public.clone()])
+    } else {
+        (uuid::Uuid::nil(), Vec::new())
+    };
+    let image = prepare::image_tag(cluster);
+    let machines = Machines { plan: &cluster.plan, image: &image, uuid, authorized_keys: &keys };
+    let (_server, reattach) = serve(context).await?;
+    context.events.step(Stage::Plan, None, "asking Terraform").await;
+    let planned = provision::plan(context, &dir, &machines, Some(reattach)).await?;
+    Ok(Planned { plan: cluster.plan.clone(), changes: planned.changes, refused: planned.refused })
+}

@@ -1,0 +1,27 @@
+//! The fixed order of the stages; the only module that knows them all.
+//!
+//! ```text
+//! open:       file -> Spec -> Plan                      (cluster.rs)
+//! prepare:    downloads, Ansible's environment, image   (prepare.rs)
+//! machines:   Plan -> Outputs -> Fleet                  (machines.rs)
+//! software:   Fleet -> Inventory -> Configured          (software.rs)
+//! look:       Fleet -> Health                           (look.rs)
+//! ```
+
+mod cluster;
+mod down;
+mod look;
+mod machines;
+mod prepare;
+mod run;
+mod software;
+mod up;
+
+pub use cluster::Cluster;
+pub use down::{doomed, down};
+pub use look::{Watcher, connect, dsn, fleet};
+pub use machines::{Planned, plan, provision};
+pub use prepare::{build_image, fetch, images, prune_images};
+pub use run::Run;
+pub use software::{configure, inventory};
+pub use up::up;

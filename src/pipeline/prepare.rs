@@ -1,0 +1,261 @@
+//! What has to be there before machines are made: downloads, Ansible's environment, the node image.
+
+use std::{fs, path::PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::{Cluster, Run};
+use crate::{
+    assets,
+    configure::{self, AnsibleEnvironment, Playbook, Settings},
+    context::Context,
+    error::{Error, Result},
+    event::{Event, Stage, Summary},
+    fetch::{self, Arch, PythonVersion},
+    local::{self, Engine, ImageInfo, SshEndpoint},
+    model::Platform,
+    secrets::Vault,
+};
+
+/// Where the downloads for the nodes lie.
+pub(super) struct Downloads {
+    pub(super) etcd: PathBuf,
+    pub(super) wheels: PathBuf,
+}
+
+/// Everything that the later stages need beside the plan.
+pub(super) struct Prepared {
+    pub(super) downloads: Downloads,
+    pub(super) ansible: AnsibleEnvironment,
+    /// The node image, by its tag.
+    pub(super) image: String,
+}
+
+pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {
+    let context = &run.context;
+    let engine = Engine::connect(&context.env).await?;
+    let (downloads, ansible) = run
+        .stage(Stage::Fetch, async {
+            // Ansible's environment and the downloads have nothing to do with each other.
+            let (downloads, ansible) = tokio::try_join!(downloads(context, cluster), configure::environment(context))?;
+            Ok(((downloads, ansible), None))
+        })
+        .await?;
+    let image = run.stage(Stage::Image, image(run, cluster, vault, &engine, &downloads, &ansible, mitogen)).await?;
+    Ok(Prepared { downloads, ansible, image })
+}
+
+pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
+    let plan = &cluster.plan;
+    let arch = Arch::here().ok_or_else(|| {
+        Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
+            .cause("hactl knows downloads for x86_64 and aarch64")
+    })?;
+    let (etcd, wheels) = tokio::try_join!(
+        fetch::etcd(context, plan.etcd, arch, None),
+        fetch::patroni_wheels(context, &plan.patroni.version, python(cluster), arch),
+    )?;
+    Ok(Downloads { etcd, wheels })
+}
+
+/// The Python of the nodes, which follows from their distribution's release.
+fn python(cluster: &Cluster) -> PythonVersion {
+    let Platform::Local(local) = &cluster.plan.platform;
+    let _ = local;
+    PythonVersion { major: 3, minor: 11 }
+}
+
+async fn image(
+    run: &Run,
+    cluster: &Cluster,
+    vault: &Vault,
+    engine: &Engine,
+    downloads: &Downloads,
+    ansible: &AnsibleEnvironment,
+    mitogen: bool,
+) -> Result<(String, Option<String>)> {
+    let context = &run.context;
+    let Platform::Local(platform) = &cluster.plan.platform;
+    let tag = image_tag(cluster);
+    if engine.has_image(&tag).await? {
+        return Ok((tag.clone(), Some(format!("{tag} is there"))));
+    }
+    let base = local::base_image(engine, context, &platform.base_image).await?;
+    context.events.step(Stage::Image, None, format!("baking {tag} by the roles' install tasks")).await;
+    let install =
+        async |machine: SshEndpoint| bake(context, cluster, vault, downloads, ansible, mitogen, &machine).await;
+    local::bake(engine, context, &base, &tag, &vault.ssh_key().public, install).await?;
+    Ok((tag.clone(), Some(format!("{tag} baked"))))
+}
+
+/// The tag of the cluster's node image, whether it is there or not.
+pub(super) fn image_tag(cluster: &Cluster) -> String {
+    let Platform::Local(platform) = &cluster.plan.platform;
+    local::node_image_tag(&inputs(cluster, &platform.base_image))
+}
+
+/// What goes into a node image: another value of any of these is another image.
+fn inputs(cluster: &Cluster, base: &str) -> Vec<u8> {
+    let plan = &cluster.plan;
+    let mut hash = Sha256::new();
+    for text in [base, &plan.etcd.to_string(), &plan.patroni.version, &plan.postgres.major.to_string()] {
+        hash.update(text.as_bytes());
+        hash.update([0]);
+    }
+    for tree in [&assets::ROLES, &assets::PLAYBOOKS] {
+        for file in assets::files(tree) {
+            hash.update(file.path().as_os_str().as_encoded_bytes());
+            hash.update(file.contents());
+        }
+    }
+    hash.finalize().to_vec()
+}
+
+/// Runs the roles' install tasks on the machine that becomes the image.
+async fn bake(
+    context: &Context,
+    cluster: &Cluster,
+    vault: &Vault,
+    downloads: &Downloads,
+    ansible: &AnsibleEnvironment,
+    mitogen: bool,
+    machine: &SshEndpoint,
+) -> Result<()> {
+    let scratch = scratch()?;
+    let failed =
+        |error: std::io::Error| Error::failed("image", "prepare the baking of", "the node image").source(&error);
+    let file = |name: &str, text: &str| -> Result<PathBuf> {
+        let path = scratch.path().join(name);
+        private(&path, text.as_bytes()).map_err(failed)?;
+        Ok(path)
+    };
+    let plan = &cluster.plan;
+    let inventory = serde_json::json!({"all": {
+        "hosts": {"image": {"ansible_host": machine.host, "ansible_port": machine.port, "ansible_user": machine.user}},
+        "vars": {
+            "etcd_version": plan.etcd,
+            "etcd_binaries_dir": downloads.etcd,
+            "patroni_version": plan.patroni.version,
+            "patroni_wheels_dir": downloads.wheels,
+            "patroni_postgresql_version": plan.postgres.major,
+        },
+        "children": {"etcd": {"hosts": {"image": {}}}, "patroni": {"hosts": {"image": {}}}},
+    }});
+    let settings = Settings {
+        private_key: file("id_ed25519", vault.ssh_key().private.expose())?,
+        known_hosts: file("known_hosts", &format!("[{}]:{} {}\n", machine.host, machine.port, machine.host_key))?,
+        mitogen,
+        check: false,
+        scratch: scratch.path().to_owned(),
+        forks: 1,
+    };
+    let playbook = Playbook {
+        tree: tree(context)?,
+        file: "node-image.yml".to_owned(),
+        // Ansible reads JSON as the YAML that it is.
+        inventory: file("inventory.yml", &inventory.to_string())?,
+        vars_files: Vec::new(),
+    };
+    configure::run(context, ansible, &playbook, &settings).await?;
+    Ok(())
+}
+
+/// The embedded roles and playbooks as files, named by their content so that two versions never meet.
+pub(super) fn tree(context: &Context) -> Result<PathBuf> {
+    let mut hash = Sha256::new();
+    for tree in [&assets::ROLES, &assets::PLAYBOOKS] {
+        for file in assets::files(tree) {
+            hash.update(file.path().as_os_str().as_encoded_bytes());
+            hash.update(file.contents());
+        }
+    }
+    let name: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let dir = context.dirs.cache.join("assets").join(name);
+    for (name, tree) in [("roles", &assets::ROLES), ("playbooks", &assets::PLAYBOOKS)] {
+        assets::write(tree, &dir.join(name)).map_err(|error| {
+            Error::failed("assets", "write the embedded roles to", dir.display())
+                .source(&error)
+                .hint("is the disk full?")
+        })?;
+    }
+    Ok(dir)
+}
+
+/// A short private directory that is gone with the value.
+pub(super) fn scratch() -> Result<TempDir> {
+    tempfile::Builder::new().prefix("hactl-").tempdir().map_err(|error| {
+        Error::failed("scratch", "make", "a temporary directory").source(&error).hint("is the disk full?")
+    })
+}
+
+fn private(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
+}
+
+/// `hactl fetch`: the downloads and Ansible's environment, and no more.
+///
+/// # Errors
+/// When no source of something answers.
+pub async fn fetch(run: &Run, cluster: &Cluster) -> Result<Summary> {
+    let context = &run.context;
+    let downloads = run
+        .stage(Stage::Fetch, async {
+            let (downloads, _) = tokio::try_join!(downloads(context, cluster), configure::environment(context))?;
+            Ok((downloads, None))
+        })
+        .await?;
+    for (what, path) in [("etcd", &downloads.etcd), ("patroni", &downloads.wheels)] {
+        let (what, source) = (what.to_owned(), path.display().to_string());
+        context.events.emit(Event::Download { what, source, reason: "ready".to_owned() }).await;
+    }
+    Ok(Summary {
+        ok: true,
+        command: "fetch".to_owned(),
+        cluster: cluster.name().to_string(),
+        message: format!(
+            "etcd_binaries_dir={}\npatroni_wheels_dir={}",
+            downloads.etcd.display(),
+            downloads.wheels.display()
+        ),
+        stages: run.times(),
+        ..Summary::default()
+    })
+}
+
+/// `hactl image build`: the node image of a cluster, and no more.
+///
+/// # Errors
+/// When a download or a task fails; no half image stays.
+pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
+    let context = &run.context;
+    let paths = cluster.secrets(&context.dirs);
+    let vault = Vault::open_or_create(context, cluster.name(), &paths, jiff::Timestamp::now()).await?;
+    let prepared = prepare(run, cluster, &vault, true).await?;
+    Ok(Summary {
+        ok: true,
+        command: "image".to_owned(),
+        cluster: cluster.name().to_string(),
+        message: format!("{} is ready", prepared.image),
+        next: vec![format!("hactl up {}", cluster.name())],
+        stages: run.times(),
+        ..Summary::default()
+    })
+}
+
+/// Base and node images that there are.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn images(context: &Context) -> Result<Vec<ImageInfo>> {
+    Engine::connect(&context.env).await?.images().await
+}
+
+/// Removes node images that no container uses, and gives their tags.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn prune_images(context: &Context) -> Result<Vec<String>> {
+    Engine::connect(&context.env).await?.prune_images().await
+}

@@ -1,0 +1,162 @@
+//! Fleet -> Inventory -> Configured: certificates, what Ansible reads, and the playbook.
+
+use jiff::Timestamp;
+
+use super::{
+    Cluster, Run, look,
+    prepare::{self, Downloads, Prepared},
+};
+use crate::{
+    configure::{self, Configured, Playbook, Settings},
+    context::Context,
+    error::{Error, Result},
+    event::{Stage, Summary},
+    fleet::Fleet,
+    health::{self, Access},
+    inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
+    secrets::{Account, AuthorityKind, ClientFiles, LeafKind, Vault, write_client_files},
+};
+
+/// Signs what is due, and writes the client's files and the inventory.
+pub(super) async fn render(
+    run: &Run,
+    cluster: &Cluster,
+    vault: &mut Vault,
+    fleet: &Fleet,
+    downloads: &Downloads,
+) -> Result<Inventory> {
+    run.stage(Stage::Inventory, async {
+        let context = &run.context;
+        let plan = &cluster.plan;
+        let nodes: Vec<_> =
+            fleet.nodes.values().map(|node| (node.key().clone(), node.hostname().clone(), node.address)).collect();
+        let owners: Vec<_> = plan.postgres.databases.values().cloned().collect();
+        let signed = vault.ensure_leaves(&nodes, Timestamp::now())?;
+        if vault.ensure_owners(&owners)? || signed {
+            vault.save()?;
+        }
+        let dir = context.dirs.cluster(cluster.name());
+        write_client_files(&dir, vault, fleet, &plan.postgres.databases)?;
+        let material = material(context, cluster, vault, downloads);
+        let inventory = inventory::build(plan, fleet, &material)?;
+        inventory::write(&dir.inventory(), &inventory)?;
+        Ok((inventory, signed.then(|| "certificates signed".to_owned())))
+    })
+    .await
+}
+
+fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {
+    let files = context.dirs.cluster(cluster.name()).client();
+    let password = |account| vault.password(account).clone();
+    let pair = |leaves: &std::collections::BTreeMap<LeafKind, crate::secrets::Leaf>, kind| {
+        leaves.get(&kind).map(|leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() })
+    };
+    let nodes = vault.node_leaves().iter().filter_map(|(key, leaves)| {
+        let node = NodeMaterial {
+            etcd_peer: pair(leaves, LeafKind::EtcdPeer)?,
+            etcd_server: pair(leaves, LeafKind::EtcdServer)?,
+            patroni: pair(leaves, LeafKind::Patroni)?,
+            postgresql: pair(leaves, LeafKind::Postgresql)?,
+        };
+        Some((key.clone(), node))
+    });
+    Material {
+        passwords: Passwords {
+            superuser: password(Account::Superuser),
+            replication: password(Account::Replication),
+            rewind: password(Account::Rewind),
+            restapi: password(Account::RestApi),
+            owners: vault.owner_passwords().clone(),
+        },
+        etcd_peer_ca: vault.authority(AuthorityKind::EtcdPeer).to_owned(),
+        control_ca: vault.authority(AuthorityKind::Control).to_owned(),
+        postgresql_ca: vault.authority(AuthorityKind::Postgresql).to_owned(),
+        nodes: nodes.collect(),
+        ssh_private_key: files.join(ClientFiles::SSH_KEY),
+        ssh_known_hosts: files.join(ClientFiles::KNOWN_HOSTS),
+        etcd_binaries_dir: downloads.etcd.clone(),
+        patroni_wheels_dir: downloads.wheels.clone(),
+    }
+}
+
+/// Whether every node carries the digest of this inventory, and the cluster is healthy besides.
+pub(super) async fn is_current(cluster: &Cluster, fleet: &Fleet, access: &Access, inventory: &Inventory) -> bool {
+    let seen = health::observe(fleet, access).await;
+    let same = seen
+        .values()
+        .filter(|view| !view.roles.is_empty())
+        .all(|view| view.digest.as_deref() == Some(inventory.digest()));
+    same && health::diagnose(&cluster.plan, &seen).is_healthy()
+}
+
+/// Runs the site playbook.
+pub(super) async fn run(
+    run: &Run,
+    cluster: &Cluster,
+    prepared: &Prepared,
+    mitogen: bool,
+    check: bool,
+) -> Result<Configured> {
+    run.stage(Stage::Configure, async {
+        let context = &run.context;
+        let dir = context.dirs.cluster(cluster.name());
+        let playbook = Playbook {
+            tree: prepare::tree(context)?,
+            file: "patroni-cluster.yml".to_owned(),
+            inventory: dir.inventory(),
+            vars_files: Vec::new(),
+        };
+        let scratch = prepare::scratch()?;
+        let settings = Settings {
+            private_key: dir.client().join(ClientFiles::SSH_KEY),
+            known_hosts: dir.client().join(ClientFiles::KNOWN_HOSTS),
+            mitogen,
+            check,
+            scratch: scratch.path().to_owned(),
+            forks: cluster.plan.nodes.len(),
+        };
+        let configured = configure::run(context, &prepared.ansible, &playbook, &settings).await?;
+        run.keep("configured", &configured)?;
+        let changed = configured.changed();
+        Ok((configured, Some(format!("{changed} tasks changed something"))))
+    })
+    .await
+}
+
+/// `hactl configure`: the playbook on the machines that there are.
+///
+/// # Errors
+/// When the cluster was never provisioned, or a task fails.
+pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bool) -> Result<Summary> {
+    let context = &acting.context;
+    let fleet = look::fleet(&context.dirs, cluster)?;
+    let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+    let prepared = prepare::prepare(acting, cluster, &vault, mitogen).await?;
+    render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
+    let configured = run(acting, cluster, &prepared, mitogen, check).await?;
+    let changed = configured.changed();
+    let would = if check { "would change" } else { "changed" };
+    Ok(Summary {
+        ok: true,
+        command: "configure".to_owned(),
+        cluster: cluster.name().to_string(),
+        message: format!("{}: {changed} tasks {would} something.", cluster.name()),
+        next: vec![format!("hactl status {}", cluster.name())],
+        stages: acting.times(),
+        changed: changed > 0 && !check,
+        ..Summary::default()
+    })
+}
+
+/// `hactl inventory`: what the last run wrote, built again without touching anything.
+///
+/// # Errors
+/// When the cluster was never provisioned from here.
+pub async fn inventory(context: &Context, cluster: &Cluster) -> Result<Inventory> {
+    let fleet = look::fleet(&context.dirs, cluster)?;
+    let vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+    let downloads = prepare::downloads(context, cluster).await?;
+    let material = material(context, cluster, &vault, &downloads);
+    inventory::build(&cluster.plan, &fleet, &material)
+        .map_err(|error| Error { hint: Some(format!("`hactl up {}` signs what is missing", cluster.name())), ..error })
+}

@@ -1,0 +1,75 @@
+//! `hactl up`: every stage, from left to right.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Cluster, Run, look, machines, prepare, software};
+use crate::{
+    error::Result,
+    event::{Event, Stage, Summary},
+    health,
+    secrets::Vault,
+};
+
+/// How long a configured cluster may take to become healthy: a replica that is rewound or made anew
+/// is the slowest case.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long the written row may take to arrive on every replica.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+
+/// Creates the cluster, or converges it.
+///
+/// # Errors
+/// When a stage fails. What was done so far stays; the next `up` carries on from there.
+pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> {
+    let context = &run.context;
+    for warning in &cluster.plan.warnings {
+        let (message, hint) = (warning.message.clone(), warning.hint.clone());
+        context.events.emit(Event::Warning { code: "plan", message, hint }).await;
+    }
+    run.keep("plan", &cluster.plan)?;
+    let mut vault =
+        Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;
+    cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
+
+    let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
+    let provisioned = machines::apply(run, cluster, &vault, &prepared.image).await?;
+    let fleet = &provisioned.fleet;
+    let inventory = software::render(run, cluster, &mut vault, fleet, &prepared.downloads).await?;
+    let access = look::access(&vault)?;
+    let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
+        run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
+        0
+    } else {
+        software::run(run, cluster, &prepared, mitogen, false).await?.changed()
+    };
+    let leader = run
+        .stage(Stage::Health, async {
+            let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
+            run.keep("health", healthy.health())?;
+            health::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
+            let leader = healthy.leader().to_string();
+            Ok((leader.clone(), Some(format!("{leader} leads; a row written there is on every replica"))))
+        })
+        .await?;
+
+    let name = cluster.name();
+    let changed = provisioned.changed || configured > 0;
+    let message = match (changed, cluster.plan.nodes.len()) {
+        (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),
+        (true, count) => format!("{name} is healthy: {count} machines, {leader} leads."),
+    };
+    Ok(Summary {
+        ok: true,
+        command: "up".to_owned(),
+        cluster: name.to_string(),
+        message,
+        dsn: Some(look::dsn(&context.dirs, cluster, fleet)),
+        next: vec![format!("hactl status {name}"), format!("hactl psql {name}"), format!("hactl down {name}")],
+        stages: run.times(),
+        changed,
+        record: None,
+    })
+}

@@ -1,0 +1,62 @@
+//! Timers -> the longest write gap to expect per fault.
+//!
+//! Terms: etcd elects within two election timeouts (1 s by default), and its new leader gives every
+//! lease its full time again, late by up to one more; then candidates ask each other (2 s at most,
+//! patroni/ha.py) and the winner promotes (3 s, an estimate that the measurements stay under).
+
+use super::{Bound, Timers};
+
+const ELECTION_TIMEOUT: u32 = 1;
+const RACE: u32 = 2;
+const PROMOTE: u32 = 3;
+
+/// The bounds, in the order of the faults' severity. None for faults that this cluster has no answer to.
+pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<Bound> {
+    let Timers { ttl, loop_wait, primary_start_timeout, primary_stop_timeout, .. } = *timers;
+    let takeover = RACE + PROMOTE;
+    let bound =
+        |fault: &str, seconds: u32, formula: String| Bound { fault: fault.into(), seconds: seconds.into(), formula };
+    let restart = bound(
+        "postgres-crash",
+        loop_wait + primary_start_timeout,
+        format!("loop_wait {loop_wait} + crash recovery, at most primary_start_timeout {primary_start_timeout}"),
+    );
+    match data_nodes {
+        0 => return Vec::new(),
+        // Nothing can take over: only a restart in place has a bound.
+        1 => return vec![restart],
+        _ => {}
+    }
+    let lease = bound("patroni-crash", ttl + takeover, format!("ttl {ttl} + race {RACE} + promote {PROMOTE}"));
+    let mut bounds = vec![
+        bound(
+            "switchover",
+            primary_stop_timeout + loop_wait + takeover,
+            format!(
+                "primary_stop_timeout {primary_stop_timeout} + loop_wait {loop_wait} + race {RACE} + promote {PROMOTE}"
+            ),
+        ),
+        bound(
+            "postgres-crash",
+            2 * loop_wait + primary_start_timeout + takeover,
+            format!(
+                "2 * loop_wait {loop_wait} + primary_start_timeout {primary_start_timeout} + race {RACE} + promote {PROMOTE}; \
+                 a restart in place, the usual case, takes loop_wait + crash recovery"
+            ),
+        ),
+        Bound { fault: "patroni-hang".into(), ..lease.clone() },
+        lease,
+    ];
+    // With one voter the loss of its node takes failover away: there is nothing to promise.
+    if voters > 2 {
+        let election = 3 * ELECTION_TIMEOUT;
+        let lost = bound(
+            "node-loss",
+            election + ttl + takeover,
+            format!("etcd election and lease renewal {election} + ttl {ttl} + race {RACE} + promote {PROMOTE}"),
+        );
+        let isolated = Bound { fault: "primary-isolated".into(), ..lost.clone() };
+        bounds.extend([lost, isolated]);
+    }
+    bounds
+}

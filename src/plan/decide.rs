@@ -1,0 +1,137 @@
+//! Spec + earlier choices -> Plan. Pure: the same input gives the same plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Choices, Durability, Node, Patroni, Plan, Platform, Postgres, Warning, bounds, memory, voters};
+use crate::{
+    error::{Error, Result},
+    model::{InstanceKey, Role},
+    spec::Spec,
+};
+
+/// First and last position of an address within the local network.
+const SLOTS: std::ops::RangeInclusive<u8> = 10..=254;
+
+/// Decides what is intended for the cluster of `spec`, keeping what `choices` says was chosen before.
+///
+/// # Errors
+/// When there are more machines than addresses, or no instance may vote in etcd.
+pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
+    let mut warnings = Vec::new();
+    let voters = voters::pick(spec, choices, &mut warnings)?;
+    let slots = slots(spec, choices)?;
+    let nodes: BTreeMap<InstanceKey, Node> = spec
+        .instances
+        .iter()
+        .map(|(key, instance)| {
+            let mut roles = instance.roles.clone().unwrap_or_else(|| BTreeSet::from([Role::Patroni]));
+            if voters.contains(key) {
+                roles.insert(Role::Etcd);
+            }
+            let node = Node {
+                key: key.clone(),
+                hostname: instance.hostname.clone(),
+                roles,
+                memory_mib: instance.memory_mib,
+                cores: instance.cores,
+                slot: slots[key],
+            };
+            (key.clone(), node)
+        })
+        .collect();
+
+    let data_nodes = || nodes.values().filter(|node| node.roles.contains(&Role::Patroni));
+    let durability = spec.patroni.durability;
+    // Any data node may become primary, and a standby may not have less than it: the smallest decides.
+    let mut parameters = match data_nodes().min_by_key(|node| node.memory_mib) {
+        Some(smallest) => {
+            let cores = data_nodes().map(|node| node.cores).min().unwrap_or(1);
+            memory::parameters(smallest.memory_mib, cores)
+        }
+        None => BTreeMap::new(),
+    };
+    parameters.extend(spec.postgres.parameters.clone());
+    durability_warnings(durability, data_nodes().count(), &mut warnings);
+
+    Ok(Plan {
+        cluster: spec.name.clone(),
+        app: spec.app.to_string(),
+        env: spec.env.to_string(),
+        platform: spec.platform.clone(),
+        bounds: bounds::bounds(&spec.patroni.timers, data_nodes().count(), voters.len()),
+        nodes,
+        etcd: spec.etcd,
+        postgres: Postgres {
+            major: spec.postgres.major,
+            parameters,
+            databases: spec.postgres.databases.clone(),
+            access: spec.postgres.access.clone(),
+        },
+        patroni: Patroni { version: spec.patroni.version.clone(), durability, timers: spec.patroni.timers },
+        fencing: fencing(&spec.platform).to_owned(),
+        warnings,
+        disposable: spec.disposable,
+    })
+}
+
+/// The position of each node's address. One that was given stays; a new node gets the lowest free one.
+fn slots(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKey, u8>> {
+    let mut slots = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for key in spec.instances.keys() {
+        if let Some(&slot) = choices.slots.get(key)
+            && SLOTS.contains(&slot)
+            && taken.insert(slot)
+        {
+            slots.insert(key.clone(), slot);
+        }
+    }
+    let mut free = SLOTS.filter(|slot| !taken.contains(slot));
+    for key in spec.instances.keys() {
+        if !slots.contains_key(key) {
+            let slot = free.next().ok_or_else(|| {
+                let message = format!(
+                    "{} instances, and a local network has addresses for {}",
+                    spec.instances.len(),
+                    SLOTS.len()
+                );
+                Error::usage("plan-addresses", "give every instance an address in", &spec.name).cause(message)
+            })?;
+            slots.insert(key.clone(), slot);
+        }
+    }
+    Ok(slots)
+}
+
+fn fencing(platform: &Platform) -> &'static str {
+    match platform {
+        Platform::Local(_) => {
+            "nothing: local nodes have no watchdog device, so a primary whose Patroni died or hangs goes on \
+             accepting direct connections until Patroni is back or the node is stopped"
+        }
+    }
+}
+
+fn durability_warnings(durability: Durability, data_nodes: usize, warnings: &mut Vec<Warning>) {
+    let mut warn = |code: &str, message: &str, hint: &str| {
+        warnings.push(Warning { code: code.into(), message: message.into(), hint: Some(hint.into()) });
+    };
+    match (durability, data_nodes) {
+        (Durability::QuorumStrict, 2) => warn(
+            "strict-two-nodes",
+            "quorum-strict with two data nodes: when either is down, every write waits until it is back",
+            "add a third data node, or choose `patroni.durability: quorum`",
+        ),
+        (Durability::Async, 2..) => warn(
+            "async",
+            "durability async: a failover may lose commits that were acknowledged",
+            "choose `patroni.durability: quorum-strict` if that is not meant",
+        ),
+        (_, 1) => warn(
+            "single-data-node",
+            "one data node: nothing takes over when it fails",
+            "three instances make a cluster that survives one failure",
+        ),
+        _ => {}
+    }
+}

@@ -1,0 +1,170 @@
+//! What is decided, case by case.
+
+use super::*;
+use crate::{model::InstanceKey, spec};
+
+fn spec(text: &str) -> spec::Spec {
+    spec::load("t", text.as_bytes(), "t").unwrap_or_else(|problems| panic!("{}", crate::error::Error::from(problems)))
+}
+
+fn plan(text: &str) -> Plan {
+    decide(&spec(text), &Choices::default()).unwrap()
+}
+
+fn voters(plan: &Plan) -> String {
+    plan.with_role(Role::Etcd).map(|node| node.key.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+fn codes(plan: &Plan) -> Vec<&str> {
+    plan.warnings.iter().map(|warning| warning.code.as_str()).collect()
+}
+
+fn choices(voters: &[&str]) -> Choices {
+    Choices { voters: voters.iter().map(|key| InstanceKey::new(*key).unwrap()).collect(), ..Choices::default() }
+}
+
+#[test]
+fn voters_follow_the_number_of_data_nodes_and_the_roles() {
+    let table: &[(&str, &str, &[&str])] = &[
+        ("{}", "", &[]),
+        ("{a: {}}", "a", &["single-data-node"]),
+        ("{a: {}, b: {}}", "a", &["single-voter"]),
+        ("{a: {}, b: {}, c: {}}", "a b c", &[]),
+        ("{a: {}, b: {}, c: {}, d: {}}", "a b c", &[]),
+        ("{a: {}, b: {}, c: {}, d: {}, e: {}}", "a b c", &[]),
+        // Plain machines are never picked.
+        ("{a: {roles: []}, b: {}}", "b", &["single-data-node"]),
+        ("{a: {roles: []}}", "", &[]),
+        // Explicit roles are exact; voters are picked among the others.
+        ("{a: {roles: [patroni]}, b: {}, c: {}, d: {}}", "b c d", &[]),
+        (
+            "{a: {roles: [patroni]}, b: {roles: [patroni]}, c: {roles: [patroni]}, w: {roles: [etcd]}}",
+            "w",
+            &["single-voter"],
+        ),
+        ("{a: {}, b: {}, w: {roles: [etcd]}}", "w", &["single-voter"]),
+        ("{a: {roles: [patroni, etcd]}, b: {roles: [patroni, etcd]}, w: {roles: [etcd]}}", "a b w", &[]),
+        ("{a: {roles: [patroni, etcd]}, b: {roles: [patroni, etcd]}}", "a b", &["even-voters"]),
+    ];
+    for (instances, expected, warnings) in table {
+        let plan = plan(&format!("instances: {instances}"));
+        assert_eq!(voters(&plan), *expected, "{instances}");
+        assert_eq!(codes(&plan), *warnings, "{instances}");
+    }
+}
+
+#[test]
+fn voters_stick() {
+    let table: &[(&str, &[&str], &str)] = &[
+        ("{a: {}, b: {}, c: {}, d: {}, e: {}}", &["c", "d", "e"], "c d e"),
+        // A voter that is gone is replaced, the others stay.
+        ("{a: {}, b: {}, d: {}, e: {}}", &["c", "d", "e"], "a d e"),
+        // Growing adds, shrinking takes no vote away.
+        ("{a: {}, b: {}, c: {}}", &["c"], "a b c"),
+        ("{a: {}, b: {}}", &["a", "b", "c"], "a b"),
+        // What `roles` says is stronger than an earlier choice.
+        ("{a: {}, b: {}, c: {}, d: {roles: [patroni]}}", &["b", "c", "d"], "a b c"),
+    ];
+    for (instances, chosen, expected) in table {
+        let plan = decide(&spec(&format!("instances: {instances}")), &choices(chosen)).unwrap();
+        assert_eq!(voters(&plan), *expected, "{instances} after {chosen:?}");
+    }
+}
+
+#[test]
+fn addresses_stick_and_a_new_node_fills_the_first_gap() {
+    let first = plan("instances: {a: {}, b: {}, c: {}}");
+    assert_eq!(first.choices().slots.values().copied().collect::<Vec<_>>(), [10, 11, 12]);
+    let without_b = decide(&spec("instances: {a: {}, c: {}}"), &first.choices()).unwrap();
+    assert_eq!(without_b.choices().slots.values().copied().collect::<Vec<_>>(), [10, 12]);
+    let with_aa = decide(&spec("instances: {a: {}, aa: {}, c: {}, d: {}}"), &without_b.choices()).unwrap();
+    assert_eq!(with_aa.choices().slots.values().copied().collect::<Vec<_>>(), [10, 11, 12, 13]);
+}
+
+#[test]
+fn the_same_input_gives_the_same_plan_and_json_keeps_it() {
+    let text = spec::blueprints().find(|(name, _)| *name == "patroni-5node").unwrap().1;
+    let first = plan(text);
+    assert_eq!(decide(&spec(text), &first.choices()).unwrap(), first);
+    let json = serde_json::to_string(&first).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), first);
+}
+
+#[test]
+fn durability_follows_the_nodes_and_maps_to_patroni() {
+    let table = [
+        ("{a: {}}", Durability::Async, "off", false),
+        ("{a: {}, b: {}}", Durability::Quorum, "quorum", false),
+        ("{a: {}, b: {}, c: {}}", Durability::QuorumStrict, "quorum", true),
+        // A voter without data does not count.
+        ("{a: {}, b: {}, w: {roles: [etcd]}}", Durability::Quorum, "quorum", false),
+    ];
+    for (instances, durability, mode, strict) in table {
+        let plan = plan(&format!("instances: {instances}"));
+        assert_eq!(plan.patroni.durability, durability, "{instances}");
+        assert_eq!(durability.synchronous(), Synchronous { mode, strict, node_count: 1 }, "{instances}");
+    }
+    assert_eq!(
+        codes(&plan("instances: {a: {}, b: {}}\npatroni: {durability: quorum-strict}")),
+        ["single-voter", "strict-two-nodes"]
+    );
+    assert_eq!(codes(&plan("instances: {a: {}, b: {}, c: {}}\npatroni: {durability: async}")), ["async"]);
+}
+
+#[test]
+fn the_smallest_data_node_decides_and_the_user_has_the_last_word() {
+    let plan = plan(
+        "instances: {a: {memory: 8192}, b: {memory: 2048}, w: {roles: [etcd], memory: 512}}\n\
+         postgres: {parameters: {max_connections: 50}}",
+    );
+    assert_eq!(plan.postgres.parameters["shared_buffers"], "448MB");
+    assert_eq!(plan.postgres.parameters["max_connections"], 50);
+}
+
+#[test]
+fn bounds_say_how_they_come_about() {
+    let seconds = |text: &str| {
+        let plan = plan(text);
+        plan.bounds.iter().map(|bound| format!("{} {}", bound.fault, bound.seconds)).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(
+        seconds("instances: {a: {}, b: {}, c: {}}"),
+        "switchover 23, postgres-crash 41, patroni-hang 25, patroni-crash 25, node-loss 28, primary-isolated 28"
+    );
+    // The worst gaps measured with these timers were 26.4 and 35.6 s.
+    let of = |timers: &str| seconds(&format!("instances: {{a: , b: , c: }}\npatroni: {{timers: {timers}}}"));
+    assert!(of("{ttl: 20, loop_wait: 5, retry_timeout: 5}").contains("node-loss 28"));
+    assert!(of("{ttl: 30, loop_wait: 10, retry_timeout: 10}").contains("node-loss 38"));
+    // One voter: nothing is promised for the loss of a node; one data node: nothing can take over.
+    assert_eq!(
+        seconds("instances: {a: {}, b: {}}"),
+        "switchover 23, postgres-crash 41, patroni-hang 25, patroni-crash 25"
+    );
+    assert_eq!(seconds("instances: {a: {}}"), "postgres-crash 33");
+    assert_eq!(seconds("instances: {a: {roles: []}}"), "");
+    let plan = plan("instances: {a: {}, b: {}, c: {}}");
+    let loss = plan.bounds.iter().find(|bound| bound.fault == "node-loss").unwrap();
+    assert_eq!(loss.formula, "etcd election and lease renewal 3 + ttl 20 + race 2 + promote 3");
+    assert!(plan.fencing.starts_with("nothing:"));
+}
+
+#[test]
+fn every_blueprint_and_example_is_planned() {
+    for (name, text) in spec::blueprints() {
+        assert_eq!(plan(text).cluster.as_str(), name);
+    }
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let dirs = crate::context::Dirs::new(&examples, &Default::default());
+    let mut seen = 0;
+    for dir in ["local", "inventory"] {
+        for entry in std::fs::read_dir(examples.join(dir)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".yaml") {
+                let source = spec::resolve(&format!("{dir}/{name}"), &dirs).unwrap();
+                decide(&source.load().map_err(crate::error::Error::from).unwrap(), &Choices::default()).unwrap();
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}

@@ -1,0 +1,223 @@
+//! The gRPC side of the plugin protocol, without generated code: a request's path picks the answer.
+//!
+//! Served are Terraform's provider service and the three of go-plugin, the library by which
+//! Terraform runs plugins. A method that is not here answers UNIMPLEMENTED, which Terraform takes
+//! for "this provider does not have that".
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Response, Status, Streaming,
+    body::Body,
+    codegen::{BoxFuture, Service, http, tokio_stream},
+    server::{Grpc, NamedService, ServerStreamingService, StreamingService, UnaryService},
+    service::Routes,
+};
+use tonic_prost::ProstCodec;
+
+use super::{service::Provider, wire};
+
+/// The services of one plugin. `shutdown` is cancelled when Terraform asks the plugin to end.
+pub(super) fn routes(provider: Arc<Provider>, shutdown: CancellationToken) -> Routes {
+    Routes::new(ProviderService(provider))
+        .add_service(Controller(shutdown))
+        .add_service(Stdio)
+        .add_service(Broker)
+        .prepare()
+}
+
+type HttpRequest = http::Request<Body>;
+type HttpResponse = http::Response<Body>;
+
+/// A function as a unary method.
+struct Unary<F>(F);
+
+impl<F, Answer, In, Out> UnaryService<In> for Unary<F>
+where
+    F: FnMut(In) -> Answer,
+    Answer: Future<Output = Out> + Send + 'static,
+{
+    type Response = Out;
+    type Future = BoxFuture<Response<Out>, Status>;
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let answer = (self.0)(request.into_inner());
+        Box::pin(async move { Ok(Response::new(answer.await)) })
+    }
+}
+
+async fn unary<In, Out, Answer>(request: HttpRequest, answer: impl FnMut(In) -> Answer) -> HttpResponse
+where
+    In: prost::Message + Default + 'static,
+    Out: prost::Message + 'static,
+    Answer: Future<Output = Out> + Send + 'static,
+{
+    Grpc::new(ProstCodec::<Out, In>::default()).unary(Unary(answer), request).await
+}
+
+fn method(request: &HttpRequest) -> String {
+    request.uri().path().rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn unimplemented() -> HttpResponse {
+    Status::unimplemented("this provider does not have that").into_http()
+}
+
+/// Declares a service: its name, and the answer to one request.
+macro_rules! service {
+    ($type:ty, $name:literal, $answer:expr) => {
+        impl NamedService for $type {
+            const NAME: &'static str = $name;
+        }
+
+        impl Service<HttpRequest> for $type {
+            type Response = HttpResponse;
+            type Error = Infallible;
+            type Future = BoxFuture<HttpResponse, Infallible>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: HttpRequest) -> Self::Future {
+                let service = self.clone();
+                Box::pin(async move { Ok($answer(service, request).await) })
+            }
+        }
+    };
+}
+
+#[derive(Clone)]
+struct ProviderService(Arc<Provider>);
+
+service!(ProviderService, "tfplugin6.Provider", answer);
+
+async fn answer(ProviderService(provider): ProviderService, request: HttpRequest) -> HttpResponse {
+    match method(&request).as_str() {
+        "GetProviderSchema" => {
+            unary(request, |(): ()| {
+                let schema = provider.schema();
+                async { schema }
+            })
+            .await
+        }
+        "ValidateProviderConfig" | "ConfigureProvider" => {
+            unary(request, |(): ()| async { wire::DiagnosticsResponse::default() }).await
+        }
+        "ValidateResourceConfig" => {
+            unary(request, |request| {
+                let response = provider.validate(&request);
+                async { response }
+            })
+            .await
+        }
+        "UpgradeResourceState" => {
+            unary(request, |request| {
+                let response = provider.upgrade_state(&request);
+                async { response }
+            })
+            .await
+        }
+        "PlanResourceChange" => {
+            unary(request, |request| {
+                let response = provider.plan(&request);
+                async { response }
+            })
+            .await
+        }
+        "ReadResource" => {
+            unary(request, |request| {
+                let provider = Arc::clone(&provider);
+                async move { provider.read(request).await }
+            })
+            .await
+        }
+        "ApplyResourceChange" => {
+            unary(request, |request| {
+                let provider = Arc::clone(&provider);
+                async move { provider.apply(request).await }
+            })
+            .await
+        }
+        "ImportResourceState" => {
+            unary(request, |request| {
+                let provider = Arc::clone(&provider);
+                async move { provider.import(request).await }
+            })
+            .await
+        }
+        "StopProvider" => {
+            unary(request, |(): ()| {
+                let provider = Arc::clone(&provider);
+                async move { provider.stop().await }
+            })
+            .await
+        }
+        _ => unimplemented(),
+    }
+}
+
+/// go-plugin's way to end a plugin.
+#[derive(Clone)]
+struct Controller(CancellationToken);
+
+service!(Controller, "plugin.GRPCController", control);
+
+async fn control(Controller(shutdown): Controller, request: HttpRequest) -> HttpResponse {
+    if method(&request) != "Shutdown" {
+        return unimplemented();
+    }
+    unary(request, |(): ()| {
+        let shutdown = shutdown.clone();
+        async move { shutdown.cancel() }
+    })
+    .await
+}
+
+/// A stream that stays open and says nothing: go-plugin opens two and takes their end for the plugin's.
+struct Silence;
+
+type Silent = tokio_stream::Pending<Result<(), Status>>;
+
+impl ServerStreamingService<()> for Silence {
+    type Response = ();
+    type ResponseStream = Silent;
+    type Future = std::future::Ready<Result<Response<Silent>, Status>>;
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        std::future::ready(Ok(Response::new(tokio_stream::pending())))
+    }
+}
+
+impl StreamingService<()> for Silence {
+    type Response = ();
+    type ResponseStream = Silent;
+    type Future = std::future::Ready<Result<Response<Silent>, Status>>;
+
+    fn call(&mut self, _: Request<Streaming<()>>) -> Self::Future {
+        std::future::ready(Ok(Response::new(tokio_stream::pending())))
+    }
+}
+
+#[derive(Clone)]
+struct Stdio;
+
+service!(Stdio, "plugin.GRPCStdio", stdio);
+
+async fn stdio(Stdio: Stdio, request: HttpRequest) -> HttpResponse {
+    Grpc::new(ProstCodec::<(), ()>::default()).server_streaming(Silence, request).await
+}
+
+#[derive(Clone)]
+struct Broker;
+
+service!(Broker, "plugin.GRPCBroker", broker);
+
+async fn broker(Broker: Broker, request: HttpRequest) -> HttpResponse {
+    Grpc::new(ProstCodec::<(), ()>::default()).streaming(Silence, request).await
+}

@@ -1,0 +1,199 @@
+//! The provider's answers to Terraform: requests in, responses out, whatever carries them.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    resource::{Call, Failed, Platform, Problem, Resource},
+    value::{Object, Value, to_state},
+    wire,
+};
+use crate::event::Events;
+
+pub(super) struct Provider {
+    resources: BTreeMap<&'static str, Box<dyn Resource>>,
+    platform: Platform,
+    events: Events,
+    /// The run's wish to stop, and the token of the Terraform command at hand: its Stop must not
+    /// reach the next command that the same server serves.
+    run: CancellationToken,
+    command: Mutex<CancellationToken>,
+}
+
+impl Provider {
+    pub(super) fn new(
+        resources: Vec<Box<dyn Resource>>,
+        platform: Platform,
+        events: Events,
+        run: CancellationToken,
+    ) -> Self {
+        let command = Mutex::new(run.child_token());
+        let resources = resources.into_iter().map(|resource| (resource.type_name(), resource)).collect();
+        Self { resources, platform, events, run, command }
+    }
+
+    async fn call(&self) -> Call<'_> {
+        Call { platform: &self.platform, events: &self.events, stop: self.command.lock().await.clone() }
+    }
+
+    fn resource(&self, type_name: &str) -> Result<&dyn Resource, Problem> {
+        self.resources.get(type_name).map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<_> = self.resources.keys().copied().collect();
+            Problem::new(
+                format!("There is no resource {type_name}"),
+                format!("This provider has {}.", known.join(", ")),
+            )
+        })
+    }
+
+    pub(super) fn schema(&self) -> wire::GetProviderSchemaResponse {
+        wire::GetProviderSchemaResponse {
+            // Empty on purpose: aliased providers share one server, so configuration could not be told apart.
+            provider: Some(wire::Schema { version: 0, block: Some(wire::Block::default()) }),
+            resource_schemas: self
+                .resources
+                .iter()
+                .map(|(name, resource)| ((*name).to_owned(), resource.schema().to_wire()))
+                .collect(),
+        }
+    }
+
+    pub(super) fn validate(&self, request: &wire::ValidateResourceRequest) -> wire::DiagnosticsResponse {
+        let problems = self
+            .resource(&request.type_name)
+            .and_then(|resource| Ok(resource.validate(&object(request.config.as_ref())?.unwrap_or_default())))
+            .unwrap_or_else(|problem| vec![problem]);
+        wire::DiagnosticsResponse { diagnostics: problems.iter().map(Problem::to_wire).collect() }
+    }
+
+    pub(super) fn upgrade_state(&self, request: &wire::UpgradeStateRequest) -> wire::UpgradeStateResponse {
+        let conform = || {
+            let resource = self.resource(&request.type_name)?;
+            let bytes = request.raw_state.as_ref().map_or(&b"null"[..], |raw| &raw.json);
+            match Value::from_json_bytes(bytes).map_err(unreadable)? {
+                Value::Map(state) => Ok(Value::Map(resource.schema().conform(state))),
+                Value::Null => Ok(Value::Null),
+                other => Err(unreadable(format!("expected an object, found {other:?}"))),
+            }
+        };
+        match conform() {
+            Ok(state) => wire::UpgradeStateResponse { state: Some(state.encode()), diagnostics: Vec::new() },
+            Err(problem) => wire::UpgradeStateResponse { state: None, diagnostics: vec![problem.to_wire()] },
+        }
+    }
+
+    pub(super) async fn read(&self, request: wire::ReadRequest) -> wire::ReadResponse {
+        match self.try_read(&request).await {
+            Ok(state) => wire::ReadResponse { state: state.map(|state| state.encode()), diagnostics: Vec::new() },
+            // The state that Terraform has stays: an engine that does not answer is no proof of absence.
+            Err(problem) => wire::ReadResponse { state: request.state, diagnostics: vec![problem.to_wire()] },
+        }
+    }
+
+    async fn try_read(&self, request: &wire::ReadRequest) -> Result<Option<Value>, Problem> {
+        let resource = self.resource(&request.type_name)?;
+        let Some(state) = object(request.state.as_ref())? else { return Ok(None) };
+        Ok(resource.read(&self.call().await, to_state(&state)).await?.map(value))
+    }
+
+    pub(super) fn plan(&self, request: &wire::PlanRequest) -> wire::PlanResponse {
+        match self.try_plan(request) {
+            Ok((planned, replacing)) => wire::PlanResponse {
+                planned: Some(planned.encode()),
+                requires_replace: replacing.into_iter().map(wire::AttributePath::attribute).collect(),
+                diagnostics: Vec::new(),
+            },
+            Err(problem) => wire::PlanResponse { diagnostics: vec![problem.to_wire()], ..Default::default() },
+        }
+    }
+
+    fn try_plan(&self, request: &wire::PlanRequest) -> Result<(Value, Vec<&'static str>), Problem> {
+        let resource = self.resource(&request.type_name)?;
+        let prior = object(request.prior.as_ref())?;
+        let Some(proposed) = object(request.proposed.as_ref())? else { return Ok((Value::Null, Vec::new())) };
+        let (mut planned, replacing) = resource.schema().plan(prior.as_ref(), proposed);
+        if replacing.is_empty() {
+            resource.plan(prior.as_ref(), &mut planned);
+        }
+        Ok((Value::Map(planned), replacing))
+    }
+
+    pub(super) async fn apply(&self, request: wire::ApplyRequest) -> wire::ApplyResponse {
+        let (state, problem) = match self.try_apply(&request).await {
+            Ok(state) => (Some(state.encode()), None),
+            Err(Failed { problem, state }) => {
+                // What was made in spite of the failure, else what there was before.
+                (state.map(|state| value(state).encode()).or(request.prior), Some(problem.to_wire()))
+            }
+        };
+        wire::ApplyResponse { state, diagnostics: problem.into_iter().collect() }
+    }
+
+    async fn try_apply(&self, request: &wire::ApplyRequest) -> Result<Value, Failed> {
+        let resource = self.resource(&request.type_name)?;
+        let prior = object(request.prior.as_ref())?;
+        let planned = object(request.planned.as_ref())?;
+        let call = self.call().await;
+        match (prior, planned) {
+            (None, None) => Ok(Value::Null),
+            (None, Some(planned)) => resource.create(&call, to_state(&planned)).await.map(value),
+            (Some(prior), Some(planned)) => {
+                resource.update(&call, to_state(&prior), to_state(&planned)).await.map(value)
+            }
+            (Some(prior), None) => {
+                resource.delete(&call, to_state(&prior)).await?;
+                Ok(Value::Null)
+            }
+        }
+    }
+
+    pub(super) async fn import(&self, request: wire::ImportRequest) -> wire::ImportResponse {
+        let import = async {
+            let resource = self.resource(&request.type_name)?;
+            Ok::<_, Problem>(resource.import(&self.call().await, &request.id).await?)
+        };
+        match import.await {
+            Ok(state) => wire::ImportResponse {
+                imported: vec![wire::Imported {
+                    type_name: request.type_name.clone(),
+                    state: Some(value(state).encode()),
+                }],
+                diagnostics: Vec::new(),
+            },
+            Err(problem) => wire::ImportResponse { imported: Vec::new(), diagnostics: vec![problem.to_wire()] },
+        }
+    }
+
+    /// Asks what is running to end early; what comes later is a new command's and runs.
+    pub(super) async fn stop(&self) -> wire::StopResponse {
+        let mut command = self.command.lock().await;
+        command.cancel();
+        *command = self.run.child_token();
+        wire::StopResponse::default()
+    }
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self { problem, state: None }
+    }
+}
+
+fn value(state: super::value::State) -> Value {
+    Value::from_json(serde_json::Value::Object(state))
+}
+
+/// The attributes in a message; none for null.
+fn object(wire: Option<&wire::DynamicValue>) -> Result<Option<Object>, Problem> {
+    match Value::decode(wire).map_err(unreadable)? {
+        Value::Map(object) => Ok(Some(object)),
+        Value::Null => Ok(None),
+        other => Err(unreadable(format!("expected an object, found {other:?}"))),
+    }
+}
+
+fn unreadable(error: impl Into<String>) -> Problem {
+    Problem::new("Cannot read a value that Terraform sent", error)
+}

@@ -1,0 +1,208 @@
+//! What `up` refuses to do: pure decisions over a plan that was read, before it is applied.
+
+use std::collections::BTreeSet;
+
+use super::changes::{Action, Changes, ResourceChange};
+use crate::{
+    error::{Error, Result},
+    model::{InstanceKey, Role},
+    plan::Plan,
+};
+
+/// Refuses a plan that replaces, destroys or forgets anything that lives, or does something unknown.
+///
+/// Allowed are what makes things (also a vanished node, whose volume is still there), what changes
+/// them in place, what starts a stopped node, and the replacement of a node whose creation failed
+/// half-way: it never lived.
+///
+/// # Errors
+/// Names every resource that would be lost.
+pub fn guard(plan: &Plan, changes: &Changes) -> Result<()> {
+    let refused: Vec<String> = changes.resources.iter().filter_map(refusal).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let mut error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
+    for reason in refused {
+        error = error.cause(reason);
+    }
+    Err(error.hint(format!(
+        "revert the change in the cluster file; or, to make the cluster anew without its data, run `hactl down {}` first",
+        plan.cluster
+    )))
+}
+
+fn refusal(change: &ResourceChange) -> Option<String> {
+    let verb = match change.action {
+        Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => return None,
+        Action::Replace if change.unfinished && change.kind == "hactl_node" => return None,
+        Action::Replace => "replace",
+        Action::Delete => "destroy",
+        Action::Forget => "forget",
+        Action::Unknown => "do something to that this version of hactl does not know,",
+    };
+    let what = match (&change.node, change.kind.as_str()) {
+        (Some(node), "hactl_node") => format!("the node {node}"),
+        (Some(node), "hactl_volume") => format!("the data of {node}"),
+        _ => "a part of the cluster".to_owned(),
+    };
+    Some(format!("it would {verb} {what}: {}", change.address))
+}
+
+/// Voters that are gone, and why going on would lose something.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    pub gone: BTreeSet<InstanceKey>,
+    pub left: BTreeSet<InstanceKey>,
+}
+
+/// Whether so many voters have vanished that etcd lost its majority.
+///
+/// `created` are the nodes that an earlier run made. A voter is gone when it is one of them and the
+/// plan would make it again. While a majority is left the gone ones come back as learners; without
+/// it there is nobody to say what the cluster had agreed on. Only when no data volume is left
+/// either is making everything again a plain new start.
+#[must_use]
+pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> Option<Refusal> {
+    let made = |kind: &str| -> BTreeSet<&InstanceKey> {
+        let again = |change: &&ResourceChange| matches!(change.action, Action::Create | Action::Replace);
+        changes
+            .resources
+            .iter()
+            .filter(|change| change.kind == kind)
+            .filter(again)
+            .filter_map(|c| c.node.as_ref())
+            .collect()
+    };
+    let (nodes, volumes) = (made("hactl_node"), made("hactl_volume"));
+    let voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key));
+    let (gone, left): (BTreeSet<_>, BTreeSet<_>) = voters.cloned().partition(|key| nodes.contains(key));
+    let majority = (gone.len() + left.len()) / 2 + 1;
+    if gone.is_empty() || left.len() >= majority {
+        return None;
+    }
+    let data_left = changes
+        .resources
+        .iter()
+        .any(|change| change.kind == "hactl_volume" && change.node.as_ref().is_some_and(|key| !volumes.contains(key)));
+    (!left.is_empty() || data_left).then_some(Refusal { gone, left })
+}
+
+impl Refusal {
+    /// The refusal as an error of `plan`'s cluster.
+    #[must_use]
+    pub fn error(&self, plan: &Plan) -> Error {
+        let list = |keys: &BTreeSet<InstanceKey>| keys.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
+        let voters = self.gone.len() + self.left.len();
+        let left = if self.left.is_empty() { "none is left".to_owned() } else { format!("left: {}", list(&self.left)) };
+        Error::failed("voters-gone", "repair", &plan.cluster)
+            .cause(format!(
+                "{} of {voters} etcd voters are gone with their data ({}), {left}: etcd has no majority",
+                self.gone.len(),
+                list(&self.gone)
+            ))
+            .cause(
+                "making them again would start an empty etcd: it would forget which node led and which had every \
+                 acknowledged commit, and the wrong copy of the data could win",
+            )
+            .hint(format!(
+                "take a copy of the volumes that are left if their data matters; then `hactl down {0}` and `hactl up {0}` \
+                 start anew, without the data",
+                plan.cluster
+            ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::workspace::tests::plan_of;
+
+    fn change(kind: &str, node: &str, action: Action) -> ResourceChange {
+        ResourceChange {
+            address: format!("module.nodes.{kind}.this[\"{node}\"]"),
+            kind: kind.to_owned(),
+            node: node.parse().ok(),
+            action,
+            unfinished: false,
+        }
+    }
+
+    fn changes(resources: Vec<ResourceChange>) -> Changes {
+        Changes { resources, outputs: false }
+    }
+
+    fn keys(keys: &[&str]) -> BTreeSet<InstanceKey> {
+        keys.iter().map(|key| key.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_makes_or_repairs_is_allowed() {
+        let plan = plan_of(&["node1"]);
+        for action in [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import] {
+            assert!(guard(&plan, &changes(vec![change("hactl_node", "node1", action)])).is_ok(), "{action:?}");
+        }
+        let unfinished = ResourceChange { unfinished: true, ..change("hactl_node", "node1", Action::Replace) };
+        assert!(guard(&plan, &changes(vec![unfinished])).is_ok());
+    }
+
+    #[test]
+    fn what_destroys_is_refused_by_name_and_so_is_the_unknown() {
+        let plan = plan_of(&["node1"]);
+        for action in [Action::Replace, Action::Delete, Action::Forget, Action::Unknown] {
+            for kind in ["hactl_node", "hactl_volume", "hactl_network"] {
+                let error = guard(&plan, &changes(vec![change(kind, "node1", action)])).unwrap_err();
+                assert_eq!(error.code, "plan-refused");
+                assert!(error.causes[0].contains("node1"), "{error}");
+                assert!(error.hint.unwrap().contains("hactl down"));
+            }
+        }
+        let data = ResourceChange { unfinished: true, ..change("hactl_volume", "node1", Action::Replace) };
+        assert!(guard(&plan, &changes(vec![data])).is_err());
+    }
+
+    /// Three voters, of which `gone` are made again; with or without volumes that are still there.
+    fn three(gone: &[&str], volumes: Action) -> Option<Refusal> {
+        let all = ["node1", "node2", "node3"];
+        let action = |key: &str| if gone.contains(&key) { Action::Create } else { Action::NoOp };
+        let mut resources: Vec<_> = all.iter().map(|key| change("hactl_node", key, action(key))).collect();
+        resources.extend(all.iter().map(|key| change("hactl_volume", key, volumes)));
+        voters_gone(&plan_of(&all), &changes(resources), &keys(&all))
+    }
+
+    #[test]
+    fn one_of_three_voters_may_go_two_may_not() {
+        assert_eq!(three(&[], Action::NoOp), None);
+        assert_eq!(three(&["node1"], Action::NoOp), None);
+        let refusal = three(&["node1", "node3"], Action::NoOp).unwrap();
+        assert_eq!((refusal.gone.clone(), refusal.left.clone()), (keys(&["node1", "node3"]), keys(&["node2"])));
+        let error = refusal.error(&plan_of(&["node1", "node2", "node3"]));
+        assert!(error.to_string().contains("2 of 3 etcd voters are gone"), "{error}");
+        assert!(three(&["node1", "node2"], Action::Create).is_some());
+    }
+
+    #[test]
+    fn all_voters_gone_is_a_new_start_only_without_data() {
+        let all = ["node1", "node2", "node3"];
+        assert!(three(&all, Action::NoOp).is_some());
+        assert_eq!(three(&all, Action::Create), None);
+    }
+
+    #[test]
+    fn nodes_that_no_run_made_are_not_gone() {
+        let plan = plan_of(&["node1", "node2", "node3"]);
+        let all = plan.nodes.keys().map(|key| change("hactl_node", key.as_str(), Action::Create)).collect();
+        assert_eq!(voters_gone(&plan, &changes(all), &BTreeSet::new()), None);
+        // One voter was made before; the other two are added now.
+        let grown = ["node2", "node3"].map(|key| change("hactl_node", key, Action::Create)).to_vec();
+        assert_eq!(voters_gone(&plan, &changes(grown), &keys(&["node1"])), None);
+    }
+
+    #[test]
+    fn the_only_voter_gone_beside_its_data_is_refused() {
+        let resources =
+            vec![change("hactl_node", "node1", Action::Create), change("hactl_volume", "node1", Action::NoOp)];
+        let refusal = voters_gone(&plan_of(&["node1"]), &changes(resources), &keys(&["node1"])).unwrap();
+        assert!(refusal.error(&plan_of(&["node1"])).to_string().contains("none is left"));
+    }
+}

@@ -1,0 +1,150 @@
+//! What Terraform says in JSON: lines of `-json` commands in, events and diagnostics out.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::event::{Event, ResourceState};
+
+/// A diagnostic of Terraform.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Diagnostic {
+    pub(super) severity: String,
+    summary: String,
+    #[serde(default)]
+    detail: String,
+    #[serde(default)]
+    address: Option<String>,
+    #[serde(default)]
+    range: Option<Range>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Range {
+    filename: String,
+    start: Position,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Position {
+    line: u64,
+}
+
+impl Diagnostic {
+    pub(super) fn event(&self) -> Event {
+        Event::Diagnostic {
+            severity: self.severity.clone(),
+            summary: self.summary.clone(),
+            detail: self.detail.clone(),
+            address: self.address.clone(),
+            file: self.range.as_ref().map(|range| range.filename.clone()),
+            line: self.range.as_ref().map(|range| range.start.line),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.summary)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        match (&self.address, &self.range) {
+            (Some(address), Some(range)) => write!(f, " ({address}, {}:{})", range.filename, range.start.line),
+            (Some(address), None) => write!(f, " ({address})"),
+            (None, Some(range)) => write!(f, " ({}:{})", range.filename, range.start.line),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// What a line says that is worth an event of its own.
+#[derive(Debug)]
+pub(super) enum Said {
+    Diagnostic(Diagnostic),
+    Resource(Event),
+}
+
+#[derive(Deserialize)]
+struct Message {
+    r#type: String,
+    #[serde(default)]
+    diagnostic: Option<Diagnostic>,
+    #[serde(default)]
+    hook: Option<Hook>,
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    resource: Resource,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    elapsed_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    addr: String,
+}
+
+/// Reads one line. Lines that are not JSON, and kinds of message that newer versions may add, say
+/// nothing here; the run's record has them.
+pub(super) fn interpret(line: &str) -> Option<Said> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    let state = match message.r#type.as_str() {
+        "diagnostic" => return message.diagnostic.map(Said::Diagnostic),
+        "apply_start" => ResourceState::Started,
+        "apply_progress" => ResourceState::Progress,
+        "apply_complete" => ResourceState::Done,
+        "apply_errored" => ResourceState::Failed,
+        _ => return None,
+    };
+    let hook = message.hook?;
+    Some(Said::Resource(Event::Resource {
+        address: hook.resource.addr,
+        action: hook.action,
+        state,
+        elapsed_ms: hook.elapsed_seconds.map(|seconds| seconds * 1000),
+    }))
+}
+
+/// The diagnostics in the answer of `terraform validate -json`.
+pub(super) fn diagnostics(json: &str) -> Vec<Diagnostic> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        diagnostics: Vec<Diagnostic>,
+    }
+    serde_json::from_str::<Answer>(json).map(|answer| answer.diagnostics).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_of_a_resource_is_an_event() {
+        let line = r#"{"@level":"info","@message":"x","type":"apply_complete","hook":{"resource":{"addr":"hactl_node.this[\"a\"]","resource_key":"a"},"action":"create","id_key":"id","elapsed_seconds":3}}"#;
+        let Some(Said::Resource(Event::Resource { address, action, state, elapsed_ms })) = interpret(line) else {
+            panic!("not a resource");
+        };
+        assert_eq!((address.as_str(), action.as_str()), ("hactl_node.this[\"a\"]", "create"));
+        assert_eq!((state, elapsed_ms), (ResourceState::Done, Some(3000)));
+    }
+
+    #[test]
+    fn a_diagnostic_keeps_its_address_and_line() {
+        let line = r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Invalid memory","detail":"It is 1.","address":"hactl_node.a","range":{"filename":"main.tf","start":{"line":7,"column":1,"byte":0},"end":{"line":7,"column":2,"byte":1}}}}"#;
+        let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
+        assert_eq!(diagnostic.to_string(), "Invalid memory: It is 1. (hactl_node.a, main.tf:7)");
+    }
+
+    #[test]
+    fn what_is_not_known_says_nothing() {
+        assert!(interpret("plain text").is_none());
+        assert!(interpret(r#"{"type":"new_kind","hook":{}}"#).is_none());
+        assert!(interpret(r#"{"type":"refresh_start","hook":{"resource":{"addr":"a"}}}"#).is_none());
+        assert!(diagnostics("not json").is_empty());
+    }
+}

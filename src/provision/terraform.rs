@@ -1,0 +1,326 @@
+//! The `terraform` program: where it is, what it may see, and its commands as values.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::messages::{Diagnostic, Said, diagnostics, interpret};
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+    event::Event,
+    exec::{Command, Finished, Line, Stream},
+};
+
+/// The lowest supported version of Terraform, and of OpenTofu.
+pub const LOWEST_VERSION: (u32, u32) = (1, 9);
+
+/// How long to wait for a state that another Terraform has locked: an orphan of a run that was
+/// killed ends within seconds, since its provider went with hactl.
+const LOCK_TIMEOUT: &str = "-lock-timeout=60s";
+
+/// Variables of the user that reach Terraform, beside those of every child. `TF_CLI_ARGS*` and
+/// `TF_WORKSPACE` do not: they would change what commands do, unseen.
+const PASSED: &[&str] = &["TF_LOG", "TF_LOG_CORE", "TF_LOG_PROVIDER", "TF_LOG_PATH", "TF_REGISTRY_CLIENT_TIMEOUT"];
+
+/// Terraform, in one working directory.
+#[derive(Clone)]
+pub struct Terraform {
+    program: PathBuf,
+    version: String,
+    dir: PathBuf,
+    /// The value of `TF_REATTACH_PROVIDERS`.
+    reattach: Option<String>,
+    /// `TF_CLI_CONFIG_FILE`, where it names a file that exists.
+    config_file: Option<PathBuf>,
+}
+
+/// The program: `terraform`, else `tofu`, of the user's `PATH`.
+///
+/// # Errors
+/// Of kind `Missing` when neither is there.
+pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
+    let path = context.env.get("PATH").map_or("", String::as_str);
+    let dirs: Vec<PathBuf> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
+    ["terraform", "tofu"]
+        .into_iter()
+        .flat_map(|name| dirs.iter().map(move |dir| dir.join(name)))
+        .find(|candidate| is_executable(candidate))
+        .ok_or_else(|| {
+            Error::missing("terraform-missing", "find", "Terraform")
+                .cause("neither `terraform` nor `tofu` is in a directory of PATH")
+                .hint(format!(
+                    "install Terraform {}.{} or newer (https://developer.hashicorp.com/terraform/install) or OpenTofu \
+                     (https://opentofu.org/docs/intro/install), then run the same command again",
+                    LOWEST_VERSION.0, LOWEST_VERSION.1
+                ))
+        })
+}
+
+/// The program and its version, for `hactl doctor`.
+///
+/// # Errors
+/// Of kind `Missing` when it is not there or too old.
+pub async fn terraform_version(context: &Context) -> Result<String> {
+    let terraform = Terraform::find(context, &context.dirs.work, None).await?;
+    Ok(format!("{} {}", terraform.program.display(), terraform.version))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+impl Terraform {
+    /// Finds Terraform and checks its version.
+    ///
+    /// # Errors
+    /// Of kind `Missing` when it is not there or too old.
+    pub async fn find(context: &Context, dir: &Path, reattach: Option<String>) -> Result<Self> {
+        let program = terraform_binary(context)?;
+        let config_file = config_file(context).await;
+        let version = String::new();
+        let terraform = Self { program, version, dir: dir.to_owned(), reattach, config_file };
+        let answer = terraform.command(["version", "-json"]).succeed(context, |_| ()).await?;
+        let version = check_version(&terraform.program, &answer.stdout)?;
+        Ok(Self { version, ..terraform })
+    }
+
+    /// One command with its whole environment.
+    pub(super) fn command<const N: usize>(&self, args: [&str; N]) -> Command {
+        let mut command = Command::new(&self.program)
+            .args(args)
+            .dir(&self.dir)
+            .pass(PASSED)
+            .pass_prefix("TF_VAR_")
+            .pass_prefix("TF_TOKEN_")
+            .env("TF_IN_AUTOMATION", "1")
+            .env("TF_INPUT", "0")
+            .env("TF_DATA_DIR", self.data_dir().display().to_string())
+            .env("CHECKPOINT_DISABLE", "1");
+        if let Some(reattach) = &self.reattach {
+            command = command.env("TF_REATTACH_PROVIDERS", reattach);
+        } else {
+            command = command.pass(&["TF_REATTACH_PROVIDERS"]);
+        }
+        if let Some(file) = &self.config_file {
+            command = command.env("TF_CLI_CONFIG_FILE", file.display().to_string());
+        }
+        command.pass(&["TF_PLUGIN_CACHE_DIR"])
+    }
+
+    /// Where Terraform keeps what init fetched.
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.dir.join(".terraform")
+    }
+
+    /// Runs init; its lines go into the run's record.
+    ///
+    /// # Errors
+    /// With the last lines of Terraform.
+    pub(super) async fn run_init(&self, context: &Context) -> Result<()> {
+        self.stream(context, "init", self.command(["init", "-input=false", "-no-color"])).await.map(|_| ())
+    }
+
+    /// What init depends on beside the configuration.
+    pub(super) fn fingerprint(&self) -> String {
+        let provider = if self.reattach.is_some() { "served" } else { "installed" };
+        format!("{} {} {provider}\n", self.program.display(), self.version)
+    }
+
+    /// A plan into `file`; of the destruction of everything when `destroy`.
+    pub(super) fn plan(&self, file: &Path, parallelism: usize, destroy: bool) -> Command {
+        let command = self
+            .command(["plan", "-json", "-input=false", LOCK_TIMEOUT])
+            .arg(format!("-parallelism={parallelism}"))
+            .arg(format!("-out={}", file.display()));
+        if destroy { command.arg("-destroy") } else { command }
+    }
+
+    pub(super) fn show(&self, file: &Path) -> Command {
+        self.command(["show", "-json"]).arg(file.display().to_string())
+    }
+
+    pub(super) fn apply(&self, file: &Path, parallelism: usize) -> Command {
+        self.command(["apply", "-json", "-input=false", LOCK_TIMEOUT])
+            .arg(format!("-parallelism={parallelism}"))
+            .arg(file.display().to_string())
+    }
+
+    pub(super) fn output(&self) -> Command {
+        self.command(["output", "-json"])
+    }
+
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// With every diagnostic of Terraform.
+    pub(super) async fn validate(&self, context: &Context) -> Result<()> {
+        let finished = self.command(["validate", "-json"]).run(context, |_| ()).await?;
+        if finished.status.success() {
+            return Ok(());
+        }
+        let found = diagnostics(&finished.stdout);
+        for diagnostic in &found {
+            context.events.emit(diagnostic.event()).await;
+        }
+        Err(self.failed("validate", &found, &finished))
+    }
+
+    /// Runs a command that speaks JSON lines, and passes on what it says as events.
+    ///
+    /// # Errors
+    /// With every error that Terraform reported, or its last lines when it reported none.
+    pub(super) async fn stream(&self, context: &Context, name: &'static str, command: Command) -> Result<Finished> {
+        let (sender, mut lines) = mpsc::unbounded_channel::<Line>();
+        let run = async move { command.run(context, |line| _ = sender.send(line.clone())).await };
+        let mut errors: Vec<Diagnostic> = Vec::new();
+        let forward = async {
+            while let Some(line) = lines.recv().await {
+                context.events.emit(output(&line)).await;
+                match interpret(&line.text) {
+                    Some(Said::Diagnostic(diagnostic)) => {
+                        context.events.emit(diagnostic.event()).await;
+                        if diagnostic.severity == "error" {
+                            errors.push(diagnostic);
+                        }
+                    }
+                    Some(Said::Resource(event)) => context.events.emit(event).await,
+                    None => {}
+                }
+            }
+        };
+        // The sender goes with the command, which ends the forwarding.
+        let (finished, ()) = tokio::join!(run, forward);
+        let finished = finished?;
+        if finished.status.success() { Ok(finished) } else { Err(self.failed(name, &errors, &finished)) }
+    }
+
+    fn failed(&self, name: &str, errors: &[Diagnostic], finished: &Finished) -> Error {
+        let code = match name {
+            "init" => "terraform-init",
+            "plan" => "terraform-plan",
+            "apply" => "terraform-apply",
+            _ => "terraform-validate",
+        };
+        let mut error = Error::failed(code, format!("run terraform {name} in"), self.dir.display());
+        for diagnostic in errors {
+            error = error.cause(diagnostic);
+        }
+        if errors.is_empty() {
+            error = error.cause(crate::exec::ended(finished.status)).cause(finished.tail.join("\n"));
+        }
+        error
+    }
+}
+
+/// A line for the run's record.
+pub(super) fn output(line: &Line) -> Event {
+    let stream = if line.stream == Stream::Stdout { "stdout" } else { "stderr" };
+    Event::Output { tool: "terraform".to_owned(), stream, line: line.text.clone() }
+}
+
+/// The user's CLI configuration. Terraform warns about a file that is not there in front of its
+/// JSON, on every command; so it is left out, and said once.
+async fn config_file(context: &Context) -> Option<PathBuf> {
+    let file = context.dirs.work.join(context.env.get("TF_CLI_CONFIG_FILE").filter(|file| !file.is_empty())?);
+    if file.exists() {
+        return Some(file);
+    }
+    let message = format!("TF_CLI_CONFIG_FILE names {}, which does not exist: it is ignored", file.display());
+    context.events.warn("terraform-config", message, Some("unset TF_CLI_CONFIG_FILE".to_owned())).await;
+    None
+}
+
+fn check_version(program: &Path, json: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Version {
+        terraform_version: String,
+    }
+    let found = serde_json::from_str::<Version>(json).map(|version| version.terraform_version).unwrap_or_default();
+    let mut parts = found.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if version >= LOWEST_VERSION {
+        return Ok(found);
+    }
+    let (major, minor) = LOWEST_VERSION;
+    Err(Error::new(Kind::Missing, "terraform-too-old", "use", program.display())
+        .cause(format!("its version is `{found}`, the lowest supported is {major}.{minor}"))
+        .hint(format!("install Terraform {major}.{minor} or newer: https://developer.hashicorp.com/terraform/install")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{context::Dirs, event::Events};
+
+    fn context(env: &[(&str, &str)]) -> Context {
+        let env: BTreeMap<_, _> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Context { dirs: Dirs::new(Path::new("/w"), &env), env, events: Events::channel().0, stop: Default::default() }
+    }
+
+    fn terraform() -> Terraform {
+        Terraform {
+            program: PathBuf::from("/usr/bin/terraform"),
+            version: "1.11.4".to_owned(),
+            dir: PathBuf::from("/w/stack"),
+            reattach: Some("{}".to_owned()),
+            config_file: None,
+        }
+    }
+
+    #[test]
+    fn commands_are_exactly_these() {
+        let file = Path::new("/w/plan");
+        let plan = ["plan", "-json", "-input=false", "-lock-timeout=60s", "-parallelism=10", "-out=/w/plan"];
+        assert_eq!(terraform().plan(file, 10, false).arguments(), plan);
+        assert_eq!(terraform().plan(file, 10, true).arguments().last().unwrap(), "-destroy");
+        let apply = ["apply", "-json", "-input=false", "-lock-timeout=60s", "-parallelism=12", "/w/plan"];
+        assert_eq!(terraform().apply(file, 12).arguments(), apply);
+        assert_eq!(terraform().show(file).arguments(), ["show", "-json", "/w/plan"]);
+        assert_eq!(terraform().output().arguments(), ["output", "-json"]);
+    }
+
+    #[test]
+    fn what_would_change_commands_unseen_does_not_reach_terraform() {
+        let context = context(&[
+            ("TF_CLI_ARGS", "-no-color"),
+            ("TF_CLI_ARGS_plan", "-destroy"),
+            ("TF_WORKSPACE", "other"),
+            ("TF_CLI_CONFIG_FILE", "/nonexistent"),
+            ("TF_VAR_x", "1"),
+            ("TF_PLUGIN_CACHE_DIR", "/cache"),
+            ("AGE_SECRET", "s"),
+        ]);
+        let env = terraform().output().environment(&context);
+        let names: Vec<_> = env.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "CHECKPOINT_DISABLE",
+                "LC_ALL",
+                "TF_DATA_DIR",
+                "TF_INPUT",
+                "TF_IN_AUTOMATION",
+                "TF_PLUGIN_CACHE_DIR",
+                "TF_REATTACH_PROVIDERS",
+                "TF_VAR_x"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_terraform_that_is_missing_or_too_old_says_what_to_do() {
+        let error = terraform_binary(&context(&[("PATH", "/nonexistent")])).unwrap_err();
+        assert_eq!((error.kind.exit_code(), error.code), (3, "terraform-missing"));
+        let program = Path::new("terraform");
+        assert!(check_version(program, r#"{"terraform_version":"1.11.4"}"#).is_ok());
+        assert!(check_version(program, r#"{"terraform_version":"2.0.0-rc1"}"#).is_ok());
+        for bad in [r#"{"terraform_version":"1.8.5"}"#, "{}", "Terraform v0.11"] {
+            assert_eq!(check_version(program, bad).unwrap_err().code, "terraform-too-old", "{bad}");
+        }
+    }
+}

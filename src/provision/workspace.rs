@@ -1,0 +1,246 @@
+//! `.hactl/NAME/terraform`: the embedded stack and its modules, written out, with the values for
+//! this cluster. In come the plan and what the earlier stages made, out goes a directory in which
+//! plain Terraform works too.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::terraform::Terraform;
+use crate::{
+    assets,
+    context::{ClusterDir, Context},
+    error::{Error, Result},
+    model::InstanceKey,
+    plan::{Plan, Platform},
+};
+
+/// The part of the embedded tree that a cluster of local nodes needs.
+const TREES: [&str; 2] = ["modules/local-node", "stacks/local"];
+
+/// What the machines of a plan are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Machines<'a> {
+    pub plan: &'a Plan,
+    /// The image of nodes that are made now; a node that exists keeps the one it was made from.
+    pub image: &'a str,
+    pub uuid: Uuid,
+    /// Public keys that may log in as root, in OpenSSH's form.
+    pub authorized_keys: &'a [String],
+}
+
+/// The values of the stack's variables. `kept` are the images of nodes that exist.
+#[must_use]
+pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) -> Json {
+    let plan = machines.plan;
+    let Platform::Local(local) = &plan.platform;
+    let nodes: Map<String, Json> = plan
+        .nodes
+        .values()
+        .map(|node| {
+            let mut values = json!({
+                "hostname": node.hostname,
+                "slot": node.slot,
+                "memory": node.memory_mib,
+                "cores": node.cores,
+            });
+            if let Some(image) = kept.get(&node.key).filter(|image| *image != machines.image) {
+                values["image"] = json!(image);
+            }
+            (node.key.to_string(), values)
+        })
+        .collect();
+    json!({
+        "cluster": plan.cluster,
+        "cluster_uuid": machines.uuid,
+        "image": machines.image,
+        "subnet": local.subnet,
+        "nodes": nodes,
+        "authorized_keys": machines.authorized_keys,
+    })
+}
+
+/// The directory in which Terraform runs.
+#[derive(Clone, Debug)]
+pub(super) struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    pub(super) fn new(dir: &ClusterDir) -> Self {
+        Self { root: dir.terraform() }
+    }
+
+    pub(super) fn stack(&self) -> PathBuf {
+        self.root.join("stacks/local")
+    }
+
+    /// The plan that was read and is then applied.
+    pub(super) fn plan_file(&self) -> PathBuf {
+        self.root.join("plan.tfplan")
+    }
+
+    /// Whether Terraform ever made something here.
+    pub(super) fn has_state(&self) -> bool {
+        self.stack().join("terraform.tfstate").exists()
+    }
+
+    /// Writes the values of the stack's variables.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(super) fn write_variables(&self, variables: &Json) -> Result<()> {
+        let path = self.stack().join("terraform.tfvars.json");
+        let text = format!("{variables:#}\n");
+        replace(&path, text.as_bytes()).map_err(|error| failed(&path, &error))
+    }
+
+    /// Writes the stack and its modules as this version of hactl has them: files of others go.
+    ///
+    /// # Errors
+    /// When a file cannot be written or removed.
+    pub(super) fn write_trees(&self) -> Result<()> {
+        for name in TREES {
+            let target = self.root.join(name);
+            let Some(tree) = assets::TERRAFORM.get_dir(name) else {
+                // INVARIANT: both directories are part of this package; a test reads them.
+                unreachable!("terraform/{name} is embedded")
+            };
+            assets::write(tree, &target).map_err(|error| failed(&target, &error))?;
+            let embedded = |path: &Path| tree.files().any(|file| file.path().file_name() == path.file_name());
+            for path in configuration_files(&target).map_err(|error| failed(&target, &error))? {
+                if !embedded(&path) {
+                    fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs init and validate, unless they passed for exactly these files and this Terraform.
+    ///
+    /// # Errors
+    /// Those of Terraform.
+    pub(super) async fn init(&self, context: &Context, terraform: &Terraform) -> Result<()> {
+        let marker = terraform.data_dir().join("hactl-init");
+        let wanted = self.fingerprint(terraform)?;
+        if fs::read_to_string(&marker).ok().as_deref() == Some(&wanted) {
+            return Ok(());
+        }
+        terraform.run_init(context).await?;
+        terraform.validate(context).await?;
+        replace(&marker, wanted.as_bytes()).map_err(|error| failed(&marker, &error))
+    }
+
+    fn fingerprint(&self, terraform: &Terraform) -> Result<String> {
+        let mut text = terraform.fingerprint();
+        for name in TREES {
+            let dir = self.root.join(name);
+            for path in configuration_files(&dir).map_err(|error| failed(&dir, &error))? {
+                text.push_str(&fs::read_to_string(&path).map_err(|error| failed(&path, &error))?);
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// The `*.tf` files of a directory, sorted.
+fn configuration_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "tf") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Writes beside the target and renames: readers see the old file or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(dir)?;
+    if fs::read(path).ok().as_deref() == Some(bytes) {
+        return Ok(());
+    }
+    let file = tempfile::NamedTempFile::new_in(dir)?;
+    fs::write(file.path(), bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn failed(path: &Path, error: &io::Error) -> Error {
+    Error::failed("terraform-workspace", "write", path.display()).source(error)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A plan of local nodes that are all voters.
+    pub(in crate::provision) fn plan_of(keys: &[&str]) -> Plan {
+        let nodes: Map<String, Json> = keys
+            .iter()
+            .enumerate()
+            .map(|(index, key)| {
+                let node = json!({"key": key, "hostname": format!("pg-prod-{key}"), "roles": ["etcd", "patroni"],
+                    "memory_mib": 1024, "cores": 1, "slot": 10 + index});
+                ((*key).to_owned(), node)
+            })
+            .collect();
+        serde_json::from_value(json!({
+            "cluster": "pg", "app": "pg", "env": "prod",
+            "platform": {"local": {"base_image": "debian:12", "subnet": null}},
+            "nodes": nodes, "etcd": "3.6.5",
+            "postgres": {"major": 15, "parameters": {}, "databases": {}, "access": []},
+            "patroni": {"version": "4.1.4", "durability": "async", "timers":
+                {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30}},
+            "bounds": [], "fencing": "", "warnings": [], "disposable": true
+        }))
+        .unwrap()
+    }
+
+    fn machines<'a>(plan: &'a Plan, keys: &'a [String]) -> Machines<'a> {
+        Machines { plan, image: "hactl-node:2", uuid: Uuid::from_u128(1), authorized_keys: keys }
+    }
+
+    #[test]
+    fn values_are_what_the_plan_says_and_nothing_else() {
+        let (plan, keys) = (plan_of(&["node1", "node2"]), ["ssh-ed25519 AAAA".to_owned()]);
+        let kept = BTreeMap::from([("node2".parse().unwrap(), "hactl-node:1".to_owned())]);
+        let expected = json!({
+            "cluster": "pg",
+            "cluster_uuid": "00000000-0000-0000-0000-000000000001",
+            "image": "hactl-node:2",
+            "subnet": null,
+            "nodes": {
+                "node1": {"hostname": "pg-prod-node1", "slot": 10, "memory": 1024, "cores": 1},
+                "node2": {"hostname": "pg-prod-node2", "slot": 11, "memory": 1024, "cores": 1, "image": "hactl-node:1"},
+            },
+            "authorized_keys": ["ssh-ed25519 AAAA"],
+        });
+        assert_eq!(variables(&machines(&plan, &keys), &kept), expected);
+    }
+
+    #[test]
+    fn files_of_another_version_go_and_the_rest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = Workspace { root: dir.path().to_owned() };
+        workspace.write_trees().unwrap();
+        let (stale, state) = (workspace.stack().join("old.tf"), workspace.stack().join("terraform.tfstate"));
+        fs::write(&stale, "resource").unwrap();
+        fs::write(&state, "{}").unwrap();
+        workspace.write_trees().unwrap();
+        workspace.write_variables(&json!({"cluster": "pg"})).unwrap();
+        assert!(!stale.exists() && state.exists());
+        assert!(dir.path().join("modules/local-node/main.tf").exists());
+        let values = fs::read_to_string(workspace.stack().join("terraform.tfvars.json")).unwrap();
+        assert_eq!(values, "{\n  \"cluster\": \"pg\"\n}\n");
+    }
+}

@@ -1,0 +1,270 @@
+//! The thread that owns an SSH session and moves bytes for all of its channels.
+//!
+//! libssh2 keeps one lock per session, so a channel that blocks would stop all others. Channels are
+//! opened with the session in blocking mode, which takes one round trip; from then on nothing blocks.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::mpsc::{Receiver, TryRecvError},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ssh2::{BlockDirections, Channel, Session};
+use tokio::sync::oneshot;
+
+use super::session::Finished;
+
+/// What is asked of a session; the text of an `Err` says what was seen.
+pub(super) enum Request {
+    Run { command: String, input: Vec<u8>, reply: oneshot::Sender<Result<Finished, String>> },
+    Tunnel { host: String, port: u16, stream: UnixStream, reply: oneshot::Sender<Result<(), String>> },
+}
+
+/// Bytes that may wait in one direction of a tunnel before its source has to wait.
+const WINDOW: usize = 256 * 1024;
+
+/// A session without traffic is looked at this often, in milliseconds.
+const IDLE_MS: u16 = 5_000;
+
+/// One open channel.
+enum Link {
+    Run {
+        channel: Channel,
+        input: Vec<u8>,
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+        reply: oneshot::Sender<Result<Finished, String>>,
+    },
+    Tunnel {
+        channel: Channel,
+        stream: UnixStream,
+        to_node: Vec<u8>,
+        to_us: Vec<u8>,
+        we_ended: bool,
+        eof_sent: bool,
+        node_ended: bool,
+    },
+}
+
+/// What came of one look at a link.
+enum Progress {
+    Moved,
+    Nothing,
+    Over,
+}
+
+/// Serves requests until every handle is gone and every channel closed, or the connection breaks.
+pub(super) fn run(session: &Session, socket: &TcpStream, requests: &Receiver<Request>, woken: &UnixStream) {
+    let mut links: Vec<Link> = Vec::new();
+    session.set_keepalive(true, 10);
+    loop {
+        loop {
+            match requests.try_recv() {
+                Ok(request) => open(session, request, &mut links),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) if links.is_empty() => return,
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        session.set_blocking(false);
+        // Reading one channel may take bytes of another off the socket: go round until all is quiet.
+        let mut moved = true;
+        while moved {
+            moved = false;
+            let mut index = 0;
+            while index < links.len() {
+                match links[index].advance() {
+                    Progress::Moved => (moved, index) = (true, index + 1),
+                    Progress::Nothing => index += 1,
+                    Progress::Over => {
+                        links.swap_remove(index).finish();
+                        moved = true;
+                    }
+                }
+            }
+        }
+        // A failed keepalive shows as an error of the next read.
+        let _ = session.keepalive_send();
+        if wait(session, socket, woken, &links).is_err() {
+            return;
+        }
+        drain(woken);
+    }
+}
+
+fn open(session: &Session, request: Request, links: &mut Vec<Link>) {
+    session.set_blocking(true);
+    match request {
+        Request::Run { command, input, reply } => {
+            let opened = session.channel_session().and_then(|mut channel| channel.exec(&command).map(|()| channel));
+            match opened {
+                Ok(mut channel) => {
+                    if input.is_empty() {
+                        // Best effort: most commands do not read their input.
+                        let _ = channel.send_eof();
+                    }
+                    links.push(Link::Run { channel, input, stdout: Vec::new(), stderr: Vec::new(), reply });
+                }
+                // The asker may have given up; then nobody needs the answer.
+                Err(error) => drop(reply.send(Err(error.to_string()))),
+            }
+        }
+        Request::Tunnel { host, port, stream, reply } => {
+            let (answer, channel) = match session.channel_direct_tcpip(&host, port, None) {
+                Ok(channel) => (Ok(()), Some(channel)),
+                Err(error) => (Err(format!("nothing answers on {host}:{port} ({error})")), None),
+            };
+            if reply.send(answer).is_ok()
+                && let Some(channel) = channel
+            {
+                let (to_node, to_us) = (Vec::new(), Vec::new());
+                links.push(Link::Tunnel {
+                    channel,
+                    stream,
+                    to_node,
+                    to_us,
+                    we_ended: false,
+                    eof_sent: false,
+                    node_ended: false,
+                });
+            }
+        }
+    }
+}
+
+impl Link {
+    fn advance(&mut self) -> Progress {
+        match self {
+            Self::Run { channel, input, stdout, stderr, .. } => {
+                let before = (input.len(), stdout.len(), stderr.len());
+                if !input.is_empty() {
+                    if push(channel, input).is_err() {
+                        input.clear();
+                    }
+                    if input.is_empty() {
+                        // Best effort: a command that does not read its input sees no end of it.
+                        let _ = channel.send_eof();
+                    }
+                }
+                pull(channel, stdout, usize::MAX);
+                pull(&mut channel.stderr(), stderr, usize::MAX);
+                // The exit status may come after the end of the output, but not after the close.
+                if channel.eof() && channel.wait_close().is_ok() {
+                    return Progress::Over;
+                }
+                if before == (input.len(), stdout.len(), stderr.len()) { Progress::Nothing } else { Progress::Moved }
+            }
+            Self::Tunnel { channel, stream, to_node, to_us, we_ended, eof_sent, node_ended } => {
+                let mut moved = false;
+                if !*node_ended && to_us.len() < WINDOW {
+                    let before = to_us.len();
+                    *node_ended = pull(channel, to_us, WINDOW) || channel.eof();
+                    moved |= to_us.len() != before || *node_ended;
+                }
+                if !to_us.is_empty() {
+                    let before = to_us.len();
+                    if push(stream, to_us).is_err() {
+                        return Progress::Over;
+                    }
+                    moved |= to_us.len() != before;
+                }
+                if !*we_ended && to_node.len() < WINDOW {
+                    let before = to_node.len();
+                    *we_ended = pull(stream, to_node, WINDOW);
+                    moved |= to_node.len() != before || *we_ended;
+                }
+                if !to_node.is_empty() {
+                    let before = to_node.len();
+                    if push(channel, to_node).is_err() {
+                        return Progress::Over;
+                    }
+                    moved |= to_node.len() != before;
+                }
+                if *we_ended && to_node.is_empty() && !*eof_sent {
+                    *eof_sent = channel.send_eof().is_ok();
+                }
+                if *node_ended && to_us.is_empty() {
+                    return Progress::Over;
+                }
+                if moved { Progress::Moved } else { Progress::Nothing }
+            }
+        }
+    }
+
+    fn finish(self) {
+        if let Self::Run { channel, stdout, stderr, reply, .. } = self {
+            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+            let finished = channel
+                .exit_status()
+                .map(|status| Finished { status, stdout: text(stdout), stderr: text(stderr) })
+                .map_err(|error| error.to_string());
+            // The asker may have given up.
+            let _ = reply.send(finished);
+        }
+    }
+}
+
+/// Reads what is there into `buffer`, up to `limit` in all; true when nothing more will come.
+fn pull(source: &mut impl Read, buffer: &mut Vec<u8>, limit: usize) -> bool {
+    let mut chunk = [0; 32 * 1024];
+    while buffer.len() < limit {
+        match source.read(&mut chunk) {
+            Ok(0) => return true,
+            Ok(count) => buffer.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return true,
+        }
+    }
+    false
+}
+
+/// Writes as much of `buffer` as the sink takes.
+fn push(sink: &mut impl Write, buffer: &mut Vec<u8>) -> std::io::Result<()> {
+    while !buffer.is_empty() {
+        match sink.write(buffer) {
+            Ok(count) => drop(buffer.drain(..count)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn wait(session: &Session, socket: &TcpStream, woken: &UnixStream, links: &[Link]) -> nix::Result<()> {
+    let mut flags = PollFlags::POLLIN;
+    if matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
+        flags |= PollFlags::POLLOUT;
+    }
+    let mut fds = vec![PollFd::new(socket.as_fd(), flags), PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+    for link in links {
+        if let Link::Tunnel { stream, to_node, to_us, we_ended, .. } = link {
+            let mut flags = PollFlags::empty();
+            if !we_ended && to_node.len() < WINDOW {
+                flags |= PollFlags::POLLIN;
+            }
+            if !to_us.is_empty() {
+                flags |= PollFlags::POLLOUT;
+            }
+            // A descriptor without flags still reports POLLHUP, which would spin.
+            if !flags.is_empty() {
+                fds.push(PollFd::new(stream.as_fd(), flags));
+            }
+        }
+    }
+    match poll(&mut fds, PollTimeout::from(IDLE_MS)) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        Err(error) => return Err(error),
+    }
+    let broken = fds[0].revents().is_some_and(|seen| seen.intersects(PollFlags::POLLERR | PollFlags::POLLHUP));
+    if broken { Err(nix::errno::Errno::EPIPE) } else { Ok(()) }
+}
+
+fn drain(woken: &UnixStream) {
+    let mut bytes = [0; 64];
+    let mut woken = woken;
+    while matches!(woken.read(&mut bytes), Ok(count) if count > 0) {}
+}

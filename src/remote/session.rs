@@ -1,0 +1,198 @@
+//! Connecting to a node, and the handle that asynchronous code holds.
+
+use std::{
+    fmt,
+    net::{TcpStream, ToSocketAddrs},
+    os::unix::net::UnixStream,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use ssh2::{HashType, MethodType, Session};
+use tokio::sync::oneshot;
+
+use super::pump::{self, Request};
+use crate::{
+    error::{Error, Result},
+    fleet::SshTarget,
+    model::Secret,
+};
+
+/// How long one attempt to connect, and one answer during the handshake, may take.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The private key that opens the nodes, in OpenSSH's form.
+pub type PrivateKey = Arc<Secret<String>>;
+
+/// A finished command on a node.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// An SSH session to one node. It ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Remote {
+    label: String,
+    requests: mpsc::Sender<Request>,
+    wake: Arc<UnixStream>,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Remote({})", self.label)
+    }
+}
+
+impl Remote {
+    /// Connects within `patience`, trying again while nothing answers. A host key that differs from
+    /// the pinned one, or a refused login, ends the wait at once.
+    ///
+    /// # Errors
+    /// Says what was last seen: refused, silent, another host key, or login refused.
+    pub async fn connect(
+        label: impl fmt::Display,
+        target: &SshTarget,
+        key: &PrivateKey,
+        patience: Duration,
+    ) -> Result<Self> {
+        let label = label.to_string();
+        let deadline = Instant::now() + patience;
+        let mut attempts = 0_u32;
+        loop {
+            attempts += 1;
+            let (target, key) = (target.clone(), key.clone());
+            let attempt = tokio::task::spawn_blocking(move || handshake(&target, &key));
+            let failure = match attempt.await {
+                Ok(Ok((session, socket))) => return Self::start(label, session, socket),
+                Ok(Err(failure)) => failure,
+                Err(panic) => Failure::Final(panic.to_string(), None),
+            };
+            let error = |seen: String| Error::failed("ssh", "reach by SSH", &label).cause(seen);
+            match failure {
+                Failure::Final(seen, hint) => {
+                    let error = error(seen);
+                    return Err(match hint {
+                        Some(hint) => error.hint(hint),
+                        None => error,
+                    });
+                }
+                Failure::Again(seen) if Instant::now() + PAUSE >= deadline => {
+                    return Err(error(seen)
+                        .cause(format!("last seen after {attempts} attempts in {} s", patience.as_secs()))
+                        .hint("is the machine running, and does its firewall let SSH through?"));
+                }
+                Failure::Again(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    fn start(label: String, session: Session, socket: TcpStream) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::failed("ssh", "start the SSH session of", &label).source(&error);
+        let (wake, woken) = UnixStream::pair().map_err(failed)?;
+        wake.set_nonblocking(true).map_err(failed)?;
+        woken.set_nonblocking(true).map_err(failed)?;
+        let (requests, receiver) = mpsc::channel();
+        std::thread::Builder::new()
+            .name(format!("ssh {label}"))
+            .spawn(move || pump::run(&session, &socket, &receiver, &woken))
+            .map_err(failed)?;
+        Ok(Self { label, requests, wake: Arc::new(wake) })
+    }
+
+    /// Runs `command` in the login shell of the remote user, with `input` on its standard input.
+    ///
+    /// # Errors
+    /// When the session is broken or `patience` runs out. A failing command is not an error.
+    pub async fn run(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Run { command: command.to_owned(), input: input.to_vec(), reply });
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(Ok(finished))) => Ok(finished),
+            Ok(Ok(Err(seen))) => Err(self.failed("run a command on").cause(seen)),
+            Ok(Err(_)) => Err(self.failed("run a command on").cause("the SSH session ended")),
+            Err(_) => Err(self.failed("run a command on").cause(format!("no answer within {} s", patience.as_secs()))),
+        }
+    }
+
+    /// A byte stream to `host:port` as the node itself reaches it.
+    ///
+    /// # Errors
+    /// When nothing listens there, or the session is broken.
+    pub async fn tunnel(&self, host: &str, port: u16, patience: Duration) -> Result<tokio::net::UnixStream> {
+        let what = || self.failed(format!("reach port {port} of"));
+        let (ours, theirs) = UnixStream::pair().map_err(|error| what().source(&error))?;
+        ours.set_nonblocking(true).map_err(|error| what().source(&error))?;
+        theirs.set_nonblocking(true).map_err(|error| what().source(&error))?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Tunnel { host: host.to_owned(), port, stream: theirs, reply });
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(Ok(()))) => tokio::net::UnixStream::from_std(ours).map_err(|error| what().source(&error)),
+            Ok(Ok(Err(seen))) => Err(what().cause(seen)),
+            Ok(Err(_)) => Err(what().cause("the SSH session ended")),
+            Err(_) => Err(what().cause(format!("no answer within {} s", patience.as_secs()))),
+        }
+    }
+
+    fn send(&self, request: Request) {
+        use std::io::Write;
+        // A pump that has ended drops the request, and with it the reply's sender.
+        let _ = self.requests.send(request);
+        // A full pipe means that the pump is about to wake up anyway.
+        let _ = (&*self.wake).write(&[1]);
+    }
+
+    fn failed(&self, what: impl Into<String>) -> Error {
+        Error::failed("ssh", what, &self.label)
+    }
+}
+
+enum Failure {
+    /// Worth another attempt: the machine may still be booting.
+    Again(String),
+    /// Another attempt would end the same way.
+    Final(String, Option<String>),
+}
+
+fn handshake(target: &SshTarget, key: &PrivateKey) -> std::result::Result<(Session, TcpStream), Failure> {
+    let place = format!("{}:{}", target.host, target.port);
+    let again = |error: &dyn fmt::Display| Failure::Again(format!("{place}: {error}"));
+    let address = (target.host.as_str(), target.port)
+        .to_socket_addrs()
+        .map_err(|error| again(&error))?
+        .next()
+        .ok_or_else(|| again(&"the name has no address"))?;
+    let socket = TcpStream::connect_timeout(&address, ATTEMPT).map_err(|error| again(&error))?;
+    socket.set_nodelay(true).map_err(|error| again(&error))?;
+    let mut session = Session::new().map_err(|error| again(&error))?;
+    session.set_timeout(u32::try_from(ATTEMPT.as_millis()).unwrap_or(u32::MAX));
+    session.set_tcp_stream(socket.try_clone().map_err(|error| again(&error))?);
+    let pinned = target.host_key.as_deref().ok_or_else(|| {
+        Failure::Final(format!("no host key is known for {place}"), Some("run `hactl up`: it records it".to_owned()))
+    })?;
+    if let Some(algorithm) = pinned.split_whitespace().next() {
+        session.method_pref(MethodType::HostKey, algorithm).map_err(|error| again(&error))?;
+    }
+    session.handshake().map_err(|error| again(&error))?;
+    let shown = session.host_key().map(|(bytes, _)| BASE64_STANDARD.encode(bytes));
+    if shown.as_deref() != pinned.split_whitespace().nth(1) {
+        let hash = session.host_key_hash(HashType::Sha256).map(|hash| BASE64_STANDARD.encode(hash)).unwrap_or_default();
+        return Err(Failure::Final(
+            format!("{place} shows another host key (SHA256:{hash}) than the one that was pinned"),
+            Some("something else answers at this address; do not go on before you know what".to_owned()),
+        ));
+    }
+    session.userauth_pubkey_memory(&target.user, None, key.expose(), None).map_err(|error| {
+        Failure::Final(
+            format!("{place} refused the key for user {}: {error}", target.user),
+            Some("was the machine made with another NAME.secrets.age?".to_owned()),
+        )
+    })?;
+    Ok((session, socket))
+}

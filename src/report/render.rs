@@ -1,0 +1,200 @@
+//! Values -> words. Pure, so that what people read is tested as text.
+
+use std::fmt::Write;
+
+use crate::{
+    event::{Event, Outcome, ResourceState, Stage, Summary},
+    health::Status,
+    plan::Plan,
+};
+
+pub(super) const fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Spec => "cluster file",
+        Stage::Plan => "plan",
+        Stage::Fetch => "fetch",
+        Stage::Image => "image",
+        Stage::Provision => "provision",
+        Stage::Inventory => "inventory",
+        Stage::Configure => "configure",
+        Stage::Health => "health",
+        Stage::Verify => "verify",
+        Stage::Destroy => "destroy",
+    }
+}
+
+/// Milliseconds as people say them.
+pub(super) fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    if seconds >= 60 {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    } else {
+        format!("{}.{} s", seconds, ms % 1000 / 100)
+    }
+}
+
+/// The line of an event that both views for people show; none for those that only one of them shows.
+pub(super) fn line(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::StageFinished { stage: of, outcome, duration_ms, detail } => {
+            let word = match outcome {
+                Outcome::Ok => "done",
+                Outcome::Failed => "failed",
+                Outcome::Skipped => "skipped",
+            };
+            let detail = detail.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
+            format!("{}: {word} in {}{detail}", stage(*of), duration(*duration_ms))
+        }
+        Event::Step { node, step, .. } => {
+            let node = node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
+            format!("  {node}{step}")
+        }
+        Event::Resource { address, action, state, elapsed_ms } => {
+            let word = match state {
+                ResourceState::Started => "started",
+                ResourceState::Progress => "goes on",
+                ResourceState::Done => "done",
+                ResourceState::Failed => "failed",
+            };
+            let elapsed = elapsed_ms.map(|ms| format!(" in {}", duration(ms))).unwrap_or_default();
+            format!("  {address}: {action} {word}{elapsed}")
+        }
+        Event::Diagnostic { severity, summary, detail, address, file, line } => {
+            let place = match (file, line) {
+                (Some(file), Some(line)) => format!(" at {file}:{line}"),
+                (Some(file), None) => format!(" at {file}"),
+                _ => String::new(),
+            };
+            let address = address.as_ref().map(|address| format!(" {address}")).unwrap_or_default();
+            format!("  Terraform {severity}{address}{place}: {summary}\n    {}", detail.replace('\n', "\n    "))
+        }
+        Event::Download { what, source, reason } => format!("  {what}: from {source} ({reason})"),
+        Event::Warning { code, message, hint } => {
+            let hint = hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+            format!("warning [{code}]: {message}{hint}")
+        }
+        _ => return None,
+    })
+}
+
+/// The end of an acting command.
+#[must_use]
+pub fn summary_text(summary: &Summary) -> String {
+    let mut text = format!("\n{}\n", summary.message);
+    if let Some(dsn) = &summary.dsn {
+        let _ = write!(text, "\n  psql \"{dsn}\"\n");
+    }
+    if !summary.stages.is_empty() {
+        text.push('\n');
+        for time in &summary.stages {
+            let skipped = if time.outcome == Outcome::Skipped { "  (skipped)" } else { "" };
+            let _ = writeln!(text, "  {:<10} {:>12}{skipped}", stage(time.stage), duration(time.duration_ms));
+        }
+        let total: u64 = summary.stages.iter().map(|time| time.duration_ms).sum();
+        let _ = writeln!(text, "  {:<10} {:>12}", "all", duration(total));
+    }
+    if !summary.next.is_empty() {
+        text.push_str("\nNext:\n");
+        for command in &summary.next {
+            let _ = writeln!(text, "  {command}");
+        }
+    }
+    text
+}
+
+/// `hactl status` for people.
+#[must_use]
+pub fn status_text(status: &Status) -> String {
+    let word = if status.healthy { "healthy" } else { "NOT HEALTHY" };
+    let mut text = format!("{}: {word}\n", status.name);
+    let _ = writeln!(text, "  durability  {}", status.durability);
+    let _ = writeln!(text, "  fencing     {}", status.fencing);
+    if !status.members.is_empty() {
+        let _ = writeln!(text, "\n  {:<16} {:<15} {:<12} {:>8} {:>12}", "PATRONI", "ROLE", "STATE", "TIMELINE", "LAG");
+        for member in &status.members {
+            let timeline = member.timeline.map_or_else(|| "-".to_owned(), |number| number.to_string());
+            let lag = member.lag_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes} B"));
+            let _ = writeln!(
+                text,
+                "  {:<16} {:<15} {:<12} {timeline:>8} {lag:>12}",
+                member.name, member.role, member.state
+            );
+        }
+    }
+    if !status.etcd.members.is_empty() {
+        let _ = writeln!(text, "\n  {:<16} {:<15} ID", "ETCD", "ROLE");
+        for member in &status.etcd.members {
+            let role = match (member.leader, member.learner) {
+                (true, _) => "leader",
+                (_, true) => "learner",
+                _ => "follower",
+            };
+            let name = if member.name.is_empty() { "(not started)" } else { &member.name };
+            let _ = writeln!(text, "  {name:<16} {role:<15} {}", member.id);
+        }
+    }
+    if !status.problems.is_empty() {
+        text.push_str("\nProblems:\n");
+        for problem in &status.problems {
+            let node = problem.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
+            let _ = writeln!(text, "  [{}] {node}{}", problem.code, problem.message.replace('\n', "\n    "));
+            if let Some(hint) = &problem.hint {
+                let _ = writeln!(text, "    hint: {hint}");
+            }
+        }
+    }
+    let _ = write!(text, "\n  psql \"{}\"", status.dsn);
+    text
+}
+
+/// `hactl plan` for people: what is intended, apart from Terraform's own changes.
+#[must_use]
+pub fn plan_text(plan: &Plan) -> String {
+    let mut text = format!("{} (app {}, env {})\n", plan.cluster, plan.app, plan.env);
+    let _ =
+        writeln!(text, "  PostgreSQL {}, Patroni {}, etcd {}", plan.postgres.major, plan.patroni.version, plan.etcd);
+    let timers = &plan.patroni.timers;
+    let _ = writeln!(
+        text,
+        "  durability {}, ttl {} s, loop_wait {} s, retry_timeout {} s",
+        plan.patroni.durability.as_str(),
+        timers.ttl,
+        timers.loop_wait,
+        timers.retry_timeout
+    );
+    let _ = writeln!(text, "  fencing: {}", plan.fencing);
+    let _ =
+        writeln!(text, "\n  {:<16} {:<24} {:<16} {:>10} {:>6}", "INSTANCE", "HOST NAME", "ROLES", "MEMORY", "CORES");
+    for node in plan.nodes.values() {
+        let roles: Vec<&str> = node.roles.iter().map(|role| role.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "  {:<16} {:<24} {:<16} {:>6} MiB {:>6}",
+            node.key,
+            node.hostname,
+            roles.join(","),
+            node.memory_mib,
+            node.cores
+        );
+    }
+    text.push_str("\n  Longest write gap to expect:\n");
+    for bound in &plan.bounds {
+        let _ = writeln!(text, "    {:<24} {:>6.1} s  {}", bound.fault, bound.seconds, bound.formula);
+    }
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "\n  warning [{}]: {}", warning.code, warning.message);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(950), "0.9 s");
+        assert_eq!(duration(61_000), "1 min 1 s");
+    }
+}

@@ -1,0 +1,86 @@
+//! The edge: arguments, environment and signals in, exit code out.
+
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{Cli, Command},
+    command::{self, Session},
+    error::{Error, Kind, Result},
+    exec, report,
+};
+
+/// Runs hactl as the process's arguments ask for.
+#[must_use]
+pub fn run() -> ExitCode {
+    // Clap prints help and usage itself, and ends with 0 or 2.
+    let cli = Cli::parse();
+    let output = cli.global.output;
+    let terminated = Arc::new(AtomicBool::new(false));
+    let result = start(cli, Arc::clone(&terminated));
+    let code = match result {
+        Ok(code) => code,
+        Err(error) => {
+            report::print_error(output, &error);
+            error.kind.exit_code()
+        }
+    };
+    if code == Kind::Interrupted.exit_code() && terminated.load(Ordering::Relaxed) {
+        return ExitCode::from(Kind::Terminated.exit_code());
+    }
+    ExitCode::from(code)
+}
+
+fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
+    let failed = |error: std::io::Error| Error::failed("start", "start", "hactl").source(&error);
+    let work = std::env::current_dir().map_err(failed)?;
+    // Variables that are not UTF-8 cannot be meant for us or for the tools we start.
+    let env =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let stop = CancellationToken::new();
+    let session = Session::new(&cli.global, work, env.collect(), stop.clone());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(async {
+        let (interrupt, terminate) =
+            (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
+        // Terraform sends its own Stop; a signal reaches the whole group and is not for the provider.
+        if !matches!(cli.command, Command::TerraformProvider) {
+            tokio::spawn(listen(interrupt, terminate, stop, terminated));
+        }
+        command::run(&session, cli.command).await
+    })
+}
+
+/// The first signal asks for a clean stop; the second ends everything now.
+async fn listen(
+    mut interrupt: tokio::signal::unix::Signal,
+    mut terminate: tokio::signal::unix::Signal,
+    stop: CancellationToken,
+    terminated: Arc<AtomicBool>,
+) {
+    loop {
+        let kind = tokio::select! {
+            Some(()) = interrupt.recv() => Kind::Interrupted,
+            Some(()) = terminate.recv() => Kind::Terminated,
+            else => return,
+        };
+        if kind == Kind::Terminated {
+            terminated.store(true, Ordering::Relaxed);
+        }
+        if stop.is_cancelled() {
+            exec::kill_children();
+            std::process::exit(i32::from(kind.exit_code()));
+        }
+        stop.cancel();
+        report::message("stopping cleanly; once more ends it now");
+    }
+}

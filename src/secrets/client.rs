@@ -1,0 +1,101 @@
+//! What clients on this machine use: psql, ssh, openssl and curl, under `.hactl/NAME/client`.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use zeroize::Zeroizing;
+
+use super::{AuthorityKind, Vault, store};
+use crate::{
+    context::ClusterDir,
+    error::{Error, Result},
+    fleet::Fleet,
+    model::DatabaseName,
+};
+
+/// The port of PostgreSQL on every node.
+const POSTGRES_PORT: u16 = 5432;
+
+/// The files of `.hactl/NAME/client`, by their names.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientFiles;
+
+impl ClientFiles {
+    /// The authority of PostgreSQL's certificates, for `sslrootcert`.
+    pub const POSTGRESQL_CA: &str = "ca-postgresql.pem";
+    /// The authority of etcd's and Patroni's certificates.
+    pub const CONTROL_CA: &str = "control-ca.pem";
+    /// The controller's certificate for etcd and Patroni's REST API, and its key.
+    pub const CERTIFICATE: &str = "client.pem";
+    pub const KEY: &str = "client.key";
+    /// The SSH key of the nodes, and the host keys that are known.
+    pub const SSH_KEY: &str = "id_ed25519";
+    pub const KNOWN_HOSTS: &str = "known_hosts";
+    /// libpq's passfile.
+    pub const PASSFILE: &str = "pgpass";
+}
+
+/// Writes the client files of the cluster; `databases` maps each database to its owner.
+///
+/// Files that are as they should be stay untouched.
+///
+/// # Errors
+/// When a file cannot be written, or an owner has no password yet.
+pub fn write_client_files(
+    dir: &ClusterDir,
+    vault: &Vault,
+    fleet: &Fleet,
+    databases: &BTreeMap<DatabaseName, DatabaseName>,
+) -> Result<()> {
+    let target = dir.client();
+    let failed = |object: &dyn std::fmt::Display, error: &std::io::Error| {
+        Error::failed("client-files", "write the client's file", object).source(error)
+    };
+    store::private_dir(&target).map_err(|error| failed(&target.display(), &error))?;
+    let passfile = Zeroizing::new(passfile(vault, fleet, databases)?);
+    let known_hosts = known_hosts(fleet);
+    let files: [(&str, &str, u32); 7] = [
+        (ClientFiles::POSTGRESQL_CA, vault.authority(AuthorityKind::Postgresql), 0o644),
+        (ClientFiles::CONTROL_CA, vault.authority(AuthorityKind::Control), 0o644),
+        (ClientFiles::CERTIFICATE, &vault.client().certificate, 0o644),
+        (ClientFiles::KEY, vault.client().key.expose(), 0o600),
+        (ClientFiles::SSH_KEY, vault.ssh_key().private.expose(), 0o600),
+        (ClientFiles::KNOWN_HOSTS, &known_hosts, 0o644),
+        (ClientFiles::PASSFILE, &passfile, 0o600),
+    ];
+    for (name, text, mode) in files {
+        let path = target.join(name);
+        store::update(&path, text.as_bytes(), mode).map_err(|error| failed(&path.display(), &error))?;
+    }
+    Ok(())
+}
+
+/// A line for every host, by address and by name, and database.
+fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, DatabaseName>) -> Result<String> {
+    let mut text = String::new();
+    for node in fleet.nodes.values() {
+        for host in [node.address.to_string(), node.hostname().to_string()] {
+            for (database, owner) in databases {
+                let Some(password) = vault.owner_passwords().get(owner) else {
+                    return Err(Error::failed("client-files", "write the passfile of", vault.cluster())
+                        .cause(format!("the database owner {owner} has no password")));
+                };
+                // Hosts, names and passwords hold neither of the two characters that would need escaping.
+                let _ = writeln!(text, "{host}:{POSTGRES_PORT}:{database}:{owner}:{}", password.expose());
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// OpenSSH's form: a port other than 22 goes with the host in brackets.
+fn known_hosts(fleet: &Fleet) -> String {
+    let mut text = String::new();
+    for node in fleet.nodes.values() {
+        let Some(key) = &node.ssh.host_key else { continue };
+        let _ = match node.ssh.port {
+            22 => writeln!(text, "{} {}", node.ssh.host, key.trim()),
+            port => writeln!(text, "[{}]:{port} {}", node.ssh.host, key.trim()),
+        };
+    }
+    text
+}

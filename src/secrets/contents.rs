@@ -1,0 +1,101 @@
+//! What the encrypted file holds, in the form in which it is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::{
+    SeedableRng, TryRng,
+    distr::{Alphanumeric, SampleString},
+    rngs::{StdRng, SysRng},
+};
+use serde::{Deserialize, Serialize};
+use ssh_key::{
+    LineEnding, PrivateKey,
+    private::{Ed25519Keypair, KeypairData},
+};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::authority::{Authorities, Leaf, LeafKind};
+use crate::{
+    error::{Error, Result},
+    model::{ClusterName, DatabaseName, InstanceKey, Secret},
+};
+
+/// The version of [`Contents`] that this hactl writes, and the newest that it reads.
+pub(super) const VERSION: u32 = 1;
+
+/// Letters and digits only: such a password needs no quoting in YAML, SQL, passfiles or URLs.
+/// 32 of 62 characters hold 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Contents {
+    pub(super) version: u32,
+    pub(super) cluster: ClusterName,
+    pub(super) uuid: Uuid,
+    /// Who the file is encrypted for. age keeps no such list in a file, so without it a save would
+    /// lock the rest of the team out.
+    pub(super) recipients: BTreeSet<String>,
+    pub(super) ssh: SshKey,
+    pub(super) authorities: Authorities,
+    pub(super) passwords: Passwords,
+    /// The controller's own certificate, for etcd and Patroni's REST API.
+    pub(super) client: Leaf,
+    pub(super) nodes: BTreeMap<InstanceKey, BTreeMap<LeafKind, Leaf>>,
+}
+
+/// The key pair that opens the nodes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshKey {
+    /// OpenSSH's private key format, unencrypted.
+    pub private: Secret,
+    /// `ssh-ed25519 AAAA... hactl-NAME`, without a line end.
+    pub public: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Passwords {
+    pub(super) superuser: Secret,
+    pub(super) replication: Secret,
+    pub(super) rewind: Secret,
+    pub(super) restapi: Secret,
+    pub(super) owners: BTreeMap<DatabaseName, Secret>,
+}
+
+impl SshKey {
+    pub(super) fn generate(cluster: &ClusterName) -> Result<Self> {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            Error::failed("secrets-generate", "generate the SSH key of", cluster).source(error)
+        };
+        let mut seed = Zeroizing::new([0; 32]);
+        SysRng.try_fill_bytes(&mut *seed).map_err(|error| failed(&error))?;
+        let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed));
+        let key = PrivateKey::new(pair, format!("hactl-{cluster}")).map_err(|error| failed(&error))?;
+        let private = key.to_openssh(LineEnding::LF).map_err(|error| failed(&error))?;
+        let public = key.public_key().to_openssh().map_err(|error| failed(&error))?;
+        Ok(Self { private: Secret::new(private.to_string()), public })
+    }
+}
+
+impl Passwords {
+    pub(super) fn generate() -> Result<Self> {
+        Ok(Self {
+            superuser: password()?,
+            replication: password()?,
+            rewind: password()?,
+            restapi: password()?,
+            owners: BTreeMap::new(),
+        })
+    }
+}
+
+/// A new password, of a generator that the operating system's randomness seeds.
+pub(super) fn password() -> Result<Secret> {
+    let mut random = StdRng::try_from_rng(&mut SysRng).map_err(|error| {
+        Error::failed("secrets-generate", "read randomness from", "the operating system").source(&error)
+    })?;
+    Ok(Secret::new(Alphanumeric.sample_string(&mut random, PASSWORD_LENGTH)))
+}

@@ -1,0 +1,388 @@
+//! The secrets of one cluster: opened or made, completed for its nodes and databases, saved.
+//!
+//! A file that is there is never made anew, whatever is wrong with it: with it would go the keys of a
+//! running cluster. A save replaces the old file only when the new one is whole on disk and opens again.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read, Write},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use age::armor::{ArmoredReader, ArmoredWriter, Format};
+use jiff::Timestamp;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{
+    authority::{Authorities, AuthorityKind, Holder, Leaf, LeafKind},
+    contents::{Contents, Passwords, SshKey, VERSION, password},
+    identity::{self, Identity, KEY_COMMAND, KEY_FILE},
+    store::{self, Existing},
+};
+use crate::{
+    context::{Context, Dirs},
+    error::{Error, Result},
+    model::{ClusterName, DatabaseName, HostName, InstanceKey, Secret},
+};
+
+/// Where the secrets of one cluster lie.
+#[derive(Clone, Debug)]
+pub struct SecretsPaths {
+    /// `NAME.secrets.age`.
+    pub file: PathBuf,
+    /// `.hactl/NAME/age.key`.
+    pub key: PathBuf,
+}
+
+impl SecretsPaths {
+    /// Beside the cluster file, or in the working directory for a built-in blueprint.
+    #[must_use]
+    pub fn new(dirs: &Dirs, cluster: &ClusterName, cluster_file: Option<&Path>) -> Self {
+        let beside = cluster_file.and_then(Path::parent).map_or_else(|| dirs.work.clone(), |dir| dirs.work.join(dir));
+        Self { file: beside.join(format!("{cluster}.secrets.age")), key: dirs.cluster(cluster).age_key() }
+    }
+}
+
+/// An account whose password hactl makes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Account {
+    Superuser,
+    Replication,
+    Rewind,
+    /// Patroni's REST API.
+    RestApi,
+}
+
+/// The opened secrets of one cluster.
+#[derive(Debug)]
+pub struct Vault {
+    file: PathBuf,
+    identity: Identity,
+    contents: Contents,
+    /// The file's digest as it was read or written last.
+    on_disk: [u8; 32],
+    /// How many recipients the file itself had, recorded or not.
+    recipients_on_disk: usize,
+}
+
+impl Vault {
+    /// Opens the secrets of `cluster`.
+    ///
+    /// # Errors
+    /// When there is no file, no identity, the wrong one, or the file is broken; each names the file and
+    /// what to do.
+    pub async fn open(context: &Context, cluster: &ClusterName, paths: &SecretsPaths) -> Result<Self> {
+        match read(&paths.file)? {
+            Some(bytes) => Self::decrypt(context, cluster, paths, &bytes).await,
+            None => Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
+                .cause("it does not exist")
+                .hint(format!(
+                    "run the command where {cluster}.secrets.age lies, or `hactl up {cluster}` to make the cluster"
+                ))),
+        }
+    }
+
+    /// Opens the secrets of `cluster`, or makes and saves them where there is no file.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`] but the first, and when the new files cannot be written.
+    pub async fn open_or_create(
+        context: &Context,
+        cluster: &ClusterName,
+        paths: &SecretsPaths,
+        now: Timestamp,
+    ) -> Result<Self> {
+        if let Some(bytes) = read(&paths.file)? {
+            return Self::decrypt(context, cluster, paths, &bytes).await;
+        }
+        let identity = match Identity::find(context, &paths.key).await? {
+            Some(identity) => identity,
+            None => Identity::generate(&paths.key)?,
+        };
+        let authorities = Authorities::generate(cluster, now)?;
+        let contents = Contents {
+            version: VERSION,
+            cluster: cluster.clone(),
+            uuid: Uuid::new_v4(),
+            recipients: identity.recipients().into_iter().collect(),
+            ssh: SshKey::generate(cluster)?,
+            client: authorities.sign_client(cluster, now)?,
+            authorities,
+            passwords: Passwords::generate()?,
+            nodes: BTreeMap::new(),
+        };
+        let mut vault = Self { file: paths.file.clone(), identity, contents, on_disk: [0; 32], recipients_on_disk: 0 };
+        vault.write(Existing::Keep)?;
+        Ok(vault)
+    }
+
+    async fn decrypt(context: &Context, cluster: &ClusterName, paths: &SecretsPaths, bytes: &[u8]) -> Result<Self> {
+        let file = &paths.file;
+        let Some(identity) = Identity::find(context, &paths.key).await? else {
+            return Err(Error::missing("secrets-identity-missing", "open the secrets file", file.display())
+                .cause(format!("the key that opens it is not in {}", paths.key.display()))
+                .hint(format!(
+                    "copy age.key from where the cluster was made, or set {KEY_FILE} or {KEY_COMMAND} to a key it is \
+                     encrypted for"
+                )));
+        };
+        let plain = open(&identity, bytes).map_err(|error| not_opened(file, &identity, &error))?;
+        let contents = parse(&plain, file)?;
+        if contents.cluster != *cluster {
+            return Err(Error::failed("secrets-cluster", "use the secrets file", file.display())
+                .cause(format!("it holds the secrets of the cluster {}, not of {cluster}", contents.cluster))
+                .hint("two clusters must not share secrets: move the file away, or rename the cluster back"));
+        }
+        Ok(Self {
+            file: file.clone(),
+            identity,
+            contents,
+            on_disk: Sha256::digest(bytes).into(),
+            recipients_on_disk: count_recipients(bytes),
+        })
+    }
+
+    /// Writes the secrets over the file that they were read from.
+    ///
+    /// # Errors
+    /// When another process changed the file meanwhile, when saving would lock somebody out, or when the
+    /// file cannot be written. The old file then stays as it was.
+    pub fn save(&mut self) -> Result<()> {
+        let not_saved =
+            |cause: String| Error::failed("secrets-save", "save the secrets file", self.file.display()).cause(cause);
+        match read(&self.file)? {
+            Some(bytes) if <[u8; 32]>::from(Sha256::digest(&bytes)) == self.on_disk => {}
+            Some(_) => {
+                return Err(not_saved("another process changed it since it was read".into())
+                    .hint("run the same command again: it reads the new file"));
+            }
+            None => {
+                return Err(not_saved("it was removed since it was read".into())
+                    .hint("put it back (`git checkout` or a copy), then run the same command again"));
+            }
+        }
+        if self.recipients_on_disk > self.contents.recipients.len() {
+            return Err(not_saved(format!(
+                "it is encrypted for {} recipients, of which it records {}: the others could not open it any more",
+                self.recipients_on_disk,
+                self.contents.recipients.len(),
+            ))
+            .hint("it was encrypted anew by another tool: put back the version that hactl wrote"));
+        }
+        self.write(Existing::Replace)
+    }
+
+    fn write(&mut self, existing: Existing) -> Result<()> {
+        let failed = || Error::failed("secrets-save", "save the secrets file", self.file.display());
+        let plain = Zeroizing::new(serde_json::to_vec(&self.contents).map_err(|error| failed().source(&error))?);
+        let recipients: Vec<_> =
+            self.contents.recipients.iter().map(|text| identity::recipient(text)).collect::<Result<_>>()?;
+        let encrypted = encrypt(&recipients, &plain).map_err(|error| failed().source(error.as_ref()))?;
+        // Before the old file goes: what would replace it must open with the key at hand.
+        open(&self.identity, &encrypted).map_err(|error| {
+            failed().cause(format!("the key in {} would not open it: {error}", self.identity.origin))
+        })?;
+        store::write(&self.file, &encrypted, 0o600, existing).map_err(|error| {
+            let error = failed().source(&error);
+            match existing {
+                Existing::Keep => error.hint("make room or give write access there, then run the same command again"),
+                Existing::Replace => error.hint("the file is as it was: make room, then run the same command again"),
+            }
+        })?;
+        self.on_disk = Sha256::digest(&encrypted).into();
+        self.recipients_on_disk = recipients.len();
+        Ok(())
+    }
+
+    /// Lets another key open the file from the next save on: `age1...`, or an SSH public key.
+    ///
+    /// # Errors
+    /// When the text is no such key.
+    pub fn add_recipient(&mut self, text: &str) -> Result<()> {
+        identity::recipient(text)?;
+        self.contents.recipients.insert(text.trim().to_owned());
+        Ok(())
+    }
+
+    /// Makes a password for every owner that has none; those of others stay. True when any was made.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn ensure_owners(&mut self, owners: &[DatabaseName]) -> Result<bool> {
+        let mut changed = false;
+        for owner in owners {
+            if !self.contents.passwords.owners.contains_key(owner) {
+                self.contents.passwords.owners.insert(owner.clone(), password()?);
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Makes the certificates that are missing, due for renewal, or made out to another name or address,
+    /// the controller's own among them; those of nodes not in `nodes` go. True when anything changed.
+    ///
+    /// # Errors
+    /// When a certificate cannot be made.
+    pub fn ensure_leaves(&mut self, nodes: &[(InstanceKey, HostName, Ipv4Addr)], now: Timestamp) -> Result<bool> {
+        let contents = &mut self.contents;
+        let before = contents.nodes.len();
+        contents.nodes.retain(|key, _| nodes.iter().any(|(node, ..)| node == key));
+        let mut changed = contents.nodes.len() != before;
+        for (key, hostname, address) in nodes {
+            let holder = Holder { key, hostname, address: *address };
+            let leaves = contents.nodes.entry(key.clone()).or_default();
+            for kind in LeafKind::ALL {
+                if leaves.get(&kind).is_none_or(|leaf| leaf.is_due(now) || !leaf.is_for(&holder)) {
+                    let leaf = contents.authorities.sign_node(&contents.cluster, kind, &holder, now)?;
+                    leaves.insert(kind, leaf);
+                    changed = true;
+                }
+            }
+        }
+        if contents.client.is_due(now) {
+            contents.client = contents.authorities.sign_client(&contents.cluster, now)?;
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// The cluster's identity, on everything that is made for it.
+    #[must_use]
+    pub const fn uuid(&self) -> Uuid {
+        self.contents.uuid
+    }
+
+    #[must_use]
+    pub const fn cluster(&self) -> &ClusterName {
+        &self.contents.cluster
+    }
+
+    /// The key pair that opens the nodes.
+    #[must_use]
+    pub const fn ssh_key(&self) -> &SshKey {
+        &self.contents.ssh
+    }
+
+    #[must_use]
+    pub const fn password(&self, account: Account) -> &Secret {
+        let passwords = &self.contents.passwords;
+        match account {
+            Account::Superuser => &passwords.superuser,
+            Account::Replication => &passwords.replication,
+            Account::Rewind => &passwords.rewind,
+            Account::RestApi => &passwords.restapi,
+        }
+    }
+
+    /// The passwords of all owners that [`Vault::ensure_owners`] was ever given.
+    #[must_use]
+    pub const fn owner_passwords(&self) -> &BTreeMap<DatabaseName, Secret> {
+        &self.contents.passwords.owners
+    }
+
+    /// The certificate of an authority, PEM.
+    #[must_use]
+    pub fn authority(&self, kind: AuthorityKind) -> &str {
+        &self.contents.authorities.get(kind).certificate
+    }
+
+    /// The controller's certificate for etcd and Patroni's REST API.
+    #[must_use]
+    pub const fn client(&self) -> &Leaf {
+        &self.contents.client
+    }
+
+    /// The certificates of every node of the last [`Vault::ensure_leaves`]; each node has all kinds.
+    #[must_use]
+    pub const fn node_leaves(&self) -> &BTreeMap<InstanceKey, BTreeMap<LeafKind, Leaf>> {
+        &self.contents.nodes
+    }
+
+    /// One certificate of a node.
+    #[must_use]
+    pub fn leaf(&self, node: &InstanceKey, kind: LeafKind) -> Option<&Leaf> {
+        self.contents.nodes.get(node)?.get(&kind)
+    }
+}
+
+fn read(file: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::failed("secrets-open", "read the secrets file", file.display()).source(&error)),
+    }
+}
+
+fn encrypt(recipients: &[Box<dyn age::Recipient>], plain: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let encryptor = age::Encryptor::with_recipients(recipients.iter().map(AsRef::as_ref))?;
+    let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?)?;
+    writer.write_all(plain)?;
+    Ok(writer.finish()?.finish()?)
+}
+
+fn open(identity: &Identity, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
+    let mut plain = Zeroizing::new(Vec::new());
+    age::Decryptor::new(ArmoredReader::new(bytes))?.decrypt(identity.keys())?.read_to_end(&mut plain)?;
+    Ok(plain)
+}
+
+fn not_opened(file: &Path, identity: &Identity, error: &age::DecryptError) -> Error {
+    let result = Error::failed("secrets-open", "open the secrets file", file.display());
+    match error {
+        age::DecryptError::NoMatchingKeys => {
+            result.cause(format!("it is not encrypted for the key in {}", identity.origin)).hint(format!(
+                "use the age.key of the machine where the cluster was made, or set {KEY_FILE} or {KEY_COMMAND} to the \
+                 right key"
+            ))
+        }
+        error => result.cause(format!("the file is broken: {error}")).hint(
+            "put back the last good version (`git checkout`, a backup); hactl never makes it anew over an old one",
+        ),
+    }
+}
+
+fn parse(plain: &[u8], file: &Path) -> Result<Contents> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let broken = |error: &serde_json::Error| {
+        // Position only: the library's text may quote what it read.
+        Error::failed("secrets-open", "read the secrets file", file.display())
+            .cause(format!("its contents are not as expected at line {}, column {}", error.line(), error.column()))
+            .hint("put back the last good version (`git checkout`, a backup)")
+    };
+    let Version { version } = serde_json::from_slice(plain).map_err(|error| broken(&error))?;
+    if version > VERSION {
+        return Err(Error::failed("secrets-version", "read the secrets file", file.display())
+            .cause(format!("it was written by a newer hactl (format {version}; this one knows {VERSION})"))
+            .hint("install the newer hactl"));
+    }
+    serde_json::from_slice(plain).map_err(|error| broken(&error))
+}
+
+/// How many recipients the header of an age file names.
+fn count_recipients(bytes: &[u8]) -> usize {
+    let mut plain = Vec::new();
+    let mut reader = ArmoredReader::new(bytes);
+    // The header is text and ends at the line that starts with `---`; the rest is of no interest here.
+    if reader.read_to_end(&mut plain).is_err() {
+        return 0;
+    }
+    plain
+        .split(|byte| *byte == b'\n')
+        .take_while(|line| !line.starts_with(b"---"))
+        // Grease is a made-up recipient that age puts in so that readers learn to skip unknown ones.
+        .filter(|line| line.starts_with(b"-> ") && !is_grease(line))
+        .count()
+}
+
+fn is_grease(line: &[u8]) -> bool {
+    line.split(|byte| *byte == b' ').nth(1).is_some_and(|tag| tag.ends_with(b"-grease"))
+}

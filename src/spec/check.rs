@@ -1,0 +1,341 @@
+//! The file's parts together -> Spec, with every problem of meaning that the schema cannot see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{
+    Instance, PatroniSpec, PostgresSpec, Spec,
+    file::{ClusterFile, DefaultsFile, InstanceFile, LocalFile, PatroniFile, PostgresFile, TimersFile},
+    problem::{Collector, nearest},
+    settings,
+    yaml::Node,
+};
+use crate::model::{
+    ClusterName, DatabaseName, Durability, EtcdVersion, HostName, InstanceKey, Local, Platform, PostgresMajor, Role,
+    Timers, version::PATRONI_NEWEST,
+};
+
+const DEFAULT_IMAGE: &str = "debian:12";
+/// Enough for etcd, Patroni and a small PostgreSQL, and three of them fit a laptop.
+const DEFAULT_MEMORY_MIB: u32 = 1024;
+const DEFAULT_CORES: u32 = 2;
+/// Addresses are given from .10 up to .254 of the local network.
+const FIRST_SLOT: u32 = 10;
+const LAST_SLOT: u32 = 254;
+/// Groups of the inventory, those of later roles included, and the host that Ansible has by itself.
+const RESERVED_KEYS: [&str; 9] =
+    ["all", "ungrouped", "localhost", "etcd", "patroni", "haproxy", "pgbouncer", "pgbackrest", "monitoring"];
+const MOST_VOTERS: usize = 7;
+
+/// What all checks share: the tree to point into, and where problems go.
+struct Checker<'a, 'b> {
+    root: &'a Node,
+    problems: &'a mut Collector<'b>,
+}
+
+impl Checker<'_, '_> {
+    fn say(&mut self, path: &[&str], message: impl Into<String>) {
+        self.meant(path, message, None);
+    }
+
+    fn meant(&mut self, path: &[&str], message: impl Into<String>, suggestion: Option<String>) {
+        self.problems.add(self.root.place(path), path, message, suggestion);
+    }
+}
+
+/// Checks what `file` means. `countable` is false when instances were taken out of it, so that counts
+/// of nodes would mislead.
+pub(super) fn check(
+    file: ClusterFile,
+    root: &Node,
+    fallback: &str,
+    countable: bool,
+    problems: &mut Collector<'_>,
+) -> Option<Spec> {
+    let mut checker = Checker { root, problems };
+    let name = name(&mut checker, file.name, fallback);
+    let app = match file.app {
+        Some(app) => Some(app),
+        None => name.as_ref().and_then(|name| HostName::new(name.as_str()).ok()),
+    };
+    let env = file.env.or_else(|| HostName::new("prod").ok());
+    if countable {
+        count(&mut checker, file.instances.len(), file.max_instances);
+    }
+    let platform = platform(&mut checker, file.platform.and_then(|platform| platform.local), file.instances.len());
+    let instances = match (&app, &env) {
+        (Some(app), Some(env)) => {
+            instances(&mut checker, file.instances, &file.defaults.unwrap_or_default(), &format!("{app}-{env}"))
+        }
+        _ => BTreeMap::new(),
+    };
+    let data_nodes = instances.values().filter(|instance| instance.is_data_node()).count();
+    if countable {
+        voters(&mut checker, &instances, data_nodes);
+    }
+    let patroni = patroni(&mut checker, file.patroni.unwrap_or_default(), countable.then_some(data_nodes));
+    let etcd = etcd(&mut checker, file.etcd.and_then(|etcd| etcd.version));
+    let postgres = postgres(&mut checker, file.postgres.unwrap_or_default(), patroni.durability);
+    let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
+    Some(Spec { name: name?, app: app?, env: env?, platform, instances, etcd: etcd?, postgres, patroni, disposable })
+}
+
+fn name(checker: &mut Checker<'_, '_>, given: Option<ClusterName>, fallback: &str) -> Option<ClusterName> {
+    given.or_else(|| match ClusterName::new(fallback) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            checker.say(&["name"], format!("`name` is missing, and the file's name does not do: {error}"));
+            None
+        }
+    })
+}
+
+fn count(checker: &mut Checker<'_, '_>, instances: usize, most: u32) {
+    if instances > most as usize {
+        let message =
+            format!("{instances} instances: more than max_instances, which is {most}; raise it if that is meant");
+        checker.say(&["instances"], message);
+    }
+}
+
+fn platform(checker: &mut Checker<'_, '_>, local: Option<LocalFile>, instances: usize) -> Platform {
+    let local = local.unwrap_or_default();
+    if let Some(image) = &local.image
+        && (image.starts_with('-') || image.chars().any(|c| c.is_whitespace() || c.is_control()))
+    {
+        checker.say(&["platform", "local", "image"], format!("`{image}` is not an image reference, such as debian:12"));
+    }
+    let slots = LAST_SLOT - FIRST_SLOT + 1;
+    if instances > slots as usize {
+        checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {slots}"));
+    }
+    let subnet = local.subnet.and_then(|text| subnet(checker, &text, instances));
+    Platform::Local(Local { base_image: local.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()), subnet })
+}
+
+fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize) -> Option<Ipv4Net> {
+    let path = ["platform", "local", "subnet"];
+    let Ok(net) = text.parse::<Ipv4Net>() else {
+        checker.say(&path, format!("`{text}` is not an IPv4 network in CIDR notation, such as 10.89.7.0/24"));
+        return None;
+    };
+    if net.addr() != net.network() {
+        checker.meant(&path, format!("`{text}` is an address within a network"), Some(net.trunc().to_string()));
+        return None;
+    }
+    let first = net.network();
+    if first.is_loopback()
+        || first.is_link_local()
+        || first.is_multicast()
+        || first.octets()[0] == 0
+        || first.octets()[0] >= 240
+    {
+        checker.say(&path, format!("{net} cannot be the network of machines; take one of 10.0.0.0/8"));
+        return None;
+    }
+    // Addresses from .10 up, below the broadcast address.
+    let needed = u64::from(FIRST_SLOT) + instances as u64;
+    let size = 1_u64 << (32 - u32::from(net.prefix_len()));
+    if net.prefix_len() < 8 || size < needed + 1 {
+        let message =
+            format!("{net} does not fit: nodes get addresses from the tenth up, {instances} of them; take a /24");
+        checker.say(&path, message);
+        return None;
+    }
+    Some(net)
+}
+
+fn instances(
+    checker: &mut Checker<'_, '_>,
+    written: BTreeMap<InstanceKey, Option<InstanceFile>>,
+    defaults: &DefaultsFile,
+    prefix: &str,
+) -> BTreeMap<InstanceKey, Instance> {
+    let mut owners: BTreeMap<String, InstanceKey> = BTreeMap::new();
+    let mut instances = BTreeMap::new();
+    for (key, instance) in written {
+        let instance = instance.unwrap_or_default();
+        let at = ["instances", key.as_str()];
+        let hostname = match instance.vm_name {
+            Some(name) => name,
+            None => match HostName::new(format!("{prefix}-{key}")) {
+                Ok(name) => name,
+                Err(error) => {
+                    checker.say(&at, format!("{error}; give a shorter `app`, or `vm_name` here"));
+                    continue;
+                }
+            },
+        };
+        if hostname.as_str() == "localhost" {
+            checker.say(&["instances", key.as_str(), "vm_name"], "`localhost` is every machine's own name");
+        }
+        if let Some(other) = owners.insert(hostname.to_string(), key.clone()) {
+            let message = format!("host name `{hostname}` is also that of instance {other}");
+            checker.say(&["instances", key.as_str(), "vm_name"], message);
+        }
+        if RESERVED_KEYS.contains(&key.as_str()) {
+            let message = format!("`{key}` is a word of the inventory: an instance cannot have it");
+            checker.say(&at, message);
+        }
+        let roles = instance.roles.map(|roles| {
+            let set: BTreeSet<Role> = roles.iter().copied().collect();
+            if set.len() != roles.len() {
+                checker.say(&["instances", key.as_str(), "roles"], "a role is given twice");
+            }
+            set
+        });
+        let memory_mib = instance.memory.or(defaults.memory).unwrap_or(DEFAULT_MEMORY_MIB);
+        let cores = instance.cores.or(defaults.cores).unwrap_or(DEFAULT_CORES);
+        instances.insert(key, Instance { hostname, memory_mib, cores, roles });
+    }
+    instances
+}
+
+/// Rules about voters that hold whatever the plan picks.
+fn voters(checker: &mut Checker<'_, '_>, instances: &BTreeMap<InstanceKey, Instance>, data_nodes: usize) {
+    let given =
+        instances.values().filter(|i| i.roles.as_ref().is_some_and(|roles| roles.contains(&Role::Etcd))).count();
+    let free = instances.values().filter(|i| i.roles.is_none()).count();
+    if given > MOST_VOTERS {
+        let message =
+            format!("{given} instances have role etcd: more than {MOST_VOTERS} voters make etcd slower, not safer");
+        checker.say(&["instances"], message);
+    }
+    if data_nodes > 0 && given == 0 && free == 0 {
+        let message = "every instance has `roles`, and none has etcd: Patroni needs at least one voter";
+        checker.say(&["instances"], message);
+    }
+}
+
+fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_nodes: Option<usize>) -> PatroniSpec {
+    let timers = timers(checker, &written.timers.unwrap_or_default());
+    let default = Durability::default_for(data_nodes.unwrap_or(0));
+    if let (Some(durability), Some(nodes @ 1..)) = (written.durability, data_nodes)
+        && nodes < durability.least_data_nodes()
+    {
+        let message =
+            format!("`{durability}` needs a commit on two nodes, and there is one data node: every write would wait");
+        checker.meant(&["patroni", "durability"], message, Some(Durability::Async.to_string()));
+    }
+    PatroniSpec {
+        version: written.version.unwrap_or_else(|| PATRONI_NEWEST.to_owned()),
+        durability: written.durability.unwrap_or(default),
+        timers,
+    }
+}
+
+fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
+    let timers = Timers {
+        ttl: written.ttl.unwrap_or(20),
+        loop_wait: written.loop_wait.unwrap_or(3),
+        retry_timeout: written.retry_timeout.unwrap_or(7),
+        primary_start_timeout: written.primary_start_timeout.unwrap_or(30),
+        primary_stop_timeout: written.primary_stop_timeout.unwrap_or(15),
+    };
+    let Timers { ttl, loop_wait, retry_timeout, .. } = timers;
+    let needed = loop_wait + 2 * retry_timeout;
+    if needed > ttl {
+        // Patroni would shorten them by itself, and /config would still show what was written.
+        let message = format!(
+            "loop_wait {loop_wait} + 2 * retry_timeout {retry_timeout} = {needed} is more than ttl {ttl}: \
+             a primary would lose its key while it still tries to renew it"
+        );
+        checker.meant(&["patroni", "timers"], message, Some(format!("ttl: {needed}")));
+    }
+    timers
+}
+
+fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Value>) -> Option<EtcdVersion> {
+    let path = ["etcd", "version"];
+    let Some(value) = written else { return Some(EtcdVersion::DEFAULT) };
+    let text = match value {
+        serde_json::Value::String(text) => text,
+        number => {
+            // YAML reads 3.10 as 3.1. What the user wrote is still known, what other tools make of it is not.
+            let written = checker.root.written(&path).unwrap_or_default().to_owned();
+            let read = number.to_string();
+            if written != read {
+                let message = format!("{written} is a number to YAML, and the same as {read}");
+                checker.meant(&path, message, Some(format!("\"{written}\" in quotes")));
+                return None;
+            }
+            written
+        }
+    };
+    match EtcdVersion::resolve(&text) {
+        Ok(version) => Some(version),
+        Err(message) => {
+            let known = EtcdVersion::NEWEST.map(|version| version.to_string());
+            checker.meant(&path, message, nearest(&text, known.iter().map(String::as_str)));
+            None
+        }
+    }
+}
+
+fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, durability: Durability) -> PostgresSpec {
+    let synchronous = durability != Durability::Async;
+    let parameters = written.parameters.unwrap_or_default();
+    for (name, value) in &parameters {
+        if let Some(reason) = settings::refuse(name, value, synchronous) {
+            checker.say(&["postgres", "parameters", name], reason);
+        }
+        if value.as_str().is_some_and(|text| text.contains(['\n', '\0'])) {
+            checker.say(&["postgres", "parameters", name], "a parameter's value is one line");
+        }
+    }
+    PostgresSpec {
+        // The schema has checked the range.
+        major: written.version.and_then(|version| version.try_into().ok()).unwrap_or(PostgresMajor::DEFAULT),
+        parameters,
+        databases: databases(checker, written.databases.unwrap_or_default()),
+        access: access(checker, written.access.unwrap_or_default()),
+    }
+}
+
+fn databases(
+    checker: &mut Checker<'_, '_>,
+    written: BTreeMap<DatabaseName, Option<super::file::DatabaseFile>>,
+) -> BTreeMap<DatabaseName, DatabaseName> {
+    let mut databases = BTreeMap::new();
+    for (name, database) in written {
+        if settings::RESERVED_DATABASES.contains(&name.as_str()) {
+            checker.say(&["postgres", "databases", name.as_str()], format!("database `{name}` is there already"));
+        }
+        let owner = database.and_then(|database| database.owner).unwrap_or_else(|| name.clone());
+        if settings::RESERVED_ROLES.contains(&owner.as_str()) {
+            let message = format!("`{owner}` is a role of PostgreSQL or hactl: an application gets one of its own");
+            checker.say(&["postgres", "databases", name.as_str(), "owner"], message);
+        }
+        databases.insert(name, owner);
+    }
+    if databases.is_empty()
+        && let Ok(app) = DatabaseName::new("app")
+    {
+        databases.insert(app.clone(), app);
+    }
+    databases
+}
+
+fn access(checker: &mut Checker<'_, '_>, written: Vec<String>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let index = index.to_string();
+        let path = ["postgres", "access", index.as_str()];
+        match text.parse::<IpNet>() {
+            Ok(net) if net.addr() == net.network() => networks.push(net),
+            Ok(net) => {
+                let message = format!("`{text}` is an address within a network");
+                checker.meant(&path, message, Some(net.trunc().to_string()));
+            }
+            Err(_) => {
+                let single = text.parse::<std::net::IpAddr>().ok().map(|address| IpNet::from(address).to_string());
+                let message = format!("`{text}` is not a network in CIDR notation, such as 192.168.1.0/24");
+                checker.meant(&path, message, single);
+            }
+        }
+    }
+    networks.sort();
+    networks.dedup();
+    networks
+}

@@ -1,0 +1,195 @@
+//! The cluster file as it is written: the Rust types that the JSON Schema comes from.
+//!
+//! Nothing here is decided: what the fields mean together is `spec::check`'s work.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::{ClusterName, DatabaseName, Durability, HostName, InstanceKey, Role};
+
+/// A PostgreSQL cluster: its machines, and what runs on them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "hactl cluster file")]
+pub(super) struct ClusterFile {
+    /// The cluster's name: Patroni's scope and the prefix of what is made for it. The file's name by default.
+    #[schemars(example = &"pg-prod")]
+    pub(super) name: Option<ClusterName>,
+    /// First part of the host names APP-ENV-KEY; the cluster's name by default.
+    #[schemars(example = &"pg")]
+    pub(super) app: Option<HostName>,
+    /// Second part of the host names APP-ENV-KEY.
+    #[schemars(extend("default" = "prod"))]
+    pub(super) env: Option<HostName>,
+    /// Where the machines come from: exactly one platform. `local` by default.
+    pub(super) platform: Option<PlatformFile>,
+    /// The machines. The keys are their identity everywhere: Terraform address, inventory, member name.
+    pub(super) instances: BTreeMap<InstanceKey, Option<InstanceFile>>,
+    /// How many instances a file may have at most: a guard against slips.
+    #[serde(default = "max_instances")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(super) max_instances: u32,
+    /// Properties of instances that do not say otherwise.
+    pub(super) defaults: Option<DefaultsFile>,
+    /// The store that holds Patroni's leader key.
+    pub(super) etcd: Option<EtcdFile>,
+    /// The database.
+    pub(super) postgres: Option<PostgresFile>,
+    /// What looks after the database.
+    pub(super) patroni: Option<PatroniFile>,
+    /// Whether destructive drills may run, the data being of no worth. True by default on local nodes.
+    pub(super) disposable: Option<bool>,
+}
+
+const fn max_instances() -> u32 {
+    10
+}
+
+/// Where the machines come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlatformFile {
+    /// Containers that run systemd on this machine.
+    pub(super) local: Option<LocalFile>,
+}
+
+/// Containers that run systemd on this machine.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LocalFile {
+    /// The base image of the nodes: a Debian or Ubuntu.
+    #[schemars(extend("default" = "debian:12"), example = &"ubuntu:24.04", length(min = 1, max = 255))]
+    pub(super) image: Option<String>,
+    /// The IPv4 network of the nodes in CIDR notation; without it one is chosen that collides with nothing.
+    #[schemars(example = &"10.89.7.0/24")]
+    pub(super) subnet: Option<String>,
+}
+
+/// One machine. Everything has a default.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InstanceFile {
+    /// The host name, over APP-ENV-KEY.
+    #[schemars(example = &"pg-prod-c")]
+    pub(super) vm_name: Option<HostName>,
+    /// Memory in MiB.
+    #[schemars(range(min = 512, max = 16_777_216), example = 4096)]
+    pub(super) memory: Option<u32>,
+    /// Processor cores.
+    #[schemars(range(min = 1, max = 1024), example = 4)]
+    pub(super) cores: Option<u32>,
+    /// Exactly these roles. Without it: patroni, and etcd where hactl picks a voter. `[]` is a plain machine.
+    pub(super) roles: Option<Vec<Role>>,
+}
+
+/// Properties of instances that do not say otherwise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DefaultsFile {
+    /// Memory in MiB.
+    #[schemars(range(min = 512, max = 16_777_216), extend("default" = 1024), example = 2048)]
+    pub(super) memory: Option<u32>,
+    /// Processor cores.
+    #[schemars(range(min = 1, max = 1024), extend("default" = 2), example = 4)]
+    pub(super) cores: Option<u32>,
+}
+
+/// The store that holds Patroni's leader key.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EtcdFile {
+    /// `"X.Y"`, the newest patch that this hactl knows, or `"X.Y.Z"`.
+    #[serde(default)]
+    #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
+    pub(super) version: Option<Value>,
+}
+
+fn etcd_version(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "number", "null"], "examples": ["3.6", "3.5.11"]})
+}
+
+/// The database.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PostgresFile {
+    /// The major version.
+    #[schemars(range(min = 14, max = 18), extend("default" = 15), example = 17)]
+    pub(super) version: Option<u8>,
+    /// Parameters of postgresql.conf, over those that follow the machines' size.
+    #[serde(default)]
+    #[schemars(schema_with = "parameters", extend("default" = {}))]
+    pub(super) parameters: Option<BTreeMap<String, Value>>,
+    /// Databases to create, each with its owner. Database and role `app` by default.
+    #[schemars(example = serde_json::json!({"app": {"owner": "app"}}))]
+    pub(super) databases: Option<BTreeMap<DatabaseName, Option<DatabaseFile>>>,
+    /// Networks in CIDR notation that may connect, beside the cluster's own.
+    #[schemars(example = ["192.168.1.0/24"])]
+    pub(super) access: Option<Vec<String>>,
+}
+
+fn parameters(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "examples": [{"random_page_cost": 1.1, "log_min_duration_statement": "1s"}],
+        "propertyNames": {
+            "pattern": "^[a-z_][a-z0-9_]*(\\.[a-z_][a-z0-9_]*)?$",
+            "patternErrorMessage": "lower-case letters, digits and underscores, with one dot in an extension's parameter"
+        },
+        "additionalProperties": {"type": ["string", "number", "boolean"]}
+    })
+}
+
+/// One database.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatabaseFile {
+    /// The role that owns the database and may log in; the database's name by default.
+    pub(super) owner: Option<DatabaseName>,
+}
+
+/// What looks after the database.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PatroniFile {
+    /// `X.Y.Z`; the newest that this hactl knows by default.
+    #[schemars(
+        regex(pattern = r"^4\.[0-9]+\.[0-9]+$"),
+        extend("patternErrorMessage" = "a full version of Patroni 4, for example 4.1.4")
+    )]
+    pub(super) version: Option<String>,
+    /// What an acknowledged commit means. quorum-strict from three data nodes, quorum for two, async for one.
+    pub(super) durability: Option<Durability>,
+    /// Timers, in seconds.
+    pub(super) timers: Option<TimersFile>,
+}
+
+/// Timers, in seconds; loop_wait + 2 * retry_timeout must not be above ttl.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimersFile {
+    /// How long the leader key lives without renewal: the main part of a failover's time.
+    #[schemars(range(min = 20, max = 86_400), extend("default" = 20))]
+    pub(super) ttl: Option<u32>,
+    /// Between two looks of Patroni at its node.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 3))]
+    pub(super) loop_wait: Option<u32>,
+    /// How long etcd and PostgreSQL may fail to answer before Patroni acts.
+    #[schemars(range(min = 3, max = 86_400), extend("default" = 7))]
+    pub(super) retry_timeout: Option<u32>,
+    /// How long a crashed primary may take to recover before a replica takes over; 0: none at all.
+    #[schemars(range(min = 0, max = 86_400), extend("default" = 30))]
+    pub(super) primary_start_timeout: Option<u32>,
+    /// How long a primary that is to step down may take before it is killed.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 15))]
+    pub(super) primary_stop_timeout: Option<u32>,
+}
+
+/// The JSON Schema of the cluster file.
+pub(super) fn schema() -> Value {
+    let mut schema = SchemaGenerator::default().into_root_schema_for::<ClusterFile>();
+    schema.insert("$id".into(), "https://github.com/hactl/hactl/cluster-file.schema.json".into());
+    schema.to_value()
+}

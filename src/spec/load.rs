@@ -1,0 +1,97 @@
+//! Text -> Spec, or all that is wrong with it at once.
+
+use serde_json::Value;
+
+use super::{
+    Spec, check,
+    file::ClusterFile,
+    problem::{Collector, Problems},
+    shape,
+    yaml::{self, Position},
+};
+
+/// No cluster file of people comes near; a wrong file given by mistake does.
+const LARGEST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads a cluster file. `file` is the name that messages use, `fallback` the cluster's name where
+/// the text has none.
+///
+/// # Errors
+/// All problems of the text, each with its place.
+pub fn load(file: &str, bytes: &[u8], fallback: &str) -> Result<Spec, Problems> {
+    let mut problems = Collector { file, found: Vec::new() };
+    let spec = read(bytes, fallback, &mut problems);
+    match spec {
+        Some(spec) if problems.found.is_empty() => Ok(spec),
+        _ => Err(Problems::new(problems.found)),
+    }
+}
+
+fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Spec> {
+    let none: &[&str] = &[];
+    if bytes.len() > LARGEST_BYTES {
+        let message = format!("{} MiB: a cluster file has at most 4 MiB", bytes.len() / 1024 / 1024);
+        problems.add(Position::START, none, message, None);
+        return None;
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = &bytes[..error.valid_up_to()];
+            let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            // What lies before is valid; its characters count.
+            let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
+            problems.add(Position { line, column }, none, "not UTF-8 text", None);
+            return None;
+        }
+    };
+    let (root, flaws) = yaml::parse(text);
+    for flaw in flaws {
+        problems.add(flaw.at, &flaw.path, flaw.message, None);
+    }
+    let Some(root) = root else {
+        if problems.found.is_empty() {
+            problems.add(Position::START, none, "the file is empty: it needs at least `instances`", None);
+        }
+        return None;
+    };
+    let mut value = root.to_json();
+    if !value.is_object() {
+        let message = if value.is_null() {
+            "the file is empty: it needs at least `instances`"
+        } else {
+            "a cluster file is a map of `key: value` lines, with at least `instances`"
+        };
+        problems.add(Position::START, none, message, None);
+        return None;
+    }
+
+    // What has the wrong shape is reported and taken out, so that the rest can be checked as well.
+    let mut countable = true;
+    for misfit in shape::misfits(&value.clone()) {
+        let at = match root.find(&misfit.path) {
+            Some((_, key_at)) if misfit.at_key => key_at,
+            _ => root.place(&misfit.path),
+        };
+        if misfit.path.is_empty() || misfit.path[0] == "instances" {
+            // Counts of machines or roles would mislead now.
+            countable = false;
+        }
+        problems.add(at, &misfit.path, misfit.message, misfit.suggestion);
+        shape::take_out(&mut value, &misfit.path);
+    }
+    if let Value::Object(map) = &mut value {
+        map.entry("instances").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    }
+    match serde_json::from_value::<ClusterFile>(value) {
+        Ok(file) => check::check(file, &root, fallback, countable, problems),
+        Err(error) => {
+            // The schema comes from the same types: what only serde refuses is rare, and still no panic.
+            if problems.found.is_empty() {
+                problems.add(Position::START, none, error.to_string(), None);
+            }
+            None
+        }
+    }
+}

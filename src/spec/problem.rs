@@ -1,0 +1,140 @@
+//! What is wrong in a cluster file: the place, the field, and the word that was probably meant.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::yaml::Position;
+use crate::error::Error;
+
+/// One thing wrong in a cluster file.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The field, as in `instances.node1.memory` or `postgres.access[0]`; empty for the whole file.
+    pub path: String,
+    pub message: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, " (did you mean {suggestion}?)"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// All problems of one file, never none.
+#[derive(Clone, Debug)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Sorted by place; the same text about the same field is said once.
+    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| (a.line, a.column, &a.path, &a.message).cmp(&(b.line, b.column, &b.path, &b.message)));
+        problems.dedup();
+        Self(problems)
+    }
+
+    /// The problems, in the order of their places.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl From<Problems> for Error {
+    fn from(problems: Problems) -> Self {
+        let file = problems.0.first().map_or("", |problem| problem.file.as_str()).to_owned();
+        let error = Self::usage("cluster-file", "use cluster file", file);
+        let error = problems.0.iter().fold(error, Self::cause);
+        error.hint("correct the file; `hactl schema` prints what it may hold, `hactl init NAME` writes an example")
+    }
+}
+
+/// Where problems of one file are gathered.
+pub(super) struct Collector<'a> {
+    pub(super) file: &'a str,
+    pub(super) found: Vec<Problem>,
+}
+
+impl Collector<'_> {
+    pub(super) fn add(
+        &mut self,
+        at: Position,
+        path: &[impl AsRef<str>],
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        self.found.push(Problem {
+            file: self.file.to_owned(),
+            line: at.line,
+            column: at.column,
+            path: dotted(path),
+            message: message.into(),
+            suggestion,
+        });
+    }
+}
+
+fn dotted(path: &[impl AsRef<str>]) -> String {
+    let mut text = String::new();
+    for step in path.iter().map(AsRef::as_ref) {
+        if !step.is_empty() && step.bytes().all(|b| b.is_ascii_digit()) {
+            text.push_str(&format!("[{step}]"));
+        } else {
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(step);
+        }
+    }
+    text
+}
+
+/// The one of `words` that `word` was probably meant to be.
+pub(super) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    words
+        .into_iter()
+        .map(|candidate| {
+            let likeness = strsim::normalized_damerau_levenshtein(word, candidate);
+            // Half a word is a slip, too: `mem` for `memory`, `postgresql` for `postgres`.
+            let part = word.len() >= 3 && (candidate.contains(word) || word.starts_with(candidate));
+            (if part { likeness.max(0.7) } else { likeness }, candidate)
+        })
+        .filter(|(likeness, _)| *likeness >= 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_offered_and_no_far_one() {
+        let words = ["memory", "cores", "roles", "vm_name"];
+        for (word, expected) in
+            [("memroy", Some("memory")), ("mem", Some("memory")), ("core", Some("cores")), ("xyz", None)]
+        {
+            assert_eq!(nearest(word, words).as_deref(), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_field_path_reads_as_in_a_program() {
+        assert_eq!(dotted(&["postgres", "access", "0"]), "postgres.access[0]");
+    }
+}

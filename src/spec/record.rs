@@ -1,0 +1,85 @@
+//! `.hactl/NAME/cluster.json`: where a cluster's file lies, and what was chosen once and sticks.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    error::{Error, Result},
+    model::Choices,
+};
+
+/// What hactl remembers of a cluster, beside its machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The cluster file; none for a built-in blueprint.
+    #[serde(default)]
+    pub source: Option<PathBuf>,
+    /// The blueprint, where there is no file.
+    #[serde(default)]
+    pub blueprint: Option<String>,
+    #[serde(default)]
+    pub uuid: Option<Uuid>,
+    #[serde(default)]
+    pub choices: Choices,
+}
+
+impl Record {
+    /// Reads the record at `path`; none when there is no such file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a record.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let failed = || Error::failed("record", "read the record of the cluster", path.display());
+        match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                failed().source(&error).hint("move the file away; `up` makes a new one, but voters may then move")
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed().source(&error)),
+        }
+    }
+
+    /// Writes the record beside `path` and renames it: readers see the old one or the new one.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        self.try_write(path)
+            .map_err(|error| Error::failed("record", "write the record of the cluster", path.display()).source(&error))
+    }
+
+    fn try_write(&self, path: &Path) -> io::Result<()> {
+        let dir = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
+        fs::create_dir_all(dir)?;
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/cluster.json");
+        assert_eq!(Record::read(&path).unwrap(), None);
+        let record = Record { source: Some("/x/pg.yaml".into()), uuid: Some(Uuid::nil()), ..Record::default() };
+        record.write(&path).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), Some(record));
+        fs::write(&path, "{").unwrap();
+        assert!(Record::read(&path).unwrap_err().to_string().contains("cluster.json"));
+    }
+}

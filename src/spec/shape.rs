@@ -1,0 +1,252 @@
+//! JSON value -> what in it does not have the schema's shape, in words for people; and the value
+//! without these parts, so that what is left can be checked for its meaning in the same go.
+
+use std::sync::LazyLock;
+
+use jsonschema::{
+    ValidationError, Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
+use serde_json::Value;
+
+use super::{file, problem::nearest};
+use crate::model::{DatabaseName, InstanceKey};
+
+/// One part of the file that has the wrong shape.
+pub(super) struct Misfit {
+    /// The offending value; for an unknown or badly named key that key.
+    pub(super) path: Vec<String>,
+    /// Whether to point at the key and not at the value.
+    pub(super) at_key: bool,
+    pub(super) message: String,
+    pub(super) suggestion: Option<String>,
+}
+
+static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
+    let schema = file::schema();
+    let validator = jsonschema::validator_for(&schema).expect("the schema of our own types is valid: a test loads it");
+    (schema, validator)
+});
+
+const SECTION: &str = "a section (`key: value` lines)";
+
+/// Platforms of later versions: known by name, so that nobody looks for a typing error.
+const LATER_PLATFORMS: [&str; 3] = ["proxmox", "hosts", "terraform"];
+
+/// All misfits of `value`.
+pub(super) fn misfits(value: &Value) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    for error in SCHEMA.1.iter_errors(value) {
+        explain(&error, &mut found);
+    }
+    found
+}
+
+fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
+    let path = steps(error.instance_path().as_str());
+    let mut say = |message: String, suggestion| {
+        found.push(Misfit { path: path.clone(), at_key: false, message, suggestion });
+    };
+    match error.kind() {
+        // Optional sections are `anyOf: [section, null]`: what the section itself says is meant.
+        ValidationErrorKind::AnyOf { context } => {
+            let branch = context.iter().find(|branch| !is_other_type(branch, error));
+            match branch {
+                Some(branch) => branch.iter().for_each(|error| explain(error, found)),
+                None => say(expected_type(error, SECTION), None),
+            }
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let known = known_keys(error);
+            for key in unexpected {
+                let mut path = path.clone();
+                path.push(key.clone());
+                let suggestion = nearest(key, known.iter().map(String::as_str));
+                let message = match (bad_name(&path), &suggestion) {
+                    (Some(message), _) => message,
+                    (None, Some(_)) => "unknown key".to_owned(),
+                    (None, None) => format!("unknown key: expected {}", one_of(&known)),
+                };
+                found.push(Misfit { path, at_key: true, message, suggestion });
+            }
+        }
+        ValidationErrorKind::PropertyNames { error: inner } => {
+            let key = inner.instance().as_str().unwrap_or_default().to_owned();
+            let mut path = path.clone();
+            path.push(key.clone());
+            let rule = rule_at(inner).or_else(|| rule_at(error)).unwrap_or_else(|| inner.to_string());
+            found.push(Misfit {
+                path,
+                at_key: true,
+                message: format!("`{key}` is not a valid key: {rule}"),
+                suggestion: None,
+            });
+        }
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<String> =
+                options.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            say_choice(error, &options, &mut say);
+        }
+        // Documented choices are `oneOf: [{const}, ...]`.
+        ValidationErrorKind::OneOfNotValid { .. } => {
+            let options: Vec<String> = schema_around(error)
+                .and_then(|schema| schema.get("oneOf")?.as_array())
+                .into_iter()
+                .flatten()
+                .filter_map(|option| option.get("const")?.as_str())
+                .map(str::to_owned)
+                .collect();
+            say_choice(error, &options, &mut say);
+        }
+        ValidationErrorKind::Constant { expected_value } => say(format!("expected {expected_value}"), None),
+        ValidationErrorKind::Type { kind } => say(expected_type(error, &words(kind)), unquoted(error)),
+        ValidationErrorKind::Minimum { limit } => {
+            say(format!("{} is too small: expected at least {limit}", error.instance()), None);
+        }
+        ValidationErrorKind::Maximum { limit } => {
+            say(format!("{} is too large: expected at most {limit}", error.instance()), None);
+        }
+        ValidationErrorKind::Pattern { .. } => {
+            let rule = rule_at(error).unwrap_or_else(|| error.to_string());
+            let text = error.instance().as_str().unwrap_or_default();
+            say(format!("`{text}` is not valid: expected {rule}"), None);
+        }
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            let example =
+                if name == "instances" { ", for example `instances: {node1: {}, node2: {}, node3: {}}`" } else { "" };
+            say(format!("`{name}` is missing{example}"), None);
+        }
+        _ => say(error.to_string(), None),
+    }
+}
+
+/// What is wrong with a key that names something, and is not a field's name that was misspelt.
+fn bad_name(path: &[String]) -> Option<String> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path[..] {
+        ["platform", name] if LATER_PLATFORMS.contains(&name) => {
+            Some(format!("platform {name} is not available in this version: only `local` is"))
+        }
+        ["instances", key] => InstanceKey::new(key).err().map(|error| error.to_string()),
+        ["postgres", "databases", name] => DatabaseName::new(name).err().map(|error| error.to_string()),
+        _ => None,
+    }
+}
+
+/// Whether a branch of `anyOf` was not meant at all: it wants another type than what is there.
+fn is_other_type(branch: &[ValidationError<'_>], parent: &ValidationError<'_>) -> bool {
+    branch.iter().any(|error| {
+        error.instance_path() == parent.instance_path() && matches!(error.kind(), ValidationErrorKind::Type { .. })
+    })
+}
+
+fn say_choice(error: &ValidationError<'_>, options: &[String], say: &mut impl FnMut(String, Option<String>)) {
+    let text = match error.instance().as_ref() {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    say(format!("`{text}` is not one of {}", list(options)), nearest(&text, options.iter().map(String::as_str)));
+}
+
+fn expected_type(error: &ValidationError<'_>, expected: &str) -> String {
+    let found = match error.instance().as_ref() {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(value) => format!("the truth value {value}"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => format!("the text `{text}`"),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a section".to_owned(),
+    };
+    format!("expected {expected}, found {found}")
+}
+
+/// A number in quotes is a number that was meant.
+fn unquoted(error: &ValidationError<'_>) -> Option<String> {
+    let ValidationErrorKind::Type { kind: TypeKind::Multiple(_) | TypeKind::Single(_) } = error.kind() else {
+        return None;
+    };
+    let text = error.instance().as_str()?;
+    (text.parse::<u64>().is_ok()).then(|| format!("{text} without quotes"))
+}
+
+fn words(kind: &TypeKind) -> String {
+    let names: Vec<String> = match kind {
+        TypeKind::Single(kind) => vec![kind.to_string()],
+        TypeKind::Multiple(kinds) => kinds.iter().map(|kind| kind.to_string()).collect(),
+    };
+    let names: Vec<&str> = names
+        .iter()
+        .filter(|name| *name != "null")
+        .map(|name| match name.as_str() {
+            "integer" => "a whole number",
+            "number" => "a number",
+            "string" => "text",
+            "boolean" => "true or false",
+            "array" => "a list",
+            "object" => SECTION,
+            other => other,
+        })
+        .collect();
+    names.join(" or ")
+}
+
+fn one_of(words: &[String]) -> String {
+    if words.len() == 1 { format!("`{}`", words[0]) } else { format!("one of {}", list(words)) }
+}
+
+fn list(words: &[String]) -> String {
+    words.join(", ")
+}
+
+/// The schema that holds the keyword which failed.
+fn schema_around(error: &ValidationError<'_>) -> Option<&'static Value> {
+    let pointer = error.schema_path().as_str();
+    SCHEMA.0.pointer(&pointer[..pointer.rfind('/')?])
+}
+
+fn known_keys(error: &ValidationError<'_>) -> Vec<String> {
+    schema_around(error)
+        .and_then(|schema| schema.get("properties")?.as_object())
+        .map(|properties| properties.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn rule_at(error: &ValidationError<'_>) -> Option<String> {
+    Some(schema_around(error)?.get("patternErrorMessage")?.as_str()?.to_owned())
+}
+
+fn steps(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
+}
+
+/// Takes what is at `path` out of `value`, so that its default stands in. Whether that went well.
+pub(super) fn take_out(value: &mut Value, path: &[String]) -> bool {
+    let Some((last, parents)) = path.split_last() else { return false };
+    let mut parent = &mut *value;
+    for step in parents {
+        let next = match parent {
+            Value::Object(map) => map.get_mut(step),
+            Value::Array(items) => step.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
+            _ => None,
+        };
+        match next {
+            Some(next) => parent = next,
+            // An enclosing part is out already.
+            None => return true,
+        }
+    }
+    match parent {
+        Value::Object(map) => {
+            // A machine stays a machine, whatever is wrong with its properties.
+            if parents == ["instances"] && map.get(last).is_some_and(|_| InstanceKey::new(last).is_ok()) {
+                map.insert(last.clone(), Value::Null);
+            } else {
+                map.shift_remove(last);
+            }
+            true
+        }
+        Value::Array(_) => take_out(value, parents),
+        _ => true,
+    }
+}

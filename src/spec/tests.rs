@@ -1,0 +1,305 @@
+//! What loads, and what people read when it does not.
+
+use super::*;
+use crate::model::ClusterName;
+
+/// Every problem of `text`, a line each, as the user sees it.
+fn wrong(text: &str) -> String {
+    match load("c.yaml", text.as_bytes(), "c") {
+        Ok(spec) => panic!("loads: {spec:?}"),
+        Err(problems) => problems.problems().iter().map(|p| p.to_string() + "\n").collect(),
+    }
+}
+
+fn good(text: &str) -> Spec {
+    load("c.yaml", text.as_bytes(), "c").unwrap_or_else(|problems| panic!("{}", crate::error::Error::from(problems)))
+}
+
+const THREE: &str = "instances: {node1: {}, node2: {}, node3: {}}\n";
+
+#[test]
+fn every_blueprint_loads() {
+    let names: Vec<_> = blueprints().map(|(name, _)| name).collect();
+    assert_eq!(names, ["patroni-1node", "patroni-3node", "patroni-5node"]);
+    for (name, text) in blueprints() {
+        let spec = load(name, text.as_bytes(), "other").unwrap_or_else(|p| panic!("{}", crate::error::Error::from(p)));
+        assert_eq!(spec.name.as_str(), name);
+    }
+}
+
+#[test]
+fn the_reference_page_is_what_the_schema_says() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster-file.md");
+    if std::env::var_os("HACTL_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, reference()).unwrap();
+    }
+    assert_eq!(
+        reference(),
+        std::fs::read_to_string(&path).unwrap(),
+        "HACTL_BLESS=1 cargo test writes {}",
+        path.display()
+    );
+}
+
+/// Whatever stands in a file, it loads or it has problems with places; nothing panics.
+#[test]
+fn no_text_breaks_the_loader() {
+    let good = init_text(&ClusterName::new("x").unwrap());
+    let extras = [
+        "\t", "{", "}", "[", "]", ":", ": ", "- ", "&a ", "*a", "!!int ", "? ", "\"", "'", "|", "\n", "~", "9",
+        "\u{0}", "é", "#", ",",
+    ];
+    let lines = good.lines().count();
+    for (index, (at, _)) in good.char_indices().enumerate() {
+        let extra = extras[index % extras.len()];
+        for text in [good[..at].to_owned(), format!("{}{extra}{}", &good[..at], &good[at..])] {
+            if let Err(problems) = load("f", text.as_bytes(), "x") {
+                assert!(!problems.problems().is_empty(), "{text}");
+                for problem in problems.problems() {
+                    assert!((1..=lines + 3).contains(&problem.line) && problem.column >= 1, "{problem}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn depth_is_limited() {
+    // Deeper still the parser itself has a limit for brackets, and none for dashes.
+    for (open, count, close) in [("[", 100, "]"), ("{a: ", 100, "}"), ("- ", 100_000, "")] {
+        let text = wrong(&format!("instances: {{}}\nname:\n  {}1{}\n", open.repeat(count), close.repeat(count)));
+        assert!(text.contains("nested too deeply"), "{open}: {text}");
+    }
+    assert!(wrong(&"[".repeat(100_000)).contains("not valid YAML"));
+}
+
+#[test]
+fn what_init_writes_loads_as_it_is() {
+    let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap()).as_bytes(), "x").unwrap();
+    assert_eq!(spec.name.as_str(), "my-pg");
+    assert_eq!(spec.instances.len(), 3);
+}
+
+#[test]
+fn all_but_instances_has_a_default() {
+    let spec = good(THREE);
+    assert_eq!(spec.name.as_str(), "c");
+    assert_eq!(spec.instances.values().next().unwrap().hostname.as_str(), "c-prod-node1");
+    assert_eq!(spec.patroni.durability, Durability::QuorumStrict);
+    assert!(spec.disposable);
+    assert_eq!(good("instances: {a: , b: }").patroni.durability, Durability::Quorum);
+    assert_eq!(good("instances:\n  a:\nplatform:\n  local:\n").patroni.durability, Durability::Async);
+    assert!(good("instances: {}").instances.is_empty());
+    assert_eq!(good(THREE).postgres.databases.len(), 1);
+    let empty = "etcd: {}\npostgres: {}\npatroni: {timers: }\ndefaults:\nplatform: {}\n";
+    assert_eq!(good(&format!("{empty}{THREE}")), good(THREE));
+}
+
+#[test]
+fn all_problems_come_at_once_with_their_places() {
+    let text = "\
+name: PG
+platfrom: {local: {}}
+instances:
+  node1: {memroy: 2048}
+  node2: {memory: lots, roles: [etc]}
+  Node_3: {}
+patroni:
+  durability: strict
+  timers: {ttl: 20, loop_wait: 10, retry_timeout: 10}
+postgres:
+  access: [192.168.1.7/24]
+  version: 13
+";
+    assert_eq!(
+        wrong(text),
+        "\
+c.yaml:1:7: name: `PG` is not valid: expected 1 to 40 lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen
+c.yaml:2:1: platfrom: unknown key (did you mean platform?)
+c.yaml:4:11: instances.node1.memroy: unknown key (did you mean memory?)
+c.yaml:5:19: instances.node2.memory: expected a whole number, found the text `lots`
+c.yaml:5:33: instances.node2.roles[0]: `etc` is not one of etcd, patroni (did you mean etcd?)
+c.yaml:6:3: instances.Node_3: `Node_3` is not a valid instance key: 1 to 32 lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen
+c.yaml:8:15: patroni.durability: `strict` is not one of quorum-strict, quorum, async (did you mean quorum-strict?)
+c.yaml:9:3: patroni.timers: loop_wait 10 + 2 * retry_timeout 10 = 30 is more than ttl 20: a primary would lose its key while it still tries to renew it (did you mean ttl: 30?)
+c.yaml:11:12: postgres.access[0]: `192.168.1.7/24` is an address within a network (did you mean 192.168.1.0/24?)
+c.yaml:12:12: postgres.version: 13 is too small: expected at least 14
+"
+    );
+}
+
+#[test]
+fn each_rule_says_what_it_wants() {
+    let table: &[(&str, &str)] = &[
+        ("", "c.yaml:1:1: the file is empty: it needs at least `instances`\n"),
+        ("# only a comment\n", "c.yaml:1:1: the file is empty: it needs at least `instances`\n"),
+        ("- a\n", "c.yaml:1:1: a cluster file is a map of `key: value` lines, with at least `instances`\n"),
+        (
+            "name: a\n",
+            "c.yaml:1:1: `instances` is missing, for example `instances: {node1: {}, node2: {}, node3: {}}`\n",
+        ),
+        ("instances:\n\tnode1: {}\n", "c.yaml:2:1: a tab in the indentation: YAML takes spaces only\n"),
+        ("instances: {a: {}}\ninstances: {b: {}}\n", "c.yaml:2:1: instances: `instances` is given twice\n"),
+        ("instances: {a: {}}\n---\nname: x\n", "c.yaml:3:1: a second document: a cluster file is one YAML document\n"),
+        (
+            "instances: {a: {roles: [patroni]}}\n",
+            "c.yaml:1:1: instances: every instance has `roles`, and none has etcd: Patroni needs at least one voter\n",
+        ),
+        (
+            "instances: {a: {vm_name: x}, b: {vm_name: x}}\n",
+            "c.yaml:1:43: instances.b.vm_name: host name `x` is also that of instance a\n",
+        ),
+        (
+            "instances: {all: {}}\n",
+            "c.yaml:1:13: instances.all: `all` is a word of the inventory: an instance cannot have it\n",
+        ),
+        (
+            "instances: {a: {memory: 100}}\n",
+            "c.yaml:1:25: instances.a.memory: 100 is too small: expected at least 512\n",
+        ),
+        (
+            "instances: {a: {memory: \"2048\"}}\n",
+            "c.yaml:1:25: instances.a.memory: expected a whole number, found the text `2048` (did you mean 2048 without quotes?)\n",
+        ),
+        (
+            "max_instances: 1\ninstances: {a: {}, b: {}}\n",
+            "c.yaml:2:1: instances: 2 instances: more than max_instances, which is 1; raise it if that is meant\n",
+        ),
+        ("instances: [a, b]\n", "c.yaml:1:1: instances: expected a section (`key: value` lines), found a list\n"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(wrong(text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn each_field_says_what_it_wants() {
+    let table: &[(&str, &str)] = &[
+        (
+            "platform: {proxmox: {}}",
+            "1:12: platform.proxmox: platform proxmox is not available in this version: only `local` is\n",
+        ),
+        (
+            "platform: {hosts: {}}",
+            "1:12: platform.hosts: platform hosts is not available in this version: only `local` is\n",
+        ),
+        (
+            "platform: {local: {subnet: 10.1.0.1/24}}",
+            "1:28: platform.local.subnet: `10.1.0.1/24` is an address within a network (did you mean 10.1.0.0/24?)\n",
+        ),
+        (
+            "platform: {local: {subnet: 10.1.0.0/29}}",
+            "1:28: platform.local.subnet: 10.1.0.0/29 does not fit: nodes get addresses from the tenth up, 3 of them; take a /24\n",
+        ),
+        (
+            "platform: {local: {subnet: 127.0.0.0/24}}",
+            "1:28: platform.local.subnet: 127.0.0.0/24 cannot be the network of machines; take one of 10.0.0.0/8\n",
+        ),
+        (
+            "etcd: {version: 3.10}",
+            "1:17: etcd.version: 3.10 is a number to YAML, and the same as 3.1 (did you mean \"3.10\" in quotes?)\n",
+        ),
+        ("etcd: {version: \"3.4\"}", "1:17: etcd.version: etcd 3.4 is not supported: expected 3.5 or 3.6\n"),
+        (
+            "patroni: {version: \"3.2.2\"}",
+            "1:20: patroni.version: `3.2.2` is not valid: expected a full version of Patroni 4, for example 4.1.4\n",
+        ),
+        ("patroni: {timers: {ttl: 10}}", "1:25: patroni.timers.ttl: 10 is too small: expected at least 20\n"),
+        ("patroni: 5", "1:10: patroni: expected a section (`key: value` lines), found the number 5\n"),
+        (
+            "postgres: {databases: {postgres: {}}}",
+            "1:24: postgres.databases.postgres: database `postgres` is there already\n1:24: postgres.databases.postgres.owner: `postgres` is a role of PostgreSQL or hactl: an application gets one of its own\n",
+        ),
+        (
+            "postgres: {databases: {app: {owner: App}}}",
+            "1:37: postgres.databases.app.owner: `App` is not valid: expected 1 to 63 lower-case letters, digits and underscores, starting with a letter, not starting with pg_\n",
+        ),
+        (
+            "postgres: {access: [10.0.0.1]}",
+            "1:21: postgres.access[0]: `10.0.0.1` is not a network in CIDR notation, such as 192.168.1.0/24 (did you mean 10.0.0.1/32?)\n",
+        ),
+        (
+            "postgres: {parameters: {port: 1}}",
+            "1:31: postgres.parameters.port: not for the cluster file: hactl keeps it at 5432\n",
+        ),
+        (
+            "postgres: {parameters: {synchronous_commit: off}}",
+            "1:45: postgres.parameters.synchronous_commit: it would acknowledge commits that only the primary has: `patroni.durability: async` says that openly\n",
+        ),
+        (
+            "postgres: {parameters: {work_mem: [1]}}",
+            "1:25: postgres.parameters.work_mem: expected true or false or a number or text, found a list\n",
+        ),
+        ("defaults: {cores: 0}", "1:19: defaults.cores: 0 is too small: expected at least 1\n"),
+        ("disposable: maybe", "1:13: disposable: expected true or false, found the text `maybe`\n"),
+        ("env: *x", "1:6: not valid YAML: while parsing node, found unknown anchor\n"),
+    ];
+    for (field, expected) in table {
+        let got = wrong(&format!("{field}\n{THREE}")).replace("c.yaml:", "");
+        assert_eq!(got, *expected, "{field}");
+    }
+}
+
+#[test]
+fn durability_needs_the_nodes_that_it_counts_on() {
+    for durability in ["quorum", "quorum-strict"] {
+        let text = wrong(&format!("instances: {{a: {{}}}}\npatroni: {{durability: {durability}}}\n"));
+        assert!(text.contains("needs a commit on two nodes") && text.contains("did you mean async?"), "{text}");
+        good(&format!("instances: {{a: {{}}, b: {{}}}}\npatroni: {{durability: {durability}}}\n"));
+    }
+}
+
+#[test]
+fn numbers_do_for_versions_where_nothing_is_lost() {
+    assert_eq!(good(&format!("etcd: {{version: 3.5}}\n{THREE}")).etcd.minor, 5);
+    assert_eq!(good(&format!("etcd: {{version: 3.5.11}}\n{THREE}")).etcd.patch, 11);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_pointed_at() {
+    let problems = load("c.yaml", b"name: a\nx: \xff", "c").unwrap_err();
+    assert_eq!(problems.problems()[0].to_string(), "c.yaml:2:4: not UTF-8 text");
+    let problems = load("c.yaml", &vec![b' '; 5 * 1024 * 1024], "c").unwrap_err();
+    assert_eq!(problems.problems()[0].to_string(), "c.yaml:1:1: 5 MiB: a cluster file has at most 4 MiB");
+}
+
+#[test]
+fn a_name_is_searched_in_order() {
+    let work = tempfile::tempdir().unwrap();
+    let dirs = crate::context::Dirs::new(work.path(), &Default::default());
+    let origin = |word: &str| resolve(word, &dirs).map(|source| source.origin);
+    assert_eq!(origin("patroni-3node").unwrap(), Origin::Blueprint("patroni-3node".into()));
+    let error = origin("patroni-3nodes").unwrap_err().to_string();
+    assert!(error.contains("did you mean patroni-3node?"), "{error}");
+    assert!(origin("no/such.yaml").unwrap_err().to_string().contains("hactl init"));
+
+    // A recorded cluster has its own file; a file in the working directory comes before it.
+    let elsewhere = work.path().join("elsewhere/pg.yaml");
+    std::fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+    std::fs::write(&elsewhere, THREE).unwrap();
+    let record = Record { source: Some(elsewhere.clone()), ..Record::default() };
+    record.write(&dirs.cluster(&ClusterName::new("pg").unwrap()).record()).unwrap();
+    let canonical = |path: &std::path::Path| Origin::File(path.canonicalize().unwrap());
+    assert_eq!(origin("pg").unwrap(), canonical(&elsewhere));
+    let here = work.path().join("pg.yaml");
+    std::fs::write(&here, THREE).unwrap();
+    assert_eq!(origin("pg").unwrap(), canonical(&here));
+    assert_eq!(resolve("./pg.yaml", &dirs).unwrap().load().unwrap().name.as_str(), "pg");
+}
+
+#[test]
+fn the_schema_describes_every_field() {
+    fn look(value: &Value, path: &str, bare: &mut Vec<String>) {
+        let Some(map) = value.as_object() else { return };
+        for (name, field) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            if field.get("description").is_none() {
+                bare.push(format!("{path}.{name}"));
+            }
+        }
+        map.iter().for_each(|(key, value)| look(value, &format!("{path}/{key}"), bare));
+    }
+    let mut bare = Vec::new();
+    look(&schema(), "", &mut bare);
+    assert!(bare.is_empty(), "{bare:?}");
+}

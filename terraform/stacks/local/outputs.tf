@@ -1,0 +1,19 @@
+output "vms" {
+  description = "The machines by their key: the one thing that hactl reads."
+  value       = module.nodes.vms
+}
+
+output "network" {
+  description = "The cluster's network: its name, subnet and gateway."
+  value       = module.nodes.network
+}
+
+output "volumes" {
+  description = "The name of each node's data volume, by the node's key."
+  value       = module.nodes.volumes
+}
+
+output "images" {
+  description = "The image that each node was made from, by the node's key: hactl keeps it while the node lives."
+  value       = module.nodes.images
+}

@@ -1,0 +1,139 @@
+//! SSH sessions against a real sshd on loopback, started by the test as the current user.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use hactl::{fleet::SshTarget, model::Secret, remote::Remote};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+struct Sshd {
+    child: Child,
+    target: SshTarget,
+    key: Arc<Secret<String>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn keygen(path: &Path) {
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+fn sshd() -> Sshd {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    keygen(&path("host"));
+    keygen(&path("user"));
+    fs::copy(path("user.pub"), path("authorized_keys")).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\n\
+         StrictModes no\nUsePAM no\nPidFile none\n",
+        dir.path().display()
+    );
+    fs::write(path("config"), config).unwrap();
+    fs::create_dir_all("/run/sshd").unwrap();
+    let child = Command::new("/usr/sbin/sshd")
+        .args(["-D", "-e", "-f"])
+        .arg(path("config"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssh-server is installed");
+    let target = SshTarget {
+        host: "127.0.0.1".to_owned(),
+        port,
+        user: String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned(),
+        host_key: Some(fs::read_to_string(path("host.pub")).unwrap()),
+    };
+    let key = Arc::new(Secret::new(fs::read_to_string(path("user")).unwrap()));
+    Sshd { child, target, key, _dir: dir }
+}
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn commands_give_status_and_both_streams_and_read_their_input() {
+    let sshd = sshd();
+    let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    let done = remote.run("cat; echo err >&2; exit 7", b"hello", SOON).await.unwrap();
+    assert_eq!((done.status, done.stdout.as_str(), done.stderr.as_str()), (7, "hello", "err\n"));
+    let big = remote.run("head -c 3000000 /dev/zero | tr '\\0' x", b"", SOON).await.unwrap();
+    assert_eq!(big.stdout.len(), 3_000_000);
+}
+
+#[tokio::test]
+async fn many_channels_share_one_session() {
+    let sshd = sshd();
+    let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = stream.split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+        }
+    });
+    let slow = remote.run("sleep 1; echo done", b"", SOON);
+    let echo = async {
+        let mut tunnels = Vec::new();
+        for number in 0..4_u8 {
+            let mut tunnel = remote.tunnel("127.0.0.1", port, SOON).await.unwrap();
+            let sent = vec![number; 500_000];
+            let (mut reader, mut writer) = tunnel.split();
+            let mut got = vec![0; sent.len()];
+            let (_, read) = tokio::join!(writer.write_all(&sent), reader.read_exact(&mut got));
+            read.unwrap();
+            assert!(got == sent);
+            tunnels.push(tunnel);
+        }
+    };
+    let (slow, ()) = tokio::join!(slow, echo);
+    assert_eq!(slow.unwrap().stdout, "done\n");
+}
+
+#[tokio::test]
+async fn a_port_where_nothing_listens_is_said() {
+    let sshd = sshd();
+    let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = remote.tunnel("127.0.0.1", port, SOON).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("nothing answers on 127.0.0.1:{port}")), "{error}");
+}
+
+#[tokio::test]
+async fn another_host_key_and_a_refused_login_end_the_wait_at_once() {
+    let sshd = sshd();
+    let mut other = sshd.target.clone();
+    other.host_key =
+        Some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".to_owned());
+    let error = Remote::connect("node1", &other, &sshd.key, SOON).await.unwrap_err();
+    assert!(error.to_string().contains("another host key"), "{error}");
+    let stranger = tempfile::tempdir().unwrap();
+    keygen(&stranger.path().join("key"));
+    let key = Arc::new(Secret::new(fs::read_to_string(stranger.path().join("key")).unwrap()));
+    let error = Remote::connect("node1", &sshd.target, &key, SOON).await.unwrap_err();
+    assert!(error.to_string().contains("refused the key for user"), "{error}");
+}
+
+#[tokio::test]
+async fn a_machine_that_does_not_answer_is_said_with_what_was_seen() {
+    let target =
+        SshTarget { host: "127.0.0.1".into(), port: 1, user: "root".into(), host_key: Some("ssh-ed25519 AAAA".into()) };
+    let key = Arc::new(Secret::new(String::new()));
+    let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();
+    assert!(error.to_string().contains("refused") && error.to_string().contains("attempts"), "{error}");
+}

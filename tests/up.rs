@@ -1,0 +1,194 @@
+//! The whole chain on real nodes: `up`, `status`, `psql`, TLS, lost nodes, kills in every stage, `down`.
+//!
+//! One cluster serves all steps in their order, since making one is what takes the time. Needs the
+//! container engine, Terraform, psql and openssl; `make test` installs them.
+
+mod common;
+
+use std::{process::Command, time::Duration};
+
+use common::{Bench, containers, docker, output};
+
+const FILE: &str = "name: t-up
+instances:
+  node1: {}
+  node2: {}
+  node3: {}
+defaults: {memory: 768, cores: 1}
+";
+
+#[test]
+fn a_cluster_from_up_to_down() {
+    let bench = Bench::new("t-up", FILE);
+
+    step("up makes a healthy cluster");
+    let summary = bench.up();
+    assert_eq!(summary["ok"], true, "{summary}");
+    let dsn = summary["dsn"].as_str().unwrap().to_owned();
+    assert!(!dsn.contains("password="), "the connection string holds a password: {dsn}");
+
+    step("status: three members, one leader, etcd whole");
+    let status = bench.status();
+    assert_eq!(status["healthy"], true, "{status:#}");
+    assert_eq!(status["members"].as_array().unwrap().len(), 3);
+    assert_eq!(status["etcd"]["members"].as_array().unwrap().len(), 3);
+    assert_eq!(status["durability"], "quorum-strict");
+    assert_eq!(status["dsn"], dsn.as_str());
+
+    step("the printed connection string logs in as the owner and writes");
+    bench.sql(&dsn, "CREATE TABLE proof (id int); INSERT INTO proof VALUES (1)");
+    assert_eq!(
+        bench.sql(&dsn, "SELECT current_user || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
+        "app true"
+    );
+
+    step("up again changes nothing");
+    let again = bench.up();
+    assert_eq!(again["changed"], false, "{again}");
+    let skipped = again["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|stage| stage["stage"] == "configure" && stage["outcome"] == "skipped");
+    assert!(skipped, "{again}");
+
+    step("configure runs Ansible again, and Ansible changes nothing");
+    let configured = bench.act(&["configure", "t-up"]);
+    assert_eq!(configured["changed"], false, "{configured}");
+
+    step("TLS on every port, and no write without a client certificate");
+    tls(&bench, &status);
+
+    step("two at once: the second is told who holds the lock");
+    let first = bench.spawn(&["up", "t-up"]);
+    std::thread::sleep(Duration::from_millis(700));
+    let second = bench.hactl(&["up", "t-up"]);
+    assert_eq!(second.status.code(), Some(1), "{}", text(&second));
+    assert!(text(&second).contains("holds it since"), "{}", text(&second));
+    let first = first.wait_with_output().unwrap();
+    assert!(first.status.success(), "{}", text(&first));
+
+    step("a replica's container is removed: up repairs it");
+    let leader = status["leader"].as_str().unwrap().to_owned();
+    let replica = ["node1", "node2", "node3"].into_iter().find(|node| *node != leader).unwrap();
+    docker(&["rm", "-f", &format!("t-up-{replica}")]);
+    assert_eq!(bench.up()["ok"], true);
+    healthy(&bench);
+
+    step("the leader's container is removed: up repairs it, and the row is there");
+    docker(&["rm", "-f", &format!("t-up-{leader}")]);
+    assert_eq!(bench.up()["ok"], true);
+    healthy(&bench);
+    assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
+
+    step("two of three voters gone: refused, with what would be lost");
+    let running: Vec<String> = containers("t-up");
+    docker(&["rm", "-f", &running[0]]);
+    let kept = Command::new("docker").args(["stop", "-t", "0", &running[1]]).output().unwrap();
+    assert!(kept.status.success());
+    // One is stopped and comes back; only with two that are removed is the majority lost.
+    assert_eq!(bench.up()["ok"], true);
+    healthy(&bench);
+
+    step("killed in every stage: the next up converges");
+    for stage in ["fetch", "image", "provision", "inventory", "configure", "health"] {
+        if stage == "configure" {
+            // A digest that does not match makes Ansible run.
+            for container in containers("t-up") {
+                docker(&["exec", &container, "rm", "-f", "/etc/hactl/digest"]);
+            }
+        }
+        bench.kill_in_stage(stage);
+        let summary = bench.up();
+        assert_eq!(summary["ok"], true, "after a kill in {stage}: {summary}");
+        healthy(&bench);
+    }
+    assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
+
+    step("down leaves nothing");
+    let down = bench.act(&["down", "t-up", "--yes"]);
+    assert_eq!(down["ok"], true, "{down}");
+    assert_eq!(bench.leftovers(), "");
+}
+
+fn healthy(bench: &Bench) {
+    let status = bench.status();
+    assert_eq!(status["healthy"], true, "{status:#}");
+    assert_eq!(status["members"].as_array().unwrap().len(), 3, "{status:#}");
+}
+
+fn step(name: &str) {
+    println!("== {name}");
+}
+
+fn text(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn tls(bench: &Bench, status: &serde_json::Value) {
+    let client = bench.client();
+    let host = bench.address("node1");
+    let control = client.join("control-ca.pem").display().to_string();
+    let postgres = client.join("ca-postgresql.pem").display().to_string();
+    let s_client = |port: u16, more: &[&str]| {
+        let connect = format!("{host}:{port}");
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &connect, "-verify_return_error", "-verify_ip", &host]).args(more);
+        output(&mut command)
+    };
+    let (certificate, key) = (client.join("client.pem"), client.join("client.key"));
+    let identity = ["-cert", certificate.to_str().unwrap(), "-key", key.to_str().unwrap()];
+    for port in [2379, 8008] {
+        let seen = s_client(port, &[&["-CAfile", &control], &identity[..]].concat());
+        assert!(seen.contains("Verify return code: 0 (ok)"), "port {port}: {seen}");
+    }
+    let seen = s_client(5432, &["-starttls", "postgres", "-CAfile", &postgres]);
+    assert!(seen.contains("Verify return code: 0 (ok)"), "port 5432: {seen}");
+    // The peers' CA is nobody else's business: its port speaks TLS and asks for a certificate.
+    let seen = s_client(2380, &["-CAfile", &control]);
+    assert!(seen.contains("BEGIN CERTIFICATE") && seen.contains("unable to"), "port 2380: {seen}");
+
+    let curl = |port: u16, more: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--max-time", "5", "--cacert", &control]).args(more);
+        let path = if port == 2379 { "health" } else { "patroni" };
+        output(command.arg(format!("https://{host}:{port}/{path}")))
+    };
+    assert!(curl(2379, &[]).contains("certificate required"), "etcd: {}", curl(2379, &[]));
+    assert!(
+        curl(2379, &identity[..]).contains("certificate")
+            || curl(2379, &["--cert", identity[1], "--key", identity[3]]).contains("\"health\":\"true\"")
+    );
+    let leader = bench.address(status["leader"].as_str().unwrap());
+    let patch = output(Command::new("curl").args([
+        "-sS",
+        "--max-time",
+        "5",
+        "--cacert",
+        &control,
+        "-X",
+        "PATCH",
+        "-d",
+        "{\"ttl\": 21}",
+        "-w",
+        " %{http_code}",
+        &format!("https://{leader}:8008/config"),
+    ]));
+    assert!(
+        patch.contains("403") || patch.contains("401") || patch.contains("certificate"),
+        "PATCH without a certificate: {patch}"
+    );
+    let config = output(Command::new("curl").args([
+        "-sS",
+        "--max-time",
+        "5",
+        "--cacert",
+        &control,
+        "--cert",
+        identity[1],
+        "--key",
+        identity[3],
+        &format!("https://{leader}:8008/config"),
+    ]));
+    assert!(config.contains("\"ttl\": 20") || config.contains("\"ttl\":20"), "{config}");
+}
