@@ -8,6 +8,7 @@
 
 mod bake;
 mod base;
+mod boot;
 mod distribution;
 mod engine;
 mod image;
