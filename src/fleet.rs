@@ -10,25 +10,7 @@ use crate::{
     plan::{Node, Plan},
 };
 
-/// Terraform's output `vms`, the one thing that hactl reads of Terraform.
-pub type Outputs = BTreeMap<InstanceKey, Machine>;
-
-/// One machine of the output `vms`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
-    pub id: String,
-    pub name: String,
-    /// The address that cluster members use.
-    pub ipv4: Option<Ipv4Addr>,
-    /// Where to reach SSH when that differs from `ipv4`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh_host: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh_port: Option<u16>,
-    /// The SSH host key in OpenSSH's form (`ssh-ed25519 AAAA...`), where the platform knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_key: Option<String>,
-}
+pub use crate::provision::{Machine, Outputs};
 
 /// The machines of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

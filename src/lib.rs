@@ -10,6 +10,8 @@
 //! Deciding (spec, plan, fleet, inventory) is pure and synchronous; acting is small. What happens on
 //! the way is an [`event::Event`] on one bounded channel, which only the reporters turn into words.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod assets;
 mod cli;
 mod command;

@@ -21,7 +21,10 @@ const DEADLINE: Duration = Duration::from_secs(600);
 fn context(cache: &Path) -> Option<(Context, Receiver<Event>)> {
     let mut env: BTreeMap<String, String> = std::env::vars().collect();
     if env.get("HACTL_TEST_DOWNLOADS").is_none_or(|value| value != "1") {
-        println!("skipped: HACTL_TEST_DOWNLOADS=1 is not set");
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("skipped: HACTL_TEST_DOWNLOADS=1 is not set");
+        }
         return None;
     }
     env.insert("HACTL_CACHE_DIR".to_owned(), cache.display().to_string());

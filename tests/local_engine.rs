@@ -12,13 +12,51 @@ use std::{
 
 use futures_util::FutureExt;
 use hactl::{
-    local::{CgroupVersion, Engine, NetworkRequest, NodeRequest, VolumeRequest},
+    context::{Context, Dirs},
+    error::Error,
+    event::{Event, Events},
+    local::{CgroupVersion, Engine, ImageKind, NetworkRequest, NodeRequest, VolumeRequest, bake, base_image},
     model::{ClusterName, HostName, InstanceKey},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+const REFERENCE: &str = "debian:12";
 const IMAGE: &str = "hactl/base:debian-12";
+
+/// A context whose caches go with it, and the events that it collects.
+fn context() -> (tempfile::TempDir, Context, tokio::sync::mpsc::Receiver<Event>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut env: BTreeMap<String, String> = std::env::vars().collect();
+    env.insert("HACTL_CACHE_DIR".to_owned(), dir.path().join("cache").display().to_string());
+    let (events, receiver) = Events::channel();
+    let context = Context { dirs: Dirs::new(dir.path(), &env), env, events, stop: CancellationToken::new() };
+    (dir, context, receiver)
+}
+
+/// Reads events, so that nobody waits for a full channel; the last ones are returned at the end.
+fn drain(mut receiver: tokio::sync::mpsc::Receiver<Event>) -> tokio::task::JoinHandle<Vec<Event>> {
+    tokio::spawn(async move {
+        let mut events = Vec::new();
+        while let Some(event) = receiver.recv().await {
+            events.push(event);
+        }
+        events
+    })
+}
+
+/// One test makes the base image, the others wait for it.
+static BASE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn ensure_base(engine: &Engine) {
+    let _making = BASE.lock().await;
+    let (_dir, context, receiver) = context();
+    let events = drain(receiver);
+    let made = base_image(engine, &context, REFERENCE).await;
+    drop(context);
+    assert_eq!(made.unwrap_or_else(|error| panic!("{error}")), IMAGE);
+    events.await.unwrap();
+}
 
 /// A cluster of a test: its name, its UUID and the engine.
 struct Bench {
@@ -71,6 +109,7 @@ async fn with_cluster(name: &str, test: impl AsyncFnOnce(&Bench)) {
     let engine = Engine::connect(&env).await.unwrap();
     let bench = Bench { engine, cluster: ClusterName::new(format!("t-eng-{name}")).unwrap(), uuid: Uuid::new_v4() };
     bench.clean().await;
+    ensure_base(&bench.engine).await;
     let outcome = AssertUnwindSafe(test(&bench)).catch_unwind().await;
     bench.clean().await;
     if let Err(panic) = outcome {
@@ -272,4 +311,154 @@ async fn a_node_without_its_image_says_how_to_make_it() {
         assert!(failed.error.hint.as_deref().unwrap_or_default().contains("hactl image build"), "{}", failed.error);
     })
     .await;
+}
+
+/// A key pair for one test: the public half, and a file with the private one.
+fn key_pair(dir: &std::path::Path) -> (String, std::path::PathBuf) {
+    let path = dir.join("id");
+    let made =
+        std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
+    assert!(made.unwrap().success());
+    (std::fs::read_to_string(dir.join("id.pub")).unwrap(), path)
+}
+
+fn ssh(port: u16, key: &std::path::Path, command: &str) -> String {
+    let mut session = ssh2::Session::new().unwrap();
+    session.set_tcp_stream(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+    session.handshake().unwrap();
+    session.userauth_pubkey_file("root", None, key, None).unwrap();
+    let mut channel = session.channel_session().unwrap();
+    channel.exec(command).unwrap();
+    let mut text = String::new();
+    channel.read_to_string(&mut text).unwrap();
+    channel.wait_close().unwrap();
+    assert_eq!(channel.exit_status().unwrap(), 0, "{command}: {text}");
+    text
+}
+
+#[tokio::test]
+async fn a_baked_image_has_what_was_installed_and_nothing_of_the_node_it_was_made_on() {
+    with_cluster("bake", async |bench| {
+        let engine = &bench.engine;
+        let (dir, context, receiver) = context();
+        let _events = drain(receiver);
+        let (public, private) = key_pair(dir.path());
+        // Not a name that a real image could have.
+        let tag = "hactl/node:t-eng-bake";
+        engine.remove_image(tag).await.unwrap();
+        let key = private.clone();
+        let install = async move |endpoint: hactl::local::SshEndpoint| {
+            assert_eq!(host_key(endpoint.port), endpoint.host_key);
+            ssh(endpoint.port, &key, "echo 1 > /opt/installed");
+            Ok(())
+        };
+        let image =
+            bake(engine, &context, IMAGE, tag, &public, install).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((image.reference.as_str(), image.kind, image.digest.as_str()), (tag, ImageKind::Node, "t-eng-bake"));
+        assert_eq!(image.used_by, Vec::<String>::new());
+        nothing_left_of_bakes();
+
+        // The second time it is there, and nothing is installed.
+        let never = async |_| panic!("installed twice");
+        assert_eq!(bake(engine, &context, IMAGE, tag, &public, never).await.unwrap(), image);
+
+        let network = engine.create_network(&bench.network()).await.unwrap();
+        let mut request = bench.node("a", host(network.subnet, 10));
+        request.image = tag.to_owned();
+        let node = engine.create_node(&request, &quiet, &CancellationToken::new()).await.unwrap();
+        assert_eq!(run(&node.name, &["cat", "/opt/installed"]), "1\n");
+        let keys = run(&node.name, &["cat", "/root/.ssh/authorized_keys"]);
+        assert!(!keys.contains(public.trim()), "{keys}");
+        assert_eq!(run(&node.name, &["sh", "-c", "ls /etc/ssh/*_key"]), "/etc/ssh/ssh_host_ed25519_key\n");
+
+        // An image that a container uses stays, whatever is pruned; other tests' images are kept.
+        assert_eq!(prune_but_others(engine, tag).await, []);
+        engine.remove_node(&node.name).await.unwrap();
+        let pruned = prune_but_others(engine, tag).await;
+        assert_eq!(pruned.iter().map(|image| image.reference.as_str()).collect::<Vec<_>>(), [tag]);
+    })
+    .await;
+}
+
+async fn prune_but_others(engine: &Engine, tag: &str) -> Vec<hactl::local::Image> {
+    let images = engine.list_images().await.unwrap().into_iter().map(|image| image.reference);
+    engine.prune_images(&images.filter(|reference| reference != tag).collect::<Vec<_>>()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_failed_bake_leaves_nothing() {
+    with_cluster("badbake", async |bench| {
+        let (dir, context, receiver) = context();
+        let _events = drain(receiver);
+        let (public, _) = key_pair(dir.path());
+        let tag = "hactl/node:t-eng-badbake";
+        let install = async |_| Err(Error::failed("test", "install", "nothing"));
+        let error = bake(&bench.engine, &context, IMAGE, tag, &public, install).await.unwrap_err();
+        assert_eq!(error.code, "test");
+        assert_eq!(bench.engine.find_image(tag).await.unwrap(), None);
+        nothing_left_of_bakes();
+    })
+    .await;
+}
+
+/// Workshops of this process; other processes may be baking.
+fn nothing_left_of_bakes() {
+    // Tests of one process run in parallel: only names of ended ones must be gone, so wait a little.
+    for _ in 0..600 {
+        let name = format!("name=bake-{}-", std::process::id());
+        let output = std::process::Command::new("docker").args(["ps", "-aq", "--filter", &name]).output().unwrap();
+        if output.stdout.is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("a temporary container is left");
+}
+
+#[tokio::test]
+async fn a_plain_image_of_a_distribution_gets_what_a_node_needs() {
+    with_cluster("plain", async |bench| {
+        let (dir, context, receiver) = context();
+        let events = drain(receiver);
+        let tar = dir.path().join("plain.tar");
+        let sources = std::fs::read_dir("/etc/apt/sources.list.d").unwrap().flatten().map(|entry| entry.path());
+        let made = std::process::Command::new("mmdebstrap")
+            .args(["-q", "--variant=minbase", "bookworm"])
+            .arg(&tar)
+            .args(sources.filter(|path| path.extension().is_some_and(|end| end == "sources")))
+            .args([
+                "--aptopt=Acquire::Check-Valid-Until \"false\"",
+                "--customize-hook=echo exit 101 >\"$1/usr/sbin/policy-rc.d\"",
+            ])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let imported = std::process::Command::new("docker").arg("import").arg(&tar).arg("t-eng-plain:12").output();
+        assert!(imported.unwrap().status.success());
+
+        let base = base_image(&bench.engine, &context, "t-eng-plain:12").await;
+        let base = base.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(base, "hactl/base:t-eng-plain-12");
+        let network = bench.engine.create_network(&bench.network()).await.unwrap();
+        let mut request = bench.node("a", host(network.subnet, 10));
+        request.image = base.clone();
+        let node = bench.engine.create_node(&request, &quiet, &CancellationToken::new()).await.unwrap();
+        assert_eq!(run(&node.name, &["sh", "-c", "test ! -e /usr/sbin/policy-rc.d && python3 -c 'import apt'"]), "");
+        bench.engine.remove_node(&node.name).await.unwrap();
+        bench.engine.remove_image(&base).await.unwrap();
+        bench.engine.remove_image("t-eng-plain:12").await.unwrap();
+        drop(context);
+        assert!(events.await.unwrap().iter().any(|event| matches!(event, Event::Output { tool, .. } if tool == "apt")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_image_that_nobody_has_is_an_error_that_lists_what_works() {
+    let env: BTreeMap<String, String> = std::env::vars().collect();
+    let engine = Engine::connect(&env).await.unwrap();
+    let (_dir, context, receiver) = context();
+    let _events = drain(receiver);
+    let error = base_image(&engine, &context, "t-eng-nothing:1").await.unwrap_err();
+    assert!(error.hint.as_deref().unwrap_or_default().contains("debian:12"), "{error}");
 }

@@ -1,19 +1,25 @@
 use super::Session;
-use crate::{cli, error::Result, pipeline, report};
+use crate::{
+    cli,
+    error::Result,
+    pipeline,
+    report::{self, Output},
+};
 
 pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
     match args {
         cli::Image::List => {
             let images = session.query(pipeline::images).await?;
-            for image in images {
-                report::print(&image.to_string());
+            match session.output {
+                Output::Json => report::print_json(&images),
+                Output::Text => report::print(report::images_text(&images).trim_end()),
             }
             Ok(0)
         }
         cli::Image::Prune => {
             let removed = session.query(pipeline::prune_images).await?;
             for image in &removed {
-                report::print(&format!("removed {image}"));
+                report::print(&format!("removed {}", image.reference));
             }
             report::message(&format!("{} removed", removed.len()));
             Ok(0)

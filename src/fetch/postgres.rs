@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::versions::PythonVersion;
 use crate::{
     error::{Error, Result},
     model::PostgresMajor,
@@ -28,6 +29,18 @@ impl Release {
             Self::Ubuntu2204 => "jammy",
             Self::Ubuntu2404 => "noble",
         }
+    }
+
+    /// The Python that the nodes run Patroni with.
+    #[must_use]
+    pub const fn python(self) -> PythonVersion {
+        let minor = match self {
+            Self::Ubuntu2204 => 10,
+            Self::Debian12 => 11,
+            Self::Ubuntu2404 => 12,
+            Self::Debian13 => 13,
+        };
+        PythonVersion { major: 3, minor }
     }
 
     /// The one major version that the distribution itself has.
@@ -100,12 +113,14 @@ pub fn postgres_packages(release: Release, major: PostgresMajor) -> PostgresPack
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::versions::pinned;
 
     #[test]
     fn the_table_of_releases_and_versions() {
         let mut table = String::new();
         for release in Release::ALL {
             assert_eq!(release.to_string().parse::<Release>().unwrap(), release);
+            assert!(pinned(release.python()).is_some(), "no wheels are pinned for {release}");
             for number in PostgresMajor::OLDEST..=PostgresMajor::NEWEST {
                 let found = postgres_packages(release, PostgresMajor::try_from(number).unwrap());
                 assert_eq!(found.packages[1], format!("postgresql-{number}"));

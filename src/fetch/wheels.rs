@@ -36,7 +36,6 @@ pub async fn patroni_wheels(context: &Context, version: &str, python: PythonVers
             .cause(format!("this hactl has pinned files for Python {} only", known.join(", ")))
             .hint("use Debian 12 or 13, or Ubuntu 22.04 or 24.04, on the nodes"));
     };
-    // The environment first: it has a lock and steps of its own.
     let name = format!("{PATRONI}-py{}{}-{arch}", python.major, python.minor);
     let dir = context.dirs.cache.join("patroni").join(name);
     cache::obtain(context, &dir, async |new| make(context, pins, arch, &object, new).await).await

@@ -71,10 +71,10 @@ impl Health {
     ///
     /// # Errors
     /// The health itself, with its problems.
-    pub fn healthy(self) -> Result<Healthy, Self> {
+    pub fn healthy(self) -> Result<Healthy, Box<Self>> {
         match self.leader.clone() {
             Some(leader) if self.problems.is_empty() => Ok(Healthy { health: self, leader }),
-            _ => Err(self),
+            _ => Err(Box::new(self)),
         }
     }
 

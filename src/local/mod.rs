@@ -6,6 +6,9 @@
 //!
 //! This is not hardening: systemd needs `SYS_ADMIN`, and a node's root is close to the machine's.
 
+mod bake;
+mod base;
+mod distribution;
 mod engine;
 mod image;
 mod network;
@@ -13,9 +16,12 @@ mod node;
 mod node_request;
 mod subnet;
 mod volume;
+mod workshop;
 
+pub use bake::{SshEndpoint, bake};
+pub use base::{base_image, base_image_tag};
 pub use engine::{CgroupVersion, Engine, EngineInfo};
-pub use image::{ImageInfo, SshEndpoint, bake, base_image, node_image_tag};
+pub use image::{Image, ImageKind, node_image_tag};
 pub use network::{Network, NetworkRequest};
 pub use node::{CreateFailed, Node};
 pub use node_request::NodeRequest;

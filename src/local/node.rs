@@ -348,7 +348,7 @@ impl Engine {
         error.hint(format!("`docker logs {name}` has the whole console; does its image have systemd and sshd?"))
     }
 
-    async fn log_tail(&self, name: &str) -> String {
+    pub(super) async fn log_tail(&self, name: &str) -> String {
         let options = LogsOptions { stdout: true, stderr: true, tail: QUOTED_LINES.to_owned(), ..Default::default() };
         let mut logs = std::pin::pin!(self.docker.logs(name, Some(options)));
         let mut bytes = Vec::new();

@@ -12,8 +12,8 @@ use crate::{
     context::Context,
     error::{Error, Result},
     event::{Event, Stage, Summary},
-    fetch::{self, Arch, PythonVersion},
-    local::{self, Engine, ImageInfo, SshEndpoint},
+    fetch::{self, Arch, PythonVersion, Release},
+    local::{self, Engine, Image, SshEndpoint},
     model::Platform,
     secrets::Vault,
 };
@@ -54,16 +54,15 @@ pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Do
     })?;
     let (etcd, wheels) = tokio::try_join!(
         fetch::etcd(context, plan.etcd, arch, None),
-        fetch::patroni_wheels(context, &plan.patroni.version, python(cluster), arch),
+        fetch::patroni_wheels(context, &plan.patroni.version, python(cluster)?, arch),
     )?;
     Ok(Downloads { etcd, wheels })
 }
 
 /// The Python of the nodes, which follows from their distribution's release.
-fn python(cluster: &Cluster) -> PythonVersion {
+fn python(cluster: &Cluster) -> Result<PythonVersion> {
     let Platform::Local(local) = &cluster.plan.platform;
-    let _ = local;
-    PythonVersion { major: 3, minor: 11 }
+    Ok(local.base_image.parse::<Release>()?.python())
 }
 
 async fn image(
@@ -78,7 +77,7 @@ async fn image(
     let context = &run.context;
     let Platform::Local(platform) = &cluster.plan.platform;
     let tag = image_tag(cluster);
-    if engine.has_image(&tag).await? {
+    if engine.find_image(&tag).await?.is_some() {
         return Ok((tag.clone(), Some(format!("{tag} is there"))));
     }
     let base = local::base_image(engine, context, &platform.base_image).await?;
@@ -89,27 +88,35 @@ async fn image(
     Ok((tag.clone(), Some(format!("{tag} baked"))))
 }
 
-/// The tag of the cluster's node image, whether it is there or not.
+/// The tag of the cluster's node image, whether it is there or not: another value of anything that
+/// goes into it is another image.
 pub(super) fn image_tag(cluster: &Cluster) -> String {
-    let Platform::Local(platform) = &cluster.plan.platform;
-    local::node_image_tag(&inputs(cluster, &platform.base_image))
+    let plan = &cluster.plan;
+    let Platform::Local(platform) = &plan.platform;
+    let (etcd, major) = (plan.etcd.to_string(), plan.postgres.major.to_string());
+    let versions = [
+        ("base", platform.base_image.as_bytes()),
+        ("etcd", etcd.as_bytes()),
+        ("patroni", plan.patroni.version.as_bytes()),
+        ("postgresql", major.as_bytes()),
+    ];
+    let files = [&assets::ROLES, &assets::PLAYBOOKS]
+        .into_iter()
+        .flat_map(assets::files)
+        .filter(|file| is_installing(file.path()));
+    let files = files.filter_map(|file| Some((file.path().to_str()?, file.contents())));
+    local::node_image_tag(versions.into_iter().chain(files))
 }
 
-/// What goes into a node image: another value of any of these is another image.
-fn inputs(cluster: &Cluster, base: &str) -> Vec<u8> {
-    let plan = &cluster.plan;
-    let mut hash = Sha256::new();
-    for text in [base, &plan.etcd.to_string(), &plan.patroni.version, &plan.postgres.major.to_string()] {
-        hash.update(text.as_bytes());
-        hash.update([0]);
-    }
-    for tree in [&assets::ROLES, &assets::PLAYBOOKS] {
-        for file in assets::files(tree) {
-            hash.update(file.path().as_os_str().as_encoded_bytes());
-            hash.update(file.contents());
-        }
-    }
-    hash.finalize().to_vec()
+/// Whether a file of the roles takes part in the bake. The others change often and need no new image.
+fn is_installing(path: &std::path::Path) -> bool {
+    let text = path.to_string_lossy();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    text.starts_with("common/")
+        || name.starts_with("install")
+        || name == "node-image.yml"
+        || text.contains("/defaults/")
+        || text.contains("/vars/")
 }
 
 /// Runs the roles' install tasks on the machine that becomes the image.
@@ -248,14 +255,14 @@ pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
 ///
 /// # Errors
 /// When the engine does not answer.
-pub async fn images(context: &Context) -> Result<Vec<ImageInfo>> {
-    Engine::connect(&context.env).await?.images().await
+pub async fn images(context: &Context) -> Result<Vec<Image>> {
+    Engine::connect(&context.env).await?.list_images().await
 }
 
-/// Removes node images that no container uses, and gives their tags.
+/// Removes base and node images that no container uses, and gives their names.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub async fn prune_images(context: &Context) -> Result<Vec<String>> {
-    Engine::connect(&context.env).await?.prune_images().await
+pub async fn prune_images(context: &Context) -> Result<Vec<Image>> {
+    Engine::connect(&context.env).await?.prune_images(&[]).await
 }

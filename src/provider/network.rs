@@ -97,7 +97,8 @@ impl Resource for Network {
 
     async fn create(&self, call: &Call<'_>, planned: State) -> Result<State, Failed> {
         let planned: Attributes = parse(planned)?;
-        let network = call.engine().await?.create_network(&planned.request()).await?;
+        let created = call.engine().await?.create_network(&planned.request()).await;
+        let network = created.map_err(|error| with_import_hint(error, planned.cluster.as_str()))?;
         Ok(state(&Attributes::of(planned.cluster, planned.cluster_uuid, network)))
     }
 
@@ -155,6 +156,15 @@ pub(super) fn check_owner(config: &Object) -> Vec<Problem> {
 
 pub(super) fn not_importable(kind: &str, id: &str) -> Error {
     Error::failed("terraform-import", format!("import {kind}"), id)
+}
+
+/// Says how an object that exists already can be taken over under the name `id`.
+pub(super) fn with_import_hint(error: Error, id: &str) -> Error {
+    if error.code != "name-taken" {
+        return error;
+    }
+    let hint = error.hint.clone().unwrap_or_default();
+    error.hint(format!("{hint}; if it is meant to be this one, `terraform import ADDRESS {id}` takes it over"))
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    network::{check_owner, not_importable},
+    network::{check_owner, not_importable, with_import_hint},
     resource::{Call, Failed, Problem, Resource, check_text, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
     value::{Object, State, Value, whole},
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     local::{self, CreateFailed},
     model::{ClusterName, HostName, InstanceKey},
 };
@@ -241,14 +241,6 @@ fn check_whole(config: &Object, attribute: &'static str, least: f64, example: &s
         let detail = format!("It is {number}; expected a whole number, at least {least}, for example {example}.");
         problems.push(Problem::at(attribute, format!("Invalid {attribute}"), detail));
     }
-}
-
-fn with_import_hint(error: Error, name: &str) -> Error {
-    if error.code != "name-taken" {
-        return error;
-    }
-    let hint = error.hint.clone().unwrap_or_default();
-    error.hint(format!("{hint}; if it is meant to be this one, `terraform import ADDRESS {name}` takes it over"))
 }
 
 #[cfg(test)]

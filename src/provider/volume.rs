@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    network::{check_owner, not_importable},
+    network::{check_owner, not_importable, with_import_hint},
     resource::{Call, Failed, Problem, Resource, check_text, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
     value::{Object, State, Value},
@@ -80,7 +80,8 @@ impl Resource for Volume {
 
     async fn create(&self, call: &Call<'_>, planned: State) -> Result<State, Failed> {
         let planned: Attributes = parse(planned)?;
-        call.engine().await?.create_volume(&planned.request()).await?;
+        let created = call.engine().await?.create_volume(&planned.request()).await;
+        created.map_err(|error| with_import_hint(error, &format!("{}/{}", planned.cluster, planned.key)))?;
         Ok(planned.named())
     }
 

@@ -10,12 +10,15 @@
 mod changes;
 mod guard;
 mod messages;
+mod outputs;
 mod stage;
+mod strays;
 mod terraform;
 mod workspace;
 
 pub use changes::{Action, Changes, ResourceChange};
 pub use guard::{Refusal, guard, voters_gone};
+pub use outputs::{Machine, Outputs};
 pub use stage::{Planned, Provisioned, apply, destroy, outputs, plan};
 pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};
 pub use workspace::{Machines, variables};

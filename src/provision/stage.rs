@@ -1,19 +1,18 @@
 //! The stage itself: the order in which Terraform is asked to do things.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::Deserialize;
+use std::collections::BTreeSet;
 
 use super::{
     changes::{Action, Changes},
     guard::{guard, voters_gone},
+    outputs::{Outputs, Read, parse_outputs},
+    strays::{self, Owner},
     terraform::Terraform,
     workspace::{Machines, Workspace, variables},
 };
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
-    fleet::Outputs,
     model::InstanceKey,
 };
 
@@ -59,40 +58,67 @@ pub async fn apply(
     machines: &Machines<'_>,
     reattach: Option<String>,
 ) -> Result<Provisioned> {
-    let Prepared { terraform, workspace, planned, parallelism } = prepare(context, dir, machines, reattach).await?;
-    if let Some(error) = planned.refused {
+    let Prepared { terraform, workspace, before, planned, parallelism } =
+        prepare(context, dir, machines, reattach).await?;
+    let Planned { changes, refused } = planned;
+    if let Some(error) = refused {
         return Err(error);
     }
-    if !planned.changes.is_empty() {
+    let outputs = if changes.is_empty() {
+        before
+    } else {
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
-    }
+        read_outputs(context, &terraform).await?.vms
+    };
     remove_plan(&workspace);
-    let outputs = read_outputs(context, &terraform).await?.vms;
-    Ok(Provisioned { outputs, changes: planned.changes })
+    Ok(Provisioned { outputs, changes })
 }
 
-/// Destroys everything that Terraform made for the cluster; what was done, or none when there was
-/// nothing. Whoever calls this has asked the user.
+/// Destroys everything that Terraform made for the cluster, and what a run that was killed made
+/// without writing it down. What Terraform did, or none when it knew of nothing. Whoever calls this
+/// has asked the user.
 ///
 /// # Errors
 /// Those of Terraform, with every diagnostic.
 pub async fn destroy(context: &Context, dir: &ClusterDir, reattach: Option<String>) -> Result<Option<Changes>> {
     let workspace = Workspace::new(dir);
-    if !workspace.has_state() {
-        return Ok(None);
+    let owner = workspace.owner()?;
+    let changes = if workspace.has_state() {
+        Some(destroy_recorded(context, &workspace, owner.as_ref(), reattach).await?)
+    } else {
+        None
+    };
+    if let Some(owner) = &owner {
+        strays::remove(context, owner, |_, _| true).await?;
     }
+    Ok(changes)
+}
+
+async fn destroy_recorded(
+    context: &Context,
+    workspace: &Workspace,
+    owner: Option<&Owner>,
+    reattach: Option<String>,
+) -> Result<Changes> {
     workspace.write_trees()?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
     workspace.init(context, &terraform).await?;
     let parallelism = *PARALLELISM.end();
     terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
-    let changes = show(context, &terraform, &workspace).await?;
+    let changes = show(context, &terraform, workspace).await?;
+    if let Some(owner) = owner {
+        // A node that Terraform does not know would hold on to the network and volume that it does.
+        let recorded = changes.resources.iter().filter(|change| change.kind == "hactl_node");
+        let recorded: BTreeSet<String> =
+            recorded.filter_map(|change| Some(format!("{}-{}", owner.cluster, change.node.as_ref()?))).collect();
+        strays::remove(context, owner, |kind, name| kind == "container" && !recorded.contains(name)).await?;
+    }
     if !changes.is_empty() {
         terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
     }
-    remove_plan(&workspace);
-    Ok(Some(changes))
+    remove_plan(workspace);
+    Ok(changes)
 }
 
 /// The machines as the last run left them; empty when none did.
@@ -111,6 +137,8 @@ pub async fn outputs(context: &Context, dir: &ClusterDir) -> Result<Outputs> {
 struct Prepared {
     terraform: Terraform,
     workspace: Workspace,
+    /// The machines as the run before this one left them.
+    before: Outputs,
     planned: Planned,
     parallelism: usize,
 }
@@ -146,7 +174,7 @@ async fn prepare(
     let refused = guard(machines.plan, &changes)
         .err()
         .or_else(|| voters_gone(machines.plan, &changes, &created).map(|refusal| refusal.error(machines.plan)));
-    Ok(Prepared { terraform, workspace, planned: Planned { changes, refused }, parallelism })
+    Ok(Prepared { terraform, workspace, before: before.vms, planned: Planned { changes, refused }, parallelism })
 }
 
 fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {
@@ -168,54 +196,7 @@ fn remove_plan(workspace: &Workspace) {
     let _ = std::fs::remove_file(workspace.plan_file());
 }
 
-/// The outputs that hactl reads.
-#[derive(Debug, Default)]
-struct Read {
-    vms: Outputs,
-    /// What each node was made from, on platforms that say so.
-    images: BTreeMap<InstanceKey, String>,
-}
-
 async fn read_outputs(context: &Context, terraform: &Terraform) -> Result<Read> {
     let output = terraform.output().succeed(context, |_| ()).await?;
     parse_outputs(&output.stdout)
-}
-
-fn parse_outputs(json: &str) -> Result<Read> {
-    #[derive(Deserialize)]
-    struct Output<T> {
-        value: T,
-    }
-    #[derive(Deserialize)]
-    struct All {
-        vms: Option<Output<Outputs>>,
-        images: Option<Output<BTreeMap<InstanceKey, String>>>,
-    }
-    let all: All = serde_json::from_str(json).map_err(|error| {
-        Error::failed("terraform-output", "read", "Terraform's output `vms`").source(&error).hint(
-            "it must be a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
-        )
-    })?;
-    Ok(Read {
-        vms: all.vms.map(|output| output.value).unwrap_or_default(),
-        images: all.images.map(|output| output.value).unwrap_or_default(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_are_read_as_the_contract_has_them() {
-        let json = r#"{"vms":{"sensitive":false,"type":["object",{}],"value":{"node1":{"id":"1","name":"pg-node1",
-            "ipv4":"10.89.0.10","ssh_host":"127.0.0.1","ssh_port":22201,"host_key":"ssh-ed25519 AAAA"}}},
-            "images":{"value":{"node1":"debian:12"}},"other":{"value":1}}"#;
-        let read = parse_outputs(json).unwrap();
-        let machine = &read.vms[&"node1".parse().unwrap()];
-        assert_eq!((machine.ipv4.unwrap().to_string().as_str(), machine.ssh_port), ("10.89.0.10", Some(22_201)));
-        assert_eq!(read.images.len(), 1);
-        assert!(parse_outputs("{}").unwrap().vms.is_empty());
-        assert_eq!(parse_outputs(r#"{"vms":{"value":[1]}}"#).unwrap_err().code, "terraform-output");
-    }
 }

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::terraform::Terraform;
+use super::{strays::Owner, terraform::Terraform};
 use crate::{
     assets,
     context::{ClusterDir, Context},
@@ -90,12 +90,32 @@ impl Workspace {
         self.stack().join("terraform.tfstate").exists()
     }
 
+    /// Whose machines these are; none when nothing was ever planned here.
+    ///
+    /// # Errors
+    /// When the values of the last run cannot be read.
+    pub(super) fn owner(&self) -> Result<Option<Owner>> {
+        let path = self.values();
+        let failed = |error: &dyn std::error::Error| {
+            Error::failed("terraform-workspace", "read", path.display()).cause(error.to_string())
+        };
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn values(&self) -> PathBuf {
+        self.stack().join("terraform.tfvars.json")
+    }
+
     /// Writes the values of the stack's variables.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn write_variables(&self, variables: &Json) -> Result<()> {
-        let path = self.stack().join("terraform.tfvars.json");
+        let path = self.values();
         let text = format!("{variables:#}\n");
         replace(&path, text.as_bytes()).map_err(|error| failed(&path, &error))
     }
@@ -242,5 +262,24 @@ pub(super) mod tests {
         assert!(dir.path().join("modules/local-node/main.tf").exists());
         let values = fs::read_to_string(workspace.stack().join("terraform.tfvars.json")).unwrap();
         assert_eq!(values, "{\n  \"cluster\": \"pg\"\n}\n");
+    }
+
+    #[test]
+    fn the_modules_page_names_every_input_and_output() {
+        let module = assets::TERRAFORM.get_dir("modules/local-node").unwrap();
+        let text = |name: &str| {
+            module.get_file(format!("modules/local-node/{name}")).and_then(|file| file.contents_utf8()).unwrap()
+        };
+        let page = text("README.md");
+        for (file, block) in [("variables.tf", "variable \""), ("outputs.tf", "output \"")] {
+            let names: Vec<_> = text(file)
+                .lines()
+                .filter_map(|line| line.strip_prefix(block)?.split_once('"').map(|(name, _)| name))
+                .collect();
+            assert!(names.len() > 3, "{names:?}");
+            for name in names {
+                assert!(page.contains(&format!("\n| {name} | ")), "{name} of {file} is not in README.md");
+            }
+        }
     }
 }

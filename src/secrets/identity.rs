@@ -2,7 +2,7 @@
 //!
 //! In comes the environment and the path of `age.key`; out goes the identity with its public side.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
@@ -57,7 +57,10 @@ impl Identity {
             }
             (None, Some(command)) => Self::from_command(context, command).await.map(Some),
             (None, None) => match read(age_key)? {
-                Some(text) => Self::parse(&text, age_key.display().to_string()).map(Some),
+                Some(text) => {
+                    warn_if_open(context, age_key).await;
+                    Self::parse(&text, age_key.display().to_string()).map(Some)
+                }
                 None => Ok(None),
             },
         }
@@ -163,6 +166,14 @@ pub(super) fn recipient(text: &str) -> Result<Box<dyn age::Recipient>> {
         Err(_) => Err(Error::usage("secrets-recipient", "encrypt the secrets file for", text)
             .cause("it is neither an age public key nor an ed25519 or RSA public key of SSH")
             .hint("expected age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA...")),
+    }
+}
+
+/// Our own key is made with mode 0600; somebody changed that, or copied it carelessly.
+async fn warn_if_open(context: &Context, path: &Path) {
+    if fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+        let message = format!("other users of this machine may read {}", path.display());
+        context.events.warn("age-key-open", message, Some(format!("chmod 600 {}", path.display()))).await;
     }
 }
 

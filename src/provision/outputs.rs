@@ -1,0 +1,81 @@
+//! What Terraform says that there is: its output `vms`, the contract of every stack.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    model::InstanceKey,
+};
+
+/// Terraform's output `vms`, the one thing that hactl reads of Terraform.
+pub type Outputs = BTreeMap<InstanceKey, Machine>;
+
+/// One machine of the output `vms`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub id: String,
+    pub name: String,
+    /// The address that cluster members use.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Where to reach SSH when that differs from `ipv4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_host: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_port: Option<u16>,
+    /// The SSH host key in OpenSSH's form (`ssh-ed25519 AAAA...`), where the platform knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+}
+
+/// The outputs that hactl reads.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) vms: Outputs,
+    /// What each node was made from, on platforms that say so.
+    pub(super) images: BTreeMap<InstanceKey, String>,
+}
+
+/// Reads the JSON of `terraform output -json`.
+///
+/// # Errors
+/// When `vms` has another shape.
+pub(super) fn parse_outputs(json: &str) -> Result<Read> {
+    #[derive(Deserialize)]
+    struct Output<T> {
+        value: T,
+    }
+    #[derive(Deserialize)]
+    struct All {
+        vms: Option<Output<Outputs>>,
+        images: Option<Output<BTreeMap<InstanceKey, String>>>,
+    }
+    let all: All = serde_json::from_str(json).map_err(|error| {
+        Error::failed("terraform-output", "read", "Terraform's output `vms`").source(&error).hint(
+            "it must be a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
+        )
+    })?;
+    Ok(Read {
+        vms: all.vms.map(|output| output.value).unwrap_or_default(),
+        images: all.images.map(|output| output.value).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_read_as_the_contract_has_them() {
+        let json = r#"{"vms":{"sensitive":false,"type":["object",{}],"value":{"node1":{"id":"1","name":"pg-node1",
+            "ipv4":"10.89.0.10","ssh_host":"127.0.0.1","ssh_port":22201,"host_key":"ssh-ed25519 AAAA"}}},
+            "images":{"value":{"node1":"debian:12"}},"other":{"value":1}}"#;
+        let read = parse_outputs(json).unwrap();
+        let machine = &read.vms[&"node1".parse().unwrap()];
+        assert_eq!((machine.ipv4.unwrap().to_string().as_str(), machine.ssh_port), ("10.89.0.10", Some(22_201)));
+        assert_eq!(read.images.len(), 1);
+        assert!(parse_outputs("{}").unwrap().vms.is_empty());
+        assert_eq!(parse_outputs(r#"{"vms":{"value":[1]}}"#).unwrap_err().code, "terraform-output");
+    }
+}
