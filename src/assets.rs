@@ -4,6 +4,7 @@
 use std::{fs, io, path::Path};
 
 use include_dir::{Dir, File, include_dir};
+use sha2::{Digest, Sha256};
 
 pub static ROLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/roles");
 pub static PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
@@ -49,4 +50,14 @@ pub fn files<'a>(tree: &'a Dir<'a>) -> Vec<&'a File<'a>> {
     found.extend(tree.dirs().flat_map(self::files));
     found.sort_by_key(|file| file.path());
     found
+}
+
+/// Feeds names and contents into `hash`, each with its length so that no two lists run into the same bytes.
+pub fn hash<'a>(hash: &mut Sha256, files: impl IntoIterator<Item = &'a File<'a>>) {
+    for file in files {
+        for part in [file.path().as_os_str().as_encoded_bytes(), file.contents()] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
 }

@@ -12,14 +12,15 @@ pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
             let images = session.query(pipeline::images).await?;
             match session.output {
                 Output::Json => report::print_json(&images),
-                Output::Text => report::print(report::images_text(&images).trim_end()),
+                Output::Text if images.is_empty() => report::message("no images yet: `hactl up` makes them"),
+                Output::Text => images.iter().for_each(|image| report::print(&image.to_string())),
             }
             Ok(0)
         }
         cli::Image::Prune => {
             let removed = session.query(pipeline::prune_images).await?;
             for image in &removed {
-                report::print(&format!("removed {}", image.reference));
+                report::print(&format!("removed {image}"));
             }
             report::message(&format!("{} removed", removed.len()));
             Ok(0)

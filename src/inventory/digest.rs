@@ -5,7 +5,6 @@
 
 use std::fmt::Write;
 
-use include_dir::Dir;
 use sha2::{Digest, Sha256};
 
 use super::{Inventory, Vars, build::is_about_the_controller};
@@ -13,9 +12,7 @@ use crate::assets;
 
 pub(super) fn digest(inventory: &Inventory) -> String {
     let mut hash = Sha256::new();
-    for tree in [&assets::ROLES, &assets::PLAYBOOKS] {
-        hash_tree(&mut hash, tree);
-    }
+    assets::hash(&mut hash, [&assets::ROLES, &assets::PLAYBOOKS].into_iter().flat_map(assets::files));
     part(&mut hash, inventory.cluster.as_bytes());
     for (group, hosts) in &inventory.groups {
         part(&mut hash, group.as_bytes());
@@ -32,14 +29,6 @@ pub(super) fn digest(inventory: &Inventory) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-fn hash_tree(hash: &mut Sha256, tree: &Dir<'_>) {
-    for file in tree.files() {
-        part(hash, file.path().as_os_str().as_encoded_bytes());
-        part(hash, file.contents());
-    }
-    tree.dirs().for_each(|dir| hash_tree(hash, dir));
 }
 
 fn hash_vars(hash: &mut Sha256, vars: &Vars) {

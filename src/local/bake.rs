@@ -10,7 +10,7 @@ use bollard::query_parameters::StopContainerOptions;
 use super::{
     distribution::CLEAN_SCRIPT,
     engine::{Engine, fault},
-    image::{Image, ImageKind, split_reference},
+    image::{ImageInfo, ImageKind, split_reference},
     node_request::NodeRequest,
     workshop::{Workshop, lock_images},
 };
@@ -51,7 +51,7 @@ pub async fn bake(
     tag: &str,
     authorized_key: &str,
     install: impl AsyncFnOnce(SshEndpoint) -> Result<()>,
-) -> Result<Image> {
+) -> Result<ImageInfo> {
     if let Some(image) = engine.find_image(tag).await? {
         return Ok(image);
     }
@@ -76,7 +76,7 @@ async fn bake_in(
     tag: &str,
     authorized_key: &str,
     install: impl AsyncFnOnce(SshEndpoint) -> Result<()>,
-) -> Result<Image> {
+) -> Result<ImageInfo> {
     let step = |step: &'static str| context.events.step(Stage::Image, None, step);
     step("booting a temporary node").await;
     let network = engine.create_network(&workshop.network()).await?;

@@ -2,19 +2,17 @@
 //!
 //! An image is hactl's when it carries the label `hactl.image`; no other is ever listed or removed.
 
-use std::collections::{HashMap, HashSet};
-
-use bollard::{
-    models::{ContainerConfig, ImageInspect},
-    query_parameters::{CommitContainerOptions, ListContainersOptions, ListImagesOptions, RemoveImageOptions},
-};
-use sha2::{Digest, Sha256};
+use std::{collections::HashMap, fmt};
 
 use super::{
     engine::{Engine, LABEL_CLUSTER, LABEL_NODE, LABEL_UUID, fault, is_absent, optional, refusal},
     node_request::{LABEL_CORES, LABEL_HOST_KEY, LABEL_MEMORY, LABEL_SSH_PORT},
 };
 use crate::error::{Error, Result};
+use bollard::{
+    models::{ContainerConfig, ImageInspect},
+    query_parameters::{CommitContainerOptions, ListContainersOptions, ListImagesOptions, RemoveImageOptions},
+};
 
 /// The label that says what an image is: `base` or `node`.
 pub(super) const LABEL_IMAGE: &str = "hactl.image";
@@ -50,7 +48,7 @@ impl ImageKind {
 
 /// An image that hactl made.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
-pub struct Image {
+pub struct ImageInfo {
     /// The name to use it by, for example `hactl/node:0123456789ab`.
     pub reference: String,
     pub id: String,
@@ -65,21 +63,21 @@ pub struct Image {
     pub used_by: Vec<String>,
 }
 
-/// The name of the node image for these inputs: pairs of a name and its content, in any order.
+/// The name of the node image for the hash of all that goes into it; its first 6 bytes are shown.
 #[must_use]
-pub fn node_image_tag<'a>(inputs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
-    let mut inputs: Vec<_> = inputs.into_iter().collect();
-    inputs.sort_unstable();
-    let mut hash = Sha256::new();
-    for (name, content) in inputs {
-        // Lengths keep apart what would run together.
-        hash.update((name.len() as u64).to_be_bytes());
-        hash.update(name);
-        hash.update((content.len() as u64).to_be_bytes());
-        hash.update(content);
+pub fn node_image_tag(hash: &[u8]) -> String {
+    let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("hactl/node:{digits}")
+}
+
+impl fmt::Display for ImageInfo {
+    /// One line of a list.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = self.size_bytes / 1_000_000;
+        let used =
+            if self.used_by.is_empty() { "unused".to_owned() } else { format!("used by {}", self.used_by.join(", ")) };
+        write!(f, "{:<32} {:<5} {megabytes:>6} MB  {used}", self.reference, self.kind.as_str())
     }
-    let digest: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("hactl/node:{digest}")
 }
 
 impl Engine {
@@ -87,15 +85,15 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn find_image(&self, reference: &str) -> Result<Option<Image>> {
-        Ok(self.list_images().await?.into_iter().find(|image| image.reference == reference))
+    pub async fn find_image(&self, reference: &str) -> Result<Option<ImageInfo>> {
+        Ok(self.images().await?.into_iter().find(|image| image.reference == reference))
     }
 
     /// All images that hactl made, sorted by kind, the newest first.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn list_images(&self) -> Result<Vec<Image>> {
+    pub async fn images(&self) -> Result<Vec<ImageInfo>> {
         let filters = HashMap::from([("label".to_owned(), vec![LABEL_IMAGE.to_owned()])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
         let found = self.docker.list_images(Some(options)).await;
@@ -117,7 +115,7 @@ impl Engine {
                 // An older image whose name has gone to a newer one.
                 references.push(image.id.clone());
             }
-            images.extend(references.into_iter().map(|reference| Image {
+            images.extend(references.into_iter().map(|reference| ImageInfo {
                 reference,
                 id: image.id.clone(),
                 kind,
@@ -131,22 +129,36 @@ impl Engine {
         Ok(images)
     }
 
-    /// Removes the images that no container uses, but those named in `keep`. Returns what went.
+    /// Whether hactl made an image under this name.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn has_image(&self, reference: &str) -> Result<bool> {
+        Ok(self.find_image(reference).await?.is_some())
+    }
+
+    /// Removes the images that nobody uses, and returns their names: node images without a container,
+    /// and base images when no node image is left to stand on them.
     ///
     /// # Errors
     /// When the engine does not answer or fails to remove one.
-    pub async fn prune_images(&self, keep: &[String]) -> Result<Vec<Image>> {
-        let keep: HashSet<&String> = keep.iter().collect();
-        let unused = |image: &Image| image.used_by.is_empty() && !keep.contains(&image.reference);
+    pub async fn prune_images(&self) -> Result<Vec<String>> {
+        self.prune_images_but(&[]).await
+    }
+
+    /// As [`Engine::prune_images`], and the images named in `keep` stay.
+    ///
+    /// # Errors
+    /// As for [`Engine::prune_images`].
+    pub async fn prune_images_but(&self, keep: &[String]) -> Result<Vec<String>> {
         let mut removed = Vec::new();
-        // Node images first: they stand on the base images.
-        for image in self.list_images().await?.into_iter().rev().filter(unused) {
-            match self.docker.remove_image(&image.reference, None::<RemoveImageOptions>, None).await {
-                Ok(_) => removed.push(image),
+        for reference in unused(&self.images().await?, keep) {
+            match self.docker.remove_image(&reference, None::<RemoveImageOptions>, None).await {
+                Ok(_) => removed.push(reference),
                 Err(error) if is_absent(&error) => {}
                 // A container has taken it in the meantime.
                 Err(error) if refusal(&error).is_some_and(|(status, _)| status == 409) => {}
-                Err(error) => return Err(fault("remove image", &image.reference, &error)),
+                Err(error) => return Err(fault("remove image", &reference, &error)),
             }
         }
         Ok(removed)
@@ -165,7 +177,7 @@ impl Engine {
         reference: &str,
         kind: ImageKind,
         digest: &str,
-    ) -> Result<Image> {
+    ) -> Result<ImageInfo> {
         let (repo, tag) = split_reference(reference);
         let own = [LABEL_CLUSTER, LABEL_NODE, LABEL_UUID, LABEL_HOST_KEY, LABEL_SSH_PORT, LABEL_MEMORY, LABEL_CORES];
         let mut labels: HashMap<String, String> = own.map(|label| (label.to_owned(), String::new())).into();
@@ -184,11 +196,20 @@ impl Engine {
         self.require_image(reference).await
     }
 
-    pub(super) async fn require_image(&self, reference: &str) -> Result<Image> {
+    pub(super) async fn require_image(&self, reference: &str) -> Result<ImageInfo> {
         self.find_image(reference).await?.ok_or_else(|| {
             Error::failed("image-gone", "find image", reference).cause("it was removed right after it was made")
         })
     }
+}
+
+/// The images that may go, node images before the base images that they stand on.
+fn unused(images: &[ImageInfo], keep: &[String]) -> Vec<String> {
+    let goes = |image: &&ImageInfo| image.used_by.is_empty() && !keep.contains(&image.reference);
+    let (bases, nodes): (Vec<_>, Vec<_>) = images.iter().partition(|image| image.kind == ImageKind::Base);
+    let going: Vec<_> = nodes.iter().copied().filter(goes).collect();
+    let bases = if going.len() == nodes.len() { bases } else { Vec::new() };
+    going.into_iter().chain(bases.into_iter().filter(goes)).map(|image| image.reference.clone()).collect()
 }
 
 /// Name and tag of a reference; the tag is `latest` where none is given.
@@ -205,12 +226,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tag_follows_the_inputs_and_not_their_order() {
-        let one = node_image_tag([("a", b"1".as_slice()), ("b", b"2")]);
-        assert_eq!(one, node_image_tag([("b", b"2".as_slice()), ("a", b"1")]));
-        assert_ne!(one, node_image_tag([("a", b"12".as_slice()), ("b", b"")]));
-        assert_ne!(one, node_image_tag([("ab", b"12".as_slice())]));
-        assert_eq!((one.len(), &one[..11]), ("hactl/node:".len() + 12, "hactl/node:"));
+    fn the_tag_is_the_beginning_of_the_hash() {
+        assert_eq!(node_image_tag(&[0x0a; 32]), "hactl/node:0a0a0a0a0a0a");
+    }
+
+    fn image(reference: &str, used_by: &[&str]) -> ImageInfo {
+        ImageInfo {
+            reference: reference.to_owned(),
+            id: String::new(),
+            kind: if reference.starts_with("hactl/base") { ImageKind::Base } else { ImageKind::Node },
+            digest: String::new(),
+            size_bytes: 236_000_000,
+            created: 0,
+            used_by: used_by.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_used_stays_and_so_does_what_it_stands_on() {
+        let images = [image("hactl/base:a", &[]), image("hactl/node:1", &[]), image("hactl/node:2", &["pg-node1"])];
+        assert_eq!(unused(&images, &[]), ["hactl/node:1"]);
+        assert_eq!(unused(&images[..2], &[]), ["hactl/node:1", "hactl/base:a"]);
+        assert_eq!(unused(&images[..2], &["hactl/node:1".to_owned()]), Vec::<String>::new());
+        assert_eq!(unused(&[image("hactl/base:a", &["pg-node1"])], &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_line_of_the_list_says_who_uses_it() {
+        let line = image("hactl/node:0123456789ab", &["pg-node1"]).to_string();
+        assert_eq!(line, "hactl/node:0123456789ab          node     236 MB  used by pg-node1");
     }
 
     #[test]

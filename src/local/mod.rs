@@ -8,6 +8,7 @@
 
 mod bake;
 mod base;
+mod boot;
 mod distribution;
 mod engine;
 mod image;
@@ -21,7 +22,7 @@ mod workshop;
 pub use bake::{SshEndpoint, bake};
 pub use base::{base_image, base_image_tag};
 pub use engine::{CgroupVersion, Engine, EngineInfo};
-pub use image::{Image, ImageKind, node_image_tag};
+pub use image::{ImageInfo, ImageKind, node_image_tag};
 pub use network::{Network, NetworkRequest};
 pub use node::{CreateFailed, Node};
 pub use node_request::NodeRequest;

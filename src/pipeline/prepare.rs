@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     event::{Event, Stage, Summary},
     fetch::{self, Arch, PythonVersion, Release},
-    local::{self, Engine, Image, SshEndpoint},
+    local::{self, Engine, ImageInfo, SshEndpoint},
     model::Platform,
     secrets::Vault,
 };
@@ -93,19 +93,15 @@ async fn image(
 pub(super) fn image_tag(cluster: &Cluster) -> String {
     let plan = &cluster.plan;
     let Platform::Local(platform) = &plan.platform;
-    let (etcd, major) = (plan.etcd.to_string(), plan.postgres.major.to_string());
-    let versions = [
-        ("base", platform.base_image.as_bytes()),
-        ("etcd", etcd.as_bytes()),
-        ("patroni", plan.patroni.version.as_bytes()),
-        ("postgresql", major.as_bytes()),
-    ];
-    let files = [&assets::ROLES, &assets::PLAYBOOKS]
-        .into_iter()
-        .flat_map(assets::files)
-        .filter(|file| is_installing(file.path()));
-    let files = files.filter_map(|file| Some((file.path().to_str()?, file.contents())));
-    local::node_image_tag(versions.into_iter().chain(files))
+    let mut hash = Sha256::new();
+    for part in [&platform.base_image, &plan.etcd.to_string(), &plan.patroni.version, &plan.postgres.major.to_string()]
+    {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let files = [&assets::ROLES, &assets::PLAYBOOKS].into_iter().flat_map(assets::files);
+    assets::hash(&mut hash, files.filter(|file| is_installing(file.path())));
+    local::node_image_tag(&hash.finalize())
 }
 
 /// Whether a file of the roles takes part in the bake. The others change often and need no new image.
@@ -171,12 +167,7 @@ async fn bake(
 /// The embedded roles and playbooks as files, named by their content so that two versions never meet.
 pub(super) fn tree(context: &Context) -> Result<PathBuf> {
     let mut hash = Sha256::new();
-    for tree in [&assets::ROLES, &assets::PLAYBOOKS] {
-        for file in assets::files(tree) {
-            hash.update(file.path().as_os_str().as_encoded_bytes());
-            hash.update(file.contents());
-        }
-    }
+    assets::hash(&mut hash, [&assets::ROLES, &assets::PLAYBOOKS].into_iter().flat_map(assets::files));
     let name: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let dir = context.dirs.cache.join("assets").join(name);
     for (name, tree) in [("roles", &assets::ROLES), ("playbooks", &assets::PLAYBOOKS)] {
@@ -255,14 +246,14 @@ pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
 ///
 /// # Errors
 /// When the engine does not answer.
-pub async fn images(context: &Context) -> Result<Vec<Image>> {
-    Engine::connect(&context.env).await?.list_images().await
+pub async fn images(context: &Context) -> Result<Vec<ImageInfo>> {
+    Engine::connect(&context.env).await?.images().await
 }
 
 /// Removes base and node images that no container uses, and gives their names.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub async fn prune_images(context: &Context) -> Result<Vec<Image>> {
-    Engine::connect(&context.env).await?.prune_images(&[]).await
+pub async fn prune_images(context: &Context) -> Result<Vec<String>> {
+    Engine::connect(&context.env).await?.prune_images().await
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
 pub use record::Record;
-pub use render::{images_text, plan_text, status_text, summary_text};
+pub use render::{plan_text, status_text, summary_text};
 
 use crate::{
     error::Error,

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use crate::{
     event::{Event, Outcome, ResourceState, Stage, Summary},
     health::Status,
-    local::Image,
     plan::Plan,
 };
 
@@ -76,20 +75,6 @@ pub(super) fn line(event: &Event) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-/// `hactl image list` for people.
-#[must_use]
-pub fn images_text(images: &[Image]) -> String {
-    if images.is_empty() {
-        return "no images yet: `hactl image build NAME` or `hactl up NAME` makes them".to_owned();
-    }
-    let mut text = format!("{:<28} {:<5} {:>9}  USED BY\n", "IMAGE", "KIND", "SIZE");
-    for image in images {
-        let (kind, size) = (image.kind.as_str(), image.size_bytes >> 20);
-        let _ = writeln!(text, "{:<28} {kind:<5} {size:>5} MiB  {}", image.reference, image.used_by.join(", "));
-    }
-    text
 }
 
 /// The end of an acting command.

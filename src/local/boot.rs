@@ -1,0 +1,109 @@
+//! Waiting for a node: a started container comes in, a node that answers SSH goes out, or an error
+//! with what was last seen of it and the end of its console.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use bollard::{container::LogOutput, models::ContainerState, query_parameters::LogsOptions};
+use futures_util::StreamExt;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    engine::Engine,
+    node::{Node, to_node},
+};
+use crate::error::{Error, Result};
+
+/// A node boots in about three seconds; a loaded machine may need much longer.
+const BOOT_DEADLINE: Duration = Duration::from_secs(90);
+/// The time between two looks at a booting node.
+const BOOT_PAUSE: Duration = Duration::from_millis(100);
+/// Lines of a container's log that an error quotes.
+const QUOTED_LINES: &str = "15";
+
+impl Engine {
+    /// Waits until the node's own sshd speaks: the engine's proxy accepts connections before it.
+    pub(super) async fn wait_for_ssh(
+        &self,
+        name: &str,
+        progress: &(dyn Fn(&str) + Send + Sync),
+        stop: &CancellationToken,
+    ) -> Result<Node> {
+        progress("booting");
+        let deadline = Instant::now() + BOOT_DEADLINE;
+        loop {
+            if stop.is_cancelled() {
+                return Err(Error::interrupted("wait for SSH of node", name));
+            }
+            let Some(found) = self.inspect_container(name).await? else {
+                return Err(Error::failed("node-gone", "boot node", name).cause("its container is gone"));
+            };
+            let node = to_node(&found)?;
+            if !node.running {
+                return Err(self.not_booted(name, &ended(found.state.as_ref())).await);
+            }
+            let last_seen = match banner(node.ssh_port).await {
+                Ok(banner) if banner.starts_with("SSH-") => {
+                    progress("ssh up");
+                    return Ok(node);
+                }
+                Ok(other) => format!("{other:?} in place of SSH's greeting"),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > deadline {
+                let last = format!(
+                    "no SSH on 127.0.0.1:{} within {} s, last seen: {last_seen}",
+                    node.ssh_port,
+                    BOOT_DEADLINE.as_secs()
+                );
+                return Err(self.not_booted(name, &last).await);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BOOT_PAUSE) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn not_booted(&self, name: &str, last: &str) -> Error {
+        let mut error = Error::failed("node-boot", "boot node", name).cause(last);
+        let log = self.log_tail(name).await;
+        if !log.is_empty() {
+            error = error.cause(format!("the end of its console:\n{log}"));
+        }
+        error.hint(format!("`docker logs {name}` has the whole console; does its image have systemd and sshd?"))
+    }
+
+    pub(super) async fn log_tail(&self, name: &str) -> String {
+        let options = LogsOptions { stdout: true, stderr: true, tail: QUOTED_LINES.to_owned(), ..Default::default() };
+        let mut logs = std::pin::pin!(self.docker.logs(name, Some(options)));
+        let mut bytes = Vec::new();
+        // A log that cannot be read must not hide the error that it was wanted for.
+        while let Some(Ok(output)) = logs.next().await {
+            bytes.extend_from_slice(&LogOutput::into_bytes(output));
+        }
+        let text = String::from_utf8_lossy(&bytes).replace('\r', "");
+        console::strip_ansi_codes(text.trim()).into_owned()
+    }
+}
+
+/// The first bytes that whoever listens on the port says.
+async fn banner(port: u16) -> std::io::Result<String> {
+    let wait = Duration::from_secs(2);
+    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = timeout(wait, TcpStream::connect(address)).await.map_err(late)??;
+    let mut bytes = [0; 64];
+    let count = timeout(wait, stream.read(&mut bytes)).await.map_err(late)??;
+    Ok(String::from_utf8_lossy(&bytes[..count]).trim_end().to_owned())
+}
+
+fn ended(state: Option<&ContainerState>) -> String {
+    let code = state.and_then(|state| state.exit_code).unwrap_or_default();
+    let error = state.and_then(|state| state.error.clone()).unwrap_or_default();
+    let killed = if state.and_then(|state| state.oom_killed) == Some(true) { ", out of memory" } else { "" };
+    format!("its init ended with status {code}{killed} {error}").trim_end().to_owned()
+}
