@@ -59,11 +59,13 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  hactl init pg-dev")]
     Init(Init),
     /// Make the machines by Terraform, and no more
+    #[command(after_help = "Examples:\n  hactl provision pg-dev")]
     Provision(Name),
     /// Print the Ansible inventory of a provisioned cluster
     #[command(after_help = "Examples:\n  hactl inventory pg-dev\n  hactl inventory pg-dev --format yaml")]
     Inventory(Inventory),
     /// Run Ansible on a provisioned cluster, and no more
+    #[command(after_help = "Examples:\n  hactl configure pg-dev\n  hactl configure pg-dev --check")]
     Configure(Configure),
     /// Open a shell on a machine, or run a command there
     #[command(after_help = "Examples:\n  hactl ssh pg-dev node1\n  hactl ssh pg-dev node1 -- patronictl list")]
@@ -75,25 +77,33 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  hactl logs pg-dev node1\n  hactl logs pg-dev node1 --unit etcd --lines 200")]
     Logs(Logs),
     /// List, build or prune the node images of the local platform
+    #[command(after_help = "Examples:\n  hactl image list\n  hactl image build pg-dev\n  hactl image prune")]
     #[command(subcommand)]
     Image(Image),
     /// Download what nodes need: the etcd release, Patroni's wheels, Ansible's environment
+    #[command(after_help = "Examples:\n  hactl fetch\n  hactl fetch pg-dev")]
     Fetch(Fetch),
     /// Print the JSON Schema of the cluster file
+    #[command(after_help = "Examples:\n  hactl schema >cluster.schema.json")]
     Schema,
     /// Write the embedded roles, playbooks, templates and modules into a directory, to be changed
+    #[command(after_help = "Examples:\n  hactl eject my-roles")]
     Eject(Eject),
     /// Check what this machine has and what is missing
+    #[command(after_help = "Examples:\n  hactl doctor\n  hactl doctor --output json")]
     Doctor,
     /// Work with the Terraform provider that hactl serves
+    #[command(after_help = "Examples:\n  hactl terraform install")]
     #[command(subcommand)]
     Terraform(Terraform),
     /// Print a completion script
+    #[command(after_help = "Examples:\n  hactl completions bash >~/.local/share/bash-completion/completions/hactl")]
     Completions {
         /// The shell it is for
         shell: clap_complete::Shell,
     },
     /// Print versions: hactl's own, and those of what it installs
+    #[command(after_help = "Examples:\n  hactl version\n  hactl version --output json")]
     Version,
     /// Serve the provider to Terraform (started by Terraform, not by people)
     #[command(hide = true)]

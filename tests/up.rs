@@ -81,12 +81,12 @@ fn a_cluster_from_up_to_down() {
     healthy(&bench);
     assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
 
-    step("two of three voters gone: refused, with what would be lost");
+    step("one of three voters removed and another one stopped: up repairs both");
     let running: Vec<String> = containers("t-up");
     docker(&["rm", "-f", &running[0]]);
     let kept = Command::new("docker").args(["stop", "-t", "0", &running[1]]).output().unwrap();
     assert!(kept.status.success());
-    // One is stopped and comes back; only with two that are removed is the majority lost.
+    // The stopped one comes back with its data: only with two that are removed is the majority lost.
     assert_eq!(bench.up()["ok"], true);
     healthy(&bench);
 
@@ -98,12 +98,42 @@ fn a_cluster_from_up_to_down() {
                 docker(&["exec", &container, "rm", "-f", "/etc/hactl/digest"]);
             }
         }
-        bench.kill_in_stage(stage);
-        let summary = bench.up();
-        assert_eq!(summary["ok"], true, "after a kill in {stage}: {summary}");
+        let orphans = bench.kill_in_stage(stage);
+        println!("   killed in {stage}; left behind: {orphans:?}");
+        let (code, events) = bench.follow(&["up", "t-up"]).end();
+        assert_eq!(code, 0, "after a kill in {stage}: {:#?}", events.last());
+        if stage == "configure" {
+            assert!(orphans.iter().any(|name| name.starts_with("ansible")), "{orphans:?}");
+            let told = |event: &serde_json::Value| event["type"] == "warning" && event["code"] == "orphan-ended";
+            assert!(events.iter().any(told), "nobody said that orphans were ended");
+        }
         healthy(&bench);
     }
+    if std::env::var_os("HACTL_TEST_LONG").is_some() {
+        step("killed at random moments, many times");
+        for round in 0..30 {
+            // Anywhere in an `up` that repairs a node or changes nothing.
+            let wait = Duration::from_millis(rand::random_range(50..15_000));
+            if round % 3 == 0 {
+                docker(&["rm", "-f", "t-up-node2"]);
+            }
+            let up = bench.follow(&["up", "t-up"]);
+            std::thread::sleep(wait);
+            up.kill();
+            println!("   round {round}: killed after {wait:?}; left behind: {:?}", bench.lock_holders());
+            assert_eq!(bench.up()["ok"], true);
+            healthy(&bench);
+        }
+    }
     assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
+
+    step("two of three voters gone: refused, with what would be lost");
+    let gone = ["t-up-node1", "t-up-node3"];
+    docker(&[&["rm", "-f"], &gone[..]].concat());
+    voters_gone(&bench, &["2 of 3 etcd voters are gone", "node1, node3", "left: node2"]);
+    step("all voters gone, their volumes are not: refused as well");
+    docker(&["rm", "-f", "t-up-node2"]);
+    voters_gone(&bench, &["3 of 3 etcd voters are gone", "none is left"]);
 
     step("down leaves nothing");
     let down = bench.act(&["down", "t-up", "--yes"]);
@@ -115,6 +145,17 @@ fn healthy(bench: &Bench) {
     let status = bench.status();
     assert_eq!(status["healthy"], true, "{status:#}");
     assert_eq!(status["members"].as_array().unwrap().len(), 3, "{status:#}");
+}
+
+/// `up` must refuse, say what would be lost, and make nothing.
+fn voters_gone(bench: &Bench, words: &[&str]) {
+    let before = bench.leftovers();
+    let (code, error) = bench.fail(&["up", "t-up"]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("voters-gone")), "{error:#}");
+    for word in [words, &["acknowledged commit", "hactl down t-up"]].concat() {
+        assert!(error.to_string().contains(word), "no `{word}` in {error:#}");
+    }
+    assert_eq!(bench.leftovers(), before, "a refused up made something");
 }
 
 fn step(name: &str) {

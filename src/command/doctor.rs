@@ -68,17 +68,46 @@ async fn checks(context: &Context) -> Vec<Check> {
         Check::new("container engine", true, engine),
         Check::new("Terraform", true, terraform),
         Check::new("Python", true, fetch::controller_python(context).await.map(|python| python.to_string())),
-        Check::new("ssh", true, first_line(context, "ssh", "-V").await),
-        Check::new("psql", false, first_line(context, "psql", "--version").await),
-        Check::new("mmdebstrap", false, first_line(context, "mmdebstrap", "--version").await),
-        Check::new("Go", false, first_line(context, "go", "version").await),
+        program(context, true, "ssh", ["ssh", "-V"], "install it: `apt-get install openssh-client`").await,
+        program(
+            context,
+            false,
+            "psql",
+            ["psql", "--version"],
+            "`hactl psql` needs it: `apt-get install postgresql-client`",
+        )
+        .await,
+        program(
+            context,
+            false,
+            "mmdebstrap",
+            ["mmdebstrap", "--version"],
+            "only needed where no image registry answers: `apt-get install mmdebstrap`",
+        )
+        .await,
+        program(
+            context,
+            false,
+            "Go",
+            ["go", "version"],
+            "only needed where etcd's release cannot be downloaded: it is then built from source",
+        )
+        .await,
         Check::new("directory", true, writable(context)),
     ]
 }
 
-async fn first_line(context: &Context, program: &str, option: &str) -> Result<String> {
-    let finished = Command::new(program).arg(option).succeed(context, |_| ()).await?;
-    Ok(finished.tail.first().cloned().unwrap_or_default())
+/// A program that says its version in its first line.
+async fn program(
+    context: &Context,
+    needed: bool,
+    name: &'static str,
+    [program, option]: [&str; 2],
+    hint: &'static str,
+) -> Check {
+    let found = Command::new(program).arg(option).succeed(context, |_| ()).await;
+    let line = found.map(|finished| finished.tail.first().cloned().unwrap_or_default());
+    Check::new(name, needed, line.map_err(|error| error.hint(hint)))
 }
 
 fn writable(context: &Context) -> Result<String> {

@@ -7,8 +7,11 @@ use crate::{
 
 pub(super) fn run(session: &Session, args: &cli::Eject) -> Result<u8> {
     let dir = session.dirs.work.join(&args.dir);
-    let failed =
-        |error: std::io::Error| Error::failed("eject", "write the embedded files to", dir.display()).source(&error);
+    let failed = |error: std::io::Error| {
+        Error::failed("eject", "write the embedded files to", dir.display())
+            .source(&error)
+            .hint("make room or give write access there, or name another directory")
+    };
     let taken = match std::fs::read_dir(&dir) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,

@@ -10,14 +10,19 @@ use crate::{
 
 pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
     let name = ClusterName::new(args.name.as_str())
-        .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))?;
+        .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))
+        .map_err(|error| error.hint("`hactl init pg-dev` writes pg-dev.yaml"))?;
     let text = spec::init_text(&name);
     let path = session.dirs.work.join(format!("{name}.yaml"));
     let failed = |error: std::io::Error| Error::failed("init", "write", path.display()).source(&error);
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
         let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
         let error = failed(error);
-        if exists { error.hint("it is kept as it is; choose another name, or move it away") } else { error }
+        error.hint(if exists {
+            "it is kept as it is; choose another name, or move it away"
+        } else {
+            "run the command in a directory that you can write to"
+        })
     })?;
     if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
         // Half a cluster file would be worse than none.

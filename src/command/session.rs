@@ -49,13 +49,8 @@ impl Session {
         result
     }
 
-    /// Runs an acting command on a cluster, alone and recorded, and shows its end.
-    pub(crate) async fn act(
-        &self,
-        command: &'static str,
-        name: &str,
-        work: impl AsyncFnOnce(&Run, &Cluster) -> Result<Summary>,
-    ) -> Result<u8> {
+    /// What an acting command needs before it may act: the cluster, alone, and a record.
+    async fn begin(&self, command: &str, name: &str) -> Result<(Cluster, Lock, Record)> {
         let cluster = self.cluster(name)?;
         let dir = self.dirs.cluster(cluster.name());
         let lock = Lock::acquire(&dir.lock(), &format!("hactl {command} {}", cluster.name())).await?;
@@ -64,6 +59,38 @@ impl Session {
                 .source(&error)
                 .hint("is the disk full, or the directory someone else's?")
         })?;
+        Ok((cluster, lock, record))
+    }
+
+    /// Whoever reads event lines gets them also of a command that could not begin: error and summary.
+    async fn not_begun(&self, command: &str, name: &str, error: Error) -> u8 {
+        let code = error.kind.exit_code();
+        let (reporters, events) = Reporters::start(self.output, self.verbose, None);
+        let summary = Summary {
+            command: command.to_owned(),
+            cluster: name.to_owned(),
+            message: error.to_string(),
+            ..Summary::default()
+        };
+        events.emit(Event::Error { error }).await;
+        events.emit(Event::Summary(Box::new(summary))).await;
+        drop(events);
+        reporters.finish().await;
+        code
+    }
+
+    /// Runs an acting command on a cluster, alone and recorded, and shows its end.
+    pub(crate) async fn act(
+        &self,
+        command: &'static str,
+        name: &str,
+        work: impl AsyncFnOnce(&Run, &Cluster) -> Result<Summary>,
+    ) -> Result<u8> {
+        let (cluster, lock, record) = match self.begin(command, name).await {
+            Ok(begun) => begun,
+            Err(error) if self.output == Output::Json => return Ok(self.not_begun(command, name, error).await),
+            Err(error) => return Err(error),
+        };
         let kept = record.dir().to_owned();
         let (reporters, events) = Reporters::start(self.output, self.verbose, Some(record));
         let context = self.context(events);

@@ -203,6 +203,8 @@ impl Command {
         }
         let mut child = command.spawn().map_err(|error| self.not_started(&error))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        // Declared after the child, so it goes first: the group's number is still the child's own.
+        let mut alive = Alive(group);
         if let (Some(bytes), Some(mut stdin)) = (self.stdin.clone(), child.stdin.take()) {
             tokio::spawn(async move {
                 // A child that does not read to the end tells so by its status.
@@ -269,6 +271,11 @@ impl Command {
             }
         };
         if stopping {
+            // What the child started and did not end must not outlive the run.
+            signal(group, Signal::SIGKILL);
+        }
+        alive.0 = None;
+        if stopping {
             return Err(Error::interrupted("finish", self));
         }
         Ok(Finished { status, stdout, tail: tail.into(), duration: started.elapsed() })
@@ -324,6 +331,15 @@ pub fn ended(status: ExitStatus) -> String {
         (Some(code), _) => format!("it ended with status {code}"),
         (None, Some(signal)) => format!("it was ended by signal {signal}"),
         (None, None) => status.to_string(),
+    }
+}
+
+/// A child's process group, killed when the run is dropped before its end: Tokio kills the child alone.
+struct Alive(Option<Pid>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        signal(self.0, Signal::SIGKILL);
     }
 }
 
@@ -416,6 +432,34 @@ mod tests {
         let error = Command::new("sh").args(["-c", "sleep 60 & wait"]).run(&context, |_| ()).await.unwrap_err();
         assert_eq!(error.kind.exit_code(), 130);
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    /// Whether a process whose arguments hold `word` is there.
+    fn runs(word: &str) -> bool {
+        std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|arg| arg == word.as_bytes())
+        })
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_dropped_takes_its_whole_group_along() {
+        let command = Command::new("sh").args(["-c", "sleep 61.0625 & wait"]);
+        let late = tokio::time::timeout(Duration::from_millis(300), command.run(&context(), |_| ())).await;
+        assert!(late.is_err());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!runs("61.0625"));
+    }
+
+    #[tokio::test]
+    async fn what_a_stopped_child_leaves_behind_is_ended() {
+        let context = context();
+        context.stop.cancel();
+        // The child ends at once; its own child ignores the interrupt.
+        let command = Command::new("sh").args(["-c", "(trap '' INT; exec sleep 61.125) & trap 'exit 1' INT; wait"]);
+        assert!(command.run(&context, |_| ()).await.is_err());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!runs("61.125"));
     }
 
     #[tokio::test]

@@ -50,7 +50,11 @@ impl Lock {
     /// When a living hactl holds it (who, and since when), or the file cannot be written.
     pub async fn acquire(path: &Path, command: &str) -> Result<Self> {
         let object = path.display();
-        let failed = |error: std::io::Error| Error::failed("lock", "lock", &object).source(&error);
+        let failed = |error: std::io::Error| {
+            Error::failed("lock", "lock", &object)
+                .source(&error)
+                .hint("make room or give write access there, or set HACTL_DIR to a directory elsewhere")
+        };
         if let Some(dir) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
         }

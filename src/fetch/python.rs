@@ -132,6 +132,8 @@ async fn find_python(context: &Context) -> Result<(&'static str, &'static Pinned
             Err(error) => return Err(error),
         };
         let Some(version) = done.stdout.lines().next().and_then(|line| line.parse::<PythonVersion>().ok()) else {
+            let said = done.tail.last().map(|line| format!(": {line}")).unwrap_or_default();
+            found.push(format!("{interpreter} is there, but does not run{said}"));
             continue;
         };
         match pinned(version) {

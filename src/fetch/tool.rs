@@ -27,10 +27,18 @@ pub(super) async fn run(
     }
     match result {
         Ok(done) if done.status.success() => Ok(done),
-        Ok(done) => Err(Error::failed("fetch", what, object)
-            .cause(format!("{tool}: {}", ended(done.status)))
-            .cause(done.tail.join("\n"))
-            .hint("check the network and its proxy settings, then run the same command again: it carries on")),
+        Ok(done) => {
+            let tail = done.tail.join("\n");
+            let full = tail.to_lowercase().contains("no space left on device");
+            let error = Error::failed(if full { "disk-full" } else { "fetch" }, what, object)
+                .cause(format!("{tool}: {}", ended(done.status)))
+                .cause(tail);
+            Err(error.hint(if full {
+                "make room, or set HACTL_CACHE_DIR and TMPDIR to directories elsewhere; then run the same command again"
+            } else {
+                "check the network and its proxy settings, then run the same command again: it carries on"
+            }))
+        }
         Err(error) if error.kind == Kind::Failed => Err(Error::failed("fetch", what, object).source(&error)),
         Err(error) => Err(error),
     }

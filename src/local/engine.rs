@@ -109,7 +109,7 @@ impl Engine {
         if (version.major_version, version.minor_version) < OLDEST_API {
             return Err(Error::missing("engine-too-old", "use the container engine at", &address)
                 .cause(format!("its API is {version}, the oldest supported is {}.{}", OLDEST_API.0, OLDEST_API.1))
-                .hint("install Docker 20.10 or newer: `make engine`"));
+                .hint("install Docker 20.10 or newer: `make setup` in a clone of hactl does"));
         }
         let limits = Arc::new(read_info(&docker).await?);
         Ok(Self { docker, limits, choosing_port: Arc::default() })
@@ -170,7 +170,7 @@ fn open(address: &str) -> Result<Docker> {
 
 fn not_started(address: &str) -> Error {
     Error::missing("engine-missing", "reach the container engine at", address).hint(
-        "run `make engine`, which installs and starts it; where no init system runs, start it by hand: \
+        "run `make setup` in a clone of hactl, which installs and starts it; where no init system runs, start it by hand: \
          `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
     )
 }
@@ -216,7 +216,7 @@ pub(super) fn fault(what: impl Into<String>, object: impl fmt::Display, error: &
         error,
         DockerError::HyperResponseError { .. } | DockerError::HyperLegacyError { .. } | DockerError::IOError { .. }
     ) {
-        failed("engine-gone").hint("start the container engine again with `make engine`, then run the same command")
+        failed("engine-gone").hint("start the container engine again, then run the same command: it carries on")
     } else {
         failed("engine")
     }
@@ -309,7 +309,7 @@ mod tests {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned())]);
         let error = Engine::connect(&env).await.unwrap_err();
         assert_eq!((error.kind.exit_code(), error.code), (3, "engine-missing"));
-        assert!(error.hint.unwrap().contains("make engine"));
+        assert!(error.hint.unwrap().contains("make setup"));
     }
 
     #[tokio::test]

@@ -67,6 +67,7 @@ fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
 /// When a download, the image or Terraform fails.
 pub async fn provision(run: &Run, cluster: &Cluster) -> Result<Summary> {
     let context = &run.context;
+    prepare::tools(context).await?;
     let paths = cluster.secrets(&context.dirs);
     let vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;

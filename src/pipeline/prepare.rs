@@ -10,11 +10,12 @@ use crate::{
     assets,
     configure::{self, AnsibleEnvironment, Playbook, Settings},
     context::Context,
-    error::{Error, Result},
-    event::{Event, Stage, Summary},
+    error::{Error, Kind, Result},
+    event::{Event, Events, Stage, Summary},
     fetch::{self, Arch, PythonVersion, Release},
     local::{self, Engine, ImageInfo, SshEndpoint},
     model::Platform,
+    provision,
     secrets::Vault,
 };
 
@@ -30,6 +31,33 @@ pub(super) struct Prepared {
     pub(super) ansible: AnsibleEnvironment,
     /// The node image, by its tag.
     pub(super) image: String,
+}
+
+/// Asks for every tool before anything is made, and names all that are missing at once.
+///
+/// # Errors
+/// Of kind `Missing` when one of them is not there or not usable.
+pub(super) async fn tools(context: &Context) -> Result<()> {
+    // What the stages themselves will say is not said here, too.
+    let quiet = Context { events: Events::channel().0, ..context.clone() };
+    let (engine, terraform, python) = tokio::join!(
+        Engine::connect(&quiet.env),
+        provision::terraform_version(&quiet),
+        fetch::controller_python(&quiet),
+    );
+    let errors = [engine.err(), terraform.err(), python.err()].into_iter().flatten();
+    let mut errors: Vec<Error> = errors.collect();
+    let alone = errors.len() < 2 || errors.iter().any(|error| error.kind != Kind::Missing);
+    errors.sort_by_key(|error| error.kind == Kind::Missing);
+    if alone {
+        return errors.into_iter().next().map_or(Ok(()), Err);
+    }
+    let all = Error::missing("tools-missing", "start with", "what this machine has");
+    let all = errors.iter().fold(all, |all, error| {
+        let hint = error.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+        all.cause(format!("cannot {} {}: {}{hint}", error.what, error.object, error.causes.join("; ")))
+    });
+    Err(all.hint("`make setup` installs them; `hactl doctor` lists what is missing"))
 }
 
 pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {
@@ -228,6 +256,8 @@ pub async fn fetch(run: &Run, cluster: &Cluster) -> Result<Summary> {
 /// When a download or a task fails; no half image stays.
 pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
     let context = &run.context;
+    // Before anything is made.
+    Engine::connect(&context.env).await?;
     let paths = cluster.secrets(&context.dirs);
     let vault = Vault::open_or_create(context, cluster.name(), &paths, jiff::Timestamp::now()).await?;
     let prepared = prepare(run, cluster, &vault, true).await?;

@@ -29,6 +29,7 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> 
         let (message, hint) = (warning.message.clone(), warning.hint.clone());
         context.events.emit(Event::Warning { code: "plan", message, hint }).await;
     }
+    prepare::tools(context).await?;
     run.keep("plan", &cluster.plan)?;
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;

@@ -7,7 +7,7 @@ use super::{
     guard::{guard, voters_gone},
     outputs::{Outputs, Read, parse_outputs},
     strays::{self, Owner},
-    terraform::Terraform,
+    terraform::{Terraform, terraform_binary},
     workspace::{Machines, Workspace, variables},
 };
 use crate::{
@@ -149,6 +149,8 @@ async fn prepare(
     machines: &Machines<'_>,
     reattach: Option<String>,
 ) -> Result<Prepared> {
+    // Without Terraform nothing is written.
+    terraform_binary(context)?;
     let workspace = Workspace::new(dir);
     workspace.write_trees()?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;

@@ -211,7 +211,7 @@ impl Terraform {
         if errors.is_empty() {
             error = error.cause(crate::exec::ended(finished.status)).cause(finished.tail.join("\n"));
         }
-        error
+        error.hint("the full output is in terraform.log of the run record; the same command carries on")
     }
 }
 

@@ -196,7 +196,9 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
-    Error::failed("terraform-workspace", "write", path.display()).source(error)
+    Error::failed("terraform-workspace", "write", path.display())
+        .source(error)
+        .hint("make room or give write access there, then run the same command again")
 }
 
 #[cfg(test)]

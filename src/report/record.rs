@@ -41,11 +41,12 @@ impl Record {
             name = format!("{stamp}-{command}-{count}");
         }
         let dir = runs.join(&name);
+        // First what may not fit: `latest` names a record that can be written.
+        let events = private(&dir.join("events.jsonl")).inspect_err(|_| _ = fs::remove_dir(&dir))?;
         let beside = runs.join(format!(".latest-{}", std::process::id()));
         let _ = fs::remove_file(&beside);
         symlink(&name, &beside)?;
         fs::rename(&beside, runs.join("latest"))?;
-        let events = private(&dir.join("events.jsonl"))?;
         Ok(Self { dir, events, logs: BTreeMap::new() })
     }
 

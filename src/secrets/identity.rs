@@ -68,8 +68,11 @@ impl Identity {
 
     /// Makes a new age key in `age_key`, which must not exist.
     pub(super) fn generate(age_key: &Path) -> Result<Self> {
-        let failed =
-            |error: io::Error| Error::failed("secrets-identity", "write the age key", age_key.display()).source(&error);
+        let failed = |error: io::Error| {
+            Error::failed("secrets-identity", "write the age key", age_key.display())
+                .source(&error)
+                .hint("make room or give write access there, then run the same command again")
+        };
         let identity = age::x25519::Identity::generate();
         let text = Zeroizing::new(format!(
             "# The key of this cluster's secrets file. Keep a copy where the cluster's users keep secrets.\n\

@@ -52,6 +52,7 @@ impl Record {
     pub fn write(&self, path: &Path) -> Result<()> {
         self.try_write(path)
             .map_err(|error| Error::failed("record", "write the record of the cluster", path.display()).source(&error))
+            .map_err(|error| error.hint("make room or give write access there, then run the same command again"))
     }
 
     fn try_write(&self, path: &Path) -> io::Result<()> {

@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "each test uses its part")]
 //! A working directory with a cluster file, the binary under test, and the cluster taken away at the end.
 
 use std::{
@@ -5,9 +6,14 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    sync::mpsc::{self, Receiver},
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 /// One cluster of a test. Dropping it takes away what is left, also when the test fails.
@@ -25,7 +31,21 @@ impl Bench {
         bench
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// `.hactl/NAME` and below.
+    pub(crate) fn kept(&self, below: &str) -> PathBuf {
+        self.path(".hactl").join(self.name).join(below)
+    }
+
+    /// Writes another cluster file over the one that is there.
+    pub(crate) fn write_file(&self, text: &str) {
+        fs::write(self.path(&format!("{}.yaml", self.name)), text).unwrap();
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
         command.args(args).args(["--output", "json"]).current_dir(self.dir.path()).env("RUST_BACKTRACE", "0");
         command
@@ -62,12 +82,22 @@ impl Bench {
         })
     }
 
+    /// Runs an acting command that must fail, and gives its exit code and error.
+    pub(crate) fn fail(&self, args: &[&str]) -> (i32, Value) {
+        self.follow(args).end_in_error()
+    }
+
+    /// Starts a command whose event lines are read while it runs.
+    pub(crate) fn follow(&self, args: &[&str]) -> Running {
+        Running::new(self.command(args))
+    }
+
     pub(crate) fn client(&self) -> PathBuf {
-        self.dir.path().join(".hactl").join(self.name).join("client")
+        self.kept("client")
     }
 
     pub(crate) fn address(&self, node: &str) -> String {
-        let fleet = fs::read(self.dir.path().join(".hactl").join(self.name).join("fleet.json")).unwrap();
+        let fleet = fs::read(self.kept("fleet.json")).unwrap();
         let fleet: Value = serde_json::from_slice(&fleet).unwrap();
         fleet["nodes"][node]["address"].as_str().unwrap().to_owned()
     }
@@ -79,22 +109,28 @@ impl Bench {
         String::from_utf8_lossy(&done.stdout).trim().to_owned()
     }
 
-    /// Starts `up` and kills it, with no chance to clean up, as soon as `stage` has started.
-    pub(crate) fn kill_in_stage(&self, stage: &str) {
-        let mut child = self.spawn(&["up", self.name]);
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut reached = false;
-        for line in lines.map_while(Result::ok) {
-            let event: Value = serde_json::from_str(&line).unwrap_or_default();
-            if event["type"] == "stage-started" && event["stage"] == stage {
-                reached = true;
-                std::thread::sleep(Duration::from_millis(300));
-                break;
+    /// Starts `up` and kills it, with no chance to clean up, as soon as `stage` has started. Gives the
+    /// processes that it left behind.
+    pub(crate) fn kill_in_stage(&self, stage: &str) -> Vec<String> {
+        let mut up = self.follow(&["up", self.name]);
+        up.wait_for_stage(stage);
+        std::thread::sleep(Duration::from_millis(300));
+        up.kill();
+        self.lock_holders()
+    }
+
+    /// The programs that hold the cluster's lock: hactl, and whatever it started.
+    pub(crate) fn lock_holders(&self) -> Vec<String> {
+        let lock = self.kept("lock");
+        let mut found = Vec::new();
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let files = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+            if files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|target| target == lock)) {
+                let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                found.push(name.trim().to_owned());
             }
         }
-        assert!(reached, "stage {stage} never started");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        found
     }
 
     /// Containers, networks and volumes with the cluster's label, one per line.
@@ -116,6 +152,73 @@ impl Bench {
                 docker(&[remove, &[id]].concat());
             }
         }
+    }
+}
+
+/// A command under way. Its event lines are read by a thread, so it never waits for us.
+pub(crate) struct Running {
+    child: Child,
+    events: Receiver<Value>,
+    pub(crate) seen: Vec<Value>,
+    words: String,
+}
+
+impl Running {
+    pub(crate) fn new(mut command: Command) -> Self {
+        let words = format!("{command:?}");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (sender, events) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap_or_default());
+            }
+        });
+        Self { child, events, seen: Vec::new(), words }
+    }
+
+    /// Reads events up to the first for which `wanted` holds.
+    pub(crate) fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        while let Ok(event) = self.events.recv_timeout(Duration::from_secs(300)) {
+            let found = wanted(&event);
+            self.seen.push(event);
+            if found {
+                return;
+            }
+        }
+        let _ = self.child.kill();
+        panic!("{}: no {what}; last: {:#?}", self.words, self.seen.iter().rev().take(3).collect::<Vec<_>>());
+    }
+
+    pub(crate) fn wait_for_stage(&mut self, stage: &str) {
+        self.wait_for(stage, |event| event["type"] == "stage-started" && event["stage"] == stage);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the end: exit code, and all events.
+    pub(crate) fn end(mut self) -> (i32, Vec<Value>) {
+        let code = self.child.wait().unwrap().code().expect("it was not killed");
+        self.seen.extend(self.events.iter());
+        (code, std::mem::take(&mut self.seen))
+    }
+
+    /// Waits for the end, which must be a failure: exit code and error.
+    pub(crate) fn end_in_error(self) -> (i32, Value) {
+        let words = self.words.clone();
+        let (code, events) = self.end();
+        let error = events.iter().find(|event| event["type"] == "error").map(|event| event["error"].clone());
+        let error = error.unwrap_or_else(|| panic!("{words}: no error, code {code}: {:#?}", events.last()));
+        println!("   {words}: {code} {error:#}");
+        assert!(code != 0 && error["hint"].is_string(), "{error:#}");
+        (code, error)
     }
 }
 

@@ -1,0 +1,313 @@
+//! The binary without any node: what it refuses, in which words, with which exit code, on which stream.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// An empty directory in which hactl is run.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with(name: &str, text: &str) -> Self {
+        let place = Self::new();
+        fs::write(place.path().join(name), text).unwrap();
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
+        command.args(args).current_dir(self.path()).stdin(Stdio::null());
+        for name in ["HACTL_DIR", "HACTL_CACHE_DIR", "HACTL_AGE_KEY_FILE", "HACTL_AGE_KEY_COMMAND"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// What hactl prints when it fails: code, stdout, stderr.
+    fn fails(&self, args: &[&str]) -> (i32, String, String) {
+        let done = self.run(args);
+        let code = done.status.code().unwrap();
+        assert_ne!(code, 0, "hactl {args:?} succeeded");
+        (code, text(&done.stdout), text(&done.stderr))
+    }
+
+    /// The one line or object that a failing command prints as JSON.
+    fn error(&self, args: &[&str]) -> (i32, Value) {
+        let (code, stdout, stderr) = self.fails(&[args, &["--output", "json"][..]].concat());
+        let error = stdout.lines().find_map(|line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["type"] == "error").then(|| event["error"].clone())
+        });
+        let error = error.unwrap_or_else(|| serde_json::from_str(&stdout).expect(&stderr));
+        let keys: Vec<&str> = error.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["code", "what", "object", "causes", "hint"]);
+        (code, error)
+    }
+
+    fn files(&self) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Every command that takes a cluster's name and needs no more arguments.
+const ON_A_CLUSTER: &[&[&str]] = &[
+    &["up"],
+    &["plan"],
+    &["status"],
+    &["down", "--yes"],
+    &["provision"],
+    &["inventory"],
+    &["configure"],
+    &["psql"],
+    &["image", "build"],
+    &["fetch"],
+];
+
+#[test]
+fn a_wrong_name_is_answered_with_the_nearest_one() {
+    let place = Place::with("pg-prod.yaml", "instances: {node1: {}}\n");
+    for command in ON_A_CLUSTER {
+        for (wrong, right) in [("patroni-3nod", "patroni-3node"), ("pg-prd", "pg-prod")] {
+            let (code, error) = place.error(&[command, &[wrong][..]].concat());
+            assert_eq!((code, &error["code"]), (2, &"cluster-unknown".into()), "{command:?}");
+            assert_eq!(error["object"], wrong);
+            assert!(error["hint"].as_str().unwrap().contains(&format!("did you mean {right}?")), "{error}");
+        }
+    }
+    let (code, stdout, stderr) = place.fails(&["up", "patroni-3nod"]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("error: cannot find cluster patroni-3nod\n") && stderr.contains("hint: "), "{stderr}");
+    let (_, error) = place.error(&["status", "something-else"]);
+    assert!(error["hint"].as_str().unwrap().contains("patroni-1node"), "{error}");
+    assert_eq!(place.error(&["up", "./pg.yaml"]).0, 2);
+    assert_eq!(place.files(), ["pg-prod.yaml"], "a refused command made something");
+}
+
+const WRONG: &str = "name: bad
+instances:
+  node1: {memory: lots, coers: 2}
+  Node_2: {}
+  node3: {vm_name: same}
+  node3: {vm_name: same}
+  node4: {vm_name: same}
+patroni: {timers: {ttl: 20, loop_wait: 10, retry_timeout: 10}}
+postgres: {version: 12}
+platform: {locl: {}}
+";
+
+#[test]
+fn all_problems_of_a_file_come_at_once_with_file_line_and_path() {
+    let place = Place::with("bad.yaml", WRONG);
+    let expected = [
+        "bad.yaml:3:19: instances.node1.memory: ",
+        "bad.yaml:3:25: instances.node1.coers: unknown key (did you mean cores?)",
+        "bad.yaml:4:3: instances.Node_2: `Node_2` is not a valid instance key",
+        "bad.yaml:6:3: instances.node3: `node3` is given twice",
+        "bad.yaml:7:20: instances.node4.vm_name: host name `same` is also that of instance node3",
+        "bad.yaml:8:11: patroni.timers: loop_wait 10 + 2 * retry_timeout 10 = 30 is more than ttl 20",
+        "bad.yaml:9:21: postgres.version: 12 is too small",
+        "bad.yaml:10:12: platform.locl: unknown key (did you mean local?)",
+    ];
+    for command in ON_A_CLUSTER {
+        let (code, error) = place.error(&[command, &["bad"][..]].concat());
+        assert_eq!((code, &error["code"], &error["object"]), (2, &"cluster-file".into(), &"bad.yaml".into()));
+        let causes: Vec<&str> =
+            error["causes"].as_array().unwrap().iter().map(|cause| cause.as_str().unwrap()).collect();
+        assert_eq!(causes.len(), expected.len(), "{causes:#?}");
+        for (cause, expected) in causes.iter().zip(expected) {
+            assert!(cause.starts_with(expected), "{cause}\nis not\n{expected}");
+        }
+    }
+    let (code, _, stderr) = place.fails(&["up", "bad"]);
+    assert_eq!(code, 2);
+    for expected in expected {
+        assert!(stderr.contains(&format!("cause: {expected}")), "{stderr}");
+    }
+    assert_eq!(place.files(), ["bad.yaml"], "a refused file made something");
+    // With this option 2 means changes.
+    assert_eq!(place.fails(&["plan", "bad", "--detailed-exitcode"]).0, 1);
+}
+
+#[test]
+fn broken_files_of_every_kind_are_usage_errors_without_a_panic() {
+    let texts = [
+        "",
+        "- a\n",
+        "instances: [1]\n",
+        "a: b: c\n",
+        "\u{0}",
+        "instances: {node1: {}}\nplatform: {local: {subnet: 10.0.0.1/33}}\n",
+    ];
+    for text in texts {
+        let place = Place::with("bad.yaml", text);
+        let (code, error) = place.error(&["up", "bad"]);
+        assert_eq!((code, &error["code"]), (2, &"cluster-file".into()), "{text:?}: {error}");
+        assert!(error["causes"][0].as_str().unwrap().starts_with("bad.yaml:"), "{error}");
+    }
+    let place = Place::new();
+    fs::write(place.path().join("bad.yaml"), b"name: \xff\n").unwrap();
+    assert_eq!(place.error(&["up", "bad"]).0, 2);
+    fs::create_dir(place.path().join("dir.yaml")).unwrap();
+    assert_eq!(place.error(&["up", "dir.yaml"]).0, 2);
+}
+
+#[test]
+fn acting_commands_end_their_event_lines_with_a_summary_also_when_they_could_not_begin() {
+    let place = Place::new();
+    let done = place.run(&["up", "nothing", "--output", "json"]);
+    let stdout = text(&done.stdout);
+    let events: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["error", "summary"]);
+    assert_eq!(events[1]["ok"], false);
+    assert_eq!(text(&done.stderr), "");
+}
+
+#[test]
+fn init_writes_a_file_that_works_once() {
+    let place = Place::new();
+    let done = place.run(&["init", "pg-dev"]);
+    assert!(done.status.success());
+    assert!(text(&done.stdout).contains("hactl up pg-dev"), "{}", text(&done.stdout));
+    let written = fs::read_to_string(place.path().join("pg-dev.yaml")).unwrap();
+    assert!(written.lines().filter(|line| line.trim_start().starts_with('#')).count() > 5, "{written}");
+    // Good as a cluster file: what is missing is the cluster.
+    assert_eq!(place.error(&["status", "pg-dev"]).1["code"], "not-provisioned");
+
+    let (code, error) = place.error(&["init", "pg-dev"]);
+    assert_eq!((code, &error["code"]), (1, &"init".into()));
+    assert!(error["object"].as_str().unwrap().ends_with("pg-dev.yaml") && error["hint"].is_string(), "{error}");
+    assert_eq!(fs::read_to_string(place.path().join("pg-dev.yaml")).unwrap(), written);
+
+    for wrong in ["Bad_Name", "-x", "a.b", "../x", "", "1a", &"x".repeat(64)] {
+        let (code, stdout, stderr) = place.fails(&["init", "--", wrong]);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{wrong}: {stderr}");
+    }
+    assert_eq!(place.files(), ["pg-dev.yaml"]);
+}
+
+#[test]
+fn eject_writes_into_a_new_directory_only() {
+    let place = Place::new();
+    let done = place.run(&["eject", "mine"]);
+    assert!(done.status.success());
+    for path in ["roles/patroni/tasks/main.yml", "playbooks/patroni-cluster.yml"] {
+        assert!(place.path().join("mine").join(path).is_file(), "{path}");
+    }
+    fs::create_dir(place.path().join("theirs")).unwrap();
+    fs::write(place.path().join("theirs/file"), "kept").unwrap();
+    let (code, error) = place.error(&["eject", "theirs"]);
+    assert_eq!(code, 1);
+    assert_eq!(error["causes"][0], "the directory is not empty");
+    assert_eq!(fs::read_dir(place.path().join("theirs")).unwrap().count(), 1);
+    assert_eq!(place.error(&["eject", "theirs/file"]).0, 1);
+}
+
+#[test]
+fn before_the_first_up_commands_that_look_say_so() {
+    let place = Place::new();
+    for command in [&["status"][..], &["inventory"], &["psql"], &["configure"]] {
+        let (code, error) = place.error(&[command, &["patroni-3node"]].concat());
+        assert_eq!((code, &error["code"]), (1, &"not-provisioned".into()), "{command:?}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains("`hactl up patroni-3node`"), "{error}");
+    }
+    for command in ["ssh", "logs"] {
+        let (code, error) = place.error(&[command, "patroni-3node", "node1"]);
+        assert_eq!((code, &error["code"]), (1, &"not-provisioned".into()), "{command}: {error}");
+    }
+}
+
+#[test]
+fn help_shows_examples_everywhere() {
+    let place = Place::new();
+    let help = text(&place.run(&["--help"]).stdout);
+    assert!(help.contains("Examples:"), "{help}");
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        let done = place.run(&[name, "--help"]);
+        assert!(done.status.success() && done.stderr.is_empty());
+        let help = text(&done.stdout);
+        assert!(help.contains("Examples:\n") && help.contains(&format!("hactl {name}")), "{help}");
+        assert!(!help.lines().next().unwrap().ends_with('.'), "{help}");
+    }
+    for wrong in [&["upp", "x"][..], &["up"], &["up", "x", "--frobnicate"], &[], &["status", "x", "--output", "yaml"]] {
+        let (code, stdout, stderr) = place.fails(wrong);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{wrong:?}");
+        assert!(stderr.contains("--help"), "{stderr}");
+    }
+}
+
+#[test]
+fn completions_schema_and_version_are_results_on_stdout() {
+    let place = Place::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let done = place.run(&["completions", shell]);
+        assert!(done.status.success() && done.stderr.is_empty());
+        assert!(text(&done.stdout).contains("patroni") || text(&done.stdout).contains("hactl"), "{shell}");
+    }
+    let script = place.path().join("hactl.bash");
+    fs::write(&script, place.run(&["completions", "bash"]).stdout).unwrap();
+    assert!(Command::new("bash").arg("-n").arg(&script).status().unwrap().success());
+
+    let done = place.run(&["schema"]);
+    assert!(done.status.success() && done.stderr.is_empty());
+    let schema: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert!(jsonschema::meta::is_valid(&schema));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    assert!(validator.is_valid(&serde_json::json!({"instances": {"node1": {}, "node2": {"memory": 2048}}})));
+    assert!(!validator.is_valid(&serde_json::json!({"instances": {"node1": {"memry": 2048}}})));
+    assert!(!validator.is_valid(&serde_json::json!({"instances": {"node1": {"memory": "lots"}}})));
+
+    assert!(text(&place.run(&["version"]).stdout).starts_with(&format!("hactl {}", env!("CARGO_PKG_VERSION"))));
+    let version: Value = serde_json::from_slice(&place.run(&["version", "--output", "json"]).stdout).unwrap();
+    assert_eq!(version["hactl"], env!("CARGO_PKG_VERSION"), "{version}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let place = Place::with("bad.yaml", WRONG);
+    let hactl = env!("CARGO_BIN_EXE_hactl");
+    for args in ["schema", "--help", "up --help", "completions bash", "version", "plan bad", "up bad --output json"] {
+        // The pipe's reader is gone before hactl writes.
+        let script = format!("(sleep 0.3; exec \"$0\" {args} 2>err) | true; echo \"${{PIPESTATUS[0]}}\"");
+        let done = Command::new("bash").args(["-c", &script, hactl]).current_dir(place.path()).output().unwrap();
+        let code: i32 = text(&done.stdout).trim().parse().unwrap();
+        assert!(code < 3, "{args}: {code}");
+        let stderr = fs::read_to_string(place.path().join("err")).unwrap();
+        assert!(!stderr.contains("panicked"), "{args}: {stderr}");
+    }
+    // Nor when stderr is closed.
+    let done = Command::new("bash").args(["-c", "exec \"$0\" up bad 2>&-", hactl]).current_dir(place.path()).output();
+    assert_eq!(done.unwrap().status.code(), Some(2));
+}
