@@ -88,6 +88,18 @@ pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKe
     (!left.is_empty() || data_left).then_some(Refusal { gone, left })
 }
 
+/// Whether this plan makes every voter of an earlier run again, with nothing of their data left: a new
+/// start. When it is interrupted, what it had made by then is not what the earlier run left.
+#[must_use]
+pub(super) fn starts_anew(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> bool {
+    let made = |key: &InstanceKey| {
+        let again = |change: &&ResourceChange| change.kind == "hactl_node" && change.action == Action::Create;
+        changes.resources.iter().filter(again).any(|change| change.node.as_ref() == Some(key))
+    };
+    let mut voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key)).peekable();
+    voters.peek().is_some() && voters.all(made) && voters_gone(plan, changes, created).is_none()
+}
+
 impl Refusal {
     /// The refusal as an error of `plan`'s cluster.
     #[must_use]
@@ -186,6 +198,16 @@ mod tests {
         let all = ["node1", "node2", "node3"];
         assert!(three(&all, Action::NoOp).is_some());
         assert_eq!(three(&all, Action::Create), None);
+
+        let made = |volume| {
+            let nodes = all.iter().map(|key| change("hactl_node", key, Action::Create));
+            changes(nodes.chain(all.iter().map(|key| change("hactl_volume", key, volume))).collect())
+        };
+        assert!(starts_anew(&plan_of(&all), &made(Action::Create), &keys(&all)));
+        assert!(!starts_anew(&plan_of(&all), &made(Action::NoOp), &keys(&all)), "their data is still there");
+        assert!(!starts_anew(&plan_of(&all), &made(Action::Create), &BTreeSet::new()), "none was there before");
+        let one = vec![change("hactl_node", "node1", Action::Create), change("hactl_volume", "node1", Action::Create)];
+        assert!(!starts_anew(&plan_of(&all), &changes(one), &keys(&all)), "two voters live");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     changes::{Action, Changes},
-    guard::{guard, voters_gone},
+    guard::{guard, starts_anew, voters_gone},
     outputs::{Outputs, Read, parse_outputs},
     strays::{self, Owner},
     terraform::{Terraform, terraform_binary},
@@ -58,7 +58,7 @@ pub async fn apply(
     machines: &Machines<'_>,
     reattach: Option<String>,
 ) -> Result<Provisioned> {
-    let Prepared { terraform, workspace, before, planned, parallelism } =
+    let Prepared { terraform, workspace, before, planned, starts_anew, parallelism } =
         prepare(context, dir, machines, reattach).await?;
     let Planned { changes, refused } = planned;
     if let Some(error) = refused {
@@ -67,11 +67,15 @@ pub async fn apply(
     let outputs = if changes.is_empty() {
         before
     } else {
+        if starts_anew {
+            workspace.note_new_start()?;
+        }
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
         read_outputs(context, &terraform).await?.vms
     };
     remove_plan(&workspace);
+    workspace.end_new_start()?;
     Ok(Provisioned { outputs, changes })
 }
 
@@ -140,6 +144,8 @@ struct Prepared {
     /// The machines as the run before this one left them.
     before: Outputs,
     planned: Planned,
+    /// Everything that earlier runs made is gone, data and all.
+    starts_anew: bool,
     parallelism: usize,
 }
 
@@ -172,11 +178,13 @@ async fn prepare(
             break changes;
         }
     };
-    let created = before.vms.keys().cloned().collect();
+    let created = if workspace.is_new_start() { BTreeSet::new() } else { before.vms.keys().cloned().collect() };
+    let starts_anew = starts_anew(machines.plan, &changes, &created);
     let refused = guard(machines.plan, &changes)
         .err()
         .or_else(|| voters_gone(machines.plan, &changes, &created).map(|refusal| refusal.error(machines.plan)));
-    Ok(Prepared { terraform, workspace, before: before.vms, planned: Planned { changes, refused }, parallelism })
+    let planned = Planned { changes, refused };
+    Ok(Prepared { terraform, workspace, before: before.vms, planned, starts_anew, parallelism })
 }
 
 fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {

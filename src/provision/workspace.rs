@@ -85,6 +85,37 @@ impl Workspace {
         self.root.join("plan.tfplan")
     }
 
+    /// Notes that what an earlier run made is all gone, and that the apply which follows is a new start.
+    /// The note stays until that has succeeded, in this run or in a later one.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub(super) fn note_new_start(&self) -> Result<()> {
+        let path = self.new_start();
+        replace(&path, b"").map_err(|error| failed(&path, &error))
+    }
+
+    /// Whether a new start was begun and not finished: what earlier runs made is gone.
+    pub(super) fn is_new_start(&self) -> bool {
+        self.new_start().exists()
+    }
+
+    /// Ends a new start: from here on what there is may hold data.
+    ///
+    /// # Errors
+    /// When the note cannot be removed.
+    pub(super) fn end_new_start(&self) -> Result<()> {
+        let path = self.new_start();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn new_start(&self) -> PathBuf {
+        self.root.join("new-start")
+    }
+
     /// Whether Terraform ever made something here.
     pub(super) fn has_state(&self) -> bool {
         self.stack().join("terraform.tfstate").exists()
@@ -218,9 +249,9 @@ pub(super) mod tests {
             .collect();
         serde_json::from_value(json!({
             "cluster": "pg", "app": "pg", "env": "prod",
-            "platform": {"local": {"base_image": "debian:12", "subnet": null}},
+            "platform": {"local": {"base_image": "debian:12", "release": "debian:12", "subnet": null}},
             "nodes": nodes, "etcd": "3.6.5",
-            "postgres": {"major": 15, "parameters": {}, "databases": {}, "access": []},
+            "postgres": {"major": 15, "packages": [], "pgdg_suite": null, "parameters": {}, "databases": {}, "access": []},
             "patroni": {"version": "4.1.4", "durability": "async", "timers":
                 {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30}},
             "bounds": [], "fencing": "", "warnings": [], "disposable": true
