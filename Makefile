@@ -18,6 +18,10 @@ help: ## Show this list
 setup: ## Install what building and running need, and start the container engine
 	.ci/setup
 
+.PHONY: engine
+engine: ## Start the container engine
+	.ci/setup
+
 .PHONY: build
 build: setup ## Build target/release/hactl
 	cargo build --release --locked

@@ -52,6 +52,10 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Postgres {
     pub major: PostgresMajor,
+    /// The packages that bring it on the nodes' release.
+    pub packages: Vec<String>,
+    /// The suite of the PostgreSQL project's repository, where the distribution lacks this version.
+    pub pgdg_suite: Option<String>,
     /// All parameters that hactl sets, the user's over those that follow the machines' size.
     pub parameters: BTreeMap<String, serde_json::Value>,
     /// Databases and the role that owns each.

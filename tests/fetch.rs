@@ -10,8 +10,8 @@ use hactl::{
     context::{Context, Dirs},
     event::{Event, Events},
     exec::Command,
-    fetch::{self, Arch, PythonVersion},
-    model::EtcdVersion,
+    fetch::{self, Arch},
+    model::{EtcdVersion, PythonVersion},
 };
 use tokio::sync::mpsc::Receiver;
 

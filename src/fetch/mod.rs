@@ -7,7 +7,6 @@
 mod archive;
 mod cache;
 mod etcd;
-mod postgres;
 mod python;
 mod tool;
 mod versions;
@@ -15,7 +14,6 @@ mod wheels;
 
 pub use archive::Archive;
 pub use etcd::etcd;
-pub use postgres::{PostgresPackages, Release, Repository, postgres_packages};
 pub use python::{PythonEnvironment, controller_python, python_environment};
-pub use versions::{Arch, PythonVersion};
+pub use versions::Arch;
 pub use wheels::patroni_wheels;

@@ -9,13 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cache, tool,
-    versions::{PINNED, Pinned, PythonVersion, pinned},
+    versions::{PINNED, Pinned, pinned},
 };
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
     event::{Event, Stage},
     exec::Command,
+    model::PythonVersion,
 };
 
 /// Interpreters in the order in which they are tried.

@@ -1,8 +1,8 @@
 //! What this hactl pins: module files of etcd, requirement files of Python, by version.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use crate::model::EtcdVersion;
+use crate::model::{EtcdVersion, PythonVersion};
 
 /// A processor architecture of nodes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,30 +43,6 @@ impl Arch {
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-/// A minor version of Python, as in `3.11`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
-pub struct PythonVersion {
-    pub major: u8,
-    pub minor: u8,
-}
-
-impl FromStr for PythonVersion {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.trim().split('.').map(str::parse);
-        match (parts.next(), parts.next()) {
-            (Some(Ok(major)), Some(Ok(minor))) => Ok(Self { major, minor }),
-            _ => Err(format!("`{text}` is not a version of Python: expected X.Y, for example 3.11")),
-        }
-    }
-}
-
-impl fmt::Display for PythonVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 
@@ -152,6 +128,9 @@ mod tests {
 
     #[test]
     fn the_files_pin_what_is_said_of_them() {
+        for release in crate::model::Release::ALL {
+            assert!(pinned(release.python()).is_some(), "no wheels are pinned for {release}");
+        }
         for pinned in &PINNED {
             assert!(pinned.patroni.contains(&format!("\npatroni=={PATRONI} ")), "{}", pinned.python);
             let core = if pinned.python.minor == 10 { "2.17." } else { "2.19." };

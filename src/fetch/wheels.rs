@@ -6,13 +6,14 @@ use super::{
     cache,
     python::{PythonEnvironment, pip, python_environment, requirements},
     tool,
-    versions::{Arch, PATRONI, PINNED, Pinned, PythonVersion, SOURCES, pinned},
+    versions::{Arch, PATRONI, PINNED, Pinned, SOURCES, pinned},
 };
 use crate::{
     context::Context,
     error::{Error, Result},
     event::{Event, Stage},
     exec::Command,
+    model::PythonVersion,
 };
 
 /// The levels of the C library that pinned wheels may ask for; the oldest supported release has 2.35.

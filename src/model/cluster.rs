@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::InstanceKey;
+use super::{InstanceKey, Release};
 
 /// Where the machines come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub enum Platform {
 pub struct Local {
     /// The base image, `debian:12` by default.
     pub base_image: String,
+    /// The distribution's release that it holds.
+    pub release: Release,
     /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
     pub subnet: Option<ipnet::Ipv4Net>,
 }

@@ -2,12 +2,14 @@
 
 pub mod cluster;
 pub mod name;
+pub mod release;
 pub mod role;
 pub mod secret;
 pub mod version;
 
 pub use cluster::{Choices, Durability, Local, Platform, Synchronous, Timers};
 pub use name::{ClusterName, DatabaseName, HostName, InstanceKey};
+pub use release::Release;
 pub use role::Role;
 pub use secret::Secret;
-pub use version::{EtcdVersion, PostgresMajor};
+pub use version::{EtcdVersion, PostgresMajor, PythonVersion};

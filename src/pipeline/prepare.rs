@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     event::{Event, Events, Stage, Summary},
-    fetch::{self, Arch, PythonVersion, Release},
+    fetch::{self, Arch},
     local::{self, Engine, ImageInfo, SshEndpoint},
     model::Platform,
     provision,
@@ -76,21 +76,16 @@ pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen
 
 pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
     let plan = &cluster.plan;
+    let Platform::Local(local) = &plan.platform;
     let arch = Arch::here().ok_or_else(|| {
         Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
             .cause("hactl knows downloads for x86_64 and aarch64")
     })?;
     let (etcd, wheels) = tokio::try_join!(
         fetch::etcd(context, plan.etcd, arch, None),
-        fetch::patroni_wheels(context, &plan.patroni.version, python(cluster)?, arch),
+        fetch::patroni_wheels(context, &plan.patroni.version, local.release.python(), arch),
     )?;
     Ok(Downloads { etcd, wheels })
-}
-
-/// The Python of the nodes, which follows from their distribution's release.
-fn python(cluster: &Cluster) -> Result<PythonVersion> {
-    let Platform::Local(local) = &cluster.plan.platform;
-    Ok(local.base_image.parse::<Release>()?.python())
 }
 
 async fn image(
@@ -170,6 +165,9 @@ async fn bake(
             "patroni_version": plan.patroni.version,
             "patroni_wheels_dir": downloads.wheels,
             "patroni_postgresql_version": plan.postgres.major,
+            "patroni_postgresql_packages": plan.postgres.packages,
+            "patroni_postgresql_repository": plan.postgres.pgdg_suite.is_some(),
+            "patroni_postgresql_repository_suite": plan.postgres.pgdg_suite.as_deref().unwrap_or_default(),
         },
         "children": {"etcd": {"hosts": {"image": {}}}, "patroni": {"hosts": {"image": {}}}},
     }});

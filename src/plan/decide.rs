@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Choices, Durability, Node, Patroni, Plan, Platform, Postgres, Warning, bounds, memory, voters};
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, Role},
+    model::{
+        InstanceKey, Role,
+        release::{Repository, postgres_packages},
+    },
     spec::Spec,
 };
 
@@ -51,6 +54,16 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         None => BTreeMap::new(),
     };
     parameters.extend(spec.postgres.parameters.clone());
+    let Platform::Local(local) = &spec.platform;
+    let packages = postgres_packages(local.release, spec.postgres.major);
+    if !packages.ran_here {
+        warnings.push(Warning {
+            code: "combination-not-run".to_owned(),
+            message: format!("PostgreSQL {} on {} is not run by hactl's own tests", spec.postgres.major, local.release),
+            hint: Some("PostgreSQL 15 on debian:12 is".to_owned()),
+        });
+    }
+    let pgdg = packages.repository == Repository::Pgdg;
     durability_warnings(durability, data_nodes().count(), &mut warnings);
 
     Ok(Plan {
@@ -63,6 +76,8 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         etcd: spec.etcd,
         postgres: Postgres {
             major: spec.postgres.major,
+            packages: packages.packages,
+            pgdg_suite: pgdg.then(|| format!("{}-pgdg", local.release.codename())),
             parameters,
             databases: spec.postgres.databases.clone(),
             access: spec.postgres.access.clone(),

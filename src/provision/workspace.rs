@@ -249,9 +249,9 @@ pub(super) mod tests {
             .collect();
         serde_json::from_value(json!({
             "cluster": "pg", "app": "pg", "env": "prod",
-            "platform": {"local": {"base_image": "debian:12", "subnet": null}},
+            "platform": {"local": {"base_image": "debian:12", "release": "debian:12", "subnet": null}},
             "nodes": nodes, "etcd": "3.6.5",
-            "postgres": {"major": 15, "parameters": {}, "databases": {}, "access": []},
+            "postgres": {"major": 15, "packages": [], "pgdg_suite": null, "parameters": {}, "databases": {}, "access": []},
             "patroni": {"version": "4.1.4", "durability": "async", "timers":
                 {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30}},
             "bounds": [], "fencing": "", "warnings": [], "disposable": true

@@ -12,8 +12,8 @@ use super::{
     yaml::Node,
 };
 use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdVersion, HostName, InstanceKey, Local, Platform, PostgresMajor, Role,
-    Timers, version::PATRONI_NEWEST,
+    ClusterName, DatabaseName, Durability, EtcdVersion, HostName, InstanceKey, Local, Platform, PostgresMajor, Release,
+    Role, Timers, version::PATRONI_NEWEST,
 };
 
 const DEFAULT_IMAGE: &str = "debian:12";
@@ -101,17 +101,17 @@ fn count(checker: &mut Checker<'_, '_>, instances: usize, most: u32) {
 
 fn platform(checker: &mut Checker<'_, '_>, local: Option<LocalFile>, instances: usize) -> Platform {
     let local = local.unwrap_or_default();
-    if let Some(image) = &local.image
-        && (image.starts_with('-') || image.chars().any(|c| c.is_whitespace() || c.is_control()))
-    {
-        checker.say(&["platform", "local", "image"], format!("`{image}` is not an image reference, such as debian:12"));
-    }
+    let base_image = local.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+    let release = base_image.parse::<Release>().unwrap_or_else(|message| {
+        checker.say(&["platform", "local", "image"], message);
+        Release::Debian12
+    });
     let slots = LAST_SLOT - FIRST_SLOT + 1;
     if instances > slots as usize {
         checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {slots}"));
     }
     let subnet = local.subnet.and_then(|text| subnet(checker, &text, instances));
-    Platform::Local(Local { base_image: local.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()), subnet })
+    Platform::Local(Local { base_image, release, subnet })
 }
 
 fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize) -> Option<Ipv4Net> {

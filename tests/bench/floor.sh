@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
 # The floor under `hactl up` on prepared nodes: the same etcd, Patroni and PostgreSQL started by a
-# bare script, without TLS, passwords worth the name, checks or a second thought. It shows how much
-# of hactl's time is the software's own.
+# bare script on the same nodes, without TLS, passwords worth the name, checks or a second thought.
+# It shows how much of hactl's time is the software's own.
 #
-#   tests/bench/floor.sh IMAGE [ROUNDS]
+#   hactl provision NAME; tests/bench/floor.sh NAME [ROUNDS]; hactl down NAME
 #
-# IMAGE is a node image of hactl (`hactl image list`). Prints one JSON object for each round: seconds
-# from the first `docker run` until three etcd members and three streaming PostgreSQL are there.
-# What it makes is called hactl-bench-floor-* and removed at the end.
+# NAME is a cluster of three local nodes that were made and never configured. Prints one JSON object
+# for each round: seconds until etcd has its quorum, and until one PostgreSQL leads and two stream.
 set -euo pipefail
 
-image=${1:?usage: floor.sh IMAGE [ROUNDS]}
+name=${1:?usage: floor.sh NAME [ROUNDS]}
 rounds=${2:-3}
-name=hactl-bench-floor
 nodes=(node1 node2 node3)
 scratch=$(mktemp -d)
 
 clean() {
-  docker rm --force --volumes "${nodes[@]/#/$name-}" >/dev/null 2>&1 || true
-  docker network rm "$name" >/dev/null 2>&1 || true
+  local node
+  for node in "${nodes[@]}"; do
+    on "$node" sh -c 'systemctl kill --signal=KILL floor-patroni floor-etcd; pkill -KILL -u postgres
+      systemctl stop floor-patroni floor-etcd; systemctl reset-failed
+      rm -rf /var/lib/floor-etcd /var/lib/postgresql/floor /var/log/etcd.log /var/log/patroni.log' >/dev/null 2>&1 || true
+  done
 }
 trap 'clean; rm -rf "$scratch"' EXIT
 
@@ -47,16 +49,11 @@ etcd_has_three() {
   done
 }
 
-three_run() {
-  on node1 curl -fs --max-time 2 "http://${addresses[0]}:8008/cluster" 2>/dev/null ||
-    on node1 python3 -c "import urllib.request as u; print(u.urlopen('http://${addresses[0]}:8008/cluster', timeout=2).read().decode())"
-}
-
 healthy() {
-  three_run | python3 -c 'import json, sys
-members = json.load(sys.stdin)["members"]
-states = sorted(member["state"] for member in members)
-sys.exit(states != ["running", "streaming", "streaming"])'
+  on node1 python3 -c "
+import json, sys, urllib.request
+members = json.load(urllib.request.urlopen('http://${addresses[0]}:8008/cluster', timeout=2))['members']
+sys.exit(sorted(member['state'] for member in members) != ['running', 'streaming', 'streaming'])"
 }
 
 patroni_yml() {
@@ -98,43 +95,32 @@ start_patroni() {
 }
 
 round() {
-  local start=$EPOCHREALTIME node i cluster="" booted etcd
-  docker network create "$name" >/dev/null
-  for node in "${nodes[@]}"; do
-    # With more rights than hactl's own nodes have: this is about time.
-    docker run --detach --privileged --network "$name" --name "$name-$node" --hostname "$node" \
-      --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --tmpfs /run --tmpfs /run/lock --volume /var/lib/postgresql \
-      "$image" /lib/systemd/systemd >/dev/null &
-  done
-  wait
-  addresses=()
-  for node in "${nodes[@]}"; do
-    addresses+=("$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$name-$node")")
-    cluster+="$node=http://${addresses[-1]}:2380,"
-  done
-  patroni=$(on node1 sh -c 'ls /opt/patroni-*/bin/patroni' | tail -n 1)
-  bin_dir=$(on node1 sh -c 'ls -d /usr/lib/postgresql/*/bin' | tail -n 1)
+  local start=$EPOCHREALTIME node i etcd
   for i in "${!nodes[@]}"; do
-    node=${nodes[i]}
-    patroni_yml "$node" "${addresses[i]}" >"$scratch/$node.yml"
-    (
-      wait_for 60 "system manager on $node" on "$node" systemctl show-environment
-      docker cp --quiet "$scratch/$node.yml" "$name-$node:/etc/floor.yml" 2>/dev/null ||
-        docker cp "$scratch/$node.yml" "$name-$node:/etc/floor.yml" >/dev/null
-      on "$node" chown -R postgres: /var/lib/postgresql /etc/floor.yml
-      start_etcd "$node" "${addresses[i]}" "${cluster%,}"
-    ) &
+    start_etcd "${nodes[i]}" "${addresses[i]}" "${cluster%,}" &
   done
   wait
-  booted=$(since "$start")
   wait_for 60 "quorum of etcd" etcd_has_three
   etcd=$(since "$start")
   for node in "${nodes[@]}"; do start_patroni "$node" & done
   wait
   wait_for 120 "cluster of three" healthy
-  printf '{"benchmark": "floor", "nodes_up": %s, "etcd": %s, "healthy": %s}\n' "$booted" "$etcd" "$(since "$start")"
+  printf '{"benchmark": "floor", "etcd": %s, "healthy": %s}\n' "$etcd" "$(since "$start")"
 }
 
+addresses=()
+cluster=""
+for node in "${nodes[@]}"; do
+  addresses+=("$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$name-$node")")
+  cluster+="$node=http://${addresses[-1]}:2380,"
+done
+patroni=$(on node1 sh -c 'ls /opt/patroni-*/bin/patroni' | tail -n 1)
+bin_dir=$(on node1 sh -c 'ls -d /usr/lib/postgresql/*/bin' | tail -n 1)
+for i in "${!nodes[@]}"; do
+  patroni_yml "${nodes[i]}" "${addresses[i]}" >"$scratch/${nodes[i]}.yml"
+  docker cp "$scratch/${nodes[i]}.yml" "$name-${nodes[i]}:/etc/floor.yml" >/dev/null
+  on "${nodes[i]}" chown -R postgres: /var/lib/postgresql /etc/floor.yml
+done
 for _ in $(seq "$rounds"); do
   clean
   round

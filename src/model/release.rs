@@ -1,15 +1,14 @@
-//! Which packages bring PostgreSQL on each release of each distribution, and from where.
+//! Releases of distributions that nodes may run: their Python, and which packages bring PostgreSQL.
 
 use std::{fmt, str::FromStr};
 
-use super::versions::PythonVersion;
-use crate::{
-    error::{Error, Result},
-    model::PostgresMajor,
-};
+use serde::{Deserialize, Serialize};
+
+use super::{PostgresMajor, PythonVersion};
 
 /// A release of a distribution that nodes may run.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Release {
     Debian12,
     Debian13,
@@ -66,13 +65,27 @@ impl fmt::Display for Release {
 }
 
 impl FromStr for Release {
-    type Err = Error;
-    /// Reads `debian:12`, as images are named.
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|release| release.to_string() == text).ok_or_else(|| {
+    type Err = String;
+    /// Reads `debian:12`, as images are named; a registry's name may stand before it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.rsplit('/').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|release| release.to_string() == name).ok_or_else(|| {
             let known = Self::ALL.map(|release| release.to_string()).join(", ");
-            Error::usage("release", "support the distribution", text).cause(format!("expected one of {known}"))
+            format!("`{text}` is no release that hactl knows packages for: expected one of {known}")
         })
+    }
+}
+
+impl TryFrom<String> for Release {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Release> for String {
+    fn from(release: Release) -> Self {
+        release.to_string()
     }
 }
 
@@ -104,6 +117,8 @@ pub fn postgres_packages(release: Release, major: PostgresMajor) -> PostgresPack
             "postgresql-common".to_owned(),
             format!("postgresql-{major}"),
             format!("postgresql-client-{major}"),
+            // Not PostgreSQL's, but it goes with it in one transaction: Patroni lives in a virtual environment.
+            "python3-venv".to_owned(),
         ],
         repository: if own { Repository::Distribution } else { Repository::Pgdg },
         ran_here: release == Release::Debian12 && major.number() == 15,
@@ -113,14 +128,12 @@ pub fn postgres_packages(release: Release, major: PostgresMajor) -> PostgresPack
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fetch::versions::pinned;
 
     #[test]
     fn the_table_of_releases_and_versions() {
         let mut table = String::new();
         for release in Release::ALL {
             assert_eq!(release.to_string().parse::<Release>().unwrap(), release);
-            assert!(pinned(release.python()).is_some(), "no wheels are pinned for {release}");
             for number in PostgresMajor::OLDEST..=PostgresMajor::NEWEST {
                 let found = postgres_packages(release, PostgresMajor::try_from(number).unwrap());
                 assert_eq!(found.packages[1], format!("postgresql-{number}"));
@@ -140,6 +153,7 @@ mod tests {
              D P P P P \n\
              P P D P P \n"
         );
-        assert!("debian:11".parse::<Release>().unwrap_err().to_string().contains("ubuntu:24.04"));
+        assert!("debian:11".parse::<Release>().unwrap_err().contains("ubuntu:24.04"));
+        assert_eq!("registry:5000/team/debian:12".parse(), Ok(Release::Debian12));
     }
 }
