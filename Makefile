@@ -49,6 +49,7 @@ setup-test: setup
 	.ci/setup --test
 
 .PHONY: test
+test: export HACTL_TEST_DOWNLOADS = 1
 test: setup-test ## Unit, integration, module, role and end-to-end tests
 	.ci/lint
 	cargo fmt --check
@@ -56,8 +57,8 @@ test: setup-test ## Unit, integration, module, role and end-to-end tests
 	cargo test --locked --no-fail-fast -- --test-threads=1
 
 .PHONY: test-long
-test-long: test ## The full matrices: every stage killed many times, slow cases
-	HACTL_TEST_LONG=1 cargo test --locked --no-fail-fast --test up -- --test-threads=1
+test-long: export HACTL_TEST_LONG = 1
+test-long: test ## The same with the full matrices: kills at random moments, Ansible without Mitogen
 
 .PHONY: bench
 bench: build ## Measure and write docs/benchmarks.md
