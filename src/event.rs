@@ -58,6 +58,12 @@ pub enum Event {
         cluster: String,
         version: &'static str,
     },
+    /// What is intended, before anything is made: how long writes may stop, and what fences.
+    Planned {
+        durability: String,
+        fencing: String,
+        bounds: Vec<WriteGap>,
+    },
     StageStarted {
         stage: Stage,
     },
@@ -126,6 +132,13 @@ pub enum Event {
     Error {
         error: crate::error::Error,
     },
+}
+
+/// The longest write gap to expect from a fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct WriteGap {
+    pub fault: String,
+    pub seconds: f64,
 }
 
 /// How a run ended. The last event of every acting command.

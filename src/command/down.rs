@@ -19,8 +19,22 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
             confirm(cluster.name().as_str())?;
         }
     }
+    // The secrets outlive the cluster, since they may be committed; they go only when asked for by themselves.
+    let secrets = args.purge && !args.yes && ask_for_secrets(session, &name)?;
     let purge = args.purge;
-    session.act("down", &name, async |run, cluster| pipeline::down(run, cluster, purge).await).await
+    session.act("down", &name, async |run, cluster| pipeline::down(run, cluster, purge, secrets).await).await
+}
+
+fn ask_for_secrets(session: &Session, name: &str) -> Result<bool> {
+    let file = session.cluster(name)?.secrets_file(&session.dirs);
+    if !file.exists() {
+        return Ok(false);
+    }
+    report::message(&format!("Remove {}, too? Type `yes`, or nothing to keep it:", file.display()));
+    let mut answer = String::new();
+    // No answer keeps the file.
+    let _ = std::io::stdin().read_line(&mut answer);
+    Ok(answer.trim() == "yes")
 }
 
 fn confirm(name: &str) -> Result<()> {

@@ -164,7 +164,7 @@ fn open(address: &str) -> Result<Docker> {
     } else {
         Err(Error::usage("engine-elsewhere", "use the container engine at", address)
             .cause("the local platform needs an engine on this machine: nodes publish SSH on its loopback")
-            .hint("unset DOCKER_HOST, or use `platform: hosts` for machines elsewhere"))
+            .hint("unset DOCKER_HOST, or run hactl on the machine where that engine is"))
     }
 }
 

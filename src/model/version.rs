@@ -72,6 +72,15 @@ impl fmt::Display for EtcdVersion {
     }
 }
 
+/// A release archive of etcd that the cluster file names, and the sum it must have.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct EtcdArchive {
+    /// A path, relative to the working directory, or an `http://` or `https://` address.
+    pub location: String,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
 /// A major version of PostgreSQL, 14 to 18.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]

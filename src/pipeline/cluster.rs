@@ -1,5 +1,7 @@
 //! NAME -> a cluster: its file found, checked and planned.
 
+use std::path::PathBuf;
+
 use crate::{
     context::Dirs,
     error::Result,
@@ -41,6 +43,12 @@ impl Cluster {
             Origin::Blueprint(_) => None,
         };
         SecretsPaths::new(dirs, self.name(), file)
+    }
+
+    /// `NAME.secrets.age`, whether it is there or not.
+    #[must_use]
+    pub fn secrets_file(&self, dirs: &Dirs) -> PathBuf {
+        self.secrets(dirs).file
     }
 
     /// The record as it is after this plan: choices that were made stick.

@@ -23,7 +23,7 @@ pub async fn doomed(context: &Context, cluster: &Cluster) -> Result<Vec<String>>
 ///
 /// # Errors
 /// When Terraform fails, or something of the cluster is still there afterwards.
-pub async fn down(run: &Run, cluster: &Cluster, purge: bool) -> Result<Summary> {
+pub async fn down(run: &Run, cluster: &Cluster, purge: bool, secrets: bool) -> Result<Summary> {
     let context = &run.context;
     let name = cluster.name();
     let dir = context.dirs.cluster(name);
@@ -44,10 +44,14 @@ pub async fn down(run: &Run, cluster: &Cluster, purge: bool) -> Result<Summary> 
         })
         .await?;
     forget(&dir, purge).map_err(|error| Error::failed("forget", "remove", dir.path().display()).source(&error))?;
-    let secrets = cluster.secrets(&context.dirs).file;
+    let file = cluster.secrets_file(&context.dirs);
+    if secrets {
+        remove(fs::remove_file(&file))
+            .map_err(|error| Error::failed("forget", "remove", file.display()).source(&error))?;
+    }
     let mut kept = Vec::new();
-    if secrets.exists() {
-        kept.push(secrets.display().to_string());
+    if file.exists() {
+        kept.push(file.display().to_string());
     }
     if !purge && dir.path().exists() {
         kept.push(dir.path().display().to_string());

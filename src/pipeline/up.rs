@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Cluster, Run, look, machines, prepare, software};
 use crate::{
     error::Result,
-    event::{Event, Stage, Summary},
+    event::{Event, Stage, Summary, WriteGap},
     health,
     secrets::Vault,
 };
@@ -25,6 +25,15 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 /// When a stage fails. What was done so far stays; the next `up` carries on from there.
 pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> {
     let context = &run.context;
+    let gap = |bound: &crate::plan::Bound| WriteGap { fault: bound.fault.clone(), seconds: bound.seconds };
+    context
+        .events
+        .emit(Event::Planned {
+            durability: cluster.plan.patroni.durability.to_string(),
+            fencing: cluster.plan.fencing.clone(),
+            bounds: cluster.plan.bounds.iter().map(gap).collect(),
+        })
+        .await;
     for warning in &cluster.plan.warnings {
         let (message, hint) = (warning.message.clone(), warning.hint.clone());
         context.events.emit(Event::Warning { code: "plan", message, hint }).await;

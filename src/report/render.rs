@@ -68,6 +68,10 @@ pub(super) fn line(event: &Event) -> Option<String> {
             let address = address.as_ref().map(|address| format!(" {address}")).unwrap_or_default();
             format!("  Terraform {severity}{address}{place}: {summary}\n    {}", detail.replace('\n', "\n    "))
         }
+        Event::Planned { durability, fencing, bounds } => {
+            let gaps: Vec<String> = bounds.iter().map(|gap| format!("{} {:.0} s", gap.fault, gap.seconds)).collect();
+            format!("durability: {durability}\nfencing: {fencing}\nlongest write gap: {}", gaps.join(", "))
+        }
         Event::Download { what, source, reason } => format!("  {what}: from {source} ({reason})"),
         Event::Warning { code, message, hint } => {
             let hint = hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();

@@ -12,8 +12,8 @@ use super::{
     yaml::Node,
 };
 use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdVersion, HostName, InstanceKey, Local, Platform, PostgresMajor, Release,
-    Role, Timers, version::PATRONI_NEWEST,
+    ClusterName, DatabaseName, Durability, EtcdArchive, EtcdVersion, HostName, InstanceKey, Local, Platform,
+    PostgresMajor, Release, Role, Timers, version::PATRONI_NEWEST,
 };
 
 const DEFAULT_IMAGE: &str = "debian:12";
@@ -75,10 +75,23 @@ pub(super) fn check(
         voters(&mut checker, &instances, data_nodes);
     }
     let patroni = patroni(&mut checker, file.patroni.unwrap_or_default(), countable.then_some(data_nodes));
-    let etcd = etcd(&mut checker, file.etcd.and_then(|etcd| etcd.version));
+    let etcd_file = file.etcd.unwrap_or_default();
+    let etcd_archive = etcd_archive(&mut checker, etcd_file.archive, etcd_file.sha256);
+    let etcd = etcd(&mut checker, etcd_file.version);
     let postgres = postgres(&mut checker, file.postgres.unwrap_or_default(), patroni.durability);
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
-    Some(Spec { name: name?, app: app?, env: env?, platform, instances, etcd: etcd?, postgres, patroni, disposable })
+    Some(Spec {
+        name: name?,
+        app: app?,
+        env: env?,
+        platform,
+        instances,
+        etcd: etcd?,
+        etcd_archive,
+        postgres,
+        patroni,
+        disposable,
+    })
 }
 
 fn name(checker: &mut Checker<'_, '_>, given: Option<ClusterName>, fallback: &str) -> Option<ClusterName> {
@@ -244,6 +257,25 @@ fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
         checker.meant(&["patroni", "timers"], message, Some(format!("ttl: {needed}")));
     }
     timers
+}
+
+fn etcd_archive(
+    checker: &mut Checker<'_, '_>,
+    location: Option<String>,
+    sha256: Option<String>,
+) -> Option<EtcdArchive> {
+    match (location, sha256) {
+        (Some(location), Some(sha256)) => Some(EtcdArchive { location, sha256 }),
+        (Some(_), None) => {
+            checker.say(&["etcd", "archive"], "needs `sha256`: an archive is taken only when its sum is known");
+            None
+        }
+        (None, Some(_)) => {
+            checker.say(&["etcd", "sha256"], "needs `archive`: there is nothing whose sum it could be");
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Value>) -> Option<EtcdVersion> {

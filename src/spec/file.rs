@@ -105,6 +105,14 @@ pub(super) struct EtcdFile {
     #[serde(default)]
     #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
+    /// A release archive to take etcd from, instead of the project's release or a build: a path relative
+    /// to the working directory, or an http(s) address. Needs `sha256`.
+    #[serde(default)]
+    pub(super) archive: Option<String>,
+    /// The archive's SHA-256, in hexadecimal.
+    #[serde(default)]
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
+    pub(super) sha256: Option<String>,
 }
 
 fn etcd_version(_: &mut SchemaGenerator) -> Schema {

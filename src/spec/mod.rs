@@ -37,7 +37,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdVersion, HostName, InstanceKey, Platform, PostgresMajor, Role, Timers,
+    ClusterName, DatabaseName, Durability, EtcdArchive, EtcdVersion, HostName, InstanceKey, Platform, PostgresMajor,
+    Role, Timers,
 };
 
 /// A cluster as its file means it.
@@ -49,6 +50,8 @@ pub struct Spec {
     pub platform: Platform,
     pub instances: BTreeMap<InstanceKey, Instance>,
     pub etcd: EtcdVersion,
+    /// Where etcd comes from, when the file says so.
+    pub etcd_archive: Option<EtcdArchive>,
     pub postgres: PostgresSpec,
     pub patroni: PatroniSpec,
     pub disposable: bool,
