@@ -109,9 +109,10 @@ fn a_cluster_from_up_to_down() {
         }
         healthy(&bench);
     }
-    if std::env::var_os("HACTL_TEST_LONG").is_some() {
+    if let Some(rounds) = std::env::var("HACTL_TEST_LONG").ok().and_then(|count| count.parse::<u32>().ok()) {
         step("killed at random moments, many times");
-        for round in 0..30 {
+        // 1 is plain yes, as `make test-long` says it; another number is how many.
+        for round in 0..if rounds == 1 { 30 } else { rounds } {
             // Anywhere in an `up` that repairs a node or changes nothing.
             let wait = Duration::from_millis(rand::random_range(50..15_000));
             if round % 3 == 0 {
