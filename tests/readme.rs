@@ -157,7 +157,7 @@ fn subcommands(help: &str) -> Vec<String> {
 #[test]
 fn the_page_of_commands_is_what_help_says() {
     let mut page = String::from(
-        "# Commands\n\n<!-- Generated from `hactl help`: HACTL_BLESS=1 cargo test --test readme writes it. -->\n",
+        "# Commands\n\n<!-- Generated from hactl's own help: HACTL_BLESS=1 cargo test --test readme writes it. -->\n",
     );
     let mut add = |words: &[&str]| {
         let (ok, help) = hactl(&[words, &["--help"]].concat());
