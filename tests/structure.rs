@@ -109,11 +109,18 @@ fn only_exec_starts_processes() {
     assert!(broken.is_empty(), "processes are started outside of exec: {}", broken.join(", "));
 }
 
+/// Uses of standard output that are no printing for people, each with its reason.
+const STDOUT: &[(&str, &str)] = &[
+    ("provider/plugin.rs", "the handshake line is Terraform's plugin protocol"),
+    ("command/inventory.rs", "asks whether standard output is a terminal, to keep secrets off it"),
+];
+
 #[test]
 fn only_report_prints() {
     let broken: Vec<String> = sources()
         .into_iter()
-        .filter(|(path, _)| module(path) != "report")
+        .filter(|(path, _)| module(path) != "report" && !path.ends_with("tests.rs"))
+        .filter(|(path, _)| !STDOUT.iter().any(|(file, _)| path.ends_with(file)))
         .filter(|(_, text)| {
             let code = code(text);
             ["println!", "print!(", "dbg!(", "io::stdout()"].iter().any(|word| code.contains(word))

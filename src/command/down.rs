@@ -1,4 +1,4 @@
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use super::Session;
 use crate::{
@@ -48,9 +48,6 @@ fn confirm(name: &str) -> Result<()> {
     }
     report::message(&format!("Type the cluster's name, {name}, to go on:"));
     let mut answer = String::new();
-    std::io::stdout()
-        .flush()
-        .and_then(|()| std::io::stdin().read_line(&mut answer))
-        .map_err(|error| refused(&error.to_string()))?;
+    std::io::stdin().read_line(&mut answer).map_err(|error| refused(&error.to_string()))?;
     if answer.trim() == name { Ok(()) } else { Err(refused("the name was not typed")) }
 }
