@@ -15,7 +15,7 @@ use futures_util::TryStreamExt;
 use tokio_util::io::ReaderStream;
 
 use super::{
-    distribution::{Release, access_options, bootstrap_arguments, known, prepare_script, release},
+    distribution::{Bootstrap, access_options, bootstrap_arguments, prepare_script},
     engine::{Engine, fault},
     image::{ImageKind, LABEL_DIGEST, LABEL_IMAGE, split_reference},
     workshop::{Workshop, lock_images},
@@ -25,6 +25,7 @@ use crate::{
     error::{Error, Result},
     event::{Event, Stage},
     exec::Command,
+    model::Release,
 };
 
 /// The name of the base image for a reference, for example `hactl/base:debian-12`.
@@ -54,7 +55,7 @@ pub async fn base_image(engine: &Engine, context: &Context, reference: &str) -> 
     if engine.inspect_image(reference).await?.is_none() {
         let step = |step: String| context.events.step(Stage::Image, None, step);
         step(format!("pulling {reference}")).await;
-        match (pull(engine, context, reference).await, release(reference)) {
+        match (pull(engine, context, reference).await, reference.parse().ok().map(Bootstrap)) {
             (Ok(()), _) => {
                 let reason = "an image registry answered";
                 download(context, reference, "the image registry", reason.to_owned()).await;
@@ -70,7 +71,7 @@ pub async fn base_image(engine: &Engine, context: &Context, reference: &str) -> 
             (Err(error), None) => {
                 return Err(error.hint(format!(
                     "name an image that this machine has or can pull; without a registry these work: {}",
-                    known()
+                    Release::ALL.map(|release| release.to_string()).join(", ")
                 )));
             }
         }
@@ -100,7 +101,7 @@ async fn pull(engine: &Engine, context: &Context, reference: &str) -> Result<()>
 }
 
 /// Makes the image from packages alone.
-async fn bootstrap(engine: &Engine, context: &Context, release: &Release, tag: &str) -> Result<()> {
+async fn bootstrap(engine: &Engine, context: &Context, release: Bootstrap, tag: &str) -> Result<()> {
     let failed = |error: &io::Error| Error::failed("bootstrap", "bootstrap image", tag).source(error);
     fs::create_dir_all(&context.dirs.cache).map_err(|error| failed(&error))?;
     // Removed when this function returns, however it returns.
@@ -162,7 +163,7 @@ async fn machine_options(context: &Context) -> String {
     dump.map(|done| access_options(&done.stdout)).unwrap_or_default()
 }
 
-async fn import(engine: &Engine, tar: &Path, release: &Release, tag: &str) -> Result<()> {
+async fn import(engine: &Engine, tar: &Path, release: Bootstrap, tag: &str) -> Result<()> {
     let file = tokio::fs::File::open(tar).await;
     let file = file.map_err(|error| Error::failed("bootstrap", "read", tar.display()).source(&error))?;
     let (repo, version) = split_reference(tag);
@@ -172,7 +173,7 @@ async fn import(engine: &Engine, tar: &Path, release: &Release, tag: &str) -> Re
         tag: Some(version.to_owned()),
         changes: vec![
             format!("LABEL {LABEL_IMAGE}={}", ImageKind::Base.as_str()),
-            format!("LABEL {LABEL_DIGEST}={}", release.reference),
+            format!("LABEL {LABEL_DIGEST}={}", release.0),
         ],
         ..Default::default()
     };

@@ -3,6 +3,8 @@
 //! An image reference and the machine's own apt configuration come in, the arguments of mmdebstrap
 //! go out. Pure.
 
+use crate::model::Release;
+
 /// What every node needs before Ansible can work on it.
 pub(super) const PACKAGES: &[&str] = &[
     "systemd",
@@ -16,55 +18,24 @@ pub(super) const PACKAGES: &[&str] = &[
     "ca-certificates",
 ];
 
-/// A release that hactl can bootstrap without an image registry.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) struct Release {
-    /// The image reference that stands for it.
-    pub(super) reference: &'static str,
-    pub(super) codename: &'static str,
-    family: Family,
-}
+/// A release to be bootstrapped without an image registry. Only `debian:12` was on this project's test
+/// machines; the others follow its pattern.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bootstrap(pub(super) Release);
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Family {
-    Debian,
-    Ubuntu,
-}
-
-/// Only `debian:12` was bootstrapped on this project's test machines; the others follow its pattern.
-const RELEASES: &[Release] = &[
-    Release { reference: "debian:11", codename: "bullseye", family: Family::Debian },
-    Release { reference: "debian:12", codename: "bookworm", family: Family::Debian },
-    Release { reference: "debian:13", codename: "trixie", family: Family::Debian },
-    Release { reference: "ubuntu:22.04", codename: "jammy", family: Family::Ubuntu },
-    Release { reference: "ubuntu:24.04", codename: "noble", family: Family::Ubuntu },
-];
-
-/// The release that an image reference names, by number or codename.
-pub(super) fn release(reference: &str) -> Option<&'static Release> {
-    let (name, tag) = reference.split_once(':')?;
-    RELEASES.iter().find(|release| {
-        let (release_name, number) = release.reference.split_once(':').unwrap_or_default();
-        name == release_name && (tag == number || tag == release.codename)
-    })
-}
-
-/// References that can be bootstrapped, for messages.
-pub(super) fn known() -> String {
-    RELEASES.iter().map(|release| release.reference).collect::<Vec<_>>().join(", ")
-}
-
-impl Release {
+impl Bootstrap {
     /// The distribution's own suites, without backports.
     fn suites(&self) -> [String; 3] {
-        ["", "-updates", "-security"].map(|suffix| format!("{}{suffix}", self.codename))
+        ["", "-updates", "-security"].map(|suffix| format!("{}{suffix}", self.0.codename()))
     }
 
     /// Lines of `sources.list` for the distribution's public mirrors.
     fn public_sources(&self) -> Vec<String> {
-        let (archive, security, components) = match self.family {
-            Family::Debian => ("http://mirror.example/debian", "http://mirror.example/debian-security", "main"),
-            Family::Ubuntu => {
+        let (archive, security, components) = match self.0 {
+            Release::Debian12 | Release::Debian13 => {
+                ("http://mirror.example/debian", "http://mirror.example/debian-security", "main")
+            }
+            Release::Ubuntu2204 | Release::Ubuntu2404 => {
                 ("http://mirror.example/ubuntu", "http://mirror.example/ubuntu", "main universe")
             }
         };
@@ -86,7 +57,7 @@ impl Release {
     /// Whether the machine with this `/etc/os-release` runs the release.
     pub(super) fn is_of(&self, os_release: &str) -> bool {
         let codename = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-        codename.is_some_and(|codename| codename.trim_matches('"') == self.codename)
+        codename.is_some_and(|codename| codename.trim_matches('"') == self.0.codename())
     }
 
     /// The distribution's own entries of a source file in either form, leaving out other
@@ -142,7 +113,12 @@ pub(super) fn access_options(dump: &str) -> String {
 }
 
 /// The arguments of mmdebstrap. `options_file` has apt's options; the archive is written to `tar`.
-pub(super) fn bootstrap_arguments(release: &Release, sources: &[String], options_file: &str, tar: &str) -> Vec<String> {
+pub(super) fn bootstrap_arguments(
+    release: Bootstrap,
+    sources: &[String],
+    options_file: &str,
+    tar: &str,
+) -> Vec<String> {
     let mut arguments = vec![
         "--variant=minbase".to_owned(),
         "--format=tar".to_owned(),
@@ -152,7 +128,7 @@ pub(super) fn bootstrap_arguments(release: &Release, sources: &[String], options
         "--dpkgopt=path-exclude=/usr/share/doc/*".to_owned(),
         // Every node gets a host key of its own.
         "--customize-hook=rm -f \"$1\"/etc/ssh/ssh_host_*".to_owned(),
-        release.codename.to_owned(),
+        release.0.codename().to_owned(),
         tar.to_owned(),
     ];
     arguments.extend(sources.iter().cloned());
@@ -182,18 +158,11 @@ mod tests {
     const BOOKWORM: &str = "ID=debian\nVERSION_CODENAME=bookworm\n";
 
     #[test]
-    fn releases_are_found_by_number_and_by_codename() {
-        assert_eq!(release("debian:12"), release("debian:bookworm"));
-        assert_eq!(release("ubuntu:24.04").unwrap().codename, "noble");
-        assert_eq!((release("debian:10"), release("debian"), release("fedora:12")), (None, None, None));
-    }
-
-    #[test]
     fn another_release_than_the_machines_comes_from_the_public_mirrors() {
         let own = vec!["deb http://mirror.example/debian bookworm main".to_owned()];
-        let lines = release("ubuntu:22.04").unwrap().sources(BOOKWORM, &own);
+        let lines = Bootstrap(Release::Ubuntu2204).sources(BOOKWORM, &own);
         assert_eq!(lines[2], "deb http://mirror.example/ubuntu jammy-security main universe");
-        assert_eq!(release("debian:12").unwrap().sources(BOOKWORM, &[]).len(), 3);
+        assert_eq!(Bootstrap(Release::Debian12).sources(BOOKWORM, &[]).len(), 3);
     }
 
     #[test]
@@ -206,7 +175,7 @@ mod tests {
             deb [arch=amd64 signed-by=/k.gpg] https://download.example/docker bookworm stable\n\
             deb [trusted=no] http://mirror.example/security bookworm-security main\n\
             deb http://pgdg.example bookworm-pgdg main\n";
-        let own = release("debian:12").unwrap().sources(BOOKWORM, &[stanzas.to_owned(), lines.to_owned()]);
+        let own = Bootstrap(Release::Debian12).sources(BOOKWORM, &[stanzas.to_owned(), lines.to_owned()]);
         let key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
         assert_eq!(
             own,
@@ -229,7 +198,7 @@ mod tests {
     #[test]
     fn the_bootstrap_has_exactly_these_arguments() {
         let sources = vec!["deb http://mirror.example/debian bookworm main".to_owned()];
-        let arguments = bootstrap_arguments(release("debian:12").unwrap(), &sources, "/t/apt.conf", "/t/base.tar");
+        let arguments = bootstrap_arguments(Bootstrap(Release::Debian12), &sources, "/t/apt.conf", "/t/base.tar");
         assert_eq!(
             arguments,
             [

@@ -47,6 +47,9 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> 
     let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
     let provisioned = machines::apply(run, cluster, &vault, &prepared.image).await?;
     let fleet = &provisioned.fleet;
+    if fleet.nodes.values().all(|node| node.node.roles.is_empty()) {
+        return Ok(plain_machines(run, cluster, provisioned.changed));
+    }
     let inventory = software::render(run, cluster, &mut vault, fleet, &prepared.downloads).await?;
     let access = look::access(&vault)?;
     let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
@@ -82,4 +85,19 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> 
         changed,
         record: None,
     })
+}
+
+/// Machines without a role are made and listed, and nothing is configured on them.
+fn plain_machines(run: &Run, cluster: &Cluster, changed: bool) -> Summary {
+    let (name, count) = (cluster.name(), cluster.plan.nodes.len());
+    Summary {
+        ok: true,
+        command: "up".to_owned(),
+        cluster: name.to_string(),
+        message: format!("{name}: {count} machines without a role; nothing to configure."),
+        next: vec![format!("hactl down {name}")],
+        stages: run.times(),
+        changed,
+        ..Summary::default()
+    }
 }
