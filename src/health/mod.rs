@@ -11,6 +11,8 @@ mod patroni;
 mod postgres;
 mod probe;
 mod status;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub use diagnose::{Health, Healthy, Problem, diagnose};

@@ -1,0 +1,262 @@
+//! Each trouble as it is seen, and what is said of it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Health, diagnose,
+    etcd::{EtcdMember, EtcdView},
+    observe::{NodeView, Observations},
+    patroni::{Cluster, Itself, Member, PatroniView},
+    postgres::PostgresView,
+};
+use crate::{
+    model::{Choices, InstanceKey},
+    plan::{self, Plan},
+    spec,
+};
+
+const LEADER: &str = "node1";
+const REPLICAS: [&str; 2] = ["node2", "node3"];
+
+fn key(name: &str) -> InstanceKey {
+    InstanceKey::new(name).unwrap()
+}
+
+fn plan() -> Plan {
+    let text = b"instances: {node1: {}, node2: {}, node3: {}}";
+    plan::decide(&spec::load("t.yaml", text, "t").unwrap(), &Choices::default()).unwrap()
+}
+
+fn members() -> Vec<Member> {
+    let member = |name: &str, role: &str, state: &str| Member {
+        name: name.to_owned(),
+        role: role.to_owned(),
+        state: state.to_owned(),
+        timeline: Some(1),
+        ..Member::default()
+    };
+    vec![
+        member(LEADER, "leader", "running"),
+        member(REPLICAS[0], "quorum_standby", "streaming"),
+        member(REPLICAS[1], "quorum_standby", "streaming"),
+    ]
+}
+
+/// Three nodes of which nothing bad can be said.
+fn good(plan: &Plan) -> Observations {
+    let voters: Vec<EtcdMember> = (1_u64..)
+        .zip(plan.nodes.keys())
+        .map(|(id, key)| EtcdMember { id, name: key.to_string(), learner: false })
+        .collect();
+    (1_u64..)
+        .zip(plan.nodes.values())
+        .map(|(id, node)| {
+            let leads = node.key.as_str() == LEADER;
+            let streaming = REPLICAS.map(|name| (name.to_owned(), "quorum".to_owned()));
+            let view = NodeView {
+                roles: node.roles.clone(),
+                ssh: Ok(()),
+                etcd: Some(Ok(EtcdView {
+                    member_id: id,
+                    leader: 2,
+                    serving: true,
+                    members: voters.clone(),
+                    ..EtcdView::default()
+                })),
+                patroni: Some(Ok(PatroniView {
+                    itself: Itself { database_system_identifier: Some("7".to_owned()), ..Itself::default() },
+                    cluster: Some(Cluster { members: members(), pause: false }),
+                })),
+                postgres: Some(Ok(PostgresView {
+                    in_recovery: !leads,
+                    streaming: if leads { streaming.into() } else { BTreeMap::new() },
+                    ..PostgresView::default()
+                })),
+                failed_units: BTreeMap::new(),
+                digest: None,
+            };
+            (node.key.clone(), view)
+        })
+        .collect()
+}
+
+fn etcd<'a>(seen: &'a mut Observations, node: &str) -> &'a mut EtcdView {
+    seen.get_mut(&key(node)).unwrap().etcd.as_mut().unwrap().as_mut().unwrap()
+}
+
+fn patroni<'a>(seen: &'a mut Observations, node: &str) -> &'a mut PatroniView {
+    seen.get_mut(&key(node)).unwrap().patroni.as_mut().unwrap().as_mut().unwrap()
+}
+
+fn postgres<'a>(seen: &'a mut Observations, node: &str) -> &'a mut PostgresView {
+    seen.get_mut(&key(node)).unwrap().postgres.as_mut().unwrap().as_mut().unwrap()
+}
+
+fn every_member_list(seen: &mut Observations, change: impl Fn(&mut Vec<Member>)) {
+    for node in ["node1", "node2", "node3"] {
+        change(&mut patroni(seen, node).cluster.as_mut().unwrap().members);
+    }
+}
+
+fn codes(health: &Health) -> Vec<(&str, Option<&str>)> {
+    health.problems.iter().map(|problem| (problem.code.as_str(), problem.node.as_deref())).collect()
+}
+
+#[test]
+fn a_good_cluster_is_proved_healthy() {
+    let plan = plan();
+    let health = diagnose(&plan, &good(&plan));
+    assert_eq!(codes(&health), []);
+    assert!(health.etcd.healthy && health.etcd.leader.as_deref() == Some("node2"));
+    assert_eq!(health.healthy().unwrap().leader().as_str(), LEADER);
+}
+
+type Change = fn(&mut Observations);
+
+#[test]
+fn each_trouble_has_its_code_and_its_node() {
+    let table: &[(&str, Change, &[(&str, Option<&str>)])] = &[
+        (
+            "ssh silent",
+            |seen| seen.get_mut(&key("node3")).unwrap().ssh = Err("refused".into()),
+            &[("node-unreachable", Some("node3"))],
+        ),
+        (
+            "unit down",
+            |seen| {
+                seen.get_mut(&key("node2")).unwrap().failed_units.insert("etcd".into(), vec!["exit 1".into()]);
+            },
+            &[("unit-failed", Some("node2"))],
+        ),
+        (
+            "etcd without a quorum",
+            |seen| {
+                for node in ["node1", "node2", "node3"] {
+                    etcd(seen, node).serving = false;
+                }
+            },
+            &[("etcd-no-quorum", None)],
+        ),
+        (
+            "etcd without a leader",
+            |seen| {
+                for node in ["node1", "node2", "node3"] {
+                    etcd(seen, node).leader = 0;
+                }
+            },
+            &[("etcd-no-leader", None)],
+        ),
+        ("a member apart", |seen| etcd(seen, "node3").serving = false, &[("etcd-isolated", Some("node3"))]),
+        ("an alarm", |seen| etcd(seen, "node1").alarms.push("NOSPACE".into()), &[("etcd-alarm", Some("node1"))]),
+        (
+            "a learner",
+            |seen| {
+                for node in ["node1", "node2", "node3"] {
+                    etcd(seen, node).members[2].learner = true;
+                }
+            },
+            &[("etcd-learner", Some("node3"))],
+        ),
+        (
+            "a member that nobody knows",
+            |seen| {
+                for node in ["node1", "node2", "node3"] {
+                    etcd(seen, node).members[2].name = "stranger".into();
+                }
+            },
+            &[("etcd-member-missing", Some("node3")), ("etcd-member-foreign", None)],
+        ),
+        (
+            "a certificate",
+            |seen| {
+                seen.get_mut(&key("node2")).unwrap().etcd =
+                    Some(Err("TLS on x: invalid peer certificate: UnknownIssuer".into()));
+            },
+            &[("certificate", Some("node2"))],
+        ),
+        (
+            "paused",
+            |seen| {
+                for node in ["node1", "node2", "node3"] {
+                    patroni(seen, node).cluster.as_mut().unwrap().pause = true;
+                }
+            },
+            &[("paused", None)],
+        ),
+        (
+            "pending restart",
+            |seen| patroni(seen, "node2").itself.pending_restart = true,
+            &[("pending-restart", Some("node2"))],
+        ),
+        (
+            "failsafe",
+            |seen| patroni(seen, "node1").itself.failsafe_mode_is_active = true,
+            &[("failsafe-active", Some("node1"))],
+        ),
+        (
+            "two databases",
+            |seen| patroni(seen, "node3").itself.database_system_identifier = Some("8".into()),
+            &[("system-id-mismatch", None)],
+        ),
+        (
+            "nobody leads",
+            |seen| {
+                every_member_list(seen, |members| members[0].role = "replica".into());
+                postgres(seen, LEADER).in_recovery = true;
+            },
+            &[("no-leader", None)],
+        ),
+        ("two primaries", |seen| postgres(seen, "node2").in_recovery = false, &[("two-primaries", None)]),
+        (
+            "a leader that refuses the password",
+            |seen| {
+                seen.get_mut(&key(LEADER)).unwrap().postgres =
+                    Some(Err("password authentication failed for user (SQLSTATE 28P01)".into()));
+            },
+            &[("authentication", Some(LEADER))],
+        ),
+        (
+            "a replica that does not stream",
+            |seen| drop(postgres(seen, LEADER).streaming.remove("node3")),
+            &[("not-streaming", Some("node3"))],
+        ),
+        (
+            "another timeline",
+            |seen| every_member_list(seen, |members| members[1].timeline = Some(2)),
+            &[("timeline-differs", Some("node2"))],
+        ),
+        (
+            "no synchronous standby",
+            |seen| {
+                postgres(seen, LEADER).streaming.values_mut().for_each(|state| *state = "async".into());
+            },
+            &[("no-synchronous-standby", Some(LEADER))],
+        ),
+        (
+            "a role that commits alone",
+            |seen| postgres(seen, LEADER).lowered.push("app@".into()),
+            &[("synchronous-commit-lowered", None)],
+        ),
+    ];
+    let plan = plan();
+    for (what, change, expected) in table {
+        let mut seen = good(&plan);
+        change(&mut seen);
+        let health = diagnose(&plan, &seen);
+        assert_eq!(codes(&health), *expected, "{what}");
+        assert!(health.healthy().is_err(), "{what}");
+    }
+}
+
+#[test]
+fn nothing_that_answers_is_no_quorum_and_no_leader() {
+    let plan = plan();
+    let mut seen = good(&plan);
+    for view in seen.values_mut() {
+        *view = NodeView { ssh: Err("no route".into()), etcd: None, patroni: None, postgres: None, ..view.clone() };
+    }
+    let health = diagnose(&plan, &seen);
+    let found = codes(&health);
+    assert!(found.contains(&("etcd-down", None)) && found.contains(&("no-leader", None)), "{found:?}");
+    assert!(!health.etcd.healthy);
+}
