@@ -166,8 +166,7 @@ fn subnet_in_use(bench: &Bench) {
 /// Starts `up`, sends `signals` in `stage`, and gives how long it took to end.
 fn interrupt(bench: &Bench, stage: &str, signals: &[Signal], expected: i32) -> Duration {
     let mut up = bench.follow(&["up", NAME]);
-    up.wait_for_stage(stage);
-    std::thread::sleep(Duration::from_millis(1500));
+    amid(&mut up, stage);
     let started = Instant::now();
     for signal in signals {
         up.signal(*signal);
@@ -188,17 +187,28 @@ fn interrupt(bench: &Bench, stage: &str, signals: &[Signal], expected: i32) -> D
     took
 }
 
+/// Waits until `stage` is in the middle of something that an event tells of, however fast the machine is.
+fn amid(up: &mut common::Running, stage: &str) {
+    up.wait_for_stage(stage);
+    match stage {
+        "provision" => {
+            up.wait_for("node in the making", |event| event["type"] == "step" && event["step"] == "creating")
+        }
+        "configure" => up.wait_for("task on the node", |event| event["type"] == "task-finished"),
+        _ => {}
+    }
+}
+
 fn engine_goes_away(bench: &Bench) {
     // Before anything is asked of it, and while it makes a node.
-    for (stage, wait) in [("image", 0), ("provision", 1200)] {
+    for stage in ["image", "provision"] {
         docker(&["rm", "-f", NODE]);
         docker(&["volume", "rm", "-f", &docker(&["volume", "ls", "-q", "--filter", "label=hactl.cluster=t-tr-one"])]);
         let proxy = Proxy::new(bench.path("engine.sock"));
         let mut command = bench.command(&["up", NAME]);
         command.env("DOCKER_HOST", format!("unix://{}", proxy.path.display()));
         let mut up = common::Running::new(command);
-        up.wait_for_stage(stage);
-        std::thread::sleep(Duration::from_millis(wait));
+        amid(&mut up, stage);
         proxy.cut();
         let (code, error) = up.end_in_error();
         assert!(matches!(code, 1 | 3), "{code}");
