@@ -111,11 +111,14 @@ fn a_good_cluster_is_proved_healthy() {
     assert_eq!(health.healthy().unwrap().leader().as_str(), LEADER);
 }
 
+/// What is changed in good observations.
 type Change = fn(&mut Observations);
+/// A problem's code and node.
+type Found = (&'static str, Option<&'static str>);
 
 #[test]
 fn each_trouble_has_its_code_and_its_node() {
-    let table: &[(&str, Change, &[(&str, Option<&str>)])] = &[
+    let table: &[(&str, Change, &[Found])] = &[
         (
             "ssh silent",
             |seen| seen.get_mut(&key("node3")).unwrap().ssh = Err("refused".into()),
