@@ -1,12 +1,17 @@
 //! One call for a tool that fetches or builds: its output goes to the run's record, its failure says
 //! what was being fetched and that a second run carries on.
 
+use std::path::Path;
+
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
     event::Event,
     exec::{Command, Finished, ended},
 };
+
+/// Bytes below which a file system counts as full: less than any download needs.
+const LITTLE: u64 = 4 << 20;
 
 /// Runs `command` to its end; `what` completes "cannot", as in `download Patroni's wheels`.
 pub(super) async fn run(
@@ -29,10 +34,17 @@ pub(super) async fn run(
         Ok(done) if done.status.success() => Ok(done),
         Ok(done) => {
             let tail = done.tail.join("\n");
-            let full = tail.to_lowercase().contains("no space left on device");
+            let said = tail.to_lowercase().contains("no space left on device");
+            // Some tools keep to themselves what their own children said.
+            let seen = [context.dirs.cache.clone(), std::env::temp_dir()].into_iter().find_map(|dir| no_room(&dir));
+            let full = said || seen.is_some();
             let error = Error::failed(if full { "disk-full" } else { "fetch" }, what, object)
                 .cause(format!("{tool}: {}", ended(done.status)))
                 .cause(tail);
+            let error = match seen {
+                Some(seen) if !said => error.cause(seen),
+                _ => error,
+            };
             Err(error.hint(if full {
                 "make room, or set HACTL_CACHE_DIR and TMPDIR to directories elsewhere; then run the same command again"
             } else {
@@ -42,4 +54,11 @@ pub(super) async fn run(
         Err(error) if error.kind == Kind::Failed => Err(Error::failed("fetch", what, object).source(&error)),
         Err(error) => Err(error),
     }
+}
+
+/// Says so when the file system of `dir` has no room for another file worth mentioning.
+fn no_room(dir: &Path) -> Option<String> {
+    let found = nix::sys::statvfs::statvfs(dir).ok()?;
+    let free = found.blocks_available().saturating_mul(found.fragment_size());
+    (free < LITTLE).then(|| format!("No space left on device: {} KiB are free in {}", free >> 10, dir.display()))
 }
