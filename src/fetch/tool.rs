@@ -60,5 +60,14 @@ pub(super) async fn run(
 fn no_room(dir: &Path) -> Option<String> {
     let found = nix::sys::statvfs::statvfs(dir).ok()?;
     let free = found.blocks_available().saturating_mul(found.fragment_size());
-    (free < LITTLE).then(|| format!("No space left on device: {} KiB are free in {}", free >> 10, dir.display()))
+    // File systems that count no inodes say that they have none.
+    let full = free < LITTLE || (found.files() > 0 && found.files_available() == 0);
+    full.then(|| {
+        format!(
+            "No space left on device: {} KiB and {} files are free in {}",
+            free >> 10,
+            found.files_available(),
+            dir.display()
+        )
+    })
 }

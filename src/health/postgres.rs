@@ -56,8 +56,7 @@ pub(super) async fn ask(
                  FROM pg_db_role_setting s \
                  LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase \
                  WHERE EXISTS (SELECT 1 FROM unnest(s.setconfig) c \
-                               WHERE c IN ('synchronous_commit=off', 'synchronous_commit=local')) \
-                   AND coalesce(r.rolname, '') <> 'hactl_rewind'",
+                               WHERE c IN ('synchronous_commit=off', 'synchronous_commit=local'))",
                 &[],
             )
             .await
