@@ -38,7 +38,7 @@ down: ## Take the cluster NAME away again
 check: ## The quick part: format, lints, unit tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
-	cargo test --locked --lib
+	cargo test --locked --lib -- --test-threads=1
 
 .PHONY: lint
 lint: setup-test ## Ansible's, Terraform's and the shell's own linters

@@ -183,7 +183,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         // The shell plays the killed hactl: it takes the lock, leaves a child with it, and is gone.
-        let script = format!("exec 9>>{0}; flock -n 9 || exit 1; sleep 300 & echo gone", path.display());
+        let script = format!(
+            "exec 9>>{}; flock -n 9 || exit 1; sleep 300 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done",
+            path.display()
+        );
         let done =
             std::process::Command::new("bash").args(["-c", &script]).stdout(std::process::Stdio::null()).status();
         assert!(done.unwrap().success());
