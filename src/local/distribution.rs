@@ -29,29 +29,15 @@ impl Bootstrap {
         ["", "-updates", "-security"].map(|suffix| format!("{}{suffix}", self.0.codename()))
     }
 
-    /// Lines of `sources.list` for the distribution's public mirrors.
-    fn public_sources(&self) -> Vec<String> {
-        let (archive, security, components) = match self.0 {
-            Release::Debian12 | Release::Debian13 => {
-                ("http://mirror.example/debian", "http://mirror.example/debian-security", "main")
-            }
-            Release::Ubuntu2204 | Release::Ubuntu2404 => {
-                ("http://mirror.example/ubuntu", "http://mirror.example/ubuntu", "main universe")
-            }
-        };
-        let mirrors = [archive, archive, security];
-        self.suites().iter().zip(mirrors).map(|(suite, uri)| format!("deb {uri} {suite} {components}")).collect()
-    }
-
-    /// Lines of `sources.list`: the machine's own where it runs this release, or the public ones.
+    /// Lines of `sources.list`: the machine's own where it runs this release; none otherwise,
+    /// and mmdebstrap then takes the public mirrors that it knows for the release.
     ///
     /// `os_release` is the text of `/etc/os-release`, `sources` those of apt's source files.
     pub(super) fn sources(&self, os_release: &str, sources: &[String]) -> Vec<String> {
         if !self.is_of(os_release) {
-            return self.public_sources();
+            return Vec::new();
         }
-        let own: Vec<String> = sources.iter().flat_map(|text| self.distribution_lines(text)).collect();
-        if own.is_empty() { self.public_sources() } else { own }
+        sources.iter().flat_map(|text| self.distribution_lines(text)).collect()
     }
 
     /// Whether the machine with this `/etc/os-release` runs the release.
@@ -158,11 +144,10 @@ mod tests {
     const BOOKWORM: &str = "ID=debian\nVERSION_CODENAME=bookworm\n";
 
     #[test]
-    fn another_release_than_the_machines_comes_from_the_public_mirrors() {
+    fn for_another_release_than_the_machines_the_mirrors_are_mmdebstraps_own() {
         let own = vec!["deb http://mirror.example/debian bookworm main".to_owned()];
-        let lines = Bootstrap(Release::Ubuntu2204).sources(BOOKWORM, &own);
-        assert_eq!(lines[2], "deb http://mirror.example/ubuntu jammy-security main universe");
-        assert_eq!(Bootstrap(Release::Debian12).sources(BOOKWORM, &[]).len(), 3);
+        assert!(Bootstrap(Release::Ubuntu2204).sources(BOOKWORM, &own).is_empty());
+        assert!(Bootstrap(Release::Debian12).sources(BOOKWORM, &[]).is_empty());
     }
 
     #[test]
