@@ -21,6 +21,7 @@ pub mod error;
 pub mod event;
 pub mod exec;
 pub mod fetch;
+mod file;
 pub mod fleet;
 pub mod health;
 pub mod inventory;

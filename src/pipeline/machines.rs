@@ -10,6 +10,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     event::{Stage, Summary},
+    file,
     fleet::Fleet,
     local::Engine,
     plan::Plan,
@@ -51,13 +52,7 @@ pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &s
 }
 
 fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let dir = path.parent().unwrap_or(path);
-        let file = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer_pretty(&file, fleet)?;
-        file.persist(path)?;
-        Ok(())
-    };
+    let write = || file::replace(path, &serde_json::to_vec_pretty(fleet)?);
     write().map_err(|error| Error::failed("fleet", "write", path.display()).source(&error).hint("is the disk full?"))
 }
 

@@ -16,6 +16,7 @@ use crate::{
     assets,
     context::{ClusterDir, Context},
     error::{Error, Result},
+    file,
     model::InstanceKey,
     plan::{Plan, Platform},
 };
@@ -92,7 +93,7 @@ impl Workspace {
     /// When the note cannot be written.
     pub(super) fn note_new_start(&self) -> Result<()> {
         let path = self.new_start();
-        replace(&path, b"").map_err(|error| failed(&path, &error))
+        file::replace(&path, b"").map_err(|error| failed(&path, &error))
     }
 
     /// Whether a new start was begun and not finished: what earlier runs made is gone.
@@ -148,7 +149,7 @@ impl Workspace {
     pub(super) fn write_variables(&self, variables: &Json) -> Result<()> {
         let path = self.values();
         let text = format!("{variables:#}\n");
-        replace(&path, text.as_bytes()).map_err(|error| failed(&path, &error))
+        file::replace(&path, text.as_bytes()).map_err(|error| failed(&path, &error))
     }
 
     /// Writes the stack and its modules as this version of hactl has them: files of others go.
@@ -185,7 +186,7 @@ impl Workspace {
         }
         terraform.run_init(context).await?;
         terraform.validate(context).await?;
-        replace(&marker, wanted.as_bytes()).map_err(|error| failed(&marker, &error))
+        file::replace(&marker, wanted.as_bytes()).map_err(|error| failed(&marker, &error))
     }
 
     fn fingerprint(&self, terraform: &Terraform) -> Result<String> {
@@ -211,19 +212,6 @@ fn configuration_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Writes beside the target and renames: readers see the old file or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(dir)?;
-    if fs::read(path).ok().as_deref() == Some(bytes) {
-        return Ok(());
-    }
-    let file = tempfile::NamedTempFile::new_in(dir)?;
-    fs::write(file.path(), bytes)?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {

@@ -1,8 +1,7 @@
 //! `.hactl/NAME/cluster.json`: where a cluster's file lies, and what was chosen once and sticks.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
+    file,
     model::Choices,
 };
 
@@ -56,15 +56,9 @@ impl Record {
     }
 
     fn try_write(&self, path: &Path) -> io::Result<()> {
-        let dir = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
-        fs::create_dir_all(dir)?;
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        file::replace(path, &text)
     }
 }
 

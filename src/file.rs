@@ -1,0 +1,23 @@
+//! Files that a reader sees as they were or as they are, never half.
+
+use std::{fs, io, io::Write, path::Path};
+
+use tempfile::NamedTempFile;
+
+/// Writes `bytes` beside `path` and renames it, readable by the owner only; a file that holds them
+/// already stays untouched. Directories above it are made.
+///
+/// # Errors
+/// When a directory or the file cannot be written: what was at `path` is then still there.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
+    fs::create_dir_all(dir)?;
+    if fs::read(path).ok().as_deref() == Some(bytes) {
+        return Ok(());
+    }
+    let mut file = NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
