@@ -36,6 +36,7 @@ pub mod report;
 mod run;
 pub mod secrets;
 pub mod spec;
+pub mod verify;
 
 pub use run::run;
 

@@ -1,0 +1,342 @@
+//! The drills, one row each: what is struck and how, how its effect is seen, what takes it back, and
+//! what must come of it. Tests assert this table and the documentation prints it.
+
+use serde::Serialize;
+
+use crate::plan::{Durability, Timers};
+
+/// How much a drill may cost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// What an administrator does on a working day.
+    Gentle,
+    /// One thing fails; the cluster is made for it.
+    SingleFault,
+    /// Beyond what the cluster promises to bridge: only where `disposable: true`.
+    Destructive,
+}
+
+/// What is struck.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    Primary,
+    /// One replica.
+    Replica,
+    /// A replica that the primary waits for.
+    SyncReplica,
+    EtcdLeader,
+    /// As many voters as leave etcd without a quorum; the primary's own is among them last.
+    EtcdMajority,
+    All,
+}
+
+/// What is done to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// `POST /switchover`.
+    Switchover,
+    /// SIGKILL to the postmaster.
+    KillPostgres,
+    /// SIGKILL to Patroni, whose unit starts it again.
+    KillPatroni,
+    /// SIGKILL to Patroni, whose unit is masked: it stays dead.
+    BuryPatroni,
+    /// SIGSTOP to Patroni.
+    StopPatroni,
+    /// The machine loses its power.
+    PowerOff,
+    /// No packet to or from the other members; the administrator's and the clients' way stays open.
+    Isolate,
+    /// Patroni reaches no etcd; everything else works.
+    CutFromEtcd,
+    /// SIGKILL to etcd, whose unit is masked.
+    KillEtcd,
+    /// The file system of PGDATA is filled.
+    FillDisk,
+    /// Packets between the members are lost at random.
+    LosePackets,
+    /// Packets between the members are late.
+    DelayPackets,
+}
+
+/// Whether something must, may or must not happen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expect {
+    Must,
+    May,
+    MustNot,
+}
+
+/// One drill.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Drill {
+    pub name: &'static str,
+    pub variant: Option<&'static str>,
+    pub tier: Tier,
+    pub target: Target,
+    pub fault: Fault,
+    /// How it is seen that the fault took effect.
+    pub effect: &'static str,
+    /// What takes it back, whatever becomes of hactl.
+    pub undo: &'static str,
+    pub new_leader: Expect,
+    /// Whether a new timeline comes with it.
+    pub new_timeline: Expect,
+    /// Whether Patroni's failsafe mode has to hold the primary.
+    pub failsafe: bool,
+    pub until: Until,
+    pub bound: Bound,
+    /// Data nodes and voters without which nothing is left that could recover.
+    pub data_nodes: usize,
+    pub voters: usize,
+}
+
+/// When the fault is taken back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// There is nothing to take back.
+    Once,
+    /// Another node acknowledges writes.
+    Failover,
+    /// The leader's lock would have run out: ttl + loop_wait + 5 s.
+    LockExpiry,
+    /// 5 s.
+    Moment,
+}
+
+/// The longest write gap that the drill may cause.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bound {
+    /// That of a fault in the plan's list.
+    Planned(&'static str),
+    /// Nothing may interrupt writes: one loop_wait, and one election of etcd.
+    NoInterruption,
+    /// The machines' own start, within 60 s, and what the plan's node-loss takes.
+    Restart,
+}
+
+const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> Drill {
+    Drill {
+        name,
+        variant: None,
+        tier,
+        target,
+        fault,
+        effect: "",
+        undo: "nothing to take back",
+        new_leader: Expect::MustNot,
+        new_timeline: Expect::MustNot,
+        failsafe: false,
+        until: Until::Once,
+        bound: Bound::NoInterruption,
+        data_nodes: 2,
+        voters: 1,
+    }
+}
+
+const ON_NODE: &str = "a transient timer of systemd on the node";
+const OUTSIDE: &str = "a watcher beside hactl powers it on";
+
+/// All drills, gentlest first.
+pub const CATALOGUE: &[Drill] = &[
+    Drill {
+        effect: "the leader key names another member",
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        bound: Bound::Planned("switchover"),
+        ..drill("switchover", Tier::Gentle, Target::Primary, Fault::Switchover)
+    },
+    Drill {
+        effect: "the postmaster's process is another",
+        new_leader: Expect::May,
+        new_timeline: Expect::May,
+        bound: Bound::Planned("postgres-crash"),
+        data_nodes: 1,
+        ..drill("postgres-crash", Tier::SingleFault, Target::Primary, Fault::KillPostgres)
+    },
+    Drill {
+        variant: Some("restart"),
+        effect: "the unit's main process is another",
+        data_nodes: 1,
+        ..drill("patroni-crash", Tier::SingleFault, Target::Primary, Fault::KillPatroni)
+    },
+    Drill {
+        variant: Some("dead"),
+        effect: "the unit does not run",
+        undo: ON_NODE,
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Planned("patroni-crash"),
+        ..drill("patroni-crash", Tier::SingleFault, Target::Primary, Fault::BuryPatroni)
+    },
+    Drill {
+        effect: "the process is in state T",
+        undo: ON_NODE,
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Planned("patroni-hang"),
+        ..drill("patroni-hang", Tier::SingleFault, Target::Primary, Fault::StopPatroni)
+    },
+    Drill {
+        effect: "the machine does not run",
+        undo: OUTSIDE,
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Planned("node-loss"),
+        voters: 3,
+        ..drill("node-loss", Tier::SingleFault, Target::Primary, Fault::PowerOff)
+    },
+    Drill {
+        effect: "no other member answers it",
+        undo: ON_NODE,
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Planned("primary-isolated"),
+        voters: 3,
+        ..drill("primary-isolated", Tier::SingleFault, Target::Primary, Fault::Isolate)
+    },
+    Drill {
+        effect: "Patroni reaches no etcd",
+        undo: ON_NODE,
+        failsafe: true,
+        until: Until::LockExpiry,
+        ..drill("primary-cut-from-etcd", Tier::SingleFault, Target::Primary, Fault::CutFromEtcd)
+    },
+    Drill {
+        effect: "etcd has another leader",
+        undo: ON_NODE,
+        until: Until::LockExpiry,
+        voters: 3,
+        ..drill("etcd-leader-loss", Tier::SingleFault, Target::EtcdLeader, Fault::KillEtcd)
+    },
+    Drill {
+        effect: "no member of etcd has a quorum",
+        undo: ON_NODE,
+        failsafe: true,
+        until: Until::LockExpiry,
+        ..drill("etcd-quorum-loss", Tier::Destructive, Target::EtcdMajority, Fault::KillEtcd)
+    },
+    Drill {
+        effect: "the machine does not run",
+        undo: OUTSIDE,
+        until: Until::LockExpiry,
+        data_nodes: 3,
+        voters: 3,
+        ..drill("replica-loss", Tier::SingleFault, Target::Replica, Fault::PowerOff)
+    },
+    Drill {
+        effect: "no other member answers it",
+        undo: ON_NODE,
+        until: Until::LockExpiry,
+        data_nodes: 3,
+        voters: 3,
+        ..drill("sync-replica-isolated", Tier::SingleFault, Target::SyncReplica, Fault::Isolate)
+    },
+    Drill {
+        effect: "the file system has no free block",
+        undo: "a unit with a time limit holds the space in an unlinked file",
+        new_leader: Expect::May,
+        new_timeline: Expect::May,
+        until: Until::Moment,
+        bound: Bound::Restart,
+        ..drill("disk-full", Tier::Destructive, Target::Primary, Fault::FillDisk)
+    },
+    Drill {
+        variant: Some("loss"),
+        effect: "the rule has dropped packets",
+        undo: ON_NODE,
+        new_leader: Expect::May,
+        new_timeline: Expect::May,
+        until: Until::LockExpiry,
+        bound: Bound::Planned("node-loss"),
+        voters: 3,
+        ..drill("slow-network", Tier::SingleFault, Target::All, Fault::LosePackets)
+    },
+    Drill {
+        variant: Some("latency"),
+        effect: "a round trip takes longer",
+        undo: ON_NODE,
+        new_leader: Expect::May,
+        new_timeline: Expect::May,
+        until: Until::LockExpiry,
+        bound: Bound::Planned("node-loss"),
+        voters: 3,
+        ..drill("slow-network", Tier::SingleFault, Target::All, Fault::DelayPackets)
+    },
+    Drill {
+        effect: "no machine runs",
+        undo: OUTSIDE,
+        new_leader: Expect::May,
+        new_timeline: Expect::May,
+        until: Until::Moment,
+        bound: Bound::Restart,
+        ..drill("cluster-power-off", Tier::Destructive, Target::All, Fault::PowerOff)
+    },
+];
+
+/// How many acknowledged commits a drill may lose under a durability.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// None: one is a failure.
+    None,
+    /// Measured and reported: the durability does not promise more.
+    Reported,
+}
+
+impl Drill {
+    /// `name` or `name/variant`, as it is asked for and printed.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.variant.map_or_else(|| self.name.to_owned(), |variant| format!("{}/{variant}", self.name))
+    }
+
+    /// What an acknowledgement is worth in this drill. Without synchronous replication whatever moves the
+    /// leadership without the old primary's consent may lose what was not yet replicated.
+    #[must_use]
+    pub fn loss(&self, durability: Durability) -> Loss {
+        let unasked = self.new_leader != Expect::MustNot && self.fault != Fault::Switchover;
+        if durability == Durability::Async && unasked { Loss::Reported } else { Loss::None }
+    }
+
+    /// How long the fault stays where nothing else ends it sooner, in seconds.
+    #[must_use]
+    pub fn hold(&self, timers: &Timers, bound: f64) -> f64 {
+        match self.until {
+            Until::Once => 0.0,
+            Until::Failover => bound,
+            Until::LockExpiry => f64::from(timers.ttl + timers.loop_wait + 5),
+            Until::Moment => 5.0,
+        }
+    }
+}
+
+/// The drills that `words` mean: a name means all of its variants, `all` everything.
+///
+/// # Errors
+/// The first word that means nothing.
+pub fn choose(words: &[String]) -> Result<Vec<&'static Drill>, String> {
+    let mut chosen = vec![false; CATALOGUE.len()];
+    for word in words {
+        let mut known = false;
+        for (index, drill) in CATALOGUE.iter().enumerate() {
+            if word == "all" || word == drill.name || *word == drill.title() {
+                (chosen[index], known) = (true, true);
+            }
+        }
+        if !known {
+            return Err(word.clone());
+        }
+    }
+    Ok(CATALOGUE.iter().zip(chosen).filter_map(|(drill, chosen)| chosen.then_some(drill)).collect())
+}

@@ -1,0 +1,109 @@
+//! What happened in one round: every attempt to write, what the nodes said of themselves, and when
+//! the fault struck. Times are microseconds since the round began, on hactl's one monotonic clock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::InstanceKey;
+
+/// Microseconds since the round began.
+pub type Micros = u64;
+
+/// A row of the drill's table: which client wrote it, and the client's own count, from 1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+pub struct RowId {
+    pub client: u16,
+    pub seq: u64,
+}
+
+/// What the client knows of an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The server said that the commit is done, without a warning.
+    Acknowledged,
+    /// The connection broke, the client's own deadline passed, or the acknowledgement came with a
+    /// warning: the row may be there or not.
+    InDoubt,
+    /// Nothing was sent, or the server's error proves that nothing was committed.
+    Failed,
+}
+
+/// One attempt to write one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    #[serde(flatten)]
+    pub row: RowId,
+    pub sent: Micros,
+    pub done: Micros,
+    /// Where the connection led, and the timeline that the server was on when it was made; none while
+    /// there was no connection.
+    pub server: Option<Server>,
+    pub outcome: Outcome,
+    /// Why it was not acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Box<str>>,
+}
+
+/// The server of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Server {
+    /// Index into [`History::nodes`].
+    pub node: u16,
+    pub timeline: u32,
+}
+
+/// A writer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    pub id: u16,
+    /// The node (index into [`History::nodes`]) that it stays on; none for the application's path.
+    pub pinned: Option<u16>,
+}
+
+/// What one node said of itself at one moment. Absent is what did not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    pub at: Micros,
+    pub node: u16,
+    pub in_recovery: Option<bool>,
+    pub timeline: Option<u32>,
+    /// Patroni's role and state, in its words.
+    pub role: Option<String>,
+    pub state: Option<String>,
+    pub failsafe: Option<bool>,
+}
+
+/// Who held the leader key in the DCS at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderKey {
+    pub at: Micros,
+    /// The member's name; none when there was no key.
+    pub holder: Option<String>,
+}
+
+/// One round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// The data nodes, in the order of their keys.
+    pub nodes: Vec<InstanceKey>,
+    pub clients: Vec<Client>,
+    pub attempts: Vec<Attempt>,
+    pub samples: Vec<Sample>,
+    pub leader_keys: Vec<LeaderKey>,
+    /// When the fault began to be injected, and when it was seen to have taken effect.
+    pub struck: Option<Micros>,
+    pub seen: Option<Micros>,
+    /// When the fault was taken back.
+    pub healed: Option<Micros>,
+    /// When every member streamed again.
+    pub redundant: Option<Micros>,
+    pub ended: Micros,
+}
+
+/// The rows that each node holds after the cluster has healed, in any order and with duplicates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// The settled primary, as an index into [`History::nodes`].
+    pub primary: u16,
+    pub on: std::collections::BTreeMap<u16, Vec<RowId>>,
+}

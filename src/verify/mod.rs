@@ -1,0 +1,16 @@
+//! Healthy -> Verdict: faults that strike for real while clients write, and what became of the writes.
+//!
+//! ```text
+//! catalogue  the drills, one row each: fault, effect, undo, expectation
+//! fault/     strikes, sees the effect, takes it back; the undo is armed first
+//! clients    write unique rows; every attempt goes into the history
+//! sampler    asks every node what it is, several times a second
+//! history    what happened in a round
+//! oracle     History + rows found afterwards -> Judgement; pure
+//! round      one drill, once
+//! verdict    the contract's report.json
+//! ```
+
+pub mod catalogue;
+pub mod history;
+pub mod verdict;
