@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::decide::decide;
+pub use self::{bounds::ELECTION, decide::decide};
 pub use crate::model::{Choices, Durability, Local, Platform, Synchronous, Timers};
 use crate::model::{ClusterName, DatabaseName, EtcdArchive, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role};
 

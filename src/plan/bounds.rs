@@ -7,6 +7,8 @@
 use super::{Bound, Timers};
 
 const ELECTION_TIMEOUT: u32 = 1;
+/// etcd without a leader at the worst, and the renewal of every lease, in seconds.
+pub const ELECTION: u32 = 3 * ELECTION_TIMEOUT;
 const RACE: u32 = 2;
 const PROMOTE: u32 = 3;
 
@@ -49,11 +51,10 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
     ];
     // With one voter the loss of its node takes failover away: there is nothing to promise.
     if voters > 2 {
-        let election = 3 * ELECTION_TIMEOUT;
         let lost = bound(
             "node-loss",
-            election + ttl + takeover,
-            format!("etcd election and lease renewal {election} + ttl {ttl} + race {RACE} + promote {PROMOTE}"),
+            ELECTION + ttl + takeover,
+            format!("etcd election and lease renewal {ELECTION} + ttl {ttl} + race {RACE} + promote {PROMOTE}"),
         );
         let isolated = Bound { fault: "primary-isolated".into(), ..lost.clone() };
         bounds.extend([lost, isolated]);

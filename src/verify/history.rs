@@ -1,6 +1,8 @@
 //! What happened in one round: every attempt to write, what the nodes said of themselves, and when
 //! the fault struck. Times are microseconds since the round began, on hactl's one monotonic clock.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::InstanceKey;
@@ -13,6 +15,12 @@ pub type Micros = u64;
 pub struct RowId {
     pub client: u16,
     pub seq: u64,
+}
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {} of client {}", self.seq, self.client)
+    }
 }
 
 /// What the client knows of an attempt.
@@ -35,8 +43,8 @@ pub struct Attempt {
     pub row: RowId,
     pub sent: Micros,
     pub done: Micros,
-    /// Where the connection led, and the timeline that the server was on when it was made; none while
-    /// there was no connection.
+    /// Where the connection led, and the timeline that the server was on when it was made, as a primary:
+    /// a connection that found a node in recovery is made anew. None while there was no connection.
     pub server: Option<Server>,
     pub outcome: Outcome,
     /// Why it was not acknowledged.
@@ -97,6 +105,7 @@ pub struct History {
     pub healed: Option<Micros>,
     /// When every member streamed again.
     pub redundant: Option<Micros>,
+    /// When the clients were stopped. What happens afterwards, like reading the rows, is not part of the round.
     pub ended: Micros,
 }
 
