@@ -120,11 +120,8 @@ async fn say(context: &Context, what: &str, reason: String) {
 }
 
 fn not_there(error: Error, version: &str) -> Error {
-    if error
-        .causes
-        .iter()
-        .any(|cause| cause.contains(&format!("No matching distribution found for patroni[etcd3]=={version}")))
-    {
+    let missing = format!("No matching distribution found for patroni[etcd3]=={version}");
+    if error.causes.iter().any(|cause| cause.contains(&missing)) {
         return error.hint("give `patroni.version` in the cluster file a version that was released");
     }
     error
