@@ -23,7 +23,7 @@ pub struct Context {
 /// The directories that hactl writes to.
 #[derive(Clone, Debug)]
 pub struct Dirs {
-    /// Where the command was started; cluster files and `NAME.secrets.age` lie here.
+    /// Where the command was started; cluster files, `NAME.secrets.age` and `NAME.lock.json` lie here.
     pub work: PathBuf,
     /// `.hactl`, or `HACTL_DIR`.
     pub hactl: PathBuf,
@@ -44,6 +44,13 @@ impl Dirs {
                 .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("hactl")))
                 .unwrap_or_else(|| home.join(".cache/hactl")),
         }
+    }
+
+    /// Where the files of a cluster lie that are made to be committed: beside its own file, or in the
+    /// working directory for a built-in blueprint.
+    #[must_use]
+    pub fn beside(&self, cluster_file: Option<&Path>) -> PathBuf {
+        cluster_file.and_then(Path::parent).map_or_else(|| self.work.clone(), |dir| self.work.join(dir))
     }
 
     /// The paths of one cluster.

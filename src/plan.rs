@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{bounds::ELECTION, decide::decide};
 pub use crate::model::{Choices, Durability, Local, Platform, Synchronous, Timers};
-use crate::model::{ClusterName, DatabaseName, EtcdArchive, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role};
+use crate::model::{ClusterName, DatabaseName, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role};
 
 /// What is intended for one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Plan {
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
     #[serde(default)]
-    pub etcd_archive: Option<EtcdArchive>,
+    pub etcd_source: Option<EtcdSource>,
     pub postgres: Postgres,
     pub patroni: Patroni,
     /// The longest write gap to expect per fault.

@@ -311,3 +311,20 @@ fn a_reader_that_goes_away_is_no_panic() {
     let done = Command::new("bash").args(["-c", "exec \"$0\" up bad 2>&-", hactl]).current_dir(place.path()).output();
     assert_eq!(done.unwrap().status.code(), Some(2));
 }
+
+#[test]
+fn a_broken_lock_file_is_named_with_its_line_and_left_alone() {
+    let broken = "{\n  \"version\": 1,\n<<<<<<< HEAD\n";
+    // Beside the cluster file, and in the working directory for a blueprint.
+    for (name, lock) in [("dir/pg.yaml", "dir/pg.lock.json"), ("patroni-1node", "patroni-1node.lock.json")] {
+        let place = Place::new();
+        fs::create_dir(place.path().join("dir")).unwrap();
+        fs::write(place.path().join("dir/pg.yaml"), "instances: {node1: {}}\n").unwrap();
+        fs::write(place.path().join(lock), broken).unwrap();
+        let (code, error) = place.error(&["fetch", name]);
+        assert_eq!((code, &error["code"]), (2, &Value::from("lock-file")));
+        assert!(error["object"].as_str().unwrap().ends_with(&format!("{lock}:3:1")), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("version control"), "{error}");
+        assert_eq!(fs::read_to_string(place.path().join(lock)).unwrap(), broken);
+    }
+}

@@ -2,16 +2,14 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Write},
+    io,
     os::unix::fs::PermissionsExt,
     path::Path,
 };
 
 use flate2::read::GzDecoder;
-use futures_util::StreamExt;
-use tempfile::NamedTempFile;
 
-use super::cache;
+use super::{cache, http, sum::Sum, tool};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -20,32 +18,24 @@ use crate::{
 
 /// A `.tar.gz` and the sum it must have.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Archive {
-    location: String,
-    sha256: String,
+pub(super) struct Archive {
+    /// A path, relative to the working directory, or an `http://` or `https://` address.
+    pub(super) location: String,
+    pub(super) sum: Sum,
 }
 
 impl Archive {
-    /// `location` is a path, relative to the working directory, or an `http://` or `https://` address.
+    /// The archive that a cluster file names.
     ///
     /// # Errors
     /// When `sha256` is not 64 hexadecimal digits.
-    pub fn new(location: impl Into<String>, sha256: &str) -> Result<Self> {
-        let location = location.into();
-        if sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok(Self { location, sha256: sha256.to_ascii_lowercase() });
-        }
-        Err(Error::usage("archive-sum", "check the archive", location)
-            .cause(format!("`{sha256}` is not a SHA-256: expected 64 hexadecimal digits"))
-            .hint("take it from the release's SHA256SUMS, by a way that you trust"))
-    }
-
-    pub(super) fn location(&self) -> &str {
-        &self.location
-    }
-
-    pub(super) fn sha256(&self) -> &str {
-        &self.sha256
+    pub(super) fn new(location: &str, sha256: &str) -> Result<Self> {
+        let sum = sha256.parse().map_err(|cause: String| {
+            Error::usage("archive-sum", "check the archive", location)
+                .cause(cause)
+                .hint("take it from the release's SHA256SUMS, by a way that you trust")
+        })?;
+        Ok(Self { location: location.to_owned(), sum })
     }
 }
 
@@ -56,25 +46,22 @@ pub(super) async fn unpack(
     programs: &[&'static str],
     target: &Path,
 ) -> Result<()> {
-    let failed = |what: &'static str| Error::failed("fetch", what, &archive.location);
+    let failed = |what: &'static str| Error::failed(http::FAILED, what, &archive.location);
     let location = archive.location.as_str();
     let mut downloaded = None;
     let path = if location.starts_with("https://") || location.starts_with("http://") {
         context.events.step(Stage::Fetch, None, format!("downloading {location}")).await;
-        let file = tokio::select! {
-            file = download(location) => file?,
-            () = context.stop.cancelled() => return Err(Error::interrupted("download", location)),
-        };
-        downloaded.insert(file).path().to_owned()
+        downloaded.insert(http::download(context, location).await?).path().to_owned()
     } else {
         context.dirs.work.join(location)
     };
     let (archive, programs, target) = (archive.clone(), programs.to_vec(), target.to_owned());
     let work = move || -> Result<(), Error> {
-        let failed = |what: &'static str| Error::failed("fetch", what, &archive.location);
+        let failed = |what: &'static str| Error::failed(http::FAILED, what, &archive.location);
         let found = cache::sha256(&path).map_err(|error| failed("read").source(&error))?;
-        if found != archive.sha256 {
-            return Err(failed("use").cause(format!("its SHA-256 is {found}, not {}", archive.sha256)).hint(
+        if found != archive.sum {
+            let cause = format!("its SHA-256 is {found}, not {}", archive.sum);
+            return Err(Error::failed(tool::CHANGED, "use", &archive.location).cause(cause).hint(
                 "it is not the file that was meant: get it anew, or correct the sum if you know the new one is right",
             ));
         }
@@ -107,23 +94,6 @@ fn extract(path: &Path, programs: &[&'static str], target: &Path) -> io::Result<
     Ok(missing)
 }
 
-async fn download(url: &str) -> Result<NamedTempFile> {
-    let failed = || {
-        Error::failed("fetch", "download", url)
-            .hint("check the network and its proxy settings, then run the same command again")
-    };
-    // Whoever was first has set one; both would be the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let response = reqwest::get(url).await.and_then(reqwest::Response::error_for_status);
-    let mut stream = response.map_err(|error| failed().source(&error.without_url()))?.bytes_stream();
-    let mut file = NamedTempFile::new().map_err(|error| failed().source(&error))?;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| failed().source(&error.without_url()))?;
-        file.write_all(&chunk).map_err(|error| failed().source(&error))?;
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -153,7 +123,7 @@ mod tests {
         let context = Context { dirs: Dirs::new(temp.path(), &env), env, events, stop: Default::default() };
         let bytes = archive();
         fs::write(temp.path().join("a.tar.gz"), &bytes).unwrap();
-        let sum = cache::sha256(&temp.path().join("a.tar.gz")).unwrap();
+        let sum = cache::sha256(&temp.path().join("a.tar.gz")).unwrap().to_string();
         let target = temp.path().join("out");
         fs::create_dir(&target).unwrap();
 
@@ -180,7 +150,7 @@ mod tests {
         });
         let target = temp.path().join("mirrored");
         fs::create_dir(&target).unwrap();
-        unpack(&context, &Archive::new(url, &sum).unwrap(), &["etcd"], &target).await.unwrap();
+        unpack(&context, &Archive::new(&url, &sum).unwrap(), &["etcd"], &target).await.unwrap();
         assert_eq!(fs::read(target.join("etcd")).unwrap(), b"text");
     }
 }

@@ -15,6 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::sum::Sum;
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -23,8 +24,8 @@ use crate::{
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Manifest {
-    /// SHA-256 in hexadecimal by file name.
-    files: BTreeMap<String, String>,
+    /// Sums by file name.
+    files: BTreeMap<String, Sum>,
 }
 
 /// The directory `dir`, made by `make` in a directory it is handed, unless it is there and whole.
@@ -110,7 +111,8 @@ fn remove(dir: &Path) -> io::Result<()> {
     }
 }
 
-async fn is_whole(dir: &Path) -> bool {
+/// Whether `dir` is there as it was made.
+pub(super) async fn is_whole(dir: &Path) -> bool {
     let dir = dir.to_owned();
     let check = move || -> io::Result<bool> {
         let manifest: Manifest = serde_json::from_slice(&fs::read(beside(&dir, "", ".json"))?)?;
@@ -119,7 +121,8 @@ async fn is_whole(dir: &Path) -> bool {
     matches!(tokio::task::spawn_blocking(check).await, Ok(Ok(true)))
 }
 
-fn sums(dir: &Path) -> io::Result<BTreeMap<String, String>> {
+/// The sums of the files in `dir`, by name.
+pub(super) fn sums(dir: &Path) -> io::Result<BTreeMap<String, Sum>> {
     let mut sums = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -128,8 +131,7 @@ fn sums(dir: &Path) -> io::Result<BTreeMap<String, String>> {
     Ok(sums)
 }
 
-/// The SHA-256 of a file, in hexadecimal.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
+pub(super) fn sha256(path: &Path) -> io::Result<Sum> {
     let mut hash = Sha256::new();
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 256 * 1024];
@@ -140,7 +142,7 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
         }
         hash.update(&buffer[..read]);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Sum::from(&hash.finalize()[..]))
 }
 
 #[cfg(test)]

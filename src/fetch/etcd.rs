@@ -1,96 +1,273 @@
 //! etcd, etcdctl and etcdutl of one version, from the first source that can be had and checked.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{
     archive::{self, Archive},
-    cache, tool,
-    versions::{Arch, etcd_module, etcd_release_sha256},
+    cache, http,
+    lock::{GoModule, LockFile},
+    sum::Sum,
+    tool,
+    versions::{self, Arch},
 };
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
     event::{Event, Stage},
     exec::Command,
-    model::EtcdVersion,
+    model::{EtcdSource, EtcdVersion},
 };
 
 /// The programs that the directory holds.
 const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 
+/// Where the project has its releases.
+const RELEASES: &str = "https://github.com/etcd-io/etcd/releases/download";
+
+/// Where sources of a build come from, for messages.
+const PROXY: &str = "the Go module proxy";
+
 /// The oldest Go that understands a module file which names a newer one, and can fetch it.
 const OLDEST_GO: u32 = 21;
 
-/// A directory with the three programs of etcd, cached. Sources in order: the archive that is given,
-/// the project's release where its sum is pinned, a build from the Go module proxy.
+/// A directory with the three programs of etcd, cached. Sources in order: the archive that is given; the
+/// project's release, from the mirror that is given or its own server; a build from the Go module proxy.
+/// Of the last two, what the cache or `lock` has goes before what would have to be resolved.
 ///
 /// # Errors
-/// When the given archive cannot be had or has another sum, when Go is missing or too old, or when the
-/// build fails.
-pub async fn etcd(context: &Context, version: EtcdVersion, arch: Arch, given: Option<&Archive>) -> Result<PathBuf> {
-    // An archive that is given is one of its own, also in the cache.
-    let mark = given.map(|archive| format!("-{:.16}", archive.sha256())).unwrap_or_default();
-    let dir = context.dirs.cache.join("etcd").join(format!("{version}-{arch}{mark}"));
-    cache::obtain(context, &dir, async |new| make(context, version, arch, given, new).await).await
-}
-
-async fn make(context: &Context, version: EtcdVersion, arch: Arch, given: Option<&Archive>, new: &Path) -> Result<()> {
-    let what = format!("etcd {version} for {arch}");
-    let download = async |source: &str, reason: &str| {
-        let (what, source, reason) = (what.clone(), source.to_owned(), reason.to_owned());
-        context.events.emit(Event::Download { what, source, reason }).await;
-    };
-    if let Some(archive) = given {
-        download(archive.location(), "the cluster file names it").await;
-        return archive::unpack(context, archive, &PROGRAMS, new).await;
-    }
-    let url =
-        format!("https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}.tar.gz");
-    if let Some(sha256) = etcd_release_sha256(version, arch) {
-        download(&url, "its SHA-256 is pinned in this hactl").await;
-        let released = archive::unpack(context, &Archive::new(url.as_str(), sha256)?, &PROGRAMS, new).await;
-        match released {
-            Err(error) if error.kind == Kind::Failed => {
-                let message = format!("the release of {what} cannot be used: {}", error.causes.join(": "));
-                context.events.warn("release-unavailable", message, None).await;
-            }
-            done => return done,
+/// When the given archive cannot be had, when anything has another sum than is known of it, when Go is
+/// missing or too old, or when the build fails.
+pub async fn etcd(
+    context: &Context,
+    version: EtcdVersion,
+    arch: Arch,
+    source: Option<&EtcdSource>,
+    lock: &LockFile,
+) -> Result<PathBuf> {
+    let wanted = Wanted { context, version, arch, lock };
+    let server = match source {
+        Some(EtcdSource::Archive { location, sha256 }) => {
+            return wanted.archive(Archive::new(location, sha256)?, "the cluster file names it").await;
         }
-    } else {
-        download(&url, "not used: this hactl pins no SHA-256 of it").await;
-    }
-    let reason = match etcd_module(version) {
-        Some(_) => "built here; every source is pinned in this hactl",
-        None => "built here; sources are checked against Go's checksum database",
+        Some(EtcdSource::Mirror(address)) => address,
+        None => RELEASES,
     };
-    download("the Go module proxy", reason).await;
-    build(context, version, arch, new).await
+    if let Some(dir) = wanted.cached().await {
+        return Ok(dir);
+    }
+    if let Some(dir) = wanted.released(server).await? {
+        return Ok(dir);
+    }
+    wanted.built().await
 }
 
-async fn build(context: &Context, version: EtcdVersion, arch: Arch, new: &Path) -> Result<()> {
-    check_go(context, version).await?;
-    let object = format!("etcd {version} for {arch}");
-    let failed = |error: &std::io::Error| Error::failed("cache", "write the build of", &object).source(error);
-    let dir = tempfile::Builder::new().prefix("hactl-etcd-").tempdir().map_err(|error| failed(&error))?;
-    let packages = ["server", "etcdctl", "etcdutl"].map(|part| format!("go.etcd.io/etcd/{part}/v3"));
-    context.events.step(Stage::Fetch, None, format!("building etcd {version}")).await;
-    if let Some(module) = etcd_module(version) {
-        fs::write(dir.path().join("go.mod"), module.go_mod).map_err(|error| failed(&error))?;
-        fs::write(dir.path().join("go.sum"), module.go_sum).map_err(|error| failed(&error))?;
-    } else {
-        let init = go(dir.path(), arch).args(["mod", "init", "hactl.local/etcd"]);
-        tool::run(context, "go", "prepare the build of", &object, &init).await?;
-        let get = go(dir.path(), arch)
-            .args(["get", "-tool"])
-            .args(packages.iter().map(|package| format!("{package}@v{version}")));
-        tool::run(context, "go", "resolve the modules of", &object, &get).await?;
+/// Something whose sums are known, and whether by the lock file instead of by hactl itself.
+struct Known<T> {
+    what: T,
+    locked: bool,
+}
+
+impl<T> Known<T> {
+    const fn new(what: T, locked: bool) -> Self {
+        Self { what, locked }
     }
-    tool::run(context, "go", "build", &object, &go_build(dir.path(), arch, &packages, new)).await?;
-    // Go names a program after its package; the server's is the daemon.
-    fs::rename(new.join("server"), new.join("etcd")).map_err(|error| failed(&error))
+}
+
+struct Wanted<'a> {
+    context: &'a Context,
+    version: EtcdVersion,
+    arch: Arch,
+    lock: &'a LockFile,
+}
+
+impl Wanted<'_> {
+    fn what(&self) -> String {
+        format!("etcd {} for {}", self.version, self.arch)
+    }
+
+    async fn say(&self, source: &str, reason: impl Into<String>) {
+        let (what, source, reason) = (self.what(), source.to_owned(), reason.into());
+        self.context.events.emit(Event::Download { what, source, reason }).await;
+    }
+
+    /// The directory in the cache; `mark` tells apart what comes from elsewhere.
+    fn dir(&self, mark: &str) -> PathBuf {
+        self.context.dirs.cache.join("etcd").join(format!("{}-{}{mark}", self.version, self.arch))
+    }
+
+    async fn archive(&self, archive: Archive, reason: &str) -> Result<PathBuf> {
+        let dir = self.release_dir(&archive.sum);
+        let make = async |new: &Path| {
+            self.say(&archive.location, reason).await;
+            archive::unpack(self.context, &archive, &PROGRAMS, new).await
+        };
+        cache::obtain(self.context, &dir, make).await
+    }
+
+    /// The project's release; none where it is not to be had, and an event then says why. The server is
+    /// asked for one file that may be missing, so that one that does not answer costs seconds, once.
+    async fn released(&self, server: &str) -> Result<Option<PathBuf>> {
+        let (version, arch) = (self.version, self.arch);
+        let file = |arch| format!("etcd-v{version}-linux-{arch}.tar.gz");
+        let location = format!("{server}/v{version}/{}", file(arch));
+        let archive = |sum| Archive { location: location.clone(), sum };
+        let found = match self.known_release() {
+            Some(Known { what: sum, locked }) => {
+                let reason = format!("its SHA-256 is in {}", self.keeper(locked));
+                let found = self.archive(archive(sum), &reason).await;
+                found.map_err(|error| self.explain(error, locked, &format!("release, {arch}")))
+            }
+            // What was resolved once stays.
+            None if self.lock.etcd_build(version).is_some() => return Ok(None),
+            None => self.resolve_release(server, file, archive).await,
+        };
+        match found {
+            Err(error) if error.code == http::FAILED => {
+                self.say(&location, format!("not used: {}", error.causes.join(": "))).await;
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
+
+    /// The release by the sums that its server has. They are kept once the archive was found to have one.
+    async fn resolve_release(
+        &self,
+        server: &str,
+        file: impl Fn(Arch) -> String,
+        archive: impl Fn(Sum) -> Archive,
+    ) -> Result<PathBuf> {
+        let url = format!("{server}/v{}/SHA256SUMS", self.version);
+        let text = http::text(self.context, &url).await?;
+        let sums: BTreeMap<_, _> =
+            Arch::ALL.into_iter().filter_map(|arch| Some((arch, listed(&text, &file(arch))?))).collect();
+        let Some(sum) = sums.get(&self.arch) else {
+            return Err(Error::failed(http::FAILED, "use", url).cause(format!("it has no sum of {}", file(self.arch))));
+        };
+        let reason = format!("its SHA-256 is from the release's SHA256SUMS, and kept in {}", self.lock.name());
+        let dir = self.archive(archive(sum.clone()), &reason).await?;
+        self.lock.keep_etcd_release(self.version, sums)?;
+        Ok(dir)
+    }
+
+    fn known_release(&self) -> Option<Known<Sum>> {
+        let pinned = versions::etcd_release(self.version, self.arch).map(|sum| Known::new(sum, false));
+        pinned.or_else(|| Some(Known::new(self.lock.etcd_release(self.version, self.arch)?, true)))
+    }
+
+    fn known_build(&self) -> Option<Known<GoModule>> {
+        let pinned = versions::etcd_module(self.version).map(|module| Known::new(module, false));
+        pinned.or_else(|| Some(Known::new(self.lock.etcd_build(self.version)?, true)))
+    }
+
+    /// What an earlier run fetched or built: nobody is asked then.
+    async fn cached(&self) -> Option<PathBuf> {
+        let release = self.known_release().map(|known| self.release_dir(&known.what));
+        let build = self.known_build().map(|known| self.build_dir(&known));
+        for dir in [release, build].into_iter().flatten() {
+            if cache::is_whole(&dir).await {
+                return Some(dir);
+            }
+        }
+        None
+    }
+
+    fn release_dir(&self, sum: &Sum) -> PathBuf {
+        self.dir(&format!("-{}", sum.short()))
+    }
+
+    fn build_dir(&self, known: &Known<GoModule>) -> PathBuf {
+        if !known.locked {
+            return self.dir("");
+        }
+        let GoModule { go_mod, go_sum } = &known.what;
+        let digest = Sha256::new().chain_update(go_mod).chain_update(go_sum).finalize();
+        self.dir(&format!("-{}", Sum::from(&digest[..]).short()))
+    }
+
+    /// Who knows a sum.
+    fn keeper(&self, locked: bool) -> String {
+        if locked { self.lock.name() } else { "this hactl".to_owned() }
+    }
+
+    fn explain(&self, error: Error, locked: bool, part: &str) -> Error {
+        if locked { self.lock.explain(error, &format!("etcd {}, {part}", self.version)) } else { error }
+    }
+
+    /// A build from the Go module proxy.
+    async fn built(&self) -> Result<PathBuf> {
+        let known = match self.known_build() {
+            Some(known) => known,
+            None => Known::new(self.resolve_build().await?, true),
+        };
+        let make = async |new: &Path| {
+            let reason = format!("built here; every source is pinned in {}", self.keeper(known.locked));
+            self.say(PROXY, reason).await;
+            self.build(&known.what, new).await
+        };
+        let built = cache::obtain(self.context, &self.build_dir(&known), make).await;
+        built.map_err(|error| self.explain(error, known.locked, "build"))
+    }
+
+    /// Lets Go find what the build of this version takes, and keeps it.
+    async fn resolve_build(&self) -> Result<GoModule> {
+        let reason = format!("resolved by Go, and kept in {}", self.lock.name());
+        self.say(PROXY, reason).await;
+        check_go(self.context, self.version).await?;
+        let what = self.what();
+        let failed = |error: &std::io::Error| Error::failed("cache", "resolve the modules of", &what).source(error);
+        let dir = scratch().map_err(|error| failed(&error))?;
+        // An old version of Go is named, so that the result does not depend on that of this machine.
+        let empty = format!("module hactl.local/etcd\n\ngo 1.{OLDEST_GO}\n");
+        fs::write(dir.path().join("go.mod"), empty).map_err(|error| failed(&error))?;
+        let get = go(dir.path(), self.arch)
+            .args(["get", "-tool"])
+            .args(packages().iter().map(|package| format!("{package}@v{}", self.version)));
+        self.context.events.step(Stage::Fetch, None, format!("resolving the modules of etcd {}", self.version)).await;
+        tool::run(self.context, "go", "resolve the modules of", &what, &get).await?;
+        let read = |name| fs::read_to_string(dir.path().join(name)).map_err(|error| failed(&error));
+        let module = GoModule { go_mod: read("go.mod")?, go_sum: read("go.sum")? };
+        self.lock.keep_etcd_build(self.version, module.clone())?;
+        Ok(module)
+    }
+
+    async fn build(&self, module: &GoModule, new: &Path) -> Result<()> {
+        check_go(self.context, self.version).await?;
+        let what = self.what();
+        let failed = |error: &std::io::Error| Error::failed("cache", "write the build of", &what).source(error);
+        let dir = scratch().map_err(|error| failed(&error))?;
+        for (name, text) in [("go.mod", &module.go_mod), ("go.sum", &module.go_sum)] {
+            fs::write(dir.path().join(name), text).map_err(|error| failed(&error))?;
+        }
+        self.context.events.step(Stage::Fetch, None, format!("building etcd {}", self.version)).await;
+        let build = go_build(dir.path(), self.arch, &packages(), new);
+        tool::run(self.context, "go", "build", &what, &build).await?;
+        // Go names a program after its package; the server's is the daemon.
+        fs::rename(new.join("server"), new.join("etcd")).map_err(|error| failed(&error))
+    }
+}
+
+/// The sum of `file` in the text of a SHA256SUMS.
+fn listed(text: &str, file: &str) -> Option<Sum> {
+    text.lines().find_map(|line| {
+        let (sum, name) = line.split_once(char::is_whitespace)?;
+        // The asterisk marks a binary file.
+        (name.trim().trim_start_matches('*') == file).then(|| sum.parse().ok())?
+    })
+}
+
+fn packages() -> [String; 3] {
+    ["server", "etcdctl", "etcdutl"].map(|part| format!("go.etcd.io/etcd/{part}/v3"))
+}
+
+fn scratch() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("hactl-etcd-").tempdir()
 }
 
 /// A call of go in `dir`, for `arch`. The user's proxy, checksum database and caches stay in force.
@@ -166,6 +343,20 @@ mod tests {
             command.arguments(),
             ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", "/out/", "a", "b"]
         );
+    }
+
+    #[test]
+    fn a_sum_is_found_by_the_files_whole_name() {
+        let (one, two) = ("1".repeat(64), "2".repeat(64));
+        let text =
+            format!("{one}  etcd-v3.6.1-linux-amd64.tar.gz\r\n{two} *etcd-v3.6.1-linux-arm64.tar.gz\n12  short\n");
+        let found = |file| listed(&text, file).map(|sum| sum.to_string());
+        assert_eq!(found("etcd-v3.6.1-linux-amd64.tar.gz"), Some(one));
+        assert_eq!(found("etcd-v3.6.1-linux-arm64.tar.gz"), Some(two));
+        for missing in ["etcd-v3.6.1-linux-ppc64le.tar.gz", "amd64.tar.gz", "short"] {
+            assert_eq!(found(missing), None);
+        }
+        assert_eq!(listed("<!DOCTYPE html>\n<html>", "short"), None);
     }
 
     #[test]

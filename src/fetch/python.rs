@@ -22,6 +22,9 @@ use crate::{
 /// Interpreters in the order in which they are tried.
 const INTERPRETERS: [&str; 5] = ["python3", "python3.13", "python3.12", "python3.11", "python3.10"];
 
+/// Where pip takes packages from, for messages.
+pub(super) const INDEX: &str = "the package index that pip is set to";
+
 /// The last thing written into an environment. It holds the environment's path: environments cannot be
 /// moved, so one that was moved with its cache is made again.
 const COMPLETE: &str = ".complete";
@@ -42,6 +45,10 @@ impl PythonEnvironment {
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.dir.join("bin").join(name)
+    }
+
+    pub(super) const fn version(&self) -> PythonVersion {
+        self.version
     }
 
     /// Where its packages lie.
@@ -86,7 +93,7 @@ async fn make(context: &Context, interpreter: &str, pins: &Pinned, environment: 
         .events
         .emit(Event::Download {
             what: "ansible-core and Mitogen".to_owned(),
-            source: "the package index that pip is set to".to_owned(),
+            source: INDEX.to_owned(),
             reason: "first use with this Python; every file is pinned by its SHA-256".to_owned(),
         })
         .await;
@@ -103,11 +110,15 @@ async fn make(context: &Context, interpreter: &str, pins: &Pinned, environment: 
     fs::write(dir.join(COMPLETE), dir.as_os_str().as_encoded_bytes()).map_err(|error| failed(&error))
 }
 
-/// A call of pip that takes only what is pinned. The user's settings (`PIP_*`, pip.conf) stay in force.
+/// A call of pip that takes only what is pinned.
 pub(super) fn pip(environment: &PythonEnvironment, subcommand: &str) -> Command {
+    resolving_pip(environment, subcommand).args(["--require-hashes", "--no-deps"])
+}
+
+/// A call of pip that finds out what is needed. The user's settings (`PIP_*`, pip.conf) stay in force.
+pub(super) fn resolving_pip(environment: &PythonEnvironment, subcommand: &str) -> Command {
     Command::new(environment.python())
-        .args(["-m", "pip", subcommand, "--require-hashes", "--no-deps", "--no-input", "--progress-bar=off"])
-        .arg("--disable-pip-version-check")
+        .args(["-m", "pip", subcommand, "--no-input", "--progress-bar=off", "--disable-pip-version-check"])
         .pass_prefix("PIP_")
         // Meant for installing outside of environments; here it would only fail.
         .env("PIP_USER", "0")

@@ -13,6 +13,12 @@ use crate::{
 /// Bytes below which a file system counts as full: less than any download needs.
 const LITTLE: u64 = 4 << 20;
 
+/// The code of an error about a file that has another sum than it must have.
+pub(super) const CHANGED: &str = "download-changed";
+
+/// How pip and go say that.
+const SAY_CHANGED: [&str; 2] = ["DO NOT MATCH THE HASHES", "checksum mismatch"];
+
 /// Runs `command` to its end; `what` completes "cannot", as in `download Patroni's wheels`.
 pub(super) async fn run(
     context: &Context,
@@ -34,6 +40,11 @@ pub(super) async fn run(
         Ok(done) if done.status.success() => Ok(done),
         Ok(done) => {
             let tail = done.tail.join("\n");
+            if SAY_CHANGED.iter().any(|words| tail.contains(words)) {
+                return Err(Error::failed(CHANGED, what, object)
+                    .cause(tail)
+                    .hint("it is not the file that was meant: find out who changed it where it comes from"));
+            }
             let said = tail.to_lowercase().contains("no space left on device");
             // Some tools keep to themselves what their own children said.
             let seen = [context.dirs.cache.clone(), std::env::temp_dir()].into_iter().find_map(|dir| no_room(&dir));

@@ -2,16 +2,22 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use super::{lock::GoModule, sum::Sum};
 use crate::model::{EtcdVersion, PythonVersion};
 
 /// A processor architecture of nodes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Arch {
     Amd64,
     Arm64,
 }
 
 impl Arch {
+    pub(super) const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
+
     /// This machine's own, which local nodes share; none where hactl knows no downloads for it.
     #[must_use]
     pub fn here() -> Option<Self> {
@@ -78,12 +84,11 @@ pub(super) fn pinned(python: PythonVersion) -> Option<&'static Pinned> {
     PINNED.iter().find(|pinned| pinned.python == python)
 }
 
-/// `go.mod` and `go.sum` of a module that does nothing but name etcd's three programs as tools: with
-/// them the build takes no source that was not pinned here.
-pub(super) struct EtcdModule {
+/// The texts of a [`GoModule`].
+struct EtcdModule {
     version: EtcdVersion,
-    pub(super) go_mod: &'static str,
-    pub(super) go_sum: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
 }
 
 macro_rules! etcd_module {
@@ -98,16 +103,17 @@ macro_rules! etcd_module {
 
 static ETCD_MODULES: [EtcdModule; 3] = [etcd_module!(3, 6, 16), etcd_module!(3, 5, 35), etcd_module!(3, 5, 11)];
 
-pub(super) fn etcd_module(version: EtcdVersion) -> Option<&'static EtcdModule> {
-    ETCD_MODULES.iter().find(|module| module.version == version)
+pub(super) fn etcd_module(version: EtcdVersion) -> Option<GoModule> {
+    let pinned = ETCD_MODULES.iter().find(|module| module.version == version)?;
+    Some(GoModule { go_mod: pinned.go_mod.to_owned(), go_sum: pinned.go_sum.to_owned() })
 }
 
 /// SHA-256 of `etcd-vVERSION-linux-ARCH.tar.gz` as the project released it. Empty until somebody has
-/// checked a release's sums by a way of their own: without one a release is not taken.
+/// checked a release's sums by a way of their own: without one they come from the release's SHA256SUMS.
 const ETCD_RELEASES: [(EtcdVersion, Arch, &str); 0] = [];
 
-pub(super) fn etcd_release_sha256(version: EtcdVersion, arch: Arch) -> Option<&'static str> {
-    ETCD_RELEASES.iter().find(|(known, on, _)| *known == version && *on == arch).map(|(.., sha256)| *sha256)
+pub(super) fn etcd_release(version: EtcdVersion, arch: Arch) -> Option<Sum> {
+    ETCD_RELEASES.iter().find(|(known, on, _)| *known == version && *on == arch)?.2.parse().ok()
 }
 
 #[cfg(test)]

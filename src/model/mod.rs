@@ -12,4 +12,4 @@ pub use name::{ClusterName, DatabaseName, HostName, InstanceKey};
 pub use release::Release;
 pub use role::Role;
 pub use secret::Secret;
-pub use version::{EtcdArchive, EtcdVersion, PostgresMajor, PythonVersion};
+pub use version::{EtcdSource, EtcdVersion, PostgresMajor, PythonVersion};

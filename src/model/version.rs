@@ -72,13 +72,15 @@ impl fmt::Display for EtcdVersion {
     }
 }
 
-/// A release archive of etcd that the cluster file names, and the sum it must have.
+/// Where etcd comes from, when the cluster file says so.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct EtcdArchive {
-    /// A path, relative to the working directory, or an `http://` or `https://` address.
-    pub location: String,
-    /// SHA-256 in hexadecimal.
-    pub sha256: String,
+#[serde(rename_all = "lowercase")]
+pub enum EtcdSource {
+    /// One release archive: a path, relative to the working directory, or an `http://` or `https://`
+    /// address, and the SHA-256 that it must have.
+    Archive { location: String, sha256: String },
+    /// The address of a server that has the project's releases.
+    Mirror(String),
 }
 
 /// A major version of PostgreSQL, 14 to 18.

@@ -1,6 +1,6 @@
 //! NAME -> a cluster: its file found, checked and planned.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     context::Dirs,
@@ -38,11 +38,20 @@ impl Cluster {
 
     /// Where the secrets and the key that opens them lie.
     pub(super) fn secrets(&self, dirs: &Dirs) -> SecretsPaths {
-        let file = match &self.source.origin {
-            Origin::File(path) => Some(path.as_path()),
+        SecretsPaths::new(dirs, self.name(), self.file())
+    }
+
+    /// `NAME.lock.json`, whether it is there or not.
+    pub(super) fn lock_file(&self, dirs: &Dirs) -> PathBuf {
+        dirs.beside(self.file()).join(format!("{}.lock.json", self.name()))
+    }
+
+    /// The cluster file; none for a built-in blueprint.
+    fn file(&self) -> Option<&Path> {
+        match &self.source.origin {
+            Origin::File(path) => Some(path),
             Origin::Blueprint(_) => None,
-        };
-        SecretsPaths::new(dirs, self.name(), file)
+        }
     }
 
     /// `NAME.secrets.age`, whether it is there or not.

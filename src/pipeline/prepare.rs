@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
     event::{Event, Events, Stage, Summary},
-    fetch::{self, Arch, Archive},
+    fetch::{self, Arch, LockFile},
     local::{self, Engine, ImageInfo, SshEndpoint},
     model::Platform,
     provision,
@@ -81,11 +81,10 @@ pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Do
         Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
             .cause("hactl knows downloads for x86_64 and aarch64")
     })?;
-    let archive =
-        plan.etcd_archive.as_ref().map(|given| Archive::new(given.location.as_str(), &given.sha256)).transpose()?;
+    let lock = LockFile::read(cluster.lock_file(&context.dirs))?;
     let (etcd, wheels) = tokio::try_join!(
-        fetch::etcd(context, plan.etcd, arch, archive.as_ref()),
-        fetch::patroni_wheels(context, &plan.patroni.version, local.release.python(), arch),
+        fetch::etcd(context, plan.etcd, arch, plan.etcd_source.as_ref(), &lock),
+        fetch::patroni_wheels(context, &plan.patroni.version, local.release.python(), arch, &lock),
     )?;
     Ok(Downloads { etcd, wheels })
 }

@@ -74,7 +74,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         bounds: bounds::bounds(&spec.patroni.timers, data_nodes().count(), voters.len()),
         nodes,
         etcd: spec.etcd,
-        etcd_archive: spec.etcd_archive.clone(),
+        etcd_source: spec.etcd_source.clone(),
         postgres: Postgres {
             major: spec.postgres.major,
             packages: packages.packages,

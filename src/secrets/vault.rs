@@ -43,8 +43,8 @@ impl SecretsPaths {
     /// Beside the cluster file, or in the working directory for a built-in blueprint.
     #[must_use]
     pub fn new(dirs: &Dirs, cluster: &ClusterName, cluster_file: Option<&Path>) -> Self {
-        let beside = cluster_file.and_then(Path::parent).map_or_else(|| dirs.work.clone(), |dir| dirs.work.join(dir));
-        Self { file: beside.join(format!("{cluster}.secrets.age")), key: dirs.cluster(cluster).age_key() }
+        let file = dirs.beside(cluster_file).join(format!("{cluster}.secrets.age"));
+        Self { file, key: dirs.cluster(cluster).age_key() }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     yaml::Node,
 };
 use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdArchive, EtcdVersion, HostName, InstanceKey, Local, Platform,
+    ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local, Platform,
     PostgresMajor, Release, Role, Timers, version::PATRONI_NEWEST,
 };
 
@@ -76,9 +76,10 @@ pub(super) fn check(
     }
     let patroni = patroni(&mut checker, file.patroni.unwrap_or_default(), countable.then_some(data_nodes));
     let etcd_file = file.etcd.unwrap_or_default();
-    let etcd_archive = etcd_archive(&mut checker, etcd_file.archive, etcd_file.sha256);
+    let etcd_source = etcd_source(&mut checker, etcd_file.archive, etcd_file.sha256, etcd_file.mirror);
     let etcd = etcd(&mut checker, etcd_file.version);
     let postgres = postgres(&mut checker, file.postgres.unwrap_or_default(), patroni.durability);
+    patroni_knows(&mut checker, &patroni.version, postgres.major);
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -87,7 +88,7 @@ pub(super) fn check(
         platform,
         instances,
         etcd: etcd?,
-        etcd_archive,
+        etcd_source,
         postgres,
         patroni,
         disposable,
@@ -238,6 +239,16 @@ fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_nodes: Opti
     }
 }
 
+/// Patroni before 4.0.7 does not know PostgreSQL 18.
+fn patroni_knows(checker: &mut Checker<'_, '_>, version: &str, major: PostgresMajor) {
+    const OLDEST: [u32; 3] = [4, 0, 7];
+    let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+    if major.number() >= 18 && parts.as_slice() < OLDEST.as_slice() {
+        let message = format!("Patroni {version} does not know PostgreSQL {major}: 4.0.7 is the oldest that does");
+        checker.meant(&["patroni", "version"], message, Some(PATRONI_NEWEST.to_owned()));
+    }
+}
+
 fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
     let timers = Timers {
         ttl: written.ttl.unwrap_or(20),
@@ -259,13 +270,17 @@ fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
     timers
 }
 
-fn etcd_archive(
+fn etcd_source(
     checker: &mut Checker<'_, '_>,
-    location: Option<String>,
+    archive: Option<String>,
     sha256: Option<String>,
-) -> Option<EtcdArchive> {
-    match (location, sha256) {
-        (Some(location), Some(sha256)) => Some(EtcdArchive { location, sha256 }),
+    mirror: Option<String>,
+) -> Option<EtcdSource> {
+    if archive.is_some() && mirror.is_some() {
+        checker.say(&["etcd", "mirror"], "not together with `archive`: etcd comes from one of them");
+    }
+    match (archive, sha256) {
+        (Some(location), Some(sha256)) => Some(EtcdSource::Archive { location, sha256 }),
         (Some(_), None) => {
             checker.say(&["etcd", "archive"], "needs `sha256`: an archive is taken only when its sum is known");
             None
@@ -274,7 +289,7 @@ fn etcd_archive(
             checker.say(&["etcd", "sha256"], "needs `archive`: there is nothing whose sum it could be");
             None
         }
-        (None, None) => None,
+        (None, None) => mirror.map(|address| EtcdSource::Mirror(address.trim_end_matches('/').to_owned())),
     }
 }
 

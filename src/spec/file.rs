@@ -113,6 +113,15 @@ pub(super) struct EtcdFile {
     #[serde(default)]
     #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     pub(super) sha256: Option<String>,
+    /// An http(s) address that has the etcd project's releases, instead of GitHub: below it are
+    /// `vX.Y.Z/SHA256SUMS` and `vX.Y.Z/etcd-vX.Y.Z-linux-ARCH.tar.gz`.
+    #[serde(default)]
+    #[schemars(
+        regex(pattern = "^https?://[^/?#@]+(/[^?#]*)?$"),
+        extend("patternErrorMessage" = "an http:// or https:// address without user, password and query"),
+        example = &"https://mirror.example.org/etcd"
+    )]
+    pub(super) mirror: Option<String>,
 }
 
 fn etcd_version(_: &mut SchemaGenerator) -> Schema {
@@ -162,10 +171,10 @@ pub(super) struct DatabaseFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PatroniFile {
-    /// `X.Y.Z`; the newest that this hactl knows by default.
+    /// `4.Y.Z`; the newest that this hactl knows by default. Of another one the sums are kept in `NAME.lock.json`.
     #[schemars(
-        regex(pattern = r"^4\.[0-9]+\.[0-9]+$"),
-        extend("patternErrorMessage" = "a full version of Patroni 4, for example 4.1.4")
+        regex(pattern = r"^4\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$"),
+        extend("patternErrorMessage" = "a full version of Patroni 4, for example 4.1.4; older ones have no quorum commit")
     )]
     pub(super) version: Option<String>,
     /// What an acknowledged commit means. quorum-strict from three data nodes, quorum for two, async for one.

@@ -37,7 +37,7 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdArchive, EtcdVersion, HostName, InstanceKey, Platform, PostgresMajor,
+    ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Platform, PostgresMajor,
     Role, Timers,
 };
 
@@ -51,7 +51,7 @@ pub struct Spec {
     pub instances: BTreeMap<InstanceKey, Instance>,
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
-    pub etcd_archive: Option<EtcdArchive>,
+    pub etcd_source: Option<EtcdSource>,
     pub postgres: PostgresSpec,
     pub patroni: PatroniSpec,
     pub disposable: bool,

@@ -203,7 +203,23 @@ fn each_field_says_what_it_wants() {
         ("etcd: {version: \"3.4\"}", "1:17: etcd.version: etcd 3.4 is not supported: expected 3.5 or 3.6\n"),
         (
             "patroni: {version: \"3.2.2\"}",
-            "1:20: patroni.version: `3.2.2` is not valid: expected a full version of Patroni 4, for example 4.1.4\n",
+            "1:20: patroni.version: `3.2.2` is not valid: expected a full version of Patroni 4, for example 4.1.4; older ones have no quorum commit\n",
+        ),
+        (
+            "patroni: {version: \"4.01.4\"}",
+            "1:20: patroni.version: `4.01.4` is not valid: expected a full version of Patroni 4, for example 4.1.4; older ones have no quorum commit\n",
+        ),
+        (
+            "patroni: {version: 4.0.6}\npostgres: {version: 18}",
+            "1:20: patroni.version: Patroni 4.0.6 does not know PostgreSQL 18: 4.0.7 is the oldest that does (did you mean 4.1.5?)\n",
+        ),
+        (
+            "etcd: {mirror: \"https://me:pw@example.org/etcd\"}",
+            "1:16: etcd.mirror: `https://me:pw@example.org/etcd` is not valid: expected an http:// or https:// address without user, password and query\n",
+        ),
+        (
+            "etcd: {mirror: \"http://a/etcd\", archive: a.tar.gz}",
+            "1:16: etcd.mirror: not together with `archive`: etcd comes from one of them\n1:42: etcd.archive: needs `sha256`: an archive is taken only when its sum is known\n",
         ),
         ("patroni: {timers: {ttl: 10}}", "1:25: patroni.timers.ttl: 10 is too small: expected at least 20\n"),
         ("patroni: 5", "1:10: patroni: expected a section (`key: value` lines), found the number 5\n"),
