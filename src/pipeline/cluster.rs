@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use crate::{
+    assets::Assets,
     context::Dirs,
     error::Result,
     model::ClusterName,
-    plan::{self, Plan},
+    plan::{self, Plan, Warning},
     secrets::SecretsPaths,
     spec::{self, Origin, Record, Source},
 };
@@ -16,6 +17,8 @@ pub struct Cluster {
     pub(super) source: Source,
     pub plan: Plan,
     pub(super) record: Record,
+    /// The roles, playbooks, templates and modules that it is made with.
+    pub(super) assets: Assets,
 }
 
 impl Cluster {
@@ -27,8 +30,14 @@ impl Cluster {
         let source = spec::resolve(name, dirs)?;
         let spec = source.load()?;
         let record = Record::read(&dirs.cluster(&spec.name).record())?.unwrap_or_default();
-        let plan = plan::decide(&spec, &record.choices)?;
-        Ok(Self { source, plan, record })
+        let mut plan = plan::decide(&spec, &record.choices)?;
+        let assets = Assets::open(spec.assets.as_deref())?;
+        plan.warnings.extend(assets.changed().map(|message| Warning {
+            code: "assets".to_owned(),
+            message,
+            hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
+        }));
+        Ok(Self { source, plan, record, assets })
     }
 
     #[must_use]

@@ -61,6 +61,7 @@ fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Dow
         Some((key.clone(), node))
     });
     Material {
+        assets: cluster.assets.clone(),
         passwords: Passwords {
             superuser: password(Account::Superuser),
             replication: password(Account::Replication),
@@ -101,7 +102,7 @@ pub(super) async fn run(
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
         let playbook = Playbook {
-            tree: prepare::tree(context)?,
+            tree: prepare::tree(context, &cluster.assets)?,
             file: "patroni-cluster.yml".to_owned(),
             inventory: dir.inventory(),
             vars_files: Vec::new(),

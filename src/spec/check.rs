@@ -1,6 +1,9 @@
 //! The file's parts together -> Spec, with every problem of meaning that the schema cannot see.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -11,9 +14,12 @@ use super::{
     settings,
     yaml::Node,
 };
-use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdArchive, EtcdVersion, HostName, InstanceKey, Local, Platform,
-    PostgresMajor, Release, Role, Timers, version::PATRONI_NEWEST,
+use crate::{
+    assets,
+    model::{
+        ClusterName, DatabaseName, Durability, EtcdArchive, EtcdVersion, HostName, InstanceKey, Local, Platform,
+        PostgresMajor, Release, Role, Timers, version::PATRONI_NEWEST,
+    },
 };
 
 const DEFAULT_IMAGE: &str = "debian:12";
@@ -79,6 +85,7 @@ pub(super) fn check(
     let etcd_archive = etcd_archive(&mut checker, etcd_file.archive, etcd_file.sha256);
     let etcd = etcd(&mut checker, etcd_file.version);
     let postgres = postgres(&mut checker, file.postgres.unwrap_or_default(), patroni.durability);
+    let assets = file.assets.map(|dir| assets(&mut checker, &dir));
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -90,6 +97,7 @@ pub(super) fn check(
         etcd_archive,
         postgres,
         patroni,
+        assets,
         disposable,
     })
 }
@@ -257,6 +265,15 @@ fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
         checker.meant(&["patroni", "timers"], message, Some(format!("ttl: {needed}")));
     }
     timers
+}
+
+/// The directory of changed assets, with everything that it lacks said.
+fn assets(checker: &mut Checker<'_, '_>, dir: &str) -> PathBuf {
+    let dir = checker.problems.dir.join(dir);
+    for message in assets::missing(&dir) {
+        checker.say(&["assets"], message);
+    }
+    dir
 }
 
 fn etcd_archive(

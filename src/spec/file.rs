@@ -40,6 +40,10 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// What looks after the database.
     pub(super) patroni: Option<PatroniFile>,
+    /// A directory that `hactl eject` wrote, relative to this file: roles, playbooks, templates and modules
+    /// are then taken from there instead of from the binary.
+    #[schemars(example = &"my-assets", length(min = 1, max = 4096))]
+    pub(super) assets: Option<String>,
     /// Whether destructive drills may run, the data being of no worth. True by default on local nodes.
     pub(super) disposable: Option<bool>,
 }

@@ -21,7 +21,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -54,6 +57,8 @@ pub struct Spec {
     pub etcd_archive: Option<EtcdArchive>,
     pub postgres: PostgresSpec,
     pub patroni: PatroniSpec,
+    /// The directory with changed roles, playbooks, templates and modules, when the file names one.
+    pub assets: Option<PathBuf>,
     pub disposable: bool,
 }
 

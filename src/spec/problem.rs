@@ -1,6 +1,6 @@
 //! What is wrong in a cluster file: the place, the field, and the word that was probably meant.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use serde::Serialize;
 
@@ -67,6 +67,8 @@ impl From<Problems> for Error {
 /// Where problems of one file are gathered.
 pub(super) struct Collector<'a> {
     pub(super) file: &'a str,
+    /// Where it lies: what the paths in it are relative to.
+    pub(super) dir: &'a Path,
     pub(super) found: Vec<Problem>,
 }
 

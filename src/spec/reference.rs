@@ -49,7 +49,8 @@ fn fields<'a>(
     for (name, written) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{prefix}{name}");
         let meant = resolved(root, written);
-        let description = text(&written["description"]);
+        // A row of a table is one line.
+        let description = text(&written["description"]).replace('\n', " ");
         let default = match &written["default"] {
             Value::Null => String::new(),
             Value::String(text) => format!("`{text}`"),
