@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use crate::{
     assets::Assets,
-    context::Dirs,
+    context::{Context, Dirs},
     error::Result,
-    model::ClusterName,
+    model::{ClusterName, DatabaseName},
     plan::{self, Plan, Warning},
-    secrets::SecretsPaths,
-    spec::{self, Origin, Record, Source},
+    secrets::{SecretsPaths, Sources, Vault},
+    spec::{self, Origin, Record, SecretCommand, Source},
 };
 
 /// A cluster as its file and its record mean it; nothing has been asked or changed yet.
@@ -19,6 +19,8 @@ pub struct Cluster {
     pub(super) record: Record,
     /// The roles, playbooks, templates and modules that it is made with.
     pub(super) assets: Assets,
+    /// Commands that give passwords.
+    commands: Vec<SecretCommand>,
 }
 
 impl Cluster {
@@ -37,7 +39,7 @@ impl Cluster {
             message,
             hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
         }));
-        Ok(Self { source, plan, record, assets })
+        Ok(Self { source, plan, record, assets, commands: spec.secrets })
     }
 
     #[must_use]
@@ -52,6 +54,18 @@ impl Cluster {
             Origin::Blueprint(_) => None,
         };
         SecretsPaths::new(dirs, self.name(), file)
+    }
+
+    /// The roles that own databases.
+    pub(super) fn owners(&self) -> Vec<DatabaseName> {
+        self.plan.postgres.databases.values().cloned().collect()
+    }
+
+    /// Lets the environment and the file's commands give passwords.
+    pub(super) async fn take_given(&self, context: &Context, vault: &mut Vault) -> Result<()> {
+        let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
+        let (dir, owners) = (self.source.dir(&context.dirs), self.owners());
+        vault.take_given(context, &Sources { commands: &commands, dir, owners: &owners }).await
     }
 
     /// `NAME.secrets.age`, whether it is there or not.

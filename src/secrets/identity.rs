@@ -7,11 +7,14 @@ use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::store::{self, Existing};
+use super::{
+    command,
+    store::{self, Existing},
+};
 use crate::{
     context::Context,
     error::{Error, Result},
-    exec::{self, Command, Stream},
+    exec::Command,
 };
 
 /// Names a file with an age identity or an unencrypted SSH private key (ed25519 or RSA).
@@ -87,23 +90,11 @@ impl Identity {
 
     async fn from_command(context: &Context, text: &str) -> Result<Self> {
         // The user's own words, as they would type them; nothing of hactl's is put into them.
-        let command = Command::new("sh").args(["-c", text]).pass_prefix("");
-        let mut stderr = Vec::new();
-        let done = command
-            .run(context, |line| {
-                if line.stream == Stream::Stderr {
-                    stderr.push(line.text.clone());
-                }
-            })
-            .await?;
-        let output = Zeroizing::new(done.stdout);
-        if !done.status.success() {
-            // Only what it said on stderr: stdout may hold the key.
-            return Err(Error::failed("secrets-identity", "get the key of the secrets file from", KEY_COMMAND)
-                .cause(exec::ended(done.status))
-                .cause(stderr.join("\n"))
-                .hint(format!("run the command of {KEY_COMMAND} by hand: it must print an age or SSH private key")));
-        }
+        let output = command::output(context, Command::new("sh").args(["-c", text]), || {
+            Error::failed("secrets-identity", "get the key of the secrets file from", KEY_COMMAND)
+                .hint(format!("run the command of {KEY_COMMAND} by hand: it must print an age or SSH private key"))
+        })
+        .await?;
         Self::parse(&output, format!("the output of {KEY_COMMAND}"))
     }
 

@@ -21,13 +21,14 @@ use zeroize::Zeroizing;
 use super::{
     authority::{Authorities, AuthorityKind, Holder, Leaf, LeafKind},
     contents::{Contents, Passwords, SshKey, VERSION, password},
+    given::{self, Sources},
     identity::{self, Identity, KEY_COMMAND, KEY_FILE},
     store::{self, Existing},
 };
 use crate::{
     context::{Context, Dirs},
     error::{Error, Result},
-    model::{ClusterName, DatabaseName, HostName, InstanceKey, Secret},
+    model::{Account, ClusterName, DatabaseName, HostName, InstanceKey, Secret},
 };
 
 /// Where the secrets of one cluster lie.
@@ -48,22 +49,14 @@ impl SecretsPaths {
     }
 }
 
-/// An account whose password hactl makes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Account {
-    Superuser,
-    Replication,
-    Rewind,
-    /// Patroni's REST API.
-    RestApi,
-}
-
 /// The opened secrets of one cluster.
 #[derive(Debug)]
 pub struct Vault {
     file: PathBuf,
     identity: Identity,
     contents: Contents,
+    /// Passwords from outside, which are never saved.
+    given: BTreeMap<Account, Secret>,
     /// The file's digest as it was read or written last.
     on_disk: [u8; 32],
     /// How many recipients the file itself had, recorded or not.
@@ -116,7 +109,14 @@ impl Vault {
             passwords: Passwords::generate()?,
             nodes: BTreeMap::new(),
         };
-        let mut vault = Self { file: paths.file.clone(), identity, contents, on_disk: [0; 32], recipients_on_disk: 0 };
+        let mut vault = Self {
+            file: paths.file.clone(),
+            identity,
+            contents,
+            given: BTreeMap::new(),
+            on_disk: [0; 32],
+            recipients_on_disk: 0,
+        };
         vault.write(Existing::Keep)?;
         Ok(vault)
     }
@@ -142,6 +142,7 @@ impl Vault {
             file: file.clone(),
             identity,
             contents,
+            given: BTreeMap::new(),
             on_disk: Sha256::digest(bytes).into(),
             recipients_on_disk: count_recipients(bytes),
         })
@@ -209,14 +210,25 @@ impl Vault {
         Ok(())
     }
 
-    /// Makes a password for every owner that has none; those of others stay. True when any was made.
+    /// Takes passwords from the environment and from commands, for as long as this value lives.
+    ///
+    /// # Errors
+    /// When a variable gives none of the cluster's passwords, a command fails, or what they give is no
+    /// password.
+    pub async fn take_given(&mut self, context: &Context, sources: &Sources<'_>) -> Result<()> {
+        self.given = given::given(context, sources).await?;
+        Ok(())
+    }
+
+    /// Makes a password for every owner that has none and is given none; those of others stay. True when any was made.
     ///
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn ensure_owners(&mut self, owners: &[DatabaseName]) -> Result<bool> {
         let mut changed = false;
         for owner in owners {
-            if !self.contents.passwords.owners.contains_key(owner) {
+            let given = self.given.contains_key(&Account::Owner(owner.clone()));
+            if !given && !self.contents.passwords.owners.contains_key(owner) {
                 self.contents.passwords.owners.insert(owner.clone(), password()?);
                 changed = true;
             }
@@ -269,21 +281,15 @@ impl Vault {
         &self.contents.ssh
     }
 
+    /// All passwords: those given from outside, and the file's own where none is given. Owners are all
+    /// that [`Vault::ensure_owners`] was ever told of.
     #[must_use]
-    pub const fn password(&self, account: Account) -> &Secret {
-        let passwords = &self.contents.passwords;
-        match account {
-            Account::Superuser => &passwords.superuser,
-            Account::Replication => &passwords.replication,
-            Account::Rewind => &passwords.rewind,
-            Account::RestApi => &passwords.restapi,
+    pub fn passwords(&self) -> Passwords {
+        let mut passwords = self.contents.passwords.clone();
+        for (account, password) in &self.given {
+            passwords.set(account, password.clone());
         }
-    }
-
-    /// The passwords of all owners that [`Vault::ensure_owners`] was ever given.
-    #[must_use]
-    pub const fn owner_passwords(&self) -> &BTreeMap<DatabaseName, Secret> {
-        &self.contents.passwords.owners
+        passwords
     }
 
     /// The certificate of an authority, PEM.

@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Record, Spec, blueprint, load, problem::nearest};
+use super::{Record, Spec, blueprint, load};
 use crate::{
     context::Dirs,
     error::{Error, Result},
-    model::ClusterName,
+    model::{ClusterName, nearest},
 };
 
 /// Where a cluster file comes from.

@@ -219,6 +219,15 @@ fn each_field_says_what_it_wants() {
             "platform: {local: {subnet: 127.0.0.0/24}}",
             "1:28: platform.local.subnet: 127.0.0.0/24 cannot be the network of machines; take one of 10.0.0.0/8\n",
         ),
+        ("secrets: {superusr: {command: [a]}}", "1:11: secrets.superusr: unknown key (did you mean superuser?)\n"),
+        (
+            "secrets: {owners: {ap: {command: [a]}}}",
+            "1:20: secrets.owners.ap: `ap` owns no database of this file (did you mean app?)\n",
+        ),
+        (
+            "secrets: {rewind: {command: [\"\"]}}",
+            "1:20: secrets.rewind.command: the first word is the program, and it is empty\n",
+        ),
         ("assets: none", "1:9: assets: none does not exist; `hactl eject DIR` makes such a directory\n"),
         (
             "etcd: {version: 3.10}",
