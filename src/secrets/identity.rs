@@ -150,17 +150,32 @@ impl Identity {
     }
 }
 
-/// A recipient as people write it: `age1...`, `ssh-ed25519 AAAA...` or `ssh-rsa AAAA...`.
-pub(super) fn recipient(text: &str) -> Result<Box<dyn age::Recipient>> {
-    if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
-        return Ok(Box::new(recipient));
+/// A public key as people write it: `age1...`, `ssh-ed25519 AAAA...` or `ssh-rsa AAAA...`.
+pub(super) struct Recipient {
+    pub(super) key: Box<dyn age::Recipient>,
+    /// The key without a comment: equal for equal keys.
+    pub(super) canonical: String,
+}
+
+pub(super) fn recipient(text: &str) -> Result<Recipient> {
+    let text = text.trim();
+    if let Ok(key) = text.parse::<age::x25519::Recipient>() {
+        return Ok(Recipient { canonical: key.to_string(), key: Box::new(key) });
     }
-    match text.parse::<age::ssh::Recipient>() {
-        Ok(recipient) => Ok(Box::new(recipient)),
-        Err(_) => Err(Error::usage("secrets-recipient", "encrypt the secrets file for", text)
-            .cause("it is neither an age public key nor an ed25519 or RSA public key of SSH")
-            .hint("expected age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA...")),
+    if let Ok(key) = text.parse::<age::ssh::Recipient>() {
+        return Ok(Recipient { canonical: key.to_string(), key: Box::new(key) });
     }
+    // What is no public key may be a private one, given by mistake: it must not be shown.
+    let is_public = ["age1", "ssh-"].iter().any(|start| text.starts_with(start));
+    let object = if is_public { text } else { "the given key" };
+    let cause = if text.contains("SECRET-KEY") || text.contains("PRIVATE KEY") {
+        "it is a private key: the others need the public one"
+    } else {
+        "it is neither an age public key nor an ed25519 or RSA public key of SSH"
+    };
+    Err(Error::usage("secrets-recipient", "encrypt the secrets file for", object)
+        .cause(cause)
+        .hint("expected age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA..."))
 }
 
 /// Our own key is made with mode 0600; somebody changed that, or copied it carelessly.

@@ -20,4 +20,4 @@ pub use client::{ClientFiles, write_client_files};
 pub use contents::{Passwords, SshKey};
 pub use given::Sources;
 pub use identity::{KEY_COMMAND, KEY_FILE};
-pub use vault::{SecretsPaths, Vault};
+pub use vault::{Recipient, SecretsPaths, Vault};

@@ -280,6 +280,56 @@ async fn a_save_keeps_every_recipient() {
 }
 
 #[tokio::test]
+async fn recipients_come_and_go_but_never_the_last_one_of_the_key_at_hand() {
+    let mut site = Site::new();
+    let mut vault = site.vault().await.unwrap();
+    let own = vault.recipients().unwrap();
+    assert!(own.len() == 1 && own[0].own && own[0].key.starts_with("age1"), "{own:?}");
+
+    let friend = contents::SshKey::generate(&cluster()).unwrap();
+    assert!(vault.add_recipient(&format!(" {}\n", friend.public)).unwrap());
+    let without_comment = friend.public.rsplit_once(' ').unwrap().0;
+    assert!(!vault.add_recipient(without_comment).unwrap(), "the same key with another comment");
+    assert_eq!(vault.recipients().unwrap()[1], Recipient { key: friend.public.clone(), own: false });
+
+    let error = vault.remove_recipient(&own[0].key).unwrap_err();
+    assert!(error.to_string().contains("could not open the file") && error.hint.is_some(), "{error}");
+    let stranger = age::x25519::Identity::generate().to_public().to_string();
+    let error = vault.remove_recipient(&stranger).unwrap_err();
+    assert!(error.to_string().contains("is not encrypted for this key"), "{error}");
+    vault.save().unwrap();
+
+    // With the friend's key the other one can go; it then opens nothing any more.
+    let path = site.file("friend", friend.private.expose());
+    site.context.env.insert(KEY_FILE.into(), path.display().to_string());
+    let mut vault = site.vault().await.unwrap();
+    vault.remove_recipient(&own[0].key).unwrap();
+    assert!(vault.remove_recipient(without_comment).is_err(), "the last one of all");
+    vault.save().unwrap();
+    site.context.env.remove(KEY_FILE);
+    site.refuses("it is not encrypted for the key in").await;
+}
+
+#[tokio::test]
+async fn a_private_key_as_recipient_is_never_shown() {
+    use age::secrecy::ExposeSecret;
+    let site = Site::new();
+    let mut vault = site.vault().await.unwrap();
+    let private = age::x25519::Identity::generate().to_string().expose_secret().to_owned();
+    for (text, expected) in [
+        (private.as_str(), "it is a private key"),
+        ("age1nonsense", "cannot encrypt the secrets file for age1nonsense"),
+        ("ssh-dss AAAA", "neither an age public key nor"),
+        ("", "neither an age public key nor"),
+    ] {
+        let error = vault.add_recipient(text).unwrap_err();
+        assert!(error.hint.as_ref().unwrap().contains("expected age1..., ssh-ed25519"), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(expected) && !error.contains("AGE-SECRET"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_changed_meanwhile_is_not_overwritten() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();
