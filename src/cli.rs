@@ -83,6 +83,10 @@ pub(crate) enum Command {
     /// Download what nodes need: the etcd release, Patroni's wheels, Ansible's environment
     #[command(after_help = "Examples:\n  hactl fetch\n  hactl fetch pg-dev")]
     Fetch(Fetch),
+    /// Work with the secrets file of a cluster
+    #[command(after_help = "Examples:\n  hactl secrets pg-dev recipients\n  \
+                            hactl secrets pg-dev recipients add \"$(cat colleague.pub)\"")]
+    Secrets(Secrets),
     /// Print the JSON Schema of the cluster file
     #[command(after_help = "Examples:\n  hactl schema >cluster.schema.json")]
     Schema,
@@ -247,6 +251,41 @@ pub(crate) struct Fetch {
     /// The cluster whose versions are wanted
     #[arg(value_name = "NAME", default_value = "patroni-3node")]
     pub(crate) name: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Secrets {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    #[command(subcommand)]
+    pub(crate) command: SecretsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// List, add and remove the public keys for which the file is encrypted
+    Recipients {
+        #[command(subcommand)]
+        command: Option<Recipients>,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Recipients {
+    /// List the public keys; a star marks yours
+    List,
+    /// Let another key open the file
+    Add {
+        /// An age public key (age1...) or an SSH one (ssh-ed25519 AAAA... or ssh-rsa AAAA...)
+        #[arg(required = true)]
+        key: Vec<String>,
+    },
+    /// Let a key open the file no more; old copies it still opens
+    Remove {
+        /// The public key, with or without its comment
+        #[arg(required = true)]
+        key: Vec<String>,
+    },
 }
 
 #[derive(Args, Debug)]

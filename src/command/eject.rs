@@ -1,6 +1,7 @@
 use super::Session;
 use crate::{
-    assets, cli,
+    assets::{Assets, TREES},
+    cli,
     error::{Error, Result},
     report,
 };
@@ -22,8 +23,8 @@ pub(super) fn run(session: &Session, args: &cli::Eject) -> Result<u8> {
             .cause("the directory is not empty")
             .hint("name a new directory: files that you changed are never overwritten"));
     }
-    for (name, tree) in assets::all() {
-        assets::write(tree, &dir.join(name)).map_err(failed)?;
+    for name in TREES {
+        Assets::embedded().write(name, &dir.join(name)).map_err(failed)?;
         report::print(&format!("wrote {}", args.dir.join(name).display()));
     }
     Ok(0)

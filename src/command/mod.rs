@@ -12,6 +12,7 @@ mod logs;
 mod plan;
 mod provision;
 mod psql;
+mod secrets;
 mod session;
 mod ssh;
 mod status;
@@ -45,6 +46,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Logs(args) => logs::run(session, &args).await,
         Command::Image(args) => image::run(session, args).await,
         Command::Fetch(args) => fetch::run(session, args).await,
+        Command::Secrets(args) => secrets::run(session, args).await,
         Command::Schema => {
             report::print_json(&spec::schema());
             Ok(0)

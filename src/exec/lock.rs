@@ -5,6 +5,7 @@
 //! a living hactl is exactly the orphan that has to end before the next run may start.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
@@ -23,7 +24,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// How long an orphan may take to end by itself after SIGTERM, before it is killed.
-const ORPHAN_GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The same for Terraform, which writes its state at the end: more than a slow backend needs.
+const TERRAFORM_GRACE: Duration = Duration::from_secs(15);
+
+/// When not even killing helps: a process that waits for a dead disk.
+const GIVE_UP: Duration = Duration::from_secs(18);
 
 /// The lock of one cluster. Given back when dropped.
 #[derive(Debug)]
@@ -106,28 +113,31 @@ impl Lock {
 }
 
 /// Ends every process that has `path` open, and kills what does not end in time.
+///
+/// Ansible starts a process for each task: one that was just being started when its parent was asked to
+/// end is seen only afterwards, and is asked as well. Nobody else would end it.
 async fn end_orphans(path: &Path) -> Vec<String> {
-    let found = holders(path);
-    for (pid, _) in &found {
-        // It may have ended in the meantime.
-        let _ = kill(Pid::from_raw(*pid), Signal::SIGTERM);
-    }
-    let deadline = Instant::now() + ORPHAN_GRACE;
-    loop {
+    let started = Instant::now();
+    let mut asked = BTreeMap::new();
+    while started.elapsed() < GIVE_UP {
         let left = holders(path);
         if left.is_empty() {
             break;
         }
-        if Instant::now() > deadline {
-            for (pid, _) in left {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        for (pid, name) in left {
+            let signal = if started.elapsed() > grace(&name) { Signal::SIGKILL } else { Signal::SIGTERM };
+            if signal == Signal::SIGKILL || asked.insert(pid, name).is_none() {
+                // It may have ended in the meantime.
+                let _ = kill(Pid::from_raw(pid), signal);
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    found.into_iter().map(|(pid, name)| format!("{pid} {name}")).collect()
+    asked.into_iter().map(|(pid, name)| format!("{pid} {name}")).collect()
+}
+
+fn grace(program: &str) -> Duration {
+    if ["terraform", "tofu"].iter().any(|name| program.starts_with(name)) { TERRAFORM_GRACE } else { GRACE }
 }
 
 /// Processes other than this one that have the file at `path` open.
@@ -167,8 +177,12 @@ fn start_time(pid: i32) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// A lock is inherited by every child of this process, the shells of other tests among them.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
     #[tokio::test]
     async fn a_second_run_is_told_who_holds_the_lock() {
+        let _alone = ALONE.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let first = Lock::acquire(&path, "hactl up pg").await.unwrap();
@@ -178,24 +192,48 @@ mod tests {
         assert!(Lock::acquire(&path, "hactl down pg").await.is_ok());
     }
 
-    #[tokio::test]
-    async fn what_a_killed_run_left_behind_is_ended_first() {
+    /// Runs `script` in a shell that plays the killed hactl: it takes the lock as descriptor 9, leaves children
+    /// with it, and is gone. Then takes the lock, and gives what was ended and how long that took.
+    async fn after_a_kill(script: &str) -> (Vec<String>, Duration) {
+        let _alone = ALONE.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        // The shell plays the killed hactl: it takes the lock, leaves a child with it, and is gone.
-        let script = format!(
-            "exec 9>>{}; flock -n 9 || exit 1; sleep 300 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done",
-            path.display()
-        );
-        let done =
-            std::process::Command::new("bash").args(["-c", &script]).stdout(std::process::Stdio::null()).status();
+        let script = format!("exec 9>>{}; flock -n 9 || exit 1; {script}", path.display());
+        let mut shell = std::process::Command::new("bash");
+        let done = shell.args(["-c", &script]).current_dir(&dir).stdout(std::process::Stdio::null()).status();
         assert!(done.unwrap().success());
         fs::write(&path, r#"{"pid":2147483646,"started":1,"command":"hactl up pg","since":"2026-01-01T00:00:00Z"}"#)
             .unwrap();
         let started = Instant::now();
         let lock = Lock::acquire(&path, "hactl up pg").await.unwrap();
-        assert_eq!(lock.ended.len(), 1, "{:?}", lock.ended);
-        assert!(lock.ended[0].ends_with("sleep"));
-        assert!(started.elapsed() < ORPHAN_GRACE + Duration::from_secs(5));
+        (lock.ended, started.elapsed())
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_run_left_behind_is_ended_first() {
+        let (ended, took) = after_a_kill("sleep 300 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done").await;
+        assert_eq!(ended.len(), 1, "{ended:?}");
+        assert!(ended[0].ends_with("sleep"));
+        assert!(took < GRACE, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_is_killed_and_what_comes_meanwhile_is_ended() {
+        // Like Ansible: asked to end, it has just started another one, which it leaves behind.
+        let late = "trap 'sleep 300 & exit' TERM; touch late; while :; do read -t 1 <> <(:); done";
+        let deaf = "trap '' TERM; touch deaf; while :; do read -t 1 <> <(:); done";
+        let (ended, took) =
+            after_a_kill(&format!("({late}) & ({deaf}) & until [ -e late ] && [ -e deaf ]; do :; done")).await;
+        assert!(ended.len() >= 3, "{ended:?}");
+        assert!(ended.iter().any(|name| name.ends_with("sleep")), "{ended:?}");
+        assert!(took >= GRACE && took < GRACE + Duration::from_secs(3), "{took:?}");
+    }
+
+    #[test]
+    fn terraform_has_time_to_write_its_state() {
+        assert_eq!(
+            (grace("terraform"), grace("tofu"), grace("ansible-playboo")),
+            (TERRAFORM_GRACE, TERRAFORM_GRACE, GRACE)
+        );
     }
 }

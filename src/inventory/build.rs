@@ -66,6 +66,7 @@ pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventor
         groups,
         vars: cluster(plan, fleet, material),
         hosts,
+        assets: material.assets.clone(),
         secrets,
         host_secrets,
     };

@@ -1,9 +1,7 @@
-//! The digest of everything that configuring depends on: the embedded roles and playbooks, the
+//! The digest of everything that configuring depends on: the roles and playbooks, the
 //! variables and the secrets. Nodes keep it, and equal digests mean that there is nothing to do.
 //!
 //! It is a plain hash: what goes in holds the keys of the nodes, which nobody guesses.
-
-use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
@@ -12,7 +10,7 @@ use crate::assets;
 
 pub(super) fn digest(inventory: &Inventory) -> String {
     let mut hash = Sha256::new();
-    assets::hash(&mut hash, [&assets::ROLES, &assets::PLAYBOOKS].into_iter().flat_map(assets::files));
+    assets::hash(&mut hash, inventory.assets.software());
     part(&mut hash, inventory.cluster.as_bytes());
     for (group, hosts) in &inventory.groups {
         part(&mut hash, group.as_bytes());
@@ -24,11 +22,7 @@ pub(super) fn digest(inventory: &Inventory) -> String {
         part(&mut hash, host.as_str().as_bytes());
         hash_vars(&mut hash, vars);
     }
-    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    assets::hexadecimal(&hash.finalize())
 }
 
 fn hash_vars(hash: &mut Sha256, vars: &Vars) {

@@ -2,11 +2,16 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::model::{DatabaseName, InstanceKey, Secret};
+use crate::{
+    assets::Assets,
+    model::{DatabaseName, InstanceKey, Secret},
+};
 
-/// Everything that is neither intended nor found: made, or fetched.
+/// Everything that is neither intended nor found: made, fetched, or part of hactl.
 #[derive(Clone, Debug)]
 pub struct Material {
+    /// The roles that the inventory is for, and its templates.
+    pub assets: Assets,
     pub passwords: Passwords,
     /// The CA of etcd's peers, PEM.
     pub etcd_peer_ca: String,

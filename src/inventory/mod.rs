@@ -27,7 +27,7 @@ pub use self::{
     render::{ini, yaml},
     write::{Written, write},
 };
-use crate::model::InstanceKey;
+use crate::{assets::Assets, model::InstanceKey};
 
 /// Variables by name. Sorted, so that nothing shuffles.
 pub type Vars = BTreeMap<String, Value>;
@@ -42,6 +42,7 @@ pub struct Inventory {
     pub vars: Vars,
     /// Every host, plain machines without a role included, with its own variables.
     pub hosts: BTreeMap<InstanceKey, Vars>,
+    assets: Assets,
     secrets: Vars,
     host_secrets: BTreeMap<InstanceKey, Vars>,
 }

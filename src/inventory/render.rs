@@ -1,13 +1,10 @@
-//! Inventory -> the text of an INI or YAML inventory, by the embedded templates. No secrets.
+//! Inventory -> the text of an INI or YAML inventory, by the templates of the assets. No secrets.
 
 use serde_json::Value;
 use tera::Tera;
 
 use super::{Group, Host, Inventory, Readable, Var, Vars, literal};
-use crate::{
-    assets,
-    error::{Error, Result},
-};
+use crate::error::{Error, Result};
 
 /// The inventory in Ansible's INI format.
 ///
@@ -32,11 +29,9 @@ fn render(
     host_value: fn(&Value) -> String,
     cluster_value: fn(&Value) -> String,
 ) -> Result<String> {
-    let failed = || Error::failed("inventory-template", "render inventory template", name);
-    let template = assets::INVENTORY_TEMPLATES
-        .get_file(name)
-        .and_then(|file| file.contents_utf8())
-        .ok_or_else(|| failed().cause("it is not embedded in this binary"))?;
+    let path = format!("inventory-templates/{name}");
+    let failed = || Error::failed("inventory-template", "render inventory template", inventory.assets.place(&path));
+    let template = inventory.assets.text(&path).ok_or_else(|| failed().cause("there is no such text"))?;
     let readable = Readable {
         cluster: &inventory.cluster,
         groups: inventory

@@ -89,9 +89,39 @@ fn the_digest_follows_what_is_configured_and_nothing_else() {
     let mut slower = plan.clone();
     slower.patroni.timers.ttl = 30;
     assert_ne!(digest(&slower, &fleet, &material), first);
+    let dir = tempfile::tempdir().unwrap();
+    for tree in crate::assets::TREES {
+        Assets::embedded().write(tree, &dir.path().join(tree)).unwrap();
+    }
+    let mut changed = material.clone();
+    changed.assets = Assets::open(Some(dir.path())).unwrap();
+    assert_eq!(digest(&plan, &fleet, &changed), first, "the same files elsewhere");
+    std::fs::write(dir.path().join("roles/etcd/vars/main.yml"), "---\n").unwrap();
+    changed.assets = Assets::open(Some(dir.path())).unwrap();
+    assert_ne!(digest(&plan, &fleet, &changed), first);
     let mut rotated = material.clone();
     rotated.passwords.rewind = Secret::new("other".into());
     assert_ne!(digest(&plan, &fleet, &rotated), first);
+}
+
+#[test]
+fn a_changed_template_is_the_one_that_is_rendered() {
+    let dir = tempfile::tempdir().unwrap();
+    let template = dir.path().join("inventory-templates/patroni-cluster.ini.tera");
+    std::fs::create_dir_all(template.parent().unwrap()).unwrap();
+    std::fs::create_dir_all(dir.path().join("roles")).unwrap();
+    let rendered = |text: &str| {
+        std::fs::write(&template, text).unwrap();
+        let (plan, fleet, mut material) = example(blueprint("patroni-1node"));
+        for tree in ["playbooks", "terraform"] {
+            std::fs::create_dir_all(dir.path().join(tree)).unwrap();
+        }
+        material.assets = Assets::open(Some(dir.path())).unwrap();
+        ini(&build(&plan, &fleet, &material).unwrap())
+    };
+    assert_eq!(rendered("of {{ cluster }}").unwrap(), "of patroni-1node");
+    let error = rendered("{{ nothing }}").unwrap_err();
+    assert_eq!(error.object, template.display().to_string());
 }
 
 #[test]
@@ -152,8 +182,9 @@ fn a_file_name_with_spaces_reaches_ssh() {
 
 /// The options of a role's argument specs, and whether each is required. Their files keep one indentation.
 fn options(role: &str) -> BTreeMap<String, bool> {
-    let path = format!("{role}/meta/argument_specs.yml");
-    let text = crate::assets::ROLES.get_file(&path).unwrap().contents_utf8().unwrap();
+    let path = format!("roles/{role}/meta/argument_specs.yml");
+    let assets = Assets::embedded();
+    let text = assets.text(&path).unwrap();
     let mut options = BTreeMap::new();
     let mut last = String::new();
     for line in text.lines() {

@@ -1,14 +1,18 @@
 //! Pure nouns that every stage may use: names, roles, versions, paths and secrets.
 
+pub mod account;
 pub mod cluster;
 pub mod name;
+pub mod nearest;
 pub mod release;
 pub mod role;
 pub mod secret;
 pub mod version;
 
+pub use account::Account;
 pub use cluster::{Choices, Durability, Local, Platform, Synchronous, Timers};
 pub use name::{ClusterName, DatabaseName, HostName, InstanceKey};
+pub use nearest::nearest;
 pub use release::Release;
 pub use role::Role;
 pub use secret::Secret;

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    context::Dirs,
+    assets::Assets,
+    context::{Context, Dirs},
     error::Result,
-    model::ClusterName,
-    plan::{self, Plan},
-    secrets::SecretsPaths,
-    spec::{self, Origin, Record, Source},
+    model::{ClusterName, DatabaseName},
+    plan::{self, Plan, Warning},
+    secrets::{SecretsPaths, Sources, Vault},
+    spec::{self, Origin, Record, SecretCommand, Source},
 };
 
 /// A cluster as its file and its record mean it; nothing has been asked or changed yet.
@@ -16,6 +17,10 @@ pub struct Cluster {
     pub(super) source: Source,
     pub plan: Plan,
     pub(super) record: Record,
+    /// The roles, playbooks, templates and modules that it is made with.
+    pub(super) assets: Assets,
+    /// Commands that give passwords.
+    commands: Vec<SecretCommand>,
 }
 
 impl Cluster {
@@ -27,8 +32,14 @@ impl Cluster {
         let source = spec::resolve(name, dirs)?;
         let spec = source.load()?;
         let record = Record::read(&dirs.cluster(&spec.name).record())?.unwrap_or_default();
-        let plan = plan::decide(&spec, &record.choices)?;
-        Ok(Self { source, plan, record })
+        let mut plan = plan::decide(&spec, &record.choices)?;
+        let assets = Assets::open(spec.assets.as_deref())?;
+        plan.warnings.extend(assets.changed().map(|message| Warning {
+            code: "assets".to_owned(),
+            message,
+            hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
+        }));
+        Ok(Self { source, plan, record, assets, commands: spec.secrets })
     }
 
     #[must_use]
@@ -52,6 +63,18 @@ impl Cluster {
             Origin::File(path) => Some(path),
             Origin::Blueprint(_) => None,
         }
+    }
+
+    /// The roles that own databases.
+    pub(super) fn owners(&self) -> Vec<DatabaseName> {
+        self.plan.postgres.databases.values().cloned().collect()
+    }
+
+    /// Lets the environment and the file's commands give passwords.
+    pub(super) async fn take_given(&self, context: &Context, vault: &mut Vault) -> Result<()> {
+        let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
+        let (dir, owners) = (self.source.dir(&context.dirs), self.owners());
+        vault.take_given(context, &Sources { commands: &commands, dir, owners: &owners }).await
     }
 
     /// `NAME.secrets.age`, whether it is there or not.

@@ -30,7 +30,7 @@ pub async fn down(run: &Run, cluster: &Cluster, purge: bool, secrets: bool) -> R
     let changed = run
         .stage(Stage::Destroy, async {
             let (_server, reattach) = machines::serve(context).await?;
-            let changes = provision::destroy(context, &dir, Some(reattach)).await?;
+            let changes = provision::destroy(context, &dir, &cluster.assets, Some(reattach)).await?;
             let left = doomed(context, cluster).await?;
             if !left.is_empty() {
                 let error = Error::failed("left-behind", "take away all of", name)

@@ -8,9 +8,9 @@ use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
     health::{self, Access, Status},
-    model::{Role, Secret},
+    model::Role,
     remote::Remote,
-    secrets::{Account, AuthorityKind, ClientFiles, Vault},
+    secrets::{AuthorityKind, ClientFiles, Vault},
 };
 
 /// How long `ssh`-like commands wait for a machine.
@@ -41,7 +41,7 @@ pub(super) fn access(vault: &Vault) -> Result<Access> {
         Arc::new(vault.ssh_key().private.clone()),
         health::client_config(vault.authority(AuthorityKind::Control), Some((&client.certificate, &client.key)))?,
         health::client_config(vault.authority(AuthorityKind::Postgresql), None)?,
-        ("postgres".to_owned(), Secret::new(vault.password(Account::Superuser).expose().clone())),
+        ("postgres".to_owned(), vault.passwords().superuser),
     ))
 }
 
@@ -95,7 +95,8 @@ impl<'a> Watcher<'a> {
     /// When the cluster was never provisioned from here, or its secrets cannot be opened.
     pub async fn new(context: &Context, cluster: &'a Cluster) -> Result<Self> {
         let fleet = fleet(&context.dirs, cluster)?;
-        let vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+        let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+        cluster.take_given(context, &mut vault).await?;
         let dsn = dsn(&context.dirs, cluster, &fleet);
         Ok(Self { cluster, fleet, access: access(&vault)?, dsn })
     }

@@ -37,7 +37,13 @@ pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &s
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
         let keys = [vault.ssh_key().public.clone()];
-        let machines = Machines { plan: &cluster.plan, image, uuid: vault.uuid(), authorized_keys: &keys };
+        let machines = Machines {
+            plan: &cluster.plan,
+            assets: &cluster.assets,
+            image,
+            uuid: vault.uuid(),
+            authorized_keys: &keys,
+        };
         let (_server, reattach) = serve(context).await?;
         let provisioned = provision::apply(context, &dir, &machines, Some(reattach)).await?;
         run.keep("outputs", &provisioned.outputs)?;
@@ -127,7 +133,8 @@ pub async fn plan(context: &Context, cluster: &Cluster) -> Result<Planned> {
         (uuid::Uuid::nil(), Vec::new())
     };
     let image = prepare::image_tag(cluster);
-    let machines = Machines { plan: &cluster.plan, image: &image, uuid, authorized_keys: &keys };
+    let machines =
+        Machines { plan: &cluster.plan, assets: &cluster.assets, image: &image, uuid, authorized_keys: &keys };
     let (_server, reattach) = serve(context).await?;
     context.events.step(Stage::Plan, None, "asking Terraform").await;
     let planned = provision::plan(context, &dir, &machines, Some(reattach)).await?;

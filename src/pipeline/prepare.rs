@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{Cluster, Run};
 use crate::{
-    assets,
+    assets::{self, Assets},
     configure::{self, AnsibleEnvironment, Playbook, Settings},
     context::Context,
     error::{Error, Kind, Result},
@@ -123,8 +123,7 @@ pub(super) fn image_tag(cluster: &Cluster) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    let files = [&assets::ROLES, &assets::PLAYBOOKS].into_iter().flat_map(assets::files);
-    assets::hash(&mut hash, files.filter(|file| is_installing(file.path())));
+    assets::hash(&mut hash, cluster.assets.software().filter(|(path, _)| is_installing(path)));
     local::node_image_tag(&hash.finalize())
 }
 
@@ -181,7 +180,7 @@ async fn bake(
         forks: 1,
     };
     let playbook = Playbook {
-        tree: tree(context)?,
+        tree: tree(context, &cluster.assets)?,
         file: "node-image.yml".to_owned(),
         // Ansible reads JSON as the YAML that it is.
         inventory: file("inventory.yml", &inventory.to_string())?,
@@ -191,17 +190,12 @@ async fn bake(
     Ok(())
 }
 
-/// The embedded roles and playbooks as files, named by their content so that two versions never meet.
-pub(super) fn tree(context: &Context) -> Result<PathBuf> {
-    let mut hash = Sha256::new();
-    assets::hash(&mut hash, [&assets::ROLES, &assets::PLAYBOOKS].into_iter().flat_map(assets::files));
-    let name: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let dir = context.dirs.cache.join("assets").join(name);
-    for (name, tree) in [("roles", &assets::ROLES), ("playbooks", &assets::PLAYBOOKS)] {
-        assets::write(tree, &dir.join(name)).map_err(|error| {
-            Error::failed("assets", "write the embedded roles to", dir.display())
-                .source(&error)
-                .hint("is the disk full?")
+/// The roles and playbooks as files, named by their content so that two versions never meet.
+pub(super) fn tree(context: &Context, assets: &Assets) -> Result<PathBuf> {
+    let dir = context.dirs.cache.join("assets").join(&assets::digest(assets.software())[..16]);
+    for name in ["roles", "playbooks"] {
+        assets.write(name, &dir.join(name)).map_err(|error| {
+            Error::failed("assets", "write the roles to", dir.display()).source(&error).hint("is the disk full?")
         })?;
     }
     Ok(dir)

@@ -14,7 +14,7 @@ use crate::{
     fleet::Fleet,
     health::{self, Access},
     inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
-    secrets::{Account, AuthorityKind, ClientFiles, LeafKind, Vault, write_client_files},
+    secrets::{AuthorityKind, ClientFiles, LeafKind, Vault, write_client_files},
 };
 
 /// Signs what is due, and writes the client's files and the inventory.
@@ -30,9 +30,8 @@ pub(super) async fn render(
         let plan = &cluster.plan;
         let nodes: Vec<_> =
             fleet.nodes.values().map(|node| (node.key().clone(), node.hostname().clone(), node.address)).collect();
-        let owners: Vec<_> = plan.postgres.databases.values().cloned().collect();
         let signed = vault.ensure_leaves(&nodes, Timestamp::now())?;
-        if vault.ensure_owners(&owners)? || signed {
+        if vault.ensure_owners(&cluster.owners())? || signed {
             vault.save()?;
         }
         let dir = context.dirs.cluster(cluster.name());
@@ -47,7 +46,7 @@ pub(super) async fn render(
 
 fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {
     let files = context.dirs.cluster(cluster.name()).client();
-    let password = |account| vault.password(account).clone();
+    let passwords = vault.passwords();
     let pair = |leaves: &std::collections::BTreeMap<LeafKind, crate::secrets::Leaf>, kind| {
         leaves.get(&kind).map(|leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() })
     };
@@ -61,12 +60,13 @@ fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Dow
         Some((key.clone(), node))
     });
     Material {
+        assets: cluster.assets.clone(),
         passwords: Passwords {
-            superuser: password(Account::Superuser),
-            replication: password(Account::Replication),
-            rewind: password(Account::Rewind),
-            restapi: password(Account::RestApi),
-            owners: vault.owner_passwords().clone(),
+            superuser: passwords.superuser,
+            replication: passwords.replication,
+            rewind: passwords.rewind,
+            restapi: passwords.restapi,
+            owners: passwords.owners,
         },
         etcd_peer_ca: vault.authority(AuthorityKind::EtcdPeer).to_owned(),
         control_ca: vault.authority(AuthorityKind::Control).to_owned(),
@@ -101,7 +101,7 @@ pub(super) async fn run(
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
         let playbook = Playbook {
-            tree: prepare::tree(context)?,
+            tree: prepare::tree(context, &cluster.assets)?,
             file: "patroni-cluster.yml".to_owned(),
             inventory: dir.inventory(),
             vars_files: Vec::new(),
@@ -131,6 +131,7 @@ pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bo
     let context = &acting.context;
     let fleet = look::fleet(&context.dirs, cluster)?;
     let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+    cluster.take_given(context, &mut vault).await?;
     let prepared = prepare::prepare(acting, cluster, &vault, mitogen).await?;
     render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
     let configured = run(acting, cluster, &prepared, mitogen, check).await?;
@@ -154,7 +155,8 @@ pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bo
 /// When the cluster was never provisioned from here.
 pub async fn inventory(context: &Context, cluster: &Cluster) -> Result<Inventory> {
     let fleet = look::fleet(&context.dirs, cluster)?;
-    let vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+    let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+    cluster.take_given(context, &mut vault).await?;
     let downloads = prepare::downloads(context, cluster).await?;
     let material = material(context, cluster, &vault, &downloads);
     inventory::build(&cluster.plan, &fleet, &material)

@@ -42,6 +42,7 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> 
     run.keep("plan", &cluster.plan)?;
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;
+    cluster.take_given(context, &mut vault).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
 
     let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;

@@ -11,6 +11,7 @@ use super::{
     workspace::{Machines, Workspace, variables},
 };
 use crate::{
+    assets::Assets,
     context::{ClusterDir, Context},
     error::{Error, Result},
     model::InstanceKey,
@@ -85,11 +86,16 @@ pub async fn apply(
 ///
 /// # Errors
 /// Those of Terraform, with every diagnostic.
-pub async fn destroy(context: &Context, dir: &ClusterDir, reattach: Option<String>) -> Result<Option<Changes>> {
+pub async fn destroy(
+    context: &Context,
+    dir: &ClusterDir,
+    assets: &Assets,
+    reattach: Option<String>,
+) -> Result<Option<Changes>> {
     let workspace = Workspace::new(dir);
     let owner = workspace.owner()?;
     let changes = if workspace.has_state() {
-        Some(destroy_recorded(context, &workspace, owner.as_ref(), reattach).await?)
+        Some(destroy_recorded(context, &workspace, owner.as_ref(), assets, reattach).await?)
     } else {
         None
     };
@@ -103,11 +109,12 @@ async fn destroy_recorded(
     context: &Context,
     workspace: &Workspace,
     owner: Option<&Owner>,
+    assets: &Assets,
     reattach: Option<String>,
 ) -> Result<Changes> {
-    workspace.write_trees()?;
+    workspace.write_trees(assets)?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
-    workspace.init(context, &terraform).await?;
+    workspace.init(context, &terraform, assets).await?;
     let parallelism = *PARALLELISM.end();
     terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
     let changes = show(context, &terraform, workspace).await?;
@@ -158,9 +165,9 @@ async fn prepare(
     // Without Terraform nothing is written.
     terraform_binary(context)?;
     let workspace = Workspace::new(dir);
-    workspace.write_trees()?;
+    workspace.write_trees(machines.assets)?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
-    workspace.init(context, &terraform).await?;
+    workspace.init(context, &terraform, machines.assets).await?;
     let before = if workspace.has_state() { read_outputs(context, &terraform).await? } else { Read::default() };
     let parallelism = (machines.plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
 

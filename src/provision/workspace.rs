@@ -1,9 +1,9 @@
-//! `.hactl/NAME/terraform`: the embedded stack and its modules, written out, with the values for
+//! `.hactl/NAME/terraform`: the stack and its modules, written out, with the values for
 //! this cluster. In come the plan and what the earlier stages made, out goes a directory in which
 //! plain Terraform works too.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{strays::Owner, terraform::Terraform};
 use crate::{
-    assets,
+    assets::{self, Assets},
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
@@ -21,13 +21,14 @@ use crate::{
     plan::{Plan, Platform},
 };
 
-/// The part of the embedded tree that a cluster of local nodes needs.
-const TREES: [&str; 2] = ["modules/local-node", "stacks/local"];
+/// The directories of the tree in which every file is hactl's.
+const OURS: [&str; 2] = ["modules", "stacks"];
 
 /// What the machines of a plan are made with.
 #[derive(Clone, Copy, Debug)]
 pub struct Machines<'a> {
     pub plan: &'a Plan,
+    pub assets: &'a Assets,
     /// The image of nodes that are made now; a node that exists keeps the one it was made from.
     pub image: &'a str,
     pub uuid: Uuid,
@@ -152,21 +153,16 @@ impl Workspace {
         file::replace(&path, text.as_bytes()).map_err(|error| failed(&path, &error))
     }
 
-    /// Writes the stack and its modules as this version of hactl has them: files of others go.
+    /// Writes the stacks and modules as they are in `assets`: files of others go.
     ///
     /// # Errors
     /// When a file cannot be written or removed.
-    pub(super) fn write_trees(&self) -> Result<()> {
-        for name in TREES {
-            let target = self.root.join(name);
-            let Some(tree) = assets::TERRAFORM.get_dir(name) else {
-                // INVARIANT: both directories are part of this package; a test reads them.
-                unreachable!("terraform/{name} is embedded")
-            };
-            assets::write(tree, &target).map_err(|error| failed(&target, &error))?;
-            let embedded = |path: &Path| tree.files().any(|file| file.path().file_name() == path.file_name());
-            for path in configuration_files(&target).map_err(|error| failed(&target, &error))? {
-                if !embedded(&path) {
+    pub(super) fn write_trees(&self, assets: &Assets) -> Result<()> {
+        assets.write("terraform", &self.root).map_err(|error| failed(&self.root, &error))?;
+        let wanted: BTreeSet<PathBuf> = assets.below("terraform").map(|(path, _)| self.root.join(path)).collect();
+        for dir in OURS.map(|name| self.root.join(name)) {
+            for path in assets::files_in(&dir).map_err(|error| failed(&dir, &error))? {
+                if !wanted.contains(&path) {
                     fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
                 }
             }
@@ -178,9 +174,9 @@ impl Workspace {
     ///
     /// # Errors
     /// Those of Terraform.
-    pub(super) async fn init(&self, context: &Context, terraform: &Terraform) -> Result<()> {
+    pub(super) async fn init(&self, context: &Context, terraform: &Terraform, assets: &Assets) -> Result<()> {
         let marker = terraform.data_dir().join("hactl-init");
-        let wanted = self.fingerprint(terraform)?;
+        let wanted = terraform.fingerprint() + &assets::digest(assets.below("terraform"));
         if fs::read_to_string(&marker).ok().as_deref() == Some(&wanted) {
             return Ok(());
         }
@@ -188,30 +184,6 @@ impl Workspace {
         terraform.validate(context).await?;
         file::replace(&marker, wanted.as_bytes()).map_err(|error| failed(&marker, &error))
     }
-
-    fn fingerprint(&self, terraform: &Terraform) -> Result<String> {
-        let mut text = terraform.fingerprint();
-        for name in TREES {
-            let dir = self.root.join(name);
-            for path in configuration_files(&dir).map_err(|error| failed(&dir, &error))? {
-                text.push_str(&fs::read_to_string(&path).map_err(|error| failed(&path, &error))?);
-            }
-        }
-        Ok(text)
-    }
-}
-
-/// The `*.tf` files of a directory, sorted.
-fn configuration_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "tf") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
@@ -247,8 +219,8 @@ pub(super) mod tests {
         .unwrap()
     }
 
-    fn machines<'a>(plan: &'a Plan, keys: &'a [String]) -> Machines<'a> {
-        Machines { plan, image: "hactl-node:2", uuid: Uuid::from_u128(1), authorized_keys: keys }
+    fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
+        Machines { plan, assets, image: "hactl-node:2", uuid: Uuid::from_u128(1), authorized_keys: keys }
     }
 
     #[test]
@@ -266,20 +238,21 @@ pub(super) mod tests {
             },
             "authorized_keys": ["ssh-ed25519 AAAA"],
         });
-        assert_eq!(variables(&machines(&plan, &keys), &kept), expected);
+        assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
     }
 
     #[test]
     fn files_of_another_version_go_and_the_rest_stays() {
         let dir = tempfile::tempdir().unwrap();
         let workspace = Workspace { root: dir.path().to_owned() };
-        workspace.write_trees().unwrap();
+        workspace.write_trees(&Assets::embedded()).unwrap();
         let (stale, state) = (workspace.stack().join("old.tf"), workspace.stack().join("terraform.tfstate"));
         fs::write(&stale, "resource").unwrap();
+        fs::write(workspace.stack().join(".terraform.lock.hcl"), "").unwrap();
         fs::write(&state, "{}").unwrap();
-        workspace.write_trees().unwrap();
+        workspace.write_trees(&Assets::embedded()).unwrap();
         workspace.write_variables(&json!({"cluster": "pg"})).unwrap();
-        assert!(!stale.exists() && state.exists());
+        assert!(!stale.exists() && state.exists() && workspace.stack().join(".terraform.lock.hcl").exists());
         assert!(dir.path().join("modules/local-node/main.tf").exists());
         let values = fs::read_to_string(workspace.stack().join("terraform.tfvars.json")).unwrap();
         assert_eq!(values, "{\n  \"cluster\": \"pg\"\n}\n");
@@ -287,10 +260,8 @@ pub(super) mod tests {
 
     #[test]
     fn the_modules_page_names_every_input_and_output() {
-        let module = assets::TERRAFORM.get_dir("modules/local-node").unwrap();
-        let text = |name: &str| {
-            module.get_file(format!("modules/local-node/{name}")).and_then(|file| file.contents_utf8()).unwrap()
-        };
+        let assets = Assets::embedded();
+        let text = |name: &str| assets.text(&format!("terraform/modules/local-node/{name}")).unwrap();
         let page = text("README.md");
         for (file, block) in [("variables.tf", "variable \""), ("outputs.tf", "output \"")] {
             let names: Vec<_> = text(file)

@@ -72,15 +72,17 @@ pub fn write_client_files(
 /// A line for every host, by address and by name, and database.
 fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, DatabaseName>) -> Result<String> {
     let mut text = String::new();
+    let passwords = vault.passwords();
     for node in fleet.nodes.values() {
         for host in [node.address.to_string(), node.hostname().to_string()] {
             for (database, owner) in databases {
-                let Some(password) = vault.owner_passwords().get(owner) else {
+                let Some(password) = passwords.owners.get(owner) else {
                     return Err(Error::failed("client-files", "write the passfile of", vault.cluster())
                         .cause(format!("the database owner {owner} has no password")));
                 };
-                // Hosts, names and passwords hold neither of the two characters that would need escaping.
-                let _ = writeln!(text, "{host}:{POSTGRES_PORT}:{database}:{owner}:{}", password.expose());
+                // Hosts and names hold neither of the two characters that are escaped; a given password may.
+                let password = Zeroizing::new(password.expose().replace('\\', "\\\\").replace(':', "\\:"));
+                let _ = writeln!(text, "{host}:{POSTGRES_PORT}:{database}:{owner}:{}", *password);
             }
         }
     }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::authority::{Authorities, Leaf, LeafKind};
 use crate::{
     error::{Error, Result},
-    model::{ClusterName, DatabaseName, InstanceKey, Secret},
+    model::{Account, ClusterName, DatabaseName, InstanceKey, Secret},
 };
 
 /// The version of [`Contents`] that this hactl writes, and the newest that it reads.
@@ -57,12 +57,14 @@ pub struct SshKey {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Passwords {
-    pub(super) superuser: Secret,
-    pub(super) replication: Secret,
-    pub(super) rewind: Secret,
-    pub(super) restapi: Secret,
-    pub(super) owners: BTreeMap<DatabaseName, Secret>,
+pub struct Passwords {
+    pub superuser: Secret,
+    pub replication: Secret,
+    pub rewind: Secret,
+    /// Patroni's REST API.
+    pub restapi: Secret,
+    /// By the role that owns a database.
+    pub owners: BTreeMap<DatabaseName, Secret>,
 }
 
 impl SshKey {
@@ -89,6 +91,16 @@ impl Passwords {
             restapi: password()?,
             owners: BTreeMap::new(),
         })
+    }
+
+    pub(super) fn set(&mut self, account: &Account, password: Secret) {
+        match account {
+            Account::Superuser => self.superuser = password,
+            Account::Replication => self.replication = password,
+            Account::Rewind => self.rewind = password,
+            Account::RestApi => self.restapi = password,
+            Account::Owner(name) => _ = self.owners.insert(name.clone(), password),
+        }
     }
 }
 

@@ -7,11 +7,14 @@ use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::store::{self, Existing};
+use super::{
+    command,
+    store::{self, Existing},
+};
 use crate::{
     context::Context,
     error::{Error, Result},
-    exec::{self, Command, Stream},
+    exec::Command,
 };
 
 /// Names a file with an age identity or an unencrypted SSH private key (ed25519 or RSA).
@@ -87,23 +90,11 @@ impl Identity {
 
     async fn from_command(context: &Context, text: &str) -> Result<Self> {
         // The user's own words, as they would type them; nothing of hactl's is put into them.
-        let command = Command::new("sh").args(["-c", text]).pass_prefix("");
-        let mut stderr = Vec::new();
-        let done = command
-            .run(context, |line| {
-                if line.stream == Stream::Stderr {
-                    stderr.push(line.text.clone());
-                }
-            })
-            .await?;
-        let output = Zeroizing::new(done.stdout);
-        if !done.status.success() {
-            // Only what it said on stderr: stdout may hold the key.
-            return Err(Error::failed("secrets-identity", "get the key of the secrets file from", KEY_COMMAND)
-                .cause(exec::ended(done.status))
-                .cause(stderr.join("\n"))
-                .hint(format!("run the command of {KEY_COMMAND} by hand: it must print an age or SSH private key")));
-        }
+        let output = command::output(context, Command::new("sh").args(["-c", text]), || {
+            Error::failed("secrets-identity", "get the key of the secrets file from", KEY_COMMAND)
+                .hint(format!("run the command of {KEY_COMMAND} by hand: it must print an age or SSH private key"))
+        })
+        .await?;
         Self::parse(&output, format!("the output of {KEY_COMMAND}"))
     }
 
@@ -159,17 +150,32 @@ impl Identity {
     }
 }
 
-/// A recipient as people write it: `age1...`, `ssh-ed25519 AAAA...` or `ssh-rsa AAAA...`.
-pub(super) fn recipient(text: &str) -> Result<Box<dyn age::Recipient>> {
-    if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
-        return Ok(Box::new(recipient));
+/// A public key as people write it: `age1...`, `ssh-ed25519 AAAA...` or `ssh-rsa AAAA...`.
+pub(super) struct Recipient {
+    pub(super) key: Box<dyn age::Recipient>,
+    /// The key without a comment: equal for equal keys.
+    pub(super) canonical: String,
+}
+
+pub(super) fn recipient(text: &str) -> Result<Recipient> {
+    let text = text.trim();
+    if let Ok(key) = text.parse::<age::x25519::Recipient>() {
+        return Ok(Recipient { canonical: key.to_string(), key: Box::new(key) });
     }
-    match text.parse::<age::ssh::Recipient>() {
-        Ok(recipient) => Ok(Box::new(recipient)),
-        Err(_) => Err(Error::usage("secrets-recipient", "encrypt the secrets file for", text)
-            .cause("it is neither an age public key nor an ed25519 or RSA public key of SSH")
-            .hint("expected age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA...")),
+    if let Ok(key) = text.parse::<age::ssh::Recipient>() {
+        return Ok(Recipient { canonical: key.to_string(), key: Box::new(key) });
     }
+    // What is no public key may be a private one, given by mistake: it must not be shown.
+    let is_public = ["age1", "ssh-"].iter().any(|start| text.starts_with(start));
+    let object = if is_public { text } else { "the given key" };
+    let cause = if text.contains("SECRET-KEY") || text.contains("PRIVATE KEY") {
+        "it is a private key: the others need the public one"
+    } else {
+        "it is neither an age public key nor an ed25519 or RSA public key of SSH"
+    };
+    Err(Error::usage("secrets-recipient", "encrypt the secrets file for", object)
+        .cause(cause)
+        .hint("expected age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA..."))
 }
 
 /// Our own key is made with mode 0600; somebody changed that, or copied it carelessly.

@@ -6,7 +6,9 @@
 
 mod authority;
 mod client;
+mod command;
 mod contents;
+mod given;
 mod identity;
 mod store;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod vault;
 
 pub use authority::{AuthorityKind, Leaf, LeafKind};
 pub use client::{ClientFiles, write_client_files};
-pub use contents::SshKey;
+pub use contents::{Passwords, SshKey};
+pub use given::Sources;
 pub use identity::{KEY_COMMAND, KEY_FILE};
-pub use vault::{Account, SecretsPaths, Vault};
+pub use vault::{Recipient, SecretsPaths, Vault};

@@ -18,7 +18,7 @@ use crate::{
     event::Events,
     exec::Command,
     fleet::{Fleet, FleetNode, SshTarget},
-    model::{ClusterName, DatabaseName, HostName, InstanceKey},
+    model::{Account, ClusterName, DatabaseName, HostName, InstanceKey},
     plan::Node,
 };
 
@@ -103,16 +103,17 @@ async fn what_was_made_once_is_read_again() {
 
     let again = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap();
     assert_eq!(again.uuid(), vault.uuid());
-    assert_eq!(again.owner_passwords()[&owner], vault.owner_passwords()[&owner]);
+    assert_eq!(again.passwords().owners[&owner], vault.passwords().owners[&owner]);
     assert_eq!(again.ssh_key().private, vault.ssh_key().private);
     let key = &nodes()[0].0;
     assert_eq!(
         again.leaf(key, LeafKind::Patroni).unwrap().certificate,
         vault.leaf(key, LeafKind::Patroni).unwrap().certificate
     );
-    let password = again.password(Account::Superuser).expose();
+    let passwords = again.passwords();
+    let password = passwords.superuser.expose();
     assert!(password.len() == 32 && password.bytes().all(|b| b.is_ascii_alphanumeric()));
-    assert_ne!(password, again.password(Account::Replication).expose());
+    assert_ne!(password, passwords.replication.expose());
 
     let shown = format!("{again:?}");
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains(password) && !shown.contains("AGE-SECRET"), "{shown}");
@@ -184,6 +185,85 @@ async fn an_ssh_key_or_a_command_opens_the_file() {
     assert!(error.contains("status 7") && error.contains("no agent") && !error.contains("secret\n"), "{error}");
 }
 
+fn words(command: &str) -> Vec<String> {
+    ["sh", "-c", command].map(str::to_owned).into()
+}
+
+impl Site {
+    /// The vault with passwords from the environment and from `commands`.
+    async fn given(&self, commands: &[(Account, Vec<String>)]) -> Result<Vault> {
+        let mut vault = self.vault().await?;
+        let commands: Vec<_> = commands.iter().map(|(account, words)| (account, words.as_slice())).collect();
+        let owners = [DatabaseName::new("app").unwrap()];
+        let sources = Sources { commands: &commands, dir: self.dir.path(), owners: &owners };
+        vault.take_given(&self.context, &sources).await?;
+        vault.ensure_owners(&owners)?;
+        Ok(vault)
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.context.env.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+#[tokio::test]
+async fn a_given_password_takes_the_place_of_the_files_and_is_never_saved() {
+    let mut site = Site::new();
+    let app = Account::Owner(DatabaseName::new("app").unwrap());
+    site.set("HACTL_SECRET_SUPERUSER", "of the environment");
+    site.file("password", "of a file\n");
+    let commands = [
+        (Account::Superuser, words("touch ran; echo of a command")),
+        (Account::RestApi, words("cat password")),
+        (app.clone(), words("printf 'a:b\\\\c'")),
+    ];
+    let mut vault = site.given(&commands).await.unwrap();
+    let passwords = vault.passwords();
+    assert_eq!(passwords.superuser.expose(), "of the environment");
+    assert_eq!(passwords.restapi.expose(), "of a file");
+    let owner = DatabaseName::new("app").unwrap();
+    assert_eq!(passwords.owners[&owner].expose(), r"a:b\c");
+    assert_eq!(passwords.replication.expose().len(), 32, "the file's own");
+    assert!(!site.dir.path().join("ran").exists(), "a variable goes first");
+    vault.save().unwrap();
+
+    site.context.env.remove("HACTL_SECRET_SUPERUSER");
+    let own = site.vault().await.unwrap().passwords();
+    assert!(own.superuser.expose().len() == 32 && own.owners.is_empty());
+    assert_eq!(own.replication, passwords.replication);
+}
+
+#[tokio::test]
+async fn what_is_no_password_is_refused_and_never_quoted() {
+    let mut site = Site::new();
+    for (name, value, expected) in [
+        ("HACTL_SECRET_SUPERUSR", "hunter2", "did you mean HACTL_SECRET_SUPERUSER?"),
+        ("HACTL_SECRET_OWNER_AP", "hunter2", "did you mean HACTL_SECRET_OWNER_APP?"),
+        ("HACTL_SECRET_REWIND", "", "is empty"),
+        ("HACTL_SECRET_REPLICATION", "hunter2\nx", "more than one line"),
+        ("HACTL_SECRET_RESTAPI", "hunter2\u{e9}", "not printable ASCII"),
+    ] {
+        site.set(name, value);
+        let error = site.given(&[]).await.unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(expected) && !error.contains("hunter2"), "{error}");
+    }
+    let error = site.given(&[]).await.unwrap_err();
+    assert_eq!((error.causes.len(), error.kind), (5, Kind::Usage), "all at once");
+
+    site.context.env.retain(|name, _| !name.starts_with(Account::PREFIX));
+    for (command, expected) in [
+        ("echo hunter2; echo the store is locked >&2; exit 4", "the store is locked"),
+        ("true", "is empty"),
+        ("echo hunter2; echo", "more than one line"),
+        ("printf 'hunter2\\000'", "not printable ASCII"),
+    ] {
+        let error = site.given(&[(Account::Rewind, words(command))]).await.unwrap_err();
+        assert!(error.object.contains("secrets.rewind") && error.hint.is_some(), "{error}");
+        let causes = error.causes.join(" ");
+        assert!(causes.contains(expected) && !causes.contains("hunter2"), "{causes}");
+    }
+}
+
 #[tokio::test]
 async fn a_save_keeps_every_recipient() {
     let mut site = Site::new();
@@ -197,6 +277,56 @@ async fn a_save_keeps_every_recipient() {
     let path = site.file("friend", friend.private.expose());
     site.context.env.insert(KEY_FILE.into(), path.display().to_string());
     site.vault().await.unwrap();
+}
+
+#[tokio::test]
+async fn recipients_come_and_go_but_never_the_last_one_of_the_key_at_hand() {
+    let mut site = Site::new();
+    let mut vault = site.vault().await.unwrap();
+    let own = vault.recipients().unwrap();
+    assert!(own.len() == 1 && own[0].own && own[0].key.starts_with("age1"), "{own:?}");
+
+    let friend = contents::SshKey::generate(&cluster()).unwrap();
+    assert!(vault.add_recipient(&format!(" {}\n", friend.public)).unwrap());
+    let without_comment = friend.public.rsplit_once(' ').unwrap().0;
+    assert!(!vault.add_recipient(without_comment).unwrap(), "the same key with another comment");
+    assert_eq!(vault.recipients().unwrap()[1], Recipient { key: friend.public.clone(), own: false });
+
+    let error = vault.remove_recipient(&own[0].key).unwrap_err();
+    assert!(error.to_string().contains("could not open the file") && error.hint.is_some(), "{error}");
+    let stranger = age::x25519::Identity::generate().to_public().to_string();
+    let error = vault.remove_recipient(&stranger).unwrap_err();
+    assert!(error.to_string().contains("is not encrypted for this key"), "{error}");
+    vault.save().unwrap();
+
+    // With the friend's key the other one can go; it then opens nothing any more.
+    let path = site.file("friend", friend.private.expose());
+    site.context.env.insert(KEY_FILE.into(), path.display().to_string());
+    let mut vault = site.vault().await.unwrap();
+    vault.remove_recipient(&own[0].key).unwrap();
+    assert!(vault.remove_recipient(without_comment).is_err(), "the last one of all");
+    vault.save().unwrap();
+    site.context.env.remove(KEY_FILE);
+    site.refuses("it is not encrypted for the key in").await;
+}
+
+#[tokio::test]
+async fn a_private_key_as_recipient_is_never_shown() {
+    use age::secrecy::ExposeSecret;
+    let site = Site::new();
+    let mut vault = site.vault().await.unwrap();
+    let private = age::x25519::Identity::generate().to_string().expose_secret().to_owned();
+    for (text, expected) in [
+        (private.as_str(), "it is a private key"),
+        ("age1nonsense", "cannot encrypt the secrets file for age1nonsense"),
+        ("ssh-dss AAAA", "neither an age public key nor"),
+        ("", "neither an age public key nor"),
+    ] {
+        let error = vault.add_recipient(text).unwrap_err();
+        assert!(error.hint.as_ref().unwrap().contains("expected age1..., ssh-ed25519"), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(expected) && !error.contains("AGE-SECRET"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -292,7 +422,8 @@ async fn client_files_are_private_and_complete() {
     }
     let read = |name| fs::read_to_string(dir.client().join(name)).unwrap();
     assert_eq!(read(ClientFiles::KNOWN_HOSTS), "127.0.0.1 ssh-ed25519 AAAA22\n[127.0.0.1]:2201 ssh-ed25519 AAAA2201\n");
-    let password = vault.owner_passwords()[&app].expose();
+    let passwords = vault.passwords();
+    let password = passwords.owners[&app].expose();
     assert!(
         read(ClientFiles::PASSFILE)
             .starts_with(&format!("10.0.0.1:5432:app:app:{password}\npg-prod-node1:5432:app:app:{password}\n"))
@@ -300,6 +431,14 @@ async fn client_files_are_private_and_complete() {
     let key = dir.client().join(ClientFiles::SSH_KEY).display().to_string();
     let public = Command::new("ssh-keygen").args(["-y", "-f", &key]).succeed(&site.context, |_| ()).await.unwrap();
     assert_eq!(public.stdout.trim(), vault.ssh_key().public);
+
+    let mut escaped = site.vault().await.unwrap();
+    let command = words(r"printf 'a:b\\c'");
+    let sources = Sources { commands: &[(&Account::Owner(app.clone()), &command)], dir: site.dir.path(), owners: &[] };
+    escaped.take_given(&site.context, &sources).await.unwrap();
+    write_client_files(&dir, &escaped, &fleet, &databases).unwrap();
+    assert!(read(ClientFiles::PASSFILE).starts_with("10.0.0.1:5432:app:app:a\\:b\\\\c\n"));
+    write_client_files(&dir, &vault, &fleet, &databases).unwrap();
 
     let path = dir.client().join(ClientFiles::PASSFILE);
     let before = fs::metadata(&path).unwrap().modified().unwrap();

@@ -13,7 +13,7 @@ use std::{
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -21,13 +21,14 @@ use zeroize::Zeroizing;
 use super::{
     authority::{Authorities, AuthorityKind, Holder, Leaf, LeafKind},
     contents::{Contents, Passwords, SshKey, VERSION, password},
+    given::{self, Sources},
     identity::{self, Identity, KEY_COMMAND, KEY_FILE},
     store::{self, Existing},
 };
 use crate::{
     context::{Context, Dirs},
     error::{Error, Result},
-    model::{ClusterName, DatabaseName, HostName, InstanceKey, Secret},
+    model::{Account, ClusterName, DatabaseName, HostName, InstanceKey, Secret},
 };
 
 /// Where the secrets of one cluster lie.
@@ -48,14 +49,13 @@ impl SecretsPaths {
     }
 }
 
-/// An account whose password hactl makes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Account {
-    Superuser,
-    Replication,
-    Rewind,
-    /// Patroni's REST API.
-    RestApi,
+/// A public key for which the file is encrypted.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Recipient {
+    /// As it was given, with its comment.
+    pub key: String,
+    /// Whether the key at hand is its private side.
+    pub own: bool,
 }
 
 /// The opened secrets of one cluster.
@@ -64,10 +64,12 @@ pub struct Vault {
     file: PathBuf,
     identity: Identity,
     contents: Contents,
+    /// Passwords from outside, which are never saved.
+    given: BTreeMap<Account, Secret>,
     /// The file's digest as it was read or written last.
     on_disk: [u8; 32],
-    /// How many recipients the file itself had, recorded or not.
-    recipients_on_disk: usize,
+    /// How many recipients the file had that it does not record.
+    unrecorded: usize,
 }
 
 impl Vault {
@@ -116,7 +118,14 @@ impl Vault {
             passwords: Passwords::generate()?,
             nodes: BTreeMap::new(),
         };
-        let mut vault = Self { file: paths.file.clone(), identity, contents, on_disk: [0; 32], recipients_on_disk: 0 };
+        let mut vault = Self {
+            file: paths.file.clone(),
+            identity,
+            contents,
+            given: BTreeMap::new(),
+            on_disk: [0; 32],
+            unrecorded: 0,
+        };
         vault.write(Existing::Keep)?;
         Ok(vault)
     }
@@ -138,12 +147,14 @@ impl Vault {
                 .cause(format!("it holds the secrets of the cluster {}, not of {cluster}", contents.cluster))
                 .hint("two clusters must not share secrets: move the file away, or rename the cluster back"));
         }
+        let unrecorded = count_recipients(bytes).saturating_sub(contents.recipients.len());
         Ok(Self {
             file: file.clone(),
             identity,
             contents,
+            given: BTreeMap::new(),
             on_disk: Sha256::digest(bytes).into(),
-            recipients_on_disk: count_recipients(bytes),
+            unrecorded,
         })
     }
 
@@ -166,11 +177,10 @@ impl Vault {
                     .hint("put it back (`git checkout` or a copy), then run the same command again"));
             }
         }
-        if self.recipients_on_disk > self.contents.recipients.len() {
+        if self.unrecorded > 0 {
             return Err(not_saved(format!(
-                "it is encrypted for {} recipients, of which it records {}: the others could not open it any more",
-                self.recipients_on_disk,
-                self.contents.recipients.len(),
+                "it is encrypted for {} recipients that it does not record: they could not open it any more",
+                self.unrecorded,
             ))
             .hint("it was encrypted anew by another tool: put back the version that hactl wrote"));
         }
@@ -182,7 +192,8 @@ impl Vault {
         let plain = Zeroizing::new(serde_json::to_vec(&self.contents).map_err(|error| failed().source(&error))?);
         let recipients: Vec<_> =
             self.contents.recipients.iter().map(|text| identity::recipient(text)).collect::<Result<_>>()?;
-        let encrypted = encrypt(&recipients, &plain).map_err(|error| failed().source(error.as_ref()))?;
+        let encrypted = encrypt(recipients.iter().map(|recipient| recipient.key.as_ref()), &plain)
+            .map_err(|error| failed().source(error.as_ref()))?;
         // Before the old file goes: what would replace it must open with the key at hand.
         open(&self.identity, &encrypted).map_err(|error| {
             failed().cause(format!("the key in {} would not open it: {error}", self.identity.origin))
@@ -195,28 +206,83 @@ impl Vault {
             }
         })?;
         self.on_disk = Sha256::digest(&encrypted).into();
-        self.recipients_on_disk = recipients.len();
+        self.unrecorded = 0;
         Ok(())
     }
 
-    /// Lets another key open the file from the next save on: `age1...`, or an SSH public key.
+    /// The public keys for which the file is encrypted.
+    ///
+    /// # Errors
+    /// When the file records one that is none.
+    pub fn recipients(&self) -> Result<Vec<Recipient>> {
+        let own = self.identity.recipients();
+        let recipient = |text: &String| {
+            let canonical = identity::recipient(text)?.canonical;
+            Ok(Recipient { key: text.clone(), own: own.contains(&canonical) })
+        };
+        self.contents.recipients.iter().map(recipient).collect()
+    }
+
+    /// Lets another key open the file from the next save on: `age1...`, or an SSH public key. False when
+    /// it does already.
     ///
     /// # Errors
     /// When the text is no such key.
-    pub fn add_recipient(&mut self, text: &str) -> Result<()> {
-        identity::recipient(text)?;
-        self.contents.recipients.insert(text.trim().to_owned());
+    pub fn add_recipient(&mut self, text: &str) -> Result<bool> {
+        if self.recorded(text)?.is_some() {
+            return Ok(false);
+        }
+        Ok(self.contents.recipients.insert(text.trim().to_owned()))
+    }
+
+    /// Takes from a key the right to open the file from the next save on.
+    ///
+    /// # Errors
+    /// When the text is no key, not one of the recipients, or the only one that the key at hand opens.
+    pub fn remove_recipient(&mut self, text: &str) -> Result<()> {
+        let failed = |cause: String| {
+            Error::failed("secrets-recipient", "remove the recipient from", self.file.display()).cause(cause)
+        };
+        let Some(found) = self.recorded(text)? else {
+            return Err(failed("the file is not encrypted for this key".to_owned())
+                .hint(format!("`hactl secrets {} recipients` lists those that there are", self.cluster())));
+        };
+        if !self.recipients()?.iter().any(|other| other.own && other.key != found) {
+            return Err(failed(format!("without it the key in {} could not open the file", self.identity.origin))
+                .hint(format!(
+                    "somebody else on the list can remove it, or you with another key: {KEY_FILE} names its file"
+                )));
+        }
+        self.contents.recipients.remove(&found);
         Ok(())
     }
 
-    /// Makes a password for every owner that has none; those of others stay. True when any was made.
+    /// The recipient that is the same key as `text`, as it is recorded.
+    fn recorded(&self, text: &str) -> Result<Option<String>> {
+        let wanted = identity::recipient(text)?.canonical;
+        let same = |known: &&String| identity::recipient(known).is_ok_and(|known| known.canonical == wanted);
+        Ok(self.contents.recipients.iter().find(same).cloned())
+    }
+
+    /// Takes passwords from the environment and from commands, for as long as this value lives.
+    ///
+    /// # Errors
+    /// When a variable gives none of the cluster's passwords, a command fails, or what they give is no
+    /// password.
+    pub async fn take_given(&mut self, context: &Context, sources: &Sources<'_>) -> Result<()> {
+        self.given = given::given(context, sources).await?;
+        Ok(())
+    }
+
+    /// Makes a password for every owner that has none and is given none; those of others stay. True when any was made.
     ///
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn ensure_owners(&mut self, owners: &[DatabaseName]) -> Result<bool> {
         let mut changed = false;
         for owner in owners {
-            if !self.contents.passwords.owners.contains_key(owner) {
+            let given = self.given.contains_key(&Account::Owner(owner.clone()));
+            if !given && !self.contents.passwords.owners.contains_key(owner) {
                 self.contents.passwords.owners.insert(owner.clone(), password()?);
                 changed = true;
             }
@@ -269,21 +335,15 @@ impl Vault {
         &self.contents.ssh
     }
 
+    /// All passwords: those given from outside, and the file's own where none is given. Owners are all
+    /// that [`Vault::ensure_owners`] was ever told of.
     #[must_use]
-    pub const fn password(&self, account: Account) -> &Secret {
-        let passwords = &self.contents.passwords;
-        match account {
-            Account::Superuser => &passwords.superuser,
-            Account::Replication => &passwords.replication,
-            Account::Rewind => &passwords.rewind,
-            Account::RestApi => &passwords.restapi,
+    pub fn passwords(&self) -> Passwords {
+        let mut passwords = self.contents.passwords.clone();
+        for (account, password) in &self.given {
+            passwords.set(account, password.clone());
         }
-    }
-
-    /// The passwords of all owners that [`Vault::ensure_owners`] was ever given.
-    #[must_use]
-    pub const fn owner_passwords(&self) -> &BTreeMap<DatabaseName, Secret> {
-        &self.contents.passwords.owners
+        passwords
     }
 
     /// The certificate of an authority, PEM.
@@ -319,8 +379,11 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn encrypt(recipients: &[Box<dyn age::Recipient>], plain: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let encryptor = age::Encryptor::with_recipients(recipients.iter().map(AsRef::as_ref))?;
+fn encrypt<'a>(
+    recipients: impl Iterator<Item = &'a dyn age::Recipient>,
+    plain: &[u8],
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let encryptor = age::Encryptor::with_recipients(recipients)?;
     let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?)?;
     writer.write_all(plain)?;
     Ok(writer.finish()?.finish()?)

@@ -1,19 +1,25 @@
 //! The file's parts together -> Spec, with every problem of meaning that the schema cannot see.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
-    Instance, PatroniSpec, PostgresSpec, Spec,
-    file::{ClusterFile, DefaultsFile, InstanceFile, LocalFile, PatroniFile, PostgresFile, TimersFile},
-    problem::{Collector, nearest},
+    Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec,
+    file::{ClusterFile, DefaultsFile, InstanceFile, LocalFile, PatroniFile, PostgresFile, SecretsFile, TimersFile},
+    problem::Collector,
     settings,
     yaml::Node,
 };
-use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local, Platform,
-    PostgresMajor, Release, Role, Timers, version::PATRONI_NEWEST,
+use crate::{
+    assets,
+    model::{
+        Account, ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local,
+        Platform, PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
+    },
 };
 
 const DEFAULT_IMAGE: &str = "debian:12";
@@ -80,6 +86,8 @@ pub(super) fn check(
     let etcd = etcd(&mut checker, etcd_file.version);
     let postgres = postgres(&mut checker, file.postgres.unwrap_or_default(), patroni.durability);
     patroni_knows(&mut checker, &patroni.version, postgres.major);
+    let secrets = secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
+    let assets = file.assets.map(|dir| assets(&mut checker, &dir));
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -91,6 +99,8 @@ pub(super) fn check(
         etcd_source,
         postgres,
         patroni,
+        secrets,
+        assets,
         disposable,
     })
 }
@@ -268,6 +278,46 @@ fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
         checker.meant(&["patroni", "timers"], message, Some(format!("ttl: {needed}")));
     }
     timers
+}
+
+/// The commands that give passwords; every owner among them owns a database.
+fn secrets(
+    checker: &mut Checker<'_, '_>,
+    written: SecretsFile,
+    databases: &BTreeMap<DatabaseName, DatabaseName>,
+) -> Vec<SecretCommand> {
+    let mut given = vec![
+        (Account::Superuser, written.superuser),
+        (Account::Replication, written.replication),
+        (Account::Rewind, written.rewind),
+        (Account::RestApi, written.restapi),
+    ];
+    for (owner, secret) in written.owners.unwrap_or_default() {
+        if !databases.values().any(|known| *known == owner) {
+            let known = databases.values().map(DatabaseName::as_str);
+            let message = format!("`{owner}` owns no database of this file");
+            checker.meant(&["secrets", "owners", owner.as_str()], message, nearest(owner.as_str(), known));
+        }
+        given.push((Account::Owner(owner), secret));
+    }
+    let commands = given.into_iter().filter_map(|(account, secret)| {
+        let command = secret?.command;
+        if command.first().is_some_and(String::is_empty) {
+            let path = format!("secrets.{account}.command");
+            checker.say(&path.split('.').collect::<Vec<_>>(), "the first word is the program, and it is empty");
+        }
+        Some(SecretCommand { account, command })
+    });
+    commands.collect()
+}
+
+/// The directory of changed assets, with everything that it lacks said.
+fn assets(checker: &mut Checker<'_, '_>, dir: &str) -> PathBuf {
+    let dir = checker.problems.dir.join(dir);
+    for message in assets::missing(&dir) {
+        checker.say(&["assets"], message);
+    }
+    dir
 }
 
 fn etcd_source(

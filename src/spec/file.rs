@@ -40,6 +40,12 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// What looks after the database.
     pub(super) patroni: Option<PatroniFile>,
+    /// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.
+    pub(super) secrets: Option<SecretsFile>,
+    /// A directory that `hactl eject` wrote, relative to this file: roles, playbooks, templates and modules
+    /// are then taken from there instead of from the binary.
+    #[schemars(example = &"my-assets", length(min = 1, max = 4096))]
+    pub(super) assets: Option<String>,
     /// Whether destructive drills may run, the data being of no worth. True by default on local nodes.
     pub(super) disposable: Option<bool>,
 }
@@ -202,6 +208,31 @@ pub(super) struct TimersFile {
     /// How long a primary that is to step down may take before it is killed.
     #[schemars(range(min = 1, max = 86_400), extend("default" = 15))]
     pub(super) primary_stop_timeout: Option<u32>,
+}
+
+/// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretsFile {
+    /// That of PostgreSQL's superuser, `postgres`.
+    pub(super) superuser: Option<SecretFile>,
+    /// That of the role by which replicas stream.
+    pub(super) replication: Option<SecretFile>,
+    /// That of the role by which pg_rewind reads.
+    pub(super) rewind: Option<SecretFile>,
+    /// That of Patroni's REST API.
+    pub(super) restapi: Option<SecretFile>,
+    /// Those of the roles that own databases.
+    pub(super) owners: Option<BTreeMap<DatabaseName, Option<SecretFile>>>,
+}
+
+/// A password that a command prints.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretFile {
+    /// Program and arguments; no shell, started in this file's directory. It prints one line.
+    #[schemars(example = ["pass", "show", "pg-prod/superuser"], length(min = 1))]
+    pub(super) command: Vec<String>,
 }
 
 /// The JSON Schema of the cluster file.

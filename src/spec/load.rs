@@ -1,5 +1,7 @@
 //! Text -> Spec, or all that is wrong with it at once.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::{
@@ -14,12 +16,17 @@ use super::{
 const LARGEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads a cluster file. `file` is the name that messages use, `fallback` the cluster's name where
-/// the text has none.
+/// the text has none. Paths in it are relative to the working directory.
 ///
 /// # Errors
 /// All problems of the text, each with its place.
 pub fn load(file: &str, bytes: &[u8], fallback: &str) -> Result<Spec, Problems> {
-    let mut problems = Collector { file, found: Vec::new() };
+    load_from(Path::new(""), file, bytes, fallback)
+}
+
+/// As [`load`], with paths relative to `dir`.
+pub(super) fn load_from(dir: &Path, file: &str, bytes: &[u8], fallback: &str) -> Result<Spec, Problems> {
+    let mut problems = Collector { file, dir, found: Vec::new() };
     let spec = read(bytes, fallback, &mut problems);
     match spec {
         Some(spec) if problems.found.is_empty() => Ok(spec),

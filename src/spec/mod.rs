@@ -21,7 +21,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -37,8 +40,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Platform, PostgresMajor,
-    Role, Timers,
+    Account, ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Platform,
+    PostgresMajor, Role, Timers,
 };
 
 /// A cluster as its file means it.
@@ -54,6 +57,10 @@ pub struct Spec {
     pub etcd_source: Option<EtcdSource>,
     pub postgres: PostgresSpec,
     pub patroni: PatroniSpec,
+    /// Commands that give passwords, instead of the secrets file.
+    pub secrets: Vec<SecretCommand>,
+    /// The directory with changed roles, playbooks, templates and modules, when the file names one.
+    pub assets: Option<PathBuf>,
     pub disposable: bool,
 }
 
@@ -90,6 +97,14 @@ pub struct PatroniSpec {
     pub version: String,
     pub durability: Durability,
     pub timers: Timers,
+}
+
+/// A command that prints the password of an account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecretCommand {
+    pub account: Account,
+    /// Program and arguments, never none.
+    pub command: Vec<String>,
 }
 
 impl Spec {

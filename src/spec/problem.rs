@@ -1,6 +1,6 @@
 //! What is wrong in a cluster file: the place, the field, and the word that was probably meant.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use serde::Serialize;
 
@@ -67,6 +67,8 @@ impl From<Problems> for Error {
 /// Where problems of one file are gathered.
 pub(super) struct Collector<'a> {
     pub(super) file: &'a str,
+    /// Where it lies: what the paths in it are relative to.
+    pub(super) dir: &'a Path,
     pub(super) found: Vec<Problem>,
 }
 
@@ -104,34 +106,9 @@ fn dotted(path: &[impl AsRef<str>]) -> String {
     text
 }
 
-/// The one of `words` that `word` was probably meant to be.
-pub(super) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    words
-        .into_iter()
-        .map(|candidate| {
-            let likeness = strsim::normalized_damerau_levenshtein(word, candidate);
-            // Half a word is a slip, too: `mem` for `memory`, `postgresql` for `postgres`.
-            let part = word.len() >= 3 && (candidate.contains(word) || word.starts_with(candidate));
-            (if part { likeness.max(0.7) } else { likeness }, candidate)
-        })
-        .filter(|(likeness, _)| *likeness >= 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_is_offered_and_no_far_one() {
-        let words = ["memory", "cores", "roles", "vm_name"];
-        for (word, expected) in
-            [("memroy", Some("memory")), ("mem", Some("memory")), ("core", Some("cores")), ("xyz", None)]
-        {
-            assert_eq!(nearest(word, words).as_deref(), expected, "{word}");
-        }
-    }
 
     #[test]
     fn a_field_path_reads_as_in_a_program() {

@@ -49,7 +49,7 @@ fn fields<'a>(
     for (name, written) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{prefix}{name}");
         let meant = resolved(root, written);
-        // A row is one line.
+        // A row of a table is one line.
         let description = text(&written["description"]).replace('\n', " ");
         let default = match &written["default"] {
             Value::Null => String::new(),

@@ -9,8 +9,8 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-use super::{file, problem::nearest};
-use crate::model::{DatabaseName, InstanceKey};
+use super::file;
+use crate::model::{DatabaseName, InstanceKey, nearest};
 
 /// One part of the file that has the wrong shape.
 pub(super) struct Misfit {
@@ -129,7 +129,9 @@ fn bad_name(path: &[String]) -> Option<String> {
             Some(format!("platform {name} is not available in this version: only `local` is"))
         }
         ["instances", key] => InstanceKey::new(key).err().map(|error| error.to_string()),
-        ["postgres", "databases", name] => DatabaseName::new(name).err().map(|error| error.to_string()),
+        ["postgres", "databases", name] | ["secrets", "owners", name] => {
+            DatabaseName::new(name).err().map(|error| error.to_string())
+        }
         _ => None,
     }
 }

@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Record, Spec, blueprint, load, problem::nearest};
+use super::{Record, Spec, blueprint, load};
 use crate::{
     context::Dirs,
     error::{Error, Result},
-    model::ClusterName,
+    model::{ClusterName, nearest},
 };
 
 /// Where a cluster file comes from.
@@ -39,7 +39,11 @@ impl Source {
     /// # Errors
     /// All that is wrong with it; see [`super::Problems`].
     pub fn load(&self) -> Result<Spec, super::Problems> {
-        load::load(&self.file, &self.text, &self.fallback)
+        let dir = match &self.origin {
+            Origin::File(path) => path.parent().unwrap_or(Path::new("/")),
+            Origin::Blueprint(_) => Path::new(""),
+        };
+        load::load_from(dir, &self.file, &self.text, &self.fallback)
     }
 
     /// Where files that belong to the cluster lie: beside its file, or in the working directory.

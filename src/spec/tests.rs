@@ -130,6 +130,29 @@ c.yaml:12:12: postgres.version: 13 is too small: expected at least 14
 }
 
 #[test]
+fn changed_assets_lie_beside_the_file_and_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |text: &str| match super::load::load_from(dir.path(), "c.yaml", text.as_bytes(), "c") {
+        Ok(spec) => Ok(spec.assets),
+        Err(problems) => Err(problems.problems().iter().map(ToString::to_string).collect::<Vec<_>>()),
+    };
+    let ours = dir.path().join("ours");
+    for tree in crate::assets::TREES {
+        crate::assets::Assets::embedded().write(tree, &ours.join(tree)).unwrap();
+    }
+    assert_eq!(place(THREE), Ok(None));
+    assert_eq!(place(&format!("{THREE}assets: ours\n")), Ok(Some(ours.clone())));
+
+    std::fs::remove_file(ours.join("playbooks/node-image.yml")).unwrap();
+    std::fs::remove_dir_all(ours.join("roles/etcd")).unwrap();
+    let found = place(&format!("{THREE}assets: ours\netcd: {{version: \"3.4\"}}\n")).unwrap_err();
+    assert_eq!(found.len(), 3, "{found:?}");
+    for (text, file) in found.iter().zip(["ours/playbooks/node-image.yml", "ours/roles/etcd/tasks/main.yml"]) {
+        assert!(text.starts_with("c.yaml:2:9: assets: /") && text.contains(file), "{text}");
+    }
+}
+
+#[test]
 fn each_rule_says_what_it_wants() {
     let table: &[(&str, &str)] = &[
         ("", "c.yaml:1:1: the file is empty: it needs at least `instances`\n"),
@@ -196,6 +219,16 @@ fn each_field_says_what_it_wants() {
             "platform: {local: {subnet: 127.0.0.0/24}}",
             "1:28: platform.local.subnet: 127.0.0.0/24 cannot be the network of machines; take one of 10.0.0.0/8\n",
         ),
+        ("secrets: {superusr: {command: [a]}}", "1:11: secrets.superusr: unknown key (did you mean superuser?)\n"),
+        (
+            "secrets: {owners: {ap: {command: [a]}}}",
+            "1:20: secrets.owners.ap: `ap` owns no database of this file (did you mean app?)\n",
+        ),
+        (
+            "secrets: {rewind: {command: [\"\"]}}",
+            "1:20: secrets.rewind.command: the first word is the program, and it is empty\n",
+        ),
+        ("assets: none", "1:9: assets: none does not exist; `hactl eject DIR` makes such a directory\n"),
         (
             "etcd: {version: 3.10}",
             "1:17: etcd.version: 3.10 is a number to YAML, and the same as 3.1 (did you mean \"3.10\" in quotes?)\n",

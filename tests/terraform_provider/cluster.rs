@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use hactl::{
+    assets::Assets,
     context::{Context, Dirs},
     error::Result,
     event::{Event, Events},
@@ -101,7 +102,9 @@ impl Cluster {
     pub(crate) async fn apply(&self, context: &Context) -> Result<Provisioned> {
         let (_server, reattach) = self.server(context);
         let (plan, keys) = (self.plan(), [KEY.to_owned()]);
-        let machines = Machines { plan: &plan, image: &self.image, uuid: self.uuid, authorized_keys: &keys };
+        let assets = Assets::embedded();
+        let machines =
+            Machines { plan: &plan, assets: &assets, image: &self.image, uuid: self.uuid, authorized_keys: &keys };
         provision::apply(context, &context.dirs.cluster(&self.name), &machines, Some(reattach)).await
     }
 
@@ -138,7 +141,9 @@ impl Cluster {
         let (context, receiver) = self.context();
         tokio::spawn(collect(receiver));
         let (_server, reattach) = self.server(&context);
-        provision::destroy(&context, &context.dirs.cluster(&self.name), Some(reattach)).await.unwrap();
+        provision::destroy(&context, &context.dirs.cluster(&self.name), &Assets::embedded(), Some(reattach))
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn left(&self) -> Vec<String> {

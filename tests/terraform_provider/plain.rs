@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hactl::{assets, provider};
+use hactl::{assets::Assets, provider};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -25,7 +25,7 @@ struct Plain {
 impl Plain {
     fn new() -> Self {
         let plain = Self { dir: tempfile::tempdir().unwrap() };
-        assets::write(&assets::TERRAFORM, &plain.path("tree")).unwrap();
+        Assets::embedded().write("terraform", &plain.path("tree")).unwrap();
         // A copy: a build that goes on elsewhere must not change the binary under a test.
         fs::copy(env!("CARGO_BIN_EXE_hactl"), plain.path("hactl")).unwrap();
         provider::install(&plain.path("data"), &plain.path("hactl")).unwrap();

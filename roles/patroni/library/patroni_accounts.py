@@ -32,6 +32,12 @@ options:
     required: true
     description: 'Roles: name, password, options (SQL), grants (functions to execute)'
   databases: {type: dict, default: {}, description: name to owner}
+  only_passwords:
+    type: bool
+    default: false
+    description:
+      - Only set passwords of roles that there are, without waiting for a standby.
+      - Does nothing where PostgreSQL does not answer or is in recovery.
 author: The hactl maintainers
 """
 
@@ -77,21 +83,28 @@ def main():
             socket_dir=dict(type="path", default="/var/run/postgresql"),
             roles=dict(type="list", elements="dict", required=True, no_log=True),
             databases=dict(type="dict", default={}),
+            only_passwords=dict(type="bool", default=False),
         ),
         supports_check_mode=True,
     )
     params = module.params
+    options = "-c log_statement=none"
+    if params["only_passwords"]:
+        # No standby may be able to confirm: it may be waiting for this very password.
+        options += " -c synchronous_commit=local"
 
-    def psql(sql):
+    def psql(sql, may_fail=False):
         code, out, err = module.run_command(
             ["runuser", "-u", "postgres", "--", params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", params["socket_dir"],
              "-p", str(params["port"]), "-U", "postgres", "-d", "postgres"],
-            data=sql, environ_update={"PGOPTIONS": "-c log_statement=none", "LC_ALL": "C.UTF-8"},
+            data=sql, environ_update={"PGOPTIONS": options, "LC_ALL": "C.UTF-8"},
         )
-        if code != 0:
+        if code != 0 and not may_fail:
             module.fail_json(msg="psql: " + err.strip())
         return out
 
+    if params["only_passwords"] and psql("SELECT pg_is_in_recovery();", may_fail=True).strip() != "f":
+        module.exit_json(changed=False, did=[])
     have = json.loads(psql("""SELECT json_build_object(
         'roles', (SELECT coalesce(json_object_agg(rolname, json_build_array(rolpassword, rolcanlogin, rolsuper,
                   rolreplication)), '{}') FROM pg_authid),
@@ -99,6 +112,8 @@ def main():
     statements, did = [], []
     for role in params["roles"]:
         found = have["roles"].get(role["name"])
+        if found is None and params["only_passwords"]:
+            continue
         if found is None:
             statements.append("CREATE ROLE %s LOGIN %s PASSWORD %s;"
                               % (name(role["name"]), role.get("options", ""), literal(verifier(role["password"]))))
@@ -107,6 +122,8 @@ def main():
             if not verifies(role["password"], found[0]):
                 statements.append("ALTER ROLE %s PASSWORD %s;" % (name(role["name"]), literal(verifier(role["password"]))))
                 did.append("set the password of role " + role["name"])
+            if params["only_passwords"]:
+                continue
             if not found[1]:
                 statements.append("ALTER ROLE %s LOGIN;" % name(role["name"]))
                 did.append("let role %s log in" % role["name"])

@@ -1,0 +1,39 @@
+use super::Session;
+use crate::{
+    cli::{self, Recipients, SecretsCommand},
+    error::Result,
+    pipeline,
+    report::{self, Output},
+};
+
+pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
+    let name = &args.name.name;
+    let SecretsCommand::Recipients { command } = args.command;
+    match command.unwrap_or(Recipients::List) {
+        Recipients::List => list(session, name).await,
+        Recipients::Add { key } => {
+            let key = key.join(" ");
+            session.act("secrets", name, async |run, cluster| pipeline::add_recipient(run, cluster, &key).await).await
+        }
+        Recipients::Remove { key } => {
+            let key = key.join(" ");
+            session
+                .act("secrets", name, async |run, cluster| pipeline::remove_recipient(run, cluster, &key).await)
+                .await
+        }
+    }
+}
+
+async fn list(session: &Session, name: &str) -> Result<u8> {
+    let cluster = session.cluster(name)?;
+    let recipients = session.query(async |context| pipeline::recipients(context, &cluster).await).await?;
+    match session.output {
+        Output::Json => report::print_json(&serde_json::json!({"recipients": recipients})),
+        Output::Text => {
+            for recipient in recipients {
+                report::print(&format!("{} {}", if recipient.own { '*' } else { ' ' }, recipient.key));
+            }
+        }
+    }
+    Ok(0)
+}
