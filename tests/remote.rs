@@ -114,6 +114,39 @@ async fn a_port_where_nothing_listens_is_said() {
     assert!(error.to_string().contains(&format!("nothing answers on 127.0.0.1:{port}")), "{error}");
 }
 
+/// A port whose queue of connections is full, as that of a stopped server is: connecting there hangs.
+fn full_port() -> (socket2::Socket, Vec<std::net::TcpStream>, u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500));
+    let waiting = std::iter::from_fn(|| connect().ok()).take(16).collect();
+    (socket, waiting, address.port())
+}
+
+#[tokio::test]
+async fn a_tunnel_that_does_not_open_holds_up_no_open_channel() {
+    let sshd = sshd();
+    let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    let (_server, _waiting, port) = full_port();
+    // The shell answers again and again while the tunnel hangs.
+    let ticks = remote.run("for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; echo $i; done", b"", SOON);
+    let hanging = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let started = std::time::Instant::now();
+        let error = remote.tunnel("127.0.0.1", port, Duration::from_millis(300)).await.unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(2), "{error}");
+    };
+    let started = std::time::Instant::now();
+    let (ticks, ()) = tokio::join!(ticks, hanging);
+    assert_eq!(ticks.unwrap().stdout.lines().count(), 10);
+    assert!(started.elapsed() < Duration::from_secs(4), "the open channel waited for the one that hangs");
+    // What cannot be opened ends the session, rather than that the next channel is taken for it.
+    let error = remote.run("echo mine", b"", Duration::from_secs(10)).await.unwrap_err();
+    assert!(error.to_string().contains("the SSH session ended"), "{error}");
+}
+
 #[tokio::test]
 async fn another_host_key_and_a_refused_login_end_the_wait_at_once() {
     let sshd = sshd();

@@ -1,17 +1,20 @@
 //! The thread that owns an SSH session and moves bytes for all of its channels.
 //!
-//! libssh2 keeps one lock per session, so a channel that blocks would stop all others. Channels are
-//! opened with the session in blocking mode, which takes one round trip; from then on nothing blocks.
+//! libssh2 keeps one lock per session, so a channel that blocks would stop all others: nothing here
+//! blocks. A channel that the node does not open (a tunnel to a port whose queue is full, say) holds
+//! up only those that are still to be opened, and ends the session after a while.
 
 use std::{
+    collections::VecDeque,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
     os::{fd::AsFd, unix::net::UnixStream},
     sync::mpsc::{Receiver, TryRecvError},
+    time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ssh2::{BlockDirections, Channel, Session};
+use ssh2::{BlockDirections, Channel, ErrorCode, Session};
 use tokio::sync::oneshot;
 
 use super::session::Finished;
@@ -27,6 +30,10 @@ const WINDOW: usize = 256 * 1024;
 
 /// A session without traffic is looked at this often, in milliseconds.
 const IDLE_MS: u16 = 5_000;
+
+/// The same while a channel is being opened, and how long that may take.
+const OPENING_MS: u16 = 500;
+const OPENS_WITHIN: Duration = Duration::from_secs(5);
 
 /// One open channel.
 enum Link {
@@ -55,24 +62,47 @@ enum Progress {
     Over,
 }
 
+/// A channel that is being opened: libssh2 opens one at a time.
+struct Opening {
+    request: Request,
+    /// The channel of a command, open and not yet told the command.
+    channel: Option<Channel>,
+    since: Instant,
+}
+
 /// Serves requests until every handle is gone and every channel closed, or the connection breaks.
 pub(super) fn run(session: &Session, socket: &TcpStream, requests: &Receiver<Request>, woken: &UnixStream) {
     let mut links: Vec<Link> = Vec::new();
+    let mut waiting: VecDeque<Request> = VecDeque::new();
+    let mut opening: Option<Opening> = None;
     session.set_keepalive(true, 10);
+    session.set_blocking(false);
     loop {
         loop {
             match requests.try_recv() {
-                Ok(request) => open(session, request, &mut links),
+                Ok(request) => waiting.push_back(request),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) if links.is_empty() => return,
                 Err(TryRecvError::Disconnected) => break,
             }
         }
-        session.set_blocking(false);
         // Reading one channel may take bytes of another off the socket: go round until all is quiet.
         let mut moved = true;
         while moved {
             moved = false;
+            while opening.is_some() || !waiting.is_empty() {
+                opening = opening.or_else(|| next(&mut waiting));
+                let Some(current) = opening.take() else { break };
+                match open(session, current, &mut links) {
+                    None => moved = true,
+                    // A channel that was given up half-open would be taken for the next one.
+                    Some(pending) if pending.since.elapsed() > OPENS_WITHIN => return,
+                    Some(pending) => {
+                        opening = Some(pending);
+                        break;
+                    }
+                }
+            }
             let mut index = 0;
             while index < links.len() {
                 match links[index].advance() {
@@ -87,54 +117,86 @@ pub(super) fn run(session: &Session, socket: &TcpStream, requests: &Receiver<Req
         }
         // A failed keepalive shows as an error of the next read.
         let _ = session.keepalive_send();
-        if wait(session, socket, woken, &links).is_err() {
+        let patience = if opening.is_some() { OPENING_MS } else { IDLE_MS };
+        if wait(session, socket, woken, &links, patience).is_err() {
             return;
         }
         drain(woken);
     }
 }
 
-fn open(session: &Session, request: Request, links: &mut Vec<Link>) {
-    session.set_blocking(true);
+/// The next request whose asker still waits.
+fn next(waiting: &mut VecDeque<Request>) -> Option<Opening> {
+    while let Some(request) = waiting.pop_front() {
+        let given_up = match &request {
+            Request::Run { reply, .. } => reply.is_closed(),
+            Request::Tunnel { reply, .. } => reply.is_closed(),
+        };
+        if !given_up {
+            return Some(Opening { request, channel: None, since: Instant::now() });
+        }
+    }
+    None
+}
+
+/// One step of opening a channel; gives back what the node has not answered yet.
+fn open(session: &Session, opening: Opening, links: &mut Vec<Link>) -> Option<Opening> {
+    let Opening { request, channel, since } = opening;
     match request {
         Request::Run { command, input, reply } => {
-            let opened = session.channel_session().and_then(|mut channel| channel.exec(&command).map(|()| channel));
-            match opened {
-                Ok(mut channel) => {
+            let opened = channel.map_or_else(|| session.channel_session(), Ok);
+            let told = opened.and_then(|mut channel| match channel.exec(&command) {
+                Err(error) if would_block(&error) => Ok((channel, false)),
+                done => done.map(|()| (channel, true)),
+            });
+            match told {
+                Ok((mut channel, true)) => {
                     if input.is_empty() {
                         // Best effort: most commands do not read their input.
                         let _ = channel.send_eof();
                     }
                     links.push(Link::Run { channel, input, stdout: Vec::new(), stderr: Vec::new(), reply });
                 }
+                Ok((channel, false)) => {
+                    let request = Request::Run { command, input, reply };
+                    return Some(Opening { request, channel: Some(channel), since });
+                }
+                Err(error) if would_block(&error) => {
+                    let request = Request::Run { command, input, reply };
+                    return Some(Opening { request, channel: None, since });
+                }
                 // The asker may have given up; then nobody needs the answer.
                 Err(error) => drop(reply.send(Err(error.to_string()))),
             }
         }
-        Request::Tunnel { host, port, stream, reply } => {
-            let (answer, channel) = match session.channel_direct_tcpip(&host, port, None) {
-                Ok(channel) => (Ok(()), Some(channel)),
-                Err(error) => (Err(format!("nothing answers on {host}:{port} ({error})")), None),
-            };
-            if reply.send(answer).is_ok()
-                && let Some(channel) = channel
-            {
-                let (to_node, to_us) = (Vec::new(), Vec::new());
-                links.push(Link::Tunnel {
-                    channel,
-                    stream,
-                    to_node,
-                    to_us,
-                    we_ended: false,
-                    eof_sent: false,
-                    node_ended: false,
-                });
+        Request::Tunnel { host, port, stream, reply } => match session.channel_direct_tcpip(&host, port, None) {
+            Ok(channel) => {
+                if reply.send(Ok(())).is_ok() {
+                    links.push(Link::tunnel(channel, stream));
+                }
             }
-        }
+            Err(error) if would_block(&error) => {
+                let request = Request::Tunnel { host, port, stream, reply };
+                return Some(Opening { request, channel: None, since });
+            }
+            Err(error) => drop(reply.send(Err(format!("nothing answers on {host}:{port} ({error})")))),
+        },
     }
+    None
+}
+
+fn would_block(error: &ssh2::Error) -> bool {
+    /// `LIBSSH2_ERROR_EAGAIN`.
+    const AGAIN: ErrorCode = ErrorCode::Session(-37);
+    error.code() == AGAIN
 }
 
 impl Link {
+    fn tunnel(channel: Channel, stream: UnixStream) -> Self {
+        let (to_node, to_us) = (Vec::new(), Vec::new());
+        Self::Tunnel { channel, stream, to_node, to_us, we_ended: false, eof_sent: false, node_ended: false }
+    }
+
     fn advance(&mut self) -> Progress {
         match self {
             Self::Run { channel, input, stdout, stderr, .. } => {
@@ -234,8 +296,9 @@ fn push(sink: &mut impl Write, buffer: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn wait(session: &Session, socket: &TcpStream, woken: &UnixStream, links: &[Link]) -> nix::Result<()> {
-    let mut flags = PollFlags::POLLIN;
+fn wait(session: &Session, socket: &TcpStream, woken: &UnixStream, links: &[Link], patience: u16) -> nix::Result<()> {
+    // Without a channel nobody reads what comes; a request wakes us, and then it is read.
+    let mut flags = if links.is_empty() && patience == IDLE_MS { PollFlags::empty() } else { PollFlags::POLLIN };
     if matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
         flags |= PollFlags::POLLOUT;
     }
@@ -255,7 +318,7 @@ fn wait(session: &Session, socket: &TcpStream, woken: &UnixStream, links: &[Link
             }
         }
     }
-    match poll(&mut fds, PollTimeout::from(IDLE_MS)) {
+    match poll(&mut fds, PollTimeout::from(patience)) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => {}
         Err(error) => return Err(error),
     }
