@@ -306,11 +306,15 @@ impl Command {
         Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
     }
 
-    fn failed(&self) -> Error {
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub(super) fn failed(&self) -> Error {
         Error::failed("command", "run", self)
     }
 
-    fn not_started(&self, error: &io::Error) -> Error {
+    pub(super) fn not_started(&self, error: &io::Error) -> Error {
         let program = self.program.display();
         if error.kind() == io::ErrorKind::NotFound {
             let missing = match &self.dir {

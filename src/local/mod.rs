@@ -25,5 +25,5 @@ pub use engine::{CgroupVersion, Engine, EngineInfo};
 pub use image::{ImageInfo, ImageKind, node_image_tag};
 pub use network::{Network, NetworkRequest};
 pub use node::{CreateFailed, Node};
-pub use node_request::NodeRequest;
+pub use node_request::{NodeRequest, node_name};
 pub use volume::{Volume, VolumeRequest};

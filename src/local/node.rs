@@ -13,8 +13,8 @@ use bollard::{
     body_full,
     models::{ContainerInspectResponse, ContainerStateStatusEnum},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, ListContainersOptions, RemoveContainerOptions,
-        StartContainerOptions, UploadToContainerOptions,
+        CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
+        RemoveContainerOptions, StartContainerOptions, UploadToContainerOptions,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -159,6 +159,28 @@ impl Engine {
     pub async fn stop_node(&self, name: &str) -> Result<()> {
         let options = bollard::query_parameters::StopContainerOptions { t: Some(20), ..Default::default() };
         self.docker.stop_container(name, Some(options)).await.map_err(|error| fault("stop node", name, &error))
+    }
+
+    /// Takes a node's power away: its init is killed, and with it everything that runs. One that does
+    /// not run is fine.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub async fn kill_node(&self, name: &str) -> Result<()> {
+        let options = KillContainerOptions { signal: "SIGKILL".to_owned() };
+        match self.docker.kill_container(name, Some(options)).await {
+            // The engine's word for a container that does not run.
+            Err(error) if refusal(&error).is_some_and(|(status, _)| status == 409) => Ok(()),
+            killed => killed.map_err(|error| fault("kill node", name, &error)),
+        }
+    }
+
+    /// Gives a node its power, and waits for nothing. One that runs is fine.
+    ///
+    /// # Errors
+    /// When there is no such node, or its port was taken by another program.
+    pub async fn power_on_node(&self, name: &str) -> Result<()> {
+        self.start_container(name).await
     }
 
     /// Changes a node's limits while it runs.

@@ -57,8 +57,14 @@ impl NodeRequest {
     /// The container's name, `CLUSTER-KEY`.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}-{}", self.cluster, self.key)
+        node_name(&self.cluster, &self.key)
     }
+}
+
+/// The name of a node's container, `CLUSTER-KEY`.
+#[must_use]
+pub fn node_name(cluster: &ClusterName, key: &InstanceKey) -> String {
+    format!("{cluster}-{key}")
 }
 
 /// What is chosen when a node is made: its SSH port on loopback, and its host key.
