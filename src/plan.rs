@@ -37,6 +37,9 @@ pub struct Plan {
     pub fencing: String,
     /// What the user should know before anything is made.
     pub warnings: Vec<Warning>,
+    /// The drills that `hactl verify` runs by default.
+    #[serde(default)]
+    pub drills: Vec<String>,
     pub disposable: bool,
 }
 

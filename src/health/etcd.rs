@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use hyper::Method;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::ClientConfig;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::probe;
-use crate::remote::Remote;
+use super::{
+    observe::Access,
+    probe::{self, Question},
+};
+use crate::{fleet::FleetNode, model::ClusterName, remote::Remote};
 
 /// The client port of every member.
 pub(super) const PORT: u16 = 2379;
@@ -78,6 +81,18 @@ struct Alarm {
     alarm: String,
 }
 
+#[derive(Deserialize)]
+struct Range {
+    #[serde(default)]
+    kvs: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    #[serde(default)]
+    value: String,
+}
+
 /// protobuf's JSON writes 64-bit numbers as strings.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -85,13 +100,13 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 
 /// Asks one member. The text of an error says what was seen.
 pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) -> Result<EtcdView, String> {
-    let post = |path, body| probe::https(remote, tls, host, PORT, Method::POST, path, body);
+    let post = |path, body: &str| probe::https(remote, tls, host, PORT, Question::post(path, body));
     let (status, members, alarms, health) = tokio::join!(
         post("/v3/maintenance/status", "{}"),
         // Not linearizable: the list is wanted without a quorum, too.
         post("/v3/cluster/member/list", r#"{"linearizable":false}"#),
         post("/v3/maintenance/alarm", r#"{"action":"GET"}"#),
-        probe::https(remote, tls, host, PORT, Method::GET, "/health", ""),
+        probe::https(remote, tls, host, PORT, Question::get("/health")),
     );
     let status: Status = parse(&status?.body)?;
     let members: Members = parse(&members?.body)?;
@@ -113,6 +128,26 @@ pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) ->
             .unwrap_or_default(),
         version: status.version,
     })
+}
+
+/// The key under which Patroni keeps its leader (the roles' namespace is Patroni's default).
+pub(crate) fn leader_key_name(cluster: &ClusterName) -> String {
+    format!("/service/{cluster}/leader")
+}
+
+/// The value of a key, by a linearizable read; none when there is no such key.
+pub(crate) async fn etcd_value(access: &Access, node: &FleetNode, key: &str) -> Result<Option<String>, String> {
+    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+    let host = node.address.to_string();
+    let body = serde_json::json!({"key": BASE64_STANDARD.encode(key)}).to_string();
+    let answer = probe::https(&remote, &access.control_tls, &host, PORT, Question::post("/v3/kv/range", &body)).await?;
+    if answer.status != 200 {
+        return Err(format!("etcd answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body).trim()));
+    }
+    let found: Range = parse(&answer.body)?;
+    let Some(pair) = found.kvs.into_iter().next() else { return Ok(None) };
+    let value = BASE64_STANDARD.decode(pair.value).map_err(|error| format!("etcd's {key}: {error}"))?;
+    Ok(Some(String::from_utf8_lossy(&value).into_owned()))
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {

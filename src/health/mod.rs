@@ -15,9 +15,14 @@ mod status;
 mod tests;
 mod wait;
 
-pub use diagnose::{Health, Healthy, Problem, diagnose};
+pub use diagnose::{Etcd, Health, Healthy, Problem, diagnose};
+pub(crate) use etcd::{etcd_value, leader_key_name};
 pub use observe::{Access, Observations, Observed, observe};
+pub(crate) use observe::{ask_etcd, ask_patroni, switchover};
+pub use patroni::Member;
+pub(crate) use patroni::patroni_itself;
 pub use postgres::write_and_read;
+pub(crate) use postgres::{age, recovery, superuser};
 pub use probe::client_config;
 pub use status::{Status, status};
 pub use wait::wait_until_healthy;

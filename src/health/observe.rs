@@ -21,12 +21,13 @@ use crate::{
 };
 
 /// What opens the doors: the SSH key, the control CA with the controller's certificate, the
-/// PostgreSQL CA and the superuser. Sessions are kept, so that asking again is cheap.
+/// PostgreSQL CA and the superuser, and who may change something by Patroni's REST API. Sessions are kept, so that asking again is cheap.
 pub struct Access {
     pub key: PrivateKey,
     pub control_tls: Arc<ClientConfig>,
     pub postgres_tls: Arc<ClientConfig>,
     pub superuser: Login,
+    pub restapi: Login,
     sessions: Mutex<BTreeMap<InstanceKey, Remote>>,
 }
 
@@ -37,12 +38,20 @@ impl Access {
         control_tls: Arc<ClientConfig>,
         postgres_tls: Arc<ClientConfig>,
         superuser: Login,
+        restapi: Login,
     ) -> Self {
-        Self { key, control_tls, postgres_tls, superuser, sessions: Mutex::default() }
+        Self { key, control_tls, postgres_tls, superuser, restapi, sessions: Mutex::default() }
+    }
+
+    /// The same keys with sessions of their own: what one asker waits for does not hold up another.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let (control, postgres) = (Arc::clone(&self.control_tls), Arc::clone(&self.postgres_tls));
+        Self::new(Arc::clone(&self.key), control, postgres, self.superuser.clone(), self.restapi.clone())
     }
 
     /// The session to `node`, made when there is none or when the kept one is broken.
-    pub(super) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
+    pub(crate) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
         let kept = self.sessions.lock().await.get(node.key()).cloned();
         if let Some(remote) = kept
             && remote.run("true", b"", PATIENCE).await.is_ok()
@@ -75,6 +84,28 @@ pub struct NodeView {
     pub digest: Option<String>,
 }
 
+/// What etcd on `node` says.
+pub(crate) async fn ask_etcd(node: &FleetNode, access: &Access) -> Observed<EtcdView> {
+    let remote = reach(node, access).await?;
+    etcd::ask(&remote, &access.control_tls, &node.address.to_string()).await
+}
+
+/// What Patroni on `node` says.
+pub(crate) async fn ask_patroni(node: &FleetNode, access: &Access) -> Observed<PatroniView> {
+    let remote = reach(node, access).await?;
+    patroni::ask(&remote, &access.control_tls, &node.address.to_string()).await
+}
+
+/// Asks Patroni on `node`, the leader, to hand over.
+pub(crate) async fn switchover(node: &FleetNode, access: &Access, patience: Duration) -> Observed<()> {
+    let remote = reach(node, access).await?;
+    patroni::switchover(&remote, access, &node.address.to_string(), node.key().as_str(), patience).await
+}
+
+async fn reach(node: &FleetNode, access: &Access) -> Observed<Remote> {
+    access.connect(node).await.map_err(|error| error.causes.join("; "))
+}
+
 /// Asks all nodes at once; takes at most about 8 s, however many do not answer.
 pub async fn observe(fleet: &Fleet, access: &Access) -> Observations {
     let views = fleet.nodes.values().map(async |node| (node.key().clone(), ask(node, access).await));
@@ -94,10 +125,10 @@ async fn ask(node: &FleetNode, access: &Access) -> NodeView {
     if node.node.roles.is_empty() {
         return view;
     }
-    let remote = match access.connect(node).await {
+    let remote = match reach(node, access).await {
         Ok(remote) => remote,
-        Err(error) => {
-            view.ssh = Err(error.causes.join("; "));
+        Err(said) => {
+            view.ssh = Err(said);
             return view;
         }
     };

@@ -1,13 +1,16 @@
 //! What a Patroni member says of itself (`/patroni`) and of the cluster (`/cluster`).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use hyper::Method;
 use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::probe;
-use crate::remote::Remote;
+use super::{
+    observe::Access,
+    probe::{self, Question},
+};
+use crate::{fleet::FleetNode, remote::Remote};
 
 /// The REST API's port.
 pub(super) const PORT: u16 = 8008;
@@ -82,12 +85,40 @@ impl Member {
     }
 }
 
+/// Asks one member what it is itself. The text of an error says what was seen.
+pub(crate) async fn patroni_itself(access: &Access, node: &FleetNode) -> Result<Itself, String> {
+    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+    let host = node.address.to_string();
+    let answer = probe::https(&remote, &access.control_tls, &host, PORT, Question::get("/patroni")).await?;
+    serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /patroni: {error}"))
+}
+
 /// Asks one member. The text of an error says what was seen.
 pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) -> Result<PatroniView, String> {
-    let get = |path| probe::https(remote, tls, host, PORT, Method::GET, path, "");
+    let get = |path| probe::https(remote, tls, host, PORT, Question::get(path));
     let (itself, cluster) = tokio::join!(get("/patroni"), get("/cluster"));
     let itself = serde_json::from_slice(&itself?.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
     // Patroni answers 503 here while it has not reached etcd yet.
     let cluster = cluster.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
     Ok(PatroniView { itself, cluster })
+}
+
+/// Asks the member at `host`, which leads as `leader`, to hand over. Patroni answers when it is done, but
+/// refuses at once: the text of an error is its refusal, and no word within `patience` is consent.
+pub(super) async fn switchover(
+    remote: &Remote,
+    access: &Access,
+    host: &str,
+    leader: &str,
+    patience: Duration,
+) -> Result<(), String> {
+    let question = Question::post("/switchover", json!({"leader": leader}).to_string()).by(&access.restapi);
+    let asked = probe::https(remote, &access.control_tls, host, PORT, question);
+    match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(answer)) if answer.status >= 400 => {
+            Err(format!("Patroni answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body).trim()))
+        }
+        Ok(Err(said)) => Err(said),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
 }

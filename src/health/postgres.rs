@@ -1,6 +1,6 @@
 //! PostgreSQL itself: who is in recovery, who streams, and whether a write arrives on every replica.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use rustls::ClientConfig;
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub(super) async fn ask(
     node: &FleetNode,
 ) -> std::result::Result<PostgresView, String> {
     let ask = async {
-        let client = connect(remote, &access.postgres_tls, &access.superuser, node).await?;
+        let client = connect(remote, access, node, "postgres").await?;
         let row = client
             .query_one("SELECT pg_is_in_recovery(), current_setting('server_version')", &[])
             .await
@@ -77,19 +77,62 @@ pub(super) async fn ask(
 /// A role's name and password.
 pub(super) type Login = (String, crate::model::Secret<String>);
 
+/// A connection as the superuser, through the node's own SSH session. The text of an error says what was seen.
+pub(crate) async fn superuser(
+    access: &Access,
+    node: &FleetNode,
+    database: &str,
+) -> std::result::Result<Client, String> {
+    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+    connect(&remote, access, node, database).await
+}
+
+/// Whether a server is in recovery, and its timeline: that of its own WAL, or of the stream that it receives.
+pub(crate) async fn recovery(client: &Client) -> std::result::Result<(bool, Option<u32>), String> {
+    let row = client
+        .query_one(
+            "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() \
+             THEN (SELECT received_tli::bigint FROM pg_stat_wal_receiver) \
+             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint END",
+            &[],
+        )
+        .await
+        .map_err(|error| said(&error))?;
+    let timeline: Option<i64> = row.get(1);
+    Ok((row.get(0), timeline.and_then(|timeline| u32::try_from(timeline).ok())))
+}
+
+/// How long ago the cluster was initialised, by the node's own clock: the upper half of the system
+/// identifier is the second in which `initdb` ran (xlog.c, BootStrapXLOG).
+///
+/// # Errors
+/// The words of what was seen instead of an answer.
+pub(crate) async fn age(access: &Access, node: &FleetNode) -> std::result::Result<Duration, String> {
+    let client = superuser(access, node, "postgres").await?;
+    let row = client
+        .query_one(
+            "SELECT extract(epoch FROM clock_timestamp())::bigint - (system_identifier >> 32) FROM pg_control_system()",
+            &[],
+        )
+        .await
+        .map_err(|error| said(&error))?;
+    Ok(Duration::from_secs(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()))
+}
+
 async fn connect(
     remote: &Remote,
-    tls: &Arc<ClientConfig>,
-    (user, password): &Login,
+    access: &Access,
     node: &FleetNode,
+    database: &str,
 ) -> std::result::Result<Client, String> {
+    let (tls, (user, password)) = (&access.postgres_tls, &access.superuser);
     let host = node.address.to_string();
     let stream = remote.tunnel(&host, PORT, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
     let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
     let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &host)
         .map_err(|error| error.to_string())?;
     let mut config = Config::new();
-    config.user(user).password(password.expose()).dbname("postgres").application_name("hactl");
+    config.user(user).password(password.expose()).dbname(database).application_name("hactl");
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
     let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;
     tokio::spawn(connection);
@@ -121,7 +164,7 @@ pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey
     };
     let open = async |node: &FleetNode| {
         let remote = access.connect(node).await.map_err(|error| failed(node.key(), error.to_string()))?;
-        connect(&remote, &access.postgres_tls, &access.superuser, node).await.map_err(|seen| failed(node.key(), seen))
+        connect(&remote, access, node, "postgres").await.map_err(|seen| failed(node.key(), seen))
     };
     let Some(primary) = fleet.nodes.get(leader) else {
         return Err(failed(leader, "the leader is not one of the cluster's machines".to_owned()));

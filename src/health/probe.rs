@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, body::Bytes};
+use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio_rustls::TlsConnector;
 
+use super::postgres::Login;
 use crate::{
     error::{Error, Result},
     model::Secret,
@@ -49,21 +51,54 @@ pub fn client_config(ca: &str, identity: Option<(&str, &Secret<String>)>) -> Res
     Ok(Arc::new(config))
 }
 
+/// What is asked: method, path and body, and who asks, where that matters.
+pub(super) struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    body: String,
+    login: Option<&'a Login>,
+}
+
+impl<'a> Question<'a> {
+    pub(super) const fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, body: String::new(), login: None }
+    }
+
+    pub(super) fn post(path: &'a str, body: impl Into<String>) -> Self {
+        Self { method: Method::POST, path, body: body.into(), login: None }
+    }
+
+    pub(super) fn by(self, login: &'a Login) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    fn request(self, host: &str, port: u16) -> hyper::http::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .header("host", format!("{host}:{port}"))
+            .header("content-type", "application/json");
+        if let Some((user, password)) = self.login {
+            let login = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
+            request = request.header(AUTHORIZATION, format!("Basic {login}"));
+        }
+        request.body(Full::new(Bytes::from(self.body)))
+    }
+}
+
 /// An answer: status and body.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
 
-/// Asks `https://host:port/path` through the node's own SSH session. The text of an error says what was seen.
+/// Asks `https://host:port` through the node's own SSH session. The text of an error says what was seen.
 pub(super) async fn https(
     remote: &Remote,
     tls: &Arc<ClientConfig>,
     host: &str,
     port: u16,
-    method: Method,
-    path: &str,
-    body: &'static str,
+    question: Question<'_>,
 ) -> std::result::Result<Answer, String> {
     let ask = async {
         let stream = remote.tunnel(host, port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
@@ -73,13 +108,7 @@ pub(super) async fn https(
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let driver = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", format!("{host}:{port}"))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from_static(body.as_bytes())))
-            .map_err(|error| error.to_string())?;
+        let request = question.request(host, port).map_err(|error| error.to_string())?;
         let answer = sender.send_request(request).await.map_err(|error| format!("{host}:{port}: {error}"))?;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec();

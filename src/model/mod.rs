@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod cluster;
+pub mod drill;
 pub mod name;
 pub mod nearest;
 pub mod release;
@@ -11,6 +12,7 @@ pub mod version;
 
 pub use account::Account;
 pub use cluster::{Choices, Durability, Local, Platform, Synchronous, Timers};
+pub use drill::{DEFAULT_DRILLS, DRILL_NAMES};
 pub use name::{ClusterName, DatabaseName, HostName, InstanceKey};
 pub use nearest::nearest;
 pub use release::Release;

@@ -86,6 +86,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         patroni: Patroni { version: spec.patroni.version.clone(), durability, timers: spec.patroni.timers },
         fencing: fencing(&spec.platform).to_owned(),
         warnings,
+        drills: spec.drills.clone(),
         disposable: spec.disposable,
     })
 }

@@ -82,6 +82,12 @@ fn addresses_stick_and_a_new_node_fills_the_first_gap() {
 }
 
 #[test]
+fn the_default_drills_are_those_of_the_file() {
+    assert_eq!(plan("instances: {a: }").drills, crate::model::DEFAULT_DRILLS);
+    assert_eq!(plan("instances: {a: }\nverify: {drills: [all]}").drills, ["all"]);
+}
+
+#[test]
 fn the_same_input_gives_the_same_plan_and_json_keeps_it() {
     let text = spec::blueprints().find(|(name, _)| *name == "patroni-5node").unwrap().1;
     let first = plan(text);

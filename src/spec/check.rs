@@ -9,7 +9,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec,
-    file::{ClusterFile, DefaultsFile, InstanceFile, LocalFile, PatroniFile, PostgresFile, SecretsFile, TimersFile},
+    file::{
+        ClusterFile, DefaultsFile, InstanceFile, LocalFile, PatroniFile, PostgresFile, SecretsFile, TimersFile,
+        VerifyFile,
+    },
     problem::Collector,
     settings,
     yaml::Node,
@@ -17,8 +20,8 @@ use super::{
 use crate::{
     assets,
     model::{
-        Account, ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local,
-        Platform, PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
+        Account, ClusterName, DEFAULT_DRILLS, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey,
+        Local, Platform, PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -88,6 +91,7 @@ pub(super) fn check(
     patroni_knows(&mut checker, &patroni.version, postgres.major);
     let secrets = secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
     let assets = file.assets.map(|dir| assets(&mut checker, &dir));
+    let drills = drills(&mut checker, file.verify.unwrap_or_default());
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -101,6 +105,7 @@ pub(super) fn check(
         patroni,
         secrets,
         assets,
+        drills,
         disposable,
     })
 }
@@ -309,6 +314,19 @@ fn secrets(
         Some(SecretCommand { account, command })
     });
     commands.collect()
+}
+
+/// The words that choose drills, each once, in the file's order; the schema has checked that they mean something.
+fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile) -> Vec<String> {
+    let Some(words) = written.drills else { return DEFAULT_DRILLS.map(str::to_owned).to_vec() };
+    if words.is_empty() {
+        checker.say(&["verify", "drills"], "an empty list proves nothing; without the field the default ones are run");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, word) in words.iter().enumerate().filter(|(_, word)| !seen.insert(word.as_str())) {
+        checker.say(&["verify", "drills", &index.to_string()], format!("`{word}` is given twice"));
+    }
+    words
 }
 
 /// The directory of changed assets, with everything that it lacks said.

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{ClusterName, DatabaseName, Durability, HostName, InstanceKey, Role};
+use crate::model::{ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, Durability, HostName, InstanceKey, Role};
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -40,6 +40,8 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// What looks after the database.
     pub(super) patroni: Option<PatroniFile>,
+    /// The failover drills.
+    pub(super) verify: Option<VerifyFile>,
     /// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.
     pub(super) secrets: Option<SecretsFile>,
     /// A directory that `hactl eject` wrote, relative to this file: roles, playbooks, templates and modules
@@ -208,6 +210,25 @@ pub(super) struct TimersFile {
     /// How long a primary that is to step down may take before it is killed.
     #[schemars(range(min = 1, max = 86_400), extend("default" = 15))]
     pub(super) primary_stop_timeout: Option<u32>,
+}
+
+/// The failover drills.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerifyFile {
+    /// What `hactl verify NAME` runs by default: drills by `name` or `name/variant`, a name for all of its
+    /// variants, or `all`. `hactl verify --list` shows them.
+    #[serde(default)]
+    #[schemars(schema_with = "drills", extend("default" = DEFAULT_DRILLS))]
+    pub(super) drills: Option<Vec<String>>,
+}
+
+fn drills(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "null"],
+        "items": {"type": "string", "enum": DRILL_NAMES},
+        "examples": [["switchover", "patroni-crash/dead"], ["all"]]
+    })
 }
 
 /// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.

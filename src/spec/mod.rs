@@ -61,6 +61,8 @@ pub struct Spec {
     pub secrets: Vec<SecretCommand>,
     /// The directory with changed roles, playbooks, templates and modules, when the file names one.
     pub assets: Option<PathBuf>,
+    /// What `hactl verify` runs by default: words of [`crate::model::DRILL_NAMES`].
+    pub drills: Vec<String>,
     pub disposable: bool,
 }
 

@@ -92,7 +92,9 @@ fn all_but_instances_has_a_default() {
     assert_eq!(good("instances:\n  a:\nplatform:\n  local:\n").patroni.durability, Durability::Async);
     assert!(good("instances: {}").instances.is_empty());
     assert_eq!(good(THREE).postgres.databases.len(), 1);
-    let empty = "etcd: {}\npostgres: {}\npatroni: {timers: }\ndefaults:\nplatform: {}\n";
+    assert_eq!(good(THREE).drills, ["switchover", "postgres-crash", "node-loss"]);
+    assert_eq!(good(&format!("{THREE}verify: {{drills: [node-loss, slow-network/loss]}}")).drills.len(), 2);
+    let empty = "etcd: {}\npostgres: {}\npatroni: {timers: }\nverify: {drills: }\ndefaults:\nplatform: {}\n";
     assert_eq!(good(&format!("{empty}{THREE}")), good(THREE));
 }
 
@@ -228,6 +230,17 @@ fn each_field_says_what_it_wants() {
             "secrets: {rewind: {command: [\"\"]}}",
             "1:20: secrets.rewind.command: the first word is the program, and it is empty\n",
         ),
+        (
+            "verify: {drills: [swichover, soak, patroni-crash/dead]}",
+            "1:19: verify.drills[0]: `swichover` is not one of @DRILLS@ (did you mean switchover?)\n\
+             1:30: verify.drills[1]: `soak` is not one of @DRILLS@\n",
+        ),
+        (
+            "verify: {drills: []}",
+            "1:10: verify.drills: an empty list proves nothing; without the field the default ones are run\n",
+        ),
+        ("verify: {drills: [all, all]}", "1:24: verify.drills[1]: `all` is given twice\n"),
+        ("verify: {drill: [all]}", "1:10: verify.drill: unknown key (did you mean drills?)\n"),
         ("assets: none", "1:9: assets: none does not exist; `hactl eject DIR` makes such a directory\n"),
         (
             "etcd: {version: 3.10}",
@@ -286,7 +299,8 @@ fn each_field_says_what_it_wants() {
     ];
     for (field, expected) in table {
         let got = wrong(&format!("{field}\n{THREE}")).replace("c.yaml:", "");
-        assert_eq!(got, *expected, "{field}");
+        let expected = expected.replace("@DRILLS@", &crate::model::DRILL_NAMES.join(", "));
+        assert_eq!(got, expected, "{field}");
     }
 }
 
