@@ -7,6 +7,7 @@ mod plain;
 mod record;
 mod render;
 mod terminal;
+pub mod verify;
 
 use std::io::{IsTerminal, Write};
 
@@ -15,7 +16,7 @@ use serde::Serialize;
 use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
 pub use record::Record;
-pub use render::{plan_text, status_text, summary_text};
+pub use render::{catalogue_text, costs_text, plan_text, status_text, summary_text};
 
 use crate::{
     error::Error,

@@ -3,16 +3,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
+    os::unix::fs::{DirBuilderExt, symlink},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{context::ClusterDir, event::Event};
+use crate::{context::ClusterDir, event::Event, file::private};
 
 /// The record of one run, open for writing.
 pub struct Record {
@@ -81,8 +81,4 @@ impl Record {
         serde_json::to_writer_pretty(&mut file, value)?;
         file.write_all(b"\n")
     }
-}
-
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
 }

@@ -6,6 +6,7 @@ use crate::{
     event::{Event, Outcome, ResourceState, Stage, Summary},
     health::Status,
     plan::Plan,
+    verify::{Cost, Drill},
 };
 
 pub(super) const fn stage(stage: Stage) -> &'static str {
@@ -192,6 +193,44 @@ pub fn plan_text(plan: &Plan) -> String {
     text
 }
 
+/// `hactl verify --list`: the drills in their order.
+#[must_use]
+pub fn catalogue_text(drills: &[Drill]) -> String {
+    let mut text = format!("{:<24} {:<13} {:<14} {:<12} EFFECT\n", "DRILL", "TIER", "STRIKES", "NEW LEADER");
+    for drill in drills {
+        let (tier, target) = (word(&drill.tier), word(&drill.target));
+        let leader = word(&drill.new_leader).replace('-', " ");
+        let _ = writeln!(text, "{:<24} {tier:<13} {target:<14} {leader:<12} {}", drill.title(), drill.effect);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// What drills interrupt, before anybody agrees to it.
+#[must_use]
+pub fn costs_text(costs: &[Cost], rounds: Option<u32>) -> String {
+    let times = match rounds {
+        Some(1) => "once each".to_owned(),
+        Some(rounds) => format!("{rounds} times each"),
+        None => "one at random again and again".to_owned(),
+    };
+    let mut text = format!("These drills strike for real, {times}. Each time writes may stop for, at most:\n");
+    for cost in costs {
+        let _ = writeln!(text, "  {:<24} {:>6.0} s  {}", cost.drill.title(), cost.gap, word(&cost.drill.tier));
+    }
+    if let Some(rounds) = rounds {
+        let all: f64 = costs.iter().map(|cost| cost.gap).sum::<f64>() * f64::from(rounds);
+        let _ = write!(text, "  {:<24} {all:>6.0} s", "all rounds");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// The word by which a value is written in JSON.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,5 +239,20 @@ mod tests {
     fn durations_read_well() {
         assert_eq!(duration(950), "0.9 s");
         assert_eq!(duration(61_000), "1 min 1 s");
+    }
+
+    #[test]
+    fn what_drills_cost_is_said_before_anybody_agrees() {
+        let drills = crate::verify::choose(&["switchover".to_owned(), "node-loss".to_owned()]).unwrap();
+        let costs: Vec<Cost> = drills.into_iter().zip([23.0, 28.0]).map(|(drill, gap)| Cost { drill, gap }).collect();
+        assert_eq!(
+            costs_text(&costs, Some(3)),
+            "These drills strike for real, 3 times each. Each time writes may stop for, at most:\n  \
+             switchover                   23 s  gentle\n  \
+             node-loss                    28 s  single-fault\n  \
+             all rounds                  153 s"
+        );
+        let text = costs_text(&costs, None);
+        assert!(text.contains("one at random again and again") && text.ends_with("single-fault"), "{text}");
     }
 }

@@ -1,0 +1,122 @@
+use std::path::Path;
+
+use super::Session;
+use crate::{
+    cli::{self, ReportFormat},
+    error::{Error, Result},
+    exec::Command,
+    model::ClusterName,
+    report::{self, Output, verify},
+};
+
+pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<u8> {
+    let name = cluster(session, &args.name.name)?;
+    let runs = session.dirs.cluster(&name).runs();
+    let run = runs.join(find(&name, &verify::runs(&runs), args.run.as_deref())?);
+    let verdict = verify::read(&run)?;
+    let page = run.join(verify::HTML);
+    if args.open {
+        if !page.is_file() {
+            verify::write_all(&run, &verdict, &run.join(verify::HISTORY))?;
+        }
+        return open(session, &page).await;
+    }
+    let format = args.format.unwrap_or(match session.output {
+        Output::Text => ReportFormat::Text,
+        Output::Json => ReportFormat::Json,
+    });
+    match format {
+        ReportFormat::Text => {
+            report::print(&format!("{}\n", verify::text(&verdict)));
+            for path in verify::of_run(&run) {
+                let shown = path.strip_prefix(&session.dirs.work).unwrap_or(&path);
+                report::print(&format!("  {}", shown.display()));
+            }
+        }
+        ReportFormat::Json => report::print_json(&verdict),
+        ReportFormat::Junit => report::print(verify::junit(&verdict)?.trim_end()),
+        ReportFormat::Markdown => report::print(verify::markdown(&verdict).trim_end()),
+        ReportFormat::Html => report::print(verify::page(&verdict, &run.join(verify::HISTORY))?.trim_end()),
+    }
+    Ok(0)
+}
+
+/// The cluster's name; `down` keeps the records of one whose file may be gone.
+fn cluster(session: &Session, word: &str) -> Result<ClusterName> {
+    session.cluster(word).map(|cluster| cluster.name().clone()).or_else(|error| {
+        let kept = ClusterName::new(word).ok().filter(|name| session.dirs.cluster(name).runs().is_dir());
+        kept.ok_or(error)
+    })
+}
+
+/// The run that `word` means, among those with a report, oldest first.
+fn find<'a>(cluster: &ClusterName, runs: &'a [String], word: Option<&str>) -> Result<&'a str> {
+    let Some(last) = runs.last() else {
+        return Err(Error::failed("report-none", "find a report of", cluster)
+            .cause("no drill has been run on it from here")
+            .hint(format!("`hactl verify {cluster}` runs them")));
+    };
+    let Some(word) = word else { return Ok(last) };
+    if let Some(run) = runs.iter().find(|run| *run == word) {
+        return Ok(run);
+    }
+    let unknown = || Error::usage("run-unknown", "find run", word);
+    let meant: Vec<&str> = runs.iter().map(String::as_str).filter(|run| run.starts_with(word)).collect();
+    match meant[..] {
+        [run] => Ok(run),
+        [] => Err(unknown()
+            .cause(format!("no run of {cluster} with a report is called so"))
+            .hint(format!("the nearest: {}", nearest(word, runs).join(", ")))),
+        _ => Err(unknown().cause(format!("it may be any of {}", meant.join(", "))).hint("give more of its name")),
+    }
+}
+
+/// The three runs whose names are most like `word`.
+fn nearest<'a>(word: &str, runs: &'a [String]) -> Vec<&'a str> {
+    let mut near: Vec<&str> = runs.iter().map(String::as_str).collect();
+    near.sort_by_key(|run| strsim::damerau_levenshtein(word, run));
+    near.truncate(3);
+    near
+}
+
+/// Shows a page in the user's browser.
+async fn open(session: &Session, page: &Path) -> Result<u8> {
+    let by_hand = format!("open it yourself, on any machine: {}", page.display());
+    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let command = Command::new(opener).arg(page.display().to_string());
+    let status = session.query(async |context| command.attach(context).await).await;
+    match status.map_err(|error| error.hint(&by_hand))? {
+        0 => Ok(0),
+        status => Err(Error::failed("report-open", "open", page.display())
+            .cause(format!("{opener} found no browser: it ended with status {status}"))
+            .hint(by_hand)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(word: Option<&str>) -> Result<String, String> {
+        let runs = ["20261120T101010-verify", "20261122T071739-up", "20261122T091739-verify"].map(str::to_owned);
+        let cluster = ClusterName::new("pg").unwrap();
+        find(&cluster, &runs, word).map(str::to_owned).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_run_is_the_last_one_or_goes_by_its_name_or_how_that_begins() {
+        assert_eq!(found(None).unwrap(), "20261122T091739-verify");
+        assert_eq!(found(Some("20261122T071739-up")).unwrap(), "20261122T071739-up");
+        assert_eq!(found(Some("20261120")).unwrap(), "20261120T101010-verify");
+    }
+
+    #[test]
+    fn an_unknown_run_is_answered_with_the_nearest() {
+        let error = found(Some("20261122")).unwrap_err();
+        assert!(error.contains("any of 20261122T071739-up, 20261122T091739-verify"), "{error}");
+        let error = found(Some("20261122T071738-up")).unwrap_err();
+        assert!(error.contains("the nearest: 20261122T071739-up, "), "{error}");
+        let error = find(&ClusterName::new("pg").unwrap(), &[], None).unwrap_err().to_string();
+        assert!(error.contains("`hactl verify pg`"), "{error}");
+    }
+}

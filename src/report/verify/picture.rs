@@ -1,0 +1,640 @@
+//! History -> what the timeline of a round shows: bins instead of attempts, so that its size is
+//! bounded however long the history. Positions across are per cent, so that the page can be of any
+//! width; positions down are pixels.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use serde::Serialize;
+
+use super::words::span;
+use crate::verify::{
+    history::{Attempt, History, Micros, Outcome, Sample},
+    verdict::RoundReport,
+};
+
+/// Steps that time is cut into, and those for the symbols, which need more room.
+const BINS: usize = 200;
+const SYMBOLS: usize = 100;
+
+/// How many of their steps apart symbols are one stretch.
+const CLOSE: usize = 3;
+
+/// The width of a letter of a label and of a usual picture, in pixels; on a narrower one it is cut.
+const LETTER: f64 = 6.0;
+const USUAL: f64 = 700.0;
+
+/// What is shown before the fault, and after the last thing that happened.
+const BEFORE: Micros = 10_000_000;
+const AFTER: Micros = 5_000_000;
+
+/// Heights, in pixels.
+const HEADING: u32 = 16;
+const BAND: u32 = 13;
+const RATE: u32 = 44;
+const LATENCY: u32 = 54;
+const SYMBOL: u32 = 11;
+const SPACE: u32 = 9;
+
+/// A drawing of one round.
+#[derive(Debug, Serialize)]
+pub(super) struct Picture {
+    description: String,
+    height: u32,
+    /// Where the axis is, and what stands at it.
+    axis: u32,
+    ticks: Vec<Tick>,
+    marks: Vec<Mark>,
+    gap: Option<Gap>,
+    key: Key,
+    rate: Rate,
+    decades: Vec<Decade>,
+    lanes: Vec<Lane>,
+    bins: usize,
+    rate_height: u32,
+    latency_height: u32,
+    band_height: u32,
+    heading_height: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Tick {
+    x: String,
+    label: String,
+}
+
+/// A moment.
+#[derive(Debug, Serialize)]
+struct Mark {
+    class: &'static str,
+    x: String,
+    y: u32,
+    anchor: &'static str,
+    label: String,
+}
+
+/// The longest time without an acknowledged write.
+#[derive(Debug, Serialize)]
+struct Gap {
+    x: String,
+    width: String,
+    y: u32,
+    label_x: String,
+    label_y: u32,
+    anchor: &'static str,
+    label: String,
+}
+
+/// Who held the leader key.
+#[derive(Debug, Serialize)]
+struct Key {
+    y: u32,
+    bands: Vec<Band>,
+}
+
+/// Something that lasted.
+#[derive(Debug, PartialEq, Serialize)]
+struct Band {
+    x: String,
+    width: String,
+    class: &'static str,
+    label: String,
+}
+
+/// Acknowledged commits per second.
+#[derive(Debug, Serialize)]
+struct Rate {
+    y: u32,
+    path: String,
+    most: String,
+}
+
+/// A line of the latency's scale.
+#[derive(Debug, Serialize)]
+struct Decade {
+    y: u32,
+    label: String,
+}
+
+/// The writes through one node.
+#[derive(Debug, Serialize)]
+struct Lane {
+    name: String,
+    y: u32,
+    bands: Vec<Band>,
+    /// Where its latencies are; none where nothing was ever acknowledged.
+    latency: Option<Latency>,
+    doubt: Symbols,
+    failed: Symbols,
+}
+
+/// Latencies: from the shortest to the longest, and the median.
+#[derive(Debug, Serialize)]
+struct Latency {
+    y: u32,
+    range: String,
+    median: String,
+}
+
+/// Symbols in a row; those that follow each other closely are a line with a symbol at each end.
+#[derive(Debug, Serialize)]
+struct Symbols {
+    y: u32,
+    stretches: Vec<Stretch>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Stretch {
+    from: String,
+    /// Absent for one that stands alone.
+    to: Option<String>,
+}
+
+/// The stretch of time that is shown.
+#[derive(Clone, Copy)]
+struct Window {
+    from: Micros,
+    to: Micros,
+}
+
+impl Window {
+    fn of(history: &History, gap: Option<(Micros, Micros)>) -> Self {
+        let moments = [history.struck, history.seen, history.healed, history.redundant, gap.map(|gap| gap.1)];
+        let last = moments.into_iter().flatten().max();
+        let from = history.struck.map_or(0, |struck| struck.saturating_sub(BEFORE));
+        let from = gap.map_or(from, |gap| from.min(gap.0));
+        let to = last.map_or(history.ended, |last| history.ended.min(last + AFTER));
+        Self { from, to: to.max(from + 1) }
+    }
+
+    fn length(self) -> Micros {
+        self.to - self.from
+    }
+
+    /// The bin of a moment; none outside.
+    fn bin(self, at: Micros, bins: usize) -> Option<usize> {
+        let inside = (self.from..=self.to).contains(&at);
+        inside.then(|| ((self.part(at) * bins as f64) as usize).min(bins - 1))
+    }
+
+    /// The bins that a stretch covers for the better part; at least one, if it is inside at all.
+    fn bins(self, from: Micros, to: Micros) -> std::ops::Range<usize> {
+        if to <= self.from || from >= self.to {
+            return 0..0;
+        }
+        let edge = |at: Micros| (self.part(at.clamp(self.from, self.to)) * BINS as f64).round() as usize;
+        let first = edge(from).min(BINS - 1);
+        first..edge(to).max(first + 1)
+    }
+
+    /// How far along a moment is, from 0 to 1.
+    fn part(self, at: Micros) -> f64 {
+        at.saturating_sub(self.from) as f64 / self.length() as f64
+    }
+}
+
+/// A place across.
+fn percent(part: f64) -> String {
+    format!("{:.2}%", part * 100.0)
+}
+
+/// A number without needless digits.
+fn short(number: f64) -> String {
+    let text = format!("{number:.1}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// Gives out places from top to bottom.
+struct Layout(u32);
+
+impl Layout {
+    fn take(&mut self, height: u32) -> u32 {
+        let place = self.0;
+        self.0 += height;
+        place
+    }
+}
+
+/// The drawing of a round.
+pub(super) fn picture(report: &RoundReport, history: &History) -> Picture {
+    let gap = write_gap(report, history);
+    let window = Window::of(history, gap);
+    let mut layout = Layout(0);
+    let marks = marks(history, window, &mut layout);
+    layout.take(4);
+    let key = Key { y: layout.take(HEADING + BAND + SPACE), bands: key_bands(history, window) };
+    let rate = rate(history, window, layout.take(HEADING + RATE + SPACE));
+    let gap_top = rate.y + HEADING;
+    let writes = Writes::of(history, window);
+    let scale = Scale::of(&writes);
+    let lanes = lanes(history, &writes, &scale, window, &mut layout);
+    let axis = layout.take(22);
+    Picture {
+        description: description(report, history),
+        height: layout.0,
+        axis,
+        ticks: ticks(history, window),
+        marks,
+        gap: gap.map(|gap| drawn_gap(gap, report, window, gap_top)),
+        key,
+        rate,
+        decades: scale.lines(),
+        lanes,
+        bins: BINS,
+        rate_height: RATE,
+        latency_height: LATENCY,
+        band_height: BAND,
+        heading_height: HEADING,
+    }
+}
+
+/// What the picture says, for those who cannot see it.
+fn description(report: &RoundReport, history: &History) -> String {
+    let mut text = format!("Writes of {} clients in round {}.", history.clients.len(), report.n);
+    if let Some(gap) = report.write_gap_ms {
+        let _ = write!(text, " The longest time without an acknowledged write is {}.", span(gap));
+    }
+    let _ = write!(text, " The primary is {}", report.primary_node);
+    match &report.new_primary_node {
+        Some(new) => text.push_str(&format!(", then {new}.")),
+        None => text.push('.'),
+    }
+    for (what, at) in moments(history) {
+        let _ = write!(text, " {what}: {}.", since(history, at));
+    }
+    text
+}
+
+/// What happened to the cluster, in the order in which it should.
+fn moments(history: &History) -> impl Iterator<Item = (&'static str, Micros)> {
+    let &History { struck, seen, healed, redundant, .. } = history;
+    let all =
+        [("fault struck", struck), ("effect seen", seen), ("taken back", healed), ("all stream again", redundant)];
+    all.into_iter().filter_map(|(what, at)| Some((what, at?)))
+}
+
+/// A moment, counted from the fault.
+fn since(history: &History, at: Micros) -> String {
+    let seconds = (at as f64 - history.struck.unwrap_or_default() as f64) / 1e6;
+    if at == history.struck.unwrap_or_default() {
+        "0 s".to_owned()
+    } else {
+        format!("{seconds:+.1} s").replace('-', "\u{2212}")
+    }
+}
+
+fn marks(history: &History, window: Window, layout: &mut Layout) -> Vec<Mark> {
+    moments(history)
+        .map(|(what, at)| {
+            let part = window.part(at);
+            Mark {
+                class: if what == "fault struck" { "struck" } else { "moment" },
+                x: percent(part),
+                y: layout.take(15),
+                anchor: if part > 0.5 { "end" } else { "start" },
+                label: format!("{what} {}", since(history, at)),
+            }
+        })
+        .collect()
+}
+
+/// Whether an attempt was made as the application makes it.
+fn on_path(history: &History) -> impl Fn(&Attempt) -> bool + '_ {
+    let pinned: Vec<u16> =
+        history.clients.iter().filter(|client| client.pinned.is_some()).map(|client| client.id).collect();
+    move |attempt| !pinned.contains(&attempt.row.client)
+}
+
+/// The time from the fault on without an acknowledged write on the application's path that the report
+/// means, by its length; without a report the longest.
+fn write_gap(report: &RoundReport, history: &History) -> Option<(Micros, Micros)> {
+    let on_path = on_path(history);
+    let acknowledged = |attempt: &&Attempt| attempt.outcome == Outcome::Acknowledged && on_path(attempt);
+    let mut times: Vec<Micros> = history.attempts.iter().filter(acknowledged).map(|attempt| attempt.done).collect();
+    times.push(history.ended);
+    times.sort_unstable();
+    let struck = history.struck.unwrap_or_default();
+    let meant = report.write_gap_ms.map_or(Micros::MAX, |gap| gap.saturating_mul(1000));
+    let gaps = times.windows(2).map(|pair| (pair[0], pair[1])).filter(|gap| gap.1 >= struck);
+    gaps.min_by_key(|gap| meant.abs_diff(gap.1 - gap.0))
+}
+
+fn drawn_gap(gap: (Micros, Micros), report: &RoundReport, window: Window, y: u32) -> Gap {
+    let (from, to) = (window.part(gap.0), window.part(gap.1));
+    let (label_x, anchor) = match (from, to) {
+        _ if to - from > 0.25 => (f64::midpoint(from, to), "middle"),
+        (_, to) if to < 0.7 => (to + 0.01, "start"),
+        (from, _) => (from - 0.01, "end"),
+    };
+    let length = report.write_gap_ms.unwrap_or((gap.1 - gap.0) / 1000);
+    Gap {
+        x: percent(from),
+        width: percent(to - from),
+        y,
+        label_x: percent(label_x),
+        label_y: y + RATE / 2 + 4,
+        anchor,
+        label: format!("no write {}", span(length)),
+    }
+}
+
+/// Stretches of equal value.
+fn runs<T: Copy + PartialEq>(bins: &[Option<T>]) -> Vec<(usize, usize, T)> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for part in bins.chunk_by(|a, b| a == b) {
+        if let Some(value) = part[0] {
+            found.push((start, part.len(), value));
+        }
+        start += part.len();
+    }
+    found
+}
+
+/// A band with the first of the labels that it has room for.
+fn band((start, length, _): &(usize, usize, impl Copy), class: &'static str, labels: &[&str]) -> Band {
+    let part = |bins: usize| bins as f64 / BINS as f64;
+    let fits = |label: &&&str| (label.chars().count() as f64 + 1.0) * LETTER < part(*length) * USUAL;
+    let label = labels.iter().find(fits).copied().unwrap_or_default().to_owned();
+    Band { x: percent(part(*start)), width: percent(part(*length)), class, label }
+}
+
+fn key_bands(history: &History, window: Window) -> Vec<Band> {
+    let mut bins: Vec<Option<Option<&str>>> = vec![None; BINS];
+    for (index, key) in history.leader_keys.iter().enumerate() {
+        let until = history.leader_keys.get(index + 1).map_or(history.ended, |next| next.at);
+        bins[window.bins(key.at, until)].fill(Some(key.holder.as_deref()));
+    }
+    let drawn = |run: &(usize, usize, Option<&str>)| match run.2 {
+        Some(holder) => band(run, "key", &[holder]),
+        None => band(run, "nobody", &["nobody"]),
+    };
+    runs(&bins).iter().map(drawn).collect()
+}
+
+/// What a node was; the more, the more it matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Was {
+    Replica,
+    Primary(Option<u32>),
+}
+
+fn was(sample: &Sample) -> Option<Was> {
+    Some(if sample.in_recovery? { Was::Replica } else { Was::Primary(sample.timeline) })
+}
+
+fn node_bands(history: &History, node: u16, window: Window) -> Vec<Band> {
+    let samples: Vec<&Sample> = history.samples.iter().filter(|sample| sample.node == node).collect();
+    let mut bins = vec![None; BINS];
+    for (index, sample) in samples.iter().enumerate() {
+        let until = samples.get(index + 1).map_or(history.ended, |next| next.at);
+        for bin in &mut bins[window.bins(sample.at, until)] {
+            *bin = (*bin).max(was(sample));
+        }
+    }
+    let drawn = |run: &(usize, usize, Was)| match run.2 {
+        Was::Replica => band(run, "replica", &["replica"]),
+        Was::Primary(None) => band(run, "primary", &["primary"]),
+        Was::Primary(Some(timeline)) => {
+            let labels =
+                [format!("primary, timeline {timeline}"), format!("timeline {timeline}"), timeline.to_string()];
+            band(run, "primary", &labels.each_ref().map(String::as_str))
+        }
+    };
+    runs(&bins).iter().map(drawn).collect()
+}
+
+fn rate(history: &History, window: Window, y: u32) -> Rate {
+    let on_path = on_path(history);
+    let mut counts = vec![0_u32; BINS];
+    for attempt in
+        history.attempts.iter().filter(|attempt| attempt.outcome == Outcome::Acknowledged && on_path(attempt))
+    {
+        if let Some(bin) = window.bin(attempt.done, BINS) {
+            counts[bin] += 1;
+        }
+    }
+    let most = counts.iter().copied().max().unwrap_or_default().max(1);
+    let mut path = format!("M0 {RATE}");
+    for count in counts {
+        let height = f64::from(RATE) * (1.0 - f64::from(count) / f64::from(most));
+        let _ = write!(path, "V{}h1", short(height));
+    }
+    let _ = write!(path, "V{RATE}z");
+    let per_second = f64::from(most) * BINS as f64 * 1e6 / window.length() as f64;
+    Rate { y, path, most: super::words::count(per_second.round() as u64) }
+}
+
+/// The writes through every node, in bins. Attempts without a connection count for the node that
+/// their client stays on; those of other clients have no node.
+struct Writes {
+    /// Microseconds, per node and bin, ascending.
+    latencies: BTreeMap<Option<u16>, Vec<Vec<Micros>>>,
+    doubt: BTreeMap<Option<u16>, [bool; SYMBOLS]>,
+    failed: BTreeMap<Option<u16>, [bool; SYMBOLS]>,
+}
+
+impl Writes {
+    fn of(history: &History, window: Window) -> Self {
+        let pinned: BTreeMap<u16, Option<u16>> =
+            history.clients.iter().map(|client| (client.id, client.pinned)).collect();
+        let mut writes = Self { latencies: BTreeMap::new(), doubt: BTreeMap::new(), failed: BTreeMap::new() };
+        for attempt in &history.attempts {
+            let node = attempt.server.map(|server| server.node).or(pinned.get(&attempt.row.client).copied().flatten());
+            writes.take(attempt, node, window);
+        }
+        writes.latencies.values_mut().flatten().for_each(|bin| bin.sort_unstable());
+        writes
+    }
+
+    fn take(&mut self, attempt: &Attempt, node: Option<u16>, window: Window) {
+        let symbols = match attempt.outcome {
+            Outcome::Acknowledged => {
+                if let Some(bin) = window.bin(attempt.done, BINS) {
+                    let bins = self.latencies.entry(node).or_insert_with(|| vec![Vec::new(); BINS]);
+                    bins[bin].push(attempt.done.saturating_sub(attempt.sent).max(1));
+                }
+                return;
+            }
+            Outcome::InDoubt => &mut self.doubt,
+            Outcome::Failed => &mut self.failed,
+        };
+        if let Some(bin) = window.bin(attempt.done, SYMBOLS) {
+            symbols.entry(node).or_insert([false; SYMBOLS])[bin] = true;
+        }
+    }
+}
+
+/// The scale of latencies: logarithmic, whole decades of microseconds.
+struct Scale {
+    lowest: i32,
+    highest: i32,
+}
+
+impl Scale {
+    fn of(writes: &Writes) -> Self {
+        let all = || writes.latencies.values().flatten();
+        let shortest = all().filter_map(|bin| bin.first()).min().copied().unwrap_or(1000);
+        let longest = all().filter_map(|bin| bin.last()).max().copied().unwrap_or(1000);
+        let lowest = (shortest as f64).log10().floor() as i32;
+        Self { lowest, highest: ((longest as f64).log10().ceil() as i32).max(lowest + 1) }
+    }
+
+    /// How far down a latency is drawn.
+    fn y(&self, latency: f64) -> f64 {
+        let part = (latency.log10() - f64::from(self.lowest)) / f64::from(self.highest - self.lowest);
+        f64::from(LATENCY) * (1.0 - part)
+    }
+
+    fn lines(&self) -> Vec<Decade> {
+        let words = |power: i32| match power {
+            ..3 => format!("{} µs", 10_u32.pow(power.max(0).unsigned_abs())),
+            3..6 => format!("{} ms", 10_u32.pow((power - 3).unsigned_abs())),
+            _ => format!("{} s", 10_u64.pow((power - 6).unsigned_abs())),
+        };
+        // More labels than fit would run into each other.
+        let step = if self.highest - self.lowest > 4 { 2 } else { 1 };
+        let powers = (self.lowest..=self.highest).rev().step_by(step);
+        powers.map(|power| Decade { y: self.y(10_f64.powi(power)).round() as u32, label: words(power) }).collect()
+    }
+
+    fn draw(&self, y: u32, bins: &[Vec<Micros>]) -> Latency {
+        let (mut range, mut median) = (String::new(), String::new());
+        for (index, bin) in bins.iter().enumerate() {
+            let (Some(first), Some(last)) = (bin.first(), bin.last()) else { continue };
+            let (top, bottom) = (self.y(*last as f64), self.y(*first as f64));
+            let _ = write!(range, "M{index} {}h.8v{}h-.8z", short(top), short((bottom - top).max(1.0)));
+            let middle = self.y(bin[bin.len() / 2] as f64);
+            let _ = write!(median, "M{index} {}h.9v2.5h-.9z", short(middle - 1.2));
+        }
+        Latency { y, range, median }
+    }
+}
+
+fn lanes(history: &History, writes: &Writes, scale: &Scale, window: Window, layout: &mut Layout) -> Vec<Lane> {
+    let nodes = (0..).zip(&history.nodes).map(|(index, key)| (Some(index), key.to_string()));
+    // Attempts that never had a connection, if there were any.
+    let nowhere = (writes.failed.contains_key(&None) || writes.doubt.contains_key(&None))
+        .then(|| (None, "no connection to any node".to_owned()));
+    nodes.chain(nowhere).map(|(node, name)| lane(node, name, history, writes, scale, window, layout)).collect()
+}
+
+fn lane(
+    node: Option<u16>,
+    name: String,
+    history: &History,
+    writes: &Writes,
+    scale: &Scale,
+    window: Window,
+    layout: &mut Layout,
+) -> Lane {
+    let y = layout.take(HEADING);
+    let bands = node.map(|node| node_bands(history, node, window)).unwrap_or_default();
+    if node.is_some() {
+        layout.take(BAND + 3);
+    }
+    let latency = writes.latencies.get(&node).map(|bins| scale.draw(layout.take(LATENCY + 2), bins));
+    let mut symbols = |of: &BTreeMap<Option<u16>, [bool; SYMBOLS]>| {
+        let stretches = of.get(&node).map(|bins| stretches(bins)).unwrap_or_default();
+        let y = if stretches.is_empty() { 0 } else { layout.take(SYMBOL) + SYMBOL / 2 + 1 };
+        Symbols { y, stretches }
+    };
+    let (doubt, failed) = (symbols(&writes.doubt), symbols(&writes.failed));
+    layout.take(SPACE);
+    Lane { name, y, bands, latency, doubt, failed }
+}
+
+fn stretches(bins: &[bool]) -> Vec<Stretch> {
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for (bin, _) in bins.iter().enumerate().filter(|(_, any)| **any) {
+        match found.last_mut() {
+            Some((_, last)) if bin - *last <= CLOSE => *last = bin,
+            _ => found.push((bin, bin)),
+        }
+    }
+    let middle = |bin: usize| percent((bin as f64 + 0.5) / bins.len() as f64);
+    let drawn = |(from, to): (usize, usize)| Stretch { from: middle(from), to: (to > from).then(|| middle(to)) };
+    found.into_iter().map(drawn).collect()
+}
+
+/// Whole numbers of seconds around the fault, few enough for a narrow page.
+fn ticks(history: &History, window: Window) -> Vec<Tick> {
+    const STEPS: [i64; 11] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800];
+    let struck = history.struck.unwrap_or_default() as i64;
+    let (from, to) = (window.from as i64 - struck, window.to as i64 - struck);
+    let step = STEPS.into_iter().find(|step| (to - from) / (step * 1_000_000) < 8).unwrap_or(3600);
+    let first = from.div_euclid(step * 1_000_000);
+    let seconds = (first..).map(|number| number * step).skip_while(|seconds| seconds * 1_000_000 < from);
+    seconds
+        .take_while(|seconds| seconds * 1_000_000 <= to)
+        .map(|seconds| Tick {
+            x: percent((seconds * 1_000_000 - from) as f64 / window.length() as f64),
+            label: if seconds == 0 { "0 s".to_owned() } else { format!("{seconds:+}").replace('-', "\u{2212}") },
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_become_bins_without_overlap() {
+        let window = Window { from: 0, to: 200_000_000 };
+        assert_eq!(window.bins(0, 10_400_000), 0..10);
+        assert_eq!(window.bins(10_400_000, 10_500_000), 10..11, "what is short is still there");
+        assert_eq!(window.bins(300_000_000, 400_000_000), 0..0);
+        assert_eq!(window.bin(200_000_000, BINS), Some(199));
+        assert_eq!(window.bin(200_000_001, BINS), None);
+    }
+
+    #[test]
+    fn symbols_close_together_are_one_stretch() {
+        let mut bins = [false; SYMBOLS];
+        for bin in [0, 50, 53, 56, 99] {
+            bins[bin] = true;
+        }
+        let stretch = |from: &str, to: Option<&str>| Stretch { from: from.into(), to: to.map(str::to_owned) };
+        let expected = [stretch("0.50%", None), stretch("50.50%", Some("56.50%")), stretch("99.50%", None)];
+        assert_eq!(stretches(&bins), expected);
+    }
+
+    #[test]
+    fn the_gap_is_the_one_that_the_report_means() {
+        let row = crate::verify::history::RowId { client: 1, seq: 1 };
+        let at =
+            |done| Attempt { row, sent: done - 1, done, server: None, outcome: Outcome::Acknowledged, reason: None };
+        let attempts = [1_000_000, 2_000_000, 5_000_000, 6_000_000].map(at).to_vec();
+        // What comes after the last write is no gap: the clients had ended.
+        let history = History { attempts, struck: Some(2_000_000), ended: 60_000_000, ..History::default() };
+        assert_eq!(write_gap(&reported(Some(3_000)), &history), Some((2_000_000, 5_000_000)));
+        assert_eq!(write_gap(&reported(None), &history), Some((6_000_000, 60_000_000)));
+        assert_eq!(write_gap(&reported(Some(3_000)), &History::default()), None);
+    }
+
+    fn reported(write_gap_ms: Option<u64>) -> RoundReport {
+        let value = serde_json::json!({
+            "n": 1, "outcome": "passed", "reasons": [], "write_gap_ms": write_gap_ms, "primary_node": "node1",
+            "timeline": [null, null], "phases_ms": {}, "rate": 0.0, "attempted": 0, "acknowledged": 0, "in_doubt": 0,
+            "recovered": 0, "lost": 0, "duplicated": 0, "unexpected": 0, "split_brain": 0, "differing": 0,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn an_empty_history_is_drawn() {
+        assert!(picture(&reported(None), &History::default()).lanes.is_empty());
+    }
+
+    #[test]
+    fn the_scale_has_whole_decades() {
+        let writes = Writes {
+            latencies: BTreeMap::from([(Some(0), vec![vec![900, 1000, 20_000], vec![2_500_000]])]),
+            doubt: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        };
+        let scale = Scale::of(&writes);
+        let labels: Vec<String> = scale.lines().into_iter().map(|line| line.label).collect();
+        assert_eq!(labels, ["10 s", "100 ms", "1 ms"]);
+        assert!((scale.y(1e7) - 0.0).abs() < 1e-9);
+    }
+}
