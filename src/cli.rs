@@ -52,6 +52,20 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hactl status pg-prod\n  hactl status pg-prod --watch\n  hactl status pg-prod --output json"
     )]
     Status(Status),
+    /// Break the cluster on purpose while clients write, and prove that it fails over without loss
+    #[command(after_help = "Examples:
+  hactl verify pg-dev
+  hactl verify pg-dev --drill node-loss --rounds 20
+  hactl verify pg-dev --drill all --yes
+  hactl verify pg-dev --drill soak --duration 1h
+  hactl verify pg-dev --self-test
+  hactl verify --list")]
+    Verify(Verify),
+    /// Show what the last drills found
+    #[command(
+        after_help = "Examples:\n  hactl report pg-prod\n  hactl report pg-prod --open\n  hactl report pg-prod 20261122T071739 --format markdown"
+    )]
+    Report(Report),
     /// Destroy the cluster: records, machines, networks, in reverse order
     #[command(after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge")]
     Down(Down),
@@ -112,6 +126,22 @@ pub(crate) enum Command {
     /// Serve the provider to Terraform (started by Terraform, not by people)
     #[command(hide = true)]
     TerraformProvider,
+    /// Give power back to machines whose power a drill took (started by drills, not by people)
+    #[command(hide = true)]
+    PowerWatch(PowerWatch),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PowerWatch {
+    /// The cluster's UUID
+    #[arg(long)]
+    pub(crate) uuid: uuid::Uuid,
+    /// When, in milliseconds from now
+    #[arg(long)]
+    pub(crate) after_ms: u64,
+    /// The machines
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -123,8 +153,8 @@ pub(crate) struct Up {
     /// Accepted for scripts; `up` asks nothing
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Accepted for scripts; this version has no drills yet
-    #[arg(long, hide = true)]
+    /// Do not prove the failover of a cluster that this run has initialised
+    #[arg(long)]
     pub(crate) no_verify: bool,
 }
 
@@ -151,6 +181,75 @@ pub(crate) struct Status {
     /// Look again every 2 s until interrupted
     #[arg(long, short)]
     pub(crate) watch: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// A cluster file, the NAME of NAME.yaml, a cluster made from here, or a built-in blueprint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A drill, with or without its variant; `all` of them; or `soak`, which draws from them. May be given
+    /// again. By default those of the cluster file, and without any there switchover, postgres-crash and
+    /// node-loss
+    #[arg(long, value_name = "DRILL")]
+    pub(crate) drill: Vec<String>,
+    /// How often each drill strikes; 20 and more give percentiles. 1 by default; of a soak as many as there
+    /// is time for
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: Option<u32>,
+    /// How long a soak goes on, for example `45m` or `2h`; an hour by default
+    #[arg(long, value_name = "TIME")]
+    pub(crate) duration: Option<jiff::SignedDuration>,
+    /// Show that the harness can see a loss: the same fault must lose rows under `async`, and none under
+    /// the cluster's own durability
+    #[arg(long, conflicts_with_all = ["drill", "rounds", "duration", "max_interruption"])]
+    pub(crate) self_test: bool,
+    /// Print the drills, and do nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Do not ask; local clusters are not asked about
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Leave out drills that may interrupt writes for longer than this, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_interruption: Option<f64>,
+    /// Clients on the application's path; beside them one stays on each node
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) clients: u16,
+    /// Writes per second of all clients together, at most
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+    /// What random choices come from; printed in the report
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The run: the name of its directory below .hactl/NAME/runs or how that begins; the last by default
+    pub(crate) run: Option<String>,
+    /// Open the page in a browser
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) open: bool,
+    /// How it is printed: text, or json with `--output json`, by default
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ReportFormat>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For a terminal, with the paths of the files
+    Text,
+    /// The page with a timeline of every round
+    Html,
+    /// Every number
+    Json,
+    /// For CI systems' lists of tests
+    Junit,
+    /// For CI systems' summary pages
+    Markdown,
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,11 @@
 //! Files that a reader sees as they were or as they are, never half.
 
-use std::{fs, io, io::Write, path::Path};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use tempfile::NamedTempFile;
 
@@ -20,4 +25,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// An empty file that only its owner may read, to be written bit by bit.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
 }

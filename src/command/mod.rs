@@ -10,14 +10,17 @@ mod init;
 mod inventory;
 mod logs;
 mod plan;
+mod power_watch;
 mod provision;
 mod psql;
+mod report;
 mod secrets;
 mod session;
 mod ssh;
 mod status;
 mod terraform;
 mod up;
+mod verify;
 mod version;
 
 use clap::CommandFactory;
@@ -27,7 +30,7 @@ pub(crate) use session::Session;
 use crate::{
     cli::{Cli, Command},
     error::Result,
-    report, spec,
+    report as reports, spec,
 };
 
 /// Does what was asked for, and gives the exit code.
@@ -36,6 +39,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Up(args) => up::run(session, args).await,
         Command::Plan(args) => plan::run(session, args).await,
         Command::Status(args) => status::run(session, args).await,
+        Command::Verify(args) => verify::run(session, args).await,
+        Command::Report(args) => report::run(session, &args).await,
         Command::Down(args) => down::run(session, args).await,
         Command::Init(args) => init::run(session, &args),
         Command::Provision(args) => provision::run(session, args).await,
@@ -48,7 +53,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Fetch(args) => fetch::run(session, args).await,
         Command::Secrets(args) => secrets::run(session, args).await,
         Command::Schema => {
-            report::print_json(&spec::schema());
+            reports::print_json(&spec::schema());
             Ok(0)
         }
         Command::Eject(args) => eject::run(session, &args),
@@ -57,10 +62,11 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hactl", &mut script);
-            report::print(String::from_utf8_lossy(&script).trim_end());
+            reports::print(String::from_utf8_lossy(&script).trim_end());
             Ok(0)
         }
         Command::Version => version::run(session),
+        Command::PowerWatch(args) => power_watch::run(session, args).await,
         Command::TerraformProvider => terraform::serve(session).await,
     }
 }

@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// Whoever reads event lines gets them also of a command that could not begin: error and summary.
-    async fn not_begun(&self, command: &str, name: &str, error: Error) -> u8 {
+    pub(super) async fn not_begun(&self, command: &str, name: &str, error: Error) -> u8 {
         let code = error.kind.exit_code();
         let (reporters, events) = Reporters::start(self.output, self.verbose, None);
         let summary = Summary {

@@ -1,7 +1,24 @@
 use super::Session;
-use crate::{cli, error::Result, pipeline};
+use crate::{
+    cli,
+    error::Result,
+    pipeline,
+    report::{self, Output},
+};
 
 pub(super) async fn run(session: &Session, args: cli::Up) -> Result<u8> {
-    let mitogen = !args.ansible.no_mitogen;
-    session.act("up", &args.name.name, async |run, cluster| pipeline::up(run, cluster, mitogen).await).await
+    let (mitogen, proof) = (!args.ansible.no_mitogen, !args.no_verify);
+    session
+        .act("up", &args.name.name, async |run, cluster| {
+            let (summary, verdict) = pipeline::up(run, cluster, mitogen, proof).await?;
+            let Some(verdict) = verdict else { return Ok(summary) };
+            if session.output == Output::Text {
+                report::print(&report::verify::text(&verdict));
+            }
+            match pipeline::unproved(cluster, &verdict) {
+                Some(error) => Err(error),
+                None => Ok(summary),
+            }
+        })
+        .await
 }

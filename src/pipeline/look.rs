@@ -7,10 +7,11 @@ use crate::{
     context::{Context, Dirs},
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    health::{self, Access, Status},
+    health::{self, Access, Health, Status},
     model::Role,
     remote::Remote,
     secrets::{AuthorityKind, ClientFiles, Vault},
+    verify::fault::Ground,
 };
 
 /// How long `ssh`-like commands wait for a machine.
@@ -42,6 +43,7 @@ pub(super) fn access(vault: &Vault) -> Result<Access> {
         health::client_config(vault.authority(AuthorityKind::Control), Some((&client.certificate, &client.key)))?,
         health::client_config(vault.authority(AuthorityKind::Postgresql), None)?,
         ("postgres".to_owned(), vault.passwords().superuser),
+        ("patroni".to_owned(), vault.passwords().restapi),
     ))
 }
 
@@ -103,8 +105,17 @@ impl<'a> Watcher<'a> {
 
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self) -> Status {
-        let seen = health::observe(&self.fleet, &self.access).await;
-        let health = health::diagnose(&self.cluster.plan, &seen);
-        health::status(&self.cluster.plan, &health, self.dsn.clone())
+        health::status(&self.cluster.plan, &self.health().await, self.dsn.clone())
+    }
+
+    /// The same as it was diagnosed.
+    pub async fn health(&self) -> Health {
+        health::diagnose(&self.cluster.plan, &health::observe(&self.fleet, &self.access).await)
+    }
+
+    /// The same machines, as drills strike them.
+    #[must_use]
+    pub const fn ground<'b>(&'b self, context: &'b Context) -> Ground<'b> {
+        Ground { plan: &self.cluster.plan, fleet: &self.fleet, access: &self.access, control: &self.access, context }
     }
 }

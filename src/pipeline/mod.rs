@@ -6,6 +6,7 @@
 //! machines:   Plan -> Outputs -> Fleet                  (machines.rs)
 //! software:   Fleet -> Inventory -> Configured          (software.rs)
 //! look:       Fleet -> Health                           (look.rs)
+//! verify:     Healthy -> Verdict                        (verify.rs)
 //! ```
 
 mod cluster;
@@ -17,6 +18,7 @@ mod recipients;
 mod run;
 mod software;
 mod up;
+mod verify;
 
 pub use cluster::Cluster;
 pub use down::{doomed, down};
@@ -27,3 +29,4 @@ pub use recipients::{add_recipient, recipients, remove_recipient};
 pub use run::Run;
 pub use software::{configure, inventory};
 pub use up::up;
+pub use verify::{Work, unproved, verify};

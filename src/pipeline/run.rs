@@ -2,9 +2,9 @@
 
 use std::{
     future::Future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -24,12 +24,25 @@ pub struct Run {
     pub context: Context,
     record: PathBuf,
     times: Mutex<Vec<StageTime>>,
+    started: Instant,
 }
 
 impl Run {
     #[must_use]
     pub fn new(context: Context, record: PathBuf) -> Self {
-        Self { context, record, times: Mutex::default() }
+        Self { context, record, times: Mutex::default(), started: Instant::now() }
+    }
+
+    /// The directory of the run record.
+    #[must_use]
+    pub fn record(&self) -> &Path {
+        &self.record
+    }
+
+    /// The time since the run began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The stages so far, with their times.

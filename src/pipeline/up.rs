@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cluster, Run, look, machines, prepare, software};
+use super::{Cluster, Run, look, machines, prepare, software, verify};
 use crate::{
     error::Result,
     event::{Event, Stage, Summary, WriteGap},
     health,
+    model::Role,
+    report,
     secrets::Vault,
+    verify::Verdict,
 };
 
 /// How long a configured cluster may take to become healthy: a replica that is rewound or made anew
@@ -23,7 +26,7 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When a stage fails. What was done so far stays; the next `up` carries on from there.
-pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> {
+pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Result<(Summary, Option<Verdict>)> {
     let context = &run.context;
     let gap = |bound: &crate::plan::Bound| WriteGap { fault: bound.fault.clone(), seconds: bound.seconds };
     context
@@ -49,7 +52,7 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> 
     let provisioned = machines::apply(run, cluster, &vault, &prepared.image).await?;
     let fleet = &provisioned.fleet;
     if fleet.nodes.values().all(|node| node.node.roles.is_empty()) {
-        return Ok(plain_machines(run, cluster, provisioned.changed));
+        return Ok((plain_machines(run, cluster, provisioned.changed), None));
     }
     let inventory = software::render(run, cluster, &mut vault, fleet, &prepared.downloads).await?;
     let access = look::access(&vault)?;
@@ -64,18 +67,35 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> 
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
             run.keep("health", healthy.health())?;
             health::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
-            let leader = healthy.leader().to_string();
-            Ok((leader.clone(), Some(format!("{leader} leads; a row written there is on every replica"))))
+            let leader = healthy.leader().clone();
+            let detail = format!("{leader} leads; a row written there is on every replica");
+            Ok((leader, Some(detail)))
         })
         .await?;
+    let data_nodes = cluster.plan.with_role(Role::Patroni).count();
+    let proved = match (proof, data_nodes) {
+        (false, _) => None,
+        (true, 1) => {
+            run.skip(Stage::Verify, "not proved: one data node").await;
+            None
+        }
+        (true, _) => verify::prove(run, cluster, fleet, &access, &leader).await?,
+    };
 
     let name = cluster.name();
     let changed = provisioned.changed || configured > 0;
     let message = match (changed, cluster.plan.nodes.len()) {
         (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),
+        // The proof has moved the leader.
+        (true, count) if proved.is_some() => format!("{name} is healthy: {count} machines."),
         (true, count) => format!("{name} is healthy: {count} machines, {leader} leads."),
     };
-    Ok(Summary {
+    let message = match &proved {
+        Some(verdict) => format!("{message}\n{}", report::verify::proof(verdict)),
+        None if data_nodes == 1 => format!("{message}\nnot proved: one data node"),
+        None => message,
+    };
+    let summary = Summary {
         ok: true,
         command: "up".to_owned(),
         cluster: name.to_string(),
@@ -85,7 +105,8 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool) -> Result<Summary> 
         stages: run.times(),
         changed,
         record: None,
-    })
+    };
+    Ok((summary, proved))
 }
 
 /// Machines without a role are made and listed, and nothing is configured on them.

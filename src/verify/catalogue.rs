@@ -5,6 +5,9 @@ use serde::Serialize;
 
 use crate::plan::{Durability, Timers};
 
+#[cfg(test)]
+mod tests;
+
 /// How much a drill may cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,6 +27,8 @@ pub enum Target {
     Primary,
     /// One replica.
     Replica,
+    /// Every replica.
+    Replicas,
     /// A replica that the primary waits for.
     SyncReplica,
     EtcdLeader,
@@ -42,7 +47,7 @@ pub enum Fault {
     KillPostgres,
     /// SIGKILL to Patroni, whose unit starts it again.
     KillPatroni,
-    /// SIGKILL to Patroni, whose unit is masked: it stays dead.
+    /// SIGKILL to Patroni, whose unit is kept from starting: it stays dead.
     BuryPatroni,
     /// SIGSTOP to Patroni.
     StopPatroni,
@@ -52,7 +57,7 @@ pub enum Fault {
     Isolate,
     /// Patroni reaches no etcd; everything else works.
     CutFromEtcd,
-    /// SIGKILL to etcd, whose unit is masked.
+    /// SIGKILL to etcd, whose unit is kept from starting.
     KillEtcd,
     /// The file system of PGDATA is filled.
     FillDisk,
@@ -60,6 +65,10 @@ pub enum Fault {
     LosePackets,
     /// Packets between the members are late.
     DelayPackets,
+    /// No packet to or from the PostgreSQL that a replica streams from.
+    CutReplication,
+    /// `synchronous_mode` is off in the DCS.
+    Asynchronous,
 }
 
 /// Whether something must, may or must not happen.
@@ -283,6 +292,37 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("cluster-power-off", Tier::Destructive, Target::All, Fault::PowerOff)
     },
 ];
+
+/// The positive control's fault proper: like node-loss, [`CUT_LEAD_MS`] after [`CUT_REPLICATION`].
+pub const SELF_TEST: Drill = Drill {
+    effect: "the machine does not run",
+    undo: OUTSIDE,
+    new_leader: Expect::Must,
+    new_timeline: Expect::Must,
+    until: Until::Failover,
+    bound: Bound::Planned("node-loss"),
+    data_nodes: 3,
+    voters: 3,
+    ..drill("self-test", Tier::Destructive, Target::Primary, Fault::PowerOff)
+};
+
+/// What comes before it: what the primary acknowledges from now on is nowhere else.
+pub const CUT_REPLICATION: Drill = Drill {
+    effect: "the rule has dropped packets",
+    undo: ON_NODE,
+    ..drill("self-test", Tier::Destructive, Target::Replicas, Fault::CutReplication)
+};
+
+/// What makes the control: an acknowledgement that promises one node only.
+pub const ASYNCHRONOUS: Drill = Drill {
+    effect: "the DCS says so",
+    undo: ON_NODE,
+    ..drill("self-test", Tier::Destructive, Target::Replica, Fault::Asynchronous)
+};
+
+/// How long before the primary loses its power replication is cut, in milliseconds: long enough for
+/// hundreds of commits, short enough that Patroni does not notice.
+pub const CUT_LEAD_MS: u64 = 300;
 
 /// How many acknowledged commits a drill may lose under a durability.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::plan::{Durability, ELECTION, Plan};
 
+#[cfg(test)]
+mod tests;
+
 /// Acknowledged writes on the application's path before the fault without which its gap says nothing. A client
 /// writes tens in a second, so fewer mean that the path was broken before.
 pub const BASELINE: usize = 20;
@@ -19,7 +22,7 @@ pub const BASELINE: usize = 20;
 const STOPPING: Micros = 2_000_000;
 
 /// What a machine may take from power to its services.
-const START_MS: u64 = 60_000;
+pub(super) const START_MS: u64 = 60_000;
 
 /// Every reason for which the round fails; none when it passed. `primary` is the node that led when the fault struck.
 #[must_use]
@@ -173,10 +176,10 @@ impl<'a> Round<'a> {
 
     fn timeline(mut self) -> Self {
         let [Some(first), _] = timings::timelines(self.history) else { return self };
-        let newest = newest_timeline(self.history).unwrap_or(first);
+        let newest = newest_timeline(self.history).unwrap_or_default();
         match self.drill.new_timeline {
-            Expect::Must if newest <= first => self.fails(format!("no new timeline began: it is still {first}")),
-            Expect::MustNot if newest > first => {
+            Expect::Must if newest == first => self.fails(format!("no new timeline began: it is still {first}")),
+            Expect::MustNot if newest != first => {
                 self.fails(format!("timeline {newest} began, and {first} should have gone on"));
             }
             _ => {}

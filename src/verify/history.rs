@@ -43,8 +43,8 @@ pub struct Attempt {
     pub row: RowId,
     pub sent: Micros,
     pub done: Micros,
-    /// Where the connection led, and the timeline that the server was on when it was made, as a primary:
-    /// a connection that found a node in recovery is made anew. None while there was no connection.
+    /// Where the connection led, and the timeline that the server wrote on: that of the commit, since a replica's
+    /// sessions live through its promotion. None while there was no connection.
     pub server: Option<Server>,
     pub outcome: Outcome,
     /// Why it was not acknowledged.
@@ -105,7 +105,7 @@ pub struct History {
     pub healed: Option<Micros>,
     /// When every member streamed again.
     pub redundant: Option<Micros>,
-    /// When the clients were stopped. What happens afterwards, like reading the rows, is not part of the round.
+    /// When the clients were told to stop: before they are waited for, which may take long and is no write gap.
     pub ended: Micros,
 }
 

@@ -8,14 +8,36 @@
 //! history    what happened in a round
 //! oracle     History + rows found afterwards -> Judgement; pure
 //! timings    History -> write gap, phases, rate; pure
-//! expectation  Drill + History + Judgement -> why the round fails; pure
+//! expectation  Drill, History, Judgement -> every reason why the round fails; pure
+//! cost       Plan -> what a drill may interrupt, before anybody agrees to it; pure
 //! round      one drill, once
 //! verdict    the contract's report.json
+//! archive    history.jsonl: the histories beside it
+//! reference  the catalogue -> docs/drills.md
 //! ```
 
+pub mod archive;
 pub mod catalogue;
+mod clients;
+mod cost;
+mod drills;
 pub mod expectation;
+pub mod fault;
+#[cfg(test)]
+mod fixture;
 pub mod history;
 pub mod oracle;
+pub mod reference;
+mod round;
+mod sampler;
+mod table;
 pub mod timings;
 pub mod verdict;
+
+pub use catalogue::{CATALOGUE, Drill, Tier, choose};
+pub use cost::{Cost, costs};
+pub use drills::{Choice, Ended, Heading, Soak, self_test, verify};
+pub use expectation::bound_ms;
+pub use fault::Ground;
+pub use round::Load;
+pub use verdict::Verdict;

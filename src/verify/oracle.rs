@@ -15,13 +15,14 @@
 //! No false alarm: leadership that moves from A to B and back to A rises from timeline to timeline, and each write is
 //! compared with newer timelines only. A restart in place is the same node on the same timeline. An acknowledgement
 //! of the old primary that was slow to arrive was sent before the new primary's first, so its order is open. What
-//! this rests on: an attempt's timeline is that of the server while it is primary. A connection made to a replica
-//! that is promoted later has to be made anew, or the timeline asked again.
+//! this rests on: an attempt's timeline is the one that its row was written on. Asked when the connection is made, it
+//! would be the old one on a replica whose sessions have lived through its promotion.
 //!
 //! Not seen as split brain: commits of the old primary after the promotion but before the new primary has
 //! acknowledged anything, and those whose order is open. Where they did harm, their rows are lost, and counted so.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     fmt, iter,
     ops::Bound::{Excluded, Unbounded},
@@ -33,6 +34,9 @@ use super::{
     history::{Attempt, History, Micros, Outcome, RowId, Rows, Server},
     verdict::Counts,
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How many examples of each kind a judgement names.
 pub const EXAMPLES: usize = 10;
@@ -246,10 +250,14 @@ fn join<A, B>(
 ) -> impl Iterator<Item = (RowId, Option<A>, Option<B>)> {
     let (mut left, mut right) = (left.peekable(), right.peekable());
     iter::from_fn(move || {
-        let nexts = [left.peek().map(|(row, _)| *row), right.peek().map(|(row, _)| *row)];
-        let row = nexts.into_iter().flatten().min()?;
-        let of_left = left.next_if(|(at, _)| *at == row).map(|(_, value)| value);
-        let of_right = right.next_if(|(at, _)| *at == row).map(|(_, value)| value);
-        Some((row, of_left, of_right))
+        let order = match (left.peek(), right.peek()) {
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        let left = left.next_if(|_| order.is_le());
+        let right = right.next_if(|_| order.is_ge());
+        let row = left.as_ref().map(|(row, _)| *row).or(right.as_ref().map(|(row, _)| *row))?;
+        Some((row, left.map(|(_, value)| value), right.map(|(_, value)| value)))
     })
 }

@@ -5,6 +5,9 @@ use super::{
     verdict::{Phases, Spread},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long before the fault the search for the longest gap begins. The gap that the fault causes begins with the
 /// last acknowledgement before it; one that lies further back is none of its making.
 const LEAD: Micros = 1_000_000;

@@ -91,6 +91,9 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundReport {
     pub n: u32,
+    /// Which drill it was, in a soak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<String>,
     pub outcome: RoundOutcome,
     /// Every reason why it failed or is void.
     pub reasons: Vec<String>,
@@ -124,4 +127,30 @@ pub struct Phases {
     pub healed: Option<u64>,
     /// Every member streamed again.
     pub redundant: Option<u64>,
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            attempted: self.attempted + other.attempted,
+            acknowledged: self.acknowledged + other.acknowledged,
+            in_doubt: self.in_doubt + other.in_doubt,
+            recovered: self.recovered + other.recovered,
+            lost: self.lost + other.lost,
+            duplicated: self.duplicated + other.duplicated,
+            unexpected: self.unexpected + other.unexpected,
+            split_brain: self.split_brain + other.split_brain,
+            differing: self.differing + other.differing,
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether nothing failed. What was skipped, or refused because all drills were asked for, is not a failure.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.drills.iter().all(|drill| drill.outcome != DrillOutcome::Failed)
+    }
 }

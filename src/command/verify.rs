@@ -1,0 +1,157 @@
+use std::io::IsTerminal;
+
+use super::Session;
+use crate::{
+    cli,
+    error::{Error, Result},
+    pipeline::{self, Cluster, Work},
+    report::{self, Output},
+    verify::{self, Choice, Cost, Drill, Load, Soak, Verdict, verdict::DrillOutcome},
+};
+
+/// The word that means drills at random.
+const SOAK: &str = "soak";
+
+pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
+    if args.list {
+        match session.output {
+            Output::Json => report::print_json(&verify::CATALOGUE),
+            Output::Text => report::print(&report::catalogue_text(verify::CATALOGUE)),
+        }
+        return Ok(0);
+    }
+    let Some(name) = args.name.clone() else {
+        return Err(Error::usage("name-missing", "verify", "a cluster")
+            .cause("NAME is missing")
+            .hint("`hactl verify NAME`, or `hactl verify --list` for the drills"));
+    };
+    let chosen = session
+        .cluster(&name)
+        .and_then(|cluster| if args.self_test { self_test(&cluster, &args) } else { drills(&cluster, &args) });
+    let work = match chosen {
+        Ok(work) => work,
+        Err(error) if session.output == Output::Json => return Ok(session.not_begun("verify", &name, error).await),
+        Err(error) => return Err(error),
+    };
+    let seed = args.seed.unwrap_or_else(rand::random);
+    let mut by_name: Vec<String> = args.drill.iter().filter(|word| *word != "all").cloned().collect();
+    if args.self_test {
+        by_name.push(verify::catalogue::SELF_TEST.name.to_owned());
+    }
+    session
+        .act("verify", &name, async |run, cluster| {
+            let (summary, verdict) = pipeline::verify(run, cluster, &work, seed).await?;
+            if session.output == Output::Text {
+                report::print(&report::verify::text(&verdict));
+            }
+            if let Some(error) = pipeline::unproved(cluster, &verdict) {
+                return Err(error);
+            }
+            refused_by_name(cluster, &by_name, &verdict)?;
+            Ok(summary)
+        })
+        .await
+}
+
+/// The positive control loses rows on purpose.
+fn self_test(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
+    if cluster.plan.disposable {
+        return Ok(Work::SelfTest(load(args)));
+    }
+    Err(Error::failed("drill-refused", "run the self-test on", cluster.name())
+        .cause("it loses acknowledged rows on purpose, and the cluster's file does not say `disposable: true`")
+        .hint("make a cluster for it: `hactl up patroni-3node`, then `hactl verify patroni-3node --self-test`"))
+}
+
+fn load(args: &cli::Verify) -> Load {
+    Load { clients: args.clients, rate: args.rate }
+}
+
+/// What is chosen, after what it costs was shown and agreed to.
+fn drills(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
+    let soaks = args.drill.iter().any(|word| word == SOAK);
+    if args.duration.is_some() && !soaks {
+        return Err(Error::usage("drill-duration", "verify", cluster.name())
+            .cause("--duration is for `--drill soak`")
+            .hint("say how often with --rounds"));
+    }
+    let mut words: Vec<String> = args.drill.iter().filter(|word| *word != SOAK).cloned().collect();
+    if soaks && words.is_empty() {
+        words.push("all".to_owned());
+    }
+    let words = if words.is_empty() { &cluster.plan.drills } else { &words };
+    let costs = verify::costs(&cluster.plan, &choose(words)?);
+    let (costs, left_out) = within(costs, args.max_interruption);
+    refuse(cluster, &args.drill, &left_out)?;
+    let rounds = args.rounds.unwrap_or(if soaks { u32::MAX } else { 1 });
+    if !args.yes && !cluster.plan.disposable {
+        report::message(&report::costs_text(&costs, (!soaks).then_some(rounds)));
+        confirm(cluster)?;
+    }
+    let hour = jiff::SignedDuration::from_hours(1);
+    let at_most = args.duration.unwrap_or(if args.rounds.is_some() { hour * 24 } else { hour }).unsigned_abs();
+    let soak = soaks.then_some(Soak { at_most });
+    Ok(Work::Drills(Choice { drills: costs.iter().map(|cost| cost.drill).collect(), rounds, load: load(args), soak }))
+}
+
+fn choose(words: &[String]) -> Result<Vec<&'static Drill>> {
+    verify::choose(words).map_err(|word| {
+        let titles: Vec<String> = verify::CATALOGUE.iter().map(Drill::title).collect();
+        let nearest =
+            titles.iter().max_by(|a, b| strsim::jaro_winkler(a, &word).total_cmp(&strsim::jaro_winkler(b, &word)));
+        let hint = nearest.map(|nearest| format!("did you mean {nearest}? ")).unwrap_or_default();
+        Error::usage("drill-unknown", "find drill", &word)
+            .cause(format!("the drills are {}, `all` and `soak`", titles.join(", ")))
+            .hint(format!("{hint}`hactl verify --list` says what each does"))
+    })
+}
+
+/// Parts what interrupts longer than is allowed from what does not.
+fn within(costs: Vec<Cost>, most: Option<f64>) -> (Vec<Cost>, Vec<Cost>) {
+    costs.into_iter().partition(|cost| most.is_none_or(|most| cost.gap <= most))
+}
+
+/// A drill that was asked for by name and interrupts too long is an error, before anything is struck.
+fn refuse(cluster: &Cluster, asked: &[String], left_out: &[Cost]) -> Result<()> {
+    let named = left_out.iter().find(|cost| is_named(asked, cost.drill));
+    match named {
+        None => Ok(()),
+        Some(cost) => {
+            Err(Error::failed("drill-refused", format!("run drill {} on", cost.drill.title()), cluster.name())
+                .cause(format!("it may interrupt writes for {:.0} s, more than --max-interruption", cost.gap))
+                .hint("raise --max-interruption, or leave the drill out"))
+        }
+    }
+}
+
+fn is_named(asked: &[String], drill: &Drill) -> bool {
+    asked.iter().any(|word| word == drill.name || *word == drill.title())
+}
+
+fn refused_by_name(cluster: &Cluster, asked: &[String], verdict: &Verdict) -> Result<()> {
+    let refused = verdict.drills.iter().find(|drill| {
+        drill.outcome == DrillOutcome::Refused && asked.iter().any(|word| word.split('/').next() == Some(&drill.name))
+    });
+    match refused {
+        None => Ok(()),
+        Some(drill) => Err(Error::failed("drill-refused", format!("run drill {} on", drill.name), cluster.name())
+            .cause(drill.reason.as_deref().unwrap_or("it is not allowed here"))
+            .hint("`hactl verify --list` shows what each drill needs")),
+    }
+}
+
+fn confirm(cluster: &Cluster) -> Result<()> {
+    let name = cluster.name();
+    let refused = |cause: &str| {
+        Error::failed("not-confirmed", "drill", name)
+            .cause(cause)
+            .hint(format!("`hactl verify {name} --yes` does not ask"))
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(refused("nobody is there to be asked"));
+    }
+    report::message(&format!("Type the cluster's name, {name}, to go on:"));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|error| refused(&error.to_string()))?;
+    if answer.trim() == name.as_str() { Ok(()) } else { Err(refused("the name was not typed")) }
+}

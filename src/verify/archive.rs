@@ -1,0 +1,436 @@
+//! `history.jsonl`: every round with all of its attempts, so that another oracle can judge. One JSON
+//! object per line; nodes go by their names, times are microseconds since the round began.
+//!
+//! ```text
+//! {"type":"round","drill":"node-loss","n":1,"nodes":["node1","node2"],"clients":[{"id":1,"pinned":null}]}
+//! {"type":"attempt","client":1,"seq":1,"sent":10,"done":900,"node":"node1","timeline":1,"outcome":"acknowledged"}
+//! {"type":"sample","at":12,"node":"node1","in_recovery":false,"timeline":1,"role":"primary","state":"running"}
+//! {"type":"leader-key","at":15,"holder":"node1"}
+//! {"type":"found","node":"node2","client":1,"ranges":[[1,500],[502,600]],"duplicates":[17]}
+//! {"type":"round-ended","struck":5000,"seen":6000,"healed":7000,"redundant":8000,"ended":9000,"primary":"node1","read":["node1","node2"]}
+//! ```
+
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server};
+use crate::{file, model::InstanceKey};
+
+/// One round as it was written down.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Round {
+    /// The drill's title.
+    pub drill: String,
+    pub n: u32,
+    pub history: History,
+    pub rows: Rows,
+}
+
+type Text<'a> = Cow<'a, str>;
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Line<'a> {
+    Round {
+        drill: Text<'a>,
+        n: u32,
+        nodes: Cow<'a, [InstanceKey]>,
+        clients: Vec<Writes<'a>>,
+    },
+    Attempt {
+        client: u16,
+        seq: u64,
+        sent: Micros,
+        done: Micros,
+        node: Option<Text<'a>>,
+        timeline: Option<u32>,
+        outcome: Outcome,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Text<'a>>,
+    },
+    Sample {
+        at: Micros,
+        node: Text<'a>,
+        in_recovery: Option<bool>,
+        timeline: Option<u32>,
+        role: Option<Text<'a>>,
+        state: Option<Text<'a>>,
+        failsafe: Option<bool>,
+    },
+    LeaderKey {
+        at: Micros,
+        holder: Option<Text<'a>>,
+    },
+    Found {
+        node: Text<'a>,
+        client: u16,
+        /// First and last of the numbers that follow each other.
+        ranges: Vec<(u64, u64)>,
+        /// Numbers that are there once more, as often as they are there once more.
+        duplicates: Vec<u64>,
+    },
+    RoundEnded {
+        struck: Option<Micros>,
+        seen: Option<Micros>,
+        healed: Option<Micros>,
+        redundant: Option<Micros>,
+        ended: Micros,
+        /// The settled primary, and all nodes whose rows were read.
+        primary: Text<'a>,
+        read: Vec<Text<'a>>,
+    },
+}
+
+/// A client, and the node that it stays on.
+#[derive(Serialize, Deserialize)]
+struct Writes<'a> {
+    id: u16,
+    pinned: Option<Text<'a>>,
+}
+
+/// Writes rounds, one after the other.
+pub struct Writer {
+    file: BufWriter<File>,
+}
+
+impl Writer {
+    /// Makes the file, readable by its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::with_capacity(1 << 16, file::private(path)?) })
+    }
+
+    /// Writes one round, and leaves it on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written, or names a node that is not among its nodes.
+    pub fn round(&mut self, drill: &str, n: u32, history: &History, rows: &Rows) -> io::Result<()> {
+        let nodes = &history.nodes;
+        let clients = history
+            .clients
+            .iter()
+            .map(|client| {
+                Ok(Writes { id: client.id, pinned: client.pinned.map(|node| name(nodes, node)).transpose()? })
+            })
+            .collect::<io::Result<_>>()?;
+        self.line(&Line::Round { drill: drill.into(), n, nodes: nodes.into(), clients })?;
+        for attempt in &history.attempts {
+            self.line(&attempt_line(nodes, attempt)?)?;
+        }
+        for sample in &history.samples {
+            self.line(&sample_line(nodes, sample)?)?;
+        }
+        for key in &history.leader_keys {
+            self.line(&Line::LeaderKey { at: key.at, holder: key.holder.as_deref().map(Into::into) })?;
+        }
+        for (&node, found) in &rows.on {
+            self.found(name(nodes, node)?, found)?;
+        }
+        let read = rows.on.keys().map(|&node| name(nodes, node)).collect::<io::Result<_>>()?;
+        let &History { struck, seen, healed, redundant, ended, .. } = history;
+        let primary = name(nodes, rows.primary)?;
+        self.line(&Line::RoundEnded { struck, seen, healed, redundant, ended, primary, read })?;
+        self.file.flush()?;
+        self.file.get_ref().sync_data()
+    }
+
+    fn found(&mut self, node: Text<'_>, rows: &[RowId]) -> io::Result<()> {
+        let mut rows = rows.to_vec();
+        rows.sort_unstable();
+        for of_client in rows.chunk_by(|a, b| a.client == b.client) {
+            let (ranges, duplicates) = compact(of_client.iter().map(|row| row.seq));
+            self.line(&Line::Found { node: node.clone(), client: of_client[0].client, ranges, duplicates })?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        serde_json::to_writer(&mut self.file, line)?;
+        self.file.write_all(b"\n")
+    }
+}
+
+fn name(nodes: &[InstanceKey], node: u16) -> io::Result<Text<'_>> {
+    let key = nodes.get(usize::from(node)).ok_or_else(|| io::Error::other(format!("the round has no node {node}")))?;
+    Ok(key.as_str().into())
+}
+
+fn attempt_line<'a>(nodes: &'a [InstanceKey], attempt: &'a Attempt) -> io::Result<Line<'a>> {
+    let Attempt { row: RowId { client, seq }, sent, done, server, outcome, .. } = *attempt;
+    Ok(Line::Attempt {
+        client,
+        seq,
+        sent,
+        done,
+        node: server.map(|server| name(nodes, server.node)).transpose()?,
+        timeline: server.map(|server| server.timeline),
+        outcome,
+        reason: attempt.reason.as_deref().map(Into::into),
+    })
+}
+
+fn sample_line<'a>(nodes: &'a [InstanceKey], sample: &'a Sample) -> io::Result<Line<'a>> {
+    let Sample { at, node, in_recovery, timeline, failsafe, .. } = *sample;
+    let node = name(nodes, node)?;
+    let (role, state) = (sample.role.as_deref().map(Into::into), sample.state.as_deref().map(Into::into));
+    Ok(Line::Sample { at, node, in_recovery, timeline, role, state, failsafe })
+}
+
+/// Ascending numbers as ranges, and those that come again.
+fn compact(numbers: impl Iterator<Item = u64>) -> (Vec<(u64, u64)>, Vec<u64>) {
+    let (mut ranges, mut duplicates) = (Vec::<(u64, u64)>::new(), Vec::new());
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last == number => duplicates.push(number),
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    (ranges, duplicates)
+}
+
+/// Reads the rounds of a file, one at a time.
+///
+/// # Errors
+/// When there is no such file. Each round is an error of its own when it cannot be read:
+/// [`io::ErrorKind::UnexpectedEof`] where the file ends within it, since the writer was killed.
+pub fn read(path: &Path) -> io::Result<Rounds> {
+    Ok(Rounds { file: BufReader::with_capacity(1 << 16, File::open(path)?), line: 0, broken: false })
+}
+
+/// The rounds of a file. They end with the first that cannot be read.
+pub struct Rounds {
+    file: BufReader<File>,
+    line: u64,
+    broken: bool,
+}
+
+impl Iterator for Rounds {
+    type Item = io::Result<Round>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.broken {
+            return None;
+        }
+        let round = self.round().map_err(|error| {
+            io::Error::new(error.kind(), format!("line {} of the history: {}", self.line, sentence(&error)))
+        });
+        self.broken = round.is_err();
+        round.transpose()
+    }
+}
+
+/// The reader's own words; serde counts lines within the one line that it was given.
+fn sentence(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line 1 ").next().unwrap_or_default().to_owned()
+}
+
+impl Rounds {
+    fn round(&mut self) -> io::Result<Option<Round>> {
+        let mut bytes = Vec::new();
+        let Some(head) = self.next_line(&mut bytes)? else { return Ok(None) };
+        let mut round = begin(head)?;
+        loop {
+            let Some(line) = self.next_line(&mut bytes)? else { return Err(cut_off()) };
+            if round.take(line)? {
+                return Ok(Some(round));
+            }
+        }
+    }
+
+    /// The next line; none at the file's end.
+    fn next_line<'a>(&mut self, bytes: &'a mut Vec<u8>) -> io::Result<Option<Line<'a>>> {
+        bytes.clear();
+        if self.file.read_until(b'\n', bytes)? == 0 {
+            return Ok(None);
+        }
+        self.line += 1;
+        if bytes.last() != Some(&b'\n') {
+            return Err(cut_off());
+        }
+        Ok(Some(serde_json::from_slice(bytes)?))
+    }
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends within a round")
+}
+
+fn wrong(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+fn begin(line: Line<'_>) -> io::Result<Round> {
+    let Line::Round { drill, n, nodes, clients } = line else { return Err(wrong("no round has begun")) };
+    let nodes = nodes.into_owned();
+    let clients = clients
+        .into_iter()
+        .map(|client| Ok(Client { id: client.id, pinned: client.pinned.map(|node| index(&nodes, &node)).transpose()? }))
+        .collect::<io::Result<_>>()?;
+    let history = History { nodes, clients, ..History::default() };
+    Ok(Round { drill: drill.into_owned(), n, history, rows: Rows::default() })
+}
+
+fn index(nodes: &[InstanceKey], name: &str) -> io::Result<u16> {
+    let at = nodes.iter().position(|key| key.as_str() == name);
+    at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| wrong(format!("{name} is none of the round's nodes")))
+}
+
+impl Round {
+    /// Takes in one line; true for the last one.
+    fn take(&mut self, line: Line<'_>) -> io::Result<bool> {
+        let history = &mut self.history;
+        let node = |name: &str| index(&history.nodes, name);
+        match line {
+            Line::Round { .. } => return Err(wrong("a round begins within another")),
+            Line::Attempt { client, seq, sent, done, node: name, timeline, outcome, reason } => {
+                let server = match (name, timeline) {
+                    (Some(name), Some(timeline)) => Some(Server { node: node(&name)?, timeline }),
+                    _ => None,
+                };
+                let (row, reason) = (RowId { client, seq }, reason.map(|reason| reason.into_owned().into()));
+                history.attempts.push(Attempt { row, sent, done, server, outcome, reason });
+            }
+            Line::Sample { at, node: name, in_recovery, timeline, role, state, failsafe } => {
+                let node = node(&name)?;
+                let (role, state) = (role.map(Cow::into_owned), state.map(Cow::into_owned));
+                history.samples.push(Sample { at, node, in_recovery, timeline, role, state, failsafe });
+            }
+            Line::LeaderKey { at, holder } => {
+                history.leader_keys.push(LeaderKey { at, holder: holder.map(Cow::into_owned) });
+            }
+            Line::Found { node: name, client, ranges, duplicates } => {
+                let numbers = ranges.into_iter().flat_map(|(first, last)| first..=last).chain(duplicates);
+                self.rows.on.entry(node(&name)?).or_default().extend(numbers.map(|seq| RowId { client, seq }));
+            }
+            Line::RoundEnded { struck, seen, healed, redundant, ended, primary, read } => {
+                self.rows.primary = node(&primary)?;
+                for name in read {
+                    self.rows.on.entry(node(&name)?).or_default();
+                }
+                (history.struck, history.seen, history.healed) = (struck, seen, healed);
+                (history.redundant, history.ended) = (redundant, ended);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    fn round(n: u32) -> Round {
+        let nodes = ["node1", "node2"].map(|name| InstanceKey::new(name).unwrap()).to_vec();
+        let attempt = |seq, outcome, server, reason: Option<&str>| Attempt {
+            row: RowId { client: 1, seq },
+            sent: seq * 1000,
+            done: seq * 1000 + 700,
+            server,
+            outcome,
+            reason: reason.map(Into::into),
+        };
+        let on_first = Some(Server { node: 0, timeline: 3 });
+        let history = History {
+            nodes,
+            clients: vec![Client { id: 1, pinned: None }, Client { id: 2, pinned: Some(1) }],
+            attempts: vec![
+                attempt(1, Outcome::Acknowledged, on_first, None),
+                attempt(2, Outcome::InDoubt, on_first, Some("the connection \"broke\"\nhere \u{1b}[1m")),
+                attempt(3, Outcome::Failed, None, Some("refused")),
+            ],
+            samples: vec![
+                Sample { at: 5, node: 1, in_recovery: Some(true), role: Some("replica".into()), ..Sample::default() },
+                Sample { at: 6, node: 0, failsafe: Some(false), timeline: Some(3), ..Sample::default() },
+            ],
+            leader_keys: vec![LeaderKey { at: 1, holder: Some("node1".into()) }, LeaderKey { at: 9, holder: None }],
+            struck: Some(10),
+            seen: None,
+            healed: Some(30),
+            redundant: None,
+            ended: 40,
+        };
+        let row = |client, seq| RowId { client, seq };
+        let held = vec![row(1, 1), row(1, 2), row(1, 2), row(1, 2), row(1, 7), row(2, 1)];
+        let on = BTreeMap::from([(0, held), (1, Vec::new())]);
+        Round { drill: "node-loss".into(), n, history, rows: Rows { primary: 1, on } }
+    }
+
+    fn written(rounds: &[Round]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(&dir.path().join("history.jsonl")).unwrap();
+        for round in rounds {
+            writer.round(&round.drill, round.n, &round.history, &round.rows).unwrap();
+        }
+        dir
+    }
+
+    fn read_back(dir: &tempfile::TempDir) -> Vec<io::Result<Round>> {
+        let sorted = |round: io::Result<Round>| {
+            round.map(|mut round| {
+                round.rows.on.values_mut().for_each(|rows| rows.sort_unstable());
+                round
+            })
+        };
+        read(&dir.path().join("history.jsonl")).unwrap().map(sorted).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let rounds = [round(1), round(2)];
+        let dir = written(&rounds);
+        let read: Vec<Round> = read_back(&dir).into_iter().map(Result::unwrap).collect();
+        assert_eq!(read, rounds);
+        let mode = fs::metadata(dir.path().join("history.jsonl")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn wherever_a_kill_cuts_the_file_the_whole_rounds_before_are_there() {
+        let dir = written(&[round(1), round(2)]);
+        let path = dir.path().join("history.jsonl");
+        let whole = fs::read(&path).unwrap();
+        let first = fs::metadata(written(&[round(1)]).path().join("history.jsonl")).unwrap().len() as usize;
+        for length in (0..whole.len()).step_by(7) {
+            fs::write(&path, &whole[..length]).unwrap();
+            let read = read_back(&dir);
+            let rounds = read.iter().filter(|round| round.is_ok()).count();
+            assert_eq!(rounds, usize::from(length >= first), "cut at {length}");
+            if let Some(Err(error)) = read.last() {
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "cut at {length}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_ours_is_named() {
+        let dir = written(&[round(1)]);
+        let path = dir.path().join("history.jsonl");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"node\":\"node2\"", "\"node\":\"node9\"")).unwrap();
+        let error = read_back(&dir).pop().unwrap().unwrap_err().to_string();
+        assert_eq!(error, "line 5 of the history: node9 is none of the round's nodes");
+        fs::write(&path, text.replace("acknowledged", "acclaimed")).unwrap();
+        let error = read_back(&dir).pop().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("line 2 of the history: unknown variant `acclaimed`"), "{error}");
+    }
+
+    #[test]
+    fn numbers_become_ranges() {
+        let numbers = [1, 2, 3, 3, 5, 5, 5, 9];
+        assert_eq!(compact(numbers.into_iter()), (vec![(1, 3), (5, 5), (9, 9)], vec![3, 5, 5]));
+        assert_eq!(compact(std::iter::empty()), (vec![], vec![]));
+    }
+}

@@ -1,0 +1,133 @@
+//! The table of drills against its own rules.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn titles(fits: impl Fn(&Drill) -> bool) -> Vec<String> {
+    CATALOGUE.iter().filter(|drill| fits(drill)).map(Drill::title).collect()
+}
+
+fn drill(title: &str) -> &'static Drill {
+    CATALOGUE.iter().find(|drill| drill.title() == title).unwrap()
+}
+
+#[test]
+fn titles_are_unique_and_variants_come_in_groups() {
+    let unique: BTreeSet<String> = titles(|_| true).into_iter().collect();
+    assert_eq!(unique.len(), CATALOGUE.len());
+    assert_eq!(CATALOGUE.len(), 16);
+    for drill in CATALOGUE {
+        let alike = CATALOGUE.iter().filter(|other| other.name == drill.name).count();
+        assert_eq!(drill.variant.is_some(), alike > 1, "{}", drill.title());
+    }
+}
+
+#[test]
+fn a_cluster_file_may_name_each_drill_and_nothing_else() {
+    let titles = titles(|_| true);
+    let names = CATALOGUE.iter().map(|drill| drill.name);
+    let known: BTreeSet<&str> = titles.iter().map(String::as_str).chain(names).chain(["all"]).collect();
+    assert_eq!(crate::model::DRILL_NAMES.iter().copied().collect::<BTreeSet<_>>(), known);
+    let defaults = crate::model::DEFAULT_DRILLS.map(str::to_owned);
+    assert_eq!(choose(&defaults).unwrap().len(), defaults.len());
+}
+
+#[test]
+fn what_lasts_is_taken_back_and_what_is_done_is_seen() {
+    for drill in CATALOGUE {
+        assert_eq!(drill.until == Until::Once, drill.undo == "nothing to take back", "{}", drill.title());
+        assert!(!drill.undo.is_empty() && !drill.effect.is_empty(), "{}", drill.title());
+    }
+}
+
+#[test]
+fn expectations_agree_with_each_other() {
+    for drill in CATALOGUE {
+        let planned = matches!(drill.bound, Bound::Planned(_));
+        assert!(!(drill.new_leader == Expect::MustNot && planned), "{}: a failover's bound", drill.title());
+        assert_eq!(drill.new_leader, drill.new_timeline, "{}: promotion begins a timeline", drill.title());
+        assert!(
+            !drill.failsafe || drill.new_leader == Expect::MustNot,
+            "{}: failsafe holds the primary",
+            drill.title()
+        );
+        let fails_over = drill.new_leader == Expect::Must;
+        assert!(!fails_over || drill.data_nodes > 1, "{}: nobody could take over", drill.title());
+        assert!(drill.until != Until::Failover || fails_over, "{}: waits for nothing", drill.title());
+    }
+}
+
+#[test]
+fn every_bound_is_one_that_the_plan_has() {
+    let spec = crate::spec::load("t", b"instances: {a: , b: , c: }", "t").unwrap_or_else(|_| panic!());
+    let plan = crate::plan::decide(&spec, &crate::plan::Choices::default()).unwrap();
+    for drill in CATALOGUE {
+        if let Bound::Planned(fault) = drill.bound {
+            assert!(plan.bounds.iter().any(|bound| bound.fault == fault), "{}", drill.title());
+        }
+    }
+}
+
+#[test]
+fn tiers_are_what_they_are() {
+    assert_eq!(titles(|drill| drill.tier == Tier::Gentle), ["switchover"]);
+    let destructive = titles(|drill| drill.tier == Tier::Destructive);
+    assert_eq!(destructive, ["etcd-quorum-loss", "disk-full", "cluster-power-off"]);
+}
+
+#[test]
+fn what_etcd_loses_moves_no_leader() {
+    let stays = ["primary-cut-from-etcd", "etcd-leader-loss", "etcd-quorum-loss"];
+    for title in stays {
+        assert_eq!(drill(title).new_leader, Expect::MustNot, "{title}");
+        assert_eq!(drill(title).bound, Bound::NoInterruption, "{title}");
+    }
+    assert_eq!(titles(|drill| drill.failsafe), ["primary-cut-from-etcd", "etcd-quorum-loss"]);
+}
+
+#[test]
+fn only_async_may_lose_and_only_where_leadership_moves_unasked() {
+    for durability in [Durability::Quorum, Durability::QuorumStrict] {
+        assert_eq!(titles(|drill| drill.loss(durability) != Loss::None), [""; 0]);
+    }
+    let reported = titles(|drill| drill.loss(Durability::Async) == Loss::Reported);
+    assert_eq!(
+        reported,
+        [
+            "postgres-crash",
+            "patroni-crash/dead",
+            "patroni-hang",
+            "node-loss",
+            "primary-isolated",
+            "disk-full",
+            "slow-network/loss",
+            "slow-network/latency",
+            "cluster-power-off",
+        ]
+    );
+}
+
+#[test]
+fn a_fault_is_held_as_long_as_its_effect_needs() {
+    let timers =
+        Timers { ttl: 20, loop_wait: 3, retry_timeout: 7, primary_start_timeout: 30, primary_stop_timeout: 15 };
+    let table = [("switchover", 0.0), ("node-loss", 42.5), ("etcd-leader-loss", 28.0), ("cluster-power-off", 5.0)];
+    for (title, seconds) in table {
+        assert_eq!(drill(title).hold(&timers, 42.5), seconds, "{title}");
+    }
+}
+
+#[test]
+fn words_choose_drills_in_the_catalogues_order() {
+    let chosen = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        choose(&words).map(|drills| drills.iter().map(|drill| drill.title()).collect::<Vec<_>>())
+    };
+    assert_eq!(chosen(&["all"]).unwrap().len(), CATALOGUE.len());
+    let named = chosen(&["node-loss", "patroni-crash", "switchover", "node-loss"]);
+    assert_eq!(named.unwrap(), ["switchover", "patroni-crash/restart", "patroni-crash/dead", "node-loss"]);
+    assert_eq!(chosen(&["patroni-crash/dead"]).unwrap(), ["patroni-crash/dead"]);
+    assert_eq!(chosen(&["switchover", "restart"]), Err("restart".into()));
+    assert_eq!(chosen(&[]).unwrap(), [""; 0]);
+}

@@ -1,0 +1,337 @@
+//! Clients that write while the fault strikes: each attempt is one row with an id of its own, one
+//! autocommitted INSERT, and goes into the history with what the client knows of it.
+//!
+//! Most take the application's path: every host, `target_session_attrs=read-write`, TLS verified. One
+//! stays on each node, to see what a node acknowledges that should not. No client ever sends a
+//! cancel request: PostgreSQL answers that with success for a commit that is only local (syncrep.c).
+
+use std::{
+    future::poll_fn,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustls::ClientConfig;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_postgres::{
+    AsyncMessage, Config, Statement,
+    config::{SslMode, TargetSessionAttrs},
+    error::Severity,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
+
+use super::history::{Attempt, Client, Micros, Outcome, RowId, Server};
+use crate::model::Secret;
+
+/// PostgreSQL's port.
+const PORT: u16 = 5432;
+
+/// How long one host may take until it answers a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// How long a client waits for an acknowledgement. Every attempt in doubt doubles it, since a server
+/// that holds commits back keeps each abandoned connection until it may let it go.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(8);
+
+/// The pause after an attempt that was refused, so that a server without a primary is not flooded.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What clients need to write: where, as whom, into which table.
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// The servers, in the order of the history's nodes.
+    pub(super) addresses: Vec<Ipv4Addr>,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) user: String,
+    pub(super) password: Secret<String>,
+    pub(super) database: String,
+    pub(super) table: String,
+    /// The moment from which the history counts.
+    pub(super) began: Instant,
+    /// The least time between two attempts of one client.
+    pub(super) interval: Duration,
+}
+
+/// What is known while the clients write.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Acknowledgements on the application's path, by node.
+    acknowledged: Vec<AtomicU64>,
+}
+
+impl Progress {
+    fn new(nodes: usize) -> Self {
+        Self { acknowledged: (0..nodes).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Acknowledgements so far on the application's path, by node.
+    pub(super) fn by_node(&self) -> Vec<u64> {
+        self.acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// Running clients.
+pub(super) struct Clients {
+    pub(super) clients: Vec<Client>,
+    pub(super) progress: Arc<Progress>,
+    stop: CancellationToken,
+    tasks: JoinSet<Vec<Attempt>>,
+}
+
+impl Clients {
+    /// Starts `free` clients on the application's path and one on each node.
+    pub(super) fn start(entry: &Entry, free: u16) -> Self {
+        let nodes = entry.addresses.len();
+        let progress = Arc::new(Progress::new(nodes));
+        let stop = CancellationToken::new();
+        let pins = (0..nodes).map(|node| u16::try_from(node).ok());
+        let pins = std::iter::repeat_n(None, free.into()).chain(pins);
+        let clients: Vec<Client> = (0..).zip(pins).map(|(id, pinned)| Client { id, pinned }).collect();
+        let mut tasks = JoinSet::new();
+        for client in &clients {
+            let writer = Writer {
+                client: client.clone(),
+                entry: entry.clone(),
+                progress: Arc::clone(&progress),
+                stop: stop.clone(),
+                attempts: Vec::new(),
+            };
+            tasks.spawn(writer.run());
+        }
+        Self { clients, progress, stop, tasks }
+    }
+
+    /// Ends them; what is under way is waited for, up to its own deadline.
+    pub(super) async fn finish(mut self) -> Vec<Attempt> {
+        self.stop.cancel();
+        let mut attempts = Vec::new();
+        while let Some(finished) = self.tasks.join_next().await {
+            // A client that panicked has said so; its attempts are missing, which the oracle sees as
+            // rows that nobody wrote.
+            attempts.extend(finished.unwrap_or_default());
+        }
+        attempts.sort_unstable_by_key(|attempt: &Attempt| (attempt.sent, attempt.row));
+        attempts
+    }
+}
+
+/// One client.
+struct Writer {
+    client: Client,
+    entry: Entry,
+    progress: Arc<Progress>,
+    stop: CancellationToken,
+    attempts: Vec<Attempt>,
+}
+
+/// What became of one INSERT: the outcome, the server's timeline where it said so, and the reason.
+type Written = (Outcome, Option<u32>, Option<Box<str>>);
+
+impl Writer {
+    async fn run(mut self) -> Vec<Attempt> {
+        let mut session: Option<Session> = None;
+        let mut patience = PATIENCE;
+        let mut seq = 0;
+        // Clients do not march in step.
+        tokio::time::sleep(self.entry.interval.mul_f64(rand::random())).await;
+        while !self.stop.is_cancelled() {
+            seq += 1;
+            let sent = self.now();
+            let started = Instant::now();
+            let current = match session.take() {
+                Some(session) => Ok(session),
+                None => self.connect().await,
+            };
+            let written = match current {
+                // Nothing was sent.
+                Err(reason) => (Outcome::Failed, None, Some(reason.into_boxed_str())),
+                Ok(mut open) => {
+                    let written = open.write(self.client.id, seq, patience).await;
+                    if let Some(timeline) = written.1 {
+                        open.server.timeline = timeline;
+                    }
+                    let server = open.server;
+                    // A connection in doubt is dropped: what it still answers is nobody's.
+                    if written.0 != Outcome::InDoubt {
+                        session = Some(open);
+                    }
+                    self.note(seq, sent, Some(server), &written);
+                    patience = match written.0 {
+                        Outcome::InDoubt => (patience * 2).min(LONGEST_PATIENCE),
+                        _ => PATIENCE,
+                    };
+                    if written.0 == Outcome::Failed {
+                        tokio::time::sleep(PAUSE).await;
+                        // It may be a replica now: ask again where writes go.
+                        session = session.filter(|_| self.client.pinned.is_some());
+                    }
+                    tokio::time::sleep(self.entry.interval.saturating_sub(started.elapsed())).await;
+                    continue;
+                }
+            };
+            self.note(seq, sent, None, &written);
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.attempts
+    }
+
+    fn now(&self) -> Micros {
+        Micros::try_from(self.entry.began.elapsed().as_micros()).unwrap_or(Micros::MAX)
+    }
+
+    fn note(&mut self, seq: u64, sent: Micros, server: Option<Server>, (outcome, _, reason): &Written) {
+        if *outcome == Outcome::Acknowledged
+            && self.client.pinned.is_none()
+            && let Some(count) = server.and_then(|server| self.progress.acknowledged.get(usize::from(server.node)))
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let row = RowId { client: self.client.id, seq };
+        let done = self.now();
+        self.attempts.push(Attempt { row, sent, done, server, outcome: *outcome, reason: reason.clone() });
+    }
+
+    async fn connect(&self) -> Result<Session, String> {
+        let entry = &self.entry;
+        let mut config = Config::new();
+        config.user(&entry.user).password(entry.password.expose()).dbname(&entry.database);
+        config.application_name("hactl verify").ssl_mode(SslMode::Require);
+        config.connect_timeout(CONNECT).tcp_user_timeout(CONNECT);
+        let count = entry.addresses.len();
+        if let Some(node) = self.client.pinned {
+            config.host(entry.addresses[usize::from(node)].to_string());
+        } else {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            // Each begins with another host: whichever leads is found first by somebody.
+            for offset in 0..count {
+                config.host(entry.addresses[(usize::from(self.client.id) + offset) % count].to_string());
+            }
+        }
+        config.port(PORT);
+        let hosts = config.get_hosts().len();
+        let all = CONNECT * 2 * u32::try_from(hosts).unwrap_or(1);
+        match tokio::time::timeout(all, Session::open(&config, entry)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(format!("no connection within {} s", all.as_secs())),
+        }
+    }
+}
+
+/// A connection, the prepared INSERT, and where it leads.
+struct Session {
+    client: tokio_postgres::Client,
+    insert: Statement,
+    server: Server,
+    /// The server has warned since the last write began.
+    warned: Arc<AtomicBool>,
+    driver: AbortHandle,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The socket closes at once, even where the server does not answer any more.
+        self.driver.abort();
+    }
+}
+
+impl Session {
+    async fn open(config: &Config, entry: &Entry) -> Result<Self, String> {
+        let tls = MakeRustlsConnect::new(ClientConfig::clone(&entry.tls));
+        let (client, mut connection) = config.connect(tls).await.map_err(|error| said(&error))?;
+        let warned = Arc::new(AtomicBool::new(false));
+        let warn = Arc::clone(&warned);
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message
+                    && notice.parsed_severity() == Some(Severity::Warning)
+                {
+                    warn.store(true, Ordering::Release);
+                }
+            }
+        });
+        let driver = driver.abort_handle();
+        let ask = async {
+            let row = client
+                .query_one("SELECT host(inet_server_addr()), current_setting('synchronous_commit')", &[])
+                .await
+                .map_err(|error| said(&error))?;
+            let address: Option<String> = row.get(0);
+            let synchronous: &str = row.get(1);
+            if matches!(synchronous, "off" | "local") {
+                return Err(format!(
+                    "synchronous_commit is {synchronous} here: an acknowledgement would promise nothing"
+                ));
+            }
+            let address: Option<Ipv4Addr> = address.and_then(|text| text.parse().ok());
+            let node = entry.addresses.iter().position(|known| Some(*known) == address);
+            let node = node
+                .and_then(|node| u16::try_from(node).ok())
+                .ok_or_else(|| format!("the server calls itself {address:?}, which is no member's address"))?;
+            // The timeline is that of the moment of the commit: a replica's sessions live through its promotion.
+            let insert = format!(
+                "INSERT INTO {} VALUES ($1, $2) RETURNING substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",
+                entry.table
+            );
+            let insert = client.prepare(&insert).await.map_err(|error| said(&error))?;
+            Ok((insert, Server { node, timeline: 0 }))
+        };
+        match ask.await {
+            Ok((insert, server)) => Ok(Self { client, insert, server, warned, driver }),
+            Err(error) => {
+                driver.abort();
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes one row and waits for its acknowledgement.
+    async fn write(&mut self, client: u16, seq: u64, patience: Duration) -> Written {
+        let (client, seq) = (i32::from(client), i64::try_from(seq).unwrap_or(i64::MAX));
+        self.warned.store(false, Ordering::Release);
+        // `query_one` ends with ReadyForQuery, which comes after the commit; CommandComplete comes before it.
+        let written = tokio::time::timeout(patience, self.client.query_one(&self.insert, &[&client, &seq])).await;
+        match written {
+            Ok(Ok(row)) => {
+                let timeline = row.try_get::<_, &str>(0).ok().and_then(|text| u32::from_str_radix(text, 16).ok());
+                if self.warned.load(Ordering::Acquire) {
+                    return (Outcome::InDoubt, timeline, Some("acknowledged with a warning".into()));
+                }
+                match timeline {
+                    Some(_) => (Outcome::Acknowledged, timeline, None),
+                    None => (Outcome::InDoubt, None, Some("acknowledged without a timeline".into())),
+                }
+            }
+            Ok(Err(error)) => {
+                let outcome = if proves_nothing_was_committed(&error) { Outcome::Failed } else { Outcome::InDoubt };
+                (outcome, None, Some(said(&error).into_boxed_str()))
+            }
+            Err(_) => {
+                (Outcome::InDoubt, None, Some(format!("no answer within {} s", patience.as_secs()).into_boxed_str()))
+            }
+        }
+    }
+}
+
+/// An ERROR rolls the transaction back. FATAL and PANIC end the session, maybe after the commit (57P01
+/// comes while a commit waits for a replica), and a broken connection says nothing.
+fn proves_nothing_was_committed(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|server| server.parsed_severity() == Some(Severity::Error))
+}
+
+/// The server's own words where it has spoken.
+pub(super) fn said(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
+        None => {
+            use std::error::Error as _;
+            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            format!("{error}{source}")
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Packets between the members: dropped by a table of nftables that is hactl's alone, or delayed by a
+//! queue. What is neither to nor from another member is never touched: SSH and clients stay connected.
+
+use std::net::Ipv4Addr;
+
+use super::{Ground, blow::Blow};
+use crate::{fleet::FleetNode, model::Role};
+
+/// Of a hundred packets, how many are lost.
+const LOST_PERCENT: u32 = 10;
+/// How late a packet is; every member delays what it sends, so a round trip is late by twice as much.
+const DELAY_MS: u32 = 200;
+/// The handle of the queue, by which the undo finds it.
+const HANDLE: &str = "7a5d:";
+
+/// Succeeds when a rule has met a packet.
+const DROPPED: &str = "nft list table inet hactl_drill | grep -q 'counter packets [1-9]'\n";
+
+/// The other members, as one node sees them.
+pub(super) struct Others {
+    addresses: Vec<Ipv4Addr>,
+    /// A port of each that answers while nothing is cut, as `address/port`.
+    doors: Vec<String>,
+    /// Every voter's client port.
+    etcd: Vec<String>,
+}
+
+impl Others {
+    pub(super) fn of(node: &FleetNode, ground: &Ground<'_>) -> Self {
+        let others: Vec<&FleetNode> = ground.members().filter(|other| other.key() != node.key()).collect();
+        let door = |other: &&FleetNode| {
+            format!("{}/{}", other.address, if other.node.roles.contains(&Role::Patroni) { 8008 } else { 2379 })
+        };
+        Self {
+            addresses: others.iter().map(|other| other.address).collect(),
+            doors: others.iter().map(door).collect(),
+            etcd: ground.fleet.with_role(Role::Etcd).map(|voter| format!("{}/2379", voter.address)).collect(),
+        }
+    }
+
+    fn list(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        addresses.join(", ")
+    }
+}
+
+/// No packet to or from another member.
+pub(super) fn isolate(others: &Others) -> Blow {
+    let list = others.list();
+    let from = chain("input", &format!("ip saddr {{ {list} }} counter drop"));
+    let to = chain("output", &format!("ip daddr {{ {list} }} counter drop"));
+    filter(&format!("{from}{to}"), unreachable("", &others.doors))
+}
+
+/// No packet of the user postgres, whose processes are Patroni and PostgreSQL, to etcd's client port
+/// anywhere, its own node included.
+pub(super) fn cut_from_etcd(others: &Others) -> Blow {
+    let rule = chain("output", "meta skuid \"postgres\" tcp dport 2379 counter drop");
+    filter(&rule, unreachable("runuser -u postgres -- ", &others.etcd))
+}
+
+/// No packet to or from the server that this node streams from: what that acknowledges from now on is
+/// not here. Only that one address: the next primary is another, and has to be followed at once.
+pub(super) fn cut_replication() -> Blow {
+    let chains = [
+        chain("input", "ip saddr $upstream tcp sport 5432 counter drop"),
+        chain("output", "ip daddr $upstream tcp dport 5432 counter drop"),
+    ];
+    Blow {
+        strike: format!(
+            "upstream=$(runuser -u postgres -- psql -XAtq -c \"SELECT sender_host FROM pg_stat_wal_receiver\")\n\
+             [ -n \"$upstream\" ] || {{ echo 'it streams from nowhere' >&2; exit 1; }}\n\
+             nft -f - <<END\ntable inet hactl_drill {{\n{}}}\nEND\n",
+            chains.concat()
+        ),
+        effect: DROPPED.to_owned(),
+        ..filter("", String::new())
+    }
+}
+
+/// Some packets from other members never arrive. Every member is struck, so each packet meets the rule once.
+pub(super) fn lose(others: &Others) -> Blow {
+    let rule = format!("ip saddr {{ {} }} numgen random mod 100 < {LOST_PERCENT} counter drop", others.list());
+    filter(&chain("input", &rule), DROPPED.to_owned())
+}
+
+fn chain(hook: &str, rule: &str) -> String {
+    // Before whatever the machine filters itself, connection tracking included.
+    format!("  chain {hook} {{\n    type filter hook {hook} priority -310; policy accept;\n    {rule}\n  }}\n")
+}
+
+fn filter(chains: &str, effect: String) -> Blow {
+    let table = |check: &str| format!("nft{check} -f - <<'END'\ntable inet hactl_drill {{\n{chains}}}\nEND\n");
+    Blow {
+        possible: format!(
+            "command -v nft >/dev/null || {{ echo 'nft is not installed'; exit 1; }}\n{}",
+            table(" --check")
+        ),
+        strike: table(""),
+        effect,
+        // A table that is not there cannot be deleted, but adding one that is there is fine.
+        undo: "nft add table inet hactl_drill '; delete table inet hactl_drill'\n".to_owned(),
+    }
+}
+
+/// Succeeds when no connection can be made to any of `doors`, which are tried at once.
+fn unreachable(user: &str, doors: &[String]) -> String {
+    format!(
+        "[ -z \"$(for door in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\n\
+         done; wait)\" ]\n",
+        doors.join(" ")
+    )
+}
+
+/// What is sent to other members goes through a band of its own, which is late.
+pub(super) fn delay(others: &Others) -> Blow {
+    let to: Vec<String> = others.addresses.iter().map(ToString::to_string).collect();
+    let to = to.join(" ");
+    let first = others.addresses.first().map_or_else(String::new, ToString::to_string);
+    Blow {
+        possible: "command -v tc >/dev/null || { echo 'tc is not installed'; exit 1; }\n\
+                   if ! said=$(tc qdisc add dev lo root netem delay 0ms 2>&1); then\n  \
+                   echo \"its kernel delays no packets: netem: $said\"\n  exit 1\nfi\n\
+                   tc qdisc del dev lo root\n"
+            .to_owned(),
+        strike: format!(
+            "device=$(ip -o route get {first} | sed -n 's/.* dev \\([^ ]*\\) .*/\\1/p')\n\
+             tc qdisc add dev \"$device\" root handle {HANDLE} prio bands 4\n\
+             tc qdisc add dev \"$device\" parent {HANDLE}4 netem delay {DELAY_MS}ms\n\
+             for to in {to}; do\n\
+             tc filter add dev \"$device\" parent {HANDLE} protocol ip u32 match ip dst \"$to/32\" flowid {HANDLE}4\n\
+             done\n"
+        ),
+        effect: format!(
+            "start=$(date +%s%3N)\nfor to in {}; do\n  timeout 5 bash -c \"exec 3<>/dev/tcp/$to\" 2>/dev/null\ndone\n\
+             [ $(($(date +%s%3N) - start)) -ge {DELAY_MS} ]\n",
+            others.doors.join(" ")
+        ),
+        undo: format!(
+            "for device in $(tc qdisc show | sed -n 's/^qdisc prio {HANDLE} dev \\([^ ]*\\) root.*/\\1/p'); do\n\
+             tc qdisc del dev \"$device\" root\ndone\n"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn others() -> Others {
+        let etcd = ["10.0.0.10/2379", "10.0.0.11/2379"].map(str::to_owned).to_vec();
+        Others {
+            addresses: vec![Ipv4Addr::new(10, 0, 0, 11), Ipv4Addr::new(10, 0, 0, 12)],
+            doors: ["10.0.0.11/8008", "10.0.0.12/2379"].map(str::to_owned).to_vec(),
+            etcd,
+        }
+    }
+
+    #[test]
+    fn isolated_is_whatever_goes_to_or_comes_from_other_members() {
+        let blow = isolate(&others());
+        let table = "\
+table inet hactl_drill {
+  chain input {
+    type filter hook input priority -310; policy accept;
+    ip saddr { 10.0.0.11, 10.0.0.12 } counter drop
+  }
+  chain output {
+    type filter hook output priority -310; policy accept;
+    ip daddr { 10.0.0.11, 10.0.0.12 } counter drop
+  }
+}
+END
+";
+        assert_eq!(blow.strike, format!("nft -f - <<'END'\n{table}"));
+        assert_eq!(
+            blow.possible,
+            format!(
+                "command -v nft >/dev/null || {{ echo 'nft is not installed'; exit 1; }}\nnft --check -f - <<'END'\n{table}"
+            )
+        );
+        assert_eq!(
+            blow.effect,
+            "[ -z \"$(for door in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
+             timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\ndone; wait)\" ]\n"
+        );
+        assert_eq!(blow.undo, "nft add table inet hactl_drill '; delete table inet hactl_drill'\n");
+    }
+
+    #[test]
+    fn cut_from_etcd_is_the_user_of_patroni_on_every_way() {
+        let blow = cut_from_etcd(&others());
+        assert_eq!(
+            blow.strike,
+            "nft -f - <<'END'
+table inet hactl_drill {
+  chain output {
+    type filter hook output priority -310; policy accept;
+    meta skuid \"postgres\" tcp dport 2379 counter drop
+  }
+}
+END
+"
+        );
+        assert!(
+            blow.effect.contains("for door in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
+        );
+    }
+
+    #[test]
+    fn a_lost_packet_is_lost_where_it_arrives() {
+        assert_eq!(
+            lose(&others()).strike,
+            "nft -f - <<'END'
+table inet hactl_drill {
+  chain input {
+    type filter hook input priority -310; policy accept;
+    ip saddr { 10.0.0.11, 10.0.0.12 } numgen random mod 100 < 10 counter drop
+  }
+}
+END
+"
+        );
+    }
+
+    #[test]
+    fn a_late_packet_is_one_to_another_member() {
+        let blow = delay(&others());
+        assert_eq!(
+            blow.strike,
+            r#"device=$(ip -o route get 10.0.0.11 | sed -n 's/.* dev \([^ ]*\) .*/\1/p')
+tc qdisc add dev "$device" root handle 7a5d: prio bands 4
+tc qdisc add dev "$device" parent 7a5d:4 netem delay 200ms
+for to in 10.0.0.11 10.0.0.12; do
+tc filter add dev "$device" parent 7a5d: protocol ip u32 match ip dst "$to/32" flowid 7a5d:4
+done
+"#
+        );
+        assert_eq!(
+            blow.undo,
+            r#"for device in $(tc qdisc show | sed -n 's/^qdisc prio 7a5d: dev \([^ ]*\) root.*/\1/p'); do
+tc qdisc del dev "$device" root
+done
+"#
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! What Patroni is told by its own tool, on the node.
+
+use super::blow::Blow;
+use crate::model::Synchronous;
+
+const CTL: &str = "patronictl -c /etc/patroni/patroni.yml";
+
+/// Commits wait for no replica any more, until `planned` holds again.
+pub(super) fn asynchronous(planned: &Synchronous) -> Blow {
+    let set = |mode: &str| format!("{CTL} edit-config --quiet --force -s synchronous_mode={mode} >/dev/null\n");
+    Blow {
+        possible: format!("{CTL} show-config >/dev/null || {{ echo 'patronictl does not work'; exit 1; }}\n"),
+        strike: set("off"),
+        // YAML takes the word for a truth value, so Patroni may give it back as one.
+        effect: format!("{CTL} show-config | grep -Eq \"^synchronous_mode: '?(off|false)'?$\"\n"),
+        undo: set(planned.mode),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Durability;
+
+    #[test]
+    fn the_undo_is_what_was_planned() {
+        let blow = asynchronous(&Durability::QuorumStrict.synchronous());
+        assert_eq!(
+            blow.undo,
+            "patronictl -c /etc/patroni/patroni.yml edit-config --quiet --force -s synchronous_mode=quorum >/dev/null\n"
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! Power: the local platform's nodes lose it by the engine, and a process beside hactl gives it back.
+//!
+//! That process, the watcher, is another hactl, which nobody's signal reaches. It powers the nodes on
+//! when its time has come, when the line to the run that started it ends in whatever way, and when it is
+//! told to end: it knows no other way out.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use futures_util::future::{join_all, try_join_all};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt},
+    net::unix::pipe,
+    process::ChildStdin,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Ground;
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    exec::Command,
+    local::{Engine, node_name},
+    model::InstanceKey,
+    plan::Platform,
+};
+
+/// What the watcher says when it could now give power back.
+const READY: &str = "ready";
+/// How long the watcher may take until it says so, and until it has ended.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the watcher tries while the engine refuses.
+const RETRIES: u32 = 120;
+
+pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
+    // Another platform has no power control until something here can use it.
+    match ground.plan.platform {
+        Platform::Local(_) => {}
+    }
+    let (engine, names) = (engine(ground).await?, names(ground.members().map(|node| node.key()), ground));
+    for name in names.values() {
+        if engine.find_node(name).await?.is_none() {
+            return Ok(Some(format!("the engine has no container {name}")));
+        }
+    }
+    Ok(None)
+}
+
+async fn engine(ground: &Ground<'_>) -> Result<Engine> {
+    Engine::connect(&ground.context.env).await
+}
+
+fn names<'k>(keys: impl Iterator<Item = &'k InstanceKey>, ground: &Ground<'_>) -> BTreeMap<InstanceKey, String> {
+    keys.map(|key| (key.clone(), node_name(&ground.plan.cluster, key))).collect()
+}
+
+/// The power of some nodes, and the watcher beside it.
+pub(super) struct Switch {
+    engine: Engine,
+    names: BTreeMap<InstanceKey, String>,
+    /// Dropped, it makes the watcher act and end.
+    line: Option<ChildStdin>,
+    ended: CancellationToken,
+}
+
+/// Starts the watcher and waits until it is ready: that is the proof that the undo will come.
+pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, ground: &Ground<'_>) -> Result<Switch> {
+    let (engine, names) = (engine(ground).await?, names(targets.iter(), ground));
+    let failed = || {
+        Error::failed(
+            "power-watch",
+            "start what gives power back to",
+            Vec::from_iter(names.values().cloned()).join(", "),
+        )
+    };
+    let first = names.values().next().ok_or_else(|| failed().cause("no node is named"))?;
+    let node =
+        engine.find_node(first).await?.ok_or_else(|| failed().cause(format!("there is no container {first}")))?;
+    let watcher = Command::new(program(ground.context)?)
+        .arg("power-watch")
+        .args(["--uuid".to_owned(), node.uuid.to_string()])
+        .args(["--after-ms".to_owned(), deadline.as_millis().to_string()])
+        .args(names.values().cloned());
+    let mut detached = watcher.detach(ground.context).await?;
+    match tokio::time::timeout(PATIENCE, detached.line()).await {
+        Ok(Some(said)) if said == READY => {}
+        Ok(Some(said)) => return Err(failed().cause(said)),
+        Ok(None) => return Err(failed().cause("it ended without a word")),
+        Err(_) => return Err(failed().cause(format!("it was not ready within {} s", PATIENCE.as_secs()))),
+    }
+    let (line, mut output) = detached.split();
+    let ended = CancellationToken::new();
+    let end = ended.clone();
+    tokio::spawn(async move {
+        let mut rest = String::new();
+        // It says nothing more: what counts is the end of its output.
+        let _ = output.read_line(&mut rest).await;
+        end.cancel();
+    });
+    Ok(Switch { engine, names, line: Some(line), ended })
+}
+
+/// The hactl that the watcher is. Tests are another program and name it.
+fn program(context: &Context) -> Result<PathBuf> {
+    match context.env.get("HACTL_PROGRAM") {
+        Some(program) => Ok(PathBuf::from(program)),
+        None => std::env::current_exe()
+            .map_err(|error| Error::failed("power-watch", "find the program of", "hactl").source(&error)),
+    }
+}
+
+impl Switch {
+    pub(super) async fn off(&self) -> Result<()> {
+        try_join_all(self.names.values().map(|name| self.engine.kill_node(name))).await.map(drop)
+    }
+
+    pub(super) async fn is_off(&self) -> Result<bool> {
+        Ok(self.running().await?.is_empty())
+    }
+
+    async fn running(&self) -> Result<Vec<&InstanceKey>> {
+        let nodes = try_join_all(self.names.values().map(|name| self.engine.find_node(name))).await?;
+        let both = self.names.keys().zip(nodes);
+        Ok(both.filter(|(_, node)| node.as_ref().is_some_and(|node| node.running)).map(|(key, _)| key).collect())
+    }
+
+    /// Gives the power back, and sends the watcher home.
+    pub(super) async fn on(&mut self) -> Result<()> {
+        try_join_all(self.names.values().map(|name| self.engine.power_on_node(name))).await?;
+        self.line = None;
+        tokio::time::timeout(PATIENCE, self.ended.cancelled()).await.map_err(|_| {
+            Error::failed(
+                "power-watch",
+                "end what gave power back to",
+                Vec::from_iter(self.names.values().cloned()).join(", "),
+            )
+            .cause(format!("the process `hactl power-watch` still runs after {} s", PATIENCE.as_secs()))
+            .hint("it ends by itself at its deadline")
+        })
+    }
+
+    /// Whether the watcher is gone before it was sent home: it has acted, or somebody killed it.
+    pub(super) fn watcher_ended(&self) -> bool {
+        self.line.is_some() && self.ended.is_cancelled()
+    }
+}
+
+/// Nodes without power that should have it.
+pub(super) async fn off(ground: &Ground<'_>) -> Result<Vec<InstanceKey>> {
+    let (engine, names) = (engine(ground).await?, names(ground.members().map(|node| node.key()), ground));
+    let nodes = try_join_all(names.values().map(|name| engine.find_node(name))).await?;
+    let off = names.into_keys().zip(nodes).filter(|(_, node)| node.as_ref().is_some_and(|node| !node.running));
+    Ok(off.map(|(key, _)| key).collect())
+}
+
+/// Gives them their power, and waits until they answer.
+pub(super) async fn on(ground: &Ground<'_>) -> Result<()> {
+    let engine = engine(ground).await?;
+    let names = names(off(ground).await?.iter(), ground);
+    let started = names.values().map(|name| engine.start_node(name, &|_| (), &ground.context.stop));
+    try_join_all(started).await.map(drop)
+}
+
+/// What a watcher is told when it is started.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// The cluster's: what does not carry it is left alone.
+    pub uuid: Uuid,
+    pub after: Duration,
+    /// Names of containers.
+    pub names: Vec<String>,
+}
+
+/// The watcher: says that it is ready, waits, and powers the nodes on.
+///
+/// # Errors
+/// When the engine does not answer at the beginning, or refuses to the end; then nobody else helps.
+pub async fn watch(
+    watch: &Watch,
+    env: &BTreeMap<String, String>,
+    stop: &CancellationToken,
+    say: impl Fn(&str),
+) -> Result<()> {
+    let engine = Engine::connect(env).await?;
+    for name in &watch.names {
+        check_ours(&engine, name, watch.uuid).await?;
+    }
+    let mut line = line()?;
+    say(READY);
+    let mut byte = [0];
+    tokio::select! {
+        () = tokio::time::sleep(watch.after) => {}
+        _ = line.read(&mut byte) => {}
+        () = stop.cancelled() => {}
+    }
+    let done = join_all(watch.names.iter().map(|name| power_on(&engine, name, watch.uuid))).await;
+    done.into_iter().collect()
+}
+
+/// Standard input, whose end is the end of the run that started this one.
+fn line() -> Result<pipe::Receiver> {
+    use std::os::fd::AsFd;
+    let owned = std::io::stdin().as_fd().try_clone_to_owned();
+    owned.and_then(|owned| pipe::Receiver::from_file(owned.into())).map_err(|error| {
+        Error::usage("power-watch", "read", "standard input")
+            .source(&error)
+            .hint("this command is started by hactl, not by people")
+    })
+}
+
+/// Tries until it works: the engine itself may be starting again.
+async fn power_on(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
+    for _ in 0..RETRIES {
+        match check_ours(engine, name, uuid).await {
+            Ok(()) if engine.power_on_node(name).await.is_ok() => return Ok(()),
+            // Taken away or made again by somebody: there is nothing to give back.
+            Err(error) if error.code == "power-foreign" => return Ok(()),
+            _ => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+    engine.power_on_node(name).await
+}
+
+async fn check_ours(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
+    match engine.find_node(name).await? {
+        Some(node) if node.uuid == uuid => Ok(()),
+        _ => Err(Error::failed("power-foreign", "give power to", name)
+            .cause(format!("there is no such container of the cluster with UUID {uuid}"))),
+    }
+}

@@ -1,0 +1,74 @@
+//! Processes that are killed or stopped, while their unit stays as it is.
+
+use super::{blow::Blow, unit};
+
+/// Finds the postmaster by the file that it keeps in its data directory.
+pub(super) const POSTMASTER: &str = r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
+read -r postmaster <"$data/postmaster.pid"
+[ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
+"#;
+
+/// SIGKILL to the postmaster: its children end by themselves, and Patroni starts it again.
+pub(super) fn kill_postgres() -> Blow {
+    Blow {
+        possible: String::new(),
+        strike: format!("{POSTMASTER}kill -KILL \"$postmaster\"\necho \"$postmaster\"\n"),
+        effect: "[ ! -e \"/proc/$noted\" ] || grep -q '^State:.Z' \"/proc/$noted/status\"\n".to_owned(),
+        undo: String::new(),
+    }
+}
+
+/// SIGSTOP to Patroni and to those of its children that run the same Python. The postmaster, which lives
+/// in the unit's control group, too, is left alone. SIGCONT to all of the group hurts nobody.
+pub(super) fn stop_patroni() -> Blow {
+    Blow {
+        strike: r#"main=$(systemctl show -p MainPID --value patroni)
+[ "$main" -gt 0 ] || { echo 'patroni does not run' >&2; exit 1; }
+kill -STOP "$main"
+for child in $(cat "/proc/$main/task/"*/children); do
+  [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :
+done
+echo "$main"
+"#
+        .to_owned(),
+        effect: "grep -q '^State:.T' \"/proc/$noted/status\"\n".to_owned(),
+        undo: "systemctl kill --kill-who=all -s CONT patroni\n".to_owned(),
+        ..unit::kill("patroni")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_postmaster_is_found_by_its_own_file() {
+        assert_eq!(
+            kill_postgres().strike,
+            r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
+read -r postmaster <"$data/postmaster.pid"
+[ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
+kill -KILL "$postmaster"
+echo "$postmaster"
+"#
+        );
+    }
+
+    #[test]
+    fn stopped_is_patroni_and_no_postmaster() {
+        let blow = stop_patroni();
+        assert_eq!(
+            blow.strike,
+            r#"main=$(systemctl show -p MainPID --value patroni)
+[ "$main" -gt 0 ] || { echo 'patroni does not run' >&2; exit 1; }
+kill -STOP "$main"
+for child in $(cat "/proc/$main/task/"*/children); do
+  [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :
+done
+echo "$main"
+"#
+        );
+        assert_eq!(blow.effect(7), "noted=7\ngrep -q '^State:.T' \"/proc/$noted/status\"\n");
+        assert_eq!(blow.undo, "systemctl kill --kill-who=all -s CONT patroni\n");
+    }
+}

@@ -1,0 +1,50 @@
+//! Shell text on a node, bounded in time. The text goes in by standard input, so it is nowhere quoted.
+
+use std::time::Duration;
+
+use super::Ground;
+use crate::{
+    error::{Error, Result},
+    model::InstanceKey,
+    remote::Finished,
+};
+
+/// The longest time that one script may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn run(ground: &Ground<'_>, key: &InstanceKey, script: &str) -> Result<Finished> {
+    let remote = ground.control.connect(ground.node(key)?).await?;
+    remote.run("/bin/sh", script.as_bytes(), PATIENCE).await
+}
+
+/// Runs a script that must succeed, and gives what it printed.
+pub(super) async fn succeed(ground: &Ground<'_>, key: &InstanceKey, what: &str, script: &str) -> Result<String> {
+    let done = run(ground, key, script).await?;
+    if done.status == 0 {
+        return Ok(done.stdout.trim().to_owned());
+    }
+    let error = Error::failed("drill-fault", format!("{what} on"), key);
+    Err(error.cause(format!("a script ended with status {}", done.status)).cause(done.stderr.trim().to_owned()))
+}
+
+/// Runs a script that strikes, and gives the number of the process that it struck.
+pub(super) async fn noted(ground: &Ground<'_>, key: &InstanceKey, script: &str) -> Result<u32> {
+    let said = succeed(ground, key, "inject the fault", script).await?;
+    Ok(said.parse().unwrap_or_default())
+}
+
+/// Whether a test holds.
+pub(super) async fn holds(ground: &Ground<'_>, key: &InstanceKey, test: &str) -> Result<bool> {
+    Ok(run(ground, key, test).await?.status == 0)
+}
+
+/// What a test that fails has to say; none when it holds.
+pub(super) async fn objection(ground: &Ground<'_>, key: &InstanceKey, test: &str) -> Result<Option<String>> {
+    let done = run(ground, key, test).await?;
+    if done.status == 0 {
+        return Ok(None);
+    }
+    let said = format!("{}{}", done.stdout, done.stderr);
+    let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its test failed without a word");
+    Ok(Some(format!("{key}: {line}")))
+}

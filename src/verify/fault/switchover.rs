@@ -1,0 +1,36 @@
+//! The handover that an administrator asks for.
+
+use std::time::Duration;
+
+use super::Ground;
+use crate::{
+    error::{Error, Result},
+    health,
+    model::{InstanceKey, Role},
+};
+
+/// Refusals come within this time.
+const REFUSAL: Duration = Duration::from_millis(500);
+
+pub(super) async fn strike(leader: &[InstanceKey], ground: &Ground<'_>) -> Result<()> {
+    for key in leader {
+        health::switchover(ground.node(key)?, ground.access, REFUSAL).await.map_err(|said| {
+            Error::failed("drill-fault", "ask for a switchover away from", key)
+                .cause(said)
+                .hint(format!("`hactl status {}` shows whether a replica could take over", ground.plan.cluster))
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether another member sees another leader.
+pub(super) async fn took_effect(old: &[InstanceKey], ground: &Ground<'_>) -> bool {
+    for node in ground.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
+        let seen = health::ask_patroni(node, ground.access).await.ok().and_then(|view| view.cluster);
+        let leader = seen.and_then(|cluster| cluster.members.into_iter().find(health::Member::is_leader));
+        if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader.name)) {
+            return true;
+        }
+    }
+    false
+}

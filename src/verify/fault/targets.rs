@@ -1,0 +1,68 @@
+//! Who is struck: pure, from what is so now.
+
+use super::Ground;
+use crate::{
+    error::{Error, Kind, Result},
+    health::Health,
+    model::{InstanceKey, Role},
+    plan::{Durability, Plan},
+    verify::catalogue::{Drill, Target},
+};
+
+/// Why the cluster as it is planned has too little for `drill`; none when it has enough.
+pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
+    let data = plan.with_role(Role::Patroni).count();
+    let voters = plan.with_role(Role::Etcd).count();
+    if data < drill.data_nodes {
+        return Some(format!("it needs {} data nodes, and there are {data}", drill.data_nodes));
+    }
+    if voters < drill.voters {
+        return Some(format!("it needs {} voters of etcd, and there are {voters}", drill.voters));
+    }
+    let waits = plan.patroni.durability != Durability::Async;
+    (drill.target == Target::SyncReplica && !waits)
+        .then(|| "no replica is waited for under durability async".to_owned())
+}
+
+/// The nodes that `drill` strikes.
+///
+/// # Errors
+/// When the cluster has no such node now.
+pub fn targets(drill: &Drill, health: &Health, ground: &Ground<'_>) -> Result<Vec<InstanceKey>> {
+    let none = |what: &str| {
+        Error::new(Kind::Unproved, "drill-target", "choose what to strike by", drill.title())
+            .cause(format!("the cluster has no {what} now"))
+            .hint(format!("`hactl status {}` shows what there is", ground.plan.cluster))
+    };
+    let one = |key: Option<InstanceKey>, what: &str| key.map(|key| vec![key]).ok_or_else(|| none(what));
+    match drill.target {
+        Target::Primary => one(health.leader.clone(), "primary"),
+        Target::Replica => one(replica(health, &["replica", "sync_standby", "quorum_standby"]), "replica"),
+        Target::Replicas => {
+            let replicas = ground.fleet.with_role(Role::Patroni).map(|node| node.key().clone());
+            Ok(replicas.filter(|key| Some(key) != health.leader.as_ref()).collect())
+        }
+        Target::SyncReplica => one(replica(health, &["sync_standby", "quorum_standby"]), "synchronous replica"),
+        Target::EtcdLeader => {
+            let leader = health.etcd.leader.clone().and_then(|name| InstanceKey::new(name).ok());
+            one(leader, "leader of etcd")
+        }
+        Target::EtcdMajority => Ok(majority(health, ground)),
+        Target::All => Ok(ground.members().map(|node| node.key().clone()).collect()),
+    }
+}
+
+/// The first member in one of `roles` that runs.
+fn replica(health: &Health, roles: &[&str]) -> Option<InstanceKey> {
+    let mut members = health.members.iter();
+    let found = members.find(|member| roles.contains(&member.role.as_str()) && member.state == "streaming")?;
+    InstanceKey::new(found.name.clone()).ok()
+}
+
+/// As many voters as leave no quorum, the primary's own only where the others are not enough.
+fn majority(health: &Health, ground: &Ground<'_>) -> Vec<InstanceKey> {
+    let mut voters: Vec<InstanceKey> = ground.fleet.with_role(Role::Etcd).map(|node| node.key().clone()).collect();
+    voters.sort_by_key(|key| Some(key) == health.leader.as_ref());
+    voters.truncate(voters.len().div_ceil(2));
+    voters
+}

@@ -1,0 +1,161 @@
+//! The undo on a node: a transient timer of its own systemd, set before the fault. It needs neither hactl
+//! nor the network. Its text lies in `/run` until it has worked, so that whatever is there is a fault that
+//! is not taken back yet, and nothing is there after a reboot, which takes every fault back itself.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::{join_all, try_join_all};
+
+use super::{Ground, blow::Blow, power, shell};
+use crate::{
+    error::{Error, Result},
+    model::InstanceKey,
+};
+
+/// How soon a canary's undo comes, in milliseconds.
+const CANARY_MS: u128 = 300;
+
+/// Sets a timer that runs `script` in `delay_ms`. An accuracy is given, since systemd's own is a minute.
+/// The text is in a file, since systemd, when it is reloaded, reads its own notes of an argument wrongly.
+fn set(unit: &str, delay_ms: u128, script: &str) -> String {
+    format!(
+        "cat >/run/{unit} <<'END'\nset -e\n{script}rm /run/{unit}\nEND\n\
+         systemd-run --quiet --unit={unit} --service-type=oneshot --on-active={delay_ms}ms \
+         --timer-property=AccuracySec=100ms --property=TimeoutStartSec=60 /bin/sh /run/{unit}\n"
+    )
+}
+
+/// The same mechanism without a fault: what must be seen is that its file goes away.
+fn canary(id: &str) -> String {
+    let unit = format!("hactl-canary-{id}");
+    format!(
+        "set -e\n{}\
+         for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do\n  \
+         [ -e /run/{unit} ] || exit 0\n  sleep 0.1\ndone\n\
+         rm /run/{unit}\necho 'a timer of systemd was set and did not come' >&2\nexit 1\n",
+        set(&unit, CANARY_MS, "")
+    )
+}
+
+/// Sets the undo on every node, after a canary has come on all of them.
+pub(super) async fn arm(
+    id: &str,
+    blows: &BTreeMap<InstanceKey, Blow>,
+    deadline: Duration,
+    ground: &Ground<'_>,
+) -> Result<()> {
+    let blows: BTreeMap<_, _> = blows.iter().filter(|(_, blow)| !blow.undo.is_empty()).collect();
+    let test = canary(id);
+    let tested = blows.keys().map(|key| shell::succeed(ground, key, "test the undo", &test));
+    try_join_all(tested).await?;
+    let unit = format!("hactl-undo-{id}");
+    let armed = blows.iter().map(async |(key, blow)| {
+        shell::succeed(ground, key, "set the undo", &set(&unit, deadline.as_millis(), &blow.undo)).await
+    });
+    // What was set before another node failed comes to nothing: nobody has struck.
+    try_join_all(armed).await.map(drop)
+}
+
+/// Disarms, and does what the undo does, whether it has come or not.
+fn now(id: &str, undo: &str) -> String {
+    format!(
+        "systemctl stop hactl-undo-{id}.timer 2>/dev/null\nset -e\n{undo}rm -f /run/hactl-undo-{id}\n\
+         systemctl reset-failed hactl-undo-{id}.service 2>/dev/null || :\n"
+    )
+}
+
+pub(super) async fn undo(id: &str, blows: &BTreeMap<InstanceKey, Blow>, ground: &Ground<'_>) -> Result<()> {
+    let undone = blows
+        .iter()
+        .filter(|(_, blow)| !blow.undo.is_empty())
+        .map(async |(key, blow)| shell::succeed(ground, key, "take the fault back", &now(id, &blow.undo)).await);
+    try_join_all(undone).await.map(drop)
+}
+
+/// Whether the timer of any node waits no more.
+pub(super) async fn fired(id: &str, blows: &BTreeMap<InstanceKey, Blow>, ground: &Ground<'_>) -> Result<bool> {
+    let test = format!("[ \"$(systemctl show -p SubState --value hactl-undo-{id}.timer)\" != waiting ]\n");
+    let asked = blows.iter().filter(|(_, blow)| !blow.undo.is_empty());
+    let asked = asked.map(|(key, _)| shell::holds(ground, key, &test));
+    Ok(try_join_all(asked).await?.into_iter().any(|fired| fired))
+}
+
+/// Prints every trace of a fault on a node, one per line.
+const LIST: &str = "\
+ls /run | grep '^hactl-undo-'
+systemctl list-units --all --plain --no-legend 'hactl-undo-*.timer' 'hactl-fill-*' | cut -d ' ' -f 1
+for unit in patroni etcd; do
+  [ ! -e /run/systemd/system/$unit.service.d/hactl-drill.conf ] || echo \"$unit is kept from starting\"
+done
+if command -v nft >/dev/null && nft list table inet hactl_drill >/dev/null 2>&1; then echo 'table inet hactl_drill'; fi
+";
+
+/// Takes every trace back: the undos that wait know how, and the rest is what would be left without them.
+const SWEEP: &str = "\
+set -e
+for undo in $(ls /run | grep '^hactl-undo-'); do
+  systemctl stop \"$undo.timer\" 2>/dev/null || :
+  /bin/sh \"/run/$undo\"
+done
+systemctl stop 'hactl-fill-*'
+systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*'
+for unit in patroni etcd; do
+  if [ -e /run/systemd/system/$unit.service.d/hactl-drill.conf ]; then
+    rm /run/systemd/system/$unit.service.d/hactl-drill.conf
+    systemctl daemon-reload
+    systemctl start --no-block $unit
+  fi
+done
+if command -v nft >/dev/null; then nft add table inet hactl_drill '; delete table inet hactl_drill'; fi
+";
+
+/// What an earlier run that was killed has left, as `node1: hactl-undo-x.timer`. A node that does not
+/// answer has nothing to say.
+///
+/// # Errors
+/// When the container engine does not answer, on the local platform.
+pub async fn leftovers(ground: &Ground<'_>) -> Result<Vec<String>> {
+    let mut found: Vec<String> = power::off(ground).await?.iter().map(|key| format!("{key}: without power")).collect();
+    let asked = ground.members().map(async |node| {
+        let said = shell::succeed(ground, node.key(), "look for faults", LIST).await.unwrap_or_default();
+        said.lines().map(|line| format!("{}: {line}", node.key())).collect::<Vec<_>>()
+    });
+    found.extend(join_all(asked).await.into_iter().flatten());
+    Ok(found)
+}
+
+/// Takes back what [`leftovers`] finds.
+///
+/// # Errors
+/// When a node does not answer, or something cannot be taken back.
+pub async fn sweep(ground: &Ground<'_>) -> Result<()> {
+    power::on(ground).await?;
+    let swept = ground.members().map(|node| shell::succeed(ground, node.key(), "take back what was left", SWEEP));
+    try_join_all(swept).await.map(drop).map_err(|error: Error| {
+        error.hint(format!("a reboot of the node takes every fault back; then run `hactl up {}`", ground.plan.cluster))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undo_is_a_timer_that_comes_on_time_and_text_that_goes_when_it_has_worked() {
+        assert_eq!(
+            set("hactl-undo-0000002a", 90_000, "mend it\n"),
+            "cat >/run/hactl-undo-0000002a <<'END'\nset -e\nmend it\nrm /run/hactl-undo-0000002a\nEND\n\
+             systemd-run --quiet --unit=hactl-undo-0000002a --service-type=oneshot --on-active=90000ms \
+             --timer-property=AccuracySec=100ms --property=TimeoutStartSec=60 /bin/sh /run/hactl-undo-0000002a\n"
+        );
+    }
+
+    #[test]
+    fn an_undo_that_is_asked_for_disarms_first() {
+        assert_eq!(
+            now("0000002a", "mend it\n"),
+            "systemctl stop hactl-undo-0000002a.timer 2>/dev/null\nset -e\nmend it\n\
+             rm -f /run/hactl-undo-0000002a\nsystemctl reset-failed hactl-undo-0000002a.service 2>/dev/null || :\n"
+        );
+    }
+}

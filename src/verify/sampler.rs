@@ -1,0 +1,131 @@
+//! Asks every node what it is, several times a second, and etcd who holds the leader key. What does
+//! not answer is a sample, too.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Duration, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::history::{LeaderKey, Micros, Sample};
+use crate::{
+    fleet::{Fleet, FleetNode},
+    health::{self, Access},
+    model::Role,
+};
+
+/// PostgreSQL is asked this often, Patroni every second time: each of its answers costs a TLS handshake.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// What a question may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A running sampler.
+pub(super) struct Sampler {
+    seen: Arc<Mutex<Seen>>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// What was seen so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) samples: Vec<Sample>,
+    pub(super) leader_keys: Vec<LeaderKey>,
+}
+
+impl Sampler {
+    /// Starts asking. Times count from `began`.
+    pub(super) fn start(fleet: &Fleet, access: &Access, began: Instant) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        // What hangs on a node that was struck holds up nobody else.
+        let access = Arc::new(access.apart());
+        for (index, node) in (0_u16..).zip(fleet.with_role(Role::Patroni)) {
+            let asking = watch_node(node.clone(), index, Arc::clone(&access), Arc::clone(&seen), began);
+            tasks.spawn(until(stop.clone(), asking));
+        }
+        let voters: Vec<FleetNode> = fleet.with_role(Role::Etcd).cloned().collect();
+        let key = health::leader_key_name(&fleet.cluster);
+        let asking = watch_key(voters, key, Arc::clone(&access), Arc::clone(&seen), began);
+        tasks.spawn(until(stop.clone(), asking));
+        Self { seen, stop, tasks }
+    }
+
+    /// Ends it, and gives all that was seen, in the order of time.
+    pub(super) async fn finish(mut self) -> Seen {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        let mut seen = std::mem::take(&mut *self.seen.lock().await);
+        seen.samples.sort_by_key(|sample| sample.at);
+        seen
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn now(began: Instant) -> Micros {
+    Micros::try_from(began.elapsed().as_micros()).unwrap_or(Micros::MAX)
+}
+
+async fn watch_node(node: FleetNode, index: u16, access: Arc<Access>, seen: Arc<Mutex<Seen>>, began: Instant) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut client: Option<tokio_postgres::Client> = None;
+    let mut patroni = None;
+    for count in 0_u64.. {
+        ticks.tick().await;
+        if client.is_none() {
+            let opened = tokio::time::timeout(PATIENCE * 2, health::superuser(&access, &node, "postgres")).await;
+            client = opened.ok().and_then(Result::ok);
+        }
+        let mut sample = Sample { at: now(began), node: index, ..Sample::default() };
+        if let Some(open) = &client {
+            let asked = tokio::time::timeout(PATIENCE, health::recovery(open)).await;
+            match asked {
+                Ok(Ok((in_recovery, timeline))) => {
+                    (sample.in_recovery, sample.timeline) = (Some(in_recovery), timeline);
+                }
+                _ => client = None,
+            }
+        }
+        if count % 2 == 0 {
+            let asked = tokio::time::timeout(PATIENCE, health::patroni_itself(&access, &node)).await;
+            patroni = asked.ok().and_then(Result::ok);
+        }
+        if let Some(itself) = &patroni {
+            sample.role = Some(itself.role.clone());
+            sample.state = Some(itself.state.clone());
+            sample.failsafe = Some(itself.failsafe_mode_is_active);
+        }
+        seen.lock().await.samples.push(sample);
+    }
+}
+
+async fn watch_key(voters: Vec<FleetNode>, key: String, access: Arc<Access>, seen: Arc<Mutex<Seen>>, began: Instant) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut first = 0;
+    loop {
+        ticks.tick().await;
+        // The voter that answered last is asked first; one without a quorum does not answer.
+        for offset in 0..voters.len() {
+            let voter = (first + offset) % voters.len();
+            let asked = tokio::time::timeout(PATIENCE, health::etcd_value(&access, &voters[voter], &key)).await;
+            if let Ok(Ok(holder)) = asked {
+                first = voter;
+                seen.lock().await.leader_keys.push(LeaderKey { at: now(began), holder });
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The drill's own database, role and tables: made before the first round, gone after the last.
+
+use std::time::Duration;
+
+use postgres_protocol::password::scram_sha_256;
+use tokio_postgres::Client;
+
+use super::{
+    clients::said,
+    history::{RowId, Rows},
+};
+use crate::{
+    error::{Error, Result},
+    fleet::{Fleet, FleetNode},
+    health::{self, Access},
+    model::{InstanceKey, Role, Secret},
+};
+
+/// Database and role of the drills.
+pub(super) const NAME: &str = "hactl_verify";
+
+/// How long a statement of the preparation may take; a commit that waits for a replica would wait for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The drills' place in the cluster.
+pub(super) struct Table<'a> {
+    fleet: &'a Fleet,
+    access: &'a Access,
+    pub(super) password: Secret<String>,
+}
+
+impl<'a> Table<'a> {
+    /// Makes role and database on the primary, after taking away what a killed run has left.
+    ///
+    /// # Errors
+    /// When the primary refuses, or a commit is not acknowledged in time.
+    pub(super) async fn create(fleet: &'a Fleet, access: &'a Access, primary: &InstanceKey) -> Result<Self> {
+        let password = Secret::new(format!("{:032x}", rand::random::<u128>()));
+        let table = Self { fleet, access, password };
+        table.drop(primary).await?;
+        let client = table.connect(primary, "postgres").await?;
+        // The password itself is never sent: a server may log its statements.
+        let verifier = scram_sha_256(table.password.expose().as_bytes());
+        table.execute(&client, primary, &format!("CREATE ROLE {NAME} LOGIN PASSWORD '{verifier}'")).await?;
+        table.execute(&client, primary, &format!("CREATE DATABASE {NAME} OWNER {NAME}")).await?;
+        Ok(table)
+    }
+
+    /// Makes the table of one round. It has no unique constraint: a row that comes twice is to be seen.
+    pub(super) async fn begin(&self, primary: &InstanceKey, table: &str) -> Result<()> {
+        let client = self.connect(primary, NAME).await?;
+        let text = format!(
+            "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (client integer NOT NULL, seq bigint NOT NULL); \
+             ALTER TABLE {table} OWNER TO {NAME}"
+        );
+        self.execute(&client, primary, &text).await
+    }
+
+    /// Waits until the primary acknowledges commits alone.
+    pub(super) async fn waits_for_nobody(&self, primary: &InstanceKey) -> Result<()> {
+        let client = self.connect(primary, "postgres").await?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let row = client.query_one("SELECT current_setting('synchronous_standby_names')", &[]).await;
+            let names: String = row.map_err(|error| self.failed("ask", primary).cause(said(&error)))?.get(0);
+            if names.is_empty() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                let seen =
+                    format!("it waits for {names} still, {} s after synchronous_mode was off", PATIENCE.as_secs());
+                return Err(self.failed("make asynchronous", primary).cause(seen));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Reads the rows of a round on the settled primary and, once they have caught up, on every replica.
+    ///
+    /// # Errors
+    /// When a node does not answer or a replica does not catch up within `patience`.
+    pub(super) async fn read(&self, primary: &InstanceKey, table: &str, patience: Duration) -> Result<Rows> {
+        let leader = self.connect(primary, NAME).await?;
+        self.settle(&leader, primary, patience).await?;
+        let caught = |error: &tokio_postgres::Error| self.failed("read the rows on", primary).cause(said(error));
+        let lsn: String =
+            leader.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.map_err(|error| caught(&error))?.get(0);
+        let mut rows = Rows::default();
+        for (index, node) in (0_u16..).zip(self.fleet.with_role(Role::Patroni)) {
+            let key = node.key();
+            if key == primary {
+                rows.primary = index;
+            }
+            let client = if key == primary { None } else { Some(self.connect(key, NAME).await?) };
+            if let Some(client) = &client {
+                self.catch_up(client, key, &lsn, patience).await?;
+            }
+            let client = client.as_ref().unwrap_or(&leader);
+            let found = client
+                .query(&format!("SELECT client, seq FROM {table}"), &[])
+                .await
+                .map_err(|error| self.failed("read the rows on", key).cause(said(&error)))?;
+            let found = found.iter().map(|row| RowId {
+                client: u16::try_from(row.get::<_, i32>(0)).unwrap_or(u16::MAX),
+                seq: u64::try_from(row.get::<_, i64>(1)).unwrap_or(u64::MAX),
+            });
+            rows.on.insert(index, found.collect());
+        }
+        Ok(rows)
+    }
+
+    /// Waits until no server process of the clients is left: an abandoned commit that still waits for a
+    /// replica is on the replicas already, and visible on the primary only when it has ended.
+    async fn settle(&self, leader: &Client, primary: &InstanceKey, patience: Duration) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let left: i64 = leader
+                .query_one("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", &[&NAME])
+                .await
+                .map_err(|error| self.failed("wait for the last commits on", primary).cause(said(&error)))?
+                .get(0);
+            if left == 0 {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                let seen = format!("{left} sessions of the clients did not end within {} s", patience.as_secs());
+                return Err(self.failed("wait for the last commits on", primary).cause(seen));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn catch_up(&self, client: &Client, node: &InstanceKey, lsn: &str, patience: Duration) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + patience;
+        let query = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
+        loop {
+            let row = client.query_one(query, &[&lsn]).await;
+            if row.map_err(|error| self.failed("read the rows on", node).cause(said(&error)))?.get(0) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                let seen = format!("it has not replayed up to {lsn} after {} s", patience.as_secs());
+                return Err(self.failed("read the rows on", node).cause(seen));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Takes database and role away; right also when there is neither.
+    pub(super) async fn drop(&self, primary: &InstanceKey) -> Result<()> {
+        let client = self.connect(primary, "postgres").await?;
+        self.execute(&client, primary, &format!("DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")).await?;
+        self.execute(&client, primary, &format!("DROP ROLE IF EXISTS {NAME}")).await
+    }
+
+    async fn connect(&self, key: &InstanceKey, database: &str) -> Result<Client> {
+        let Some(node) = self.fleet.nodes.get(key) else {
+            return Err(self.failed("connect to", key).cause("it is not one of the cluster's machines"));
+        };
+        let failed = |seen: String| self.failed("connect to", key).cause(seen);
+        match tokio::time::timeout(PATIENCE, health::superuser(self.access, node, database)).await {
+            Ok(client) => client.map_err(failed),
+            Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
+        }
+    }
+
+    async fn execute(&self, client: &Client, node: &InstanceKey, text: &str) -> Result<()> {
+        match tokio::time::timeout(PATIENCE, client.batch_execute(text)).await {
+            Ok(done) => done.map_err(|error| self.failed("prepare the drill's database on", node).cause(said(&error))),
+            Err(_) => Err(self
+                .failed("prepare the drill's database on", node)
+                .cause(format!("no answer within {} s", PATIENCE.as_secs()))),
+        }
+    }
+
+    fn failed(&self, what: &str, node: &InstanceKey) -> Error {
+        Error::failed("drill-database", what, node).hint(format!("run `hactl status {}`", self.fleet.cluster))
+    }
+}
+
+/// The data nodes, in the order of a history's nodes.
+pub(super) fn data_nodes(fleet: &Fleet) -> impl Iterator<Item = &FleetNode> {
+    fleet.with_role(Role::Patroni)
+}
