@@ -64,6 +64,11 @@ test-long: test ## The same with the full matrices: kills at random moments, Ans
 bench: build ## Measure and write docs/benchmarks.md
 	.ci/bench
 
+.PHONY: mutants
+mutants: ## Change the code that judges drills, one place at a time, and see that its tests notice (hours)
+	command -v cargo-mutants >/dev/null || cargo install cargo-mutants --locked
+	cargo mutants $(foreach file,oracle timings expectation,--file src/verify/$(file).rs) --cargo-arg=--lib -- verify
+
 .PHONY: deny
 deny: ## Licences, bans and sources of all dependencies (advisories: in GitHub's CI)
 	cargo deny check bans licenses sources

@@ -242,6 +242,38 @@ fn before_the_first_up_commands_that_look_say_so() {
 }
 
 #[test]
+fn a_report_is_shown_also_when_the_cluster_is_gone() {
+    let place = Place::new();
+    assert_eq!(place.error(&["report", "patroni-3node"]).1["code"], "report-none");
+    let verdict = serde_json::json!({
+        "version": 1, "cluster": "pg", "started": "2026-11-22T07:17:39Z", "hactl": "0.1.0", "platform": "local",
+        "stamps": [], "durability": "quorum-strict", "fencing": "none", "timers": {}, "seed": 1, "path": "direct",
+        "drills": [],
+    });
+    let run = place.path().join(".hactl/pg/runs/20261122T071739-verify");
+    fs::create_dir_all(&run).unwrap();
+    fs::write(run.join("report.json"), verdict.to_string()).unwrap();
+    let shown = text(&place.run(&["report", "pg"]).stdout);
+    assert!(shown.starts_with("pg: nothing proved: no drill ran\n"), "{shown}");
+    assert!(shown.ends_with("\n  .hactl/pg/runs/20261122T071739-verify/report.json\n"), "{shown}");
+    for (format, start) in [("json", "{\n"), ("junit", "<?xml "), ("markdown", "## pg: "), ("html", "<!DOCTYPE html>")]
+    {
+        let shown = text(&place.run(&["report", "pg", "2026", "--format", format]).stdout);
+        assert!(shown.starts_with(start), "{format}: {shown}");
+    }
+    let object: Value = serde_json::from_slice(&place.run(&["report", "pg", "--output", "json"]).stdout).unwrap();
+    assert_eq!(object, verdict);
+    let (code, error) = place.error(&["report", "pg", "20261122T071738-verify"]);
+    assert_eq!((code, &error["code"]), (2, &"run-unknown".into()));
+    assert_eq!(error["hint"], "the nearest: 20261122T071739-verify");
+    // Nothing is found where there is no browser; the page is there all the same.
+    let opened = place.command(&["report", "pg", "--open"]).env("PATH", "").output().unwrap();
+    assert_eq!(opened.status.code(), Some(3));
+    assert!(text(&opened.stderr).contains("hint: open it yourself"), "{}", text(&opened.stderr));
+    assert!(run.join("report.html").is_file());
+}
+
+#[test]
 fn help_shows_examples_everywhere() {
     let place = Place::new();
     let help = text(&place.run(&["--help"]).stdout);

@@ -72,7 +72,7 @@ impl Bench {
     }
 
     pub(crate) fn up(&self) -> Value {
-        self.act(&["up", self.name])
+        self.act(&["up", self.name, "--no-verify"])
     }
 
     pub(crate) fn status(&self) -> Value {

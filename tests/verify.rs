@@ -1,0 +1,302 @@
+//! Failover, proved on real nodes: `up` proves what it made, drills strike and pass, the positive
+//! control loses what it must, and clusters that are broken on purpose are caught.
+//!
+//! One cluster serves all steps. `make test-long` adds the whole catalogue and hactl killed in the
+//! middle of every drill.
+
+mod common;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use common::{Bench, docker};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const NAME: &str = "t-verify";
+const FILE: &str = "name: t-verify
+instances:
+  node1: {}
+  node2: {}
+  node3: {}
+defaults: {memory: 768, cores: 1}
+";
+
+#[test]
+fn a_cluster_proves_its_failover() {
+    let bench = Bench::new(NAME, FILE);
+
+    step("up proves what it has initialised, once");
+    bench.act(&["up", NAME]);
+    let proof = report(&bench);
+    assert_eq!(titles(&proof), ["switchover", "postgres-crash"]);
+    assert!(all(&proof, "passed") && sum(&proof, "lost") == 0 && sum(&proof, "acknowledged") > 400, "{proof:#}");
+    let again = bench.act(&["up", NAME]);
+    assert!(again["stages"].as_array().unwrap().iter().all(|stage| stage["stage"] != "verify"), "{again}");
+
+    step("node-loss, primary-isolated, etcd-quorum-loss: nothing is lost, and another oracle says so, too");
+    let drills = ["node-loss", "primary-isolated", "etcd-quorum-loss"];
+    let words: Vec<&str> = drills.iter().flat_map(|drill| ["--drill", drill]).collect();
+    bench.act(&[&["verify", NAME], &words[..]].concat());
+    let verdict = report(&bench);
+    assert_eq!(titles(&verdict), drills);
+    assert!(all(&verdict, "passed") && sum(&verdict, "split_brain") == 0, "{verdict:#}");
+    for drill in verdict["drills"].as_array().unwrap() {
+        let round = &drill["rounds"][0];
+        assert!(round["write_gap_ms"].as_u64() <= round["bound_ms"].as_u64(), "{round}");
+        let moved = round["new_primary_node"].is_string();
+        assert_eq!(moved, drill["name"] != "etcd-quorum-loss", "{round}");
+    }
+    other_oracle(&bench, &verdict);
+
+    step("the positive control loses rows under async, and none under the cluster's own durability");
+    bench.act(&["verify", NAME, "--self-test"]);
+    let control = report(&bench);
+    assert_eq!(titles(&control), ["self-test/quorum-strict", "self-test/async"]);
+    let lost = |index: usize| control["drills"][index]["lost"].as_u64().unwrap();
+    assert!(lost(0) == 0 && lost(1) > 0, "{control:#}");
+    other_oracle(&bench, &control);
+
+    step("an acknowledged row that is deleted is found to be lost");
+    deleted_row(&bench);
+
+    step("Ctrl-C in the middle of a drill takes the fault back");
+    interrupted(&bench);
+
+    step("broken clusters are not drilled, and said to be broken");
+    lowered_role(&bench);
+    lowered_mode(&bench);
+
+    step("names: a wrong one, and what is printed without a cluster");
+    let (code, error) = bench.fail(&["verify", NAME, "--drill", "node-los"]);
+    assert!(code == 2 && error["hint"].as_str().unwrap().contains("node-loss"), "{error}");
+
+    if std::env::var_os("HACTL_TEST_LONG").is_some() {
+        step("the whole catalogue");
+        bench.act(&["verify", NAME, "--drill", "all"]);
+        let whole = report(&bench);
+        assert!(all(&whole, "passed") && sum(&whole, "lost") == 0, "{whole:#}");
+        step("hactl killed in the middle of every drill: the cluster heals by itself within the deadline");
+        for title in titles(&whole) {
+            killed(&bench, &title);
+        }
+        step("a soak");
+        bench.act(&["verify", NAME, "--drill", "soak", "--rounds", "10", "--seed", "1"]);
+    }
+
+    step("nothing is left behind");
+    assert_eq!(leftovers(&bench), "");
+}
+
+#[test]
+fn one_data_node_proves_nothing_and_says_so() {
+    let bench = Bench::new("t-verify-one", "instances: {node1: {}}\ndefaults: {memory: 768, cores: 1}\n");
+    let summary = bench.act(&["up", "t-verify-one"]);
+    assert!(summary["message"].as_str().unwrap().contains("not proved: one data node"), "{summary}");
+    let (code, error) = bench.fail(&["verify", "t-verify-one", "--drill", "node-loss"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(error["causes"][0].as_str().unwrap().contains("data nodes"), "{error}");
+}
+
+/// Deletes a row of a running round behind everybody's back.
+fn deleted_row(bench: &Bench) {
+    let mut running = bench.follow(&["verify", NAME, "--drill", "switchover"]);
+    running.wait_for("strike", |event| words(event).contains("in effect"));
+    let primary = leader(bench);
+    let deleted = superuser(
+        &primary,
+        "hactl_verify",
+        "DELETE FROM switchover_1 WHERE client = 1 AND seq = (SELECT min(seq) FROM switchover_1 WHERE client = 1) RETURNING seq",
+    );
+    assert!(!deleted.is_empty(), "no row was deleted");
+    let (code, error) = running.end_in_error();
+    assert_eq!(code, 4, "{error}");
+    let verdict = report(bench);
+    assert_eq!((sum(&verdict, "lost"), all(&verdict, "failed")), (1, true), "{verdict:#}");
+}
+
+fn interrupted(bench: &Bench) {
+    let mut running = bench.follow(&["verify", NAME, "--drill", "primary-isolated"]);
+    running.wait_for("effect", |event| words(event).contains("in effect"));
+    running.signal(Signal::SIGINT);
+    let (code, _) = running.end();
+    assert_eq!(code, 130);
+    assert_eq!(leftovers(bench), "");
+    healthy_within(bench, Duration::from_secs(90));
+}
+
+/// A role whose sessions do not wait for anybody.
+fn lowered_role(bench: &Bench) {
+    let primary = leader(bench);
+    superuser(&primary, "postgres", "ALTER ROLE app SET synchronous_commit = off");
+    let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
+    assert!(code == 4 && error.to_string().contains("synchronous_commit"), "{error}");
+    superuser(&primary, "postgres", "ALTER ROLE app RESET synchronous_commit");
+    healthy_within(bench, Duration::from_secs(30));
+}
+
+/// Synchronous mode switched off in the DCS.
+fn lowered_mode(bench: &Bench) {
+    patronictl(&leader(bench), "synchronous_mode=off");
+    std::thread::sleep(Duration::from_secs(8));
+    let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
+    assert_eq!(code, 4, "{error}");
+    patronictl(&leader(bench), "synchronous_mode=quorum");
+    healthy_within(bench, Duration::from_secs(30));
+}
+
+/// `kill -9` while the fault is in place: what was armed takes it back by the deadline that was printed.
+fn killed(bench: &Bench, title: &str) {
+    let mut running = bench.follow(&["verify", NAME, "--drill", title]);
+    let mut deadline = Duration::ZERO;
+    running.wait_for("strike", |event| words(event).contains("in effect") || event["type"] == "summary");
+    for event in &running.seen {
+        let words = words(event);
+        if let Some((_, seconds)) = words.split_once("within ").filter(|_| words.contains("undo armed")) {
+            deadline = Duration::from_secs(seconds.split(' ').next().unwrap().parse().unwrap());
+        }
+    }
+    running.kill();
+    println!("   {title}: killed; deadline {} s", deadline.as_secs());
+    healthy_within(bench, deadline + Duration::from_secs(120));
+}
+
+/// The verdict of the last run.
+fn report(bench: &Bench) -> Value {
+    let text = fs::read(bench.kept("runs/latest/report.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// `name/variant` of the drills that were not skipped.
+fn titles(verdict: &Value) -> Vec<String> {
+    let drills = verdict["drills"].as_array().unwrap().iter().filter(|drill| drill["outcome"] != "skipped");
+    drills
+        .map(|drill| match drill["variant"].as_str() {
+            Some(variant) => format!("{}/{variant}", drill["name"].as_str().unwrap()),
+            None => drill["name"].as_str().unwrap().to_owned(),
+        })
+        .collect()
+}
+
+fn all(verdict: &Value, outcome: &str) -> bool {
+    verdict["drills"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .all(|drill| drill["outcome"] == outcome || drill["outcome"] == "skipped")
+}
+
+fn sum(verdict: &Value, count: &str) -> u64 {
+    verdict["drills"].as_array().unwrap().iter().map(|drill| drill[count].as_u64().unwrap()).sum()
+}
+
+/// Judges history.jsonl again, with nothing of hactl's: acknowledged and not found is lost.
+fn other_oracle(bench: &Bench, verdict: &Value) {
+    let text = fs::read_to_string(bench.kept("runs/latest/history.jsonl")).unwrap();
+    let (mut acknowledged, mut found) = (BTreeSet::new(), BTreeMap::<String, BTreeSet<(u64, u64)>>::new());
+    let mut lost = Vec::new();
+    let (mut attempts, mut rounds) = (0, 0);
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let number = |field: &str| line[field].as_u64().unwrap();
+        match line["type"].as_str().unwrap() {
+            "attempt" => {
+                attempts += 1;
+                if line["outcome"] == "acknowledged" {
+                    acknowledged.insert((number("client"), number("seq")));
+                }
+            }
+            "found" => {
+                let node = found.entry(line["node"].as_str().unwrap().to_owned()).or_default();
+                for range in line["ranges"].as_array().unwrap() {
+                    let (first, last) = (range[0].as_u64().unwrap(), range[1].as_u64().unwrap());
+                    node.extend((first..=last).map(|seq| (number("client"), seq)));
+                }
+            }
+            "round-ended" => {
+                let there = &found[line["primary"].as_str().unwrap()];
+                lost.push(acknowledged.difference(there).count() as u64);
+                acknowledged.clear();
+                found.clear();
+                rounds += 1;
+            }
+            _ => {}
+        }
+    }
+    let counted: Vec<u64> = verdict["drills"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|drill| drill["rounds"].as_array().unwrap())
+        .map(|round| round["lost"].as_u64().unwrap())
+        .collect();
+    assert_eq!(lost, counted);
+    assert_eq!(attempts, sum(verdict, "attempted"), "{rounds} rounds");
+}
+
+fn words(event: &Value) -> String {
+    event["step"].as_str().unwrap_or_default().to_owned()
+}
+
+fn leader(bench: &Bench) -> String {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(leader) = bench.status()["leader"].as_str() {
+            return leader.to_owned();
+        }
+        assert!(Instant::now() < deadline, "no leader");
+    }
+}
+
+fn on(node: &str, command: &[&str]) -> String {
+    let container = format!("{NAME}-{node}");
+    let done = Command::new("docker").args(["exec", &container]).args(command).output().unwrap();
+    assert!(done.status.success(), "{command:?} on {node}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
+fn superuser(node: &str, database: &str, statement: &str) -> String {
+    on(node, &["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-d", database, "-c", statement])
+}
+
+fn patronictl(node: &str, setting: &str) {
+    on(node, &["patronictl", "-c", "/etc/patroni/patroni.yml", "edit-config", "--quiet", "--force", "-s", setting]);
+}
+
+fn healthy_within(bench: &Bench, patience: Duration) {
+    let started = Instant::now();
+    loop {
+        let status = bench.status();
+        if status["healthy"] == true {
+            println!("   healthy after {:.1} s", started.elapsed().as_secs_f64());
+            return;
+        }
+        assert!(started.elapsed() < patience, "{:#}", status["problems"]);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// What the drills would have left: database, role, slots that nobody uses, files, tables, units.
+fn leftovers(bench: &Bench) -> String {
+    healthy_within(bench, Duration::from_secs(90));
+    let sql = "SELECT datname FROM pg_database WHERE datname = 'hactl_verify' \
+               UNION ALL SELECT rolname FROM pg_roles WHERE rolname = 'hactl_verify' \
+               UNION ALL SELECT slot_name FROM pg_replication_slots WHERE NOT active";
+    let mut found = superuser(&leader(bench), "postgres", sql);
+    for node in ["node1", "node2", "node3"] {
+        let script = "ls /run | grep hactl-undo; nft list tables | grep hactl; \
+                      systemctl list-units --all --plain --no-legend 'hactl-undo-*' 'hactl-canary-*'; true";
+        found += &on(node, &["sh", "-c", script]);
+    }
+    let running = docker(&["ps", "-q", "--filter", &format!("label=hactl.cluster={NAME}")]);
+    assert_eq!(running.lines().count(), 3);
+    found
+}
+
+fn step(words: &str) {
+    println!("== {words}");
+}

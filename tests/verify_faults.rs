@@ -1,0 +1,257 @@
+//! Every fault on real nodes: the undo is set, the fault strikes and is seen, and it is taken back, by
+//! whoever asked for it or, when that one is killed, by itself. Nothing of it stays on a node.
+//!
+//! One cluster serves all steps. Needs what tests/up.rs needs.
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use common::Bench;
+use hactl::{
+    context::{Context, Dirs},
+    event::Events,
+    exec::Lock,
+    health::{Healthy, wait_until_healthy},
+    pipeline::{Cluster, Watcher},
+    verify::{
+        catalogue::{self, Drill, Fault},
+        fault::{self, Ground},
+    },
+};
+
+const NAME: &str = "t-faults-v";
+
+const FILE: &str = "name: t-faults-v
+instances:
+  node1: {}
+  node2: {}
+  node3: {}
+defaults: {memory: 768, cores: 1}
+";
+
+/// Drills whose fault is struck and taken back as soon as its effect is seen.
+const DRILLS: &[&str] = &[
+    "switchover",
+    "postgres-crash",
+    "patroni-crash/restart",
+    "patroni-crash/dead",
+    "patroni-hang",
+    "primary-isolated",
+    "primary-cut-from-etcd",
+    "sync-replica-isolated",
+    "slow-network/loss",
+    "slow-network/latency",
+    "etcd-leader-loss",
+    "etcd-quorum-loss",
+    "disk-full",
+    "replica-loss",
+    "cluster-power-off",
+];
+
+/// An undo that must not come by itself in this test.
+const FAR: Duration = Duration::from_secs(120);
+/// How soon an effect is seen.
+const SOON: Duration = Duration::from_secs(15);
+/// How soon a cluster is whole again after a fault that was taken back.
+const WHOLE: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn faults_strike_are_seen_and_are_taken_back() {
+    let bench = Bench::new(NAME, FILE);
+    bench.up();
+    let context = context(&bench.path(""));
+    let cluster = Cluster::open(NAME, &context.dirs).unwrap();
+    let watcher = Watcher::new(&context, &cluster).await.unwrap();
+    let ground = watcher.ground(&context);
+
+    for title in DRILLS {
+        strike_and_undo(drill(title), &ground).await;
+    }
+
+    step("an undo that comes by itself is noticed, and taking back what is taken back is fine");
+    for title in ["primary-isolated", "replica-loss"] {
+        comes_by_itself(drill(title), &ground).await;
+    }
+
+    step("the watcher keeps nobody's lock");
+    keeps_no_lock(&bench, &ground).await;
+
+    step("hactl is killed while the fault is there: the undo comes within the deadline");
+    for title in ["patroni-crash/dead", "node-loss"] {
+        killed(&bench, title, &ground).await;
+    }
+
+    step("a killed run's undo that is far away is found and swept");
+    swept(&bench, &ground).await;
+
+    bench.act(&["down", NAME, "--yes"]);
+    assert_eq!(bench.leftovers(), "");
+}
+
+async fn strike_and_undo(drill: &Drill, ground: &Ground<'_>) {
+    if let Some(reason) = fault::obstacle(drill, ground).await.unwrap() {
+        println!("== {}: cannot be done here: {reason}", drill.title());
+        let expected = match drill.fault {
+            Fault::FillDisk => "PGDATA has no file system of its own: it is a directory of a larger one",
+            Fault::DelayPackets => "its kernel delays no packets: netem",
+            _ => "no obstacle",
+        };
+        assert!(reason.contains(expected), "{reason}");
+        return;
+    }
+    let healthy = whole(ground).await;
+    let targets = fault::targets(drill, healthy.health(), ground).unwrap();
+    let mut clock = Clock::new();
+    let mut armed = fault::arm(drill, &targets, FAR, ground).await.unwrap();
+    clock.lap("armed");
+    armed.strike().await.unwrap();
+    clock.lap("struck");
+    assert!(armed.took_effect(SOON).await.unwrap(), "{} had no effect", drill.title());
+    clock.lap("seen");
+    if drill.undo == "nothing to take back" {
+        assert!(!armed.fired().await.unwrap());
+    } else if drill.fault != Fault::PowerOff {
+        assert!(!armed.fired().await.unwrap(), "the undo came too early");
+        assert_ne!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
+    }
+    armed.undo().await.unwrap();
+    armed.undo().await.unwrap();
+    clock.lap("undone");
+    whole(ground).await;
+    clock.lap("whole");
+    assert_eq!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
+    let targets: Vec<&str> = targets.iter().map(|key| key.as_str()).collect();
+    println!("== {} on {}: {}", drill.title(), targets.join(" "), clock.laps.join(", "));
+}
+
+async fn comes_by_itself(drill: &Drill, ground: &Ground<'_>) {
+    let targets = fault::targets(drill, whole(ground).await.health(), ground).unwrap();
+    let mut armed = fault::arm(drill, &targets, Duration::from_secs(6), ground).await.unwrap();
+    armed.strike().await.unwrap();
+    assert!(armed.took_effect(SOON).await.unwrap());
+    let mut clock = Clock::new();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    until("the undo has come", async || armed.fired().await.unwrap()).await;
+    clock.lap("fired");
+    armed.undo().await.unwrap();
+    assert!(armed.strike().await.is_err(), "it struck without an undo");
+    whole(ground).await;
+    assert_eq!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
+    println!("   {}: {}", drill.title(), clock.laps.join(", "));
+}
+
+async fn keeps_no_lock(bench: &Bench, ground: &Ground<'_>) {
+    let drill = drill("replica-loss");
+    let targets = fault::targets(drill, whole(ground).await.health(), ground).unwrap();
+    let lock = Lock::acquire(&bench.kept("lock"), "test").await.unwrap();
+    let mut armed = fault::arm(drill, &targets, FAR, ground).await.unwrap();
+    let holders = bench.lock_holders();
+    assert!(!holders.contains(&"hactl".to_owned()), "{holders:?}");
+    armed.undo().await.unwrap();
+    drop(lock);
+}
+
+async fn killed(bench: &Bench, title: &str, ground: &Ground<'_>) {
+    whole(ground).await;
+    strike_and_be_killed(bench, title, Duration::from_secs(10));
+    let mut clock = Clock::new();
+    until("nothing is left", async || fault::leftovers(ground).await.is_ok_and(|left| left.is_empty())).await;
+    clock.lap("taken back after the kill");
+    whole(ground).await;
+    clock.lap("whole");
+    println!("   {title}: {}", clock.laps.join(", "));
+}
+
+async fn swept(bench: &Bench, ground: &Ground<'_>) {
+    whole(ground).await;
+    strike_and_be_killed(bench, "patroni-hang", FAR);
+    let left = fault::leftovers(ground).await.unwrap();
+    assert!(left.len() == 2 && left.iter().all(|what| what.contains(": hactl-undo-")), "{left:?}");
+    fault::sweep(ground).await.unwrap();
+    assert_eq!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
+    whole(ground).await;
+}
+
+/// Another process of this test strikes, and is killed as soon as the effect is seen.
+fn strike_and_be_killed(bench: &Bench, title: &str, deadline: Duration) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_one_that_is_killed", "--ignored", "--nocapture"])
+        .env("HACTL_TEST_STRIKE", title)
+        .env("HACTL_TEST_DEADLINE", deadline.as_secs().to_string())
+        .env("HACTL_TEST_DIR", bench.path(""))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().ends_with("it hurts")), "{title} was not struck");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+#[ignore = "a part of the other test, which runs it in a process of its own"]
+async fn the_one_that_is_killed() {
+    let Ok(title) = std::env::var("HACTL_TEST_STRIKE") else { return };
+    let context = context(Path::new(&std::env::var("HACTL_TEST_DIR").unwrap()));
+    let cluster = Cluster::open(NAME, &context.dirs).unwrap();
+    let watcher = Watcher::new(&context, &cluster).await.unwrap();
+    let ground = watcher.ground(&context);
+    let targets = fault::targets(drill(&title), &watcher.health().await, &ground).unwrap();
+    let deadline = Duration::from_secs(std::env::var("HACTL_TEST_DEADLINE").unwrap().parse().unwrap());
+    let mut armed = fault::arm(drill(&title), &targets, deadline, &ground).await.unwrap();
+    armed.strike().await.unwrap();
+    assert!(armed.took_effect(SOON).await.unwrap());
+    println!("it hurts");
+    std::future::pending::<()>().await;
+}
+
+/// Waits until the cluster is healthy.
+async fn whole(ground: &Ground<'_>) -> Healthy {
+    let (access, fleet) = (ground.access, ground.fleet);
+    wait_until_healthy(ground.context, ground.plan, fleet, access, WHOLE).await.unwrap()
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < Duration::from_secs(30), "not seen: {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn drill(title: &str) -> &'static Drill {
+    catalogue::choose(&[title.to_owned()]).unwrap()[0]
+}
+
+fn context(dir: &Path) -> Context {
+    let mut env: std::collections::BTreeMap<String, String> = std::env::vars().collect();
+    env.insert("HACTL_PROGRAM".to_owned(), env!("CARGO_BIN_EXE_hactl").to_owned());
+    Context { dirs: Dirs::new(dir, &env), env, events: Events::channel().0, stop: Default::default() }
+}
+
+fn step(name: &str) {
+    println!("== {name}");
+}
+
+/// What took how long.
+struct Clock {
+    since: Instant,
+    laps: Vec<String>,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { since: Instant::now(), laps: Vec::new() }
+    }
+
+    fn lap(&mut self, what: &str) {
+        self.laps.push(format!("{what} {:.1} s", self.since.elapsed().as_secs_f64()));
+        self.since = Instant::now();
+    }
+}
