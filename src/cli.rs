@@ -213,9 +213,12 @@ pub(crate) struct Verify {
     /// Leave out drills that may interrupt writes for longer than this, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_interruption: Option<f64>,
-    /// Clients on the application's path; beside them one stays on each node
+    /// Clients on the application's path
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) clients: u16,
+    /// Clients that stay on one node, for each node
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) pinned: u16,
     /// Writes per second of all clients together, at most
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,

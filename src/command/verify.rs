@@ -64,7 +64,7 @@ fn self_test(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
 }
 
 fn load(args: &cli::Verify) -> Load {
-    Load { clients: args.clients, rate: args.rate }
+    Load { clients: args.clients, pinned: args.pinned, rate: args.rate }
 }
 
 /// What is chosen, after what it costs was shown and agreed to.

@@ -82,7 +82,7 @@ async fn drill(
     let (platform, stamps) = match &cluster.plan.platform {
         Platform::Local(_) => ("local".to_owned(), vec![SHARED_KERNEL.to_owned()]),
     };
-    let heading = Heading { started: Timestamp::now().to_string(), platform, stamps, seed };
+    let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");
     let Ended { verdict, error } = match work {
         Work::Drills(choice) => verify::verify(&ground, choice, heading, &history).await?,

@@ -1,8 +1,8 @@
 //! Clients that write while the fault strikes: each attempt is one row with an id of its own, one
 //! autocommitted INSERT, and goes into the history with what the client knows of it.
 //!
-//! Most take the application's path: every host, `target_session_attrs=read-write`, TLS verified. One
-//! stays on each node, to see what a node acknowledges that should not. No client ever sends a
+//! Most take the application's path: every host, `target_session_attrs=read-write`, TLS verified. Some
+//! stay on one node each, to see what a node acknowledges that should not. No client ever sends a
 //! cancel request: PostgreSQL answers that with success for a commit that is only local (syncrep.c).
 
 use std::{
@@ -85,12 +85,12 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Starts `free` clients on the application's path and one on each node.
-    pub(super) fn start(entry: &Entry, free: u16) -> Self {
+    /// Starts `free` clients on the application's path, and `pinned` on each node.
+    pub(super) fn start(entry: &Entry, free: u16, pinned: u16) -> Self {
         let nodes = entry.addresses.len();
         let progress = Arc::new(Progress::new(nodes));
         let stop = CancellationToken::new();
-        let pins = (0..nodes).map(|node| u16::try_from(node).ok());
+        let pins = (0..nodes).flat_map(|node| std::iter::repeat_n(u16::try_from(node).ok(), pinned.into()));
         let pins = std::iter::repeat_n(None, free.into()).chain(pins);
         let clients: Vec<Client> = (0..).zip(pins).map(|(id, pinned)| Client { id, pinned }).collect();
         let mut tasks = JoinSet::new();

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{
     catalogue::{CUT_LEAD_MS, Drill, Until},
-    clients::{Clients, Entry},
+    clients::{Clients, Entry, Progress},
     expectation,
     fault::{self, Armed, Ground},
     history::{History, Micros, Rows},
@@ -18,7 +18,7 @@ use super::{
     sampler::Sampler,
     table::{self, Table},
     timings,
-    verdict::{Counts, Phases, RoundOutcome, RoundReport},
+    verdict::{Counts, RoundOutcome, RoundReport},
 };
 use crate::{
     error::{Error, Result},
@@ -56,8 +56,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How hard the clients write.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Clients on the application's path; beside them one stays on each node.
+    /// Clients on the application's path.
     pub clients: u16,
+    /// Clients that stay on one node, for each node.
+    pub pinned: u16,
     /// Attempts per second of all clients together, at most.
     pub rate: u32,
 }
@@ -66,7 +68,7 @@ impl Default for Load {
     /// Enough that a window of a few milliseconds holds rows, and little enough that two cores with
     /// three nodes on them are not starved.
     fn default() -> Self {
-        Self { clients: 16, rate: 2000 }
+        Self { clients: 16, pinned: 1, rate: 2000 }
     }
 }
 
@@ -88,148 +90,147 @@ pub(super) struct Rounds<'a> {
     pub(super) before: &'a [Drill],
 }
 
-/// A round under way.
-struct Underway {
-    began: Instant,
-    clients: Clients,
-    sampler: Sampler,
-    primary: InstanceKey,
-    index: u16,
-}
-
-impl Underway {
-    fn now(&self) -> Micros {
-        Micros::try_from(self.began.elapsed().as_micros()).unwrap_or(Micros::MAX)
-    }
-
-    fn acknowledged(&self) -> u64 {
-        self.clients.progress.by_node().iter().sum()
-    }
-
-    fn acknowledged_elsewhere(&self) -> u64 {
-        let by_node = self.clients.progress.by_node();
-        by_node.iter().enumerate().filter(|(node, _)| *node != usize::from(self.index)).map(|(_, count)| count).sum()
-    }
-}
-
 impl Rounds<'_> {
     /// Runs `drill` for the `n`th time. The cluster must be healthy, and is left so or with an error.
     ///
     /// # Errors
     /// When the round could not be carried out. A cluster that fails its drill is a report, not an error.
     pub(super) async fn round(&self, drill: &Drill, n: u32, healthy: &Healthy) -> Result<Round> {
-        let Ground { plan, fleet, access, .. } = self.ground;
-        let primary = healthy.leader().clone();
-        let table = table_name(drill, n);
-        self.table.begin(&primary, &table).await?;
-        let nodes: Vec<&FleetNode> = table::data_nodes(fleet).collect();
+        let mut trial = Trial::begin(self, drill, n, healthy).await?;
+        let struck = trial.strike().await;
+        // Whatever happened, nothing of the fault stays.
+        let undone = trial.undo().await;
+        let healed = trial.heal().await;
+        trial.finish().await;
+        struck?;
+        undone?;
+        let rows = self.table.read(healed?.leader(), &trial.table, CATCHES_UP_WITHIN).await?;
+        Ok(trial.judge(rows))
+    }
+}
+
+/// A round under way.
+struct Trial<'a> {
+    rounds: &'a Rounds<'a>,
+    drill: &'a Drill,
+    n: u32,
+    healthy: &'a Healthy,
+    /// Who leads, as an index into the history's nodes.
+    primary: u16,
+    targets: Vec<InstanceKey>,
+    bound_ms: Option<u64>,
+    /// How long the fault stays, and when its undo comes by itself.
+    hold: Duration,
+    deadline: Duration,
+    table: String,
+    began: Instant,
+    armed: Vec<Armed<'a>>,
+    /// The undo came before it was asked for.
+    fired: bool,
+    writing: Option<(Clients, Sampler)>,
+    progress: Arc<Progress>,
+    history: History,
+    reasons: Vec<String>,
+}
+
+impl<'a> Trial<'a> {
+    /// Makes the table, and lets the clients write.
+    async fn begin(rounds: &'a Rounds<'a>, drill: &'a Drill, n: u32, healthy: &'a Healthy) -> Result<Self> {
+        let Ground { plan, fleet, access, .. } = rounds.ground;
+        let targets = fault::targets(drill, healthy.health(), rounds.ground)?;
         let bound_ms = expectation::bound_ms(drill, plan);
         let hold = drill.hold(&plan.patroni.timers, bound_ms.unwrap_or_default() as f64 / 1000.0);
         let hold = Duration::from_secs_f64(hold);
-        let targets = fault::targets(drill, healthy.health(), self.ground)?;
-        let deadline = hold + UNDO_MARGIN + EFFECT_WITHIN;
-        let mut armed = Vec::new();
-        for before in self.before {
-            let targets = fault::targets(before, healthy.health(), self.ground)?;
-            armed.push(fault::arm(before, &targets, deadline, self.ground).await?);
-        }
-        armed.push(fault::arm(drill, &targets, deadline, self.ground).await?);
+        let table = table_name(drill, n);
+        rounds.table.begin(healthy.leader(), &table).await?;
+        let nodes: Vec<&FleetNode> = table::data_nodes(fleet).collect();
         let began = Instant::now();
+        let load = rounds.load;
         let entry = Entry {
             addresses: nodes.iter().map(|node| node.address).collect(),
             tls: Arc::clone(&access.postgres_tls),
             user: table::NAME.to_owned(),
-            password: self.table.password.clone(),
+            password: rounds.table.password.clone(),
             database: table::NAME.to_owned(),
             table: table.clone(),
             began,
-            interval: Duration::from_secs(self.load.clients.into()) / self.load.rate.max(1),
+            // A client that is pinned to a replica writes nothing: those of one node count.
+            interval: Duration::from_secs((load.clients + load.pinned).into()) / load.rate.max(1),
         };
-        let underway = Underway {
-            began,
-            clients: Clients::start(&entry, self.load.clients),
-            sampler: Sampler::start(fleet, access, began),
-            index: nodes.iter().zip(0..).find(|(node, _)| *node.key() == primary).map_or(0, |(_, index)| index),
-            primary: primary.clone(),
-        };
-        let mut history = History {
+        let clients = Clients::start(&entry, load.clients, load.pinned);
+        let sampler = Sampler::start(fleet, access, began);
+        let history = History {
             nodes: nodes.iter().map(|node| node.key().clone()).collect(),
-            clients: underway.clients.clients.clone(),
+            clients: clients.clients.clone(),
             ..History::default()
         };
-        let mut reasons = Vec::new();
-        let struck = self.strike(drill, &mut armed, &underway, hold, deadline, &mut history, &mut reasons).await;
-        // Whatever happened, nothing of the fault stays.
-        let mut fired = false;
-        let mut undone = Ok(());
-        for armed in &mut armed {
-            fired |= armed.fired().await.unwrap_or(false);
-            undone = undone.and(armed.undo().await);
-        }
-        history.healed = history.struck.map(|_| underway.now());
-        let healed = self.heal(&underway, &mut history, &mut reasons).await;
-        let seen = underway.sampler.finish().await;
-        // From here on nobody begins to write: what comes later is no gap.
-        history.ended = Micros::try_from(began.elapsed().as_micros()).unwrap_or(Micros::MAX);
-        history.attempts = underway.clients.finish().await;
-        (history.samples, history.leader_keys) = (seen.samples, seen.leader_keys);
-        struck?;
-        undone?;
-        let healthy_again = healed?;
-        let rows = self.table.read(healthy_again.leader(), &table, CATCHES_UP_WITHIN).await?;
-        let report = self.judge(drill, n, healthy, &targets, bound_ms, &history, &rows, fired, reasons);
-        Ok(Round { report, history, rows })
+        Ok(Self {
+            rounds,
+            drill,
+            n,
+            healthy,
+            primary: nodes
+                .iter()
+                .zip(0..)
+                .find(|(node, _)| node.key() == healthy.leader())
+                .map_or(0, |(_, index)| index),
+            targets,
+            bound_ms,
+            hold,
+            deadline: hold + UNDO_MARGIN + EFFECT_WITHIN,
+            table,
+            began,
+            armed: Vec::new(),
+            fired: false,
+            progress: Arc::clone(&clients.progress),
+            writing: Some((clients, sampler)),
+            history,
+            reasons: Vec::new(),
+        })
     }
 
     /// From the baseline to the planned end of the fault.
-    #[allow(clippy::too_many_arguments)]
-    async fn strike(
-        &self,
-        drill: &Drill,
-        armed: &mut [Armed<'_>],
-        underway: &Underway,
-        hold: Duration,
-        deadline: Duration,
-        history: &mut History,
-        reasons: &mut Vec<String>,
-    ) -> Result<()> {
-        if !self.baseline(underway).await? {
-            reasons.push(format!(
+    async fn strike(&mut self) -> Result<()> {
+        if !self.baseline().await? {
+            self.reasons.push(format!(
                 "before the fault only {} writes were acknowledged within {} s; {BASELINE_WRITES} are needed",
-                underway.acknowledged(),
+                self.acknowledged(),
                 BASELINE_AT_MOST.as_secs()
             ));
             return Ok(());
         }
-        if drill.until != Until::Once {
-            self.say(drill, format!("undo armed: it comes by itself within {} s", deadline.as_secs())).await;
+        let ground = self.rounds.ground;
+        for before in self.rounds.before {
+            let targets = fault::targets(before, self.healthy.health(), ground)?;
+            self.armed.push(fault::arm(before, &targets, self.deadline, ground).await?);
         }
-        history.struck = Some(underway.now());
-        self.say(drill, format!("strikes ({} leads)", underway.primary)).await;
-        for (index, fault) in armed.iter_mut().enumerate() {
+        self.armed.push(fault::arm(self.drill, &self.targets, self.deadline, ground).await?);
+        if self.drill.until != Until::Once {
+            self.say(format!("undo armed: it comes by itself within {} s", self.deadline.as_secs())).await;
+        }
+        self.history.struck = Some(self.now());
+        self.say(format!("strikes ({} leads)", self.healthy.leader())).await;
+        for (index, fault) in self.armed.iter_mut().enumerate() {
             if index > 0 {
                 sleep(Duration::from_millis(CUT_LEAD_MS)).await;
             }
             fault.strike().await?;
         }
-        let mut seen = true;
-        for fault in armed.iter() {
-            seen &= fault.took_effect(EFFECT_WITHIN).await?;
+        for fault in &self.armed {
+            if !fault.took_effect(EFFECT_WITHIN).await? {
+                self.reasons.push(format!("the fault did not take effect within {} s", EFFECT_WITHIN.as_secs()));
+                return Ok(());
+            }
         }
-        if seen {
-            history.seen = Some(underway.now());
-            self.say(drill, format!("in effect: {}", drill.effect)).await;
-        } else {
-            reasons.push(format!("the fault did not take effect within {} s", EFFECT_WITHIN.as_secs()));
-            return Ok(());
-        }
-        self.hold(drill, underway, hold).await
+        self.history.seen = Some(self.now());
+        self.say(format!("in effect: {}", self.drill.effect)).await;
+        self.hold().await
     }
 
     /// Waits until enough writes are acknowledged; false when they are not.
-    async fn baseline(&self, underway: &Underway) -> Result<bool> {
-        while underway.began.elapsed() < BASELINE || underway.acknowledged() < BASELINE_WRITES {
-            if underway.began.elapsed() > BASELINE_AT_MOST {
+    async fn baseline(&self) -> Result<bool> {
+        while self.began.elapsed() < BASELINE || self.acknowledged() < BASELINE_WRITES {
+            if self.began.elapsed() > BASELINE_AT_MOST {
                 return Ok(false);
             }
             self.pause(LOOK).await?;
@@ -238,32 +239,45 @@ impl Rounds<'_> {
     }
 
     /// Leaves the fault in place until its planned end.
-    async fn hold(&self, drill: &Drill, underway: &Underway, hold: Duration) -> Result<()> {
-        let (started, before) = (Instant::now(), underway.acknowledged_elsewhere());
-        match drill.until {
+    async fn hold(&self) -> Result<()> {
+        let (started, before) = (Instant::now(), self.acknowledged_elsewhere());
+        match self.drill.until {
             Until::Once => Ok(()),
             Until::Failover => {
-                while started.elapsed() < hold && underway.acknowledged_elsewhere() == before {
+                while started.elapsed() < self.hold && self.acknowledged_elsewhere() == before {
                     self.pause(LOOK).await?;
                 }
                 // A little longer: the old primary must not come back into the very first writes.
                 self.pause(Duration::from_secs(1)).await
             }
-            Until::LockExpiry | Until::Moment => self.pause(hold).await,
+            Until::LockExpiry | Until::Moment => self.pause(self.hold).await,
         }
     }
 
+    /// Takes every fault back, and notes whether one had gone by itself.
+    async fn undo(&mut self) -> Result<()> {
+        let mut undone = Ok(());
+        for armed in &mut self.armed {
+            self.fired |= armed.fired().await.unwrap_or(false);
+            undone = undone.and(armed.undo().await);
+        }
+        if self.drill.until != Until::Once {
+            self.history.healed = self.history.struck.map(|_| self.now());
+        }
+        undone
+    }
+
     /// Waits until the cluster is whole and clients write again.
-    async fn heal(&self, underway: &Underway, history: &mut History, reasons: &mut Vec<String>) -> Result<Healthy> {
-        let Ground { plan, fleet, access, context, .. } = self.ground;
+    async fn heal(&mut self) -> Result<Healthy> {
+        let Ground { plan, fleet, access, context, .. } = self.rounds.ground;
         let healthy = health::wait_until_healthy(context, plan, fleet, access, HEALS_WITHIN).await;
         let healthy = healthy.map_err(super::drills::unproved)?;
-        history.redundant = Some(underway.now());
-        let before = underway.acknowledged();
+        self.history.redundant = Some(self.now());
+        let before = self.acknowledged();
         let deadline = Instant::now() + BASELINE_AT_MOST;
-        while underway.acknowledged() == before {
+        while self.acknowledged() == before {
             if Instant::now() > deadline {
-                reasons.push("the cluster is healthy again, and no client can write".to_owned());
+                self.reasons.push("the cluster is healthy again, and no client can write".to_owned());
                 break;
             }
             self.pause(LOOK).await?;
@@ -272,70 +286,89 @@ impl Rounds<'_> {
         Ok(healthy)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn judge(
-        &self,
-        drill: &Drill,
-        n: u32,
-        healthy: &Healthy,
-        targets: &[InstanceKey],
-        bound_ms: Option<u64>,
-        history: &History,
-        rows: &Rows,
-        fired: bool,
-        mut reasons: Vec<String>,
-    ) -> RoundReport {
-        let primary = history.nodes.iter().position(|node| node == healthy.leader());
-        let primary = primary.and_then(|index| u16::try_from(index).ok()).unwrap_or_default();
-        let counts = match oracle::judge(history, rows) {
+    /// Ends clients and sampler; the history is then whole.
+    async fn finish(&mut self) {
+        let Some((clients, sampler)) = self.writing.take() else { return };
+        let seen = sampler.finish().await;
+        (self.history.samples, self.history.leader_keys) = (seen.samples, seen.leader_keys);
+        // From here on nobody begins to write: what comes later is no gap.
+        self.history.ended = self.now();
+        self.history.attempts = clients.finish().await;
+    }
+
+    fn judge(mut self, rows: Rows) -> Round {
+        let counts = match oracle::judge(&self.history, &rows) {
             Ok(judgement) => {
-                reasons.extend(expectation::shortfalls(drill, self.durability, history, &judgement, primary, bound_ms));
+                self.reasons.extend(expectation::shortfalls(
+                    self.drill,
+                    self.rounds.durability,
+                    &self.history,
+                    &judgement,
+                    self.primary,
+                    self.bound_ms,
+                ));
                 judgement.counts
             }
             Err(broken) => {
-                reasons.push(format!("the history cannot be judged: {broken}"));
+                self.reasons.push(format!("the history cannot be judged: {broken}"));
                 Counts::default()
             }
         };
         // A fault that ended by itself proves nothing, but a loss is a loss.
-        let outcome = match (fired, reasons.is_empty()) {
-            (true, _) if counts.lost == 0 && counts.split_brain == 0 => {
-                reasons.insert(0, "the undo came before the planned end".to_owned());
-                RoundOutcome::Void
-            }
-            (_, true) => RoundOutcome::Passed,
-            _ => RoundOutcome::Failed,
+        let outcome = if self.fired && counts.lost == 0 && counts.split_brain == 0 {
+            self.reasons.insert(0, "the undo came before the planned end".to_owned());
+            RoundOutcome::Void
+        } else if self.reasons.is_empty() {
+            RoundOutcome::Passed
+        } else {
+            RoundOutcome::Failed
         };
-        let phases: Phases = timings::phases(history, primary);
+        let history = self.history;
         let name = |index: u16| history.nodes.get(usize::from(index)).map(ToString::to_string);
-        RoundReport {
-            n,
+        let targets: Vec<&str> = self.targets.iter().map(InstanceKey::as_str).collect();
+        let report = RoundReport {
+            n: self.n,
             drill: None,
             outcome,
-            reasons,
-            write_gap_ms: timings::write_gap(history).map(|gap| gap.length() / 1000),
-            bound_ms,
-            target: (!targets.is_empty())
-                .then(|| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-            primary_node: healthy.leader().to_string(),
-            new_primary_node: timings::taken_over(history, primary).and_then(name),
-            etcd_leader_node: healthy.health().etcd.leader.clone(),
-            timeline: timings::timelines(history),
-            phases_ms: phases,
-            rate: timings::rate(history),
+            reasons: self.reasons,
+            write_gap_ms: timings::write_gap(&history).map(|gap| gap.length() / 1000),
+            bound_ms: self.bound_ms,
+            target: (!targets.is_empty()).then(|| targets.join(", ")),
+            primary_node: self.healthy.leader().to_string(),
+            new_primary_node: timings::taken_over(&history, self.primary).and_then(name),
+            etcd_leader_node: self.healthy.health().etcd.leader.clone(),
+            timeline: timings::timelines(&history),
+            phases_ms: timings::phases(&history, self.primary),
+            rate: timings::rate(&history),
             counts,
-        }
+        };
+        Round { report, history, rows }
+    }
+
+    fn now(&self) -> Micros {
+        Micros::try_from(self.began.elapsed().as_micros()).unwrap_or(Micros::MAX)
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.progress.by_node().iter().sum()
+    }
+
+    fn acknowledged_elsewhere(&self) -> u64 {
+        let by_node = self.progress.by_node();
+        by_node.iter().enumerate().filter(|(node, _)| *node != usize::from(self.primary)).map(|(_, count)| count).sum()
     }
 
     async fn pause(&self, length: Duration) -> Result<()> {
+        let Ground { plan, context, .. } = self.rounds.ground;
         tokio::select! {
             () = sleep(length) => Ok(()),
-            () = self.ground.context.stop.cancelled() => Err(Error::interrupted("drill", &self.ground.plan.cluster)),
+            () = context.stop.cancelled() => Err(Error::interrupted("drill", &plan.cluster)),
         }
     }
 
-    async fn say(&self, drill: &Drill, words: String) {
-        self.ground.context.events.step(Stage::Verify, None, format!("{}: {words}", drill.title())).await;
+    async fn say(&self, words: String) {
+        let events = &self.rounds.ground.context.events;
+        events.step(Stage::Verify, None, format!("{}: {words}", self.drill.title())).await;
     }
 }
 
