@@ -18,6 +18,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const NAME: &str = "t-verify";
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
 const FILE: &str = "name: t-verify
 instances:
   node1: {}
@@ -70,6 +71,17 @@ fn a_cluster_proves_its_failover() {
     step("broken clusters are not drilled, and said to be broken");
     lowered_role(&bench);
     lowered_mode(&bench);
+    replicas_without_patroni(&bench);
+
+    step("a fault that does not take effect proves nothing");
+    fault_without_effect(&bench);
+
+    step("drills that may interrupt too long are listed, or refused by name");
+    bench.act(&["verify", NAME, "--drill", "all", "--max-interruption", "1"]);
+    let none = report(&bench);
+    assert!(none["drills"].as_array().unwrap().iter().all(|drill| drill["outcome"] == "refused"), "{none:#}");
+    let (code, _) = bench.fail(&["verify", NAME, "--drill", "node-loss", "--max-interruption", "1"]);
+    assert_eq!(code, 1);
 
     step("names: a wrong one, and what is printed without a cluster");
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "node-los"]);
@@ -146,6 +158,33 @@ fn lowered_mode(bench: &Bench) {
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
     assert_eq!(code, 4, "{error}");
     patronictl(&leader(bench), "synchronous_mode=quorum");
+    healthy_within(bench, Duration::from_secs(30));
+}
+
+/// Patroni stopped on every replica: nobody could take over.
+fn replicas_without_patroni(bench: &Bench) {
+    let primary = leader(bench);
+    let replicas: Vec<&str> = NODES.into_iter().filter(|node| *node != primary).collect();
+    for node in &replicas {
+        on(node, &["systemctl", "stop", "patroni"]);
+    }
+    let (code, error) = bench.fail(&["verify", NAME, "--drill", "node-loss"]);
+    assert_eq!(code, 4, "{error}");
+    for node in &replicas {
+        on(node, &["systemctl", "start", "patroni"]);
+    }
+    healthy_within(bench, Duration::from_secs(90));
+}
+
+/// The rules that cut the primary off are taken away as soon as they are there.
+fn fault_without_effect(bench: &Bench) {
+    let primary = leader(bench);
+    let mut running = bench.follow(&["verify", NAME, "--drill", "primary-isolated"]);
+    running.wait_for("strike", |event| words(event).contains("strikes"));
+    let away = "for _ in $(seq 300); do nft delete table inet hactl_drill 2>/dev/null; sleep 0.05; done";
+    on(&primary, &["sh", "-c", away]);
+    let (code, error) = running.end_in_error();
+    assert!(code == 4 && error.to_string().contains("did not take effect"), "{error}");
     healthy_within(bench, Duration::from_secs(30));
 }
 
@@ -287,7 +326,7 @@ fn leftovers(bench: &Bench) -> String {
                UNION ALL SELECT rolname FROM pg_roles WHERE rolname = 'hactl_verify' \
                UNION ALL SELECT slot_name FROM pg_replication_slots WHERE NOT active";
     let mut found = superuser(&leader(bench), "postgres", sql);
-    for node in ["node1", "node2", "node3"] {
+    for node in NODES {
         let script = "ls /run | grep hactl-undo; nft list tables | grep hactl; \
                       systemctl list-units --all --plain --no-legend 'hactl-undo-*' 'hactl-canary-*'; true";
         found += &on(node, &["sh", "-c", script]);

@@ -91,7 +91,16 @@ fn drills(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
     let hour = jiff::SignedDuration::from_hours(1);
     let at_most = args.duration.unwrap_or(if args.rounds.is_some() { hour * 24 } else { hour }).unsigned_abs();
     let soak = soaks.then_some(Soak { at_most });
-    Ok(Work::Drills(Choice { drills: costs.iter().map(|cost| cost.drill).collect(), rounds, load: load(args), soak }))
+    let too_long = |cost: Cost| {
+        (cost.drill, format!("it may interrupt writes for {:.0} s, more than --max-interruption", cost.gap))
+    };
+    Ok(Work::Drills(Choice {
+        drills: costs.iter().map(|cost| cost.drill).collect(),
+        rounds,
+        load: load(args),
+        left_out: left_out.into_iter().map(too_long).collect(),
+        soak,
+    }))
 }
 
 fn choose(words: &[String]) -> Result<Vec<&'static Drill>> {

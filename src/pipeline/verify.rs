@@ -64,7 +64,7 @@ pub(super) async fn prove(
         return Ok(None);
     }
     let drills = verify::choose(&PROOF.map(str::to_owned)).unwrap_or_default();
-    let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), soak: None });
+    let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), left_out: Vec::new(), soak: None });
     run.stage(Stage::Verify, drill(run, cluster, fleet, access, &work, 0)).await.map(Some)
 }
 

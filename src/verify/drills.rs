@@ -43,6 +43,8 @@ pub struct Choice {
     /// Rounds of each; of a soak, all together.
     pub rounds: u32,
     pub load: Load,
+    /// Drills that were asked for and are not run, with the reason: listed as refused.
+    pub left_out: Vec<(&'static Drill, String)>,
     /// Instead of one drill after the other, one at random again and again.
     pub soak: Option<Soak>,
 }
@@ -84,6 +86,10 @@ pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, hist
         verdict.drills.push(report);
         ended = result;
     } else {
+        for (drill, reason) in &choice.left_out {
+            let (outcome, reason) = (DrillOutcome::Refused, Some(reason.clone()));
+            verdict.drills.push(DrillReport { outcome, reason, ..empty(drill) });
+        }
         for drill in &choice.drills {
             let (report, result) = one(ground, &rounds, drill, 1..=choice.rounds, &mut archive).await;
             verdict.drills.push(report);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postgres_protocol::password::scram_sha_256;
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::{
@@ -59,14 +60,14 @@ impl<'a> Table<'a> {
     /// Waits until the primary acknowledges commits alone.
     pub(super) async fn waits_for_nobody(&self, primary: &InstanceKey) -> Result<()> {
         let client = self.connect(primary, "postgres").await?;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let row = client.query_one("SELECT current_setting('synchronous_standby_names')", &[]).await;
             let names: String = row.map_err(|error| self.failed("ask", primary).cause(said(&error)))?.get(0);
             if names.is_empty() {
                 return Ok(());
             }
-            if tokio::time::Instant::now() > deadline {
+            if Instant::now() > deadline {
                 let seen =
                     format!("it waits for {names} still, {} s after synchronous_mode was off", PATIENCE.as_secs());
                 return Err(self.failed("make asynchronous", primary).cause(seen));
@@ -88,31 +89,47 @@ impl<'a> Table<'a> {
         let mut rows = Rows::default();
         for (index, node) in (0_u16..).zip(self.fleet.with_role(Role::Patroni)) {
             let key = node.key();
-            if key == primary {
+            let found = if key == primary {
                 rows.primary = index;
-            }
-            let client = if key == primary { None } else { Some(self.connect(key, NAME).await?) };
-            if let Some(client) = &client {
-                self.catch_up(client, key, &lsn, patience).await?;
-            }
-            let client = client.as_ref().unwrap_or(&leader);
-            let found = client
-                .query(&format!("SELECT client, seq FROM {table}"), &[])
-                .await
-                .map_err(|error| self.failed("read the rows on", key).cause(said(&error)))?;
-            let found = found.iter().map(|row| RowId {
-                client: u16::try_from(row.get::<_, i32>(0)).unwrap_or(u16::MAX),
-                seq: u64::try_from(row.get::<_, i64>(1)).unwrap_or(u64::MAX),
-            });
-            rows.on.insert(index, found.collect());
+                self.rows(&leader, key, table).await?
+            } else {
+                self.replayed(key, &lsn, table, patience).await?
+            };
+            rows.on.insert(index, found);
         }
         Ok(rows)
+    }
+
+    /// The rows on a replica that has replayed up to `lsn`. One that has just rejoined may start once more.
+    async fn replayed(&self, key: &InstanceKey, lsn: &str, table: &str, patience: Duration) -> Result<Vec<RowId>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let read = async {
+                let client = self.connect(key, NAME).await?;
+                self.catch_up(&client, key, lsn, deadline).await?;
+                self.rows(&client, key, table).await
+            };
+            match read.await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(500)).await,
+                read => return read,
+            }
+        }
+    }
+
+    async fn rows(&self, client: &Client, key: &InstanceKey, table: &str) -> Result<Vec<RowId>> {
+        let found = client.query(&format!("SELECT client, seq FROM {table}"), &[]).await;
+        let found = found.map_err(|error| self.failed("read the rows on", key).cause(said(&error)))?;
+        let row = |row: &tokio_postgres::Row| RowId {
+            client: u16::try_from(row.get::<_, i32>(0)).unwrap_or(u16::MAX),
+            seq: u64::try_from(row.get::<_, i64>(1)).unwrap_or(u64::MAX),
+        };
+        Ok(found.iter().map(row).collect())
     }
 
     /// Waits until no server process of the clients is left: an abandoned commit that still waits for a
     /// replica is on the replicas already, and visible on the primary only when it has ended.
     async fn settle(&self, leader: &Client, primary: &InstanceKey, patience: Duration) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         loop {
             let left: i64 = leader
                 .query_one("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", &[&NAME])
@@ -122,7 +139,7 @@ impl<'a> Table<'a> {
             if left == 0 {
                 return Ok(());
             }
-            if tokio::time::Instant::now() > deadline {
+            if Instant::now() > deadline {
                 let seen = format!("{left} sessions of the clients did not end within {} s", patience.as_secs());
                 return Err(self.failed("wait for the last commits on", primary).cause(seen));
             }
@@ -130,16 +147,15 @@ impl<'a> Table<'a> {
         }
     }
 
-    async fn catch_up(&self, client: &Client, node: &InstanceKey, lsn: &str, patience: Duration) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + patience;
+    async fn catch_up(&self, client: &Client, node: &InstanceKey, lsn: &str, deadline: Instant) -> Result<()> {
         let query = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
         loop {
             let row = client.query_one(query, &[&lsn]).await;
             if row.map_err(|error| self.failed("read the rows on", node).cause(said(&error)))?.get(0) {
                 return Ok(());
             }
-            if tokio::time::Instant::now() > deadline {
-                let seen = format!("it has not replayed up to {lsn} after {} s", patience.as_secs());
+            if Instant::now() > deadline {
+                let seen = format!("it has not replayed up to {lsn} in time");
                 return Err(self.failed("read the rows on", node).cause(seen));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
