@@ -109,10 +109,22 @@ fn a_cluster_from_up_to_down() {
         }
         healthy(&bench);
     }
+    step("killed between making a container and starting it: the next up makes it again");
+    docker(&["rm", "-f", "t-up-node2"]);
+    let up = bench.follow(&["up", "t-up"]);
+    half_made("t-up-node2");
+    up.kill();
+    println!(
+        "   left behind: {}",
+        docker(&["ps", "-a", "--filter", "name=t-up-node2", "--format", "{{.Status}}"]).trim()
+    );
+    assert_eq!(bench.up()["ok"], true);
+    healthy(&bench);
+
     if let Some(rounds) = std::env::var("HACTL_TEST_LONG").ok().and_then(|count| count.parse::<u32>().ok()) {
         step("killed at random moments, many times");
         // 1 is plain yes, as `make test-long` says it; another number is how many.
-        for round in 0..if rounds == 1 { 30 } else { rounds } {
+        for round in 0..if rounds == 1 { 20 } else { rounds } {
             // Anywhere in an `up` that repairs a node, or in the seconds of one that changes nothing.
             let repairs = round % 3 == 0;
             let wait = Duration::from_millis(rand::random_range(50..if repairs { 20_000 } else { 2_500 }));
@@ -158,6 +170,15 @@ fn voters_gone(bench: &Bench, words: &[&str]) {
         assert!(error.to_string().contains(word), "no `{word}` in {error:#}");
     }
     assert_eq!(bench.leftovers(), before, "a refused up made something");
+}
+
+/// Waits until a container is there that was never started.
+fn half_made(name: &str) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let filter = format!("name={name}");
+    while docker(&["ps", "-aq", "--filter", &filter]).is_empty() {
+        assert!(std::time::Instant::now() < deadline, "{name} was not made");
+    }
 }
 
 fn step(name: &str) {

@@ -61,6 +61,8 @@ pub struct Node {
     pub memory_mib: u32,
     pub cores: u32,
     pub running: bool,
+    /// It has run at least once. One that has not may lack its keys: it is made again, not started.
+    pub booted: bool,
     /// Where SSH answers on 127.0.0.1; the same for the node's whole life.
     pub ssh_port: u16,
     /// The SSH host key in OpenSSH's form.
@@ -380,6 +382,7 @@ pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
         memory_mib: memory_mib.or_else(|| number(LABEL_MEMORY)).unwrap_or_default(),
         cores: cores.or_else(|| number(LABEL_CORES)).unwrap_or_default(),
         running: found.state.as_ref().and_then(|state| state.running).unwrap_or_default(),
+        booted: has_booted(found),
         ssh_port: label(LABEL_SSH_PORT)?.parse().map_err(|_| damaged("SSH port"))?,
         host_key: label(LABEL_HOST_KEY)?,
         network,

@@ -186,8 +186,9 @@ impl Resource for Node {
     async fn read(&self, call: &Call<'_>, known: State) -> Result<Option<State>> {
         let known: Attributes = parse(known)?;
         let found = call.engine().await?.find_node(&known.request().name()).await?;
-        // A node of that name that is another cluster's is not the one that was made.
-        let ours = found.filter(|node| node.uuid == known.cluster_uuid);
+        // A node of that name that is another cluster's is not the one that was made, and one that never
+        // booted was left half-made by a killed run: creating it makes it again.
+        let ours = found.filter(|node| node.uuid == known.cluster_uuid && node.booted);
         Ok(ours.map(|node| state(&Attributes::of(node, known.authorized_keys))))
     }
 
