@@ -426,6 +426,9 @@ mod tests {
 
     #[tokio::test]
     async fn stop_interrupts_the_whole_group() {
+        // As hactl itself has one: children begin with the default then, also where a script started the
+        // whole in the background, which ignores SIGINT.
+        let _handler = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
         let context = context();
         let stop = context.stop.clone();
         tokio::spawn(async move {
