@@ -71,6 +71,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         app: spec.app.to_string(),
         env: spec.env.to_string(),
         platform: spec.platform.clone(),
+        fencing: fencing(data_nodes().count()).to_owned(),
         bounds: bounds::bounds(&spec.patroni.timers, data_nodes().count(), voters.len()),
         nodes,
         etcd: spec.etcd,
@@ -84,7 +85,6 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             access: spec.postgres.access.clone(),
         },
         patroni: Patroni { version: spec.patroni.version.clone(), durability, timers: spec.patroni.timers },
-        fencing: fencing(&spec.platform).to_owned(),
         warnings,
         drills: spec.drills.clone(),
         disposable: spec.disposable,
@@ -120,11 +120,13 @@ fn slots(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKey, u8>> {
     Ok(slots)
 }
 
-fn fencing(platform: &Platform) -> &'static str {
-    match platform {
-        Platform::Local(_) => {
-            "nothing: local nodes have no watchdog device, so a primary whose Patroni died or hangs goes on \
-             accepting direct connections until Patroni is back or the node is stopped"
+/// What stops a primary whose Patroni does not.
+fn fencing(data_nodes: usize) -> &'static str {
+    match data_nodes {
+        0 | 1 => "nothing: nobody could take over",
+        _ => {
+            "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, when Patroni is dead \
+             or hangs; no watchdog device"
         }
     }
 }

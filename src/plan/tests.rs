@@ -151,7 +151,7 @@ fn bounds_say_how_they_come_about() {
     let plan = plan("instances: {a: {}, b: {}, c: {}}");
     let loss = plan.bounds.iter().find(|bound| bound.fault == "node-loss").unwrap();
     assert_eq!(loss.formula, "etcd election and lease renewal 3 + ttl 20 + race 2 + promote 3");
-    assert!(plan.fencing.starts_with("nothing:"));
+    assert!(plan.fencing.starts_with("lease guard:"));
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub enum Fault {
     CutReplication,
     /// `synchronous_mode` is off in the DCS.
     Asynchronous,
+    /// The lease guard is stopped.
+    StopGuard,
 }
 
 /// Whether something must, may or must not happen.
@@ -116,6 +118,8 @@ pub enum Until {
     LockExpiry,
     /// 5 s.
     Moment,
+    /// The leader key names another member; nobody writes until then, and everybody for 5 s from then on.
+    Succession,
 }
 
 /// The longest write gap that the drill may cause.
@@ -128,6 +132,8 @@ pub enum Bound {
     NoInterruption,
     /// The machines' own start, within 60 s, and what the plan's node-loss takes.
     Restart,
+    /// None: the clients are silent for a while themselves.
+    Unmeasured,
 }
 
 const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> Drill {
@@ -320,6 +326,35 @@ pub const ASYNCHRONOUS: Drill = Drill {
     ..drill("self-test", Tier::Destructive, Target::Replica, Fault::Asynchronous)
 };
 
+/// The other control's fault: the primary outlives its Patroni, and a replica that does not learn of it
+/// ([`CUT_REPLICA`]) goes on acknowledging its commits. Whatever writes to it after its successor has the
+/// leader key loses what it writes, under every durability, unless something else stops the old primary.
+pub const ORPHAN: Drill = Drill {
+    effect: "the unit does not run",
+    undo: ON_NODE,
+    new_leader: Expect::Must,
+    new_timeline: Expect::Must,
+    until: Until::Succession,
+    bound: Bound::Unmeasured,
+    data_nodes: 3,
+    voters: 3,
+    ..drill("self-test", Tier::Destructive, Target::Primary, Fault::BuryPatroni)
+};
+
+/// The replica that does not learn that the leader key is another's.
+pub const CUT_REPLICA: Drill = Drill {
+    effect: "Patroni reaches no etcd",
+    undo: ON_NODE,
+    ..drill("self-test", Tier::Destructive, Target::Replica, Fault::CutFromEtcd)
+};
+
+/// What else would stop the old primary.
+pub const STOP_GUARD: Drill = Drill {
+    effect: "the unit does not run",
+    undo: ON_NODE,
+    ..drill("self-test", Tier::Destructive, Target::Primary, Fault::StopGuard)
+};
+
 /// How long before the primary loses its power replication is cut, in milliseconds: long enough for
 /// hundreds of commits, short enough that Patroni does not notice.
 pub const CUT_LEAD_MS: u64 = 300;
@@ -356,6 +391,7 @@ impl Drill {
             Until::Once => 0.0,
             Until::Failover => bound,
             Until::LockExpiry => f64::from(timers.ttl + timers.loop_wait + 5),
+            Until::Succession => f64::from(timers.ttl + timers.loop_wait + 15),
             Until::Moment => 5.0,
         }
     }

@@ -63,11 +63,18 @@ pub(super) struct Entry {
 pub(super) struct Progress {
     /// Acknowledgements on the application's path, by node.
     acknowledged: Vec<AtomicU64>,
+    /// Nobody begins an attempt.
+    resting: AtomicBool,
 }
 
 impl Progress {
     fn new(nodes: usize) -> Self {
-        Self { acknowledged: (0..nodes).map(|_| AtomicU64::new(0)).collect() }
+        Self { acknowledged: (0..nodes).map(|_| AtomicU64::new(0)).collect(), resting: AtomicBool::new(false) }
+    }
+
+    /// Lets the clients keep their connections and write nothing, or write again.
+    pub(super) fn rest(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
     }
 
     /// Acknowledgements so far on the application's path, by node.
@@ -141,6 +148,10 @@ impl Writer {
         // Clients do not march in step.
         tokio::time::sleep(self.entry.interval.mul_f64(rand::random())).await;
         while !self.stop.is_cancelled() {
+            if self.progress.resting.load(Ordering::Relaxed) {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             seq += 1;
             let sent = self.now();
             let started = Instant::now();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     archive,
-    catalogue::{ASYNCHRONOUS, CUT_REPLICATION, Drill, SELF_TEST, Tier},
+    catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD, Tier},
     fault::{self, Ground},
     round::{Load, Round, Rounds},
     table::Table,
@@ -123,6 +123,22 @@ pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, histor
         verdict.drills.push(report);
         ended = result;
     }
+    if planned != Durability::Async {
+        for (variant, durability, before) in [
+            ("guarded", planned, &[CUT_REPLICA][..]),
+            // Nothing else keeps what is acknowledged here: judged as if it promised one node.
+            ("unguarded", Durability::Async, &[CUT_REPLICA, STOP_GUARD]),
+        ] {
+            if ended.is_err() {
+                break;
+            }
+            let drill = Drill { variant: Some(variant), ..ORPHAN };
+            let rounds = Rounds { ground, table: &table, load, durability, before };
+            let (report, result) = one(ground, &rounds, &drill, 1..=1, &mut archive).await;
+            verdict.drills.push(if durability == Durability::Async { must_lose(report) } else { report });
+            ended = result;
+        }
+    }
     Ok(end(ground, &table, verdict, ended).await)
 }
 
@@ -159,19 +175,21 @@ async fn asynchronous(
         report
     };
     match work.await {
-        Ok(mut report) => {
-            if report.outcome == DrillOutcome::Passed && report.counts.lost == 0 {
-                report.outcome = DrillOutcome::Failed;
-                report.reason = Some(
-                    "no acknowledged commit was lost, though none of the last had left the primary: \
-                     this harness would not see a loss"
-                        .to_owned(),
-                );
-            }
-            (report, Ok(()))
-        }
+        Ok(report) => (must_lose(report), Ok(())),
         Err(error) => (failed(empty(&drill), &error), Err(error)),
     }
+}
+
+/// A control that loses nothing shows nothing.
+fn must_lose(mut report: DrillReport) -> DrillReport {
+    if report.outcome == DrillOutcome::Passed && report.counts.lost == 0 {
+        report.outcome = DrillOutcome::Failed;
+        report.reason = Some(
+            "no acknowledged commit was lost, though nothing kept the last ones: this harness would not see a loss"
+                .to_owned(),
+        );
+    }
+    report
 }
 
 /// One drill at random after the other; the seed gives the same ones again.
@@ -292,13 +310,15 @@ async fn one(
         (report.outcome, report.reason) = (DrillOutcome::Refused, Some(reason));
         return (report, Ok(()));
     }
-    match fault::obstacle(drill, ground).await {
-        Ok(None) => {}
-        Ok(Some(reason)) => {
-            (report.outcome, report.reason) = (DrillOutcome::Skipped, Some(reason));
-            return (report, Ok(()));
+    for fault in rounds.before.iter().chain([drill]) {
+        match fault::obstacle(fault, ground).await {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                (report.outcome, report.reason) = (DrillOutcome::Skipped, Some(reason));
+                return (report, Ok(()));
+            }
+            Err(error) => return (failed(report, &error), Err(error)),
         }
-        Err(error) => return (failed(report, &error), Err(error)),
     }
     for n in numbers {
         let round = match healthy(ground).await {

@@ -48,6 +48,7 @@ pub fn bound_ms(drill: &Drill, plan: &Plan) -> Option<u64> {
     match drill.bound {
         Bound::Planned(fault) => planned(fault),
         Bound::NoInterruption => Some(u64::from(plan.patroni.timers.loop_wait + ELECTION) * 1000),
+        Bound::Unmeasured => None,
         Bound::Restart => Some(START_MS + planned("node-loss").or_else(|| planned("patroni-crash"))?),
     }
 }

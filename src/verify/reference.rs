@@ -108,6 +108,7 @@ fn fault(fault: Fault) -> &'static str {
         Fault::DelayPackets => "packets between the members are late",
         Fault::CutReplication => "no packet passes between a replica and the server that it streams from",
         Fault::Asynchronous => "`synchronous_mode` is off in the DCS",
+        Fault::StopGuard => "the lease guard is stopped",
     }
 }
 
@@ -125,6 +126,7 @@ fn duration(until: Until) -> &'static str {
         Until::Failover => "until another node acknowledges writes",
         Until::LockExpiry => "ttl + loop_wait + 5 s",
         Until::Moment => "5 s",
+        Until::Succession => "until 5 s after the leader key names another member",
     }
 }
 
@@ -134,6 +136,7 @@ fn bound(bound: Bound) -> String {
         Bound::NoInterruption => {
             format!("loop_wait + {ELECTION} s: nothing may interrupt writes but an election of etcd")
         }
+        Bound::Unmeasured => "none".to_owned(),
         Bound::Restart => format!("{} s for the machines' own start, and the bound of node-loss", START_MS / 1000),
     }
 }

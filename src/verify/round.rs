@@ -50,6 +50,9 @@ const HEALS_WITHIN: Duration = Duration::from_secs(180);
 /// How long replicas may take to replay what the clients wrote.
 const CATCHES_UP_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long clients write after the leader key has gone to another member.
+const SUCCESSION: Duration = Duration::from_secs(5);
+
 /// The pause between two looks at a running round.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -251,7 +254,20 @@ impl<'a> Trial<'a> {
                 self.pause(Duration::from_secs(1)).await
             }
             Until::LockExpiry | Until::Moment => self.pause(self.hold).await,
+            Until::Succession => {
+                self.progress.rest(true);
+                while started.elapsed() < self.hold && !self.another_has_the_key().await {
+                    self.pause(LOOK).await?;
+                }
+                self.progress.rest(false);
+                self.pause(SUCCESSION).await
+            }
         }
+    }
+
+    async fn another_has_the_key(&self) -> bool {
+        let Some((_, sampler)) = &self.writing else { return false };
+        sampler.holder().await.is_some_and(|holder| holder != self.healthy.leader().as_str())
     }
 
     /// Takes every fault back, and notes whether one had gone by itself.

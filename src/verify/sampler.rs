@@ -56,6 +56,11 @@ impl Sampler {
         Self { seen, stop, tasks }
     }
 
+    /// The member that the leader key named last.
+    pub(super) async fn holder(&self) -> Option<String> {
+        self.seen.lock().await.leader_keys.last()?.holder.clone()
+    }
+
     /// Ends it, and gives all that was seen, in the order of time.
     pub(super) async fn finish(mut self) -> Seen {
         self.stop.cancel();

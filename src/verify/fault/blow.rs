@@ -26,6 +26,7 @@ impl Blow {
             Fault::BuryPatroni => unit::bury_patroni(),
             Fault::StopPatroni => process::stop_patroni(),
             Fault::KillEtcd => unit::bury_etcd(),
+            Fault::StopGuard => unit::stop_guard(),
             Fault::Isolate => network::isolate(&others),
             Fault::CutFromEtcd => network::cut_from_etcd(&others),
             Fault::LosePackets => network::lose(&others),

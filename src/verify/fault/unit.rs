@@ -44,6 +44,17 @@ pub(super) fn bury_etcd() -> Blow {
     }
 }
 
+/// What stops an orphaned primary does not.
+pub(super) fn stop_guard() -> Blow {
+    let unit = "hactl-lease-guard";
+    Blow {
+        possible: format!("systemctl is-active --quiet {unit} || {{ echo '{unit} does not run'; exit 1; }}\n"),
+        strike: format!("systemctl stop {unit}\n"),
+        effect: format!("! systemctl is-active --quiet {unit}\n"),
+        undo: format!("systemctl start --no-block {unit}\n"),
+    }
+}
+
 /// A mask in `/run` would do nothing: the unit's file in `/etc` comes before it. A drop-in counts, and
 /// is gone after a reboot. Its condition keeps everybody else from starting the unit.
 fn bury(unit: &str) -> String {
