@@ -15,7 +15,7 @@ use std::{
 
 use jiff::Timestamp;
 use nix::{
-    fcntl::{FcntlArg, FdFlag, fcntl},
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -140,7 +140,8 @@ fn grace(program: &str) -> Duration {
     if ["terraform", "tofu"].iter().any(|name| program.starts_with(name)) { TERRAFORM_GRACE } else { GRACE }
 }
 
-/// Processes other than this one that have the file at `path` open.
+/// Processes other than this one that have inherited the file at `path`. Another hactl that is just asking for the
+/// lock has it open, too, but to be closed on exec, and is nobody's orphan.
 fn holders(path: &Path) -> Vec<(i32, String)> {
     let Ok(ours) = fs::metadata(path) else { return Vec::new() };
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
@@ -153,6 +154,7 @@ fn holders(path: &Path) -> Vec<(i32, String)> {
             let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
             files.flatten().any(|file| {
                 fs::metadata(file.path()).is_ok_and(|theirs| (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()))
+                    && !closes_on_exec(*pid, &file.file_name())
             })
         })
         .map(|pid| {
@@ -160,6 +162,15 @@ fn holders(path: &Path) -> Vec<(i32, String)> {
             (pid, name.trim().to_owned())
         })
         .collect()
+}
+
+/// Whether a descriptor of another process has `O_CLOEXEC`, by the octal `flags` in its fdinfo (proc(5)).
+fn closes_on_exec(pid: i32, descriptor: &std::ffi::OsStr) -> bool {
+    let info = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(descriptor)).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags
+        .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok())
+        .is_some_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_CLOEXEC))
 }
 
 /// Field 22 of `/proc/PID/stat`, counted after the command's closing parenthesis (proc(5)).
@@ -227,6 +238,31 @@ mod tests {
         assert!(ended.len() >= 3, "{ended:?}");
         assert!(ended.iter().any(|name| name.ends_with("sleep")), "{ended:?}");
         assert!(took >= GRACE && took < GRACE + Duration::from_secs(3), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn who_only_asks_for_the_lock_is_no_orphan() {
+        let _alone = ALONE.lock().await;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        File::create(&path).unwrap();
+        let open = |by: &str| {
+            let mut command = std::process::Command::new("python3");
+            let script =
+                format!("import os, time; os.open('lock', os.O_RDONLY){by}; print(flush=True); time.sleep(60)");
+            let mut child =
+                command.args(["-c", &script]).current_dir(&dir).stdout(std::process::Stdio::piped()).spawn().unwrap();
+            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            child
+        };
+        // Python's descriptors close on exec unless they are told otherwise.
+        let mut children = [open(""), open("; os.set_inheritable(3, True)")];
+        let found: Vec<i32> = holders(&path).into_iter().map(|(pid, _)| pid).collect();
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(found, [i32::try_from(children[1].id()).unwrap()]);
     }
 
     #[test]
