@@ -1,6 +1,9 @@
 //! Running a playbook: the command as a value, and its events while it runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use tokio::{
@@ -15,6 +18,10 @@ use crate::{
     event::Event,
     exec::{Command, Line, Stream, ended},
 };
+
+/// How long Ansible may take to end when it is interrupted. It has nothing to write, and with Mitogen it
+/// sometimes hears nothing between two tasks.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Which playbook, on which inventory, from which tree of roles.
 #[derive(Clone, Debug)]
@@ -55,6 +62,7 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
     let mut command = Command::new(&environment.ansible_playbook)
         .arg("--inventory")
         .arg(text(&playbook.inventory))
+        .grace(GRACE)
         .dir(&playbook.tree)
         .env("ANSIBLE_CONFIG", text(&settings.scratch.join(CONFIG)))
         .env("ANSIBLE_HOME", text(&settings.scratch.join("ansible")))
@@ -161,4 +169,50 @@ fn tool_output(line: Line) -> Event {
         Stream::Stderr => "stderr",
     };
     Event::Output { tool: "ansible".to_owned(), stream, line: line.text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, time::Instant};
+
+    use super::*;
+    use crate::{context::Dirs, event::Events};
+
+    #[tokio::test]
+    async fn an_ansible_that_does_not_hear_its_interruption_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let deaf = dir.path().join("ansible-playbook");
+        fs::write(&deaf, "#!/bin/sh\ntrap '' INT\nsleep 60 & wait\n").unwrap();
+        fs::set_permissions(&deaf, fs::Permissions::from_mode(0o755)).unwrap();
+        let env = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        let (dirs, events) = (Dirs::new(dir.path(), &env), Events::channel().0);
+        let context = Context { dirs, env, events, stop: tokio_util::sync::CancellationToken::new() };
+        let stop = context.stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            stop.cancel();
+        });
+        let here = dir.path().to_owned();
+        let environment =
+            AnsibleEnvironment { ansible_playbook: deaf, python: "python3".into(), mitogen_strategy_dir: here.clone() };
+        let playbook = Playbook {
+            tree: here.clone(),
+            file: "site.yml".to_owned(),
+            inventory: here.join("inventory"),
+            vars_files: Vec::new(),
+        };
+        let settings = Settings {
+            private_key: here.join("key"),
+            known_hosts: here.join("known_hosts"),
+            mitogen: true,
+            check: false,
+            scratch: here.join("scratch"),
+            forks: 1,
+        };
+        let started = Instant::now();
+        let error = run(&context, &environment, &playbook, &settings).await.unwrap_err();
+        assert_eq!(error.kind.exit_code(), 130);
+        // Half of what everything else has.
+        assert!(started.elapsed() < crate::exec::GRACE / 2, "{:?}", started.elapsed());
+    }
 }
