@@ -51,6 +51,9 @@ pub struct Node {
     pub roles: BTreeSet<Role>,
     pub memory_mib: u32,
     pub cores: u32,
+    /// The size in GiB of a disk of its own for PGDATA; without it that lies on the disk of whoever gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_gb: Option<u32>,
     /// Position of the address within the network of the local platform, from 10; sticks once given.
     pub slot: u8,
 }

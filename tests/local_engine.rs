@@ -71,7 +71,8 @@ impl Bench {
     }
 
     fn volume(&self, key: &str) -> VolumeRequest {
-        VolumeRequest { cluster: self.cluster.clone(), uuid: self.uuid, key: InstanceKey::new(key).unwrap() }
+        let key = InstanceKey::new(key).unwrap();
+        VolumeRequest { cluster: self.cluster.clone(), uuid: self.uuid, key, disk_gb: None }
     }
 
     fn node(&self, key: &str, address: Ipv4Addr) -> NodeRequest {
@@ -86,6 +87,7 @@ impl Bench {
             volume: None,
             memory_mib: 256,
             cores: 1,
+            disk_gb: None,
             authorized_keys: vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== test".to_owned()],
         }
     }
@@ -186,6 +188,72 @@ async fn a_node_lives_through_stop_start_update_and_is_removed() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_disk_of_its_own_is_there_at_every_boot_and_leaves_no_device_behind() {
+    with_cluster("disk", async |bench| {
+        let engine = &bench.engine;
+        let stop = CancellationToken::new();
+        engine.try_disk(IMAGE).await.unwrap();
+        let network = engine.create_network(&bench.network()).await.unwrap();
+        let ask = |key: &str| VolumeRequest { disk_gb: Some(1), ..bench.volume(key) };
+        let mut requests = Vec::new();
+        for (slot, key) in (10..).zip(["node1", "node2"]) {
+            let volume = engine.create_volume(&ask(key)).await.unwrap();
+            requests.push(NodeRequest {
+                volume: Some(volume.name),
+                disk_gb: Some(1),
+                ..bench.node(key, host(network.subnet, slot))
+            });
+        }
+        let made = futures_util::future::join_all(requests.iter().map(|r| engine.create_node(r, &quiet, &stop))).await;
+        let nodes: Vec<_> = made.into_iter().map(|node| node.unwrap()).collect();
+        let name = nodes[0].name.as_str();
+        assert_eq!((nodes[0].disk_gb, nodes[0].volume.as_deref()), (Some(1), Some("t-eng-disk-node1-pgdata")));
+        let mib = |name| run(name, &["df", "--output=size", "-BM", DATA]).lines().nth(1).unwrap().trim().to_owned();
+        assert_eq!((mib(name), mib(&nodes[1].name)), ("974M".to_owned(), "974M".to_owned()));
+        assert_eq!(loop_devices(bench.uuid).len(), 2);
+
+        // The node's power goes while somebody writes, and comes back at once.
+        let file = format!("{DATA}/kept");
+        run(name, &["sh", "-c", &format!("echo 1 >{file}; sync; (while :; do date >>{file}; done) >/dev/null 2>&1 &")]);
+        for _ in 0..3 {
+            engine.kill_node(name).await.unwrap();
+            engine.start_node(name, &quiet, &stop).await.unwrap();
+            assert_eq!(run(name, &["head", "-n", "1", &file]), "1\n");
+        }
+        assert_eq!(loop_devices(bench.uuid).len(), 2);
+
+        // Without its container the volume keeps it.
+        engine.remove_node(name).await.unwrap();
+        assert_eq!(loop_devices(bench.uuid).len(), 1);
+        engine.create_node(&requests[0], &quiet, &stop).await.unwrap();
+        assert_eq!(run(name, &["head", "-n", "1", &file]), "1\n");
+
+        // Nobody is given another disk, or none, in its place.
+        for disk_gb in [None, Some(2)] {
+            let error = engine.create_volume(&VolumeRequest { disk_gb, ..ask("node1") }).await.unwrap_err();
+            assert!(error.code == "volume-differs" && error.to_string().contains("a disk of 1 GiB"), "{error}");
+        }
+        let error = engine.create_node(&NodeRequest { disk_gb: None, ..requests[0].clone() }, &quiet, &stop).await;
+        assert_eq!(error.unwrap_err().error.code, "node-differs");
+
+        engine.stop_node(&nodes[1].name).await.unwrap();
+        engine.remove_node(name).await.unwrap();
+        assert_eq!(loop_devices(bench.uuid), Vec::<String>::new());
+    })
+    .await;
+}
+
+const DATA: &str = "/var/lib/postgresql";
+
+/// The files of a cluster's disks that a loop device of this machine holds.
+fn loop_devices(uuid: Uuid) -> Vec<String> {
+    let devices = std::fs::read_dir("/sys/block").unwrap();
+    let files =
+        devices.filter_map(|device| std::fs::read_to_string(device.unwrap().path().join("loop/backing_file")).ok());
+    files.filter(|file| file.contains(&uuid.to_string())).collect()
 }
 
 /// Runs a command in a node, as root.

@@ -90,6 +90,7 @@ async fn bake_in(
         network: network.name,
         address: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
         volume: None,
+        disk_gb: None,
         memory_mib: MEMORY_MIB,
         cores: engine.limits.cores,
         authorized_keys: vec![authorized_key.to_owned()],

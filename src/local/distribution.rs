@@ -15,6 +15,7 @@ pub(super) const PACKAGES: &[&str] = &[
     "python3-apt",
     "sudo",
     "iproute2",
+    "e2fsprogs",
     "ca-certificates",
 ];
 
@@ -189,7 +190,7 @@ mod tests {
             [
                 "--variant=minbase",
                 "--format=tar",
-                "--include=systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates",
+                "--include=systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,e2fsprogs,ca-certificates",
                 "--aptopt=/t/apt.conf",
                 "--dpkgopt=path-exclude=/usr/share/man/*",
                 "--dpkgopt=path-exclude=/usr/share/doc/*",

@@ -9,6 +9,7 @@
 mod bake;
 mod base;
 mod boot;
+mod disk;
 mod distribution;
 mod engine;
 mod image;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
+    disk::{self, LABEL_DISK},
     engine::{
         Engine, LABEL_CLUSTER, LABEL_NODE, LABEL_UUID, fault, is_absent, optional, refusal, require_made_by_hactl,
         require_ours, uuid_of,
@@ -58,6 +59,8 @@ pub struct Node {
     pub network: String,
     pub address: Ipv4Addr,
     pub volume: Option<String>,
+    /// The size in GiB of the disk on that volume; none when PGDATA lies on the volume itself.
+    pub disk_gb: Option<u32>,
     pub memory_mib: u32,
     pub cores: u32,
     pub running: bool,
@@ -342,6 +345,7 @@ fn differences(request: &NodeRequest, node: &Node) -> Vec<String> {
         ("network", node.network.clone(), request.network.clone()),
         ("address", node.address.to_string(), request.address.to_string()),
         ("volume", node.volume.clone().unwrap_or_default(), request.volume.clone().unwrap_or_default()),
+        ("disk", disk::words(node.disk_gb), disk::words(request.disk_gb)),
     ];
     let different = pairs.into_iter().filter(|(_, is, wanted)| is != wanted);
     different.map(|(what, is, wanted)| format!("{what} {is}, wanted {wanted}")).collect()
@@ -367,7 +371,8 @@ pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
     let endpoint = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref()?.get(&network));
     let address = endpoint.and_then(|endpoint| endpoint.ipam_config.as_ref()?.ipv4_address.as_ref()?.parse().ok());
     let binds = host.binds.iter().flatten();
-    let volume = binds.filter_map(|bind| bind.split_once(':')).find(|(_, target)| *target == DATA_DIR);
+    let volume =
+        binds.filter_map(|bind| bind.split_once(':')).find(|(_, target)| [DATA_DIR, disk::STORE].contains(target));
     let (memory_mib, cores) = limits_of(host);
     let number = |label: &str| labels.get(label).and_then(|text| text.parse().ok());
     Ok(Node {
@@ -378,6 +383,7 @@ pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
         image: config.image.clone().unwrap_or_default(),
         address: address.ok_or_else(|| damaged("address"))?,
         volume: volume.map(|(volume, _)| volume.to_owned()),
+        disk_gb: number(LABEL_DISK),
         // An engine that holds no limits does not know them: the label says what was asked for.
         memory_mib: memory_mib.or_else(|| number(LABEL_MEMORY)).unwrap_or_default(),
         cores: cores.or_else(|| number(LABEL_CORES)).unwrap_or_default(),

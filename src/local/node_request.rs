@@ -11,7 +11,10 @@ use bollard::models::{
 use ssh_key::{Algorithm, LineEnding, PrivateKey, private::Ed25519Keypair};
 use uuid::Uuid;
 
-use super::engine::{CgroupVersion, EngineInfo, LABEL_NODE, labels};
+use super::{
+    disk::{self, LABEL_DISK},
+    engine::{CgroupVersion, EngineInfo, LABEL_NODE, labels},
+};
 use crate::{
     error::{Error, Result},
     model::{ClusterName, HostName, InstanceKey},
@@ -27,8 +30,12 @@ pub(super) const LABEL_CORES: &str = "hactl.cores";
 
 /// The SSH port inside the node, as the engine writes it.
 pub(super) const SSH_PORT: &str = "22/tcp";
-/// Where the node's volume is mounted.
+/// Where PGDATA lies: the volume itself, or the disk that is on it.
 pub(super) const DATA_DIR: &str = "/var/lib/postgresql";
+/// What systemd needs beside what the engine gives every container.
+pub(super) const CAPABILITIES: [&str; 3] = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"];
+/// Profiles that would keep it from working.
+pub(super) const PROFILES: [&str; 2] = ["seccomp=unconfined", "apparmor=unconfined"];
 /// The span of time in which processor time is counted, in microseconds.
 const CPU_PERIOD: i64 = 100_000;
 
@@ -47,6 +54,8 @@ pub struct NodeRequest {
     pub address: Ipv4Addr,
     /// The name of the volume for `/var/lib/postgresql`.
     pub volume: Option<String>,
+    /// The size in GiB of a disk of its own on that volume.
+    pub disk_gb: Option<u32>,
     pub memory_mib: u32,
     pub cores: u32,
     /// Public keys that may log in as root, in OpenSSH's form.
@@ -119,11 +128,18 @@ pub(super) fn create_body(engine: &EngineInfo, request: &NodeRequest, chosen: &C
         (LABEL_MEMORY.to_owned(), request.memory_mib.to_string()),
         (LABEL_CORES.to_owned(), request.cores.to_string()),
     ]);
+    labels.extend(request.disk_gb.map(|gb| (LABEL_DISK.to_owned(), gb.to_string())));
     let limits = limits(engine, request.memory_mib, request.cores);
+    let init = init(engine.cgroup);
+    let (mounted, entrypoint) = match request.disk_gb {
+        Some(gb) => (disk::STORE, disk::entrypoint(request, gb, init)),
+        None => (DATA_DIR, strings(["/bin/sh", "-c", init])),
+    };
     let host_config = HostConfig {
-        binds: request.volume.as_ref().map(|volume| vec![format!("{volume}:{DATA_DIR}")]),
-        cap_add: Some(["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"].map(str::to_owned).to_vec()),
-        security_opt: Some(["seccomp=unconfined", "apparmor=unconfined"].map(str::to_owned).to_vec()),
+        binds: request.volume.as_ref().map(|volume| vec![format!("{volume}:{mounted}")]),
+        device_cgroup_rules: request.disk_gb.map(|_| disk::device_rules()),
+        cap_add: Some(strings(CAPABILITIES)),
+        security_opt: Some(strings(PROFILES)),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         // A machine's /tmp lets programs run; the engine's default does not.
         tmpfs: Some(HashMap::from([
@@ -154,7 +170,7 @@ pub(super) fn create_body(engine: &EngineInfo, request: &NodeRequest, chosen: &C
     ContainerCreateBody {
         hostname: text(request.hostname.as_str()),
         image: text(&request.image),
-        entrypoint: Some(["/bin/sh", "-c", init(engine.cgroup)].map(str::to_owned).to_vec()),
+        entrypoint: Some(entrypoint),
         cmd: Some(Vec::new()),
         env: Some(vec!["container=docker".to_owned()]),
         // Gives systemd a console: what it says while booting is then in the container's log.
@@ -168,6 +184,10 @@ pub(super) fn create_body(engine: &EngineInfo, request: &NodeRequest, chosen: &C
         }),
         ..Default::default()
     }
+}
+
+pub(super) fn strings<const N: usize>(texts: [&str; N]) -> Vec<String> {
+    texts.map(str::to_owned).to_vec()
 }
 
 fn loopback(port: u16) -> PortBinding {
@@ -277,6 +297,7 @@ pub(super) mod tests {
             network: "hactl-pg".to_owned(),
             address: Ipv4Addr::new(10, 89, 0, 10),
             volume: Some("pg-node1-pgdata".to_owned()),
+            disk_gb: None,
             memory_mib: 1024,
             cores: 4,
             authorized_keys: vec!["ssh-ed25519 AAAA one".to_owned()],
@@ -336,6 +357,25 @@ pub(super) mod tests {
         let mut expected = body(&engine(CgroupVersion::V1));
         expected["Entrypoint"][2] = "mount -o remount,bind,rw /sys/fs/cgroup && exec /sbin/init".into();
         assert_eq!(body(&engine(CgroupVersion::V2)), expected);
+    }
+
+    #[test]
+    fn a_disk_of_its_own_is_mounted_before_systemd_starts() {
+        let host_key = HostKey { public: "ssh-ed25519 AAAA".to_owned(), private: String::new().into() };
+        let chosen = Chosen { ssh_port: 23022, host_key: &host_key };
+        let request = NodeRequest { disk_gb: Some(3), ..request() };
+        let with = serde_json::to_value(create_body(&engine(CgroupVersion::V1), &request, &chosen)).unwrap();
+        let mut expected = body(&engine(CgroupVersion::V1));
+        let init = expected["Entrypoint"][2].as_str().unwrap().to_owned();
+        let script = with["Entrypoint"][2].as_str().unwrap().to_owned();
+        assert!(script.starts_with("store=/var/lib/hactl-disk data=/var/lib/postgresql\nset -e\n"), "{script}");
+        assert!(script.ends_with(&format!("\ndone\n{init}")), "{script}");
+        let name = "00000000-0000-0000-0000-000000000007-node1";
+        expected["Entrypoint"] = serde_json::json!(["/bin/sh", "-c", script, "hactl", name, "3G"]);
+        expected["Labels"]["hactl.disk-gb"] = "3".into();
+        expected["HostConfig"]["Binds"] = serde_json::json!(["pg-node1-pgdata:/var/lib/hactl-disk"]);
+        expected["HostConfig"]["DeviceCgroupRules"] = serde_json::json!(["b 7:* rmw", "c 10:237 rmw"]);
+        assert_eq!(with, expected);
     }
 
     #[test]

@@ -8,11 +8,14 @@ use bollard::{
 };
 use uuid::Uuid;
 
-use super::engine::{
-    Engine, LABEL_NODE, fault, is_absent, labels, optional, refusal, require_made_by_hactl, require_ours, uuid_of,
+use super::{
+    disk::{self, LABEL_DISK},
+    engine::{
+        Engine, LABEL_NODE, fault, is_absent, labels, optional, refusal, require_made_by_hactl, require_ours, uuid_of,
+    },
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     model::{ClusterName, InstanceKey},
 };
 
@@ -22,6 +25,8 @@ pub struct VolumeRequest {
     pub cluster: ClusterName,
     pub uuid: Uuid,
     pub key: InstanceKey,
+    /// The size in GiB of the disk that its node shall have on it.
+    pub disk_gb: Option<u32>,
 }
 
 impl VolumeRequest {
@@ -38,23 +43,36 @@ pub struct Volume {
     pub name: String,
     /// None when hactl did not make it.
     pub uuid: Option<Uuid>,
+    /// The size in GiB of the disk that lies on it; none when PGDATA lies there directly.
+    pub disk_gb: Option<u32>,
 }
 
 impl Engine {
     /// Makes the node's volume, or returns the one that carries the cluster's UUID with its data.
     ///
     /// # Errors
-    /// When the name is taken by somebody else.
+    /// When the name is taken by somebody else, or when its data lies there in another way than asked for:
+    /// beside a disk, or on one of another size.
     pub async fn create_volume(&self, request: &VolumeRequest) -> Result<Volume> {
         let name = request.name();
         let mut labels = labels(&request.cluster, request.uuid);
         labels.insert(LABEL_NODE.to_owned(), request.key.to_string());
+        labels.extend(request.disk_gb.map(|gb| (LABEL_DISK.to_owned(), gb.to_string())));
         let body = VolumeCreateRequest { name: Some(name.clone()), labels: Some(labels), ..Default::default() };
         // The engine answers a second creation with the volume that is there, so its labels decide.
         let made = self.docker.create_volume(body).await;
         let made = made.map_err(|error| fault("create volume", &name, &error))?;
         require_ours(&made.labels, request.uuid, "volume", &name, &format!("docker volume rm {name}"))?;
-        Ok(to_volume(&made))
+        let made = to_volume(&made);
+        if made.disk_gb != request.disk_gb {
+            let (is, wanted) = (disk::words(made.disk_gb), disk::words(request.disk_gb));
+            return Err(Error::failed("volume-differs", "take over volume", &name)
+                .cause(format!("it holds data with {is}, wanted {wanted}"))
+                .hint(format!(
+                    "set `disk_gb` back; or, if its data may go, remove it with `docker volume rm {name}`"
+                )));
+        }
+        Ok(made)
     }
 
     /// The volume called `name`, whoever made it.
@@ -95,5 +113,9 @@ impl Engine {
 
 fn to_volume(found: &EngineVolume) -> Volume {
     let labels: &HashMap<String, String> = &found.labels;
-    Volume { name: found.name.clone(), uuid: uuid_of(labels) }
+    Volume {
+        name: found.name.clone(),
+        uuid: uuid_of(labels),
+        disk_gb: labels.get(LABEL_DISK).and_then(|text| text.parse().ok()),
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     event::{Stage, Summary},
     file,
     fleet::Fleet,
-    local::Engine,
+    local::{self, Engine},
     plan::Plan,
     provider::Server,
     provision::{self, Changes, Machines},
@@ -44,6 +44,7 @@ pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &s
             uuid: vault.uuid(),
             authorized_keys: &keys,
         };
+        try_disks(context, &cluster.plan, image).await?;
         let (_server, reattach) = serve(context).await?;
         let provisioned = provision::apply(context, &dir, &machines, Some(reattach)).await?;
         run.keep("outputs", &provisioned.outputs)?;
@@ -55,6 +56,18 @@ pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &s
         Ok((Provisioned { fleet, changed }, Some(detail)))
     })
     .await
+}
+
+/// Before a node with a disk of its own is made, it is seen whether that can be had: nothing is half-made then.
+async fn try_disks(context: &Context, plan: &Plan, image: &str) -> Result<()> {
+    let engine = Engine::connect(&context.env).await?;
+    for node in plan.nodes.values().filter(|node| node.disk_gb.is_some()) {
+        // One that cannot be asked about is the provider's to report.
+        if !matches!(engine.find_node(&local::node_name(&plan.cluster, &node.key)).await, Ok(Some(_))) {
+            return engine.try_disk(image).await;
+        }
+    }
+    Ok(())
 }
 
 fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {

@@ -37,6 +37,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
                 roles,
                 memory_mib: instance.memory_mib,
                 cores: instance.cores,
+                disk_gb: instance.disk_gb,
                 slot: slots[key],
             };
             (key.clone(), node)
@@ -53,6 +54,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         }
         None => BTreeMap::new(),
     };
+    parameters.extend(memory::on_disk(data_nodes().filter_map(|node| node.disk_gb).min()));
     parameters.extend(spec.postgres.parameters.clone());
     let Platform::Local(local) = &spec.platform;
     let packages = postgres_packages(local.release, spec.postgres.major);

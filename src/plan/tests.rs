@@ -119,6 +119,12 @@ fn durability_follows_the_nodes_and_maps_to_patroni() {
 
 #[test]
 fn the_smallest_data_node_decides_and_the_user_has_the_last_word() {
+    let wal = |more: &str| {
+        let text = format!("instances: {{a: {{disk_gb: 1}}, b: , w: {{roles: [etcd], disk_gb: 1}}}}\n{more}");
+        plan(&text).postgres.parameters.get("max_wal_size").cloned()
+    };
+    assert_eq!(wal("defaults: {disk_gb: 2}"), Some("256MB".into()));
+    assert_eq!(wal("postgres: {parameters: {max_wal_size: 1GB}}"), Some("1GB".into()));
     let plan = plan(
         "instances: {a: {memory: 8192}, b: {memory: 2048}, w: {roles: [etcd], memory: 512}}\n\
          postgres: {parameters: {max_connections: 50}}",

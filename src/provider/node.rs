@@ -35,6 +35,7 @@ struct Attributes {
     network: String,
     address: Ipv4Addr,
     volume: Option<String>,
+    disk_gb: Option<u32>,
     memory: u32,
     cores: u32,
     /// None after an import: the engine does not tell which keys were put into a node.
@@ -58,6 +59,7 @@ impl Attributes {
             network: self.network.clone(),
             address: self.address,
             volume: self.volume.clone(),
+            disk_gb: self.disk_gb,
             memory_mib: self.memory,
             cores: self.cores,
             authorized_keys: self.authorized_keys.clone().unwrap_or_default(),
@@ -74,6 +76,7 @@ impl Attributes {
             network: node.network,
             address: node.address,
             volume: node.volume,
+            disk_gb: node.disk_gb,
             memory: node.memory_mib,
             cores: node.cores,
             authorized_keys,
@@ -113,6 +116,8 @@ impl Resource for Node {
                 Attribute::new("address", Text, Required, "Fixed IPv4 address within the network.").replaces(),
                 Attribute::new("volume", Text, Optional, "Name of a `hactl_volume` for `/var/lib/postgresql`.")
                     .replaces(),
+                Attribute::new("disk_gb", Number, Optional, "Size in GiB of a disk of its own on that volume.")
+                    .replaces(),
                 Attribute::new("memory", Number, Required, "Memory in MiB. Changed in place."),
                 Attribute::new("cores", Number, Required, "Processor cores. Changed in place."),
                 Attribute::new("authorized_keys", Texts, Required, "SSH public keys that may log in as root.")
@@ -137,6 +142,11 @@ impl Resource for Node {
         });
         check_whole(config, "memory", LEAST_MEMORY_MIB, "2048", &mut problems);
         check_whole(config, "cores", 1.0, "2", &mut problems);
+        check_whole(config, "disk_gb", 1.0, "20", &mut problems);
+        if matches!(config.get("disk_gb"), Some(Value::Number(_))) && config.get("volume") == Some(&Value::Null) {
+            let detail = "A disk lies on the node's volume: give `volume`, too.".to_owned();
+            problems.push(Problem::at("disk_gb", "Disk without a volume".to_owned(), detail));
+        }
         problems
     }
 
@@ -235,7 +245,13 @@ impl Resource for Node {
     }
 }
 
-fn check_whole(config: &Object, attribute: &'static str, least: f64, example: &str, problems: &mut Vec<Problem>) {
+pub(super) fn check_whole(
+    config: &Object,
+    attribute: &'static str,
+    least: f64,
+    example: &str,
+    problems: &mut Vec<Problem>,
+) {
     if let Some(Value::Number(number)) = config.get(attribute)
         && !(whole(*number).is_some() && *number >= least && *number <= f64::from(u32::MAX))
     {
@@ -264,10 +280,13 @@ mod tests {
             ("address", text("10.0.0")),
             ("memory", Value::Number(64.0)),
             ("cores", Value::Number(1.5)),
+            ("disk_gb", Value::Number(0.0)),
         ]);
         let at: Vec<_> = Node.validate(&bad).into_iter().filter_map(|problem| problem.attribute).collect();
-        assert_eq!(at, ["key", "hostname", "address", "memory", "cores"]);
+        assert_eq!(at, ["key", "hostname", "address", "memory", "cores", "disk_gb"]);
         assert!(Node.validate(&object(&[("memory", Value::Unknown), ("cores", Value::Null)])).is_empty());
+        let disk = |volume| Node.validate(&object(&[("disk_gb", Value::Number(1.0)), ("volume", volume)])).len();
+        assert_eq!((disk(Value::Null), disk(Value::Unknown), disk(text("v"))), (1, 0, 0));
     }
 
     #[test]
@@ -283,7 +302,7 @@ mod tests {
 
     #[test]
     fn image_and_address_replace_memory_and_cores_do_not() {
-        let names = ["image", "address", "memory", "cores", "hostname", "volume", "network"];
+        let names = ["image", "address", "memory", "cores", "hostname", "volume", "network", "disk_gb"];
         let replacing: Vec<_> = names
             .into_iter()
             .filter(|name| {
@@ -291,6 +310,6 @@ mod tests {
                 !Node.schema().plan(Some(&prior), object(&[(*name, text("b"))])).1.is_empty()
             })
             .collect();
-        assert_eq!(replacing, ["image", "address", "hostname", "volume", "network"]);
+        assert_eq!(replacing, ["image", "address", "hostname", "volume", "network", "disk_gb"]);
     }
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     network::{check_owner, not_importable, with_import_hint},
+    node::check_whole,
     resource::{Call, Failed, Problem, Resource, check_text, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
     value::{Object, State, Value},
@@ -22,12 +23,18 @@ struct Attributes {
     cluster: ClusterName,
     cluster_uuid: Uuid,
     key: InstanceKey,
+    disk_gb: Option<u32>,
     name: Option<String>,
 }
 
 impl Attributes {
     fn request(&self) -> local::VolumeRequest {
-        local::VolumeRequest { cluster: self.cluster.clone(), uuid: self.cluster_uuid, key: self.key.clone() }
+        local::VolumeRequest {
+            cluster: self.cluster.clone(),
+            uuid: self.cluster_uuid,
+            key: self.key.clone(),
+            disk_gb: self.disk_gb,
+        }
     }
 
     fn named(self) -> State {
@@ -43,7 +50,7 @@ impl Resource for Volume {
     }
 
     fn schema(&self) -> Schema {
-        use {Kind::Text, Mode::*};
+        use {Kind::*, Mode::*};
         Schema {
             description: "The data volume of a local node. It outlives the node, and goes only when it is destroyed itself.",
             attributes: vec![
@@ -56,6 +63,8 @@ impl Resource for Volume {
                 )
                 .replaces(),
                 Attribute::new("key", Text, Required, "Key of the instance, for example `node1`.").replaces(),
+                Attribute::new("disk_gb", Number, Optional, "Size in GiB of a disk on it, of the node's own.")
+                    .replaces(),
                 Attribute::new("name", Text, Computed, "Name of the volume."),
             ],
         }
@@ -64,6 +73,7 @@ impl Resource for Volume {
     fn validate(&self, config: &Object) -> Vec<Problem> {
         let mut problems = check_owner(config);
         check_text(config, "key", &mut problems, |text| text.parse::<InstanceKey>().map(|_| ()));
+        check_whole(config, "disk_gb", 1.0, "20", &mut problems);
         problems
     }
 
@@ -73,7 +83,7 @@ impl Resource for Volume {
             && let Some(cluster) = text("cluster").and_then(|text| text.parse().ok())
             && let Some(key) = text("key").and_then(|text| text.parse().ok())
         {
-            let request = local::VolumeRequest { cluster, uuid: Uuid::nil(), key };
+            let request = local::VolumeRequest { cluster, uuid: Uuid::nil(), key, disk_gb: None };
             planned.insert("name".to_owned(), Value::Text(request.name()));
         }
     }
@@ -88,7 +98,8 @@ impl Resource for Volume {
     async fn read(&self, call: &Call<'_>, known: State) -> Result<Option<State>> {
         let known: Attributes = parse(known)?;
         let found = call.engine().await?.find_volume(&known.request().name()).await?;
-        Ok(found.filter(|volume| volume.uuid == Some(known.cluster_uuid)).map(|_| known.named()))
+        let ours = found.filter(|volume| volume.uuid == Some(known.cluster_uuid));
+        Ok(ours.map(|volume| Attributes { disk_gb: volume.disk_gb, ..known }.named()))
     }
 
     async fn update(&self, _: &Call<'_>, _: State, planned: State) -> Result<State, Failed> {
@@ -111,10 +122,14 @@ impl Resource for Volume {
         let (cluster, key) = id.split_once('/').ok_or_else(refused)?;
         let cluster: ClusterName = cluster.parse().map_err(|error| refused().source(&error))?;
         let key: InstanceKey = key.parse().map_err(|error| refused().source(&error))?;
-        let name = local::VolumeRequest { cluster: cluster.clone(), uuid: Uuid::nil(), key: key.clone() }.name();
+        let request = local::VolumeRequest { cluster, uuid: Uuid::nil(), key, disk_gb: None };
+        let name = request.name();
         let found = call.engine().await?.find_volume(&name).await?;
-        match found.and_then(|volume| volume.uuid) {
-            Some(cluster_uuid) => Ok(Attributes { cluster, cluster_uuid, key, name: None }.named()),
+        match found.and_then(|volume| Some((volume.uuid?, volume.disk_gb))) {
+            Some((cluster_uuid, disk_gb)) => {
+                let local::VolumeRequest { cluster, key, .. } = request;
+                Ok(Attributes { cluster, cluster_uuid, key, disk_gb, name: None }.named())
+            }
             None => Err(refused().cause(format!("there is no volume {name} that hactl made"))),
         }
     }

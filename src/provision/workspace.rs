@@ -51,6 +51,9 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
                 "memory": node.memory_mib,
                 "cores": node.cores,
             });
+            if let Some(gb) = node.disk_gb {
+                values["disk_gb"] = json!(gb);
+            }
             if let Some(image) = kept.get(&node.key).filter(|image| *image != machines.image) {
                 values["image"] = json!(image);
             }
@@ -225,7 +228,8 @@ pub(super) mod tests {
 
     #[test]
     fn values_are_what_the_plan_says_and_nothing_else() {
-        let (plan, keys) = (plan_of(&["node1", "node2"]), ["ssh-ed25519 AAAA".to_owned()]);
+        let (mut plan, keys) = (plan_of(&["node1", "node2"]), ["ssh-ed25519 AAAA".to_owned()]);
+        plan.nodes.values_mut().next().unwrap().disk_gb = Some(20);
         let kept = BTreeMap::from([("node2".parse().unwrap(), "hactl-node:1".to_owned())]);
         let expected = json!({
             "cluster": "pg",
@@ -233,7 +237,7 @@ pub(super) mod tests {
             "image": "hactl-node:2",
             "subnet": null,
             "nodes": {
-                "node1": {"hostname": "pg-prod-node1", "slot": 10, "memory": 1024, "cores": 1},
+                "node1": {"hostname": "pg-prod-node1", "slot": 10, "memory": 1024, "cores": 1, "disk_gb": 20},
                 "node2": {"hostname": "pg-prod-node2", "slot": 11, "memory": 1024, "cores": 1, "image": "hactl-node:1"},
             },
             "authorized_keys": ["ssh-ed25519 AAAA"],

@@ -172,9 +172,10 @@ pub fn plan_text(plan: &Plan) -> String {
         writeln!(text, "\n  {:<16} {:<24} {:<16} {:>10} {:>6}", "INSTANCE", "HOST NAME", "ROLES", "MEMORY", "CORES");
     for node in plan.nodes.values() {
         let roles: Vec<&str> = node.roles.iter().map(|role| role.as_str()).collect();
+        let disk = node.disk_gb.map(|gb| format!("  disk of {gb} GiB")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "  {:<16} {:<24} {:<16} {:>6} MiB {:>6}",
+            "  {:<16} {:<24} {:<16} {:>6} MiB {:>6}{disk}",
             node.key,
             node.hostname,
             roles.join(","),

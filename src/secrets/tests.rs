@@ -405,7 +405,15 @@ async fn client_files_are_private_and_complete() {
     let app = DatabaseName::new("app").unwrap();
     let databases = BTreeMap::from([(app.clone(), app.clone())]);
     let nodes = nodes().into_iter().zip([22, 2201]).map(|((key, hostname, address), port)| {
-        let node = Node { key: key.clone(), hostname, roles: Default::default(), memory_mib: 1, cores: 1, slot: 10 };
+        let node = Node {
+            key: key.clone(),
+            hostname,
+            roles: Default::default(),
+            memory_mib: 1,
+            cores: 1,
+            disk_gb: None,
+            slot: 10,
+        };
         let host = "127.0.0.1".to_owned();
         let ssh = SshTarget { host, port, user: "root".into(), host_key: Some(format!("ssh-ed25519 AAAA{port}")) };
         (key, FleetNode { node, address, ssh })

@@ -216,7 +216,8 @@ fn instances(
         });
         let memory_mib = instance.memory.or(defaults.memory).unwrap_or(DEFAULT_MEMORY_MIB);
         let cores = instance.cores.or(defaults.cores).unwrap_or(DEFAULT_CORES);
-        instances.insert(key, Instance { hostname, memory_mib, cores, roles });
+        let disk_gb = instance.disk_gb.or(defaults.disk_gb);
+        instances.insert(key, Instance { hostname, memory_mib, cores, disk_gb, roles });
     }
     instances
 }

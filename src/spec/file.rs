@@ -89,6 +89,10 @@ pub(super) struct InstanceFile {
     /// Processor cores.
     #[schemars(range(min = 1, max = 1024), example = 4)]
     pub(super) cores: Option<u32>,
+    /// Size in GiB of a disk of the machine's own, on which PGDATA lies. Without it, a local node's PGDATA
+    /// lies on this machine's disk. Cannot be changed later.
+    #[schemars(range(min = 1, max = 65_536), example = 20)]
+    pub(super) disk_gb: Option<u32>,
     /// Exactly these roles. Without it: patroni, and etcd where hactl picks a voter. `[]` is a plain machine.
     pub(super) roles: Option<Vec<Role>>,
 }
@@ -103,6 +107,10 @@ pub(super) struct DefaultsFile {
     /// Processor cores.
     #[schemars(range(min = 1, max = 1024), extend("default" = 2), example = 4)]
     pub(super) cores: Option<u32>,
+    /// Size in GiB of a disk of the machine's own, on which PGDATA lies. Without it, a local node's PGDATA
+    /// lies on this machine's disk. Cannot be changed later.
+    #[schemars(range(min = 1, max = 65_536), example = 20)]
+    pub(super) disk_gb: Option<u32>,
 }
 
 /// The store that holds Patroni's leader key.

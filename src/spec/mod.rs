@@ -72,6 +72,8 @@ pub struct Instance {
     pub hostname: HostName,
     pub memory_mib: u32,
     pub cores: u32,
+    /// The size in GiB of a disk of its own.
+    pub disk_gb: Option<u32>,
     /// Exactly these, or what the plan decides.
     pub roles: Option<BTreeSet<Role>>,
 }

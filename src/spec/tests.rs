@@ -293,6 +293,7 @@ fn each_field_says_what_it_wants() {
             "postgres: {parameters: {work_mem: [1]}}",
             "1:25: postgres.parameters.work_mem: expected true or false or a number or text, found a list\n",
         ),
+        ("defaults: {disk_gb: 0}", "1:21: defaults.disk_gb: 0 is too small: expected at least 1\n"),
         ("defaults: {cores: 0}", "1:19: defaults.cores: 0 is too small: expected at least 1\n"),
         ("disposable: maybe", "1:13: disposable: expected true or false, found the text `maybe`\n"),
         ("env: *x", "1:6: not valid YAML: while parsing node, found unknown anchor\n"),

@@ -176,7 +176,7 @@ impl Cluster {
         let (cluster, key) = (self.name.clone(), InstanceKey::new(key).unwrap());
         let network = NetworkRequest { cluster: cluster.clone(), uuid, subnet: None };
         let network = self.engine.create_network(&network).await.unwrap();
-        let volume = VolumeRequest { cluster: cluster.clone(), uuid, key: key.clone() };
+        let volume = VolumeRequest { cluster: cluster.clone(), uuid, key: key.clone(), disk_gb: None };
         let volume = self.engine.create_volume(&volume).await.unwrap();
         let address: Ipv4Addr = network.subnet.hosts().nth(usize::from(slot) - 1).unwrap();
         let request = NodeRequest {
@@ -188,6 +188,7 @@ impl Cluster {
             network: network.name,
             address,
             volume: Some(volume.name),
+            disk_gb: None,
             memory_mib,
             cores: 1,
             authorized_keys: vec![KEY.to_owned()],

@@ -10,6 +10,7 @@ resource "hactl_volume" "data" {
   cluster      = var.cluster
   cluster_uuid = var.cluster_uuid
   key          = each.key
+  disk_gb      = each.value.disk_gb
 }
 
 resource "hactl_node" "this" {
@@ -23,6 +24,7 @@ resource "hactl_node" "this" {
   network         = hactl_network.this.name
   address         = cidrhost(hactl_network.this.subnet, each.value.slot)
   volume          = each.value.data_volume ? hactl_volume.data[each.key].name : null
+  disk_gb         = each.value.disk_gb
   memory          = each.value.memory
   cores           = each.value.cores
   authorized_keys = var.authorized_keys

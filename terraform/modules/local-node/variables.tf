@@ -50,6 +50,7 @@ variable "nodes" {
     - memory: in MiB, at least 128. Changed in place.
     - cores: at least 1. Changed in place.
     - data_volume: whether PGDATA lies on a volume that outlives the node.
+    - disk_gb: size in GiB of a disk of the node's own on that volume, with PGDATA. Without it PGDATA lies on this machine's disk.
     - image: in place of the variable image, for example to keep what the node was made from.
   EOT
   type = map(object({
@@ -58,6 +59,7 @@ variable "nodes" {
     memory      = number
     cores       = number
     data_volume = optional(bool, true)
+    disk_gb     = optional(number)
     image       = optional(string)
   }))
   nullable = false
@@ -90,6 +92,16 @@ variable "nodes" {
   validation {
     condition     = alltrue([for node in values(var.nodes) : node.cores >= 1 && floor(node.cores) == node.cores])
     error_message = "Each cores must be a whole number, at least 1, for example 2."
+  }
+
+  validation {
+    condition     = alltrue([for node in values(var.nodes) : node.disk_gb == null ? true : node.disk_gb >= 1 && floor(node.disk_gb) == node.disk_gb])
+    error_message = "Each disk_gb must be a whole number of GiB, at least 1, for example 20."
+  }
+
+  validation {
+    condition     = alltrue([for node in values(var.nodes) : node.disk_gb == null || node.data_volume])
+    error_message = "A node with disk_gb needs its data volume: the disk lies on it."
   }
 }
 

@@ -32,6 +32,7 @@ variable "nodes" {
     memory      = number
     cores       = number
     data_volume = optional(bool, true)
+    disk_gb     = optional(number)
     image       = optional(string)
   }))
   nullable = false

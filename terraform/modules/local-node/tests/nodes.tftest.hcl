@@ -67,6 +67,22 @@ run "cores_must_be_at_least_one" {
   expect_failures = [var.nodes]
 }
 
+run "disk_gb_must_be_whole" {
+  command = plan
+  variables {
+    nodes = { node1 = { hostname = "a", slot = 10, memory = 512, cores = 1, disk_gb = 0.5 } }
+  }
+  expect_failures = [var.nodes]
+}
+
+run "a_disk_needs_a_volume_to_lie_on" {
+  command = plan
+  variables {
+    nodes = { node1 = { hostname = "a", slot = 10, memory = 512, cores = 1, disk_gb = 1, data_volume = false } }
+  }
+  expect_failures = [var.nodes]
+}
+
 run "no_nodes_is_a_network_alone" {
   command = plan
   variables {
