@@ -29,7 +29,7 @@ instances:
   node1: {}
   node2: {}
   node3: {}
-defaults: {memory: 768, cores: 1}
+defaults: {memory: 768, cores: 1, disk_gb: 1}
 ";
 
 #[test]
@@ -44,8 +44,8 @@ fn a_cluster_proves_its_failover() {
     let again = bench.act(&["up", NAME]);
     assert!(again["stages"].as_array().unwrap().iter().all(|stage| stage["stage"] != "verify"), "{again}");
 
-    step("node-loss, primary-isolated, etcd-quorum-loss: nothing is lost, and another oracle says so, too");
-    let drills = ["node-loss", "primary-isolated", "etcd-quorum-loss"];
+    step("node-loss, primary-isolated, etcd-quorum-loss, disk-full: nothing is lost, and another oracle says so, too");
+    let drills = ["node-loss", "primary-isolated", "etcd-quorum-loss", "disk-full"];
     let words: Vec<&str> = drills.iter().flat_map(|drill| ["--drill", drill]).collect();
     let application = Application::start(bench.status()["dsn"].as_str().unwrap());
     bench.act(&[&["verify", NAME], &words[..]].concat());
@@ -59,7 +59,8 @@ fn a_cluster_proves_its_failover() {
         let round = &drill["rounds"][0];
         assert!(round["write_gap_ms"].as_u64() <= round["bound_ms"].as_u64(), "{round}");
         let moved = round["new_primary_node"].is_string();
-        assert_eq!(moved, drill["name"] != "etcd-quorum-loss", "{round}");
+        // Whether a primary with a full disk is replaced is not promised.
+        assert!(drill["name"] == "disk-full" || moved == (drill["name"] != "etcd-quorum-loss"), "{round}");
     }
     other_oracle(&bench, &verdict);
 

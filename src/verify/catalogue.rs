@@ -130,6 +130,8 @@ pub enum Bound {
     Planned(&'static str),
     /// Nothing may interrupt writes: one loop_wait, and one election of etcd.
     NoInterruption,
+    /// Nothing is promised while the fault stays; then that of a fault in the plan's list.
+    Held(&'static str),
     /// The machines' own start, within 60 s, and what the plan's node-loss takes.
     Restart,
     /// None: the clients are silent for a while themselves.
@@ -258,12 +260,12 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("sync-replica-isolated", Tier::SingleFault, Target::SyncReplica, Fault::Isolate)
     },
     Drill {
-        effect: "the file system has no free block",
+        effect: "the file system has no free block, and PostgreSQL has failed for want of one",
         undo: "a unit with a time limit holds the space in an unlinked file",
         new_leader: Expect::May,
         new_timeline: Expect::May,
-        until: Until::Moment,
-        bound: Bound::Restart,
+        until: Until::LockExpiry,
+        bound: Bound::Held("postgres-crash"),
         ..drill("disk-full", Tier::Destructive, Target::Primary, Fault::FillDisk)
     },
     Drill {

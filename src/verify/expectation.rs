@@ -49,6 +49,7 @@ pub fn bound_ms(drill: &Drill, plan: &Plan) -> Option<u64> {
         Bound::Planned(fault) => planned(fault),
         Bound::NoInterruption => Some(u64::from(plan.patroni.timers.loop_wait + ELECTION) * 1000),
         Bound::Unmeasured => None,
+        Bound::Held(fault) => Some((drill.hold(&plan.patroni.timers, 0.0) * 1000.0).round() as u64 + planned(fault)?),
         Bound::Restart => Some(START_MS + planned("node-loss").or_else(|| planned("patroni-crash"))?),
     }
 }

@@ -103,7 +103,7 @@ fn fault(fault: Fault) -> &'static str {
         Fault::Isolate => "no packet to or from the other members; the clients' way stays open",
         Fault::CutFromEtcd => "Patroni reaches no etcd; everything else works",
         Fault::KillEtcd => "SIGKILL to etcd, which stays dead",
-        Fault::FillDisk => "the file system of PGDATA is filled",
+        Fault::FillDisk => "the file system of PGDATA is filled, and PostgreSQL made to need more of it",
         Fault::LosePackets => "packets between the members are lost at random",
         Fault::DelayPackets => "packets between the members are late",
         Fault::CutReplication => "no packet passes between a replica and the server that it streams from",
@@ -137,6 +137,7 @@ fn bound(bound: Bound) -> String {
             format!("loop_wait + {ELECTION} s: nothing may interrupt writes but an election of etcd")
         }
         Bound::Unmeasured => "none".to_owned(),
+        Bound::Held(fault) => format!("as long as the fault stays, and the bound of {fault} that `hactl plan` shows"),
         Bound::Restart => format!("{} s for the machines' own start, and the bound of node-loss", START_MS / 1000),
     }
 }
@@ -152,7 +153,8 @@ fn losses(drill: &Drill) -> String {
 fn needs(drill: &Drill) -> String {
     let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
     let (data_nodes, voters) = (drill.data_nodes, drill.voters);
-    format!("{}, {} of etcd", count(data_nodes, "data node", "data nodes"), count(voters, "voter", "voters"))
+    let disk = if drill.fault == Fault::FillDisk { ", PGDATA on a file system that holds nothing else" } else { "" };
+    format!("{}, {} of etcd{disk}", count(data_nodes, "data node", "data nodes"), count(voters, "voter", "voters"))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn every_bound_is_one_that_the_plan_has() {
     let spec = crate::spec::load("t", b"instances: {a: , b: , c: }", "t").unwrap_or_else(|_| panic!());
     let plan = crate::plan::decide(&spec, &crate::plan::Choices::default()).unwrap();
     for drill in CATALOGUE {
-        if let Bound::Planned(fault) = drill.bound {
+        if let Bound::Planned(fault) | Bound::Held(fault) = drill.bound {
             assert!(plan.bounds.iter().any(|bound| bound.fault == fault), "{}", drill.title());
         }
     }

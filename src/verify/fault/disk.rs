@@ -1,14 +1,24 @@
-//! A file system without a free block. Only one that holds PGDATA and nothing else is ever filled.
+//! A file system without a free block, and a PostgreSQL that needs one. Only a file system that holds PGDATA
+//! and nothing else is ever filled.
+//!
+//! On a full disk PostgreSQL writes on for a while, into pages and WAL segments that it has got already. So
+//! that it does not depend on luck what a round shows, it is made to begin one segment after the other until
+//! it finds no room for the next.
 
 use super::blow::Blow;
 
-const DATA: &str = "data=$(sed -n 's/^ *data_dir: \"\\(.*\\)\"$/\\1/p' /etc/patroni/patroni.yml)\n";
+const DATA: &str = "data=$(sed -n 's/^ *data_dir: \"\\(.*\\)\"$/\\1/p' /etc/patroni/patroni.yml)\n\
+                    free() { df --output=avail -B1 \"$data\" | tail -n 1; }\n\
+                    sql() { runuser -u postgres -- psql -XAtq -c \"$1\"; }\n";
 
 /// The space is held by a unit in a file that has no name: it is free again when the unit ends, however.
 const UNIT: &str = "hactl-fill-pgdata";
 
 /// The longest time that the space is held, should the undo fail.
 const LONGEST_SECONDS: u32 = 600;
+
+/// More segments than are ever there in advance, 3 GB.
+const SEGMENTS: u32 = 200;
 
 pub(super) fn fill() -> Blow {
     Blow {
@@ -19,16 +29,21 @@ pub(super) fn fill() -> Blow {
              [ \"$(its FSTYPE)\" != overlay ] || no 'it lies on an overlay'\n\
              [ \"$(its FSROOT)\" = / ] || no \"it is a directory of a larger one, $(its SOURCE)\"\n\
              [ \"$(findmnt --noheadings --output TARGET --source \"$(its SOURCE)\" | wc -l)\" = 1 ] ||\n  \
-             no \"$(its SOURCE) is mounted elsewhere, too\"\n"
+             no \"$(its SOURCE) is mounted elsewhere, too\"\n\
+             sql 'SELECT 1' >/dev/null\n"
         ),
+        // Whatever is freed meanwhile is taken, too.
         strike: format!(
             "{DATA}file=\"$data/.hactl-fill\"\n\
-             free=$(df --output=avail -B1 \"$data\" | tail -n 1)\n\
              systemd-run --quiet --collect --unit={UNIT} --property=RuntimeMaxSec={LONGEST_SECONDS} \
-             /bin/sh -c \"exec 9>'$file'; rm '$file'; fallocate -l $free /proc/self/fd/9; \
-             dd if=/dev/zero bs=64k oflag=append conv=notrunc >&9; exec sleep {LONGEST_SECONDS}\"\n"
+             /bin/sh -c \"exec 9>'$file' 2>/dev/null; rm '$file'; fallocate -l $(free) /proc/self/fd/9; \
+             while :; do dd if=/dev/zero bs=64k oflag=append conv=notrunc >&9; sleep 0.2; done\"\n\
+             for _ in 1 2 3 4 5 6 7 8 9 10; do [ \"$(free)\" -ge 65536 ] || break; sleep 0.5; done\n\
+             if sql \"DO 'BEGIN FOR n IN 1..{SEGMENTS} LOOP \
+             PERFORM pg_logical_emit_message(false, '''', ''''), pg_switch_wal(); END LOOP; END'\" 2>/dev/null\n\
+             then echo 0; else echo 1; fi\n"
         ),
-        effect: format!("{DATA}[ \"$(df --output=avail -B1 \"$data\" | tail -n 1)\" -lt 65536 ]\n"),
+        effect: format!("{DATA}[ \"$noted\" = 1 ] && [ \"$(free)\" -lt 65536 ]\n"),
         undo: format!("! systemctl is-active --quiet {UNIT} || systemctl stop {UNIT}\n"),
     }
 }
@@ -39,13 +54,10 @@ mod tests {
 
     #[test]
     fn the_space_is_held_by_a_unit_in_a_file_without_a_name() {
-        assert_eq!(
-            fill().strike,
-            r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
-file="$data/.hactl-fill"
-free=$(df --output=avail -B1 "$data" | tail -n 1)
-systemd-run --quiet --collect --unit=hactl-fill-pgdata --property=RuntimeMaxSec=600 /bin/sh -c "exec 9>'$file'; rm '$file'; fallocate -l $free /proc/self/fd/9; dd if=/dev/zero bs=64k oflag=append conv=notrunc >&9; exec sleep 600"
+        assert!(fill().strike.contains(
+            r#"
+systemd-run --quiet --collect --unit=hactl-fill-pgdata --property=RuntimeMaxSec=600 /bin/sh -c "exec 9>'$file' 2>/dev/null; rm '$file'; fallocate -l $(free) /proc/self/fd/9; while :; do dd if=/dev/zero bs=64k oflag=append conv=notrunc >&9; sleep 0.2; done"
 "#
-        );
+        ), "{}", fill().strike);
     }
 }
