@@ -47,7 +47,7 @@ fn attempt(number: u64) -> Attempt {
     let clients = u64::from(CLIENTS);
     let node = u16::from(number >= FAILOVER);
     Attempt {
-        row: RowId { client: (number % clients) as u16, seq: number / clients + 1 },
+        row: RowId { client: (number % clients) as u16, seq: (number / clients + 1) as u32 },
         sent: number * 10,
         done: number * 10 + 9,
         server: Some(Server { node, timeline: u32::from(node) + 1 }),

@@ -45,7 +45,7 @@ enum Line<'a> {
     },
     Attempt {
         client: u16,
-        seq: u64,
+        seq: u32,
         sent: Micros,
         done: Micros,
         node: Option<Text<'a>>,
@@ -71,9 +71,9 @@ enum Line<'a> {
         node: Text<'a>,
         client: u16,
         /// First and last of the numbers that follow each other.
-        ranges: Vec<(u64, u64)>,
+        ranges: Vec<(u32, u32)>,
         /// Numbers that are there once more, as often as they are there once more.
-        duplicates: Vec<u64>,
+        duplicates: Vec<u32>,
     },
     RoundEnded {
         struck: Option<Micros>,
@@ -185,8 +185,8 @@ fn sample_line<'a>(nodes: &'a [InstanceKey], sample: &'a Sample) -> io::Result<L
 }
 
 /// Ascending numbers as ranges, and those that come again.
-fn compact(numbers: impl Iterator<Item = u64>) -> (Vec<(u64, u64)>, Vec<u64>) {
-    let (mut ranges, mut duplicates) = (Vec::<(u64, u64)>::new(), Vec::new());
+fn compact(numbers: impl Iterator<Item = u32>) -> (Vec<(u32, u32)>, Vec<u32>) {
+    let (mut ranges, mut duplicates) = (Vec::<(u32, u32)>::new(), Vec::new());
     for number in numbers {
         match ranges.last_mut() {
             Some((_, last)) if *last == number => duplicates.push(number),
@@ -336,8 +336,8 @@ mod tests {
         let nodes = ["node1", "node2"].map(|name| InstanceKey::new(name).unwrap()).to_vec();
         let attempt = |seq, outcome, server, reason: Option<&str>| Attempt {
             row: RowId { client: 1, seq },
-            sent: seq * 1000,
-            done: seq * 1000 + 700,
+            sent: Micros::from(seq) * 1000,
+            done: Micros::from(seq) * 1000 + 700,
             server,
             outcome,
             reason: reason.map(Into::into),

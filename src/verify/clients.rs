@@ -196,7 +196,7 @@ impl Writer {
         Micros::try_from(self.entry.began.elapsed().as_micros()).unwrap_or(Micros::MAX)
     }
 
-    fn note(&mut self, seq: u64, sent: Micros, server: Option<Server>, (outcome, _, reason): &Written) {
+    fn note(&mut self, seq: u32, sent: Micros, server: Option<Server>, (outcome, _, reason): &Written) {
         if *outcome == Outcome::Acknowledged
             && self.client.pinned.is_none()
             && let Some(count) = server.and_then(|server| self.progress.acknowledged.get(usize::from(server.node)))
@@ -302,8 +302,8 @@ impl Session {
     }
 
     /// Writes one row and waits for its acknowledgement.
-    async fn write(&mut self, client: u16, seq: u64, patience: Duration) -> Written {
-        let (client, seq) = (i32::from(client), i64::try_from(seq).unwrap_or(i64::MAX));
+    async fn write(&mut self, client: u16, seq: u32, patience: Duration) -> Written {
+        let (client, seq) = (i32::from(client), i64::from(seq));
         self.warned.store(false, Ordering::Release);
         // `query_one` ends with ReadyForQuery, which comes after the commit; CommandComplete comes before it.
         let written = tokio::time::timeout(patience, self.client.query_one(&self.insert, &[&client, &seq])).await;

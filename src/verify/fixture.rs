@@ -18,7 +18,7 @@ pub(super) fn history(attempts: Vec<Attempt>) -> History {
 }
 
 pub(super) fn row(client: u16, seq: u64) -> RowId {
-    RowId { client, seq }
+    RowId { client, seq: seq.try_into().unwrap() }
 }
 
 pub(super) fn attempt(row: RowId, times: [Micros; 2], server: Option<Server>, outcome: Outcome) -> Attempt {

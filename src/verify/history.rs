@@ -14,7 +14,7 @@ pub type Micros = u64;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct RowId {
     pub client: u16,
-    pub seq: u64,
+    pub seq: u32,
 }
 
 impl fmt::Display for RowId {

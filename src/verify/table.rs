@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use postgres_protocol::password::scram_sha_256;
 use tokio::time::Instant;
 use tokio_postgres::Client;
@@ -117,13 +118,17 @@ impl<'a> Table<'a> {
     }
 
     async fn rows(&self, client: &Client, key: &InstanceKey, table: &str) -> Result<Vec<RowId>> {
-        let found = client.query(&format!("SELECT client, seq FROM {table}"), &[]).await;
-        let found = found.map_err(|error| self.failed("read the rows on", key).cause(said(&error)))?;
-        let row = |row: &tokio_postgres::Row| RowId {
+        let row = |row: tokio_postgres::Row| RowId {
             client: u16::try_from(row.get::<_, i32>(0)).unwrap_or(u16::MAX),
-            seq: u64::try_from(row.get::<_, i64>(1)).unwrap_or(u64::MAX),
+            seq: u32::try_from(row.get::<_, i64>(1)).unwrap_or(u32::MAX),
         };
-        Ok(found.iter().map(row).collect())
+        // One after the other: there may be millions, and a row as it comes is many times its two numbers.
+        let read = async {
+            let none: [i32; 0] = [];
+            let found = client.query_raw(&format!("SELECT client, seq FROM {table}"), none).await?;
+            found.map_ok(row).try_collect().await
+        };
+        read.await.map_err(|error| self.failed("read the rows on", key).cause(said(&error)))
     }
 
     /// Waits until no server process of the clients is left: an abandoned commit that still waits for a

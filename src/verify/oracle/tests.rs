@@ -120,7 +120,7 @@ fn what_is_broken_is_said() {
 }
 
 /// The rows of the pairs that a history of these acknowledgements (sent, done, node, timeline) holds.
-fn pairs(acknowledgements: &[(Micros, Micros, u16, u32)]) -> Vec<(u64, u64)> {
+fn pairs(acknowledgements: &[(Micros, Micros, u16, u32)]) -> Vec<(u32, u32)> {
     let attempts: Vec<Attempt> = (1..)
         .zip(acknowledgements)
         .map(|(seq, (sent, done, node, timeline))| acknowledged(row(0, seq), [*sent, *done], *node, *timeline))
