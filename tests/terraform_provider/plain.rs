@@ -108,7 +108,7 @@ async fn the_modules_own_tests_pass_through_the_shim() {
         let plain = Plain::new();
         plain.succeed("modules/local-node", &cluster.image, &["init", "-no-color"]);
         let tested = plain.succeed("modules/local-node", &cluster.image, &["test", "-no-color"]);
-        assert!(tested.contains("Success! 18 passed, 0 failed."), "{tested}");
+        assert!(tested.contains("Success! 20 passed, 0 failed."), "{tested}");
         assert_eq!(cluster.left().await, Vec::<String>::new());
 
         plain.succeed("", &cluster.image, &["fmt", "-check", "-recursive", "-diff"]);
