@@ -70,7 +70,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge")]
     Down(Down),
     /// Write a commented cluster file
-    #[command(after_help = "Examples:\n  hactl init pg-dev")]
+    #[command(after_help = "Examples:\n  hactl init pg-dev\n  hactl init pg-prod --adopted")]
     Init(Init),
     /// Make the machines by Terraform, and no more
     #[command(after_help = "Examples:\n  hactl provision pg-dev")]
@@ -271,6 +271,9 @@ pub(crate) struct Down {
 pub(crate) struct Init {
     /// The cluster's name; the file is NAME.yaml
     pub(crate) name: String,
+    /// A file for a Patroni cluster that runs already, to be looked at and drilled
+    #[arg(long)]
+    pub(crate) adopted: bool,
 }
 
 #[derive(Args, Debug)]

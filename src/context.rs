@@ -79,6 +79,11 @@ impl ClusterDir {
     pub fn fleet(&self) -> PathBuf {
         self.0.join("fleet.json")
     }
+    /// What was found of a cluster that hactl did not make.
+    #[must_use]
+    pub fn adopted(&self) -> PathBuf {
+        self.0.join("adopted.json")
+    }
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")

@@ -1,5 +1,6 @@
 //! Spec -> Plan: what is intended, decided without looking at any machine.
 
+mod adopt;
 mod bounds;
 mod decide;
 mod memory;
@@ -13,8 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::{bounds::ELECTION, decide::decide};
-pub use crate::model::{Choices, Durability, Local, Platform, Synchronous, Timers};
+pub use self::{
+    adopt::{Running, Watchdog, adopt},
+    bounds::ELECTION,
+    decide::decide,
+};
+pub use crate::model::{Choices, Dcs, Durability, Hosts, Local, Platform, Synchronous, Timers};
 use crate::model::{ClusterName, DatabaseName, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role};
 
 /// What is intended for one cluster.
@@ -31,6 +36,8 @@ pub struct Plan {
     pub etcd_source: Option<EtcdSource>,
     pub postgres: Postgres,
     pub patroni: Patroni,
+    /// What holds Patroni's leader key.
+    pub dcs: Dcs,
     /// The longest write gap to expect per fault.
     pub bounds: Vec<Bound>,
     /// What stops a primary that outlives its Patroni, in words.
@@ -78,6 +85,8 @@ pub struct Patroni {
     pub version: String,
     pub durability: Durability,
     pub timers: Timers,
+    /// Whether failsafe mode holds a primary that reaches no DCS.
+    pub failsafe: bool,
 }
 
 /// The longest write gap that a fault should cause.
@@ -100,6 +109,16 @@ impl Plan {
     /// Nodes that hold `role`, in the order of their keys.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(move |node| node.roles.contains(&role))
+    }
+
+    /// How many voters etcd has, on the cluster's machines and elsewhere.
+    #[must_use]
+    pub fn voters(&self) -> usize {
+        let outside = match &self.dcs {
+            Dcs::Etcd { outside, .. } => outside.len(),
+            Dcs::Other(_) => 0,
+        };
+        self.with_role(Role::Etcd).count() + outside
     }
 
     /// The choices of this plan, to be kept for the next one.

@@ -5,17 +5,20 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
-use hactl::{fleet::SshTarget, model::Secret, remote::Remote};
+use hactl::{
+    fleet::SshTarget,
+    model::Secret,
+    remote::{self, PrivateKey, Remote},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Sshd {
     child: Child,
     target: SshTarget,
-    key: Arc<Secret<String>>,
+    key: PrivateKey,
     _dir: tempfile::TempDir,
 }
 
@@ -55,9 +58,10 @@ fn sshd() -> Sshd {
         host: "127.0.0.1".to_owned(),
         port,
         user: String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned(),
+        sudo: false,
         host_key: Some(fs::read_to_string(path("host.pub")).unwrap()),
     };
-    let key = Arc::new(Secret::new(fs::read_to_string(path("user")).unwrap()));
+    let key = PrivateKey::from(Secret::new(fs::read_to_string(path("user")).unwrap()));
     Sshd { child, target, key, _dir: dir }
 }
 
@@ -157,16 +161,44 @@ async fn another_host_key_and_a_refused_login_end_the_wait_at_once() {
     assert!(error.to_string().contains("another host key"), "{error}");
     let stranger = tempfile::tempdir().unwrap();
     keygen(&stranger.path().join("key"));
-    let key = Arc::new(Secret::new(fs::read_to_string(stranger.path().join("key")).unwrap()));
+    let key = PrivateKey::from(Secret::new(fs::read_to_string(stranger.path().join("key")).unwrap()));
     let error = Remote::connect("node1", &sshd.target, &key, SOON).await.unwrap_err();
     assert!(error.to_string().contains("refused the key for user"), "{error}");
 }
 
 #[tokio::test]
 async fn a_machine_that_does_not_answer_is_said_with_what_was_seen() {
-    let target =
-        SshTarget { host: "127.0.0.1".into(), port: 1, user: "root".into(), host_key: Some("ssh-ed25519 AAAA".into()) };
-    let key = Arc::new(Secret::new(String::new()));
+    let target = SshTarget {
+        host: "127.0.0.1".into(),
+        port: 1,
+        user: "root".into(),
+        sudo: false,
+        host_key: Some("ssh-ed25519 AAAA".into()),
+    };
+    let key = PrivateKey::from(Secret::new(String::new()));
     let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();
     assert!(error.to_string().contains("refused") && error.to_string().contains("attempts"), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_key_is_recorded_at_first_contact_unless_another_one_is_known() {
+    let sshd = sshd();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("known_hosts");
+    let (host, port) = (sshd.target.host.as_str(), sshd.target.port);
+    let own = sshd.target.host_key.clone().unwrap();
+    let own = own.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    // sshd may not listen yet.
+    let _ = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    let shown = remote::first_contact(host, port, &file).await.unwrap();
+    assert!(shown.key == own && !shown.known && shown.fingerprint.starts_with("SHA256:"), "{shown:?}");
+
+    fs::write(&file, format!("@revoked other ssh-rsa AAAA\n[{host}]:{port} {own}\n")).unwrap();
+    assert!(remote::first_contact(host, port, &file).await.unwrap().known);
+
+    keygen(&dir.path().join("other"));
+    let other = fs::read_to_string(dir.path().join("other.pub")).unwrap();
+    fs::write(&file, format!("[{host}]:{port} {other}")).unwrap();
+    let error = remote::first_contact(host, port, &file).await.unwrap_err().to_string();
+    assert!(error.contains("shows another host key") && error.contains("known_hosts"), "{error}");
 }

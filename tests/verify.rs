@@ -64,6 +64,9 @@ fn a_cluster_proves_its_failover() {
     }
     other_oracle(&bench, &verdict);
 
+    step("the same cluster, taken for one that somebody else made");
+    adopted(&bench);
+
     step("the positive control loses rows under async, and none under the cluster's own durability");
     bench.act(&["verify", NAME, "--self-test"]);
     let control = report(&bench);
@@ -125,6 +128,32 @@ fn one_data_node_proves_nothing_and_says_so() {
     let (code, error) = bench.fail(&["verify", "t-verify-one", "--drill", "node-loss"]);
     assert_eq!(code, 1, "{error}");
     assert!(error["causes"][0].as_str().unwrap().contains("data nodes"), "{error}");
+}
+
+/// Everything about it is read from its machines: TLS, client certificates, passwords, timers.
+fn adopted(bench: &Bench) {
+    fs::copy(bench.client().join("id_ed25519"), bench.path("id")).unwrap();
+    // The keys are not the members' names.
+    let instances: String = (1..)
+        .zip(NODES)
+        .map(|(number, node)| format!("  pg{number}: {{address: {}}}\n", bench.address(node)))
+        .collect();
+    let file = format!("adopted: true\nplatform: {{hosts: {{ssh: {{key: id}}}}}}\ninstances:\n{instances}");
+    fs::write(bench.path("t-seen.yaml"), file).unwrap();
+    let done = bench.hactl(&["status", "t-seen"]);
+    let status: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert!(status["healthy"] == true && status["notices"].as_array().unwrap().is_empty(), "{status:#}");
+    assert_eq!(status["durability"], "quorum-strict", "{status:#}");
+    assert!(status["leader"].as_str().unwrap().starts_with("pg"), "{status:#}");
+    bench.act(&["verify", "t-seen", "--yes", "--drill", "switchover"]);
+    let done = bench.hactl(&["report", "t-seen"]);
+    let verdict: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(verdict["drills"][0]["outcome"], "passed", "{verdict:#}");
+    assert_eq!(
+        (verdict["path"].as_str(), verdict["timers"]["ttl"].as_u64()),
+        (Some("direct"), Some(20)),
+        "{verdict:#}"
+    );
 }
 
 /// An application at work beside the drills: one row after the other, each over a connection of its own.

@@ -11,6 +11,7 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
     let name = args.name.name;
     if !args.yes {
         let cluster = session.cluster(&name)?;
+        cluster.must_be_made_here("down")?;
         let doomed = session.query(async |context| pipeline::doomed(context, &cluster).await).await?;
         if doomed.is_empty() {
             report::message(&format!("nothing of {} is on this machine any more", cluster.name()));

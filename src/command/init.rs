@@ -12,7 +12,7 @@ pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
     let name = ClusterName::new(args.name.as_str())
         .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))
         .map_err(|error| error.hint("`hactl init pg-dev` writes pg-dev.yaml"))?;
-    let text = spec::init_text(&name);
+    let text = spec::init_text(&name, args.adopted);
     let path = session.dirs.work.join(format!("{name}.yaml"));
     let failed = |error: std::io::Error| Error::failed("init", "write", path.display()).source(&error);
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
@@ -29,6 +29,10 @@ pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
         let _ = std::fs::remove_file(&path);
         return Err(failed(error).hint("is the disk full?"));
     }
-    report::print(&format!("wrote {name}.yaml\n\nNext:\n  hactl plan {name}\n  hactl up {name}"));
+    let next = match args.adopted {
+        true => format!("put your machines' addresses into it, then\n  hactl status {name}\n  hactl verify {name}"),
+        false => format!("hactl plan {name}\n  hactl up {name}"),
+    };
+    report::print(&format!("wrote {name}.yaml\n\nNext:\n  {next}"));
     Ok(0)
 }

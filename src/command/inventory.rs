@@ -14,6 +14,7 @@ pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
             .hint("`--format json` leaves the secrets out; examples/inventory/hactl-inventory.sh is for Ansible"));
     }
     let cluster = session.cluster(&args.name.name)?;
+    cluster.must_be_made_here("inventory")?;
     let inventory = session.query(async |context| pipeline::inventory(context, &cluster).await).await?;
     if args.list {
         report::print_json(&inventory::json(&inventory, inventory::Reader::Ansible));

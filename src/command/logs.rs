@@ -9,24 +9,26 @@ use crate::{
 
 pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
     let cluster = session.cluster(&args.name.name)?;
-    let fleet = pipeline::fleet(&session.dirs, &cluster)?;
-    let node = fleet.node(&args.node)?;
     let unit = args.unit.as_deref().unwrap_or_default();
     if !unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte)) {
         return Err(Error::usage("unit", "show the log of unit", unit)
             .cause("a unit's name has letters, digits and @ . _ - only")
             .hint("units of ours: patroni, etcd"));
     }
-    let units = if unit.is_empty() { "-u patroni -u etcd".to_owned() } else { format!("-u {unit}") };
-    let command = format!("journalctl --no-pager -n {} {units}", args.lines);
     let done = session
         .query(async |context| {
-            let remote = pipeline::connect(context, &cluster, node).await?;
-            remote.run(&command, b"", Duration::from_secs(20)).await
+            let standing = pipeline::Standing::find(context, &cluster).await?;
+            let node = standing.fleet.node(&args.node)?;
+            let units = match unit {
+                "" => format!("-u {} -u {}", node.patroni_unit(), node.etcd_unit()),
+                unit => format!("-u {unit}"),
+            };
+            let command = format!("journalctl --no-pager -n {} {units}", args.lines);
+            standing.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await
         })
         .await?;
     if done.status != 0 {
-        return Err(Error::failed("logs", "read the log of", node.key()).cause(done.stderr.trim()));
+        return Err(Error::failed("logs", "read the log of", &args.node).cause(done.stderr.trim()));
     }
     report::print(done.stdout.trim_end());
     Ok(0)

@@ -26,6 +26,7 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
 
 async fn list(session: &Session, name: &str) -> Result<u8> {
     let cluster = session.cluster(name)?;
+    cluster.must_be_made_here("secrets")?;
     let recipients = session.query(async |context| pipeline::recipients(context, &cluster).await).await?;
     match session.output {
         Output::Json => report::print_json(&serde_json::json!({"recipients": recipients})),

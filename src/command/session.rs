@@ -52,6 +52,9 @@ impl Session {
     /// What an acting command needs before it may act: the cluster, alone, and a record.
     async fn begin(&self, command: &str, name: &str) -> Result<(Cluster, Lock, Record)> {
         let cluster = self.cluster(name)?;
+        if command != "verify" {
+            cluster.must_be_made_here(command)?;
+        }
         let dir = self.dirs.cluster(cluster.name());
         let lock = Lock::acquire(&dir.lock(), &format!("hactl {command} {}", cluster.name())).await?;
         let record = Record::create(&dir, command, Timestamp::now()).map_err(|error| {

@@ -3,6 +3,11 @@ use crate::{cli, error::Result, exec::Command, pipeline};
 
 pub(super) async fn run(session: &Session, args: &cli::Ssh) -> Result<u8> {
     let cluster = session.cluster(&args.name.name)?;
+    if let Some(command) = pipeline::ssh(&session.dirs, &cluster, &args.node)? {
+        // An adopted machine, as its file says how it is reached.
+        let command = command.args(args.command.iter().cloned());
+        return session.query(async |context| command.attach(context).await).await;
+    }
     let files = session.dirs.cluster(cluster.name()).client();
     let node = pipeline::fleet(&session.dirs, &cluster)?.node(&args.node)?.clone();
     let option = |name: &str, value: String| ["-o".to_owned(), format!("{name}={value}")];

@@ -25,9 +25,12 @@ pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
             .cause("NAME is missing")
             .hint("`hactl verify NAME`, or `hactl verify --list` for the drills"));
     };
-    let chosen = session
-        .cluster(&name)
-        .and_then(|cluster| if args.self_test { self_test(&cluster, &args) } else { drills(&cluster, &args) });
+    let chosen = async {
+        let cluster = session.cluster(&name)?;
+        let cluster = session.query(async |context| cluster.as_it_runs(context).await).await?;
+        if args.self_test { self_test(&cluster, &args) } else { drills(&cluster, &args) }
+    };
+    let chosen = chosen.await;
     let work = match chosen {
         Ok(work) => work,
         Err(error) if session.output == Output::Json => return Ok(session.not_begun("verify", &name, error).await),
@@ -91,14 +94,12 @@ fn drills(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
     let hour = jiff::SignedDuration::from_hours(1);
     let at_most = args.duration.unwrap_or(if args.rounds.is_some() { hour * 24 } else { hour }).unsigned_abs();
     let soak = soaks.then_some(Soak { at_most });
-    let too_long = |cost: Cost| {
-        (cost.drill, format!("it may interrupt writes for {:.0} s, more than --max-interruption", cost.gap))
-    };
+    let left_out = left_out.into_iter().map(|cost| (cost.drill, too_long(&cost))).collect();
     Ok(Work::Drills(Choice {
         drills: costs.iter().map(|cost| cost.drill).collect(),
         rounds,
         load: load(args),
-        left_out: left_out.into_iter().map(too_long).collect(),
+        left_out,
         soak,
     }))
 }
@@ -115,9 +116,16 @@ fn choose(words: &[String]) -> Result<Vec<&'static Drill>> {
     })
 }
 
+fn too_long(cost: &Cost) -> String {
+    match cost.gap {
+        Some(gap) => format!("it may interrupt writes for {gap:.0} s, more than --max-interruption"),
+        None => "this cluster's timers give no bound for it, and there is --max-interruption".to_owned(),
+    }
+}
+
 /// Parts what interrupts longer than is allowed from what does not.
 fn within(costs: Vec<Cost>, most: Option<f64>) -> (Vec<Cost>, Vec<Cost>) {
-    costs.into_iter().partition(|cost| most.is_none_or(|most| cost.gap <= most))
+    costs.into_iter().partition(|cost| most.is_none_or(|most| cost.gap.is_some_and(|gap| gap <= most)))
 }
 
 /// A drill that was asked for by name and interrupts too long is an error, before anything is struck.
@@ -127,7 +135,7 @@ fn refuse(cluster: &Cluster, asked: &[String], left_out: &[Cost]) -> Result<()> 
         None => Ok(()),
         Some(cost) => {
             Err(Error::failed("drill-refused", format!("run drill {} on", cost.drill.title()), cluster.name())
-                .cause(format!("it may interrupt writes for {:.0} s, more than --max-interruption", cost.gap))
+                .cause(too_long(cost))
                 .hint("raise --max-interruption, or leave the drill out"))
         }
     }

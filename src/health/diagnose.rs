@@ -10,7 +10,7 @@ use super::{
     patroni::Member,
 };
 use crate::{
-    model::{InstanceKey, Role},
+    model::{Dcs, InstanceKey, Role},
     plan::{Durability, Plan},
 };
 
@@ -21,6 +21,8 @@ pub struct Health {
     pub members: Vec<Member>,
     pub etcd: Etcd,
     pub problems: Vec<Problem>,
+    /// What should be known, and makes nobody unhealthy.
+    pub notices: Vec<Problem>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -84,26 +86,72 @@ impl Health {
     }
 }
 
-struct Problems(Vec<Problem>);
+#[derive(Default)]
+struct Problems {
+    found: Vec<Problem>,
+    notices: Vec<Problem>,
+    /// hactl did not make the cluster: what was meant to be so there is not for hactl to say.
+    adopted: bool,
+}
 
 impl Problems {
     fn add(&mut self, code: &str, node: Option<&InstanceKey>, message: impl Into<String>, hint: &str) {
-        self.0.push(Problem {
-            code: code.to_owned(),
-            node: node.map(ToString::to_string),
-            message: message.into(),
-            hint: (!hint.is_empty()).then(|| hint.to_owned()),
-        });
+        let problem = self.problem(code, node, message.into(), hint);
+        self.found.push(problem);
+    }
+
+    fn notice(&mut self, code: &str, node: Option<&InstanceKey>, message: impl Into<String>, hint: &str) {
+        let notice = self.problem(code, node, message.into(), hint);
+        self.notices.push(notice);
+    }
+
+    /// A problem of a cluster that hactl made; of another one only something to be known.
+    fn ours(&mut self, code: &str, node: Option<&InstanceKey>, message: impl Into<String>, hint: &str) {
+        if self.adopted {
+            self.notice(code, node, message, hint);
+        } else {
+            self.add(code, node, message, hint);
+        }
+    }
+
+    fn problem(&self, code: &str, node: Option<&InstanceKey>, message: String, hint: &str) -> Problem {
+        // `hactl up` is not for an adopted cluster.
+        let useless = hint.is_empty() || self.adopted && hint.contains("`hactl up");
+        let (code, node) = (code.to_owned(), node.map(ToString::to_string));
+        Problem { code, node, message, hint: (!useless).then(|| hint.to_owned()) }
+    }
+
+    /// The code and hint of a certificate or login problem where `said` shows one, else `code`.
+    fn tls_or(&self, code: &'static str, said: &str) -> (&'static str, &'static str) {
+        let low = said.to_lowercase();
+        if low.contains("certificate") || low.contains("unknownissuer") || low.contains("tls on") {
+            ("certificate", "is NAME.secrets.age the one this cluster was made with? `hactl up` renews certificates")
+        } else if low.contains("password") || low.contains("28p01") || low.contains("28000") {
+            (
+                "authentication",
+                match self.adopted {
+                    true => "HACTL_SECRET_SUPERUSER gives the password, `platform.hosts.superuser` names the role",
+                    false => "is NAME.secrets.age the one this cluster was made with?",
+                },
+            )
+        } else if low.contains("nothing answers") {
+            (code, "nothing listens on that port: look at the unit's log")
+        } else {
+            (code, "")
+        }
     }
 }
 
 /// Compares what was seen with what `plan` intends.
 #[must_use]
 pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
-    let mut problems = Problems(Vec::new());
+    let mut problems = Problems { adopted: plan.platform.is_adopted(), ..Problems::default() };
     for (key, view) in seen {
         if let Err(said) = &view.ssh {
-            let hint = format!("`docker ps -a` shows the container; `hactl up {}` starts it again", plan.cluster);
+            let hint = match problems.adopted {
+                true => "does `ssh` itself reach it?".to_owned(),
+                false => format!("`docker ps -a` shows the container; `hactl up {}` starts it again", plan.cluster),
+            };
             problems.add("node-unreachable", Some(key), format!("SSH does not answer: {said}"), &hint);
         }
         for (unit, lines) in &view.failed_units {
@@ -121,17 +169,55 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if let Some(leader) = &leader {
         replication(plan, seen, leader, &mut problems);
     }
-    Health { leader, members, etcd, problems: problems.0 }
+    if problems.adopted {
+        adopted(plan, seen, &members, &mut problems);
+    }
+    Health { leader, members, etcd, problems: problems.found, notices: problems.notices }
+}
+
+/// What a cluster that hactl did not make has otherwise.
+fn adopted(plan: &Plan, seen: &Observations, members: &[Member], problems: &mut Problems) {
+    for member in members.iter().filter(|member| !plan.nodes.keys().any(|key| key.as_str() == member.name)) {
+        let message = format!("Patroni lists {}, which is none of the file's instances", member.name);
+        problems.add("member-unknown", None, message, "add the machine to `instances`");
+    }
+    for (key, view) in seen.iter().filter(|(_, view)| !view.without_tls.is_empty()) {
+        let message = format!("served without TLS: {}", view.without_tls.join(", "));
+        problems.notice("without-tls", Some(key), message, "");
+    }
+    match &plan.dcs {
+        Dcs::Other(store) => {
+            let message = format!("the DCS is {store}: hactl does not look at it, and drills about etcd are skipped");
+            problems.notice("dcs-not-etcd", None, message, "");
+        }
+        Dcs::Etcd { outside, .. } if !outside.is_empty() => {
+            let list: Vec<String> = outside.iter().map(ToString::to_string).collect();
+            let message =
+                format!("voters of etcd that are none of the file's instances are not looked at: {}", list.join(", "));
+            problems.notice("etcd-outside", None, message, "add their machines to `instances`");
+        }
+        Dcs::Etcd { .. } => {}
+    }
+    for warning in &plan.warnings {
+        problems.notice(&warning.code, None, warning.message.clone(), warning.hint.as_deref().unwrap_or_default());
+    }
 }
 
 fn etcd(plan: &Plan, seen: &Observations, problems: &mut Problems) -> Etcd {
     let voters: BTreeSet<&InstanceKey> = plan.with_role(Role::Etcd).map(|node| &node.key).collect();
+    if problems.adopted && voters.is_empty() {
+        // It is none of the machines that hactl knows. What Patroni can read is well enough.
+        let views = seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
+        let healthy = views.into_iter().any(|view| view.cluster.is_some());
+        return Etcd { healthy, ..Etcd::default() };
+    }
+    let outside = plan.voters() > voters.len();
     let mut answers = BTreeMap::new();
     for key in &voters {
         match seen.get(*key).and_then(|view| view.etcd.as_ref()) {
             Some(Ok(view)) => drop(answers.insert(*key, view)),
             Some(Err(said)) => {
-                let (code, hint) = tls_or("etcd-silent", said);
+                let (code, hint) = problems.tls_or("etcd-silent", said);
                 problems.add(code, Some(key), format!("etcd does not answer: {said}"), hint);
             }
             // SSH was silent, which is a problem already.
@@ -177,9 +263,9 @@ fn etcd(plan: &Plan, seen: &Observations, problems: &mut Problems) -> Etcd {
         }
     }
     for member in &best.members {
-        if !voters.iter().any(|voter| voter.as_str() == member.name) {
+        if !outside && !voters.iter().any(|voter| voter.as_str() == member.name) {
             let message = format!("etcd lists {} ({:x}), which is not a voter of this cluster", member.name, member.id);
-            problems.add("etcd-member-foreign", None, message, &format!("`hactl up {}` removes it", plan.cluster));
+            problems.ours("etcd-member-foreign", None, message, &format!("`hactl up {}` removes it", plan.cluster));
         }
     }
     let mut members: Vec<EtcdMember> = best
@@ -205,7 +291,7 @@ fn patroni(plan: &Plan, seen: &Observations, problems: &mut Problems) -> Vec<Mem
         match seen.get(&node.key).and_then(|view| view.patroni.as_ref()) {
             Some(Ok(view)) => views.push((&node.key, view)),
             Some(Err(said)) => {
-                let (code, hint) = tls_or("patroni-silent", said);
+                let (code, hint) = problems.tls_or("patroni-silent", said);
                 problems.add(code, Some(&node.key), format!("Patroni does not answer: {said}"), hint);
             }
             None => {}
@@ -218,7 +304,7 @@ fn patroni(plan: &Plan, seen: &Observations, problems: &mut Problems) -> Vec<Mem
         }
         if view.itself.pending_restart {
             let hint = format!("`hactl up {}` restarts it in the right order", plan.cluster);
-            problems.add("pending-restart", Some(key), "a changed setting waits for a restart", &hint);
+            problems.ours("pending-restart", Some(key), "a changed setting waits for a restart", &hint);
         }
     }
     let identifiers: BTreeSet<&String> =
@@ -280,7 +366,7 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], problems: &mut P
                     Some(Err(said)) => said.clone(),
                     _ => "it is in recovery".to_owned(),
                 };
-                let (code, hint) = tls_or("leader-not-writable", &said);
+                let (code, hint) = problems.tls_or("leader-not-writable", &said);
                 problems.add(code, Some(key), format!("the leader takes no writes: {said}"), hint);
             }
         }
@@ -317,6 +403,8 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, problems:
                     quorum += 1;
                 }
             }
+            // A replica of a replica.
+            None if problems.adopted && streams_from_another(seen, key) => {}
             None => {
                 let state = member.map_or("not a member", |member| member.state.as_str());
                 problems.add("not-streaming", Some(key), format!("does not stream from {leader}: {state}"), "");
@@ -329,21 +417,21 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, problems:
             problems.add("timeline-differs", Some(key), message, "it follows once it has reached the switch point");
         }
         if let Some(Err(said)) = seen.get(key).and_then(|view| view.postgres.as_ref()) {
-            let (code, hint) = tls_or("postgres-silent", said);
+            let (code, hint) = problems.tls_or("postgres-silent", said);
             problems.add(code, Some(key), format!("PostgreSQL does not answer: {said}"), hint);
         }
     }
     let data_nodes = plan.with_role(Role::Patroni).count();
     if plan.patroni.durability != Durability::Async && data_nodes > 1 && quorum == 0 {
         let message = match plan.patroni.durability {
-            Durability::QuorumStrict => "no synchronous standby: writes wait",
+            durability if durability.is_strict() => "no synchronous standby: writes wait",
             _ => "no synchronous standby: acknowledged commits are on one node only",
         };
         problems.add("no-synchronous-standby", Some(leader), message, "a standby becomes one once it streams");
     }
     for setting in &primary.lowered {
         let message = format!("{setting} lowers synchronous_commit: its commits may be lost in a failover");
-        problems.add(
+        problems.ours(
             "synchronous-commit-lowered",
             None,
             message,
@@ -352,16 +440,7 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, problems:
     }
 }
 
-/// The code and hint of a certificate or login problem where `said` shows one, else `code`.
-fn tls_or(code: &'static str, said: &str) -> (&'static str, &'static str) {
-    let low = said.to_lowercase();
-    if low.contains("certificate") || low.contains("unknownissuer") || low.contains("tls on") {
-        ("certificate", "is NAME.secrets.age the one this cluster was made with? `hactl up` renews certificates")
-    } else if low.contains("password") || low.contains("28p01") || low.contains("28000") {
-        ("authentication", "is NAME.secrets.age the one this cluster was made with?")
-    } else if low.contains("nothing answers") {
-        (code, "nothing listens on that port: look at the unit's log")
-    } else {
-        (code, "")
-    }
+fn streams_from_another(seen: &Observations, key: &InstanceKey) -> bool {
+    let servers = seen.values().filter_map(|view| view.postgres.as_ref()?.as_ref().ok());
+    servers.into_iter().any(|server| server.streaming.contains_key(key.as_str()))
 }

@@ -1,19 +1,19 @@
 //! What an etcd member says of itself and of its cluster, by the JSON gateway of its client port.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use rustls::ClientConfig;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     observe::Access,
     probe::{self, Question},
 };
-use crate::{fleet::FleetNode, model::ClusterName, remote::Remote};
-
-/// The client port of every member.
-pub(super) const PORT: u16 = 2379;
+use crate::{
+    fleet::{Fleet, FleetNode},
+    model::{InstanceKey, Role},
+    remote::Remote,
+};
 
 /// One member's answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -36,6 +36,9 @@ pub struct EtcdMember {
     /// Empty until the member has started for the first time.
     pub name: String,
     pub learner: bool,
+    /// Where its peers and clients reach it.
+    #[serde(default)]
+    pub urls: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +71,10 @@ struct Listed {
     name: String,
     #[serde(default, rename = "isLearner")]
     learner: bool,
+    #[serde(default, rename = "peerURLs")]
+    peer_urls: Vec<String>,
+    #[serde(default, rename = "clientURLs")]
+    client_urls: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,14 +106,15 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 }
 
 /// Asks one member. The text of an error says what was seen.
-pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) -> Result<EtcdView, String> {
-    let post = |path, body: &str| probe::https(remote, tls, host, PORT, Question::post(path, body));
+pub(super) async fn ask(remote: &Remote, access: &Access, node: &FleetNode) -> Result<EtcdView, String> {
+    let (tls, door) = (&access.keys.etcd_tls, node.etcd());
+    let post = |path, body: &str| probe::http(remote, tls, &door, Question::post(path, body));
     let (status, members, alarms, health) = tokio::join!(
         post("/v3/maintenance/status", "{}"),
         // Not linearizable: the list is wanted without a quorum, too.
         post("/v3/cluster/member/list", r#"{"linearizable":false}"#),
         post("/v3/maintenance/alarm", r#"{"action":"GET"}"#),
-        probe::https(remote, tls, host, PORT, Question::get("/health")),
+        probe::http(remote, tls, &door, Question::get("/health")),
     );
     let status: Status = parse(&status?.body)?;
     let members: Members = parse(&members?.body)?;
@@ -118,7 +126,12 @@ pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) ->
         members: members
             .members
             .into_iter()
-            .map(|member| EtcdMember { id: member.id, name: member.name, learner: member.learner })
+            .map(|member| EtcdMember {
+                id: member.id,
+                name: member.name,
+                learner: member.learner,
+                urls: [member.peer_urls, member.client_urls].concat(),
+            })
             .collect(),
         // Without a quorum the alarms cannot be read; that is a problem of its own already.
         alarms: alarms
@@ -130,17 +143,30 @@ pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) ->
     })
 }
 
-/// The key under which Patroni keeps its leader (the roles' namespace is Patroni's default).
-pub(crate) fn leader_key_name(cluster: &ClusterName) -> String {
-    format!("/service/{cluster}/leader")
+/// Gives etcd's members the keys of the machines that they run on, where etcd was not told these as their names.
+pub(super) fn name_members<'a>(fleet: &Fleet, views: impl IntoIterator<Item = (&'a InstanceKey, &'a mut EtcdView)>) {
+    let mut views: Vec<_> = views.into_iter().collect();
+    let ids: BTreeMap<u64, InstanceKey> = views.iter().map(|(key, view)| (view.member_id, (*key).clone())).collect();
+    let adopted: Vec<_> = fleet.with_role(Role::Etcd).filter(|node| node.found.is_some()).collect();
+    for member in views.iter_mut().flat_map(|(_, view)| &mut view.members) {
+        let at = |node: &&&FleetNode| {
+            let hosts = node.addresses().into_iter().map(|address| format!("//{address}:"));
+            hosts.into_iter().any(|host| member.urls.iter().any(|url| url.contains(&host)))
+        };
+        // Who answers is sure; of the others only the addresses tell.
+        let own = ids.get(&member.id).filter(|key| adopted.iter().any(|node| node.key() == *key));
+        if let Some(key) = own.or_else(|| adopted.iter().find(at).map(|node| node.key())) {
+            member.name = key.to_string();
+        }
+    }
 }
 
 /// The value of a key, by a linearizable read; none when there is no such key.
 pub(crate) async fn etcd_value(access: &Access, node: &FleetNode, key: &str) -> Result<Option<String>, String> {
     let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
-    let host = node.address.to_string();
     let body = serde_json::json!({"key": BASE64_STANDARD.encode(key)}).to_string();
-    let answer = probe::https(&remote, &access.control_tls, &host, PORT, Question::post("/v3/kv/range", &body)).await?;
+    let question = Question::post("/v3/kv/range", &body);
+    let answer = probe::http(&remote, &access.keys.etcd_tls, &node.etcd(), question).await?;
     if answer.status != 200 {
         return Err(format!("etcd answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body).trim()));
     }

@@ -16,13 +16,13 @@ mod tests;
 mod wait;
 
 pub use diagnose::{Etcd, Health, Healthy, Problem, diagnose};
-pub(crate) use etcd::{etcd_value, leader_key_name};
-pub use observe::{Access, Observations, Observed, observe};
+pub(crate) use etcd::etcd_value;
+pub use observe::{Access, Keys, Observations, Observed, observe};
 pub(crate) use observe::{ask_etcd, ask_patroni, switchover};
 pub use patroni::Member;
-pub(crate) use patroni::patroni_itself;
+pub(crate) use patroni::{patroni_config, patroni_itself, patroni_leader};
 pub use postgres::write_and_read;
 pub(crate) use postgres::{age, recovery, superuser};
-pub use probe::client_config;
+pub use probe::{Shown, client_config};
 pub use status::{Status, status};
 pub use wait::wait_until_healthy;

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use rustls::ClientConfig;
 use serde::Serialize;
 use tokio::sync::Mutex;
+use tokio_postgres::config::SslMode;
 
 use super::{
     etcd::{self, EtcdView},
@@ -20,45 +21,56 @@ use crate::{
     remote::{PrivateKey, Remote},
 };
 
-/// What opens the doors: the SSH key, the control CA with the controller's certificate, the
-/// PostgreSQL CA and the superuser, and who may change something by Patroni's REST API. Sessions are kept, so that asking again is cheap.
-pub struct Access {
-    pub key: PrivateKey,
-    pub control_tls: Arc<ClientConfig>,
+/// What opens the doors.
+#[derive(Clone)]
+pub struct Keys {
+    pub ssh: PrivateKey,
+    /// For Patroni's REST API, with a client certificate where there is one.
+    pub patroni_tls: Arc<ClientConfig>,
+    pub etcd_tls: Arc<ClientConfig>,
+    /// For PostgreSQL through a node's SSH session, and for clients that connect directly.
     pub postgres_tls: Arc<ClientConfig>,
+    pub clients_tls: Arc<ClientConfig>,
+    /// Whether PostgreSQL is asked by TLS only, or also where it serves none.
+    pub postgres_ssl: SslMode,
     pub superuser: Login,
-    pub restapi: Login,
+    /// Who may change something by Patroni's REST API.
+    pub restapi: Option<Login>,
+}
+
+/// Keys, and the SSH sessions that they have opened: those are kept, so that asking again is cheap.
+pub struct Access {
+    pub keys: Keys,
     sessions: Mutex<BTreeMap<InstanceKey, Remote>>,
 }
 
 impl Access {
     #[must_use]
-    pub fn new(
-        key: PrivateKey,
-        control_tls: Arc<ClientConfig>,
-        postgres_tls: Arc<ClientConfig>,
-        superuser: Login,
-        restapi: Login,
-    ) -> Self {
-        Self { key, control_tls, postgres_tls, superuser, restapi, sessions: Mutex::default() }
+    pub fn new(keys: Keys) -> Self {
+        Self { keys, sessions: Mutex::default() }
     }
 
     /// The same keys with sessions of their own: what one asker waits for does not hold up another.
     #[must_use]
     pub fn apart(&self) -> Self {
-        let (control, postgres) = (Arc::clone(&self.control_tls), Arc::clone(&self.postgres_tls));
-        Self::new(Arc::clone(&self.key), control, postgres, self.superuser.clone(), self.restapi.clone())
+        Self::new(self.keys.clone())
+    }
+
+    /// The same with other keys, and the sessions that are open.
+    #[must_use]
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self { keys, ..self }
     }
 
     /// The session to `node`, made when there is none or when the kept one is broken.
     pub(crate) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
         let kept = self.sessions.lock().await.get(node.key()).cloned();
         if let Some(remote) = kept
-            && remote.run("true", b"", PATIENCE).await.is_ok()
+            && remote.is_alive(PATIENCE).await
         {
             return Ok(remote);
         }
-        let remote = Remote::connect(node.key(), &node.ssh, &self.key, PATIENCE).await?;
+        let remote = Remote::connect(node.key(), &node.ssh, &self.keys.ssh, PATIENCE).await?;
         self.sessions.lock().await.insert(node.key().clone(), remote.clone());
         Ok(remote)
     }
@@ -80,6 +92,8 @@ pub struct NodeView {
     pub postgres: Option<Observed<PostgresView>>,
     /// Units that failed, each with its last log lines; asked only where a service did not answer.
     pub failed_units: BTreeMap<String, Vec<String>>,
+    /// Services that it serves without TLS.
+    pub without_tls: Vec<String>,
     /// The digest that the last good configuration left on the node.
     pub digest: Option<String>,
 }
@@ -87,19 +101,19 @@ pub struct NodeView {
 /// What etcd on `node` says.
 pub(crate) async fn ask_etcd(node: &FleetNode, access: &Access) -> Observed<EtcdView> {
     let remote = reach(node, access).await?;
-    etcd::ask(&remote, &access.control_tls, &node.address.to_string()).await
+    etcd::ask(&remote, access, node).await
 }
 
 /// What Patroni on `node` says.
-pub(crate) async fn ask_patroni(node: &FleetNode, access: &Access) -> Observed<PatroniView> {
+pub(crate) async fn ask_patroni(node: &FleetNode, fleet: &Fleet, access: &Access) -> Observed<PatroniView> {
     let remote = reach(node, access).await?;
-    patroni::ask(&remote, &access.control_tls, &node.address.to_string()).await
+    patroni::ask(&remote, access, fleet, node).await
 }
 
 /// Asks Patroni on `node`, the leader, to hand over.
 pub(crate) async fn switchover(node: &FleetNode, access: &Access, patience: Duration) -> Observed<()> {
     let remote = reach(node, access).await?;
-    patroni::switchover(&remote, access, &node.address.to_string(), node.key().as_str(), patience).await
+    patroni::switchover(&remote, access, node, patience).await
 }
 
 async fn reach(node: &FleetNode, access: &Access) -> Observed<Remote> {
@@ -108,11 +122,18 @@ async fn reach(node: &FleetNode, access: &Access) -> Observed<Remote> {
 
 /// Asks all nodes at once; takes at most about 8 s, however many do not answer.
 pub async fn observe(fleet: &Fleet, access: &Access) -> Observations {
-    let views = fleet.nodes.values().map(async |node| (node.key().clone(), ask(node, access).await));
-    join_all(views).await.into_iter().collect()
+    let views = fleet.nodes.values().map(async |node| (node.key().clone(), ask(node, fleet, access).await));
+    let mut seen: Observations = join_all(views).await.into_iter().collect();
+    let answers = seen.iter_mut().filter_map(|(key, view)| Some((key, view.etcd.as_mut()?.as_mut().ok()?)));
+    etcd::name_members(fleet, answers);
+    for postgres in seen.values_mut().filter_map(|view| view.postgres.as_mut()?.as_mut().ok()) {
+        let streaming = std::mem::take(&mut postgres.streaming);
+        postgres.streaming = streaming.into_iter().map(|(name, sync)| (fleet.key_of(&name), sync)).collect();
+    }
+    seen
 }
 
-async fn ask(node: &FleetNode, access: &Access) -> NodeView {
+async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let mut view = NodeView {
         roles: node.node.roles.clone(),
         ssh: Ok(()),
@@ -120,6 +141,7 @@ async fn ask(node: &FleetNode, access: &Access) -> NodeView {
         patroni: None,
         postgres: None,
         failed_units: BTreeMap::new(),
+        without_tls: Vec::new(),
         digest: None,
     };
     if node.node.roles.is_empty() {
@@ -132,22 +154,21 @@ async fn ask(node: &FleetNode, access: &Access) -> NodeView {
             return view;
         }
     };
-    let host = node.address.to_string();
     let has = |role| node.node.roles.contains(&role);
-    let etcd =
-        async { if has(Role::Etcd) { Some(etcd::ask(&remote, &access.control_tls, &host).await) } else { None } };
+    let etcd = async { if has(Role::Etcd) { Some(etcd::ask(&remote, access, node).await) } else { None } };
     let patroni =
-        async { if has(Role::Patroni) { Some(patroni::ask(&remote, &access.control_tls, &host).await) } else { None } };
+        async { if has(Role::Patroni) { Some(patroni::ask(&remote, access, fleet, node).await) } else { None } };
     let postgres = async { if has(Role::Patroni) { Some(postgres::ask(&remote, access, node).await) } else { None } };
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
     let answers = tokio::join!(etcd, patroni, postgres, digest);
     let digest;
     (view.etcd, view.patroni, view.postgres, digest) = answers;
     view.digest = digest.ok().map(|done| done.stdout.trim().to_owned()).filter(|text| !text.is_empty());
+    view.without_tls = without_tls(node, &view);
     let silent = |answered: bool, unit: &str| if answered { None } else { Some(unit.to_owned()) };
     let units = [
-        silent(view.etcd.as_ref().is_none_or(Result::is_ok), "etcd"),
-        silent(view.patroni.as_ref().is_none_or(Result::is_ok), "patroni"),
+        silent(view.etcd.as_ref().is_none_or(Result::is_ok), node.etcd_unit()),
+        silent(view.patroni.as_ref().is_none_or(Result::is_ok), node.patroni_unit()),
     ];
     for unit in units.into_iter().flatten() {
         if let Some(lines) = unit_trouble(&remote, &unit).await {
@@ -155,6 +176,17 @@ async fn ask(node: &FleetNode, access: &Access) -> NodeView {
         }
     }
     view
+}
+
+/// What answered there in the clear.
+fn without_tls(node: &FleetNode, view: &NodeView) -> Vec<String> {
+    let answers = [
+        ("PostgreSQL", node.postgres(), matches!(&view.postgres, Some(Ok(postgres)) if !postgres.tls)),
+        ("Patroni", node.patroni(), !node.patroni().tls && matches!(&view.patroni, Some(Ok(_)))),
+        ("etcd", node.etcd(), !node.etcd().tls && matches!(&view.etcd, Some(Ok(_)))),
+    ];
+    let plain = answers.into_iter().filter(|(_, _, plain)| *plain);
+    plain.map(|(service, door, _)| format!("{service} ({})", door.port)).collect()
 }
 
 /// The last log lines of a unit that is not active; nothing for one that is.

@@ -1,19 +1,18 @@
 //! What a Patroni member says of itself (`/patroni`) and of the cluster (`/cluster`).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
     observe::Access,
-    probe::{self, Question},
+    probe::{self, Answer, Question},
 };
-use crate::{fleet::FleetNode, remote::Remote};
-
-/// The REST API's port.
-pub(super) const PORT: u16 = 8008;
+use crate::{
+    fleet::{Fleet, FleetNode},
+    remote::Remote,
+};
 
 /// One member's answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -44,6 +43,28 @@ pub struct Itself {
     pub replication_state: Option<String>,
     #[serde(default)]
     pub database_system_identifier: Option<String>,
+    /// What Patroni says of itself.
+    #[serde(default)]
+    pub patroni: Version,
+    /// As `server_version_num`.
+    #[serde(default)]
+    pub server_version: u32,
+}
+
+/// Part of `GET /patroni`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    #[serde(default)]
+    pub version: String,
+}
+
+impl Itself {
+    /// Patroni 3 says master where Patroni 4 says primary.
+    fn use_the_words_of_today(&mut self) {
+        if self.role == "master" {
+            self.role = "primary".to_owned();
+        }
+    }
 }
 
 /// `GET /cluster`.
@@ -88,32 +109,70 @@ impl Member {
 /// Asks one member what it is itself. The text of an error says what was seen.
 pub(crate) async fn patroni_itself(access: &Access, node: &FleetNode) -> Result<Itself, String> {
     let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
-    let host = node.address.to_string();
-    let answer = probe::https(&remote, &access.control_tls, &host, PORT, Question::get("/patroni")).await?;
-    serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /patroni: {error}"))
+    let answer = get(&remote, access, node, "/patroni").await?;
+    let mut itself: Itself =
+        serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
+    itself.use_the_words_of_today();
+    Ok(itself)
+}
+
+/// Asks one member who leads, in Patroni's words; none where nobody does.
+pub(crate) async fn patroni_leader(access: &Access, node: &FleetNode) -> Result<Option<String>, String> {
+    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+    let answer = get(&remote, access, node, "/cluster").await?;
+    let cluster: Cluster =
+        serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /cluster: {error}"))?;
+    Ok(cluster.members.into_iter().find(Member::is_leader).map(|leader| leader.name))
+}
+
+/// What Patroni's dynamic configuration is, as one member knows it.
+pub(crate) async fn patroni_config(access: &Access, node: &FleetNode) -> Result<serde_json::Value, String> {
+    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+    let answer = get(&remote, access, node, "/config").await?;
+    match answer.status {
+        200 => serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /config: {error}")),
+        status => Err(format!("Patroni answered {status} to /config")),
+    }
+}
+
+async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> Result<Answer, String> {
+    probe::http(remote, &access.keys.patroni_tls, &node.patroni(), Question::get(path)).await
 }
 
 /// Asks one member. The text of an error says what was seen.
-pub(super) async fn ask(remote: &Remote, tls: &Arc<ClientConfig>, host: &str) -> Result<PatroniView, String> {
-    let get = |path| probe::https(remote, tls, host, PORT, Question::get(path));
-    let (itself, cluster) = tokio::join!(get("/patroni"), get("/cluster"));
-    let itself = serde_json::from_slice(&itself?.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
+pub(super) async fn ask(
+    remote: &Remote,
+    access: &Access,
+    fleet: &Fleet,
+    node: &FleetNode,
+) -> Result<PatroniView, String> {
+    let (itself, cluster) = tokio::join!(get(remote, access, node, "/patroni"), get(remote, access, node, "/cluster"));
+    let mut itself: Itself =
+        serde_json::from_slice(&itself?.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
+    itself.use_the_words_of_today();
     // Patroni answers 503 here while it has not reached etcd yet.
-    let cluster = cluster.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    let mut cluster: Option<Cluster> = cluster.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    for member in cluster.iter_mut().flat_map(|cluster| &mut cluster.members) {
+        member.name = fleet.key_of(&member.name);
+    }
     Ok(PatroniView { itself, cluster })
 }
 
-/// Asks the member at `host`, which leads as `leader`, to hand over. Patroni answers when it is done, but
+/// Asks the member `leader`, which leads, to hand over. Patroni answers when it is done, but
 /// refuses at once: the text of an error is its refusal, and no word within `patience` is consent.
 pub(super) async fn switchover(
     remote: &Remote,
     access: &Access,
-    host: &str,
-    leader: &str,
+    leader: &FleetNode,
     patience: Duration,
 ) -> Result<(), String> {
-    let question = Question::post("/switchover", json!({"leader": leader}).to_string()).by(&access.restapi);
-    let asked = probe::https(remote, &access.control_tls, host, PORT, question);
+    let body = json!({"leader": leader.member()}).to_string();
+    let mut question = Question::post("/switchover", body);
+    if let Some(login) = &access.keys.restapi {
+        question = question.by(login);
+    }
+    let door = leader.patroni();
+    let asked = probe::http(remote, &access.keys.patroni_tls, &door, question);
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(answer)) if answer.status >= 400 => {
             Err(format!("Patroni answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body).trim()))

@@ -15,9 +15,6 @@ use crate::{
     remote::Remote,
 };
 
-/// PostgreSQL's port.
-pub(super) const PORT: u16 = 5432;
-
 /// One server's answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PostgresView {
@@ -27,6 +24,8 @@ pub struct PostgresView {
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
     pub version: String,
+    /// Whether it serves TLS: the connection that asks is made with it where it can be.
+    pub tls: bool,
 }
 
 /// Asks one server. The text of an error says what was seen.
@@ -38,7 +37,11 @@ pub(super) async fn ask(
     let ask = async {
         let client = connect(remote, access, node, "postgres").await?;
         let row = client
-            .query_one("SELECT pg_is_in_recovery(), current_setting('server_version')", &[])
+            .query_one(
+                "SELECT pg_is_in_recovery(), current_setting('server_version'), \
+                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())",
+                &[],
+            )
             .await
             .map_err(|error| said(&error))?;
         // pg_basebackup streams WAL, too, and would count a replica that is still being made.
@@ -64,6 +67,7 @@ pub(super) async fn ask(
         Ok(PostgresView {
             in_recovery: row.get(0),
             version: row.get(1),
+            tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
             streaming: streaming.iter().map(|row| (row.get(0), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
         })
@@ -125,15 +129,15 @@ async fn connect(
     node: &FleetNode,
     database: &str,
 ) -> std::result::Result<Client, String> {
-    let (tls, (user, password)) = (&access.postgres_tls, &access.superuser);
-    let host = node.address.to_string();
-    let stream = remote.tunnel(&host, PORT, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
+    let (tls, (user, password)) = (&access.keys.postgres_tls, &access.keys.superuser);
+    let door = node.postgres();
+    let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
     let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
-    let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &host)
+    let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &door.host)
         .map_err(|error| error.to_string())?;
     let mut config = Config::new();
     config.user(user).password(password.expose()).dbname(database).application_name("hactl");
-    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    config.ssl_mode(access.keys.postgres_ssl);
     let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;
     tokio::spawn(connection);
     Ok(client)

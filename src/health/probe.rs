@@ -1,18 +1,31 @@
-//! One HTTPS request through a tunnel, and the TLS settings for it.
+//! One HTTP request through a tunnel, and the TLS settings for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use super::postgres::Login;
 use crate::{
     error::{Error, Result},
+    fleet::Door,
     model::Secret,
     remote::Remote,
 };
@@ -33,22 +46,129 @@ pub fn client_config(ca: &str, identity: Option<(&str, &Secret<String>)>) -> Res
         let certificate = certificate.map_err(|error| bad("a CA's certificate", &error))?;
         roots.add(certificate).map_err(|error| bad("a CA's certificate", &error))?;
     }
+    let builder = builder().map_err(|error| bad("the TLS versions", &error))?.with_root_certificates(roots);
+    with_identity(builder, identity).map_err(|error| bad("the controller's certificate or key", &error))
+}
+
+fn builder() -> std::result::Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad("the TLS versions", &error))?
-        .with_root_certificates(roots);
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+/// Certificate and key in PEM, if there are any.
+fn with_identity(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<(&str, &Secret<String>)>,
+) -> std::result::Result<Arc<ClientConfig>, String> {
     let Some((certificate, key)) = identity else {
         return Ok(Arc::new(builder.with_no_client_auth()));
     };
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
         .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|error| bad("the controller's certificate", &error))?;
-    let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())
-        .map_err(|error| bad("the controller's private key", &error))?;
-    let config =
-        builder.with_client_auth_cert(chain, key).map_err(|error| bad("the controller's certificate", &error))?;
-    Ok(Arc::new(config))
+        .map_err(|error| format!("the certificate: {error}"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|error| format!("the private key: {error}"))?;
+    builder.with_client_auth_cert(chain, key).map(Arc::new).map_err(|error| error.to_string())
+}
+
+/// The certificates that an adopted cluster's nodes have shown through their own SSH sessions. SSH has proved who
+/// they are, so these are theirs, whatever names are in them and whoever signed them.
+#[derive(Debug)]
+pub struct Shown {
+    seen: Mutex<BTreeSet<Vec<u8>>>,
+    provider: CryptoProvider,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { seen: Mutex::default(), provider: rustls::crypto::ring::default_provider() }
+    }
+}
+
+impl Shown {
+    /// TLS settings for what is reached through a node's own SSH session: the certificate is remembered. A client
+    /// certificate is shown where there is one.
+    ///
+    /// # Errors
+    /// When a PEM text is broken.
+    pub fn remember(self: &Arc<Self>, identity: Option<(&str, &Secret<String>)>) -> Result<Arc<ClientConfig>> {
+        self.config(true, identity)
+    }
+
+    /// TLS settings that trust exactly what was remembered.
+    ///
+    /// # Errors
+    /// When TLS itself cannot be set up.
+    pub fn only_these(self: &Arc<Self>) -> Result<Arc<ClientConfig>> {
+        self.config(false, None)
+    }
+
+    fn config(
+        self: &Arc<Self>,
+        remembers: bool,
+        identity: Option<(&str, &Secret<String>)>,
+    ) -> Result<Arc<ClientConfig>> {
+        let failed = |error: String| {
+            Error::failed("certificate", "read", "the client certificate that Patroni's configuration names")
+                .cause(error)
+        };
+        let verifier = Arc::new(Verifier { shown: Arc::clone(self), remembers });
+        let builder = builder().map_err(|error| failed(error.to_string()))?;
+        with_identity(builder.dangerous().with_custom_certificate_verifier(verifier), identity).map_err(failed)
+    }
+}
+
+/// Compares certificates instead of asking an authority; that the server has the key is checked as ever.
+#[derive(Debug)]
+struct Verifier {
+    shown: Arc<Shown>,
+    remembers: bool,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let mut seen = self.shown.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.remembers {
+            seen.insert(certificate.to_vec());
+        }
+        match seen.contains(certificate.as_ref()) {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(rustls::Error::General(
+                "another certificate than the node showed through its own SSH session".to_owned(),
+            )),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.shown.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.shown.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.shown.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// What is asked: method, path and body, and who asks, where that matters.
@@ -72,11 +192,11 @@ impl<'a> Question<'a> {
         Self { login: Some(login), ..self }
     }
 
-    fn request(self, host: &str, port: u16) -> hyper::http::Result<Request<Full<Bytes>>> {
+    fn request(self, door: &Door) -> hyper::http::Result<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.path)
-            .header("host", format!("{host}:{port}"))
+            .header("host", door.to_string())
             .header("content-type", "application/json");
         if let Some((user, password)) = self.login {
             let login = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
@@ -92,31 +212,76 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Asks `https://host:port` through the node's own SSH session. The text of an error says what was seen.
-pub(super) async fn https(
+/// Asks what is behind `door` through the node's own SSH session. The text of an error says what was seen.
+pub(super) async fn http(
     remote: &Remote,
     tls: &Arc<ClientConfig>,
-    host: &str,
-    port: u16,
+    door: &Door,
     question: Question<'_>,
 ) -> std::result::Result<Answer, String> {
     let ask = async {
-        let stream = remote.tunnel(host, port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
+        if !door.tls {
+            return exchange(stream, door, question).await;
+        }
+        let name = ServerName::try_from(door.host.clone()).map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        let stream = stream.map_err(|error| format!("TLS on {host}:{port}: {error}"))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        let driver = tokio::spawn(connection);
-        let request = question.request(host, port).map_err(|error| error.to_string())?;
-        let answer = sender.send_request(request).await.map_err(|error| format!("{host}:{port}: {error}"))?;
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec();
-        driver.abort();
-        Ok(Answer { status, body })
+        exchange(stream.map_err(|error| format!("TLS on {door}: {error}"))?, door, question).await
     };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("{host}:{port} did not answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("{door} did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn exchange<S>(stream: S, door: &Door, question: Question<'_>) -> std::result::Result<Answer, String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let driver = tokio::spawn(connection);
+    let request = question.request(door).map_err(|error| error.to_string())?;
+    let answer = sender.send_request(request).await.map_err(|error| format!("{door}: {error}"))?;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec();
+    driver.abort();
+    Ok(Answer { status, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Server = (Arc<rustls::ServerConfig>, CertificateDer<'static>);
+
+    fn server() -> Server {
+        let made = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![certificate.clone()], key).unwrap();
+        (Arc::new(config), certificate)
+    }
+
+    async fn met(server: &Server, client: Arc<ClientConfig>) -> std::io::Result<()> {
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let accept = tokio_rustls::TlsAcceptor::from(Arc::clone(&server.0)).accept(far);
+        let name = ServerName::try_from("10.0.0.1").unwrap();
+        let connected = TlsConnector::from(client).connect(name, near);
+        tokio::join!(accept, connected).1.map(drop)
+    }
+
+    #[tokio::test]
+    async fn only_a_certificate_that_was_shown_by_ssh_is_trusted() {
+        let shown = Arc::new(Shown::default());
+        let (own, other) = (server(), server());
+        let strict = || shown.only_these().unwrap();
+        assert!(met(&own, strict()).await.is_err());
+        met(&own, shown.remember(None).unwrap()).await.unwrap();
+        met(&own, strict()).await.unwrap();
+        let error = met(&other, strict()).await.unwrap_err().to_string();
+        assert!(error.contains("another certificate than the node showed"), "{error}");
     }
 }

@@ -24,6 +24,8 @@ pub struct Status {
     pub members: Vec<StatusMember>,
     pub etcd: Etcd,
     pub problems: Vec<Problem>,
+    /// What should be known and makes nobody unhealthy: what an adopted cluster serves without TLS, for example.
+    pub notices: Vec<Problem>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -61,5 +63,6 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
             .collect(),
         etcd: health.etcd.clone(),
         problems: health.problems.clone(),
+        notices: health.notices.clone(),
     }
 }

@@ -10,7 +10,7 @@ use super::{
     postgres::PostgresView,
 };
 use crate::{
-    model::{Choices, InstanceKey},
+    model::{Choices, InstanceKey, Role},
     plan::{self, Plan},
     spec,
 };
@@ -46,7 +46,7 @@ fn members() -> Vec<Member> {
 fn good(plan: &Plan) -> Observations {
     let voters: Vec<EtcdMember> = (1_u64..)
         .zip(plan.nodes.keys())
-        .map(|(id, key)| EtcdMember { id, name: key.to_string(), learner: false })
+        .map(|(id, key)| EtcdMember { id, name: key.to_string(), learner: false, urls: Vec::new() })
         .collect();
     (1_u64..)
         .zip(plan.nodes.values())
@@ -69,10 +69,12 @@ fn good(plan: &Plan) -> Observations {
                 })),
                 postgres: Some(Ok(PostgresView {
                     in_recovery: !leads,
+                    tls: true,
                     streaming: if leads { streaming.into() } else { BTreeMap::new() },
                     ..PostgresView::default()
                 })),
                 failed_units: BTreeMap::new(),
+                without_tls: Vec::new(),
                 digest: None,
             };
             (node.key.clone(), view)
@@ -262,4 +264,64 @@ fn nothing_that_answers_is_no_quorum_and_no_leader() {
     let found = codes(&health);
     assert!(found.contains(&("etcd-down", None)) && found.contains(&("no-leader", None)), "{found:?}");
     assert!(!health.etcd.healthy);
+}
+
+fn adopted() -> Plan {
+    let text = b"adopted: true\nplatform: hosts\ninstances:\n  node1: {address: 10.0.0.1}\n  \
+                 node2: {address: 10.0.0.2}\n  node3: {address: 10.0.0.3}\n";
+    let mut plan = plan::decide(&spec::load("t.yaml", text, "t").unwrap(), &Choices::default()).unwrap();
+    plan.patroni.durability = plan::Durability::QuorumStrict;
+    for node in plan.nodes.values_mut() {
+        node.roles.insert(Role::Etcd);
+    }
+    plan
+}
+
+fn noticed(health: &Health) -> Vec<&str> {
+    health.notices.iter().map(|notice| notice.code.as_str()).collect()
+}
+
+#[test]
+fn what_others_made_otherwise_is_known_and_makes_nobody_unhealthy() {
+    let mut plan = adopted();
+    let mut seen = good(&plan);
+    assert!(diagnose(&plan, &seen).is_healthy());
+    seen.get_mut(&key(LEADER)).unwrap().without_tls = vec!["PostgreSQL (5432)".into()];
+    postgres(&mut seen, LEADER).lowered.push("batch@".into());
+    patroni(&mut seen, REPLICAS[0]).itself.pending_restart = true;
+    plan.warnings.push(plan::Warning { code: "async".into(), message: "x".into(), hint: None });
+    let health = diagnose(&plan, &seen);
+    assert!(health.is_healthy(), "{:?}", codes(&health));
+    assert_eq!(noticed(&health), ["pending-restart", "synchronous-commit-lowered", "without-tls", "async"]);
+    // `hactl up` would be refused: nobody is sent there.
+    assert!(health.notices.iter().flat_map(|notice| &notice.hint).all(|hint| !hint.contains("hactl up")));
+}
+
+#[test]
+fn a_replica_of_a_replica_follows_in_a_cluster_that_others_made() {
+    let plan = adopted();
+    let mut seen = good(&plan);
+    let [first, second] = REPLICAS;
+    postgres(&mut seen, LEADER).streaming.remove(second);
+    assert_eq!(codes(&diagnose(&plan, &seen)), [("not-streaming", Some(second))]);
+    postgres(&mut seen, first).streaming.insert(second.to_owned(), "async".to_owned());
+    assert!(diagnose(&plan, &seen).is_healthy());
+}
+
+#[test]
+fn members_that_the_file_does_not_name_and_another_store_are_said() {
+    let mut plan = adopted();
+    let mut seen = good(&plan);
+    let more = Member { name: "pg-4".into(), role: "replica".into(), state: "streaming".into(), ..Member::default() };
+    patroni(&mut seen, LEADER).cluster.as_mut().unwrap().members.push(more);
+    assert_eq!(codes(&diagnose(&plan, &seen)), [("member-unknown", None)]);
+    let mut seen = good(&plan);
+    plan.dcs = plan::Dcs::Other("consul".into());
+    for (node, view) in plan.nodes.values_mut().zip(seen.values_mut()) {
+        node.roles.remove(&Role::Etcd);
+        view.etcd = None;
+    }
+    let health = diagnose(&plan, &seen);
+    assert!(health.is_healthy() && health.etcd.healthy, "{:?}", codes(&health));
+    assert_eq!(noticed(&health), ["dcs-not-etcd"]);
 }

@@ -154,8 +154,11 @@ fn host_secret(node: &FleetNode, material: &NodeMaterial) -> Vars {
 
 /// The networks that may connect: the cluster's own, then those of the file.
 fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
-    let Platform::Local(local) = &plan.platform;
-    let mut own: Vec<IpNet> = match local.subnet {
+    let subnet = match &plan.platform {
+        Platform::Local(local) => local.subnet,
+        Platform::Hosts(_) => None,
+    };
+    let mut own: Vec<IpNet> = match subnet {
         Some(subnet) => vec![subnet.into()],
         // The local platform makes networks of this size where the file says nothing.
         None => fleet

@@ -1,7 +1,11 @@
 //! What a cluster is made of, beside its names: the platform, what a commit promises, the timers,
 //! and the choices that stick.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV4,
+    path::PathBuf,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +17,15 @@ use super::{InstanceKey, Release};
 #[serde(rename_all = "lowercase")]
 pub enum Platform {
     Local(Local),
+    Hosts(Hosts),
+}
+
+impl Platform {
+    /// Whether a cluster runs on the machines that hactl did not make: it is looked at and drilled, never changed.
+    #[must_use]
+    pub const fn is_adopted(&self) -> bool {
+        matches!(self, Self::Hosts(Hosts { adopted: true, .. }))
+    }
 }
 
 /// Containers that run systemd on this machine.
@@ -26,6 +39,42 @@ pub struct Local {
     pub subnet: Option<ipnet::Ipv4Net>,
 }
 
+/// Machines that exist, reached by SSH.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hosts {
+    /// Whether a cluster runs there that hactl did not make.
+    pub adopted: bool,
+    pub machines: BTreeMap<InstanceKey, Host>,
+    /// The file of the private key; without one the agent's keys, or those in `~/.ssh`.
+    pub ssh_key: Option<PathBuf>,
+    /// The superuser by whom PostgreSQL is asked, where it is not the one of Patroni's configuration.
+    pub superuser: Option<String>,
+    /// Patroni's unit, where more than one Patroni runs on a machine.
+    pub unit: Option<String>,
+}
+
+/// Where SSH of a machine answers, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+}
+
+/// What holds Patroni's leader key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dcs {
+    Etcd {
+        /// The leader key's name; none where it cannot be read from etcd's v3 API.
+        leader_key: Option<String>,
+        /// Client addresses of voters that are none of the cluster's machines.
+        outside: Vec<SocketAddrV4>,
+    },
+    /// Another one, by the name of its section in Patroni's configuration.
+    Other(String),
+}
+
 /// What an acknowledged commit means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +83,13 @@ pub enum Durability {
     QuorumStrict,
     /// On two nodes while there are two; a primary left alone goes on unprotected.
     Quorum,
+    /// As quorum-strict, on the replicas that Patroni has named: when one of them is lost, writes wait until it has
+    /// named another. Found on adopted clusters only.
+    #[schemars(skip)]
+    SyncStrict,
+    /// As sync-strict while there are two nodes; a primary left alone goes on unprotected.
+    #[schemars(skip)]
+    Sync,
     /// On the primary only.
     Async,
 }
@@ -44,6 +100,8 @@ impl Durability {
         match self {
             Self::QuorumStrict => "quorum-strict",
             Self::Quorum => "quorum",
+            Self::SyncStrict => "sync-strict",
+            Self::Sync => "sync",
             Self::Async => "async",
         }
     }
@@ -62,8 +120,32 @@ impl Durability {
     #[must_use]
     pub const fn least_data_nodes(self) -> usize {
         match self {
-            Self::QuorumStrict | Self::Quorum => 2,
+            Self::QuorumStrict | Self::Quorum | Self::SyncStrict | Self::Sync => 2,
             Self::Async => 1,
+        }
+    }
+
+    /// Whether writes wait when no replica can hold them.
+    #[must_use]
+    pub const fn is_strict(self) -> bool {
+        self.synchronous().strict
+    }
+
+    /// Whether commits wait for replicas that are named, and not for whichever answers first.
+    #[must_use]
+    pub const fn waits_for_named(self) -> bool {
+        matches!(self, Self::SyncStrict | Self::Sync)
+    }
+
+    /// What a cluster with these settings of Patroni promises.
+    #[must_use]
+    pub fn of(mode: &str, strict: bool) -> Self {
+        match (mode, strict) {
+            ("quorum", true) => Self::QuorumStrict,
+            ("quorum", false) => Self::Quorum,
+            ("on", true) => Self::SyncStrict,
+            ("on", false) => Self::Sync,
+            _ => Self::Async,
         }
     }
 
@@ -73,6 +155,8 @@ impl Durability {
         match self {
             Self::QuorumStrict => Synchronous { mode: "quorum", strict: true, node_count: 1 },
             Self::Quorum => Synchronous { mode: "quorum", strict: false, node_count: 1 },
+            Self::SyncStrict => Synchronous { mode: "on", strict: true, node_count: 1 },
+            Self::Sync => Synchronous { mode: "on", strict: false, node_count: 1 },
             Self::Async => Synchronous { mode: "off", strict: false, node_count: 1 },
         }
     }

@@ -27,3 +27,6 @@ pub const DRILL_NAMES: &[&str] = &[
 
 /// What is run when nothing is said: the faults that a cluster meets first.
 pub const DEFAULT_DRILLS: [&str; 3] = ["switchover", "postgres-crash", "node-loss"];
+
+/// The same where nobody can give a machine its power back.
+pub const DEFAULT_DRILLS_BY_SSH: [&str; 3] = ["switchover", "postgres-crash", "primary-isolated"];

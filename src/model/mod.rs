@@ -11,8 +11,8 @@ pub mod secret;
 pub mod version;
 
 pub use account::Account;
-pub use cluster::{Choices, Durability, Local, Platform, Synchronous, Timers};
-pub use drill::{DEFAULT_DRILLS, DRILL_NAMES};
+pub use cluster::{Choices, Dcs, Durability, Host, Hosts, Local, Platform, Synchronous, Timers};
+pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};
 pub use name::{ClusterName, DatabaseName, HostName, InstanceKey};
 pub use nearest::nearest;
 pub use release::Release;

@@ -1,14 +1,19 @@
 //! NAME -> a cluster: its file found, checked and planned.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::look::Standing;
 
 use crate::{
     assets::Assets,
     context::{Context, Dirs},
-    error::Result,
-    model::{ClusterName, DatabaseName},
+    error::{Error, Result},
+    model::{Account, ClusterName, DatabaseName, Hosts, Local, Platform, Secret},
     plan::{self, Plan, Warning},
-    secrets::{SecretsPaths, Sources, Vault},
+    secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
 };
 
@@ -47,6 +52,42 @@ impl Cluster {
         &self.plan.cluster
     }
 
+    /// The machines of a cluster that hactl did not make; none for one that it made.
+    pub(super) const fn adopted(&self) -> Option<&Hosts> {
+        match &self.plan.platform {
+            Platform::Hosts(hosts) if hosts.adopted => Some(hosts),
+            _ => None,
+        }
+    }
+
+    /// The local platform, for the stages that make machines.
+    pub(super) fn local(&self) -> Result<&Local> {
+        match &self.plan.platform {
+            Platform::Local(local) => Ok(local),
+            Platform::Hosts(_) => Err(self.not_made_here("make machines for")),
+        }
+    }
+
+    /// Whether `command` may be run on it: what makes, changes or takes away only on a cluster that hactl made.
+    ///
+    /// # Errors
+    /// For an adopted cluster, with the commands that work on it.
+    pub fn must_be_made_here(&self, command: &str) -> Result<()> {
+        match self.adopted() {
+            Some(_) => Err(self.not_made_here(&format!("run `{command}` on"))),
+            None => Ok(()),
+        }
+    }
+
+    fn not_made_here(&self, what: &str) -> Error {
+        let name = self.name();
+        Error::usage("adopted", what, name)
+            .cause("its file says `adopted: true`: hactl did not make this cluster, and changes nothing of it")
+            .hint(format!(
+                "what works: `hactl status {name}`, `hactl verify {name}`, `hactl report {name}`, and `logs`, `ssh` and `psql`"
+            ))
+    }
+
     /// Where the secrets and the key that opens them lie.
     pub(super) fn secrets(&self, dirs: &Dirs) -> SecretsPaths {
         SecretsPaths::new(dirs, self.name(), self.file())
@@ -68,6 +109,24 @@ impl Cluster {
     /// The roles that own databases.
     pub(super) fn owners(&self) -> Vec<DatabaseName> {
         self.plan.postgres.databases.values().cloned().collect()
+    }
+
+    /// What the environment and the file's commands give, of an adopted cluster.
+    pub(super) async fn given(&self, context: &Context) -> Result<BTreeMap<Account, Secret>> {
+        let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
+        let dir = self.source.dir(&context.dirs);
+        secrets::given(context, &Sources { commands: &commands, dir, owners: &[] }).await
+    }
+
+    /// The same cluster with the plan of what runs: that of an adopted one is known only after it was asked.
+    ///
+    /// # Errors
+    /// When an adopted cluster tells nothing.
+    pub async fn as_it_runs(mut self, context: &Context) -> Result<Self> {
+        if self.adopted().is_some() {
+            self.plan = Standing::find(context, &self).await?.plan;
+        }
+        Ok(self)
     }
 
     /// Lets the environment and the file's commands give passwords.

@@ -1,14 +1,19 @@
-//! Commands that only look: the fleet of the last provisioning, its health, its connection string.
+//! Commands that only look: a cluster as it stands, its health, its connection string.
 
 use std::{sync::Arc, time::Duration};
 
+use tokio_postgres::config::SslMode;
+
 use super::Cluster;
 use crate::{
+    adopt::{self, Adopted},
     context::{Context, Dirs},
     error::{Error, Result},
+    exec::Command,
     fleet::{Fleet, FleetNode},
-    health::{self, Access, Health, Status},
-    model::Role,
+    health::{self, Access, Health, Keys, Status},
+    model::{InstanceKey, Role},
+    plan::Plan,
     remote::Remote,
     secrets::{AuthorityKind, ClientFiles, Vault},
     verify::fault::Ground,
@@ -38,28 +43,112 @@ pub fn fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
 /// What opens the doors of the cluster.
 pub(super) fn access(vault: &Vault) -> Result<Access> {
     let client = vault.client();
-    Ok(Access::new(
-        Arc::new(vault.ssh_key().private.clone()),
-        health::client_config(vault.authority(AuthorityKind::Control), Some((&client.certificate, &client.key)))?,
-        health::client_config(vault.authority(AuthorityKind::Postgresql), None)?,
-        ("postgres".to_owned(), vault.passwords().superuser),
-        ("patroni".to_owned(), vault.passwords().restapi),
-    ))
+    let identity = Some((client.certificate.as_str(), &client.key));
+    let control = health::client_config(vault.authority(AuthorityKind::Control), identity)?;
+    let postgres = health::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
+    Ok(Access::new(Keys {
+        ssh: vault.ssh_key().private.clone().into(),
+        patroni_tls: Arc::clone(&control),
+        etcd_tls: control,
+        postgres_tls: Arc::clone(&postgres),
+        clients_tls: postgres,
+        postgres_ssl: SslMode::Require,
+        superuser: ("postgres".to_owned(), vault.passwords().superuser),
+        restapi: Some(("patroni".to_owned(), vault.passwords().restapi)),
+    }))
 }
 
-/// An SSH session to one node.
+/// A cluster that stands: what it is, its machines, and what opens them.
+pub struct Standing {
+    pub plan: Plan,
+    pub fleet: Fleet,
+    pub access: Access,
+    /// The connection string for people, without a password.
+    pub dsn: String,
+}
+
+impl Standing {
+    /// The cluster as it was made from here, or as it is found where it was made by others.
+    ///
+    /// # Errors
+    /// When it was never provisioned from here, its secrets cannot be opened, or an adopted one tells nothing.
+    pub async fn find(context: &Context, cluster: &Cluster) -> Result<Self> {
+        if let Some(hosts) = cluster.adopted() {
+            let given = cluster.given(context).await?;
+            let Adopted { plan, fleet, access, superuser } = adopt::adopt(context, &cluster.plan, hosts, given).await?;
+            let dsn = adopted_dsn(&fleet, &superuser);
+            return Ok(Self { plan, fleet, access, dsn });
+        }
+        let fleet = fleet(&context.dirs, cluster)?;
+        let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
+        cluster.take_given(context, &mut vault).await?;
+        let dsn = owner_dsn(&context.dirs, cluster, &fleet);
+        Ok(Self { plan: cluster.plan.clone(), fleet, access: access(&vault)?, dsn })
+    }
+
+    /// An SSH session to one of its machines.
+    ///
+    /// # Errors
+    /// When the machine does not answer.
+    pub async fn connect(&self, node: &FleetNode) -> Result<Remote> {
+        Remote::connect(node.key(), &node.ssh, &self.access.keys.ssh, PATIENCE).await
+    }
+}
+
+/// `ssh` to a machine of an adopted cluster, as its file says; none for a cluster that hactl made.
 ///
 /// # Errors
-/// When the secrets cannot be opened or the node does not answer.
-pub async fn connect(context: &Context, cluster: &Cluster, node: &FleetNode) -> Result<Remote> {
-    let vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-    let key = Arc::new(vault.ssh_key().private.clone());
-    Remote::connect(node.key(), &node.ssh, &key, PATIENCE).await
+/// When the file has no such machine.
+pub fn ssh(dirs: &Dirs, cluster: &Cluster, node: &str) -> Result<Option<Command>> {
+    let Some(hosts) = cluster.adopted() else { return Ok(None) };
+    let Some((_, host)) = hosts.machines.iter().find(|(key, _)| key.as_str() == node) else {
+        let names: Vec<&str> = hosts.machines.keys().map(InstanceKey::as_str).collect();
+        return Err(Error::usage("node-unknown", "find node", node).cause(format!(
+            "{} has {}",
+            cluster.name(),
+            names.join(", ")
+        )));
+    };
+    let mut command = Command::new("ssh").args(["-p".to_owned(), host.port.to_string()]);
+    if let Some(key) = &hosts.ssh_key {
+        command = command.arg("-i").arg(key.display().to_string());
+    }
+    // The host keys that were pinned; before that the user's own file says who is known.
+    let known_hosts = dirs.cluster(cluster.name()).client().join(ClientFiles::KNOWN_HOSTS);
+    if known_hosts.is_file() {
+        let option = format!("UserKnownHostsFile=\"{}\"", known_hosts.display());
+        command = command.args(["-o", &option, "-o", "StrictHostKeyChecking=yes"]);
+    }
+    Ok(Some(command.arg(format!("{}@{}", host.user, host.host))))
+}
+
+/// The connection string of an adopted cluster's superuser: libpq asks for the password, or finds it itself.
+fn adopted_dsn(fleet: &Fleet, superuser: &str) -> String {
+    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    for node in fleet.with_role(Role::Patroni) {
+        hosts.push(node.address.to_string());
+        ports.push(node.postgres().port.to_string());
+    }
+    let same = ports.windows(2).all(|pair| pair[0] == pair[1]);
+    ports.truncate(if same { 1 } else { ports.len() });
+    let (hosts, ports) = (hosts.join(","), ports.join(","));
+    format!("host={hosts} port={ports} dbname=postgres user={superuser} target_session_attrs=read-write")
+}
+
+/// The connection string that `hactl psql` uses.
+///
+/// # Errors
+/// When the cluster was never provisioned from here, or an adopted one tells nothing.
+pub async fn dsn(context: &Context, cluster: &Cluster) -> Result<String> {
+    match cluster.adopted() {
+        Some(_) => Ok(Standing::find(context, cluster).await?.dsn),
+        None => Ok(owner_dsn(&context.dirs, cluster, &fleet(&context.dirs, cluster)?)),
+    }
 }
 
 /// The connection string of the first database's owner: every host, verified, without a password.
 #[must_use]
-pub fn dsn(dirs: &Dirs, cluster: &Cluster, fleet: &Fleet) -> String {
+pub(super) fn owner_dsn(dirs: &Dirs, cluster: &Cluster, fleet: &Fleet) -> String {
     let hosts: Vec<String> = fleet.with_role(Role::Patroni).map(|node| node.address.to_string()).collect();
     let files = dirs.cluster(cluster.name()).client();
     let quoted = |path: std::path::PathBuf| {
@@ -83,39 +172,31 @@ pub fn dsn(dirs: &Dirs, cluster: &Cluster, fleet: &Fleet) -> String {
 }
 
 /// Looks at a cluster, once or again and again.
-pub struct Watcher<'a> {
-    cluster: &'a Cluster,
-    fleet: Fleet,
-    access: Access,
-    dsn: String,
-}
+pub struct Watcher(Standing);
 
-impl<'a> Watcher<'a> {
+impl Watcher {
     /// Opens the secrets and finds the machines.
     ///
     /// # Errors
-    /// When the cluster was never provisioned from here, or its secrets cannot be opened.
-    pub async fn new(context: &Context, cluster: &'a Cluster) -> Result<Self> {
-        let fleet = fleet(&context.dirs, cluster)?;
-        let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-        cluster.take_given(context, &mut vault).await?;
-        let dsn = dsn(&context.dirs, cluster, &fleet);
-        Ok(Self { cluster, fleet, access: access(&vault)?, dsn })
+    /// Those of [`Standing::find`].
+    pub async fn new(context: &Context, cluster: &Cluster) -> Result<Self> {
+        Standing::find(context, cluster).await.map(Self)
     }
 
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self) -> Status {
-        health::status(&self.cluster.plan, &self.health().await, self.dsn.clone())
+        health::status(&self.0.plan, &self.health().await, self.0.dsn.clone())
     }
 
     /// The same as it was diagnosed.
     pub async fn health(&self) -> Health {
-        health::diagnose(&self.cluster.plan, &health::observe(&self.fleet, &self.access).await)
+        health::diagnose(&self.0.plan, &health::observe(&self.0.fleet, &self.0.access).await)
     }
 
     /// The same machines, as drills strike them.
     #[must_use]
     pub const fn ground<'b>(&'b self, context: &'b Context) -> Ground<'b> {
-        Ground { plan: &self.cluster.plan, fleet: &self.fleet, access: &self.access, control: &self.access, context }
+        let Standing { plan, fleet, access, .. } = &self.0;
+        Ground { plan, fleet, access, control: access, context }
     }
 }

@@ -145,7 +145,7 @@ pub async fn plan(context: &Context, cluster: &Cluster) -> Result<Planned> {
     } else {
         (uuid::Uuid::nil(), Vec::new())
     };
-    let image = prepare::image_tag(cluster);
+    let image = prepare::image_tag(cluster)?;
     let machines =
         Machines { plan: &cluster.plan, assets: &cluster.assets, image: &image, uuid, authorized_keys: &keys };
     let (_server, reattach) = serve(context).await?;

@@ -22,7 +22,7 @@ mod verify;
 
 pub use cluster::Cluster;
 pub use down::{doomed, down};
-pub use look::{Watcher, connect, dsn, fleet};
+pub use look::{Standing, Watcher, dsn, fleet, ssh};
 pub use machines::{Planned, plan, provision};
 pub use prepare::{build_image, fetch, images, prune_images};
 pub use recipients::{add_recipient, recipients, remove_recipient};

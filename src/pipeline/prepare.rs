@@ -14,7 +14,6 @@ use crate::{
     event::{Event, Events, Stage, Summary},
     fetch::{self, Arch, LockFile},
     local::{self, Engine, ImageInfo, SshEndpoint},
-    model::Platform,
     provision,
     secrets::Vault,
 };
@@ -76,7 +75,7 @@ pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen
 
 pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
     let plan = &cluster.plan;
-    let Platform::Local(local) = &plan.platform;
+    let local = cluster.local()?;
     let arch = Arch::here().ok_or_else(|| {
         Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
             .cause("hactl knows downloads for x86_64 and aarch64")
@@ -99,8 +98,8 @@ async fn image(
     mitogen: bool,
 ) -> Result<(String, Option<String>)> {
     let context = &run.context;
-    let Platform::Local(platform) = &cluster.plan.platform;
-    let tag = image_tag(cluster);
+    let platform = cluster.local()?;
+    let tag = image_tag(cluster)?;
     if engine.find_image(&tag).await?.is_some() {
         return Ok((tag.clone(), Some(format!("{tag} is there"))));
     }
@@ -114,9 +113,9 @@ async fn image(
 
 /// The tag of the cluster's node image, whether it is there or not: another value of anything that
 /// goes into it is another image.
-pub(super) fn image_tag(cluster: &Cluster) -> String {
+pub(super) fn image_tag(cluster: &Cluster) -> Result<String> {
     let plan = &cluster.plan;
-    let Platform::Local(platform) = &plan.platform;
+    let platform = cluster.local()?;
     let mut hash = Sha256::new();
     for part in [&platform.base_image, &plan.etcd.to_string(), &plan.patroni.version, &plan.postgres.major.to_string()]
     {
@@ -124,7 +123,7 @@ pub(super) fn image_tag(cluster: &Cluster) -> String {
         hash.update([0]);
     }
     assets::hash(&mut hash, cluster.assets.software().filter(|(path, _)| is_installing(path)));
-    local::node_image_tag(&hash.finalize())
+    Ok(local::node_image_tag(&hash.finalize()))
 }
 
 /// Whether a file of the roles takes part in the bake. The others change often and need no new image.

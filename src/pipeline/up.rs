@@ -100,7 +100,7 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Res
         command: "up".to_owned(),
         cluster: name.to_string(),
         message,
-        dsn: Some(look::dsn(&context.dirs, cluster, fleet)),
+        dsn: Some(look::owner_dsn(&context.dirs, cluster, fleet)),
         next: vec![format!("hactl status {name}"), format!("hactl psql {name}"), format!("hactl down {name}")],
         stages: run.times(),
         changed,

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::{Cluster, Run, look};
+use super::{Cluster, Run, look::Standing};
 use crate::{
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
     health::{self, Access},
-    model::{InstanceKey, Platform},
+    model::{Dcs, InstanceKey, Platform},
+    plan::Plan,
     report,
-    secrets::Vault,
     verify::{self, Choice, Ended, Ground, Heading, Load, Verdict},
 };
 
@@ -32,10 +32,9 @@ pub enum Work {
 /// When the cluster is not healthy, a drill fails, or one that was asked for by name is refused.
 pub async fn verify(run: &Run, cluster: &Cluster, work: &Work, seed: u64) -> Result<(Summary, Verdict)> {
     let context = &run.context;
-    let fleet = look::fleet(&context.dirs, cluster)?;
-    let vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-    let access = look::access(&vault)?;
-    let verdict = run.stage(Stage::Verify, drill(run, cluster, &fleet, &access, work, seed)).await?;
+    let standing = Standing::find(context, cluster).await?;
+    let Standing { plan, fleet, access, .. } = &standing;
+    let verdict = run.stage(Stage::Verify, drill(run, plan, fleet, access, work, seed)).await?;
     let message = report::verify::headline(&verdict);
     let summary = Summary {
         ok: verdict.passed(),
@@ -65,12 +64,12 @@ pub(super) async fn prove(
     }
     let drills = verify::choose(&PROOF.map(str::to_owned)).unwrap_or_default();
     let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), left_out: Vec::new(), soak: None });
-    run.stage(Stage::Verify, drill(run, cluster, fleet, access, &work, 0)).await.map(Some)
+    run.stage(Stage::Verify, drill(run, &cluster.plan, fleet, access, &work, 0)).await.map(Some)
 }
 
 async fn drill(
     run: &Run,
-    cluster: &Cluster,
+    plan: &Plan,
     fleet: &Fleet,
     access: &Access,
     work: &Work,
@@ -78,9 +77,10 @@ async fn drill(
 ) -> Result<(Verdict, Option<String>)> {
     let context = &run.context;
     let control = access.apart();
-    let ground = Ground { plan: &cluster.plan, fleet, access, control: &control, context };
-    let (platform, stamps) = match &cluster.plan.platform {
+    let ground = Ground { plan, fleet, access, control: &control, context };
+    let (platform, stamps) = match &plan.platform {
         Platform::Local(_) => ("local".to_owned(), vec![SHARED_KERNEL.to_owned()]),
+        Platform::Hosts(_) => ("hosts".to_owned(), found_there(plan, fleet, access).await),
     };
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");
@@ -95,6 +95,23 @@ async fn drill(
     }
     let detail = report::verify::headline(&verdict);
     Ok((verdict, Some(detail)))
+}
+
+/// What a reader must know of a cluster that hactl did not make.
+async fn found_there(plan: &Plan, fleet: &Fleet, access: &Access) -> Vec<String> {
+    let mut stamps = vec!["adopted: hactl did not make this cluster".to_owned()];
+    let seen = health::observe(fleet, access).await;
+    let plain = seen.iter().filter(|(_, view)| !view.without_tls.is_empty());
+    let plain: Vec<String> = plain.map(|(key, view)| format!("{} on {key}", view.without_tls.join(", "))).collect();
+    if !plain.is_empty() {
+        stamps.push(format!("probed without TLS, as it is served: {}", plain.join("; ")));
+    }
+    match &plan.dcs {
+        Dcs::Other(store) => stamps.push(format!("the holder of the leader key is Patroni's word: the DCS is {store}")),
+        Dcs::Etcd { leader_key: None, .. } => stamps.push("the holder of the leader key is Patroni's word".to_owned()),
+        Dcs::Etcd { .. } => {}
+    }
+    stamps
 }
 
 /// What containers cannot prove.

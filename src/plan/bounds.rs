@@ -29,15 +29,19 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
         1 => return vec![restart],
         _ => {}
     }
-    let lease = bound("patroni-crash", ttl + takeover, format!("ttl {ttl} + race {RACE} + promote {PROMOTE}"));
-    let mut bounds = vec![
+    // Without a limit of its own a primary takes as long to stop as it needs: there is nothing to promise.
+    let switchover = (primary_stop_timeout > 0).then(|| {
         bound(
             "switchover",
             primary_stop_timeout + loop_wait + takeover,
             format!(
                 "primary_stop_timeout {primary_stop_timeout} + loop_wait {loop_wait} + race {RACE} + promote {PROMOTE}"
             ),
-        ),
+        )
+    });
+    let lease = bound("patroni-crash", ttl + takeover, format!("ttl {ttl} + race {RACE} + promote {PROMOTE}"));
+    let mut bounds = Vec::from_iter(switchover);
+    bounds.extend([
         bound(
             "postgres-crash",
             2 * loop_wait + primary_start_timeout + takeover,
@@ -48,7 +52,7 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
         ),
         Bound { fault: "patroni-hang".into(), ..lease.clone() },
         lease,
-    ];
+    ]);
     // With one voter the loss of its node takes failover away: there is nothing to promise.
     if voters > 2 {
         let lost = bound(

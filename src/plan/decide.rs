@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choices, Durability, Node, Patroni, Plan, Platform, Postgres, Warning, bounds, memory, voters};
+use super::{Choices, Dcs, Durability, Node, Patroni, Plan, Platform, Postgres, Warning, bounds, memory, voters};
 use crate::{
     error::{Error, Result},
     model::{
-        InstanceKey, Role,
+        InstanceKey, Local, PostgresMajor, Role,
         release::{Repository, postgres_packages},
     },
     spec::Spec,
@@ -21,7 +21,11 @@ const SLOTS: std::ops::RangeInclusive<u8> = 10..=254;
 /// When there are more machines than addresses, or no instance may vote in etcd.
 pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     let mut warnings = Vec::new();
-    let voters = voters::pick(spec, choices, &mut warnings)?;
+    // An adopted cluster has its voters.
+    let voters = match spec.platform.is_adopted() {
+        true => spec.instances.keys().filter(|key| has_role(spec, key, Role::Etcd)).cloned().collect(),
+        false => voters::pick(spec, choices, &mut warnings)?,
+    };
     let slots = slots(spec, choices)?;
     let nodes: BTreeMap<InstanceKey, Node> = spec
         .instances
@@ -56,41 +60,68 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     };
     parameters.extend(memory::on_disk(data_nodes().filter_map(|node| node.disk_gb).min()));
     parameters.extend(spec.postgres.parameters.clone());
-    let Platform::Local(local) = &spec.platform;
-    let packages = postgres_packages(local.release, spec.postgres.major);
-    if !packages.ran_here {
-        warnings.push(Warning {
-            code: "combination-not-run".to_owned(),
-            message: format!("PostgreSQL {} on {} is not run by hactl's own tests", spec.postgres.major, local.release),
-            hint: Some("PostgreSQL 15 on debian:12 is".to_owned()),
-        });
+    let (packages, pgdg_suite) = match &spec.platform {
+        Platform::Local(local) => packages(local, spec.postgres.major, &mut warnings),
+        // Nothing is installed there.
+        Platform::Hosts(_) => (Vec::new(), None),
+    };
+    if !spec.platform.is_adopted() {
+        durability_warnings(durability, data_nodes().count(), &mut warnings);
     }
-    let pgdg = packages.repository == Repository::Pgdg;
-    durability_warnings(durability, data_nodes().count(), &mut warnings);
+    let leader_key = Some(format!("/service/{}/leader", spec.name));
 
     Ok(Plan {
         cluster: spec.name.clone(),
         app: spec.app.to_string(),
         env: spec.env.to_string(),
         platform: spec.platform.clone(),
-        fencing: fencing(data_nodes().count()).to_owned(),
+        fencing: match spec.platform.is_adopted() {
+            // Found out there.
+            true => "not known yet".to_owned(),
+            false => fencing(data_nodes().count()).to_owned(),
+        },
         bounds: bounds::bounds(&spec.patroni.timers, data_nodes().count(), voters.len()),
         nodes,
         etcd: spec.etcd,
         etcd_source: spec.etcd_source.clone(),
         postgres: Postgres {
             major: spec.postgres.major,
-            packages: packages.packages,
-            pgdg_suite: pgdg.then(|| format!("{}-pgdg", local.release.codename())),
+            packages,
+            pgdg_suite,
             parameters,
             databases: spec.postgres.databases.clone(),
             access: spec.postgres.access.clone(),
         },
-        patroni: Patroni { version: spec.patroni.version.clone(), durability, timers: spec.patroni.timers },
+        patroni: Patroni {
+            version: spec.patroni.version.clone(),
+            durability,
+            timers: spec.patroni.timers,
+            failsafe: true,
+        },
+        // The roles' namespace is Patroni's default.
+        dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,
         drills: spec.drills.clone(),
         disposable: spec.disposable,
     })
+}
+
+fn has_role(spec: &Spec, key: &InstanceKey, role: Role) -> bool {
+    spec.instances[key].roles.as_ref().is_some_and(|roles| roles.contains(&role))
+}
+
+/// The packages that bring PostgreSQL, and the suite of its project's repository where they come from there.
+fn packages(local: &Local, major: PostgresMajor, warnings: &mut Vec<Warning>) -> (Vec<String>, Option<String>) {
+    let packages = postgres_packages(local.release, major);
+    if !packages.ran_here {
+        warnings.push(Warning {
+            code: "combination-not-run".to_owned(),
+            message: format!("PostgreSQL {major} on {} is not run by hactl's own tests", local.release),
+            hint: Some("PostgreSQL 15 on debian:12 is".to_owned()),
+        });
+    }
+    let pgdg = packages.repository == Repository::Pgdg;
+    (packages.packages, pgdg.then(|| format!("{}-pgdg", local.release.codename())))
 }
 
 /// The position of each node's address. One that was given stays; a new node gets the lowest free one.
@@ -122,14 +153,15 @@ fn slots(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKey, u8>> {
     Ok(slots)
 }
 
+/// The lease guard, in words.
+pub(super) const GUARD: &str = "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, when \
+                                Patroni is dead or hangs; no watchdog device";
+
 /// What stops a primary whose Patroni does not.
 fn fencing(data_nodes: usize) -> &'static str {
     match data_nodes {
         0 | 1 => "nothing: nobody could take over",
-        _ => {
-            "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, when Patroni is dead \
-             or hangs; no watchdog device"
-        }
+        _ => GUARD,
     }
 }
 

@@ -40,7 +40,10 @@ pub struct Machines<'a> {
 #[must_use]
 pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) -> Json {
     let plan = machines.plan;
-    let Platform::Local(local) = &plan.platform;
+    let subnet = match &plan.platform {
+        Platform::Local(local) => local.subnet,
+        Platform::Hosts(_) => None,
+    };
     let nodes: Map<String, Json> = plan
         .nodes
         .values()
@@ -64,7 +67,7 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
         "cluster": plan.cluster,
         "cluster_uuid": machines.uuid,
         "image": machines.image,
-        "subnet": local.subnet,
+        "subnet": subnet,
         "nodes": nodes,
         "authorized_keys": machines.authorized_keys,
     })
@@ -216,7 +219,9 @@ pub(super) mod tests {
             "nodes": nodes, "etcd": "3.6.5",
             "postgres": {"major": 15, "packages": [], "pgdg_suite": null, "parameters": {}, "databases": {}, "access": []},
             "patroni": {"version": "4.1.4", "durability": "async", "timers":
-                {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30}},
+                {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30},
+                "failsafe": true},
+            "dcs": {"etcd": {"leader_key": null, "outside": []}},
             "bounds": [], "fencing": "", "warnings": [], "disposable": true
         }))
         .unwrap()

@@ -6,4 +6,4 @@
 mod pump;
 mod session;
 
-pub use session::{Finished, PrivateKey, Remote};
+pub use session::{Finished, HostKey, PrivateKey, Remote, first_contact};

@@ -138,9 +138,12 @@ pub fn status_text(status: &Status) -> String {
             let _ = writeln!(text, "  {name:<16} {role:<15} {}", member.id);
         }
     }
-    if !status.problems.is_empty() {
-        text.push_str("\nProblems:\n");
-        for problem in &status.problems {
+    for (heading, problems) in [("Problems", &status.problems), ("Notices", &status.notices)] {
+        if problems.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "\n{heading}:");
+        for problem in problems {
             let node = problem.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
             let _ = writeln!(text, "  [{}] {node}{}", problem.code, problem.message.replace('\n', "\n    "));
             if let Some(hint) = &problem.hint {
@@ -217,10 +220,12 @@ pub fn costs_text(costs: &[Cost], rounds: Option<u32>) -> String {
     };
     let mut text = format!("These drills strike for real, {times}. Each time writes may stop for, at most:\n");
     for cost in costs {
-        let _ = writeln!(text, "  {:<24} {:>6.0} s  {}", cost.drill.title(), cost.gap, word(&cost.drill.tier));
+        let gap = cost.gap.map_or_else(|| "no bound".to_owned(), |gap| format!("{gap:>6.0} s"));
+        let _ = writeln!(text, "  {:<24} {gap:>8}  {}", cost.drill.title(), word(&cost.drill.tier));
     }
-    if let Some(rounds) = rounds {
-        let all: f64 = costs.iter().map(|cost| cost.gap).sum::<f64>() * f64::from(rounds);
+    let gaps: Option<f64> = costs.iter().map(|cost| cost.gap).sum();
+    if let (Some(rounds), Some(gaps)) = (rounds, gaps) {
+        let all = gaps * f64::from(rounds);
         let _ = write!(text, "  {:<24} {all:>6.0} s", "all rounds");
     }
     text.truncate(text.trim_end().len());
@@ -245,7 +250,8 @@ mod tests {
     #[test]
     fn what_drills_cost_is_said_before_anybody_agrees() {
         let drills = crate::verify::choose(&["switchover".to_owned(), "node-loss".to_owned()]).unwrap();
-        let costs: Vec<Cost> = drills.into_iter().zip([23.0, 28.0]).map(|(drill, gap)| Cost { drill, gap }).collect();
+        let costs: Vec<Cost> =
+            drills.into_iter().zip([Some(23.0), Some(28.0)]).map(|(drill, gap)| Cost { drill, gap }).collect();
         assert_eq!(
             costs_text(&costs, Some(3)),
             "These drills strike for real, 3 times each. Each time writes may stop for, at most:\n  \
@@ -253,6 +259,8 @@ mod tests {
              node-loss                    28 s  single-fault\n  \
              all rounds                  153 s"
         );
+        let unknown = [Cost { drill: costs[0].drill, gap: None }];
+        assert!(costs_text(&unknown, Some(1)).ends_with("switchover               no bound  gentle"));
         let text = costs_text(&costs, None);
         assert!(text.contains("one at random again and again") && text.ends_with("single-fault"), "{text}");
     }

@@ -89,8 +89,9 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
     Ok(text)
 }
 
-/// OpenSSH's form: a port other than 22 goes with the host in brackets.
-fn known_hosts(fleet: &Fleet) -> String {
+/// The pinned host keys in OpenSSH's form: a port other than 22 goes with the host in brackets.
+#[must_use]
+pub fn known_hosts(fleet: &Fleet) -> String {
     let mut text = String::new();
     for node in fleet.nodes.values() {
         let Some(key) = &node.ssh.host_key else { continue };

@@ -24,7 +24,10 @@ pub struct Sources<'a> {
 }
 
 /// The passwords that are given, by account. A variable goes before a command, which then does not run.
-pub(super) async fn given(context: &Context, sources: &Sources<'_>) -> Result<BTreeMap<Account, Secret>> {
+///
+/// # Errors
+/// When a variable gives nobody's password, a command fails, or a password has characters that it must not have.
+pub async fn given(context: &Context, sources: &Sources<'_>) -> Result<BTreeMap<Account, Secret>> {
     let mut given = from_environment(context, sources.owners)?;
     for (account, words) in sources.commands {
         if !given.contains_key(*account) {

@@ -16,8 +16,8 @@ mod tests;
 mod vault;
 
 pub use authority::{AuthorityKind, Leaf, LeafKind};
-pub use client::{ClientFiles, write_client_files};
+pub use client::{ClientFiles, known_hosts, write_client_files};
 pub use contents::{Passwords, SshKey};
-pub use given::Sources;
+pub use given::{Sources, given};
 pub use identity::{KEY_COMMAND, KEY_FILE};
 pub use vault::{Recipient, SecretsPaths, Vault};

@@ -415,8 +415,14 @@ async fn client_files_are_private_and_complete() {
             slot: 10,
         };
         let host = "127.0.0.1".to_owned();
-        let ssh = SshTarget { host, port, user: "root".into(), host_key: Some(format!("ssh-ed25519 AAAA{port}")) };
-        (key, FleetNode { node, address, ssh })
+        let ssh = SshTarget {
+            host,
+            port,
+            user: "root".into(),
+            sudo: false,
+            host_key: Some(format!("ssh-ed25519 AAAA{port}")),
+        };
+        (key, FleetNode { node, address, ssh, found: None })
     });
     let fleet = Fleet { cluster: cluster(), nodes: nodes.collect() };
     let dir = site.context.dirs.cluster(&cluster());

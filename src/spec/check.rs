@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{
     Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec,
     file::{
-        ClusterFile, DefaultsFile, InstanceFile, LocalFile, PatroniFile, PostgresFile, SecretsFile, TimersFile,
-        VerifyFile,
+        ClusterFile, DefaultsFile, HostsFile, InstanceFile, LocalFile, PatroniFile, PlatformFile, PostgresFile,
+        SecretsFile, TimersFile, VerifyFile,
     },
     problem::Collector,
     settings,
@@ -20,8 +20,9 @@ use super::{
 use crate::{
     assets,
     model::{
-        Account, ClusterName, DEFAULT_DRILLS, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey,
-        Local, Platform, PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
+        Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion,
+        Host, HostName, Hosts, InstanceKey, Local, Platform, PostgresMajor, Release, Role, Timers, nearest,
+        version::PATRONI_NEWEST,
     },
 };
 
@@ -72,7 +73,11 @@ pub(super) fn check(
     if countable {
         count(&mut checker, file.instances.len(), file.max_instances);
     }
-    let platform = platform(&mut checker, file.platform.and_then(|platform| platform.local), file.instances.len());
+    let adopted = file.adopted.unwrap_or_default();
+    let platform = platform(&mut checker, file.platform.unwrap_or_default(), adopted, &file.instances);
+    if platform.is_adopted() {
+        found_there(&mut checker, file.instances.keys());
+    }
     let instances = match (&app, &env) {
         (Some(app), Some(env)) => {
             instances(&mut checker, file.instances, &file.defaults.unwrap_or_default(), &format!("{app}-{env}"))
@@ -80,6 +85,8 @@ pub(super) fn check(
         _ => BTreeMap::new(),
     };
     let data_nodes = instances.values().filter(|instance| instance.is_data_node()).count();
+    // An adopted cluster is as it is: what it has is found out there.
+    let countable = countable && !platform.is_adopted();
     if countable {
         voters(&mut checker, &instances, data_nodes);
     }
@@ -91,7 +98,7 @@ pub(super) fn check(
     patroni_knows(&mut checker, &patroni.version, postgres.major);
     let secrets = secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
     let assets = file.assets.map(|dir| assets(&mut checker, &dir));
-    let drills = drills(&mut checker, file.verify.unwrap_or_default());
+    let drills = drills(&mut checker, file.verify.unwrap_or_default(), platform.is_adopted());
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -128,8 +135,86 @@ fn count(checker: &mut Checker<'_, '_>, instances: usize, most: u32) {
     }
 }
 
-fn platform(checker: &mut Checker<'_, '_>, local: Option<LocalFile>, instances: usize) -> Platform {
-    let local = local.unwrap_or_default();
+fn platform(
+    checker: &mut Checker<'_, '_>,
+    written: PlatformFile,
+    adopted: bool,
+    instances: &BTreeMap<InstanceKey, Option<InstanceFile>>,
+) -> Platform {
+    if written.local.is_some() && written.hosts.is_some() {
+        checker.say(&["platform"], "exactly one platform, and there are two: local and hosts");
+    }
+    match written.hosts {
+        Some(hosts) => Platform::Hosts(self::hosts(checker, hosts, adopted, instances)),
+        None => {
+            if adopted {
+                checker.say(&["adopted"], "needs `platform: hosts`: an adopted cluster runs on machines that exist");
+            }
+            for (key, field) in instances.keys().flat_map(|key| ["address", "ssh_host", "ssh_port"].map(|f| (key, f))) {
+                let path = ["instances", key.as_str(), field];
+                if checker.root.find(&path).is_some() {
+                    checker.say(&path, "only on platform hosts: others give their machines addresses themselves");
+                }
+            }
+            Platform::Local(local(checker, written.local.unwrap_or_default(), instances.len()))
+        }
+    }
+}
+
+fn hosts(
+    checker: &mut Checker<'_, '_>,
+    written: HostsFile,
+    adopted: bool,
+    instances: &BTreeMap<InstanceKey, Option<InstanceFile>>,
+) -> Hosts {
+    if !adopted {
+        let message = "this version does not make clusters on machines that exist: with `adopted: true` it looks at \
+                       a Patroni cluster that runs there, and drills it";
+        checker.say(&["platform", "hosts"], message);
+    }
+    let ssh = written.ssh.unwrap_or_default();
+    let user = ssh.user.unwrap_or_else(|| "root".to_owned());
+    let mut machines: BTreeMap<InstanceKey, Host> = BTreeMap::new();
+    for (key, instance) in instances {
+        let (address, ssh_host, ssh_port) = match instance {
+            Some(instance) => (&instance.address, &instance.ssh_host, instance.ssh_port),
+            None => (&None, &None, None),
+        };
+        let at = ["instances", key.as_str()];
+        let Some(host) = ssh_host.as_ref().or(address.as_ref()).cloned() else {
+            // One that is no address was said to be none.
+            if checker.root.find(&["instances", key.as_str(), "address"]).is_none() {
+                checker.say(&at, "needs an `address`, for example `{address: 192.168.1.21}`");
+            }
+            continue;
+        };
+        let host = Host { host, port: ssh_port.or(ssh.port).unwrap_or(22), user: user.clone() };
+        if let Some((other, _)) = machines.iter().find(|(_, other)| **other == host) {
+            checker.say(&at, format!("the same machine as {other}: {}, port {}", host.host, host.port));
+        }
+        machines.insert(key.clone(), host);
+    }
+    let ssh_key = ssh.key.map(|key| match key.strip_prefix("~/") {
+        Some(_) => PathBuf::from(key),
+        None => checker.problems.dir.join(key),
+    });
+    Hosts { adopted, machines, ssh_key, superuser: written.superuser, unit: written.unit }
+}
+
+/// What a file may not say of a cluster that is as it is.
+fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
+    let sections = ["app", "env", "defaults", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
+    let secrets = ["replication", "rewind", "owners"].map(|field| vec!["secrets", field]);
+    let machines =
+        instances.flat_map(|key| ["vm_name", "memory", "cores", "disk_gb"].map(|f| vec!["instances", key.as_str(), f]));
+    for path in sections.into_iter().chain(secrets).chain(machines) {
+        if checker.root.find(&path).is_some() {
+            checker.say(&path, "not of an adopted cluster: hactl reads it there, and changes nothing");
+        }
+    }
+}
+
+fn local(checker: &mut Checker<'_, '_>, local: LocalFile, instances: usize) -> Local {
     let base_image = local.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
     let release = base_image.parse::<Release>().unwrap_or_else(|message| {
         checker.say(&["platform", "local", "image"], message);
@@ -140,7 +225,7 @@ fn platform(checker: &mut Checker<'_, '_>, local: Option<LocalFile>, instances: 
         checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {slots}"));
     }
     let subnet = local.subnet.and_then(|text| subnet(checker, &text, instances));
-    Platform::Local(Local { base_image, release, subnet })
+    Local { base_image, release, subnet }
 }
 
 fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize) -> Option<Ipv4Net> {
@@ -318,8 +403,9 @@ fn secrets(
 }
 
 /// The words that choose drills, each once, in the file's order; the schema has checked that they mean something.
-fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile) -> Vec<String> {
-    let Some(words) = written.drills else { return DEFAULT_DRILLS.map(str::to_owned).to_vec() };
+fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, adopted: bool) -> Vec<String> {
+    let default = if adopted { DEFAULT_DRILLS_BY_SSH } else { DEFAULT_DRILLS };
+    let Some(words) = written.drills else { return default.map(str::to_owned).to_vec() };
     if words.is_empty() {
         checker.say(&["verify", "drills"], "an empty list proves nothing; without the field the default ones are run");
     }

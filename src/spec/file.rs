@@ -24,8 +24,15 @@ pub(super) struct ClusterFile {
     /// Second part of the host names APP-ENV-KEY.
     #[schemars(extend("default" = "prod"))]
     pub(super) env: Option<HostName>,
-    /// Where the machines come from: exactly one platform. `local` by default.
+    /// Where the machines come from: exactly one platform. `local` by default. The word alone is the platform with its
+    /// defaults.
+    #[schemars(schema_with = "platform")]
+    #[serde(default)]
     pub(super) platform: Option<PlatformFile>,
+    /// Whether a cluster runs on the machines that hactl did not make, with `platform: hosts`: it is then looked at and
+    /// drilled, and never changed. What this file does not say is read from the machines.
+    #[schemars(extend("default" = false))]
+    pub(super) adopted: Option<bool>,
     /// The machines. The keys are their identity everywhere: Terraform address, inventory, member name.
     pub(super) instances: BTreeMap<InstanceKey, Option<InstanceFile>>,
     /// How many instances a file may have at most: a guard against slips.
@@ -48,7 +55,7 @@ pub(super) struct ClusterFile {
     /// are then taken from there instead of from the binary.
     #[schemars(example = &"my-assets", length(min = 1, max = 4096))]
     pub(super) assets: Option<String>,
-    /// Whether destructive drills may run, the data being of no worth. True by default on local nodes.
+    /// Whether destructive drills may run, the data being of no worth. True by default on local nodes, and only there.
     pub(super) disposable: Option<bool>,
 }
 
@@ -62,6 +69,55 @@ const fn max_instances() -> u32 {
 pub(super) struct PlatformFile {
     /// Containers that run systemd on this machine.
     pub(super) local: Option<LocalFile>,
+    /// Machines that exist, reached by SSH. For now with `adopted: true` only.
+    pub(super) hosts: Option<HostsFile>,
+}
+
+/// The section, or the word of a platform.
+fn platform(generator: &mut SchemaGenerator) -> Schema {
+    let section = generator.subschema_for::<PlatformFile>();
+    json_schema!({"anyOf": [section, {"type": "string", "enum": PLATFORMS}, {"type": "null"}]})
+}
+
+/// The platforms that there are, by their words.
+pub(super) const PLATFORMS: [&str; 2] = ["local", "hosts"];
+
+/// Machines that exist, reached by SSH.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostsFile {
+    /// How they are reached.
+    pub(super) ssh: Option<SshFile>,
+    /// The superuser by whom PostgreSQL is asked; by default the one of Patroni's own configuration on the machines.
+    #[schemars(example = &"postgres", length(min = 1, max = 63))]
+    pub(super) superuser: Option<String>,
+    /// Patroni's systemd unit; needed only where more than one Patroni runs on a machine.
+    #[schemars(
+        example = &"patroni@main",
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9@._:-]*$"),
+        extend("patternErrorMessage" = "a unit's name: letters, digits and @ . _ : -")
+    )]
+    pub(super) unit: Option<String>,
+}
+
+/// How machines are reached by SSH.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SshFile {
+    /// The user. Another than root needs sudo without a password.
+    #[schemars(
+        extend("default" = "root"),
+        regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.-]*$"),
+        extend("patternErrorMessage" = "a user's name")
+    )]
+    pub(super) user: Option<String>,
+    /// The port, where an instance does not say otherwise.
+    #[schemars(range(min = 1, max = 65_535), extend("default" = 22))]
+    pub(super) port: Option<u16>,
+    /// The file of a private key without a passphrase, relative to this file or from `~/`. Without it the keys of the
+    /// SSH agent, and where none runs `~/.ssh/id_ed25519`, `id_ecdsa` or `id_rsa`.
+    #[schemars(example = &"~/.ssh/id_ed25519", length(min = 1, max = 4096))]
+    pub(super) key: Option<String>,
 }
 
 /// Containers that run systemd on this machine.
@@ -93,8 +149,26 @@ pub(super) struct InstanceFile {
     /// lies on this machine's disk. Cannot be changed later.
     #[schemars(range(min = 1, max = 65_536), example = 20)]
     pub(super) disk_gb: Option<u32>,
-    /// Exactly these roles. Without it: patroni, and etcd where hactl picks a voter. `[]` is a plain machine.
+    /// Exactly these roles. Without it: patroni, and etcd where hactl picks a voter, or what runs on an adopted machine.
+    /// `[]` is a plain machine.
     pub(super) roles: Option<Vec<Role>>,
+    /// On platform hosts: the machine's IPv4 address or name.
+    #[schemars(
+        example = &"192.168.1.21",
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"),
+        extend("patternErrorMessage" = "an IPv4 address or a host name")
+    )]
+    pub(super) address: Option<String>,
+    /// On platform hosts: where SSH answers, if not at the address.
+    #[schemars(
+        example = &"nat.example.org",
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"),
+        extend("patternErrorMessage" = "an IPv4 address or a host name")
+    )]
+    pub(super) ssh_host: Option<String>,
+    /// On platform hosts: SSH's port on this machine.
+    #[schemars(range(min = 1, max = 65_535), example = 2222)]
+    pub(super) ssh_port: Option<u16>,
 }
 
 /// Properties of instances that do not say otherwise.

@@ -90,6 +90,11 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
     }
     if let Value::Object(map) = &mut value {
         map.entry("instances").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        // `platform: hosts` is `platform: {hosts: {}}`.
+        if let Some(Value::String(word)) = map.get("platform") {
+            let section = serde_json::json!({word: {}});
+            map.insert("platform".to_owned(), section);
+        }
     }
     match serde_json::from_value::<ClusterFile>(value) {
         Ok(file) => check::check(file, &root, fallback, countable, problems),

@@ -31,7 +31,7 @@ static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
 const SECTION: &str = "a section (`key: value` lines)";
 
 /// Platforms of later versions: known by name, so that nobody looks for a typing error.
-const LATER_PLATFORMS: [&str; 3] = ["proxmox", "hosts", "terraform"];
+const LATER_PLATFORMS: [&str; 2] = ["proxmox", "terraform"];
 
 /// All misfits of `value`.
 pub(super) fn misfits(value: &Value) -> Vec<Misfit> {
@@ -126,7 +126,7 @@ fn bad_name(path: &[String]) -> Option<String> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
         ["platform", name] if LATER_PLATFORMS.contains(&name) => {
-            Some(format!("platform {name} is not available in this version: only `local` is"))
+            Some(format!("platform {name} is not available in this version: `local` and `hosts` are"))
         }
         ["instances", key] => InstanceKey::new(key).err().map(|error| error.to_string()),
         ["postgres", "databases", name] | ["secrets", "owners", name] => {

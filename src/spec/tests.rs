@@ -45,7 +45,7 @@ fn the_reference_page_is_what_the_schema_says() {
 /// Whatever stands in a file, it loads or it has problems with places; nothing panics.
 #[test]
 fn no_text_breaks_the_loader() {
-    let good = init_text(&ClusterName::new("x").unwrap());
+    let good = init_text(&ClusterName::new("x").unwrap(), false);
     let extras = [
         "\t", "{", "}", "[", "]", ":", ": ", "- ", "&a ", "*a", "!!int ", "? ", "\"", "'", "|", "\n", "~", "9",
         "\u{0}", "é", "#", ",",
@@ -76,9 +76,11 @@ fn depth_is_limited() {
 
 #[test]
 fn what_init_writes_loads_as_it_is() {
-    let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap()).as_bytes(), "x").unwrap();
+    let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), false).as_bytes(), "x").unwrap();
     assert_eq!(spec.name.as_str(), "my-pg");
     assert_eq!(spec.instances.len(), 3);
+    let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), true).as_bytes(), "x").unwrap();
+    assert!(spec.platform.is_adopted() && spec.instances.len() == 3);
 }
 
 #[test]
@@ -203,12 +205,11 @@ fn each_field_says_what_it_wants() {
     let table: &[(&str, &str)] = &[
         (
             "platform: {proxmox: {}}",
-            "1:12: platform.proxmox: platform proxmox is not available in this version: only `local` is\n",
+            "1:12: platform.proxmox: platform proxmox is not available in this version: `local` and `hosts` are\n",
         ),
-        (
-            "platform: {hosts: {}}",
-            "1:12: platform.hosts: platform hosts is not available in this version: only `local` is\n",
-        ),
+        ("platform: host", "1:11: platform: `host` is not one of local, hosts (did you mean hosts?)\n"),
+        ("platform: [hosts]", "1:1: platform: expected a section (`key: value` lines), found a list\n"),
+        ("adopted: true", "1:10: adopted: needs `platform: hosts`: an adopted cluster runs on machines that exist\n"),
         (
             "platform: {local: {subnet: 10.1.0.1/24}}",
             "1:28: platform.local.subnet: `10.1.0.1/24` is an address within a network (did you mean 10.1.0.0/24?)\n",
@@ -366,4 +367,56 @@ fn the_schema_describes_every_field() {
     let mut bare = Vec::new();
     look(&schema(), "", &mut bare);
     assert!(bare.is_empty(), "{bare:?}");
+}
+
+#[test]
+fn an_adopted_cluster_needs_addresses_and_nothing_else() {
+    let text = "adopted: true\nplatform: hosts\ninstances:\n  pg1: {address: 10.0.0.1}\n  \
+                pg2: {address: pg2.example.org, ssh_host: nat.example.org, ssh_port: 2202}\n";
+    let spec = load("c.yaml", text.as_bytes(), "c").unwrap();
+    assert!(spec.platform.is_adopted() && !spec.disposable);
+    let crate::model::Platform::Hosts(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
+    let places: Vec<String> =
+        hosts.machines.values().map(|host| format!("{}@{}:{}", host.user, host.host, host.port)).collect();
+    assert_eq!(places, ["root@10.0.0.1:22", "root@nat.example.org:2202"]);
+    assert_eq!(spec.drills, ["switchover", "postgres-crash", "primary-isolated"]);
+    let text = "adopted: true\nplatform: {hosts: {ssh: {user: admin, port: 2222, key: keys/id}, superuser: dba}}\n\
+                instances: {pg1: {address: 10.0.0.1}}\nsecrets: {superuser: {command: [pass, pg]}}\n";
+    let spec = load("c.yaml", text.as_bytes(), "c").unwrap();
+    let crate::model::Platform::Hosts(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
+    let host = hosts.machines.values().next().unwrap();
+    assert_eq!((host.user.as_str(), host.port, hosts.superuser.as_deref()), ("admin", 2222, Some("dba")));
+    assert!(hosts.ssh_key.as_ref().unwrap().ends_with("keys/id"));
+}
+
+#[test]
+fn what_hosts_cannot_be_is_said_at_once() {
+    let table: &[(&str, &str)] = &[
+        (
+            "platform: hosts\ninstances: {a: {address: 10.0.0.1}}\n",
+            "c.yaml:1:11: platform.hosts: this version does not make clusters on machines that exist: with `adopted: true` \
+             it looks at a Patroni cluster that runs there, and drills it\n",
+        ),
+        (
+            "adopted: true\nplatform: hosts\ninstances: {a: {}, b: {address: 10.0.0.1}, c: {address: 10.0.0.1}}\n",
+            "c.yaml:3:13: instances.a: needs an `address`, for example `{address: 192.168.1.21}`\n\
+             c.yaml:3:44: instances.c: the same machine as b: 10.0.0.1, port 22\n",
+        ),
+        (
+            "adopted: true\nplatform: hosts\ninstances: {a: {address: 10.0.0.1, memory: 1024}}\npatroni: {timers: {ttl: 30}}\n",
+            "c.yaml:3:44: instances.a.memory: not of an adopted cluster: hactl reads it there, and changes nothing\n\
+             c.yaml:4:1: patroni: not of an adopted cluster: hactl reads it there, and changes nothing\n",
+        ),
+        (
+            "instances: {a: {address: 10.0.0.1}}\n",
+            "c.yaml:1:26: instances.a.address: only on platform hosts: others give their machines addresses themselves\n",
+        ),
+        (
+            "adopted: true\nplatform: hosts\ninstances: {a: {address: '10.0.0.1; reboot'}}\n",
+            "c.yaml:3:26: instances.a.address: `10.0.0.1; reboot` is not valid: expected an IPv4 address or a host name\n",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(wrong(text), *expected, "{text}");
+    }
 }

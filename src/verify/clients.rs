@@ -16,20 +16,21 @@ use std::{
 };
 
 use rustls::ClientConfig;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::{AbortHandle, JoinSet},
+};
 use tokio_postgres::{
-    AsyncMessage, Config, Statement,
+    AsyncMessage, Config, Connection, Statement,
     config::{SslMode, TargetSessionAttrs},
     error::Severity,
+    tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use super::history::{Attempt, Client, Micros, Outcome, RowId, Server};
-use crate::model::Secret;
-
-/// PostgreSQL's port.
-const PORT: u16 = 5432;
+use crate::{fleet::FleetNode, health::Access, model::Secret};
 
 /// How long one host may take until it answers a connection.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -42,20 +43,159 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(8);
 /// The pause after an attempt that was refused, so that a server without a primary is not flooded.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What clients need to write: where, as whom, into which table.
+/// How clients reach the servers, and as whom.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct Door {
     /// The servers, in the order of the history's nodes.
-    pub(super) addresses: Vec<Ipv4Addr>,
+    pub(super) nodes: Arc<[FleetNode]>,
+    pub(super) path: Path,
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) ssl: SslMode,
     pub(super) user: String,
     pub(super) password: Secret<String>,
     pub(super) database: String,
+}
+
+/// The way of a client's packets.
+#[derive(Clone)]
+pub(super) enum Path {
+    /// As any application's.
+    Direct,
+    /// Through each node's SSH session, where the network or the servers let nobody in from here.
+    Tunnel(Arc<Access>),
+}
+
+impl Path {
+    /// The word of the report.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Tunnel(_) => "tunnel",
+        }
+    }
+}
+
+/// What clients need to write: where, as whom, into which table.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) door: Door,
     pub(super) table: String,
     /// The moment from which the history counts.
     pub(super) began: Instant,
     /// The least time between two attempts of one client.
     pub(super) interval: Duration,
+}
+
+impl Door {
+    /// Whether a client gets through to the server of `node`, and may write there. The text of an error says what was
+    /// seen.
+    pub(super) async fn try_once(&self, node: usize) -> Result<(), String> {
+        let opened = match tokio::time::timeout(CONNECT * 3, self.open(&[node], false)).await {
+            Ok(opened) => opened?,
+            Err(_) => return Err(format!("no connection within {} s", (CONNECT * 3).as_secs())),
+        };
+        let seen = opened.node(&self.nodes).await;
+        seen.map(drop)
+    }
+
+    /// A connection to the first of `nodes` that answers; to the first that takes writes where those are wanted.
+    async fn open(&self, nodes: &[usize], writable: bool) -> Result<Opened, String> {
+        let mut config = Config::new();
+        config.user(&self.user).password(self.password.expose()).dbname(&self.database);
+        config.application_name("hactl verify").ssl_mode(self.ssl);
+        let tls = MakeRustlsConnect::new(ClientConfig::clone(&self.tls));
+        let Path::Tunnel(access) = &self.path else {
+            config.connect_timeout(CONNECT).tcp_user_timeout(CONNECT);
+            if writable {
+                config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            }
+            for node in nodes.iter().map(|node| &self.nodes[*node]) {
+                config.host(node.address.to_string()).port(node.postgres().port);
+            }
+            let (client, connection) = config.connect(tls).await.map_err(|error| said(&error))?;
+            return Ok(Opened::new(client, connection));
+        };
+        let mut refusals = Vec::new();
+        for node in nodes.iter().map(|node| &self.nodes[*node]) {
+            let opened = async {
+                let remote = access.connect(node).await.map_err(|error| error.causes.join(": "))?;
+                let (door, mut tls) = (node.postgres(), tls.clone());
+                let stream = remote.tunnel(&door.host, door.port, CONNECT).await;
+                let stream = stream.map_err(|error| error.causes.join(": "))?;
+                let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut tls, &door.host);
+                let tls = tls.map_err(|error| error.to_string())?;
+                let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;
+                let opened = Opened::new(client, connection);
+                if writable {
+                    let asked = opened.client.query_one("SHOW transaction_read_only", &[]).await;
+                    if asked.map_err(|error| said(&error))?.get::<_, &str>(0) == "on" {
+                        return Err("it takes no writes".to_owned());
+                    }
+                }
+                Ok(opened)
+            };
+            match tokio::time::timeout(CONNECT * 2, opened).await {
+                Ok(Ok(opened)) => return Ok(opened),
+                Ok(Err(said)) => refusals.push(format!("{}: {said}", node.key())),
+                Err(_) => refusals.push(format!("{}: no connection within {} s", node.key(), (CONNECT * 2).as_secs())),
+            }
+        }
+        Err(refusals.join("; "))
+    }
+}
+
+/// A connection, and what moves its bytes.
+struct Opened {
+    client: tokio_postgres::Client,
+    /// The server has warned since the last write began.
+    warned: Arc<AtomicBool>,
+    driver: AbortHandle,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // The socket closes at once, even where the server does not answer any more.
+        self.driver.abort();
+    }
+}
+
+impl Opened {
+    fn new<S, T>(client: tokio_postgres::Client, mut connection: Connection<S, T>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let warned = Arc::new(AtomicBool::new(false));
+        let warn = Arc::clone(&warned);
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message
+                    && notice.parsed_severity() == Some(Severity::Warning)
+                {
+                    warn.store(true, Ordering::Release);
+                }
+            }
+        });
+        Self { client, warned, driver: driver.abort_handle() }
+    }
+
+    /// Which of `nodes` it leads to. A server whose acknowledgement would promise nothing is refused.
+    async fn node(&self, nodes: &[FleetNode]) -> Result<u16, String> {
+        let row = self
+            .client
+            .query_one("SELECT host(inet_server_addr()), current_setting('synchronous_commit')", &[])
+            .await
+            .map_err(|error| said(&error))?;
+        let address: Option<String> = row.get(0);
+        let synchronous: &str = row.get(1);
+        if matches!(synchronous, "off" | "local") {
+            return Err(format!("synchronous_commit is {synchronous} here: an acknowledgement would promise nothing"));
+        }
+        let address: Option<Ipv4Addr> = address.and_then(|text| text.parse().ok());
+        let node = nodes.iter().position(|node| address.is_some_and(|address| node.addresses().contains(&address)));
+        node.and_then(|node| u16::try_from(node).ok())
+            .ok_or_else(|| format!("the server calls itself {address:?}, which is no member's address"))
+    }
 }
 
 /// What is known while the clients write.
@@ -94,7 +234,7 @@ pub(super) struct Clients {
 impl Clients {
     /// Starts `free` clients on the application's path, and `pinned` on each node.
     pub(super) fn start(entry: &Entry, free: u16, pinned: u16) -> Self {
-        let nodes = entry.addresses.len();
+        let nodes = entry.door.nodes.len();
         let progress = Arc::new(Progress::new(nodes));
         let stop = CancellationToken::new();
         let pins = (0..nodes).flat_map(|node| std::iter::repeat_n(u16::try_from(node).ok(), pinned.into()));
@@ -210,24 +350,14 @@ impl Writer {
 
     async fn connect(&self) -> Result<Session, String> {
         let entry = &self.entry;
-        let mut config = Config::new();
-        config.user(&entry.user).password(entry.password.expose()).dbname(&entry.database);
-        config.application_name("hactl verify").ssl_mode(SslMode::Require);
-        config.connect_timeout(CONNECT).tcp_user_timeout(CONNECT);
-        let count = entry.addresses.len();
-        if let Some(node) = self.client.pinned {
-            config.host(entry.addresses[usize::from(node)].to_string());
-        } else {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        let count = entry.door.nodes.len();
+        let (nodes, writable) = match self.client.pinned {
+            Some(node) => (vec![usize::from(node)], false),
             // Each begins with another host: whichever leads is found first by somebody.
-            for offset in 0..count {
-                config.host(entry.addresses[(usize::from(self.client.id) + offset) % count].to_string());
-            }
-        }
-        config.port(PORT);
-        let hosts = config.get_hosts().len();
-        let all = CONNECT * 2 * u32::try_from(hosts).unwrap_or(1);
-        match tokio::time::timeout(all, Session::open(&config, entry)).await {
+            None => ((0..count).map(|offset| (usize::from(self.client.id) + offset) % count).collect(), true),
+        };
+        let all = CONNECT * 2 * u32::try_from(nodes.len()).unwrap_or(1);
+        match tokio::time::timeout(all, Session::open(entry, &nodes, writable)).await {
             Ok(opened) => opened,
             Err(_) => Err(format!("no connection within {} s", all.as_secs())),
         }
@@ -236,81 +366,35 @@ impl Writer {
 
 /// A connection, the prepared INSERT, and where it leads.
 struct Session {
-    client: tokio_postgres::Client,
+    opened: Opened,
     insert: Statement,
     server: Server,
-    /// The server has warned since the last write began.
-    warned: Arc<AtomicBool>,
-    driver: AbortHandle,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // The socket closes at once, even where the server does not answer any more.
-        self.driver.abort();
-    }
 }
 
 impl Session {
-    async fn open(config: &Config, entry: &Entry) -> Result<Self, String> {
-        let tls = MakeRustlsConnect::new(ClientConfig::clone(&entry.tls));
-        let (client, mut connection) = config.connect(tls).await.map_err(|error| said(&error))?;
-        let warned = Arc::new(AtomicBool::new(false));
-        let warn = Arc::clone(&warned);
-        let driver = tokio::spawn(async move {
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notice(notice) = message
-                    && notice.parsed_severity() == Some(Severity::Warning)
-                {
-                    warn.store(true, Ordering::Release);
-                }
-            }
-        });
-        let driver = driver.abort_handle();
-        let ask = async {
-            let row = client
-                .query_one("SELECT host(inet_server_addr()), current_setting('synchronous_commit')", &[])
-                .await
-                .map_err(|error| said(&error))?;
-            let address: Option<String> = row.get(0);
-            let synchronous: &str = row.get(1);
-            if matches!(synchronous, "off" | "local") {
-                return Err(format!(
-                    "synchronous_commit is {synchronous} here: an acknowledgement would promise nothing"
-                ));
-            }
-            let address: Option<Ipv4Addr> = address.and_then(|text| text.parse().ok());
-            let node = entry.addresses.iter().position(|known| Some(*known) == address);
-            let node = node
-                .and_then(|node| u16::try_from(node).ok())
-                .ok_or_else(|| format!("the server calls itself {address:?}, which is no member's address"))?;
-            // The timeline is that of the moment of the commit: a replica's sessions live through its promotion.
-            let insert = format!(
-                "INSERT INTO {} VALUES ($1, $2) RETURNING substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",
-                entry.table
-            );
-            let insert = client.prepare(&insert).await.map_err(|error| said(&error))?;
-            Ok((insert, Server { node, timeline: 0 }))
-        };
-        match ask.await {
-            Ok((insert, server)) => Ok(Self { client, insert, server, warned, driver }),
-            Err(error) => {
-                driver.abort();
-                Err(error)
-            }
-        }
+    async fn open(entry: &Entry, nodes: &[usize], writable: bool) -> Result<Self, String> {
+        let opened = entry.door.open(nodes, writable).await?;
+        let node = opened.node(&entry.door.nodes).await?;
+        // The timeline is that of the moment of the commit: a replica's sessions live through its promotion.
+        let insert = format!(
+            "INSERT INTO {} VALUES ($1, $2) RETURNING substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",
+            entry.table
+        );
+        let insert = opened.client.prepare(&insert).await.map_err(|error| said(&error))?;
+        Ok(Self { opened, insert, server: Server { node, timeline: 0 } })
     }
 
     /// Writes one row and waits for its acknowledgement.
     async fn write(&mut self, client: u16, seq: u32, patience: Duration) -> Written {
         let (client, seq) = (i32::from(client), i64::from(seq));
-        self.warned.store(false, Ordering::Release);
+        self.opened.warned.store(false, Ordering::Release);
         // `query_one` ends with ReadyForQuery, which comes after the commit; CommandComplete comes before it.
-        let written = tokio::time::timeout(patience, self.client.query_one(&self.insert, &[&client, &seq])).await;
+        let written =
+            tokio::time::timeout(patience, self.opened.client.query_one(&self.insert, &[&client, &seq])).await;
         match written {
             Ok(Ok(row)) => {
                 let timeline = row.try_get::<_, &str>(0).ok().and_then(|text| u32::from_str_radix(text, 16).ok());
-                if self.warned.load(Ordering::Acquire) {
+                if self.opened.warned.load(Ordering::Acquire) {
                     return (Outcome::InDoubt, timeline, Some("acknowledged with a warning".into()));
                 }
                 match timeline {

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
-    path::Path,
+    path::Path as FilePath,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     archive,
     catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD, Tier},
+    clients::{Door, Path},
     fault::{self, Ground},
     round::{Load, Round, Rounds},
-    table::Table,
+    table::{self, Table},
     timings,
     verdict::{Counts, DrillOutcome, DrillReport, RoundOutcome, RoundReport, VERSION, Verdict},
 };
@@ -24,7 +26,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::Stage,
     health,
-    model::{Durability, InstanceKey},
+    model::{Dcs, Durability, InstanceKey},
 };
 
 /// How long a cluster may take to be healthy before a round.
@@ -75,11 +77,11 @@ pub struct Ended {
 ///
 /// # Errors
 /// When nothing could be begun. Drills that fail are a verdict.
-pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, history: &Path) -> Result<Ended> {
+pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, history: &FilePath) -> Result<Ended> {
     let seed = heading.seed;
-    let (mut verdict, mut archive, table) = begin(ground, heading, history).await?;
+    let (mut verdict, mut archive, table, door) = begin(ground, heading, history).await?;
     let durability = ground.plan.patroni.durability;
-    let rounds = Rounds { ground, table: &table, load: choice.load, durability, before: &[] };
+    let rounds = Rounds { ground, table: &table, door: &door, load: choice.load, durability, before: &[] };
     let mut ended = Ok(());
     if let Some(soak) = choice.soak {
         let (report, result) = self::soak(ground, &rounds, choice, soak, seed, &mut archive).await;
@@ -107,19 +109,20 @@ pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, hist
 ///
 /// # Errors
 /// As [`verify`].
-pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, history: &Path) -> Result<Ended> {
-    let (mut verdict, mut archive, table) = begin(ground, heading, history).await?;
+pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, history: &FilePath) -> Result<Ended> {
+    let (mut verdict, mut archive, table, door) = begin(ground, heading, history).await?;
     let planned = ground.plan.patroni.durability;
     let mut ended = Ok(());
     if planned != Durability::Async {
         let drill = Drill { variant: Some(planned.as_str()), ..SELF_TEST };
-        let rounds = Rounds { ground, table: &table, load, durability: planned, before: &[CUT_REPLICATION] };
+        let before = &[CUT_REPLICATION];
+        let rounds = Rounds { ground, table: &table, door: &door, load, durability: planned, before };
         let (report, result) = one(ground, &rounds, &drill, 1..=1, &mut archive).await;
         verdict.drills.push(report);
         ended = result;
     }
     if ended.is_ok() {
-        let (report, result) = asynchronous(ground, &table, load, &mut archive).await;
+        let (report, result) = asynchronous(ground, &table, &door, load, &mut archive).await;
         verdict.drills.push(report);
         ended = result;
     }
@@ -133,7 +136,13 @@ pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, histor
                 break;
             }
             let drill = Drill { variant: Some(variant), ..ORPHAN };
-            let rounds = Rounds { ground, table: &table, load, durability, before };
+            if ground.plan.platform.is_adopted() {
+                let reason = "it is about the lease guard of clusters that hactl makes".to_owned();
+                let (outcome, reason) = (DrillOutcome::Skipped, Some(reason));
+                verdict.drills.push(DrillReport { outcome, reason, ..empty(&drill) });
+                continue;
+            }
+            let rounds = Rounds { ground, table: &table, door: &door, load, durability, before };
             let (report, result) = one(ground, &rounds, &drill, 1..=1, &mut archive).await;
             verdict.drills.push(if durability == Durability::Async { must_lose(report) } else { report });
             ended = result;
@@ -146,6 +155,7 @@ pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, histor
 async fn asynchronous(
     ground: &Ground<'_>,
     table: &Table<'_>,
+    door: &Door,
     load: Load,
     archive: &mut archive::Writer,
 ) -> (DrillReport, Result<()>) {
@@ -165,8 +175,8 @@ async fn asynchronous(
                 armed.strike().await?;
                 table.waits_for_nobody(before.leader()).await?;
             }
-            let rounds =
-                Rounds { ground: &there, table, load, durability: Durability::Async, before: &[CUT_REPLICATION] };
+            let (durability, before) = (Durability::Async, &[CUT_REPLICATION][..]);
+            let rounds = Rounds { ground: &there, table, door, load, durability, before };
             let (report, result) = one(&there, &rounds, &drill, 1..=1, archive).await;
             result.map(|()| report)
         }
@@ -235,8 +245,8 @@ async fn soak(
 async fn begin<'a>(
     ground: &'a Ground<'_>,
     heading: Heading,
-    history: &Path,
-) -> Result<(Verdict, archive::Writer, Table<'a>)> {
+    history: &FilePath,
+) -> Result<(Verdict, archive::Writer, Table<'a>, Door)> {
     let plan = ground.plan;
     fault::sweep(ground).await?;
     let healthy = healthy(ground).await?;
@@ -265,7 +275,54 @@ async fn begin<'a>(
         Error::failed("record", "write", history.display()).source(&error).hint("is the disk full?")
     })?;
     let table = Table::create(ground.fleet, ground.access, healthy.leader()).await?;
-    Ok((verdict, archive, table))
+    let door = match way_in(ground, &table, healthy.leader()).await {
+        Ok(door) => door,
+        Err(error) => {
+            // The first error counts; what stays behind is taken away by the next run.
+            let _ = table.drop(healthy.leader()).await;
+            return Err(error);
+        }
+    };
+    let verdict = Verdict { path: door.path.as_str().to_owned(), ..verdict };
+    Ok((verdict, archive, table, door))
+}
+
+/// How clients get to the servers: as applications do where the primary lets them, else through SSH.
+async fn way_in(ground: &Ground<'_>, table: &Table<'_>, primary: &InstanceKey) -> Result<Door> {
+    let nodes: Vec<_> = table::data_nodes(ground.fleet).cloned().collect();
+    let index = nodes.iter().position(|node| node.key() == primary).unwrap_or_default();
+    let direct = Door {
+        nodes: nodes.into(),
+        path: Path::Direct,
+        tls: Arc::clone(&ground.access.keys.clients_tls),
+        ssl: ground.access.keys.postgres_ssl,
+        user: table::NAME.to_owned(),
+        password: table.password.clone(),
+        database: table::NAME.to_owned(),
+    };
+    let mut refusal = String::new();
+    // A busy machine may let one connection wait for too long.
+    for _ in 0..2 {
+        match direct.try_once(index).await {
+            Ok(()) => return Ok(direct),
+            Err(said) => refusal = said,
+        }
+    }
+    let tunnel = Door { path: Path::Tunnel(Arc::new(ground.access.apart())), ..direct };
+    match tunnel.try_once(index).await {
+        Ok(()) => {
+            let words = format!("clients go through SSH: {primary} does not let them in from here: {refusal}");
+            ground.context.events.step(Stage::Verify, None, words).await;
+            Ok(tunnel)
+        }
+        Err(said) => Err(Error::failed("drill-path", "connect as a client to PostgreSQL on", primary)
+            .cause(format!("from here: {refusal}"))
+            .cause(format!("through its SSH session: {said}"))
+            .hint(format!(
+                "let role and database {0} in, for example by `host {0} {0} samenet scram-sha-256` in pg_hba",
+                table::NAME
+            ))),
+    }
 }
 
 /// What comes after the last round: nothing of the drills stays, where the cluster lets us.
@@ -370,14 +427,15 @@ fn concluded(mut report: DrillReport) -> DrillReport {
 fn refused(ground: &Ground<'_>, drill: &Drill) -> Option<String> {
     let plan = ground.plan;
     let data = plan.with_role(crate::model::Role::Patroni).count();
-    let voters = plan.with_role(crate::model::Role::Etcd).count();
+    let voters = plan.voters();
     if drill.tier == Tier::Destructive && !plan.disposable {
         return Some("destructive: only on a cluster whose file says `disposable: true`".to_owned());
     }
     if data < drill.data_nodes {
         return Some(format!("it needs {} data nodes to recover from, and there are {data}", drill.data_nodes));
     }
-    (voters < drill.voters)
+    // Of another DCS the voters are not known; what cannot be done there is skipped.
+    (voters < drill.voters && matches!(plan.dcs, Dcs::Etcd { .. }))
         .then(|| format!("it needs {} voters of etcd to recover from, and there are {voters}", drill.voters))
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    catalogue::{Bound, Drill, Expect, Loss},
+    catalogue::{Bound, Drill, Expect, Loss, Target},
     history::{History, Micros, Sample},
     oracle::{Acknowledgement, Difference, Judgement, SplitBrain},
     timings,
@@ -47,6 +47,11 @@ pub fn bound_ms(drill: &Drill, plan: &Plan) -> Option<u64> {
     };
     match drill.bound {
         Bound::Planned(fault) => planned(fault),
+        // Patroni names another replica in the loop after the lost one's key has run out.
+        Bound::NoInterruption if drill.target == Target::SyncReplica && plan.patroni.durability.waits_for_named() => {
+            let timers = &plan.patroni.timers;
+            Some(u64::from(timers.ttl + 2 * timers.loop_wait + ELECTION) * 1000)
+        }
         Bound::NoInterruption => Some(u64::from(plan.patroni.timers.loop_wait + ELECTION) * 1000),
         Bound::Unmeasured => None,
         Bound::Held(fault) => Some((drill.hold(&plan.patroni.timers, 0.0) * 1000.0).round() as u64 + planned(fault)?),

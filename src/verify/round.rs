@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{
     catalogue::{CUT_LEAD_MS, Drill, Until},
-    clients::{Clients, Entry, Progress},
+    clients::{Clients, Door, Entry, Progress},
     expectation,
     fault::{self, Armed, Ground},
     history::{History, Micros, Rows},
@@ -86,6 +86,8 @@ pub(super) struct Round {
 pub(super) struct Rounds<'a> {
     pub(super) ground: &'a Ground<'a>,
     pub(super) table: &'a Table<'a>,
+    /// How the clients reach the servers.
+    pub(super) door: &'a Door,
     pub(super) load: Load,
     /// What an acknowledgement is worth now; the plan's own but for the positive control.
     pub(super) durability: Durability,
@@ -150,18 +152,14 @@ impl<'a> Trial<'a> {
         let began = Instant::now();
         let load = rounds.load;
         let entry = Entry {
-            addresses: nodes.iter().map(|node| node.address).collect(),
-            tls: Arc::clone(&access.postgres_tls),
-            user: table::NAME.to_owned(),
-            password: rounds.table.password.clone(),
-            database: table::NAME.to_owned(),
+            door: rounds.door.clone(),
             table: table.clone(),
             began,
             // A client that is pinned to a replica writes nothing: those of one node count.
             interval: Duration::from_secs((load.clients + load.pinned).into()) / load.rate.max(1),
         };
         let clients = Clients::start(&entry, load.clients, load.pinned);
-        let sampler = Sampler::start(fleet, access, began);
+        let sampler = Sampler::start(plan, fleet, access, began);
         let history = History {
             nodes: nodes.iter().map(|node| node.key().clone()).collect(),
             clients: clients.clients.clone(),

@@ -15,6 +15,7 @@ use crate::{
     fleet::{Fleet, FleetNode},
     health::{self, Access},
     model::Role,
+    plan::{Dcs, Plan},
 };
 
 /// PostgreSQL is asked this often, Patroni every second time: each of its answers costs a TLS handshake.
@@ -39,7 +40,7 @@ pub(super) struct Seen {
 
 impl Sampler {
     /// Starts asking. Times count from `began`.
-    pub(super) fn start(fleet: &Fleet, access: &Access, began: Instant) -> Self {
+    pub(super) fn start(plan: &Plan, fleet: &Fleet, access: &Access, began: Instant) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -49,9 +50,8 @@ impl Sampler {
             let asking = watch_node(node.clone(), index, Arc::clone(&access), Arc::clone(&seen), began);
             tasks.spawn(until(stop.clone(), asking));
         }
-        let voters: Vec<FleetNode> = fleet.with_role(Role::Etcd).cloned().collect();
-        let key = health::leader_key_name(&fleet.cluster);
-        let asking = watch_key(voters, key, Arc::clone(&access), Arc::clone(&seen), began);
+        let watching = Watching::new(plan, fleet.clone());
+        let asking = watch_key(watching, Arc::clone(&access), Arc::clone(&seen), began);
         tasks.spawn(until(stop.clone(), asking));
         Self { seen, stop, tasks }
     }
@@ -116,18 +116,47 @@ async fn watch_node(node: FleetNode, index: u16, access: Arc<Access>, seen: Arc<
     }
 }
 
-async fn watch_key(voters: Vec<FleetNode>, key: String, access: Arc<Access>, seen: Arc<Mutex<Seen>>, began: Instant) {
+/// Who is asked for the holder of the leader key.
+struct Watching {
+    fleet: Fleet,
+    nodes: Vec<FleetNode>,
+    /// The key in etcd; without one the members of Patroni are asked, who read it for us.
+    key: Option<String>,
+}
+
+impl Watching {
+    fn new(plan: &Plan, fleet: Fleet) -> Self {
+        let voters: Vec<FleetNode> = fleet.with_role(Role::Etcd).cloned().collect();
+        let key = match &plan.dcs {
+            Dcs::Etcd { leader_key, .. } if !voters.is_empty() => leader_key.clone(),
+            _ => None,
+        };
+        let nodes = if key.is_some() { voters } else { fleet.with_role(Role::Patroni).cloned().collect() };
+        Self { fleet, nodes, key }
+    }
+
+    async fn ask(&self, access: &Access, node: &FleetNode) -> Result<Option<String>, String> {
+        let holder = match &self.key {
+            Some(key) => health::etcd_value(access, node, key).await?,
+            None => health::patroni_leader(access, node).await?,
+        };
+        Ok(holder.map(|member| self.fleet.key_of(&member)))
+    }
+}
+
+async fn watch_key(watching: Watching, access: Arc<Access>, seen: Arc<Mutex<Seen>>, began: Instant) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut first = 0;
+    let nodes = &watching.nodes;
     loop {
         ticks.tick().await;
-        // The voter that answered last is asked first; one without a quorum does not answer.
-        for offset in 0..voters.len() {
-            let voter = (first + offset) % voters.len();
-            let asked = tokio::time::timeout(PATIENCE, health::etcd_value(&access, &voters[voter], &key)).await;
+        // The one that answered last is asked first; a voter without a quorum does not answer.
+        for offset in 0..nodes.len() {
+            let index = (first + offset) % nodes.len();
+            let asked = tokio::time::timeout(PATIENCE, watching.ask(&access, &nodes[index])).await;
             if let Ok(Ok(holder)) = asked {
-                first = voter;
+                first = index;
                 seen.lock().await.leader_keys.push(LeaderKey { at: now(began), holder });
                 break;
             }

@@ -170,7 +170,18 @@ impl<'a> Table<'a> {
     /// Takes database and role away; right also when there is neither.
     pub(super) async fn drop(&self, primary: &InstanceKey) -> Result<()> {
         let client = self.connect(primary, "postgres").await?;
-        self.execute(&client, primary, &format!("DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")).await?;
+        let version = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await;
+        let version: i32 = version.map_err(|error| self.failed("ask", primary).cause(said(&error)))?.get(0);
+        // PostgreSQL 12 does not end the database's sessions itself.
+        let text = match version {
+            130_000.. => format!("DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"),
+            _ => {
+                let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}'");
+                self.execute(&client, primary, &end).await?;
+                format!("DROP DATABASE IF EXISTS {NAME}")
+            }
+        };
+        self.execute(&client, primary, &text).await?;
         self.execute(&client, primary, &format!("DROP ROLE IF EXISTS {NAME}")).await
     }
 

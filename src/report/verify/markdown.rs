@@ -11,6 +11,9 @@ pub fn markdown(verdict: &Verdict) -> String {
     let mut text = format!("## {}: {}\n\n{}\n", escape(&verdict.cluster), headline(verdict), proof(verdict));
     let mut facts = vec![verdict.platform.clone()];
     facts.extend(verdict.stamps.iter().cloned());
+    if verdict.path != "direct" {
+        facts.push(format!("clients by {}", verdict.path));
+    }
     facts.push(format!("durability {}", verdict.durability));
     facts.push(format!("fencing: {}", verdict.fencing));
     facts.push(format!("hactl {}", verdict.hactl));

@@ -13,6 +13,9 @@ pub fn text(verdict: &Verdict) -> String {
     let _ = writeln!(text, "  fencing     {}", verdict.fencing);
     let stamps: String = verdict.stamps.iter().map(|stamp| format!(", {stamp}")).collect();
     let _ = writeln!(text, "  machines    {}{stamps}", verdict.platform);
+    if verdict.path != "direct" {
+        let _ = writeln!(text, "  clients     by {}: they were not let in from here", verdict.path);
+    }
     if !verdict.drills.is_empty() {
         text.push_str(&table(&verdict.drills));
     }

@@ -21,19 +21,19 @@ impl Blow {
     pub(super) fn new(fault: Fault, node: &FleetNode, ground: &Ground<'_>) -> Option<Self> {
         let others = network::Others::of(node, ground);
         Some(match fault {
-            Fault::KillPostgres => process::kill_postgres(),
-            Fault::KillPatroni => unit::kill("patroni"),
-            Fault::BuryPatroni => unit::bury_patroni(),
-            Fault::StopPatroni => process::stop_patroni(),
-            Fault::KillEtcd => unit::bury_etcd(),
+            Fault::KillPostgres => process::kill_postgres(node),
+            Fault::KillPatroni => unit::kill_patroni(node),
+            Fault::BuryPatroni => unit::bury_patroni(node),
+            Fault::StopPatroni => process::stop_patroni(node),
+            Fault::KillEtcd => unit::bury_etcd(node),
             Fault::StopGuard => unit::stop_guard(),
             Fault::Isolate => network::isolate(&others),
-            Fault::CutFromEtcd => network::cut_from_etcd(&others),
+            Fault::CutFromEtcd => network::cut_from_etcd(node.user(), &others),
             Fault::LosePackets => network::lose(&others),
             Fault::DelayPackets => network::delay(&others),
             Fault::CutReplication => network::cut_replication(),
             Fault::Asynchronous => patroni::asynchronous(&ground.plan.patroni.durability.synchronous()),
-            Fault::FillDisk => disk::fill(),
+            Fault::FillDisk => disk::fill(node),
             Fault::Switchover | Fault::PowerOff => return None,
         })
     }

@@ -5,11 +5,20 @@
 //! that it does not depend on luck what a round shows, it is made to begin one segment after the other until
 //! it finds no room for the next.
 
-use super::blow::Blow;
+use super::{blow::Blow, process};
+use crate::fleet::FleetNode;
 
-const DATA: &str = "data=$(sed -n 's/^ *data_dir: \"\\(.*\\)\"$/\\1/p' /etc/patroni/patroni.yml)\n\
-                    free() { df --output=avail -B1 \"$data\" | tail -n 1; }\n\
-                    sql() { runuser -u postgres -- psql -XAtq -c \"$1\"; }\n";
+/// What the scripts have in common: `$data`, its free space, and a statement to the server on it.
+fn prelude(node: &FleetNode) -> String {
+    let found = node.found.as_ref().map(|found| format!(" -p {} -d postgres", found.postgres.port));
+    format!(
+        "{}free() {{ df --output=avail -B1 \"$data\" | tail -n 1; }}\n\
+         sql() {{ runuser -u {} -- psql{} -XAtq -c \"$1\"; }}\n",
+        process::data_dir(node),
+        node.user(),
+        found.unwrap_or_default()
+    )
+}
 
 /// The space is held by a unit in a file that has no name: it is free again when the unit ends, however.
 const UNIT: &str = "hactl-fill-pgdata";
@@ -20,10 +29,11 @@ const LONGEST_SECONDS: u32 = 600;
 /// More segments than are ever there in advance, 3 GB.
 const SEGMENTS: u32 = 200;
 
-pub(super) fn fill() -> Blow {
+pub(super) fn fill(node: &FleetNode) -> Blow {
+    let prelude = prelude(node);
     Blow {
         possible: format!(
-            "{DATA}its() {{ findmnt --noheadings --output \"$1\" --target \"$data\"; }}\n\
+            "{prelude}its() {{ findmnt --noheadings --output \"$1\" --target \"$data\"; }}\n\
              no() {{ echo \"PGDATA has no file system of its own: $1\"; exit 1; }}\n\
              [ \"$(its TARGET)\" != / ] || no 'it lies on the root file system'\n\
              [ \"$(its FSTYPE)\" != overlay ] || no 'it lies on an overlay'\n\
@@ -34,7 +44,7 @@ pub(super) fn fill() -> Blow {
         ),
         // Whatever is freed meanwhile is taken, too.
         strike: format!(
-            "{DATA}file=\"$data/.hactl-fill\"\n\
+            "{prelude}file=\"$data/.hactl-fill\"\n\
              systemd-run --quiet --collect --unit={UNIT} --property=RuntimeMaxSec={LONGEST_SECONDS} \
              /bin/sh -c \"exec 9>'$file' 2>/dev/null; rm '$file'; fallocate -l $(free) /proc/self/fd/9; \
              while :; do dd if=/dev/zero bs=64k oflag=append conv=notrunc >&9; sleep 0.2; done\"\n\
@@ -43,7 +53,7 @@ pub(super) fn fill() -> Blow {
              PERFORM pg_logical_emit_message(false, '''', ''''), pg_switch_wal(); END LOOP; END'\" 2>/dev/null\n\
              then echo 0; else echo 1; fi\n"
         ),
-        effect: format!("{DATA}[ \"$noted\" = 1 ] && [ \"$(free)\" -lt 65536 ]\n"),
+        effect: format!("{prelude}[ \"$noted\" = 1 ] && [ \"$(free)\" -lt 65536 ]\n"),
         undo: format!("! systemctl is-active --quiet {UNIT} || systemctl stop {UNIT}\n"),
     }
 }
@@ -51,13 +61,14 @@ pub(super) fn fill() -> Blow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::fault::tests::node;
 
     #[test]
     fn the_space_is_held_by_a_unit_in_a_file_without_a_name() {
-        assert!(fill().strike.contains(
+        assert!(fill(&node()).strike.contains(
             r#"
 systemd-run --quiet --collect --unit=hactl-fill-pgdata --property=RuntimeMaxSec=600 /bin/sh -c "exec 9>'$file' 2>/dev/null; rm '$file'; fallocate -l $(free) /proc/self/fd/9; while :; do dd if=/dev/zero bs=64k oflag=append conv=notrunc >&9; sleep 0.2; done"
 "#
-        ), "{}", fill().strike);
+        ), "{}", fill(&node()).strike);
     }
 }

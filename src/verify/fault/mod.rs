@@ -73,6 +73,15 @@ impl Ground<'_> {
         self.fleet.node(key.as_str())
     }
 
+    /// What mends the cluster when a fault could not be taken back.
+    fn next_step(&self) -> String {
+        let name = &self.plan.cluster;
+        match self.plan.platform.is_adopted() {
+            true => format!("run `hactl verify {name}` again: it begins by taking back what was left"),
+            false => format!("run `hactl up {name}`"),
+        }
+    }
+
     /// Machines that are part of the cluster, in the order of their keys.
     fn members(&self) -> impl Iterator<Item = &FleetNode> {
         self.fleet.nodes.values().filter(|node| !node.node.roles.is_empty())
@@ -248,8 +257,8 @@ impl Armed<'_> {
                 Ok(()) => self.undone = true,
                 Err(error) if Instant::now() > last => {
                     return Err(error.hint(format!(
-                        "the node's own undo was due by now: look at it, and run `hactl up {}`",
-                        self.ground.plan.cluster
+                        "the node's own undo was due by now: look at it, and {}",
+                        self.ground.next_step()
                     )));
                 }
                 Err(_) => tokio::time::sleep(PAUSE * 5).await,

@@ -1,10 +1,13 @@
 //! Packets between the members: dropped by a table of nftables that is hactl's alone, or delayed by a
 //! queue. What is neither to nor from another member is never touched: SSH and clients stay connected.
 
-use std::net::Ipv4Addr;
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use super::{Ground, blow::Blow};
-use crate::{fleet::FleetNode, model::Role};
+use crate::{fleet::FleetNode, model::Role, plan::Dcs};
 
 /// Of a hundred packets, how many are lost.
 const LOST_PERCENT: u32 = 10;
@@ -21,20 +24,33 @@ pub(super) struct Others {
     addresses: Vec<Ipv4Addr>,
     /// A port of each that answers while nothing is cut, as `address/port`.
     doors: Vec<String>,
-    /// Every voter's client port.
+    /// Every voter's client port, in the same form.
     etcd: Vec<String>,
+    etcd_ports: BTreeSet<u16>,
 }
 
 impl Others {
     pub(super) fn of(node: &FleetNode, ground: &Ground<'_>) -> Self {
         let others: Vec<&FleetNode> = ground.members().filter(|other| other.key() != node.key()).collect();
         let door = |other: &&FleetNode| {
-            format!("{}/{}", other.address, if other.node.roles.contains(&Role::Patroni) { 8008 } else { 2379 })
+            let door = if other.node.roles.contains(&Role::Patroni) { other.patroni() } else { other.etcd() };
+            format!("{}/{}", door.host, door.port)
         };
+        let outside: &[SocketAddrV4] = match &ground.plan.dcs {
+            Dcs::Etcd { outside, .. } => outside,
+            Dcs::Other(_) => &[],
+        };
+        let voters = ground.fleet.with_role(Role::Etcd).map(FleetNode::etcd);
+        let etcd = voters.map(|door| (door.host, door.port));
+        let etcd: BTreeSet<(String, u16)> =
+            etcd.chain(outside.iter().map(|voter| (voter.ip().to_string(), voter.port()))).collect();
+        let addresses = others.iter().flat_map(|other| other.addresses());
+        let addresses: BTreeSet<Ipv4Addr> = addresses.chain(outside.iter().map(|voter| *voter.ip())).collect();
         Self {
-            addresses: others.iter().map(|other| other.address).collect(),
+            addresses: addresses.into_iter().collect(),
             doors: others.iter().map(door).collect(),
-            etcd: ground.fleet.with_role(Role::Etcd).map(|voter| format!("{}/2379", voter.address)).collect(),
+            etcd_ports: etcd.iter().map(|(_, port)| *port).collect(),
+            etcd: etcd.into_iter().map(|(host, port)| format!("{host}/{port}")).collect(),
         }
     }
 
@@ -52,11 +68,17 @@ pub(super) fn isolate(others: &Others) -> Blow {
     filter(&format!("{from}{to}"), unreachable("", &others.doors))
 }
 
-/// No packet of the user postgres, whose processes are Patroni and PostgreSQL, to etcd's client port
-/// anywhere, its own node included.
-pub(super) fn cut_from_etcd(others: &Others) -> Blow {
-    let rule = chain("output", "meta skuid \"postgres\" tcp dport 2379 counter drop");
-    filter(&rule, unreachable("runuser -u postgres -- ", &others.etcd))
+/// No packet of the user whose processes are Patroni and PostgreSQL to etcd's client port anywhere, its own
+/// node included.
+pub(super) fn cut_from_etcd(user: &str, others: &Others) -> Blow {
+    let ports: Vec<String> = others.etcd_ports.iter().map(ToString::to_string).collect();
+    let ports = if let [port] = &ports[..] { port.clone() } else { format!("{{ {} }}", ports.join(", ")) };
+    let rule = chain("output", &format!("meta skuid \"{user}\" tcp dport {ports} counter drop"));
+    let blow = filter(&rule, unreachable(&format!("runuser -u {user} -- "), &others.etcd));
+    let apart = format!(
+        "[ \"$(id -u {user})\" != 0 ] || {{ echo 'Patroni runs as root: its packets to etcd are not told from others'; exit 1; }}\n"
+    );
+    Blow { possible: blow.possible + &apart, ..blow }
 }
 
 /// No packet to or from the server that this node streams from: what that acknowledges from now on is
@@ -153,6 +175,7 @@ mod tests {
             addresses: vec![Ipv4Addr::new(10, 0, 0, 11), Ipv4Addr::new(10, 0, 0, 12)],
             doors: ["10.0.0.11/8008", "10.0.0.12/2379"].map(str::to_owned).to_vec(),
             etcd,
+            etcd_ports: BTreeSet::from([2379]),
         }
     }
 
@@ -189,7 +212,7 @@ END
 
     #[test]
     fn cut_from_etcd_is_the_user_of_patroni_on_every_way() {
-        let blow = cut_from_etcd(&others());
+        let blow = cut_from_etcd("postgres", &others());
         assert_eq!(
             blow.strike,
             "nft -f - <<'END'

@@ -33,9 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const RETRIES: u32 = 120;
 
 pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
-    // Another platform has no power control until something here can use it.
-    match ground.plan.platform {
-        Platform::Local(_) => {}
+    if is_elsewhere(ground) {
+        let reason = "nobody could give these machines their power back: hactl reaches them by SSH only";
+        return Ok(Some(reason.to_owned()));
     }
     let (engine, names) = (engine(ground).await?, names(ground.members().map(|node| node.key()), ground));
     for name in names.values() {
@@ -44,6 +44,14 @@ pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// Whether the machines are none of the container engine's.
+const fn is_elsewhere(ground: &Ground<'_>) -> bool {
+    match ground.plan.platform {
+        Platform::Local(_) => false,
+        Platform::Hosts(_) => true,
+    }
 }
 
 async fn engine(ground: &Ground<'_>) -> Result<Engine> {
@@ -147,6 +155,9 @@ impl Switch {
 
 /// Nodes without power that should have it.
 pub(super) async fn off(ground: &Ground<'_>) -> Result<Vec<InstanceKey>> {
+    if is_elsewhere(ground) {
+        return Ok(Vec::new());
+    }
     let (engine, names) = (engine(ground).await?, names(ground.members().map(|node| node.key()), ground));
     let nodes = try_join_all(names.values().map(|name| engine.find_node(name))).await?;
     let off = names.into_keys().zip(nodes).filter(|(_, node)| node.as_ref().is_some_and(|node| !node.running));
@@ -155,6 +166,9 @@ pub(super) async fn off(ground: &Ground<'_>) -> Result<Vec<InstanceKey>> {
 
 /// Gives them their power, and waits until they answer.
 pub(super) async fn on(ground: &Ground<'_>) -> Result<()> {
+    if is_elsewhere(ground) {
+        return Ok(());
+    }
     let engine = engine(ground).await?;
     let names = names(off(ground).await?.iter(), ground);
     let started = names.values().map(|name| engine.start_node(name, &|_| (), &ground.context.stop));

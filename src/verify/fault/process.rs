@@ -1,18 +1,30 @@
 //! Processes that are killed or stopped, while their unit stays as it is.
 
 use super::{blow::Blow, unit};
+use crate::fleet::FleetNode;
+
+/// Sets `$data` to PostgreSQL's data directory.
+pub(super) fn data_dir(node: &FleetNode) -> String {
+    match &node.found {
+        Some(found) => format!("data='{}'\n", found.data_dir.replace('\'', r"'\''")),
+        None => "data=$(sed -n 's/^ *data_dir: \"\\(.*\\)\"$/\\1/p' /etc/patroni/patroni.yml)\n".to_owned(),
+    }
+}
 
 /// Finds the postmaster by the file that it keeps in its data directory.
-pub(super) const POSTMASTER: &str = r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
-read -r postmaster <"$data/postmaster.pid"
+pub(super) fn postmaster(node: &FleetNode) -> String {
+    let find = r#"read -r postmaster <"$data/postmaster.pid"
 [ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
 "#;
+    data_dir(node) + find
+}
 
 /// SIGKILL to the postmaster: its children end by themselves, and Patroni starts it again.
-pub(super) fn kill_postgres() -> Blow {
+pub(super) fn kill_postgres(node: &FleetNode) -> Blow {
+    let postmaster = postmaster(node);
     Blow {
         possible: String::new(),
-        strike: format!("{POSTMASTER}kill -KILL \"$postmaster\"\necho \"$postmaster\"\n"),
+        strike: format!("{postmaster}kill -KILL \"$postmaster\"\necho \"$postmaster\"\n"),
         effect: "[ ! -e \"/proc/$noted\" ] || grep -q '^State:.Z' \"/proc/$noted/status\"\n".to_owned(),
         undo: String::new(),
     }
@@ -20,20 +32,19 @@ pub(super) fn kill_postgres() -> Blow {
 
 /// SIGSTOP to Patroni and to those of its children that run the same Python. The postmaster, which lives
 /// in the unit's control group, too, is left alone. SIGCONT to all of the group hurts nobody.
-pub(super) fn stop_patroni() -> Blow {
-    Blow {
-        strike: r#"main=$(systemctl show -p MainPID --value patroni)
-[ "$main" -gt 0 ] || { echo 'patroni does not run' >&2; exit 1; }
-kill -STOP "$main"
+pub(super) fn stop_patroni(node: &FleetNode) -> Blow {
+    let unit = node.patroni_unit();
+    let strike = r#"kill -STOP "$main"
 for child in $(cat "/proc/$main/task/"*/children); do
   [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :
 done
 echo "$main"
-"#
-        .to_owned(),
+"#;
+    Blow {
+        strike: format!("{}{strike}", unit::main(unit)),
         effect: "grep -q '^State:.T' \"/proc/$noted/status\"\n".to_owned(),
-        undo: "systemctl kill --kill-who=all -s CONT patroni\n".to_owned(),
-        ..unit::kill("patroni")
+        undo: format!("systemctl kill --kill-who=all -s CONT {unit}\n"),
+        ..unit::kill(unit)
     }
 }
 
@@ -44,7 +55,7 @@ mod tests {
     #[test]
     fn the_postmaster_is_found_by_its_own_file() {
         assert_eq!(
-            kill_postgres().strike,
+            kill_postgres(&crate::verify::fault::tests::node()).strike,
             r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
 read -r postmaster <"$data/postmaster.pid"
 [ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
@@ -56,7 +67,7 @@ echo "$postmaster"
 
     #[test]
     fn stopped_is_patroni_and_no_postmaster() {
-        let blow = stop_patroni();
+        let blow = stop_patroni(&crate::verify::fault::tests::node());
         assert_eq!(
             blow.strike,
             r#"main=$(systemctl show -p MainPID --value patroni)

@@ -26,7 +26,7 @@ pub(super) async fn strike(leader: &[InstanceKey], ground: &Ground<'_>) -> Resul
 /// Whether another member sees another leader.
 pub(super) async fn took_effect(old: &[InstanceKey], ground: &Ground<'_>) -> bool {
     for node in ground.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
-        let seen = health::ask_patroni(node, ground.access).await.ok().and_then(|view| view.cluster);
+        let seen = health::ask_patroni(node, ground.fleet, ground.access).await.ok().and_then(|view| view.cluster);
         let leader = seen.and_then(|cluster| cluster.members.into_iter().find(health::Member::is_leader));
         if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader.name)) {
             return true;

@@ -3,25 +3,54 @@
 use super::Ground;
 use crate::{
     error::{Error, Kind, Result},
-    health::Health,
+    health::{Health, Member},
     model::{InstanceKey, Role},
-    plan::{Durability, Plan},
-    verify::catalogue::{Drill, Target},
+    plan::{Dcs, Durability, Plan},
+    verify::catalogue::{Drill, Fault, Target},
 };
 
 /// Why the cluster as it is planned has too little for `drill`; none when it has enough.
 pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
     let data = plan.with_role(Role::Patroni).count();
-    let voters = plan.with_role(Role::Etcd).count();
+    let voters = plan.voters();
     if data < drill.data_nodes {
         return Some(format!("it needs {} data nodes, and there are {data}", drill.data_nodes));
     }
-    if voters < drill.voters {
+    if let Some(reason) = of_etcd(drill, plan) {
+        return Some(reason);
+    }
+    if voters < drill.voters && matches!(plan.dcs, Dcs::Etcd { .. }) {
         return Some(format!("it needs {} voters of etcd, and there are {voters}", drill.voters));
     }
     let waits = plan.patroni.durability != Durability::Async;
     (drill.target == Target::SyncReplica && !waits)
         .then(|| "no replica is waited for under durability async".to_owned())
+}
+
+/// Why a drill that is about etcd cannot be done on this cluster; none when it can.
+fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
+    let strikes = drill.fault == Fault::KillEtcd;
+    let cuts = drill.fault == Fault::CutFromEtcd;
+    match &plan.dcs {
+        Dcs::Other(dcs) if strikes || cuts => {
+            return Some(format!("it is about etcd, and this cluster's DCS is {dcs}"));
+        }
+        Dcs::Other(dcs) if drill.voters > 1 => {
+            return Some(format!(
+                "where {dcs}, this cluster's DCS, runs is not known: it would have to be cut off, too"
+            ));
+        }
+        Dcs::Etcd { outside, .. } if strikes && !outside.is_empty() => {
+            let outside: Vec<String> = outside.iter().map(ToString::to_string).collect();
+            return Some(format!("voters of etcd are not among the file's instances: {}", outside.join(", ")));
+        }
+        _ => {}
+    }
+    // What would come of it is no surprise: without failsafe mode the primary steps down.
+    (drill.failsafe && !plan.patroni.failsafe).then(|| {
+        "failsafe_mode is off: the primary stops taking writes, as soon as it does not reach etcd, by its own choice"
+            .to_owned()
+    })
 }
 
 /// The nodes that `drill` strikes.
@@ -52,10 +81,15 @@ pub fn targets(drill: &Drill, health: &Health, ground: &Ground<'_>) -> Result<Ve
     }
 }
 
+/// Patroni before 3.1 calls a replica that streams running.
+fn runs(member: &Member) -> bool {
+    matches!(member.state.as_str(), "streaming" | "running")
+}
+
 /// The first member in one of `roles` that runs.
 fn replica(health: &Health, roles: &[&str]) -> Option<InstanceKey> {
     let mut members = health.members.iter();
-    let found = members.find(|member| roles.contains(&member.role.as_str()) && member.state == "streaming")?;
+    let found = members.find(|member| roles.contains(&member.role.as_str()) && runs(member))?;
     InstanceKey::new(found.name.clone()).ok()
 }
 

@@ -1,17 +1,19 @@
 //! A cluster as it is planned, and who is struck in which state of it.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
-use super::{Ground, targets, targets::too_few};
+use tokio_postgres::config::SslMode;
+
+use super::{Ground, blow::Blow, targets, targets::too_few};
 use crate::{
     context::{Context, Dirs},
     event::Events,
-    fleet::{Fleet, FleetNode, SshTarget},
-    health::{self, Access, Etcd, Health, Member},
-    model::{Choices, InstanceKey, Secret},
+    fleet::{self, Fleet, FleetNode, Found, SshTarget},
+    health::{self, Access, Etcd, Health, Keys, Member},
+    model::{Choices, Dcs, InstanceKey, Secret},
     plan::{self, Plan},
     spec,
-    verify::catalogue,
+    verify::catalogue::{self, Fault},
 };
 
 /// What a [`Ground`] borrows from.
@@ -27,14 +29,23 @@ impl Scene {
         let plan = plan::decide(&spec::load("t.yaml", file.as_bytes(), "t").unwrap(), &Choices::default()).unwrap();
         let nodes = plan.nodes.values().map(|node| {
             let address = Ipv4Addr::new(10, 0, 0, node.slot);
-            let ssh = SshTarget { host: address.to_string(), port: 22, user: "root".to_owned(), host_key: None };
-            (node.key.clone(), FleetNode { node: node.clone(), address, ssh })
+            let ssh =
+                SshTarget { host: address.to_string(), port: 22, user: "root".to_owned(), sudo: false, host_key: None };
+            (node.key.clone(), FleetNode { node: node.clone(), address, ssh, found: None })
         });
         let fleet = Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() };
         let secret = || Secret::new(String::new());
         let tls = || health::client_config("", None).unwrap();
-        let login = || (String::new(), secret());
-        let access = Access::new(Arc::new(secret()), tls(), tls(), login(), login());
+        let access = Access::new(Keys {
+            ssh: secret().into(),
+            patroni_tls: tls(),
+            etcd_tls: tls(),
+            postgres_tls: tls(),
+            clients_tls: tls(),
+            postgres_ssl: SslMode::Require,
+            superuser: (String::new(), secret()),
+            restapi: None,
+        });
         let env = BTreeMap::new();
         let dirs = Dirs::new(Path::new("/nowhere"), &env);
         let context = Context { dirs, env, events: Events::channel().0, stop: Default::default() };
@@ -52,6 +63,11 @@ impl Scene {
     }
 }
 
+/// A node as hactl's roles make it.
+pub(super) fn node() -> FleetNode {
+    Scene::new("instances: {node1: {}}").fleet.nodes.into_values().next().unwrap()
+}
+
 fn member(name: &str, role: &str, state: &str) -> Member {
     Member { name: name.to_owned(), role: role.to_owned(), state: state.to_owned(), ..Member::default() }
 }
@@ -66,6 +82,7 @@ fn health() -> Health {
         ],
         etcd: Etcd { healthy: true, leader: Some("node2".to_owned()), members: Vec::new() },
         problems: Vec::new(),
+        notices: Vec::new(),
     }
 }
 
@@ -105,7 +122,8 @@ fn the_primary_s_own_voter_comes_last() {
 #[test]
 fn whoever_is_not_there_is_named() {
     let scene = Scene::new(THREE);
-    let empty = Health { leader: None, members: Vec::new(), etcd: Etcd::default(), problems: Vec::new() };
+    let empty =
+        Health { leader: None, members: Vec::new(), etcd: Etcd::default(), problems: Vec::new(), notices: Vec::new() };
     for (title, expected) in [
         ("node-loss", "the cluster has no primary now"),
         ("replica-loss", "the cluster has no replica now"),
@@ -133,4 +151,64 @@ fn a_cluster_that_is_too_small_is_told_so() {
         reason("sync-replica-isolated", &format!("{THREE}\npatroni: {{durability: async}}")).as_deref(),
         Some("no replica is waited for under durability async")
     );
+}
+
+#[test]
+fn what_a_cluster_of_others_lacks_is_said() {
+    let reason = |title: &str, dcs: Dcs, failsafe: bool| {
+        let mut plan = Scene::new(THREE).plan;
+        (plan.dcs, plan.patroni.failsafe) = (dcs, failsafe);
+        too_few(catalogue::choose(&[title.to_owned()]).unwrap()[0], &plan)
+    };
+    let consul = || Dcs::Other("consul".to_owned());
+    let etcd = |outside: &[&str]| Dcs::Etcd {
+        leader_key: None,
+        outside: outside.iter().map(|voter| voter.parse().unwrap()).collect(),
+    };
+    assert_eq!(reason("switchover", consul(), false), None);
+    assert_eq!(
+        reason("etcd-leader-loss", consul(), true).as_deref(),
+        Some("it is about etcd, and this cluster's DCS is consul")
+    );
+    assert_eq!(
+        reason("primary-isolated", consul(), true).as_deref(),
+        Some("where consul, this cluster's DCS, runs is not known: it would have to be cut off, too")
+    );
+    assert_eq!(
+        reason("etcd-leader-loss", etcd(&["10.9.9.9:2379"]), true).as_deref(),
+        Some("voters of etcd are not among the file's instances: 10.9.9.9:2379")
+    );
+    assert_eq!(reason("primary-isolated", etcd(&["10.9.9.9:2379"]), true), None);
+    assert_eq!(reason("primary-cut-from-etcd", etcd(&[]), true), None);
+    assert!(reason("primary-cut-from-etcd", etcd(&[]), false).unwrap().starts_with("failsafe_mode is off"));
+}
+
+#[test]
+fn faults_strike_the_units_ports_and_users_that_were_found() {
+    let mut scene = Scene::new(THREE);
+    let door = |port| fleet::Door { host: "10.0.0.10".to_owned(), port, tls: false };
+    let first = scene.fleet.nodes.values_mut().next().unwrap();
+    first.found = Some(Found {
+        member: "pg_1".to_owned(),
+        patroni: door(8010),
+        postgres: door(5433),
+        etcd: door(23790),
+        patroni_unit: "patroni@main".to_owned(),
+        etcd_unit: "dcs".to_owned(),
+        user: "dba".to_owned(),
+        data_dir: "/srv/it's here".to_owned(),
+        addresses: ["10.0.0.10", "10.7.0.10"].map(|text| text.parse().unwrap()).to_vec(),
+    });
+    scene.plan.dcs = Dcs::Etcd { leader_key: None, outside: vec!["10.9.9.9:2379".parse().unwrap()] };
+    let ground = scene.ground();
+    let nodes: Vec<&FleetNode> = ground.members().collect();
+    let strike = |fault, node| Blow::new(fault, node, &ground).unwrap().strike;
+    assert!(strike(Fault::KillPostgres, nodes[0]).starts_with(r"data='/srv/it'\''s here'"));
+    assert!(strike(Fault::KillEtcd, nodes[0]).contains("/run/systemd/system/dcs.service.d"));
+    assert!(strike(Fault::KillPatroni, nodes[0]).contains("systemctl kill --kill-who=main -s KILL patroni@main\n"));
+    // The others cut off every address of it, and etcd's voters elsewhere, too.
+    let cut = strike(Fault::Isolate, nodes[1]);
+    assert!(cut.contains("ip saddr { 10.0.0.10, 10.0.0.12, 10.7.0.10, 10.9.9.9 } counter drop"), "{cut}");
+    let cut = strike(Fault::CutFromEtcd, nodes[0]);
+    assert!(cut.contains("meta skuid \"dba\" tcp dport { 2379, 23790 } counter drop"), "{cut}");
 }

@@ -9,6 +9,7 @@ use futures_util::future::{join_all, try_join_all};
 use super::{Ground, blow::Blow, power, shell};
 use crate::{
     error::{Error, Result},
+    fleet::FleetNode,
     model::InstanceKey,
 };
 
@@ -84,7 +85,7 @@ pub(super) async fn fired(id: &str, blows: &BTreeMap<InstanceKey, Blow>, ground:
 const LIST: &str = "\
 ls /run | grep '^hactl-undo-'
 systemctl list-units --all --plain --no-legend 'hactl-undo-*.timer' 'hactl-fill-*' | cut -d ' ' -f 1
-for unit in patroni etcd; do
+for unit in $units; do
   [ ! -e /run/systemd/system/$unit.service.d/hactl-drill.conf ] || echo \"$unit is kept from starting\"
 done
 if command -v nft >/dev/null && nft list table inet hactl_drill >/dev/null 2>&1; then echo 'table inet hactl_drill'; fi
@@ -99,7 +100,7 @@ for undo in $(ls /run | grep '^hactl-undo-'); do
 done
 systemctl stop 'hactl-fill-*'
 systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*'
-for unit in patroni etcd; do
+for unit in $units; do
   if [ -e /run/systemd/system/$unit.service.d/hactl-drill.conf ]; then
     rm /run/systemd/system/$unit.service.d/hactl-drill.conf
     systemctl daemon-reload
@@ -109,6 +110,11 @@ done
 if command -v nft >/dev/null; then nft add table inet hactl_drill '; delete table inet hactl_drill'; fi
 ";
 
+/// `script` for the units of one node.
+fn of_units(node: &FleetNode, script: &str) -> String {
+    format!("units='{} {}'\n{script}", node.patroni_unit(), node.etcd_unit())
+}
+
 /// What an earlier run that was killed has left, as `node1: hactl-undo-x.timer`. A node that does not
 /// answer has nothing to say.
 ///
@@ -117,7 +123,8 @@ if command -v nft >/dev/null; then nft add table inet hactl_drill '; delete tabl
 pub async fn leftovers(ground: &Ground<'_>) -> Result<Vec<String>> {
     let mut found: Vec<String> = power::off(ground).await?.iter().map(|key| format!("{key}: without power")).collect();
     let asked = ground.members().map(async |node| {
-        let said = shell::succeed(ground, node.key(), "look for faults", LIST).await.unwrap_or_default();
+        let said = shell::succeed(ground, node.key(), "look for faults", &of_units(node, LIST)).await;
+        let said = said.unwrap_or_default();
         said.lines().map(|line| format!("{}: {line}", node.key())).collect::<Vec<_>>()
     });
     found.extend(join_all(asked).await.into_iter().flatten());
@@ -130,9 +137,11 @@ pub async fn leftovers(ground: &Ground<'_>) -> Result<Vec<String>> {
 /// When a node does not answer, or something cannot be taken back.
 pub async fn sweep(ground: &Ground<'_>) -> Result<()> {
     power::on(ground).await?;
-    let swept = ground.members().map(|node| shell::succeed(ground, node.key(), "take back what was left", SWEEP));
+    let swept = ground
+        .members()
+        .map(async |node| shell::succeed(ground, node.key(), "take back what was left", &of_units(node, SWEEP)).await);
     try_join_all(swept).await.map(drop).map_err(|error: Error| {
-        error.hint(format!("a reboot of the node takes every fault back; then run `hactl up {}`", ground.plan.cluster))
+        error.hint(format!("a reboot of the node takes every fault back; then {}", ground.next_step()))
     })
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Armed, blow::Blow, process::POSTMASTER};
+use super::{Armed, blow::Blow, process::postmaster};
 use crate::{
+    fleet::FleetNode,
     health,
     model::{InstanceKey, Role},
     verify::catalogue::Target,
@@ -12,35 +13,59 @@ use crate::{
 /// SIGKILL to the unit's main process; the unit's own settings decide what comes next.
 pub(super) fn kill(unit: &str) -> Blow {
     Blow {
-        possible: String::new(),
-        strike: format!(
-            "main=$(systemctl show -p MainPID --value {unit})\n\
-             [ \"$main\" -gt 0 ] || {{ echo '{unit} does not run' >&2; exit 1; }}\n\
-             systemctl kill --kill-who=main -s KILL {unit}\n\
-             echo \"$main\"\n"
+        possible: format!(
+            "systemctl is-active --quiet {unit} || {{ echo 'no unit {unit} of systemd runs'; exit 1; }}\n"
         ),
+        strike: format!("{}systemctl kill --kill-who=main -s KILL {unit}\necho \"$main\"\n", main(unit)),
         effect: format!("[ \"$(systemctl show -p MainPID --value {unit})\" != \"$noted\" ]\n"),
         undo: String::new(),
     }
 }
 
+/// Sets `$main` to the unit's main process.
+pub(super) fn main(unit: &str) -> String {
+    format!(
+        "main=$(systemctl show -p MainPID --value {unit})\n\
+         [ \"$main\" -gt 0 ] || {{ echo '{unit} does not run' >&2; exit 1; }}\n"
+    )
+}
+
+/// Patroni dies, and its unit has to start it again.
+pub(super) fn kill_patroni(node: &FleetNode) -> Blow {
+    let unit = node.patroni_unit();
+    let blow = kill(unit);
+    let restarts = format!(
+        "[ \"$(systemctl show -p Restart --value {unit})\" != no ] ||\n  \
+         {{ echo 'unit {unit} does not start Patroni again (Restart=no): it would stay dead'; exit 1; }}\n"
+    );
+    Blow { possible: blow.possible + &restarts, ..blow }
+}
+
 /// Patroni dies and stays dead; PostgreSQL lives on.
-pub(super) fn bury_patroni() -> Blow {
+pub(super) fn bury_patroni(node: &FleetNode) -> Blow {
+    let unit = node.patroni_unit();
+    let blow = kill(unit);
+    let spares = format!(
+        "mode=$(systemctl show -p KillMode --value {unit})\n\
+         [ \"$mode\" = process ] || [ \"$mode\" = none ] ||\n  \
+         {{ echo \"unit {unit} takes PostgreSQL down together with Patroni (KillMode=$mode)\"; exit 1; }}\n"
+    );
     Blow {
-        strike: format!("{POSTMASTER}{}echo \"$postmaster\"\n", bury("patroni")),
-        effect: "! systemctl is-active --quiet patroni && [ \"$(cat /proc/\"$noted\"/comm)\" = postgres ]\n".to_owned(),
-        undo: unbury("patroni"),
-        ..kill("patroni")
+        possible: blow.possible + &spares,
+        strike: format!("{}{}echo \"$postmaster\"\n", postmaster(node), bury(unit)),
+        effect: format!("! systemctl is-active --quiet {unit} && [ \"$(cat /proc/\"$noted\"/comm)\" = postgres ]\n"),
+        undo: unbury(unit),
     }
 }
 
 /// etcd dies and stays dead.
-pub(super) fn bury_etcd() -> Blow {
+pub(super) fn bury_etcd(node: &FleetNode) -> Blow {
+    let unit = node.etcd_unit();
     Blow {
-        strike: bury("etcd"),
-        effect: "! systemctl is-active --quiet etcd\n".to_owned(),
-        undo: unbury("etcd"),
-        ..kill("etcd")
+        strike: bury(unit),
+        effect: format!("! systemctl is-active --quiet {unit}\n"),
+        undo: unbury(unit),
+        ..kill(unit)
     }
 }
 
@@ -86,20 +111,19 @@ pub(super) async fn etcd_noticed(armed: &Armed<'_>) -> bool {
     if armed.drill.target == Target::EtcdMajority {
         return !views.iter().any(|view| view.serving);
     }
-    views.iter().any(|view| {
-        let leader = view.members.iter().find(|member| member.id == view.leader);
-        leader.is_some_and(|member| !struck.iter().any(|key| key.as_str() == member.name))
-    })
+    // By their numbers, since etcd may know its members by other names.
+    views.iter().any(|view| views.iter().any(|other| other.member_id == view.leader))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::fault::tests::node;
 
     #[test]
     fn a_buried_unit_is_killed_only_when_it_cannot_come_back() {
         assert_eq!(
-            bury_etcd().strike,
+            bury_etcd(&node()).strike,
             "mkdir -p /run/systemd/system/etcd.service.d\n\
              printf '[Unit]\\nConditionPathExists=!/run/systemd/system/etcd.service.d/hactl-drill.conf\\n\
              [Service]\\nRestart=no\\n' >/run/systemd/system/etcd.service.d/hactl-drill.conf\n\
@@ -107,7 +131,7 @@ mod tests {
              systemctl kill --kill-who=main -s KILL etcd\n"
         );
         assert_eq!(
-            bury_patroni().undo,
+            bury_patroni(&node()).undo,
             "rm -f /run/systemd/system/patroni.service.d/hactl-drill.conf\n\
              rmdir /run/systemd/system/patroni.service.d 2>/dev/null || :\n\
              systemctl daemon-reload\nsystemctl start --no-block patroni\n"

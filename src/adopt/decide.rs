@@ -1,0 +1,299 @@
+//! What the machines told -> who they are and how they are reached. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddrV4},
+};
+
+use super::{
+    Known,
+    ask::{Patroni, Told},
+    config::{LocalDcs, Place},
+};
+use crate::{
+    fleet::{Door, Fleet, FleetNode, Found, SshTarget},
+    model::{Dcs, InstanceKey, Role},
+    plan::{Plan, Watchdog},
+};
+
+/// The unit's name where none was found, which the drills then miss.
+const NO_UNIT: &str = "-";
+const PATRONI_PORT: u16 = 8008;
+const POSTGRES_PORT: u16 = 5432;
+const ETCD_PORT: u16 = 2379;
+
+/// The machines, as far as they told.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) fleet: Fleet,
+    pub(super) dcs: Dcs,
+    pub(super) roles: BTreeMap<InstanceKey, BTreeSet<Role>>,
+    pub(super) watchdogs: BTreeMap<InstanceKey, Watchdog>,
+}
+
+/// What is asked of a machine, and what came of it: an answer, or the words of what was seen instead.
+pub(super) type Answers = BTreeMap<InstanceKey, (SshTarget, Result<Told, String>)>;
+
+/// Decides who the machines are. One that does not answer is what it was when it was asked last, and a member like the
+/// others when it never was.
+///
+/// # Errors
+/// Every machine that cannot be part of this cluster, and why.
+pub(super) fn decide(plan: &Plan, answers: &Answers, known: Option<&Known>) -> Result<Decided, Vec<String>> {
+    let mut problems = Vec::new();
+    let patronis: BTreeMap<&InstanceKey, &Patroni> =
+        answers.iter().filter_map(|(key, (_, told))| Some((key, told.as_ref().ok()?.patroni.as_ref()?))).collect();
+    let scopes: BTreeSet<&str> = patronis.values().map(|patroni| patroni.local.scope.as_str()).collect();
+    if scopes.len() > 1 {
+        let of = |(key, patroni): (&&InstanceKey, &&Patroni)| format!("{key} is of {}", patroni.local.scope);
+        problems.push(format!("these are not one cluster: {}", patronis.iter().map(of).collect::<Vec<_>>().join(", ")));
+    }
+    let voters = Voters::of(answers, &patronis);
+    let mut nodes = BTreeMap::new();
+    for (key, (ssh, told)) in answers {
+        let before = known.and_then(|known| known.fleet.nodes.get(key)).filter(|node| node.ssh.host == ssh.host);
+        let given = plan.nodes[key].roles.clone();
+        let mut node = plan.nodes[key].clone();
+        let (address, found, roles) = match told {
+            Ok(told) => match described(key, ssh, told, before, &voters, &given) {
+                Ok(described) => described,
+                Err(problem) => {
+                    problems.push(format!("{key}: {problem}"));
+                    continue;
+                }
+            },
+            Err(_) => match before {
+                Some(before) => (before.address, before.found.clone(), before.node.roles.clone()),
+                None => match unseen(key, ssh, nodes.values().next(), &voters) {
+                    Ok((address, found)) => (address, Some(found), given),
+                    Err(problem) => {
+                        problems.push(format!("{key}: {problem}"));
+                        continue;
+                    }
+                },
+            },
+        };
+        node.roles = roles;
+        nodes.insert(key.clone(), FleetNode { node, address, ssh: ssh.clone(), found });
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let roles = nodes.iter().map(|(key, node): (&InstanceKey, &FleetNode)| (key.clone(), node.node.roles.clone()));
+    let roles = roles.collect();
+    let watchdogs = patronis.iter().map(|(key, patroni)| ((*key).clone(), watchdog(patroni))).collect();
+    let dcs = match (patronis.is_empty(), known) {
+        (true, Some(known)) => known.plan.dcs.clone(),
+        _ => voters.dcs(),
+    };
+    Ok(Decided { fleet: Fleet { cluster: plan.cluster.clone(), nodes }, dcs, roles, watchdogs })
+}
+
+fn watchdog(patroni: &Patroni) -> Watchdog {
+    match (patroni.watchdog, patroni.local.watchdog_required) {
+        (true, true) => Watchdog::Required,
+        (true, false) => Watchdog::Automatic,
+        (false, _) if patroni.guard => Watchdog::Guard,
+        (false, _) => Watchdog::None,
+    }
+}
+
+type Described = (Ipv4Addr, Option<Found>, BTreeSet<Role>);
+
+/// A machine that answered.
+fn described(
+    key: &InstanceKey,
+    ssh: &SshTarget,
+    told: &Told,
+    before: Option<&FleetNode>,
+    voters: &Voters,
+    given: &BTreeSet<Role>,
+) -> Result<Described, String> {
+    let voter = voters.doors.get(key);
+    let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| "etcd".to_owned());
+    let mut roles: BTreeSet<Role> = voter.map(|_| Role::Etcd).into_iter().collect();
+    let (address, found) = if let Some(patroni) = &told.patroni {
+        roles.insert(Role::Patroni);
+        let own = told.addresses.first().copied();
+        let address = match &patroni.local.postgres.host {
+            Some(host) => patroni.resolve(host),
+            None => ssh.host.parse().ok().or(own),
+        };
+        let address = address.ok_or("its PostgreSQL has no IPv4 address, and drills know only those")?;
+        let door = |place: &Place, tls| Door {
+            host: place.host.clone().unwrap_or_else(|| address.to_string()),
+            port: place.port,
+            tls,
+        };
+        let patroni_door = door(&patroni.local.patroni, patroni.local.patroni_tls);
+        let mut addresses = vec![address];
+        addresses.extend(patroni.resolve(&patroni_door.host));
+        addresses.extend(voter.and_then(|(_, address)| *address));
+        let found = Found {
+            member: patroni.local.member.clone(),
+            patroni: patroni_door,
+            postgres: door(&patroni.local.postgres, true),
+            etcd: voter.map_or_else(|| nowhere(address), |(door, _)| door.clone()),
+            patroni_unit: checked(&patroni.unit)?,
+            etcd_unit: checked(&etcd_unit)?,
+            user: checked(&patroni.user)?,
+            data_dir: patroni.local.data_dir.clone(),
+            addresses: unique(addresses),
+        };
+        (address, Some(found))
+    } else if let Some(before) = before {
+        // Patroni does not run now. What it was is kept.
+        roles.extend(&before.node.roles);
+        (before.address, before.found.clone())
+    } else if voter.is_some() || !given.is_empty() && given.contains(&Role::Etcd) {
+        let address = voter.and_then(|(_, address)| *address).or_else(|| told.addresses.first().copied());
+        let address = address.ok_or("it has no IPv4 address")?;
+        let mut found = stranger(key, address);
+        found.etcd = voter.map_or_else(|| nowhere(address), |(door, _)| door.clone());
+        found.etcd_unit = checked(&etcd_unit)?;
+        found.addresses = vec![address];
+        (address, Some(found))
+    } else {
+        return Err("neither Patroni nor a voter of its etcd runs there".to_owned());
+    };
+    // What the file says counts, and a machine on which Patroni has stopped is one all the same.
+    if given.contains(&Role::Etcd) {
+        roles.clone_from(given);
+    }
+    Ok((address, found, roles))
+}
+
+/// A machine that never answered: like another, under its own name.
+fn unseen(
+    key: &InstanceKey,
+    ssh: &SshTarget,
+    like: Option<&FleetNode>,
+    voters: &Voters,
+) -> Result<(Ipv4Addr, Found), String> {
+    let by_name = || voters.resolved.iter().find(|(name, _)| *name == ssh.host).map(|(_, address)| *address);
+    let address: Ipv4Addr = ssh.host.parse().ok().or_else(by_name).ok_or("it does not answer, and never did")?;
+    let mut found = stranger(key, address);
+    if let Some(other) = like.and_then(|node| node.found.as_ref()) {
+        let at = |door: &Door| Door { host: address.to_string(), ..door.clone() };
+        (found.patroni, found.postgres, found.etcd) = (at(&other.patroni), at(&other.postgres), at(&other.etcd));
+        (found.patroni_unit, found.etcd_unit) = (other.patroni_unit.clone(), other.etcd_unit.clone());
+        (found.user, found.data_dir) = (other.user.clone(), other.data_dir.clone());
+    }
+    Ok((address, found))
+}
+
+/// What is said of a machine of which nothing is known but its address.
+fn stranger(key: &InstanceKey, address: Ipv4Addr) -> Found {
+    let door = |port| Door { host: address.to_string(), port, tls: true };
+    Found {
+        member: key.to_string(),
+        patroni: door(PATRONI_PORT),
+        postgres: door(POSTGRES_PORT),
+        etcd: nowhere(address),
+        patroni_unit: "patroni".to_owned(),
+        etcd_unit: "etcd".to_owned(),
+        user: "postgres".to_owned(),
+        data_dir: "/var/lib/postgresql".to_owned(),
+        addresses: vec![address],
+    }
+}
+
+fn nowhere(address: Ipv4Addr) -> Door {
+    Door { host: address.to_string(), port: ETCD_PORT, tls: false }
+}
+
+/// A unit's or user's name that goes into shell text as it is.
+fn checked(name: &str) -> Result<String, String> {
+    let name = if name == NO_UNIT { "patroni" } else { name };
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"@._:-".contains(&byte);
+    match !name.is_empty() && !name.starts_with('-') && name.bytes().all(good) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("`{name}` is a unit or a user with characters that hactl does not handle")),
+    }
+}
+
+fn unique(mut addresses: Vec<Ipv4Addr>) -> Vec<Ipv4Addr> {
+    addresses.retain(|address| !address.is_loopback());
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// etcd's voters, as the members' configurations name them.
+struct Voters {
+    /// Those that are machines of the cluster: where etcd answers there, and its address if that is known.
+    doors: BTreeMap<InstanceKey, (Door, Option<Ipv4Addr>)>,
+    outside: BTreeSet<SocketAddrV4>,
+    leader_key: Option<String>,
+    /// The store, where it is not etcd.
+    other: Option<String>,
+    resolved: Vec<(String, Ipv4Addr)>,
+}
+
+impl Voters {
+    fn of(answers: &Answers, patronis: &BTreeMap<&InstanceKey, &Patroni>) -> Self {
+        let mut voters = Self {
+            doors: BTreeMap::new(),
+            outside: BTreeSet::new(),
+            leader_key: None,
+            other: None,
+            resolved: patronis.values().flat_map(|patroni| patroni.resolved.clone()).collect(),
+        };
+        let addresses: BTreeMap<&InstanceKey, &[Ipv4Addr]> = answers
+            .iter()
+            .filter_map(|(key, (_, told))| Some((key, told.as_ref().ok()?.addresses.as_slice())))
+            .collect();
+        let targets: BTreeMap<Ipv4Addr, &InstanceKey> =
+            answers.iter().filter_map(|(key, (ssh, _))| Some((ssh.host.parse().ok()?, key))).collect();
+        let whose = |address: &Ipv4Addr| {
+            let own = addresses.iter().find(|(_, own)| own.contains(address)).map(|(key, _)| *key);
+            own.or_else(|| targets.get(address).copied())
+        };
+        let mut secured = false;
+        for (key, patroni) in patronis {
+            match &patroni.local.dcs {
+                LocalDcs::Other(store) => voters.other = Some(store.clone()),
+                LocalDcs::Etcd { endpoints, tls, leader_key, .. } => {
+                    voters.leader_key.clone_from(leader_key);
+                    secured = *tls;
+                    for place in endpoints {
+                        let Some(host) = &place.host else { continue };
+                        let door = Door { host: host.clone(), port: place.port, tls: *tls };
+                        match patroni.resolve(host) {
+                            Some(address) if address.is_loopback() => {
+                                // Each member asks the etcd beside it.
+                                voters.doors.entry((*key).clone()).or_insert((door, None));
+                            }
+                            Some(address) => match whose(&address) {
+                                Some(machine) => {
+                                    voters.doors.insert(machine.clone(), (door, Some(address)));
+                                }
+                                None => drop(voters.outside.insert(SocketAddrV4::new(address, place.port))),
+                            },
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+        if voters.other.is_none() {
+            // A voter that no configuration names.
+            for (key, (_, told)) in answers {
+                if let Ok(Told { etcd_unit: Some(_), addresses, .. }) = told
+                    && let Some(address) = addresses.first()
+                {
+                    let door = Door { tls: secured, ..nowhere(*address) };
+                    voters.doors.entry(key.clone()).or_insert((door, Some(*address)));
+                }
+            }
+        }
+        voters
+    }
+
+    fn dcs(self) -> Dcs {
+        match self.other {
+            Some(store) => Dcs::Other(store),
+            None => Dcs::Etcd { leader_key: self.leader_key, outside: self.outside.into_iter().collect() },
+        }
+    }
+}
