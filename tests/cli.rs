@@ -211,6 +211,21 @@ fn init_writes_a_file_that_works_once() {
 }
 
 #[test]
+fn an_adopted_cluster_is_not_made_changed_or_taken_away() {
+    let place = Place::new();
+    let done = place.run(&["init", "pg-prod", "--adopted"]);
+    assert!(done.status.success());
+    assert!(text(&done.stdout).contains("hactl verify pg-prod"), "{}", text(&done.stdout));
+    for words in ["up", "plan", "provision", "configure", "inventory", "fetch", "image build", "down", "down --yes"] {
+        let words: Vec<&str> = words.split(' ').chain(["pg-prod"]).collect();
+        let (code, error) = place.error(&words);
+        assert_eq!((code, &error["code"]), (2, &"adopted".into()), "{words:?}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains("`hactl status pg-prod`"), "{words:?}: {error}");
+    }
+    assert_eq!(place.files(), ["pg-prod.yaml"]);
+}
+
+#[test]
 fn eject_writes_into_a_new_directory_only() {
     let place = Place::new();
     let done = place.run(&["eject", "mine"]);
