@@ -85,6 +85,7 @@ fn a_cluster_proves_its_failover() {
     interrupted(&bench);
 
     step("broken clusters are not drilled, and said to be broken");
+    without_guard(&bench);
     lowered_role(&bench);
     lowered_mode(&bench);
     replicas_without_patroni(&bench);
@@ -221,6 +222,16 @@ fn interrupted(bench: &Bench) {
     assert_eq!(code, 130);
     assert_eq!(leftovers(bench), "");
     healthy_within(bench, Duration::from_secs(90));
+}
+
+/// Nothing would stop a primary that outlives its Patroni.
+fn without_guard(bench: &Bench) {
+    let primary = leader(bench);
+    on(&primary, &["systemctl", "stop", "hactl-lease-guard"]);
+    let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
+    assert!(code == 4 && error.to_string().contains("hactl-lease-guard does not run"), "{error}");
+    on(&primary, &["systemctl", "start", "hactl-lease-guard"]);
+    healthy_within(bench, Duration::from_secs(30));
 }
 
 /// A role whose sessions do not wait for anybody.

@@ -76,6 +76,10 @@ impl Access {
     }
 }
 
+/// What stops a primary that outlives its Patroni. The roles enable it where there is somebody to take over.
+const LEASE_GUARD: &str = "hactl-lease-guard";
+const ENABLED: &str = "systemctl is-enabled --quiet $unit 2>/dev/null || exit 0; ";
+
 /// What was asked and what was seen: an answer, or the words of the failure.
 pub type Observed<T> = std::result::Result<T, String>;
 
@@ -160,9 +164,17 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
         async { if has(Role::Patroni) { Some(patroni::ask(&remote, access, fleet, node).await) } else { None } };
     let postgres = async { if has(Role::Patroni) { Some(postgres::ask(&remote, access, node).await) } else { None } };
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
-    let answers = tokio::join!(etcd, patroni, postgres, digest);
-    let digest;
-    (view.etcd, view.patroni, view.postgres, digest) = answers;
+    let guard = async {
+        if has(Role::Patroni) && node.found.is_none() {
+            unit_trouble(&remote, LEASE_GUARD, ENABLED).await
+        } else {
+            None
+        }
+    };
+    let answers = tokio::join!(etcd, patroni, postgres, digest, guard);
+    let (digest, guard);
+    (view.etcd, view.patroni, view.postgres, digest, guard) = answers;
+    view.failed_units.extend(guard.map(|lines| (LEASE_GUARD.to_owned(), lines)));
     view.digest = digest.ok().map(|done| done.stdout.trim().to_owned()).filter(|text| !text.is_empty());
     view.without_tls = without_tls(node, &view);
     let silent = |answered: bool, unit: &str| if answered { None } else { Some(unit.to_owned()) };
@@ -171,7 +183,7 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
         silent(view.patroni.as_ref().is_none_or(Result::is_ok), node.patroni_unit()),
     ];
     for unit in units.into_iter().flatten() {
-        if let Some(lines) = unit_trouble(&remote, &unit).await {
+        if let Some(lines) = unit_trouble(&remote, &unit, "").await {
             view.failed_units.insert(unit, lines);
         }
     }
@@ -189,10 +201,10 @@ fn without_tls(node: &FleetNode, view: &NodeView) -> Vec<String> {
     plain.map(|(service, door, _)| format!("{service} ({})", door.port)).collect()
 }
 
-/// The last log lines of a unit that is not active; nothing for one that is.
-async fn unit_trouble(remote: &Remote, unit: &str) -> Option<Vec<String>> {
+/// The last log lines of a unit that is not active; nothing for one that is, or of which `condition` does not hold.
+async fn unit_trouble(remote: &Remote, unit: &str, condition: &str) -> Option<Vec<String>> {
     let script = format!(
-        "systemctl is-active --quiet {unit} || {{ systemctl show -p ActiveState,SubState,Result {unit} | paste -sd' '; \
+        "unit={unit}; {condition}systemctl is-active --quiet {unit} || {{ systemctl show -p ActiveState,SubState,Result {unit} | paste -sd' '; \
          journalctl -u {unit} -n 12 --no-pager -o cat; }}"
     );
     let done = remote.run(&script, b"", Duration::from_secs(2)).await.ok()?;
