@@ -64,6 +64,10 @@ test-long: test ## The same with the full matrices: kills at random moments and 
 bench: build ## Measure and write docs/benchmarks.md
 	.ci/bench
 
+.PHONY: bench-failover
+bench-failover: build ## Measure failovers, an hour, and write docs/failover-times.md
+	.ci/bench-failover
+
 .PHONY: mutants
 mutants: ## Change the code that judges drills, one place at a time, and see that its tests notice (hours)
 	command -v cargo-mutants >/dev/null || cargo install cargo-mutants --locked

@@ -86,7 +86,9 @@ impl Cluster {
             "nodes": nodes, "etcd": "3.6.5",
             "postgres": {"major": 15, "packages": [], "pgdg_suite": null, "parameters": {}, "databases": {}, "access": []},
             "patroni": {"version": "4.1.4", "durability": "async", "timers":
-                {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30}},
+                {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30},
+                "failsafe": true},
+            "dcs": {"etcd": {"leader_key": null, "outside": []}},
             "bounds": [], "fencing": "", "warnings": [], "disposable": true
         }))
         .unwrap()
