@@ -20,7 +20,9 @@ pub use self::{
     decide::decide,
 };
 pub use crate::model::{Choices, Dcs, Durability, Hosts, Local, Platform, Synchronous, Timers};
-use crate::model::{ClusterName, DatabaseName, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role};
+use crate::model::{
+    ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
+};
 
 /// What is intended for one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ pub struct Plan {
     pub env: String,
     pub platform: Platform,
     pub nodes: BTreeMap<InstanceKey, Node>,
+    /// Where the machines get their records, if anywhere.
+    #[serde(default)]
+    pub dns: Option<Dns>,
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod cluster;
+pub mod dns;
 pub mod drill;
 pub mod name;
 pub mod nearest;
@@ -12,6 +13,7 @@ pub mod version;
 
 pub use account::Account;
 pub use cluster::{Choices, Dcs, Durability, Host, Hosts, Local, Platform, Synchronous, Timers};
+pub use dns::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, KeyAlgorithm};
 pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};
 pub use name::{ClusterName, DatabaseName, HostName, InstanceKey};
 pub use nearest::nearest;

@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{
     Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec,
     file::{
-        ClusterFile, DefaultsFile, HostsFile, InstanceFile, LocalFile, PatroniFile, PlatformFile, PostgresFile,
-        SecretsFile, TimersFile, VerifyFile,
+        ClusterFile, DefaultsFile, DnsFile, HostsFile, InstanceFile, LocalFile, PatroniFile, PlatformFile,
+        PostgresFile, SecretsFile, TimersFile, VerifyFile,
     },
     problem::Collector,
     settings,
@@ -20,9 +20,9 @@ use super::{
 use crate::{
     assets,
     model::{
-        Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion,
-        Host, HostName, Hosts, InstanceKey, Local, Platform, PostgresMajor, Release, Role, Timers, nearest,
-        version::PATRONI_NEWEST,
+        Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DEFAULT_PORT, DEFAULT_TTL, DatabaseName, Dns,
+        DnsServer, DomainName, Durability, EtcdSource, EtcdVersion, Host, HostName, Hosts, InstanceKey, Local,
+        Platform, PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -90,6 +90,7 @@ pub(super) fn check(
     if countable {
         voters(&mut checker, &instances, data_nodes);
     }
+    let dns = file.dns.and_then(|written| dns(&mut checker, written, &instances));
     let patroni = patroni(&mut checker, file.patroni.unwrap_or_default(), countable.then_some(data_nodes));
     let etcd_file = file.etcd.unwrap_or_default();
     let etcd_source = etcd_source(&mut checker, etcd_file.archive, etcd_file.sha256, etcd_file.mirror);
@@ -106,6 +107,7 @@ pub(super) fn check(
         env: env?,
         platform,
         instances,
+        dns,
         etcd: etcd?,
         etcd_source,
         postgres,
@@ -203,7 +205,7 @@ fn hosts(
 
 /// What a file may not say of a cluster that is as it is.
 fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
-    let sections = ["app", "env", "defaults", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
+    let sections = ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
     let secrets = ["replication", "rewind", "owners"].map(|field| vec!["secrets", field]);
     let machines =
         instances.flat_map(|key| ["vm_name", "memory", "cores", "disk_gb"].map(|f| vec!["instances", key.as_str(), f]));
@@ -305,6 +307,38 @@ fn instances(
         instances.insert(key, Instance { hostname, memory_mib, cores, disk_gb, roles });
     }
     instances
+}
+
+/// The zone, and whether every machine's name fits into it. What is missing was said by the schema.
+fn dns(checker: &mut Checker<'_, '_>, written: DnsFile, instances: &BTreeMap<InstanceKey, Instance>) -> Option<Dns> {
+    let longest = instances.values().map(|instance| instance.hostname.as_str()).max_by_key(|name| name.len());
+    if let (Some(zone), Some(longest)) = (&written.zone, longest)
+        && DomainName::new(format!("{longest}.{zone}")).is_err()
+    {
+        checker.say(&["dns", "zone"], format!("`{longest}.{zone}` is longer than the 253 characters of a domain name"));
+    }
+    let server = written.server.and_then(|text| match DnsServer::new(text) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            let split = error.text.rsplit_once(':').map(|(host, port)| (host.trim_matches(['[', ']']), port));
+            let meant = split.filter(|(host, port)| DnsServer::new(*host).is_ok() && port.parse::<u16>().is_ok());
+            let message = format!("`{}` is not valid: expected {}", error.text, error.rule);
+            checker.meant(
+                &["dns", "server"],
+                message,
+                meant.map(|(host, port)| format!("server: {host}, port: {port}")),
+            );
+            None
+        }
+    });
+    Some(Dns {
+        zone: written.zone?,
+        server: server?,
+        port: written.port.unwrap_or(DEFAULT_PORT),
+        ttl: written.ttl.unwrap_or(DEFAULT_TTL),
+        key_name: written.key_name?,
+        key_algorithm: written.key_algorithm.unwrap_or_default(),
+    })
 }
 
 /// Rules about voters that hold whatever the plan picks.

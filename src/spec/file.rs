@@ -8,7 +8,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, Durability, HostName, InstanceKey, Role};
+use crate::model::{
+    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, InstanceKey,
+    KeyAlgorithm, Role,
+};
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -41,6 +44,8 @@ pub(super) struct ClusterFile {
     pub(super) max_instances: u32,
     /// Properties of instances that do not say otherwise.
     pub(super) defaults: Option<DefaultsFile>,
+    /// The zone in which every machine gets a record. Without it none does.
+    pub(super) dns: Option<DnsFile>,
     /// The store that holds Patroni's leader key.
     pub(super) etcd: Option<EtcdFile>,
     /// The database.
@@ -185,6 +190,32 @@ pub(super) struct DefaultsFile {
     /// lies on this machine's disk. Cannot be changed later.
     #[schemars(range(min = 1, max = 65_536), example = 20)]
     pub(super) disk_gb: Option<u32>,
+}
+
+/// The zone in which every machine gets a record, by updates that a TSIG key signs (RFC 2136). The key's
+/// secret comes from the environment variable TF_VAR_dns_key_secret alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DnsFile {
+    /// The zone; required.
+    // Optional to serde alone: a wrong one is reported and taken out, and the rest is still checked.
+    #[schemars(required, example = &"home.sflab.io.")]
+    pub(super) zone: Option<DomainName>,
+    /// The zone's own server, an IP address or a host name; required.
+    #[schemars(required, example = &"192.168.1.13", length(min = 1, max = 255))]
+    pub(super) server: Option<String>,
+    /// The port on which the server answers, by UDP and TCP.
+    #[schemars(range(min = 1, max = 65_535), extend("default" = 53))]
+    pub(super) port: Option<u16>,
+    /// For how many seconds resolvers may keep a record.
+    #[schemars(range(min = 1, max = 2_147_483_647), extend("default" = 300), example = 60)]
+    pub(super) ttl: Option<u32>,
+    /// The name of the TSIG key, as the server has it; required.
+    #[schemars(required, example = &"ddnskey.")]
+    pub(super) key_name: Option<DomainName>,
+    /// The algorithm of the TSIG key.
+    #[schemars(extend("default" = "hmac-sha256"))]
+    pub(super) key_algorithm: Option<KeyAlgorithm>,
 }
 
 /// The store that holds Patroni's leader key.

@@ -40,7 +40,7 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, ClusterName, DatabaseName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Platform,
+    Account, ClusterName, DatabaseName, Dns, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Platform,
     PostgresMajor, Role, Timers,
 };
 
@@ -52,6 +52,8 @@ pub struct Spec {
     pub env: HostName,
     pub platform: Platform,
     pub instances: BTreeMap<InstanceKey, Instance>,
+    /// Where the machines get their records, if anywhere.
+    pub dns: Option<Dns>,
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
     pub etcd_source: Option<EtcdSource>,

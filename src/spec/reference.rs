@@ -84,6 +84,9 @@ fn kind(root: &Value, schema: &Value) -> String {
     if let Some(rule) = schema["patternErrorMessage"].as_str() {
         return rule.to_owned();
     }
+    if let Some(words) = schema["enum"].as_array() {
+        return words.iter().map(text).collect::<Vec<_>>().join(", ");
+    }
     let types: Vec<&str> = match &schema["type"] {
         Value::String(name) => vec![name],
         Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),

@@ -222,6 +222,14 @@ fn each_field_says_what_it_wants() {
             "platform: {local: {subnet: 127.0.0.0/24}}",
             "1:28: platform.local.subnet: 127.0.0.0/24 cannot be the network of machines; take one of 10.0.0.0/8\n",
         ),
+        (
+            "dns: {zone: home..io, server: \"10.0.0.1:5353\", key_name: ddnskey, key_algorithm: hmac-md5, ttl: 0}",
+            "1:13: dns.zone: `home..io` is not valid: expected a domain name, for example home.sflab.io.: labels of at most 63 letters, digits, hyphens and underscores\n\
+             1:31: dns.server: `10.0.0.1:5353` is not valid: expected an IP address or a host name, for example 192.168.1.13; a port other than 53 goes into `port` (did you mean server: 10.0.0.1, port: 5353?)\n\
+             1:82: dns.key_algorithm: `hmac-md5` is not one of hmac-sha256, hmac-sha384, hmac-sha512\n\
+             1:97: dns.ttl: 0 is too small: expected at least 1\n",
+        ),
+        ("dns: {zone: a.io}", "1:1: dns: `key_name` is missing\n1:1: dns: `server` is missing\n"),
         ("secrets: {superusr: {command: [a]}}", "1:11: secrets.superusr: unknown key (did you mean superuser?)\n"),
         (
             "secrets: {owners: {ap: {command: [a]}}}",
@@ -313,6 +321,18 @@ fn durability_needs_the_nodes_that_it_counts_on() {
         assert!(text.contains("needs a commit on two nodes") && text.contains("did you mean async?"), "{text}");
         good(&format!("instances: {{a: {{}}, b: {{}}}}\npatroni: {{durability: {durability}}}\n"));
     }
+}
+
+#[test]
+fn dns_needs_zone_server_and_key_and_the_rest_has_defaults() {
+    let dns =
+        good(&format!("dns: {{zone: Home.sflab.io, server: 192.168.1.13, key_name: ddnskey}}\n{THREE}")).dns.unwrap();
+    assert_eq!((dns.zone.as_str(), dns.key_name.as_str()), ("home.sflab.io.", "ddnskey."));
+    assert_eq!((dns.port, dns.ttl, dns.key_algorithm.as_str()), (53, 300, "hmac-sha256"));
+    assert_eq!(good(&format!("dns:\n{THREE}")).dns, None);
+    let zone = ["a"; 125].join(".");
+    let text = wrong(&format!("dns: {{zone: {zone}, server: ns1, key_name: k}}\n{THREE}"));
+    assert!(text.contains("longer than the 253 characters"), "{text}");
 }
 
 #[test]
