@@ -14,6 +14,7 @@ pub enum Stage {
     Fetch,
     Image,
     Provision,
+    Dns,
     Inventory,
     Configure,
     Health,

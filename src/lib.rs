@@ -18,6 +18,7 @@ mod cli;
 mod command;
 pub mod configure;
 pub mod context;
+pub mod dns;
 pub mod error;
 pub mod event;
 pub mod exec;

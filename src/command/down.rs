@@ -16,6 +16,8 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
         if doomed.is_empty() {
             report::message(&format!("nothing of {} is on this machine any more", cluster.name()));
         } else {
+            let records = pipeline::records(&cluster).into_iter().map(|name| format!("record {name}"));
+            let doomed: Vec<String> = records.chain(doomed).collect();
             report::message(&format!("These will be destroyed, with the data on them:\n  {}", doomed.join("\n  ")));
             confirm(cluster.name().as_str())?;
         }

@@ -76,6 +76,7 @@ pub struct Command {
     env: BTreeMap<String, String>,
     passed: Vec<&'static str>,
     prefixes: Vec<&'static str>,
+    withheld: Vec<&'static str>,
     dir: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     grace: Duration,
@@ -99,6 +100,7 @@ impl Command {
             env: BTreeMap::new(),
             passed: Vec::new(),
             prefixes: Vec::new(),
+            withheld: Vec::new(),
             dir: None,
             stdin: None,
             grace: GRACE,
@@ -138,6 +140,13 @@ impl Command {
         self
     }
 
+    /// Keeps a variable of the user back, whatever else lets it through.
+    #[must_use]
+    pub fn withhold(mut self, name: &'static str) -> Self {
+        self.withheld.push(name);
+        self
+    }
+
     #[must_use]
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
@@ -168,9 +177,10 @@ impl Command {
     #[must_use]
     pub fn environment(&self, context: &Context) -> BTreeMap<String, String> {
         let user = context.env.iter().filter(|(name, _)| {
-            PASSED.contains(&name.as_str())
+            let passed = PASSED.contains(&name.as_str())
                 || self.passed.contains(&name.as_str())
-                || self.prefixes.iter().any(|prefix| name.starts_with(prefix))
+                || self.prefixes.iter().any(|prefix| name.starts_with(prefix));
+            passed && !self.withheld.contains(&name.as_str())
         });
         let mut env: BTreeMap<_, _> = user.map(|(name, value)| (name.clone(), value.clone())).collect();
         env.insert("LC_ALL".to_owned(), "C.UTF-8".to_owned());

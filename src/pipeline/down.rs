@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use super::{Cluster, Run, machines};
+use super::{Cluster, Run, dns, machines};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     event::{Stage, Summary},
     local::Engine,
+    model::Dns,
     provision,
 };
 
@@ -17,6 +18,13 @@ use crate::{
 /// When the engine does not answer.
 pub async fn doomed(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
     Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await
+}
+
+/// The DNS records that go with the machines.
+#[must_use]
+pub fn records(cluster: &Cluster) -> Vec<String> {
+    let name = |dns: &Dns| cluster.plan.nodes.values().map(|node| dns.fqdn(node.hostname.as_str())).collect();
+    cluster.plan.dns.as_ref().map(name).unwrap_or_default()
 }
 
 /// Destroys the cluster's machines with their data, and what hactl keeps about them.
@@ -30,7 +38,10 @@ pub async fn down(run: &Run, cluster: &Cluster, purge: bool, secrets: bool) -> R
     let changed = run
         .stage(Stage::Destroy, async {
             let (_server, reattach) = machines::serve(context).await?;
-            let changes = provision::destroy(context, &dir, &cluster.assets, Some(reattach)).await?;
+            let destroyed = provision::destroy(context, &dir, &cluster.assets, Some(reattach)).await?;
+            if let Some(destroyed) = &destroyed {
+                dns::gone(context, &destroyed.gone).await?;
+            }
             let left = doomed(context, cluster).await?;
             if !left.is_empty() {
                 let error = Error::failed("left-behind", "take away all of", name)
@@ -39,7 +50,7 @@ pub async fn down(run: &Run, cluster: &Cluster, purge: bool, secrets: bool) -> R
                     "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
                 ));
             }
-            let changed = changes.is_some_and(|changes| !changes.is_empty());
+            let changed = destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
             Ok((changed, Some(if changed { "nothing is left" } else { "there was nothing" }.to_owned())))
         })
         .await?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Cluster, Run, prepare};
+use super::{Cluster, Run, dns, prepare};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -15,7 +15,7 @@ use crate::{
     local::{self, Engine},
     plan::Plan,
     provider::Server,
-    provision::{self, Changes, Machines},
+    provision::{self, Changes, GoneRecords, Machines},
     secrets::Vault,
 };
 
@@ -27,12 +27,19 @@ pub(super) struct Provisioned {
 /// The provider, served for the time of one Terraform run, and the variable by which it is found.
 pub(super) async fn serve(context: &Context) -> Result<(Server, String)> {
     let engine = Engine::connect(&context.env).await?;
-    let server = Server::start(engine, context.events.clone(), context.stop.clone(), &std::env::temp_dir())?;
+    let server = Server::start(engine, context, &std::env::temp_dir())?;
     let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;
     Ok((server, reattach))
 }
 
+/// Makes the machines and their records, and sees that they answer under their names.
 pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &str) -> Result<Provisioned> {
+    let (provisioned, gone) = make(run, cluster, vault, image).await?;
+    dns::answers(run, cluster, &provisioned.fleet, &gone).await?;
+    Ok(provisioned)
+}
+
+async fn make(run: &Run, cluster: &Cluster, vault: &Vault, image: &str) -> Result<(Provisioned, GoneRecords)> {
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
@@ -53,7 +60,7 @@ pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &s
         keep_fleet(&dir.fleet(), &fleet)?;
         let changed = !provisioned.changes.is_empty();
         let detail = if changed { provisioned.changes.to_string() } else { "no changes".to_owned() };
-        Ok((Provisioned { fleet, changed }, Some(detail)))
+        Ok(((Provisioned { fleet, changed }, provisioned.gone), Some(detail)))
     })
     .await
 }
@@ -82,6 +89,7 @@ fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
 pub async fn provision(run: &Run, cluster: &Cluster) -> Result<Summary> {
     let context = &run.context;
     prepare::tools(context).await?;
+    dns::check(context, cluster).await?;
     let paths = cluster.secrets(&context.dirs);
     let vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;

@@ -4,12 +4,14 @@
 //! open:       file -> Spec -> Plan                      (cluster.rs)
 //! prepare:    downloads, Ansible's environment, image   (prepare.rs)
 //! machines:   Plan -> Outputs -> Fleet                  (machines.rs)
+//! dns:        Fleet -> each name answers                (dns.rs)
 //! software:   Fleet -> Inventory -> Configured          (software.rs)
 //! look:       Fleet -> Health                           (look.rs)
 //! verify:     Healthy -> Verdict                        (verify.rs)
 //! ```
 
 mod cluster;
+mod dns;
 mod down;
 mod look;
 mod machines;
@@ -21,7 +23,7 @@ mod up;
 mod verify;
 
 pub use cluster::Cluster;
-pub use down::{doomed, down};
+pub use down::{doomed, down, records};
 pub use look::{Standing, Watcher, dsn, fleet, ssh};
 pub use machines::{Planned, plan, provision};
 pub use prepare::{build_image, fetch, images, prune_images};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cluster, Run, look, machines, prepare, software, verify};
+use super::{Cluster, Run, dns, look, machines, prepare, software, verify};
 use crate::{
     error::Result,
     event::{Event, Stage, Summary, WriteGap},
@@ -42,6 +42,7 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Res
         context.events.emit(Event::Warning { code: "plan", message, hint }).await;
     }
     prepare::tools(context).await?;
+    dns::check(context, cluster).await?;
     run.keep("plan", &cluster.plan)?;
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! Terraform --gRPC--> [server | plugin] -> [grpc] -> [service] -> [network, volume, node] -> local::Engine
+//!                                                           [dns_record_set]        -> dns::Zone
 //! ```
 //!
 //! [`Server`] serves it in hactl's own process, [`plugin`] as a process that plain Terraform
 //! starts, [`install`] makes that known to Terraform. A resource is one file with a schema and five
 //! verbs ([`resource`]); what follows from a schema alone is decided once, in [`schema`].
 
+mod dns_record_set;
 mod grpc;
 mod install;
 mod network;
@@ -34,5 +36,10 @@ pub const VERSION: &str = "0.1.0";
 
 /// Every resource of the provider.
 fn resources() -> Vec<Box<dyn Resource>> {
-    vec![Box::new(network::Network), Box::new(volume::Volume), Box::new(node::Node)]
+    vec![
+        Box::new(network::Network),
+        Box::new(volume::Volume),
+        Box::new(node::Node),
+        Box::new(dns_record_set::DnsRecordSet),
+    ]
 }

@@ -2,7 +2,7 @@
 //!
 //! A new resource is one file that implements [`Resource`] and one line in [`super::resources`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
@@ -72,20 +72,20 @@ impl From<Error> for Failed {
     }
 }
 
-/// The container engine, connected to when first needed: Terraform starts a provider several times
-/// per command, mostly for its schema alone.
+/// The environment, and the container engine, connected to when first needed: Terraform starts a
+/// provider several times per command, mostly for its schema alone.
 pub(super) struct Platform {
-    env: Arc<BTreeMap<String, String>>,
+    env: BTreeMap<String, String>,
     engine: OnceCell<Engine>,
 }
 
 impl Platform {
-    pub(super) fn connected(engine: Engine) -> Self {
-        Self { env: Arc::default(), engine: OnceCell::new_with(Some(engine)) }
+    pub(super) fn connected(engine: Engine, env: BTreeMap<String, String>) -> Self {
+        Self { env, engine: OnceCell::new_with(Some(engine)) }
     }
 
     pub(super) fn from_env(env: BTreeMap<String, String>) -> Self {
-        Self { env: Arc::new(env), engine: OnceCell::new() }
+        Self { env, engine: OnceCell::new() }
     }
 
     async fn engine(&self) -> Result<&Engine> {
@@ -104,6 +104,11 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     pub(super) async fn engine(&self) -> Result<&Engine> {
         self.platform.engine().await
+    }
+
+    /// The environment of the run.
+    pub(super) const fn env(&self) -> &BTreeMap<String, String> {
+        &self.platform.env
     }
 
     /// Runs `work` and passes the steps that it reports on as events of `node`.

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Text,
     Number,
     Texts,
+    /// Texts of which the order means nothing.
+    TextSet,
 }
 
 /// Who gives the value.
@@ -68,6 +70,7 @@ impl Attribute {
             Kind::Text => br#""string""#,
             Kind::Number => br#""number""#,
             Kind::Texts => br#"["list","string"]"#,
+            Kind::TextSet => br#"["set","string"]"#,
         };
         wire::Attribute {
             name: self.name.to_owned(),

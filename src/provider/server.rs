@@ -1,6 +1,6 @@
 //! Way 1 to be found: hactl serves the provider in its own process and tells Terraform the socket.
 //!
-//! In come the engine and the run's events, out goes the value of `TF_REATTACH_PROVIDERS`. Nothing
+//! In come the engine and the run's context, out goes the value of `TF_REATTACH_PROVIDERS`. Nothing
 //! is installed, locked or encrypted for it: the socket lies in a directory that only this user may
 //! enter, and the steps of a booting node go straight onto the run's event channel.
 
@@ -15,8 +15,8 @@ use tonic::transport;
 
 use super::{ADDRESS, grpc, resource::Platform, resources, service::Provider};
 use crate::{
+    context::Context,
     error::{Error, Result},
-    event::Events,
     local::Engine,
 };
 
@@ -32,11 +32,11 @@ pub struct Server {
 
 impl Server {
     /// Serves on a socket in a new directory below `parent`, which should be short: the system's
-    /// directory for temporary files. `stop` ends what resources are doing.
+    /// directory for temporary files. The end of `context`'s run ends what resources are doing.
     ///
     /// # Errors
     /// When the directory or the socket cannot be made.
-    pub fn start(engine: Engine, events: Events, stop: CancellationToken, parent: &Path) -> Result<Self> {
+    pub fn start(engine: Engine, context: &Context, parent: &Path) -> Result<Self> {
         let failed = |error: &std::io::Error| {
             Error::failed("provider-socket", "make a socket for the Terraform provider in", parent.display())
                 .source(error)
@@ -54,7 +54,8 @@ impl Server {
                 .hint("set TMPDIR to a shorter path, for example /tmp"));
         }
         let listener = UnixListener::bind(&socket).map_err(|error| failed(&error))?;
-        let provider = Provider::new(resources(), Platform::connected(engine), events, stop);
+        let platform = Platform::connected(engine, context.env.clone());
+        let provider = Provider::new(resources(), platform, context.events.clone(), context.stop.clone());
         // Shutdown is for plugins that are processes of their own; this one ends with the run.
         let routes = grpc::routes(Arc::new(provider), CancellationToken::new());
         let task = tokio::spawn(async move {

@@ -1,12 +1,13 @@
 //! What a plan would do, as values: the JSON of `terraform show` in, [`Changes`] out.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    dns::ask::Names,
     error::{Error, Result},
-    model::InstanceKey,
+    model::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, InstanceKey, KeyAlgorithm},
 };
 
 /// What happens to a resource.
@@ -102,6 +103,50 @@ impl Changes {
     }
 }
 
+/// The records that a plan removes, each zone with the names and addresses that go from it.
+pub type GoneRecords = Vec<(Dns, Names)>;
+
+/// Reads from the JSON of `terraform show -json PLAN` which records go, or go from where they were.
+///
+/// # Errors
+/// When it is not that.
+pub(super) fn gone_records(json: &str) -> Result<GoneRecords> {
+    #[derive(Deserialize)]
+    struct Record {
+        server: DnsServer,
+        port: Option<u16>,
+        zone: DomainName,
+        key_name: DomainName,
+        key_algorithm: Option<KeyAlgorithm>,
+        fqdn: String,
+        made: Option<BTreeSet<IpAddr>>,
+    }
+    let unreadable = |error| Error::failed("terraform-show", "read", "Terraform's plan").source(&error);
+    let plan: Plan = serde_json::from_str(json).map_err(unreadable)?;
+    let mut gone = GoneRecords::new();
+    for resource in plan.resource_changes {
+        let goes = matches!(action(&resource.change.actions), Action::Delete | Action::Replace);
+        if resource.r#type != "hactl_dns_record_set" || !goes {
+            continue;
+        }
+        let record: Record = serde_json::from_value(resource.change.before).map_err(unreadable)?;
+        let dns = Dns {
+            zone: record.zone,
+            server: record.server,
+            port: record.port.unwrap_or(DEFAULT_PORT),
+            ttl: DEFAULT_TTL,
+            key_name: record.key_name,
+            key_algorithm: record.key_algorithm.unwrap_or_default(),
+        };
+        let at = gone.iter().position(|(other, _)| *other == dns).unwrap_or_else(|| {
+            gone.push((dns, Names::new()));
+            gone.len() - 1
+        });
+        gone[at].1.insert(record.fqdn, record.made.unwrap_or_default());
+    }
+    Ok(gone)
+}
+
 #[derive(Deserialize)]
 struct Plan {
     #[serde(default)]
@@ -126,6 +171,8 @@ struct Resource {
 #[derive(Deserialize)]
 struct Change {
     actions: Vec<String>,
+    #[serde(default)]
+    before: serde_json::Value,
     #[serde(default)]
     importing: Option<serde_json::Value>,
 }
@@ -198,6 +245,25 @@ mod tests {
     fn a_tainted_resource_is_unfinished() {
         assert!(one(r#"["delete","create"]"#, r#","action_reason":"replace_because_tainted""#).unfinished);
         assert!(!one(r#"["delete","create"]"#, r#","action_reason":"replace_because_cannot_update""#).unfinished);
+    }
+
+    #[test]
+    fn records_that_go_are_told_with_their_zone_and_addresses() {
+        let record = |name: &str, actions: &str| {
+            format!(
+                r#"{{"address":"module.dns[0].hactl_dns_record_set.this[\"{name}\"]","mode":"managed",
+                "type":"hactl_dns_record_set","index":"{name}","change":{{"actions":{actions},"before":{{
+                "server":"10.0.0.1","port":5353,"zone":"a.b.","key_name":"k.","key_algorithm":null,"name":"{name}",
+                "fqdn":"{name}.a.b.","made":["10.0.0.9"],"addresses":["10.9.9.9"]}},"after":null}}}}"#
+            )
+        };
+        let records =
+            [record("n1", r#"["delete"]"#), record("n2", r#"["no-op"]"#), record("n3", r#"["delete","create"]"#)];
+        let gone = gone_records(&format!(r#"{{"resource_changes":[{}]}}"#, records.join(","))).unwrap();
+        let [(dns, names)] = gone.as_slice() else { panic!("{gone:?}") };
+        assert_eq!(dns.endpoint(), "10.0.0.1:5353");
+        assert_eq!(names.keys().collect::<Vec<_>>(), ["n1.a.b.", "n3.a.b."]);
+        assert_eq!(names["n1.a.b."], BTreeSet::from(["10.0.0.9".parse().unwrap()]));
     }
 
     #[test]

@@ -36,6 +36,8 @@ fn refusal(change: &ResourceChange) -> Option<String> {
     let verb = match change.action {
         Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => return None,
         Action::Replace if change.unfinished && change.kind == "hactl_node" => return None,
+        // A name in DNS holds no data: it follows its machine and the cluster file.
+        Action::Replace | Action::Delete | Action::Forget if change.kind == "hactl_dns_record_set" => return None,
         Action::Replace => "replace",
         Action::Delete => "destroy",
         Action::Forget => "forget",
@@ -169,6 +171,10 @@ mod tests {
                 assert!(error.hint.unwrap().contains("hactl down"));
             }
         }
+        for action in [Action::Replace, Action::Delete, Action::Forget] {
+            assert!(guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", action)])).is_ok());
+        }
+        assert!(guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", Action::Unknown)])).is_err());
         let data = ResourceChange { unfinished: true, ..change("hactl_volume", "node1", Action::Replace) };
         assert!(guard(&plan, &changes(vec![data])).is_err());
     }

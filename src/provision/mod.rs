@@ -16,9 +16,9 @@ mod strays;
 mod terraform;
 mod workspace;
 
-pub use changes::{Action, Changes, ResourceChange};
+pub use changes::{Action, Changes, GoneRecords, ResourceChange};
 pub use guard::{Refusal, guard, voters_gone};
 pub use outputs::{Machine, Outputs};
-pub use stage::{Planned, Provisioned, apply, destroy, outputs, plan};
+pub use stage::{Destroyed, Planned, Provisioned, apply, destroy, outputs, plan};
 pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};
 pub use workspace::{Machines, variables};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    changes::{Action, Changes},
+    changes::{Action, Changes, GoneRecords, gone_records},
     guard::{guard, starts_anew, voters_gone},
     outputs::{Outputs, Read, parse_outputs},
     strays::{self, Owner},
@@ -33,6 +33,15 @@ pub struct Planned {
 pub struct Provisioned {
     pub outputs: Outputs,
     pub changes: Changes,
+    /// DNS records that were removed for it.
+    pub gone: GoneRecords,
+}
+
+/// What Terraform destroyed.
+#[derive(Debug)]
+pub struct Destroyed {
+    pub changes: Changes,
+    pub gone: GoneRecords,
 }
 
 /// What would be done, and whether it would be refused. `reattach` is the value of
@@ -59,7 +68,7 @@ pub async fn apply(
     machines: &Machines<'_>,
     reattach: Option<String>,
 ) -> Result<Provisioned> {
-    let Prepared { terraform, workspace, before, planned, starts_anew, parallelism } =
+    let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
         prepare(context, dir, machines, reattach).await?;
     let Planned { changes, refused } = planned;
     if let Some(error) = refused {
@@ -77,7 +86,7 @@ pub async fn apply(
     };
     remove_plan(&workspace);
     workspace.end_new_start()?;
-    Ok(Provisioned { outputs, changes })
+    Ok(Provisioned { outputs, changes, gone })
 }
 
 /// Destroys everything that Terraform made for the cluster, and what a run that was killed made
@@ -91,18 +100,21 @@ pub async fn destroy(
     dir: &ClusterDir,
     assets: &Assets,
     reattach: Option<String>,
-) -> Result<Option<Changes>> {
+) -> Result<Option<Destroyed>> {
     let workspace = Workspace::new(dir);
     let owner = workspace.owner()?;
-    let changes = if workspace.has_state() {
+    let destroyed = if workspace.has_state() {
         Some(destroy_recorded(context, &workspace, owner.as_ref(), assets, reattach).await?)
     } else {
         None
     };
     if let Some(owner) = &owner {
+        let known = destroyed.iter().flat_map(|destroyed| &destroyed.gone);
+        let known = known.flat_map(|(_, names)| names.keys().map(String::as_str)).collect();
+        strays::remove_records(context, owner, &known).await?;
         strays::remove(context, owner, |_, _| true).await?;
     }
-    Ok(changes)
+    Ok(destroyed)
 }
 
 async fn destroy_recorded(
@@ -111,13 +123,13 @@ async fn destroy_recorded(
     owner: Option<&Owner>,
     assets: &Assets,
     reattach: Option<String>,
-) -> Result<Changes> {
+) -> Result<Destroyed> {
     workspace.write_trees(assets)?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
     workspace.init(context, &terraform, assets).await?;
     let parallelism = *PARALLELISM.end();
     terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
-    let changes = show(context, &terraform, workspace).await?;
+    let (changes, gone) = show(context, &terraform, workspace).await?;
     if let Some(owner) = owner {
         // A node that Terraform does not know would hold on to the network and volume that it does.
         let recorded = changes.resources.iter().filter(|change| change.kind == "hactl_node");
@@ -129,7 +141,7 @@ async fn destroy_recorded(
         terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
     }
     remove_plan(workspace);
-    Ok(changes)
+    Ok(Destroyed { changes, gone })
 }
 
 /// The machines as the last run left them; empty when none did.
@@ -151,6 +163,7 @@ struct Prepared {
     /// The machines as the run before this one left them.
     before: Outputs,
     planned: Planned,
+    gone: GoneRecords,
     /// Everything that earlier runs made is gone, data and all.
     starts_anew: bool,
     parallelism: usize,
@@ -172,17 +185,17 @@ async fn prepare(
     let parallelism = (machines.plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
 
     let mut kept = before.images;
-    let changes = loop {
+    let (changes, gone) = loop {
         workspace.write_variables(&variables(machines, &kept))?;
         let command = terraform.plan(&workspace.plan_file(), parallelism, false);
         terraform.stream(context, "plan", command).await?;
-        let changes = show(context, &terraform, &workspace).await?;
+        let (changes, gone) = show(context, &terraform, &workspace).await?;
         // A node that is made again has nothing of its old image left to keep, and that may be gone.
         let made: BTreeSet<_> = made_nodes(&changes).collect();
         let count = kept.len();
         kept.retain(|key, image| image == machines.image || !made.contains(key));
         if kept.len() == count {
-            break changes;
+            break (changes, gone);
         }
     };
     let created = if workspace.is_new_start() { BTreeSet::new() } else { before.vms.keys().cloned().collect() };
@@ -191,7 +204,7 @@ async fn prepare(
         .err()
         .or_else(|| voters_gone(machines.plan, &changes, &created).map(|refusal| refusal.error(machines.plan)));
     let planned = Planned { changes, refused };
-    Ok(Prepared { terraform, workspace, before: before.vms, planned, starts_anew, parallelism })
+    Ok(Prepared { terraform, workspace, before: before.vms, planned, gone, starts_anew, parallelism })
 }
 
 fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {
@@ -202,9 +215,9 @@ fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {
     made.filter_map(|change| change.node.as_ref())
 }
 
-async fn show(context: &Context, terraform: &Terraform, workspace: &Workspace) -> Result<Changes> {
+async fn show(context: &Context, terraform: &Terraform, workspace: &Workspace) -> Result<(Changes, GoneRecords)> {
     let shown = terraform.show(&workspace.plan_file()).succeed(context, |_| ()).await?;
-    Changes::parse(&shown.stdout)
+    Ok((Changes::parse(&shown.stdout)?, gone_records(&shown.stdout)?))
 }
 
 /// A plan that was applied is of no more use, and holds all values.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::messages::{Diagnostic, Said, diagnostics, interpret};
 use crate::{
     context::Context,
+    dns,
     error::{Error, Kind, Result},
     event::Event,
     exec::{Command, Finished, Line, Stream},
@@ -100,7 +101,8 @@ impl Terraform {
             .env("TF_DATA_DIR", self.data_dir().display().to_string())
             .env("CHECKPOINT_DISABLE", "1");
         if let Some(reattach) = &self.reattach {
-            command = command.env("TF_REATTACH_PROVIDERS", reattach);
+            // The provider is this process: it has the secret already.
+            command = command.env("TF_REATTACH_PROVIDERS", reattach).withhold(dns::SECRET_VARIABLE);
         } else {
             command = command.pass(&["TF_REATTACH_PROVIDERS"]);
         }
@@ -292,6 +294,7 @@ mod tests {
             ("TF_WORKSPACE", "other"),
             ("TF_CLI_CONFIG_FILE", "/nonexistent"),
             ("TF_VAR_x", "1"),
+            (dns::SECRET_VARIABLE, "aHVudGVyMg=="),
             ("TF_PLUGIN_CACHE_DIR", "/cache"),
             ("AGE_SECRET", "s"),
         ]);
@@ -310,6 +313,9 @@ mod tests {
                 "TF_VAR_x"
             ]
         );
+        // A provider that Terraform starts by itself reads it there.
+        let plain = Terraform { reattach: None, ..terraform() };
+        assert!(plain.output().environment(&context).contains_key(dns::SECRET_VARIABLE));
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
         "subnet": subnet,
         "nodes": nodes,
         "authorized_keys": machines.authorized_keys,
+        "dns": plan.dns,
     })
 }
 
@@ -246,6 +247,7 @@ pub(super) mod tests {
                 "node2": {"hostname": "pg-prod-node2", "slot": 11, "memory": 1024, "cores": 1, "image": "hactl-node:1"},
             },
             "authorized_keys": ["ssh-ed25519 AAAA"],
+            "dns": null,
         });
         assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
     }
@@ -268,18 +270,20 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_modules_page_names_every_input_and_output() {
+    fn the_modules_pages_name_every_input_and_output() {
         let assets = Assets::embedded();
-        let text = |name: &str| assets.text(&format!("terraform/modules/local-node/{name}")).unwrap();
-        let page = text("README.md");
-        for (file, block) in [("variables.tf", "variable \""), ("outputs.tf", "output \"")] {
-            let names: Vec<_> = text(file)
-                .lines()
-                .filter_map(|line| line.strip_prefix(block)?.split_once('"').map(|(name, _)| name))
-                .collect();
-            assert!(names.len() > 3, "{names:?}");
-            for name in names {
-                assert!(page.contains(&format!("\n| {name} | ")), "{name} of {file} is not in README.md");
+        for module in ["local-node", "dns-records"] {
+            let text = |name: &str| assets.text(&format!("terraform/modules/{module}/{name}")).unwrap();
+            let page = text("README.md");
+            for (file, block) in [("variables.tf", "variable \""), ("outputs.tf", "output \"")] {
+                let names: Vec<_> = text(file)
+                    .lines()
+                    .filter_map(|line| line.strip_prefix(block)?.split_once('"').map(|(name, _)| name))
+                    .collect();
+                assert!(names.len() > 1, "{names:?}");
+                for name in names {
+                    assert!(page.contains(&format!("\n| {name} | ")), "{name} of {module}/{file} is not in README.md");
+                }
             }
         }
     }

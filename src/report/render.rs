@@ -16,6 +16,7 @@ pub(super) const fn stage(stage: Stage) -> &'static str {
         Stage::Fetch => "fetch",
         Stage::Image => "image",
         Stage::Provision => "provision",
+        Stage::Dns => "dns",
         Stage::Inventory => "inventory",
         Stage::Configure => "configure",
         Stage::Health => "health",
@@ -185,6 +186,9 @@ pub fn plan_text(plan: &Plan) -> String {
             node.memory_mib,
             node.cores
         );
+    }
+    if let Some(dns) = &plan.dns {
+        let _ = writeln!(text, "\n  DNS: HOST NAME.{} at {}, TTL {} s", dns.zone, dns.endpoint(), dns.ttl);
     }
     text.push_str("\n  Longest write gap to expect:\n");
     for bound in &plan.bounds {

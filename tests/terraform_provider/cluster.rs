@@ -95,8 +95,7 @@ impl Cluster {
     }
 
     fn server(&self, context: &Context) -> (Server, String) {
-        let (engine, events, stop) = (self.engine.clone(), context.events.clone(), context.stop.clone());
-        let server = Server::start(engine, events, stop, &std::env::temp_dir()).unwrap();
+        let server = Server::start(self.engine.clone(), context, &std::env::temp_dir()).unwrap();
         let reattach = server.reattach_env(None).unwrap();
         (server, reattach)
     }

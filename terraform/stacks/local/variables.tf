@@ -43,3 +43,16 @@ variable "authorized_keys" {
   type        = list(string)
   nullable    = false
 }
+
+variable "dns" {
+  description = "Where each node gets a record, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
+  type = object({
+    zone          = string
+    server        = string
+    port          = optional(number, 53)
+    ttl           = optional(number, 300)
+    key_name      = string
+    key_algorithm = optional(string, "hmac-sha256")
+  })
+  default = null
+}

@@ -1,0 +1,153 @@
+//! What was wrong -> the error that says so: one message per cause, with what to do.
+
+use hickory_proto::op::ResponseCode;
+
+use super::SECRET_VARIABLE;
+use crate::{
+    error::Error,
+    model::{Dns, KeyAlgorithm},
+};
+
+/// Why the server did not do what it was asked, as far as it can be told.
+#[derive(Debug)]
+pub(super) enum Reason {
+    /// The server's own name has no address.
+    Unknown(String),
+    Silent(String),
+    Secret,
+    KeyName,
+    /// The server has the key, for this algorithm.
+    Algorithm(KeyAlgorithm),
+    /// How many seconds the server's clock is ahead of ours.
+    Clock(Option<i64>),
+    Forged(String),
+    /// The zone is not the server's; the one around it that is.
+    Zone(Option<String>),
+    /// Zone and key are right, the change is not allowed.
+    Refused(ResponseCode),
+    Code(ResponseCode),
+}
+
+/// The error of failing to do `what` to `object`.
+pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Error {
+    let (server, key, zone, algorithm) = (dns.endpoint(), &dns.key_name, &dns.zone, dns.key_algorithm);
+    let failed = |code: &'static str| Error::failed(code, what, object);
+    match reason {
+        Reason::Unknown(seen) => failed("dns-server")
+            .cause(format!("the DNS server's name {} could not be resolved: {seen}", dns.server))
+            .hint("give the server's IP address, or see that this machine can resolve its name"),
+        Reason::Silent(seen) => {
+            failed("dns-silent").cause(format!("the DNS server {server} did not answer ({seen})")).hint(format!(
+                "is a DNS server running at {server}, and does no firewall lie between? Then run the same command again"
+            ))
+        }
+        Reason::Secret => failed("dns-secret")
+            .cause(format!("the secret is wrong: {server} has another one for the key {key} with {algorithm}"))
+            .hint(format!("set {SECRET_VARIABLE} to the `secret` of {key} in the server's configuration")),
+        Reason::KeyName => failed("dns-key-name")
+            .cause(format!(
+                "the key name is wrong: {server} knows no key {key} for {zone}, with {algorithm} or with another \
+                 algorithm that hactl speaks"
+            ))
+            .hint(
+                "give the name of the `key` in the server's configuration as `key_name`; Knot takes it only where an \
+                 `acl` of the zone names it",
+            ),
+        Reason::Algorithm(right) => failed("dns-key-algorithm")
+            .cause(format!("the key's algorithm is wrong: {server} knows {key} with {right}, not with {algorithm}"))
+            .hint(format!("set key_algorithm to {right}")),
+        Reason::Clock(ahead) => {
+            let by = match ahead {
+                Some(ahead @ 1..) => format!("the clock of {server} is {ahead} s ahead of this machine's"),
+                Some(ahead) => format!("the clock of {server} is {} s behind this machine's", ahead.unsigned_abs()),
+                None => format!("the clocks of {server} and this machine differ too much"),
+            };
+            failed("dns-clock")
+                .cause(format!("{by}: signatures hold for 300 s"))
+                .hint("set both clocks right, best by NTP")
+        }
+        Reason::Forged(seen) => failed("dns-answer")
+            .cause(format!("an answer came from {server}, and it cannot be trusted: {seen}"))
+            .hint(format!("does {server} speak TSIG, and is it really that server that answers?")),
+        Reason::Zone(around) => {
+            let error = failed("dns-zone").cause(format!("the server {server} does not serve the zone {zone}"));
+            match around {
+                Some(around) => error
+                    .cause(format!("{zone} lies within its zone {around}"))
+                    .hint(format!("set zone to {around}, or make {zone} a zone of its own there")),
+                None => error.hint(format!(
+                    "give the zone's primary server as `server`; `dig @{} -p {} {zone} SOA` shows what it says",
+                    dns.server, dns.port
+                )),
+            }
+        }
+        Reason::Refused(code) => failed("dns-refused")
+            .cause(format!(
+                "{server} refuses it ({}): the key {key} may not change this name or type in {zone}",
+                word(code)
+            ))
+            .hint(format!(
+                "allow it there: in BIND `update-policy {{ grant {key} zonesub A AAAA TXT; }};`, in Knot an `acl` with \
+                 `action: update`; only the zone's primary server takes changes"
+            )),
+        Reason::Code(code) => failed("dns-failed")
+            .cause(format!("{server} answered {}", word(code)))
+            .hint("the server's log says why; then run the same command again"),
+    }
+}
+
+/// A response code as tools print it.
+fn word(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        ResponseCode::NotAuth => "NOTAUTH".to_owned(),
+        ResponseCode::NotZone => "NOTZONE".to_owned(),
+        other => format!("response code {}, {}", u16::from(other), other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_code_and_a_hint() {
+        let dns = Dns {
+            zone: "a.b".parse().unwrap(),
+            server: "10.0.0.1".parse().unwrap(),
+            port: 5353,
+            ttl: 300,
+            key_name: "k".parse().unwrap(),
+            key_algorithm: KeyAlgorithm::HmacSha256,
+        };
+        let reasons = [
+            Reason::Unknown("x".to_owned()),
+            Reason::Silent("x".to_owned()),
+            Reason::Secret,
+            Reason::KeyName,
+            Reason::Algorithm(KeyAlgorithm::HmacSha512),
+            Reason::Clock(Some(-400)),
+            Reason::Forged("x".to_owned()),
+            Reason::Zone(None),
+            Reason::Refused(ResponseCode::Refused),
+            Reason::Code(ResponseCode::ServFail),
+        ];
+        let mut codes: Vec<_> = reasons
+            .into_iter()
+            .map(|reason| {
+                let error = explain(&dns, "make the record", "node1.a.b.", reason);
+                assert!(error.hint.is_some() && error.to_string().contains("10.0.0.1"), "{error}");
+                error.code
+            })
+            .collect();
+        codes.dedup();
+        assert_eq!(codes.len(), 10);
+        let error = explain(&dns, "make", "x", Reason::Clock(Some(-400))).to_string();
+        assert!(error.contains("400 s behind"), "{error}");
+        let error = explain(&dns, "make", "x", Reason::Zone(Some("b.".to_owned()))).to_string();
+        assert!(error.contains("a.b. lies within its zone b."), "{error}");
+    }
+}

@@ -1,0 +1,11 @@
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    hactl = {
+      # Served by hactl itself; for plain Terraform run `hactl terraform install` once.
+      source  = "hactl.local/hactl/hactl"
+      version = ">= 0.1.0"
+    }
+  }
+}
