@@ -61,7 +61,7 @@ test-long: export HACTL_TEST_LONG = 1
 test-long: test ## The same with the full matrices: kills at random moments and in every drill, all drills, Ansible without Mitogen
 
 .PHONY: bench
-bench: build ## Measure and write docs/benchmarks.md
+bench: build setup-test ## Measure and write docs/benchmarks.md
 	.ci/bench
 
 .PHONY: bench-failover
