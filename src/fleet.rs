@@ -65,12 +65,14 @@ impl fmt::Display for Door {
 }
 
 /// The ports, units and the user that the roles give.
-const PATRONI_PORT: u16 = 8008;
-const POSTGRES_PORT: u16 = 5432;
-const ETCD_PORT: u16 = 2379;
-const PATRONI_UNIT: &str = "patroni";
-const ETCD_UNIT: &str = "etcd";
-const USER: &str = "postgres";
+pub(crate) const PATRONI_PORT: u16 = 8008;
+pub(crate) const POSTGRES_PORT: u16 = 5432;
+pub(crate) const ETCD_PORT: u16 = 2379;
+pub(crate) const PATRONI_UNIT: &str = "patroni";
+pub(crate) const ETCD_UNIT: &str = "etcd";
+pub(crate) const USER: &str = "postgres";
+/// The unit that stops a primary that outlives its Patroni.
+pub(crate) const LEASE_GUARD: &str = "hactl-lease-guard";
 
 /// Where SSH answers, and the key that must answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ mod common;
 
 use std::{fs, process::Command, time::Duration};
 
-use common::{Bench, docker};
+use common::{Bench, docker, step};
 use serde_json::Value;
 
 const MACHINES: &str = "t-adopted";
@@ -199,10 +199,6 @@ END
 systemctl daemon-reload
 systemctl start --no-block dcs patroni@main
 "#;
-
-fn step(words: &str) {
-    println!("-- {words}");
-}
 
 /// Runs a script on a machine, and gives what it printed.
 fn on(node: &str, script: &str) -> String {

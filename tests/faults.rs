@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bench, docker};
+use common::{Bench, docker, step};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -125,10 +125,6 @@ fn one_node_through_all_kinds_of_trouble() {
     step("down leaves nothing, and no half-removed cluster");
     bench.act(&["down", NAME, "--yes"]);
     assert_eq!(bench.leftovers(), "");
-}
-
-fn step(name: &str) {
-    println!("== {name}");
 }
 
 fn contains(error: &Value, words: &[&str]) {

@@ -7,7 +7,7 @@ mod common;
 
 use std::{process::Command, time::Duration};
 
-use common::{Bench, containers, docker, output};
+use common::{Bench, containers, docker, output, step};
 
 const FILE: &str = "name: t-up
 instances:
@@ -179,10 +179,6 @@ fn half_made(name: &str) {
     while docker(&["ps", "-aq", "--filter", &filter]).is_empty() {
         assert!(std::time::Instant::now() < deadline, "{name} was not made");
     }
-}
-
-fn step(name: &str) {
-    println!("== {name}");
 }
 
 fn text(output: &std::process::Output) -> String {

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bench, docker};
+use common::{Bench, docker, step};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -426,8 +426,4 @@ fn leftovers(bench: &Bench) -> String {
     let running = docker(&["ps", "-q", "--filter", &format!("label=hactl.cluster={NAME}")]);
     assert_eq!(running.lines().count(), 3);
     found
-}
-
-fn step(words: &str) {
-    println!("== {words}");
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::Bench;
+use common::{Bench, step};
 use hactl::{
     context::{Context, Dirs},
     event::Events,
@@ -233,10 +233,6 @@ fn context(dir: &Path) -> Context {
     let mut env: std::collections::BTreeMap<String, String> = std::env::vars().collect();
     env.insert("HACTL_PROGRAM".to_owned(), env!("CARGO_BIN_EXE_hactl").to_owned());
     Context { dirs: Dirs::new(dir, &env), env, events: Events::channel().0, stop: Default::default() }
-}
-
-fn step(name: &str) {
-    println!("== {name}");
 }
 
 /// What took how long.

@@ -5,7 +5,11 @@ use std::{net::Ipv4Addr, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::config::{self, Local};
-use crate::{model::Secret, remote::Remote};
+use crate::{
+    fleet::LEASE_GUARD,
+    model::Secret,
+    remote::{Remote, quoted},
+};
 
 /// How long a script may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -150,7 +154,7 @@ fn second(local: &Local) -> String {
              [ -z \"$address\" ] || echo \"address {host} $address\"\n"
         ));
     }
-    text.push_str("! systemctl is-active --quiet hactl-lease-guard 2>/dev/null || echo 'guard '\n");
+    text.push_str(&format!("! systemctl is-active --quiet {LEASE_GUARD} 2>/dev/null || echo 'guard '\n"));
     if let Some(device) = &local.watchdog_device {
         text.push_str(&format!("[ ! -c {} ] || echo 'watchdog '\n", quoted(device)));
     }
@@ -180,10 +184,6 @@ fn hosts(local: &Local) -> Vec<&str> {
     hosts.sort_unstable();
     hosts.dedup();
     hosts
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// What the first script printed. No `Debug`: it holds passwords in the clear.

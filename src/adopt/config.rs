@@ -6,7 +6,10 @@ use saphyr::{ScalarStyle, Yaml, YamlLoader};
 use saphyr_parser::Parser;
 use serde_json::{Map, Value};
 
-use crate::model::Secret;
+use crate::{
+    fleet::{ETCD_PORT, PATRONI_PORT, POSTGRES_PORT},
+    model::Secret,
+};
 
 /// What Patroni is told on one machine.
 #[derive(Debug)]
@@ -90,10 +93,10 @@ fn local(config: &Value) -> Result<Local, String> {
     }
     Ok(Local {
         member: needed("/name")?.to_owned(),
-        patroni: place(&["/restapi/connect_address", "/restapi/listen"], config, 8008)?,
+        patroni: place(&["/restapi/connect_address", "/restapi/listen"], config, PATRONI_PORT)?,
         patroni_tls: text("/restapi/certfile").is_some(),
         restapi: restapi.map(|(user, password)| (user.to_owned(), password)),
-        postgres: place(&["/postgresql/connect_address", "/postgresql/listen"], config, 5432)?,
+        postgres: place(&["/postgresql/connect_address", "/postgresql/listen"], config, POSTGRES_PORT)?,
         data_dir,
         superuser: text("/postgresql/authentication/superuser/username").map(str::to_owned),
         superuser_password: secret("/postgresql/authentication/superuser/password"),
@@ -145,7 +148,7 @@ fn dcs(config: &Value, scope: &str) -> Result<LocalDcs, String> {
 
 fn endpoint(text: &str) -> Result<Place, String> {
     let text = text.split("://").last().unwrap_or(text).trim_end_matches('/');
-    host_and_port(text, 2379)
+    host_and_port(text, ETCD_PORT)
 }
 
 fn place(pointers: &[&str], config: &Value, port: u16) -> Result<Place, String> {

@@ -11,23 +11,21 @@ use super::{
     config::{LocalDcs, Place},
 };
 use crate::{
-    fleet::{Door, Fleet, FleetNode, Found, SshTarget},
+    fleet::{
+        Door, ETCD_PORT, ETCD_UNIT, Fleet, FleetNode, Found, PATRONI_PORT, PATRONI_UNIT, POSTGRES_PORT, SshTarget, USER,
+    },
     model::{Dcs, InstanceKey, Role},
     plan::{Plan, Watchdog},
 };
 
 /// The unit's name where none was found, which the drills then miss.
 const NO_UNIT: &str = "-";
-const PATRONI_PORT: u16 = 8008;
-const POSTGRES_PORT: u16 = 5432;
-const ETCD_PORT: u16 = 2379;
 
 /// The machines, as far as they told.
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) fleet: Fleet,
     pub(super) dcs: Dcs,
-    pub(super) roles: BTreeMap<InstanceKey, BTreeSet<Role>>,
     pub(super) watchdogs: BTreeMap<InstanceKey, Watchdog>,
 }
 
@@ -79,14 +77,12 @@ pub(super) fn decide(plan: &Plan, answers: &Answers, known: Option<&Known>) -> R
     if !problems.is_empty() {
         return Err(problems);
     }
-    let roles = nodes.iter().map(|(key, node): (&InstanceKey, &FleetNode)| (key.clone(), node.node.roles.clone()));
-    let roles = roles.collect();
     let watchdogs = patronis.iter().map(|(key, patroni)| ((*key).clone(), watchdog(patroni))).collect();
     let dcs = match (patronis.is_empty(), known) {
         (true, Some(known)) => known.plan.dcs.clone(),
         _ => voters.dcs(),
     };
-    Ok(Decided { fleet: Fleet { cluster: plan.cluster.clone(), nodes }, dcs, roles, watchdogs })
+    Ok(Decided { fleet: Fleet { cluster: plan.cluster.clone(), nodes }, dcs, watchdogs })
 }
 
 fn watchdog(patroni: &Patroni) -> Watchdog {
@@ -110,7 +106,7 @@ fn described(
     given: &BTreeSet<Role>,
 ) -> Result<Described, String> {
     let voter = voters.doors.get(key);
-    let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| "etcd".to_owned());
+    let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| ETCD_UNIT.to_owned());
     let mut roles: BTreeSet<Role> = voter.map(|_| Role::Etcd).into_iter().collect();
     let (address, found) = if let Some(patroni) = &told.patroni {
         roles.insert(Role::Patroni);
@@ -190,9 +186,9 @@ fn stranger(key: &InstanceKey, address: Ipv4Addr) -> Found {
         patroni: door(PATRONI_PORT),
         postgres: door(POSTGRES_PORT),
         etcd: nowhere(address),
-        patroni_unit: "patroni".to_owned(),
-        etcd_unit: "etcd".to_owned(),
-        user: "postgres".to_owned(),
+        patroni_unit: PATRONI_UNIT.to_owned(),
+        etcd_unit: ETCD_UNIT.to_owned(),
+        user: USER.to_owned(),
         data_dir: "/var/lib/postgresql".to_owned(),
         addresses: vec![address],
     }
@@ -204,7 +200,7 @@ fn nowhere(address: Ipv4Addr) -> Door {
 
 /// A unit's or user's name that goes into shell text as it is.
 fn checked(name: &str) -> Result<String, String> {
-    let name = if name == NO_UNIT { "patroni" } else { name };
+    let name = if name == NO_UNIT { PATRONI_UNIT } else { name };
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"@._:-".contains(&byte);
     match !name.is_empty() && !name.starts_with('-') && name.bytes().all(good) {
         true => Ok(name.to_owned()),

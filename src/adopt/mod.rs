@@ -115,7 +115,8 @@ pub async fn adopt(
     let config = configuration(&fleet, &answers, &access).await;
     let running = match config {
         Ok((config, patroni_version)) => {
-            Running { config, patroni_version, dcs: decided.dcs, roles: decided.roles, watchdogs: decided.watchdogs }
+            let roles = fleet.nodes.iter().map(|(key, node)| (key.clone(), node.node.roles.clone())).collect();
+            Running { config, patroni_version, dcs: decided.dcs, roles, watchdogs: decided.watchdogs }
         }
         Err(said) => {
             let Some(known) = known else {
@@ -261,12 +262,9 @@ fn keys(
     };
     let etcd = patronis().find_map(|patroni| patroni.etcd_client.as_ref());
     let ctl = patronis().find_map(|patroni| patroni.ctl_client.as_ref());
-    let identity =
-        |pair: Option<&'_ (String, Secret)>| pair.map(|(certificate, key)| (certificate.clone(), key.clone()));
     let shown = Arc::new(Shown::default());
-    let config = |pair: Option<&(String, Secret)>| match identity(pair) {
-        Some((certificate, key)) => shown.remember(Some((&certificate, &key))),
-        None => shown.remember(None),
+    let config = |identity: Option<&(String, Secret)>| {
+        shown.remember(identity.map(|(certificate, key)| (certificate.as_str(), key)))
     };
     let keys = Keys {
         ssh,
@@ -289,9 +287,7 @@ async fn configuration(
 ) -> Result<(serde_json::Value, String), Vec<String>> {
     let answering = fleet.with_role(Role::Patroni).filter(|node| answers[node.key()].1.is_ok());
     let asked = answering.map(async |node| {
-        let answer = tokio::try_join!(async { health::patroni_config(access, node).await }, async {
-            health::patroni_itself(access, node).await
-        },);
+        let answer = tokio::try_join!(health::patroni_config(access, node), health::patroni_itself(access, node));
         (node.key(), answer)
     });
     let mut said = Vec::new();

@@ -88,7 +88,7 @@ fn who_the_machines_are_is_what_runs_on_them() {
     assert_eq!((node.patroni().to_string(), node.patroni().tls), ("10.0.0.2:8010".to_owned(), false));
     assert_eq!(node.postgres().to_string(), "db-two:5433");
     assert_eq!(node.etcd().to_string(), "10.0.0.2:2379");
-    assert_eq!(decided.roles[&key("b")], BTreeSet::from([Role::Etcd, Role::Patroni]));
+    assert_eq!(decided.fleet.nodes[&key("b")].node.roles, BTreeSet::from([Role::Etcd, Role::Patroni]));
     assert_eq!(decided.watchdogs[&key("a")], Watchdog::Automatic);
     assert_eq!(decided.fleet.key_of("three"), "c");
     let leader_key = Some("/service/main/leader".to_owned());
@@ -103,14 +103,14 @@ fn voters_elsewhere_are_outside_and_other_stores_are_named() {
         ("c", told("10.0.0.3", Some(patroni("three", "10.0.0.3", "etcd3: {host: '10.9.9.9:2379'}")), false)),
     ]));
     assert!(matches!(&elsewhere.dcs, Dcs::Etcd { outside, .. } if outside == &["10.9.9.9:2379".parse().unwrap()]));
-    assert_eq!(elsewhere.roles[&key("a")], BTreeSet::from([Role::Patroni]));
+    assert_eq!(elsewhere.fleet.nodes[&key("a")].node.roles, BTreeSet::from([Role::Patroni]));
     let beside = decided(&three("etcd3: {host: '127.0.0.1:2379'}"));
     assert_eq!(beside.fleet.nodes[&key("c")].etcd().to_string(), "127.0.0.1:2379");
     assert!(matches!(&beside.dcs, Dcs::Etcd { outside, .. } if outside.is_empty()));
     // An agent of Consul on every machine, beside an etcd that is none of this cluster's business.
     let consul = decided(&three("consul: {host: '127.0.0.1:8500'}"));
     assert_eq!(consul.dcs, Dcs::Other("consul".into()));
-    assert_eq!(consul.roles[&key("a")], BTreeSet::from([Role::Patroni]));
+    assert_eq!(consul.fleet.nodes[&key("a")].node.roles, BTreeSet::from([Role::Patroni]));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_voter_without_patroni_is_one() {
     let mut answers = three(ETCD);
     answers.get_mut(&key("c")).unwrap().1 = told("10.0.0.3", None, true);
     let decided = decided(&answers);
-    assert_eq!(decided.roles[&key("c")], BTreeSet::from([Role::Etcd]));
+    assert_eq!(decided.fleet.nodes[&key("c")].node.roles, BTreeSet::from([Role::Etcd]));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_machine_that_does_not_answer_is_what_it_was_or_like_the_others() {
     // Where Patroni does not run now, too.
     answers.get_mut(&key("b")).unwrap().1 = told("10.0.0.2", None, true);
     let kept = decide(&planned(FILE), &answers, Some(&known)).unwrap();
-    assert_eq!(kept.roles[&key("b")], BTreeSet::from([Role::Etcd, Role::Patroni]));
+    assert_eq!(kept.fleet.nodes[&key("b")].node.roles, BTreeSet::from([Role::Etcd, Role::Patroni]));
 }
 
 #[test]

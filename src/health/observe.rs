@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    fleet::{Fleet, FleetNode},
+    fleet::{Fleet, FleetNode, LEASE_GUARD},
     model::{InstanceKey, Role},
     remote::{PrivateKey, Remote},
 };
@@ -76,8 +76,7 @@ impl Access {
     }
 }
 
-/// What stops a primary that outlives its Patroni. The roles enable it where there is somebody to take over.
-const LEASE_GUARD: &str = "hactl-lease-guard";
+/// The roles enable the lease guard where there is somebody to take over.
 const ENABLED: &str = "systemctl is-enabled --quiet $unit 2>/dev/null || exit 0; ";
 
 /// What was asked and what was seen: an answer, or the words of the failure.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::name::InvalidName;
+use super::name::{InvalidName, text};
 
 /// Seconds for which resolvers may keep a record, when nothing is said.
 pub const DEFAULT_TTL: u32 = 300;
@@ -149,36 +149,6 @@ impl DnsServer {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-macro_rules! text {
-    ($type:ident) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = InvalidName;
-            fn from_str(text: &str) -> Result<Self, InvalidName> {
-                Self::new(text)
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = InvalidName;
-            fn try_from(text: String) -> Result<Self, InvalidName> {
-                Self::new(text)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(name: $type) -> Self {
-                name.0
-            }
-        }
-    };
 }
 
 text!(DomainName);

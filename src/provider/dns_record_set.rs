@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     network::not_importable,
-    resource::{Call, Failed, Problem, Resource, check_text, parse, state},
+    resource::{Call, Failed, Problem, Resource, check_text, check_whole, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
-    value::{Object, State, Value, whole},
+    value::{Object, State, Value},
 };
 use crate::{
     dns::{self, Records, Zone},
@@ -180,8 +180,8 @@ impl Resource for DnsRecordSet {
                 check_canonical::<IpAddr>(&one, "addresses", &mut problems);
             }
         }
-        check_range(config, "port", u16::MAX.into(), &mut problems);
-        check_range(config, "ttl", i32::MAX.into(), &mut problems);
+        check_whole(config, "port", 1..=u16::MAX.into(), " from 1 to 65535", &mut problems);
+        check_whole(config, "ttl", 1..=i32::MAX.unsigned_abs(), " from 1 to 2147483647", &mut problems);
         problems
     }
 
@@ -310,26 +310,10 @@ fn check_canonical<T: std::str::FromStr + fmt::Display>(
     });
 }
 
-fn check_range(config: &Object, attribute: &'static str, most: i64, problems: &mut Vec<Problem>) {
-    if let Some(Value::Number(number)) = config.get(attribute)
-        && !whole(*number).is_some_and(|number| (1..=most).contains(&number))
-    {
-        let detail = format!("It is {number}; expected a whole number from 1 to {most}.");
-        problems.push(Problem::at(attribute, format!("Invalid {attribute}"), detail));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn object(pairs: &[(&str, Value)]) -> Object {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
-    }
-
-    fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
-    }
+    use crate::provider::value::fixture::{object, text};
 
     fn texts(texts: &[&str]) -> Value {
         Value::List(texts.iter().map(|one| text(one)).collect())

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     network::{check_owner, not_importable, with_import_hint},
-    resource::{Call, Failed, Problem, Resource, check_text, parse, state},
+    resource::{Call, Failed, Problem, Resource, check_text, check_whole, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
-    value::{Object, State, Value, whole},
+    value::{Object, State, Value},
 };
 use crate::{
     error::Result,
@@ -21,7 +21,10 @@ const RUNNING: &str = "running";
 const STOPPED: &str = "stopped";
 
 /// Below this systemd and sshd do not start reliably.
-const LEAST_MEMORY_MIB: f64 = 128.0;
+const LEAST_MEMORY_MIB: u32 = 128;
+
+/// What is expected of the size of a disk.
+pub(super) const DISK_GB: &str = ", at least 1, for example 20";
 
 pub(super) struct Node;
 
@@ -140,9 +143,10 @@ impl Resource for Node {
             Ok(address) if address.to_string() == text => Ok(()),
             _ => Err(format!("`{text}` is not an IPv4 address: for example 10.89.0.10.")),
         });
-        check_whole(config, "memory", LEAST_MEMORY_MIB, "2048", &mut problems);
-        check_whole(config, "cores", 1.0, "2", &mut problems);
-        check_whole(config, "disk_gb", 1.0, "20", &mut problems);
+        let memory = format!(", at least {LEAST_MEMORY_MIB}, for example 2048");
+        check_whole(config, "memory", LEAST_MEMORY_MIB..=u32::MAX, &memory, &mut problems);
+        check_whole(config, "cores", 1..=u32::MAX, ", at least 1, for example 2", &mut problems);
+        check_whole(config, "disk_gb", 1..=u32::MAX, DISK_GB, &mut problems);
         if matches!(config.get("disk_gb"), Some(Value::Number(_))) && config.get("volume") == Some(&Value::Null) {
             let detail = "A disk lies on the node's volume: give `volume`, too.".to_owned();
             problems.push(Problem::at("disk_gb", "Disk without a volume".to_owned(), detail));
@@ -245,32 +249,10 @@ impl Resource for Node {
     }
 }
 
-pub(super) fn check_whole(
-    config: &Object,
-    attribute: &'static str,
-    least: f64,
-    example: &str,
-    problems: &mut Vec<Problem>,
-) {
-    if let Some(Value::Number(number)) = config.get(attribute)
-        && !(whole(*number).is_some() && *number >= least && *number <= f64::from(u32::MAX))
-    {
-        let detail = format!("It is {number}; expected a whole number, at least {least}, for example {example}.");
-        problems.push(Problem::at(attribute, format!("Invalid {attribute}"), detail));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn object(pairs: &[(&str, Value)]) -> Object {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
-    }
-
-    fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
-    }
+    use crate::provider::value::fixture::{object, text};
 
     #[test]
     fn problems_lie_at_their_attribute() {

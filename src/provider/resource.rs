@@ -2,7 +2,7 @@
 //!
 //! A new resource is one file that implements [`Resource`] and one line in [`super::resources`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     schema::Schema,
-    value::{Object, State, Value},
+    value::{Object, State, Value, whole},
     wire,
 };
 use crate::{
@@ -179,6 +179,22 @@ pub(super) fn state<T: Serialize>(value: &T) -> State {
         Ok(Json::Object(state)) => state,
         // INVARIANT: the types of this module are structs of texts, numbers and lists.
         other => unreachable!("a resource serialises to an object, not to {other:?}"),
+    }
+}
+
+/// Checks that a known number attribute is a whole one within `range`; `expected` says so.
+pub(super) fn check_whole(
+    config: &Object,
+    attribute: &'static str,
+    range: RangeInclusive<u32>,
+    expected: &str,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(Value::Number(number)) = config.get(attribute)
+        && !whole(*number).and_then(|number| u32::try_from(number).ok()).is_some_and(|number| range.contains(&number))
+    {
+        let detail = format!("It is {number}; expected a whole number{expected}.");
+        problems.push(Problem::at(attribute, format!("Invalid {attribute}"), detail));
     }
 }
 

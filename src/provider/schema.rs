@@ -137,6 +137,7 @@ impl Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::value::fixture::{object, text};
 
     fn schema() -> Schema {
         Schema {
@@ -149,14 +150,6 @@ mod tests {
                 Attribute::new("id", Kind::Text, Mode::Computed, ""),
             ],
         }
-    }
-
-    fn object(pairs: &[(&str, Value)]) -> Object {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
-    }
-
-    fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
     }
 
     #[test]

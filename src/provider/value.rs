@@ -147,6 +147,19 @@ pub(super) fn to_state(object: &Object) -> State {
 }
 
 #[cfg(test)]
+pub(super) mod fixture {
+    use super::{Object, Value};
+
+    pub(in crate::provider) fn object(pairs: &[(&str, Value)]) -> Object {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    pub(in crate::provider) fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -7,3 +7,9 @@ mod pump;
 mod session;
 
 pub use session::{Finished, HostKey, PrivateKey, Remote, first_contact};
+
+/// `text` as one word of a shell.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

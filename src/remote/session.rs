@@ -130,8 +130,7 @@ impl Remote {
         if !self.sudo {
             return self.run_as_user(command, input, patience).await;
         }
-        let quoted = command.replace('\'', r"'\''");
-        self.run_as_user(&format!("sudo -n -- /bin/sh -c '{quoted}'"), input, patience).await
+        self.run_as_user(&format!("sudo -n -- /bin/sh -c {}", super::quoted(command)), input, patience).await
     }
 
     /// Whether the session still works.

@@ -48,7 +48,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Door {
     /// The servers, in the order of the history's nodes.
     pub(super) nodes: Arc<[FleetNode]>,
-    pub(super) path: Path,
+    pub(super) path: Way,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) ssl: SslMode,
     pub(super) user: String,
@@ -58,14 +58,14 @@ pub(super) struct Door {
 
 /// The way of a client's packets.
 #[derive(Clone)]
-pub(super) enum Path {
+pub(super) enum Way {
     /// As any application's.
     Direct,
     /// Through each node's SSH session, where the network or the servers let nobody in from here.
     Tunnel(Arc<Access>),
 }
 
-impl Path {
+impl Way {
     /// The word of the report.
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ impl Door {
         config.user(&self.user).password(self.password.expose()).dbname(&self.database);
         config.application_name("hactl verify").ssl_mode(self.ssl);
         let tls = MakeRustlsConnect::new(ClientConfig::clone(&self.tls));
-        let Path::Tunnel(access) = &self.path else {
+        let Way::Tunnel(access) = &self.path else {
             config.connect_timeout(CONNECT).tcp_user_timeout(CONNECT);
             if writable {
                 config.target_session_attrs(TargetSessionAttrs::ReadWrite);

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
-    path::Path as FilePath,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     archive,
     catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD, Tier},
-    clients::{Door, Path},
+    clients::{Door, Way},
     fault::{self, Ground},
     round::{Load, Round, Rounds},
     table::{self, Table},
@@ -77,7 +77,7 @@ pub struct Ended {
 ///
 /// # Errors
 /// When nothing could be begun. Drills that fail are a verdict.
-pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, history: &FilePath) -> Result<Ended> {
+pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, history: &Path) -> Result<Ended> {
     let seed = heading.seed;
     let (mut verdict, mut archive, table, door) = begin(ground, heading, history).await?;
     let durability = ground.plan.patroni.durability;
@@ -89,8 +89,7 @@ pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, hist
         ended = result;
     } else {
         for (drill, reason) in &choice.left_out {
-            let (outcome, reason) = (DrillOutcome::Refused, Some(reason.clone()));
-            verdict.drills.push(DrillReport { outcome, reason, ..empty(drill) });
+            verdict.drills.push(not_run(drill, DrillOutcome::Refused, reason.clone()));
         }
         for drill in &choice.drills {
             let (report, result) = one(ground, &rounds, drill, 1..=choice.rounds, &mut archive).await;
@@ -109,7 +108,7 @@ pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, hist
 ///
 /// # Errors
 /// As [`verify`].
-pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, history: &FilePath) -> Result<Ended> {
+pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, history: &Path) -> Result<Ended> {
     let (mut verdict, mut archive, table, door) = begin(ground, heading, history).await?;
     let planned = ground.plan.patroni.durability;
     let mut ended = Ok(());
@@ -117,8 +116,7 @@ pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, histor
     if ground.plan.platform.is_adopted()
         && let Some(reason) = fault::obstacle(&SELF_TEST, ground).await?
     {
-        let (outcome, reason) = (DrillOutcome::Skipped, Some(reason));
-        verdict.drills.push(DrillReport { outcome, reason, ..empty(&SELF_TEST) });
+        verdict.drills.push(not_run(&SELF_TEST, DrillOutcome::Skipped, reason));
         return Ok(end(ground, &table, verdict, ended).await);
     }
     if planned != Durability::Async {
@@ -163,7 +161,7 @@ async fn asynchronous(
 ) -> (DrillReport, Result<()>) {
     let drill = Drill { variant: Some(Durability::Async.as_str()), ..SELF_TEST };
     if let Some(reason) = refused(ground, &drill) {
-        return (DrillReport { outcome: DrillOutcome::Refused, reason: Some(reason), ..empty(&drill) }, Ok(()));
+        return (not_run(&drill, DrillOutcome::Refused, reason), Ok(()));
     }
     let mut plan = ground.plan.clone();
     plan.patroni.durability = Durability::Async;
@@ -247,7 +245,7 @@ async fn soak(
 async fn begin<'a>(
     ground: &'a Ground<'_>,
     heading: Heading,
-    history: &FilePath,
+    history: &Path,
 ) -> Result<(Verdict, archive::Writer, Table<'a>, Door)> {
     let plan = ground.plan;
     fault::sweep(ground).await?;
@@ -295,7 +293,7 @@ async fn way_in(ground: &Ground<'_>, table: &Table<'_>, primary: &InstanceKey) -
     let index = nodes.iter().position(|node| node.key() == primary).unwrap_or_default();
     let direct = Door {
         nodes: nodes.into(),
-        path: Path::Direct,
+        path: Way::Direct,
         tls: Arc::clone(&ground.access.keys.clients_tls),
         ssl: ground.access.keys.postgres_ssl,
         user: table::NAME.to_owned(),
@@ -310,7 +308,7 @@ async fn way_in(ground: &Ground<'_>, table: &Table<'_>, primary: &InstanceKey) -
             Err(said) => refusal = said,
         }
     }
-    let tunnel = Door { path: Path::Tunnel(Arc::new(ground.access.apart())), ..direct };
+    let tunnel = Door { path: Way::Tunnel(Arc::new(ground.access.apart())), ..direct };
     match tunnel.try_once(index).await {
         Ok(()) => {
             let words = format!("clients go through SSH: {primary} does not let them in from here: {refusal}");
@@ -356,6 +354,11 @@ fn empty(drill: &Drill) -> DrillReport {
     }
 }
 
+/// A drill without a round, and why.
+fn not_run(drill: &Drill, outcome: DrillOutcome, reason: String) -> DrillReport {
+    DrillReport { outcome, reason: Some(reason), ..empty(drill) }
+}
+
 /// One drill with all of its rounds; an error ends the verification, and the drill's report with it.
 async fn one(
     ground: &Ground<'_>,
@@ -366,16 +369,12 @@ async fn one(
 ) -> (DrillReport, Result<()>) {
     let mut report = empty(drill);
     if let Some(reason) = refused(ground, drill) {
-        (report.outcome, report.reason) = (DrillOutcome::Refused, Some(reason));
-        return (report, Ok(()));
+        return (not_run(drill, DrillOutcome::Refused, reason), Ok(()));
     }
     for fault in rounds.before.iter().chain([drill]) {
         match fault::obstacle(fault, ground).await {
             Ok(None) => {}
-            Ok(Some(reason)) => {
-                (report.outcome, report.reason) = (DrillOutcome::Skipped, Some(reason));
-                return (report, Ok(()));
-            }
+            Ok(Some(reason)) => return (not_run(drill, DrillOutcome::Skipped, reason), Ok(())),
             Err(error) => return (failed(report, &error), Err(error)),
         }
     }

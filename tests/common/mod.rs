@@ -235,6 +235,11 @@ impl Drop for Bench {
     }
 }
 
+/// Says in the output where a long test is.
+pub(crate) fn step(words: &str) {
+    println!("== {words}");
+}
+
 pub(crate) fn docker(args: &[&str]) -> String {
     let done = Command::new("docker").args(args).output().expect("docker is installed");
     String::from_utf8_lossy(&done.stdout).into_owned()

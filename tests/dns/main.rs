@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bench, Running};
+use common::{Bench, Running, step};
 use hactl::{
     dns::{
         self, Records, SECRET_VARIABLE, Zone,
@@ -30,10 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 const UUID: &str = "4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11";
 const OTHER_UUID: &str = "5c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a12";
-
-fn step(name: &str) {
-    println!("== {name}");
-}
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

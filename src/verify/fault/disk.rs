@@ -65,10 +65,17 @@ mod tests {
 
     #[test]
     fn the_space_is_held_by_a_unit_in_a_file_without_a_name() {
-        assert!(fill(&node()).strike.contains(
-            r#"
+        assert_eq!(
+            fill(&node()).strike,
+            r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
+free() { df --output=avail -B1 "$data" | tail -n 1; }
+sql() { runuser -u postgres -- psql -XAtq -c "$1"; }
+file="$data/.hactl-fill"
 systemd-run --quiet --collect --unit=hactl-fill-pgdata --property=RuntimeMaxSec=600 /bin/sh -c "exec 9>'$file' 2>/dev/null; rm '$file'; fallocate -l $(free) /proc/self/fd/9; while :; do dd if=/dev/zero bs=64k oflag=append conv=notrunc >&9; sleep 0.2; done"
+for _ in 1 2 3 4 5 6 7 8 9 10; do [ "$(free)" -ge 65536 ] || break; sleep 0.5; done
+if sql "DO 'BEGIN FOR n IN 1..200 LOOP PERFORM pg_logical_emit_message(false, '''', ''''), pg_switch_wal(); END LOOP; END'" 2>/dev/null
+then echo 0; else echo 1; fi
 "#
-        ), "{}", fill(&node()).strike);
+        );
     }
 }

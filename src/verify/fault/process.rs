@@ -1,12 +1,12 @@
 //! Processes that are killed or stopped, while their unit stays as it is.
 
 use super::{blow::Blow, unit};
-use crate::fleet::FleetNode;
+use crate::{fleet::FleetNode, remote::quoted};
 
 /// Sets `$data` to PostgreSQL's data directory.
 pub(super) fn data_dir(node: &FleetNode) -> String {
     match &node.found {
-        Some(found) => format!("data='{}'\n", found.data_dir.replace('\'', r"'\''")),
+        Some(found) => format!("data={}\n", quoted(&found.data_dir)),
         None => "data=$(sed -n 's/^ *data_dir: \"\\(.*\\)\"$/\\1/p' /etc/patroni/patroni.yml)\n".to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Armed, blow::Blow, process::postmaster};
 use crate::{
-    fleet::FleetNode,
+    fleet::{FleetNode, LEASE_GUARD},
     health,
     model::{InstanceKey, Role},
     verify::catalogue::Target,
@@ -71,7 +71,7 @@ pub(super) fn bury_etcd(node: &FleetNode) -> Blow {
 
 /// What stops an orphaned primary does not.
 pub(super) fn stop_guard() -> Blow {
-    let unit = "hactl-lease-guard";
+    let unit = LEASE_GUARD;
     Blow {
         possible: format!("systemctl is-active --quiet {unit} || {{ echo '{unit} does not run'; exit 1; }}\n"),
         strike: format!("systemctl stop {unit}\n"),
