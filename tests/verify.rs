@@ -212,6 +212,12 @@ fn deleted_row(bench: &Bench) {
     assert_eq!(code, 4, "{error}");
     let verdict = report(bench);
     assert_eq!((sum(&verdict, "lost"), all(&verdict, "failed")), (1, true), "{verdict:#}");
+    // The journals of a round that failed are beside the report.
+    let journals = verdict["drills"][0]["rounds"][0]["journals"].as_str().expect("journals of the failed round");
+    for node in NODES {
+        let said = fs::read_to_string(bench.kept(&format!("runs/latest/{journals}/{node}.log"))).unwrap();
+        assert!(said.contains("patroni[") && !said.contains("hactl_verify@"), "{node}: {said:.2000}");
+    }
 }
 
 fn interrupted(bench: &Bench) {

@@ -16,6 +16,7 @@ use super::{
     catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD, Tier},
     clients::{Door, Way},
     fault::{self, Ground},
+    journals,
     round::{Load, Round, Rounds},
     table::{self, Table},
     timings,
@@ -81,7 +82,8 @@ pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, hist
     let seed = heading.seed;
     let (mut verdict, mut archive, table, door) = begin(ground, heading, history).await?;
     let durability = ground.plan.patroni.durability;
-    let rounds = Rounds { ground, table: &table, door: &door, load: choice.load, durability, before: &[] };
+    let record = record(history);
+    let rounds = Rounds { ground, table: &table, door: &door, load: choice.load, durability, before: &[], record };
     let mut ended = Ok(());
     if let Some(soak) = choice.soak {
         let (report, result) = self::soak(ground, &rounds, choice, soak, seed, &mut archive).await;
@@ -110,6 +112,7 @@ pub async fn verify(ground: &Ground<'_>, choice: &Choice, heading: Heading, hist
 /// As [`verify`].
 pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, history: &Path) -> Result<Ended> {
     let (mut verdict, mut archive, table, door) = begin(ground, heading, history).await?;
+    let record = record(history);
     let planned = ground.plan.patroni.durability;
     let mut ended = Ok(());
     // Where nobody can power machines off and on it is no control; nothing is touched to find that out.
@@ -122,13 +125,13 @@ pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, histor
     if planned != Durability::Async {
         let drill = Drill { variant: Some(planned.as_str()), ..SELF_TEST };
         let before = &[CUT_REPLICATION];
-        let rounds = Rounds { ground, table: &table, door: &door, load, durability: planned, before };
+        let rounds = Rounds { ground, table: &table, door: &door, load, durability: planned, before, record };
         let (report, result) = one(ground, &rounds, &drill, 1..=1, &mut archive).await;
         verdict.drills.push(report);
         ended = result;
     }
     if ended.is_ok() {
-        let (report, result) = asynchronous(ground, &table, &door, load, &mut archive).await;
+        let (report, result) = asynchronous(ground, &table, &door, load, record, &mut archive).await;
         verdict.drills.push(report);
         ended = result;
     }
@@ -142,7 +145,7 @@ pub async fn self_test(ground: &Ground<'_>, load: Load, heading: Heading, histor
                 break;
             }
             let drill = Drill { variant: Some(variant), ..ORPHAN };
-            let rounds = Rounds { ground, table: &table, door: &door, load, durability, before };
+            let rounds = Rounds { ground, table: &table, door: &door, load, durability, before, record };
             let (report, result) = one(ground, &rounds, &drill, 1..=1, &mut archive).await;
             verdict.drills.push(if durability == Durability::Async { must_lose(report) } else { report });
             ended = result;
@@ -157,6 +160,7 @@ async fn asynchronous(
     table: &Table<'_>,
     door: &Door,
     load: Load,
+    record: &Path,
     archive: &mut archive::Writer,
 ) -> (DrillReport, Result<()>) {
     let drill = Drill { variant: Some(Durability::Async.as_str()), ..SELF_TEST };
@@ -176,7 +180,7 @@ async fn asynchronous(
                 table.waits_for_nobody(before.leader()).await?;
             }
             let (durability, before) = (Durability::Async, &[CUT_REPLICATION][..]);
-            let rounds = Rounds { ground: &there, table, door, load, durability, before };
+            let rounds = Rounds { ground: &there, table, door, load, durability, before, record };
             let (report, result) = one(&there, &rounds, &drill, 1..=1, archive).await;
             result.map(|()| report)
         }
@@ -239,6 +243,11 @@ async fn soak(
         }
     }
     (concluded(all), Ok(()))
+}
+
+/// The run's directory, in which the histories are.
+fn record(history: &Path) -> &Path {
+    history.parent().unwrap_or(history)
 }
 
 /// What comes before the first round.
@@ -379,12 +388,21 @@ async fn one(
         }
     }
     for n in numbers {
+        let started = Instant::now();
         let round = match healthy(ground).await {
             Ok(healthy) => rounds.round(drill, n, &healthy).await,
             Err(error) => Err(error),
         };
+        let bad = round.as_ref().map_or(true, |round| round.report.outcome == RoundOutcome::Failed);
+        // Who interrupts does not want to wait.
+        let journals = if bad && !ground.context.stop.is_cancelled() {
+            keep_journals(rounds, drill, n, started).await
+        } else {
+            None
+        };
         match round {
             Ok(Round { report: round, history, rows }) => {
+                let round = RoundReport { journals, ..round };
                 if let Err(error) = archive.round(&drill.title(), n, &history, &rows) {
                     let error =
                         Error::failed("record", "write", "history.jsonl").source(&error).hint("is the disk full?");
@@ -397,6 +415,24 @@ async fn one(
         }
     }
     (concluded(report), Ok(()))
+}
+
+/// Keeps what the nodes' services said since `started`, and says where.
+async fn keep_journals(rounds: &Rounds<'_>, drill: &Drill, n: u32, started: Instant) -> Option<String> {
+    let events = &rounds.ground.context.events;
+    let place = format!("journals/{}-{n}", drill.title().replace('/', "-"));
+    let dir = rounds.record.join(&place);
+    match journals::keep(rounds.ground, &dir, started.elapsed()).await {
+        Ok(()) => {
+            let words = format!("{} round {n}: the nodes' journals are in {}", drill.title(), dir.display());
+            events.step(Stage::Verify, None, words).await;
+            Some(place)
+        }
+        Err(error) => {
+            events.warn("journals", format!("cannot keep the journals in {}: {error}", dir.display()), None).await;
+            None
+        }
+    }
 }
 
 fn failed(mut report: DrillReport, error: &Error) -> DrillReport {
@@ -419,7 +455,7 @@ fn concluded(mut report: DrillReport) -> DrillReport {
     let void = report.rounds.iter().find(|round| round.outcome == RoundOutcome::Void);
     if let Some(round) = bad.or(void) {
         report.outcome = DrillOutcome::Failed;
-        report.reason = Some(format!("round {}: {}", round.n, round.reasons.join("; ")));
+        report.reason = Some(round.complaint());
     }
     report
 }

@@ -11,6 +11,7 @@
 //! expectation  Drill, History, Judgement -> every reason why the round fails; pure
 //! cost       Plan -> what a drill may interrupt, before anybody agrees to it; pure
 //! round      one drill, once
+//! journals   what the services said in a round that failed
 //! verdict    the contract's report.json
 //! archive    history.jsonl: the histories beside it
 //! reference  the catalogue -> docs/drills.md
@@ -26,6 +27,7 @@ pub mod fault;
 #[cfg(test)]
 mod fixture;
 pub mod history;
+mod journals;
 pub mod oracle;
 pub mod reference;
 mod round;

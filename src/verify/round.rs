@@ -2,6 +2,7 @@
 //! taken back, the cluster heals, and the oracle judges what the clients were told.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -93,6 +94,8 @@ pub(super) struct Rounds<'a> {
     pub(super) durability: Durability,
     /// Faults that strike before each drill's own, [`CUT_LEAD_MS`] apart.
     pub(super) before: &'a [Drill],
+    /// The run's directory.
+    pub(super) record: &'a Path,
 }
 
 impl Rounds<'_> {
@@ -353,6 +356,7 @@ impl<'a> Trial<'a> {
             etcd_leader_node: self.healthy.health().etcd.leader.clone(),
             timeline: timings::timelines(&history),
             phases_ms: timings::phases(&history, self.primary),
+            journals: None,
             rate: timings::rate(&history),
             counts,
         };

@@ -106,10 +106,21 @@ pub struct RoundReport {
     pub etcd_leader_node: Option<String>,
     pub timeline: [Option<u32>; 2],
     pub phases_ms: Phases,
+    /// Of a round that failed: where the journals of the nodes lie, within the run's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journals: Option<String>,
     /// Acknowledged commits per second before the fault, all clients together.
     pub rate: f64,
     #[serde(flatten)]
     pub counts: Counts,
+}
+
+impl RoundReport {
+    /// Why it is not good enough, in one line.
+    #[must_use]
+    pub fn complaint(&self) -> String {
+        format!("round {}: {}", self.n, self.reasons.join("; "))
+    }
 }
 
 /// Times since the fault; absent is what did not happen.

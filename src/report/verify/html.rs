@@ -227,14 +227,16 @@ fn round_facts(report: &RoundReport) -> Vec<Fact> {
     commits.extend(wrong(counts));
     let gap = format!("{}, bound {}", span_or_dash(report.write_gap_ms), span_or_dash(report.bound_ms));
     let or_dash = |node: &Option<String>| node.clone().unwrap_or_else(|| "-".to_owned());
-    vec![
+    let mut facts = vec![
         Fact { label: "Write gap", value: gap },
         Fact { label: "Struck", value: or_dash(&report.target) },
         Fact { label: "Primary", value: primary + &timeline },
         Fact { label: "etcd’s leader", value: or_dash(&report.etcd_leader_node) },
         Fact { label: "Commits", value: commits.join(", ") },
         Fact { label: "Rate before", value: format!("{} commits/s", count(report.rate.max(0.0).round() as u64)) },
-    ]
+    ];
+    facts.extend(report.journals.iter().map(|place| Fact { label: "Journals", value: place.clone() }));
+    facts
 }
 
 fn phases(phases: &Phases) -> Vec<Fact> {

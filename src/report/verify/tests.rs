@@ -128,6 +128,7 @@ fn round(n: u32, outcome: RoundOutcome, gap: u64, counts: Counts, reasons: &[&st
         primary_node: "node1".into(),
         new_primary_node: Some("node2".into()),
         etcd_leader_node: Some("node3".into()),
+        journals: (outcome == RoundOutcome::Failed).then(|| "journals/node-loss-1".into()),
         timeline: [Some(1), Some(2)],
         phases_ms: Phases {
             effect: Some(400),
@@ -201,7 +202,8 @@ fn node_loss() -> DrillReport {
 fn hang() -> DrillReport {
     let lost = Counts { split_brain: 2, ..counts(1_000, 3) };
     let rounds = vec![round(1, RoundOutcome::Failed, 31_000, lost, &["3 acknowledged commits are lost", HOSTILE])];
-    drill("patroni-hang", DrillOutcome::Failed, rounds, None)
+    let reason = rounds[0].complaint();
+    drill("patroni-hang", DrillOutcome::Failed, rounds, Some(&reason))
 }
 
 fn skipped() -> DrillReport {

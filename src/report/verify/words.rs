@@ -70,8 +70,9 @@ pub(super) fn complaints(drill: &DrillReport) -> Vec<String> {
         round.reasons.iter().map(|reason| format!("round {} {}: {reason}", round.n, round_outcome(round.outcome)))
     });
     let mut found: Vec<String> = of_rounds.collect();
+    // The reason of a drill with a bad round names that round's.
     if let Some(reason) = &drill.reason
-        && (found.is_empty() || !drill.rounds.iter().any(|round| round.reasons.contains(reason)))
+        && !drill.rounds.iter().any(|round| *reason == round.complaint())
     {
         found.insert(0, reason.clone());
     }

@@ -1,0 +1,40 @@
+//! What the services of every node said in a round that failed, kept beside the report: a journal in memory is
+//! gone with its machine.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use futures_util::future::join_all;
+
+use super::{fault::Ground, table};
+use crate::fleet::LEASE_GUARD;
+
+/// How long a node may take to print its journal.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The most of one node's journal that is kept, from its end.
+const LIMIT: u32 = 4 << 20;
+
+/// Writes the journals of the last `length` into `dir`, one file for each node. The drill's own clients, which
+/// PostgreSQL has much to say about, are left out.
+///
+/// # Errors
+/// When the directory or a file cannot be written. A node that does not answer has that in its file.
+pub(super) async fn keep(ground: &Ground<'_>, dir: &Path, length: Duration) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let nodes = ground.fleet.nodes.values().map(async |node| {
+        let units = [node.patroni_unit(), node.etcd_unit(), LEASE_GUARD].map(|unit| format!("-u {unit}"));
+        let command = format!(
+            "journalctl --no-pager -o short-iso-precise --since -{}s {} | grep -v {}@ | tail -c {LIMIT}",
+            length.as_secs(),
+            units.join(" "),
+            table::NAME
+        );
+        let said = match ground.control.connect(node).await {
+            Ok(remote) => remote.run("/bin/sh", command.as_bytes(), PATIENCE).await,
+            Err(error) => Err(error),
+        };
+        let text = said.map_or_else(|error| format!("{error}\n"), |done| done.stdout + &done.stderr);
+        fs::write(dir.join(format!("{}.log", node.key())), text)
+    });
+    join_all(nodes).await.into_iter().collect()
+}
