@@ -192,13 +192,13 @@ mod tests {
         let plan = adopted(json!({"ttl": 45, "loop_wait": 5, "retry_timeout": 15, "master_start_timeout": 60}));
         let timers = plan.patroni.timers;
         assert_eq!((timers.ttl, timers.loop_wait, timers.primary_start_timeout), (45, 5, 60));
-        assert_eq!(bound(&plan, "patroni-crash"), Some(50.0));
-        assert_eq!(bound(&plan, "node-loss"), Some(53.0));
+        assert_eq!(bound(&plan, "patroni-crash"), Some(57.0));
+        assert_eq!(bound(&plan, "node-loss"), Some(60.0));
         // Nobody can say how long a primary takes to stop that nobody kills.
         assert_eq!(bound(&plan, "switchover"), None);
         let plan = adopted(json!({"primary_stop_timeout": 20}));
         assert_eq!(bound(&plan, "switchover"), Some(35.0));
-        assert_eq!(bound(&plan, "postgres-crash"), Some(325.0));
+        assert_eq!(bound(&plan, "postgres-crash"), Some(337.0));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Terms: etcd elects within two election timeouts (1 s by default), and its new leader gives every
 //! lease its full time again, late by up to one more; then candidates ask each other (2 s at most,
-//! patroni/ha.py) and the winner promotes (3 s, an estimate that the measurements stay under).
+//! `fetch_node_status` in patroni/ha.py) and the winner promotes (3 s, an estimate that the measurements
+//! stay under). Where a candidate does not hear from the other in those 2 s, nobody wins, and each tries
+//! again in its next loop (`process_unhealthy_cluster` there): seldom, and in the bound.
 
 use super::{Bound, Timers};
 
@@ -15,7 +17,15 @@ const PROMOTE: u32 = 3;
 /// The bounds, in the order of the faults' severity. None for faults that this cluster has no answer to.
 pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<Bound> {
     let Timers { ttl, loop_wait, primary_start_timeout, primary_stop_timeout, .. } = *timers;
+    // The candidate of a switchover and a single replica have no race that they could lose.
     let takeover = RACE + PROMOTE;
+    let (contest, contested) = match data_nodes {
+        2 => (takeover, format!("race {RACE} + promote {PROMOTE}")),
+        _ => (
+            RACE + loop_wait + takeover,
+            format!("race {RACE}, where nobody wins again after loop_wait {loop_wait}: {RACE} + promote {PROMOTE}"),
+        ),
+    };
     let bound =
         |fault: &str, seconds: u32, formula: String| Bound { fault: fault.into(), seconds: seconds.into(), formula };
     let restart = bound(
@@ -39,14 +49,14 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
             ),
         )
     });
-    let lease = bound("patroni-crash", ttl + takeover, format!("ttl {ttl} + race {RACE} + promote {PROMOTE}"));
+    let lease = bound("patroni-crash", ttl + contest, format!("ttl {ttl} + {contested}"));
     let mut bounds = Vec::from_iter(switchover);
     bounds.extend([
         bound(
             "postgres-crash",
-            2 * loop_wait + primary_start_timeout + takeover,
+            2 * loop_wait + primary_start_timeout + contest,
             format!(
-                "2 * loop_wait {loop_wait} + primary_start_timeout {primary_start_timeout} + race {RACE} + promote {PROMOTE}; \
+                "2 * loop_wait {loop_wait} + primary_start_timeout {primary_start_timeout} + {contested}; \
                  a restart in place, the usual case, takes loop_wait + crash recovery"
             ),
         ),
@@ -57,8 +67,8 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
     if voters > 2 {
         let lost = bound(
             "node-loss",
-            ELECTION + ttl + takeover,
-            format!("etcd election and lease renewal {ELECTION} + ttl {ttl} + race {RACE} + promote {PROMOTE}"),
+            ELECTION + ttl + contest,
+            format!("etcd election and lease renewal {ELECTION} + ttl {ttl} + {contested}"),
         );
         let isolated = Bound { fault: "primary-isolated".into(), ..lost.clone() };
         bounds.extend([lost, isolated]);

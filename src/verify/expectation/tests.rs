@@ -311,13 +311,13 @@ fn a_bound_comes_from_the_plan() {
     };
     let three = "instances: {a: , b: , c: }\npatroni: {timers: {ttl: 20, loop_wait: 5, retry_timeout: 5}}";
     let two = "instances: {a: , b: }\npatroni: {timers: {ttl: 20, loop_wait: 5, retry_timeout: 5}}";
-    assert_eq!(of("node-loss", three), Some(28_000));
-    assert_eq!(of("patroni-hang", three), Some(25_000));
+    assert_eq!(of("node-loss", three), Some(35_000));
+    assert_eq!(of("patroni-hang", three), Some(32_000));
     assert_eq!(of("etcd-leader-loss", three), Some(8_000));
-    assert_eq!(of("cluster-power-off", three), Some(88_000));
+    assert_eq!(of("cluster-power-off", three), Some(95_000));
     assert_eq!(of("cluster-power-off", two), Some(85_000));
-    // The fault stays for 30 s, and postgres-crash takes 45 s.
-    assert_eq!(of("disk-full", three), Some(75_000));
+    // The fault stays for 30 s, and postgres-crash takes 52 s.
+    assert_eq!(of("disk-full", three), Some(82_000));
     assert_eq!(of("node-loss", two), None);
     assert_eq!(of("cluster-power-off", "instances: {a: }"), None);
 }
