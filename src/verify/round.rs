@@ -210,7 +210,11 @@ impl<'a> Trial<'a> {
         }
         self.armed.push(fault::arm(self.drill, &self.targets, self.deadline, ground).await?);
         if self.drill.until != Until::Once {
-            self.say(format!("undo armed: it comes by itself within {} s", self.deadline.as_secs())).await;
+            let (undone, healthy) = (self.deadline.as_secs(), (self.deadline + HEALS_WITHIN).as_secs());
+            self.say(format!(
+                "undo armed: it comes by itself within {undone} s, the cluster is healthy within {healthy} s"
+            ))
+            .await;
         }
         self.history.struck = Some(self.now());
         self.say(format!("strikes ({} leads)", self.healthy.leader())).await;
