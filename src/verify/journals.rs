@@ -1,15 +1,20 @@
 //! What the services of every node said in a round that failed, kept beside the report: a journal in memory is
 //! gone with its machine.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 
-use super::{fault::Ground, table};
-use crate::fleet::LEASE_GUARD;
-
-/// How long a node may take to print its journal.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::{
+    fault::{Ground, shell},
+    table,
+};
+use crate::{file, fleet::LEASE_GUARD};
 
 /// The most of one node's journal that is kept, from its end.
 const LIMIT: u32 = 4 << 20;
@@ -29,12 +34,9 @@ pub(super) async fn keep(ground: &Ground<'_>, dir: &Path, length: Duration) -> i
             units.join(" "),
             table::NAME
         );
-        let said = match ground.control.connect(node).await {
-            Ok(remote) => remote.run("/bin/sh", command.as_bytes(), PATIENCE).await,
-            Err(error) => Err(error),
-        };
+        let said = shell::run(ground, node.key(), &command).await;
         let text = said.map_or_else(|error| format!("{error}\n"), |done| done.stdout + &done.stderr);
-        fs::write(dir.join(format!("{}.log", node.key())), text)
+        file::private(&dir.join(format!("{}.log", node.key())))?.write_all(text.as_bytes())
     });
     join_all(nodes).await.into_iter().collect()
 }

@@ -19,7 +19,7 @@ mod network;
 mod patroni;
 mod power;
 mod process;
-mod shell;
+pub(super) mod shell;
 mod switchover;
 mod targets;
 #[cfg(test)]

@@ -12,7 +12,8 @@ use crate::{
 /// The longest time that one script may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn run(ground: &Ground<'_>, key: &InstanceKey, script: &str) -> Result<Finished> {
+/// Runs a script, whatever comes of it.
+pub(in crate::verify) async fn run(ground: &Ground<'_>, key: &InstanceKey, script: &str) -> Result<Finished> {
     let remote = ground.control.connect(ground.node(key)?).await?;
     remote.run("/bin/sh", script.as_bytes(), PATIENCE).await
 }
