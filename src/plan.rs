@@ -66,8 +66,17 @@ pub struct Node {
     /// The size in GiB of a disk of its own for PGDATA; without it that lies on the disk of whoever gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_gb: Option<u32>,
-    /// Position of the address within the network of the local platform, from 10; sticks once given.
+    /// Position of the address within the network of the local platform, from 10; sticks once given. 0 on other platforms.
+    #[serde(default)]
     pub slot: u8,
+}
+
+impl Node {
+    /// Whether it votes in etcd.
+    #[must_use]
+    pub fn is_voter(&self) -> bool {
+        self.roles.contains(&Role::Etcd)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,7 +140,7 @@ impl Plan {
     pub fn choices(&self) -> Choices {
         Choices {
             voters: self.with_role(Role::Etcd).map(|node| node.key.clone()).collect(),
-            slots: self.nodes.values().map(|node| (node.key.clone(), node.slot)).collect(),
+            slots: self.nodes.values().filter(|node| node.slot > 0).map(|node| (node.key.clone(), node.slot)).collect(),
         }
     }
 }

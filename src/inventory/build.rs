@@ -154,20 +154,16 @@ fn host_secret(node: &FleetNode, material: &NodeMaterial) -> Vars {
 
 /// The networks that may connect: the cluster's own, then those of the file.
 fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
-    let subnet = match &plan.platform {
-        Platform::Local(local) => local.subnet,
-        Platform::Hosts(_) => None,
+    let own = |node: &FleetNode| -> Option<Ipv4Net> {
+        let known = match &plan.platform {
+            Platform::Local(local) => local.subnet,
+            Platform::Proxmox(proxmox) => proxmox.machines.get(node.key()).and_then(|guest| guest.address.network()),
+            Platform::Hosts(_) => None,
+        };
+        // The local platform makes networks of this size where the file says nothing, and most DHCP servers serve them.
+        known.or_else(|| Ipv4Net::new(node.address, 24).ok())
     };
-    let mut own: Vec<IpNet> = match subnet {
-        Some(subnet) => vec![subnet.into()],
-        // The local platform makes networks of this size where the file says nothing.
-        None => fleet
-            .nodes
-            .values()
-            .filter_map(|node| Ipv4Net::new(node.address, 24).ok())
-            .map(|net| IpNet::from(net.trunc()))
-            .collect(),
-    };
+    let mut own: Vec<IpNet> = fleet.nodes.values().filter_map(own).map(|net| IpNet::from(net.trunc())).collect();
     own.sort();
     own.dedup();
     let given: Vec<IpNet> = plan.postgres.access.iter().filter(|net| !own.contains(net)).copied().collect();

@@ -157,6 +157,60 @@ name!(
     }
 );
 
+/// Whether all bytes of `text`, which is not empty, are letters, digits or among `more`.
+fn is_made_of(text: &str, more: &[u8]) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
+}
+
+name!(
+    /// A node of a Proxmox cluster, by its name.
+    Hypervisor,
+    "Proxmox node",
+    "the name of a Proxmox node: letters, digits and hyphens, neither starting nor ending with a hyphen",
+    "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
+    |text| is_label(&text.to_ascii_lowercase(), 63)
+);
+
+name!(
+    /// A storage of Proxmox.
+    StorageName,
+    "storage",
+    "the name of a storage: letters, digits and . _ -, starting with a letter",
+    "^[A-Za-z][A-Za-z0-9._-]*$",
+    |text| is_made_of(text, b"._-") && text.starts_with(|c: char| c.is_ascii_alphabetic())
+);
+
+name!(
+    /// A bridge of a hypervisor.
+    BridgeName,
+    "bridge",
+    "the name of a bridge: up to 15 letters, digits and underscores, starting with a letter",
+    "^[A-Za-z][A-Za-z0-9_]{0,14}$",
+    |text| text.len() <= 15 && is_made_of(text, b"_") && text.starts_with(|c: char| c.is_ascii_alphabetic())
+);
+
+name!(
+    /// A pool of Proxmox; up to three levels.
+    PoolName,
+    "pool",
+    "the name of a pool: letters, digits and . _ -, with slashes between at most three levels",
+    "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){0,2}$",
+    |text| text.split('/').count() <= 3 && text.split('/').all(|level| is_made_of(level, b"._-"))
+);
+
+name!(
+    /// A tag of a machine in Proxmox.
+    Tag,
+    "tag",
+    "a tag of Proxmox: lower-case letters, digits and _ + . -, not starting with + . -",
+    "^[a-z0-9_][a-z0-9_+.-]*$",
+    |text| {
+        is_made_of(text, b"_+.-")
+            && !text.starts_with(['+', '.', '-'])
+            && !text.bytes().any(|b| b.is_ascii_uppercase())
+    }
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +224,11 @@ mod tests {
             assert!(ClusterName::new(bad).is_err(), "{bad}");
         }
         assert!(HostName::new("1a").is_ok());
+        assert!(Hypervisor::new("PVE-1").is_ok() && Hypervisor::new("pve.1").is_err());
+        assert!(StorageName::new("local-lvm").is_ok() && StorageName::new("1a").is_err());
+        assert!(BridgeName::new("vmbr0").is_ok() && BridgeName::new("a-bridge").is_err());
+        assert!(PoolName::new("a/b.c/d").is_ok() && PoolName::new("a//b").is_err() && PoolName::new("").is_err());
+        assert!(Tag::new("a_1+b").is_ok() && Tag::new("A").is_err() && Tag::new("-a").is_err());
         assert!(DatabaseName::new("pg_app").is_err());
         assert!(DatabaseName::new("app_1").is_ok());
     }

@@ -11,7 +11,7 @@ use crate::{
     assets::Assets,
     context::{Context, Dirs},
     error::{Error, Result},
-    model::{Account, ClusterName, DatabaseName, Hosts, Local, Platform, Secret},
+    model::{Account, ClusterName, DatabaseName, Hosts, Platform, Release, Secret},
     plan::{self, Plan, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
@@ -60,12 +60,9 @@ impl Cluster {
         }
     }
 
-    /// The local platform, for the stages that make machines.
-    pub(super) fn local(&self) -> Result<&Local> {
-        match &self.plan.platform {
-            Platform::Local(local) => Ok(local),
-            Platform::Hosts(_) => Err(self.not_made_here("make machines for")),
-        }
+    /// The release that its machines run, for the stages that bring software there.
+    pub(super) fn release(&self) -> Result<Release> {
+        self.plan.platform.release().ok_or_else(|| self.not_made_here("bring software to"))
     }
 
     /// Whether `command` may be run on it: what makes, changes or takes away only on a cluster that hactl made.

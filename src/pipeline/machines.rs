@@ -13,7 +13,7 @@ use crate::{
     file,
     fleet::Fleet,
     local::{self, Engine},
-    plan::Plan,
+    plan::{Plan, Platform},
     provider::Server,
     provision::{self, Changes, GoneRecords, Machines},
     secrets::Vault,
@@ -33,13 +33,13 @@ pub(super) async fn serve(context: &Context) -> Result<(Server, String)> {
 }
 
 /// Makes the machines and their records, and sees that they answer under their names.
-pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: &str) -> Result<Provisioned> {
+pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: Option<&str>) -> Result<Provisioned> {
     let (provisioned, gone) = make(run, cluster, vault, image).await?;
     dns::answers(run, cluster, &provisioned.fleet, &gone).await?;
     Ok(provisioned)
 }
 
-async fn make(run: &Run, cluster: &Cluster, vault: &Vault, image: &str) -> Result<(Provisioned, GoneRecords)> {
+async fn make(run: &Run, cluster: &Cluster, vault: &Vault, image: Option<&str>) -> Result<(Provisioned, GoneRecords)> {
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
@@ -51,7 +51,9 @@ async fn make(run: &Run, cluster: &Cluster, vault: &Vault, image: &str) -> Resul
             uuid: vault.uuid(),
             authorized_keys: &keys,
         };
-        try_disks(context, &cluster.plan, image).await?;
+        if let Some(image) = image {
+            try_disks(context, &cluster.plan, image).await?;
+        }
         let (_server, reattach) = serve(context).await?;
         let provisioned = provision::apply(context, &dir, &machines, Some(reattach)).await?;
         run.keep("outputs", &provisioned.outputs)?;
@@ -88,13 +90,13 @@ fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
 /// When a download, the image or Terraform fails.
 pub async fn provision(run: &Run, cluster: &Cluster) -> Result<Summary> {
     let context = &run.context;
-    prepare::tools(context).await?;
+    prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
     let paths = cluster.secrets(&context.dirs);
     let vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
     let prepared = prepare::prepare(run, cluster, &vault, true).await?;
-    let provisioned = apply(run, cluster, &vault, &prepared.image).await?;
+    let provisioned = apply(run, cluster, &vault, prepared.image.as_deref()).await?;
     let name = cluster.name();
     Ok(Summary {
         ok: true,
@@ -153,9 +155,17 @@ pub async fn plan(context: &Context, cluster: &Cluster) -> Result<Planned> {
     } else {
         (uuid::Uuid::nil(), Vec::new())
     };
-    let image = prepare::image_tag(cluster)?;
-    let machines =
-        Machines { plan: &cluster.plan, assets: &cluster.assets, image: &image, uuid, authorized_keys: &keys };
+    let image = match &cluster.plan.platform {
+        Platform::Local(local) => Some(prepare::image_tag(cluster, local)),
+        Platform::Proxmox(_) | Platform::Hosts(_) => None,
+    };
+    let machines = Machines {
+        plan: &cluster.plan,
+        assets: &cluster.assets,
+        image: image.as_deref(),
+        uuid,
+        authorized_keys: &keys,
+    };
     let (_server, reattach) = serve(context).await?;
     context.events.step(Stage::Plan, None, "asking Terraform").await;
     let planned = provision::plan(context, &dir, &machines, Some(reattach)).await?;

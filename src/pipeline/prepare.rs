@@ -14,6 +14,7 @@ use crate::{
     event::{Event, Events, Stage, Summary},
     fetch::{self, Arch, LockFile},
     local::{self, Engine, ImageInfo, SshEndpoint},
+    model::{Local, Platform},
     provision,
     secrets::Vault,
 };
@@ -28,22 +29,25 @@ pub(super) struct Downloads {
 pub(super) struct Prepared {
     pub(super) downloads: Downloads,
     pub(super) ansible: AnsibleEnvironment,
-    /// The node image, by its tag.
-    pub(super) image: String,
+    /// The node image of local nodes, by its tag.
+    pub(super) image: Option<String>,
 }
 
 /// Asks for every tool before anything is made, and names all that are missing at once.
 ///
 /// # Errors
 /// Of kind `Missing` when one of them is not there or not usable.
-pub(super) async fn tools(context: &Context) -> Result<()> {
+pub(super) async fn tools(context: &Context, platform: &Platform) -> Result<()> {
     // What the stages themselves will say is not said here, too.
     let quiet = Context { events: Events::channel().0, ..context.clone() };
-    let (engine, terraform, python) = tokio::join!(
-        Engine::connect(&quiet.env),
-        provision::terraform_version(&quiet),
-        fetch::controller_python(&quiet),
-    );
+    let engine = async {
+        match platform {
+            Platform::Local(_) => Engine::connect(&quiet.env).await.map(|_| ()),
+            Platform::Proxmox(_) | Platform::Hosts(_) => Ok(()),
+        }
+    };
+    let (engine, terraform, python) =
+        tokio::join!(engine, provision::terraform_version(&quiet), fetch::controller_python(&quiet),);
     let errors = [engine.err(), terraform.err(), python.err()].into_iter().flatten();
     let mut errors: Vec<Error> = errors.collect();
     let alone = errors.len() < 2 || errors.iter().any(|error| error.kind != Kind::Missing);
@@ -61,7 +65,6 @@ pub(super) async fn tools(context: &Context) -> Result<()> {
 
 pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {
     let context = &run.context;
-    let engine = Engine::connect(&context.env).await?;
     let (downloads, ansible) = run
         .stage(Stage::Fetch, async {
             // Ansible's environment and the downloads have nothing to do with each other.
@@ -69,13 +72,20 @@ pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen
             Ok(((downloads, ansible), None))
         })
         .await?;
-    let image = run.stage(Stage::Image, image(run, cluster, vault, &engine, &downloads, &ansible, mitogen)).await?;
+    let image = match &cluster.plan.platform {
+        Platform::Local(platform) => {
+            let image = image(run, cluster, vault, platform, &downloads, &ansible, mitogen);
+            Some(run.stage(Stage::Image, image).await?)
+        }
+        // Machines come from templates, and the roles bring all else.
+        Platform::Proxmox(_) | Platform::Hosts(_) => None,
+    };
     Ok(Prepared { downloads, ansible, image })
 }
 
 pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
     let plan = &cluster.plan;
-    let local = cluster.local()?;
+    let release = cluster.release()?;
     let arch = Arch::here().ok_or_else(|| {
         Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
             .cause("hactl knows downloads for x86_64 and aarch64")
@@ -83,7 +93,7 @@ pub(super) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Do
     let lock = LockFile::read(cluster.lock_file(&context.dirs))?;
     let (etcd, wheels) = tokio::try_join!(
         fetch::etcd(context, plan.etcd, arch, plan.etcd_source.as_ref(), &lock),
-        fetch::patroni_wheels(context, &plan.patroni.version, local.release.python(), arch, &lock),
+        fetch::patroni_wheels(context, &plan.patroni.version, release.python(), arch, &lock),
     )?;
     Ok(Downloads { etcd, wheels })
 }
@@ -92,14 +102,14 @@ async fn image(
     run: &Run,
     cluster: &Cluster,
     vault: &Vault,
-    engine: &Engine,
+    platform: &Local,
     downloads: &Downloads,
     ansible: &AnsibleEnvironment,
     mitogen: bool,
 ) -> Result<(String, Option<String>)> {
     let context = &run.context;
-    let platform = cluster.local()?;
-    let tag = image_tag(cluster)?;
+    let engine = &Engine::connect(&context.env).await?;
+    let tag = image_tag(cluster, platform);
     if engine.find_image(&tag).await?.is_some() {
         return Ok((tag.clone(), Some(format!("{tag} is there"))));
     }
@@ -113,9 +123,8 @@ async fn image(
 
 /// The tag of the cluster's node image, whether it is there or not: another value of anything that
 /// goes into it is another image.
-pub(super) fn image_tag(cluster: &Cluster) -> Result<String> {
+pub(super) fn image_tag(cluster: &Cluster, platform: &Local) -> String {
     let plan = &cluster.plan;
-    let platform = cluster.local()?;
     let mut hash = Sha256::new();
     for part in [&platform.base_image, &plan.etcd.to_string(), &plan.patroni.version, &plan.postgres.major.to_string()]
     {
@@ -123,7 +132,7 @@ pub(super) fn image_tag(cluster: &Cluster) -> Result<String> {
         hash.update([0]);
     }
     assets::hash(&mut hash, cluster.assets.software().filter(|(path, _)| is_installing(path)));
-    Ok(local::node_image_tag(&hash.finalize()))
+    local::node_image_tag(&hash.finalize())
 }
 
 /// Whether a file of the roles takes part in the bake. The others change often and need no new image.
@@ -248,6 +257,13 @@ pub async fn fetch(run: &Run, cluster: &Cluster) -> Result<Summary> {
 /// When a download or a task fails; no half image stays.
 pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
     let context = &run.context;
+    let name = cluster.name();
+    if !matches!(cluster.plan.platform, Platform::Local(_)) {
+        let error = Error::usage("image-platform", "build a node image for", name);
+        return Err(
+            error.cause(format!("platform {} makes its machines from templates", cluster.plan.platform.as_str()))
+        );
+    }
     // Before anything is made.
     Engine::connect(&context.env).await?;
     let paths = cluster.secrets(&context.dirs);
@@ -257,8 +273,8 @@ pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
         ok: true,
         command: "image".to_owned(),
         cluster: cluster.name().to_string(),
-        message: format!("{} is ready", prepared.image),
-        next: vec![format!("hactl up {}", cluster.name())],
+        message: format!("{} is ready", prepared.image.unwrap_or_default()),
+        next: vec![format!("hactl up {name}")],
         stages: run.times(),
         ..Summary::default()
     })

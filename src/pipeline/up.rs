@@ -41,7 +41,7 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Res
         let (message, hint) = (warning.message.clone(), warning.hint.clone());
         context.events.emit(Event::Warning { code: "plan", message, hint }).await;
     }
-    prepare::tools(context).await?;
+    prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
     run.keep("plan", &cluster.plan)?;
     let mut vault =
@@ -50,7 +50,7 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Res
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
 
     let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
-    let provisioned = machines::apply(run, cluster, &vault, &prepared.image).await?;
+    let provisioned = machines::apply(run, cluster, &vault, prepared.image.as_deref()).await?;
     let fleet = &provisioned.fleet;
     if fleet.nodes.values().all(|node| node.node.roles.is_empty()) {
         return Ok((plain_machines(run, cluster, provisioned.changed), None));

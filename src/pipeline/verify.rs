@@ -78,9 +78,11 @@ async fn drill(
     let context = &run.context;
     let control = access.apart();
     let ground = Ground { plan, fleet, access, control: &control, context };
-    let (platform, stamps) = match &plan.platform {
-        Platform::Local(_) => ("local".to_owned(), vec![SHARED_KERNEL.to_owned()]),
-        Platform::Hosts(_) => ("hosts".to_owned(), found_there(plan, fleet, access).await),
+    let platform = plan.platform.as_str().to_owned();
+    let stamps = match &plan.platform {
+        Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
+        Platform::Proxmox(_) => Vec::new(),
+        Platform::Hosts(_) => found_there(plan, fleet, access).await,
     };
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");

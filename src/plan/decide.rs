@@ -6,7 +6,7 @@ use super::{Choices, Dcs, Durability, Node, Patroni, Plan, Platform, Postgres, W
 use crate::{
     error::{Error, Result},
     model::{
-        InstanceKey, Local, PostgresMajor, Role,
+        GuestAddress, InstanceKey, PostgresMajor, Proxmox, Release, Role,
         release::{Repository, postgres_packages},
     },
     spec::Spec,
@@ -26,7 +26,10 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         true => spec.instances.keys().filter(|key| has_role(spec, key, Role::Etcd)).cloned().collect(),
         false => voters::pick(spec, choices, &mut warnings)?,
     };
-    let slots = slots(spec, choices)?;
+    let slots = match spec.platform {
+        Platform::Local(_) => slots(spec, choices)?,
+        Platform::Proxmox(_) | Platform::Hosts(_) => BTreeMap::new(),
+    };
     let nodes: BTreeMap<InstanceKey, Node> = spec
         .instances
         .iter()
@@ -42,7 +45,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
                 memory_mib: instance.memory_mib,
                 cores: instance.cores,
                 disk_gb: instance.disk_gb,
-                slot: slots[key],
+                slot: slots.get(key).copied().unwrap_or_default(),
             };
             (key.clone(), node)
         })
@@ -60,11 +63,14 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     };
     parameters.extend(memory::on_disk(data_nodes().filter_map(|node| node.disk_gb).min()));
     parameters.extend(spec.postgres.parameters.clone());
-    let (packages, pgdg_suite) = match &spec.platform {
-        Platform::Local(local) => packages(local, spec.postgres.major, &mut warnings),
+    let (packages, pgdg_suite) = match spec.platform.release() {
+        Some(release) if data_nodes().next().is_some() => packages(release, spec.postgres.major, &mut warnings),
         // Nothing is installed there.
-        Platform::Hosts(_) => (Vec::new(), None),
+        _ => (Vec::new(), None),
     };
+    if let Platform::Proxmox(proxmox) = &spec.platform {
+        proxmox_warnings(proxmox, &nodes, &mut warnings);
+    }
     if !spec.platform.is_adopted() {
         durability_warnings(durability, data_nodes().count(), &mut warnings);
     }
@@ -112,17 +118,17 @@ fn has_role(spec: &Spec, key: &InstanceKey, role: Role) -> bool {
 }
 
 /// The packages that bring PostgreSQL, and the suite of its project's repository where they come from there.
-fn packages(local: &Local, major: PostgresMajor, warnings: &mut Vec<Warning>) -> (Vec<String>, Option<String>) {
-    let packages = postgres_packages(local.release, major);
+fn packages(release: Release, major: PostgresMajor, warnings: &mut Vec<Warning>) -> (Vec<String>, Option<String>) {
+    let packages = postgres_packages(release, major);
     if !packages.ran_here {
         warnings.push(Warning {
             code: "combination-not-run".to_owned(),
-            message: format!("PostgreSQL {major} on {} is not run by hactl's own tests", local.release),
+            message: format!("PostgreSQL {major} on {release} is not run by hactl's own tests"),
             hint: Some("PostgreSQL 15 on debian:12 is".to_owned()),
         });
     }
     let pgdg = packages.repository == Repository::Pgdg;
-    (packages.packages, pgdg.then(|| format!("{}-pgdg", local.release.codename())))
+    (packages.packages, pgdg.then(|| format!("{}-pgdg", release.codename())))
 }
 
 /// The position of each node's address. One that was given stays; a new node gets the lowest free one.
@@ -187,5 +193,48 @@ fn durability_warnings(durability: Durability, data_nodes: usize, warnings: &mut
             "three instances make a cluster that survives one failure",
         ),
         _ => {}
+    }
+}
+
+/// What may be meant, and makes a cluster on Proxmox weaker than it looks.
+fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, Node>, warnings: &mut Vec<Warning>) {
+    let mut warn = |code: &str, message: String, hint: &str| {
+        warnings.push(Warning { code: code.into(), message, hint: Some(hint.into()) });
+    };
+    let list = |keys: &[&InstanceKey]| keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ");
+    let voters = || proxmox.machines.iter().filter(|(key, _)| nodes.get(*key).is_some_and(|node| node.is_voter()));
+    let mut together: BTreeMap<_, Vec<&InstanceKey>> = BTreeMap::new();
+    for (key, guest) in voters() {
+        together.entry(&guest.node).or_default().push(key);
+    }
+    for (hypervisor, keys) in together.iter().filter(|(_, keys)| keys.len() > 1) {
+        let message = format!(
+            "{} of {} etcd voters are on {hypervisor} ({}): when it fails, they fail together",
+            keys.len(),
+            voters().count(),
+            list(keys)
+        );
+        warn("voters-together", message, "give each voter a `node` of its own");
+    }
+    let moving: Vec<&InstanceKey> = voters()
+        .filter(|(_, guest)| guest.address == GuestAddress::Dhcp && !guest.reserved)
+        .map(|(key, _)| key)
+        .collect();
+    if !moving.is_empty() {
+        let message = format!(
+            "{} get their addresses by DHCP: an etcd voter that comes back under another one is lost to the cluster",
+            list(&moving)
+        );
+        let hint = "fixed addresses (`address: 192.168.1.21/24`); or `reserved: true`, when the DHCP server always gives \
+                    the machine the same";
+        warn("dhcp-voter", message, hint);
+    }
+    let alone =
+        proxmox.machines.iter().filter(|(_, guest)| guest.address != GuestAddress::Dhcp && guest.gateway.is_none());
+    let alone: Vec<&InstanceKey> = alone.map(|(key, _)| key).collect();
+    if !alone.is_empty() {
+        let message =
+            format!("{}: a fixed address without a gateway, so no packages from other networks", list(&alone));
+        warn("no-gateway", message, "`defaults: {gateway: 192.168.1.1}`");
     }
 }

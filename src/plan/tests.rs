@@ -183,3 +183,42 @@ fn every_blueprint_and_example_is_planned() {
     }
     assert!(seen >= 4, "{seen}");
 }
+
+#[test]
+fn what_makes_a_cluster_on_proxmox_weaker_is_said() {
+    let of = |instances: &str| {
+        let plan = plan(&format!("platform: proxmox\ndefaults: {{gateway: 10.0.0.1}}\ninstances: {instances}"));
+        plan.warnings.iter().map(|warning| format!("{}: {}", warning.code, warning.message)).collect::<Vec<_>>()
+    };
+    let apart = |node: &str, address: &str| format!("{{node: {node}, address: {address}}}");
+    let three = |a: &str, b: &str, c: &str| format!("{{a: {a}, b: {b}, c: {c}}}");
+    let (a, b) = (apart("pve1", "10.0.0.21/24"), apart("pve2", "10.0.0.22/24"));
+    assert!(of(&three(&a, &b, &apart("pve3", "10.0.0.23/24"))).is_empty());
+    assert!(of(&three(&a, &b, "{node: pve3, reserved: true}")).is_empty());
+    assert_eq!(
+        of(&three(&a, &apart("pve1", "10.0.0.22/24"), "{node: pve3}")),
+        [
+            "voters-together: 2 of 3 etcd voters are on pve1 (a, b): when it fails, they fail together",
+            "dhcp-voter: c get their addresses by DHCP: an etcd voter that comes back under another one is lost to the cluster",
+        ]
+    );
+    // Machines that do not vote may be where they like.
+    assert!(of("{a: {roles: []}, b: {roles: []}}").is_empty());
+    let plan = plan("platform: proxmox\ninstances: {a: {address: 10.0.0.21/24, roles: []}}");
+    assert_eq!(codes(&plan), ["no-gateway"]);
+    assert!(plan.postgres.packages.is_empty() && plan.choices().slots.is_empty());
+}
+
+#[test]
+fn a_voter_stays_one_under_a_new_key() {
+    let text = "platform: proxmox\ninstances: {z: {renamed_from: default}, a: {}, b: {}, c: {}}";
+    let plan = decide(&spec(text), &choices(&["default"])).unwrap();
+    assert_eq!(voters(&plan), "a b z");
+}
+
+#[test]
+fn a_hundred_machines_need_no_addresses_of_the_local_network() {
+    let instances: Vec<String> = (0..1000).map(|n| format!("n{n}: {{roles: []}}")).collect();
+    let text = format!("max_instances: 1000\nplatform: proxmox\ninstances: {{{}}}", instances.join(", "));
+    assert_eq!(plan(&text).nodes.len(), 1000);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Choices, Warning};
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, Role},
+    model::{InstanceKey, Platform, Role},
     spec::Spec,
 };
 
@@ -30,7 +30,15 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
         .collect();
     // Moving a voter costs a change of members, so it never happens by itself.
     let free = || spec.instances.iter().filter(|(_, instance)| instance.roles.is_none()).map(|(key, _)| key);
-    voters.extend(free().filter(|key| choices.voters.contains(*key)).cloned());
+    // A machine that got another key is still the voter that it was.
+    let chosen = |key: &InstanceKey| {
+        let before = match &spec.platform {
+            Platform::Proxmox(proxmox) => proxmox.machines.get(key).and_then(|guest| guest.renamed_from.as_ref()),
+            Platform::Local(_) | Platform::Hosts(_) => None,
+        };
+        choices.voters.contains(key) || before.is_some_and(|before| choices.voters.contains(before))
+    };
+    voters.extend(free().filter(|key| chosen(key)).cloned());
     for key in free() {
         if voters.len() >= wanted {
             break;

@@ -193,7 +193,7 @@ async fn prepare(
         // A node that is made again has nothing of its old image left to keep, and that may be gone.
         let made: BTreeSet<_> = made_nodes(&changes).collect();
         let count = kept.len();
-        kept.retain(|key, image| image == machines.image || !made.contains(key));
+        kept.retain(|key, image| machines.image == Some(image.as_str()) || !made.contains(key));
         if kept.len() == count {
             break (changes, gone);
         }

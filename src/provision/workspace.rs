@@ -17,7 +17,7 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::InstanceKey,
+    model::{InstanceKey, Local, Proxmox, ProxmoxKind},
     plan::{Plan, Platform},
 };
 
@@ -29,21 +29,35 @@ const OURS: [&str; 2] = ["modules", "stacks"];
 pub struct Machines<'a> {
     pub plan: &'a Plan,
     pub assets: &'a Assets,
-    /// The image of nodes that are made now; a node that exists keeps the one it was made from.
-    pub image: &'a str,
+    /// The image of local nodes that are made now; a node that exists keeps the one it was made from.
+    pub image: Option<&'a str>,
     pub uuid: Uuid,
-    /// Public keys that may log in as root, in OpenSSH's form.
+    /// Public keys that may log in, in OpenSSH's form.
     pub authorized_keys: &'a [String],
 }
 
-/// The values of the stack's variables. `kept` are the images of nodes that exist.
+/// The stack that makes a platform's machines.
+const fn stack(platform: &Platform) -> &'static str {
+    match platform {
+        Platform::Local(_) => "local",
+        Platform::Proxmox(proxmox) => proxmox.kind.stack(),
+        // No stack makes machines that exist.
+        Platform::Hosts(_) => "hosts",
+    }
+}
+
+/// The values of the stack's variables. `kept` are the images of local nodes that exist.
 #[must_use]
 pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) -> Json {
+    match &machines.plan.platform {
+        Platform::Local(local) => local_variables(machines, local, kept),
+        Platform::Proxmox(proxmox) => proxmox_variables(machines, proxmox),
+        Platform::Hosts(_) => json!({}),
+    }
+}
+
+fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<InstanceKey, String>) -> Json {
     let plan = machines.plan;
-    let subnet = match &plan.platform {
-        Platform::Local(local) => local.subnet,
-        Platform::Hosts(_) => None,
-    };
     let nodes: Map<String, Json> = plan
         .nodes
         .values()
@@ -57,7 +71,7 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
             if let Some(gb) = node.disk_gb {
                 values["disk_gb"] = json!(gb);
             }
-            if let Some(image) = kept.get(&node.key).filter(|image| *image != machines.image) {
+            if let Some(image) = kept.get(&node.key).filter(|image| machines.image != Some(image.as_str())) {
                 values["image"] = json!(image);
             }
             (node.key.to_string(), values)
@@ -67,11 +81,64 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
         "cluster": plan.cluster,
         "cluster_uuid": machines.uuid,
         "image": machines.image,
-        "subnet": subnet,
+        "subnet": local.subnet,
         "nodes": nodes,
         "authorized_keys": machines.authorized_keys,
         "dns": plan.dns,
     })
+}
+
+/// Everything resolved: what an instance does not say is what the platform's section says. Endpoint and token are
+/// not among the values.
+fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
+    let plan = machines.plan;
+    let mut instances = Map::new();
+    for (node, guest) in plan.nodes.values().filter_map(|node| Some((node, proxmox.machines.get(&node.key)?))) {
+        let template = match proxmox.kind {
+            ProxmoxKind::Vm => "template",
+            ProxmoxKind::Lxc => "template_file_id",
+        };
+        let mut values = json!({
+            "vm_name": node.hostname,
+            "memory": node.memory_mib,
+            "cores": node.cores,
+            "node": guest.node,
+            template: guest.template,
+            "datastore": guest.datastore,
+            "address": guest.address,
+            "tags": guest.tags,
+        });
+        let optional = [
+            ("disk_gb", json!(node.disk_gb)),
+            ("pool_id", json!(guest.pool_id)),
+            ("vlan", json!(guest.vlan)),
+            ("gateway", json!(guest.gateway)),
+            ("renamed_from", json!(guest.renamed_from)),
+        ];
+        for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
+            values[name] = value;
+        }
+        instances.insert(node.key.to_string(), values);
+    }
+    let mut values = json!({
+        "app": plan.app,
+        "env": plan.env,
+        "cluster_uuid": machines.uuid,
+        "instances": instances,
+        "bridge": proxmox.bridge,
+        "pool_id": proxmox.pool.as_ref().map_or("", |pool| pool.as_str()),
+        "nameservers": proxmox.nameservers,
+        "search_domain": proxmox.search_domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.')),
+        "ssh_user": proxmox.ssh.user,
+        "authorized_keys": machines.authorized_keys,
+        "protection": proxmox.protection,
+        "dns": plan.dns,
+    });
+    if proxmox.kind == ProxmoxKind::Vm {
+        values["agent_timeout"] = json!(format!("{}s", proxmox.agent_timeout_s));
+        values["watchdog"] = json!(proxmox.watchdog);
+    }
+    values
 }
 
 /// The directory in which Terraform runs.
@@ -229,7 +296,7 @@ pub(super) mod tests {
     }
 
     fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
-        Machines { plan, assets, image: "hactl-node:2", uuid: Uuid::from_u128(1), authorized_keys: keys }
+        Machines { plan, assets, image: Some("hactl-node:2"), uuid: Uuid::from_u128(1), authorized_keys: keys }
     }
 
     #[test]

@@ -10,11 +10,11 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{
     Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec,
     file::{
-        ClusterFile, DefaultsFile, DnsFile, HostsFile, InstanceFile, LocalFile, PatroniFile, PlatformFile,
-        PostgresFile, SecretsFile, TimersFile, VerifyFile,
+        ClusterFile, DefaultsFile, DnsFile, HostsFile, InstanceFile, LocalFile, PROXMOX_FIELDS, PatroniFile,
+        PlatformFile, PostgresFile, SecretsFile, TimersFile, VerifyFile,
     },
     problem::Collector,
-    settings,
+    proxmox, settings,
     yaml::Node,
 };
 use crate::{
@@ -29,6 +29,8 @@ use crate::{
 const DEFAULT_IMAGE: &str = "debian:12";
 /// Enough for etcd, Patroni and a small PostgreSQL, and three of them fit a laptop.
 const DEFAULT_MEMORY_MIB: u32 = 1024;
+/// A machine with a kernel of its own.
+const DEFAULT_MEMORY_PROXMOX_MIB: u32 = 2048;
 const DEFAULT_CORES: u32 = 2;
 /// Addresses are given from .10 up to .254 of the local network.
 const FIRST_SLOT: u32 = 10;
@@ -39,18 +41,23 @@ const RESERVED_KEYS: [&str; 9] =
 const MOST_VOTERS: usize = 7;
 
 /// What all checks share: the tree to point into, and where problems go.
-struct Checker<'a, 'b> {
+pub(super) struct Checker<'a, 'b> {
     root: &'a Node,
     problems: &'a mut Collector<'b>,
 }
 
 impl Checker<'_, '_> {
-    fn say(&mut self, path: &[&str], message: impl Into<String>) {
+    pub(super) fn say(&mut self, path: &[&str], message: impl Into<String>) {
         self.meant(path, message, None);
     }
 
-    fn meant(&mut self, path: &[&str], message: impl Into<String>, suggestion: Option<String>) {
+    pub(super) fn meant(&mut self, path: &[&str], message: impl Into<String>, suggestion: Option<String>) {
         self.problems.add(self.root.place(path), path, message, suggestion);
+    }
+
+    /// A path of the file, relative to it; `~/` is left to whoever knows the home directory.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        if path.starts_with("~/") { PathBuf::from(path) } else { self.problems.dir.join(path) }
     }
 }
 
@@ -70,17 +77,36 @@ pub(super) fn check(
         None => name.as_ref().and_then(|name| HostName::new(name.as_str()).ok()),
     };
     let env = file.env.or_else(|| HostName::new("prod").ok());
+    let written = file.platform.unwrap_or_default();
+    if file.target_ip.is_some() && written.proxmox.is_none() {
+        checker.say(&["target_ip"], "only on platform proxmox: elsewhere machines are those of `instances`");
+    }
+    if countable && file.instances.is_none() && file.target_ip.is_none() {
+        checker.say(&[], "`instances` is missing, for example `instances: {node1: {}, node2: {}, node3: {}}`");
+    }
+    let names = app.as_ref().zip(env.as_ref());
+    let (machines, single) =
+        proxmox::machines(&mut checker, file.instances, file.target_ip, file.hostname_suffix, names);
     if countable {
-        count(&mut checker, file.instances.len(), file.max_instances);
+        count(&mut checker, machines.len(), file.max_instances);
     }
     let adopted = file.adopted.unwrap_or_default();
-    let platform = platform(&mut checker, file.platform.unwrap_or_default(), adopted, &file.instances);
-    if platform.is_adopted() {
-        found_there(&mut checker, file.instances.keys());
+    let defaults = file.defaults.unwrap_or_default();
+    let platform = platform(&mut checker, written, adopted, &defaults, &machines, single);
+    if let Some(platform) = &platform {
+        only_there(&mut checker, platform, &machines);
+        if platform.is_adopted() {
+            found_there(&mut checker, machines.keys());
+        }
     }
+    let platform = platform?;
     let instances = match (&app, &env) {
         (Some(app), Some(env)) => {
-            instances(&mut checker, file.instances, &file.defaults.unwrap_or_default(), &format!("{app}-{env}"))
+            let memory_mib = match platform {
+                Platform::Proxmox(_) => DEFAULT_MEMORY_PROXMOX_MIB,
+                Platform::Local(_) | Platform::Hosts(_) => DEFAULT_MEMORY_MIB,
+            };
+            instances(&mut checker, machines, &defaults, memory_mib, &format!("{app}-{env}"))
         }
         _ => BTreeMap::new(),
     };
@@ -99,7 +125,7 @@ pub(super) fn check(
     patroni_knows(&mut checker, &patroni.version, postgres.major);
     let secrets = secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
     let assets = file.assets.map(|dir| assets(&mut checker, &dir));
-    let drills = drills(&mut checker, file.verify.unwrap_or_default(), platform.is_adopted());
+    let drills = drills(&mut checker, file.verify.unwrap_or_default(), &platform);
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -141,24 +167,57 @@ fn platform(
     checker: &mut Checker<'_, '_>,
     written: PlatformFile,
     adopted: bool,
+    defaults: &DefaultsFile,
     instances: &BTreeMap<InstanceKey, Option<InstanceFile>>,
-) -> Platform {
-    if written.local.is_some() && written.hosts.is_some() {
-        checker.say(&["platform"], "exactly one platform, and there are two: local and hosts");
+    single: bool,
+) -> Option<Platform> {
+    let given = [
+        ("local", written.local.is_some()),
+        ("proxmox", written.proxmox.is_some()),
+        ("hosts", written.hosts.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
+    if given.len() > 1 {
+        let message = format!("exactly one platform, and there are {}: {}", given.len(), given.join(" and "));
+        checker.say(&["platform"], message);
     }
-    match written.hosts {
-        Some(hosts) => Platform::Hosts(self::hosts(checker, hosts, adopted, instances)),
-        None => {
-            if adopted {
-                checker.say(&["adopted"], "needs `platform: hosts`: an adopted cluster runs on machines that exist");
+    if adopted && written.hosts.is_none() {
+        checker.say(&["adopted"], "needs `platform: hosts`: an adopted cluster runs on machines that exist");
+    }
+    match written {
+        PlatformFile { hosts: Some(hosts), .. } => {
+            Some(Platform::Hosts(self::hosts(checker, hosts, adopted, instances)))
+        }
+        PlatformFile { proxmox: Some(written), .. } => {
+            proxmox::proxmox(checker, written, defaults, instances, single).map(Platform::Proxmox)
+        }
+        PlatformFile { local, .. } => {
+            Some(Platform::Local(self::local(checker, local.unwrap_or_default(), instances.len())))
+        }
+    }
+}
+
+/// What a file may say of its machines only on other platforms.
+fn only_there(
+    checker: &mut Checker<'_, '_>,
+    platform: &Platform,
+    instances: &BTreeMap<InstanceKey, Option<InstanceFile>>,
+) {
+    let foreign: Vec<(&str, &str)> = match platform {
+        Platform::Local(_) => [("address", "only on platforms hosts and proxmox: a local node is given its address")]
+            .into_iter()
+            .chain(["ssh_host", "ssh_port"].map(|field| (field, "only on platform hosts")))
+            .chain(PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")))
+            .collect(),
+        Platform::Proxmox(_) => ["ssh_host", "ssh_port"].map(|field| (field, "only on platform hosts")).to_vec(),
+        Platform::Hosts(_) => PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")).to_vec(),
+    };
+    for (field, message) in foreign {
+        let owners = instances.keys().map(|key| vec!["instances", key.as_str(), field]);
+        for path in owners.chain([vec!["defaults", field]]) {
+            if checker.root.find(&path).is_some() {
+                checker.say(&path, message);
             }
-            for (key, field) in instances.keys().flat_map(|key| ["address", "ssh_host", "ssh_port"].map(|f| (key, f))) {
-                let path = ["instances", key.as_str(), field];
-                if checker.root.find(&path).is_some() {
-                    checker.say(&path, "only on platform hosts: others give their machines addresses themselves");
-                }
-            }
-            Platform::Local(local(checker, written.local.unwrap_or_default(), instances.len()))
         }
     }
 }
@@ -175,6 +234,9 @@ fn hosts(
         checker.say(&["platform", "hosts"], message);
     }
     let ssh = written.ssh.unwrap_or_default();
+    if ssh.bastion.is_some() {
+        checker.say(&["platform", "hosts", "ssh", "bastion"], "only on platform proxmox");
+    }
     let user = ssh.user.unwrap_or_else(|| "root".to_owned());
     let mut machines: BTreeMap<InstanceKey, Host> = BTreeMap::new();
     for (key, instance) in instances {
@@ -183,6 +245,11 @@ fn hosts(
             None => (&None, &None, None),
         };
         let at = ["instances", key.as_str()];
+        if let Some(address) = address.as_ref().filter(|address| address.contains('/')) {
+            let message = format!("`{address}`: on platform hosts an address has no prefix");
+            let meant = address.split_once('/').map(|(host, _)| host.to_owned());
+            checker.meant(&["instances", key.as_str(), "address"], message, meant);
+        }
         let Some(host) = ssh_host.as_ref().or(address.as_ref()).cloned() else {
             // One that is no address was said to be none.
             if checker.root.find(&["instances", key.as_str(), "address"]).is_none() {
@@ -196,10 +263,7 @@ fn hosts(
         }
         machines.insert(key.clone(), host);
     }
-    let ssh_key = ssh.key.map(|key| match key.strip_prefix("~/") {
-        Some(_) => PathBuf::from(key),
-        None => checker.problems.dir.join(key),
-    });
+    let ssh_key = ssh.key.map(|key| checker.beside(&key));
     Hosts { adopted, machines, ssh_key, superuser: written.superuser, unit: written.unit }
 }
 
@@ -266,8 +330,10 @@ fn instances(
     checker: &mut Checker<'_, '_>,
     written: BTreeMap<InstanceKey, Option<InstanceFile>>,
     defaults: &DefaultsFile,
+    default_memory_mib: u32,
     prefix: &str,
 ) -> BTreeMap<InstanceKey, Instance> {
+    let default_roles = defaults.roles.as_ref().map(|roles| self::roles(checker, &["defaults", "roles"], roles));
     let mut owners: BTreeMap<String, InstanceKey> = BTreeMap::new();
     let mut instances = BTreeMap::new();
     for (key, instance) in written {
@@ -294,19 +360,24 @@ fn instances(
             let message = format!("`{key}` is a word of the inventory: an instance cannot have it");
             checker.say(&at, message);
         }
-        let roles = instance.roles.map(|roles| {
-            let set: BTreeSet<Role> = roles.iter().copied().collect();
-            if set.len() != roles.len() {
-                checker.say(&["instances", key.as_str(), "roles"], "a role is given twice");
-            }
-            set
-        });
-        let memory_mib = instance.memory.or(defaults.memory).unwrap_or(DEFAULT_MEMORY_MIB);
+        let roles = match instance.roles {
+            Some(roles) => Some(self::roles(checker, &["instances", key.as_str(), "roles"], &roles)),
+            None => default_roles.clone(),
+        };
+        let memory_mib = instance.memory.or(defaults.memory).unwrap_or(default_memory_mib);
         let cores = instance.cores.or(defaults.cores).unwrap_or(DEFAULT_CORES);
         let disk_gb = instance.disk_gb.or(defaults.disk_gb);
         instances.insert(key, Instance { hostname, memory_mib, cores, disk_gb, roles });
     }
     instances
+}
+
+fn roles(checker: &mut Checker<'_, '_>, path: &[&str], written: &[Role]) -> BTreeSet<Role> {
+    let set: BTreeSet<Role> = written.iter().copied().collect();
+    if set.len() != written.len() {
+        checker.say(path, "a role is given twice");
+    }
+    set
 }
 
 /// The zone, and whether every machine's name fits into it. What is missing was said by the schema.
@@ -437,8 +508,12 @@ fn secrets(
 }
 
 /// The words that choose drills, each once, in the file's order; the schema has checked that they mean something.
-fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, adopted: bool) -> Vec<String> {
-    let default = if adopted { DEFAULT_DRILLS_BY_SSH } else { DEFAULT_DRILLS };
+fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platform: &Platform) -> Vec<String> {
+    let default = match platform {
+        Platform::Local(_) => DEFAULT_DRILLS,
+        // Nobody can take these machines' power, and give it back.
+        Platform::Proxmox(_) | Platform::Hosts(_) => DEFAULT_DRILLS_BY_SSH,
+    };
     let Some(words) = written.drills else { return default.map(str::to_owned).to_vec() };
     if words.is_empty() {
         checker.say(&["verify", "drills"], "an empty list proves nothing; without the field the default ones are run");

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::{
-    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, InstanceKey,
-    KeyAlgorithm, Role,
+    BridgeName, ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, Hypervisor,
+    InstanceKey, KeyAlgorithm, PoolName, ProxmoxKind, Role, StorageName, Tag,
 };
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
@@ -36,8 +36,25 @@ pub(super) struct ClusterFile {
     /// drilled, and never changed. What this file does not say is read from the machines.
     #[schemars(extend("default" = false))]
     pub(super) adopted: Option<bool>,
-    /// The machines. The keys are their identity everywhere: Terraform address, inventory, member name.
-    pub(super) instances: BTreeMap<InstanceKey, Option<InstanceFile>>,
+    /// The machines; required, unless there is `target_ip`. The keys are their identity everywhere: Terraform address,
+    /// inventory, member name. `{}` is no machines.
+    pub(super) instances: Option<BTreeMap<InstanceKey, Option<InstanceFile>>>,
+    /// On platform proxmox, instead of `instances`: the address of a single machine with its prefix, or dhcp. Its key is
+    /// `default`, and its properties are those of `defaults`.
+    #[schemars(
+        example = &"192.168.1.60/24",
+        regex(pattern = r"^(dhcp|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$"),
+        extend("patternErrorMessage" = "an IPv4 address with its prefix, such as 192.168.1.60/24, or dhcp")
+    )]
+    pub(super) target_ip: Option<String>,
+    /// The last part of the single machine's host name APP-ENV-SUFFIX. By default it follows from app, env and
+    /// `target_ip`.
+    #[schemars(
+        example = &"3f9a",
+        regex(pattern = r"^[0-9a-f]{4}$"),
+        extend("patternErrorMessage" = "four hexadecimal digits, such as 3f9a, in quotes where they are all numbers")
+    )]
+    pub(super) hostname_suffix: Option<String>,
     /// How many instances a file may have at most: a guard against slips.
     #[serde(default = "max_instances")]
     #[schemars(range(min = 1, max = 10_000))]
@@ -74,6 +91,9 @@ const fn max_instances() -> u32 {
 pub(super) struct PlatformFile {
     /// Containers that run systemd on this machine.
     pub(super) local: Option<LocalFile>,
+    /// Virtual machines or containers of Proxmox VE. The API token comes from the environment variable
+    /// PROXMOX_VE_API_TOKEN alone.
+    pub(super) proxmox: Option<ProxmoxFile>,
     /// Machines that exist, reached by SSH. For now with `adopted: true` only.
     pub(super) hosts: Option<HostsFile>,
 }
@@ -85,7 +105,81 @@ fn platform(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// The platforms that there are, by their words.
-pub(super) const PLATFORMS: [&str; 2] = ["local", "hosts"];
+pub(super) const PLATFORMS: [&str; 3] = ["local", "proxmox", "hosts"];
+
+/// Virtual machines or containers of Proxmox VE.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProxmoxFile {
+    /// What the machines are.
+    #[schemars(extend("default" = "vm"))]
+    pub(super) kind: Option<ProxmoxKind>,
+    /// The API's address; by default the environment variable PROXMOX_VE_ENDPOINT has it.
+    #[schemars(
+        example = &"https://pve1:8006/",
+        regex(pattern = r"^https://[A-Za-z0-9.:\[\]-]+/?$"),
+        extend("patternErrorMessage" = "an https:// address without user and path, such as https://pve1:8006/")
+    )]
+    pub(super) endpoint: Option<String>,
+    /// The file of the certificate authority that signed the API's certificate, relative to this file, where this machine
+    /// does not know it.
+    #[schemars(example = &"pve-root-ca.pem", length(min = 1, max = 4096))]
+    pub(super) ca_cert: Option<String>,
+    /// The distribution that the templates hold.
+    #[schemars(extend("default" = "debian:12"), example = &"ubuntu:24.04", length(min = 1, max = 255))]
+    pub(super) release: Option<String>,
+    /// The hypervisor, where an instance does not say otherwise.
+    #[schemars(extend("default" = "pve1"))]
+    pub(super) node: Option<Hypervisor>,
+    /// What machines are made from, where an instance does not say otherwise: for a virtual machine the id of a template,
+    /// 9002 by default; for a container a template file in a storage,
+    /// `local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst` by default.
+    #[serde(default)]
+    #[schemars(schema_with = "template", extend("default" = 9002))]
+    pub(super) template: Option<Value>,
+    /// The storage of the machines' disks, where an instance does not say otherwise.
+    #[schemars(extend("default" = "local-lvm"))]
+    pub(super) datastore: Option<StorageName>,
+    /// The bridge that the machines are connected to.
+    #[schemars(extend("default" = "vmbr0"))]
+    pub(super) bridge: Option<BridgeName>,
+    /// The VLAN tag, where an instance does not say otherwise.
+    #[schemars(range(min = 1, max = 4094), example = 30)]
+    pub(super) vlan: Option<u16>,
+    /// A pool that is made for the cluster, and that the machines are put into.
+    #[schemars(example = &"example-multi-vm-pool")]
+    pub(super) pool: Option<PoolName>,
+    /// How the machines are reached.
+    pub(super) ssh: Option<SshFile>,
+    /// Addresses that the machines ask for names.
+    #[schemars(example = ["192.168.1.13"])]
+    pub(super) nameservers: Option<Vec<String>>,
+    /// The domain that the machines look short names up in.
+    #[schemars(example = &"home.sflab.io")]
+    pub(super) search_domain: Option<DomainName>,
+    /// Whether virtual machines get a watchdog device.
+    #[schemars(extend("default" = false))]
+    pub(super) watchdog: Option<bool>,
+    /// Whether Proxmox refuses to remove the machines: `down` then needs it taken back first.
+    #[schemars(extend("default" = false))]
+    pub(super) protection: Option<bool>,
+    /// How long the guest agent of a new virtual machine may take to tell its address.
+    #[schemars(
+        extend("default" = "3m"),
+        regex(pattern = r"^[1-9][0-9]{0,4}[sm]$"),
+        extend("patternErrorMessage" = "a time such as 90s or 3m")
+    )]
+    pub(super) agent_timeout: Option<String>,
+}
+
+fn template(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["integer", "string", "null"],
+        "minimum": 100,
+        "maximum": 999_999_999,
+        "examples": [9002, "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst"]
+    })
+}
 
 /// Machines that exist, reached by SSH.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -109,7 +203,8 @@ pub(super) struct HostsFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SshFile {
-    /// The user. Another than root needs sudo without a password.
+    /// The user. Another than root needs sudo without a password. Virtual machines of platform proxmox are made with
+    /// the user `debian` by default.
     #[schemars(
         extend("default" = "root"),
         regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.-]*$"),
@@ -119,10 +214,18 @@ pub(super) struct SshFile {
     /// The port, where an instance does not say otherwise.
     #[schemars(range(min = 1, max = 65_535), extend("default" = 22))]
     pub(super) port: Option<u16>,
-    /// The file of a private key without a passphrase, relative to this file or from `~/`. Without it the keys of the
-    /// SSH agent, and where none runs `~/.ssh/id_ed25519`, `id_ecdsa` or `id_rsa`.
+    /// The file of a private key without a passphrase, relative to this file or from `~/`. Without it, on platform hosts
+    /// the keys of the SSH agent, and where none runs `~/.ssh/id_ed25519`, `id_ecdsa` or `id_rsa`; on platform proxmox
+    /// hactl's own key, which the machines are made with.
     #[schemars(example = &"~/.ssh/id_ed25519", length(min = 1, max = 4096))]
     pub(super) key: Option<String>,
+    /// On platform proxmox: the machine through which the others are reached.
+    #[schemars(
+        example = &"me@bastion.example.org:2222",
+        regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9_][A-Za-z0-9.-]*(:[0-9]{1,5})?$"),
+        extend("patternErrorMessage" = "USER@HOST or USER@HOST:PORT")
+    )]
+    pub(super) bastion: Option<String>,
 }
 
 /// Containers that run systemd on this machine.
@@ -150,18 +253,19 @@ pub(super) struct InstanceFile {
     /// Processor cores.
     #[schemars(range(min = 1, max = 1024), example = 4)]
     pub(super) cores: Option<u32>,
-    /// Size in GiB of a disk of the machine's own, on which PGDATA lies. Without it, a local node's PGDATA
-    /// lies on this machine's disk. Cannot be changed later.
+    /// Size in GiB. On local nodes of a disk of the node's own, on which PGDATA lies; without it that lies on this machine's
+    /// disk, and it cannot be changed later. On proxmox of the machine's disk, which may grow; without it the template's.
     #[schemars(range(min = 1, max = 65_536), example = 20)]
     pub(super) disk_gb: Option<u32>,
     /// Exactly these roles. Without it: patroni, and etcd where hactl picks a voter, or what runs on an adopted machine.
     /// `[]` is a plain machine.
     pub(super) roles: Option<Vec<Role>>,
-    /// On platform hosts: the machine's IPv4 address or name.
+    /// On platform hosts the machine's IPv4 address or name; on proxmox its IPv4 address with the prefix, or dhcp, which is
+    /// the default.
     #[schemars(
-        example = &"192.168.1.21",
-        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"),
-        extend("patternErrorMessage" = "an IPv4 address or a host name")
+        example = &"192.168.1.21/24",
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(/[0-9]{1,2})?$"),
+        extend("patternErrorMessage" = "an IPv4 address, with its prefix on proxmox, or a host name")
     )]
     pub(super) address: Option<String>,
     /// On platform hosts: where SSH answers, if not at the address.
@@ -174,22 +278,74 @@ pub(super) struct InstanceFile {
     /// On platform hosts: SSH's port on this machine.
     #[schemars(range(min = 1, max = 65_535), example = 2222)]
     pub(super) ssh_port: Option<u16>,
+    /// On platform proxmox: the gateway of a fixed address.
+    #[serde(default)]
+    #[schemars(schema_with = "ipv4", example = &"192.168.1.1")]
+    pub(super) gateway: Option<String>,
+    /// On platform proxmox: whether the DHCP server always gives the machine the same address.
+    #[schemars(extend("default" = false))]
+    pub(super) reserved: Option<bool>,
+    /// On platform proxmox: the hypervisor.
+    #[schemars(example = &"pve2")]
+    pub(super) node: Option<Hypervisor>,
+    /// On platform proxmox: what the machine is made from.
+    #[serde(default)]
+    #[schemars(schema_with = "template")]
+    pub(super) template: Option<Value>,
+    /// On platform proxmox: the storage of the machine's disk.
+    #[schemars(example = &"ceph")]
+    pub(super) datastore: Option<StorageName>,
+    /// On platform proxmox: the VLAN tag.
+    #[schemars(range(min = 1, max = 4094), example = 30)]
+    pub(super) vlan: Option<u16>,
+    /// On platform proxmox: the machine's own pool, which exists already, over the cluster's.
+    #[schemars(example = &"databases")]
+    pub(super) pool_id: Option<PoolName>,
+    /// On platform proxmox: tags of the machine, beside hactl's own.
+    #[schemars(example = ["postgres", "prod"], extend("default" = []))]
+    pub(super) tags: Option<Vec<Tag>>,
+    /// On platform proxmox: the key that the machine had before. It stays what it is, under its new key.
+    #[schemars(example = &"default")]
+    pub(super) renamed_from: Option<InstanceKey>,
+}
+
+/// Fields of an instance that only platform proxmox has.
+pub(super) const PROXMOX_FIELDS: [&str; 9] =
+    ["gateway", "reserved", "node", "template", "datastore", "vlan", "pool_id", "tags", "renamed_from"];
+
+fn ipv4(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["string", "null"],
+        "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$",
+        "patternErrorMessage": "an IPv4 address"
+    })
 }
 
 /// Properties of instances that do not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DefaultsFile {
-    /// Memory in MiB.
+    /// Memory in MiB; 2048 by default on platform proxmox.
     #[schemars(range(min = 512, max = 16_777_216), extend("default" = 1024), example = 2048)]
     pub(super) memory: Option<u32>,
     /// Processor cores.
     #[schemars(range(min = 1, max = 1024), extend("default" = 2), example = 4)]
     pub(super) cores: Option<u32>,
-    /// Size in GiB of a disk of the machine's own, on which PGDATA lies. Without it, a local node's PGDATA
-    /// lies on this machine's disk. Cannot be changed later.
+    /// Size in GiB of the disk, as that of an instance.
     #[schemars(range(min = 1, max = 65_536), example = 20)]
     pub(super) disk_gb: Option<u32>,
+    /// Exactly these roles. `[]` is a plain machine.
+    pub(super) roles: Option<Vec<Role>>,
+    /// On platform proxmox: the gateway of fixed addresses.
+    #[serde(default)]
+    #[schemars(schema_with = "ipv4", example = &"192.168.1.1")]
+    pub(super) gateway: Option<String>,
+    /// On platform proxmox: whether the DHCP server always gives a machine the same address.
+    #[schemars(extend("default" = false))]
+    pub(super) reserved: Option<bool>,
+    /// On platform proxmox: tags of the machines, beside hactl's own.
+    #[schemars(example = ["postgres", "prod"], extend("default" = []))]
+    pub(super) tags: Option<Vec<Tag>>,
 }
 
 /// The zone in which every machine gets a record, by updates that a TSIG key signs (RFC 2136). The key's

@@ -89,7 +89,6 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
         shape::take_out(&mut value, &misfit.path);
     }
     if let Value::Object(map) = &mut value {
-        map.entry("instances").or_insert_with(|| Value::Object(serde_json::Map::new()));
         // `platform: hosts` is `platform: {hosts: {}}`.
         if let Some(Value::String(word)) = map.get("platform") {
             let section = serde_json::json!({word: {}});

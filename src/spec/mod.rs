@@ -11,6 +11,7 @@ mod file;
 mod init;
 mod load;
 mod problem;
+mod proxmox;
 mod record;
 mod reference;
 mod settings;

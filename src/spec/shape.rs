@@ -31,7 +31,7 @@ static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
 const SECTION: &str = "a section (`key: value` lines)";
 
 /// Platforms of later versions: known by name, so that nobody looks for a typing error.
-const LATER_PLATFORMS: [&str; 2] = ["proxmox", "terraform"];
+const LATER_PLATFORMS: [&str; 1] = ["terraform"];
 
 /// All misfits of `value`.
 pub(super) fn misfits(value: &Value) -> Vec<Misfit> {
@@ -113,9 +113,7 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            let example =
-                if name == "instances" { ", for example `instances: {node1: {}, node2: {}, node3: {}}`" } else { "" };
-            say(format!("`{name}` is missing{example}"), None);
+            say(format!("`{name}` is missing"), None);
         }
         _ => say(error.to_string(), None),
     }
@@ -126,7 +124,7 @@ fn bad_name(path: &[String]) -> Option<String> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
         ["platform", name] if LATER_PLATFORMS.contains(&name) => {
-            Some(format!("platform {name} is not available in this version: `local` and `hosts` are"))
+            Some(format!("platform {name} is not available in this version: {} are", file::PLATFORMS.join(", ")))
         }
         ["instances", key] => InstanceKey::new(key).err().map(|error| error.to_string()),
         ["postgres", "databases", name] | ["secrets", "owners", name] => {

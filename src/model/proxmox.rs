@@ -1,0 +1,170 @@
+//! Machines on Proxmox VE: what they are made from, where, and how they are reached.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{BridgeName, DomainName, Hypervisor, InstanceKey, PoolName, Release, Ssh, StorageName, Tag};
+
+/// Virtual machines or containers of Proxmox VE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proxmox {
+    pub kind: ProxmoxKind,
+    /// The API's address; without it PROXMOX_VE_ENDPOINT has it. The token is in PROXMOX_VE_API_TOKEN alone.
+    pub endpoint: Option<String>,
+    /// The certificate authority of the API's certificate, beside those of this machine.
+    pub ca_cert: Option<PathBuf>,
+    /// The distribution's release that the templates hold.
+    pub release: Release,
+    pub bridge: BridgeName,
+    /// The pool that is made for the cluster, and that machines without one of their own are put into.
+    pub pool: Option<PoolName>,
+    pub ssh: Ssh,
+    /// What machines ask for names; empty for what the hypervisor has, or DHCP gives.
+    pub nameservers: Vec<IpAddr>,
+    pub search_domain: Option<DomainName>,
+    /// Whether virtual machines have a watchdog device.
+    pub watchdog: bool,
+    /// Whether Proxmox refuses to remove the machines.
+    pub protection: bool,
+    /// Seconds for which the guest agent may take to tell a new machine's address.
+    pub agent_timeout_s: u32,
+    /// Whether the one machine comes from `target_ip`.
+    pub single: bool,
+    pub machines: BTreeMap<InstanceKey, Guest>,
+}
+
+/// What the machines are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxmoxKind {
+    /// Virtual machines, cloned from a template.
+    #[default]
+    Vm,
+    /// Containers, made from a template file.
+    Lxc,
+}
+
+impl ProxmoxKind {
+    /// The stack that makes them.
+    #[must_use]
+    pub const fn stack(self) -> &'static str {
+        match self {
+            Self::Vm => "proxmox-vm",
+            Self::Lxc => "proxmox-lxc",
+        }
+    }
+}
+
+impl fmt::Display for ProxmoxKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Vm => "vm",
+            Self::Lxc => "lxc",
+        })
+    }
+}
+
+/// What is said of one machine on Proxmox, beside its size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Guest {
+    /// The hypervisor.
+    pub node: Hypervisor,
+    pub template: Template,
+    pub datastore: StorageName,
+    pub vlan: Option<u16>,
+    pub address: GuestAddress,
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether the DHCP server always gives it the same address.
+    pub reserved: bool,
+    /// The machine's own pool, over the cluster's.
+    pub pool_id: Option<PoolName>,
+    pub tags: Vec<Tag>,
+    /// The key that the machine had before.
+    pub renamed_from: Option<InstanceKey>,
+}
+
+/// What a machine is made from: the id of a virtual machine that is a template, or a template file in a storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Template {
+    Vm(u32),
+    File(String),
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vm(id) => write!(f, "{id}"),
+            Self::File(file) => f.pad(file),
+        }
+    }
+}
+
+/// Where a machine gets its address from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuestAddress {
+    Dhcp,
+    #[serde(untagged)]
+    Fixed(Ipv4Net),
+}
+
+impl GuestAddress {
+    #[must_use]
+    pub const fn network(self) -> Option<Ipv4Net> {
+        match self {
+            Self::Dhcp => None,
+            Self::Fixed(net) => Some(net),
+        }
+    }
+}
+
+impl fmt::Display for GuestAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dhcp => f.pad("dhcp"),
+            Self::Fixed(net) => f.pad(&net.to_string()),
+        }
+    }
+}
+
+/// The key of the only machine in the single mode.
+pub const SINGLE_KEY: &str = "default";
+
+/// The last part of the single machine's host name, where the file does not give it; the stacks derive it likewise.
+#[must_use]
+pub fn derived_suffix(app: &str, env: &str, target: &str) -> String {
+    let digest = Sha256::digest(format!("{app}/{env}/{target}"));
+    format!("{:02x}{:02x}", digest[0], digest[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_dhcp_or_a_network_in_json_too() {
+        for (text, address) in [
+            ("\"dhcp\"", GuestAddress::Dhcp),
+            ("\"192.168.1.21/24\"", GuestAddress::Fixed("192.168.1.21/24".parse().unwrap())),
+        ] {
+            assert_eq!(serde_json::from_str::<GuestAddress>(text).unwrap(), address);
+            assert_eq!(serde_json::to_string(&address).unwrap(), text);
+        }
+    }
+
+    /// `substr(sha256("pg/prod/192.168.1.60/24"), 0, 4)` in Terraform.
+    #[test]
+    fn the_single_machines_suffix_is_that_of_the_stacks() {
+        assert_eq!(derived_suffix("pg", "prod", "192.168.1.60/24"), "22d3");
+    }
+}

@@ -1,0 +1,320 @@
+//! What the file says of machines on Proxmox -> what they are made from, where, and how they are reached.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use super::{
+    check::Checker,
+    file::{DefaultsFile, InstanceFile, ProxmoxFile, SshFile},
+};
+use crate::model::{
+    Bastion, Guest, GuestAddress, HostName, Hypervisor, InstanceKey, Proxmox, ProxmoxKind, Release, SINGLE_KEY,
+    SSH_PORT, Ssh, SshKeySource, StorageName, Template, derived_suffix,
+};
+
+const DEFAULT_NODE: &str = "pve1";
+const DEFAULT_TEMPLATE: u32 = 9002;
+const DEFAULT_TEMPLATE_FILE: &str = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst";
+const DEFAULT_DATASTORE: &str = "local-lvm";
+const DEFAULT_BRIDGE: &str = "vmbr0";
+/// The user of the cloud images of Debian.
+const DEFAULT_USER: &str = "debian";
+const DEFAULT_AGENT_TIMEOUT_S: u32 = 180;
+
+type Instances = BTreeMap<InstanceKey, Option<InstanceFile>>;
+
+/// The machines of the file: those of `instances`, or the single one of `target_ip`. Whether it is the single one.
+pub(super) fn machines(
+    checker: &mut Checker<'_, '_>,
+    written: Option<Instances>,
+    target: Option<String>,
+    suffix: Option<String>,
+    names: Option<(&HostName, &HostName)>,
+) -> (Instances, bool) {
+    let Some(target) = target else {
+        if suffix.is_some() {
+            let message = "needs `target_ip`: the host names of `instances` end with their keys";
+            checker.say(&["hostname_suffix"], message);
+        }
+        return (written.unwrap_or_default(), false);
+    };
+    if let Some(instances) = written.filter(|instances| !instances.is_empty()) {
+        let message = "not together with `instances`: there an address is `instances.KEY.address`, and an instance with \
+                       `renamed_from: default` keeps the machine that was made by `target_ip`";
+        checker.say(&["target_ip"], message);
+        return (instances, false);
+    }
+    let mut vm_name = None;
+    if let Some((app, env)) = names {
+        let suffix = suffix.unwrap_or_else(|| derived_suffix(app.as_str(), env.as_str(), &target));
+        match HostName::new(format!("{app}-{env}-{suffix}")) {
+            Ok(name) => vm_name = Some(name),
+            Err(error) => checker.say(&["target_ip"], format!("{error}; give a shorter `app`")),
+        }
+    }
+    let instance = InstanceFile { vm_name, address: Some(target), ..InstanceFile::default() };
+    let instances = InstanceKey::new(SINGLE_KEY).ok().map(|key| (key, Some(instance)));
+    (instances.into_iter().collect(), true)
+}
+
+/// Checks what the platform's section says, and each machine's part of it.
+pub(super) fn proxmox(
+    checker: &mut Checker<'_, '_>,
+    written: ProxmoxFile,
+    defaults: &DefaultsFile,
+    instances: &Instances,
+    single: bool,
+) -> Option<Proxmox> {
+    let kind = written.kind.unwrap_or_default();
+    let section = |field: &'static str| ["platform", "proxmox", field];
+    if kind == ProxmoxKind::Lxc {
+        if written.watchdog == Some(true) {
+            checker.say(&section("watchdog"), "containers have no watchdog device: it is for `kind: vm`");
+        }
+        if written.agent_timeout.is_some() {
+            checker.say(&section("agent_timeout"), "containers have no guest agent: it is for `kind: vm`");
+        }
+    }
+    let release = match &written.release {
+        Some(text) => text.parse::<Release>().unwrap_or_else(|message| {
+            checker.say(&section("release"), message);
+            Release::Debian12
+        }),
+        None => Release::Debian12,
+    };
+    let template = written.template.and_then(|value| self::template(checker, &section("template"), kind, value));
+    let ssh = ssh(checker, written.ssh.unwrap_or_default(), kind);
+    let nameservers = nameservers(checker, &written.nameservers.unwrap_or_default());
+    let agent_timeout_s = match written.agent_timeout.as_deref().map(|text| text.split_at(text.len() - 1)) {
+        Some((number, unit)) => number.parse::<u32>().unwrap_or(0) * if unit == "m" { 60 } else { 1 },
+        None => DEFAULT_AGENT_TIMEOUT_S,
+    };
+    let globals = Globals {
+        kind,
+        node: written.node.or_else(|| Hypervisor::new(DEFAULT_NODE).ok())?,
+        template: template.unwrap_or_else(|| match kind {
+            ProxmoxKind::Vm => Template::Vm(DEFAULT_TEMPLATE),
+            ProxmoxKind::Lxc => Template::File(DEFAULT_TEMPLATE_FILE.to_owned()),
+        }),
+        datastore: written.datastore.or_else(|| StorageName::new(DEFAULT_DATASTORE).ok())?,
+        vlan: written.vlan,
+        gateway: defaults.gateway.as_ref().and_then(|text| gateway(checker, &["defaults", "gateway"], text)),
+        defaults,
+        single,
+    };
+    let none = InstanceFile::default();
+    let machines: BTreeMap<InstanceKey, Guest> = instances
+        .iter()
+        .map(|(key, instance)| (key.clone(), guest(checker, key, instance.as_ref().unwrap_or(&none), &globals)))
+        .collect();
+    addresses_differ(checker, &machines, &globals);
+    renamings(checker, &machines);
+    Some(Proxmox {
+        kind,
+        endpoint: written.endpoint,
+        ca_cert: written.ca_cert.map(|path| checker.beside(&path)),
+        release,
+        bridge: written.bridge.or_else(|| DEFAULT_BRIDGE.parse().ok())?,
+        pool: written.pool,
+        ssh,
+        nameservers,
+        search_domain: written.search_domain,
+        watchdog: written.watchdog.unwrap_or_default(),
+        protection: written.protection.unwrap_or_default(),
+        agent_timeout_s,
+        single,
+        machines,
+    })
+}
+
+/// What a machine has that does not say otherwise.
+struct Globals<'a> {
+    kind: ProxmoxKind,
+    node: Hypervisor,
+    template: Template,
+    datastore: StorageName,
+    vlan: Option<u16>,
+    gateway: Option<Ipv4Addr>,
+    defaults: &'a DefaultsFile,
+    single: bool,
+}
+
+impl Globals<'_> {
+    /// Where a machine's address stands in the file.
+    fn address_path<'k>(&self, key: &'k InstanceKey) -> Vec<&'k str> {
+        if self.single { vec!["target_ip"] } else { vec!["instances", key.as_str(), "address"] }
+    }
+}
+
+fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFile, globals: &Globals<'_>) -> Guest {
+    let at = |field: &'static str| ["instances", key.as_str(), field];
+    let address = match &written.address {
+        Some(text) => address(checker, &globals.address_path(key), text),
+        None => GuestAddress::Dhcp,
+    };
+    let own_gateway = written.gateway.as_ref().and_then(|text| gateway(checker, &at("gateway"), text));
+    if written.gateway.is_some() && address == GuestAddress::Dhcp {
+        checker.say(&at("gateway"), "not with address dhcp: the DHCP server says which gateway it is");
+    }
+    let gateway = match address {
+        GuestAddress::Dhcp => None,
+        GuestAddress::Fixed(net) => {
+            let gateway = own_gateway.or(globals.gateway);
+            let path = match own_gateway {
+                Some(_) => at("gateway").to_vec(),
+                None => globals.address_path(key),
+            };
+            if let Some(gateway) = gateway {
+                if gateway == net.addr() {
+                    checker.say(&path, format!("{gateway} is the gateway and the machine's own address"));
+                } else if !net.contains(&gateway) {
+                    checker.say(&path, format!("gateway {gateway} is not in {}", net.trunc()));
+                }
+            }
+            gateway
+        }
+    };
+    let reserved = written.reserved.or(globals.defaults.reserved).unwrap_or_default();
+    if written.reserved == Some(true) && address != GuestAddress::Dhcp {
+        checker.say(&at("reserved"), "only with address dhcp: a fixed address is the machine's own");
+    }
+    let template = written.template.clone().and_then(|value| template(checker, &at("template"), globals.kind, value));
+    let mut tags = written.tags.clone().or_else(|| globals.defaults.tags.clone()).unwrap_or_default();
+    tags.sort();
+    tags.dedup();
+    Guest {
+        node: written.node.clone().unwrap_or_else(|| globals.node.clone()),
+        template: template.unwrap_or_else(|| globals.template.clone()),
+        datastore: written.datastore.clone().unwrap_or_else(|| globals.datastore.clone()),
+        vlan: written.vlan.or(globals.vlan),
+        address,
+        gateway,
+        reserved,
+        pool_id: written.pool_id.clone(),
+        tags,
+        renamed_from: written.renamed_from.clone(),
+    }
+}
+
+fn template(checker: &mut Checker<'_, '_>, path: &[&str], kind: ProxmoxKind, value: Value) -> Option<Template> {
+    match (kind, value) {
+        (ProxmoxKind::Vm, Value::Number(number)) => number.as_u64().and_then(|id| id.try_into().ok()).map(Template::Vm),
+        (ProxmoxKind::Lxc, Value::String(file)) if is_template_file(&file) => Some(Template::File(file)),
+        (ProxmoxKind::Vm, value) => {
+            let text = value.as_str().unwrap_or_default();
+            let meant = text.parse::<u32>().is_ok().then(|| format!("{text} without quotes"));
+            checker.meant(path, "a virtual machine is cloned from the id of a template, such as 9002", meant);
+            None
+        }
+        (ProxmoxKind::Lxc, _) => {
+            let message =
+                format!("a container is made from a template file in a storage, such as {DEFAULT_TEMPLATE_FILE}");
+            checker.say(path, message);
+            None
+        }
+    }
+}
+
+/// `STORAGE:vztmpl/FILE`.
+fn is_template_file(text: &str) -> bool {
+    let Some((storage, file)) = text.split_once(":vztmpl/") else { return false };
+    StorageName::new(storage).is_ok() && !file.is_empty() && !file.contains(['/', ' ', ':'])
+}
+
+fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> GuestAddress {
+    if text == "dhcp" {
+        return GuestAddress::Dhcp;
+    }
+    let mut wrong = |message: String, meant: Option<String>| checker.meant(path, message, meant);
+    let net = match text.parse::<Ipv4Net>() {
+        Ok(net) => net,
+        Err(_) => {
+            let meant = text.parse::<Ipv4Addr>().ok().map(|address| format!("{address}/24"));
+            wrong(
+                format!("`{text}` is neither dhcp nor an IPv4 address with its prefix, such as 192.168.1.21/24"),
+                meant,
+            );
+            return GuestAddress::Dhcp;
+        }
+    };
+    let (address, is_network) = (net.addr(), net.prefix_len() < 31);
+    let first = address.octets()[0];
+    if address.is_loopback() || address.is_link_local() || first == 0 || first >= 224 {
+        wrong(format!("{address} cannot be the address of a machine"), None);
+    } else if is_network && (address == net.network() || address == net.broadcast()) {
+        let what = if address == net.network() { "the network itself" } else { "the network's broadcast address" };
+        wrong(format!("{net} is {what}, not a machine in it"), None);
+    }
+    GuestAddress::Fixed(net)
+}
+
+fn gateway(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> Option<Ipv4Addr> {
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        checker.say(path, format!("`{text}` is not an IPv4 address"));
+    }
+    parsed
+}
+
+fn nameservers(checker: &mut Checker<'_, '_>, written: &[String]) -> Vec<IpAddr> {
+    let mut servers = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        match text.parse() {
+            Ok(server) => servers.push(server),
+            Err(_) => {
+                let path = ["platform", "proxmox", "nameservers", &index.to_string()];
+                checker.say(&path, format!("`{text}` is not an IP address: machines ask name servers by address"));
+            }
+        }
+    }
+    servers
+}
+
+fn ssh(checker: &mut Checker<'_, '_>, written: SshFile, kind: ProxmoxKind) -> Ssh {
+    let user = match (kind, written.user) {
+        (ProxmoxKind::Vm, user) => user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
+        (ProxmoxKind::Lxc, user) => {
+            if user.is_some_and(|user| user != "root") {
+                let message = "containers are made with keys for root, and have no other user yet";
+                checker.say(&["platform", "proxmox", "ssh", "user"], message);
+            }
+            "root".to_owned()
+        }
+    };
+    let bastion = written.bastion.and_then(|text| match text.parse::<Bastion>() {
+        Ok(bastion) => Some(bastion),
+        Err(message) => {
+            checker.say(&["platform", "proxmox", "ssh", "bastion"], message);
+            None
+        }
+    });
+    let key = written.key.map_or(SshKeySource::Vault, |key| SshKeySource::File(checker.beside(&key)));
+    Ssh { user, port: written.port.unwrap_or(SSH_PORT), key, bastion }
+}
+
+fn addresses_differ(checker: &mut Checker<'_, '_>, machines: &BTreeMap<InstanceKey, Guest>, globals: &Globals<'_>) {
+    let mut owners: BTreeMap<Ipv4Addr, &InstanceKey> = BTreeMap::new();
+    for (key, guest) in machines {
+        let Some(net) = guest.address.network() else { continue };
+        if let Some(other) = owners.insert(net.addr(), key) {
+            checker.say(&globals.address_path(key), format!("{} is also the address of {other}", net.addr()));
+        }
+    }
+}
+
+fn renamings(checker: &mut Checker<'_, '_>, machines: &BTreeMap<InstanceKey, Guest>) {
+    let mut before: BTreeMap<&InstanceKey, &InstanceKey> = BTreeMap::new();
+    for (key, old) in machines.iter().filter_map(|(key, guest)| Some((key, guest.renamed_from.as_ref()?))) {
+        let path = ["instances", key.as_str(), "renamed_from"];
+        if machines.contains_key(old) {
+            checker.say(&path, format!("`{old}` is an instance of this file: a machine has one key"));
+        } else if let Some(other) = before.insert(old, key) {
+            checker.say(&path, format!("{other} is renamed from `{old}`, too"));
+        }
+    }
+}
