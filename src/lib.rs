@@ -33,6 +33,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod provider;
 pub mod provision;
+pub mod proxmox;
 pub mod remote;
 pub mod report;
 mod run;

@@ -1,0 +1,42 @@
+//! Everything that an apply needs, tried before it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Api,
+    facts::gather,
+    judge::{judge, sum_up},
+    needs::Wanted,
+    trouble::Trouble,
+};
+use crate::error::Result;
+
+/// How long all of it may take. Each answer is there within milliseconds, and a refused token after 3 s.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+const WHAT: &str = "use Proxmox at";
+
+/// A Proxmox that has what was wanted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its version, such as `8.2.4`.
+    pub version: String,
+    /// The hypervisor that each template is on.
+    pub template_nodes: BTreeMap<u32, String>,
+}
+
+/// Tries whether `api` can be used, and whether it has what `wanted` is about.
+///
+/// # Errors
+/// With why it cannot be used, or with everything that is missing, and for which machines.
+pub async fn check(api: &Api, wanted: &Wanted) -> Result<Checked> {
+    let facts = tokio::time::timeout(PATIENCE, gather(api, wanted)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
+    let facts = facts.map_err(|trouble| trouble.explain(api, WHAT))?;
+    let problems = judge(wanted, &facts, &api.token.to_string());
+    if let Some(error) = sum_up(problems, WHAT, &api.endpoint) {
+        return Err(error);
+    }
+    let templates = wanted.machines.values().filter_map(|machine| Some(machine.template()?.0));
+    let template_nodes = templates.filter_map(|id| Some((id, facts.guests.get(&id)?.node.clone()))).collect();
+    Ok(Checked { version: facts.version, template_nodes })
+}

@@ -1,0 +1,202 @@
+//! What a Proxmox says it has: asked in three rounds, each in parallel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, future::join_all, stream};
+use serde_json::Value;
+
+use super::{
+    Api,
+    needs::{Wanted, needs},
+    trouble::Trouble,
+};
+
+/// Questions under way at once: a node's web server has a handful of workers.
+const AT_ONCE: usize = 8;
+
+/// What the token sees of a Proxmox, as far as `Wanted` is about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) version: String,
+    pub(super) major: u64,
+    /// Whether each node is online.
+    pub(super) nodes: BTreeMap<String, bool>,
+    pub(super) guests: BTreeMap<u32, Guest>,
+    pub(super) pools: BTreeSet<String>,
+    /// Privileges by path.
+    pub(super) granted: BTreeMap<String, BTreeSet<String>>,
+    /// By node.
+    pub(super) storages: BTreeMap<String, Result<BTreeMap<String, Storage>, Trouble>>,
+    /// Bridges and the networks that stand for one, by node; whether Proxmox's SDN makes it.
+    pub(super) bridges: BTreeMap<String, Result<BTreeMap<String, bool>, Trouble>>,
+    /// Template files by node and storage.
+    pub(super) files: BTreeMap<(String, String), Result<BTreeSet<String>, Trouble>>,
+}
+
+/// A virtual machine or container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guest {
+    pub(super) node: String,
+    pub(super) name: String,
+    pub(super) container: bool,
+    pub(super) template: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Storage {
+    pub(super) content: BTreeSet<String>,
+    pub(super) enabled: bool,
+    pub(super) active: bool,
+}
+
+/// Asks for all that `wanted` is about.
+///
+/// # Errors
+/// When it is no Proxmox, takes no token, or does not say what there is. What one node does not say is a fact.
+pub(super) async fn gather(api: &Api, wanted: &Wanted) -> Result<Facts, Trouble> {
+    let mut facts = Facts::default();
+    // Alone and first: each refused token costs three seconds and a line in Proxmox's log.
+    (facts.version, facts.major) = version(&api.get(&["version"], &[]).await?)?;
+
+    let paths: BTreeSet<String> = needs(wanted, facts.major).into_keys().flatten().collect();
+    let granted = stream::iter(paths)
+        .map(async |path: String| {
+            let answer = api.get(&["access", "permissions"], &[("path", &path)]).await?;
+            let privileges = privileges(&answer, &path);
+            Ok::<_, Trouble>((path, privileges))
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>();
+    let (nodes, guests, pools, granted) =
+        tokio::join!(api.get(&["nodes"], &[]), guests(api), api.get(&["pools"], &[]), granted);
+    facts.nodes = each(&nodes?, |node| Some((text(node, "node")?, text(node, "status")? != "offline")));
+    facts.guests = guests?;
+    facts.pools = each(&pools?, |pool| text(pool, "poolid"));
+    facts.granted = granted.into_iter().collect::<Result<_, _>>()?;
+
+    // A node that is down is not asked: whoever asks it waits for it.
+    let online = |node: &str| facts.nodes.get(node) == Some(&true);
+    let new = wanted.machines.values().filter(|machine| !machine.made && online(&machine.node));
+    let nodes: BTreeSet<&str> = new.clone().map(|machine| machine.node.as_str()).collect();
+    let stores: BTreeSet<(&str, &str)> =
+        new.filter_map(|machine| Some((machine.node.as_str(), machine.file()?.1))).collect();
+    let storages = join_all(nodes.iter().map(async |node| {
+        let answer = api.get(&["nodes", node, "storage"], &[]).await;
+        ((*node).to_owned(), answer.map(|answer| storages(&answer)))
+    }));
+    let bridges = join_all(nodes.iter().map(async |node| {
+        let answer = api.get(&["nodes", node, "network"], &[("type", "any_bridge")]).await;
+        let bridge = |found: &Value| Some((text(found, "iface")?, found["type"] == "vnet"));
+        ((*node).to_owned(), answer.map(|answer| each(&answer, bridge)))
+    }));
+    let files = join_all(stores.iter().map(async |(node, storage)| {
+        let answer = api.get(&["nodes", node, "storage", storage, "content"], &[("content", "vztmpl")]).await;
+        (((*node).to_owned(), (*storage).to_owned()), answer.map(|answer| each(&answer, |file| text(file, "volid"))))
+    }));
+    let (storages, bridges, files) = tokio::join!(storages, bridges, files);
+    (facts.storages, facts.bridges, facts.files) =
+        (storages.into_iter().collect(), bridges.into_iter().collect(), files.into_iter().collect());
+    Ok(facts)
+}
+
+/// Every virtual machine and container that the token may see.
+pub(super) async fn guests(api: &Api) -> Result<BTreeMap<u32, Guest>, Trouble> {
+    let answer = api.get(&["cluster", "resources"], &[("type", "vm")]).await?;
+    Ok(each(&answer, |guest| {
+        let id = u32::try_from(whole(&guest["vmid"])?).ok()?;
+        let found = Guest {
+            node: text(guest, "node")?,
+            name: text(guest, "name").unwrap_or_default(),
+            container: guest["type"] == "lxc",
+            template: is_set(&guest["template"]),
+        };
+        Some((id, found))
+    }))
+}
+
+fn version(answer: &Value) -> Result<(String, u64), Trouble> {
+    let other = || Trouble::NotProxmox("it says no version of Proxmox VE".to_owned());
+    let version = text(answer, "version").ok_or_else(other)?;
+    let major = version.split('.').next().and_then(|major| major.parse().ok()).ok_or_else(other)?;
+    Ok((version, major))
+}
+
+/// The privileges that one path has; the number beside each says whether paths below have it, too.
+fn privileges(answer: &Value, path: &str) -> BTreeSet<String> {
+    answer[path].as_object().into_iter().flatten().map(|(privilege, _)| privilege.clone()).collect()
+}
+
+fn storages(answer: &Value) -> BTreeMap<String, Storage> {
+    each(answer, |storage| {
+        let content = text(storage, "content").unwrap_or_default();
+        let found = Storage {
+            content: content.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+            enabled: is_set(&storage["enabled"]),
+            active: is_set(&storage["active"]),
+        };
+        Some((text(storage, "storage")?, found))
+    })
+}
+
+/// Every element of a list that has what is needed of it.
+fn each<T, C: FromIterator<T>>(list: &Value, read: impl Fn(&Value) -> Option<T>) -> C {
+    list.as_array().into_iter().flatten().filter_map(read).collect()
+}
+
+fn text(object: &Value, key: &str) -> Option<String> {
+    object[key].as_str().map(str::to_owned)
+}
+
+/// Proxmox gives the same number as a number in one place and as text in another.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn is_set(value: &Value) -> bool {
+    value == &Value::Bool(true) || whole(value).is_some_and(|number| number != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_proxmox_or_of_nothing() {
+        assert_eq!(
+            version(&json!({"version": "8.2.4", "release": "8.2", "repoid": "x"})).unwrap(),
+            ("8.2.4".to_owned(), 8)
+        );
+        assert_eq!(version(&json!({"version": "9.0.3"})).unwrap().1, 9);
+        for other in [json!(null), json!([]), json!({"version": 3}), json!({"version": "x"}), json!({})] {
+            assert!(matches!(version(&other), Err(Trouble::NotProxmox(_))), "{other}");
+        }
+    }
+
+    #[test]
+    fn numbers_come_as_numbers_as_text_and_as_booleans() {
+        assert_eq!((whole(&json!(7)), whole(&json!("7")), whole(&json!("x"))), (Some(7), Some(7), None));
+        assert!(is_set(&json!(1)) && is_set(&json!("1")) && is_set(&json!(true)));
+        assert!(!is_set(&json!(0)) && !is_set(&json!(null)) && !is_set(&json!("")));
+    }
+
+    #[test]
+    fn what_a_storage_may_hold_is_a_set() {
+        let found = storages(&json!([
+            {"storage": "local", "content": "iso, vztmpl", "enabled": 1, "active": 1},
+            {"storage": "nfs", "content": "images", "enabled": 1, "active": 0},
+            {"content": "images"},
+        ]));
+        assert_eq!(found.len(), 2);
+        assert!(found["local"].content.contains("vztmpl") && found["local"].active);
+        assert!(found["nfs"].enabled && !found["nfs"].active);
+    }
+
+    #[test]
+    fn a_privilege_counts_whether_or_not_it_reaches_further_down() {
+        let answer = json!({"/vms/9002": {"VM.Clone": 1, "VM.Audit": 0}});
+        assert_eq!(privileges(&answer, "/vms/9002").len(), 2);
+        assert!(privileges(&answer, "/vms/9003").is_empty());
+    }
+}
