@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{ClusterName, HostName, InstanceKey, Role},
+    model::{Bastion, ClusterName, HostName, InstanceKey, Role, Ssh},
     plan::{Node, Plan},
 };
 
@@ -83,7 +83,27 @@ pub struct SshTarget {
     /// Whether commands need sudo: the user is not root.
     #[serde(default)]
     pub sudo: bool,
+    /// `ssh-ed25519 AAAA...`; none before the first contact.
     pub host_key: Option<String>,
+    /// The machine that lets through to it: host and port are as that one reaches them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bastion: Option<Hop>,
+}
+
+/// A machine on the way to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    pub user: String,
+    pub host: String,
+    pub port: u16,
+    /// `ssh-ed25519 AAAA...`; none before the first contact.
+    pub host_key: Option<String>,
+}
+
+impl From<Bastion> for Hop {
+    fn from(Bastion { user, host, port }: Bastion) -> Self {
+        Self { user, host, port, host_key: None }
+    }
 }
 
 impl FleetNode {
@@ -147,6 +167,18 @@ impl FleetNode {
     }
 }
 
+/// How `machine` is reached: what Terraform says of it goes before what holds for all.
+fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
+    SshTarget {
+        host: machine.ssh_host.clone().unwrap_or_else(|| address.to_string()),
+        port: machine.ssh_port.unwrap_or(ssh.port),
+        user: ssh.user.clone(),
+        sudo: ssh.sudo(),
+        host_key: machine.host_key.clone(),
+        bastion: ssh.bastion.clone().map(Hop::from),
+    }
+}
+
 impl Fleet {
     /// Joins what was intended with what Terraform made. Every machine that does not fit is named.
     ///
@@ -155,18 +187,13 @@ impl Fleet {
     pub fn new(plan: &Plan, outputs: &Outputs) -> Result<Self> {
         let mut problems = Vec::new();
         let mut nodes = BTreeMap::new();
+        let ssh = plan.platform.ssh();
         for node in plan.nodes.values() {
             match outputs.get(&node.key).map(|machine| (machine, machine.ipv4)) {
                 None => problems.push(format!("{} is not in Terraform's output `vms`", node.key)),
                 Some((_, None)) => problems.push(format!("{} has no IPv4 address", node.key)),
                 Some((machine, Some(address))) => {
-                    let ssh = SshTarget {
-                        host: machine.ssh_host.clone().unwrap_or_else(|| address.to_string()),
-                        port: machine.ssh_port.unwrap_or(22),
-                        user: "root".to_owned(),
-                        sudo: false,
-                        host_key: machine.host_key.clone(),
-                    };
+                    let ssh = target(&ssh, machine, address);
                     nodes.insert(node.key.clone(), FleetNode { node: node.clone(), address, ssh, found: None });
                 }
             }
@@ -202,5 +229,39 @@ impl Fleet {
     /// Nodes that hold `role`, in the order of their keys.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &FleetNode> {
         self.nodes.values().filter(move |node| node.node.roles.contains(&role))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_reached_as_its_platform_says_and_by_what_terraform_says_of_it() {
+        let ssh = Ssh {
+            user: "debian".to_owned(),
+            port: 2222,
+            bastion: Some("me@bastion:2022".parse().unwrap()),
+            ..Ssh::default()
+        };
+        let machine = Machine {
+            id: "100".to_owned(),
+            name: "pg-node1".to_owned(),
+            ipv4: None,
+            ssh_host: None,
+            ssh_port: None,
+            host_key: None,
+        };
+        let address = Ipv4Addr::new(10, 0, 0, 1);
+        let reached = target(&ssh, &machine, address);
+        assert_eq!((reached.host.as_str(), reached.port, reached.sudo), ("10.0.0.1", 2222, true));
+        let hop = reached.bastion.unwrap();
+        assert_eq!((hop.user.as_str(), hop.host.as_str(), hop.port, hop.host_key), ("me", "bastion", 2022, None));
+
+        let machine =
+            Machine { ssh_host: Some("nat".to_owned()), ssh_port: Some(22), host_key: Some("k".to_owned()), ..machine };
+        let reached = target(&Ssh::default(), &machine, address);
+        assert_eq!((reached.host.as_str(), reached.port, reached.sudo), ("nat", 22, false));
+        assert_eq!((reached.host_key.as_deref(), reached.bastion), (Some("k"), None));
     }
 }

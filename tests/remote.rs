@@ -60,6 +60,7 @@ fn sshd() -> Sshd {
         user: String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned(),
         sudo: false,
         host_key: Some(fs::read_to_string(path("host.pub")).unwrap()),
+        bastion: None,
     };
     let key = PrivateKey::from(Secret::new(fs::read_to_string(path("user")).unwrap()));
     Sshd { child, target, key, _dir: dir }
@@ -174,6 +175,7 @@ async fn a_machine_that_does_not_answer_is_said_with_what_was_seen() {
         user: "root".into(),
         sudo: false,
         host_key: Some("ssh-ed25519 AAAA".into()),
+        bastion: None,
     };
     let key = PrivateKey::from(Secret::new(String::new()));
     let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();

@@ -174,7 +174,7 @@ async fn meet(
 ) -> (SshTarget, Result<Told, String>) {
     let Host { host, port, user } = host.clone();
     let sudo = user != "root";
-    let mut target = SshTarget { host, port, user, sudo, host_key: pinned };
+    let mut target = SshTarget { host, port, user, sudo, host_key: pinned, bastion: None };
     let words = |error: Error| match error.hint {
         Some(hint) => format!("{} ({hint})", error.causes.join(": ")),
         None => error.causes.join(": "),

@@ -56,6 +56,7 @@ fn answers(all: [(&str, Result<Told, String>); 3]) -> Answers {
         user: "root".into(),
         sudo: false,
         host_key: Some("ssh-ed25519 AAAA".into()),
+        bastion: None,
     };
     let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
     all.into_iter().zip(hosts).map(|((name, told), host)| (key(name), (target(host), told))).collect()

@@ -10,6 +10,7 @@ pub mod proxmox;
 pub mod release;
 pub mod role;
 pub mod secret;
+pub mod ssh;
 pub mod version;
 
 pub use account::Account;
@@ -22,4 +23,5 @@ pub use proxmox::{Guest, GuestAddress, Proxmox, ProxmoxKind, SINGLE_KEY, Templat
 pub use release::Release;
 pub use role::Role;
 pub use secret::Secret;
+pub use ssh::{Bastion, SSH_PORT, Ssh, SshKeySource};
 pub use version::{EtcdSource, EtcdVersion, PostgresMajor, PythonVersion};

@@ -421,6 +421,7 @@ async fn client_files_are_private_and_complete() {
             user: "root".into(),
             sudo: false,
             host_key: Some(format!("ssh-ed25519 AAAA{port}")),
+            bastion: None,
         };
         (key, FleetNode { node, address, ssh, found: None })
     });

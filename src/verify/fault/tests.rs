@@ -29,8 +29,14 @@ impl Scene {
         let plan = plan::decide(&spec::load("t.yaml", file.as_bytes(), "t").unwrap(), &Choices::default()).unwrap();
         let nodes = plan.nodes.values().map(|node| {
             let address = Ipv4Addr::new(10, 0, 0, node.slot);
-            let ssh =
-                SshTarget { host: address.to_string(), port: 22, user: "root".to_owned(), sudo: false, host_key: None };
+            let ssh = SshTarget {
+                host: address.to_string(),
+                port: 22,
+                user: "root".to_owned(),
+                sudo: false,
+                host_key: None,
+                bastion: None,
+            };
             (node.key.clone(), FleetNode { node: node.clone(), address, ssh, found: None })
         });
         let fleet = Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() };

@@ -1,0 +1,118 @@
+//! How machines are reached by SSH: as whom, with which key, and by way of which machine.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// SSH's own port.
+pub const SSH_PORT: u16 = 22;
+
+/// How the machines of a cluster are reached, where none of them says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ssh {
+    /// Another than root needs sudo without a password.
+    pub user: String,
+    pub port: u16,
+    pub key: SshKeySource,
+    /// The machine that lets through to them, where they cannot be reached from here.
+    pub bastion: Option<Bastion>,
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        Self { user: "root".to_owned(), port: SSH_PORT, key: SshKeySource::Vault, bastion: None }
+    }
+}
+
+impl Ssh {
+    /// Whether commands need sudo there.
+    #[must_use]
+    pub fn sudo(&self) -> bool {
+        self.user != "root"
+    }
+}
+
+/// Which private key opens the machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SshKeySource {
+    /// hactl's own, from `NAME.secrets.age`.
+    #[default]
+    Vault,
+    /// Those of the user's SSH agent.
+    Agent,
+    /// A file of the user's, without a passphrase; `~/` is the home directory.
+    File(PathBuf),
+}
+
+/// A machine that lets through to others: `user@host` or `user@host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Bastion {
+    pub user: String,
+    pub host: String,
+    pub port: u16,
+}
+
+impl FromStr for Bastion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("`{text}` is no bastion: expected USER@HOST or USER@HOST:PORT, such as me@bastion:22");
+        let (user, place) = text.split_once('@').ok_or_else(wanted)?;
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0).ok_or_else(wanted)?),
+            None => (place, SSH_PORT),
+        };
+        // These become words of ssh's command line and configuration, where a dash would begin an option.
+        let word = |text: &str, also: &str| {
+            text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+        };
+        if word(user, "._-") && word(host, ".-") {
+            Ok(Self { user: user.to_owned(), host: host.to_owned(), port })
+        } else {
+            Err(wanted())
+        }
+    }
+}
+
+impl TryFrom<String> for Bastion {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Bastion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}:{}", self.user, self.host, self.port)
+    }
+}
+
+impl From<Bastion> for String {
+    fn from(bastion: Bastion) -> Self {
+        bastion.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bastion_is_user_host_and_port() {
+        for (text, expected) in [
+            ("me@bastion.example.org", "me@bastion.example.org:22"),
+            ("me@bastion:2222", "me@bastion:2222"),
+            ("ops_1@10.0.0.1:22", "ops_1@10.0.0.1:22"),
+        ] {
+            assert_eq!(text.parse::<Bastion>().unwrap().to_string(), expected);
+        }
+        for text in ["bastion", "bastion:22", "@bastion", "me@", "me@-oProxyCommand=x", "me@a b", "me@b:0", "me@b:x"] {
+            let said = text.parse::<Bastion>().unwrap_err();
+            assert!(said.contains(text) && said.contains("USER@HOST:PORT"), "{said}");
+        }
+    }
+}
