@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::{FutureExt, future};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -20,10 +21,10 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{service::Provider, wire};
+use super::{protocol::Answers, wire};
 
 /// The services of one plugin. `shutdown` is cancelled when Terraform asks the plugin to end.
-pub(super) fn routes(provider: Arc<Provider>, shutdown: CancellationToken) -> Routes {
+pub(super) fn routes(provider: Arc<dyn Answers>, shutdown: CancellationToken) -> Routes {
     Routes::new(ProviderService(provider))
         .add_service(Controller(shutdown))
         .add_service(Stdio)
@@ -35,12 +36,11 @@ type HttpRequest = http::Request<Body>;
 type HttpResponse = http::Response<Body>;
 
 /// A function as a unary method.
-struct Unary<F>(F);
+struct Unary<In, Out>(Box<dyn FnMut(In) -> future::BoxFuture<'static, Out> + Send>);
 
-impl<F, Answer, In, Out> UnaryService<In> for Unary<F>
+impl<In, Out> UnaryService<In> for Unary<In, Out>
 where
-    F: FnMut(In) -> Answer,
-    Answer: Future<Output = Out> + Send + 'static,
+    Out: 'static,
 {
     type Response = Out;
     type Future = BoxFuture<Response<Out>, Status>;
@@ -51,13 +51,18 @@ where
     }
 }
 
-async fn unary<In, Out, Answer>(request: HttpRequest, answer: impl FnMut(In) -> Answer) -> HttpResponse
+/// Boxed, since the compiler cannot see through what `dyn Answers` gives that it may be sent.
+fn unary<In, Out, Answer>(
+    request: HttpRequest,
+    mut answer: impl FnMut(In) -> Answer + Send + 'static,
+) -> future::BoxFuture<'static, HttpResponse>
 where
     In: prost::Message + Default + 'static,
     Out: prost::Message + 'static,
     Answer: Future<Output = Out> + Send + 'static,
 {
-    Grpc::new(ProstCodec::<Out, In>::default()).unary(Unary(answer), request).await
+    let method = Unary(Box::new(move |message| answer(message).boxed()));
+    Box::pin(async move { Grpc::new(ProstCodec::<Out, In>::default()).unary(method, request).await })
 }
 
 fn method(request: &HttpRequest) -> String {
@@ -93,14 +98,14 @@ macro_rules! service {
 }
 
 #[derive(Clone)]
-struct ProviderService(Arc<Provider>);
+struct ProviderService(Arc<dyn Answers>);
 
 service!(ProviderService, "tfplugin6.Provider", answer);
 
 async fn answer(ProviderService(provider): ProviderService, request: HttpRequest) -> HttpResponse {
     match method(&request).as_str() {
         "GetProviderSchema" => {
-            unary(request, |(): ()| {
+            unary(request, move |(): ()| {
                 let schema = provider.schema();
                 async { schema }
             })
@@ -110,54 +115,30 @@ async fn answer(ProviderService(provider): ProviderService, request: HttpRequest
             unary(request, |(): ()| async { wire::DiagnosticsResponse::default() }).await
         }
         "ValidateResourceConfig" => {
-            unary(request, |request| {
+            unary(request, move |request| {
                 let response = provider.validate(&request);
                 async { response }
             })
             .await
         }
         "UpgradeResourceState" => {
-            unary(request, |request| {
+            unary(request, move |request| {
                 let response = provider.upgrade_state(&request);
                 async { response }
             })
             .await
         }
         "PlanResourceChange" => {
-            unary(request, |request| {
+            unary(request, move |request| {
                 let response = provider.plan(&request);
                 async { response }
             })
             .await
         }
-        "ReadResource" => {
-            unary(request, |request| {
-                let provider = Arc::clone(&provider);
-                async move { provider.read(request).await }
-            })
-            .await
-        }
-        "ApplyResourceChange" => {
-            unary(request, |request| {
-                let provider = Arc::clone(&provider);
-                async move { provider.apply(request).await }
-            })
-            .await
-        }
-        "ImportResourceState" => {
-            unary(request, |request| {
-                let provider = Arc::clone(&provider);
-                async move { provider.import(request).await }
-            })
-            .await
-        }
-        "StopProvider" => {
-            unary(request, |(): ()| {
-                let provider = Arc::clone(&provider);
-                async move { provider.stop().await }
-            })
-            .await
-        }
+        "ReadResource" => unary(request, move |request| Arc::clone(&provider).read(request)).await,
+        "ApplyResourceChange" => unary(request, move |request| Arc::clone(&provider).apply(request)).await,
+        "ImportResourceState" => unary(request, move |request| Arc::clone(&provider).import(request)).await,
+        "StopProvider" => unary(request, move |(): ()| Arc::clone(&provider).stop()).await,
         _ => unimplemented(),
     }
 }
@@ -172,7 +153,7 @@ async fn control(Controller(shutdown): Controller, request: HttpRequest) -> Http
     if method(&request) != "Shutdown" {
         return unimplemented();
     }
-    unary(request, |(): ()| {
+    unary(request, move |(): ()| {
         let shutdown = shutdown.clone();
         async move { shutdown.cancel() }
     })

@@ -15,13 +15,14 @@ mod install;
 mod network;
 mod node;
 pub mod plugin;
+pub mod protocol;
 mod resource;
 mod schema;
 mod server;
 mod service;
 mod value;
 mod volume;
-mod wire;
+pub mod wire;
 
 pub use install::{advice, data_home, install};
 pub use server::Server;

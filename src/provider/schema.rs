@@ -96,6 +96,7 @@ impl Schema {
             block: Some(wire::Block {
                 attributes: self.attributes.iter().map(Attribute::to_wire).collect(),
                 description: self.description.to_owned(),
+                ..Default::default()
             }),
         }
     }

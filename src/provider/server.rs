@@ -13,7 +13,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport;
 
-use super::{ADDRESS, grpc, resource::Platform, resources, service::Provider};
+use super::{ADDRESS, grpc, protocol::Answers, resource::Platform, resources, service::Provider};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -23,20 +23,33 @@ use crate::{
 /// The longest path that a unix socket's address can hold, less the byte that ends it.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// The provider, served until dropped.
+/// A provider, served until dropped.
 #[derive(Debug)]
 pub struct Server {
+    /// The provider's address in configurations.
+    address: &'static str,
     dir: TempDir,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Serves on a socket in a new directory below `parent`, which should be short: the system's
-    /// directory for temporary files. The end of `context`'s run ends what resources are doing.
+    /// Serves hactl's own provider on a socket in a new directory below `parent`, which should be
+    /// short: the system's directory for temporary files. The end of `context`'s run ends what
+    /// resources are doing.
     ///
     /// # Errors
     /// When the directory or the socket cannot be made.
     pub fn start(engine: Engine, context: &Context, parent: &Path) -> Result<Self> {
+        let platform = Platform::connected(engine, context.env.clone());
+        let provider = Provider::new(resources(), platform, context.events.clone(), context.stop.clone());
+        Self::serve(ADDRESS, Arc::new(provider), parent)
+    }
+
+    /// Serves the provider that configurations know by `address`.
+    ///
+    /// # Errors
+    /// When the directory or the socket cannot be made.
+    pub fn serve(address: &'static str, provider: Arc<dyn Answers>, parent: &Path) -> Result<Self> {
         let failed = |error: &std::io::Error| {
             Error::failed("provider-socket", "make a socket for the Terraform provider in", parent.display())
                 .source(error)
@@ -54,24 +67,22 @@ impl Server {
                 .hint("set TMPDIR to a shorter path, for example /tmp"));
         }
         let listener = UnixListener::bind(&socket).map_err(|error| failed(&error))?;
-        let platform = Platform::connected(engine, context.env.clone());
-        let provider = Provider::new(resources(), platform, context.events.clone(), context.stop.clone());
         // Shutdown is for plugins that are processes of their own; this one ends with the run.
-        let routes = grpc::routes(Arc::new(provider), CancellationToken::new());
+        let routes = grpc::routes(provider, CancellationToken::new());
         let task = tokio::spawn(async move {
             let incoming = UnixListenerStream::new(listener);
             // A connection that breaks ends alone; the listener itself fails only with the process.
             let _ = transport::Server::builder().serve_with_incoming(routes, incoming).await;
         });
-        Ok(Self { dir, task })
+        Ok(Self { address, dir, task })
     }
 
-    /// The value of `TF_REATTACH_PROVIDERS`: ours, beside what the user has there already.
+    /// The value of `TF_REATTACH_PROVIDERS`: this one, beside what the user has there already.
     ///
     /// # Errors
     /// When the user's value is not a JSON object.
     pub fn reattach_env(&self, existing: Option<&str>) -> Result<String> {
-        reattach(existing, &socket(self.dir.path()))
+        reattach(self.address, existing, &socket(self.dir.path()))
     }
 }
 
@@ -85,7 +96,7 @@ fn socket(dir: &Path) -> std::path::PathBuf {
     dir.join("provider")
 }
 
-fn reattach(existing: Option<&str>, socket: &Path) -> Result<String> {
+fn reattach(address: &str, existing: Option<&str>, socket: &Path) -> Result<String> {
     let mut providers: Map<String, Json> = match existing.filter(|text| !text.trim().is_empty()) {
         None => Map::new(),
         Some(text) => serde_json::from_str(text).map_err(|error| {
@@ -95,12 +106,12 @@ fn reattach(existing: Option<&str>, socket: &Path) -> Result<String> {
         })?,
     };
     providers.insert(
-        ADDRESS.to_owned(),
+        address.to_owned(),
         json!({
             "Protocol": "grpc",
             "ProtocolVersion": 6,
             "Pid": std::process::id(),
-            // Keeps Terraform from killing that process, which is hactl itself.
+            // Keeps Terraform from killing that process, which is this one.
             "Test": true,
             "Addr": {"Network": "unix", "String": socket},
         }),
@@ -114,12 +125,12 @@ mod tests {
 
     #[test]
     fn the_users_own_providers_stay() {
-        let text = reattach(Some(r#"{"example.com/a/b":{"Pid":1}}"#), Path::new("/tmp/s")).unwrap();
+        let text = reattach(ADDRESS, Some(r#"{"example.com/a/b":{"Pid":1}}"#), Path::new("/tmp/s")).unwrap();
         let value: Json = serde_json::from_str(&text).unwrap();
         assert_eq!(value["example.com/a/b"]["Pid"], 1);
         assert_eq!(value[ADDRESS]["Addr"]["String"], "/tmp/s");
         assert_eq!(value[ADDRESS]["Test"], true);
-        assert_eq!(reattach(Some("x"), Path::new("/tmp/s")).unwrap_err().code, "tf-reattach");
-        assert!(reattach(Some(""), Path::new("/tmp/s")).is_ok());
+        assert_eq!(reattach(ADDRESS, Some("x"), Path::new("/tmp/s")).unwrap_err().code, "tf-reattach");
+        assert!(reattach(ADDRESS, Some(""), Path::new("/tmp/s")).is_ok());
     }
 }

@@ -1,11 +1,12 @@
 //! The provider's answers to Terraform: requests in, responses out, whatever carries them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    protocol::Answers,
     resource::{Call, Failed, Platform, Problem, Resource},
     value::{Object, Value, to_state},
     wire,
@@ -48,65 +49,10 @@ impl Provider {
         })
     }
 
-    pub(super) fn schema(&self) -> wire::GetProviderSchemaResponse {
-        wire::GetProviderSchemaResponse {
-            // Empty on purpose: aliased providers share one server, so configuration could not be told apart.
-            provider: Some(wire::Schema { version: 0, block: Some(wire::Block::default()) }),
-            resource_schemas: self
-                .resources
-                .iter()
-                .map(|(name, resource)| ((*name).to_owned(), resource.schema().to_wire()))
-                .collect(),
-        }
-    }
-
-    pub(super) fn validate(&self, request: &wire::ValidateResourceRequest) -> wire::DiagnosticsResponse {
-        let problems = self
-            .resource(&request.type_name)
-            .and_then(|resource| Ok(resource.validate(&object(request.config.as_ref())?.unwrap_or_default())))
-            .unwrap_or_else(|problem| vec![problem]);
-        wire::DiagnosticsResponse { diagnostics: problems.iter().map(Problem::to_wire).collect() }
-    }
-
-    pub(super) fn upgrade_state(&self, request: &wire::UpgradeStateRequest) -> wire::UpgradeStateResponse {
-        let conform = || {
-            let resource = self.resource(&request.type_name)?;
-            let bytes = request.raw_state.as_ref().map_or(&b"null"[..], |raw| &raw.json);
-            match Value::from_json_bytes(bytes).map_err(unreadable)? {
-                Value::Map(state) => Ok(Value::Map(resource.schema().conform(state))),
-                Value::Null => Ok(Value::Null),
-                other => Err(unreadable(format!("expected an object, found {other:?}"))),
-            }
-        };
-        match conform() {
-            Ok(state) => wire::UpgradeStateResponse { state: Some(state.encode()), diagnostics: Vec::new() },
-            Err(problem) => wire::UpgradeStateResponse { state: None, diagnostics: vec![problem.to_wire()] },
-        }
-    }
-
-    pub(super) async fn read(&self, request: wire::ReadRequest) -> wire::ReadResponse {
-        match self.try_read(&request).await {
-            Ok(state) => wire::ReadResponse { state: state.map(|state| state.encode()), diagnostics: Vec::new() },
-            // The state that Terraform has stays: an engine that does not answer is no proof of absence.
-            Err(problem) => wire::ReadResponse { state: request.state, diagnostics: vec![problem.to_wire()] },
-        }
-    }
-
     async fn try_read(&self, request: &wire::ReadRequest) -> Result<Option<Value>, Problem> {
         let resource = self.resource(&request.type_name)?;
         let Some(state) = object(request.state.as_ref())? else { return Ok(None) };
         Ok(resource.read(&self.call().await, to_state(&state)).await?.map(value))
-    }
-
-    pub(super) fn plan(&self, request: &wire::PlanRequest) -> wire::PlanResponse {
-        match self.try_plan(request) {
-            Ok((planned, replacing)) => wire::PlanResponse {
-                planned: Some(planned.encode()),
-                requires_replace: replacing.into_iter().map(wire::AttributePath::attribute).collect(),
-                diagnostics: Vec::new(),
-            },
-            Err(problem) => wire::PlanResponse { diagnostics: vec![problem.to_wire()], ..Default::default() },
-        }
     }
 
     fn try_plan(&self, request: &wire::PlanRequest) -> Result<(Value, Vec<&'static str>), Problem> {
@@ -118,17 +64,6 @@ impl Provider {
             resource.plan(prior.as_ref(), &mut planned);
         }
         Ok((Value::Map(planned), replacing))
-    }
-
-    pub(super) async fn apply(&self, request: wire::ApplyRequest) -> wire::ApplyResponse {
-        let (state, problem) = match self.try_apply(&request).await {
-            Ok(state) => (Some(state.encode()), None),
-            Err(Failed { problem, state }) => {
-                // What was made in spite of the failure, else what there was before.
-                (state.map(|state| value(state).encode()).or(request.prior), Some(problem.to_wire()))
-            }
-        };
-        wire::ApplyResponse { state, diagnostics: problem.into_iter().collect() }
     }
 
     async fn try_apply(&self, request: &wire::ApplyRequest) -> Result<Value, Failed> {
@@ -148,8 +83,77 @@ impl Provider {
             }
         }
     }
+}
 
-    pub(super) async fn import(&self, request: wire::ImportRequest) -> wire::ImportResponse {
+#[tonic::async_trait]
+impl Answers for Provider {
+    fn schema(&self) -> wire::GetProviderSchemaResponse {
+        wire::GetProviderSchemaResponse {
+            // Empty on purpose: aliased providers share one server, so configuration could not be told apart.
+            provider: Some(wire::Schema { version: 0, block: Some(wire::Block::default()) }),
+            resource_schemas: self
+                .resources
+                .iter()
+                .map(|(name, resource)| ((*name).to_owned(), resource.schema().to_wire()))
+                .collect(),
+        }
+    }
+
+    fn validate(&self, request: &wire::ValidateResourceRequest) -> wire::DiagnosticsResponse {
+        let problems = self
+            .resource(&request.type_name)
+            .and_then(|resource| Ok(resource.validate(&object(request.config.as_ref())?.unwrap_or_default())))
+            .unwrap_or_else(|problem| vec![problem]);
+        wire::DiagnosticsResponse { diagnostics: problems.iter().map(Problem::to_wire).collect() }
+    }
+
+    fn upgrade_state(&self, request: &wire::UpgradeStateRequest) -> wire::UpgradeStateResponse {
+        let conform = || {
+            let resource = self.resource(&request.type_name)?;
+            let bytes = request.raw_state.as_ref().map_or(&b"null"[..], |raw| &raw.json);
+            match Value::from_json_bytes(bytes).map_err(unreadable)? {
+                Value::Map(state) => Ok(Value::Map(resource.schema().conform(state))),
+                Value::Null => Ok(Value::Null),
+                other => Err(unreadable(format!("expected an object, found {other:?}"))),
+            }
+        };
+        match conform() {
+            Ok(state) => wire::UpgradeStateResponse { state: Some(state.encode()), diagnostics: Vec::new() },
+            Err(problem) => wire::UpgradeStateResponse { state: None, diagnostics: vec![problem.to_wire()] },
+        }
+    }
+
+    async fn read(self: Arc<Self>, request: wire::ReadRequest) -> wire::ReadResponse {
+        match self.try_read(&request).await {
+            Ok(state) => wire::ReadResponse { state: state.map(|state| state.encode()), diagnostics: Vec::new() },
+            // The state that Terraform has stays: an engine that does not answer is no proof of absence.
+            Err(problem) => wire::ReadResponse { state: request.state, diagnostics: vec![problem.to_wire()] },
+        }
+    }
+
+    fn plan(&self, request: &wire::PlanRequest) -> wire::PlanResponse {
+        match self.try_plan(request) {
+            Ok((planned, replacing)) => wire::PlanResponse {
+                planned: Some(planned.encode()),
+                requires_replace: replacing.into_iter().map(wire::AttributePath::attribute).collect(),
+                diagnostics: Vec::new(),
+            },
+            Err(problem) => wire::PlanResponse { diagnostics: vec![problem.to_wire()], ..Default::default() },
+        }
+    }
+
+    async fn apply(self: Arc<Self>, request: wire::ApplyRequest) -> wire::ApplyResponse {
+        let (state, problem) = match self.try_apply(&request).await {
+            Ok(state) => (Some(state.encode()), None),
+            Err(Failed { problem, state }) => {
+                // What was made in spite of the failure, else what there was before.
+                (state.map(|state| value(state).encode()).or(request.prior), Some(problem.to_wire()))
+            }
+        };
+        wire::ApplyResponse { state, diagnostics: problem.into_iter().collect() }
+    }
+
+    async fn import(self: Arc<Self>, request: wire::ImportRequest) -> wire::ImportResponse {
         let import = async {
             let resource = self.resource(&request.type_name)?;
             Ok::<_, Problem>(resource.import(&self.call().await, &request.id).await?)
@@ -167,7 +171,7 @@ impl Provider {
     }
 
     /// Asks what is running to end early; what comes later is a new command's and runs.
-    pub(super) async fn stop(&self) -> wire::StopResponse {
+    async fn stop(self: Arc<Self>) -> wire::StopResponse {
         let mut command = self.command.lock().await;
         command.cancel();
         *command = self.run.child_token();

@@ -14,7 +14,7 @@ use super::wire::DynamicValue;
 const UNKNOWN: i8 = 0;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub enum Value {
     Null,
     /// Known only after apply.
     Unknown,
@@ -27,17 +27,17 @@ pub(super) enum Value {
 }
 
 /// The attributes of a resource.
-pub(super) type Object = BTreeMap<String, Value>;
+pub type Object = BTreeMap<String, Value>;
 
 /// Attributes that are all known; what is not known reads as null.
-pub(super) type State = serde_json::Map<String, Json>;
+pub type State = serde_json::Map<String, Json>;
 
 impl Value {
     /// Reads a value from the wire; an empty message is null.
     ///
     /// # Errors
     /// When the bytes are neither msgpack nor JSON as Terraform writes them.
-    pub(super) fn decode(wire: Option<&DynamicValue>) -> Result<Self, String> {
+    pub fn decode(wire: Option<&DynamicValue>) -> Result<Self, String> {
         let Some(wire) = wire else { return Ok(Self::Null) };
         if wire.msgpack.is_empty() {
             return if wire.json.is_empty() { Ok(Self::Null) } else { Self::from_json_bytes(&wire.json) };
@@ -54,7 +54,8 @@ impl Value {
         serde_json::from_slice::<Json>(bytes).map(Self::from_json).map_err(|error| error.to_string())
     }
 
-    pub(super) fn encode(&self) -> DynamicValue {
+    #[must_use]
+    pub fn encode(&self) -> DynamicValue {
         let mut bytes = Vec::new();
         // INVARIANT: writing into memory does not fail.
         rmpv::encode::write_value(&mut bytes, &self.to_msgpack()).expect("a Vec takes every byte");
@@ -104,7 +105,8 @@ impl Value {
         }
     }
 
-    pub(super) fn from_json(value: Json) -> Self {
+    #[must_use]
+    pub fn from_json(value: Json) -> Self {
         match value {
             Json::Null => Self::Null,
             Json::Bool(value) => Self::Bool(value),
@@ -115,7 +117,9 @@ impl Value {
         }
     }
 
-    fn to_json(&self) -> Json {
+    /// Plain JSON; what is unknown is null.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
         match self {
             Self::Null | Self::Unknown => Json::Null,
             Self::Bool(value) => Json::from(*value),
@@ -127,7 +131,8 @@ impl Value {
     }
 
     /// The text, where it is one that is known.
-    pub(super) fn text(&self) -> Option<&str> {
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,

@@ -1,6 +1,7 @@
 //! The messages of Terraform's plugin protocol 6 that hactl needs, declared by hand.
 //!
-//! Protobuf skips fields it does not know, so only the fields in use are here. Field numbers are
+//! Protobuf skips fields it does not know, so only the fields in use are here: hactl's own
+//! resources have attributes alone, those recorded for tests have nested blocks. Field numbers are
 //! Terraform's contract; nothing else may depend on them.
 
 use std::collections::HashMap;
@@ -9,207 +10,227 @@ use prost::Message;
 
 /// A value in transit: msgpack, or JSON where msgpack is empty.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DynamicValue {
+pub struct DynamicValue {
     #[prost(bytes = "vec", tag = "1")]
-    pub(super) msgpack: Vec<u8>,
+    pub msgpack: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    pub(super) json: Vec<u8>,
+    pub json: Vec<u8>,
 }
 
-pub(super) const SEVERITY_ERROR: i32 = 1;
+pub const SEVERITY_ERROR: i32 = 1;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Diagnostic {
+pub struct Diagnostic {
     #[prost(int32, tag = "1")]
-    pub(super) severity: i32,
+    pub severity: i32,
     #[prost(string, tag = "2")]
-    pub(super) summary: String,
+    pub summary: String,
     #[prost(string, tag = "3")]
-    pub(super) detail: String,
+    pub detail: String,
     #[prost(message, optional, tag = "4")]
-    pub(super) attribute: Option<AttributePath>,
+    pub attribute: Option<AttributePath>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct AttributePath {
+pub struct AttributePath {
     #[prost(message, repeated, tag = "1")]
-    pub(super) steps: Vec<Step>,
+    pub steps: Vec<Step>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Step {
+pub struct Step {
     #[prost(string, optional, tag = "1")]
-    pub(super) attribute_name: Option<String>,
+    pub attribute_name: Option<String>,
 }
 
 impl AttributePath {
     /// The path of a top-level attribute.
-    pub(super) fn attribute(name: &str) -> Self {
+    pub fn attribute(name: &str) -> Self {
         Self { steps: vec![Step { attribute_name: Some(name.to_owned()) }] }
     }
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Schema {
+pub struct Schema {
     #[prost(int64, tag = "1")]
-    pub(super) version: i64,
+    pub version: i64,
     #[prost(message, optional, tag = "2")]
-    pub(super) block: Option<Block>,
+    pub block: Option<Block>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Block {
+pub struct Block {
     #[prost(message, repeated, tag = "2")]
-    pub(super) attributes: Vec<Attribute>,
+    pub attributes: Vec<Attribute>,
+    #[prost(message, repeated, tag = "3")]
+    pub blocks: Vec<NestedBlock>,
     #[prost(string, tag = "4")]
-    pub(super) description: String,
+    pub description: String,
 }
 
+/// A block within a block.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Attribute {
+pub struct NestedBlock {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub block: Option<Block>,
+    #[prost(int32, tag = "3")]
+    pub nesting: i32,
+    #[prost(int64, tag = "4")]
+    pub min_items: i64,
+    #[prost(int64, tag = "5")]
+    pub max_items: i64,
+}
+
+/// A [`NestedBlock`] that is a list.
+pub const NESTING_LIST: i32 = 2;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Attribute {
+    #[prost(string, tag = "1")]
+    pub name: String,
     /// The type in Terraform's JSON form: `"string"`, `["list","string"]`.
     #[prost(bytes = "vec", tag = "2")]
-    pub(super) r#type: Vec<u8>,
+    pub r#type: Vec<u8>,
     #[prost(string, tag = "3")]
-    pub(super) description: String,
+    pub description: String,
     #[prost(bool, tag = "4")]
-    pub(super) required: bool,
+    pub required: bool,
     #[prost(bool, tag = "5")]
-    pub(super) optional: bool,
+    pub optional: bool,
     #[prost(bool, tag = "6")]
-    pub(super) computed: bool,
+    pub computed: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct GetProviderSchemaResponse {
+pub struct GetProviderSchemaResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) provider: Option<Schema>,
+    pub provider: Option<Schema>,
     #[prost(map = "string, message", tag = "2")]
-    pub(super) resource_schemas: HashMap<String, Schema>,
+    pub resource_schemas: HashMap<String, Schema>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ValidateResourceRequest {
+pub struct ValidateResourceRequest {
     #[prost(string, tag = "1")]
-    pub(super) type_name: String,
+    pub type_name: String,
     #[prost(message, optional, tag = "2")]
-    pub(super) config: Option<DynamicValue>,
+    pub config: Option<DynamicValue>,
 }
 
 /// The response of every RPC that only checks or configures.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DiagnosticsResponse {
+pub struct DiagnosticsResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct RawState {
+pub struct RawState {
     #[prost(bytes = "vec", tag = "1")]
-    pub(super) json: Vec<u8>,
+    pub json: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct UpgradeStateRequest {
+pub struct UpgradeStateRequest {
     #[prost(string, tag = "1")]
-    pub(super) type_name: String,
+    pub type_name: String,
     #[prost(message, optional, tag = "3")]
-    pub(super) raw_state: Option<RawState>,
+    pub raw_state: Option<RawState>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct UpgradeStateResponse {
+pub struct UpgradeStateResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) state: Option<DynamicValue>,
+    pub state: Option<DynamicValue>,
     #[prost(message, repeated, tag = "2")]
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ReadRequest {
+pub struct ReadRequest {
     #[prost(string, tag = "1")]
-    pub(super) type_name: String,
+    pub type_name: String,
     #[prost(message, optional, tag = "2")]
-    pub(super) state: Option<DynamicValue>,
+    pub state: Option<DynamicValue>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ReadResponse {
+pub struct ReadResponse {
     /// Absent when the object is gone.
     #[prost(message, optional, tag = "1")]
-    pub(super) state: Option<DynamicValue>,
+    pub state: Option<DynamicValue>,
     #[prost(message, repeated, tag = "2")]
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PlanRequest {
+pub struct PlanRequest {
     #[prost(string, tag = "1")]
-    pub(super) type_name: String,
+    pub type_name: String,
     #[prost(message, optional, tag = "2")]
-    pub(super) prior: Option<DynamicValue>,
+    pub prior: Option<DynamicValue>,
     #[prost(message, optional, tag = "3")]
-    pub(super) proposed: Option<DynamicValue>,
+    pub proposed: Option<DynamicValue>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PlanResponse {
+pub struct PlanResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) planned: Option<DynamicValue>,
+    pub planned: Option<DynamicValue>,
     #[prost(message, repeated, tag = "2")]
-    pub(super) requires_replace: Vec<AttributePath>,
+    pub requires_replace: Vec<AttributePath>,
     #[prost(message, repeated, tag = "4")]
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ApplyRequest {
+pub struct ApplyRequest {
     #[prost(string, tag = "1")]
-    pub(super) type_name: String,
+    pub type_name: String,
     #[prost(message, optional, tag = "2")]
-    pub(super) prior: Option<DynamicValue>,
+    pub prior: Option<DynamicValue>,
     /// Null for a destroy.
     #[prost(message, optional, tag = "3")]
-    pub(super) planned: Option<DynamicValue>,
+    pub planned: Option<DynamicValue>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ApplyResponse {
+pub struct ApplyResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) state: Option<DynamicValue>,
+    pub state: Option<DynamicValue>,
     #[prost(message, repeated, tag = "3")]
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ImportRequest {
+pub struct ImportRequest {
     #[prost(string, tag = "1")]
-    pub(super) type_name: String,
+    pub type_name: String,
     #[prost(string, tag = "2")]
-    pub(super) id: String,
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ImportResponse {
+pub struct ImportResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) imported: Vec<Imported>,
+    pub imported: Vec<Imported>,
     #[prost(message, repeated, tag = "2")]
-    pub(super) diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Imported {
+pub struct Imported {
     #[prost(string, tag = "1")]
-    pub(super) type_name: String,
+    pub type_name: String,
     #[prost(message, optional, tag = "2")]
-    pub(super) state: Option<DynamicValue>,
+    pub state: Option<DynamicValue>,
 }
 
 /// The answer to StopProvider: an error text, empty when all is well.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct StopResponse {
+pub struct StopResponse {
     #[prost(string, tag = "1")]
-    pub(super) error: String,
+    pub error: String,
 }
