@@ -1,0 +1,12 @@
+# One machine that an older configuration made without a key, or by count, is the machine "default".
+# A chain: two moves to one address would be refused as ambiguous.
+
+moved {
+  from = proxmox_virtual_environment_vm.this
+  to   = proxmox_virtual_environment_vm.this[0]
+}
+
+moved {
+  from = proxmox_virtual_environment_vm.this[0]
+  to   = proxmox_virtual_environment_vm.this["default"]
+}

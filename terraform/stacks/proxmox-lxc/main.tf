@@ -1,0 +1,80 @@
+locals {
+  instances = coalesce(var.instances, {})
+  # One machine, as configurations without a map had it.
+  single = length(local.instances) == 0 && var.vm_target_ip != null
+  # Four digits that follow from what makes the single machine this one.
+  suffix = coalesce(var.hostname_suffix, substr(sha256("${var.app}/${var.env}/${coalesce(var.vm_target_ip, "-")}"), 0, 4))
+
+  # What each machine says itself; the single one says nothing.
+  own = { for key in local.single ? ["default"] : keys(local.instances) : key => try(local.instances[key], local.nothing) }
+  nothing = {
+    vm_name          = null
+    memory           = null
+    cores            = null
+    disk_gb          = null
+    node             = null
+    template_file_id = null
+    datastore        = null
+    vlan             = null
+    address          = null
+    gateway          = null
+    pool_id          = ""
+    tags             = []
+  }
+
+  # By reference, so that the pool is made before the machines and goes after them.
+  pool_id = try(module.pool[0].pool_id, "")
+
+  machines = {
+    for key, own in local.own : key => {
+      vm_name          = coalesce(own.vm_name, "${var.app}-${var.env}-${local.single ? local.suffix : key}")
+      memory           = coalesce(own.memory, var.memory)
+      cores            = coalesce(own.cores, var.cores)
+      disk_gb          = own.disk_gb == null ? var.disk_gb : own.disk_gb
+      pool_id          = contains(["", var.pool_id], own.pool_id) ? local.pool_id : own.pool_id
+      node             = coalesce(own.node, var.node)
+      template_file_id = coalesce(own.template_file_id, var.template_file_id)
+      datastore        = coalesce(own.datastore, var.datastore)
+      bridge           = var.bridge
+      vlan             = own.vlan == null ? var.vlan : own.vlan
+      address          = coalesce(own.address, local.single ? var.vm_target_ip : "dhcp")
+      gateway          = own.gateway == null && own.address != "dhcp" && coalesce(own.address, var.vm_target_ip, "dhcp") != "dhcp" ? var.gateway : own.gateway
+      tags             = concat(var.tags, own.tags)
+    }
+  }
+}
+
+module "pool" {
+  source = "../../modules/proxmox-pool"
+  count  = var.pool_id == "" ? 0 : 1
+
+  pool_id = var.pool_id
+  comment = "Machines of ${var.app}-${var.env}"
+}
+
+module "containers" {
+  source = "../../modules/proxmox-lxc"
+
+  vms             = local.machines
+  cluster_uuid    = var.cluster_uuid
+  authorized_keys = var.authorized_keys
+  nameservers     = var.nameservers
+  search_domain   = var.search_domain
+  protection      = var.protection
+}
+
+# After the machines, whose addresses it takes; before them when all is destroyed.
+module "dns" {
+  source = "../../modules/dns-records"
+  count  = var.dns == null ? 0 : 1
+
+  zone          = var.dns.zone
+  server        = var.dns.server
+  port          = var.dns.port
+  ttl           = var.dns.ttl
+  key_name      = var.dns.key_name
+  key_algorithm = var.dns.key_algorithm
+  cluster_uuid  = var.cluster_uuid
+  target_ips    = module.containers.lxc_ips
+  records       = { for key, machine in local.machines : key => { name = machine.vm_name, vm_identifier = key, kind = "container" } }
+}

@@ -1,0 +1,349 @@
+# The rules for the machines are the module's, so that they are said once.
+
+variable "app" {
+  description = "First part of the host names, for example \"pg\"."
+  type        = string
+  default     = "app"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", var.app))
+    error_message = "app must be lower-case letters, digits and hyphens, for example \"pg\"."
+  }
+}
+
+variable "env" {
+  description = "Second part of the host names, for example \"prod\"."
+  type        = string
+  default     = "prod"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", var.env))
+    error_message = "env must be lower-case letters, digits and hyphens, for example \"prod\"."
+  }
+}
+
+variable "hostname_suffix" {
+  description = "Last part of the host name in single mode, 4 hexadecimal digits, for example \"3f1a\". Null derives it from app, env and vm_target_ip: the first digits of the SHA-256 of \"APP/ENV/TARGET\"."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.hostname_suffix == null || can(regex("^[0-9a-f]{4}$", var.hostname_suffix))
+    error_message = "hostname_suffix must be 4 hexadecimal digits in lower case, for example \"3f1a\"."
+  }
+}
+
+variable "cluster_uuid" {
+  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": it marks machines and records as the cluster's."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.cluster_uuid == null || can(regex("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", var.cluster_uuid))
+    error_message = "cluster_uuid must be a UUID in lower case, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\"."
+  }
+}
+
+variable "instances" {
+  description = <<-EOT
+    The machines, by their key, for example { web01 = { memory = 1024 }, db01 = { memory = 4096, cores = 4 } }. What a machine
+    does not say is taken from the variable of that name. Null, or {} with vm_target_ip, is the single mode: one machine, its
+    key is default. {} alone is no machines.
+    - vm_name: the host name; app-env-KEY without it.
+    - memory in MiB, cores, disk_gb in GB.
+    - pool_id: instead of the global pool; it has to be there.
+    - node: the hypervisor, for example "pve2".
+    - template, template_node: what it is cloned from, for example 9002, and the hypervisor that has it.
+    - datastore, vlan.
+    - address: "dhcp" by default, or a fixed one, for example "192.168.1.21/24"; gateway.
+    - tags: beside those of all.
+    - renamed_from: the key that the machine had, for example "default": it is kept. hactl writes the moved blocks for it into
+      renamed.tf.json; without hactl write moved blocks instead.
+  EOT
+  type = map(object({
+    vm_name       = optional(string)
+    memory        = optional(number)
+    cores         = optional(number)
+    disk_gb       = optional(number)
+    pool_id       = optional(string, "")
+    node          = optional(string)
+    template      = optional(number)
+    template_node = optional(string)
+    datastore     = optional(string)
+    vlan          = optional(number)
+    address       = optional(string)
+    gateway       = optional(string)
+    tags          = optional(list(string), [])
+    renamed_from  = optional(string)
+  }))
+  default = null
+
+  validation {
+    condition     = var.instances != null || var.vm_target_ip != null
+    error_message = "instances or vm_target_ip must be given, for example instances = { node1 = {} }. No machines at all are instances = {}."
+  }
+
+  # Without its move the old machine would be destroyed and a new one made.
+  validation {
+    condition = alltrue([
+      for key, instance in coalesce(var.instances, {}) : instance.renamed_from == null ? true :
+      strcontains(try(file("${path.root}/renamed.tf.json"), ""), "[\\\"${instance.renamed_from}\\\"]")
+    ])
+    error_message = "renamed_from needs a move, which hactl writes into renamed.tf.json. Without hactl leave renamed_from out and write the move: moved { from = module.vms.proxmox_virtual_environment_vm.this[\"default\"], to = module.vms.proxmox_virtual_environment_vm.this[\"node1\"] }, and the same for module.vms.terraform_data.origin and module.dns[0].hactl_dns_record_set.this."
+  }
+}
+
+variable "vm_target_ip" {
+  description = "Address of the one machine in single mode: a fixed one, for example \"192.168.1.60/24\", or \"dhcp\". Ignored where instances has machines."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.vm_target_ip == null || var.vm_target_ip == "dhcp" || can(cidrnetmask(var.vm_target_ip))
+    error_message = "vm_target_ip must be an IPv4 address with its prefix, for example \"192.168.1.60/24\", or \"dhcp\"."
+  }
+}
+
+variable "instance_count" {
+  description = "Only for old configurations: the number of machines, for example 3. The map instances has replaced it, and must have as many."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.instance_count == null || try(length(var.instances), 0) == 0 || var.instance_count == try(length(var.instances), 0)
+    error_message = "instance_count is ${coalesce(var.instance_count, 0)}, but instances has ${try(length(var.instances), 0)} machines. The map instances has replaced instance_count: leave instance_count out."
+  }
+
+  validation {
+    condition     = var.instance_count == null || try(length(var.instances), 0) > 0 || var.instance_count == (var.vm_target_ip == null ? 0 : 1)
+    error_message = "instance_count is ${coalesce(var.instance_count, 0)}, but there ${var.vm_target_ip == null ? "are no machines" : "is one machine, vm_target_ip"}. The map instances has replaced instance_count: write one entry for each machine, for example instances = { node1 = {}, node2 = {} }."
+  }
+}
+
+variable "memory" {
+  description = "Memory of a machine in MiB, for example 2048."
+  type        = number
+  default     = 2048
+  nullable    = false
+
+  validation {
+    condition     = var.memory >= 64 && floor(var.memory) == var.memory
+    error_message = "memory must be a whole number of MiB, at least 64, for example 2048."
+  }
+}
+
+variable "cores" {
+  description = "Cores of a machine, for example 2."
+  type        = number
+  default     = 2
+  nullable    = false
+
+  validation {
+    condition     = var.cores >= 1 && floor(var.cores) == var.cores
+    error_message = "cores must be a whole number, at least 1, for example 2."
+  }
+}
+
+variable "disk_gb" {
+  description = "Size in GB to which the template's disk grows, for example 20; null keeps the template's."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.disk_gb == null ? true : var.disk_gb >= 1 && floor(var.disk_gb) == var.disk_gb
+    error_message = "disk_gb must be a whole number of GB, at least 1, for example 20."
+  }
+}
+
+variable "node" {
+  description = "The hypervisor, for example \"pve1\"."
+  type        = string
+  default     = "pve1"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", var.node))
+    error_message = "node must be the name of a Proxmox node, for example \"pve1\"."
+  }
+}
+
+variable "template" {
+  description = "Id of the template that is cloned, for example 9002."
+  type        = number
+  default     = 9002
+  nullable    = false
+
+  validation {
+    condition     = var.template >= 100 && floor(var.template) == var.template
+    error_message = "template must be the id of a VM template, 100 or more, for example 9002."
+  }
+}
+
+variable "template_node" {
+  description = "The hypervisor that has the template, for example \"pve1\"; null for the machine's own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.template_node == null || can(regex("^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", var.template_node))
+    error_message = "template_node must be the name of a Proxmox node, for example \"pve1\"."
+  }
+}
+
+variable "datastore" {
+  description = "Storage of the machines' disks, for example \"local-lvm\"."
+  type        = string
+  default     = "local-lvm"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9._-]*$", var.datastore))
+    error_message = "datastore must be the name of a storage, for example \"local-lvm\"."
+  }
+}
+
+variable "bridge" {
+  description = "Bridge of the machines' network, for example \"vmbr0\"."
+  type        = string
+  default     = "vmbr0"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9_.-]{0,14}$", var.bridge))
+    error_message = "bridge must be the name of a bridge, for example \"vmbr0\"."
+  }
+}
+
+variable "vlan" {
+  description = "Tag of the VLAN, for example 30; null for untagged."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.vlan == null ? true : var.vlan >= 1 && var.vlan <= 4094 && floor(var.vlan) == var.vlan
+    error_message = "vlan must be a tag from 1 to 4094, for example 30."
+  }
+}
+
+variable "gateway" {
+  description = "Gateway of machines with a fixed address, for example \"192.168.1.1\"."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.gateway == null || can(cidrnetmask("${coalesce(var.gateway, "-")}/32"))
+    error_message = "gateway must be an IPv4 address, for example \"192.168.1.1\"."
+  }
+}
+
+variable "nameservers" {
+  description = "Name servers of the machines, for example [\"192.168.1.13\"]; empty leaves what DHCP or the hypervisor gives."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for server in var.nameservers : can(cidrhost("${server}/${strcontains(server, ":") ? 128 : 32}", 0))])
+    error_message = "Each of nameservers must be an IP address, for example \"192.168.1.13\"."
+  }
+}
+
+variable "search_domain" {
+  description = "Domain in which the machines look up short names, for example \"home.sflab.io\"."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.search_domain == null || can(regex("^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$", var.search_domain))
+    error_message = "search_domain must be a domain name, for example \"home.sflab.io\"."
+  }
+}
+
+variable "pool_id" {
+  description = "Pool of all machines that name none themselves, for example \"example-multi-vm-pool\": it is made here. Empty for none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.pool_id == "" || can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+){0,2}$", var.pool_id))
+    error_message = "pool_id must be letters, digits, dots, hyphens and underscores, for example \"example-multi-vm-pool\"."
+  }
+}
+
+variable "tags" {
+  description = "Tags of all machines, for example [\"postgres\"]."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for tag in var.tags : can(regex("^[a-z0-9_][a-z0-9_+.-]*$", tag))])
+    error_message = "Each of tags must be lower-case letters, digits, and _ + . - within, for example \"postgres\"."
+  }
+}
+
+variable "ssh_user" {
+  description = "The user that cloud-init makes, for example \"debian\"."
+  type        = string
+  default     = "debian"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z_][a-z0-9_-]{0,31}$", var.ssh_user))
+    error_message = "ssh_user must be the name of a user, for example \"debian\"."
+  }
+}
+
+variable "authorized_keys" {
+  description = "SSH public keys of that user, for example [\"ssh-ed25519 AAAA... hactl\"]."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for key in var.authorized_keys : can(regex("^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?$", trimspace(key)))])
+    error_message = "Each of authorized_keys must be an SSH public key, for example \"ssh-ed25519 AAAA... hactl\"."
+  }
+}
+
+variable "agent_timeout" {
+  description = "For how long to wait for the guest agent to report an IPv4 address, for example \"3m\"."
+  type        = string
+  default     = "3m"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9]+[hms])+$", var.agent_timeout))
+    error_message = "agent_timeout must be a duration, for example \"3m\" or \"1m30s\"."
+  }
+}
+
+variable "dns" {
+  description = "Where each machine gets a record, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
+  type = object({
+    zone          = string
+    server        = string
+    port          = optional(number, 53)
+    ttl           = optional(number, 300)
+    key_name      = string
+    key_algorithm = optional(string, "hmac-sha256")
+  })
+  default = null
+}
+
+variable "protection" {
+  description = "Whether Proxmox refuses to remove the machines and their disks, for example true for production."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "watchdog" {
+  description = "Whether the machines get a watchdog device that resets them when they stop feeding it, for example true to fence PostgreSQL's primary."
+  type        = bool
+  default     = false
+  nullable    = false
+}
