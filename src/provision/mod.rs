@@ -9,6 +9,7 @@
 
 mod changes;
 mod guard;
+pub mod import;
 mod messages;
 mod outputs;
 mod stage;

@@ -1,0 +1,187 @@
+//! Machines that exist on Proxmox, taken into Terraform's state instead of being made.
+//!
+//! ```text
+//! KEY=ID, old states, old outputs -> [existing] candidates -> [decide] with the map -> Imports -> import blocks in a file
+//! ```
+//!
+//! Import blocks, and not `terraform import`: what they will do is a plan, which the guard reads before
+//! anything is done. Nothing here starts Terraform or asks a machine.
+
+mod decide;
+mod existing;
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    fs, io,
+    path::Path,
+};
+
+use serde::Serialize;
+
+pub use decide::{Slot, Wanted, decide};
+pub use existing::{Candidate, read};
+
+use crate::{
+    error::{Error, Result},
+    file,
+    model::InstanceKey,
+};
+
+/// The file of import blocks within a stack.
+pub const IMPORT_FILE: &str = "import.tf";
+
+/// What a machine of Proxmox is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Vm,
+    Lxc,
+}
+
+impl Kind {
+    /// The resource of the stack's module that machines of this kind are.
+    const fn resource(self) -> &'static str {
+        match self {
+            Self::Vm => "proxmox_virtual_environment_vm",
+            Self::Lxc => "proxmox_virtual_environment_container",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Vm => "virtual machine",
+            Self::Lxc => "container",
+        })
+    }
+}
+
+/// Where a machine runs and its number there: what Proxmox knows it by, and the provider's import id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct MachineId {
+    pub node: String,
+    pub vmid: u32,
+}
+
+impl fmt::Display for MachineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.node, self.vmid)
+    }
+}
+
+/// What is to be imported, and what to know about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imports {
+    pub kind: Kind,
+    /// The machines by their keys.
+    pub machines: BTreeMap<InstanceKey, MachineId>,
+    /// The pool that exists already.
+    pub pool: Option<String>,
+    /// What the import changes or leaves out, in words.
+    pub notes: Vec<String>,
+    /// Instances of the map without a machine: Terraform will make them.
+    pub missing: Vec<InstanceKey>,
+}
+
+impl Imports {
+    /// The file's text.
+    #[must_use]
+    pub fn blocks(&self) -> String {
+        let mut text = String::from(
+            "# Written by `hactl import`: machines that exist are taken into the state, and none is made for them.\n\
+             # The next `hactl up` that succeeds removes this file.\n",
+        );
+        if let Some(pool) = &self.pool {
+            block(&mut text, "module.pool[0].proxmox_virtual_environment_pool.this", pool);
+        }
+        for (key, id) in &self.machines {
+            // Keys and nodes are DNS labels: nothing in them needs quoting.
+            block(&mut text, &format!("module.machines.{}.this[\"{key}\"]", self.kind.resource()), &id.to_string());
+        }
+        text
+    }
+}
+
+fn block(text: &mut String, to: &str, id: &str) {
+    let _ = write!(text, "\nimport {{\n  to = {to}\n  id = \"{id}\"\n}}\n");
+}
+
+/// Writes the import blocks to `path`, all of them or none.
+///
+/// # Errors
+/// When the file cannot be written: what was there is then still there.
+pub fn write(path: &Path, imports: &Imports) -> Result<()> {
+    file::replace(path, imports.blocks().as_bytes()).map_err(|error| {
+        Error::failed("import-write", "write the import blocks to", path.display())
+            .source(&error)
+            .hint("make room or give write access there, then run the same command again")
+    })
+}
+
+/// Removes import blocks that have been applied: kept, they would fail once their machine is gone.
+///
+/// # Errors
+/// When the file is there and cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::failed("import-write", "remove the import blocks", path.display()).source(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn imports(kind: Kind) -> Imports {
+        let id = |node: &str, vmid| MachineId { node: node.to_owned(), vmid };
+        Imports {
+            kind,
+            machines: BTreeMap::from([
+                ("node2".parse().unwrap(), id("pve2", 101)),
+                ("node1".parse().unwrap(), id("pve1", 100)),
+            ]),
+            pool: None,
+            notes: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn blocks_are_at_the_stacks_addresses_with_the_providers_ids() {
+        let blocks = |imports: &Imports| imports.blocks().split_once("\n\n").unwrap().1.to_owned();
+        let expected = r#"import {
+  to = module.machines.proxmox_virtual_environment_vm.this["node1"]
+  id = "pve1/100"
+}
+
+import {
+  to = module.machines.proxmox_virtual_environment_vm.this["node2"]
+  id = "pve2/101"
+}
+"#;
+        assert_eq!(blocks(&imports(Kind::Vm)), expected);
+        let lxc = blocks(&Imports { pool: Some("pg-pool".to_owned()), ..imports(Kind::Lxc) });
+        let pool = "import {\n  to = module.pool[0].proxmox_virtual_environment_pool.this\n  id = \"pg-pool\"\n}\n";
+        let containers = expected.replace("environment_vm", "environment_container");
+        assert_eq!(lxc, format!("{pool}\n{containers}"));
+    }
+
+    #[test]
+    fn the_file_is_written_whole_or_not_at_all_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stack").join(IMPORT_FILE);
+        write(&path, &imports(Kind::Vm)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), imports(Kind::Vm).blocks());
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+        // A directory in its place: refused, and nothing is left beside it.
+        fs::create_dir(&path).unwrap();
+        assert_eq!(write(&path, &imports(Kind::Vm)).unwrap_err().code, "import-write");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}
