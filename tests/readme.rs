@@ -1,24 +1,27 @@
 //! The documentation against the program: every command that a page shows is one that hactl takes,
-//! every link leads somewhere, every example is a cluster file that loads.
+//! every block is read by what it is for, every link leads somewhere, every example is a cluster file
+//! that loads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use hactl::{context::Dirs, pipeline::Cluster};
+use saphyr::{LoadableYamlNode, Yaml};
 
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The pages, by their path in the repository.
 fn pages() -> BTreeMap<PathBuf, String> {
-    let mut files: Vec<PathBuf> =
-        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"].map(PathBuf::from).into();
-    files.extend(files_in("docs", "md"));
-    files.push("terraform/modules/local-node/README.md".into());
+    let mut files: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).into();
+    for dir in ["docs", "examples", "terraform"] {
+        files.extend(files_in(dir, "md"));
+    }
     files.into_iter().map(|file| (file.clone(), fs::read_to_string(Path::new(TOP).join(&file)).unwrap())).collect()
 }
 
@@ -44,16 +47,46 @@ fn hactl(args: &[&str]) -> (bool, String) {
     (done.status.success(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
 }
 
-/// The lines of the blocks in `text` that are for a shell.
-fn shell_lines(text: &str) -> Vec<&str> {
-    let mut language = None;
+/// The fenced blocks of a page: language and text.
+fn blocks(page: &str) -> Vec<(&str, String)> {
+    let mut open: Option<(&str, String)> = None;
     let mut found = Vec::new();
-    for line in text.lines() {
-        match (line.trim_start().strip_prefix("```"), language) {
-            (Some(word), None) => language = Some(word),
-            (Some(_), Some(_)) => language = None,
-            (None, Some("sh")) => found.push(line),
-            (None, _) => {}
+    for line in page.lines() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(word), None) => open = Some((word, String::new())),
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (None, Some((_, text))) => writeln!(text, "{line}").unwrap(),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed: {open:?}");
+    found
+}
+
+/// A YAML block that is a workflow of GitHub's, and no cluster file.
+fn is_workflow(text: &str) -> bool {
+    text.lines().any(|line| line == "jobs:")
+}
+
+/// The lines that a shell would run, of blocks for one and of workflows.
+fn shell_lines(page: &str) -> Vec<String> {
+    let shells = blocks(page).into_iter().filter_map(|(language, text)| match language {
+        "sh" => Some(text),
+        "yaml" if is_workflow(&text) => Some(scripts(&text).join("\n")),
+        _ => None,
+    });
+    shells.flat_map(|text| text.lines().map(|line| line.trim_start().to_owned()).collect::<Vec<_>>()).collect()
+}
+
+/// The scripts of a workflow's steps.
+fn scripts(workflow: &str) -> Vec<String> {
+    let loaded = Yaml::load_from_str(workflow).unwrap_or_else(|error| panic!("{error}: {workflow}"));
+    let mut found = Vec::new();
+    for (_, job) in loaded[0]["jobs"].as_mapping().expect("jobs") {
+        for step in job["steps"].as_sequence().expect("steps") {
+            let run = step.as_mapping_get("run").and_then(Yaml::as_str);
+            assert!(run.is_some() || step.as_mapping_get("uses").is_some(), "neither run nor uses: {step:?}");
+            found.extend(run.map(str::to_owned));
         }
     }
     found
@@ -69,7 +102,7 @@ fn inline_code(text: &str) -> Vec<&str> {
 fn arguments(command: &str) -> Option<Vec<String>> {
     let rest = command.trim().strip_prefix("hactl ")?;
     // A remark, or what a shell does with the output, is not hactl's business; nor is what follows `--`.
-    let rest = rest.split(" #").next()?.split(" -- ").next()?.split(" | ").next()?;
+    let rest = [" #", " -- ", " | ", " || ", " >"].into_iter().try_fold(rest, |rest, end| rest.split(end).next())?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
@@ -77,9 +110,9 @@ fn arguments(command: &str) -> Option<Vec<String>> {
 fn every_command_of_the_pages_is_one_that_hactl_takes() {
     let mut seen = BTreeMap::new();
     for (page, text) in pages() {
-        let inline = inline_code(&text).into_iter().filter(|code| !code.contains('|'));
+        let inline = inline_code(&text).into_iter().filter(|code| !code.contains('|')).map(str::to_owned);
         for command in shell_lines(&text).into_iter().chain(inline) {
-            if let Some(arguments) = arguments(command) {
+            if let Some(arguments) = arguments(&command) {
                 seen.insert(arguments, format!("{}: {command}", page.display()));
             }
         }
@@ -97,13 +130,78 @@ fn every_command_of_the_pages_is_one_that_hactl_takes() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// A program that must accept `text` on its standard input.
+fn accepts(program: &str, args: &[&str], text: &str) -> Result<(), String> {
+    let mut command = Command::new(program);
+    command.args(args).env("TF_CLI_CONFIG_FILE", "/dev/null").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = [done.stdout, done.stderr].concat();
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
+}
+
+/// Terraform's own parser; formatted as it would format it.
+fn is_hcl(text: &str) -> Result<(), String> {
+    accepts("terraform", &["fmt", "-check", "-diff", "-"], text)
+}
+
+/// A cluster file, or a section of one.
+fn is_cluster(dir: &Path, text: &str) -> Result<(), String> {
+    let whole = text.lines().any(|line| line.starts_with("instances:") || line.starts_with("target_ip:"));
+    let text = if whole { text.to_owned() } else { format!("instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\n{text}") };
+    let file = dir.join("pg-prod.yaml");
+    fs::write(&file, text).unwrap();
+    let found = Cluster::open(file.to_str().unwrap(), &Dirs::new(dir, &BTreeMap::new()));
+    found.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_block_of_the_pages_is_read_by_what_it_is_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let assets = dir.path().join("my-assets");
+    assert!(hactl(&["eject", assets.to_str().unwrap()]).0);
+    let (mut wrong, mut read) = (String::new(), BTreeMap::<String, usize>::new());
+    for (page, text) in pages() {
+        for (language, text) in blocks(&text) {
+            let outcome = match language {
+                "sh" => accepts("bash", &["-n"], &text),
+                "hcl" => is_hcl(&text),
+                "yaml" if is_workflow(&text) => {
+                    scripts(&text).iter().try_for_each(|script| accepts("bash", &["-n"], script))
+                }
+                "yaml" => is_cluster(dir.path(), &text),
+                "json" => serde_json::from_str::<serde_json::Value>(&text).map(|_| ()).map_err(|error| error.to_string()),
+                // What programs print.
+                "text" | "console" => Ok(()),
+                _ => Err(format!("blocks of language `{language}` are read by nothing")),
+            };
+            *read.entry(language.to_owned()).or_default() += 1;
+            if let Err(error) = outcome {
+                writeln!(wrong, "{}: {error}\n{text}", page.display()).unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(["sh", "yaml", "hcl"].iter().all(|language| read[*language] > 3), "{read:?}");
+}
+
+#[test]
+fn what_is_wrong_in_a_block_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(is_hcl("a = 1\n").is_ok() && is_hcl("a = \n").is_err() && is_hcl("a=1\n").is_err());
+    assert!(accepts("bash", &["-n"], "if true; then").is_err());
+    assert!(is_cluster(dir.path(), "defaults: {memory: 2048}").is_ok());
+    assert!(is_cluster(dir.path(), "defaults: {memry: 2048}").is_err());
+}
+
 #[test]
 fn every_make_target_of_the_pages_exists() {
     let makefile = fs::read_to_string(Path::new(TOP).join("Makefile")).unwrap();
     let targets: BTreeSet<&str> = makefile.lines().filter_map(|line| line.strip_prefix(".PHONY: ")).collect();
     assert!(targets.contains("up"), "{targets:?}");
     for (page, text) in pages() {
-        for command in shell_lines(&text).into_iter().chain(inline_code(&text)) {
+        for command in shell_lines(&text).into_iter().chain(inline_code(&text).into_iter().map(str::to_owned)) {
             let Some(rest) = command.strip_prefix("make ") else { continue };
             let target = rest.split_whitespace().next().unwrap();
             assert!(targets.contains(target), "{}: {command}", page.display());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Candidate, Imports, Kind, MachineId};
-use crate::model::{InstanceKey, nearest};
+use crate::model::{Dns, InstanceKey, nearest};
 
 /// What the cluster file says of one instance.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct Wanted<'a> {
     pub single: bool,
     /// The pool to be imported with the machines.
     pub pool: Option<&'a str>,
+    /// Where the machines have records that are to be imported with them.
+    pub dns: Option<&'a Dns>,
     /// The machines that this cluster's own state has already.
     pub held: &'a [Candidate],
 }
@@ -109,7 +111,15 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, 
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Imports { kind: wanted.kind, machines, pool: wanted.pool.map(str::to_owned), notes, missing })
+    let records = wanted.dns.map_or_else(BTreeMap::new, |dns| {
+        machines.keys().map(|key| (key.clone(), record_id(dns, wanted.slots[key].hostname))).collect()
+    });
+    Ok(Imports { kind: wanted.kind, machines, pool: wanted.pool.map(str::to_owned), records, notes, missing })
+}
+
+/// The id by which `hactl_dns_record_set` imports a name.
+fn record_id(dns: &Dns, name: &str) -> String {
+    format!("{}/{}:{}/{}/{name}", dns.endpoint(), dns.key_algorithm, dns.key_name, dns.zone)
 }
 
 fn is_kind(candidate: &Candidate, kind: Kind) -> bool {
@@ -156,7 +166,7 @@ mod tests {
 
         fn wanted<'a>(&'a self, held: &'a [Candidate]) -> Wanted<'a> {
             let slots = self.0.iter().map(|(key, node, hostname)| (key, Slot { node, hostname })).collect();
-            Wanted { kind: Kind::Vm, slots, single: false, pool: None, held }
+            Wanted { kind: Kind::Vm, slots, single: false, pool: None, dns: None, held }
         }
     }
 
@@ -249,6 +259,18 @@ mod tests {
         assert!(problems[0].ends_with("is a container, and the cluster file makes virtual machines"), "{problems:?}");
         let wanted = Wanted { kind: Kind::Lxc, ..map.wanted(&[]) };
         assert_eq!(ids(&decide(&wanted, &old).unwrap()), ["node1=pve1/100"]);
+    }
+
+    #[test]
+    fn records_are_imported_by_their_machines_names() {
+        let map = Map::new(&["node1", "node2"]);
+        let dns: Dns = serde_json::from_value(json!({"zone": "home.sflab.io.", "server": "192.168.1.13", "port": 5353,
+            "ttl": 300, "key_name": "ddnskey.", "key_algorithm": "hmac-sha512"}))
+        .unwrap();
+        let wanted = Wanted { dns: Some(&dns), ..map.wanted(&[]) };
+        let imports = decide(&wanted, &by_hand(&["node2=100"])).unwrap();
+        let records: Vec<_> = imports.records.into_iter().map(|(key, id)| format!("{key} {id}")).collect();
+        assert_eq!(records, ["node2 192.168.1.13:5353/hmac-sha512:ddnskey./home.sflab.io./pg-prod-node2"]);
     }
 
     #[test]

@@ -98,8 +98,24 @@ fn is_node(text: &str) -> bool {
 /// `source` is the file's name, for messages.
 ///
 /// # Errors
-/// What is wrong, in words: not JSON, none of these forms, or machines whose id cannot be read.
+/// What is wrong, in words: not JSON, none of these forms, machines whose id cannot be read, or no machine at all.
 pub fn read(source: &str, text: &str) -> Result<Vec<Candidate>, Vec<String>> {
+    let found = machines(source, text)?;
+    if found.is_empty() {
+        return Err(vec![format!(
+            "{source} tells of no machine: it has neither resources of the types {} nor an output {} or resource_ids",
+            MACHINES.map(|(name, _)| name).join(", "),
+            OUTPUTS.map(|(name, ..)| name).join(", "),
+        )]);
+    }
+    Ok(found)
+}
+
+/// The same of a state that may have no machines yet.
+///
+/// # Errors
+/// Those of [`read`] but the last.
+pub fn machines(source: &str, text: &str) -> Result<Vec<Candidate>, Vec<String>> {
     let json: Json = serde_json::from_str(text).map_err(|error| {
         vec![format!("{source} is not JSON: {error}; `terraform show -json` and `terraform output -json` write it")]
     })?;
@@ -111,13 +127,6 @@ pub fn read(source: &str, text: &str) -> Result<Vec<Candidate>, Vec<String>> {
         Ok(outputs(source, &json))
     };
     let found = found.map_err(|error| vec![format!("{source} is not what Terraform writes: {error}")])?;
-    if found.is_empty() {
-        return Err(vec![format!(
-            "{source} tells of no machine: it has neither resources of the types {} nor an output {} or resource_ids",
-            MACHINES.map(|(name, _)| name).join(", "),
-            OUTPUTS.map(|(name, ..)| name).join(", "),
-        )]);
-    }
     let (good, bad): (Vec<_>, Vec<_>) = found.into_iter().partition(Result::is_ok);
     if bad.is_empty() {
         Ok(good.into_iter().filter_map(Result::ok).collect())

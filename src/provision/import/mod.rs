@@ -20,7 +20,7 @@ use std::{
 use serde::Serialize;
 
 pub use decide::{Slot, Wanted, decide};
-pub use existing::{Candidate, read};
+pub use existing::{Candidate, machines, read};
 
 use crate::{
     error::{Error, Result},
@@ -78,6 +78,8 @@ pub struct Imports {
     pub machines: BTreeMap<InstanceKey, MachineId>,
     /// The pool that exists already.
     pub pool: Option<String>,
+    /// The import ids of the machines' records, by the machines' keys.
+    pub records: BTreeMap<InstanceKey, String>,
     /// What the import changes or leaves out, in words.
     pub notes: Vec<String>,
     /// Instances of the map without a machine: Terraform will make them.
@@ -98,6 +100,9 @@ impl Imports {
         for (key, id) in &self.machines {
             // Keys and nodes are DNS labels: nothing in them needs quoting.
             block(&mut text, &format!("module.machines.{}.this[\"{key}\"]", self.kind.resource()), &id.to_string());
+        }
+        for (key, id) in &self.records {
+            block(&mut text, &format!("module.dns[0].hactl_dns_record_set.this[\"{key}\"]"), id);
         }
         text
     }
@@ -145,6 +150,7 @@ mod tests {
                 ("node1".parse().unwrap(), id("pve1", 100)),
             ]),
             pool: None,
+            records: BTreeMap::new(),
             notes: Vec::new(),
             missing: Vec::new(),
         }
@@ -168,6 +174,11 @@ import {
         let pool = "import {\n  to = module.pool[0].proxmox_virtual_environment_pool.this\n  id = \"pg-pool\"\n}\n";
         let containers = expected.replace("environment_vm", "environment_container");
         assert_eq!(lxc, format!("{pool}\n{containers}"));
+        let id = "192.168.1.13/hmac-sha256:ddnskey./home.sflab.io./pg-prod-node1";
+        let records = BTreeMap::from([("node1".parse().unwrap(), id.to_owned())]);
+        let text = blocks(&Imports { records, ..imports(Kind::Vm) });
+        let record = format!("import {{\n  to = module.dns[0].hactl_dns_record_set.this[\"node1\"]\n  id = \"{id}\"\n}}\n");
+        assert_eq!(text, format!("{expected}\n{record}"));
     }
 
     #[test]
