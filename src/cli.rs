@@ -99,7 +99,8 @@ pub(crate) enum Command {
     Fetch(Fetch),
     /// Work with the secrets file of a cluster
     #[command(after_help = "Examples:\n  hactl secrets pg-dev recipients\n  \
-                            hactl secrets pg-dev recipients add \"$(cat colleague.pub)\"")]
+                            hactl secrets pg-dev recipients add \"$(cat colleague.pub)\"\n  \
+                            hactl secrets pg-dev host-keys forget node1")]
     Secrets(Secrets),
     /// Print the JSON Schema of the cluster file
     #[command(after_help = "Examples:\n  hactl schema >cluster.schema.json")]
@@ -372,6 +373,23 @@ pub(crate) enum SecretsCommand {
     Recipients {
         #[command(subcommand)]
         command: Option<Recipients>,
+    },
+    /// List and forget the SSH host keys that are pinned
+    HostKeys {
+        #[command(subcommand)]
+        command: Option<HostKeys>,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum HostKeys {
+    /// List whose host keys are pinned, with their fingerprints
+    List,
+    /// Let the next up record the host key that a machine then shows
+    Forget {
+        /// The instance's key, or HOST:PORT of a bastion
+        #[arg(required = true)]
+        name: Vec<String>,
     },
 }
 

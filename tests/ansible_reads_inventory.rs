@@ -35,8 +35,8 @@ fn built(password: &str) -> Inventory {
     material.passwords.superuser = secret();
     material.passwords.owners.values_mut().for_each(|owner| *owner = secret());
     material.nodes.values_mut().for_each(|node| node.patroni.key = secret());
-    material.ssh_private_key = "/a b/it's/key".into();
-    material.ssh_known_hosts = "/a b/known_hosts".into();
+    material.ssh_private_key = Some("/a b/it's/key".into());
+    material.ssh_config = "/a b/ssh_config".into();
     inventory::build(&plan, &fleet, &material).unwrap()
 }
 
@@ -124,8 +124,5 @@ fn no_value_is_taken_for_a_template() {
     assert_eq!(msg[0]["search_path"], json!("3.10"));
     assert_eq!(msg[0]["application_name"], json!("True"));
     assert_eq!((&msg[1], &msg[2], &msg[4]), (&json!(password), &json!(password), &json!(password)));
-    assert_eq!(
-        msg[3],
-        "-o 'UserKnownHostsFile=\"/a b/known_hosts\"' -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
-    );
+    assert_eq!(msg[3], "-F '/a b/ssh_config'");
 }

@@ -9,17 +9,17 @@ use std::{
 };
 
 use hactl::{
-    fleet::SshTarget,
+    fleet::{Hop, SshTarget},
     model::Secret,
-    remote::{self, PrivateKey, Remote},
+    remote::{self, Remote, SshKeys},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Sshd {
     child: Child,
     target: SshTarget,
-    key: PrivateKey,
-    _dir: tempfile::TempDir,
+    key: SshKeys,
+    dir: tempfile::TempDir,
 }
 
 impl Drop for Sshd {
@@ -35,6 +35,10 @@ fn keygen(path: &Path) {
 }
 
 fn sshd() -> Sshd {
+    sshd_with("")
+}
+
+fn sshd_with(options: &str) -> Sshd {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     keygen(&path("host"));
@@ -43,7 +47,7 @@ fn sshd() -> Sshd {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\n\
-         StrictModes no\nUsePAM no\nPidFile none\n",
+         StrictModes no\nUsePAM no\nPidFile none\n{options}\n",
         dir.path().display()
     );
     fs::write(path("config"), config).unwrap();
@@ -62,8 +66,8 @@ fn sshd() -> Sshd {
         host_key: Some(fs::read_to_string(path("host.pub")).unwrap()),
         bastion: None,
     };
-    let key = PrivateKey::from(Secret::new(fs::read_to_string(path("user")).unwrap()));
-    Sshd { child, target, key, _dir: dir }
+    let key = SshKeys::from(Secret::new(fs::read_to_string(path("user")).unwrap()));
+    Sshd { child, target, key, dir }
 }
 
 const SOON: Duration = Duration::from_secs(10);
@@ -162,7 +166,7 @@ async fn another_host_key_and_a_refused_login_end_the_wait_at_once() {
     assert!(error.to_string().contains("another host key"), "{error}");
     let stranger = tempfile::tempdir().unwrap();
     keygen(&stranger.path().join("key"));
-    let key = PrivateKey::from(Secret::new(fs::read_to_string(stranger.path().join("key")).unwrap()));
+    let key = SshKeys::from(Secret::new(fs::read_to_string(stranger.path().join("key")).unwrap()));
     let error = Remote::connect("node1", &sshd.target, &key, SOON).await.unwrap_err();
     assert!(error.to_string().contains("refused the key for user"), "{error}");
 }
@@ -177,7 +181,7 @@ async fn a_machine_that_does_not_answer_is_said_with_what_was_seen() {
         host_key: Some("ssh-ed25519 AAAA".into()),
         bastion: None,
     };
-    let key = PrivateKey::from(Secret::new(String::new()));
+    let key = SshKeys::from(Secret::new(String::new()));
     let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();
     assert!(error.to_string().contains("refused") && error.to_string().contains("attempts"), "{error}");
 }
@@ -203,4 +207,148 @@ async fn a_host_key_is_recorded_at_first_contact_unless_another_one_is_known() {
     fs::write(&file, format!("[{host}]:{port} {other}")).unwrap();
     let error = remote::first_contact(host, port, &file).await.unwrap_err().to_string();
     assert!(error.contains("shows another host key") && error.contains("known_hosts"), "{error}");
+}
+
+/// `target`, by way of `bastion`.
+fn behind(target: &Sshd, bastion: &Sshd) -> (SshTarget, SshKeys) {
+    let SshTarget { user, host, port, host_key, .. } = bastion.target.clone();
+    let reached = SshTarget { bastion: Some(Hop { user, host, port, host_key }), ..target.target.clone() };
+    (reached, SshKeys { machine: target.key.machine.clone(), bastion: bastion.key.bastion.clone() })
+}
+
+#[tokio::test]
+async fn commands_and_tunnels_go_by_way_of_a_bastion() {
+    let (bastion, machine) = (sshd(), sshd());
+    let (target, keys) = behind(&machine, &bastion);
+    let remote = Remote::connect("node1", &target, &keys, SOON).await.unwrap();
+    // It is the bastion's sshd that the machine's sees.
+    let client = remote.run("echo $SSH_CLIENT", b"", SOON).await.unwrap();
+    assert!(client.stdout.starts_with("127.0.0.1 "), "{client:?}");
+    let sockets = Command::new("ss").args(["-tnpH", "state", "established"]).output().unwrap();
+    let sockets = String::from_utf8_lossy(&sockets.stdout).into_owned();
+    let ours = format!("pid={},", std::process::id());
+    let to = |port: u16| {
+        let lines = sockets.lines().filter(|line| line.contains(&ours));
+        lines.filter(|line| line.split_whitespace().nth(3) == Some(&format!("127.0.0.1:{port}"))).count()
+    };
+    assert_eq!((to(bastion.target.port), to(machine.target.port)), (1, 0), "{sockets}");
+
+    let big = remote.run("head -c 3000000 /dev/zero | tr '\\0' x", b"", SOON).await.unwrap();
+    assert_eq!(big.stdout.len(), 3_000_000);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tunnel = remote.tunnel("127.0.0.1", port, SOON).await.unwrap();
+    let (mut far, _) = listener.accept().await.unwrap();
+    tunnel.write_all(b"there").await.unwrap();
+    far.write_all(b"back").await.unwrap();
+    let (mut there, mut back) = ([0; 5], [0; 4]);
+    far.read_exact(&mut there).await.unwrap();
+    tunnel.read_exact(&mut back).await.unwrap();
+    assert_eq!((&there, &back), (b"there", b"back"));
+
+    // The session on the bastion ends with the one that went through it.
+    drop((tunnel, far, remote));
+    let held = |port: u16| {
+        let sockets = Command::new("ss").args(["-tnpH", "state", "established"]).output().unwrap();
+        let sockets = String::from_utf8_lossy(&sockets.stdout).into_owned();
+        sockets.lines().any(|line| line.contains(&ours) && line.contains(&format!("127.0.0.1:{port} ")))
+    };
+    for _ in 0..50 {
+        if !held(bastion.target.port) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the bastion's session outlived its use");
+}
+
+#[tokio::test]
+async fn what_a_bastion_refuses_is_said_of_the_bastion() {
+    let (bastion, machine) = (sshd(), sshd());
+    let (target, keys) = behind(&machine, &bastion);
+    let said = async |target: &SshTarget, keys: &SshKeys| {
+        let started = std::time::Instant::now();
+        let error = Remote::connect("node1", target, keys, Duration::from_secs(2)).await.unwrap_err().to_string();
+        (error, started.elapsed())
+    };
+    let hop = |change: &dyn Fn(&mut Hop)| {
+        let mut target = target.clone();
+        change(target.bastion.as_mut().unwrap());
+        target
+    };
+    let place = format!("bastion 127.0.0.1:{}", bastion.target.port);
+
+    let (error, took) = said(&hop(&|hop| hop.host_key.clone_from(&machine.target.host_key)), &keys).await;
+    assert!(error.contains(&format!("{place} shows another host key")) && took < SOON / 10, "{error}");
+    let (error, took) = said(&hop(&|hop| hop.host_key = None), &keys).await;
+    assert!(error.contains(&format!("no host key is known for {place}")) && took < SOON / 10, "{error}");
+    let stranger = SshKeys { bastion: machine.key.bastion.clone(), ..keys.clone() };
+    let (error, took) = said(&target, &stranger).await;
+    assert!(error.contains(&place) && error.contains("refused the key") && took < SOON / 10, "{error}");
+    // What is behind it may still come up.
+    let silent = SshTarget { port: 1, ..target.clone() };
+    let (error, took) = said(&silent, &keys).await;
+    assert!(error.contains("does not get through to 127.0.0.1:1") && error.contains("attempts in 2 s"), "{error}");
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    let mut other = target.clone();
+    other.host_key.clone_from(&bastion.target.host_key);
+    let (error, _) = said(&other, &keys).await;
+    assert!(error.contains(&format!("127.0.0.1:{} shows another", machine.target.port)), "{error}");
+
+    let closed = sshd_with("AllowTcpForwarding no");
+    let (target, keys) = behind(&machine, &closed);
+    let (error, _) = said(&target, &keys).await;
+    assert!(error.contains("prohibited") && error.contains("AllowTcpForwarding"), "{error}");
+}
+
+#[tokio::test]
+async fn a_machine_that_was_just_made_is_waited_for_until_its_key_is_there() {
+    let sshd = sshd();
+    let keys = sshd.dir.path().join("authorized_keys");
+    let authorized = fs::read(&keys).unwrap();
+    fs::write(&keys, "").unwrap();
+    let mut target = SshTarget { host_key: None, ..sshd.target.clone() };
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        fs::write(&keys, &authorized).unwrap();
+    };
+    let mut seen = Vec::new();
+    let arrived = Remote::arrive("node1", &target, &sshd.key, SOON, async |said: &str| seen.push(said.to_owned()));
+    let (arrived, ()) = tokio::join!(arrived, late);
+    let (_remote, shown) = arrived.unwrap();
+    let own = sshd.target.host_key.clone().unwrap();
+    assert_eq!(
+        shown.split_whitespace().take(2).collect::<Vec<_>>(),
+        own.split_whitespace().take(2).collect::<Vec<_>>()
+    );
+    let last = seen.last().unwrap();
+    assert!(last.contains("SSH-2.0-OpenSSH") && last.contains("refused the key for user"), "{seen:?}");
+
+    // Nobody waits for another host key to become the right one, and a wait has an end.
+    target.host_key =
+        Some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".to_owned());
+    let error = Remote::arrive("node1", &target, &sshd.key, SOON, async |_| ()).await.unwrap_err().to_string();
+    assert!(error.contains("another host key"), "{error}");
+    fs::write(&keys, "").unwrap();
+    let patience = Duration::from_secs(1);
+    let error = Remote::arrive("node1", &sshd.target, &sshd.key, patience, async |_| ()).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("attempts in 1 s") && error.contains("cloud-init status --long"), "{error}");
+}
+
+#[tokio::test]
+async fn what_takes_the_connection_and_does_not_greet_is_no_ssh_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = SshTarget {
+        host: "127.0.0.1".into(),
+        port: listener.local_addr().unwrap().port(),
+        user: "root".into(),
+        sudo: false,
+        host_key: Some("ssh-ed25519 AAAA".into()),
+        bastion: None,
+    };
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let key = SshKeys::from(Secret::new(String::new()));
+    let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();
+    assert!(error.to_string().contains("no SSH server greeted"), "{error}");
 }

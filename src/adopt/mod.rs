@@ -15,13 +15,7 @@ mod decide;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -37,7 +31,7 @@ use crate::{
     health::{self, Access, Keys, Shown},
     model::{Account, Host, Hosts, InstanceKey, Role, Secret},
     plan::{self, Plan, Running},
-    remote::{self, PrivateKey, Remote},
+    remote::{self, PrivateKey, Remote, SshKeys},
     secrets::{self, ClientFiles},
 };
 
@@ -147,9 +141,9 @@ async fn ask_all(
     plan: &Plan,
     hosts: &Hosts,
     known: Option<&Known>,
-    ssh: &PrivateKey,
+    ssh: &SshKeys,
 ) -> Result<Answers> {
-    let user_hosts = home(context).join(".ssh/known_hosts");
+    let user_hosts = remote::home(&context.env).join(".ssh/known_hosts");
     let asked = hosts.machines.iter().map(async |(key, host)| {
         let pinned = known.and_then(|known| known.fleet.nodes.get(key)).map(|node| &node.ssh);
         let pinned = pinned.filter(|ssh| ssh.host == host.host && ssh.port == host.port);
@@ -169,7 +163,7 @@ async fn meet(
     host: &Host,
     pinned: Option<String>,
     user_hosts: &Path,
-    ssh: &PrivateKey,
+    ssh: &SshKeys,
     unit: Option<&str>,
 ) -> (SshTarget, Result<Told, String>) {
     let Host { host, port, user } = host.clone();
@@ -209,42 +203,30 @@ fn silent(error: Error, answers: &Answers) -> Error {
     said.fold(error, Error::cause).hint("`platform.hosts.ssh` says as whom and with which key; try `ssh` itself first")
 }
 
-fn home(context: &Context) -> PathBuf {
-    PathBuf::from(context.env.get("HOME").map_or("/", String::as_str))
-}
-
 /// What opens the machines: the file's key, else the agent, else a key of the user's own.
-fn key(context: &Context, hosts: &Hosts) -> Result<PrivateKey> {
-    let agent = context.env.get("SSH_AUTH_SOCK").is_some_and(|socket| !socket.is_empty());
-    let path = match &hosts.ssh_key {
-        Some(path) => match path.strip_prefix("~") {
-            Ok(below) => home(context).join(below),
-            Err(_) => path.clone(),
-        },
-        None if agent => return Ok(PrivateKey::Agent),
+fn key(context: &Context, hosts: &Hosts) -> Result<SshKeys> {
+    let env = &context.env;
+    let machine = match &hosts.ssh_key {
+        Some(path) => PrivateKey::read(&remote::expanded(path, env))?,
+        None if remote::has_agent(env) => PrivateKey::Agent,
         None => {
-            let names = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home(context).join(".ssh").join(name));
-            let Some(path) = names.into_iter().find(|path| path.is_file()) else {
-                return Err(Error::missing("ssh-key", "find an SSH key in", home(context).join(".ssh").display())
+            let files = remote::user_key_files(env);
+            let Some(path) = files.first() else {
+                return Err(Error::missing("ssh-key", "find an SSH key in", remote::home(env).join(".ssh").display())
                     .cause("no SSH agent runs, and there is no id_ed25519, id_ecdsa or id_rsa")
                     .hint("name one by `platform.hosts.ssh.key`"));
             };
-            path
+            PrivateKey::read(path)?
         }
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Error::missing("ssh-key", "read the SSH key", path.display())
-            .source(&error)
-            .hint("`platform.hosts.ssh.key` names it; without that the SSH agent is asked")
-    })?;
-    Ok(Secret::new(text).into())
+    Ok(SshKeys::new(machine, env))
 }
 
 /// What opens the services: passwords from outside before those of Patroni's configuration.
 fn keys(
     hosts: &Hosts,
     answers: &Answers,
-    ssh: PrivateKey,
+    ssh: SshKeys,
     given: &mut BTreeMap<Account, Secret>,
 ) -> Result<(Keys, String)> {
     let patronis = || answers.values().filter_map(|(_, told)| told.as_ref().ok()?.patroni.as_ref());

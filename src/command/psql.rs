@@ -5,8 +5,12 @@ pub(super) async fn run(session: &Session, args: &cli::Psql) -> Result<u8> {
     let cluster = session.cluster(&args.name.name)?;
     session
         .query(async |context| {
-            let dsn = pipeline::dsn(context, &cluster).await?;
-            Command::new("psql").arg(dsn).args(args.args.iter().cloned()).attach(context).await
+            let door = pipeline::door(context, &cluster).await?;
+            let psql = Command::new("psql").arg(&door.dsn).args(args.args.iter().cloned());
+            tokio::select! {
+                done = psql.attach(context) => done,
+                () = door.serve() => unreachable!("a door is open until it is dropped"),
+            }
         })
         .await
 }

@@ -1,6 +1,6 @@
 use super::Session;
 use crate::{
-    cli::{self, Recipients, SecretsCommand},
+    cli::{self, HostKeys, Recipients, SecretsCommand},
     error::Result,
     pipeline,
     report::{self, Output},
@@ -8,7 +8,18 @@ use crate::{
 
 pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
     let name = &args.name.name;
-    let SecretsCommand::Recipients { command } = args.command;
+    let command = match args.command {
+        SecretsCommand::Recipients { command } => command,
+        SecretsCommand::HostKeys { command } => {
+            return match command.unwrap_or(HostKeys::List) {
+                HostKeys::List => list_host_keys(session, name).await,
+                HostKeys::Forget { name: machines } => {
+                    let forget = async |run: &_, cluster: &_| pipeline::forget_host_keys(run, cluster, &machines).await;
+                    session.act("secrets", name, forget).await
+                }
+            };
+        }
+    };
     match command.unwrap_or(Recipients::List) {
         Recipients::List => list(session, name).await,
         Recipients::Add { key } => {
@@ -35,6 +46,17 @@ async fn list(session: &Session, name: &str) -> Result<u8> {
                 report::print(&format!("{} {}", if recipient.own { '*' } else { ' ' }, recipient.key));
             }
         }
+    }
+    Ok(0)
+}
+
+async fn list_host_keys(session: &Session, name: &str) -> Result<u8> {
+    let cluster = session.cluster(name)?;
+    cluster.must_be_made_here("secrets")?;
+    let keys = session.query(async |context| pipeline::host_keys(context, &cluster).await).await?;
+    match session.output {
+        Output::Json => report::print_json(&serde_json::json!({"host_keys": keys})),
+        Output::Text => keys.iter().for_each(|(name, key)| report::print(&format!("{name} {key}"))),
     }
     Ok(0)
 }

@@ -1,5 +1,5 @@
 use super::Session;
-use crate::{cli, error::Result, exec::Command, pipeline};
+use crate::{cli, error::Result, exec::Command, pipeline, secrets::ClientFiles};
 
 pub(super) async fn run(session: &Session, args: &cli::Ssh) -> Result<u8> {
     let cluster = session.cluster(&args.name.name)?;
@@ -8,17 +8,9 @@ pub(super) async fn run(session: &Session, args: &cli::Ssh) -> Result<u8> {
         let command = command.args(args.command.iter().cloned());
         return session.query(async |context| command.attach(context).await).await;
     }
-    let files = session.dirs.cluster(cluster.name()).client();
-    let node = pipeline::fleet(&session.dirs, &cluster)?.node(&args.node)?.clone();
-    let option = |name: &str, value: String| ["-o".to_owned(), format!("{name}={value}")];
-    let command = Command::new("ssh")
-        .arg("-i")
-        .arg(files.join("id_ed25519").display().to_string())
-        .args(option("UserKnownHostsFile", files.join("known_hosts").display().to_string()))
-        .args(option("StrictHostKeyChecking", "yes".to_owned()))
-        .args(option("IdentitiesOnly", "yes".to_owned()))
-        .args(["-p".to_owned(), node.ssh.port.to_string()])
-        .arg(format!("{}@{}", node.ssh.user, node.ssh.host))
-        .args(args.command.iter().cloned());
+    let config = session.dirs.cluster(cluster.name()).client().join(ClientFiles::SSH_CONFIG);
+    let node = pipeline::fleet(&session.dirs, &cluster)?.node(&args.node)?.key().to_string();
+    let config = config.display().to_string();
+    let command = Command::new("ssh").args(["-F".to_owned(), config, node]).args(args.command.iter().cloned());
     session.query(async |context| command.attach(context).await).await
 }

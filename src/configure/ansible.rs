@@ -38,8 +38,10 @@ pub struct Playbook {
 /// How Ansible reaches the nodes and how it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub private_key: PathBuf,
-    pub known_hosts: PathBuf,
+    /// None leaves the agent's keys.
+    pub private_key: Option<PathBuf>,
+    /// Arguments of every ssh, where the inventory has none: who is known.
+    pub ssh_arguments: String,
     /// Without Mitogen, plain SSH pipelining.
     pub mitogen: bool,
     pub check: bool,
@@ -55,10 +57,6 @@ const CONFIG: &str = "ansible.cfg";
 fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Settings, events: &Path) -> Command {
     let text = |path: &Path| path.display().to_string();
     let playbooks = playbook.tree.join("playbooks");
-    let ssh = format!(
-        "-o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes -o ConnectTimeout=10",
-        text(&settings.known_hosts)
-    );
     let mut command = Command::new(&environment.ansible_playbook)
         .arg("--inventory")
         .arg(text(&playbook.inventory))
@@ -72,10 +70,9 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
         .env("ANSIBLE_CALLBACK_PLUGINS", text(&playbooks.join("callback_plugins")))
         .env("ANSIBLE_CALLBACKS_ENABLED", "hactl_events")
         .env("HACTL_EVENTS", text(events))
-        .env("ANSIBLE_PRIVATE_KEY_FILE", text(&settings.private_key))
         .env("ANSIBLE_HOST_KEY_CHECKING", "True")
-        .env("ANSIBLE_SSH_COMMON_ARGS", ssh)
-        .env("ANSIBLE_SSH_ARGS", "-C -o ControlMaster=auto -o ControlPersist=30s -o IdentitiesOnly=yes")
+        .env("ANSIBLE_SSH_COMMON_ARGS", &settings.ssh_arguments)
+        .env("ANSIBLE_SSH_ARGS", "-C -o ControlMaster=auto -o ControlPersist=30s")
         .env("ANSIBLE_PIPELINING", "True")
         .env("ANSIBLE_FORKS", settings.forks.to_string())
         .env("ANSIBLE_INTERPRETER_PYTHON", "/usr/bin/python3")
@@ -85,6 +82,9 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
         .env("ANSIBLE_DEPRECATION_WARNINGS", "False")
         .env("PYTHONUNBUFFERED", "1")
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    if let Some(file) = &settings.private_key {
+        command = command.env("ANSIBLE_PRIVATE_KEY_FILE", text(file));
+    }
     if settings.mitogen {
         command = command
             .env("ANSIBLE_STRATEGY", "mitogen_linear")
@@ -202,8 +202,8 @@ mod tests {
             vars_files: Vec::new(),
         };
         let settings = Settings {
-            private_key: here.join("key"),
-            known_hosts: here.join("known_hosts"),
+            private_key: Some(here.join("key")),
+            ssh_arguments: String::new(),
             mitogen: true,
             check: false,
             scratch: here.join("scratch"),

@@ -18,13 +18,13 @@ use crate::{
     error::Result,
     fleet::{Fleet, FleetNode, LEASE_GUARD},
     model::{InstanceKey, Role},
-    remote::{PrivateKey, Remote},
+    remote::{Remote, SshKeys},
 };
 
 /// What opens the doors.
 #[derive(Clone)]
 pub struct Keys {
-    pub ssh: PrivateKey,
+    pub ssh: SshKeys,
     /// For Patroni's REST API, with a client certificate where there is one.
     pub patroni_tls: Arc<ClientConfig>,
     pub etcd_tls: Arc<ClientConfig>,

@@ -81,10 +81,9 @@ fn cluster(plan: &Plan, fleet: &Fleet, material: &Material) -> Vars {
     let synchronous = plan.patroni.durability.synchronous();
     let databases: BTreeMap<&str, Value> =
         plan.postgres.databases.iter().map(|(name, owner)| (name.as_str(), json!({"owner": owner}))).collect();
-    vars([
+    let mut cluster = vars([
         ("ansible_python_interpreter", json!("/usr/bin/python3")),
-        ("ansible_ssh_private_key_file", path(&material.ssh_private_key)),
-        ("ansible_ssh_common_args", json!(ssh_arguments(&material.ssh_known_hosts))),
+        ("ansible_ssh_common_args", json!(ssh_arguments(&material.ssh_config))),
         ("etcd_version", json!(plan.etcd)),
         ("etcd_binaries_dir", path(&material.etcd_binaries_dir)),
         ("etcd_cluster_token", json!(plan.cluster)),
@@ -108,7 +107,11 @@ fn cluster(plan: &Plan, fleet: &Fleet, material: &Material) -> Vars {
         ("patroni_postgresql_parameters", json!(plan.postgres.parameters)),
         ("patroni_access", json!(access(plan, fleet))),
         ("patroni_databases", json!(databases)),
-    ])
+    ]);
+    if let Some(file) = &material.ssh_private_key {
+        cluster.extend(vars([("ansible_ssh_private_key_file", path(file))]));
+    }
+    cluster
 }
 
 fn host(node: &FleetNode) -> Vars {
@@ -118,6 +121,9 @@ fn host(node: &FleetNode) -> Vars {
         ("ansible_port", json!(node.ssh.port)),
         ("ansible_user", json!(node.ssh.user)),
     ]);
+    if node.ssh.sudo {
+        host.extend(vars([("ansible_become", json!(true))]));
+    }
     if roles.contains(&Role::Etcd) {
         host.extend(vars([("etcd_name", json!(node.key())), ("etcd_address", json!(node.address))]));
     }
@@ -176,15 +182,8 @@ fn path(path: &Path) -> Value {
 }
 
 /// Arguments of ssh, in the form that Ansible splits like a shell.
-fn ssh_arguments(known_hosts: &Path) -> String {
-    // ssh expands % in this option, and takes a space for the end of a file name.
-    let file = known_hosts.display().to_string().replace('%', "%%");
-    let option = if file.contains([' ', '"']) {
-        format!("UserKnownHostsFile=\"{}\"", file.replace('"', "\\\""))
-    } else {
-        format!("UserKnownHostsFile={file}")
-    };
-    format!("-o {} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes", literal::shell_word(&option))
+fn ssh_arguments(config: &Path) -> String {
+    format!("-F {}", literal::shell_word(&config.display().to_string()))
 }
 
 fn vars<const N: usize>(pairs: [(&str, Value); N]) -> Vars {

@@ -20,9 +20,10 @@ pub struct Material {
     /// The CA of PostgreSQL's servers, PEM.
     pub postgresql_ca: String,
     pub nodes: BTreeMap<InstanceKey, NodeMaterial>,
-    /// The private key that nodes let in.
-    pub ssh_private_key: PathBuf,
-    pub ssh_known_hosts: PathBuf,
+    /// The private key that nodes let in; none leaves the agent's.
+    pub ssh_private_key: Option<PathBuf>,
+    /// OpenSSH's configuration: bastions, and who is known.
+    pub ssh_config: PathBuf,
     /// Directory with etcd, etcdctl and etcdutl for the nodes.
     pub etcd_binaries_dir: PathBuf,
     /// Directory with Patroni's wheels for the nodes' Python.

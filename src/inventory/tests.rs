@@ -172,12 +172,21 @@ fn files_are_private_and_writing_again_changes_nothing() {
 #[test]
 fn a_file_name_with_spaces_reaches_ssh() {
     let (plan, fleet, mut material) = example(blueprint("patroni-1node"));
-    material.ssh_known_hosts = "/a b/100%".into();
+    material.ssh_config = "/a b/100%".into();
     let inventory = build(&plan, &fleet, &material).unwrap();
-    assert_eq!(
-        inventory.vars["ansible_ssh_common_args"],
-        "-o 'UserKnownHostsFile=\"/a b/100%%\"' -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
-    );
+    assert_eq!(inventory.vars["ansible_ssh_common_args"], "-F '/a b/100%'");
+}
+
+#[test]
+fn a_user_who_needs_sudo_becomes_root_and_the_agents_keys_need_no_file() {
+    let (plan, mut fleet, mut material) = example(blueprint("patroni-1node"));
+    let node = fleet.nodes.values_mut().next().unwrap();
+    (node.ssh.user, node.ssh.sudo) = ("debian".to_owned(), true);
+    material.ssh_private_key = None;
+    let inventory = build(&plan, &fleet, &material).unwrap();
+    let host = inventory.hosts.values().next().unwrap();
+    assert_eq!((&host["ansible_user"], &host["ansible_become"]), (&value!("debian"), &value!(true)));
+    assert!(!inventory.vars.contains_key("ansible_ssh_private_key_file"));
 }
 
 /// The options of a role's argument specs, and whether each is required. Their files keep one indentation.

@@ -1,10 +1,11 @@
 //! Commands that only look: a cluster as it stands, its health, its connection string.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::config::SslMode;
 
-use super::Cluster;
+use super::{Cluster, reach};
 use crate::{
     adopt::{self, Adopted},
     context::{Context, Dirs},
@@ -41,13 +42,13 @@ pub fn fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
 }
 
 /// What opens the doors of the cluster.
-pub(super) fn access(vault: &Vault) -> Result<Access> {
+pub(super) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Access> {
     let client = vault.client();
     let identity = Some((client.certificate.as_str(), &client.key));
     let control = health::client_config(vault.authority(AuthorityKind::Control), identity)?;
     let postgres = health::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
     Ok(Access::new(Keys {
-        ssh: vault.ssh_key().private.clone().into(),
+        ssh: reach::keys(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),
         etcd_tls: control,
         postgres_tls: Arc::clone(&postgres),
@@ -83,7 +84,8 @@ impl Standing {
         let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
         cluster.take_given(context, &mut vault).await?;
         let dsn = owner_dsn(&context.dirs, cluster, &fleet);
-        Ok(Self { plan: cluster.plan.clone(), fleet, access: access(&vault)?, dsn })
+        let access = access(context, cluster, &vault)?;
+        Ok(Self { plan: cluster.plan.clone(), fleet, access, dsn })
     }
 
     /// An SSH session to one of its machines.
@@ -135,21 +137,86 @@ fn adopted_dsn(fleet: &Fleet, superuser: &str) -> String {
     format!("host={hosts} port={ports} dbname=postgres user={superuser} target_session_attrs=read-write")
 }
 
-/// The connection string that `hactl psql` uses.
+/// Where `psql` connects to. Behind a bastion that is a port of this machine for every node.
+pub struct Door {
+    pub dsn: String,
+    forwards: Vec<(TcpListener, FleetNode)>,
+    access: Option<Arc<Access>>,
+}
+
+impl Door {
+    /// Leads each connection to its node. Does not end by itself.
+    pub async fn serve(&self) {
+        let Some(access) = &self.access else { return std::future::pending().await };
+        let forwards = self.forwards.iter().map(async |(listener, node)| {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => drop(tokio::spawn(forward(stream, node.clone(), Arc::clone(access)))),
+                    // Too many open files, say: the next one may be taken again.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+        });
+        futures_util::future::join_all(forwards).await;
+    }
+}
+
+/// A connection that cannot be led on is closed: libpq then tries the next host, and says what it saw.
+async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
+    let Ok(remote) = access.connect(&node).await else { return };
+    let door = node.postgres();
+    let Ok(mut tunnel) = remote.tunnel(&door.host, door.port, PATIENCE).await else { return };
+    // The end of either side is the end of both.
+    let _ = tokio::io::copy_bidirectional(&mut stream, &mut tunnel).await;
+}
+
+/// Opens the door that `hactl psql` goes through.
 ///
 /// # Errors
 /// When the cluster was never provisioned from here, or an adopted one tells nothing.
-pub async fn dsn(context: &Context, cluster: &Cluster) -> Result<String> {
-    match cluster.adopted() {
-        Some(_) => Ok(Standing::find(context, cluster).await?.dsn),
-        None => Ok(owner_dsn(&context.dirs, cluster, &fleet(&context.dirs, cluster)?)),
+pub async fn door(context: &Context, cluster: &Cluster) -> Result<Door> {
+    let direct = |dsn| Door { dsn, forwards: Vec::new(), access: None };
+    if cluster.adopted().is_some() {
+        return Ok(direct(Standing::find(context, cluster).await?.dsn));
     }
+    let fleet = fleet(&context.dirs, cluster)?;
+    if fleet.nodes.values().all(|node| node.ssh.bastion.is_none()) {
+        return Ok(direct(owner_dsn(&context.dirs, cluster, &fleet)));
+    }
+    let Standing { fleet, access, .. } = Standing::find(context, cluster).await?;
+    let (mut forwards, mut ports) = (Vec::new(), Vec::new());
+    for node in fleet.with_role(Role::Patroni) {
+        let open = async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let port = listener.local_addr()?.port();
+            Ok((listener, port))
+        };
+        let (listener, port) = open.await.map_err(|error: std::io::Error| {
+            Error::failed("forward", "open a port of this machine for", node.key()).source(&error)
+        })?;
+        forwards.push((listener, node.clone()));
+        ports.push(port.to_string());
+    }
+    // The certificate is that of `host`; the packets go to `hostaddr`.
+    let here = vec![Ipv4Addr::LOCALHOST.to_string(); ports.len()].join(",");
+    let place = format!("{} hostaddr={here} port={}", hosts(&fleet), ports.join(","));
+    let dsn = login(&context.dirs, cluster, &place);
+    Ok(Door { dsn, forwards, access: Some(Arc::new(access)) })
 }
 
 /// The connection string of the first database's owner: every host, verified, without a password.
 #[must_use]
 pub(super) fn owner_dsn(dirs: &Dirs, cluster: &Cluster, fleet: &Fleet) -> String {
+    login(dirs, cluster, &format!("{} port=5432", hosts(fleet)))
+}
+
+fn hosts(fleet: &Fleet) -> String {
     let hosts: Vec<String> = fleet.with_role(Role::Patroni).map(|node| node.address.to_string()).collect();
+    format!("host={}", hosts.join(","))
+}
+
+/// The same with `place` for the words that say where.
+fn login(dirs: &Dirs, cluster: &Cluster, place: &str) -> String {
     let files = dirs.cluster(cluster.name()).client();
     let quoted = |path: std::path::PathBuf| {
         let text = path.display().to_string();
@@ -164,8 +231,7 @@ pub(super) fn owner_dsn(dirs: &Dirs, cluster: &Cluster, fleet: &Fleet) -> String
         None => "dbname=postgres user=postgres".to_owned(),
     };
     format!(
-        "host={} port=5432 {login} target_session_attrs=read-write sslmode=verify-full sslrootcert={} passfile={}",
-        hosts.join(","),
+        "{place} {login} target_session_attrs=read-write sslmode=verify-full sslrootcert={} passfile={}",
         quoted(files.join(ClientFiles::POSTGRESQL_CA)),
         quoted(files.join(ClientFiles::PASSFILE)),
     )

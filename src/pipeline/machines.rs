@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Cluster, Run, dns, prepare};
+use super::{Cluster, Run, dns, prepare, reach};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -33,17 +33,17 @@ pub(super) async fn serve(context: &Context) -> Result<(Server, String)> {
 }
 
 /// Makes the machines and their records, and sees that they answer under their names.
-pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &Vault, image: Option<&str>) -> Result<Provisioned> {
+pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &mut Vault, image: &str) -> Result<Provisioned> {
     let (provisioned, gone) = make(run, cluster, vault, image).await?;
     dns::answers(run, cluster, &provisioned.fleet, &gone).await?;
     Ok(provisioned)
 }
 
-async fn make(run: &Run, cluster: &Cluster, vault: &Vault, image: Option<&str>) -> Result<(Provisioned, GoneRecords)> {
+async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, image: &str) -> Result<(Provisioned, GoneRecords)> {
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
-        let keys = [vault.ssh_key().public.clone()];
+        let keys = reach::authorized_keys(context, &cluster.plan.platform, vault)?;
         let machines = Machines {
             plan: &cluster.plan,
             assets: &cluster.assets,
@@ -55,9 +55,13 @@ async fn make(run: &Run, cluster: &Cluster, vault: &Vault, image: Option<&str>) 
             try_disks(context, &cluster.plan, image).await?;
         }
         let (_server, reattach) = serve(context).await?;
-        let provisioned = provision::apply(context, &dir, &machines, Some(reattach)).await?;
+        let forget = |made: &Changes| forget(made, vault);
+        let provisioned = provision::apply(context, &dir, &machines, Some(reattach), forget).await?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
+        // A machine that lets nobody in yet is known all the same.
+        keep_fleet(&dir.fleet(), &fleet)?;
+        let fleet = reach::reach(run, cluster, vault, fleet).await?;
         run.keep("fleet", &fleet)?;
         keep_fleet(&dir.fleet(), &fleet)?;
         let changed = !provisioned.changes.is_empty();
@@ -65,6 +69,16 @@ async fn make(run: &Run, cluster: &Cluster, vault: &Vault, image: Option<&str>) 
         Ok(((Provisioned { fleet, changed }, provisioned.gone), Some(detail)))
     })
     .await
+}
+
+/// Forgets the host keys of machines that are about to be made anew, so that the new ones are not taken for impostors,
+/// also where this run does not live to meet them.
+fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
+    let mut known = vault.host_keys().clone();
+    for node in changes.machines_made() {
+        known.forget(node.as_str());
+    }
+    if vault.set_host_keys(known) { vault.save() } else { Ok(()) }
 }
 
 /// Before a node with a disk of its own is made, it is seen whether that can be had: nothing is half-made then.
@@ -93,10 +107,10 @@ pub async fn provision(run: &Run, cluster: &Cluster) -> Result<Summary> {
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
     let paths = cluster.secrets(&context.dirs);
-    let vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
+    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
     let prepared = prepare::prepare(run, cluster, &vault, true).await?;
-    let provisioned = apply(run, cluster, &vault, prepared.image.as_deref()).await?;
+    let provisioned = apply(run, cluster, &mut vault, &prepared.image).await?;
     let name = cluster.name();
     Ok(Summary {
         ok: true,
@@ -151,7 +165,7 @@ pub async fn plan(context: &Context, cluster: &Cluster) -> Result<Planned> {
     // Before the first `up` there are no secrets, and a plan makes none.
     let (uuid, keys) = if paths.file.exists() {
         let vault = Vault::open(context, cluster.name(), &paths).await?;
-        (vault.uuid(), vec![vault.ssh_key().public.clone()])
+        (vault.uuid(), reach::authorized_keys(context, &cluster.plan.platform, &vault)?)
     } else {
         (uuid::Uuid::nil(), Vec::new())
     };

@@ -4,6 +4,7 @@
 //! open:       file -> Spec -> Plan                      (cluster.rs)
 //! prepare:    downloads, Ansible's environment, image   (prepare.rs)
 //! machines:   Plan -> Outputs -> Fleet                  (machines.rs)
+//! reach:      Fleet -> each machine lets hactl in       (reach.rs)
 //! dns:        Fleet -> each name answers                (dns.rs)
 //! software:   Fleet -> Inventory -> Configured          (software.rs)
 //! look:       Fleet -> Health                           (look.rs)
@@ -16,6 +17,7 @@ mod down;
 mod look;
 mod machines;
 mod prepare;
+mod reach;
 mod recipients;
 mod run;
 mod software;
@@ -24,9 +26,10 @@ mod verify;
 
 pub use cluster::Cluster;
 pub use down::{doomed, down, records};
-pub use look::{Standing, Watcher, dsn, fleet, ssh};
+pub use look::{Door, Standing, Watcher, door, fleet, ssh};
 pub use machines::{Planned, plan, provision};
 pub use prepare::{build_image, fetch, images, prune_images};
+pub use reach::{forget_host_keys, host_keys};
 pub use recipients::{add_recipient, recipients, remove_recipient};
 pub use run::Run;
 pub use software::{configure, inventory};

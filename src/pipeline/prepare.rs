@@ -179,9 +179,14 @@ async fn bake(
         },
         "children": {"etcd": {"hosts": {"image": {}}}, "patroni": {"hosts": {"image": {}}}},
     }});
+    let known_hosts = file("known_hosts", &format!("[{}]:{} {}\n", machine.host, machine.port, machine.host_key))?;
     let settings = Settings {
-        private_key: file("id_ed25519", vault.ssh_key().private.expose())?,
-        known_hosts: file("known_hosts", &format!("[{}]:{} {}\n", machine.host, machine.port, machine.host_key))?,
+        private_key: Some(file("id_ed25519", vault.ssh_key().private.expose())?),
+        ssh_arguments: format!(
+            "-F /dev/null -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes \
+             -o IdentitiesOnly=yes -o ConnectTimeout=10",
+            known_hosts.display()
+        ),
         mitogen,
         check: false,
         scratch: scratch.path().to_owned(),

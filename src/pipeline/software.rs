@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{
     Cluster, Run, look,
     prepare::{self, Downloads, Prepared},
+    reach,
 };
 use crate::{
     configure::{self, Configured, Playbook, Settings},
@@ -35,7 +36,8 @@ pub(super) async fn render(
             vault.save()?;
         }
         let dir = context.dirs.cluster(cluster.name());
-        write_client_files(&dir, vault, fleet, &plan.postgres.databases)?;
+        let identities = reach::identities(context, cluster);
+        write_client_files(&dir, vault, fleet, &plan.postgres.databases, &identities)?;
         let material = material(context, cluster, vault, downloads);
         let inventory = inventory::build(plan, fleet, &material)?;
         inventory::write(&dir.inventory(), &inventory)?;
@@ -72,8 +74,8 @@ fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Dow
         control_ca: vault.authority(AuthorityKind::Control).to_owned(),
         postgresql_ca: vault.authority(AuthorityKind::Postgresql).to_owned(),
         nodes: nodes.collect(),
-        ssh_private_key: files.join(ClientFiles::SSH_KEY),
-        ssh_known_hosts: files.join(ClientFiles::KNOWN_HOSTS),
+        ssh_private_key: reach::identities(context, cluster).machine,
+        ssh_config: files.join(ClientFiles::SSH_CONFIG),
         etcd_binaries_dir: downloads.etcd.clone(),
         patroni_wheels_dir: downloads.wheels.clone(),
     }
@@ -108,8 +110,9 @@ pub(super) async fn run(
         };
         let scratch = prepare::scratch()?;
         let settings = Settings {
-            private_key: dir.client().join(ClientFiles::SSH_KEY),
-            known_hosts: dir.client().join(ClientFiles::KNOWN_HOSTS),
+            private_key: reach::identities(context, cluster).machine,
+            // The inventory says it for every host.
+            ssh_arguments: String::new(),
             mitogen,
             check,
             scratch: scratch.path().to_owned(),

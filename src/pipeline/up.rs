@@ -50,13 +50,13 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Res
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
 
     let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
-    let provisioned = machines::apply(run, cluster, &vault, prepared.image.as_deref()).await?;
+    let provisioned = machines::apply(run, cluster, &mut vault, &prepared.image).await?;
     let fleet = &provisioned.fleet;
     if fleet.nodes.values().all(|node| node.node.roles.is_empty()) {
         return Ok((plain_machines(run, cluster, provisioned.changed), None));
     }
     let inventory = software::render(run, cluster, &mut vault, fleet, &prepared.downloads).await?;
-    let access = look::access(&vault)?;
+    let access = look::access(context, cluster, &vault)?;
     let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0

@@ -10,6 +10,9 @@ use crate::{
     model::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, InstanceKey, KeyAlgorithm},
 };
 
+/// The type of DNS records.
+const DNS_RECORD_SET: &str = "hactl_dns_record_set";
+
 /// What happens to a resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,6 +72,13 @@ impl Changes {
         !self.outputs && self.resources.iter().all(|change| matches!(change.action, Action::NoOp | Action::Read))
     }
 
+    /// The instances of which a machine is made, or made anew. A DNS record is no part of one.
+    pub fn machines_made(&self) -> impl Iterator<Item = &InstanceKey> {
+        let made = |action| matches!(action, Action::Create | Action::Replace);
+        let machines = self.resources.iter().filter(move |change| made(change.action) && change.kind != DNS_RECORD_SET);
+        machines.filter_map(|change| change.node.as_ref())
+    }
+
     /// Counts by action, in Terraform's words: `3 to create, 1 to update`.
     fn counts(&self) -> Vec<String> {
         const WORDS: [(Action, &str); 7] = [
@@ -126,7 +136,7 @@ pub(super) fn gone_records(json: &str) -> Result<GoneRecords> {
     let mut gone = GoneRecords::new();
     for resource in plan.resource_changes {
         let goes = matches!(action(&resource.change.actions), Action::Delete | Action::Replace);
-        if resource.r#type != "hactl_dns_record_set" || !goes {
+        if resource.r#type != DNS_RECORD_SET || !goes {
             continue;
         }
         let record: Record = serde_json::from_value(resource.change.before).map_err(unreadable)?;

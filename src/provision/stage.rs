@@ -58,7 +58,8 @@ pub async fn plan(
     Ok(prepare(context, dir, machines, reattach).await?.planned)
 }
 
-/// Makes the machines as planned: exactly the plan that was read is applied.
+/// Makes the machines as planned: exactly the plan that was read is applied. `before_it` is told what will be done,
+/// before any of it is.
 ///
 /// # Errors
 /// When the guard refuses the plan, and those of Terraform with every diagnostic.
@@ -67,6 +68,7 @@ pub async fn apply(
     dir: &ClusterDir,
     machines: &Machines<'_>,
     reattach: Option<String>,
+    before_it: impl FnOnce(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
     let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
         prepare(context, dir, machines, reattach).await?;
@@ -80,6 +82,7 @@ pub async fn apply(
         if starts_anew {
             workspace.note_new_start()?;
         }
+        before_it(&changes)?;
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
         read_outputs(context, &terraform).await?.vms

@@ -2,11 +2,27 @@
 //!
 //! In: where SSH answers and the key that must answer ([`SshTarget`]), and the user's private key.
 //! Out: finished commands, and byte streams to ports as the node itself sees them.
+//!
+//! ```text
+//! knock    address -> connection -> session, and what was seen where none came of it
+//! session  the session as a handle: tried again until a deadline, by way of a bastion where there is one
+//! pump     the thread that moves its bytes
+//! contact  the host key of a machine of the user's, before it is pinned
+//! key      private keys, and where they come from
+//! ```
+//!
+//! [`SshTarget`]: crate::fleet::SshTarget
 
+mod contact;
+mod key;
+mod knock;
 mod pump;
 mod session;
 
-pub use session::{Finished, HostKey, PrivateKey, Remote, first_contact};
+pub use contact::{HostKey, fingerprint, first_contact};
+pub use key::{PrivateKey, SshKeys, expanded, has_agent, home, user_key_files};
+pub use knock::OTHER_HOST_KEY;
+pub use session::{Finished, Remote};
 
 /// `text` as one word of a shell.
 #[must_use]

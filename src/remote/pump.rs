@@ -7,8 +7,10 @@
 use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::mpsc::{Receiver, TryRecvError},
     time::{Duration, Instant},
 };
@@ -35,6 +37,9 @@ const IDLE_MS: u16 = 5_000;
 const OPENING_MS: u16 = 500;
 const OPENS_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a tunnel that we ended may wait for the node's end of it.
+const LINGERS: Duration = Duration::from_secs(15);
+
 /// One open channel.
 enum Link {
     Run {
@@ -50,7 +55,8 @@ enum Link {
         to_node: Vec<u8>,
         to_us: Vec<u8>,
         we_ended: bool,
-        eof_sent: bool,
+        /// When the node was told that nothing more comes from us, or has last moved since.
+        eof_sent: Option<Instant>,
         node_ended: bool,
     },
 }
@@ -71,10 +77,12 @@ struct Opening {
 }
 
 /// Serves requests until every handle is gone and every channel closed, or the connection breaks.
-pub(super) fn run(session: &Session, socket: &TcpStream, requests: &Receiver<Request>, woken: &UnixStream) {
+pub(super) fn run(session: &Session, socket: &OwnedFd, requests: &Receiver<Request>, woken: &UnixStream) {
     let mut links: Vec<Link> = Vec::new();
     let mut waiting: VecDeque<Request> = VecDeque::new();
     let mut opening: Option<Opening> = None;
+    let mut woken = Some(woken);
+    let mut broken = false;
     session.set_keepalive(true, 10);
     session.set_blocking(false);
     loop {
@@ -115,13 +123,18 @@ pub(super) fn run(session: &Session, socket: &TcpStream, requests: &Receiver<Req
                 }
             }
         }
+        if broken {
+            return;
+        }
         // A failed keepalive shows as an error of the next read.
         let _ = session.keepalive_send();
         let patience = if opening.is_some() { OPENING_MS } else { IDLE_MS };
-        if wait(session, socket, woken, &links, patience).is_err() {
-            return;
+        // What came before the end is still to be read.
+        match wait(session, socket, woken, &links, patience) {
+            Ok(ended) => broken = ended,
+            Err(_) => return,
         }
-        drain(woken);
+        woken = woken.filter(|woken| drain(woken));
     }
 }
 
@@ -194,7 +207,7 @@ fn would_block(error: &ssh2::Error) -> bool {
 impl Link {
     fn tunnel(channel: Channel, stream: UnixStream) -> Self {
         let (to_node, to_us) = (Vec::new(), Vec::new());
-        Self::Tunnel { channel, stream, to_node, to_us, we_ended: false, eof_sent: false, node_ended: false }
+        Self::Tunnel { channel, stream, to_node, to_us, we_ended: false, eof_sent: None, node_ended: false }
     }
 
     fn advance(&mut self) -> Progress {
@@ -244,11 +257,17 @@ impl Link {
                     }
                     moved |= to_node.len() != before;
                 }
-                if *we_ended && to_node.is_empty() && !*eof_sent {
-                    *eof_sent = channel.send_eof().is_ok();
+                if *we_ended && to_node.is_empty() && eof_sent.is_none() {
+                    *eof_sent = channel.send_eof().is_ok().then(Instant::now);
                 }
                 if *node_ended && to_us.is_empty() {
                     return Progress::Over;
+                }
+                match eof_sent {
+                    Some(since) if moved => *since = Instant::now(),
+                    // A machine that lost its power never ends a connection.
+                    Some(since) if since.elapsed() > LINGERS => return Progress::Over,
+                    _ => {}
                 }
                 if moved { Progress::Moved } else { Progress::Nothing }
             }
@@ -296,13 +315,21 @@ fn push(sink: &mut impl Write, buffer: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn wait(session: &Session, socket: &TcpStream, woken: &UnixStream, links: &[Link], patience: u16) -> nix::Result<()> {
+/// Waits until something can be done; true when the connection has ended.
+fn wait(
+    session: &Session,
+    socket: &OwnedFd,
+    woken: Option<&UnixStream>,
+    links: &[Link],
+    patience: u16,
+) -> nix::Result<bool> {
     // Without a channel nobody reads what comes; a request wakes us, and then it is read.
     let mut flags = if links.is_empty() && patience == IDLE_MS { PollFlags::empty() } else { PollFlags::POLLIN };
     if matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
         flags |= PollFlags::POLLOUT;
     }
-    let mut fds = vec![PollFd::new(socket.as_fd(), flags), PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+    let mut fds = vec![PollFd::new(socket.as_fd(), flags)];
+    fds.extend(woken.map(|woken| PollFd::new(woken.as_fd(), PollFlags::POLLIN)));
     for link in links {
         if let Link::Tunnel { stream, to_node, to_us, we_ended, .. } = link {
             let mut flags = PollFlags::empty();
@@ -322,12 +349,17 @@ fn wait(session: &Session, socket: &TcpStream, woken: &UnixStream, links: &[Link
         Ok(_) | Err(nix::errno::Errno::EINTR) => {}
         Err(error) => return Err(error),
     }
-    let broken = fds[0].revents().is_some_and(|seen| seen.intersects(PollFlags::POLLERR | PollFlags::POLLHUP));
-    if broken { Err(nix::errno::Errno::EPIPE) } else { Ok(()) }
+    Ok(fds[0].revents().is_some_and(|seen| seen.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
 }
 
-fn drain(woken: &UnixStream) {
+/// Empties the pipe; false when nobody is left who could write into it.
+fn drain(mut woken: &UnixStream) -> bool {
     let mut bytes = [0; 64];
-    let mut woken = woken;
-    while matches!(woken.read(&mut bytes), Ok(count) if count > 0) {}
+    loop {
+        match woken.read(&mut bytes) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
 }

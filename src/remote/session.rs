@@ -2,44 +2,26 @@
 
 use std::{
     fmt,
-    net::{TcpStream, ToSocketAddrs},
-    os::unix::net::UnixStream,
-    path::Path,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use ssh2::{CheckResult, ErrorCode, HashType, KnownHostFileKind, MethodType, Session};
+use ssh2::Session;
 use tokio::sync::oneshot;
 
-use super::pump::{self, Request};
+use super::{
+    SshKeys,
+    knock::{ATTEMPT, Again, Door, Failure, Opened, dial, enter},
+    pump::{self, Request},
+};
 use crate::{
     error::{Error, Result},
-    fleet::SshTarget,
-    model::Secret,
+    fleet::{Hop, SshTarget},
 };
-
-/// How long one attempt to connect, and one answer during the handshake, may take.
-const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// What opens the nodes.
-#[derive(Clone, Debug)]
-pub enum PrivateKey {
-    /// A key in OpenSSH's form.
-    Given(Arc<Secret<String>>),
-    /// Those of the user's SSH agent.
-    Agent,
-}
-
-impl From<Secret<String>> for PrivateKey {
-    fn from(key: Secret<String>) -> Self {
-        Self::Given(Arc::new(key))
-    }
-}
 
 /// A finished command on a node.
 #[derive(Clone, Debug)]
@@ -74,42 +56,72 @@ impl Remote {
     pub async fn connect(
         label: impl fmt::Display,
         target: &SshTarget,
-        key: &PrivateKey,
+        keys: &SshKeys,
         patience: Duration,
     ) -> Result<Self> {
         let label = label.to_string();
-        let deadline = Instant::now() + patience;
-        let mut attempts = 0_u32;
+        if target.host_key.is_none() {
+            let error = Error::failed("ssh", "reach by SSH", &label);
+            return Err(error.cause(unpinned(&format!("{}:{}", target.host, target.port))).hint(RECORDS));
+        }
+        let (remote, _) = Self::enter(label, target, keys, patience, false, async |_| ()).await?;
+        Ok(remote)
+    }
+
+    /// As [`Remote::connect`], for a machine that was just made: it is also waited for the user and the key that its
+    /// first boot brings, and where no host key is pinned, it may show any. Gives the one that it showed; `saw` is
+    /// told what is seen meanwhile, each time that it is something else.
+    ///
+    /// # Errors
+    /// Says what was last seen.
+    pub async fn arrive(
+        label: impl fmt::Display,
+        target: &SshTarget,
+        keys: &SshKeys,
+        patience: Duration,
+        saw: impl AsyncFnMut(&str),
+    ) -> Result<(Self, String)> {
+        Self::enter(label.to_string(), target, keys, patience, true, saw).await
+    }
+
+    async fn enter(
+        label: String,
+        target: &SshTarget,
+        keys: &SshKeys,
+        patience: Duration,
+        made: bool,
+        mut saw: impl AsyncFnMut(&str),
+    ) -> Result<(Self, String)> {
+        let started = Instant::now();
+        let (mut attempts, mut before) = (0_u32, String::new());
         loop {
             attempts += 1;
-            let sudo = target.sudo;
-            let (target, key) = (target.clone(), key.clone());
-            let attempt = tokio::task::spawn_blocking(move || handshake(&target, &key));
-            let failure = match attempt.await {
-                Ok(Ok((session, socket))) => return Self::start(label, sudo, session, socket),
-                Ok(Err(failure)) => failure,
-                Err(panic) => Failure::Final(panic.to_string(), None),
+            let Failure { code, again, seen, hint } = match attempt(&label, target, keys).await {
+                Ok(Opened { session, socket, host_key }) => {
+                    return Ok((Self::start(label, target.sudo, session, socket)?, host_key));
+                }
+                Err(failure) => failure,
             };
-            let error = |seen: String| Error::failed("ssh", "reach by SSH", &label).cause(seen);
-            match failure {
-                Failure::Final(seen, hint) => {
-                    let error = error(seen);
-                    return Err(match hint {
-                        Some(hint) => error.hint(hint),
-                        None => error,
-                    });
+            let error = Error::failed(code, "reach by SSH", &label).cause(&seen);
+            let waits = again == Again::Always || made && again == Again::WhenMade;
+            let error = match waits {
+                true if started.elapsed() + PAUSE < patience => {
+                    if seen != before {
+                        saw(&seen).await;
+                        before = seen;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
                 }
-                Failure::Again(seen) if Instant::now() + PAUSE >= deadline => {
-                    return Err(error(seen)
-                        .cause(format!("last seen after {attempts} attempts in {} s", patience.as_secs()))
-                        .hint("is the machine running, and does its firewall let SSH through?"));
-                }
-                Failure::Again(_) => tokio::time::sleep(PAUSE).await,
-            }
+                true => error.cause(format!("last seen after {attempts} attempts in {} s", patience.as_secs())),
+                false => error,
+            };
+            let hint = if made && again == Again::WhenMade { Some(NOT_LET_IN.to_owned()) } else { hint };
+            return Err(error.hint(hint.unwrap_or_else(|| "is the machine running, and the address right?".to_owned())));
         }
     }
 
-    fn start(label: String, sudo: bool, session: Session, socket: TcpStream) -> Result<Self> {
+    fn start(label: String, sudo: bool, session: Session, socket: OwnedFd) -> Result<Self> {
         let failed = |error: std::io::Error| Error::failed("ssh", "start the SSH session of", &label).source(&error);
         let (wake, woken) = UnixStream::pair().map_err(failed)?;
         wake.set_nonblocking(true).map_err(failed)?;
@@ -138,7 +150,11 @@ impl Remote {
         self.run_as_user("true", b"", patience).await.is_ok()
     }
 
-    async fn run_as_user(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished> {
+    /// The same as the user who logged in.
+    ///
+    /// # Errors
+    /// Those of [`Remote::run`].
+    pub async fn run_as_user(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Run { command: command.to_owned(), input: input.to_vec(), reply });
         match tokio::time::timeout(patience, answer).await {
@@ -181,156 +197,65 @@ impl Remote {
     }
 }
 
-enum Failure {
-    /// Worth another attempt: the machine may still be booting.
-    Again(String),
-    /// Another attempt would end the same way.
-    Final(String, Option<String>),
+/// What to do where the host key is not known.
+const RECORDS: &str = "run `hactl up`: it records it";
+
+/// What to do about a machine that came up and does not let its user in.
+const NOT_LET_IN: &str = "its first boot should have brought user and key: is the user of `ssh` the one that the template \
+     makes? On the machine's console, `cloud-init status --long` and /var/log/cloud-init-output.log say more";
+
+fn unpinned(place: &str) -> String {
+    format!("no host key is known for {place}")
 }
 
-/// A session before its handshake.
-fn open(host: &str, port: u16) -> std::result::Result<(Session, TcpStream), String> {
-    let place = format!("{host}:{port}");
-    let said = |error: &dyn fmt::Display| format!("{place}: {error}");
-    let address = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| said(&error))?
-        .next()
-        .ok_or_else(|| said(&"the name has no address"))?;
-    let socket = TcpStream::connect_timeout(&address, ATTEMPT).map_err(|error| said(&error))?;
-    socket.set_nodelay(true).map_err(|error| said(&error))?;
-    let mut session = Session::new().map_err(|error| said(&error))?;
-    session.set_timeout(u32::try_from(ATTEMPT.as_millis()).unwrap_or(u32::MAX));
-    session.set_tcp_stream(socket.try_clone().map_err(|error| said(&error))?);
-    Ok((session, socket))
-}
-
-fn handshake(target: &SshTarget, key: &PrivateKey) -> std::result::Result<(Session, TcpStream), Failure> {
-    let place = format!("{}:{}", target.host, target.port);
-    let again = |error: &dyn fmt::Display| Failure::Again(format!("{place}: {error}"));
-    let (mut session, socket) = open(&target.host, target.port).map_err(Failure::Again)?;
-    let pinned = target.host_key.as_deref().ok_or_else(|| {
-        Failure::Final(format!("no host key is known for {place}"), Some("run `hactl up`: it records it".to_owned()))
-    })?;
-    if let Some(algorithm) = pinned.split_whitespace().next() {
-        session.method_pref(MethodType::HostKey, signatures(algorithm)).map_err(|error| again(&error))?;
-    }
-    session.handshake().map_err(|error| again(&error))?;
-    let shown = session.host_key().map(|(bytes, _)| BASE64_STANDARD.encode(bytes));
-    if shown.as_deref() != pinned.split_whitespace().nth(1) {
-        let hash = session.host_key_hash(HashType::Sha256).map(|hash| BASE64_STANDARD.encode(hash)).unwrap_or_default();
-        return Err(Failure::Final(
-            format!("{place} shows another host key (SHA256:{hash}) than the one that was pinned"),
-            Some("something else answers at this address; do not go on before you know what".to_owned()),
-        ));
-    }
-    match key {
-        PrivateKey::Given(key) => session.userauth_pubkey_memory(&target.user, None, key.expose(), None),
-        PrivateKey::Agent => by_agent(&session, &target.user),
-    }
-    .map_err(|error| {
-        Failure::Final(
-            format!("{place} refused the key for user {}: {error}", target.user),
-            Some("was the machine made with another NAME.secrets.age, or is the key another's?".to_owned()),
-        )
-    })?;
-    Ok((session, socket))
-}
-
-/// Tries every key of the agent.
-fn by_agent(session: &Session, user: &str) -> std::result::Result<(), ssh2::Error> {
-    let mut agent = session.agent()?;
-    agent.connect()?;
-    agent.list_identities()?;
-    let mut refused = ssh2::Error::new(ErrorCode::Session(-42), "the SSH agent has no key");
-    for identity in agent.identities()? {
-        match agent.userauth(user, &identity) {
-            Ok(()) => return Ok(()),
-            Err(error) => refused = error,
+/// One attempt, by way of the bastion where there is one.
+async fn attempt(label: &str, target: &SshTarget, keys: &SshKeys) -> Result<Opened, Failure> {
+    let SshTarget { host, port, user, host_key, bastion, .. } = target.clone();
+    let socket = match &bastion {
+        None => {
+            let host = host.clone();
+            blocking(move || dial(&host, port)).await?
         }
-    }
-    Err(refused)
+        Some(hop) => through(label, hop, &host, port, keys).await?,
+    };
+    let (door, machine) = (Door { host, port, user, pinned: host_key }, keys.machine.clone());
+    blocking(move || enter(socket, &door, &[machine])).await
 }
 
-/// The signatures that a host key of this kind gives: those of RSA have names of their own.
-fn signatures(kind: &str) -> &str {
-    if kind == "ssh-rsa" { "rsa-sha2-512,rsa-sha2-256,ssh-rsa" } else { kind }
+/// A byte stream to `host:port` from the bastion. Its session ends with the stream, and serves no other: a machine
+/// that does not answer cannot hold up the way to the others.
+async fn through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshKeys) -> Result<OwnedFd, Failure> {
+    let Hop { user, host: place, port: at, host_key } = hop.clone();
+    let door = Door { host: place, port: at, user, pinned: host_key };
+    let name = format!("bastion {door}");
+    if door.pinned.is_none() {
+        return Err(Failure::new(Again::Never, unpinned(&name)).hint(RECORDS));
+    }
+    let keys = keys.bastion.clone();
+    let opened =
+        blocking(move || enter(dial(&door.host, door.port)?, &door, &keys)).await.map_err(|failure| Failure {
+            // It is not the bastion that was just made.
+            again: if failure.again == Again::WhenMade { Again::Never } else { failure.again },
+            seen: format!("bastion {}", failure.seen),
+            ..failure
+        })?;
+    let said = |error: &dyn fmt::Display| Failure::new(Again::Always, format!("{name}: {error}"));
+    let session = Remote::start(format!("{name} of {label}"), false, opened.session, opened.socket);
+    let session = session.map_err(|error| said(&error))?;
+    let stream = session.tunnel(host, port, ATTEMPT).await.map_err(|error| not_through(&name, host, port, &error))?;
+    Ok(stream.into_std().map_err(|error| said(&error))?.into())
 }
 
-/// A host key as it was shown at first contact.
-#[derive(Clone, Debug)]
-pub struct HostKey {
-    /// `ssh-ed25519 AAAA...`, to be pinned.
-    pub key: String,
-    /// Its SHA-256, as OpenSSH prints it.
-    pub fingerprint: String,
-    /// Whether the user's own file of known hosts has it.
-    pub known: bool,
+fn not_through(name: &str, host: &str, port: u16, error: &Error) -> Failure {
+    let causes = error.causes.join("; ");
+    let seen = format!("{name} does not get through to {host}:{port}: {causes}");
+    if causes.contains("prohibited") {
+        let hint = "its sshd must allow forwarding to that address: AllowTcpForwarding and PermitOpen in sshd_config";
+        return Failure::new(Again::Never, seen).hint(hint);
+    }
+    Failure::new(Again::Always, seen).hint("is the machine running, and is its address right as the bastion sees it?")
 }
 
-/// The host key of a machine whose key is not pinned yet. One that `known_hosts` names otherwise is an error.
-///
-/// # Errors
-/// When nothing answers within a few seconds, or another key than the known one is shown.
-pub async fn first_contact(host: &str, port: u16, known_hosts: &Path) -> Result<HostKey> {
-    let (host, known_hosts) = (host.to_owned(), known_hosts.to_owned());
-    let place = format!("{host}:{port}");
-    let asked = tokio::task::spawn_blocking(move || shown(&host, port, &known_hosts));
-    let error = || Error::failed("ssh", "learn the host key of", &place);
-    match asked.await {
-        Ok(Ok(key)) => Ok(key),
-        Ok(Err(Failure::Again(seen))) => {
-            Err(error().cause(seen).hint("is the machine running, and the address right?"))
-        }
-        Ok(Err(Failure::Final(seen, hint))) => Err(error().cause(seen).hint(hint.unwrap_or_default())),
-        Err(panic) => Err(error().source(&panic)),
-    }
-}
-
-/// Kinds of host keys, in the order in which OpenSSH prefers them.
-const KINDS: [&str; 3] = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"];
-
-fn shown(host: &str, port: u16, file: &Path) -> std::result::Result<HostKey, Failure> {
-    let mut first: Option<HostKey> = None;
-    let mut other = false;
-    let mut seen = String::new();
-    // Without a file nobody is known.
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    // The user's file may know the machine by any kind of key.
-    for kind in KINDS {
-        let (mut session, _socket) = open(host, port).map_err(Failure::Again)?;
-        let met = session.method_pref(MethodType::HostKey, signatures(kind)).and_then(|()| session.handshake());
-        if let Err(error) = met {
-            seen = format!("{host}:{port}: {error}");
-            continue;
-        }
-        let Some((bytes, _)) = session.host_key() else { continue };
-        let hash = session.host_key_hash(HashType::Sha256).map(|hash| BASE64_STANDARD.encode(hash)).unwrap_or_default();
-        let fingerprint = format!("SHA256:{}", hash.trim_end_matches('='));
-        let mut key = HostKey { key: format!("{kind} {}", BASE64_STANDARD.encode(bytes)), fingerprint, known: false };
-        let known = session.known_hosts().map(|mut hosts| {
-            for line in text.lines() {
-                // Lines of kinds that are not understood here say nothing about the others.
-                let _ = hosts.read_str(line, KnownHostFileKind::OpenSSH);
-            }
-            hosts.check_port(host, port, bytes)
-        });
-        match known {
-            Ok(CheckResult::Match) => {
-                key.known = true;
-                return Ok(key);
-            }
-            Ok(CheckResult::Mismatch) => other = true,
-            _ => {}
-        }
-        first.get_or_insert(key);
-    }
-    match first {
-        Some(key) if other => Err(Failure::Final(
-            format!("{host}:{port} shows another host key ({}) than {} has", key.fingerprint, file.display()),
-            Some("something else answers at this address; do not go on before you know what".to_owned()),
-        )),
-        Some(key) => Ok(key),
-        None => Err(Failure::Again(seen)),
-    }
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(Failure::new(Again::Never, panic.to_string())))
 }

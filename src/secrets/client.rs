@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use zeroize::Zeroizing;
 
-use super::{AuthorityKind, Vault, store};
+use super::{AuthorityKind, SshIdentities, Vault, ssh_config::ssh_config, store};
 use crate::{
     context::ClusterDir,
     error::{Error, Result},
     fleet::Fleet,
-    model::DatabaseName,
+    model::{DatabaseName, SSH_PORT},
 };
 
 /// The port of PostgreSQL on every node.
@@ -30,6 +30,8 @@ impl ClientFiles {
     /// The SSH key of the nodes, and the host keys that are known.
     pub const SSH_KEY: &str = "id_ed25519";
     pub const KNOWN_HOSTS: &str = "known_hosts";
+    /// How `ssh` reaches the nodes.
+    pub const SSH_CONFIG: &str = "ssh_config";
     /// libpq's passfile.
     pub const PASSFILE: &str = "pgpass";
 }
@@ -45,6 +47,7 @@ pub fn write_client_files(
     vault: &Vault,
     fleet: &Fleet,
     databases: &BTreeMap<DatabaseName, DatabaseName>,
+    identities: &SshIdentities,
 ) -> Result<()> {
     let target = dir.client();
     let failed = |object: &dyn std::fmt::Display, error: &std::io::Error| {
@@ -53,13 +56,16 @@ pub fn write_client_files(
     store::private_dir(&target).map_err(|error| failed(&target.display(), &error))?;
     let passfile = Zeroizing::new(passfile(vault, fleet, databases)?);
     let known_hosts = known_hosts(fleet);
-    let files: [(&str, &str, u32); 7] = [
+    let path = |name: &str| target.join(name);
+    let ssh_config = ssh_config(fleet, &path(ClientFiles::SSH_CONFIG), &path(ClientFiles::KNOWN_HOSTS), identities);
+    let files: [(&str, &str, u32); 8] = [
         (ClientFiles::POSTGRESQL_CA, vault.authority(AuthorityKind::Postgresql), 0o644),
         (ClientFiles::CONTROL_CA, vault.authority(AuthorityKind::Control), 0o644),
         (ClientFiles::CERTIFICATE, &vault.client().certificate, 0o644),
         (ClientFiles::KEY, vault.client().key.expose(), 0o600),
         (ClientFiles::SSH_KEY, vault.ssh_key().private.expose(), 0o600),
         (ClientFiles::KNOWN_HOSTS, &known_hosts, 0o644),
+        (ClientFiles::SSH_CONFIG, &ssh_config, 0o644),
         (ClientFiles::PASSFILE, &passfile, 0o600),
     ];
     for (name, text, mode) in files {
@@ -74,6 +80,8 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
     let mut text = String::new();
     let passwords = vault.passwords();
     for node in fleet.nodes.values() {
+        // Behind a bastion it is reached by a port of this machine, another one each time.
+        let port = if node.ssh.bastion.is_some() { "*".to_owned() } else { POSTGRES_PORT.to_string() };
         for host in [node.address.to_string(), node.hostname().to_string()] {
             for (database, owner) in databases {
                 let Some(password) = passwords.owners.get(owner) else {
@@ -82,23 +90,30 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
                 };
                 // Hosts and names hold neither of the two characters that are escaped; a given password may.
                 let password = Zeroizing::new(password.expose().replace('\\', "\\\\").replace(':', "\\:"));
-                let _ = writeln!(text, "{host}:{POSTGRES_PORT}:{database}:{owner}:{}", *password);
+                let _ = writeln!(text, "{host}:{port}:{database}:{owner}:{}", *password);
             }
         }
     }
     Ok(text)
 }
 
-/// The pinned host keys in OpenSSH's form: a port other than 22 goes with the host in brackets.
+/// The pinned host keys in OpenSSH's form, those of bastions among them: a port other than 22 goes with the host in
+/// brackets.
 #[must_use]
 pub fn known_hosts(fleet: &Fleet) -> String {
-    let mut text = String::new();
-    for node in fleet.nodes.values() {
-        let Some(key) = &node.ssh.host_key else { continue };
-        let _ = match node.ssh.port {
-            22 => writeln!(text, "{} {}", node.ssh.host, key.trim()),
-            port => writeln!(text, "[{}]:{port} {}", node.ssh.host, key.trim()),
+    let machines = fleet.nodes.values().map(|node| (&node.ssh.host, node.ssh.port, &node.ssh.host_key));
+    let hops = fleet.nodes.values().filter_map(|node| node.ssh.bastion.as_ref());
+    let hops = hops.map(|hop| (&hop.host, hop.port, &hop.host_key));
+    let mut lines: Vec<String> = Vec::new();
+    for (host, port, key) in machines.chain(hops) {
+        let Some(key) = key else { continue };
+        let line = match port {
+            SSH_PORT => format!("{host} {}\n", key.trim()),
+            port => format!("[{host}]:{port} {}\n", key.trim()),
         };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
     }
-    text
+    lines.concat()
 }

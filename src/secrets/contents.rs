@@ -43,6 +43,38 @@ pub(super) struct Contents {
     /// The controller's own certificate, for etcd and Patroni's REST API.
     pub(super) client: Leaf,
     pub(super) nodes: BTreeMap<InstanceKey, BTreeMap<LeafKind, Leaf>>,
+    #[serde(default, skip_serializing_if = "HostKeys::is_empty")]
+    pub(super) host_keys: HostKeys,
+}
+
+/// SSH host keys that are pinned (`ssh-ed25519 AAAA...`): no secrets, but here every runner has them, and nobody
+/// else can change them.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostKeys {
+    pub machines: BTreeMap<InstanceKey, String>,
+    /// By `HOST:PORT`.
+    pub bastions: BTreeMap<String, String>,
+}
+
+impl HostKeys {
+    fn is_empty(&self) -> bool {
+        self.machines.is_empty() && self.bastions.is_empty()
+    }
+
+    /// Each with whose it is: an instance, or `HOST:PORT` of a bastion.
+    pub fn iter(&self) -> impl Iterator<Item = (String, &String)> {
+        let machines = self.machines.iter().map(|(key, host_key)| (key.to_string(), host_key));
+        machines.chain(self.bastions.iter().map(|(place, host_key)| (place.clone(), host_key)))
+    }
+
+    /// Forgets the key of an instance, or of the bastion at `HOST:PORT`; false when there is none.
+    pub fn forget(&mut self, name: &str) -> bool {
+        let before = self.machines.len() + self.bastions.len();
+        self.machines.retain(|key, _| key.as_str() != name);
+        self.bastions.retain(|place, _| place != name);
+        self.machines.len() + self.bastions.len() < before
+    }
 }
 
 /// The key pair that opens the nodes.

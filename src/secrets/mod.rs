@@ -10,6 +10,7 @@ mod command;
 mod contents;
 mod given;
 mod identity;
+mod ssh_config;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,8 @@ mod vault;
 
 pub use authority::{AuthorityKind, Leaf, LeafKind};
 pub use client::{ClientFiles, known_hosts, write_client_files};
-pub use contents::{Passwords, SshKey};
+pub use contents::{HostKeys, Passwords, SshKey};
 pub use given::{Sources, given};
 pub use identity::{KEY_COMMAND, KEY_FILE};
+pub use ssh_config::SshIdentities;
 pub use vault::{Recipient, SecretsPaths, Vault};

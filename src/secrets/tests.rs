@@ -17,7 +17,7 @@ use crate::{
     error::{Kind, Result},
     event::Events,
     exec::Command,
-    fleet::{Fleet, FleetNode, SshTarget},
+    fleet::{Fleet, FleetNode, Hop, SshTarget},
     model::{Account, ClusterName, DatabaseName, HostName, InstanceKey},
     plan::Node,
 };
@@ -425,11 +425,14 @@ async fn client_files_are_private_and_complete() {
         };
         (key, FleetNode { node, address, ssh, found: None })
     });
-    let fleet = Fleet { cluster: cluster(), nodes: nodes.collect() };
+    let mut fleet = Fleet { cluster: cluster(), nodes: nodes.collect() };
     let dir = site.context.dirs.cluster(&cluster());
-    assert!(write_client_files(&dir, &vault, &fleet, &databases).is_err(), "an owner without a password");
+    assert!(
+        write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).is_err(),
+        "an owner without a password"
+    );
     vault.ensure_owners(std::slice::from_ref(&app)).unwrap();
-    write_client_files(&dir, &vault, &fleet, &databases).unwrap();
+    write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).unwrap();
 
     assert_eq!(mode(&dir.client()), 0o700);
     for name in [ClientFiles::KEY, ClientFiles::SSH_KEY, ClientFiles::PASSFILE] {
@@ -451,13 +454,49 @@ async fn client_files_are_private_and_complete() {
     let command = words(r"printf 'a:b\\c'");
     let sources = Sources { commands: &[(&Account::Owner(app.clone()), &command)], dir: site.dir.path(), owners: &[] };
     escaped.take_given(&site.context, &sources).await.unwrap();
-    write_client_files(&dir, &escaped, &fleet, &databases).unwrap();
+    write_client_files(&dir, &escaped, &fleet, &databases, &SshIdentities::default()).unwrap();
     assert!(read(ClientFiles::PASSFILE).starts_with("10.0.0.1:5432:app:app:a\\:b\\\\c\n"));
-    write_client_files(&dir, &vault, &fleet, &databases).unwrap();
+    write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).unwrap();
+
+    let config = dir.client().join(ClientFiles::SSH_CONFIG);
+    let asked = async |node: &str| {
+        let config = config.display().to_string();
+        Command::new("ssh").args(["-G", "-F", &config, node]).succeed(&site.context, |_| ()).await.unwrap().stdout
+    };
+    let seen = asked("node2").await;
+    let known_hosts = dir.client().join(ClientFiles::KNOWN_HOSTS).display().to_string();
+    for line in ["user root", "hostname 127.0.0.1", "port 2201", "stricthostkeychecking true", "identitiesonly no"] {
+        assert!(seen.lines().any(|other| other == line), "{line}: {seen}");
+    }
+    assert!(seen.contains(&format!("userknownhostsfile {known_hosts}")) && !seen.contains("proxycommand"), "{seen}");
+
+    let bastion = Hop { user: "me".into(), host: "bastion".into(), port: 22, host_key: Some("ssh-rsa BBBB".into()) };
+    for node in fleet.nodes.values_mut() {
+        node.ssh.bastion = Some(bastion.clone());
+        node.ssh.host = node.address.to_string();
+    }
+    let identities = SshIdentities { machine: Some("/a b/key".into()), bastion: vec!["/home/me/id".into()] };
+    write_client_files(&dir, &vault, &fleet, &databases, &identities).unwrap();
+    assert_eq!(read(ClientFiles::KNOWN_HOSTS).lines().last(), Some("bastion ssh-rsa BBBB"));
+    // What Ansible says: the address, and the user besides.
+    for word in ["node2", "10.0.0.2"] {
+        let seen = asked(word).await;
+        let way = format!("proxycommand ssh -F '{}' -W '[%h]:%p' bastion.1", config.display());
+        assert!(seen.lines().any(|line| line == way), "{seen}");
+        assert!(seen.contains("identitiesonly yes") && seen.contains("identityfile /a b/key"), "{seen}");
+    }
+    let seen = asked("bastion.1").await;
+    for line in ["user me", "hostname bastion", "identitiesonly no", "identityfile /home/me/id"] {
+        assert!(seen.lines().any(|other| other == line), "{line}: {seen}");
+    }
+    assert!(!seen.contains("proxycommand"), "{seen}");
+    // Through it, psql connects to a port of this machine.
+    assert!(read(ClientFiles::PASSFILE).starts_with(&format!("10.0.0.1:*:app:app:{password}\n")));
 
     let path = dir.client().join(ClientFiles::PASSFILE);
+    write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).unwrap();
     let before = fs::metadata(&path).unwrap().modified().unwrap();
-    write_client_files(&dir, &vault, &fleet, &databases).unwrap();
+    write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
 }
 
@@ -491,4 +530,21 @@ async fn a_full_disk_leaves_the_old_file() {
     let error = saved.unwrap_err();
     assert!(error.to_string().contains("No space left") && error.hint.is_some(), "{error}");
     assert_eq!(names, 3, "secrets file, .hactl and the filler; no temporary file stays");
+}
+
+#[tokio::test]
+async fn pinned_host_keys_are_kept_and_forgotten_by_name() {
+    let site = Site::new();
+    let mut vault = site.vault().await.unwrap();
+    assert_eq!(vault.host_keys(), &HostKeys::default());
+    let keys = HostKeys {
+        machines: nodes().into_iter().map(|(key, ..)| (key, "ssh-ed25519 AAAA".to_owned())).collect(),
+        bastions: BTreeMap::from([("bastion:22".to_owned(), "ssh-ed25519 BBBB".to_owned())]),
+    };
+    assert!(vault.set_host_keys(keys.clone()) && !vault.set_host_keys(keys.clone()));
+    vault.save().unwrap();
+    let mut kept = site.vault().await.unwrap().host_keys().clone();
+    assert_eq!(kept, keys);
+    assert!(kept.forget("node1") && !kept.forget("node1") && kept.forget("bastion:22"));
+    assert_eq!(kept.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["node2"]);
 }

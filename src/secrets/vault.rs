@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{
     authority::{Authorities, AuthorityKind, Holder, Leaf, LeafKind},
-    contents::{Contents, Passwords, SshKey, VERSION, password},
+    contents::{Contents, HostKeys, Passwords, SshKey, VERSION, password},
     given::{self, Sources},
     identity::{self, Identity, KEY_COMMAND, KEY_FILE},
     store::{self, Existing},
@@ -117,6 +117,7 @@ impl Vault {
             authorities,
             passwords: Passwords::generate()?,
             nodes: BTreeMap::new(),
+            host_keys: HostKeys::default(),
         };
         let mut vault = Self {
             file: paths.file.clone(),
@@ -333,6 +334,19 @@ impl Vault {
     #[must_use]
     pub const fn ssh_key(&self) -> &SshKey {
         &self.contents.ssh
+    }
+
+    /// The SSH host keys that are pinned.
+    #[must_use]
+    pub const fn host_keys(&self) -> &HostKeys {
+        &self.contents.host_keys
+    }
+
+    /// Pins these host keys and no others. True when anything changed.
+    pub fn set_host_keys(&mut self, host_keys: HostKeys) -> bool {
+        let changed = self.contents.host_keys != host_keys;
+        self.contents.host_keys = host_keys;
+        changed
     }
 
     /// All passwords: those given from outside, and the file's own where none is given. Owners are all

@@ -106,7 +106,7 @@ impl Cluster {
         let assets = Assets::embedded();
         let machines =
             Machines { plan: &plan, assets: &assets, image: &self.image, uuid: self.uuid, authorized_keys: &keys };
-        provision::apply(context, &context.dirs.cluster(&self.name), &machines, Some(reattach)).await
+        provision::apply(context, &context.dirs.cluster(&self.name), &machines, Some(reattach), |_| Ok(())).await
     }
 
     /// Applies in a run of its own.
