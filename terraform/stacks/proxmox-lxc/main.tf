@@ -22,6 +22,8 @@ locals {
     tags             = []
   }
 
+  address = { for key, own in local.own : key => coalesce(own.address, local.single ? var.vm_target_ip : "dhcp") }
+
   # By reference, so that the pool is made before the machines and goes after them.
   pool_id = try(module.pool[0].pool_id, "")
 
@@ -37,8 +39,8 @@ locals {
       datastore        = coalesce(own.datastore, var.datastore)
       bridge           = var.bridge
       vlan             = own.vlan == null ? var.vlan : own.vlan
-      address          = coalesce(own.address, local.single ? var.vm_target_ip : "dhcp")
-      gateway          = own.gateway == null && own.address != "dhcp" && coalesce(own.address, var.vm_target_ip, "dhcp") != "dhcp" ? var.gateway : own.gateway
+      address          = local.address[key]
+      gateway          = own.gateway == null && local.address[key] != "dhcp" ? var.gateway : own.gateway
       tags             = concat(var.tags, own.tags)
     }
   }
@@ -52,7 +54,7 @@ module "pool" {
   comment = "Machines of ${var.app}-${var.env}"
 }
 
-module "containers" {
+module "machines" {
   source = "../../modules/proxmox-lxc"
 
   vms             = local.machines
@@ -75,6 +77,6 @@ module "dns" {
   key_name      = var.dns.key_name
   key_algorithm = var.dns.key_algorithm
   cluster_uuid  = var.cluster_uuid
-  target_ips    = module.containers.lxc_ips
+  target_ips    = module.machines.lxc_ips
   records       = { for key, machine in local.machines : key => { name = machine.vm_name, vm_identifier = key, kind = "container" } }
 }

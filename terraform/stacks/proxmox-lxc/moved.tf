@@ -8,5 +8,5 @@ moved {
 
 moved {
   from = proxmox_virtual_environment_container.this[0]
-  to   = module.containers.proxmox_virtual_environment_container.this
+  to   = module.machines.proxmox_virtual_environment_container.this
 }

@@ -1,39 +1,39 @@
 output "vms" {
   description = "The machines by their key: the one thing that hactl reads."
-  value       = module.containers.vms
+  value       = module.machines.vms
 }
 
 output "vm_ids" {
   description = "The machines' ids as numbers, by key, for example { web01 = 100 }."
-  value       = module.containers.lxc_ids
+  value       = module.machines.lxc_ids
 }
 
 output "resource_ids" {
   description = "The machines' ids as Terraform's provider writes them, by key, for example { web01 = \"100\" }."
-  value       = module.containers.resource_ids
+  value       = module.machines.resource_ids
 }
 
 output "vm_target_ips" {
   description = "The machines' IPv4 addresses by key, null where there is none, for example { web01 = \"192.168.1.60\" }."
-  value       = module.containers.lxc_ips
+  value       = module.machines.lxc_ips
 }
 
 output "vm_hostnames" {
   description = "The machines' host names by key, for example { web01 = \"app-prod-web01\" }."
-  value       = module.containers.lxc_hostnames
+  value       = module.machines.lxc_hostnames
 }
 
 output "lxc_ids" {
   description = "The same as vm_ids."
-  value       = module.containers.lxc_ids
+  value       = module.machines.lxc_ids
 }
 
 output "lxc_ips" {
   description = "The same as vm_target_ips."
-  value       = module.containers.lxc_ips
+  value       = module.machines.lxc_ips
 }
 
 output "lxc_hostnames" {
   description = "The same as vm_hostnames."
-  value       = module.containers.lxc_hostnames
+  value       = module.machines.lxc_hostnames
 }

@@ -23,6 +23,8 @@ locals {
     tags          = []
   }
 
+  address = { for key, own in local.own : key => coalesce(own.address, local.single ? var.vm_target_ip : "dhcp") }
+
   # By reference, so that the pool is made before the machines and goes after them.
   pool_id = try(module.pool[0].pool_id, "")
 
@@ -39,8 +41,8 @@ locals {
       datastore     = coalesce(own.datastore, var.datastore)
       bridge        = var.bridge
       vlan          = own.vlan == null ? var.vlan : own.vlan
-      address       = coalesce(own.address, local.single ? var.vm_target_ip : "dhcp")
-      gateway       = own.gateway == null && own.address != "dhcp" && coalesce(own.address, var.vm_target_ip, "dhcp") != "dhcp" ? var.gateway : own.gateway
+      address       = local.address[key]
+      gateway       = own.gateway == null && local.address[key] != "dhcp" ? var.gateway : own.gateway
       tags          = concat(var.tags, own.tags)
     }
   }
@@ -54,7 +56,7 @@ module "pool" {
   comment = "Machines of ${var.app}-${var.env}"
 }
 
-module "vms" {
+module "machines" {
   source = "../../modules/proxmox-vm"
 
   vms             = local.machines
@@ -80,6 +82,6 @@ module "dns" {
   key_name      = var.dns.key_name
   key_algorithm = var.dns.key_algorithm
   cluster_uuid  = var.cluster_uuid
-  target_ips    = module.vms.vm_target_ips
+  target_ips    = module.machines.vm_target_ips
   records       = { for key, machine in local.machines : key => { name = machine.vm_name, vm_identifier = key, kind = "vm" } }
 }

@@ -8,5 +8,5 @@ moved {
 
 moved {
   from = proxmox_virtual_environment_vm.this[0]
-  to   = module.vms.proxmox_virtual_environment_vm.this
+  to   = module.machines.proxmox_virtual_environment_vm.this
 }

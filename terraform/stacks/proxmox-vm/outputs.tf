@@ -1,24 +1,24 @@
 output "vms" {
   description = "The machines by their key: the one thing that hactl reads."
-  value       = module.vms.vms
+  value       = module.machines.vms
 }
 
 output "vm_ids" {
   description = "The machines' ids as numbers, by key, for example { web01 = 100 }."
-  value       = module.vms.vm_ids
+  value       = module.machines.vm_ids
 }
 
 output "resource_ids" {
   description = "The machines' ids as Terraform's provider writes them, by key, for example { web01 = \"100\" }."
-  value       = module.vms.resource_ids
+  value       = module.machines.resource_ids
 }
 
 output "vm_target_ips" {
   description = "The machines' IPv4 addresses by key, null where there is none, for example { web01 = \"192.168.1.60\" }."
-  value       = module.vms.vm_target_ips
+  value       = module.machines.vm_target_ips
 }
 
 output "vm_hostnames" {
   description = "The machines' host names by key, for example { web01 = \"app-prod-web01\" }."
-  value       = module.vms.vm_hostnames
+  value       = module.machines.vm_hostnames
 }

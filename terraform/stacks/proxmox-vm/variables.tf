@@ -91,7 +91,7 @@ variable "instances" {
       for key, instance in coalesce(var.instances, {}) : instance.renamed_from == null ? true :
       strcontains(try(file("${path.root}/renamed.tf.json"), ""), "[\\\"${instance.renamed_from}\\\"]")
     ])
-    error_message = "renamed_from needs a move, which hactl writes into renamed.tf.json. Without hactl leave renamed_from out and write the move: moved { from = module.vms.proxmox_virtual_environment_vm.this[\"default\"], to = module.vms.proxmox_virtual_environment_vm.this[\"node1\"] }, and the same for module.vms.terraform_data.origin and module.dns[0].hactl_dns_record_set.this."
+    error_message = "renamed_from needs a move, which hactl writes into renamed.tf.json. Without hactl leave renamed_from out and write the move: moved { from = module.machines.proxmox_virtual_environment_vm.this[\"default\"], to = module.machines.proxmox_virtual_environment_vm.this[\"node1\"] }, and the same for module.machines.terraform_data.origin and module.dns[0].hactl_dns_record_set.this."
   }
 }
 
