@@ -10,6 +10,7 @@ mod observe;
 mod patroni;
 mod postgres;
 mod probe;
+mod reboot;
 mod status;
 #[cfg(test)]
 mod tests;

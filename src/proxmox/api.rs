@@ -18,7 +18,7 @@ use super::{ENDPOINT_VARIABLE, Token, trouble::Trouble};
 use crate::error::{Error, Result};
 
 /// A server that does not take the connection by then will not do so later.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long one answer may take. Proxmox holds back a refused login for 3 s.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use super::{
     Api,
     facts::gather,
     judge::{judge, sum_up},
-    needs::Wanted,
+    needs::{Machine, Wanted},
     trouble::Trouble,
 };
 use crate::error::Result;
@@ -36,7 +36,7 @@ pub async fn check(api: &Api, wanted: &Wanted) -> Result<Checked> {
     if let Some(error) = sum_up(problems, WHAT, &api.endpoint) {
         return Err(error);
     }
-    let templates = wanted.machines.values().filter_map(|machine| Some(machine.template()?.0));
+    let templates = wanted.machines.values().filter_map(Machine::template);
     let template_nodes = templates.filter_map(|id| Some((id, facts.guests.get(&id)?.node.clone()))).collect();
     Ok(Checked { version: facts.version, template_nodes })
 }

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{error::Error, model::InstanceKey};
 
+/// Machines that a problem names; of more than these the number is said.
+const NAMED: usize = 8;
+
 /// Something that is missing, and the machines that need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -26,7 +29,12 @@ impl Display for Problem {
         if self.machines.is_empty() {
             f.write_str(&self.message)
         } else {
-            write!(f, "{}: {}", list(&self.machines), self.message)
+            let (few, more) = (self.machines.iter().take(NAMED), self.machines.len().saturating_sub(NAMED));
+            write!(f, "{}", list(few))?;
+            if more > 0 {
+                write!(f, " and {more} more")?;
+            }
+            write!(f, ": {}", self.message)
         }
     }
 }
@@ -53,7 +61,7 @@ pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem>
     }
     let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
     for (key, machine) in new() {
-        judge.template(key, machine);
+        judge.template(key, machine, wanted.any_template_node);
     }
     for (key, machine) in new() {
         judge.datastore(key, machine);
@@ -63,7 +71,7 @@ pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem>
         judge.bridge(key, machine);
     }
     judge.pools(wanted);
-    judge.privileges(needs(wanted, facts.major), wanted, token);
+    judge.privileges(needs(wanted, facts.major, &facts.guests), wanted, token);
     judge.found
 }
 
@@ -113,8 +121,9 @@ impl Judge<'_> {
         }
     }
 
-    fn template(&mut self, key: &InstanceKey, machine: &Machine) {
-        let Some((id, on)) = machine.template() else { return };
+    fn template(&mut self, key: &InstanceKey, machine: &Machine, anywhere: bool) {
+        let Some(id) = machine.template() else { return };
+        let on = &machine.node;
         let path = format!("/vms/{id}");
         let facts = self.facts;
         let Some(guest) = facts.guests.get(&id) else {
@@ -140,7 +149,7 @@ impl Judge<'_> {
             let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.node);
             let hint = format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.node);
             self.add("proxmox-template", Some(key), message, hint);
-        } else if guest.node != on {
+        } else if guest.node != *on && !anywhere && self.facts.nodes.contains_key(on) {
             let message = format!("template {id} is on node {}, not on {on}", guest.node);
             let hint = format!(
                 "give {on} a template with an id of its own, and set it as the instance's `template`; or set the \
@@ -287,8 +296,8 @@ impl Judge<'_> {
             let Some(machine) = wanted.machines.get(key) else { return false };
             matches!(facts.bridges.get(&machine.node), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
         };
-        let mut missing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-        let mut machines: BTreeMap<String, BTreeSet<InstanceKey>> = BTreeMap::new();
+        // By what is lacking, the paths that it is lacking on and the machines that need it.
+        let mut missing: BTreeMap<String, (Vec<String>, BTreeSet<InstanceKey>)> = BTreeMap::new();
         for (paths, mut need) in needs {
             if paths.iter().any(|path| path.starts_with("/sdn/")) {
                 need.machines.retain(|key| !vnet(key));
@@ -299,30 +308,131 @@ impl Judge<'_> {
             let granted: BTreeSet<&str> =
                 paths.iter().filter_map(|path| facts.granted.get(path)).flatten().map(String::as_str).collect();
             let lacks = |privilege: &&str| !privilege.split('|').any(|one| granted.contains(one));
-            let lacking: BTreeSet<&str> = need.privileges.into_iter().filter(lacks).collect();
+            let lacking: Vec<&str> = need.privileges.into_iter().filter(lacks).collect();
             if !lacking.is_empty() {
                 // A new machine's id is not known: the path for all of them grants it.
-                let paths: Vec<&str> = paths.iter().map(|path| if path == ANY_GUEST { "/vms" } else { path }).collect();
-                let paths = paths.join(" or ");
-                missing.entry(paths.clone()).or_default().extend(lacking);
-                machines.entry(paths).or_default().extend(need.machines);
+                let any = |path: &String| if path == ANY_GUEST { "/vms".to_owned() } else { path.clone() };
+                let paths = paths.iter().map(any).collect::<Vec<_>>().join(" or ");
+                let (all, machines) = missing.entry(list(lacking)).or_default();
+                all.push(paths);
+                machines.extend(need.machines);
             }
         }
-        for (paths, lacking) in missing {
-            let message = format!("the token {token} lacks {} on {paths}", list(&lacking));
+        for (lacking, (paths, machines)) in missing {
+            let message = format!("the token {token} lacks {lacking} on {}", list(paths));
             let hint = "`pveum user token permissions USER TOKENID` shows what it has. The role and the commands that \
                         grant it are in docs/proxmox.md; a token with privilege separation has only what both it and \
                         its user have";
-            self.found.push(Problem {
-                code: "proxmox-privileges",
-                machines: machines.remove(&paths).unwrap_or_default(),
-                message,
-                hint: hint.to_owned(),
-            });
+            self.found.push(Problem { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
         }
     }
 }
 
 fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxmox::{
+        facts::{Guest, Storage},
+        needs::{
+            Pool,
+            tests::{machine, wanted},
+        },
+    };
+
+    /// A Proxmox 8 with template 9002 on pve1, and all that a machine there needs.
+    fn facts() -> Facts {
+        let wanted = wanted(&[("node1", machine("pve1"))]);
+        let granted = needs(&wanted, 8, &BTreeMap::new());
+        let granted = granted.into_iter().map(|(paths, need)| {
+            (paths[0].clone(), need.privileges.iter().map(|privilege| (*privilege).to_owned()).collect())
+        });
+        let template =
+            Guest { node: "pve1".to_owned(), name: "debian-12".to_owned(), container: false, template: true };
+        let content = BTreeSet::from(["images".to_owned()]);
+        let storage = Storage { content, enabled: true, active: true };
+        Facts {
+            version: "8.2.4".to_owned(),
+            major: 8,
+            nodes: BTreeMap::from([("pve1".to_owned(), true), ("pve2".to_owned(), false)]),
+            guests: BTreeMap::from([(9002, template)]),
+            granted: granted.collect(),
+            storages: BTreeMap::from([("pve1".to_owned(), Ok(BTreeMap::from([("local-lvm".to_owned(), storage)])))]),
+            bridges: BTreeMap::from([("pve1".to_owned(), Ok(BTreeMap::from([("vmbr0".to_owned(), false)])))]),
+            ..Facts::default()
+        }
+    }
+
+    fn codes(wanted: &Wanted, facts: &Facts) -> Vec<&'static str> {
+        judge(wanted, facts, "hactl@pve!t").iter().map(|problem| problem.code).collect()
+    }
+
+    #[test]
+    fn nothing_is_wrong_where_everything_is_there() {
+        let wanted = wanted(&[("node1", machine("pve1"))]);
+        assert!(codes(&wanted, &facts()).is_empty());
+        assert!(sum_up(Vec::new(), "use", &"x").is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_seen_lacks_a_privilege_and_is_not_missing() {
+        let wanted = wanted(&[("node1", machine("pve1"))]);
+        let mut blind = facts();
+        blind.granted.clear();
+        blind.guests.clear();
+        blind.storages.insert("pve1".to_owned(), Ok(BTreeMap::new()));
+        blind.bridges.insert("pve1".to_owned(), Ok(BTreeMap::new()));
+        blind.granted =
+            needs(&wanted, 8, &BTreeMap::new()).into_keys().flatten().map(|path| (path, BTreeSet::new())).collect();
+        assert_eq!(codes(&wanted, &blind), ["proxmox-privileges"; 4]);
+    }
+
+    #[test]
+    fn one_problem_names_all_of_its_machines() {
+        let many: Vec<(String, Machine)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
+        let many: Vec<(&str, Machine)> = many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
+        let problems = judge(&wanted(&many), &facts(), "t");
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert_eq!(problems[0].machines.len(), 20);
+        let said = problems[0].to_string();
+        assert!(said.contains(" and 12 more: there is no node pve9; there is pve1, pve2"), "{said}");
+    }
+
+    #[test]
+    fn a_template_elsewhere_is_a_problem_unless_terraform_is_told() {
+        let mut facts = facts();
+        facts.nodes.insert("pve2".to_owned(), true);
+        facts.storages.insert("pve2".to_owned(), facts.storages["pve1"].clone());
+        facts.bridges.insert("pve2".to_owned(), facts.bridges["pve1"].clone());
+        let mut wanted = wanted(&[("node1", machine("pve2"))]);
+        assert_eq!(codes(&wanted, &facts), ["proxmox-template-node"]);
+        wanted.any_template_node = true;
+        assert_eq!(codes(&wanted, &facts), ["proxmox-privileges"]);
+        facts.granted.get_mut(ANY_GUEST).unwrap().insert("VM.Migrate".to_owned());
+        assert!(codes(&wanted, &facts).is_empty());
+    }
+
+    #[test]
+    fn several_problems_are_one_error_with_each_hint_once() {
+        let mut wanted = wanted(&[("node1", machine("pve2")), ("node2", machine("pve9"))]);
+        wanted.pool = Some(Pool { id: "p".to_owned(), made: true });
+        let mut facts = facts();
+        facts.guests.get_mut(&9002).unwrap().node = "pve2".to_owned();
+        facts.granted.insert("/pool/p".to_owned(), ["Pool.Allocate", "Pool.Audit"].map(str::to_owned).into());
+        let error = sum_up(judge(&wanted, &facts, "t"), "use Proxmox at", &"https://pve1/").unwrap();
+        assert_eq!((error.code, error.causes.len()), ("proxmox-check", 2), "{error}");
+        assert_eq!(error.hint.unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn what_a_node_does_not_say_is_said_of_it() {
+        let mut facts = facts();
+        facts.storages.insert("pve1".to_owned(), Err(Trouble::Failed("got timeout".to_owned())));
+        let problems = judge(&wanted(&[("node1", machine("pve1"))]), &facts, "t");
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].to_string().contains("datastores it has: got timeout"), "{}", problems[0]);
+    }
 }

@@ -2,9 +2,14 @@
 
 use std::{error::Error as StdError, io, time::Duration};
 
+use jiff::Timestamp;
 use rustls::CertificateError;
+use rustls_pki_types::UnixTime;
 
-use super::{Api, TOKEN_VARIABLE, api::ANSWERED_WITHIN};
+use super::{
+    Api, TOKEN_VARIABLE,
+    api::{ANSWERED_WITHIN, CONNECTED_WITHIN},
+};
 use crate::error::Error;
 
 /// Why a question has no answer, as far as it can be told.
@@ -36,31 +41,20 @@ impl Trouble {
     /// Reads what a request failed with.
     pub(super) fn of(error: &reqwest::Error) -> Self {
         if error.is_timeout() {
-            return Self::Silent(ANSWERED_WITHIN);
+            return Self::Silent(if error.is_connect() { CONNECTED_WITHIN } else { ANSWERED_WITHIN });
         }
-        let mut last = String::new();
-        let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-        let mut refused = None;
-        while let Some(error) = next {
-            last = error.to_string();
-            if last.starts_with("dns error") {
-                let cause = error.source().map_or_else(|| last.clone(), ToString::to_string);
-                return Self::Unknown(cause);
-            }
-            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-                return Self::of_tls(tls);
-            }
-            if let Some(found) = error.downcast_ref::<io::Error>() {
-                // What an I/O error wraps is not among its sources.
-                if let Some(tls) = found.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    return Self::of_tls(tls);
-                }
-                refused.get_or_insert_with(|| found.to_string());
-            }
-            next = error.source();
+        let chain = chain(error);
+        if let Some(tls) = chain.iter().find_map(|error| error.downcast_ref::<rustls::Error>()) {
+            return Self::of_tls(tls);
         }
-        match refused {
-            Some(said) if error.is_connect() && !said.contains("handshake eof") => Self::Down(said),
+        let last = chain.last().map(ToString::to_string).unwrap_or_default();
+        if chain.iter().any(|error| error.to_string().starts_with("dns error")) {
+            return Self::Unknown(last);
+        }
+        // What hangs up in the middle of the handshake does not speak TLS.
+        let kind = chain.iter().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+        match kind {
+            Some(kind) if error.is_connect() && kind != io::ErrorKind::UnexpectedEof => Self::Down(last),
             _ => Self::NotProxmox(last),
         }
     }
@@ -70,9 +64,9 @@ impl Trouble {
         match error {
             rustls::Error::InvalidCertificate(bad) => match bad {
                 Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Self::OtherName(bad.to_string()),
-                Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-                    Self::OutOfTime(bad.to_string())
-                }
+                Bad::ExpiredContext { not_after, .. } => Self::OutOfTime(format!("until {}", date(*not_after))),
+                Bad::NotValidYetContext { not_before, .. } => Self::OutOfTime(format!("from {}", date(*not_before))),
+                Bad::Expired | Bad::NotValidYet => Self::OutOfTime(bad.to_string()),
                 bad => Self::Untrusted(bad.to_string()),
             },
             // Whatever it is, it is no TLS.
@@ -141,7 +135,7 @@ impl Trouble {
                 .cause(format!("its certificate is not for {}: {said}", endpoint.host()))
                 .hint("give a name or an address that the certificate has as `endpoint`"),
             Self::OutOfTime(said) => failed("proxmox-certificate-time")
-                .cause(format!("its certificate does not hold now: {said}"))
+                .cause(format!("its certificate does not hold now, but {said}"))
                 .hint("`pvecm updatecerts --force` on the node renews it; are the clocks of both machines right?"),
             Self::NotProxmox(said) => failed("proxmox-other")
                 .cause(format!("what answers at {address} is not Proxmox VE: {said}"))
@@ -164,6 +158,23 @@ impl Trouble {
                 .hint("`journalctl -u pveproxy -u pvedaemon` on the node says more; then run the same command again"),
         }
     }
+}
+
+/// An error and all that lies behind it, also what an I/O error wraps: that is not among its sources.
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
+    let mut found: Vec<&'a (dyn StdError + 'static)> = vec![error];
+    while let Some(&last) = found.last() {
+        let wrapped = last.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let next = wrapped.map(|inner| inner as &'a (dyn StdError + 'static)).or_else(|| last.source());
+        let Some(next) = next else { break };
+        found.push(next);
+    }
+    found
+}
+
+fn date(time: UnixTime) -> String {
+    let second = i64::try_from(time.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok());
+    second.map_or_else(|| format!("second {}", time.as_secs()), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
 /// The user whose token it is.

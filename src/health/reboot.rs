@@ -1,0 +1,81 @@
+//! Reboots that hypervisors wait for -> problems and notices: pure.
+
+use super::diagnose::{Health, Problem};
+use crate::{error::Error, proxmox::Reboots};
+
+impl Health {
+    /// Adds what Proxmox said about machines whose settings are not live yet; that it did not say makes nobody unhealthy.
+    pub fn add_reboots(&mut self, said: &Result<Reboots, Error>) {
+        let reboots = match said {
+            Ok(reboots) => reboots,
+            Err(error) => {
+                let message =
+                    format!("it is not known whether a machine waits for a restart: {}", error.causes.join(": "));
+                let (code, hint) = ("reboot-unknown".to_owned(), error.hint.clone());
+                return self.notices.push(Problem { code, node: None, message, hint });
+            }
+        };
+        for (key, reboot) in reboots {
+            let changes: Vec<String> = reboot.changes.iter().map(ToString::to_string).collect();
+            let (kind, program) = if reboot.container { ("container", "pct") } else { ("virtual machine", "qm") };
+            let message = format!(
+                "a change waits for a restart of {kind} {} on {}: {}",
+                reboot.id,
+                reboot.node,
+                changes.join(", ")
+            );
+            let hint = format!(
+                "`{program} reboot {}` on {}, one machine at a time, the leader last and after a switchover; a reboot from \
+                 within does not take it over",
+                reboot.id, reboot.node
+            );
+            let (code, node) = ("reboot-pending".to_owned(), Some(key.to_string()));
+            self.problems.push(Problem { code, node, message, hint: Some(hint) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxmox::{Change, Reboot};
+
+    fn health() -> Health {
+        Health {
+            leader: Some("node1".parse().unwrap()),
+            members: Vec::new(),
+            etcd: Default::default(),
+            problems: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_machine_that_waits_for_a_restart_is_a_problem() {
+        let change = |setting: &str, values: Option<(&str, &str)>| Change {
+            setting: setting.to_owned(),
+            values: values.map(|(now, then)| (now.to_owned(), then.to_owned())),
+        };
+        let changes = vec![change("memory", Some(("2048", "4096"))), change("agent", None)];
+        let reboot = Reboot { id: 101, node: "pve1".to_owned(), container: false, changes };
+        let mut health = health();
+        health.add_reboots(&Ok(Reboots::from([("node1".parse().unwrap(), reboot)])));
+        assert!(!health.is_healthy());
+        let problem = &health.problems[0];
+        assert_eq!((problem.code.as_str(), problem.node.as_deref()), ("reboot-pending", Some("node1")));
+        assert!(problem.message.ends_with("virtual machine 101 on pve1: memory 2048 -> 4096, agent"), "{problem:?}");
+        assert!(problem.hint.as_ref().unwrap().contains("qm reboot 101"), "{problem:?}");
+    }
+
+    #[test]
+    fn what_proxmox_does_not_say_makes_nobody_unhealthy() {
+        let mut health = health();
+        health.add_reboots(&Ok(Reboots::new()));
+        assert!(health.is_healthy() && health.notices.is_empty());
+        let error = Error::failed("proxmox-silent", "ask", "https://pve1:8006/").cause("no answer").hint("look at it");
+        health.add_reboots(&Err(error));
+        assert!(health.is_healthy());
+        let notice = &health.notices[0];
+        assert!(notice.code == "reboot-unknown" && notice.message.ends_with("restart: no answer"), "{notice:?}");
+    }
+}

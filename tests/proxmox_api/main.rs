@@ -1,0 +1,401 @@
+//! What hactl asks Proxmox itself, against a simulator of its API on loopback: TLS, tokens, privileges, and the
+//! questions and answers of the real one. What Terraform's provider asks is not part of it.
+
+mod simulator;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use hactl::{
+    error::Error,
+    model::InstanceKey,
+    proxmox::{self, Api, Checked, ENDPOINT_VARIABLE, Endpoint, Machine, Pool, Source, TOKEN_VARIABLE, Token, Wanted},
+};
+use simulator::{Guest, REFUSED_AFTER, SECRET, Simulator, TOKEN, World};
+
+const FILE: &str = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst";
+
+fn token() -> String {
+    format!("{TOKEN}={SECRET}")
+}
+
+fn api(endpoint: &str, token: &str, ca_cert: Option<&Path>) -> Result<Api, Error> {
+    let env = BTreeMap::from([
+        (ENDPOINT_VARIABLE.to_owned(), endpoint.to_owned()),
+        (TOKEN_VARIABLE.to_owned(), token.to_owned()),
+    ]);
+    Api::new(Endpoint::find(None, &env)?, Token::from_env(&env)?, ca_cert)
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// A check, and how long it took.
+fn check_at(
+    endpoint: &str,
+    token: &str,
+    ca_cert: Option<&Path>,
+    wanted: &Wanted,
+) -> (Result<Checked, Error>, Duration) {
+    let started = Instant::now();
+    let found = api(endpoint, token, ca_cert).and_then(|api| run(proxmox::check(&api, wanted)));
+    let took = started.elapsed();
+    if let Err(error) = &found {
+        println!("-- {:.2} s, {}\n{error}", took.as_secs_f64(), error.code);
+        let all = format!("{error} {error:?}");
+        assert!(!all.contains(SECRET) && !all.contains("52a3"), "the secret is shown");
+        assert!(error.hint.is_some());
+    }
+    (found, took)
+}
+
+fn check(simulator: &Simulator, wanted: &Wanted) -> Result<Checked, Error> {
+    let (found, took) = check_at(&simulator.endpoint(), &token(), Some(&simulator.ca_cert()), wanted);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    found
+}
+
+/// The check of a world that was changed must fail with this code, and say these words.
+fn refused(change: impl FnOnce(&mut World), wanted: &Wanted, code: &str, words: &[&str]) -> Error {
+    let mut world = World::default();
+    change(&mut world);
+    let error = check(&Simulator::start(world), wanted).expect_err(code);
+    assert_eq!(error.code, code, "{error}");
+    for word in words {
+        assert!(error.to_string().contains(word), "no `{word}` in: {error}");
+    }
+    error
+}
+
+fn machine(node: &str, id: u32) -> Machine {
+    Machine {
+        made: false,
+        node: node.to_owned(),
+        source: Source::Template(id),
+        datastore: "local-lvm".to_owned(),
+        bridge: "vmbr0".to_owned(),
+        vlan: None,
+        pool: None,
+    }
+}
+
+fn container(node: &str, file: &str) -> Machine {
+    Machine { source: Source::File(file.to_owned()), ..machine(node, 0) }
+}
+
+fn key(name: &str) -> InstanceKey {
+    name.parse().unwrap()
+}
+
+fn wanted(machines: impl IntoIterator<Item = Machine>) -> Wanted {
+    let machines = machines.into_iter().zip(1..).map(|(machine, n)| (key(&format!("node{n}")), machine));
+    Wanted { machines: machines.collect(), ..Wanted::default() }
+}
+
+/// One machine on each of three hypervisors, and a pool for them.
+fn three() -> Wanted {
+    let pool = Some(Pool { id: "example-multi-vm-pool".to_owned(), made: false });
+    Wanted { pool, ..wanted([machine("pve1", 9002), machine("pve2", 9003), machine("pve3", 9004)]) }
+}
+
+fn edit(change: impl FnOnce(&mut Machine)) -> Wanted {
+    let mut machine = machine("pve1", 9002);
+    change(&mut machine);
+    wanted([machine])
+}
+
+#[test]
+fn a_proxmox_that_has_everything_is_fine_within_a_second() {
+    let simulator = Simulator::start(World::default());
+    let checked = check(&simulator, &three()).unwrap();
+    assert_eq!(checked.version, "8.2.4");
+    assert_eq!(checked.template_nodes[&9003], "pve2");
+    assert!(simulator.world().asked.iter().all(|asked| asked.starts_with("GET ")), "something was changed");
+    check(&simulator, &wanted([container("pve1", FILE), container("pve2", FILE)])).unwrap();
+    check(&simulator, &Wanted::default()).unwrap();
+
+    // As a server on another continent's would be: each answer 100 ms later.
+    simulator.world().delay = Duration::from_millis(100);
+    for (name, wanted) in [
+        ("3 machines", three()),
+        ("100 machines", wanted((0..100).map(|n| machine(["pve1", "pve2", "pve3"][n % 3], [9002, 9003, 9004][n % 3])))),
+    ] {
+        simulator.world().asked.clear();
+        let (found, took) = check_at(&simulator.endpoint(), &token(), Some(&simulator.ca_cert()), &wanted);
+        let count = simulator.world().asked.len();
+        println!("{name}: {count} questions of 100 ms each in {} ms", took.as_millis());
+        assert!(found.is_ok() && took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[test]
+fn a_token_that_is_wrong_is_refused_with_proxmoxs_words() {
+    let simulator = Simulator::start(World::default());
+    let ca_cert = simulator.ca_cert();
+    for (token, words) in [
+        (format!("{TOKEN}=00000000-52a3-4c2b-9a0e-1f0c0e0d7a11"), "invalid token value!"),
+        (format!("hactl@pve!other={SECRET}"), "no such token 'other' for user 'hactl@pve'"),
+    ] {
+        let (found, took) = check_at(&simulator.endpoint(), &token, Some(&ca_cert), &three());
+        let error = found.unwrap_err();
+        assert_eq!((error.code, error.kind.exit_code()), ("proxmox-token", 1));
+        assert!(error.to_string().contains(words), "{error}");
+        // Proxmox holds it back for three seconds; hactl asks once.
+        assert!(took > REFUSED_AFTER && took < REFUSED_AFTER + Duration::from_secs(1), "{took:?}");
+    }
+    let (found, took) = check_at(&simulator.endpoint(), &format!("{TOKEN}:{SECRET}"), Some(&ca_cert), &three());
+    assert_eq!(found.unwrap_err().code, "proxmox-token-malformed");
+    assert!(took < Duration::from_millis(200), "{took:?}");
+    assert!(simulator.world().asked.is_empty(), "something was answered without a login");
+}
+
+#[test]
+fn a_certificate_is_trusted_by_its_authority_alone() {
+    let simulator = Simulator::start(World::default());
+    let other = Simulator::start(World::default());
+    let fails = |endpoint: &str, ca_cert: Option<PathBuf>, code: &str, words: &str| {
+        let (found, took) = check_at(endpoint, &token(), ca_cert.as_deref(), &three());
+        let error = found.unwrap_err();
+        assert!(error.code == code && error.to_string().contains(words), "{error}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    };
+    let endpoint = simulator.endpoint();
+    fails(&endpoint, None, "proxmox-untrusted", "give its path as `ca_cert`");
+    fails(&endpoint, Some(other.ca_cert()), "proxmox-untrusted", "pve-root-ca.pem");
+    fails(&endpoint, Some(other.certificate()), "proxmox-untrusted", "not the node's");
+    fails(&endpoint, Some("/nonexistent/ca.pem".into()), "proxmox-ca-cert", "/nonexistent/ca.pem");
+
+    let named = Simulator::with_certificate(World::default(), &["pve1.example.org"], true);
+    fails(&named.endpoint(), Some(named.ca_cert()), "proxmox-certificate-name", "127.0.0.1");
+    let old = Simulator::with_certificate(World::default(), &["127.0.0.1"], false);
+    fails(&old.endpoint(), Some(old.ca_cert()), "proxmox-certificate-time", "until 2021-01-01");
+    for simulator in [&simulator, &named, &old] {
+        assert!(simulator.world().asked.is_empty(), "the token was sent to who is not trusted");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_or_silent_or_another_has_its_own_message() {
+    let quick = Duration::from_secs(1);
+    let fails = |endpoint: &str, ca_cert: Option<&Path>, code: &str, least: Duration, most: Duration| {
+        let (found, took) = check_at(endpoint, &token(), ca_cert, &three());
+        assert_eq!(found.unwrap_err().code, code);
+        assert!(took >= least && took < most, "{took:?}");
+    };
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fails(&format!("https://{free}/"), None, "proxmox-down", Duration::ZERO, quick);
+    fails("https://pve1.invalid:8006/", None, "proxmox-unknown", Duration::ZERO, Duration::from_secs(4));
+
+    // Takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("https://{}/", silent.local_addr().unwrap());
+    fails(&endpoint, None, "proxmox-silent", Duration::from_secs(2), Duration::from_secs(6));
+    // Speaks TLS, and answers nothing.
+    let simulator = Simulator::start(World { delay: Duration::from_secs(60), ..World::default() });
+    let ca_cert = simulator.ca_cert();
+    fails(&simulator.endpoint(), Some(&ca_cert), "proxmox-silent", Duration::from_secs(4), Duration::from_secs(6));
+
+    // A web server without TLS.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("https://{}/", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in plain.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    fails(&endpoint, None, "proxmox-other", Duration::ZERO, quick);
+    // One with TLS, and another API.
+    let simulator = Simulator::start(World { version: "x".to_owned(), ..World::default() });
+    fails(&simulator.endpoint(), Some(&simulator.ca_cert()), "proxmox-other", Duration::ZERO, quick);
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_machines_that_need_it() {
+    let three = three();
+    refused(|_| {}, &edit(|machine| machine.node = "pve9".to_owned()), "proxmox-node", &["node1:", "pve1, pve2, pve3"]);
+    let offline = |world: &mut World| world.nodes.get_mut("pve2").unwrap().online = false;
+    refused(offline, &three, "proxmox-node-offline", &["node2: node pve2 is offline"]);
+
+    let gone = |world: &mut World| drop(world.guests.remove(&9002));
+    refused(gone, &three, "proxmox-template", &["node1: there is no virtual machine 9002", "9003 (debian-12 on pve2)"]);
+    let plain = |world: &mut World| world.guests.get_mut(&9002).unwrap().template = false;
+    refused(plain, &three, "proxmox-template", &["is no template", "qm template 9002"]);
+    let container_there = |world: &mut World| drop(world.guests.insert(9002, Guest::new("lxc", "pve1", "ct")));
+    refused(container_there, &three, "proxmox-template", &["9002 (ct) is a container"]);
+    let same = wanted([machine("pve1", 9002), machine("pve2", 9002), machine("pve3", 9002)]);
+    refused(|_| {}, &same, "proxmox-check", &["node2: template 9002 is on node pve1, not on pve2"]);
+    let told = Wanted { any_template_node: true, ..same };
+    assert_eq!(check(&Simulator::start(World::default()), &told).unwrap().template_nodes[&9002], "pve1");
+
+    let storage = |world: &mut World| drop(world.nodes.get_mut("pve3").unwrap().storages.remove("local-lvm"));
+    refused(storage, &three, "proxmox-datastore", &["node3: node pve3 has no datastore local-lvm"]);
+    let local = edit(|machine| machine.datastore = "local".to_owned());
+    let words = ["does not hold disks of virtual machines", "pvesm set local --content backup,images,iso,vztmpl"];
+    refused(|_| {}, &local, "proxmox-datastore-content", &words);
+    let disabled = |world: &mut World| {
+        world.nodes.get_mut("pve1").unwrap().storages.get_mut("local-lvm").unwrap().enabled = false;
+    };
+    refused(disabled, &three, "proxmox-datastore-inactive", &["is disabled"]);
+
+    let bridge = edit(|machine| machine.bridge = "vmbr7".to_owned());
+    refused(|_| {}, &bridge, "proxmox-bridge", &["node1: node pve1 has no bridge vmbr7; it has vmbr0"]);
+
+    let one = wanted([container("pve1", "local:vztmpl/alpine.tar.xz")]);
+    refused(|_| {}, &one, "proxmox-template-file", &["alpine.tar.xz", FILE, "pveam download local"]);
+    let one = wanted([container("pve1", "local-lvm:vztmpl/alpine.tar.xz")]);
+    refused(|_| {}, &one, "proxmox-datastore-content", &["template files of containers"]);
+    let one = wanted([Machine { datastore: "local".to_owned(), ..container("pve1", FILE) }]);
+    refused(|_| {}, &one, "proxmox-datastore-content", &["disks of containers"]);
+}
+
+#[test]
+fn pools_are_made_here_or_there_already_and_never_both() {
+    let own = edit(|machine| machine.pool = Some("db".to_owned()));
+    refused(|_| {}, &own, "proxmox-pool", &["node1: there is no pool db", "pveum pool add db"]);
+    let made_here = Wanted { pool: Some(Pool { id: "db".to_owned(), made: false }), ..own.clone() };
+    check(&Simulator::start(World::default()), &made_here).unwrap();
+    let simulator = Simulator::start(World::default());
+    simulator.world().pools.insert("db".to_owned());
+    check(&simulator, &own).unwrap();
+    let error = check(&simulator, &made_here).unwrap_err();
+    assert!(error.code == "proxmox-pool-taken" && error.to_string().contains("pool_id: db"), "{error}");
+    let again = Wanted { pool: Some(Pool { id: "db".to_owned(), made: true }), ..own };
+    check(&simulator, &again).unwrap();
+}
+
+#[test]
+fn a_machine_that_is_there_needs_nothing_but_its_node() {
+    let mut wanted = three();
+    wanted.machines.values_mut().for_each(|machine| machine.made = true);
+    wanted.pool = None;
+    let simulator = Simulator::start(World { acl: BTreeMap::new(), guests: BTreeMap::new(), ..World::default() });
+    check(&simulator, &wanted).unwrap();
+    simulator.world().nodes.get_mut("pve3").unwrap().online = false;
+    assert_eq!(check(&simulator, &wanted).unwrap_err().code, "proxmox-node-offline");
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let mut wanted = three();
+    wanted.machines.insert(key("node4"), Machine { bridge: "vmbr7".to_owned(), ..machine("pve1", 9009) });
+    wanted.machines.insert(key("node5"), Machine { datastore: "ceph".to_owned(), ..machine("pve1", 9009) });
+    wanted.machines.insert(key("node6"), machine("pve9", 9002));
+    wanted.machines.insert(key("node7"), Machine { pool: Some("db".to_owned()), ..machine("pve1", 9002) });
+    let change = |world: &mut World| {
+        world.nodes.get_mut("pve2").unwrap().online = false;
+        world.acl.get_mut("/").unwrap().remove("VM.Clone");
+    };
+    let error = refused(change, &wanted, "proxmox-check", &["node4, node5: there is no virtual machine 9009"]);
+    let said = error.causes.join("\n");
+    for word in
+        ["pve2 is offline", "no node pve9", "vmbr7", "ceph", "no pool db", "lacks VM.Clone on /vms/9002, /vms/9003, "]
+    {
+        assert!(said.contains(word), "no `{word}` in: {said}");
+    }
+    assert!(error.hint.unwrap().lines().count() >= 6);
+}
+
+#[test]
+fn missing_privileges_are_named_and_what_they_hide_is_not_said_to_be_missing() {
+    let nothing = |world: &mut World| world.acl.clear();
+    let error = refused(nothing, &three(), "proxmox-check", &["SDN.Use on /sdn/zones/localnetwork/vmbr0"]);
+    let said = error.causes.join("\n");
+    assert!(error.causes.iter().all(|cause| cause.contains("the token hactl@pve!terraform lacks ")), "{said}");
+    for word in [
+        "VM.Clone on /vms/9002, /vms/9003, /vms/9004",
+        "Datastore.AllocateSpace on /storage/local-lvm",
+        "/vms or /pool/example-",
+    ] {
+        assert!(said.contains(word), "no `{word}` in: {said}");
+    }
+    // What a pool grants, its machines have.
+    let by_pool = |world: &mut World| {
+        let all = world.acl.remove("/").unwrap();
+        let paths = ["/pool", "/storage", "/sdn", "/vms/9002", "/vms/9003", "/vms/9004"];
+        world.acl.extend(paths.map(|path| (path.to_owned(), all.clone())));
+    };
+    let mut world = World::default();
+    by_pool(&mut world);
+    check(&Simulator::start(world), &three()).unwrap();
+    let alone = Wanted { pool: None, ..three() };
+    refused(by_pool, &alone, "proxmox-privileges", &["VM.PowerMgmt on /vms\n", "node1, node2, node3:"]);
+}
+
+#[test]
+fn a_network_of_the_sdn_is_granted_by_its_zone() {
+    let wanted = edit(|machine| machine.bridge = "app".to_owned());
+    let simulator = Simulator::start(World::default());
+    simulator.world().nodes.get_mut("pve1").unwrap().bridges.insert("app".to_owned(), "vnet".to_owned());
+    simulator.world().acl.get_mut("/").unwrap().remove("SDN.Use");
+    check(&simulator, &wanted).unwrap();
+    // A VLAN may be granted without the rest of its bridge.
+    let tagged = edit(|machine| machine.vlan = Some(30));
+    assert_eq!(check(&simulator, &tagged).unwrap_err().code, "proxmox-privileges");
+    let granted = BTreeSet::from(["SDN.Use".to_owned()]);
+    simulator.world().acl.insert("/sdn/zones/localnetwork/vmbr0/30".to_owned(), granted);
+    check(&simulator, &tagged).unwrap();
+}
+
+#[test]
+fn a_storage_that_hangs_holds_up_nobody_but_its_machines() {
+    let simulator = Simulator::start(World::default());
+    simulator.world().nodes.get_mut("pve2").unwrap().storage_delay = Duration::from_secs(60);
+    let (found, took) = check_at(&simulator.endpoint(), &token(), Some(&simulator.ca_cert()), &three());
+    let error = found.unwrap_err();
+    assert_eq!(error.code, "proxmox-node-silent");
+    assert!(error.to_string().contains("node2: node pve2 does not say what datastores it has"), "{error}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+/// Memory and processors of a running virtual machine, changed as Terraform's provider changes them.
+#[test]
+fn a_change_that_is_not_live_waits_for_a_restart() {
+    let simulator = Simulator::start(World::default());
+    simulator.world().guests.extend([
+        (101, Guest::new("qemu", "pve1", "pg-prod-node1")),
+        (102, Guest::new("qemu", "pve2", "pg-prod-node2")),
+        (103, Guest::new("lxc", "pve3", "pg-prod-node3")),
+    ]);
+    let ids = BTreeMap::from([(key("node1"), 101), (key("node2"), 102), (key("node3"), 103), (key("gone"), 999)]);
+    let api = api(&simulator.endpoint(), &token(), Some(&simulator.ca_cert())).unwrap();
+    let reboots = || run(proxmox::reboots(&api, &ids));
+    assert!(reboots().unwrap().is_empty());
+
+    send(&simulator, "PUT", "nodes/pve1/qemu/101/config", "memory=4096&cores=4");
+    send(&simulator, "PUT", "nodes/pve3/lxc/103/config", "memory=4096");
+    let waiting = reboots().unwrap();
+    assert_eq!(waiting.keys().map(InstanceKey::as_str).collect::<Vec<_>>(), ["node1"]);
+    let reboot = &waiting[&key("node1")];
+    assert_eq!((reboot.id, reboot.node.as_str(), reboot.container), (101, "pve1", false));
+    let changes: Vec<String> = reboot.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["memory 2048 -> 4096", "cores 2 -> 4"]);
+
+    // Moved to another node, as high availability does, it is found there.
+    simulator.world().guests.get_mut(&101).unwrap().node = "pve2".to_owned();
+    assert_eq!(reboots().unwrap()[&key("node1")].node, "pve2");
+    send(&simulator, "POST", "nodes/pve2/qemu/101/status/reboot", "");
+    assert!(reboots().unwrap().is_empty());
+    simulator.world().delay = Duration::from_secs(60);
+    assert_eq!(reboots().unwrap_err().code, "proxmox-silent");
+}
+
+/// A change by somebody else than hactl, which changes nothing itself.
+fn send(simulator: &Simulator, method: &str, path: &str, form: &str) {
+    let ca_cert = reqwest::Certificate::from_pem(&fs::read(simulator.ca_cert()).unwrap()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([ca_cert]).build().unwrap();
+    let request = client
+        .request(method.parse().unwrap(), format!("{}api2/json/{path}", simulator.endpoint()))
+        .header("authorization", format!("PVEAPIToken={}", token()))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form.to_owned());
+    let response = run(request.send()).unwrap();
+    assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+}
