@@ -72,6 +72,12 @@ pub(crate) enum Command {
     /// Write a commented cluster file
     #[command(after_help = "Examples:\n  hactl init pg-dev\n  hactl init pg-prod --adopted")]
     Init(Init),
+    /// Take machines that exist on Proxmox over into the cluster: write import blocks for the next `up`
+    #[command(after_help = "Examples:
+  hactl import pg-prod node1=pve1/100 node2=pve2/101
+  hactl import pg-prod --from old.tfstate --pool
+  terraform -chdir=old show -json | hactl import pg-prod --from -")]
+    Import(Import),
     /// Make the machines by Terraform, and no more
     #[command(after_help = "Examples:\n  hactl provision pg-dev")]
     Provision(Name),
@@ -275,6 +281,26 @@ pub(crate) struct Init {
     /// A file for a Patroni cluster that runs already, to be looked at and drilled
     #[arg(long)]
     pub(crate) adopted: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// An instance's key, and the machine's number on its hypervisor: node1=100 or node1=pve1/100
+    #[arg(value_name = "KEY=ID", group = "what")]
+    pub(crate) ids: Vec<String>,
+    /// What Terraform wrote about an old configuration: a state, or the JSON of `terraform show -json` or
+    /// `terraform output -json`; `-` for standard input
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) from: Vec<std::path::PathBuf>,
+    /// The pool of the cluster file exists already: import it, too
+    #[arg(long, group = "what")]
+    pub(crate) pool: bool,
+    /// The machines' DNS records exist already: import them, too
+    #[arg(long)]
+    pub(crate) records: bool,
 }
 
 #[derive(Args, Debug)]

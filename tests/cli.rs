@@ -225,6 +225,59 @@ fn an_adopted_cluster_is_not_made_changed_or_taken_away() {
     assert_eq!(place.files(), ["pg-prod.yaml"]);
 }
 
+const PROXMOX: &str = "
+name: pg
+platform: {proxmox: {endpoint: https://pve1:8006/, pool: pg}}
+dns: {zone: home.sflab.io., server: 192.168.1.13, key_name: ddnskey.}
+instances: {node1: {}, node2: {node: pve2}, node3: {}}
+";
+
+#[test]
+fn import_writes_all_blocks_or_none() {
+    let place = Place::with("pg.yaml", PROXMOX);
+    let file = place.path().join(".hactl/pg/terraform/stacks/proxmox-vm/import.tf");
+    let old = r#"{"vm_ids": {"value": {"node2": 101}}, "resource_ids": {"value": {"node2": "pve2/qemu/101"}}}"#;
+    fs::write(place.path().join("old.json"), old).unwrap();
+
+    let (code, error) = place.error(&["import", "pg", "nod1=100", "node3=x", "--from", "old.json"]);
+    assert_eq!((code, &error["code"]), (2, &"import".into()));
+    let causes = [
+        "node3: `x` is no number of a machine: a whole number from 100",
+        "`nod1=100` names no instance: did you mean node1?",
+    ];
+    assert_eq!(error["causes"], serde_json::json!(causes), "{error:#}");
+    assert!(!file.exists());
+
+    let done = place.run(&["import", "pg", "node1=100", "--from", "old.json", "--pool", "--records"]);
+    let (stdout, stderr) = (text(&done.stdout), text(&done.stderr));
+    assert!(done.status.success(), "{stdout}{stderr}");
+    for told in [
+        "the pool pg",
+        "node1: pve1/100, with its record",
+        "node2: pve2/101, with its record",
+        "Next:\n  hactl plan pg\n",
+    ] {
+        assert!(stdout.contains(told), "{told}: {stdout}");
+    }
+    assert!(stderr.contains("no id for node3"), "{stderr}");
+    let blocks = fs::read_to_string(&file).unwrap();
+    assert_eq!(blocks.matches("\nimport {\n").count(), 5, "{blocks}");
+
+    // A mistake after that leaves the file as it was.
+    assert_eq!(place.error(&["import", "pg", "node1=100", "node2=100"]).0, 2);
+    assert_eq!(fs::read_to_string(&file).unwrap(), blocks);
+
+    for (words, code) in [
+        (&["import", "pg", "--from", "nothing.json"][..], "import-from"),
+        (&["import", "patroni-1node", "node1=100"], "import-platform"),
+    ] {
+        let (status, error) = place.error(words);
+        assert_eq!((status, &error["code"]), (2, &code.into()), "{error}");
+    }
+    assert_eq!(place.fails(&["import", "pg"]).0, 2);
+    assert_eq!(place.fails(&["import", "pg", "--records"]).0, 2);
+}
+
 #[test]
 fn eject_writes_into_a_new_directory_only() {
     let place = Place::new();

@@ -6,6 +6,7 @@ mod down;
 mod eject;
 mod fetch;
 mod image;
+mod import;
 mod init;
 mod inventory;
 mod logs;
@@ -43,6 +44,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Report(args) => report::run(session, &args).await,
         Command::Down(args) => down::run(session, args).await,
         Command::Init(args) => init::run(session, &args),
+        Command::Import(args) => import::run(session, args).await,
         Command::Provision(args) => provision::run(session, args).await,
         Command::Inventory(args) => inventory::run(session, args).await,
         Command::Configure(args) => configure::run(session, args).await,

@@ -14,6 +14,7 @@
 mod cluster;
 mod dns;
 mod down;
+mod import;
 mod look;
 mod machines;
 mod prepare;
@@ -26,7 +27,8 @@ mod verify;
 
 pub use cluster::Cluster;
 pub use down::{doomed, down, records};
-pub use look::{Door, Standing, Watcher, door, fleet, ssh};
+pub use import::{Asked, import};
+pub use look::{Standing, Watcher, dsn, fleet, ssh};
 pub use machines::{Planned, plan, provision};
 pub use prepare::{build_image, fetch, images, prune_images};
 pub use reach::{forget_host_keys, host_keys};

@@ -3,6 +3,7 @@
 //!
 //! Needs `terraform`.
 
+mod import;
 #[path = "../common/recorded.rs"]
 mod recorded;
 mod tree;

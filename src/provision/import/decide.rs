@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Candidate, Imports, Kind, MachineId};
-use crate::model::{Dns, InstanceKey, nearest};
+use super::{Candidate, Imports, MachineId};
+use crate::model::{Dns, InstanceKey, ProxmoxKind, nearest};
 
 /// What the cluster file says of one instance.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Slot<'a> {
 /// What the cluster file makes.
 #[derive(Debug)]
 pub struct Wanted<'a> {
-    pub kind: Kind,
+    pub kind: ProxmoxKind,
     pub slots: BTreeMap<&'a InstanceKey, Slot<'a>>,
     /// Whether the one machine comes from `target_ip`, without a map.
     pub single: bool,
@@ -40,8 +40,11 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, 
     for candidate in candidates {
         let said_by = &candidate.said_by;
         if !is_kind(candidate, wanted.kind) {
-            let other = candidate.kind.map_or_else(String::new, |kind| kind.to_string());
-            let text = format!("{said_by} is a {other}, and the cluster file makes {}s", wanted.kind);
+            let text = format!(
+                "{said_by} is a {}, and the cluster file has `kind: {}`",
+                word(other(wanted.kind)),
+                wanted.kind
+            );
             if candidate.by_hand { &mut problems } else { &mut notes }.push(text);
             continue;
         }
@@ -122,7 +125,22 @@ fn record_id(dns: &Dns, name: &str) -> String {
     format!("{}/{}:{}/{}/{name}", dns.endpoint(), dns.key_algorithm, dns.key_name, dns.zone)
 }
 
-fn is_kind(candidate: &Candidate, kind: Kind) -> bool {
+const fn other(kind: ProxmoxKind) -> ProxmoxKind {
+    match kind {
+        ProxmoxKind::Vm => ProxmoxKind::Lxc,
+        ProxmoxKind::Lxc => ProxmoxKind::Vm,
+    }
+}
+
+/// What people call a machine of a kind.
+pub(super) const fn word(kind: ProxmoxKind) -> &'static str {
+    match kind {
+        ProxmoxKind::Vm => "virtual machine",
+        ProxmoxKind::Lxc => "container",
+    }
+}
+
+fn is_kind(candidate: &Candidate, kind: ProxmoxKind) -> bool {
     candidate.kind.is_none_or(|own| own == kind)
 }
 
@@ -166,7 +184,7 @@ mod tests {
 
         fn wanted<'a>(&'a self, held: &'a [Candidate]) -> Wanted<'a> {
             let slots = self.0.iter().map(|(key, node, hostname)| (key, Slot { node, hostname })).collect();
-            Wanted { kind: Kind::Vm, slots, single: false, pool: None, dns: None, held }
+            Wanted { kind: ProxmoxKind::Vm, slots, single: false, pool: None, dns: None, held }
         }
     }
 
@@ -207,7 +225,7 @@ mod tests {
                 "`nod1=100` names no instance: did you mean node1?",
                 "`node1=pve2/103` runs on pve2, and the cluster file has node1 on pve1: it would be made anew there; \
                  write `node: pve2`",
-                "`node1=pve1/lxc/104` is a container, and the cluster file makes virtual machines",
+                "`node1=pve1/lxc/104` is a container, and the cluster file has `kind: vm`",
                 "`x=105` names no instance: the map has node1, node2, node3",
                 "node2 has more than one id: pve1/101 by `node2=101`, pve1/102 by `node2=102`",
             ]
@@ -256,8 +274,8 @@ mod tests {
         let map = Map::new(&["node1"]);
         let old = state("proxmox_lxc", &[(json!("node1"), "pve1/lxc/100", "pg-prod-node1")]);
         let problems = decide(&map.wanted(&[]), &old).unwrap_err();
-        assert!(problems[0].ends_with("is a container, and the cluster file makes virtual machines"), "{problems:?}");
-        let wanted = Wanted { kind: Kind::Lxc, ..map.wanted(&[]) };
+        assert!(problems[0].ends_with("is a container, and the cluster file has `kind: vm`"), "{problems:?}");
+        let wanted = Wanted { kind: ProxmoxKind::Lxc, ..map.wanted(&[]) };
         assert_eq!(ids(&decide(&wanted, &old).unwrap()), ["node1=pve1/100"]);
     }
 

@@ -4,22 +4,23 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::{Kind, MachineId};
+use super::MachineId;
+use crate::model::ProxmoxKind;
 
 /// The numbers that Proxmox gives to machines.
 const VMIDS: std::ops::RangeInclusive<u32> = 100..=999_999_999;
 
 /// Resources that are machines: of the Telmate provider, and of bpg's.
-const MACHINES: [(&str, Kind); 4] = [
-    ("proxmox_vm_qemu", Kind::Vm),
-    ("proxmox_lxc", Kind::Lxc),
-    ("proxmox_virtual_environment_vm", Kind::Vm),
-    ("proxmox_virtual_environment_container", Kind::Lxc),
+const MACHINES: [(&str, ProxmoxKind); 4] = [
+    ("proxmox_vm_qemu", ProxmoxKind::Vm),
+    ("proxmox_lxc", ProxmoxKind::Lxc),
+    ("proxmox_virtual_environment_vm", ProxmoxKind::Vm),
+    ("proxmox_virtual_environment_container", ProxmoxKind::Lxc),
 ];
 
 /// Outputs of old configurations that tell ids by key, with the one that tells the names.
-const OUTPUTS: [(&str, &str, Kind); 2] =
-    [("vm_ids", "vm_hostnames", Kind::Vm), ("lxc_ids", "lxc_hostnames", Kind::Lxc)];
+const OUTPUTS: [(&str, &str, ProxmoxKind); 2] =
+    [("vm_ids", "vm_hostnames", ProxmoxKind::Vm), ("lxc_ids", "lxc_hostnames", ProxmoxKind::Lxc)];
 
 /// A machine that is said to exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct Candidate {
     pub(super) key: Option<String>,
     pub(super) hostname: Option<String>,
     /// None where only the number is told.
-    pub(super) kind: Option<Kind>,
+    pub(super) kind: Option<ProxmoxKind>,
     /// The hypervisor, where it is told.
     pub(super) node: Option<String>,
     pub(super) vmid: u32,
@@ -66,13 +67,13 @@ impl Candidate {
 }
 
 /// `100`, `pve1/100`, `pve1/qemu/100` or `pve1/lxc/100`.
-fn parse_id(text: &str) -> Result<(Option<String>, Option<Kind>, u32), String> {
+fn parse_id(text: &str) -> Result<(Option<String>, Option<ProxmoxKind>, u32), String> {
     let parts: Vec<&str> = text.split('/').collect();
     let (node, kind, number) = match parts[..] {
         [number] => (None, None, number),
         [node, number] => (Some(node), None, number),
-        [node, "qemu", number] => (Some(node), Some(Kind::Vm), number),
-        [node, "lxc", number] => (Some(node), Some(Kind::Lxc), number),
+        [node, "qemu", number] => (Some(node), Some(ProxmoxKind::Vm), number),
+        [node, "lxc", number] => (Some(node), Some(ProxmoxKind::Lxc), number),
         _ => return Err(format!("`{text}` is no id of a machine: 100 or pve1/100")),
     };
     if let Some(node) = node
@@ -351,7 +352,7 @@ mod tests {
         found
             .into_iter()
             .map(|c| {
-                let kind = c.kind.map_or("-", |kind| if kind == Kind::Vm { "vm" } else { "lxc" });
+                let kind = c.kind.map_or("-", |kind| if kind == ProxmoxKind::Vm { "vm" } else { "lxc" });
                 format!("{} {} {kind} {} {}", word(c.key), word(c.hostname), word(c.node), c.vmid)
             })
             .collect()

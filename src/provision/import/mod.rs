@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
@@ -23,37 +23,26 @@ pub use decide::{Slot, Wanted, decide};
 pub use existing::{Candidate, machines, read};
 
 use crate::{
+    context::ClusterDir,
     error::{Error, Result},
     file,
-    model::InstanceKey,
+    model::{InstanceKey, ProxmoxKind},
 };
 
 /// The file of import blocks within a stack.
 pub const IMPORT_FILE: &str = "import.tf";
 
-/// What a machine of Proxmox is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Vm,
-    Lxc,
+/// Where the import blocks of a cluster are: beside the stack that makes its machines.
+#[must_use]
+pub fn path(dir: &ClusterDir, kind: ProxmoxKind) -> PathBuf {
+    dir.terraform().join("stacks").join(kind.stack()).join(IMPORT_FILE)
 }
 
-impl Kind {
-    /// The resource of the stack's module that machines of this kind are.
-    const fn resource(self) -> &'static str {
-        match self {
-            Self::Vm => "proxmox_virtual_environment_vm",
-            Self::Lxc => "proxmox_virtual_environment_container",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Vm => "virtual machine",
-            Self::Lxc => "container",
-        })
+/// The resource in its stack that machines of a kind are.
+const fn resource(kind: ProxmoxKind) -> &'static str {
+    match kind {
+        ProxmoxKind::Vm => "module.machines.proxmox_virtual_environment_vm.this",
+        ProxmoxKind::Lxc => "module.machines.proxmox_virtual_environment_container.this",
     }
 }
 
@@ -73,7 +62,7 @@ impl fmt::Display for MachineId {
 /// What is to be imported, and what to know about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imports {
-    pub kind: Kind,
+    pub kind: ProxmoxKind,
     /// The machines by their keys.
     pub machines: BTreeMap<InstanceKey, MachineId>,
     /// The pool that exists already.
@@ -99,7 +88,7 @@ impl Imports {
         }
         for (key, id) in &self.machines {
             // Keys and nodes are DNS labels: nothing in them needs quoting.
-            block(&mut text, &format!("module.machines.{}.this[\"{key}\"]", self.kind.resource()), &id.to_string());
+            block(&mut text, &format!("{}[\"{key}\"]", resource(self.kind)), &id.to_string());
         }
         for (key, id) in &self.records {
             block(&mut text, &format!("module.dns[0].hactl_dns_record_set.this[\"{key}\"]"), id);
@@ -141,7 +130,7 @@ pub fn remove(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn imports(kind: Kind) -> Imports {
+    fn imports(kind: ProxmoxKind) -> Imports {
         let id = |node: &str, vmid| MachineId { node: node.to_owned(), vmid };
         Imports {
             kind,
@@ -169,15 +158,16 @@ import {
   id = "pve2/101"
 }
 "#;
-        assert_eq!(blocks(&imports(Kind::Vm)), expected);
-        let lxc = blocks(&Imports { pool: Some("pg-pool".to_owned()), ..imports(Kind::Lxc) });
+        assert_eq!(blocks(&imports(ProxmoxKind::Vm)), expected);
+        let lxc = blocks(&Imports { pool: Some("pg-pool".to_owned()), ..imports(ProxmoxKind::Lxc) });
         let pool = "import {\n  to = module.pool[0].proxmox_virtual_environment_pool.this\n  id = \"pg-pool\"\n}\n";
         let containers = expected.replace("environment_vm", "environment_container");
         assert_eq!(lxc, format!("{pool}\n{containers}"));
         let id = "192.168.1.13/hmac-sha256:ddnskey./home.sflab.io./pg-prod-node1";
         let records = BTreeMap::from([("node1".parse().unwrap(), id.to_owned())]);
-        let text = blocks(&Imports { records, ..imports(Kind::Vm) });
-        let record = format!("import {{\n  to = module.dns[0].hactl_dns_record_set.this[\"node1\"]\n  id = \"{id}\"\n}}\n");
+        let text = blocks(&Imports { records, ..imports(ProxmoxKind::Vm) });
+        let record =
+            format!("import {{\n  to = module.dns[0].hactl_dns_record_set.this[\"node1\"]\n  id = \"{id}\"\n}}\n");
         assert_eq!(text, format!("{expected}\n{record}"));
     }
 
@@ -185,14 +175,14 @@ import {
     fn the_file_is_written_whole_or_not_at_all_and_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stack").join(IMPORT_FILE);
-        write(&path, &imports(Kind::Vm)).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), imports(Kind::Vm).blocks());
+        write(&path, &imports(ProxmoxKind::Vm)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), imports(ProxmoxKind::Vm).blocks());
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert!(!path.exists());
         // A directory in its place: refused, and nothing is left beside it.
         fs::create_dir(&path).unwrap();
-        assert_eq!(write(&path, &imports(Kind::Vm)).unwrap_err().code, "import-write");
+        assert_eq!(write(&path, &imports(ProxmoxKind::Vm)).unwrap_err().code, "import-write");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

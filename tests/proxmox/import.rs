@@ -1,0 +1,193 @@
+//! Machines of an old configuration of the Telmate provider, taken over by import blocks as
+//! `hactl import` writes them: nothing that holds data is made anew.
+//!
+//! The recorded provider replaces for the changes for which bpg's does, by its source and issues,
+//! and leaves out of an import what Proxmox's API does not tell. It has not been run against bpg.
+
+use std::fs;
+
+use hactl::{
+    model::{InstanceKey, ProxmoxKind},
+    provision::import::{self, Imports, Slot, Wanted},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    recorded::{self, CONTAINER, VM},
+    tree::Tree,
+};
+
+const KEYS: [&str; 2] = ["node1", "node2"];
+const UUID: &str = "25c3a5d2-2b0a-4b9e-8f0e-2f0f7d7b8c11";
+
+/// An old state, one machine counted and one keyed.
+fn old_state(kind: ProxmoxKind) -> String {
+    let (resource, word, name) = match kind {
+        ProxmoxKind::Vm => ("proxmox_vm_qemu", "qemu", "name"),
+        ProxmoxKind::Lxc => ("proxmox_lxc", "lxc", "hostname"),
+    };
+    let machine = |index: Value, id: u32, host: &str| json!({"index_key": index, "attributes": {"id": format!("pve1/{word}/{id}"), name: host, "target_node": "pve1"}});
+    json!({"version": 4, "terraform_version": "1.5.7", "resources": [
+        {"mode": "managed", "type": resource, "name": "generic", "instances": [machine(json!(0), 110, "pg-prod-node1")]},
+        {"mode": "managed", "type": resource, "name": "many", "instances": [machine(json!("node2"), 111, "old-name")]},
+        {"mode": "managed", "type": resource, "name": "others", "instances": [machine(json!("x"), 300, "mail")]}]})
+    .to_string()
+}
+
+/// The machines as they stand there: not quite what the new configuration says.
+fn standing(kind: ProxmoxKind, id: u32, host: &str) -> Value {
+    match kind {
+        ProxmoxKind::Vm => json!({"vm_id": id, "node_name": "pve1", "name": host, "on_boot": true,
+            "cpu": [{"cores": 2, "type": "host"}], "memory": [{"dedicated": 4096}],
+            "clone": [{"vm_id": 9000, "full": true}],
+            "network_device": [{"bridge": "vmbr0", "disconnected": false, "enabled": true, "firewall": true,
+                "mac_address": "BC:24:11:00:00:01", "model": "e1000", "mtu": 0, "queues": 0, "rate_limit": 0, "trunks": "",
+                "vlan_id": 0}],
+            "initialization": [{"datastore_id": "local-lvm", "user_account": [{"username": "admin", "keys": ["ssh-rsa OLD"]}]}]}),
+        ProxmoxKind::Lxc => json!({"vm_id": id, "node_name": "pve1", "unprivileged": false, "pool_id": "old",
+            "cpu": [{"cores": 1}], "memory": [{"dedicated": 1024, "swap": 512}],
+            "disk": [{"datastore_id": "local-lvm", "size": 8}],
+            "network_interface": [{"name": "eth0", "bridge": "vmbr0"}],
+            "operating_system": [{"template_file_id": "local:vztmpl/ubuntu-18.04.tar.gz", "type": "ubuntu"}],
+            "initialization": [{"hostname": host, "ip_config": [{"ipv4": [{"address": "dhcp"}]}],
+                "user_account": [{"keys": ["ssh-rsa OLD"]}]}]}),
+    }
+}
+
+fn values(kind: ProxmoxKind) -> Value {
+    let template = match kind {
+        ProxmoxKind::Vm => ("template", json!(9002)),
+        ProxmoxKind::Lxc => ("template_file_id", json!("local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst")),
+    };
+    let disk = if kind == ProxmoxKind::Lxc { json!(8) } else { Value::Null };
+    json!({"app": "pg", "env": "prod", "cluster_uuid": UUID, "pool_id": "pg", "disk_gb": disk, template.0: template.1,
+        "authorized_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIIIIIII hactl"],
+        "instances": {"node1": {"memory": 4096}, "node2": {"memory": 8192, "cores": 4, "address": "192.0.2.22/24"}}})
+}
+
+struct Place {
+    tree: Tree,
+    kind: ProxmoxKind,
+    stack: String,
+}
+
+impl Place {
+    fn new(kind: ProxmoxKind) -> Self {
+        let tree = Tree::new(recorded::Nowhere);
+        let resource = if kind == ProxmoxKind::Vm { VM } else { CONTAINER };
+        tree.recorded.put(resource, standing(kind, 110, "pg-prod-node1"));
+        tree.recorded.put(resource, standing(kind, 111, "old-name"));
+        let stack = format!("stacks/{}", kind.stack());
+        tree.set(&stack, &values(kind));
+        tree.run(&stack, &["init", "-no-color"]).good();
+        Self { tree, kind, stack }
+    }
+
+    fn imports(&self) -> Imports {
+        let keys = KEYS.map(|key| key.parse::<InstanceKey>().unwrap());
+        let names = KEYS.map(|key| format!("pg-prod-{key}"));
+        let slots = keys.iter().zip(&names).map(|(key, hostname)| (key, Slot { node: "pve1", hostname })).collect();
+        let wanted = Wanted { kind: self.kind, slots, single: false, pool: None, dns: None, held: &[] };
+        let candidates = import::read("old.tfstate", &old_state(self.kind)).unwrap();
+        import::decide(&wanted, &candidates).unwrap()
+    }
+
+    /// What a plan would do to machines: `node1: no-op, imported`.
+    fn plan(&self) -> Vec<String> {
+        self.tree.run(&self.stack, &["plan", "-input=false", "-no-color", "-out=p"]).good();
+        let shown = self.tree.run(&self.stack, &["show", "-json", "p"]).good();
+        let plan: Value = serde_json::from_str(shown.text.lines().next().unwrap()).unwrap();
+        let changes = plan["resource_changes"].as_array().unwrap().iter();
+        let machines = changes.filter(|change| [VM, CONTAINER].contains(&change["type"].as_str().unwrap()));
+        machines
+            .map(|change| {
+                let actions: Vec<_> =
+                    change["change"]["actions"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+                let imported = if change["change"]["importing"].is_object() { ", imported" } else { "" };
+                format!("{}: {}{imported}", change["index"].as_str().unwrap(), actions.join(" then "))
+            })
+            .collect()
+    }
+
+    fn apply(&self) {
+        self.tree.run(&self.stack, &["apply", "-input=false", "-no-color", "p"]).good();
+    }
+
+    /// What was done to machines.
+    fn done(&self) -> Vec<String> {
+        self.tree
+            .recorded
+            .done()
+            .into_iter()
+            .filter(|line| line.contains("_vm ") || line.contains("_container "))
+            .collect()
+    }
+}
+
+fn taken_over(kind: ProxmoxKind) {
+    let place = Place::new(kind);
+    let file = place.tree.path(&place.stack).join(import::IMPORT_FILE);
+    let imports = place.imports();
+    assert_eq!(imports.missing, []);
+    assert_eq!(imports.notes.len(), 2, "{:?}", imports.notes);
+    import::write(&file, &imports).unwrap();
+
+    // Names, sizes and tags are changed in place; nothing is made or made anew.
+    assert_eq!(place.plan(), ["node1: update, imported", "node2: update, imported"]);
+    place.apply();
+    assert!(place.done().iter().all(|line| line.starts_with("update ")), "{:?}", place.done());
+    let ids = place.tree.run(&place.stack, &["output", "-json", "vm_ids"]).good();
+    assert_eq!(serde_json::from_str::<Value>(&ids.text).unwrap(), json!({"node1": 110, "node2": 111}));
+
+    // With the file and without it there is nothing more to do.
+    assert_eq!(place.plan(), ["node1: no-op", "node2: no-op"]);
+    import::remove(&file).unwrap();
+    assert_eq!(place.plan(), ["node1: no-op", "node2: no-op"]);
+
+    // From here on another template is another machine, as of any other.
+    let mut values = values(kind);
+    let (name, template) = match kind {
+        ProxmoxKind::Vm => ("template", json!(9003)),
+        ProxmoxKind::Lxc => ("template_file_id", json!("local:vztmpl/debian-13.tar.zst")),
+    };
+    values["instances"]["node2"][name] = template;
+    place.tree.set(&place.stack, &values);
+    assert_eq!(place.plan(), ["node1: no-op", "node2: delete then create"]);
+}
+
+#[test]
+fn virtual_machines_are_taken_over_and_none_is_made_anew() {
+    taken_over(ProxmoxKind::Vm);
+}
+
+#[test]
+fn containers_are_taken_over_and_none_is_made_anew() {
+    taken_over(ProxmoxKind::Lxc);
+}
+
+/// The control: the same import with a module that compares what an import does not bring.
+#[test]
+fn without_the_modules_care_an_import_would_make_machines_anew() {
+    for (kind, module) in [(ProxmoxKind::Vm, "proxmox-vm"), (ProxmoxKind::Lxc, "proxmox-lxc")] {
+        let place = Place::new(kind);
+        import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports()).unwrap();
+        let main = place.tree.path("modules").join(module).join("main.tf");
+        let text = fs::read_to_string(&main).unwrap();
+        let careless: Vec<&str> = text.lines().filter(|line| !line.trim().starts_with("ignore_changes")).collect();
+        assert_eq!(careless.len() + 1, text.lines().count());
+        fs::write(&main, careless.join("\n")).unwrap();
+        let replaced = ["node1: delete then create, imported", "node2: delete then create, imported"];
+        assert_eq!(place.plan(), replaced);
+    }
+}
+
+/// A container's disk is compared: one of another size or storage is another container, and the guard stops that.
+#[test]
+fn a_container_whose_disk_differs_would_be_made_anew() {
+    let place = Place::new(ProxmoxKind::Lxc);
+    import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports()).unwrap();
+    let mut values = values(ProxmoxKind::Lxc);
+    values["instances"]["node2"]["disk_gb"] = json!(16);
+    place.tree.set(&place.stack, &values);
+    assert_eq!(place.plan(), ["node1: update, imported", "node2: delete then create, imported"]);
+}
