@@ -133,7 +133,12 @@ fn every_command_of_the_pages_is_one_that_hactl_takes() {
 /// A program that must accept `text` on its standard input.
 fn accepts(program: &str, args: &[&str], text: &str) -> Result<(), String> {
     let mut command = Command::new(program);
-    command.args(args).env("TF_CLI_CONFIG_FILE", "/dev/null").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .env("TF_CLI_CONFIG_FILE", "/dev/null")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let done = child.wait_with_output().unwrap();
@@ -149,7 +154,8 @@ fn is_hcl(text: &str) -> Result<(), String> {
 /// A cluster file, or a section of one.
 fn is_cluster(dir: &Path, text: &str) -> Result<(), String> {
     let whole = text.lines().any(|line| line.starts_with("instances:") || line.starts_with("target_ip:"));
-    let text = if whole { text.to_owned() } else { format!("instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\n{text}") };
+    let text =
+        if whole { text.to_owned() } else { format!("instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\n{text}") };
     let file = dir.join("pg-prod.yaml");
     fs::write(&file, text).unwrap();
     let found = Cluster::open(file.to_str().unwrap(), &Dirs::new(dir, &BTreeMap::new()));
@@ -171,7 +177,9 @@ fn every_block_of_the_pages_is_read_by_what_it_is_for() {
                     scripts(&text).iter().try_for_each(|script| accepts("bash", &["-n"], script))
                 }
                 "yaml" => is_cluster(dir.path(), &text),
-                "json" => serde_json::from_str::<serde_json::Value>(&text).map(|_| ()).map_err(|error| error.to_string()),
+                "json" => {
+                    serde_json::from_str::<serde_json::Value>(&text).map(|_| ()).map_err(|error| error.to_string())
+                }
                 // What programs print.
                 "text" | "console" => Ok(()),
                 _ => Err(format!("blocks of language `{language}` are read by nothing")),
@@ -291,6 +299,21 @@ fn every_example_loads_and_is_listed() {
         }
         let link = file.strip_prefix("examples").unwrap().display().to_string();
         assert!(list.contains(&format!("]({link})")), "examples/README.md does not list {link}");
+    }
+}
+
+#[test]
+fn terragrunts_files_are_hcl_and_listed() {
+    let list = fs::read_to_string(Path::new(TOP).join("examples/terragrunt/README.md")).unwrap();
+    let files = files_in("examples/terragrunt", "hcl");
+    assert!(files.len() > 3, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(Path::new(TOP).join(&file)).unwrap();
+        if let Err(error) = is_hcl(&text) {
+            panic!("{}: {error}", file.display());
+        }
+        let link = file.strip_prefix("examples/terragrunt").unwrap().display().to_string();
+        assert!(list.contains(&format!("]({link})")), "examples/terragrunt/README.md does not list {link}");
     }
 }
 

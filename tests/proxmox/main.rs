@@ -3,6 +3,7 @@
 //!
 //! Needs `terraform`.
 
+mod examples;
 mod import;
 #[path = "../common/recorded.rs"]
 mod recorded;
