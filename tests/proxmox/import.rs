@@ -4,16 +4,21 @@
 //! The recorded provider replaces for the changes for which bpg's does, by its source and issues,
 //! and leaves out of an import what Proxmox's API does not tell. It has not been run against bpg.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use hactl::{
-    model::{InstanceKey, ProxmoxKind},
+    dns::SECRET_VARIABLE,
+    model::{Dns, InstanceKey, ProxmoxKind},
     provision::import::{self, Imports, Slot, Wanted},
 };
 use serde_json::{Value, json};
 
 use crate::{
     recorded::{self, CONTAINER, VM},
+    servers::{self, Server},
     tree::Tree,
 };
 
@@ -40,6 +45,7 @@ fn standing(kind: ProxmoxKind, id: u32, host: &str) -> Value {
         ProxmoxKind::Vm => json!({"vm_id": id, "node_name": "pve1", "name": host, "on_boot": true,
             "cpu": [{"cores": 2, "type": "host"}], "memory": [{"dedicated": 4096}],
             "clone": [{"vm_id": 9000, "full": true}],
+            "network_interface_names": ["lo", "eth0"], "ipv4_addresses": [["127.0.0.1"], [format!("192.0.2.{}", id - 100)]],
             "network_device": [{"bridge": "vmbr0", "disconnected": false, "enabled": true, "firewall": true,
                 "mac_address": "BC:24:11:00:00:01", "model": "e1000", "mtu": 0, "queues": 0, "rate_limit": 0, "trunks": "",
                 "vlan_id": 0}],
@@ -83,34 +89,48 @@ impl Place {
         Self { tree, kind, stack }
     }
 
-    fn imports(&self) -> Imports {
+    fn imports(&self, dns: Option<&Dns>) -> Imports {
         let keys = KEYS.map(|key| key.parse::<InstanceKey>().unwrap());
         let names = KEYS.map(|key| format!("pg-prod-{key}"));
         let slots = keys.iter().zip(&names).map(|(key, hostname)| (key, Slot { node: "pve1", hostname })).collect();
-        let wanted = Wanted { kind: self.kind, slots, single: false, pool: None, dns: None, held: &[] };
+        let wanted = Wanted { kind: self.kind, slots, single: false, pool: None, dns, held: &[] };
         let candidates = import::read("old.tfstate", &old_state(self.kind)).unwrap();
         import::decide(&wanted, &candidates).unwrap()
     }
 
-    /// What a plan would do to machines: `node1: no-op, imported`.
-    fn plan(&self) -> Vec<String> {
-        self.tree.run(&self.stack, &["plan", "-input=false", "-no-color", "-out=p"]).good();
-        let shown = self.tree.run(&self.stack, &["show", "-json", "p"]).good();
-        let plan: Value = serde_json::from_str(shown.text.lines().next().unwrap()).unwrap();
+    /// Runs Terraform in the stack, with the secret of the zone's key at hand.
+    fn run(&self, args: &[&str]) -> String {
+        let mut command = Command::new("terraform");
+        command.args(args).current_dir(self.tree.path(&self.stack)).env("XDG_DATA_HOME", self.tree.path("../data"));
+        command.env("TF_REATTACH_PROVIDERS", self.tree.reattach()).env_remove("TF_CLI_CONFIG_FILE");
+        let done = command.env(SECRET_VARIABLE, servers::secret()).stdin(Stdio::null()).output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "terraform {args:?}: {text}");
+        text
+    }
+
+    /// What a plan would do to machines and records: `node1: update, imported`.
+    fn plan(&self, args: &[&str]) -> Vec<String> {
+        self.run(&[&["plan", "-input=false", "-no-color", "-out=p"], args].concat());
+        let plan: Value = serde_json::from_str(self.run(&["show", "-json", "p"]).lines().next().unwrap()).unwrap();
         let changes = plan["resource_changes"].as_array().unwrap().iter();
-        let machines = changes.filter(|change| [VM, CONTAINER].contains(&change["type"].as_str().unwrap()));
-        machines
-            .map(|change| {
+        changes
+            .filter_map(|change| {
+                let what = match change["type"].as_str().unwrap() {
+                    "hactl_dns_record_set" => "the record of ",
+                    kind if [VM, CONTAINER].contains(&kind) => "",
+                    _ => return None,
+                };
                 let actions: Vec<_> =
                     change["change"]["actions"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
                 let imported = if change["change"]["importing"].is_object() { ", imported" } else { "" };
-                format!("{}: {}{imported}", change["index"].as_str().unwrap(), actions.join(" then "))
+                Some(format!("{what}{}: {}{imported}", change["index"].as_str().unwrap(), actions.join(" then ")))
             })
             .collect()
     }
 
     fn apply(&self) {
-        self.tree.run(&self.stack, &["apply", "-input=false", "-no-color", "p"]).good();
+        self.run(&["apply", "-input=false", "-no-color", "p"]);
     }
 
     /// What was done to machines.
@@ -127,7 +147,7 @@ impl Place {
 fn taken_over(kind: ProxmoxKind) {
     let place = Place::new(kind);
     let file = place.tree.path(&place.stack).join(import::IMPORT_FILE);
-    let imports = place.imports();
+    let imports = place.imports(None);
     assert_eq!(imports.missing, []);
     assert_eq!(imports.notes.len(), 2, "{:?}", imports.notes);
     import::write(&file, &imports).unwrap();
@@ -136,8 +156,8 @@ fn taken_over(kind: ProxmoxKind) {
     assert_eq!(place.plan(), ["node1: update, imported", "node2: update, imported"]);
     place.apply();
     assert!(place.done().iter().all(|line| line.starts_with("update ")), "{:?}", place.done());
-    let ids = place.tree.run(&place.stack, &["output", "-json", "vm_ids"]).good();
-    assert_eq!(serde_json::from_str::<Value>(&ids.text).unwrap(), json!({"node1": 110, "node2": 111}));
+    let ids = place.run(&["output", "-json", "vm_ids"]);
+    assert_eq!(serde_json::from_str::<Value>(&ids).unwrap(), json!({"node1": 110, "node2": 111}));
 
     // With the file and without it there is nothing more to do.
     assert_eq!(place.plan(), ["node1: no-op", "node2: no-op"]);
@@ -170,7 +190,7 @@ fn containers_are_taken_over_and_none_is_made_anew() {
 fn without_the_modules_care_an_import_would_make_machines_anew() {
     for (kind, module) in [(ProxmoxKind::Vm, "proxmox-vm"), (ProxmoxKind::Lxc, "proxmox-lxc")] {
         let place = Place::new(kind);
-        import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports()).unwrap();
+        import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(None)).unwrap();
         let main = place.tree.path("modules").join(module).join("main.tf");
         let text = fs::read_to_string(&main).unwrap();
         let careless: Vec<&str> = text.lines().filter(|line| !line.trim().starts_with("ignore_changes")).collect();
@@ -181,11 +201,60 @@ fn without_the_modules_care_an_import_would_make_machines_anew() {
     }
 }
 
+/// Records that the old configuration made are hactl's from then on: its TTL, its mark, gone with the machine.
+#[test]
+fn records_are_taken_over_with_their_machines() {
+    let server = Server::start(servers::Kind::Bind);
+    server.nsupdate(&[
+        "update add pg-prod-node1.home.sflab.io. 3600 A 192.0.2.10",
+        "update add pg-prod-node2.home.sflab.io. 3600 A 192.0.2.11",
+    ]);
+    let place = Place::new(ProxmoxKind::Vm);
+    let mut values = values(ProxmoxKind::Vm);
+    let dns = server.dns();
+    values["dns"] = json!({"zone": dns.zone, "server": dns.server, "port": dns.port, "key_name": dns.key_name});
+    place.tree.set(&place.stack, &values);
+    import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(Some(&dns))).unwrap();
+    let expected = [
+        "the record of node1: update, imported",
+        "the record of node2: update, imported",
+        "node1: update, imported",
+        "node2: update, imported",
+    ];
+    assert_eq!(place.plan(&[]), expected);
+    place.apply();
+    for (name, address) in [("pg-prod-node1", "192.0.2.10"), ("pg-prod-node2", "192.0.2.11")] {
+        assert_eq!(server.dig(name, "A"), [format!("300 IN A {address}")]);
+        assert_eq!(server.dig(name, "TXT"), [format!("300 IN TXT \"hactl={UUID}/{address}\"")]);
+    }
+    values["instances"].as_object_mut().unwrap().remove("node2");
+    place.tree.set(&place.stack, &values);
+    import::remove(&place.tree.path(&place.stack).join(import::IMPORT_FILE)).unwrap();
+    place.plan(&[]);
+    place.apply();
+    assert_eq!(server.status("pg-prod-node2"), "NXDOMAIN");
+    assert_eq!(server.dig("pg-prod-node1", "A").len(), 1);
+}
+
+/// Import blocks that were not applied make nothing part of a destruction.
+#[test]
+fn machines_that_are_not_yet_imported_are_not_destroyed() {
+    let place = Place::new(ProxmoxKind::Vm);
+    let mut none = values(ProxmoxKind::Vm);
+    none["instances"] = json!({});
+    place.tree.set(&place.stack, &none);
+    assert_eq!(place.plan(&[]), [""; 0]);
+    place.apply();
+    place.tree.set(&place.stack, &values(ProxmoxKind::Vm));
+    import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(None)).unwrap();
+    assert_eq!(place.plan(&["-destroy"]), [""; 0]);
+}
+
 /// A container's disk is compared: one of another size or storage is another container, and the guard stops that.
 #[test]
 fn a_container_whose_disk_differs_would_be_made_anew() {
     let place = Place::new(ProxmoxKind::Lxc);
-    import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports()).unwrap();
+    import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(None)).unwrap();
     let mut values = values(ProxmoxKind::Lxc);
     values["instances"]["node2"]["disk_gb"] = json!(16);
     place.tree.set(&place.stack, &values);

@@ -1,12 +1,15 @@
 //! The modules and stacks for Proxmox, by a real Terraform on the recorded provider: wiring, not
 //! what Proxmox accepts.
 //!
-//! Needs `terraform`.
+//! Needs `terraform`, and BIND for the records: `.ci/setup --test` installs both.
 
 mod examples;
 mod import;
 #[path = "../common/recorded.rs"]
 mod recorded;
+#[path = "../dns/servers.rs"]
+#[allow(dead_code, reason = "the tests of DNS use the rest")]
+mod servers;
 mod tree;
 
 use tree::Tree;
