@@ -136,7 +136,7 @@ impl Answers for Provider {
             Ok((planned, replacing)) => wire::PlanResponse {
                 planned: Some(planned.encode()),
                 requires_replace: replacing.into_iter().map(wire::AttributePath::attribute).collect(),
-                diagnostics: Vec::new(),
+                ..Default::default()
             },
             Err(problem) => wire::PlanResponse { diagnostics: vec![problem.to_wire()], ..Default::default() },
         }
@@ -150,7 +150,7 @@ impl Answers for Provider {
                 (state.map(|state| value(state).encode()).or(request.prior), Some(problem.to_wire()))
             }
         };
-        wire::ApplyResponse { state, diagnostics: problem.into_iter().collect() }
+        wire::ApplyResponse { state, diagnostics: problem.into_iter().collect(), lenient: false }
     }
 
     async fn import(self: Arc<Self>, request: wire::ImportRequest) -> wire::ImportResponse {

@@ -183,6 +183,9 @@ pub struct PlanResponse {
     pub requires_replace: Vec<AttributePath>,
     #[prost(message, repeated, tag = "4")]
     pub diagnostics: Vec<Diagnostic>,
+    /// That the plan need not agree with the configuration in every value.
+    #[prost(bool, tag = "5")]
+    pub lenient: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -202,6 +205,9 @@ pub struct ApplyResponse {
     pub state: Option<DynamicValue>,
     #[prost(message, repeated, tag = "3")]
     pub diagnostics: Vec<Diagnostic>,
+    /// That the state need not agree with the plan in every value.
+    #[prost(bool, tag = "4")]
+    pub lenient: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

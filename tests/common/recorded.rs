@@ -50,7 +50,7 @@ const REPLACING: &[(&str, &[&[&str]])] = &[
 const NOT_IMPORTED: &[(&str, &[&[&str]])] =
     &[(VM, &[&["clone"]]), (CONTAINER, &[&["operating_system"], &["initialization", "user_account"], &["pool_id"]])];
 
-/// Interfaces in the guest's order, with their addresses.
+/// Interfaces in the guest's order, with their addresses; eth0 is the first network device.
 pub(crate) type Interfaces = Vec<(String, Vec<IpAddr>)>;
 
 /// Where machines are made.
@@ -208,6 +208,19 @@ impl Attribute {
         self.flags.iter().any(|one| one == flag)
     }
 
+    /// The value with every field of its type, where that is a list of objects.
+    fn conform(&self, value: Value) -> Value {
+        let (Some(fields), Value::List(items)) = (self.r#type[1][1].as_object(), &value) else { return value };
+        let whole = |item: &Value| match item {
+            Value::Map(item) => {
+                let field = |name: &String| (name.clone(), item.get(name).cloned().unwrap_or(Value::Null));
+                Value::Map(fields.keys().map(field).collect())
+            }
+            other => other.clone(),
+        };
+        Value::List(items.iter().map(whole).collect())
+    }
+
     /// A value of its type, for what only a hypervisor could say.
     fn made_up(&self) -> Value {
         let kind = self.r#type.as_str().or_else(|| self.r#type[0].as_str());
@@ -248,8 +261,9 @@ impl Block {
     /// The object with every attribute and block of the schema, and no others.
     fn conform(&self, mut object: Object) -> Object {
         let mut conformed = Object::new();
-        for name in self.attributes.keys() {
-            conformed.insert(name.clone(), object.remove(name).unwrap_or(Value::Null));
+        for (name, attribute) in &self.attributes {
+            let value = object.remove(name).unwrap_or(Value::Null);
+            conformed.insert(name.clone(), attribute.conform(value));
         }
         for (name, nested) in &self.blocks {
             let items = match object.remove(name) {
@@ -339,6 +353,7 @@ impl Provider {
                 let interfaces = self.hypervisor.create(&made).await?;
                 put_interfaces(type_name, &mut planned, &interfaces);
             }
+            each_device(&mut planned, |index, mac| *mac = Value::Text(device_mac(index)));
         } else {
             self.note("update", &machine(type_name, &planned));
         }
@@ -431,6 +446,9 @@ impl Answers for Provider {
             }
         });
         let prior = object(request.prior.as_ref());
+        if let Some(prior) = &prior {
+            each_device(&mut planned, |index, mac| *mac = at_device(prior, index));
+        }
         let changed = |path: &&&[&str]| prior.as_ref().is_some_and(|prior| at(prior, path) != at(&planned, path));
         let replacing = paths(REPLACING, &request.type_name).iter().filter(changed);
         let requires_replace = replacing.map(|path| wire::AttributePath::attribute(path[0])).collect();
@@ -438,6 +456,8 @@ impl Answers for Provider {
             planned: Some(Value::Map(planned.clone()).encode()),
             requires_replace,
             diagnostics: Vec::new(),
+            // As bpg/proxmox, whose machines are of the older plugin library.
+            lenient: true,
         }
     }
 
@@ -450,8 +470,10 @@ impl Answers for Provider {
 
     async fn apply(self: Arc<Self>, request: wire::ApplyRequest) -> wire::ApplyResponse {
         match self.try_apply(&request).await {
-            Ok(state) => wire::ApplyResponse { state: Some(state.encode()), diagnostics: Vec::new() },
-            Err(error) => wire::ApplyResponse { state: request.prior, diagnostics: vec![problem("apply", error)] },
+            Ok(state) => wire::ApplyResponse { state: Some(state.encode()), diagnostics: Vec::new(), lenient: true },
+            Err(error) => {
+                wire::ApplyResponse { state: request.prior, diagnostics: vec![problem("apply", error)], lenient: true }
+            }
         }
     }
 
@@ -518,6 +540,34 @@ fn forget(object: &mut Object, path: &[&str]) {
     }
 }
 
+/// The provider gives a network device the MAC that the configuration leaves out. The devices are
+/// an attribute of objects, in which the schema cannot say so.
+fn each_device(object: &mut Object, mut change: impl FnMut(usize, &mut Value)) {
+    let Some(Value::List(devices)) = object.get_mut("network_device") else { return };
+    for (index, device) in devices.iter_mut().enumerate() {
+        if let Value::Map(device) = device
+            && let Some(mac) = device.get_mut("mac_address").filter(|mac| **mac == Value::Null)
+        {
+            change(index, mac);
+        }
+    }
+}
+
+fn at_device(object: &Object, index: usize) -> Value {
+    match object.get("network_device") {
+        Some(Value::List(devices)) => match devices.get(index) {
+            Some(Value::Map(device)) => device.get("mac_address").cloned().unwrap_or(Value::Null),
+            _ => Value::Null,
+        },
+        _ => Value::Null,
+    }
+}
+
+/// Upper case, as Proxmox writes it; a guest agent writes lower case.
+fn device_mac(index: usize) -> String {
+    format!("BC:24:11:00:00:{index:02X}")
+}
+
 /// Addresses in the shape of the resource: lists in the guest's order for a VM, the first one by
 /// interface for a container.
 fn put_interfaces(type_name: &str, state: &mut Object, interfaces: &Interfaces) {
@@ -539,7 +589,13 @@ fn put_interfaces(type_name: &str, state: &mut Object, interfaces: &Interfaces) 
     }
     if type_name == VM {
         let names: Vec<_> = interfaces.iter().map(|(name, _)| name).collect();
+        let mac = |name: &str| match name.strip_prefix("eth").and_then(|index| index.parse().ok()) {
+            Some(index) => device_mac(index).to_lowercase(),
+            None => "02:42:00:00:00:01".to_owned(),
+        };
+        let macs: Vec<_> = names.iter().map(|name| mac(name)).collect();
         state.insert("network_interface_names".to_owned(), Value::from_json(json!(names)));
+        state.insert("mac_addresses".to_owned(), Value::from_json(json!(macs)));
     }
 }
 

@@ -1,40 +1,115 @@
 //! The modules and stacks for Proxmox, by a real Terraform on the recorded provider: wiring, not
 //! what Proxmox accepts.
 //!
-//! Needs `terraform`, and BIND for the records: `.ci/setup --test` installs both.
+//! Needs `terraform`, and for the records `named`, `dig` and `nsupdate`; `.ci/setup --test` installs them.
 
-mod examples;
-mod import;
+mod kept;
+mod order;
 #[path = "../common/recorded.rs"]
 mod recorded;
 #[path = "../dns/servers.rs"]
-#[allow(dead_code, reason = "the tests of DNS use the rest")]
+#[allow(dead_code, reason = "only BIND, and what asks it")]
 mod servers;
 mod tree;
 
+use serde_json::{Value, json};
 use tree::Tree;
 
-const MODULES: [&str; 3] = ["proxmox-pool", "proxmox-vm", "proxmox-lxc"];
-const STACKS: [&str; 2] = ["proxmox-vm", "proxmox-lxc"];
+/// What differs between virtual machines and containers.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// The directory of the module, and of the stack.
+    pub(crate) name: &'static str,
+    pub(crate) type_name: &'static str,
+    /// A template that is not the default one.
+    pub(crate) template: fn() -> (&'static str, Value),
+}
 
-#[test]
-fn every_module_and_stack_is_valid() {
-    let tree = Tree::new(recorded::Nowhere);
-    let dirs =
-        MODULES.map(|name| format!("modules/{name}")).into_iter().chain(STACKS.map(|name| format!("stacks/{name}")));
-    for dir in dirs {
-        tree.run(&dir, &["init", "-no-color"]).good();
-        tree.run(&dir, &["validate", "-no-color"]).good();
+pub(crate) const VM: Kind =
+    Kind { name: "proxmox-vm", type_name: recorded::VM, template: || ("template", json!(9003)) };
+pub(crate) const CONTAINER: Kind = Kind {
+    name: "proxmox-lxc",
+    type_name: recorded::CONTAINER,
+    template: || ("template_file_id", json!("local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst")),
+};
+
+impl Kind {
+    pub(crate) fn module(self) -> String {
+        format!("modules/{}", self.name)
+    }
+
+    pub(crate) fn stack(self) -> String {
+        format!("stacks/{}", self.name)
+    }
+
+    /// The address of a machine in the stack.
+    pub(crate) fn address(self, key: &str) -> String {
+        format!("module.machines.{}.this[\"{key}\"]", self.type_name)
     }
 }
 
 #[test]
-fn the_modules_own_tests_pass() {
+fn every_module_and_stack_is_valid() {
     let tree = Tree::new(recorded::Nowhere);
-    for name in MODULES {
-        let dir = format!("modules/{name}");
-        tree.run(&dir, &["init", "-no-color"]).good();
-        let tested = tree.run(&dir, &["test", "-no-color"]).good();
-        assert!(tested.text.contains("0 failed."), "{}", tested.text);
+    for dir in ["modules", "stacks"] {
+        let mut names: Vec<_> =
+            std::fs::read_dir(tree.path(dir)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert!(names.len() >= 3, "{names:?}");
+        for name in names {
+            let dir = format!("{dir}/{}", name.to_str().unwrap());
+            tree.init(&dir);
+            tree.run(&dir, &["validate", "-no-color"]).good();
+        }
+    }
+    tree.run("", &["fmt", "-check", "-recursive", "-diff"]).good();
+}
+
+#[test]
+fn their_own_tests_pass() {
+    let tree = Tree::new(recorded::Nowhere);
+    let passed = [
+        ("modules/proxmox-pool", 5),
+        ("modules/proxmox-vm", 37),
+        ("modules/proxmox-lxc", 36),
+        ("stacks/proxmox-vm", 20),
+        ("stacks/proxmox-lxc", 20),
+    ];
+    for (dir, count) in passed {
+        tree.init(dir);
+        let tested = tree.run(dir, &["test", "-no-color"]).good();
+        assert!(tested.text.contains(&format!("Success! {count} passed, 0 failed.")), "{dir}: {}", tested.text);
+    }
+}
+
+#[test]
+fn what_is_missing_or_of_the_wrong_type_is_named() {
+    for kind in [VM, CONTAINER] {
+        let tree = Tree::new(recorded::Nowhere);
+        let (module, stack) = (kind.module(), kind.stack());
+        for dir in [&module, &stack] {
+            tree.init(dir);
+        }
+        let refused = |dir: &str, values: Value, words: &[&str]| {
+            tree.set(dir, &values);
+            let done = tree.run(dir, &["plan", "-no-color", "-input=false"]);
+            assert_eq!(done.code, 1, "{}", done.text);
+            for word in words {
+                assert!(done.text.contains(word), "no `{word}` in {}", done.text);
+            }
+        };
+        refused(
+            &module,
+            json!({"vms": {"web01": {"memory": 1024}}}),
+            &["element \"web01\"", "\"vm_name\" is required"],
+        );
+        refused(
+            &module,
+            json!({"vms": {"web01": {"vm_name": "a", "memory": "much"}}}),
+            &["var.vms", "a number is required"],
+        );
+        refused(&module, json!({"vms": ["web01"]}), &["vms"]);
+        refused(&stack, json!({"instances": {"web01": {"cores": [2]}}}), &["var.instances", "cores", "number"]);
+        refused(&stack, json!({"instances": {"Web_1": {}}}), &["for example \"web01\""]);
     }
 }

@@ -6,10 +6,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use hactl::{assets::Assets, provider};
+use hactl::{assets::Assets, dns::SECRET_VARIABLE, provider};
 use serde_json::Value;
 
-use crate::recorded::{Hypervisor, Recorded};
+use crate::{
+    recorded::{Hypervisor, Recorded},
+    servers,
+};
 
 pub(crate) struct Tree {
     dir: tempfile::TempDir,
@@ -19,7 +22,9 @@ pub(crate) struct Tree {
 /// How a command of Terraform ended.
 pub(crate) struct Done {
     pub(crate) code: i32,
+    /// Without Terraform's line breaks.
     pub(crate) text: String,
+    stdout: String,
 }
 
 impl Tree {
@@ -35,24 +40,59 @@ impl Tree {
         self.dir.path().join("tree").join(name)
     }
 
-    pub(crate) fn reattach(&self) -> String {
-        self.recorded.reattach(None)
-    }
-
     /// Runs Terraform in a directory of the tree.
     pub(crate) fn run(&self, dir: &str, args: &[&str]) -> Done {
         let mut command = Command::new("terraform");
         command.args(args).current_dir(self.path(dir)).env("XDG_DATA_HOME", self.dir.path().join("data"));
-        command.env("TF_REATTACH_PROVIDERS", self.reattach()).env_remove("TF_CLI_CONFIG_FILE");
+        command.env("TF_REATTACH_PROVIDERS", self.recorded.reattach(None)).env(SECRET_VARIABLE, servers::secret());
+        command.env("RUST_BACKTRACE", "0").env_remove("TF_CLI_CONFIG_FILE");
         let done = command.stdin(Stdio::null()).output().unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        Done { code: done.status.code().unwrap_or(-1), text }
+        let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
+        let text = format!("{stdout}{}", String::from_utf8_lossy(&done.stderr));
+        let text = text.replace('\u{2502}', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        Done { code: done.status.code().unwrap_or(-1), text, stdout }
     }
 
-    /// Writes the variables of a stack.
-    #[allow(dead_code, reason = "the tests that follow use it")]
+    pub(crate) fn init(&self, dir: &str) {
+        self.run(dir, &["init", "-no-color", "-input=false"]).good();
+    }
+
+    pub(crate) fn apply(&self, dir: &str) -> Done {
+        self.run(dir, &["apply", "-auto-approve", "-input=false", "-json"])
+    }
+
+    pub(crate) fn destroy(&self, dir: &str) -> Done {
+        self.run(dir, &["destroy", "-auto-approve", "-input=false", "-json"])
+    }
+
+    /// The changes of a plan by address, as `create`, `update`, `delete,create`; those that do nothing are left out.
+    pub(crate) fn plan(&self, dir: &str) -> Vec<(String, String)> {
+        self.run(dir, &["plan", "-no-color", "-input=false", "-out=read.tfplan"]).good();
+        let shown = self.run(dir, &["show", "-json", "read.tfplan"]).good();
+        let plan: Value = serde_json::from_str(&shown.stdout).unwrap();
+        let changes = plan["resource_changes"].as_array().cloned().unwrap_or_default();
+        let actions = |change: &Value| {
+            let actions = change["change"]["actions"].as_array().unwrap();
+            actions.iter().map(|action| action.as_str().unwrap()).collect::<Vec<_>>().join(",")
+        };
+        let changes = changes.iter().map(|change| (change["address"].as_str().unwrap().to_owned(), actions(change)));
+        changes.filter(|(_, action)| action != "no-op").collect()
+    }
+
+    pub(crate) fn output(&self, dir: &str, name: &str) -> Value {
+        let done = self.run(dir, &["output", "-json", name]).good();
+        serde_json::from_str(&done.stdout).unwrap()
+    }
+
+    /// Writes the variables of a module or stack.
     pub(crate) fn set(&self, dir: &str, values: &Value) {
         fs::write(self.path(dir).join("terraform.tfvars.json"), values.to_string()).unwrap();
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 }
 
@@ -60,5 +100,17 @@ impl Done {
     pub(crate) fn good(self) -> Self {
         assert_eq!(self.code, 0, "{}", self.text);
         self
+    }
+
+    /// Starts and ends of resources in their order: `start ADDRESS`, `complete ADDRESS`, `errored ADDRESS`.
+    pub(crate) fn steps(&self) -> Vec<String> {
+        let lines = self.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter_map(|line| {
+                let step = line["type"].as_str()?.strip_prefix("apply_")?.to_owned();
+                let address = line["hook"]["resource"]["addr"].as_str()?;
+                (step != "progress").then(|| format!("{step} {address}"))
+            })
+            .collect()
     }
 }

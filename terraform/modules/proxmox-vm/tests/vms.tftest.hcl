@@ -1,0 +1,224 @@
+# Values of `vms` that would otherwise fail late, at Proxmox, or quietly make two machines fight over
+# one name or address. One run per rule.
+
+mock_provider "proxmox" {}
+
+run "key_must_be_a_label" {
+  command = plan
+  variables {
+    vms = { Web_1 = { vm_name = "a" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "vm_name_must_be_one_label" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "web_01" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "vm_names_must_differ" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "web" }, b = { vm_name = "web" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "memory_must_be_whole" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", memory = 512.5 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "memory_must_be_enough" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", memory = 2 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "cores_must_be_at_least_one" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", cores = 0 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "disk_gb_must_be_whole" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", disk_gb = 0.5 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "template_must_be_an_id" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", template = 9 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "vlan_must_be_a_tag" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", vlan = 4095 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "address_must_have_a_prefix" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", address = "192.168.1.21" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "addresses_must_differ" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", address = "192.168.1.21/24" }, b = { vm_name = "b", address = "192.168.1.21/16" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "gateway_needs_a_fixed_address" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", gateway = "192.168.1.1" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "gateway_must_be_an_address" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", address = "192.168.1.21/24", gateway = "router" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "tags_must_be_what_proxmox_takes" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", tags = ["Web Server"] } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "none_is_allowed" {
+  command = plan
+  assert {
+    condition     = length(output.vms) == 0 && length(output.vm_ids) == 0 && length(output.vm_target_ips) == 0
+    error_message = "Without entries there must be no machines."
+  }
+}
+
+run "one_with_all_defaults" {
+  command = plan
+  variables {
+    vms = { web01 = { vm_name = "web01" } }
+  }
+  assert {
+    condition     = output.vm_hostnames == { web01 = "web01" }
+    error_message = "Names must be known before apply."
+  }
+  assert {
+    condition = alltrue([
+      for vm in [proxmox_virtual_environment_vm.this["web01"]] :
+      vm.node_name == "pve1" && vm.clone[0].vm_id == 9002 && vm.memory[0].dedicated == 2048 && vm.cpu[0].cores == 2 && vm.pool_id == null && length(vm.tags) == 0
+    ])
+    error_message = "The defaults must be those of the variable's description."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["web01"].cpu[0].type == "x86-64-v2-AES"
+    error_message = "Without a type of CPU every clone would become a qemu64."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["web01"].agent[0].timeout == "3m" && proxmox_virtual_environment_vm.this["web01"].agent[0].wait_for_ip[0].ipv4
+    error_message = "The wait for an IPv4 address must be bounded."
+  }
+  assert {
+    condition     = length(proxmox_virtual_environment_vm.this["web01"].disk) == 0 && length(proxmox_virtual_environment_vm.this["web01"].watchdog) == 0
+    error_message = "What is not asked for must stay the template's."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["web01"].reboot_after_update == false
+    error_message = "Machines must never reboot by the provider's hand."
+  }
+}
+
+run "one_with_every_property" {
+  command = plan
+  variables {
+    cluster_uuid    = "4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11"
+    cpu_type        = "host"
+    agent_timeout   = "90s"
+    ssh_user        = "ops"
+    authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEn0fCwVs1bIg9G0cSYDrWvOQ4bMZvSIt0r0nE8w5cZt test\n"]
+    nameservers     = ["192.168.1.13", "2001:db8::53"]
+    search_domain   = "home.sflab.io"
+    protection      = true
+    watchdog        = true
+    vms = {
+      db01 = {
+        vm_name       = "pg-prod-db01"
+        memory        = 4096
+        cores         = 4
+        disk_gb       = 40
+        pool_id       = "databases"
+        node          = "pve2"
+        template      = 9100
+        template_node = "pve1"
+        datastore     = "ceph"
+        bridge        = "vmbr1"
+        vlan          = 30
+        address       = "192.168.30.21/24"
+        gateway       = "192.168.30.1"
+        tags          = ["postgres", "db"]
+      }
+    }
+  }
+  assert {
+    condition = alltrue([
+      for vm in [proxmox_virtual_environment_vm.this["db01"]] :
+      vm.name == "pg-prod-db01" && vm.memory[0].dedicated == 4096 && vm.cpu[0].cores == 4 && vm.cpu[0].type == "host" && vm.node_name == "pve2" && vm.pool_id == "databases" && vm.protection
+    ])
+    error_message = "Name, size, place and protection must reach the machine."
+  }
+  assert {
+    condition = alltrue([
+      for vm in [proxmox_virtual_environment_vm.this["db01"]] :
+      vm.clone[0].vm_id == 9100 && vm.clone[0].node_name == "pve1" && vm.clone[0].datastore_id == "ceph" && vm.disk[0].size == 40 && vm.disk[0].interface == "scsi0" && vm.disk[0].datastore_id == "ceph"
+    ])
+    error_message = "Template and disk must reach the machine."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["db01"].network_device[0].bridge == "vmbr1" && proxmox_virtual_environment_vm.this["db01"].network_device[0].vlan_id == 30
+    error_message = "The network must reach the machine."
+  }
+  assert {
+    condition = alltrue([
+      for first in [proxmox_virtual_environment_vm.this["db01"].initialization[0]] :
+      first.datastore_id == "ceph" && first.ip_config[0].ipv4[0].address == "192.168.30.21/24" && first.ip_config[0].ipv4[0].gateway == "192.168.30.1" && first.dns[0].domain == "home.sflab.io" && length(first.dns[0].servers) == 2 && first.user_account[0].username == "ops" && endswith(first.user_account[0].keys[0], " test")
+    ])
+    error_message = "What cloud-init does must reach the machine."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["db01"].tags == tolist(["db", "hactl-4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11", "postgres"])
+    error_message = "Tags must be sorted, as Proxmox keeps them, with the cluster's among them."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["db01"].watchdog[0].enabled && proxmox_virtual_environment_vm.this["db01"].watchdog[0].action == "reset"
+    error_message = "The watchdog must reset the machine."
+  }
+}
