@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::report::Output;
+use crate::{model::InstanceKey, provision::Consent, report::Output};
 
 const EXAMPLES: &str = "Examples:
   hactl up patroni-3node          bring up the built-in three-node cluster on this machine
@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Import(Import),
     /// Make the machines by Terraform, and no more
     #[command(after_help = "Examples:\n  hactl provision pg-dev")]
-    Provision(Name),
+    Provision(Provision),
     /// Print the Ansible inventory of a provisioned cluster
     #[command(after_help = "Examples:\n  hactl inventory pg-dev\n  hactl inventory pg-dev --format yaml")]
     Inventory(Inventory),
@@ -157,12 +157,43 @@ pub(crate) struct Up {
     pub(crate) name: Name,
     #[command(flatten)]
     pub(crate) ansible: Ansible,
+    #[command(flatten)]
+    pub(crate) agreed: Agreed,
     /// Accepted for scripts; `up` asks nothing
     #[arg(long)]
     pub(crate) yes: bool,
     /// Do not prove the failover of a cluster that this run has initialised
     #[arg(long)]
     pub(crate) no_verify: bool,
+}
+
+/// What may happen to machines that exist.
+#[derive(Args, Debug)]
+pub(crate) struct Agreed {
+    /// Let this machine be destroyed, or replaced by a new one; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(crate) allow_destroy: Vec<InstanceKey>,
+    /// Let this machine be stopped and started; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(crate) allow_restart: Vec<InstanceKey>,
+}
+
+impl From<Agreed> for Consent {
+    fn from(agreed: Agreed) -> Self {
+        Self {
+            destroy: agreed.allow_destroy.into_iter().collect(),
+            restart: agreed.allow_restart.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Provision {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) agreed: Agreed,
 }
 
 #[derive(Args, Debug)]
@@ -176,6 +207,8 @@ pub(crate) struct Ansible {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) agreed: Agreed,
     /// End with 0 for no changes, 2 for changes, 1 for an error
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,

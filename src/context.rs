@@ -20,6 +20,17 @@ pub struct Context {
     pub stop: CancellationToken,
 }
 
+impl Context {
+    /// A path with the home directory in place of a `~` at its start.
+    #[must_use]
+    pub fn at_home(&self, path: &Path) -> PathBuf {
+        match (path.strip_prefix("~"), self.env.get("HOME")) {
+            (Ok(rest), Some(home)) => Path::new(home).join(rest),
+            _ => path.to_owned(),
+        }
+    }
+}
+
 /// The directories that hactl writes to.
 #[derive(Clone, Debug)]
 pub struct Dirs {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{Bastion, ClusterName, HostName, InstanceKey, Role, Ssh},
-    plan::{Node, Plan},
+    model::{Bastion, ClusterName, HostName, InstanceKey, Proxmox, ProxmoxKind, Role, Ssh},
+    plan::{Node, Plan, Platform},
 };
 
 pub use crate::provision::{Machine, Outputs};
@@ -25,6 +25,9 @@ pub struct FleetNode {
     #[serde(flatten)]
     pub node: Node,
     pub address: Ipv4Addr,
+    /// The platform's id of it, where the platform is asked about it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
     pub ssh: SshTarget,
     /// What was found there; none where hactl's roles made everything.
     #[serde(default)]
@@ -167,6 +170,20 @@ impl FleetNode {
     }
 }
 
+/// What is wrong with a machine that Terraform made and knows no address of.
+fn no_address(plan: &Plan, node: &Node) -> String {
+    match &plan.platform {
+        Platform::Proxmox(Proxmox { kind: ProxmoxKind::Vm, .. }) => {
+            format!("{}: VM IP address is not available. Ensure QEMU guest agent is running.", node.key)
+        }
+        Platform::Proxmox(Proxmox { kind: ProxmoxKind::Lxc, .. }) => format!(
+            "{}: container IP address is not available. `pct exec VMID -- ip -4 address` on the hypervisor shows what it has.",
+            node.key
+        ),
+        Platform::Local(_) | Platform::Hosts(_) => format!("{} has no IPv4 address", node.key),
+    }
+}
+
 /// How `machine` is reached: what Terraform says of it goes before what holds for all.
 fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
     SshTarget {
@@ -191,10 +208,12 @@ impl Fleet {
         for node in plan.nodes.values() {
             match outputs.get(&node.key).map(|machine| (machine, machine.ipv4)) {
                 None => problems.push(format!("{} is not in Terraform's output `vms`", node.key)),
-                Some((_, None)) => problems.push(format!("{} has no IPv4 address", node.key)),
+                Some((_, None)) => problems.push(no_address(plan, node)),
                 Some((machine, Some(address))) => {
                     let ssh = target(&ssh, machine, address);
-                    nodes.insert(node.key.clone(), FleetNode { node: node.clone(), address, ssh, found: None });
+                    let machine_id = matches!(plan.platform, Platform::Proxmox(_)).then(|| machine.id.clone());
+                    let node = FleetNode { node: node.clone(), address, machine_id, ssh, found: None };
+                    nodes.insert(node.key().clone(), node);
                 }
             }
         }

@@ -72,7 +72,7 @@ pub(super) fn decide(plan: &Plan, answers: &Answers, known: Option<&Known>) -> R
             },
         };
         node.roles = roles;
-        nodes.insert(key.clone(), FleetNode { node, address, ssh: ssh.clone(), found });
+        nodes.insert(key.clone(), FleetNode { node, address, machine_id: None, ssh: ssh.clone(), found });
     }
     if !problems.is_empty() {
         return Err(problems);

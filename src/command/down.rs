@@ -14,7 +14,7 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
         cluster.must_be_made_here("down")?;
         let doomed = session.query(async |context| pipeline::doomed(context, &cluster).await).await?;
         if doomed.is_empty() {
-            report::message(&format!("nothing of {} is on this machine any more", cluster.name()));
+            report::message(&format!("nothing of {} is there any more", cluster.name()));
         } else {
             let records = pipeline::records(&cluster).into_iter().map(|name| format!("record {name}"));
             let doomed: Vec<String> = records.chain(doomed).collect();

@@ -7,10 +7,11 @@ use crate::{
 };
 
 pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
+    let agreed = args.agreed.into();
     let work = async {
         let cluster = session.cluster(&args.name.name)?;
         cluster.must_be_made_here("plan")?;
-        session.query(async |context| pipeline::plan(context, &cluster).await).await
+        session.query(async |context| pipeline::plan(context, &cluster, &agreed).await).await
     };
     let planned = match work.await {
         Ok(planned) => planned,

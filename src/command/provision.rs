@@ -1,6 +1,9 @@
 use super::Session;
 use crate::{cli, error::Result, pipeline};
 
-pub(super) async fn run(session: &Session, args: cli::Name) -> Result<u8> {
-    session.act("provision", &args.name, async |run, cluster| pipeline::provision(run, cluster).await).await
+pub(super) async fn run(session: &Session, args: cli::Provision) -> Result<u8> {
+    let agreed = args.agreed.into();
+    session
+        .act("provision", &args.name.name, async |run, cluster| pipeline::provision(run, cluster, &agreed).await)
+        .await
 }

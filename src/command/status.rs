@@ -17,7 +17,7 @@ pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
         .query(async |context| {
             let watcher = pipeline::Watcher::new(context, &cluster).await?;
             loop {
-                let status = watcher.look().await;
+                let status = watcher.look(context).await;
                 match session.output {
                     Output::Json => report::print_json(&status),
                     Output::Text => report::print(&report::status_text(&status)),

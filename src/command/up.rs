@@ -8,9 +8,10 @@ use crate::{
 
 pub(super) async fn run(session: &Session, args: cli::Up) -> Result<u8> {
     let (mitogen, proof) = (!args.ansible.no_mitogen, !args.no_verify);
+    let agreed = args.agreed.into();
     session
         .act("up", &args.name.name, async |run, cluster| {
-            let (summary, verdict) = pipeline::up(run, cluster, mitogen, proof).await?;
+            let (summary, verdict) = pipeline::up(run, cluster, &agreed, mitogen, proof).await?;
             let Some(verdict) = verdict else { return Ok(summary) };
             if session.output == Output::Text {
                 report::print(&report::verify::text(&verdict));

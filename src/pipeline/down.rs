@@ -2,22 +2,47 @@
 
 use std::fs;
 
-use super::{Cluster, Run, dns, machines};
+use super::{Cluster, Run, dns, hypervisor, look, machines};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     event::{Stage, Summary},
+    fleet::Fleet,
     local::Engine,
-    model::Dns,
+    model::{Dns, Platform},
     provision,
 };
 
-/// What `down` would destroy: containers, networks and volumes with the cluster's label.
+/// What `down` would destroy: containers, networks and volumes with the cluster's label; elsewhere the machines of the
+/// last run.
 ///
 /// # Errors
 /// When the engine does not answer.
 pub async fn doomed(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
-    Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await
+    match &cluster.plan.platform {
+        Platform::Local(_) => Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await,
+        Platform::Proxmox(proxmox) => Ok(hypervisor::made(context, cluster, proxmox)),
+        Platform::Hosts(_) => Ok(Vec::new()),
+    }
+}
+
+/// Sees that nothing of the cluster is left.
+async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -> Result<()> {
+    match (&cluster.plan.platform, before) {
+        (Platform::Local(_), _) => {
+            let left = doomed(context, cluster).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            let error = Error::failed("left-behind", "take away all of", cluster.name())
+                .cause(format!("still there: {}", left.join(", ")));
+            Err(error.hint(
+                "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
+            ))
+        }
+        (Platform::Proxmox(_), Some(before)) => hypervisor::is_silent(cluster, before).await,
+        (Platform::Proxmox(_) | Platform::Hosts(_), _) => Ok(()),
+    }
 }
 
 /// The DNS records that go with the machines.
@@ -37,19 +62,16 @@ pub async fn down(run: &Run, cluster: &Cluster, purge: bool, secrets: bool) -> R
     let dir = context.dirs.cluster(name);
     let changed = run
         .stage(Stage::Destroy, async {
-            let (_server, reattach) = machines::serve(context).await?;
-            let destroyed = provision::destroy(context, &dir, &cluster.assets, Some(reattach)).await?;
+            let before = look::fleet(&context.dirs, cluster).ok();
+            if before.is_some() {
+                hypervisor::answers(context, cluster).await?;
+            }
+            let (_server, reattach) = machines::serve(context, &cluster.plan.platform).await?;
+            let destroyed = provision::destroy(context, &dir, &cluster.plan, &cluster.assets, Some(reattach)).await?;
             if let Some(destroyed) = &destroyed {
                 dns::gone(context, &destroyed.gone).await?;
             }
-            let left = doomed(context, cluster).await?;
-            if !left.is_empty() {
-                let error = Error::failed("left-behind", "take away all of", name)
-                    .cause(format!("still there: {}", left.join(", ")));
-                return Err(error.hint(
-                    "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
-                ));
-            }
+            is_gone(context, cluster, before.as_ref()).await?;
             let changed = destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
             Ok((changed, Some(if changed { "nothing is left" } else { "there was nothing" }.to_owned())))
         })

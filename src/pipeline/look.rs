@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::config::SslMode;
 
-use super::{Cluster, reach};
+use super::{Cluster, hypervisor, reach};
 use crate::{
     adopt::{self, Adopted},
     context::{Context, Dirs},
@@ -250,8 +250,12 @@ impl Watcher {
     }
 
     /// Asks every node. Takes at most 10 s, however many do not answer.
-    pub async fn look(&self) -> Status {
-        health::status(&self.0.plan, &self.health().await, self.0.dsn.clone())
+    pub async fn look(&self, context: &Context) -> Status {
+        let Standing { plan, fleet, dsn, .. } = &self.0;
+        let (health, pending) = tokio::join!(self.health(), hypervisor::pending(context, &plan.platform, fleet));
+        let mut status = health::status(plan, &health, dsn.clone());
+        status.notices.extend(pending);
+        status
     }
 
     /// The same as it was diagnosed.

@@ -5,17 +5,18 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Cluster, Run, dns, prepare, reach};
+use super::{Cluster, Run, dns, hypervisor, look, prepare, reach};
 use crate::{
     context::Context,
     error::{Error, Result},
     event::{Stage, Summary},
     file,
     fleet::Fleet,
+    health,
     local::{self, Engine},
     plan::{Plan, Platform},
     provider::Server,
-    provision::{self, Changes, GoneRecords, Machines},
+    provision::{self, Changes, Consent, GoneRecords, Machines},
     secrets::Vault,
 };
 
@@ -25,21 +26,61 @@ pub(super) struct Provisioned {
 }
 
 /// The provider, served for the time of one Terraform run, and the variable by which it is found.
-pub(super) async fn serve(context: &Context) -> Result<(Server, String)> {
-    let engine = Engine::connect(&context.env).await?;
+pub(super) async fn serve(context: &Context, platform: &Platform) -> Result<(Server, String)> {
+    let engine = match platform {
+        Platform::Local(_) => Some(Engine::connect(&context.env).await?),
+        Platform::Proxmox(_) | Platform::Hosts(_) => None,
+    };
     let server = Server::start(engine, context, &std::env::temp_dir())?;
     let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;
     Ok((server, reattach))
 }
 
 /// Makes the machines and their records, and sees that they answer under their names.
-pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &mut Vault, image: &str) -> Result<Provisioned> {
-    let (provisioned, gone) = make(run, cluster, vault, image).await?;
+pub(super) async fn apply(
+    run: &Run,
+    cluster: &Cluster,
+    vault: &mut Vault,
+    image: Option<&str>,
+    agreed: &Consent,
+) -> Result<Provisioned> {
+    let (provisioned, gone) = make(run, cluster, vault, image, agreed).await?;
     dns::answers(run, cluster, &provisioned.fleet, &gone).await?;
     Ok(provisioned)
 }
 
-async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, image: &str) -> Result<(Provisioned, GoneRecords)> {
+/// What the user has agreed to, with what is known of the machines as the last run left them.
+fn consent(context: &Context, cluster: &Cluster, agreed: &Consent) -> Consent {
+    let fleet = look::fleet(&context.dirs, cluster).ok();
+    let nodes = fleet.into_iter().flat_map(|fleet| fleet.nodes);
+    Consent { ran: nodes.map(|(key, node)| (key, node.node.roles)).collect(), ..agreed.clone() }
+}
+
+/// A member of a cluster is stopped only while all the others are well.
+async fn may_restart(context: &Context, cluster: &Cluster, vault: &Vault, agreed: &Consent) -> Result<()> {
+    let Ok(fleet) = look::fleet(&context.dirs, cluster) else { return Ok(()) };
+    let busy = fleet.nodes.values().any(|node| !node.node.roles.is_empty());
+    if agreed.restart.is_empty() || !busy {
+        return Ok(());
+    }
+    let access = look::access(context, cluster, vault)?;
+    let health = health::diagnose(&cluster.plan, &health::observe(&fleet, &access).await);
+    if health.is_healthy() {
+        return Ok(());
+    }
+    let error = Error::failed("not-healthy", "restart a machine of", cluster.name());
+    let error = health.problems.iter().map(|problem| problem.message.clone()).fold(error, Error::cause);
+    Err(error
+        .hint(format!("repair that first: `hactl status {0}`, or `hactl up {0}` without the change", cluster.name())))
+}
+
+async fn make(
+    run: &Run,
+    cluster: &Cluster,
+    vault: &mut Vault,
+    image: Option<&str>,
+    agreed: &Consent,
+) -> Result<(Provisioned, GoneRecords)> {
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
@@ -54,9 +95,11 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, image: &str) -> R
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
         }
-        let (_server, reattach) = serve(context).await?;
+        may_restart(context, cluster, vault, agreed).await?;
+        let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
+        let consent = consent(context, cluster, agreed);
         let forget = |made: &Changes| forget(made, vault);
-        let provisioned = provision::apply(context, &dir, &machines, Some(reattach), forget).await?;
+        let provisioned = provision::apply(context, &dir, &machines, &consent, Some(reattach), forget).await?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
         // A machine that lets nobody in yet is known all the same.
@@ -102,15 +145,16 @@ fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
 ///
 /// # Errors
 /// When a download, the image or Terraform fails.
-pub async fn provision(run: &Run, cluster: &Cluster) -> Result<Summary> {
+pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result<Summary> {
     let context = &run.context;
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
+    hypervisor::check(context, cluster).await?;
     let paths = cluster.secrets(&context.dirs);
     let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
     let prepared = prepare::prepare(run, cluster, &vault, true).await?;
-    let provisioned = apply(run, cluster, &mut vault, &prepared.image).await?;
+    let provisioned = apply(run, cluster, &mut vault, prepared.image.as_deref(), agreed).await?;
     let name = cluster.name();
     Ok(Summary {
         ok: true,
@@ -159,7 +203,8 @@ impl Planned {
 ///
 /// # Errors
 /// When Terraform cannot plan.
-pub async fn plan(context: &Context, cluster: &Cluster) -> Result<Planned> {
+pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Result<Planned> {
+    hypervisor::check(context, cluster).await?;
     let dir = context.dirs.cluster(cluster.name());
     let paths = cluster.secrets(&context.dirs);
     // Before the first `up` there are no secrets, and a plan makes none.
@@ -180,8 +225,8 @@ pub async fn plan(context: &Context, cluster: &Cluster) -> Result<Planned> {
         uuid,
         authorized_keys: &keys,
     };
-    let (_server, reattach) = serve(context).await?;
+    let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
     context.events.step(Stage::Plan, None, "asking Terraform").await;
-    let planned = provision::plan(context, &dir, &machines, Some(reattach)).await?;
+    let planned = provision::plan(context, &dir, &machines, &consent(context, cluster, agreed), Some(reattach)).await?;
     Ok(Planned { plan: cluster.plan.clone(), changes: planned.changes, refused: planned.refused })
 }

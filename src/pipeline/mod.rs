@@ -3,6 +3,7 @@
 //! ```text
 //! open:       file -> Spec -> Plan                      (cluster.rs)
 //! prepare:    downloads, Ansible's environment, image   (prepare.rs)
+//! hypervisor: what machines are made from is there      (hypervisor.rs)
 //! machines:   Plan -> Outputs -> Fleet                  (machines.rs)
 //! reach:      Fleet -> each machine lets hactl in       (reach.rs)
 //! dns:        Fleet -> each name answers                (dns.rs)
@@ -14,7 +15,7 @@
 mod cluster;
 mod dns;
 mod down;
-mod import;
+mod hypervisor;
 mod look;
 mod machines;
 mod prepare;

@@ -396,7 +396,7 @@ mod tests {
                 host_key: None,
                 bastion: bastion.map(hop),
             };
-            (key, FleetNode { node, address: Ipv4Addr::LOCALHOST, ssh, found: None })
+            (key, FleetNode { node, address: Ipv4Addr::LOCALHOST, machine_id: None, ssh, found: None })
         });
         Fleet { cluster: ClusterName::new("pg").unwrap(), nodes: nodes.collect() }
     }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cluster, Run, dns, look, machines, prepare, software, verify};
+use super::{Cluster, Run, dns, hypervisor, look, machines, prepare, software, verify};
 use crate::{
     error::Result,
     event::{Event, Stage, Summary, WriteGap},
     health,
-    model::Role,
+    model::{Platform, Role},
+    provision::Consent,
     report,
     secrets::Vault,
     verify::Verdict,
@@ -26,7 +27,13 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When a stage fails. What was done so far stays; the next `up` carries on from there.
-pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Result<(Summary, Option<Verdict>)> {
+pub async fn up(
+    run: &Run,
+    cluster: &Cluster,
+    agreed: &Consent,
+    mitogen: bool,
+    proof: bool,
+) -> Result<(Summary, Option<Verdict>)> {
     let context = &run.context;
     let gap = |bound: &crate::plan::Bound| WriteGap { fault: bound.fault.clone(), seconds: bound.seconds };
     context
@@ -43,16 +50,22 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Res
     }
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
+    hypervisor::check(context, cluster).await?;
     run.keep("plan", &cluster.plan)?;
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;
     cluster.take_given(context, &mut vault).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
 
+    let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
+    if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
+        let provisioned = machines::apply(run, cluster, &mut vault, None, agreed).await?;
+        return Ok((plain_machines(run, cluster, provisioned.changed), None));
+    }
     let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
-    let provisioned = machines::apply(run, cluster, &mut vault, &prepared.image).await?;
+    let provisioned = machines::apply(run, cluster, &mut vault, prepared.image.as_deref(), agreed).await?;
     let fleet = &provisioned.fleet;
-    if fleet.nodes.values().all(|node| node.node.roles.is_empty()) {
+    if plain {
         return Ok((plain_machines(run, cluster, provisioned.changed), None));
     }
     let inventory = software::render(run, cluster, &mut vault, fleet, &prepared.downloads).await?;
@@ -112,12 +125,17 @@ pub async fn up(run: &Run, cluster: &Cluster, mitogen: bool, proof: bool) -> Res
 
 /// Machines without a role are made and listed, and nothing is configured on them.
 fn plain_machines(run: &Run, cluster: &Cluster, changed: bool) -> Summary {
-    let (name, count) = (cluster.name(), cluster.plan.nodes.len());
+    let name = cluster.name();
+    let message = match cluster.plan.nodes.len() {
+        0 => format!("{name}: no machines."),
+        1 => format!("{name}: 1 machine without a role; nothing to configure."),
+        count => format!("{name}: {count} machines without a role; nothing to configure."),
+    };
     Summary {
         ok: true,
         command: "up".to_owned(),
         cluster: name.to_string(),
-        message: format!("{name}: {count} machines without a role; nothing to configure."),
+        message,
         next: vec![format!("hactl down {name}")],
         stages: run.times(),
         changed,

@@ -39,8 +39,12 @@ impl Server {
     ///
     /// # Errors
     /// When the directory or the socket cannot be made.
-    pub fn start(engine: Engine, context: &Context, parent: &Path) -> Result<Self> {
-        let platform = Platform::connected(engine, context.env.clone());
+    pub fn start(engine: Option<Engine>, context: &Context, parent: &Path) -> Result<Self> {
+        let platform = match engine {
+            Some(engine) => Platform::connected(engine, context.env.clone()),
+            // Connected to by the first resource that needs one: records never do.
+            None => Platform::from_env(context.env.clone()),
+        };
         let provider = Provider::new(resources(), platform, context.events.clone(), context.stop.clone());
         Self::serve(ADDRESS, Arc::new(provider), parent)
     }

@@ -10,9 +10,6 @@ use crate::{
     model::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, InstanceKey, KeyAlgorithm},
 };
 
-/// The type of DNS records.
-const DNS_RECORD_SET: &str = "hactl_dns_record_set";
-
 /// What happens to a resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,6 +39,27 @@ pub struct ResourceChange {
     pub action: Action,
     /// Replaced because its creation failed half-way: it never lived.
     pub unfinished: bool,
+    /// The provider would stop or restart the machine for it.
+    pub restarts: bool,
+    /// Proxmox refuses to remove it as it is now.
+    pub protected: bool,
+}
+
+/// The resources that are machines.
+pub(super) const MACHINES: [&str; 3] =
+    ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"];
+
+impl ResourceChange {
+    /// Whether it is a machine.
+    #[must_use]
+    pub fn is_machine(&self) -> bool {
+        MACHINES.contains(&self.kind.as_str())
+    }
+
+    /// Whether it is made anew, finished or not.
+    pub(super) fn makes(&self) -> bool {
+        matches!(self.action, Action::Create | Action::Replace)
+    }
 }
 
 /// What a plan would do.
@@ -72,10 +90,9 @@ impl Changes {
         !self.outputs && self.resources.iter().all(|change| matches!(change.action, Action::NoOp | Action::Read))
     }
 
-    /// The instances of which a machine is made, or made anew. A DNS record is no part of one.
+    /// The instances of which a machine is made, or made anew.
     pub fn machines_made(&self) -> impl Iterator<Item = &InstanceKey> {
-        let made = |action| matches!(action, Action::Create | Action::Replace);
-        let machines = self.resources.iter().filter(move |change| made(change.action) && change.kind != DNS_RECORD_SET);
+        let machines = self.resources.iter().filter(|change| change.is_machine() && change.makes());
         machines.filter_map(|change| change.node.as_ref())
     }
 
@@ -136,7 +153,7 @@ pub(super) fn gone_records(json: &str) -> Result<GoneRecords> {
     let mut gone = GoneRecords::new();
     for resource in plan.resource_changes {
         let goes = matches!(action(&resource.change.actions), Action::Delete | Action::Replace);
-        if resource.r#type != DNS_RECORD_SET || !goes {
+        if resource.r#type != "hactl_dns_record_set" || !goes {
             continue;
         }
         let record: Record = serde_json::from_value(resource.change.before).map_err(unreadable)?;
@@ -184,6 +201,8 @@ struct Change {
     #[serde(default)]
     before: serde_json::Value,
     #[serde(default)]
+    after: serde_json::Value,
+    #[serde(default)]
     importing: Option<serde_json::Value>,
 }
 
@@ -196,10 +215,50 @@ impl From<Resource> for ResourceChange {
         Self {
             node: resource.index.as_str().and_then(|key| key.parse().ok()),
             unfinished: resource.action_reason == "replace_because_tainted",
+            restarts: action == Action::Update && restarts(&resource.r#type, &resource.change),
+            protected: resource.change.before["protection"] == true,
             address: resource.address,
             kind: resource.r#type,
             action,
         }
+    }
+}
+
+/// What a running virtual machine takes without being stopped, whatever the provider is told.
+const LIVE_VM: [&str; 9] = [
+    "description",
+    "name",
+    "on_boot",
+    "pool_id",
+    "protection",
+    "reboot_after_update",
+    "startup",
+    "stop_on_destroy",
+    "tags",
+];
+
+/// For what the provider restarts a container, however it is told (its source, `containerUpdate`).
+const RESTARTS_CONTAINER: [&str; 8] =
+    ["console", "cpu", "features", "initialization", "memory", "mount_point", "network_interface", "operating_system"];
+
+/// Whether the provider stops or restarts the machine to change it in place.
+fn restarts(kind: &str, change: &Change) -> bool {
+    let Change { before, after, .. } = change;
+    let stops = before["started"] != false && after["started"] == false;
+    let changed = || {
+        let names = after.as_object().into_iter().flat_map(|after| after.keys());
+        names.filter(|name| before[name.as_str()] != after[name.as_str()])
+    };
+    let computed = |name: &str| name.starts_with("ipv") || name.contains("timeout") || name.ends_with("_addresses");
+    match kind {
+        "proxmox_virtual_environment_vm" => {
+            let told_not_to = after["reboot_after_update"] == false;
+            stops || !told_not_to && changed().any(|name| !LIVE_VM.contains(&name.as_str()) && !computed(name))
+        }
+        "proxmox_virtual_environment_container" => {
+            stops || changed().any(|name| RESTARTS_CONTAINER.contains(&name.as_str()))
+        }
+        _ => false,
     }
 }
 
@@ -255,6 +314,29 @@ mod tests {
     fn a_tainted_resource_is_unfinished() {
         assert!(one(r#"["delete","create"]"#, r#","action_reason":"replace_because_tainted""#).unfinished);
         assert!(!one(r#"["delete","create"]"#, r#","action_reason":"replace_because_cannot_update""#).unfinished);
+    }
+
+    #[test]
+    fn updates_for_which_the_provider_stops_a_machine_are_told() {
+        let of = |kind: &str, before: &str, after: &str| {
+            let json = format!(
+                r#"{{"resource_changes":[{{"address":"a","mode":"managed","type":"{kind}","index":"node1",
+                "change":{{"actions":["update"],"before":{before},"after":{after}}}}}]}}"#
+            );
+            Changes::parse(&json).unwrap().resources.remove(0).restarts
+        };
+        let vm = |before: &str, after: &str| of("proxmox_virtual_environment_vm", before, after);
+        let (small, large) =
+            (r#"{"memory":[{"dedicated":1}],"name":"a"}"#, r#"{"memory":[{"dedicated":2}],"name":"a"}"#);
+        assert!(vm(small, large), "by default the provider reboots");
+        let told_not_to = r#"{"memory":[{"dedicated":2}],"name":"a","reboot_after_update":false}"#;
+        assert!(!vm(small, told_not_to));
+        assert!(!vm(small, &small.replace(r#""a""#, r#""b""#)), "a new name needs no reboot");
+        assert!(vm(r#"{"started":true}"#, r#"{"started":false,"reboot_after_update":false}"#));
+        assert!(!vm(r#"{"started":false}"#, r#"{"started":true,"reboot_after_update":false}"#));
+        let container = |before: &str, after: &str| of("proxmox_virtual_environment_container", before, after);
+        assert!(container(small, large) && !container(r#"{"tags":["a"]}"#, r#"{"tags":["b"]}"#));
+        assert!(!of("hactl_node", small, large));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `up` refuses to do: pure decisions over a plan that was read, before it is applied.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::changes::{Action, Changes, ResourceChange};
 use crate::{
@@ -9,46 +9,160 @@ use crate::{
     plan::Plan,
 };
 
-/// Refuses a plan that replaces, destroys or forgets anything that lives, or does something unknown.
+/// What the user has agreed to by name, and what is known of the machines that it may be about.
+#[derive(Clone, Debug, Default)]
+pub struct Consent {
+    /// Machines that may be destroyed, replaced or forgotten: `--allow-destroy`.
+    pub destroy: BTreeSet<InstanceKey>,
+    /// Machines that may be stopped and started: `--allow-restart`.
+    pub restart: BTreeSet<InstanceKey>,
+    /// What ran on each machine after the last run: of one that was taken out of the file the plan says nothing.
+    pub ran: BTreeMap<InstanceKey, BTreeSet<Role>>,
+}
+
+impl Consent {
+    /// The roles of a machine as it is and as it is meant to be; none when nothing is known of it.
+    fn roles(&self, plan: &Plan, key: &InstanceKey) -> Option<BTreeSet<Role>> {
+        let (ran, meant) = (self.ran.get(key), plan.nodes.get(key).map(|node| &node.roles));
+        match (ran, meant) {
+            (None, None) => None,
+            (ran, meant) => Some(ran.into_iter().chain(meant).flatten().copied().collect()),
+        }
+    }
+}
+
+/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops one that lives, or does something
+/// unknown, unless the user has agreed to it by the machine's name and nothing of the cluster is lost with it.
 ///
 /// Allowed are what makes things (also a vanished node, whose volume is still there), what changes
 /// them in place, what starts a stopped node, and the replacement of a node whose creation failed
 /// half-way: it never lived.
 ///
 /// # Errors
-/// Names every resource that would be lost.
-pub fn guard(plan: &Plan, changes: &Changes) -> Result<()> {
-    let refused: Vec<String> = changes.resources.iter().filter_map(refusal).collect();
-    if refused.is_empty() {
+/// Names every machine that would be lost or stopped, and the option that would allow it.
+pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
+    // With the last machine nothing is left that could lose its majority.
+    let all_go = plan.nodes.is_empty();
+    let busy = |change: &&ResourceChange| {
+        let roles = change.node.as_ref().and_then(|key| consent.roles(plan, key));
+        change.restarts && roles.is_none_or(|roles| !roles.is_empty())
+    };
+    let restarts = changes.resources.iter().filter(busy).count();
+    let mut causes = Vec::new();
+    let mut options = BTreeSet::new();
+    for change in &changes.resources {
+        let Some(disruption) = disruption(change) else { continue };
+        match decide(change, disruption, plan, consent, all_go, restarts) {
+            Decision::Agreed => {}
+            Decision::Ask(option) => {
+                options.insert(option);
+                causes.push(said(change, disruption));
+            }
+            Decision::Never(why) => causes.push(format!("{}; {why}", said(change, disruption))),
+            Decision::No => causes.push(said(change, disruption)),
+        }
+    }
+    if causes.is_empty() {
         return Ok(());
     }
-    let mut error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
-    for reason in refused {
-        error = error.cause(reason);
-    }
+    let error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
+    let error = causes.into_iter().fold(error, Error::cause);
+    let options: Vec<String> = options.into_iter().collect();
+    let allow = match options.is_empty() {
+        true => String::new(),
+        false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
+    };
     Err(error.hint(format!(
-        "revert the change in the cluster file; or, to make the cluster anew without its data, run `hactl down {}` first",
+        "{allow}revert the change in the cluster file; or, to make the cluster anew without its data, run `hactl down {}` \
+         first",
         plan.cluster
     )))
 }
 
-fn refusal(change: &ResourceChange) -> Option<String> {
-    let verb = match change.action {
-        Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => return None,
-        Action::Replace if change.unfinished && change.kind == "hactl_node" => return None,
-        // A name in DNS holds no data: it follows its machine and the cluster file.
-        Action::Replace | Action::Delete | Action::Forget if change.kind == "hactl_dns_record_set" => return None,
-        Action::Replace => "replace",
-        Action::Delete => "destroy",
-        Action::Forget => "forget",
-        Action::Unknown => "do something to that this version of hactl does not know,",
+/// What a change does to something that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disruption {
+    Replace,
+    Destroy,
+    Forget,
+    Restart,
+    Unknown,
+}
+
+/// What follows from a disruption.
+enum Decision {
+    Agreed,
+    /// The option that would allow it.
+    Ask(String),
+    /// No option does, and why.
+    Never(&'static str),
+    No,
+}
+
+fn disruption(change: &ResourceChange) -> Option<Disruption> {
+    // A name in DNS holds no data: it follows its machine and the cluster file. The other exists in the state alone.
+    let holds_nothing = matches!(change.kind.as_str(), "hactl_dns_record_set" | "terraform_data");
+    match change.action {
+        Action::Update if change.restarts => Some(Disruption::Restart),
+        Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => None,
+        Action::Replace if change.unfinished && change.is_machine() => None,
+        Action::Replace | Action::Delete | Action::Forget if holds_nothing => None,
+        Action::Replace => Some(Disruption::Replace),
+        Action::Delete => Some(Disruption::Destroy),
+        Action::Forget => Some(Disruption::Forget),
+        Action::Unknown => Some(Disruption::Unknown),
+    }
+}
+
+fn decide(
+    change: &ResourceChange,
+    disruption: Disruption,
+    plan: &Plan,
+    consent: &Consent,
+    all_go: bool,
+    restarts: usize,
+) -> Decision {
+    let of_a_machine = change.is_machine() || change.kind == "hactl_volume";
+    let Some(key) = change.node.as_ref().filter(|_| of_a_machine) else { return Decision::No };
+    let plain = consent.roles(plan, key).is_some_and(|roles| roles.is_empty());
+    let agreed = |keys: &BTreeSet<InstanceKey>, option: &str| match keys.contains(key) {
+        true => Decision::Agreed,
+        false => Decision::Ask(format!("--{option} {key}")),
+    };
+    match disruption {
+        Disruption::Unknown => Decision::No,
+        Disruption::Restart if restarts > 1 && !plain => {
+            Decision::Never("machines of the cluster are restarted one at a time: change one of them per run")
+        }
+        Disruption::Restart => agreed(&consent.restart, "allow-restart"),
+        Disruption::Replace | Disruption::Destroy if change.protected => {
+            Decision::Never("Proxmox protects it: `protection: false` and one `up` without this change take that back")
+        }
+        Disruption::Replace | Disruption::Destroy | Disruption::Forget if plain || all_go => {
+            agreed(&consent.destroy, "allow-destroy")
+        }
+        Disruption::Replace | Disruption::Destroy | Disruption::Forget => Decision::Never(
+            "it is a member of the cluster, and this version takes no member out of a cluster that goes on",
+        ),
+    }
+}
+
+fn said(change: &ResourceChange, disruption: Disruption) -> String {
+    let verb = match disruption {
+        Disruption::Replace => "replace",
+        Disruption::Destroy => "destroy",
+        Disruption::Forget => "forget",
+        Disruption::Restart => "restart",
+        Disruption::Unknown => "do something to that this version of hactl does not know,",
     };
     let what = match (&change.node, change.kind.as_str()) {
         (Some(node), "hactl_node") => format!("the node {node}"),
         (Some(node), "hactl_volume") => format!("the data of {node}"),
+        (Some(node), _) if change.is_machine() => format!("the machine {node}"),
+        (_, "proxmox_virtual_environment_pool") => "the pool of the machines".to_owned(),
         _ => "a part of the cluster".to_owned(),
     };
-    Some(format!("it would {verb} {what}: {}", change.address))
+    format!("it would {verb} {what}: {}", change.address)
 }
 
 /// Voters that are gone, and why going on would lose something.
@@ -66,17 +180,11 @@ pub struct Refusal {
 /// either is making everything again a plain new start.
 #[must_use]
 pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> Option<Refusal> {
-    let made = |kind: &str| -> BTreeSet<&InstanceKey> {
-        let again = |change: &&ResourceChange| matches!(change.action, Action::Create | Action::Replace);
-        changes
-            .resources
-            .iter()
-            .filter(|change| change.kind == kind)
-            .filter(again)
-            .filter_map(|c| c.node.as_ref())
-            .collect()
+    let made = |is_kind: fn(&ResourceChange) -> bool| -> BTreeSet<&InstanceKey> {
+        let made = changes.resources.iter().filter(|change| is_kind(change) && change.makes());
+        made.filter_map(|change| change.node.as_ref()).collect()
     };
-    let (nodes, volumes) = (made("hactl_node"), made("hactl_volume"));
+    let (nodes, volumes) = (made(ResourceChange::is_machine), made(|change| change.kind == "hactl_volume"));
     let voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key));
     let (gone, left): (BTreeSet<_>, BTreeSet<_>) = voters.cloned().partition(|key| nodes.contains(key));
     let majority = (gone.len() + left.len()) / 2 + 1;
@@ -95,7 +203,7 @@ pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKe
 #[must_use]
 pub(super) fn starts_anew(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> bool {
     let made = |key: &InstanceKey| {
-        let again = |change: &&ResourceChange| change.kind == "hactl_node" && change.action == Action::Create;
+        let again = |change: &&ResourceChange| change.is_machine() && change.action == Action::Create;
         changes.resources.iter().filter(again).any(|change| change.node.as_ref() == Some(key))
     };
     let mut voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key)).peekable();
@@ -139,6 +247,8 @@ mod tests {
             node: node.parse().ok(),
             action,
             unfinished: false,
+            restarts: false,
+            protected: false,
         }
     }
 
@@ -154,10 +264,13 @@ mod tests {
     fn what_makes_or_repairs_is_allowed() {
         let plan = plan_of(&["node1"]);
         for action in [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import] {
-            assert!(guard(&plan, &changes(vec![change("hactl_node", "node1", action)])).is_ok(), "{action:?}");
+            assert!(
+                guard(&plan, &changes(vec![change("hactl_node", "node1", action)]), &Consent::default()).is_ok(),
+                "{action:?}"
+            );
         }
         let unfinished = ResourceChange { unfinished: true, ..change("hactl_node", "node1", Action::Replace) };
-        assert!(guard(&plan, &changes(vec![unfinished])).is_ok());
+        assert!(guard(&plan, &changes(vec![unfinished]), &Consent::default()).is_ok());
     }
 
     #[test]
@@ -165,18 +278,97 @@ mod tests {
         let plan = plan_of(&["node1"]);
         for action in [Action::Replace, Action::Delete, Action::Forget, Action::Unknown] {
             for kind in ["hactl_node", "hactl_volume", "hactl_network"] {
-                let error = guard(&plan, &changes(vec![change(kind, "node1", action)])).unwrap_err();
+                let error =
+                    guard(&plan, &changes(vec![change(kind, "node1", action)]), &Consent::default()).unwrap_err();
                 assert_eq!(error.code, "plan-refused");
                 assert!(error.causes[0].contains("node1"), "{error}");
                 assert!(error.hint.unwrap().contains("hactl down"));
             }
         }
         for action in [Action::Replace, Action::Delete, Action::Forget] {
-            assert!(guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", action)])).is_ok());
+            assert!(
+                guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", action)]), &Consent::default())
+                    .is_ok()
+            );
         }
-        assert!(guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", Action::Unknown)])).is_err());
+        assert!(
+            guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", Action::Unknown)]), &Consent::default())
+                .is_err()
+        );
         let data = ResourceChange { unfinished: true, ..change("hactl_volume", "node1", Action::Replace) };
-        assert!(guard(&plan, &changes(vec![data])).is_err());
+        assert!(guard(&plan, &changes(vec![data]), &Consent::default()).is_err());
+    }
+
+    /// A plan of node1 with its roles and web, a plain machine; without `web` it was taken out of the file.
+    fn mixed(web: bool) -> (Plan, Consent) {
+        let mut plan = plan_of(if web { &["node1", "web"] } else { &["node1"] });
+        if let Some(node) = plan.nodes.get_mut(&"web".parse::<InstanceKey>().unwrap()) {
+            node.roles.clear();
+        }
+        let ran = [("node1", BTreeSet::from([Role::Etcd, Role::Patroni])), ("web", BTreeSet::new())];
+        let ran = ran.into_iter().map(|(key, roles)| (key.parse().unwrap(), roles)).collect();
+        (plan, Consent { ran, ..Consent::default() })
+    }
+
+    #[test]
+    fn a_plain_machine_is_destroyed_by_name_and_a_member_of_the_cluster_never() {
+        for kind in ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"] {
+            for (action, web) in [(Action::Delete, false), (Action::Forget, false), (Action::Replace, true)] {
+                let (plan, consent) = mixed(web);
+                let doomed = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
+                let error = guard(&plan, &doomed, &consent).unwrap_err();
+                assert_eq!(error.causes.len(), 1, "{error}");
+                assert!(error.hint.unwrap().starts_with("`--allow-destroy web` allows it"));
+                let named = Consent { destroy: keys(&["web"]), ..consent.clone() };
+                assert!(guard(&plan, &doomed, &named).is_ok());
+                let other = Consent { destroy: keys(&["node1"]), ..consent.clone() };
+                assert!(guard(&plan, &doomed, &other).is_err());
+
+                let member = changes(vec![change(kind, "node1", action)]);
+                let named = Consent { destroy: keys(&["node1"]), ..consent };
+                let error = guard(&plan, &member, &named).unwrap_err();
+                assert!(error.causes[0].contains("takes no member out"), "{error}");
+            }
+        }
+        // Of which nothing is known it may be anything.
+        let unknown = changes(vec![change("hactl_node", "old", Action::Delete)]);
+        let consent = Consent { destroy: keys(&["old"]), ..Consent::default() };
+        assert!(guard(&mixed(true).0, &unknown, &consent).is_err());
+    }
+
+    #[test]
+    fn from_some_machines_to_none_takes_every_name() {
+        let plan = plan_of(&[]);
+        let all = ["node1", "node2"].map(|key| change("proxmox_virtual_environment_vm", key, Action::Delete));
+        let all = changes(all.to_vec());
+        let ran = keys(&["node1", "node2"]).into_iter().map(|key| (key, BTreeSet::from([Role::Patroni]))).collect();
+        let consent =
+            |names: &[&str]| Consent { destroy: keys(names), ran: BTreeMap::clone(&ran), ..Consent::default() };
+        let error = guard(&plan, &all, &consent(&["node1"])).unwrap_err();
+        assert_eq!((error.causes.len(), error.hint.unwrap().contains("--allow-destroy node2")), (1, true));
+        assert!(guard(&plan, &all, &consent(&["node1", "node2"])).is_ok());
+        let mut protected = all;
+        protected.resources[0].protected = true;
+        let error = guard(&plan, &protected, &consent(&["node1", "node2"])).unwrap_err();
+        assert!(error.causes[0].contains("protection: false"), "{error}");
+    }
+
+    #[test]
+    fn what_stops_a_machine_is_allowed_by_name_and_one_member_at_a_time() {
+        let restart = |key: &str| ResourceChange {
+            restarts: true,
+            ..change("proxmox_virtual_environment_container", key, Action::Update)
+        };
+        let plan = plan_of(&["node1", "node2"]);
+        let agreed = |names: &[&str]| Consent { restart: keys(names), ..Consent::default() };
+        let one = changes(vec![restart("node1")]);
+        let error = guard(&plan, &one, &agreed(&[])).unwrap_err();
+        assert!(error.causes[0].contains("restart the machine node1"), "{error}");
+        assert!(error.hint.unwrap().contains("--allow-restart node1"));
+        assert!(guard(&plan, &one, &agreed(&["node1"])).is_ok());
+        let both = changes(vec![restart("node1"), restart("node2")]);
+        let error = guard(&plan, &both, &agreed(&["node1", "node2"])).unwrap_err();
+        assert!(error.causes[1].contains("one at a time"), "{error}");
     }
 
     /// Three voters, of which `gone` are made again; with or without volumes that are still there.

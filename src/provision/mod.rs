@@ -8,6 +8,7 @@
 //! does on the way becomes events; what it says becomes events too, and the causes of the error.
 
 mod changes;
+mod environment;
 mod guard;
 pub mod import;
 mod messages;
@@ -18,8 +19,8 @@ mod terraform;
 mod workspace;
 
 pub use changes::{Action, Changes, GoneRecords, ResourceChange};
-pub use guard::{Refusal, guard, voters_gone};
+pub use guard::{Consent, Refusal, guard, voters_gone};
 pub use outputs::{Machine, Outputs};
-pub use stage::{Destroyed, Planned, Provisioned, apply, destroy, outputs, plan};
+pub use stage::{Destroyed, Planned, Provisioned, Recorded, apply, destroy, outputs, plan, recorded};
 pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};
 pub use workspace::{Machines, variables};

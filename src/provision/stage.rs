@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    changes::{Action, Changes, GoneRecords, gone_records},
-    guard::{guard, starts_anew, voters_gone},
+    changes::{Action, Changes, GoneRecords, MACHINES, gone_records},
+    environment::Environment,
+    guard::{Consent, guard, starts_anew, voters_gone},
     outputs::{Outputs, Read, parse_outputs},
     strays::{self, Owner},
     terraform::{Terraform, terraform_binary},
@@ -15,6 +16,7 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     model::InstanceKey,
+    plan::{Plan, Platform},
 };
 
 /// Resources that Terraform works on at once: one per node, within reason for the machine.
@@ -53,9 +55,10 @@ pub async fn plan(
     context: &Context,
     dir: &ClusterDir,
     machines: &Machines<'_>,
+    consent: &Consent,
     reattach: Option<String>,
 ) -> Result<Planned> {
-    Ok(prepare(context, dir, machines, reattach).await?.planned)
+    Ok(prepare(context, dir, machines, consent, reattach).await?.planned)
 }
 
 /// Makes the machines as planned: exactly the plan that was read is applied. `before_it` is told what will be done,
@@ -67,11 +70,12 @@ pub async fn apply(
     context: &Context,
     dir: &ClusterDir,
     machines: &Machines<'_>,
+    consent: &Consent,
     reattach: Option<String>,
     before_it: impl FnOnce(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
     let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
-        prepare(context, dir, machines, reattach).await?;
+        prepare(context, dir, machines, consent, reattach).await?;
     let Planned { changes, refused } = planned;
     if let Some(error) = refused {
         return Err(error);
@@ -89,6 +93,7 @@ pub async fn apply(
     };
     remove_plan(&workspace);
     workspace.end_new_start()?;
+    workspace.end_import()?;
     Ok(Provisioned { outputs, changes, gone })
 }
 
@@ -101,13 +106,20 @@ pub async fn apply(
 pub async fn destroy(
     context: &Context,
     dir: &ClusterDir,
+    plan: &Plan,
     assets: &Assets,
     reattach: Option<String>,
 ) -> Result<Option<Destroyed>> {
-    let workspace = Workspace::new(dir);
+    let workspace = Workspace::new(dir, &plan.platform);
+    workspace.is_of_this_platform(plan)?;
     let owner = workspace.owner()?;
     let destroyed = if workspace.has_state() {
-        Some(destroy_recorded(context, &workspace, owner.as_ref(), assets, reattach).await?)
+        let environment = Environment::of(context, dir, &plan.platform)?;
+        workspace.write_trees(assets)?;
+        workspace.write_moves(plan)?;
+        let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
+        workspace.init(context, &terraform, assets).await?;
+        Some(destroy_recorded(context, &terraform, &workspace, owner.as_ref(), plan).await?)
     } else {
         None
     };
@@ -122,22 +134,29 @@ pub async fn destroy(
 
 async fn destroy_recorded(
     context: &Context,
+    terraform: &Terraform,
     workspace: &Workspace,
     owner: Option<&Owner>,
-    assets: &Assets,
-    reattach: Option<String>,
+    plan: &Plan,
 ) -> Result<Destroyed> {
-    workspace.write_trees(assets)?;
-    let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
-    workspace.init(context, &terraform, assets).await?;
     let parallelism = *PARALLELISM.end();
     terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
-    let (changes, gone) = show(context, &terraform, workspace).await?;
-    if let Some(owner) = owner {
+    let (changes, gone) = show(context, terraform, workspace).await?;
+    let protected: Vec<&str> =
+        changes.resources.iter().filter(|change| change.protected).map(|change| change.address.as_str()).collect();
+    if !protected.is_empty() {
+        let error = Error::failed("protected", "destroy the machines of", &plan.cluster)
+            .cause(format!("Proxmox protects {}", protected.join(", ")));
+        return Err(error.hint(format!(
+            "set `protection: false` under `platform.proxmox`, run `hactl up {0}`, then `hactl down {0}`",
+            plan.cluster
+        )));
+    }
+    if let Some((owner, cluster)) = owner.and_then(|owner| Some((owner, owner.cluster.as_ref()?))) {
         // A node that Terraform does not know would hold on to the network and volume that it does.
-        let recorded = changes.resources.iter().filter(|change| change.kind == "hactl_node");
+        let recorded = changes.resources.iter().filter(|change| change.is_machine());
         let recorded: BTreeSet<String> =
-            recorded.filter_map(|change| Some(format!("{}-{}", owner.cluster, change.node.as_ref()?))).collect();
+            recorded.filter_map(|change| Some(format!("{cluster}-{}", change.node.as_ref()?))).collect();
         strays::remove(context, owner, |kind, name| kind == "container" && !recorded.contains(name)).await?;
     }
     if !changes.is_empty() {
@@ -151,13 +170,49 @@ async fn destroy_recorded(
 ///
 /// # Errors
 /// Those of Terraform.
-pub async fn outputs(context: &Context, dir: &ClusterDir) -> Result<Outputs> {
-    let workspace = Workspace::new(dir);
+pub async fn outputs(context: &Context, dir: &ClusterDir, platform: &Platform) -> Result<Outputs> {
+    let workspace = Workspace::new(dir, platform);
     if !workspace.has_state() {
         return Ok(Outputs::new());
     }
-    let terraform = Terraform::find(context, &workspace.stack(), None).await?;
+    let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
     Ok(read_outputs(context, &terraform).await?.vms)
+}
+
+/// What Terraform's state holds, or is about to take in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    pub machines: BTreeSet<InstanceKey>,
+    pub pool: bool,
+}
+
+/// What earlier runs made, finished or not, and what import blocks name.
+///
+/// # Errors
+/// Those of Terraform, or when the import blocks cannot be read.
+pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
+    let workspace = Workspace::new(dir, &plan.platform);
+    let mut text = workspace.import_blocks()?;
+    if workspace.has_state() {
+        let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
+        text += &terraform.state_list().succeed(context, |_| ()).await?.stdout;
+    }
+    Ok(recorded_in(&text))
+}
+
+/// Reads addresses, each at the end of its line.
+fn recorded_in(text: &str) -> Recorded {
+    let mut recorded = Recorded::default();
+    for address in text.lines().filter_map(|line| line.split_whitespace().last()) {
+        recorded.pool |= address.ends_with("proxmox_virtual_environment_pool.this");
+        let key = address.strip_suffix("\"]").and_then(|start| start.rsplit_once("[\""));
+        if let Some((resource, key)) = key
+            && MACHINES.iter().any(|kind| resource.ends_with(&format!("{kind}.this")))
+        {
+            recorded.machines.extend(key.parse());
+        }
+    }
+    recorded
 }
 
 struct Prepared {
@@ -176,16 +231,21 @@ async fn prepare(
     context: &Context,
     dir: &ClusterDir,
     machines: &Machines<'_>,
+    consent: &Consent,
     reattach: Option<String>,
 ) -> Result<Prepared> {
     // Without Terraform nothing is written.
     terraform_binary(context)?;
-    let workspace = Workspace::new(dir);
+    let plan = machines.plan;
+    let workspace = Workspace::new(dir, &plan.platform);
+    workspace.is_of_this_platform(plan)?;
     workspace.write_trees(machines.assets)?;
-    let terraform = Terraform::find(context, &workspace.stack(), reattach).await?;
+    workspace.write_moves(plan)?;
+    let environment = Environment::of(context, dir, &plan.platform)?;
+    let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
     workspace.init(context, &terraform, machines.assets).await?;
     let before = if workspace.has_state() { read_outputs(context, &terraform).await? } else { Read::default() };
-    let parallelism = (machines.plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
+    let parallelism = (plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
 
     let mut kept = before.images;
     let (changes, gone) = loop {
@@ -202,10 +262,10 @@ async fn prepare(
         }
     };
     let created = if workspace.is_new_start() { BTreeSet::new() } else { before.vms.keys().cloned().collect() };
-    let starts_anew = starts_anew(machines.plan, &changes, &created);
-    let refused = guard(machines.plan, &changes)
+    let starts_anew = starts_anew(plan, &changes, &created);
+    let refused = guard(plan, &changes, consent)
         .err()
-        .or_else(|| voters_gone(machines.plan, &changes, &created).map(|refusal| refusal.error(machines.plan)));
+        .or_else(|| voters_gone(plan, &changes, &created).map(|refusal| refusal.error(plan)));
     let planned = Planned { changes, refused };
     Ok(Prepared { terraform, workspace, before: before.vms, planned, gone, starts_anew, parallelism })
 }
@@ -232,4 +292,22 @@ fn remove_plan(workspace: &Workspace) {
 async fn read_outputs(context: &Context, terraform: &Terraform) -> Result<Read> {
     let output = terraform.output().succeed(context, |_| ()).await?;
     parse_outputs(&output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_and_pool_are_read_from_the_states_list_and_from_import_blocks() {
+        let list = "module.machines.proxmox_virtual_environment_vm.this[\"node1\"]\n\
+                    module.machines.terraform_data.origin[\"node2\"]\n\
+                    module.pool[0].proxmox_virtual_environment_pool.this\n";
+        let recorded = recorded_in(list);
+        assert_eq!((recorded.machines.len(), recorded.pool), (1, true));
+        let import = "import {\n  to = module.machines.proxmox_virtual_environment_container.this[\"a\"]\n  id = \"pve1/100\"\n}\n";
+        let recorded = recorded_in(import);
+        assert_eq!((recorded.machines.len(), recorded.pool), (1, false));
+        assert_eq!(recorded_in(""), Recorded::default());
+    }
 }

@@ -18,14 +18,17 @@ use crate::{
 /// Whose the objects are: read from the values that Terraform was given.
 #[derive(Debug, Deserialize)]
 pub(super) struct Owner {
-    pub(super) cluster: ClusterName,
+    /// Of local nodes: the name that their containers begin with.
+    pub(super) cluster: Option<ClusterName>,
     cluster_uuid: Uuid,
     dns: Option<Dns>,
+    #[serde(alias = "instances")]
     nodes: BTreeMap<InstanceKey, OwnedNode>,
 }
 
 #[derive(Debug, Deserialize)]
 struct OwnedNode {
+    #[serde(alias = "vm_name")]
     hostname: HostName,
 }
 
@@ -66,15 +69,16 @@ pub(super) async fn remove_records(context: &Context, owner: &Owner, known: &BTr
     Ok(())
 }
 
-/// Removes the owner's objects for which `is_stray` holds, by kind (`container`, `network`,
+/// Removes the owner's objects on this machine for which `is_stray` holds, by kind (`container`, `network`,
 /// `volume`) and name. Objects that carry another UUID stay.
 ///
 /// # Errors
 /// When the engine does not answer, or refuses.
 pub(super) async fn remove(context: &Context, owner: &Owner, is_stray: impl Fn(&str, &str) -> bool) -> Result<()> {
+    let Some(cluster) = &owner.cluster else { return Ok(()) };
     let engine = Engine::connect(&context.env).await?;
     // Sorted by kind: containers go before the networks and volumes that they use.
-    for left in engine.cluster_leftovers(&owner.cluster).await? {
+    for left in engine.cluster_leftovers(cluster).await? {
         let Some((kind, name)) = left.split_once(' ').filter(|(kind, name)| is_stray(kind, name)) else { continue };
         let uuid = match kind {
             "container" => engine.find_node(name).await?.map(|node| node.uuid),

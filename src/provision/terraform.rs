@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::messages::{Diagnostic, Said, diagnostics, interpret};
+use super::{
+    environment::Environment,
+    messages::{Diagnostic, Said, diagnostics, interpret},
+};
 use crate::{
     context::Context,
     dns,
@@ -35,6 +38,7 @@ pub struct Terraform {
     reattach: Option<String>,
     /// `TF_CLI_CONFIG_FILE`, where it names a file that exists.
     config_file: Option<PathBuf>,
+    environment: Environment,
 }
 
 /// The program: `terraform`, else `tofu`, of the user's `PATH`.
@@ -64,7 +68,7 @@ pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
 /// # Errors
 /// Of kind `Missing` when it is not there or too old.
 pub async fn terraform_version(context: &Context) -> Result<String> {
-    let terraform = Terraform::find(context, &context.dirs.work, None).await?;
+    let terraform = Terraform::find(context, &context.dirs.work, None, Environment::default()).await?;
     Ok(format!("{} {}", terraform.program.display(), terraform.version))
 }
 
@@ -78,11 +82,16 @@ impl Terraform {
     ///
     /// # Errors
     /// Of kind `Missing` when it is not there or too old.
-    pub async fn find(context: &Context, dir: &Path, reattach: Option<String>) -> Result<Self> {
+    pub(super) async fn find(
+        context: &Context,
+        dir: &Path,
+        reattach: Option<String>,
+        environment: Environment,
+    ) -> Result<Self> {
         let program = terraform_binary(context)?;
         let config_file = config_file(context).await;
         let version = String::new();
-        let terraform = Self { program, version, dir: dir.to_owned(), reattach, config_file };
+        let terraform = Self { program, version, dir: dir.to_owned(), reattach, config_file, environment };
         let answer = terraform.command(["version", "-json"]).succeed(context, |_| ()).await?;
         let version = check_version(&terraform.program, &answer.stdout)?;
         Ok(Self { version, ..terraform })
@@ -94,6 +103,7 @@ impl Terraform {
             .args(args)
             .dir(&self.dir)
             .pass(PASSED)
+            .pass(self.environment.pass)
             .pass_prefix("TF_VAR_")
             .pass_prefix("TF_TOKEN_")
             .env("TF_IN_AUTOMATION", "1")
@@ -109,7 +119,8 @@ impl Terraform {
         if let Some(file) = &self.config_file {
             command = command.env("TF_CLI_CONFIG_FILE", file.display().to_string());
         }
-        command.pass(&["TF_PLUGIN_CACHE_DIR"])
+        let set = self.environment.set.iter();
+        set.fold(command.pass(&["TF_PLUGIN_CACHE_DIR"]), |command, (name, value)| command.env(*name, value))
     }
 
     /// Where Terraform keeps what init fetched.
@@ -127,8 +138,11 @@ impl Terraform {
 
     /// What init depends on beside the configuration.
     pub(super) fn fingerprint(&self) -> String {
-        let provider = if self.reattach.is_some() { "served" } else { "installed" };
-        format!("{} {} {provider}\n", self.program.display(), self.version)
+        // What is served by others needs no installation either.
+        let served: Option<serde_json::Map<String, serde_json::Value>> =
+            self.reattach.as_ref().and_then(|text| serde_json::from_str(text).ok());
+        let served: Vec<String> = served.unwrap_or_default().into_iter().map(|(address, _)| address).collect();
+        format!("{} {} {}\n", self.program.display(), self.version, served.join(" "))
     }
 
     /// A plan into `file`; of the destruction of everything when `destroy`.
@@ -148,6 +162,11 @@ impl Terraform {
         self.command(["apply", "-json", "-input=false", LOCK_TIMEOUT])
             .arg(format!("-parallelism={parallelism}"))
             .arg(file.display().to_string())
+    }
+
+    /// The addresses of what is in the state.
+    pub(super) fn state_list(&self) -> Command {
+        self.command(["state", "list"])
     }
 
     pub(super) fn output(&self) -> Command {
@@ -271,6 +290,7 @@ mod tests {
             dir: PathBuf::from("/w/stack"),
             reattach: Some("{}".to_owned()),
             config_file: None,
+            environment: Environment::default(),
         }
     }
 
@@ -313,6 +333,9 @@ mod tests {
                 "TF_VAR_x"
             ]
         );
+        let environment = Environment { set: vec![("SSL_CERT_FILE", "/ca".to_owned())], pass: &["AGE_SECRET"] };
+        let env = Terraform { environment, ..terraform() }.output().environment(&context);
+        assert_eq!((env["SSL_CERT_FILE"].as_str(), env["AGE_SECRET"].as_str()), ("/ca", "s"));
         // A provider that Terraform starts by itself reads it there.
         let plain = Terraform { reattach: None, ..terraform() };
         assert!(plain.output().environment(&context).contains_key(dns::SECRET_VARIABLE));

@@ -21,6 +21,8 @@ use crate::{
     plan::{Plan, Platform},
 };
 
+const STATE: &str = "terraform.tfstate";
+
 /// The directories of the tree in which every file is hactl's.
 const OURS: [&str; 2] = ["modules", "stacks"];
 
@@ -109,6 +111,7 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
             "tags": guest.tags,
         });
         let optional = [
+            ("template_node", json!(guest.template_node)),
             ("disk_gb", json!(node.disk_gb)),
             ("pool_id", json!(guest.pool_id)),
             ("vlan", json!(guest.vlan)),
@@ -129,12 +132,12 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
         "pool_id": proxmox.pool.as_ref().map_or("", |pool| pool.as_str()),
         "nameservers": proxmox.nameservers,
         "search_domain": proxmox.search_domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.')),
-        "ssh_user": proxmox.ssh.user,
         "authorized_keys": machines.authorized_keys,
         "protection": proxmox.protection,
         "dns": plan.dns,
     });
     if proxmox.kind == ProxmoxKind::Vm {
+        values["ssh_user"] = json!(proxmox.ssh.user);
         values["agent_timeout"] = json!(format!("{}s", proxmox.agent_timeout_s));
         values["watchdog"] = json!(proxmox.watchdog);
     }
@@ -145,15 +148,73 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
 #[derive(Clone, Debug)]
 pub(super) struct Workspace {
     root: PathBuf,
+    stack: &'static str,
 }
 
+/// Files of a stack's directory that are not in the assets, and stay: what `hactl import` wrote, until it is applied.
+pub(super) const IMPORT_FILE: &str = "import.tf";
+/// The moves of machines that got another key. The stacks look for them there.
+const RENAMED_FILE: &str = "renamed.tf.json";
+
 impl Workspace {
-    pub(super) fn new(dir: &ClusterDir) -> Self {
-        Self { root: dir.terraform() }
+    pub(super) fn new(dir: &ClusterDir, platform: &Platform) -> Self {
+        Self { root: dir.terraform(), stack: stack(platform) }
     }
 
     pub(super) fn stack(&self) -> PathBuf {
-        self.root.join("stacks/local")
+        self.root.join("stacks").join(self.stack)
+    }
+
+    /// Sees that no other platform's machines are left behind.
+    ///
+    /// # Errors
+    /// When the cluster was made on another platform.
+    pub(super) fn is_of_this_platform(&self, plan: &Plan) -> Result<()> {
+        let others = ["local", "proxmox-vm", "proxmox-lxc"].into_iter().filter(|stack| *stack != self.stack);
+        for other in others.filter(|stack| self.root.join("stacks").join(stack).join(STATE).exists()) {
+            return Err(Error::usage("platform-changed", "change the platform of", &plan.cluster)
+                .cause(format!("it was made with stack {other}, and its file now means stack {}", self.stack))
+                .hint(format!(
+                    "give the file its former platform back; `hactl down {}` then removes the machines, with their data",
+                    plan.cluster
+                )));
+        }
+        Ok(())
+    }
+
+    /// Writes the moves of machines that got another key, so that they are kept.
+    ///
+    /// # Errors
+    /// When the file cannot be written or removed.
+    pub(super) fn write_moves(&self, plan: &Plan) -> Result<()> {
+        let path = self.stack().join(RENAMED_FILE);
+        match moves(plan) {
+            Some(moves) => file::replace(&path, format!("{moves:#}\n").as_bytes()),
+            None => remove(&path),
+        }
+        .map_err(|error| failed(&path, &error))
+    }
+
+    /// The import blocks that are to be applied.
+    ///
+    /// # Errors
+    /// When there are some and they cannot be read.
+    pub(super) fn import_blocks(&self) -> Result<String> {
+        let path = self.stack().join(IMPORT_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(Error::failed("terraform-workspace", "read", path.display()).source(&error)),
+        }
+    }
+
+    /// Removes import blocks that were applied: kept, they would fail once their machine is gone.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub(super) fn end_import(&self) -> Result<()> {
+        let path = self.stack().join(IMPORT_FILE);
+        remove(&path).map_err(|error| failed(&path, &error))
     }
 
     /// The plan that was read and is then applied.
@@ -182,10 +243,7 @@ impl Workspace {
     /// When the note cannot be removed.
     pub(super) fn end_new_start(&self) -> Result<()> {
         let path = self.new_start();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&path, &error)),
-            _ => Ok(()),
-        }
+        remove(&path).map_err(|error| failed(&path, &error))
     }
 
     fn new_start(&self) -> PathBuf {
@@ -194,7 +252,7 @@ impl Workspace {
 
     /// Whether Terraform ever made something here.
     pub(super) fn has_state(&self) -> bool {
-        self.stack().join("terraform.tfstate").exists()
+        self.stack().join(STATE).exists()
     }
 
     /// Whose machines these are; none when nothing was ever planned here.
@@ -236,7 +294,8 @@ impl Workspace {
         let wanted: BTreeSet<PathBuf> = assets.below("terraform").map(|(path, _)| self.root.join(path)).collect();
         for dir in OURS.map(|name| self.root.join(name)) {
             for path in assets::files_in(&dir).map_err(|error| failed(&dir, &error))? {
-                if !wanted.contains(&path) {
+                let stays = [IMPORT_FILE, RENAMED_FILE].map(|name| self.stack().join(name)).contains(&path);
+                if !wanted.contains(&path) && !stays {
                     fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
                 }
             }
@@ -257,6 +316,36 @@ impl Workspace {
         terraform.run_init(context).await?;
         terraform.validate(context).await?;
         file::replace(&marker, wanted.as_bytes()).map_err(|error| failed(&marker, &error))
+    }
+}
+
+/// Moves from the former key to the new one, of everything that a stack makes one of per instance.
+fn moves(plan: &Plan) -> Option<Json> {
+    let Platform::Proxmox(proxmox) = &plan.platform else { return None };
+    let kind = match proxmox.kind {
+        ProxmoxKind::Vm => "proxmox_virtual_environment_vm",
+        ProxmoxKind::Lxc => "proxmox_virtual_environment_container",
+    };
+    let mut resources =
+        vec![format!("module.machines.{kind}.this"), "module.machines.terraform_data.origin".to_owned()];
+    if plan.dns.is_some() {
+        resources.push("module.dns[0].hactl_dns_record_set.this".to_owned());
+    }
+    let renamed = proxmox.machines.iter().filter_map(|(key, guest)| Some((key, guest.renamed_from.as_ref()?)));
+    let moves: Vec<Json> = renamed
+        .flat_map(|(key, old)| {
+            let address = |resource: &String, key: &InstanceKey| format!("{resource}[\"{key}\"]");
+            resources.iter().map(move |resource| json!({"from": address(resource, old), "to": address(resource, key)}))
+        })
+        .collect();
+    (!moves.is_empty()).then(|| json!({"moved": moves}))
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -319,19 +408,131 @@ pub(super) mod tests {
         assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
     }
 
+    /// A plan on Proxmox of the file's part `text`.
+    fn on_proxmox(text: &str) -> Plan {
+        let text = format!("name: pg\n{text}");
+        let spec = crate::spec::load("pg.yaml", text.as_bytes(), "pg").unwrap();
+        crate::plan::decide(&spec, &crate::model::Choices::default()).unwrap()
+    }
+
+    #[test]
+    fn values_for_proxmox_are_resolved_and_hold_neither_endpoint_nor_token() {
+        let plan = on_proxmox(
+            "platform: {proxmox: {endpoint: 'https://pve1:8006/', pool: p, node: pve9, vlan: 30, watchdog: true,\n  \
+             search_domain: home.sflab.io, nameservers: [192.168.1.13]}}\ndefaults: {gateway: 10.0.0.1}\n\
+             instances:\n  a: {address: 10.0.0.4/24, disk_gb: 20, tags: [x], pool_id: own, template_node: pve1}\n  \
+             b: {vm_name: bee, roles: [], renamed_from: default, memory: 512}\n",
+        );
+        let keys = ["ssh-ed25519 AAAA".to_owned()];
+        let values =
+            variables(&Machines { image: None, ..machines(&plan, &Assets::embedded(), &keys) }, &BTreeMap::new());
+        let expected = json!({
+            "app": "pg",
+            "env": "prod",
+            "cluster_uuid": "00000000-0000-0000-0000-000000000001",
+            "instances": {
+                "a": {"vm_name": "pg-prod-a", "memory": 2048, "cores": 2, "disk_gb": 20, "node": "pve9", "template": 9002,
+                    "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "10.0.0.4/24",
+                    "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"]},
+                "b": {"vm_name": "bee", "memory": 512, "cores": 2, "node": "pve9", "template": 9002,
+                    "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
+            },
+            "bridge": "vmbr0",
+            "pool_id": "p",
+            "nameservers": ["192.168.1.13"],
+            "search_domain": "home.sflab.io",
+            "ssh_user": "debian",
+            "authorized_keys": ["ssh-ed25519 AAAA"],
+            "protection": false,
+            "dns": null,
+            "agent_timeout": "180s",
+            "watchdog": true,
+        });
+        assert_eq!(values, expected);
+        let owner: Owner = serde_json::from_value(values).unwrap();
+        assert!(owner.cluster.is_none(), "nothing of it is on this machine");
+    }
+
+    #[test]
+    fn every_value_is_a_variable_of_its_stack() {
+        let assets = Assets::embedded();
+        let plans = [
+            on_proxmox("platform: proxmox\ntarget_ip: dhcp\n"),
+            on_proxmox("platform: {proxmox: {kind: lxc}}\ninstances: {a: {}}\n"),
+            plan_of(&["node1"]),
+        ];
+        for plan in &plans {
+            let values = variables(&machines(plan, &assets, &[]), &BTreeMap::new());
+            let file = format!("terraform/stacks/{}/variables.tf", stack(&plan.platform));
+            let text = assets.text(&file).unwrap();
+            for name in values.as_object().unwrap().keys() {
+                assert!(text.contains(&format!("\nvariable \"{name}\" {{")), "{name} is not in {file}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_renamed_machine_is_moved_with_all_that_is_its_own() {
+        let plan = on_proxmox(
+            "platform: proxmox\ndns: {zone: a.b, server: 10.0.0.1, key_name: k}\n\
+             instances: {node1: {renamed_from: default}, node2: {}}\n",
+        );
+        let moves = moves(&plan).unwrap();
+        let moves: Vec<_> =
+            moves["moved"].as_array().unwrap().iter().map(|each| each["to"].as_str().unwrap()).collect();
+        assert_eq!(
+            moves,
+            [
+                "module.machines.proxmox_virtual_environment_vm.this[\"node1\"]",
+                "module.machines.terraform_data.origin[\"node1\"]",
+                "module.dns[0].hactl_dns_record_set.this[\"node1\"]",
+            ]
+        );
+        assert_eq!(super::moves(&on_proxmox("platform: proxmox\ninstances: {node1: {}}\n")), None);
+
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = Workspace { root: dir.path().to_owned(), stack: "proxmox-vm" };
+        workspace.write_trees(&Assets::embedded()).unwrap();
+        workspace.write_moves(&plan).unwrap();
+        workspace.write_trees(&Assets::embedded()).unwrap();
+        let path = workspace.stack().join(RENAMED_FILE);
+        // What the stacks look for in it.
+        assert!(fs::read_to_string(&path).unwrap().contains(r#"[\"default\"]"#));
+        workspace.write_moves(&plan_of(&["node1"])).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_cluster_stays_on_its_platform() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = Workspace { root: dir.path().to_owned(), stack: "local" };
+        let plan = plan_of(&["node1"]);
+        fs::create_dir_all(local.stack()).unwrap();
+        fs::write(local.stack().join(STATE), "{}").unwrap();
+        assert!(local.is_of_this_platform(&plan).is_ok());
+        let error = Workspace { stack: "proxmox-vm", ..local }.is_of_this_platform(&plan).unwrap_err();
+        assert_eq!(error.code, "platform-changed");
+    }
+
     #[test]
     fn files_of_another_version_go_and_the_rest_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let workspace = Workspace { root: dir.path().to_owned() };
+        let workspace = Workspace { root: dir.path().to_owned(), stack: "local" };
         workspace.write_trees(&Assets::embedded()).unwrap();
         let (stale, state) = (workspace.stack().join("old.tf"), workspace.stack().join("terraform.tfstate"));
         fs::write(&stale, "resource").unwrap();
         fs::write(workspace.stack().join(".terraform.lock.hcl"), "").unwrap();
         fs::write(&state, "{}").unwrap();
+        let import = workspace.stack().join(IMPORT_FILE);
+        fs::write(&import, "import {}").unwrap();
         workspace.write_trees(&Assets::embedded()).unwrap();
         workspace.write_variables(&json!({"cluster": "pg"})).unwrap();
         assert!(!stale.exists() && state.exists() && workspace.stack().join(".terraform.lock.hcl").exists());
         assert!(dir.path().join("modules/local-node/main.tf").exists());
+        assert!(import.exists());
+        workspace.end_import().unwrap();
+        workspace.end_import().unwrap();
+        assert!(!import.exists());
         let values = fs::read_to_string(workspace.stack().join("terraform.tfvars.json")).unwrap();
         assert_eq!(values, "{\n  \"cluster\": \"pg\"\n}\n");
     }

@@ -18,7 +18,7 @@ use hactl::{
     model::{ClusterName, InstanceKey},
     plan::Plan,
     provider::Server,
-    provision::{self, Action, Changes, Machines, Provisioned},
+    provision::{self, Action, Changes, Consent, Machines, Provisioned},
 };
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
@@ -95,7 +95,7 @@ impl Cluster {
     }
 
     fn server(&self, context: &Context) -> (Server, String) {
-        let server = Server::start(self.engine.clone(), context, &std::env::temp_dir()).unwrap();
+        let server = Server::start(Some(self.engine.clone()), context, &std::env::temp_dir()).unwrap();
         let reattach = server.reattach_env(None).unwrap();
         (server, reattach)
     }
@@ -104,9 +104,22 @@ impl Cluster {
         let (_server, reattach) = self.server(context);
         let (plan, keys) = (self.plan(), [KEY.to_owned()]);
         let assets = Assets::embedded();
-        let machines =
-            Machines { plan: &plan, assets: &assets, image: &self.image, uuid: self.uuid, authorized_keys: &keys };
-        provision::apply(context, &context.dirs.cluster(&self.name), &machines, Some(reattach), |_| Ok(())).await
+        let machines = Machines {
+            plan: &plan,
+            assets: &assets,
+            image: Some(&self.image),
+            uuid: self.uuid,
+            authorized_keys: &keys,
+        };
+        provision::apply(
+            context,
+            &context.dirs.cluster(&self.name),
+            &machines,
+            &Consent::default(),
+            Some(reattach),
+            |_| Ok(()),
+        )
+        .await
     }
 
     /// Applies in a run of its own.
@@ -142,9 +155,15 @@ impl Cluster {
         let (context, receiver) = self.context();
         tokio::spawn(collect(receiver));
         let (_server, reattach) = self.server(&context);
-        provision::destroy(&context, &context.dirs.cluster(&self.name), &Assets::embedded(), Some(reattach))
-            .await
-            .unwrap();
+        provision::destroy(
+            &context,
+            &context.dirs.cluster(&self.name),
+            &self.plan(),
+            &Assets::embedded(),
+            Some(reattach),
+        )
+        .await
+        .unwrap();
     }
 
     pub(crate) async fn left(&self) -> Vec<String> {

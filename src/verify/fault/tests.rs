@@ -37,7 +37,7 @@ impl Scene {
                 host_key: None,
                 bastion: None,
             };
-            (node.key.clone(), FleetNode { node: node.clone(), address, ssh, found: None })
+            (node.key.clone(), FleetNode { node: node.clone(), address, machine_id: None, ssh, found: None })
         });
         let fleet = Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() };
         let secret = || Secret::new(String::new());

@@ -1,0 +1,138 @@
+//! The hypervisor of machines that are neither here nor the user's own: what it must have before Terraform is asked for
+//! anything, and what only it knows of machines that run.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Cluster, look};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::Stage,
+    fleet::{Fleet, FleetNode},
+    health::Problem,
+    model::{InstanceKey, Proxmox, Template},
+    plan::Platform,
+    provision::{self, Recorded},
+    proxmox::{self, Api, Endpoint, Machine, Pool, Source, Token, Wanted},
+};
+
+/// How long a machine that is gone may take to be silent.
+const SILENT_WITHIN: Duration = Duration::from_secs(2);
+
+/// Tries whether the API can be used, and whether it has what the machines are made from.
+///
+/// # Errors
+/// With why it cannot be used, or with everything that is missing.
+pub(super) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+    let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(()) };
+    let api = api(context, proxmox)?;
+    let dir = context.dirs.cluster(cluster.name());
+    let recorded = provision::recorded(context, &dir, &cluster.plan).await?;
+    let checked = proxmox::check(&api, &wanted(proxmox, &recorded)).await?;
+    context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
+    Ok(())
+}
+
+/// Tries whether the API can be used, and no more: for a teardown, which needs nothing of it but to be there.
+///
+/// # Errors
+/// With why it cannot be used.
+pub(super) async fn answers(context: &Context, cluster: &Cluster) -> Result<()> {
+    let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(()) };
+    proxmox::check(&api(context, proxmox)?, &Wanted::default()).await.map(|_| ())
+}
+
+fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
+    let endpoint = Endpoint::find(proxmox.endpoint.as_deref(), &context.env)?;
+    let ca_cert = proxmox.ca_cert.as_ref().map(|path| context.at_home(path));
+    Api::new(endpoint, Token::from_env(&context.env)?, ca_cert.as_deref())
+}
+
+fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
+    let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
+        let source = match &guest.template {
+            Template::Vm(id) => {
+                Source::Template { id: *id, node: guest.template_node.as_ref().map(ToString::to_string) }
+            }
+            Template::File(file) => Source::File(file.clone()),
+        };
+        let made = |key: &InstanceKey| recorded.machines.contains(key);
+        let machine = Machine {
+            made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
+            node: guest.node.to_string(),
+            source,
+            datastore: guest.datastore.to_string(),
+            bridge: proxmox.bridge.to_string(),
+            vlan: guest.vlan,
+            pool: guest.pool_id.as_ref().map(ToString::to_string),
+        };
+        (key.clone(), machine)
+    };
+    Wanted {
+        machines: proxmox.machines.iter().map(machine).collect(),
+        pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
+    }
+}
+
+/// Which machines wait for a restart, as what should be known of them; and that it is not known, where Proxmox does not
+/// say.
+pub(super) async fn pending(context: &Context, platform: &Platform, fleet: &Fleet) -> Vec<Problem> {
+    let Platform::Proxmox(proxmox) = platform else { return Vec::new() };
+    let id = |node: &FleetNode| Some((node.key().clone(), node.machine_id.as_ref()?.parse().ok()?));
+    let ids: BTreeMap<InstanceKey, u32> = fleet.nodes.values().filter_map(id).collect();
+    let reboots = async { proxmox::reboots(&api(context, proxmox)?, &ids).await };
+    match reboots.await {
+        Ok(reboots) => reboots
+            .into_iter()
+            .map(|(key, reboot)| {
+                let changes: Vec<String> = reboot.changes.iter().map(ToString::to_string).collect();
+                Problem {
+                    code: "reboot-pending".to_owned(),
+                    node: Some(key.to_string()),
+                    message: format!("waits for a stop and start in Proxmox before this holds: {}", changes.join(", ")),
+                    hint: Some(
+                        "restart one machine at a time, replicas first, the leader after a switchover".to_owned(),
+                    ),
+                }
+            })
+            .collect(),
+        Err(error) => vec![Problem {
+            code: "reboot-unknown".to_owned(),
+            node: None,
+            message: format!("whether a machine waits for a restart is not known: {}", error.causes.join("; ")),
+            hint: error.hint,
+        }],
+    }
+}
+
+/// Sees that nothing answers by SSH any more where the machines of `fleet` were.
+///
+/// # Errors
+/// With every machine that still does.
+pub(super) async fn is_silent(cluster: &Cluster, fleet: &Fleet) -> Result<()> {
+    // What is behind a bastion is seen from there alone.
+    let direct = fleet.nodes.values().filter(|node| node.ssh.bastion.is_none());
+    let knocks = direct.map(async |node| {
+        let door = (node.ssh.host.as_str(), node.ssh.port);
+        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(door)).await;
+        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), door.0, door.1))
+    });
+    let left: Vec<String> = futures_util::future::join_all(knocks).await.into_iter().flatten().collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed("left-behind", "take away all of", cluster.name())
+        .cause(format!("something still answers where its machines were: {}", left.join(", ")))
+        .hint("Proxmox has removed the machines: has another one got the address, or was there a second one with it?"))
+}
+
+/// The machines and the pool, as the last run left them.
+pub(super) fn made(context: &Context, cluster: &Cluster, proxmox: &Proxmox) -> Vec<String> {
+    let Ok(fleet) = look::fleet(&context.dirs, cluster) else { return Vec::new() };
+    let machine = |node: &FleetNode| match &node.machine_id {
+        Some(id) => format!("{} {} (id {id})", proxmox.kind, node.hostname()),
+        None => format!("{} {}", proxmox.kind, node.hostname()),
+    };
+    let pool = proxmox.pool.iter().map(|pool| format!("pool {pool}"));
+    fleet.nodes.values().map(machine).chain(pool).collect()
+}
