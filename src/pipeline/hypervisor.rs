@@ -9,11 +9,10 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    health::Problem,
     model::{InstanceKey, Proxmox, Template},
     plan::Platform,
     provision::{self, Recorded},
-    proxmox::{self, Api, Endpoint, Machine, Pool, Source, Token, Wanted},
+    proxmox::{self, Api, Endpoint, Machine, Pool, Reboots, Source, Token, Wanted},
 };
 
 /// How long a machine that is gone may take to be silent.
@@ -21,16 +20,18 @@ const SILENT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tries whether the API can be used, and whether it has what the machines are made from.
 ///
+/// Gives the hypervisor that each template is on.
+///
 /// # Errors
 /// With why it cannot be used, or with everything that is missing.
-pub(super) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
-    let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(()) };
+pub(super) async fn check(context: &Context, cluster: &Cluster) -> Result<BTreeMap<u32, String>> {
+    let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(BTreeMap::new()) };
     let api = api(context, proxmox)?;
     let dir = context.dirs.cluster(cluster.name());
     let recorded = provision::recorded(context, &dir, &cluster.plan).await?;
     let checked = proxmox::check(&api, &wanted(proxmox, &recorded)).await?;
     context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
-    Ok(())
+    Ok(checked.template_nodes)
 }
 
 /// Tries whether the API can be used, and no more: for a teardown, which needs nothing of it but to be there.
@@ -51,9 +52,7 @@ fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
 fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
-            Template::Vm(id) => {
-                Source::Template { id: *id, node: guest.template_node.as_ref().map(ToString::to_string) }
-            }
+            Template::Vm(id) => Source::Template(*id),
             Template::File(file) => Source::File(file.clone()),
         };
         let made = |key: &InstanceKey| recorded.machines.contains(key);
@@ -69,40 +68,19 @@ fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
         (key.clone(), machine)
     };
     Wanted {
+        any_template_node: true,
         machines: proxmox.machines.iter().map(machine).collect(),
         pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
     }
 }
 
-/// Which machines wait for a restart, as what should be known of them; and that it is not known, where Proxmox does not
-/// say.
-pub(super) async fn pending(context: &Context, platform: &Platform, fleet: &Fleet) -> Vec<Problem> {
-    let Platform::Proxmox(proxmox) = platform else { return Vec::new() };
+/// Which machines wait for a restart; none on a platform that would know nothing of it.
+pub(super) async fn reboots(context: &Context, platform: &Platform, fleet: &Fleet) -> Option<Result<Reboots>> {
+    let Platform::Proxmox(proxmox) = platform else { return None };
     let id = |node: &FleetNode| Some((node.key().clone(), node.machine_id.as_ref()?.parse().ok()?));
     let ids: BTreeMap<InstanceKey, u32> = fleet.nodes.values().filter_map(id).collect();
-    let reboots = async { proxmox::reboots(&api(context, proxmox)?, &ids).await };
-    match reboots.await {
-        Ok(reboots) => reboots
-            .into_iter()
-            .map(|(key, reboot)| {
-                let changes: Vec<String> = reboot.changes.iter().map(ToString::to_string).collect();
-                Problem {
-                    code: "reboot-pending".to_owned(),
-                    node: Some(key.to_string()),
-                    message: format!("waits for a stop and start in Proxmox before this holds: {}", changes.join(", ")),
-                    hint: Some(
-                        "restart one machine at a time, replicas first, the leader after a switchover".to_owned(),
-                    ),
-                }
-            })
-            .collect(),
-        Err(error) => vec![Problem {
-            code: "reboot-unknown".to_owned(),
-            node: None,
-            message: format!("whether a machine waits for a restart is not known: {}", error.causes.join("; ")),
-            hint: error.hint,
-        }],
-    }
+    let ask = async { proxmox::reboots(&api(context, proxmox)?, &ids).await };
+    Some(ask.await)
 }
 
 /// Sees that nothing answers by SSH any more where the machines of `fleet` were.

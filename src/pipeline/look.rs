@@ -252,10 +252,11 @@ impl Watcher {
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self, context: &Context) -> Status {
         let Standing { plan, fleet, dsn, .. } = &self.0;
-        let (health, pending) = tokio::join!(self.health(), hypervisor::pending(context, &plan.platform, fleet));
-        let mut status = health::status(plan, &health, dsn.clone());
-        status.notices.extend(pending);
-        status
+        let (mut health, reboots) = tokio::join!(self.health(), hypervisor::reboots(context, &plan.platform, fleet));
+        if let Some(said) = reboots {
+            health.add_reboots(&said);
+        }
+        health::status(plan, &health, dsn.clone())
     }
 
     /// The same as it was diagnosed.

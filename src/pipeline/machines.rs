@@ -1,6 +1,6 @@
 //! Plan -> Outputs -> Fleet: the machines, by Terraform.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -25,6 +25,15 @@ pub(super) struct Provisioned {
     pub(super) changed: bool,
 }
 
+/// What machines are made with, beside the plan.
+pub(super) struct With<'a> {
+    /// The node image of local nodes.
+    pub(super) image: Option<&'a str>,
+    /// The hypervisor that each template is on.
+    pub(super) template_nodes: &'a BTreeMap<u32, String>,
+    pub(super) agreed: &'a Consent,
+}
+
 /// The provider, served for the time of one Terraform run, and the variable by which it is found.
 pub(super) async fn serve(context: &Context, platform: &Platform) -> Result<(Server, String)> {
     let engine = match platform {
@@ -37,14 +46,8 @@ pub(super) async fn serve(context: &Context, platform: &Platform) -> Result<(Ser
 }
 
 /// Makes the machines and their records, and sees that they answer under their names.
-pub(super) async fn apply(
-    run: &Run,
-    cluster: &Cluster,
-    vault: &mut Vault,
-    image: Option<&str>,
-    agreed: &Consent,
-) -> Result<Provisioned> {
-    let (provisioned, gone) = make(run, cluster, vault, image, agreed).await?;
+pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) -> Result<Provisioned> {
+    let (provisioned, gone) = make(run, cluster, vault, with).await?;
     dns::answers(run, cluster, &provisioned.fleet, &gone).await?;
     Ok(provisioned)
 }
@@ -74,13 +77,8 @@ async fn may_restart(context: &Context, cluster: &Cluster, vault: &Vault, agreed
         .hint(format!("repair that first: `hactl status {0}`, or `hactl up {0}` without the change", cluster.name())))
 }
 
-async fn make(
-    run: &Run,
-    cluster: &Cluster,
-    vault: &mut Vault,
-    image: Option<&str>,
-    agreed: &Consent,
-) -> Result<(Provisioned, GoneRecords)> {
+async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) -> Result<(Provisioned, GoneRecords)> {
+    let With { image, template_nodes, agreed } = *with;
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
@@ -89,6 +87,7 @@ async fn make(
             plan: &cluster.plan,
             assets: &cluster.assets,
             image,
+            template_nodes,
             uuid: vault.uuid(),
             authorized_keys: &keys,
         };
@@ -149,12 +148,13 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     let context = &run.context;
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
-    hypervisor::check(context, cluster).await?;
+    let template_nodes = &hypervisor::check(context, cluster).await?;
     let paths = cluster.secrets(&context.dirs);
     let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
     let prepared = prepare::prepare(run, cluster, &vault, true).await?;
-    let provisioned = apply(run, cluster, &mut vault, prepared.image.as_deref(), agreed).await?;
+    let with = With { image: prepared.image.as_deref(), template_nodes, agreed };
+    let provisioned = apply(run, cluster, &mut vault, &with).await?;
     let name = cluster.name();
     Ok(Summary {
         ok: true,
@@ -204,7 +204,7 @@ impl Planned {
 /// # Errors
 /// When Terraform cannot plan.
 pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Result<Planned> {
-    hypervisor::check(context, cluster).await?;
+    let template_nodes = hypervisor::check(context, cluster).await?;
     let dir = context.dirs.cluster(cluster.name());
     let paths = cluster.secrets(&context.dirs);
     // Before the first `up` there are no secrets, and a plan makes none.
@@ -222,6 +222,7 @@ pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Res
         plan: &cluster.plan,
         assets: &cluster.assets,
         image: image.as_deref(),
+        template_nodes: &template_nodes,
         uuid,
         authorized_keys: &keys,
     };

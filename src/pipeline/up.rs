@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cluster, Run, dns, hypervisor, look, machines, prepare, software, verify};
+use super::{
+    Cluster, Run, dns, hypervisor, look,
+    machines::{self, With},
+    prepare, software, verify,
+};
 use crate::{
     error::Result,
     event::{Event, Stage, Summary, WriteGap},
@@ -50,7 +54,7 @@ pub async fn up(
     }
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
-    hypervisor::check(context, cluster).await?;
+    let template_nodes = &hypervisor::check(context, cluster).await?;
     run.keep("plan", &cluster.plan)?;
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;
@@ -59,11 +63,13 @@ pub async fn up(
 
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
-        let provisioned = machines::apply(run, cluster, &mut vault, None, agreed).await?;
+        let provisioned =
+            machines::apply(run, cluster, &mut vault, &With { image: None, template_nodes, agreed }).await?;
         return Ok((plain_machines(run, cluster, provisioned.changed), None));
     }
     let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
-    let provisioned = machines::apply(run, cluster, &mut vault, prepared.image.as_deref(), agreed).await?;
+    let with = With { image: prepared.image.as_deref(), template_nodes, agreed };
+    let provisioned = machines::apply(run, cluster, &mut vault, &with).await?;
     let fleet = &provisioned.fleet;
     if plain {
         return Ok((plain_machines(run, cluster, provisioned.changed), None));

@@ -17,7 +17,7 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{InstanceKey, Local, Proxmox, ProxmoxKind},
+    model::{Guest, InstanceKey, Local, Proxmox, ProxmoxKind, Template},
     plan::{Plan, Platform},
 };
 
@@ -33,6 +33,8 @@ pub struct Machines<'a> {
     pub assets: &'a Assets,
     /// The image of local nodes that are made now; a node that exists keeps the one it was made from.
     pub image: Option<&'a str>,
+    /// The hypervisor that each template of a virtual machine is on, as far as it is known.
+    pub template_nodes: &'a BTreeMap<u32, String>,
     pub uuid: Uuid,
     /// Public keys that may log in, in OpenSSH's form.
     pub authorized_keys: &'a [String],
@@ -111,7 +113,7 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
             "tags": guest.tags,
         });
         let optional = [
-            ("template_node", json!(guest.template_node)),
+            ("template_node", json!(template_node(machines, guest))),
             ("disk_gb", json!(node.disk_gb)),
             ("pool_id", json!(guest.pool_id)),
             ("vlan", json!(guest.vlan)),
@@ -142,6 +144,12 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
         values["watchdog"] = json!(proxmox.watchdog);
     }
     values
+}
+
+/// The hypervisor that has a machine's template, where that is not the machine's own.
+fn template_node<'a>(machines: &Machines<'a>, guest: &Guest) -> Option<&'a str> {
+    let Template::Vm(id) = guest.template else { return None };
+    machines.template_nodes.get(&id).map(String::as_str).filter(|node| *node != guest.node.as_str())
 }
 
 /// The directory in which Terraform runs.
@@ -384,8 +392,17 @@ pub(super) mod tests {
         .unwrap()
     }
 
+    static NOWHERE: BTreeMap<u32, String> = BTreeMap::new();
+
     fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
-        Machines { plan, assets, image: Some("hactl-node:2"), uuid: Uuid::from_u128(1), authorized_keys: keys }
+        Machines {
+            plan,
+            assets,
+            image: Some("hactl-node:2"),
+            template_nodes: &NOWHERE,
+            uuid: Uuid::from_u128(1),
+            authorized_keys: keys,
+        }
     }
 
     #[test]
@@ -420,12 +437,18 @@ pub(super) mod tests {
         let plan = on_proxmox(
             "platform: {proxmox: {endpoint: 'https://pve1:8006/', pool: p, node: pve9, vlan: 30, watchdog: true,\n  \
              search_domain: home.sflab.io, nameservers: [192.168.1.13]}}\ndefaults: {gateway: 10.0.0.1}\n\
-             instances:\n  a: {address: 10.0.0.4/24, disk_gb: 20, tags: [x], pool_id: own, template_node: pve1}\n  \
+             instances:\n  a: {address: 10.0.0.4/24, disk_gb: 20, tags: [x], pool_id: own}\n  \
              b: {vm_name: bee, roles: [], renamed_from: default, memory: 512}\n",
         );
         let keys = ["ssh-ed25519 AAAA".to_owned()];
-        let values =
-            variables(&Machines { image: None, ..machines(&plan, &Assets::embedded(), &keys) }, &BTreeMap::new());
+        let values = variables(
+            &Machines {
+                image: None,
+                template_nodes: &BTreeMap::from([(9002, "pve1".to_owned())]),
+                ..machines(&plan, &Assets::embedded(), &keys)
+            },
+            &BTreeMap::new(),
+        );
         let expected = json!({
             "app": "pg",
             "env": "prod",
@@ -435,7 +458,7 @@ pub(super) mod tests {
                     "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "10.0.0.4/24",
                     "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"]},
                 "b": {"vm_name": "bee", "memory": 512, "cores": 2, "node": "pve9", "template": 9002,
-                    "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
+                    "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
             },
             "bridge": "vmbr0",
             "pool_id": "p",

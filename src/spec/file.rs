@@ -137,9 +137,6 @@ pub(super) struct ProxmoxFile {
     #[serde(default)]
     #[schemars(schema_with = "template", extend("default" = 9002))]
     pub(super) template: Option<Value>,
-    /// The hypervisor that has the virtual machine's template, where that is not the machine's own.
-    #[schemars(example = &"pve1")]
-    pub(super) template_node: Option<Hypervisor>,
     /// The storage of the machines' disks, where an instance does not say otherwise.
     #[schemars(extend("default" = "local-lvm"))]
     pub(super) datastore: Option<StorageName>,
@@ -295,9 +292,6 @@ pub(super) struct InstanceFile {
     #[serde(default)]
     #[schemars(schema_with = "template")]
     pub(super) template: Option<Value>,
-    /// On platform proxmox: the hypervisor that has the virtual machine's template, where that is not the machine's own.
-    #[schemars(example = &"pve1")]
-    pub(super) template_node: Option<Hypervisor>,
     /// On platform proxmox: the storage of the machine's disk.
     #[schemars(example = &"ceph")]
     pub(super) datastore: Option<StorageName>,
@@ -316,18 +310,8 @@ pub(super) struct InstanceFile {
 }
 
 /// Fields of an instance that only platform proxmox has.
-pub(super) const PROXMOX_FIELDS: [&str; 10] = [
-    "gateway",
-    "reserved",
-    "node",
-    "template",
-    "template_node",
-    "datastore",
-    "vlan",
-    "pool_id",
-    "tags",
-    "renamed_from",
-];
+pub(super) const PROXMOX_FIELDS: [&str; 9] =
+    ["gateway", "reserved", "node", "template", "datastore", "vlan", "pool_id", "tags", "renamed_from"];
 
 fn ipv4(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -20,13 +20,15 @@ use serde_json::Value;
 pub(crate) struct Bench {
     name: &'static str,
     dir: tempfile::TempDir,
+    /// Variables for hactl, beside those that are there.
+    pub(crate) env: Vec<(&'static str, String)>,
 }
 
 impl Bench {
     pub(crate) fn new(name: &'static str, file: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hactl-test-").tempdir().unwrap();
         fs::write(dir.path().join(format!("{name}.yaml")), file).unwrap();
-        let bench = Self { name, dir };
+        let bench = Self { name, dir, env: Vec::new() };
         bench.sweep();
         bench
     }
@@ -48,6 +50,7 @@ impl Bench {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
         command.args(args).args(["--output", "json"]).current_dir(self.dir.path()).env("RUST_BACKTRACE", "0");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -1,0 +1,229 @@
+//! The whole chain on `platform: proxmox`: real Terraform on the recorded schema of bpg/proxmox, behind which a container
+//! of the local engine boots for each virtual machine, with the keys that cloud-init would be given. Records are in a
+//! real BIND, and what hactl asks the API is asked of its simulator.
+//!
+//! It proves the chain and the stack's wiring, not that Proxmox accepts them. Needs the container engine, Terraform,
+//! named and dig; `.ci/setup --test` installs them.
+
+mod common;
+#[path = "common/recorded.rs"]
+mod recorded;
+#[path = "dns/servers.rs"]
+mod servers;
+#[path = "proxmox_api/simulator.rs"]
+mod simulator;
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use common::{Bench, step};
+use hactl::{
+    dns::SECRET_VARIABLE,
+    local::{Engine, NetworkRequest, NodeRequest},
+    model::{ClusterName, InstanceKey},
+};
+use recorded::{Hypervisor, Interfaces, Machine, Recorded};
+use serde_json::Value;
+use servers::{KEY, Kind, Server, ZONE, secret};
+use simulator::{SECRET, Simulator, TOKEN, World};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const NAME: &str = "t-pve";
+const SUBNET: &str = "10.89.83.0/24";
+/// What the DHCP server gives to the machine that has no address of its own.
+const LEASED: Ipv4Addr = Ipv4Addr::new(10, 89, 83, 40);
+
+/// A hypervisor whose machines are containers.
+struct Containers {
+    image: String,
+    network: String,
+}
+
+fn cluster() -> ClusterName {
+    NAME.parse().unwrap()
+}
+
+/// The instance that a host name belongs to.
+fn key(machine: &Machine) -> InstanceKey {
+    machine.name().strip_prefix("t-pve-prod-").unwrap().parse().unwrap()
+}
+
+async fn engine() -> Engine {
+    Engine::connect(&std::env::vars().collect::<BTreeMap<_, _>>()).await.unwrap()
+}
+
+#[tonic::async_trait]
+impl Hypervisor for Containers {
+    async fn create(&self, machine: &Machine) -> Result<Interfaces, String> {
+        let address = match machine.address() {
+            Some(std::net::IpAddr::V4(address)) => address,
+            _ => LEASED,
+        };
+        let request = NodeRequest {
+            cluster: cluster(),
+            uuid: Uuid::nil(),
+            key: key(machine),
+            hostname: machine.name().parse().unwrap(),
+            image: self.image.clone(),
+            network: self.network.clone(),
+            address,
+            volume: None,
+            disk_gb: None,
+            memory_mib: machine.memory_mib().unwrap().try_into().unwrap(),
+            cores: machine.cores().unwrap().try_into().unwrap(),
+            authorized_keys: machine.keys(),
+        };
+        let made = engine().await.create_node(&request, &|_| (), &CancellationToken::new()).await;
+        made.map_err(|error| error.to_string())?;
+        // In an order of its own, as agents tell them.
+        let link_local = "fe80::1".parse().unwrap();
+        Ok(vec![
+            ("lo".to_owned(), vec![Ipv4Addr::LOCALHOST.into()]),
+            ("eth0".to_owned(), vec![link_local, address.into()]),
+        ])
+    }
+
+    async fn destroy(&self, machine: &Machine) -> Result<(), String> {
+        engine().await.remove_node(&format!("{NAME}-{}", key(machine))).await.map_err(|error| error.to_string())
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// The node image of local clusters, which has what the roles would install.
+fn image() -> String {
+    let bench = Bench::new("t-pve-image", "name: t-pve-image\ninstances: {node1: {}}\n");
+    let summary = bench.act(&["image", "build", "t-pve-image"]);
+    summary["message"].as_str().unwrap().strip_suffix(" is ready").unwrap().to_owned()
+}
+
+/// What happened to a kind of resource in a run: for each resource, the places of its start and its end among the events.
+fn spans(events: &[Value], action: &str, kind: &str) -> Vec<(usize, usize)> {
+    let of = |state: &str| -> BTreeMap<String, usize> {
+        let found = events.iter().enumerate().filter(|(_, event)| {
+            event["type"] == "resource"
+                && event["action"] == action
+                && event["state"] == state
+                && event["address"].as_str().is_some_and(|address| address.contains(kind))
+        });
+        found.map(|(at, event)| (event["address"].as_str().unwrap().to_owned(), at)).collect()
+    };
+    let ends = of("done");
+    of("started").into_iter().map(|(address, start)| (start, ends[&address])).collect()
+}
+
+/// Each kind's resources are all done before the first of the next kind is begun.
+fn in_order(events: &[Value], action: &str, kinds: &[(&str, usize)]) {
+    let spans: Vec<_> = kinds.iter().map(|(kind, count)| (kind, count, spans(events, action, kind))).collect();
+    for (kind, count, spans) in &spans {
+        assert_eq!(spans.len(), **count, "{action} {kind}");
+    }
+    for pair in spans.windows(2) {
+        let (before, after) = (&pair[0], &pair[1]);
+        let (last, first) = (before.2.iter().map(|span| span.1).max(), after.2.iter().map(|span| span.0).min());
+        assert!(last < first, "{action}: {} ends after {} begins", before.0, after.0);
+    }
+}
+
+const POOL: &str = "proxmox_virtual_environment_pool";
+const VM: &str = "proxmox_virtual_environment_vm";
+const RECORD: &str = "hactl_dns_record_set";
+
+#[test]
+fn a_cluster_on_proxmox_from_up_to_down() {
+    let image = image();
+    let (simulator, zone) = (Simulator::start(World::default()), Server::start(Kind::Bind));
+    let file = |instances: &str| {
+        format!(
+            "name: {NAME}\nplatform:\n  proxmox: {{endpoint: '{}', ca_cert: {}, pool: {NAME}, ssh: {{user: root}}}}\n\
+             dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\n\
+             defaults: {{memory: 768, cores: 1, gateway: 10.89.83.1}}\ninstances:\n{instances}",
+            simulator.endpoint(),
+            simulator.ca_cert().display(),
+            zone.address,
+            zone.port,
+        )
+    };
+    let three = "  node1: {address: 10.89.83.21/24}\n  node2: {address: 10.89.83.22/24, node: pve2, template: 9003}\n  \
+                 node3: {reserved: true, node: pve3, template: 9004}\n";
+    let web = "  web: {address: 10.89.83.31/24, roles: [], memory: 512}\n";
+    let mut bench = Bench::new(NAME, &file(&format!("{three}{web}")));
+    let network = block_on(async {
+        let request = NetworkRequest { cluster: cluster(), uuid: Uuid::nil(), subnet: Some(SUBNET.parse().unwrap()) };
+        engine().await.create_network(&request).await.unwrap().name
+    });
+    let recorded = Recorded::start(Containers { image, network: network.clone() });
+    bench.env = vec![
+        ("TF_REATTACH_PROVIDERS", recorded.reattach(None)),
+        ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}")),
+        (SECRET_VARIABLE, secret()),
+    ];
+
+    step("a template that is not there: refused before anything is made");
+    bench.write_file(&file(&three.replace("9003", "9999")));
+    let (code, error) = bench.fail(&["up", NAME]);
+    assert!(code == 1 && error.to_string().contains("9999"), "{error:#}");
+    assert_eq!(recorded.done(), Vec::<String>::new());
+
+    step("up: pool, machines, records, and a healthy cluster");
+    bench.write_file(&file(&format!("{three}{web}")));
+    let (code, events) = bench.follow(&["up", NAME, "--no-verify"]).end();
+    assert_eq!(code, 0, "{:#?}", events.iter().rev().take(3).collect::<Vec<_>>());
+    in_order(&events, "create", &[(POOL, 1), (VM, 4), (RECORD, 4)]);
+    let status = bench.status();
+    assert_eq!(
+        (&status["healthy"], status["members"].as_array().unwrap().len()),
+        (&Value::Bool(true), 3),
+        "{status:#}"
+    );
+    assert_eq!(status["notices"], serde_json::json!([]), "{status:#}");
+    for (name, address) in
+        [("node1", "10.89.83.21"), ("node2", "10.89.83.22"), ("node3", "10.89.83.40"), ("web", "10.89.83.31")]
+    {
+        assert_eq!(zone.dig(&format!("t-pve-prod-{name}"), "A"), [format!("300 IN A {address}")]);
+        assert_eq!(bench.address(name), address);
+    }
+    let dsn = status["dsn"].as_str().unwrap();
+    assert_eq!(bench.sql(dsn, "CREATE TABLE proof (id int); INSERT INTO proof VALUES (1); SELECT id FROM proof"), "1");
+
+    step("neither token nor secret is in any file");
+    let kept = bench.kept("").display().to_string();
+    for word in [SECRET.to_owned(), secret()] {
+        let found = common::output(std::process::Command::new("grep").args(["-rlF", &word, &kept]));
+        assert_eq!(found, "", "{word} is in a file");
+    }
+
+    step("up again changes nothing");
+    assert_eq!(bench.up()["changed"], false);
+    let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
+    assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stdout));
+
+    step("machines that go are named, and go by name alone; a member of the cluster never");
+    bench.write_file(&file(three));
+    let (code, error) = bench.fail(&["up", NAME]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("plan-refused")));
+    assert!(error["causes"][0].as_str().unwrap().contains("destroy the machine web"), "{error:#}");
+    assert!(error["hint"].as_str().unwrap().contains("--allow-destroy web"), "{error:#}");
+    bench.write_file(&file(&three.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()));
+    let (_, error) = bench.fail(&["up", NAME, "--allow-destroy", "node3", "--allow-destroy", "web"]);
+    assert!(error.to_string().contains("node3") && error.to_string().contains("member of the cluster"), "{error:#}");
+    bench.write_file(&file(three));
+    let summary = bench.act(&["up", NAME, "--no-verify", "--allow-destroy", "web"]);
+    assert_eq!(summary["changed"], true);
+    assert_eq!(zone.status("t-pve-prod-web"), "NXDOMAIN");
+    assert_eq!(recorded.done().last().unwrap(), &format!("destroy {VM} t-pve-prod-web"));
+    assert_eq!(bench.status()["healthy"], true);
+
+    step("down: records, machines, pool, and nothing answers any more");
+    let (code, events) = bench.follow(&["down", NAME, "--yes"]).end();
+    assert_eq!(code, 0, "{:#?}", events.last());
+    in_order(&events, "delete", &[(RECORD, 3), (VM, 3), (POOL, 1)]);
+    for name in ["node1", "node2", "node3"] {
+        assert_eq!(zone.status(&format!("t-pve-prod-{name}")), "NXDOMAIN");
+    }
+    assert_eq!(common::containers(NAME), Vec::<String>::new());
+    block_on(async { engine().await.remove_network(&network).await.unwrap() });
+    assert_eq!(bench.leftovers(), "");
+}
