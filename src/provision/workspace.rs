@@ -563,7 +563,7 @@ pub(super) mod tests {
     #[test]
     fn the_modules_pages_name_every_input_and_output() {
         let assets = Assets::embedded();
-        for module in ["local-node", "dns-records"] {
+        for module in ["local-node", "proxmox-vm", "proxmox-lxc", "proxmox-pool", "dns-records"] {
             let text = |name: &str| assets.text(&format!("terraform/modules/{module}/{name}")).unwrap();
             let page = text("README.md");
             for (file, block) in [("variables.tf", "variable \""), ("outputs.tf", "output \"")] {
@@ -571,7 +571,7 @@ pub(super) mod tests {
                     .lines()
                     .filter_map(|line| line.strip_prefix(block)?.split_once('"').map(|(name, _)| name))
                     .collect();
-                assert!(names.len() > 1, "{names:?}");
+                assert!(!names.is_empty());
                 for name in names {
                     assert!(page.contains(&format!("\n| {name} | ")), "{name} of {module}/{file} is not in README.md");
                 }
