@@ -107,6 +107,14 @@ pub struct Api {
 }
 
 impl Api {
+    /// The API at the cluster file's endpoint, or the environment's, with the environment's token.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::find`], [`Token::from_env`] and [`Api::new`].
+    pub fn find(endpoint: Option<&str>, ca_cert: Option<&Path>, env: &BTreeMap<String, String>) -> Result<Self> {
+        Self::new(Endpoint::find(endpoint, env)?, Token::from_env(env)?, ca_cert)
+    }
+
     /// Asks nothing yet.
     ///
     /// # Errors

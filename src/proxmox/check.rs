@@ -1,12 +1,12 @@
 //! Everything that an apply needs, tried before it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::{
     Api,
     facts::gather,
     judge::{judge, sum_up},
-    needs::{Machine, Wanted},
+    needs::Wanted,
     trouble::Trouble,
 };
 use crate::error::Result;
@@ -21,8 +21,6 @@ const WHAT: &str = "use Proxmox at";
 pub struct Checked {
     /// Its version, such as `8.2.4`.
     pub version: String,
-    /// The hypervisor that each template is on.
-    pub template_nodes: BTreeMap<u32, String>,
 }
 
 /// Tries whether `api` can be used, and whether it has what `wanted` is about.
@@ -36,7 +34,5 @@ pub async fn check(api: &Api, wanted: &Wanted) -> Result<Checked> {
     if let Some(error) = sum_up(problems, WHAT, &api.endpoint) {
         return Err(error);
     }
-    let templates = wanted.machines.values().filter_map(Machine::template);
-    let template_nodes = templates.filter_map(|id| Some((id, facts.guests.get(&id)?.node.clone()))).collect();
-    Ok(Checked { version: facts.version, template_nodes })
+    Ok(Checked { version: facts.version })
 }

@@ -61,7 +61,7 @@ pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem>
     }
     let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
     for (key, machine) in new() {
-        judge.template(key, machine, wanted.any_template_node);
+        judge.template(key, machine);
     }
     for (key, machine) in new() {
         judge.datastore(key, machine);
@@ -71,7 +71,7 @@ pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem>
         judge.bridge(key, machine);
     }
     judge.pools(wanted);
-    judge.privileges(needs(wanted, facts.major, &facts.guests), wanted, token);
+    judge.privileges(needs(wanted, facts.major), wanted, token);
     judge.found
 }
 
@@ -121,9 +121,8 @@ impl Judge<'_> {
         }
     }
 
-    fn template(&mut self, key: &InstanceKey, machine: &Machine, anywhere: bool) {
-        let Some(id) = machine.template() else { return };
-        let on = &machine.node;
+    fn template(&mut self, key: &InstanceKey, machine: &Machine) {
+        let Some((id, on)) = machine.template() else { return };
         let path = format!("/vms/{id}");
         let facts = self.facts;
         let Some(guest) = facts.guests.get(&id) else {
@@ -149,11 +148,11 @@ impl Judge<'_> {
             let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.node);
             let hint = format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.node);
             self.add("proxmox-template", Some(key), message, hint);
-        } else if guest.node != *on && !anywhere && self.facts.nodes.contains_key(on) {
+        } else if guest.node != on && self.facts.nodes.contains_key(on) {
             let message = format!("template {id} is on node {}, not on {on}", guest.node);
             let hint = format!(
-                "give {on} a template with an id of its own, and set it as the instance's `template`; or set the \
-                 instance's `node` to {}",
+                "set `template_node` to {0}, or `node` to {0}; or give {on} a template with an id of its own, and set that \
+                 as the instance's `template`",
                 guest.node
             );
             self.add("proxmox-template-node", Some(key), message, hint);
@@ -338,7 +337,7 @@ mod tests {
     use crate::proxmox::{
         facts::{Guest, Storage},
         needs::{
-            Pool,
+            Pool, Source,
             tests::{machine, wanted},
         },
     };
@@ -346,7 +345,7 @@ mod tests {
     /// A Proxmox 8 with template 9002 on pve1, and all that a machine there needs.
     fn facts() -> Facts {
         let wanted = wanted(&[("node1", machine("pve1"))]);
-        let granted = needs(&wanted, 8, &BTreeMap::new());
+        let granted = needs(&wanted, 8);
         let granted = granted.into_iter().map(|(paths, need)| {
             (paths[0].clone(), need.privileges.iter().map(|privilege| (*privilege).to_owned()).collect())
         });
@@ -385,8 +384,7 @@ mod tests {
         blind.guests.clear();
         blind.storages.insert("pve1".to_owned(), Ok(BTreeMap::new()));
         blind.bridges.insert("pve1".to_owned(), Ok(BTreeMap::new()));
-        blind.granted =
-            needs(&wanted, 8, &BTreeMap::new()).into_keys().flatten().map(|path| (path, BTreeSet::new())).collect();
+        blind.granted = needs(&wanted, 8).into_keys().flatten().map(|path| (path, BTreeSet::new())).collect();
         assert_eq!(codes(&wanted, &blind), ["proxmox-privileges"; 4]);
     }
 
@@ -402,14 +400,15 @@ mod tests {
     }
 
     #[test]
-    fn a_template_elsewhere_is_a_problem_unless_terraform_is_told() {
+    fn a_template_elsewhere_is_a_problem_unless_the_file_says_so() {
         let mut facts = facts();
         facts.nodes.insert("pve2".to_owned(), true);
         facts.storages.insert("pve2".to_owned(), facts.storages["pve1"].clone());
         facts.bridges.insert("pve2".to_owned(), facts.bridges["pve1"].clone());
-        let mut wanted = wanted(&[("node1", machine("pve2"))]);
-        assert_eq!(codes(&wanted, &facts), ["proxmox-template-node"]);
-        wanted.any_template_node = true;
+        let mut machine = machine("pve2");
+        assert_eq!(codes(&wanted(&[("node1", machine.clone())]), &facts), ["proxmox-template-node"]);
+        machine.source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+        let wanted = wanted(&[("node1", machine)]);
         assert_eq!(codes(&wanted, &facts), ["proxmox-privileges"]);
         facts.granted.get_mut(ANY_GUEST).unwrap().insert("VM.Migrate".to_owned());
         assert!(codes(&wanted, &facts).is_empty());

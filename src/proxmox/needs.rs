@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::Guest;
 use crate::model::InstanceKey;
 
 /// What Terraform is about to use of a Proxmox.
@@ -11,9 +10,6 @@ pub struct Wanted {
     pub machines: BTreeMap<InstanceKey, Machine>,
     /// The pool that is made for the cluster.
     pub pool: Option<Pool>,
-    /// Whether Terraform is told the hypervisor that [`super::Checked`] found each template on, so that machines of any
-    /// hypervisor can be cloned from it. Else a template has to be where its machine is to be.
-    pub any_template_node: bool,
 }
 
 /// The pool that is made for the cluster, and for machines that have none of their own.
@@ -43,8 +39,9 @@ pub struct Machine {
 /// What a machine is made from, which says what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A virtual machine, cloned from the one with this id, which is a template.
-    Template(u32),
+    /// A virtual machine, cloned from one that is a template. `node`: the hypervisor that has it, where that is not the
+    /// machine's.
+    Template { id: u32, node: Option<String> },
     /// A container, made from a template file in a storage: `local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`.
     File(String),
 }
@@ -55,10 +52,10 @@ impl Machine {
         self.pool.as_deref().or_else(|| wanted.pool.as_ref().map(|pool| pool.id.as_str()))
     }
 
-    /// The template, for a virtual machine.
-    pub(super) const fn template(&self) -> Option<u32> {
+    /// The template and the hypervisor that is to have it, for a virtual machine.
+    pub(super) fn template(&self) -> Option<(u32, &str)> {
         match &self.source {
-            Source::Template(id) => Some(*id),
+            Source::Template { id, node } => Some((*id, node.as_deref().unwrap_or(&self.node))),
             Source::File(_) => None,
         }
     }
@@ -67,14 +64,14 @@ impl Machine {
     pub(super) fn file(&self) -> Option<(&str, &str)> {
         match &self.source {
             Source::File(file) => Some((file, file.split(':').next().unwrap_or(file))),
-            Source::Template(_) => None,
+            Source::Template { .. } => None,
         }
     }
 
     /// What a storage must be allowed to hold for the machine's disk, in Proxmox's word and in ours.
     pub(super) const fn disk(&self) -> (&'static str, &'static str) {
         match self.source {
-            Source::Template(_) => ("images", "disks of virtual machines"),
+            Source::Template { .. } => ("images", "disks of virtual machines"),
             Source::File(_) => ("rootdir", "disks of containers"),
         }
     }
@@ -120,9 +117,8 @@ pub(super) struct Need {
     pub(super) machines: BTreeSet<InstanceKey>,
 }
 
-/// The privileges that `wanted` takes from a Proxmox of this major version; `guests`: what is there already, as far as it
-/// is known.
-pub(super) fn needs(wanted: &Wanted, major: u64, guests: &BTreeMap<u32, Guest>) -> Needs {
+/// The privileges that `wanted` takes from a Proxmox of this major version.
+pub(super) fn needs(wanted: &Wanted, major: u64) -> Needs {
     let mut found = Needs::new();
     let mut add = |paths: &[String], privileges: &[&'static str], key: Option<&InstanceKey>| {
         let need = found.entry(paths.to_vec()).or_default();
@@ -138,14 +134,16 @@ pub(super) fn needs(wanted: &Wanted, major: u64, guests: &BTreeMap<u32, Guest>) 
         let mut guest = vec![ANY_GUEST.to_owned()];
         guest.extend(machine.pool(wanted).map(|pool| format!("/pool/{pool}")));
         add(&guest, &GUEST, key);
-        if let Some(id) = machine.template() {
+        if let Some((id, on)) = machine.template() {
             add(&guest, &VIRTUAL_MACHINE, key);
             let agent =
                 if major <= WITH_MONITOR { "VM.Monitor" } else { "VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted" };
             add(&guest, &[agent], key);
             add(&[format!("/vms/{id}")], &["VM.Audit", "VM.Clone"], key);
+            // The provider reads the size of a disk from its storage.
+            add(&[format!("/storage/{}", machine.datastore)], &["Datastore.Audit"], key);
             // It is cloned where the template is, and then moved.
-            if wanted.any_template_node && guests.get(&id).is_some_and(|template| template.node != machine.node) {
+            if on != machine.node {
                 add(&guest, &["VM.Migrate"], key);
             }
         }
@@ -171,7 +169,7 @@ pub(super) mod tests {
         Machine {
             made: false,
             node: node.to_owned(),
-            source: Source::Template(9002),
+            source: Source::Template { id: 9002, node: None },
             datastore: "local-lvm".to_owned(),
             bridge: "vmbr0".to_owned(),
             vlan: None,
@@ -181,11 +179,7 @@ pub(super) mod tests {
 
     pub(in crate::proxmox) fn wanted(machines: &[(&str, Machine)]) -> Wanted {
         let machines = machines.iter().map(|(key, machine)| (key.parse().unwrap(), machine.clone())).collect();
-        Wanted { machines, ..Wanted::default() }
-    }
-
-    fn of(wanted: &Wanted, major: u64) -> Needs {
-        needs(wanted, major, &BTreeMap::new())
+        Wanted { machines, pool: None }
     }
 
     fn privileges(needs: &Needs, paths: &[&str]) -> Vec<&'static str> {
@@ -195,9 +189,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_virtual_machine_takes_its_template_its_storage_and_its_bridge() {
-        let needs = of(&wanted(&[("node1", machine("pve1")), ("node2", machine("pve2"))]), 8);
+        let needs = needs(&wanted(&[("node1", machine("pve1")), ("node2", machine("pve2"))]), 8);
         assert_eq!(privileges(&needs, &["/vms/9002"]), ["VM.Audit", "VM.Clone"]);
-        assert_eq!(privileges(&needs, &["/storage/local-lvm"]), ["Datastore.AllocateSpace"]);
+        assert_eq!(privileges(&needs, &["/storage/local-lvm"]), ["Datastore.AllocateSpace", "Datastore.Audit"]);
         assert_eq!(privileges(&needs, &["/sdn/zones/localnetwork/vmbr0"]), ["SDN.Use"]);
         let guest = privileges(&needs, &[ANY_GUEST]);
         assert!(guest.contains(&"VM.Monitor") && guest.contains(&"VM.Config.Cloudinit"), "{guest:?}");
@@ -208,16 +202,16 @@ pub(super) mod tests {
     #[test]
     fn privileges_follow_the_version() {
         let wanted = wanted(&[("node1", Machine { vlan: Some(30), ..machine("pve1") })]);
-        let guest = privileges(&of(&wanted, 9), &[ANY_GUEST]).join(" ");
+        let guest = privileges(&needs(&wanted, 9), &[ANY_GUEST]).join(" ");
         assert!(guest.contains("VM.GuestAgent.Audit") && !guest.contains("VM.Monitor"), "{guest}");
-        assert!(of(&wanted, 9).contains_key(&vec!["/sdn/zones/localnetwork/vmbr0/30".to_owned()]));
-        assert!(of(&wanted, 7).keys().flatten().all(|path| !path.starts_with("/sdn")));
+        assert!(needs(&wanted, 9).contains_key(&vec!["/sdn/zones/localnetwork/vmbr0/30".to_owned()]));
+        assert!(needs(&wanted, 7).keys().flatten().all(|path| !path.starts_with("/sdn")));
     }
 
     #[test]
     fn a_container_takes_neither_clone_nor_agent() {
         let file = Source::File("local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst".to_owned());
-        let needs = of(&wanted(&[("node1", Machine { source: file, ..machine("pve1") })]), 8);
+        let needs = needs(&wanted(&[("node1", Machine { source: file, ..machine("pve1") })]), 8);
         let all: BTreeSet<_> = needs.values().flat_map(|need| need.privileges.iter().copied()).collect();
         assert!(all.contains("VM.Allocate") && !all.contains("VM.Clone") && !all.contains("VM.Monitor"), "{all:?}");
         assert_eq!(privileges(&needs, &["/storage/local"]), ["Datastore.AllocateSpace|Datastore.Audit"]);
@@ -231,7 +225,7 @@ pub(super) mod tests {
             ("node3", Machine { made: true, pool: Some("old".to_owned()), ..machine("pve3") }),
         ]);
         wanted.pool = Some(Pool { id: "all".to_owned(), made: false });
-        let needs = of(&wanted, 8);
+        let needs = needs(&wanted, 8);
         assert!(privileges(&needs, &[ANY_GUEST, "/pool/all"]).contains(&"VM.Allocate"));
         assert!(privileges(&needs, &[ANY_GUEST, "/pool/own"]).contains(&"VM.Allocate"));
         assert_eq!(privileges(&needs, &["/pool/all"]), ["Pool.Allocate", "Pool.Audit"]);
@@ -241,11 +235,9 @@ pub(super) mod tests {
 
     #[test]
     fn cloning_to_another_hypervisor_moves_the_clone() {
-        let template = Guest { node: "pve1".to_owned(), template: true, ..Guest::default() };
-        let guests = BTreeMap::from([(9002, template)]);
         let guest = |node: &str| {
-            let wanted = Wanted { any_template_node: true, ..wanted(&[("node1", machine(node))]) };
-            let needs = needs(&wanted, 8, &guests);
+            let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+            let needs = needs(&wanted(&[("node1", Machine { source, ..machine(node) })]), 8);
             privileges(&needs, &[ANY_GUEST])
         };
         assert!(guest("pve2").contains(&"VM.Migrate") && !guest("pve1").contains(&"VM.Migrate"));

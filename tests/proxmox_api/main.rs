@@ -15,7 +15,7 @@ use std::{
 use hactl::{
     error::Error,
     model::InstanceKey,
-    proxmox::{self, Api, Checked, ENDPOINT_VARIABLE, Endpoint, Machine, Pool, Source, TOKEN_VARIABLE, Token, Wanted},
+    proxmox::{self, Api, Checked, ENDPOINT_VARIABLE, Machine, Pool, Source, TOKEN_VARIABLE, Wanted},
 };
 use simulator::{Guest, REFUSED_AFTER, SECRET, Simulator, TOKEN, World};
 
@@ -30,7 +30,7 @@ fn api(endpoint: &str, token: &str, ca_cert: Option<&Path>) -> Result<Api, Error
         (ENDPOINT_VARIABLE.to_owned(), endpoint.to_owned()),
         (TOKEN_VARIABLE.to_owned(), token.to_owned()),
     ]);
-    Api::new(Endpoint::find(None, &env)?, Token::from_env(&env)?, ca_cert)
+    Api::find(None, ca_cert, &env)
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -78,7 +78,7 @@ fn machine(node: &str, id: u32) -> Machine {
     Machine {
         made: false,
         node: node.to_owned(),
-        source: Source::Template(id),
+        source: Source::Template { id, node: None },
         datastore: "local-lvm".to_owned(),
         bridge: "vmbr0".to_owned(),
         vlan: None,
@@ -96,7 +96,7 @@ fn key(name: &str) -> InstanceKey {
 
 fn wanted(machines: impl IntoIterator<Item = Machine>) -> Wanted {
     let machines = machines.into_iter().zip(1..).map(|(machine, n)| (key(&format!("node{n}")), machine));
-    Wanted { machines: machines.collect(), ..Wanted::default() }
+    Wanted { machines: machines.collect(), pool: None }
 }
 
 /// One machine on each of three hypervisors, and a pool for them.
@@ -116,7 +116,6 @@ fn a_proxmox_that_has_everything_is_fine_within_a_second() {
     let simulator = Simulator::start(World::default());
     let checked = check(&simulator, &three()).unwrap();
     assert_eq!(checked.version, "8.2.4");
-    assert_eq!(checked.template_nodes[&9003], "pve2");
     assert!(simulator.world().asked.iter().all(|asked| asked.starts_with("GET ")), "something was changed");
     check(&simulator, &wanted([container("pve1", FILE), container("pve2", FILE)])).unwrap();
     check(&simulator, &Wanted::default()).unwrap();
@@ -232,8 +231,9 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
     refused(container_there, &three, "proxmox-template", &["9002 (ct) is a container"]);
     let same = wanted([machine("pve1", 9002), machine("pve2", 9002), machine("pve3", 9002)]);
     refused(|_| {}, &same, "proxmox-check", &["node2: template 9002 is on node pve1, not on pve2"]);
-    let told = Wanted { any_template_node: true, ..same };
-    assert_eq!(check(&Simulator::start(World::default()), &told).unwrap().template_nodes[&9002], "pve1");
+    let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+    let told = wanted([Machine { source, ..machine("pve2", 9002) }]);
+    check(&Simulator::start(World::default()), &told).unwrap();
 
     let storage = |world: &mut World| drop(world.nodes.get_mut("pve3").unwrap().storages.remove("local-lvm"));
     refused(storage, &three, "proxmox-datastore", &["node3: node pve3 has no datastore local-lvm"]);
@@ -311,7 +311,7 @@ fn missing_privileges_are_named_and_what_they_hide_is_not_said_to_be_missing() {
     assert!(error.causes.iter().all(|cause| cause.contains("the token hactl@pve!terraform lacks ")), "{said}");
     for word in [
         "VM.Clone on /vms/9002, /vms/9003, /vms/9004",
-        "Datastore.AllocateSpace on /storage/local-lvm",
+        "Datastore.Audit on /storage/local-lvm",
         "/vms or /pool/example-",
     ] {
         assert!(said.contains(word), "no `{word}` in: {said}");
@@ -353,6 +353,92 @@ fn a_storage_that_hangs_holds_up_nobody_but_its_machines() {
     assert_eq!(error.code, "proxmox-node-silent");
     assert!(error.to_string().contains("node2: node pve2 does not say what datastores it has"), "{error}");
     assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+/// The commands of docs/proxmox.md give the token what it needs and nothing else: with one privilege less something is
+/// missing.
+#[test]
+fn the_documented_privileges_are_enough_and_none_is_too_many() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxmox.md")).unwrap();
+    let commands: Vec<Vec<String>> =
+        page.lines().filter(|line| line.starts_with("pveum ")).map(|line| words(line)).collect();
+    let option = |command: &[String], name: &str| {
+        let at = command.iter().position(|word| word == name).unwrap_or_else(|| panic!("{name}: {command:?}"));
+        command[at + 1].clone()
+    };
+    let mut roles: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut acl: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let user = TOKEN.split('!').next().unwrap();
+    for command in &commands {
+        match [command[1].as_str(), command[2].as_str()] {
+            ["role", "add"] => {
+                let privileges = option(command, "--privs");
+                roles.insert(command[3].clone(), privileges.split(' ').map(str::to_owned).collect());
+            }
+            ["acl", "modify"] => {
+                assert_eq!(option(command, "--users"), user);
+                let role = roles.get(&option(command, "--roles")).unwrap_or_else(|| panic!("{command:?}"));
+                acl.entry(command[3].clone()).or_default().extend(role.iter().cloned());
+            }
+            ["user", "add"] => assert_eq!(command[3], user),
+            ["user", "token"] => assert_eq!(format!("{}!{}", command[4], command[5]), TOKEN),
+            other => panic!("{other:?}"),
+        }
+    }
+    let bridge = |machine: Machine| Machine { bridge: "vmbr0".to_owned(), ..machine };
+    let machines = [bridge(machine("pve1", 9002)), bridge(container("pve1", FILE))];
+    let pool = Some(Pool { id: "pg-prod".to_owned(), made: false });
+    let wanted = Wanted { pool, ..wanted(machines) };
+    let simulator = Simulator::start(World { version: "9.0.3".to_owned(), acl: acl.clone(), ..World::default() });
+    check(&simulator, &wanted).unwrap();
+    let mut count = 0;
+    for (path, privileges) in &acl {
+        for privilege in privileges {
+            let mut less = acl.clone();
+            less.get_mut(path).unwrap().remove(privilege);
+            simulator.world().acl = less;
+            let error = check(&simulator, &wanted).expect_err(&format!("{privilege} on {path} is not needed"));
+            assert!(error.to_string().contains(privilege.as_str()), "{error}");
+            count += 1;
+        }
+    }
+    println!("{count} grants, each of them needed");
+    assert!(count > 15);
+}
+
+/// A command's words; those in quotes are one.
+fn words(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (n, part) in line.split('"').enumerate() {
+        if n % 2 == 1 {
+            found.push(part.to_owned());
+        } else {
+            found.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// Every message about Proxmox has a line on the page.
+#[test]
+fn every_code_is_on_the_page() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(top.join("docs/proxmox.md")).unwrap();
+    let mut codes = BTreeSet::new();
+    for file in fs::read_dir(top.join("src/proxmox")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        codes.extend(
+            code.split("\"proxmox-").skip(1).map(|rest| format!("proxmox-{}", rest.split('"').next().unwrap())),
+        );
+    }
+    assert!(codes.len() > 20, "{codes:?}");
+    let missing: Vec<_> = codes.iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `proxmox-")) {
+        let code = format!("proxmox-{}", row.split('`').next().unwrap());
+        assert!(codes.contains(&code), "no such code: {code}");
+    }
 }
 
 /// Memory and processors of a running virtual machine, changed as Terraform's provider changes them.
