@@ -49,7 +49,8 @@ fn a_cluster_behind_a_bastion_is_configured_and_drilled_by_a_sudo_user() {
 
     step("so do ssh and psql");
     let said = |args: &[&str]| {
-        let done = bench.hactl(args);
+        let hactl = Command::new(env!("CARGO_BIN_EXE_hactl")).args(args).current_dir(bench.path("")).output();
+        let done = hactl.unwrap();
         assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).trim().to_owned()
     };

@@ -97,12 +97,22 @@ impl Standing {
     }
 }
 
-/// `ssh` to a machine of an adopted cluster, as its file says; none for a cluster that hactl made.
+/// `ssh` to a machine: of an adopted cluster as its file says.
 ///
 /// # Errors
-/// When the file has no such machine.
-pub fn ssh(dirs: &Dirs, cluster: &Cluster, node: &str) -> Result<Option<Command>> {
-    let Some(hosts) = cluster.adopted() else { return Ok(None) };
+/// When there is no such machine, or it was never configured from here.
+pub fn ssh(dirs: &Dirs, cluster: &Cluster, node: &str) -> Result<Command> {
+    let files = dirs.cluster(cluster.name()).client();
+    let Some(hosts) = cluster.adopted() else {
+        let (key, config) = (fleet(dirs, cluster)?.node(node)?.key().to_string(), files.join(ClientFiles::SSH_CONFIG));
+        if !config.is_file() {
+            let error = Error::failed("not-configured", "find out how to reach", node);
+            return Err(error
+                .cause(format!("{} is not there", config.display()))
+                .hint(format!("`hactl configure {}` writes it", cluster.name())));
+        }
+        return Ok(Command::new("ssh").args(["-F".to_owned(), config.display().to_string(), key]));
+    };
     let Some((_, host)) = hosts.machines.iter().find(|(key, _)| key.as_str() == node) else {
         let names: Vec<&str> = hosts.machines.keys().map(InstanceKey::as_str).collect();
         return Err(Error::usage("node-unknown", "find node", node).cause(format!(
@@ -116,12 +126,12 @@ pub fn ssh(dirs: &Dirs, cluster: &Cluster, node: &str) -> Result<Option<Command>
         command = command.arg("-i").arg(key.display().to_string());
     }
     // The host keys that were pinned; before that the user's own file says who is known.
-    let known_hosts = dirs.cluster(cluster.name()).client().join(ClientFiles::KNOWN_HOSTS);
+    let known_hosts = files.join(ClientFiles::KNOWN_HOSTS);
     if known_hosts.is_file() {
         let option = format!("UserKnownHostsFile=\"{}\"", known_hosts.display());
         command = command.args(["-o", &option, "-o", "StrictHostKeyChecking=yes"]);
     }
-    Ok(Some(command.arg(format!("{}@{}", host.user, host.host))))
+    Ok(command.arg(format!("{}@{}", host.user, host.host)))
 }
 
 /// The connection string of an adopted cluster's superuser: libpq asks for the password, or finds it itself.

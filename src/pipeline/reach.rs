@@ -63,8 +63,8 @@ pub(super) fn authorized_keys(context: &Context, platform: &Platform, vault: &Va
     Ok(authorized)
 }
 
-/// Waits until every machine lets hactl in, and records what was learnt of them. The platform of local nodes has done
-/// all that already.
+/// Waits until every machine that has a role lets hactl in, and records what was learnt of them. The platform of local
+/// nodes has done all that already.
 ///
 /// # Errors
 /// With every machine that does not, and what was last seen of it.
@@ -87,14 +87,14 @@ pub(super) async fn reach(run: &Run, cluster: &Cluster, vault: &mut Vault, fleet
     reached
 }
 
-/// Meets every machine of `fleet` at once.
+/// Meets every machine of `fleet` at once, but those without a role: what becomes of them is not hactl's business.
 ///
 /// # Errors
 /// With every machine that does not let hactl in.
 async fn meet(context: &Context, mut fleet: Fleet, known: &mut HostKeys, keys: &SshKeys) -> Result<Fleet> {
     known.machines.retain(|key, _| fleet.nodes.contains_key(key));
     bastions(context, &mut fleet, known).await?;
-    let met = join_all(fleet.nodes.values().map(async |node| {
+    let met = join_all(fleet.nodes.values().filter(|node| !node.node.roles.is_empty()).map(async |node| {
         let arrived = known.machines.get(node.key()).filter(|pinned| {
             // A platform that knows the key goes first: another one is another machine.
             node.ssh.host_key.as_ref().is_none_or(|given| same(given, pinned))
@@ -130,7 +130,8 @@ async fn meet(context: &Context, mut fleet: Fleet, known: &mut HostKeys, keys: &
 async fn bastions(context: &Context, fleet: &mut Fleet, known: &mut HostKeys) -> Result<()> {
     let user_hosts = remote::home(&context.env).join(".ssh/known_hosts");
     let mut used = BTreeMap::new();
-    for hop in fleet.nodes.values_mut().filter_map(|node| node.ssh.bastion.as_mut()) {
+    let met = fleet.nodes.values_mut().filter(|node| !node.node.roles.is_empty());
+    for hop in met.filter_map(|node| node.ssh.bastion.as_mut()) {
         let place = format!("{}:{}", hop.host, hop.port);
         let key = match used.get(&place).or_else(|| known.bastions.get(&place)) {
             Some(key) => key.clone(),
@@ -250,11 +251,12 @@ async fn settled(node: &FleetNode, remote: &Remote, shown: String, keys: &SshKey
         return Ok(shown);
     }
     let (_, again) = Remote::arrive(node.key(), &node.ssh, keys, ANSWERS_WITHIN, async |_| ()).await?;
-    if own(&again) {
+    // One that stays as it was is kept elsewhere.
+    if own(&again) || again == shown {
         return Ok(again);
     }
     Err(Error::failed("host-key", "learn the host key of", node.key())
-        .cause("its sshd shows another key than the files in /etc/ssh hold")
+        .cause("its sshd shows another key each time, and none that the files in /etc/ssh hold")
         .hint("restart sshd there, and run the same command again"))
 }
 
@@ -360,7 +362,11 @@ mod tests {
         fs::create_dir_all("/run/sshd").unwrap();
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-e", "-f"]).arg(dir.path().join("config")).stderr(Stdio::null());
-        Sshd { child: command.spawn().expect("openssh-server is installed"), port, dir }
+        let sshd = Sshd { child: command.spawn().expect("openssh-server is installed"), port, dir };
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        sshd
     }
 
     impl Sshd {
@@ -381,7 +387,7 @@ mod tests {
             let node = Node {
                 key: key.clone(),
                 hostname: crate::model::HostName::new(format!("pg-{name}")).unwrap(),
-                roles: Default::default(),
+                roles: [crate::model::Role::Patroni].into(),
                 memory_mib: 1,
                 cores: 1,
                 disk_gb: None,
@@ -486,6 +492,13 @@ mod tests {
         let (met, said) = site.meet(fleet(&machines, Some(&bastion))).await;
         assert!(met.is_ok() && said.contains("host key recorded"), "{said}");
         assert_ne!(site.known, known);
+
+        // Nobody waits for one without a role.
+        let mut plain = fleet(&[("one", &one), ("two", &two)], Some(&bastion));
+        drop(two);
+        plain.nodes.values_mut().last().unwrap().node.roles.clear();
+        let (met, _) = site.meet(plain).await;
+        assert!(met.unwrap().nodes.values().last().unwrap().ssh.host_key.is_none());
 
         // A machine that is gone is forgotten, and so is a bastion that is not used any more.
         let (met, _) = site.meet(fleet(&[("one", &one)], None)).await;

@@ -365,4 +365,21 @@ mod tests {
         assert!(Changes::parse(r#"{"output_changes":{"vms":{"actions":["no-op"]}}}"#).unwrap().is_empty());
         assert!(Changes::parse("x").is_err());
     }
+
+    #[test]
+    fn a_machine_is_made_when_any_part_of_it_but_its_record_is() {
+        let change = |kind: &str, key: &str, actions: &str| {
+            format!(r#"{{"address":"a","type":"{kind}","index":"{key}","change":{{"actions":{actions}}}}}"#)
+        };
+        let changes = [
+            change("proxmox_virtual_environment_vm", "new", r#"["create"]"#),
+            change("proxmox_virtual_environment_vm", "again", r#"["delete","create"]"#),
+            change("proxmox_virtual_environment_vm", "bigger", r#"["update"]"#),
+            change("proxmox_virtual_environment_vm", "gone", r#"["delete"]"#),
+            change("hactl_dns_record_set", "record", r#"["create"]"#),
+        ];
+        let changes = Changes::parse(&format!(r#"{{"resource_changes":[{}]}}"#, changes.join(","))).unwrap();
+        let made: Vec<&str> = changes.machines_made().map(InstanceKey::as_str).collect();
+        assert_eq!(made, ["new", "again"]);
+    }
 }

@@ -86,14 +86,12 @@ pub(super) fn run(session: &Session, socket: &OwnedFd, requests: &Receiver<Reque
     session.set_keepalive(true, 10);
     session.set_blocking(false);
     loop {
-        loop {
+        let alone = loop {
             match requests.try_recv() {
                 Ok(request) => waiting.push_back(request),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) if links.is_empty() => return,
-                Err(TryRecvError::Disconnected) => break,
+                Err(ended) => break ended == TryRecvError::Disconnected,
             }
-        }
+        };
         // Reading one channel may take bytes of another off the socket: go round until all is quiet.
         let mut moved = true;
         while moved {
@@ -123,7 +121,7 @@ pub(super) fn run(session: &Session, socket: &OwnedFd, requests: &Receiver<Reque
                 }
             }
         }
-        if broken {
+        if broken || alone && links.is_empty() && opening.is_none() {
             return;
         }
         // A failed keepalive shows as an error of the next read.

@@ -26,6 +26,7 @@ pub(super) fn ssh_config(fleet: &Fleet, config: &Path, known_hosts: &Path, ident
         // By its key, and by the address that Ansible gives: whatever the command line says besides goes first.
         let _ = writeln!(text, "\nHost {} {}", node.key(), ssh.host);
         let _ = writeln!(text, "  HostName {}\n  Port {}\n  User {}", ssh.host, ssh.port, ssh.user);
+        text.push_str(unpinned(ssh.host_key.as_deref()));
         if let Some(hop) = &ssh.bastion {
             let number = hops.iter().position(|other| *other == hop).unwrap_or_else(|| {
                 hops.push(hop);
@@ -38,6 +39,7 @@ pub(super) fn ssh_config(fleet: &Fleet, config: &Path, known_hosts: &Path, ident
     for (number, hop) in hops.into_iter().enumerate() {
         let _ = writeln!(text, "\nHost {}", alias(number));
         let _ = writeln!(text, "  HostName {}\n  Port {}\n  User {}", hop.host, hop.port, hop.user);
+        text.push_str(unpinned(hop.host_key.as_deref()));
         // A bastion is the user's own: their keys open it, too.
         text.push_str("  IdentitiesOnly no\n");
         for path in identities.machine.iter().chain(&identities.bastion) {
@@ -51,6 +53,14 @@ pub(super) fn ssh_config(fleet: &Fleet, config: &Path, known_hosts: &Path, ident
         None => text.push_str("  IdentitiesOnly no\n"),
     }
     text
+}
+
+/// A machine that hactl has not met, as one without a role, is known to the user or not, as any other.
+const fn unpinned(host_key: Option<&str>) -> &'static str {
+    match host_key {
+        Some(_) => "",
+        None => "  StrictHostKeyChecking ask\n  UserKnownHostsFile ~/.ssh/known_hosts\n",
+    }
 }
 
 /// No instance's key has a dot.

@@ -490,6 +490,10 @@ async fn client_files_are_private_and_complete() {
         assert!(seen.lines().any(|other| other == line), "{line}: {seen}");
     }
     assert!(!seen.contains("proxycommand"), "{seen}");
+    fleet.nodes.values_mut().for_each(|node| node.ssh.host_key = None);
+    write_client_files(&dir, &vault, &fleet, &databases, &identities).unwrap();
+    let seen = asked("node2").await;
+    assert!(seen.contains("stricthostkeychecking ask") && seen.contains("/.ssh/known_hosts"), "{seen}");
     // Through it, psql connects to a port of this machine.
     assert!(read(ClientFiles::PASSFILE).starts_with(&format!("10.0.0.1:*:app:app:{password}\n")));
 
