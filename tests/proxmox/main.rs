@@ -66,6 +66,28 @@ fn every_module_and_stack_is_valid() {
 }
 
 #[test]
+fn every_variable_and_output_is_described_with_an_example() {
+    let assets = hactl::assets::Assets::embedded();
+    for kind in
+        ["modules/proxmox-pool", "modules/proxmox-vm", "modules/proxmox-lxc", "stacks/proxmox-vm", "stacks/proxmox-lxc"]
+    {
+        for file in ["variables.tf", "outputs.tf"] {
+            let text = assets.text(&format!("terraform/{kind}/{file}")).unwrap();
+            for block in
+                text.split("\n}\n").filter(|block| block.contains("variable \"") || block.contains("output \""))
+            {
+                let description = block.split_once("  description = ").expect(block).1;
+                let description = match description.split_once("<<-EOT") {
+                    Some((_, text)) => text.split("EOT").next(),
+                    None => description.lines().next(),
+                };
+                assert!(description.unwrap().contains("for example"), "{kind}/{file}: {block}");
+            }
+        }
+    }
+}
+
+#[test]
 fn their_own_tests_pass() {
     let tree = Tree::new(recorded::Nowhere);
     let passed = [

@@ -1,5 +1,5 @@
 output "vms" {
-  description = "The machines by their key: the one thing that hactl reads."
+  description = "The machines by their key: the one thing that hactl reads, for example { web01 = { id = \"100\", name = \"app-prod-web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }."
   value       = module.machines.vms
 }
 
@@ -24,16 +24,16 @@ output "vm_hostnames" {
 }
 
 output "lxc_ids" {
-  description = "The same as vm_ids."
+  description = "The same as vm_ids, for example { web01 = 100 }."
   value       = module.machines.lxc_ids
 }
 
 output "lxc_ips" {
-  description = "The same as vm_target_ips."
+  description = "The same as vm_target_ips, for example { web01 = \"192.168.1.60\" }."
   value       = module.machines.lxc_ips
 }
 
 output "lxc_hostnames" {
-  description = "The same as vm_hostnames."
+  description = "The same as vm_hostnames, for example { web01 = \"app-prod-web01\" }."
   value       = module.machines.lxc_hostnames
 }
