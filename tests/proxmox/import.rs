@@ -17,8 +17,9 @@ use hactl::{
 use serde_json::{Value, json};
 
 use crate::{
-    recorded::{self, CONTAINER, VM},
+    recorded::{self, CONTAINER, Recorded, VM},
     servers::{self, Server},
+    simulator::{Guest, SECRET, Simulator, TOKEN, World},
     tree::Tree,
 };
 
@@ -223,6 +224,87 @@ fn records_are_taken_over_with_their_machines() {
     place.apply();
     assert_eq!(server.status("pg-prod-node2"), "NXDOMAIN");
     assert_eq!(server.dig("pg-prod-node1", "A").len(), 1);
+}
+
+/// hactl in a directory with a cluster file.
+struct Taker {
+    dir: tempfile::TempDir,
+    recorded: Recorded,
+    simulator: Simulator,
+}
+
+impl Taker {
+    fn new() -> Self {
+        let taker = Self {
+            dir: tempfile::tempdir().unwrap(),
+            recorded: Recorded::start(recorded::Nowhere),
+            simulator: Simulator::start(World::default()),
+        };
+        for (id, host) in [(110, "pg-prod-node1"), (111, "old-name")] {
+            taker.recorded.put(VM, standing(ProxmoxKind::Vm, id, host));
+            taker.simulator.world().guests.insert(id, Guest::new("qemu", "pve1", host));
+        }
+        fs::write(taker.dir.path().join("old.tfstate"), old_state(ProxmoxKind::Vm)).unwrap();
+        taker
+    }
+
+    /// Writes the cluster file: plain machines, so that there is nothing for Ansible to do.
+    fn file(&self, node2: &str) {
+        let text = format!(
+            "name: pg\nplatform:\n  proxmox: {{endpoint: '{}', ca_cert: {}}}\ndefaults: {{roles: [], memory: 4096}}\n\
+             instances:\n  node1: {{}}\n  node2: {{vm_name: old-name{node2}}}\n",
+            self.simulator.endpoint(),
+            self.simulator.ca_cert().display(),
+        );
+        fs::write(self.dir.path().join("pg.yaml"), text).unwrap();
+    }
+
+    /// The last line or the object that a command prints, and its exit code.
+    fn hactl(&self, args: &[&str]) -> (i32, Value) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
+        command.args(args).args(["--output", "json"]).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env("TF_REATTACH_PROVIDERS", self.recorded.reattach(None)).env_remove("HACTL_DIR");
+        command.env("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"));
+        let done = command.output().unwrap();
+        let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
+        let last = serde_json::from_str(&stdout).or_else(|_| serde_json::from_str(stdout.lines().last().unwrap_or("")));
+        let last = last.unwrap_or_else(|error| panic!("{error}: {stdout}{}", String::from_utf8_lossy(&done.stderr)));
+        (done.status.code().unwrap(), last)
+    }
+
+    fn import_file(&self) -> std::path::PathBuf {
+        self.dir.path().join(".hactl/pg/terraform/stacks/proxmox-vm").join(import::IMPORT_FILE)
+    }
+}
+
+/// The whole of it: `import`, `plan` and `up`, and the machines are hactl's.
+#[test]
+fn hactl_takes_over_what_it_has_not_made() {
+    let taker = Taker::new();
+    taker.file("");
+    assert_eq!(taker.hactl(&["import", "pg", "--from", "old.tfstate"]).0, 0);
+    let (code, planned) = taker.hactl(&["plan", "pg", "--detailed-exitcode"]);
+    assert_eq!(code, 2, "{planned:#}");
+    assert!(taker.import_file().exists() && taker.recorded.done().is_empty());
+
+    let (code, summary) = taker.hactl(&["up", "pg", "--no-verify"]);
+    assert_eq!((code, &summary["ok"]), (0, &true.into()), "{summary:#}");
+    assert_eq!(taker.recorded.done(), [format!("update {VM} pg-prod-node1"), format!("update {VM} old-name")]);
+    assert!(!taker.import_file().exists());
+
+    let (code, summary) = taker.hactl(&["up", "pg", "--no-verify"]);
+    assert_eq!((code, &summary["changed"]), (0, &false.into()), "{summary:#}");
+
+    // Who imports them again is told so.
+    let (code, event) = taker.hactl(&["import", "pg", "node1=110"]);
+    assert_eq!(code, 2);
+    assert!(event["message"].as_str().unwrap().contains("node1 is in the cluster's state already"), "{event:#}");
+
+    // As of any other machine: another template would make it anew, and that is stopped.
+    taker.file(", template: 9003");
+    let (code, event) = taker.hactl(&["up", "pg", "--no-verify"]);
+    assert_eq!(code, 1);
+    assert!(event["message"].as_str().unwrap().contains("it would replace the machine node2"), "{event:#}");
 }
 
 /// Import blocks that were not applied make nothing part of a destruction.

@@ -10,6 +10,9 @@ mod recorded;
 #[path = "../dns/servers.rs"]
 #[allow(dead_code, reason = "only BIND, and what asks it")]
 mod servers;
+#[path = "../proxmox_api/simulator.rs"]
+#[allow(dead_code, reason = "only what an import asks")]
+mod simulator;
 mod tree;
 
 use serde_json::{Value, json};
