@@ -2,6 +2,8 @@ terraform {
   required_version = ">= 1.9"
 
   required_providers {
+    # The modules use it.
+    # tflint-ignore: terraform_unused_required_providers
     hactl = {
       # Served by hactl itself; for plain Terraform run `hactl terraform install` once.
       source  = "hactl.local/hactl/hactl"

@@ -106,6 +106,8 @@ variable "vm_target_ip" {
   }
 }
 
+# It is only checked.
+# tflint-ignore: terraform_unused_declarations
 variable "instance_count" {
   description = "Only for old configurations: the number of machines, for example 3. The map instances has replaced it, and must have as many."
   type        = number

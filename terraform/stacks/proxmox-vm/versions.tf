@@ -8,6 +8,8 @@ terraform {
       version = "~> 0.111.1"
     }
 
+    # The modules use it.
+    # tflint-ignore: terraform_unused_required_providers
     hactl = {
       # Served by hactl itself; for plain Terraform run `hactl terraform install` once.
       source  = "hactl.local/hactl/hactl"
