@@ -313,7 +313,8 @@ async fn a_machine_that_was_just_made_is_waited_for_until_its_key_is_there() {
         fs::write(&keys, &authorized).unwrap();
     };
     let mut seen = Vec::new();
-    let arrived = Remote::arrive("node1", &target, &sshd.key, SOON, async |said: &str| seen.push(said.to_owned()));
+    let arrived =
+        Remote::arrive("node1", &target, &sshd.key, SOON, true, async |said: &str| seen.push(said.to_owned()));
     let (arrived, ()) = tokio::join!(arrived, late);
     let (_remote, shown) = arrived.unwrap();
     let own = sshd.target.host_key.clone().unwrap();
@@ -327,11 +328,15 @@ async fn a_machine_that_was_just_made_is_waited_for_until_its_key_is_there() {
     // Nobody waits for another host key to become the right one, and a wait has an end.
     target.host_key =
         Some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".to_owned());
-    let error = Remote::arrive("node1", &target, &sshd.key, SOON, async |_| ()).await.unwrap_err().to_string();
+    let error = Remote::arrive("node1", &target, &sshd.key, SOON, true, async |_| ()).await.unwrap_err().to_string();
     assert!(error.contains("another host key"), "{error}");
+    // Nor for one that was met before to take a key again.
     fs::write(&keys, "").unwrap();
+    let started = std::time::Instant::now();
+    let error = Remote::arrive("node1", &sshd.target, &sshd.key, SOON, false, async |_| ()).await.unwrap_err();
+    assert!(error.to_string().contains("refused the key") && started.elapsed() < SOON / 2, "{error}");
     let patience = Duration::from_secs(1);
-    let error = Remote::arrive("node1", &sshd.target, &sshd.key, patience, async |_| ()).await.unwrap_err();
+    let error = Remote::arrive("node1", &sshd.target, &sshd.key, patience, true, async |_| ()).await.unwrap_err();
     let error = error.to_string();
     assert!(error.contains("attempts in 1 s") && error.contains("cloud-init status --long"), "{error}");
 }

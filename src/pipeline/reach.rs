@@ -4,7 +4,10 @@
 //! another runner knows it too. It is forgotten before Terraform makes its machine anew, and by `hactl secrets NAME
 //! host-keys forget`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 
@@ -24,6 +27,9 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(180);
 
 /// How long cloud-init may take from there.
 const FIRST_BOOT_WITHIN: Duration = Duration::from_secs(600);
+
+/// The pause before a machine that ended a session is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a small question may take.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -166,12 +172,12 @@ async fn arrive(
     let mut target = node.ssh.clone();
     target.host_key = met.clone().or(target.host_key);
     let saw = async |seen: &str| context.events.step(Stage::Provision, Some(key), format!("waiting: {seen}")).await;
-    let arrived = Remote::arrive(key, &target, keys, ARRIVES_WITHIN, saw).await;
+    let arrived = Remote::arrive(key, &target, keys, ARRIVES_WITHIN, met.is_none(), saw).await;
     let (remote, shown) = arrived.map_err(|error| strange(error, cluster, node))?;
     if met.is_some() {
         return Ok(shown);
     }
-    first_boot(context, node, &remote).await?;
+    let remote = first_boot(context, node, remote, keys).await?;
     may_become_root(node, &remote).await?;
     let shown = match target.host_key {
         Some(_) => shown,
@@ -197,9 +203,11 @@ fn strange(error: Error, cluster: &ClusterName, node: &FleetNode) -> Error {
     ))
 }
 
-/// Waits for cloud-init, where there is one. What it complains of is a warning: what is really needed shows later.
-async fn first_boot(context: &Context, node: &FleetNode, remote: &Remote) -> Result<()> {
-    let status = async |wait: &str, patience| {
+/// Waits for cloud-init, where there is one, also beyond a restart that belongs to it. What it complains of is a
+/// warning: what is really needed shows later.
+async fn first_boot(context: &Context, node: &FleetNode, mut remote: Remote, keys: &SshKeys) -> Result<Remote> {
+    const WAIT: &str = "cloud-init status --wait >/dev/null 2>&1;";
+    let status = async |remote: &Remote, wait: &str, patience| {
         let script = format!(
             "command -v cloud-init >/dev/null || exit 0; {wait} cloud-init status --long; \
              cloud-init status >/dev/null 2>&1"
@@ -207,20 +215,33 @@ async fn first_boot(context: &Context, node: &FleetNode, remote: &Remote) -> Res
         remote.run_as_user(&script, b"", patience).await
     };
     context.events.step(Stage::Provision, Some(node.key()), "let in; waiting for its first boot to end").await;
-    let Ok(done) = status("cloud-init status --wait >/dev/null 2>&1;", FIRST_BOOT_WITHIN).await else {
-        let last =
-            status("", ANSWERS_WITHIN).await.map_or_else(|error| error.causes.join("; "), |done| one_line(&done));
-        return Err(Error::failed("cloud-init", "see the first boot end of", node.key())
-            .cause(format!("cloud-init was not done within {} s", FIRST_BOOT_WITHIN.as_secs()))
-            .cause(format!("last seen: {last}"))
-            .hint("/var/log/cloud-init-output.log there says what it waits for; the same command carries on"));
+    let deadline = Instant::now() + FIRST_BOOT_WITHIN;
+    let done = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match status(&remote, WAIT, left).await {
+            Ok(done) => break done,
+            // The session ended: the machine restarts, or its network does.
+            Err(_) if Instant::now() < deadline => {
+                tokio::time::sleep(PAUSE).await;
+                let left = ARRIVES_WITHIN.min(deadline.saturating_duration_since(Instant::now()));
+                (remote, _) = Remote::arrive(node.key(), &node.ssh, keys, left, true, async |_| ()).await?;
+            }
+            Err(error) => {
+                let last = status(&remote, "", ANSWERS_WITHIN).await;
+                let last = last.map_or_else(|_| error.causes.join("; "), |done| one_line(&done));
+                return Err(Error::failed("cloud-init", "see the first boot end of", node.key())
+                    .cause(format!("cloud-init was not done within {} s", FIRST_BOOT_WITHIN.as_secs()))
+                    .cause(format!("last seen: {last}"))
+                    .hint("/var/log/cloud-init-output.log there says what it waits for; the same command carries on"));
+            }
+        }
     };
     if done.status != 0 {
         let hint = "/var/log/cloud-init-output.log there says more".to_owned();
         let message = format!("{}: cloud-init is not content: {}", node.key(), one_line(&done));
         context.events.warn("cloud-init", message, Some(hint)).await;
     }
-    Ok(())
+    Ok(remote)
 }
 
 fn one_line(done: &Finished) -> String {
@@ -250,7 +271,7 @@ async fn settled(node: &FleetNode, remote: &Remote, shown: String, keys: &SshKey
     if done.stdout.trim().is_empty() || own(&shown) {
         return Ok(shown);
     }
-    let (_, again) = Remote::arrive(node.key(), &node.ssh, keys, ANSWERS_WITHIN, async |_| ()).await?;
+    let (_, again) = Remote::arrive(node.key(), &node.ssh, keys, ANSWERS_WITHIN, true, async |_| ()).await?;
     // One that stays as it was is kept elsewhere.
     if own(&again) || again == shown {
         return Ok(again);
@@ -453,7 +474,8 @@ mod tests {
         // As cloud-init speaks, which is not done when SSH first answers.
         one.program(
             "cloud-init",
-            "if [ \"$2\" = --wait ]; then sleep 1; touch \"$0.done\"; fi\n\
+            "if [ \"$2\" = --wait ]; then sleep 1; [ -e \"$0.cut\" ] || { touch \"$0.cut\"; kill $(ps -o ppid= $PPID); }; \
+             touch \"$0.done\"; fi\n\
              if [ -e \"$0.done\" ]; then echo 'status: done'; else echo 'status: running'; fi",
         );
         two.program("cloud-init", "echo 'status: error'; echo 'detail: no such package'; exit 1");

@@ -27,7 +27,7 @@ pub(super) enum Again {
     /// The machine may still be booting.
     Always,
     /// On a machine that was just made: its first boot may not have come so far.
-    WhenMade,
+    WhenFresh,
     Never,
 }
 
@@ -163,7 +163,7 @@ pub(super) fn enter(socket: OwnedFd, door: &Door, keys: &[PrivateKey]) -> Result
     }
     let banner = session.banner().unwrap_or("an SSH server");
     let seen = format!("{door}: {banner} answers, and refused the key for user {}: {refused}", door.user);
-    Err(Failure::new(Again::WhenMade, seen)
+    Err(Failure::new(Again::WhenFresh, seen)
         .hint("is the user right, was the machine made with another NAME.secrets.age, or is the key another's?"))
 }
 

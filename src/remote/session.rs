@@ -68,9 +68,9 @@ impl Remote {
         Ok(remote)
     }
 
-    /// As [`Remote::connect`], for a machine that was just made: it is also waited for the user and the key that its
-    /// first boot brings, and where no host key is pinned, it may show any. Gives the one that it showed; `saw` is
-    /// told what is seen meanwhile, each time that it is something else.
+    /// As [`Remote::connect`], for a machine that may just have come up: where no host key is pinned, it may show any.
+    /// Gives the one that it showed; `saw` is told what is seen meanwhile, each time that it is something else. Of one
+    /// that is `fresh`, also the user and the key are waited for that its first boot brings.
     ///
     /// # Errors
     /// Says what was last seen.
@@ -79,9 +79,10 @@ impl Remote {
         target: &SshTarget,
         keys: &SshKeys,
         patience: Duration,
+        fresh: bool,
         saw: impl AsyncFnMut(&str),
     ) -> Result<(Self, String)> {
-        Self::enter(label.to_string(), target, keys, patience, true, saw).await
+        Self::enter(label.to_string(), target, keys, patience, fresh, saw).await
     }
 
     async fn enter(
@@ -89,7 +90,7 @@ impl Remote {
         target: &SshTarget,
         keys: &SshKeys,
         patience: Duration,
-        made: bool,
+        fresh: bool,
         mut saw: impl AsyncFnMut(&str),
     ) -> Result<(Self, String)> {
         let started = Instant::now();
@@ -103,7 +104,7 @@ impl Remote {
                 Err(failure) => failure,
             };
             let error = Error::failed(code, "reach by SSH", &label).cause(&seen);
-            let waits = again == Again::Always || made && again == Again::WhenMade;
+            let waits = again == Again::Always || fresh && again == Again::WhenFresh;
             let error = match waits {
                 true if started.elapsed() + PAUSE < patience => {
                     if seen != before {
@@ -116,7 +117,7 @@ impl Remote {
                 true => error.cause(format!("last seen after {attempts} attempts in {} s", patience.as_secs())),
                 false => error,
             };
-            let hint = if made && again == Again::WhenMade { Some(NOT_LET_IN.to_owned()) } else { hint };
+            let hint = if fresh && again == Again::WhenFresh { Some(NOT_LET_IN.to_owned()) } else { hint };
             return Err(error.hint(hint.unwrap_or_else(|| "is the machine running, and the address right?".to_owned())));
         }
     }
@@ -235,7 +236,7 @@ async fn through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshKeys) 
     let opened =
         blocking(move || enter(dial(&door.host, door.port)?, &door, &keys)).await.map_err(|failure| Failure {
             // It is not the bastion that was just made.
-            again: if failure.again == Again::WhenMade { Again::Never } else { failure.again },
+            again: if failure.again == Again::WhenFresh { Again::Never } else { failure.again },
             seen: format!("bastion {}", failure.seen),
             ..failure
         })?;
