@@ -78,9 +78,12 @@ pub(super) async fn gather(api: &Api, wanted: &Wanted) -> Result<Facts, Trouble>
     let online = |node: &str| facts.nodes.get(node) == Some(&true);
     let new = wanted.machines.values().filter(|machine| !machine.made && online(&machine.node));
     let nodes: BTreeSet<&str> = new.clone().map(|machine| machine.node.as_str()).collect();
+    // A clone begins where its template is.
+    let origins = new.clone().filter_map(|machine| Some(machine.template()?.1)).filter(|node| online(node));
+    let stored: BTreeSet<&str> = nodes.iter().copied().chain(origins).collect();
     let stores: BTreeSet<(&str, &str)> =
         new.filter_map(|machine| Some((machine.node.as_str(), machine.file()?.1))).collect();
-    let storages = join_all(nodes.iter().map(async |node| {
+    let storages = join_all(stored.iter().map(async |node| {
         let answer = api.get(&["nodes", node, "storage"], &[]).await;
         ((*node).to_owned(), answer.map(|answer| storages(&answer)))
     }));

@@ -75,6 +75,15 @@ pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem>
     judge.found
 }
 
+/// What a storage must be able to hold: in Proxmox's word, in ours, and the field of the cluster file that names it.
+#[derive(Clone, Copy)]
+struct Needed<'a> {
+    name: &'a str,
+    content: &'a str,
+    words: &'a str,
+    field: &'a str,
+}
+
 struct Judge<'a> {
     facts: &'a Facts,
     found: Vec<Problem>,
@@ -161,20 +170,17 @@ impl Judge<'_> {
 
     fn datastore(&mut self, key: &InstanceKey, machine: &Machine) {
         let (content, words) = machine.disk();
-        self.storage(key, machine, &machine.datastore, content, words, "datastore");
+        let needed = Needed { name: &machine.datastore, content, words, field: "datastore" };
+        self.storage(key, &machine.node, &needed);
+        // A clone begins where its template is, and is then moved.
+        if let Some((_, on)) = machine.template().filter(|(_, on)| *on != machine.node) {
+            self.storage(key, on, &needed);
+        }
     }
 
-    /// A storage of the machine's node that must hold `content`; whether it does.
-    fn storage(
-        &mut self,
-        key: &InstanceKey,
-        machine: &Machine,
-        name: &str,
-        content: &str,
-        words: &str,
-        field: &str,
-    ) -> bool {
-        let (node, facts) = (&machine.node, self.facts);
+    /// Says what a storage of `node` lacks. Whether it is as needed.
+    fn storage(&mut self, key: &InstanceKey, node: &str, needed: &Needed<'_>) -> bool {
+        let (Needed { name, content, words, field }, facts) = (*needed, self.facts);
         let storages = match facts.storages.get(node) {
             // The node is missing or down, which is said.
             None => return false,
@@ -222,7 +228,8 @@ impl Judge<'_> {
 
     fn file(&mut self, key: &InstanceKey, machine: &Machine) {
         let Some((file, storage)) = machine.file() else { return };
-        if !self.storage(key, machine, storage, "vztmpl", "template files of containers", "template") {
+        let words = "template files of containers";
+        if !self.storage(key, &machine.node, &Needed { name: storage, content: "vztmpl", words, field: "template" }) {
             return;
         }
         let (node, facts) = (&machine.node, self.facts);

@@ -234,6 +234,8 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
     let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
     let told = wanted([Machine { source, ..machine("pve2", 9002) }]);
     check(&Simulator::start(World::default()), &told).unwrap();
+    let elsewhere = |world: &mut World| drop(world.nodes.get_mut("pve1").unwrap().storages.remove("local-lvm"));
+    refused(elsewhere, &told, "proxmox-datastore", &["node1: node pve1 has no datastore local-lvm"]);
 
     let storage = |world: &mut World| drop(world.nodes.get_mut("pve3").unwrap().storages.remove("local-lvm"));
     refused(storage, &three, "proxmox-datastore", &["node3: node pve3 has no datastore local-lvm"]);
@@ -360,8 +362,7 @@ fn a_storage_that_hangs_holds_up_nobody_but_its_machines() {
 #[test]
 fn the_documented_privileges_are_enough_and_none_is_too_many() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxmox.md")).unwrap();
-    let commands: Vec<Vec<String>> =
-        page.lines().filter(|line| line.starts_with("pveum ")).map(|line| words(line)).collect();
+    let commands: Vec<Vec<String>> = page.lines().filter(|line| line.starts_with("pveum ")).map(words).collect();
     let option = |command: &[String], name: &str| {
         let at = command.iter().position(|word| word == name).unwrap_or_else(|| panic!("{name}: {command:?}"));
         command[at + 1].clone()
