@@ -9,7 +9,7 @@ use crate::{
     context::ClusterDir,
     error::{Error, Result},
     fleet::Fleet,
-    model::{DatabaseName, SSH_PORT},
+    model::{DatabaseName, Role, SSH_PORT},
 };
 
 /// The port of PostgreSQL on every node.
@@ -75,11 +75,11 @@ pub fn write_client_files(
     Ok(())
 }
 
-/// A line for every host, by address and by name, and database.
+/// A line for every host with PostgreSQL, by address and by name, and database.
 fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, DatabaseName>) -> Result<String> {
     let mut text = String::new();
     let passwords = vault.passwords();
-    for node in fleet.nodes.values() {
+    for node in fleet.with_role(Role::Patroni) {
         // Behind a bastion it is reached by a port of this machine, another one each time.
         let port = if node.ssh.bastion.is_some() { "*".to_owned() } else { POSTGRES_PORT.to_string() };
         for host in [node.address.to_string(), node.hostname().to_string()] {

@@ -18,7 +18,7 @@ use crate::{
     event::Events,
     exec::Command,
     fleet::{Fleet, FleetNode, Hop, SshTarget},
-    model::{Account, ClusterName, DatabaseName, HostName, InstanceKey},
+    model::{Account, ClusterName, DatabaseName, HostName, InstanceKey, Role},
     plan::Node,
 };
 
@@ -408,7 +408,8 @@ async fn client_files_are_private_and_complete() {
         let node = Node {
             key: key.clone(),
             hostname,
-            roles: Default::default(),
+            // The other one is a plain machine.
+            roles: if port == 22 { [Role::Patroni].into() } else { Default::default() },
             memory_mib: 1,
             cores: 1,
             disk_gb: None,
@@ -442,10 +443,8 @@ async fn client_files_are_private_and_complete() {
     assert_eq!(read(ClientFiles::KNOWN_HOSTS), "127.0.0.1 ssh-ed25519 AAAA22\n[127.0.0.1]:2201 ssh-ed25519 AAAA2201\n");
     let passwords = vault.passwords();
     let password = passwords.owners[&app].expose();
-    assert!(
-        read(ClientFiles::PASSFILE)
-            .starts_with(&format!("10.0.0.1:5432:app:app:{password}\npg-prod-node1:5432:app:app:{password}\n"))
-    );
+    let lines = format!("10.0.0.1:5432:app:app:{password}\npg-prod-node1:5432:app:app:{password}\n");
+    assert_eq!(read(ClientFiles::PASSFILE), lines);
     let key = dir.client().join(ClientFiles::SSH_KEY).display().to_string();
     let public = Command::new("ssh-keygen").args(["-y", "-f", &key]).succeed(&site.context, |_| ()).await.unwrap();
     assert_eq!(public.stdout.trim(), vault.ssh_key().public);
