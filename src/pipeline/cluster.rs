@@ -11,7 +11,7 @@ use crate::{
     assets::Assets,
     context::{Context, Dirs},
     error::{Error, Result},
-    model::{Account, ClusterName, DatabaseName, Hosts, Platform, Release, Secret},
+    model::{Account, Choices, ClusterName, DatabaseName, Hosts, Platform, Release, Secret},
     plan::{self, Plan, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
@@ -139,9 +139,24 @@ impl Cluster {
         self.secrets(dirs).file
     }
 
-    /// The record as it is after this plan: choices that were made stick.
-    pub(super) fn recorded(&self) -> Record {
-        let mut record = Record { choices: self.plan.choices(), ..self.record.clone() };
+    /// Notes where the cluster's file is, so that it is found by its name.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(super) fn note(&self, dirs: &Dirs) -> Result<()> {
+        self.recorded(self.record.choices.clone()).write(&dirs.cluster(self.name()).record())
+    }
+
+    /// Notes what this plan has chosen: from now on it sticks. Not of a plan that is refused.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(super) fn note_choices(&self, dirs: &Dirs) -> Result<()> {
+        self.recorded(self.plan.choices()).write(&dirs.cluster(self.name()).record())
+    }
+
+    fn recorded(&self, choices: Choices) -> Record {
+        let mut record = Record { choices, ..self.record.clone() };
         match &self.source.origin {
             Origin::File(path) => (record.source, record.blueprint) = (Some(path.clone()), None),
             Origin::Blueprint(name) => (record.source, record.blueprint) = (None, Some(name.clone())),

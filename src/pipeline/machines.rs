@@ -97,8 +97,12 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         may_restart(context, cluster, vault, agreed).await?;
         let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
         let consent = consent(context, cluster, agreed);
-        let forget = |made: &Changes| forget(made, vault);
-        let provisioned = provision::apply(context, &dir, &machines, &consent, Some(reattach), forget).await?;
+        let before = |made: &Changes| {
+            cluster.note_choices(&context.dirs)?;
+            forget(made, vault)
+        };
+        let provisioned = provision::apply(context, &dir, &machines, &consent, Some(reattach), before).await?;
+        cluster.note_choices(&context.dirs)?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
         // A machine that lets nobody in yet is known all the same.
@@ -151,7 +155,7 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     let template_nodes = &hypervisor::check(context, cluster).await?;
     let paths = cluster.secrets(&context.dirs);
     let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
-    cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
+    cluster.note(&context.dirs)?;
     let prepared = prepare::prepare(run, cluster, &vault, true).await?;
     let with = With { image: prepared.image.as_deref(), template_nodes, agreed };
     let provisioned = apply(run, cluster, &mut vault, &with).await?;

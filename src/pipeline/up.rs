@@ -59,7 +59,7 @@ pub async fn up(
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;
     cluster.take_given(context, &mut vault).await?;
-    cluster.recorded().write(&context.dirs.cluster(cluster.name()).record())?;
+    cluster.note(&context.dirs)?;
 
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {

@@ -458,7 +458,7 @@ pub(super) mod tests {
                     "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "10.0.0.4/24",
                     "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"]},
                 "b": {"vm_name": "bee", "memory": 512, "cores": 2, "node": "pve9", "template": 9002,
-                    "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
+                    "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
             },
             "bridge": "vmbr0",
             "pool_id": "p",
