@@ -178,16 +178,16 @@ impl Workspace {
     /// # Errors
     /// When the cluster was made on another platform.
     pub(super) fn is_of_this_platform(&self, plan: &Plan) -> Result<()> {
-        let others = ["local", "proxmox-vm", "proxmox-lxc"].into_iter().filter(|stack| *stack != self.stack);
-        for other in others.filter(|stack| self.root.join("stacks").join(stack).join(STATE).exists()) {
-            return Err(Error::usage("platform-changed", "change the platform of", &plan.cluster)
+        let mut others = ["local", "proxmox-vm", "proxmox-lxc"].into_iter().filter(|stack| *stack != self.stack);
+        match others.find(|stack| self.root.join("stacks").join(stack).join(STATE).exists()) {
+            None => Ok(()),
+            Some(other) => Err(Error::usage("platform-changed", "change the platform of", &plan.cluster)
                 .cause(format!("it was made with stack {other}, and its file now means stack {}", self.stack))
                 .hint(format!(
                     "give the file its former platform back; `hactl down {}` then removes the machines, with their data",
                     plan.cluster
-                )));
+                ))),
         }
-        Ok(())
     }
 
     /// Writes the moves of machines that got another key, so that they are kept.
