@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    CONTAINER, Kind, VM,
+    Kind, VM, both,
     recorded::{self, Nowhere},
     tree::Tree,
 };
@@ -26,7 +26,7 @@ fn old(kind: Kind, count: &str) -> String {
 
 #[test]
 fn an_address_without_key_becomes_the_machine_default() {
-    for kind in [VM, CONTAINER] {
+    both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);
         tree.set(&stack, &json!({"app": "pg", "vm_target_ip": "dhcp", "hostname_suffix": "3f1a"}));
@@ -49,7 +49,7 @@ fn an_address_without_key_becomes_the_machine_default() {
                 assert_eq!(changes, [update, origin], "{dir}");
             }
         }
-    }
+    });
 }
 
 /// The file that hactl writes beside the stack for an instance with `renamed_from`.
@@ -65,7 +65,7 @@ fn renamed(kind: Kind, from: &str, to: &str) -> Value {
 
 #[test]
 fn one_machine_becomes_many_and_is_kept() {
-    for kind in [VM, CONTAINER] {
+    both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);
         tree.set(&stack, &json!({"app": "pg", "vm_target_ip": "192.168.1.21/24", "gateway": "192.168.1.1"}));
@@ -93,7 +93,7 @@ fn one_machine_becomes_many_and_is_kept() {
             &json!({"app": "pg", "gateway": "192.168.1.1", "instances": {"node1": first, "node2": {}, "node3": {}}}),
         );
         assert_eq!(tree.plan(&stack), []);
-    }
+    });
 }
 
 /// A machine as another tool made it.
@@ -115,7 +115,7 @@ fn made_by_others(kind: Kind) -> Value {
 
 #[test]
 fn an_import_replaces_nothing_and_another_template_does() {
-    for kind in [VM, CONTAINER] {
+    both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);
         tree.recorded.put(kind.type_name, made_by_others(kind));
@@ -149,12 +149,12 @@ fn an_import_replaces_nothing_and_another_template_does() {
         with(json!({name: template}));
         assert_eq!(of_machine(tree.plan(&stack)).as_deref(), Some("delete,create"));
         assert!(!tree.recorded.done().iter().any(|step| step.starts_with(&format!("create {}", kind.type_name))));
-    }
+    });
 }
 
 #[test]
 fn changing_one_of_many_touches_that_one() {
-    for kind in [VM, CONTAINER] {
+    both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);
         let set = |instances: Value| tree.set(&stack, &json!({"app": "pg", "pool_id": "p", "instances": instances}));
@@ -174,5 +174,5 @@ fn changing_one_of_many_touches_that_one() {
             tree.plan(&stack).into_iter().filter(|(address, _)| !address.contains("origin")).collect();
         assert_eq!(changes, all, "the pool stays");
         assert!(tree.recorded.done().iter().any(|step| step == &format!("create {} p", recorded::POOL)));
-    }
+    });
 }

@@ -51,6 +51,19 @@ impl Kind {
     }
 }
 
+/// Both kinds at once: most of the time goes into starting Terraform.
+pub(crate) fn both(test: fn(Kind)) {
+    at_once([VM, CONTAINER], test);
+}
+
+fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Copy + Send) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || test(case));
+        }
+    });
+}
+
 #[test]
 fn every_module_and_stack_is_valid() {
     let tree = Tree::new(recorded::Nowhere);
@@ -100,16 +113,16 @@ fn their_own_tests_pass() {
         ("stacks/proxmox-vm", 20),
         ("stacks/proxmox-lxc", 20),
     ];
-    for (dir, count) in passed {
+    at_once(passed, |(dir, count)| {
         tree.init(dir);
         let tested = tree.run(dir, &["test", "-no-color"]).good();
         assert!(tested.text.contains(&format!("Success! {count} passed, 0 failed.")), "{dir}: {}", tested.text);
-    }
+    });
 }
 
 #[test]
 fn what_is_missing_or_of_the_wrong_type_is_named() {
-    for kind in [VM, CONTAINER] {
+    both(|kind| {
         let tree = Tree::new(recorded::Nowhere);
         let (module, stack) = (kind.module(), kind.stack());
         for dir in [&module, &stack] {
@@ -136,5 +149,5 @@ fn what_is_missing_or_of_the_wrong_type_is_named() {
         refused(&module, json!({"vms": ["web01"]}), &["vms"]);
         refused(&stack, json!({"instances": {"web01": {"cores": [2]}}}), &["var.instances", "cores", "number"]);
         refused(&stack, json!({"instances": {"Web_1": {}}}), &["for example \"web01\""]);
-    }
+    });
 }

@@ -12,7 +12,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    CONTAINER, Kind, VM,
+    Kind, VM, both,
     recorded::{Hypervisor, Interfaces, Machine},
     servers::{self, KEY, Server, ZONE},
     tree::Tree,
@@ -54,9 +54,7 @@ impl Hypervisor for Guests {
 
 #[test]
 fn pool_machines_records_and_back() {
-    for kind in [VM, CONTAINER] {
-        life(kind);
-    }
+    both(life);
 }
 
 fn life(kind: Kind) {
