@@ -11,7 +11,6 @@ mod recorded;
 #[allow(dead_code, reason = "only BIND, and what asks it")]
 mod servers;
 #[path = "../proxmox_api/simulator.rs"]
-#[allow(dead_code, reason = "only what an import asks")]
 mod simulator;
 mod tree;
 
