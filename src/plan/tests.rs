@@ -222,3 +222,9 @@ fn a_hundred_machines_need_no_addresses_of_the_local_network() {
     let text = format!("max_instances: 1000\nplatform: proxmox\ninstances: {{{}}}", instances.join(", "));
     assert_eq!(plan(&text).nodes.len(), 1000);
 }
+
+#[test]
+fn what_init_writes_for_proxmox_is_planned_without_a_warning() {
+    let text = spec::init_text(&"my-pg".parse().unwrap(), spec::Template::Proxmox);
+    assert_eq!(codes(&plan(&text)), [""; 0]);
+}

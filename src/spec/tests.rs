@@ -81,6 +81,9 @@ fn what_init_writes_loads_as_it_is() {
     assert_eq!(spec.instances.len(), 3);
     let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), true).as_bytes(), "x").unwrap();
     assert!(spec.platform.is_adopted() && spec.instances.len() == 3);
+    let spec =
+        load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), Template::Proxmox).as_bytes(), "x").unwrap();
+    assert_eq!((spec.platform.as_str(), spec.instances.len()), ("proxmox", 3));
 }
 
 #[test]
