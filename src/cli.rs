@@ -70,7 +70,9 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge")]
     Down(Down),
     /// Write a commented cluster file
-    #[command(after_help = "Examples:\n  hactl init pg-dev\n  hactl init pg-prod --adopted")]
+    #[command(
+        after_help = "Examples:\n  hactl init pg-dev\n  hactl init pg-prod --platform proxmox\n  hactl init pg-prod --adopted"
+    )]
     Init(Init),
     /// Take machines that exist on Proxmox over into the cluster: write import blocks for the next `up`
     #[command(after_help = "Examples:
@@ -312,8 +314,20 @@ pub(crate) struct Init {
     /// The cluster's name; the file is NAME.yaml
     pub(crate) name: String,
     /// A file for a Patroni cluster that runs already, to be looked at and drilled
-    #[arg(long)]
+    #[arg(long, conflicts_with = "platform")]
     pub(crate) adopted: bool,
+    /// Where the machines of the new cluster come from
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) platform: InitPlatform,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum InitPlatform {
+    /// Containers on this machine
+    #[default]
+    Local,
+    /// Machines of Proxmox VE
+    Proxmox,
 }
 
 #[derive(Args, Debug)]

@@ -2,7 +2,7 @@ use std::{fs::OpenOptions, io::Write};
 
 use super::Session;
 use crate::{
-    cli,
+    cli::{self, InitPlatform},
     error::{Error, Result},
     model::ClusterName,
     report, spec,
@@ -12,7 +12,12 @@ pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
     let name = ClusterName::new(args.name.as_str())
         .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))
         .map_err(|error| error.hint("`hactl init pg-dev` writes pg-dev.yaml"))?;
-    let text = spec::init_text(&name, args.adopted);
+    let template = match (args.adopted, args.platform) {
+        (true, _) => spec::Template::Adopted,
+        (false, InitPlatform::Proxmox) => spec::Template::Proxmox,
+        (false, InitPlatform::Local) => spec::Template::Local,
+    };
+    let text = spec::init_text(&name, template);
     let path = session.dirs.work.join(format!("{name}.yaml"));
     let failed = |error: std::io::Error| Error::failed("init", "write", path.display()).source(&error);
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
@@ -29,9 +34,15 @@ pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
         let _ = std::fs::remove_file(&path);
         return Err(failed(error).hint("is the disk full?"));
     }
-    let next = match args.adopted {
-        true => format!("put your machines' addresses into it, then\n  hactl status {name}\n  hactl verify {name}"),
-        false => format!("hactl plan {name}\n  hactl up {name}"),
+    let next = match template {
+        spec::Template::Adopted => {
+            format!("put your machines' addresses into it, then\n  hactl status {name}\n  hactl verify {name}")
+        }
+        spec::Template::Proxmox => format!(
+            "put your hypervisors, addresses and template into it, export PROXMOX_VE_API_TOKEN, then\n  hactl plan {name}\n  \
+             hactl up {name}"
+        ),
+        spec::Template::Local => format!("hactl plan {name}\n  hactl up {name}"),
     };
     report::print(&format!("wrote {name}.yaml\n\nNext:\n  {next}"));
     Ok(0)

@@ -10,7 +10,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceKey, Release, Ssh};
+use super::{InstanceKey, Proxmox, Release, Ssh};
 
 /// Where the machines come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,8 +32,29 @@ impl Platform {
     #[must_use]
     pub fn ssh(&self) -> Ssh {
         match self {
+            Self::Proxmox(proxmox) => proxmox.ssh.clone(),
             // Local nodes let hactl's own key in, and nothing else; hosts say each for themselves.
             Self::Local(_) | Self::Hosts(_) => Ssh::default(),
+        }
+    }
+
+    /// The platform's word in the cluster file.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Proxmox(_) => "proxmox",
+            Self::Hosts(_) => "hosts",
+        }
+    }
+
+    /// The release that its machines run, where hactl makes them.
+    #[must_use]
+    pub const fn release(&self) -> Option<Release> {
+        match self {
+            Self::Local(local) => Some(local.release),
+            Self::Proxmox(proxmox) => Some(proxmox.release),
+            Self::Hosts(_) => None,
         }
     }
 }

@@ -79,6 +79,8 @@ pub struct Guest {
     /// The hypervisor.
     pub node: Hypervisor,
     pub template: Template,
+    /// The hypervisor that has the template, where that is not the machine's own.
+    pub template_node: Option<Hypervisor>,
     pub datastore: StorageName,
     pub vlan: Option<u16>,
     pub address: GuestAddress,

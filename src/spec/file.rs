@@ -137,6 +137,9 @@ pub(super) struct ProxmoxFile {
     #[serde(default)]
     #[schemars(schema_with = "template", extend("default" = 9002))]
     pub(super) template: Option<Value>,
+    /// The hypervisor that has the virtual machines' template, where that is not a machine's own.
+    #[schemars(example = &"pve1")]
+    pub(super) template_node: Option<Hypervisor>,
     /// The storage of the machines' disks, where an instance does not say otherwise.
     #[schemars(extend("default" = "local-lvm"))]
     pub(super) datastore: Option<StorageName>,
@@ -157,7 +160,8 @@ pub(super) struct ProxmoxFile {
     /// The domain that the machines look short names up in.
     #[schemars(example = &"home.sflab.io")]
     pub(super) search_domain: Option<DomainName>,
-    /// Whether virtual machines get a watchdog device.
+    /// Whether virtual machines get a watchdog device (i6300esb). The roles do not make Patroni use it yet: what stops a
+    /// primary that outlives its Patroni is the lease guard, with it and without.
     #[schemars(extend("default" = false))]
     pub(super) watchdog: Option<bool>,
     /// Whether Proxmox refuses to remove the machines: `down` then needs it taken back first.
@@ -292,6 +296,9 @@ pub(super) struct InstanceFile {
     #[serde(default)]
     #[schemars(schema_with = "template")]
     pub(super) template: Option<Value>,
+    /// On platform proxmox: the hypervisor that has the virtual machine's template, where that is not the machine's own.
+    #[schemars(example = &"pve1")]
+    pub(super) template_node: Option<Hypervisor>,
     /// On platform proxmox: the storage of the machine's disk.
     #[schemars(example = &"ceph")]
     pub(super) datastore: Option<StorageName>,
@@ -310,8 +317,18 @@ pub(super) struct InstanceFile {
 }
 
 /// Fields of an instance that only platform proxmox has.
-pub(super) const PROXMOX_FIELDS: [&str; 9] =
-    ["gateway", "reserved", "node", "template", "datastore", "vlan", "pool_id", "tags", "renamed_from"];
+pub(super) const PROXMOX_FIELDS: [&str; 10] = [
+    "gateway",
+    "reserved",
+    "node",
+    "template",
+    "template_node",
+    "datastore",
+    "vlan",
+    "pool_id",
+    "tags",
+    "renamed_from",
+];
 
 fn ipv4(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -2,10 +2,25 @@
 
 use crate::model::ClusterName;
 
-/// A commented cluster file with all common fields, for a cluster called `name`: one that is to be made, or one that
-/// runs already.
+/// What a new cluster file is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Template {
+    /// Containers on this machine.
+    #[default]
+    Local,
+    /// Machines of Proxmox VE.
+    Proxmox,
+    /// A cluster that runs already.
+    Adopted,
+}
+
+/// A commented cluster file with all common fields, for a cluster called `name`.
 #[must_use]
-pub fn init_text(name: &ClusterName, adopted: bool) -> String {
-    let text = if adopted { include_str!("init-adopted.yaml") } else { include_str!("init.yaml") };
+pub fn init_text(name: &ClusterName, template: Template) -> String {
+    let text = match template {
+        Template::Local => include_str!("init.yaml"),
+        Template::Proxmox => include_str!("init-proxmox.yaml"),
+        Template::Adopted => include_str!("init-adopted.yaml"),
+    };
     text.replace("@NAME@", name.as_str())
 }

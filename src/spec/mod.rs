@@ -33,7 +33,7 @@ use serde_json::Value;
 
 pub use self::{
     blueprint::blueprints,
-    init::init_text,
+    init::{Template, init_text},
     load::load,
     problem::{Problem, Problems},
     record::Record,

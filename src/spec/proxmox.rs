@@ -76,6 +76,9 @@ pub(super) fn proxmox(
         if written.watchdog == Some(true) {
             checker.say(&section("watchdog"), "containers have no watchdog device: it is for `kind: vm`");
         }
+        if written.template_node.is_some() {
+            checker.say(&section("template_node"), "a container's template file is in a storage: it is for `kind: vm`");
+        }
         if written.agent_timeout.is_some() {
             checker.say(&section("agent_timeout"), "containers have no guest agent: it is for `kind: vm`");
         }
@@ -101,6 +104,7 @@ pub(super) fn proxmox(
             ProxmoxKind::Vm => Template::Vm(DEFAULT_TEMPLATE),
             ProxmoxKind::Lxc => Template::File(DEFAULT_TEMPLATE_FILE.to_owned()),
         }),
+        template_node: written.template_node,
         datastore: written.datastore.or_else(|| StorageName::new(DEFAULT_DATASTORE).ok())?,
         vlan: written.vlan,
         gateway: defaults.gateway.as_ref().and_then(|text| gateway(checker, &["defaults", "gateway"], text)),
@@ -137,6 +141,7 @@ struct Globals<'a> {
     kind: ProxmoxKind,
     node: Hypervisor,
     template: Template,
+    template_node: Option<Hypervisor>,
     datastore: StorageName,
     vlan: Option<u16>,
     gateway: Option<Ipv4Addr>,
@@ -190,6 +195,7 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
     Guest {
         node: written.node.clone().unwrap_or_else(|| globals.node.clone()),
         template: template.unwrap_or_else(|| globals.template.clone()),
+        template_node: written.template_node.clone().or_else(|| globals.template_node.clone()),
         datastore: written.datastore.clone().unwrap_or_else(|| globals.datastore.clone()),
         vlan: written.vlan.or(globals.vlan),
         address,

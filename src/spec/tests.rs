@@ -45,7 +45,7 @@ fn the_reference_page_is_what_the_schema_says() {
 /// Whatever stands in a file, it loads or it has problems with places; nothing panics.
 #[test]
 fn no_text_breaks_the_loader() {
-    let good = init_text(&ClusterName::new("x").unwrap(), false);
+    let good = init_text(&ClusterName::new("x").unwrap(), Template::Local);
     let extras = [
         "\t", "{", "}", "[", "]", ":", ": ", "- ", "&a ", "*a", "!!int ", "? ", "\"", "'", "|", "\n", "~", "9",
         "\u{0}", "é", "#", ",",
@@ -76,10 +76,11 @@ fn depth_is_limited() {
 
 #[test]
 fn what_init_writes_loads_as_it_is() {
-    let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), false).as_bytes(), "x").unwrap();
+    let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), Template::Local).as_bytes(), "x").unwrap();
     assert_eq!(spec.name.as_str(), "my-pg");
     assert_eq!(spec.instances.len(), 3);
-    let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), true).as_bytes(), "x").unwrap();
+    let spec =
+        load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), Template::Adopted).as_bytes(), "x").unwrap();
     assert!(spec.platform.is_adopted() && spec.instances.len() == 3);
     let spec =
         load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), Template::Proxmox).as_bytes(), "x").unwrap();
@@ -467,7 +468,7 @@ fn machines_on_proxmox_have_defaults_and_each_may_say_otherwise() {
             "kind": "vm", "endpoint": null, "ca_cert": null, "release": "debian:12", "bridge": "vmbr0", "pool": null,
             "ssh": {"user": "debian", "port": 22, "key": "vault", "bastion": null}, "nameservers": [],
             "search_domain": null, "watchdog": false, "protection": false, "agent_timeout_s": 180, "single": false,
-            "machines": {"a": {"node": "pve1", "template": 9002, "datastore": "local-lvm", "vlan": null,
+            "machines": {"a": {"node": "pve1", "template": 9002, "template_node": null, "datastore": "local-lvm", "vlan": null,
                 "address": "dhcp", "gateway": null, "reserved": false, "pool_id": null, "tags": [], "renamed_from": null}}
         })
     );
