@@ -17,11 +17,11 @@ use crate::{
 /// last run.
 ///
 /// # Errors
-/// When the engine does not answer.
+/// When the engine does not answer, or Terraform cannot say what it made.
 pub async fn doomed(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
     match &cluster.plan.platform {
         Platform::Local(_) => Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await,
-        Platform::Proxmox(proxmox) => Ok(hypervisor::made(context, cluster, proxmox)),
+        Platform::Proxmox(proxmox) => hypervisor::made(context, cluster, proxmox).await,
         Platform::Hosts(_) => Ok(Vec::new()),
     }
 }

@@ -20,18 +20,16 @@ const SILENT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Tries whether the API can be used, and whether it has what the machines are made from.
 ///
-/// Gives the hypervisor that each template is on.
-///
 /// # Errors
 /// With why it cannot be used, or with everything that is missing.
-pub(super) async fn check(context: &Context, cluster: &Cluster) -> Result<BTreeMap<u32, String>> {
-    let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(BTreeMap::new()) };
+pub(super) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+    let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(()) };
     let api = api(context, proxmox)?;
     let dir = context.dirs.cluster(cluster.name());
     let recorded = provision::recorded(context, &dir, &cluster.plan).await?;
     let checked = proxmox::check(&api, &wanted(proxmox, &recorded)).await?;
     context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
-    Ok(checked.template_nodes)
+    Ok(())
 }
 
 /// Tries whether the API can be used, and no more: for a teardown, which needs nothing of it but to be there.
@@ -52,7 +50,9 @@ fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
 fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
-            Template::Vm(id) => Source::Template(*id),
+            Template::Vm(id) => {
+                Source::Template { id: *id, node: guest.template_node.as_ref().map(ToString::to_string) }
+            }
             Template::File(file) => Source::File(file.clone()),
         };
         let made = |key: &InstanceKey| recorded.machines.contains(key);
@@ -68,7 +68,6 @@ fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
         (key.clone(), machine)
     };
     Wanted {
-        any_template_node: true,
         machines: proxmox.machines.iter().map(machine).collect(),
         pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
     }
@@ -104,13 +103,19 @@ pub(super) async fn is_silent(cluster: &Cluster, fleet: &Fleet) -> Result<()> {
         .hint("Proxmox has removed the machines: has another one got the address, or was there a second one with it?"))
 }
 
-/// The machines and the pool, as the last run left them.
-pub(super) fn made(context: &Context, cluster: &Cluster, proxmox: &Proxmox) -> Vec<String> {
-    let Ok(fleet) = look::fleet(&context.dirs, cluster) else { return Vec::new() };
-    let machine = |node: &FleetNode| match &node.machine_id {
-        Some(id) => format!("{} {} (id {id})", proxmox.kind, node.hostname()),
-        None => format!("{} {}", proxmox.kind, node.hostname()),
+/// The machines and the pool that Terraform knows of, finished or not.
+///
+/// # Errors
+/// Those of Terraform.
+pub(super) async fn made(context: &Context, cluster: &Cluster, proxmox: &Proxmox) -> Result<Vec<String>> {
+    let recorded = provision::recorded(context, &context.dirs.cluster(cluster.name()), &cluster.plan).await?;
+    let fleet = look::fleet(&context.dirs, cluster).ok();
+    let machine = |key: &InstanceKey| {
+        let node = fleet.as_ref().and_then(|fleet| fleet.nodes.get(key));
+        let id = node.and_then(|node| node.machine_id.as_ref()).map(|id| format!(" (id {id})")).unwrap_or_default();
+        let name = node.map_or_else(|| key.to_string(), |node| node.hostname().to_string());
+        format!("{} {name}{id}", proxmox.kind)
     };
-    let pool = proxmox.pool.iter().map(|pool| format!("pool {pool}"));
-    fleet.nodes.values().map(machine).chain(pool).collect()
+    let pool = proxmox.pool.iter().filter(|_| recorded.pool).map(|pool| format!("pool {pool}"));
+    Ok(recorded.machines.iter().map(machine).chain(pool).collect())
 }

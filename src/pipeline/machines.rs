@@ -1,6 +1,6 @@
 //! Plan -> Outputs -> Fleet: the machines, by Terraform.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -29,8 +29,6 @@ pub(super) struct Provisioned {
 pub(super) struct With<'a> {
     /// The node image of local nodes.
     pub(super) image: Option<&'a str>,
-    /// The hypervisor that each template is on.
-    pub(super) template_nodes: &'a BTreeMap<u32, String>,
     pub(super) agreed: &'a Consent,
 }
 
@@ -78,7 +76,7 @@ async fn may_restart(context: &Context, cluster: &Cluster, vault: &Vault, agreed
 }
 
 async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) -> Result<(Provisioned, GoneRecords)> {
-    let With { image, template_nodes, agreed } = *with;
+    let With { image, agreed } = *with;
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
@@ -87,7 +85,6 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
             plan: &cluster.plan,
             assets: &cluster.assets,
             image,
-            template_nodes,
             uuid: vault.uuid(),
             authorized_keys: &keys,
         };
@@ -152,12 +149,12 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     let context = &run.context;
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
-    let template_nodes = &hypervisor::check(context, cluster).await?;
+    hypervisor::check(context, cluster).await?;
     let paths = cluster.secrets(&context.dirs);
     let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.note(&context.dirs)?;
     let prepared = prepare::prepare(run, cluster, &vault, true).await?;
-    let with = With { image: prepared.image.as_deref(), template_nodes, agreed };
+    let with = With { image: prepared.image.as_deref(), agreed };
     let provisioned = apply(run, cluster, &mut vault, &with).await?;
     let name = cluster.name();
     Ok(Summary {
@@ -208,7 +205,7 @@ impl Planned {
 /// # Errors
 /// When Terraform cannot plan.
 pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Result<Planned> {
-    let template_nodes = hypervisor::check(context, cluster).await?;
+    hypervisor::check(context, cluster).await?;
     let dir = context.dirs.cluster(cluster.name());
     let paths = cluster.secrets(&context.dirs);
     // Before the first `up` there are no secrets, and a plan makes none.
@@ -226,7 +223,6 @@ pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Res
         plan: &cluster.plan,
         assets: &cluster.assets,
         image: image.as_deref(),
-        template_nodes: &template_nodes,
         uuid,
         authorized_keys: &keys,
     };

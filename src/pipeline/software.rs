@@ -35,15 +35,20 @@ pub(super) async fn render(
         if vault.ensure_owners(&cluster.owners())? || signed {
             vault.save()?;
         }
-        let dir = context.dirs.cluster(cluster.name());
-        let identities = reach::identities(context, cluster);
-        write_client_files(&dir, vault, fleet, &plan.postgres.databases, &identities)?;
+        client_files(context, cluster, vault, fleet)?;
         let material = material(context, cluster, vault, downloads);
         let inventory = inventory::build(plan, fleet, &material)?;
-        inventory::write(&dir.inventory(), &inventory)?;
+        inventory::write(&context.dirs.cluster(cluster.name()).inventory(), &inventory)?;
         Ok((inventory, signed.then(|| "certificates signed".to_owned())))
     })
     .await
+}
+
+/// Writes what clients on this machine use: keys, certificates, and how the machines are reached.
+pub(super) fn client_files(context: &Context, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<()> {
+    let dir = context.dirs.cluster(cluster.name());
+    let identities = reach::identities(context, cluster);
+    write_client_files(&dir, vault, fleet, &cluster.plan.postgres.databases, &identities)
 }
 
 fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Cluster, Run, dns, hypervisor, look,
-    machines::{self, With},
+    machines::{self, Provisioned, With},
     prepare, software, verify,
 };
 use crate::{
@@ -54,7 +54,7 @@ pub async fn up(
     }
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
-    let template_nodes = &hypervisor::check(context, cluster).await?;
+    hypervisor::check(context, cluster).await?;
     run.keep("plan", &cluster.plan)?;
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;
@@ -63,16 +63,15 @@ pub async fn up(
 
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
-        let provisioned =
-            machines::apply(run, cluster, &mut vault, &With { image: None, template_nodes, agreed }).await?;
-        return Ok((plain_machines(run, cluster, provisioned.changed), None));
+        let provisioned = machines::apply(run, cluster, &mut vault, &With { image: None, agreed }).await?;
+        return Ok((plain_machines(run, cluster, &vault, &provisioned)?, None));
     }
     let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
-    let with = With { image: prepared.image.as_deref(), template_nodes, agreed };
+    let with = With { image: prepared.image.as_deref(), agreed };
     let provisioned = machines::apply(run, cluster, &mut vault, &with).await?;
     let fleet = &provisioned.fleet;
     if plain {
-        return Ok((plain_machines(run, cluster, provisioned.changed), None));
+        return Ok((plain_machines(run, cluster, &vault, &provisioned)?, None));
     }
     let inventory = software::render(run, cluster, &mut vault, fleet, &prepared.downloads).await?;
     let access = look::access(context, cluster, &vault)?;
@@ -130,21 +129,22 @@ pub async fn up(
 }
 
 /// Machines without a role are made and listed, and nothing is configured on them.
-fn plain_machines(run: &Run, cluster: &Cluster, changed: bool) -> Summary {
+fn plain_machines(run: &Run, cluster: &Cluster, vault: &Vault, provisioned: &Provisioned) -> Result<Summary> {
+    software::client_files(&run.context, cluster, vault, &provisioned.fleet)?;
     let name = cluster.name();
     let message = match cluster.plan.nodes.len() {
         0 => format!("{name}: no machines."),
         1 => format!("{name}: 1 machine without a role; nothing to configure."),
         count => format!("{name}: {count} machines without a role; nothing to configure."),
     };
-    Summary {
+    Ok(Summary {
         ok: true,
         command: "up".to_owned(),
         cluster: name.to_string(),
         message,
         next: vec![format!("hactl down {name}")],
         stages: run.times(),
-        changed,
+        changed: provisioned.changed,
         ..Summary::default()
-    }
+    })
 }

@@ -11,13 +11,13 @@ use std::{
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::{strays::Owner, terraform::Terraform};
+use super::{import::IMPORT_FILE, strays::Owner, terraform::Terraform};
 use crate::{
     assets::{self, Assets},
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Guest, InstanceKey, Local, Proxmox, ProxmoxKind, Template},
+    model::{Guest, Hypervisor, InstanceKey, Local, Proxmox, ProxmoxKind},
     plan::{Plan, Platform},
 };
 
@@ -33,8 +33,6 @@ pub struct Machines<'a> {
     pub assets: &'a Assets,
     /// The image of local nodes that are made now; a node that exists keeps the one it was made from.
     pub image: Option<&'a str>,
-    /// The hypervisor that each template of a virtual machine is on, as far as it is known.
-    pub template_nodes: &'a BTreeMap<u32, String>,
     pub uuid: Uuid,
     /// Public keys that may log in, in OpenSSH's form.
     pub authorized_keys: &'a [String],
@@ -113,7 +111,7 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
             "tags": guest.tags,
         });
         let optional = [
-            ("template_node", json!(template_node(machines, guest))),
+            ("template_node", json!(template_node(guest))),
             ("disk_gb", json!(node.disk_gb)),
             ("pool_id", json!(guest.pool_id)),
             ("vlan", json!(guest.vlan)),
@@ -147,9 +145,8 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
 }
 
 /// The hypervisor that has a machine's template, where that is not the machine's own.
-fn template_node<'a>(machines: &Machines<'a>, guest: &Guest) -> Option<&'a str> {
-    let Template::Vm(id) = guest.template else { return None };
-    machines.template_nodes.get(&id).map(String::as_str).filter(|node| *node != guest.node.as_str())
+fn template_node(guest: &Guest) -> Option<&Hypervisor> {
+    guest.template_node.as_ref().filter(|node| **node != guest.node)
 }
 
 /// The directory in which Terraform runs.
@@ -159,8 +156,6 @@ pub(super) struct Workspace {
     stack: &'static str,
 }
 
-/// Files of a stack's directory that are not in the assets, and stay: what `hactl import` wrote, until it is applied.
-pub(super) const IMPORT_FILE: &str = "import.tf";
 /// The moves of machines that got another key. The stacks look for them there.
 const RENAMED_FILE: &str = "renamed.tf.json";
 
@@ -392,17 +387,8 @@ pub(super) mod tests {
         .unwrap()
     }
 
-    static NOWHERE: BTreeMap<u32, String> = BTreeMap::new();
-
     fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
-        Machines {
-            plan,
-            assets,
-            image: Some("hactl-node:2"),
-            template_nodes: &NOWHERE,
-            uuid: Uuid::from_u128(1),
-            authorized_keys: keys,
-        }
+        Machines { plan, assets, image: Some("hactl-node:2"), uuid: Uuid::from_u128(1), authorized_keys: keys }
     }
 
     #[test]
@@ -437,18 +423,12 @@ pub(super) mod tests {
         let plan = on_proxmox(
             "platform: {proxmox: {endpoint: 'https://pve1:8006/', pool: p, node: pve9, vlan: 30, watchdog: true,\n  \
              search_domain: home.sflab.io, nameservers: [192.168.1.13]}}\ndefaults: {gateway: 10.0.0.1}\n\
-             instances:\n  a: {address: 10.0.0.4/24, disk_gb: 20, tags: [x], pool_id: own}\n  \
+             instances:\n  a: {address: 10.0.0.4/24, disk_gb: 20, tags: [x], pool_id: own, template_node: pve1}\n  \
              b: {vm_name: bee, roles: [], renamed_from: default, memory: 512}\n",
         );
         let keys = ["ssh-ed25519 AAAA".to_owned()];
-        let values = variables(
-            &Machines {
-                image: None,
-                template_nodes: &BTreeMap::from([(9002, "pve1".to_owned())]),
-                ..machines(&plan, &Assets::embedded(), &keys)
-            },
-            &BTreeMap::new(),
-        );
+        let values =
+            variables(&Machines { image: None, ..machines(&plan, &Assets::embedded(), &keys) }, &BTreeMap::new());
         let expected = json!({
             "app": "pg",
             "env": "prod",

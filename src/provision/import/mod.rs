@@ -13,7 +13,6 @@ mod existing;
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -113,21 +112,10 @@ pub fn write(path: &Path, imports: &Imports) -> Result<()> {
     })
 }
 
-/// Removes import blocks that have been applied: kept, they would fail once their machine is gone.
-///
-/// # Errors
-/// When the file is there and cannot be removed.
-pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::failed("import-write", "remove the import blocks", path.display()).source(&error))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn imports(kind: ProxmoxKind) -> Imports {
@@ -177,9 +165,7 @@ import {
         let path = dir.path().join("stack").join(IMPORT_FILE);
         write(&path, &imports(ProxmoxKind::Vm)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), imports(ProxmoxKind::Vm).blocks());
-        remove(&path).unwrap();
-        remove(&path).unwrap();
-        assert!(!path.exists());
+        fs::remove_file(&path).unwrap();
         // A directory in its place: refused, and nothing is left beside it.
         fs::create_dir(&path).unwrap();
         assert_eq!(write(&path, &imports(ProxmoxKind::Vm)).unwrap_err().code, "import-write");

@@ -34,7 +34,10 @@ const RETRIES: u32 = 120;
 
 pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
     if is_elsewhere(ground) {
-        let reason = "nobody could give these machines their power back: hactl reaches them by SSH only";
+        let reason = match ground.plan.platform {
+            Platform::Proxmox(_) => "this version does not turn machines off and on by Proxmox's API",
+            _ => "nobody could give these machines their power back: hactl reaches them by SSH only",
+        };
         return Ok(Some(reason.to_owned()));
     }
     let (engine, names) = (engine(ground).await?, names(ground.members().map(|node| node.key()), ground));
