@@ -8,18 +8,30 @@
 mod common;
 #[path = "common/recorded.rs"]
 mod recorded;
+#[allow(dead_code, reason = "each test uses its part")]
 #[path = "dns/servers.rs"]
 mod servers;
 #[path = "proxmox_api/simulator.rs"]
 mod simulator;
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use common::{Bench, step};
 use hactl::{
+    assets::Assets,
+    context::{Context, Dirs},
     dns::SECRET_VARIABLE,
+    error::Result,
+    event::Events,
     local::{Engine, NetworkRequest, NodeRequest},
-    model::{ClusterName, InstanceKey},
+    model::{Choices, ClusterName, InstanceKey, Role},
+    plan::{self, Plan},
+    provider::Server as Provider,
+    provision::{self, Action, Consent, Machines, Provisioned},
+    spec,
 };
 use recorded::{Hypervisor, Interfaces, Machine, Recorded};
 use serde_json::Value;
@@ -54,7 +66,7 @@ async fn engine() -> Engine {
 
 #[tonic::async_trait]
 impl Hypervisor for Containers {
-    async fn create(&self, machine: &Machine) -> Result<Interfaces, String> {
+    async fn create(&self, machine: &Machine) -> std::result::Result<Interfaces, String> {
         let address = match machine.address() {
             Some(std::net::IpAddr::V4(address)) => address,
             _ => LEASED,
@@ -74,7 +86,7 @@ impl Hypervisor for Containers {
             authorized_keys: machine.keys(),
         };
         let made = engine().await.create_node(&request, &|_| (), &CancellationToken::new()).await;
-        made.map_err(|error| error.to_string())?;
+        made.map_err(|failed| failed.error.to_string())?;
         // In an order of its own, as agents tell them.
         let link_local = "fe80::1".parse().unwrap();
         Ok(vec![
@@ -83,7 +95,7 @@ impl Hypervisor for Containers {
         ])
     }
 
-    async fn destroy(&self, machine: &Machine) -> Result<(), String> {
+    async fn destroy(&self, machine: &Machine) -> std::result::Result<(), String> {
         engine().await.remove_node(&format!("{NAME}-{}", key(machine))).await.map_err(|error| error.to_string())
     }
 }
@@ -238,4 +250,87 @@ fn a_cluster_on_proxmox_from_up_to_down() {
     assert_eq!(common::containers(NAME), Vec::<String>::new());
     block_on(async { engine().await.remove_network(&network).await.unwrap() });
     assert_eq!(bench.leftovers(), "");
+}
+
+/// The provision stage alone, on a hypervisor without machines.
+struct Stage {
+    context: Context,
+    _dir: tempfile::TempDir,
+    recorded: Recorded,
+    reattach: String,
+    _provider: Provider,
+    ran: BTreeMap<InstanceKey, BTreeSet<Role>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut env: BTreeMap<String, String> = std::env::vars().collect();
+        env.remove("TF_REATTACH_PROVIDERS");
+        let (events, mut receiver) = Events::channel();
+        tokio::spawn(async move { while receiver.recv().await.is_some() {} });
+        let context = Context { dirs: Dirs::new(dir.path(), &env), env, events, stop: CancellationToken::new() };
+        let provider = Provider::start(None, &context, &std::env::temp_dir()).unwrap();
+        let recorded = Recorded::start(recorded::Nowhere);
+        let reattach = recorded.reattach(Some(&provider.reattach_env(None).unwrap()));
+        Self { context, _dir: dir, recorded, reattach, _provider: provider, ran: BTreeMap::new() }
+    }
+
+    fn plan_of(&self, text: &str) -> Plan {
+        let text = format!("name: pg\nplatform: {{proxmox: {{pool: p}}}}\ndefaults: {{roles: []}}\n{text}");
+        plan::decide(&spec::load("pg.yaml", text.as_bytes(), "pg").unwrap(), &Choices::default()).unwrap()
+    }
+
+    fn consent(&self, destroy: &[&str]) -> Consent {
+        let destroy = destroy.iter().map(|key| key.parse().unwrap()).collect();
+        Consent { destroy, ran: self.ran.clone(), ..Consent::default() }
+    }
+
+    async fn up(&mut self, text: &str, destroy: &[&str]) -> Result<Provisioned> {
+        let (plan, assets) = (self.plan_of(text), Assets::embedded());
+        let machines =
+            Machines { plan: &plan, assets: &assets, image: None, uuid: Uuid::from_u128(7), authorized_keys: &[] };
+        let dir = self.context.dirs.cluster(&plan.cluster);
+        let (consent, reattach) = (self.consent(destroy), Some(self.reattach.clone()));
+        let done = provision::apply(&self.context, &dir, &machines, &consent, reattach, |_| Ok(())).await?;
+        self.ran = plan.nodes.into_iter().map(|(key, node)| (key, node.roles)).collect();
+        Ok(done)
+    }
+}
+
+/// What a run did with machines: `create web02`.
+fn done(provisioned: &Provisioned) -> Vec<String> {
+    let machines = provisioned.changes.resources.iter().filter(|change| change.is_machine());
+    let done = machines.filter(|change| change.action != Action::NoOp);
+    done.map(|change| format!("{:?} {}", change.action, change.node.as_ref().unwrap()).to_lowercase()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_machine_becomes_many_and_none_without_losing_any_unasked() {
+    let mut stage = Stage::new();
+    let single = stage.up("target_ip: 192.0.2.60/24\n", &[]).await.unwrap();
+    assert_eq!(done(&single), ["create default"]);
+    let id = single.outputs.values().next().unwrap().id.clone();
+
+    step("many: the first keeps its machine under its new key");
+    let two = "  web01: {address: 192.0.2.60/24, renamed_from: default}\n  web02: {address: 192.0.2.61/24}\n";
+    let many = stage.up(&format!("instances:\n{two}"), &[]).await.unwrap();
+    assert_eq!(done(&many), ["update web01", "create web02"]);
+    assert_eq!(many.outputs[&"web01".parse::<InstanceKey>().unwrap()].id, id);
+    assert!(stage.up(&format!("instances:\n{two}"), &[]).await.unwrap().changes.is_empty());
+
+    step("adding and removing one touches that one alone");
+    let three = format!("instances:\n{two}  db01: {{memory: 4096}}\n");
+    assert_eq!(done(&stage.up(&three, &[]).await.unwrap()), ["create db01"]);
+    let error = stage.up(&format!("instances:\n{two}"), &[]).await.unwrap_err();
+    assert!(error.hint.unwrap().contains("--allow-destroy db01"));
+    assert_eq!(done(&stage.up(&format!("instances:\n{two}"), &["db01"]).await.unwrap()), ["delete db01"]);
+
+    step("none at all: every name, and the pool stays");
+    let error = stage.up("instances: {}\n", &["web01"]).await.unwrap_err();
+    assert!(error.causes.len() == 1 && error.causes[0].contains("web02"), "{error}");
+    let none = stage.up("instances: {}\n", &["web01", "web02"]).await.unwrap();
+    assert_eq!((done(&none).len(), none.outputs.len()), (2, 0));
+    let destroyed: Vec<String> = stage.recorded.done().into_iter().filter(|line| line.contains(POOL)).collect();
+    assert_eq!(destroyed, [format!("create {POOL} p")]);
 }

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde_json::Value;
-
 use crate::{recorded::Nowhere, tree::Tree};
 
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
@@ -14,14 +12,13 @@ fn read(path: &str) -> String {
 }
 
 /// What a plan in `dir` would create, by type.
-fn created(tree: &Tree, dir: &str, args: &[&str]) -> BTreeMap<String, usize> {
-    tree.run(dir, &[&["plan", "-input=false", "-no-color", "-out=p"], args].concat()).good();
-    let shown = tree.run(dir, &["show", "-json", "p"]).good();
-    let plan: Value = serde_json::from_str(shown.text.lines().next().unwrap()).unwrap();
+fn created(tree: &Tree, dir: &str) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
-    for change in plan["resource_changes"].as_array().unwrap() {
-        assert_eq!(change["change"]["actions"], serde_json::json!(["create"]), "{change}");
-        *found.entry(change["type"].as_str().unwrap().to_owned()).or_default() += 1;
+    for (address, action) in tree.plan(dir) {
+        assert_eq!(action, "create", "{address}");
+        let kind = address.rsplit_once(".this").and_then(|(before, _)| before.rsplit('.').next());
+        let kind = kind.map_or_else(|| "terraform_data".to_owned(), str::to_owned);
+        *found.entry(kind).or_default() += 1;
     }
     found
 }
@@ -33,7 +30,7 @@ fn counts(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
 #[test]
 fn values_for_plain_terraform_give_machines_pool_and_records() {
     let tree = Tree::new(Nowhere);
-    tree.run(VM_STACK, &["init", "-no-color"]).good();
+    tree.init(VM_STACK);
     let page = read("docs/terraform-multi-instance.md");
     let block = page.split("```hcl\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let pool = ("proxmox_virtual_environment_pool", 1);
@@ -45,8 +42,8 @@ fn values_for_plain_terraform_give_machines_pool_and_records() {
             counts(&[&machines(3)[..], &[("hactl_dns_record_set", 3)]].concat()),
         ),
     ] {
-        fs::write(tree.path(VM_STACK).join("example.tfvars"), text).unwrap();
-        assert_eq!(created(&tree, VM_STACK, &["-var-file=example.tfvars"]), expected, "{text}");
+        tree.write(&format!("{VM_STACK}/example.auto.tfvars"), text);
+        assert_eq!(created(&tree, VM_STACK), expected, "{text}");
     }
 }
 
@@ -96,9 +93,8 @@ impl Unit {
     /// Writes it into the tree, and gives its directory.
     fn write(&self, tree: &Tree) -> String {
         let dir = format!("units/{}", self.name);
-        fs::create_dir_all(tree.path(&dir)).unwrap();
-        fs::write(tree.path(&dir).join("main.tf"), &self.root).unwrap();
-        tree.run(&dir, &["init", "-no-color"]).good();
+        tree.write(&format!("{dir}/main.tf"), &self.root);
+        tree.init(&dir);
         dir
     }
 }
@@ -114,14 +110,14 @@ fn terragrunts_units_give_their_modules_what_they_take() {
     ] {
         let unit = Unit::new(name, &stack);
         let dir = unit.write(&tree);
-        assert_eq!(created(&tree, &dir, &[]), expected, "{}", unit.root);
+        assert_eq!(created(&tree, &dir), expected, "{}", unit.root);
         for block in unit.text.split("\ndependency \"").skip(1) {
             let commands = between(block, "mock_outputs_allowed_terraform_commands = [", "]");
             assert_eq!(commands, r#""init", "validate", "plan""#, "{name}");
         }
         // A plan with mocked machines, saved and applied, makes no record.
         if name == "dns" {
-            let applied = tree.run(&dir, &["apply", "-input=false", "-no-color", "p"]);
+            let applied = tree.run(&dir, &["apply", "-input=false", "-no-color", "read.tfplan"]);
             let missing = applied.text.matches("VM IP address is not available").count();
             assert_eq!((applied.code, missing), (1, 3), "{}", applied.text);
         }

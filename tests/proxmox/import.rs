@@ -11,7 +11,6 @@ use std::{
 };
 
 use hactl::{
-    dns::SECRET_VARIABLE,
     model::{Dns, InstanceKey, ProxmoxKind},
     provision::import::{self, Imports, Slot, Wanted},
 };
@@ -87,7 +86,7 @@ impl Place {
         tree.recorded.put(resource, standing(kind, 111, "old-name"));
         let stack = format!("stacks/{}", kind.stack());
         tree.set(&stack, &values(kind));
-        tree.run(&stack, &["init", "-no-color"]).good();
+        tree.init(&stack);
         Self { tree, kind, stack }
     }
 
@@ -100,21 +99,14 @@ impl Place {
         import::decide(&wanted, &candidates).unwrap()
     }
 
-    /// Runs Terraform in the stack, with the secret of the zone's key at hand.
     fn run(&self, args: &[&str]) -> String {
-        let mut command = Command::new("terraform");
-        command.args(args).current_dir(self.tree.path(&self.stack)).env("XDG_DATA_HOME", self.tree.path("../data"));
-        command.env("TF_REATTACH_PROVIDERS", self.tree.reattach()).env_remove("TF_CLI_CONFIG_FILE");
-        let done = command.env(SECRET_VARIABLE, servers::secret()).stdin(Stdio::null()).output().unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "terraform {args:?}: {text}");
-        text
+        self.tree.run(&self.stack, args).good().text
     }
 
     /// What a plan would do to machines and records: `node1: update, imported`.
     fn plan(&self, args: &[&str]) -> Vec<String> {
         self.run(&[&["plan", "-input=false", "-no-color", "-out=p"], args].concat());
-        let plan: Value = serde_json::from_str(self.run(&["show", "-json", "p"]).lines().next().unwrap()).unwrap();
+        let plan: Value = serde_json::from_str(&self.run(&["show", "-json", "p"])).unwrap();
         let changes = plan["resource_changes"].as_array().unwrap().iter();
         changes
             .filter_map(|change| {
@@ -155,7 +147,7 @@ fn taken_over(kind: ProxmoxKind) {
     import::write(&file, &imports).unwrap();
 
     // Names, sizes and tags are changed in place; nothing is made or made anew.
-    assert_eq!(place.plan(), ["node1: update, imported", "node2: update, imported"]);
+    assert_eq!(place.plan(&[]), ["node1: update, imported", "node2: update, imported"]);
     place.apply();
     assert!(place.done().iter().all(|line| line.starts_with("update ")), "{:?}", place.done());
     let ids = place.run(&["output", "-json", "vm_ids"]);
@@ -188,7 +180,7 @@ fn without_the_modules_care_an_import_would_make_machines_anew() {
         assert_eq!(careless.len() + 1, text.lines().count());
         fs::write(&main, careless.join("\n")).unwrap();
         let replaced = ["node1: delete then create, imported", "node2: delete then create, imported"];
-        assert_eq!(place.plan(), replaced);
+        assert_eq!(place.plan(&[]), replaced);
     }
 }
 
@@ -220,7 +212,7 @@ fn records_are_taken_over_with_their_machines() {
     }
     values["instances"].as_object_mut().unwrap().remove("node2");
     place.tree.set(&place.stack, &values);
-    import::remove(&place.tree.path(&place.stack).join(import::IMPORT_FILE)).unwrap();
+    fs::remove_file(place.tree.path(&place.stack).join(import::IMPORT_FILE)).unwrap();
     place.plan(&[]);
     place.apply();
     assert_eq!(server.status("pg-prod-node2"), "NXDOMAIN");
@@ -331,5 +323,5 @@ fn a_container_whose_disk_differs_would_be_made_anew() {
     let mut values = values(ProxmoxKind::Lxc);
     values["instances"]["node2"]["disk_gb"] = json!(16);
     place.tree.set(&place.stack, &values);
-    assert_eq!(place.plan(), ["node1: update, imported", "node2: delete then create, imported"]);
+    assert_eq!(place.plan(&[]), ["node1: update, imported", "node2: delete then create, imported"]);
 }

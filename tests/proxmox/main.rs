@@ -3,6 +3,8 @@
 //!
 //! Needs `terraform`, and for the records `named`, `dig` and `nsupdate`; `.ci/setup --test` installs them.
 
+mod examples;
+mod import;
 mod kept;
 mod order;
 #[path = "../common/recorded.rs"]

@@ -108,7 +108,6 @@ impl Cluster {
             plan: &plan,
             assets: &assets,
             image: Some(&self.image),
-            template_nodes: &BTreeMap::new(),
             uuid: self.uuid,
             authorized_keys: &keys,
         };
