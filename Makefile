@@ -54,7 +54,7 @@ test: setup-test ## Unit, integration, module, role and end-to-end tests
 	.ci/lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
-	cargo test --locked --no-fail-fast --lib --bins --tests -- --test-threads=1
+	cargo test --locked --no-fail-fast --lib --bins --tests -- --test-threads=2
 
 .PHONY: test-long
 test-long: export HACTL_TEST_LONG = 1

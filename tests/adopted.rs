@@ -1,11 +1,9 @@
 //! A cluster that hactl did not make: put together by hand, with names, ports and paths of its own, nothing served by
 //! TLS, and a user who needs sudo. Looked at, drilled, and left as it was.
 
-mod common;
-
 use std::{fs, process::Command, time::Duration};
 
-use common::{Bench, docker, step};
+use crate::common::{Bench, docker, step};
 use serde_json::Value;
 
 const MACHINES: &str = "t-adopted";

@@ -10,10 +10,6 @@ use hactl::{
 };
 use serde_json::{Value, json};
 
-mod common;
-#[path = "fixture/inventory.rs"]
-mod fixture;
-
 /// Values that break careless quoting.
 const AWKWARD: &str = r##"
 name: awkward
@@ -30,7 +26,7 @@ postgres:
 "##;
 
 fn built(password: &str) -> Inventory {
-    let (plan, fleet, mut material) = fixture::example(AWKWARD);
+    let (plan, fleet, mut material) = crate::fixture::example(AWKWARD);
     let secret = || Secret::new(password.to_owned());
     material.passwords.superuser = secret();
     material.passwords.owners.values_mut().for_each(|owner| *owner = secret());
@@ -41,7 +37,7 @@ fn built(password: &str) -> Inventory {
 }
 
 fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Vec<u8> {
-    let programs = common::ansible().ansible_playbook;
+    let programs = crate::common::ansible().ansible_playbook;
     let output = Command::new(programs.with_file_name(program))
         .args(arguments)
         .envs(environment.iter().copied())

@@ -4,8 +4,6 @@
 //!
 //! One node serves all steps in their order. Needs what tests/up.rs needs.
 
-mod common;
-
 use std::{
     fs,
     io::{self, Read, Write},
@@ -20,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bench, docker, step};
+use crate::common::{Bench, docker, step};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -184,7 +182,7 @@ fn interrupt(bench: &Bench, stage: &str, signals: &[Signal], expected: i32) -> D
 }
 
 /// Waits until `stage` is in the middle of something that an event tells of, however fast the machine is.
-fn amid(up: &mut common::Running, stage: &str) {
+fn amid(up: &mut crate::common::Running, stage: &str) {
     up.wait_for_stage(stage);
     match stage {
         "provision" => {
@@ -203,7 +201,7 @@ fn engine_goes_away(bench: &Bench) {
         let proxy = Proxy::new(bench.path("engine.sock"));
         let mut command = bench.command(&["up", NAME]);
         command.env("DOCKER_HOST", format!("unix://{}", proxy.path.display()));
-        let mut up = common::Running::new(command);
+        let mut up = crate::common::Running::new(command);
         amid(&mut up, stage);
         proxy.cut();
         let (code, error) = up.end_in_error();

@@ -5,21 +5,15 @@
 //! It proves the chain and the stack's wiring, not that Proxmox accepts them. Needs the container engine, Terraform,
 //! named and dig; `.ci/setup --test` installs them.
 
-mod common;
-#[path = "common/recorded.rs"]
-mod recorded;
-#[allow(dead_code, reason = "each test uses its part")]
-#[path = "dns/servers.rs"]
-mod servers;
-#[path = "proxmox_api/simulator.rs"]
-mod simulator;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
 };
 
-use common::{Bench, step};
+use crate::common::recorded::{Hypervisor, Interfaces, Machine, Recorded};
+use crate::common::{Bench, step};
+use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
+use crate::proxmox_api::simulator::{SECRET, Simulator, TOKEN, World};
 use hactl::{
     assets::Assets,
     context::{Context, Dirs},
@@ -33,10 +27,7 @@ use hactl::{
     provision::{self, Action, Consent, Machines, Provisioned},
     spec,
 };
-use recorded::{Hypervisor, Interfaces, Machine, Recorded};
 use serde_json::Value;
-use servers::{KEY, Kind, Server, ZONE, secret};
-use simulator::{SECRET, Simulator, TOKEN, World};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -203,7 +194,7 @@ fn a_cluster_on_proxmox_from_up_to_down() {
     step("neither token nor secret is in any file");
     let kept = bench.kept("").display().to_string();
     for word in [SECRET.to_owned(), secret()] {
-        let found = common::output(
+        let found = crate::common::output(
             // The sources have the UUID of the simulator's token as an example.
             std::process::Command::new("grep").args([
                 "-rlF",
@@ -247,7 +238,7 @@ fn a_cluster_on_proxmox_from_up_to_down() {
     for name in ["node1", "node2", "node3"] {
         assert_eq!(zone.status(&format!("t-pve-prod-{name}")), "NXDOMAIN");
     }
-    assert_eq!(common::containers(NAME), Vec::<String>::new());
+    assert_eq!(crate::common::containers(NAME), Vec::<String>::new());
     block_on(async { engine().await.remove_network(&network).await.unwrap() });
     assert_eq!(bench.leftovers(), "");
 }
@@ -271,7 +262,7 @@ impl Stage {
         tokio::spawn(async move { while receiver.recv().await.is_some() {} });
         let context = Context { dirs: Dirs::new(dir.path(), &env), env, events, stop: CancellationToken::new() };
         let provider = Provider::start(None, &context, &std::env::temp_dir()).unwrap();
-        let recorded = Recorded::start(recorded::Nowhere);
+        let recorded = Recorded::start(crate::common::recorded::Nowhere);
         let reattach = recorded.reattach(Some(&provider.reattach_env(None).unwrap()));
         Self { context, _dir: dir, recorded, reattach, _provider: provider, ran: BTreeMap::new() }
     }

@@ -263,7 +263,7 @@ fn subcommands(help: &str) -> Vec<String> {
 #[test]
 fn the_page_of_commands_is_what_help_says() {
     let mut page = String::from(
-        "# Commands\n\n<!-- Generated from hactl's own help: HACTL_BLESS=1 cargo test --test readme writes it. -->\n",
+        "# Commands\n\n<!-- Generated from hactl's own help: HACTL_BLESS=1 cargo test --test all readme writes it. -->\n",
     );
     let mut add = |words: &[&str]| {
         let (ok, help) = hactl(&[words, &["--help"]].concat());
@@ -282,7 +282,10 @@ fn the_page_of_commands_is_what_help_says() {
         fs::write(&path, &page).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/commands.md is not what `hactl help` says: HACTL_BLESS=1 cargo test --test readme");
+    assert!(
+        written == page,
+        "docs/commands.md is not what `hactl help` says: HACTL_BLESS=1 cargo test --test all readme"
+    );
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! The roles by plain `ansible-playbook`, on nodes that hactl made: converge, again, check mode, the live
 //! services, a much changed set of variables, and back. `tests/roles/run` does the same on any inventory.
 
-mod common;
-
 use std::{path::Path, process::Command};
 
-use common::Bench;
+use crate::common::Bench;
 
 const FILE: &str = "name: t-roles
 instances:
@@ -20,7 +18,7 @@ fn the_roles_converge_change_and_go_back() {
     let bench = Bench::new("t-roles", FILE);
     bench.up();
     let inventory = bench.kept("inventory/patroni-cluster.ini");
-    let ansible = common::ansible();
+    let ansible = crate::common::ansible();
     let run = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/roles/run"))
         .arg(&inventory)
         .env("ANSIBLE_PLAYBOOK", ansible.ansible_playbook)

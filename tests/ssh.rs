@@ -1,11 +1,9 @@
 //! A machine that lets in a user who needs sudo, and nobody but by way of a bastion: configured, looked at, drilled, and
 //! reached by `ssh` and `psql` like any other.
 
-mod common;
-
 use std::{fs, process::Command};
 
-use common::{Bench, docker, step};
+use crate::common::{Bench, docker, step};
 use serde_json::{Value, json};
 
 const NAME: &str = "t-ssh";

@@ -136,3 +136,23 @@ fn the_reader_of_imports_sees_groups_and_paths() {
         "use crate::{\n    error::{Error, Result},\n    fleet::Fleet,\n    plan,\n};\nfn f() { crate::health::x() }";
     assert_eq!(imports(text), ["error", "fleet", "plan", "health"]);
 }
+
+#[test]
+fn every_test_is_part_of_the_program() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let program = fs::read_to_string(dir.join("main.rs")).unwrap();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let is_module = path.extension().is_some_and(|extension| extension == "rs") || path.join("mod.rs").exists();
+        if is_module && name != "main" {
+            assert!(
+                program.contains(&format!("\nmod {name};")),
+                "tests/main.rs does not name {name}: its tests never run"
+            );
+            found.push(name);
+        }
+    }
+    assert!(found.len() > 15, "the tests were not found: {found:?}");
+}

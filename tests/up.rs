@@ -3,11 +3,9 @@
 //! One cluster serves all steps in their order, since making one is what takes the time. Needs the
 //! container engine, Terraform, psql and openssl; `make test` installs them.
 
-mod common;
-
 use std::{process::Command, time::Duration};
 
-use common::{Bench, containers, docker, output, step};
+use crate::common::{Bench, containers, docker, output, step};
 
 const FILE: &str = "name: t-up
 instances:

@@ -4,8 +4,6 @@
 //! One cluster serves all steps. `make test-long` adds the whole catalogue and hactl killed in the
 //! middle of every drill.
 
-mod common;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -18,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bench, docker, step};
+use crate::common::{Bench, docker, step};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

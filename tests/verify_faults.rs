@@ -3,8 +3,6 @@
 //!
 //! One cluster serves all steps. Needs what tests/up.rs needs.
 
-mod common;
-
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -12,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bench, step};
+use crate::common::{Bench, step};
 use hactl::{
     context::{Context, Dirs},
     event::Events,
@@ -181,7 +179,7 @@ async fn swept(bench: &Bench, ground: &Ground<'_>) {
 /// Another process of this test strikes, and is killed as soon as the effect is seen.
 fn strike_and_be_killed(bench: &Bench, title: &str, deadline: Duration) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_one_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "verify_faults::the_one_that_is_killed", "--ignored", "--nocapture"])
         .env("HACTL_TEST_STRIKE", title)
         .env("HACTL_TEST_DEADLINE", deadline.as_secs().to_string())
         .env("HACTL_TEST_DIR", bench.path(""))

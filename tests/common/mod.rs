@@ -1,5 +1,6 @@
-#![allow(dead_code, reason = "each test uses its part")]
 //! A working directory with a cluster file, the binary under test, and the cluster taken away at the end.
+
+pub(crate) mod recorded;
 
 use std::{
     fs,

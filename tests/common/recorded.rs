@@ -1,4 +1,3 @@
-#![allow(dead_code, reason = "each test uses its part")]
 //! bpg/proxmox, which cannot be had everywhere, as its recorded schema: served to a real Terraform,
 //! with a hypervisor that the test chooses behind it.
 //!

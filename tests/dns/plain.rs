@@ -10,7 +10,7 @@ use std::{
 use hactl::{assets::Assets, dns::SECRET_VARIABLE, provider};
 use serde_json::{Value, json};
 
-use crate::servers::{KEY, Server, ZONE, secret};
+use super::servers::{KEY, Server, ZONE, secret};
 
 pub(crate) struct Plain {
     dir: tempfile::TempDir,

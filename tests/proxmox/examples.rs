@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::{recorded::Nowhere, tree::Tree};
+use super::tree::Tree;
+use crate::common::recorded::Nowhere;
 
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 const VM_STACK: &str = "stacks/proxmox-vm";

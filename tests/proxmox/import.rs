@@ -16,11 +16,11 @@ use hactl::{
 };
 use serde_json::{Value, json};
 
+use super::tree::Tree;
 use crate::{
-    recorded::{self, CONTAINER, Recorded, VM},
-    servers::{self, Server},
-    simulator::{Guest, SECRET, Simulator, TOKEN, World},
-    tree::Tree,
+    common::recorded::{self, CONTAINER, Recorded, VM},
+    dns::servers::{self, Server},
+    proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World},
 };
 
 const KEYS: [&str; 2] = ["node1", "node2"];

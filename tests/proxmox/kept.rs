@@ -4,11 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    Kind, VM, both,
-    recorded::{self, Nowhere},
-    tree::Tree,
-};
+use super::{Kind, VM, both, tree::Tree};
+use crate::common::recorded::{self, Nowhere};
 
 /// The one machine of an old configuration: its resource with or without `count`.
 fn old(kind: Kind, count: &str) -> String {

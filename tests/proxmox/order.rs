@@ -11,11 +11,10 @@ use std::{
 
 use serde_json::json;
 
+use super::{Kind, VM, both, tree::Tree};
 use crate::{
-    Kind, VM, both,
-    recorded::{Hypervisor, Interfaces, Machine},
-    servers::{self, KEY, Server, ZONE},
-    tree::Tree,
+    common::recorded::{Hypervisor, Interfaces, Machine},
+    dns::servers::{self, KEY, Server, ZONE},
 };
 
 const UUID: &str = "4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11";

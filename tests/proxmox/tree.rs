@@ -10,8 +10,8 @@ use hactl::{assets::Assets, dns::SECRET_VARIABLE, provider};
 use serde_json::Value;
 
 use crate::{
-    recorded::{Hypervisor, Recorded},
-    servers,
+    common::recorded::{Hypervisor, Recorded},
+    dns::servers,
 };
 
 pub(crate) struct Tree {

@@ -1,6 +1,6 @@
 //! Runs that end in the middle: the next one converges, and what lives is not made anew.
 
-use crate::cluster::{actions, is_booting, run, with_cluster};
+use super::cluster::{actions, is_booting, run, with_cluster};
 use hactl::provision::Action;
 use uuid::Uuid;
 

@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::cluster::{Cluster, KEY, with_cluster};
+use super::cluster::{Cluster, KEY, with_cluster};
 
 /// The embedded Terraform tree and the shim, in directories of their own.
 struct Plain {

@@ -3,10 +3,8 @@
 //! Needs `terraform`, `named`, `dig`, `nsupdate` and `knotd`, and the container engine for the one
 //! test through `hactl up`; `.ci/setup --test` installs them.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod plain;
-mod servers;
+pub(crate) mod servers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bench, Running, step};
+use crate::common::{Bench, Running, step};
 use hactl::{
     dns::{
         self, Records, SECRET_VARIABLE, Zone,

@@ -7,17 +7,12 @@ mod examples;
 mod import;
 mod kept;
 mod order;
-#[path = "../common/recorded.rs"]
-mod recorded;
-#[path = "../dns/servers.rs"]
-#[allow(dead_code, reason = "only BIND, and what asks it")]
-mod servers;
-#[path = "../proxmox_api/simulator.rs"]
-mod simulator;
 mod tree;
 
 use serde_json::{Value, json};
 use tree::Tree;
+
+use crate::common::recorded;
 
 /// What differs between virtual machines and containers.
 #[derive(Clone, Copy)]

@@ -1,0 +1,26 @@
+//! All tests that look at hactl from outside, as one program: linked once, and two at a time, since
+//! most of their time is waiting for machines. `cargo test --test all verify::` runs those of a module.
+
+mod adopted;
+mod ansible_reads_inventory;
+mod cli;
+mod common;
+mod dns;
+mod faults;
+mod fetch;
+#[path = "fixture/inventory.rs"]
+mod fixture;
+mod local_engine;
+mod proxmox;
+mod proxmox_api;
+mod proxmox_up;
+mod readme;
+mod remote;
+mod roles;
+mod ssh;
+mod structure;
+mod terraform_provider;
+mod trouble;
+mod up;
+mod verify;
+mod verify_faults;
