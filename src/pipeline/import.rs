@@ -95,7 +95,7 @@ fn decide(cluster: &Cluster, proxmox: &Proxmox, dir: &ClusterDir, asked: &Asked)
     });
     let slots = cluster.plan.nodes.values().filter_map(|node| {
         let guest = proxmox.machines.get(&node.key)?;
-        Some((&node.key, Slot { node: guest.node.as_str(), hostname: node.hostname.as_str() }))
+        Some((&node.key, Slot { node: guest.node.as_str(), hostname: node.hostname.as_str(), disk_gb: node.disk_gb }))
     });
     let wanted = Wanted {
         kind: proxmox.kind,

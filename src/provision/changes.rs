@@ -43,6 +43,17 @@ pub struct ResourceChange {
     pub restarts: bool,
     /// Proxmox refuses to remove it as it is now.
     pub protected: bool,
+    /// Disks of a virtual machine that the configuration no longer has, or has smaller.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost_disks: Vec<Disk>,
+}
+
+/// A disk of a virtual machine.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Disk {
+    /// Where it is attached: `scsi0`.
+    pub interface: String,
+    pub size_gb: u64,
 }
 
 /// The resources that are machines.
@@ -217,6 +228,7 @@ impl From<Resource> for ResourceChange {
             unfinished: resource.action_reason == "replace_because_tainted",
             restarts: action == Action::Update && restarts(&resource.r#type, &resource.change),
             protected: resource.change.before["protection"] == true,
+            lost_disks: if action == Action::Update { lost_disks(&resource.change) } else { Vec::new() },
             address: resource.address,
             kind: resource.r#type,
             action,
@@ -260,6 +272,20 @@ fn restarts(kind: &str, change: &Change) -> bool {
         }
         _ => false,
     }
+}
+
+/// The disks that the machine has, and would not have in full: a block that goes is one that the provider takes out of
+/// the machine, or says it has.
+fn lost_disks(change: &Change) -> Vec<Disk> {
+    let disks = |of: &serde_json::Value| -> Vec<Disk> {
+        let disk = |disk: &serde_json::Value| {
+            Some(Disk { interface: disk["interface"].as_str()?.to_owned(), size_gb: disk["size"].as_u64()? })
+        };
+        of["disk"].as_array().into_iter().flatten().filter_map(disk).collect()
+    };
+    let after = disks(&change.after);
+    let whole = |lost: &Disk| after.iter().any(|disk| disk.interface == lost.interface && disk.size_gb >= lost.size_gb);
+    disks(&change.before).into_iter().filter(|disk| !whole(disk)).collect()
 }
 
 fn action(words: &[String]) -> Action {
@@ -337,6 +363,28 @@ mod tests {
         let container = |before: &str, after: &str| of("proxmox_virtual_environment_container", before, after);
         assert!(container(small, large) && !container(r#"{"tags":["a"]}"#, r#"{"tags":["b"]}"#));
         assert!(!of("hactl_node", small, large));
+    }
+
+    #[test]
+    fn disks_that_go_or_shrink_are_told() {
+        let lost = |before: &str, after: &str| {
+            let json = format!(
+                r#"{{"resource_changes":[{{"address":"a","mode":"managed","type":"proxmox_virtual_environment_vm",
+                "index":"node1","change":{{"actions":["update"],"before":{before},"after":{after}}}}}]}}"#
+            );
+            let lost = Changes::parse(&json).unwrap().resources.remove(0).lost_disks;
+            lost.into_iter().map(|disk| format!("{} {}", disk.interface, disk.size_gb)).collect::<Vec<_>>()
+        };
+        let two = r#"{"disk":[{"interface":"scsi0","size":20},{"interface":"virtio0","size":8}]}"#;
+        assert_eq!(lost(two, two), [""; 0]);
+        assert_eq!(lost(two, r#"{"disk":[]}"#), ["scsi0 20", "virtio0 8"]);
+        assert_eq!(lost(two, r#"{"disk":[{"interface":"scsi0","size":20}]}"#), ["virtio0 8"]);
+        assert_eq!(
+            lost(r#"{"disk":[{"interface":"scsi0","size":20}]}"#, r#"{"disk":[{"interface":"scsi0","size":10}]}"#),
+            ["scsi0 20"]
+        );
+        assert_eq!(lost(r#"{"disk":[]}"#, two), [""; 0], "a disk that is added takes nothing away");
+        assert_eq!(lost("null", two), [""; 0]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What `up` refuses to do: pure decisions over a plan that was read, before it is applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::changes::{Action, Changes, ResourceChange};
 use crate::{
@@ -86,6 +89,8 @@ enum Disruption {
     Destroy,
     Forget,
     Restart,
+    /// A disk would go, or a part of it.
+    Disk,
     Unknown,
 }
 
@@ -95,7 +100,7 @@ enum Decision {
     /// The option that would allow it.
     Ask(String),
     /// No option does, and why.
-    Never(&'static str),
+    Never(Cow<'static, str>),
     No,
 }
 
@@ -103,6 +108,7 @@ fn disruption(change: &ResourceChange) -> Option<Disruption> {
     // A name in DNS holds no data: it follows its machine and the cluster file. The other exists in the state alone.
     let holds_nothing = matches!(change.kind.as_str(), "hactl_dns_record_set" | "terraform_data");
     match change.action {
+        Action::Update if !change.lost_disks.is_empty() => Some(Disruption::Disk),
         Action::Update if change.restarts => Some(Disruption::Restart),
         Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => None,
         Action::Replace if change.unfinished && change.is_machine() => None,
@@ -131,18 +137,30 @@ fn decide(
     };
     match disruption {
         Disruption::Unknown => Decision::No,
+        Disruption::Disk => Decision::Never(keep_disks(change).into()),
         Disruption::Restart if restarts > 1 && !plain => {
-            Decision::Never("machines of the cluster are restarted one at a time: change one of them per run")
+            Decision::Never("machines of the cluster are restarted one at a time: change one of them per run".into())
         }
         Disruption::Restart => agreed(&consent.restart, "allow-restart"),
-        Disruption::Replace | Disruption::Destroy if change.protected => {
-            Decision::Never("Proxmox protects it: `protection: false` and one `up` without this change take that back")
-        }
+        Disruption::Replace | Disruption::Destroy if change.protected => Decision::Never(
+            "Proxmox protects it: `protection: false` and one `up` without this change take that back".into(),
+        ),
         Disruption::Replace | Disruption::Destroy | Disruption::Forget if plain || all_go => {
             agreed(&consent.destroy, "allow-destroy")
         }
         Disruption::Replace | Disruption::Destroy | Disruption::Forget => Decision::Never(
-            "it is a member of the cluster, and this version takes no member out of a cluster that goes on",
+            "it is a member of the cluster, and this version takes no member out of a cluster that goes on".into(),
+        ),
+    }
+}
+
+/// What keeps the disks that would go. The modules know one disk, `scsi0`.
+fn keep_disks(change: &ResourceChange) -> String {
+    match change.lost_disks.iter().find(|disk| disk.interface != "scsi0") {
+        None => format!("`disk_gb: {}` on that instance keeps it", change.lost_disks[0].size_gb),
+        Some(other) => format!(
+            "hactl's machines have one disk, scsi0: attach {} as scsi0 in Proxmox, or leave the machine out of the cluster file",
+            other.interface
         ),
     }
 }
@@ -153,9 +171,14 @@ fn said(change: &ResourceChange, disruption: Disruption) -> String {
         Disruption::Destroy => "destroy",
         Disruption::Forget => "forget",
         Disruption::Restart => "restart",
+        Disruption::Disk => "take away",
         Disruption::Unknown => "do something to that this version of hactl does not know,",
     };
+    let disk = || change.lost_disks.iter().map(|disk| format!("{} ({} GB)", disk.interface, disk.size_gb));
     let what = match (&change.node, change.kind.as_str()) {
+        (Some(node), _) if disruption == Disruption::Disk => {
+            format!("the disk {} of the machine {node}, or a part of it", disk().collect::<Vec<_>>().join(", "))
+        }
         (Some(node), "hactl_node") => format!("the node {node}"),
         (Some(node), "hactl_volume") => format!("the data of {node}"),
         (Some(node), _) if change.is_machine() => format!("the machine {node}"),
@@ -238,7 +261,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::workspace::tests::plan_of;
+    use crate::provision::{changes::Disk, workspace::tests::plan_of};
 
     fn change(kind: &str, node: &str, action: Action) -> ResourceChange {
         ResourceChange {
@@ -249,6 +272,7 @@ mod tests {
             unfinished: false,
             restarts: false,
             protected: false,
+            lost_disks: Vec::new(),
         }
     }
 
@@ -369,6 +393,21 @@ mod tests {
         let both = changes(vec![restart("node1"), restart("node2")]);
         let error = guard(&plan, &both, &agreed(&["node1", "node2"])).unwrap_err();
         assert!(error.causes[1].contains("one at a time"), "{error}");
+    }
+
+    #[test]
+    fn no_option_takes_a_disk_away_and_what_keeps_it_is_said() {
+        let lost = |interface: &str| ResourceChange {
+            lost_disks: vec![Disk { interface: interface.to_owned(), size_gb: 20 }],
+            ..change("proxmox_virtual_environment_vm", "web", Action::Update)
+        };
+        let (plan, consent) = mixed(true);
+        let consent = Consent { destroy: keys(&["web"]), restart: keys(&["web"]), ..consent };
+        let error = guard(&plan, &changes(vec![lost("scsi0")]), &consent).unwrap_err();
+        assert!(error.causes[0].contains("the disk scsi0 (20 GB) of the machine web"), "{error}");
+        assert!(error.causes[0].contains("`disk_gb: 20` on that instance keeps it"), "{error}");
+        let error = guard(&plan, &changes(vec![lost("virtio0")]), &consent).unwrap_err();
+        assert!(error.causes[0].contains("attach virtio0 as scsi0"), "{error}");
     }
 
     /// Three voters, of which `gone` are made again; with or without volumes that are still there.

@@ -4,11 +4,7 @@
 //! The recorded provider replaces for the changes for which bpg's does, by its source and issues,
 //! and leaves out of an import what Proxmox's API does not tell. It has not been run against bpg.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeSet, fs};
 
 use hactl::{
     model::{Dns, InstanceKey, ProxmoxKind},
@@ -16,11 +12,11 @@ use hactl::{
 };
 use serde_json::{Value, json};
 
-use super::tree::Tree;
+use super::{program::Program, tree::Tree};
 use crate::{
-    common::recorded::{self, CONTAINER, Recorded, VM},
+    common::recorded::{self, CONTAINER, VM},
     dns::servers::{self, Server},
-    proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World},
+    proxmox_api::simulator::{Guest, Simulator, World},
 };
 
 const KEYS: [&str; 2] = ["node1", "node2"];
@@ -46,6 +42,7 @@ fn standing(kind: ProxmoxKind, id: u32, host: &str) -> Value {
         ProxmoxKind::Vm => json!({"vm_id": id, "node_name": "pve1", "name": host, "on_boot": true,
             "cpu": [{"cores": 2, "type": "host"}], "memory": [{"dedicated": 4096}],
             "clone": [{"vm_id": 9000, "full": true}],
+            "disk": [{"interface": "scsi0", "datastore_id": "local-lvm", "size": 20}],
             "network_interface_names": ["lo", "eth0"], "ipv4_addresses": [["127.0.0.1"], [format!("192.0.2.{}", id - 100)]],
             "network_device": [{"bridge": "vmbr0", "disconnected": false, "enabled": true, "firewall": true,
                 "mac_address": "BC:24:11:00:00:01", "model": "e1000", "mtu": 0, "queues": 0, "rate_limit": 0, "trunks": "",
@@ -66,7 +63,7 @@ fn values(kind: ProxmoxKind) -> Value {
         ProxmoxKind::Vm => ("template", json!(9002)),
         ProxmoxKind::Lxc => ("template_file_id", json!("local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst")),
     };
-    let disk = if kind == ProxmoxKind::Lxc { json!(8) } else { Value::Null };
+    let disk = if kind == ProxmoxKind::Lxc { json!(8) } else { json!(20) };
     json!({"app": "pg", "env": "prod", "cluster_uuid": UUID, "pool_id": "pg", "disk_gb": disk, template.0: template.1,
         "authorized_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIIIIIII hactl"],
         "instances": {"node1": {"memory": 4096}, "node2": {"memory": 8192, "cores": 4, "address": "192.0.2.22/24"}}})
@@ -93,7 +90,11 @@ impl Place {
     fn imports(&self, dns: Option<&Dns>) -> Imports {
         let keys = KEYS.map(|key| key.parse::<InstanceKey>().unwrap());
         let names = KEYS.map(|key| format!("pg-prod-{key}"));
-        let slots = keys.iter().zip(&names).map(|(key, hostname)| (key, Slot { node: "pve1", hostname })).collect();
+        let slots = keys
+            .iter()
+            .zip(&names)
+            .map(|(key, hostname)| (key, Slot { node: "pve1", hostname, disk_gb: Some(20) }))
+            .collect();
         let wanted = Wanted { kind: self.kind, slots, single: false, pool: None, dns, held: &[] };
         let candidates = import::read("old.tfstate", &old_state(self.kind)).unwrap();
         import::decide(&wanted, &candidates).unwrap()
@@ -219,84 +220,65 @@ fn records_are_taken_over_with_their_machines() {
     assert_eq!(server.dig("pg-prod-node1", "A").len(), 1);
 }
 
-/// hactl in a directory with a cluster file.
-struct Taker {
-    dir: tempfile::TempDir,
-    recorded: Recorded,
-    simulator: Simulator,
+/// hactl between two machines that are there, and the old state that knows them.
+fn taker() -> Program {
+    let program = Program::new(recorded::Nowhere, Simulator::start(World::default()));
+    for (id, host) in [(110, "pg-prod-node1"), (111, "old-name")] {
+        program.recorded.put(VM, standing(ProxmoxKind::Vm, id, host));
+        program.simulator.world().guests.insert(id, Guest::new("qemu", "pve1", host));
+    }
+    fs::write(program.path("old.tfstate"), old_state(ProxmoxKind::Vm)).unwrap();
+    program
 }
 
-impl Taker {
-    fn new() -> Self {
-        let taker = Self {
-            dir: tempfile::tempdir().unwrap(),
-            recorded: Recorded::start(recorded::Nowhere),
-            simulator: Simulator::start(World::default()),
-        };
-        for (id, host) in [(110, "pg-prod-node1"), (111, "old-name")] {
-            taker.recorded.put(VM, standing(ProxmoxKind::Vm, id, host));
-            taker.simulator.world().guests.insert(id, Guest::new("qemu", "pve1", host));
-        }
-        fs::write(taker.dir.path().join("old.tfstate"), old_state(ProxmoxKind::Vm)).unwrap();
-        taker
-    }
-
-    /// Writes the cluster file: plain machines, so that there is nothing for Ansible to do.
-    fn file(&self, node2: &str) {
-        let text = format!(
-            "name: pg\nplatform:\n  proxmox: {{endpoint: '{}', ca_cert: {}}}\ndefaults: {{roles: [], memory: 4096}}\n\
-             instances:\n  node1: {{}}\n  node2: {{vm_name: old-name{node2}}}\n",
-            self.simulator.endpoint(),
-            self.simulator.ca_cert().display(),
-        );
-        fs::write(self.dir.path().join("pg.yaml"), text).unwrap();
-    }
-
-    /// The last line or the object that a command prints, and its exit code.
-    fn hactl(&self, args: &[&str]) -> (i32, Value) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
-        command.args(args).args(["--output", "json"]).current_dir(self.dir.path()).stdin(Stdio::null());
-        command.env("TF_REATTACH_PROVIDERS", self.recorded.reattach(None)).env_remove("HACTL_DIR");
-        command.env("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"));
-        let done = command.output().unwrap();
-        let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
-        let last = serde_json::from_str(&stdout).or_else(|_| serde_json::from_str(stdout.lines().last().unwrap_or("")));
-        let last = last.unwrap_or_else(|error| panic!("{error}: {stdout}{}", String::from_utf8_lossy(&done.stderr)));
-        (done.status.code().unwrap(), last)
-    }
-
-    fn import_file(&self) -> std::path::PathBuf {
-        self.dir.path().join(".hactl/pg/terraform/stacks/proxmox-vm").join(import::IMPORT_FILE)
-    }
+/// Writes the cluster file of the two: what holds for both, and for the second alone.
+fn instances(program: &Program, both: &str, node2: &str) {
+    let text = format!(
+        "defaults: {{roles: [], memory: 4096{both}}}\ninstances:\n  node1: {{}}\n  node2: {{vm_name: old-name{node2}}}\n"
+    );
+    program.file("", &text);
 }
+
+const DISK: &str = ", disk_gb: 20";
 
 /// The whole of it: `import`, `plan` and `up`, and the machines are hactl's.
 #[test]
 fn hactl_takes_over_what_it_has_not_made() {
-    let taker = Taker::new();
-    taker.file("");
-    assert_eq!(taker.hactl(&["import", "pg", "--from", "old.tfstate"]).0, 0);
-    let (code, planned) = taker.hactl(&["plan", "pg", "--detailed-exitcode"]);
+    let taker = taker();
+    instances(&taker, DISK, "");
+    let import_file = taker.path(".hactl/pg/terraform/stacks/proxmox-vm").join(import::IMPORT_FILE);
+    assert_eq!(taker.run(&["import", "pg", "--from", "old.tfstate"]).0, 0);
+    let (code, planned) = taker.run(&["plan", "pg", "--detailed-exitcode"]);
     assert_eq!(code, 2, "{planned:#}");
-    assert!(taker.import_file().exists() && taker.recorded.done().is_empty());
+    assert!(import_file.exists() && taker.recorded.done().is_empty());
 
-    let (code, summary) = taker.hactl(&["up", "pg", "--no-verify"]);
+    let (code, summary) = taker.run(&["up", "pg", "--no-verify"]);
     assert_eq!((code, &summary["ok"]), (0, &true.into()), "{summary:#}");
     let done: BTreeSet<String> = taker.recorded.done().into_iter().collect();
     assert_eq!(done, BTreeSet::from([format!("update {VM} old-name"), format!("update {VM} pg-prod-node1")]));
-    assert!(!taker.import_file().exists());
+    assert!(!import_file.exists());
 
-    let (code, summary) = taker.hactl(&["up", "pg", "--no-verify"]);
+    let (code, summary) = taker.run(&["up", "pg", "--no-verify"]);
     assert_eq!((code, &summary["changed"]), (0, &false.into()), "{summary:#}");
 
     // Who imports them again is told so.
-    let (code, event) = taker.hactl(&["import", "pg", "node1=110"]);
+    let (code, event) = taker.run(&["import", "pg", "node1=110"]);
     assert_eq!(code, 2);
     assert!(event["message"].as_str().unwrap().contains("node1 is in the cluster's state already"), "{event:#}");
 
+    // Without its size in the file the disk that came with the machine would be taken away again.
+    instances(&taker, "", "");
+    let (code, event) = taker.run(&["up", "pg", "--no-verify"]);
+    assert_eq!(code, 1);
+    for node in ["node1", "node2"] {
+        let words = format!("take away the disk scsi0 (20 GB) of the machine {node}");
+        assert!(event["message"].as_str().unwrap().contains(&words), "{event:#}");
+    }
+    assert!(event["message"].as_str().unwrap().contains("`disk_gb: 20` on that instance keeps it"), "{event:#}");
+
     // As of any other machine: another template would make it anew, and that is stopped.
-    taker.file(", template: 9003");
-    let (code, event) = taker.hactl(&["up", "pg", "--no-verify"]);
+    instances(&taker, DISK, ", template: 9003");
+    let (code, event) = taker.run(&["up", "pg", "--no-verify"]);
     assert_eq!(code, 1);
     assert!(event["message"].as_str().unwrap().contains("it would replace the machine node2"), "{event:#}");
 }

@@ -7,6 +7,7 @@ mod examples;
 mod import;
 mod kept;
 mod order;
+mod program;
 mod tree;
 
 use serde_json::{Value, json};

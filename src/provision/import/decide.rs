@@ -11,6 +11,8 @@ pub struct Slot<'a> {
     /// The hypervisor.
     pub node: &'a str,
     pub hostname: &'a str,
+    /// Of its disk, where the cluster file says it.
+    pub disk_gb: Option<u32>,
 }
 
 /// What the cluster file makes.
@@ -104,6 +106,16 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, 
             ));
         }
     }
+    // An import brings the disk of a virtual machine, and what the configuration does not have is taken away.
+    for (key, id) in
+        machines.iter().filter(|(key, _)| wanted.kind == ProxmoxKind::Vm && wanted.slots[key].disk_gb.is_none())
+    {
+        notes.push(format!(
+            "{key} has no `disk_gb`: give it the size of its disk scsi0 in GB, which `qm config {}` on {} shows; without it \
+             the plan would take the disk away, and is refused",
+            id.vmid, id.node
+        ));
+    }
     let held = |key: &InstanceKey| wanted.held.iter().any(|held| held.key.as_deref() == Some(key.as_str()));
     let missing =
         wanted.slots.keys().copied().filter(|key| !machines.contains_key(*key) && !held(key)).cloned().collect();
@@ -183,7 +195,8 @@ mod tests {
         }
 
         fn wanted<'a>(&'a self, held: &'a [Candidate]) -> Wanted<'a> {
-            let slots = self.0.iter().map(|(key, node, hostname)| (key, Slot { node, hostname })).collect();
+            let slots =
+                self.0.iter().map(|(key, node, hostname)| (key, Slot { node, hostname, disk_gb: Some(20) })).collect();
             Wanted { kind: ProxmoxKind::Vm, slots, single: false, pool: None, dns: None, held }
         }
     }
@@ -255,6 +268,19 @@ mod tests {
         // The same id from two sides is no contradiction.
         let both = [state("proxmox_vm_qemu", &old), by_hand(&["node1=100"])].concat();
         assert_eq!(ids(&decide(&map.wanted(&[]), &both).unwrap()).len(), 2);
+    }
+
+    #[test]
+    fn a_virtual_machine_without_the_size_of_its_disk_is_told() {
+        let map = Map::new(&["node1", "node2"]);
+        let mut wanted = map.wanted(&[]);
+        wanted.slots.values_mut().next().unwrap().disk_gb = None;
+        let both = by_hand(&["node1=100", "node2=101"]);
+        let notes = decide(&wanted, &both).unwrap().notes;
+        assert!(notes.len() == 1 && notes[0].starts_with("node1 has no `disk_gb`"), "{notes:?}");
+        assert!(notes[0].contains("`qm config 100` on pve1"), "{notes:?}");
+        let containers = Wanted { kind: ProxmoxKind::Lxc, ..wanted };
+        assert_eq!(decide(&containers, &both).unwrap().notes, [""; 0]);
     }
 
     #[test]
