@@ -28,8 +28,8 @@ pub async fn doomed(context: &Context, cluster: &Cluster) -> Result<Vec<String>>
 
 /// Sees that nothing of the cluster is left.
 async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -> Result<()> {
-    match (&cluster.plan.platform, before) {
-        (Platform::Local(_), _) => {
+    match &cluster.plan.platform {
+        Platform::Local(_) => {
             let left = doomed(context, cluster).await?;
             if left.is_empty() {
                 return Ok(());
@@ -40,8 +40,16 @@ async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -
                 "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
             ))
         }
-        (Platform::Proxmox(_), Some(before)) => hypervisor::is_silent(cluster, before).await,
-        (Platform::Proxmox(_) | Platform::Hosts(_), _) => Ok(()),
+        Platform::Proxmox(proxmox) => {
+            if let Some(uuid) = provision::begun(&context.dirs.cluster(cluster.name()), &cluster.plan)? {
+                hypervisor::is_empty(context, cluster, proxmox, uuid).await?;
+            }
+            match before {
+                Some(before) => hypervisor::is_silent(cluster, before).await,
+                None => Ok(()),
+            }
+        }
+        Platform::Hosts(_) => Ok(()),
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use uuid::Uuid;
+
 use super::{Cluster, look};
 use crate::{
     context::Context,
@@ -27,7 +29,8 @@ pub(super) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
     let api = api(context, proxmox)?;
     let dir = context.dirs.cluster(cluster.name());
     let recorded = provision::recorded(context, &dir, &cluster.plan).await?;
-    let checked = proxmox::check(&api, &wanted(proxmox, &recorded)).await?;
+    let wanted = Wanted { cluster: provision::begun(&dir, &cluster.plan)?, ..wanted(cluster, proxmox, &recorded) };
+    let checked = proxmox::check(&api, &wanted).await?;
     context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
     Ok(())
 }
@@ -47,7 +50,7 @@ fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
     Api::new(endpoint, Token::from_env(&context.env)?, ca_cert.as_deref())
 }
 
-fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
+fn wanted(cluster: &Cluster, proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
             Template::Vm(id) => {
@@ -58,6 +61,7 @@ fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
         let made = |key: &InstanceKey| recorded.machines.contains(key);
         let machine = Machine {
             made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
+            name: cluster.plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
             node: guest.node.to_string(),
             source,
             datastore: guest.datastore.to_string(),
@@ -70,6 +74,7 @@ fn wanted(proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
     Wanted {
         machines: proxmox.machines.iter().map(machine).collect(),
         pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
+        cluster: None,
     }
 }
 
@@ -101,6 +106,34 @@ pub(super) async fn is_silent(cluster: &Cluster, fleet: &Fleet) -> Result<()> {
     Err(Error::failed("left-behind", "take away all of", cluster.name())
         .cause(format!("something still answers where its machines were: {}", left.join(", ")))
         .hint("Proxmox has removed the machines: has another one got the address, or was there a second one with it?"))
+}
+
+/// Sees that Proxmox has no machine of the cluster any more: one that was being cloned when its run was killed is not in
+/// Terraform's state.
+///
+/// # Errors
+/// With every machine that carries the cluster's tag, and when Proxmox does not say.
+pub(super) async fn is_empty(context: &Context, cluster: &Cluster, proxmox: &Proxmox, uuid: Uuid) -> Result<()> {
+    let names = cluster.plan.nodes.values().map(|node| node.hostname.as_str()).collect();
+    let left = proxmox::left(&api(context, proxmox)?, uuid, &names).await?;
+    let (ours, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|stray| stray.ours);
+    for stray in &others {
+        let message =
+            format!("{stray} has the name of a machine of {}, and Terraform's state did not know it", cluster.name());
+        let hint = format!("if a run that was killed has left it there, remove it: {}", stray.removal());
+        context.events.warn("proxmox-machine-there", message, Some(hint)).await;
+    }
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed("left-behind", "take away all of", cluster.name());
+    let error = ours.iter().fold(error, |error, stray| {
+        error.cause(format!(
+            "{stray} carries this cluster's tag: an interrupted run made it, and Terraform does not know it"
+        ))
+    });
+    let removals: Vec<String> = ours.iter().map(proxmox::Stray::removal).collect();
+    Err(error.hint(format!("remove it: {}; then `hactl down {}` again", removals.join("\n"), cluster.name())))
 }
 
 /// The machines and the pool that Terraform knows of, finished or not.

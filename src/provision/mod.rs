@@ -21,6 +21,6 @@ mod workspace;
 pub use changes::{Action, Changes, GoneRecords, ResourceChange};
 pub use guard::{Consent, Refusal, guard, voters_gone};
 pub use outputs::{Machine, Outputs};
-pub use stage::{Destroyed, Planned, Provisioned, Recorded, apply, destroy, outputs, plan, recorded};
+pub use stage::{Destroyed, Planned, Provisioned, Recorded, apply, begun, destroy, outputs, plan, recorded};
 pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};
 pub use workspace::{Machines, variables};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use uuid::Uuid;
+
 use super::{
     changes::{Action, Changes, GoneRecords, MACHINES, gone_records},
     environment::Environment,
@@ -213,6 +215,16 @@ fn recorded_in(text: &str) -> Recorded {
         }
     }
     recorded
+}
+
+/// The UUID of the cluster whose machines an earlier run has begun to make here; none where none has.
+///
+/// # Errors
+/// When the values of that run cannot be read.
+pub fn begun(dir: &ClusterDir, plan: &Plan) -> Result<Option<Uuid>> {
+    let owner = Workspace::new(dir, &plan.platform).owner()?;
+    // A plan before the first `up` has none yet.
+    Ok(owner.map(|owner| owner.cluster_uuid).filter(|uuid| !uuid.is_nil()))
 }
 
 struct Prepared {

@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Owner {
     /// Of local nodes: the name that their containers begin with.
     pub(super) cluster: Option<ClusterName>,
-    cluster_uuid: Uuid,
+    pub(super) cluster_uuid: Uuid,
     dns: Option<Dns>,
     #[serde(alias = "instances")]
     nodes: BTreeMap<InstanceKey, OwnedNode>,

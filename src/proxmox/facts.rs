@@ -40,6 +40,7 @@ pub(super) struct Guest {
     pub(super) name: String,
     pub(super) container: bool,
     pub(super) template: bool,
+    pub(super) tags: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,9 +113,15 @@ pub(super) async fn guests(api: &Api) -> Result<BTreeMap<u32, Guest>, Trouble> {
             name: text(guest, "name").unwrap_or_default(),
             container: guest["type"] == "lxc",
             template: is_set(&guest["template"]),
+            tags: tags(&text(guest, "tags").unwrap_or_default()),
         };
         Some((id, found))
     }))
+}
+
+/// Proxmox takes and gives more than one separator.
+fn tags(text: &str) -> BTreeSet<String> {
+    text.split([';', ',', ' ']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
 
 fn version(answer: &Value) -> Result<(String, u64), Trouble> {

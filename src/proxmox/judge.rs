@@ -8,6 +8,7 @@ use std::{
 use super::{
     facts::Facts,
     needs::{ANY_GUEST, Machine, Needs, Wanted, needs},
+    strays::machines,
     trouble::Trouble,
 };
 use crate::{error::Error, model::InstanceKey};
@@ -60,6 +61,9 @@ pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem>
         judge.node(key, machine);
     }
     let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
+    for (key, machine) in new() {
+        judge.stray(key, machine, wanted);
+    }
     for (key, machine) in new() {
         judge.template(key, machine);
     }
@@ -127,6 +131,29 @@ impl Judge<'_> {
                 let hint = "set `node` to the name of a hypervisor as `pvecm nodes` or the web interface shows it";
                 self.add("proxmox-node", Some(key), message, hint.to_owned());
             }
+        }
+    }
+
+    /// A machine of that name that Terraform does not know: a second one would be made beside it.
+    fn stray(&mut self, key: &InstanceKey, machine: &Machine, wanted: &Wanted) {
+        for stray in machines(&self.facts.guests, wanted.cluster).filter(|stray| stray.name == machine.name) {
+            let message = match stray.ours {
+                true => format!(
+                    "{stray} carries this cluster's tag, and Terraform's state does not know it: the run that made it was killed"
+                ),
+                false => {
+                    format!("{stray} has its name, and Terraform's state does not know it: a second one would be made")
+                }
+            };
+            // Where the state was lost it may be a member with data: taking it over is what harms nothing.
+            let hint = format!(
+                "`hactl import CLUSTER {key}={}/{}` takes it over; where nothing is on it yet, remove it: {}; another \
+                 `vm_name` for {key} leaves it alone",
+                stray.node,
+                stray.id,
+                stray.removal()
+            );
+            self.add("proxmox-machine-there", Some(key), message, hint);
         }
     }
 
@@ -357,7 +384,7 @@ mod tests {
             (paths[0].clone(), need.privileges.iter().map(|privilege| (*privilege).to_owned()).collect())
         });
         let template =
-            Guest { node: "pve1".to_owned(), name: "debian-12".to_owned(), container: false, template: true };
+            Guest { node: "pve1".to_owned(), name: "debian-12".to_owned(), template: true, ..Guest::default() };
         let content = BTreeSet::from(["images".to_owned()]);
         let storage = Storage { content, enabled: true, active: true };
         Facts {

@@ -5,6 +5,7 @@
 //! endpoint + token + CA -> [api] -answer or trouble-> [trouble] -> Error
 //! Wanted -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
 //! vm ids -> [pending] -> Reboots
+//! UUID + names -> [strays] -> machines that Terraform does not know
 //! ```
 //!
 //! Terraform's provider proves its credentials in the middle of an apply, after seconds of retries and in words that
@@ -16,6 +17,7 @@ mod facts;
 mod judge;
 mod needs;
 mod pending;
+mod strays;
 mod token;
 mod trouble;
 
@@ -23,6 +25,7 @@ pub use api::{Api, Endpoint};
 pub use check::{Checked, check};
 pub use needs::{Machine, Pool, Source, Wanted};
 pub use pending::{Change, Reboot, Reboots, reboots};
+pub use strays::{Stray, left};
 pub use token::Token;
 
 /// The environment variable that has the API token, which Terraform's provider reads, too.

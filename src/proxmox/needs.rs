@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use crate::model::InstanceKey;
 
 /// What Terraform is about to use of a Proxmox.
@@ -10,6 +12,8 @@ pub struct Wanted {
     pub machines: BTreeMap<InstanceKey, Machine>,
     /// The pool that is made for the cluster.
     pub pool: Option<Pool>,
+    /// The cluster's, where an earlier run has begun to make it: its machines carry it in a tag.
+    pub cluster: Option<Uuid>,
 }
 
 /// The pool that is made for the cluster, and for machines that have none of their own.
@@ -25,6 +29,8 @@ pub struct Pool {
 pub struct Machine {
     /// Whether it was made by an earlier run: what it was made from may then be gone.
     pub made: bool,
+    /// Its host name, by which Proxmox shows it.
+    pub name: String,
     /// The hypervisor.
     pub node: String,
     pub source: Source,
@@ -168,6 +174,7 @@ pub(super) mod tests {
     pub(in crate::proxmox) fn machine(node: &str) -> Machine {
         Machine {
             made: false,
+            name: "pg-prod-new".to_owned(),
             node: node.to_owned(),
             source: Source::Template { id: 9002, node: None },
             datastore: "local-lvm".to_owned(),
@@ -179,7 +186,7 @@ pub(super) mod tests {
 
     pub(in crate::proxmox) fn wanted(machines: &[(&str, Machine)]) -> Wanted {
         let machines = machines.iter().map(|(key, machine)| (key.parse().unwrap(), machine.clone())).collect();
-        Wanted { machines, pool: None }
+        Wanted { machines, ..Wanted::default() }
     }
 
     fn privileges(needs: &Needs, paths: &[&str]) -> Vec<&'static str> {

@@ -3,9 +3,13 @@
 //!
 //! Needs `terraform`, and for the records `named`, `dig` and `nsupdate`; `.ci/setup --test` installs them.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod examples;
 mod import;
 mod kept;
+mod killed;
+mod names;
 mod order;
 mod program;
 mod tree;

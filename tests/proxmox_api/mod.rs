@@ -77,6 +77,7 @@ fn refused(change: impl FnOnce(&mut World), wanted: &Wanted, code: &str, words: 
 fn machine(node: &str, id: u32) -> Machine {
     Machine {
         made: false,
+        name: "pg-prod-new".to_owned(),
         node: node.to_owned(),
         source: Source::Template { id, node: None },
         datastore: "local-lvm".to_owned(),
@@ -96,7 +97,7 @@ fn key(name: &str) -> InstanceKey {
 
 fn wanted(machines: impl IntoIterator<Item = Machine>) -> Wanted {
     let machines = machines.into_iter().zip(1..).map(|(machine, n)| (key(&format!("node{n}")), machine));
-    Wanted { machines: machines.collect(), pool: None }
+    Wanted { machines: machines.collect(), ..Wanted::default() }
 }
 
 /// One machine on each of three hypervisors, and a pool for them.
@@ -256,6 +257,38 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
     refused(|_| {}, &one, "proxmox-datastore-content", &["template files of containers"]);
     let one = wanted([Machine { datastore: "local".to_owned(), ..container("pve1", FILE) }]);
     refused(|_| {}, &one, "proxmox-datastore-content", &["disks of containers"]);
+}
+
+/// What a run leaves that was killed while Proxmox cloned a machine.
+#[test]
+fn a_machine_of_that_name_that_nobody_wrote_down_is_not_made_twice() {
+    let cluster = uuid::Uuid::from_u128(7);
+    let wanted = Wanted { cluster: Some(cluster), ..edit(|machine| machine.name = "pg-prod-node1".to_owned()) };
+    let tagged = |tags: &str| {
+        let mut guest = Guest::new("qemu", "pve2", "pg-prod-node1");
+        guest.config.insert("tags".to_owned(), tags.into());
+        guest
+    };
+    // The clone has its name from the start, and its tag with the first change after it.
+    let cloned = |world: &mut World| drop(world.guests.insert(104, tagged("")));
+    let words =
+        ["node1: virtual machine 104 (pg-prod-node1) on pve2 has its name", "`qm destroy 104 --purge`, on pve2"];
+    refused(cloned, &wanted, "proxmox-machine-there", &words);
+    let changed = |world: &mut World| drop(world.guests.insert(104, tagged(&format!("a;hactl-{cluster};z"))));
+    let words = ["carries this cluster's tag", "`hactl import CLUSTER node1=pve2/104` takes it over"];
+    refused(changed, &wanted, "proxmox-machine-there", &words);
+    let container = |world: &mut World| drop(world.guests.insert(104, Guest::new("lxc", "pve1", "pg-prod-node1")));
+    refused(container, &wanted, "proxmox-machine-there", &["container 104", "`pct destroy 104 --purge`"]);
+
+    // One that Terraform knows has its name by right, and so has a template.
+    let mut world = World::default();
+    changed(&mut world);
+    let mut made = wanted.clone();
+    made.machines.values_mut().for_each(|machine| machine.made = true);
+    check(&Simulator::start(world), &made).unwrap();
+    let mut world = World::default();
+    world.guests.insert(104, tagged("").template());
+    check(&Simulator::start(world), &wanted).unwrap();
 }
 
 #[test]

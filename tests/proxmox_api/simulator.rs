@@ -248,6 +248,7 @@ impl World {
                     json!({
                         "id": format!("{}/{id}", guest.kind), "vmid": id, "type": guest.kind, "node": guest.node,
                         "name": guest.config["name"], "template": u8::from(guest.template), "status": status,
+                        "tags": guest.config.get("tags"),
                     })
                 })
                 .collect()),
@@ -416,6 +417,11 @@ impl Simulator {
     /// The file of its own certificate, which is no authority's.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.dir.path().join("pve-ssl.pem")
+    }
+
+    /// The world, for who changes it beside the test.
+    pub(crate) fn shared(&self) -> Arc<Mutex<World>> {
+        Arc::clone(&self.world)
     }
 
     /// The world, to look at and to change.

@@ -1,0 +1,103 @@
+//! Machines that Terraform does not know: a run that was killed while Proxmox cloned one had no time to write it down,
+//! and the next would make a second one of the same name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use uuid::Uuid;
+
+use super::{
+    Api,
+    facts::{Guest, guests},
+};
+use crate::error::Result;
+
+/// A machine with the name, or the tag, of one of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    pub id: u32,
+    pub node: String,
+    pub name: String,
+    pub container: bool,
+    /// Whether it carries the cluster's tag: then it is the cluster's own.
+    pub ours: bool,
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.container { "container" } else { "virtual machine" };
+        write!(f, "{kind} {} ({}) on {}", self.id, self.name, self.node)
+    }
+}
+
+impl Stray {
+    /// The commands, on its node, that remove it.
+    #[must_use]
+    pub fn removal(&self) -> String {
+        let program = if self.container { "pct" } else { "qm" };
+        format!("`{program} stop {0}`, then `{program} destroy {0} --purge`, on {1}", self.id, self.node)
+    }
+}
+
+/// The tag that the modules put on a cluster's machines.
+fn tag(cluster: Uuid) -> String {
+    format!("hactl-{cluster}")
+}
+
+/// Every guest but templates, which are no machines.
+pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> impl Iterator<Item = Stray> {
+    let tag = cluster.map(tag);
+    guests.iter().filter(|(_, guest)| !guest.template).map(move |(id, guest)| Stray {
+        id: *id,
+        node: guest.node.clone(),
+        name: guest.name.clone(),
+        container: guest.container,
+        ours: tag.as_ref().is_some_and(|tag| guest.tags.contains(tag)),
+    })
+}
+
+/// What there still is of a cluster whose machines are all gone, by its tag and by their names.
+///
+/// # Errors
+/// When Proxmox does not say.
+pub async fn left(api: &Api, cluster: Uuid, names: &BTreeSet<&str>) -> Result<Vec<Stray>> {
+    let guests = guests(api).await.map_err(|trouble| trouble.explain(api, "ask what is left of the cluster at"))?;
+    Ok(machines(&guests, Some(cluster)).filter(|guest| guest.ours || names.contains(guest.name.as_str())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: Uuid = Uuid::from_u128(7);
+
+    fn guest(name: &str, tags: &[&str]) -> Guest {
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        Guest { node: "pve1".to_owned(), name: name.to_owned(), tags, ..Guest::default() }
+    }
+
+    #[test]
+    fn whose_a_machine_is_its_tag_says_and_templates_are_none() {
+        let own = tag(CLUSTER);
+        let guests = BTreeMap::from([
+            (100, guest("pg-prod-node1", &[])),
+            (101, guest("renamed-by-hand", &["web", &own])),
+            (102, guest("mail", &[&tag(Uuid::from_u128(8))])),
+            (9002, Guest { template: true, ..guest("pg-prod-node1", &[&own]) }),
+        ]);
+        let found = |cluster| machines(&guests, cluster).map(|found| (found.id, found.ours)).collect::<Vec<_>>();
+        assert_eq!(found(Some(CLUSTER)), [(100, false), (101, true), (102, false)]);
+        assert_eq!(found(None), [(100, false), (101, false), (102, false)]);
+    }
+
+    #[test]
+    fn what_removes_it_is_said_for_its_kind() {
+        let mut stray = machines(&BTreeMap::from([(100, guest("a", &[]))]), None).next().unwrap();
+        assert_eq!(stray.to_string(), "virtual machine 100 (a) on pve1");
+        assert_eq!(stray.removal(), "`qm stop 100`, then `qm destroy 100 --purge`, on pve1");
+        stray.container = true;
+        assert!(stray.removal().starts_with("`pct stop 100`") && stray.to_string().starts_with("container 100"));
+    }
+}
