@@ -191,7 +191,7 @@ variable "protection" {
 }
 
 variable "watchdog" {
-  description = "Whether the machines get a watchdog device (i6300esb) that resets them when they stop feeding it, for example true to fence PostgreSQL's primary."
+  description = "Whether the machines get a watchdog device (i6300esb), for example true. It resets a machine that has begun to feed it and stops; of itself nothing in the machine does."
   type        = bool
   default     = false
   nullable    = false
