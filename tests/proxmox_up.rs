@@ -1,6 +1,6 @@
 //! The whole chain on `platform: proxmox`: real Terraform on the recorded schema of bpg/proxmox, behind which a container
-//! of the local engine boots for each virtual machine, with the keys that cloud-init would be given. Records are in a
-//! real BIND, and what hactl asks the API is asked of its simulator.
+//! of the local engine boots for each machine: a virtual one's lets in the user that cloud-init would make, by sudo alone,
+//! a container's lets in root. Records are in a real BIND, and what hactl asks the API is asked of its simulator.
 //!
 //! It proves the chain and the stack's wiring, not that Proxmox accepts them. Needs the container engine, Terraform,
 //! named and dig; `.ci/setup --test` installs them.
@@ -33,22 +33,27 @@ use uuid::Uuid;
 
 const NAME: &str = "t-pve";
 const SUBNET: &str = "10.89.83.0/24";
+const LXC_NAME: &str = "t-pvc";
+const LXC_SUBNET: &str = "10.89.84.0/24";
 /// What the DHCP server gives to the machine that has no address of its own.
 const LEASED: Ipv4Addr = Ipv4Addr::new(10, 89, 83, 40);
 
 /// A hypervisor whose machines are containers.
 struct Containers {
+    cluster: ClusterName,
     image: String,
     network: String,
 }
 
-fn cluster() -> ClusterName {
-    NAME.parse().unwrap()
-}
+impl Containers {
+    /// The instance that a machine is, by its host name.
+    fn key(&self, machine: &Machine) -> InstanceKey {
+        machine.name().strip_prefix(&format!("{}-prod-", self.cluster)).unwrap().parse().unwrap()
+    }
 
-/// The instance that a host name belongs to.
-fn key(machine: &Machine) -> InstanceKey {
-    machine.name().strip_prefix("t-pve-prod-").unwrap().parse().unwrap()
+    fn container(&self, machine: &Machine) -> String {
+        format!("{}-{}", self.cluster, self.key(machine))
+    }
 }
 
 async fn engine() -> Engine {
@@ -63,9 +68,9 @@ impl Hypervisor for Containers {
             _ => LEASED,
         };
         let request = NodeRequest {
-            cluster: cluster(),
+            cluster: self.cluster.clone(),
             uuid: Uuid::nil(),
-            key: key(machine),
+            key: self.key(machine),
             hostname: machine.name().parse().unwrap(),
             image: self.image.clone(),
             network: self.network.clone(),
@@ -78,6 +83,9 @@ impl Hypervisor for Containers {
         };
         let made = engine().await.create_node(&request, &|_| (), &CancellationToken::new()).await;
         made.map_err(|failed| failed.error.to_string())?;
+        if machine.user() != "root" {
+            common::give_to_sudo_user(&self.container(machine), machine.user());
+        }
         // In an order of its own, as agents tell them.
         let link_local = "fe80::1".parse().unwrap();
         Ok(vec![
@@ -87,7 +95,7 @@ impl Hypervisor for Containers {
     }
 
     async fn destroy(&self, machine: &Machine) -> std::result::Result<(), String> {
-        engine().await.remove_node(&format!("{NAME}-{}", key(machine))).await.map_err(|error| error.to_string())
+        engine().await.remove_node(&self.container(machine)).await.map_err(|error| error.to_string())
     }
 }
 
@@ -100,6 +108,18 @@ fn image() -> String {
     let bench = Bench::new("t-pve-image", "name: t-pve-image\ninstances: {node1: {}}\n");
     let summary = bench.act(&["image", "build", "t-pve-image"]);
     summary["message"].as_str().unwrap().strip_suffix(" is ready").unwrap().to_owned()
+}
+
+/// The hypervisor of a cluster, with a network of its own: its name.
+fn hypervisor(cluster: &str, subnet: &str) -> (Recorded, String) {
+    let image = image();
+    let cluster: ClusterName = cluster.parse().unwrap();
+    let network = block_on(async {
+        let request =
+            NetworkRequest { cluster: cluster.clone(), uuid: Uuid::nil(), subnet: Some(subnet.parse().unwrap()) };
+        engine().await.create_network(&request).await.unwrap().name
+    });
+    (Recorded::start(Containers { cluster, image, network: network.clone() }), network)
 }
 
 /// What happened to a kind of resource in a run: for each resource, the places of its start and its end among the events.
@@ -136,11 +156,10 @@ const RECORD: &str = "hactl_dns_record_set";
 
 #[test]
 fn a_cluster_on_proxmox_from_up_to_down() {
-    let image = image();
     let (simulator, zone) = (Simulator::start(World::default()), Server::start(Kind::Bind));
     let file = |instances: &str| {
         format!(
-            "name: {NAME}\nplatform:\n  proxmox: {{endpoint: '{}', ca_cert: {}, pool: {NAME}, ssh: {{user: root}}}}\n\
+            "name: {NAME}\nplatform:\n  proxmox: {{endpoint: '{}', ca_cert: {}, pool: {NAME}}}\n\
              dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\n\
              defaults: {{memory: 768, cores: 1, gateway: 10.89.83.1}}\ninstances:\n{instances}",
             simulator.endpoint(),
@@ -153,11 +172,7 @@ fn a_cluster_on_proxmox_from_up_to_down() {
                  node3: {reserved: true, node: pve3, template: 9004}\n";
     let web = "  web: {address: 10.89.83.31/24, roles: [], memory: 512}\n";
     let mut bench = Bench::new(NAME, &file(&format!("{three}{web}")));
-    let network = block_on(async {
-        let request = NetworkRequest { cluster: cluster(), uuid: Uuid::nil(), subnet: Some(SUBNET.parse().unwrap()) };
-        engine().await.create_network(&request).await.unwrap().name
-    });
-    let recorded = Recorded::start(Containers { image, network: network.clone() });
+    let (recorded, network) = hypervisor(NAME, SUBNET);
     bench.env = vec![
         ("TF_REATTACH_PROVIDERS", recorded.reattach(None)),
         ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}")),
@@ -208,6 +223,35 @@ fn a_cluster_on_proxmox_from_up_to_down() {
         assert_eq!(found, "", "{word} is in a file");
     }
 
+    step("a user without sudo's password has configured them, and root is let in no more");
+    let inventory = std::fs::read_dir(bench.kept("inventory")).unwrap().flatten();
+    let text: String = inventory.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+    assert!(text.contains("ansible_user: debian") || text.contains("ansible_user=debian"), "{text}");
+
+    step("a change that is not live: status says which machine waits for its restart");
+    let fleet: Value = serde_json::from_slice(&std::fs::read(bench.kept("fleet.json")).unwrap()).unwrap();
+    let id: u32 = fleet["nodes"]["node2"]["machine_id"].as_str().unwrap().parse().unwrap();
+    let mut waiting = Guest::new("qemu", "pve2", "t-pve-prod-node2");
+    waiting.pending.insert("memory".to_owned(), "4096".into());
+    simulator.world().guests.insert(id, waiting);
+    let status = bench.status();
+    let problem = &status["problems"][0];
+    assert_eq!((&problem["code"], &problem["node"]), (&"reboot-pending".into(), &"node2".into()), "{status:#}");
+    assert!(problem["message"].as_str().unwrap().contains("memory 2048 -> 4096"), "{status:#}");
+    simulator.world().guests.remove(&id);
+    assert_eq!(bench.status()["healthy"], true);
+
+    step("a drill, and one that nobody can undo here");
+    bench.act(&["verify", NAME, "--yes", "--rounds", "1", "--drill", "switchover", "--drill", "node-loss"]);
+    let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
+    let of =
+        |name: &str| report["drills"].as_array().unwrap().iter().find(|drill| drill["name"] == name).unwrap().clone();
+    let switchover = of("switchover");
+    assert!(switchover["outcome"] == "passed" && switchover["lost"] == 0, "{switchover:#}");
+    let node_loss = of("node-loss");
+    assert_eq!(node_loss["outcome"], "skipped", "{node_loss:#}");
+    assert!(node_loss["reason"].as_str().unwrap().contains("`primary-isolated`"), "{node_loss:#}");
+
     step("up again changes nothing");
     assert_eq!(bench.up()["changed"], false);
     let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
@@ -239,6 +283,34 @@ fn a_cluster_on_proxmox_from_up_to_down() {
         assert_eq!(zone.status(&format!("t-pve-prod-{name}")), "NXDOMAIN");
     }
     assert_eq!(crate::common::containers(NAME), Vec::<String>::new());
+    block_on(async { engine().await.remove_network(&network).await.unwrap() });
+    assert_eq!(bench.leftovers(), "");
+}
+
+/// A member in a container of Proxmox, from `up` to `down`.
+#[test]
+fn a_container_on_proxmox_from_up_to_down() {
+    let simulator = Simulator::start(World::default());
+    let file = format!(
+        "name: {LXC_NAME}\nplatform:\n  proxmox: {{kind: lxc, endpoint: '{}', ca_cert: {}, pool: {LXC_NAME}}}\n\
+         defaults: {{memory: 768, cores: 1, disk_gb: 8, gateway: 10.89.84.1}}\n\
+         instances: {{node1: {{address: 10.89.84.21/24}}}}\n",
+        simulator.endpoint(),
+        simulator.ca_cert().display(),
+    );
+    let mut bench = Bench::new(LXC_NAME, &file);
+    let (recorded, network) = hypervisor(LXC_NAME, LXC_SUBNET);
+    bench.env =
+        vec![("TF_REATTACH_PROVIDERS", recorded.reattach(None)), ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"))];
+    let (code, events) = bench.follow(&["up", LXC_NAME, "--no-verify"]).end();
+    assert_eq!(code, 0, "{:#?}", events.iter().rev().take(3).collect::<Vec<_>>());
+    in_order(&events, "create", &[(POOL, 1), (recorded::CONTAINER, 1)]);
+    let status = bench.status();
+    assert_eq!((&status["healthy"], &status["notices"]), (&Value::Bool(true), &serde_json::json!([])), "{status:#}");
+    assert_eq!(bench.sql(status["dsn"].as_str().unwrap(), "SELECT 1"), "1");
+    assert_eq!(bench.up()["changed"], false);
+    bench.act(&["down", LXC_NAME, "--yes"]);
+    assert_eq!(common::containers(LXC_NAME), Vec::<String>::new());
     block_on(async { engine().await.remove_network(&network).await.unwrap() });
     assert_eq!(bench.leftovers(), "");
 }

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-use crate::common::{Bench, docker, step};
+use crate::common::{Bench, docker, give_to_sudo_user, step};
 use serde_json::{Value, json};
 
 const NAME: &str = "t-ssh";
@@ -16,7 +16,7 @@ fn a_cluster_behind_a_bastion_is_configured_and_drilled_by_a_sudo_user() {
 
     step("node1 lets in admin, who needs sudo, and nobody but by way of the other");
     for machine in ["node1", "way"] {
-        on(machine, SETUP);
+        give_to_sudo_user(&format!("{NAME}-{machine}"), "admin");
     }
     let filter = FILTER.replace("@WAY@", &way).replace("@OWN@", &node);
     on("node1", &filter);
@@ -80,15 +80,6 @@ fn a_cluster_behind_a_bastion_is_configured_and_drilled_by_a_sudo_user() {
     );
     bench.act(&["down", NAME, "--yes"]);
 }
-
-const SETUP: &str = "set -eu
-useradd --create-home --shell /bin/bash admin
-install -d -m 700 -o admin -g admin ~admin/.ssh
-install -m 600 -o admin -g admin /root/.ssh/authorized_keys ~admin/.ssh/authorized_keys
-echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
-sed -i 's/^PermitRootLogin.*/PermitRootLogin no/' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*
-sshd -T | grep -qx 'permitrootlogin no'
-systemctl restart ssh";
 
 /// Of everything that comes in from outside.
 const FILTER: &str = "nft -f - <<'END'

@@ -249,6 +249,24 @@ pub(crate) fn docker(args: &[&str]) -> String {
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
+/// Makes a machine of the local engine one of a cloud image: `user` has the keys and may use sudo without a password,
+/// and root logs in no more.
+pub(crate) fn give_to_sudo_user(container: &str, user: &str) {
+    let script = format!(
+        "set -eu
+         useradd --create-home --shell /bin/bash {user}
+         install -d -m 700 -o {user} -g {user} ~{user}/.ssh
+         install -m 600 -o {user} -g {user} /root/.ssh/authorized_keys ~{user}/.ssh/authorized_keys
+         echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{user}
+         sed -i 's/^PermitRootLogin.*/PermitRootLogin no/' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*
+         sshd -T | grep -qx 'permitrootlogin no'
+         systemctl restart ssh
+         echo done"
+    );
+    let said = docker(&["exec", container, "bash", "-c", &script]);
+    assert!(said.ends_with("done\n"), "{container}: {said}");
+}
+
 /// The names of a cluster's containers, sorted.
 pub(crate) fn containers(name: &str) -> Vec<String> {
     let filter = format!("label=hactl.cluster={name}");

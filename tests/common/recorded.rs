@@ -109,6 +109,11 @@ impl Machine {
         keys.into_iter().flatten().filter_map(|key| key.as_str().map(str::to_owned)).collect()
     }
 
+    /// The user that cloud-init makes; a container has root alone.
+    pub(crate) fn user(&self) -> &str {
+        self.at(&["initialization", "user_account", "username"]).as_str().unwrap_or("root")
+    }
+
     /// The fixed address, where one is configured.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         let address = self.at(&["initialization", "ip_config", "ipv4", "address"]).as_str()?;

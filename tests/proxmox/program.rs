@@ -10,9 +10,9 @@ use hactl::dns::SECRET_VARIABLE;
 use serde_json::Value;
 
 use crate::{
-    recorded::{Hypervisor, Recorded},
-    servers,
-    simulator::{SECRET, Simulator, TOKEN},
+    common::recorded::{Hypervisor, Recorded},
+    dns::servers,
+    proxmox_api::simulator::{SECRET, Simulator, TOKEN},
 };
 
 pub(crate) struct Program {

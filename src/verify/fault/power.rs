@@ -35,7 +35,10 @@ const RETRIES: u32 = 120;
 pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
     if is_elsewhere(ground) {
         let reason = match ground.plan.platform {
-            Platform::Proxmox(_) => "this version does not turn machines off and on by Proxmox's API",
+            Platform::Proxmox(_) => {
+                "this version does not turn machines off and on by Proxmox's API; `primary-isolated` takes the primary away by \
+                 its network"
+            }
             _ => "nobody could give these machines their power back: hactl reaches them by SSH only",
         };
         return Ok(Some(reason.to_owned()));
