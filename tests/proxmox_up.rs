@@ -10,10 +10,6 @@ use std::{
     net::Ipv4Addr,
 };
 
-use crate::common::recorded::{Hypervisor, Interfaces, Machine, Recorded};
-use crate::common::{Bench, step};
-use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
-use crate::proxmox_api::simulator::{SECRET, Simulator, TOKEN, World};
 use hactl::{
     assets::Assets,
     context::{Context, Dirs},
@@ -30,6 +26,16 @@ use hactl::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::{
+    common::{
+        Bench,
+        recorded::{Hypervisor, Interfaces, Machine, Recorded},
+        step,
+    },
+    dns::servers::{KEY, Kind, Server, ZONE, secret},
+    proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World},
+};
 
 const NAME: &str = "t-pve";
 const SUBNET: &str = "10.89.83.0/24";
@@ -84,7 +90,7 @@ impl Hypervisor for Containers {
         let made = engine().await.create_node(&request, &|_| (), &CancellationToken::new()).await;
         made.map_err(|failed| failed.error.to_string())?;
         if machine.user() != "root" {
-            common::give_to_sudo_user(&self.container(machine), machine.user());
+            crate::common::give_to_sudo_user(&self.container(machine), machine.user());
         }
         // In an order of its own, as agents tell them.
         let link_local = "fe80::1".parse().unwrap();
@@ -304,13 +310,13 @@ fn a_container_on_proxmox_from_up_to_down() {
         vec![("TF_REATTACH_PROVIDERS", recorded.reattach(None)), ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"))];
     let (code, events) = bench.follow(&["up", LXC_NAME, "--no-verify"]).end();
     assert_eq!(code, 0, "{:#?}", events.iter().rev().take(3).collect::<Vec<_>>());
-    in_order(&events, "create", &[(POOL, 1), (recorded::CONTAINER, 1)]);
+    in_order(&events, "create", &[(POOL, 1), (crate::common::recorded::CONTAINER, 1)]);
     let status = bench.status();
     assert_eq!((&status["healthy"], &status["notices"]), (&Value::Bool(true), &serde_json::json!([])), "{status:#}");
     assert_eq!(bench.sql(status["dsn"].as_str().unwrap(), "SELECT 1"), "1");
     assert_eq!(bench.up()["changed"], false);
     bench.act(&["down", LXC_NAME, "--yes"]);
-    assert_eq!(common::containers(LXC_NAME), Vec::<String>::new());
+    assert_eq!(crate::common::containers(LXC_NAME), Vec::<String>::new());
     block_on(async { engine().await.remove_network(&network).await.unwrap() });
     assert_eq!(bench.leftovers(), "");
 }

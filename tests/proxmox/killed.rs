@@ -15,12 +15,14 @@ use nix::{
 };
 use serde_json::json;
 
+use super::{VM, program::Program};
 use crate::{
-    VM,
-    common::{Running, step},
-    program::Program,
-    recorded::{Hypervisor, Interfaces, Machine, Nowhere},
-    simulator::{Guest, Simulator, World},
+    common::{
+        Running,
+        recorded::{Hypervisor, Interfaces, Machine, Nowhere},
+        step,
+    },
+    proxmox_api::simulator::{Guest, Simulator, World},
 };
 
 /// What the provider has Proxmox do: it goes on there, whoever has asked for it.

@@ -3,8 +3,6 @@
 //!
 //! Needs `terraform`, and for the records `named`, `dig` and `nsupdate`; `.ci/setup --test` installs them.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod examples;
 mod import;
 mod kept;

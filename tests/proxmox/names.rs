@@ -9,13 +9,11 @@ use std::{
 use hactl::dns::SECRET_VARIABLE;
 use serde_json::json;
 
+use super::{at_once, program::Program};
 use crate::{
-    at_once,
-    common::{Running, step},
-    program::Program,
-    recorded::Nowhere,
-    servers::{KEY, Kind, Server, ZONE, secret},
-    simulator::{Simulator, World},
+    common::{Running, recorded::Nowhere, step},
+    dns::servers::{KEY, Kind, Server, ZONE, secret},
+    proxmox_api::simulator::{Simulator, World},
 };
 
 /// Few enough to be made in seconds: that there may be a hundred, `tests/dns` shows with Terraform alone, too.
