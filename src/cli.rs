@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{model::InstanceKey, provision::Consent, report::Output};
+use crate::{model::InstanceKey, provision::Consent};
 
 const EXAMPLES: &str = "Examples:
   hactl up patroni-3node          bring up the built-in three-node cluster on this machine
@@ -25,10 +25,21 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     /// How results and progress are shown
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
+    pub(crate) output: OutputFormat,
     /// Show the tools' own output, and every task of every node
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Bars on a terminal, plain lines in pipes
+    #[default]
+    Text,
+    /// Event lines for acting commands, one object for queries
+    Json,
+    /// As text, in GitHub's workflow log: stages as groups, errors as annotations, summary and outputs of the step
+    Github,
 }
 
 /// The cluster that a command is about.
@@ -278,6 +289,10 @@ pub(crate) struct Report {
     /// Open the page in a browser
     #[arg(long, conflicts_with = "format")]
     pub(crate) open: bool,
+    /// Write the record of the last run of any command, or of RUN, as an archive (.tar.gz) without journals of the
+    /// nodes and without secrets, to be handed on
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["open", "format"])]
+    pub(crate) bundle: Option<std::path::PathBuf>,
     /// How it is printed: text, or json with `--output json`, by default
     #[arg(long, value_enum)]
     pub(crate) format: Option<ReportFormat>,
@@ -304,6 +319,9 @@ pub(crate) struct Down {
     /// Do not ask
     #[arg(long, short)]
     pub(crate) yes: bool,
+    /// The cluster's name, typed before: goes on without asking when it is right, and refuses when it is not
+    #[arg(long, value_name = "CLUSTER", conflicts_with = "yes")]
+    pub(crate) confirm: Option<String>,
     /// Remove the run records and the age key, too
     #[arg(long)]
     pub(crate) purge: bool,

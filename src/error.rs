@@ -47,13 +47,36 @@ pub struct Error {
     pub object: String,
     pub causes: Vec<String>,
     pub hint: Option<String>,
+    /// The causes that are places in a file, for readers that mark lines.
+    #[serde(skip)]
+    pub places: Vec<Place>,
+}
+
+/// Something wrong in a file of the user's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// As the user would type it.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+    pub message: String,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: Kind, code: &'static str, what: impl Into<String>, object: impl fmt::Display) -> Self {
-        Self { kind, code, what: what.into(), object: object.to_string(), causes: Vec::new(), hint: None }
+        Self {
+            kind,
+            code,
+            what: what.into(),
+            object: object.to_string(),
+            causes: Vec::new(),
+            hint: None,
+            places: Vec::new(),
+        }
     }
 
     pub fn failed(code: &'static str, what: impl Into<String>, object: impl fmt::Display) -> Self {

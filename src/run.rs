@@ -16,7 +16,8 @@ use crate::{
     cli::{Cli, Command},
     command::{self, Session},
     error::{Error, Kind, Result},
-    exec, report,
+    exec,
+    report::{self, Output},
 };
 
 /// Runs hactl as the process's arguments ask for.
@@ -24,13 +25,12 @@ use crate::{
 pub fn run() -> ExitCode {
     // Clap prints help and usage itself, and ends with 0 or 2.
     let cli = Cli::parse();
-    let output = cli.global.output;
     let terminated = Arc::new(AtomicBool::new(false));
     let result = start(cli, Arc::clone(&terminated));
     let code = match result {
         Ok(code) => code,
         Err(error) => {
-            report::print_error(output, &error);
+            report::print_error(Output::Text, &error);
             error.kind.exit_code()
         }
     };
@@ -56,7 +56,11 @@ fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
         if !matches!(cli.command, Command::TerraformProvider) {
             tokio::spawn(listen(interrupt, terminate, stop, terminated));
         }
-        command::run(&session, cli.command).await
+        // What failed before there was a session is said as text.
+        Ok(command::run(&session, cli.command).await.unwrap_or_else(|error| {
+            session.show_error(&error);
+            error.kind.exit_code()
+        }))
     })
 }
 

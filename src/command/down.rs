@@ -9,7 +9,12 @@ use crate::{
 
 pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
     let name = args.name.name;
-    if !args.yes {
+    if let Some(typed) = &args.confirm {
+        let cluster = session.cluster(&name)?;
+        if typed != cluster.name().as_str() {
+            return Err(not_confirmed(cluster.name().as_str(), &format!("--confirm says {typed:?}")));
+        }
+    } else if !args.yes {
         let cluster = session.cluster(&name)?;
         cluster.must_be_made_here("down")?;
         let doomed = session.query(async |context| pipeline::doomed(context, &cluster).await).await?;
@@ -23,7 +28,7 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
         }
     }
     // The secrets outlive the cluster, since they may be committed; they go only when asked for by themselves.
-    let secrets = args.purge && !args.yes && ask_for_secrets(session, &name)?;
+    let secrets = args.purge && !args.yes && args.confirm.is_none() && ask_for_secrets(session, &name)?;
     let purge = args.purge;
     session.act("down", &name, async |run, cluster| pipeline::down(run, cluster, purge, secrets).await).await
 }
@@ -40,12 +45,13 @@ fn ask_for_secrets(session: &Session, name: &str) -> Result<bool> {
     Ok(answer.trim() == "yes")
 }
 
+fn not_confirmed(name: &str, cause: &str) -> Error {
+    let hint = format!("`hactl down {name} --yes` does not ask, nor does `--confirm {name}`");
+    Error::failed("not-confirmed", "destroy", name).cause(cause).hint(hint)
+}
+
 fn confirm(name: &str) -> Result<()> {
-    let refused = |cause: &str| {
-        Error::failed("not-confirmed", "destroy", name)
-            .cause(cause)
-            .hint(format!("`hactl down {name} --yes` does not ask"))
-    };
+    let refused = |cause: &str| not_confirmed(name, cause);
     if !std::io::stdin().is_terminal() {
         return Err(refused("nobody is there to be asked"));
     }

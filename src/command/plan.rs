@@ -2,8 +2,8 @@ use super::Session;
 use crate::{
     cli,
     error::Result,
-    pipeline,
-    report::{self, Output},
+    pipeline::{self, Planned},
+    report::{self, Github, Output},
 };
 
 pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
@@ -17,14 +17,33 @@ pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
         Ok(planned) => planned,
         Err(error) if args.detailed_exitcode => {
             // With this option 2 means changes, so every error is 1.
-            report::print_error(session.output, &error);
+            session.show_error(&error);
             return Ok(1);
         }
         Err(error) => return Err(error),
     };
     match session.output {
         Output::Json => report::print_json(&planned),
-        Output::Text => report::print(&format!("{}\n\n{}", report::plan_text(&planned.plan), planned.changes_text())),
+        Output::Text => {
+            let text = format!("{}\n\n{}", report::plan_text(&planned.plan), planned.changes_text());
+            report::print(&text);
+            if let Some(github) = &session.github {
+                for_github(github, &planned, &text);
+            }
+        }
     }
     Ok(if args.detailed_exitcode && planned.has_changes() { 2 } else { 0 })
+}
+
+/// The step's page, and what a comment on a pull request says.
+fn for_github(github: &Github, planned: &Planned, text: &str) {
+    let (cluster, refused) = (planned.plan.cluster.to_string(), planned.refused.is_some());
+    let markdown = report::plan_markdown(&cluster, &planned.changes.to_string(), refused, text);
+    github.summarize(&markdown);
+    github.set(&[
+        ("cluster", cluster),
+        ("changes", planned.has_changes().to_string()),
+        ("refused", refused.to_string()),
+        ("markdown", markdown),
+    ]);
 }

@@ -6,10 +6,14 @@ use crate::{
     error::{Error, Result},
     exec::Command,
     model::ClusterName,
+    pipeline,
     report::{self, Output, verify},
 };
 
 pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<u8> {
+    if let Some(file) = &args.bundle {
+        return bundle(session, args, file).await;
+    }
     let name = cluster(session, &args.name.name)?;
     let runs = session.dirs.cluster(&name).runs();
     let run = runs.join(find(&name, &verify::runs(&runs), args.run.as_deref())?);
@@ -41,6 +45,37 @@ pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<u8> {
     Ok(0)
 }
 
+/// The record of a run of any command as an archive. The cluster must be found: its secrets are what is masked.
+async fn bundle(session: &Session, args: &cli::Report, file: &Path) -> Result<u8> {
+    let cluster = session.cluster(&args.name.name)?;
+    let runs = session.dirs.cluster(cluster.name()).runs();
+    let names = report::runs(&runs);
+    let run = match args.run.as_deref() {
+        None if names.is_empty() => {
+            return Err(Error::failed("record-none", "find a run record of", cluster.name())
+                .cause("no command has changed or drilled it from here")
+                .hint("the record is where the command was run, below .hactl or HACTL_DIR"));
+        }
+        word => runs.join(find(cluster.name(), &names, word)?),
+    };
+    let file = session.dirs.work.join(file);
+    let bundled = session.query(async |context| pipeline::bundle(context, &cluster, &run, &file).await).await?;
+    match session.output {
+        Output::Json => report::print_json(&serde_json::json!({
+            "file": file, "run": run, "files": bundled.files, "left_out": bundled.left_out, "masked": bundled.masked,
+        })),
+        Output::Text => report::print(&format!(
+            "{}: {} files of {}; left out: {}; secrets masked: {}",
+            file.display(),
+            bundled.files,
+            run.file_name().unwrap_or_default().display(),
+            if bundled.left_out.is_empty() { "nothing".to_owned() } else { bundled.left_out.join(", ") },
+            bundled.masked,
+        )),
+    }
+    Ok(0)
+}
+
 /// The cluster's name; `down` keeps the records of one whose file may be gone.
 fn cluster(session: &Session, word: &str) -> Result<ClusterName> {
     session.cluster(word).map(|cluster| cluster.name().clone()).or_else(|error| {
@@ -65,7 +100,7 @@ fn find<'a>(cluster: &ClusterName, runs: &'a [String], word: Option<&str>) -> Re
     match meant[..] {
         [run] => Ok(run),
         [] => Err(unknown()
-            .cause(format!("no run of {cluster} with a report is called so"))
+            .cause(format!("no run of {cluster} with such a record is called so"))
             .hint(format!("the nearest: {}", nearest(word, runs).join(", ")))),
         _ => Err(unknown().cause(format!("it may be any of {}", meant.join(", "))).hint("give more of its name")),
     }

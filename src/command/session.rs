@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::Global,
+    cli::{Global, OutputFormat},
     context::{Context, Dirs},
     error::{Error, Result},
     event::{Event, Events, Summary},
     exec::Lock,
     pipeline::{Cluster, Run},
-    report::{self, Output, Record, Reporters},
+    report::{self, Github, Output, Record, Reporters},
 };
 
 /// One invocation of hactl.
@@ -21,13 +21,17 @@ pub(crate) struct Session {
     pub(crate) dirs: Dirs,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) output: Output,
+    /// Where progress and errors go when a workflow of GitHub's shows them; results stay text.
+    pub(crate) github: Option<Github>,
     pub(crate) verbose: bool,
     pub(crate) stop: CancellationToken,
 }
 
 impl Session {
     pub(crate) fn new(global: &Global, work: PathBuf, env: BTreeMap<String, String>, stop: CancellationToken) -> Self {
-        Self { dirs: Dirs::new(&work, &env), env, output: global.output, verbose: global.verbose, stop }
+        let output = if global.output == OutputFormat::Json { Output::Json } else { Output::Text };
+        let github = (global.output == OutputFormat::Github).then(|| Github::new(&work, &env));
+        Self { dirs: Dirs::new(&work, &env), env, output, github, verbose: global.verbose, stop }
     }
 
     /// The cluster that `name` means, checked and planned.
@@ -41,7 +45,7 @@ impl Session {
 
     /// Runs a query: events are shown as they come where they are of interest, nothing is recorded.
     pub(crate) async fn query<T>(&self, work: impl AsyncFnOnce(&Context) -> Result<T>) -> Result<T> {
-        let (reporters, events) = Reporters::start(Output::Text, self.verbose, None);
+        let (reporters, events) = Reporters::start(Output::Text, self.github.as_ref(), self.verbose, None);
         let context = self.context(events);
         let result = work(&context).await;
         drop(context);
@@ -65,10 +69,23 @@ impl Session {
         Ok((cluster, lock, record))
     }
 
+    /// Whether errors reach their reader as events.
+    pub(super) fn by_events(&self) -> bool {
+        self.output == Output::Json || self.github.is_some()
+    }
+
+    /// Shows the error with which a command ended.
+    pub(crate) fn show_error(&self, error: &Error) {
+        match &self.github {
+            Some(github) => github.error(error),
+            None => report::print_error(self.output, error),
+        }
+    }
+
     /// Whoever reads event lines gets them also of a command that could not begin: error and summary.
     pub(super) async fn not_begun(&self, command: &str, name: &str, error: Error) -> u8 {
         let code = error.kind.exit_code();
-        let (reporters, events) = Reporters::start(self.output, self.verbose, None);
+        let (reporters, events) = Reporters::start(self.output, self.github.as_ref(), self.verbose, None);
         let summary = Summary {
             command: command.to_owned(),
             cluster: name.to_owned(),
@@ -91,11 +108,11 @@ impl Session {
     ) -> Result<u8> {
         let (cluster, lock, record) = match self.begin(command, name).await {
             Ok(begun) => begun,
-            Err(error) if self.output == Output::Json => return Ok(self.not_begun(command, name, error).await),
+            Err(error) if self.by_events() => return Ok(self.not_begun(command, name, error).await),
             Err(error) => return Err(error),
         };
         let kept = record.dir().to_owned();
-        let (reporters, events) = Reporters::start(self.output, self.verbose, Some(record));
+        let (reporters, events) = Reporters::start(self.output, self.github.as_ref(), self.verbose, Some(record));
         let context = self.context(events);
         let started = Event::RunStarted {
             command: command.into(),
@@ -135,7 +152,7 @@ impl Session {
                 Ok(0)
             }
             Err(error) => {
-                if self.output == Output::Text {
+                if !self.by_events() {
                     report::print_error(self.output, &error);
                     report::message(&format!("  record: {}", kept.display()));
                 }

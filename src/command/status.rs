@@ -22,6 +22,13 @@ pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
                     Output::Json => report::print_json(&status),
                     Output::Text => report::print(&report::status_text(&status)),
                 }
+                if let Some(github) = &session.github {
+                    github.set(&[
+                        ("healthy", status.healthy.to_string()),
+                        ("leader", status.leader.clone().unwrap_or_default()),
+                        ("dsn", status.dsn.clone()),
+                    ]);
+                }
                 if !args.watch {
                     return Ok(u8::from(!status.healthy));
                 }

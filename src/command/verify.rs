@@ -33,7 +33,7 @@ pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
     let chosen = chosen.await;
     let work = match chosen {
         Ok(work) => work,
-        Err(error) if session.output == Output::Json => return Ok(session.not_begun("verify", &name, error).await),
+        Err(error) if session.by_events() => return Ok(session.not_begun("verify", &name, error).await),
         Err(error) => return Err(error),
     };
     let seed = args.seed.unwrap_or_else(rand::random);

@@ -12,6 +12,7 @@
 //! verify:     Healthy -> Verdict                        (verify.rs)
 //! ```
 
+mod bundle;
 mod cluster;
 mod dns;
 mod down;
@@ -27,6 +28,7 @@ mod software;
 mod up;
 mod verify;
 
+pub use bundle::bundle;
 pub use cluster::Cluster;
 pub use down::{doomed, down, records};
 pub use import::{Asked, import};

@@ -1,8 +1,10 @@
 //! Reporters: the only place that prints. Every event goes, stamped and in one order, to the run
-//! record and to one of three views: a terminal with bars, plain lines for pipes, or JSON lines.
+//! record and to one of four views: a terminal with bars, plain lines for pipes, JSON lines, or GitHub's log.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bundle;
+mod github;
 mod plain;
 mod record;
 mod render;
@@ -15,7 +17,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
-pub use record::Record;
+pub use bundle::{Bundled, Mask, bundle, secret_variables};
+pub use github::{Github, plan_markdown};
+pub use record::{Record, runs};
 pub use render::{catalogue_text, costs_text, plan_text, status_text, summary_text};
 
 use crate::{
@@ -23,11 +27,10 @@ use crate::{
     event::{Event, Events},
 };
 
-/// How results and progress are shown.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+/// How results are shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Output {
     /// Bars on a terminal, plain lines in pipes.
-    #[default]
     Text,
     /// Event lines for acting commands, one object for queries.
     Json,
@@ -36,6 +39,7 @@ pub enum Output {
 enum View {
     Terminal(terminal::Terminal),
     Plain(plain::Plain),
+    Github(github::View),
     Json,
 }
 
@@ -56,12 +60,15 @@ pub struct Reporters {
 impl Reporters {
     /// Starts them for one run; `record` gets everything, the view what people or programs want.
     #[must_use]
-    pub fn start(output: Output, verbose: bool, record: Option<Record>) -> (Self, Events) {
+    pub fn start(output: Output, github: Option<&Github>, verbose: bool, record: Option<Record>) -> (Self, Events) {
         let (events, receiver) = Events::channel();
-        let view = match output {
-            Output::Json => View::Json,
-            Output::Text if std::io::stderr().is_terminal() && !verbose => View::Terminal(terminal::Terminal::new()),
-            Output::Text => View::Plain(plain::Plain::new(verbose)),
+        let view = match (output, github) {
+            (Output::Json, _) => View::Json,
+            (Output::Text, Some(github)) => View::Github(github::View::new(github.clone(), verbose)),
+            (Output::Text, None) if std::io::stderr().is_terminal() && !verbose => {
+                View::Terminal(terminal::Terminal::new())
+            }
+            (Output::Text, None) => View::Plain(plain::Plain::new(verbose)),
         };
         (Self { task: tokio::spawn(report(receiver, view, record)) }, events)
     }
@@ -85,6 +92,7 @@ async fn report(mut events: Receiver<Event>, mut view: View, mut record: Option<
         match &mut view {
             View::Terminal(terminal) => terminal.show(&event),
             View::Plain(plain) => plain.show(&event),
+            View::Github(github) => github.show(&event),
             // A tool's raw output is for the record.
             View::Json if matches!(event, Event::Output { .. }) => {}
             View::Json => print(&line),

@@ -18,7 +18,7 @@ impl Plain {
         }
     }
 
-    fn line(&self, event: &Event) -> Option<String> {
+    pub(super) fn line(&self, event: &Event) -> Option<String> {
         Some(match event {
             Event::StageStarted { stage } => format!("{}: started", render::stage(*stage)),
             Event::TaskStarted { role, task, .. } => {

@@ -92,6 +92,12 @@ pub(super) struct Authorities {
     postgresql: Leaf,
 }
 
+impl Authorities {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Secret> {
+        [&self.etcd_peer.key, &self.control.key, &self.postgresql.key].into_iter()
+    }
+}
+
 /// Whom a node's certificates are made out to.
 pub(super) struct Holder<'a> {
     pub(super) key: &'a InstanceKey,

@@ -360,6 +360,18 @@ impl Vault {
         passwords
     }
 
+    /// Every secret in it, the given ones too, for those who must not show any.
+    pub fn all(&self) -> impl Iterator<Item = &Secret> {
+        let Contents { ssh, authorities, passwords, client, nodes, .. } = &self.contents;
+        let Passwords { superuser, replication, rewind, restapi, owners } = passwords;
+        [&ssh.private, superuser, replication, rewind, restapi, &client.key]
+            .into_iter()
+            .chain(owners.values())
+            .chain(self.given.values())
+            .chain(authorities.keys())
+            .chain(nodes.values().flat_map(BTreeMap::values).map(|leaf| &leaf.key))
+    }
+
     /// The certificate of an authority, PEM.
     #[must_use]
     pub fn authority(&self, kind: AuthorityKind) -> &str {

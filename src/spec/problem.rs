@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use serde::Serialize;
 
 use super::yaml::Position;
-use crate::error::Error;
+use crate::error::{Error, Place};
 
 /// One thing wrong in a cluster file.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -24,15 +24,20 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.message)?;
-        match &self.suggestion {
-            Some(suggestion) => write!(f, " (did you mean {suggestion}?)"),
-            None => Ok(()),
-        }
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.text())
+    }
+}
+
+impl Problem {
+    /// The problem without its place.
+    fn text(&self) -> String {
+        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        let meant = self.suggestion.as_ref().map(|word| format!(" (did you mean {word}?)")).unwrap_or_default();
+        format!("{path}{}{meant}", self.message)
+    }
+
+    fn place(&self) -> Place {
+        Place { file: self.file.clone(), line: self.line, column: self.column, message: self.text() }
     }
 }
 
@@ -59,7 +64,8 @@ impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
         let file = problems.0.first().map_or("", |problem| problem.file.as_str()).to_owned();
         let error = Self::usage("cluster-file", "use cluster file", file);
-        let error = problems.0.iter().fold(error, Self::cause);
+        let mut error = problems.0.iter().fold(error, Self::cause);
+        error.places = problems.0.iter().map(Problem::place).collect();
         error.hint("correct the file; `hactl schema` prints what it may hold, `hactl init NAME` writes an example")
     }
 }
