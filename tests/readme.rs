@@ -63,9 +63,9 @@ fn blocks(page: &str) -> Vec<(&str, String)> {
     found
 }
 
-/// A YAML block that is a workflow of GitHub's, and no cluster file.
+/// A YAML block that is a workflow of GitHub's or a pipeline of GitLab's, and no cluster file.
 fn is_workflow(text: &str) -> bool {
-    text.lines().any(|line| line == "jobs:")
+    text.lines().any(|line| line == "jobs:" || line.starts_with("stages:"))
 }
 
 /// The lines that a shell would run, of blocks for one and of workflows.
@@ -78,11 +78,25 @@ fn shell_lines(page: &str) -> Vec<String> {
     shells.flat_map(|text| text.lines().map(|line| line.trim_start().to_owned()).collect::<Vec<_>>()).collect()
 }
 
-/// The scripts of a workflow's steps.
+/// The scripts of a workflow's steps, or of a pipeline's jobs.
 fn scripts(workflow: &str) -> Vec<String> {
     let loaded = Yaml::load_from_str(workflow).unwrap_or_else(|error| panic!("{error}: {workflow}"));
     let mut found = Vec::new();
-    for (_, job) in loaded[0]["jobs"].as_mapping().expect("jobs") {
+    let Some(jobs) = loaded[0].as_mapping_get("jobs") else {
+        for (_, job) in loaded[0].as_mapping().expect("jobs") {
+            for part in ["before_script", "script", "after_script"] {
+                let lines = job.as_mapping_get(part).and_then(Yaml::as_sequence).into_iter().flatten();
+                let lines: Vec<&str> = lines.map(|line| line.as_str().expect("a line of a script is a text")).collect();
+                found.extend((!lines.is_empty()).then(|| lines.join("\n")));
+            }
+        }
+        return found;
+    };
+    for (_, job) in jobs.as_mapping().expect("jobs") {
+        // A job that another workflow does.
+        if job.as_mapping_get("uses").is_some() {
+            continue;
+        }
         for step in job["steps"].as_sequence().expect("steps") {
             let run = step.as_mapping_get("run").and_then(Yaml::as_str);
             assert!(run.is_some() || step.as_mapping_get("uses").is_some(), "neither run nor uses: {step:?}");
