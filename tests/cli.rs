@@ -428,3 +428,48 @@ fn a_broken_lock_file_is_named_with_its_line_and_left_alone() {
         assert_eq!(fs::read_to_string(place.path().join(lock)).unwrap(), broken);
     }
 }
+
+#[test]
+fn github_shows_problems_at_their_lines() {
+    let place = Place::with("pg.yaml", "instances: {node1: {memry: 1}}\nexta: 1\n");
+    for command in ["up", "plan", "verify", "status"] {
+        let summary = place.path().join("summary.md");
+        let done = place
+            .command(&[command, "pg.yaml", "--output", "github"])
+            .env("GITHUB_WORKSPACE", place.path().parent().unwrap())
+            .env("GITHUB_STEP_SUMMARY", &summary)
+            .env_remove("GITHUB_OUTPUT")
+            .output()
+            .unwrap();
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{said}");
+        let file = place.path().file_name().unwrap().to_str().unwrap().to_owned() + "/pg.yaml";
+        for start in
+            [format!("::error file={file},line=1,col=21,title="), format!("::error file={file},line=2,col=1,title=")]
+        {
+            assert_eq!(said.lines().filter(|line| line.starts_with(&start)).count(), 1, "{command}: {said}");
+        }
+        // The end of a command that acts is on the step's page.
+        let page = fs::read_to_string(&summary).unwrap_or_default();
+        let _ = fs::remove_file(&summary);
+        let acts = ["up", "verify"].contains(&command);
+        assert_eq!(page.starts_with(&format!("### hactl {command} pg.yaml: failed\n")), acts, "{command}: {page}");
+    }
+}
+
+#[test]
+fn down_wants_the_clusters_own_name() {
+    let place = Place::with("clusters.yaml", "name: pg\ninstances: {node1: {}}\n");
+    let (code, error) = place.error(&["down", "clusters.yaml", "--confirm", "clusters"]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("not-confirmed")), "{error:#}");
+    let (code, _, said) = place.fails(&["down", "clusters.yaml", "--confirm", "pg", "--yes"]);
+    assert!(code == 2 && said.contains("cannot be used with"), "{said}");
+}
+
+#[test]
+fn without_a_run_there_is_no_record_to_hand_on() {
+    let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
+    let (code, error) = place.error(&["report", "pg", "--bundle", "record.tar.gz"]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("record-none")), "{error:#}");
+    assert_eq!(place.files(), ["pg.yaml"]);
+}

@@ -58,6 +58,9 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
     }
 }
 
+/// What a plan before the first `up` has in place of hactl's own key, which that will make.
+const NO_KEY_YET: &str = "ssh-ed25519 AAAA the-first-up-makes-it";
+
 fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<InstanceKey, String>) -> Json {
     let plan = machines.plan;
     let nodes: Map<String, Json> = plan
@@ -79,13 +82,15 @@ fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<Insta
             (node.key.to_string(), values)
         })
         .collect();
+    let no_key = [NO_KEY_YET.to_owned()];
+    let keys = if machines.authorized_keys.is_empty() { &no_key } else { machines.authorized_keys };
     json!({
         "cluster": plan.cluster,
         "cluster_uuid": machines.uuid,
         "image": machines.image,
         "subnet": local.subnet,
         "nodes": nodes,
-        "authorized_keys": machines.authorized_keys,
+        "authorized_keys": keys,
         "dns": plan.dns,
     })
 }
@@ -409,6 +414,9 @@ pub(super) mod tests {
             "dns": null,
         });
         assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
+        // Before the first `up` there is no key; the modules want one all the same.
+        let planned = variables(&machines(&plan, &Assets::embedded(), &[]), &kept);
+        assert_eq!(planned["authorized_keys"], json!([NO_KEY_YET]));
     }
 
     /// A plan on Proxmox of the file's part `text`.
