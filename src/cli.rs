@@ -77,8 +77,10 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hactl report pg-prod\n  hactl report pg-prod --open\n  hactl report pg-prod 20261122T071739 --format markdown"
     )]
     Report(Report),
-    /// Destroy the cluster: records, machines, networks, in reverse order
-    #[command(after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge")]
+    /// Destroy the cluster: records, machines, networks, in reverse order; on machines that stay, stop it
+    #[command(
+        after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge\n  hactl down pg-hosts --wipe-data"
+    )]
     Down(Down),
     /// Write a commented cluster file
     #[command(
@@ -183,18 +185,28 @@ pub(crate) struct Up {
 /// What may happen to machines that exist.
 #[derive(Args, Debug)]
 pub(crate) struct Agreed {
-    /// Let this machine be destroyed, or replaced by a new one; may be given several times
-    #[arg(long, value_name = "NODE")]
-    pub(crate) allow_destroy: Vec<InstanceKey>,
+    /// Let this machine be destroyed, or replaced by a new one; on platform terraform the resource with this address. May be
+    /// given several times
+    #[arg(long, value_name = "NODE", value_parser = doomed)]
+    pub(crate) allow_destroy: Vec<String>,
     /// Let this machine be stopped and started; may be given several times
     #[arg(long, value_name = "NODE")]
     pub(crate) allow_restart: Vec<InstanceKey>,
 }
 
+/// A machine, or the address of a resource, which has a dot in it.
+fn doomed(text: &str) -> Result<String, String> {
+    if !text.contains('.') {
+        text.parse::<InstanceKey>().map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
+}
+
 impl From<Agreed> for Consent {
     fn from(agreed: Agreed) -> Self {
         Self {
-            destroy: agreed.allow_destroy.into_iter().collect(),
+            destroy: agreed.allow_destroy.iter().filter_map(|text| text.parse().ok()).collect(),
+            addresses: agreed.allow_destroy.into_iter().collect(),
             restart: agreed.allow_restart.into_iter().collect(),
             ..Self::default()
         }
@@ -325,6 +337,13 @@ pub(crate) struct Down {
     /// Remove the run records and the age key, too
     #[arg(long)]
     pub(crate) purge: bool,
+    /// Where the machines stay (platform hosts, and terraform with `destroy: false`): remove the cluster's data there, too.
+    /// Without it the services are stopped and disabled, and the next `up` starts them again
+    #[arg(long)]
+    pub(crate) wipe_data: bool,
+    /// Where the machines stay: leave this one as it is, since it does not answer any more; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(crate) leave: Vec<InstanceKey>,
 }
 
 #[derive(Args, Debug)]

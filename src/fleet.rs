@@ -25,7 +25,7 @@ pub struct FleetNode {
     #[serde(flatten)]
     pub node: Node,
     pub address: Ipv4Addr,
-    /// The platform's id of it, where the platform is asked about it again.
+    /// The platform's id of it, where the platform is asked about it again, or another one tells of another machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
     pub ssh: SshTarget,
@@ -180,7 +180,7 @@ fn no_address(plan: &Plan, node: &Node) -> String {
             "{}: container IP address is not available. `pct exec VMID -- ip -4 address` on the hypervisor shows what it has.",
             node.key
         ),
-        Platform::Local(_) | Platform::Hosts(_) => format!("{} has no IPv4 address", node.key),
+        _ => format!("{} has no IPv4 address", node.key),
     }
 }
 
@@ -211,7 +211,8 @@ impl Fleet {
                 Some((_, None)) => problems.push(no_address(plan, node)),
                 Some((machine, Some(address))) => {
                     let ssh = target(&ssh, machine, address);
-                    let machine_id = matches!(plan.platform, Platform::Proxmox(_)).then(|| machine.id.clone());
+                    let machine_id = matches!(plan.platform, Platform::Proxmox(_) | Platform::Terraform(_))
+                        .then(|| machine.id.clone());
                     let node = FleetNode { node: node.clone(), address, machine_id, ssh, found: None };
                     nodes.insert(node.key().clone(), node);
                 }

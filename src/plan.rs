@@ -19,7 +19,7 @@ pub use self::{
     bounds::ELECTION,
     decide::decide,
 };
-pub use crate::model::{Choices, Dcs, Durability, Hosts, Local, Platform, Synchronous, Timers};
+pub use crate::model::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
 use crate::model::{
     ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
 };

@@ -29,7 +29,7 @@ use crate::{
     file,
     fleet::{Fleet, SshTarget},
     health::{self, Access, Keys, Shown},
-    model::{Account, Host, Hosts, InstanceKey, Role, Secret},
+    model::{Account, AdoptedHosts, Host, InstanceKey, Role, Secret, SshKeySource},
     plan::{self, Plan, Running},
     remote::{self, PrivateKey, Remote, SshKeys},
     secrets::{self, ClientFiles},
@@ -87,7 +87,7 @@ impl Known {
 pub async fn adopt(
     context: &Context,
     plan: &Plan,
-    hosts: &Hosts,
+    hosts: &AdoptedHosts,
     mut given: BTreeMap<Account, Secret>,
 ) -> Result<Adopted> {
     let dir = context.dirs.cluster(&plan.cluster);
@@ -139,7 +139,7 @@ pub async fn adopt(
 async fn ask_all(
     context: &Context,
     plan: &Plan,
-    hosts: &Hosts,
+    hosts: &AdoptedHosts,
     known: Option<&Known>,
     ssh: &SshKeys,
 ) -> Result<Answers> {
@@ -203,28 +203,21 @@ fn silent(error: Error, answers: &Answers) -> Error {
     said.fold(error, Error::cause).hint("`platform.hosts.ssh` says as whom and with which key; try `ssh` itself first")
 }
 
-/// What opens the machines: the file's key, else the agent, else a key of the user's own.
-fn key(context: &Context, hosts: &Hosts) -> Result<SshKeys> {
+/// What opens the machines.
+fn key(context: &Context, hosts: &AdoptedHosts) -> Result<SshKeys> {
     let env = &context.env;
     let machine = match &hosts.ssh_key {
-        Some(path) => PrivateKey::read(&remote::expanded(path, env))?,
-        None if remote::has_agent(env) => PrivateKey::Agent,
-        None => {
-            let files = remote::user_key_files(env);
-            let Some(path) = files.first() else {
-                return Err(Error::missing("ssh-key", "find an SSH key in", remote::home(env).join(".ssh").display())
-                    .cause("no SSH agent runs, and there is no id_ed25519, id_ecdsa or id_rsa")
-                    .hint("name one by `platform.hosts.ssh.key`"));
-            };
-            PrivateKey::read(path)?
-        }
+        SshKeySource::File(path) => PrivateKey::read(&remote::expanded(path, env))?,
+        SshKeySource::Agent => PrivateKey::Agent,
+        // hactl has made no key for machines that it did not make.
+        SshKeySource::User | SshKeySource::Vault => PrivateKey::of_the_user(env)?,
     };
     Ok(SshKeys::new(machine, env))
 }
 
 /// What opens the services: passwords from outside before those of Patroni's configuration.
 fn keys(
-    hosts: &Hosts,
+    hosts: &AdoptedHosts,
     answers: &Answers,
     ssh: SshKeys,
     given: &mut BTreeMap<Account, Secret>,

@@ -4,11 +4,13 @@ use super::Session;
 use crate::{
     cli,
     error::{Error, Result},
-    pipeline, report,
+    pipeline::{self, Teardown},
+    report,
 };
 
 pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
     let name = args.name.name;
+    let mut asked = Teardown { purge: args.purge, secrets: false, wipe_data: args.wipe_data, leave: args.leave };
     if let Some(typed) = &args.confirm {
         let cluster = session.cluster(&name)?;
         if typed != cluster.name().as_str() {
@@ -17,20 +19,17 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
     } else if !args.yes {
         let cluster = session.cluster(&name)?;
         cluster.must_be_made_here("down")?;
-        let doomed = session.query(async |context| pipeline::doomed(context, &cluster).await).await?;
-        if doomed.is_empty() {
+        let doomed = session.query(async |context| pipeline::doomed(context, &cluster, &asked).await).await?;
+        if doomed.things.is_empty() {
             report::message(&format!("nothing of {} is there any more", cluster.name()));
         } else {
-            let records = pipeline::records(&cluster).into_iter().map(|name| format!("record {name}"));
-            let doomed: Vec<String> = records.chain(doomed).collect();
-            report::message(&format!("These will be destroyed, with the data on them:\n  {}", doomed.join("\n  ")));
+            report::message(&format!("{}\n  {}", doomed.headline, doomed.things.join("\n  ")));
             confirm(cluster.name().as_str())?;
         }
     }
     // The secrets outlive the cluster, since they may be committed; they go only when asked for by themselves.
-    let secrets = args.purge && !args.yes && args.confirm.is_none() && ask_for_secrets(session, &name)?;
-    let purge = args.purge;
-    session.act("down", &name, async |run, cluster| pipeline::down(run, cluster, purge, secrets).await).await
+    asked.secrets = args.purge && !args.yes && args.confirm.is_none() && ask_for_secrets(session, &name)?;
+    session.act("down", &name, async |run, cluster| pipeline::down(run, cluster, &asked).await).await
 }
 
 fn ask_for_secrets(session: &Session, name: &str) -> Result<bool> {

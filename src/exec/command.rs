@@ -77,6 +77,7 @@ pub struct Command {
     passed: Vec<&'static str>,
     prefixes: Vec<&'static str>,
     withheld: Vec<&'static str>,
+    withheld_prefixes: Vec<&'static str>,
     dir: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     grace: Duration,
@@ -101,6 +102,7 @@ impl Command {
             passed: Vec::new(),
             prefixes: Vec::new(),
             withheld: Vec::new(),
+            withheld_prefixes: Vec::new(),
             dir: None,
             stdin: None,
             grace: GRACE,
@@ -147,6 +149,13 @@ impl Command {
         self
     }
 
+    /// The same by the start of the name.
+    #[must_use]
+    pub fn withhold_prefix(mut self, prefix: &'static str) -> Self {
+        self.withheld_prefixes.push(prefix);
+        self
+    }
+
     #[must_use]
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
@@ -180,7 +189,9 @@ impl Command {
             let passed = PASSED.contains(&name.as_str())
                 || self.passed.contains(&name.as_str())
                 || self.prefixes.iter().any(|prefix| name.starts_with(prefix));
-            passed && !self.withheld.contains(&name.as_str())
+            let withheld = self.withheld.contains(&name.as_str())
+                || self.withheld_prefixes.iter().any(|prefix| name.starts_with(prefix));
+            passed && !withheld
         });
         let mut env: BTreeMap<_, _> = user.map(|(name, value)| (name.clone(), value.clone())).collect();
         env.insert("LC_ALL".to_owned(), "C.UTF-8".to_owned());

@@ -164,9 +164,9 @@ fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
         let known = match &plan.platform {
             Platform::Local(local) => local.subnet,
             Platform::Proxmox(proxmox) => proxmox.machines.get(node.key()).and_then(|guest| guest.address.network()),
-            Platform::Hosts(_) => None,
+            Platform::Hosts(_) | Platform::Adopted(_) | Platform::Terraform(_) => None,
         };
-        // The local platform makes networks of this size where the file says nothing, and most DHCP servers serve them.
+        // The local platform makes networks of this size where the file says nothing, and most networks are of it.
         known.or_else(|| Ipv4Net::new(node.address, 24).ok())
     };
     let mut own: Vec<IpNet> = fleet.nodes.values().filter_map(own).map(|net| IpNet::from(net.trunc())).collect();

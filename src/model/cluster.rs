@@ -4,13 +4,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddrV4,
-    path::PathBuf,
 };
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceKey, Proxmox, Release, Ssh};
+use super::{AdoptedHosts, Hosts, InstanceKey, Proxmox, Release, RootModule, Ssh};
 
 /// Where the machines come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,22 +18,32 @@ pub enum Platform {
     Local(Local),
     Proxmox(Proxmox),
     Hosts(Hosts),
+    Adopted(AdoptedHosts),
+    Terraform(RootModule),
 }
 
 impl Platform {
     /// Whether a cluster runs on the machines that hactl did not make: it is looked at and drilled, never changed.
     #[must_use]
     pub const fn is_adopted(&self) -> bool {
-        matches!(self, Self::Hosts(Hosts { adopted: true, .. }))
+        matches!(self, Self::Adopted(_))
+    }
+
+    /// Whether its machines are the user's: what is on them is not taken for granted, and not hactl's to destroy.
+    #[must_use]
+    pub const fn has_users_machines(&self) -> bool {
+        matches!(self, Self::Hosts(_) | Self::Terraform(_))
     }
 
     /// How its machines are reached by SSH.
     #[must_use]
     pub fn ssh(&self) -> Ssh {
         match self {
-            Self::Proxmox(proxmox) => proxmox.ssh.clone(),
-            // Local nodes let hactl's own key in, and nothing else; hosts say each for themselves.
-            Self::Local(_) | Self::Hosts(_) => Ssh::default(),
+            Self::Proxmox(Proxmox { ssh, .. })
+            | Self::Hosts(Hosts { ssh, .. })
+            | Self::Terraform(RootModule { ssh, .. }) => ssh.clone(),
+            // Local nodes let hactl's own key in, and nothing else; adopted machines say each for themselves.
+            Self::Local(_) | Self::Adopted(_) => Ssh::default(),
         }
     }
 
@@ -44,17 +53,20 @@ impl Platform {
         match self {
             Self::Local(_) => "local",
             Self::Proxmox(_) => "proxmox",
-            Self::Hosts(_) => "hosts",
+            Self::Hosts(_) | Self::Adopted(_) => "hosts",
+            Self::Terraform(_) => "terraform",
         }
     }
 
-    /// The release that its machines run, where hactl makes them.
+    /// The release that its machines run, where hactl makes the cluster.
     #[must_use]
     pub const fn release(&self) -> Option<Release> {
         match self {
             Self::Local(local) => Some(local.release),
             Self::Proxmox(proxmox) => Some(proxmox.release),
-            Self::Hosts(_) => None,
+            Self::Hosts(hosts) => Some(hosts.release),
+            Self::Terraform(module) => Some(module.release),
+            Self::Adopted(_) => None,
         }
     }
 }
@@ -68,28 +80,6 @@ pub struct Local {
     pub release: Release,
     /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
     pub subnet: Option<ipnet::Ipv4Net>,
-}
-
-/// Machines that exist, reached by SSH.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Hosts {
-    /// Whether a cluster runs there that hactl did not make.
-    pub adopted: bool,
-    pub machines: BTreeMap<InstanceKey, Host>,
-    /// The file of the private key; without one the agent's keys, or those in `~/.ssh`.
-    pub ssh_key: Option<PathBuf>,
-    /// The superuser by whom PostgreSQL is asked, where it is not the one of Patroni's configuration.
-    pub superuser: Option<String>,
-    /// Patroni's unit, where more than one Patroni runs on a machine.
-    pub unit: Option<String>,
-}
-
-/// Where SSH of a machine answers, and as whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
-    pub host: String,
-    pub port: u16,
-    pub user: String,
 }
 
 /// What holds Patroni's leader key.

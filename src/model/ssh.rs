@@ -39,6 +39,8 @@ pub enum SshKeySource {
     /// hactl's own, from `NAME.secrets.age`.
     #[default]
     Vault,
+    /// What ssh itself would take: the agent's, and where none runs the first of the user's own in `~/.ssh`.
+    User,
     /// Those of the user's SSH agent.
     Agent,
     /// A file of the user's, without a passphrase; `~/` is the home directory.

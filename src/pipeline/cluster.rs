@@ -11,7 +11,7 @@ use crate::{
     assets::Assets,
     context::{Context, Dirs},
     error::{Error, Result},
-    model::{Account, Choices, ClusterName, DatabaseName, Hosts, Platform, Release, Secret},
+    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Platform, Release, Secret},
     plan::{self, Plan, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
@@ -53,9 +53,9 @@ impl Cluster {
     }
 
     /// The machines of a cluster that hactl did not make; none for one that it made.
-    pub(super) const fn adopted(&self) -> Option<&Hosts> {
+    pub(super) const fn adopted(&self) -> Option<&AdoptedHosts> {
         match &self.plan.platform {
-            Platform::Hosts(hosts) if hosts.adopted => Some(hosts),
+            Platform::Adopted(hosts) => Some(hosts),
             _ => None,
         }
     }

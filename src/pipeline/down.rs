@@ -2,35 +2,97 @@
 
 use std::fs;
 
-use super::{Cluster, Run, dns, hypervisor, look, machines};
+use super::{Cluster, Run, dns, hypervisor, look, machines, release};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     event::{Stage, Summary},
     fleet::Fleet,
     local::Engine,
-    model::{Dns, Platform},
-    provision,
+    model::{Dns, InstanceKey, Platform},
+    provision::{self, Destroyed},
 };
 
-/// What `down` would destroy: containers, networks and volumes with the cluster's label; elsewhere the machines of the
-/// last run.
+/// What is asked of `down`.
+#[derive(Clone, Debug, Default)]
+pub struct Teardown {
+    /// Run records and the age key go, too.
+    pub purge: bool,
+    /// `NAME.secrets.age` goes, too.
+    pub secrets: bool,
+    /// Data goes from machines that stay.
+    pub wipe_data: bool,
+    /// Machines that stay as they are, since they do not answer any more.
+    pub leave: Vec<InstanceKey>,
+}
+
+/// What `down` would do, for the one who is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Doomed {
+    pub headline: &'static str,
+    pub things: Vec<String>,
+}
+
+/// What `down` would destroy or stop: records, then containers, networks and volumes with the cluster's label; elsewhere the
+/// machines of the last run.
 ///
 /// # Errors
-/// When the engine does not answer, or Terraform cannot say what it made.
-pub async fn doomed(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
-    match &cluster.plan.platform {
-        Platform::Local(_) => Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await,
-        Platform::Proxmox(proxmox) => hypervisor::made(context, cluster, proxmox).await,
-        Platform::Hosts(_) => Ok(Vec::new()),
+/// When the engine does not answer, Terraform cannot say what it made, or what is asked for does not fit the platform.
+pub async fn doomed(context: &Context, cluster: &Cluster, asked: &Teardown) -> Result<Doomed> {
+    fits(cluster, asked)?;
+    let mut headline = "These will be destroyed, with the data on them:";
+    let things = match &cluster.plan.platform {
+        Platform::Local(_) => leftovers(context, cluster).await?,
+        Platform::Proxmox(proxmox) => hypervisor::made(context, cluster, proxmox).await?,
+        Platform::Terraform(module) if module.destroy => machines::module_resources(context, cluster).await?,
+        Platform::Hosts(_) | Platform::Terraform(_) | Platform::Adopted(_) => {
+            headline = match asked.wipe_data {
+                true => "The machines stay, and the cluster on them goes, with its data:",
+                false => "The machines stay, and the cluster on them is stopped:",
+            };
+            let there = release::machines(context, cluster).await?;
+            there.map(|(fleet, _)| release::said(&fleet, asked)).unwrap_or_default()
+        }
+    };
+    let records = records(cluster).into_iter().filter(|_| !things.is_empty()).map(|name| format!("record {name}"));
+    Ok(Doomed { headline, things: records.chain(things.clone()).collect() })
+}
+
+/// Whether what is asked for means something on the cluster's platform.
+fn fits(cluster: &Cluster, asked: &Teardown) -> Result<()> {
+    let refused = |what: &str, cause: String, hint: &str| {
+        Err(Error::usage("down-options", format!("run `down {what}` on"), cluster.name()).cause(cause).hint(hint))
+    };
+    let gone = || {
+        "its machines go with all that is on them; these options are for platform hosts, and for platform terraform with \
+         `destroy: false`"
+            .to_owned()
+    };
+    let stay = release::stays(&cluster.plan.platform);
+    if asked.wipe_data && !stay {
+        return refused("--wipe-data", gone(), "leave the option out");
     }
+    if !asked.leave.is_empty() && !stay {
+        return refused("--leave", gone(), "leave the option out");
+    }
+    match asked.leave.iter().find(|key| !cluster.plan.nodes.contains_key(*key)) {
+        None => Ok(()),
+        Some(key) => {
+            let names: Vec<&str> = cluster.plan.nodes.keys().map(InstanceKey::as_str).collect();
+            refused("--leave", format!("{key} is none of its machines: {}", names.join(", ")), "give a machine's key")
+        }
+    }
+}
+
+async fn leftovers(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
+    Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await
 }
 
 /// Sees that nothing of the cluster is left.
 async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -> Result<()> {
-    match &cluster.plan.platform {
-        Platform::Local(_) => {
-            let left = doomed(context, cluster).await?;
+    match (&cluster.plan.platform, before) {
+        (Platform::Local(_), _) => {
+            let left = leftovers(context, cluster).await?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -40,7 +102,7 @@ async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -
                 "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
             ))
         }
-        Platform::Proxmox(proxmox) => {
+        (Platform::Proxmox(proxmox), _) => {
             if let Some(uuid) = provision::begun(&context.dirs.cluster(cluster.name()), &cluster.plan)? {
                 hypervisor::is_empty(context, cluster, proxmox, uuid).await?;
             }
@@ -49,44 +111,66 @@ async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -
                 None => Ok(()),
             }
         }
-        Platform::Hosts(_) => Ok(()),
+        (platform, Some(before)) if !release::stays(platform) => hypervisor::is_silent(cluster, before).await,
+        _ => Ok(()),
     }
 }
 
 /// The DNS records that go with the machines.
-#[must_use]
-pub fn records(cluster: &Cluster) -> Vec<String> {
+fn records(cluster: &Cluster) -> Vec<String> {
     let name = |dns: &Dns| cluster.plan.nodes.values().map(|node| dns.fqdn(node.hostname.as_str())).collect();
     cluster.plan.dns.as_ref().map(name).unwrap_or_default()
 }
 
-/// Destroys the cluster's machines with their data, and what hactl keeps about them.
+/// Destroys the cluster's machines with their data, or takes the cluster off machines that stay, and removes what hactl keeps
+/// about them.
 ///
 /// # Errors
-/// When Terraform fails, or something of the cluster is still there afterwards.
-pub async fn down(run: &Run, cluster: &Cluster, purge: bool, secrets: bool) -> Result<Summary> {
+/// When a service does not stop, Terraform fails, or something of the cluster is still there afterwards.
+pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summary> {
+    fits(cluster, asked)?;
     let context = &run.context;
     let name = cluster.name();
     let dir = context.dirs.cluster(name);
+    let stays = release::stays(&cluster.plan.platform);
     let changed = run
         .stage(Stage::Destroy, async {
             let before = look::fleet(&context.dirs, cluster).ok();
             if before.is_some() {
                 hypervisor::answers(context, cluster).await?;
             }
-            let (_server, reattach) = machines::serve(context, &cluster.plan.platform).await?;
-            let destroyed = provision::destroy(context, &dir, &cluster.plan, &cluster.assets, Some(reattach)).await?;
+            let stopped = match release::machines(context, cluster).await? {
+                Some((fleet, vault)) => release::release(run, cluster, &fleet, &vault, asked).await?,
+                None => false,
+            };
+            let destroyed = match &cluster.plan.platform {
+                Platform::Terraform(module) if module.destroy => {
+                    let changes = machines::destroy_module(context, cluster).await?;
+                    Some(Destroyed { changes, gone: Vec::new() })
+                }
+                Platform::Terraform(_) => None,
+                platform => {
+                    let (_server, reattach) = machines::serve(context, platform).await?;
+                    provision::destroy(context, &dir, &cluster.plan, &cluster.assets, Some(reattach)).await?
+                }
+            };
             if let Some(destroyed) = &destroyed {
                 dns::gone(context, &destroyed.gone).await?;
             }
             is_gone(context, cluster, before.as_ref()).await?;
-            let changed = destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
-            Ok((changed, Some(if changed { "nothing is left" } else { "there was nothing" }.to_owned())))
+            let changed = stopped || destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
+            let detail = match (changed, stays, asked.wipe_data) {
+                (false, ..) => "there was nothing",
+                (true, true, false) => "stopped and disabled; the data stays",
+                _ => "nothing is left",
+            };
+            Ok((changed, Some(detail.to_owned())))
         })
         .await?;
-    forget(&dir, purge).map_err(|error| Error::failed("forget", "remove", dir.path().display()).source(&error))?;
+    forget(&dir, asked.purge)
+        .map_err(|error| Error::failed("forget", "remove", dir.path().display()).source(&error))?;
     let file = cluster.secrets_file(&context.dirs);
-    if secrets {
+    if asked.secrets {
         remove(fs::remove_file(&file))
             .map_err(|error| Error::failed("forget", "remove", file.display()).source(&error))?;
     }
@@ -94,16 +178,27 @@ pub async fn down(run: &Run, cluster: &Cluster, purge: bool, secrets: bool) -> R
     if file.exists() {
         kept.push(file.display().to_string());
     }
-    if !purge && dir.path().exists() {
+    if !asked.purge && dir.path().exists() {
         kept.push(dir.path().display().to_string());
     }
-    let message =
-        if kept.is_empty() { format!("{name} is gone.") } else { format!("{name} is gone. Kept: {}", kept.join(", ")) };
+    let data_stays = stays && changed && !asked.wipe_data;
+    let mut message = match data_stays {
+        true => format!("{name} is stopped; its data stays on the machines."),
+        false => format!("{name} is gone."),
+    };
+    if !kept.is_empty() {
+        message += &format!(" Kept: {}", kept.join(", "));
+    }
+    let next = match data_stays {
+        true => vec![format!("hactl up {name}"), format!("hactl down {name} --wipe-data")],
+        false => Vec::new(),
+    };
     Ok(Summary {
         ok: true,
         command: "down".to_owned(),
         cluster: name.to_string(),
         message,
+        next,
         stages: run.times(),
         changed,
         ..Summary::default()

@@ -105,7 +105,7 @@ pub(super) async fn is_silent(cluster: &Cluster, fleet: &Fleet) -> Result<()> {
     }
     Err(Error::failed("left-behind", "take away all of", cluster.name())
         .cause(format!("something still answers where its machines were: {}", left.join(", ")))
-        .hint("Proxmox has removed the machines: has another one got the address, or was there a second one with it?"))
+        .hint("the machines were removed: has another one got the address, or was there a second one with it?"))
 }
 
 /// Sees that Proxmox has no machine of the cluster any more: one that was being cloned when its run was killed is not in

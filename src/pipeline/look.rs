@@ -13,7 +13,7 @@ use crate::{
     exec::Command,
     fleet::{Fleet, FleetNode},
     health::{self, Access, Health, Keys, Status},
-    model::{InstanceKey, Role},
+    model::{InstanceKey, Role, SshKeySource},
     plan::Plan,
     remote::Remote,
     secrets::{AuthorityKind, ClientFiles, Vault},
@@ -122,7 +122,7 @@ pub fn ssh(dirs: &Dirs, cluster: &Cluster, node: &str) -> Result<Command> {
         )));
     };
     let mut command = Command::new("ssh").args(["-p".to_owned(), host.port.to_string()]);
-    if let Some(key) = &hosts.ssh_key {
+    if let SshKeySource::File(key) = &hosts.ssh_key {
         command = command.arg("-i").arg(key.display().to_string());
     }
     // The host keys that were pinned; before that the user's own file says who is known.

@@ -5,18 +5,19 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Cluster, Run, dns, hypervisor, look, prepare, reach};
+use super::{Cluster, Run, claim, dns, hypervisor, look, prepare, reach};
 use crate::{
-    context::Context,
+    context::{ClusterDir, Context},
     error::{Error, Result},
     event::{Stage, Summary},
     file,
     fleet::Fleet,
     health,
     local::{self, Engine},
+    model::RootModule,
     plan::{Plan, Platform},
     provider::Server,
-    provision::{self, Changes, Consent, GoneRecords, Machines},
+    provision::{self, Changes, Consent, GoneRecords, Machines, Outputs},
     secrets::Vault,
 };
 
@@ -36,7 +37,7 @@ pub(super) struct With<'a> {
 pub(super) async fn serve(context: &Context, platform: &Platform) -> Result<(Server, String)> {
     let engine = match platform {
         Platform::Local(_) => Some(Engine::connect(&context.env).await?),
-        Platform::Proxmox(_) | Platform::Hosts(_) => None,
+        _ => None,
     };
     let server = Server::start(engine, context, &std::env::temp_dir())?;
     let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;
@@ -102,11 +103,13 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         cluster.note_choices(&context.dirs)?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
+        forget_others(&fleet, look::fleet(&context.dirs, cluster).ok().as_ref(), vault)?;
         // A machine that lets nobody in yet is known all the same.
         keep_fleet(&dir.fleet(), &fleet)?;
         let fleet = reach::reach(run, cluster, vault, fleet).await?;
         run.keep("fleet", &fleet)?;
         keep_fleet(&dir.fleet(), &fleet)?;
+        claim::claim(run, cluster, vault, &fleet).await?;
         let changed = !provisioned.changes.is_empty();
         let detail = if changed { provisioned.changes.to_string() } else { "no changes".to_owned() };
         Ok(((Provisioned { fleet, changed }, provisioned.gone), Some(detail)))
@@ -120,6 +123,18 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
     let mut known = vault.host_keys().clone();
     for node in changes.machines_made() {
         known.forget(node.as_str());
+    }
+    if vault.set_host_keys(known) { vault.save() } else { Ok(()) }
+}
+
+/// Forgets the host keys of machines that are others than before, by what the platform calls them.
+fn forget_others(fleet: &Fleet, before: Option<&Fleet>, vault: &mut Vault) -> Result<()> {
+    let mut known = vault.host_keys().clone();
+    for node in fleet.nodes.values() {
+        let was = before.and_then(|before| before.nodes.get(node.key())).and_then(|node| node.machine_id.as_ref());
+        if was.is_some() && was != node.machine_id.as_ref() {
+            known.forget(node.key().as_str());
+        }
     }
     if vault.set_host_keys(known) { vault.save() } else { Ok(()) }
 }
@@ -193,11 +208,62 @@ impl Planned {
         } else {
             let _ = write!(text, "Machines: {}", self.changes);
         }
+        // hactl does not know what these are: the user does, by their addresses.
+        if matches!(self.plan.platform, Platform::Terraform(_)) {
+            self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
+        }
         if let Some(error) = &self.refused {
             let _ = write!(text, "\n\n`up` would refuse this: {error}");
         }
         text
     }
+}
+
+/// Whose the machines are, and who may log in; nobody's before the first `up`, since only that makes secrets.
+async fn identity(context: &Context, cluster: &Cluster) -> Result<(uuid::Uuid, Vec<String>)> {
+    let paths = cluster.secrets(&context.dirs);
+    if !paths.file.exists() {
+        return Ok((uuid::Uuid::nil(), Vec::new()));
+    }
+    let vault = Vault::open(context, cluster.name(), &paths).await?;
+    Ok((vault.uuid(), reach::authorized_keys(context, &cluster.plan.platform, &vault)?))
+}
+
+/// Runs `ask` on the user's own module; what it gives where there is none is nothing.
+async fn with_module<T: Default>(
+    context: &Context,
+    cluster: &Cluster,
+    ask: impl AsyncFnOnce(&ClusterDir, &RootModule, &Machines<'_>, Option<String>) -> Result<T>,
+) -> Result<T> {
+    let Platform::Terraform(module) = &cluster.plan.platform else { return Ok(T::default()) };
+    let (uuid, keys) = identity(context, cluster).await?;
+    let machines = Machines { plan: &cluster.plan, assets: &cluster.assets, image: None, uuid, authorized_keys: &keys };
+    let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
+    ask(&context.dirs.cluster(cluster.name()), module, &machines, Some(reattach)).await
+}
+
+/// What the user's own module has made, by address.
+pub(super) async fn module_resources(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
+    with_module(context, cluster, async |dir, module, machines, reattach| {
+        provision::module_resources(context, dir, module, machines, reattach).await
+    })
+    .await
+}
+
+/// The machines as the user's own module tells of them.
+pub(super) async fn module_outputs(context: &Context, cluster: &Cluster) -> Result<Outputs> {
+    with_module(context, cluster, async |dir, module, machines, reattach| {
+        provision::module_outputs(context, dir, module, machines, reattach).await
+    })
+    .await
+}
+
+/// Destroys what the user's own module has made.
+pub(super) async fn destroy_module(context: &Context, cluster: &Cluster) -> Result<Changes> {
+    with_module(context, cluster, async |dir, module, machines, reattach| {
+        provision::destroy_module(context, dir, module, machines, reattach).await
+    })
+    .await
 }
 
 /// `hactl plan`: what `up` would change on machines. Makes nothing but the files Terraform plans with.
@@ -207,17 +273,10 @@ impl Planned {
 pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Result<Planned> {
     hypervisor::check(context, cluster).await?;
     let dir = context.dirs.cluster(cluster.name());
-    let paths = cluster.secrets(&context.dirs);
-    // Before the first `up` there are no secrets, and a plan makes none.
-    let (uuid, keys) = if paths.file.exists() {
-        let vault = Vault::open(context, cluster.name(), &paths).await?;
-        (vault.uuid(), reach::authorized_keys(context, &cluster.plan.platform, &vault)?)
-    } else {
-        (uuid::Uuid::nil(), Vec::new())
-    };
+    let (uuid, keys) = identity(context, cluster).await?;
     let image = match &cluster.plan.platform {
         Platform::Local(local) => Some(prepare::image_tag(cluster, local)),
-        Platform::Proxmox(_) | Platform::Hosts(_) => None,
+        _ => None,
     };
     let machines = Machines {
         plan: &cluster.plan,

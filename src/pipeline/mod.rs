@@ -6,6 +6,7 @@
 //! hypervisor: what machines are made from is there      (hypervisor.rs)
 //! machines:   Plan -> Outputs -> Fleet                  (machines.rs)
 //! reach:      Fleet -> each machine lets hactl in       (reach.rs)
+//! claim:      Fleet -> the user's machines are free     (claim.rs, and taken off again by release.rs)
 //! dns:        Fleet -> each name answers                (dns.rs)
 //! software:   Fleet -> Inventory -> Configured          (software.rs)
 //! look:       Fleet -> Health                           (look.rs)
@@ -13,6 +14,7 @@
 //! ```
 
 mod bundle;
+mod claim;
 mod cluster;
 mod dns;
 mod down;
@@ -23,6 +25,7 @@ mod machines;
 mod prepare;
 mod reach;
 mod recipients;
+mod release;
 mod run;
 mod software;
 mod up;
@@ -30,7 +33,7 @@ mod verify;
 
 pub use bundle::bundle;
 pub use cluster::Cluster;
-pub use down::{doomed, down, records};
+pub use down::{Doomed, Teardown, doomed, down};
 pub use import::{Asked, import};
 pub use look::{Door, Standing, Watcher, door, fleet, ssh};
 pub use machines::{Planned, plan, provision};

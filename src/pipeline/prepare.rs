@@ -43,7 +43,7 @@ pub(super) async fn tools(context: &Context, platform: &Platform) -> Result<()> 
     let engine = async {
         match platform {
             Platform::Local(_) => Engine::connect(&quiet.env).await.map(|_| ()),
-            Platform::Proxmox(_) | Platform::Hosts(_) => Ok(()),
+            _ => Ok(()),
         }
     };
     let (engine, terraform, python) =
@@ -77,8 +77,8 @@ pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen
             let image = image(run, cluster, vault, platform, &downloads, &ansible, mitogen);
             Some(run.stage(Stage::Image, image).await?)
         }
-        // Machines come from templates, and the roles bring all else.
-        Platform::Proxmox(_) | Platform::Hosts(_) => None,
+        // Other machines are what they are, and the roles bring all else.
+        _ => None,
     };
     Ok(Prepared { downloads, ansible, image })
 }
@@ -266,7 +266,7 @@ pub async fn build_image(run: &Run, cluster: &Cluster) -> Result<Summary> {
     if !matches!(cluster.plan.platform, Platform::Local(_)) {
         let error = Error::usage("image-platform", "build a node image for", name);
         return Err(
-            error.cause(format!("platform {} makes its machines from templates", cluster.plan.platform.as_str()))
+            error.cause(format!("node images are for platform local, and this is {}", cluster.plan.platform.as_str()))
         );
     }
     // Before anything is made.

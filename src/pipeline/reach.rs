@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     event::{Stage, Summary},
-    fleet::{Fleet, FleetNode, Hop},
+    fleet::{Fleet, FleetNode, Hop, SshTarget},
     model::{ClusterName, Platform, SshKeySource},
     remote::{self, Finished, PrivateKey, Remote, SshKeys},
     secrets::{ClientFiles, HostKeys, SshIdentities, Vault},
@@ -25,8 +25,20 @@ use crate::{
 /// How long a machine may take from Terraform's word until it lets hactl in.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(180);
 
+/// The same for one that was there before.
+const ANSWERS_AT_LAST: Duration = Duration::from_secs(30);
+
 /// How long cloud-init may take from there.
 const FIRST_BOOT_WITHIN: Duration = Duration::from_secs(600);
+
+/// What is known of machines that were not met before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// They were made just now: their first boot may go on, and nobody knows them.
+    New,
+    /// They were there: what does not let in now will not, and the user may know them.
+    There,
+}
 
 /// The pause before a machine that ended a session is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -41,6 +53,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) fn keys(context: &Context, platform: &Platform, vault: &Vault) -> Result<SshKeys> {
     let key = match platform.ssh().key {
         SshKeySource::Vault => vault.ssh_key().private.clone().into(),
+        SshKeySource::User => PrivateKey::of_the_user(&context.env)?,
         SshKeySource::Agent => PrivateKey::Agent,
         SshKeySource::File(path) => PrivateKey::read(&remote::expanded(&path, &context.env))?,
     };
@@ -51,7 +64,7 @@ pub(super) fn keys(context: &Context, platform: &Platform, vault: &Vault) -> Res
 pub(super) fn identities(context: &Context, cluster: &Cluster) -> SshIdentities {
     let machine = match cluster.plan.platform.ssh().key {
         SshKeySource::Vault => Some(context.dirs.cluster(cluster.name()).client().join(ClientFiles::SSH_KEY)),
-        SshKeySource::Agent => None,
+        SshKeySource::User | SshKeySource::Agent => None,
         SshKeySource::File(path) => Some(remote::expanded(&path, &context.env)),
     };
     SshIdentities { machine, bastion: remote::user_key_files(&context.env) }
@@ -81,9 +94,10 @@ pub(super) async fn reach(run: &Run, cluster: &Cluster, vault: &mut Vault, fleet
     }
     let context = &run.context;
     let keys = keys(context, platform, vault)?;
+    let origin = if matches!(platform, Platform::Hosts(_)) { Origin::There } else { Origin::New };
     let mut known = vault.host_keys().clone();
     let reached = tokio::select! {
-        reached = meet(context, fleet, &mut known, &keys) => reached,
+        reached = meet(context, fleet, &mut known, &keys, origin) => reached,
         () = context.stop.cancelled() => Err(Error::interrupted("reach the machines of", cluster.name())),
     };
     // Also where one of them did not let us in: the others are known from now on.
@@ -97,7 +111,13 @@ pub(super) async fn reach(run: &Run, cluster: &Cluster, vault: &mut Vault, fleet
 ///
 /// # Errors
 /// With every machine that does not let hactl in.
-async fn meet(context: &Context, mut fleet: Fleet, known: &mut HostKeys, keys: &SshKeys) -> Result<Fleet> {
+async fn meet(
+    context: &Context,
+    mut fleet: Fleet,
+    known: &mut HostKeys,
+    keys: &SshKeys,
+    origin: Origin,
+) -> Result<Fleet> {
     known.machines.retain(|key, _| fleet.nodes.contains_key(key));
     bastions(context, &mut fleet, known).await?;
     let met = join_all(fleet.nodes.values().filter(|node| !node.node.roles.is_empty()).map(async |node| {
@@ -105,7 +125,7 @@ async fn meet(context: &Context, mut fleet: Fleet, known: &mut HostKeys, keys: &
             // A platform that knows the key goes first: another one is another machine.
             node.ssh.host_key.as_ref().is_none_or(|given| same(given, pinned))
         });
-        (node.key().clone(), arrive(context, &fleet.cluster, node, arrived.cloned(), keys).await)
+        (node.key().clone(), arrive(context, &fleet.cluster, node, arrived.cloned(), keys, origin).await)
     }))
     .await;
     let mut errors = Vec::new();
@@ -167,12 +187,20 @@ async fn arrive(
     node: &FleetNode,
     met: Option<String>,
     keys: &SshKeys,
+    origin: Origin,
 ) -> Result<String> {
     let key = node.key();
     let mut target = node.ssh.clone();
     target.host_key = met.clone().or(target.host_key);
+    if origin == Origin::There && target.host_key.is_none() && target.bastion.is_none() {
+        target.host_key = known_to_the_user(context, &target).await?;
+    }
+    let (patience, fresh) = match origin {
+        Origin::New => (ARRIVES_WITHIN, met.is_none()),
+        Origin::There => (ANSWERS_AT_LAST, false),
+    };
     let saw = async |seen: &str| context.events.step(Stage::Provision, Some(key), format!("waiting: {seen}")).await;
-    let arrived = Remote::arrive(key, &target, keys, ARRIVES_WITHIN, met.is_none(), saw).await;
+    let arrived = Remote::arrive(key, &target, keys, patience, fresh, saw).await;
     let (remote, shown) = arrived.map_err(|error| strange(error, cluster, node))?;
     if met.is_some() {
         return Ok(shown);
@@ -186,6 +214,16 @@ async fn arrive(
     let fingerprint = remote::fingerprint(&shown);
     context.events.step(Stage::Provision, Some(key), format!("host key recorded: {fingerprint}")).await;
     Ok(shown)
+}
+
+/// The host key of a machine that the user's own file of known hosts has. One that does not answer is waited for later.
+async fn known_to_the_user(context: &Context, target: &SshTarget) -> Result<Option<String>> {
+    let user_hosts = remote::home(&context.env).join(".ssh/known_hosts");
+    match remote::first_contact(&target.host, target.port, &user_hosts).await {
+        Ok(shown) => Ok(shown.known.then_some(shown.key)),
+        Err(error) if error.code == remote::OTHER_HOST_KEY => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Adds what to do about a host key that is not the pinned one.
@@ -345,7 +383,6 @@ mod tests {
     use crate::{
         context::Dirs,
         event::{Event, Events},
-        fleet::SshTarget,
         model::{InstanceKey, Secret},
         plan::Node,
     };
@@ -448,6 +485,10 @@ mod tests {
 
         /// What became of it, and what was said meanwhile.
         async fn meet(&mut self, fleet: Fleet) -> (Result<Fleet>, String) {
+            self.meet_from(fleet, Origin::New).await
+        }
+
+        async fn meet_from(&mut self, fleet: Fleet, origin: Origin) -> (Result<Fleet>, String) {
             let (events, mut receiver) = Events::channel();
             let env = BTreeMap::from([("HOME".to_owned(), self.dir.path().display().to_string())]);
             let context = Context { dirs: Dirs::new(self.dir.path(), &env), env, events, stop: Default::default() };
@@ -461,7 +502,7 @@ mod tests {
                 }
                 said
             });
-            let met = meet(&context, fleet, &mut self.known, &self.keys).await;
+            let met = meet(&context, fleet, &mut self.known, &self.keys, origin).await;
             drop(context);
             (met, listening.await.unwrap())
         }
@@ -558,5 +599,33 @@ mod tests {
         let (met, _) = site.meet(fleet(&[("one", &one)], Some(&bastion))).await;
         let error = met.unwrap_err().to_string();
         assert!(error.contains("another host key") && error.contains("known_hosts"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_was_there_is_known_to_the_user_and_lets_in_at_once_or_not_at_all() {
+        let mut site = Site::new();
+        let one = sshd(&site.id(), None);
+        let shown = fs::read_to_string(one.dir.path().join("host.pub")).unwrap();
+        fs::create_dir(site.dir.path().join(".ssh")).unwrap();
+        let known_hosts = site.dir.path().join(".ssh/known_hosts");
+        fs::write(&known_hosts, format!("[127.0.0.1]:{} {shown}", one.port)).unwrap();
+        let (met, said) = site.meet_from(fleet(&[("one", &one)], None), Origin::There).await;
+        assert!(met.is_ok() && site.known.machines.len() == 1, "{said}");
+
+        // Another key than the user knows is refused; a machine that was just made has no place in that file.
+        site.known = HostKeys::default();
+        fs::remove_file(site.id().with_extension("pub")).unwrap();
+        keygen(&site.dir.path().join("other"));
+        let other = fs::read_to_string(site.dir.path().join("other.pub")).unwrap();
+        fs::write(&known_hosts, format!("[127.0.0.1]:{} {other}", one.port)).unwrap();
+        let (met, _) = site.meet_from(fleet(&[("one", &one)], None), Origin::There).await;
+        let error = met.unwrap_err();
+        assert!(error.code == remote::OTHER_HOST_KEY && error.to_string().contains("known_hosts"), "{error}");
+
+        // No first boot will bring a key that it does not let in now.
+        fs::remove_file(&known_hosts).unwrap();
+        let began = Instant::now();
+        let (met, _) = site.meet_from(fleet(&[("one", &one)], None), Origin::There).await;
+        assert!(met.unwrap_err().to_string().contains("refused the key") && began.elapsed().as_secs() < 10);
     }
 }

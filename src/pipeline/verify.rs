@@ -81,8 +81,8 @@ async fn drill(
     let platform = plan.platform.as_str().to_owned();
     let stamps = match &plan.platform {
         Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
-        Platform::Proxmox(_) => Vec::new(),
-        Platform::Hosts(_) => found_there(plan, fleet, access).await,
+        Platform::Proxmox(_) | Platform::Hosts(_) | Platform::Terraform(_) => Vec::new(),
+        Platform::Adopted(_) => found_there(plan, fleet, access).await,
     };
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");

@@ -28,7 +28,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     };
     let slots = match spec.platform {
         Platform::Local(_) => slots(spec, choices)?,
-        Platform::Proxmox(_) | Platform::Hosts(_) => BTreeMap::new(),
+        _ => BTreeMap::new(),
     };
     let nodes: BTreeMap<InstanceKey, Node> = spec
         .instances

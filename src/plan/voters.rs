@@ -34,7 +34,7 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
     let chosen = |key: &InstanceKey| {
         let before = match &spec.platform {
             Platform::Proxmox(proxmox) => proxmox.machines.get(key).and_then(|guest| guest.renamed_from.as_ref()),
-            Platform::Local(_) | Platform::Hosts(_) => None,
+            _ => None,
         };
         choices.voters.contains(key) || before.is_some_and(|before| choices.voters.contains(before))
     };

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::contract::Told;
 use crate::{
     dns::ask::Names,
     error::{Error, Result},
@@ -61,17 +62,37 @@ pub(super) const MACHINES: [&str; 3] =
     ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"];
 
 impl ResourceChange {
-    /// Whether it is a machine.
+    /// Whether it is a machine, or stands for one that exists.
     #[must_use]
     pub fn is_machine(&self) -> bool {
-        MACHINES.contains(&self.kind.as_str())
+        MACHINES.contains(&self.kind.as_str()) || self.is_entry()
     }
 
-    /// Whether it is made anew, finished or not.
+    /// Whether it stands for a machine that exists, on platform hosts.
+    pub(super) fn is_entry(&self) -> bool {
+        self.address.starts_with("terraform_data.host[")
+    }
+
+    /// Whether it is made anew, finished or not. A machine that exists is there before its entry is.
     pub(super) fn makes(&self) -> bool {
-        matches!(self.action, Action::Create | Action::Replace)
+        match self.action {
+            Action::Create => !self.is_entry(),
+            Action::Replace => true,
+            _ => false,
+        }
     }
 }
+
+/// Actions in Terraform's words.
+const WORDS: [(Action, &str); 7] = [
+    (Action::Import, "to import"),
+    (Action::Create, "to create"),
+    (Action::Update, "to update in place"),
+    (Action::Replace, "to replace"),
+    (Action::Delete, "to destroy"),
+    (Action::Forget, "to forget"),
+    (Action::Unknown, "unknown"),
+];
 
 /// What a plan would do.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -101,6 +122,15 @@ impl Changes {
         !self.outputs && self.resources.iter().all(|change| matches!(change.action, Action::NoOp | Action::Read))
     }
 
+    /// What is neither left as it is nor only read, in Terraform's order: `create aws_instance.node["a"]`.
+    pub fn listed(&self) -> impl Iterator<Item = String> {
+        let acting = self.resources.iter().filter(|change| !matches!(change.action, Action::NoOp | Action::Read));
+        acting.map(|change| {
+            let verb = WORDS.iter().find(|(action, _)| *action == change.action).map_or("to read", |(_, words)| words);
+            format!("{}: {}", change.address, verb)
+        })
+    }
+
     /// The instances of which a machine is made, or made anew.
     pub fn machines_made(&self) -> impl Iterator<Item = &InstanceKey> {
         let machines = self.resources.iter().filter(|change| change.is_machine() && change.makes());
@@ -109,15 +139,6 @@ impl Changes {
 
     /// Counts by action, in Terraform's words: `3 to create, 1 to update`.
     fn counts(&self) -> Vec<String> {
-        const WORDS: [(Action, &str); 7] = [
-            (Action::Import, "to import"),
-            (Action::Create, "to create"),
-            (Action::Update, "to update in place"),
-            (Action::Replace, "to replace"),
-            (Action::Delete, "to destroy"),
-            (Action::Forget, "to forget"),
-            (Action::Unknown, "unknown"),
-        ];
         let count = |action| self.with(action).count();
         WORDS
             .iter()
@@ -139,6 +160,34 @@ impl Changes {
             outputs: plan.output_changes.values().any(|change| action(&change.actions) != Action::NoOp),
         })
     }
+}
+
+/// Reads from the JSON of `terraform show -json PLAN` what the output `vms` will be.
+///
+/// # Errors
+/// When it is not that.
+pub(super) fn told(json: &str) -> Result<Told> {
+    #[derive(Deserialize)]
+    struct Shown {
+        #[serde(default)]
+        output_changes: std::collections::BTreeMap<String, Change>,
+        configuration: Configuration,
+    }
+    #[derive(Deserialize)]
+    struct Configuration {
+        #[serde(default)]
+        root_module: RootModule,
+    }
+    #[derive(Default, Deserialize)]
+    struct RootModule {
+        #[serde(default)]
+        outputs: std::collections::BTreeMap<String, serde_json::Value>,
+    }
+    let shown: Shown = serde_json::from_str(json)
+        .map_err(|error| Error::failed("terraform-show", "read", "Terraform's plan").source(&error))?;
+    let mut outputs = shown.output_changes;
+    let change = shown.configuration.root_module.outputs.get("vms").and_then(|_| outputs.remove("vms"));
+    Ok(change.map_or_else(Told::default, |change| Told { value: Some(change.after), unknown: change.after_unknown }))
 }
 
 /// The records that a plan removes, each zone with the names and addresses that go from it.
@@ -213,6 +262,8 @@ struct Change {
     before: serde_json::Value,
     #[serde(default)]
     after: serde_json::Value,
+    #[serde(default)]
+    after_unknown: serde_json::Value,
     #[serde(default)]
     importing: Option<serde_json::Value>,
 }

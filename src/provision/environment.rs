@@ -19,6 +19,8 @@ pub(super) struct Environment {
     pub(super) set: Vec<(&'static str, String)>,
     /// Those of the user that reach them: secrets are never copied.
     pub(super) pass: &'static [&'static str],
+    /// Whether all of the user's reach them.
+    pub(super) everything: bool,
 }
 
 /// Where Go's libraries look for the system's certificates, in their order.
@@ -37,8 +39,16 @@ impl Environment {
     /// # Errors
     /// When the CA's certificate cannot be read, or the file not written.
     pub(super) fn of(context: &Context, dir: &ClusterDir, platform: &Platform) -> Result<Self> {
-        let Platform::Proxmox(proxmox) = platform else { return Ok(Self::default()) };
-        let mut environment = Self { set: Vec::new(), pass: &[TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS"] };
+        let proxmox = match platform {
+            Platform::Proxmox(proxmox) => proxmox,
+            Platform::Terraform(module) => {
+                let workspace = module.workspace.clone().map(|name| ("TF_WORKSPACE", name));
+                return Ok(Self { set: workspace.into_iter().collect(), everything: true, ..Self::default() });
+            }
+            Platform::Local(_) | Platform::Hosts(_) | Platform::Adopted(_) => return Ok(Self::default()),
+        };
+        let pass: &[&str] = &[TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS"];
+        let mut environment = Self { pass, ..Self::default() };
         match &proxmox.endpoint {
             Some(endpoint) => environment.set.push((ENDPOINT_VARIABLE, endpoint.clone())),
             None => environment.pass = &[TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS", ENDPOINT_VARIABLE],

@@ -17,6 +17,8 @@ use crate::{
 pub struct Consent {
     /// Machines that may be destroyed, replaced or forgotten: `--allow-destroy`.
     pub destroy: BTreeSet<InstanceKey>,
+    /// The same by resources' addresses, for modules of which hactl does not know what a machine is.
+    pub addresses: BTreeSet<String>,
     /// Machines that may be stopped and started: `--allow-restart`.
     pub restart: BTreeSet<InstanceKey>,
     /// What ran on each machine after the last run: of one that was taken out of the file the plan says nothing.
@@ -106,7 +108,8 @@ enum Decision {
 
 fn disruption(change: &ResourceChange) -> Option<Disruption> {
     // A name in DNS holds no data: it follows its machine and the cluster file. The other exists in the state alone.
-    let holds_nothing = matches!(change.kind.as_str(), "hactl_dns_record_set" | "terraform_data");
+    let holds_nothing =
+        matches!(change.kind.as_str(), "hactl_dns_record_set" | "terraform_data") && !change.is_machine();
     match change.action {
         Action::Update if !change.lost_disks.is_empty() => Some(Disruption::Disk),
         Action::Update if change.restarts => Some(Disruption::Restart),
@@ -145,6 +148,12 @@ fn decide(
         Disruption::Replace | Disruption::Destroy if change.protected => Decision::Never(
             "Proxmox protects it: `protection: false` and one `up` without this change take that back".into(),
         ),
+        Disruption::Replace | Disruption::Destroy | Disruption::Forget if !plain && change.is_entry() => {
+            Decision::Never(
+                "the cluster on it would go on, and this version takes no member out of it; `hactl down` stops all of them"
+                    .into(),
+            )
+        }
         Disruption::Replace | Disruption::Destroy | Disruption::Forget if plain || all_go => {
             agreed(&consent.destroy, "allow-destroy")
         }
@@ -181,11 +190,56 @@ fn said(change: &ResourceChange, disruption: Disruption) -> String {
         }
         (Some(node), "hactl_node") => format!("the node {node}"),
         (Some(node), "hactl_volume") => format!("the data of {node}"),
+        (Some(node), _) if change.is_entry() => format!("the entry of the machine {node}"),
         (Some(node), _) if change.is_machine() => format!("the machine {node}"),
         (_, "proxmox_virtual_environment_pool") => "the pool of the machines".to_owned(),
         _ => "a part of the cluster".to_owned(),
     };
     format!("it would {verb} {what}: {}", change.address)
+}
+
+/// Refuses a plan of a module that is not hactl's: which of its resources are machines, or hold their data, is not known,
+/// so that everything that destroys, replaces or forgets one needs its address.
+///
+/// # Errors
+/// Names every such resource, and the option that would allow it.
+pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
+    let mut causes = Vec::new();
+    let mut options = Vec::new();
+    for change in &changes.resources {
+        let verb = match change.action {
+            Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => continue,
+            Action::Replace => "replace",
+            Action::Delete => "destroy",
+            Action::Forget => "forget",
+            Action::Unknown => {
+                causes.push(said(change, Disruption::Unknown));
+                continue;
+            }
+        };
+        if !consent.addresses.contains(&change.address) {
+            causes.push(format!("it would {verb} {}", change.address));
+            options.push(format!("--allow-destroy '{}'", change.address));
+        }
+    }
+    for (key, _) in consent.ran.iter().filter(|(key, roles)| !roles.is_empty() && !plan.nodes.contains_key(*key)) {
+        causes.push(format!(
+            "instance {key} is a member of the cluster, and this version takes no member out of a cluster that goes on"
+        ));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let error =
+        causes.into_iter().fold(Error::failed("plan-refused", "apply the plan for", &plan.cluster), Error::cause);
+    let allow = match options.is_empty() {
+        true => String::new(),
+        false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
+    };
+    Err(error.hint(format!(
+        "{allow}revert the change in the module or the cluster file; `hactl down {}` takes the cluster away",
+        plan.cluster
+    )))
 }
 
 /// Voters that are gone, and why going on would lose something.
@@ -408,6 +462,60 @@ mod tests {
         assert!(error.causes[0].contains("`disk_gb: 20` on that instance keeps it"), "{error}");
         let error = guard(&plan, &changes(vec![lost("virtio0")]), &consent).unwrap_err();
         assert!(error.causes[0].contains("attach virtio0 as scsi0"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_of_a_machine_that_exists_is_guarded_as_the_machine() {
+        let entry = |node: &str, action| ResourceChange {
+            address: format!("terraform_data.host[\"{node}\"]"),
+            ..change("terraform_data", node, action)
+        };
+        let (plan, consent) = mixed(false);
+        let gone = changes(vec![entry("web", Action::Delete)]);
+        let error = guard(&plan, &gone, &consent).unwrap_err();
+        assert!(error.causes[0].contains("the entry of the machine web"), "{error}");
+        assert!(guard(&plan, &gone, &Consent { destroy: keys(&["web"]), ..consent.clone() }).is_ok());
+        // Also when nobody is left in the file: the cluster would go on, unseen.
+        for (plan, action) in [(plan_of(&["node1"]), Action::Replace), (plan_of(&[]), Action::Delete)] {
+            let named = Consent { destroy: keys(&["node1"]), ..consent.clone() };
+            let error = guard(&plan, &changes(vec![entry("node1", action)]), &named).unwrap_err();
+            assert!(error.causes[0].contains("the cluster on it would go on"), "{error}");
+        }
+        // It was there before; only under another address is it another machine.
+        let made = |action| changes(vec![entry("node1", action)]).machines_made().count();
+        assert_eq!((made(Action::Create), made(Action::Replace)), (0, 1));
+    }
+
+    #[test]
+    fn of_a_module_everything_that_goes_is_named_by_its_address() {
+        let plan = plan_of(&["node1"]);
+        let resource = |address: &str, action| ResourceChange {
+            address: address.to_owned(),
+            kind: "aws_instance".to_owned(),
+            ..change("aws_instance", "node1", action)
+        };
+        let harmless = [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import];
+        let harmless = harmless.map(|action| resource("aws_instance.a", action)).to_vec();
+        assert!(guard_module(&plan, &changes(harmless), &Consent::default()).is_ok());
+
+        let gone = changes(vec![
+            resource("aws_instance.node[\"a\"]", Action::Replace),
+            resource("aws_eip.b", Action::Delete),
+            resource("module.x.random_id.c", Action::Forget),
+        ]);
+        let error = guard_module(&plan, &gone, &Consent::default()).unwrap_err();
+        assert_eq!(error.causes.len(), 3, "{error}");
+        assert!(error.hint.unwrap().contains("--allow-destroy 'aws_instance.node[\"a\"]'"));
+        let addresses = gone.resources.iter().map(|change| change.address.clone()).collect();
+        assert!(guard_module(&plan, &gone, &Consent { addresses, ..Consent::default() }).is_ok());
+
+        // What no address allows.
+        let unknown = changes(vec![resource("aws_instance.a", Action::Unknown)]);
+        let named = Consent { addresses: ["aws_instance.a".to_owned()].into(), ..Consent::default() };
+        assert!(guard_module(&plan, &unknown, &named).unwrap_err().causes[0].contains("does not know"));
+        let ran = [("node2".parse().unwrap(), BTreeSet::from([Role::Patroni]))].into();
+        let error = guard_module(&plan, &changes(Vec::new()), &Consent { ran, ..Consent::default() }).unwrap_err();
+        assert!(error.causes[0].contains("instance node2 is a member"), "{error}");
     }
 
     /// Three voters, of which `gone` are made again; with or without volumes that are still there.

@@ -4,14 +4,18 @@
 //! Plan + image + UUID + key -> [workspace] files -> [terraform] plan -> [changes] -> [guard] -> apply -> Outputs
 //! ```
 //!
+//! On `platform: terraform` the directory is the user's own [module], and its output `vms` is held to the [contract].
+//!
 //! Terraform is driven by its JSON alone, and exactly the plan that was read is applied. What it
 //! does on the way becomes events; what it says becomes events too, and the causes of the error.
 
 mod changes;
+mod contract;
 mod environment;
 mod guard;
 pub mod import;
 mod messages;
+mod module;
 mod outputs;
 mod stage;
 mod strays;
@@ -20,6 +24,7 @@ mod workspace;
 
 pub use changes::{Action, Changes, GoneRecords, ResourceChange};
 pub use guard::{Consent, Refusal, guard, voters_gone};
+pub use module::{destroy_module, module_outputs, module_resources};
 pub use outputs::{Machine, Outputs};
 pub use stage::{Destroyed, Planned, Provisioned, Recorded, apply, begun, destroy, outputs, plan, recorded};
 pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};

@@ -8,6 +8,7 @@ use super::{
     changes::{Action, Changes, GoneRecords, MACHINES, gone_records},
     environment::Environment,
     guard::{Consent, guard, starts_anew, voters_gone},
+    module,
     outputs::{Outputs, Read, parse_outputs},
     strays::{self, Owner},
     terraform::{Terraform, terraform_binary},
@@ -60,6 +61,9 @@ pub async fn plan(
     consent: &Consent,
     reattach: Option<String>,
 ) -> Result<Planned> {
+    if let Platform::Terraform(module) = &machines.plan.platform {
+        return module::plan(context, dir, module, machines, consent, reattach).await;
+    }
     Ok(prepare(context, dir, machines, consent, reattach).await?.planned)
 }
 
@@ -76,6 +80,9 @@ pub async fn apply(
     reattach: Option<String>,
     before_it: impl FnOnce(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
+    if let Platform::Terraform(module) = &machines.plan.platform {
+        return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
+    }
     let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
         prepare(context, dir, machines, consent, reattach).await?;
     let Planned { changes, refused } = planned;

@@ -108,11 +108,22 @@ impl Terraform {
             .pass_prefix("TF_TOKEN_")
             .env("TF_IN_AUTOMATION", "1")
             .env("TF_INPUT", "0")
-            .env("TF_DATA_DIR", self.data_dir().display().to_string())
             .env("CHECKPOINT_DISABLE", "1");
+        command = match self.environment.everything {
+            // The module is the user's own: credentials of its providers and backend may be anywhere.
+            true => command
+                .pass_prefix("")
+                .withhold_prefix("TF_CLI_ARGS")
+                .withhold_prefix("HACTL_")
+                .withhold("TF_WORKSPACE"),
+            false => command.env("TF_DATA_DIR", self.data_dir().display().to_string()),
+        };
         if let Some(reattach) = &self.reattach {
-            // The provider is this process: it has the secret already.
-            command = command.env("TF_REATTACH_PROVIDERS", reattach).withhold(dns::SECRET_VARIABLE);
+            command = command.env("TF_REATTACH_PROVIDERS", reattach);
+            if !self.environment.everything {
+                // The provider is this process: it has the secret already.
+                command = command.withhold(dns::SECRET_VARIABLE);
+            }
         } else {
             command = command.pass(&["TF_REATTACH_PROVIDERS"]);
         }
@@ -317,6 +328,7 @@ mod tests {
             (dns::SECRET_VARIABLE, "aHVudGVyMg=="),
             ("TF_PLUGIN_CACHE_DIR", "/cache"),
             ("AGE_SECRET", "s"),
+            ("HACTL_SECRET_SUPERUSER", "s"),
         ]);
         let env = terraform().output().environment(&context);
         let names: Vec<_> = env.keys().map(String::as_str).collect();
@@ -333,9 +345,18 @@ mod tests {
                 "TF_VAR_x"
             ]
         );
-        let environment = Environment { set: vec![("SSL_CERT_FILE", "/ca".to_owned())], pass: &["AGE_SECRET"] };
+        let environment =
+            Environment { set: vec![("SSL_CERT_FILE", "/ca".to_owned())], pass: &["AGE_SECRET"], everything: false };
         let env = Terraform { environment, ..terraform() }.output().environment(&context);
         assert_eq!((env["SSL_CERT_FILE"].as_str(), env["AGE_SECRET"].as_str()), ("/ca", "s"));
+        // Of the user's own module everything, but what would change commands, and what is hactl's.
+        let environment =
+            Environment { set: vec![("TF_WORKSPACE", "prod".to_owned())], everything: true, ..Environment::default() };
+        let env = Terraform { environment, ..terraform() }.output().environment(&context);
+        let gone = ["TF_CLI_ARGS", "TF_CLI_ARGS_plan", "HACTL_SECRET_SUPERUSER", "TF_DATA_DIR"];
+        assert!(gone.iter().all(|name| !env.contains_key(*name)), "{env:?}");
+        let kept = ["AGE_SECRET", dns::SECRET_VARIABLE, "TF_REATTACH_PROVIDERS"];
+        assert!(kept.iter().all(|name| env.contains_key(*name)) && env["TF_WORKSPACE"] == "prod", "{env:?}");
         // A provider that Terraform starts by itself reads it there.
         let plain = Terraform { reattach: None, ..terraform() };
         assert!(plain.output().environment(&context).contains_key(dns::SECRET_VARIABLE));

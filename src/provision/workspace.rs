@@ -11,13 +11,13 @@ use std::{
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::{import::IMPORT_FILE, strays::Owner, terraform::Terraform};
+use super::{import::IMPORT_FILE, module::NOTE, strays::Owner, terraform::Terraform};
 use crate::{
     assets::{self, Assets},
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Guest, Hypervisor, InstanceKey, Local, Proxmox, ProxmoxKind},
+    model::{Guest, Hosts, Hypervisor, InstanceKey, Local, Proxmox, ProxmoxKind},
     plan::{Plan, Platform},
 };
 
@@ -43,8 +43,9 @@ const fn stack(platform: &Platform) -> &'static str {
     match platform {
         Platform::Local(_) => "local",
         Platform::Proxmox(proxmox) => proxmox.kind.stack(),
-        // No stack makes machines that exist.
-        Platform::Hosts(_) => "hosts",
+        Platform::Hosts(_) | Platform::Adopted(_) => "hosts",
+        // A module of the user's own is no stack of ours, and never gets here.
+        Platform::Terraform(_) => "none",
     }
 }
 
@@ -54,12 +55,28 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
     match &machines.plan.platform {
         Platform::Local(local) => local_variables(machines, local, kept),
         Platform::Proxmox(proxmox) => proxmox_variables(machines, proxmox),
-        Platform::Hosts(_) => json!({}),
+        Platform::Hosts(hosts) => hosts_variables(machines, hosts),
+        Platform::Adopted(_) | Platform::Terraform(_) => json!({}),
     }
 }
 
 /// What a plan before the first `up` has in place of hactl's own key, which that will make.
 const NO_KEY_YET: &str = "ssh-ed25519 AAAA the-first-up-makes-it";
+fn hosts_variables(machines: &Machines<'_>, hosts: &Hosts) -> Json {
+    let plan = machines.plan;
+    let known = plan.nodes.values().filter_map(|node| Some((node, hosts.machines.get(&node.key)?)));
+    let instances: Map<String, Json> = known
+        .map(|(node, machine)| {
+            let mut values = json!({"hostname": node.hostname, "address": machine.address});
+            let optional = [("ssh_host", json!(machine.ssh_host)), ("ssh_port", json!(machine.ssh_port))];
+            for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
+                values[name] = value;
+            }
+            (node.key.to_string(), values)
+        })
+        .collect();
+    json!({"cluster_uuid": machines.uuid, "instances": instances, "dns": plan.dns})
+}
 
 fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<InstanceKey, String>) -> Json {
     let plan = machines.plan;
@@ -154,6 +171,32 @@ fn template_node(guest: &Guest) -> Option<&Hypervisor> {
     guest.template_node.as_ref().filter(|node| **node != guest.node)
 }
 
+/// Sees that the machines below `root` are those of a module of the user's own, or that there are none.
+///
+/// # Errors
+/// When the cluster was made on another platform.
+pub(super) fn is_of_no_stack(root: &Path, plan: &Plan) -> Result<()> {
+    match other_stack(root, "") {
+        None => Ok(()),
+        Some(other) => Err(platform_changed(plan, &format!("stack {other}"), "a module of your own")),
+    }
+}
+
+/// A stack that has made something here, and is not `stack`.
+fn other_stack(root: &Path, stack: &str) -> Option<&'static str> {
+    let others = ["local", "proxmox-vm", "proxmox-lxc", "hosts"].into_iter().filter(|other| *other != stack);
+    others.into_iter().find(|other| root.join("stacks").join(other).join(STATE).exists())
+}
+
+fn platform_changed(plan: &Plan, before: &str, meant: &str) -> Error {
+    Error::usage("platform-changed", "change the platform of", &plan.cluster)
+        .cause(format!("it was made with {before}, and its file now means {meant}"))
+        .hint(format!(
+            "give the file its former platform back; `hactl down {}` then removes the machines, with their data",
+            plan.cluster
+        ))
+}
+
 /// The directory in which Terraform runs.
 #[derive(Clone, Debug)]
 pub(super) struct Workspace {
@@ -178,15 +221,13 @@ impl Workspace {
     /// # Errors
     /// When the cluster was made on another platform.
     pub(super) fn is_of_this_platform(&self, plan: &Plan) -> Result<()> {
-        let mut others = ["local", "proxmox-vm", "proxmox-lxc"].into_iter().filter(|stack| *stack != self.stack);
-        match others.find(|stack| self.root.join("stacks").join(stack).join(STATE).exists()) {
+        let meant = format!("stack {}", self.stack);
+        if self.root.join(NOTE).exists() {
+            return Err(platform_changed(plan, "a module of your own", &meant));
+        }
+        match other_stack(&self.root, self.stack) {
             None => Ok(()),
-            Some(other) => Err(Error::usage("platform-changed", "change the platform of", &plan.cluster)
-                .cause(format!("it was made with stack {other}, and its file now means stack {}", self.stack))
-                .hint(format!(
-                    "give the file its former platform back; `hactl down {}` then removes the machines, with their data",
-                    plan.cluster
-                ))),
+            Some(other) => Err(platform_changed(plan, &format!("stack {other}"), &meant)),
         }
     }
 
@@ -465,12 +506,29 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn values_of_hosts_are_what_the_file_says_of_each() {
+        let plan = on_proxmox(
+            "platform: {hosts: {ssh: {user: admin}}}\ndns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\
+             instances: {a: {address: 10.0.0.4}, b: {address: 10.0.0.5, ssh_host: nat, ssh_port: 2202, vm_name: bee}}\n",
+        );
+        let values = variables(&machines(&plan, &Assets::embedded(), &[]), &BTreeMap::new());
+        let expected = json!({
+            "a": {"hostname": "pg-prod-a", "address": "10.0.0.4"},
+            "b": {"hostname": "bee", "address": "10.0.0.5", "ssh_host": "nat", "ssh_port": 2202},
+        });
+        assert_eq!((&values["instances"], &values["dns"]["zone"]), (&expected, &json!("a.b.")));
+        let owner: Owner = serde_json::from_value(values).unwrap();
+        assert!(owner.cluster.is_none(), "nothing of it is on this machine");
+    }
+
+    #[test]
     fn every_value_is_a_variable_of_its_stack() {
         let assets = Assets::embedded();
         let plans = [
             on_proxmox("platform: proxmox\ntarget_ip: dhcp\n"),
             on_proxmox("platform: {proxmox: {kind: lxc}}\ninstances: {a: {}}\n"),
             plan_of(&["node1"]),
+            on_proxmox("platform: hosts\ninstances: {a: {address: 10.0.0.4}}\n"),
         ];
         for plan in &plans {
             let values = variables(&machines(plan, &assets, &[]), &BTreeMap::new());
@@ -521,8 +579,13 @@ pub(super) mod tests {
         fs::create_dir_all(local.stack()).unwrap();
         fs::write(local.stack().join(STATE), "{}").unwrap();
         assert!(local.is_of_this_platform(&plan).is_ok());
-        let error = Workspace { stack: "proxmox-vm", ..local }.is_of_this_platform(&plan).unwrap_err();
+        let error = Workspace { stack: "proxmox-vm", ..local.clone() }.is_of_this_platform(&plan).unwrap_err();
         assert_eq!(error.code, "platform-changed");
+        assert_eq!(is_of_no_stack(dir.path(), &plan).unwrap_err().code, "platform-changed");
+        fs::remove_file(local.stack().join(STATE)).unwrap();
+        assert!(is_of_no_stack(dir.path(), &plan).is_ok());
+        fs::write(dir.path().join(NOTE), "infra").unwrap();
+        assert!(local.is_of_this_platform(&plan).unwrap_err().causes[0].contains("a module of your own"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use base64::{
 use sha2::{Digest, Sha256};
 use ssh2::{CheckResult, KnownHostFileKind, MethodType};
 
-use super::knock::{Again, Failure, KINDS, begin, dial, signatures};
+use super::knock::{Again, Failure, KINDS, OTHER_HOST_KEY, begin, dial, signatures};
 use crate::error::{Error, Result};
 
 /// The SHA-256 of a host key (`ssh-ed25519 AAAA...`), as OpenSSH prints it.
@@ -38,14 +38,14 @@ pub async fn first_contact(host: &str, port: u16, known_hosts: &Path) -> Result<
     let (host, known_hosts) = (host.to_owned(), known_hosts.to_owned());
     let place = format!("{host}:{port}");
     let asked = tokio::task::spawn_blocking(move || shown(&host, port, &known_hosts));
-    let error = || Error::failed("ssh", "learn the host key of", &place);
+    let error = |code| Error::failed(code, "learn the host key of", &place);
     match asked.await {
         Ok(Ok(key)) => Ok(key),
-        Ok(Err(Failure { seen, hint, .. })) => {
+        Ok(Err(Failure { code, seen, hint, .. })) => {
             let hint = hint.unwrap_or_else(|| "is the machine running, and the address right?".to_owned());
-            Err(error().cause(seen).hint(hint))
+            Err(error(code).cause(seen).hint(hint))
         }
-        Err(panic) => Err(error().source(&panic)),
+        Err(panic) => Err(error("ssh").source(&panic)),
     }
 }
 
@@ -89,8 +89,12 @@ fn shown(host: &str, port: u16, file: &Path) -> std::result::Result<HostKey, Fai
         Some(key) if other => {
             let seen =
                 format!("{host}:{port} shows another host key ({}) than {} has", key.fingerprint, file.display());
-            Err(Failure::new(Again::Never, seen)
-                .hint("something else answers at this address; do not go on before you know what"))
+            let hint = format!(
+                "something else answers at this address; do not go on before you know what. If you made it anew: \
+                 `ssh-keygen -R {}`",
+                if port == 22 { host.to_owned() } else { format!("'[{host}]:{port}'") }
+            );
+            Err(Failure { code: OTHER_HOST_KEY, ..Failure::new(Again::Never, seen).hint(hint) })
         }
         Some(key) => Ok(key),
         None => Err(last),

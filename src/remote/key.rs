@@ -90,6 +90,22 @@ pub fn home(env: &BTreeMap<String, String>) -> PathBuf {
 }
 
 impl PrivateKey {
+    /// What ssh itself would take: the agent's keys, and where none runs the first of the user's own in `~/.ssh`.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn of_the_user(env: &BTreeMap<String, String>) -> Result<Self> {
+        if has_agent(env) {
+            return Ok(Self::Agent);
+        }
+        match user_key_files(env).first() {
+            Some(path) => Self::read(path),
+            None => Err(Error::missing("ssh-key", "find an SSH key in", home(env).join(".ssh").display())
+                .cause("no SSH agent runs, and there is no id_ed25519, id_ecdsa or id_rsa")
+                .hint("name one by `ssh.key` of the platform in the cluster file")),
+        }
+    }
+
     /// The key in a file of the user's.
     ///
     /// # Errors

@@ -10,9 +10,10 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{
     Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec,
     file::{
-        ClusterFile, DefaultsFile, DnsFile, HostsFile, InstanceFile, LocalFile, PROXMOX_FIELDS, PatroniFile,
-        PlatformFile, PostgresFile, SecretsFile, TimersFile, VerifyFile,
+        ClusterFile, DefaultsFile, DnsFile, InstanceFile, LocalFile, PROXMOX_FIELDS, PatroniFile, PlatformFile,
+        PostgresFile, SecretsFile, TimersFile, VerifyFile,
     },
+    hosts,
     problem::Collector,
     proxmox, settings,
     yaml::Node,
@@ -21,8 +22,8 @@ use crate::{
     assets,
     model::{
         Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DEFAULT_PORT, DEFAULT_TTL, DatabaseName, Dns,
-        DnsServer, DomainName, Durability, EtcdSource, EtcdVersion, Host, HostName, Hosts, InstanceKey, Local,
-        Platform, PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
+        DnsServer, DomainName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local, Platform,
+        PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -49,6 +50,11 @@ pub(super) struct Checker<'a, 'b> {
 impl Checker<'_, '_> {
     pub(super) fn say(&mut self, path: &[&str], message: impl Into<String>) {
         self.meant(path, message, None);
+    }
+
+    /// Whether the file says something there.
+    pub(super) fn has(&self, path: &[&str]) -> bool {
+        self.root.find(path).is_some()
     }
 
     pub(super) fn meant(&mut self, path: &[&str], message: impl Into<String>, suggestion: Option<String>) {
@@ -104,7 +110,7 @@ pub(super) fn check(
         (Some(app), Some(env)) => {
             let memory_mib = match platform {
                 Platform::Proxmox(_) => DEFAULT_MEMORY_PROXMOX_MIB,
-                Platform::Local(_) | Platform::Hosts(_) => DEFAULT_MEMORY_MIB,
+                _ => DEFAULT_MEMORY_MIB,
             };
             instances(&mut checker, machines, &defaults, memory_mib, &format!("{app}-{env}"))
         }
@@ -115,6 +121,11 @@ pub(super) fn check(
     let countable = countable && !platform.is_adopted();
     if countable {
         voters(&mut checker, &instances, data_nodes);
+    }
+    if file.dns.is_some() && matches!(platform, Platform::Terraform(_)) {
+        let message = "not on platform terraform: records belong into the module that makes the machines; hactl's \
+                       resource hactl_dns_record_set is there for it";
+        checker.say(&["dns"], message);
     }
     let dns = file.dns.and_then(|written| dns(&mut checker, written, &instances));
     let patroni = patroni(&mut checker, file.patroni.unwrap_or_default(), countable.then_some(data_nodes));
@@ -175,6 +186,7 @@ fn platform(
         ("local", written.local.is_some()),
         ("proxmox", written.proxmox.is_some()),
         ("hosts", written.hosts.is_some()),
+        ("terraform", written.terraform.is_some()),
     ];
     let given: Vec<&str> = given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
     if given.len() > 1 {
@@ -185,9 +197,11 @@ fn platform(
         checker.say(&["adopted"], "needs `platform: hosts`: an adopted cluster runs on machines that exist");
     }
     match written {
-        PlatformFile { hosts: Some(hosts), .. } => {
-            Some(Platform::Hosts(self::hosts(checker, hosts, adopted, instances)))
+        PlatformFile { hosts: Some(written), .. } if adopted => {
+            Some(Platform::Adopted(hosts::adopted(checker, written, instances)))
         }
+        PlatformFile { hosts: Some(written), .. } => Some(Platform::Hosts(hosts::hosts(checker, written, instances))),
+        PlatformFile { terraform: Some(written), .. } => hosts::root_module(checker, written).map(Platform::Terraform),
         PlatformFile { proxmox: Some(written), .. } => {
             proxmox::proxmox(checker, written, defaults, instances, single).map(Platform::Proxmox)
         }
@@ -210,7 +224,18 @@ fn only_there(
             .chain(PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")))
             .collect(),
         Platform::Proxmox(_) => ["ssh_host", "ssh_port"].map(|field| (field, "only on platform hosts")).to_vec(),
-        Platform::Hosts(_) => PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")).to_vec(),
+        Platform::Hosts(_) => PROXMOX_FIELDS
+            .map(|field| (field, "only on platform proxmox"))
+            .into_iter()
+            .chain([("disk_gb", "not on platform hosts: PGDATA lies on the disk that the machine has")])
+            .collect(),
+        Platform::Adopted(_) => PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")).to_vec(),
+        Platform::Terraform(_) => ["address", "ssh_host", "ssh_port"]
+            .map(|field| (field, "not on platform terraform: the module's output `vms` tells it"))
+            .into_iter()
+            .chain(PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")))
+            .chain([("disk_gb", "not on platform terraform: the module makes the machine with its disks")])
+            .collect(),
     };
     for (field, message) in foreign {
         let owners = instances.keys().map(|key| vec!["instances", key.as_str(), field]);
@@ -220,51 +245,6 @@ fn only_there(
             }
         }
     }
-}
-
-fn hosts(
-    checker: &mut Checker<'_, '_>,
-    written: HostsFile,
-    adopted: bool,
-    instances: &BTreeMap<InstanceKey, Option<InstanceFile>>,
-) -> Hosts {
-    if !adopted {
-        let message = "this version does not make clusters on machines that exist: with `adopted: true` it looks at \
-                       a Patroni cluster that runs there, and drills it";
-        checker.say(&["platform", "hosts"], message);
-    }
-    let ssh = written.ssh.unwrap_or_default();
-    if ssh.bastion.is_some() {
-        checker.say(&["platform", "hosts", "ssh", "bastion"], "only on platform proxmox");
-    }
-    let user = ssh.user.unwrap_or_else(|| "root".to_owned());
-    let mut machines: BTreeMap<InstanceKey, Host> = BTreeMap::new();
-    for (key, instance) in instances {
-        let (address, ssh_host, ssh_port) = match instance {
-            Some(instance) => (&instance.address, &instance.ssh_host, instance.ssh_port),
-            None => (&None, &None, None),
-        };
-        let at = ["instances", key.as_str()];
-        if let Some(address) = address.as_ref().filter(|address| address.contains('/')) {
-            let message = format!("`{address}`: on platform hosts an address has no prefix");
-            let meant = address.split_once('/').map(|(host, _)| host.to_owned());
-            checker.meant(&["instances", key.as_str(), "address"], message, meant);
-        }
-        let Some(host) = ssh_host.as_ref().or(address.as_ref()).cloned() else {
-            // One that is no address was said to be none.
-            if checker.root.find(&["instances", key.as_str(), "address"]).is_none() {
-                checker.say(&at, "needs an `address`, for example `{address: 192.168.1.21}`");
-            }
-            continue;
-        };
-        let host = Host { host, port: ssh_port.or(ssh.port).unwrap_or(22), user: user.clone() };
-        if let Some((other, _)) = machines.iter().find(|(_, other)| **other == host) {
-            checker.say(&at, format!("the same machine as {other}: {}, port {}", host.host, host.port));
-        }
-        machines.insert(key.clone(), host);
-    }
-    let ssh_key = ssh.key.map(|key| checker.beside(&key));
-    Hosts { adopted, machines, ssh_key, superuser: written.superuser, unit: written.unit }
 }
 
 /// What a file may not say of a cluster that is as it is.
@@ -511,8 +491,8 @@ fn secrets(
 fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platform: &Platform) -> Vec<String> {
     let default = match platform {
         Platform::Local(_) => DEFAULT_DRILLS,
-        // Nobody can take these machines' power, and give it back.
-        Platform::Proxmox(_) | Platform::Hosts(_) => DEFAULT_DRILLS_BY_SSH,
+        // Nobody can take the others' power, and give it back.
+        _ => DEFAULT_DRILLS_BY_SSH,
     };
     let Some(words) = written.drills else { return default.map(str::to_owned).to_vec() };
     if words.is_empty() {

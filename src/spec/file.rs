@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::model::{
     BridgeName, ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, Hypervisor,
-    InstanceKey, KeyAlgorithm, PoolName, ProxmoxKind, Role, StorageName, Tag,
+    InstanceKey, KeyAlgorithm, Passed, PoolName, ProxmoxKind, Role, StorageName, Tag,
 };
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
@@ -94,8 +94,10 @@ pub(super) struct PlatformFile {
     /// Virtual machines or containers of Proxmox VE. The API token comes from the environment variable
     /// PROXMOX_VE_API_TOKEN alone.
     pub(super) proxmox: Option<ProxmoxFile>,
-    /// Machines that exist, reached by SSH. For now with `adopted: true` only.
+    /// Machines that exist, reached by SSH.
     pub(super) hosts: Option<HostsFile>,
+    /// Machines of a Terraform root module of your own, which tells of them by its output `vms`.
+    pub(super) terraform: Option<TerraformFile>,
 }
 
 /// The section, or the word of a platform.
@@ -105,7 +107,7 @@ fn platform(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// The platforms that there are, by their words.
-pub(super) const PLATFORMS: [&str; 3] = ["local", "proxmox", "hosts"];
+pub(super) const PLATFORMS: [&str; 4] = ["local", "proxmox", "hosts", "terraform"];
 
 /// Virtual machines or containers of Proxmox VE.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -191,16 +193,53 @@ fn template(_: &mut SchemaGenerator) -> Schema {
 pub(super) struct HostsFile {
     /// How they are reached.
     pub(super) ssh: Option<SshFile>,
-    /// The superuser by whom PostgreSQL is asked; by default the one of Patroni's own configuration on the machines.
+    /// The distribution that all of them run; not of an adopted cluster.
+    #[schemars(extend("default" = "debian:12"), example = &"ubuntu:24.04", length(min = 1, max = 255))]
+    pub(super) release: Option<String>,
+    /// With `adopted: true`: the superuser by whom PostgreSQL is asked; by default the one of Patroni's own configuration on the machines.
     #[schemars(example = &"postgres", length(min = 1, max = 63))]
     pub(super) superuser: Option<String>,
-    /// Patroni's systemd unit; needed only where more than one Patroni runs on a machine.
+    /// With `adopted: true`: Patroni's systemd unit; needed only where more than one Patroni runs on a machine.
     #[schemars(
         example = &"patroni@main",
         regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9@._:-]*$"),
         extend("patternErrorMessage" = "a unit's name: letters, digits and @ . _ : -")
     )]
     pub(super) unit: Option<String>,
+}
+
+/// Machines of a Terraform root module of your own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TerraformFile {
+    /// The module's directory, relative to this file; required. Terraform runs in it, with the backend and the state that it
+    /// has there.
+    #[schemars(required, example = &"infra", length(min = 1, max = 4096))]
+    pub(super) dir: Option<String>,
+    /// Files of values for its variables, relative to this file, beside those that Terraform finds by itself.
+    #[schemars(example = ["prod.tfvars"])]
+    pub(super) var_files: Option<Vec<String>>,
+    /// The workspace; by default the one that is selected in the directory.
+    #[schemars(
+        example = &"prod",
+        regex(pattern = r"^[A-Za-z0-9_.~-]{1,90}$"),
+        extend("patternErrorMessage" = "a workspace's name: letters, digits and - . _ ~")
+    )]
+    pub(super) workspace: Option<String>,
+    /// Variables that the module declares, and that hactl gives their values: `authorized_keys` (list of strings: the public
+    /// SSH keys that machines must let in), `cluster` (string: its name), `cluster_uuid` (string), `instances` (map of
+    /// objects with hostname, memory, cores and roles).
+    #[schemars(extend("default" = []), example = ["authorized_keys", "instances"])]
+    pub(super) pass: Option<Vec<Passed>>,
+    /// Whether `down` destroys what the module made. Without it the machines stay, and the cluster's services on them are
+    /// stopped and disabled.
+    #[schemars(extend("default" = true))]
+    pub(super) destroy: Option<bool>,
+    /// The distribution that the machines run.
+    #[schemars(extend("default" = "debian:12"), example = &"ubuntu:24.04", length(min = 1, max = 255))]
+    pub(super) release: Option<String>,
+    /// How the machines are reached.
+    pub(super) ssh: Option<SshFile>,
 }
 
 /// How machines are reached by SSH.
@@ -218,12 +257,13 @@ pub(super) struct SshFile {
     /// The port, where an instance does not say otherwise.
     #[schemars(range(min = 1, max = 65_535), extend("default" = 22))]
     pub(super) port: Option<u16>,
-    /// The file of a private key without a passphrase, relative to this file or from `~/`. Without it, on platform hosts
-    /// the keys of the SSH agent, and where none runs `~/.ssh/id_ed25519`, `id_ecdsa` or `id_rsa`; on platform proxmox
-    /// hactl's own key, which the machines are made with.
+    /// The file of a private key without a passphrase, relative to this file or from `~/`; or `agent`, for the keys of the
+    /// SSH agent. Without it, on platforms hosts and terraform the keys of the SSH agent, and where none runs
+    /// `~/.ssh/id_ed25519`, `id_ecdsa` or `id_rsa`; hactl's own key on platform proxmox, whose machines are made with it, and
+    /// on platform terraform where `pass` has `authorized_keys`.
     #[schemars(example = &"~/.ssh/id_ed25519", length(min = 1, max = 4096))]
     pub(super) key: Option<String>,
-    /// On platform proxmox: the machine through which the others are reached.
+    /// The machine through which the others are reached; not of an adopted cluster.
     #[schemars(
         example = &"me@bastion.example.org:2222",
         regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9_][A-Za-z0-9.-]*(:[0-9]{1,5})?$"),
@@ -264,8 +304,8 @@ pub(super) struct InstanceFile {
     /// Exactly these roles. Without it: patroni, and etcd where hactl picks a voter, or what runs on an adopted machine.
     /// `[]` is a plain machine.
     pub(super) roles: Option<Vec<Role>>,
-    /// On platform hosts the machine's IPv4 address or name; on proxmox its IPv4 address with the prefix, or dhcp, which is
-    /// the default.
+    /// On platform hosts the machine's IPv4 address (of an adopted cluster also a name); on proxmox its IPv4 address with
+    /// the prefix, or dhcp, which is the default.
     #[schemars(
         example = &"192.168.1.21/24",
         regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(/[0-9]{1,2})?$"),

@@ -8,6 +8,7 @@
 mod blueprint;
 mod check;
 mod file;
+mod hosts;
 mod init;
 mod load;
 mod problem;
@@ -17,6 +18,7 @@ mod reference;
 mod settings;
 mod shape;
 mod source;
+mod ssh;
 mod yaml;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     check::Checker,
     file::{DefaultsFile, InstanceFile, ProxmoxFile, SshFile},
+    ssh,
 };
 use crate::model::{
     Bastion, Guest, GuestAddress, HostName, Hypervisor, InstanceKey, Proxmox, ProxmoxKind, Release, SINGLE_KEY,
@@ -91,7 +92,7 @@ pub(super) fn proxmox(
         None => Release::Debian12,
     };
     let template = written.template.and_then(|value| self::template(checker, &section("template"), kind, value));
-    let ssh = ssh(checker, written.ssh.unwrap_or_default(), kind);
+    let ssh = self::reached(checker, written.ssh.unwrap_or_default(), kind);
     let nameservers = nameservers(checker, &written.nameservers.unwrap_or_default());
     let agent_timeout_s = match written.agent_timeout.as_deref().map(|text| text.split_at(text.len() - 1)) {
         Some((number, unit)) => number.parse::<u32>().unwrap_or(0) * if unit == "m" { 60 } else { 1 },
@@ -281,7 +282,7 @@ fn nameservers(checker: &mut Checker<'_, '_>, written: &[String]) -> Vec<IpAddr>
     servers
 }
 
-fn ssh(checker: &mut Checker<'_, '_>, written: SshFile, kind: ProxmoxKind) -> Ssh {
+fn reached(checker: &mut Checker<'_, '_>, written: SshFile, kind: ProxmoxKind) -> Ssh {
     let user = match (kind, written.user) {
         (ProxmoxKind::Vm, user) => user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
         (ProxmoxKind::Lxc, user) => {
@@ -299,7 +300,7 @@ fn ssh(checker: &mut Checker<'_, '_>, written: SshFile, kind: ProxmoxKind) -> Ss
             None
         }
     });
-    let key = written.key.map_or(SshKeySource::Vault, |key| SshKeySource::File(checker.beside(&key)));
+    let key = ssh::key(checker, written.key, SshKeySource::Vault);
     Ssh { user, port: written.port.unwrap_or(SSH_PORT), key, bastion }
 }
 

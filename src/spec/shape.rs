@@ -30,9 +30,6 @@ static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
 
 const SECTION: &str = "a section (`key: value` lines)";
 
-/// Platforms of later versions: known by name, so that nobody looks for a typing error.
-const LATER_PLATFORMS: [&str; 1] = ["terraform"];
-
 /// All misfits of `value`.
 pub(super) fn misfits(value: &Value) -> Vec<Misfit> {
     let mut found = Vec::new();
@@ -123,9 +120,6 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
 fn bad_name(path: &[String]) -> Option<String> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
-        ["platform", name] if LATER_PLATFORMS.contains(&name) => {
-            Some(format!("platform {name} is not available in this version: {} are", file::PLATFORMS.join(", ")))
-        }
         ["instances", key] => InstanceKey::new(key).err().map(|error| error.to_string()),
         ["postgres", "databases", name] | ["secrets", "owners", name] => {
             DatabaseName::new(name).err().map(|error| error.to_string())

@@ -1,7 +1,7 @@
 //! What loads, and what people read when it does not.
 
 use super::*;
-use crate::model::ClusterName;
+use crate::model::{ClusterName, SshKeySource};
 
 /// Every problem of `text`, a line each, as the user sees it.
 fn wrong(text: &str) -> String {
@@ -208,10 +208,13 @@ fn each_rule_says_what_it_wants() {
 fn each_field_says_what_it_wants() {
     let table: &[(&str, &str)] = &[
         (
-            "platform: {terraform: {}}",
-            "1:12: platform.terraform: platform terraform is not available in this version: local, proxmox, hosts are\n",
+            "platform: {terraform: {pass: [instance, cluster]}}",
+            "1:23: platform.terraform: `dir` is missing\n1:31: platform.terraform.pass.0: x\n",
         ),
-        ("platform: host", "1:11: platform: `host` is not one of local, proxmox, hosts (did you mean hosts?)\n"),
+        (
+            "platform: host",
+            "1:11: platform: `host` is not one of local, proxmox, hosts, terraform (did you mean hosts?)\n",
+        ),
         ("platform: [hosts]", "1:1: platform: expected a section (`key: value` lines), found a list\n"),
         ("adopted: true", "1:10: adopted: needs `platform: hosts`: an adopted cluster runs on machines that exist\n"),
         (
@@ -399,7 +402,7 @@ fn an_adopted_cluster_needs_addresses_and_nothing_else() {
                 pg2: {address: pg2.example.org, ssh_host: nat.example.org, ssh_port: 2202}\n";
     let spec = load("c.yaml", text.as_bytes(), "c").unwrap();
     assert!(spec.platform.is_adopted() && !spec.disposable);
-    let crate::model::Platform::Hosts(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
+    let crate::model::Platform::Adopted(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
     let places: Vec<String> =
         hosts.machines.values().map(|host| format!("{}@{}:{}", host.user, host.host, host.port)).collect();
     assert_eq!(places, ["root@10.0.0.1:22", "root@nat.example.org:2202"]);
@@ -407,19 +410,76 @@ fn an_adopted_cluster_needs_addresses_and_nothing_else() {
     let text = "adopted: true\nplatform: {hosts: {ssh: {user: admin, port: 2222, key: keys/id}, superuser: dba}}\n\
                 instances: {pg1: {address: 10.0.0.1}}\nsecrets: {superuser: {command: [pass, pg]}}\n";
     let spec = load("c.yaml", text.as_bytes(), "c").unwrap();
-    let crate::model::Platform::Hosts(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
+    let crate::model::Platform::Adopted(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
     let host = hosts.machines.values().next().unwrap();
     assert_eq!((host.user.as_str(), host.port, hosts.superuser.as_deref()), ("admin", 2222, Some("dba")));
-    assert!(hosts.ssh_key.as_ref().unwrap().ends_with("keys/id"));
+    let SshKeySource::File(key) = &hosts.ssh_key else { panic!("{:?}", hosts.ssh_key) };
+    assert!(key.ends_with("keys/id"));
+}
+
+#[test]
+fn hosts_are_addresses_and_how_they_are_reached() {
+    let spec = good("platform: hosts\ninstances: {a: {address: 10.0.0.1}}\n");
+    let Platform::Hosts(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
+    assert_eq!((hosts.ssh.user.as_str(), &hosts.ssh.key), ("root", &SshKeySource::User));
+    assert_eq!((spec.platform.release().unwrap().to_string(), spec.disposable), ("debian:12".to_owned(), false));
+    assert_eq!(spec.drills, crate::model::DEFAULT_DRILLS_BY_SSH);
+
+    let spec = good(
+        "platform: {hosts: {release: 'ubuntu:24.04', ssh: {user: ops, port: 2222, key: agent, bastion: me@b}}}\n\
+         disposable: true\ndefaults: {memory: 4096}\n\
+         instances: {a: {address: 10.0.0.1}, b: {address: 10.0.0.2, ssh_host: nat, ssh_port: 2202, roles: [etcd]}}\n",
+    );
+    let Platform::Hosts(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
+    assert_eq!((hosts.ssh.port, &hosts.ssh.key), (2222, &SshKeySource::Agent));
+    assert_eq!(hosts.ssh.bastion.as_ref().unwrap().to_string(), "me@b:22");
+    let b = &hosts.machines[&InstanceKey::new("b").unwrap()];
+    assert_eq!(
+        (b.address.to_string(), b.ssh_host.as_deref(), b.ssh_port),
+        ("10.0.0.2".into(), Some("nat"), Some(2202))
+    );
+    assert!(spec.disposable && spec.instances.values().all(|instance| instance.memory_mib == 4096));
+}
+
+#[test]
+fn a_module_of_ones_own_is_a_directory_and_what_it_is_given() {
+    let module = |text: &str| {
+        let spec = good(&format!("platform: {{terraform: {{{text}}}}}\n{THREE}"));
+        let Platform::Terraform(module) = spec.platform else { panic!("{:?}", spec.platform) };
+        module
+    };
+    let least = module("dir: infra");
+    assert!(least.dir.ends_with("infra") && least.destroy && least.pass.is_empty() && least.workspace.is_none());
+    assert_eq!(least.ssh.key, SshKeySource::User);
+    let passed =
+        module("dir: ~/infra, pass: [authorized_keys], destroy: false, var_files: [a.tfvars], workspace: prod");
+    assert_eq!(
+        (passed.dir.to_str(), passed.destroy, passed.workspace.as_deref()),
+        (Some("~/infra"), false, Some("prod"))
+    );
+    // Machines that are made with hactl's key are opened by it.
+    assert_eq!(passed.ssh.key, SshKeySource::Vault);
+    assert_eq!(module("dir: x, pass: [authorized_keys], ssh: {key: k}").ssh.key, SshKeySource::File("k".into()));
 }
 
 #[test]
 fn what_hosts_cannot_be_is_said_at_once() {
     let table: &[(&str, &str)] = &[
         (
-            "platform: hosts\ninstances: {a: {address: 10.0.0.1}}\n",
-            "c.yaml:1:11: platform.hosts: this version does not make clusters on machines that exist: with `adopted: true` \
-             it looks at a Patroni cluster that runs there, and drills it\n",
+            "platform: {hosts: {unit: p, superuser: dba, release: 'debian:11', ssh: {bastion: 'a@b:0'}}}\n\
+             instances: {a: {}, b: {address: 127.0.0.1}, c: {address: db.example.org}, d: {address: 10.0.0.4/24},\n  \
+             e: {address: 10.0.0.5, disk_gb: 20, vlan: 3}, f: {address: 10.0.0.5, ssh_port: 2202}}\n",
+            "",
+        ),
+        (
+            "adopted: true\nplatform: {hosts: {release: 'debian:12', ssh: {bastion: me@b}}}\ninstances: {a: {address: a.b}}\n",
+            "",
+        ),
+        (
+            "platform: {terraform: {dir: infra, workspace: 'a b', ssh: {bastion: b}}}\n\
+             dns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\
+             instances: {a: {address: 10.0.0.1, ssh_port: 22, disk_gb: 1, tags: [x]}}\n",
+            "",
         ),
         (
             "adopted: true\nplatform: hosts\ninstances: {a: {}, b: {address: 10.0.0.1}, c: {address: 10.0.0.1}}\n",

@@ -56,7 +56,7 @@ pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
 const fn is_elsewhere(ground: &Ground<'_>) -> bool {
     match ground.plan.platform {
         Platform::Local(_) => false,
-        Platform::Proxmox(_) | Platform::Hosts(_) => true,
+        _ => true,
     }
 }
 

@@ -1,0 +1,90 @@
+//! Machines that hactl does not make: those that exist, and those of the user's own Terraform module.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{InstanceKey, Release, Ssh, SshKeySource};
+
+/// Machines that exist, on which hactl makes a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hosts {
+    /// The distribution that runs on all of them.
+    pub release: Release,
+    pub ssh: Ssh,
+    pub machines: BTreeMap<InstanceKey, HostMachine>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMachine {
+    /// The address that cluster members use.
+    pub address: Ipv4Addr,
+    /// Where SSH answers, if not there.
+    pub ssh_host: Option<String>,
+    pub ssh_port: Option<u16>,
+}
+
+/// Machines on which somebody else's cluster runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdoptedHosts {
+    pub machines: BTreeMap<InstanceKey, Host>,
+    pub ssh_key: SshKeySource,
+    /// The superuser by whom PostgreSQL is asked, where it is not the one of Patroni's configuration.
+    pub superuser: Option<String>,
+    /// Patroni's unit, where more than one Patroni runs on a machine.
+    pub unit: Option<String>,
+}
+
+/// Where SSH of a machine answers, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+}
+
+/// Machines of the user's own Terraform root module, which tells of them by its output `vms`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RootModule {
+    /// The directory of the module, in which Terraform runs.
+    pub dir: PathBuf,
+    /// Files of values, beside those that Terraform finds by itself.
+    pub var_files: Vec<PathBuf>,
+    /// The workspace, where it is not the one that is selected in the directory.
+    pub workspace: Option<String>,
+    /// Variables of the module that hactl gives their values.
+    pub pass: Vec<Passed>,
+    /// Whether `down` destroys what the module made.
+    pub destroy: bool,
+    pub release: Release,
+    pub ssh: Ssh,
+}
+
+/// A variable of the user's module to which hactl gives a value.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Passed {
+    /// A list of strings: public SSH keys that the machines must let in.
+    AuthorizedKeys,
+    /// A string: the cluster's name.
+    Cluster,
+    /// A string: the cluster's UUID.
+    ClusterUuid,
+    /// A map, by instance, of objects with `hostname`, `memory` in MiB, `cores` and `roles`.
+    Instances,
+}
+
+impl Passed {
+    /// The variable's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizedKeys => "authorized_keys",
+            Self::Cluster => "cluster",
+            Self::ClusterUuid => "cluster_uuid",
+            Self::Instances => "instances",
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Machines that hactl did not make -> machines that are this cluster's: what is on them is looked at before anything is
+//! changed there, and each then carries the cluster's mark.
+//!
+//! The mark is `/etc/hactl/cluster.json`. It stays as long as the cluster's data does, so that no other cluster takes the
+//! machine over, and so that what a killed run left there is known to be ours.
+
+use std::{fmt::Write as _, time::Duration};
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Cluster, Run, reach};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::Stage,
+    fleet::{Fleet, FleetNode},
+    model::{ClusterName, Platform, Release, Role},
+    remote::{Remote, quoted},
+    secrets::Vault,
+};
+
+/// How long a machine may take to let hactl in, and to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where the mark is.
+pub(super) const MARK: &str = "/etc/hactl/cluster.json";
+
+/// Whose a machine is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    pub(super) cluster: String,
+    pub(super) uuid: Uuid,
+}
+
+impl Mark {
+    pub(super) fn of(cluster: &ClusterName, uuid: Uuid) -> Self {
+        Self { cluster: cluster.to_string(), uuid }
+    }
+}
+
+/// What is on a machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Found {
+    /// As images are named: `debian:12`.
+    release: String,
+    arch: String,
+    memory_mib: u32,
+    /// The text of the mark.
+    mark: Option<String>,
+    /// Data of PostgreSQL and etcd, configurations of Patroni, and what listens where the cluster would.
+    things: Vec<String>,
+}
+
+/// Prints a line for each thing that is found: a word, and what it is.
+const LOOK: &str = r#"
+. /etc/os-release 2>/dev/null
+echo "release ${ID:-unknown}:${VERSION_ID:-}"
+echo "arch $(uname -m)"
+echo "memory $(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)"
+[ -e @MARK@ ] && echo "mark $(tr -d '\n' <@MARK@)"
+for file in /var/lib/postgresql/*/*/PG_VERSION /var/lib/pgsql/*/data/PG_VERSION /var/lib/pgsql/data/PG_VERSION; do
+  [ -e "$file" ] && echo "data of PostgreSQL $(cat "$file") in ${file%/PG_VERSION}"
+done
+for process in /proc/[0-9]*; do
+  case $(cat "$process/comm" 2>/dev/null) in
+    postgres | postmaster)
+      data=$(readlink "$process/cwd")
+      [ -e "$data/PG_VERSION" ] && [ -e "$data/postmaster.pid" ] && echo "a PostgreSQL that runs in $data" ;;
+    patroni) echo "a Patroni that runs" ;;
+    etcd) echo "an etcd that runs" ;;
+  esac
+done | sort -u
+for file in /etc/patroni/*.yml /etc/patroni.yml; do
+  scope=$(sed -n 's/^scope: *//p' "$file" 2>/dev/null | head -n 1)
+  [ -n "$scope" ] && echo "Patroni's configuration $file, of the cluster $scope"
+done
+for data in /var/lib/etcd /var/lib/etcd/default; do
+  [ -d "$data/member" ] && echo "data of etcd in $data"
+done
+command -v ss >/dev/null && ss -Hltnp '( sport = :5432 or sport = :8008 or sport = :2379 or sport = :2380 )' |
+  sed -n 's/^[^ ]* *[0-9]* *[0-9]* *\([^ ]*\) .*users:(("\([^"]*\)".*/something that listens on \1: \2/p' | sort -u
+true
+"#;
+
+/// Looks at every machine that gets a role, refuses what is somebody else's, and marks the rest as this cluster's.
+///
+/// # Errors
+/// With everything on every machine that speaks against it, or when a machine does not answer.
+pub(super) async fn claim(run: &Run, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<()> {
+    let platform = &cluster.plan.platform;
+    let Some(release) = platform.release().filter(|_| platform.has_users_machines()) else { return Ok(()) };
+    let context = &run.context;
+    let keys = reach::keys(context, platform, vault)?;
+    let ours = Mark::of(cluster.name(), vault.uuid());
+    let claimed = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
+    let looked = join_all(claimed.map(async |node| {
+        let remote = Remote::connect(node.key(), &node.ssh, &keys, ANSWERS_WITHIN).await?;
+        let done = remote.run(&LOOK.replace("@MARK@", MARK), b"", ANSWERS_WITHIN).await?;
+        Ok::<_, Error>((node, remote, Found::read(&done.stdout)))
+    }));
+    let looked: Result<Vec<_>> = tokio::select! {
+        looked = looked => looked.into_iter().collect(),
+        () = context.stop.cancelled() => Err(Error::interrupted("look at the machines of", cluster.name())),
+    };
+    let looked = looked?;
+    let mut problems = Vec::new();
+    for (node, _, found) in &looked {
+        problems.extend(found.problems(node, &ours, release).into_iter().map(|said| format!("{}: {said}", node.key())));
+    }
+    if !problems.is_empty() {
+        let error = Error::failed("machine-taken", "make the cluster on the machines of", cluster.name());
+        return Err(problems.into_iter().fold(error, Error::cause).hint(hint(platform)));
+    }
+    memory(context, &looked.iter().map(|(node, _, found)| (*node, found)).collect::<Vec<_>>()).await;
+    let unmarked = looked.iter().filter(|(_, _, found)| found.mark.is_none());
+    let marked = join_all(unmarked.map(async |(node, remote, _)| {
+        let text = serde_json::to_string(&ours).unwrap_or_default();
+        let script = format!(
+            "install -d -m 755 /etc/hactl && printf '%s\\n' {} >{MARK}.new && mv {MARK}.new {MARK}",
+            quoted(&text)
+        );
+        let done = remote.run(&script, b"", ANSWERS_WITHIN).await?;
+        if done.status == 0 {
+            context.events.step(Stage::Provision, Some(node.key()), format!("marked as {}'s", ours.cluster)).await;
+            return Ok(());
+        }
+        Err(Error::failed("machine-mark", format!("write {MARK} on"), node.key())
+            .cause(done.stderr.trim())
+            .hint("is the disk full, or read-only?"))
+    }));
+    marked.await.into_iter().collect()
+}
+
+fn hint(platform: &Platform) -> String {
+    let whose = match platform {
+        Platform::Terraform(_) => "machines of the module",
+        _ => "machines",
+    };
+    format!(
+        "take other {whose}; or, where what was found is of no worth, remove it there, its packages or units first. \
+         A hactl cluster gives its machines back by `hactl down NAME --wipe-data`; the mark of one that is gone is {MARK}"
+    )
+}
+
+/// PostgreSQL's settings follow what the file says of the machines' memory, and hactl has not made these.
+async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
+    let data_nodes = looked.iter().filter(|(node, _)| node.node.roles.contains(&Role::Patroni));
+    let mut words = String::new();
+    let mut small = false;
+    for (node, found) in data_nodes {
+        let (has, said) = (found.memory_mib, node.node.memory_mib);
+        // The kernel keeps some of it.
+        if has < said / 10 * 9 || has / 4 > said {
+            small |= has < said;
+            let _ = write!(words, "{}{} has {has} MiB", if words.is_empty() { "" } else { ", " }, node.key());
+        }
+    }
+    let Some((node, _)) = looked.first().filter(|_| !words.is_empty()) else { return };
+    let consequence = match small {
+        true => "PostgreSQL gets more than there is",
+        false => "PostgreSQL's settings use little of it",
+    };
+    let message = format!("{words}; the cluster file says {} MiB: {consequence}", node.node.memory_mib);
+    context.events.warn("machine-memory", message, Some("`memory` under `defaults`, in MiB".to_owned())).await;
+}
+
+impl Found {
+    fn read(text: &str) -> Self {
+        let mut found = Self::default();
+        for line in text.lines() {
+            match line.split_once(' ') {
+                Some(("release", release)) => found.release = release.to_owned(),
+                Some(("arch", arch)) => found.arch = arch.to_owned(),
+                Some(("memory", mib)) => found.memory_mib = mib.parse().unwrap_or_default(),
+                Some(("mark", mark)) => found.mark = Some(mark.to_owned()),
+                _ => found.things.push(line.to_owned()),
+            }
+        }
+        found
+    }
+
+    /// Why the cluster is not made there.
+    fn problems(&self, node: &FleetNode, ours: &Mark, release: Release) -> Vec<String> {
+        let mut problems = Vec::new();
+        let asked = release.to_string();
+        // Patch releases of Debian are none of their own.
+        let same = self.release.strip_prefix(&asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        if !same {
+            problems.push(format!("it runs {}, and the cluster file says `release: {asked}`", self.release));
+        }
+        let here = std::env::consts::ARCH;
+        if self.arch != here {
+            problems.push(format!("it is a machine for {}, and what hactl brings from here is for {here}", self.arch));
+        }
+        match self.mark.as_deref().map(serde_json::from_str::<Mark>) {
+            // What is there was made for this cluster, finished or not.
+            Some(Ok(mark)) if mark.uuid == ours.uuid => {}
+            Some(Ok(mark)) if mark.cluster == ours.cluster => problems.push(format!(
+                "it carries the mark of another hactl cluster that is called {}, too ({})",
+                mark.cluster, mark.uuid
+            )),
+            Some(Ok(mark)) => {
+                problems.push(format!("it carries the mark of the hactl cluster {} ({})", mark.cluster, mark.uuid));
+            }
+            Some(Err(_)) => problems.push(format!("it carries a mark that cannot be read: {MARK}")),
+            None => {
+                let in_the_way = |thing: &&String| {
+                    node.node.roles.contains(&Role::Etcd) || !thing.ends_with(": etcd") && !thing.contains(" etcd")
+                };
+                problems.extend(self.things.iter().filter(in_the_way).map(|thing| format!("there is {thing}")));
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::SshTarget;
+
+    fn node(roles: &[Role]) -> FleetNode {
+        let key: crate::model::InstanceKey = "node1".parse().unwrap();
+        let node = crate::plan::Node {
+            key,
+            hostname: "pg-node1".parse().unwrap(),
+            roles: roles.iter().copied().collect(),
+            memory_mib: 1024,
+            cores: 1,
+            disk_gb: None,
+            slot: 0,
+        };
+        let ssh = SshTarget {
+            host: String::new(),
+            port: 22,
+            user: "root".to_owned(),
+            sudo: false,
+            host_key: None,
+            bastion: None,
+        };
+        FleetNode { node, address: std::net::Ipv4Addr::LOCALHOST, machine_id: None, ssh, found: None }
+    }
+
+    fn ours() -> Mark {
+        Mark { cluster: "pg".to_owned(), uuid: Uuid::from_u128(1) }
+    }
+
+    fn problems(text: &str, roles: &[Role]) -> Vec<String> {
+        let here = std::env::consts::ARCH;
+        Found::read(&format!("release debian:12\narch {here}\nmemory 1000\n{text}")).problems(
+            &node(roles),
+            &ours(),
+            Release::Debian12,
+        )
+    }
+
+    #[test]
+    fn a_bare_machine_is_taken_and_so_is_our_own() {
+        let both = [Role::Etcd, Role::Patroni];
+        assert_eq!(problems("", &both), Vec::<String>::new());
+        let mark = serde_json::to_string(&ours()).unwrap();
+        // Whatever a killed run has left.
+        let text = format!("mark {mark}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\na Patroni that runs\n");
+        assert_eq!(problems(&text, &both), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_named() {
+        let both = [Role::Etcd, Role::Patroni];
+        let text = "data of PostgreSQL 15 in /var/lib/postgresql/15/main\nan etcd that runs\n\
+                    something that listens on 0.0.0.0:8008: nginx\n";
+        assert_eq!(
+            problems(text, &both),
+            [
+                "there is data of PostgreSQL 15 in /var/lib/postgresql/15/main",
+                "there is an etcd that runs",
+                "there is something that listens on 0.0.0.0:8008: nginx"
+            ]
+        );
+        // etcd may be there where no member of ours will be.
+        assert_eq!(problems(text, &[Role::Patroni]).len(), 2);
+        let mark = |name: &str, id: u128| {
+            let mark = Mark { cluster: name.to_owned(), uuid: Uuid::from_u128(id) };
+            problems(&format!("mark {}\n{text}", serde_json::to_string(&mark).unwrap()), &both)
+        };
+        let uuid = Uuid::from_u128(2);
+        assert_eq!(mark("other", 2), [format!("it carries the mark of the hactl cluster other ({uuid})")]);
+        assert_eq!(
+            mark("pg", 2),
+            [format!("it carries the mark of another hactl cluster that is called pg, too ({uuid})")]
+        );
+        assert_eq!(problems("mark {", &both).len(), 1);
+    }
+
+    #[test]
+    fn another_release_or_architecture_is_said_with_what_was_asked_for() {
+        let found = Found::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
+        let said = found.problems(&node(&[Role::Patroni]), &ours(), Release::Debian12);
+        assert_eq!(said[0], "it runs ubuntu:24.04, and the cluster file says `release: debian:12`");
+        assert!(said[1].contains("s390x"), "{said:?}");
+        assert!(
+            Found { release: "debian:12.7".into(), arch: std::env::consts::ARCH.into(), ..found }
+                .problems(&node(&[]), &ours(), Release::Debian12)
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! The cluster off machines that stay: its services are stopped and disabled, and its data goes only when that was asked.
+
+use std::{fmt::Write as _, time::Duration};
+
+use futures_util::future::join_all;
+
+use super::{
+    Cluster, Run,
+    claim::{MARK, Mark},
+    down::Teardown,
+    look, machines, reach,
+};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::Stage,
+    fleet::{Fleet, FleetNode, Machine, Outputs},
+    model::{Hosts, InstanceKey, Platform},
+    remote::Remote,
+    secrets::Vault,
+};
+
+/// How long a machine may take to let hactl in.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a step may take there: PostgreSQL writes its last checkpoint.
+const STOPS_WITHIN: Duration = Duration::from_secs(180);
+
+/// Stops units that are there, in this order, and for good.
+const STOP: &str = r#"
+stop() {
+  for unit; do
+    systemctl cat "$unit" >/dev/null 2>&1 || continue
+    systemctl disable --quiet --now "$unit" || exit 1
+  done
+}
+data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml 2>/dev/null)
+"#;
+
+/// What beside Patroni acts on PostgreSQL or etcd; then the replicas, so that no other one is promoted.
+const REPLICAS: &str = r#"
+stop hactl-etcd-leader-away.timer hactl-lease-guard.service
+if [ -n "$data" ] && [ -e "$data/standby.signal" ]; then stop patroni.service; fi
+"#;
+
+/// The primary; and a PostgreSQL whose Patroni was gone before.
+const PRIMARY: &str = r#"
+stop patroni.service
+if [ -n "$data" ] && [ -e "$data/postmaster.pid" ]; then
+  bin=$(sed -n 's/^ *bin_dir: "\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/patroni/patroni.yml)
+  if runuser -u postgres -- "$bin/pg_ctl" -D "$data" status >/dev/null; then
+    runuser -u postgres -- "$bin/pg_ctl" -D "$data" -m fast -w -t 120 stop >/dev/null || exit 1
+  fi
+fi
+"#;
+
+/// The mark stays as long as the data does; the digest would say that all is well.
+const ETCD: &str = r#"
+stop etcd.service
+rm -f /etc/hactl/digest
+for unit in patroni etcd hactl-lease-guard; do
+  if systemctl --quiet is-active "$unit"; then echo "$unit is still active" >&2; exit 1; fi
+done
+"#;
+
+/// Everything that hactl has put there, but for packages and programs.
+const WIPE: &str = r#"
+etcd=$(sed -n 's/^data-dir: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/etcd/etcd.conf.yml 2>/dev/null)
+case $data in /?*/?*) rm -rf -- "$data" "$data".unfinished-* ;; esac
+case $etcd in /?*/?*) rm -rf -- "$etcd/member" ;; esac
+rm -rf /etc/patroni /etc/etcd
+rm -f /etc/systemd/system/patroni.service /etc/systemd/system/etcd.service \
+  /etc/systemd/system/hactl-lease-guard.service /etc/systemd/system/hactl-etcd-leader-away.service \
+  /etc/systemd/system/hactl-etcd-leader-away.timer
+systemctl daemon-reload
+rm -f @MARK@
+"#;
+
+/// Whether the machines stay when the cluster goes.
+pub(super) const fn stays(platform: &Platform) -> bool {
+    match platform {
+        Platform::Hosts(_) => true,
+        Platform::Terraform(module) => !module.destroy,
+        Platform::Local(_) | Platform::Proxmox(_) | Platform::Adopted(_) => false,
+    }
+}
+
+/// The machines that the cluster is taken off, as the last run left them; where that is not known here, as the file or the
+/// module tells of them. None where nothing was ever made.
+///
+/// # Errors
+/// When the secrets cannot be opened, or the module does not tell.
+pub(super) async fn machines(context: &Context, cluster: &Cluster) -> Result<Option<(Fleet, Vault)>> {
+    let paths = cluster.secrets(&context.dirs);
+    if !stays(&cluster.plan.platform) || !paths.file.exists() {
+        return Ok(None);
+    }
+    let vault = Vault::open(context, cluster.name(), &paths).await?;
+    let fleet = match look::fleet(&context.dirs, cluster) {
+        Ok(fleet) => fleet,
+        Err(_) => {
+            let outputs = match &cluster.plan.platform {
+                Platform::Hosts(hosts) => as_written(hosts),
+                _ => machines::module_outputs(context, cluster).await?,
+            };
+            known(Fleet::new(&cluster.plan, &outputs)?, &vault)
+        }
+    };
+    Ok(Some((fleet, vault)))
+}
+
+/// The machines as the file tells of them.
+fn as_written(hosts: &Hosts) -> Outputs {
+    let machine = |(key, host): (&InstanceKey, &crate::model::HostMachine)| {
+        let machine = Machine {
+            id: host.address.to_string(),
+            name: key.to_string(),
+            ipv4: Some(host.address),
+            ssh_host: host.ssh_host.clone(),
+            ssh_port: host.ssh_port,
+            host_key: None,
+        };
+        (key.clone(), machine)
+    };
+    hosts.machines.iter().map(machine).collect()
+}
+
+/// The same machines with the host keys that were recorded. One that was never met carries nothing of this cluster.
+fn known(mut fleet: Fleet, vault: &Vault) -> Fleet {
+    for node in fleet.nodes.values_mut() {
+        if let Some(key) = vault.host_keys().machines.get(node.key()) {
+            node.ssh.host_key = Some(key.clone());
+        }
+    }
+    for hop in fleet.nodes.values_mut().filter_map(|node| node.ssh.bastion.as_mut()) {
+        hop.host_key = vault.host_keys().bastions.get(&format!("{}:{}", hop.host, hop.port)).cloned();
+    }
+    fleet.nodes.retain(|_, node| node.ssh.host_key.is_some());
+    fleet
+}
+
+/// What will be done on each machine, in words.
+pub(super) fn said(fleet: &Fleet, asked: &Teardown) -> Vec<String> {
+    let with_roles = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
+    with_roles
+        .map(|node| {
+            let mut line = format!("{} ({})", node.key(), node.address);
+            let what = match (asked.leave.contains(node.key()), asked.wipe_data) {
+                (true, _) => "left as it is",
+                (false, true) => "services stopped and removed, with their configuration and all data",
+                (false, false) => "services stopped and disabled; data and configuration stay",
+            };
+            let _ = write!(line, ": {what}");
+            line
+        })
+        .collect()
+}
+
+/// Takes the cluster off its machines, but for those that are to be left as they are. Whether any carried it.
+///
+/// # Errors
+/// Before anything is stopped when a machine does not answer; then when a service does not stop.
+pub(super) async fn release(
+    run: &Run,
+    cluster: &Cluster,
+    fleet: &Fleet,
+    vault: &Vault,
+    asked: &Teardown,
+) -> Result<bool> {
+    let context = &run.context;
+    let keys = reach::keys(context, &cluster.plan.platform, vault)?;
+    let ours = Mark::of(cluster.name(), vault.uuid());
+    let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !asked.leave.contains(node.key()));
+    let met = join_all(wanted.map(async |node| {
+        let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
+        let done = remote.run(&format!("cat {MARK} 2>/dev/null"), b"", ARRIVES_WITHIN).await?;
+        // Another's, or none: there is nothing of this cluster.
+        let mark = serde_json::from_str::<Mark>(&done.stdout).ok();
+        Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == ours.uuid).then_some((node, remote)))
+    }));
+    let mut errors = Vec::new();
+    let mut machines = Vec::new();
+    for met in met.await {
+        match met {
+            Ok(met) => machines.extend(met),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        let error = Error::failed("machine-silent", "take the cluster off all machines of", cluster.name());
+        let error = errors
+            .iter()
+            .map(|error| format!("{}: {}", error.object, error.causes.join("; ")))
+            .fold(error, Error::cause);
+        return Err(error.hint(format!(
+            "nothing was stopped yet. `hactl down {} --leave NODE` leaves a machine as it is that is gone for good",
+            cluster.name()
+        )));
+    }
+    let step = async |words: &str, script: &str| {
+        context.events.step(Stage::Destroy, None, words).await;
+        let script = format!("{STOP}{script}").replace("@MARK@", MARK);
+        let done = join_all(machines.iter().map(async |(node, remote)| act(node, remote, &script).await)).await;
+        done.into_iter().collect::<Result<()>>()
+    };
+    if machines.is_empty() {
+        return Ok(false);
+    }
+    step("stopping the replicas", REPLICAS).await?;
+    step("stopping the primary", PRIMARY).await?;
+    step("stopping etcd", ETCD).await?;
+    if asked.wipe_data {
+        step("removing configuration and data", WIPE).await?;
+    }
+    Ok(true)
+}
+
+async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
+    let done = remote.run(script, b"", STOPS_WITHIN).await?;
+    if done.status == 0 {
+        return Ok(());
+    }
+    Err(Error::failed("machine-release", "take the cluster off", node.key())
+        .cause(done.stderr.trim())
+        .hint("`systemctl status patroni etcd` there says more; the same command carries on"))
+}

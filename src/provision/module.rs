@@ -1,0 +1,344 @@
+//! A root module of the user's own: Terraform runs in its directory, with the state, backend and lock file that it has
+//! there. hactl adds nothing to that directory; the plan, and values that the file asks to pass, are in `.hactl/NAME`.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    changes::{Changes, told},
+    contract::{self, Told},
+    environment::Environment,
+    guard::{Consent, guard_module},
+    outputs::Outputs,
+    stage::{Planned, Provisioned},
+    terraform::Terraform,
+    workspace::{Machines, is_of_no_stack},
+};
+use crate::{
+    context::{ClusterDir, Context},
+    error::{Error, Result},
+    event::Stage,
+    exec::Command,
+    file,
+    model::{Passed, RootModule},
+};
+
+/// What Terraform itself takes by default; the user's providers know no other.
+const PARALLELISM: usize = 10;
+
+/// Notes in `.hactl/NAME/terraform` that the machines are those of a module, and of which.
+pub(super) const NOTE: &str = "root-module";
+
+/// The user's module and what there is of it here.
+struct Root {
+    /// The module's directory.
+    dir: PathBuf,
+    /// `.hactl/NAME/terraform`.
+    kept: PathBuf,
+    var_files: Vec<PathBuf>,
+    terraform: Terraform,
+}
+
+impl Root {
+    /// Finds Terraform and the module, writes the values that are passed, and runs init.
+    async fn open(
+        context: &Context,
+        dir: &ClusterDir,
+        module: &RootModule,
+        machines: &Machines<'_>,
+        reattach: Option<String>,
+    ) -> Result<Self> {
+        let kept = dir.terraform();
+        is_of_no_stack(&kept, machines.plan)?;
+        let root = context.dirs.work.join(context.at_home(&module.dir));
+        has_configuration(&root)?;
+        let mut var_files = Vec::new();
+        for file in &module.var_files {
+            let file = context.dirs.work.join(context.at_home(file));
+            if !file.is_file() {
+                let error = Error::usage("terraform-var-file", "find the file of values", file.display());
+                return Err(error.hint("`var_files` under `platform.terraform` names it, relative to the cluster file"));
+            }
+            var_files.push(file);
+        }
+        // A plan holds all values: its directory is for the owner alone.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&kept);
+        made.map_err(|error| unwritten(&kept, &error))?;
+        if !module.pass.is_empty() {
+            let values = kept.join("passed.tfvars.json");
+            let text = format!("{:#}\n", passed(module, machines));
+            file::replace(&values, text.as_bytes()).map_err(|error| unwritten(&values, &error))?;
+            var_files.push(values);
+        }
+        let environment = Environment::of(context, dir, &machines.plan.platform)?;
+        let terraform = Terraform::find(context, &root, reattach, environment).await?;
+        terraform.run_init(context).await?;
+        Ok(Self { dir: root, kept, var_files, terraform })
+    }
+
+    fn plan_file(&self) -> PathBuf {
+        self.kept.join("plan.tfplan")
+    }
+
+    fn plan_command(&self, destroy: bool) -> Command {
+        let command = self.terraform.plan(&self.plan_file(), PARALLELISM, destroy);
+        self.var_files.iter().fold(command, |command, file| command.arg(format!("-var-file={}", file.display())))
+    }
+
+    /// What Terraform would do, and what the output `vms` would be.
+    async fn plan(&self, context: &Context, destroy: bool) -> Result<(Changes, Told)> {
+        self.terraform.stream(context, "plan", self.plan_command(destroy)).await?;
+        let shown = self.terraform.show(&self.plan_file()).succeed(context, |_| ()).await?;
+        Ok((Changes::parse(&shown.stdout)?, told(&shown.stdout)?))
+    }
+
+    async fn apply(&self, context: &Context) -> Result<()> {
+        let note = self.kept.join(NOTE);
+        file::replace(&note, self.dir.display().to_string().as_bytes()).map_err(|error| unwritten(&note, &error))?;
+        let command = self.terraform.apply(&self.plan_file(), PARALLELISM);
+        let applied = self.terraform.stream(context, "apply", command).await;
+        self.remove_plan();
+        applied.map(|_| ())
+    }
+
+    /// The output `vms` as the state has it.
+    async fn output(&self, context: &Context) -> Result<Told> {
+        let output = self.terraform.output().succeed(context, |_| ()).await?;
+        let mut outputs: Json = serde_json::from_str(&output.stdout)
+            .map_err(|error| Error::failed("terraform-output", "read", "Terraform's outputs").source(&error))?;
+        let value = outputs.get_mut("vms").map(|vms| vms["value"].take());
+        Ok(Told { value, unknown: Json::Null })
+    }
+
+    /// A plan that is not applied any more is of no use, and holds all values.
+    fn remove_plan(&self) {
+        // One that stays is written over by the next run.
+        let _ = fs::remove_file(self.plan_file());
+    }
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Error {
+    Error::failed("terraform-workspace", "write", path.display()).source(error).hint("is the disk full?")
+}
+
+/// Sees that there is a module.
+fn has_configuration(dir: &Path) -> Result<()> {
+    let missing = |cause: String| {
+        Error::usage("terraform-module", "find the Terraform module in", dir.display())
+            .cause(cause)
+            .hint("`dir` under `platform.terraform` names its directory, relative to the cluster file")
+    };
+    let entries = fs::read_dir(dir).map_err(|error| missing(error.to_string()))?;
+    let is_configuration =
+        |name: &str| [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
+    match entries.flatten().any(|entry| is_configuration(&entry.file_name().to_string_lossy())) {
+        true => Ok(()),
+        false => Err(missing("no file in it ends with .tf".to_owned())),
+    }
+}
+
+/// The values that the file asks to pass.
+fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
+    let plan = machines.plan;
+    let value = |passed: &Passed| match passed {
+        Passed::AuthorizedKeys => json!(machines.authorized_keys),
+        Passed::Cluster => json!(plan.cluster),
+        Passed::ClusterUuid => json!(machines.uuid),
+        Passed::Instances => {
+            let instance = |node: &crate::plan::Node| {
+                let (hostname, roles) = (&node.hostname, &node.roles);
+                json!({"hostname": hostname, "memory": node.memory_mib, "cores": node.cores, "roles": roles})
+            };
+            plan.nodes.values().map(|node| (node.key.to_string(), instance(node))).collect::<Map<_, _>>().into()
+        }
+    };
+    module.pass.iter().map(|passed| (passed.as_str().to_owned(), value(passed))).collect::<Map<_, _>>().into()
+}
+
+struct Prepared {
+    root: Root,
+    planned: Planned,
+}
+
+async fn prepare(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+) -> Result<Prepared> {
+    let root = Root::open(context, dir, module, machines, reattach).await?;
+    let (changes, told) = root.plan(context, false).await?;
+    let misfits = contract::misfits(machines.plan, &told);
+    if !misfits.is_empty() {
+        root.remove_plan();
+        return Err(contract::error(machines.plan, &root.dir, misfits));
+    }
+    let refused = guard_module(machines.plan, &changes, consent).err();
+    Ok(Prepared { root, planned: Planned { changes, refused } })
+}
+
+/// What `up` would do.
+pub(super) async fn plan(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+) -> Result<Planned> {
+    let Prepared { root, planned } = prepare(context, dir, module, machines, consent, reattach).await?;
+    root.remove_plan();
+    Ok(planned)
+}
+
+/// Applies exactly the plan that was read.
+pub(super) async fn apply(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+    before_it: impl FnOnce(&Changes) -> Result<()>,
+) -> Result<Provisioned> {
+    let Prepared { root, planned } = prepare(context, dir, module, machines, consent, reattach).await?;
+    let Planned { changes, refused } = planned;
+    if let Some(error) = refused {
+        root.remove_plan();
+        return Err(error);
+    }
+    if changes.is_empty() {
+        root.remove_plan();
+    } else {
+        for line in changes.listed() {
+            context.events.step(Stage::Provision, None, line).await;
+        }
+        before_it(&changes)?;
+        root.apply(context).await?;
+    }
+    let told = root.output(context).await?;
+    let outputs: Outputs = contract::machines(machines.plan, &told, &root.dir)?;
+    Ok(Provisioned { outputs, changes, gone: Vec::new() })
+}
+
+/// The machines as the module's state has them.
+///
+/// # Errors
+/// Those of Terraform, and with everything that does not fit the contract.
+pub async fn module_outputs(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<Outputs> {
+    let root = Root::open(context, dir, module, machines, reattach).await?;
+    contract::machines(machines.plan, &root.output(context).await?, &root.dir)
+}
+
+/// What the module's state holds, by address: what `down` would destroy.
+///
+/// # Errors
+/// Those of Terraform, and when the module is not there.
+pub async fn module_resources(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<Vec<String>> {
+    let root = Root::open(context, dir, module, machines, reattach).await?;
+    let listed = root.terraform.state_list().run(context, |_| ()).await?;
+    // Terraform calls it a failure that there is no state yet.
+    let is_resource = |line: &&str| !line.starts_with("data.") && !line.contains(".data.");
+    Ok(if listed.status.success() {
+        listed.stdout.lines().filter(is_resource).map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    })
+}
+
+/// Destroys everything that the module's state holds; what it was. Whoever calls this has asked the user.
+///
+/// # Errors
+/// Those of Terraform, with every diagnostic.
+pub async fn destroy_module(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<Changes> {
+    let root = Root::open(context, dir, module, machines, reattach).await?;
+    let (changes, _) = root.plan(context, true).await?;
+    match changes.is_empty() {
+        true => root.remove_plan(),
+        false => root.apply(context).await?,
+    }
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        assets::Assets,
+        model::Choices,
+        plan::{self, Plan},
+        spec,
+    };
+
+    fn plan_of(text: &str) -> Plan {
+        let text = format!(
+            "name: pg\nplatform: {{terraform: {{dir: infra, {text}}}}}\ninstances: {{a: {{}}, web: {{roles: []}}}}\n"
+        );
+        plan::decide(&spec::load("pg.yaml", text.as_bytes(), "pg").unwrap(), &Choices::default()).unwrap()
+    }
+
+    fn module(plan: &Plan) -> &RootModule {
+        let crate::model::Platform::Terraform(module) = &plan.platform else { panic!("{:?}", plan.platform) };
+        module
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_passed() {
+        let (assets, keys) = (Assets::embedded(), ["ssh-ed25519 AAAA".to_owned()]);
+        let values = |text: &str| {
+            let plan = plan_of(text);
+            let machines =
+                Machines { plan: &plan, assets: &assets, image: None, uuid: Uuid::nil(), authorized_keys: &keys };
+            passed(module(&plan), &machines)
+        };
+        assert_eq!(values("pass: [cluster]"), json!({"cluster": "pg"}));
+        assert_eq!(
+            values("pass: [instances, authorized_keys, cluster_uuid]"),
+            json!({
+                "instances": {
+                    "a": {"hostname": "pg-prod-a", "memory": 1024, "cores": 2, "roles": ["etcd", "patroni"]},
+                    "web": {"hostname": "pg-prod-web", "memory": 1024, "cores": 2, "roles": []},
+                },
+                "authorized_keys": ["ssh-ed25519 AAAA"],
+                "cluster_uuid": "00000000-0000-0000-0000-000000000000",
+            })
+        );
+    }
+
+    #[test]
+    fn a_directory_without_a_module_is_said_to_be_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = has_configuration(dir.path()).unwrap_err();
+        assert_eq!((error.kind.exit_code(), error.code), (2, "terraform-module"));
+        assert!(has_configuration(&dir.path().join("none")).is_err());
+        fs::write(dir.path().join("main.tf"), "").unwrap();
+        assert!(has_configuration(dir.path()).is_ok());
+    }
+}

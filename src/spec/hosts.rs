@@ -1,0 +1,144 @@
+//! What the file says of machines that hactl does not make -> where they are, or what makes them.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use super::{
+    check::Checker,
+    file::{HostsFile, InstanceFile, TerraformFile},
+    ssh,
+};
+use crate::model::{
+    AdoptedHosts, Host, HostMachine, Hosts, InstanceKey, Passed, Release, RootModule, SSH_PORT, SshKeySource,
+};
+
+type Instances = BTreeMap<InstanceKey, Option<InstanceFile>>;
+
+const ROOT: &str = "root";
+
+/// Machines on which hactl makes a cluster.
+pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances: &Instances) -> Hosts {
+    for (field, given) in [("superuser", written.superuser.is_some()), ("unit", written.unit.is_some())] {
+        if given {
+            let message = "only with `adopted: true`: of a cluster that hactl makes it is known";
+            checker.say(&["platform", "hosts", field], message);
+        }
+    }
+    let none = InstanceFile::default();
+    let mut machines: BTreeMap<InstanceKey, HostMachine> = BTreeMap::new();
+    for (key, instance) in instances {
+        let instance = instance.as_ref().unwrap_or(&none);
+        let Some(text) = &instance.address else {
+            missing_address(checker, key);
+            continue;
+        };
+        let at = ["instances", key.as_str(), "address"];
+        let Some(address) = address(checker, &at, text) else { continue };
+        if let Some((other, _)) = machines.iter().find(|(_, other)| other.address == address) {
+            checker.say(&at, format!("{address} is also the address of {other}"));
+        }
+        let machine = HostMachine { address, ssh_host: instance.ssh_host.clone(), ssh_port: instance.ssh_port };
+        machines.insert(key.clone(), machine);
+    }
+    let release = release(checker, "hosts", written.release.as_deref());
+    let ssh = ssh::ssh(checker, "hosts", written.ssh.unwrap_or_default(), ROOT, SshKeySource::User);
+    Hosts { release, ssh, machines }
+}
+
+/// Machines on which somebody else's cluster runs.
+pub(super) fn adopted(checker: &mut Checker<'_, '_>, written: HostsFile, instances: &Instances) -> AdoptedHosts {
+    let ssh = written.ssh.unwrap_or_default();
+    if ssh.bastion.is_some() {
+        checker
+            .say(&["platform", "hosts", "ssh", "bastion"], "an adopted cluster is not reached by way of a bastion yet");
+    }
+    if written.release.is_some() {
+        checker.say(&["platform", "hosts", "release"], "not of an adopted cluster: hactl installs nothing there");
+    }
+    let user = ssh.user.unwrap_or_else(|| ROOT.to_owned());
+    let none = InstanceFile::default();
+    let mut machines: BTreeMap<InstanceKey, Host> = BTreeMap::new();
+    for (key, instance) in instances {
+        let instance = instance.as_ref().unwrap_or(&none);
+        if let Some(address) = instance.address.as_ref().filter(|address| address.contains('/')) {
+            no_prefix(checker, &["instances", key.as_str(), "address"], address);
+        }
+        let Some(host) = instance.ssh_host.as_ref().or(instance.address.as_ref()).cloned() else {
+            missing_address(checker, key);
+            continue;
+        };
+        let host = Host { host, port: instance.ssh_port.or(ssh.port).unwrap_or(SSH_PORT), user: user.clone() };
+        if let Some((other, _)) = machines.iter().find(|(_, other)| **other == host) {
+            let message = format!("the same machine as {other}: {}, port {}", host.host, host.port);
+            checker.say(&["instances", key.as_str()], message);
+        }
+        machines.insert(key.clone(), host);
+    }
+    let ssh_key = ssh::key(checker, ssh.key, SshKeySource::User);
+    AdoptedHosts { machines, ssh_key, superuser: written.superuser, unit: written.unit }
+}
+
+/// The user's own module; none where it is not said where it is, which the schema has reported.
+pub(super) fn root_module(checker: &mut Checker<'_, '_>, written: TerraformFile) -> Option<RootModule> {
+    let pass = written.pass.unwrap_or_default();
+    // Machines that are made with hactl's key are opened by it.
+    let key = match pass.contains(&Passed::AuthorizedKeys) {
+        true => SshKeySource::Vault,
+        false => SshKeySource::User,
+    };
+    for (index, passed) in pass.iter().enumerate().filter(|(index, passed)| pass[..*index].contains(passed)) {
+        let message = format!("`{}` is given twice", passed.as_str());
+        checker.say(&["platform", "terraform", "pass", &index.to_string()], message);
+    }
+    Some(RootModule {
+        release: release(checker, "terraform", written.release.as_deref()),
+        ssh: ssh::ssh(checker, "terraform", written.ssh.unwrap_or_default(), ROOT, key),
+        dir: checker.beside(&written.dir?),
+        var_files: written.var_files.unwrap_or_default().iter().map(|path| checker.beside(path)).collect(),
+        workspace: written.workspace,
+        pass,
+        destroy: written.destroy.unwrap_or(true),
+    })
+}
+
+fn release(checker: &mut Checker<'_, '_>, platform: &str, written: Option<&str>) -> Release {
+    let Some(text) = written else { return Release::Debian12 };
+    text.parse().unwrap_or_else(|message: String| {
+        checker.say(&["platform", platform, "release"], message);
+        Release::Debian12
+    })
+}
+
+fn missing_address(checker: &mut Checker<'_, '_>, key: &InstanceKey) {
+    // One that is no address was said to be none.
+    if checker.has(&["instances", key.as_str(), "address"]) {
+        return;
+    }
+    checker.say(&["instances", key.as_str()], "needs an `address`, for example `{address: 192.168.1.21}`");
+}
+
+fn no_prefix(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) {
+    let meant = text.split_once('/').map(|(host, _)| host.to_owned());
+    checker.meant(path, format!("`{text}`: on platform hosts an address has no prefix"), meant);
+}
+
+/// An address that members of the cluster can have.
+fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> Option<Ipv4Addr> {
+    if text.contains('/') {
+        no_prefix(checker, path, text);
+        return None;
+    }
+    let Ok(address) = text.parse::<Ipv4Addr>() else {
+        let message = format!(
+            "`{text}` is no IPv4 address, by which members of the cluster reach each other; a name by which SSH \
+             answers is `ssh_host`"
+        );
+        checker.say(path, message);
+        return None;
+    };
+    let first = address.octets()[0];
+    if address.is_loopback() || address.is_link_local() || first == 0 || first >= 224 {
+        checker.say(path, format!("{address} cannot be the address of a machine that others reach"));
+        return None;
+    }
+    Some(address)
+}

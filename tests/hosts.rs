@@ -1,0 +1,246 @@
+//! Machines that hactl does not make: a cluster on machines that exist, and one on those of a Terraform root module of the
+//! user's own. The machines are real ones of the local engine, which the clusters know nothing of.
+
+mod common;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "dns/servers.rs"]
+mod servers;
+
+use std::{fs, process::Command};
+
+use common::{Bench, docker, step};
+use hactl::dns::SECRET_VARIABLE;
+use serde_json::{Value, json};
+use servers::{KEY, Kind, Server, ZONE, secret};
+
+const MACHINES: &str = "t-rack";
+const HOSTS: &str = "t-hosts";
+const MODULE: &str = "t-module";
+
+#[test]
+fn a_cluster_on_machines_that_exist_from_up_to_down() {
+    let rack = Bench::new(MACHINES, "instances: {one: {}, two: {}}\ndefaults: {roles: [], memory: 768, cores: 1}\n");
+    rack.act(&["provision", MACHINES]);
+    let (one, two) = (rack.address("one"), rack.address("two"));
+    let zone = Server::start(Kind::Bind);
+    let file = |name: &str| {
+        format!(
+            "name: {name}\nplatform: {{hosts: {{ssh: {{user: admin, key: id}}}}}}\n\
+             dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\ndefaults: {{memory: 768, cores: 1}}\n\
+             instances:\n  one: {{address: {one}}}\n  two: {{address: {two}}}\n",
+            zone.address, zone.port,
+        )
+    };
+    let mut bench = Bench::new(HOSTS, &file(HOSTS));
+    bench.env = vec![(SECRET_VARIABLE, secret())];
+    let keygen =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(bench.path("id")).status();
+    assert!(keygen.unwrap().success());
+    let public = fs::read_to_string(bench.path("id.pub")).unwrap();
+    for machine in ["one", "two"] {
+        on(machine, &USER.replace("@KEY@", public.trim()));
+    }
+
+    step("a machine with somebody else's cluster: refused, by what is there, and nothing is touched");
+    on("two", "pg_createcluster --start 15 main");
+    let (code, error) = bench.fail(&["up", HOSTS]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("machine-taken")), "{error:#}");
+    let causes = error["causes"].to_string();
+    for found in ["two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/main", "runs in", "127.0.0.1:5432"] {
+        assert!(causes.contains(found) && !causes.contains("one: "), "{found}: {error:#}");
+    }
+    assert_eq!(on("one", "ls /etc/hactl /etc/patroni 2>&1 | grep -c 'No such file'"), "2\ndone\n");
+    on("two", "pg_dropcluster --stop 15 main");
+
+    step("up: names, a healthy cluster, and a mark on each machine");
+    bench.up();
+    let status = bench.status();
+    assert_eq!((&status["healthy"], status["members"].as_array().unwrap().len()), (&json!(true), 2), "{status:#}");
+    assert_eq!(zone.dig("t-hosts-prod-one", "A"), [format!("300 IN A {one}")]);
+    assert!(on("one", "cat /etc/hactl/cluster.json").contains("\"cluster\":\"t-hosts\""));
+    let dsn = status["dsn"].as_str().unwrap();
+    bench.sql(dsn, "CREATE TABLE kept (id int); INSERT INTO kept VALUES (42)");
+
+    step("up again changes nothing; ssh and inventory know the machines");
+    assert_eq!(bench.up()["changed"], false);
+    let planned = bench.hactl(&["plan", HOSTS, "--detailed-exitcode"]);
+    assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stdout));
+    let said = Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .args(["ssh", HOSTS, "two", "--", "id", "-un"])
+        .current_dir(bench.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "admin\n", "{}", String::from_utf8_lossy(&said.stderr));
+    let inventory = bench.hactl(&["inventory", HOSTS]);
+    assert!(String::from_utf8_lossy(&inventory.stdout).contains(&two));
+
+    step("drills: what SSH can do is done, power is not");
+    bench.act(&["verify", HOSTS, "--yes", "--drill", "switchover", "--drill", "node-loss"]);
+    let report: Value = serde_json::from_slice(&bench.hactl(&["report", HOSTS]).stdout).unwrap();
+    let outcomes: Vec<_> = report["drills"].as_array().unwrap().iter().map(|drill| &drill["outcome"]).collect();
+    assert_eq!(outcomes, ["passed", "skipped"], "{report:#}");
+    assert!(report["drills"][1]["reason"].as_str().unwrap().contains("power back"), "{report:#}");
+
+    step("a member of the cluster is not taken out of the file, and no other cluster gets its machines");
+    bench.write_file(
+        &file(HOSTS)
+            .lines()
+            .filter(|line| !line.contains("  two:"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>(),
+    );
+    let (_, error) = bench.fail(&["up", HOSTS]);
+    assert_eq!(error["code"], "plan-refused", "{error:#}");
+    assert!(error["causes"][0].as_str().unwrap().contains("the machine two"), "{error:#}");
+    bench.write_file(&file(HOSTS));
+    fs::write(bench.path("t-other.yaml"), file("t-other").replace("dns:", "# ")).unwrap();
+    let (_, error) = bench.fail(&["up", "t-other"]);
+    assert_eq!(error["code"], "machine-taken", "{error:#}");
+    assert!(error["causes"].to_string().contains("the mark of the hactl cluster t-hosts"), "{error:#}");
+
+    step("down: stopped for good, and the data is there");
+    let summary = bench.act(&["down", HOSTS, "--yes"]);
+    assert!(summary["message"].as_str().unwrap().contains("its data stays"), "{summary:#}");
+    for machine in ["one", "two"] {
+        let left = on(machine, LEFT);
+        assert!(left.starts_with("inactive inactive inactive disabled\n"), "{machine}: {left}");
+        assert!(left.contains("/var/lib/postgresql/15/t-hosts/PG_VERSION") && left.contains("cluster.json"), "{left}");
+    }
+    assert_eq!(zone.status("t-hosts-prod-one"), "NXDOMAIN");
+
+    step("up brings it back as it was");
+    bench.up();
+    assert_eq!(bench.sql(dsn, "SELECT id FROM kept"), "42");
+
+    step("down --wipe-data: nothing is left of it");
+    bench.act(&["down", HOSTS, "--yes", "--wipe-data"]);
+    for machine in ["one", "two"] {
+        let left = on(machine, LEFT);
+        assert_eq!(left, "inactive inactive inactive not-found\ndone\n", "{machine}");
+    }
+    rack.act(&["down", MACHINES, "--yes"]);
+}
+
+/// What is left of a cluster on a machine.
+const LEFT: &str =
+    "echo $(systemctl is-active patroni hactl-lease-guard etcd) $(systemctl is-enabled patroni 2>&1 | tail -n 1)
+ls /var/lib/postgresql/15/*/PG_VERSION /var/lib/etcd/member /etc/patroni /etc/etcd /etc/hactl 2>/dev/null";
+
+const USER: &str = "useradd --create-home --shell /bin/bash admin
+install -d -m 700 -o admin -g admin ~admin/.ssh
+echo '@KEY@' >~admin/.ssh/authorized_keys
+chown admin:admin ~admin/.ssh/authorized_keys
+echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin";
+
+/// Runs a script on a machine of the rack.
+fn on(node: &str, script: &str) -> String {
+    let marked = format!("{script}\necho done");
+    let said = docker(&["exec", &format!("{MACHINES}-{node}"), "bash", "-c", &marked]);
+    assert!(said.ends_with("done\n"), "{node}: {said}");
+    said
+}
+
+/// A root module as a user writes one; its machines are containers, by the module that hactl ejects.
+const MAIN: &str = r#"
+terraform {
+  required_providers {
+    hactl = { source = "hactl.local/hactl/hactl" }
+  }
+}
+
+variable "cluster" { type = string }
+variable "cluster_uuid" { type = string }
+variable "authorized_keys" { type = list(string) }
+variable "image" { type = string }
+variable "instances" {
+  type = map(object({ hostname = string, memory = number, cores = number, roles = list(string) }))
+}
+
+module "nodes" {
+  source = "@ASSETS@/terraform/modules/local-node"
+
+  cluster         = var.cluster
+  cluster_uuid    = var.cluster_uuid
+  image           = var.image
+  authorized_keys = var.authorized_keys
+  nodes = {
+    for key, instance in var.instances :
+    key => { hostname = instance.hostname, memory = instance.memory, cores = instance.cores, slot = 10 }
+  }
+}
+
+resource "terraform_data" "note" {
+  input = var.cluster
+}
+"#;
+
+#[test]
+fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
+    let file = "platform:\n  terraform:\n    dir: infra\n    var_files: [infra/prod.tfvars.json]\n    \
+                pass: [authorized_keys, cluster, cluster_uuid, instances]\n\
+                defaults: {memory: 768, cores: 1}\ninstances: {db: {}}\n";
+    let bench = Bench::new(MODULE, file);
+    let assets = bench.path("assets");
+    let ejected = bench.hactl(&["eject", assets.to_str().unwrap()]);
+    assert!(ejected.status.success(), "{}", String::from_utf8_lossy(&ejected.stderr));
+
+    step("what is no module, and what does not fit the contract, is said before anything is made");
+    let (code, error) = bench.fail(&["up", MODULE]);
+    assert_eq!((code, error["code"].as_str()), (2, Some("terraform-module")), "{error:#}");
+    let images = Bench::new("t-module-image", "instances: {node1: {}}\n");
+    let image = images.act(&["image", "build", "t-module-image"])["message"].as_str().unwrap().to_owned();
+    let values = json!({"image": image.strip_suffix(" is ready").unwrap()});
+    fs::create_dir(bench.path("infra")).unwrap();
+    fs::write(bench.path("infra/prod.tfvars.json"), values.to_string()).unwrap();
+    fs::write(bench.path("infra/main.tf"), MAIN.replace("@ASSETS@", assets.to_str().unwrap())).unwrap();
+    let (code, error) = bench.fail(&["up", MODULE]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("terraform-contract")), "{error:#}");
+    assert_eq!(error["causes"], json!(["the module has no output `vms`"]));
+    assert!(error["hint"].as_str().unwrap().contains("db = { id = "), "{error:#}");
+    let output = |value: &str| {
+        fs::write(bench.path("infra/outputs.tf"), format!("output \"vms\" {{\n  value = {value}\n}}\n")).unwrap();
+    };
+    output("{ web = { id = 1, name = \"web\", ipv4 = null } }");
+    let (_, error) = bench.fail(&["up", MODULE]);
+    assert_eq!(
+        error["causes"],
+        json!(["`vms[\"web\"]` is no instance of the cluster file", "instance db of the cluster file is not in `vms`"])
+    );
+    assert_eq!(bench.leftovers(), "");
+
+    step("up: the module's machine, and a healthy cluster on it");
+    output("module.nodes.vms");
+    bench.up();
+    let status = bench.status();
+    assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
+    assert!(bench.path("infra/terraform.tfstate").exists(), "the state is the module's own");
+    assert!(!bench.kept("terraform/plan.tfplan").exists(), "a plan that was applied is kept");
+
+    step("up again changes nothing");
+    assert_eq!(bench.up()["changed"], false);
+
+    step("what the module would destroy or replace goes by its address alone, and changes in place are shown");
+    let main = fs::read_to_string(bench.path("infra/main.tf")).unwrap();
+    let other = main.replace("\"terraform_data\" \"note\"", "\"terraform_data\" \"other\"");
+    fs::write(bench.path("infra/main.tf"), &other).unwrap();
+    let (_, error) = bench.fail(&["up", MODULE]);
+    assert_eq!(
+        (error["code"].as_str(), &error["causes"]),
+        (Some("plan-refused"), &json!(["it would destroy terraform_data.note"]))
+    );
+    assert!(error["hint"].as_str().unwrap().contains("--allow-destroy 'terraform_data.note'"), "{error:#}");
+    let shown = Command::new(env!("CARGO_BIN_EXE_hactl")).args(["plan", MODULE]).current_dir(bench.path("")).output();
+    let shown = String::from_utf8_lossy(&shown.unwrap().stdout).into_owned();
+    assert!(shown.contains("terraform_data.note: to destroy") && shown.contains("`up` would refuse this"), "{shown}");
+    bench.act(&["up", MODULE, "--no-verify", "--allow-destroy", "terraform_data.note"]);
+    assert_eq!(bench.status()["healthy"], true);
+
+    step("down: what it destroys is listed, and then gone");
+    let listed = Command::new(env!("CARGO_BIN_EXE_hactl")).args(["down", MODULE]).current_dir(bench.path("")).output();
+    let listed = listed.unwrap();
+    let words = String::from_utf8_lossy(&listed.stderr).into_owned();
+    assert!(!listed.status.success() && words.contains("module.nodes.hactl_node.this[\"db\"]"), "{words}");
+    bench.act(&["down", MODULE, "--yes"]);
+    assert_eq!(bench.leftovers(), "");
+    assert!(!bench.kept("fleet.json").exists());
+}
