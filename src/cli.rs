@@ -365,6 +365,10 @@ pub(crate) enum InitPlatform {
     Local,
     /// Machines of Proxmox VE
     Proxmox,
+    /// Machines that exist
+    Hosts,
+    /// Machines of a Terraform root module of your own
+    Terraform,
 }
 
 #[derive(Args, Debug)]

@@ -319,6 +319,27 @@ fn every_example_loads_and_is_listed() {
     }
 }
 
+/// The example of a module of one's own is planned by Terraform itself, with the values that hactl would pass.
+#[test]
+fn the_example_of_an_own_module_fits_its_cluster_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["pg-prod.yaml", "infra/main.tf"] {
+        fs::create_dir_all(dir.path().join(file).parent().unwrap()).unwrap();
+        fs::copy(Path::new(TOP).join("examples/own-terraform").join(file), dir.path().join(file)).unwrap();
+    }
+    let planned = Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .args(["plan", "pg-prod.yaml", "--output", "json"])
+        .current_dir(dir.path())
+        .env_remove("TF_CLI_CONFIG_FILE")
+        .output()
+        .unwrap();
+    assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+    let planned: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
+    let made = planned["changes"]["resources"].as_array().unwrap().iter();
+    let made: Vec<&str> = made.map(|change| change["address"].as_str().unwrap()).collect();
+    assert_eq!(made, ["node1", "node2", "node3"].map(|key| format!("terraform_data.machine[\"{key}\"]")));
+}
+
 #[test]
 fn terragrunts_files_are_hcl_and_listed() {
     let list = fs::read_to_string(Path::new(TOP).join("examples/terragrunt/README.md")).unwrap();

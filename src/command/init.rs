@@ -15,6 +15,8 @@ pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
     let template = match (args.adopted, args.platform) {
         (true, _) => spec::Template::Adopted,
         (false, InitPlatform::Proxmox) => spec::Template::Proxmox,
+        (false, InitPlatform::Hosts) => spec::Template::Hosts,
+        (false, InitPlatform::Terraform) => spec::Template::Terraform,
         (false, InitPlatform::Local) => spec::Template::Local,
     };
     let text = spec::init_text(&name, template);
@@ -42,6 +44,14 @@ pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
             "put your hypervisors, addresses and template into it, export PROXMOX_VE_API_TOKEN, then\n  hactl plan {name}\n  \
              hactl up {name}"
         ),
+        spec::Template::Hosts => {
+            format!("put your machines' addresses into it, then\n  hactl plan {name}\n  hactl up {name}")
+        }
+        spec::Template::Terraform => {
+            format!(
+                "put your module's directory and its machines into it, then\n  hactl plan {name}\n  hactl up {name}"
+            )
+        }
         spec::Template::Local => format!("hactl plan {name}\n  hactl up {name}"),
     };
     report::print(&format!("wrote {name}.yaml\n\nNext:\n  {next}"));

@@ -74,6 +74,7 @@ rm -f /etc/systemd/system/patroni.service /etc/systemd/system/etcd.service \
   /etc/systemd/system/hactl-etcd-leader-away.timer
 systemctl daemon-reload
 rm -f @MARK@
+rmdir /etc/hactl 2>/dev/null || true
 "#;
 
 /// Whether the machines stay when the cluster goes.

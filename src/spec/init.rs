@@ -10,6 +10,10 @@ pub enum Template {
     Local,
     /// Machines of Proxmox VE.
     Proxmox,
+    /// Machines that exist.
+    Hosts,
+    /// Machines of a Terraform module of the user's own.
+    Terraform,
     /// A cluster that runs already.
     Adopted,
 }
@@ -20,6 +24,8 @@ pub fn init_text(name: &ClusterName, template: Template) -> String {
     let text = match template {
         Template::Local => include_str!("init.yaml"),
         Template::Proxmox => include_str!("init-proxmox.yaml"),
+        Template::Hosts => include_str!("init-hosts.yaml"),
+        Template::Terraform => include_str!("init-terraform.yaml"),
         Template::Adopted => include_str!("init-adopted.yaml"),
     };
     text.replace("@NAME@", name.as_str())

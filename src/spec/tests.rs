@@ -85,6 +85,10 @@ fn what_init_writes_loads_as_it_is() {
     let spec =
         load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), Template::Proxmox).as_bytes(), "x").unwrap();
     assert_eq!((spec.platform.as_str(), spec.instances.len()), ("proxmox", 3));
+    for (template, platform) in [(Template::Hosts, "hosts"), (Template::Terraform, "terraform")] {
+        let spec = good(&init_text(&ClusterName::new("my-pg").unwrap(), template));
+        assert_eq!((spec.platform.as_str(), spec.platform.is_adopted(), spec.instances.len()), (platform, false, 3));
+    }
 }
 
 #[test]

@@ -508,3 +508,12 @@ fn the_modules_own_tests_pass() {
     let tested = plain.run(&["test", "-no-color"]).good();
     assert!(tested.text.contains("Success! 15 passed, 0 failed."), "{}", tested.text);
 }
+
+#[test]
+fn the_tests_of_the_stack_of_hosts_pass() {
+    let plain = Plain::new();
+    let stack = format!("-chdir={}", plain.path("tree/stacks/hosts").display());
+    plain.run(&[&stack, "init", "-no-color"]).good();
+    let tested = plain.run(&[&stack, "test", "-no-color"]).good();
+    assert!(tested.text.contains("Success! 6 passed, 0 failed."), "{}", tested.text);
+}

@@ -10,3 +10,8 @@ output "vms" {
     }
   }
 }
+
+output "entries" {
+  description = "The id of each machine's entry in the state, by the machine's key: another id is another machine."
+  value       = { for key, entry in terraform_data.host : key => entry.id }
+}
