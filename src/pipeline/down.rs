@@ -167,7 +167,9 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
             Ok((changed, Some(detail.to_owned())))
         })
         .await?;
-    forget(&dir, asked.purge)
+    // Data that stays is that of the voters that were chosen.
+    let data_stays = stays && changed && !asked.wipe_data;
+    forget(&dir, asked.purge, data_stays)
         .map_err(|error| Error::failed("forget", "remove", dir.path().display()).source(&error))?;
     let file = cluster.secrets_file(&context.dirs);
     if asked.secrets {
@@ -181,7 +183,6 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     if !asked.purge && dir.path().exists() {
         kept.push(dir.path().display().to_string());
     }
-    let data_stays = stays && changed && !asked.wipe_data;
     let mut message = match data_stays {
         true => format!("{name} is stopped; its data stays on the machines."),
         false => format!("{name} is gone."),
@@ -207,12 +208,13 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
 
 /// Removes what describes machines that are gone. Run records and the age key stay, unless purged;
 /// the lock's file goes last, by the next `up`.
-fn forget(dir: &ClusterDir, purge: bool) -> std::io::Result<()> {
+fn forget(dir: &ClusterDir, purge: bool, keep_choices: bool) -> std::io::Result<()> {
     for path in [dir.terraform(), dir.inventory(), dir.client()] {
         remove(fs::remove_dir_all(path))?;
     }
-    for path in [dir.fleet(), dir.record()] {
-        remove(fs::remove_file(path))?;
+    remove(fs::remove_file(dir.fleet()))?;
+    if !keep_choices {
+        remove(fs::remove_file(dir.record()))?;
     }
     if purge {
         remove(fs::remove_dir_all(dir.path()))?;

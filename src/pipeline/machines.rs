@@ -44,6 +44,14 @@ pub(super) async fn serve(context: &Context, platform: &Platform) -> Result<(Ser
     Ok((server, reattach))
 }
 
+/// Tries whether the user's own module is there, before anything is made.
+pub(super) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+    match &cluster.plan.platform {
+        Platform::Terraform(module) => provision::module_dir(context, module).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the machines and their records, and sees that they answer under their names.
 pub(super) async fn apply(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) -> Result<Provisioned> {
     let (provisioned, gone) = make(run, cluster, vault, with).await?;
@@ -165,6 +173,7 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
     hypervisor::check(context, cluster).await?;
+    check(context, cluster)?;
     let paths = cluster.secrets(&context.dirs);
     let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     cluster.note(&context.dirs)?;

@@ -55,6 +55,7 @@ pub async fn up(
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
     hypervisor::check(context, cluster).await?;
+    machines::check(context, cluster)?;
     run.keep("plan", &cluster.plan)?;
     let mut vault =
         Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;

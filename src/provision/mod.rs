@@ -24,7 +24,7 @@ mod workspace;
 
 pub use changes::{Action, Changes, GoneRecords, ResourceChange};
 pub use guard::{Consent, Refusal, guard, voters_gone};
-pub use module::{destroy_module, module_outputs, module_resources};
+pub use module::{destroy_module, module_dir, module_outputs, module_resources};
 pub use outputs::{Machine, Outputs};
 pub use stage::{Destroyed, Planned, Provisioned, Recorded, apply, begun, destroy, outputs, plan, recorded};
 pub use terraform::{LOWEST_VERSION, Terraform, terraform_binary, terraform_version};

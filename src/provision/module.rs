@@ -55,8 +55,7 @@ impl Root {
     ) -> Result<Self> {
         let kept = dir.terraform();
         is_of_no_stack(&kept, machines.plan)?;
-        let root = context.dirs.work.join(context.at_home(&module.dir));
-        has_configuration(&root)?;
+        let root = module_dir(context, module)?;
         let mut var_files = Vec::new();
         for file in &module.var_files {
             let file = context.dirs.work.join(context.at_home(file));
@@ -126,7 +125,15 @@ fn unwritten(path: &Path, error: &io::Error) -> Error {
     Error::failed("terraform-workspace", "write", path.display()).source(error).hint("is the disk full?")
 }
 
-/// Sees that there is a module.
+/// The module's directory, in which there is one.
+///
+/// # Errors
+/// When there is no such directory, or no configuration in it.
+pub fn module_dir(context: &Context, module: &RootModule) -> Result<PathBuf> {
+    let dir = context.dirs.work.join(context.at_home(&module.dir));
+    has_configuration(&dir).map(|()| dir)
+}
+
 fn has_configuration(dir: &Path) -> Result<()> {
     let missing = |cause: String| {
         Error::usage("terraform-module", "find the Terraform module in", dir.display())
