@@ -123,9 +123,9 @@ pub(crate) enum Command {
                             hactl secrets pg-dev recipients add \"$(cat colleague.pub)\"\n  \
                             hactl secrets pg-dev host-keys forget node1")]
     Secrets(Secrets),
-    /// Print the JSON Schema of the cluster file
-    #[command(after_help = "Examples:\n  hactl schema >cluster.schema.json")]
-    Schema,
+    /// Print the JSON Schema of the cluster file, or of what hactl writes as JSON
+    #[command(after_help = "Examples:\n  hactl schema >cluster.schema.json\n  hactl schema status")]
+    Schema(Schema),
     /// Write the embedded roles, playbooks, templates and modules into a directory, to be changed
     #[command(after_help = "Examples:\n  hactl eject my-roles")]
     Eject(Eject),
@@ -523,6 +523,45 @@ pub(crate) enum Recipients {
         #[arg(required = true)]
         key: Vec<String>,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Schema {
+    /// What it describes
+    #[arg(value_enum, default_value_t)]
+    pub(crate) of: Shape,
+}
+
+/// What hactl reads or writes as JSON.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Shape {
+    /// The cluster file
+    #[default]
+    ClusterFile,
+    /// `hactl status`
+    Status,
+    /// `hactl plan`
+    Plan,
+    /// A line of an acting command, and of a run's events.jsonl
+    Event,
+    /// A run's report.json
+    Report,
+    /// A line of a run's history.jsonl
+    History,
+    /// A query that failed
+    Error,
+    /// `hactl verify --list`
+    Drills,
+    /// `hactl doctor`
+    Doctor,
+    /// `hactl version`
+    Version,
+    /// `hactl image list`
+    Images,
+    /// `hactl secrets NAME recipients`
+    Recipients,
+    /// `hactl secrets NAME host-keys`
+    HostKeys,
 }
 
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Who must act, and with that the exit code. Scripts depend on these numbers.
@@ -37,15 +38,19 @@ impl Kind {
 }
 
 /// A failed run. `what` reads as "cannot WHAT" without the "cannot": `create node`, `read cluster file`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Error {
     #[serde(skip)]
     pub kind: Kind,
     /// A stable word for scripts, for example `terraform-apply`.
     pub code: &'static str,
+    /// What could not be done: a verb, and what it is about.
     pub what: String,
+    /// To which object: a file, a node, an address.
     pub object: String,
+    /// Why, the nearest cause first.
     pub causes: Vec<String>,
+    /// What to do next.
     pub hint: Option<String>,
     /// The causes that are places in a file, for readers that mark lines.
     #[serde(skip)]

@@ -1,12 +1,13 @@
 //! Typed facts about a run, on one bounded channel. Reporters alone choose words and colours.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::model::InstanceKey;
 
 /// A stage of the pipeline, in its order.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     Spec,
@@ -22,7 +23,7 @@ pub enum Stage {
     Destroy,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     Ok,
@@ -30,7 +31,7 @@ pub enum Outcome {
     Skipped,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ResourceState {
     Started,
@@ -39,7 +40,7 @@ pub enum ResourceState {
     Failed,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     Ok,
@@ -51,115 +52,178 @@ pub enum TaskStatus {
 }
 
 /// One fact.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Event {
+    /// An acting command begins.
     RunStarted {
+        /// The command, without the name.
         command: String,
+        /// The cluster's name.
         cluster: String,
+        /// hactl's own version.
         version: &'static str,
     },
     /// What is intended, before anything is made: how long writes may stop, and what fences.
     Planned {
+        /// What an acknowledged commit means, in the word of the cluster file.
         durability: String,
+        /// What stops a primary that outlives its Patroni, in words.
         fencing: String,
+        /// How long writes may stop, for each fault.
         bounds: Vec<WriteGap>,
     },
+    /// A stage begins.
     StageStarted {
+        /// Which.
         stage: Stage,
     },
+    /// A stage ends.
     StageFinished {
+        /// Which.
         stage: Stage,
+        /// How.
         outcome: Outcome,
+        /// How long it took.
         duration_ms: u64,
+        /// A sentence about it, for example why it was skipped.
         detail: Option<String>,
     },
     /// A step inside a stage, of one node or of the whole: `booting`, `ssh up`, `building etcd 3.6.16`.
     Step {
+        /// Of which stage.
         stage: Stage,
+        /// The instance's key; null for the whole.
         node: Option<InstanceKey>,
+        /// What is done, or was seen, in words.
         step: String,
     },
     /// A Terraform resource: `action` is Terraform's word (create, update, delete, read, ...).
     Resource {
+        /// Terraform's address of it.
         address: String,
+        /// Terraform's word: `create`, `update`, `delete`, `read` ...
         action: String,
+        /// How far it is.
         state: ResourceState,
+        /// Since when, where Terraform says so.
         elapsed_ms: Option<u64>,
     },
     /// A diagnostic of Terraform.
     Diagnostic {
+        /// `error` or `warning`.
         severity: String,
+        /// Its first line.
         summary: String,
+        /// The rest of it.
         detail: String,
+        /// The resource that it is about.
         address: Option<String>,
+        /// The file that it is about.
         file: Option<String>,
+        /// The line there, from 1.
         line: Option<u64>,
     },
     /// An Ansible task started on the hosts.
     TaskStarted {
+        /// The play's name.
         play: String,
+        /// The role; null for a task of the playbook itself.
         role: Option<String>,
+        /// The task's name.
         task: String,
     },
     /// What an Ansible task did on one host.
     TaskFinished {
+        /// The instance's key.
         host: String,
+        /// The role; null for a task of the playbook itself.
         role: Option<String>,
+        /// The task's name.
         task: String,
+        /// How it ended there.
         status: TaskStatus,
+        /// How long it took.
         duration_ms: u64,
+        /// What the module said, of a task that failed.
         message: Option<String>,
     },
     /// Where a download came from, and why from there.
     Download {
+        /// What was fetched.
         what: String,
+        /// The address, or what it was built from.
         source: String,
+        /// Why from there.
         reason: String,
     },
-    /// A line of a tool's own output: for the run record only.
+    /// A line of a tool's own output: for its log in the run record only.
+    #[schemars(skip)]
     Output {
+        /// The tool: `terraform`, `ansible` ...
         tool: String,
+        /// `stdout` or `stderr`.
         stream: &'static str,
+        /// The line, as it came.
         line: String,
     },
+    /// What should be known, and stops nothing.
     Warning {
+        /// A stable word for scripts.
         code: &'static str,
+        /// What it is.
         message: String,
+        /// What to do about it.
         hint: Option<String>,
     },
     /// Results for people, of acting commands: connection string, next commands.
     Summary(Box<Summary>),
+    /// The run failed, and why.
     Error {
+        /// The error.
         error: crate::error::Error,
     },
 }
 
 /// The longest write gap to expect from a fault.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct WriteGap {
+    /// The fault, by its drill's name.
     pub fault: String,
+    /// The bound.
     pub seconds: f64,
 }
 
 /// How a run ended. The last event of every acting command.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Summary {
+    /// Whether it did what was asked for.
     pub ok: bool,
+    /// The command, without the name.
     pub command: String,
+    /// The cluster's name.
     pub cluster: String,
+    /// The result, or the error, in words.
     pub message: String,
+    /// A connection string for clients, without a password; null where there is nothing to connect to.
     pub dsn: Option<String>,
+    /// Commands that are worth while now.
     pub next: Vec<String>,
+    /// The stages that ran, in their order.
     pub stages: Vec<StageTime>,
+    /// Whether anything was changed.
     pub changed: bool,
+    /// The directory of the run record; null of a command that could not begin.
     pub record: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StageTime {
+    /// Which.
     pub stage: Stage,
+    /// How it ended.
     pub outcome: Outcome,
+    /// How long it took.
     pub duration_ms: u64,
 }
 

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -25,23 +26,36 @@ use crate::model::{
 };
 
 /// What is intended for one cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
+    /// The cluster's name.
     pub cluster: ClusterName,
+    /// First part of the host names.
     pub app: String,
+    /// Second part of the host names.
     pub env: String,
+    /// Where the machines come from: the platform's word, with what the cluster file says of it and its defaults.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub platform: Platform,
+    /// The machines, by their instance's key.
     pub nodes: BTreeMap<InstanceKey, Node>,
-    /// Where the machines get their records, if anywhere.
+    /// Where the machines get their records, if anywhere: `dns` of the cluster file.
     #[serde(default)]
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub dns: Option<Dns>,
+    /// etcd's full version.
+    #[schemars(with = "String")]
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
     #[serde(default)]
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub etcd_source: Option<EtcdSource>,
+    /// The database.
     pub postgres: Postgres,
+    /// What looks after it.
     pub patroni: Patroni,
-    /// What holds Patroni's leader key.
+    /// What holds Patroni's leader key: `etcd` with the key's name and voters on other machines, or another DCS's name.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub dcs: Dcs,
     /// The longest write gap to expect per fault.
     pub bounds: Vec<Bound>,
@@ -52,16 +66,22 @@ pub struct Plan {
     /// The drills that `hactl verify` runs by default.
     #[serde(default)]
     pub drills: Vec<String>,
+    /// Whether the cluster may be broken beyond what it promises to bridge.
     pub disposable: bool,
 }
 
 /// One machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
+    /// The instance's key.
     pub key: InstanceKey,
+    /// The machine's host name.
     pub hostname: HostName,
+    /// What it does in the cluster; none is a plain machine.
     pub roles: BTreeSet<Role>,
+    /// Memory in MiB.
     pub memory_mib: u32,
+    /// Processor cores.
     pub cores: u32,
     /// The size in GiB of a disk of its own for PGDATA; without it that lies on the disk of whoever gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,8 +99,10 @@ impl Node {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Postgres {
+    /// The major version.
+    #[schemars(with = "u32")]
     pub major: PostgresMajor,
     /// The packages that bring it on the nodes' release.
     pub packages: Vec<String>,
@@ -91,31 +113,42 @@ pub struct Postgres {
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,
     /// Networks that may connect, beside the cluster's own.
+    #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Patroni {
+    /// Its full version.
     pub version: String,
+    /// What an acknowledged commit means, in the word of the cluster file.
+    #[schemars(with = "String")]
     pub durability: Durability,
+    /// In seconds: `ttl`, `loop_wait`, `retry_timeout`, `primary_start_timeout`, `primary_stop_timeout`.
+    #[schemars(with = "BTreeMap<String, u32>")]
     pub timers: Timers,
     /// Whether failsafe mode holds a primary that reaches no DCS.
     pub failsafe: bool,
 }
 
 /// The longest write gap that a fault should cause.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bound {
+    /// The fault, by its drill's name.
     pub fault: String,
+    /// The bound.
     pub seconds: f64,
     /// How the figure comes about, in terms of the timers.
     pub formula: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
+    /// A stable word for scripts.
     pub code: String,
+    /// What it is.
     pub message: String,
+    /// What to do about it.
     pub hint: Option<String>,
 }
 

@@ -390,7 +390,24 @@ fn completions_schema_and_version_are_results_on_stdout() {
     assert!(!validator.is_valid(&serde_json::json!({"instances": {"node1": {"memory": "lots"}}})));
 
     assert!(text(&place.run(&["version"]).stdout).starts_with(&format!("hactl {}", env!("CARGO_PKG_VERSION"))));
+    for shape in ["status", "plan", "event", "report", "history", "error", "drills", "doctor", "images"] {
+        let schema: Value = serde_json::from_slice(&place.run(&["schema", shape]).stdout).unwrap();
+        assert!(jsonschema::meta::is_valid(&schema), "{shape}: {schema:#}");
+        assert!(jsonschema::validator_for(&schema).unwrap().iter_errors(&Value::from(1)).next().is_some(), "{shape}");
+    }
+    let validator = |shape: &str| {
+        let schema: Value = serde_json::from_slice(&place.run(&["schema", shape]).stdout).unwrap();
+        jsonschema::validator_for(&schema).unwrap()
+    };
+    let drills: Value = serde_json::from_slice(&place.run(&["verify", "--list", "--output", "json"]).stdout).unwrap();
+    assert!(validator("drills").is_valid(&drills));
+    let doctor: Value = serde_json::from_slice(&place.run(&["doctor", "--output", "json"]).stdout).unwrap();
+    assert!(validator("doctor").is_valid(&doctor));
+    assert!(!validator("doctor").is_valid(&serde_json::json!({"ok": "yes", "checks": []})));
+    let error: Value = serde_json::from_slice(&place.run(&["plan", "bad", "--output", "json"]).stdout).unwrap();
+    assert!(validator("error").is_valid(&error), "{error:#}");
     let version: Value = serde_json::from_slice(&place.run(&["version", "--output", "json"]).stdout).unwrap();
+    assert!(validator("version").is_valid(&version));
     assert_eq!(version["hactl"], env!("CARGO_PKG_VERSION"), "{version}");
 }
 

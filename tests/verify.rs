@@ -304,7 +304,9 @@ fn killed(bench: &Bench, title: &str) {
 /// The verdict of the last run.
 fn report(bench: &Bench) -> Value {
     let text = fs::read(bench.kept("runs/latest/report.json")).unwrap();
-    serde_json::from_slice(&text).unwrap()
+    let verdict: Value = serde_json::from_slice(&text).unwrap();
+    common::fits("report", [verdict.clone()]);
+    verdict
 }
 
 /// `name/variant` of the drills that were not skipped.

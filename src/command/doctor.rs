@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Session;
@@ -11,13 +12,27 @@ use crate::{
     report::{self, Output},
 };
 
-/// One thing that hactl needs or can use.
-#[derive(Serialize)]
-struct Check {
-    name: &'static str,
+/// What this machine has.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Doctor {
+    /// Whether nothing that is needed is missing.
     ok: bool,
+    /// One thing each.
+    checks: Vec<Check>,
+}
+
+/// One thing that hactl needs or can use.
+#[derive(JsonSchema, Serialize)]
+struct Check {
+    /// What it is.
+    name: &'static str,
+    /// Whether it is there, and good enough.
+    ok: bool,
+    /// Whether hactl cannot do without.
     needed: bool,
+    /// Its version, or why it is not there.
     found: String,
+    /// How to get it.
     hint: Option<String>,
 }
 
@@ -32,11 +47,11 @@ impl Check {
 
 pub(super) async fn run(session: &Session) -> Result<u8> {
     let checks = session.query(async |context| Ok(checks(context).await)).await?;
-    let missing = checks.iter().any(|check| check.needed && !check.ok);
+    let doctor = Doctor { ok: checks.iter().all(|check| check.ok || !check.needed), checks };
     match session.output {
-        Output::Json => report::print_json(&serde_json::json!({"ok": !missing, "checks": checks})),
+        Output::Json => report::print_json(&doctor),
         Output::Text => {
-            for check in &checks {
+            for check in &doctor.checks {
                 let mark = match (check.ok, check.needed) {
                     (true, _) => "ok     ",
                     (false, true) => "MISSING",
@@ -49,7 +64,7 @@ pub(super) async fn run(session: &Session) -> Result<u8> {
             }
         }
     }
-    Ok(if missing { 3 } else { 0 })
+    Ok(if doctor.ok { 0 } else { 3 })
 }
 
 async fn checks(context: &Context) -> Vec<Check> {

@@ -15,6 +15,7 @@ mod power_watch;
 mod provision;
 mod psql;
 mod report;
+mod schema;
 mod secrets;
 mod session;
 mod ssh;
@@ -31,7 +32,7 @@ pub(crate) use session::Session;
 use crate::{
     cli::{Cli, Command},
     error::Result,
-    report as reports, spec,
+    report as reports,
 };
 
 /// Does what was asked for, and gives the exit code.
@@ -54,10 +55,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Image(args) => image::run(session, args).await,
         Command::Fetch(args) => fetch::run(session, args).await,
         Command::Secrets(args) => secrets::run(session, args).await,
-        Command::Schema => {
-            reports::print_json(&spec::schema());
-            Ok(0)
-        }
+        Command::Schema(args) => Ok(schema::run(args.of)),
         Command::Eject(args) => eject::run(session, &args),
         Command::Doctor => doctor::run(session).await,
         Command::Terraform(args) => terraform::run(session, args),

@@ -1,10 +1,30 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::Session;
 use crate::{
     cli::{self, HostKeys, Recipients, SecretsCommand},
     error::Result,
     pipeline,
     report::{self, Output},
+    secrets::Recipient,
 };
+
+/// Who can open the secrets file.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct List {
+    /// The public keys for which it is encrypted.
+    recipients: Vec<Recipient>,
+}
+
+/// Whose host keys are pinned.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct HostKeyList {
+    /// Kind and fingerprint, by the instance's key, or HOST:PORT of a bastion.
+    host_keys: BTreeMap<String, String>,
+}
 
 pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
     let name = &args.name.name;
@@ -40,7 +60,7 @@ async fn list(session: &Session, name: &str) -> Result<u8> {
     cluster.must_be_made_here("secrets")?;
     let recipients = session.query(async |context| pipeline::recipients(context, &cluster).await).await?;
     match session.output {
-        Output::Json => report::print_json(&serde_json::json!({"recipients": recipients})),
+        Output::Json => report::print_json(&List { recipients }),
         Output::Text => {
             for recipient in recipients {
                 report::print(&format!("{} {}", if recipient.own { '*' } else { ' ' }, recipient.key));
@@ -55,7 +75,7 @@ async fn list_host_keys(session: &Session, name: &str) -> Result<u8> {
     cluster.must_be_made_here("secrets")?;
     let keys = session.query(async |context| pipeline::host_keys(context, &cluster).await).await?;
     match session.output {
-        Output::Json => report::print_json(&serde_json::json!({"host_keys": keys})),
+        Output::Json => report::print_json(&HostKeyList { host_keys: keys }),
         Output::Text => keys.iter().for_each(|(name, key)| report::print(&format!("{name} {key}"))),
     }
     Ok(0)

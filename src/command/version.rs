@@ -1,4 +1,5 @@
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::Session;
 use crate::{
@@ -7,10 +8,21 @@ use crate::{
     report::{self, Output},
 };
 
+/// hactl's own version, and what it installs by default.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Versions {
+    /// hactl's own.
+    hactl: &'static str,
+    /// etcd's, where the cluster file names none.
+    etcd: String,
+    /// Patroni's, where the cluster file names none.
+    patroni: &'static str,
+}
+
 pub(super) fn run(session: &Session) -> Result<u8> {
     let (own, etcd, patroni) = (env!("CARGO_PKG_VERSION"), EtcdVersion::DEFAULT.to_string(), PATRONI_NEWEST);
     match session.output {
-        Output::Json => report::print_json(&json!({"hactl": own, "etcd": etcd, "patroni": patroni})),
+        Output::Json => report::print_json(&Versions { hactl: own, etcd, patroni }),
         Output::Text => report::print(&format!("hactl {own}\netcd {etcd} (default)\nPatroni {patroni} (default)")),
     }
     Ok(0)

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -25,28 +26,38 @@ pub struct Health {
     pub notices: Vec<Problem>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Etcd {
+    /// Whether every voter answers, votes and has raised no alarm, and one of them leads.
     pub healthy: bool,
+    /// The name of etcd's leader; null where there is none, or nobody answers.
     pub leader: Option<String>,
+    /// The members in etcd's own list.
     pub members: Vec<EtcdMember>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EtcdMember {
+    /// The member's name: its instance's key.
     pub name: String,
     /// Hexadecimal, as etcdctl prints it.
     pub id: String,
+    /// Whether it leads.
     pub leader: bool,
+    /// Whether it learns, and does not vote yet.
     pub learner: bool,
 }
 
 /// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
+    /// A stable word for scripts: docs/troubleshooting.md has them all.
     pub code: String,
+    /// The instance that it was seen on; null for the whole cluster.
     pub node: Option<String>,
+    /// What it is.
     pub message: String,
+    /// What to do about it.
     pub hint: Option<String>,
 }
 

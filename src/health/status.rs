@@ -1,5 +1,6 @@
 //! Health as `hactl status` gives it: the one JSON object of the contract.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -12,28 +13,41 @@ use crate::plan::Plan;
 const VERSION: u32 = 1;
 
 /// What `hactl status --output json` prints.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Status {
+    /// 1.
     pub version: u32,
+    /// The cluster's name.
     pub name: String,
+    /// Whether there is a leader and no problem; the exit code says the same.
     pub healthy: bool,
+    /// What an acknowledged commit means, in the word of the cluster file.
     pub durability: &'static str,
+    /// What stops a primary that outlives its Patroni, in words.
     pub fencing: String,
+    /// The leader's key; null where nobody leads.
     pub leader: Option<String>,
+    /// A connection string for clients with every host, without a password.
     pub dsn: String,
+    /// Patroni's members.
     pub members: Vec<StatusMember>,
+    /// etcd, as its members say.
     pub etcd: Etcd,
+    /// What is not as it should be.
     pub problems: Vec<Problem>,
     /// What should be known and makes nobody unhealthy: what an adopted cluster serves without TLS, for example.
     pub notices: Vec<Problem>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StatusMember {
+    /// The member's name: its instance's key.
     pub name: String,
     /// Patroni's words: leader, replica, sync_standby, quorum_standby, standby_leader.
     pub role: String,
+    /// Patroni's word: `running` on a leader, `streaming` on a replica when all is well.
     pub state: String,
+    /// PostgreSQL's timeline; null while unknown.
     pub timeline: Option<u64>,
     /// Bytes behind the leader; null on the leader and while unknown.
     pub lag_bytes: Option<u64>,

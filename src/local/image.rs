@@ -20,7 +20,7 @@ pub(super) const LABEL_IMAGE: &str = "hactl.image";
 pub(super) const LABEL_DIGEST: &str = "hactl.digest";
 
 /// What an image is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageKind {
     /// A distribution with systemd and sshd.
@@ -47,11 +47,13 @@ impl ImageKind {
 }
 
 /// An image that hactl made.
-#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct ImageInfo {
     /// The name to use it by, for example `hactl/node:0123456789ab`.
     pub reference: String,
+    /// The container engine's own name of it.
     pub id: String,
+    /// What it is for.
     pub kind: ImageKind,
     /// What it was made from: the base's reference, or the hash of the node image's inputs.
     pub digest: String,

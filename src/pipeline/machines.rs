@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Cluster, Run, claim, dns, hypervisor, look, prepare, reach};
@@ -194,9 +195,11 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
 }
 
 /// What `hactl plan` shows.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Planned {
+    /// What is intended, decided from the cluster file alone.
     pub plan: Plan,
+    /// What Terraform would do to the machines.
     pub changes: Changes,
     /// Why `up` would refuse these changes.
     pub refused: Option<Error>,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::Told;
@@ -12,14 +13,20 @@ use crate::{
 };
 
 /// What happens to a resource.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
+    /// Nothing.
     NoOp,
+    /// It is made.
     Create,
+    /// It is read only.
     Read,
+    /// It is changed in place.
     Update,
+    /// It is removed, and made anew.
     Replace,
+    /// It is removed.
     Delete,
     /// Leaves the object and its state goes.
     Forget,
@@ -30,13 +37,15 @@ pub enum Action {
 }
 
 /// One resource of a plan.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct ResourceChange {
+    /// Terraform's address of it.
     pub address: String,
     /// The type, for example `hactl_node`.
     pub kind: String,
     /// The instance, for resources that are made one per instance.
     pub node: Option<InstanceKey>,
+    /// What happens to it.
     pub action: Action,
     /// Replaced because its creation failed half-way: it never lived.
     pub unfinished: bool,
@@ -95,8 +104,9 @@ const WORDS: [(Action, &str); 7] = [
 ];
 
 /// What a plan would do.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Changes {
+    /// Every resource, also those that do not change.
     pub resources: Vec<ResourceChange>,
     /// Outputs differ from the state's, also where no resource changes.
     pub outputs: bool,

@@ -14,6 +14,7 @@ pub mod verify;
 use std::io::{IsTerminal, Write};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
@@ -44,9 +45,12 @@ enum View {
 }
 
 /// One event as it is written down: numbered and stamped here and nowhere else.
-#[derive(Serialize)]
-struct Stamped<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Stamped<'a> {
+    /// Its number within the run, from 1.
     seq: u64,
+    /// When: RFC 3339, UTC.
+    #[schemars(with = "String")]
     time: Timestamp,
     #[serde(flatten)]
     event: &'a Event,

@@ -13,6 +13,7 @@ use std::{
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -50,7 +51,7 @@ impl SecretsPaths {
 }
 
 /// A public key for which the file is encrypted.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Recipient {
     /// As it was given, with its comment.
     pub key: String,

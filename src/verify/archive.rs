@@ -17,6 +17,7 @@ use std::{
     path::Path,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server};
@@ -34,63 +35,100 @@ pub struct Round {
 
 type Text<'a> = Cow<'a, str>;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-enum Line<'a> {
+pub(crate) enum Line<'a> {
+    /// A round begins.
     Round {
+        /// The drill's title.
         drill: Text<'a>,
+        /// The round's number, from 1.
         n: u32,
+        /// The data nodes.
         nodes: Cow<'a, [InstanceKey]>,
+        /// Who writes.
         clients: Vec<Writes<'a>>,
     },
+    /// One attempt to write one row.
     Attempt {
+        /// Which client.
         client: u16,
+        /// Its own count, from 1: the row is known by both.
         seq: u32,
+        /// When it was sent.
         sent: Micros,
+        /// When it was over.
         done: Micros,
+        /// Where the connection led; null while there was none.
         node: Option<Text<'a>>,
+        /// On which timeline that server wrote; null while there was no connection.
         timeline: Option<u32>,
+        /// What the client knows.
         outcome: Outcome,
+        /// Why, unless it was acknowledged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Text<'a>>,
     },
+    /// What a node said of itself; null is what did not answer.
     Sample {
+        /// When.
         at: Micros,
+        /// Which node.
         node: Text<'a>,
+        /// Whether PostgreSQL was in recovery: a replica.
         in_recovery: Option<bool>,
+        /// PostgreSQL's timeline.
         timeline: Option<u32>,
+        /// Patroni's word for its role.
         role: Option<Text<'a>>,
+        /// Patroni's word for its state.
         state: Option<Text<'a>>,
+        /// Whether failsafe mode was active.
         failsafe: Option<bool>,
     },
+    /// Who held the leader key.
     LeaderKey {
+        /// When.
         at: Micros,
+        /// The member's name; null when there was no key.
         holder: Option<Text<'a>>,
     },
+    /// The rows of one client that one node holds in the end.
     Found {
+        /// Which node.
         node: Text<'a>,
+        /// Which client.
         client: u16,
         /// First and last of the numbers that follow each other.
         ranges: Vec<(u32, u32)>,
         /// Numbers that are there once more, as often as they are there once more.
         duplicates: Vec<u32>,
     },
+    /// The round is over.
     RoundEnded {
+        /// When the fault began to be injected.
         struck: Option<Micros>,
+        /// When it was seen to have taken effect.
         seen: Option<Micros>,
+        /// When it was taken back.
         healed: Option<Micros>,
+        /// When every member streamed again.
         redundant: Option<Micros>,
+        /// When the clients were told to stop.
         ended: Micros,
-        /// The settled primary, and all nodes whose rows were read.
+        /// The settled primary.
         primary: Text<'a>,
+        /// The nodes whose rows were read.
         read: Vec<Text<'a>>,
     },
 }
 
 /// A client, and the node that it stays on.
-#[derive(Serialize, Deserialize)]
-struct Writes<'a> {
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Writes<'a> {
+    /// The client.
     id: u16,
+    /// The node that it stays on; null on the application's path.
     pinned: Option<Text<'a>>,
 }
 

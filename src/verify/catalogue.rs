@@ -1,6 +1,7 @@
 //! The drills, one row each: what is struck and how, how its effect is seen, what takes it back, and
 //! what must come of it. Tests assert this table and the documentation prints it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::plan::{Durability, Timers};
@@ -9,7 +10,7 @@ use crate::plan::{Durability, Timers};
 mod tests;
 
 /// How much a drill may cost.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
     /// What an administrator does on a working day.
@@ -21,9 +22,10 @@ pub enum Tier {
 }
 
 /// What is struck.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
+    /// The primary.
     Primary,
     /// One replica.
     Replica,
@@ -31,14 +33,16 @@ pub enum Target {
     Replicas,
     /// A replica that the primary waits for.
     SyncReplica,
+    /// etcd's leader.
     EtcdLeader,
     /// As many voters as leave etcd without a quorum; the primary's own is among them last.
     EtcdMajority,
+    /// Every machine.
     All,
 }
 
 /// What is done to it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// `POST /switchover`.
@@ -74,7 +78,7 @@ pub enum Fault {
 }
 
 /// Whether something must, may or must not happen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
     Must,
@@ -83,31 +87,40 @@ pub enum Expect {
 }
 
 /// One drill.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Drill {
+    /// The name to ask for it by.
     pub name: &'static str,
+    /// The variant, where the name has several.
     pub variant: Option<&'static str>,
+    /// How much it may cost.
     pub tier: Tier,
+    /// What is struck.
     pub target: Target,
+    /// What is done to it.
     pub fault: Fault,
     /// How it is seen that the fault took effect.
     pub effect: &'static str,
     /// What takes it back, whatever becomes of hactl.
     pub undo: &'static str,
+    /// Whether another member leads afterwards.
     pub new_leader: Expect,
     /// Whether a new timeline comes with it.
     pub new_timeline: Expect,
     /// Whether Patroni's failsafe mode has to hold the primary.
     pub failsafe: bool,
+    /// When the fault is taken back.
     pub until: Until,
+    /// The longest write gap that it may cause.
     pub bound: Bound,
-    /// Data nodes and voters without which nothing is left that could recover.
+    /// Data nodes without which nothing is left that could recover.
     pub data_nodes: usize,
+    /// Voters of etcd without which nothing is left that could recover.
     pub voters: usize,
 }
 
 /// When the fault is taken back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Until {
     /// There is nothing to take back.
@@ -123,7 +136,7 @@ pub enum Until {
 }
 
 /// The longest write gap that the drill may cause.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bound {
     /// That of a fault in the plan's list.

@@ -17,6 +17,19 @@ use nix::{
 };
 use serde_json::Value;
 
+/// Asserts that `values` are what `hactl schema SHAPE` says, without a field that it does not know.
+pub(crate) fn fits(shape: &str, values: impl IntoIterator<Item = Value>) {
+    let done = Command::new(env!("CARGO_BIN_EXE_hactl")).args(["schema", shape]).output().unwrap();
+    let mut schema: Value = serde_json::from_slice(&done.stdout).unwrap();
+    schema["unevaluatedProperties"] = false.into();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for value in values {
+        let wrong: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(wrong.is_empty(), "not as `hactl schema {shape}` says: {}\n{value}", wrong.join("; "));
+    }
+}
+
 /// One cluster of a test. Dropping it takes away what is left, also when the test fails.
 pub(crate) struct Bench {
     name: &'static str,
@@ -71,6 +84,7 @@ impl Bench {
         println!("   hactl {}: {} in {:.1} s", args.join(" "), done.status, started.elapsed().as_secs_f64());
         let last: Value = stdout.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         assert!(done.status.success(), "hactl {}: {last:#}\n{}", args.join(" "), String::from_utf8_lossy(&done.stderr));
+        fits("event", stdout.lines().map(|line| serde_json::from_str(line).unwrap()));
         assert_eq!(last["type"], "summary", "the last line is not the summary: {last}");
         last
     }
@@ -81,9 +95,11 @@ impl Bench {
 
     pub(crate) fn status(&self) -> Value {
         let done = self.hactl(&["status", self.name]);
-        serde_json::from_slice(&done.stdout).unwrap_or_else(|error| {
+        let status: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|error| {
             panic!("{error}: {}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
-        })
+        });
+        fits("status", [status.clone()]);
+        status
     }
 
     /// Runs an acting command that must fail, and gives its exit code and error.

@@ -1,0 +1,102 @@
+//! `hactl schema`: the JSON Schemas of the cluster file and of all that `--output json` and the run record hold,
+//! from the types that are written. docs/json.md is made from the same.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::Value;
+
+use super::{doctor::Doctor, secrets, version::Versions};
+use crate::{
+    cli::Shape,
+    error::Error,
+    health::Status,
+    local::ImageInfo,
+    pipeline::Planned,
+    report::{self, Stamped},
+    spec,
+    verify::{archive, catalogue::Drill, verdict::Verdict},
+};
+
+pub(super) fn run(shape: Shape) -> u8 {
+    report::print_json(&schema(shape));
+    0
+}
+
+/// The schema of one shape.
+fn schema(shape: Shape) -> Value {
+    let (mut schema, name) = match shape {
+        Shape::ClusterFile => return spec::schema(),
+        Shape::Status => (written::<Status>(), "status"),
+        Shape::Plan => (written::<Planned>(), "plan"),
+        Shape::Event => (written::<Stamped<'_>>(), "event"),
+        Shape::Report => (written::<Verdict>(), "report"),
+        Shape::History => (written::<archive::Line<'_>>(), "history"),
+        Shape::Error => (written::<Error>(), "error"),
+        Shape::Drills => (written::<Vec<Drill>>(), "drills"),
+        Shape::Doctor => (written::<Doctor>(), "doctor"),
+        Shape::Version => (written::<Versions>(), "version"),
+        Shape::Images => (written::<Vec<ImageInfo>>(), "images"),
+        Shape::Recipients => (written::<secrets::List>(), "recipients"),
+        Shape::HostKeys => (written::<secrets::HostKeyList>(), "host-keys"),
+    };
+    schema["$id"] = format!("https://github.com/hactl/hactl/{name}.schema.json").into();
+    schema
+}
+
+/// The schema of what is written of `T`.
+fn written<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// The shapes as docs/json.md has them: where they are from, and what is to be known of them.
+#[cfg(test)]
+const PAGE: &[(Shape, &str, &str, &str)] = &[
+    (
+        Shape::Status,
+        "Status",
+        "`hactl status NAME --output json`",
+        "One object; with `--watch` one every 2 s. Exit code 0 when `healthy`, else 1.",
+    ),
+    (
+        Shape::Plan,
+        "Plan",
+        "`hactl plan NAME --output json`",
+        "`--detailed-exitcode` says by the exit code whether something would change.",
+    ),
+    (
+        Shape::Event,
+        "Events",
+        "`hactl up NAME --output json`, every other command that changes or drills a cluster, and `events.jsonl` of each run",
+        "One object per line, the last of type `summary`, also when the command failed. The tools' own output is no event: it is \
+         in `terraform.log`, `ansible.log` ... beside `events.jsonl`.",
+    ),
+    (
+        Shape::Report,
+        "Report",
+        "`report.json` of a run with drills, and `hactl report NAME --format json`",
+        "Times are milliseconds, counts are rows. [Verify](verify.md#the-oracle) defines the words.",
+    ),
+    (
+        Shape::History,
+        "History",
+        "`history.jsonl` of a run with drills",
+        "One object per line; nodes by their keys; times in microseconds since the round began, on one monotonic clock. A \
+         file that a kill has cut off is good up to its last `round-ended`. To judge a round by yourself: the acknowledged \
+         pairs of `client` and `seq` that no `found` line of `primary` covers are lost.",
+    ),
+    (
+        Shape::Error,
+        "Error",
+        "any command that fails with `--output json`",
+        "A query prints it instead of its object; in events it is the field `error` of the type `error`. \
+         [Troubleshooting](troubleshooting.md) has the codes.",
+    ),
+    (Shape::Drills, "Drills", "`hactl verify --list --output json`", "[The drills](drills.md) in words."),
+    (Shape::Doctor, "Doctor", "`hactl doctor --output json`", "Exit code 0 when `ok`, else 3."),
+    (Shape::Version, "Version", "`hactl version --output json`", ""),
+    (Shape::Images, "Images", "`hactl image list --output json`", ""),
+    (Shape::Recipients, "Recipients", "`hactl secrets NAME recipients --output json`", ""),
+    (Shape::HostKeys, "Host keys", "`hactl secrets NAME host-keys --output json`", ""),
+];
+
+#[cfg(test)]
+mod reference;
