@@ -47,15 +47,18 @@ fn hactl(args: &[&str]) -> (bool, String) {
     (done.status.success(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
 }
 
-/// The fenced blocks of a page: language and text.
+/// The fenced blocks of a page: language and text, without the indentation of a list that they stand in.
 fn blocks(page: &str) -> Vec<(&str, String)> {
     let mut open: Option<(&str, String)> = None;
-    let mut found = Vec::new();
+    let (mut found, mut indent) = (Vec::new(), 0);
     for line in page.lines() {
         match (line.trim_start().strip_prefix("```"), &mut open) {
-            (Some(word), None) => open = Some((word, String::new())),
+            (Some(word), None) => {
+                indent = line.len() - line.trim_start().len();
+                open = Some((word, String::new()));
+            }
             (Some(_), Some(_)) => found.extend(open.take()),
-            (None, Some((_, text))) => writeln!(text, "{line}").unwrap(),
+            (None, Some((_, text))) => writeln!(text, "{}", line.get(indent..).unwrap_or_default()).unwrap(),
             (None, None) => {}
         }
     }
@@ -165,6 +168,32 @@ fn is_hcl(text: &str) -> Result<(), String> {
     accepts("terraform", &["fmt", "-check", "-diff", "-"], text)
 }
 
+/// A drawing as GitHub renders it, as far as its form goes: a kind that Mermaid knows, every bracket and section closed.
+fn is_drawing(text: &str) -> Result<(), String> {
+    let kind = text.split_whitespace().next().unwrap_or_default();
+    if !["flowchart", "sequenceDiagram", "stateDiagram-v2"].contains(&kind) {
+        return Err(format!("`{kind}` is no kind of drawing"));
+    }
+    let mut open = Vec::new();
+    for c in text.chars() {
+        match c {
+            '(' | '[' | '{' => open.push(c),
+            ')' | ']' | '}' => {
+                let opened = open.pop();
+                if !matches!((opened, c), (Some('('), ')') | (Some('['), ']') | (Some('{'), '}')) {
+                    return Err(format!("`{c}` closes {opened:?}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    let count = |word: &str| text.lines().filter(|line| line.split_whitespace().next() == Some(word)).count();
+    match open.is_empty() && count("subgraph") == count("end") {
+        true => Ok(()),
+        false => Err("a bracket or a section is not closed".into()),
+    }
+}
+
 /// A cluster file, or a section of one.
 fn is_cluster(dir: &Path, text: &str) -> Result<(), String> {
     let whole = text.lines().any(|line| line.starts_with("instances:") || line.starts_with("target_ip:"));
@@ -194,6 +223,7 @@ fn every_block_of_the_pages_is_read_by_what_it_is_for() {
                 "json" => {
                     serde_json::from_str::<serde_json::Value>(&text).map(|_| ()).map_err(|error| error.to_string())
                 }
+                "mermaid" => is_drawing(&text),
                 // What programs print.
                 "text" | "console" => Ok(()),
                 _ => Err(format!("blocks of language `{language}` are read by nothing")),
@@ -210,9 +240,14 @@ fn every_block_of_the_pages_is_read_by_what_it_is_for() {
 
 #[test]
 fn what_is_wrong_in_a_block_is_seen() {
+    assert_eq!(blocks("1. a\n\n   ```yaml\n   a:\n     b: 1\n   ```\n"), [("yaml", "a:\n  b: 1\n".to_owned())]);
     let dir = tempfile::tempdir().unwrap();
     assert!(is_hcl("a = 1\n").is_ok() && is_hcl("a = \n").is_err() && is_hcl("a=1\n").is_err());
     assert!(accepts("bash", &["-n"], "if true; then").is_err());
+    assert!(is_drawing("flowchart TB\n    a[one] --> b\n").is_ok());
+    assert!(is_drawing("flowchart TB\n    a[one --> b\n").is_err());
+    assert!(is_drawing("flowchart TB\n    subgraph a\n").is_err());
+    assert!(is_drawing("drawing TB\n").is_err());
     assert!(is_cluster(dir.path(), "defaults: {memory: 2048}").is_ok());
     assert!(is_cluster(dir.path(), "defaults: {memry: 2048}").is_err());
 }
@@ -235,6 +270,15 @@ fn every_make_target_of_the_pages_exists() {
 fn fragment(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().to_lowercase();
     kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let index = fs::read_to_string(Path::new(TOP).join("docs/README.md")).unwrap();
+    for page in files_in("docs", "md").iter().filter(|page| !page.ends_with("README.md")) {
+        let name = page.file_name().unwrap().to_str().unwrap();
+        assert!(index.contains(&format!("]({name})")), "docs/README.md does not list {name}");
+    }
 }
 
 #[test]
