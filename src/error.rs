@@ -99,7 +99,9 @@ impl Error {
     /// The run was asked to stop.
     #[must_use]
     pub fn interrupted(what: impl Into<String>, object: impl fmt::Display) -> Self {
-        Self::new(Kind::Interrupted, "interrupted", what, object).hint("run the same command again: it carries on")
+        Self::new(Kind::Interrupted, "interrupted", what, object)
+            .cause("it was told to stop")
+            .hint("run the same command again: it carries on")
     }
 
     /// Adds a cause; the nearest cause comes first.
@@ -155,6 +157,13 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_told_to_stop_says_so() {
+        let error = Error::interrupted("drill", "pg");
+        assert_eq!((error.code, error.kind.exit_code()), ("interrupted", 130));
+        assert!(error.to_string().starts_with("cannot drill pg\n  cause: it was told to stop\n  hint: "), "{error}");
+    }
 
     #[test]
     fn reads_as_what_object_causes_hint() {

@@ -89,7 +89,7 @@ pub(super) async fn lock(context: &Context, dir: &Path) -> Result<File> {
         }
         if !told {
             told = true;
-            let step = format!("waiting for another hactl that makes {}", dir.display());
+            let step = format!("waiting until {} is made, here or by another hactl", dir.display());
             context.events.step(Stage::Fetch, None, step).await;
         }
         tokio::select! {

@@ -170,8 +170,8 @@ fn open(address: &str) -> Result<Docker> {
 
 fn not_started(address: &str) -> Error {
     Error::missing("engine-missing", "reach the container engine at", address).hint(
-        "run `make setup` in a clone of hactl, which installs and starts it; where no init system runs, start it by hand: \
-         `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
+        "install and start Docker: `sudo apt-get install docker.io`, or `make setup` in a clone of hactl; where no init system \
+         runs, start it by hand: `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
     )
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn tools(context: &Context, platform: &Platform) -> Result<()> 
         let hint = error.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
         all.cause(format!("cannot {} {}: {}{hint}", error.what, error.object, error.causes.join("; ")))
     });
-    Err(all.hint("`make setup` installs them; `hactl doctor` lists what is missing"))
+    Err(all.hint("`hactl doctor` lists what is missing; `make setup` in a clone of hactl installs it"))
 }
 
 pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {

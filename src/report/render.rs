@@ -146,7 +146,8 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "\n{heading}:");
         for problem in problems {
             let node = problem.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
-            let _ = writeln!(text, "  [{}] {node}{}", problem.code, problem.message.replace('\n', "\n    "));
+            let lines: Vec<String> = problem.message.lines().map(|line| shortened(line, WIDEST)).collect();
+            let _ = writeln!(text, "  [{}] {node}{}", problem.code, lines.join("\n    "));
             if let Some(hint) = &problem.hint {
                 let _ = writeln!(text, "    hint: {hint}");
             }
@@ -154,6 +155,16 @@ pub fn status_text(status: &Status) -> String {
     }
     let _ = write!(text, "\n  psql \"{}\"", status.dsn);
     text
+}
+
+/// How many characters of a line of a problem are shown: services log lines of any length.
+const WIDEST: usize = 200;
+
+fn shortened(line: &str, widest: usize) -> String {
+    match line.char_indices().nth(widest) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// `hactl plan` for people: what is intended, apart from Terraform's own changes.
@@ -249,6 +260,12 @@ mod tests {
     fn durations_read_well() {
         assert_eq!(duration(950), "0.9 s");
         assert_eq!(duration(61_000), "1 min 1 s");
+    }
+
+    #[test]
+    fn a_long_line_is_shortened_between_characters() {
+        assert_eq!(shortened("märz", 4), "märz");
+        assert_eq!(shortened("märz 26", 2), "mä...");
     }
 
     #[test]

@@ -87,6 +87,19 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test]
+async fn secrets_of_machines_that_are_there_are_never_made_anew() {
+    let site = Site::new();
+    let fleet = site.context.dirs.cluster(&cluster()).fleet();
+    fs::create_dir_all(fleet.parent().unwrap()).unwrap();
+    fs::write(&fleet, "{}").unwrap();
+    let error = site.vault().await.unwrap_err();
+    assert_eq!((error.code, error.kind.exit_code()), ("secrets-missing", 3));
+    assert!(error.hint.unwrap().contains("bring it back") && !site.paths.file.exists());
+    fs::remove_file(&fleet).unwrap();
+    site.vault().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_made_once_is_read_again() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();

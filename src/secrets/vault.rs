@@ -93,7 +93,8 @@ impl Vault {
     /// Opens the secrets of `cluster`, or makes and saves them where there is no file.
     ///
     /// # Errors
-    /// Those of [`Vault::open`] but the first, and when the new files cannot be written.
+    /// Those of [`Vault::open`], the first only where the machines have been made already; and when the new files
+    /// cannot be written.
     pub async fn open_or_create(
         context: &Context,
         cluster: &ClusterName,
@@ -102,6 +103,15 @@ impl Vault {
     ) -> Result<Self> {
         if let Some(bytes) = read(&paths.file)? {
             return Self::decrypt(context, cluster, paths, &bytes).await;
+        }
+        // New secrets would be another cluster's: Terraform would replace every machine for them.
+        if context.dirs.cluster(cluster).fleet().exists() {
+            return Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
+                .cause(format!("it does not exist, and the machines of {cluster} were made with it"))
+                .hint(format!(
+                    "bring it back, from the repository or a backup; without it the cluster runs on, and only `hactl down \
+                     {cluster}` is left"
+                )));
         }
         let identity = match Identity::find(context, &paths.key).await? {
             Some(identity) => identity,

@@ -142,6 +142,9 @@ fn unknown(word: &str, dirs: &Dirs) -> Error {
         .cause("neither a file, nor a cluster recorded here, nor a built-in blueprint is called so");
     match nearest(word, names.iter().map(String::as_str)) {
         Some(name) => error.hint(format!("did you mean {name}? Otherwise {KNOWN}")),
+        None if ClusterName::new(word).is_ok() => {
+            error.hint(format!("`hactl init {word}` writes a file for it; otherwise {KNOWN}"))
+        }
         None => error.hint(KNOWN),
     }
 }
