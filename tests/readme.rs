@@ -11,6 +11,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+mod common;
+
 use hactl::{context::Dirs, pipeline::Cluster};
 use saphyr::{LoadableYamlNode, Yaml};
 
@@ -308,6 +310,72 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The part of a page from one heading to another.
+fn part<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
+    let (_, rest) = page.split_once(from).unwrap_or_else(|| panic!("no {from}"));
+    rest.split_once(to).unwrap_or_else(|| panic!("no {to}")).0
+}
+
+/// The steps of the quick start, then management, monitoring and backup of the long guide, as they are written, on three
+/// local nodes. Some 3 minutes.
+#[test]
+fn the_commands_of_the_guides_run() {
+    if std::env::var_os("HACTL_TEST_LONG").is_none() {
+        println!("not run: make test-long");
+        return;
+    }
+    let read = |page: &str| fs::read_to_string(Path::new(TOP).join("docs").join(page)).unwrap();
+    let (quick, guide) = (read("patroni-quick-start.md"), read("patroni-ha-cluster.md"));
+    let steps = part(&quick, "## Steps", "## Common commands");
+    let daily = part(&guide, "## Management", "## Troubleshooting");
+    let mut commands: Vec<String> = [steps, daily]
+        .iter()
+        .flat_map(|part| blocks(part).into_iter().filter(|(language, _)| *language == "sh"))
+        .flat_map(|(_, text)| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    // The program is there, the file is the one of the page, and the cluster goes at the end.
+    let elsewhere = ["git ", "make ", "export ", "hactl init", "hactl down"];
+    commands.retain(|command| !elsewhere.iter().any(|word| command.starts_with(word)));
+    assert!(commands.len() > 15, "{commands:?}");
+
+    let (_, file) = blocks(steps).into_iter().find(|(language, _)| *language == "yaml").unwrap();
+    let bench = common::Bench::new("t-guide", &file);
+    let path = format!(
+        "{}:{}",
+        Path::new(env!("CARGO_BIN_EXE_hactl")).parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut leader: Option<String> = None;
+    for command in commands {
+        // Names and addresses of the page stand for those that there are: 10.89.0.10 leads, node2 and node3 follow.
+        let mut text = command.replace("pg-dev", "t-guide").replace(" --open", "");
+        if let Some(leader) = &leader {
+            let replica = if leader == "node2" { "node3" } else { "node2" };
+            text = text.replace("10.89.0.10", &bench.address(leader)).replace(" node2 ", &format!(" {replica} "));
+            text = text.replace(" node3 ", &format!(" {replica} "));
+        }
+        let started = std::time::Instant::now();
+        let done = Command::new("bash")
+            .args(["-o", "pipefail", "-ec", &text])
+            .current_dir(bench.path(""))
+            .env("PATH", &path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        println!("   {text}: {} in {:.1} s", done.status, started.elapsed().as_secs_f64());
+        let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        assert!(done.status.success(), "{text}: {said}");
+        let changes = ["hactl up", "hactl verify", "patronictl switchover", "patronictl resume", "patronictl reinit"];
+        if changes.iter().any(|word| text.contains(word)) {
+            let healthy = (0..60).map(|_| bench.status()).find(|status| {
+                std::thread::sleep(std::time::Duration::from_secs(1));
+                status["healthy"] == true
+            });
+            leader = Some(healthy.expect("healthy within a minute")["leader"].as_str().unwrap().to_owned());
+        }
+    }
 }
 
 /// The names under `Commands:` in a help text.
