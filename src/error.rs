@@ -45,16 +45,16 @@ pub struct Error {
     /// A stable word for scripts, for example `terraform-apply`.
     pub code: &'static str,
     /// What could not be done: a verb, and what it is about.
-    pub what: String,
+    pub what: Box<str>,
     /// To which object: a file, a node, an address.
-    pub object: String,
+    pub object: Box<str>,
     /// Why, the nearest cause first.
     pub causes: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
     /// The causes that are places in a file, for readers that mark lines.
     #[serde(skip)]
-    pub places: Vec<Place>,
+    pub places: Box<[Place]>,
 }
 
 /// Something wrong in a file of the user's.
@@ -76,11 +76,11 @@ impl Error {
         Self {
             kind,
             code,
-            what: what.into(),
-            object: object.to_string(),
+            what: what.into().into(),
+            object: object.to_string().into(),
             causes: Vec::new(),
             hint: None,
-            places: Vec::new(),
+            places: Box::default(),
         }
     }
 

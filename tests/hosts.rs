@@ -1,17 +1,12 @@
 //! Machines that hactl does not make: a cluster on machines that exist, and one on those of a Terraform root module of the
 //! user's own. The machines are real ones of the local engine, which the clusters know nothing of.
 
-mod common;
-#[allow(dead_code, reason = "each test uses its part")]
-#[path = "dns/servers.rs"]
-mod servers;
-
 use std::{fs, process::Command};
 
-use common::{Bench, docker, step};
+use crate::common::{Bench, docker, step};
+use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
 use hactl::dns::SECRET_VARIABLE;
 use serde_json::{Value, json};
-use servers::{KEY, Kind, Server, ZONE, secret};
 
 const MACHINES: &str = "t-rack";
 const HOSTS: &str = "t-hosts";

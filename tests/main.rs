@@ -10,6 +10,7 @@ mod faults;
 mod fetch;
 #[path = "fixture/inventory.rs"]
 mod fixture;
+mod hosts;
 mod local_engine;
 mod proxmox;
 mod proxmox_api;
@@ -24,3 +25,4 @@ mod trouble;
 mod up;
 mod verify;
 mod verify_faults;
+mod workflow;

@@ -11,8 +11,6 @@ use std::{
     process::{Command, Stdio},
 };
 
-mod common;
-
 use hactl::{context::Dirs, pipeline::Cluster};
 use saphyr::{LoadableYamlNode, Yaml};
 
@@ -341,7 +339,7 @@ fn the_commands_of_the_guides_run() {
     assert!(commands.len() > 15, "{commands:?}");
 
     let (_, file) = blocks(steps).into_iter().find(|(language, _)| *language == "yaml").unwrap();
-    let bench = common::Bench::new("t-guide", &file);
+    let bench = crate::common::Bench::new("t-guide", &file);
     let path = format!(
         "{}:{}",
         Path::new(env!("CARGO_BIN_EXE_hactl")).parent().unwrap().display(),

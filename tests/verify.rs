@@ -305,7 +305,7 @@ fn killed(bench: &Bench, title: &str) {
 fn report(bench: &Bench) -> Value {
     let text = fs::read(bench.kept("runs/latest/report.json")).unwrap();
     let verdict: Value = serde_json::from_slice(&text).unwrap();
-    common::fits("report", [verdict.clone()]);
+    crate::common::fits("report", [verdict.clone()]);
     verdict
 }
 

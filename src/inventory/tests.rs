@@ -121,7 +121,7 @@ fn a_changed_template_is_the_one_that_is_rendered() {
     };
     assert_eq!(rendered("of {{ cluster }}").unwrap(), "of patroni-1node");
     let error = rendered("{{ nothing }}").unwrap_err();
-    assert_eq!(error.object, template.display().to_string());
+    assert_eq!(*error.object, *template.display().to_string());
 }
 
 #[test]

@@ -59,10 +59,11 @@ pub struct ResourceChange {
 }
 
 /// A disk of a virtual machine.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Disk {
     /// Where it is attached: `scsi0`.
     pub interface: String,
+    /// Its size in GB.
     pub size_gb: u64,
 }
 

@@ -54,10 +54,7 @@ pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
 
 /// Whether the machines are none of the container engine's.
 const fn is_elsewhere(ground: &Ground<'_>) -> bool {
-    match ground.plan.platform {
-        Platform::Local(_) => false,
-        _ => true,
-    }
+    !matches!(ground.plan.platform, Platform::Local(_))
 }
 
 async fn engine(ground: &Ground<'_>) -> Result<Engine> {

@@ -4,8 +4,6 @@
 //!
 //! One small cluster goes through all six actions. Needs what tests/up.rs needs, and jq.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod expression;
 
 use std::{
@@ -19,8 +17,8 @@ use std::{
     time::Instant,
 };
 
+use crate::common::{Bench, step};
 use age::secrecy::ExposeSecret;
-use common::{Bench, step};
 use expression::Scope;
 use saphyr::{LoadableYamlNode, Yaml};
 
