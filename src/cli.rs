@@ -132,8 +132,8 @@ pub(crate) enum Command {
     /// Check what this machine has and what is missing
     #[command(after_help = "Examples:\n  hactl doctor\n  hactl doctor --output json")]
     Doctor,
-    /// Work with the Terraform provider that hactl serves
-    #[command(after_help = "Examples:\n  hactl terraform install")]
+    /// Work with the Terraform provider that hactl serves, and with the state's lock
+    #[command(after_help = "Examples:\n  hactl terraform install\n  hactl terraform force-unlock pg-dev 5e0f2d4c-...")]
     #[command(subcommand)]
     Terraform(Terraform),
     /// Print a completion script
@@ -483,6 +483,8 @@ pub(crate) struct Secrets {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretsCommand {
+    /// Make the file before the first up, or add what the cluster file needs by now, so that it can be committed
+    Create,
     /// List, add and remove the public keys for which the file is encrypted
     Recipients {
         #[command(subcommand)]
@@ -574,4 +576,15 @@ pub(crate) struct Eject {
 pub(crate) enum Terraform {
     /// Install the shim by which plain `terraform` finds hactl's provider
     Install,
+    /// Give back the lock of the state that a dead run left
+    ForceUnlock(ForceUnlock),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForceUnlock {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// The lock's id, as the error has it
+    #[arg(value_name = "LOCK")]
+    pub(crate) id: String,
 }

@@ -196,6 +196,12 @@ fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
     }
 }
 
+/// A machine that Terraform made.
+fn made(plan: &Plan, ssh: &Ssh, node: &Node, machine: &Machine, address: Ipv4Addr) -> FleetNode {
+    let machine_id = matches!(plan.platform, Platform::Proxmox(_) | Platform::Terraform(_)).then(|| machine.id.clone());
+    FleetNode { node: node.clone(), address, machine_id, ssh: target(ssh, machine, address), found: None }
+}
+
 impl Fleet {
     /// Joins what was intended with what Terraform made. Every machine that does not fit is named.
     ///
@@ -210,11 +216,7 @@ impl Fleet {
                 None => problems.push(format!("{} is not in Terraform's output `vms`", node.key)),
                 Some((_, None)) => problems.push(no_address(plan, node)),
                 Some((machine, Some(address))) => {
-                    let ssh = target(&ssh, machine, address);
-                    let machine_id = matches!(plan.platform, Platform::Proxmox(_) | Platform::Terraform(_))
-                        .then(|| machine.id.clone());
-                    let node = FleetNode { node: node.clone(), address, machine_id, ssh, found: None };
-                    nodes.insert(node.key().clone(), node);
+                    nodes.insert(node.key.clone(), made(plan, &ssh, node, machine, address));
                 }
             }
         }
@@ -226,6 +228,18 @@ impl Fleet {
             error = error.cause(problem);
         }
         Err(error.hint(format!("run `hactl provision {}` and look at its diagnostics", plan.cluster)))
+    }
+
+    /// The machines that there are of `nodes`, as they were meant when they were made, whatever else is meant by now.
+    #[must_use]
+    pub fn known(plan: &Plan, nodes: &BTreeMap<InstanceKey, Node>, outputs: &Outputs) -> Self {
+        let ssh = plan.platform.ssh();
+        let node = |(key, node): (&InstanceKey, &Node)| {
+            let machine = outputs.get(key)?;
+            let address = machine.ipv4?;
+            Some((key.clone(), made(plan, &ssh, node, machine, address)))
+        };
+        Self { cluster: plan.cluster.clone(), nodes: nodes.iter().filter_map(node).collect() }
     }
 
     /// The node that is called `word`.

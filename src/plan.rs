@@ -20,10 +20,10 @@ pub use self::{
     bounds::ELECTION,
     decide::decide,
 };
-pub use crate::model::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
 use crate::model::{
-    ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
+    Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
 };
+pub use crate::model::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
 
 /// What is intended for one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,10 @@ pub struct Plan {
     pub platform: Platform,
     /// The machines, by their instance's key.
     pub nodes: BTreeMap<InstanceKey, Node>,
+    /// Where Terraform keeps its state, when not on this machine: `backend` of the cluster file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
+    pub backend: Option<Backend>,
     /// Where the machines get their records, if anywhere: `dns` of the cluster file.
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
@@ -171,9 +175,17 @@ impl Plan {
     /// The choices of this plan, to be kept for the next one.
     #[must_use]
     pub fn choices(&self) -> Choices {
-        Choices {
-            voters: self.with_role(Role::Etcd).map(|node| node.key.clone()).collect(),
-            slots: self.nodes.values().filter(|node| node.slot > 0).map(|node| (node.key.clone(), node.slot)).collect(),
-        }
+        choices(&self.nodes)
+    }
+}
+
+/// What was chosen for machines, to be kept for the next plan.
+#[must_use]
+pub fn choices(nodes: &BTreeMap<InstanceKey, Node>) -> Choices {
+    let voters = nodes.values().filter(|node| node.roles.contains(&Role::Etcd));
+    let placed = nodes.values().filter(|node| node.slot > 0);
+    Choices {
+        voters: voters.map(|node| node.key.clone()).collect(),
+        slots: placed.map(|node| (node.key.clone(), node.slot)).collect(),
     }
 }

@@ -18,6 +18,7 @@ mod proxmox_up;
 mod readme;
 mod remote;
 mod roles;
+mod shared_state;
 mod ssh;
 mod structure;
 mod terraform_provider;

@@ -357,8 +357,8 @@ impl Stage {
 
     async fn up(&mut self, text: &str, destroy: &[&str]) -> Result<Provisioned> {
         let (plan, assets) = (self.plan_of(text), Assets::embedded());
-        let machines =
-            Machines { plan: &plan, assets: &assets, image: None, uuid: Uuid::from_u128(7), authorized_keys: &[] };
+        let uuid = Uuid::from_u128(7);
+        let machines = Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &[], record: "" };
         let dir = self.context.dirs.cluster(&plan.cluster);
         let (consent, reattach) = (self.consent(destroy), Some(self.reattach.clone()));
         let done = provision::apply(&self.context, &dir, &machines, &consent, reattach, |_| Ok(())).await?;

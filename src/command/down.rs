@@ -17,7 +17,7 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
             return Err(not_confirmed(cluster.name().as_str(), &format!("--confirm says {typed:?}")));
         }
     } else if !args.yes {
-        let cluster = session.cluster(&name)?;
+        let cluster = session.cluster_as_it_is(&name).await?;
         cluster.must_be_made_here("down")?;
         let doomed = session.query(async |context| pipeline::doomed(context, &cluster, &asked).await).await?;
         if doomed.things.is_empty() {

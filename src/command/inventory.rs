@@ -13,7 +13,7 @@ pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
             .cause("standard output is a terminal")
             .hint("`--format json` leaves the secrets out; examples/inventory/hactl-inventory.sh is for Ansible"));
     }
-    let cluster = session.cluster(&args.name.name)?;
+    let cluster = session.cluster_as_it_is(&args.name.name).await?;
     cluster.must_be_made_here("inventory")?;
     let inventory = session.query(async |context| pipeline::inventory(context, &cluster).await).await?;
     if args.list {

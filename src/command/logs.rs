@@ -8,7 +8,7 @@ use crate::{
 };
 
 pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
-    let cluster = session.cluster(&args.name.name)?;
+    let cluster = session.cluster_as_it_is(&args.name.name).await?;
     let unit = args.unit.as_deref().unwrap_or_default();
     if !unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte)) {
         return Err(Error::usage("unit", "show the log of unit", unit)

@@ -58,7 +58,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Schema(args) => Ok(schema::run(args.of)),
         Command::Eject(args) => eject::run(session, &args),
         Command::Doctor => doctor::run(session).await,
-        Command::Terraform(args) => terraform::run(session, args),
+        Command::Terraform(args) => terraform::run(session, args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hactl", &mut script);

@@ -9,7 +9,7 @@ use crate::{
 pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
     let agreed = args.agreed.into();
     let work = async {
-        let cluster = session.cluster(&args.name.name)?;
+        let cluster = session.cluster_as_it_is(&args.name.name).await?;
         cluster.must_be_made_here("plan")?;
         session.query(async |context| pipeline::plan(context, &cluster, &agreed).await).await
     };

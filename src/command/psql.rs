@@ -2,7 +2,7 @@ use super::Session;
 use crate::{cli, error::Result, exec::Command, pipeline};
 
 pub(super) async fn run(session: &Session, args: &cli::Psql) -> Result<u8> {
-    let cluster = session.cluster(&args.name.name)?;
+    let cluster = session.cluster_as_it_is(&args.name.name).await?;
     session
         .query(async |context| {
             let door = pipeline::door(context, &cluster).await?;

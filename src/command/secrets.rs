@@ -29,6 +29,11 @@ pub(super) struct HostKeyList {
 pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
     let name = &args.name.name;
     let command = match args.command {
+        SecretsCommand::Create => {
+            return session
+                .act("secrets", name, async |run, cluster| pipeline::create_secrets(run, cluster).await)
+                .await;
+        }
         SecretsCommand::Recipients { command } => command,
         SecretsCommand::HostKeys { command } => {
             return match command.unwrap_or(HostKeys::List) {

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     event::{Event, Events, Summary},
     exec::Lock,
-    pipeline::{Cluster, Run},
+    pipeline::{self, Cluster, Run},
     report::{self, Github, Output, Record, Reporters},
 };
 
@@ -37,6 +37,12 @@ impl Session {
     /// The cluster that `name` means, checked and planned.
     pub(crate) fn cluster(&self, name: &str) -> Result<Cluster> {
         Cluster::open(name, &self.dirs)
+    }
+
+    /// The same as the last run left it, wherever that was: for queries about machines.
+    pub(crate) async fn cluster_as_it_is(&self, name: &str) -> Result<Cluster> {
+        let cluster = self.cluster(name)?;
+        self.query(async |context| pipeline::pull(context, cluster).await).await
     }
 
     pub(crate) fn context(&self, events: Events) -> Context {
@@ -113,7 +119,8 @@ impl Session {
         };
         let kept = record.dir().to_owned();
         let (reporters, events) = Reporters::start(self.output, self.github.as_ref(), self.verbose, Some(record));
-        let context = self.context(events);
+        // The run may have to end without anybody's signal: see the lock on the cluster.
+        let context = Context { stop: self.stop.child_token(), ..self.context(events) };
         let started = Event::RunStarted {
             command: command.into(),
             cluster: cluster.name().to_string(),
@@ -125,14 +132,19 @@ impl Session {
             context.events.warn("orphan-ended", message, None).await;
         }
         let run = Run::new(context, kept.clone());
-        let result = work(&run, &cluster).await;
+        let name = cluster.name().clone();
+        let result = async {
+            let cluster = if takes_over(command) { pipeline::pull(&run.context, cluster).await? } else { cluster };
+            work(&run, &cluster).await
+        };
+        let result = result.await;
         let summary = match &result {
             Ok(summary) => Summary { record: Some(kept.display().to_string()), ..summary.clone() },
             Err(error) => {
                 run.context.events.emit(Event::Error { error: error.clone() }).await;
                 Summary {
                     command: command.to_owned(),
-                    cluster: cluster.name().to_string(),
+                    cluster: name.to_string(),
                     message: error.to_string(),
                     stages: run.times(),
                     record: Some(kept.display().to_string()),
@@ -160,4 +172,9 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a command is about the machines that there are, and not about files alone.
+fn takes_over(command: &str) -> bool {
+    ["up", "provision", "configure", "verify", "down", "import"].contains(&command)
 }

@@ -12,7 +12,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
-    let cluster = session.cluster(&args.name.name)?;
+    let cluster = session.cluster_as_it_is(&args.name.name).await?;
     session
         .query(async |context| {
             let watcher = pipeline::Watcher::new(context, &cluster).await?;

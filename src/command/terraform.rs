@@ -2,10 +2,10 @@ use super::Session;
 use crate::{
     cli,
     error::{Error, Result},
-    provider, report,
+    pipeline, provider, report,
 };
 
-pub(super) fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
+pub(super) async fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
     match args {
         cli::Terraform::Install => {
             let program = std::env::current_exe()
@@ -18,6 +18,11 @@ pub(super) fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
                 report::print(&advice);
             }
             Ok(0)
+        }
+        cli::Terraform::ForceUnlock(cli::ForceUnlock { name, id }) => {
+            session
+                .act("terraform", &name.name, async |run, cluster| pipeline::force_unlock(run, cluster, &id).await)
+                .await
         }
     }
 }

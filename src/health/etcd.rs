@@ -101,7 +101,7 @@ struct Pair {
 }
 
 /// protobuf's JSON writes 64-bit numbers as strings.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
@@ -176,7 +176,7 @@ pub(crate) async fn etcd_value(access: &Access, node: &FleetNode, key: &str) -> 
     Ok(Some(String::from_utf8_lossy(&value).into_owned()))
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body)
         .map_err(|error| format!("etcd answered {:?}: {error}", String::from_utf8_lossy(body).trim()))
 }

@@ -6,6 +6,7 @@
 
 mod diagnose;
 mod etcd;
+mod lease;
 mod observe;
 mod patroni;
 mod postgres;
@@ -18,6 +19,7 @@ mod wait;
 
 pub use diagnose::{Etcd, Health, Healthy, Problem, diagnose};
 pub(crate) use etcd::etcd_value;
+pub(crate) use lease::{Taken, give_up, renew, serving_voter, take_key};
 pub use observe::{Access, Keys, Observations, Observed, observe};
 pub(crate) use observe::{ask_etcd, ask_patroni, switchover};
 pub use patroni::Member;

@@ -1,6 +1,7 @@
 //! Pure nouns that every stage may use: names, roles, versions, paths and secrets.
 
 pub mod account;
+pub mod backend;
 pub mod cluster;
 pub mod dns;
 pub mod drill;
@@ -15,6 +16,7 @@ pub mod ssh;
 pub mod version;
 
 pub use account::Account;
+pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
 pub use cluster::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
 pub use dns::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, KeyAlgorithm};
 pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};

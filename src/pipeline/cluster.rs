@@ -5,14 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::look::Standing;
+use super::{look::Standing, shared::SharedRecord};
 
 use crate::{
     assets::Assets,
     context::{Context, Dirs},
     error::{Error, Result},
-    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Platform, Release, Secret},
-    plan::{self, Plan, Warning},
+    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, InstanceKey, Platform, Release, Secret},
+    plan::{self, Node, Plan, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
 };
@@ -26,6 +26,8 @@ pub struct Cluster {
     pub(super) assets: Assets,
     /// Commands that give passwords.
     commands: Vec<SecretCommand>,
+    /// What runs elsewhere left in the state.
+    pub(super) elsewhere: Option<SharedRecord>,
 }
 
 impl Cluster {
@@ -44,7 +46,20 @@ impl Cluster {
             message,
             hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
         }));
-        Ok(Self { source, plan, record, assets, commands: spec.secrets })
+        Ok(Self { source, plan, record, assets, commands: spec.secrets, elsewhere: None })
+    }
+
+    /// Plans again with what was chosen for the machines `made`, wherever that was.
+    ///
+    /// # Errors
+    /// When that cannot be planned.
+    pub(super) fn choose(&mut self, made: &BTreeMap<InstanceKey, Node>) -> Result<()> {
+        self.record.choices = plan::choices(made);
+        let warnings = std::mem::take(&mut self.plan.warnings);
+        self.plan = plan::decide(&self.source.load()?, &self.record.choices)?;
+        // Those about the assets are the command's, not the plan's.
+        self.plan.warnings.extend(warnings.into_iter().filter(|warning| warning.code == "assets"));
+        Ok(())
     }
 
     #[must_use]

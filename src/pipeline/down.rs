@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Cluster, Run, dns, hypervisor, look, machines, release};
+use super::{Cluster, Run, dns, hypervisor, lock, look, machines, release};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
@@ -11,6 +11,7 @@ use crate::{
     local::Engine,
     model::{Dns, InstanceKey, Platform},
     provision::{self, Destroyed},
+    secrets::Vault,
 };
 
 /// What is asked of `down`.
@@ -133,6 +134,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let name = cluster.name();
     let dir = context.dirs.cluster(name);
     let stays = release::stays(&cluster.plan.platform);
+    let lock = lock(run, cluster).await?;
     let changed = run
         .stage(Stage::Destroy, async {
             let before = look::fleet(&context.dirs, cluster).ok();
@@ -151,7 +153,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
                 Platform::Terraform(_) => None,
                 platform => {
                     let (_server, reattach) = machines::serve(context, platform).await?;
-                    provision::destroy(context, &dir, &cluster.plan, &cluster.assets, Some(reattach)).await?
+                    machines::destroy(context, cluster, reattach).await?
                 }
             };
             if let Some(destroyed) = &destroyed {
@@ -166,7 +168,8 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
             };
             Ok((changed, Some(detail.to_owned())))
         })
-        .await?;
+        .await;
+    let changed = lock::drop_with_cluster(lock, changed).await?;
     // Data that stays is that of the voters that were chosen.
     let data_stays = stays && changed && !asked.wipe_data;
     forget(&dir, asked.purge, data_stays)
@@ -204,6 +207,19 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
         changed,
         ..Summary::default()
     })
+}
+
+/// Nobody else changes or drills what is destroyed. Without what opens the machines they can still be destroyed.
+async fn lock(run: &Run, cluster: &Cluster) -> Result<Option<lock::ClusterLock>> {
+    let context = &run.context;
+    match Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await {
+        Ok(vault) => lock::take_if_known(run, cluster, "down", &vault).await,
+        Err(error) => {
+            let step = format!("no lock on the cluster: cannot {} {}", error.what, error.object);
+            context.events.step(Stage::Destroy, None, step).await;
+            Ok(None)
+        }
+    }
 }
 
 /// Removes what describes machines that are gone. Run records and the age key stay, unless purged;

@@ -1,14 +1,16 @@
 //! `hactl import`: machines that exist, which the next `up` takes into Terraform's state.
 
-use std::{fmt::Write as _, fs, io, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 use super::{Cluster, Run};
 use crate::{
-    context::ClusterDir,
     error::{Error, Result},
     event::Summary,
     model::{Platform, Proxmox},
-    provision::import::{self, Candidate, Imports, Slot, Wanted},
+    provision::{
+        self,
+        import::{self, Candidate, Imports, Slot, Wanted},
+    },
 };
 
 /// What was asked for.
@@ -36,7 +38,8 @@ pub async fn import(run: &Run, cluster: &Cluster, asked: &Asked) -> Result<Summa
             .hint("machines on Proxmox can be imported: `platform: {proxmox: {...}}` in the cluster file"));
     };
     let dir = run.context.dirs.cluster(name);
-    let imports = decide(cluster, proxmox, &dir, asked).map_err(|problems| {
+    let state = provision::state(&run.context, &dir, &cluster.plan).await?;
+    let imports = decide(cluster, proxmox, state.as_deref(), asked).map_err(|problems| {
         let error = Error::usage("import", "import machines into", name);
         let error = problems.into_iter().fold(error, Error::cause);
         error.hint(format!(
@@ -68,7 +71,7 @@ pub async fn import(run: &Run, cluster: &Cluster, asked: &Asked) -> Result<Summa
     })
 }
 
-fn decide(cluster: &Cluster, proxmox: &Proxmox, dir: &ClusterDir, asked: &Asked) -> Result<Imports, Vec<String>> {
+fn decide(cluster: &Cluster, proxmox: &Proxmox, state: Option<&str>, asked: &Asked) -> Result<Imports, Vec<String>> {
     let (mut problems, mut candidates) = (Vec::new(), Vec::new());
     for id in &asked.ids {
         match Candidate::by_hand(id) {
@@ -88,11 +91,12 @@ fn decide(cluster: &Cluster, proxmox: &Proxmox, dir: &ClusterDir, asked: &Asked)
     if asked.records && cluster.plan.dns.is_none() {
         problems.push("--records: the cluster file has no `dns`".to_owned());
     }
-    let state = import::path(dir, proxmox.kind).with_file_name("terraform.tfstate");
-    let held = held(&state).unwrap_or_else(|problem| {
-        problems.push(problem);
-        Vec::new()
+    // The machines that Terraform made or took over for this cluster already.
+    let held = state.map(|text| import::machines("the cluster's state", text)).transpose().unwrap_or_else(|found| {
+        problems.extend(found);
+        None
     });
+    let held = held.unwrap_or_default();
     let slots = cluster.plan.nodes.values().filter_map(|node| {
         let guest = proxmox.machines.get(&node.key)?;
         Some((&node.key, Slot { node: guest.node.as_str(), hostname: node.hostname.as_str(), disk_gb: node.disk_gb }))
@@ -113,16 +117,6 @@ fn decide(cluster: &Cluster, proxmox: &Proxmox, dir: &ClusterDir, asked: &Asked)
             problems.extend(if candidates.is_empty() && !problems.is_empty() { Vec::new() } else { more });
             Err(problems)
         }
-    }
-}
-
-/// The machines that Terraform made or took over for this cluster already.
-fn held(state: &Path) -> Result<Vec<Candidate>, String> {
-    let source = state.display().to_string();
-    match fs::read_to_string(state) {
-        Ok(text) => import::machines(&source, &text).map_err(|problems| problems.join("; ")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(format!("{source}: {error}")),
     }
 }
 

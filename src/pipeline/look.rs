@@ -31,7 +31,10 @@ pub fn fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
     let path = dirs.cluster(cluster.name()).fleet();
     let failed = || Error::failed("not-provisioned", "find the machines of", cluster.name());
     let text = std::fs::read(&path).map_err(|error| {
-        let error = failed().cause(format!("{}: {error}", path.display()));
+        let error = match &cluster.plan.backend {
+            Some(backend) => failed().cause(format!("its state ({backend}) knows of none")),
+            None => failed().cause(format!("{}: {error}", path.display())),
+        };
         error.hint(format!("`hactl up {}` makes them", cluster.name()))
     })?;
     serde_json::from_slice(&text).map_err(|error| {

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Cluster, Run, claim, dns, hypervisor, look, prepare, reach};
+use super::{Cluster, Run, claim, dns, hypervisor, lock, look, prepare, reach, shared};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
@@ -18,7 +17,7 @@ use crate::{
     model::RootModule,
     plan::{Plan, Platform},
     provider::Server,
-    provision::{self, Changes, Consent, GoneRecords, Machines, Outputs},
+    provision::{self, Changes, Consent, Destroyed, GoneRecords, Machines, Outputs},
     secrets::Vault,
 };
 
@@ -91,12 +90,14 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
         let keys = reach::authorized_keys(context, &cluster.plan.platform, vault)?;
+        let record = shared::record(cluster, vault);
         let machines = Machines {
             plan: &cluster.plan,
             assets: &cluster.assets,
             image,
             uuid: vault.uuid(),
             authorized_keys: &keys,
+            record: &record,
         };
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
@@ -108,7 +109,7 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
             cluster.note_choices(&context.dirs)?;
             forget(made, vault)
         };
-        let provisioned = provision::apply(context, &dir, &machines, &consent, Some(reattach), before).await?;
+        let provisioned = provision::apply(context, &dir, &machines, &consent, Some(reattach.clone()), before).await?;
         cluster.note_choices(&context.dirs)?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
@@ -119,6 +120,11 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         run.keep("fleet", &fleet)?;
         keep_fleet(&dir.fleet(), &fleet)?;
         claim::claim(run, cluster, vault, &fleet).await?;
+        if cluster.plan.backend.is_some() {
+            // Host keys that were met just now: for runs elsewhere.
+            let machines = Machines { record: &shared::record(cluster, vault), ..machines };
+            provision::keep_record(context, &dir, &machines, Some(reattach)).await?;
+        }
         let changed = !provisioned.changes.is_empty();
         let detail = if changed { provisioned.changes.to_string() } else { "no changes".to_owned() };
         Ok(((Provisioned { fleet, changed }, provisioned.gone), Some(detail)))
@@ -160,7 +166,7 @@ async fn try_disks(context: &Context, plan: &Plan, image: &str) -> Result<()> {
     Ok(())
 }
 
-fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
+pub(super) fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
     let write = || file::replace(path, &serde_json::to_vec_pretty(fleet)?);
     write().map_err(|error| Error::failed("fleet", "write", path.display()).source(&error).hint("is the disk full?"))
 }
@@ -175,12 +181,17 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     dns::check(context, cluster).await?;
     hypervisor::check(context, cluster).await?;
     check(context, cluster)?;
-    let paths = cluster.secrets(&context.dirs);
-    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
+    let mut vault = shared::open(context, cluster).await?;
     cluster.note(&context.dirs)?;
-    let prepared = prepare::prepare(run, cluster, &vault, true).await?;
-    let with = With { image: prepared.image.as_deref(), agreed };
-    let provisioned = apply(run, cluster, &mut vault, &with).await?;
+    let lock = lock::take_if_known(run, cluster, "provision", &vault).await?;
+    let work = async {
+        let prepared = prepare::prepare(run, cluster, &vault, true).await?;
+        let with = With { image: prepared.image.as_deref(), agreed };
+        apply(run, cluster, &mut vault, &with).await
+    };
+    let result = work.await;
+    let provisioned = lock::give_back(lock, result).await?;
+    shared::say_saved(context, cluster, &vault).await;
     let name = cluster.name();
     Ok(Summary {
         ok: true,
@@ -192,6 +203,37 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
         changed: provisioned.changed,
         ..Summary::default()
     })
+}
+
+/// Destroys what Terraform made. Its values are those of the last run here; where that was elsewhere, they come from the
+/// secrets file.
+pub(super) async fn destroy(context: &Context, cluster: &Cluster, reattach: String) -> Result<Option<Destroyed>> {
+    let paths = cluster.secrets(&context.dirs);
+    let (uuid, keys) = match cluster.plan.backend.is_some() && paths.file.exists() {
+        true => {
+            let vault = Vault::open(context, cluster.name(), &paths).await?;
+            (vault.uuid(), reach::authorized_keys(context, &cluster.plan.platform, &vault)?)
+        }
+        false => (uuid::Uuid::nil(), Vec::new()),
+    };
+    let image = image_tag(cluster);
+    let machines = Machines {
+        plan: &cluster.plan,
+        assets: &cluster.assets,
+        image: image.as_deref(),
+        uuid,
+        authorized_keys: &keys,
+        record: "",
+    };
+    let dir = context.dirs.cluster(cluster.name());
+    provision::destroy(context, &dir, &machines, Some(reattach)).await
+}
+
+fn image_tag(cluster: &Cluster) -> Option<String> {
+    match &cluster.plan.platform {
+        Platform::Local(local) => Some(prepare::image_tag(cluster, local)),
+        _ => None,
+    }
 }
 
 /// What `hactl plan` shows.
@@ -232,13 +274,15 @@ impl Planned {
 }
 
 /// Whose the machines are, and who may log in; nobody's before the first `up`, since only that makes secrets.
-async fn identity(context: &Context, cluster: &Cluster) -> Result<(uuid::Uuid, Vec<String>)> {
+async fn identity(context: &Context, cluster: &Cluster) -> Result<(uuid::Uuid, Vec<String>, String)> {
     let paths = cluster.secrets(&context.dirs);
     if !paths.file.exists() {
-        return Ok((uuid::Uuid::nil(), Vec::new()));
+        return Ok((uuid::Uuid::nil(), Vec::new(), String::new()));
     }
-    let vault = Vault::open(context, cluster.name(), &paths).await?;
-    Ok((vault.uuid(), reach::authorized_keys(context, &cluster.plan.platform, &vault)?))
+    let mut vault = Vault::open(context, cluster.name(), &paths).await?;
+    shared::take_over(cluster, &mut vault)?;
+    let keys = reach::authorized_keys(context, &cluster.plan.platform, &vault)?;
+    Ok((vault.uuid(), keys, shared::record(cluster, &vault)))
 }
 
 /// Runs `ask` on the user's own module; what it gives where there is none is nothing.
@@ -248,8 +292,9 @@ async fn with_module<T: Default>(
     ask: impl AsyncFnOnce(&ClusterDir, &RootModule, &Machines<'_>, Option<String>) -> Result<T>,
 ) -> Result<T> {
     let Platform::Terraform(module) = &cluster.plan.platform else { return Ok(T::default()) };
-    let (uuid, keys) = identity(context, cluster).await?;
-    let machines = Machines { plan: &cluster.plan, assets: &cluster.assets, image: None, uuid, authorized_keys: &keys };
+    let (uuid, keys, record) = identity(context, cluster).await?;
+    let (plan, assets) = (&cluster.plan, &cluster.assets);
+    let machines = Machines { plan, assets, image: None, uuid, authorized_keys: &keys, record: &record };
     let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
     ask(&context.dirs.cluster(cluster.name()), module, &machines, Some(reattach)).await
 }
@@ -285,17 +330,15 @@ pub(super) async fn destroy_module(context: &Context, cluster: &Cluster) -> Resu
 pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Result<Planned> {
     hypervisor::check(context, cluster).await?;
     let dir = context.dirs.cluster(cluster.name());
-    let (uuid, keys) = identity(context, cluster).await?;
-    let image = match &cluster.plan.platform {
-        Platform::Local(local) => Some(prepare::image_tag(cluster, local)),
-        _ => None,
-    };
+    let (uuid, keys, record) = identity(context, cluster).await?;
+    let image = image_tag(cluster);
     let machines = Machines {
         plan: &cluster.plan,
         assets: &cluster.assets,
         image: image.as_deref(),
         uuid,
         authorized_keys: &keys,
+        record: &record,
     };
     let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
     context.events.step(Stage::Plan, None, "asking Terraform").await;

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! open:       file -> Spec -> Plan                      (cluster.rs)
+//! shared:     what runs elsewhere left in the state      (shared.rs)
 //! prepare:    downloads, Ansible's environment, image   (prepare.rs)
 //! hypervisor: what machines are made from is there      (hypervisor.rs)
+//! lock:       nobody else changes or drills the cluster      (lock.rs)
 //! machines:   Plan -> Outputs -> Fleet                  (machines.rs)
 //! reach:      Fleet -> each machine lets hactl in       (reach.rs)
 //! claim:      Fleet -> the user's machines are free     (claim.rs, and taken off again by release.rs)
@@ -20,6 +22,7 @@ mod dns;
 mod down;
 mod hypervisor;
 mod import;
+mod lock;
 mod look;
 mod machines;
 mod prepare;
@@ -27,6 +30,7 @@ mod reach;
 mod recipients;
 mod release;
 mod run;
+mod shared;
 mod software;
 mod up;
 mod verify;
@@ -39,8 +43,9 @@ pub use look::{Door, Standing, Watcher, door, fleet, ssh};
 pub use machines::{Planned, plan, provision};
 pub use prepare::{build_image, fetch, images, prune_images};
 pub use reach::{forget_host_keys, host_keys};
-pub use recipients::{add_recipient, recipients, remove_recipient};
+pub use recipients::{add_recipient, create_secrets, recipients, remove_recipient};
 pub use run::Run;
+pub use shared::{force_unlock, pull};
 pub use software::{configure, inventory};
 pub use up::up;
 pub use verify::{Work, unproved, verify};

@@ -135,6 +135,7 @@ async fn meet(
                 if let Some(node) = fleet.nodes.get_mut(&key) {
                     node.ssh.host_key = Some(host_key.clone());
                 }
+                known.forgotten.remove(key.as_str());
                 known.machines.insert(key, host_key);
             }
             Err(error) => errors.push(error),
@@ -166,6 +167,7 @@ async fn bastions(context: &Context, fleet: &mut Fleet, known: &mut HostKeys) ->
         hop.host_key = Some(key.clone());
         used.insert(place, key);
     }
+    known.forgotten.retain(|name, _| !used.contains_key(name));
     known.bastions = used;
     Ok(())
 }

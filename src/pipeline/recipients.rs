@@ -1,4 +1,6 @@
-//! `hactl secrets NAME recipients`: who can open the secrets file.
+//! `hactl secrets NAME create` and `recipients`: the secrets file without a machine, and who can open it.
+
+use jiff::Timestamp;
 
 use super::{Cluster, Run};
 use crate::{
@@ -40,6 +42,24 @@ pub async fn remove_recipient(run: &Run, cluster: &Cluster, key: &str) -> Result
     vault.save()?;
     let done = "can be opened by one key less; older copies of it are as they were, and so are the secrets in it";
     Ok(summary(run, cluster, true, done))
+}
+
+/// Makes the secrets file, or adds the passwords that the cluster file needs by now.
+///
+/// # Errors
+/// When it cannot be opened, made or written.
+pub async fn create_secrets(run: &Run, cluster: &Cluster) -> Result<Summary> {
+    let context = &run.context;
+    let paths = cluster.secrets(&context.dirs);
+    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
+    cluster.take_given(context, &mut vault).await?;
+    if vault.ensure_owners(&cluster.owners())? {
+        vault.save()?;
+    }
+    let changed = vault.was_saved();
+    let done =
+        if changed { "is ready: commit it, and keep its key where CI keeps secrets" } else { "has all it needs" };
+    Ok(summary(run, cluster, changed, done))
 }
 
 async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> {

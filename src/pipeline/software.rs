@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::{
-    Cluster, Run, look,
+    Cluster, Run, lock, look,
     prepare::{self, Downloads, Prepared},
-    reach,
+    reach, shared,
 };
 use crate::{
     configure::{self, Configured, Playbook, Settings},
@@ -140,9 +140,14 @@ pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bo
     let fleet = look::fleet(&context.dirs, cluster)?;
     let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
     cluster.take_given(context, &mut vault).await?;
-    let prepared = prepare::prepare(acting, cluster, &vault, mitogen).await?;
-    render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
-    let configured = run(acting, cluster, &prepared, mitogen, check).await?;
+    shared::take_over(cluster, &mut vault)?;
+    let access = look::access(context, cluster, &vault)?;
+    let work = async {
+        let prepared = prepare::prepare(acting, cluster, &vault, mitogen).await?;
+        render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
+        run(acting, cluster, &prepared, mitogen, check).await
+    };
+    let configured = lock::held_for(acting, cluster, "configure", (&fleet, &access), work).await?;
     let changed = configured.changed();
     let would = if check { "would change" } else { "changed" };
     Ok(Summary {

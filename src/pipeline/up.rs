@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::{
-    Cluster, Run, dns, hypervisor, look,
+    Cluster, Run, dns, hypervisor,
+    lock::{self, ClusterLock},
+    look,
     machines::{self, Provisioned, With},
-    prepare, software, verify,
+    prepare, shared, software, verify,
 };
 use crate::{
     error::Result,
@@ -57,31 +57,57 @@ pub async fn up(
     hypervisor::check(context, cluster).await?;
     machines::check(context, cluster)?;
     run.keep("plan", &cluster.plan)?;
-    let mut vault =
-        Vault::open_or_create(context, cluster.name(), &cluster.secrets(&context.dirs), Timestamp::now()).await?;
-    cluster.take_given(context, &mut vault).await?;
+    let mut vault = shared::open(context, cluster).await?;
     cluster.note(&context.dirs)?;
 
+    let mut lock = lock::take_if_known(run, cluster, "up", &vault).await?;
+    let asked = Asked { agreed, mitogen, proof };
+    let result = converge(run, cluster, &mut vault, &asked, &mut lock).await;
+    let done = lock::give_back(lock, result).await?;
+    shared::say_saved(context, cluster, &vault).await;
+    Ok(done)
+}
+
+/// What `up` was asked for.
+struct Asked<'a> {
+    agreed: &'a Consent,
+    mitogen: bool,
+    proof: bool,
+}
+
+/// The stages that make and change something. A cluster that has no etcd yet is locked as soon as it has one.
+async fn converge(
+    run: &Run,
+    cluster: &Cluster,
+    vault: &mut Vault,
+    asked: &Asked<'_>,
+    lock: &mut Option<ClusterLock>,
+) -> Result<(Summary, Option<Verdict>)> {
+    let Asked { agreed, mitogen, proof } = *asked;
+    let context = &run.context;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
-        let provisioned = machines::apply(run, cluster, &mut vault, &With { image: None, agreed }).await?;
-        return Ok((plain_machines(run, cluster, &vault, &provisioned)?, None));
+        let provisioned = machines::apply(run, cluster, vault, &With { image: None, agreed }).await?;
+        return Ok((plain_machines(run, cluster, vault, &provisioned)?, None));
     }
-    let prepared = prepare::prepare(run, cluster, &vault, mitogen).await?;
+    let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
     let with = With { image: prepared.image.as_deref(), agreed };
-    let provisioned = machines::apply(run, cluster, &mut vault, &with).await?;
+    let provisioned = machines::apply(run, cluster, vault, &with).await?;
     let fleet = &provisioned.fleet;
     if plain {
-        return Ok((plain_machines(run, cluster, &vault, &provisioned)?, None));
+        return Ok((plain_machines(run, cluster, vault, &provisioned)?, None));
     }
-    let inventory = software::render(run, cluster, &mut vault, fleet, &prepared.downloads).await?;
-    let access = look::access(context, cluster, &vault)?;
+    let inventory = software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
+    let access = look::access(context, cluster, vault)?;
     let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {
         software::run(run, cluster, &prepared, mitogen, false).await?.changed()
     };
+    if lock.is_none() {
+        *lock = lock::take(run, cluster, "up", fleet, &access).await?;
+    }
     let leader = run
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::{Cluster, Run, look::Standing};
+use super::{Cluster, Run, lock, look::Standing};
 use crate::{
     error::{Error, Kind, Result},
     event::{Stage, Summary},
@@ -34,7 +34,12 @@ pub async fn verify(run: &Run, cluster: &Cluster, work: &Work, seed: u64) -> Res
     let context = &run.context;
     let standing = Standing::find(context, cluster).await?;
     let Standing { plan, fleet, access, .. } = &standing;
-    let verdict = run.stage(Stage::Verify, drill(run, plan, fleet, access, work, seed)).await?;
+    if cluster.adopted().is_some() {
+        let step = "an adopted cluster: no lock is written into its etcd; that nobody else changes it meanwhile is yours to see to";
+        context.events.step(Stage::Verify, None, step).await;
+    }
+    let drilled = run.stage(Stage::Verify, drill(run, plan, fleet, access, work, seed));
+    let verdict = lock::held_for(run, cluster, "verify", (fleet, access), drilled).await?;
     let message = report::verify::headline(&verdict);
     let summary = Summary {
         ok: verdict.passed(),

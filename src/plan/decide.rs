@@ -88,6 +88,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         },
         bounds: bounds::bounds(&spec.patroni.timers, data_nodes().count(), voters.len()),
         nodes,
+        backend: spec.backend.clone(),
         dns: spec.dns.clone(),
         etcd: spec.etcd,
         etcd_source: spec.etcd_source.clone(),

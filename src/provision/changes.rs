@@ -168,7 +168,11 @@ impl Changes {
         let resources = plan.resource_changes.into_iter().filter(|change| change.mode != "data");
         Ok(Self {
             resources: resources.map(ResourceChange::from).collect(),
-            outputs: plan.output_changes.values().any(|change| action(&change.actions) != Action::NoOp),
+            // The record is hactl's own business.
+            outputs: plan
+                .output_changes
+                .iter()
+                .any(|(name, change)| name != "record" && action(&change.actions) != Action::NoOp),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What Terraform's other providers get of the environment: where the hypervisor's API is, and whom to trust.
+//! What Terraform's backend and its other providers get of the environment: what opens the state, where the hypervisor's
+//! API is, and whom to trust.
 
 use std::{
     fs,
@@ -9,6 +10,7 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
+    model::Backend,
     plan::Platform,
     proxmox::{ENDPOINT_VARIABLE, TOKEN_VARIABLE},
 };
@@ -18,9 +20,13 @@ use crate::{
 pub(super) struct Environment {
     pub(super) set: Vec<(&'static str, String)>,
     /// Those of the user that reach them: secrets are never copied.
-    pub(super) pass: &'static [&'static str],
+    pub(super) pass: Vec<&'static str>,
+    /// The same by the start of their names.
+    pub(super) prefix: Option<&'static str>,
     /// Whether all of the user's reach them.
     pub(super) everything: bool,
+    /// Values that are shown to nobody.
+    pub(super) secrets: Vec<String>,
 }
 
 /// Where Go's libraries look for the system's certificates, in their order.
@@ -33,25 +39,30 @@ const SYSTEM_CERTIFICATES: [&str; 5] = [
 ];
 
 impl Environment {
-    /// The environment for the machines of `platform`. The provider of Proxmox has no option for a CA, so that the
+    /// The environment for the state in `backend`, and for the machines of `platform`. The provider of Proxmox has no option for a CA, so that the
     /// cluster's is put behind the system's, in a file of the cluster's own.
     ///
     /// # Errors
     /// When the CA's certificate cannot be read, or the file not written.
-    pub(super) fn of(context: &Context, dir: &ClusterDir, platform: &Platform) -> Result<Self> {
+    pub(super) fn of(
+        context: &Context,
+        dir: &ClusterDir,
+        platform: &Platform,
+        backend: Option<&Backend>,
+    ) -> Result<Self> {
+        let mut environment = backend.map(|backend| Self::of_state(context, backend)).unwrap_or_default();
         let proxmox = match platform {
             Platform::Proxmox(proxmox) => proxmox,
             Platform::Terraform(module) => {
                 let workspace = module.workspace.clone().map(|name| ("TF_WORKSPACE", name));
-                return Ok(Self { set: workspace.into_iter().collect(), everything: true, ..Self::default() });
+                return Ok(Self { set: workspace.into_iter().collect(), everything: true, ..environment });
             }
-            Platform::Local(_) | Platform::Hosts(_) | Platform::Adopted(_) => return Ok(Self::default()),
+            Platform::Local(_) | Platform::Hosts(_) | Platform::Adopted(_) => return Ok(environment),
         };
-        let pass: &[&str] = &[TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS"];
-        let mut environment = Self { pass, ..Self::default() };
+        environment.pass.extend([TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS"]);
         match &proxmox.endpoint {
             Some(endpoint) => environment.set.push((ENDPOINT_VARIABLE, endpoint.clone())),
-            None => environment.pass = &[TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS", ENDPOINT_VARIABLE],
+            None => environment.pass.push(ENDPOINT_VARIABLE),
         }
         if let Some(ca_cert) = &proxmox.ca_cert {
             let bundle = dir.terraform().join("ca-bundle.pem");
@@ -59,6 +70,16 @@ impl Environment {
             environment.set.push(("SSL_CERT_FILE", bundle.display().to_string()));
         }
         Ok(environment)
+    }
+
+    /// The environment for the state alone.
+    pub(super) fn of_state(context: &Context, backend: &Backend) -> Self {
+        Self {
+            pass: backend.kind.passed().to_vec(),
+            prefix: backend.kind.passed_prefix(),
+            secrets: backend.secrets(&context.env),
+            ..Self::default()
+        }
     }
 }
 
@@ -94,7 +115,7 @@ mod tests {
         let text = format!("name: pg\nplatform: {platform}\ninstances: {{}}\n");
         let spec = spec::load("pg.yaml", text.as_bytes(), "pg").unwrap();
         let plan = plan::decide(&spec, &Choices::default()).unwrap();
-        Environment::of(&context, &context.dirs.cluster(&plan.cluster), &plan.platform)
+        Environment::of(&context, &context.dirs.cluster(&plan.cluster), &plan.platform, None)
     }
 
     #[test]

@@ -43,6 +43,36 @@ impl Diagnostic {
     }
 }
 
+/// Who holds the lock of a state, in Terraform's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct StateLock {
+    pub(super) id: String,
+    pub(super) who: String,
+    pub(super) since: String,
+    pub(super) operation: String,
+}
+
+impl Diagnostic {
+    /// The lock that is in the way, where that is what the diagnostic says.
+    pub(super) fn lock(&self) -> Option<StateLock> {
+        if !self.summary.starts_with("Error acquiring the state lock") {
+            return None;
+        }
+        let field = |name: &str| {
+            let value = self.detail.lines().find_map(|line| line.trim().strip_prefix(name));
+            value.map_or_else(|| "unknown".to_owned(), |value| value.trim().to_owned())
+        };
+        let (since, operation) = (field("Created:"), field("Operation:"));
+        Some(StateLock {
+            id: field("ID:"),
+            who: field("Who:"),
+            // 2026-11-22 18:38:55.699466943 +0000 UTC
+            since: since.split('.').next().unwrap_or_default().to_owned(),
+            operation: operation.trim_start_matches("OperationType").to_lowercase(),
+        })
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.summary)?;
@@ -138,6 +168,19 @@ mod tests {
         let line = r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Invalid memory","detail":"It is 1.","address":"hactl_node.a","range":{"filename":"main.tf","start":{"line":7,"column":1,"byte":0},"end":{"line":7,"column":2,"byte":1}}}}"#;
         let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
         assert_eq!(diagnostic.to_string(), "Invalid memory: It is 1. (hactl_node.a, main.tf:7)");
+    }
+
+    #[test]
+    fn a_lock_that_is_in_the_way_is_read_with_its_holder() {
+        let line = r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error acquiring the state lock","detail":"Error message: resource temporarily unavailable\nLock Info:\n  ID:        edb14993-2aa3-dc84-4f33-41f3c68a348d\n  Path:      terraform.tfstate\n  Operation: OperationTypeApply\n  Who:       root@vm\n  Version:   1.11.4\n  Created:   2026-11-22 18:38:55.699466943 +0000 UTC\n  Info:      \n\n\nTerraform acquires a state lock"}}"#;
+        let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
+        let lock = diagnostic.lock().unwrap();
+        assert_eq!((lock.id.as_str(), lock.who.as_str()), ("edb14993-2aa3-dc84-4f33-41f3c68a348d", "root@vm"));
+        assert_eq!((lock.since.as_str(), lock.operation.as_str()), ("2026-11-22 18:38:55", "apply"));
+        let line =
+            r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Invalid memory","detail":"ID: 1"}}"#;
+        let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
+        assert_eq!(diagnostic.lock(), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
     guard::{Consent, guard_module},
     outputs::Outputs,
     stage::{Planned, Provisioned},
-    terraform::Terraform,
+    terraform::{Init, Terraform},
     workspace::{Machines, is_of_no_stack},
 };
 use crate::{
@@ -74,9 +74,9 @@ impl Root {
             file::replace(&values, text.as_bytes()).map_err(|error| unwritten(&values, &error))?;
             var_files.push(values);
         }
-        let environment = Environment::of(context, dir, &machines.plan.platform)?;
+        let environment = Environment::of(context, dir, &machines.plan.platform, None)?;
         let terraform = Terraform::find(context, &root, reattach, environment).await?;
-        terraform.run_init(context).await?;
+        terraform.run_init(context, Init::AsItIs).await?;
         Ok(Self { dir: root, kept, var_files, terraform })
     }
 
@@ -321,8 +321,9 @@ mod tests {
         let (assets, keys) = (Assets::embedded(), ["ssh-ed25519 AAAA".to_owned()]);
         let values = |text: &str| {
             let plan = plan_of(text);
+            let uuid = Uuid::nil();
             let machines =
-                Machines { plan: &plan, assets: &assets, image: None, uuid: Uuid::nil(), authorized_keys: &keys };
+                Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &keys, record: "" };
             passed(module(&plan), &machines)
         };
         assert_eq!(values("pass: [cluster]"), json!({"cluster": "pg"}));

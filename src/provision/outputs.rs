@@ -35,6 +35,8 @@ pub(super) struct Read {
     pub(super) vms: Outputs,
     /// What each node was made from, on platforms that say so.
     pub(super) images: BTreeMap<InstanceKey, String>,
+    /// What hactl keeps there for its runs elsewhere.
+    pub(super) record: Option<String>,
 }
 
 /// Reads the JSON of `terraform output -json`.
@@ -50,6 +52,7 @@ pub(super) fn parse_outputs(json: &str) -> Result<Read> {
     struct All {
         vms: Option<Output<Outputs>>,
         images: Option<Output<BTreeMap<InstanceKey, String>>>,
+        record: Option<Output<Option<String>>>,
     }
     let all: All = serde_json::from_str(json).map_err(|error| {
         Error::failed("terraform-output", "read", "Terraform's output `vms`").source(&error).hint(
@@ -59,6 +62,7 @@ pub(super) fn parse_outputs(json: &str) -> Result<Read> {
     Ok(Read {
         vms: all.vms.map(|output| output.value).unwrap_or_default(),
         images: all.images.map(|output| output.value).unwrap_or_default(),
+        record: all.record.and_then(|output| output.value).filter(|record| !record.is_empty()),
     })
 }
 

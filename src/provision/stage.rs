@@ -1,6 +1,6 @@
 //! The stage itself: the order in which Terraform is asked to do things.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -10,12 +10,12 @@ use super::{
     guard::{Consent, guard, starts_anew, voters_gone},
     module,
     outputs::{Outputs, Read, parse_outputs},
+    place,
     strays::{self, Owner},
     terraform::{Terraform, terraform_binary},
     workspace::{Machines, Workspace, variables},
 };
 use crate::{
-    assets::Assets,
     context::{ClusterDir, Context},
     error::{Error, Result},
     model::InstanceKey,
@@ -64,7 +64,7 @@ pub async fn plan(
     if let Platform::Terraform(module) = &machines.plan.platform {
         return module::plan(context, dir, module, machines, consent, reattach).await;
     }
-    Ok(prepare(context, dir, machines, consent, reattach).await?.planned)
+    Ok(prepare(context, dir, machines, consent, reattach, false).await?.planned)
 }
 
 /// Makes the machines as planned: exactly the plan that was read is applied. `before_it` is told what will be done,
@@ -84,13 +84,13 @@ pub async fn apply(
         return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
     }
     let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
-        prepare(context, dir, machines, consent, reattach).await?;
+        prepare(context, dir, machines, consent, reattach, true).await?;
     let Planned { changes, refused } = planned;
     if let Some(error) = refused {
         return Err(error);
     }
-    let outputs = if changes.is_empty() {
-        before
+    let outputs = if changes.is_empty() && before.record.as_deref().unwrap_or_default() == machines.record {
+        before.vms
     } else {
         if starts_anew {
             workspace.note_new_start()?;
@@ -106,6 +106,38 @@ pub async fn apply(
     Ok(Provisioned { outputs, changes, gone })
 }
 
+/// Keeps another record in the state, and changes nothing else: what was learnt of the machines after they were made.
+///
+/// # Errors
+/// Those of Terraform.
+pub async fn keep_record(
+    context: &Context,
+    dir: &ClusterDir,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<()> {
+    let plan = machines.plan;
+    let workspace = Workspace::new(dir, plan);
+    let environment = Environment::of(context, dir, &plan.platform, plan.backend.as_ref())?;
+    let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
+    let terraform = terraform.with_state(&plan.cluster, plan.backend.as_ref());
+    let before = read_outputs(context, &terraform).await?;
+    if before.record.as_deref().unwrap_or_default() == machines.record {
+        return Ok(());
+    }
+    workspace.write_variables(&variables(machines, &before.images))?;
+    let parallelism = *PARALLELISM.start();
+    let command = terraform.plan(&workspace.plan_file(), parallelism, false).arg("-refresh=false");
+    terraform.stream(context, "plan", command).await?;
+    let (changes, _) = show(context, &terraform, &workspace).await?;
+    // What the machines' own apply has left undone is for the next run, which looks at them.
+    if changes.is_empty() {
+        terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
+    }
+    remove_plan(&workspace);
+    Ok(())
+}
+
 /// Destroys everything that Terraform made for the cluster, and what a run that was killed made
 /// without writing it down. What Terraform did, or none when it knew of nothing. Whoever calls this
 /// has asked the user.
@@ -115,18 +147,24 @@ pub async fn apply(
 pub async fn destroy(
     context: &Context,
     dir: &ClusterDir,
-    plan: &Plan,
-    assets: &Assets,
+    machines: &Machines<'_>,
     reattach: Option<String>,
 ) -> Result<Option<Destroyed>> {
-    let workspace = Workspace::new(dir, &plan.platform);
+    let Machines { plan, assets, .. } = *machines;
+    let workspace = Workspace::new(dir, plan);
     workspace.is_of_this_platform(plan)?;
+    if plan.backend.is_some() && !workspace.has_values() {
+        // Made from elsewhere: Terraform wants values also to destroy.
+        workspace.write_variables(&variables(machines, &BTreeMap::new()))?;
+    }
     let owner = workspace.owner()?;
     let destroyed = if workspace.has_state() {
-        let environment = Environment::of(context, dir, &plan.platform)?;
+        let environment = Environment::of(context, dir, &plan.platform, plan.backend.as_ref())?;
         workspace.write_trees(assets)?;
         workspace.write_moves(plan)?;
         let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
+        let terraform = terraform.with_state(&plan.cluster, plan.backend.as_ref());
+        place::settle(context, &workspace, &terraform, plan, true).await?;
         workspace.init(context, &terraform, assets).await?;
         Some(destroy_recorded(context, &terraform, &workspace, owner.as_ref(), plan).await?)
     } else {
@@ -175,19 +213,6 @@ async fn destroy_recorded(
     Ok(Destroyed { changes, gone })
 }
 
-/// The machines as the last run left them; empty when none did.
-///
-/// # Errors
-/// Those of Terraform.
-pub async fn outputs(context: &Context, dir: &ClusterDir, platform: &Platform) -> Result<Outputs> {
-    let workspace = Workspace::new(dir, platform);
-    if !workspace.has_state() {
-        return Ok(Outputs::new());
-    }
-    let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
-    Ok(read_outputs(context, &terraform).await?.vms)
-}
-
 /// What Terraform's state holds, or is about to take in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
@@ -200,9 +225,11 @@ pub struct Recorded {
 /// # Errors
 /// Those of Terraform, or when the import blocks cannot be read.
 pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
-    let workspace = Workspace::new(dir, &plan.platform);
+    let workspace = Workspace::new(dir, plan);
     let mut text = workspace.import_blocks()?;
-    if workspace.has_state() {
+    if let Some(backend) = &plan.backend {
+        text += &place::addresses(context, &plan.cluster, backend).await?;
+    } else if workspace.has_state() {
         let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
         text += &terraform.state_list().succeed(context, |_| ()).await?.stdout;
     }
@@ -229,7 +256,7 @@ fn recorded_in(text: &str) -> Recorded {
 /// # Errors
 /// When the values of that run cannot be read.
 pub fn begun(dir: &ClusterDir, plan: &Plan) -> Result<Option<Uuid>> {
-    let owner = Workspace::new(dir, &plan.platform).owner()?;
+    let owner = Workspace::new(dir, plan).owner()?;
     // A plan before the first `up` has none yet.
     Ok(owner.map(|owner| owner.cluster_uuid).filter(|uuid| !uuid.is_nil()))
 }
@@ -238,7 +265,7 @@ struct Prepared {
     terraform: Terraform,
     workspace: Workspace,
     /// The machines as the run before this one left them.
-    before: Outputs,
+    before: Read,
     planned: Planned,
     gone: GoneRecords,
     /// Everything that earlier runs made is gone, data and all.
@@ -252,21 +279,24 @@ async fn prepare(
     machines: &Machines<'_>,
     consent: &Consent,
     reattach: Option<String>,
+    may_move: bool,
 ) -> Result<Prepared> {
     // Without Terraform nothing is written.
     terraform_binary(context)?;
     let plan = machines.plan;
-    let workspace = Workspace::new(dir, &plan.platform);
+    let workspace = Workspace::new(dir, plan);
     workspace.is_of_this_platform(plan)?;
     workspace.write_trees(machines.assets)?;
     workspace.write_moves(plan)?;
-    let environment = Environment::of(context, dir, &plan.platform)?;
+    let environment = Environment::of(context, dir, &plan.platform, plan.backend.as_ref())?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
+    let terraform = terraform.with_state(&plan.cluster, plan.backend.as_ref());
+    place::settle(context, &workspace, &terraform, plan, may_move).await?;
     workspace.init(context, &terraform, machines.assets).await?;
     let before = if workspace.has_state() { read_outputs(context, &terraform).await? } else { Read::default() };
     let parallelism = (plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
 
-    let mut kept = before.images;
+    let mut kept = before.images.clone();
     let (changes, gone) = loop {
         workspace.write_variables(&variables(machines, &kept))?;
         let command = terraform.plan(&workspace.plan_file(), parallelism, false);
@@ -286,7 +316,7 @@ async fn prepare(
         .err()
         .or_else(|| voters_gone(plan, &changes, &created).map(|refusal| refusal.error(plan)));
     let planned = Planned { changes, refused };
-    Ok(Prepared { terraform, workspace, before: before.vms, planned, gone, starts_anew, parallelism })
+    Ok(Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism })
 }
 
 fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     environment::Environment,
-    messages::{Diagnostic, Said, diagnostics, interpret},
+    messages::{Diagnostic, Said, StateLock, diagnostics, interpret},
 };
 use crate::{
     context::Context,
@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::Event,
     exec::{Command, Finished, Line, Stream},
+    model::{Backend, BackendKind, ClusterName},
 };
 
 /// The lowest supported version of Terraform, and of OpenTofu.
@@ -28,6 +29,17 @@ const LOCK_TIMEOUT: &str = "-lock-timeout=60s";
 /// `TF_WORKSPACE` do not: they would change what commands do, unseen.
 const PASSED: &[&str] = &["TF_LOG", "TF_LOG_CORE", "TF_LOG_PROVIDER", "TF_LOG_PATH", "TF_REGISTRY_CLIENT_TIMEOUT"];
 
+/// What becomes of the state at init.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Init {
+    /// It is where it was.
+    AsItIs,
+    /// From now on it is elsewhere, and what was in the former place, if anything, stays there.
+    Elsewhere,
+    /// It is copied from the former place.
+    Moving,
+}
+
 /// Terraform, in one working directory.
 #[derive(Clone)]
 pub struct Terraform {
@@ -39,6 +51,9 @@ pub struct Terraform {
     /// `TF_CLI_CONFIG_FILE`, where it names a file that exists.
     config_file: Option<PathBuf>,
     environment: Environment,
+    /// Whose state it is, and where that is when not on this machine; for messages.
+    cluster: String,
+    place: Option<Backend>,
 }
 
 /// The program: `terraform`, else `tofu`, of the user's `PATH`.
@@ -91,10 +106,17 @@ impl Terraform {
         let program = terraform_binary(context)?;
         let config_file = config_file(context).await;
         let version = String::new();
-        let terraform = Self { program, version, dir: dir.to_owned(), reattach, config_file, environment };
+        let (cluster, place) = (String::new(), None);
+        let dir = dir.to_owned();
+        let terraform = Self { program, version, dir, reattach, config_file, environment, cluster, place };
         let answer = terraform.command(["version", "-json"]).succeed(context, |_| ()).await?;
         let version = check_version(&terraform.program, &answer.stdout)?;
         Ok(Self { version, ..terraform })
+    }
+
+    /// The same for the state of `cluster` in `place`.
+    pub(super) fn with_state(self, cluster: &ClusterName, place: Option<&Backend>) -> Self {
+        Self { cluster: cluster.to_string(), place: place.cloned(), ..self }
     }
 
     /// One command with its whole environment.
@@ -103,7 +125,7 @@ impl Terraform {
             .args(args)
             .dir(&self.dir)
             .pass(PASSED)
-            .pass(self.environment.pass)
+            .pass(&self.environment.pass)
             .pass_prefix("TF_VAR_")
             .pass_prefix("TF_TOKEN_")
             .env("TF_IN_AUTOMATION", "1")
@@ -130,8 +152,14 @@ impl Terraform {
         if let Some(file) = &self.config_file {
             command = command.env("TF_CLI_CONFIG_FILE", file.display().to_string());
         }
+        let command = self.environment.prefix.into_iter().fold(command, Command::pass_prefix);
         let set = self.environment.set.iter();
         set.fold(command.pass(&["TF_PLUGIN_CACHE_DIR"]), |command, (name, value)| command.env(*name, value))
+    }
+
+    /// Whether its version is this one or newer.
+    pub(super) fn is_at_least(&self, lowest: (u32, u32)) -> bool {
+        major_and_minor(&self.version) >= lowest
     }
 
     /// Where Terraform keeps what init fetched.
@@ -143,8 +171,18 @@ impl Terraform {
     ///
     /// # Errors
     /// With the last lines of Terraform.
-    pub(super) async fn run_init(&self, context: &Context) -> Result<()> {
-        self.stream(context, "init", self.command(["init", "-input=false", "-no-color"])).await.map(|_| ())
+    pub(super) async fn run_init(&self, context: &Context, init: Init) -> Result<()> {
+        self.stream(context, "init", self.init(init)).await.map(|_| ())
+    }
+
+    pub(super) fn init(&self, init: Init) -> Command {
+        let command = self.command(["init", "-input=false", "-no-color"]);
+        match init {
+            Init::AsItIs => command,
+            Init::Elsewhere => command.arg("-reconfigure"),
+            // What is asked then, and would be answered by yes, was looked at before.
+            Init::Moving => command.args(["-migrate-state", "-force-copy", LOCK_TIMEOUT]),
+        }
     }
 
     /// What init depends on beside the configuration.
@@ -184,6 +222,34 @@ impl Terraform {
         self.command(["output", "-json"])
     }
 
+    /// The state as it is stored.
+    pub(super) fn state_pull(&self) -> Command {
+        self.command(["state", "pull"])
+    }
+
+    /// Gives back the lock of the state that whoever took it will not.
+    pub(super) fn force_unlock(&self, id: &str) -> Command {
+        self.command(["force-unlock", "-force"]).arg(id)
+    }
+
+    /// Runs a command to its success; what it says goes to whoever asks, and in an error to the user.
+    ///
+    /// # Errors
+    /// With the last lines of Terraform.
+    pub(super) async fn ask(&self, context: &Context, command: &Command) -> Result<String> {
+        let done = command.succeed(context, |_| ()).await;
+        let told = done.map_err(|mut error| {
+            error.causes.iter_mut().for_each(|cause| *cause = self.unseen(cause));
+            error
+        });
+        Ok(told?.stdout)
+    }
+
+    /// A text without the values of secrets.
+    fn unseen(&self, text: &str) -> String {
+        self.environment.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
     /// Checks the configuration.
     ///
     /// # Errors
@@ -206,7 +272,8 @@ impl Terraform {
     /// With every error that Terraform reported, or its last lines when it reported none.
     pub(super) async fn stream(&self, context: &Context, name: &'static str, command: Command) -> Result<Finished> {
         let (sender, mut lines) = mpsc::unbounded_channel::<Line>();
-        let run = async move { command.run(context, |line| _ = sender.send(line.clone())).await };
+        let unseen = |line: &Line| Line { text: self.unseen(&line.text), ..line.clone() };
+        let run = async move { command.run(context, |line| _ = sender.send(unseen(line))).await };
         let mut errors: Vec<Diagnostic> = Vec::new();
         let forward = async {
             while let Some(line) = lines.recv().await {
@@ -226,7 +293,33 @@ impl Terraform {
         // The sender goes with the command, which ends the forwarding.
         let (finished, ()) = tokio::join!(run, forward);
         let finished = finished?;
-        if finished.status.success() { Ok(finished) } else { Err(self.failed(name, &errors, &finished)) }
+        if finished.status.success() {
+            return Ok(finished);
+        }
+        match errors.iter().find_map(Diagnostic::lock) {
+            Some(lock) => Err(self.locked(&lock)),
+            None => Err(self.failed(name, &errors, &finished)),
+        }
+    }
+
+    /// The error of a state that somebody else works with.
+    fn locked(&self, lock: &StateLock) -> Error {
+        let place =
+            self.place.as_ref().map_or_else(|| "the state".to_owned(), |backend| format!("the state ({backend})"));
+        let error = Error::failed("state-locked", "lock", place);
+        if self.place.as_ref().is_some_and(|backend| backend.kind == BackendKind::Pg) {
+            // Terraform then shows its own request: PostgreSQL does not know what its locks are for.
+            return error.cause("another Terraform works with it; PostgreSQL does not say whose it is").hint(
+                "wait until it has ended, then run the same command again. The lock ends with the holder's connection;                  there `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE                  locktype = 'advisory'` shows where that comes from",
+            );
+        }
+        error
+            .cause(format!("{} holds it since {}, for {} (lock {})", lock.who, lock.since, lock.operation, lock.id))
+            .hint(format!(
+                "wait until that run has ended, then run the same command again; if it is dead: `hactl terraform \
+                 force-unlock {} {}`",
+                self.cluster, lock.id
+            ))
     }
 
     fn failed(&self, name: &str, errors: &[Diagnostic], finished: &Finished) -> Error {
@@ -241,7 +334,8 @@ impl Terraform {
             error = error.cause(diagnostic);
         }
         if errors.is_empty() {
-            error = error.cause(crate::exec::ended(finished.status)).cause(finished.tail.join("\n"));
+            let tail = self.unseen(&finished.tail.join("\n"));
+            error = error.cause(crate::exec::ended(finished.status)).cause(tail);
         }
         error.hint("the full output is in terraform.log of the run record; the same command carries on")
     }
@@ -265,15 +359,18 @@ async fn config_file(context: &Context) -> Option<PathBuf> {
     None
 }
 
+fn major_and_minor(version: &str) -> (u32, u32) {
+    let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
 fn check_version(program: &Path, json: &str) -> Result<String> {
     #[derive(Deserialize)]
     struct Version {
         terraform_version: String,
     }
     let found = serde_json::from_str::<Version>(json).map(|version| version.terraform_version).unwrap_or_default();
-    let mut parts = found.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let version = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if version >= LOWEST_VERSION {
+    if major_and_minor(&found) >= LOWEST_VERSION {
         return Ok(found);
     }
     let (major, minor) = LOWEST_VERSION;
@@ -302,6 +399,8 @@ mod tests {
             reattach: Some("{}".to_owned()),
             config_file: None,
             environment: Environment::default(),
+            cluster: "pg".to_owned(),
+            place: None,
         }
     }
 
@@ -345,8 +444,8 @@ mod tests {
                 "TF_VAR_x"
             ]
         );
-        let environment =
-            Environment { set: vec![("SSL_CERT_FILE", "/ca".to_owned())], pass: &["AGE_SECRET"], everything: false };
+        let set = vec![("SSL_CERT_FILE", "/ca".to_owned())];
+        let environment = Environment { set, pass: vec!["AGE_SECRET"], ..Environment::default() };
         let env = Terraform { environment, ..terraform() }.output().environment(&context);
         assert_eq!((env["SSL_CERT_FILE"].as_str(), env["AGE_SECRET"].as_str()), ("/ca", "s"));
         // Of the user's own module everything, but what would change commands, and what is hactl's.

@@ -11,13 +11,19 @@ use std::{
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::{import::IMPORT_FILE, module::NOTE, strays::Owner, terraform::Terraform};
+use super::{
+    import::IMPORT_FILE,
+    module::NOTE,
+    place::BACKEND_FILE,
+    strays::Owner,
+    terraform::{Init, Terraform},
+};
 use crate::{
     assets::{self, Assets},
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Guest, Hosts, Hypervisor, InstanceKey, Local, Proxmox, ProxmoxKind},
+    model::{Backend, Guest, Hosts, Hypervisor, InstanceKey, Local, Proxmox, ProxmoxKind},
     plan::{Plan, Platform},
 };
 
@@ -36,6 +42,8 @@ pub struct Machines<'a> {
     pub uuid: Uuid,
     /// Public keys that may log in, in OpenSSH's form.
     pub authorized_keys: &'a [String],
+    /// What hactl keeps in the state for its runs elsewhere.
+    pub record: &'a str,
 }
 
 /// The stack that makes a platform's machines.
@@ -75,7 +83,7 @@ fn hosts_variables(machines: &Machines<'_>, hosts: &Hosts) -> Json {
             (node.key.to_string(), values)
         })
         .collect();
-    json!({"cluster_uuid": machines.uuid, "instances": instances, "dns": plan.dns})
+    json!({"cluster_uuid": machines.uuid, "instances": instances, "dns": plan.dns, "record": machines.record})
 }
 
 fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<InstanceKey, String>) -> Json {
@@ -109,6 +117,7 @@ fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<Insta
         "nodes": nodes,
         "authorized_keys": keys,
         "dns": plan.dns,
+        "record": machines.record,
     })
 }
 
@@ -157,6 +166,7 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
         "authorized_keys": machines.authorized_keys,
         "protection": proxmox.protection,
         "dns": plan.dns,
+        "record": machines.record,
     });
     if proxmox.kind == ProxmoxKind::Vm {
         values["ssh_user"] = json!(proxmox.ssh.user);
@@ -202,14 +212,16 @@ fn platform_changed(plan: &Plan, before: &str, meant: &str) -> Error {
 pub(super) struct Workspace {
     root: PathBuf,
     stack: &'static str,
+    /// Whether the state is elsewhere.
+    remote: bool,
 }
 
 /// The moves of machines that got another key. The stacks look for them there.
 const RENAMED_FILE: &str = "renamed.tf.json";
 
 impl Workspace {
-    pub(super) fn new(dir: &ClusterDir, platform: &Platform) -> Self {
-        Self { root: dir.terraform(), stack: stack(platform) }
+    pub(super) fn new(dir: &ClusterDir, plan: &Plan) -> Self {
+        Self { root: dir.terraform(), stack: stack(&plan.platform), remote: plan.backend.is_some() }
     }
 
     pub(super) fn stack(&self) -> PathBuf {
@@ -299,9 +311,35 @@ impl Workspace {
         self.root.join("new-start")
     }
 
-    /// Whether Terraform ever made something here.
+    /// Whether there may be a state: one that is elsewhere is known only when it is asked.
     pub(super) fn has_state(&self) -> bool {
-        self.stack().join(STATE).exists()
+        self.remote || self.state_file().exists()
+    }
+
+    /// The state of a cluster without a backend.
+    pub(super) fn state_file(&self) -> PathBuf {
+        self.stack().join(STATE)
+    }
+
+    /// The place of the state for which the stack was last initialised.
+    pub(super) fn place(&self) -> PathBuf {
+        self.root.join(BACKEND_FILE)
+    }
+
+    /// Notes for which place of the state the stack is initialised.
+    ///
+    /// # Errors
+    /// When the note cannot be written or removed.
+    pub(super) fn note_place(&self, backend: Option<&Backend>) -> Result<()> {
+        write_place(&self.place(), backend)
+    }
+
+    /// Tells Terraform where the state is.
+    ///
+    /// # Errors
+    /// When the file cannot be written or removed.
+    pub(super) fn write_backend(&self, backend: Option<&Backend>) -> Result<()> {
+        write_place(&self.stack().join(BACKEND_FILE), backend)
     }
 
     /// Whose machines these are; none when nothing was ever planned here.
@@ -318,6 +356,11 @@ impl Workspace {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    /// Whether values were ever written here.
+    pub(super) fn has_values(&self) -> bool {
+        self.values().exists()
     }
 
     fn values(&self) -> PathBuf {
@@ -343,7 +386,8 @@ impl Workspace {
         let wanted: BTreeSet<PathBuf> = assets.below("terraform").map(|(path, _)| self.root.join(path)).collect();
         for dir in OURS.map(|name| self.root.join(name)) {
             for path in assets::files_in(&dir).map_err(|error| failed(&dir, &error))? {
-                let stays = [IMPORT_FILE, RENAMED_FILE].map(|name| self.stack().join(name)).contains(&path);
+                let stays =
+                    [IMPORT_FILE, RENAMED_FILE, BACKEND_FILE].map(|name| self.stack().join(name)).contains(&path);
                 if !wanted.contains(&path) && !stays {
                     fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
                 }
@@ -358,11 +402,12 @@ impl Workspace {
     /// Those of Terraform.
     pub(super) async fn init(&self, context: &Context, terraform: &Terraform, assets: &Assets) -> Result<()> {
         let marker = terraform.data_dir().join("hactl-init");
-        let wanted = terraform.fingerprint() + &assets::digest(assets.below("terraform"));
+        let place = fs::read_to_string(self.place()).unwrap_or_default();
+        let wanted = terraform.fingerprint() + &assets::digest(assets.below("terraform")) + &place;
         if fs::read_to_string(&marker).ok().as_deref() == Some(&wanted) {
             return Ok(());
         }
-        terraform.run_init(context).await?;
+        terraform.run_init(context, Init::AsItIs).await?;
         terraform.validate(context).await?;
         file::replace(&marker, wanted.as_bytes()).map_err(|error| failed(&marker, &error))
     }
@@ -388,6 +433,14 @@ fn moves(plan: &Plan) -> Option<Json> {
         })
         .collect();
     (!moves.is_empty()).then(|| json!({"moved": moves}))
+}
+
+fn write_place(path: &Path, backend: Option<&Backend>) -> Result<()> {
+    match backend {
+        Some(backend) => file::replace(path, backend.text().as_bytes()),
+        None => remove(path),
+    }
+    .map_err(|error| failed(path, &error))
 }
 
 /// Removes a file that may not be there.
@@ -434,7 +487,8 @@ pub(super) mod tests {
     }
 
     fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
-        Machines { plan, assets, image: Some("hactl-node:2"), uuid: Uuid::from_u128(1), authorized_keys: keys }
+        let uuid = Uuid::from_u128(1);
+        Machines { plan, assets, image: Some("hactl-node:2"), uuid, authorized_keys: keys, record: "{}" }
     }
 
     #[test]
@@ -453,6 +507,7 @@ pub(super) mod tests {
             },
             "authorized_keys": ["ssh-ed25519 AAAA"],
             "dns": null,
+            "record": "{}",
         });
         assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
         // Before the first `up` there is no key; the modules want one all the same.
@@ -497,6 +552,7 @@ pub(super) mod tests {
             "authorized_keys": ["ssh-ed25519 AAAA"],
             "protection": false,
             "dns": null,
+            "record": "{}",
             "agent_timeout": "180s",
             "watchdog": true,
         });
@@ -560,7 +616,7 @@ pub(super) mod tests {
         assert_eq!(super::moves(&on_proxmox("platform: proxmox\ninstances: {node1: {}}\n")), None);
 
         let dir = tempfile::tempdir().unwrap();
-        let workspace = Workspace { root: dir.path().to_owned(), stack: "proxmox-vm" };
+        let workspace = Workspace { root: dir.path().to_owned(), stack: "proxmox-vm", remote: false };
         workspace.write_trees(&Assets::embedded()).unwrap();
         workspace.write_moves(&plan).unwrap();
         workspace.write_trees(&Assets::embedded()).unwrap();
@@ -574,7 +630,7 @@ pub(super) mod tests {
     #[test]
     fn a_cluster_stays_on_its_platform() {
         let dir = tempfile::tempdir().unwrap();
-        let local = Workspace { root: dir.path().to_owned(), stack: "local" };
+        let local = Workspace { root: dir.path().to_owned(), stack: "local", remote: false };
         let plan = plan_of(&["node1"]);
         fs::create_dir_all(local.stack()).unwrap();
         fs::write(local.stack().join(STATE), "{}").unwrap();
@@ -591,7 +647,7 @@ pub(super) mod tests {
     #[test]
     fn files_of_another_version_go_and_the_rest_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let workspace = Workspace { root: dir.path().to_owned(), stack: "local" };
+        let workspace = Workspace { root: dir.path().to_owned(), stack: "local", remote: false };
         workspace.write_trees(&Assets::embedded()).unwrap();
         let (stale, state) = (workspace.stack().join("old.tf"), workspace.stack().join("terraform.tfstate"));
         fs::write(&stale, "resource").unwrap();
@@ -599,11 +655,14 @@ pub(super) mod tests {
         fs::write(&state, "{}").unwrap();
         let import = workspace.stack().join(IMPORT_FILE);
         fs::write(&import, "import {}").unwrap();
+        let backend = workspace.stack().join(BACKEND_FILE);
+        fs::write(&backend, "{}").unwrap();
         workspace.write_trees(&Assets::embedded()).unwrap();
         workspace.write_variables(&json!({"cluster": "pg"})).unwrap();
         assert!(!stale.exists() && state.exists() && workspace.stack().join(".terraform.lock.hcl").exists());
         assert!(dir.path().join("modules/local-node/main.tf").exists());
         assert!(import.exists());
+        assert!(backend.exists());
         workspace.end_import().unwrap();
         workspace.end_import().unwrap();
         assert!(!import.exists());

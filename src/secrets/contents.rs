@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::authority::{Authorities, Leaf, LeafKind};
 use crate::{
     error::{Error, Result},
+    fleet::Fleet,
     model::{Account, ClusterName, DatabaseName, InstanceKey, Secret},
 };
 
@@ -55,11 +56,42 @@ pub struct HostKeys {
     pub machines: BTreeMap<InstanceKey, String>,
     /// By `HOST:PORT`.
     pub bastions: BTreeMap<String, String>,
+    /// Keys that were forgotten, by their names: not to be learnt again from where other runs noted them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forgotten: BTreeMap<String, String>,
 }
 
 impl HostKeys {
     fn is_empty(&self) -> bool {
-        self.machines.is_empty() && self.bastions.is_empty()
+        self.machines.is_empty() && self.bastions.is_empty() && self.forgotten.is_empty()
+    }
+
+    /// Those that there are, to be noted for others.
+    #[must_use]
+    pub fn known(&self) -> Self {
+        Self { forgotten: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// Takes what `own` says before what is here: keys that it has, and none that it has forgotten.
+    pub fn prefer(&mut self, own: &Self) {
+        let forgotten = |name: &str, key: &String| own.forgotten.get(name) == Some(key);
+        self.machines.retain(|name, key| !forgotten(name.as_str(), key));
+        self.bastions.retain(|name, key| !forgotten(name, key));
+        self.machines.extend(own.machines.clone());
+        self.bastions.extend(own.bastions.clone());
+        self.forgotten = own.forgotten.clone();
+    }
+
+    /// Gives the machines of `fleet` the keys that must answer, where the platform does not know them itself.
+    pub fn tell(&self, fleet: &mut Fleet) {
+        for (key, node) in &mut fleet.nodes {
+            if node.ssh.host_key.is_none() {
+                node.ssh.host_key = self.machines.get(key).cloned();
+            }
+            if let Some(hop) = &mut node.ssh.bastion {
+                hop.host_key = self.bastions.get(&format!("{}:{}", hop.host, hop.port)).cloned();
+            }
+        }
     }
 
     /// Each with whose it is: an instance, or `HOST:PORT` of a bastion.
@@ -70,10 +102,11 @@ impl HostKeys {
 
     /// Forgets the key of an instance, or of the bastion at `HOST:PORT`; false when there is none.
     pub fn forget(&mut self, name: &str) -> bool {
-        let before = self.machines.len() + self.bastions.len();
-        self.machines.retain(|key, _| key.as_str() != name);
-        self.bastions.retain(|place, _| place != name);
-        self.machines.len() + self.bastions.len() < before
+        let machine = self.machines.iter().find(|(key, _)| key.as_str() == name).map(|(key, _)| key.clone());
+        let gone = machine.and_then(|key| self.machines.remove(&key)).or_else(|| self.bastions.remove(name));
+        let known = gone.is_some();
+        self.forgotten.extend(gone.map(|key| (name.to_owned(), key)));
+        known
     }
 }
 

@@ -556,6 +556,7 @@ async fn pinned_host_keys_are_kept_and_forgotten_by_name() {
     let keys = HostKeys {
         machines: nodes().into_iter().map(|(key, ..)| (key, "ssh-ed25519 AAAA".to_owned())).collect(),
         bastions: BTreeMap::from([("bastion:22".to_owned(), "ssh-ed25519 BBBB".to_owned())]),
+        ..HostKeys::default()
     };
     assert!(vault.set_host_keys(keys.clone()) && !vault.set_host_keys(keys.clone()));
     vault.save().unwrap();
@@ -563,4 +564,37 @@ async fn pinned_host_keys_are_kept_and_forgotten_by_name() {
     assert_eq!(kept, keys);
     assert!(kept.forget("node1") && !kept.forget("node1") && kept.forget("bastion:22"));
     assert_eq!(kept.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["node2"]);
+}
+
+#[test]
+fn keys_that_others_noted_fill_what_is_missing_and_bring_nothing_back() {
+    let noted = || HostKeys {
+        machines: nodes().into_iter().map(|(key, ..)| (key, "ssh-ed25519 AAAA".to_owned())).collect(),
+        bastions: BTreeMap::from([("bastion:22".to_owned(), "ssh-ed25519 BBBB".to_owned())]),
+        ..HostKeys::default()
+    };
+    let mut known = noted();
+    known.prefer(&HostKeys::default());
+    assert_eq!(known, noted());
+
+    let mut own = noted();
+    assert!(own.forget("node1") && own.forget("bastion:22"));
+    own.machines.insert("node2".parse().unwrap(), "ssh-ed25519 CCCC".to_owned());
+    known.prefer(&own);
+    assert_eq!(known, own);
+    // Another key than the forgotten one was met elsewhere.
+    let mut newer = noted();
+    newer.machines.insert("node1".parse().unwrap(), "ssh-ed25519 DDDD".to_owned());
+    newer.prefer(&own);
+    assert_eq!(newer.machines[&"node1".parse().unwrap()], "ssh-ed25519 DDDD");
+    assert!(own.known().forgotten.is_empty());
+}
+
+#[tokio::test]
+async fn a_seal_is_the_same_for_whoever_can_open_the_secrets_and_for_nobody_else() {
+    let site = Site::new();
+    let seal = site.vault().await.unwrap().seal("text");
+    assert_eq!(site.vault().await.unwrap().seal("text"), seal);
+    assert_ne!(site.vault().await.unwrap().seal("texts"), seal);
+    assert_ne!(Site::new().vault().await.unwrap().seal("text"), seal);
 }

@@ -12,6 +12,8 @@ use std::{
 };
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac, digest::Key};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,6 +73,8 @@ pub struct Vault {
     on_disk: [u8; 32],
     /// How many recipients the file had that it does not record.
     unrecorded: usize,
+    /// Written since it was opened.
+    saved: bool,
 }
 
 impl Vault {
@@ -137,6 +141,7 @@ impl Vault {
             given: BTreeMap::new(),
             on_disk: [0; 32],
             unrecorded: 0,
+            saved: false,
         };
         vault.write(Existing::Keep)?;
         Ok(vault)
@@ -167,6 +172,7 @@ impl Vault {
             given: BTreeMap::new(),
             on_disk: Sha256::digest(bytes).into(),
             unrecorded,
+            saved: false,
         })
     }
 
@@ -219,7 +225,14 @@ impl Vault {
         })?;
         self.on_disk = Sha256::digest(&encrypted).into();
         self.unrecorded = 0;
+        self.saved = true;
         Ok(())
+    }
+
+    /// Whether the file is another one than when it was opened, or was made.
+    #[must_use]
+    pub const fn was_saved(&self) -> bool {
+        self.saved
     }
 
     /// The public keys for which the file is encrypted.
@@ -328,6 +341,17 @@ impl Vault {
             changed = true;
         }
         Ok(changed)
+    }
+
+    /// A seal of `text` that only who can open the secrets can make.
+    #[must_use]
+    pub fn seal(&self, text: &str) -> String {
+        let secret = Zeroizing::new(["hactl seal\n", self.contents.ssh.private.expose()].concat());
+        let mut key = Key::<Hmac<Sha256>>::default();
+        key[..32].copy_from_slice(&Sha256::digest(secret.as_bytes()));
+        let mut seal = Hmac::<Sha256>::new(&key);
+        seal.update(text.as_bytes());
+        BASE64_STANDARD.encode(seal.finalize().into_bytes())
     }
 
     /// The cluster's identity, on everything that is made for it.

@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
-    Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec,
+    Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec, backend,
     file::{
         ClusterFile, DefaultsFile, DnsFile, InstanceFile, LocalFile, PROXMOX_FIELDS, PatroniFile, PlatformFile,
         PostgresFile, SecretsFile, TimersFile, VerifyFile,
@@ -128,6 +128,9 @@ pub(super) fn check(
         checker.say(&["dns"], message);
     }
     let dns = file.dns.and_then(|written| dns(&mut checker, written, &instances));
+    let backend = file.backend.zip(name.as_ref());
+    let site = backend::Site { platform: &platform, instances: &instances, dns: dns.as_ref() };
+    let backend = backend.and_then(|(written, name)| backend::backend(&mut checker, written, name, &site));
     let patroni = patroni(&mut checker, file.patroni.unwrap_or_default(), countable.then_some(data_nodes));
     let etcd_file = file.etcd.unwrap_or_default();
     let etcd_source = etcd_source(&mut checker, etcd_file.archive, etcd_file.sha256, etcd_file.mirror);
@@ -144,6 +147,7 @@ pub(super) fn check(
         env: env?,
         platform,
         instances,
+        backend,
         dns,
         etcd: etcd?,
         etcd_source,

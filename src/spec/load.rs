@@ -89,10 +89,12 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
         shape::take_out(&mut value, &misfit.path);
     }
     if let Value::Object(map) = &mut value {
-        // `platform: hosts` is `platform: {hosts: {}}`.
-        if let Some(Value::String(word)) = map.get("platform") {
-            let section = serde_json::json!({word: {}});
-            map.insert("platform".to_owned(), section);
+        // `platform: hosts` is `platform: {hosts: {}}`, and a backend's word the same.
+        for field in ["platform", "backend"] {
+            if let Some(Value::String(word)) = map.get(field) {
+                let section = serde_json::json!({word: {}});
+                map.insert(field.to_owned(), section);
+            }
         }
     }
     match serde_json::from_value::<ClusterFile>(value) {

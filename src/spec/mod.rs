@@ -5,6 +5,7 @@
 //! its place, its field, and the word that was probably meant. It exists so that nothing to the right
 //! has to ask whether its input makes sense.
 
+mod backend;
 mod blueprint;
 mod check;
 mod file;
@@ -43,8 +44,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, ClusterName, DatabaseName, Dns, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Platform,
-    PostgresMajor, Role, Timers,
+    Account, Backend, ClusterName, DatabaseName, Dns, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey,
+    Platform, PostgresMajor, Role, Timers,
 };
 
 /// A cluster as its file means it.
@@ -55,6 +56,8 @@ pub struct Spec {
     pub env: HostName,
     pub platform: Platform,
     pub instances: BTreeMap<InstanceKey, Instance>,
+    /// Where Terraform keeps its state, when not on this machine.
+    pub backend: Option<Backend>,
     /// Where the machines get their records, if anywhere.
     pub dns: Option<Dns>,
     pub etcd: EtcdVersion,

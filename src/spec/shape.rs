@@ -10,7 +10,7 @@ use jsonschema::{
 use serde_json::Value;
 
 use super::file;
-use crate::model::{DatabaseName, InstanceKey, nearest};
+use crate::model::{BackendKind, DatabaseName, InstanceKey, nearest};
 
 /// One part of the file that has the wrong shape.
 pub(super) struct Misfit {
@@ -59,10 +59,10 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
                 let mut path = path.clone();
                 path.push(key.clone());
                 let suggestion = nearest(key, known.iter().map(String::as_str));
-                let message = match (bad_name(&path), &suggestion) {
-                    (Some(message), _) => message,
-                    (None, Some(_)) => "unknown key".to_owned(),
-                    (None, None) => format!("unknown key: expected {}", one_of(&known)),
+                let (message, suggestion) = match (bad_name(&path), suggestion) {
+                    (Some(message), suggestion) => (message, suggestion.filter(|_| path[0] != "backend")),
+                    (None, Some(meant)) => ("unknown key".to_owned(), Some(meant)),
+                    (None, None) => (format!("unknown key: expected {}", one_of(&known)), None),
                 };
                 found.push(Misfit { path, at_key: true, message, suggestion });
             }
@@ -120,6 +120,9 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
 fn bad_name(path: &[String]) -> Option<String> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
+        ["backend", kind, setting] => BackendKind::secret_variable(kind, setting).map(|variable| {
+            format!("a secret does not belong in the cluster file: set the environment variable {variable}, which Terraform reads")
+        }),
         ["instances", key] => InstanceKey::new(key).err().map(|error| error.to_string()),
         ["postgres", "databases", name] | ["secrets", "owners", name] => {
             DatabaseName::new(name).err().map(|error| error.to_string())

@@ -36,15 +36,23 @@ pub(crate) struct Bench {
     dir: tempfile::TempDir,
     /// Variables for hactl, beside those that are there.
     pub(crate) env: Vec<(&'static str, String)>,
+    /// Whether it takes the cluster away at the end.
+    sweeps: bool,
 }
 
 impl Bench {
     pub(crate) fn new(name: &'static str, file: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("hactl-test-").tempdir().unwrap();
-        fs::write(dir.path().join(format!("{name}.yaml")), file).unwrap();
-        let bench = Self { name, dir, env: Vec::new() };
+        let mut bench = Self::beside(name, file);
+        bench.sweeps = true;
         bench.sweep();
         bench
+    }
+
+    /// A further directory for a cluster that another one takes away at the end.
+    pub(crate) fn beside(name: &'static str, file: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("hactl-test-").tempdir().unwrap();
+        fs::write(dir.path().join(format!("{name}.yaml")), file).unwrap();
+        Self { name, dir, env: Vec::new(), sweeps: false }
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -246,12 +254,15 @@ impl Drop for Bench {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What happened is in the record, which would go with the directory.
-            let kept = std::env::temp_dir().join(format!("hactl-failed-{}", self.name));
+            let place = if self.sweeps { "" } else { &self.dir.path().display().to_string().replace('/', "-") };
+            let kept = std::env::temp_dir().join(format!("hactl-failed-{}{place}", self.name));
             let _ = fs::remove_dir_all(&kept);
             let _ = Command::new("cp").arg("-r").arg(self.dir.path()).arg(&kept).status();
             println!("   kept for a look: {}", kept.display());
         }
-        self.sweep();
+        if self.sweeps {
+            self.sweep();
+        }
     }
 }
 

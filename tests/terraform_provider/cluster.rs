@@ -110,6 +110,7 @@ impl Cluster {
             image: Some(&self.image),
             uuid: self.uuid,
             authorized_keys: &keys,
+            record: "",
         };
         provision::apply(
             context,
@@ -155,15 +156,12 @@ impl Cluster {
         let (context, receiver) = self.context();
         tokio::spawn(collect(receiver));
         let (_server, reattach) = self.server(&context);
-        provision::destroy(
-            &context,
-            &context.dirs.cluster(&self.name),
-            &self.plan(),
-            &Assets::embedded(),
-            Some(reattach),
-        )
-        .await
-        .unwrap();
+        let (plan, assets) = (self.plan(), Assets::embedded());
+        let (image, keys) = (Some(self.image.as_str()), [KEY.to_owned()]);
+        let machines =
+            Machines { plan: &plan, assets: &assets, image, uuid: self.uuid, authorized_keys: &keys, record: "" };
+        let dir = context.dirs.cluster(&self.name);
+        provision::destroy(&context, &dir, &machines, Some(reattach)).await.unwrap();
     }
 
     pub(crate) async fn left(&self) -> Vec<String> {

@@ -15,3 +15,8 @@ output "entries" {
   description = "The id of each machine's entry in the state, by the machine's key: another id is another machine."
   value       = { for key, entry in terraform_data.host : key => entry.id }
 }
+
+output "record" {
+  description = "What hactl keeps in the state for its runs from other machines: the roles and choices behind vms, for example \"\" without hactl."
+  value       = var.record
+}

@@ -37,3 +37,10 @@ variable "dns" {
   })
   default = null
 }
+
+variable "record" {
+  description = "What hactl keeps in the state for its runs from other machines, for example \"\" without hactl."
+  type        = string
+  default     = ""
+  nullable    = false
+}

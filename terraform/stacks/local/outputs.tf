@@ -17,3 +17,8 @@ output "images" {
   description = "The image that each node was made from, by the node's key: hactl keeps it while the node lives."
   value       = module.nodes.images
 }
+
+output "record" {
+  description = "What hactl keeps in the state for its runs from other machines: the roles and choices behind vms, for example \"\" without hactl."
+  value       = var.record
+}

@@ -37,3 +37,8 @@ output "lxc_hostnames" {
   description = "The same as vm_hostnames, for example { web01 = \"app-prod-web01\" }."
   value       = module.machines.lxc_hostnames
 }
+
+output "record" {
+  description = "What hactl keeps in the state for its runs from other machines: the roles and choices behind vms, for example \"\" without hactl."
+  value       = var.record
+}

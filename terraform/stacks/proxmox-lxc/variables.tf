@@ -306,3 +306,10 @@ variable "protection" {
   default     = false
   nullable    = false
 }
+
+variable "record" {
+  description = "What hactl keeps in the state for its runs from other machines, for example \"\" without hactl."
+  type        = string
+  default     = ""
+  nullable    = false
+}

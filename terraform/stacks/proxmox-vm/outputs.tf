@@ -22,3 +22,8 @@ output "vm_hostnames" {
   description = "The machines' host names by key, for example { web01 = \"app-prod-web01\" }."
   value       = module.machines.vm_hostnames
 }
+
+output "record" {
+  description = "What hactl keeps in the state for its runs from other machines: the roles and choices behind vms, for example \"\" without hactl."
+  value       = var.record
+}

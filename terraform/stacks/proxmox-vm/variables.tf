@@ -349,3 +349,10 @@ variable "watchdog" {
   default     = false
   nullable    = false
 }
+
+variable "record" {
+  description = "What hactl keeps in the state for its runs from other machines, for example \"\" without hactl."
+  type        = string
+  default     = ""
+  nullable    = false
+}

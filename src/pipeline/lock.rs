@@ -1,0 +1,334 @@
+//! The lock on the cluster itself: a key in its own etcd, held by whoever changes or drills it, so that runs on different
+//! machines never meet.
+//!
+//! The key lives by a lease that is renewed while the run works; a run that died lets go of it by not renewing. Leases
+//! outlive a quorum that is lost: nobody else can take the key then, and a new leader of etcd lets all of them begin again.
+//! So a drill that stops etcd does not cost the lock. When it is lost all the same, because this machine slept or was cut
+//! off, it is taken again if nobody has it, and otherwise the run ends.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Cluster, Run, look};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::Stage,
+    fleet::Fleet,
+    health::{self, Access, Taken},
+    model::ClusterName,
+    secrets::Vault,
+};
+
+/// How long the lock of a run that died stays.
+const TTL: Duration = Duration::from_secs(30);
+
+/// How often it is renewed: several times may fail before it is gone.
+const RENEWS_EVERY: Duration = Duration::from_secs(5);
+
+/// How long giving it back may take.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3);
+
+/// Who holds a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Holder {
+    /// `USER@HOST`.
+    owner: String,
+    command: String,
+    /// The run's record, and where CI shows it.
+    run: String,
+    since: Timestamp,
+    /// Tells two runs apart that are the same in all the rest.
+    token: Uuid,
+}
+
+impl Holder {
+    fn new(env: &BTreeMap<String, String>, host: &str, command: String, record: &str, since: Timestamp) -> Self {
+        let var = |name: &str| env.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let user = var("USER").or_else(|| var("LOGNAME")).unwrap_or("unknown");
+        let github = || {
+            let (server, repository) = (var("GITHUB_SERVER_URL")?, var("GITHUB_REPOSITORY")?);
+            Some(format!("{server}/{repository}/actions/runs/{}", var("GITHUB_RUN_ID")?))
+        };
+        let job = github().or_else(|| var("CI_JOB_URL").map(str::to_owned));
+        let run = job.map_or_else(|| record.to_owned(), |job| format!("{record}, {job}"));
+        Self { owner: format!("{user}@{}", host.trim()), command, run, since, token: Uuid::new_v4() }
+    }
+
+    fn words(&self) -> String {
+        format!("`{}` of {} (run {}) holds it since {:.0}", self.command, self.owner, self.run, self.since)
+    }
+}
+
+fn key(cluster: &ClusterName) -> String {
+    format!("/hactl/{cluster}/lock")
+}
+
+/// The lock of one cluster, renewed until it is given back.
+pub(super) struct ClusterLock {
+    keeper: Arc<Keeper>,
+    done: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Keeper {
+    cluster: ClusterName,
+    fleet: Fleet,
+    access: Access,
+    value: String,
+    lease: Mutex<u64>,
+    /// Who has it, when it is no longer ours.
+    lost: Mutex<Option<String>>,
+}
+
+/// Takes the lock of a cluster whose machines and secrets are known. None where its etcd does not answer: then nobody else
+/// can take it either.
+///
+/// # Errors
+/// When another run holds it.
+pub(super) async fn take(
+    run: &Run,
+    cluster: &Cluster,
+    command: &str,
+    fleet: &Fleet,
+    access: &Access,
+) -> Result<Option<ClusterLock>> {
+    if cluster.adopted().is_some() {
+        return Ok(None);
+    }
+    let context = &run.context;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let record = run.record().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let command = format!("hactl {command} {}", cluster.name());
+    let holder = Holder::new(&context.env, &host, command, &record, Timestamp::now());
+    let keeper = Keeper {
+        cluster: cluster.name().clone(),
+        fleet: fleet.clone(),
+        // What others wait for must not hold up a renewal.
+        access: access.apart(),
+        value: serde_json::to_string(&holder)
+            .map_err(|error| Error::failed("cluster-lock", "lock", cluster.name()).source(&error))?,
+        lease: Mutex::new(0),
+        lost: Mutex::default(),
+    };
+    match keeper.take().await {
+        Ok(Taken::Ours(lease)) => *keeper.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease,
+        Ok(Taken::Held { value, seconds }) => return Err(held(cluster.name(), &value, seconds, Timestamp::now())),
+        Err(seen) => {
+            let step =
+                format!("no lock on the cluster: {seen}; only the locks of this directory and of the state are held");
+            context.events.step(Stage::Plan, None, step).await;
+            return Ok(None);
+        }
+    }
+    let (keeper, done) = (Arc::new(keeper), CancellationToken::new());
+    let task = tokio::spawn(keep(Arc::clone(&keeper), done.clone(), context.clone()));
+    Ok(Some(ClusterLock { keeper, done, task }))
+}
+
+/// The same for whoever may not know the machines yet, or has nothing that opens them.
+///
+/// # Errors
+/// When another run holds it.
+pub(super) async fn take_if_known(
+    run: &Run,
+    cluster: &Cluster,
+    command: &str,
+    vault: &Vault,
+) -> Result<Option<ClusterLock>> {
+    let Ok(fleet) = look::fleet(&run.context.dirs, cluster) else { return Ok(None) };
+    if fleet.with_role(crate::model::Role::Etcd).next().is_none() {
+        return Ok(None);
+    }
+    let access = look::access(&run.context, cluster, vault)?;
+    take(run, cluster, command, &fleet, &access).await
+}
+
+/// Runs `work` while the cluster is locked.
+///
+/// # Errors
+/// When another run holds the lock or gets it, and those of `work`.
+pub(super) async fn held_for<T>(
+    run: &Run,
+    cluster: &Cluster,
+    command: &str,
+    (fleet, access): (&Fleet, &Access),
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let lock = take(run, cluster, command, fleet, access).await?;
+    let result = work.await;
+    give_back(lock, result).await
+}
+
+/// Gives the lock back after a work with this result; a lock that was lost is what went wrong then.
+///
+/// # Errors
+/// That of the work, or that another run has got the lock meanwhile.
+pub(super) async fn give_back<T>(lock: Option<ClusterLock>, result: Result<T>) -> Result<T> {
+    match lock {
+        Some(lock) => lock.end(true).await.and(result),
+        None => result,
+    }
+}
+
+/// The same where the cluster, and its etcd with it, may be gone.
+///
+/// # Errors
+/// Those of [`give_back`].
+pub(super) async fn drop_with_cluster<T>(lock: Option<ClusterLock>, result: Result<T>) -> Result<T> {
+    match lock {
+        Some(lock) => lock.end(result.is_err()).await.and(result),
+        None => result,
+    }
+}
+
+impl ClusterLock {
+    async fn end(self, there: bool) -> Result<()> {
+        self.done.cancel();
+        // It ends at its next await.
+        let _ = self.task.await;
+        let lost = self.keeper.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(holder) = lost {
+            let cluster = &self.keeper.cluster;
+            return Err(Error::failed("cluster-lock-lost", "keep the lock of", cluster)
+                .cause(format!("this run did not reach its etcd for longer than {} s", TTL.as_secs()))
+                .cause(holder)
+                .hint(format!("wait until that run has ended; then `hactl status {cluster}` shows what it left")));
+        }
+        if there {
+            // One that cannot be given back goes by itself.
+            let _ = tokio::time::timeout(GIVEN_BACK_WITHIN, self.keeper.give_up()).await;
+        }
+        Ok(())
+    }
+}
+
+impl Keeper {
+    async fn take(&self) -> Result<Taken, String> {
+        let node = self.voter().await?;
+        health::take_key(&self.access, node, &key(&self.cluster), &self.value, TTL).await
+    }
+
+    async fn voter(&self) -> Result<&crate::fleet::FleetNode, String> {
+        health::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
+    }
+
+    async fn renew(&self) -> Result<bool, String> {
+        let lease = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        health::renew(&self.access, self.voter().await?, lease).await
+    }
+
+    async fn give_up(&self) -> Result<(), String> {
+        let lease = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        health::give_up(&self.access, self.voter().await?, lease).await
+    }
+}
+
+/// Renews the lock until it is given back. What cannot be asked is asked again: a drill may have taken etcd away.
+async fn keep(keeper: Arc<Keeper>, done: CancellationToken, context: Context) {
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(RENEWS_EVERY) => {}
+        }
+        let gone = tokio::select! {
+            () = done.cancelled() => return,
+            renewed = keeper.renew() => renewed == Ok(false),
+        };
+        if !gone {
+            continue;
+        }
+        match keeper.take().await {
+            Ok(Taken::Ours(lease)) => *keeper.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease,
+            Ok(Taken::Held { value, .. }) => {
+                *keeper.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(words(&value));
+                // As by the first Ctrl-C: faults are taken back, tools end by themselves.
+                context.stop.cancel();
+                return;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn words(value: &str) -> String {
+    let holder = serde_json::from_str::<Holder>(value);
+    holder.map_or_else(|_| "a run of another version of hactl holds it".to_owned(), |holder| holder.words())
+}
+
+/// The error of a cluster that another run works on.
+fn held(cluster: &ClusterName, value: &str, seconds: u64, now: Timestamp) -> Error {
+    let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or_default());
+    let until = now.checked_add(seconds).unwrap_or(now);
+    Error::failed("cluster-locked", "lock", cluster)
+        .cause(format!("{}, until {until:.0} and for as long as it works", words(value)))
+        .hint(format!(
+            "wait until that run has ended, then run the same command again; of a run that died the lock goes by itself, {} s \
+             after its last sign of life",
+            TTL.as_secs()
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_holder_is_told_with_its_job_in_ci() {
+        let since = Timestamp::UNIX_EPOCH;
+        let told = |pairs: &[(&str, &str)]| {
+            Holder::new(&env(pairs), "box\n", "hactl up pg".to_owned(), "19700101T000000-up", since).words()
+        };
+        assert_eq!(
+            told(&[("USER", "me")]),
+            "`hactl up pg` of me@box (run 19700101T000000-up) holds it since 1970-01-01T00:00:00Z"
+        );
+        let github = [
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_REPOSITORY", "me/db"),
+            ("GITHUB_RUN_ID", "7"),
+            ("LOGNAME", "runner"),
+        ];
+        assert!(told(&github).contains("runner@box (run 19700101T000000-up, https://github.com/me/db/actions/runs/7)"));
+        assert!(
+            told(&[("CI_JOB_URL", "https://git/j/1")])
+                .contains("unknown@box (run 19700101T000000-up, https://git/j/1)")
+        );
+    }
+
+    #[test]
+    fn a_held_lock_says_who_since_when_until_when_and_what_to_do() {
+        let holder =
+            Holder::new(&env(&[("USER", "me")]), "box", "hactl verify pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
+        let value = serde_json::to_string(&holder).unwrap();
+        let error = held(&"pg".parse().unwrap(), &value, 27, Timestamp::UNIX_EPOCH);
+        assert_eq!((error.kind.exit_code(), error.code), (1, "cluster-locked"));
+        let text = error.to_string();
+        for word in
+            ["`hactl verify pg` of me@box (run r)", "since 1970-01-01T00:00:00Z", "until 1970-01-01T00:00:27Z", "30 s"]
+        {
+            assert!(text.contains(word), "no {word} in {text}");
+        }
+        assert!(held(&"pg".parse().unwrap(), "{}", 1, Timestamp::UNIX_EPOCH).to_string().contains("another version"));
+    }
+
+    #[test]
+    fn two_runs_that_are_the_same_in_all_the_rest_are_two() {
+        let holder = || Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
+        assert_ne!(holder(), holder());
+        assert!(RENEWS_EVERY * 4 < TTL, "several renewals may fail");
+    }
+}

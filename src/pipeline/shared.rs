@@ -1,0 +1,464 @@
+//! What one run leaves in the state for the next one elsewhere, and what a run takes from there.
+//!
+//! With a `backend`, Terraform's state is what all runners have in common. It has the machines (output `vms`), and in the
+//! output `record` what hactl alone knows about them: which roles they have, who votes in etcd, which place in the network
+//! is whose, and the host keys. That is no secret; it is sealed with a key from the secrets file, so that nobody who can
+//! write the state can make hactl trust another machine. [`pull`] turns it into the files that the last run would have left
+//! here, and everything after it works as if that run had been here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::IpAddr,
+    os::unix::fs::DirBuilderExt,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Cluster, Run, machines, software};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::Summary,
+    fleet::Fleet,
+    model::{Backend, ClusterName, DatabaseName, InstanceKey, Platform},
+    plan::Node,
+    provision::{self, Outputs},
+    secrets::{HostKeys, Vault},
+};
+
+/// The form of [`SharedRecord`] that this hactl writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
+/// What hactl keeps in the state beside the machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SharedRecord {
+    version: u32,
+    cluster: ClusterName,
+    uuid: Uuid,
+    /// What made the machines.
+    platform: String,
+    /// The machines as they were meant when they were made: roles, voters, slots.
+    nodes: BTreeMap<InstanceKey, Node>,
+    /// Owners of databases whose passwords the secrets file has.
+    owners: BTreeSet<DatabaseName>,
+    host_keys: HostKeys,
+}
+
+/// A [`SharedRecord`] as its writer wrote it, whatever else a reader's version knows, and its seal.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    record: String,
+    seal: String,
+}
+
+impl SharedRecord {
+    fn of(cluster: &Cluster, vault: &Vault) -> Self {
+        Self {
+            version: VERSION,
+            cluster: cluster.name().clone(),
+            uuid: vault.uuid(),
+            platform: platform(&cluster.plan.platform),
+            nodes: cluster.plan.nodes.clone(),
+            owners: cluster.owners().into_iter().collect(),
+            host_keys: vault.host_keys().known(),
+        }
+    }
+}
+
+/// What is kept in the state about the machines that `vault` opens.
+pub(super) fn record(cluster: &Cluster, vault: &Vault) -> String {
+    let record = text(&SharedRecord::of(cluster, vault));
+    let seal = vault.seal(&record);
+    text(&Sealed { record, seal })
+}
+
+/// Names and numbers: that always goes.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn platform(platform: &Platform) -> String {
+    match platform {
+        Platform::Proxmox(proxmox) => format!("proxmox, kind {}", proxmox.kind),
+        other => other.as_str().to_owned(),
+    }
+}
+
+/// The cluster as the last run left it, wherever that was; as it is known here where its state is here.
+///
+/// # Errors
+/// When the state cannot be read, is another cluster's, or lies on the cluster itself.
+pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
+    let Some(backend) = cluster.plan.backend.clone() else { return Ok(cluster) };
+    let dir = context.dirs.cluster(cluster.name());
+    on_no_machine(context, &cluster, &backend, &Outputs::new()).await?;
+    let pulled = provision::pull(context, &dir, &cluster.plan).await?;
+    on_no_machine(context, &cluster, &backend, &pulled.outputs).await?;
+    let Some(text) = pulled.record else {
+        if pulled.settled && pulled.outputs.is_empty() {
+            // Another run has taken the machines away.
+            forget(&dir.fleet())?;
+        }
+        return Ok(cluster);
+    };
+    let (record, sealed) = read(&text, &backend)?;
+    let paths = cluster.secrets(&context.dirs);
+    let vault = match paths.file.exists() {
+        true => Some(Vault::open(context, cluster.name(), &paths).await?),
+        false => None,
+    };
+    belongs(&record, &cluster, vault.as_ref(), &backend)?;
+    if let Some(vault) = &vault {
+        is_sealed(&sealed, vault, &backend)?;
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir.path())
+        .map_err(|error| Error::failed("record", "make", dir.path().display()).source(&error))?;
+    cluster.choose(&record.nodes)?;
+    cluster.note(&context.dirs)?;
+    let mut fleet = Fleet::known(&cluster.plan, &record.nodes, &pulled.outputs);
+    if let Some(vault) = vault {
+        let mut known = record.host_keys.clone();
+        known.prefer(vault.host_keys());
+        known.tell(&mut fleet);
+        machines::keep_fleet(&dir.fleet(), &fleet)?;
+        if secrets_fit(&record, &vault).is_ok() {
+            software::client_files(context, &cluster, &vault, &fleet)?;
+        }
+        cluster.elsewhere = Some(record);
+    } else {
+        machines::keep_fleet(&dir.fleet(), &fleet)?;
+    }
+    Ok(cluster)
+}
+
+/// What a run that changes the cluster takes over from runs elsewhere, and must not undo: host keys that the secrets file
+/// here does not have yet, and passwords.
+///
+/// # Errors
+/// When the secrets file here is older than the cluster, or is not there at all.
+pub(super) fn take_over(cluster: &Cluster, vault: &mut Vault) -> Result<()> {
+    let Some(record) = &cluster.elsewhere else { return Ok(()) };
+    secrets_fit(record, vault)?;
+    let mut known = record.host_keys.clone();
+    known.prefer(vault.host_keys());
+    vault.set_host_keys(known);
+    Ok(())
+}
+
+/// Opens the secrets for a run that makes or changes machines, or makes them where there are none yet. Passwords of
+/// databases' owners are among them from the start, so that a file that is committed then stays right.
+///
+/// # Errors
+/// When they cannot be opened or made, or do not fit the cluster that there is.
+pub(super) async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> {
+    has_secrets(context, cluster)?;
+    let paths = cluster.secrets(&context.dirs);
+    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
+    let unknown = cluster.elsewhere.is_none() && !context.dirs.cluster(cluster.name()).fleet().exists();
+    if let Some(backend) = cluster.plan.backend.as_ref().filter(|_| unknown && !vault.node_leaves().is_empty()) {
+        let message = format!("the secrets file knows machines of this cluster, and the state ({backend}) knows none");
+        let hint = "that is right after `hactl down`. When the cluster is there, its state is elsewhere: stop, and put back \
+                    the `backend` that it was made with";
+        context.events.warn("state-empty", message, Some(hint.to_owned())).await;
+    }
+    cluster.take_given(context, &mut vault).await?;
+    take_over(cluster, &mut vault)?;
+    if vault.ensure_owners(&cluster.owners())? {
+        vault.save()?;
+    }
+    Ok(vault)
+}
+
+/// Says when the secrets file is another one than before: runs elsewhere have the one that was committed.
+pub(super) async fn say_saved(context: &Context, cluster: &Cluster, vault: &Vault) {
+    if cluster.plan.backend.is_some() && vault.was_saved() {
+        let message = format!("{} has changed: commit it", cluster.secrets_file(&context.dirs).display());
+        let hint =
+            "a run elsewhere that has the former one signs its certificates anew, and sets them up on every machine";
+        context.events.warn("secrets-changed", message, Some(hint.to_owned())).await;
+    }
+}
+
+/// Sees that no secrets are made anew for machines that there are.
+///
+/// # Errors
+/// When the state knows of machines, and their secrets are not here.
+fn has_secrets(context: &Context, cluster: &Cluster) -> Result<()> {
+    let file = cluster.secrets_file(&context.dirs);
+    let Some(backend) = cluster.plan.backend.as_ref().filter(|_| !file.exists()) else { return Ok(()) };
+    if !context.dirs.cluster(cluster.name()).fleet().exists() {
+        return Ok(());
+    }
+    Err(Error::missing("secrets-missing", "open the secrets file", file.display())
+        .cause(format!("it does not exist, and the state ({backend}) knows of machines that were made with it"))
+        .hint("commit it where the cluster was made, and get it from there; without it nobody gets into the machines"))
+}
+
+fn secrets_fit(record: &SharedRecord, vault: &Vault) -> Result<()> {
+    let have = vault.passwords().owners;
+    let missing: Vec<&str> =
+        record.owners.iter().filter(|owner| !have.contains_key(*owner)).map(DatabaseName::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed("secrets-behind", "use the secrets file of", vault.cluster())
+        .cause(format!("it is older than the cluster: the password of {} is not in it", missing.join(", ")))
+        .hint("get the file of the run that made the database; it should have been committed. Here another password would be set"))
+}
+
+fn read(text: &str, backend: &Backend) -> Result<(SharedRecord, Sealed)> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let failed = || Error::failed("shared-record", "read what runs elsewhere left in the state", backend);
+    let sealed: Sealed = serde_json::from_str(text).map_err(|error| failed().source(&error))?;
+    let parsed: Version = serde_json::from_str(&sealed.record).map_err(|error| failed().source(&error))?;
+    if parsed.version > VERSION {
+        return Err(failed().cause("a newer hactl wrote it").hint("install the newer hactl"));
+    }
+    let record = serde_json::from_str(&sealed.record).map_err(|error| failed().source(&error))?;
+    Ok((record, sealed))
+}
+
+/// Sees that what is to be trusted was written by somebody who can open the secrets.
+fn is_sealed(sealed: &Sealed, vault: &Vault, backend: &Backend) -> Result<()> {
+    if vault.seal(&sealed.record) == sealed.seal {
+        return Ok(());
+    }
+    Err(Error::failed("shared-record", "trust what runs elsewhere left in the state", backend)
+        .cause("it was not written with the secrets of this cluster: somebody else has changed it")
+        .hint(
+            "whoever can write the state did that. Put back an older version of the state, then run the command again",
+        ))
+}
+
+/// `hactl terraform force-unlock`: a lock of the state that a dead run left.
+///
+/// # Errors
+/// When there is no such lock, or the backend does not answer.
+pub async fn force_unlock(run: &Run, cluster: &Cluster, id: &str) -> Result<Summary> {
+    let context = &run.context;
+    provision::force_unlock(context, &context.dirs.cluster(cluster.name()), &cluster.plan, id).await?;
+    let name = cluster.name();
+    Ok(Summary {
+        ok: true,
+        command: "terraform".to_owned(),
+        cluster: name.to_string(),
+        message: format!("{name}: the state is not locked any more."),
+        next: vec![format!("hactl up {name}")],
+        stages: run.times(),
+        changed: true,
+        ..Summary::default()
+    })
+}
+
+/// Sees that the state is that of this cluster.
+fn belongs(record: &SharedRecord, cluster: &Cluster, vault: Option<&Vault>, backend: &Backend) -> Result<()> {
+    let name = cluster.name();
+    let foreign = |cause: String| {
+        Error::failed("state-of-another", "use the state", backend).cause(cause).hint(format!(
+            "each cluster needs a place of its own: see `backend` in the file of {name}; what belongs to another cluster is \
+             only changed from there"
+        ))
+    };
+    if record.cluster != *name {
+        return Err(foreign(format!("it is that of cluster {}, not of {name}", record.cluster)));
+    }
+    let meant = platform(&cluster.plan.platform);
+    if record.platform != meant {
+        return Err(Error::usage("platform-changed", "change the platform of", name)
+            .cause(format!("it was made on platform {}, and its file now means {meant}", record.platform))
+            .hint(format!(
+                "give the file its former platform back; `hactl down {name}` then removes the machines, with their data"
+            )));
+    }
+    let Some(vault) = vault else { return Ok(()) };
+    if record.uuid != vault.uuid() {
+        let (theirs, ours) = (record.uuid, vault.uuid());
+        return Err(foreign(format!("its machines carry the UUID {theirs}, and the secrets file here is of {ours}")));
+    }
+    Ok(())
+}
+
+/// A state on the cluster itself would be gone with it, and could not say how to get it back.
+async fn on_no_machine(context: &Context, cluster: &Cluster, backend: &Backend, outputs: &Outputs) -> Result<()> {
+    let hosts = backend.hosts(&context.env);
+    let names = cluster.plan.nodes.values().map(|node| node.hostname.to_string());
+    let dns = cluster.plan.dns.iter();
+    let full = dns.flat_map(|dns| cluster.plan.nodes.values().map(|node| dns.fqdn(node.hostname.as_str())));
+    let names: BTreeSet<String> = names.chain(full.map(|name| name.trim_end_matches('.').to_owned())).collect();
+    let addresses: BTreeMap<IpAddr, &InstanceKey> =
+        outputs.iter().filter_map(|(key, machine)| Some((IpAddr::V4(machine.ipv4?), key))).collect();
+    for host in hosts {
+        let named = names.contains(&host.to_ascii_lowercase());
+        // One that has no address is no machine of ours.
+        let found = tokio::net::lookup_host((host.as_str(), 0)).await;
+        let same = found.into_iter().flatten().find(|found| addresses.contains_key(&found.ip()));
+        let own = same.map(|found| format!("{host} is {}", addresses[&found.ip()]));
+        if let Some(cause) = own.or_else(|| named.then(|| format!("{host} is the name of one of its machines"))) {
+            return Err(Error::usage("backend-on-cluster", "keep the state of", cluster.name())
+                .cause(format!("{cause}: the state would lie on the cluster itself, and be gone with it"))
+                .hint("keep it on a server that is none of the cluster's machines"));
+        }
+    }
+    Ok(())
+}
+
+fn forget(path: &std::path::Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::failed("fleet", "remove", path.display()).source(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{context::Dirs, event::Events};
+
+    const THREE: &str = "instances: {b: {}, c: {}, d: {}}\n";
+
+    /// A directory with the file of cluster `pg`, and its secrets.
+    struct Desk {
+        dir: tempfile::TempDir,
+        context: Context,
+    }
+
+    impl Desk {
+        fn new(text: &str) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let env = BTreeMap::new();
+            let dirs = Dirs::new(dir.path(), &env);
+            let context = Context { dirs, env, events: Events::channel().0, stop: Default::default() };
+            let desk = Self { dir, context };
+            desk.write(text);
+            desk
+        }
+
+        fn write(&self, text: &str) {
+            fs::write(self.dir.path().join("pg.yaml"), format!("backend: pg\n{text}")).unwrap();
+        }
+
+        fn cluster(&self) -> Cluster {
+            Cluster::open("pg", &self.context.dirs).unwrap()
+        }
+
+        async fn vault(&self) -> Vault {
+            open(&self.context, &self.cluster()).await.unwrap()
+        }
+
+        fn backend(&self) -> Backend {
+            self.cluster().plan.backend.unwrap()
+        }
+    }
+
+    fn outputs(keys: &[&str]) -> Outputs {
+        let machine = |key: &str| {
+            serde_json::from_value(serde_json::json!({"id": key, "name": key, "ipv4": "10.89.0.10"})).unwrap()
+        };
+        keys.iter().map(|key| (key.parse().unwrap(), machine(key))).collect()
+    }
+
+    #[tokio::test]
+    async fn a_choice_made_elsewhere_sticks_and_machines_are_known_as_they_were_made() {
+        let desk = Desk::new(THREE);
+        let text = record(&desk.cluster(), &desk.vault().await);
+        let (left, sealed) = read(&text, &desk.backend()).unwrap();
+        is_sealed(&sealed, &desk.vault().await, &desk.backend()).unwrap();
+
+        // Four data nodes, and the first by name would be picked.
+        desk.write("instances: {a: {}, b: {}, c: {}, d: {}}\n");
+        let mut cluster = desk.cluster();
+        assert!(cluster.plan.nodes["a".parse::<InstanceKey>().as_ref().unwrap()].is_voter());
+        cluster.choose(&left.nodes).unwrap();
+        let voters: Vec<&str> =
+            cluster.plan.nodes.values().filter(|node| node.is_voter()).map(|node| node.key.as_str()).collect();
+        assert_eq!(voters, ["b", "c", "d"]);
+        let slots: Vec<u8> = cluster.plan.nodes.values().map(|node| node.slot).collect();
+        assert_eq!(slots, [13, 10, 11, 12], "the new one gets a new place");
+
+        let fleet = Fleet::known(&cluster.plan, &left.nodes, &outputs(&["b", "c"]));
+        assert_eq!(fleet.nodes.keys().map(InstanceKey::as_str).collect::<Vec<_>>(), ["b", "c"]);
+        assert!(fleet.nodes.values().all(|node| node.node.is_voter()));
+    }
+
+    #[tokio::test]
+    async fn the_state_of_another_cluster_is_left_alone() {
+        let (desk, other) = (Desk::new(THREE), Desk::new(THREE));
+        let (vault, foreign) = (desk.vault().await, other.vault().await);
+        let code = |record: &SharedRecord, vault| {
+            belongs(record, &desk.cluster(), vault, &desk.backend()).err().map(|error| error.code)
+        };
+        let own = SharedRecord::of(&desk.cluster(), &vault);
+        assert_eq!(code(&own, Some(&vault)), None);
+        assert_eq!(code(&own, None), None);
+        assert_eq!(code(&SharedRecord::of(&desk.cluster(), &foreign), Some(&vault)), Some("state-of-another"));
+        let renamed = SharedRecord { cluster: "pg2".parse().unwrap(), ..own.clone() };
+        assert_eq!(code(&renamed, None), Some("state-of-another"));
+        let moved = SharedRecord { platform: "proxmox, kind vm".to_owned(), ..own };
+        assert_eq!(code(&moved, Some(&vault)), Some("platform-changed"));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sealed_with_the_secrets_is_not_trusted() {
+        let desk = Desk::new(THREE);
+        let vault = desk.vault().await;
+        let forged = record(&desk.cluster(), &vault).replace("pg-prod-b", "pg-prod-x");
+        let (_, sealed) = read(&forged, &desk.backend()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(is_sealed(&sealed, &vault, &desk.backend()).unwrap_err().code, "shared-record");
+        let newer = text(&Sealed { record: r#"{"version":2}"#.to_owned(), seal: String::new() });
+        assert!(read(&newer, &desk.backend()).is_err_and(|error| error.to_string().contains("newer hactl")));
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_in_use_is_not_made_anew() {
+        let desk = Desk::new(THREE);
+        let mut vault = desk.vault().await;
+        let mut cluster = desk.cluster();
+        cluster.elsewhere = Some(SharedRecord::of(&cluster, &vault));
+        take_over(&cluster, &mut vault).unwrap();
+        // A run elsewhere has made one more database.
+        let left = cluster.elsewhere.as_mut().unwrap();
+        left.owners.insert("shop".parse().unwrap());
+        let error = take_over(&cluster, &mut vault).unwrap_err();
+        assert_eq!((error.code, error.to_string().contains("the password of shop")), ("secrets-behind", true));
+    }
+
+    #[tokio::test]
+    async fn secrets_of_machines_that_there_are_are_not_made_anew() {
+        let desk = Desk::new(THREE);
+        assert!(has_secrets(&desk.context, &desk.cluster()).is_ok(), "there are no machines");
+        let path = desk.context.dirs.cluster(desk.cluster().name()).fleet();
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).unwrap();
+        fs::write(&path, "{}").unwrap();
+        assert_eq!(has_secrets(&desk.context, &desk.cluster()).unwrap_err().code, "secrets-missing");
+        assert!(!desk.cluster().secrets_file(&desk.context.dirs).exists());
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_a_name_leads_back_to_the_cluster_is_refused() {
+        let desk = Desk::new("instances: {b: {}}\n");
+        let on = async |host: &str, address: &str| {
+            let settings = serde_json::json!({"conn_str": format!("postgres://tf@{host}/x"), "schema_name": "s"});
+            let backend = Backend { settings: settings.as_object().unwrap().clone(), ..desk.backend() };
+            let mut outputs = outputs(&["b"]);
+            outputs.values_mut().for_each(|machine| machine.ipv4 = Some(address.parse().unwrap()));
+            on_no_machine(&desk.context, &desk.cluster(), &backend, &outputs).await.err().map(|error| error.code)
+        };
+        assert_eq!(on("192.0.2.1", "192.0.2.2").await, None);
+        assert_eq!(on("192.0.2.1", "192.0.2.1").await, Some("backend-on-cluster"));
+        assert_eq!(on("PG-prod-b", "192.0.2.1").await, Some("backend-on-cluster"));
+        assert_eq!(on("localhost", "127.0.0.1").await, Some("backend-on-cluster"));
+    }
+}

@@ -1,0 +1,220 @@
+//! One cluster, run from three directories that have nothing in common but the cluster file, the committed secrets, the
+//! key that opens them, and Terraform's state in a PostgreSQL.
+//!
+//! Needs the container engine, Terraform and PostgreSQL's server programs; `make test` installs them. About 110 s.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{fs::chown, process::CommandExt},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::common::{Bench, step};
+use serde_json::Value;
+
+const NAME: &str = "t-shared";
+const FILE: &str = "name: t-shared
+backend: {pg: {skip_index_creation: false}}
+instances:
+  node1: {}
+  node2: {}
+defaults: {memory: 768, cores: 1}
+verify: {drills: [switchover]}
+";
+
+/// The password of the state's owner: it must be in no file.
+const PASSWORD: &str = "c1f2statepassword";
+
+/// A PostgreSQL on loopback, in a directory of its own and ended with it.
+struct Postgres {
+    dir: tempfile::TempDir,
+    port: u16,
+    bin: PathBuf,
+    user: Option<(u32, u32)>,
+}
+
+impl Postgres {
+    fn start() -> Self {
+        let newest = fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed: .ci/setup --test");
+        let bin = newest.map(|entry| entry.unwrap().path().join("bin")).max().unwrap();
+        let dir = tempfile::Builder::new().prefix("hactl-pg-").tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // PostgreSQL does not run as root.
+        let user = nix::unistd::getuid().is_root().then(|| {
+            let user = nix::unistd::User::from_name("postgres").unwrap().expect("a user that is not root");
+            (user.uid.as_raw(), user.gid.as_raw())
+        });
+        let server = Self { dir, port, bin, user };
+        let password = server.path("password");
+        fs::write(&password, PASSWORD).unwrap();
+        if let Some((uid, gid)) = user {
+            chown(server.dir.path(), Some(uid), Some(gid)).unwrap();
+            chown(&password, Some(uid), Some(gid)).unwrap();
+        }
+        let password = format!("--pwfile={}", password.display());
+        let data = server.path("data").display().to_string();
+        server.run("initdb", &["-D", &data, "-A", "scram-sha-256", "-U", "terraform", &password, "--no-sync"]);
+        let options =
+            format!("-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off", server.dir.path().display());
+        let log = server.path("log").display().to_string();
+        server.run("pg_ctl", &["-D", &data, "-o", &options, "-w", "-l", &log, "start"]);
+        server
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) {
+        let mut command = Command::new(self.bin.join(program));
+        command.args(args).current_dir(self.dir.path()).stdout(std::process::Stdio::null());
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        assert!(command.status().unwrap().success(), "{program} {args:?}");
+    }
+
+    fn dsn(&self) -> String {
+        format!("postgres://terraform@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
+    fn sql(&self, statement: &str) -> String {
+        let mut psql = Command::new("psql");
+        let done = psql.args([&self.dsn(), "-X", "-A", "-t", "-q", "-c", statement]).env("PGPASSWORD", PASSWORD);
+        let done = done.output().unwrap();
+        assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
+    /// How many resources the state has.
+    fn resources(&self) -> String {
+        self.sql("SELECT json_array_length(data::json->'resources') FROM hactl_t_shared.states")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.run("pg_ctl", &["-D", &self.path("data").display().to_string(), "-m", "immediate", "stop"]);
+    }
+}
+
+/// A directory of another machine: what was committed, and what CI gives.
+fn machine(server: &Postgres, committed: Option<&Bench>, key: Option<&Bench>) -> Bench {
+    let mut bench = Bench::beside(NAME, FILE);
+    if let Some(from) = committed {
+        let name = format!("{NAME}.secrets.age");
+        fs::copy(from.path(&name), bench.path(&name)).unwrap();
+    }
+    if let Some(from) = key {
+        bench.env.push(("HACTL_AGE_KEY_FILE", from.kept("age.key").display().to_string()));
+    }
+    bench.env.push(("PG_CONN_STR", server.dsn()));
+    bench.env.push(("PGPASSWORD", PASSWORD.to_owned()));
+    bench
+}
+
+/// Reads every file below a directory: none may have the password.
+fn holds_no_password(bench: &Bench) {
+    let mut dirs = vec![bench.path("")];
+    let mut files = 0;
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(path);
+            } else if let Ok(bytes) = fs::read(&path) {
+                files += 1;
+                let found = bytes.windows(PASSWORD.len()).any(|part| part == PASSWORD.as_bytes());
+                assert!(!found, "{} has the state's password", path.display());
+            }
+        }
+    }
+    assert!(files > 10, "only {files} files were read");
+}
+
+fn text(error: &Value) -> String {
+    error.to_string()
+}
+
+#[test]
+fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
+    let server = Postgres::start();
+
+    step("the secrets are made and committed before there is a machine");
+    // Takes away at the end what is left.
+    let desk = Bench::new(NAME, FILE);
+    let created = desk.act(&["secrets", NAME, "create"]);
+    assert_eq!(created["changed"], true, "{created}");
+
+    step("a backend that does not answer is an error that names what opens it");
+    let lost = machine(&server, Some(&desk), Some(&desk));
+    let mut command = lost.command(&["up", NAME]);
+    command.env("PG_CONN_STR", "postgres://terraform@127.0.0.1:1/postgres?sslmode=disable");
+    let (code, error) = crate::common::Running::new(command).end_in_error();
+    assert_eq!((code, error["code"].as_str()), (1, Some("backend")), "{error:#}");
+    assert!(text(&error).contains("PGPASSWORD"), "{error:#}");
+
+    step("up on the first machine");
+    let first = machine(&server, Some(&desk), Some(&desk));
+    let up = first.act(&["up", NAME, "--no-verify"]);
+    assert_eq!(up["ok"], true, "{up}");
+    assert_ne!(server.resources(), "0");
+    assert!(!first.kept("terraform/stacks/local/terraform.tfstate").exists(), "the state is here, too");
+    holds_no_password(&first);
+
+    step("a second machine knows it all, with what was committed before the first up");
+    let second = machine(&server, Some(&desk), Some(&desk));
+    let status = second.status();
+    assert_eq!(status["healthy"], true, "{status:#}");
+    assert_eq!(second.hactl(&["ssh", NAME, "node2", "--", "true"]).status.code(), Some(0));
+
+    step("verify there; a third machine is refused meanwhile, and told by whom");
+    let third = machine(&server, Some(&desk), Some(&desk));
+    let mut verify = second.follow(&["verify", NAME, "--rounds", "1"]);
+    verify.wait_for("a strike", |event| text(event).contains("switchover: strikes"));
+    for command in [&["up", NAME][..], &["verify", NAME]] {
+        let (code, error) = third.fail(command);
+        assert_eq!((code, error["code"].as_str()), (1, Some("cluster-locked")), "{error:#}");
+        for word in ["`hactl verify t-shared` of", "-verify", "holds it since", "until"] {
+            assert!(text(&error).contains(word), "no {word} in {error:#}");
+        }
+    }
+    let (code, events) = verify.end();
+    assert_eq!(code, 0, "{:#?}", events.last());
+
+    step("what another cluster's file means there is refused");
+    let other = Bench::beside(
+        "t-other",
+        &FILE.replace(
+            "name: t-shared\nbackend: {pg: {skip_index_creation: false}}",
+            "name: t-other\nbackend: {pg: {schema_name: hactl_t_shared}}",
+        ),
+    );
+    let mut command = other.command(&["up", "t-other"]);
+    command.envs(third.env.iter().map(|(name, value)| (name, value))).env_remove("HACTL_AGE_KEY_FILE");
+    let (code, error) = crate::common::Running::new(command).end_in_error();
+    assert_eq!((code, error["code"].as_str()), (1, Some("state-of-another")), "{error:#}");
+
+    step("a run that is killed keeps the lock no longer than its time");
+    let mut killed = second.follow(&["verify", NAME, "--rounds", "1"]);
+    killed.wait_for_stage("verify");
+    // The lock is taken before the stage begins, and renewed at most now.
+    killed.kill();
+    let died = Instant::now();
+    let (_, error) = third.fail(&["down", NAME, "--yes"]);
+    assert_eq!(error["code"], "cluster-locked", "{error:#}");
+    std::thread::sleep(Duration::from_secs(31).saturating_sub(died.elapsed()));
+
+    step("down on the third machine leaves nothing, and nothing in the state");
+    let down = third.act(&["down", NAME, "--yes"]);
+    assert_eq!(down["ok"], true, "{down}");
+    assert_eq!(third.leftovers(), "");
+    assert_eq!(server.resources(), "0");
+    let status = second.hactl(&["status", NAME]);
+    assert_eq!(status.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&status.stderr).into_owned() + &String::from_utf8_lossy(&status.stdout);
+    assert!(said.contains("knows of none"), "{said}");
+}
