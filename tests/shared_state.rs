@@ -102,15 +102,11 @@ impl Drop for Postgres {
 }
 
 /// A directory of another machine: what was committed, and what CI gives.
-fn machine(server: &Postgres, committed: Option<&Bench>, key: Option<&Bench>) -> Bench {
+fn machine(server: &Postgres, desk: &Bench) -> Bench {
     let mut bench = Bench::beside(NAME, FILE);
-    if let Some(from) = committed {
-        let name = format!("{NAME}.secrets.age");
-        fs::copy(from.path(&name), bench.path(&name)).unwrap();
-    }
-    if let Some(from) = key {
-        bench.env.push(("HACTL_AGE_KEY_FILE", from.kept("age.key").display().to_string()));
-    }
+    let secrets = format!("{NAME}.secrets.age");
+    fs::copy(desk.path(&secrets), bench.path(&secrets)).unwrap();
+    bench.env.push(("HACTL_AGE_KEY_FILE", desk.kept("age.key").display().to_string()));
     bench.env.push(("PG_CONN_STR", server.dsn()));
     bench.env.push(("PGPASSWORD", PASSWORD.to_owned()));
     bench
@@ -150,7 +146,7 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     assert_eq!(created["changed"], true, "{created}");
 
     step("a backend that does not answer is an error that names what opens it");
-    let lost = machine(&server, Some(&desk), Some(&desk));
+    let lost = machine(&server, &desk);
     let mut command = lost.command(&["up", NAME]);
     command.env("PG_CONN_STR", "postgres://terraform@127.0.0.1:1/postgres?sslmode=disable");
     let (code, error) = crate::common::Running::new(command).end_in_error();
@@ -158,7 +154,7 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     assert!(text(&error).contains("PGPASSWORD"), "{error:#}");
 
     step("up on the first machine");
-    let first = machine(&server, Some(&desk), Some(&desk));
+    let first = machine(&server, &desk);
     let up = first.act(&["up", NAME, "--no-verify"]);
     assert_eq!(up["ok"], true, "{up}");
     assert_ne!(server.resources(), "0");
@@ -166,13 +162,13 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     holds_no_password(&first);
 
     step("a second machine knows it all, with what was committed before the first up");
-    let second = machine(&server, Some(&desk), Some(&desk));
+    let second = machine(&server, &desk);
     let status = second.status();
     assert_eq!(status["healthy"], true, "{status:#}");
     assert_eq!(second.hactl(&["ssh", NAME, "node2", "--", "true"]).status.code(), Some(0));
 
     step("verify there; a third machine is refused meanwhile, and told by whom");
-    let third = machine(&server, Some(&desk), Some(&desk));
+    let third = machine(&server, &desk);
     let mut verify = second.follow(&["verify", NAME, "--rounds", "1"]);
     verify.wait_for("a strike", |event| text(event).contains("switchover: strikes"));
     for command in [&["up", NAME][..], &["verify", NAME]] {
@@ -197,6 +193,28 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     command.envs(third.env.iter().map(|(name, value)| (name, value))).env_remove("HACTL_AGE_KEY_FILE");
     let (code, error) = crate::common::Running::new(command).end_in_error();
     assert_eq!((code, error["code"].as_str()), (1, Some("state-of-another")), "{error:#}");
+
+    step("another place of the state: plan says so, provision moves it, to this machine and back as well");
+    let moved = |bench: &Bench, text: &str| {
+        bench.write_file(text);
+        let (code, events) = bench.follow(&["provision", NAME]).end();
+        assert_eq!(code, 0, "{:#?}", events.last());
+        events.iter().any(|event| event["code"] == "state-moved")
+    };
+    let elsewhere = FILE.replace("skip_index_creation: false", "schema_name: hactl_t_moved");
+    first.write_file(&elsewhere);
+    let plan = first.hactl(&["plan", NAME]);
+    let said = String::from_utf8_lossy(&[plan.stdout, plan.stderr].concat()).into_owned();
+    assert!(plan.status.code() == Some(1) && said.contains("moves it there"), "{said}");
+    assert!(moved(&first, &elsewhere));
+    assert_ne!(server.sql("SELECT json_array_length(data::json->'resources') FROM hactl_t_moved.states"), "0");
+    let here = first.kept("terraform/stacks/local/terraform.tfstate");
+    assert!(moved(&first, &FILE.replace("backend: {pg: {skip_index_creation: false}}\n", "")));
+    assert!(fs::read_to_string(&here).unwrap().contains("hactl_node"));
+    moved(&first, FILE);
+    assert_eq!(first.status()["healthy"], true);
+    let (code, error) = first.fail(&["terraform", "force-unlock", NAME, "1"]);
+    assert_eq!((code, error["code"].as_str()), (2, Some("force-unlock")), "{error:#}");
 
     step("a run that is killed keeps the lock no longer than its time");
     let mut killed = second.follow(&["verify", NAME, "--rounds", "1"]);

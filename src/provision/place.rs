@@ -29,7 +29,7 @@ pub struct Pulled {
     pub outputs: Outputs,
     /// What hactl keeps there about them.
     pub record: Option<String>,
-    /// This directory's runs have their state there, too.
+    /// There is no other place that this directory's runs would still have a state in.
     pub settled: bool,
 }
 
@@ -39,10 +39,9 @@ pub struct Pulled {
 /// When the backend does not answer, or the outputs have another shape.
 pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pulled> {
     let workspace = Workspace::new(dir, plan);
-    let former = Settled::read(&workspace)?.place;
-    let settled = former == plan.backend;
-    let places = [plan.backend.as_ref(), former.as_ref().filter(|former| Some(*former) != plan.backend.as_ref())];
-    for backend in places.into_iter().flatten() {
+    let (backends, here) = places(&workspace, plan)?;
+    let settled = backends.len() == 1 && !here;
+    for backend in &backends {
         let reader = Reader::open(context, &plan.cluster, backend).await?;
         let Read { vms, record, .. } = parse_outputs(&reader.ask(context, Terraform::output).await?)?;
         if !vms.is_empty() || record.is_some() {
@@ -52,9 +51,24 @@ pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pu
     Ok(Pulled { settled, ..Pulled::default() })
 }
 
+/// Where a state may be: the backend that the cluster file means, the former one as long as nothing was moved, and whether
+/// one is on this machine.
+pub(super) fn places(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
+    let former = Settled::read(workspace)?.place;
+    let here = former.is_none() && workspace.state_file().metadata().is_ok_and(|data| data.len() > 0);
+    let mut backends: Vec<Backend> = plan.backend.iter().cloned().collect();
+    backends.extend(former.filter(|former| Some(former) != plan.backend.as_ref()));
+    Ok((backends, here))
+}
+
 /// The addresses of what the state in `backend` holds, one per line.
 pub(super) async fn addresses(context: &Context, cluster: &ClusterName, backend: &Backend) -> Result<String> {
-    Reader::open(context, cluster, backend).await?.ask(context, Terraform::state_list).await
+    let reader = Reader::open(context, cluster, backend).await?;
+    // Of a state that was never written the list is an error.
+    match Snapshot::parse(&reader.ask(context, Terraform::state_pull).await?) {
+        Ok(snapshot) if snapshot.is_empty() => Ok(String::new()),
+        _ => reader.ask(context, Terraform::state_list).await,
+    }
 }
 
 /// The text of the state, with all values.
@@ -101,6 +115,7 @@ pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: 
 /// Terraform in a directory that has a backend and nothing else, so that no provider is needed to read a state.
 struct Reader {
     terraform: Terraform,
+    backend: Backend,
     _dir: tempfile::TempDir,
 }
 
@@ -116,13 +131,21 @@ impl Reader {
         let terraform = Terraform::find(context, dir.path(), None, environment).await?;
         let terraform = terraform.with_state(cluster, Some(backend));
         can_lock(&terraform, backend)?;
-        let init = terraform.ask(context, &terraform.init(Init::Elsewhere)).await;
-        init.map_err(|error| unreachable(error, backend))?;
-        Ok(Self { terraform, _dir: dir })
+        // First Terraform opens the backend, and then it looks for the providers of what it finds in the state: in a place
+        // that has none, since no outputs, addresses and locks need them. So only the first part has to succeed.
+        let nowhere = format!("-plugin-dir={}", dir.path().display());
+        let init = terraform.ask(context, &terraform.init(Init::Elsewhere).arg(nowhere)).await;
+        if let Err(error) = init
+            && !terraform.data_dir().join("terraform.tfstate").exists()
+        {
+            return Err(unreachable(error, backend));
+        }
+        Ok(Self { terraform, backend: backend.clone(), _dir: dir })
     }
 
     async fn ask(&self, context: &Context, command: impl FnOnce(&Terraform) -> crate::exec::Command) -> Result<String> {
-        self.terraform.ask(context, &command(&self.terraform)).await
+        let answer = self.terraform.ask(context, &command(&self.terraform)).await;
+        answer.map_err(|error| unreachable(error, &self.backend))
     }
 }
 

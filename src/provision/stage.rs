@@ -227,9 +227,11 @@ pub struct Recorded {
 pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
     let workspace = Workspace::new(dir, plan);
     let mut text = workspace.import_blocks()?;
-    if let Some(backend) = &plan.backend {
+    let (backends, here) = place::places(&workspace, plan)?;
+    for backend in &backends {
         text += &place::addresses(context, &plan.cluster, backend).await?;
-    } else if workspace.has_state() {
+    }
+    if here {
         let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
         text += &terraform.state_list().succeed(context, |_| ()).await?.stdout;
     }

@@ -183,6 +183,9 @@ pub fn plan_text(plan: &Plan) -> String {
         timers.retry_timeout
     );
     let _ = writeln!(text, "  fencing: {}", plan.fencing);
+    if let Some(backend) = &plan.backend {
+        let _ = writeln!(text, "  state: {backend}");
+    }
     let _ =
         writeln!(text, "\n  {:<16} {:<24} {:<16} {:>10} {:>6}", "INSTANCE", "HOST NAME", "ROLES", "MEMORY", "CORES");
     for node in plan.nodes.values() {

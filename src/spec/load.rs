@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::{
     Spec, check,
-    file::ClusterFile,
+    file::{ClusterFile, PLATFORMS},
     problem::{Collector, Problems},
     shape,
     yaml::{self, Position},
 };
+use crate::model::BACKENDS;
 
 /// No cluster file of people comes near; a wrong file given by mistake does.
 const LARGEST_BYTES: usize = 4 * 1024 * 1024;
@@ -74,6 +75,18 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
         return None;
     }
 
+    if let Value::Object(map) = &mut value {
+        // `platform: hosts` is `platform: {hosts: {}}`, and so is a backend's word: what the section lacks then is said.
+        for (field, words) in [("platform", &PLATFORMS[..]), ("backend", &BACKENDS)] {
+            if let Some(Value::String(word)) = map.get(field)
+                && words.contains(&word.as_str())
+            {
+                let section = serde_json::json!({word: {}});
+                map.insert(field.to_owned(), section);
+            }
+        }
+    }
+
     // What has the wrong shape is reported and taken out, so that the rest can be checked as well.
     let mut countable = true;
     for misfit in shape::misfits(&value.clone()) {
@@ -87,15 +100,6 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
         }
         problems.add(at, &misfit.path, misfit.message, misfit.suggestion);
         shape::take_out(&mut value, &misfit.path);
-    }
-    if let Value::Object(map) = &mut value {
-        // `platform: hosts` is `platform: {hosts: {}}`, and a backend's word the same.
-        for field in ["platform", "backend"] {
-            if let Some(Value::String(word)) = map.get(field) {
-                let section = serde_json::json!({word: {}});
-                map.insert(field.to_owned(), section);
-            }
-        }
     }
     match serde_json::from_value::<ClusterFile>(value) {
         Ok(file) => check::check(file, &root, fallback, countable, problems),
