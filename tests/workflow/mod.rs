@@ -475,11 +475,12 @@ fn an_archive_with_another_sum_is_not_installed() {
     assert!(code == Some(3) && said.contains("SHA256SUMS do not have"), "{said}");
 }
 
-/// The workflows, the action and the example, by their paths.
+/// The workflows, the action, its page and the example, by their paths.
 fn files() -> Vec<PathBuf> {
     let workflows = fs::read_dir(Path::new(TOP).join(".github/workflows")).unwrap();
     let mut files: Vec<PathBuf> = workflows.map(|entry| entry.unwrap().path()).collect();
     files.push(Path::new(TOP).join(".github/actions/setup-hactl/action.yml"));
+    files.push(Path::new(TOP).join("docs/ci.md"));
     files.push(Path::new(TOP).join("examples/caller-provision-patroni-cluster.yml"));
     files
 }
