@@ -19,6 +19,15 @@ defaults: {memory: 768, cores: 1}
 fn a_cluster_from_up_to_down() {
     let bench = Bench::new("t-up", FILE);
 
+    step("plan, before anything is there: everything is made, and no secrets yet");
+    let done = bench.hactl(&["plan", "t-up"]);
+    assert!(done.status.success(), "{}", text(&done));
+    let planned: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let changes = planned["changes"]["resources"].as_array().unwrap();
+    assert!(changes.len() > 6 && changes.iter().all(|change| change["action"] == "create"), "{planned:#}");
+    common::fits("plan", [planned]);
+    assert!(!bench.path("t-up.secrets.age").exists());
+
     step("up makes a healthy cluster");
     let summary = bench.up();
     assert_eq!(summary["ok"], true, "{summary}");
