@@ -25,7 +25,7 @@ fn a_cluster_from_up_to_down() {
     let planned: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     let changes = planned["changes"]["resources"].as_array().unwrap();
     assert!(changes.len() > 6 && changes.iter().all(|change| change["action"] == "create"), "{planned:#}");
-    common::fits("plan", [planned]);
+    crate::common::fits("plan", [planned]);
     assert!(!bench.path("t-up.secrets.age").exists());
 
     step("up makes a healthy cluster");
