@@ -6,13 +6,13 @@
 
 #![allow(clippy::print_stdout, reason = "the result of a benchmark")]
 
-#[allow(dead_code, reason = "a part of it")]
+#[allow(dead_code, reason = "a benchmark uses a part of it")]
 #[path = "../tests/common/recorded.rs"]
 mod recorded;
-#[allow(dead_code, reason = "a part of it")]
+#[allow(dead_code, reason = "a benchmark uses a part of it")]
 #[path = "../tests/dns/servers.rs"]
 mod servers;
-#[allow(dead_code, reason = "a part of it")]
+#[allow(dead_code, reason = "a benchmark uses a part of it")]
 #[path = "../tests/proxmox_api/simulator.rs"]
 mod simulator;
 

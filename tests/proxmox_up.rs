@@ -10,6 +10,10 @@ use std::{
     net::Ipv4Addr,
 };
 
+use crate::common::recorded::{Hypervisor, Interfaces, Machine, Recorded};
+use crate::common::{Bench, step};
+use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
+use crate::proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World};
 use hactl::{
     assets::Assets,
     context::{Context, Dirs},
@@ -26,16 +30,6 @@ use hactl::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-use crate::{
-    common::{
-        Bench,
-        recorded::{Hypervisor, Interfaces, Machine, Recorded},
-        step,
-    },
-    dns::servers::{KEY, Kind, Server, ZONE, secret},
-    proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World},
-};
 
 const NAME: &str = "t-pve";
 const SUBNET: &str = "10.89.83.0/24";
@@ -110,15 +104,15 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// The node image of local clusters, which has what the roles would install.
-fn image() -> String {
-    let bench = Bench::new("t-pve-image", "name: t-pve-image\ninstances: {node1: {}}\n");
-    let summary = bench.act(&["image", "build", "t-pve-image"]);
+fn image(name: &'static str) -> String {
+    let bench = Bench::new(name, &format!("name: {name}\ninstances: {{node1: {{}}}}\n"));
+    let summary = bench.act(&["image", "build", name]);
     summary["message"].as_str().unwrap().strip_suffix(" is ready").unwrap().to_owned()
 }
 
 /// The hypervisor of a cluster, with a network of its own: its name.
-fn hypervisor(cluster: &str, subnet: &str) -> (Recorded, String) {
-    let image = image();
+fn hypervisor(cluster: &str, subnet: &str, image_of: &'static str) -> (Recorded, String) {
+    let image = image(image_of);
     let cluster: ClusterName = cluster.parse().unwrap();
     let network = block_on(async {
         let request =
@@ -178,7 +172,7 @@ fn a_cluster_on_proxmox_from_up_to_down() {
                  node3: {reserved: true, node: pve3, template: 9004}\n";
     let web = "  web: {address: 10.89.83.31/24, roles: [], memory: 512}\n";
     let mut bench = Bench::new(NAME, &file(&format!("{three}{web}")));
-    let (recorded, network) = hypervisor(NAME, SUBNET);
+    let (recorded, network) = hypervisor(NAME, SUBNET, "t-pve-image");
     bench.env = vec![
         ("TF_REATTACH_PROVIDERS", recorded.reattach(None)),
         ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}")),
@@ -305,7 +299,7 @@ fn a_container_on_proxmox_from_up_to_down() {
         simulator.ca_cert().display(),
     );
     let mut bench = Bench::new(LXC_NAME, &file);
-    let (recorded, network) = hypervisor(LXC_NAME, LXC_SUBNET);
+    let (recorded, network) = hypervisor(LXC_NAME, LXC_SUBNET, "t-pvc-image");
     bench.env =
         vec![("TF_REATTACH_PROVIDERS", recorded.reattach(None)), ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"))];
     let (code, events) = bench.follow(&["up", LXC_NAME, "--no-verify"]).end();

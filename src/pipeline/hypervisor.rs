@@ -128,9 +128,7 @@ pub(super) async fn is_empty(context: &Context, cluster: &Cluster, proxmox: &Pro
     }
     let error = Error::failed("left-behind", "take away all of", cluster.name());
     let error = ours.iter().fold(error, |error, stray| {
-        error.cause(format!(
-            "{stray} carries this cluster's tag: an interrupted run made it, and Terraform does not know it"
-        ))
+        error.cause(format!("{stray} carries this cluster's tag, and Terraform's state did not know it"))
     });
     let removals: Vec<String> = ours.iter().map(proxmox::Stray::removal).collect();
     Err(error.hint(format!("remove it: {}; then `hactl down {}` again", removals.join("\n"), cluster.name())))
