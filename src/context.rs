@@ -99,6 +99,11 @@ impl ClusterDir {
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
     }
+    /// By what the last run here held the lock on the cluster itself.
+    #[must_use]
+    pub fn cluster_lock(&self) -> PathBuf {
+        self.0.join("cluster-lock")
+    }
     #[must_use]
     pub fn age_key(&self) -> PathBuf {
         self.0.join("age.key")

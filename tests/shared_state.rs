@@ -216,6 +216,12 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     let (code, error) = first.fail(&["terraform", "force-unlock", NAME, "1"]);
     assert_eq!((code, error["code"].as_str()), (2, Some("force-unlock")), "{error:#}");
 
+    step("the next run of a directory takes the lock of a killed one at once");
+    let mut killed = second.follow(&["verify", NAME, "--rounds", "1"]);
+    killed.wait_for_stage("verify");
+    killed.kill();
+    assert_eq!(second.act(&["provision", NAME])["ok"], true);
+
     step("a run that is killed keeps the lock no longer than its time");
     let mut killed = second.follow(&["verify", NAME, "--rounds", "1"]);
     killed.wait_for_stage("verify");

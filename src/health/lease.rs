@@ -22,8 +22,8 @@ const SERVES_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) enum Taken {
     /// It is ours, by the lease of this number.
     Ours(u64),
-    /// Somebody has it, and for at least so many seconds more.
-    Held { value: String, seconds: u64 },
+    /// Somebody has it by this lease, and for at least so many seconds more.
+    Held { value: String, lease: u64, seconds: u64 },
 }
 
 #[derive(Deserialize)]
@@ -112,7 +112,7 @@ pub(crate) async fn take_key(
     }
     let body = json!({"ID": lease.to_string()});
     let left: Lease = parse(&ask(access, node, "/v3/lease/timetolive", &body).await?)?;
-    Ok(Taken::Held { value: held, seconds: left.seconds() })
+    Ok(Taken::Held { value: held, lease, seconds: left.seconds() })
 }
 
 fn request(key: &str, value: &str, lease: u64) -> Value {

@@ -228,7 +228,9 @@ fn forget(dir: &ClusterDir, purge: bool, keep_choices: bool) -> std::io::Result<
     for path in [dir.terraform(), dir.inventory(), dir.client()] {
         remove(fs::remove_dir_all(path))?;
     }
-    remove(fs::remove_file(dir.fleet()))?;
+    for path in [dir.fleet(), dir.cluster_lock()] {
+        remove(fs::remove_file(path))?;
+    }
     if !keep_choices {
         remove(fs::remove_file(dir.record()))?;
     }

@@ -1,13 +1,15 @@
 //! The lock on the cluster itself: a key in its own etcd, held by whoever changes or drills it, so that runs on different
 //! machines never meet.
 //!
-//! The key lives by a lease that is renewed while the run works; a run that died lets go of it by not renewing. Leases
+//! The key lives by a lease that is renewed while the run works; a run that died lets go of it by not renewing, and the next
+//! run of its own directory, which holds that directory's lock, takes it over at once. Leases
 //! outlive a quorum that is lost: nobody else can take the key then, and a new leader of etcd lets all of them begin again.
 //! So a drill that stops etcd does not cost the lock. When it is lost all the same, because this machine slept or was cut
 //! off, it is taken again if nobody has it, and otherwise the run ends.
 
 use std::{
     collections::BTreeMap,
+    fs,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,6 +25,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     event::Stage,
+    file,
     fleet::Fleet,
     health::{self, Access, Taken},
     model::ClusterName,
@@ -54,7 +57,8 @@ struct Holder {
 impl Holder {
     fn new(env: &BTreeMap<String, String>, host: &str, command: String, record: &str, since: Timestamp) -> Self {
         let var = |name: &str| env.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let user = var("USER").or_else(|| var("LOGNAME")).unwrap_or("unknown");
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+        let user = var("USER").map(str::to_owned).or(user).unwrap_or_else(|| "unknown".to_owned());
         let github = || {
             let (server, repository) = (var("GITHUB_SERVER_URL")?, var("GITHUB_REPOSITORY")?);
             Some(format!("{server}/{repository}/actions/runs/{}", var("GITHUB_RUN_ID")?))
@@ -106,7 +110,7 @@ pub(super) async fn take(
         return Ok(None);
     }
     let context = &run.context;
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let record = run.record().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let command = format!("hactl {command} {}", cluster.name());
     let holder = Holder::new(&context.env, &host, command, &record, Timestamp::now());
@@ -120,9 +124,19 @@ pub(super) async fn take(
         lease: Mutex::new(0),
         lost: Mutex::default(),
     };
-    match keeper.take().await {
+    let note = context.dirs.cluster(cluster.name()).cluster_lock();
+    let mut taken = keeper.take().await;
+    if let Ok(Taken::Held { value, lease, .. }) = &taken
+        && fs::read_to_string(&note).is_ok_and(|before| before == *value)
+    {
+        // The last run of this directory, whose own lock is ours: it is dead.
+        taken = keeper.take_from_the_dead(*lease).await;
+    }
+    match taken {
         Ok(Taken::Ours(lease)) => *keeper.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease,
-        Ok(Taken::Held { value, seconds }) => return Err(held(cluster.name(), &value, seconds, Timestamp::now())),
+        Ok(Taken::Held { value, seconds, .. }) => {
+            return Err(held(cluster.name(), &value, seconds, Timestamp::now()));
+        }
         Err(seen) => {
             let step =
                 format!("no lock on the cluster: {seen}; only the locks of this directory and of the state are held");
@@ -130,6 +144,9 @@ pub(super) async fn take(
             return Ok(None);
         }
     }
+    file::replace(&note, keeper.value.as_bytes()).map_err(|error| {
+        Error::failed("cluster-lock", "write", note.display()).source(&error).hint("is the disk full?")
+    })?;
     let (keeper, done) = (Arc::new(keeper), CancellationToken::new());
     let task = tokio::spawn(keep(Arc::clone(&keeper), done.clone(), context.clone()));
     Ok(Some(ClusterLock { keeper, done, task }))
@@ -218,6 +235,11 @@ impl Keeper {
         health::take_key(&self.access, node, &key(&self.cluster), &self.value, TTL).await
     }
 
+    async fn take_from_the_dead(&self, lease: u64) -> Result<Taken, String> {
+        health::give_up(&self.access, self.voter().await?, lease).await?;
+        self.take().await
+    }
+
     async fn voter(&self) -> Result<&crate::fleet::FleetNode, String> {
         health::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
     }
@@ -300,13 +322,10 @@ mod tests {
             ("GITHUB_SERVER_URL", "https://github.com"),
             ("GITHUB_REPOSITORY", "me/db"),
             ("GITHUB_RUN_ID", "7"),
-            ("LOGNAME", "runner"),
+            ("USER", "runner"),
         ];
         assert!(told(&github).contains("runner@box (run 19700101T000000-up, https://github.com/me/db/actions/runs/7)"));
-        assert!(
-            told(&[("CI_JOB_URL", "https://git/j/1")])
-                .contains("unknown@box (run 19700101T000000-up, https://git/j/1)")
-        );
+        assert!(told(&[("CI_JOB_URL", "https://git/j/1")]).contains("@box (run 19700101T000000-up, https://git/j/1)"));
     }
 
     #[test]

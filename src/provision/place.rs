@@ -232,7 +232,9 @@ pub(super) async fn settle(
             .hint(format!("`hactl up {0}` or `hactl provision {0}` moves it there", plan.cluster)));
     }
     workspace.write_backend(wanted)?;
-    if let Err(error) = terraform.run_init(context, init).await {
+    // Terraform opens the former place, too.
+    let former = before.as_ref().map(|backend| Environment::of_state(context, backend)).unwrap_or_default();
+    if let Err(error) = terraform.and_with(former).run_init(context, init).await {
         // The next run must not take the new place for the one that is initialised.
         workspace.write_backend(before.as_ref())?;
         return Err(error);

@@ -233,7 +233,7 @@ pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Resul
     }
     if here {
         let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
-        text += &terraform.state_list().succeed(context, |_| ()).await?.stdout;
+        text += &terraform.ask(context, &terraform.state_list()).await?;
     }
     Ok(recorded_in(&text))
 }
@@ -330,8 +330,8 @@ fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {
 }
 
 async fn show(context: &Context, terraform: &Terraform, workspace: &Workspace) -> Result<(Changes, GoneRecords)> {
-    let shown = terraform.show(&workspace.plan_file()).succeed(context, |_| ()).await?;
-    Ok((Changes::parse(&shown.stdout)?, gone_records(&shown.stdout)?))
+    let shown = terraform.ask(context, &terraform.show(&workspace.plan_file())).await?;
+    Ok((Changes::parse(&shown)?, gone_records(&shown)?))
 }
 
 /// A plan that was applied is of no more use, and holds all values.
@@ -341,8 +341,7 @@ fn remove_plan(workspace: &Workspace) {
 }
 
 async fn read_outputs(context: &Context, terraform: &Terraform) -> Result<Read> {
-    let output = terraform.output().succeed(context, |_| ()).await?;
-    parse_outputs(&output.stdout)
+    parse_outputs(&terraform.ask(context, &terraform.output()).await?)
 }
 
 #[cfg(test)]

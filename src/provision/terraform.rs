@@ -119,6 +119,16 @@ impl Terraform {
         Self { cluster: cluster.to_string(), place: place.cloned(), ..self }
     }
 
+    /// The same with what opens another state, too.
+    pub(super) fn and_with(&self, other: Environment) -> Self {
+        let mut both = self.clone();
+        both.environment.pass.extend(other.pass);
+        both.environment.secrets.extend(other.secrets);
+        // Two backends of one kind have the same.
+        both.environment.prefix = both.environment.prefix.or(other.prefix);
+        both
+    }
+
     /// One command with its whole environment.
     pub(super) fn command<const N: usize>(&self, args: [&str; N]) -> Command {
         let mut command = Command::new(&self.program)

@@ -112,6 +112,11 @@ fn http_settings(checker: &mut Checker<'_, '_>, mut written: HttpFile) -> Backen
                            variable TF_HTTP_PASSWORD";
             checker.say(&path(field), message);
             *address = None;
+        } else if text.contains('?') {
+            let message =
+                "without a query, in which a token would be: the environment variable TF_HTTP_PASSWORD has it";
+            checker.say(&path(field), message);
+            *address = None;
         } else if authority.is_none_or(str::is_empty) {
             checker.say(&path(field), "expected an http:// or https:// address");
         }

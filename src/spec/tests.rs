@@ -712,6 +712,7 @@ fn what_a_backend_cannot_be_is_said_without_its_secrets() {
     said("{s3: {bucket: b, token: hunter2}}", &["AWS_SESSION_TOKEN"]);
     said("{http: {address: 'https://me:hunter2@git/x'}}", &["backend.http.address", "TF_HTTP_PASSWORD"]);
     said("{http: {address: 'https://git/x', password: hunter2}}", &["TF_HTTP_PASSWORD"]);
+    said("{http: {address: 'https://git/x?private_token=hunter2'}}", &["without a query"]);
     said("{consul: {access_token: hunter2}}", &["CONSUL_HTTP_TOKEN"]);
     // All at once, and wrong keys as anywhere else.
     said(
