@@ -11,18 +11,23 @@ use serde_json::{Value, json};
 const MACHINES: &str = "t-rack";
 const HOSTS: &str = "t-hosts";
 const MODULE: &str = "t-module";
+const RACK: [&str; 3] = ["one", "two", "three"];
 
 #[test]
 fn a_cluster_on_machines_that_exist_from_up_to_down() {
-    let rack = Bench::new(MACHINES, "instances: {one: {}, two: {}}\ndefaults: {roles: [], memory: 768, cores: 1}\n");
+    let rack = Bench::new(
+        MACHINES,
+        "instances: {one: {}, two: {}, three: {}}\ndefaults: {roles: [], memory: 768, cores: 1}\n",
+    );
     rack.act(&["provision", MACHINES]);
-    let (one, two) = (rack.address("one"), rack.address("two"));
+    let [one, two, three] = RACK.map(|machine| rack.address(machine));
     let zone = Server::start(Kind::Bind);
     let file = |name: &str| {
         format!(
             "name: {name}\nplatform: {{hosts: {{ssh: {{user: admin, key: id}}}}}}\n\
              dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\ndefaults: {{memory: 768, cores: 1}}\n\
-             instances:\n  one: {{address: {one}}}\n  two: {{address: {two}}}\n",
+             instances:\n  one: {{address: {one}, roles: [patroni, etcd]}}\n  two: {{address: {two}, roles: [patroni, etcd]}}\n  \
+             three: {{address: {three}, roles: [etcd]}}\n",
             zone.address, zone.port,
         )
     };
@@ -32,7 +37,7 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
         Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(bench.path("id")).status();
     assert!(keygen.unwrap().success());
     let public = fs::read_to_string(bench.path("id.pub")).unwrap();
-    for machine in ["one", "two"] {
+    for machine in RACK {
         on(machine, &USER.replace("@KEY@", public.trim()));
     }
 
@@ -45,6 +50,7 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
         assert!(causes.contains(found) && !causes.contains("one: "), "{found}: {error:#}");
     }
     assert_eq!(on("one", "ls /etc/hactl 2>/dev/null"), "done\n");
+    assert_eq!(zone.status("t-hosts-prod-one"), "NXDOMAIN");
     on("two", "pg_dropcluster --stop 15 main");
 
     step("up: names, a healthy cluster, and a mark on each machine");
@@ -109,7 +115,7 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
 
     step("down --wipe-data: nothing is left of it");
     bench.act(&["down", HOSTS, "--yes", "--wipe-data"]);
-    for machine in ["one", "two"] {
+    for machine in RACK {
         let left = on(machine, LEFT);
         assert_eq!(left, "inactive inactive inactive\ndone\n", "{machine}");
     }

@@ -355,7 +355,7 @@ impl Stage {
         let machines = Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &[], record: "" };
         let dir = self.context.dirs.cluster(&plan.cluster);
         let (consent, reattach) = (self.consent(destroy), Some(self.reattach.clone()));
-        let done = provision::apply(&self.context, &dir, &machines, &consent, reattach, |_| Ok(())).await?;
+        let done = provision::apply(&self.context, &dir, &machines, &consent, reattach, async |_| Ok(())).await?;
         self.ran = plan.nodes.into_iter().map(|(key, node)| (key, node.roles)).collect();
         Ok(done)
     }

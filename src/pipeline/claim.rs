@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    model::{ClusterName, Platform, Release, Role},
+    model::{InstanceKey, Platform, Release, Role},
     remote::{Remote, quoted},
     secrets::Vault,
 };
@@ -32,12 +32,6 @@ pub(super) const MARK: &str = "/etc/hactl/cluster.json";
 pub(super) struct Mark {
     pub(super) cluster: String,
     pub(super) uuid: Uuid,
-}
-
-impl Mark {
-    pub(super) fn of(cluster: &ClusterName, uuid: Uuid) -> Self {
-        Self { cluster: cluster.to_string(), uuid }
-    }
 }
 
 /// What is on a machine.
@@ -84,16 +78,25 @@ command -v ss >/dev/null && ss -Hltnp '( sport = :5432 or sport = :8008 or sport
 true
 "#;
 
-/// Looks at every machine that gets a role, refuses what is somebody else's, and marks the rest as this cluster's.
+/// Machines that are free, or the cluster's already.
+pub(super) struct Looked {
+    ours: Mark,
+    /// Those that do not carry the mark yet.
+    unmarked: Vec<(InstanceKey, Remote)>,
+}
+
+/// Looks at every machine that gets a role, and refuses what is somebody else's. Machines that hactl makes are not asked.
 ///
 /// # Errors
 /// With everything on every machine that speaks against it, or when a machine does not answer.
-pub(super) async fn claim(run: &Run, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<()> {
+pub(super) async fn look(run: &Run, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<Looked> {
     let platform = &cluster.plan.platform;
-    let Some(release) = platform.release().filter(|_| platform.has_users_machines()) else { return Ok(()) };
+    let ours = Mark { cluster: cluster.name().to_string(), uuid: vault.uuid() };
+    let Some(release) = platform.release().filter(|_| platform.has_users_machines()) else {
+        return Ok(Looked { ours, unmarked: Vec::new() });
+    };
     let context = &run.context;
     let keys = reach::keys(context, platform, vault)?;
-    let ours = Mark::of(cluster.name(), vault.uuid());
     let claimed = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
     let looked = join_all(claimed.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ANSWERS_WITHIN).await?;
@@ -114,19 +117,25 @@ pub(super) async fn claim(run: &Run, cluster: &Cluster, vault: &Vault, fleet: &F
         return Err(problems.into_iter().fold(error, Error::cause).hint(hint(platform)));
     }
     memory(context, &looked.iter().map(|(node, _, found)| (*node, found)).collect::<Vec<_>>()).await;
-    let unmarked = looked.iter().filter(|(_, _, found)| found.mark.is_none());
-    let marked = join_all(unmarked.map(async |(node, remote, _)| {
-        let text = serde_json::to_string(&ours).unwrap_or_default();
-        let script = format!(
-            "install -d -m 755 /etc/hactl && printf '%s\\n' {} >{MARK}.new && mv {MARK}.new {MARK}",
-            quoted(&text)
-        );
+    let unmarked = looked.into_iter().filter(|(_, _, found)| found.mark.is_none());
+    Ok(Looked { ours, unmarked: unmarked.map(|(node, remote, _)| (node.key().clone(), remote)).collect() })
+}
+
+/// Marks the machines as this cluster's.
+///
+/// # Errors
+/// When the mark cannot be written.
+pub(super) async fn mark(context: &Context, looked: Looked) -> Result<()> {
+    let Looked { ours, unmarked } = looked;
+    let text = quoted(&serde_json::to_string(&ours).unwrap_or_default());
+    let script = format!("install -d -m 755 /etc/hactl && printf '%s\\n' {text} >{MARK}.new && mv {MARK}.new {MARK}");
+    let marked = join_all(unmarked.iter().map(async |(key, remote)| {
         let done = remote.run(&script, b"", ANSWERS_WITHIN).await?;
         if done.status == 0 {
-            context.events.step(Stage::Provision, Some(node.key()), format!("marked as {}'s", ours.cluster)).await;
+            context.events.step(Stage::Provision, Some(key), format!("marked as {}'s", ours.cluster)).await;
             return Ok(());
         }
-        Err(Error::failed("machine-mark", format!("write {MARK} on"), node.key())
+        Err(Error::failed("machine-mark", format!("write {MARK} on"), key)
             .cause(done.stderr.trim())
             .hint("is the disk full, or read-only?"))
     }));
@@ -222,7 +231,7 @@ mod tests {
     use crate::fleet::SshTarget;
 
     fn node(roles: &[Role]) -> FleetNode {
-        let key: crate::model::InstanceKey = "node1".parse().unwrap();
+        let key: InstanceKey = "node1".parse().unwrap();
         let node = crate::plan::Node {
             key,
             hostname: "pg-node1".parse().unwrap(),

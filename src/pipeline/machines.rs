@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Cluster, Run, claim, dns, hypervisor, lock, look, prepare, reach, shared};
+use super::{
+    Cluster, Run,
+    claim::{self, Looked},
+    dns, hypervisor, lock, look, prepare, reach, release, shared,
+};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
@@ -105,7 +109,13 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         may_restart(context, cluster, vault, agreed).await?;
         let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
         let consent = consent(context, cluster, agreed);
-        let before = |made: &Changes| {
+        let mut met = None;
+        let before = async |made: &Changes| {
+            // Machines that exist are looked at first: nothing is made for those that are somebody else's.
+            if let Platform::Hosts(hosts) = &cluster.plan.platform {
+                let fleet = Fleet::new(&cluster.plan, &release::as_written(hosts))?;
+                met = Some(meet(run, cluster, vault, fleet).await?);
+            }
             cluster.note_choices(&context.dirs)?;
             forget(made, vault)
         };
@@ -116,10 +126,13 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         forget_others(&fleet, look::fleet(&context.dirs, cluster).ok().as_ref(), vault)?;
         // A machine that lets nobody in yet is known all the same.
         keep_fleet(&dir.fleet(), &fleet)?;
-        let fleet = reach::reach(run, cluster, vault, fleet).await?;
+        let (fleet, looked) = match met {
+            Some(met) => met,
+            None => meet(run, cluster, vault, fleet).await?,
+        };
         run.keep("fleet", &fleet)?;
         keep_fleet(&dir.fleet(), &fleet)?;
-        claim::claim(run, cluster, vault, &fleet).await?;
+        claim::mark(context, looked).await?;
         if cluster.plan.backend.is_some() {
             // Host keys that were met just now: for runs elsewhere.
             let machines = Machines { record: &shared::record(cluster, vault), ..machines };
@@ -140,6 +153,13 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
         known.forget(node.as_str());
     }
     if vault.set_host_keys(known) { vault.save() } else { Ok(()) }
+}
+
+/// Waits for the machines, and sees that none of them is somebody else's.
+async fn meet(run: &Run, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<(Fleet, Looked)> {
+    let fleet = reach::reach(run, cluster, vault, fleet).await?;
+    let looked = claim::look(run, cluster, vault, &fleet).await?;
+    Ok((fleet, looked))
 }
 
 /// Forgets the host keys of machines that are others than before, by what the platform calls them.

@@ -111,7 +111,7 @@ pub(super) async fn machines(context: &Context, cluster: &Cluster) -> Result<Opt
 }
 
 /// The machines as the file tells of them.
-fn as_written(hosts: &Hosts) -> Outputs {
+pub(super) fn as_written(hosts: &Hosts) -> Outputs {
     let machine = |(key, host): (&InstanceKey, &crate::model::HostMachine)| {
         let machine = Machine {
             id: host.address.to_string(),
@@ -170,14 +170,13 @@ pub(super) async fn release(
 ) -> Result<bool> {
     let context = &run.context;
     let keys = reach::keys(context, &cluster.plan.platform, vault)?;
-    let ours = Mark::of(cluster.name(), vault.uuid());
     let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !asked.leave.contains(node.key()));
     let met = join_all(wanted.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
         let done = remote.run(&format!("cat {MARK} 2>/dev/null"), b"", ARRIVES_WITHIN).await?;
         // Another's, or none: there is nothing of this cluster.
         let mark = serde_json::from_str::<Mark>(&done.stdout).ok();
-        Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == ours.uuid).then_some((node, remote)))
+        Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == vault.uuid()).then_some((node, remote)))
     }));
     let mut errors = Vec::new();
     let mut machines = Vec::new();

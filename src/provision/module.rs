@@ -213,7 +213,7 @@ pub(super) async fn apply(
     machines: &Machines<'_>,
     consent: &Consent,
     reattach: Option<String>,
-    before_it: impl FnOnce(&Changes) -> Result<()>,
+    before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
     let Prepared { root, planned } = prepare(context, dir, module, machines, consent, reattach).await?;
     let Planned { changes, refused } = planned;
@@ -227,7 +227,7 @@ pub(super) async fn apply(
         for line in changes.listed() {
             context.events.step(Stage::Provision, None, line).await;
         }
-        before_it(&changes)?;
+        before_it(&changes).await?;
         root.apply(context).await?;
     }
     let told = root.output(context).await?;

@@ -78,7 +78,7 @@ pub async fn apply(
     machines: &Machines<'_>,
     consent: &Consent,
     reattach: Option<String>,
-    before_it: impl FnOnce(&Changes) -> Result<()>,
+    before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
     if let Platform::Terraform(module) = &machines.plan.platform {
         return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
@@ -95,7 +95,7 @@ pub async fn apply(
         if starts_anew {
             workspace.note_new_start()?;
         }
-        before_it(&changes)?;
+        before_it(&changes).await?;
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
         read_outputs(context, &terraform).await?.vms

@@ -213,7 +213,9 @@ fn each_field_says_what_it_wants() {
     let table: &[(&str, &str)] = &[
         (
             "platform: {terraform: {pass: [instance, cluster]}}",
-            "1:23: platform.terraform: `dir` is missing\n1:31: platform.terraform.pass.0: x\n",
+            "1:12: platform.terraform: `dir` is missing\n\
+             1:31: platform.terraform.pass[0]: `instance` is not one of authorized_keys, cluster, cluster_uuid, instances \
+             (did you mean instances?)\n",
         ),
         (
             "platform: host",
@@ -473,17 +475,40 @@ fn what_hosts_cannot_be_is_said_at_once() {
             "platform: {hosts: {unit: p, superuser: dba, release: 'debian:11', ssh: {bastion: 'a@b:0'}}}\n\
              instances: {a: {}, b: {address: 127.0.0.1}, c: {address: db.example.org}, d: {address: 10.0.0.4/24},\n  \
              e: {address: 10.0.0.5, disk_gb: 20, vlan: 3}, f: {address: 10.0.0.5, ssh_port: 2202}}\n",
-            "",
+            "c.yaml:1:26: platform.hosts.unit: only with `adopted: true`: of a cluster that hactl makes it is known\n\
+             c.yaml:1:40: platform.hosts.superuser: only with `adopted: true`: of a cluster that hactl makes it is known\n\
+             c.yaml:1:54: platform.hosts.release: `debian:11` is no release that hactl knows packages for: expected one of \
+             debian:12, debian:13, ubuntu:22.04, ubuntu:24.04\n\
+             c.yaml:1:82: platform.hosts.ssh.bastion: `a@b:0` is no bastion: expected USER@HOST or USER@HOST:PORT, such as \
+             me@bastion:22\n\
+             c.yaml:2:13: instances.a: needs an `address`, for example `{address: 192.168.1.21}`\n\
+             c.yaml:2:33: instances.b.address: 127.0.0.1 cannot be the address of a machine that others reach\n\
+             c.yaml:2:58: instances.c.address: `db.example.org` is no IPv4 address, by which members of the cluster reach \
+             each other; a name by which SSH answers is `ssh_host`\n\
+             c.yaml:2:88: instances.d.address: `10.0.0.4/24`: on platform hosts an address has no prefix (did you mean \
+             10.0.0.4?)\n\
+             c.yaml:3:35: instances.e.disk_gb: not on platform hosts: PGDATA lies on the disk that the machine has\n\
+             c.yaml:3:45: instances.e.vlan: only on platform proxmox\n\
+             c.yaml:3:62: instances.f.address: 10.0.0.5 is also the address of e\n",
         ),
         (
             "adopted: true\nplatform: {hosts: {release: 'debian:12', ssh: {bastion: me@b}}}\ninstances: {a: {address: a.b}}\n",
-            "",
+            "c.yaml:2:29: platform.hosts.release: not of an adopted cluster: hactl installs nothing there\n\
+             c.yaml:2:57: platform.hosts.ssh.bastion: an adopted cluster is not reached by way of a bastion yet\n",
         ),
         (
             "platform: {terraform: {dir: infra, workspace: 'a b', ssh: {bastion: b}}}\n\
              dns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\
              instances: {a: {address: 10.0.0.1, ssh_port: 22, disk_gb: 1, tags: [x]}}\n",
-            "",
+            "c.yaml:1:36: platform.terraform.workspace: `a b` is not valid: expected a workspace's name: letters, digits and \
+             - . _ ~\n\
+             c.yaml:1:57: platform.terraform.ssh.bastion: `b` is not valid: expected USER@HOST or USER@HOST:PORT\n\
+             c.yaml:2:1: dns: not on platform terraform: records belong into the module that makes the machines; hactl's \
+             resource hactl_dns_record_set is there for it\n\
+             c.yaml:3:17: instances.a.address: not on platform terraform: the module's output `vms` tells it\n\
+             c.yaml:3:36: instances.a.ssh_port: not on platform terraform: the module's output `vms` tells it\n\
+             c.yaml:3:50: instances.a.disk_gb: not on platform terraform: the module makes the machine with its disks\n\
+             c.yaml:3:62: instances.a.tags: only on platform proxmox\n",
         ),
         (
             "adopted: true\nplatform: hosts\ninstances: {a: {}, b: {address: 10.0.0.1}, c: {address: 10.0.0.1}}\n",
@@ -646,9 +671,7 @@ fn what_proxmox_cannot_make_is_said_at_once() {
         ),
         (
             "platform: {proxmox: {}, hosts: {}}\ninstances: {a: {address: 10.0.0.1}}\n",
-            "c.yaml:1:1: platform: exactly one platform, and there are 2: proxmox and hosts\n\
-             c.yaml:1:25: platform.hosts: this version does not make clusters on machines that exist: with `adopted: true` \
-             it looks at a Patroni cluster that runs there, and drills it\n",
+            "c.yaml:1:1: platform: exactly one platform, and there are 2: proxmox and hosts\n",
         ),
         (
             "instances: {a: {vlan: 3, tags: [x]}}\ndefaults: {gateway: 10.0.0.1}\n",

@@ -118,7 +118,7 @@ impl Cluster {
             &machines,
             &Consent::default(),
             Some(reattach),
-            |_| Ok(()),
+            async |_| Ok(()),
         )
         .await
     }

@@ -1,3 +1,5 @@
+# What the cluster file says of machines that exist.
+
 variable "cluster_uuid" {
   description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": its records carry it."
   type        = string
