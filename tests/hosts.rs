@@ -235,7 +235,7 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     let shown = Command::new(env!("CARGO_BIN_EXE_hactl")).args(["plan", MODULE]).current_dir(bench.path("")).output();
     let shown = String::from_utf8_lossy(&shown.unwrap().stdout).into_owned();
     assert!(shown.contains("terraform_data.note: to destroy") && shown.contains("`up` would refuse this"), "{shown}");
-    bench.act(&["up", MODULE, "--no-verify", "--allow-destroy", "terraform_data.note"]);
+    bench.act(&["provision", MODULE, "--allow-destroy", "terraform_data.note"]);
     assert_eq!(bench.status()["healthy"], true);
 
     step("down: what it destroys is listed, and then gone");

@@ -500,14 +500,14 @@ fn what_hosts_cannot_be_is_said_at_once() {
             "platform: {terraform: {dir: infra, workspace: 'a b', ssh: {bastion: b}}}\n\
              dns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\
              instances: {a: {address: 10.0.0.1, ssh_port: 22, disk_gb: 1, tags: [x]}}\n",
-            "c.yaml:1:36: platform.terraform.workspace: `a b` is not valid: expected a workspace's name: letters, digits and \
+            "c.yaml:1:47: platform.terraform.workspace: `a b` is not valid: expected a workspace's name: letters, digits and \
              - . _ ~\n\
-             c.yaml:1:57: platform.terraform.ssh.bastion: `b` is not valid: expected USER@HOST or USER@HOST:PORT\n\
+             c.yaml:1:69: platform.terraform.ssh.bastion: `b` is not valid: expected USER@HOST or USER@HOST:PORT\n\
              c.yaml:2:1: dns: not on platform terraform: records belong into the module that makes the machines; hactl's \
              resource hactl_dns_record_set is there for it\n\
-             c.yaml:3:17: instances.a.address: not on platform terraform: the module's output `vms` tells it\n\
-             c.yaml:3:36: instances.a.ssh_port: not on platform terraform: the module's output `vms` tells it\n\
-             c.yaml:3:50: instances.a.disk_gb: not on platform terraform: the module makes the machine with its disks\n\
+             c.yaml:3:26: instances.a.address: not on platform terraform: the module's output `vms` tells it\n\
+             c.yaml:3:46: instances.a.ssh_port: not on platform terraform: the module's output `vms` tells it\n\
+             c.yaml:3:59: instances.a.disk_gb: not on platform terraform: the module makes the machine with its disks\n\
              c.yaml:3:62: instances.a.tags: only on platform proxmox\n",
         ),
         (
