@@ -208,10 +208,12 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     assert!(plan.status.code() == Some(1) && said.contains("moves it there"), "{said}");
     assert!(moved(&first, &elsewhere));
     assert_ne!(server.sql("SELECT json_array_length(data::json->'resources') FROM hactl_t_moved.states"), "0");
+    // The copy that stays there is the user's to remove.
+    server.sql("DROP SCHEMA hactl_t_shared CASCADE");
     let here = first.kept("terraform/stacks/local/terraform.tfstate");
     assert!(moved(&first, &FILE.replace("backend: {pg: {skip_index_creation: false}}\n", "")));
     assert!(fs::read_to_string(&here).unwrap().contains("hactl_node"));
-    moved(&first, FILE);
+    assert!(moved(&first, FILE));
     assert_eq!(first.status()["healthy"], true);
     let (code, error) = first.fail(&["terraform", "force-unlock", NAME, "1"]);
     assert_eq!((code, error["code"].as_str()), (2, Some("force-unlock")), "{error:#}");
@@ -241,4 +243,6 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     assert_eq!(status.status.code(), Some(1));
     let said = String::from_utf8_lossy(&status.stderr).into_owned() + &String::from_utf8_lossy(&status.stdout);
     assert!(said.contains("knows of none"), "{said}");
+    let (_, error) = second.fail(&["up", NAME]);
+    assert_eq!(error["code"], "state-empty", "{error:#}");
 }

@@ -137,7 +137,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let lock = lock(run, cluster).await?;
     let changed = run
         .stage(Stage::Destroy, async {
-            let before = look::fleet(&context.dirs, cluster).ok();
+            let before = look::kept_fleet(&context.dirs, cluster).ok();
             if before.is_some() {
                 hypervisor::answers(context, cluster).await?;
             }

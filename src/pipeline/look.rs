@@ -28,6 +28,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the cluster was never provisioned from here.
 pub fn fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
+    match &cluster.plan.backend {
+        Some(backend) if cluster.emptied => {
+            Err(Error::failed("not-provisioned", "find the machines of", cluster.name())
+                .cause(format!("its state ({backend}) knows of none"))
+                .hint(format!("`hactl up {}` makes them, or says what is wrong", cluster.name())))
+        }
+        _ => kept_fleet(dirs, cluster),
+    }
+}
+
+/// The same where the state knows of none any more.
+pub(super) fn kept_fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
     let path = dirs.cluster(cluster.name()).fleet();
     let failed = || Error::failed("not-provisioned", "find the machines of", cluster.name());
     let text = std::fs::read(&path).map_err(|error| {

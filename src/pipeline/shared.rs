@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     net::IpAddr,
     os::unix::fs::DirBuilderExt,
 };
@@ -99,8 +99,7 @@ pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
     on_no_machine(context, &cluster, &backend, &pulled.outputs).await?;
     let Some(text) = pulled.record else {
         if pulled.settled && pulled.outputs.is_empty() {
-            // Another run has taken the machines away.
-            forget(&dir.fleet())?;
+            cluster.emptied = dir.fleet().exists();
         }
         return Ok(cluster);
     };
@@ -157,6 +156,7 @@ pub(super) fn take_over(cluster: &Cluster, vault: &mut Vault) -> Result<()> {
 /// # Errors
 /// When they cannot be opened or made, or do not fit the cluster that there is.
 pub(super) async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> {
+    is_not_emptied(cluster)?;
     has_secrets(context, cluster)?;
     let paths = cluster.secrets(&context.dirs);
     let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
@@ -173,6 +173,22 @@ pub(super) async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> 
         vault.save()?;
     }
     Ok(vault)
+}
+
+/// Sees that machines are not made a second time because their state is looked for in the wrong place.
+///
+/// # Errors
+/// When the last run here left machines, and the state knows of none.
+fn is_not_emptied(cluster: &Cluster) -> Result<()> {
+    let Some(backend) = cluster.plan.backend.as_ref().filter(|_| cluster.emptied) else { return Ok(()) };
+    let name = cluster.name();
+    Err(Error::failed("state-empty", "find the machines of", name)
+        .cause(format!("the last run here left some, and the state ({backend}) knows of none"))
+        .hint(format!(
+            "if `hactl down` has run elsewhere, run `hactl down {name}` here, too: it forgets them. Otherwise the state is \
+             elsewhere: are {} those that it was made with?",
+            backend.kind.credentials()
+        )))
 }
 
 /// Says when the secrets file is another one than before: runs elsewhere have the one that was committed.
@@ -309,15 +325,6 @@ async fn on_no_machine(context: &Context, cluster: &Cluster, backend: &Backend, 
         }
     }
     Ok(())
-}
-
-fn forget(path: &std::path::Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::failed("fleet", "remove", path.display()).source(&error))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

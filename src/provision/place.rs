@@ -8,6 +8,7 @@
 use std::{fs, io, path::Path};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     environment::Environment,
@@ -255,11 +256,12 @@ fn words(place: Option<&Backend>) -> String {
 
 fn two_states(plan: &Plan, old: Option<&Backend>, new: Option<&Backend>) -> Error {
     Error::failed("two-states", "move the state of", &plan.cluster)
-        .cause(format!("the {} and the {} both know of machines, and not of the same", words(old), words(new)))
-        .hint(
-            "one of them is not this cluster's: give it a place of its own in the cluster file, or destroy what belongs to \
-             it from where it was made",
-        )
+        .cause(format!("the {} and the {} both know of machines, and do not say the same", words(old), words(new)))
+        .hint(format!(
+            "the state of now is in the {}. When the other one is an old copy, which an earlier move has left, remove it there; \
+             when it is another cluster's, give this one a place of its own",
+            words(old)
+        ))
 }
 
 /// What there is of a state.
@@ -267,7 +269,10 @@ fn two_states(plan: &Plan, old: Option<&Backend>, new: Option<&Backend>) -> Erro
 struct Snapshot {
     lineage: String,
     serial: u64,
-    resources: usize,
+    /// How many resources it manages.
+    managed: usize,
+    /// All that it says of them.
+    resources: Value,
 }
 
 impl Snapshot {
@@ -294,31 +299,28 @@ impl Snapshot {
             #[serde(default)]
             serial: u64,
             #[serde(default)]
-            resources: Vec<Resource>,
+            resources: Value,
         }
-        #[derive(Deserialize)]
-        struct Resource {
-            mode: String,
-        }
-        let state: State = serde_json::from_str(text)?;
-        let resources = state.resources.iter().filter(|resource| resource.mode == "managed").count();
-        Ok(Self { lineage: state.lineage, serial: state.serial, resources })
+        let State { lineage, serial, resources } = serde_json::from_str(text)?;
+        let managed =
+            resources.as_array().into_iter().flatten().filter(|resource| resource["mode"] == "managed").count();
+        Ok(Self { lineage, serial, managed, resources })
     }
 
     const fn is_empty(&self) -> bool {
-        self.resources == 0
+        self.managed == 0
     }
 }
 
-/// How to get from the old place, which has a state, to the new one; none where each has a state of its own.
+/// How to get from the old place, which has a state, to the new one; none where each has a state of its own, or one of the
+/// two is older and nobody can say which: a copy may get a lineage of its own.
 fn decide(old: &Snapshot, new: &Snapshot) -> Option<Init> {
     let same = old.lineage == new.lineage;
-    match (new.is_empty(), same) {
-        // A run that was killed when it had copied it: what is there may be newer by now.
-        (false, true) if new.serial >= old.serial => Some(Init::Elsewhere),
-        (true, _) | (false, true) => Some(Init::Moving),
-        (false, false) => None,
+    if new.is_empty() || same && new.serial < old.serial {
+        return Some(Init::Moving);
     }
+    // A run that was killed when it had copied it.
+    (same || old.resources == new.resources).then_some(Init::Elsewhere)
 }
 
 fn read(path: &Path) -> Result<Option<String>> {
@@ -331,10 +333,13 @@ fn read(path: &Path) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn snapshot(lineage: &str, serial: u64, resources: usize) -> Snapshot {
-        Snapshot { lineage: lineage.to_owned(), serial, resources }
+    fn snapshot(lineage: &str, serial: u64, managed: usize) -> Snapshot {
+        let resources = (0..managed).map(|index| json!({"mode": "managed", "name": format!("{lineage}{index}")}));
+        Snapshot { lineage: lineage.to_owned(), serial, managed, resources: resources.collect() }
     }
 
     #[test]
@@ -349,12 +354,15 @@ mod tests {
         assert_eq!(decide(&old, &snapshot("a", 5, 3)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 8, 2)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 4, 3)), Some(Init::Moving));
+        // A copy with a lineage of its own: what it says counts.
+        assert_eq!(decide(&old, &Snapshot { lineage: "c".to_owned(), ..old.clone() }), Some(Init::Elsewhere));
     }
 
     #[test]
     fn a_state_is_counted_by_what_it_manages() {
         let text = r#"{"version":4,"serial":7,"lineage":"x","outputs":{},"resources":[{"mode":"managed","type":"a"},{"mode":"data","type":"b"}]}"#;
-        assert_eq!(Snapshot::parse(text).unwrap(), snapshot("x", 7, 1));
+        let Snapshot { lineage, serial, managed, .. } = Snapshot::parse(text).unwrap();
+        assert_eq!((lineage.as_str(), serial, managed), ("x", 7, 1));
         let fresh = r#"{"version":4,"serial":0,"lineage":"","outputs":{},"resources":[]}"#;
         assert!(Snapshot::parse(fresh).unwrap().is_empty());
         assert!(Snapshot::parse("no state").is_err());
