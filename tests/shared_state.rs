@@ -5,15 +5,16 @@
 
 use std::{
     fs,
-    net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
-    path::PathBuf,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use crate::common::{Bench, step};
 use serde_json::Value;
+
+use crate::common::{
+    Bench,
+    postgres::{PASSWORD, Postgres},
+    step,
+};
 
 const NAME: &str = "t-shared";
 const FILE: &str = "name: t-shared
@@ -24,82 +25,6 @@ instances:
 defaults: {memory: 768, cores: 1}
 verify: {drills: [switchover]}
 ";
-
-/// The password of the state's owner: it must be in no file.
-const PASSWORD: &str = "c1f2statepassword";
-
-/// A PostgreSQL on loopback, in a directory of its own and ended with it.
-struct Postgres {
-    dir: tempfile::TempDir,
-    port: u16,
-    bin: PathBuf,
-    user: Option<(u32, u32)>,
-}
-
-impl Postgres {
-    fn start() -> Self {
-        let newest = fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed: .ci/setup --test");
-        let bin = newest.map(|entry| entry.unwrap().path().join("bin")).max().unwrap();
-        let dir = tempfile::Builder::new().prefix("hactl-pg-").tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // PostgreSQL does not run as root.
-        let user = nix::unistd::getuid().is_root().then(|| {
-            let user = nix::unistd::User::from_name("postgres").unwrap().expect("a user that is not root");
-            (user.uid.as_raw(), user.gid.as_raw())
-        });
-        let server = Self { dir, port, bin, user };
-        let password = server.path("password");
-        fs::write(&password, PASSWORD).unwrap();
-        if let Some((uid, gid)) = user {
-            chown(server.dir.path(), Some(uid), Some(gid)).unwrap();
-            chown(&password, Some(uid), Some(gid)).unwrap();
-        }
-        let password = format!("--pwfile={}", password.display());
-        let data = server.path("data").display().to_string();
-        server.run("initdb", &["-D", &data, "-A", "scram-sha-256", "-U", "terraform", &password, "--no-sync"]);
-        let options =
-            format!("-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off", server.dir.path().display());
-        let log = server.path("log").display().to_string();
-        server.run("pg_ctl", &["-D", &data, "-o", &options, "-w", "-l", &log, "start"]);
-        server
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn run(&self, program: &str, args: &[&str]) {
-        let mut command = Command::new(self.bin.join(program));
-        command.args(args).current_dir(self.dir.path()).stdout(std::process::Stdio::null());
-        if let Some((uid, gid)) = self.user {
-            command.uid(uid).gid(gid);
-        }
-        assert!(command.status().unwrap().success(), "{program} {args:?}");
-    }
-
-    fn dsn(&self) -> String {
-        format!("postgres://terraform@127.0.0.1:{}/postgres?sslmode=disable", self.port)
-    }
-
-    fn sql(&self, statement: &str) -> String {
-        let mut psql = Command::new("psql");
-        let done = psql.args([&self.dsn(), "-X", "-A", "-t", "-q", "-c", statement]).env("PGPASSWORD", PASSWORD);
-        let done = done.output().unwrap();
-        assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
-    }
-
-    /// How many resources the state has.
-    fn resources(&self) -> String {
-        self.sql("SELECT json_array_length(data::json->'resources') FROM hactl_t_shared.states")
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.run("pg_ctl", &["-D", &self.path("data").display().to_string(), "-m", "immediate", "stop"]);
-    }
-}
 
 /// A directory of another machine: what was committed, and what CI gives.
 fn machine(server: &Postgres, desk: &Bench) -> Bench {
@@ -157,7 +82,7 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     let first = machine(&server, &desk);
     let up = first.act(&["up", NAME, "--no-verify"]);
     assert_eq!(up["ok"], true, "{up}");
-    assert_ne!(server.resources(), "0");
+    assert_ne!(server.resources("hactl_t_shared"), "0");
     assert!(!first.kept("terraform/stacks/local/terraform.tfstate").exists(), "the state is here, too");
     holds_no_password(&first);
 
@@ -238,7 +163,7 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     let down = third.act(&["down", NAME, "--yes"]);
     assert_eq!(down["ok"], true, "{down}");
     assert_eq!(third.leftovers(), "");
-    assert_eq!(server.resources(), "0");
+    assert_eq!(server.resources("hactl_t_shared"), "0");
     let status = second.hactl(&["status", NAME]);
     assert_eq!(status.status.code(), Some(1));
     let said = String::from_utf8_lossy(&status.stderr).into_owned() + &String::from_utf8_lossy(&status.stdout);

@@ -2,7 +2,8 @@
 //! "runner" with a fresh clone. What the actions of others do stands in here: a clone for `checkout`, a copy for
 //! `upload-artifact`.
 //!
-//! One small cluster goes through all six actions. Needs what tests/up.rs needs, and jq.
+//! One small cluster goes through all six actions; its runs have the repository and two secrets in common, and Terraform's
+//! state in a PostgreSQL. Needs what tests/up.rs needs, PostgreSQL's server programs and jq.
 
 mod expression;
 
@@ -17,7 +18,11 @@ use std::{
     time::Instant,
 };
 
-use crate::common::{Bench, step};
+use crate::common::{
+    Bench,
+    postgres::{PASSWORD, Postgres},
+    step,
+};
 use age::secrecy::ExposeSecret;
 use expression::Scope;
 use saphyr::{LoadableYamlNode, Yaml};
@@ -25,8 +30,9 @@ use saphyr::{LoadableYamlNode, Yaml};
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const NAME: &str = "w-flow";
-const FILE: &str = "name: w-flow
+const NAME: &str = "t-flow";
+const FILE: &str = "name: t-flow
+backend: pg
 instances:
   node1: {}
   node2: {}
@@ -296,9 +302,10 @@ fn a_cluster_is_run_from_a_repository() {
     release(&mirror);
     let mirror = serve(mirror);
     let key = age::x25519::Identity::generate().to_string();
+    let state = Postgres::start();
     let repository = bench.path("repository");
     fs::create_dir_all(repository.join("clusters")).unwrap();
-    fs::write(repository.join("clusters/w-flow.yaml"), FILE).unwrap();
+    fs::write(repository.join("clusters/t-flow.yaml"), FILE).unwrap();
     git(&repository, &["init", "--quiet"]);
     let commit = || {
         git(&repository, &["add", "--all"]);
@@ -313,13 +320,11 @@ fn a_cluster_is_run_from_a_repository() {
     let mut run = |given: &[(&str, &str)]| {
         runs += 1;
         let mut given = given.to_vec();
-        given.push(("cluster", "clusters/w-flow.yaml"));
-        // What runners have in common beside the secret: a directory. With a remote backend in the cluster file it is
-        // the backend alone, and this input stays empty.
-        let shared = bench.path("shared").display().to_string();
-        given.push(("directory", &shared));
+        given.push(("cluster", "clusters/t-flow.yaml"));
         let mut names = inputs(&workflow, &given);
+        // What runners have in common beside the repository: two secrets.
         names.insert("secrets.age_key".to_owned(), key.expose_secret().to_owned());
+        names.insert("secrets.pg_conn_str".to_owned(), state.secret_dsn());
         names.insert("github.run_attempt".to_owned(), runs.to_string());
         names.insert("test.mirror".to_owned(), mirror.clone());
         let mut runner = Runner::new(&bench, runs, names);
@@ -331,7 +336,7 @@ fn a_cluster_is_run_from_a_repository() {
     let plan = run(&[("action", "plan")]);
     assert!(!plan.failed && plan.output("changes") == "true", "{:?}", plan.names);
     assert!(
-        plan.output("markdown").starts_with("<!-- hactl plan w-flow -->\n### Plan of w-flow: "),
+        plan.output("markdown").starts_with("<!-- hactl plan t-flow -->\n### Plan of t-flow: "),
         "{:?}",
         plan.names
     );
@@ -344,16 +349,16 @@ fn a_cluster_is_run_from_a_repository() {
     assert!(provision.log.contains("::group::provision\n") && provision.log.contains("\n::endgroup::\n"));
     assert!(provision.log.contains("::warning title=commit::"), "{}", provision.log);
     let take = |artifact: &str| {
-        let file = "clusters/w-flow.secrets.age";
+        let file = "clusters/t-flow.secrets.age";
         fs::copy(bench.path(&format!("artifacts/{artifact}/to-commit/{file}")), repository.join(file)).unwrap();
         commit();
     };
-    take("hactl-w-flow-provision-2");
+    take("hactl-t-flow-provision-2");
 
     step("configure signs certificates, which are to be committed as well; then up finds nothing to do");
     let configure = run(&[("action", "configure")]);
     assert!(!configure.failed && configure.output("changed") == "true");
-    take("hactl-w-flow-configure-3");
+    take("hactl-t-flow-configure-3");
     let up = run(&[("action", "up")]);
     assert!(!up.failed && up.output("changed") == "false", "{:?}", up.names);
     assert!(up.output("dsn").contains("sslmode=verify-full") && !up.output("dsn").contains("password="));
@@ -362,26 +367,27 @@ fn a_cluster_is_run_from_a_repository() {
     let verify = run(&[("action", "verify"), ("drills", "switchover")]);
     assert!(!verify.failed, "{}", verify.log);
     assert!(verify.summary().contains("| switchover | passed | 1 |"), "{}", verify.summary());
-    let artifact = bench.path("artifacts/hactl-w-flow-verify-5");
+    let artifact = bench.path("artifacts/hactl-t-flow-verify-5");
     for file in ["report.html", "report.json", "report.md", "junit.xml", "history.jsonl", "events.jsonl"] {
         assert!(artifact.join(file).is_file(), "{file} is not in the artifact");
     }
-    let passwords = fs::read_to_string(bench.path("shared/w-flow/client/pgpass")).unwrap();
+    let passwords = fs::read_to_string(verify.dir.join("workspace/.hactl/t-flow/client/pgpass")).unwrap();
     let password = passwords.trim().rsplit(':').next().unwrap();
     assert!(password.len() >= 20);
     let found = |text: &str| Command::new("grep").args(["-rFq", text]).arg(bench.path("artifacts")).status().unwrap();
     assert!(found("switchover").success(), "grep finds nothing at all");
-    for secret in [password, key.expose_secret()] {
+    for secret in [password, key.expose_secret(), PASSWORD] {
         assert_eq!(found(secret).code(), Some(1), "a secret is in an artifact");
     }
 
     step("down: not without the cluster's name");
     let refused = run(&[("action", "down"), ("confirm", "yes")]);
-    assert!(refused.failed && refused.log.contains("::error title=cannot destroy w-flow::--confirm says \"yes\""));
+    assert!(refused.failed && refused.log.contains("::error title=cannot destroy t-flow::--confirm says \"yes\""));
     assert!(bench.leftovers().lines().count() >= 3, "it went all the same");
     let down = run(&[("action", "down"), ("confirm", NAME)]);
     assert!(!down.failed && down.output("ok") == "true", "{}", down.log);
     assert_eq!(bench.leftovers(), "");
+    assert_eq!(state.resources("hactl_t_flow"), "0");
 }
 
 /// `gh api` for comments on one pull request, which are in a file; `--jq` is jq's own.
@@ -391,7 +397,7 @@ arguments, method, query, body = sys.argv[2:], "GET", ".", None
 assert sys.argv[1] == "api" and os.environ["GH_TOKEN"] == "token"
 store = os.path.join(os.path.dirname(__file__), "comments.json")
 comments = json.load(open(store)) if os.path.exists(store) else [
-    {"id": 1, "user": {"type": "User"}, "body": "<!-- hactl plan w-flow -->\n> quoted by a person"},
+    {"id": 1, "user": {"type": "User"}, "body": "<!-- hactl plan t-flow -->\n> quoted by a person"},
     {"id": 2, "user": {"type": "Bot"}, "body": "<!-- hactl plan other -->\nanother cluster's"}]
 while arguments:
     word = arguments.pop(0)
@@ -418,7 +424,7 @@ fn comment(bench: &Bench, workflow: &Yaml<'_>, markdown: &str) {
     fs::create_dir_all(&dir).unwrap();
     executable(&dir.join("gh"), GH);
     for (number, event, markdown) in
-        [(90, "pull_request", markdown), (91, "pull_request", "<!-- hactl plan w-flow -->\nnew")]
+        [(90, "pull_request", markdown), (91, "pull_request", "<!-- hactl plan t-flow -->\nnew")]
     {
         let mut names = inputs(workflow, &[]);
         for (name, value) in [
