@@ -5,7 +5,8 @@ use std::{
     net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
     path::PathBuf,
-    process::Command,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 /// The password of the state's owner: it must be in no file.
@@ -17,6 +18,7 @@ pub(crate) struct Postgres {
     port: u16,
     bin: PathBuf,
     user: Option<(u32, u32)>,
+    child: Option<Child>,
 }
 
 impl Postgres {
@@ -30,7 +32,7 @@ impl Postgres {
             let user = nix::unistd::User::from_name("postgres").unwrap().expect("a user that is not root");
             (user.uid.as_raw(), user.gid.as_raw())
         });
-        let server = Self { dir, port, bin, user };
+        let mut server = Self { dir, port, bin, user, child: None };
         let password = server.path("password");
         fs::write(&password, PASSWORD).unwrap();
         if let Some((uid, gid)) = user {
@@ -40,10 +42,26 @@ impl Postgres {
         let password = format!("--pwfile={}", password.display());
         let data = server.path("data").display().to_string();
         server.run("initdb", &["-D", &data, "-A", "scram-sha-256", "-U", "terraform", &password, "--no-sync"]);
-        let options =
-            format!("-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off", server.dir.path().display());
-        let log = server.path("log").display().to_string();
-        server.run("pg_ctl", &["-D", &data, "-o", &options, "-w", "-l", &log, "start"]);
+        // A child of the test that ends with it, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some((uid, gid)) = user {
+            command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
+        }
+        command.arg(server.bin.join("postgres")).args(["-D", &data, "-p", &port.to_string(), "-c", "fsync=off"]);
+        command.args(["-c", "listen_addresses=127.0.0.1", "-k"]).arg(server.dir.path()).current_dir(server.dir.path());
+        let log = fs::File::create(server.path("data.log")).unwrap();
+        server.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let answers = || {
+            Command::new(server.bin.join("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
+                .status()
+        };
+        while !answers().unwrap().success() {
+            assert!(Instant::now() < deadline, "{}", fs::read_to_string(server.path("data.log")).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+        }
         server
     }
 
@@ -58,7 +76,7 @@ impl Postgres {
 
     fn run(&self, program: &str, args: &[&str]) {
         let mut command = Command::new(self.bin.join(program));
-        command.args(args).current_dir(self.dir.path()).stdout(std::process::Stdio::null());
+        command.args(args).current_dir(self.dir.path()).stdout(Stdio::null());
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
@@ -85,6 +103,19 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.run("pg_ctl", &["-D", &self.path("data").display().to_string(), "-m", "immediate", "stop"]);
+        if let Some(mut child) = self.child.take() {
+            // Its own children see that it is gone, and end.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
+}
+
+#[test]
+fn the_server_of_the_state_answers_and_ends_with_the_test() {
+    let server = Postgres::start();
+    assert_eq!(server.sql("SELECT 1"), "1");
+    let port = server.port;
+    drop(server);
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
 }
