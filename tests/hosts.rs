@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-use crate::common::{Bench, docker, step};
+use crate::common::{Bench, docker, postgres::Postgres, step};
 use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
 use hactl::dns::SECRET_VARIABLE;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     let zone = Server::start(Kind::Bind);
     let file = |name: &str| {
         format!(
-            "name: {name}\nplatform: {{hosts: {{ssh: {{user: admin, key: id}}}}}}\n\
+            "name: {name}\nbackend: pg\nplatform: {{hosts: {{ssh: {{user: admin, key: id}}}}}}\n\
              dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\ndefaults: {{memory: 768, cores: 1}}\n\
              instances:\n  one: {{address: {one}, roles: [patroni, etcd]}}\n  two: {{address: {two}, roles: [patroni, etcd]}}\n  \
              three: {{address: {three}, roles: [etcd]}}\n",
@@ -32,7 +32,8 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
         )
     };
     let mut bench = Bench::new(HOSTS, &file(HOSTS));
-    bench.env = vec![(SECRET_VARIABLE, secret())];
+    let state = Postgres::start();
+    bench.env = vec![(SECRET_VARIABLE, secret()), ("PG_CONN_STR", state.secret_dsn())];
     let keygen =
         Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(bench.path("id")).status();
     assert!(keygen.unwrap().success());
@@ -69,15 +70,22 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     let said = Command::new(env!("CARGO_BIN_EXE_hactl"))
         .args(["ssh", HOSTS, "two", "--", "id", "-un"])
         .current_dir(bench.path(""))
+        .env("PG_CONN_STR", state.secret_dsn())
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stdout), "admin\n", "{}", String::from_utf8_lossy(&said.stderr));
     let inventory = bench.hactl(&["inventory", HOSTS]);
     assert!(String::from_utf8_lossy(&inventory.stdout).contains(&two));
 
-    step("drills: what SSH can do is done, power is not");
-    bench.act(&["verify", HOSTS, "--yes", "--drill", "switchover", "--drill", "node-loss"]);
-    let report: Value = serde_json::from_slice(&bench.hactl(&["report", HOSTS]).stdout).unwrap();
+    step("drills, from a directory with the repository and the secrets alone: what SSH can do is done, power is not");
+    let mut elsewhere = Bench::beside(HOSTS, &file(HOSTS));
+    for name in ["id", "t-hosts.secrets.age"] {
+        fs::copy(bench.path(name), elsewhere.path(name)).unwrap();
+    }
+    elsewhere.env = bench.env.clone();
+    elsewhere.env.push(("HACTL_AGE_KEY_FILE", bench.kept("age.key").display().to_string()));
+    elsewhere.act(&["verify", HOSTS, "--yes", "--drill", "switchover", "--drill", "node-loss"]);
+    let report: Value = serde_json::from_slice(&elsewhere.hactl(&["report", HOSTS]).stdout).unwrap();
     let outcomes: Vec<_> = report["drills"].as_array().unwrap().iter().map(|drill| &drill["outcome"]).collect();
     assert_eq!(outcomes, ["passed", "skipped"], "{report:#}");
     assert!(report["drills"][1]["reason"].as_str().unwrap().contains("power back"), "{report:#}");

@@ -134,12 +134,16 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let name = cluster.name();
     let dir = context.dirs.cluster(name);
     let stays = release::stays(&cluster.plan.platform);
-    let lock = lock(run, cluster).await?;
+    let mut lock = lock(run, cluster).await?;
     let changed = run
         .stage(Stage::Destroy, async {
             let before = look::kept_fleet(&context.dirs, cluster).ok();
             if before.is_some() {
                 hypervisor::answers(context, cluster).await?;
+            }
+            if stays {
+                // etcd keeps its data: a lock that is held when it stops is there when it starts again.
+                lock::give_back(lock.take(), Ok(())).await?;
             }
             let stopped = match release::machines(context, cluster).await? {
                 Some((fleet, vault)) => release::release(run, cluster, &fleet, &vault, asked).await?,
