@@ -43,7 +43,7 @@ impl Diagnostic {
     }
 }
 
-/// Who holds the lock of a state, in Terraform's words.
+/// Who holds the lock of a state, in Terraform's words; of the backend http it tells the id alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct StateLock {
     pub(super) id: String,
@@ -62,6 +62,11 @@ impl Diagnostic {
             let value = self.detail.lines().find_map(|line| line.trim().strip_prefix(name));
             value.map_or_else(|| "unknown".to_owned(), |value| value.trim().to_owned())
         };
+        if let Some((_, id)) = self.detail.split_once("HTTP remote state already locked") {
+            // What Terraform shows below that as the lock is its own request.
+            let id = id.lines().next().and_then(|line| line.strip_prefix(": ID=")).unwrap_or_default();
+            return Some(StateLock { id: id.to_owned(), ..StateLock::default() });
+        }
         let (since, operation) = (field("Created:"), field("Operation:"));
         Some(StateLock {
             id: field("ID:"),
@@ -177,6 +182,19 @@ mod tests {
         let lock = diagnostic.lock().unwrap();
         assert_eq!((lock.id.as_str(), lock.who.as_str()), ("edb14993-2aa3-dc84-4f33-41f3c68a348d", "root@vm"));
         assert_eq!((lock.since.as_str(), lock.operation.as_str()), ("2026-11-22 18:38:55", "apply"));
+        // The backend http: the lock's own id, and below it what this Terraform has asked for.
+        let http = |said: &str| {
+            let detail = format!(
+                "Error message: HTTP remote state already locked{said}\\nLock Info:\\n  ID:        f63678a2\\n  Who:       me@here"
+            );
+            let line = format!(
+                r#"{{"type":"diagnostic","diagnostic":{{"severity":"error","summary":"Error acquiring the state lock","detail":"{detail}"}}}}"#
+            );
+            let Some(Said::Diagnostic(diagnostic)) = interpret(&line) else { panic!("not a diagnostic") };
+            diagnostic.lock().unwrap()
+        };
+        assert_eq!(http(": ID=abc-1"), StateLock { id: "abc-1".to_owned(), ..StateLock::default() });
+        assert_eq!(http(", failed to unmarshal body"), StateLock::default());
         let line =
             r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Invalid memory","detail":"ID: 1"}}"#;
         let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };

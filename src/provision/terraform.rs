@@ -323,13 +323,18 @@ impl Terraform {
                 "wait until it has ended, then run the same command again. The lock ends with the holder's connection;                  there `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE                  locktype = 'advisory'` shows where that comes from",
             );
         }
-        error
-            .cause(format!("{} holds it since {}, for {} (lock {})", lock.who, lock.since, lock.operation, lock.id))
-            .hint(format!(
-                "wait until that run has ended, then run the same command again; if it is dead: `hactl terraform \
-                 force-unlock {} {}`",
-                self.cluster, lock.id
-            ))
+        let id = if lock.id.is_empty() { "LOCK" } else { &lock.id };
+        let holder = match lock.who.as_str() {
+            "" => format!(
+                "another run holds it (lock {id}); Terraform does not tell whose lock it is on the backend http"
+            ),
+            who => format!("{who} holds it since {}, for {} (lock {id})", lock.since, lock.operation),
+        };
+        error.cause(holder).hint(format!(
+            "wait until that run has ended, then run the same command again; if it is dead: `hactl terraform \
+             force-unlock {} {id}`",
+            self.cluster
+        ))
     }
 
     fn failed(&self, name: &str, errors: &[Diagnostic], finished: &Finished) -> Error {
