@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     observe::Access,
@@ -88,8 +89,9 @@ struct Alarm {
     alarm: String,
 }
 
+/// Keys that were read.
 #[derive(Deserialize)]
-struct Range {
+pub(super) struct Range {
     #[serde(default)]
     kvs: Vec<Pair>,
 }
@@ -98,6 +100,17 @@ struct Range {
 struct Pair {
     #[serde(default)]
     value: String,
+    #[serde(default, deserialize_with = "number")]
+    lease: u64,
+}
+
+impl Range {
+    /// The value of the first key, and the lease that it lives by.
+    pub(super) fn first(self) -> Result<Option<(String, u64)>, String> {
+        let Some(pair) = self.kvs.into_iter().next() else { return Ok(None) };
+        let value = BASE64_STANDARD.decode(pair.value).map_err(|error| format!("etcd's answer: {error}"))?;
+        Ok(Some((String::from_utf8_lossy(&value).into_owned(), pair.lease)))
+    }
 }
 
 /// protobuf's JSON writes 64-bit numbers as strings.
@@ -163,17 +176,20 @@ pub(super) fn name_members<'a>(fleet: &Fleet, views: impl IntoIterator<Item = (&
 
 /// The value of a key, by a linearizable read; none when there is no such key.
 pub(crate) async fn etcd_value(access: &Access, node: &FleetNode, key: &str) -> Result<Option<String>, String> {
+    let answer = post(access, node, "/v3/kv/range", &json!({"key": BASE64_STANDARD.encode(key)})).await?;
+    let found = parse::<Range>(&answer)?.first().map_err(|error| format!("{key}: {error}"))?;
+    Ok(found.map(|(value, _)| value))
+}
+
+/// Asks etcd's gateway through one member.
+pub(super) async fn post(access: &Access, node: &FleetNode, path: &str, body: &Value) -> Result<Vec<u8>, String> {
     let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
-    let body = serde_json::json!({"key": BASE64_STANDARD.encode(key)}).to_string();
-    let question = Question::post("/v3/kv/range", &body);
+    let question = Question::post(path, body.to_string());
     let answer = probe::http(&remote, &access.keys.etcd_tls, &node.etcd(), question).await?;
-    if answer.status != 200 {
-        return Err(format!("etcd answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body).trim()));
+    match answer.status {
+        200 => Ok(answer.body),
+        status => Err(format!("etcd answered {status}: {}", String::from_utf8_lossy(&answer.body).trim())),
     }
-    let found: Range = parse(&answer.body)?;
-    let Some(pair) = found.kvs.into_iter().next() else { return Ok(None) };
-    let value = BASE64_STANDARD.decode(pair.value).map_err(|error| format!("etcd's {key}: {error}"))?;
-    Ok(Some(String::from_utf8_lossy(&value).into_owned()))
 }
 
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    etcd::{number, parse},
+    etcd::{Range, number, parse, post},
     observe::Access,
     probe::{self, Question},
 };
@@ -55,20 +55,6 @@ struct Response {
     response_range: Option<Range>,
 }
 
-#[derive(Deserialize)]
-struct Range {
-    #[serde(default)]
-    kvs: Vec<Pair>,
-}
-
-#[derive(Deserialize)]
-struct Pair {
-    #[serde(default)]
-    value: String,
-    #[serde(default, deserialize_with = "number")]
-    lease: u64,
-}
-
 /// The first voter that is part of a quorum; none where no voter is.
 pub(crate) async fn serving_voter<'a>(access: &Access, fleet: &'a Fleet) -> Option<&'a FleetNode> {
     let asked = fleet.with_role(crate::model::Role::Etcd).map(|node| {
@@ -96,9 +82,9 @@ pub(crate) async fn take_key(
     value: &str,
     ttl: Duration,
 ) -> Result<Taken, String> {
-    let granted = ask(access, node, "/v3/lease/grant", &json!({"TTL": ttl.as_secs().to_string()})).await?;
+    let granted = post(access, node, "/v3/lease/grant", &json!({"TTL": ttl.as_secs().to_string()})).await?;
     let granted: Lease = parse(&granted)?;
-    let answer: Transaction = parse(&ask(access, node, "/v3/kv/txn", &request(key, value, granted.id)).await?)?;
+    let answer: Transaction = parse(&post(access, node, "/v3/kv/txn", &request(key, value, granted.id)).await?)?;
     if answer.succeeded {
         return Ok(Taken::Ours(granted.id));
     }
@@ -111,7 +97,7 @@ pub(crate) async fn take_key(
         return Ok(Taken::Ours(lease));
     }
     let body = json!({"ID": lease.to_string()});
-    let left: Lease = parse(&ask(access, node, "/v3/lease/timetolive", &body).await?)?;
+    let left: Lease = parse(&post(access, node, "/v3/lease/timetolive", &body).await?)?;
     Ok(Taken::Held { value: held, lease, seconds: left.seconds() })
 }
 
@@ -127,9 +113,7 @@ fn request(key: &str, value: &str, lease: u64) -> Value {
 /// Who has the key by the answer, and by which lease.
 fn holder(answer: Transaction) -> Result<Option<(String, u64)>, String> {
     let ranges = answer.responses.into_iter().filter_map(|response| response.response_range);
-    let Some(pair) = ranges.flat_map(|range| range.kvs).next() else { return Ok(None) };
-    let value = BASE64_STANDARD.decode(pair.value).map_err(|error| format!("etcd's answer: {error}"))?;
-    Ok(Some((String::from_utf8_lossy(&value).into_owned(), pair.lease)))
+    ranges.map(Range::first).find_map(Result::transpose).transpose()
 }
 
 /// Lets a lease begin again; false when it is no more.
@@ -138,24 +122,14 @@ pub(crate) async fn renew(access: &Access, node: &FleetNode, lease: u64) -> Resu
     struct Renewed {
         result: Lease,
     }
-    let answer = ask(access, node, "/v3/lease/keepalive", &json!({"ID": lease.to_string()})).await?;
+    let answer = post(access, node, "/v3/lease/keepalive", &json!({"ID": lease.to_string()})).await?;
     let renewed: Renewed = parse(&answer)?;
     Ok(renewed.result.seconds() > 0)
 }
 
 /// Ends a lease; its key goes with it.
 pub(crate) async fn give_up(access: &Access, node: &FleetNode, lease: u64) -> Result<(), String> {
-    ask(access, node, "/v3/lease/revoke", &json!({"ID": lease.to_string()})).await.map(drop)
-}
-
-async fn ask(access: &Access, node: &FleetNode, path: &str, body: &Value) -> Result<Vec<u8>, String> {
-    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
-    let question = Question::post(path, body.to_string());
-    let answer = probe::http(&remote, &access.keys.etcd_tls, &node.etcd(), question).await?;
-    match answer.status {
-        200 => Ok(answer.body),
-        status => Err(format!("etcd answered {status}: {}", String::from_utf8_lossy(&answer.body).trim())),
-    }
+    post(access, node, "/v3/lease/revoke", &json!({"ID": lease.to_string()})).await.map(drop)
 }
 
 #[cfg(test)]
