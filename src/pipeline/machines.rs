@@ -152,7 +152,7 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
     for node in changes.machines_made() {
         known.forget(node.as_str());
     }
-    if vault.set_host_keys(known) { vault.save() } else { Ok(()) }
+    vault.pin_host_keys(known)
 }
 
 /// Waits for the machines, and sees that none of them is somebody else's.
@@ -171,7 +171,7 @@ fn forget_others(fleet: &Fleet, before: Option<&Fleet>, vault: &mut Vault) -> Re
             known.forget(node.key().as_str());
         }
     }
-    if vault.set_host_keys(known) { vault.save() } else { Ok(()) }
+    vault.pin_host_keys(known)
 }
 
 /// Before a node with a disk of its own is made, it is seen whether that can be had: nothing is half-made then.

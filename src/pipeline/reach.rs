@@ -101,9 +101,7 @@ pub(super) async fn reach(run: &Run, cluster: &Cluster, vault: &mut Vault, fleet
         () = context.stop.cancelled() => Err(Error::interrupted("reach the machines of", cluster.name())),
     };
     // Also where one of them did not let us in: the others are known from now on.
-    if vault.set_host_keys(known) {
-        vault.save()?;
-    }
+    vault.pin_host_keys(known)?;
     reached
 }
 

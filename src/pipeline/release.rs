@@ -128,14 +128,7 @@ pub(super) fn as_written(hosts: &Hosts) -> Outputs {
 
 /// The same machines with the host keys that were recorded. One that was never met carries nothing of this cluster.
 fn known(mut fleet: Fleet, vault: &Vault) -> Fleet {
-    for node in fleet.nodes.values_mut() {
-        if let Some(key) = vault.host_keys().machines.get(node.key()) {
-            node.ssh.host_key = Some(key.clone());
-        }
-    }
-    for hop in fleet.nodes.values_mut().filter_map(|node| node.ssh.bastion.as_mut()) {
-        hop.host_key = vault.host_keys().bastions.get(&format!("{}:{}", hop.host, hop.port)).cloned();
-    }
+    vault.host_keys().tell(&mut fleet);
     fleet.nodes.retain(|_, node| node.ssh.host_key.is_some());
     fleet
 }

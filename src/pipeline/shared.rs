@@ -66,6 +66,13 @@ impl SharedRecord {
             host_keys: vault.host_keys().known(),
         }
     }
+
+    /// The host keys, with those before them that the secrets file here has.
+    fn host_keys(&self, vault: &Vault) -> HostKeys {
+        let mut known = self.host_keys.clone();
+        known.prefer(vault.host_keys());
+        known
+    }
 }
 
 /// What is kept in the state about the machines that `vault` opens.
@@ -122,9 +129,7 @@ pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
     cluster.note(&context.dirs)?;
     let mut fleet = Fleet::known(&cluster.plan, &record.nodes, &pulled.outputs);
     if let Some(vault) = vault {
-        let mut known = record.host_keys.clone();
-        known.prefer(vault.host_keys());
-        known.tell(&mut fleet);
+        record.host_keys(&vault).tell(&mut fleet);
         machines::keep_fleet(&dir.fleet(), &fleet)?;
         if secrets_fit(&record, &vault).is_ok() {
             software::client_files(context, &cluster, &vault, &fleet)?;
@@ -144,9 +149,7 @@ pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
 pub(super) fn take_over(cluster: &Cluster, vault: &mut Vault) -> Result<()> {
     let Some(record) = &cluster.elsewhere else { return Ok(()) };
     secrets_fit(record, vault)?;
-    let mut known = record.host_keys.clone();
-    known.prefer(vault.host_keys());
-    vault.set_host_keys(known);
+    vault.set_host_keys(record.host_keys(vault));
     Ok(())
 }
 

@@ -384,6 +384,14 @@ impl Vault {
         changed
     }
 
+    /// Pins these host keys and no others, in the file as well.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn pin_host_keys(&mut self, host_keys: HostKeys) -> Result<()> {
+        if self.set_host_keys(host_keys) { self.save() } else { Ok(()) }
+    }
+
     /// All passwords: those given from outside, and the file's own where none is given. Owners are all
     /// that [`Vault::ensure_owners`] was ever told of.
     #[must_use]
