@@ -15,7 +15,7 @@ mod decide;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -69,8 +69,7 @@ impl Known {
     fn write(&self, dir: &ClusterDir) -> Result<()> {
         let path = dir.adopted();
         let write = || {
-            // As whoever makes the directory of a cluster does: for its owner only.
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.client())?;
+            file::private_dir(&dir.client())?;
             file::replace(&path, &serde_json::to_vec_pretty(self)?)?;
             file::replace(&dir.client().join(ClientFiles::KNOWN_HOSTS), secrets::known_hosts(&self.fleet).as_bytes())
         };

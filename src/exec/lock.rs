@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -21,7 +21,10 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    file,
+};
 
 /// How long an orphan may take to end by itself after SIGTERM, before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -63,7 +66,7 @@ impl Lock {
                 .hint("make room or give write access there, or set HACTL_DIR to a directory elsewhere")
         };
         if let Some(dir) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+            file::private_dir(dir).map_err(failed)?;
         }
         let mut file = OpenOptions::new()
             .read(true)

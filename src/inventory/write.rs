@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -51,7 +51,7 @@ fn secrets(dir: &Path, vars: &Vars) -> io::Result<()> {
 /// Everything here has mode 0600, in directories of mode 0700: one rule is easier to keep than two.
 fn file(path: &Path, text: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    crate::file::private_dir(dir)?;
     // An older directory may be wider.
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
     // Temporary files are made with mode 0600.

@@ -8,9 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     net::IpAddr,
-    os::unix::fs::DirBuilderExt,
 };
 
 use jiff::Timestamp;
@@ -22,6 +20,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     event::Summary,
+    file,
     fleet::Fleet,
     model::{Backend, ClusterName, DatabaseName, InstanceKey, Platform},
     plan::Node,
@@ -120,10 +119,7 @@ pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
     if let Some(vault) = &vault {
         is_sealed(&sealed, vault, &backend)?;
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir.path())
+    file::private_dir(dir.path())
         .map_err(|error| Error::failed("record", "make", dir.path().display()).source(&error))?;
     cluster.choose(&record.nodes)?;
     cluster.note(&context.dirs)?;
@@ -332,7 +328,7 @@ async fn on_no_machine(context: &Context, cluster: &Cluster, backend: &Backend, 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{fs, path::Path};
 
     use super::*;
     use crate::{context::Dirs, event::Events};

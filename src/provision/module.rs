@@ -3,7 +3,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -66,8 +65,7 @@ impl Root {
             var_files.push(file);
         }
         // A plan holds all values: its directory is for the owner alone.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&kept);
-        made.map_err(|error| unwritten(&kept, &error))?;
+        file::private_dir(&kept).map_err(|error| unwritten(&kept, &error))?;
         if !module.pass.is_empty() {
             let values = kept.join("passed.tfvars.json");
             let text = format!("{:#}\n", passed(module, machines));

@@ -12,7 +12,11 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{context::ClusterDir, event::Event, file::private};
+use crate::{
+    context::ClusterDir,
+    event::Event,
+    file::{private, private_dir},
+};
 
 /// All runs below `runs`, oldest first, by their names.
 #[must_use]
@@ -39,7 +43,7 @@ impl Record {
     /// When the directory cannot be made or written to.
     pub fn create(cluster: &ClusterDir, command: &str, now: Timestamp) -> io::Result<Self> {
         let runs = cluster.runs();
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs)?;
+        private_dir(&runs)?;
         let stamp = now.strftime("%Y%m%dT%H%M%S");
         let mut name = format!("{stamp}-{command}");
         let mut count = 1;

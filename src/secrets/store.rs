@@ -1,9 +1,9 @@
 //! Files that readers see old or new, never half: written beside their target, synced, then renamed.
 
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -44,6 +44,6 @@ pub(super) fn update(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// Makes `dir` and what lies above it, for this user only; an existing directory is closed to others.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    crate::file::private_dir(dir)?;
     fs::set_permissions(dir, Permissions::from_mode(0o700))
 }
