@@ -45,14 +45,19 @@ pub async fn doomed(context: &Context, cluster: &Cluster, asked: &Teardown) -> R
     let things = match &cluster.plan.platform {
         Platform::Local(_) => leftovers(context, cluster).await?,
         Platform::Proxmox(proxmox) => hypervisor::made(context, cluster, proxmox).await?,
-        Platform::Terraform(module) if module.destroy => machines::module_resources(context, cluster).await?,
+        Platform::Terraform(module) if module.destroy => {
+            let (_server, module) = machines::open_module(context, cluster, module).await?;
+            module.resources(context).await?
+        }
         Platform::Hosts(_) | Platform::Terraform(_) | Platform::Adopted(_) => {
             headline = match asked.wipe_data {
                 true => "The machines stay, and the cluster on them goes, with its data:",
                 false => "The machines stay, and the cluster on them is stopped:",
             };
-            let there = release::machines(context, cluster).await?;
-            there.map(|(fleet, _)| release::said(&fleet, asked)).unwrap_or_default()
+            match Secrets::open(context, cluster).await.needed()? {
+                Some(vault) => release::said(&release::machines(context, cluster, vault).await?, asked),
+                None => Vec::new(),
+            }
         }
     };
     let records = records(cluster).into_iter().filter(|_| !things.is_empty()).map(|name| format!("record {name}"));
@@ -81,6 +86,27 @@ fn fits(cluster: &Cluster, asked: &Teardown) -> Result<()> {
         Some(key) => {
             let names: Vec<&str> = cluster.plan.nodes.keys().map(InstanceKey::as_str).collect();
             refused("--leave", format!("{key} is none of its machines: {}", names.join(", ")), "give a machine's key")
+        }
+    }
+}
+
+/// The secrets, opened once: most of a cluster can be taken away without them.
+struct Secrets {
+    exist: bool,
+    opened: Result<Vault>,
+}
+
+impl Secrets {
+    async fn open(context: &Context, cluster: &Cluster) -> Self {
+        let paths = cluster.secrets(&context.dirs);
+        Self { exist: paths.file.exists(), opened: Vault::open(context, cluster.name(), &paths).await }
+    }
+
+    /// None where nothing was ever made.
+    fn needed(&self) -> Result<Option<&Vault>> {
+        match self.exist {
+            true => self.opened.as_ref().map(Some).map_err(Clone::clone),
+            false => Ok(None),
         }
     }
 }
@@ -134,7 +160,8 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let name = cluster.name();
     let dir = context.dirs.cluster(name);
     let stays = release::stays(&cluster.plan.platform);
-    let mut lock = lock(run, cluster).await?;
+    let secrets = Secrets::open(context, cluster).await;
+    let mut lock = lock(run, cluster, &secrets).await?;
     let changed = run
         .stage(Stage::Destroy, async {
             let before = look::kept_fleet(&context.dirs, cluster).ok();
@@ -145,19 +172,23 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
                 // etcd keeps its data: a lock that is held when it stops is there when it starts again.
                 lock::give_back(lock.take(), Ok(())).await?;
             }
-            let stopped = match release::machines(context, cluster).await? {
-                Some((fleet, vault)) => release::release(run, cluster, &fleet, &vault, asked).await?,
+            let stopped = match if stays { secrets.needed()? } else { None } {
+                Some(vault) => {
+                    let fleet = release::machines(context, cluster, vault).await?;
+                    release::release(run, cluster, &fleet, vault, asked).await?
+                }
                 None => false,
             };
             let destroyed = match &cluster.plan.platform {
                 Platform::Terraform(module) if module.destroy => {
-                    let changes = machines::destroy_module(context, cluster).await?;
-                    Some(Destroyed { changes, gone: Vec::new() })
+                    let (_server, module) = machines::open_module(context, cluster, module).await?;
+                    Some(Destroyed { changes: module.destroy(context).await?, gone: Vec::new() })
                 }
                 Platform::Terraform(_) => None,
                 platform => {
                     let (_server, reattach) = machines::serve(context, platform).await?;
-                    machines::destroy(context, cluster, reattach).await?
+                    let vault = if cluster.plan.backend.is_some() { secrets.needed()? } else { None };
+                    machines::destroy(context, cluster, vault, reattach).await?
                 }
             };
             if let Some(destroyed) = &destroyed {
@@ -214,13 +245,12 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
 }
 
 /// Nobody else changes or drills what is destroyed. Without what opens the machines they can still be destroyed.
-async fn lock(run: &Run, cluster: &Cluster) -> Result<Option<lock::ClusterLock>> {
-    let context = &run.context;
-    match Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await {
-        Ok(vault) => lock::take_if_known(run, cluster, "down", &vault).await,
+async fn lock(run: &Run, cluster: &Cluster, secrets: &Secrets) -> Result<Option<lock::ClusterLock>> {
+    match &secrets.opened {
+        Ok(vault) => lock::take_if_known(run, cluster, "down", vault).await,
         Err(error) => {
             let step = format!("no lock on the cluster: cannot {} {}", error.what, error.object);
-            context.events.step(Stage::Destroy, None, step).await;
+            run.context.events.step(Stage::Destroy, None, step).await;
             Ok(None)
         }
     }

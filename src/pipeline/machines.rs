@@ -11,7 +11,7 @@ use super::{
     dns, hypervisor, lock, look, prepare, reach, release, shared,
 };
 use crate::{
-    context::{ClusterDir, Context},
+    context::Context,
     error::{Error, Result},
     event::{Stage, Summary},
     file,
@@ -21,7 +21,7 @@ use crate::{
     model::RootModule,
     plan::{Plan, Platform},
     provider::Server,
-    provision::{self, Changes, Consent, Destroyed, GoneRecords, Machines, Outputs},
+    provision::{self, Changes, Consent, Destroyed, GoneRecords, Machines, Module},
     secrets::Vault,
 };
 
@@ -225,16 +225,16 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     })
 }
 
-/// Destroys what Terraform made. Its values are those of the last run here; where that was elsewhere, they come from the
-/// secrets file.
-pub(super) async fn destroy(context: &Context, cluster: &Cluster, reattach: String) -> Result<Option<Destroyed>> {
-    let paths = cluster.secrets(&context.dirs);
-    let (uuid, keys) = match cluster.plan.backend.is_some() && paths.file.exists() {
-        true => {
-            let vault = Vault::open(context, cluster.name(), &paths).await?;
-            (vault.uuid(), reach::authorized_keys(context, &cluster.plan.platform, &vault)?)
-        }
-        false => (uuid::Uuid::nil(), Vec::new()),
+/// Destroys what Terraform made. Its values are those of the last run here; where that was elsewhere, they come from `vault`.
+pub(super) async fn destroy(
+    context: &Context,
+    cluster: &Cluster,
+    vault: Option<&Vault>,
+    reattach: String,
+) -> Result<Option<Destroyed>> {
+    let (uuid, keys) = match vault {
+        Some(vault) => (vault.uuid(), reach::authorized_keys(context, &cluster.plan.platform, vault)?),
+        None => (uuid::Uuid::nil(), Vec::new()),
     };
     let image = image_tag(cluster);
     let machines = Machines {
@@ -305,42 +305,14 @@ async fn identity(context: &Context, cluster: &Cluster) -> Result<(uuid::Uuid, V
     Ok((vault.uuid(), keys, shared::record(cluster, &vault)))
 }
 
-/// Runs `ask` on the user's own module; what it gives where there is none is nothing.
-async fn with_module<T: Default>(
-    context: &Context,
-    cluster: &Cluster,
-    ask: impl AsyncFnOnce(&ClusterDir, &RootModule, &Machines<'_>, Option<String>) -> Result<T>,
-) -> Result<T> {
-    let Platform::Terraform(module) = &cluster.plan.platform else { return Ok(T::default()) };
+/// Opens the user's own module, and the provider that is served to it as long as that lives.
+pub(super) async fn open_module(context: &Context, cluster: &Cluster, module: &RootModule) -> Result<(Server, Module)> {
     let (uuid, keys, record) = identity(context, cluster).await?;
     let (plan, assets) = (&cluster.plan, &cluster.assets);
     let machines = Machines { plan, assets, image: None, uuid, authorized_keys: &keys, record: &record };
-    let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
-    ask(&context.dirs.cluster(cluster.name()), module, &machines, Some(reattach)).await
-}
-
-/// What the user's own module has made, by address.
-pub(super) async fn module_resources(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
-    with_module(context, cluster, async |dir, module, machines, reattach| {
-        provision::module_resources(context, dir, module, machines, reattach).await
-    })
-    .await
-}
-
-/// The machines as the user's own module tells of them.
-pub(super) async fn module_outputs(context: &Context, cluster: &Cluster) -> Result<Outputs> {
-    with_module(context, cluster, async |dir, module, machines, reattach| {
-        provision::module_outputs(context, dir, module, machines, reattach).await
-    })
-    .await
-}
-
-/// Destroys what the user's own module has made.
-pub(super) async fn destroy_module(context: &Context, cluster: &Cluster) -> Result<Changes> {
-    with_module(context, cluster, async |dir, module, machines, reattach| {
-        provision::destroy_module(context, dir, module, machines, reattach).await
-    })
-    .await
+    let (server, reattach) = serve(context, &plan.platform).await?;
+    let dir = context.dirs.cluster(cluster.name());
+    Ok((server, Module::open(context, &dir, module, &machines, Some(reattach)).await?))
 }
 
 /// `hactl plan`: what `up` would change on machines. Makes nothing but the files Terraform plans with.

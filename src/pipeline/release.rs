@@ -87,27 +87,23 @@ pub(super) const fn stays(platform: &Platform) -> bool {
 }
 
 /// The machines that the cluster is taken off, as the last run left them; where that is not known here, as the file or the
-/// module tells of them. None where nothing was ever made.
+/// module tells of them.
 ///
 /// # Errors
-/// When the secrets cannot be opened, or the module does not tell.
-pub(super) async fn machines(context: &Context, cluster: &Cluster) -> Result<Option<(Fleet, Vault)>> {
-    let paths = cluster.secrets(&context.dirs);
-    if !stays(&cluster.plan.platform) || !paths.file.exists() {
-        return Ok(None);
+/// When the module does not tell.
+pub(super) async fn machines(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Fleet> {
+    if let Ok(fleet) = look::fleet(&context.dirs, cluster) {
+        return Ok(fleet);
     }
-    let vault = Vault::open(context, cluster.name(), &paths).await?;
-    let fleet = match look::fleet(&context.dirs, cluster) {
-        Ok(fleet) => fleet,
-        Err(_) => {
-            let outputs = match &cluster.plan.platform {
-                Platform::Hosts(hosts) => as_written(hosts),
-                _ => machines::module_outputs(context, cluster).await?,
-            };
-            known(Fleet::new(&cluster.plan, &outputs)?, &vault)
+    let outputs = match &cluster.plan.platform {
+        Platform::Hosts(hosts) => as_written(hosts),
+        Platform::Terraform(module) => {
+            let (_server, module) = machines::open_module(context, cluster, module).await?;
+            module.outputs(context, &cluster.plan).await?
         }
+        Platform::Local(_) | Platform::Proxmox(_) | Platform::Adopted(_) => Outputs::new(),
     };
-    Ok(Some((fleet, vault)))
+    Ok(known(Fleet::new(&cluster.plan, &outputs)?, vault))
 }
 
 /// The machines as the file tells of them.

@@ -25,6 +25,7 @@ use crate::{
     exec::Command,
     file,
     model::{Passed, RootModule},
+    plan::Plan,
 };
 
 /// What Terraform itself takes by default; the user's providers know no other.
@@ -33,8 +34,8 @@ const PARALLELISM: usize = 10;
 /// Notes in `.hactl/NAME/terraform` that the machines are those of a module, and of which.
 pub(super) const NOTE: &str = "root-module";
 
-/// The user's module and what there is of it here.
-struct Root {
+/// The user's module, initialised, and what there is of it here.
+pub struct Module {
     /// The module's directory.
     dir: PathBuf,
     /// `.hactl/NAME/terraform`.
@@ -43,9 +44,12 @@ struct Root {
     terraform: Terraform,
 }
 
-impl Root {
+impl Module {
     /// Finds Terraform and the module, writes the values that are passed, and runs init.
-    async fn open(
+    ///
+    /// # Errors
+    /// Those of Terraform, and when the module or a file of values is not there.
+    pub async fn open(
         context: &Context,
         dir: &ClusterDir,
         module: &RootModule,
@@ -112,6 +116,42 @@ impl Root {
         Ok(Told { value, unknown: Json::Null })
     }
 
+    /// The machines as the module's state has them.
+    ///
+    /// # Errors
+    /// Those of Terraform, and with everything that does not fit the contract.
+    pub async fn outputs(&self, context: &Context, plan: &Plan) -> Result<Outputs> {
+        contract::machines(plan, &self.output(context).await?, &self.dir)
+    }
+
+    /// What the module's state holds, by address: what `down` would destroy.
+    ///
+    /// # Errors
+    /// Those of Terraform.
+    pub async fn resources(&self, context: &Context) -> Result<Vec<String>> {
+        let listed = self.terraform.state_list().run(context, |_| ()).await?;
+        // Terraform calls it a failure that there is no state yet.
+        let is_resource = |line: &&str| !line.starts_with("data.") && !line.contains(".data.");
+        Ok(if listed.status.success() {
+            listed.stdout.lines().filter(is_resource).map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        })
+    }
+
+    /// Destroys everything that the module's state holds; what it was. Whoever calls this has asked the user.
+    ///
+    /// # Errors
+    /// Those of Terraform, with every diagnostic.
+    pub async fn destroy(&self, context: &Context) -> Result<Changes> {
+        let (changes, _) = self.plan(context, true).await?;
+        match changes.is_empty() {
+            true => self.remove_plan(),
+            false => self.apply(context).await?,
+        }
+        Ok(changes)
+    }
+
     /// A plan that is not applied any more is of no use, and holds all values.
     fn remove_plan(&self) {
         // One that stays is written over by the next run.
@@ -166,7 +206,7 @@ fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
 }
 
 struct Prepared {
-    root: Root,
+    root: Module,
     planned: Planned,
 }
 
@@ -178,7 +218,7 @@ async fn prepare(
     consent: &Consent,
     reattach: Option<String>,
 ) -> Result<Prepared> {
-    let root = Root::open(context, dir, module, machines, reattach).await?;
+    let root = Module::open(context, dir, module, machines, reattach).await?;
     let (changes, told) = root.plan(context, false).await?;
     let misfits = contract::misfits(machines.plan, &told);
     if !misfits.is_empty() {
@@ -228,66 +268,8 @@ pub(super) async fn apply(
         before_it(&changes).await?;
         root.apply(context).await?;
     }
-    let told = root.output(context).await?;
-    let outputs: Outputs = contract::machines(machines.plan, &told, &root.dir)?;
+    let outputs = root.outputs(context, machines.plan).await?;
     Ok(Provisioned { outputs, changes, gone: Vec::new() })
-}
-
-/// The machines as the module's state has them.
-///
-/// # Errors
-/// Those of Terraform, and with everything that does not fit the contract.
-pub async fn module_outputs(
-    context: &Context,
-    dir: &ClusterDir,
-    module: &RootModule,
-    machines: &Machines<'_>,
-    reattach: Option<String>,
-) -> Result<Outputs> {
-    let root = Root::open(context, dir, module, machines, reattach).await?;
-    contract::machines(machines.plan, &root.output(context).await?, &root.dir)
-}
-
-/// What the module's state holds, by address: what `down` would destroy.
-///
-/// # Errors
-/// Those of Terraform, and when the module is not there.
-pub async fn module_resources(
-    context: &Context,
-    dir: &ClusterDir,
-    module: &RootModule,
-    machines: &Machines<'_>,
-    reattach: Option<String>,
-) -> Result<Vec<String>> {
-    let root = Root::open(context, dir, module, machines, reattach).await?;
-    let listed = root.terraform.state_list().run(context, |_| ()).await?;
-    // Terraform calls it a failure that there is no state yet.
-    let is_resource = |line: &&str| !line.starts_with("data.") && !line.contains(".data.");
-    Ok(if listed.status.success() {
-        listed.stdout.lines().filter(is_resource).map(str::to_owned).collect()
-    } else {
-        Vec::new()
-    })
-}
-
-/// Destroys everything that the module's state holds; what it was. Whoever calls this has asked the user.
-///
-/// # Errors
-/// Those of Terraform, with every diagnostic.
-pub async fn destroy_module(
-    context: &Context,
-    dir: &ClusterDir,
-    module: &RootModule,
-    machines: &Machines<'_>,
-    reattach: Option<String>,
-) -> Result<Changes> {
-    let root = Root::open(context, dir, module, machines, reattach).await?;
-    let (changes, _) = root.plan(context, true).await?;
-    match changes.is_empty() {
-        true => root.remove_plan(),
-        false => root.apply(context).await?,
-    }
-    Ok(changes)
 }
 
 #[cfg(test)]
