@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-use crate::common::{Bench, docker, postgres::Postgres, step};
+use crate::common::{Bench, docker, give_to_sudo_user, postgres::Postgres, step};
 use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
 use hactl::dns::SECRET_VARIABLE;
 use serde_json::{Value, json};
@@ -39,7 +39,8 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     assert!(keygen.unwrap().success());
     let public = fs::read_to_string(bench.path("id.pub")).unwrap();
     for machine in RACK {
-        on(machine, &USER.replace("@KEY@", public.trim()));
+        give_to_sudo_user(&format!("{MACHINES}-{machine}"), "admin");
+        on(machine, &format!("echo '{}' >~admin/.ssh/authorized_keys", public.trim()));
     }
 
     step("a machine with somebody else's cluster: refused, by what is there, and nothing is touched");
@@ -136,12 +137,6 @@ const LEFT: &str = "echo $(systemctl is-active patroni hactl-lease-guard etcd)
 for path in /var/lib/postgresql/15/*/PG_VERSION /var/lib/etcd/member /etc/patroni /etc/etcd /etc/hactl/*; do
   [ ! -e $path ] || echo $path
 done";
-
-const USER: &str = "useradd --create-home --shell /bin/bash admin
-install -d -m 700 -o admin -g admin ~admin/.ssh
-echo '@KEY@' >~admin/.ssh/authorized_keys
-chown admin:admin ~admin/.ssh/authorized_keys
-echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin";
 
 /// Runs a script on a machine of the rack.
 fn on(node: &str, script: &str) -> String {
