@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::event::{Event, ResourceState};
+use crate::{
+    event::{Event, ResourceState},
+    model::BackendKind,
+};
 
 /// A diagnostic of Terraform.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,37 +46,53 @@ impl Diagnostic {
     }
 }
 
-/// Who holds the lock of a state, in Terraform's words; of the backend http it tells the id alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct StateLock {
-    pub(super) id: String,
-    pub(super) who: String,
-    pub(super) since: String,
-    pub(super) operation: String,
+/// The lock of a state, as far as Terraform tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StateLock {
+    Held {
+        id: String,
+        who: String,
+        since: String,
+        operation: String,
+    },
+    /// The backend http tells the id alone, and not always that.
+    Http {
+        id: Option<String>,
+    },
+    /// PostgreSQL does not know what its locks are for.
+    Pg,
 }
 
 impl Diagnostic {
-    /// The lock that is in the way, where that is what the diagnostic says.
-    pub(super) fn lock(&self) -> Option<StateLock> {
+    /// The lock that is in the way, where that is what the diagnostic says. A lock that could not be written, since the
+    /// disk is full or the backend does not answer, has the same summary.
+    pub(super) fn lock(&self, place: Option<BackendKind>) -> Option<StateLock> {
         if !self.summary.starts_with("Error acquiring the state lock") {
+            return None;
+        }
+        // Of these two what Terraform shows as the lock is its own request, with pg whatever went wrong.
+        if let Some((_, id)) = self.detail.split_once("HTTP remote state already locked") {
+            let id = id.lines().next().and_then(|line| line.strip_prefix(": ID="));
+            return Some(StateLock::Http { id: id.map(str::to_owned) });
+        }
+        let held = ["Workspace is already locked", "Already locked for workspace creation"];
+        if held.iter().any(|words| self.detail.contains(words)) {
+            return Some(StateLock::Pg);
+        }
+        if place == Some(BackendKind::Pg) {
             return None;
         }
         let field = |name: &str| {
             let value = self.detail.lines().find_map(|line| line.trim().strip_prefix(name));
-            value.map_or_else(|| "unknown".to_owned(), |value| value.trim().to_owned())
+            value.map(|value| value.trim().to_owned())
         };
-        if let Some((_, id)) = self.detail.split_once("HTTP remote state already locked") {
-            // What Terraform shows below that as the lock is its own request.
-            let id = id.lines().next().and_then(|line| line.strip_prefix(": ID=")).unwrap_or_default();
-            return Some(StateLock { id: id.to_owned(), ..StateLock::default() });
-        }
-        let (since, operation) = (field("Created:"), field("Operation:"));
-        Some(StateLock {
-            id: field("ID:"),
-            who: field("Who:"),
+        let known = |name: &str| field(name).unwrap_or_else(|| "unknown".to_owned());
+        Some(StateLock::Held {
+            id: field("ID:")?,
+            who: known("Who:"),
             // 2026-11-22 18:38:55.699466943 +0000 UTC
-            since: since.split('.').next().unwrap_or_default().to_owned(),
-            operation: operation.trim_start_matches("OperationType").to_lowercase(),
+            since: known("Created:").split('.').next().unwrap_or_default().to_owned(),
+            operation: known("Operation:").trim_start_matches("OperationType").to_lowercase(),
         })
     }
 }
@@ -179,9 +198,13 @@ mod tests {
     fn a_lock_that_is_in_the_way_is_read_with_its_holder() {
         let line = r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error acquiring the state lock","detail":"Error message: resource temporarily unavailable\nLock Info:\n  ID:        edb14993-2aa3-dc84-4f33-41f3c68a348d\n  Path:      terraform.tfstate\n  Operation: OperationTypeApply\n  Who:       root@vm\n  Version:   1.11.4\n  Created:   2026-11-22 18:38:55.699466943 +0000 UTC\n  Info:      \n\n\nTerraform acquires a state lock"}}"#;
         let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
-        let lock = diagnostic.lock().unwrap();
-        assert_eq!((lock.id.as_str(), lock.who.as_str()), ("edb14993-2aa3-dc84-4f33-41f3c68a348d", "root@vm"));
-        assert_eq!((lock.since.as_str(), lock.operation.as_str()), ("2026-11-22 18:38:55", "apply"));
+        let held = StateLock::Held {
+            id: "edb14993-2aa3-dc84-4f33-41f3c68a348d".to_owned(),
+            who: "root@vm".to_owned(),
+            since: "2026-11-22 18:38:55".to_owned(),
+            operation: "apply".to_owned(),
+        };
+        assert_eq!(diagnostic.lock(None), Some(held));
         // The backend http: the lock's own id, and below it what this Terraform has asked for.
         let http = |said: &str| {
             let detail = format!(
@@ -191,14 +214,34 @@ mod tests {
                 r#"{{"type":"diagnostic","diagnostic":{{"severity":"error","summary":"Error acquiring the state lock","detail":"{detail}"}}}}"#
             );
             let Some(Said::Diagnostic(diagnostic)) = interpret(&line) else { panic!("not a diagnostic") };
-            diagnostic.lock().unwrap()
+            diagnostic.lock(Some(BackendKind::Http)).unwrap()
         };
-        assert_eq!(http(": ID=abc-1"), StateLock { id: "abc-1".to_owned(), ..StateLock::default() });
-        assert_eq!(http(", failed to unmarshal body"), StateLock::default());
+        assert_eq!(http(": ID=abc-1"), StateLock::Http { id: Some("abc-1".to_owned()) });
+        assert_eq!(http(", failed to unmarshal body"), StateLock::Http { id: None });
         let line =
             r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Invalid memory","detail":"ID: 1"}}"#;
         let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
-        assert_eq!(diagnostic.lock(), None);
+        assert_eq!(diagnostic.lock(None), None);
+    }
+
+    #[test]
+    fn a_lock_that_could_not_be_written_is_nobodys() {
+        let lock = |place, said: &str| {
+            let line = format!(
+                r#"{{"type":"diagnostic","diagnostic":{{"severity":"error","summary":"Error acquiring the state lock","detail":"Error message: {said}"}}}}"#
+            );
+            let Some(Said::Diagnostic(diagnostic)) = interpret(&line) else { panic!("not a diagnostic") };
+            diagnostic.lock(place)
+        };
+        let full = "could not write lock info for \\\"terraform.tfstate\\\": write .terraform.tfstate.lock.info: no space left on device";
+        assert_eq!(lock(None, full), None);
+        // With pg Terraform shows its own request then, too.
+        let request = "\\nLock Info:\\n  ID:        f63678a2\\n  Who:       me@here";
+        let pg = |said: &str| lock(Some(BackendKind::Pg), &format!("{said}{request}"));
+        assert_eq!(pg("dial tcp 127.0.0.1:5432: connect: connection refused"), None);
+        assert_eq!(pg("Workspace is already locked: default"), Some(StateLock::Pg));
+        assert_eq!(pg("Already locked for workspace creation: default"), Some(StateLock::Pg));
+        assert_eq!(lock(Some(BackendKind::Http), "Unexpected HTTP response code 500"), None);
     }
 
     #[test]

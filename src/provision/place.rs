@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     environment::Environment,
+    module::module_dir,
     outputs::{Outputs, Read, parse_outputs},
     terraform::{Init, Terraform},
     workspace::Workspace,
@@ -20,7 +21,7 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Backend, BackendKind, ClusterName},
+    model::{Backend, BackendKind, ClusterName, Platform},
     plan::Plan,
 };
 
@@ -106,8 +107,12 @@ pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: 
             reader.ask(context, |terraform| terraform.force_unlock(id)).await.map(drop).map_err(failed)
         }
         None => {
-            let stack = Workspace::new(dir, plan).stack();
-            let terraform = Terraform::find(context, &stack, None, Environment::default()).await?;
+            let root = match &plan.platform {
+                Platform::Terraform(module) => module_dir(context, module)?,
+                _ => Workspace::new(dir, plan).stack(),
+            };
+            let environment = Environment::of(context, dir, &plan.platform, None)?;
+            let terraform = Terraform::find(context, &root, None, environment).await?;
             terraform.ask(context, &terraform.force_unlock(id)).await.map(drop).map_err(failed)
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::Event,
     exec::{Command, Finished, Line, Stream},
-    model::{Backend, BackendKind, ClusterName},
+    model::{Backend, ClusterName},
 };
 
 /// The lowest supported version of Terraform, and of OpenTofu.
@@ -306,7 +306,8 @@ impl Terraform {
         if finished.status.success() {
             return Ok(finished);
         }
-        match errors.iter().find_map(Diagnostic::lock) {
+        let place = self.place.as_ref().map(|backend| backend.kind);
+        match errors.iter().find_map(|error| error.lock(place)) {
             Some(lock) => Err(self.locked(&lock)),
             None => Err(self.failed(name, &errors, &finished)),
         }
@@ -317,18 +318,22 @@ impl Terraform {
         let place =
             self.place.as_ref().map_or_else(|| "the state".to_owned(), |backend| format!("the state ({backend})"));
         let error = Error::failed("state-locked", "lock", place);
-        if self.place.as_ref().is_some_and(|backend| backend.kind == BackendKind::Pg) {
-            // Terraform then shows its own request: PostgreSQL does not know what its locks are for.
-            return error.cause("another Terraform works with it; PostgreSQL does not say whose it is").hint(
-                "wait until it has ended, then run the same command again. The lock ends with the holder's connection;                  there `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE                  locktype = 'advisory'` shows where that comes from",
-            );
-        }
-        let id = if lock.id.is_empty() { "LOCK" } else { &lock.id };
-        let holder = match lock.who.as_str() {
-            "" => format!(
-                "another run holds it (lock {id}); Terraform does not tell whose lock it is on the backend http"
-            ),
-            who => format!("{who} holds it since {}, for {} (lock {id})", lock.since, lock.operation),
+        let (holder, id) = match lock {
+            StateLock::Pg => {
+                return error.cause("another Terraform works with it; PostgreSQL does not say whose it is").hint(
+                    "wait until it has ended, then run the same command again. The lock ends with the holder's connection; \
+                     there `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE \
+                     locktype = 'advisory'` shows where that comes from",
+                );
+            }
+            StateLock::Http { id } => {
+                let id = id.as_deref().unwrap_or("LOCK");
+                let said = "Terraform does not tell whose lock it is on the backend http";
+                (format!("another run holds it (lock {id}); {said}"), id)
+            }
+            StateLock::Held { id, who, since, operation } => {
+                (format!("{who} holds it since {since}, for {operation} (lock {id})"), id.as_str())
+            }
         };
         error.cause(holder).hint(format!(
             "wait until that run has ended, then run the same command again; if it is dead: `hactl terraform \
