@@ -152,12 +152,14 @@ terraform {
   required_providers {
     hactl = { source = "hactl.local/hactl/hactl" }
   }
+  backend "pg" {}
 }
 
 variable "cluster" { type = string }
 variable "cluster_uuid" { type = string }
 variable "authorized_keys" { type = list(string) }
 variable "image" { type = string }
+variable "record" { type = string }
 variable "instances" {
   type = map(object({ hostname = string, memory = number, cores = number, roles = list(string) }))
 }
@@ -183,9 +185,11 @@ resource "terraform_data" "note" {
 #[test]
 fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     let file = "platform:\n  terraform:\n    dir: infra\n    var_files: [infra/prod.tfvars.json]\n    \
-                pass: [authorized_keys, cluster, cluster_uuid, instances]\n\
+                pass: [authorized_keys, cluster, cluster_uuid, instances, record]\n\
                 defaults: {memory: 768, cores: 1}\ninstances: {db: {}}\n";
-    let bench = Bench::new(MODULE, file);
+    let mut bench = Bench::new(MODULE, file);
+    let state = Postgres::start();
+    bench.env = vec![("PG_CONN_STR", state.secret_dsn())];
     let assets = bench.path("assets");
     let ejected = bench.hactl(&["eject", assets.to_str().unwrap()]);
     assert!(ejected.status.success(), "{}", String::from_utf8_lossy(&ejected.stderr));
@@ -201,10 +205,13 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     fs::write(bench.path("infra/main.tf"), MAIN.replace("@ASSETS@", assets.to_str().unwrap())).unwrap();
     let (code, error) = bench.fail(&["up", MODULE]);
     assert_eq!((code, error["code"].as_str()), (1, Some("terraform-contract")), "{error:#}");
-    assert_eq!(error["causes"], json!(["the module has no output `vms`"]));
+    let causes = error["causes"].to_string();
+    assert!(causes.contains("no output `vms`") && causes.contains("no output `record`"), "{error:#}");
     assert!(error["hint"].as_str().unwrap().contains("db = { id = "), "{error:#}");
     let output = |value: &str| {
-        fs::write(bench.path("infra/outputs.tf"), format!("output \"vms\" {{\n  value = {value}\n}}\n")).unwrap();
+        let record = "output \"record\" {\n  value = var.record\n}\n";
+        fs::write(bench.path("infra/outputs.tf"), format!("output \"vms\" {{\n  value = {value}\n}}\n{record}"))
+            .unwrap();
     };
     output("{ web = { id = 1, name = \"web\", ipv4 = null } }");
     let (_, error) = bench.fail(&["up", MODULE]);
@@ -219,11 +226,23 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     bench.up();
     let status = bench.status();
     assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
-    assert!(bench.path("infra/terraform.tfstate").exists(), "the state is the module's own");
+    assert_ne!(state.resources("terraform_remote_state"), "0", "the state is where the module means it");
     assert!(!bench.kept("terraform/plan.tfplan").exists(), "a plan that was applied is kept");
 
     step("up again changes nothing");
     assert_eq!(bench.up()["changed"], false);
+
+    step("a fresh directory with what was committed knows the machines, and drills are kept from changes");
+    let mut elsewhere = Bench::beside(MODULE, file);
+    for name in ["t-module.secrets.age", "infra/main.tf", "infra/outputs.tf", "infra/prod.tfvars.json"] {
+        fs::create_dir_all(elsewhere.path("infra")).unwrap();
+        fs::copy(bench.path(name), elsewhere.path(name)).unwrap();
+    }
+    elsewhere.env = bench.env.clone();
+    elsewhere.env.push(("HACTL_AGE_KEY_FILE", bench.kept("age.key").display().to_string()));
+    let status = elsewhere.status();
+    assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
+    assert_eq!(elsewhere.hactl(&["ssh", MODULE, "db", "--", "true"]).status.code(), Some(0));
 
     step("what the module would destroy or replace goes by its address alone, and changes in place are shown");
     let main = fs::read_to_string(bench.path("infra/main.tf")).unwrap();
@@ -235,18 +254,26 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
         (Some("plan-refused"), &json!(["it would destroy terraform_data.note"]))
     );
     assert!(error["hint"].as_str().unwrap().contains("--allow-destroy 'terraform_data.note'"), "{error:#}");
-    let shown = Command::new(env!("CARGO_BIN_EXE_hactl")).args(["plan", MODULE]).current_dir(bench.path("")).output();
+    let asked = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
+        command.args(words).current_dir(bench.path("")).env("PG_CONN_STR", state.secret_dsn());
+        command.output()
+    };
+    let shown = asked(&["plan", MODULE]);
     let shown = String::from_utf8_lossy(&shown.unwrap().stdout).into_owned();
     assert!(shown.contains("terraform_data.note: to destroy") && shown.contains("`up` would refuse this"), "{shown}");
     bench.act(&["provision", MODULE, "--allow-destroy", "terraform_data.note"]);
     assert_eq!(bench.status()["healthy"], true);
 
     step("down: what it destroys is listed, and then gone");
-    let listed = Command::new(env!("CARGO_BIN_EXE_hactl")).args(["down", MODULE]).current_dir(bench.path("")).output();
+    let listed = asked(&["down", MODULE]);
     let listed = listed.unwrap();
     let words = String::from_utf8_lossy(&listed.stderr).into_owned();
     assert!(!listed.status.success() && words.contains("module.nodes.hactl_node.this[\"db\"]"), "{words}");
     bench.act(&["down", MODULE, "--yes"]);
     assert_eq!(bench.leftovers(), "");
     assert!(!bench.kept("fleet.json").exists());
+    assert_eq!(state.resources("terraform_remote_state"), "0");
+    let (_, error) = elsewhere.fail(&["up", MODULE]);
+    assert_eq!(error["code"], "state-empty", "{error:#}");
 }

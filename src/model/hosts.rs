@@ -74,6 +74,8 @@ pub enum Passed {
     ClusterUuid,
     /// A map, by instance, of objects with `hostname`, `memory` in MiB, `cores` and `roles`.
     Instances,
+    /// A string: what hactl keeps in the state for runs elsewhere. The module gives it back as the output `record`.
+    Record,
 }
 
 impl Passed {
@@ -85,6 +87,7 @@ impl Passed {
             Self::Cluster => "cluster",
             Self::ClusterUuid => "cluster_uuid",
             Self::Instances => "instances",
+            Self::Record => "record",
         }
     }
 }

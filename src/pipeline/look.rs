@@ -13,7 +13,7 @@ use crate::{
     exec::Command,
     fleet::{Fleet, FleetNode},
     health::{self, Access, Health, Keys, Status},
-    model::{InstanceKey, Role, SshKeySource},
+    model::{InstanceKey, Platform, Role, SshKeySource},
     plan::Plan,
     remote::Remote,
     secrets::{AuthorityKind, ClientFiles, Vault},
@@ -28,12 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the cluster was never provisioned from here.
 pub fn fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
-    match &cluster.plan.backend {
-        Some(backend) if cluster.emptied => {
-            Err(Error::failed("not-provisioned", "find the machines of", cluster.name())
-                .cause(format!("its state ({backend}) knows of none"))
-                .hint(format!("`hactl up {}` makes them, or says what is wrong", cluster.name())))
-        }
+    match cluster.place() {
+        Some(place) if cluster.emptied => Err(Error::failed("not-provisioned", "find the machines of", cluster.name())
+            .cause(format!("its state ({place}) knows of none"))
+            .hint(format!("`hactl up {}` makes them, or says what is wrong", cluster.name()))),
         _ => kept_fleet(dirs, cluster),
     }
 }
@@ -43,11 +41,16 @@ pub(super) fn kept_fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
     let path = dirs.cluster(cluster.name()).fleet();
     let failed = || Error::failed("not-provisioned", "find the machines of", cluster.name());
     let text = std::fs::read(&path).map_err(|error| {
-        let error = match &cluster.plan.backend {
-            Some(backend) => failed().cause(format!("its state ({backend}) knows of none")),
+        let error = match cluster.place() {
+            Some(place) => failed().cause(format!("its state ({place}) knows of none")),
             None => failed().cause(format!("{}: {error}", path.display())),
         };
-        error.hint(format!("`hactl up {}` makes them", cluster.name()))
+        let elsewhere = match &cluster.plan.platform {
+            Platform::Terraform(_) => "; those of runs elsewhere are known with `record` in `pass`",
+            Platform::Hosts(_) => "; those of runs elsewhere are known with a `backend`",
+            _ => "",
+        };
+        error.hint(format!("`hactl up {}` makes them{elsewhere}", cluster.name()))
     })?;
     serde_json::from_slice(&text).map_err(|error| {
         failed()

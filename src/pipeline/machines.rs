@@ -133,7 +133,7 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         run.keep("fleet", &fleet)?;
         keep_fleet(&dir.fleet(), &fleet)?;
         claim::mark(context, looked).await?;
-        if cluster.plan.backend.is_some() {
+        if cluster.place().is_some() {
             // Host keys that were met just now: for runs elsewhere.
             let machines = Machines { record: &shared::record(cluster, vault), ..machines };
             provision::keep_record(context, &dir, &machines, Some(reattach)).await?;

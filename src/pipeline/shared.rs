@@ -1,6 +1,6 @@
 //! What one run leaves in the state for the next one elsewhere, and what a run takes from there.
 //!
-//! With a `backend`, Terraform's state is what all runners have in common. It has the machines (output `vms`), and in the
+//! With a `backend`, or a module of the user's own that takes the record, Terraform's state is what all runners have in common. It has the machines (output `vms`), and in the
 //! output `record` what hactl alone knows about them: which roles they have, who votes in etcd, which place in the network
 //! is whose, and the host keys. That is no secret; it is sealed with a key from the secrets file, so that nobody who can
 //! write the state can make hactl trust another machine. [`pull`] turns it into the files that the last run would have left
@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::IpAddr,
 };
 
@@ -22,7 +23,7 @@ use crate::{
     event::Summary,
     file,
     fleet::Fleet,
-    model::{Backend, ClusterName, DatabaseName, InstanceKey, Platform},
+    model::{Backend, ClusterName, DatabaseName, InstanceKey, Passed, Platform, RootModule},
     plan::Node,
     provision::{self, Outputs},
     secrets::{HostKeys, Vault},
@@ -30,6 +31,54 @@ use crate::{
 
 /// The form of [`SharedRecord`] that this hactl writes, and the newest that it reads.
 const VERSION: u32 = 1;
+
+/// The state that runs elsewhere have in common with those here.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Backend(Backend),
+    /// Where it is the module's own `backend` block says.
+    Module(RootModule),
+}
+
+impl Place {
+    /// What says where it is.
+    const fn setting(&self) -> &'static str {
+        match self {
+            Self::Backend(_) => "`backend` in the file",
+            Self::Module(_) => "`backend` in the module, and `workspace` in the file,",
+        }
+    }
+
+    /// What opens it.
+    fn credentials(&self) -> &'static str {
+        match self {
+            Self::Backend(backend) => backend.kind.credentials(),
+            Self::Module(_) => "the module's backend and workspace",
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(backend) => backend.fmt(f),
+            Self::Module(module) => write!(f, "module {}", module.dir.display()),
+        }
+    }
+}
+
+impl Cluster {
+    /// The state that runs elsewhere read, too; none where it is this machine's alone.
+    pub(super) fn place(&self) -> Option<Place> {
+        match (&self.plan.backend, &self.plan.platform) {
+            (Some(backend), _) => Some(Place::Backend(backend.clone())),
+            (None, Platform::Terraform(module)) if module.pass.contains(&Passed::Record) => {
+                Some(Place::Module(module.clone()))
+            }
+            _ => None,
+        }
+    }
+}
 
 /// What hactl keeps in the state beside the machines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,26 +147,35 @@ fn platform(platform: &Platform) -> String {
 /// # Errors
 /// When the state cannot be read, is another cluster's, or lies on the cluster itself.
 pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
-    let Some(backend) = cluster.plan.backend.clone() else { return Ok(cluster) };
+    let Some(place) = cluster.place() else { return Ok(cluster) };
     let dir = context.dirs.cluster(cluster.name());
-    on_no_machine(context, &cluster, &backend, &Outputs::new()).await?;
-    let pulled = provision::pull(context, &dir, &cluster.plan).await?;
-    on_no_machine(context, &cluster, &backend, &pulled.outputs).await?;
+    let pulled = match &place {
+        Place::Backend(backend) => {
+            on_no_machine(context, &cluster, backend, &Outputs::new()).await?;
+            let pulled = provision::pull(context, &dir, &cluster.plan).await?;
+            on_no_machine(context, &cluster, backend, &pulled.outputs).await?;
+            pulled
+        }
+        Place::Module(module) => {
+            let (_server, reattach) = machines::serve(context, &cluster.plan.platform).await?;
+            provision::pull_module(context, &dir, &cluster.plan, module, Some(reattach)).await?
+        }
+    };
     let Some(text) = pulled.record else {
         if pulled.settled && pulled.outputs.is_empty() {
             cluster.emptied = dir.fleet().exists();
         }
         return Ok(cluster);
     };
-    let (record, sealed) = read(&text, &backend)?;
+    let (record, sealed) = read(&text, &place)?;
     let paths = cluster.secrets(&context.dirs);
     let vault = match paths.file.exists() {
         true => Some(Vault::open(context, cluster.name(), &paths).await?),
         false => None,
     };
-    belongs(&record, &cluster, vault.as_ref(), &backend)?;
+    belongs(&record, &cluster, vault.as_ref(), &place)?;
     if let Some(vault) = &vault {
-        is_sealed(&sealed, vault, &backend)?;
+        is_sealed(&sealed, vault, &place)?;
     }
     file::private_dir(dir.path())
         .map_err(|error| Error::failed("record", "make", dir.path().display()).source(&error))?;
@@ -160,8 +218,8 @@ pub(super) async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> 
     let paths = cluster.secrets(&context.dirs);
     let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
     let unknown = cluster.elsewhere.is_none() && !context.dirs.cluster(cluster.name()).fleet().exists();
-    if let Some(backend) = cluster.plan.backend.as_ref().filter(|_| unknown && !vault.node_leaves().is_empty()) {
-        let message = format!("the secrets file knows machines of this cluster, and the state ({backend}) knows none");
+    if let Some(place) = cluster.place().filter(|_| unknown && !vault.node_leaves().is_empty()) {
+        let message = format!("the secrets file knows machines of this cluster, and the state ({place}) knows none");
         let hint = "that is right after `hactl down`. When the cluster is there, its state is elsewhere: stop, and put back \
                     the `backend` that it was made with";
         context.events.warn("state-empty", message, Some(hint.to_owned())).await;
@@ -179,20 +237,20 @@ pub(super) async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> 
 /// # Errors
 /// When the last run here left machines, and the state knows of none.
 fn is_not_emptied(cluster: &Cluster) -> Result<()> {
-    let Some(backend) = cluster.plan.backend.as_ref().filter(|_| cluster.emptied) else { return Ok(()) };
+    let Some(place) = cluster.place().filter(|_| cluster.emptied) else { return Ok(()) };
     let name = cluster.name();
     Err(Error::failed("state-empty", "find the machines of", name)
-        .cause(format!("the last run here left some, and the state ({backend}) knows of none"))
+        .cause(format!("the last run here left some, and the state ({place}) knows of none"))
         .hint(format!(
             "if `hactl down` has run elsewhere, run `hactl down {name}` here, too: it forgets them. Otherwise the state is \
              elsewhere: are {} those that it was made with?",
-            backend.kind.credentials()
+            place.credentials()
         )))
 }
 
 /// Says when the secrets file is another one than before: runs elsewhere have the one that was committed.
 pub(super) async fn say_saved(context: &Context, cluster: &Cluster, vault: &Vault) {
-    if cluster.plan.backend.is_some() && vault.was_saved() {
+    if cluster.place().is_some() && vault.was_saved() {
         let message = format!("{} has changed: commit it", cluster.secrets_file(&context.dirs).display());
         let hint =
             "a run elsewhere that has the former one signs its certificates anew, and sets them up on every machine";
@@ -206,12 +264,12 @@ pub(super) async fn say_saved(context: &Context, cluster: &Cluster, vault: &Vaul
 /// When the state knows of machines, and their secrets are not here.
 fn has_secrets(context: &Context, cluster: &Cluster) -> Result<()> {
     let file = cluster.secrets_file(&context.dirs);
-    let Some(backend) = cluster.plan.backend.as_ref().filter(|_| !file.exists()) else { return Ok(()) };
+    let Some(place) = cluster.place().filter(|_| !file.exists()) else { return Ok(()) };
     if !context.dirs.cluster(cluster.name()).fleet().exists() {
         return Ok(());
     }
     Err(Error::missing("secrets-missing", "open the secrets file", file.display())
-        .cause(format!("it does not exist, and the state ({backend}) knows of machines that were made with it"))
+        .cause(format!("it does not exist, and the state ({place}) knows of machines that were made with it"))
         .hint("commit it where the cluster was made, and get it from there; without it nobody gets into the machines"))
 }
 
@@ -227,12 +285,12 @@ fn secrets_fit(record: &SharedRecord, vault: &Vault) -> Result<()> {
         .hint("get the file of the run that made the database; it should have been committed. Here another password would be set"))
 }
 
-fn read(text: &str, backend: &Backend) -> Result<(SharedRecord, Sealed)> {
+fn read(text: &str, place: &Place) -> Result<(SharedRecord, Sealed)> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let failed = || Error::failed("shared-record", "read what runs elsewhere left in the state", backend);
+    let failed = || Error::failed("shared-record", "read what runs elsewhere left in the state", place);
     let sealed: Sealed = serde_json::from_str(text).map_err(|error| failed().source(&error))?;
     let parsed: Version = serde_json::from_str(&sealed.record).map_err(|error| failed().source(&error))?;
     if parsed.version > VERSION {
@@ -243,11 +301,11 @@ fn read(text: &str, backend: &Backend) -> Result<(SharedRecord, Sealed)> {
 }
 
 /// Sees that what is to be trusted was written by somebody who can open the secrets.
-fn is_sealed(sealed: &Sealed, vault: &Vault, backend: &Backend) -> Result<()> {
+fn is_sealed(sealed: &Sealed, vault: &Vault, place: &Place) -> Result<()> {
     if vault.seal(&sealed.record) == sealed.seal {
         return Ok(());
     }
-    Err(Error::failed("shared-record", "trust what runs elsewhere left in the state", backend)
+    Err(Error::failed("shared-record", "trust what runs elsewhere left in the state", place)
         .cause("it was not written with the secrets of this cluster: somebody else has changed it")
         .hint(
             "whoever can write the state did that. Put back an older version of the state, then run the command again",
@@ -275,12 +333,13 @@ pub async fn force_unlock(run: &Run, cluster: &Cluster, id: &str) -> Result<Summ
 }
 
 /// Sees that the state is that of this cluster.
-fn belongs(record: &SharedRecord, cluster: &Cluster, vault: Option<&Vault>, backend: &Backend) -> Result<()> {
+fn belongs(record: &SharedRecord, cluster: &Cluster, vault: Option<&Vault>, place: &Place) -> Result<()> {
     let name = cluster.name();
     let foreign = |cause: String| {
-        Error::failed("state-of-another", "use the state", backend).cause(cause).hint(format!(
-            "each cluster needs a place of its own: see `backend` in the file of {name}; what belongs to another cluster is \
-             only changed from there"
+        Error::failed("state-of-another", "use the state", place).cause(cause).hint(format!(
+            "each cluster needs a place of its own: see {} of {name}; what belongs to another cluster is only changed from \
+             there",
+            place.setting()
         ))
     };
     if record.cluster != *name {
@@ -364,8 +423,8 @@ mod tests {
             open(&self.context, &self.cluster()).await.unwrap()
         }
 
-        fn backend(&self) -> Backend {
-            self.cluster().plan.backend.unwrap()
+        fn place(&self) -> Place {
+            self.cluster().place().unwrap()
         }
     }
 
@@ -380,8 +439,8 @@ mod tests {
     async fn a_choice_made_elsewhere_sticks_and_machines_are_known_as_they_were_made() {
         let desk = Desk::new(THREE);
         let text = record(&desk.cluster(), &desk.vault().await);
-        let (left, sealed) = read(&text, &desk.backend()).unwrap();
-        is_sealed(&sealed, &desk.vault().await, &desk.backend()).unwrap();
+        let (left, sealed) = read(&text, &desk.place()).unwrap();
+        is_sealed(&sealed, &desk.vault().await, &desk.place()).unwrap();
 
         // Four data nodes, and the first by name would be picked.
         desk.write("instances: {a: {}, b: {}, c: {}, d: {}}\n");
@@ -404,7 +463,7 @@ mod tests {
         let (desk, other) = (Desk::new(THREE), Desk::new(THREE));
         let (vault, foreign) = (desk.vault().await, other.vault().await);
         let code = |record: &SharedRecord, vault| {
-            belongs(record, &desk.cluster(), vault, &desk.backend()).err().map(|error| error.code)
+            belongs(record, &desk.cluster(), vault, &desk.place()).err().map(|error| error.code)
         };
         let own = SharedRecord::of(&desk.cluster(), &vault);
         assert_eq!(code(&own, Some(&vault)), None);
@@ -421,10 +480,10 @@ mod tests {
         let desk = Desk::new(THREE);
         let vault = desk.vault().await;
         let forged = record(&desk.cluster(), &vault).replace("pg-prod-b", "pg-prod-x");
-        let (_, sealed) = read(&forged, &desk.backend()).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(is_sealed(&sealed, &vault, &desk.backend()).unwrap_err().code, "shared-record");
+        let (_, sealed) = read(&forged, &desk.place()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(is_sealed(&sealed, &vault, &desk.place()).unwrap_err().code, "shared-record");
         let newer = text(&Sealed { record: r#"{"version":2}"#.to_owned(), seal: String::new() });
-        assert!(read(&newer, &desk.backend()).is_err_and(|error| error.to_string().contains("newer hactl")));
+        assert!(read(&newer, &desk.place()).is_err_and(|error| error.to_string().contains("newer hactl")));
     }
 
     #[tokio::test]
@@ -457,7 +516,8 @@ mod tests {
         let desk = Desk::new("instances: {b: {}}\n");
         let on = async |host: &str, address: &str| {
             let settings = serde_json::json!({"conn_str": format!("postgres://tf@{host}/x"), "schema_name": "s"});
-            let backend = Backend { settings: settings.as_object().unwrap().clone(), ..desk.backend() };
+            let backend =
+                Backend { settings: settings.as_object().unwrap().clone(), ..desk.cluster().plan.backend.unwrap() };
             let mut outputs = outputs(&["b"]);
             outputs.values_mut().for_each(|machine| machine.ipv4 = Some(address.parse().unwrap()));
             on_no_machine(&desk.context, &desk.cluster(), &backend, &outputs).await.err().map(|error| error.code)

@@ -200,9 +200,13 @@ pub(super) fn told(json: &str) -> Result<Told> {
     }
     let shown: Shown = serde_json::from_str(json)
         .map_err(|error| Error::failed("terraform-show", "read", "Terraform's plan").source(&error))?;
-    let mut outputs = shown.output_changes;
-    let change = shown.configuration.root_module.outputs.get("vms").and_then(|_| outputs.remove("vms"));
-    Ok(change.map_or_else(Told::default, |change| Told { value: Some(change.after), unknown: change.after_unknown }))
+    let (mut outputs, configured) = (shown.output_changes, shown.configuration.root_module.outputs);
+    let record = configured.contains_key("record");
+    let change = configured.get("vms").and_then(|_| outputs.remove("vms"));
+    Ok(match change {
+        Some(change) => Told { value: Some(change.after), unknown: change.after_unknown, record },
+        None => Told { record, ..Told::default() },
+    })
 }
 
 /// The records that a plan removes, each zone with the names and addresses that go from it.

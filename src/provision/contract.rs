@@ -27,6 +27,8 @@ const ATTRIBUTES: [(&str, bool); 6] =
 pub(super) struct Told {
     /// None where the module has no such output.
     pub(super) value: Option<Json>,
+    /// Whether the module has the output `record`.
+    pub(super) record: bool,
     /// True where a value is known only after the apply, in the shape of the value.
     pub(super) unknown: Json,
 }
@@ -202,7 +204,7 @@ mod tests {
     use crate::provision::workspace::tests::plan_of;
 
     fn told(value: Json) -> Told {
-        Told { value: Some(value), unknown: Json::Null }
+        Told { value: Some(value), ..Told::default() }
     }
 
     #[test]
@@ -266,7 +268,8 @@ mod tests {
     #[test]
     fn what_only_the_apply_will_know_is_not_asked_for_in_a_plan() {
         let plan = plan_of(&["a", "b"]);
-        let unknown = |value: Json, unknown: Json| misfits(&plan, &Told { value: Some(value), unknown });
+        let unknown =
+            |value: Json, unknown: Json| misfits(&plan, &Told { value: Some(value), unknown, ..Told::default() });
         assert_eq!(unknown(Json::Null, json!(true)), Vec::<String>::new());
         let all = json!({"a": {"id": true, "ipv4": true}, "b": true});
         assert_eq!(unknown(json!({"a": {"name": "a"}}), all.clone()), Vec::<String>::new());

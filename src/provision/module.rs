@@ -13,7 +13,8 @@ use super::{
     contract::{self, Told},
     environment::Environment,
     guard::{Consent, guard_module},
-    outputs::Outputs,
+    outputs::{Outputs, Read, parse_outputs},
+    place::Pulled,
     stage::{Planned, Provisioned},
     terraform::{Init, Terraform},
     workspace::{Machines, is_of_no_stack},
@@ -88,6 +89,10 @@ impl Module {
 
     fn plan_command(&self, destroy: bool) -> Command {
         let command = self.terraform.plan(&self.plan_file(), PARALLELISM, destroy);
+        self.with_values(command)
+    }
+
+    fn with_values(&self, command: Command) -> Command {
         self.var_files.iter().fold(command, |command, file| command.arg(format!("-var-file={}", file.display())))
     }
 
@@ -113,7 +118,7 @@ impl Module {
         let mut outputs: Json = serde_json::from_str(&output.stdout)
             .map_err(|error| Error::failed("terraform-output", "read", "Terraform's outputs").source(&error))?;
         let value = outputs.get_mut("vms").map(|vms| vms["value"].take());
-        Ok(Told { value, unknown: Json::Null })
+        Ok(Told { value, record: outputs.get("record").is_some(), unknown: Json::Null })
     }
 
     /// The machines as the module's state has them.
@@ -201,6 +206,7 @@ fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
             };
             plan.nodes.values().map(|node| (node.key.to_string(), instance(node))).collect::<Map<_, _>>().into()
         }
+        Passed::Record => json!(machines.record),
     };
     module.pass.iter().map(|passed| (passed.as_str().to_owned(), value(passed))).collect::<Map<_, _>>().into()
 }
@@ -220,7 +226,10 @@ async fn prepare(
 ) -> Result<Prepared> {
     let root = Module::open(context, dir, module, machines, reattach).await?;
     let (changes, told) = root.plan(context, false).await?;
-    let misfits = contract::misfits(machines.plan, &told);
+    let mut misfits = contract::misfits(machines.plan, &told);
+    if module.pass.contains(&Passed::Record) && !told.record {
+        misfits.push("the module has no output `record`: `pass` has it, so it must be `value = var.record`".to_owned());
+    }
     if !misfits.is_empty() {
         root.remove_plan();
         return Err(contract::error(machines.plan, &root.dir, misfits));
@@ -272,6 +281,58 @@ pub(super) async fn apply(
     Ok(Provisioned { outputs, changes, gone: Vec::new() })
 }
 
+/// What the module's state tells of the last run, wherever that was.
+///
+/// # Errors
+/// When the state cannot be read, or the outputs have another shape.
+pub async fn pull_module(
+    context: &Context,
+    dir: &ClusterDir,
+    plan: &Plan,
+    module: &RootModule,
+    reattach: Option<String>,
+) -> Result<Pulled> {
+    let root = module_dir(context, module)?;
+    let environment = Environment::of(context, dir, &plan.platform, None)?;
+    let terraform = Terraform::find(context, &root, reattach, environment).await?;
+    let outputs = match terraform.ask(context, &terraform.output()).await {
+        Ok(outputs) => outputs,
+        // Where the module was never used Terraform does not know its backend yet; elsewhere its providers can be spared.
+        Err(_) => {
+            terraform.run_init(context, Init::AsItIs).await?;
+            terraform.ask(context, &terraform.output()).await?
+        }
+    };
+    let Read { vms, record, .. } = parse_outputs(&outputs)?;
+    Ok(Pulled { outputs: vms, record, settled: true })
+}
+
+/// Keeps another record in the module's state, and changes nothing else.
+pub(super) async fn keep_record(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<()> {
+    let root = Module::open(context, dir, module, machines, reattach).await?;
+    let kept = parse_outputs(&root.terraform.ask(context, &root.terraform.output()).await?)?.record;
+    if kept.as_deref().unwrap_or_default() == machines.record {
+        return Ok(());
+    }
+    let command = root.terraform.plan(&root.plan_file(), PARALLELISM, false).arg("-refresh=false");
+    root.terraform.stream(context, "plan", root.with_values(command)).await?;
+    let shown = root.terraform.show(&root.plan_file()).succeed(context, |_| ()).await?;
+    // What else has changed meanwhile is for the next run, which looks at it.
+    match Changes::parse(&shown.stdout)?.is_empty() {
+        true => root.apply(context).await,
+        false => {
+            root.remove_plan();
+            Ok(())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -303,10 +364,10 @@ mod tests {
             let plan = plan_of(text);
             let uuid = Uuid::nil();
             let machines =
-                Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &keys, record: "" };
+                Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &keys, record: "{}" };
             passed(module(&plan), &machines)
         };
-        assert_eq!(values("pass: [cluster]"), json!({"cluster": "pg"}));
+        assert_eq!(values("pass: [cluster, record]"), json!({"cluster": "pg", "record": "{}"}));
         assert_eq!(
             values("pass: [instances, authorized_keys, cluster_uuid]"),
             json!({

@@ -117,6 +117,9 @@ pub async fn keep_record(
     reattach: Option<String>,
 ) -> Result<()> {
     let plan = machines.plan;
+    if let Platform::Terraform(module) = &plan.platform {
+        return module::keep_record(context, dir, module, machines, reattach).await;
+    }
     let workspace = Workspace::new(dir, plan);
     let environment = Environment::of(context, dir, &plan.platform, plan.backend.as_ref())?;
     let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;

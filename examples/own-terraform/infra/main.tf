@@ -1,9 +1,12 @@
-# A root module with the one output that hactl reads. What makes the machines
+# A root module with the outputs that hactl reads. What makes the machines
 # here is terraform_data, which makes nothing: put the resource of your provider
 # in its place, with the same for_each.
 
 terraform {
   required_version = ">= 1.9"
+
+  # For runs on more than one machine, with its settings:
+  # backend "s3" {}
 }
 
 variable "instances" {
@@ -20,6 +23,13 @@ variable "instances" {
 variable "authorized_keys" {
   description = "Public SSH keys that the machines must let in, as hactl passes them."
   type        = list(string)
+  nullable    = false
+}
+
+variable "record" {
+  description = "What hactl keeps in the state for its runs elsewhere, as it passes it."
+  type        = string
+  default     = ""
   nullable    = false
 }
 
@@ -47,7 +57,7 @@ resource "terraform_data" "machine" {
 }
 
 output "vms" {
-  description = "The machines by their key: the one thing that hactl reads."
+  description = "The machines by their key: what hactl reads."
   value = {
     for key, machine in terraform_data.machine : key => {
       id   = machine.id
@@ -55,4 +65,9 @@ output "vms" {
       ipv4 = machine.output.address
     }
   }
+}
+
+output "record" {
+  description = "What hactl has passed, for its runs elsewhere."
+  value       = var.record
 }
