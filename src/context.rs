@@ -104,6 +104,11 @@ impl ClusterDir {
     pub fn cluster_lock(&self) -> PathBuf {
         self.0.join("cluster-lock")
     }
+    /// By what the last run here held the lock on the machines.
+    #[must_use]
+    pub fn machines_lock(&self) -> PathBuf {
+        self.0.join("machines-lock")
+    }
     #[must_use]
     pub fn age_key(&self) -> PathBuf {
         self.0.join("age.key")

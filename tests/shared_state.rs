@@ -78,10 +78,19 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     assert_eq!((code, error["code"].as_str()), (1, Some("backend")), "{error:#}");
     assert!(text(&error).contains("PGPASSWORD"), "{error:#}");
 
-    step("up on the first machine");
+    step("up on the first machine; another one that makes the same cluster, or destroys it, meanwhile is refused");
     let first = machine(&server, &desk);
-    let up = first.act(&["up", NAME, "--no-verify"]);
-    assert_eq!(up["ok"], true, "{up}");
+    let mut up = first.follow(&["up", NAME, "--no-verify"]);
+    // etcd is not there yet.
+    up.wait_for("task on the machines", |event| event["type"] == "task-finished");
+    let racing = machine(&server, &desk);
+    for command in [&["up", NAME][..], &["down", NAME, "--yes"]] {
+        let (code, error) = racing.fail(command);
+        assert_eq!((code, error["code"].as_str()), (1, Some("cluster-locked")), "{command:?} {error:#}");
+        assert!(text(&error).contains("`hactl up t-shared` of"), "{error:#}");
+    }
+    let (code, events) = up.end();
+    assert_eq!(code, 0, "{:#?}", events.last());
     assert_ne!(server.resources("hactl_t_shared"), "0");
     assert!(!first.kept("terraform/stacks/local/terraform.tfstate").exists(), "the state is here, too");
     holds_no_password(&first);

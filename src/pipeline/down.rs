@@ -247,7 +247,11 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
 /// Nobody else changes or drills what is destroyed. Without what opens the machines they can still be destroyed.
 async fn lock(run: &Run, cluster: &Cluster, secrets: &Secrets) -> Result<Option<lock::ClusterLock>> {
     match &secrets.opened {
-        Ok(vault) => lock::take_if_known(run, cluster, "down", vault).await,
+        Ok(vault) => match lock::take_if_known(run, cluster, "down", vault).await? {
+            Some(lock) => Ok(Some(lock)),
+            // A cluster that is being made elsewhere has no etcd yet.
+            None => lock::take_machines_if_there(run, cluster, "down", vault).await,
+        },
         Err(error) => {
             let step = format!("no lock on the cluster: cannot {} {}", error.what, error.object);
             run.context.events.step(Stage::Destroy, None, step).await;
@@ -262,7 +266,7 @@ fn forget(dir: &ClusterDir, purge: bool, keep_choices: bool) -> std::io::Result<
     for path in [dir.terraform(), dir.inventory(), dir.client()] {
         remove(fs::remove_dir_all(path))?;
     }
-    for path in [dir.fleet(), dir.cluster_lock()] {
+    for path in [dir.fleet(), dir.cluster_lock(), dir.machines_lock()] {
         remove(fs::remove_file(path))?;
     }
     if !keep_choices {

@@ -6,10 +6,14 @@
 //! outlive a quorum that is lost: nobody else can take the key then, and a new leader of etcd lets all of them begin again.
 //! So a drill that stops etcd does not cost the lock. When it is lost all the same, because this machine slept or was cut
 //! off, it is taken again if nobody has it, and otherwise the run ends.
+//!
+//! A cluster that is just being made has no etcd. So whoever lets Ansible work on the machines also holds [a file on the
+//! first of them](super::lock_file), in the same way.
 
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -20,15 +24,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Cluster, Run, look};
+use super::{Cluster, Run, lock_file, look};
 use crate::{
     context::Context,
     error::{Error, Result},
     event::Stage,
     file,
-    fleet::Fleet,
+    fleet::{Fleet, FleetNode},
     health::{self, Access, Taken},
-    model::ClusterName,
+    model::{ClusterName, Role},
+    remote::Remote,
     secrets::Vault,
 };
 
@@ -89,9 +94,17 @@ struct Keeper {
     fleet: Fleet,
     access: Access,
     value: String,
-    lease: Mutex<u64>,
+    place: Place,
     /// Who has it, when it is no longer ours.
     lost: Mutex<Option<String>>,
+}
+
+/// Where a lock is.
+enum Place {
+    /// A key in the cluster's etcd, by this lease.
+    Etcd(Mutex<u64>),
+    /// A file on this machine, which the last run here may have held by this value.
+    Machine { node: Box<FleetNode>, before: String },
 }
 
 /// Takes the lock of a cluster whose machines and secrets are known. None where its etcd does not answer: then nobody else
@@ -109,22 +122,27 @@ pub(super) async fn take(
     if cluster.adopted().is_some() {
         return Ok(None);
     }
-    let context = &run.context;
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let record = run.record().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let command = format!("hactl {command} {}", cluster.name());
-    let holder = Holder::new(&context.env, &host, command, &record, Timestamp::now());
-    let keeper = Keeper {
-        cluster: cluster.name().clone(),
-        fleet: fleet.clone(),
-        // What others wait for must not hold up a renewal.
-        access: access.apart(),
-        value: serde_json::to_string(&holder)
-            .map_err(|error| Error::failed("cluster-lock", "lock", cluster.name()).source(&error))?,
-        lease: Mutex::new(0),
-        lost: Mutex::default(),
-    };
-    let note = context.dirs.cluster(cluster.name()).cluster_lock();
+    match try_etcd(run, cluster, command, fleet, access).await? {
+        Ok(lock) => Ok(Some(lock)),
+        Err(seen) => {
+            let step =
+                format!("no lock on the cluster: {seen}; only the locks of this directory and of the state are held");
+            run.context.events.step(Stage::Plan, None, step).await;
+            Ok(None)
+        }
+    }
+}
+
+/// The same; in words why there is no etcd to ask.
+pub(super) async fn try_etcd(
+    run: &Run,
+    cluster: &Cluster,
+    command: &str,
+    fleet: &Fleet,
+    access: &Access,
+) -> Result<Result<ClusterLock, String>> {
+    let note = run.context.dirs.cluster(cluster.name()).cluster_lock();
+    let keeper = Keeper::new(run, cluster, command, fleet, access, Place::Etcd(Mutex::default()))?;
     let mut taken = keeper.take().await;
     if let Ok(Taken::Held { value, lease, .. }) = &taken
         && fs::read_to_string(&note).is_ok_and(|before| before == *value)
@@ -133,23 +151,67 @@ pub(super) async fn take(
         taken = keeper.take_from_the_dead(*lease).await;
     }
     match taken {
-        Ok(Taken::Ours(lease)) => *keeper.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease,
-        Ok(Taken::Held { value, seconds, .. }) => {
-            return Err(held(cluster.name(), &value, seconds, Timestamp::now()));
-        }
-        Err(seen) => {
-            let step =
-                format!("no lock on the cluster: {seen}; only the locks of this directory and of the state are held");
-            context.events.step(Stage::Plan, None, step).await;
-            return Ok(None);
+        Ok(taken) => hold(run, keeper, taken, &note).map(Ok),
+        Err(seen) => Ok(Err(seen)),
+    }
+}
+
+/// Takes the lock on the machines, for whoever lets Ansible work there, or takes them away.
+///
+/// # Errors
+/// When another run holds it, or the machine does not answer.
+pub(super) async fn take_machines(
+    run: &Run,
+    cluster: &Cluster,
+    command: &str,
+    fleet: &Fleet,
+    access: &Access,
+) -> Result<Option<ClusterLock>> {
+    let with_roles = fleet.nodes.values().find(|node| !node.node.roles.is_empty());
+    let Some(node) = fleet.with_role(Role::Etcd).next().or(with_roles) else { return Ok(None) };
+    let note = run.context.dirs.cluster(cluster.name()).machines_lock();
+    let before = fs::read_to_string(&note).unwrap_or_default();
+    let place = Place::Machine { node: Box::new(node.clone()), before };
+    let keeper = Keeper::new(run, cluster, command, fleet, access, place)?;
+    let taken = keeper.take().await.map_err(|seen| {
+        let error = Error::failed("machines-lock", "lock the machines of", cluster.name());
+        error.cause(format!("{}: {seen}", node.key())).hint("is the machine running? The same command carries on")
+    })?;
+    hold(run, keeper, taken, &note).map(Some)
+}
+
+/// The same for whoever may not know the machines, or finds them gone.
+///
+/// # Errors
+/// When another run holds it.
+pub(super) async fn take_machines_if_there(
+    run: &Run,
+    cluster: &Cluster,
+    command: &str,
+    vault: &Vault,
+) -> Result<Option<ClusterLock>> {
+    let Ok(fleet) = look::fleet(&run.context.dirs, cluster) else { return Ok(None) };
+    let access = look::access(&run.context, cluster, vault)?;
+    match take_machines(run, cluster, command, &fleet, &access).await {
+        Err(error) if error.code == "machines-lock" => Ok(None),
+        taken => taken,
+    }
+}
+
+/// Holds what was taken, and notes by what.
+fn hold(run: &Run, keeper: Keeper, taken: Taken, note: &Path) -> Result<ClusterLock> {
+    match taken {
+        Taken::Ours(lease) => keeper.keep_lease(lease),
+        Taken::Held { value, seconds, .. } => {
+            return Err(held(&keeper.cluster, &value, seconds, Timestamp::now()));
         }
     }
-    file::replace(&note, keeper.value.as_bytes()).map_err(|error| {
+    file::replace(note, keeper.value.as_bytes()).map_err(|error| {
         Error::failed("cluster-lock", "write", note.display()).source(&error).hint("is the disk full?")
     })?;
     let (keeper, done) = (Arc::new(keeper), CancellationToken::new());
-    let task = tokio::spawn(keep(Arc::clone(&keeper), done.clone(), context.clone()));
-    Ok(Some(ClusterLock { keeper, done, task }))
+    let task = tokio::spawn(keep(Arc::clone(&keeper), done.clone(), run.context.clone()));
+    Ok(ClusterLock { keeper, done, task })
 }
 
 /// The same for whoever may not know the machines yet, or has nothing that opens them.
@@ -217,7 +279,7 @@ impl ClusterLock {
         if let Some(holder) = lost {
             let cluster = &self.keeper.cluster;
             return Err(Error::failed("cluster-lock-lost", "keep the lock of", cluster)
-                .cause(format!("this run did not reach its etcd for longer than {} s", TTL.as_secs()))
+                .cause(format!("this run did not reach it for longer than {} s", TTL.as_secs()))
                 .cause(holder)
                 .hint(format!("wait until that run has ended; then `hactl status {cluster}` shows what it left")));
         }
@@ -230,9 +292,32 @@ impl ClusterLock {
 }
 
 impl Keeper {
+    fn new(run: &Run, cluster: &Cluster, command: &str, fleet: &Fleet, access: &Access, place: Place) -> Result<Self> {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let record = run.record().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let command = format!("hactl {command} {}", cluster.name());
+        let holder = Holder::new(&run.context.env, &host, command, &record, Timestamp::now());
+        Ok(Self {
+            cluster: cluster.name().clone(),
+            fleet: fleet.clone(),
+            // What others wait for must not hold up a renewal.
+            access: access.apart(),
+            value: serde_json::to_string(&holder)
+                .map_err(|error| Error::failed("cluster-lock", "lock", cluster.name()).source(&error))?,
+            place,
+            lost: Mutex::default(),
+        })
+    }
+
     async fn take(&self) -> Result<Taken, String> {
-        let node = self.voter().await?;
-        health::take_key(&self.access, node, &key(&self.cluster), &self.value, TTL).await
+        match &self.place {
+            Place::Etcd(_) => {
+                health::take_key(&self.access, self.voter().await?, &key(&self.cluster), &self.value, TTL).await
+            }
+            Place::Machine { node, before } => {
+                lock_file::take(&self.machine(node).await?, &self.value, before, TTL).await
+            }
+        }
     }
 
     async fn take_from_the_dead(&self, lease: u64) -> Result<Taken, String> {
@@ -240,18 +325,38 @@ impl Keeper {
         self.take().await
     }
 
-    async fn voter(&self) -> Result<&crate::fleet::FleetNode, String> {
+    fn keep_lease(&self, taken: u64) {
+        if let Place::Etcd(lease) = &self.place {
+            *lease.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+        }
+    }
+
+    async fn voter(&self) -> Result<&FleetNode, String> {
         health::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
     }
 
+    async fn machine(&self, node: &FleetNode) -> Result<Remote, String> {
+        self.access.connect(node).await.map_err(|error| error.causes.join("; "))
+    }
+
     async fn renew(&self) -> Result<bool, String> {
-        let lease = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        health::renew(&self.access, self.voter().await?, lease).await
+        match &self.place {
+            Place::Etcd(lease) => {
+                let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
+                health::renew(&self.access, self.voter().await?, lease).await
+            }
+            Place::Machine { .. } => Ok(matches!(self.take().await?, Taken::Ours(_))),
+        }
     }
 
     async fn give_up(&self) -> Result<(), String> {
-        let lease = *self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        health::give_up(&self.access, self.voter().await?, lease).await
+        match &self.place {
+            Place::Etcd(lease) => {
+                let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
+                health::give_up(&self.access, self.voter().await?, lease).await
+            }
+            Place::Machine { node, .. } => lock_file::give_up(&self.machine(node).await?, &self.value).await,
+        }
     }
 }
 
@@ -270,7 +375,7 @@ async fn keep(keeper: Arc<Keeper>, done: CancellationToken, context: Context) {
             continue;
         }
         match keeper.take().await {
-            Ok(Taken::Ours(lease)) => *keeper.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease,
+            Ok(Taken::Ours(lease)) => keeper.keep_lease(lease),
             Ok(Taken::Held { value, .. }) => {
                 *keeper.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(words(&value));
                 // As by the first Ctrl-C: faults are taken back, tools end by themselves.

@@ -23,6 +23,7 @@ mod down;
 mod hypervisor;
 mod import;
 mod lock;
+mod lock_file;
 mod look;
 mod machines;
 mod prepare;

@@ -147,7 +147,9 @@ pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bo
         render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
         run(acting, cluster, &prepared, mitogen, check).await
     };
-    let configured = lock::held_for(acting, cluster, "configure", (&fleet, &access), work).await?;
+    let machines = lock::take_machines(acting, cluster, "configure", &fleet, &access).await?;
+    let worked = lock::held_for(acting, cluster, "configure", (&fleet, &access), work).await;
+    let configured = lock::give_back(machines, worked).await?;
     let changed = configured.changed();
     let would = if check { "would change" } else { "changed" };
     Ok(Summary {

@@ -103,7 +103,21 @@ async fn converge(
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {
-        software::run(run, cluster, &prepared, mitogen, false).await?.changed()
+        let machines = lock::take_machines(run, cluster, "up", fleet, &access).await?;
+        let work = async {
+            if lock.is_none() {
+                // That of a run elsewhere that was faster.
+                *lock = lock::try_etcd(run, cluster, "up", fleet, &access).await?.ok();
+            }
+            let configured = software::run(run, cluster, &prepared, mitogen, false).await?.changed();
+            // Before the machines are given back, so that nobody comes between.
+            if lock.is_none() {
+                *lock = lock::take(run, cluster, "up", fleet, &access).await?;
+            }
+            Ok(configured)
+        };
+        let worked = work.await;
+        lock::give_back(machines, worked).await?
     };
     if lock.is_none() {
         *lock = lock::take(run, cluster, "up", fleet, &access).await?;
