@@ -11,6 +11,8 @@ pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
     let work = async {
         let cluster = session.cluster_as_it_is(&args.name.name).await?;
         cluster.must_be_made_here("plan")?;
+        // Terraform's plan is a file: one that is about to be applied must not become another.
+        let _lock = session.lock("plan", &cluster).await?;
         session.query(async |context| pipeline::plan(context, &cluster, &agreed).await).await
     };
     let planned = match work.await {
@@ -40,8 +42,12 @@ fn for_github(github: &Github, planned: &Planned, text: &str) {
     let (cluster, refused) = (planned.plan.cluster.to_string(), planned.refused.is_some());
     let markdown = report::plan_markdown(&cluster, &planned.changes.to_string(), refused, text);
     github.summarize(&markdown);
+    if let Some(error) = &planned.refused {
+        github.error(error);
+    }
     github.set(&[
         ("cluster", cluster),
+        ("ok", true.to_string()),
         ("changes", planned.has_changes().to_string()),
         ("refused", refused.to_string()),
         ("markdown", markdown),

@@ -66,13 +66,19 @@ impl Session {
             cluster.must_be_made_here(command)?;
         }
         let dir = self.dirs.cluster(cluster.name());
-        let lock = Lock::acquire(&dir.lock(), &format!("hactl {command} {}", cluster.name())).await?;
+        let lock = self.lock(command, &cluster).await?;
         let record = Record::create(&dir, command, Timestamp::now()).map_err(|error| {
             Error::failed("record", "make the run record in", dir.runs().display())
                 .source(&error)
                 .hint("is the disk full, or the directory someone else's?")
         })?;
         Ok((cluster, lock, record))
+    }
+
+    /// Keeps other runs out of the cluster's directory.
+    pub(super) async fn lock(&self, command: &str, cluster: &Cluster) -> Result<Lock> {
+        let name = cluster.name();
+        Lock::acquire(&self.dirs.cluster(name).lock(), &format!("hactl {command} {name}")).await
     }
 
     /// Whether errors reach their reader as events.
@@ -118,6 +124,10 @@ impl Session {
             Err(error) => return Err(error),
         };
         let kept = record.dir().to_owned();
+        if let Some(github) = &self.github {
+            // A run that is cut short leaves its record all the same.
+            github.set(&[("cluster", cluster.name().to_string()), ("record", kept.display().to_string())]);
+        }
         let (reporters, events) = Reporters::start(self.output, self.github.as_ref(), self.verbose, Some(record));
         // The run may have to end without anybody's signal: see the lock on the cluster.
         let context = Context { stop: self.stop.child_token(), ..self.context(events) };

@@ -221,9 +221,10 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     if !asked.purge && dir.path().exists() {
         kept.push(dir.path().display().to_string());
     }
-    let mut message = match data_stays {
-        true => format!("{name} is stopped; its data stays on the machines."),
-        false => format!("{name} is gone."),
+    let mut message = match (data_stays, changed) {
+        (true, _) => format!("{name} is stopped; its data stays on the machines."),
+        (false, true) => format!("{name} is gone."),
+        (false, false) => format!("There was nothing of {name}."),
     };
     if !kept.is_empty() {
         message += &format!(" Kept: {}", kept.join(", "));
@@ -252,6 +253,8 @@ async fn lock(run: &Run, cluster: &Cluster, secrets: &Secrets) -> Result<Option<
             // A cluster that is being made elsewhere has no etcd yet.
             None => lock::take_machines_if_there(run, cluster, "down", vault).await,
         },
+        // Nothing was ever made with secrets that there are not.
+        Err(_) if !cluster.secrets_file(&run.context.dirs).exists() => Ok(None),
         Err(error) => {
             let step = format!("no lock on the cluster: cannot {} {}", error.what, error.object);
             run.context.events.step(Stage::Destroy, None, step).await;

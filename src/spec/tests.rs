@@ -217,7 +217,7 @@ fn each_field_says_what_it_wants() {
         (
             "platform: {terraform: {pass: [instance, cluster]}}",
             "1:12: platform.terraform: `dir` is missing\n\
-             1:31: platform.terraform.pass[0]: `instance` is not one of authorized_keys, cluster, cluster_uuid, instances \
+             1:31: platform.terraform.pass[0]: `instance` is not one of authorized_keys, cluster, cluster_uuid, instances, record \
              (did you mean instances?)\n",
         ),
         (

@@ -10,7 +10,7 @@ mod expression;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -166,7 +166,7 @@ impl<'a> Runner<'a> {
         let mut command = Command::new("bash");
         command.arg("-e").arg(&file).current_dir(at).envs(&self.env).envs(&env).env("PATH", &self.path);
         for name in ["HACTL_DIR", "HACTL_AGE_KEY", "HACTL_AGE_KEY_FILE", "HACTL_AGE_KEY_COMMAND", "OWN_SSH_AGENT"] {
-            if !self.env.contains_key(name) {
+            if !self.env.contains_key(name) && !env.contains_key(name) {
                 command.env_remove(name);
             }
         }
@@ -301,7 +301,8 @@ fn a_cluster_is_run_from_a_repository() {
     let mirror = bench.path("releases");
     release(&mirror);
     let mirror = serve(mirror);
-    let key = age::x25519::Identity::generate().to_string();
+    let identity = age::x25519::Identity::generate();
+    let key = identity.to_string();
     let state = Postgres::start();
     let repository = bench.path("repository");
     fs::create_dir_all(repository.join("clusters")).unwrap();
@@ -321,10 +322,25 @@ fn a_cluster_is_run_from_a_repository() {
         runs += 1;
         let mut given = given.to_vec();
         given.push(("cluster", "clusters/t-flow.yaml"));
-        let mut names = inputs(&workflow, &given);
+        let mut names = inputs(
+            &workflow,
+            &given.iter().copied().filter(|(name, _)| !name.starts_with("secrets.")).collect::<Vec<_>>(),
+        );
         // What runners have in common beside the repository: two secrets.
         names.insert("secrets.age_key".to_owned(), key.expose_secret().to_owned());
-        names.insert("secrets.pg_conn_str".to_owned(), state.secret_dsn());
+        let (secret, value) = match given.contains(&("action", "verify")) {
+            true => {
+                ("variables", format!("# for all that has no secret of its own\nPG_CONN_STR={}\n", state.secret_dsn()))
+            }
+            false => ("pg_conn_str", state.secret_dsn()),
+        };
+        names.insert(format!("secrets.{secret}"), value);
+        names.extend(
+            given
+                .iter()
+                .filter(|(name, _)| name.starts_with("secrets."))
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         names.insert("github.run_attempt".to_owned(), runs.to_string());
         names.insert("test.mirror".to_owned(), mirror.clone());
         let mut runner = Runner::new(&bench, runs, names);
@@ -343,6 +359,11 @@ fn a_cluster_is_run_from_a_repository() {
     assert!(plan.summary().contains("quorum-strict"), "{}", plan.summary());
     comment(&bench, &workflow, plan.output("markdown"));
 
+    step("without the key nothing is made that nobody could open");
+    let keyless = run(&[("action", "up"), ("secrets.age_key", "")]);
+    assert!(keyless.failed && keyless.log.contains("::error title=age_key::"), "{}", keyless.log);
+    assert_eq!(bench.leftovers(), "");
+
     step("provision: machines, and the secrets file as an artifact to be committed");
     let provision = run(&[("action", "provision")]);
     assert!(!provision.failed && provision.output("ok") == "true" && provision.output("changed") == "true");
@@ -353,12 +374,12 @@ fn a_cluster_is_run_from_a_repository() {
         fs::copy(bench.path(&format!("artifacts/{artifact}/to-commit/{file}")), repository.join(file)).unwrap();
         commit();
     };
-    take("hactl-t-flow-provision-2");
+    take("hactl-t-flow-provision-3");
 
     step("configure signs certificates, which are to be committed as well; then up finds nothing to do");
     let configure = run(&[("action", "configure")]);
     assert!(!configure.failed && configure.output("changed") == "true");
-    take("hactl-t-flow-configure-3");
+    take("hactl-t-flow-configure-4");
     let up = run(&[("action", "up")]);
     assert!(!up.failed && up.output("changed") == "false", "{:?}", up.names);
     assert!(up.output("dsn").contains("sslmode=verify-full") && !up.output("dsn").contains("password="));
@@ -367,16 +388,16 @@ fn a_cluster_is_run_from_a_repository() {
     let verify = run(&[("action", "verify"), ("drills", "switchover")]);
     assert!(!verify.failed, "{}", verify.log);
     assert!(verify.summary().contains("| switchover | passed | 1 |"), "{}", verify.summary());
-    let artifact = bench.path("artifacts/hactl-t-flow-verify-5");
+    let artifact = bench.path("artifacts/hactl-t-flow-verify-6");
     for file in ["report.html", "report.json", "report.md", "junit.xml", "history.jsonl", "events.jsonl"] {
         assert!(artifact.join(file).is_file(), "{file} is not in the artifact");
     }
-    let passwords = fs::read_to_string(verify.dir.join("workspace/.hactl/t-flow/client/pgpass")).unwrap();
-    let password = passwords.trim().rsplit(':').next().unwrap();
-    assert!(password.len() >= 20);
+    assert!(!verify.dir.join("workspace/.hactl").exists(), "keys stay on the runner");
+    let password = password(&repository.join("clusters/t-flow.secrets.age"), &identity);
+    assert!(password.len() >= 20 && verify.log.contains("::add-mask::postgres://"), "{}", verify.log);
     let found = |text: &str| Command::new("grep").args(["-rFq", text]).arg(bench.path("artifacts")).status().unwrap();
     assert!(found("switchover").success(), "grep finds nothing at all");
-    for secret in [password, key.expose_secret(), PASSWORD] {
+    for secret in [password.as_str(), key.expose_secret(), PASSWORD] {
         assert_eq!(found(secret).code(), Some(1), "a secret is in an artifact");
     }
 
@@ -388,6 +409,18 @@ fn a_cluster_is_run_from_a_repository() {
     assert!(!down.failed && down.output("ok") == "true", "{}", down.log);
     assert_eq!(bench.leftovers(), "");
     assert_eq!(state.resources("hactl_t_flow"), "0");
+}
+
+/// The superuser's password in a secrets file.
+fn password(file: &Path, key: &age::x25519::Identity) -> String {
+    let encrypted = fs::read(file).unwrap();
+    let armored = age::armor::ArmoredReader::new(&encrypted[..]);
+    let mut plain = String::new();
+    let identity: &dyn age::Identity = key;
+    let mut opened = age::Decryptor::new(armored).unwrap().decrypt(std::iter::once(identity)).unwrap();
+    opened.read_to_string(&mut plain).unwrap();
+    let secrets: serde_json::Value = serde_json::from_str(&plain).unwrap();
+    secrets["passwords"]["superuser"].as_str().unwrap().to_owned()
 }
 
 /// `gh api` for comments on one pull request, which are in a file; `--jq` is jq's own.
@@ -431,6 +464,7 @@ fn comment(bench: &Bench, workflow: &Yaml<'_>, markdown: &str) {
             ("github.event_name", event),
             ("github.token", "token"),
             ("github.event.pull_request.number", "7"),
+            ("github.event.pull_request.head.sha", "0123abc"),
             ("needs.cluster.outputs.markdown", markdown),
         ] {
             names.insert(name.to_owned(), value.to_owned());
@@ -446,7 +480,7 @@ fn comment(bench: &Bench, workflow: &Yaml<'_>, markdown: &str) {
             serde_json::from_slice(&fs::read(dir.join("comments.json")).unwrap()).unwrap();
         let bodies: Vec<&str> = comments.as_array().unwrap().iter().map(|c| c["body"].as_str().unwrap()).collect();
         assert_eq!(bodies.len(), 3, "{bodies:?}");
-        assert_eq!(bodies[2], markdown);
+        assert_eq!(bodies[2], format!("{markdown}\n\nOf commit 0123abc."));
     }
 }
 
