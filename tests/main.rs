@@ -3,6 +3,7 @@
 
 mod adopted;
 mod ansible_reads_inventory;
+mod backends;
 mod cli;
 mod common;
 mod dns;

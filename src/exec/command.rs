@@ -311,7 +311,7 @@ impl Command {
         if finished.status.success() {
             return Ok(finished);
         }
-        Err(self.failed().cause(ended(finished.status)).cause(finished.tail.join("\n")))
+        Err(self.failed().cause(ended(finished.status)).cause(finished.tail.join("\n").trim()))
     }
 
     /// Runs with this process's own terminal and gives the exit code; for shells and psql.

@@ -63,6 +63,32 @@ pub(super) enum StateLock {
     Pg,
 }
 
+impl StateLock {
+    /// The id, where it is told.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Held { id, .. } => Some(id),
+            Self::Http { id } => id.as_deref(),
+            Self::Pg => None,
+        }
+    }
+}
+
+impl fmt::Display for StateLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { id, who, since, operation } => {
+                write!(f, "{who} holds it since {since}, for {operation} (lock {id})")
+            }
+            Self::Http { id } => {
+                let id = id.as_ref().map(|id| format!(" (lock {id})")).unwrap_or_default();
+                write!(f, "another run holds it{id}; Terraform does not tell whose lock it is on the backend http")
+            }
+            Self::Pg => f.write_str("another Terraform works with it; PostgreSQL does not say whose it is"),
+        }
+    }
+}
+
 impl Diagnostic {
     /// The lock that is in the way, where that is what the diagnostic says. A lock that could not be written, since the
     /// disk is full or the backend does not answer, has the same summary.
@@ -204,7 +230,11 @@ mod tests {
             since: "2026-11-22 18:38:55".to_owned(),
             operation: "apply".to_owned(),
         };
-        assert_eq!(diagnostic.lock(None), Some(held));
+        assert_eq!(diagnostic.lock(None), Some(held.clone()));
+        assert_eq!(
+            held.to_string(),
+            "root@vm holds it since 2026-11-22 18:38:55, for apply (lock edb14993-2aa3-dc84-4f33-41f3c68a348d)"
+        );
         // The backend http: the lock's own id, and below it what this Terraform has asked for.
         let http = |said: &str| {
             let detail = format!(
@@ -242,6 +272,7 @@ mod tests {
         assert_eq!(pg("Workspace is already locked: default"), Some(StateLock::Pg));
         assert_eq!(pg("Already locked for workspace creation: default"), Some(StateLock::Pg));
         assert_eq!(lock(Some(BackendKind::Http), "Unexpected HTTP response code 500"), None);
+        assert_eq!(lock(Some(BackendKind::Consul), "Unexpected response code: 403 (Permission denied)"), None);
     }
 
     #[test]

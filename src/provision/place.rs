@@ -5,7 +5,7 @@
 //! When the cluster file means another one, what lies in both is looked at before anything is done: a state is copied to
 //! where there is none, and never over another one.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -86,16 +86,20 @@ pub async fn state(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<O
     }
 }
 
+/// For so long nobody gets a lock of Terraform's whose session was ended.
+const CONSUL_LOCK_DELAY: Duration = Duration::from_secs(5);
+
 /// Gives back a lock of the state that a dead run left.
 ///
 /// # Errors
 /// When there is no such lock, or the backend does not answer.
 pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: &str) -> Result<()> {
+    const HINT: &str = "the error that told of the lock has its id";
     let failed = |error: Error| Error {
         code: "force-unlock",
         what: "give back the state's lock".into(),
         object: id.into(),
-        hint: Some("the error that told of the lock has its id".to_owned()),
+        hint: Some(HINT.to_owned()),
         ..error
     };
     match &plan.backend {
@@ -104,7 +108,18 @@ pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: 
             .hint("end that run, or its session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
         Some(backend) => {
             let reader = Reader::open(context, &plan.cluster, backend).await?;
-            reader.ask(context, |terraform| terraform.force_unlock(id)).await.map(drop).map_err(failed)
+            // With http and consul Terraform gives back whatever lock there is, whoever holds it.
+            let held = reader.terraform.held(context).await?;
+            if let Some(held) = held.filter(|held| held.id().is_some_and(|held| held != id)) {
+                return Err(Error::failed("force-unlock", "give back the state's lock", id)
+                    .cause(format!("the lock is not this one: {held}"))
+                    .hint(HINT));
+            }
+            reader.ask(context, |terraform| terraform.force_unlock(id)).await.map_err(failed)?;
+            if backend.kind == BackendKind::Consul {
+                tokio::time::sleep(CONSUL_LOCK_DELAY).await;
+            }
+            Ok(())
         }
         None => {
             let root = match &plan.platform {

@@ -214,7 +214,7 @@ impl Terraform {
     }
 
     pub(super) fn show(&self, file: &Path) -> Command {
-        self.command(["show", "-json"]).arg(file.display().to_string())
+        self.command(["show", "-json", "-no-color"]).arg(file.display().to_string())
     }
 
     pub(super) fn apply(&self, file: &Path, parallelism: usize) -> Command {
@@ -225,21 +225,32 @@ impl Terraform {
 
     /// The addresses of what is in the state.
     pub(super) fn state_list(&self) -> Command {
-        self.command(["state", "list"])
+        self.command(["state", "list", "-no-color"])
     }
 
     pub(super) fn output(&self) -> Command {
-        self.command(["output", "-json"])
+        self.command(["output", "-json", "-no-color"])
     }
 
     /// The state as it is stored.
     pub(super) fn state_pull(&self) -> Command {
-        self.command(["state", "pull"])
+        self.command(["state", "pull", "-no-color"])
     }
 
     /// Gives back the lock of the state that whoever took it will not.
     pub(super) fn force_unlock(&self, id: &str) -> Command {
-        self.command(["force-unlock", "-force"]).arg(id)
+        self.command(["force-unlock", "-force", "-no-color"]).arg(id)
+    }
+
+    /// The lock that somebody holds on the state. Asked for by a plan that waits for nothing and is kept nowhere.
+    pub(super) async fn held(&self, context: &Context) -> Result<Option<StateLock>> {
+        let plan = self.command(["plan", "-json", "-input=false", "-refresh=false"]);
+        let place = self.place.as_ref().map(|backend| backend.kind);
+        let said = plan.run(context, |_| ()).await?.stdout;
+        Ok(said.lines().find_map(|line| match interpret(line)? {
+            Said::Diagnostic(diagnostic) => diagnostic.lock(place),
+            Said::Resource(_) => None,
+        }))
     }
 
     /// Runs a command to its success; what it says goes to whoever asks, and in an error to the user.
@@ -318,27 +329,19 @@ impl Terraform {
         let place =
             self.place.as_ref().map_or_else(|| "the state".to_owned(), |backend| format!("the state ({backend})"));
         let error = Error::failed("state-locked", "lock", place);
-        let (holder, id) = match lock {
-            StateLock::Pg => {
-                return error.cause("another Terraform works with it; PostgreSQL does not say whose it is").hint(
-                    "wait until it has ended, then run the same command again. The lock ends with the holder's connection; \
-                     there `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE \
-                     locktype = 'advisory'` shows where that comes from",
-                );
-            }
-            StateLock::Http { id } => {
-                let id = id.as_deref().unwrap_or("LOCK");
-                let said = "Terraform does not tell whose lock it is on the backend http";
-                (format!("another run holds it (lock {id}); {said}"), id)
-            }
-            StateLock::Held { id, who, since, operation } => {
-                (format!("{who} holds it since {since}, for {operation} (lock {id})"), id.as_str())
-            }
-        };
-        error.cause(holder).hint(format!(
+        let error = error.cause(lock);
+        if *lock == StateLock::Pg {
+            return error.hint(
+                "wait until it has ended, then run the same command again. The lock ends with the holder's connection; \
+                 there `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE \
+                 locktype = 'advisory'` shows where that comes from",
+            );
+        }
+        error.hint(format!(
             "wait until that run has ended, then run the same command again; if it is dead: `hactl terraform \
-             force-unlock {} {id}`",
-            self.cluster
+             force-unlock {} {}`",
+            self.cluster,
+            lock.id().unwrap_or("LOCK")
         ))
     }
 
@@ -432,8 +435,8 @@ mod tests {
         assert_eq!(terraform().plan(file, 10, true).arguments().last().unwrap(), "-destroy");
         let apply = ["apply", "-json", "-input=false", "-lock-timeout=60s", "-parallelism=12", "/w/plan"];
         assert_eq!(terraform().apply(file, 12).arguments(), apply);
-        assert_eq!(terraform().show(file).arguments(), ["show", "-json", "/w/plan"]);
-        assert_eq!(terraform().output().arguments(), ["output", "-json"]);
+        assert_eq!(terraform().show(file).arguments(), ["show", "-json", "-no-color", "/w/plan"]);
+        assert_eq!(terraform().output().arguments(), ["output", "-json", "-no-color"]);
     }
 
     #[test]

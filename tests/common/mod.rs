@@ -1,5 +1,6 @@
 //! A working directory with a cluster file, the binary under test, and the cluster taken away at the end.
 
+pub(crate) mod http_state;
 pub(crate) mod postgres;
 pub(crate) mod recorded;
 
@@ -167,6 +168,25 @@ impl Bench {
         let label = format!("label=hactl.cluster={}", self.name);
         let list = |args: &[&str]| docker(&[args, &["-q", "--filter", &label][..]].concat());
         [list(&["ps", "-a"]), list(&["network", "ls"]), list(&["volume", "ls"])].concat()
+    }
+
+    /// Reads every file below the directory: none may have the secret.
+    pub(crate) fn holds_no(&self, secret: &str) {
+        let mut dirs = vec![self.path("")];
+        let mut files = 0;
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap().flatten() {
+                let path = entry.path();
+                if entry.file_type().unwrap().is_dir() {
+                    dirs.push(path);
+                } else if let Ok(bytes) = fs::read(&path) {
+                    files += 1;
+                    let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+                    assert!(!found, "{} has the state's password", path.display());
+                }
+            }
+        }
+        assert!(files > 5, "only {files} files were read");
     }
 
     fn sweep(&self) {
