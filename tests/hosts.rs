@@ -24,7 +24,7 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     let zone = Server::start(Kind::Bind);
     let file = |name: &str| {
         format!(
-            "name: {name}\nbackend: pg\nplatform: {{hosts: {{ssh: {{user: admin, key: id}}}}}}\n\
+            "name: {name}\nbackend: pg\nplatform: {{hosts: {{ssh: {{user: admin, key: id, bastion: \"admin@{three}\"}}}}}}\n\
              dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\ndefaults: {{memory: 768, cores: 1}}\n\
              instances:\n  one: {{address: {one}, roles: [patroni, etcd]}}\n  two: {{address: {two}, roles: [patroni, etcd]}}\n  \
              three: {{address: {three}, roles: [etcd]}}\n",
@@ -41,6 +41,9 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     for machine in RACK {
         give_to_sudo_user(&format!("{MACHINES}-{machine}"), "admin");
         on(machine, &format!("echo '{}' >~admin/.ssh/authorized_keys", public.trim()));
+    }
+    for machine in ["one", "two"] {
+        on(machine, &BASTION.replace("@WAY@", &three));
     }
 
     step("a machine with somebody else's cluster: refused, by what is there, and nothing is touched");
@@ -122,14 +125,47 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     bench.up();
     assert_eq!(bench.sql(dsn, "SELECT id FROM kept"), "42");
 
+    step("where sudo asks for a password by now, that is said, and nothing is stopped");
+    on("two", "echo 'admin ALL=(ALL) ALL' >/etc/sudoers.d/admin");
+    let (_, error) = bench.fail(&["up", HOSTS]);
+    assert_eq!((&error["code"], &error["object"]), (&json!("sudo"), &json!("two")), "{error:#}");
+    let (_, error) = bench.fail(&["down", HOSTS, "--yes"]);
+    assert_eq!(error["code"], "machine-silent", "{error:#}");
+    assert!(error["causes"][0].as_str().unwrap().contains("two: `sudo -n` as user admin"), "{error:#}");
+    assert!(error["hint"].as_str().unwrap().contains("--leave two`"), "{error:#}");
+    assert!(on("one", LEFT).starts_with("active active active\n"));
+    on("two", "echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin");
+
+    step("down that leaves a machine as it is: with what it has, it is in no new cluster until that is taken off");
+    let summary = bench.act(&["down", HOSTS, "--yes", "--wipe-data", "--leave", "three"]);
+    assert!(summary["message"].as_str().unwrap().contains("Left as it is: three"), "{summary:#}");
+    assert_eq!(on("one", LEFT), GONE);
+    assert!(on("three", LEFT).starts_with("inactive inactive active\n/var/lib/etcd/member\n"));
+    let (_, error) = bench.fail(&["up", HOSTS]);
+    assert_eq!(error["code"], "machine-left", "{error:#}");
+    assert!(
+        error["causes"].to_string().starts_with("[\"three: there is data of etcd in /var/lib/etcd, of this"),
+        "{error:#}"
+    );
+    assert_eq!(on("one", LEFT), GONE);
+
     step("down --wipe-data: nothing is left of it");
     bench.act(&["down", HOSTS, "--yes", "--wipe-data"]);
     for machine in RACK {
-        let left = on(machine, LEFT);
-        assert_eq!(left, "inactive inactive inactive\ndone\n", "{machine}");
+        assert_eq!(on(machine, LEFT), GONE, "{machine}");
     }
     rack.act(&["down", MACHINES, "--yes"]);
 }
+
+/// SSH of a machine by way of another one alone.
+const BASTION: &str = "nft -f - <<'END'
+table inet way {
+  chain input {
+    type filter hook input priority 0; policy accept;
+    tcp dport 22 ip saddr != @WAY@ reject
+  }
+}
+END";
 
 /// What is left of a cluster on a machine.
 const LEFT: &str = "echo $(systemctl is-active patroni hactl-lease-guard etcd)
@@ -137,6 +173,9 @@ const LEFT: &str = "echo $(systemctl is-active patroni hactl-lease-guard etcd)
 for path in /var/lib/postgresql/15/*/PG_VERSION /var/lib/etcd/member /etc/patroni /etc/etcd /etc/hactl/*; do
   [ ! -e $path ] || echo $path
 done";
+
+/// The same where nothing is.
+const GONE: &str = "inactive inactive inactive\ndone\n";
 
 /// Runs a script on a machine of the rack.
 fn on(node: &str, script: &str) -> String {
@@ -184,12 +223,19 @@ resource "terraform_data" "note" {
 
 #[test]
 fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
-    let file = "platform:\n  terraform:\n    dir: infra\n    var_files: [infra/prod.tfvars.json]\n    \
-                pass: [authorized_keys, cluster, cluster_uuid, instances, record]\n\
-                defaults: {memory: 768, cores: 1}\ninstances: {db: {}}\n";
-    let mut bench = Bench::new(MODULE, file);
+    let file = |workspace: &str, destroy: bool| {
+        format!(
+            "platform:\n  terraform:\n    dir: infra\n    var_files: [infra/prod.tfvars.json]\n    \
+             pass: [authorized_keys, cluster, cluster_uuid, instances, record]\n    workspace: {workspace}\n    \
+             destroy: {destroy}\ndefaults: {{memory: 768, cores: 1}}\ninstances: {{db: {{}}}}\n"
+        )
+    };
+    let mut bench = Bench::new(MODULE, &file("blue", false));
     let state = Postgres::start();
     bench.env = vec![("PG_CONN_STR", state.secret_dsn())];
+    let workspaces = || {
+        state.sql("SELECT name FROM terraform_remote_state.states WHERE json_array_length(data::json->'resources') > 0")
+    };
     let assets = bench.path("assets");
     let ejected = bench.hactl(&["eject", assets.to_str().unwrap()]);
     assert!(ejected.status.success(), "{}", String::from_utf8_lossy(&ejected.stderr));
@@ -220,20 +266,21 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
         json!(["`vms[\"web\"]` is no instance of the cluster file", "instance db of the cluster file is not in `vms`"])
     );
     assert_eq!(bench.leftovers(), "");
+    assert_eq!(bench.act(&["down", MODULE, "--yes"])["changed"], false);
 
     step("up: the module's machine, and a healthy cluster on it");
     output("module.nodes.vms");
     bench.up();
     let status = bench.status();
     assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
-    assert_ne!(state.resources("terraform_remote_state"), "0", "the state is where the module means it");
+    assert_eq!(workspaces(), "blue", "the state is where the module means it");
     assert!(!bench.kept("terraform/plan.tfplan").exists(), "a plan that was applied is kept");
 
     step("up again changes nothing");
     assert_eq!(bench.up()["changed"], false);
 
     step("a fresh directory with what was committed knows the machines, and drills are kept from changes");
-    let mut elsewhere = Bench::beside(MODULE, file);
+    let mut elsewhere = Bench::beside(MODULE, &file("blue", false));
     for name in ["t-module.secrets.age", "infra/main.tf", "infra/outputs.tf", "infra/prod.tfvars.json"] {
         fs::create_dir_all(elsewhere.path("infra")).unwrap();
         fs::copy(bench.path(name), elsewhere.path(name)).unwrap();
@@ -265,7 +312,29 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     bench.act(&["provision", MODULE, "--allow-destroy", "terraform_data.note"]);
     assert_eq!(bench.status()["healthy"], true);
 
+    step("in another workspace no second set of machines is made, and no other is taken for gone");
+    bench.write_file(&file("green", true));
+    let (_, error) = bench.fail(&["up", MODULE]);
+    assert_eq!(error["code"], "state-empty", "{error:#}");
+    assert!(error["causes"][0].as_str().unwrap().contains("workspace green"), "{error:#}");
+    let (_, error) = bench.fail(&["down", MODULE, "--yes"]);
+    assert_eq!(error["code"], "left-behind", "{error:#}");
+    assert!(error["hint"].as_str().unwrap().contains("workspace"), "{error:#}");
+
+    step("down where the machines stay: the cluster is stopped, comes back, and goes without them");
+    bench.write_file(&file("blue", false));
+    let summary = bench.act(&["down", MODULE, "--yes"]);
+    assert!(summary["message"].as_str().unwrap().contains("its data stays"), "{summary:#}");
+    let db = || docker(&["exec", &format!("{MODULE}-db"), "bash", "-c", LEFT]);
+    assert!(db().starts_with("inactive inactive inactive\ndisabled\n") && db().contains("cluster.json"), "{}", db());
+    if std::env::var_os("HACTL_TEST_LONG").is_some() {
+        bench.up();
+    }
+    bench.act(&["down", MODULE, "--yes", "--wipe-data"]);
+    assert_eq!(db(), GONE.replace("done\n", ""));
+
     step("down: what it destroys is listed, and then gone");
+    bench.write_file(&file("blue", true));
     let listed = asked(&["down", MODULE]);
     let listed = listed.unwrap();
     let words = String::from_utf8_lossy(&listed.stderr).into_owned();
@@ -273,7 +342,7 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     bench.act(&["down", MODULE, "--yes"]);
     assert_eq!(bench.leftovers(), "");
     assert!(!bench.kept("fleet.json").exists());
-    assert_eq!(state.resources("terraform_remote_state"), "0");
+    assert_eq!(workspaces(), "");
     let (_, error) = elsewhere.fail(&["up", MODULE]);
     assert_eq!(error["code"], "state-empty", "{error:#}");
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Dcs, InstanceKey, Role},
-    plan::{Durability, Plan},
+    plan::{Durability, Plan, Platform},
 };
 
 /// A cluster's state at one moment, good or bad.
@@ -159,9 +159,11 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     let mut problems = Problems { adopted: plan.platform.is_adopted(), ..Problems::default() };
     for (key, view) in seen {
         if let Err(said) = &view.ssh {
-            let hint = match problems.adopted {
-                true => "does `ssh` itself reach it?".to_owned(),
-                false => format!("`docker ps -a` shows the container; `hactl up {}` starts it again", plan.cluster),
+            let up = format!("`hactl up {}`", plan.cluster);
+            let hint = match &plan.platform {
+                Platform::Adopted(_) => "does `ssh` itself reach it?".to_owned(),
+                Platform::Local(_) => format!("`docker ps -a` shows the container; {up} starts it again"),
+                _ => format!("is it running, and reached from here? Of one that was made anew {up} says what to do"),
             };
             problems.add("node-unreachable", Some(key), format!("SSH does not answer: {said}"), &hint);
         }

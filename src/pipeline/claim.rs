@@ -4,7 +4,7 @@
 //! The mark is `/etc/hactl/cluster.json`. It stays as long as the cluster's data does, so that no other cluster takes the
 //! machine over, and so that what a killed run left there is known to be ours.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, net::Ipv4Addr, time::Duration};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,12 @@ struct Found {
     release: String,
     arch: String,
     memory_mib: u32,
+    /// Its own IPv4 addresses; none where it does not tell.
+    addresses: Vec<Ipv4Addr>,
+    /// From which of them it reaches the other machines: its own, and theirs.
+    sources: Vec<(Ipv4Addr, Ipv4Addr)>,
+    /// What all that share its ports have in common, and no other machine.
+    ports_of: String,
     /// The text of the mark.
     mark: Option<String>,
     /// Data of PostgreSQL and etcd, configurations of Patroni, and what listens where the cluster would.
@@ -53,6 +59,11 @@ const LOOK: &str = r#"
 echo "release ${ID:-unknown}:${VERSION_ID:-}"
 echo "arch $(uname -m)"
 echo "memory $(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)"
+echo "addresses $(ip -4 -o address 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | tr '\n' ' ')"
+for other in @OTHERS@; do
+  source=$(ip -4 route get "$other" 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p') && [ -n "$source" ] && echo "from $source to $other"
+done
+ports=$(readlink /proc/self/ns/net) && echo "ports-of $(cat /proc/sys/kernel/random/boot_id) $ports"
 [ -e @MARK@ ] && echo "mark $(tr -d '\n' <@MARK@)"
 for file in /var/lib/postgresql/*/*/PG_VERSION /var/lib/pgsql/*/data/PG_VERSION /var/lib/pgsql/data/PG_VERSION; do
   [ -e "$file" ] && echo "data of PostgreSQL $(cat "$file") in ${file%/PG_VERSION}"
@@ -100,25 +111,48 @@ pub(super) async fn look(run: &Run, cluster: &Cluster, vault: &Vault, fleet: &Fl
     let claimed = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
     let looked = join_all(claimed.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ANSWERS_WITHIN).await?;
-        let done = remote.run(&LOOK.replace("@MARK@", MARK), b"", ANSWERS_WITHIN).await?;
-        Ok::<_, Error>((node, remote, Found::read(&done.stdout)))
+        let said = reach::asked_as_root(node, &remote, &script(fleet, node), ANSWERS_WITHIN).await?;
+        Ok::<_, Error>((node, remote, Found::read(&said)))
     }));
     let looked: Result<Vec<_>> = tokio::select! {
         looked = looked => looked.into_iter().collect(),
         () = context.stop.cancelled() => Err(Error::interrupted("look at the machines of", cluster.name())),
     };
     let looked = looked?;
-    let mut problems = Vec::new();
-    for (node, _, found) in &looked {
-        problems.extend(found.problems(node, &ours, release).into_iter().map(|said| format!("{}: {said}", node.key())));
-    }
-    if !problems.is_empty() {
+    let all: Vec<_> = looked.iter().map(|(node, _, found)| (*node, found)).collect();
+    let said = |key: &InstanceKey, problem: String| format!("{key}: {problem}");
+    let misplaced = all.iter().filter_map(|(node, found)| Some(said(node.key(), found.misplaced(node)?)));
+    let misplaced: Vec<String> = misplaced.chain(same_machine(&all)).collect();
+    let taken = |(node, found): &(&FleetNode, &Found)| {
+        found.problems(node, &ours, release).into_iter().map(|problem| said(node.key(), problem)).collect::<Vec<_>>()
+    };
+    let taken: Vec<String> = all.iter().flat_map(taken).collect();
+    if !(misplaced.is_empty() && taken.is_empty()) {
+        let hints =
+            [(!misplaced.is_empty()).then(|| place_hint(platform)), (!taken.is_empty()).then(|| hint(platform))];
         let error = Error::failed("machine-taken", "make the cluster on the machines of", cluster.name());
-        return Err(problems.into_iter().fold(error, Error::cause).hint(hint(platform)));
+        let error = misplaced.into_iter().chain(taken).fold(error, Error::cause);
+        return Err(error.hint(hints.into_iter().flatten().collect::<Vec<_>>().join("\n")));
     }
-    memory(context, &looked.iter().map(|(node, _, found)| (*node, found)).collect::<Vec<_>>()).await;
+    let left = left_over(&all);
+    if !left.is_empty() {
+        let name = cluster.name();
+        let error = Error::failed("machine-left", "make the cluster on the machines of", name);
+        return Err(left.into_iter().fold(error, Error::cause).hint(format!(
+            "`hactl down {name} --wipe-data` takes it off them, where the cluster was taken away without them (`--leave`); \
+             is it the only copy, and wanted, save it there first"
+        )));
+    }
+    memory(context, &all).await;
     let unmarked = looked.into_iter().filter(|(_, _, found)| found.mark.is_none());
     Ok(Looked { ours, unmarked: unmarked.map(|(node, remote, _)| (node.key().clone(), remote)).collect() })
+}
+
+/// What is asked on one machine.
+fn script(fleet: &Fleet, node: &FleetNode) -> String {
+    let others = fleet.nodes.values().filter(|other| !other.node.roles.is_empty() && other.key() != node.key());
+    let others: Vec<String> = others.map(|other| other.address.to_string()).collect();
+    LOOK.replace("@MARK@", MARK).replace("@OTHERS@", &others.join(" "))
 }
 
 /// Marks the machines as this cluster's.
@@ -140,6 +174,48 @@ pub(super) async fn mark(context: &Context, looked: Looked) -> Result<()> {
             .hint("is the disk full, or read-only?"))
     }));
     marked.await.into_iter().collect()
+}
+
+/// Instances that would be on one machine, where the cluster's ports can be had once.
+fn same_machine(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (index, (node, found)) in looked.iter().enumerate() {
+        // Of virtual machines that woke from one snapshot the addresses differ.
+        let same = |(_, other): &&(&FleetNode, &Found)| {
+            !found.ports_of.is_empty() && other.ports_of == found.ports_of && other.addresses == found.addresses
+        };
+        if let Some((other, _)) = looked[..index].iter().find(same) {
+            problems.push(format!("{}: it is the same machine as {}", node.key(), other.key()));
+        }
+    }
+    problems
+}
+
+/// Data of this cluster that most of its voters know nothing of, on some of its machines alone: they were left as they were
+/// when it was taken away, or the others were made anew. Where all machines carry the mark, a run was killed.
+fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
+    let voters = looked.iter().filter(|(node, _)| node.node.is_voter());
+    let (all, with_data) = voters.fold((0, 0), |(all, with_data), (_, found)| {
+        (all + 1, with_data + usize::from(found.mark.is_some() && found.data().any(|thing| thing.contains(" etcd "))))
+    });
+    if with_data > all / 2 || looked.iter().all(|(_, found)| found.mark.is_some()) {
+        return Vec::new();
+    }
+    let marked = looked.iter().filter(|(_, found)| found.mark.is_some());
+    marked
+        .flat_map(|(node, found)| found.data().map(|thing| (node.key(), thing)))
+        .map(|(key, thing)| {
+            format!("{key}: there is {thing}, of this cluster, which most of its voters have no data of")
+        })
+        .collect()
+}
+
+fn place_hint(platform: &Platform) -> String {
+    let whose = match platform {
+        Platform::Terraform(_) => "`ipv4`, `ssh_host` and `ssh_port` in the output `vms`",
+        _ => "`address`, `ssh_host` and `ssh_port` of these instances in the cluster file",
+    };
+    format!("correct {whose}: each instance is a machine of its own, which has the address")
 }
 
 fn hint(platform: &Platform) -> String {
@@ -183,11 +259,42 @@ impl Found {
                 Some(("release", release)) => found.release = release.to_owned(),
                 Some(("arch", arch)) => found.arch = arch.to_owned(),
                 Some(("memory", mib)) => found.memory_mib = mib.parse().unwrap_or_default(),
+                Some(("addresses", told)) => {
+                    found.addresses = told.split_whitespace().filter_map(|address| address.parse().ok()).collect();
+                }
+                Some(("from", told)) => {
+                    let both = told.split_once(" to ").map(|(own, other)| (own.parse(), other.parse()));
+                    found.sources.extend(both.and_then(|(own, other)| Some((own.ok()?, other.ok()?))));
+                }
+                Some(("ports-of", place)) => place.clone_into(&mut found.ports_of),
                 Some(("mark", mark)) => found.mark = Some(mark.to_owned()),
                 _ => found.things.push(line.to_owned()),
             }
         }
         found
+    }
+
+    fn data(&self) -> impl Iterator<Item = &String> {
+        self.things.iter().filter(|thing| thing.starts_with("data of "))
+    }
+
+    /// Why it is not the machine that is meant.
+    fn misplaced(&self, node: &FleetNode) -> Option<String> {
+        if self.addresses.is_empty() || self.addresses.contains(&node.address) {
+            let (source, other) = self.sources.iter().find(|(source, _)| *source != node.address)?;
+            return Some(format!(
+                "it reaches {other} from {source}, and not from {}: etcd there lets only that address in",
+                node.address
+            ));
+        }
+        let own = self.addresses.iter().filter(|own| !own.is_loopback()).map(Ipv4Addr::to_string);
+        Some(format!(
+            "SSH by {}:{} leads to a machine that has {}, and not {}, by which the others would reach it",
+            node.ssh.host,
+            node.ssh.port,
+            own.collect::<Vec<_>>().join(", "),
+            node.address
+        ))
     }
 
     /// Why the cluster is not made there.
@@ -301,6 +408,72 @@ mod tests {
             [format!("it carries the mark of another hactl cluster that is called pg, too ({uuid})")]
         );
         assert_eq!(problems("mark {", &both).len(), 1);
+    }
+
+    #[test]
+    fn where_ssh_led_elsewhere_than_the_others_would_go_the_machine_is_refused() {
+        let one = [Role::Patroni];
+        let mut elsewhere = node(&one);
+        elsewhere.address = Ipv4Addr::new(10, 0, 0, 2);
+        elsewhere.ssh.host = "nat".to_owned();
+        let found = Found::read("addresses 127.0.0.1 10.0.0.1 \n");
+        assert_eq!(
+            found.misplaced(&elsewhere).unwrap(),
+            "SSH by nat:22 leads to a machine that has 10.0.0.1, and not 10.0.0.2, by which the others would reach it"
+        );
+        elsewhere.address = Ipv4Addr::new(10, 0, 0, 1);
+        assert_eq!(found.misplaced(&elsewhere), None);
+        let found =
+            Found::read("addresses 10.0.0.1 192.168.0.1\nfrom 10.0.0.1 to 10.0.0.3\nfrom 192.168.0.1 to 10.9.0.2\n");
+        assert_eq!(
+            found.misplaced(&elsewhere).unwrap(),
+            "it reaches 10.9.0.2 from 192.168.0.1, and not from 10.0.0.1: etcd there lets only that address in"
+        );
+        // One without `ip` does not tell.
+        assert_eq!(Found::default().misplaced(&elsewhere), None);
+    }
+
+    /// Machines of one cluster, each with what is on it.
+    fn together(machines: &[(&str, &[Role], &str)], judge: fn(&[(&FleetNode, &Found)]) -> Vec<String>) -> Vec<String> {
+        let machines: Vec<_> = machines
+            .iter()
+            .map(|(key, roles, text)| {
+                let mut node = node(roles);
+                node.node.key = key.parse().unwrap();
+                (node, Found::read(text))
+            })
+            .collect();
+        judge(&machines.iter().map(|(node, found)| (node, found)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn two_instances_are_two_machines() {
+        let both: &[Role] = &[Role::Etcd, Role::Patroni];
+        let (one, two) = (("one", both, "ports-of a net:[1]\n"), ("two", both, "ports-of a net:[2]\n"));
+        assert_eq!(together(&[one, two, ("old", both, ""), ("older", both, "")], same_machine), Vec::<String>::new());
+        let three = ("three", both, "ports-of a net:[1]\n");
+        assert_eq!(together(&[one, two, three], same_machine), ["three: it is the same machine as one"]);
+    }
+
+    #[test]
+    fn data_that_was_left_when_the_cluster_was_taken_away_makes_no_new_one() {
+        let (both, data): (&[Role], &[Role]) = (&[Role::Etcd, Role::Patroni], &[Role::Patroni]);
+        let marked = "mark {}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\ndata of etcd in /var/lib/etcd\n";
+        let left = |machines: &[(&str, &[Role], &str)]| together(machines, left_over);
+        let said = left(&[("one", both, ""), ("two", both, marked), ("three", both, "")]);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].starts_with("two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/pg, of this cluster")
+        );
+        let of_postgres = "mark {}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\n";
+        assert_eq!(left(&[("one", both, ""), ("two", data, of_postgres)]).len(), 1);
+        // A machine that was made anew, and one that is new, join those that have the majority.
+        assert!(
+            left(&[("one", both, marked), ("two", both, marked), ("three", both, ""), ("four", data, "")]).is_empty()
+        );
+        // A first run that was killed has marked all of them; one that could not write a mark has made nothing.
+        assert!(left(&[("one", both, marked), ("two", both, "mark {}\n"), ("three", both, "mark {}\n")]).is_empty());
+        assert!(left(&[("one", both, "mark {}\n"), ("two", both, ""), ("three", both, "")]).is_empty());
     }
 
     #[test]

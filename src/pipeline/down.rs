@@ -116,7 +116,7 @@ async fn leftovers(context: &Context, cluster: &Cluster) -> Result<Vec<String>> 
 }
 
 /// Sees that nothing of the cluster is left.
-async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -> Result<()> {
+async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>, changed: bool) -> Result<()> {
     match (&cluster.plan.platform, before) {
         (Platform::Local(_), _) => {
             let left = leftovers(context, cluster).await?;
@@ -138,7 +138,11 @@ async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>) -
                 None => Ok(()),
             }
         }
-        (platform, Some(before)) if !release::stays(platform) => hypervisor::is_silent(cluster, before).await,
+        (Platform::Terraform(module), Some(before)) if module.destroy => {
+            let silent = hypervisor::is_silent(cluster, before).await;
+            // Its state held nothing: it was perhaps not the one.
+            silent.map_err(|error| if changed { error } else { error.hint(provision::OTHER_STATE) })
+        }
         _ => Ok(()),
     }
 }
@@ -160,6 +164,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let name = cluster.name();
     let dir = context.dirs.cluster(name);
     let stays = release::stays(&cluster.plan.platform);
+    let left = asked.leave.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
     let secrets = Secrets::open(context, cluster).await;
     let mut lock = lock(run, cluster, &secrets).await?;
     let changed = run
@@ -194,14 +199,15 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
             if let Some(destroyed) = &destroyed {
                 dns::gone(context, &destroyed.gone).await?;
             }
-            is_gone(context, cluster, before.as_ref()).await?;
             let changed = stopped || destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
+            is_gone(context, cluster, before.as_ref(), changed).await?;
             let detail = match (changed, stays, asked.wipe_data) {
-                (false, ..) => "there was nothing",
-                (true, true, false) => "stopped and disabled; the data stays",
-                _ => "nothing is left",
+                (false, ..) => "there was nothing".to_owned(),
+                (true, true, false) => "stopped and disabled; the data stays".to_owned(),
+                _ if left.is_empty() => "nothing is left".to_owned(),
+                _ => format!("nothing is left but on {left}"),
             };
-            Ok((changed, Some(detail.to_owned())))
+            Ok((changed, Some(detail)))
         })
         .await;
     let changed = lock::drop_with_cluster(lock, changed).await?;
@@ -226,11 +232,16 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
         (false, true) => format!("{name} is gone."),
         (false, false) => format!("There was nothing of {name}."),
     };
+    if !left.is_empty() && changed {
+        message += &format!(" Left as it is: {left}, with services and mark.");
+    }
     if !kept.is_empty() {
         message += &format!(" Kept: {}", kept.join(", "));
     }
     let next = match data_stays {
         true => vec![format!("hactl up {name}"), format!("hactl down {name} --wipe-data")],
+        // For what was left, should it come back.
+        false if changed && !left.is_empty() => vec![format!("hactl down {name} --wipe-data")],
         false => Vec::new(),
     };
     Ok(Summary {

@@ -48,8 +48,9 @@ pub(super) async fn serve(context: &Context, platform: &Platform) -> Result<(Ser
     Ok((server, reattach))
 }
 
-/// Tries whether the user's own module is there, before anything is made.
+/// Tries whether the user's own key and module are there, before anything is made.
 pub(super) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+    reach::users_key(context, &cluster.plan.platform)?;
     match &cluster.plan.platform {
         Platform::Terraform(module) => provision::module_dir(context, module).map(drop),
         _ => Ok(()),
@@ -124,8 +125,10 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
         forget_others(&fleet, look::fleet(&context.dirs, cluster).ok().as_ref(), vault)?;
-        // A machine that lets nobody in yet is known all the same.
-        keep_fleet(&dir.fleet(), &fleet)?;
+        // A machine that lets nobody in yet is known all the same, and one that was met is not forgotten meanwhile.
+        let mut there = fleet.clone();
+        vault.host_keys().tell(&mut there);
+        keep_fleet(&dir.fleet(), &there)?;
         let (fleet, looked) = match met {
             Some(met) => met,
             None => meet(run, cluster, vault, fleet).await?,

@@ -25,8 +25,11 @@ use crate::{
 /// How long a machine may take from Terraform's word until it lets hactl in.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(180);
 
-/// The same for one that was there before.
+/// The same for one that was met before, and may be starting again.
 const ANSWERS_AT_LAST: Duration = Duration::from_secs(30);
+
+/// The same for one that was there before anybody asked it: what the file says of it may be wrong.
+const ANSWERS_AT_FIRST: Duration = Duration::from_secs(10);
 
 /// How long cloud-init may take from there.
 const FIRST_BOOT_WITHIN: Duration = Duration::from_secs(600);
@@ -51,13 +54,21 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the user's key cannot be read.
 pub(super) fn keys(context: &Context, platform: &Platform, vault: &Vault) -> Result<SshKeys> {
-    let key = match platform.ssh().key {
-        SshKeySource::Vault => vault.ssh_key().private.clone().into(),
+    let key = users_key(context, platform)?.unwrap_or_else(|| vault.ssh_key().private.clone().into());
+    Ok(SshKeys::new(key, &context.env))
+}
+
+/// The user's key that opens the machines; none where that is hactl's own.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn users_key(context: &Context, platform: &Platform) -> Result<Option<PrivateKey>> {
+    Ok(Some(match platform.ssh().key {
+        SshKeySource::Vault => return Ok(None),
         SshKeySource::User => PrivateKey::of_the_user(&context.env)?,
         SshKeySource::Agent => PrivateKey::Agent,
         SshKeySource::File(path) => PrivateKey::read(&remote::expanded(&path, &context.env))?,
-    };
-    Ok(SshKeys::new(key, &context.env))
+    }))
 }
 
 /// The same for programs that read files.
@@ -76,8 +87,11 @@ pub(super) fn identities(context: &Context, cluster: &Cluster) -> SshIdentities 
 /// When the user's key cannot be read, or the agent has none.
 pub(super) fn authorized_keys(context: &Context, platform: &Platform, vault: &Vault) -> Result<Vec<String>> {
     let mut authorized = vec![vault.ssh_key().public.clone()];
-    if platform.ssh().key != SshKeySource::Vault {
-        authorized.extend(keys(context, platform, vault)?.machine.public()?);
+    // Machines that exist let somebody in already.
+    if !matches!(platform, Platform::Hosts(_))
+        && let Some(key) = users_key(context, platform)?
+    {
+        authorized.extend(key.public()?);
     }
     Ok(authorized)
 }
@@ -144,9 +158,11 @@ async fn meet(
         1 => Err(errors.remove(0)),
         count => {
             let all = Error::failed("ssh", "reach by SSH", format!("{count} machines of {}", fleet.cluster));
-            let hint = errors.iter().find_map(|error| error.hint.clone()).unwrap_or_default();
+            let mut hints: Vec<String> = errors.iter().filter_map(|error| error.hint.clone()).collect();
+            hints.sort();
+            hints.dedup();
             let said = |error: &Error| format!("{}: {}", error.object, error.causes.join("; "));
-            Err(errors.iter().map(said).fold(all, Error::cause).hint(hint))
+            Err(errors.iter().map(said).fold(all, Error::cause).hint(hints.join("\n")))
         }
     }
 }
@@ -189,19 +205,24 @@ async fn arrive(
     keys: &SshKeys,
     origin: Origin,
 ) -> Result<String> {
+    let began = Instant::now();
     let key = node.key();
     let mut target = node.ssh.clone();
     target.host_key = met.clone().or(target.host_key);
     if origin == Origin::There && target.host_key.is_none() && target.bastion.is_none() {
         target.host_key = known_to_the_user(context, &target).await?;
     }
-    let (patience, fresh) = match origin {
-        Origin::New => (ARRIVES_WITHIN, met.is_none()),
-        Origin::There => (ANSWERS_AT_LAST, false),
+    let (patience, fresh) = match (origin, &met) {
+        (Origin::New, _) => (ARRIVES_WITHIN, met.is_none()),
+        (Origin::There, Some(_)) => (ANSWERS_AT_LAST, false),
+        (Origin::There, None) => (ANSWERS_AT_FIRST.saturating_sub(began.elapsed()), false),
     };
     let saw = async |seen: &str| context.events.step(Stage::Provision, Some(key), format!("waiting: {seen}")).await;
     let arrived = Remote::arrive(key, &target, keys, patience, fresh, saw).await;
-    let (remote, shown) = arrived.map_err(|error| strange(error, cluster, node))?;
+    let (remote, shown) = arrived.map_err(|error| match origin {
+        Origin::There => not_let_in(strange(error, cluster, node), node),
+        Origin::New => strange(error, cluster, node),
+    })?;
     if met.is_some() {
         return Ok(shown);
     }
@@ -238,6 +259,19 @@ fn strange(error: Error, cluster: &ClusterName, node: &FleetNode) -> Error {
     let why = error.hint.clone().unwrap_or_default();
     error.hint(format!(
         "{why}. If you made it anew: `hactl secrets {cluster} host-keys forget {name}`, and `hactl up {cluster}`"
+    ))
+}
+
+/// Adds what to do where a machine that was there does not know the user or the key.
+fn not_let_in(error: Error, node: &FleetNode) -> Error {
+    let by_bastion = error.causes.iter().any(|cause| cause.starts_with("bastion "));
+    if error.code != remote::KEY_REFUSED || by_bastion {
+        return error;
+    }
+    let user = &node.ssh.user;
+    error.hint(format!(
+        "`ssh` of the platform in the cluster file has `user` and `key`: the key's public side must be in \
+         ~/.ssh/authorized_keys of user {user}. `ssh -v -i KEY {user}@ADDRESS` shows what ssh itself does"
     ))
 }
 
@@ -289,17 +323,29 @@ fn one_line(done: &Finished) -> String {
 
 /// Whether commands can be run as root there.
 async fn may_become_root(node: &FleetNode, remote: &Remote) -> Result<()> {
-    let done = remote.run("id -u", b"", ANSWERS_WITHIN).await?;
-    if done.status == 0 && done.stdout.trim() == "0" {
-        return Ok(());
-    }
+    let uid = asked_as_root(node, remote, "id -u", ANSWERS_WITHIN).await?;
+    if uid.trim() == "0" { Ok(()) } else { Err(no_root(node, &uid)) }
+}
+
+/// What a script prints as root there, which fails only where nobody becomes root.
+pub(super) async fn asked_as_root(
+    node: &FleetNode,
+    remote: &Remote,
+    script: &str,
+    patience: Duration,
+) -> Result<String> {
+    let done = remote.run(script, b"", patience).await?;
+    if done.status == 0 { Ok(done.stdout) } else { Err(no_root(node, &one_line(&done))) }
+}
+
+fn no_root(node: &FleetNode, said: &str) -> Error {
     let user = &node.ssh.user;
-    Err(Error::failed("sudo", "become root on", node.key())
-        .cause(format!("`sudo -n id -u` as user {user}: {}", one_line(&done)))
+    Error::failed("sudo", "become root on", node.key())
+        .cause(format!("`sudo -n` as user {user}: {}", said.trim()))
         .hint(format!(
             "user {user} needs sudo without a password: a line `{user} ALL=(ALL) NOPASSWD:ALL` in /etc/sudoers.d, \
              as cloud images have it for their own user"
-        )))
+        ))
 }
 
 /// The host key as it is after the first boot, which may have made it anew since it was shown.

@@ -103,7 +103,7 @@ pub(super) async fn machines(context: &Context, cluster: &Cluster, vault: &Vault
         }
         Platform::Local(_) | Platform::Proxmox(_) | Platform::Adopted(_) => Outputs::new(),
     };
-    Ok(known(Fleet::new(&cluster.plan, &outputs)?, vault))
+    Ok(known(Fleet::known(&cluster.plan, &cluster.plan.nodes, &outputs), vault))
 }
 
 /// The machines as the file tells of them.
@@ -162,9 +162,10 @@ pub(super) async fn release(
     let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !asked.leave.contains(node.key()));
     let met = join_all(wanted.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
-        let done = remote.run(&format!("cat {MARK} 2>/dev/null"), b"", ARRIVES_WITHIN).await?;
+        let said =
+            reach::asked_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
         // Another's, or none: there is nothing of this cluster.
-        let mark = serde_json::from_str::<Mark>(&done.stdout).ok();
+        let mark = serde_json::from_str::<Mark>(&said).ok();
         Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == vault.uuid()).then_some((node, remote)))
     }));
     let mut errors = Vec::new();
@@ -181,9 +182,11 @@ pub(super) async fn release(
             .iter()
             .map(|error| format!("{}: {}", error.object, error.causes.join("; ")))
             .fold(error, Error::cause);
+        let leave = errors.iter().map(|error| format!(" --leave {}", error.object)).collect::<String>();
         return Err(error.hint(format!(
-            "nothing was stopped yet. `hactl down {} --leave NODE` leaves a machine as it is that is gone for good",
-            cluster.name()
+            "nothing was stopped yet. `hactl down {}{leave}{}` leaves as it is what is gone for good",
+            cluster.name(),
+            if asked.wipe_data { " --wipe-data" } else { "" }
         )));
     }
     let step = async |words: &str, script: &str| {

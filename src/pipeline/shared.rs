@@ -62,7 +62,10 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(backend) => backend.fmt(f),
-            Self::Module(module) => write!(f, "module {}", module.dir.display()),
+            Self::Module(RootModule { dir, workspace: Some(workspace), .. }) => {
+                write!(f, "module {}, workspace {workspace}", dir.display())
+            }
+            Self::Module(RootModule { dir, .. }) => write!(f, "module {}", dir.display()),
         }
     }
 }

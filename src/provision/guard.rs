@@ -9,7 +9,7 @@ use super::changes::{Action, Changes, ResourceChange};
 use crate::{
     error::{Error, Result},
     model::{InstanceKey, Role},
-    plan::Plan,
+    plan::{Plan, Platform},
 };
 
 /// What the user has agreed to by name, and what is known of the machines that it may be about.
@@ -77,11 +77,13 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
         true => String::new(),
         false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
     };
-    Err(error.hint(format!(
-        "{allow}revert the change in the cluster file; or, to make the cluster anew without its data, run `hactl down {}` \
-         first",
-        plan.cluster
-    )))
+    let anew = match &plan.platform {
+        Platform::Hosts(_) => {
+            format!("another machine takes one's place after `hactl down {}`, which keeps the data", plan.cluster)
+        }
+        _ => format!("or, to make the cluster anew without its data, run `hactl down {}` first", plan.cluster),
+    };
+    Err(error.hint(format!("{allow}revert the change in the cluster file; {anew}")))
 }
 
 /// What a change does to something that lives.

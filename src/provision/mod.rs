@@ -25,7 +25,7 @@ mod workspace;
 
 pub use changes::{Action, Changes, GoneRecords, ResourceChange};
 pub use guard::{Consent, Refusal, guard, voters_gone};
-pub use module::{Module, module_dir, pull_module};
+pub use module::{Module, OTHER_STATE, module_dir, pull_module};
 pub use outputs::{Machine, Outputs};
 pub use place::{Pulled, force_unlock, pull, state};
 pub use stage::{Destroyed, Planned, Provisioned, Recorded, apply, begun, destroy, keep_record, plan, recorded};

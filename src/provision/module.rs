@@ -79,7 +79,13 @@ impl Module {
         }
         let environment = Environment::of(context, dir, &machines.plan.platform, None)?;
         let terraform = Terraform::find(context, &root, reattach, environment).await?;
-        terraform.run_init(context, Init::AsItIs).await?;
+        terraform.run_init(context, Init::AsItIs).await.map_err(|error| match &module.workspace {
+            None => error,
+            Some(workspace) => error.hint(format!(
+                "`workspace` under `platform.terraform` is {workspace}: where Terraform says that it does not exist, make it \
+                 by `terraform workspace new {workspace}` in that directory, or correct the file"
+            )),
+        })?;
         Ok(Self { dir: root, kept, var_files, terraform })
     }
 
@@ -121,12 +127,15 @@ impl Module {
         Ok(Told { value, record: outputs.get("record").is_some(), unknown: Json::Null })
     }
 
-    /// The machines as the module's state has them.
+    /// The machines as the module's state has them; none where it was never applied, or all of it was destroyed.
     ///
     /// # Errors
     /// Those of Terraform, and with everything that does not fit the contract.
     pub async fn outputs(&self, context: &Context, plan: &Plan) -> Result<Outputs> {
-        contract::machines(plan, &self.output(context).await?, &self.dir)
+        match self.output(context).await? {
+            Told { value: None, .. } => Ok(Outputs::new()),
+            told => contract::machines(plan, &told, &self.dir),
+        }
     }
 
     /// What the module's state holds, by address: what `down` would destroy.
@@ -192,6 +201,21 @@ fn has_configuration(dir: &Path) -> Result<()> {
     }
 }
 
+/// The machines would be made a second time: the state is another one than that of the last run.
+fn knows_none(plan: &Plan, module: &RootModule, dir: &Path) -> Error {
+    let workspace = module.workspace.as_ref().map(|name| format!(", workspace {name}")).unwrap_or_default();
+    Error::failed("state-empty", "find the machines of", &plan.cluster)
+        .cause(format!(
+            "the last run here left some, and the module's state ({}{workspace}) knows of none",
+            dir.display()
+        ))
+        .hint(format!("{OTHER_STATE} Where the machines are gone, `hactl down {}` forgets them", plan.cluster))
+}
+
+/// What to ask where the state of a module knows less than there is.
+pub const OTHER_STATE: &str = "are `dir` and `workspace` under `platform.terraform`, and the workspace that is selected there, \
+     those of the last run? `terraform workspace list` in that directory shows them.";
+
 /// The values that the file asks to pass.
 fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
     let plan = machines.plan;
@@ -225,6 +249,9 @@ async fn prepare(
     reattach: Option<String>,
 ) -> Result<Prepared> {
     let root = Module::open(context, dir, module, machines, reattach).await?;
+    if !consent.ran.is_empty() && root.output(context).await?.value.is_none() {
+        return Err(knows_none(machines.plan, module, &root.dir));
+    }
     let (changes, told) = root.plan(context, false).await?;
     let mut misfits = contract::misfits(machines.plan, &told);
     if module.pass.contains(&Passed::Record) && !told.record {
@@ -277,7 +304,7 @@ pub(super) async fn apply(
         before_it(&changes).await?;
         root.apply(context).await?;
     }
-    let outputs = root.outputs(context, machines.plan).await?;
+    let outputs = contract::machines(machines.plan, &root.output(context).await?, &root.dir)?;
     Ok(Provisioned { outputs, changes, gone: Vec::new() })
 }
 

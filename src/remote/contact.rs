@@ -9,7 +9,7 @@ use base64::{
 use sha2::{Digest, Sha256};
 use ssh2::{CheckResult, KnownHostFileKind, MethodType};
 
-use super::knock::{Again, Failure, KINDS, OTHER_HOST_KEY, begin, dial, signatures};
+use super::knock::{Again, Failure, KINDS, OTHER_HOST_KEY, SILENT, begin, dial, signatures};
 use crate::error::{Error, Result};
 
 /// The SHA-256 of a host key (`ssh-ed25519 AAAA...`), as OpenSSH prints it.
@@ -63,6 +63,10 @@ fn shown(host: &str, port: u16, file: &Path) -> std::result::Result<HostKey, Fai
         let met = session.method_pref(MethodType::HostKey, signatures(kind)).and_then(|()| session.handshake());
         if let Err(error) = met {
             last = said(&error);
+            // One that is silent is so for every kind.
+            if error.code() == SILENT {
+                return Err(last);
+            }
             continue;
         }
         let Some((bytes, _)) = session.host_key() else { continue };
@@ -98,5 +102,20 @@ fn shown(host: &str, port: u16, file: &Path) -> std::result::Result<HostKey, Fai
         }
         Some(key) => Ok(key),
         None => Err(last),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{super::knock::ATTEMPT, *};
+
+    #[tokio::test]
+    async fn one_that_says_nothing_is_asked_once() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let began = Instant::now();
+        let asked = first_contact("127.0.0.1", silent.local_addr().unwrap().port(), Path::new("none")).await;
+        assert!(asked.is_err() && began.elapsed() < ATTEMPT * 2);
     }
 }

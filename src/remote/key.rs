@@ -115,7 +115,9 @@ impl PrivateKey {
         let hint = "`ssh.key` of the cluster file names it";
         let text = std::fs::read_to_string(path).map_err(|error| failed().source(&error).hint(hint))?;
         if !text.trim_start().starts_with("-----BEGIN ") {
-            return Err(failed().cause("it is no private key").hint(hint));
+            let public = text.starts_with("ssh-") || text.starts_with("ecdsa-");
+            let cause = if public { "it is a public key: the private one has no .pub" } else { "it is no private key" };
+            return Err(failed().cause(cause).hint(hint));
         }
         if text.contains("ENCRYPTED") || ssh_key::PrivateKey::from_openssh(&text).is_ok_and(|key| key.is_encrypted()) {
             let error = failed().cause("it is protected by a passphrase, which hactl does not ask for");
@@ -189,7 +191,8 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             PrivateKey::read(&path).unwrap_err().to_string()
         };
-        assert!(said("ssh-ed25519 AAAA me").contains("it is no private key"));
+        assert!(said("ssh-ed25519 AAAA me").contains("it is a public key: the private one has no .pub"));
+        assert!(said("hello").contains("it is no private key"));
         assert!(said("-----BEGIN ENCRYPTED PRIVATE KEY-----\n").contains("passphrase"));
         std::fs::remove_file(&path).unwrap();
         assert!(PrivateKey::read(&path).unwrap_err().to_string().contains("ssh.key"));

@@ -18,8 +18,14 @@ pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
 /// Kinds of host keys, in the order in which OpenSSH prefers them.
 pub(super) const KINDS: [&str; 3] = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"];
 
+/// `LIBSSH2_ERROR_TIMEOUT`.
+pub(super) const SILENT: ErrorCode = ErrorCode::Session(-9);
+
 /// The code of an error about a host key that is not the pinned one.
 pub const OTHER_HOST_KEY: &str = "host-key";
+
+/// The code of an error about a user or a key that is not let in.
+pub const KEY_REFUSED: &str = "ssh-key-refused";
 
 /// Whether another attempt may end otherwise.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -163,7 +169,7 @@ pub(super) fn enter(socket: OwnedFd, door: &Door, keys: &[PrivateKey]) -> Result
     }
     let banner = session.banner().unwrap_or("an SSH server");
     let seen = format!("{door}: {banner} answers, and refused the key for user {}: {refused}", door.user);
-    Err(Failure::new(Again::WhenFresh, seen)
+    Err(Failure { code: KEY_REFUSED, ..Failure::new(Again::WhenFresh, seen) }
         .hint("is the user right, was the machine made with another NAME.secrets.age, or is the key another's?"))
 }
 
@@ -178,6 +184,11 @@ fn no_handshake(door: &Door, error: &ssh2::Error, kinds: &str) -> Failure {
             format!("{door}: the connection was taken, and no SSH server greeted ({error})"),
         )
         .hint("sshd may still be starting, or something else listens on this port"),
+        SILENT => Failure::new(
+            Again::Always,
+            format!("{door}: the connection was taken, and then nothing came within {} s", ATTEMPT.as_secs()),
+        )
+        .hint("the machine hangs, or it or its network is busy beyond measure: its console says more"),
         // The pinned kind alone is asked for.
         NO_COMMON if door.pinned.is_some() => {
             Failure::stranger(format!("{door} has no host key of the kind that was pinned ({kinds})"))

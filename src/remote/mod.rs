@@ -21,7 +21,7 @@ mod session;
 
 pub use contact::{HostKey, fingerprint, first_contact};
 pub use key::{PrivateKey, SshKeys, expanded, has_agent, home, user_key_files};
-pub use knock::OTHER_HOST_KEY;
+pub use knock::{KEY_REFUSED, OTHER_HOST_KEY};
 pub use session::{Finished, Remote};
 
 /// `text` as one word of a shell.

@@ -24,6 +24,8 @@ pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances
         }
     }
     let none = InstanceFile::default();
+    let port = written.ssh.as_ref().and_then(|ssh| ssh.port).unwrap_or(SSH_PORT);
+    let mut doors: BTreeMap<(String, u16), &InstanceKey> = BTreeMap::new();
     let mut machines: BTreeMap<InstanceKey, HostMachine> = BTreeMap::new();
     for (key, instance) in instances {
         let instance = instance.as_ref().unwrap_or(&none);
@@ -35,6 +37,14 @@ pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances
         let Some(address) = address(checker, &at, text) else { continue };
         if let Some((other, _)) = machines.iter().find(|(_, other)| other.address == address) {
             checker.say(&at, format!("{address} is also the address of {other}"));
+        } else {
+            let host = instance.ssh_host.clone().unwrap_or_else(|| address.to_string());
+            let door = (host, instance.ssh_port.unwrap_or(port));
+            if let Some(other) = doors.get(&door) {
+                let message = format!("SSH leads to the same machine as that of {other}: {}, port {}", door.0, door.1);
+                checker.say(&["instances", key.as_str()], message);
+            }
+            doors.insert(door, key);
         }
         let machine = HostMachine { address, ssh_host: instance.ssh_host.clone(), ssh_port: instance.ssh_port };
         machines.insert(key.clone(), machine);

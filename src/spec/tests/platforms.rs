@@ -74,7 +74,9 @@ fn what_hosts_cannot_be_is_said_at_once() {
         (
             "platform: {hosts: {unit: p, superuser: dba, release: 'debian:11', ssh: {bastion: 'a@b:0'}}}\n\
              instances: {a: {}, b: {address: 127.0.0.1}, c: {address: db.example.org}, d: {address: 10.0.0.4/24},\n  \
-             e: {address: 10.0.0.5, disk_gb: 20, vlan: 3}, f: {address: 10.0.0.5, ssh_port: 2202}}\n",
+             e: {address: 10.0.0.5, disk_gb: 20, vlan: 3}, f: {address: 10.0.0.5, ssh_port: 2202},\n  \
+             g: {address: 10.0.0.6, ssh_host: nat}, h: {address: 10.0.0.7, ssh_host: nat, ssh_port: 2202},\n  \
+             i: {address: 10.0.0.8, ssh_host: nat, ssh_port: 22}}\n",
             "c.yaml:1:26: platform.hosts.unit: only with `adopted: true`: of a cluster that hactl makes it is known\n\
              c.yaml:1:40: platform.hosts.superuser: only with `adopted: true`: of a cluster that hactl makes it is known\n\
              c.yaml:1:54: platform.hosts.release: `debian:11` is no release that hactl knows packages for: expected one of \
@@ -89,7 +91,8 @@ fn what_hosts_cannot_be_is_said_at_once() {
              10.0.0.4?)\n\
              c.yaml:3:35: instances.e.disk_gb: not on platform hosts: PGDATA lies on the disk that the machine has\n\
              c.yaml:3:45: instances.e.vlan: only on platform proxmox\n\
-             c.yaml:3:62: instances.f.address: 10.0.0.5 is also the address of e\n",
+             c.yaml:3:62: instances.f.address: 10.0.0.5 is also the address of e\n\
+             c.yaml:5:3: instances.i: SSH leads to the same machine as that of g: nat, port 22\n",
         ),
         (
             "adopted: true\nplatform: {hosts: {release: 'debian:12', ssh: {bastion: me@b}}}\ninstances: {a: {address: a.b}}\n",
