@@ -106,7 +106,9 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  hactl ssh pg-dev node1\n  hactl ssh pg-dev node1 -- patronictl list")]
     Ssh(Ssh),
     /// Open psql as the owner of the first database, verifying the server
-    #[command(after_help = "Examples:\n  hactl psql pg-dev\n  hactl psql pg-dev -- -c 'select 1'")]
+    #[command(
+        after_help = "Examples:\n  hactl psql pg-dev\n  hactl psql pg-dev -- -c 'select 1'\n  hactl psql pg-dev -- -d postgres"
+    )]
     Psql(Psql),
     /// Show the services' logs of a machine
     #[command(after_help = "Examples:\n  hactl logs pg-dev node1\n  hactl logs pg-dev node1 --unit etcd --lines 200")]

@@ -81,6 +81,8 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     let status = second.status();
     assert_eq!(status["healthy"], true, "{status:#}");
     assert_eq!(second.hactl(&["ssh", NAME, "node2", "--", "true"]).status.code(), Some(0));
+    // PGPASSWORD is that of the state.
+    assert_eq!(second.hactl(&["psql", NAME, "--", "-wc", "SELECT 1"]).status.code(), Some(0));
 
     step("verify there; a third machine is refused meanwhile, and told by whom");
     let third = machine(&server, &desk);

@@ -56,6 +56,8 @@ fn a_cluster_behind_a_bastion_is_configured_and_drilled_by_a_sudo_user() {
     let asked =
         "SELECT host(inet_server_addr()), host(inet_client_addr()), ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     assert_eq!(said(&["psql", NAME, "--", "-XAtc", asked]), format!("{node}|{node}|t"));
+    let database = "SELECT current_database()";
+    assert_eq!(said(&["psql", NAME, "--", "-XAtwc", database, "-d", "postgres"]), "postgres");
     let refused = Command::new("ssh")
         .args(["-F", bench.client().join("ssh_config").to_str().unwrap(), "-l", "root", "node1", "true"])
         .output()

@@ -160,27 +160,35 @@ fn without_an_engine_nothing_is_made() {
     {
         place.env.insert("DOCKER_HOST".to_owned(), host.to_owned());
         for command in [&["up"][..], &["provision"], &["plan"], &["down", "--yes"], &["image", "build"]] {
-            place.lacks(command, "engine-missing", &[host, cause, "make setup"]);
+            place.lacks(command, "engine-missing", &[host, cause, "apt-get install docker.io"]);
         }
     }
     assert_eq!(place.tree(), before);
 }
 
 #[test]
-fn without_terraform_or_python_up_stops_at_once_and_names_what_is_missing() {
+fn without_a_program_it_needs_up_stops_at_once_and_names_what_is_missing() {
     let mut place = Place::new();
     let before = place.tree();
-    place.only(&["python3"]);
+    place.only(&["python3", "ssh"]);
     for command in ["up", "provision", "plan"] {
         place.lacks(&[command], "terraform-missing", &["neither `terraform` nor `tofu`", "developer.hashicorp.com"]);
     }
-    place.only(&["terraform"]);
+    place.only(&["terraform", "ssh"]);
     for command in ["up", "provision"] {
         place.lacks(&[command], "python-missing", &["no python3 is on PATH", "apt-get install python3"]);
     }
+    place.only(&["terraform", "python3"]);
+    for command in ["up", "provision"] {
+        place.lacks(&[command], "ssh-missing", &["no `ssh`", "apt-get install openssh-client"]);
+    }
     place.only(&[]);
     place.env.insert("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned());
-    place.lacks(&["up"], "tools-missing", &["/nonexistent/docker.sock", "`terraform`", "python3", "hactl doctor"]);
+    place.lacks(
+        &["up"],
+        "tools-missing",
+        &["/nonexistent/docker.sock", "`terraform`", "python3", "`ssh`", "hactl doctor"],
+    );
     assert_eq!(place.tree(), before);
 }
 
@@ -188,7 +196,7 @@ fn without_terraform_or_python_up_stops_at_once_and_names_what_is_missing() {
 fn a_terraform_that_is_too_old_is_named_with_its_version() {
     use std::os::unix::fs::PermissionsExt;
     let mut place = Place::new();
-    place.only(&["python3", "sh"]);
+    place.only(&["python3", "sh", "ssh"]);
     let old = place.path("bin/terraform");
     fs::write(&old, "#!/bin/sh\necho '{\"terraform_version\":\"1.5.7\"}'\n").unwrap();
     fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();

@@ -48,6 +48,13 @@ fn a_cluster_from_up_to_down() {
         bench.sql(&dsn, "SELECT current_user || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
         "app true"
     );
+    step("psql does, too, and what is given to it wins");
+    let asked = "SELECT current_database() || ' ' || current_user || ' ' || pg_is_in_recovery()";
+    for (given, database) in [(&[][..], "app"), (&["-d", "postgres"], "postgres"), (&["postgres"], "postgres")] {
+        let args = [&["psql", "t-up", "--", "-XAtwc", asked], given].concat();
+        let done = Command::new(env!("CARGO_BIN_EXE_hactl")).args(args).current_dir(bench.path("")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), format!("{database} app false"), "{}", text(&done));
+    }
 
     step("up again changes nothing");
     let again = bench.up();

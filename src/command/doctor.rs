@@ -3,6 +3,7 @@ use serde::Serialize;
 
 use super::Session;
 use crate::{
+    configure,
     context::Context,
     error::{Error, Result},
     exec::Command,
@@ -83,18 +84,11 @@ async fn checks(context: &Context) -> Vec<Check> {
         Check::new("container engine", true, engine),
         Check::new("Terraform", true, terraform),
         Check::new("Python", true, fetch::controller_python(context).await.map(|python| python.to_string())),
-        program(context, true, "ssh", ["ssh", "-V"], "install it: `apt-get install openssh-client`").await,
+        Check::new("ssh", true, configure::ssh_version(context).await),
+        program(context, "psql", ["psql", "--version"], "`hactl psql` needs it: `apt-get install postgresql-client`")
+            .await,
         program(
             context,
-            false,
-            "psql",
-            ["psql", "--version"],
-            "`hactl psql` needs it: `apt-get install postgresql-client`",
-        )
-        .await,
-        program(
-            context,
-            false,
             "mmdebstrap",
             ["mmdebstrap", "--version"],
             "only needed where no image registry answers: `apt-get install mmdebstrap`",
@@ -102,7 +96,6 @@ async fn checks(context: &Context) -> Vec<Check> {
         .await,
         program(
             context,
-            false,
             "Go",
             ["go", "version"],
             "only needed where etcd's release cannot be downloaded: it is then built from source",
@@ -112,17 +105,11 @@ async fn checks(context: &Context) -> Vec<Check> {
     ]
 }
 
-/// A program that says its version in its first line.
-async fn program(
-    context: &Context,
-    needed: bool,
-    name: &'static str,
-    [program, option]: [&str; 2],
-    hint: &'static str,
-) -> Check {
+/// A program that says its version in its first line, and that only some need.
+async fn program(context: &Context, name: &'static str, [program, option]: [&str; 2], hint: &'static str) -> Check {
     let found = Command::new(program).arg(option).succeed(context, |_| ()).await;
     let line = found.map(|finished| finished.tail.first().cloned().unwrap_or_default());
-    Check::new(name, needed, line.map_err(|error| error.hint(hint)))
+    Check::new(name, false, line.map_err(|error| error.hint(hint)))
 }
 
 fn writable(context: &Context) -> Result<String> {

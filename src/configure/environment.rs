@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use crate::{
     context::Context,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
+    exec::Command,
     fetch::python_environment,
 };
 
@@ -44,4 +45,18 @@ pub async fn environment(context: &Context) -> Result<AnsibleEnvironment> {
         }
     }
     Ok(found)
+}
+
+/// What OpenSSH's client says of itself: by it Ansible and `hactl ssh` reach machines.
+///
+/// # Errors
+/// When it is not on this machine, or does not run.
+pub async fn ssh_version(context: &Context) -> Result<String> {
+    match Command::new("ssh").arg("-V").succeed(context, |_| ()).await {
+        Ok(finished) => Ok(finished.tail.first().cloned().unwrap_or_default()),
+        Err(error) if error.kind == Kind::Missing => Err(Error::missing("ssh-missing", "reach machines by", "SSH")
+            .cause("no `ssh` is in a directory of PATH")
+            .hint("install OpenSSH's client (`apt-get install openssh-client`), then run the same command again")),
+        Err(error) => Err(error),
+    }
 }

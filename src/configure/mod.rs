@@ -5,5 +5,5 @@ mod environment;
 mod event;
 
 pub use ansible::{Playbook, Settings, run};
-pub use environment::{AnsibleEnvironment, environment};
+pub use environment::{AnsibleEnvironment, environment, ssh_version};
 pub use event::{Configured, Recap};

@@ -314,13 +314,17 @@ impl Command {
         Err(self.failed().cause(ended(finished.status)).cause(finished.tail.join("\n").trim()))
     }
 
-    /// Runs with this process's own terminal and gives the exit code; for shells and psql.
+    /// Runs with this process's own terminal and environment and gives the exit code; for shells and psql.
     ///
     /// # Errors
     /// When the program is not there or cannot be started.
     pub async fn attach(&self, context: &Context) -> Result<u8> {
         let mut command = tokio::process::Command::new(&self.program);
-        command.args(&self.args).env_clear().envs(&context.env).envs(&self.env);
+        command.args(&self.args).env_clear().envs(&context.env);
+        for name in &self.withheld {
+            command.env_remove(name);
+        }
+        command.envs(&self.env);
         let mut child = command.spawn().map_err(|error| self.not_started(&error))?;
         // Ctrl-C reaches the child by the terminal: it decides what that means.
         let status = child.wait().await.map_err(|error| self.failed().source(&error))?;

@@ -310,7 +310,10 @@ async fn check_go(context: &Context, version: EtcdVersion) -> Result<()> {
     let missing = |cause: String| {
         Error::missing("go-missing", "build", format!("etcd {version}"))
             .cause(cause)
-            .hint("install Go 1.26 or newer (https://go.dev/dl) and put it on PATH, then run the same command again")
+            .hint(
+                "let `etcd.mirror` or `etcd.archive` in the cluster file say where its release is, or install Go 1.26 or newer \
+                 (https://go.dev/dl) and put it on PATH; then run the same command again",
+            )
     };
     // Outside of any module, so that no file's wish for another version takes effect.
     let probe = Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").dir("/");

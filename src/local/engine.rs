@@ -109,7 +109,7 @@ impl Engine {
         if (version.major_version, version.minor_version) < OLDEST_API {
             return Err(Error::missing("engine-too-old", "use the container engine at", &address)
                 .cause(format!("its API is {version}, the oldest supported is {}.{}", OLDEST_API.0, OLDEST_API.1))
-                .hint("install Docker 20.10 or newer: `make setup` in a clone of hactl does"));
+                .hint("install Docker 20.10 or newer: `sudo apt-get install docker.io`"));
         }
         let limits = Arc::new(read_info(&docker).await?);
         Ok(Self { docker, limits, choosing_port: Arc::default() })
@@ -170,8 +170,8 @@ fn open(address: &str) -> Result<Docker> {
 
 fn not_started(address: &str) -> Error {
     Error::missing("engine-missing", "reach the container engine at", address).hint(
-        "install and start Docker: `sudo apt-get install docker.io`, or `make setup` in a clone of hactl; where no init system \
-         runs, start it by hand: `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
+        "install and start Docker: `sudo apt-get install docker.io`, `sudo systemctl start docker`; where no init system runs, \
+         start it by hand: `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
     )
 }
 
@@ -309,7 +309,7 @@ mod tests {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned())]);
         let error = Engine::connect(&env).await.unwrap_err();
         assert_eq!((error.kind.exit_code(), error.code), (3, "engine-missing"));
-        assert!(error.hint.unwrap().contains("make setup"));
+        assert!(error.hint.unwrap().contains("apt-get install docker.io"));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::config::SslMode;
 
-use super::{Cluster, hypervisor, reach};
+use super::{Cluster, conninfo::Conninfo, hypervisor, reach};
 use crate::{
     adopt::{self, Adopted},
     context::{Context, Dirs},
@@ -82,8 +82,8 @@ pub struct Standing {
     pub plan: Plan,
     pub fleet: Fleet,
     pub access: Access,
-    /// The connection string for people, without a password.
-    pub dsn: String,
+    /// How people connect, without a password.
+    pub conninfo: Conninfo,
 }
 
 impl Standing {
@@ -95,15 +95,15 @@ impl Standing {
         if let Some(hosts) = cluster.adopted() {
             let given = cluster.given(context).await?;
             let Adopted { plan, fleet, access, superuser } = adopt::adopt(context, &cluster.plan, hosts, given).await?;
-            let dsn = adopted_dsn(&fleet, &superuser);
-            return Ok(Self { plan, fleet, access, dsn });
+            let conninfo = as_superuser(&fleet, &superuser);
+            return Ok(Self { plan, fleet, access, conninfo });
         }
         let fleet = fleet(&context.dirs, cluster)?;
         let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
         cluster.take_given(context, &mut vault).await?;
-        let dsn = owner_dsn(&context.dirs, cluster, &fleet);
+        let conninfo = as_owner(&context.dirs, cluster, &fleet);
         let access = access(context, cluster, &vault)?;
-        Ok(Self { plan: cluster.plan.clone(), fleet, access, dsn })
+        Ok(Self { plan: cluster.plan.clone(), fleet, access, conninfo })
     }
 
     /// An SSH session to one of its machines.
@@ -152,8 +152,8 @@ pub fn ssh(dirs: &Dirs, cluster: &Cluster, node: &str) -> Result<Command> {
     Ok(command.arg(format!("{}@{}", host.user, host.host)))
 }
 
-/// The connection string of an adopted cluster's superuser: libpq asks for the password, or finds it itself.
-fn adopted_dsn(fleet: &Fleet, superuser: &str) -> String {
+/// As an adopted cluster's superuser: libpq asks for the password, or finds it itself.
+fn as_superuser(fleet: &Fleet, superuser: &str) -> Conninfo {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for node in fleet.with_role(Role::Patroni) {
         hosts.push(node.address.to_string());
@@ -161,13 +161,18 @@ fn adopted_dsn(fleet: &Fleet, superuser: &str) -> String {
     }
     let same = ports.windows(2).all(|pair| pair[0] == pair[1]);
     ports.truncate(if same { 1 } else { ports.len() });
-    let (hosts, ports) = (hosts.join(","), ports.join(","));
-    format!("host={hosts} port={ports} dbname=postgres user={superuser} target_session_attrs=read-write")
+    Conninfo::new([
+        ("host", hosts.join(",")),
+        ("port", ports.join(",")),
+        ("dbname", "postgres".to_owned()),
+        ("user", superuser.to_owned()),
+        ("target_session_attrs", "read-write".to_owned()),
+    ])
 }
 
 /// Where `psql` connects to. Behind a bastion that is a port of this machine for every node.
 pub struct Door {
-    pub dsn: String,
+    pub conninfo: Conninfo,
     forwards: Vec<(TcpListener, FleetNode)>,
     access: Option<Arc<Access>>,
 }
@@ -203,13 +208,13 @@ async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
 /// # Errors
 /// When the cluster was never provisioned from here, or an adopted one tells nothing.
 pub async fn door(context: &Context, cluster: &Cluster) -> Result<Door> {
-    let direct = |dsn| Door { dsn, forwards: Vec::new(), access: None };
+    let direct = |conninfo| Door { conninfo, forwards: Vec::new(), access: None };
     if cluster.adopted().is_some() {
-        return Ok(direct(Standing::find(context, cluster).await?.dsn));
+        return Ok(direct(Standing::find(context, cluster).await?.conninfo));
     }
     let fleet = fleet(&context.dirs, cluster)?;
     if fleet.nodes.values().all(|node| node.ssh.bastion.is_none()) {
-        return Ok(direct(owner_dsn(&context.dirs, cluster, &fleet)));
+        return Ok(direct(as_owner(&context.dirs, cluster, &fleet)));
     }
     let Standing { fleet, access, .. } = Standing::find(context, cluster).await?;
     let (mut forwards, mut ports) = (Vec::new(), Vec::new());
@@ -227,42 +232,38 @@ pub async fn door(context: &Context, cluster: &Cluster) -> Result<Door> {
     }
     // The certificate is that of `host`; the packets go to `hostaddr`.
     let here = vec![Ipv4Addr::LOCALHOST.to_string(); ports.len()].join(",");
-    let place = format!("{} hostaddr={here} port={}", hosts(&fleet), ports.join(","));
-    let dsn = login(&context.dirs, cluster, &place);
-    Ok(Door { dsn, forwards, access: Some(Arc::new(access)) })
+    let place = Conninfo::new([("host", hosts(&fleet)), ("hostaddr", here), ("port", ports.join(","))]);
+    let conninfo = login(&context.dirs, cluster, place);
+    Ok(Door { conninfo, forwards, access: Some(Arc::new(access)) })
 }
 
-/// The connection string of the first database's owner: every host, verified, without a password.
+/// As the first database's owner: every host, verified, without a password.
 #[must_use]
-pub(super) fn owner_dsn(dirs: &Dirs, cluster: &Cluster, fleet: &Fleet) -> String {
-    login(dirs, cluster, &format!("{} port=5432", hosts(fleet)))
+pub(super) fn as_owner(dirs: &Dirs, cluster: &Cluster, fleet: &Fleet) -> Conninfo {
+    login(dirs, cluster, Conninfo::new([("host", hosts(fleet)), ("port", "5432".to_owned())]))
 }
 
 fn hosts(fleet: &Fleet) -> String {
     let hosts: Vec<String> = fleet.with_role(Role::Patroni).map(|node| node.address.to_string()).collect();
-    format!("host={}", hosts.join(","))
+    hosts.join(",")
 }
 
-/// The same with `place` for the words that say where.
-fn login(dirs: &Dirs, cluster: &Cluster, place: &str) -> String {
+/// The same at `place`.
+fn login(dirs: &Dirs, cluster: &Cluster, place: Conninfo) -> Conninfo {
     let files = dirs.cluster(cluster.name()).client();
-    let quoted = |path: std::path::PathBuf| {
-        let text = path.display().to_string();
-        if text.contains([' ', '\'', '\\']) {
-            format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
-        } else {
-            text
-        }
+    let file = |name| files.join(name).display().to_string();
+    let (database, user) = match cluster.plan.postgres.databases.iter().next() {
+        Some((database, owner)) => (database.to_string(), owner.to_string()),
+        None => ("postgres".to_owned(), "postgres".to_owned()),
     };
-    let login = match cluster.plan.postgres.databases.iter().next() {
-        Some((database, owner)) => format!("dbname={database} user={owner}"),
-        None => "dbname=postgres user=postgres".to_owned(),
-    };
-    format!(
-        "{place} {login} target_session_attrs=read-write sslmode=verify-full sslrootcert={} passfile={}",
-        quoted(files.join(ClientFiles::POSTGRESQL_CA)),
-        quoted(files.join(ClientFiles::PASSFILE)),
-    )
+    place.and([
+        ("dbname", database),
+        ("user", user),
+        ("target_session_attrs", "read-write".to_owned()),
+        ("sslmode", "verify-full".to_owned()),
+        ("sslrootcert", file(ClientFiles::POSTGRESQL_CA)),
+        ("passfile", file(ClientFiles::PASSFILE)),
+    ])
 }
 
 /// Looks at a cluster, once or again and again.
@@ -279,12 +280,12 @@ impl Watcher {
 
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self, context: &Context) -> Status {
-        let Standing { plan, fleet, dsn, .. } = &self.0;
+        let Standing { plan, fleet, conninfo, .. } = &self.0;
         let (mut health, reboots) = tokio::join!(self.health(), hypervisor::reboots(context, &plan.platform, fleet));
         if let Some(said) = reboots {
             health.add_reboots(&said);
         }
-        health::status(plan, &health, dsn.clone())
+        health::status(plan, &health, conninfo.to_string())
     }
 
     /// The same as it was diagnosed.

@@ -18,6 +18,7 @@
 mod bundle;
 mod claim;
 mod cluster;
+mod conninfo;
 mod dns;
 mod down;
 mod hypervisor;
@@ -38,6 +39,7 @@ mod verify;
 
 pub use bundle::bundle;
 pub use cluster::Cluster;
+pub use conninfo::Conninfo;
 pub use down::{Doomed, Teardown, doomed, down};
 pub use import::{Asked, import};
 pub use look::{Door, Standing, Watcher, door, fleet, ssh};

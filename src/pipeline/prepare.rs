@@ -46,9 +46,13 @@ pub(super) async fn tools(context: &Context, platform: &Platform) -> Result<()> 
             _ => Ok(()),
         }
     };
-    let (engine, terraform, python) =
-        tokio::join!(engine, provision::terraform_version(&quiet), fetch::controller_python(&quiet),);
-    let errors = [engine.err(), terraform.err(), python.err()].into_iter().flatten();
+    let (engine, terraform, python, ssh) = tokio::join!(
+        engine,
+        provision::terraform_version(&quiet),
+        fetch::controller_python(&quiet),
+        configure::ssh_version(&quiet)
+    );
+    let errors = [engine.err(), terraform.err(), python.err(), ssh.err()].into_iter().flatten();
     let mut errors: Vec<Error> = errors.collect();
     let alone = errors.len() < 2 || errors.iter().any(|error| error.kind != Kind::Missing);
     errors.sort_by_key(|error| error.kind == Kind::Missing);
@@ -60,7 +64,7 @@ pub(super) async fn tools(context: &Context, platform: &Platform) -> Result<()> 
         let hint = error.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
         all.cause(format!("cannot {} {}: {}{hint}", error.what, error.object, error.causes.join("; ")))
     });
-    Err(all.hint("`hactl doctor` lists what is missing; `make setup` in a clone of hactl installs it"))
+    Err(all.hint("install them, then `hactl doctor` lists what is still missing"))
 }
 
 pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {
@@ -68,7 +72,11 @@ pub(super) async fn prepare(run: &Run, cluster: &Cluster, vault: &Vault, mitogen
     let (downloads, ansible) = run
         .stage(Stage::Fetch, async {
             // Ansible's environment and the downloads have nothing to do with each other.
-            let (downloads, ansible) = tokio::try_join!(downloads(context, cluster), configure::environment(context))?;
+            let (downloads, ansible, _) = tokio::try_join!(
+                downloads(context, cluster),
+                configure::environment(context),
+                configure::ssh_version(context)
+            )?;
             Ok(((downloads, ansible), None))
         })
         .await?;

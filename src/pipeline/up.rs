@@ -160,7 +160,7 @@ async fn converge(
         command: "up".to_owned(),
         cluster: name.to_string(),
         message,
-        dsn: Some(look::owner_dsn(&context.dirs, cluster, fleet)),
+        dsn: Some(look::as_owner(&context.dirs, cluster, fleet).to_string()),
         next: vec![format!("hactl status {name}"), format!("hactl psql {name}"), format!("hactl down {name}")],
         stages: run.times(),
         changed,

@@ -1,6 +1,9 @@
 //! What clients on this machine use: psql, ssh, openssl and curl, under `.hactl/NAME/client`.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use zeroize::Zeroizing;
 
@@ -75,22 +78,23 @@ pub fn write_client_files(
     Ok(())
 }
 
-/// A line for every host with PostgreSQL, by address and by name, and database.
+/// A line for every host with PostgreSQL, by address and by name, and owner, whatever the database.
 fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, DatabaseName>) -> Result<String> {
     let mut text = String::new();
     let passwords = vault.passwords();
+    let owners: BTreeSet<_> = databases.values().collect();
     for node in fleet.with_role(Role::Patroni) {
         // Behind a bastion it is reached by a port of this machine, another one each time.
         let port = if node.ssh.bastion.is_some() { "*".to_owned() } else { POSTGRES_PORT.to_string() };
         for host in [node.address.to_string(), node.hostname().to_string()] {
-            for (database, owner) in databases {
-                let Some(password) = passwords.owners.get(owner) else {
+            for owner in &owners {
+                let Some(password) = passwords.owners.get(*owner) else {
                     return Err(Error::failed("client-files", "write the passfile of", vault.cluster())
                         .cause(format!("the database owner {owner} has no password")));
                 };
                 // Hosts and names hold neither of the two characters that are escaped; a given password may.
                 let password = Zeroizing::new(password.expose().replace('\\', "\\\\").replace(':', "\\:"));
-                let _ = writeln!(text, "{host}:{port}:{database}:{owner}:{}", *password);
+                let _ = writeln!(text, "{host}:{port}:*:{owner}:{}", *password);
             }
         }
     }

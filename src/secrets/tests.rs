@@ -456,7 +456,7 @@ async fn client_files_are_private_and_complete() {
     assert_eq!(read(ClientFiles::KNOWN_HOSTS), "127.0.0.1 ssh-ed25519 AAAA22\n[127.0.0.1]:2201 ssh-ed25519 AAAA2201\n");
     let passwords = vault.passwords();
     let password = passwords.owners[&app].expose();
-    let lines = format!("10.0.0.1:5432:app:app:{password}\npg-prod-node1:5432:app:app:{password}\n");
+    let lines = format!("10.0.0.1:5432:*:app:{password}\npg-prod-node1:5432:*:app:{password}\n");
     assert_eq!(read(ClientFiles::PASSFILE), lines);
     let key = dir.client().join(ClientFiles::SSH_KEY).display().to_string();
     let public = Command::new("ssh-keygen").args(["-y", "-f", &key]).succeed(&site.context, |_| ()).await.unwrap();
@@ -467,7 +467,7 @@ async fn client_files_are_private_and_complete() {
     let sources = Sources { commands: &[(&Account::Owner(app.clone()), &command)], dir: site.dir.path(), owners: &[] };
     escaped.take_given(&site.context, &sources).await.unwrap();
     write_client_files(&dir, &escaped, &fleet, &databases, &SshIdentities::default()).unwrap();
-    assert!(read(ClientFiles::PASSFILE).starts_with("10.0.0.1:5432:app:app:a\\:b\\\\c\n"));
+    assert!(read(ClientFiles::PASSFILE).starts_with("10.0.0.1:5432:*:app:a\\:b\\\\c\n"));
     write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).unwrap();
 
     let config = dir.client().join(ClientFiles::SSH_CONFIG);
@@ -507,7 +507,7 @@ async fn client_files_are_private_and_complete() {
     let seen = asked("node2").await;
     assert!(seen.contains("stricthostkeychecking ask") && seen.contains("/.ssh/known_hosts"), "{seen}");
     // Through it, psql connects to a port of this machine.
-    assert!(read(ClientFiles::PASSFILE).starts_with(&format!("10.0.0.1:*:app:app:{password}\n")));
+    assert!(read(ClientFiles::PASSFILE).starts_with(&format!("10.0.0.1:*:*:app:{password}\n")));
 
     let path = dir.client().join(ClientFiles::PASSFILE);
     write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).unwrap();
