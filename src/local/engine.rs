@@ -279,15 +279,19 @@ pub(super) fn require_ours(
     if found == Some(ours) {
         return Ok(());
     }
-    let cause = match (found, labels.get(LABEL_CLUSTER)) {
-        (Some(uuid), Some(cluster)) => {
-            format!("it exists and belongs to another cluster named {cluster}, with UUID {uuid}; ours is {ours}")
-        }
-        _ => "it exists and hactl did not make it: it has no label `hactl.uuid`".to_owned(),
+    let (cause, back) = match (found, labels.get(LABEL_CLUSTER)) {
+        (Some(uuid), Some(cluster)) => (
+            format!("it exists and belongs to another cluster named {cluster}, with UUID {uuid}; ours is {ours}"),
+            // Whoever lost the file would else be told how to remove the data.
+            format!(
+                "if it is yours, bring back the {cluster}.secrets.age that it was made with, and its key; otherwise "
+            ),
+        ),
+        _ => ("it exists and hactl did not make it: it has no label `hactl.uuid`".to_owned(), String::new()),
     };
     Err(Error::failed("name-taken", format!("create {kind}"), name)
         .cause(cause)
-        .hint(format!("choose another cluster name, or remove it with `{remove}` if nobody needs it")))
+        .hint(format!("{back}choose another cluster name, or remove it with `{remove}` if nobody needs it")))
 }
 
 /// Refuses to remove what hactl did not make.
@@ -345,6 +349,7 @@ mod tests {
         assert!(require_ours(&labels(&cluster, ours), ours, "network", "hactl-pg", "x").is_ok());
         let error = require_ours(&labels(&cluster, theirs), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains(&theirs.to_string()), "{error}");
+        assert!(error.hint.unwrap().starts_with("if it is yours, bring back the pg.secrets.age"));
         let error = require_ours(&HashMap::new(), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains("did not make it"), "{error}");
         assert!(require_made_by_hactl(Some(&HashMap::new()), "volume", "v").is_err());

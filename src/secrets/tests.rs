@@ -95,6 +95,10 @@ async fn secrets_of_machines_that_are_there_are_never_made_anew() {
     let error = site.vault().await.unwrap_err();
     assert_eq!((error.code, error.kind.exit_code()), ("secrets-missing", 3));
     assert!(error.hint.unwrap().contains("bring it back") && !site.paths.file.exists());
+    // Those that only look send nobody to `up` first, which would say the same.
+    let error = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap_err();
+    assert_eq!(error.code, "secrets-missing");
+    assert!(error.hint.unwrap().contains("bring it back"));
     fs::remove_file(&fleet).unwrap();
     site.vault().await.unwrap();
 }

@@ -89,7 +89,8 @@ impl Vault {
             None => Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
                 .cause("it does not exist")
                 .hint(format!(
-                    "run the command where {cluster}.secrets.age lies, or `hactl up {cluster}` to make the cluster"
+                    "run the command where {cluster}.secrets.age lies, or bring it back from the repository or a backup; for a \
+                     cluster that was never made, `hactl up {cluster}` makes it"
                 ))),
         }
     }
