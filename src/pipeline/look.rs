@@ -1,6 +1,6 @@
 //! Commands that only look: a cluster as it stands, its health, its connection string.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::config::SslMode;
@@ -43,6 +43,9 @@ pub(super) fn kept_fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
     let text = std::fs::read(&path).map_err(|error| {
         let error = match cluster.place() {
             Some(place) => failed().cause(format!("its state ({place}) knows of none")),
+            None if error.kind() == io::ErrorKind::NotFound => {
+                failed().cause(format!("no run from here has made any: there is no {}", path.display()))
+            }
             None => failed().cause(format!("{}: {error}", path.display())),
         };
         let elsewhere = match &cluster.plan.platform {
