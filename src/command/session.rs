@@ -42,6 +42,10 @@ impl Session {
     /// The same as the last run left it, wherever that was: for queries about machines.
     pub(crate) async fn cluster_as_it_is(&self, name: &str) -> Result<Cluster> {
         let cluster = self.cluster(name)?;
+        if Lock::is_held(&self.dirs.cluster(cluster.name()).lock()) {
+            // What is known here is that run's, and newer than what was read before it wrote.
+            return Ok(cluster);
+        }
         self.query(async |context| pipeline::pull(context, cluster).await).await
     }
 

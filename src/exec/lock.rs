@@ -54,6 +54,13 @@ struct Holder {
 }
 
 impl Lock {
+    /// Whether a living hactl holds the lock in `path`.
+    #[must_use]
+    pub fn is_held(path: &Path) -> bool {
+        let holder = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Holder>(&text).ok());
+        holder.is_some_and(|holder| start_time(holder.pid) == Some(holder.started))
+    }
+
     /// Takes the lock in `path`, after ending what a killed run left behind.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub struct Cluster {
     commands: Vec<SecretCommand>,
     /// What runs elsewhere left in the state.
     pub(super) elsewhere: Option<SharedRecord>,
+    /// The text of that.
+    pub(super) pulled: Option<String>,
     /// The last run here left machines, and the state knows of none.
     pub(super) emptied: bool,
 }
@@ -48,7 +50,7 @@ impl Cluster {
             message,
             hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
         }));
-        Ok(Self { source, plan, record, assets, commands: spec.secrets, elsewhere: None, emptied: false })
+        Ok(Self { source, plan, record, assets, commands: spec.secrets, elsewhere: None, pulled: None, emptied: false })
     }
 
     /// Plans again with what was chosen for the machines `made`, wherever that was.

@@ -125,8 +125,9 @@ pub(super) async fn take(
     match try_etcd(run, cluster, command, fleet, access).await? {
         Ok(lock) => Ok(Some(lock)),
         Err(seen) => {
-            let step =
-                format!("no lock on the cluster: {seen}; only the locks of this directory and of the state are held");
+            let step = format!(
+                "no lock on the cluster: {seen}; those of this directory, of the state and of the machines are held"
+            );
             run.context.events.step(Stage::Plan, None, step).await;
             Ok(None)
         }
@@ -167,6 +168,9 @@ pub(super) async fn take_machines(
     fleet: &Fleet,
     access: &Access,
 ) -> Result<Option<ClusterLock>> {
+    if cluster.adopted().is_some() {
+        return Ok(None);
+    }
     let with_roles = fleet.nodes.values().find(|node| !node.node.roles.is_empty());
     let Some(node) = fleet.with_role(Role::Etcd).next().or(with_roles) else { return Ok(None) };
     let note = run.context.dirs.cluster(cluster.name()).machines_lock();
@@ -243,9 +247,82 @@ pub(super) async fn held_for<T>(
     (fleet, access): (&Fleet, &Access),
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let lock = take(run, cluster, command, fleet, access).await?;
-    let result = work.await;
-    give_back(lock, result).await
+    let mut locks = Locks::default();
+    locks.take_machines(run, cluster, command, fleet, access).await?;
+    let result = async {
+        locks.take_etcd(run, cluster, command, fleet, access).await?;
+        work.await
+    };
+    let result = result.await;
+    locks.give_back(result).await
+}
+
+/// The locks of one run: a drill that takes etcd away keeps whoever comes by that on the machines.
+#[derive(Default)]
+pub(super) struct Locks {
+    etcd: Option<ClusterLock>,
+    machines: Option<ClusterLock>,
+}
+
+impl Locks {
+    /// For whoever may not know the machines yet: the lock in etcd, and where that does not answer the one on the machines.
+    pub(super) async fn take_if_known(run: &Run, cluster: &Cluster, command: &str, vault: &Vault) -> Result<Self> {
+        let etcd = take_if_known(run, cluster, command, vault).await?;
+        let machines = match etcd {
+            Some(_) => None,
+            None => take_machines_if_there(run, cluster, command, vault).await?,
+        };
+        Ok(Self { etcd, machines })
+    }
+
+    pub(super) async fn take_machines(
+        &mut self,
+        run: &Run,
+        cluster: &Cluster,
+        command: &str,
+        fleet: &Fleet,
+        access: &Access,
+    ) -> Result<()> {
+        if self.machines.is_none() {
+            self.machines = take_machines(run, cluster, command, fleet, access).await?;
+        }
+        Ok(())
+    }
+
+    /// Without a word where there is no etcd yet.
+    pub(super) async fn try_etcd(
+        &mut self,
+        run: &Run,
+        cluster: &Cluster,
+        command: &str,
+        fleet: &Fleet,
+        access: &Access,
+    ) -> Result<()> {
+        if self.etcd.is_none() {
+            self.etcd = try_etcd(run, cluster, command, fleet, access).await?.ok();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn take_etcd(
+        &mut self,
+        run: &Run,
+        cluster: &Cluster,
+        command: &str,
+        fleet: &Fleet,
+        access: &Access,
+    ) -> Result<()> {
+        if self.etcd.is_none() {
+            self.etcd = take(run, cluster, command, fleet, access).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives them back after a work with this result; one that was lost is what went wrong then.
+    pub(super) async fn give_back<T>(self, result: Result<T>) -> Result<T> {
+        let result = give_back(self.machines, result).await;
+        give_back(self.etcd, result).await
+    }
 }
 
 /// Gives the lock back after a work with this result; a lock that was lost is what went wrong then.

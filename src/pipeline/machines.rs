@@ -1,14 +1,17 @@
 //! Plan -> Outputs -> Fleet: the machines, by Terraform.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{
     Cluster, Run,
     claim::{self, Looked},
-    dns, hypervisor, lock, look, prepare, reach, release, shared,
+    dns, hypervisor,
+    lock::Locks,
+    look, prepare, reach, release, shared,
 };
 use crate::{
     context::Context,
@@ -18,7 +21,7 @@ use crate::{
     fleet::Fleet,
     health,
     local::{self, Engine},
-    model::RootModule,
+    model::{InstanceKey, RootModule},
     plan::{Plan, Platform},
     provider::Server,
     provision::{self, Changes, Consent, Destroyed, GoneRecords, Machines, Module},
@@ -95,7 +98,8 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
         let keys = reach::authorized_keys(context, &cluster.plan.platform, vault)?;
-        let record = shared::record(cluster, vault);
+        let last = look::fleet(&context.dirs, cluster).ok();
+        let record = shared::record(cluster, vault, last.as_ref());
         let machines = Machines {
             plan: &cluster.plan,
             assets: &cluster.assets,
@@ -124,7 +128,7 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         cluster.note_choices(&context.dirs)?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
-        forget_others(&fleet, look::fleet(&context.dirs, cluster).ok().as_ref(), vault)?;
+        forget_others(&fleet, &shared::machine_ids(cluster, last.as_ref()), vault)?;
         // A machine that lets nobody in yet is known all the same, and one that was met is not forgotten meanwhile.
         let mut there = fleet.clone();
         vault.host_keys().tell(&mut there);
@@ -138,7 +142,7 @@ async fn make(run: &Run, cluster: &Cluster, vault: &mut Vault, with: &With<'_>) 
         claim::mark(context, looked).await?;
         if cluster.place().is_some() {
             // Host keys that were met just now: for runs elsewhere.
-            let machines = Machines { record: &shared::record(cluster, vault), ..machines };
+            let machines = Machines { record: &shared::record(cluster, vault, Some(&fleet)), ..machines };
             provision::keep_record(context, &dir, &machines, Some(reattach)).await?;
         }
         let changed = !provisioned.changes.is_empty();
@@ -166,10 +170,10 @@ async fn meet(run: &Run, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> 
 }
 
 /// Forgets the host keys of machines that are others than before, by what the platform calls them.
-fn forget_others(fleet: &Fleet, before: Option<&Fleet>, vault: &mut Vault) -> Result<()> {
+fn forget_others(fleet: &Fleet, before: &BTreeMap<InstanceKey, String>, vault: &mut Vault) -> Result<()> {
     let mut known = vault.host_keys().clone();
     for node in fleet.nodes.values() {
-        let was = before.and_then(|before| before.nodes.get(node.key())).and_then(|node| node.machine_id.as_ref());
+        let was = before.get(node.key());
         if was.is_some() && was != node.machine_id.as_ref() {
             known.forget(node.key().as_str());
         }
@@ -206,15 +210,17 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     check(context, cluster)?;
     let mut vault = shared::open(context, cluster).await?;
     cluster.note(&context.dirs)?;
-    let lock = lock::take_if_known(run, cluster, "provision", &vault).await?;
+    let locks = Locks::take_if_known(run, cluster, "provision", &vault).await?;
     let work = async {
+        shared::is_current(context, cluster).await?;
         let prepared = prepare::prepare(run, cluster, &vault, true).await?;
         let with = With { image: prepared.image.as_deref(), agreed };
         apply(run, cluster, &mut vault, &with).await
     };
     let result = work.await;
-    let provisioned = lock::give_back(lock, result).await?;
+    // Also of a run that failed.
     shared::say_saved(context, cluster, &vault).await;
+    let provisioned = locks.give_back(result).await?;
     let name = cluster.name();
     Ok(Summary {
         ok: true,
@@ -296,21 +302,29 @@ impl Planned {
     }
 }
 
-/// Whose the machines are, and who may log in; nobody's before the first `up`, since only that makes secrets.
-async fn identity(context: &Context, cluster: &Cluster) -> Result<(uuid::Uuid, Vec<String>, String)> {
+/// Opens the secrets for whoever makes none; none before the first `up`, since only that makes them.
+async fn known_vault(context: &Context, cluster: &Cluster) -> Result<Option<Vault>> {
     let paths = cluster.secrets(&context.dirs);
     if !paths.file.exists() {
-        return Ok((uuid::Uuid::nil(), Vec::new(), String::new()));
+        return Ok(None);
     }
     let mut vault = Vault::open(context, cluster.name(), &paths).await?;
-    shared::take_over(cluster, &mut vault)?;
-    let keys = reach::authorized_keys(context, &cluster.plan.platform, &vault)?;
-    Ok((vault.uuid(), keys, shared::record(cluster, &vault)))
+    shared::take_host_keys(cluster, &mut vault);
+    Ok(Some(vault))
+}
+
+/// Whose the machines are, and who may log in.
+fn identity(context: &Context, cluster: &Cluster, vault: Option<&Vault>) -> Result<(Uuid, Vec<String>, String)> {
+    let Some(vault) = vault else { return Ok((Uuid::nil(), Vec::new(), String::new())) };
+    let keys = reach::authorized_keys(context, &cluster.plan.platform, vault)?;
+    let fleet = look::fleet(&context.dirs, cluster).ok();
+    Ok((vault.uuid(), keys, shared::record(cluster, vault, fleet.as_ref())))
 }
 
 /// Opens the user's own module, and the provider that is served to it as long as that lives.
 pub(super) async fn open_module(context: &Context, cluster: &Cluster, module: &RootModule) -> Result<(Server, Module)> {
-    let (uuid, keys, record) = identity(context, cluster).await?;
+    let vault = known_vault(context, cluster).await?;
+    let (uuid, keys, record) = identity(context, cluster, vault.as_ref())?;
     let (plan, assets) = (&cluster.plan, &cluster.assets);
     let machines = Machines { plan, assets, image: None, uuid, authorized_keys: &keys, record: &record };
     let (server, reattach) = serve(context, &plan.platform).await?;
@@ -325,7 +339,12 @@ pub(super) async fn open_module(context: &Context, cluster: &Cluster, module: &R
 pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Result<Planned> {
     hypervisor::check(context, cluster).await?;
     let dir = context.dirs.cluster(cluster.name());
-    let (uuid, keys, record) = identity(context, cluster).await?;
+    let mut vault = known_vault(context, cluster).await?;
+    if let Some(vault) = &mut vault {
+        cluster.take_given(context, vault).await?;
+        shared::take_over(cluster, vault)?;
+    }
+    let (uuid, keys, record) = identity(context, cluster, vault.as_ref())?;
     let image = image_tag(cluster);
     let machines = Machines {
         plan: &cluster.plan,

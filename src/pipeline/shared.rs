@@ -22,10 +22,10 @@ use crate::{
     error::{Error, Result},
     event::Summary,
     file,
-    fleet::Fleet,
+    fleet::{Fleet, FleetNode},
     model::{Backend, ClusterName, DatabaseName, InstanceKey, Passed, Platform, RootModule},
     plan::Node,
-    provision::{self, Outputs},
+    provision::{self, Outputs, Pulled},
     secrets::{HostKeys, Vault},
 };
 
@@ -96,6 +96,10 @@ pub(super) struct SharedRecord {
     /// Owners of databases whose passwords the secrets file has.
     owners: BTreeSet<DatabaseName>,
     host_keys: HostKeys,
+    /// Keys that the platform tells: they are in the state as well, but not sealed.
+    told_keys: BTreeMap<InstanceKey, String>,
+    /// What the platform calls the machines that have these keys: another one of the same name has another key.
+    machine_ids: BTreeMap<InstanceKey, String>,
 }
 
 /// A [`SharedRecord`] as its writer wrote it, whatever else a reader's version knows, and its seal.
@@ -106,7 +110,13 @@ struct Sealed {
 }
 
 impl SharedRecord {
-    fn of(cluster: &Cluster, vault: &Vault) -> Self {
+    fn of(cluster: &Cluster, vault: &Vault, fleet: Option<&Fleet>) -> Self {
+        let host_keys = vault.host_keys().known();
+        let machines = || fleet.iter().flat_map(|fleet| fleet.nodes.values());
+        let met = |node: &&FleetNode| node.ssh.host_key.is_some();
+        let told = |node: &FleetNode| Some((node.key().clone(), node.ssh.host_key.clone()?));
+        let told_keys = machines().filter_map(told).filter(|(key, _)| !host_keys.machines.contains_key(key)).collect();
+        let machine_ids = machines().filter(met).filter_map(id).collect();
         Self {
             version: VERSION,
             cluster: cluster.name().clone(),
@@ -114,7 +124,27 @@ impl SharedRecord {
             platform: platform(&cluster.plan.platform),
             nodes: cluster.plan.nodes.clone(),
             owners: cluster.owners().into_iter().collect(),
-            host_keys: vault.host_keys().known(),
+            host_keys,
+            told_keys,
+            machine_ids,
+        }
+    }
+
+    /// Gives the machines their host keys: those that are sealed here or in the secrets file, and not what else the state
+    /// says. One that is another machine than then has none yet.
+    fn tell(&self, vault: &Vault, fleet: &mut Fleet) {
+        for node in fleet.nodes.values_mut() {
+            node.ssh.host_key = None;
+        }
+        self.host_keys(vault).tell(fleet);
+        for (key, node) in &mut fleet.nodes {
+            if node.ssh.host_key.is_none() {
+                node.ssh.host_key = self.told_keys.get(key).cloned();
+            }
+            let was = self.machine_ids.get(key);
+            if was.is_some() && was != node.machine_id.as_ref() {
+                node.ssh.host_key = None;
+            }
         }
     }
 
@@ -126,9 +156,9 @@ impl SharedRecord {
     }
 }
 
-/// What is kept in the state about the machines that `vault` opens.
-pub(super) fn record(cluster: &Cluster, vault: &Vault) -> String {
-    let record = text(&SharedRecord::of(cluster, vault));
+/// What is kept in the state about the machines that `vault` opens, as far as they are known.
+pub(super) fn record(cluster: &Cluster, vault: &Vault, fleet: Option<&Fleet>) -> String {
+    let record = text(&SharedRecord::of(cluster, vault, fleet));
     let seal = vault.seal(&record);
     text(&Sealed { record, seal })
 }
@@ -152,41 +182,40 @@ fn platform(platform: &Platform) -> String {
 pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
     let Some(place) = cluster.place() else { return Ok(cluster) };
     let dir = context.dirs.cluster(cluster.name());
-    let pulled = match &place {
-        Place::Backend(backend) => {
-            on_no_machine(context, &cluster, backend, &Outputs::new()).await?;
-            let pulled = provision::pull(context, &dir, &cluster.plan).await?;
-            on_no_machine(context, &cluster, backend, &pulled.outputs).await?;
-            pulled
-        }
-        Place::Module(module) => {
-            let (_server, reattach) = machines::serve(context, &cluster.plan.platform).await?;
-            provision::pull_module(context, &dir, &cluster.plan, module, Some(reattach)).await?
-        }
-    };
+    if let Place::Backend(backend) = &place {
+        on_no_machine(context, &cluster, backend, &Outputs::new()).await?;
+    }
+    let pulled = look_up(context, &cluster, &place).await?;
+    if let (Place::Backend(backend), Some(outputs)) = (&place, &pulled.outputs) {
+        on_no_machine(context, &cluster, backend, outputs).await?;
+    }
     let Some(text) = pulled.record else {
-        if pulled.settled && pulled.outputs.is_empty() {
+        if pulled.settled && pulled.outputs.as_ref().is_some_and(Outputs::is_empty) {
             cluster.emptied = dir.fleet().exists();
         }
         return Ok(cluster);
     };
     let (record, sealed) = read(&text, &place)?;
+    cluster.pulled = Some(text);
     let paths = cluster.secrets(&context.dirs);
-    let vault = match paths.file.exists() {
+    let mut vault = match paths.file.exists() {
         true => Some(Vault::open(context, cluster.name(), &paths).await?),
         false => None,
     };
     belongs(&record, &cluster, vault.as_ref(), &place)?;
-    if let Some(vault) = &vault {
+    if let Some(vault) = &mut vault {
         is_sealed(&sealed, vault, &place)?;
+        // Who needs a password that is not given now is told when it comes to that.
+        let _ = cluster.take_given(context, vault).await;
     }
     file::private_dir(dir.path())
         .map_err(|error| Error::failed("record", "make", dir.path().display()).source(&error))?;
     cluster.choose(&record.nodes)?;
     cluster.note(&context.dirs)?;
-    let mut fleet = Fleet::known(&cluster.plan, &record.nodes, &pulled.outputs);
+    let Some(outputs) = pulled.outputs else { return Ok(cluster) };
+    let mut fleet = Fleet::known(&cluster.plan, &record.nodes, &outputs);
     if let Some(vault) = vault {
-        record.host_keys(&vault).tell(&mut fleet);
+        record.tell(&vault, &mut fleet);
         machines::keep_fleet(&dir.fleet(), &fleet)?;
         if secrets_fit(&record, &vault).is_ok() {
             software::client_files(context, &cluster, &vault, &fleet)?;
@@ -198,16 +227,58 @@ pub async fn pull(context: &Context, mut cluster: Cluster) -> Result<Cluster> {
     Ok(cluster)
 }
 
+/// What the state tells.
+async fn look_up(context: &Context, cluster: &Cluster, place: &Place) -> Result<Pulled> {
+    let dir = context.dirs.cluster(cluster.name());
+    match place {
+        Place::Backend(_) => provision::pull(context, &dir, &cluster.plan).await,
+        Place::Module(module) => {
+            let (_server, reattach) = machines::serve(context, &cluster.plan.platform).await?;
+            provision::pull_module(context, &dir, &cluster.plan, module, Some(reattach)).await
+        }
+    }
+}
+
 /// What a run that changes the cluster takes over from runs elsewhere, and must not undo: host keys that the secrets file
 /// here does not have yet, and passwords.
 ///
 /// # Errors
 /// When the secrets file here is older than the cluster, or is not there at all.
 pub(super) fn take_over(cluster: &Cluster, vault: &mut Vault) -> Result<()> {
-    let Some(record) = &cluster.elsewhere else { return Ok(()) };
-    secrets_fit(record, vault)?;
-    vault.set_host_keys(record.host_keys(vault));
-    Ok(())
+    take_host_keys(cluster, vault);
+    cluster.elsewhere.as_ref().map_or(Ok(()), |record| secrets_fit(record, vault))
+}
+
+/// The same for whoever only takes away.
+pub(super) fn take_host_keys(cluster: &Cluster, vault: &mut Vault) {
+    if let Some(record) = &cluster.elsewhere {
+        vault.set_host_keys(record.host_keys(vault));
+    }
+}
+
+/// What the platform called the machines when the last run, wherever it was, met them.
+pub(super) fn machine_ids(cluster: &Cluster, before: Option<&Fleet>) -> BTreeMap<InstanceKey, String> {
+    match &cluster.elsewhere {
+        Some(record) => record.machine_ids.clone(),
+        None => before.into_iter().flat_map(|fleet| fleet.nodes.values()).filter_map(id).collect(),
+    }
+}
+
+fn id(node: &FleetNode) -> Option<(InstanceKey, String)> {
+    Some((node.key().clone(), node.machine_id.clone()?))
+}
+
+/// Sees that the state is still as it was when this run began, now that nobody else changes the cluster any more.
+///
+/// # Errors
+/// When another run has changed it meanwhile.
+pub(super) async fn is_current(context: &Context, cluster: &Cluster) -> Result<()> {
+    let (Some(place), Some(before)) = (cluster.place(), &cluster.pulled) else { return Ok(()) };
+    if look_up(context, cluster, &place).await?.record.as_ref() == Some(before) {
+        return Ok(());
+    }
+    let error = Error::failed("changed-meanwhile", "work with what is known of", cluster.name());
+    Err(error.cause("another run has changed it since this one began").hint("run the same command again"))
 }
 
 /// Opens the secrets for a run that makes or changes machines, or makes them where there are none yet. Passwords of
@@ -405,6 +476,10 @@ mod tests {
 
     impl Desk {
         fn new(text: &str) -> Self {
+            Self::of(&format!("backend: pg\n{text}"))
+        }
+
+        fn of(text: &str) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let env = BTreeMap::new();
             let dirs = Dirs::new(dir.path(), &env);
@@ -415,7 +490,7 @@ mod tests {
         }
 
         fn write(&self, text: &str) {
-            fs::write(self.dir.path().join("pg.yaml"), format!("backend: pg\n{text}")).unwrap();
+            fs::write(self.dir.path().join("pg.yaml"), text).unwrap();
         }
 
         fn cluster(&self) -> Cluster {
@@ -441,12 +516,12 @@ mod tests {
     #[tokio::test]
     async fn a_choice_made_elsewhere_sticks_and_machines_are_known_as_they_were_made() {
         let desk = Desk::new(THREE);
-        let text = record(&desk.cluster(), &desk.vault().await);
+        let text = record(&desk.cluster(), &desk.vault().await, None);
         let (left, sealed) = read(&text, &desk.place()).unwrap();
         is_sealed(&sealed, &desk.vault().await, &desk.place()).unwrap();
 
         // Four data nodes, and the first by name would be picked.
-        desk.write("instances: {a: {}, b: {}, c: {}, d: {}}\n");
+        desk.write("backend: pg\ninstances: {a: {}, b: {}, c: {}, d: {}}\n");
         let mut cluster = desk.cluster();
         assert!(cluster.plan.nodes["a".parse::<InstanceKey>().as_ref().unwrap()].is_voter());
         cluster.choose(&left.nodes).unwrap();
@@ -462,16 +537,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_host_key_is_trusted_as_it_was_sealed_and_of_that_machine_alone() {
+        let file = "platform: {terraform: {dir: infra, pass: [record]}}\n";
+        let desk = Desk::of(&format!("{file}{THREE}"));
+        let (cluster, mut vault) = (desk.cluster(), desk.vault().await);
+        let mut outputs = outputs(&["b", "c", "d"]);
+        let known = |outputs: &Outputs| Fleet::known(&cluster.plan, &cluster.plan.nodes, outputs);
+        let mut fleet = known(&outputs);
+        for (key, node) in &mut fleet.nodes {
+            node.ssh.host_key = Some(format!("ssh-ed25519 {key}"));
+        }
+        let pinned = HostKeys {
+            machines: BTreeMap::from([("b".parse().unwrap(), "ssh-ed25519 b".to_owned())]),
+            ..HostKeys::default()
+        };
+        vault.set_host_keys(pinned);
+        let record = SharedRecord::of(&cluster, &vault, Some(&fleet));
+
+        // Whoever can write the state says other keys, and d was made anew.
+        for machine in outputs.values_mut() {
+            machine.host_key = Some("ssh-ed25519 other".to_owned());
+        }
+        outputs.get_mut(&"d".parse().unwrap()).unwrap().id = "another".to_owned();
+        let mut fleet = known(&outputs);
+        record.tell(&vault, &mut fleet);
+        let told: Vec<_> = fleet.nodes.values().map(|node| node.ssh.host_key.as_deref()).collect();
+        assert_eq!(told, [Some("ssh-ed25519 b"), Some("ssh-ed25519 c"), None]);
+    }
+
+    #[tokio::test]
     async fn the_state_of_another_cluster_is_left_alone() {
         let (desk, other) = (Desk::new(THREE), Desk::new(THREE));
         let (vault, foreign) = (desk.vault().await, other.vault().await);
         let code = |record: &SharedRecord, vault| {
             belongs(record, &desk.cluster(), vault, &desk.place()).err().map(|error| error.code)
         };
-        let own = SharedRecord::of(&desk.cluster(), &vault);
+        let own = SharedRecord::of(&desk.cluster(), &vault, None);
         assert_eq!(code(&own, Some(&vault)), None);
         assert_eq!(code(&own, None), None);
-        assert_eq!(code(&SharedRecord::of(&desk.cluster(), &foreign), Some(&vault)), Some("state-of-another"));
+        assert_eq!(code(&SharedRecord::of(&desk.cluster(), &foreign, None), Some(&vault)), Some("state-of-another"));
         let renamed = SharedRecord { cluster: "pg2".parse().unwrap(), ..own.clone() };
         assert_eq!(code(&renamed, None), Some("state-of-another"));
         let moved = SharedRecord { platform: "proxmox, kind vm".to_owned(), ..own };
@@ -482,7 +586,7 @@ mod tests {
     async fn what_was_not_sealed_with_the_secrets_is_not_trusted() {
         let desk = Desk::new(THREE);
         let vault = desk.vault().await;
-        let forged = record(&desk.cluster(), &vault).replace("pg-prod-b", "pg-prod-x");
+        let forged = record(&desk.cluster(), &vault, None).replace("pg-prod-b", "pg-prod-x");
         let (_, sealed) = read(&forged, &desk.place()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(is_sealed(&sealed, &vault, &desk.place()).unwrap_err().code, "shared-record");
         let newer = text(&Sealed { record: r#"{"version":2}"#.to_owned(), seal: String::new() });
@@ -494,7 +598,7 @@ mod tests {
         let desk = Desk::new(THREE);
         let mut vault = desk.vault().await;
         let mut cluster = desk.cluster();
-        cluster.elsewhere = Some(SharedRecord::of(&cluster, &vault));
+        cluster.elsewhere = Some(SharedRecord::of(&cluster, &vault, None));
         take_over(&cluster, &mut vault).unwrap();
         // A run elsewhere has made one more database.
         let left = cluster.elsewhere.as_mut().unwrap();

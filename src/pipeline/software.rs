@@ -142,14 +142,24 @@ pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bo
     cluster.take_given(context, &mut vault).await?;
     shared::take_over(cluster, &mut vault)?;
     let access = look::access(context, cluster, &vault)?;
+    if cluster.place().is_some() && vault.ensure_owners(&cluster.owners())? {
+        let name = cluster.name();
+        return Err(Error::failed("secrets-behind", "configure", name)
+            .cause(
+                "the cluster file has a database whose owner has no password yet, and runs elsewhere must know of it",
+            )
+            .hint(format!("`hactl up {name}` or `hactl provision {name}` makes it and notes it in the state")));
+    }
     let work = async {
+        shared::is_current(context, cluster).await?;
         let prepared = prepare::prepare(acting, cluster, &vault, mitogen).await?;
         render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
         run(acting, cluster, &prepared, mitogen, check).await
     };
-    let machines = lock::take_machines(acting, cluster, "configure", &fleet, &access).await?;
     let worked = lock::held_for(acting, cluster, "configure", (&fleet, &access), work).await;
-    let configured = lock::give_back(machines, worked).await?;
+    // Certificates are signed here, too.
+    shared::say_saved(context, cluster, &vault).await;
+    let configured = worked?;
     let changed = configured.changed();
     let would = if check { "would change" } else { "changed" };
     Ok(Summary {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Cluster, Run, dns, hypervisor,
-    lock::{self, ClusterLock},
+    lock::Locks,
     look,
     machines::{self, Provisioned, With},
     prepare, shared, software, verify,
@@ -60,12 +60,12 @@ pub async fn up(
     let mut vault = shared::open(context, cluster).await?;
     cluster.note(&context.dirs)?;
 
-    let mut lock = lock::take_if_known(run, cluster, "up", &vault).await?;
+    let mut locks = Locks::take_if_known(run, cluster, "up", &vault).await?;
     let asked = Asked { agreed, mitogen, proof };
-    let result = converge(run, cluster, &mut vault, &asked, &mut lock).await;
-    let done = lock::give_back(lock, result).await?;
+    let result = converge(run, cluster, &mut vault, &asked, &mut locks).await;
+    // Also of a run that failed.
     shared::say_saved(context, cluster, &vault).await;
-    Ok(done)
+    locks.give_back(result).await
 }
 
 /// What `up` was asked for.
@@ -81,10 +81,11 @@ async fn converge(
     cluster: &Cluster,
     vault: &mut Vault,
     asked: &Asked<'_>,
-    lock: &mut Option<ClusterLock>,
+    locks: &mut Locks,
 ) -> Result<(Summary, Option<Verdict>)> {
     let Asked { agreed, mitogen, proof } = *asked;
     let context = &run.context;
+    shared::is_current(context, cluster).await?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
         let provisioned = machines::apply(run, cluster, vault, &With { image: None, agreed }).await?;
@@ -103,25 +104,12 @@ async fn converge(
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {
-        let machines = lock::take_machines(run, cluster, "up", fleet, &access).await?;
-        let work = async {
-            if lock.is_none() {
-                // That of a run elsewhere that was faster.
-                *lock = lock::try_etcd(run, cluster, "up", fleet, &access).await?.ok();
-            }
-            let configured = software::run(run, cluster, &prepared, mitogen, false).await?.changed();
-            // Before the machines are given back, so that nobody comes between.
-            if lock.is_none() {
-                *lock = lock::take(run, cluster, "up", fleet, &access).await?;
-            }
-            Ok(configured)
-        };
-        let worked = work.await;
-        lock::give_back(machines, worked).await?
+        locks.take_machines(run, cluster, "up", fleet, &access).await?;
+        // That of a run elsewhere that was faster.
+        locks.try_etcd(run, cluster, "up", fleet, &access).await?;
+        software::run(run, cluster, &prepared, mitogen, false).await?.changed()
     };
-    if lock.is_none() {
-        *lock = lock::take(run, cluster, "up", fleet, &access).await?;
-    }
+    locks.take_etcd(run, cluster, "up", fleet, &access).await?;
     let leader = run
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;

@@ -13,7 +13,7 @@ use super::{
     contract::{self, Told},
     environment::Environment,
     guard::{Consent, guard_module},
-    outputs::{Outputs, Read, parse_outputs},
+    outputs::{Outputs, parse_a_modules},
     place::Pulled,
     stage::{Planned, Provisioned},
     terraform::{Init, Terraform},
@@ -330,8 +330,8 @@ pub async fn pull_module(
             terraform.ask(context, &terraform.output()).await?
         }
     };
-    let Read { vms, record, .. } = parse_outputs(&outputs)?;
-    Ok(Pulled { outputs: vms, record, settled: true })
+    let (outputs, record) = parse_a_modules(&outputs)?;
+    Ok(Pulled { outputs, record, settled: true })
 }
 
 /// Keeps another record in the module's state, and changes nothing else.
@@ -343,7 +343,7 @@ pub(super) async fn keep_record(
     reattach: Option<String>,
 ) -> Result<()> {
     let root = Module::open(context, dir, module, machines, reattach).await?;
-    let kept = parse_outputs(&root.terraform.ask(context, &root.terraform.output()).await?)?.record;
+    let (_, kept) = parse_a_modules(&root.terraform.ask(context, &root.terraform.output()).await?)?;
     if kept.as_deref().unwrap_or_default() == machines.record {
         return Ok(());
     }

@@ -66,6 +66,22 @@ pub(super) fn parse_outputs(json: &str) -> Result<Read> {
     })
 }
 
+/// The outputs `vms` and `record` of a user's own module, which may have others of any shape; `vms` is none where it does not
+/// fit.
+///
+/// # Errors
+/// When it is not what Terraform prints.
+pub(super) fn parse_a_modules(json: &str) -> Result<(Option<Outputs>, Option<String>)> {
+    let mut all: serde_json::Value = serde_json::from_str(json)
+        .map_err(|error| Error::failed("terraform-output", "read", "Terraform's outputs").source(&error))?;
+    let vms = match all.get_mut("vms") {
+        Some(vms) => serde_json::from_value(vms["value"].take()).ok(),
+        None => Some(Outputs::new()),
+    };
+    let record = all["record"]["value"].as_str().filter(|record| !record.is_empty());
+    Ok((vms, record.map(str::to_owned)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +97,17 @@ mod tests {
         assert_eq!(read.images.len(), 1);
         assert!(parse_outputs("{}").unwrap().vms.is_empty());
         assert_eq!(parse_outputs(r#"{"vms":{"value":[1]}}"#).unwrap_err().code, "terraform-output");
+    }
+
+    #[test]
+    fn a_users_own_outputs_may_be_anything_else() {
+        let read = |text: &str| parse_a_modules(text).unwrap();
+        assert_eq!(read("{}"), (Some(Outputs::new()), None));
+        assert_eq!(
+            read(r#"{"images":{"value":[1]},"record":{"value":"r"},"vms":{"value":{}}}"#),
+            (Some(Outputs::new()), Some("r".to_owned()))
+        );
+        let number = r#"{"record":{"value":"r"},"vms":{"value":{"a":{"id":100,"name":"a","ipv4":null}}}}"#;
+        assert_eq!(read(number), (None, Some("r".to_owned())));
     }
 }

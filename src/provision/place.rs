@@ -28,7 +28,8 @@ use crate::{
 /// What Terraform knows of the machines, as the last run left it wherever that was.
 #[derive(Debug, Default)]
 pub struct Pulled {
-    pub outputs: Outputs,
+    /// None where they do not fit, which is for the next run to change.
+    pub outputs: Option<Outputs>,
     /// What hactl keeps there about them.
     pub record: Option<String>,
     /// There is no other place that this directory's runs would still have a state in.
@@ -47,10 +48,10 @@ pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pu
         let reader = Reader::open(context, &plan.cluster, backend).await?;
         let Read { vms, record, .. } = parse_outputs(&reader.ask(context, Terraform::output).await?)?;
         if !vms.is_empty() || record.is_some() {
-            return Ok(Pulled { outputs: vms, record, settled });
+            return Ok(Pulled { outputs: Some(vms), record, settled });
         }
     }
-    Ok(Pulled { settled, ..Pulled::default() })
+    Ok(Pulled { outputs: Some(Outputs::new()), settled, record: None })
 }
 
 /// Where a state may be: the backend that the cluster file means, the former one as long as nothing was moved, and whether

@@ -44,7 +44,7 @@ impl ClientFiles {
 /// Files that are as they should be stay untouched.
 ///
 /// # Errors
-/// When a file cannot be written, or an owner has no password yet.
+/// When a file cannot be written.
 pub fn write_client_files(
     dir: &ClusterDir,
     vault: &Vault,
@@ -57,7 +57,7 @@ pub fn write_client_files(
         Error::failed("client-files", "write the client's file", object).source(error)
     };
     store::private_dir(&target).map_err(|error| failed(&target.display(), &error))?;
-    let passfile = Zeroizing::new(passfile(vault, fleet, databases)?);
+    let passfile = Zeroizing::new(passfile(vault, fleet, databases));
     let known_hosts = known_hosts(fleet);
     let path = |name: &str| target.join(name);
     let ssh_config = ssh_config(fleet, &path(ClientFiles::SSH_CONFIG), &path(ClientFiles::KNOWN_HOSTS), identities);
@@ -78,8 +78,9 @@ pub fn write_client_files(
     Ok(())
 }
 
-/// A line for every host with PostgreSQL, by address and by name, and owner, whatever the database.
-fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, DatabaseName>) -> Result<String> {
+/// A line for every host with PostgreSQL, by address and by name, and owner, whatever the database. The owner of a database
+/// that is not made yet has no password, and no line.
+fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, DatabaseName>) -> String {
     let mut text = String::new();
     let passwords = vault.passwords();
     let owners: BTreeSet<_> = databases.values().collect();
@@ -88,17 +89,14 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
         let port = if node.ssh.bastion.is_some() { "*".to_owned() } else { POSTGRES_PORT.to_string() };
         for host in [node.address.to_string(), node.hostname().to_string()] {
             for owner in &owners {
-                let Some(password) = passwords.owners.get(*owner) else {
-                    return Err(Error::failed("client-files", "write the passfile of", vault.cluster())
-                        .cause(format!("the database owner {owner} has no password")));
-                };
+                let Some(password) = passwords.owners.get(*owner) else { continue };
                 // Hosts and names hold neither of the two characters that are escaped; a given password may.
                 let password = Zeroizing::new(password.expose().replace('\\', "\\\\").replace(':', "\\:"));
                 let _ = writeln!(text, "{host}:{port}:*:{owner}:{}", *password);
             }
         }
     }
-    Ok(text)
+    text
 }
 
 /// The pinned host keys in OpenSSH's form, those of bastions among them: a port other than 22 goes with the host in
