@@ -13,6 +13,7 @@ mod fetch;
 mod fixture;
 mod hosts;
 mod local_engine;
+mod own_terraform;
 mod proxmox;
 mod proxmox_api;
 mod proxmox_up;

@@ -143,14 +143,7 @@ impl Module {
     /// # Errors
     /// Those of Terraform.
     pub async fn resources(&self, context: &Context) -> Result<Vec<String>> {
-        let listed = self.terraform.state_list().run(context, |_| ()).await?;
-        // Terraform calls it a failure that there is no state yet.
-        let is_resource = |line: &&str| !line.starts_with("data.") && !line.contains(".data.");
-        Ok(if listed.status.success() {
-            listed.stdout.lines().filter(is_resource).map(str::to_owned).collect()
-        } else {
-            Vec::new()
-        })
+        listed(self.terraform.ask(context, &self.terraform.state_list()).await)
     }
 
     /// Destroys everything that the module's state holds; what it was. Whoever calls this has asked the user.
@@ -171,6 +164,33 @@ impl Module {
         // One that stays is written over by the next run.
         let _ = fs::remove_file(self.plan_file());
     }
+}
+
+/// The addresses of what is managed, of Terraform's answer. It calls a failure that there is no state yet; whatever else
+/// fails says nothing of what there is.
+fn listed(answer: Result<String>) -> Result<Vec<String>> {
+    let lines = match answer {
+        Err(error) if error.causes.iter().any(|cause| cause.contains("No state file was found")) => String::new(),
+        answer => answer?,
+    };
+    Ok(lines.lines().filter(|address| is_managed(address)).map(str::to_owned).collect())
+}
+
+/// Whether an address is that of a resource, and not of a data source. A module may be called `data`, and the key of one may
+/// be any text.
+fn is_managed(address: &str) -> bool {
+    let mut rest = address;
+    while let Some(module) = rest.strip_prefix("module.") {
+        let (mut quoted, mut escaped) = (false, false);
+        let end = module.find(|letter| {
+            let dot = letter == '.' && !quoted;
+            quoted ^= letter == '"' && !escaped;
+            escaped = letter == '\\' && !escaped;
+            dot
+        });
+        rest = end.map_or("", |end| &module[end + 1..]);
+    }
+    !rest.starts_with("data.")
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Error {
@@ -406,6 +426,35 @@ mod tests {
                 "cluster_uuid": "00000000-0000-0000-0000-000000000000",
             })
         );
+    }
+
+    #[test]
+    fn what_is_managed_is_told_from_what_is_only_read() {
+        let addresses = [
+            "terraform_data.n",
+            r#"terraform_data.n["a.data.b"]"#,
+            "module.data.terraform_data.n",
+            "module.machines.module.data[0].terraform_data.n",
+            r#"module.zone["eu.data.x"].terraform_data.n"#,
+            r#"module.zone["\".data."].terraform_data.n"#,
+            r#"module.zone["\\"].terraform_data.n"#,
+        ];
+        let read = [
+            "data.external.image",
+            "module.data.data.external.image",
+            "module.machines[1].data.external.image[0]",
+            r#"module.zone["\\"].data.external.image"#,
+            r#"module.zone["]\".terraform_data.n"].data.external.image"#,
+        ];
+        assert_eq!(listed(Ok([addresses.join("\n"), read.join("\n")].join("\n"))).unwrap(), addresses);
+    }
+
+    #[test]
+    fn only_a_state_that_was_never_written_holds_nothing() {
+        let failed = |cause: &str| listed(Err(Error::failed("command", "run", "terraform state list").cause(cause)));
+        assert_eq!(failed("No state file was found!\n\nState management commands require one.").unwrap(), [""; 0]);
+        assert!(failed("Failed to load state: HTTP error: 503").is_err());
+        assert_eq!(listed(Ok(String::new())).unwrap(), [""; 0], "all of it was destroyed");
     }
 
     #[test]

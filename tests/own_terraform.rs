@@ -1,0 +1,66 @@
+//! A module of the user's own whose machines are none: what `down` finds in its state, and what it leaves there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A directory with the file of cluster `pg`, and a module that Terraform has applied.
+struct Applied(TempDir);
+
+impl Applied {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let applied = Self(tempfile::tempdir().unwrap());
+        let file = "name: pg\nplatform: {terraform: {dir: infra}}\ninstances: {node1: {}}\n";
+        fs::write(applied.path("pg.yaml"), file).unwrap();
+        for (name, text) in files {
+            let path = applied.path("infra").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        applied.terraform(&["init"]);
+        applied.terraform(&["apply", "-auto-approve"]);
+        applied
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, program: impl AsRef<Path>, dir: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(program.as_ref());
+        command.args(args).current_dir(self.path(dir)).stdin(Stdio::null());
+        command.env_remove("TF_CLI_CONFIG_FILE").env_remove("HACTL_DIR").output().unwrap()
+    }
+
+    fn terraform(&self, args: &[&str]) -> String {
+        let done = self.run("terraform", "infra", args);
+        assert!(done.status.success(), "terraform {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// What hactl answers: exit code and stderr.
+    fn hactl(&self, args: &[&str]) -> (Option<i32>, String) {
+        let done = self.run(env!("CARGO_BIN_EXE_hactl"), "", args);
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    }
+}
+
+#[test]
+fn down_asks_before_it_destroys_what_is_in_a_module_called_data() {
+    let main = "module \"data\" {\n  source   = \"./node\"\n  for_each = toset([\"a.data.b\"])\n}\n";
+    let place = Applied::new(&[("main.tf", main), ("node/main.tf", "resource \"terraform_data\" \"n\" {}\n")]);
+    let address = "module.data[\"a.data.b\"].terraform_data.n";
+    let (code, said) = place.hactl(&["down", "pg"]);
+    assert!(said.contains(address) && said.contains("nobody is there to be asked"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(place.terraform(&["state", "list"]).trim(), address, "nobody was asked, and it is gone");
+    let (code, said) = place.hactl(&["down", "pg", "--yes"]);
+    assert_eq!((code, place.terraform(&["state", "list"]).as_str()), (Some(0), ""), "{said}");
+    // And of nothing nothing is asked.
+    let (code, said) = place.hactl(&["down", "pg"]);
+    assert!(code == Some(0) && said.contains("nothing of pg is there any more"), "{code:?} {said}");
+}
