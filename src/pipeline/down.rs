@@ -54,7 +54,7 @@ pub async fn doomed(context: &Context, cluster: &Cluster, asked: &Teardown) -> R
                 true => "The machines stay, and the cluster on them goes, with its data:",
                 false => "The machines stay, and the cluster on them is stopped:",
             };
-            match Secrets::open(context, cluster).await.needed()? {
+            match Secrets::open(context, cluster).await.to_stop(context, cluster, asked)? {
                 Some(vault) => release::said(&release::machines(context, cluster, vault).await?, asked),
                 None => Vec::new(),
             }
@@ -102,13 +102,34 @@ impl Secrets {
         Self { exist: paths.file.exists(), opened: Vault::open(context, cluster.name(), &paths).await }
     }
 
-    /// None where nothing was ever made.
-    fn needed(&self) -> Result<Option<&Vault>> {
+    /// None where there are none.
+    fn if_any(&self) -> Result<Option<&Vault>> {
         match self.exist {
             true => self.opened.as_ref().map(Some).map_err(Clone::clone),
             false => Ok(None),
         }
     }
+
+    /// What opens machines that stay, so that the cluster on them is stopped; none where it never ran on any that is asked.
+    fn to_stop(&self, context: &Context, cluster: &Cluster, asked: &Teardown) -> Result<Option<&Vault>> {
+        let nodes = look::kept_fleet(&context.dirs, cluster).map(|fleet| fleet.nodes).unwrap_or_default();
+        let busy = nodes.into_values().filter(|node| !node.node.roles.is_empty());
+        let busy: Vec<InstanceKey> = busy.map(|node| node.node.key).filter(|key| !asked.leave.contains(key)).collect();
+        match &self.opened {
+            Err(error) if !self.exist && !busy.is_empty() => Err(error.clone().hint(lost(cluster, asked, &busy))),
+            _ => self.if_any(),
+        }
+    }
+}
+
+/// What is left to do without what opens the machines, on which the cluster runs on.
+fn lost(cluster: &Cluster, asked: &Teardown, busy: &[InstanceKey]) -> String {
+    let name = cluster.name();
+    let leave = asked.leave.iter().chain(busy).map(|key| format!(" --leave {key}")).collect::<String>();
+    format!(
+        "bring it back from the repository or a backup: nothing was stopped, and without it hactl stops nothing on its \
+         machines. If it is lost, stop Patroni and etcd there by hand; then `hactl down {name}{leave}` forgets them here"
+    )
 }
 
 async fn leftovers(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
@@ -166,8 +187,9 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let stays = release::stays(&cluster.plan.platform);
     let left = asked.leave.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
     let secrets = Secrets::open(context, cluster).await;
+    let to_stop = if stays { secrets.to_stop(context, cluster, asked)? } else { None };
     let mut lock = lock(run, cluster, &secrets).await?;
-    let changed = run
+    let done = run
         .stage(Stage::Destroy, async {
             let before = look::kept_fleet(&context.dirs, cluster).ok();
             if before.is_some() {
@@ -177,7 +199,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
                 // etcd keeps its data: a lock that is held when it stops is there when it starts again.
                 lock::give_back(lock.take(), Ok(())).await?;
             }
-            let stopped = match if stays { secrets.needed()? } else { None } {
+            let stopped = match to_stop {
                 Some(vault) => {
                     let fleet = release::machines(context, cluster, vault).await?;
                     release::release(run, cluster, &fleet, vault, asked).await?
@@ -192,7 +214,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
                 Platform::Terraform(_) => None,
                 platform => {
                     let (_server, reattach) = machines::serve(context, platform).await?;
-                    let vault = if cluster.plan.backend.is_some() { secrets.needed()? } else { None };
+                    let vault = if cluster.plan.backend.is_some() { secrets.if_any()? } else { None };
                     machines::destroy(context, cluster, vault, reattach).await?
                 }
             };
@@ -201,16 +223,18 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
             }
             let changed = stopped || destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
             is_gone(context, cluster, before.as_ref(), changed).await?;
+            let forgotten = stays && !stopped && (changed || before.is_some());
             let detail = match (changed, stays, asked.wipe_data) {
+                _ if forgotten => "nothing was stopped".to_owned(),
                 (false, ..) => "there was nothing".to_owned(),
                 (true, true, false) => "stopped and disabled; the data stays".to_owned(),
                 _ if left.is_empty() => "nothing is left".to_owned(),
                 _ => format!("nothing is left but on {left}"),
             };
-            Ok((changed, Some(detail)))
+            Ok(((changed, forgotten), Some(detail)))
         })
         .await;
-    let changed = lock::drop_with_cluster(lock, changed).await?;
+    let (changed, forgotten) = lock::drop_with_cluster(lock, done).await?;
     // Data that stays is that of the voters that were chosen.
     let data_stays = stays && changed && !asked.wipe_data;
     forget(&dir, asked.purge, data_stays)
@@ -228,11 +252,12 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
         kept.push(dir.path().display().to_string());
     }
     let mut message = match (data_stays, changed) {
+        _ if forgotten => format!("{name} is forgotten here; nothing of it was stopped."),
         (true, _) => format!("{name} is stopped; its data stays on the machines."),
         (false, true) => format!("{name} is gone."),
         (false, false) => format!("There was nothing of {name}."),
     };
-    if !left.is_empty() && changed {
+    if !left.is_empty() && (changed || forgotten) {
         message += &format!(" Left as it is: {left}, with services and mark.");
     }
     if !kept.is_empty() {
@@ -296,5 +321,45 @@ fn remove(result: std::io::Result<()>) -> std::io::Result<()> {
     match result {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{context::Dirs, event::Events};
+
+    #[tokio::test]
+    async fn a_cluster_that_runs_on_is_not_forgotten_because_the_secrets_are_not_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = "platform: {hosts: {ssh: {user: root}}}\n\
+                    instances: {a: {address: 192.0.2.1}, b: {address: 192.0.2.2}, web: {address: 192.0.2.3, roles: []}}\n";
+        fs::write(dir.path().join("pg.yaml"), file).unwrap();
+        let env = BTreeMap::new();
+        let dirs = Dirs::new(dir.path(), &env);
+        let context = Context { dirs, env, events: Events::channel().0, stop: Default::default() };
+        let cluster = Cluster::open("pg", &context.dirs).unwrap();
+        let to_stop = async |leave: &[&str]| {
+            let asked =
+                Teardown { leave: leave.iter().map(|key| key.parse().unwrap()).collect(), ..Default::default() };
+            let secrets = Secrets::open(&context, &cluster).await;
+            secrets.to_stop(&context, &cluster, &asked).map(|vault| vault.is_some())
+        };
+        assert_eq!(to_stop(&[]).await.unwrap(), false, "nothing was ever made");
+
+        let Platform::Hosts(hosts) = &cluster.plan.platform else { panic!("{:?}", cluster.plan.platform) };
+        let fleet = Fleet::new(&cluster.plan, &release::as_written(hosts)).unwrap();
+        let kept = context.dirs.cluster(cluster.name()).fleet();
+        fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        machines::keep_fleet(&kept, &fleet).unwrap();
+        let run = Run::new(context.clone(), dir.path().to_owned());
+        let error = down(&run, &cluster, &Teardown::default()).await.unwrap_err();
+        assert_eq!(error.code, "secrets-missing", "{error}");
+        assert!(error.to_string().contains("`hactl down pg --leave a --leave b` forgets them"), "{error}");
+        assert!(kept.exists() && doomed(&context, &cluster, &Teardown::default()).await.is_err());
+        assert!(to_stop(&["a"]).await.unwrap_err().to_string().contains("--leave a --leave b"));
+        assert_eq!(to_stop(&["b", "a"]).await.unwrap(), false, "they are left as they are");
     }
 }
