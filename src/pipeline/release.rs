@@ -63,10 +63,16 @@ for unit in patroni etcd hactl-lease-guard; do
 done
 "#;
 
-/// Everything that hactl has put there, but for packages and programs.
+/// Everything that hactl has put there, but for packages and programs. The mark goes last, and only with all the rest: a
+/// directory whose file system is its own stays, without what was in it.
 const WIPE: &str = r#"
-etcd=$(sed -n 's/^data-dir: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/etcd/etcd.conf.yml 2>/dev/null)
-case $data in /?*/?*) rm -rf -- "$data" "$data".unfinished-* ;; esac
+set -e
+empty() {
+  if [ -d "$1" ]; then find "$1/" -mindepth 1 -delete; fi
+  mountpoint -q "$1" || rm -rf -- "$1"
+}
+etcd=$(sed -n 's/^data-dir: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/etcd/etcd.conf.yml 2>/dev/null || true)
+case $data in /?*/?*) empty "$data"; rm -rf -- "$data".unfinished-* ;; esac
 case $etcd in /?*/?*) rm -rf -- "$etcd/member" ;; esac
 rm -rf /etc/patroni /etc/etcd
 rm -f /etc/systemd/system/patroni.service /etc/systemd/system/etcd.service \
@@ -191,7 +197,7 @@ pub(super) async fn release(
     }
     let step = async |words: &str, script: &str| {
         context.events.step(Stage::Destroy, None, words).await;
-        let script = format!("{STOP}{script}").replace("@MARK@", MARK);
+        let script = whole(script);
         let done = join_all(machines.iter().map(async |(node, remote)| act(node, remote, &script).await)).await;
         done.into_iter().collect::<Result<()>>()
     };
@@ -207,6 +213,11 @@ pub(super) async fn release(
     Ok(true)
 }
 
+/// A step as it is run on a machine.
+fn whole(step: &str) -> String {
+    format!("{STOP}{step}").replace("@MARK@", MARK)
+}
+
 async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
     let done = remote.run(script, b"", STOPS_WITHIN).await?;
     if done.status == 0 {
@@ -215,4 +226,46 @@ async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
     Err(Error::failed("machine-release", "take the cluster off", node.key())
         .cause(done.stderr.trim())
         .hint("`systemctl status patroni etcd` there says more; the same command carries on"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn the_mark_stays_until_the_data_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for dir in ["etc/patroni", "etc/etcd", "etc/hactl", "pg/data/base", "pg/data.unfinished-1", "etcd/member"] {
+            fs::create_dir_all(path(dir)).unwrap();
+        }
+        let data = path("pg/data").display().to_string();
+        fs::write(path("etc/patroni/patroni.yml"), format!("  data_dir: \"{data}\"\n")).unwrap();
+        fs::write(path("etc/etcd/etcd.conf.yml"), format!("data-dir: {}\n", path("etcd").display())).unwrap();
+        let mark = root.path().join(MARK.trim_start_matches('/'));
+        fs::write(&mark, "{}").unwrap();
+        let run = |busy: &str| {
+            let etc = path("etc/").display().to_string();
+            let fails =
+                format!("rm() {{ case \"$*\" in *{busy}) echo busy >&2; return 1 ;; esac; command rm \"$@\"; }}");
+            let script = format!("systemctl() {{ :; }}\n{fails}\n{}", whole(WIPE).replace("/etc/", &etc));
+            Command::new("sh").args(["-c", &script]).output().unwrap()
+        };
+        for busy in [data.as_str(), "etcd/member"] {
+            let done = run(busy);
+            assert_eq!((done.status.success(), done.stderr.as_slice()), (false, b"busy\n".as_slice()), "{busy}");
+            assert!(
+                mark.exists() && path("etc/patroni/patroni.yml").exists(),
+                "{busy}: nobody knows of the data any more"
+            );
+        }
+        for _ in 0..2 {
+            let done = run("nothing");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        let left = |dir: &str| fs::read_dir(path(dir)).map(Iterator::count).ok();
+        assert_eq!((left("pg"), left("etcd"), left("etc")), (Some(0), Some(0), Some(0)));
+    }
 }
