@@ -64,3 +64,11 @@ fn down_asks_before_it_destroys_what_is_in_a_module_called_data() {
     let (code, said) = place.hactl(&["down", "pg"]);
     assert!(code == Some(0) && said.contains("nothing of pg is there any more"), "{code:?} {said}");
 }
+
+#[test]
+fn down_removes_a_record_that_an_apply_without_machines_has_left() {
+    let place = Applied::new(&[("main.tf", "output \"record\" {\n  value = \"left\"\n}\n")]);
+    assert!(place.terraform(&["output", "-json"]).contains("left"));
+    let (code, said) = place.hactl(&["down", "pg", "--yes"]);
+    assert_eq!((code, place.terraform(&["output", "-json"]).trim()), (Some(0), "{}"), "{said}");
+}

@@ -111,6 +111,9 @@ pub struct Changes {
     pub resources: Vec<ResourceChange>,
     /// Outputs differ from the state's, also where no resource changes.
     pub outputs: bool,
+    /// The output `record` differs from the state's. It is hactl's own business, and no change for anybody else.
+    #[serde(skip)]
+    pub(super) record: bool,
 }
 
 impl fmt::Display for Changes {
@@ -131,6 +134,11 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.outputs && self.resources.iter().all(|change| matches!(change.action, Action::NoOp | Action::Read))
+    }
+
+    /// Whether applying would leave the state as it is, too.
+    pub(super) fn leaves_the_state(&self) -> bool {
+        self.is_empty() && !self.record
     }
 
     /// What is neither left as it is nor only read, in Terraform's order: `create aws_instance.node["a"]`.
@@ -166,13 +174,12 @@ impl Changes {
         let plan: Plan = serde_json::from_str(json)
             .map_err(|error| Error::failed("terraform-show", "read", "Terraform's plan").source(&error))?;
         let resources = plan.resource_changes.into_iter().filter(|change| change.mode != "data");
+        let differ = plan.output_changes.iter().filter(|(_, change)| action(&change.actions) != Action::NoOp);
+        let (record, others): (Vec<_>, Vec<_>) = differ.partition(|(name, _)| *name == "record");
         Ok(Self {
             resources: resources.map(ResourceChange::from).collect(),
-            // The record is hactl's own business.
-            outputs: plan
-                .output_changes
-                .iter()
-                .any(|(name, change)| name != "record" && action(&change.actions) != Action::NoOp),
+            outputs: !others.is_empty(),
+            record: !record.is_empty(),
         })
     }
 }
@@ -482,6 +489,19 @@ mod tests {
         assert!(!Changes::parse(json).unwrap().is_empty());
         assert!(Changes::parse(r#"{"output_changes":{"vms":{"actions":["no-op"]}}}"#).unwrap().is_empty());
         assert!(Changes::parse("x").is_err());
+    }
+
+    #[test]
+    fn the_record_alone_is_a_change_of_the_state_and_of_nothing_else() {
+        let record = |actions: &str| {
+            let json = format!(r#"{{"output_changes":{{"record":{{"actions":{actions}}}}}}}"#);
+            let changes = Changes::parse(&json).unwrap();
+            (changes.is_empty(), changes.leaves_the_state())
+        };
+        assert_eq!(record(r#"["delete"]"#), (true, false));
+        assert_eq!(record(r#"["no-op"]"#), (true, true));
+        let vms = Changes::parse(r#"{"output_changes":{"vms":{"actions":["delete"]}}}"#).unwrap();
+        assert!(!vms.is_empty() && !vms.leaves_the_state());
     }
 
     #[test]

@@ -333,7 +333,7 @@ mod tests {
     }
 
     fn changes(resources: Vec<ResourceChange>) -> Changes {
-        Changes { resources, outputs: false }
+        Changes { resources, ..Changes::default() }
     }
 
     fn keys(keys: &[&str]) -> BTreeSet<InstanceKey> {

@@ -152,7 +152,7 @@ impl Module {
     /// Those of Terraform, with every diagnostic.
     pub async fn destroy(&self, context: &Context) -> Result<Changes> {
         let (changes, _) = self.plan(context, true).await?;
-        match changes.is_empty() {
+        match changes.leaves_the_state() {
             true => self.remove_plan(),
             false => self.apply(context).await?,
         }

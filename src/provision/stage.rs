@@ -209,7 +209,8 @@ async fn destroy_recorded(
             recorded.filter_map(|change| Some(format!("{cluster}-{}", change.node.as_ref()?))).collect();
         strays::remove(context, owner, |kind, name| kind == "container" && !recorded.contains(name)).await?;
     }
-    if !changes.is_empty() {
+    // A record without a machine, which an apply that made none has left, goes as well: it would tell of a cluster.
+    if !changes.leaves_the_state() {
         terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
     }
     remove_plan(workspace);
