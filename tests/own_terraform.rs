@@ -8,6 +8,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::common::http_state::{self, HttpState};
+
 /// A directory with the file of cluster `pg`, and a module that Terraform has applied.
 struct Applied(TempDir);
 
@@ -33,6 +35,7 @@ impl Applied {
     fn run(&self, program: impl AsRef<Path>, dir: &str, args: &[&str]) -> Output {
         let mut command = Command::new(program.as_ref());
         command.args(args).current_dir(self.path(dir)).stdin(Stdio::null());
+        command.env("TF_HTTP_USERNAME", http_state::USER).env("TF_HTTP_PASSWORD", http_state::PASSWORD);
         command.env_remove("TF_CLI_CONFIG_FILE").env_remove("HACTL_DIR").output().unwrap()
     }
 
@@ -71,4 +74,24 @@ fn down_removes_a_record_that_an_apply_without_machines_has_left() {
     assert!(place.terraform(&["output", "-json"]).contains("left"));
     let (code, said) = place.hactl(&["down", "pg", "--yes"]);
     assert_eq!((code, place.terraform(&["output", "-json"]).trim()), (Some(0), "{}"), "{said}");
+}
+
+#[test]
+fn a_lock_is_given_back_where_the_module_was_never_initialised() {
+    let server = HttpState::start();
+    let main = format!(
+        "terraform {{\n  backend \"http\" {{\n    address        = \"{0}\"\n    lock_address   = \"{0}/lock\"\n    \
+         unlock_address = \"{0}/lock\"\n    lock_method    = \"POST\"\n    unlock_method  = \"DELETE\"\n  }}\n}}\n",
+        server.address("own")
+    );
+    let place = Applied::new(&[("main.tf", &main)]);
+    // A run that was killed while it had the state: its lock is nobody's any more.
+    server.lock("own", "dead");
+    // A fresh runner has none of what init fetches, and does not get this provider.
+    fs::remove_dir_all(place.path("infra/.terraform")).unwrap();
+    let nowhere = "terraform {\n  required_providers {\n    other = { source = \"hactl.local/test/none\" }\n  }\n}\n";
+    fs::write(place.path("infra/versions.tf"), nowhere).unwrap();
+    let (code, said) = place.hactl(&["terraform", "force-unlock", "pg", "dead"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!server.is_locked("own"));
 }

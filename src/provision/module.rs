@@ -79,6 +79,7 @@ impl Module {
         }
         let environment = Environment::of(context, dir, &machines.plan.platform, None)?;
         let terraform = Terraform::find(context, &root, reattach, environment).await?;
+        let terraform = terraform.with_state(&machines.plan.cluster, None);
         terraform.run_init(context, Init::AsItIs).await.map_err(|error| match &module.workspace {
             None => error,
             Some(workspace) => error.hint(format!(
@@ -342,6 +343,7 @@ pub async fn pull_module(
     let root = module_dir(context, module)?;
     let environment = Environment::of(context, dir, &plan.platform, None)?;
     let terraform = Terraform::find(context, &root, reattach, environment).await?;
+    let terraform = terraform.with_state(&plan.cluster, None);
     let outputs = match terraform.ask(context, &terraform.output()).await {
         Ok(outputs) => outputs,
         // Where the module was never used Terraform does not know its backend yet; elsewhere its providers can be spared.

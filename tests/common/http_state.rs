@@ -30,8 +30,11 @@ struct Kept {
     lock: Option<Value>,
 }
 
+type States = Arc<Mutex<BTreeMap<String, Kept>>>;
+
 pub(crate) struct HttpState {
     port: u16,
+    states: States,
     runtime: Option<Runtime>,
 }
 
@@ -40,10 +43,11 @@ impl HttpState {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let states = Arc::new(Mutex::new(BTreeMap::new()));
+        let states = States::default();
+        let served = Arc::clone(&states);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let states = Arc::clone(&states);
+                let states = Arc::clone(&served);
                 tokio::spawn(async move {
                     let service = service_fn(move |request| serve(Arc::clone(&states), request));
                     let http = hyper::server::conn::http1::Builder::new();
@@ -51,13 +55,27 @@ impl HttpState {
                 });
             }
         });
-        Self { port, runtime: Some(runtime) }
+        Self { port, states, runtime: Some(runtime) }
     }
 
     /// The address of the state of a name.
     pub(crate) fn address(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/api/v4/projects/7/terraform/state/{name}", self.port)
+        format!("http://127.0.0.1:{}{}", self.port, path(name))
     }
+
+    /// Locks the state of a name as a run does that then dies.
+    pub(crate) fn lock(&self, name: &str, id: &str) {
+        let mut states = self.states.lock().unwrap();
+        states.entry(path(name)).or_default().lock = Some(serde_json::json!({"ID": id}));
+    }
+
+    pub(crate) fn is_locked(&self, name: &str) -> bool {
+        self.states.lock().unwrap().get(&path(name)).is_some_and(|kept| kept.lock.is_some())
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/api/v4/projects/7/terraform/state/{name}")
 }
 
 impl Drop for HttpState {
@@ -68,10 +86,7 @@ impl Drop for HttpState {
     }
 }
 
-async fn serve(
-    states: Arc<Mutex<BTreeMap<String, Kept>>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn serve(states: States, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let login = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
