@@ -84,7 +84,9 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     // PGPASSWORD is that of the state.
     assert_eq!(second.hactl(&["psql", NAME, "--", "-wc", "SELECT 1"]).status.code(), Some(0));
 
-    step("a database that is new in the file stops nobody, and its password is made by a run that notes it in the state");
+    step(
+        "a database that is new in the file stops nobody, and its password is made by a run that notes it in the state",
+    );
     second.write_file(&format!("{FILE}postgres: {{databases: {{app: {{}}, crm: {{}}}}}}\n"));
     assert_eq!(second.status()["healthy"], true);
     let (_, error) = second.fail(&["configure", NAME]);

@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use super::{Cluster, Run, dns, hypervisor, lock, look, machines, release};
+use super::{
+    Cluster, Run, dns, hypervisor,
+    lock::{self, Locks},
+    look, machines, release,
+};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
@@ -188,21 +192,17 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let left = asked.leave.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
     let secrets = Secrets::open(context, cluster).await;
     let to_stop = if stays { secrets.to_stop(context, cluster, asked)? } else { None };
-    let mut lock = lock(run, cluster, &secrets).await?;
-    let done = run
+    let mut locks = lock(run, cluster, &secrets, stays).await?;
+    let mut done = run
         .stage(Stage::Destroy, async {
             let before = look::kept_fleet(&context.dirs, cluster).ok();
             if before.is_some() {
                 hypervisor::answers(context, cluster).await?;
             }
-            if stays {
-                // etcd keeps its data: a lock that is held when it stops is there when it starts again.
-                lock::give_back(lock.take(), Ok(())).await?;
-            }
             let stopped = match to_stop {
                 Some(vault) => {
                     let fleet = release::machines(context, cluster, vault).await?;
-                    release::release(run, cluster, &fleet, vault, asked).await?
+                    release::release(run, cluster, &fleet, vault, asked, &mut locks.etcd).await?
                 }
                 None => false,
             };
@@ -234,7 +234,10 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
             Ok(((changed, forgotten), Some(detail)))
         })
         .await;
-    let (changed, forgotten) = lock::drop_with_cluster(lock, done).await?;
+    for lock in [locks.etcd, locks.machines] {
+        done = if stays { lock::give_back(lock, done).await } else { lock::drop_with_cluster(lock, done).await };
+    }
+    let (changed, forgotten) = done?;
     // Data that stays is that of the voters that were chosen.
     let data_stays = stays && changed && !asked.wipe_data;
     forget(&dir, asked.purge, data_stays)
@@ -282,19 +285,25 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
 }
 
 /// Nobody else changes or drills what is destroyed. Without what opens the machines they can still be destroyed.
-async fn lock(run: &Run, cluster: &Cluster, secrets: &Secrets) -> Result<Option<lock::ClusterLock>> {
+async fn lock(run: &Run, cluster: &Cluster, secrets: &Secrets, stays: bool) -> Result<Locks> {
     match &secrets.opened {
-        Ok(vault) => match lock::take_if_known(run, cluster, "down", vault).await? {
-            Some(lock) => Ok(Some(lock)),
+        Ok(vault) => {
+            let in_etcd = lock::take_if_known(run, cluster, "down", vault).await?;
+            if in_etcd.is_some() && !stays {
+                return Ok(Locks { etcd: in_etcd, machines: None });
+            }
             // A cluster that is being made elsewhere has no etcd yet.
-            None => lock::take_machines_if_there(run, cluster, "down", vault).await,
-        },
+            match lock::take_machines_if_there(run, cluster, "down", vault).await {
+                Ok(machines) => Ok(Locks { etcd: in_etcd, machines }),
+                Err(error) => lock::give_back(in_etcd, Err(error)).await,
+            }
+        }
         // Nothing was ever made with secrets that there are not.
-        Err(_) if !cluster.secrets_file(&run.context.dirs).exists() => Ok(None),
+        Err(_) if !cluster.secrets_file(&run.context.dirs).exists() => Ok(Locks::default()),
         Err(error) => {
             let step = format!("no lock on the cluster: cannot {} {}", error.what, error.object);
             run.context.events.step(Stage::Destroy, None, step).await;
-            Ok(None)
+            Ok(Locks::default())
         }
     }
 }
@@ -347,7 +356,7 @@ mod tests {
             let secrets = Secrets::open(&context, &cluster).await;
             secrets.to_stop(&context, &cluster, &asked).map(|vault| vault.is_some())
         };
-        assert_eq!(to_stop(&[]).await.unwrap(), false, "nothing was ever made");
+        assert!(!to_stop(&[]).await.unwrap(), "nothing was ever made");
 
         let Platform::Hosts(hosts) = &cluster.plan.platform else { panic!("{:?}", cluster.plan.platform) };
         let fleet = Fleet::new(&cluster.plan, &release::as_written(hosts)).unwrap();
@@ -360,6 +369,6 @@ mod tests {
         assert!(error.to_string().contains("`hactl down pg --leave a --leave b` forgets them"), "{error}");
         assert!(kept.exists() && doomed(&context, &cluster, &Teardown::default()).await.is_err());
         assert!(to_stop(&["a"]).await.unwrap_err().to_string().contains("--leave a --leave b"));
-        assert_eq!(to_stop(&["b", "a"]).await.unwrap(), false, "they are left as they are");
+        assert!(!to_stop(&["b", "a"]).await.unwrap(), "they are left as they are");
     }
 }

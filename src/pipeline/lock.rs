@@ -260,8 +260,10 @@ pub(super) async fn held_for<T>(
 /// The locks of one run: a drill that takes etcd away keeps whoever comes by that on the machines.
 #[derive(Default)]
 pub(super) struct Locks {
-    etcd: Option<ClusterLock>,
-    machines: Option<ClusterLock>,
+    /// In the cluster's etcd.
+    pub(super) etcd: Option<ClusterLock>,
+    /// On its machines.
+    pub(super) machines: Option<ClusterLock>,
 }
 
 impl Locks {

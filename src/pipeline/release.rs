@@ -8,6 +8,7 @@ use super::{
     Cluster, Run,
     claim::{MARK, Mark},
     down::Teardown,
+    lock::{self, ClusterLock},
     look, machines, reach,
 };
 use crate::{
@@ -152,7 +153,8 @@ pub(super) fn said(fleet: &Fleet, asked: &Teardown) -> Vec<String> {
         .collect()
 }
 
-/// Takes the cluster off its machines, but for those that are to be left as they are. Whether any carried it.
+/// Takes the cluster off its machines, but for those that are to be left as they are. Whether any carried it. `lock` is
+/// that in etcd, which goes before etcd does.
 ///
 /// # Errors
 /// Before anything is stopped when a machine does not answer; then when a service does not stop.
@@ -162,6 +164,7 @@ pub(super) async fn release(
     fleet: &Fleet,
     vault: &Vault,
     asked: &Teardown,
+    lock: &mut Option<ClusterLock>,
 ) -> Result<bool> {
     let context = &run.context;
     let keys = reach::keys(context, &cluster.plan.platform, vault)?;
@@ -206,6 +209,8 @@ pub(super) async fn release(
     }
     step("stopping the replicas", REPLICAS).await?;
     step("stopping the primary", PRIMARY).await?;
+    // etcd keeps its data: a lock that is held when it stops is there when it starts again.
+    lock::give_back(lock.take(), Ok(())).await?;
     step("stopping etcd", ETCD).await?;
     if asked.wipe_data {
         step("removing configuration and data", WIPE).await?;
