@@ -2,11 +2,7 @@
 
 use std::fs;
 
-use super::{
-    Cluster, Run, dns, hypervisor,
-    lock::{self, Locks},
-    look, machines, release,
-};
+use super::{Cluster, Run, dns, hypervisor, lock::Locks, look, machines, release};
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
@@ -193,7 +189,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
     let secrets = Secrets::open(context, cluster).await;
     let to_stop = if stays { secrets.to_stop(context, cluster, asked)? } else { None };
     let mut locks = lock(run, cluster, &secrets, stays).await?;
-    let mut done = run
+    let done = run
         .stage(Stage::Destroy, async {
             let before = look::kept_fleet(&context.dirs, cluster).ok();
             if before.is_some() {
@@ -234,9 +230,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
             Ok(((changed, forgotten), Some(detail)))
         })
         .await;
-    for lock in [locks.etcd, locks.machines] {
-        done = if stays { lock::give_back(lock, done).await } else { lock::drop_with_cluster(lock, done).await };
-    }
+    let done = if stays { locks.give_back(done).await } else { locks.drop_with_cluster(done).await };
     let (changed, forgotten) = done?;
     // Data that stays is that of the voters that were chosen.
     let data_stays = stays && changed && !asked.wipe_data;
@@ -287,17 +281,7 @@ pub async fn down(run: &Run, cluster: &Cluster, asked: &Teardown) -> Result<Summ
 /// Nobody else changes or drills what is destroyed. Without what opens the machines they can still be destroyed.
 async fn lock(run: &Run, cluster: &Cluster, secrets: &Secrets, stays: bool) -> Result<Locks> {
     match &secrets.opened {
-        Ok(vault) => {
-            let in_etcd = lock::take_if_known(run, cluster, "down", vault).await?;
-            if in_etcd.is_some() && !stays {
-                return Ok(Locks { etcd: in_etcd, machines: None });
-            }
-            // A cluster that is being made elsewhere has no etcd yet.
-            match lock::take_machines_if_there(run, cluster, "down", vault).await {
-                Ok(machines) => Ok(Locks { etcd: in_etcd, machines }),
-                Err(error) => lock::give_back(in_etcd, Err(error)).await,
-            }
-        }
+        Ok(vault) => Locks::take_if_known(run, cluster, "down", vault, stays).await,
         // Nothing was ever made with secrets that there are not.
         Err(_) if !cluster.secrets_file(&run.context.dirs).exists() => Ok(Locks::default()),
         Err(error) => {

@@ -107,100 +107,53 @@ enum Place {
     Machine { node: Box<FleetNode>, before: String },
 }
 
-/// Takes the lock of a cluster whose machines and secrets are known. None where its etcd does not answer: then nobody else
-/// can take it either.
-///
-/// # Errors
-/// When another run holds it.
-pub(super) async fn take(
-    run: &Run,
-    cluster: &Cluster,
-    command: &str,
-    fleet: &Fleet,
-    access: &Access,
-) -> Result<Option<ClusterLock>> {
-    if cluster.adopted().is_some() {
-        return Ok(None);
-    }
-    match try_etcd(run, cluster, command, fleet, access).await? {
-        Ok(lock) => Ok(Some(lock)),
-        Err(seen) => {
-            let step = format!(
-                "no lock on the cluster: {seen}; those of this directory, of the state and of the machines are held"
-            );
-            run.context.events.step(Stage::Plan, None, step).await;
-            Ok(None)
+/// Who asks for the locks, and of which cluster.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) run: &'a Run,
+    pub(super) cluster: &'a Cluster,
+    /// The command, without the name.
+    pub(super) command: &'a str,
+    pub(super) fleet: &'a Fleet,
+    pub(super) access: &'a Access,
+}
+
+impl Asking<'_> {
+    /// The lock in the cluster's etcd; in words why there is none to ask.
+    async fn etcd(self) -> Result<Result<ClusterLock, String>> {
+        let note = self.run.context.dirs.cluster(self.cluster.name()).cluster_lock();
+        let keeper = Keeper::new(self, Place::Etcd(Mutex::default()))?;
+        let mut taken = keeper.take().await;
+        if let Ok(Taken::Held { value, lease, .. }) = &taken
+            && fs::read_to_string(&note).is_ok_and(|before| before == *value)
+        {
+            // The last run of this directory, whose own lock is ours: it is dead.
+            taken = keeper.take_from_the_dead(*lease).await;
+        }
+        match taken {
+            Ok(taken) => hold(self.run, keeper, taken, &note).map(Ok),
+            Err(seen) => Ok(Err(seen)),
         }
     }
-}
 
-/// The same; in words why there is no etcd to ask.
-pub(super) async fn try_etcd(
-    run: &Run,
-    cluster: &Cluster,
-    command: &str,
-    fleet: &Fleet,
-    access: &Access,
-) -> Result<Result<ClusterLock, String>> {
-    let note = run.context.dirs.cluster(cluster.name()).cluster_lock();
-    let keeper = Keeper::new(run, cluster, command, fleet, access, Place::Etcd(Mutex::default()))?;
-    let mut taken = keeper.take().await;
-    if let Ok(Taken::Held { value, lease, .. }) = &taken
-        && fs::read_to_string(&note).is_ok_and(|before| before == *value)
-    {
-        // The last run of this directory, whose own lock is ours: it is dead.
-        taken = keeper.take_from_the_dead(*lease).await;
-    }
-    match taken {
-        Ok(taken) => hold(run, keeper, taken, &note).map(Ok),
-        Err(seen) => Ok(Err(seen)),
+    /// The lock on the machines; none where no machine has a role.
+    async fn machines(self) -> Result<Option<ClusterLock>> {
+        let Self { run, cluster, fleet, .. } = self;
+        let with_roles = fleet.nodes.values().find(|node| !node.node.roles.is_empty());
+        let Some(node) = fleet.with_role(Role::Etcd).next().or(with_roles) else { return Ok(None) };
+        let note = run.context.dirs.cluster(cluster.name()).machines_lock();
+        let before = fs::read_to_string(&note).unwrap_or_default();
+        let keeper = Keeper::new(self, Place::Machine { node: Box::new(node.clone()), before })?;
+        let taken = keeper.take().await.map_err(|seen| {
+            let error = Error::failed(SILENT, "lock the machines of", cluster.name());
+            error.cause(format!("{}: {seen}", node.key())).hint("is the machine running? The same command carries on")
+        })?;
+        hold(run, keeper, taken, &note).map(Some)
     }
 }
 
-/// Takes the lock on the machines, for whoever lets Ansible work there, or takes them away.
-///
-/// # Errors
-/// When another run holds it, or the machine does not answer.
-pub(super) async fn take_machines(
-    run: &Run,
-    cluster: &Cluster,
-    command: &str,
-    fleet: &Fleet,
-    access: &Access,
-) -> Result<Option<ClusterLock>> {
-    if cluster.adopted().is_some() {
-        return Ok(None);
-    }
-    let with_roles = fleet.nodes.values().find(|node| !node.node.roles.is_empty());
-    let Some(node) = fleet.with_role(Role::Etcd).next().or(with_roles) else { return Ok(None) };
-    let note = run.context.dirs.cluster(cluster.name()).machines_lock();
-    let before = fs::read_to_string(&note).unwrap_or_default();
-    let place = Place::Machine { node: Box::new(node.clone()), before };
-    let keeper = Keeper::new(run, cluster, command, fleet, access, place)?;
-    let taken = keeper.take().await.map_err(|seen| {
-        let error = Error::failed("machines-lock", "lock the machines of", cluster.name());
-        error.cause(format!("{}: {seen}", node.key())).hint("is the machine running? The same command carries on")
-    })?;
-    hold(run, keeper, taken, &note).map(Some)
-}
-
-/// The same for whoever may not know the machines, or finds them gone.
-///
-/// # Errors
-/// When another run holds it.
-pub(super) async fn take_machines_if_there(
-    run: &Run,
-    cluster: &Cluster,
-    command: &str,
-    vault: &Vault,
-) -> Result<Option<ClusterLock>> {
-    let Ok(fleet) = look::fleet(&run.context.dirs, cluster) else { return Ok(None) };
-    let access = look::access(&run.context, cluster, vault)?;
-    match take_machines(run, cluster, command, &fleet, &access).await {
-        Err(error) if error.code == "machines-lock" => Ok(None),
-        taken => taken,
-    }
-}
+/// The code of a machine with a lock that does not answer.
+const SILENT: &str = "machines-lock";
 
 /// Holds what was taken, and notes by what.
 fn hold(run: &Run, keeper: Keeper, taken: Taken, note: &Path) -> Result<ClusterLock> {
@@ -218,46 +171,23 @@ fn hold(run: &Run, keeper: Keeper, taken: Taken, note: &Path) -> Result<ClusterL
     Ok(ClusterLock { keeper, done, task })
 }
 
-/// The same for whoever may not know the machines yet, or has nothing that opens them.
-///
-/// # Errors
-/// When another run holds it.
-pub(super) async fn take_if_known(
-    run: &Run,
-    cluster: &Cluster,
-    command: &str,
-    vault: &Vault,
-) -> Result<Option<ClusterLock>> {
-    let Ok(fleet) = look::fleet(&run.context.dirs, cluster) else { return Ok(None) };
-    if fleet.with_role(crate::model::Role::Etcd).next().is_none() {
-        return Ok(None);
-    }
-    let access = look::access(&run.context, cluster, vault)?;
-    take(run, cluster, command, &fleet, &access).await
-}
-
 /// Runs `work` while the cluster is locked.
 ///
 /// # Errors
-/// When another run holds the lock or gets it, and those of `work`.
-pub(super) async fn held_for<T>(
-    run: &Run,
-    cluster: &Cluster,
-    command: &str,
-    (fleet, access): (&Fleet, &Access),
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
+/// When another run holds a lock or gets it, and those of `work`.
+pub(super) async fn held_for<T>(asking: Asking<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut locks = Locks::default();
-    locks.take_machines(run, cluster, command, fleet, access).await?;
+    locks.take_machines(asking).await?;
     let result = async {
-        locks.take_etcd(run, cluster, command, fleet, access).await?;
+        locks.take_etcd(asking).await?;
         work.await
     };
     let result = result.await;
     locks.give_back(result).await
 }
 
-/// The locks of one run: a drill that takes etcd away keeps whoever comes by that on the machines.
+/// The locks of one run: a drill that takes etcd away keeps whoever comes by that on the machines. None is taken of an adopted
+/// cluster, and each once.
 #[derive(Default)]
 pub(super) struct Locks {
     /// In the cluster's etcd.
@@ -267,55 +197,67 @@ pub(super) struct Locks {
 }
 
 impl Locks {
-    /// For whoever may not know the machines yet: the lock in etcd, and where that does not answer the one on the machines.
-    pub(super) async fn take_if_known(run: &Run, cluster: &Cluster, command: &str, vault: &Vault) -> Result<Self> {
-        let etcd = take_if_known(run, cluster, command, vault).await?;
-        let machines = match etcd {
-            Some(_) => None,
-            None => take_machines_if_there(run, cluster, command, vault).await?,
-        };
-        Ok(Self { etcd, machines })
-    }
-
-    pub(super) async fn take_machines(
-        &mut self,
+    /// For whoever may not know the machines yet, or finds them gone: the lock in etcd; the one on the machines where that
+    /// does not answer, or where `both` are wanted.
+    pub(super) async fn take_if_known(
         run: &Run,
         cluster: &Cluster,
         command: &str,
-        fleet: &Fleet,
-        access: &Access,
-    ) -> Result<()> {
-        if self.machines.is_none() {
-            self.machines = take_machines(run, cluster, command, fleet, access).await?;
+        vault: &Vault,
+        both: bool,
+    ) -> Result<Self> {
+        let mut locks = Self::default();
+        let Ok(fleet) = look::fleet(&run.context.dirs, cluster) else { return Ok(locks) };
+        let access = look::access(&run.context, cluster, vault)?;
+        let asking = Asking { run, cluster, command, fleet: &fleet, access: &access };
+        if fleet.with_role(Role::Etcd).next().is_some() {
+            locks.take_etcd(asking).await?;
+        }
+        if locks.etcd.is_some() && !both {
+            return Ok(locks);
+        }
+        match locks.take_machines(asking).await {
+            Err(error) if error.code != SILENT => locks.give_back(Err(error)).await,
+            _ => Ok(locks),
+        }
+    }
+
+    /// The lock on the machines.
+    ///
+    /// # Errors
+    /// When another run holds it, or the machine does not answer.
+    pub(super) async fn take_machines(&mut self, asking: Asking<'_>) -> Result<()> {
+        if self.machines.is_none() && asking.cluster.adopted().is_none() {
+            self.machines = asking.machines().await?;
         }
         Ok(())
     }
 
-    /// Without a word where there is no etcd yet.
-    pub(super) async fn try_etcd(
-        &mut self,
-        run: &Run,
-        cluster: &Cluster,
-        command: &str,
-        fleet: &Fleet,
-        access: &Access,
-    ) -> Result<()> {
-        if self.etcd.is_none() {
-            self.etcd = try_etcd(run, cluster, command, fleet, access).await?.ok();
+    /// The lock in etcd; in words why there is none to ask: then nobody else can take it either.
+    ///
+    /// # Errors
+    /// When another run holds it.
+    pub(super) async fn try_etcd(&mut self, asking: Asking<'_>) -> Result<Option<String>> {
+        if self.etcd.is_some() || asking.cluster.adopted().is_some() {
+            return Ok(None);
         }
-        Ok(())
+        match asking.etcd().await? {
+            Ok(lock) => self.etcd = Some(lock),
+            Err(seen) => return Ok(Some(seen)),
+        }
+        Ok(None)
     }
 
-    pub(super) async fn take_etcd(
-        &mut self,
-        run: &Run,
-        cluster: &Cluster,
-        command: &str,
-        fleet: &Fleet,
-        access: &Access,
-    ) -> Result<()> {
-        if self.etcd.is_none() {
-            self.etcd = take(run, cluster, command, fleet, access).await?;
+    /// The same; whoever looks on is told why there is none.
+    ///
+    /// # Errors
+    /// When another run holds it.
+    pub(super) async fn take_etcd(&mut self, asking: Asking<'_>) -> Result<()> {
+        if let Some(seen) = self.try_etcd(asking).await? {
+            let step = format!(
+                "no lock on the cluster: {seen}; those of this directory, of the state and of the machines are held"
+            );
+            asking.run.context.events.step(Stage::Plan, None, step).await;
         }
         Ok(())
     }
@@ -324,6 +266,15 @@ impl Locks {
     pub(super) async fn give_back<T>(self, result: Result<T>) -> Result<T> {
         let result = give_back(self.machines, result).await;
         give_back(self.etcd, result).await
+    }
+
+    /// The same where the cluster, and its etcd with it, may be gone.
+    pub(super) async fn drop_with_cluster<T>(self, mut result: Result<T>) -> Result<T> {
+        for lock in [self.machines, self.etcd].into_iter().flatten() {
+            let there = result.is_err();
+            result = lock.end(there).await.and(result);
+        }
+        result
     }
 }
 
@@ -334,17 +285,6 @@ impl Locks {
 pub(super) async fn give_back<T>(lock: Option<ClusterLock>, result: Result<T>) -> Result<T> {
     match lock {
         Some(lock) => lock.end(true).await.and(result),
-        None => result,
-    }
-}
-
-/// The same where the cluster, and its etcd with it, may be gone.
-///
-/// # Errors
-/// Those of [`give_back`].
-pub(super) async fn drop_with_cluster<T>(lock: Option<ClusterLock>, result: Result<T>) -> Result<T> {
-    match lock {
-        Some(lock) => lock.end(result.is_err()).await.and(result),
         None => result,
     }
 }
@@ -371,7 +311,8 @@ impl ClusterLock {
 }
 
 impl Keeper {
-    fn new(run: &Run, cluster: &Cluster, command: &str, fleet: &Fleet, access: &Access, place: Place) -> Result<Self> {
+    fn new(asking: Asking<'_>, place: Place) -> Result<Self> {
+        let Asking { run, cluster, command, fleet, access } = asking;
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let record = run.record().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let command = format!("hactl {command} {}", cluster.name());

@@ -210,7 +210,7 @@ pub async fn provision(run: &Run, cluster: &Cluster, agreed: &Consent) -> Result
     check(context, cluster)?;
     let mut vault = shared::open(context, cluster).await?;
     cluster.note(&context.dirs)?;
-    let locks = Locks::take_if_known(run, cluster, "provision", &vault).await?;
+    let locks = Locks::take_if_known(run, cluster, "provision", &vault, false).await?;
     let work = async {
         shared::is_current(context, cluster).await?;
         let prepared = prepare::prepare(run, cluster, &vault, true).await?;

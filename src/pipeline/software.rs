@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{
-    Cluster, Run, lock, look,
+    Cluster, Run,
+    lock::{self, Asking},
+    look,
     prepare::{self, Downloads, Prepared},
     reach, shared,
 };
@@ -156,7 +158,8 @@ pub async fn configure(acting: &Run, cluster: &Cluster, mitogen: bool, check: bo
         render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
         run(acting, cluster, &prepared, mitogen, check).await
     };
-    let worked = lock::held_for(acting, cluster, "configure", (&fleet, &access), work).await;
+    let asking = Asking { run: acting, cluster, command: "configure", fleet: &fleet, access: &access };
+    let worked = lock::held_for(asking, work).await;
     // Certificates are signed here, too.
     shared::say_saved(context, cluster, &vault).await;
     let configured = worked?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Cluster, Run, dns, hypervisor,
-    lock::Locks,
+    lock::{Asking, Locks},
     look,
     machines::{self, Provisioned, With},
     prepare, shared, software, verify,
@@ -60,7 +60,7 @@ pub async fn up(
     let mut vault = shared::open(context, cluster).await?;
     cluster.note(&context.dirs)?;
 
-    let mut locks = Locks::take_if_known(run, cluster, "up", &vault).await?;
+    let mut locks = Locks::take_if_known(run, cluster, "up", &vault, false).await?;
     let asked = Asked { agreed, mitogen, proof };
     let result = converge(run, cluster, &mut vault, &asked, &mut locks).await;
     // Also of a run that failed.
@@ -100,16 +100,17 @@ async fn converge(
     }
     let inventory = software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
     let access = look::access(context, cluster, vault)?;
+    let asking = Asking { run, cluster, command: "up", fleet, access: &access };
     let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {
-        locks.take_machines(run, cluster, "up", fleet, &access).await?;
-        // That of a run elsewhere that was faster.
-        locks.try_etcd(run, cluster, "up", fleet, &access).await?;
+        locks.take_machines(asking).await?;
+        // A run elsewhere may have been faster; that there is no etcd yet is no news.
+        locks.try_etcd(asking).await?;
         software::run(run, cluster, &prepared, mitogen, false).await?.changed()
     };
-    locks.take_etcd(run, cluster, "up", fleet, &access).await?;
+    locks.take_etcd(asking).await?;
     let leader = run
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::{Cluster, Run, lock, look::Standing};
+use super::{
+    Cluster, Run,
+    lock::{self, Asking},
+    look::Standing,
+};
 use crate::{
     error::{Error, Kind, Result},
     event::{Stage, Summary},
@@ -39,7 +43,8 @@ pub async fn verify(run: &Run, cluster: &Cluster, work: &Work, seed: u64) -> Res
         context.events.step(Stage::Verify, None, step).await;
     }
     let drilled = run.stage(Stage::Verify, drill(run, plan, fleet, access, work, seed));
-    let verdict = lock::held_for(run, cluster, "verify", (fleet, access), drilled).await?;
+    let asking = Asking { run, cluster, command: "verify", fleet, access };
+    let verdict = lock::held_for(asking, drilled).await?;
     let message = report::verify::headline(&verdict);
     let summary = Summary {
         ok: verdict.passed(),
