@@ -344,14 +344,7 @@ pub async fn pull_module(
     let environment = Environment::of(context, dir, &plan.platform, None)?;
     let terraform = Terraform::find(context, &root, reattach, environment).await?;
     let terraform = terraform.with_state(&plan.cluster, None);
-    let outputs = match terraform.ask(context, &terraform.output()).await {
-        Ok(outputs) => outputs,
-        // Where the module was never used Terraform does not know its backend yet; elsewhere its providers can be spared.
-        Err(_) => {
-            terraform.run_init(context, Init::AsItIs).await?;
-            terraform.ask(context, &terraform.output()).await?
-        }
-    };
+    let outputs = terraform.ask_of_backend(context, &terraform.output()).await?;
     let (outputs, record) = parse_a_modules(&outputs)?;
     Ok(Pulled { outputs, record, settled: true })
 }

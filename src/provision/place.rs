@@ -129,22 +129,8 @@ pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: 
             };
             let environment = Environment::of(context, dir, &plan.platform, None)?;
             let terraform = Terraform::find(context, &root, None, environment).await?.with_state(&plan.cluster, None);
-            unlock(context, &terraform, id).await.map_err(failed)
+            terraform.ask_of_backend(context, &terraform.force_unlock(id)).await.map(drop).map_err(failed)
         }
-    }
-}
-
-/// Gives the lock back, also where Terraform does not know the backend of the user's module yet.
-async fn unlock(context: &Context, terraform: &Terraform, id: &str) -> Result<()> {
-    match terraform.ask(context, &terraform.force_unlock(id)).await {
-        // "Please run "terraform init"", or "tofu init".
-        Err(error) if error.causes.iter().any(|cause| cause.contains(" init\"")) => {
-            // Init opens the backend first: a lock needs none of the providers that may not be here.
-            let init = terraform.run_init(context, Init::AsItIs).await;
-            let again = terraform.ask(context, &terraform.force_unlock(id)).await;
-            again.map(drop).map_err(|error| init.err().unwrap_or(error))
-        }
-        done => done.map(drop),
     }
 }
 

@@ -266,6 +266,23 @@ impl Terraform {
         Ok(told?.stdout)
     }
 
+    /// The same for a command that needs the backend and no provider, also where Terraform does not know the backend yet,
+    /// since the directory was never initialised here.
+    ///
+    /// # Errors
+    /// Those of the command, or of init where that is what it lacked.
+    pub(super) async fn ask_of_backend(&self, context: &Context, command: &Command) -> Result<String> {
+        match self.ask(context, command).await {
+            // "Please run "terraform init"", or "tofu init".
+            Err(error) if error.causes.iter().any(|cause| cause.contains(" init\"")) => {
+                // Init opens the backend first: it may lack the providers.
+                let init = self.run_init(context, Init::AsItIs).await;
+                self.ask(context, command).await.map_err(|error| init.err().unwrap_or(error))
+            }
+            answer => answer,
+        }
+    }
+
     /// A text without the values of secrets.
     fn unseen(&self, text: &str) -> String {
         self.environment.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
