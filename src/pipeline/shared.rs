@@ -1,10 +1,10 @@
 //! What one run leaves in the state for the next one elsewhere, and what a run takes from there.
 //!
-//! With a `backend`, or a module of the user's own that takes the record, Terraform's state is what all runners have in common. It has the machines (output `vms`), and in the
-//! output `record` what hactl alone knows about them: which roles they have, who votes in etcd, which place in the network
-//! is whose, and the host keys. That is no secret; it is sealed with a key from the secrets file, so that nobody who can
-//! write the state can make hactl trust another machine. [`pull`] turns it into the files that the last run would have left
-//! here, and everything after it works as if that run had been here.
+//! With a `backend`, or a module of the user's own that takes the record, Terraform's state is what all runners have in
+//! common. It has the machines (output `vms`), and in the output `record` what hactl alone knows about them: which roles
+//! they have, who votes in etcd, which place in the network is whose, and the host keys. That is no secret; it is sealed with
+//! a key from the secrets file, so that nobody who can write the state can make hactl trust another machine. [`pull`] turns
+//! it into the files that the last run would have left here, and everything after it works as if that run had been here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

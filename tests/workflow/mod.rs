@@ -320,12 +320,10 @@ fn a_cluster_is_run_from_a_repository() {
     let mut runs = 0;
     let mut run = |given: &[(&str, &str)]| {
         runs += 1;
-        let mut given = given.to_vec();
+        let (secrets, mut given): (Vec<_>, Vec<_>) =
+            given.iter().copied().partition(|(name, _)| name.starts_with("secrets."));
         given.push(("cluster", "clusters/t-flow.yaml"));
-        let mut names = inputs(
-            &workflow,
-            &given.iter().copied().filter(|(name, _)| !name.starts_with("secrets.")).collect::<Vec<_>>(),
-        );
+        let mut names = inputs(&workflow, &given);
         // What runners have in common beside the repository: two secrets.
         names.insert("secrets.age_key".to_owned(), key.expose_secret().to_owned());
         let (secret, value) = match given.contains(&("action", "verify")) {
@@ -335,12 +333,7 @@ fn a_cluster_is_run_from_a_repository() {
             false => ("pg_conn_str", state.secret_dsn()),
         };
         names.insert(format!("secrets.{secret}"), value);
-        names.extend(
-            given
-                .iter()
-                .filter(|(name, _)| name.starts_with("secrets."))
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        );
+        names.extend(secrets.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         names.insert("github.run_attempt".to_owned(), runs.to_string());
         names.insert("test.mirror".to_owned(), mirror.clone());
         let mut runner = Runner::new(&bench, runs, names);
