@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use hactl::{
-    inventory::{self, Reader},
+    ansible::inventory::{self, Reader},
     model::InstanceKey,
 };
 

@@ -25,7 +25,7 @@ use std::{
     time::Instant,
 };
 
-use hactl::{assets::Assets, dns::SECRET_VARIABLE, provider};
+use hactl::{assets::Assets, dns::SECRET_VARIABLE, terraform::provider};
 use recorded::{Nowhere, Recorded};
 use serde_json::{Value, json};
 use servers::{KEY, Kind, Server, ZONE};

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{model::InstanceKey, provision::Consent};
+use crate::{model::InstanceKey, terraform::Consent};
 
 const EXAMPLES: &str = "Examples:
   hactl up patroni-3node          bring up the built-in three-node cluster on this machine

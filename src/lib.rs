@@ -12,12 +12,13 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod adopt;
+pub mod ansible;
+mod app;
 pub mod assets;
 mod cli;
 mod command;
-pub mod configure;
 pub mod context;
+pub mod deployment;
 pub mod dns;
 pub mod error;
 pub mod event;
@@ -26,22 +27,20 @@ pub mod fetch;
 mod file;
 pub mod fleet;
 pub mod health;
-pub mod inventory;
-pub mod local;
 pub mod model;
-pub mod pipeline;
+pub mod operation;
 pub mod plan;
-pub mod provider;
-pub mod provision;
-pub mod proxmox;
-pub mod remote;
+pub mod platform;
+pub mod query;
 pub mod report;
-mod run;
 pub mod secrets;
 pub mod spec;
+pub mod ssh;
+pub mod stage;
+pub mod terraform;
 pub mod verify;
 
-pub use run::run;
+pub use app::run;
 
 // Fixtures in tests/ name this crate as everyone else does.
 #[cfg(test)]

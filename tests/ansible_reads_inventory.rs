@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use hactl::{
-    inventory::{self, Inventory, Reader},
+    ansible::inventory::{self, Inventory, Reader},
     model::Secret,
 };
 use serde_json::{Value, json};

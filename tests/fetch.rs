@@ -13,7 +13,7 @@ use std::{
 };
 
 use hactl::{
-    configure,
+    ansible,
     context::{Context, Dirs},
     event::{Event, Events},
     exec::Command,
@@ -294,7 +294,7 @@ async fn patronis_wheels_install_without_an_index() {
         // What the role does on a node: no index, only the directory. Only with the same Python, since
         // pip decides by the interpreter it runs in which packages a version needs.
         let probe = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"];
-        let interpreter = configure::environment(&context).await.unwrap().python;
+        let interpreter = ansible::environment(&context).await.unwrap().python;
         let own = Command::new(&interpreter).args(probe).succeed(&context, |_| ()).await.unwrap();
         if own.stdout.trim() == python.to_string() {
             let target = temp.path().join("target");
@@ -347,11 +347,11 @@ async fn ansibles_environment_runs() {
     let temp = tempfile::tempdir().unwrap();
     let Some((context, events)) = context(temp.path()) else { return };
     drain(events);
-    let environment = tokio::time::timeout(DEADLINE, configure::environment(&context)).await.unwrap().unwrap();
+    let environment = tokio::time::timeout(DEADLINE, ansible::environment(&context)).await.unwrap().unwrap();
     let done = Command::new(&environment.ansible_playbook).arg("--version").succeed(&context, |_| ()).await.unwrap();
     assert!(done.stdout.contains("[core 2."), "{}", done.stdout);
     assert!(environment.mitogen_strategy_dir.join("mitogen_linear.py").exists());
     let started = std::time::Instant::now();
-    configure::environment(&context).await.unwrap();
+    ansible::environment(&context).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(10), "the second time nothing is made");
 }

@@ -3,8 +3,10 @@
 
 use std::{fs, process::Command};
 
-use crate::common::{Bench, docker, give_to_sudo_user, postgres::Postgres, step};
-use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
+use crate::{
+    common::{Bench, docker, give_to_sudo_user, postgres::Postgres, step},
+    dns::servers::{KEY, Kind, Server, ZONE, secret},
+};
 use hactl::dns::SECRET_VARIABLE;
 use serde_json::{Value, json};
 

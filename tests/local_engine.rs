@@ -15,8 +15,8 @@ use hactl::{
     context::{Context, Dirs},
     error::Error,
     event::{Event, Events},
-    local::{CgroupVersion, Engine, ImageKind, NetworkRequest, NodeRequest, VolumeRequest, bake, base_image},
     model::{ClusterName, HostName, InstanceKey},
+    platform::local::{CgroupVersion, Engine, ImageKind, NetworkRequest, NodeRequest, VolumeRequest, bake, base_image},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -415,7 +415,7 @@ async fn a_baked_image_has_what_was_installed_and_nothing_of_the_node_it_was_mad
         let tag = "hactl/node:t-eng-bake";
         engine.remove_image(tag).await.unwrap();
         let key = private.clone();
-        let install = async move |endpoint: hactl::local::SshEndpoint| {
+        let install = async move |endpoint: hactl::platform::local::SshEndpoint| {
             assert_eq!(host_key(endpoint.port), endpoint.host_key);
             ssh(endpoint.port, &key, "echo 1 > /opt/installed");
             Ok(())

@@ -10,22 +10,26 @@ use std::{
     net::Ipv4Addr,
 };
 
-use crate::common::recorded::{Hypervisor, Interfaces, Machine, Recorded};
-use crate::common::{Bench, step};
-use crate::dns::servers::{KEY, Kind, Server, ZONE, secret};
-use crate::proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World};
+use crate::{
+    common::{
+        Bench,
+        recorded::{Hypervisor, Interfaces, Machine, Recorded},
+        step,
+    },
+    dns::servers::{KEY, Kind, Server, ZONE, secret},
+    proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World},
+};
 use hactl::{
     assets::Assets,
     context::{Context, Dirs},
     dns::SECRET_VARIABLE,
     error::Result,
     event::Events,
-    local::{Engine, NetworkRequest, NodeRequest},
     model::{Choices, ClusterName, InstanceKey, Role},
     plan::{self, Plan},
-    provider::Server as Provider,
-    provision::{self, Action, Consent, Machines, Provisioned},
+    platform::local::{Engine, NetworkRequest, NodeRequest},
     spec,
+    terraform::{self, Action, Consent, Machines, Provisioned, provider::Server as Provider},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -355,7 +359,7 @@ impl Stage {
         let machines = Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &[], record: "" };
         let dir = self.context.dirs.cluster(&plan.cluster);
         let (consent, reattach) = (self.consent(destroy), Some(self.reattach.clone()));
-        let done = provision::apply(&self.context, &dir, &machines, &consent, reattach, async |_| Ok(())).await?;
+        let done = terraform::apply(&self.context, &dir, &machines, &consent, reattach, async |_| Ok(())).await?;
         self.ran = plan.nodes.into_iter().map(|(key, node)| (key, node.roles)).collect();
         Ok(done)
     }

@@ -11,7 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use hactl::{context::Dirs, pipeline::Cluster};
+use hactl::{context::Dirs, deployment::Cluster};
 use saphyr::{LoadableYamlNode, Yaml};
 
 const TOP: &str = env!("CARGO_MANIFEST_DIR");

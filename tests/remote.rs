@@ -11,7 +11,7 @@ use std::{
 use hactl::{
     fleet::{Hop, SshTarget},
     model::Secret,
-    remote::{self, Remote, SshKeys},
+    ssh::{self, Remote, SshKeys},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -196,16 +196,16 @@ async fn a_host_key_is_recorded_at_first_contact_unless_another_one_is_known() {
     let own = own.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
     // sshd may not listen yet.
     let _ = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
-    let shown = remote::first_contact(host, port, &file).await.unwrap();
+    let shown = ssh::first_contact(host, port, &file).await.unwrap();
     assert!(shown.key == own && !shown.known && shown.fingerprint.starts_with("SHA256:"), "{shown:?}");
 
     fs::write(&file, format!("@revoked other ssh-rsa AAAA\n[{host}]:{port} {own}\n")).unwrap();
-    assert!(remote::first_contact(host, port, &file).await.unwrap().known);
+    assert!(ssh::first_contact(host, port, &file).await.unwrap().known);
 
     keygen(&dir.path().join("other"));
     let other = fs::read_to_string(dir.path().join("other.pub")).unwrap();
     fs::write(&file, format!("[{host}]:{port} {other}")).unwrap();
-    let error = remote::first_contact(host, port, &file).await.unwrap_err().to_string();
+    let error = ssh::first_contact(host, port, &file).await.unwrap_err().to_string();
     assert!(error.contains("shows another host key") && error.contains("known_hosts"), "{error}");
 }
 

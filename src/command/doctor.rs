@@ -3,14 +3,14 @@ use serde::Serialize;
 
 use super::Session;
 use crate::{
-    configure,
+    ansible,
     context::Context,
     error::{Error, Result},
     exec::Command,
     fetch,
-    local::Engine,
-    provision,
+    platform::local::Engine,
     report::{self, Output},
+    terraform,
 };
 
 /// What this machine has.
@@ -79,12 +79,12 @@ async fn checks(context: &Context) -> Vec<Check> {
             info.memory_bytes >> 20
         ))
     };
-    let (engine, terraform) = tokio::join!(engine, provision::terraform_version(context));
+    let (engine, terraform) = tokio::join!(engine, terraform::terraform_version(context));
     vec![
         Check::new("container engine", true, engine),
         Check::new("Terraform", true, terraform),
         Check::new("Python", true, fetch::controller_python(context).await.map(|python| python.to_string())),
-        Check::new("ssh", true, configure::ssh_version(context).await),
+        Check::new("ssh", true, ansible::ssh_version(context).await),
         program(context, "psql", ["psql", "--version"], "`hactl psql` needs it: `apt-get install postgresql-client`")
             .await,
         program(

@@ -4,7 +4,7 @@ use super::Session;
 use crate::{
     cli,
     error::{Error, Result},
-    pipeline::{self, Teardown},
+    operation::{self, Teardown},
     report,
 };
 
@@ -19,7 +19,7 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
     } else if !args.yes {
         let cluster = session.cluster_as_it_is(&name).await?;
         cluster.must_be_made_here("down")?;
-        let doomed = session.query(async |context| pipeline::doomed(context, &cluster, &asked).await).await?;
+        let doomed = session.query(async |context| operation::doomed(context, &cluster, &asked).await).await?;
         if doomed.things.is_empty() {
             report::message(&format!("nothing of {} is there any more", cluster.name()));
         } else {
@@ -29,7 +29,7 @@ pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
     }
     // The secrets outlive the cluster, since they may be committed; they go only when asked for by themselves.
     asked.secrets = args.purge && !args.yes && args.confirm.is_none() && ask_for_secrets(session, &name)?;
-    session.act("down", &name, async |run, cluster| pipeline::down(run, cluster, &asked).await).await
+    session.act("down", &name, async |run, cluster| operation::down(run, cluster, &asked).await).await
 }
 
 fn ask_for_secrets(session: &Session, name: &str) -> Result<bool> {

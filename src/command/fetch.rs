@@ -1,6 +1,6 @@
 use super::Session;
-use crate::{cli, error::Result, pipeline};
+use crate::{cli, error::Result, operation};
 
 pub(super) async fn run(session: &Session, args: cli::Fetch) -> Result<u8> {
-    session.act("fetch", &args.name, async |run, cluster| pipeline::fetch(run, cluster).await).await
+    session.act("fetch", &args.name, async |run, cluster| operation::fetch(run, cluster).await).await
 }

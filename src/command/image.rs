@@ -2,14 +2,14 @@ use super::Session;
 use crate::{
     cli,
     error::Result,
-    pipeline,
+    operation,
     report::{self, Output},
 };
 
 pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
     match args {
         cli::Image::List => {
-            let images = session.query(pipeline::images).await?;
+            let images = session.query(operation::images).await?;
             match session.output {
                 Output::Json => report::print_json(&images),
                 Output::Text if images.is_empty() => report::message("no images yet: `hactl up` makes them"),
@@ -18,7 +18,7 @@ pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
             Ok(0)
         }
         cli::Image::Prune => {
-            let removed = session.query(pipeline::prune_images).await?;
+            let removed = session.query(operation::prune_images).await?;
             for image in &removed {
                 report::print(&format!("removed {image}"));
             }
@@ -26,7 +26,7 @@ pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
             Ok(0)
         }
         cli::Image::Build(name) => {
-            session.act("image", &name.name, async |run, cluster| pipeline::build_image(run, cluster).await).await
+            session.act("image", &name.name, async |run, cluster| operation::build_image(run, cluster).await).await
         }
     }
 }

@@ -2,9 +2,10 @@ use std::io::IsTerminal;
 
 use super::Session;
 use crate::{
+    ansible::inventory,
     cli,
     error::{Error, Result},
-    inventory, pipeline, report,
+    operation, report,
 };
 
 pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
@@ -15,7 +16,7 @@ pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
     }
     let cluster = session.cluster_as_it_is(&args.name.name).await?;
     cluster.must_be_made_here("inventory")?;
-    let inventory = session.query(async |context| pipeline::inventory(context, &cluster).await).await?;
+    let inventory = session.query(async |context| operation::inventory(context, &cluster).await).await?;
     if args.list {
         report::print_json(&inventory::json(&inventory, inventory::Reader::Ansible));
         return Ok(0);

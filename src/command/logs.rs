@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli,
+    cli, deployment,
     error::{Error, Result},
-    pipeline, report,
+    report,
 };
 
 pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
@@ -17,7 +17,7 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
     }
     let done = session
         .query(async |context| {
-            let standing = pipeline::Standing::find(context, &cluster).await?;
+            let standing = deployment::RunningCluster::find(context, &cluster).await?;
             let node = standing.fleet.node(&args.node)?;
             let units = match unit {
                 "" => format!("-u {} -u {}", node.patroni_unit(), node.etcd_unit()),

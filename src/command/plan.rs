@@ -2,7 +2,7 @@ use super::Session;
 use crate::{
     cli,
     error::Result,
-    pipeline::{self, Planned},
+    operation::{self, Planned},
     report::{self, Github, Output},
 };
 
@@ -13,7 +13,7 @@ pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
         cluster.must_be_made_here("plan")?;
         // Terraform's plan is a file: one that is about to be applied must not become another.
         let _lock = session.lock("plan", &cluster).await?;
-        session.query(async |context| pipeline::plan(context, &cluster, &agreed).await).await
+        session.query(async |context| operation::plan(context, &cluster, &agreed).await).await
     };
     let planned = match work.await {
         Ok(planned) => planned,

@@ -1,16 +1,11 @@
 use super::Session;
-use crate::{
-    cli,
-    error::Result,
-    exec::Command,
-    pipeline::{self, Conninfo},
-};
+use crate::{cli, deployment, deployment::Conninfo, error::Result, exec::Command};
 
 pub(super) async fn run(session: &Session, args: &cli::Psql) -> Result<u8> {
     let cluster = session.cluster_as_it_is(&args.name.name).await?;
     session
         .query(async |context| {
-            let door = pipeline::door(context, &cluster).await?;
+            let door = deployment::door(context, &cluster).await?;
             // As its environment, so that the user's arguments win, whichever they are.
             let mut psql = Command::new("psql").args(args.args.iter().cloned());
             // Variables of a backend in PostgreSQL are about that one.

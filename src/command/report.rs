@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     exec::Command,
     model::ClusterName,
-    pipeline,
+    query,
     report::{self, Output, verify},
 };
 
@@ -49,7 +49,7 @@ pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<u8> {
 async fn bundle(session: &Session, args: &cli::Report, file: &Path) -> Result<u8> {
     let cluster = session.cluster(&args.name.name)?;
     let runs = session.dirs.cluster(cluster.name()).runs();
-    let names = report::runs(&runs);
+    let names = crate::context::runs(&runs);
     let run = match args.run.as_deref() {
         None if names.is_empty() => {
             return Err(Error::failed("record-none", "find a run record of", cluster.name())
@@ -59,7 +59,7 @@ async fn bundle(session: &Session, args: &cli::Report, file: &Path) -> Result<u8
         word => runs.join(find(cluster.name(), &names, word)?),
     };
     let file = session.dirs.work.join(file);
-    let bundled = session.query(async |context| pipeline::bundle(context, &cluster, &run, &file).await).await?;
+    let bundled = session.query(async |context| query::bundle(context, &cluster, &run, &file).await).await?;
     match session.output {
         Output::Json => report::print_json(&serde_json::json!({
             "file": file, "run": run, "files": bundled.files, "left_out": bundled.left_out, "masked": bundled.masked,

@@ -9,11 +9,11 @@ use crate::{
     cli::Shape,
     error::Error,
     health::Status,
-    local::ImageInfo,
-    pipeline::Planned,
+    operation::Planned,
+    platform::local::ImageInfo,
     report::{self, Stamped},
     spec,
-    verify::{archive, catalogue::Drill, verdict::Verdict},
+    verify::{catalogue::Drill, history_file, verdict::Verdict},
 };
 
 pub(super) fn run(shape: Shape) -> u8 {
@@ -29,7 +29,7 @@ fn schema(shape: Shape) -> Value {
         Shape::Plan => (written::<Planned>(), "plan"),
         Shape::Event => (written::<Stamped<'_>>(), "event"),
         Shape::Report => (written::<Verdict>(), "report"),
-        Shape::History => (written::<archive::Line<'_>>(), "history"),
+        Shape::History => (written::<history_file::Line<'_>>(), "history"),
         Shape::Error => (written::<Error>(), "error"),
         Shape::Drills => (written::<Vec<Drill>>(), "drills"),
         Shape::Doctor => (written::<Doctor>(), "doctor"),

@@ -7,7 +7,7 @@ use super::Session;
 use crate::{
     cli::{self, HostKeys, Recipients, SecretsCommand},
     error::Result,
-    pipeline,
+    operation,
     report::{self, Output},
     secrets::Recipient,
 };
@@ -31,7 +31,7 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
     let command = match args.command {
         SecretsCommand::Create => {
             return session
-                .act("secrets", name, async |run, cluster| pipeline::create_secrets(run, cluster).await)
+                .act("secrets", name, async |run, cluster| operation::create_secrets(run, cluster).await)
                 .await;
         }
         SecretsCommand::Recipients { command } => command,
@@ -39,7 +39,8 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
             return match command.unwrap_or(HostKeys::List) {
                 HostKeys::List => list_host_keys(session, name).await,
                 HostKeys::Forget { name: machines } => {
-                    let forget = async |run: &_, cluster: &_| pipeline::forget_host_keys(run, cluster, &machines).await;
+                    let forget =
+                        async |run: &_, cluster: &_| operation::forget_host_keys(run, cluster, &machines).await;
                     session.act("secrets", name, forget).await
                 }
             };
@@ -49,12 +50,12 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
         Recipients::List => list(session, name).await,
         Recipients::Add { key } => {
             let key = key.join(" ");
-            session.act("secrets", name, async |run, cluster| pipeline::add_recipient(run, cluster, &key).await).await
+            session.act("secrets", name, async |run, cluster| operation::add_recipient(run, cluster, &key).await).await
         }
         Recipients::Remove { key } => {
             let key = key.join(" ");
             session
-                .act("secrets", name, async |run, cluster| pipeline::remove_recipient(run, cluster, &key).await)
+                .act("secrets", name, async |run, cluster| operation::remove_recipient(run, cluster, &key).await)
                 .await
         }
     }
@@ -63,7 +64,7 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
 async fn list(session: &Session, name: &str) -> Result<u8> {
     let cluster = session.cluster(name)?;
     cluster.must_be_made_here("secrets")?;
-    let recipients = session.query(async |context| pipeline::recipients(context, &cluster).await).await?;
+    let recipients = session.query(async |context| operation::recipients(context, &cluster).await).await?;
     match session.output {
         Output::Json => report::print_json(&List { recipients }),
         Output::Text => {
@@ -78,7 +79,7 @@ async fn list(session: &Session, name: &str) -> Result<u8> {
 async fn list_host_keys(session: &Session, name: &str) -> Result<u8> {
     let cluster = session.cluster(name)?;
     cluster.must_be_made_here("secrets")?;
-    let keys = session.query(async |context| pipeline::host_keys(context, &cluster).await).await?;
+    let keys = session.query(async |context| operation::host_keys(context, &cluster).await).await?;
     match session.output {
         Output::Json => report::print_json(&HostKeyList { host_keys: keys }),
         Output::Text => keys.iter().for_each(|(name, key)| report::print(&format!("{name} {key}"))),

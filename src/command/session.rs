@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Global, OutputFormat},
-    context::{Context, Dirs},
+    context::{Context, Dirs, Record, RunContext},
+    deployment,
+    deployment::Cluster,
     error::{Error, Result},
     event::{Event, Events, Summary},
     exec::Lock,
-    pipeline::{self, Cluster, Run},
-    report::{self, Github, Output, Record, Reporters},
+    report::{self, Github, Output, Reporters},
 };
 
 /// One invocation of hactl.
@@ -46,7 +47,7 @@ impl Session {
             // What is known here is that run's, and newer than what was read before it wrote.
             return Ok(cluster);
         }
-        self.query(async |context| pipeline::pull(context, cluster).await).await
+        self.query(async |context| deployment::pull(context, cluster).await).await
     }
 
     pub(crate) fn context(&self, events: Events) -> Context {
@@ -120,7 +121,7 @@ impl Session {
         &self,
         command: &'static str,
         name: &str,
-        work: impl AsyncFnOnce(&Run, &Cluster) -> Result<Summary>,
+        work: impl AsyncFnOnce(&RunContext, &Cluster) -> Result<Summary>,
     ) -> Result<u8> {
         let (cluster, lock, record) = match self.begin(command, name).await {
             Ok(begun) => begun,
@@ -145,10 +146,10 @@ impl Session {
             let message = format!("ended what a killed run had left behind: process {orphan}");
             context.events.warn("orphan-ended", message, None).await;
         }
-        let run = Run::new(context, kept.clone());
+        let run = RunContext::new(context, kept.clone());
         let name = cluster.name().clone();
         let result = async {
-            let cluster = if takes_over(command) { pipeline::pull(&run.context, cluster).await? } else { cluster };
+            let cluster = if takes_over(command) { deployment::pull(&run.context, cluster).await? } else { cluster };
             work(&run, &cluster).await
         };
         let result = result.await;

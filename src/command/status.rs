@@ -2,9 +2,8 @@ use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli,
+    cli, deployment,
     error::Result,
-    pipeline,
     report::{self, Output},
 };
 
@@ -15,7 +14,7 @@ pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
     let cluster = session.cluster_as_it_is(&args.name.name).await?;
     session
         .query(async |context| {
-            let watcher = pipeline::Watcher::new(context, &cluster).await?;
+            let watcher = deployment::StatusProbe::new(context, &cluster).await?;
             loop {
                 let status = watcher.look(context).await;
                 match session.output {

@@ -1,8 +1,9 @@
 use super::Session;
 use crate::{
-    cli,
+    cli, deployment,
     error::{Error, Result},
-    pipeline, provider, report,
+    report,
+    terraform::provider,
 };
 
 pub(super) async fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
@@ -21,7 +22,7 @@ pub(super) async fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
         }
         cli::Terraform::ForceUnlock(cli::ForceUnlock { name, id }) => {
             session
-                .act("terraform", &name.name, async |run, cluster| pipeline::force_unlock(run, cluster, &id).await)
+                .act("terraform", &name.name, async |run, cluster| deployment::force_unlock(run, cluster, &id).await)
                 .await
         }
     }

@@ -2,7 +2,7 @@ use super::Session;
 use crate::{
     cli,
     error::Result,
-    pipeline,
+    operation,
     report::{self, Output},
 };
 
@@ -11,12 +11,12 @@ pub(super) async fn run(session: &Session, args: cli::Up) -> Result<u8> {
     let agreed = args.agreed.into();
     session
         .act("up", &args.name.name, async |run, cluster| {
-            let (summary, verdict) = pipeline::up(run, cluster, &agreed, mitogen, proof).await?;
+            let (summary, verdict) = operation::up(run, cluster, &agreed, mitogen, proof).await?;
             let Some(verdict) = verdict else { return Ok(summary) };
             if session.output == Output::Text {
                 report::print(&report::verify::text(&verdict));
             }
-            match pipeline::unproved(cluster, &verdict) {
+            match operation::unproved(cluster, &verdict) {
                 Some(error) => Err(error),
                 None => Ok(summary),
             }

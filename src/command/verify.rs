@@ -3,8 +3,9 @@ use std::io::IsTerminal;
 use super::Session;
 use crate::{
     cli,
+    deployment::Cluster,
     error::{Error, Result},
-    pipeline::{self, Cluster, Work},
+    operation::{self, Work},
     report::{self, Output},
     verify::{self, Choice, Cost, Drill, Load, Soak, Verdict, verdict::DrillOutcome},
 };
@@ -43,11 +44,11 @@ pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
     }
     session
         .act("verify", &name, async |run, cluster| {
-            let (summary, verdict) = pipeline::verify(run, cluster, &work, seed).await?;
+            let (summary, verdict) = operation::verify(run, cluster, &work, seed).await?;
             if session.output == Output::Text {
                 report::print(&report::verify::text(&verdict));
             }
-            if let Some(error) = pipeline::unproved(cluster, &verdict) {
+            if let Some(error) = operation::unproved(cluster, &verdict) {
                 return Err(error);
             }
             refused_by_name(cluster, &by_name, &verdict)?;

@@ -9,11 +9,11 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    archive::{self, Archive},
     cache, http,
     lock::{GoModule, LockFile},
     sum::Sum,
     tool,
+    unpack::{self, Archive},
     versions::{self, Arch},
 };
 use crate::{
@@ -105,7 +105,7 @@ impl Wanted<'_> {
         let dir = self.release_dir(&archive.sum);
         let make = async |new: &Path| {
             self.say(&archive.location, reason).await;
-            archive::unpack(self.context, &archive, &PROGRAMS, new).await
+            unpack::unpack(self.context, &archive, &PROGRAMS, new).await
         };
         cache::obtain(self.context, &dir, make).await
     }

@@ -4,7 +4,6 @@
 //! SHA-256 sums, pinned in hactl or kept in the cluster's lock file, to be pushed to the nodes, which themselves ask no index and no release page.
 //! Several hactl may fetch at once: one works, the others wait for it and use what it made.
 
-mod archive;
 mod cache;
 mod etcd;
 mod http;
@@ -12,6 +11,7 @@ mod lock;
 mod python;
 mod sum;
 mod tool;
+mod unpack;
 mod versions;
 mod wheels;
 

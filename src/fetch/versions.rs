@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_files_pin_what_is_said_of_them() {
-        for release in crate::model::Release::ALL {
+        for release in crate::model::Distribution::ALL {
             assert!(pinned(release.python()).is_some(), "no wheels are pinned for {release}");
         }
         for pinned in &PINNED {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Role},
-    remote::Remote,
+    ssh::Remote,
 };
 
 /// One member's answers.

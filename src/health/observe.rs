@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     fleet::{Fleet, FleetNode, LEASE_GUARD},
     model::{InstanceKey, Role},
-    remote::{Remote, SshKeys},
+    ssh::{Remote, SshKeys},
 };
 
 /// What opens the doors.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     fleet::{Fleet, FleetNode},
-    remote::Remote,
+    ssh::Remote,
 };
 
 /// One member's answers.

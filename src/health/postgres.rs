@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Role},
-    remote::Remote,
+    ssh::Remote,
 };
 
 /// One server's answers.

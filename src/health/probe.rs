@@ -27,7 +27,7 @@ use crate::{
     error::{Error, Result},
     fleet::Door,
     model::Secret,
-    remote::Remote,
+    ssh::Remote,
 };
 
 /// The longest time that one probe may take; three of them fit into the 10 s that `status` has.

@@ -1,7 +1,7 @@
 //! Reboots that hypervisors wait for -> problems and notices: pure.
 
 use super::diagnose::{Health, Problem};
-use crate::{error::Error, proxmox::Reboots};
+use crate::{error::Error, platform::proxmox::Reboots};
 
 impl Health {
     /// Adds what Proxmox said about machines whose settings are not live yet; that it did not say makes nobody unhealthy.
@@ -38,7 +38,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxmox::{Change, Reboot};
+    use crate::platform::proxmox::{Change, Reboot};
 
     fn health() -> Health {
         Health {

@@ -9,7 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AdoptedHosts, Hosts, InstanceKey, Proxmox, Release, RootModule, Ssh};
+use super::{AdoptedHosts, Distribution, Hosts, InstanceKey, Proxmox, RootModule, Ssh};
 
 /// Where the machines come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ impl Platform {
 
     /// The release that its machines run, where hactl makes the cluster.
     #[must_use]
-    pub const fn release(&self) -> Option<Release> {
+    pub const fn release(&self) -> Option<Distribution> {
         match self {
             Self::Local(local) => Some(local.release),
             Self::Proxmox(proxmox) => Some(proxmox.release),
@@ -77,7 +77,7 @@ pub struct Local {
     /// The base image, `debian:12` by default.
     pub base_image: String,
     /// The distribution's release that it holds.
-    pub release: Release,
+    pub release: Distribution,
     /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
     pub subnet: Option<ipnet::Ipv4Net>,
 }

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceKey, Release, Ssh, SshKeySource};
+use super::{Distribution, InstanceKey, Ssh, SshKeySource};
 
 /// Machines that exist, on which hactl makes a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hosts {
     /// The distribution that runs on all of them.
-    pub release: Release,
+    pub release: Distribution,
     pub ssh: Ssh,
     pub machines: BTreeMap<InstanceKey, HostMachine>,
 }
@@ -58,7 +58,7 @@ pub struct RootModule {
     pub pass: Vec<Passed>,
     /// Whether `down` destroys what the module made.
     pub destroy: bool,
-    pub release: Release,
+    pub release: Distribution,
     pub ssh: Ssh,
 }
 

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{BridgeName, DomainName, Hypervisor, InstanceKey, PoolName, Release, Ssh, StorageName, Tag};
+use super::{BridgeName, Distribution, DomainName, Hypervisor, InstanceKey, PoolName, Ssh, StorageName, Tag};
 
 /// Virtual machines or containers of Proxmox VE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Proxmox {
     /// The certificate authority of the API's certificate, beside those of this machine.
     pub ca_cert: Option<PathBuf>,
     /// The distribution's release that the templates hold.
-    pub release: Release,
+    pub release: Distribution,
     pub bridge: BridgeName,
     /// The pool that is made for the cluster, and that machines without one of their own are put into.
     pub pool: Option<PoolName>,

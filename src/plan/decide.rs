@@ -6,8 +6,8 @@ use super::{Choices, Dcs, Durability, Node, Patroni, Plan, Platform, Postgres, W
 use crate::{
     error::{Error, Result},
     model::{
-        GuestAddress, InstanceKey, PostgresMajor, Proxmox, Release, Role,
-        release::{Repository, postgres_packages},
+        Distribution, GuestAddress, InstanceKey, PostgresMajor, Proxmox, Role,
+        distribution::{Repository, postgres_packages},
     },
     spec::Spec,
 };
@@ -119,7 +119,7 @@ fn has_role(spec: &Spec, key: &InstanceKey, role: Role) -> bool {
 }
 
 /// The packages that bring PostgreSQL, and the suite of its project's repository where they come from there.
-fn packages(release: Release, major: PostgresMajor, warnings: &mut Vec<Warning>) -> (Vec<String>, Option<String>) {
+fn packages(release: Distribution, major: PostgresMajor, warnings: &mut Vec<Warning>) -> (Vec<String>, Option<String>) {
     let packages = postgres_packages(release, major);
     if !packages.ran_here {
         warnings.push(Warning {

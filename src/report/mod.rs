@@ -6,7 +6,6 @@
 mod bundle;
 mod github;
 mod plain;
-mod record;
 mod render;
 mod terminal;
 pub mod verify;
@@ -20,10 +19,10 @@ use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
 pub use bundle::{Bundled, Mask, bundle, secret_variables};
 pub use github::{Github, plan_markdown};
-pub use record::{Record, runs};
 pub use render::{catalogue_text, costs_text, plan_text, status_text, summary_text};
 
 use crate::{
+    context::Record,
     error::Error,
     event::{Event, Events},
 };

@@ -21,9 +21,9 @@ use super::{
 use crate::{
     assets,
     model::{
-        Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DEFAULT_PORT, DEFAULT_TTL, DatabaseName, Dns,
-        DnsServer, DomainName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local, Platform,
-        PostgresMajor, Release, Role, Timers, nearest, version::PATRONI_NEWEST,
+        Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DEFAULT_PORT, DEFAULT_TTL, DatabaseName,
+        Distribution, Dns, DnsServer, DomainName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local,
+        Platform, PostgresMajor, Role, Timers, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -266,9 +266,9 @@ fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item 
 
 fn local(checker: &mut Checker<'_, '_>, local: LocalFile, instances: usize) -> Local {
     let base_image = local.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
-    let release = base_image.parse::<Release>().unwrap_or_else(|message| {
+    let release = base_image.parse::<Distribution>().unwrap_or_else(|message| {
         checker.say(&["platform", "local", "image"], message);
-        Release::Debian12
+        Distribution::Debian12
     });
     let slots = LAST_SLOT - FIRST_SLOT + 1;
     if instances > slots as usize {

@@ -8,7 +8,7 @@ use super::{
     ssh,
 };
 use crate::model::{
-    AdoptedHosts, Host, HostMachine, Hosts, InstanceKey, Passed, Release, RootModule, SSH_PORT, SshKeySource,
+    AdoptedHosts, Distribution, Host, HostMachine, Hosts, InstanceKey, Passed, RootModule, SSH_PORT, SshKeySource,
 };
 
 type Instances = BTreeMap<InstanceKey, Option<InstanceFile>>;
@@ -110,11 +110,11 @@ pub(super) fn root_module(checker: &mut Checker<'_, '_>, written: TerraformFile)
     })
 }
 
-fn release(checker: &mut Checker<'_, '_>, platform: &str, written: Option<&str>) -> Release {
-    let Some(text) = written else { return Release::Debian12 };
+fn release(checker: &mut Checker<'_, '_>, platform: &str, written: Option<&str>) -> Distribution {
+    let Some(text) = written else { return Distribution::Debian12 };
     text.parse().unwrap_or_else(|message: String| {
         checker.say(&["platform", platform, "release"], message);
-        Release::Debian12
+        Distribution::Debian12
     })
 }
 

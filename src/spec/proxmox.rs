@@ -14,7 +14,7 @@ use super::{
     ssh,
 };
 use crate::model::{
-    Bastion, Guest, GuestAddress, HostName, Hypervisor, InstanceKey, Proxmox, ProxmoxKind, Release, SINGLE_KEY,
+    Bastion, Distribution, Guest, GuestAddress, HostName, Hypervisor, InstanceKey, Proxmox, ProxmoxKind, SINGLE_KEY,
     SSH_PORT, Ssh, SshKeySource, StorageName, Template, derived_suffix,
 };
 
@@ -85,11 +85,11 @@ pub(super) fn proxmox(
         }
     }
     let release = match &written.release {
-        Some(text) => text.parse::<Release>().unwrap_or_else(|message| {
+        Some(text) => text.parse::<Distribution>().unwrap_or_else(|message| {
             checker.say(&section("release"), message);
-            Release::Debian12
+            Distribution::Debian12
         }),
-        None => Release::Debian12,
+        None => Distribution::Debian12,
     };
     let template = written.template.and_then(|value| self::template(checker, &section("template"), kind, value));
     let ssh = self::reached(checker, written.ssh.unwrap_or_default(), kind);

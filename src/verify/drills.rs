@@ -12,11 +12,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    archive,
     catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD, Tier},
     clients::{Door, Way},
     fault::{self, Ground},
-    journals,
+    history_file, journals,
     round::{Load, Round, Rounds},
     table::{self, Table},
     timings,
@@ -161,7 +160,7 @@ async fn asynchronous(
     door: &Door,
     load: Load,
     record: &Path,
-    archive: &mut archive::Writer,
+    archive: &mut history_file::Writer,
 ) -> (DrillReport, Result<()>) {
     let drill = Drill { variant: Some(Durability::Async.as_str()), ..SELF_TEST };
     if let Some(reason) = refused(ground, &drill) {
@@ -213,7 +212,7 @@ async fn soak(
     choice: &Choice,
     soak: Soak,
     seed: u64,
-    archive: &mut archive::Writer,
+    archive: &mut history_file::Writer,
 ) -> (DrillReport, Result<()>) {
     let mut all = DrillReport { name: "soak".to_owned(), ..empty(&SELF_TEST) };
     let mut possible = Vec::new();
@@ -255,7 +254,7 @@ async fn begin<'a>(
     ground: &'a Ground<'_>,
     heading: Heading,
     history: &Path,
-) -> Result<(Verdict, archive::Writer, Table<'a>, Door)> {
+) -> Result<(Verdict, history_file::Writer, Table<'a>, Door)> {
     let plan = ground.plan;
     fault::sweep(ground).await?;
     let healthy = healthy(ground).await?;
@@ -280,7 +279,7 @@ async fn begin<'a>(
         path: "direct".to_owned(),
         drills: Vec::new(),
     };
-    let archive = archive::Writer::create(history).map_err(|error| {
+    let archive = history_file::Writer::create(history).map_err(|error| {
         Error::failed("record", "write", history.display()).source(&error).hint("is the disk full?")
     })?;
     let table = Table::create(ground.fleet, ground.access, healthy.leader()).await?;
@@ -374,7 +373,7 @@ async fn one(
     rounds: &Rounds<'_>,
     drill: &Drill,
     numbers: RangeInclusive<u32>,
-    archive: &mut archive::Writer,
+    archive: &mut history_file::Writer,
 ) -> (DrillReport, Result<()>) {
     let mut report = empty(drill);
     if let Some(reason) = refused(ground, drill) {

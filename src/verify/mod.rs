@@ -17,7 +17,6 @@
 //! reference  the catalogue -> docs/drills.md
 //! ```
 
-pub mod archive;
 pub mod catalogue;
 mod clients;
 mod cost;
@@ -27,6 +26,7 @@ pub mod fault;
 #[cfg(test)]
 mod fixture;
 pub mod history;
+pub mod history_file;
 mod journals;
 pub mod oracle;
 pub mod reference;

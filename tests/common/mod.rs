@@ -331,11 +331,11 @@ pub(crate) fn output(command: &mut Command) -> String {
 }
 
 /// Ansible's environment as hactl uses it; made when it is not there yet.
-pub(crate) fn ansible() -> hactl::configure::AnsibleEnvironment {
+pub(crate) fn ansible() -> hactl::ansible::AnsibleEnvironment {
     let env: std::collections::BTreeMap<String, String> = std::env::vars().collect();
     let dirs = hactl::context::Dirs::new(&std::env::current_dir().unwrap(), &env);
     let (events, _) = hactl::event::Events::channel();
     let context = hactl::context::Context { dirs, env, events, stop: Default::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(hactl::configure::environment(&context)).unwrap()
+    runtime.block_on(hactl::ansible::environment(&context)).unwrap()
 }

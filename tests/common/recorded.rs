@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use hactl::provider::{
+use hactl::terraform::provider::{
     Server,
     protocol::{Answers, Object, State, Value},
     wire,

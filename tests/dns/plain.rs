@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hactl::{assets::Assets, dns::SECRET_VARIABLE, provider};
+use hactl::{assets::Assets, dns::SECRET_VARIABLE, terraform::provider};
 use serde_json::{Value, json};
 
 use super::servers::{KEY, Server, ZONE, secret};

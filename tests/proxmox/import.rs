@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs};
 
 use hactl::{
     model::{Dns, InstanceKey, ProxmoxKind},
-    provision::import::{self, Imports, Slot, Wanted},
+    terraform::import::{self, Imports, Slot, Wanted},
 };
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use hactl::{assets::Assets, dns::SECRET_VARIABLE, provider};
+use hactl::{assets::Assets, dns::SECRET_VARIABLE, terraform::provider};
 use serde_json::Value;
 
 use crate::{

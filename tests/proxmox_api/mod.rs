@@ -15,7 +15,7 @@ use std::{
 use hactl::{
     error::Error,
     model::InstanceKey,
-    proxmox::{self, Api, Checked, ENDPOINT_VARIABLE, Machine, Pool, Source, TOKEN_VARIABLE, Wanted},
+    platform::proxmox::{self, Api, Checked, ENDPOINT_VARIABLE, Machine, Pool, Source, TOKEN_VARIABLE, Wanted},
 };
 use simulator::{Guest, REFUSED_AFTER, SECRET, Simulator, TOKEN, World};
 

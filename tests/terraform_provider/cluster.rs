@@ -14,11 +14,10 @@ use hactl::{
     error::Result,
     event::{Event, Events},
     exec::Command,
-    local::{Engine, NetworkRequest, Node, NodeRequest, VolumeRequest},
     model::{ClusterName, InstanceKey},
     plan::Plan,
-    provider::Server,
-    provision::{self, Action, Changes, Consent, Machines, Provisioned},
+    platform::local::{Engine, NetworkRequest, Node, NodeRequest, VolumeRequest},
+    terraform::{self, Action, Changes, Consent, Machines, Provisioned, provider::Server},
 };
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
@@ -112,7 +111,7 @@ impl Cluster {
             authorized_keys: &keys,
             record: "",
         };
-        provision::apply(
+        terraform::apply(
             context,
             &context.dirs.cluster(&self.name),
             &machines,
@@ -161,7 +160,7 @@ impl Cluster {
         let machines =
             Machines { plan: &plan, assets: &assets, image, uuid: self.uuid, authorized_keys: &keys, record: "" };
         let dir = context.dirs.cluster(&self.name);
-        provision::destroy(&context, &dir, &machines, Some(reattach)).await.unwrap();
+        terraform::destroy(&context, &dir, &machines, Some(reattach)).await.unwrap();
     }
 
     pub(crate) async fn left(&self) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Runs that end in the middle: the next one converges, and what lives is not made anew.
 
 use super::cluster::{actions, is_booting, run, with_cluster};
-use hactl::provision::Action;
+use hactl::terraform::Action;
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cluster::{actions, with_cluster};
 use hactl::{
     event::{Event, ResourceState},
-    provision::Action,
+    terraform::Action,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hactl::{assets::Assets, provider};
+use hactl::{assets::Assets, terraform::provider};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,

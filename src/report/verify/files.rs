@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     file,
     verify::{
-        archive,
+        history_file,
         verdict::{RoundReport, Verdict},
     },
 };
@@ -64,7 +64,7 @@ fn pictures(verdict: &Verdict, history: &Path) -> (html::Pictures, Option<String
         .flat_map(|drill| drill.rounds.iter().map(move |round| ((title(drill), round.n), round)))
         .collect();
     let mut pictures = html::Pictures::new();
-    let rounds = match archive::read(history) {
+    let rounds = match history_file::read(history) {
         Ok(rounds) => rounds,
         Err(error) if error.kind() == io::ErrorKind::NotFound && reports.is_empty() => return (pictures, None),
         Err(error) => return (pictures, Some(format!("There are no timelines: {HISTORY}: {error}."))),

@@ -6,8 +6,8 @@ use super::{HISTORY, HTML, JSON, JUNIT, MARKDOWN, junit, markdown, read, text, w
 use crate::{
     model::InstanceKey,
     verify::{
-        archive,
         history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server},
+        history_file,
         verdict::{Counts, DrillOutcome, DrillReport, Phases, RoundOutcome, RoundReport, Spread, VERSION, Verdict},
     },
 };
@@ -218,7 +218,7 @@ fn refused() -> DrillReport {
 /// Writes the reports of a verdict with a history for the first rounds of its first two drills.
 fn written(dir: &Path, verdict: &Verdict) {
     let path = dir.join(HISTORY);
-    let mut writer = archive::Writer::create(&path).unwrap();
+    let mut writer = history_file::Writer::create(&path).unwrap();
     for title in ["node-loss", "patroni-hang"] {
         writer.round(title, 1, &history(), &Rows::default()).unwrap();
     }
@@ -366,7 +366,7 @@ fn a_rounds_part_of_the_page_is_bounded_however_much_happens() {
         .collect();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(HISTORY);
-    archive::Writer::create(&path).unwrap().round("node-loss", 1, &history, &Rows::default()).unwrap();
+    history_file::Writer::create(&path).unwrap().round("node-loss", 1, &history, &Rows::default()).unwrap();
     write_all(dir.path(), &verdict(vec![node_loss()]), &path).unwrap();
     let size = fs::metadata(dir.path().join(HTML)).unwrap().len();
     assert!(size < 300_000, "{size} bytes");

@@ -5,7 +5,7 @@
 //! that it does not depend on luck what a round shows, it is made to begin one segment after the other until
 //! it finds no room for the next.
 
-use super::{blow::Blow, process};
+use super::{node_fault::NodeFault, process};
 use crate::fleet::FleetNode;
 
 /// What the scripts have in common: `$data`, its free space, and a statement to the server on it.
@@ -29,9 +29,9 @@ const LONGEST_SECONDS: u32 = 600;
 /// More segments than are ever there in advance, 3 GB.
 const SEGMENTS: u32 = 200;
 
-pub(super) fn fill(node: &FleetNode) -> Blow {
+pub(super) fn fill(node: &FleetNode) -> NodeFault {
     let prelude = prelude(node);
-    Blow {
+    NodeFault {
         possible: format!(
             "{prelude}its() {{ findmnt --noheadings --output \"$1\" --target \"$data\"; }}\n\
              no() {{ echo \"PGDATA has no file system of its own: $1\"; exit 1; }}\n\

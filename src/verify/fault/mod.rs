@@ -9,13 +9,13 @@
 //! undo       the same that the undo would do, now
 //! ```
 //!
-//! A fault on a node is shell text around checked values ([`blow::Blow`]), and its undo is a timer of the
+//! A fault on a node is shell text around checked values ([`node_fault::NodeFault`]), and its undo is a timer of the
 //! node's own systemd ([`timer`]). A node without power has no timer: a process outside of hactl gives it
 //! its power back ([`power`]). Nothing is ever on the disk of a node, so a reboot is an undo, too.
 
-mod blow;
 mod disk;
 mod network;
+mod node_fault;
 mod patroni;
 mod power;
 mod process;
@@ -34,7 +34,7 @@ use std::{
 
 use futures_util::future::{join_all, try_join_all};
 
-use self::{blow::Blow, power::Switch};
+use self::{node_fault::NodeFault, power::Switch};
 pub use self::{
     power::{Watch, watch},
     targets::targets,
@@ -110,7 +110,7 @@ pub async fn obstacle(drill: &Drill, ground: &Ground<'_>) -> Result<Option<Strin
         return power::obstacle(ground).await;
     }
     let asked = ground.candidates(drill.target).into_iter().map(async |node| {
-        let Some(blow) = Blow::new(drill.fault, node, ground) else { return Ok(None) };
+        let Some(blow) = NodeFault::new(drill.fault, node, ground) else { return Ok(None) };
         shell::objection(ground, node.key(), &blow.obstacle()).await
     });
     Ok(try_join_all(asked).await?.into_iter().flatten().next())
@@ -133,7 +133,7 @@ pub async fn arm<'a>(
         fault => {
             let mut blows = BTreeMap::new();
             for key in targets {
-                if let Some(blow) = Blow::new(fault, ground.node(key)?, ground) {
+                if let Some(blow) = NodeFault::new(fault, ground.node(key)?, ground) {
                     blows.insert(key.clone(), blow);
                 }
             }
@@ -157,7 +157,7 @@ pub async fn arm<'a>(
 /// How a fault comes about.
 enum Way {
     /// Shell text on the nodes.
-    Blows(BTreeMap<InstanceKey, Blow>),
+    Blows(BTreeMap<InstanceKey, NodeFault>),
     /// The machines' power.
     Power(Switch),
     /// A request to Patroni.

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use super::{Ground, blow::Blow};
+use super::{Ground, node_fault::NodeFault};
 use crate::{fleet::FleetNode, model::Role, plan::Dcs};
 
 /// Of a hundred packets, how many are lost.
@@ -61,7 +61,7 @@ impl Others {
 }
 
 /// No packet to or from another member.
-pub(super) fn isolate(others: &Others) -> Blow {
+pub(super) fn isolate(others: &Others) -> NodeFault {
     let list = others.list();
     let from = chain("input", &format!("ip saddr {{ {list} }} counter drop"));
     let to = chain("output", &format!("ip daddr {{ {list} }} counter drop"));
@@ -70,7 +70,7 @@ pub(super) fn isolate(others: &Others) -> Blow {
 
 /// No packet of the user whose processes are Patroni and PostgreSQL to etcd's client port anywhere, its own
 /// node included.
-pub(super) fn cut_from_etcd(user: &str, others: &Others) -> Blow {
+pub(super) fn cut_from_etcd(user: &str, others: &Others) -> NodeFault {
     let ports: Vec<String> = others.etcd_ports.iter().map(ToString::to_string).collect();
     let ports = if let [port] = &ports[..] { port.clone() } else { format!("{{ {} }}", ports.join(", ")) };
     let rule = chain("output", &format!("meta skuid \"{user}\" tcp dport {ports} counter drop"));
@@ -78,17 +78,17 @@ pub(super) fn cut_from_etcd(user: &str, others: &Others) -> Blow {
     let apart = format!(
         "[ \"$(id -u {user})\" != 0 ] || {{ echo 'Patroni runs as root: its packets to etcd are not told from others'; exit 1; }}\n"
     );
-    Blow { possible: blow.possible + &apart, ..blow }
+    NodeFault { possible: blow.possible + &apart, ..blow }
 }
 
 /// No packet to or from the server that this node streams from: what that acknowledges from now on is
 /// not here. Only that one address: the next primary is another, and has to be followed at once.
-pub(super) fn cut_replication() -> Blow {
+pub(super) fn cut_replication() -> NodeFault {
     let chains = [
         chain("input", "ip saddr $upstream tcp sport 5432 counter drop"),
         chain("output", "ip daddr $upstream tcp dport 5432 counter drop"),
     ];
-    Blow {
+    NodeFault {
         strike: format!(
             "upstream=$(runuser -u postgres -- psql -XAtq -c \"SELECT sender_host FROM pg_stat_wal_receiver\")\n\
              [ -n \"$upstream\" ] || {{ echo 'it streams from nowhere' >&2; exit 1; }}\n\
@@ -101,7 +101,7 @@ pub(super) fn cut_replication() -> Blow {
 }
 
 /// Some packets from other members never arrive. Every member is struck, so each packet meets the rule once.
-pub(super) fn lose(others: &Others) -> Blow {
+pub(super) fn lose(others: &Others) -> NodeFault {
     let rule = format!("ip saddr {{ {} }} numgen random mod 100 < {LOST_PERCENT} counter drop", others.list());
     filter(&chain("input", &rule), DROPPED.to_owned())
 }
@@ -111,9 +111,9 @@ fn chain(hook: &str, rule: &str) -> String {
     format!("  chain {hook} {{\n    type filter hook {hook} priority -310; policy accept;\n    {rule}\n  }}\n")
 }
 
-fn filter(chains: &str, effect: String) -> Blow {
+fn filter(chains: &str, effect: String) -> NodeFault {
     let table = |check: &str| format!("nft{check} -f - <<'END'\ntable inet hactl_drill {{\n{chains}}}\nEND\n");
-    Blow {
+    NodeFault {
         possible: format!(
             "command -v nft >/dev/null || {{ echo 'nft is not installed'; exit 1; }}\n{}",
             table(" --check")
@@ -135,11 +135,11 @@ fn unreachable(user: &str, doors: &[String]) -> String {
 }
 
 /// What is sent to other members goes through a band of its own, which is late.
-pub(super) fn delay(others: &Others) -> Blow {
+pub(super) fn delay(others: &Others) -> NodeFault {
     let to: Vec<String> = others.addresses.iter().map(ToString::to_string).collect();
     let to = to.join(" ");
     let first = others.addresses.first().map_or_else(String::new, ToString::to_string);
-    Blow {
+    NodeFault {
         possible: "command -v tc >/dev/null || { echo 'tc is not installed'; exit 1; }\n\
                    if ! said=$(tc qdisc add dev lo root netem delay 0ms 2>&1); then\n  \
                    echo \"its kernel delays no packets: netem: $said\"\n  exit 1\nfi\n\

@@ -1,14 +1,14 @@
 //! What Patroni is told by its own tool, on the node.
 
-use super::blow::Blow;
+use super::node_fault::NodeFault;
 use crate::model::Synchronous;
 
 const CTL: &str = "patronictl -c /etc/patroni/patroni.yml";
 
 /// Commits wait for no replica any more, until `planned` holds again.
-pub(super) fn asynchronous(planned: &Synchronous) -> Blow {
+pub(super) fn asynchronous(planned: &Synchronous) -> NodeFault {
     let set = |mode: &str| format!("{CTL} edit-config --quiet --force -s synchronous_mode={mode} >/dev/null\n");
-    Blow {
+    NodeFault {
         possible: format!("{CTL} show-config >/dev/null || {{ echo 'patronictl does not work'; exit 1; }}\n"),
         strike: set("off"),
         // YAML takes the word for a truth value, so Patroni may give it back as one.

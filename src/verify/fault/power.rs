@@ -20,9 +20,9 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exec::Command,
-    local::{Engine, node_name},
     model::InstanceKey,
     plan::Platform,
+    platform::local::{Engine, node_name},
 };
 
 /// What the watcher says when it could now give power back.

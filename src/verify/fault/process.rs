@@ -1,7 +1,7 @@
 //! Processes that are killed or stopped, while their unit stays as it is.
 
-use super::{blow::Blow, unit};
-use crate::{fleet::FleetNode, remote::quoted};
+use super::{node_fault::NodeFault, unit};
+use crate::{fleet::FleetNode, ssh::quoted};
 
 /// Sets `$data` to PostgreSQL's data directory.
 pub(super) fn data_dir(node: &FleetNode) -> String {
@@ -20,9 +20,9 @@ pub(super) fn postmaster(node: &FleetNode) -> String {
 }
 
 /// SIGKILL to the postmaster: its children end by themselves, and Patroni starts it again.
-pub(super) fn kill_postgres(node: &FleetNode) -> Blow {
+pub(super) fn kill_postgres(node: &FleetNode) -> NodeFault {
     let postmaster = postmaster(node);
-    Blow {
+    NodeFault {
         possible: String::new(),
         strike: format!("{postmaster}kill -KILL \"$postmaster\"\necho \"$postmaster\"\n"),
         effect: "[ ! -e \"/proc/$noted\" ] || grep -q '^State:.Z' \"/proc/$noted/status\"\n".to_owned(),
@@ -32,7 +32,7 @@ pub(super) fn kill_postgres(node: &FleetNode) -> Blow {
 
 /// SIGSTOP to Patroni and to those of its children that run the same Python. The postmaster, which lives
 /// in the unit's control group, too, is left alone. SIGCONT to all of the group hurts nobody.
-pub(super) fn stop_patroni(node: &FleetNode) -> Blow {
+pub(super) fn stop_patroni(node: &FleetNode) -> NodeFault {
     let unit = node.patroni_unit();
     let strike = r#"kill -STOP "$main"
 for child in $(cat "/proc/$main/task/"*/children); do
@@ -40,7 +40,7 @@ for child in $(cat "/proc/$main/task/"*/children); do
 done
 echo "$main"
 "#;
-    Blow {
+    NodeFault {
         strike: format!("{}{strike}", unit::main(unit)),
         effect: "grep -q '^State:.T' \"/proc/$noted/status\"\n".to_owned(),
         undo: format!("systemctl kill --kill-who=all -s CONT {unit}\n"),

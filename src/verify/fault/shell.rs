@@ -6,7 +6,7 @@ use super::Ground;
 use crate::{
     error::{Error, Result},
     model::InstanceKey,
-    remote::Finished,
+    ssh::Finished,
 };
 
 /// The longest time that one script may take.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use tokio_postgres::config::SslMode;
 
-use super::{Ground, blow::Blow, targets, targets::too_few};
+use super::{Ground, node_fault::NodeFault, targets, targets::too_few};
 use crate::{
     context::{Context, Dirs},
     event::Events,
@@ -208,7 +208,7 @@ fn faults_strike_the_units_ports_and_users_that_were_found() {
     scene.plan.dcs = Dcs::Etcd { leader_key: None, outside: vec!["10.9.9.9:2379".parse().unwrap()] };
     let ground = scene.ground();
     let nodes: Vec<&FleetNode> = ground.members().collect();
-    let strike = |fault, node| Blow::new(fault, node, &ground).unwrap().strike;
+    let strike = |fault, node| NodeFault::new(fault, node, &ground).unwrap().strike;
     assert!(strike(Fault::KillPostgres, nodes[0]).starts_with(r"data='/srv/it'\''s here'"));
     assert!(strike(Fault::KillEtcd, nodes[0]).contains("/run/systemd/system/dcs.service.d"));
     assert!(strike(Fault::KillPatroni, nodes[0]).contains("systemctl kill --kill-who=main -s KILL patroni@main\n"));

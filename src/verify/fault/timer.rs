@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Ground, blow::Blow, power, shell};
+use super::{Ground, node_fault::NodeFault, power, shell};
 use crate::{
     error::{Error, Result},
     fleet::FleetNode,
@@ -41,7 +41,7 @@ fn canary(id: &str) -> String {
 /// Sets the undo on every node, after a canary has come on all of them.
 pub(super) async fn arm(
     id: &str,
-    blows: &BTreeMap<InstanceKey, Blow>,
+    blows: &BTreeMap<InstanceKey, NodeFault>,
     deadline: Duration,
     ground: &Ground<'_>,
 ) -> Result<()> {
@@ -65,7 +65,7 @@ fn now(id: &str, undo: &str) -> String {
     )
 }
 
-pub(super) async fn undo(id: &str, blows: &BTreeMap<InstanceKey, Blow>, ground: &Ground<'_>) -> Result<()> {
+pub(super) async fn undo(id: &str, blows: &BTreeMap<InstanceKey, NodeFault>, ground: &Ground<'_>) -> Result<()> {
     let undone = blows
         .iter()
         .filter(|(_, blow)| !blow.undo.is_empty())
@@ -74,7 +74,7 @@ pub(super) async fn undo(id: &str, blows: &BTreeMap<InstanceKey, Blow>, ground: 
 }
 
 /// Whether the timer of any node waits no more.
-pub(super) async fn fired(id: &str, blows: &BTreeMap<InstanceKey, Blow>, ground: &Ground<'_>) -> Result<bool> {
+pub(super) async fn fired(id: &str, blows: &BTreeMap<InstanceKey, NodeFault>, ground: &Ground<'_>) -> Result<bool> {
     let test = format!("[ \"$(systemctl show -p SubState --value hactl-undo-{id}.timer)\" != waiting ]\n");
     let asked = blows.iter().filter(|(_, blow)| !blow.undo.is_empty());
     let asked = asked.map(|(key, _)| shell::holds(ground, key, &test));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Armed, blow::Blow, process::postmaster};
+use super::{Armed, node_fault::NodeFault, process::postmaster};
 use crate::{
     fleet::{FleetNode, LEASE_GUARD},
     health,
@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// SIGKILL to the unit's main process; the unit's own settings decide what comes next.
-pub(super) fn kill(unit: &str) -> Blow {
-    Blow {
+pub(super) fn kill(unit: &str) -> NodeFault {
+    NodeFault {
         possible: format!(
             "systemctl is-active --quiet {unit} || {{ echo 'no unit {unit} of systemd runs'; exit 1; }}\n"
         ),
@@ -31,18 +31,18 @@ pub(super) fn main(unit: &str) -> String {
 }
 
 /// Patroni dies, and its unit has to start it again.
-pub(super) fn kill_patroni(node: &FleetNode) -> Blow {
+pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
     let unit = node.patroni_unit();
     let blow = kill(unit);
     let restarts = format!(
         "[ \"$(systemctl show -p Restart --value {unit})\" != no ] ||\n  \
          {{ echo 'unit {unit} does not start Patroni again (Restart=no): it would stay dead'; exit 1; }}\n"
     );
-    Blow { possible: blow.possible + &restarts, ..blow }
+    NodeFault { possible: blow.possible + &restarts, ..blow }
 }
 
 /// Patroni dies and stays dead; PostgreSQL lives on.
-pub(super) fn bury_patroni(node: &FleetNode) -> Blow {
+pub(super) fn bury_patroni(node: &FleetNode) -> NodeFault {
     let unit = node.patroni_unit();
     let blow = kill(unit);
     let spares = format!(
@@ -50,7 +50,7 @@ pub(super) fn bury_patroni(node: &FleetNode) -> Blow {
          [ \"$mode\" = process ] || [ \"$mode\" = none ] ||\n  \
          {{ echo \"unit {unit} takes PostgreSQL down together with Patroni (KillMode=$mode)\"; exit 1; }}\n"
     );
-    Blow {
+    NodeFault {
         possible: blow.possible + &spares,
         strike: format!("{}{}echo \"$postmaster\"\n", postmaster(node), bury(unit)),
         effect: format!("! systemctl is-active --quiet {unit} && [ \"$(cat /proc/\"$noted\"/comm)\" = postgres ]\n"),
@@ -59,9 +59,9 @@ pub(super) fn bury_patroni(node: &FleetNode) -> Blow {
 }
 
 /// etcd dies and stays dead.
-pub(super) fn bury_etcd(node: &FleetNode) -> Blow {
+pub(super) fn bury_etcd(node: &FleetNode) -> NodeFault {
     let unit = node.etcd_unit();
-    Blow {
+    NodeFault {
         strike: bury(unit),
         effect: format!("! systemctl is-active --quiet {unit}\n"),
         undo: unbury(unit),
@@ -70,9 +70,9 @@ pub(super) fn bury_etcd(node: &FleetNode) -> Blow {
 }
 
 /// What stops an orphaned primary does not.
-pub(super) fn stop_guard() -> Blow {
+pub(super) fn stop_guard() -> NodeFault {
     let unit = LEASE_GUARD;
-    Blow {
+    NodeFault {
         possible: format!("systemctl is-active --quiet {unit} || {{ echo '{unit} does not run'; exit 1; }}\n"),
         strike: format!("systemctl stop {unit}\n"),
         effect: format!("! systemctl is-active --quiet {unit}\n"),

@@ -1,0 +1,10 @@
+//! Inventory -> Configured: Ansible's environment, its events, its recap.
+
+mod environment;
+mod event;
+pub mod inventory;
+mod playbook;
+
+pub use environment::{AnsibleEnvironment, environment, ssh_version};
+pub use event::{Configured, Recap};
+pub use playbook::{Playbook, Settings, run};

@@ -1,0 +1,139 @@
+//! What a run is handed from outside: directories, environment, events and the wish to stop.
+
+mod record;
+mod run_context;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{event::Events, model::ClusterName};
+
+pub use record::{Record, runs};
+pub use run_context::RunContext;
+
+/// One run's context. Cheap to clone; nothing in hactl reads the environment or a clock behind its back.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub dirs: Dirs,
+    /// The environment as it was at start; children get a chosen part of it.
+    pub env: BTreeMap<String, String>,
+    pub events: Events,
+    /// Cancelled by the first Ctrl-C or SIGTERM: finish cleanly, within seconds.
+    pub stop: CancellationToken,
+}
+
+impl Context {
+    /// A path with the home directory in place of a `~` at its start.
+    #[must_use]
+    pub fn at_home(&self, path: &Path) -> PathBuf {
+        match (path.strip_prefix("~"), self.env.get("HOME")) {
+            (Ok(rest), Some(home)) => Path::new(home).join(rest),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+/// The directories that hactl writes to.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// Where the command was started; cluster files, `NAME.secrets.age` and `NAME.lock.json` lie here.
+    pub work: PathBuf,
+    /// `.hactl`, or `HACTL_DIR`.
+    pub hactl: PathBuf,
+    /// Downloads, the Python environment: `${XDG_CACHE_HOME:-~/.cache}/hactl`, or `HACTL_CACHE_DIR`.
+    pub cache: PathBuf,
+}
+
+impl Dirs {
+    /// From the environment as given, and the working directory.
+    #[must_use]
+    pub fn new(work: &Path, env: &BTreeMap<String, String>) -> Self {
+        let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(|value| work.join(value));
+        let home = set("HOME").unwrap_or_else(|| PathBuf::from("/"));
+        Self {
+            work: work.to_owned(),
+            hactl: set("HACTL_DIR").unwrap_or_else(|| work.join(".hactl")),
+            cache: set("HACTL_CACHE_DIR")
+                .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("hactl")))
+                .unwrap_or_else(|| home.join(".cache/hactl")),
+        }
+    }
+
+    /// Where the files of a cluster lie that are made to be committed: beside its own file, or in the
+    /// working directory for a built-in blueprint.
+    #[must_use]
+    pub fn beside(&self, cluster_file: Option<&Path>) -> PathBuf {
+        cluster_file.and_then(Path::parent).map_or_else(|| self.work.clone(), |dir| self.work.join(dir))
+    }
+
+    /// The paths of one cluster.
+    #[must_use]
+    pub fn cluster(&self, name: &ClusterName) -> ClusterDir {
+        ClusterDir(self.hactl.join(name.as_str()))
+    }
+}
+
+/// `.hactl/NAME`: its file names are defined here and nowhere else.
+#[derive(Clone, Debug)]
+pub struct ClusterDir(PathBuf);
+
+impl ClusterDir {
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+    /// What was chosen once and sticks: voters, slots, the file the cluster came from.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.0.join("cluster.json")
+    }
+    /// The machines of the last provisioning, for the commands that only look.
+    #[must_use]
+    pub fn fleet(&self) -> PathBuf {
+        self.0.join("fleet.json")
+    }
+    /// What was found of a cluster that hactl did not make.
+    #[must_use]
+    pub fn adopted(&self) -> PathBuf {
+        self.0.join("adopted.json")
+    }
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+    /// By what the last run here held the lock on the cluster itself.
+    #[must_use]
+    pub fn cluster_lock(&self) -> PathBuf {
+        self.0.join("cluster-lock")
+    }
+    /// By what the last run here held the lock on the machines.
+    #[must_use]
+    pub fn machines_lock(&self) -> PathBuf {
+        self.0.join("machines-lock")
+    }
+    #[must_use]
+    pub fn age_key(&self) -> PathBuf {
+        self.0.join("age.key")
+    }
+    #[must_use]
+    pub fn terraform(&self) -> PathBuf {
+        self.0.join("terraform")
+    }
+    #[must_use]
+    pub fn inventory(&self) -> PathBuf {
+        self.0.join("inventory")
+    }
+    /// Certificates, keys and the passfile that clients on this machine use.
+    #[must_use]
+    pub fn client(&self) -> PathBuf {
+        self.0.join("client")
+    }
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.0.join("runs")
+    }
+}

@@ -1,0 +1,185 @@
+//! NAME -> a cluster: its file found, checked and planned.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{look::RunningCluster, shared_record::SharedRecord};
+
+use crate::{
+    assets::Assets,
+    context::{Context, Dirs},
+    error::{Error, Result},
+    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Platform, Secret},
+    plan::{self, Node, Plan, Warning},
+    secrets::{self, SecretsPaths, Sources, Vault},
+    spec::{self, Origin, Record, SecretCommand, Source},
+};
+
+/// A cluster as its file and its record mean it; nothing has been asked or changed yet.
+pub struct Cluster {
+    pub(crate) source: Source,
+    pub plan: Plan,
+    pub(crate) record: Record,
+    /// The roles, playbooks, templates and modules that it is made with.
+    pub(crate) assets: Assets,
+    /// Commands that give passwords.
+    commands: Vec<SecretCommand>,
+    /// What runs elsewhere left in the state.
+    pub(crate) elsewhere: Option<SharedRecord>,
+    /// The text of that.
+    pub(crate) pulled: Option<String>,
+    /// The last run here left machines, and the state knows of none.
+    pub(crate) emptied: bool,
+}
+
+impl Cluster {
+    /// Finds, checks and plans the cluster that `name` means.
+    ///
+    /// # Errors
+    /// When there is none, or with every problem of its file.
+    pub fn open(name: &str, dirs: &Dirs) -> Result<Self> {
+        let source = spec::resolve(name, dirs)?;
+        let spec = source.load()?;
+        let record = Record::read(&dirs.cluster(&spec.name).record())?.unwrap_or_default();
+        let mut plan = plan::decide(&spec, &record.choices)?;
+        let assets = Assets::open(spec.assets.as_deref())?;
+        plan.warnings.extend(assets.changed().map(|message| Warning {
+            code: "assets".to_owned(),
+            message,
+            hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
+        }));
+        Ok(Self { source, plan, record, assets, commands: spec.secrets, elsewhere: None, pulled: None, emptied: false })
+    }
+
+    /// Plans again with what was chosen for the machines `made`, wherever that was.
+    ///
+    /// # Errors
+    /// When that cannot be planned.
+    pub(crate) fn choose(&mut self, made: &BTreeMap<InstanceKey, Node>) -> Result<()> {
+        self.record.choices = plan::choices(made);
+        let warnings = std::mem::take(&mut self.plan.warnings);
+        self.plan = plan::decide(&self.source.load()?, &self.record.choices)?;
+        // Those about the assets are the command's, not the plan's.
+        self.plan.warnings.extend(warnings.into_iter().filter(|warning| warning.code == "assets"));
+        Ok(())
+    }
+
+    #[must_use]
+    pub const fn name(&self) -> &ClusterName {
+        &self.plan.cluster
+    }
+
+    /// The machines of a cluster that hactl did not make; none for one that it made.
+    pub(crate) const fn adopted(&self) -> Option<&AdoptedHosts> {
+        match &self.plan.platform {
+            Platform::Adopted(hosts) => Some(hosts),
+            _ => None,
+        }
+    }
+
+    /// The release that its machines run, for the stages that bring software there.
+    pub(crate) fn release(&self) -> Result<Distribution> {
+        self.plan.platform.release().ok_or_else(|| self.not_made_here("bring software to"))
+    }
+
+    /// Whether `command` may be run on it: what makes, changes or takes away only on a cluster that hactl made.
+    ///
+    /// # Errors
+    /// For an adopted cluster, with the commands that work on it.
+    pub fn must_be_made_here(&self, command: &str) -> Result<()> {
+        match self.adopted() {
+            Some(_) => Err(self.not_made_here(&format!("run `{command}` on"))),
+            None => Ok(()),
+        }
+    }
+
+    fn not_made_here(&self, what: &str) -> Error {
+        let name = self.name();
+        Error::usage("adopted", what, name)
+            .cause("its file says `adopted: true`: hactl did not make this cluster, and changes nothing of it")
+            .hint(format!(
+                "what works: `hactl status {name}`, `hactl verify {name}`, `hactl report {name}`, and `logs`, `ssh` and `psql`"
+            ))
+    }
+
+    /// Where the secrets and the key that opens them lie.
+    pub(crate) fn secrets(&self, dirs: &Dirs) -> SecretsPaths {
+        SecretsPaths::new(dirs, self.name(), self.file())
+    }
+
+    /// `NAME.lock.json`, whether it is there or not.
+    pub(crate) fn lock_file(&self, dirs: &Dirs) -> PathBuf {
+        dirs.beside(self.file()).join(format!("{}.lock.json", self.name()))
+    }
+
+    /// The cluster file; none for a built-in blueprint.
+    fn file(&self) -> Option<&Path> {
+        match &self.source.origin {
+            Origin::File(path) => Some(path),
+            Origin::Blueprint(_) => None,
+        }
+    }
+
+    /// The roles that own databases.
+    pub(crate) fn owners(&self) -> Vec<DatabaseName> {
+        self.plan.postgres.databases.values().cloned().collect()
+    }
+
+    /// What the environment and the file's commands give, of an adopted cluster.
+    pub(crate) async fn given(&self, context: &Context) -> Result<BTreeMap<Account, Secret>> {
+        let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
+        let dir = self.source.dir(&context.dirs);
+        secrets::given(context, &Sources { commands: &commands, dir, owners: &[] }).await
+    }
+
+    /// The same cluster with the plan of what runs: that of an adopted one is known only after it was asked.
+    ///
+    /// # Errors
+    /// When an adopted cluster tells nothing.
+    pub async fn as_it_runs(mut self, context: &Context) -> Result<Self> {
+        if self.adopted().is_some() {
+            self.plan = RunningCluster::find(context, &self).await?.plan;
+        }
+        Ok(self)
+    }
+
+    /// Lets the environment and the file's commands give passwords.
+    pub(crate) async fn take_given(&self, context: &Context, vault: &mut Vault) -> Result<()> {
+        let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
+        let (dir, owners) = (self.source.dir(&context.dirs), self.owners());
+        vault.take_given(context, &Sources { commands: &commands, dir, owners: &owners }).await
+    }
+
+    /// `NAME.secrets.age`, whether it is there or not.
+    #[must_use]
+    pub fn secrets_file(&self, dirs: &Dirs) -> PathBuf {
+        self.secrets(dirs).file
+    }
+
+    /// Notes where the cluster's file is, so that it is found by its name.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn note(&self, dirs: &Dirs) -> Result<()> {
+        self.recorded(self.record.choices.clone()).write(&dirs.cluster(self.name()).record())
+    }
+
+    /// Notes what this plan has chosen: from now on it sticks. Not of a plan that is refused.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn note_choices(&self, dirs: &Dirs) -> Result<()> {
+        self.recorded(self.plan.choices()).write(&dirs.cluster(self.name()).record())
+    }
+
+    fn recorded(&self, choices: Choices) -> Record {
+        let mut record = Record { choices, ..self.record.clone() };
+        match &self.source.origin {
+            Origin::File(path) => (record.source, record.blueprint) = (Some(path.clone()), None),
+            Origin::Blueprint(name) => (record.source, record.blueprint) = (None, Some(name.clone())),
+        }
+        record
+    }
+}

@@ -1,0 +1,88 @@
+//! Where and as whom a client connects to PostgreSQL, in libpq's words.
+
+use std::fmt;
+
+/// libpq's connection parameters, each once; [`fmt::Display`] gives the connection string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conninfo(Vec<(&'static str, String)>);
+
+impl Conninfo {
+    /// One parameter for many hosts is a list; it may hold one value for all of them where all are the same.
+    pub(crate) fn new<const N: usize>(parameters: [(&'static str, String); N]) -> Self {
+        Self(parameters.into())
+    }
+
+    pub(crate) fn and<const N: usize>(mut self, parameters: [(&'static str, String); N]) -> Self {
+        self.0.extend(parameters);
+        self
+    }
+
+    /// The same as libpq's variables, over which a program's own arguments win.
+    pub fn environment(&self) -> impl Iterator<Item = (String, &str)> {
+        self.0.iter().map(|(parameter, value)| (variable(parameter), value.as_str()))
+    }
+
+    /// Variables of the user's that would lead elsewhere: a service wins over all others, an address over a host.
+    pub const MISLEADING: [&str; 2] = ["PGSERVICE", "PGHOSTADDR"];
+}
+
+/// libpq's variable for a parameter; those that hactl uses all have one.
+fn variable(parameter: &str) -> String {
+    match parameter {
+        "dbname" => "PGDATABASE".to_owned(),
+        other => format!("PG{}", other.replace('_', "").to_uppercase()),
+    }
+}
+
+impl fmt::Display for Conninfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (parameter, value)) in self.0.iter().enumerate() {
+            let space = if n == 0 { "" } else { " " };
+            if value.is_empty() || value.contains([' ', '\'', '\\']) {
+                let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
+                write!(f, "{space}{parameter}='{quoted}'")?;
+            } else {
+                write!(f, "{space}{parameter}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_string_or_variables() {
+        let place = Conninfo::new([("host", "10.0.0.1,10.0.0.2".to_owned()), ("hostaddr", "127.0.0.1".to_owned())]);
+        let all = place.and([
+            ("port", "5432".to_owned()),
+            ("dbname", "app".to_owned()),
+            ("user", "app".to_owned()),
+            ("target_session_attrs", "read-write".to_owned()),
+            ("sslmode", "verify-full".to_owned()),
+            ("sslrootcert", "/home/o'me/my ca.pem".to_owned()),
+            ("passfile", "/home/me/pgpass".to_owned()),
+        ]);
+        assert_eq!(
+            all.to_string(),
+            "host=10.0.0.1,10.0.0.2 hostaddr=127.0.0.1 port=5432 dbname=app user=app target_session_attrs=read-write \
+             sslmode=verify-full sslrootcert='/home/o\\'me/my ca.pem' passfile=/home/me/pgpass"
+        );
+        // As PostgreSQL's documentation names them, section "Environment Variables" of libpq.
+        let documented = [
+            ("PGHOST", "10.0.0.1,10.0.0.2"),
+            ("PGHOSTADDR", "127.0.0.1"),
+            ("PGPORT", "5432"),
+            ("PGDATABASE", "app"),
+            ("PGUSER", "app"),
+            ("PGTARGETSESSIONATTRS", "read-write"),
+            ("PGSSLMODE", "verify-full"),
+            ("PGSSLROOTCERT", "/home/o'me/my ca.pem"),
+            ("PGPASSFILE", "/home/me/pgpass"),
+        ];
+        let documented = documented.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(all.environment().collect::<Vec<_>>(), documented);
+    }
+}

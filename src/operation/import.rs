@@ -1,0 +1,139 @@
+//! `hactl import`: machines that exist, which the next `up` takes into Terraform's state.
+
+use std::{fmt::Write as _, path::Path};
+
+use crate::{
+    context::RunContext,
+    deployment::Cluster,
+    error::{Error, Result},
+    event::Summary,
+    model::{Platform, Proxmox},
+    terraform::{
+        self,
+        import::{self, Candidate, Imports, Slot, Wanted},
+    },
+};
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// `KEY=ID` each.
+    pub ids: Vec<String>,
+    /// What Terraform wrote about an old configuration, each with the name of its file.
+    pub old: Vec<(String, String)>,
+    /// Whether the pool exists already, too.
+    pub pool: bool,
+    /// Whether the machines' records exist already, too.
+    pub records: bool,
+}
+
+/// Writes the import blocks to where the next `plan` and `up` find them.
+///
+/// # Errors
+/// With every problem at once; nothing is written then.
+pub async fn import(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Result<Summary> {
+    let name = cluster.name();
+    let Platform::Proxmox(proxmox) = &cluster.plan.platform else {
+        return Err(Error::usage("import-platform", "import machines into", name)
+            .cause(format!("its platform is {}", cluster.plan.platform.as_str()))
+            .hint("machines on Proxmox can be imported: `platform: {proxmox: {...}}` in the cluster file"));
+    };
+    let dir = run.context.dirs.cluster(name);
+    let state = terraform::state(&run.context, &dir, &cluster.plan).await?;
+    let imports = decide(cluster, proxmox, state.as_deref(), asked).map_err(|problems| {
+        let error = Error::usage("import", "import machines into", name);
+        let error = problems.into_iter().fold(error, Error::cause);
+        error.hint(format!(
+            "nothing was written; correct it and try again, for example `hactl import {name} node1=pve1/100`"
+        ))
+    })?;
+    for note in &imports.notes {
+        run.context.events.warn("import-note", note, None).await;
+    }
+    if !imports.missing.is_empty() {
+        let keys: Vec<&str> = imports.missing.iter().map(|key| key.as_str()).collect();
+        let message = format!("no id for {}: `hactl up {name}` will make what is not there", keys.join(", "));
+        run.context
+            .events
+            .warn("import-missing", message, Some(format!("`hactl import {name} KEY=ID` names more")))
+            .await;
+    }
+    let path = import::path(&dir, proxmox.kind);
+    import::write(&path, &imports)?;
+    Ok(Summary {
+        ok: true,
+        command: "import".to_owned(),
+        cluster: name.to_string(),
+        message: told(&path, &imports),
+        next: vec![format!("hactl plan {name}"), format!("hactl up {name}")],
+        stages: run.times(),
+        changed: true,
+        ..Summary::default()
+    })
+}
+
+fn decide(cluster: &Cluster, proxmox: &Proxmox, state: Option<&str>, asked: &Asked) -> Result<Imports, Vec<String>> {
+    let (mut problems, mut candidates) = (Vec::new(), Vec::new());
+    for id in &asked.ids {
+        match Candidate::by_hand(id) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for (source, text) in &asked.old {
+        match import::read(source, text) {
+            Ok(found) => candidates.extend(found),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if asked.pool && proxmox.pool.is_none() {
+        problems.push("--pool: the cluster file has no `platform.proxmox.pool`".to_owned());
+    }
+    if asked.records && cluster.plan.dns.is_none() {
+        problems.push("--records: the cluster file has no `dns`".to_owned());
+    }
+    // The machines that Terraform made or took over for this cluster already.
+    let held = state.map(|text| import::machines("the cluster's state", text)).transpose().unwrap_or_else(|found| {
+        problems.extend(found);
+        None
+    });
+    let held = held.unwrap_or_default();
+    let slots = cluster.plan.nodes.values().filter_map(|node| {
+        let guest = proxmox.machines.get(&node.key)?;
+        Some((&node.key, Slot { node: guest.node.as_str(), hostname: node.hostname.as_str(), disk_gb: node.disk_gb }))
+    });
+    let wanted = Wanted {
+        kind: proxmox.kind,
+        slots: slots.collect(),
+        single: proxmox.single,
+        pool: proxmox.pool.as_ref().filter(|_| asked.pool).map(AsRef::as_ref),
+        dns: cluster.plan.dns.as_ref().filter(|_| asked.records),
+        held: &held,
+    };
+    match import::decide(&wanted, &candidates) {
+        Ok(imports) if problems.is_empty() => Ok(imports),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            // Where nothing could be read, there being nothing to import is no news.
+            problems.extend(if candidates.is_empty() && !problems.is_empty() { Vec::new() } else { more });
+            Err(problems)
+        }
+    }
+}
+
+/// What was written, for people.
+fn told(path: &Path, imports: &Imports) -> String {
+    let mut text = format!("{}: import blocks for", path.display());
+    if let Some(pool) = &imports.pool {
+        let _ = write!(text, "\n  the pool {pool}");
+    }
+    for (key, id) in &imports.machines {
+        let record = if imports.records.contains_key(key) { ", with its record" } else { "" };
+        let _ = write!(text, "\n  {key}: {id}{record}");
+    }
+    text.push_str(
+        "\n\nNothing has been imported yet: `plan` shows what will change on the machines, `up` imports and changes it.\n\
+         To take it back before, remove the file.",
+    );
+    text
+}

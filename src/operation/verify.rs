@@ -1,0 +1,147 @@
+//! Healthy -> Verdict: the drills on a running cluster, and what they cost.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::{
+    context::RunContext,
+    deployment::{
+        Cluster,
+        lock::{self, Asking},
+        look::RunningCluster,
+    },
+    error::{Error, Kind, Result},
+    event::{Stage, Summary},
+    fleet::Fleet,
+    health::{self, Access},
+    model::{Dcs, InstanceKey, Platform},
+    plan::Plan,
+    report,
+    verify::{self, Choice, Ended, Ground, Heading, Load, Verdict},
+};
+
+/// What `up` runs on a cluster that it has just initialised.
+const PROOF: [&str; 2] = ["switchover", "postgres-crash"];
+
+/// What `verify` is asked for.
+pub enum Work {
+    Drills(Choice),
+    /// The positive control.
+    SelfTest(Load),
+}
+
+/// `hactl verify`: the drills on a cluster that is there.
+///
+/// # Errors
+/// When the cluster is not healthy, a drill fails, or one that was asked for by name is refused.
+pub async fn verify(run: &RunContext, cluster: &Cluster, work: &Work, seed: u64) -> Result<(Summary, Verdict)> {
+    let context = &run.context;
+    let standing = RunningCluster::find(context, cluster).await?;
+    let RunningCluster { plan, fleet, access, .. } = &standing;
+    if cluster.adopted().is_some() {
+        let step = "an adopted cluster: no lock is written into its etcd; that nobody else changes it meanwhile is yours to see to";
+        context.events.step(Stage::Verify, None, step).await;
+    }
+    let drilled = run.stage(Stage::Verify, drill(run, plan, fleet, access, work, seed));
+    let asking = Asking { run, cluster, command: "verify", fleet, access };
+    let verdict = lock::held_for(asking, drilled).await?;
+    let message = report::verify::headline(&verdict);
+    let summary = Summary {
+        ok: verdict.passed(),
+        command: "verify".to_owned(),
+        cluster: cluster.name().to_string(),
+        message,
+        next: vec![format!("hactl report {} --open", cluster.name())],
+        stages: run.times(),
+        ..Summary::default()
+    };
+    Ok((summary, verdict))
+}
+
+/// The proof that `up` gives, on a cluster that this very run has initialised: none on any other.
+pub(crate) async fn prove(
+    run: &RunContext,
+    cluster: &Cluster,
+    fleet: &Fleet,
+    access: &Access,
+    leader: &InstanceKey,
+) -> Result<Option<Verdict>> {
+    let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
+    let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not one of the cluster's machines".to_owned()))?;
+    let age = health::age(access, node).await.map_err(failed)?;
+    if age > run.elapsed() {
+        return Ok(None);
+    }
+    let drills = verify::choose(&PROOF.map(str::to_owned)).unwrap_or_default();
+    let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), left_out: Vec::new(), soak: None });
+    run.stage(Stage::Verify, drill(run, &cluster.plan, fleet, access, &work, 0)).await.map(Some)
+}
+
+async fn drill(
+    run: &RunContext,
+    plan: &Plan,
+    fleet: &Fleet,
+    access: &Access,
+    work: &Work,
+    seed: u64,
+) -> Result<(Verdict, Option<String>)> {
+    let context = &run.context;
+    let control = access.apart();
+    let ground = Ground { plan, fleet, access, control: &control, context };
+    let platform = plan.platform.as_str().to_owned();
+    let stamps = match &plan.platform {
+        Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
+        Platform::Proxmox(_) | Platform::Hosts(_) | Platform::Terraform(_) => Vec::new(),
+        Platform::Adopted(_) => found_there(plan, fleet, access).await,
+    };
+    let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
+    let history: PathBuf = run.record().join("history.jsonl");
+    let Ended { verdict, error } = match work {
+        Work::Drills(choice) => verify::verify(&ground, choice, heading, &history).await?,
+        Work::SelfTest(load) => verify::self_test(&ground, *load, heading, &history).await?,
+    };
+    // Also what an interrupted verification has found so far.
+    report::verify::write_all(run.record(), &verdict, &history)?;
+    if let Some(error) = error {
+        return Err(error);
+    }
+    let detail = report::verify::headline(&verdict);
+    Ok((verdict, Some(detail)))
+}
+
+/// What a reader must know of a cluster that hactl did not make.
+async fn found_there(plan: &Plan, fleet: &Fleet, access: &Access) -> Vec<String> {
+    let mut stamps = vec!["adopted: hactl did not make this cluster".to_owned()];
+    let seen = health::observe(fleet, access).await;
+    let plain = seen.iter().filter(|(_, view)| !view.without_tls.is_empty());
+    let plain: Vec<String> = plain.map(|(key, view)| format!("{} on {key}", view.without_tls.join(", "))).collect();
+    if !plain.is_empty() {
+        stamps.push(format!("probed without TLS, as it is served: {}", plain.join("; ")));
+    }
+    match &plan.dcs {
+        Dcs::Other(store) => stamps.push(format!("the holder of the leader key is Patroni's word: the DCS is {store}")),
+        Dcs::Etcd { leader_key: None, .. } => stamps.push("the holder of the leader key is Patroni's word".to_owned()),
+        Dcs::Etcd { .. } => {}
+    }
+    stamps
+}
+
+/// What containers cannot prove.
+const SHARED_KERNEL: &str = "shared kernel: containers on one machine; fsync durability, watchdogs, clocks and the \
+                             timings of other hardware are not proved";
+
+/// The error of a verdict that is not good enough, with every drill that failed.
+#[must_use]
+pub fn unproved(cluster: &Cluster, verdict: &Verdict) -> Option<Error> {
+    if verdict.passed() {
+        return None;
+    }
+    let error = Error::new(Kind::Unproved, "not-proved", "prove the failover of", cluster.name());
+    let failed = verdict.drills.iter().filter(|drill| drill.outcome == verify::verdict::DrillOutcome::Failed);
+    let error = failed.fold(error, |error, drill| {
+        let variant = drill.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        error.cause(format!("{}{variant}: {}", drill.name, drill.reason.as_deref().unwrap_or("it failed")))
+    });
+    Some(error.hint(format!("`hactl report {} --open` shows each round", cluster.name())))
+}

@@ -1,0 +1,30 @@
+//! The local platform: container engine, networks, volumes, nodes and images.
+//!
+//! A request comes in, an object of the engine that carries the cluster's labels goes out. Nodes are
+//! containers that run systemd and sshd; they are told from other people's containers by their
+//! labels alone, so that what was made before an interruption is found again and finished.
+//!
+//! This is not hardening: systemd needs `SYS_ADMIN`, and a node's root is close to the machine's.
+
+mod bake;
+mod base;
+mod boot;
+mod disk;
+mod distribution;
+mod engine;
+mod image;
+mod image_builder;
+mod network;
+mod node;
+mod node_request;
+mod subnet;
+mod volume;
+
+pub use bake::{SshEndpoint, bake};
+pub use base::{base_image, base_image_tag};
+pub use engine::{CgroupVersion, Engine, EngineInfo};
+pub use image::{ImageInfo, ImageKind, node_image_tag};
+pub use network::{Network, NetworkRequest};
+pub use node::{CreateFailed, Node};
+pub use node_request::{NodeRequest, node_name};
+pub use volume::{Volume, VolumeRequest};

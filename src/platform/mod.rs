@@ -1,0 +1,5 @@
+//! What hactl knows of each platform: one folder says all of it.
+
+pub mod adopted;
+pub mod local;
+pub mod proxmox;

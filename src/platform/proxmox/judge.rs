@@ -1,0 +1,471 @@
+//! Wanted and facts -> every problem: pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
+
+use super::{
+    facts::Facts,
+    needs::{ANY_GUEST, Machine, Needs, Wanted, needs},
+    orphans::machines,
+    trouble::Trouble,
+};
+use crate::{error::Error, model::InstanceKey};
+
+/// Machines that a problem names; of more than these the number is said.
+const NAMED: usize = 8;
+
+/// Something that is missing, and the machines that need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) code: &'static str,
+    pub(super) machines: BTreeSet<InstanceKey>,
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.machines.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            let (few, more) = (self.machines.iter().take(NAMED), self.machines.len().saturating_sub(NAMED));
+            write!(f, "{}", list(few))?;
+            if more > 0 {
+                write!(f, " and {more} more")?;
+            }
+            write!(f, ": {}", self.message)
+        }
+    }
+}
+
+/// All problems as one error; none where there are none.
+pub(super) fn sum_up(mut problems: Vec<Problem>, what: &str, endpoint: &impl Display) -> Option<Error> {
+    if problems.len() == 1 {
+        let problem = problems.remove(0);
+        return Some(Error::failed(problem.code, what, endpoint).cause(&problem).hint(problem.hint));
+    }
+    let error = Error::failed("proxmox-check", what, endpoint);
+    let error = problems.iter().fold(error, Error::cause);
+    let mut hints: Vec<&str> = problems.iter().map(|problem| problem.hint.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    hints.retain(|hint| seen.insert(*hint));
+    (!problems.is_empty()).then(|| error.hint(hints.join("\n")))
+}
+
+/// Compares what there is with what is wanted. `token` is its name, for messages.
+pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem> {
+    let mut judge = Judge { facts, found: Vec::new() };
+    for (key, machine) in &wanted.machines {
+        judge.node(key, machine);
+    }
+    let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
+    for (key, machine) in new() {
+        judge.stray(key, machine, wanted);
+    }
+    for (key, machine) in new() {
+        judge.template(key, machine);
+    }
+    for (key, machine) in new() {
+        judge.datastore(key, machine);
+        judge.file(key, machine);
+    }
+    for (key, machine) in new() {
+        judge.bridge(key, machine);
+    }
+    judge.pools(wanted);
+    judge.privileges(needs(wanted, facts.major), wanted, token);
+    judge.found
+}
+
+/// What a storage must be able to hold: in Proxmox's word, in ours, and the field of the cluster file that names it.
+#[derive(Clone, Copy)]
+struct Needed<'a> {
+    name: &'a str,
+    content: &'a str,
+    words: &'a str,
+    field: &'a str,
+}
+
+struct Judge<'a> {
+    facts: &'a Facts,
+    found: Vec<Problem>,
+}
+
+impl Judge<'_> {
+    fn add(&mut self, code: &'static str, key: Option<&InstanceKey>, message: String, hint: String) {
+        let same = |problem: &&mut Problem| problem.code == code && problem.message == message;
+        if let Some(problem) = self.found.iter_mut().find(same) {
+            problem.machines.extend(key.cloned());
+        } else {
+            self.found.push(Problem { code, machines: key.cloned().into_iter().collect(), message, hint });
+        }
+    }
+
+    /// Whether the token may see what `path` is about. What it may not see is not said to be missing: the privilege is.
+    fn sees(&self, path: &str, any: &[&str]) -> bool {
+        let granted = self.facts.granted.get(path);
+        granted.is_some_and(|granted| any.iter().any(|privilege| granted.contains(*privilege)))
+    }
+
+    /// What a node was asked and did not say.
+    fn silent(&mut self, key: &InstanceKey, node: &str, about: &str, trouble: &Trouble) {
+        let message = format!("node {node} does not say what {about} it has: {}", trouble.words());
+        let hint = format!(
+            "`systemctl status pveproxy pvedaemon pvestatd` on {node}; a storage whose server is gone holds up every answer"
+        );
+        self.add("proxmox-node-silent", Some(key), message, hint);
+    }
+
+    fn node(&mut self, key: &InstanceKey, machine: &Machine) {
+        let node = &machine.node;
+        match self.facts.nodes.get(node) {
+            Some(true) => {}
+            Some(false) => {
+                let hint = format!("start {node}, or set another `node` for the machine");
+                self.add("proxmox-node-offline", Some(key), format!("node {node} is offline"), hint);
+            }
+            None => {
+                let message = format!("there is no node {node}; there is {}", list(self.facts.nodes.keys()));
+                let hint = "set `node` to the name of a hypervisor as `pvecm nodes` or the web interface shows it";
+                self.add("proxmox-node", Some(key), message, hint.to_owned());
+            }
+        }
+    }
+
+    /// A machine of that name that Terraform does not know: a second one would be made beside it.
+    fn stray(&mut self, key: &InstanceKey, machine: &Machine, wanted: &Wanted) {
+        for stray in machines(&self.facts.guests, wanted.cluster).filter(|stray| stray.name == machine.name) {
+            let message = match stray.ours {
+                true => format!(
+                    "{stray} carries this cluster's tag, and Terraform's state does not know it: the run that made it was killed"
+                ),
+                false => {
+                    format!("{stray} has its name, and Terraform's state does not know it: a second one would be made")
+                }
+            };
+            // Where the state was lost it may be a member with data: taking it over is what harms nothing.
+            let hint = format!(
+                "`hactl import CLUSTER {key}={}/{}` takes it over; where nothing is on it yet, remove it: {}; another \
+                 `vm_name` for {key} leaves it alone",
+                stray.node,
+                stray.id,
+                stray.removal()
+            );
+            self.add("proxmox-machine-there", Some(key), message, hint);
+        }
+    }
+
+    fn template(&mut self, key: &InstanceKey, machine: &Machine) {
+        let Some((id, on)) = machine.template() else { return };
+        let path = format!("/vms/{id}");
+        let facts = self.facts;
+        let Some(guest) = facts.guests.get(&id) else {
+            if self.sees(&path, &["VM.Audit"]) {
+                let templates = facts.guests.iter().filter(|(_, guest)| guest.template && !guest.container);
+                let templates: Vec<String> =
+                    templates.map(|(id, guest)| format!("{id} ({} on {})", guest.name, guest.node)).collect();
+                let message = match templates.is_empty() {
+                    true => format!("there is no virtual machine {id} to clone, and no template at all"),
+                    false => format!("there is no virtual machine {id} to clone; templates are {}", list(templates)),
+                };
+                let hint =
+                    format!("make template {id} as docs/proxmox.md shows, or set `template` to one that is there");
+                self.add("proxmox-template", Some(key), message, hint);
+            }
+            return;
+        };
+        if guest.container {
+            let message = format!("{id} ({}) is a container: virtual machines cannot be cloned from it", guest.name);
+            let hint = "set `template` to the id of a virtual machine that is a template";
+            self.add("proxmox-template", Some(key), message, hint.to_owned());
+        } else if !guest.template {
+            let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.node);
+            let hint = format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.node);
+            self.add("proxmox-template", Some(key), message, hint);
+        } else if guest.node != on && self.facts.nodes.contains_key(on) {
+            let message = format!("template {id} is on node {}, not on {on}", guest.node);
+            let hint = format!(
+                "set `template_node` to {0}, or `node` to {0}; or give {on} a template with an id of its own, and set that \
+                 as the instance's `template`",
+                guest.node
+            );
+            self.add("proxmox-template-node", Some(key), message, hint);
+        }
+    }
+
+    fn datastore(&mut self, key: &InstanceKey, machine: &Machine) {
+        let (content, words) = machine.disk();
+        let needed = Needed { name: &machine.datastore, content, words, field: "datastore" };
+        self.storage(key, &machine.node, &needed);
+        // A clone begins where its template is, and is then moved.
+        if let Some((_, on)) = machine.template().filter(|(_, on)| *on != machine.node) {
+            self.storage(key, on, &needed);
+        }
+    }
+
+    /// Says what a storage of `node` lacks. Whether it is as needed.
+    fn storage(&mut self, key: &InstanceKey, node: &str, needed: &Needed<'_>) -> bool {
+        let (Needed { name, content, words, field }, facts) = (*needed, self.facts);
+        let storages = match facts.storages.get(node) {
+            // The node is missing or down, which is said.
+            None => return false,
+            Some(Err(trouble)) => {
+                self.silent(key, node, "datastores", trouble);
+                return false;
+            }
+            Some(Ok(storages)) => storages,
+        };
+        let Some(storage) = storages.get(name) else {
+            if self.sees(&format!("/storage/{name}"), &["Datastore.AllocateSpace", "Datastore.Audit"]) {
+                let fit: Vec<_> = storages.iter().filter(|(_, found)| found.content.contains(content)).collect();
+                let message = match fit.is_empty() {
+                    true => format!("node {node} has no datastore {name}, and none that holds {words}"),
+                    false => format!(
+                        "node {node} has no datastore {name}; {words} can be in {}",
+                        list(fit.iter().map(|(name, _)| name))
+                    ),
+                };
+                let hint = format!("set `{field}` to one that is there; `pvesm status` on {node} lists them");
+                self.add("proxmox-datastore", Some(key), message, hint);
+            }
+            return false;
+        };
+        if !storage.content.contains(content) {
+            let held = list(&storage.content);
+            let message = format!("datastore {name} on node {node} does not hold {words}: its content is {held}");
+            let all: BTreeSet<&str> = storage.content.iter().map(String::as_str).chain([content]).collect();
+            let all: Vec<&str> = all.into_iter().collect();
+            let hint = format!("`pvesm set {name} --content {}` allows it, or set another `{field}`", all.join(","));
+            self.add("proxmox-datastore-content", Some(key), message, hint);
+        } else if !storage.enabled || !storage.active {
+            let state = if storage.enabled { "is not active" } else { "is disabled" };
+            let message = format!("datastore {name} on node {node} {state}");
+            let hint = match storage.enabled {
+                true => format!("`pvesm status` on {node} says why: is the disk, or the server behind it, there?"),
+                false => format!("`pvesm set {name} --disable 0` enables it"),
+            };
+            self.add("proxmox-datastore-inactive", Some(key), message, hint);
+        } else {
+            return true;
+        }
+        false
+    }
+
+    fn file(&mut self, key: &InstanceKey, machine: &Machine) {
+        let Some((file, storage)) = machine.file() else { return };
+        let words = "template files of containers";
+        if !self.storage(key, &machine.node, &Needed { name: storage, content: "vztmpl", words, field: "template" }) {
+            return;
+        }
+        let (node, facts) = (&machine.node, self.facts);
+        match facts.files.get(&(node.clone(), storage.to_owned())) {
+            Some(Ok(files)) if files.contains(file) => {}
+            Some(Ok(files)) => {
+                let message = match files.is_empty() {
+                    true => format!("there is no template file {file} on node {node}, and {storage} has none"),
+                    false => format!("there is no template file {file} on node {node}; there is {}", list(files)),
+                };
+                let hint = format!(
+                    "`pveam available --section system` and `pveam download {storage} FILE` on {node} bring one; or set \
+                     `template` to one that is there"
+                );
+                self.add("proxmox-template-file", Some(key), message, hint);
+            }
+            Some(Err(trouble)) => self.silent(key, node, "template files", trouble),
+            None => {}
+        }
+    }
+
+    fn bridge(&mut self, key: &InstanceKey, machine: &Machine) {
+        let (node, bridge, facts) = (&machine.node, &machine.bridge, self.facts);
+        match facts.bridges.get(node) {
+            Some(Ok(bridges)) if !bridges.contains_key(bridge) => {
+                // Older ones show every bridge to everybody.
+                let path = machine.bridge_path();
+                if !facts.granted.contains_key(&path) || self.sees(&path, &["SDN.Use", "SDN.Audit"]) {
+                    let message = match bridges.is_empty() {
+                        true => format!("node {node} has no bridge {bridge}, and no other"),
+                        false => format!("node {node} has no bridge {bridge}; it has {}", list(bridges.keys())),
+                    };
+                    let hint = format!("set `bridge` to one that every node has, or make {bridge} on {node}");
+                    self.add("proxmox-bridge", Some(key), message, hint);
+                }
+            }
+            Some(Err(trouble)) => self.silent(key, node, "bridges", trouble),
+            Some(Ok(_)) | None => {}
+        }
+    }
+
+    fn pools(&mut self, wanted: &Wanted) {
+        let facts = self.facts;
+        if let Some(pool) = wanted.pool.as_ref().filter(|pool| !pool.made && facts.pools.contains(&pool.id)) {
+            let id = &pool.id;
+            let message = format!("pool {id} is there already, and this cluster did not make it");
+            let hint = format!(
+                "name another pool; or leave `pool` out and set `pool_id: {id}` on the instances that belong there; an \
+                 empty one that an interrupted run has left goes by `pveum pool delete {id}`"
+            );
+            self.add("proxmox-pool-taken", None, message, hint);
+        }
+        for (key, machine) in wanted.machines.iter().filter(|(_, machine)| !machine.made) {
+            let Some(id) = &machine.pool else { continue };
+            let made_here = wanted.pool.as_ref().is_some_and(|pool| pool.id == *id);
+            if !made_here && !facts.pools.contains(id) && self.sees(&format!("/pool/{id}"), &["Pool.Audit"]) {
+                let message = format!("there is no pool {id}, and none of that name is made here");
+                let hint = format!(
+                    "`pveum pool add {id}` makes it; or set `pool: {id}` under `platform.proxmox`, and it is made here"
+                );
+                self.add("proxmox-pool", Some(key), message, hint);
+            }
+        }
+    }
+
+    fn privileges(&mut self, needs: Needs, wanted: &Wanted, token: &str) {
+        let facts = self.facts;
+        // What the SDN makes is granted by its own zone, and shown only to whom it is granted.
+        let vnet = |key: &InstanceKey| {
+            let Some(machine) = wanted.machines.get(key) else { return false };
+            matches!(facts.bridges.get(&machine.node), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
+        };
+        // By what is lacking, the paths that it is lacking on and the machines that need it.
+        let mut missing: BTreeMap<String, (Vec<String>, BTreeSet<InstanceKey>)> = BTreeMap::new();
+        for (paths, mut need) in needs {
+            if paths.iter().any(|path| path.starts_with("/sdn/")) {
+                need.machines.retain(|key| !vnet(key));
+                if need.machines.is_empty() {
+                    continue;
+                }
+            }
+            let granted: BTreeSet<&str> =
+                paths.iter().filter_map(|path| facts.granted.get(path)).flatten().map(String::as_str).collect();
+            let lacks = |privilege: &&str| !privilege.split('|').any(|one| granted.contains(one));
+            let lacking: Vec<&str> = need.privileges.into_iter().filter(lacks).collect();
+            if !lacking.is_empty() {
+                // A new machine's id is not known: the path for all of them grants it.
+                let any = |path: &String| if path == ANY_GUEST { "/vms".to_owned() } else { path.clone() };
+                let paths = paths.iter().map(any).collect::<Vec<_>>().join(" or ");
+                let (all, machines) = missing.entry(list(lacking)).or_default();
+                all.push(paths);
+                machines.extend(need.machines);
+            }
+        }
+        for (lacking, (paths, machines)) in missing {
+            let message = format!("the token {token} lacks {lacking} on {}", list(paths));
+            let hint = "`pveum user token permissions USER TOKENID` shows what it has. The role and the commands that \
+                        grant it are in docs/proxmox.md; a token with privilege separation has only what both it and \
+                        its user have";
+            self.found.push(Problem { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
+        }
+    }
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::proxmox::{
+        facts::{Guest, Storage},
+        needs::{
+            Pool, Source,
+            tests::{machine, wanted},
+        },
+    };
+
+    /// A Proxmox 8 with template 9002 on pve1, and all that a machine there needs.
+    fn facts() -> Facts {
+        let wanted = wanted(&[("node1", machine("pve1"))]);
+        let granted = needs(&wanted, 8);
+        let granted = granted.into_iter().map(|(paths, need)| {
+            (paths[0].clone(), need.privileges.iter().map(|privilege| (*privilege).to_owned()).collect())
+        });
+        let template =
+            Guest { node: "pve1".to_owned(), name: "debian-12".to_owned(), template: true, ..Guest::default() };
+        let content = BTreeSet::from(["images".to_owned()]);
+        let storage = Storage { content, enabled: true, active: true };
+        Facts {
+            version: "8.2.4".to_owned(),
+            major: 8,
+            nodes: BTreeMap::from([("pve1".to_owned(), true), ("pve2".to_owned(), false)]),
+            guests: BTreeMap::from([(9002, template)]),
+            granted: granted.collect(),
+            storages: BTreeMap::from([("pve1".to_owned(), Ok(BTreeMap::from([("local-lvm".to_owned(), storage)])))]),
+            bridges: BTreeMap::from([("pve1".to_owned(), Ok(BTreeMap::from([("vmbr0".to_owned(), false)])))]),
+            ..Facts::default()
+        }
+    }
+
+    fn codes(wanted: &Wanted, facts: &Facts) -> Vec<&'static str> {
+        judge(wanted, facts, "hactl@pve!t").iter().map(|problem| problem.code).collect()
+    }
+
+    #[test]
+    fn nothing_is_wrong_where_everything_is_there() {
+        let wanted = wanted(&[("node1", machine("pve1"))]);
+        assert!(codes(&wanted, &facts()).is_empty());
+        assert!(sum_up(Vec::new(), "use", &"x").is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_seen_lacks_a_privilege_and_is_not_missing() {
+        let wanted = wanted(&[("node1", machine("pve1"))]);
+        let mut blind = facts();
+        blind.granted.clear();
+        blind.guests.clear();
+        blind.storages.insert("pve1".to_owned(), Ok(BTreeMap::new()));
+        blind.bridges.insert("pve1".to_owned(), Ok(BTreeMap::new()));
+        blind.granted = needs(&wanted, 8).into_keys().flatten().map(|path| (path, BTreeSet::new())).collect();
+        assert_eq!(codes(&wanted, &blind), ["proxmox-privileges"; 4]);
+    }
+
+    #[test]
+    fn one_problem_names_all_of_its_machines() {
+        let many: Vec<(String, Machine)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
+        let many: Vec<(&str, Machine)> = many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
+        let problems = judge(&wanted(&many), &facts(), "t");
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert_eq!(problems[0].machines.len(), 20);
+        let said = problems[0].to_string();
+        assert!(said.contains(" and 12 more: there is no node pve9; there is pve1, pve2"), "{said}");
+    }
+
+    #[test]
+    fn a_template_elsewhere_is_a_problem_unless_the_file_says_so() {
+        let mut facts = facts();
+        facts.nodes.insert("pve2".to_owned(), true);
+        facts.storages.insert("pve2".to_owned(), facts.storages["pve1"].clone());
+        facts.bridges.insert("pve2".to_owned(), facts.bridges["pve1"].clone());
+        let mut machine = machine("pve2");
+        assert_eq!(codes(&wanted(&[("node1", machine.clone())]), &facts), ["proxmox-template-node"]);
+        machine.source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+        let wanted = wanted(&[("node1", machine)]);
+        assert_eq!(codes(&wanted, &facts), ["proxmox-privileges"]);
+        facts.granted.get_mut(ANY_GUEST).unwrap().insert("VM.Migrate".to_owned());
+        assert!(codes(&wanted, &facts).is_empty());
+    }
+
+    #[test]
+    fn several_problems_are_one_error_with_each_hint_once() {
+        let mut wanted = wanted(&[("node1", machine("pve2")), ("node2", machine("pve9"))]);
+        wanted.pool = Some(Pool { id: "p".to_owned(), made: true });
+        let mut facts = facts();
+        facts.guests.get_mut(&9002).unwrap().node = "pve2".to_owned();
+        facts.granted.insert("/pool/p".to_owned(), ["Pool.Allocate", "Pool.Audit"].map(str::to_owned).into());
+        let error = sum_up(judge(&wanted, &facts, "t"), "use Proxmox at", &"https://pve1/").unwrap();
+        assert_eq!((error.code, error.causes.len()), ("proxmox-check", 2), "{error}");
+        assert_eq!(error.hint.unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn what_a_node_does_not_say_is_said_of_it() {
+        let mut facts = facts();
+        facts.storages.insert("pve1".to_owned(), Err(Trouble::Failed("got timeout".to_owned())));
+        let problems = judge(&wanted(&[("node1", machine("pve1"))]), &facts, "t");
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].to_string().contains("datastores it has: got timeout"), "{}", problems[0]);
+    }
+}

@@ -1,0 +1,35 @@
+//! The API of Proxmox VE, as far as hactl asks it itself: whether what Terraform is about to use is there, and which
+//! machines wait for a restart. It is never changed from here.
+//!
+//! ```text
+//! endpoint + token + CA -> [api] -answer or trouble-> [trouble] -> Error
+//! Wanted -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
+//! vm ids -> [pending] -> Reboots
+//! UUID + names -> [strays] -> machines that Terraform does not know
+//! ```
+//!
+//! Terraform's provider proves its credentials in the middle of an apply, after seconds of retries and in words that
+//! fit several causes; [`check`] does it before anything is made.
+
+mod api;
+mod check;
+mod facts;
+mod judge;
+mod needs;
+mod orphans;
+mod pending;
+mod token;
+mod trouble;
+
+pub use api::{Api, Endpoint};
+pub use check::{Checked, check};
+pub use needs::{Machine, Pool, Source, Wanted};
+pub use orphans::{Stray, left};
+pub use pending::{Change, Reboot, Reboots, reboots};
+pub use token::Token;
+
+/// The environment variable that has the API token, which Terraform's provider reads, too.
+pub const TOKEN_VARIABLE: &str = "PROXMOX_VE_API_TOKEN";
+
+/// The environment variable that has the API's address where the cluster file does not.
+pub const ENDPOINT_VARIABLE: &str = "PROXMOX_VE_ENDPOINT";

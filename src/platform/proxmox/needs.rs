@@ -1,0 +1,252 @@
+//! What the machines are to be made from and where, and the privileges that it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use crate::model::InstanceKey;
+
+/// What Terraform is about to use of a Proxmox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub machines: BTreeMap<InstanceKey, Machine>,
+    /// The pool that is made for the cluster.
+    pub pool: Option<Pool>,
+    /// The cluster's, where an earlier run has begun to make it: its machines carry it in a tag.
+    pub cluster: Option<Uuid>,
+}
+
+/// The pool that is made for the cluster, and for machines that have none of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    pub id: String,
+    /// Whether it was made by an earlier run.
+    pub made: bool,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Whether it was made by an earlier run: what it was made from may then be gone.
+    pub made: bool,
+    /// Its host name, by which Proxmox shows it.
+    pub name: String,
+    /// The hypervisor.
+    pub node: String,
+    pub source: Source,
+    /// The storage of its disk.
+    pub datastore: String,
+    pub bridge: String,
+    pub vlan: Option<u16>,
+    /// A pool of its own, over the cluster's.
+    pub pool: Option<String>,
+}
+
+/// What a machine is made from, which says what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A virtual machine, cloned from one that is a template. `node`: the hypervisor that has it, where that is not the
+    /// machine's.
+    Template { id: u32, node: Option<String> },
+    /// A container, made from a template file in a storage: `local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`.
+    File(String),
+}
+
+impl Machine {
+    /// The pool that it is put into.
+    fn pool<'a>(&'a self, wanted: &'a Wanted) -> Option<&'a str> {
+        self.pool.as_deref().or_else(|| wanted.pool.as_ref().map(|pool| pool.id.as_str()))
+    }
+
+    /// The template and the hypervisor that is to have it, for a virtual machine.
+    pub(super) fn template(&self) -> Option<(u32, &str)> {
+        match &self.source {
+            Source::Template { id, node } => Some((*id, node.as_deref().unwrap_or(&self.node))),
+            Source::File(_) => None,
+        }
+    }
+
+    /// The template file and its storage, for a container.
+    pub(super) fn file(&self) -> Option<(&str, &str)> {
+        match &self.source {
+            Source::File(file) => Some((file, file.split(':').next().unwrap_or(file))),
+            Source::Template { .. } => None,
+        }
+    }
+
+    /// What a storage must be allowed to hold for the machine's disk, in Proxmox's word and in ours.
+    pub(super) const fn disk(&self) -> (&'static str, &'static str) {
+        match self.source {
+            Source::Template { .. } => ("images", "disks of virtual machines"),
+            Source::File(_) => ("rootdir", "disks of containers"),
+        }
+    }
+
+    /// The path by which a bridge, and a VLAN on it, is granted.
+    pub(super) fn bridge_path(&self) -> String {
+        let path = format!("/sdn/zones/localnetwork/{}", self.bridge);
+        self.vlan.map_or_else(|| path.clone(), |tag| format!("{path}/{tag}"))
+    }
+}
+
+/// A virtual machine that there is not yet has the privileges that every other one has, too: none has this id, the
+/// highest that Proxmox takes.
+pub(super) const ANY_GUEST: &str = "/vms/999999999";
+
+/// Up to here bridges were free for all.
+const WITHOUT_SDN: u64 = 7;
+/// Up to here there was one privilege for the guest agent and for QEMU's monitor.
+const WITH_MONITOR: u64 = 8;
+
+/// What a new machine of any kind takes.
+const GUEST: [&str; 8] = [
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Config.CPU",
+    "VM.Config.Disk",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.PowerMgmt",
+];
+
+/// What a virtual machine takes beside it.
+const VIRTUAL_MACHINE: [&str; 3] = ["VM.Config.CDROM", "VM.Config.Cloudinit", "VM.Config.HWType"];
+
+/// Privileges that the token must have, by the paths that may grant them: where there are two, either will do. A
+/// privilege with a `|` is any of these.
+pub(super) type Needs = BTreeMap<Vec<String>, Need>;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Need {
+    pub(super) privileges: BTreeSet<&'static str>,
+    pub(super) machines: BTreeSet<InstanceKey>,
+}
+
+/// The privileges that `wanted` takes from a Proxmox of this major version.
+pub(super) fn needs(wanted: &Wanted, major: u64) -> Needs {
+    let mut found = Needs::new();
+    let mut add = |paths: &[String], privileges: &[&'static str], key: Option<&InstanceKey>| {
+        let need = found.entry(paths.to_vec()).or_default();
+        need.privileges.extend(privileges);
+        need.machines.extend(key.cloned());
+    };
+    if let Some(pool) = &wanted.pool {
+        add(&[format!("/pool/{}", pool.id)], &["Pool.Allocate", "Pool.Audit"], None);
+    }
+    for (key, machine) in wanted.machines.iter().filter(|(_, machine)| !machine.made) {
+        let key = Some(key);
+        // What is in a pool has the pool's privileges as well as its own.
+        let mut guest = vec![ANY_GUEST.to_owned()];
+        guest.extend(machine.pool(wanted).map(|pool| format!("/pool/{pool}")));
+        add(&guest, &GUEST, key);
+        if let Some((id, on)) = machine.template() {
+            add(&guest, &VIRTUAL_MACHINE, key);
+            let agent =
+                if major <= WITH_MONITOR { "VM.Monitor" } else { "VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted" };
+            add(&guest, &[agent], key);
+            add(&[format!("/vms/{id}")], &["VM.Audit", "VM.Clone"], key);
+            // The provider reads the size of a disk from its storage.
+            add(&[format!("/storage/{}", machine.datastore)], &["Datastore.Audit"], key);
+            // It is cloned where the template is, and then moved.
+            if on != machine.node {
+                add(&guest, &["VM.Migrate"], key);
+            }
+        }
+        if let Some((_, storage)) = machine.file() {
+            add(&[format!("/storage/{storage}")], &["Datastore.AllocateSpace|Datastore.Audit"], key);
+        }
+        add(&[format!("/storage/{}", machine.datastore)], &["Datastore.AllocateSpace"], key);
+        if let Some(pool) = &machine.pool {
+            add(&[format!("/pool/{pool}")], &["Pool.Audit"], key);
+        }
+        if major > WITHOUT_SDN {
+            add(&[machine.bridge_path()], &["SDN.Use"], key);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::platform::proxmox) fn machine(node: &str) -> Machine {
+        Machine {
+            made: false,
+            name: "pg-prod-new".to_owned(),
+            node: node.to_owned(),
+            source: Source::Template { id: 9002, node: None },
+            datastore: "local-lvm".to_owned(),
+            bridge: "vmbr0".to_owned(),
+            vlan: None,
+            pool: None,
+        }
+    }
+
+    pub(in crate::platform::proxmox) fn wanted(machines: &[(&str, Machine)]) -> Wanted {
+        let machines = machines.iter().map(|(key, machine)| (key.parse().unwrap(), machine.clone())).collect();
+        Wanted { machines, ..Wanted::default() }
+    }
+
+    fn privileges(needs: &Needs, paths: &[&str]) -> Vec<&'static str> {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        needs.get(&paths).unwrap_or_else(|| panic!("{paths:?}: {needs:#?}")).privileges.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_virtual_machine_takes_its_template_its_storage_and_its_bridge() {
+        let needs = needs(&wanted(&[("node1", machine("pve1")), ("node2", machine("pve2"))]), 8);
+        assert_eq!(privileges(&needs, &["/vms/9002"]), ["VM.Audit", "VM.Clone"]);
+        assert_eq!(privileges(&needs, &["/storage/local-lvm"]), ["Datastore.AllocateSpace", "Datastore.Audit"]);
+        assert_eq!(privileges(&needs, &["/sdn/zones/localnetwork/vmbr0"]), ["SDN.Use"]);
+        let guest = privileges(&needs, &[ANY_GUEST]);
+        assert!(guest.contains(&"VM.Monitor") && guest.contains(&"VM.Config.Cloudinit"), "{guest:?}");
+        assert_eq!(needs.len(), 4);
+        assert!(needs.values().all(|need| need.machines.len() == 2));
+    }
+
+    #[test]
+    fn privileges_follow_the_version() {
+        let wanted = wanted(&[("node1", Machine { vlan: Some(30), ..machine("pve1") })]);
+        let guest = privileges(&needs(&wanted, 9), &[ANY_GUEST]).join(" ");
+        assert!(guest.contains("VM.GuestAgent.Audit") && !guest.contains("VM.Monitor"), "{guest}");
+        assert!(needs(&wanted, 9).contains_key(&vec!["/sdn/zones/localnetwork/vmbr0/30".to_owned()]));
+        assert!(needs(&wanted, 7).keys().flatten().all(|path| !path.starts_with("/sdn")));
+    }
+
+    #[test]
+    fn a_container_takes_neither_clone_nor_agent() {
+        let file = Source::File("local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst".to_owned());
+        let needs = needs(&wanted(&[("node1", Machine { source: file, ..machine("pve1") })]), 8);
+        let all: BTreeSet<_> = needs.values().flat_map(|need| need.privileges.iter().copied()).collect();
+        assert!(all.contains("VM.Allocate") && !all.contains("VM.Clone") && !all.contains("VM.Monitor"), "{all:?}");
+        assert_eq!(privileges(&needs, &["/storage/local"]), ["Datastore.AllocateSpace|Datastore.Audit"]);
+    }
+
+    #[test]
+    fn a_pool_may_grant_what_its_machines_take() {
+        let mut wanted = wanted(&[
+            ("node1", machine("pve1")),
+            ("node2", Machine { pool: Some("own".to_owned()), ..machine("pve1") }),
+            ("node3", Machine { made: true, pool: Some("old".to_owned()), ..machine("pve3") }),
+        ]);
+        wanted.pool = Some(Pool { id: "all".to_owned(), made: false });
+        let needs = needs(&wanted, 8);
+        assert!(privileges(&needs, &[ANY_GUEST, "/pool/all"]).contains(&"VM.Allocate"));
+        assert!(privileges(&needs, &[ANY_GUEST, "/pool/own"]).contains(&"VM.Allocate"));
+        assert_eq!(privileges(&needs, &["/pool/all"]), ["Pool.Allocate", "Pool.Audit"]);
+        assert_eq!(privileges(&needs, &["/pool/own"]), ["Pool.Audit"]);
+        assert!(needs.keys().flatten().all(|path| !path.contains("old")), "a machine that is there takes nothing");
+    }
+
+    #[test]
+    fn cloning_to_another_hypervisor_moves_the_clone() {
+        let guest = |node: &str| {
+            let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+            let needs = needs(&wanted(&[("node1", Machine { source, ..machine(node) })]), 8);
+            privileges(&needs, &[ANY_GUEST])
+        };
+        assert!(guest("pve2").contains(&"VM.Migrate") && !guest("pve1").contains(&"VM.Migrate"));
+    }
+}

@@ -1,0 +1,224 @@
+//! What was wrong with a request -> the error that says so: one message per cause, with what to do.
+
+use std::{error::Error as StdError, io, time::Duration};
+
+use jiff::Timestamp;
+use rustls::CertificateError;
+use rustls_pki_types::UnixTime;
+
+use super::{
+    Api, TOKEN_VARIABLE,
+    api::{ANSWERED_WITHIN, CONNECTED_WITHIN},
+};
+use crate::error::Error;
+
+/// Why a question has no answer, as far as it can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The server's name has no address.
+    Unknown(String),
+    /// Nobody takes the connection.
+    Down(String),
+    /// The connection, or the answer, did not come in this time.
+    Silent(Duration),
+    /// The certificate is signed by nobody that is trusted, or is otherwise refused.
+    Untrusted(String),
+    /// The certificate is another server's.
+    OtherName(String),
+    /// Before or after the certificate's time.
+    OutOfTime(String),
+    /// What answers speaks no TLS, or no HTTP, or no API of Proxmox.
+    NotProxmox(String),
+    /// The token is refused.
+    Unauthorized(String),
+    /// The token is known and may not do this.
+    Forbidden(String),
+    /// Proxmox could not do it; its words.
+    Failed(String),
+}
+
+impl Trouble {
+    /// Reads what a request failed with.
+    pub(super) fn of(error: &reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::Silent(if error.is_connect() { CONNECTED_WITHIN } else { ANSWERED_WITHIN });
+        }
+        let chain = chain(error);
+        if let Some(tls) = chain.iter().find_map(|error| error.downcast_ref::<rustls::Error>()) {
+            return Self::of_tls(tls);
+        }
+        let last = chain.last().map(ToString::to_string).unwrap_or_default();
+        if chain.iter().any(|error| error.to_string().starts_with("dns error")) {
+            return Self::Unknown(last);
+        }
+        // What hangs up in the middle of the handshake does not speak TLS.
+        let kind = chain.iter().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+        match kind {
+            Some(kind) if error.is_connect() && kind != io::ErrorKind::UnexpectedEof => Self::Down(last),
+            _ => Self::NotProxmox(last),
+        }
+    }
+
+    fn of_tls(error: &rustls::Error) -> Self {
+        use CertificateError as Bad;
+        match error {
+            rustls::Error::InvalidCertificate(bad) => match bad {
+                Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Self::OtherName(bad.to_string()),
+                Bad::ExpiredContext { not_after, .. } => Self::OutOfTime(format!("until {}", date(*not_after))),
+                Bad::NotValidYetContext { not_before, .. } => Self::OutOfTime(format!("from {}", date(*not_before))),
+                Bad::Expired | Bad::NotValidYet => Self::OutOfTime(bad.to_string()),
+                bad => Self::Untrusted(bad.to_string()),
+            },
+            // Whatever it is, it is no TLS.
+            rustls::Error::InvalidMessage(_) => Self::NotProxmox("it does not speak TLS".to_owned()),
+            error => Self::NotProxmox(error.to_string()),
+        }
+    }
+
+    /// The words for a part of the answer that is missing, where the rest is there.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Silent(patience) => format!("no answer within {} s", patience.as_secs()),
+            Self::Unknown(said)
+            | Self::Down(said)
+            | Self::Untrusted(said)
+            | Self::OtherName(said)
+            | Self::OutOfTime(said)
+            | Self::NotProxmox(said)
+            | Self::Unauthorized(said)
+            | Self::Forbidden(said)
+            | Self::Failed(said) => said.clone(),
+        }
+    }
+
+    /// The error of failing to do `what`.
+    pub(super) fn explain(&self, api: &Api, what: &str) -> Error {
+        let (endpoint, address) = (&api.endpoint, api.endpoint.address());
+        let failed = |code: &'static str| Error::failed(code, what, endpoint);
+        match self {
+            Self::Unknown(said) => failed("proxmox-unknown")
+                .cause(format!("the name {} could not be resolved: {said}", endpoint.host()))
+                .hint("give the node's IP address in `endpoint`, or see that this machine can resolve its name"),
+            Self::Down(said) => {
+                let port = if endpoint.has_port() { "" } else { "; the endpoint has no port, and Proxmox's is 8006" };
+                failed("proxmox-down").cause(format!("nothing takes connections at {address}: {said}{port}")).hint(
+                    "is the node up, and `systemctl status pveproxy` good there? Any node of the Proxmox cluster will do \
+                     as `endpoint`",
+                )
+            }
+            Self::Silent(patience) => failed("proxmox-silent")
+                .cause(format!("{address} did not answer within {} s", patience.as_secs()))
+                .hint(
+                    "does a firewall lie between? `systemctl restart pveproxy` on the node helps where it hangs, and any \
+                     other node of the Proxmox cluster will do as `endpoint`",
+                ),
+            Self::Untrusted(said) => {
+                let (error, hint) = match &api.ca_cert {
+                    None => (
+                        failed("proxmox-untrusted")
+                            .cause("its certificate is signed by no authority that this machine trusts"),
+                        "copy /etc/pve/pve-root-ca.pem from a Proxmox node, and give its path as `ca_cert` under \
+                         `platform.proxmox`",
+                    ),
+                    Some(path) => (
+                        failed("proxmox-untrusted").cause(format!(
+                            "its certificate is signed neither by the authority in {} nor by one that this machine trusts",
+                            path.display()
+                        )),
+                        "`ca_cert` is the authority's certificate, not the node's: /etc/pve/pve-root-ca.pem of this \
+                         Proxmox cluster, or the issuer's where the node has another (/etc/pve/local/pveproxy-ssl.pem)",
+                    ),
+                };
+                error.cause(said).hint(hint)
+            }
+            Self::OtherName(said) => failed("proxmox-certificate-name")
+                .cause(format!("its certificate is not for {}: {said}", endpoint.host()))
+                .hint("give a name or an address that the certificate has as `endpoint`"),
+            Self::OutOfTime(said) => failed("proxmox-certificate-time")
+                .cause(format!("its certificate does not hold now, but {said}"))
+                .hint("`pvecm updatecerts --force` on the node renews it; are the clocks of both machines right?"),
+            Self::NotProxmox(said) => failed("proxmox-other")
+                .cause(format!("what answers at {address} is not Proxmox VE: {said}"))
+                .hint("give the address of a node's web interface, https://NODE:8006/, as `endpoint`"),
+            Self::Unauthorized(said) => {
+                let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+                failed("proxmox-token")
+                    .cause(format!("Proxmox does not take the token {}{said}", api.token))
+                    .hint(format!(
+                        "`pveum user token list {}` on a node shows its tokens; is the token's user enabled, is neither \
+                         expired, and is {TOKEN_VARIABLE} what `pveum user token add` printed?",
+                        user(&api.token.to_string())
+                    ))
+            }
+            Self::Forbidden(said) => failed("proxmox-privileges")
+                .cause(format!("the token {} may not ask this: {said}", api.token))
+                .hint("docs/proxmox.md has the privileges that hactl's token needs"),
+            Self::Failed(said) => failed("proxmox-failed")
+                .cause(format!("Proxmox answered: {said}"))
+                .hint("`journalctl -u pveproxy -u pvedaemon` on the node says more; then run the same command again"),
+        }
+    }
+}
+
+/// An error and all that lies behind it, also what an I/O error wraps: that is not among its sources.
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
+    let mut found: Vec<&'a (dyn StdError + 'static)> = vec![error];
+    while let Some(&last) = found.last() {
+        let wrapped = last.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let next = wrapped.map(|inner| inner as &'a (dyn StdError + 'static)).or_else(|| last.source());
+        let Some(next) = next else { break };
+        found.push(next);
+    }
+    found
+}
+
+fn date(time: UnixTime) -> String {
+    let second = i64::try_from(time.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok());
+    second.map_or_else(|| format!("second {}", time.as_secs()), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+/// The user whose token it is.
+fn user(token: &str) -> &str {
+    token.split('!').next().unwrap_or(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::proxmox::{Endpoint, Token};
+
+    #[test]
+    fn every_trouble_has_its_own_code_and_a_hint() {
+        let env = [(TOKEN_VARIABLE, "hactl@pve!t=4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let endpoint = Endpoint::find(Some("https://pve1/"), &env).unwrap();
+        let api = Api::new(endpoint, Token::from_env(&env).unwrap(), None).unwrap();
+        let said = || "x".to_owned();
+        let troubles = [
+            Trouble::Unknown(said()),
+            Trouble::Down(said()),
+            Trouble::Silent(ANSWERED_WITHIN),
+            Trouble::Untrusted(said()),
+            Trouble::OtherName(said()),
+            Trouble::OutOfTime(said()),
+            Trouble::NotProxmox(said()),
+            Trouble::Unauthorized(said()),
+            Trouble::Forbidden(said()),
+            Trouble::Failed(said()),
+        ];
+        let mut codes = Vec::new();
+        for trouble in troubles {
+            let error = trouble.explain(&api, "use Proxmox at");
+            assert!(error.hint.is_some() && error.to_string().contains("pve1"), "{error}");
+            assert!(!error.to_string().contains("52a3"), "{error}");
+            codes.push(error.code);
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), 10);
+        let error = Trouble::Down(said()).explain(&api, "x").to_string();
+        assert!(error.contains("8006"), "{error}");
+        let error = Trouble::Unauthorized(said()).explain(&api, "x").to_string();
+        assert!(error.contains("pveum user token list hactl@pve`"), "{error}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Commands that only look: they open a cluster and change nothing.
+
+mod bundle;
+
+pub use bundle::bundle;

@@ -1,0 +1,201 @@
+//! The private keys that open machines: hactl's own, a file of the user's, or those of the agent.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::connect::kind;
+use crate::{
+    error::{Error, Result},
+    model::Secret,
+};
+
+/// What opens the machines, and what lets through to them.
+#[derive(Clone, Debug)]
+pub struct SshKeys {
+    pub machine: PrivateKey,
+    /// Tried in this order on a bastion.
+    pub bastion: Vec<PrivateKey>,
+}
+
+/// A key that opens machines.
+#[derive(Clone, Debug)]
+pub enum PrivateKey {
+    /// In OpenSSH's form.
+    Given(Arc<Secret<String>>),
+    /// Those of the user's SSH agent.
+    Agent,
+}
+
+impl From<Secret<String>> for PrivateKey {
+    fn from(key: Secret<String>) -> Self {
+        Self::Given(Arc::new(key))
+    }
+}
+
+impl From<Secret<String>> for SshKeys {
+    fn from(key: Secret<String>) -> Self {
+        PrivateKey::from(key).into()
+    }
+}
+
+impl From<PrivateKey> for SshKeys {
+    fn from(key: PrivateKey) -> Self {
+        Self { bastion: vec![key.clone()], machine: key }
+    }
+}
+
+impl SshKeys {
+    /// `machine` for the machines. A bastion is the user's own, so theirs are tried there after it.
+    #[must_use]
+    pub fn new(machine: PrivateKey, env: &BTreeMap<String, String>) -> Self {
+        let mut bastion = vec![machine.clone()];
+        if has_agent(env) && !matches!(machine, PrivateKey::Agent) {
+            bastion.push(PrivateKey::Agent);
+        }
+        // One that cannot be read, or has a passphrase, opens nothing here.
+        bastion.extend(user_key_files(env).iter().filter_map(|path| PrivateKey::read(path).ok()));
+        Self { machine, bastion }
+    }
+}
+
+/// Whether the user's SSH agent runs.
+#[must_use]
+pub fn has_agent(env: &BTreeMap<String, String>) -> bool {
+    env.get("SSH_AUTH_SOCK").is_some_and(|socket| !socket.is_empty())
+}
+
+/// The user's own keys that ssh itself would try.
+#[must_use]
+pub fn user_key_files(env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let dir = home(env).join(".ssh");
+    let files = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| dir.join(name));
+    files.into_iter().filter(|path| path.is_file()).collect()
+}
+
+/// `path` with the home directory for a leading `~`.
+#[must_use]
+pub fn expanded(path: &Path, env: &BTreeMap<String, String>) -> PathBuf {
+    path.strip_prefix("~").map_or_else(|_| path.to_owned(), |below| home(env).join(below))
+}
+
+/// The user's home directory.
+#[must_use]
+pub fn home(env: &BTreeMap<String, String>) -> PathBuf {
+    PathBuf::from(env.get("HOME").map_or("/", String::as_str))
+}
+
+impl PrivateKey {
+    /// What ssh itself would take: the agent's keys, and where none runs the first of the user's own in `~/.ssh`.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn of_the_user(env: &BTreeMap<String, String>) -> Result<Self> {
+        if has_agent(env) {
+            return Ok(Self::Agent);
+        }
+        match user_key_files(env).first() {
+            Some(path) => Self::read(path),
+            None => Err(Error::missing("ssh-key", "find an SSH key in", home(env).join(".ssh").display())
+                .cause("no SSH agent runs, and there is no id_ed25519, id_ecdsa or id_rsa")
+                .hint("name one by `ssh.key` of the platform in the cluster file")),
+        }
+    }
+
+    /// The key in a file of the user's.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no private key, or is protected by a passphrase.
+    pub fn read(path: &Path) -> Result<Self> {
+        let failed = || Error::missing("ssh-key", "read the SSH key", path.display());
+        let hint = "`ssh.key` of the cluster file names it";
+        let text = std::fs::read_to_string(path).map_err(|error| failed().source(&error).hint(hint))?;
+        if !text.trim_start().starts_with("-----BEGIN ") {
+            let public = text.starts_with("ssh-") || text.starts_with("ecdsa-");
+            let cause = if public { "it is a public key: the private one has no .pub" } else { "it is no private key" };
+            return Err(failed().cause(cause).hint(hint));
+        }
+        if text.contains("ENCRYPTED") || ssh_key::PrivateKey::from_openssh(&text).is_ok_and(|key| key.is_encrypted()) {
+            let error = failed().cause("it is protected by a passphrase, which hactl does not ask for");
+            return Err(error.hint("`ssh-add` it, and let the SSH agent open the machines: `ssh: {key: agent}`"));
+        }
+        Ok(Secret::new(text).into())
+    }
+
+    /// The public sides, for machines that are to let it in.
+    ///
+    /// # Errors
+    /// When the agent does not answer, or has no key.
+    pub fn public(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Given(text) => {
+                let key = ssh_key::PrivateKey::from_openssh(text.expose());
+                let public = key.and_then(|key| key.public_key().to_openssh());
+                Ok(vec![public.map_err(|error| {
+                    Error::failed("ssh-key", "find the public side of", "the SSH key").source(&error).hint(
+                        "hactl reads OpenSSH's form (BEGIN OPENSSH PRIVATE KEY): `ssh-keygen -p -f FILE` rewrites an older one",
+                    )
+                })?])
+            }
+            Self::Agent => agent_keys(),
+        }
+    }
+}
+
+fn agent_keys() -> Result<Vec<String>> {
+    let failed = || Error::missing("ssh-agent", "list the keys of", "the SSH agent");
+    let list = || {
+        let mut agent = ssh2::Session::new()?.agent()?;
+        agent.connect()?;
+        agent.list_identities()?;
+        agent.identities()
+    };
+    let keys = list().map_err(|error| failed().source(&error).hint("does one run? `ssh-add -l` asks it"))?;
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|key| format!("{} {} {}", kind(key.blob()), BASE64_STANDARD.encode(key.blob()), key.comment()))
+        .collect();
+    if keys.is_empty() {
+        return Err(failed().cause("it has none").hint("`ssh-add` gives it one"));
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bastion_is_tried_with_the_machines_key_and_then_with_the_users_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut env = BTreeMap::from([("HOME".to_owned(), dir.path().display().to_string())]);
+        std::fs::create_dir(dir.path().join(".ssh")).unwrap();
+        std::fs::write(dir.path().join(".ssh/id_rsa"), "-----BEGIN RSA PRIVATE KEY-----\n").unwrap();
+        std::fs::write(dir.path().join(".ssh/id_ecdsa"), "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
+        let count = |env: &_| SshKeys::new(Secret::new(String::new()).into(), env).bastion.len();
+        assert_eq!(count(&env), 2);
+        env.insert("SSH_AUTH_SOCK".to_owned(), "/run/agent".to_owned());
+        assert_eq!(count(&env), 3);
+        assert_eq!(SshKeys::new(PrivateKey::Agent, &env).bastion.len(), 2);
+    }
+
+    #[test]
+    fn a_key_file_that_cannot_be_used_is_said_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let said = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            PrivateKey::read(&path).unwrap_err().to_string()
+        };
+        assert!(said("ssh-ed25519 AAAA me").contains("it is a public key: the private one has no .pub"));
+        assert!(said("hello").contains("it is no private key"));
+        assert!(said("-----BEGIN ENCRYPTED PRIVATE KEY-----\n").contains("passphrase"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(PrivateKey::read(&path).unwrap_err().to_string().contains("ssh.key"));
+        assert_eq!(expanded(Path::new("~/k"), &BTreeMap::from([("HOME".into(), "/h".into())])), Path::new("/h/k"));
+    }
+}

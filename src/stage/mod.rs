@@ -1,0 +1,10 @@
+//! One acting stage each: what is there before it, what is there after it.
+
+pub mod decommission;
+pub mod dns;
+pub mod enroll;
+pub mod hypervisor;
+pub mod machines;
+pub mod ownership;
+pub mod prepare;
+pub mod software;

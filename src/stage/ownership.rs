@@ -1,0 +1,492 @@
+//! Machines that hactl did not make -> machines that are this cluster's: what is on them is looked at before anything is
+//! changed there, and each then carries the cluster's mark.
+//!
+//! The mark is `/etc/hactl/cluster.json`. It stays as long as the cluster's data does, so that no other cluster takes the
+//! machine over, and so that what a killed run left there is known to be ours.
+
+use std::{fmt::Write as _, net::Ipv4Addr, time::Duration};
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::enroll;
+use crate::{
+    context::{Context, RunContext},
+    deployment::Cluster,
+    error::{Error, Result},
+    event::Stage,
+    fleet::{Fleet, FleetNode},
+    model::{Distribution, InstanceKey, Platform, Role},
+    secrets::Vault,
+    ssh::{Remote, quoted},
+};
+
+/// How long a machine may take to let hactl in, and to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where the mark is.
+pub(crate) const MARK: &str = "/etc/hactl/cluster.json";
+
+/// Whose a machine is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) cluster: String,
+    pub(crate) uuid: Uuid,
+}
+
+/// What is on a machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Found {
+    /// As images are named: `debian:12`.
+    release: String,
+    arch: String,
+    memory_mib: u32,
+    /// Its own IPv4 addresses; none where it does not tell.
+    addresses: Vec<Ipv4Addr>,
+    /// From which of them it reaches the other machines: its own, and theirs.
+    sources: Vec<(Ipv4Addr, Ipv4Addr)>,
+    /// What all that share its ports have in common, and no other machine.
+    ports_of: String,
+    /// The text of the mark.
+    mark: Option<String>,
+    /// Data of PostgreSQL and etcd, configurations of Patroni, and what listens where the cluster would.
+    things: Vec<String>,
+}
+
+/// Prints a line for each thing that is found: a word, and what it is.
+const LOOK: &str = r#"
+. /etc/os-release 2>/dev/null
+echo "release ${ID:-unknown}:${VERSION_ID:-}"
+echo "arch $(uname -m)"
+echo "memory $(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)"
+echo "addresses $(ip -4 -o address 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | tr '\n' ' ')"
+for other in @OTHERS@; do
+  source=$(ip -4 route get "$other" 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p') && [ -n "$source" ] && echo "from $source to $other"
+done
+ports=$(readlink /proc/self/ns/net) && echo "ports-of $(cat /proc/sys/kernel/random/boot_id) $ports"
+[ -e @MARK@ ] && echo "mark $(tr -d '\n' <@MARK@)"
+for file in /var/lib/postgresql/*/*/PG_VERSION /var/lib/pgsql/*/data/PG_VERSION /var/lib/pgsql/data/PG_VERSION; do
+  [ -e "$file" ] && echo "data of PostgreSQL $(cat "$file") in ${file%/PG_VERSION}"
+done
+for process in /proc/[0-9]*; do
+  case $(cat "$process/comm" 2>/dev/null) in
+    postgres | postmaster)
+      data=$(readlink "$process/cwd")
+      [ -e "$data/PG_VERSION" ] && [ -e "$data/postmaster.pid" ] && echo "a PostgreSQL that runs in $data" ;;
+    patroni) echo "a Patroni that runs" ;;
+    etcd) echo "an etcd that runs" ;;
+  esac
+done | sort -u
+for file in /etc/patroni/*.yml /etc/patroni.yml; do
+  scope=$(sed -n 's/^scope: *//p' "$file" 2>/dev/null | head -n 1)
+  [ -n "$scope" ] && echo "Patroni's configuration $file, of the cluster $scope"
+done
+for data in /var/lib/etcd /var/lib/etcd/default; do
+  [ -d "$data/member" ] && echo "data of etcd in $data"
+done
+command -v ss >/dev/null && ss -Hltnp '( sport = :5432 or sport = :8008 or sport = :2379 or sport = :2380 )' |
+  sed -n 's/^[^ ]* *[0-9]* *[0-9]* *\([^ ]*\) .*users:(("\([^"]*\)".*/something that listens on \1: \2/p' | sort -u
+true
+"#;
+
+/// Machines that are free, or the cluster's already.
+pub(crate) struct Looked {
+    ours: Mark,
+    /// Those that do not carry the mark yet.
+    unmarked: Vec<(InstanceKey, Remote)>,
+}
+
+/// Looks at every machine that gets a role, and refuses what is somebody else's. Machines that hactl makes are not asked.
+///
+/// # Errors
+/// With everything on every machine that speaks against it, or when a machine does not answer.
+pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<Looked> {
+    let platform = &cluster.plan.platform;
+    let ours = Mark { cluster: cluster.name().to_string(), uuid: vault.uuid() };
+    let Some(release) = platform.release().filter(|_| platform.has_users_machines()) else {
+        return Ok(Looked { ours, unmarked: Vec::new() });
+    };
+    let context = &run.context;
+    let keys = enroll::keys(context, platform, vault)?;
+    let claimed = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
+    let looked = join_all(claimed.map(async |node| {
+        let remote = Remote::connect(node.key(), &node.ssh, &keys, ANSWERS_WITHIN).await?;
+        let said = enroll::asked_as_root(node, &remote, &script(fleet, node), ANSWERS_WITHIN).await?;
+        Ok::<_, Error>((node, remote, Found::read(&said)))
+    }));
+    let looked: Result<Vec<_>> = tokio::select! {
+        looked = looked => looked.into_iter().collect(),
+        () = context.stop.cancelled() => Err(Error::interrupted("look at the machines of", cluster.name())),
+    };
+    let looked = looked?;
+    let all: Vec<_> = looked.iter().map(|(node, _, found)| (*node, found)).collect();
+    let said = |key: &InstanceKey, problem: String| format!("{key}: {problem}");
+    let misplaced = all.iter().filter_map(|(node, found)| Some(said(node.key(), found.misplaced(node)?)));
+    let misplaced: Vec<String> = misplaced.chain(same_machine(&all)).collect();
+    let taken = |(node, found): &(&FleetNode, &Found)| {
+        found.problems(node, &ours, release).into_iter().map(|problem| said(node.key(), problem)).collect::<Vec<_>>()
+    };
+    let taken: Vec<String> = all.iter().flat_map(taken).collect();
+    if !(misplaced.is_empty() && taken.is_empty()) {
+        let hints =
+            [(!misplaced.is_empty()).then(|| place_hint(platform)), (!taken.is_empty()).then(|| hint(platform))];
+        let error = Error::failed("machine-taken", "make the cluster on the machines of", cluster.name());
+        let error = misplaced.into_iter().chain(taken).fold(error, Error::cause);
+        return Err(error.hint(hints.into_iter().flatten().collect::<Vec<_>>().join("\n")));
+    }
+    let left = left_over(&all);
+    if !left.is_empty() {
+        let name = cluster.name();
+        let error = Error::failed("machine-left", "make the cluster on the machines of", name);
+        return Err(left.into_iter().fold(error, Error::cause).hint(format!(
+            "`hactl down {name} --wipe-data` takes it off them, where the cluster was taken away without them (`--leave`); \
+             is it the only copy, and wanted, save it there first"
+        )));
+    }
+    memory(context, &all).await;
+    let unmarked = looked.into_iter().filter(|(_, _, found)| found.mark.is_none());
+    Ok(Looked { ours, unmarked: unmarked.map(|(node, remote, _)| (node.key().clone(), remote)).collect() })
+}
+
+/// What is asked on one machine.
+fn script(fleet: &Fleet, node: &FleetNode) -> String {
+    let others = fleet.nodes.values().filter(|other| !other.node.roles.is_empty() && other.key() != node.key());
+    let others: Vec<String> = others.map(|other| other.address.to_string()).collect();
+    LOOK.replace("@MARK@", MARK).replace("@OTHERS@", &others.join(" "))
+}
+
+/// Marks the machines as this cluster's.
+///
+/// # Errors
+/// When the mark cannot be written.
+pub(crate) async fn mark(context: &Context, looked: Looked) -> Result<()> {
+    let Looked { ours, unmarked } = looked;
+    let text = quoted(&serde_json::to_string(&ours).unwrap_or_default());
+    let script = format!("install -d -m 755 /etc/hactl && printf '%s\\n' {text} >{MARK}.new && mv {MARK}.new {MARK}");
+    let marked = join_all(unmarked.iter().map(async |(key, remote)| {
+        let done = remote.run(&script, b"", ANSWERS_WITHIN).await?;
+        if done.status == 0 {
+            context.events.step(Stage::Provision, Some(key), format!("marked as {}'s", ours.cluster)).await;
+            return Ok(());
+        }
+        Err(Error::failed("machine-mark", format!("write {MARK} on"), key)
+            .cause(done.stderr.trim())
+            .hint("is the disk full, or read-only?"))
+    }));
+    marked.await.into_iter().collect()
+}
+
+/// Instances that would be on one machine, where the cluster's ports can be had once.
+fn same_machine(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (index, (node, found)) in looked.iter().enumerate() {
+        // Of virtual machines that woke from one snapshot the addresses differ.
+        let same = |(_, other): &&(&FleetNode, &Found)| {
+            !found.ports_of.is_empty() && other.ports_of == found.ports_of && other.addresses == found.addresses
+        };
+        if let Some((other, _)) = looked[..index].iter().find(same) {
+            problems.push(format!("{}: it is the same machine as {}", node.key(), other.key()));
+        }
+    }
+    problems
+}
+
+/// Data of this cluster that most of its voters know nothing of, on some of its machines alone: they were left as they were
+/// when it was taken away, or the others were made anew. Where all machines carry the mark, a run was killed.
+fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
+    let voters = looked.iter().filter(|(node, _)| node.node.is_voter());
+    let (all, with_data) = voters.fold((0, 0), |(all, with_data), (_, found)| {
+        (all + 1, with_data + usize::from(found.mark.is_some() && found.data().any(|thing| thing.contains(" etcd "))))
+    });
+    if with_data > all / 2 || looked.iter().all(|(_, found)| found.mark.is_some()) {
+        return Vec::new();
+    }
+    let marked = looked.iter().filter(|(_, found)| found.mark.is_some());
+    marked
+        .flat_map(|(node, found)| found.data().map(|thing| (node.key(), thing)))
+        .map(|(key, thing)| {
+            format!("{key}: there is {thing}, of this cluster, which most of its voters have no data of")
+        })
+        .collect()
+}
+
+fn place_hint(platform: &Platform) -> String {
+    let whose = match platform {
+        Platform::Terraform(_) => "`ipv4`, `ssh_host` and `ssh_port` in the output `vms`",
+        _ => "`address`, `ssh_host` and `ssh_port` of these instances in the cluster file",
+    };
+    format!("correct {whose}: each instance is a machine of its own, which has the address")
+}
+
+fn hint(platform: &Platform) -> String {
+    let whose = match platform {
+        Platform::Terraform(_) => "machines of the module",
+        _ => "machines",
+    };
+    format!(
+        "take other {whose}; or, where what was found is of no worth, remove it there, its packages or units first. \
+         A hactl cluster gives its machines back by `hactl down NAME --wipe-data`; the mark of one that is gone is {MARK}"
+    )
+}
+
+/// PostgreSQL's settings follow what the file says of the machines' memory, and hactl has not made these.
+async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
+    let data_nodes = looked.iter().filter(|(node, _)| node.node.roles.contains(&Role::Patroni));
+    let mut words = String::new();
+    let mut small = false;
+    for (node, found) in data_nodes {
+        let (has, said) = (found.memory_mib, node.node.memory_mib);
+        // The kernel keeps some of it.
+        if has < said / 10 * 9 || has / 4 > said {
+            small |= has < said;
+            let _ = write!(words, "{}{} has {has} MiB", if words.is_empty() { "" } else { ", " }, node.key());
+        }
+    }
+    let Some((node, _)) = looked.first().filter(|_| !words.is_empty()) else { return };
+    let consequence = match small {
+        true => "PostgreSQL gets more than there is",
+        false => "PostgreSQL's settings use little of it",
+    };
+    let message = format!("{words}; the cluster file says {} MiB: {consequence}", node.node.memory_mib);
+    context.events.warn("machine-memory", message, Some("`memory` under `defaults`, in MiB".to_owned())).await;
+}
+
+impl Found {
+    fn read(text: &str) -> Self {
+        let mut found = Self::default();
+        for line in text.lines() {
+            match line.split_once(' ') {
+                Some(("release", release)) => found.release = release.to_owned(),
+                Some(("arch", arch)) => found.arch = arch.to_owned(),
+                Some(("memory", mib)) => found.memory_mib = mib.parse().unwrap_or_default(),
+                Some(("addresses", told)) => {
+                    found.addresses = told.split_whitespace().filter_map(|address| address.parse().ok()).collect();
+                }
+                Some(("from", told)) => {
+                    let both = told.split_once(" to ").map(|(own, other)| (own.parse(), other.parse()));
+                    found.sources.extend(both.and_then(|(own, other)| Some((own.ok()?, other.ok()?))));
+                }
+                Some(("ports-of", place)) => place.clone_into(&mut found.ports_of),
+                Some(("mark", mark)) => found.mark = Some(mark.to_owned()),
+                _ => found.things.push(line.to_owned()),
+            }
+        }
+        found
+    }
+
+    fn data(&self) -> impl Iterator<Item = &String> {
+        self.things.iter().filter(|thing| thing.starts_with("data of "))
+    }
+
+    /// Why it is not the machine that is meant.
+    fn misplaced(&self, node: &FleetNode) -> Option<String> {
+        if self.addresses.is_empty() || self.addresses.contains(&node.address) {
+            let (source, other) = self.sources.iter().find(|(source, _)| *source != node.address)?;
+            return Some(format!(
+                "it reaches {other} from {source}, and not from {}: etcd there lets only that address in",
+                node.address
+            ));
+        }
+        let own = self.addresses.iter().filter(|own| !own.is_loopback()).map(Ipv4Addr::to_string);
+        Some(format!(
+            "SSH by {}:{} leads to a machine that has {}, and not {}, by which the others would reach it",
+            node.ssh.host,
+            node.ssh.port,
+            own.collect::<Vec<_>>().join(", "),
+            node.address
+        ))
+    }
+
+    /// Why the cluster is not made there.
+    fn problems(&self, node: &FleetNode, ours: &Mark, release: Distribution) -> Vec<String> {
+        let mut problems = Vec::new();
+        let asked = release.to_string();
+        // Patch releases of Debian are none of their own.
+        let same = self.release.strip_prefix(&asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        if !same {
+            problems.push(format!("it runs {}, and the cluster file says `release: {asked}`", self.release));
+        }
+        let here = std::env::consts::ARCH;
+        if self.arch != here {
+            problems.push(format!("it is a machine for {}, and what hactl brings from here is for {here}", self.arch));
+        }
+        match self.mark.as_deref().map(serde_json::from_str::<Mark>) {
+            // What is there was made for this cluster, finished or not.
+            Some(Ok(mark)) if mark.uuid == ours.uuid => {}
+            Some(Ok(mark)) if mark.cluster == ours.cluster => problems.push(format!(
+                "it carries the mark of another hactl cluster that is called {}, too ({})",
+                mark.cluster, mark.uuid
+            )),
+            Some(Ok(mark)) => {
+                problems.push(format!("it carries the mark of the hactl cluster {} ({})", mark.cluster, mark.uuid));
+            }
+            Some(Err(_)) => problems.push(format!("it carries a mark that cannot be read: {MARK}")),
+            None => {
+                let in_the_way = |thing: &&String| {
+                    node.node.roles.contains(&Role::Etcd) || !thing.ends_with(": etcd") && !thing.contains(" etcd")
+                };
+                problems.extend(self.things.iter().filter(in_the_way).map(|thing| format!("there is {thing}")));
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::SshTarget;
+
+    fn node(roles: &[Role]) -> FleetNode {
+        let key: InstanceKey = "node1".parse().unwrap();
+        let node = crate::plan::Node {
+            key,
+            hostname: "pg-node1".parse().unwrap(),
+            roles: roles.iter().copied().collect(),
+            memory_mib: 1024,
+            cores: 1,
+            disk_gb: None,
+            slot: 0,
+        };
+        let ssh = SshTarget {
+            host: String::new(),
+            port: 22,
+            user: "root".to_owned(),
+            sudo: false,
+            host_key: None,
+            bastion: None,
+        };
+        FleetNode { node, address: std::net::Ipv4Addr::LOCALHOST, machine_id: None, ssh, found: None }
+    }
+
+    fn ours() -> Mark {
+        Mark { cluster: "pg".to_owned(), uuid: Uuid::from_u128(1) }
+    }
+
+    fn problems(text: &str, roles: &[Role]) -> Vec<String> {
+        let here = std::env::consts::ARCH;
+        Found::read(&format!("release debian:12\narch {here}\nmemory 1000\n{text}")).problems(
+            &node(roles),
+            &ours(),
+            Distribution::Debian12,
+        )
+    }
+
+    #[test]
+    fn a_bare_machine_is_taken_and_so_is_our_own() {
+        let both = [Role::Etcd, Role::Patroni];
+        assert_eq!(problems("", &both), Vec::<String>::new());
+        let mark = serde_json::to_string(&ours()).unwrap();
+        // Whatever a killed run has left.
+        let text = format!("mark {mark}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\na Patroni that runs\n");
+        assert_eq!(problems(&text, &both), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_named() {
+        let both = [Role::Etcd, Role::Patroni];
+        let text = "data of PostgreSQL 15 in /var/lib/postgresql/15/main\nan etcd that runs\n\
+                    something that listens on 0.0.0.0:8008: nginx\n";
+        assert_eq!(
+            problems(text, &both),
+            [
+                "there is data of PostgreSQL 15 in /var/lib/postgresql/15/main",
+                "there is an etcd that runs",
+                "there is something that listens on 0.0.0.0:8008: nginx"
+            ]
+        );
+        // etcd may be there where no member of ours will be.
+        assert_eq!(problems(text, &[Role::Patroni]).len(), 2);
+        let mark = |name: &str, id: u128| {
+            let mark = Mark { cluster: name.to_owned(), uuid: Uuid::from_u128(id) };
+            problems(&format!("mark {}\n{text}", serde_json::to_string(&mark).unwrap()), &both)
+        };
+        let uuid = Uuid::from_u128(2);
+        assert_eq!(mark("other", 2), [format!("it carries the mark of the hactl cluster other ({uuid})")]);
+        assert_eq!(
+            mark("pg", 2),
+            [format!("it carries the mark of another hactl cluster that is called pg, too ({uuid})")]
+        );
+        assert_eq!(problems("mark {", &both).len(), 1);
+    }
+
+    #[test]
+    fn where_ssh_led_elsewhere_than_the_others_would_go_the_machine_is_refused() {
+        let one = [Role::Patroni];
+        let mut elsewhere = node(&one);
+        elsewhere.address = Ipv4Addr::new(10, 0, 0, 2);
+        elsewhere.ssh.host = "nat".to_owned();
+        let found = Found::read("addresses 127.0.0.1 10.0.0.1 \n");
+        assert_eq!(
+            found.misplaced(&elsewhere).unwrap(),
+            "SSH by nat:22 leads to a machine that has 10.0.0.1, and not 10.0.0.2, by which the others would reach it"
+        );
+        elsewhere.address = Ipv4Addr::new(10, 0, 0, 1);
+        assert_eq!(found.misplaced(&elsewhere), None);
+        let found =
+            Found::read("addresses 10.0.0.1 192.168.0.1\nfrom 10.0.0.1 to 10.0.0.3\nfrom 192.168.0.1 to 10.9.0.2\n");
+        assert_eq!(
+            found.misplaced(&elsewhere).unwrap(),
+            "it reaches 10.9.0.2 from 192.168.0.1, and not from 10.0.0.1: etcd there lets only that address in"
+        );
+        // One without `ip` does not tell.
+        assert_eq!(Found::default().misplaced(&elsewhere), None);
+    }
+
+    /// Machines of one cluster, each with what is on it.
+    fn together(machines: &[(&str, &[Role], &str)], judge: fn(&[(&FleetNode, &Found)]) -> Vec<String>) -> Vec<String> {
+        let machines: Vec<_> = machines
+            .iter()
+            .map(|(key, roles, text)| {
+                let mut node = node(roles);
+                node.node.key = key.parse().unwrap();
+                (node, Found::read(text))
+            })
+            .collect();
+        judge(&machines.iter().map(|(node, found)| (node, found)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn two_instances_are_two_machines() {
+        let both: &[Role] = &[Role::Etcd, Role::Patroni];
+        let (one, two) = (("one", both, "ports-of a net:[1]\n"), ("two", both, "ports-of a net:[2]\n"));
+        assert_eq!(together(&[one, two, ("old", both, ""), ("older", both, "")], same_machine), Vec::<String>::new());
+        let three = ("three", both, "ports-of a net:[1]\n");
+        assert_eq!(together(&[one, two, three], same_machine), ["three: it is the same machine as one"]);
+    }
+
+    #[test]
+    fn data_that_was_left_when_the_cluster_was_taken_away_makes_no_new_one() {
+        let (both, data): (&[Role], &[Role]) = (&[Role::Etcd, Role::Patroni], &[Role::Patroni]);
+        let marked = "mark {}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\ndata of etcd in /var/lib/etcd\n";
+        let left = |machines: &[(&str, &[Role], &str)]| together(machines, left_over);
+        let said = left(&[("one", both, ""), ("two", both, marked), ("three", both, "")]);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].starts_with("two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/pg, of this cluster")
+        );
+        let of_postgres = "mark {}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\n";
+        assert_eq!(left(&[("one", both, ""), ("two", data, of_postgres)]).len(), 1);
+        // A machine that was made anew, and one that is new, join those that have the majority.
+        assert!(
+            left(&[("one", both, marked), ("two", both, marked), ("three", both, ""), ("four", data, "")]).is_empty()
+        );
+        // A first run that was killed has marked all of them; one that could not write a mark has made nothing.
+        assert!(left(&[("one", both, marked), ("two", both, "mark {}\n"), ("three", both, "mark {}\n")]).is_empty());
+        assert!(left(&[("one", both, "mark {}\n"), ("two", both, ""), ("three", both, "")]).is_empty());
+    }
+
+    #[test]
+    fn another_release_or_architecture_is_said_with_what_was_asked_for() {
+        let found = Found::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
+        let said = found.problems(&node(&[Role::Patroni]), &ours(), Distribution::Debian12);
+        assert_eq!(said[0], "it runs ubuntu:24.04, and the cluster file says `release: debian:12`");
+        assert!(said[1].contains("s390x"), "{said:?}");
+        assert!(
+            Found { release: "debian:12.7".into(), arch: std::env::consts::ARCH.into(), ..found }
+                .problems(&node(&[]), &ours(), Distribution::Debian12)
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,310 @@
+//! What has to be there before machines are made: downloads, Ansible's environment, the node image.
+
+use std::{fs, path::PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::{
+    ansible::{self, AnsibleEnvironment, Playbook, Settings},
+    assets::{self, Assets},
+    context::{Context, RunContext},
+    deployment::Cluster,
+    error::{Error, Kind, Result},
+    event::{Event, Events, Stage, Summary},
+    fetch::{self, Arch, LockFile},
+    model::{Local, Platform},
+    platform::local::{self, Engine, ImageInfo, SshEndpoint},
+    secrets::Vault,
+    terraform,
+};
+
+/// Where the downloads for the nodes lie.
+pub(crate) struct Downloads {
+    pub(crate) etcd: PathBuf,
+    pub(crate) wheels: PathBuf,
+}
+
+/// Everything that the later stages need beside the plan.
+pub(crate) struct Prepared {
+    pub(crate) downloads: Downloads,
+    pub(crate) ansible: AnsibleEnvironment,
+    /// The node image of local nodes, by its tag.
+    pub(crate) image: Option<String>,
+}
+
+/// Asks for every tool before anything is made, and names all that are missing at once.
+///
+/// # Errors
+/// Of kind `Missing` when one of them is not there or not usable.
+pub(crate) async fn tools(context: &Context, platform: &Platform) -> Result<()> {
+    // What the stages themselves will say is not said here, too.
+    let quiet = Context { events: Events::channel().0, ..context.clone() };
+    let engine = async {
+        match platform {
+            Platform::Local(_) => Engine::connect(&quiet.env).await.map(|_| ()),
+            _ => Ok(()),
+        }
+    };
+    let (engine, terraform, python, ssh) = tokio::join!(
+        engine,
+        terraform::terraform_version(&quiet),
+        fetch::controller_python(&quiet),
+        ansible::ssh_version(&quiet)
+    );
+    let errors = [engine.err(), terraform.err(), python.err(), ssh.err()].into_iter().flatten();
+    let mut errors: Vec<Error> = errors.collect();
+    let alone = errors.len() < 2 || errors.iter().any(|error| error.kind != Kind::Missing);
+    errors.sort_by_key(|error| error.kind == Kind::Missing);
+    if alone {
+        return errors.into_iter().next().map_or(Ok(()), Err);
+    }
+    let all = Error::missing("tools-missing", "start with", "what this machine has");
+    let all = errors.iter().fold(all, |all, error| {
+        let hint = error.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+        all.cause(format!("cannot {} {}: {}{hint}", error.what, error.object, error.causes.join("; ")))
+    });
+    Err(all.hint("install them, then `hactl doctor` lists what is still missing"))
+}
+
+pub(crate) async fn prepare(run: &RunContext, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {
+    let context = &run.context;
+    let (downloads, ansible) = run
+        .stage(Stage::Fetch, async {
+            // Ansible's environment and the downloads have nothing to do with each other.
+            let (downloads, ansible, _) = tokio::try_join!(
+                downloads(context, cluster),
+                ansible::environment(context),
+                ansible::ssh_version(context)
+            )?;
+            Ok(((downloads, ansible), None))
+        })
+        .await?;
+    let image = match &cluster.plan.platform {
+        Platform::Local(platform) => {
+            let image = image(run, cluster, vault, platform, &downloads, &ansible, mitogen);
+            Some(run.stage(Stage::Image, image).await?)
+        }
+        // Other machines are what they are, and the roles bring all else.
+        _ => None,
+    };
+    Ok(Prepared { downloads, ansible, image })
+}
+
+pub(crate) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
+    let plan = &cluster.plan;
+    let release = cluster.release()?;
+    let arch = Arch::here().ok_or_else(|| {
+        Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
+            .cause("hactl knows downloads for x86_64 and aarch64")
+    })?;
+    let lock = LockFile::read(cluster.lock_file(&context.dirs))?;
+    let (etcd, wheels) = tokio::try_join!(
+        fetch::etcd(context, plan.etcd, arch, plan.etcd_source.as_ref(), &lock),
+        fetch::patroni_wheels(context, &plan.patroni.version, release.python(), arch, &lock),
+    )?;
+    Ok(Downloads { etcd, wheels })
+}
+
+async fn image(
+    run: &RunContext,
+    cluster: &Cluster,
+    vault: &Vault,
+    platform: &Local,
+    downloads: &Downloads,
+    ansible: &AnsibleEnvironment,
+    mitogen: bool,
+) -> Result<(String, Option<String>)> {
+    let context = &run.context;
+    let engine = &Engine::connect(&context.env).await?;
+    let tag = image_tag(cluster, platform);
+    if engine.find_image(&tag).await?.is_some() {
+        return Ok((tag.clone(), Some(format!("{tag} is there"))));
+    }
+    let base = local::base_image(engine, context, &platform.base_image).await?;
+    context.events.step(Stage::Image, None, format!("baking {tag} by the roles' install tasks")).await;
+    let install =
+        async |machine: SshEndpoint| bake(context, cluster, vault, downloads, ansible, mitogen, &machine).await;
+    local::bake(engine, context, &base, &tag, &vault.ssh_key().public, install).await?;
+    Ok((tag.clone(), Some(format!("{tag} baked"))))
+}
+
+/// The tag of the cluster's node image, whether it is there or not: another value of anything that
+/// goes into it is another image.
+pub(crate) fn image_tag(cluster: &Cluster, platform: &Local) -> String {
+    let plan = &cluster.plan;
+    let mut hash = Sha256::new();
+    for part in [&platform.base_image, &plan.etcd.to_string(), &plan.patroni.version, &plan.postgres.major.to_string()]
+    {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    assets::hash(&mut hash, cluster.assets.software().filter(|(path, _)| is_installing(path)));
+    local::node_image_tag(&hash.finalize())
+}
+
+/// Whether a file of the roles takes part in the bake. The others change often and need no new image.
+fn is_installing(path: &std::path::Path) -> bool {
+    let text = path.to_string_lossy();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    text.starts_with("common/")
+        || name.starts_with("install")
+        || name == "node-image.yml"
+        || text.contains("/defaults/")
+        || text.contains("/vars/")
+}
+
+/// Runs the roles' install tasks on the machine that becomes the image.
+async fn bake(
+    context: &Context,
+    cluster: &Cluster,
+    vault: &Vault,
+    downloads: &Downloads,
+    ansible: &AnsibleEnvironment,
+    mitogen: bool,
+    machine: &SshEndpoint,
+) -> Result<()> {
+    let scratch = scratch()?;
+    let failed =
+        |error: std::io::Error| Error::failed("image", "prepare the baking of", "the node image").source(&error);
+    let file = |name: &str, text: &str| -> Result<PathBuf> {
+        let path = scratch.path().join(name);
+        private(&path, text.as_bytes()).map_err(failed)?;
+        Ok(path)
+    };
+    let plan = &cluster.plan;
+    let inventory = serde_json::json!({"all": {
+        "hosts": {"image": {"ansible_host": machine.host, "ansible_port": machine.port, "ansible_user": machine.user}},
+        "vars": {
+            "etcd_version": plan.etcd,
+            "etcd_binaries_dir": downloads.etcd,
+            "patroni_version": plan.patroni.version,
+            "patroni_wheels_dir": downloads.wheels,
+            "patroni_postgresql_version": plan.postgres.major,
+            "patroni_postgresql_packages": plan.postgres.packages,
+            "patroni_postgresql_repository": plan.postgres.pgdg_suite.is_some(),
+            "patroni_postgresql_repository_suite": plan.postgres.pgdg_suite.as_deref().unwrap_or_default(),
+        },
+        "children": {"etcd": {"hosts": {"image": {}}}, "patroni": {"hosts": {"image": {}}}},
+    }});
+    let known_hosts = file("known_hosts", &format!("[{}]:{} {}\n", machine.host, machine.port, machine.host_key))?;
+    let settings = Settings {
+        private_key: Some(file("id_ed25519", vault.ssh_key().private.expose())?),
+        ssh_arguments: format!(
+            "-F /dev/null -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes \
+             -o IdentitiesOnly=yes -o ConnectTimeout=10",
+            known_hosts.display()
+        ),
+        mitogen,
+        check: false,
+        scratch: scratch.path().to_owned(),
+        forks: 1,
+    };
+    let playbook = Playbook {
+        tree: tree(context, &cluster.assets)?,
+        file: "node-image.yml".to_owned(),
+        // Ansible reads JSON as the YAML that it is.
+        inventory: file("inventory.yml", &inventory.to_string())?,
+        vars_files: Vec::new(),
+    };
+    ansible::run(context, ansible, &playbook, &settings).await?;
+    Ok(())
+}
+
+/// The roles and playbooks as files, named by their content so that two versions never meet.
+pub(crate) fn tree(context: &Context, assets: &Assets) -> Result<PathBuf> {
+    let dir = context.dirs.cache.join("assets").join(&assets::digest(assets.software())[..16]);
+    for name in ["roles", "playbooks"] {
+        assets.write(name, &dir.join(name)).map_err(|error| {
+            Error::failed("assets", "write the roles to", dir.display()).source(&error).hint("is the disk full?")
+        })?;
+    }
+    Ok(dir)
+}
+
+/// A short private directory that is gone with the value.
+pub(crate) fn scratch() -> Result<TempDir> {
+    tempfile::Builder::new().prefix("hactl-").tempdir().map_err(|error| {
+        Error::failed("scratch", "make", "a temporary directory").source(&error).hint("is the disk full?")
+    })
+}
+
+fn private(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
+}
+
+/// `hactl fetch`: the downloads and Ansible's environment, and no more.
+///
+/// # Errors
+/// When no source of something answers.
+pub async fn fetch(run: &RunContext, cluster: &Cluster) -> Result<Summary> {
+    let context = &run.context;
+    let downloads = run
+        .stage(Stage::Fetch, async {
+            let (downloads, _) = tokio::try_join!(downloads(context, cluster), ansible::environment(context))?;
+            Ok((downloads, None))
+        })
+        .await?;
+    for (what, path) in [("etcd", &downloads.etcd), ("patroni", &downloads.wheels)] {
+        let (what, source) = (what.to_owned(), path.display().to_string());
+        context.events.emit(Event::Download { what, source, reason: "ready".to_owned() }).await;
+    }
+    Ok(Summary {
+        ok: true,
+        command: "fetch".to_owned(),
+        cluster: cluster.name().to_string(),
+        message: format!(
+            "etcd_binaries_dir={}\npatroni_wheels_dir={}",
+            downloads.etcd.display(),
+            downloads.wheels.display()
+        ),
+        stages: run.times(),
+        ..Summary::default()
+    })
+}
+
+/// `hactl image build`: the node image of a cluster, and no more.
+///
+/// # Errors
+/// When a download or a task fails; no half image stays.
+pub async fn build_image(run: &RunContext, cluster: &Cluster) -> Result<Summary> {
+    let context = &run.context;
+    let name = cluster.name();
+    if !matches!(cluster.plan.platform, Platform::Local(_)) {
+        let error = Error::usage("image-platform", "build a node image for", name);
+        return Err(
+            error.cause(format!("node images are for platform local, and this is {}", cluster.plan.platform.as_str()))
+        );
+    }
+    // Before anything is made.
+    Engine::connect(&context.env).await?;
+    let paths = cluster.secrets(&context.dirs);
+    let vault = Vault::open_or_create(context, cluster.name(), &paths, jiff::Timestamp::now()).await?;
+    let prepared = prepare(run, cluster, &vault, true).await?;
+    Ok(Summary {
+        ok: true,
+        command: "image".to_owned(),
+        cluster: cluster.name().to_string(),
+        message: format!("{} is ready", prepared.image.unwrap_or_default()),
+        next: vec![format!("hactl up {name}")],
+        stages: run.times(),
+        ..Summary::default()
+    })
+}
+
+/// Base and node images that there are.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn images(context: &Context) -> Result<Vec<ImageInfo>> {
+    Engine::connect(&context.env).await?.images().await
+}
+
+/// Removes base and node images that no container uses, and gives their names.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn prune_images(context: &Context) -> Result<Vec<String>> {
+    Engine::connect(&context.env).await?.prune_images().await
+}

@@ -1,0 +1,401 @@
+//! Where the state is: the file that tells Terraform, a look into the state without a stack, and the move from one place
+//! to another.
+//!
+//! `.hactl/NAME/terraform/backend.tf.json` is the place for which the stack was last initialised; none is this machine.
+//! When the cluster file means another one, what lies in both is looked at before anything is done: a state is copied to
+//! where there is none, and never over another one.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    binary::{Init, Terraform},
+    environment::Environment,
+    module::module_dir,
+    outputs::{Outputs, Read, parse_outputs},
+    workspace::Workspace,
+};
+use crate::{
+    context::{ClusterDir, Context},
+    error::{Error, Result},
+    file,
+    model::{Backend, BackendKind, ClusterName, Platform},
+    plan::Plan,
+};
+
+/// What Terraform knows of the machines, as the last run left it wherever that was.
+#[derive(Debug, Default)]
+pub struct Pulled {
+    /// None where they do not fit, which is for the next run to change.
+    pub outputs: Option<Outputs>,
+    /// What hactl keeps there about them.
+    pub record: Option<String>,
+    /// There is no other place that this directory's runs would still have a state in.
+    pub settled: bool,
+}
+
+/// Reads the state that the cluster file means; the former one as long as it was not moved.
+///
+/// # Errors
+/// When the backend does not answer, or the outputs have another shape.
+pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pulled> {
+    let workspace = Workspace::new(dir, plan);
+    let (backends, here) = places(&workspace, plan)?;
+    let settled = backends.len() == 1 && !here;
+    for backend in &backends {
+        let reader = Reader::open(context, &plan.cluster, backend).await?;
+        let Read { vms, record, .. } = parse_outputs(&reader.ask(context, Terraform::output).await?)?;
+        if !vms.is_empty() || record.is_some() {
+            return Ok(Pulled { outputs: Some(vms), record, settled });
+        }
+    }
+    Ok(Pulled { outputs: Some(Outputs::new()), settled, record: None })
+}
+
+/// Where a state may be: the backend that the cluster file means, the former one as long as nothing was moved, and whether
+/// one is on this machine.
+pub(super) fn places(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
+    let former = Settled::read(workspace)?.place;
+    let here = former.is_none() && workspace.state_file().metadata().is_ok_and(|data| data.len() > 0);
+    let mut backends: Vec<Backend> = plan.backend.iter().cloned().collect();
+    backends.extend(former.filter(|former| Some(former) != plan.backend.as_ref()));
+    Ok((backends, here))
+}
+
+/// The addresses of what the state in `backend` holds, one per line.
+pub(super) async fn addresses(context: &Context, cluster: &ClusterName, backend: &Backend) -> Result<String> {
+    let reader = Reader::open(context, cluster, backend).await?;
+    // Of a state that was never written the list is an error.
+    match Snapshot::parse(&reader.ask(context, Terraform::state_pull).await?) {
+        Ok(snapshot) if snapshot.is_empty() => Ok(String::new()),
+        _ => reader.ask(context, Terraform::state_list).await,
+    }
+}
+
+/// The text of the state, with all values.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn state(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Option<String>> {
+    match &plan.backend {
+        Some(backend) => {
+            Reader::open(context, &plan.cluster, backend).await?.ask(context, Terraform::state_pull).await.map(Some)
+        }
+        None => read(&Workspace::new(dir, plan).state_file()),
+    }
+}
+
+/// For so long nobody gets a lock of Terraform's whose session was ended.
+const CONSUL_LOCK_DELAY: Duration = Duration::from_secs(5);
+
+/// Gives back a lock of the state that a dead run left.
+///
+/// # Errors
+/// When there is no such lock, or the backend does not answer.
+pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: &str) -> Result<()> {
+    const HINT: &str = "the error that told of the lock has its id";
+    let failed = |error: Error| Error {
+        code: "force-unlock",
+        what: "give back the state's lock".into(),
+        object: id.into(),
+        hint: Some(HINT.to_owned()),
+        ..error
+    };
+    match &plan.backend {
+        Some(backend) if backend.kind == BackendKind::Pg => Err(Error::usage("force-unlock", "give back the state's lock", id)
+            .cause("backend pg: its locks end with the connection of whoever holds them")
+            .hint("end that run, or its session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
+        Some(backend) => {
+            let reader = Reader::open(context, &plan.cluster, backend).await?;
+            // With http and consul Terraform gives back whatever lock there is, whoever holds it.
+            let held = reader.terraform.held(context).await?;
+            if let Some(held) = held.filter(|held| held.id().is_some_and(|held| held != id)) {
+                return Err(Error::failed("force-unlock", "give back the state's lock", id)
+                    .cause(format!("the lock is not this one: {held}"))
+                    .hint(HINT));
+            }
+            reader.ask(context, |terraform| terraform.force_unlock(id)).await.map_err(failed)?;
+            if backend.kind == BackendKind::Consul {
+                tokio::time::sleep(CONSUL_LOCK_DELAY).await;
+            }
+            Ok(())
+        }
+        None => {
+            let root = match &plan.platform {
+                Platform::Terraform(module) => module_dir(context, module)?,
+                _ => Workspace::new(dir, plan).stack(),
+            };
+            let environment = Environment::of(context, dir, &plan.platform, None)?;
+            let terraform = Terraform::find(context, &root, None, environment).await?.with_state(&plan.cluster, None);
+            terraform.ask_of_backend(context, &terraform.force_unlock(id)).await.map(drop).map_err(failed)
+        }
+    }
+}
+
+/// Terraform in a directory that has a backend and nothing else, so that no provider is needed to read a state.
+struct Reader {
+    terraform: Terraform,
+    backend: Backend,
+    _dir: tempfile::TempDir,
+}
+
+impl Reader {
+    async fn open(context: &Context, cluster: &ClusterName, backend: &Backend) -> Result<Self> {
+        let failed = |error: &io::Error| {
+            Error::failed("scratch", "make", "a temporary directory").source(error).hint("is the disk full?")
+        };
+        let dir = tempfile::Builder::new().prefix("hactl-").tempdir().map_err(|error| failed(&error))?;
+        let file = dir.path().join(BACKEND_FILE);
+        file::replace(&file, backend.text().as_bytes()).map_err(|error| failed(&error))?;
+        let environment = Environment::of_state(context, backend);
+        let terraform = Terraform::find(context, dir.path(), None, environment).await?;
+        let terraform = terraform.with_state(cluster, Some(backend));
+        can_lock(&terraform, backend)?;
+        // First Terraform opens the backend, and then it looks for the providers of what it finds in the state: in a place
+        // that has none, since no outputs, addresses and locks need them. So only the first part has to succeed.
+        let nowhere = format!("-plugin-dir={}", dir.path().display());
+        let init = terraform.ask(context, &terraform.init(Init::Elsewhere).arg(nowhere)).await;
+        if let Err(error) = init
+            && !terraform.data_dir().join("terraform.tfstate").exists()
+        {
+            return Err(unreachable(error, backend));
+        }
+        Ok(Self { terraform, backend: backend.clone(), _dir: dir })
+    }
+
+    async fn ask(&self, context: &Context, command: impl FnOnce(&Terraform) -> crate::exec::Command) -> Result<String> {
+        let answer = self.terraform.ask(context, &command(&self.terraform)).await;
+        answer.map_err(|error| unreachable(error, &self.backend))
+    }
+}
+
+/// The words of Terraform, and what opens the backend.
+fn unreachable(error: Error, backend: &Backend) -> Error {
+    let reach = Error::failed("backend", "reach", backend);
+    let reach = error.causes.into_iter().fold(reach, Error::cause);
+    reach.hint(format!("is it there, and are {} set? Terraform reads them", backend.kind.credentials()))
+}
+
+/// A lock in S3 itself came with Terraform 1.10.
+fn can_lock(terraform: &Terraform, backend: &Backend) -> Result<()> {
+    let wants = backend.kind == BackendKind::S3 && backend.settings.get("use_lockfile") == Some(&true.into());
+    if !wants || terraform.is_at_least((1, 10)) {
+        return Ok(());
+    }
+    Err(Error::missing("terraform-too-old", "lock", backend)
+        .cause("a lock in S3 itself needs Terraform 1.10 or newer")
+        .hint("install it, or name a table of DynamoDB in `backend.s3.dynamodb_table`"))
+}
+
+/// The file by which Terraform knows the place.
+pub(super) const BACKEND_FILE: &str = "backend.tf.json";
+
+/// For which place a stack was initialised.
+struct Settled {
+    place: Option<Backend>,
+}
+
+impl Settled {
+    fn read(workspace: &Workspace) -> Result<Self> {
+        let path = workspace.place();
+        let place = read(&path)?.map(|text| {
+            Backend::parse(&text).ok_or_else(|| {
+                Error::failed("terraform-workspace", "read", path.display())
+                    .cause("it is not the backend that hactl wrote")
+                    .hint("put back what was there: it says where the state of the cluster is")
+            })
+        });
+        Ok(Self { place: place.transpose()? })
+    }
+}
+
+/// Sees that the state is where the cluster file means it: at first by being nowhere else. `may_move` is false for who
+/// only looks.
+///
+/// # Errors
+/// When both places have states of their own, one does not answer, or the state would have to be moved and may not be.
+pub(super) async fn settle(
+    context: &Context,
+    workspace: &Workspace,
+    terraform: &Terraform,
+    plan: &Plan,
+    may_move: bool,
+) -> Result<()> {
+    let (wanted, before) = (plan.backend.as_ref(), Settled::read(workspace)?.place);
+    if wanted == before.as_ref() {
+        return workspace.write_backend(wanted);
+    }
+    if let Some(backend) = wanted {
+        can_lock(terraform, backend)?;
+    }
+    let old = Snapshot::take(context, workspace, plan, before.as_ref()).await.map_err(|error| {
+        error.hint(format!(
+            "the state was in the {}, and the cluster file says {}: make the former answer once more, so that hactl moves \
+             the state, or put the file back",
+            words(before.as_ref()),
+            words(wanted)
+        ))
+    })?;
+    let init = if old.is_empty() {
+        Init::Elsewhere
+    } else {
+        let new = Snapshot::take(context, workspace, plan, wanted).await?;
+        decide(&old, &new).ok_or_else(|| two_states(plan, before.as_ref(), wanted))?
+    };
+    if init == Init::Moving && !may_move {
+        return Err(Error::failed("backend-changed", "plan", &plan.cluster)
+            .cause(format!(
+                "its state is in the {}, and the cluster file says {}",
+                words(before.as_ref()),
+                words(wanted)
+            ))
+            .hint(format!("`hactl up {0}` or `hactl provision {0}` moves it there", plan.cluster)));
+    }
+    workspace.write_backend(wanted)?;
+    // Terraform opens the former place, too.
+    let former = before.as_ref().map(|backend| Environment::of_state(context, backend)).unwrap_or_default();
+    if let Err(error) = terraform.and_with(former).run_init(context, init).await {
+        // The next run must not take the new place for the one that is initialised.
+        workspace.write_backend(before.as_ref())?;
+        return Err(error);
+    }
+    workspace.note_place(wanted)?;
+    if init == Init::Moving {
+        let message = format!("the state was moved from the {} to the {}", words(before.as_ref()), words(wanted));
+        let hint =
+            before.map(|before| format!("the {before} keeps a copy that is out of date from now on: remove it there"));
+        context.events.warn("state-moved", message, hint).await;
+    }
+    Ok(())
+}
+
+fn words(place: Option<&Backend>) -> String {
+    place.map_or_else(|| "state file on this machine".to_owned(), Backend::to_string)
+}
+
+fn two_states(plan: &Plan, old: Option<&Backend>, new: Option<&Backend>) -> Error {
+    Error::failed("two-states", "move the state of", &plan.cluster)
+        .cause(format!("the {} and the {} both know of machines, and do not say the same", words(old), words(new)))
+        .hint(format!(
+            "the state of now is in the {}. When the other one is an old copy, which an earlier move has left, remove it there; \
+             when it is another cluster's, give this one a place of its own",
+            words(old)
+        ))
+}
+
+/// What there is of a state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Snapshot {
+    lineage: String,
+    serial: u64,
+    /// How many resources it manages.
+    managed: usize,
+    /// All that it says of them.
+    resources: Value,
+}
+
+impl Snapshot {
+    async fn take(context: &Context, workspace: &Workspace, plan: &Plan, place: Option<&Backend>) -> Result<Self> {
+        let text = match place {
+            Some(backend) => {
+                let reader = Reader::open(context, &plan.cluster, backend).await?;
+                Some(reader.ask(context, Terraform::state_pull).await?)
+            }
+            None => read(&workspace.state_file())?,
+        };
+        let text = text.filter(|text| !text.trim().is_empty());
+        text.map(|text| Self::parse(&text))
+            .transpose()
+            .map(Option::unwrap_or_default)
+            .map_err(|error| Error::failed("terraform-state", "read the state in the", words(place)).source(&error))
+    }
+
+    fn parse(text: &str) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct State {
+            #[serde(default)]
+            lineage: String,
+            #[serde(default)]
+            serial: u64,
+            #[serde(default)]
+            resources: Value,
+        }
+        let State { lineage, serial, resources } = serde_json::from_str(text)?;
+        let managed =
+            resources.as_array().into_iter().flatten().filter(|resource| resource["mode"] == "managed").count();
+        Ok(Self { lineage, serial, managed, resources })
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.managed == 0
+    }
+}
+
+/// How to get from the old place, which has a state, to the new one; none where each has a state of its own, or one of the
+/// two is older and nobody can say which: a copy may get a lineage of its own.
+fn decide(old: &Snapshot, new: &Snapshot) -> Option<Init> {
+    let same = old.lineage == new.lineage;
+    if new.is_empty() || same && new.serial < old.serial {
+        return Some(Init::Moving);
+    }
+    // A run that was killed when it had copied it.
+    (same || old.resources == new.resources).then_some(Init::Elsewhere)
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::failed("terraform-workspace", "read", path.display()).source(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn snapshot(lineage: &str, serial: u64, managed: usize) -> Snapshot {
+        let resources = (0..managed).map(|index| json!({"mode": "managed", "name": format!("{lineage}{index}")}));
+        Snapshot { lineage: lineage.to_owned(), serial, managed, resources: resources.collect() }
+    }
+
+    #[test]
+    fn a_state_is_copied_to_where_there_is_none_and_never_over_another() {
+        let old = snapshot("a", 5, 3);
+        assert_eq!(decide(&old, &Snapshot::default()), Some(Init::Moving));
+        // Somebody's cluster was there, and is gone.
+        assert_eq!(decide(&old, &snapshot("b", 9, 0)), Some(Init::Moving));
+        assert_eq!(decide(&old, &snapshot("b", 9, 1)), None);
+        assert_eq!(decide(&old, &snapshot("b", 1, 1)), None);
+        // The same state: the newer one counts.
+        assert_eq!(decide(&old, &snapshot("a", 5, 3)), Some(Init::Elsewhere));
+        assert_eq!(decide(&old, &snapshot("a", 8, 2)), Some(Init::Elsewhere));
+        assert_eq!(decide(&old, &snapshot("a", 4, 3)), Some(Init::Moving));
+        // A copy with a lineage of its own: what it says counts.
+        assert_eq!(decide(&old, &Snapshot { lineage: "c".to_owned(), ..old.clone() }), Some(Init::Elsewhere));
+    }
+
+    #[test]
+    fn a_state_is_counted_by_what_it_manages() {
+        let text = r#"{"version":4,"serial":7,"lineage":"x","outputs":{},"resources":[{"mode":"managed","type":"a"},{"mode":"data","type":"b"}]}"#;
+        let Snapshot { lineage, serial, managed, .. } = Snapshot::parse(text).unwrap();
+        assert_eq!((lineage.as_str(), serial, managed), ("x", 7, 1));
+        let fresh = r#"{"version":4,"serial":0,"lineage":"","outputs":{},"resources":[]}"#;
+        assert!(Snapshot::parse(fresh).unwrap().is_empty());
+        assert!(Snapshot::parse("no state").is_err());
+    }
+
+    #[test]
+    fn the_error_of_a_backend_names_what_opens_it() {
+        let settings = serde_json::json!({"schema_name": "hactl_pg"}).as_object().unwrap().clone();
+        let backend = Backend { kind: BackendKind::Pg, settings };
+        let error = unreachable(Error::failed("x", "run", "terraform").cause("connection refused"), &backend);
+        let text = error.to_string();
+        assert!(text.starts_with("cannot reach backend pg, schema hactl_pg\n  cause: connection refused"), "{text}");
+        assert!(text.contains("PGPASSWORD"), "{text}");
+    }
+}

@@ -1,0 +1,287 @@
+//! The contract with a root module that is not hactl's: what its output `vms` must be. Pure.
+//!
+//! In come the output as Terraform plans or has it and the instances of the cluster file, out goes everything that does
+//! not fit, at once. What Terraform does not know before it applies is not asked for then.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    net::Ipv4Addr,
+};
+
+use serde_json::{Map, Value as Json};
+
+use super::outputs::{Machine, Outputs};
+use crate::{
+    error::{Error, Result},
+    model::{InstanceKey, nearest},
+    plan::Plan,
+};
+
+/// The attributes of a machine, and whether hactl can do without.
+const ATTRIBUTES: [(&str, bool); 6] =
+    [("id", true), ("name", true), ("ipv4", true), ("ssh_host", false), ("ssh_port", false), ("host_key", false)];
+
+/// What a plan or a state says of the output `vms`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Told {
+    /// None where the module has no such output.
+    pub(super) value: Option<Json>,
+    /// Whether the module has the output `record`.
+    pub(super) record: bool,
+    /// True where a value is known only after the apply, in the shape of the value.
+    pub(super) unknown: Json,
+}
+
+/// Everything that does not fit; nothing when it does.
+pub(super) fn misfits(plan: &Plan, told: &Told) -> Vec<String> {
+    let Some(value) = &told.value else {
+        return vec!["the module has no output `vms`".to_owned()];
+    };
+    if told.unknown == Json::Bool(true) {
+        return Vec::new();
+    }
+    let none = Map::new();
+    let machines = match (value, told.unknown.as_object()) {
+        (Json::Object(machines), _) => machines,
+        (Json::Null, Some(_)) => &none,
+        (other, _) => return vec![format!("`vms` is {}: it must be a map of objects, by instance", kind(other))],
+    };
+    let unknown = told.unknown.as_object().unwrap_or(&none);
+    let keys: BTreeSet<&String> = machines.keys().chain(unknown.keys()).collect();
+    let mut misfits = Vec::new();
+    for key in &keys {
+        if !plan.nodes.keys().any(|instance| instance.as_str() == **key) {
+            let instances = plan.nodes.keys().map(InstanceKey::as_str);
+            let meant = nearest(key, instances).filter(|meant| !keys.iter().any(|key| *key == meant));
+            let meant = meant.map(|meant| format!(" (did you mean {meant}?)")).unwrap_or_default();
+            misfits.push(format!("`vms[\"{key}\"]` is no instance of the cluster file{meant}"));
+        }
+    }
+    for key in plan.nodes.keys() {
+        let known = machines.get(key.as_str());
+        match unknown.get(key.as_str()).unwrap_or(&Json::Null) {
+            Json::Bool(true) => {}
+            _ if !keys.iter().any(|there| there.as_str() == key.as_str()) => {
+                misfits.push(format!("instance {key} of the cluster file is not in `vms`"));
+            }
+            unknown => machine(key, known.unwrap_or(&Json::Null), unknown, &mut misfits),
+        }
+    }
+    misfits
+}
+
+fn machine(key: &InstanceKey, value: &Json, unknown: &Json, misfits: &mut Vec<String>) {
+    let none = Map::new();
+    let attributes = match (value, unknown.as_object()) {
+        (Json::Object(attributes), _) => attributes,
+        (Json::Null, Some(_)) => &none,
+        (other, _) => {
+            return misfits.push(format!("`vms[\"{key}\"]` is {}: it must be an object", kind(other)));
+        }
+    };
+    for (name, required) in ATTRIBUTES {
+        if unknown[name] == Json::Bool(true) {
+            continue;
+        }
+        let at = format!("`vms[\"{key}\"].{name}`");
+        match attributes.get(name) {
+            None if required => {
+                let others = attributes.keys().map(String::as_str);
+                let meant = nearest(name, others.filter(|other| !ATTRIBUTES.iter().any(|(known, _)| known == other)));
+                let meant = meant.map(|meant| format!(" (is it `{meant}`?)")).unwrap_or_default();
+                misfits.push(format!("{at} is missing{meant}"));
+            }
+            None => {}
+            Some(value) => misfits.extend(attribute(name, value).map(|wrong| format!("{at} {wrong}"))),
+        }
+    }
+    let known = |name: &str| ATTRIBUTES.iter().any(|(known, _)| *known == name);
+    for name in attributes.keys().filter(|name| !known(name)) {
+        // What is of use to others may be there, too; what was misspelt would go unseen.
+        let optional = ATTRIBUTES.iter().filter(|(known, required)| !required && !attributes.contains_key(*known));
+        if let Some(meant) = nearest(name, optional.map(|(known, _)| *known)) {
+            misfits.push(format!("`vms[\"{key}\"].{name}` is not known (did you mean `{meant}`?)"));
+        }
+    }
+}
+
+/// What is wrong with an attribute that is there.
+fn attribute(name: &str, value: &Json) -> Option<String> {
+    let optional = ATTRIBUTES.iter().any(|(known, required)| *known == name && !required);
+    match (name, value) {
+        (_, Json::Null) if optional => None,
+        ("ipv4", Json::Null) => Some(
+            "is null: the machine has no address. Does it run, and does the provider wait for its address (of a virtual \
+             machine the guest agent tells it)?"
+                .to_owned(),
+        ),
+        ("ipv4", Json::String(text)) => match text.parse::<Ipv4Addr>() {
+            Ok(_) => None,
+            Err(_) => {
+                let bare = text.split('/').next().unwrap_or_default();
+                let meant = match bare.parse::<Ipv4Addr>() {
+                    Ok(address) => format!(": without its prefix it is \"{address}\""),
+                    Err(_) => String::new(),
+                };
+                Some(format!("is \"{text}\", which is no IPv4 address{meant}"))
+            }
+        },
+        ("ssh_port", Json::Number(number)) => match number.as_u64() {
+            Some(1..=65_535) => None,
+            _ => Some(format!("is {number}, which is no port")),
+        },
+        ("ssh_port", Json::String(text)) => {
+            Some(format!("is the string \"{text}\": it must be a number, `tonumber(...)` makes one"))
+        }
+        ("ssh_port", other) => Some(format!("is {}: it must be a number", kind(other))),
+        (_, Json::String(text)) if text.is_empty() => Some("is empty".to_owned()),
+        (_, Json::String(_)) => None,
+        (_, Json::Number(number)) => {
+            Some(format!("is the number {number}: it must be a string, `tostring(...)` makes one"))
+        }
+        (_, other) => Some(format!("is {}: it must be a string", kind(other))),
+    }
+}
+
+const fn kind(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "a truth value",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a string",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+/// The machines that `told` names, all of it known.
+///
+/// # Errors
+/// With everything that does not fit.
+pub(super) fn machines(plan: &Plan, told: &Told, dir: &std::path::Path) -> Result<Outputs> {
+    let misfits = misfits(plan, told);
+    if !misfits.is_empty() {
+        return Err(error(plan, dir, misfits));
+    }
+    let value = told.value.clone().unwrap_or_default();
+    serde_json::from_value::<BTreeMap<InstanceKey, Machine>>(value)
+        .map_err(|wrong| error(plan, dir, vec![wrong.to_string()]))
+}
+
+/// The error with all misfits, and the output as it must be.
+pub(super) fn error(plan: &Plan, dir: &std::path::Path, misfits: Vec<String>) -> Error {
+    let error = Error::failed("terraform-contract", "use the output `vms` of the module in", dir.display());
+    misfits
+        .into_iter()
+        .fold(error, Error::cause)
+        .hint(format!("its keys are those of `instances` in the cluster file, and its values as in\n{}", example(plan)))
+}
+
+/// The output as it must be, for the instances that there are.
+fn example(plan: &Plan) -> String {
+    let mut text = String::from("output \"vms\" {\n  value = {\n");
+    for (number, (key, node)) in (21..).zip(&plan.nodes) {
+        let _ = writeln!(
+            text,
+            "    {key} = {{ id = \"{number}\", name = \"{}\", ipv4 = \"192.168.1.{number}\" }}",
+            node.hostname
+        );
+        if number == 23 && plan.nodes.len() > 3 {
+            text.push_str("    # and so on\n");
+            break;
+        }
+    }
+    text.push_str("  }\n}\nbeside them ssh_host, ssh_port (a number) and host_key where they differ or are known");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::terraform::workspace::tests::plan_of;
+
+    fn told(value: Json) -> Told {
+        Told { value: Some(value), ..Told::default() }
+    }
+
+    #[test]
+    fn what_fits_is_read() {
+        let plan = plan_of(&["a", "b"]);
+        let value = json!({
+            "a": {"id": "i-1", "name": "a", "ipv4": "10.0.0.1", "ssh_host": null, "tags": ["x"]},
+            "b": {"id": "i-2", "name": "b", "ipv4": "10.0.0.2", "ssh_host": "nat", "ssh_port": 2202, "host_key": "ssh-ed25519 A"},
+        });
+        let read = machines(&plan, &told(value), std::path::Path::new("infra")).unwrap();
+        assert_eq!(read[&"b".parse::<InstanceKey>().unwrap()].ssh_port, Some(2202));
+        assert_eq!(misfits(&plan_of(&[]), &told(json!({}))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_said_at_once_with_an_example() {
+        let plan = plan_of(&["node1", "node2", "node3", "node4", "node5"]);
+        let value = json!({
+            "node1": {"id": 100, "name": "", "ipv4": "10.0.0.1/24", "ssh_port": "22"},
+            "node2": {"id": "2", "name": "b", "ipv4": null, "ssh_prot": 22},
+            "node3": "10.0.0.3",
+            "nod4": {"id": "4", "name": "d", "ipv4": "10.0.0.4"},
+            "node5": {"id": "5", "name": "e", "ip": "10.0.0.5", "ssh_port": 70_000, "host_key": ["k"]},
+        });
+        let error = machines(&plan, &told(value), std::path::Path::new("infra")).unwrap_err();
+        assert_eq!(error.code, "terraform-contract");
+        assert_eq!(
+            error.causes,
+            [
+                "`vms[\"nod4\"]` is no instance of the cluster file (did you mean node4?)",
+                "`vms[\"node1\"].id` is the number 100: it must be a string, `tostring(...)` makes one",
+                "`vms[\"node1\"].name` is empty",
+                "`vms[\"node1\"].ipv4` is \"10.0.0.1/24\", which is no IPv4 address: without its prefix it is \"10.0.0.1\"",
+                "`vms[\"node1\"].ssh_port` is the string \"22\": it must be a number, `tonumber(...)` makes one",
+                "`vms[\"node2\"].ipv4` is null: the machine has no address. Does it run, and does the provider wait for its \
+                 address (of a virtual machine the guest agent tells it)?",
+                "`vms[\"node2\"].ssh_prot` is not known (did you mean `ssh_port`?)",
+                "`vms[\"node3\"]` is a string: it must be an object",
+                "instance node4 of the cluster file is not in `vms`",
+                "`vms[\"node5\"].ipv4` is missing (is it `ip`?)",
+                "`vms[\"node5\"].ssh_port` is 70000, which is no port",
+                "`vms[\"node5\"].host_key` is a list: it must be a string",
+            ]
+        );
+        let hint = error.hint.unwrap();
+        assert!(
+            hint.contains("    node1 = { id = \"21\", name = \"pg-prod-node1\", ipv4 = \"192.168.1.21\" }\n"),
+            "{hint}"
+        );
+        assert!(hint.contains("# and so on"), "{hint}");
+    }
+
+    #[test]
+    fn no_output_and_one_of_another_type_are_told() {
+        let plan = plan_of(&["a"]);
+        assert_eq!(misfits(&plan, &Told::default()), ["the module has no output `vms`"]);
+        assert_eq!(misfits(&plan, &told(json!([1]))), ["`vms` is a list: it must be a map of objects, by instance"]);
+        assert_eq!(misfits(&plan, &told(Json::Null)), ["`vms` is null: it must be a map of objects, by instance"]);
+    }
+
+    #[test]
+    fn what_only_the_apply_will_know_is_not_asked_for_in_a_plan() {
+        let plan = plan_of(&["a", "b"]);
+        let unknown =
+            |value: Json, unknown: Json| misfits(&plan, &Told { value: Some(value), unknown, ..Told::default() });
+        assert_eq!(unknown(Json::Null, json!(true)), Vec::<String>::new());
+        let all = json!({"a": {"id": true, "ipv4": true}, "b": true});
+        assert_eq!(unknown(json!({"a": {"name": "a"}}), all.clone()), Vec::<String>::new());
+        // The keys are known, and so is what is missing.
+        assert_eq!(
+            unknown(json!({"a": {}}), json!({"a": {"id": true, "ipv4": true}, "c": true})),
+            [
+                "`vms[\"c\"]` is no instance of the cluster file",
+                "`vms[\"a\"].name` is missing",
+                "instance b of the cluster file is not in `vms`"
+            ]
+        );
+        assert_eq!(unknown(Json::Null, all).len(), 1, "of a there is no name");
+    }
+}

@@ -1,0 +1,577 @@
+//! What `up` refuses to do: pure decisions over a plan that was read, before it is applied.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::changes::{Action, Changes, ResourceChange};
+use crate::{
+    error::{Error, Result},
+    model::{InstanceKey, Role},
+    plan::{Plan, Platform},
+};
+
+/// What the user has agreed to by name, and what is known of the machines that it may be about.
+#[derive(Clone, Debug, Default)]
+pub struct Consent {
+    /// Machines that may be destroyed, replaced or forgotten: `--allow-destroy`.
+    pub destroy: BTreeSet<InstanceKey>,
+    /// The same by resources' addresses, for modules of which hactl does not know what a machine is.
+    pub addresses: BTreeSet<String>,
+    /// Machines that may be stopped and started: `--allow-restart`.
+    pub restart: BTreeSet<InstanceKey>,
+    /// What ran on each machine after the last run: of one that was taken out of the file the plan says nothing.
+    pub ran: BTreeMap<InstanceKey, BTreeSet<Role>>,
+}
+
+impl Consent {
+    /// The roles of a machine as it is and as it is meant to be; none when nothing is known of it.
+    fn roles(&self, plan: &Plan, key: &InstanceKey) -> Option<BTreeSet<Role>> {
+        let (ran, meant) = (self.ran.get(key), plan.nodes.get(key).map(|node| &node.roles));
+        match (ran, meant) {
+            (None, None) => None,
+            (ran, meant) => Some(ran.into_iter().chain(meant).flatten().copied().collect()),
+        }
+    }
+}
+
+/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops one that lives, or does something
+/// unknown, unless the user has agreed to it by the machine's name and nothing of the cluster is lost with it.
+///
+/// Allowed are what makes things (also a vanished node, whose volume is still there), what changes
+/// them in place, what starts a stopped node, and the replacement of a node whose creation failed
+/// half-way: it never lived.
+///
+/// # Errors
+/// Names every machine that would be lost or stopped, and the option that would allow it.
+pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
+    // With the last machine nothing is left that could lose its majority.
+    let all_go = plan.nodes.is_empty();
+    let busy = |change: &&ResourceChange| {
+        let roles = change.node.as_ref().and_then(|key| consent.roles(plan, key));
+        change.restarts && roles.is_none_or(|roles| !roles.is_empty())
+    };
+    let restarts = changes.resources.iter().filter(busy).count();
+    let mut causes = Vec::new();
+    let mut options = BTreeSet::new();
+    for change in &changes.resources {
+        let Some(disruption) = disruption(change) else { continue };
+        match decide(change, disruption, plan, consent, all_go, restarts) {
+            Decision::Agreed => {}
+            Decision::Ask(option) => {
+                options.insert(option);
+                causes.push(said(change, disruption));
+            }
+            Decision::Never(why) => causes.push(format!("{}; {why}", said(change, disruption))),
+            Decision::No => causes.push(said(change, disruption)),
+        }
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
+    let error = causes.into_iter().fold(error, Error::cause);
+    let options: Vec<String> = options.into_iter().collect();
+    let allow = match options.is_empty() {
+        true => String::new(),
+        false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
+    };
+    let anew = match &plan.platform {
+        Platform::Hosts(_) => {
+            format!("another machine takes one's place after `hactl down {}`, which keeps the data", plan.cluster)
+        }
+        _ => format!("or, to make the cluster anew without its data, run `hactl down {}` first", plan.cluster),
+    };
+    Err(error.hint(format!("{allow}revert the change in the cluster file; {anew}")))
+}
+
+/// What a change does to something that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disruption {
+    Replace,
+    Destroy,
+    Forget,
+    Restart,
+    /// A disk would go, or a part of it.
+    Disk,
+    Unknown,
+}
+
+/// What follows from a disruption.
+enum Decision {
+    Agreed,
+    /// The option that would allow it.
+    Ask(String),
+    /// No option does, and why.
+    Never(Cow<'static, str>),
+    No,
+}
+
+fn disruption(change: &ResourceChange) -> Option<Disruption> {
+    // A name in DNS holds no data: it follows its machine and the cluster file. The other exists in the state alone.
+    let holds_nothing =
+        matches!(change.kind.as_str(), "hactl_dns_record_set" | "terraform_data") && !change.is_machine();
+    match change.action {
+        Action::Update if !change.lost_disks.is_empty() => Some(Disruption::Disk),
+        Action::Update if change.restarts => Some(Disruption::Restart),
+        Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => None,
+        Action::Replace if change.unfinished && change.is_machine() => None,
+        Action::Replace | Action::Delete | Action::Forget if holds_nothing => None,
+        Action::Replace => Some(Disruption::Replace),
+        Action::Delete => Some(Disruption::Destroy),
+        Action::Forget => Some(Disruption::Forget),
+        Action::Unknown => Some(Disruption::Unknown),
+    }
+}
+
+fn decide(
+    change: &ResourceChange,
+    disruption: Disruption,
+    plan: &Plan,
+    consent: &Consent,
+    all_go: bool,
+    restarts: usize,
+) -> Decision {
+    let of_a_machine = change.is_machine() || change.kind == "hactl_volume";
+    let Some(key) = change.node.as_ref().filter(|_| of_a_machine) else { return Decision::No };
+    let plain = consent.roles(plan, key).is_some_and(|roles| roles.is_empty());
+    let agreed = |keys: &BTreeSet<InstanceKey>, option: &str| match keys.contains(key) {
+        true => Decision::Agreed,
+        false => Decision::Ask(format!("--{option} {key}")),
+    };
+    match disruption {
+        Disruption::Unknown => Decision::No,
+        Disruption::Disk => Decision::Never(keep_disks(change).into()),
+        Disruption::Restart if restarts > 1 && !plain => {
+            Decision::Never("machines of the cluster are restarted one at a time: change one of them per run".into())
+        }
+        Disruption::Restart => agreed(&consent.restart, "allow-restart"),
+        Disruption::Replace | Disruption::Destroy if change.protected => Decision::Never(
+            "Proxmox protects it: `protection: false` and one `up` without this change take that back".into(),
+        ),
+        Disruption::Replace | Disruption::Destroy | Disruption::Forget if !plain && change.is_entry() => {
+            Decision::Never(
+                "the cluster on it would go on, and this version takes no member out of it; `hactl down` stops all of them"
+                    .into(),
+            )
+        }
+        Disruption::Replace | Disruption::Destroy | Disruption::Forget if plain || all_go => {
+            agreed(&consent.destroy, "allow-destroy")
+        }
+        Disruption::Replace | Disruption::Destroy | Disruption::Forget => Decision::Never(
+            "it is a member of the cluster, and this version takes no member out of a cluster that goes on".into(),
+        ),
+    }
+}
+
+/// What keeps the disks that would go. The modules know one disk, `scsi0`.
+fn keep_disks(change: &ResourceChange) -> String {
+    match change.lost_disks.iter().find(|disk| disk.interface != "scsi0") {
+        None => format!("`disk_gb: {}` on that instance keeps it", change.lost_disks[0].size_gb),
+        Some(other) => format!(
+            "hactl's machines have one disk, scsi0: attach {} as scsi0 in Proxmox, or leave the machine out of the cluster file",
+            other.interface
+        ),
+    }
+}
+
+fn said(change: &ResourceChange, disruption: Disruption) -> String {
+    let verb = match disruption {
+        Disruption::Replace => "replace",
+        Disruption::Destroy => "destroy",
+        Disruption::Forget => "forget",
+        Disruption::Restart => "restart",
+        Disruption::Disk => "take away",
+        Disruption::Unknown => "do something to that this version of hactl does not know,",
+    };
+    let disk = || change.lost_disks.iter().map(|disk| format!("{} ({} GB)", disk.interface, disk.size_gb));
+    let what = match (&change.node, change.kind.as_str()) {
+        (Some(node), _) if disruption == Disruption::Disk => {
+            format!("the disk {} of the machine {node}, or a part of it", disk().collect::<Vec<_>>().join(", "))
+        }
+        (Some(node), "hactl_node") => format!("the node {node}"),
+        (Some(node), "hactl_volume") => format!("the data of {node}"),
+        (Some(node), _) if change.is_entry() => format!("the entry of the machine {node}"),
+        (Some(node), _) if change.is_machine() => format!("the machine {node}"),
+        (_, "proxmox_virtual_environment_pool") => "the pool of the machines".to_owned(),
+        _ => "a part of the cluster".to_owned(),
+    };
+    format!("it would {verb} {what}: {}", change.address)
+}
+
+/// Refuses a plan of a module that is not hactl's: which of its resources are machines, or hold their data, is not known,
+/// so that everything that destroys, replaces or forgets one needs its address.
+///
+/// # Errors
+/// Names every such resource, and the option that would allow it.
+pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
+    let mut causes = Vec::new();
+    let mut options = Vec::new();
+    for change in &changes.resources {
+        let verb = match change.action {
+            Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => continue,
+            Action::Replace => "replace",
+            Action::Delete => "destroy",
+            Action::Forget => "forget",
+            Action::Unknown => {
+                causes.push(said(change, Disruption::Unknown));
+                continue;
+            }
+        };
+        if !consent.addresses.contains(&change.address) {
+            causes.push(format!("it would {verb} {}", change.address));
+            options.push(format!("--allow-destroy '{}'", change.address));
+        }
+    }
+    for (key, _) in consent.ran.iter().filter(|(key, roles)| !roles.is_empty() && !plan.nodes.contains_key(*key)) {
+        causes.push(format!(
+            "instance {key} is a member of the cluster, and this version takes no member out of a cluster that goes on"
+        ));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let error =
+        causes.into_iter().fold(Error::failed("plan-refused", "apply the plan for", &plan.cluster), Error::cause);
+    let allow = match options.is_empty() {
+        true => String::new(),
+        false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
+    };
+    Err(error.hint(format!(
+        "{allow}revert the change in the module or the cluster file; `hactl down {}` takes the cluster away",
+        plan.cluster
+    )))
+}
+
+/// Voters that are gone, and why going on would lose something.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    pub gone: BTreeSet<InstanceKey>,
+    pub left: BTreeSet<InstanceKey>,
+}
+
+/// Whether so many voters have vanished that etcd lost its majority.
+///
+/// `created` are the nodes that an earlier run made. A voter is gone when it is one of them and the
+/// plan would make it again. While a majority is left the gone ones come back as learners; without
+/// it there is nobody to say what the cluster had agreed on. Only when no data volume is left
+/// either is making everything again a plain new start.
+#[must_use]
+pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> Option<Refusal> {
+    let made = |is_kind: fn(&ResourceChange) -> bool| -> BTreeSet<&InstanceKey> {
+        let made = changes.resources.iter().filter(|change| is_kind(change) && change.makes());
+        made.filter_map(|change| change.node.as_ref()).collect()
+    };
+    let (nodes, volumes) = (made(ResourceChange::is_machine), made(|change| change.kind == "hactl_volume"));
+    let voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key));
+    let (gone, left): (BTreeSet<_>, BTreeSet<_>) = voters.cloned().partition(|key| nodes.contains(key));
+    let majority = (gone.len() + left.len()) / 2 + 1;
+    if gone.is_empty() || left.len() >= majority {
+        return None;
+    }
+    let data_left = changes
+        .resources
+        .iter()
+        .any(|change| change.kind == "hactl_volume" && change.node.as_ref().is_some_and(|key| !volumes.contains(key)));
+    (!left.is_empty() || data_left).then_some(Refusal { gone, left })
+}
+
+/// Whether this plan makes every voter of an earlier run again, with nothing of their data left: a new
+/// start. When it is interrupted, what it had made by then is not what the earlier run left.
+#[must_use]
+pub(super) fn starts_anew(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> bool {
+    let made = |key: &InstanceKey| {
+        let again = |change: &&ResourceChange| change.is_machine() && change.action == Action::Create;
+        changes.resources.iter().filter(again).any(|change| change.node.as_ref() == Some(key))
+    };
+    let mut voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key)).peekable();
+    voters.peek().is_some() && voters.all(made) && voters_gone(plan, changes, created).is_none()
+}
+
+impl Refusal {
+    /// The refusal as an error of `plan`'s cluster.
+    #[must_use]
+    pub fn error(&self, plan: &Plan) -> Error {
+        let list = |keys: &BTreeSet<InstanceKey>| keys.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
+        let voters = self.gone.len() + self.left.len();
+        let left = if self.left.is_empty() { "none is left".to_owned() } else { format!("left: {}", list(&self.left)) };
+        Error::failed("voters-gone", "repair", &plan.cluster)
+            .cause(format!(
+                "{} of {voters} etcd voters are gone with their data ({}), {left}: etcd has no majority",
+                self.gone.len(),
+                list(&self.gone)
+            ))
+            .cause(
+                "making them again would start an empty etcd: it would forget which node led and which had every \
+                 acknowledged commit, and the wrong copy of the data could win",
+            )
+            .hint(format!(
+                "take a copy of the volumes that are left if their data matters; then `hactl down {0}` and `hactl up {0}` \
+                 start anew, without the data",
+                plan.cluster
+            ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terraform::{changes::Disk, workspace::tests::plan_of};
+
+    fn change(kind: &str, node: &str, action: Action) -> ResourceChange {
+        ResourceChange {
+            address: format!("module.nodes.{kind}.this[\"{node}\"]"),
+            kind: kind.to_owned(),
+            node: node.parse().ok(),
+            action,
+            unfinished: false,
+            restarts: false,
+            protected: false,
+            lost_disks: Vec::new(),
+        }
+    }
+
+    fn changes(resources: Vec<ResourceChange>) -> Changes {
+        Changes { resources, ..Changes::default() }
+    }
+
+    fn keys(keys: &[&str]) -> BTreeSet<InstanceKey> {
+        keys.iter().map(|key| key.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_makes_or_repairs_is_allowed() {
+        let plan = plan_of(&["node1"]);
+        for action in [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import] {
+            assert!(
+                guard(&plan, &changes(vec![change("hactl_node", "node1", action)]), &Consent::default()).is_ok(),
+                "{action:?}"
+            );
+        }
+        let unfinished = ResourceChange { unfinished: true, ..change("hactl_node", "node1", Action::Replace) };
+        assert!(guard(&plan, &changes(vec![unfinished]), &Consent::default()).is_ok());
+    }
+
+    #[test]
+    fn what_destroys_is_refused_by_name_and_so_is_the_unknown() {
+        let plan = plan_of(&["node1"]);
+        for action in [Action::Replace, Action::Delete, Action::Forget, Action::Unknown] {
+            for kind in ["hactl_node", "hactl_volume", "hactl_network"] {
+                let error =
+                    guard(&plan, &changes(vec![change(kind, "node1", action)]), &Consent::default()).unwrap_err();
+                assert_eq!(error.code, "plan-refused");
+                assert!(error.causes[0].contains("node1"), "{error}");
+                assert!(error.hint.unwrap().contains("hactl down"));
+            }
+        }
+        for action in [Action::Replace, Action::Delete, Action::Forget] {
+            assert!(
+                guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", action)]), &Consent::default())
+                    .is_ok()
+            );
+        }
+        assert!(
+            guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", Action::Unknown)]), &Consent::default())
+                .is_err()
+        );
+        let data = ResourceChange { unfinished: true, ..change("hactl_volume", "node1", Action::Replace) };
+        assert!(guard(&plan, &changes(vec![data]), &Consent::default()).is_err());
+    }
+
+    /// A plan of node1 with its roles and web, a plain machine; without `web` it was taken out of the file.
+    fn mixed(web: bool) -> (Plan, Consent) {
+        let mut plan = plan_of(if web { &["node1", "web"] } else { &["node1"] });
+        if let Some(node) = plan.nodes.get_mut(&"web".parse::<InstanceKey>().unwrap()) {
+            node.roles.clear();
+        }
+        let ran = [("node1", BTreeSet::from([Role::Etcd, Role::Patroni])), ("web", BTreeSet::new())];
+        let ran = ran.into_iter().map(|(key, roles)| (key.parse().unwrap(), roles)).collect();
+        (plan, Consent { ran, ..Consent::default() })
+    }
+
+    #[test]
+    fn a_plain_machine_is_destroyed_by_name_and_a_member_of_the_cluster_never() {
+        for kind in ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"] {
+            for (action, web) in [(Action::Delete, false), (Action::Forget, false), (Action::Replace, true)] {
+                let (plan, consent) = mixed(web);
+                let doomed = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
+                let error = guard(&plan, &doomed, &consent).unwrap_err();
+                assert_eq!(error.causes.len(), 1, "{error}");
+                assert!(error.hint.unwrap().starts_with("`--allow-destroy web` allows it"));
+                let named = Consent { destroy: keys(&["web"]), ..consent.clone() };
+                assert!(guard(&plan, &doomed, &named).is_ok());
+                let other = Consent { destroy: keys(&["node1"]), ..consent.clone() };
+                assert!(guard(&plan, &doomed, &other).is_err());
+
+                let member = changes(vec![change(kind, "node1", action)]);
+                let named = Consent { destroy: keys(&["node1"]), ..consent };
+                let error = guard(&plan, &member, &named).unwrap_err();
+                assert!(error.causes[0].contains("takes no member out"), "{error}");
+            }
+        }
+        // Of which nothing is known it may be anything.
+        let unknown = changes(vec![change("hactl_node", "old", Action::Delete)]);
+        let consent = Consent { destroy: keys(&["old"]), ..Consent::default() };
+        assert!(guard(&mixed(true).0, &unknown, &consent).is_err());
+    }
+
+    #[test]
+    fn from_some_machines_to_none_takes_every_name() {
+        let plan = plan_of(&[]);
+        let all = ["node1", "node2"].map(|key| change("proxmox_virtual_environment_vm", key, Action::Delete));
+        let all = changes(all.to_vec());
+        let ran = keys(&["node1", "node2"]).into_iter().map(|key| (key, BTreeSet::from([Role::Patroni]))).collect();
+        let consent =
+            |names: &[&str]| Consent { destroy: keys(names), ran: BTreeMap::clone(&ran), ..Consent::default() };
+        let error = guard(&plan, &all, &consent(&["node1"])).unwrap_err();
+        assert_eq!((error.causes.len(), error.hint.unwrap().contains("--allow-destroy node2")), (1, true));
+        assert!(guard(&plan, &all, &consent(&["node1", "node2"])).is_ok());
+        let mut protected = all;
+        protected.resources[0].protected = true;
+        let error = guard(&plan, &protected, &consent(&["node1", "node2"])).unwrap_err();
+        assert!(error.causes[0].contains("protection: false"), "{error}");
+    }
+
+    #[test]
+    fn what_stops_a_machine_is_allowed_by_name_and_one_member_at_a_time() {
+        let restart = |key: &str| ResourceChange {
+            restarts: true,
+            ..change("proxmox_virtual_environment_container", key, Action::Update)
+        };
+        let plan = plan_of(&["node1", "node2"]);
+        let agreed = |names: &[&str]| Consent { restart: keys(names), ..Consent::default() };
+        let one = changes(vec![restart("node1")]);
+        let error = guard(&plan, &one, &agreed(&[])).unwrap_err();
+        assert!(error.causes[0].contains("restart the machine node1"), "{error}");
+        assert!(error.hint.unwrap().contains("--allow-restart node1"));
+        assert!(guard(&plan, &one, &agreed(&["node1"])).is_ok());
+        let both = changes(vec![restart("node1"), restart("node2")]);
+        let error = guard(&plan, &both, &agreed(&["node1", "node2"])).unwrap_err();
+        assert!(error.causes[1].contains("one at a time"), "{error}");
+    }
+
+    #[test]
+    fn no_option_takes_a_disk_away_and_what_keeps_it_is_said() {
+        let lost = |interface: &str| ResourceChange {
+            lost_disks: vec![Disk { interface: interface.to_owned(), size_gb: 20 }],
+            ..change("proxmox_virtual_environment_vm", "web", Action::Update)
+        };
+        let (plan, consent) = mixed(true);
+        let consent = Consent { destroy: keys(&["web"]), restart: keys(&["web"]), ..consent };
+        let error = guard(&plan, &changes(vec![lost("scsi0")]), &consent).unwrap_err();
+        assert!(error.causes[0].contains("the disk scsi0 (20 GB) of the machine web"), "{error}");
+        assert!(error.causes[0].contains("`disk_gb: 20` on that instance keeps it"), "{error}");
+        let error = guard(&plan, &changes(vec![lost("virtio0")]), &consent).unwrap_err();
+        assert!(error.causes[0].contains("attach virtio0 as scsi0"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_of_a_machine_that_exists_is_guarded_as_the_machine() {
+        let entry = |node: &str, action| ResourceChange {
+            address: format!("terraform_data.host[\"{node}\"]"),
+            ..change("terraform_data", node, action)
+        };
+        let (plan, consent) = mixed(false);
+        let gone = changes(vec![entry("web", Action::Delete)]);
+        let error = guard(&plan, &gone, &consent).unwrap_err();
+        assert!(error.causes[0].contains("the entry of the machine web"), "{error}");
+        assert!(guard(&plan, &gone, &Consent { destroy: keys(&["web"]), ..consent.clone() }).is_ok());
+        // Also when nobody is left in the file: the cluster would go on, unseen.
+        for (plan, action) in [(plan_of(&["node1"]), Action::Replace), (plan_of(&[]), Action::Delete)] {
+            let named = Consent { destroy: keys(&["node1"]), ..consent.clone() };
+            let error = guard(&plan, &changes(vec![entry("node1", action)]), &named).unwrap_err();
+            assert!(error.causes[0].contains("the cluster on it would go on"), "{error}");
+        }
+        // It was there before; only under another address is it another machine.
+        let made = |action| changes(vec![entry("node1", action)]).machines_made().count();
+        assert_eq!((made(Action::Create), made(Action::Replace)), (0, 1));
+    }
+
+    #[test]
+    fn of_a_module_everything_that_goes_is_named_by_its_address() {
+        let plan = plan_of(&["node1"]);
+        let resource = |address: &str, action| ResourceChange {
+            address: address.to_owned(),
+            kind: "aws_instance".to_owned(),
+            ..change("aws_instance", "node1", action)
+        };
+        let harmless = [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import];
+        let harmless = harmless.map(|action| resource("aws_instance.a", action)).to_vec();
+        assert!(guard_module(&plan, &changes(harmless), &Consent::default()).is_ok());
+
+        let gone = changes(vec![
+            resource("aws_instance.node[\"a\"]", Action::Replace),
+            resource("aws_eip.b", Action::Delete),
+            resource("module.x.random_id.c", Action::Forget),
+        ]);
+        let error = guard_module(&plan, &gone, &Consent::default()).unwrap_err();
+        assert_eq!(error.causes.len(), 3, "{error}");
+        assert!(error.hint.unwrap().contains("--allow-destroy 'aws_instance.node[\"a\"]'"));
+        let addresses = gone.resources.iter().map(|change| change.address.clone()).collect();
+        assert!(guard_module(&plan, &gone, &Consent { addresses, ..Consent::default() }).is_ok());
+
+        // What no address allows.
+        let unknown = changes(vec![resource("aws_instance.a", Action::Unknown)]);
+        let named = Consent { addresses: ["aws_instance.a".to_owned()].into(), ..Consent::default() };
+        assert!(guard_module(&plan, &unknown, &named).unwrap_err().causes[0].contains("does not know"));
+        let ran = [("node2".parse().unwrap(), BTreeSet::from([Role::Patroni]))].into();
+        let error = guard_module(&plan, &changes(Vec::new()), &Consent { ran, ..Consent::default() }).unwrap_err();
+        assert!(error.causes[0].contains("instance node2 is a member"), "{error}");
+    }
+
+    /// Three voters, of which `gone` are made again; with or without volumes that are still there.
+    fn three(gone: &[&str], volumes: Action) -> Option<Refusal> {
+        let all = ["node1", "node2", "node3"];
+        let action = |key: &str| if gone.contains(&key) { Action::Create } else { Action::NoOp };
+        let mut resources: Vec<_> = all.iter().map(|key| change("hactl_node", key, action(key))).collect();
+        resources.extend(all.iter().map(|key| change("hactl_volume", key, volumes)));
+        voters_gone(&plan_of(&all), &changes(resources), &keys(&all))
+    }
+
+    #[test]
+    fn one_of_three_voters_may_go_two_may_not() {
+        assert_eq!(three(&[], Action::NoOp), None);
+        assert_eq!(three(&["node1"], Action::NoOp), None);
+        let refusal = three(&["node1", "node3"], Action::NoOp).unwrap();
+        assert_eq!((refusal.gone.clone(), refusal.left.clone()), (keys(&["node1", "node3"]), keys(&["node2"])));
+        let error = refusal.error(&plan_of(&["node1", "node2", "node3"]));
+        assert!(error.to_string().contains("2 of 3 etcd voters are gone"), "{error}");
+        assert!(three(&["node1", "node2"], Action::Create).is_some());
+    }
+
+    #[test]
+    fn all_voters_gone_is_a_new_start_only_without_data() {
+        let all = ["node1", "node2", "node3"];
+        assert!(three(&all, Action::NoOp).is_some());
+        assert_eq!(three(&all, Action::Create), None);
+
+        let made = |volume| {
+            let nodes = all.iter().map(|key| change("hactl_node", key, Action::Create));
+            changes(nodes.chain(all.iter().map(|key| change("hactl_volume", key, volume))).collect())
+        };
+        assert!(starts_anew(&plan_of(&all), &made(Action::Create), &keys(&all)));
+        assert!(!starts_anew(&plan_of(&all), &made(Action::NoOp), &keys(&all)), "their data is still there");
+        assert!(!starts_anew(&plan_of(&all), &made(Action::Create), &BTreeSet::new()), "none was there before");
+        let one = vec![change("hactl_node", "node1", Action::Create), change("hactl_volume", "node1", Action::Create)];
+        assert!(!starts_anew(&plan_of(&all), &changes(one), &keys(&all)), "two voters live");
+    }
+
+    #[test]
+    fn nodes_that_no_run_made_are_not_gone() {
+        let plan = plan_of(&["node1", "node2", "node3"]);
+        let all = plan.nodes.keys().map(|key| change("hactl_node", key.as_str(), Action::Create)).collect();
+        assert_eq!(voters_gone(&plan, &changes(all), &BTreeSet::new()), None);
+        // One voter was made before; the other two are added now.
+        let grown = ["node2", "node3"].map(|key| change("hactl_node", key, Action::Create)).to_vec();
+        assert_eq!(voters_gone(&plan, &changes(grown), &keys(&["node1"])), None);
+    }
+
+    #[test]
+    fn the_only_voter_gone_beside_its_data_is_refused() {
+        let resources =
+            vec![change("hactl_node", "node1", Action::Create), change("hactl_volume", "node1", Action::NoOp)];
+        let refusal = voters_gone(&plan_of(&["node1"]), &changes(resources), &keys(&["node1"])).unwrap();
+        assert!(refusal.error(&plan_of(&["node1"])).to_string().contains("none is left"));
+    }
+}

@@ -1,0 +1,464 @@
+//! A root module of the user's own: Terraform runs in its directory, with the state, backend and lock file that it has
+//! there. hactl adds nothing to that directory; the plan, and values that the file asks to pass, are in `.hactl/NAME`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    backend::Pulled,
+    binary::{Init, Terraform},
+    changes::{Changes, told},
+    contract::{self, Told},
+    environment::Environment,
+    guard::{Consent, guard_module},
+    outputs::{Outputs, parse_a_modules},
+    run::{Planned, Provisioned},
+    workspace::{Machines, is_of_no_stack},
+};
+use crate::{
+    context::{ClusterDir, Context},
+    error::{Error, Result},
+    event::Stage,
+    exec::Command,
+    file,
+    model::{Passed, RootModule},
+    plan::Plan,
+};
+
+/// What Terraform itself takes by default; the user's providers know no other.
+const PARALLELISM: usize = 10;
+
+/// Notes in `.hactl/NAME/terraform` that the machines are those of a module, and of which.
+pub(super) const NOTE: &str = "root-module";
+
+/// The user's module, initialised, and what there is of it here.
+pub struct Module {
+    /// The module's directory.
+    dir: PathBuf,
+    /// `.hactl/NAME/terraform`.
+    kept: PathBuf,
+    var_files: Vec<PathBuf>,
+    terraform: Terraform,
+}
+
+impl Module {
+    /// Finds Terraform and the module, writes the values that are passed, and runs init.
+    ///
+    /// # Errors
+    /// Those of Terraform, and when the module or a file of values is not there.
+    pub async fn open(
+        context: &Context,
+        dir: &ClusterDir,
+        module: &RootModule,
+        machines: &Machines<'_>,
+        reattach: Option<String>,
+    ) -> Result<Self> {
+        let kept = dir.terraform();
+        is_of_no_stack(&kept, machines.plan)?;
+        let root = module_dir(context, module)?;
+        let mut var_files = Vec::new();
+        for file in &module.var_files {
+            let file = context.dirs.work.join(context.at_home(file));
+            if !file.is_file() {
+                let error = Error::usage("terraform-var-file", "find the file of values", file.display());
+                return Err(error.hint("`var_files` under `platform.terraform` names it, relative to the cluster file"));
+            }
+            var_files.push(file);
+        }
+        // A plan holds all values: its directory is for the owner alone.
+        file::private_dir(&kept).map_err(|error| unwritten(&kept, &error))?;
+        if !module.pass.is_empty() {
+            let values = kept.join("passed.tfvars.json");
+            let text = format!("{:#}\n", passed(module, machines));
+            file::replace(&values, text.as_bytes()).map_err(|error| unwritten(&values, &error))?;
+            var_files.push(values);
+        }
+        let environment = Environment::of(context, dir, &machines.plan.platform, None)?;
+        let terraform = Terraform::find(context, &root, reattach, environment).await?;
+        let terraform = terraform.with_state(&machines.plan.cluster, None);
+        terraform.run_init(context, Init::AsItIs).await.map_err(|error| match &module.workspace {
+            None => error,
+            Some(workspace) => error.hint(format!(
+                "`workspace` under `platform.terraform` is {workspace}: where Terraform says that it does not exist, make it \
+                 by `terraform workspace new {workspace}` in that directory, or correct the file"
+            )),
+        })?;
+        Ok(Self { dir: root, kept, var_files, terraform })
+    }
+
+    fn plan_file(&self) -> PathBuf {
+        self.kept.join("plan.tfplan")
+    }
+
+    fn plan_command(&self, destroy: bool) -> Command {
+        let command = self.terraform.plan(&self.plan_file(), PARALLELISM, destroy);
+        self.with_values(command)
+    }
+
+    fn with_values(&self, command: Command) -> Command {
+        self.var_files.iter().fold(command, |command, file| command.arg(format!("-var-file={}", file.display())))
+    }
+
+    /// What Terraform would do, and what the output `vms` would be.
+    async fn plan(&self, context: &Context, destroy: bool) -> Result<(Changes, Told)> {
+        self.terraform.stream(context, "plan", self.plan_command(destroy)).await?;
+        let shown = self.terraform.show(&self.plan_file()).succeed(context, |_| ()).await?;
+        Ok((Changes::parse(&shown.stdout)?, told(&shown.stdout)?))
+    }
+
+    async fn apply(&self, context: &Context) -> Result<()> {
+        let note = self.kept.join(NOTE);
+        file::replace(&note, self.dir.display().to_string().as_bytes()).map_err(|error| unwritten(&note, &error))?;
+        let command = self.terraform.apply(&self.plan_file(), PARALLELISM);
+        let applied = self.terraform.stream(context, "apply", command).await;
+        self.remove_plan();
+        applied.map(|_| ())
+    }
+
+    /// The output `vms` as the state has it.
+    async fn output(&self, context: &Context) -> Result<Told> {
+        let output = self.terraform.output().succeed(context, |_| ()).await?;
+        let mut outputs: Json = serde_json::from_str(&output.stdout)
+            .map_err(|error| Error::failed("terraform-output", "read", "Terraform's outputs").source(&error))?;
+        let value = outputs.get_mut("vms").map(|vms| vms["value"].take());
+        Ok(Told { value, record: outputs.get("record").is_some(), unknown: Json::Null })
+    }
+
+    /// The machines as the module's state has them; none where it was never applied, or all of it was destroyed.
+    ///
+    /// # Errors
+    /// Those of Terraform, and with everything that does not fit the contract.
+    pub async fn outputs(&self, context: &Context, plan: &Plan) -> Result<Outputs> {
+        match self.output(context).await? {
+            Told { value: None, .. } => Ok(Outputs::new()),
+            told => contract::machines(plan, &told, &self.dir),
+        }
+    }
+
+    /// What the module's state holds, by address: what `down` would destroy.
+    ///
+    /// # Errors
+    /// Those of Terraform.
+    pub async fn resources(&self, context: &Context) -> Result<Vec<String>> {
+        listed(self.terraform.ask(context, &self.terraform.state_list()).await)
+    }
+
+    /// Destroys everything that the module's state holds; what it was. Whoever calls this has asked the user.
+    ///
+    /// # Errors
+    /// Those of Terraform, with every diagnostic.
+    pub async fn destroy(&self, context: &Context) -> Result<Changes> {
+        let (changes, _) = self.plan(context, true).await?;
+        match changes.leaves_the_state() {
+            true => self.remove_plan(),
+            false => self.apply(context).await?,
+        }
+        Ok(changes)
+    }
+
+    /// A plan that is not applied any more is of no use, and holds all values.
+    fn remove_plan(&self) {
+        // One that stays is written over by the next run.
+        let _ = fs::remove_file(self.plan_file());
+    }
+}
+
+/// The addresses of what is managed, of Terraform's answer. It calls a failure that there is no state yet; whatever else
+/// fails says nothing of what there is.
+fn listed(answer: Result<String>) -> Result<Vec<String>> {
+    let lines = match answer {
+        Err(error) if error.causes.iter().any(|cause| cause.contains("No state file was found")) => String::new(),
+        answer => answer?,
+    };
+    Ok(lines.lines().filter(|address| is_managed(address)).map(str::to_owned).collect())
+}
+
+/// Whether an address is that of a resource, and not of a data source. A module may be called `data`, and the key of one may
+/// be any text.
+fn is_managed(address: &str) -> bool {
+    let mut rest = address;
+    while let Some(module) = rest.strip_prefix("module.") {
+        let (mut quoted, mut escaped) = (false, false);
+        let end = module.find(|letter| {
+            let dot = letter == '.' && !quoted;
+            quoted ^= letter == '"' && !escaped;
+            escaped = letter == '\\' && !escaped;
+            dot
+        });
+        rest = end.map_or("", |end| &module[end + 1..]);
+    }
+    !rest.starts_with("data.")
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Error {
+    Error::failed("terraform-workspace", "write", path.display()).source(error).hint("is the disk full?")
+}
+
+/// The module's directory, in which there is one.
+///
+/// # Errors
+/// When there is no such directory, or no configuration in it.
+pub fn module_dir(context: &Context, module: &RootModule) -> Result<PathBuf> {
+    let dir = context.dirs.work.join(context.at_home(&module.dir));
+    has_configuration(&dir).map(|()| dir)
+}
+
+fn has_configuration(dir: &Path) -> Result<()> {
+    let missing = |cause: String| {
+        Error::usage("terraform-module", "find the Terraform module in", dir.display())
+            .cause(cause)
+            .hint("`dir` under `platform.terraform` names its directory, relative to the cluster file")
+    };
+    let entries = fs::read_dir(dir).map_err(|error| missing(error.to_string()))?;
+    let is_configuration =
+        |name: &str| [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
+    match entries.flatten().any(|entry| is_configuration(&entry.file_name().to_string_lossy())) {
+        true => Ok(()),
+        false => Err(missing("no file in it ends with .tf".to_owned())),
+    }
+}
+
+/// The machines would be made a second time: the state is another one than that of the last run.
+fn knows_none(plan: &Plan, module: &RootModule, dir: &Path) -> Error {
+    let workspace = module.workspace.as_ref().map(|name| format!(", workspace {name}")).unwrap_or_default();
+    Error::failed("state-empty", "find the machines of", &plan.cluster)
+        .cause(format!(
+            "the last run here left some, and the module's state ({}{workspace}) knows of none",
+            dir.display()
+        ))
+        .hint(format!("{OTHER_STATE} Where the machines are gone, `hactl down {}` forgets them", plan.cluster))
+}
+
+/// What to ask where the state of a module knows less than there is.
+pub const OTHER_STATE: &str = "are `dir` and `workspace` under `platform.terraform`, and the workspace that is selected there, \
+     those of the last run? `terraform workspace list` in that directory shows them.";
+
+/// The values that the file asks to pass.
+fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
+    let plan = machines.plan;
+    let value = |passed: &Passed| match passed {
+        Passed::AuthorizedKeys => json!(machines.authorized_keys),
+        Passed::Cluster => json!(plan.cluster),
+        Passed::ClusterUuid => json!(machines.uuid),
+        Passed::Instances => {
+            let instance = |node: &crate::plan::Node| {
+                let (hostname, roles) = (&node.hostname, &node.roles);
+                json!({"hostname": hostname, "memory": node.memory_mib, "cores": node.cores, "roles": roles})
+            };
+            plan.nodes.values().map(|node| (node.key.to_string(), instance(node))).collect::<Map<_, _>>().into()
+        }
+        Passed::Record => json!(machines.record),
+    };
+    module.pass.iter().map(|passed| (passed.as_str().to_owned(), value(passed))).collect::<Map<_, _>>().into()
+}
+
+struct Prepared {
+    root: Module,
+    planned: Planned,
+}
+
+async fn prepare(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+) -> Result<Prepared> {
+    let root = Module::open(context, dir, module, machines, reattach).await?;
+    if !consent.ran.is_empty() && root.output(context).await?.value.is_none() {
+        return Err(knows_none(machines.plan, module, &root.dir));
+    }
+    let (changes, told) = root.plan(context, false).await?;
+    let mut misfits = contract::misfits(machines.plan, &told);
+    if module.pass.contains(&Passed::Record) && !told.record {
+        misfits.push("the module has no output `record`: `pass` has it, so it must be `value = var.record`".to_owned());
+    }
+    if !misfits.is_empty() {
+        root.remove_plan();
+        return Err(contract::error(machines.plan, &root.dir, misfits));
+    }
+    let refused = guard_module(machines.plan, &changes, consent).err();
+    Ok(Prepared { root, planned: Planned { changes, refused } })
+}
+
+/// What `up` would do.
+pub(super) async fn plan(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+) -> Result<Planned> {
+    let Prepared { root, planned } = prepare(context, dir, module, machines, consent, reattach).await?;
+    root.remove_plan();
+    Ok(planned)
+}
+
+/// Applies exactly the plan that was read.
+pub(super) async fn apply(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+    before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
+) -> Result<Provisioned> {
+    let Prepared { root, planned } = prepare(context, dir, module, machines, consent, reattach).await?;
+    let Planned { changes, refused } = planned;
+    if let Some(error) = refused {
+        root.remove_plan();
+        return Err(error);
+    }
+    if changes.is_empty() {
+        root.remove_plan();
+    } else {
+        for line in changes.listed() {
+            context.events.step(Stage::Provision, None, line).await;
+        }
+        before_it(&changes).await?;
+        root.apply(context).await?;
+    }
+    let outputs = contract::machines(machines.plan, &root.output(context).await?, &root.dir)?;
+    Ok(Provisioned { outputs, changes, gone: Vec::new() })
+}
+
+/// What the module's state tells of the last run, wherever that was.
+///
+/// # Errors
+/// When the state cannot be read, or the outputs have another shape.
+pub async fn pull_module(
+    context: &Context,
+    dir: &ClusterDir,
+    plan: &Plan,
+    module: &RootModule,
+    reattach: Option<String>,
+) -> Result<Pulled> {
+    let root = module_dir(context, module)?;
+    let environment = Environment::of(context, dir, &plan.platform, None)?;
+    let terraform = Terraform::find(context, &root, reattach, environment).await?;
+    let terraform = terraform.with_state(&plan.cluster, None);
+    let outputs = terraform.ask_of_backend(context, &terraform.output()).await?;
+    let (outputs, record) = parse_a_modules(&outputs)?;
+    Ok(Pulled { outputs, record, settled: true })
+}
+
+/// Keeps another record in the module's state, and changes nothing else.
+pub(super) async fn keep_record(
+    context: &Context,
+    dir: &ClusterDir,
+    module: &RootModule,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<()> {
+    let root = Module::open(context, dir, module, machines, reattach).await?;
+    let (_, kept) = parse_a_modules(&root.terraform.ask(context, &root.terraform.output()).await?)?;
+    if kept.as_deref().unwrap_or_default() == machines.record {
+        return Ok(());
+    }
+    let command = root.terraform.plan(&root.plan_file(), PARALLELISM, false).arg("-refresh=false");
+    root.terraform.stream(context, "plan", root.with_values(command)).await?;
+    let shown = root.terraform.show(&root.plan_file()).succeed(context, |_| ()).await?;
+    // What else has changed meanwhile is for the next run, which looks at it.
+    match Changes::parse(&shown.stdout)?.is_empty() {
+        true => root.apply(context).await,
+        false => {
+            root.remove_plan();
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        assets::Assets,
+        model::Choices,
+        plan::{self, Plan},
+        spec,
+    };
+
+    fn plan_of(text: &str) -> Plan {
+        let text = format!(
+            "name: pg\nplatform: {{terraform: {{dir: infra, {text}}}}}\ninstances: {{a: {{}}, web: {{roles: []}}}}\n"
+        );
+        plan::decide(&spec::load("pg.yaml", text.as_bytes(), "pg").unwrap(), &Choices::default()).unwrap()
+    }
+
+    fn module(plan: &Plan) -> &RootModule {
+        let crate::model::Platform::Terraform(module) = &plan.platform else { panic!("{:?}", plan.platform) };
+        module
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_passed() {
+        let (assets, keys) = (Assets::embedded(), ["ssh-ed25519 AAAA".to_owned()]);
+        let values = |text: &str| {
+            let plan = plan_of(text);
+            let uuid = Uuid::nil();
+            let machines =
+                Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &keys, record: "{}" };
+            passed(module(&plan), &machines)
+        };
+        assert_eq!(values("pass: [cluster, record]"), json!({"cluster": "pg", "record": "{}"}));
+        assert_eq!(
+            values("pass: [instances, authorized_keys, cluster_uuid]"),
+            json!({
+                "instances": {
+                    "a": {"hostname": "pg-prod-a", "memory": 1024, "cores": 2, "roles": ["etcd", "patroni"]},
+                    "web": {"hostname": "pg-prod-web", "memory": 1024, "cores": 2, "roles": []},
+                },
+                "authorized_keys": ["ssh-ed25519 AAAA"],
+                "cluster_uuid": "00000000-0000-0000-0000-000000000000",
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_managed_is_told_from_what_is_only_read() {
+        let addresses = [
+            "terraform_data.n",
+            r#"terraform_data.n["a.data.b"]"#,
+            "module.data.terraform_data.n",
+            "module.machines.module.data[0].terraform_data.n",
+            r#"module.zone["eu.data.x"].terraform_data.n"#,
+            r#"module.zone["\".data."].terraform_data.n"#,
+            r#"module.zone["\\"].terraform_data.n"#,
+        ];
+        let read = [
+            "data.external.image",
+            "module.data.data.external.image",
+            "module.machines[1].data.external.image[0]",
+            r#"module.zone["\\"].data.external.image"#,
+            r#"module.zone["]\".terraform_data.n"].data.external.image"#,
+        ];
+        assert_eq!(listed(Ok([addresses.join("\n"), read.join("\n")].join("\n"))).unwrap(), addresses);
+    }
+
+    #[test]
+    fn only_a_state_that_was_never_written_holds_nothing() {
+        let failed = |cause: &str| listed(Err(Error::failed("command", "run", "terraform state list").cause(cause)));
+        assert_eq!(failed("No state file was found!\n\nState management commands require one.").unwrap(), [""; 0]);
+        assert!(failed("Failed to load state: HTTP error: 503").is_err());
+        assert_eq!(listed(Ok(String::new())).unwrap(), [""; 0], "all of it was destroyed");
+    }
+
+    #[test]
+    fn a_directory_without_a_module_is_said_to_be_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = has_configuration(dir.path()).unwrap_err();
+        assert_eq!((error.kind.exit_code(), error.code), (2, "terraform-module"));
+        assert!(has_configuration(&dir.path().join("none")).is_err());
+        fs::write(dir.path().join("main.tf"), "").unwrap();
+        assert!(has_configuration(dir.path()).is_ok());
+    }
+}

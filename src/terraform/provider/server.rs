@@ -1,0 +1,140 @@
+//! Way 1 to be found: hactl serves the provider in its own process and tells Terraform the socket.
+//!
+//! In come the engine and the run's context, out goes the value of `TF_REATTACH_PROVIDERS`. Nothing
+//! is installed, locked or encrypted for it: the socket lies in a directory that only this user may
+//! enter, and the steps of a booting node go straight onto the run's event channel.
+
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use serde_json::{Map, Value as Json, json};
+use tempfile::TempDir;
+use tokio::{net::UnixListener, task::JoinHandle};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport;
+
+use super::{ADDRESS, grpc, protocol::Answers, resource::Platform, resources, service::Provider};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    platform::local::Engine,
+};
+
+/// The longest path that a unix socket's address can hold, less the byte that ends it.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// A provider, served until dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// The provider's address in configurations.
+    address: &'static str,
+    dir: TempDir,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves hactl's own provider on a socket in a new directory below `parent`, which should be
+    /// short: the system's directory for temporary files. The end of `context`'s run ends what
+    /// resources are doing.
+    ///
+    /// # Errors
+    /// When the directory or the socket cannot be made.
+    pub fn start(engine: Option<Engine>, context: &Context, parent: &Path) -> Result<Self> {
+        let platform = match engine {
+            Some(engine) => Platform::connected(engine, context.env.clone()),
+            // Connected to by the first resource that needs one: records never do.
+            None => Platform::from_env(context.env.clone()),
+        };
+        let provider = Provider::new(resources(), platform, context.events.clone(), context.stop.clone());
+        Self::serve(ADDRESS, Arc::new(provider), parent)
+    }
+
+    /// Serves the provider that configurations know by `address`.
+    ///
+    /// # Errors
+    /// When the directory or the socket cannot be made.
+    pub fn serve(address: &'static str, provider: Arc<dyn Answers>, parent: &Path) -> Result<Self> {
+        let failed = |error: &std::io::Error| {
+            Error::failed("provider-socket", "make a socket for the Terraform provider in", parent.display())
+                .source(error)
+                .hint("set TMPDIR to a directory that can be written")
+        };
+        let dir = tempfile::Builder::new()
+            .prefix("hactl-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+            .map_err(|error| failed(&error))?;
+        let socket = socket(dir.path());
+        if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
+            return Err(Error::failed("provider-socket", "use the socket path", socket.display())
+                .cause(format!("a socket's path may have {LONGEST_SOCKET_PATH} bytes"))
+                .hint("set TMPDIR to a shorter path, for example /tmp"));
+        }
+        let listener = UnixListener::bind(&socket).map_err(|error| failed(&error))?;
+        // Shutdown is for plugins that are processes of their own; this one ends with the run.
+        let routes = grpc::routes(provider, CancellationToken::new());
+        let task = tokio::spawn(async move {
+            let incoming = UnixListenerStream::new(listener);
+            // A connection that breaks ends alone; the listener itself fails only with the process.
+            let _ = transport::Server::builder().serve_with_incoming(routes, incoming).await;
+        });
+        Ok(Self { address, dir, task })
+    }
+
+    /// The value of `TF_REATTACH_PROVIDERS`: this one, beside what the user has there already.
+    ///
+    /// # Errors
+    /// When the user's value is not a JSON object.
+    pub fn reattach_env(&self, existing: Option<&str>) -> Result<String> {
+        reattach(self.address, existing, &socket(self.dir.path()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn socket(dir: &Path) -> std::path::PathBuf {
+    dir.join("provider")
+}
+
+fn reattach(address: &str, existing: Option<&str>, socket: &Path) -> Result<String> {
+    let mut providers: Map<String, Json> = match existing.filter(|text| !text.trim().is_empty()) {
+        None => Map::new(),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            Error::usage("tf-reattach", "read the environment variable", "TF_REATTACH_PROVIDERS")
+                .source(&error)
+                .hint("unset it, or give it the JSON object that the other provider printed")
+        })?,
+    };
+    providers.insert(
+        address.to_owned(),
+        json!({
+            "Protocol": "grpc",
+            "ProtocolVersion": 6,
+            "Pid": std::process::id(),
+            // Keeps Terraform from killing that process, which is this one.
+            "Test": true,
+            "Addr": {"Network": "unix", "String": socket},
+        }),
+    );
+    Ok(Json::Object(providers).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_own_providers_stay() {
+        let text = reattach(ADDRESS, Some(r#"{"example.com/a/b":{"Pid":1}}"#), Path::new("/tmp/s")).unwrap();
+        let value: Json = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["example.com/a/b"]["Pid"], 1);
+        assert_eq!(value[ADDRESS]["Addr"]["String"], "/tmp/s");
+        assert_eq!(value[ADDRESS]["Test"], true);
+        assert_eq!(reattach(ADDRESS, Some("x"), Path::new("/tmp/s")).unwrap_err().code, "tf-reattach");
+        assert!(reattach(ADDRESS, Some(""), Path::new("/tmp/s")).is_ok());
+    }
+}

@@ -1,0 +1,367 @@
+//! The stage itself: the order in which Terraform is asked to do things.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{
+    backend,
+    binary::{Terraform, terraform_binary},
+    changes::{Action, Changes, GoneRecords, MACHINES, gone_records},
+    environment::Environment,
+    guard::{Consent, guard, starts_anew, voters_gone},
+    module,
+    orphans::{self, Owner},
+    outputs::{Outputs, Read, parse_outputs},
+    workspace::{Machines, Workspace, variables},
+};
+use crate::{
+    context::{ClusterDir, Context},
+    error::{Error, Result},
+    model::InstanceKey,
+    plan::{Plan, Platform},
+};
+
+/// Resources that Terraform works on at once: one per node, within reason for the machine.
+const PARALLELISM: std::ops::RangeInclusive<usize> = 10..=100;
+
+/// What `up` and `plan` find out before anything is done.
+#[derive(Debug)]
+pub struct Planned {
+    pub changes: Changes,
+    /// Why `up` would refuse this plan.
+    pub refused: Option<Error>,
+}
+
+/// The machines that there are, and what was done for it.
+#[derive(Debug)]
+pub struct Provisioned {
+    pub outputs: Outputs,
+    pub changes: Changes,
+    /// DNS records that were removed for it.
+    pub gone: GoneRecords,
+}
+
+/// What Terraform destroyed.
+#[derive(Debug)]
+pub struct Destroyed {
+    pub changes: Changes,
+    pub gone: GoneRecords,
+}
+
+/// What would be done, and whether it would be refused. `reattach` is the value of
+/// `TF_REATTACH_PROVIDERS`; none leaves the user's own.
+///
+/// # Errors
+/// Those of Terraform, with every diagnostic.
+pub async fn plan(
+    context: &Context,
+    dir: &ClusterDir,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+) -> Result<Planned> {
+    if let Platform::Terraform(module) = &machines.plan.platform {
+        return module::plan(context, dir, module, machines, consent, reattach).await;
+    }
+    Ok(prepare(context, dir, machines, consent, reattach, false).await?.planned)
+}
+
+/// Makes the machines as planned: exactly the plan that was read is applied. `before_it` is told what will be done,
+/// before any of it is.
+///
+/// # Errors
+/// When the guard refuses the plan, and those of Terraform with every diagnostic.
+pub async fn apply(
+    context: &Context,
+    dir: &ClusterDir,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+    before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
+) -> Result<Provisioned> {
+    if let Platform::Terraform(module) = &machines.plan.platform {
+        return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
+    }
+    let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
+        prepare(context, dir, machines, consent, reattach, true).await?;
+    let Planned { changes, refused } = planned;
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    let outputs = if changes.is_empty() && before.record.as_deref().unwrap_or_default() == machines.record {
+        before.vms
+    } else {
+        if starts_anew {
+            workspace.note_new_start()?;
+        }
+        before_it(&changes).await?;
+        let command = terraform.apply(&workspace.plan_file(), parallelism);
+        terraform.stream(context, "apply", command).await?;
+        read_outputs(context, &terraform).await?.vms
+    };
+    remove_plan(&workspace);
+    workspace.end_new_start()?;
+    workspace.end_import()?;
+    Ok(Provisioned { outputs, changes, gone })
+}
+
+/// Keeps another record in the state, and changes nothing else: what was learnt of the machines after they were made.
+///
+/// # Errors
+/// Those of Terraform.
+pub async fn keep_record(
+    context: &Context,
+    dir: &ClusterDir,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<()> {
+    let plan = machines.plan;
+    if let Platform::Terraform(module) = &plan.platform {
+        return module::keep_record(context, dir, module, machines, reattach).await;
+    }
+    let workspace = Workspace::new(dir, plan);
+    let environment = Environment::of(context, dir, &plan.platform, plan.backend.as_ref())?;
+    let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
+    let terraform = terraform.with_state(&plan.cluster, plan.backend.as_ref());
+    let before = read_outputs(context, &terraform).await?;
+    if before.record.as_deref().unwrap_or_default() == machines.record {
+        return Ok(());
+    }
+    workspace.write_variables(&variables(machines, &before.images))?;
+    let parallelism = *PARALLELISM.start();
+    let command = terraform.plan(&workspace.plan_file(), parallelism, false).arg("-refresh=false");
+    terraform.stream(context, "plan", command).await?;
+    let (changes, _) = show(context, &terraform, &workspace).await?;
+    // What the machines' own apply has left undone is for the next run, which looks at them.
+    if changes.is_empty() {
+        terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
+    }
+    remove_plan(&workspace);
+    Ok(())
+}
+
+/// Destroys everything that Terraform made for the cluster, and what a run that was killed made
+/// without writing it down. What Terraform did, or none when it knew of nothing. Whoever calls this
+/// has asked the user.
+///
+/// # Errors
+/// Those of Terraform, with every diagnostic.
+pub async fn destroy(
+    context: &Context,
+    dir: &ClusterDir,
+    machines: &Machines<'_>,
+    reattach: Option<String>,
+) -> Result<Option<Destroyed>> {
+    let Machines { plan, assets, .. } = *machines;
+    let workspace = Workspace::new(dir, plan);
+    workspace.is_of_this_platform(plan)?;
+    if plan.backend.is_some() && !workspace.has_values() {
+        // Made from elsewhere: Terraform wants values also to destroy.
+        workspace.write_variables(&variables(machines, &BTreeMap::new()))?;
+    }
+    let owner = workspace.owner()?;
+    let destroyed = if workspace.has_state() {
+        let environment = Environment::of(context, dir, &plan.platform, plan.backend.as_ref())?;
+        workspace.write_trees(assets)?;
+        workspace.write_moves(plan)?;
+        let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
+        let terraform = terraform.with_state(&plan.cluster, plan.backend.as_ref());
+        backend::settle(context, &workspace, &terraform, plan, true).await?;
+        workspace.init(context, &terraform, assets).await?;
+        Some(destroy_recorded(context, &terraform, &workspace, owner.as_ref(), plan).await?)
+    } else {
+        None
+    };
+    if let Some(owner) = &owner {
+        let known = destroyed.iter().flat_map(|destroyed| &destroyed.gone);
+        let known = known.flat_map(|(_, names)| names.keys().map(String::as_str)).collect();
+        orphans::remove_records(context, owner, &known).await?;
+        orphans::remove(context, owner, |_, _| true).await?;
+    }
+    Ok(destroyed)
+}
+
+async fn destroy_recorded(
+    context: &Context,
+    terraform: &Terraform,
+    workspace: &Workspace,
+    owner: Option<&Owner>,
+    plan: &Plan,
+) -> Result<Destroyed> {
+    let parallelism = *PARALLELISM.end();
+    terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
+    let (changes, gone) = show(context, terraform, workspace).await?;
+    let protected: Vec<&str> =
+        changes.resources.iter().filter(|change| change.protected).map(|change| change.address.as_str()).collect();
+    if !protected.is_empty() {
+        let error = Error::failed("protected", "destroy the machines of", &plan.cluster)
+            .cause(format!("Proxmox protects {}", protected.join(", ")));
+        return Err(error.hint(format!(
+            "set `protection: false` under `platform.proxmox`, run `hactl up {0}`, then `hactl down {0}`",
+            plan.cluster
+        )));
+    }
+    if let Some((owner, cluster)) = owner.and_then(|owner| Some((owner, owner.cluster.as_ref()?))) {
+        // A node that Terraform does not know would hold on to the network and volume that it does.
+        let recorded = changes.resources.iter().filter(|change| change.is_machine());
+        let recorded: BTreeSet<String> =
+            recorded.filter_map(|change| Some(format!("{cluster}-{}", change.node.as_ref()?))).collect();
+        orphans::remove(context, owner, |kind, name| kind == "container" && !recorded.contains(name)).await?;
+    }
+    // A record without a machine, which an apply that made none has left, goes as well: it would tell of a cluster.
+    if !changes.leaves_the_state() {
+        terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
+    }
+    remove_plan(workspace);
+    Ok(Destroyed { changes, gone })
+}
+
+/// What Terraform's state holds, or is about to take in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    pub machines: BTreeSet<InstanceKey>,
+    pub pool: bool,
+}
+
+/// What earlier runs made, finished or not, and what import blocks name.
+///
+/// # Errors
+/// Those of Terraform, or when the import blocks cannot be read.
+pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
+    let workspace = Workspace::new(dir, plan);
+    let mut text = workspace.import_blocks()?;
+    let (backends, here) = backend::places(&workspace, plan)?;
+    for backend in &backends {
+        text += &backend::addresses(context, &plan.cluster, backend).await?;
+    }
+    if here {
+        let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
+        text += &terraform.ask(context, &terraform.state_list()).await?;
+    }
+    Ok(recorded_in(&text))
+}
+
+/// Reads addresses, each at the end of its line.
+fn recorded_in(text: &str) -> Recorded {
+    let mut recorded = Recorded::default();
+    for address in text.lines().filter_map(|line| line.split_whitespace().last()) {
+        recorded.pool |= address.ends_with("proxmox_virtual_environment_pool.this");
+        let key = address.strip_suffix("\"]").and_then(|start| start.rsplit_once("[\""));
+        if let Some((resource, key)) = key
+            && MACHINES.iter().any(|kind| resource.ends_with(&format!("{kind}.this")))
+        {
+            recorded.machines.extend(key.parse());
+        }
+    }
+    recorded
+}
+
+/// The UUID of the cluster whose machines an earlier run has begun to make here; none where none has.
+///
+/// # Errors
+/// When the values of that run cannot be read.
+pub fn begun(dir: &ClusterDir, plan: &Plan) -> Result<Option<Uuid>> {
+    let owner = Workspace::new(dir, plan).owner()?;
+    // A plan before the first `up` has none yet.
+    Ok(owner.map(|owner| owner.cluster_uuid).filter(|uuid| !uuid.is_nil()))
+}
+
+struct Prepared {
+    terraform: Terraform,
+    workspace: Workspace,
+    /// The machines as the run before this one left them.
+    before: Read,
+    planned: Planned,
+    gone: GoneRecords,
+    /// Everything that earlier runs made is gone, data and all.
+    starts_anew: bool,
+    parallelism: usize,
+}
+
+async fn prepare(
+    context: &Context,
+    dir: &ClusterDir,
+    machines: &Machines<'_>,
+    consent: &Consent,
+    reattach: Option<String>,
+    may_move: bool,
+) -> Result<Prepared> {
+    // Without Terraform nothing is written.
+    terraform_binary(context)?;
+    let plan = machines.plan;
+    let workspace = Workspace::new(dir, plan);
+    workspace.is_of_this_platform(plan)?;
+    workspace.write_trees(machines.assets)?;
+    workspace.write_moves(plan)?;
+    let environment = Environment::of(context, dir, &plan.platform, plan.backend.as_ref())?;
+    let terraform = Terraform::find(context, &workspace.stack(), reattach, environment).await?;
+    let terraform = terraform.with_state(&plan.cluster, plan.backend.as_ref());
+    backend::settle(context, &workspace, &terraform, plan, may_move).await?;
+    workspace.init(context, &terraform, machines.assets).await?;
+    let before = if workspace.has_state() { read_outputs(context, &terraform).await? } else { Read::default() };
+    let parallelism = (plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
+
+    let mut kept = before.images.clone();
+    let (changes, gone) = loop {
+        workspace.write_variables(&variables(machines, &kept))?;
+        let command = terraform.plan(&workspace.plan_file(), parallelism, false);
+        terraform.stream(context, "plan", command).await?;
+        let (changes, gone) = show(context, &terraform, &workspace).await?;
+        // A node that is made again has nothing of its old image left to keep, and that may be gone.
+        let made: BTreeSet<_> = made_nodes(&changes).collect();
+        let count = kept.len();
+        kept.retain(|key, image| machines.image == Some(image.as_str()) || !made.contains(key));
+        if kept.len() == count {
+            break (changes, gone);
+        }
+    };
+    let created = if workspace.is_new_start() { BTreeSet::new() } else { before.vms.keys().cloned().collect() };
+    let starts_anew = starts_anew(plan, &changes, &created);
+    let refused = guard(plan, &changes, consent)
+        .err()
+        .or_else(|| voters_gone(plan, &changes, &created).map(|refusal| refusal.error(plan)));
+    let planned = Planned { changes, refused };
+    Ok(Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism })
+}
+
+fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {
+    let made = changes.resources.iter().filter(|change| {
+        change.kind == "hactl_node"
+            && (change.action == Action::Create || change.action == Action::Replace && change.unfinished)
+    });
+    made.filter_map(|change| change.node.as_ref())
+}
+
+async fn show(context: &Context, terraform: &Terraform, workspace: &Workspace) -> Result<(Changes, GoneRecords)> {
+    let shown = terraform.ask(context, &terraform.show(&workspace.plan_file())).await?;
+    Ok((Changes::parse(&shown)?, gone_records(&shown)?))
+}
+
+/// A plan that was applied is of no more use, and holds all values.
+fn remove_plan(workspace: &Workspace) {
+    // One that stays is written over by the next run.
+    let _ = std::fs::remove_file(workspace.plan_file());
+}
+
+async fn read_outputs(context: &Context, terraform: &Terraform) -> Result<Read> {
+    parse_outputs(&terraform.ask(context, &terraform.output()).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_and_pool_are_read_from_the_states_list_and_from_import_blocks() {
+        let list = "module.machines.proxmox_virtual_environment_vm.this[\"node1\"]\n\
+                    module.machines.terraform_data.origin[\"node2\"]\n\
+                    module.pool[0].proxmox_virtual_environment_pool.this\n";
+        let recorded = recorded_in(list);
+        assert_eq!((recorded.machines.len(), recorded.pool), (1, true));
+        let import = "import {\n  to = module.machines.proxmox_virtual_environment_container.this[\"a\"]\n  id = \"pve1/100\"\n}\n";
+        let recorded = recorded_in(import);
+        assert_eq!((recorded.machines.len(), recorded.pool), (1, false));
+        assert_eq!(recorded_in(""), Recorded::default());
+    }
+}
