@@ -131,7 +131,7 @@ async fn connect(
 ) -> std::result::Result<Client, String> {
     let (tls, (user, password)) = (&access.keys.postgres_tls, &access.keys.superuser);
     let door = node.postgres();
-    let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
+    let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
     let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
     let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &door.host)
         .map_err(|error| error.to_string())?;

@@ -220,7 +220,7 @@ pub(super) async fn http(
     question: Question<'_>,
 ) -> std::result::Result<Answer, String> {
     let ask = async {
-        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
+        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
         if !door.tls {
             return exchange(stream, door, question).await;
         }
