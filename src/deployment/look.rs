@@ -7,11 +7,12 @@ use tokio_postgres::config::SslMode;
 
 use super::{Cluster, conninfo::Conninfo};
 use crate::{
+    access::{self, Access, Keys},
     context::{Context, Dirs},
     error::{Error, Result},
     exec::Command,
     fleet::{Fleet, FleetNode},
-    health::{self, Access, Health, Keys, Status},
+    health::{self, Health, Status},
     model::{InstanceKey, Platform, Role, SshKeySource},
     plan::Plan,
     platform::adopted::{self, Adopted},
@@ -67,8 +68,8 @@ pub(crate) fn kept_fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
 pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Access> {
     let client = vault.client();
     let identity = Some((client.certificate.as_str(), &client.key));
-    let control = health::client_config(vault.authority(AuthorityKind::Control), identity)?;
-    let postgres = health::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
+    let control = access::client_config(vault.authority(AuthorityKind::Control), identity)?;
+    let postgres = access::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
     Ok(Access::new(Keys {
         ssh: enroll::keys(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),

@@ -6,11 +6,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    observe::Access,
-    probe::{self, Question},
-};
+use super::probe::{self, Question};
 use crate::{
+    access::Access,
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Role},
     ssh::Remote,

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::{
     etcd::{Range, number, parse, post},
-    observe::Access,
     probe::{self, Question},
 };
-use crate::fleet::{Fleet, FleetNode};
+use crate::{
+    access::Access,
+    fleet::{Fleet, FleetNode},
+};
 
 /// How long a voter may take to say that it serves.
 const SERVES_WITHIN: Duration = Duration::from_secs(5);

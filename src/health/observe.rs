@@ -1,80 +1,21 @@
 //! Asking every node at once. What does not answer is an observation, too.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
-use rustls::ClientConfig;
 use serde::Serialize;
-use tokio::sync::Mutex;
-use tokio_postgres::config::SslMode;
 
 use super::{
     etcd::{self, EtcdView},
     patroni::{self, PatroniView},
-    postgres::{self, Login, PostgresView},
-    probe::PATIENCE,
+    postgres::{self, PostgresView},
 };
 use crate::{
-    error::Result,
+    access::{Access, PATIENCE},
     fleet::{Fleet, FleetNode, LEASE_GUARD},
     model::{InstanceKey, Role},
-    ssh::{Remote, SshKeys},
+    ssh::Remote,
 };
-
-/// What opens the doors.
-#[derive(Clone)]
-pub struct Keys {
-    pub ssh: SshKeys,
-    /// For Patroni's REST API, with a client certificate where there is one.
-    pub patroni_tls: Arc<ClientConfig>,
-    pub etcd_tls: Arc<ClientConfig>,
-    /// For PostgreSQL through a node's SSH session, and for clients that connect directly.
-    pub postgres_tls: Arc<ClientConfig>,
-    pub clients_tls: Arc<ClientConfig>,
-    /// Whether PostgreSQL is asked by TLS only, or also where it serves none.
-    pub postgres_ssl: SslMode,
-    pub superuser: Login,
-    /// Who may change something by Patroni's REST API.
-    pub restapi: Option<Login>,
-}
-
-/// Keys, and the SSH sessions that they have opened: those are kept, so that asking again is cheap.
-pub struct Access {
-    pub keys: Keys,
-    sessions: Mutex<BTreeMap<InstanceKey, Remote>>,
-}
-
-impl Access {
-    #[must_use]
-    pub fn new(keys: Keys) -> Self {
-        Self { keys, sessions: Mutex::default() }
-    }
-
-    /// The same keys with sessions of their own: what one asker waits for does not hold up another.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        Self::new(self.keys.clone())
-    }
-
-    /// The same with other keys, and the sessions that are open.
-    #[must_use]
-    pub fn with_keys(self, keys: Keys) -> Self {
-        Self { keys, ..self }
-    }
-
-    /// The session to `node`, made when there is none or when the kept one is broken.
-    pub(crate) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
-        let kept = self.sessions.lock().await.get(node.key()).cloned();
-        if let Some(remote) = kept
-            && remote.is_alive(PATIENCE).await
-        {
-            return Ok(remote);
-        }
-        let remote = Remote::connect(node.key(), &node.ssh, &self.keys.ssh, PATIENCE).await?;
-        self.sessions.lock().await.insert(node.key().clone(), remote.clone());
-        Ok(remote)
-    }
-}
 
 /// The roles enable the lease guard where there is somebody to take over.
 const ENABLED: &str = "systemctl is-enabled --quiet $unit 2>/dev/null || exit 0; ";

@@ -5,11 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{
-    observe::Access,
-    probe::{self, Answer, Question},
-};
+use super::probe::{self, Answer, Question};
 use crate::{
+    access::Access,
     fleet::{Fleet, FleetNode},
     ssh::Remote,
 };

@@ -7,8 +7,8 @@ use serde::Serialize;
 use tokio_postgres::{Client, Config, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{observe::Access, probe::PATIENCE};
 use crate::{
+    access::{Access, PATIENCE},
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Role},
@@ -77,9 +77,6 @@ pub(super) async fn ask(
         Err(_) => Err(format!("PostgreSQL did not answer within {} s", PATIENCE.as_secs())),
     }
 }
-
-/// A role's name and password.
-pub(super) type Login = (String, crate::model::Secret<String>);
 
 /// A connection as the superuser, through the node's own SSH session. The text of an error says what was seen.
 pub(crate) async fn superuser(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::{
+    access::Access,
     context::RunContext,
     deployment::{
         Cluster,
@@ -14,7 +15,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
-    health::{self, Access},
+    health,
     model::{Dcs, InstanceKey, Platform},
     plan::Plan,
     report,

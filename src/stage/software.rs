@@ -7,6 +7,7 @@ use super::{
     prepare::{self, Downloads, Prepared},
 };
 use crate::{
+    access::Access,
     ansible::{
         self, Configured, Playbook, Settings,
         inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
@@ -20,7 +21,7 @@ use crate::{
     error::{Error, Result},
     event::{Stage, Summary},
     fleet::Fleet,
-    health::{self, Access},
+    health,
     secrets::{AuthorityKind, ClientFiles, LeafKind, Vault, write_client_files},
 };
 

@@ -30,7 +30,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use super::history::{Attempt, Client, Micros, Outcome, RowId, Server};
-use crate::{fleet::FleetNode, health::Access, model::Secret};
+use crate::{access::Access, fleet::FleetNode, model::Secret};
 
 /// How long one host may take until it answers a connection.
 const CONNECT: Duration = Duration::from_secs(1);

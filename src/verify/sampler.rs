@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::history::{LeaderKey, Micros, Sample};
 use crate::{
+    access::Access,
     fleet::{Fleet, FleetNode},
-    health::{self, Access},
+    health,
     model::Role,
     plan::{Dcs, Plan},
 };

@@ -12,9 +12,10 @@ use super::{
     history::{RowId, Rows},
 };
 use crate::{
+    access::Access,
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    health::{self, Access},
+    health,
     model::{InstanceKey, Role, Secret},
 };
 

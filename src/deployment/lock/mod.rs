@@ -28,12 +28,13 @@ use uuid::Uuid;
 
 use super::{Cluster, look};
 use crate::{
+    access::Access,
     context::{Context, RunContext},
     error::{Error, Result},
     event::Stage,
     file,
     fleet::{Fleet, FleetNode},
-    health::{self, Access, Taken},
+    health::{self, Taken},
     model::{ClusterName, Role},
     secrets::Vault,
     ssh::Remote,

@@ -23,12 +23,13 @@ use tokio_postgres::config::SslMode;
 
 use self::{ask::Told, decide::Answers};
 use crate::{
+    access::{Access, Keys, Shown},
     context::{ClusterDir, Context},
     error::{Error, Result},
     event::Stage,
     file,
     fleet::{Fleet, SshTarget},
-    health::{self, Access, Keys, Shown},
+    health,
     model::{Account, AdoptedHosts, Host, InstanceKey, Role, Secret, SshKeySource},
     plan::{self, Plan, Running},
     secrets::{self, ClientFiles},

@@ -6,10 +6,11 @@ use tokio_postgres::config::SslMode;
 
 use super::{Ground, node_fault::NodeFault, targets, targets::too_few};
 use crate::{
+    access::{self, Access, Keys},
     context::{Context, Dirs},
     event::Events,
     fleet::{self, Fleet, FleetNode, Found, SshTarget},
-    health::{self, Access, Etcd, Health, Keys, Member},
+    health::{Etcd, Health, Member},
     model::{Choices, Dcs, InstanceKey, Secret},
     plan::{self, Plan},
     spec,
@@ -41,7 +42,7 @@ impl Scene {
         });
         let fleet = Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() };
         let secret = || Secret::new(String::new());
-        let tls = || health::client_config("", None).unwrap();
+        let tls = || access::client_config("", None).unwrap();
         let access = Access::new(Keys {
             ssh: secret().into(),
             patroni_tls: tls(),
