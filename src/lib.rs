@@ -18,6 +18,7 @@ mod app;
 pub mod assets;
 mod cli;
 mod command;
+pub mod component;
 pub mod context;
 pub mod deployment;
 pub mod dns;

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli, deployment,
+    cli,
+    component::{etcd, patroni},
+    deployment,
     error::{Error, Result},
     report,
 };
@@ -20,7 +22,7 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
             let standing = deployment::RunningCluster::find(context, &cluster).await?;
             let node = standing.fleet.node(&args.node)?;
             let units = match unit {
-                "" => format!("-u {} -u {}", node.patroni_unit(), node.etcd_unit()),
+                "" => format!("-u {} -u {}", patroni::unit(node), etcd::unit(node)),
                 unit => format!("-u {unit}"),
             };
             let command = format!("journalctl --no-pager -n {} {units}", args.lines);

@@ -8,6 +8,7 @@ use tokio_postgres::config::SslMode;
 use super::{Cluster, conninfo::Conninfo};
 use crate::{
     access::{self, Access, Keys},
+    component::postgres,
     context::{Context, Dirs},
     error::{Error, Result},
     exec::Command,
@@ -163,7 +164,7 @@ fn as_superuser(fleet: &Fleet, superuser: &str) -> Conninfo {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for node in fleet.with_role(Role::Patroni) {
         hosts.push(node.address.to_string());
-        ports.push(node.postgres().port.to_string());
+        ports.push(postgres::door(&node).port.to_string());
     }
     let same = ports.windows(2).all(|pair| pair[0] == pair[1]);
     ports.truncate(if same { 1 } else { ports.len() });
@@ -203,7 +204,7 @@ impl Door {
 /// A connection that cannot be led on is closed: libpq then tries the next host, and says what it saw.
 async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
     let Ok(remote) = access.connect(&node).await else { return };
-    let door = node.postgres();
+    let door = postgres::door(&node);
     let Ok(mut tunnel) = remote.tunnel(&door.host, door.port, PATIENCE).await else { return };
     // The end of either side is the end of both.
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut tunnel).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::verify;
 use crate::{
+    component::postgres,
     context::RunContext,
     deployment::{
         Cluster,
@@ -120,7 +121,7 @@ async fn converge(
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
             run.keep("health", healthy.health())?;
-            health::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
+            postgres::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
             let leader = healthy.leader().clone();
             let detail = format!("{leader} leads; a row written there is on every replica");
             Ok((leader, Some(detail)))

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     access::Access,
+    component::postgres,
     context::RunContext,
     deployment::{
         Cluster,
@@ -70,7 +71,7 @@ pub(crate) async fn prove(
 ) -> Result<Option<Verdict>> {
     let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
     let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not one of the cluster's machines".to_owned()))?;
-    let age = health::age(access, node).await.map_err(failed)?;
+    let age = postgres::age(access, node).await.map_err(failed)?;
     if age > run.elapsed() {
         return Ok(None);
     }

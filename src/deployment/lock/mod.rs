@@ -29,12 +29,12 @@ use uuid::Uuid;
 use super::{Cluster, look};
 use crate::{
     access::Access,
+    component::etcd::{self, Taken},
     context::{Context, RunContext},
     error::{Error, Result},
     event::Stage,
     file,
     fleet::{Fleet, FleetNode},
-    health::{self, Taken},
     model::{ClusterName, Role},
     secrets::Vault,
     ssh::Remote,
@@ -335,7 +335,7 @@ impl Keeper {
     async fn take(&self) -> Result<Taken, String> {
         match &self.place {
             Place::Etcd(_) => {
-                health::take_key(&self.access, self.voter().await?, &key(&self.cluster), &self.value, TTL).await
+                etcd::take_key(&self.access, self.voter().await?, &key(&self.cluster), &self.value, TTL).await
             }
             Place::Machine { node, before } => {
                 machine::take(&self.machine(node).await?, &self.value, before, TTL).await
@@ -344,7 +344,7 @@ impl Keeper {
     }
 
     async fn take_from_the_dead(&self, lease: u64) -> Result<Taken, String> {
-        health::give_up(&self.access, self.voter().await?, lease).await?;
+        etcd::give_up(&self.access, self.voter().await?, lease).await?;
         self.take().await
     }
 
@@ -355,7 +355,7 @@ impl Keeper {
     }
 
     async fn voter(&self) -> Result<&FleetNode, String> {
-        health::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
+        etcd::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
     }
 
     async fn machine(&self, node: &FleetNode) -> Result<Remote, String> {
@@ -366,7 +366,7 @@ impl Keeper {
         match &self.place {
             Place::Etcd(lease) => {
                 let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
-                health::renew(&self.access, self.voter().await?, lease).await
+                etcd::renew(&self.access, self.voter().await?, lease).await
             }
             Place::Machine { .. } => Ok(matches!(self.take().await?, Taken::Ours(_))),
         }
@@ -376,7 +376,7 @@ impl Keeper {
         match &self.place {
             Place::Etcd(lease) => {
                 let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
-                health::give_up(&self.access, self.voter().await?, lease).await
+                etcd::give_up(&self.access, self.voter().await?, lease).await
             }
             Place::Machine { node, .. } => machine::give_up(&self.machine(node).await?, &self.value).await,
         }

@@ -7,10 +7,11 @@ use tokio_postgres::config::SslMode;
 use super::{Ground, node_fault::NodeFault, targets, targets::too_few};
 use crate::{
     access::{self, Access, Keys},
+    component::patroni::Member,
     context::{Context, Dirs},
     event::Events,
     fleet::{self, Fleet, FleetNode, Found, SshTarget},
-    health::{Etcd, Health, Member},
+    health::{Etcd, Health},
     model::{Choices, Dcs, InstanceKey, Secret},
     plan::{self, Plan},
     spec,

@@ -1,4 +1,4 @@
-//! One HTTP request through a tunnel.
+//! Asking a service: what came of it, and one HTTP request through a tunnel.
 
 use std::sync::Arc;
 
@@ -12,10 +12,27 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    access::{Login, PATIENCE},
-    fleet::Door,
+    access::{Access, Login, PATIENCE},
+    fleet::{Door, Fleet, FleetNode},
     ssh::Remote,
 };
+
+/// What was asked and what was seen: an answer, or the words of the failure.
+pub type Observed<T> = std::result::Result<T, String>;
+
+/// The SSH session to `node`.
+pub(crate) async fn reach(access: &Access, node: &FleetNode) -> Observed<Remote> {
+    access.connect(node).await.map_err(|error| error.causes.join("; "))
+}
+
+/// A machine that SSH has let in, on which components are asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached<'a> {
+    pub(crate) remote: &'a Remote,
+    pub(crate) access: &'a Access,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) node: &'a FleetNode,
+}
 
 /// What is asked: method, path and body, and who asks, where that matters.
 pub(super) struct Question<'a> {
@@ -64,7 +81,7 @@ pub(super) async fn http(
     tls: &Arc<ClientConfig>,
     door: &Door,
     question: Question<'_>,
-) -> std::result::Result<Answer, String> {
+) -> Observed<Answer> {
     let ask = async {
         let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
         if !door.tls {
@@ -80,7 +97,7 @@ pub(super) async fn http(
     }
 }
 
-async fn exchange<S>(stream: S, door: &Door, question: Question<'_>) -> std::result::Result<Answer, String>
+async fn exchange<S>(stream: S, door: &Door, question: Question<'_>) -> Observed<Answer>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
