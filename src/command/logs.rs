@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::Session;
 use crate::{
     cli,
+    component::{etcd, patroni},
     error::{Error, Result},
     report,
 };
@@ -20,7 +21,7 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
             let running = deployment.running(context).await?;
             let node = running.fleet.node(&args.node)?;
             let units = match unit {
-                "" => format!("-u {} -u {}", node.patroni_unit(), node.etcd_unit()),
+                "" => format!("-u {} -u {}", patroni::unit(node), etcd::unit(node)),
                 unit => format!("-u {unit}"),
             };
             let command = format!("journalctl --no-pager -n {} {units}", args.lines);

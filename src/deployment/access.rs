@@ -6,9 +6,9 @@ use tokio_postgres::config::SslMode;
 
 use super::Cluster;
 use crate::{
+    access::{self, Access, Keys},
     context::Context,
     error::Result,
-    health::{self, Access, Keys},
     secrets::{AuthorityKind, Vault},
     stage::enroll,
 };
@@ -20,8 +20,8 @@ use crate::{
 pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Access> {
     let client = vault.client();
     let identity = Some((client.certificate.as_str(), &client.key));
-    let control = health::client_config(vault.authority(AuthorityKind::Control), identity)?;
-    let postgres = health::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
+    let control = access::client_config(vault.authority(AuthorityKind::Control), identity)?;
+    let postgres = access::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
     Ok(Access::new(Keys {
         ssh: enroll::keys(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),

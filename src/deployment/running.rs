@@ -7,10 +7,10 @@ use super::{
     connection::{as_owner, as_superuser},
 };
 use crate::{
+    access::Access,
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
-    health::Access,
     plan::Plan,
     platform::adopted::{self, Adopted},
     ssh::Remote,

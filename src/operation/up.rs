@@ -7,6 +7,7 @@ use super::{
     verify::prove,
 };
 use crate::{
+    component::postgres,
     context::RunContext,
     deployment::{Deployment, access, as_owner, client_files, lock::LockRequest},
     error::Result,
@@ -95,7 +96,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
             run.keep("health", healthy.health())?;
-            health::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
+            postgres::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
             let leader = healthy.leader().clone();
             let detail = format!("{leader} leads; a row written there is on every replica");
             Ok((leader, Some(detail)))

@@ -6,12 +6,14 @@ use jiff::Timestamp;
 
 use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
+    access::Access,
+    component::postgres,
     context::RunContext,
     deployment::{Cluster, Deployment, RunningCluster},
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
-    health::{self, Access},
+    health,
     model::{ClusterName, Dcs, InstanceKey, Platform},
     plan::Plan,
     report,
@@ -71,7 +73,7 @@ pub(crate) async fn prove(
 ) -> Result<Option<Verdict>> {
     let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
     let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not one of the cluster's machines".to_owned()))?;
-    let age = health::age(access, node).await.map_err(failed)?;
+    let age = postgres::age(access, node).await.map_err(failed)?;
     if age > run.elapsed() {
         return Ok(None);
     }

@@ -7,6 +7,7 @@ use super::{
     prepare::{self, Downloads, Prepared},
 };
 use crate::{
+    access::Access,
     ansible::{
         self, Configured, Playbook, Settings,
         inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
@@ -16,7 +17,7 @@ use crate::{
     error::Result,
     event::Stage,
     fleet::Fleet,
-    health::{self, Access},
+    health,
     secrets::{AuthorityKind, ClientFiles, LeafKind, Vault},
 };
 

@@ -16,12 +16,13 @@ use super::{
     machine,
 };
 use crate::{
+    access::Access,
+    component::etcd::{self, Taken},
     context::{Context, RunContext},
     deployment::Cluster,
     error::{Error, Result},
     file,
     fleet::{Fleet, FleetNode},
-    health::{self, Access, Taken},
     model::{ClusterName, Role},
     ssh::Remote,
 };
@@ -193,7 +194,7 @@ impl Keeper {
     async fn take(&self) -> Result<Taken, String> {
         match &self.kind {
             LockKind::Etcd(_) => {
-                health::take_key(&self.access, self.voter().await?, &key(&self.cluster), &self.value, TTL).await
+                etcd::take_key(&self.access, self.voter().await?, &key(&self.cluster), &self.value, TTL).await
             }
             LockKind::Machine { node, before } => {
                 machine::take(&self.machine(node).await?, &self.value, before, TTL).await
@@ -202,7 +203,7 @@ impl Keeper {
     }
 
     async fn take_from_the_dead(&self, lease: u64) -> Result<Taken, String> {
-        health::give_up(&self.access, self.voter().await?, lease).await?;
+        etcd::give_up(&self.access, self.voter().await?, lease).await?;
         self.take().await
     }
 
@@ -213,7 +214,7 @@ impl Keeper {
     }
 
     async fn voter(&self) -> Result<&FleetNode, String> {
-        health::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
+        etcd::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
     }
 
     async fn machine(&self, node: &FleetNode) -> Result<Remote, String> {
@@ -224,7 +225,7 @@ impl Keeper {
         match &self.kind {
             LockKind::Etcd(lease) => {
                 let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
-                health::renew(&self.access, self.voter().await?, lease).await
+                etcd::renew(&self.access, self.voter().await?, lease).await
             }
             LockKind::Machine { .. } => Ok(matches!(self.take().await?, Taken::Ours(_))),
         }
@@ -234,7 +235,7 @@ impl Keeper {
         match &self.kind {
             LockKind::Etcd(lease) => {
                 let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
-                health::give_up(&self.access, self.voter().await?, lease).await
+                etcd::give_up(&self.access, self.voter().await?, lease).await
             }
             LockKind::Machine { node, .. } => machine::give_up(&self.machine(node).await?, &self.value).await,
         }
