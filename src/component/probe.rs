@@ -22,7 +22,7 @@ pub type Observed<T> = std::result::Result<T, String>;
 
 /// The SSH session to `node`.
 pub(crate) async fn reach(access: &Access, node: &FleetNode) -> Observed<Remote> {
-    access.connect(node).await.map_err(|error| error.causes().join("; "))
+    access.connect(node).await.map_err(|error| error.causes.join("; "))
 }
 
 /// A machine that SSH has let in, on which components are asked.
