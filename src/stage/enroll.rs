@@ -15,7 +15,7 @@ use crate::{
     context::{Context, RunContext},
     deployment::Cluster,
     error::{Error, Result},
-    event::{Stage, Summary},
+    event::Stage,
     fleet::{Fleet, FleetNode, Hop, SshTarget},
     model::{ClusterName, Platform, SshKeySource},
     secrets::{ClientFiles, HostKeys, SshIdentities, Vault},
@@ -74,7 +74,7 @@ pub(crate) fn users_key(context: &Context, platform: &Platform) -> Result<Option
 /// The same for programs that read files.
 pub(crate) fn identities(context: &Context, cluster: &Cluster) -> SshIdentities {
     let machine = match cluster.plan.platform.ssh().key {
-        SshKeySource::Vault => Some(context.dirs.cluster(cluster.name()).client().join(ClientFiles::SSH_KEY)),
+        SshKeySource::Vault => Some(cluster.dir().client().join(ClientFiles::SSH_KEY)),
         SshKeySource::User | SshKeySource::Agent => None,
         SshKeySource::File(path) => Some(ssh::expanded(&path, &context.env)),
     };
@@ -368,50 +368,6 @@ async fn settled(node: &FleetNode, remote: &Remote, shown: String, keys: &SshKey
 /// Whether two lines are the same public key, whatever comments they carry.
 fn same(one: &str, other: &str) -> bool {
     one.split_whitespace().take(2).eq(other.split_whitespace().take(2))
-}
-
-/// The pinned host keys, each with its fingerprint: of instances, and of bastions by `HOST:PORT`.
-///
-/// # Errors
-/// When the secrets file cannot be opened.
-pub async fn host_keys(context: &Context, cluster: &Cluster) -> Result<BTreeMap<String, String>> {
-    let vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-    let shown =
-        |key: &String| format!("{} {}", key.split_whitespace().next().unwrap_or_default(), ssh::fingerprint(key));
-    Ok(vault.host_keys().iter().map(|(name, key)| (name, shown(key))).collect())
-}
-
-/// `hactl secrets NAME host-keys forget`: the next `up` records what these machines then show.
-///
-/// # Errors
-/// When no host key of one of them is recorded, or the file cannot be opened or written.
-pub async fn forget_host_keys(run: &RunContext, cluster: &Cluster, names: &[String]) -> Result<Summary> {
-    let context = &run.context;
-    let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-    let mut known = vault.host_keys().clone();
-    let gone: Vec<bool> = names.iter().map(|name| known.forget(name)).collect();
-    let unknown: Vec<&String> = names.iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(name, _)| name).collect();
-    if !unknown.is_empty() {
-        let error = Error::usage("host-key-unknown", "forget the host keys of", cluster.name());
-        let error = unknown.iter().fold(error, |error, name| error.cause(format!("none of {name} is recorded")));
-        let names: Vec<String> = vault.host_keys().iter().map(|(name, _)| name).collect();
-        let there =
-            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
-        return Err(error.hint(format!("{there}; local nodes get theirs from hactl, and none is recorded")));
-    }
-    vault.set_host_keys(known);
-    vault.save()?;
-    let name = cluster.name();
-    Ok(Summary {
-        ok: true,
-        command: "secrets".to_owned(),
-        cluster: name.to_string(),
-        message: format!("{name}: host keys forgotten: {}.", names.join(", ")),
-        next: vec![format!("hactl up {name}")],
-        stages: run.times(),
-        changed: true,
-        ..Summary::default()
-    })
 }
 
 #[cfg(test)]
