@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{Bastion, ClusterName, HostName, InstanceKey, Proxmox, ProxmoxKind, Role, Ssh},
+    model::{ClusterName, HostName, InstanceKey, Proxmox, ProxmoxKind, Role, Ssh},
     plan::{Node, Plan, Platform},
 };
 
-pub use crate::terraform::{Machine, Outputs};
+pub use crate::{
+    model::{Hop, SshTarget},
+    terraform::{Machine, Outputs},
+};
 
 /// The machines of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,38 +67,6 @@ pub struct Door {
 impl fmt::Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-/// Where SSH answers, and the key that must answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SshTarget {
-    pub host: String,
-    pub port: u16,
-    pub user: String,
-    /// Whether commands need sudo: the user is not root.
-    #[serde(default)]
-    pub sudo: bool,
-    /// `ssh-ed25519 AAAA...`; none before the first contact.
-    pub host_key: Option<String>,
-    /// The machine that lets through to it: host and port are as that one reaches them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bastion: Option<Hop>,
-}
-
-/// A machine on the way to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hop {
-    pub user: String,
-    pub host: String,
-    pub port: u16,
-    /// `ssh-ed25519 AAAA...`; none before the first contact.
-    pub host_key: Option<String>,
-}
-
-impl From<Bastion> for Hop {
-    fn from(Bastion { user, host, port }: Bastion) -> Self {
-        Self { user, host, port, host_key: None }
     }
 }
 

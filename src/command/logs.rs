@@ -25,7 +25,7 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
                 unit => format!("-u {unit}"),
             };
             let command = format!("journalctl --no-pager -n {} {units}", args.lines);
-            running.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await
+            Ok(running.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await?)
         })
         .await?;
     if done.status != 0 {

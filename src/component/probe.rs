@@ -83,7 +83,7 @@ pub(super) async fn http(
     question: Question<'_>,
 ) -> Observed<Answer> {
     let ask = async {
-        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
+        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
         if !door.tls {
             return exchange(stream, door, question).await;
         }

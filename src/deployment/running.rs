@@ -34,7 +34,7 @@ impl RunningCluster {
     /// # Errors
     /// When the machine does not answer.
     pub async fn connect(&self, node: &FleetNode) -> Result<Remote> {
-        Remote::connect(node.key(), &node.ssh, &self.access.keys.ssh, PATIENCE).await
+        Ok(Remote::connect(node.key(), &node.ssh, &self.access.keys.ssh, PATIENCE).await?)
     }
 }
 

@@ -27,5 +27,5 @@ pub use nearest::nearest;
 pub use proxmox::{Guest, GuestAddress, Proxmox, ProxmoxKind, SINGLE_KEY, Template, derived_suffix};
 pub use role::Role;
 pub use secret::Secret;
-pub use ssh::{Bastion, SSH_PORT, Ssh, SshKeySource};
+pub use ssh::{Bastion, Hop, SSH_PORT, Ssh, SshKeySource, SshTarget};
 pub use version::{EtcdSource, EtcdVersion, PostgresMajor, PythonVersion};

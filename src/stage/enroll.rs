@@ -19,7 +19,7 @@ use crate::{
     fleet::{Fleet, FleetNode, Hop, SshTarget},
     model::{ClusterName, Platform, SshKeySource},
     secrets::{ClientFiles, HostKeys, SshIdentities, Vault},
-    ssh::{self, Finished, PrivateKey, Remote, SshKeys},
+    ssh::{self, Finished, PrivateKey, Remote, SshError, SshFailure, SshKeys},
 };
 
 /// How long a machine may take from Terraform's word until it lets hactl in.
@@ -135,7 +135,7 @@ async fn meet(
     let met = join_all(fleet.nodes.values().filter(|node| !node.node.roles.is_empty()).map(async |node| {
         let arrived = known.machines.get(node.key()).filter(|pinned| {
             // A platform that knows the key goes first: another one is another machine.
-            node.ssh.host_key.as_ref().is_none_or(|given| same(given, pinned))
+            node.ssh.host_key.as_ref().is_none_or(|given| ssh::same_key(given, pinned))
         });
         (node.key().clone(), arrive(context, &fleet.cluster, node, arrived.cloned(), keys, origin).await)
     }))
@@ -187,7 +187,7 @@ async fn bastions(context: &Context, fleet: &mut Fleet, known: &mut HostKeys) ->
 }
 
 async fn first_contact(context: &Context, hop: &Hop, place: &str, user_hosts: &std::path::Path) -> Result<String> {
-    let shown = ssh::first_contact(&hop.host, hop.port, user_hosts).await?;
+    let shown = ssh::scan_host_key(&hop.host, hop.port, user_hosts).await?;
     if !shown.known {
         let step = format!("bastion {place}: host key recorded at first contact: {}", shown.fingerprint);
         context.events.step(Stage::Provision, None, step).await;
@@ -217,12 +217,9 @@ async fn arrive(
         (Origin::There, Some(_)) => (ANSWERS_AT_LAST, false),
         (Origin::There, None) => (ANSWERS_AT_FIRST.saturating_sub(began.elapsed()), false),
     };
-    let saw = async |seen: &str| context.events.step(Stage::Provision, Some(key), format!("waiting: {seen}")).await;
-    let arrived = Remote::arrive(key, &target, keys, patience, fresh, saw).await;
-    let (remote, shown) = arrived.map_err(|error| match origin {
-        Origin::There => not_let_in(strange(error, cluster, node), node),
-        Origin::New => strange(error, cluster, node),
-    })?;
+    let on_seen = async |seen: &str| context.events.step(Stage::Provision, Some(key), format!("waiting: {seen}")).await;
+    let connected = Remote::first_connection(key, &target, keys, patience, fresh, on_seen).await;
+    let (remote, shown) = connected.map_err(|error| with_remedy(error, cluster, node, origin))?;
     if met.is_some() {
         return Ok(shown);
     }
@@ -240,39 +237,35 @@ async fn arrive(
 /// The host key of a machine that the user's own file of known hosts has. One that does not answer is waited for later.
 async fn known_to_the_user(context: &Context, target: &SshTarget) -> Result<Option<String>> {
     let user_hosts = ssh::home(&context.env).join(".ssh/known_hosts");
-    match ssh::first_contact(&target.host, target.port, &user_hosts).await {
+    match ssh::scan_host_key(&target.host, target.port, &user_hosts).await {
         Ok(shown) => Ok(shown.known.then_some(shown.key)),
-        Err(error) if error.code == ssh::OTHER_HOST_KEY => Err(error),
+        Err(error) if error.failure == SshFailure::OtherHostKey => Err(error.into()),
         Err(_) => Ok(None),
     }
 }
 
-/// Adds what to do about a host key that is not the pinned one.
-fn strange(error: Error, cluster: &ClusterName, node: &FleetNode) -> Error {
-    if error.code != ssh::OTHER_HOST_KEY {
-        return error;
+/// Adds what the user can do: about a host key that is not the pinned one, and about an existing machine that refuses the
+/// user or the key.
+fn with_remedy(error: SshError, cluster: &ClusterName, node: &FleetNode, origin: Origin) -> Error {
+    let (failure, bastion) = (error.failure, error.bastion.clone());
+    let error = Error::from(error);
+    match (failure, bastion) {
+        (SshFailure::OtherHostKey, bastion) => {
+            let name = bastion.as_deref().unwrap_or(node.key().as_str());
+            let why = error.hint.clone().unwrap_or_default();
+            error.hint(format!(
+                "{why}. If you made it anew: `hactl secrets {cluster} host-keys forget {name}`, and `hactl up {cluster}`"
+            ))
+        }
+        (SshFailure::KeyRefused, None) if origin == Origin::There => {
+            let user = &node.ssh.user;
+            error.hint(format!(
+                "`ssh` of the platform in the cluster file has `user` and `key`: the key's public side must be in \
+                 ~/.ssh/authorized_keys of user {user}. `ssh -v -i KEY {user}@ADDRESS` shows what ssh itself does"
+            ))
+        }
+        _ => error,
     }
-    let bastion = node.ssh.bastion.as_ref().map(|hop| format!("{}:{}", hop.host, hop.port));
-    let bastion =
-        bastion.filter(|place| error.causes.iter().any(|cause| cause.starts_with(&format!("bastion {place} "))));
-    let name = bastion.unwrap_or_else(|| node.key().to_string());
-    let why = error.hint.clone().unwrap_or_default();
-    error.hint(format!(
-        "{why}. If you made it anew: `hactl secrets {cluster} host-keys forget {name}`, and `hactl up {cluster}`"
-    ))
-}
-
-/// Adds what to do where a machine that was there does not know the user or the key.
-fn not_let_in(error: Error, node: &FleetNode) -> Error {
-    let by_bastion = error.causes.iter().any(|cause| cause.starts_with("bastion "));
-    if error.code != ssh::KEY_REFUSED || by_bastion {
-        return error;
-    }
-    let user = &node.ssh.user;
-    error.hint(format!(
-        "`ssh` of the platform in the cluster file has `user` and `key`: the key's public side must be in \
-         ~/.ssh/authorized_keys of user {user}. `ssh -v -i KEY {user}@ADDRESS` shows what ssh itself does"
-    ))
 }
 
 /// Waits for cloud-init, where there is one, also beyond a restart that belongs to it. What it complains of is a
@@ -296,11 +289,11 @@ async fn first_boot(context: &Context, node: &FleetNode, mut remote: Remote, key
             Err(_) if Instant::now() < deadline => {
                 tokio::time::sleep(PAUSE).await;
                 let left = ARRIVES_WITHIN.min(deadline.saturating_duration_since(Instant::now()));
-                (remote, _) = Remote::arrive(node.key(), &node.ssh, keys, left, true, async |_| ()).await?;
+                (remote, _) = Remote::first_connection(node.key(), &node.ssh, keys, left, true, async |_| ()).await?;
             }
             Err(error) => {
                 let last = status(&remote, "", ANSWERS_WITHIN).await;
-                let last = last.map_or_else(|_| error.causes.join("; "), |done| one_line(&done));
+                let last = last.map_or_else(|_| error.causes().join("; "), |done| one_line(&done));
                 return Err(Error::failed("cloud-init", "see the first boot end of", node.key())
                     .cause(format!("cloud-init was not done within {} s", FIRST_BOOT_WITHIN.as_secs()))
                     .cause(format!("last seen: {last}"))
@@ -351,11 +344,11 @@ fn no_root(node: &FleetNode, said: &str) -> Error {
 /// The host key as it is after the first boot, which may have made it anew since it was shown.
 async fn settled(node: &FleetNode, remote: &Remote, shown: String, keys: &SshKeys) -> Result<String> {
     let done = remote.run_as_user("cat /etc/ssh/ssh_host_*_key.pub", b"", ANSWERS_WITHIN).await?;
-    let own = |shown: &str| done.stdout.lines().any(|line| same(line, shown));
+    let own = |shown: &str| done.stdout.lines().any(|line| ssh::same_key(line, shown));
     if done.stdout.trim().is_empty() || own(&shown) {
         return Ok(shown);
     }
-    let (_, again) = Remote::arrive(node.key(), &node.ssh, keys, ANSWERS_WITHIN, true, async |_| ()).await?;
+    let (_, again) = Remote::first_connection(node.key(), &node.ssh, keys, ANSWERS_WITHIN, true, async |_| ()).await?;
     // One that stays as it was is kept elsewhere.
     if own(&again) || again == shown {
         return Ok(again);
@@ -363,11 +356,6 @@ async fn settled(node: &FleetNode, remote: &Remote, shown: String, keys: &SshKey
     Err(Error::failed("host-key", "learn the host key of", node.key())
         .cause("its sshd shows another key each time, and none that the files in /etc/ssh hold")
         .hint("restart sshd there, and run the same command again"))
-}
-
-/// Whether two lines are the same public key, whatever comments they carry.
-fn same(one: &str, other: &str) -> bool {
-    one.split_whitespace().take(2).eq(other.split_whitespace().take(2))
 }
 
 #[cfg(test)]
@@ -581,7 +569,7 @@ mod tests {
         fleet.nodes.get_mut(&key).unwrap().ssh.host_key = Some(shown.clone());
         site.known.machines.insert(key.clone(), "ssh-ed25519 AAAA".to_owned());
         let (met, said) = site.meet(fleet.clone()).await;
-        assert!(met.is_ok() && same(&site.known.machines[&key], &shown), "{said}");
+        assert!(met.is_ok() && ssh::same_key(&site.known.machines[&key], &shown), "{said}");
 
         // And what the platform says must be so.
         fleet.nodes.get_mut(&key).unwrap().ssh.host_key =
@@ -622,7 +610,7 @@ mod tests {
         fs::write(&known_hosts, format!("[127.0.0.1]:{} {other}", one.port)).unwrap();
         let (met, _) = site.meet_from(fleet(&[("one", &one)], None), Origin::There).await;
         let error = met.unwrap_err();
-        assert!(error.code == ssh::OTHER_HOST_KEY && error.to_string().contains("known_hosts"), "{error}");
+        assert!(error.code == "host-key" && error.to_string().contains("known_hosts"), "{error}");
 
         // No first boot will bring a key that it does not let in now.
         fs::remove_file(&known_hosts).unwrap();

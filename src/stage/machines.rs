@@ -15,7 +15,11 @@ use crate::{
     fleet::Fleet,
     health,
     model::InstanceKey,
-    plan::{Plan, Platform},
+    plan::{
+        Plan, Platform,
+        safety::Unsafe,
+        steps::{Blocked, Situation, next_step},
+    },
     platform::{
         hosts,
         local::{self, Engine},
@@ -67,26 +71,35 @@ pub(crate) fn consent(known: &Known, agreed: &Consent) -> Result<Consent> {
     Ok(Consent { ran: nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect(), ..agreed.clone() })
 }
 
-/// A member of a cluster is stopped only while all the others are well.
+/// Sees that what Terraform is about to restart may stop now.
 async fn may_restart(
     context: &Context,
     cluster: &Cluster,
     known: &Known,
     vault: &Vault,
-    agreed: &Consent,
+    consent: &Consent,
+    changes: &Changes,
 ) -> Result<()> {
+    let restarts = changes.resources.iter().filter(|change| change.restarts);
+    let mut situation = Situation {
+        members: consent.ran.clone(),
+        restarts: restarts.filter_map(|change| change.node.clone()).collect(),
+        agreed: consent.restart.clone(),
+        problems: Vec::new(),
+    };
     let Some(fleet) = known.fleet_if_any()? else { return Ok(()) };
-    let busy = fleet.nodes.values().any(|node| !node.node.roles.is_empty());
-    if agreed.restart.is_empty() || !busy {
+    if next_step(&situation) == Ok(None) {
         return Ok(());
     }
     let access = access(context, cluster, vault)?;
     let health = health::diagnose(&cluster.plan, &health::observe(fleet, &access).await);
-    if health.is_healthy() {
-        return Ok(());
-    }
+    situation.problems = health.problems.iter().map(|problem| problem.message.clone()).collect();
+    let Err(blocked) = next_step(&situation) else { return Ok(()) };
     let error = Error::failed("not-healthy", "restart a machine of", cluster.name());
-    let error = health.problems.iter().map(|problem| problem.message.clone()).fold(error, Error::cause);
+    let error = match blocked {
+        Blocked::Unsafe(_, Unsafe::Degraded(problems)) => problems.into_iter().fold(error, Error::cause),
+        blocked => error.cause(blocked),
+    };
     Err(error
         .hint(format!("repair that first: `hactl status {0}`, or `hactl up {0}` without the change", cluster.name())))
 }
@@ -116,11 +129,11 @@ async fn make(
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
         }
-        may_restart(context, cluster, known, vault, agreed).await?;
         let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let consent = consent(known, agreed)?;
         let mut met = None;
         let before = async |made: &Changes| {
+            may_restart(context, cluster, known, vault, &consent, made).await?;
             // Machines that exist are looked at first: nothing is made for those that are somebody else's.
             if let Platform::Hosts(machines) = &cluster.plan.platform {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;

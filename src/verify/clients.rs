@@ -121,7 +121,7 @@ impl Door {
                 let remote = access.connect(node).await.map_err(|error| error.causes.join(": "))?;
                 let (door, mut tls) = (postgres::door(node), tls.clone());
                 let stream = remote.tunnel(&door.host, door.port, CONNECT).await;
-                let stream = stream.map_err(|error| error.causes.join(": "))?;
+                let stream = stream.map_err(|error| error.causes().join(": "))?;
                 let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut tls, &door.host);
                 let tls = tls.map_err(|error| error.to_string())?;
                 let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;

@@ -118,7 +118,7 @@ pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration>
 pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
     let (tls, (user, password)) = (&access.keys.postgres_tls, &access.keys.superuser);
     let door = door(node);
-    let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes.join(": "))?;
+    let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
     let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
     let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &door.host)
         .map_err(|error| error.to_string())?;

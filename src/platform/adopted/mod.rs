@@ -174,7 +174,7 @@ async fn meet(
         None => error.causes.join(": "),
     };
     if target.host_key.is_none() {
-        match ssh::first_contact(&target.host, target.port, user_hosts).await {
+        match ssh::scan_host_key(&target.host, target.port, user_hosts).await {
             Ok(shown) => {
                 if !shown.known {
                     let step = format!("host key recorded at first contact: {}", shown.fingerprint);
@@ -182,13 +182,13 @@ async fn meet(
                 }
                 target.host_key = Some(shown.key);
             }
-            Err(error) => return (target, Err(words(error))),
+            Err(error) => return (target, Err(words(error.into()))),
         }
     }
     // A machine that is gone may not hold up the others: `status` has to answer soon.
     let told = match tokio::time::timeout(PATIENCE, Remote::connect(key, &target, ssh, PATIENCE)).await {
         Err(_) => Err(format!("SSH on {}:{} did not answer within {} s", target.host, target.port, PATIENCE.as_secs())),
-        Ok(Err(error)) => Err(words(error)),
+        Ok(Err(error)) => Err(words(error.into())),
         Ok(Ok(remote)) => ask::ask(&remote, unit).await.map_err(|said| match sudo {
             true => format!("{said} (user {} needs sudo without a password)", target.user),
             false => said,

@@ -9,9 +9,8 @@ use std::{
 };
 
 use hactl::{
-    fleet::{Hop, SshTarget},
-    model::Secret,
-    ssh::{self, Remote, SshKeys},
+    model::{Hop, Secret, SshTarget},
+    ssh::{self, Remote, SshFailure, SshKeys},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -73,7 +72,7 @@ fn sshd_with(options: &str) -> Sshd {
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn commands_give_status_and_both_streams_and_read_their_input() {
+async fn command_returns_status_and_both_streams_and_reads_its_input() {
     let sshd = sshd();
     let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
     let done = remote.run("cat; echo err >&2; exit 7", b"hello", SOON).await.unwrap();
@@ -83,7 +82,7 @@ async fn commands_give_status_and_both_streams_and_read_their_input() {
 }
 
 #[tokio::test]
-async fn many_channels_share_one_session() {
+async fn command_and_tunnels_at_once_share_one_session() {
     let sshd = sshd();
     let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,11 +114,12 @@ async fn many_channels_share_one_session() {
 }
 
 #[tokio::test]
-async fn a_port_where_nothing_listens_is_said() {
+async fn tunnel_to_a_closed_port_fails_with_host_and_port() {
     let sshd = sshd();
     let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = remote.tunnel("127.0.0.1", port, SOON).await.unwrap_err();
+    assert_eq!(error.failure, SshFailure::ChannelRefused);
     assert!(error.to_string().contains(&format!("nothing answers on 127.0.0.1:{port}")), "{error}");
 }
 
@@ -135,7 +135,7 @@ fn full_port() -> (socket2::Socket, Vec<std::net::TcpStream>, u16) {
 }
 
 #[tokio::test]
-async fn a_tunnel_that_does_not_open_holds_up_no_open_channel() {
+async fn tunnel_that_does_not_open_leaves_open_channels_running() {
     let sshd = sshd();
     let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
     let (_server, _waiting, port) = full_port();
@@ -145,6 +145,7 @@ async fn a_tunnel_that_does_not_open_holds_up_no_open_channel() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let started = std::time::Instant::now();
         let error = remote.tunnel("127.0.0.1", port, Duration::from_millis(300)).await.unwrap_err();
+        assert_eq!(error.failure, SshFailure::TimedOut);
         assert!(started.elapsed() < Duration::from_secs(2), "{error}");
     };
     let started = std::time::Instant::now();
@@ -153,26 +154,29 @@ async fn a_tunnel_that_does_not_open_holds_up_no_open_channel() {
     assert!(started.elapsed() < Duration::from_secs(4), "the open channel waited for the one that hangs");
     // What cannot be opened ends the session, rather than that the next channel is taken for it.
     let error = remote.run("echo mine", b"", Duration::from_secs(10)).await.unwrap_err();
+    assert_eq!(error.failure, SshFailure::SessionEnded);
     assert!(error.to_string().contains("the SSH session ended"), "{error}");
 }
 
 #[tokio::test]
-async fn another_host_key_and_a_refused_login_end_the_wait_at_once() {
+async fn other_host_key_or_refused_key_fails_without_another_attempt() {
     let sshd = sshd();
     let mut other = sshd.target.clone();
     other.host_key =
         Some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".to_owned());
     let error = Remote::connect("node1", &other, &sshd.key, SOON).await.unwrap_err();
+    assert_eq!(error.failure, SshFailure::OtherHostKey);
     assert!(error.to_string().contains("another host key"), "{error}");
     let stranger = tempfile::tempdir().unwrap();
     keygen(&stranger.path().join("key"));
     let key = SshKeys::from(Secret::new(fs::read_to_string(stranger.path().join("key")).unwrap()));
     let error = Remote::connect("node1", &sshd.target, &key, SOON).await.unwrap_err();
+    assert_eq!(error.failure, SshFailure::KeyRefused);
     assert!(error.to_string().contains("refused the key for user"), "{error}");
 }
 
 #[tokio::test]
-async fn a_machine_that_does_not_answer_is_said_with_what_was_seen() {
+async fn unreachable_machine_fails_with_what_was_seen_and_attempts() {
     let target = SshTarget {
         host: "127.0.0.1".into(),
         port: 1,
@@ -183,11 +187,12 @@ async fn a_machine_that_does_not_answer_is_said_with_what_was_seen() {
     };
     let key = SshKeys::from(Secret::new(String::new()));
     let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();
+    assert_eq!(error.failure, SshFailure::Unreachable);
     assert!(error.to_string().contains("refused") && error.to_string().contains("attempts"), "{error}");
 }
 
 #[tokio::test]
-async fn a_host_key_is_recorded_at_first_contact_unless_another_one_is_known() {
+async fn host_key_scan_returns_the_key_unless_known_hosts_has_another() {
     let sshd = sshd();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("known_hosts");
@@ -196,16 +201,18 @@ async fn a_host_key_is_recorded_at_first_contact_unless_another_one_is_known() {
     let own = own.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
     // sshd may not listen yet.
     let _ = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
-    let shown = ssh::first_contact(host, port, &file).await.unwrap();
+    let shown = ssh::scan_host_key(host, port, &file).await.unwrap();
     assert!(shown.key == own && !shown.known && shown.fingerprint.starts_with("SHA256:"), "{shown:?}");
 
     fs::write(&file, format!("@revoked other ssh-rsa AAAA\n[{host}]:{port} {own}\n")).unwrap();
-    assert!(ssh::first_contact(host, port, &file).await.unwrap().known);
+    assert!(ssh::scan_host_key(host, port, &file).await.unwrap().known);
 
     keygen(&dir.path().join("other"));
     let other = fs::read_to_string(dir.path().join("other.pub")).unwrap();
     fs::write(&file, format!("[{host}]:{port} {other}")).unwrap();
-    let error = ssh::first_contact(host, port, &file).await.unwrap_err().to_string();
+    let error = ssh::scan_host_key(host, port, &file).await.unwrap_err();
+    assert_eq!(error.failure, SshFailure::OtherHostKey);
+    let error = error.to_string();
     assert!(error.contains("shows another host key") && error.contains("known_hosts"), "{error}");
 }
 
@@ -217,7 +224,7 @@ fn behind(target: &Sshd, bastion: &Sshd) -> (SshTarget, SshKeys) {
 }
 
 #[tokio::test]
-async fn commands_and_tunnels_go_by_way_of_a_bastion() {
+async fn commands_and_tunnels_through_a_bastion_reach_the_machine() {
     let (bastion, machine) = (sshd(), sshd());
     let (target, keys) = behind(&machine, &bastion);
     let remote = Remote::connect("node1", &target, &keys, SOON).await.unwrap();
@@ -263,46 +270,57 @@ async fn commands_and_tunnels_go_by_way_of_a_bastion() {
 }
 
 #[tokio::test]
-async fn what_a_bastion_refuses_is_said_of_the_bastion() {
+async fn failure_at_the_bastion_names_the_bastion() {
     let (bastion, machine) = (sshd(), sshd());
     let (target, keys) = behind(&machine, &bastion);
     let said = async |target: &SshTarget, keys: &SshKeys| {
         let started = std::time::Instant::now();
-        let error = Remote::connect("node1", target, keys, Duration::from_secs(2)).await.unwrap_err().to_string();
-        (error, started.elapsed())
+        let error = Remote::connect("node1", target, keys, Duration::from_secs(2)).await.unwrap_err();
+        let seen = (error.failure, error.bastion.as_deref().map(str::to_owned));
+        (error.to_string(), seen, started.elapsed())
     };
     let hop = |change: &dyn Fn(&mut Hop)| {
         let mut target = target.clone();
         change(target.bastion.as_mut().unwrap());
         target
     };
-    let place = format!("bastion 127.0.0.1:{}", bastion.target.port);
+    let address = format!("127.0.0.1:{}", bastion.target.port);
+    let place = format!("bastion {address}");
+    let at_bastion = Some(address);
 
-    let (error, took) = said(&hop(&|hop| hop.host_key.clone_from(&machine.target.host_key)), &keys).await;
+    let (error, seen, took) = said(&hop(&|hop| hop.host_key.clone_from(&machine.target.host_key)), &keys).await;
+    assert_eq!(seen, (SshFailure::OtherHostKey, at_bastion.clone()));
     assert!(error.contains(&format!("{place} shows another host key")) && took < SOON / 10, "{error}");
-    let (error, took) = said(&hop(&|hop| hop.host_key = None), &keys).await;
+    let (error, seen, took) = said(&hop(&|hop| hop.host_key = None), &keys).await;
+    assert_eq!(seen, (SshFailure::UnknownHostKey, at_bastion.clone()));
     assert!(error.contains(&format!("no host key is known for {place}")) && took < SOON / 10, "{error}");
     let stranger = SshKeys { bastion: machine.key.bastion.clone(), ..keys.clone() };
-    let (error, took) = said(&target, &stranger).await;
+    let (error, seen, took) = said(&target, &stranger).await;
+    assert_eq!(seen, (SshFailure::KeyRefused, at_bastion));
     assert!(error.contains(&place) && error.contains("refused the key") && took < SOON / 10, "{error}");
     // What is behind it may still come up.
     let silent = SshTarget { port: 1, ..target.clone() };
-    let (error, took) = said(&silent, &keys).await;
+    let (error, seen, took) = said(&silent, &keys).await;
+    assert_eq!(seen, (SshFailure::Unreachable, None));
     assert!(error.contains("does not get through to 127.0.0.1:1") && error.contains("attempts in 2 s"), "{error}");
     assert!(took >= Duration::from_secs(1), "{took:?}");
     let mut other = target.clone();
     other.host_key.clone_from(&bastion.target.host_key);
-    let (error, _) = said(&other, &keys).await;
+    let (error, seen, _) = said(&other, &keys).await;
+    assert_eq!(seen, (SshFailure::OtherHostKey, None));
     assert!(error.contains(&format!("127.0.0.1:{} shows another", machine.target.port)), "{error}");
 
     let closed = sshd_with("AllowTcpForwarding no");
     let (target, keys) = behind(&machine, &closed);
-    let (error, _) = said(&target, &keys).await;
+    let (error, seen, took) = said(&target, &keys).await;
+    let at_closed = format!("127.0.0.1:{}", closed.target.port);
+    assert_eq!(seen, (SshFailure::TunnelProhibited, Some(at_closed)));
+    assert!(took < SOON / 10, "{took:?}");
     assert!(error.contains("prohibited") && error.contains("AllowTcpForwarding"), "{error}");
 }
 
 #[tokio::test]
-async fn a_machine_that_was_just_made_is_waited_for_until_its_key_is_there() {
+async fn just_created_machine_is_retried_until_it_accepts_the_key() {
     let sshd = sshd();
     let keys = sshd.dir.path().join("authorized_keys");
     let authorized = fs::read(&keys).unwrap();
@@ -313,10 +331,11 @@ async fn a_machine_that_was_just_made_is_waited_for_until_its_key_is_there() {
         fs::write(&keys, &authorized).unwrap();
     };
     let mut seen = Vec::new();
-    let arrived =
-        Remote::arrive("node1", &target, &sshd.key, SOON, true, async |said: &str| seen.push(said.to_owned()));
-    let (arrived, ()) = tokio::join!(arrived, late);
-    let (_remote, shown) = arrived.unwrap();
+    let connected = Remote::first_connection("node1", &target, &sshd.key, SOON, true, async |said: &str| {
+        seen.push(said.to_owned())
+    });
+    let (connected, ()) = tokio::join!(connected, late);
+    let (_remote, shown) = connected.unwrap();
     let own = sshd.target.host_key.clone().unwrap();
     assert_eq!(
         shown.split_whitespace().take(2).collect::<Vec<_>>(),
@@ -325,24 +344,27 @@ async fn a_machine_that_was_just_made_is_waited_for_until_its_key_is_there() {
     let last = seen.last().unwrap();
     assert!(last.contains("SSH-2.0-OpenSSH") && last.contains("refused the key for user"), "{seen:?}");
 
-    // Nobody waits for another host key to become the right one, and a wait has an end.
+    // Another host key does not become the right one by waiting, and a wait has an end.
     target.host_key =
         Some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".to_owned());
-    let error = Remote::arrive("node1", &target, &sshd.key, SOON, true, async |_| ()).await.unwrap_err().to_string();
+    let error =
+        Remote::first_connection("node1", &target, &sshd.key, SOON, true, async |_| ()).await.unwrap_err().to_string();
     assert!(error.contains("another host key"), "{error}");
     // Nor for one that was met before to take a key again.
     fs::write(&keys, "").unwrap();
     let started = std::time::Instant::now();
-    let error = Remote::arrive("node1", &sshd.target, &sshd.key, SOON, false, async |_| ()).await.unwrap_err();
+    let error =
+        Remote::first_connection("node1", &sshd.target, &sshd.key, SOON, false, async |_| ()).await.unwrap_err();
     assert!(error.to_string().contains("refused the key") && started.elapsed() < SOON / 2, "{error}");
     let patience = Duration::from_secs(1);
-    let error = Remote::arrive("node1", &sshd.target, &sshd.key, patience, true, async |_| ()).await.unwrap_err();
+    let error =
+        Remote::first_connection("node1", &sshd.target, &sshd.key, patience, true, async |_| ()).await.unwrap_err();
     let error = error.to_string();
     assert!(error.contains("attempts in 1 s") && error.contains("cloud-init status --long"), "{error}");
 }
 
 #[tokio::test]
-async fn what_takes_the_connection_and_does_not_greet_is_no_ssh_server() {
+async fn connection_closed_without_a_greeting_is_no_ssh_server() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = SshTarget {
         host: "127.0.0.1".into(),
