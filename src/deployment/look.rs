@@ -5,7 +5,7 @@ use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::config::SslMode;
 
-use super::{Cluster, conninfo::Conninfo};
+use super::{Cluster, conninfo::Conninfo, ssh_keys};
 use crate::{
     context::{Context, Dirs},
     error::{Error, Result},
@@ -17,7 +17,7 @@ use crate::{
     platform::adopted::{self, Adopted},
     secrets::{AuthorityKind, ClientFiles, Vault},
     ssh::Remote,
-    stage::{enroll, hypervisor},
+    stage::hypervisor,
     verify::fault::Ground,
 };
 
@@ -70,7 +70,7 @@ pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Res
     let control = health::client_config(vault.authority(AuthorityKind::Control), identity)?;
     let postgres = health::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
     Ok(Access::new(Keys {
-        ssh: enroll::keys(context, &cluster.plan.platform, vault)?,
+        ssh: ssh_keys::load(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),
         etcd_tls: control,
         postgres_tls: Arc::clone(&postgres),

@@ -5,6 +5,7 @@ mod conninfo;
 pub mod lock;
 pub mod look;
 pub mod shared_record;
+pub(crate) mod ssh_keys;
 
 pub use cluster::Cluster;
 pub use conninfo::Conninfo;

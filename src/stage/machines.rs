@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     context::{Context, RunContext},
-    deployment::{Cluster, lock::Locks, look, shared_record},
+    deployment::{Cluster, lock::Locks, look, shared_record, ssh_keys},
     error::{Error, Result},
     event::{Stage, Summary},
     file,
@@ -51,7 +51,7 @@ pub(crate) async fn serve(context: &Context, platform: &Platform) -> Result<(Ser
 
 /// Tries whether the user's own key and module are there, before anything is made.
 pub(crate) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
-    enroll::users_key(context, &cluster.plan.platform)?;
+    ssh_keys::users_key(context, &cluster.plan.platform)?;
     match &cluster.plan.platform {
         Platform::Terraform(module) => terraform::module_dir(context, module).map(drop),
         _ => Ok(()),
@@ -105,7 +105,7 @@ async fn make(
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = context.dirs.cluster(cluster.name());
-        let keys = enroll::authorized_keys(context, &cluster.plan.platform, vault)?;
+        let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
         let last = look::fleet(&context.dirs, cluster).ok();
         let record = shared_record::record(cluster, vault, last.as_ref());
         let machines = Machines {
@@ -172,7 +172,7 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
 
 /// Waits for the machines, and sees that none of them is somebody else's.
 async fn meet(run: &RunContext, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<(Fleet, Looked)> {
-    let fleet = enroll::reach(run, cluster, vault, fleet).await?;
+    let fleet = enroll::enroll(run, cluster, vault, fleet).await?;
     let looked = ownership::look(run, cluster, vault, &fleet).await?;
     Ok((fleet, looked))
 }
@@ -250,7 +250,7 @@ pub(crate) async fn destroy(
     reattach: String,
 ) -> Result<Option<Destroyed>> {
     let (uuid, keys) = match vault {
-        Some(vault) => (vault.uuid(), enroll::authorized_keys(context, &cluster.plan.platform, vault)?),
+        Some(vault) => (vault.uuid(), ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?),
         None => (uuid::Uuid::nil(), Vec::new()),
     };
     let image = image_tag(cluster);
@@ -324,7 +324,7 @@ async fn known_vault(context: &Context, cluster: &Cluster) -> Result<Option<Vaul
 /// Whose the machines are, and who may log in.
 fn identity(context: &Context, cluster: &Cluster, vault: Option<&Vault>) -> Result<(Uuid, Vec<String>, String)> {
     let Some(vault) = vault else { return Ok((Uuid::nil(), Vec::new(), String::new())) };
-    let keys = enroll::authorized_keys(context, &cluster.plan.platform, vault)?;
+    let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
     let fleet = look::fleet(&context.dirs, cluster).ok();
     Ok((vault.uuid(), keys, shared_record::record(cluster, vault, fleet.as_ref())))
 }

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    enroll,
-    prepare::{self, Downloads, Prepared},
-};
+use super::prepare::{self, Downloads, Prepared};
 use crate::{
     ansible::{
         self, Configured, Playbook, Settings,
@@ -15,7 +12,7 @@ use crate::{
     deployment::{
         Cluster,
         lock::{self, Asking},
-        look, shared_record,
+        look, shared_record, ssh_keys,
     },
     error::{Error, Result},
     event::{Stage, Summary},
@@ -53,7 +50,7 @@ pub(crate) async fn render(
 /// Writes what clients on this machine use: keys, certificates, and how the machines are reached.
 pub(crate) fn client_files(context: &Context, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<()> {
     let dir = context.dirs.cluster(cluster.name());
-    let identities = enroll::identities(context, cluster);
+    let identities = ssh_keys::identities(context, cluster);
     write_client_files(&dir, vault, fleet, &cluster.plan.postgres.databases, &identities)
 }
 
@@ -85,7 +82,7 @@ fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Dow
         control_ca: vault.authority(AuthorityKind::Control).to_owned(),
         postgresql_ca: vault.authority(AuthorityKind::Postgresql).to_owned(),
         nodes: nodes.collect(),
-        ssh_private_key: enroll::identities(context, cluster).machine,
+        ssh_private_key: ssh_keys::identities(context, cluster).machine,
         ssh_config: files.join(ClientFiles::SSH_CONFIG),
         etcd_binaries_dir: downloads.etcd.clone(),
         patroni_wheels_dir: downloads.wheels.clone(),
@@ -121,7 +118,7 @@ pub(crate) async fn run(
         };
         let scratch = prepare::scratch()?;
         let settings = Settings {
-            private_key: enroll::identities(context, cluster).machine,
+            private_key: ssh_keys::identities(context, cluster).machine,
             // The inventory says it for every host.
             ssh_arguments: String::new(),
             mitogen,
