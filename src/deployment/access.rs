@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use tokio_postgres::config::SslMode;
 
-use super::Cluster;
+use super::{Cluster, ssh_keys};
 use crate::{
     access::{self, Access, Keys},
     context::Context,
     error::Result,
     secrets::{AuthorityKind, Vault},
-    stage::enroll,
 };
 
 /// What opens the services of the cluster.
@@ -23,7 +22,7 @@ pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Res
     let control = access::client_config(vault.authority(AuthorityKind::Control), identity)?;
     let postgres = access::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
     Ok(Access::new(Keys {
-        ssh: enroll::keys(context, &cluster.plan.platform, vault)?,
+        ssh: ssh_keys::load(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),
         etcd_tls: control,
         postgres_tls: Arc::clone(&postgres),

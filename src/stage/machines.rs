@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     context::{Context, RunContext},
-    deployment::{Cluster, Known, access, fleet_file, record},
+    deployment::{Cluster, Known, access, fleet_file, record, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::Fleet,
@@ -42,7 +42,7 @@ pub(crate) struct With<'a> {
 
 /// Tries whether the user's own key and module are there, before anything is made.
 pub(crate) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
-    enroll::users_key(context, &cluster.plan.platform)?;
+    ssh_keys::users_key(context, &cluster.plan.platform)?;
     match &cluster.plan.platform {
         Platform::Terraform(module) => terraform::module_dir(context, module).map(drop),
         _ => Ok(()),
@@ -115,7 +115,7 @@ async fn make(
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = cluster.dir();
-        let keys = enroll::authorized_keys(context, &cluster.plan.platform, vault)?;
+        let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
         let last = known.fleet_if_any()?;
         let record = record(cluster, vault, last);
         let machines = Machines {
@@ -182,7 +182,7 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
 
 /// Waits for the machines, and sees that none of them is somebody else's.
 async fn meet(run: &RunContext, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<(Fleet, Looked)> {
-    let fleet = enroll::reach(run, cluster, vault, fleet).await?;
+    let fleet = enroll::enroll(run, cluster, vault, fleet).await?;
     let looked = ownership::look(run, cluster, vault, &fleet).await?;
     Ok((fleet, looked))
 }
@@ -219,7 +219,7 @@ pub(crate) async fn destroy(
     reattach: String,
 ) -> Result<Option<Destroyed>> {
     let (uuid, keys) = match vault {
-        Some(vault) => (vault.uuid(), enroll::authorized_keys(context, &cluster.plan.platform, vault)?),
+        Some(vault) => (vault.uuid(), ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?),
         None => (uuid::Uuid::nil(), Vec::new()),
     };
     let image = prepare::image_of(cluster);

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    enroll,
-    prepare::{self, Downloads, Prepared},
-};
+use super::prepare::{self, Downloads, Prepared};
 use crate::{
     access::Access,
     ansible::{
@@ -13,7 +10,7 @@ use crate::{
         inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
     },
     context::{Context, RunContext},
-    deployment::{Cluster, client_files},
+    deployment::{Cluster, client_files, ssh_keys},
     error::Result,
     event::Stage,
     fleet::Fleet,
@@ -76,7 +73,7 @@ pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, down
         control_ca: vault.authority(AuthorityKind::Control).to_owned(),
         postgresql_ca: vault.authority(AuthorityKind::Postgresql).to_owned(),
         nodes: nodes.collect(),
-        ssh_private_key: enroll::identities(context, cluster).machine,
+        ssh_private_key: ssh_keys::identities(context, cluster).machine,
         ssh_config: files.join(ClientFiles::SSH_CONFIG),
         etcd_binaries_dir: downloads.etcd.clone(),
         patroni_wheels_dir: downloads.wheels.clone(),
@@ -112,7 +109,7 @@ pub(crate) async fn run_playbook(
         };
         let scratch = prepare::scratch()?;
         let settings = Settings {
-            private_key: enroll::identities(context, cluster).machine,
+            private_key: ssh_keys::identities(context, cluster).machine,
             // The inventory says it for every host.
             ssh_arguments: String::new(),
             mitogen,
