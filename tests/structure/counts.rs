@@ -13,7 +13,7 @@ const COMPONENTS: [&str; 3] = ["etcd", "patroni", "postgres"];
 /// The longest that a file may be without a reason.
 const LONGEST: usize = 500;
 /// How the reason starts, within the head of the file.
-const REASON: &str = "//! Long because";
+pub(crate) const REASON: &str = "//! Long because";
 
 /// A count: what is counted, and the files.
 pub(crate) struct Count {
@@ -65,6 +65,13 @@ fn namers(graph: &Graph, folder: &str, is: impl Fn(&Naming) -> bool) -> BTreeSet
 pub(crate) fn long_files(checkout: &Checkout) -> BTreeMap<String, usize> {
     let lines = checkout.texts.iter().filter(|(_, text)| !has_reason(text));
     lines.map(|(path, text)| (path.clone(), text.lines().count())).filter(|(_, lines)| *lines > LONGEST).collect()
+}
+
+/// The files that give a reason and are not too long.
+#[cfg(test)]
+pub(crate) fn needless_reasons(checkout: &Checkout) -> Vec<String> {
+    let short = checkout.texts.iter().filter(|(_, text)| has_reason(text) && text.lines().count() <= LONGEST);
+    short.map(|(path, _)| path.clone()).collect()
 }
 
 fn has_reason(text: &str) -> bool {

@@ -1,14 +1,16 @@
 //! The rules as tests of this checkout.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
 use super::{
-    Checkout, ORDER_EXCEPTIONS, PRINT_EXCEPTIONS, PROCESS_EXCEPTIONS, broken, out_of_order, page, printing,
-    starting_processes,
+    Checkout, ORDER_EXCEPTIONS, PRINT_EXCEPTIONS, PROCESS_EXCEPTIONS, broken,
+    counts::{REASON, long_files, needless_reasons},
+    out_of_order, page, printing, starting_processes,
 };
 
 static CHECKOUT: LazyLock<Checkout> = LazyLock::new(|| Checkout::read(&root()).unwrap());
@@ -58,6 +60,16 @@ fn only_exec_starts_processes() {
 fn only_report_prints() {
     let broken = broken(printing(&CHECKOUT.graph), PRINT_EXCEPTIONS);
     assert!(broken.is_empty(), "something is printed outside of report: {}", broken.join(", "));
+}
+
+#[test]
+fn file_over_the_limit_has_a_reason_in_its_head() {
+    assert_eq!(long_files(&CHECKOUT), BTreeMap::new(), "split the file, or start a line of its head with `{REASON}`");
+}
+
+#[test]
+fn file_within_the_limit_has_no_reason_in_its_head() {
+    assert_eq!(needless_reasons(&CHECKOUT), [""; 0]);
 }
 
 #[test]
