@@ -10,7 +10,8 @@ use super::observe::{NodeView, Observations};
 use crate::{
     component::patroni::Member,
     model::{Dcs, InstanceKey, Role},
-    plan::{Durability, Plan, Platform},
+    plan::{Durability, Plan},
+    platform,
 };
 
 /// A cluster's state at one moment, good or bad.
@@ -157,13 +158,12 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     let mut problems = Problems { adopted: plan.platform.is_adopted(), ..Problems::default() };
     for (key, view) in seen {
         if let Err(said) = &view.ssh {
-            let up = format!("`hactl up {}`", plan.cluster);
-            let hint = match &plan.platform {
-                Platform::Adopted(_) => "does `ssh` itself reach it?".to_owned(),
-                Platform::Local(_) => format!("`docker ps -a` shows the container; {up} starts it again"),
-                _ => format!("is it running, and reached from here? Of one that was made anew {up} says what to do"),
-            };
-            problems.add("node-unreachable", Some(key), format!("SSH does not answer: {said}"), &hint);
+            problems.add(
+                "node-unreachable",
+                Some(key),
+                format!("SSH does not answer: {said}"),
+                &platform::unreachable_hint(plan),
+            );
         }
         for (unit, lines) in &view.failed_units {
             problems.add(

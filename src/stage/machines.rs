@@ -21,7 +21,7 @@ use crate::{
         steps::{Blocked, Situation, next_step},
     },
     platform::{
-        hosts,
+        self, hosts,
         local::{self, Engine},
     },
     secrets::Vault,
@@ -40,12 +40,25 @@ pub(crate) struct With<'a> {
     pub(crate) agreed: &'a Consent,
 }
 
-/// Tries whether the user's own key and module are there, before anything is made.
-pub(crate) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+/// Tries whether the platform has what the machines are made from, before Terraform is asked for anything.
+///
+/// # Errors
+/// With everything that is missing.
+pub(crate) async fn platform_has_all(context: &Context, cluster: &Cluster) -> Result<()> {
+    let recorded = async || terraform::recorded(context, &cluster.dir(), &cluster.plan).await;
+    platform::preflight(context, &cluster.plan, recorded).await
+}
+
+/// Tries that, and whether the user's own key and module are there.
+///
+/// # Errors
+/// With the first of these that is missing.
+pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+    platform_has_all(context, cluster).await?;
     ssh_keys::users_key(context, &cluster.plan.platform)?;
-    match &cluster.plan.platform {
-        Platform::Terraform(module) => terraform::module_dir(context, module).map(drop),
-        _ => Ok(()),
+    match cluster.plan.platform.own_module() {
+        Some(module) => terraform::module_dir(context, module).map(drop),
+        None => Ok(()),
     }
 }
 
