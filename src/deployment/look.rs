@@ -12,10 +12,10 @@ use crate::{
     exec::Command,
     fleet::{Fleet, FleetNode},
     health::{self, Access, Health, Keys, Status},
-    model::{InstanceKey, Platform, Role, SshKeySource},
+    model::{Account, Authority, Certificate, InstanceKey, Platform, Role, SshKeySource},
     plan::Plan,
     platform::adopted::{self, Adopted},
-    secrets::{AuthorityKind, ClientFiles, Vault},
+    secrets::{ClientFiles, Vault},
     ssh::Remote,
     stage::{enroll, hypervisor},
     verify::fault::Ground,
@@ -65,10 +65,10 @@ pub(crate) fn kept_fleet(dirs: &Dirs, cluster: &Cluster) -> Result<Fleet> {
 
 /// What opens the doors of the cluster.
 pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Access> {
-    let client = vault.client();
+    let client = vault.client(Certificate::CONTROLLER)?;
     let identity = Some((client.certificate.as_str(), &client.key));
-    let control = health::client_config(vault.authority(AuthorityKind::Control), identity)?;
-    let postgres = health::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
+    let control = health::client_config(vault.authority(Authority::CONTROL)?, identity)?;
+    let postgres = health::client_config(vault.authority(Authority::POSTGRESQL)?, None)?;
     Ok(Access::new(Keys {
         ssh: enroll::keys(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),
@@ -76,8 +76,8 @@ pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Res
         postgres_tls: Arc::clone(&postgres),
         clients_tls: postgres,
         postgres_ssl: SslMode::Require,
-        superuser: ("postgres".to_owned(), vault.passwords().superuser),
-        restapi: Some(("patroni".to_owned(), vault.passwords().restapi)),
+        superuser: ("postgres".to_owned(), vault.password(&Account::SUPERUSER)?.clone()),
+        restapi: Some(("patroni".to_owned(), vault.password(&Account::RESTAPI)?.clone())),
     }))
 }
 

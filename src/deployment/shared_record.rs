@@ -23,7 +23,7 @@ use crate::{
     event::Summary,
     file,
     fleet::{Fleet, FleetNode},
-    model::{Backend, ClusterName, DatabaseName, InstanceKey, Passed, Platform, RootModule},
+    model::{Account, Backend, Certificate, ClusterName, DatabaseName, InstanceKey, Passed, Platform, RootModule},
     plan::Node,
     secrets::{HostKeys, Vault},
     stage::{machines, software},
@@ -291,7 +291,9 @@ pub(crate) async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> 
     is_not_emptied(cluster)?;
     has_secrets(context, cluster)?;
     let paths = cluster.secrets(&context.dirs);
-    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
+    let (accounts, certificates) = (Account::of_every_cluster(), Certificate::OF_EVERY_CLUSTER);
+    let now = Timestamp::now();
+    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, &accounts, &certificates, now).await?;
     let unknown = cluster.elsewhere.is_none() && !context.dirs.cluster(cluster.name()).fleet().exists();
     if let Some(place) = cluster.place().filter(|_| unknown && !vault.node_leaves().is_empty()) {
         let message = format!("the secrets file knows machines of this cluster, and the state ({place}) knows none");
@@ -301,7 +303,7 @@ pub(crate) async fn open(context: &Context, cluster: &Cluster) -> Result<Vault> 
     }
     cluster.take_given(context, &mut vault).await?;
     take_over(cluster, &mut vault)?;
-    if vault.ensure_owners(&cluster.owners())? {
+    if vault.ensure_passwords(&cluster.accounts())? {
         vault.save()?;
     }
     Ok(vault)
@@ -349,9 +351,13 @@ fn has_secrets(context: &Context, cluster: &Cluster) -> Result<()> {
 }
 
 fn secrets_fit(record: &SharedRecord, vault: &Vault) -> Result<()> {
-    let have = vault.passwords().owners;
-    let missing: Vec<&str> =
-        record.owners.iter().filter(|owner| !have.contains_key(*owner)).map(DatabaseName::as_str).collect();
+    let have = vault.passwords();
+    let missing: Vec<&str> = record
+        .owners
+        .iter()
+        .filter(|owner| !have.contains_key(&Account::Owner((*owner).clone())))
+        .map(DatabaseName::as_str)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use crate::{
     deployment::Cluster,
     error::Result,
     event::Summary,
+    model::{Account, Certificate},
     secrets::{Recipient, Vault},
 };
 
@@ -51,9 +52,11 @@ pub async fn remove_recipient(run: &RunContext, cluster: &Cluster, key: &str) ->
 pub async fn create_secrets(run: &RunContext, cluster: &Cluster) -> Result<Summary> {
     let context = &run.context;
     let paths = cluster.secrets(&context.dirs);
-    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, Timestamp::now()).await?;
+    let (accounts, certificates) = (Account::of_every_cluster(), Certificate::OF_EVERY_CLUSTER);
+    let now = Timestamp::now();
+    let mut vault = Vault::open_or_create(context, cluster.name(), &paths, &accounts, &certificates, now).await?;
     cluster.take_given(context, &mut vault).await?;
-    if vault.ensure_owners(&cluster.owners())? {
+    if vault.ensure_passwords(&cluster.accounts())? {
         vault.save()?;
     }
     let changed = vault.was_saved();

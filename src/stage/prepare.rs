@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Kind, Result},
     event::{Event, Events, Stage, Summary},
     fetch::{self, Arch, LockFile},
-    model::{Local, Platform},
+    model::{Account, Certificate, Local, Platform},
     platform::local::{self, Engine, ImageInfo, SshEndpoint},
     secrets::Vault,
     terraform,
@@ -280,7 +280,9 @@ pub async fn build_image(run: &RunContext, cluster: &Cluster) -> Result<Summary>
     // Before anything is made.
     Engine::connect(&context.env).await?;
     let paths = cluster.secrets(&context.dirs);
-    let vault = Vault::open_or_create(context, cluster.name(), &paths, jiff::Timestamp::now()).await?;
+    let (accounts, certificates) = (Account::of_every_cluster(), Certificate::OF_EVERY_CLUSTER);
+    let now = jiff::Timestamp::now();
+    let vault = Vault::open_or_create(context, cluster.name(), &paths, &accounts, &certificates, now).await?;
     let prepared = prepare(run, cluster, &vault, true).await?;
     Ok(Summary {
         ok: true,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ansible::{
         self, Configured, Playbook, Settings,
-        inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
+        inventory::{self, Inventory, KeyPair, Material},
     },
     context::{Context, RunContext},
     deployment::{
@@ -21,7 +21,8 @@ use crate::{
     event::{Stage, Summary},
     fleet::Fleet,
     health::{self, Access},
-    secrets::{AuthorityKind, ClientFiles, LeafKind, Vault, write_client_files},
+    model::{Account, Certificate},
+    secrets::{ClientFiles, Leaf, Vault, write_client_files},
 };
 
 /// Signs what is due, and writes the client's files and the inventory.
@@ -37,8 +38,8 @@ pub(crate) async fn render(
         let plan = &cluster.plan;
         let nodes: Vec<_> =
             fleet.nodes.values().map(|node| (node.key().clone(), node.hostname().clone(), node.address)).collect();
-        let signed = vault.ensure_leaves(&nodes, Timestamp::now())?;
-        if vault.ensure_owners(&cluster.owners())? || signed {
+        let signed = vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes, Timestamp::now())?;
+        if vault.ensure_passwords(&cluster.accounts())? || signed {
             vault.save()?;
         }
         client_files(context, cluster, vault, fleet)?;
@@ -59,31 +60,14 @@ pub(crate) fn client_files(context: &Context, cluster: &Cluster, vault: &Vault, 
 
 fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {
     let files = context.dirs.cluster(cluster.name()).client();
-    let passwords = vault.passwords();
-    let pair = |leaves: &std::collections::BTreeMap<LeafKind, crate::secrets::Leaf>, kind| {
-        leaves.get(&kind).map(|leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() })
-    };
-    let nodes = vault.node_leaves().iter().filter_map(|(key, leaves)| {
-        let node = NodeMaterial {
-            etcd_peer: pair(leaves, LeafKind::EtcdPeer)?,
-            etcd_server: pair(leaves, LeafKind::EtcdServer)?,
-            patroni: pair(leaves, LeafKind::Patroni)?,
-            postgresql: pair(leaves, LeafKind::Postgresql)?,
-        };
-        Some((key.clone(), node))
+    let nodes = vault.node_leaves().iter().map(|(key, leaves)| {
+        let pair = |leaf: &Leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() };
+        (key.clone(), leaves.iter().map(|(name, leaf)| (name.clone(), pair(leaf))).collect())
     });
     Material {
         assets: cluster.assets.clone(),
-        passwords: Passwords {
-            superuser: passwords.superuser,
-            replication: passwords.replication,
-            rewind: passwords.rewind,
-            restapi: passwords.restapi,
-            owners: passwords.owners,
-        },
-        etcd_peer_ca: vault.authority(AuthorityKind::EtcdPeer).to_owned(),
-        control_ca: vault.authority(AuthorityKind::Control).to_owned(),
-        postgresql_ca: vault.authority(AuthorityKind::Postgresql).to_owned(),
+        passwords: vault.passwords(),
+        authorities: vault.authorities(),
         nodes: nodes.collect(),
         ssh_private_key: enroll::identities(context, cluster).machine,
         ssh_config: files.join(ClientFiles::SSH_CONFIG),
@@ -148,7 +132,8 @@ pub async fn configure(acting: &RunContext, cluster: &Cluster, mitogen: bool, ch
     cluster.take_given(context, &mut vault).await?;
     shared_record::take_over(cluster, &mut vault)?;
     let access = look::access(context, cluster, &vault)?;
-    if cluster.place().is_some() && vault.ensure_owners(&cluster.owners())? {
+    let owners: Vec<_> = cluster.owners().into_iter().map(Account::Owner).collect();
+    if cluster.place().is_some() && vault.ensure_passwords(&owners)? {
         let name = cluster.name();
         return Err(Error::failed("secrets-behind", "configure", name)
             .cause(
