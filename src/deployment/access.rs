@@ -9,7 +9,8 @@ use crate::{
     access::{self, Access, Keys},
     context::Context,
     error::Result,
-    secrets::{AuthorityKind, Vault},
+    model::{Account, Authority, Certificate},
+    secrets::Vault,
 };
 
 /// What opens the services of the cluster.
@@ -17,10 +18,10 @@ use crate::{
 /// # Errors
 /// When a certificate or the user's key cannot be read.
 pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Access> {
-    let client = vault.client();
+    let client = vault.client(Certificate::CONTROLLER)?;
     let identity = Some((client.certificate.as_str(), &client.key));
-    let control = access::client_config(vault.authority(AuthorityKind::Control), identity)?;
-    let postgres = access::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
+    let control = access::client_config(vault.authority(Authority::CONTROL)?, identity)?;
+    let postgres = access::client_config(vault.authority(Authority::POSTGRESQL)?, None)?;
     Ok(Access::new(Keys {
         ssh: ssh_keys::load(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),
@@ -28,7 +29,7 @@ pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Res
         postgres_tls: Arc::clone(&postgres),
         clients_tls: postgres,
         postgres_ssl: SslMode::Require,
-        superuser: ("postgres".to_owned(), vault.passwords().superuser),
-        restapi: Some(("patroni".to_owned(), vault.passwords().restapi)),
+        superuser: ("postgres".to_owned(), vault.password(&Account::SUPERUSER)?.clone()),
+        restapi: Some(("patroni".to_owned(), vault.password(&Account::RESTAPI)?.clone())),
     }))
 }
