@@ -70,16 +70,6 @@ impl fmt::Display for Door {
     }
 }
 
-/// The ports, units and the user that the roles give.
-pub(crate) const PATRONI_PORT: u16 = 8008;
-pub(crate) const POSTGRES_PORT: u16 = 5432;
-pub(crate) const ETCD_PORT: u16 = 2379;
-pub(crate) const PATRONI_UNIT: &str = "patroni";
-pub(crate) const ETCD_UNIT: &str = "etcd";
-pub(crate) const USER: &str = "postgres";
-/// The unit that stops a primary that outlives its Patroni.
-pub(crate) const LEASE_GUARD: &str = "hactl-lease-guard";
-
 impl FleetNode {
     #[must_use]
     pub const fn key(&self) -> &InstanceKey {
@@ -97,41 +87,9 @@ impl FleetNode {
         self.found.as_ref().map_or(self.node.key.as_str(), |found| &found.member)
     }
 
-    /// Patroni's REST API.
-    #[must_use]
-    pub fn patroni(&self) -> Door {
-        self.found.as_ref().map_or_else(|| self.door(PATRONI_PORT), |found| found.patroni.clone())
-    }
-
-    #[must_use]
-    pub fn postgres(&self) -> Door {
-        self.found.as_ref().map_or_else(|| self.door(POSTGRES_PORT), |found| found.postgres.clone())
-    }
-
-    /// etcd's client port.
-    #[must_use]
-    pub fn etcd(&self) -> Door {
-        self.found.as_ref().map_or_else(|| self.door(ETCD_PORT), |found| found.etcd.clone())
-    }
-
-    fn door(&self, port: u16) -> Door {
+    /// Where a service of the roles answers that listens on `port`.
+    pub(crate) fn door(&self, port: u16) -> Door {
         Door { host: self.address.to_string(), port, tls: true }
-    }
-
-    #[must_use]
-    pub fn patroni_unit(&self) -> &str {
-        self.found.as_ref().map_or(PATRONI_UNIT, |found| &found.patroni_unit)
-    }
-
-    #[must_use]
-    pub fn etcd_unit(&self) -> &str {
-        self.found.as_ref().map_or(ETCD_UNIT, |found| &found.etcd_unit)
-    }
-
-    /// The user of the system who runs Patroni and PostgreSQL.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        self.found.as_ref().map_or(USER, |found| &found.user)
     }
 
     /// The addresses by which other members reach it.

@@ -13,10 +13,11 @@ use std::{
 use crate::common::{Bench, step};
 use hactl::{
     context::{Context, Dirs},
-    deployment::{Cluster, StatusProbe},
+    deployment::{Cluster, Deployment},
     event::Events,
     exec::Lock,
     health::{Healthy, wait_until_healthy},
+    query::StatusProbe,
     verify::{
         catalogue::{self, Drill, Fault},
         fault::{self, Ground},
@@ -65,7 +66,7 @@ async fn faults_strike_are_seen_and_are_taken_back() {
     bench.up();
     let context = context(&bench.path(""));
     let cluster = Cluster::open(NAME, &context.dirs).unwrap();
-    let watcher = StatusProbe::new(&context, &cluster).await.unwrap();
+    let watcher = StatusProbe::new(&context, &mut Deployment::open(cluster)).await.unwrap();
     let ground = watcher.ground(&context);
 
     for title in DRILLS {
@@ -198,7 +199,7 @@ async fn the_one_that_is_killed() {
     let Ok(title) = std::env::var("HACTL_TEST_STRIKE") else { return };
     let context = context(Path::new(&std::env::var("HACTL_TEST_DIR").unwrap()));
     let cluster = Cluster::open(NAME, &context.dirs).unwrap();
-    let watcher = StatusProbe::new(&context, &cluster).await.unwrap();
+    let watcher = StatusProbe::new(&context, &mut Deployment::open(cluster)).await.unwrap();
     let ground = watcher.ground(&context);
     let targets = fault::targets(drill(&title), &watcher.health().await, &ground).unwrap();
     let deadline = Duration::from_secs(std::env::var("HACTL_TEST_DEADLINE").unwrap().parse().unwrap());

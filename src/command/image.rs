@@ -25,8 +25,6 @@ pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
             report::message(&format!("{} removed", removed.len()));
             Ok(0)
         }
-        cli::Image::Build(name) => {
-            session.act("image", &name.name, async |run, cluster| operation::build_image(run, cluster).await).await
-        }
+        cli::Image::Build(name) => session.act(&operation::IMAGE, &name.name, operation::build_image).await,
     }
 }

@@ -14,7 +14,9 @@ pub(super) async fn run(session: &Session, args: cli::Import) -> Result<u8> {
     let cli::Import { name, ids, from, pool, records } = args;
     let old = from.iter().map(|path| read(&session.dirs.work, path)).collect::<Result<Vec<_>>>()?;
     let asked = Asked { ids, old, pool, records };
-    session.act("import", &name.name, async |run, cluster| operation::import(run, cluster, &asked).await).await
+    session
+        .act(&operation::IMPORT, &name.name, async |run, deployment| operation::import(run, deployment, &asked).await)
+        .await
 }
 
 /// A file's name and text; `-` is standard input.

@@ -5,7 +5,7 @@ use crate::{
     ansible::inventory,
     cli,
     error::{Error, Result},
-    operation, report,
+    query, report,
 };
 
 pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
@@ -14,9 +14,9 @@ pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
             .cause("standard output is a terminal")
             .hint("`--format json` leaves the secrets out; examples/inventory/hactl-inventory.sh is for Ansible"));
     }
-    let cluster = session.cluster_as_it_is(&args.name.name).await?;
-    cluster.must_be_made_here("inventory")?;
-    let inventory = session.query(async |context| operation::inventory(context, &cluster).await).await?;
+    let mut deployment = session.deployment(&args.name.name).await?;
+    deployment.cluster.must_be_made_here("inventory")?;
+    let inventory = session.query(async |context| query::inventory(context, &mut deployment).await).await?;
     if args.list {
         report::print_json(&inventory::json(&inventory, inventory::Reader::Ansible));
         return Ok(0);

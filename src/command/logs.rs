@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli, deployment,
+    cli,
+    component::{etcd, patroni},
     error::{Error, Result},
     report,
 };
 
 pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
-    let cluster = session.cluster_as_it_is(&args.name.name).await?;
+    let mut deployment = session.deployment(&args.name.name).await?;
     let unit = args.unit.as_deref().unwrap_or_default();
     if !unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte)) {
         return Err(Error::usage("unit", "show the log of unit", unit)
@@ -17,14 +18,14 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
     }
     let done = session
         .query(async |context| {
-            let standing = deployment::RunningCluster::find(context, &cluster).await?;
-            let node = standing.fleet.node(&args.node)?;
+            let running = deployment.running(context).await?;
+            let node = running.fleet.node(&args.node)?;
             let units = match unit {
-                "" => format!("-u {} -u {}", node.patroni_unit(), node.etcd_unit()),
+                "" => format!("-u {} -u {}", patroni::unit(node), etcd::unit(node)),
                 unit => format!("-u {unit}"),
             };
             let command = format!("journalctl --no-pager -n {} {units}", args.lines);
-            Ok(standing.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await?)
+            Ok(running.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await?)
         })
         .await?;
     if done.status != 0 {

@@ -12,6 +12,7 @@ mod inventory;
 mod logs;
 mod plan;
 mod power_watch;
+mod prompt;
 mod provision;
 mod psql;
 mod report;

@@ -9,11 +9,11 @@ use crate::{
 pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
     let agreed = args.agreed.into();
     let work = async {
-        let cluster = session.cluster_as_it_is(&args.name.name).await?;
-        cluster.must_be_made_here("plan")?;
+        let mut deployment = session.deployment(&args.name.name).await?;
+        deployment.cluster.must_be_made_here("plan")?;
         // Terraform's plan is a file: one that is about to be applied must not become another.
-        let _lock = session.lock("plan", &cluster).await?;
-        session.query(async |context| operation::plan(context, &cluster, &agreed).await).await
+        let _lock = session.lock("plan", &deployment.cluster).await?;
+        session.query(async |context| operation::plan(context, &mut deployment, &agreed).await).await
     };
     let planned = match work.await {
         Ok(planned) => planned,

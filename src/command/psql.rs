@@ -1,15 +1,15 @@
 use super::Session;
-use crate::{cli, deployment, deployment::Conninfo, error::Result, exec::Command};
+use crate::{cli, deployment::Conninfo, error::Result, exec::Command, query};
 
 pub(super) async fn run(session: &Session, args: &cli::Psql) -> Result<u8> {
-    let cluster = session.cluster_as_it_is(&args.name.name).await?;
+    let mut deployment = session.deployment(&args.name.name).await?;
     session
         .query(async |context| {
-            let door = deployment::door(context, &cluster).await?;
+            let door = query::door(context, &mut deployment).await?;
             // As its environment, so that the user's arguments win, whichever they are.
             let mut psql = Command::new("psql").args(args.args.iter().cloned());
             // Variables of a backend in PostgreSQL are about that one.
-            let of_backend = cluster.plan.backend.iter().flat_map(|backend| backend.kind.passed());
+            let of_backend = deployment.cluster.plan.backend.iter().flat_map(|backend| backend.kind.passed());
             for name in Conninfo::MISLEADING.iter().chain(of_backend) {
                 psql = psql.withhold(name);
             }

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::Session;
 use crate::{
     cli::{self, ReportFormat},
+    deployment::Deployment,
     error::{Error, Result},
     exec::Command,
     model::ClusterName,
@@ -47,7 +48,8 @@ pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<u8> {
 
 /// The record of a run of any command as an archive. The cluster must be found: its secrets are what is masked.
 async fn bundle(session: &Session, args: &cli::Report, file: &Path) -> Result<u8> {
-    let cluster = session.cluster(&args.name.name)?;
+    let mut deployment = Deployment::open(session.cluster(&args.name.name)?);
+    let cluster = &deployment.cluster;
     let runs = session.dirs.cluster(cluster.name()).runs();
     let names = crate::context::runs(&runs);
     let run = match args.run.as_deref() {
@@ -59,7 +61,7 @@ async fn bundle(session: &Session, args: &cli::Report, file: &Path) -> Result<u8
         word => runs.join(find(cluster.name(), &names, word)?),
     };
     let file = session.dirs.work.join(file);
-    let bundled = session.query(async |context| query::bundle(context, &cluster, &run, &file).await).await?;
+    let bundled = session.query(async |context| query::bundle(context, &mut deployment, &run, &file).await).await?;
     match session.output {
         Output::Json => report::print_json(&serde_json::json!({
             "file": file, "run": run, "files": bundled.files, "left_out": bundled.left_out, "masked": bundled.masked,

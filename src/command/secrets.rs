@@ -6,8 +6,10 @@ use serde::Serialize;
 use super::Session;
 use crate::{
     cli::{self, HostKeys, Recipients, SecretsCommand},
+    context::RunContext,
+    deployment::Deployment,
     error::Result,
-    operation,
+    operation, query,
     report::{self, Output},
     secrets::Recipient,
 };
@@ -30,18 +32,17 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
     let name = &args.name.name;
     let command = match args.command {
         SecretsCommand::Create => {
-            return session
-                .act("secrets", name, async |run, cluster| operation::create_secrets(run, cluster).await)
-                .await;
+            return session.act(&operation::SECRETS, name, operation::create_secrets).await;
         }
         SecretsCommand::Recipients { command } => command,
         SecretsCommand::HostKeys { command } => {
             return match command.unwrap_or(HostKeys::List) {
                 HostKeys::List => list_host_keys(session, name).await,
                 HostKeys::Forget { name: machines } => {
-                    let forget =
-                        async |run: &_, cluster: &_| operation::forget_host_keys(run, cluster, &machines).await;
-                    session.act("secrets", name, forget).await
+                    let forget = async |run: &RunContext, deployment| {
+                        operation::forget_host_keys(run, deployment, &machines).await
+                    };
+                    session.act(&operation::SECRETS, name, forget).await
                 }
             };
         }
@@ -50,12 +51,18 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
         Recipients::List => list(session, name).await,
         Recipients::Add { key } => {
             let key = key.join(" ");
-            session.act("secrets", name, async |run, cluster| operation::add_recipient(run, cluster, &key).await).await
+            session
+                .act(&operation::SECRETS, name, async |run, deployment| {
+                    operation::add_recipient(run, deployment, &key).await
+                })
+                .await
         }
         Recipients::Remove { key } => {
             let key = key.join(" ");
             session
-                .act("secrets", name, async |run, cluster| operation::remove_recipient(run, cluster, &key).await)
+                .act(&operation::SECRETS, name, async |run, deployment| {
+                    operation::remove_recipient(run, deployment, &key).await
+                })
                 .await
         }
     }
@@ -64,7 +71,8 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
 async fn list(session: &Session, name: &str) -> Result<u8> {
     let cluster = session.cluster(name)?;
     cluster.must_be_made_here("secrets")?;
-    let recipients = session.query(async |context| operation::recipients(context, &cluster).await).await?;
+    let mut deployment = Deployment::open(cluster);
+    let recipients = session.query(async |context| query::recipients(context, &mut deployment).await).await?;
     match session.output {
         Output::Json => report::print_json(&List { recipients }),
         Output::Text => {
@@ -79,7 +87,8 @@ async fn list(session: &Session, name: &str) -> Result<u8> {
 async fn list_host_keys(session: &Session, name: &str) -> Result<u8> {
     let cluster = session.cluster(name)?;
     cluster.must_be_made_here("secrets")?;
-    let keys = session.query(async |context| operation::host_keys(context, &cluster).await).await?;
+    let mut deployment = Deployment::open(cluster);
+    let keys = session.query(async |context| query::host_keys(context, &mut deployment).await).await?;
     match session.output {
         Output::Json => report::print_json(&HostKeyList { host_keys: keys }),
         Output::Text => keys.iter().for_each(|(name, key)| report::print(&format!("{name} {key}"))),

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{Global, OutputFormat},
     context::{Context, Dirs, Record, RunContext},
-    deployment,
-    deployment::Cluster,
+    deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::{Event, Events, Summary},
     exec::Lock,
+    operation::Operation,
     report::{self, Github, Output, Reporters},
 };
 
@@ -41,13 +41,13 @@ impl Session {
     }
 
     /// The same as the last run left it, wherever that was: for queries about machines.
-    pub(crate) async fn cluster_as_it_is(&self, name: &str) -> Result<Cluster> {
-        let cluster = self.cluster(name)?;
-        if Lock::is_held(&self.dirs.cluster(cluster.name()).lock()) {
-            // What is known here is that run's, and newer than what was read before it wrote.
-            return Ok(cluster);
+    pub(crate) async fn deployment(&self, name: &str) -> Result<Deployment> {
+        let mut deployment = Deployment::open(self.cluster(name)?);
+        // While a run holds the lock, what is known here is that run's, and newer than what was read before it wrote.
+        if !Lock::is_held(&deployment.cluster.dir().lock()) {
+            self.query(async |context| deployment.pull(context).await).await?;
         }
-        self.query(async |context| deployment::pull(context, cluster).await).await
+        Ok(deployment)
     }
 
     pub(crate) fn context(&self, events: Events) -> Context {
@@ -65,12 +65,13 @@ impl Session {
     }
 
     /// What an acting command needs before it may act: the cluster, alone, and a record.
-    async fn begin(&self, command: &str, name: &str) -> Result<(Cluster, Lock, Record)> {
+    async fn begin(&self, operation: &Operation, name: &str) -> Result<(Cluster, Lock, Record)> {
+        let command = operation.command;
         let cluster = self.cluster(name)?;
-        if command != "verify" {
+        if !operation.on_adopted {
             cluster.must_be_made_here(command)?;
         }
-        let dir = self.dirs.cluster(cluster.name());
+        let dir = cluster.dir();
         let lock = self.lock(command, &cluster).await?;
         let record = Record::create(&dir, command, Timestamp::now()).map_err(|error| {
             Error::failed("record", "make the run record in", dir.runs().display())
@@ -83,7 +84,7 @@ impl Session {
     /// Keeps other runs out of the cluster's directory.
     pub(super) async fn lock(&self, command: &str, cluster: &Cluster) -> Result<Lock> {
         let name = cluster.name();
-        Lock::acquire(&self.dirs.cluster(name).lock(), &format!("hactl {command} {name}")).await
+        Lock::acquire(&cluster.dir().lock(), &format!("hactl {command} {name}")).await
     }
 
     /// Whether errors reach their reader as events.
@@ -119,11 +120,12 @@ impl Session {
     /// Runs an acting command on a cluster, alone and recorded, and shows its end.
     pub(crate) async fn act(
         &self,
-        command: &'static str,
+        operation: &Operation,
         name: &str,
-        work: impl AsyncFnOnce(&RunContext, &Cluster) -> Result<Summary>,
+        work: impl AsyncFnOnce(&RunContext, Deployment) -> Result<Summary>,
     ) -> Result<u8> {
-        let (cluster, lock, record) = match self.begin(command, name).await {
+        let command = operation.command;
+        let (cluster, lock, record) = match self.begin(operation, name).await {
             Ok(begun) => begun,
             Err(error) if self.by_events() => return Ok(self.not_begun(command, name, error).await),
             Err(error) => return Err(error),
@@ -148,11 +150,7 @@ impl Session {
         }
         let run = RunContext::new(context, kept.clone());
         let name = cluster.name().clone();
-        let result = async {
-            let cluster = if takes_over(command) { deployment::pull(&run.context, cluster).await? } else { cluster };
-            work(&run, &cluster).await
-        };
-        let result = result.await;
+        let result = work(&run, Deployment::open(cluster)).await;
         let summary = match &result {
             Ok(summary) => Summary { record: Some(kept.display().to_string()), ..summary.clone() },
             Err(error) => {
@@ -187,9 +185,4 @@ impl Session {
             }
         }
     }
-}
-
-/// Whether a command is about the machines that there are, and not about files alone.
-fn takes_over(command: &str) -> bool {
-    ["up", "provision", "configure", "verify", "down", "import"].contains(&command)
 }

@@ -1,8 +1,8 @@
 use super::Session;
-use crate::{cli, deployment, error::Result};
+use crate::{cli, error::Result, query};
 
 pub(super) async fn run(session: &Session, args: &cli::Ssh) -> Result<u8> {
-    let cluster = session.cluster_as_it_is(&args.name.name).await?;
-    let command = deployment::ssh(&session.dirs, &cluster, &args.node)?.args(args.command.iter().cloned());
+    let deployment = session.deployment(&args.name.name).await?;
+    let command = query::ssh(&deployment, &args.node)?.args(args.command.iter().cloned());
     session.query(async |context| command.attach(context).await).await
 }

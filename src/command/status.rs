@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli, deployment,
+    cli,
     error::Result,
+    query::StatusProbe,
     report::{self, Output},
 };
 
@@ -11,10 +12,10 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
-    let cluster = session.cluster_as_it_is(&args.name.name).await?;
+    let mut deployment = session.deployment(&args.name.name).await?;
     session
         .query(async |context| {
-            let watcher = deployment::StatusProbe::new(context, &cluster).await?;
+            let watcher = StatusProbe::new(context, &mut deployment).await?;
             loop {
                 let status = watcher.look(context).await;
                 match session.output {

@@ -1,8 +1,8 @@
 use super::Session;
 use crate::{
-    cli, deployment,
+    cli,
     error::{Error, Result},
-    report,
+    operation, report,
     terraform::provider,
 };
 
@@ -22,7 +22,9 @@ pub(super) async fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
         }
         cli::Terraform::ForceUnlock(cli::ForceUnlock { name, id }) => {
             session
-                .act("terraform", &name.name, async |run, cluster| deployment::force_unlock(run, cluster, &id).await)
+                .act(&operation::FORCE_UNLOCK, &name.name, async |run, deployment| {
+                    operation::force_unlock(run, deployment, &id).await
+                })
                 .await
         }
     }

@@ -2,21 +2,21 @@ use super::Session;
 use crate::{
     cli,
     error::Result,
-    operation,
+    operation::{self, UpRequest},
     report::{self, Output},
 };
 
 pub(super) async fn run(session: &Session, args: cli::Up) -> Result<u8> {
-    let (mitogen, proof) = (!args.ansible.no_mitogen, !args.no_verify);
-    let agreed = args.agreed.into();
+    let request = UpRequest { agreed: args.agreed.into(), mitogen: !args.ansible.no_mitogen, proof: !args.no_verify };
     session
-        .act("up", &args.name.name, async |run, cluster| {
-            let (summary, verdict) = operation::up(run, cluster, &agreed, mitogen, proof).await?;
+        .act(&operation::UP, &args.name.name, async |run, deployment| {
+            let name = deployment.cluster.name().clone();
+            let (summary, verdict) = operation::up(run, deployment, &request).await?;
             let Some(verdict) = verdict else { return Ok(summary) };
             if session.output == Output::Text {
                 report::print(&report::verify::text(&verdict));
             }
-            match operation::unproved(cluster, &verdict) {
+            match operation::unproved(&name, &verdict) {
                 Some(error) => Err(error),
                 None => Ok(summary),
             }

@@ -1,10 +1,9 @@
-use std::io::IsTerminal;
-
-use super::Session;
+use super::{Session, prompt};
 use crate::{
     cli,
-    deployment::Cluster,
+    deployment::{Cluster, Deployment},
     error::{Error, Result},
+    model::ClusterName,
     operation::{self, Work},
     report::{self, Output},
     verify::{self, Choice, Cost, Drill, Load, Soak, Verdict, verdict::DrillOutcome},
@@ -27,9 +26,10 @@ pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
             .hint("`hactl verify NAME`, or `hactl verify --list` for the drills"));
     };
     let chosen = async {
-        let cluster = session.cluster(&name)?;
-        let cluster = session.query(async |context| cluster.as_it_runs(context).await).await?;
-        if args.self_test { self_test(&cluster, &args) } else { drills(&cluster, &args) }
+        let mut deployment = Deployment::open(session.cluster(&name)?);
+        session.query(async |context| deployment.plan_as_it_runs(context).await).await?;
+        let cluster = &deployment.cluster;
+        if args.self_test { self_test(cluster, &args) } else { drills(session, cluster, &args).await }
     };
     let chosen = chosen.await;
     let work = match chosen {
@@ -43,15 +43,16 @@ pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
         by_name.push(verify::catalogue::SELF_TEST.name.to_owned());
     }
     session
-        .act("verify", &name, async |run, cluster| {
-            let (summary, verdict) = operation::verify(run, cluster, &work, seed).await?;
+        .act(&operation::VERIFY, &name, async |run, deployment| {
+            let name = deployment.cluster.name().clone();
+            let (summary, verdict) = operation::verify(run, deployment, &work, seed).await?;
             if session.output == Output::Text {
                 report::print(&report::verify::text(&verdict));
             }
-            if let Some(error) = operation::unproved(cluster, &verdict) {
+            if let Some(error) = operation::unproved(&name, &verdict) {
                 return Err(error);
             }
-            refused_by_name(cluster, &by_name, &verdict)?;
+            refused_by_name(&name, &by_name, &verdict)?;
             Ok(summary)
         })
         .await
@@ -72,7 +73,7 @@ fn load(args: &cli::Verify) -> Load {
 }
 
 /// What is chosen, after what it costs was shown and agreed to.
-fn drills(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
+async fn drills(session: &Session, cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
     let soaks = args.drill.iter().any(|word| word == SOAK);
     if args.duration.is_some() && !soaks {
         return Err(Error::usage("drill-duration", "verify", cluster.name())
@@ -90,7 +91,7 @@ fn drills(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
     let rounds = args.rounds.unwrap_or(if soaks { u32::MAX } else { 1 });
     if !args.yes && !cluster.plan.disposable {
         report::message(&report::costs_text(&costs, (!soaks).then_some(rounds)));
-        confirm(cluster)?;
+        confirm(session, cluster.name().as_str()).await?;
     }
     let hour = jiff::SignedDuration::from_hours(1);
     let at_most = args.duration.unwrap_or(if args.rounds.is_some() { hour * 24 } else { hour }).unsigned_abs();
@@ -146,30 +147,23 @@ fn is_named(asked: &[String], drill: &Drill) -> bool {
     asked.iter().any(|word| word == drill.name || *word == drill.title())
 }
 
-fn refused_by_name(cluster: &Cluster, asked: &[String], verdict: &Verdict) -> Result<()> {
+fn refused_by_name(cluster: &ClusterName, asked: &[String], verdict: &Verdict) -> Result<()> {
     let refused = verdict.drills.iter().find(|drill| {
         drill.outcome == DrillOutcome::Refused && asked.iter().any(|word| word.split('/').next() == Some(&drill.name))
     });
     match refused {
         None => Ok(()),
-        Some(drill) => Err(Error::failed("drill-refused", format!("run drill {} on", drill.name), cluster.name())
+        Some(drill) => Err(Error::failed("drill-refused", format!("run drill {} on", drill.name), cluster)
             .cause(drill.reason.as_deref().unwrap_or("it is not allowed here"))
             .hint("`hactl verify --list` shows what each drill needs")),
     }
 }
 
-fn confirm(cluster: &Cluster) -> Result<()> {
-    let name = cluster.name();
+async fn confirm(session: &Session, name: &str) -> Result<()> {
     let refused = |cause: &str| {
         Error::failed("not-confirmed", "drill", name)
             .cause(cause)
             .hint(format!("`hactl verify {name} --yes` does not ask"))
     };
-    if !std::io::stdin().is_terminal() {
-        return Err(refused("nobody is there to be asked"));
-    }
-    report::message(&format!("Type the cluster's name, {name}, to go on:"));
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|error| refused(&error.to_string()))?;
-    if answer.trim() == name.as_str() { Ok(()) } else { Err(refused("the name was not typed")) }
+    prompt::confirm(session, name, refused).await
 }

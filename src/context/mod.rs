@@ -5,12 +5,17 @@ mod run_context;
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{event::Events, model::ClusterName};
+use crate::{
+    error::{Error, Result},
+    event::Events,
+    model::ClusterName,
+};
 
 pub use record::{Record, runs};
 pub use run_context::RunContext;
@@ -33,6 +38,25 @@ impl Context {
         match (path.strip_prefix("~"), self.env.get("HOME")) {
             (Ok(rest), Some(home)) => Path::new(home).join(rest),
             _ => path.to_owned(),
+        }
+    }
+}
+
+impl Context {
+    /// Runs `work` until it ends or the run is to stop, whichever comes first: a run that is to stop begins nothing more.
+    ///
+    /// # Errors
+    /// Those of the work, and that it was interrupted.
+    pub async fn interruptible<T>(
+        &self,
+        what: &str,
+        object: impl Display,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Error::interrupted(what, object)),
+            done = work => done,
         }
     }
 }

@@ -5,11 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{look::RunningCluster, shared_record::SharedRecord};
-
+use super::state_location::StateLocation;
 use crate::{
     assets::Assets,
-    context::{Context, Dirs},
+    context::{ClusterDir, Context, Dirs},
     error::{Error, Result},
     model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Platform, Secret},
     plan::{self, Node, Plan, Warning},
@@ -26,12 +25,8 @@ pub struct Cluster {
     pub(crate) assets: Assets,
     /// Commands that give passwords.
     commands: Vec<SecretCommand>,
-    /// What runs elsewhere left in the state.
-    pub(crate) elsewhere: Option<SharedRecord>,
-    /// The text of that.
-    pub(crate) pulled: Option<String>,
-    /// The last run here left machines, and the state knows of none.
-    pub(crate) emptied: bool,
+    /// Where its files lie.
+    dirs: Dirs,
 }
 
 impl Cluster {
@@ -50,7 +45,7 @@ impl Cluster {
             message,
             hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
         }));
-        Ok(Self { source, plan, record, assets, commands: spec.secrets, elsewhere: None, pulled: None, emptied: false })
+        Ok(Self { source, plan, record, assets, commands: spec.secrets, dirs: dirs.clone() })
     }
 
     /// Plans again with what was chosen for the machines `made`, wherever that was.
@@ -69,6 +64,17 @@ impl Cluster {
     #[must_use]
     pub const fn name(&self) -> &ClusterName {
         &self.plan.cluster
+    }
+
+    /// `.hactl/NAME`.
+    #[must_use]
+    pub fn dir(&self) -> ClusterDir {
+        self.dirs.cluster(self.name())
+    }
+
+    /// The state that runs elsewhere read, too; none where it is this machine's alone.
+    pub(crate) fn state_location(&self) -> Option<StateLocation> {
+        StateLocation::of(&self.plan)
     }
 
     /// The machines of a cluster that hactl did not make; none for one that it made.
@@ -105,13 +111,13 @@ impl Cluster {
     }
 
     /// Where the secrets and the key that opens them lie.
-    pub(crate) fn secrets(&self, dirs: &Dirs) -> SecretsPaths {
-        SecretsPaths::new(dirs, self.name(), self.file())
+    pub(crate) fn secrets(&self) -> SecretsPaths {
+        SecretsPaths::new(&self.dirs, self.name(), self.file())
     }
 
     /// `NAME.lock.json`, whether it is there or not.
-    pub(crate) fn lock_file(&self, dirs: &Dirs) -> PathBuf {
-        dirs.beside(self.file()).join(format!("{}.lock.json", self.name()))
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.dirs.beside(self.file()).join(format!("{}.lock.json", self.name()))
     }
 
     /// The cluster file; none for a built-in blueprint.
@@ -134,17 +140,6 @@ impl Cluster {
         secrets::given(context, &Sources { commands: &commands, dir, owners: &[] }).await
     }
 
-    /// The same cluster with the plan of what runs: that of an adopted one is known only after it was asked.
-    ///
-    /// # Errors
-    /// When an adopted cluster tells nothing.
-    pub async fn as_it_runs(mut self, context: &Context) -> Result<Self> {
-        if self.adopted().is_some() {
-            self.plan = RunningCluster::find(context, &self).await?.plan;
-        }
-        Ok(self)
-    }
-
     /// Lets the environment and the file's commands give passwords.
     pub(crate) async fn take_given(&self, context: &Context, vault: &mut Vault) -> Result<()> {
         let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
@@ -154,24 +149,24 @@ impl Cluster {
 
     /// `NAME.secrets.age`, whether it is there or not.
     #[must_use]
-    pub fn secrets_file(&self, dirs: &Dirs) -> PathBuf {
-        self.secrets(dirs).file
+    pub fn secrets_file(&self) -> PathBuf {
+        self.secrets().file
     }
 
     /// Notes where the cluster's file is, so that it is found by its name.
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub(crate) fn note(&self, dirs: &Dirs) -> Result<()> {
-        self.recorded(self.record.choices.clone()).write(&dirs.cluster(self.name()).record())
+    pub(crate) fn note(&self) -> Result<()> {
+        self.recorded(self.record.choices.clone()).write(&self.dir().record())
     }
 
     /// Notes what this plan has chosen: from now on it sticks. Not of a plan that is refused.
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub(crate) fn note_choices(&self, dirs: &Dirs) -> Result<()> {
-        self.recorded(self.plan.choices()).write(&dirs.cluster(self.name()).record())
+    pub(crate) fn note_choices(&self) -> Result<()> {
+        self.recorded(self.plan.choices()).write(&self.dir().record())
     }
 
     fn recorded(&self, choices: Choices) -> Record {

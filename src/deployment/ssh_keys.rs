@@ -34,7 +34,7 @@ pub(crate) fn users_key(context: &Context, platform: &Platform) -> Result<Option
 /// The files of those keys, for programs that read files.
 pub(crate) fn identities(context: &Context, cluster: &Cluster) -> SshIdentities {
     let machine = match cluster.plan.platform.ssh().key {
-        SshKeySource::Vault => Some(context.dirs.cluster(cluster.name()).client().join(ClientFiles::SSH_KEY)),
+        SshKeySource::Vault => Some(cluster.dir().client().join(ClientFiles::SSH_KEY)),
         SshKeySource::User | SshKeySource::Agent => None,
         SshKeySource::File(path) => Some(ssh::expanded(&path, &context.env)),
     };

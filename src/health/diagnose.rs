@@ -6,11 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    observe::{NodeView, Observations},
-    patroni::Member,
-};
+use super::observe::{NodeView, Observations};
 use crate::{
+    component::patroni::Member,
     model::{Dcs, InstanceKey, Role},
     plan::{Durability, Plan, Platform},
 };

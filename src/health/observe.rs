@@ -1,86 +1,26 @@
 //! Asking every node at once. What does not answer is an observation, too.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
-use rustls::ClientConfig;
 use serde::Serialize;
-use tokio::sync::Mutex;
-use tokio_postgres::config::SslMode;
 
-use super::{
-    etcd::{self, EtcdView},
-    patroni::{self, PatroniView},
-    postgres::{self, Login, PostgresView},
-    probe::PATIENCE,
-};
 use crate::{
-    error::Result,
-    fleet::{Fleet, FleetNode, LEASE_GUARD},
+    access::{Access, PATIENCE},
+    component::{
+        Observed, Reached,
+        etcd::{self, EtcdView},
+        patroni::{self, LEASE_GUARD, PatroniView},
+        postgres::{self, PostgresView},
+        reach,
+    },
+    fleet::{Fleet, FleetNode},
     model::{InstanceKey, Role},
-    ssh::{Remote, SshKeys},
+    ssh::Remote,
 };
-
-/// What opens the doors.
-#[derive(Clone)]
-pub struct Keys {
-    pub ssh: SshKeys,
-    /// For Patroni's REST API, with a client certificate where there is one.
-    pub patroni_tls: Arc<ClientConfig>,
-    pub etcd_tls: Arc<ClientConfig>,
-    /// For PostgreSQL through a node's SSH session, and for clients that connect directly.
-    pub postgres_tls: Arc<ClientConfig>,
-    pub clients_tls: Arc<ClientConfig>,
-    /// Whether PostgreSQL is asked by TLS only, or also where it serves none.
-    pub postgres_ssl: SslMode,
-    pub superuser: Login,
-    /// Who may change something by Patroni's REST API.
-    pub restapi: Option<Login>,
-}
-
-/// Keys, and the SSH sessions that they have opened: those are kept, so that asking again is cheap.
-pub struct Access {
-    pub keys: Keys,
-    sessions: Mutex<BTreeMap<InstanceKey, Remote>>,
-}
-
-impl Access {
-    #[must_use]
-    pub fn new(keys: Keys) -> Self {
-        Self { keys, sessions: Mutex::default() }
-    }
-
-    /// The same keys with sessions of their own: what one asker waits for does not hold up another.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        Self::new(self.keys.clone())
-    }
-
-    /// The same with other keys, and the sessions that are open.
-    #[must_use]
-    pub fn with_keys(self, keys: Keys) -> Self {
-        Self { keys, ..self }
-    }
-
-    /// The session to `node`, made when there is none or when the kept one is broken.
-    pub(crate) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
-        let kept = self.sessions.lock().await.get(node.key()).cloned();
-        if let Some(remote) = kept
-            && remote.is_alive(PATIENCE).await
-        {
-            return Ok(remote);
-        }
-        let remote = Remote::connect(node.key(), &node.ssh, &self.keys.ssh, PATIENCE).await?;
-        self.sessions.lock().await.insert(node.key().clone(), remote.clone());
-        Ok(remote)
-    }
-}
 
 /// The roles enable the lease guard where there is somebody to take over.
 const ENABLED: &str = "systemctl is-enabled --quiet $unit 2>/dev/null || exit 0; ";
-
-/// What was asked and what was seen: an answer, or the words of the failure.
-pub type Observed<T> = std::result::Result<T, String>;
 
 /// Everything that the nodes said at one moment.
 pub type Observations = BTreeMap<InstanceKey, NodeView>;
@@ -101,38 +41,12 @@ pub struct NodeView {
     pub digest: Option<String>,
 }
 
-/// What etcd on `node` says.
-pub(crate) async fn ask_etcd(node: &FleetNode, access: &Access) -> Observed<EtcdView> {
-    let remote = reach(node, access).await?;
-    etcd::ask(&remote, access, node).await
-}
-
-/// What Patroni on `node` says.
-pub(crate) async fn ask_patroni(node: &FleetNode, fleet: &Fleet, access: &Access) -> Observed<PatroniView> {
-    let remote = reach(node, access).await?;
-    patroni::ask(&remote, access, fleet, node).await
-}
-
-/// Asks Patroni on `node`, the leader, to hand over.
-pub(crate) async fn switchover(node: &FleetNode, access: &Access, patience: Duration) -> Observed<()> {
-    let remote = reach(node, access).await?;
-    patroni::switchover(&remote, access, node, patience).await
-}
-
-async fn reach(node: &FleetNode, access: &Access) -> Observed<Remote> {
-    access.connect(node).await.map_err(|error| error.causes.join("; "))
-}
-
 /// Asks all nodes at once; takes at most about 8 s, however many do not answer.
 pub async fn observe(fleet: &Fleet, access: &Access) -> Observations {
     let views = fleet.nodes.values().map(async |node| (node.key().clone(), ask(node, fleet, access).await));
     let mut seen: Observations = join_all(views).await.into_iter().collect();
     let answers = seen.iter_mut().filter_map(|(key, view)| Some((key, view.etcd.as_mut()?.as_mut().ok()?)));
     etcd::name_members(fleet, answers);
-    for postgres in seen.values_mut().filter_map(|view| view.postgres.as_mut()?.as_mut().ok()) {
-        let streaming = std::mem::take(&mut postgres.streaming);
-        postgres.streaming = streaming.into_iter().map(|(name, sync)| (fleet.key_of(&name), sync)).collect();
-    }
     seen
 }
 
@@ -150,18 +64,18 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     if node.node.roles.is_empty() {
         return view;
     }
-    let remote = match reach(node, access).await {
+    let remote = match reach(access, node).await {
         Ok(remote) => remote,
         Err(said) => {
             view.ssh = Err(said);
             return view;
         }
     };
+    let reached = Reached { remote: &remote, access, fleet, node };
     let has = |role| node.node.roles.contains(&role);
-    let etcd = async { if has(Role::Etcd) { Some(etcd::ask(&remote, access, node).await) } else { None } };
-    let patroni =
-        async { if has(Role::Patroni) { Some(patroni::ask(&remote, access, fleet, node).await) } else { None } };
-    let postgres = async { if has(Role::Patroni) { Some(postgres::ask(&remote, access, node).await) } else { None } };
+    let etcd = async { if has(Role::Etcd) { Some(etcd::ask(reached).await) } else { None } };
+    let patroni = async { if has(Role::Patroni) { Some(patroni::ask(reached).await) } else { None } };
+    let postgres = async { if has(Role::Patroni) { Some(postgres::ask(reached).await) } else { None } };
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
     let guard = async {
         if has(Role::Patroni) && node.found.is_none() {
@@ -178,8 +92,8 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     view.without_tls = without_tls(node, &view);
     let silent = |answered: bool, unit: &str| if answered { None } else { Some(unit.to_owned()) };
     let units = [
-        silent(view.etcd.as_ref().is_none_or(Result::is_ok), node.etcd_unit()),
-        silent(view.patroni.as_ref().is_none_or(Result::is_ok), node.patroni_unit()),
+        silent(view.etcd.as_ref().is_none_or(Result::is_ok), etcd::unit(node)),
+        silent(view.patroni.as_ref().is_none_or(Result::is_ok), patroni::unit(node)),
     ];
     for unit in units.into_iter().flatten() {
         if let Some(lines) = unit_trouble(&remote, &unit, "").await {
@@ -192,9 +106,9 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
 /// What answered there in the clear.
 fn without_tls(node: &FleetNode, view: &NodeView) -> Vec<String> {
     let answers = [
-        ("PostgreSQL", node.postgres(), matches!(&view.postgres, Some(Ok(postgres)) if !postgres.tls)),
-        ("Patroni", node.patroni(), !node.patroni().tls && matches!(&view.patroni, Some(Ok(_)))),
-        ("etcd", node.etcd(), !node.etcd().tls && matches!(&view.etcd, Some(Ok(_)))),
+        ("PostgreSQL", postgres::door(node), matches!(&view.postgres, Some(Ok(postgres)) if !postgres.tls)),
+        ("Patroni", patroni::door(node), !patroni::door(node).tls && matches!(&view.patroni, Some(Ok(_)))),
+        ("etcd", etcd::door(node), !etcd::door(node).tls && matches!(&view.etcd, Some(Ok(_)))),
     ];
     let plain = answers.into_iter().filter(|(_, _, plain)| *plain);
     plain.map(|(service, door, _)| format!("{service} ({})", door.port)).collect()

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{
     Health, diagnose,
-    etcd::{EtcdMember, EtcdView},
     observe::{NodeView, Observations},
-    patroni::{Cluster, Itself, Member, PatroniView},
-    postgres::PostgresView,
 };
 use crate::{
+    component::{
+        etcd::{EtcdView, ListedMember},
+        patroni::{Cluster, Itself, Member, PatroniView},
+        postgres::PostgresView,
+    },
     model::{Choices, InstanceKey, Role},
     plan::{self, Plan},
     spec,
@@ -44,9 +46,9 @@ fn members() -> Vec<Member> {
 
 /// Three nodes of which nothing bad can be said.
 fn good(plan: &Plan) -> Observations {
-    let voters: Vec<EtcdMember> = (1_u64..)
+    let voters: Vec<ListedMember> = (1_u64..)
         .zip(plan.nodes.keys())
-        .map(|(id, key)| EtcdMember { id, name: key.to_string(), learner: false, urls: Vec::new() })
+        .map(|(id, key)| ListedMember { id, name: key.to_string(), learner: false, urls: Vec::new() })
         .collect();
     (1_u64..)
         .zip(plan.nodes.values())

@@ -35,6 +35,16 @@ impl Platform {
         matches!(self, Self::Hosts(_) | Self::Terraform(_))
     }
 
+    /// Whether the machines stay when the cluster goes.
+    #[must_use]
+    pub const fn machines_stay(&self) -> bool {
+        match self {
+            Self::Hosts(_) => true,
+            Self::Terraform(module) => !module.destroy,
+            Self::Local(_) | Self::Proxmox(_) | Self::Adopted(_) => false,
+        }
+    }
+
     /// How its machines are reached by SSH.
     #[must_use]
     pub fn ssh(&self) -> Ssh {

@@ -1,36 +1,27 @@
 //! `hactl down`: everything gone again, in reverse order, and checked to be gone.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
+use super::frame::{Acting, LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
     context::{ClusterDir, Context, RunContext},
-    deployment::{Cluster, lock::Locks, look},
+    deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::{Stage, Summary},
     fleet::Fleet,
     model::{Dns, InstanceKey, Platform},
     platform::local::Engine,
-    secrets::Vault,
-    stage::{decommission, dns, hypervisor, machines},
-    terraform::{self, Destroyed},
+    stage::{
+        decommission::{self, TeardownRequest},
+        dns, hypervisor, machines,
+        own_module::open_module,
+    },
+    terraform::{self, Destroyed, provider},
 };
 
-/// What is asked of `down`.
+/// What `down` would do, for the one who is request.
 #[derive(Clone, Debug, Default)]
-pub struct Teardown {
-    /// RunContext records and the age key go, too.
-    pub purge: bool,
-    /// `NAME.secrets.age` goes, too.
-    pub secrets: bool,
-    /// Data goes from machines that stay.
-    pub wipe_data: bool,
-    /// Machines that stay as they are, since they do not answer any more.
-    pub leave: Vec<InstanceKey>,
-}
-
-/// What `down` would do, for the one who is asked.
-#[derive(Clone, Debug, Default)]
-pub struct Doomed {
+pub struct TeardownPreview {
     pub headline: &'static str,
     pub things: Vec<String>,
 }
@@ -40,33 +31,38 @@ pub struct Doomed {
 ///
 /// # Errors
 /// When the engine does not answer, Terraform cannot say what it made, or what is asked for does not fit the platform.
-pub async fn doomed(context: &Context, cluster: &Cluster, asked: &Teardown) -> Result<Doomed> {
-    fits(cluster, asked)?;
+pub async fn preview(
+    context: &Context,
+    deployment: &mut Deployment,
+    request: &TeardownRequest,
+) -> Result<TeardownPreview> {
+    fits(&deployment.cluster, request)?;
     let mut headline = "These will be destroyed, with the data on them:";
-    let things = match &cluster.plan.platform {
-        Platform::Local(_) => leftovers(context, cluster).await?,
-        Platform::Proxmox(proxmox) => hypervisor::made(context, cluster, proxmox).await?,
+    let things = match deployment.cluster.plan.platform.clone() {
+        Platform::Local(_) => leftovers(context, &deployment.cluster).await?,
+        Platform::Proxmox(proxmox) => hypervisor::made(context, deployment, &proxmox).await?,
         Platform::Terraform(module) if module.destroy => {
-            let (_server, module) = machines::open_module(context, cluster, module).await?;
+            let (_server, module) = open_module(context, deployment, &module).await?;
             module.resources(context).await?
         }
         Platform::Hosts(_) | Platform::Terraform(_) | Platform::Adopted(_) => {
-            headline = match asked.wipe_data {
+            headline = match request.wipe_data {
                 true => "The machines stay, and the cluster on them goes, with its data:",
                 false => "The machines stay, and the cluster on them is stopped:",
             };
-            match Secrets::open(context, cluster).await.to_stop(context, cluster, asked)? {
-                Some(vault) => decommission::said(&decommission::machines(context, cluster, vault).await?, asked),
-                None => Vec::new(),
+            match can_stop(context, deployment, request).await? {
+                true => decommission::said(&decommission::machines(context, deployment).await?, request),
+                false => Vec::new(),
             }
         }
     };
-    let records = records(cluster).into_iter().filter(|_| !things.is_empty()).map(|name| format!("record {name}"));
-    Ok(Doomed { headline, things: records.chain(things.clone()).collect() })
+    let records =
+        records(&deployment.cluster).into_iter().filter(|_| !things.is_empty()).map(|name| format!("record {name}"));
+    Ok(TeardownPreview { headline, things: records.chain(things.clone()).collect() })
 }
 
 /// Whether what is asked for means something on the cluster's platform.
-fn fits(cluster: &Cluster, asked: &Teardown) -> Result<()> {
+fn fits(cluster: &Cluster, request: &TeardownRequest) -> Result<()> {
     let refused = |what: &str, cause: String, hint: &str| {
         Err(Error::usage("down-options", format!("run `down {what}` on"), cluster.name()).cause(cause).hint(hint))
     };
@@ -75,14 +71,14 @@ fn fits(cluster: &Cluster, asked: &Teardown) -> Result<()> {
          `destroy: false`"
             .to_owned()
     };
-    let stay = decommission::stays(&cluster.plan.platform);
-    if asked.wipe_data && !stay {
+    let stay = cluster.plan.platform.machines_stay();
+    if request.wipe_data && !stay {
         return refused("--wipe-data", gone(), "leave the option out");
     }
-    if !asked.leave.is_empty() && !stay {
+    if !request.leave.is_empty() && !stay {
         return refused("--leave", gone(), "leave the option out");
     }
-    match asked.leave.iter().find(|key| !cluster.plan.nodes.contains_key(*key)) {
+    match request.leave.iter().find(|key| !cluster.plan.nodes.contains_key(*key)) {
         None => Ok(()),
         Some(key) => {
             let names: Vec<&str> = cluster.plan.nodes.keys().map(InstanceKey::as_str).collect();
@@ -91,42 +87,31 @@ fn fits(cluster: &Cluster, asked: &Teardown) -> Result<()> {
     }
 }
 
-/// The secrets, opened once: most of a cluster can be taken away without them.
-struct Secrets {
-    exist: bool,
-    opened: Result<Vault>,
-}
-
-impl Secrets {
-    async fn open(context: &Context, cluster: &Cluster) -> Self {
-        let paths = cluster.secrets(&context.dirs);
-        Self { exist: paths.file.exists(), opened: Vault::open(context, cluster.name(), &paths).await }
+/// Whether the secrets open machines that stay, so that the cluster on them is stopped; false where it never ran on any that
+/// is asked.
+///
+/// # Errors
+/// When it runs on some, and the secrets are missing or cannot be opened.
+async fn can_stop(context: &Context, deployment: &mut Deployment, request: &TeardownRequest) -> Result<bool> {
+    let nodes = deployment.known.last_fleet()?.into_iter().flat_map(|fleet| fleet.nodes.values());
+    let busy = nodes.filter(|node| !node.node.roles.is_empty() && !request.leave.contains(node.key()));
+    let busy: Vec<InstanceKey> = busy.map(|node| node.key().clone()).collect();
+    let missing = deployment.vault_if_any(context).await?.is_none();
+    if missing && !busy.is_empty() {
+        let error = deployment.vault(context).await.err();
+        return Err(error.unwrap_or_else(|| Error::failed("secrets", "open", deployment.cluster.name())).hint(lost(
+            &deployment.cluster,
+            request,
+            &busy,
+        )));
     }
-
-    /// None where there are none.
-    fn if_any(&self) -> Result<Option<&Vault>> {
-        match self.exist {
-            true => self.opened.as_ref().map(Some).map_err(Clone::clone),
-            false => Ok(None),
-        }
-    }
-
-    /// What opens machines that stay, so that the cluster on them is stopped; none where it never ran on any that is asked.
-    fn to_stop(&self, context: &Context, cluster: &Cluster, asked: &Teardown) -> Result<Option<&Vault>> {
-        let nodes = look::kept_fleet(&context.dirs, cluster).map(|fleet| fleet.nodes).unwrap_or_default();
-        let busy = nodes.into_values().filter(|node| !node.node.roles.is_empty());
-        let busy: Vec<InstanceKey> = busy.map(|node| node.node.key).filter(|key| !asked.leave.contains(key)).collect();
-        match &self.opened {
-            Err(error) if !self.exist && !busy.is_empty() => Err(error.clone().hint(lost(cluster, asked, &busy))),
-            _ => self.if_any(),
-        }
-    }
+    Ok(!missing)
 }
 
 /// What is left to do without what opens the machines, on which the cluster runs on.
-fn lost(cluster: &Cluster, asked: &Teardown, busy: &[InstanceKey]) -> String {
+fn lost(cluster: &Cluster, request: &TeardownRequest, busy: &[InstanceKey]) -> String {
     let name = cluster.name();
-    let leave = asked.leave.iter().chain(busy).map(|key| format!(" --leave {key}")).collect::<String>();
+    let leave = request.leave.iter().chain(busy).map(|key| format!(" --leave {key}")).collect::<String>();
     format!(
         "bring it back from the repository or a backup: nothing was stopped, and without it hactl stops nothing on its \
          machines. If it is lost, stop Patroni and etcd there by hand; then `hactl down {name}{leave}` forgets them here"
@@ -152,7 +137,7 @@ async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>, c
             ))
         }
         (Platform::Proxmox(proxmox), _) => {
-            if let Some(uuid) = terraform::begun(&context.dirs.cluster(cluster.name()), &cluster.plan)? {
+            if let Some(uuid) = terraform::begun(&cluster.dir(), &cluster.plan)? {
                 hypervisor::is_empty(context, cluster, proxmox, uuid).await?;
             }
             match before {
@@ -175,80 +160,61 @@ fn records(cluster: &Cluster) -> Vec<String> {
     cluster.plan.dns.as_ref().map(name).unwrap_or_default()
 }
 
+pub const DOWN: Operation = Operation {
+    command: "down",
+    on_adopted: false,
+    reads_state: true,
+    preflight: Preflight::Nothing,
+    secrets: SecretsUse::IfAny,
+    locks: LockUse::Teardown,
+};
+
+/// What came of a teardown.
+struct Ended {
+    /// Something was stopped or destroyed.
+    changed: bool,
+    /// It was only forgotten: nothing was stopped.
+    forgotten: bool,
+    dir: ClusterDir,
+    secrets_file: PathBuf,
+}
+
 /// Destroys the cluster's machines with their data, or takes the cluster off machines that stay, and removes what hactl keeps
 /// about them.
 ///
 /// # Errors
 /// When a service does not stop, Terraform fails, or something of the cluster is still there afterwards.
-pub async fn down(run: &RunContext, cluster: &Cluster, asked: &Teardown) -> Result<Summary> {
-    fits(cluster, asked)?;
-    let context = &run.context;
-    let name = cluster.name();
-    let dir = context.dirs.cluster(name);
-    let stays = decommission::stays(&cluster.plan.platform);
-    let left = asked.leave.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
-    let secrets = Secrets::open(context, cluster).await;
-    let to_stop = if stays { secrets.to_stop(context, cluster, asked)? } else { None };
-    let mut locks = lock(run, cluster, &secrets, stays).await?;
-    let done = run
-        .stage(Stage::Destroy, async {
-            let before = look::kept_fleet(&context.dirs, cluster).ok();
-            if before.is_some() {
-                hypervisor::answers(context, cluster).await?;
-            }
-            let stopped = match to_stop {
-                Some(vault) => {
-                    let fleet = decommission::machines(context, cluster, vault).await?;
-                    decommission::release(run, cluster, &fleet, vault, asked, &mut locks.etcd).await?
-                }
-                None => false,
-            };
-            let destroyed = match &cluster.plan.platform {
-                Platform::Terraform(module) if module.destroy => {
-                    let (_server, module) = machines::open_module(context, cluster, module).await?;
-                    Some(Destroyed { changes: module.destroy(context).await?, gone: Vec::new() })
-                }
-                Platform::Terraform(_) => None,
-                platform => {
-                    let (_server, reattach) = machines::serve(context, platform).await?;
-                    let vault = if cluster.plan.backend.is_some() { secrets.if_any()? } else { None };
-                    machines::destroy(context, cluster, vault, reattach).await?
-                }
-            };
-            if let Some(destroyed) = &destroyed {
-                dns::gone(context, &destroyed.gone).await?;
-            }
-            let changed = stopped || destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
-            is_gone(context, cluster, before.as_ref(), changed).await?;
-            let forgotten = stays && !stopped && (changed || before.is_some());
-            let detail = match (changed, stays, asked.wipe_data) {
-                _ if forgotten => "nothing was stopped".to_owned(),
-                (false, ..) => "there was nothing".to_owned(),
-                (true, true, false) => "stopped and disabled; the data stays".to_owned(),
-                _ if left.is_empty() => "nothing is left".to_owned(),
-                _ => format!("nothing is left but on {left}"),
-            };
-            Ok(((changed, forgotten), Some(detail)))
-        })
-        .await;
-    let done = if stays { locks.give_back(done).await } else { locks.drop_with_cluster(done).await };
-    let (changed, forgotten) = done?;
+pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRequest) -> Result<Summary> {
+    fits(&deployment.cluster, request)?;
+    let stays = deployment.cluster.plan.platform.machines_stay();
+    let left = request.leave.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
+    let work = perform(run, deployment, &DOWN, async |acting| {
+        acting.ends_cluster = !stays;
+        let stop = stays && can_stop(&run.context, &mut acting.deployment, request).await?;
+        let (changed, forgotten) = run.stage(Stage::Destroy, tear_down(acting, request, stop, &left)).await?;
+        let cluster = &acting.deployment.cluster;
+        let ended = Ended { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
+        Ok((Outcome { changed, ..Outcome::default() }, ended))
+    });
+    // The locks have been given back: nothing is forgotten of a cluster that another run has taken over.
+    let (mut summary, ended) = work.await?;
+    let Ended { changed, forgotten, dir, secrets_file } = ended;
     // Data that stays is that of the voters that were chosen.
-    let data_stays = stays && changed && !asked.wipe_data;
-    forget(&dir, asked.purge, data_stays)
+    let data_stays = stays && changed && !request.wipe_data;
+    forget(&dir, request.purge, data_stays)
         .map_err(|error| Error::failed("forget", "remove", dir.path().display()).source(&error))?;
-    let file = cluster.secrets_file(&context.dirs);
-    if asked.secrets {
-        remove(fs::remove_file(&file))
-            .map_err(|error| Error::failed("forget", "remove", file.display()).source(&error))?;
+    if request.secrets {
+        remove(fs::remove_file(&secrets_file))
+            .map_err(|error| Error::failed("forget", "remove", secrets_file.display()).source(&error))?;
     }
     let mut kept = Vec::new();
-    if file.exists() {
-        kept.push(file.display().to_string());
+    if secrets_file.exists() {
+        kept.push(secrets_file.display().to_string());
     }
-    if !asked.purge && dir.path().exists() {
+    if !request.purge && dir.path().exists() {
         kept.push(dir.path().display().to_string());
     }
+    let name = &summary.cluster;
     let mut message = match (data_stays, changed) {
         _ if forgotten => format!("{name} is forgotten here; nothing of it was stopped."),
         (true, _) => format!("{name} is stopped; its data stays on the machines."),
@@ -261,36 +227,67 @@ pub async fn down(run: &RunContext, cluster: &Cluster, asked: &Teardown) -> Resu
     if !kept.is_empty() {
         message += &format!(" Kept: {}", kept.join(", "));
     }
-    let next = match data_stays {
+    summary.next = match data_stays {
         true => vec![format!("hactl up {name}"), format!("hactl down {name} --wipe-data")],
         // For what was left, should it come back.
         false if changed && !left.is_empty() => vec![format!("hactl down {name} --wipe-data")],
         false => Vec::new(),
     };
-    Ok(Summary {
-        ok: true,
-        command: "down".to_owned(),
-        cluster: name.to_string(),
-        message,
-        next,
-        stages: run.times(),
-        changed,
-        ..Summary::default()
-    })
+    summary.message = message;
+    Ok(summary)
 }
 
-/// Nobody else changes or drills what is destroyed. Without what opens the machines they can still be destroyed.
-async fn lock(run: &RunContext, cluster: &Cluster, secrets: &Secrets, stays: bool) -> Result<Locks> {
-    match &secrets.opened {
-        Ok(vault) => Locks::take_if_known(run, cluster, "down", vault, stays).await,
-        // Nothing was ever made with secrets that there are not.
-        Err(_) if !cluster.secrets_file(&run.context.dirs).exists() => Ok(Locks::default()),
-        Err(error) => {
-            let step = format!("no lock on the cluster: cannot {} {}", error.what, error.object);
-            run.context.events.step(Stage::Destroy, None, step).await;
-            Ok(Locks::default())
-        }
+/// Stops and destroys. Whether anything was, and whether the cluster is only forgotten.
+async fn tear_down(
+    acting: &mut Acting<'_>,
+    request: &TeardownRequest,
+    stop: bool,
+    left: &str,
+) -> Result<((bool, bool), Option<String>)> {
+    let Acting { run, deployment, locks, .. } = acting;
+    let context = &run.context;
+    let stays = deployment.cluster.plan.platform.machines_stay();
+    let before = deployment.known.last_fleet()?.cloned();
+    if before.is_some() {
+        hypervisor::answers(context, &deployment.cluster).await?;
     }
+    let stopped = if stop {
+        let fleet = decommission::machines(context, deployment).await?;
+        let (cluster, _, vault) = deployment.parts()?;
+        decommission::decommission(run, cluster, &fleet, vault, request, &mut locks.etcd).await?
+    } else {
+        false
+    };
+    let destroyed = match deployment.cluster.plan.platform.clone() {
+        Platform::Terraform(module) if module.destroy => {
+            let (_server, module) = open_module(context, deployment, &module).await?;
+            Some(Destroyed { changes: module.destroy(context).await?, gone: Vec::new() })
+        }
+        Platform::Terraform(_) => None,
+        platform => {
+            let (_server, reattach) = provider::serve(context, &platform).await?;
+            let shared = deployment.cluster.plan.backend.is_some();
+            if shared {
+                deployment.vault_if_any(context).await?;
+            }
+            let vault = deployment.opened().filter(|_| shared);
+            machines::destroy(context, &deployment.cluster, vault, reattach).await?
+        }
+    };
+    if let Some(destroyed) = &destroyed {
+        dns::gone(context, &destroyed.gone).await?;
+    }
+    let changed = stopped || destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
+    is_gone(context, &deployment.cluster, before.as_ref(), changed).await?;
+    let forgotten = stays && !stopped && (changed || before.is_some());
+    let detail = match (changed, stays, request.wipe_data) {
+        _ if forgotten => "nothing was stopped".to_owned(),
+        (false, ..) => "there was nothing".to_owned(),
+        (true, true, false) => "stopped and disabled; the data stays".to_owned(),
+        _ if left.is_empty() => "nothing is left".to_owned(),
+        _ => format!("nothing is left but on {left}"),
+    };
+    Ok(((changed, forgotten), Some(detail)))
 }
 
 /// Removes what describes machines that are gone. RunContext records and the age key stay, unless purged;
@@ -323,7 +320,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{context::Dirs, event::Events};
+    use crate::{context::Dirs, deployment::fleet_file, event::Events, platform::hosts};
 
     #[tokio::test]
     async fn a_cluster_that_runs_on_is_not_forgotten_because_the_secrets_are_not_here() {
@@ -334,26 +331,24 @@ mod tests {
         let env = BTreeMap::new();
         let dirs = Dirs::new(dir.path(), &env);
         let context = Context { dirs, env, events: Events::channel().0, stop: Default::default() };
-        let cluster = Cluster::open("pg", &context.dirs).unwrap();
-        let to_stop = async |leave: &[&str]| {
-            let asked =
-                Teardown { leave: leave.iter().map(|key| key.parse().unwrap()).collect(), ..Default::default() };
-            let secrets = Secrets::open(&context, &cluster).await;
-            secrets.to_stop(&context, &cluster, &asked).map(|vault| vault.is_some())
+        let deployment = || Deployment::open(Cluster::open("pg", &context.dirs).unwrap());
+        let stops = async |leave: &[&str]| {
+            let leave = leave.iter().map(|key| key.parse().unwrap()).collect();
+            can_stop(&context, &mut deployment(), &TeardownRequest { leave, ..Default::default() }).await
         };
-        assert!(!to_stop(&[]).await.unwrap(), "nothing was ever made");
+        assert!(!stops(&[]).await.unwrap(), "nothing was ever made");
 
-        let Platform::Hosts(hosts) = &cluster.plan.platform else { panic!("{:?}", cluster.plan.platform) };
-        let fleet = Fleet::new(&cluster.plan, &decommission::as_written(hosts)).unwrap();
-        let kept = context.dirs.cluster(cluster.name()).fleet();
-        fs::create_dir_all(kept.parent().unwrap()).unwrap();
-        machines::keep_fleet(&kept, &fleet).unwrap();
+        let cluster = deployment().cluster;
+        let Platform::Hosts(machines) = &cluster.plan.platform else { panic!("{:?}", cluster.plan.platform) };
+        let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines)).unwrap();
+        let kept = cluster.dir().fleet();
+        fleet_file::write(&kept, &fleet).unwrap();
         let run = RunContext::new(context.clone(), dir.path().to_owned());
-        let error = down(&run, &cluster, &Teardown::default()).await.unwrap_err();
+        let error = down(&run, deployment(), &TeardownRequest::default()).await.unwrap_err();
         assert_eq!(error.code, "secrets-missing", "{error}");
         assert!(error.to_string().contains("`hactl down pg --leave a --leave b` forgets them"), "{error}");
-        assert!(kept.exists() && doomed(&context, &cluster, &Teardown::default()).await.is_err());
-        assert!(to_stop(&["a"]).await.unwrap_err().to_string().contains("--leave a --leave b"));
-        assert!(!to_stop(&["b", "a"]).await.unwrap(), "they are left as they are");
+        assert!(kept.exists() && preview(&context, &mut deployment(), &TeardownRequest::default()).await.is_err());
+        assert!(stops(&["a"]).await.unwrap_err().to_string().contains("--leave a --leave b"));
+        assert!(!stops(&["b", "a"]).await.unwrap(), "they are left as they are");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
     context::RunContext,
-    deployment::Cluster,
+    deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::Summary,
     model::{Platform, Proxmox},
@@ -27,11 +28,27 @@ pub struct Asked {
     pub records: bool,
 }
 
+pub const IMPORT: Operation = Operation {
+    command: "import",
+    on_adopted: false,
+    reads_state: true,
+    preflight: Preflight::Nothing,
+    secrets: SecretsUse::Later,
+    locks: LockUse::Directory,
+};
+
 /// Writes the import blocks to where the next `plan` and `up` find them.
 ///
 /// # Errors
 /// With every problem at once; nothing is written then.
-pub async fn import(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Result<Summary> {
+pub async fn import(run: &RunContext, deployment: Deployment, asked: &Asked) -> Result<Summary> {
+    let work = perform(run, deployment, &IMPORT, async |acting| {
+        Ok((write_imports(run, &acting.deployment.cluster, asked).await?, ()))
+    });
+    Ok(work.await?.0)
+}
+
+async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Result<Outcome> {
     let name = cluster.name();
     let Platform::Proxmox(proxmox) = &cluster.plan.platform else {
         return Err(Error::usage("import-platform", "import machines into", name)
@@ -60,15 +77,11 @@ pub async fn import(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Resul
     }
     let path = import::path(&dir, proxmox.kind);
     import::write(&path, &imports)?;
-    Ok(Summary {
-        ok: true,
-        command: "import".to_owned(),
-        cluster: name.to_string(),
+    Ok(Outcome {
         message: told(&path, &imports),
         next: vec![format!("hactl plan {name}"), format!("hactl up {name}")],
-        stages: run.times(),
         changed: true,
-        ..Summary::default()
+        ..Outcome::default()
     })
 }
 

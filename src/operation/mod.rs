@@ -1,18 +1,28 @@
-//! The commands that act: each a short list of steps.
+//! The commands that act, and the frame that all of them run in.
 
-pub mod down;
+mod configure;
+mod down;
+mod fetch;
+mod force_unlock;
+mod frame;
+mod image;
 mod import;
+mod plan;
+mod provision;
 mod secrets;
 mod up;
 mod verify;
 
-pub use crate::stage::{
-    machines::{Planned, plan, provision},
-    prepare::{build_image, fetch, images, prune_images},
-    software::{configure, inventory},
-};
-pub use down::{Doomed, Teardown, doomed, down};
-pub use import::{Asked, import};
-pub use secrets::{add_recipient, create_secrets, forget_host_keys, host_keys, recipients, remove_recipient};
-pub use up::up;
-pub use verify::{Work, unproved, verify};
+pub use crate::stage::decommission::TeardownRequest;
+pub use configure::{CONFIGURE, configure};
+pub use down::{DOWN, TeardownPreview, down, preview};
+pub use fetch::{FETCH, fetch};
+pub use force_unlock::{FORCE_UNLOCK, force_unlock};
+pub use frame::Operation;
+pub use image::{IMAGE, build_image, images, prune_images};
+pub use import::{Asked, IMPORT, import};
+pub use plan::{Planned, plan};
+pub use provision::{PROVISION, provision};
+pub use secrets::{SECRETS, add_recipient, create_secrets, forget_host_keys, remove_recipient};
+pub use up::{UP, UpRequest, up};
+pub use verify::{VERIFY, Work, unproved, verify};

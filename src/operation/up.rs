@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use super::verify;
+use super::{
+    frame::{Acting, LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
+    verify::prove,
+};
 use crate::{
+    component::postgres,
     context::RunContext,
-    deployment::{
-        Cluster,
-        lock::{Asking, Locks},
-        look, shared_record,
-    },
+    deployment::{Deployment, access, as_owner, client_files, lock::LockRequest},
     error::Result,
-    event::{Event, Stage, Summary, WriteGap},
+    event::{Stage, Summary},
     health,
     model::{Platform, Role},
     report,
-    secrets::Vault,
     stage::{
-        dns, hypervisor,
         machines::{self, Provisioned, With},
         prepare, software,
     },
@@ -32,108 +30,86 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 /// How long the written row may take to arrive on every replica.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 
+pub const UP: Operation = Operation {
+    command: "up",
+    on_adopted: false,
+    reads_state: true,
+    preflight: Preflight::Announced,
+    secrets: SecretsUse::Create,
+    locks: LockUse::IfKnown,
+};
+
+/// What `up` is asked for.
+#[derive(Clone, Debug)]
+pub struct UpRequest {
+    /// What may be destroyed or restarted.
+    pub agreed: Consent,
+    /// Whether Ansible runs with Mitogen.
+    pub mitogen: bool,
+    /// Whether a cluster that this run initialises is drilled.
+    pub proof: bool,
+}
+
 /// Creates the cluster, or converges it.
 ///
 /// # Errors
 /// When a stage fails. What was done so far stays; the next `up` carries on from there.
-pub async fn up(
-    run: &RunContext,
-    cluster: &Cluster,
-    agreed: &Consent,
-    mitogen: bool,
-    proof: bool,
-) -> Result<(Summary, Option<Verdict>)> {
-    let context = &run.context;
-    let gap = |bound: &crate::plan::Bound| WriteGap { fault: bound.fault.clone(), seconds: bound.seconds };
-    context
-        .events
-        .emit(Event::Planned {
-            durability: cluster.plan.patroni.durability.to_string(),
-            fencing: cluster.plan.fencing.clone(),
-            bounds: cluster.plan.bounds.iter().map(gap).collect(),
-        })
-        .await;
-    for warning in &cluster.plan.warnings {
-        let (message, hint) = (warning.message.clone(), warning.hint.clone());
-        context.events.emit(Event::Warning { code: "plan", message, hint }).await;
-    }
-    prepare::tools(context, &cluster.plan.platform).await?;
-    dns::check(context, cluster).await?;
-    hypervisor::check(context, cluster).await?;
-    machines::check(context, cluster)?;
-    run.keep("plan", &cluster.plan)?;
-    let mut vault = shared_record::open(context, cluster).await?;
-    cluster.note(&context.dirs)?;
-
-    let mut locks = Locks::take_if_known(run, cluster, "up", &vault, false).await?;
-    let asked = Asked { agreed, mitogen, proof };
-    let result = converge(run, cluster, &mut vault, &asked, &mut locks).await;
-    // Also of a run that failed.
-    shared_record::say_saved(context, cluster, &vault).await;
-    locks.give_back(result).await
-}
-
-/// What `up` was asked for.
-struct Asked<'a> {
-    agreed: &'a Consent,
-    mitogen: bool,
-    proof: bool,
+pub async fn up(run: &RunContext, deployment: Deployment, request: &UpRequest) -> Result<(Summary, Option<Verdict>)> {
+    perform(run, deployment, &UP, async |acting| converge(acting, request).await).await
 }
 
 /// The stages that make and change something. A cluster that has no etcd yet is locked as soon as it has one.
-async fn converge(
-    run: &RunContext,
-    cluster: &Cluster,
-    vault: &mut Vault,
-    asked: &Asked<'_>,
-    locks: &mut Locks,
-) -> Result<(Summary, Option<Verdict>)> {
-    let Asked { agreed, mitogen, proof } = *asked;
+async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outcome, Option<Verdict>)> {
+    let UpRequest { agreed, mitogen, proof } = request;
+    let Acting { run, deployment, locks, .. } = acting;
     let context = &run.context;
-    shared_record::is_current(context, cluster).await?;
+    let (cluster, known, vault) = deployment.parts()?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
-        let provisioned = machines::apply(run, cluster, vault, &With { image: None, agreed }).await?;
-        return Ok((plain_machines(run, cluster, vault, &provisioned)?, None));
+        let with = With { image: None, agreed };
+        let provisioned = machines::apply(run, cluster, known, vault, &with).await?;
+        client_files(context, cluster, vault, &provisioned.fleet)?;
+        return Ok((plain_machines(cluster.name().as_str(), &provisioned), None));
     }
-    let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
+    let prepared = prepare::prepare(run, cluster, vault, *mitogen).await?;
     let with = With { image: prepared.image.as_deref(), agreed };
-    let provisioned = machines::apply(run, cluster, vault, &with).await?;
+    let provisioned = machines::apply(run, cluster, known, vault, &with).await?;
     let fleet = &provisioned.fleet;
     if plain {
-        return Ok((plain_machines(run, cluster, vault, &provisioned)?, None));
+        client_files(context, cluster, vault, fleet)?;
+        return Ok((plain_machines(cluster.name().as_str(), &provisioned), None));
     }
     let inventory = software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
-    let access = look::access(context, cluster, vault)?;
-    let asking = Asking { run, cluster, command: "up", fleet, access: &access };
+    let access = access(context, cluster, vault)?;
+    let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
     let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {
-        locks.take_machines(asking).await?;
+        locks.take_machines(request).await?;
         // A run elsewhere may have been faster; that there is no etcd yet is no news.
-        locks.try_etcd(asking).await?;
-        software::run(run, cluster, &prepared, mitogen, false).await?.changed()
+        locks.try_etcd(request).await?;
+        software::run_playbook(run, cluster, &prepared, *mitogen, false).await?.changed()
     };
-    locks.take_etcd(asking).await?;
+    locks.take_etcd(request).await?;
     let leader = run
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
             run.keep("health", healthy.health())?;
-            health::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
+            postgres::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
             let leader = healthy.leader().clone();
             let detail = format!("{leader} leads; a row written there is on every replica");
             Ok((leader, Some(detail)))
         })
         .await?;
     let data_nodes = cluster.plan.with_role(Role::Patroni).count();
-    let proved = match (proof, data_nodes) {
+    let proved = match (*proof, data_nodes) {
         (false, _) => None,
         (true, 1) => {
             run.skip(Stage::Verify, "not proved: one data node").await;
             None
         }
-        (true, _) => verify::prove(run, cluster, fleet, &access, &leader).await?,
+        (true, _) => prove(run, cluster, fleet, &access, &leader).await?,
     };
 
     let name = cluster.name();
@@ -149,37 +125,22 @@ async fn converge(
         None if data_nodes == 1 => format!("{message}\nnot proved: one data node"),
         None => message,
     };
-    let summary = Summary {
-        ok: true,
-        command: "up".to_owned(),
-        cluster: name.to_string(),
+    let outcome = Outcome {
+        failed: false,
         message,
-        dsn: Some(look::as_owner(&context.dirs, cluster, fleet).to_string()),
+        dsn: Some(as_owner(cluster, fleet).to_string()),
         next: vec![format!("hactl status {name}"), format!("hactl psql {name}"), format!("hactl down {name}")],
-        stages: run.times(),
         changed,
-        record: None,
     };
-    Ok((summary, proved))
+    Ok((outcome, proved))
 }
 
 /// Machines without a role are made and listed, and nothing is configured on them.
-fn plain_machines(run: &RunContext, cluster: &Cluster, vault: &Vault, provisioned: &Provisioned) -> Result<Summary> {
-    software::client_files(&run.context, cluster, vault, &provisioned.fleet)?;
-    let name = cluster.name();
-    let message = match cluster.plan.nodes.len() {
+fn plain_machines(name: &str, provisioned: &Provisioned) -> Outcome {
+    let message = match provisioned.fleet.nodes.len() {
         0 => format!("{name}: no machines."),
         1 => format!("{name}: 1 machine without a role; nothing to configure."),
         count => format!("{name}: {count} machines without a role; nothing to configure."),
     };
-    Ok(Summary {
-        ok: true,
-        command: "up".to_owned(),
-        cluster: name.to_string(),
-        message,
-        next: vec![format!("hactl down {name}")],
-        stages: run.times(),
-        changed: provisioned.changed,
-        ..Summary::default()
-    })
+    Outcome { message, next: vec![format!("hactl down {name}")], changed: provisioned.changed, ..Outcome::default() }
 }

@@ -4,18 +4,17 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
+    access::Access,
+    component::postgres,
     context::RunContext,
-    deployment::{
-        Cluster,
-        lock::{self, Asking},
-        look::RunningCluster,
-    },
+    deployment::{Cluster, Deployment, RunningCluster},
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
-    health::{self, Access},
-    model::{Dcs, InstanceKey, Platform},
+    health,
+    model::{ClusterName, Dcs, InstanceKey, Platform},
     plan::Plan,
     report,
     verify::{self, Choice, Ended, Ground, Heading, Load, Verdict},
@@ -31,32 +30,37 @@ pub enum Work {
     SelfTest(Load),
 }
 
+pub const VERIFY: Operation = Operation {
+    command: "verify",
+    on_adopted: true,
+    reads_state: true,
+    preflight: Preflight::Nothing,
+    secrets: SecretsUse::Open,
+    locks: LockUse::Cluster,
+};
+
 /// `hactl verify`: the drills on a cluster that is there.
 ///
 /// # Errors
 /// When the cluster is not healthy, a drill fails, or one that was asked for by name is refused.
-pub async fn verify(run: &RunContext, cluster: &Cluster, work: &Work, seed: u64) -> Result<(Summary, Verdict)> {
-    let context = &run.context;
-    let standing = RunningCluster::find(context, cluster).await?;
-    let RunningCluster { plan, fleet, access, .. } = &standing;
-    if cluster.adopted().is_some() {
-        let step = "an adopted cluster: no lock is written into its etcd; that nobody else changes it meanwhile is yours to see to";
-        context.events.step(Stage::Verify, None, step).await;
-    }
-    let drilled = run.stage(Stage::Verify, drill(run, plan, fleet, access, work, seed));
-    let asking = Asking { run, cluster, command: "verify", fleet, access };
-    let verdict = lock::held_for(asking, drilled).await?;
-    let message = report::verify::headline(&verdict);
-    let summary = Summary {
-        ok: verdict.passed(),
-        command: "verify".to_owned(),
-        cluster: cluster.name().to_string(),
-        message,
-        next: vec![format!("hactl report {} --open", cluster.name())],
-        stages: run.times(),
-        ..Summary::default()
-    };
-    Ok((summary, verdict))
+pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed: u64) -> Result<(Summary, Verdict)> {
+    perform(run, deployment, &VERIFY, async |acting| {
+        let context = &run.context;
+        if acting.deployment.cluster.adopted().is_some() {
+            let step = "an adopted cluster: no lock is written into its etcd; that nobody else changes it meanwhile is yours to see to";
+            context.events.step(Stage::Verify, None, step).await;
+        }
+        let RunningCluster { plan, fleet, access, .. } = acting.deployment.running(context).await?;
+        let verdict = run.stage(Stage::Verify, drill(run, &plan, &fleet, &access, work, seed)).await?;
+        let outcome = Outcome {
+            failed: !verdict.passed(),
+            message: report::verify::headline(&verdict),
+            next: vec![format!("hactl report {} --open", plan.cluster)],
+            ..Outcome::default()
+        };
+        Ok((outcome, verdict))
+    })
+    .await
 }
 
 /// The proof that `up` gives, on a cluster that this very run has initialised: none on any other.
@@ -69,7 +73,7 @@ pub(crate) async fn prove(
 ) -> Result<Option<Verdict>> {
     let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
     let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not one of the cluster's machines".to_owned()))?;
-    let age = health::age(access, node).await.map_err(failed)?;
+    let age = postgres::age(access, node).await.map_err(failed)?;
     if age > run.elapsed() {
         return Ok(None);
     }
@@ -133,15 +137,15 @@ const SHARED_KERNEL: &str = "shared kernel: containers on one machine; fsync dur
 
 /// The error of a verdict that is not good enough, with every drill that failed.
 #[must_use]
-pub fn unproved(cluster: &Cluster, verdict: &Verdict) -> Option<Error> {
+pub fn unproved(cluster: &ClusterName, verdict: &Verdict) -> Option<Error> {
     if verdict.passed() {
         return None;
     }
-    let error = Error::new(Kind::Unproved, "not-proved", "prove the failover of", cluster.name());
+    let error = Error::new(Kind::Unproved, "not-proved", "prove the failover of", cluster);
     let failed = verdict.drills.iter().filter(|drill| drill.outcome == verify::verdict::DrillOutcome::Failed);
     let error = failed.fold(error, |error, drill| {
         let variant = drill.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
         error.cause(format!("{}{variant}: {}", drill.name, drill.reason.as_deref().unwrap_or("it failed")))
     });
-    Some(error.hint(format!("`hactl report {} --open` shows each round", cluster.name())))
+    Some(error.hint(format!("`hactl report {cluster} --open` shows each round")))
 }

@@ -1,5 +1,15 @@
 //! Commands that only look: they open a cluster and change nothing.
 
 mod bundle;
+mod inventory;
+mod psql;
+mod secrets;
+mod ssh;
+mod status;
 
 pub use bundle::bundle;
+pub use inventory::inventory;
+pub use psql::{Door, door};
+pub use secrets::{host_keys, recipients};
+pub use ssh::ssh;
+pub use status::StatusProbe;

@@ -5,24 +5,34 @@ use std::{fmt::Write as _, time::Duration};
 use futures_util::future::join_all;
 
 use super::{
-    enroll, machines,
+    enroll, own_module,
     ownership::{MARK, Mark},
 };
 use crate::{
-    context::{Context, RunContext},
-    deployment::{
-        Cluster,
-        lock::{self, ClusterLock},
-        look, ssh_keys,
-    },
+    context::Context,
+    context::RunContext,
+    deployment::{Cluster, Deployment, lock::ClusterLock, ssh_keys},
     error::{Error, Result},
     event::Stage,
-    fleet::{Fleet, FleetNode, Machine, Outputs},
-    model::{Hosts, InstanceKey, Platform},
-    operation::down::Teardown,
+    fleet::{Fleet, FleetNode, Outputs},
+    model::{InstanceKey, Platform},
+    platform::hosts,
     secrets::Vault,
     ssh::Remote,
 };
+
+/// What is asked of a teardown.
+#[derive(Clone, Debug, Default)]
+pub struct TeardownRequest {
+    /// Run records and the age key go, too.
+    pub purge: bool,
+    /// `NAME.secrets.age` goes, too.
+    pub secrets: bool,
+    /// Data goes from machines that stay.
+    pub wipe_data: bool,
+    /// Machines that stay as they are, since they do not answer any more.
+    pub leave: Vec<InstanceKey>,
+}
 
 /// How long a machine may take to let hactl in.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
@@ -87,49 +97,26 @@ rm -f @MARK@
 rmdir /etc/hactl 2>/dev/null || true
 "#;
 
-/// Whether the machines stay when the cluster goes.
-pub(crate) const fn stays(platform: &Platform) -> bool {
-    match platform {
-        Platform::Hosts(_) => true,
-        Platform::Terraform(module) => !module.destroy,
-        Platform::Local(_) | Platform::Proxmox(_) | Platform::Adopted(_) => false,
-    }
-}
-
 /// The machines that the cluster is taken off, as the last run left them; where that is not known here, as the file or the
 /// module tells of them.
 ///
 /// # Errors
-/// When the module does not tell.
-pub(crate) async fn machines(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Fleet> {
-    if let Ok(fleet) = look::fleet(&context.dirs, cluster) {
-        return Ok(fleet);
+/// When the record of the machines cannot be read, or the module does not tell.
+pub(crate) async fn machines(context: &Context, deployment: &mut Deployment) -> Result<Fleet> {
+    if let Some(fleet) = deployment.known.fleet_if_any()? {
+        return Ok(fleet.clone());
     }
-    let outputs = match &cluster.plan.platform {
-        Platform::Hosts(hosts) => as_written(hosts),
+    let outputs = match deployment.cluster.plan.platform.clone() {
+        Platform::Hosts(machines) => hosts::as_written(&machines),
         Platform::Terraform(module) => {
-            let (_server, module) = machines::open_module(context, cluster, module).await?;
-            module.outputs(context, &cluster.plan).await?
+            let (_server, module) = own_module::open_module(context, deployment, &module).await?;
+            module.outputs(context, &deployment.cluster.plan).await?
         }
         Platform::Local(_) | Platform::Proxmox(_) | Platform::Adopted(_) => Outputs::new(),
     };
-    Ok(known(Fleet::known(&cluster.plan, &cluster.plan.nodes, &outputs), vault))
-}
-
-/// The machines as the file tells of them.
-pub(crate) fn as_written(hosts: &Hosts) -> Outputs {
-    let machine = |(key, host): (&InstanceKey, &crate::model::HostMachine)| {
-        let machine = Machine {
-            id: host.address.to_string(),
-            name: key.to_string(),
-            ipv4: Some(host.address),
-            ssh_host: host.ssh_host.clone(),
-            ssh_port: host.ssh_port,
-            host_key: None,
-        };
-        (key.clone(), machine)
-    };
-    hosts.machines.iter().map(machine).collect()
+    let plan = &deployment.cluster.plan;
+    let fleet = Fleet::known(plan, &plan.nodes, &outputs);
+    Ok(deployment.opened().map_or_else(|| fleet.clone(), |vault| known(fleet.clone(), vault)))
 }
 
 /// The same machines with the host keys that were recorded. One that was never met carries nothing of this cluster.
@@ -140,12 +127,12 @@ fn known(mut fleet: Fleet, vault: &Vault) -> Fleet {
 }
 
 /// What will be done on each machine, in words.
-pub(crate) fn said(fleet: &Fleet, asked: &Teardown) -> Vec<String> {
+pub(crate) fn said(fleet: &Fleet, request: &TeardownRequest) -> Vec<String> {
     let with_roles = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
     with_roles
         .map(|node| {
             let mut line = format!("{} ({})", node.key(), node.address);
-            let what = match (asked.leave.contains(node.key()), asked.wipe_data) {
+            let what = match (request.leave.contains(node.key()), request.wipe_data) {
                 (true, _) => "left as it is",
                 (false, true) => "services stopped and removed, with their configuration and all data",
                 (false, false) => "services stopped and disabled; data and configuration stay",
@@ -161,17 +148,17 @@ pub(crate) fn said(fleet: &Fleet, asked: &Teardown) -> Vec<String> {
 ///
 /// # Errors
 /// Before anything is stopped when a machine does not answer; then when a service does not stop.
-pub(crate) async fn release(
+pub(crate) async fn decommission(
     run: &RunContext,
     cluster: &Cluster,
     fleet: &Fleet,
     vault: &Vault,
-    asked: &Teardown,
+    request: &TeardownRequest,
     lock: &mut Option<ClusterLock>,
 ) -> Result<bool> {
     let context = &run.context;
     let keys = ssh_keys::load(context, &cluster.plan.platform, vault)?;
-    let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !asked.leave.contains(node.key()));
+    let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !request.leave.contains(node.key()));
     let met = join_all(wanted.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
         let said =
@@ -198,14 +185,16 @@ pub(crate) async fn release(
         return Err(error.hint(format!(
             "nothing was stopped yet. `hactl down {}{leave}{}` leaves as it is what is gone for good",
             cluster.name(),
-            if asked.wipe_data { " --wipe-data" } else { "" }
+            if request.wipe_data { " --wipe-data" } else { "" }
         )));
     }
     let step = async |words: &str, script: &str| {
         context.events.step(Stage::Destroy, None, words).await;
         let script = whole(script);
-        let done = join_all(machines.iter().map(async |(node, remote)| act(node, remote, &script).await)).await;
-        done.into_iter().collect::<Result<()>>()
+        let acted = join_all(machines.iter().map(async |(node, remote)| act(node, remote, &script).await));
+        let acted = async { acted.await.into_iter().collect::<Result<()>>() };
+        // Also before the step: what stops this run may have come while no step waited for it.
+        context.interruptible("take the cluster off the machines of", cluster.name(), acted).await
     };
     if machines.is_empty() {
         return Ok(false);
@@ -213,9 +202,9 @@ pub(crate) async fn release(
     step("stopping the replicas", REPLICAS).await?;
     step("stopping the primary", PRIMARY).await?;
     // etcd keeps its data: a lock that is held when it stops is there when it starts again.
-    lock::give_back(lock.take(), Ok(())).await?;
+    ClusterLock::give_back(lock.take(), Ok(())).await?;
     step("stopping etcd", ETCD).await?;
-    if asked.wipe_data {
+    if request.wipe_data {
         step("removing configuration and data", WIPE).await?;
     }
     Ok(true)

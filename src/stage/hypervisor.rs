@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     context::Context,
-    deployment::{Cluster, look},
+    deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
@@ -27,7 +27,7 @@ const SILENT_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
     let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(()) };
     let api = api(context, proxmox)?;
-    let dir = context.dirs.cluster(cluster.name());
+    let dir = cluster.dir();
     let recorded = terraform::recorded(context, &dir, &cluster.plan).await?;
     let wanted = Wanted { cluster: terraform::begun(&dir, &cluster.plan)?, ..wanted(cluster, proxmox, &recorded) };
     let checked = proxmox::check(&api, &wanted).await?;
@@ -138,11 +138,12 @@ pub(crate) async fn is_empty(context: &Context, cluster: &Cluster, proxmox: &Pro
 ///
 /// # Errors
 /// Those of Terraform.
-pub(crate) async fn made(context: &Context, cluster: &Cluster, proxmox: &Proxmox) -> Result<Vec<String>> {
-    let recorded = terraform::recorded(context, &context.dirs.cluster(cluster.name()), &cluster.plan).await?;
-    let fleet = look::fleet(&context.dirs, cluster).ok();
+pub(crate) async fn made(context: &Context, deployment: &Deployment, proxmox: &Proxmox) -> Result<Vec<String>> {
+    let cluster = &deployment.cluster;
+    let recorded = terraform::recorded(context, &cluster.dir(), &cluster.plan).await?;
+    let fleet = deployment.known.fleet_if_any()?;
     let machine = |key: &InstanceKey| {
-        let node = fleet.as_ref().and_then(|fleet| fleet.nodes.get(key));
+        let node = fleet.and_then(|fleet| fleet.nodes.get(key));
         let id = node.and_then(|node| node.machine_id.as_ref()).map(|id| format!(" (id {id})")).unwrap_or_default();
         let name = node.map_or_else(|| key.to_string(), |node| node.hostname().to_string());
         format!("{} {name}{id}", proxmox.kind)

@@ -1,29 +1,31 @@
 //! Plan -> Outputs -> Fleet: the machines, by Terraform.
 
-use std::{collections::BTreeMap, fmt::Write as _};
-
-use schemars::JsonSchema;
-use serde::Serialize;
-use uuid::Uuid;
+use std::collections::BTreeMap;
 
 use super::{
-    decommission, dns, enroll, hypervisor,
+    dns, enroll,
     ownership::{self, Looked},
     prepare,
 };
 use crate::{
     context::{Context, RunContext},
-    deployment::{Cluster, lock::Locks, look, shared_record, ssh_keys},
+    deployment::{Cluster, Known, access, fleet_file, record, ssh_keys},
     error::{Error, Result},
-    event::{Stage, Summary},
-    file,
+    event::Stage,
     fleet::Fleet,
     health,
-    model::{InstanceKey, RootModule},
-    plan::{Plan, Platform},
-    platform::local::{self, Engine},
+    model::InstanceKey,
+    plan::{
+        Plan, Platform,
+        safety::Unsafe,
+        steps::{Blocked, Situation, next_step},
+    },
+    platform::{
+        hosts,
+        local::{self, Engine},
+    },
     secrets::Vault,
-    terraform::{self, Changes, Consent, Destroyed, GoneRecords, Machines, Module, provider::Server},
+    terraform::{self, Changes, Consent, Destroyed, GoneRecords, Machines, provider},
 };
 
 pub(crate) struct Provisioned {
@@ -36,17 +38,6 @@ pub(crate) struct With<'a> {
     /// The node image of local nodes.
     pub(crate) image: Option<&'a str>,
     pub(crate) agreed: &'a Consent,
-}
-
-/// The provider, served for the time of one Terraform run, and the variable by which it is found.
-pub(crate) async fn serve(context: &Context, platform: &Platform) -> Result<(Server, String)> {
-    let engine = match platform {
-        Platform::Local(_) => Some(Engine::connect(&context.env).await?),
-        _ => None,
-    };
-    let server = Server::start(engine, context, &std::env::temp_dir())?;
-    let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;
-    Ok((server, reattach))
 }
 
 /// Tries whether the user's own key and module are there, before anything is made.
@@ -62,35 +53,53 @@ pub(crate) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
 pub(crate) async fn apply(
     run: &RunContext,
     cluster: &Cluster,
+    known: &Known,
     vault: &mut Vault,
     with: &With<'_>,
 ) -> Result<Provisioned> {
-    let (provisioned, gone) = make(run, cluster, vault, with).await?;
+    let (provisioned, gone) = make(run, cluster, known, vault, with).await?;
     dns::answers(run, cluster, &provisioned.fleet, &gone).await?;
     Ok(provisioned)
 }
 
 /// What the user has agreed to, with what is known of the machines as the last run left them.
-fn consent(context: &Context, cluster: &Cluster, agreed: &Consent) -> Consent {
-    let fleet = look::fleet(&context.dirs, cluster).ok();
-    let nodes = fleet.into_iter().flat_map(|fleet| fleet.nodes);
-    Consent { ran: nodes.map(|(key, node)| (key, node.node.roles)).collect(), ..agreed.clone() }
+///
+/// # Errors
+/// When the record of the machines cannot be read.
+pub(crate) fn consent(known: &Known, agreed: &Consent) -> Result<Consent> {
+    let nodes = known.fleet_if_any()?.into_iter().flat_map(|fleet| &fleet.nodes);
+    Ok(Consent { ran: nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect(), ..agreed.clone() })
 }
 
-/// A member of a cluster is stopped only while all the others are well.
-async fn may_restart(context: &Context, cluster: &Cluster, vault: &Vault, agreed: &Consent) -> Result<()> {
-    let Ok(fleet) = look::fleet(&context.dirs, cluster) else { return Ok(()) };
-    let busy = fleet.nodes.values().any(|node| !node.node.roles.is_empty());
-    if agreed.restart.is_empty() || !busy {
+/// Sees that what Terraform is about to restart may stop now.
+async fn may_restart(
+    context: &Context,
+    cluster: &Cluster,
+    known: &Known,
+    vault: &Vault,
+    consent: &Consent,
+    changes: &Changes,
+) -> Result<()> {
+    let restarts = changes.resources.iter().filter(|change| change.restarts);
+    let mut situation = Situation {
+        members: consent.ran.clone(),
+        restarts: restarts.filter_map(|change| change.node.clone()).collect(),
+        agreed: consent.restart.clone(),
+        problems: Vec::new(),
+    };
+    let Some(fleet) = known.fleet_if_any()? else { return Ok(()) };
+    if next_step(&situation) == Ok(None) {
         return Ok(());
     }
-    let access = look::access(context, cluster, vault)?;
-    let health = health::diagnose(&cluster.plan, &health::observe(&fleet, &access).await);
-    if health.is_healthy() {
-        return Ok(());
-    }
+    let access = access(context, cluster, vault)?;
+    let health = health::diagnose(&cluster.plan, &health::observe(fleet, &access).await);
+    situation.problems = health.problems.iter().map(|problem| problem.message.clone()).collect();
+    let Err(blocked) = next_step(&situation) else { return Ok(()) };
     let error = Error::failed("not-healthy", "restart a machine of", cluster.name());
-    let error = health.problems.iter().map(|problem| problem.message.clone()).fold(error, Error::cause);
+    let error = match blocked {
+        Blocked::Unsafe(_, Unsafe::Degraded(problems)) => problems.into_iter().fold(error, Error::cause),
+        blocked => error.cause(blocked),
+    };
     Err(error
         .hint(format!("repair that first: `hactl status {0}`, or `hactl up {0}` without the change", cluster.name())))
 }
@@ -98,16 +107,17 @@ async fn may_restart(context: &Context, cluster: &Cluster, vault: &Vault, agreed
 async fn make(
     run: &RunContext,
     cluster: &Cluster,
+    known: &Known,
     vault: &mut Vault,
     with: &With<'_>,
 ) -> Result<(Provisioned, GoneRecords)> {
     let With { image, agreed } = *with;
     run.stage(Stage::Provision, async {
         let context = &run.context;
-        let dir = context.dirs.cluster(cluster.name());
+        let dir = cluster.dir();
         let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
-        let last = look::fleet(&context.dirs, cluster).ok();
-        let record = shared_record::record(cluster, vault, last.as_ref());
+        let last = known.fleet_if_any()?;
+        let record = record(cluster, vault, last);
         let machines = Machines {
             plan: &cluster.plan,
             assets: &cluster.assets,
@@ -119,38 +129,38 @@ async fn make(
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
         }
-        may_restart(context, cluster, vault, agreed).await?;
-        let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
-        let consent = consent(context, cluster, agreed);
+        let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
+        let consent = consent(known, agreed)?;
         let mut met = None;
         let before = async |made: &Changes| {
+            may_restart(context, cluster, known, vault, &consent, made).await?;
             // Machines that exist are looked at first: nothing is made for those that are somebody else's.
-            if let Platform::Hosts(hosts) = &cluster.plan.platform {
-                let fleet = Fleet::new(&cluster.plan, &decommission::as_written(hosts))?;
+            if let Platform::Hosts(machines) = &cluster.plan.platform {
+                let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;
                 met = Some(meet(run, cluster, vault, fleet).await?);
             }
-            cluster.note_choices(&context.dirs)?;
+            cluster.note_choices()?;
             forget(made, vault)
         };
         let provisioned = terraform::apply(context, &dir, &machines, &consent, Some(reattach.clone()), before).await?;
-        cluster.note_choices(&context.dirs)?;
+        cluster.note_choices()?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
-        forget_others(&fleet, &shared_record::machine_ids(cluster, last.as_ref()), vault)?;
+        forget_others(&fleet, &known.machine_ids(), vault)?;
         // A machine that lets nobody in yet is known all the same, and one that was met is not forgotten meanwhile.
         let mut there = fleet.clone();
         vault.host_keys().tell(&mut there);
-        keep_fleet(&dir.fleet(), &there)?;
+        fleet_file::write(&dir.fleet(), &there)?;
         let (fleet, looked) = match met {
             Some(met) => met,
             None => meet(run, cluster, vault, fleet).await?,
         };
         run.keep("fleet", &fleet)?;
-        keep_fleet(&dir.fleet(), &fleet)?;
+        fleet_file::write(&dir.fleet(), &fleet)?;
         ownership::mark(context, looked).await?;
-        if cluster.place().is_some() {
+        if cluster.state_location().is_some() {
             // Host keys that were met just now: for runs elsewhere.
-            let machines = Machines { record: &shared_record::record(cluster, vault, Some(&fleet)), ..machines };
+            let machines = Machines { record: &crate::deployment::record(cluster, vault, Some(&fleet)), ..machines };
             terraform::keep_record(context, &dir, &machines, Some(reattach)).await?;
         }
         let changed = !provisioned.changes.is_empty();
@@ -201,47 +211,6 @@ async fn try_disks(context: &Context, plan: &Plan, image: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn keep_fleet(path: &std::path::Path, fleet: &Fleet) -> Result<()> {
-    let write = || file::replace(path, &serde_json::to_vec_pretty(fleet)?);
-    write().map_err(|error| Error::failed("fleet", "write", path.display()).source(&error).hint("is the disk full?"))
-}
-
-/// `hactl provision`: the machines, and no more.
-///
-/// # Errors
-/// When a download, the image or Terraform fails.
-pub async fn provision(run: &RunContext, cluster: &Cluster, agreed: &Consent) -> Result<Summary> {
-    let context = &run.context;
-    prepare::tools(context, &cluster.plan.platform).await?;
-    dns::check(context, cluster).await?;
-    hypervisor::check(context, cluster).await?;
-    check(context, cluster)?;
-    let mut vault = shared_record::open(context, cluster).await?;
-    cluster.note(&context.dirs)?;
-    let locks = Locks::take_if_known(run, cluster, "provision", &vault, false).await?;
-    let work = async {
-        shared_record::is_current(context, cluster).await?;
-        let prepared = prepare::prepare(run, cluster, &vault, true).await?;
-        let with = With { image: prepared.image.as_deref(), agreed };
-        apply(run, cluster, &mut vault, &with).await
-    };
-    let result = work.await;
-    // Also of a run that failed.
-    shared_record::say_saved(context, cluster, &vault).await;
-    let provisioned = locks.give_back(result).await?;
-    let name = cluster.name();
-    Ok(Summary {
-        ok: true,
-        command: "provision".to_owned(),
-        cluster: name.to_string(),
-        message: format!("{name}: {} machines.", provisioned.fleet.nodes.len()),
-        next: vec![format!("hactl configure {name}"), format!("hactl down {name}")],
-        stages: run.times(),
-        changed: provisioned.changed,
-        ..Summary::default()
-    })
-}
-
 /// Destroys what Terraform made. Its values are those of the last run here; where that was elsewhere, they come from `vault`.
 pub(crate) async fn destroy(
     context: &Context,
@@ -253,7 +222,7 @@ pub(crate) async fn destroy(
         Some(vault) => (vault.uuid(), ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?),
         None => (uuid::Uuid::nil(), Vec::new()),
     };
-    let image = image_tag(cluster);
+    let image = prepare::image_of(cluster);
     let machines = Machines {
         plan: &cluster.plan,
         assets: &cluster.assets,
@@ -262,108 +231,6 @@ pub(crate) async fn destroy(
         authorized_keys: &keys,
         record: "",
     };
-    let dir = context.dirs.cluster(cluster.name());
+    let dir = cluster.dir();
     terraform::destroy(context, &dir, &machines, Some(reattach)).await
-}
-
-fn image_tag(cluster: &Cluster) -> Option<String> {
-    match &cluster.plan.platform {
-        Platform::Local(local) => Some(prepare::image_tag(cluster, local)),
-        _ => None,
-    }
-}
-
-/// What `hactl plan` shows.
-#[derive(Serialize, JsonSchema)]
-pub struct Planned {
-    /// What is intended, decided from the cluster file alone.
-    pub plan: Plan,
-    /// What Terraform would do to the machines.
-    pub changes: Changes,
-    /// Why `up` would refuse these changes.
-    pub refused: Option<Error>,
-}
-
-impl Planned {
-    #[must_use]
-    pub fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
-    }
-
-    /// Terraform's part, for people.
-    #[must_use]
-    pub fn changes_text(&self) -> String {
-        let mut text = String::new();
-        if self.changes.is_empty() {
-            text.push_str("Machines: no changes");
-        } else {
-            let _ = write!(text, "Machines: {}", self.changes);
-        }
-        // hactl does not know what these are: the user does, by their addresses.
-        if matches!(self.plan.platform, Platform::Terraform(_)) {
-            self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
-        }
-        if let Some(error) = &self.refused {
-            let _ = write!(text, "\n\n`up` would refuse this: {error}");
-        }
-        text
-    }
-}
-
-/// Opens the secrets for whoever makes none; none before the first `up`, since only that makes them.
-async fn known_vault(context: &Context, cluster: &Cluster) -> Result<Option<Vault>> {
-    let paths = cluster.secrets(&context.dirs);
-    if !paths.file.exists() {
-        return Ok(None);
-    }
-    let mut vault = Vault::open(context, cluster.name(), &paths).await?;
-    shared_record::take_host_keys(cluster, &mut vault);
-    Ok(Some(vault))
-}
-
-/// Whose the machines are, and who may log in.
-fn identity(context: &Context, cluster: &Cluster, vault: Option<&Vault>) -> Result<(Uuid, Vec<String>, String)> {
-    let Some(vault) = vault else { return Ok((Uuid::nil(), Vec::new(), String::new())) };
-    let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
-    let fleet = look::fleet(&context.dirs, cluster).ok();
-    Ok((vault.uuid(), keys, shared_record::record(cluster, vault, fleet.as_ref())))
-}
-
-/// Opens the user's own module, and the provider that is served to it as long as that lives.
-pub(crate) async fn open_module(context: &Context, cluster: &Cluster, module: &RootModule) -> Result<(Server, Module)> {
-    let vault = known_vault(context, cluster).await?;
-    let (uuid, keys, record) = identity(context, cluster, vault.as_ref())?;
-    let (plan, assets) = (&cluster.plan, &cluster.assets);
-    let machines = Machines { plan, assets, image: None, uuid, authorized_keys: &keys, record: &record };
-    let (server, reattach) = serve(context, &plan.platform).await?;
-    let dir = context.dirs.cluster(cluster.name());
-    Ok((server, Module::open(context, &dir, module, &machines, Some(reattach)).await?))
-}
-
-/// `hactl plan`: what `up` would change on machines. Makes nothing but the files Terraform plans with.
-///
-/// # Errors
-/// When Terraform cannot plan.
-pub async fn plan(context: &Context, cluster: &Cluster, agreed: &Consent) -> Result<Planned> {
-    hypervisor::check(context, cluster).await?;
-    let dir = context.dirs.cluster(cluster.name());
-    let mut vault = known_vault(context, cluster).await?;
-    if let Some(vault) = &mut vault {
-        cluster.take_given(context, vault).await?;
-        shared_record::take_over(cluster, vault)?;
-    }
-    let (uuid, keys, record) = identity(context, cluster, vault.as_ref())?;
-    let image = image_tag(cluster);
-    let machines = Machines {
-        plan: &cluster.plan,
-        assets: &cluster.assets,
-        image: image.as_deref(),
-        uuid,
-        authorized_keys: &keys,
-        record: &record,
-    };
-    let (_server, reattach) = serve(context, &cluster.plan.platform).await?;
-    context.events.step(Stage::Plan, None, "asking Terraform").await;
-    let planned = terraform::plan(context, &dir, &machines, &consent(context, cluster, agreed), Some(reattach)).await?;
-    Ok(Planned { plan: cluster.plan.clone(), changes: planned.changes, refused: planned.refused })
 }

@@ -5,6 +5,7 @@ pub mod dns;
 pub mod enroll;
 pub mod hypervisor;
 pub mod machines;
+pub mod own_module;
 pub mod ownership;
 pub mod prepare;
 pub mod software;

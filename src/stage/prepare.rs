@@ -11,10 +11,10 @@ use crate::{
     context::{Context, RunContext},
     deployment::Cluster,
     error::{Error, Kind, Result},
-    event::{Event, Events, Stage, Summary},
+    event::{Events, Stage},
     fetch::{self, Arch, LockFile},
     model::{Local, Platform},
-    platform::local::{self, Engine, ImageInfo, SshEndpoint},
+    platform::local::{self, Engine, SshEndpoint},
     secrets::Vault,
     terraform,
 };
@@ -98,7 +98,7 @@ pub(crate) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Do
         Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
             .cause("hactl knows downloads for x86_64 and aarch64")
     })?;
-    let lock = LockFile::read(cluster.lock_file(&context.dirs))?;
+    let lock = LockFile::read(cluster.lock_file())?;
     let (etcd, wheels) = tokio::try_join!(
         fetch::etcd(context, plan.etcd, arch, plan.etcd_source.as_ref(), &lock),
         fetch::patroni_wheels(context, &plan.patroni.version, release.python(), arch, &lock),
@@ -127,6 +127,14 @@ async fn image(
         async |machine: SshEndpoint| bake(context, cluster, vault, downloads, ansible, mitogen, &machine).await;
     local::bake(engine, context, &base, &tag, &vault.ssh_key().public, install).await?;
     Ok((tag.clone(), Some(format!("{tag} baked"))))
+}
+
+/// The node image of a cluster of local nodes, by its tag; none elsewhere.
+pub(crate) fn image_of(cluster: &Cluster) -> Option<String> {
+    match &cluster.plan.platform {
+        Platform::Local(local) => Some(image_tag(cluster, local)),
+        _ => None,
+    }
 }
 
 /// The tag of the cluster's node image, whether it is there or not: another value of anything that
@@ -232,79 +240,4 @@ pub(crate) fn scratch() -> Result<TempDir> {
 fn private(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
-}
-
-/// `hactl fetch`: the downloads and Ansible's environment, and no more.
-///
-/// # Errors
-/// When no source of something answers.
-pub async fn fetch(run: &RunContext, cluster: &Cluster) -> Result<Summary> {
-    let context = &run.context;
-    let downloads = run
-        .stage(Stage::Fetch, async {
-            let (downloads, _) = tokio::try_join!(downloads(context, cluster), ansible::environment(context))?;
-            Ok((downloads, None))
-        })
-        .await?;
-    for (what, path) in [("etcd", &downloads.etcd), ("patroni", &downloads.wheels)] {
-        let (what, source) = (what.to_owned(), path.display().to_string());
-        context.events.emit(Event::Download { what, source, reason: "ready".to_owned() }).await;
-    }
-    Ok(Summary {
-        ok: true,
-        command: "fetch".to_owned(),
-        cluster: cluster.name().to_string(),
-        message: format!(
-            "etcd_binaries_dir={}\npatroni_wheels_dir={}",
-            downloads.etcd.display(),
-            downloads.wheels.display()
-        ),
-        stages: run.times(),
-        ..Summary::default()
-    })
-}
-
-/// `hactl image build`: the node image of a cluster, and no more.
-///
-/// # Errors
-/// When a download or a task fails; no half image stays.
-pub async fn build_image(run: &RunContext, cluster: &Cluster) -> Result<Summary> {
-    let context = &run.context;
-    let name = cluster.name();
-    if !matches!(cluster.plan.platform, Platform::Local(_)) {
-        let error = Error::usage("image-platform", "build a node image for", name);
-        return Err(
-            error.cause(format!("node images are for platform local, and this is {}", cluster.plan.platform.as_str()))
-        );
-    }
-    // Before anything is made.
-    Engine::connect(&context.env).await?;
-    let paths = cluster.secrets(&context.dirs);
-    let vault = Vault::open_or_create(context, cluster.name(), &paths, jiff::Timestamp::now()).await?;
-    let prepared = prepare(run, cluster, &vault, true).await?;
-    Ok(Summary {
-        ok: true,
-        command: "image".to_owned(),
-        cluster: cluster.name().to_string(),
-        message: format!("{} is ready", prepared.image.unwrap_or_default()),
-        next: vec![format!("hactl up {name}")],
-        stages: run.times(),
-        ..Summary::default()
-    })
-}
-
-/// Base and node images that there are.
-///
-/// # Errors
-/// When the engine does not answer.
-pub async fn images(context: &Context) -> Result<Vec<ImageInfo>> {
-    Engine::connect(&context.env).await?.images().await
-}
-
-/// Removes base and node images that no container uses, and gives their names.
-///
-/// # Errors
-/// When the engine does not answer.
-pub async fn prune_images(context: &Context) -> Result<Vec<String>> {
-    Engine::connect(&context.env).await?.prune_images().await
 }

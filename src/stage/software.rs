@@ -4,21 +4,18 @@ use jiff::Timestamp;
 
 use super::prepare::{self, Downloads, Prepared};
 use crate::{
+    access::Access,
     ansible::{
         self, Configured, Playbook, Settings,
         inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
     },
     context::{Context, RunContext},
-    deployment::{
-        Cluster,
-        lock::{self, Asking},
-        look, shared_record, ssh_keys,
-    },
-    error::{Error, Result},
-    event::{Stage, Summary},
+    deployment::{Cluster, client_files, ssh_keys},
+    error::Result,
+    event::Stage,
     fleet::Fleet,
-    health::{self, Access},
-    secrets::{AuthorityKind, ClientFiles, LeafKind, Vault, write_client_files},
+    health,
+    secrets::{AuthorityKind, ClientFiles, LeafKind, Vault},
 };
 
 /// Signs what is due, and writes the client's files and the inventory.
@@ -41,21 +38,15 @@ pub(crate) async fn render(
         client_files(context, cluster, vault, fleet)?;
         let material = material(context, cluster, vault, downloads);
         let inventory = inventory::build(plan, fleet, &material)?;
-        inventory::write(&context.dirs.cluster(cluster.name()).inventory(), &inventory)?;
+        inventory::write(&cluster.dir().inventory(), &inventory)?;
         Ok((inventory, signed.then(|| "certificates signed".to_owned())))
     })
     .await
 }
 
-/// Writes what clients on this machine use: keys, certificates, and how the machines are reached.
-pub(crate) fn client_files(context: &Context, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<()> {
-    let dir = context.dirs.cluster(cluster.name());
-    let identities = ssh_keys::identities(context, cluster);
-    write_client_files(&dir, vault, fleet, &cluster.plan.postgres.databases, &identities)
-}
-
-fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {
-    let files = context.dirs.cluster(cluster.name()).client();
+/// What the inventory needs of the secrets and the downloads.
+pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {
+    let files = cluster.dir().client();
     let passwords = vault.passwords();
     let pair = |leaves: &std::collections::BTreeMap<LeafKind, crate::secrets::Leaf>, kind| {
         leaves.get(&kind).map(|leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() })
@@ -100,7 +91,7 @@ pub(crate) async fn is_current(cluster: &Cluster, fleet: &Fleet, access: &Access
 }
 
 /// Runs the site playbook.
-pub(crate) async fn run(
+pub(crate) async fn run_playbook(
     run: &RunContext,
     cluster: &Cluster,
     prepared: &Prepared,
@@ -109,7 +100,7 @@ pub(crate) async fn run(
 ) -> Result<Configured> {
     run.stage(Stage::Configure, async {
         let context = &run.context;
-        let dir = context.dirs.cluster(cluster.name());
+        let dir = cluster.dir();
         let playbook = Playbook {
             tree: prepare::tree(context, &cluster.assets)?,
             file: "patroni-cluster.yml".to_owned(),
@@ -132,62 +123,4 @@ pub(crate) async fn run(
         Ok((configured, Some(format!("{changed} tasks changed something"))))
     })
     .await
-}
-
-/// `hactl configure`: the playbook on the machines that there are.
-///
-/// # Errors
-/// When the cluster was never provisioned, or a task fails.
-pub async fn configure(acting: &RunContext, cluster: &Cluster, mitogen: bool, check: bool) -> Result<Summary> {
-    let context = &acting.context;
-    let fleet = look::fleet(&context.dirs, cluster)?;
-    let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-    cluster.take_given(context, &mut vault).await?;
-    shared_record::take_over(cluster, &mut vault)?;
-    let access = look::access(context, cluster, &vault)?;
-    if cluster.place().is_some() && vault.ensure_owners(&cluster.owners())? {
-        let name = cluster.name();
-        return Err(Error::failed("secrets-behind", "configure", name)
-            .cause(
-                "the cluster file has a database whose owner has no password yet, and runs elsewhere must know of it",
-            )
-            .hint(format!("`hactl up {name}` or `hactl provision {name}` makes it and notes it in the state")));
-    }
-    let work = async {
-        shared_record::is_current(context, cluster).await?;
-        let prepared = prepare::prepare(acting, cluster, &vault, mitogen).await?;
-        render(acting, cluster, &mut vault, &fleet, &prepared.downloads).await?;
-        run(acting, cluster, &prepared, mitogen, check).await
-    };
-    let asking = Asking { run: acting, cluster, command: "configure", fleet: &fleet, access: &access };
-    let worked = lock::held_for(asking, work).await;
-    // Certificates are signed here, too.
-    shared_record::say_saved(context, cluster, &vault).await;
-    let configured = worked?;
-    let changed = configured.changed();
-    let would = if check { "would change" } else { "changed" };
-    Ok(Summary {
-        ok: true,
-        command: "configure".to_owned(),
-        cluster: cluster.name().to_string(),
-        message: format!("{}: {changed} tasks {would} something.", cluster.name()),
-        next: vec![format!("hactl status {}", cluster.name())],
-        stages: acting.times(),
-        changed: changed > 0 && !check,
-        ..Summary::default()
-    })
-}
-
-/// `hactl inventory`: what the last run wrote, built again without touching anything.
-///
-/// # Errors
-/// When the cluster was never provisioned from here.
-pub async fn inventory(context: &Context, cluster: &Cluster) -> Result<Inventory> {
-    let fleet = look::fleet(&context.dirs, cluster)?;
-    let mut vault = Vault::open(context, cluster.name(), &cluster.secrets(&context.dirs)).await?;
-    cluster.take_given(context, &mut vault).await?;
-    let downloads = prepare::downloads(context, cluster).await?;
-    let material = material(context, cluster, &vault, &downloads);
-    inventory::build(&cluster.plan, &fleet, &material)
-        .map_err(|error| Error { hint: Some(format!("`hactl up {}` signs what is missing", cluster.name())), ..error })
 }

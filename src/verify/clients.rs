@@ -30,7 +30,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use super::history::{Attempt, Client, Micros, Outcome, RowId, Server};
-use crate::{fleet::FleetNode, health::Access, model::Secret};
+use crate::{access::Access, component::postgres, fleet::FleetNode, model::Secret};
 
 /// How long one host may take until it answers a connection.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -110,7 +110,7 @@ impl Door {
                 config.target_session_attrs(TargetSessionAttrs::ReadWrite);
             }
             for node in nodes.iter().map(|node| &self.nodes[*node]) {
-                config.host(node.address.to_string()).port(node.postgres().port);
+                config.host(node.address.to_string()).port(postgres::door(node).port);
             }
             let (client, connection) = config.connect(tls).await.map_err(|error| said(&error))?;
             return Ok(Opened::new(client, connection));
@@ -119,7 +119,7 @@ impl Door {
         for node in nodes.iter().map(|node| &self.nodes[*node]) {
             let opened = async {
                 let remote = access.connect(node).await.map_err(|error| error.causes.join(": "))?;
-                let (door, mut tls) = (node.postgres(), tls.clone());
+                let (door, mut tls) = (postgres::door(node), tls.clone());
                 let stream = remote.tunnel(&door.host, door.port, CONNECT).await;
                 let stream = stream.map_err(|error| error.causes().join(": "))?;
                 let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut tls, &door.host);

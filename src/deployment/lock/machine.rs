@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{health::Taken, ssh::Remote};
+use crate::{component::etcd::Taken, ssh::Remote};
 
 /// How long the machine may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::config::{self, Local};
 use crate::{
-    fleet::LEASE_GUARD,
+    component::patroni::LEASE_GUARD,
     model::Secret,
     ssh::{Remote, quoted},
 };

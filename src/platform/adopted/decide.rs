@@ -11,9 +11,8 @@ use super::{
     config::{LocalDcs, Place},
 };
 use crate::{
-    fleet::{
-        Door, ETCD_PORT, ETCD_UNIT, Fleet, FleetNode, Found, PATRONI_PORT, PATRONI_UNIT, POSTGRES_PORT, SshTarget, USER,
-    },
+    component::{etcd, patroni, postgres},
+    fleet::{Door, Fleet, FleetNode, Found, SshTarget},
     model::{Dcs, InstanceKey, Role},
     plan::{Plan, Watchdog},
 };
@@ -106,7 +105,7 @@ fn described(
     given: &BTreeSet<Role>,
 ) -> Result<Described, String> {
     let voter = voters.doors.get(key);
-    let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| ETCD_UNIT.to_owned());
+    let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| etcd::UNIT.to_owned());
     let mut roles: BTreeSet<Role> = voter.map(|_| Role::Etcd).into_iter().collect();
     let (address, found) = if let Some(patroni) = &told.patroni {
         roles.insert(Role::Patroni);
@@ -183,24 +182,24 @@ fn stranger(key: &InstanceKey, address: Ipv4Addr) -> Found {
     let door = |port| Door { host: address.to_string(), port, tls: true };
     Found {
         member: key.to_string(),
-        patroni: door(PATRONI_PORT),
-        postgres: door(POSTGRES_PORT),
+        patroni: door(patroni::PORT),
+        postgres: door(postgres::PORT),
         etcd: nowhere(address),
-        patroni_unit: PATRONI_UNIT.to_owned(),
-        etcd_unit: ETCD_UNIT.to_owned(),
-        user: USER.to_owned(),
+        patroni_unit: patroni::UNIT.to_owned(),
+        etcd_unit: etcd::UNIT.to_owned(),
+        user: postgres::USER.to_owned(),
         data_dir: "/var/lib/postgresql".to_owned(),
         addresses: vec![address],
     }
 }
 
 fn nowhere(address: Ipv4Addr) -> Door {
-    Door { host: address.to_string(), port: ETCD_PORT, tls: false }
+    Door { host: address.to_string(), port: etcd::PORT, tls: false }
 }
 
 /// A unit's or user's name that goes into shell text as it is.
 fn checked(name: &str) -> Result<String, String> {
-    let name = if name == NO_UNIT { PATRONI_UNIT } else { name };
+    let name = if name == NO_UNIT { patroni::UNIT } else { name };
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"@._:-".contains(&byte);
     match !name.is_empty() && !name.starts_with('-') && name.bytes().all(good) {
         true => Ok(name.to_owned()),

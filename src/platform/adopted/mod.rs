@@ -23,12 +23,13 @@ use tokio_postgres::config::SslMode;
 
 use self::{ask::Told, decide::Answers};
 use crate::{
+    access::{Access, Keys, Shown},
+    component::patroni,
     context::{ClusterDir, Context},
     error::{Error, Result},
     event::Stage,
     file,
     fleet::{Fleet, SshTarget},
-    health::{self, Access, Keys, Shown},
     model::{Account, AdoptedHosts, Host, InstanceKey, Role, Secret, SshKeySource},
     plan::{self, Plan, Running},
     secrets::{self, ClientFiles},
@@ -261,7 +262,7 @@ async fn configuration(
 ) -> Result<(serde_json::Value, String), Vec<String>> {
     let answering = fleet.with_role(Role::Patroni).filter(|node| answers[node.key()].1.is_ok());
     let asked = answering.map(async |node| {
-        let answer = tokio::try_join!(health::patroni_config(access, node), health::patroni_itself(access, node));
+        let answer = tokio::try_join!(patroni::config(access, node), patroni::itself(access, node));
         (node.key(), answer)
     });
     let mut said = Vec::new();

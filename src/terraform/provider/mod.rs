@@ -25,7 +25,7 @@ mod volume;
 pub mod wire;
 
 pub use install::{advice, data_home, install};
-pub use server::Server;
+pub use server::{Server, serve};
 
 use resource::Resource;
 

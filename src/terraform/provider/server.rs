@@ -17,11 +17,26 @@ use super::{ADDRESS, grpc, protocol::Answers, resource::Platform, resources, ser
 use crate::{
     context::Context,
     error::{Error, Result},
+    model,
     platform::local::Engine,
 };
 
 /// The longest path that a unix socket's address can hold, less the byte that ends it.
 const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The provider, served for the time of one Terraform run, and the variable by which it is found.
+///
+/// # Errors
+/// When the container engine of local nodes does not answer, or the socket cannot be made.
+pub async fn serve(context: &Context, platform: &model::Platform) -> Result<(Server, String)> {
+    let engine = match platform {
+        model::Platform::Local(_) => Some(Engine::connect(&context.env).await?),
+        _ => None,
+    };
+    let server = Server::start(engine, context, &std::env::temp_dir())?;
+    let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;
+    Ok((server, reattach))
+}
 
 /// A provider, served until dropped.
 #[derive(Debug)]

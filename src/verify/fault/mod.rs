@@ -42,10 +42,10 @@ pub use self::{
 };
 use super::catalogue::{Drill, Fault, Target};
 use crate::{
+    access::Access,
     context::Context,
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    health::Access,
     model::{InstanceKey, Role},
     plan::Plan,
 };

@@ -7,7 +7,12 @@ use std::{
 };
 
 use super::{Ground, node_fault::NodeFault};
-use crate::{fleet::FleetNode, model::Role, plan::Dcs};
+use crate::{
+    component::{etcd, patroni},
+    fleet::FleetNode,
+    model::Role,
+    plan::Dcs,
+};
 
 /// Of a hundred packets, how many are lost.
 const LOST_PERCENT: u32 = 10;
@@ -33,14 +38,14 @@ impl Others {
     pub(super) fn of(node: &FleetNode, ground: &Ground<'_>) -> Self {
         let others: Vec<&FleetNode> = ground.members().filter(|other| other.key() != node.key()).collect();
         let door = |other: &&FleetNode| {
-            let door = if other.node.roles.contains(&Role::Patroni) { other.patroni() } else { other.etcd() };
+            let door = if other.node.roles.contains(&Role::Patroni) { patroni::door(other) } else { etcd::door(other) };
             format!("{}/{}", door.host, door.port)
         };
         let outside: &[SocketAddrV4] = match &ground.plan.dcs {
             Dcs::Etcd { outside, .. } => outside,
             Dcs::Other(_) => &[],
         };
-        let voters = ground.fleet.with_role(Role::Etcd).map(FleetNode::etcd);
+        let voters = ground.fleet.with_role(Role::Etcd).map(etcd::door);
         let etcd = voters.map(|door| (door.host, door.port));
         let etcd: BTreeSet<(String, u16)> =
             etcd.chain(outside.iter().map(|voter| (voter.ip().to_string(), voter.port()))).collect();

@@ -1,7 +1,7 @@
 //! What a fault is on one node, as shell text. All values in it are of checked types.
 
 use super::{Ground, disk, network, patroni, process, unit};
-use crate::{fleet::FleetNode, verify::catalogue::Fault};
+use crate::{component::postgres, fleet::FleetNode, verify::catalogue::Fault};
 
 /// A fault on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl NodeFault {
             Fault::KillEtcd => unit::bury_etcd(node),
             Fault::StopGuard => unit::stop_guard(),
             Fault::Isolate => network::isolate(&others),
-            Fault::CutFromEtcd => network::cut_from_etcd(node.user(), &others),
+            Fault::CutFromEtcd => network::cut_from_etcd(postgres::user(node), &others),
             Fault::LosePackets => network::lose(&others),
             Fault::DelayPackets => network::delay(&others),
             Fault::CutReplication => network::cut_replication(),

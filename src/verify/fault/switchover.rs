@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Ground;
 use crate::{
+    component::patroni,
     error::{Error, Result},
-    health,
     model::{InstanceKey, Role},
 };
 
@@ -14,7 +14,7 @@ const REFUSAL: Duration = Duration::from_millis(500);
 
 pub(super) async fn strike(leader: &[InstanceKey], ground: &Ground<'_>) -> Result<()> {
     for key in leader {
-        health::switchover(ground.node(key)?, ground.access, REFUSAL).await.map_err(|said| {
+        patroni::switchover(ground.access, ground.node(key)?, REFUSAL).await.map_err(|said| {
             Error::failed("drill-fault", "ask for a switchover away from", key)
                 .cause(said)
                 .hint(format!("`hactl status {}` shows whether a replica could take over", ground.plan.cluster))
@@ -26,9 +26,9 @@ pub(super) async fn strike(leader: &[InstanceKey], ground: &Ground<'_>) -> Resul
 /// Whether another member sees another leader.
 pub(super) async fn took_effect(old: &[InstanceKey], ground: &Ground<'_>) -> bool {
     for node in ground.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
-        let seen = health::ask_patroni(node, ground.fleet, ground.access).await.ok().and_then(|view| view.cluster);
-        let leader = seen.and_then(|cluster| cluster.members.into_iter().find(health::Member::is_leader));
-        if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader.name)) {
+        let leader = patroni::leader(ground.access, node).await.ok().flatten();
+        let leader = leader.map(|member| ground.fleet.key_of(&member));
+        if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader)) {
             return true;
         }
     }

@@ -6,10 +6,12 @@ use tokio_postgres::config::SslMode;
 
 use super::{Ground, node_fault::NodeFault, targets, targets::too_few};
 use crate::{
+    access::{self, Access, Keys},
+    component::patroni::Member,
     context::{Context, Dirs},
     event::Events,
     fleet::{self, Fleet, FleetNode, Found, SshTarget},
-    health::{self, Access, Etcd, Health, Keys, Member},
+    health::{Etcd, Health},
     model::{Choices, Dcs, InstanceKey, Secret},
     plan::{self, Plan},
     spec,
@@ -41,7 +43,7 @@ impl Scene {
         });
         let fleet = Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() };
         let secret = || Secret::new(String::new());
-        let tls = || health::client_config("", None).unwrap();
+        let tls = || access::client_config("", None).unwrap();
         let access = Access::new(Keys {
             ssh: secret().into(),
             patroni_tls: tls(),

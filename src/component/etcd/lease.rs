@@ -8,11 +8,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    etcd::{Range, number, parse, post},
-    observe::Access,
-    probe::{self, Question},
+    client::{Range, number, parse, post},
+    service::door,
 };
-use crate::fleet::{Fleet, FleetNode};
+use crate::{
+    access::Access,
+    component::probe::{self, Question},
+    fleet::{Fleet, FleetNode},
+};
 
 /// How long a voter may take to say that it serves.
 const SERVES_WITHIN: Duration = Duration::from_secs(5);
@@ -61,7 +64,7 @@ pub(crate) async fn serving_voter<'a>(access: &Access, fleet: &'a Fleet) -> Opti
         Box::pin(async move {
             let remote = access.connect(node).await.map_err(drop)?;
             let question = Question::get("/health");
-            let answer = probe::http(&remote, &access.keys.etcd_tls, &node.etcd(), question).await.map_err(drop)?;
+            let answer = probe::http(&remote, &access.keys.etcd_tls, &door(node), question).await.map_err(drop)?;
             if answer.status == 200 { Ok(node) } else { Err(()) }
         })
     });

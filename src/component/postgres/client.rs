@@ -1,4 +1,4 @@
-//! PostgreSQL itself: who is in recovery, who streams, and whether a write arrives on every replica.
+//! PostgreSQL itself: who is in recovery, and who streams.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,11 +7,11 @@ use serde::Serialize;
 use tokio_postgres::{Client, Config, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{observe::Access, probe::PATIENCE};
+use super::service::door;
 use crate::{
-    error::{Error, Result},
-    fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Role},
+    access::{Access, PATIENCE},
+    component::probe::{self, Observed, Reached},
+    fleet::FleetNode,
     ssh::Remote,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PostgresView {
     pub in_recovery: bool,
-    /// Standbys that stream from here, by application name; `pg_basebackup`'s stream is not among them.
+    /// Standbys that stream from here, by their machine's key where it is one of these; `pg_basebackup`'s stream is not among them.
     pub streaming: BTreeMap<String, String>,
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
@@ -28,12 +28,11 @@ pub struct PostgresView {
     pub tls: bool,
 }
 
-/// Asks one server. The text of an error says what was seen.
-pub(super) async fn ask(
-    remote: &Remote,
-    access: &Access,
-    node: &FleetNode,
-) -> std::result::Result<PostgresView, String> {
+/// Asks one server.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) -> Observed<PostgresView> {
     let ask = async {
         let client = connect(remote, access, node, "postgres").await?;
         let row = client
@@ -68,7 +67,7 @@ pub(super) async fn ask(
             in_recovery: row.get(0),
             version: row.get(1),
             tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
-            streaming: streaming.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
         })
     };
@@ -78,21 +77,14 @@ pub(super) async fn ask(
     }
 }
 
-/// A role's name and password.
-pub(super) type Login = (String, crate::model::Secret<String>);
-
 /// A connection as the superuser, through the node's own SSH session. The text of an error says what was seen.
-pub(crate) async fn superuser(
-    access: &Access,
-    node: &FleetNode,
-    database: &str,
-) -> std::result::Result<Client, String> {
-    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+pub(crate) async fn superuser(access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
+    let remote = probe::reach(access, node).await?;
     connect(&remote, access, node, database).await
 }
 
 /// Whether a server is in recovery, and its timeline: that of its own WAL, or of the stream that it receives.
-pub(crate) async fn recovery(client: &Client) -> std::result::Result<(bool, Option<u32>), String> {
+pub(crate) async fn recovery(client: &Client) -> Observed<(bool, Option<u32>)> {
     let row = client
         .query_one(
             "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() \
@@ -111,7 +103,7 @@ pub(crate) async fn recovery(client: &Client) -> std::result::Result<(bool, Opti
 ///
 /// # Errors
 /// The words of what was seen instead of an answer.
-pub(crate) async fn age(access: &Access, node: &FleetNode) -> std::result::Result<Duration, String> {
+pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration> {
     let client = superuser(access, node, "postgres").await?;
     let row = client
         .query_one(
@@ -123,14 +115,9 @@ pub(crate) async fn age(access: &Access, node: &FleetNode) -> std::result::Resul
     Ok(Duration::from_secs(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()))
 }
 
-async fn connect(
-    remote: &Remote,
-    access: &Access,
-    node: &FleetNode,
-    database: &str,
-) -> std::result::Result<Client, String> {
+pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
     let (tls, (user, password)) = (&access.keys.postgres_tls, &access.keys.superuser);
-    let door = node.postgres();
+    let door = door(node);
     let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
     let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
     let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &door.host)
@@ -144,7 +131,7 @@ async fn connect(
 }
 
 /// The server's own words where it has spoken.
-fn said(error: &tokio_postgres::Error) -> String {
+pub(super) fn said(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
         None => {
@@ -153,63 +140,4 @@ fn said(error: &tokio_postgres::Error) -> String {
             format!("{error}{source}")
         }
     }
-}
-
-/// Writes a row on the leader and reads it on every replica. The table is dropped again.
-///
-/// # Errors
-/// Names the node on which the row could not be written or did not arrive within `patience`.
-pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey, patience: Duration) -> Result<()> {
-    const TABLE: &str = "hactl_health_check";
-    let failed = |node: &InstanceKey, seen: String| {
-        Error::failed("write-check", "write a row and read it on", node)
-            .cause(seen)
-            .hint(format!("run `hactl status {}`", fleet.cluster))
-    };
-    let open = async |node: &FleetNode| {
-        let remote = access.connect(node).await.map_err(|error| failed(node.key(), error.to_string()))?;
-        connect(&remote, access, node, "postgres").await.map_err(|seen| failed(node.key(), seen))
-    };
-    let Some(primary) = fleet.nodes.get(leader) else {
-        return Err(failed(leader, "the leader is not one of the cluster's machines".to_owned()));
-    };
-    let client = open(primary).await?;
-    let mark = format!("{:032x}", rand::random::<u128>());
-    let on_leader = |error: tokio_postgres::Error| failed(leader, said(&error));
-    client
-        .batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (mark text NOT NULL)"))
-        .await
-        .map_err(on_leader)?;
-    let arrived = async {
-        let insert = format!("INSERT INTO {TABLE} VALUES ($1)");
-        // A commit that waits for a replica which does not come would wait for ever.
-        match tokio::time::timeout(patience, client.execute(&insert, &[&mark])).await {
-            Ok(done) => drop(done.map_err(on_leader)?),
-            Err(_) => {
-                let seen = format!("the commit was not acknowledged within {} s", patience.as_secs());
-                return Err(failed(leader, seen));
-            }
-        }
-        for node in fleet.with_role(Role::Patroni).filter(|node| node.key() != leader) {
-            let client = open(node).await?;
-            let query = format!("SELECT count(*) FROM {TABLE} WHERE mark = $1");
-            let deadline = tokio::time::Instant::now() + patience;
-            loop {
-                let seen = match client.query_one(&query, &[&mark]).await {
-                    Ok(row) if row.get::<_, i64>(0) == 1 => break,
-                    Ok(_) => "the row has not arrived".to_owned(),
-                    Err(error) => said(&error),
-                };
-                if tokio::time::Instant::now() > deadline {
-                    return Err(failed(node.key(), format!("{seen} after {} s", patience.as_secs())));
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-        Ok(())
-    };
-    let arrived = arrived.await;
-    // The check's own verdict counts; a table that stays behind is dropped by the next check.
-    let _ = tokio::time::timeout(patience, client.batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}"))).await;
-    arrived
 }

@@ -1,15 +1,11 @@
-//! One HTTP request through a tunnel, and the TLS settings for it.
+//! What opens the doors of a cluster: keys and logins, the SSH sessions that they have opened, and TLS settings.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
-use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
     client::{
@@ -19,19 +15,75 @@ use rustls::{
     crypto::CryptoProvider,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
+use tokio_postgres::config::SslMode;
 
-use super::postgres::Login;
 use crate::{
     error::{Error, Result},
-    fleet::Door,
-    model::Secret,
-    ssh::Remote,
+    fleet::FleetNode,
+    model::{InstanceKey, Secret},
+    ssh::{Remote, SshKeys},
 };
 
 /// The longest time that one probe may take; three of them fit into the 10 s that `status` has.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A role's name and password.
+pub type Login = (String, Secret);
+
+/// What opens the doors.
+#[derive(Clone)]
+pub struct Keys {
+    pub ssh: SshKeys,
+    /// For Patroni's REST API, with a client certificate where there is one.
+    pub patroni_tls: Arc<ClientConfig>,
+    pub etcd_tls: Arc<ClientConfig>,
+    /// For PostgreSQL through a node's SSH session, and for clients that connect directly.
+    pub postgres_tls: Arc<ClientConfig>,
+    pub clients_tls: Arc<ClientConfig>,
+    /// Whether PostgreSQL is asked by TLS only, or also where it serves none.
+    pub postgres_ssl: SslMode,
+    pub superuser: Login,
+    /// Who may change something by Patroni's REST API.
+    pub restapi: Option<Login>,
+}
+
+/// Keys, and the SSH sessions that they have opened: those are kept, so that asking again is cheap.
+pub struct Access {
+    pub keys: Keys,
+    sessions: tokio::sync::Mutex<BTreeMap<InstanceKey, Remote>>,
+}
+
+impl Access {
+    #[must_use]
+    pub fn new(keys: Keys) -> Self {
+        Self { keys, sessions: tokio::sync::Mutex::default() }
+    }
+
+    /// The same keys with sessions of their own: what one asker waits for does not hold up another.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::new(self.keys.clone())
+    }
+
+    /// The same with other keys, and the sessions that are open.
+    #[must_use]
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// The session to `node`, made when there is none or when the kept one is broken.
+    pub(crate) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
+        let kept = self.sessions.lock().await.get(node.key()).cloned();
+        if let Some(remote) = kept
+            && remote.is_alive(PATIENCE).await
+        {
+            return Ok(remote);
+        }
+        let remote = Remote::connect(node.key(), &node.ssh, &self.keys.ssh, PATIENCE).await?;
+        self.sessions.lock().await.insert(node.key().clone(), remote.clone());
+        Ok(remote)
+    }
+}
 
 /// TLS settings that trust one CA and, with an identity (certificate and key in PEM), show a client certificate.
 ///
@@ -171,86 +223,10 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What is asked: method, path and body, and who asks, where that matters.
-pub(super) struct Question<'a> {
-    method: Method,
-    path: &'a str,
-    body: String,
-    login: Option<&'a Login>,
-}
-
-impl<'a> Question<'a> {
-    pub(super) const fn get(path: &'a str) -> Self {
-        Self { method: Method::GET, path, body: String::new(), login: None }
-    }
-
-    pub(super) fn post(path: &'a str, body: impl Into<String>) -> Self {
-        Self { method: Method::POST, path, body: body.into(), login: None }
-    }
-
-    pub(super) fn by(self, login: &'a Login) -> Self {
-        Self { login: Some(login), ..self }
-    }
-
-    fn request(self, door: &Door) -> hyper::http::Result<Request<Full<Bytes>>> {
-        let mut request = Request::builder()
-            .method(self.method)
-            .uri(self.path)
-            .header("host", door.to_string())
-            .header("content-type", "application/json");
-        if let Some((user, password)) = self.login {
-            let login = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
-            request = request.header(AUTHORIZATION, format!("Basic {login}"));
-        }
-        request.body(Full::new(Bytes::from(self.body)))
-    }
-}
-
-/// An answer: status and body.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
-}
-
-/// Asks what is behind `door` through the node's own SSH session. The text of an error says what was seen.
-pub(super) async fn http(
-    remote: &Remote,
-    tls: &Arc<ClientConfig>,
-    door: &Door,
-    question: Question<'_>,
-) -> std::result::Result<Answer, String> {
-    let ask = async {
-        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
-        if !door.tls {
-            return exchange(stream, door, question).await;
-        }
-        let name = ServerName::try_from(door.host.clone()).map_err(|error| error.to_string())?;
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        exchange(stream.map_err(|error| format!("TLS on {door}: {error}"))?, door, question).await
-    };
-    match tokio::time::timeout(PATIENCE, ask).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("{door} did not answer within {} s", PATIENCE.as_secs())),
-    }
-}
-
-async fn exchange<S>(stream: S, door: &Door, question: Question<'_>) -> std::result::Result<Answer, String>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let driver = tokio::spawn(connection);
-    let request = question.request(door).map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|error| format!("{door}: {error}"))?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec();
-    driver.abort();
-    Ok(Answer { status, body })
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio_rustls::TlsConnector;
+
     use super::*;
 
     type Server = (Arc<rustls::ServerConfig>, CertificateDer<'static>);

@@ -6,14 +6,12 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    observe::Access,
-    probe::{self, Question},
-};
+use super::service::door;
 use crate::{
+    access::Access,
+    component::probe::{self, Observed, Question, Reached},
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Role},
-    ssh::Remote,
 };
 
 /// One member's answers.
@@ -25,14 +23,14 @@ pub struct EtcdView {
     pub learner: bool,
     /// A linearizable read succeeded: the member is part of a quorum.
     pub serving: bool,
-    pub members: Vec<EtcdMember>,
+    pub members: Vec<ListedMember>,
     /// Alarms as etcd names them, for example `NOSPACE`.
     pub alarms: Vec<String>,
     pub version: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EtcdMember {
+pub struct ListedMember {
     pub id: u64,
     /// Empty until the member has started for the first time.
     pub name: String,
@@ -118,9 +116,12 @@ pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, 
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-/// Asks one member. The text of an error says what was seen.
-pub(super) async fn ask(remote: &Remote, access: &Access, node: &FleetNode) -> Result<EtcdView, String> {
-    let (tls, door) = (&access.keys.etcd_tls, node.etcd());
+/// Asks one member.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn ask(Reached { remote, access, node, .. }: Reached<'_>) -> Observed<EtcdView> {
+    let (tls, door) = (&access.keys.etcd_tls, door(node));
     let post = |path, body: &str| probe::http(remote, tls, &door, Question::post(path, body));
     let (status, members, alarms, health) = tokio::join!(
         post("/v3/maintenance/status", "{}"),
@@ -139,7 +140,7 @@ pub(super) async fn ask(remote: &Remote, access: &Access, node: &FleetNode) -> R
         members: members
             .members
             .into_iter()
-            .map(|member| EtcdMember {
+            .map(|member| ListedMember {
                 id: member.id,
                 name: member.name,
                 learner: member.learner,
@@ -157,7 +158,7 @@ pub(super) async fn ask(remote: &Remote, access: &Access, node: &FleetNode) -> R
 }
 
 /// Gives etcd's members the keys of the machines that they run on, where etcd was not told these as their names.
-pub(super) fn name_members<'a>(fleet: &Fleet, views: impl IntoIterator<Item = (&'a InstanceKey, &'a mut EtcdView)>) {
+pub(crate) fn name_members<'a>(fleet: &Fleet, views: impl IntoIterator<Item = (&'a InstanceKey, &'a mut EtcdView)>) {
     let mut views: Vec<_> = views.into_iter().collect();
     let ids: BTreeMap<u64, InstanceKey> = views.iter().map(|(key, view)| (view.member_id, (*key).clone())).collect();
     let adopted: Vec<_> = fleet.with_role(Role::Etcd).filter(|node| node.found.is_some()).collect();
@@ -175,24 +176,24 @@ pub(super) fn name_members<'a>(fleet: &Fleet, views: impl IntoIterator<Item = (&
 }
 
 /// The value of a key, by a linearizable read; none when there is no such key.
-pub(crate) async fn etcd_value(access: &Access, node: &FleetNode, key: &str) -> Result<Option<String>, String> {
+pub(crate) async fn value(access: &Access, node: &FleetNode, key: &str) -> Observed<Option<String>> {
     let answer = post(access, node, "/v3/kv/range", &json!({"key": BASE64_STANDARD.encode(key)})).await?;
     let found = parse::<Range>(&answer)?.first().map_err(|error| format!("{key}: {error}"))?;
     Ok(found.map(|(value, _)| value))
 }
 
 /// Asks etcd's gateway through one member.
-pub(super) async fn post(access: &Access, node: &FleetNode, path: &str, body: &Value) -> Result<Vec<u8>, String> {
-    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+pub(super) async fn post(access: &Access, node: &FleetNode, path: &str, body: &Value) -> Observed<Vec<u8>> {
+    let remote = probe::reach(access, node).await?;
     let question = Question::post(path, body.to_string());
-    let answer = probe::http(&remote, &access.keys.etcd_tls, &node.etcd(), question).await?;
+    let answer = probe::http(&remote, &access.keys.etcd_tls, &door(node), question).await?;
     match answer.status {
         200 => Ok(answer.body),
         status => Err(format!("etcd answered {status}: {}", String::from_utf8_lossy(&answer.body).trim())),
     }
 }
 
-pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Observed<T> {
     serde_json::from_slice(body)
         .map_err(|error| format!("etcd answered {:?}: {error}", String::from_utf8_lossy(body).trim()))
 }

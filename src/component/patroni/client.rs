@@ -5,12 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{
-    observe::Access,
-    probe::{self, Answer, Question},
-};
+use super::service::door;
 use crate::{
-    fleet::{Fleet, FleetNode},
+    access::Access,
+    component::probe::{self, Answer, Observed, Question, Reached},
+    fleet::FleetNode,
     ssh::Remote,
 };
 
@@ -106,9 +105,9 @@ impl Member {
     }
 }
 
-/// Asks one member what it is itself. The text of an error says what was seen.
-pub(crate) async fn patroni_itself(access: &Access, node: &FleetNode) -> Result<Itself, String> {
-    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+/// Asks one member what it is itself.
+pub(crate) async fn itself(access: &Access, node: &FleetNode) -> Observed<Itself> {
+    let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/patroni").await?;
     let mut itself: Itself =
         serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
@@ -117,8 +116,8 @@ pub(crate) async fn patroni_itself(access: &Access, node: &FleetNode) -> Result<
 }
 
 /// Asks one member who leads, in Patroni's words; none where nobody does.
-pub(crate) async fn patroni_leader(access: &Access, node: &FleetNode) -> Result<Option<String>, String> {
-    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
+    let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/cluster").await?;
     let cluster: Cluster =
         serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /cluster: {error}"))?;
@@ -126,8 +125,8 @@ pub(crate) async fn patroni_leader(access: &Access, node: &FleetNode) -> Result<
 }
 
 /// What Patroni's dynamic configuration is, as one member knows it.
-pub(crate) async fn patroni_config(access: &Access, node: &FleetNode) -> Result<serde_json::Value, String> {
-    let remote = access.connect(node).await.map_err(|error| error.causes.join("; "))?;
+pub(crate) async fn config(access: &Access, node: &FleetNode) -> Observed<serde_json::Value> {
+    let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/config").await?;
     match answer.status {
         200 => serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /config: {error}")),
@@ -135,17 +134,15 @@ pub(crate) async fn patroni_config(access: &Access, node: &FleetNode) -> Result<
     }
 }
 
-async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> Result<Answer, String> {
-    probe::http(remote, &access.keys.patroni_tls, &node.patroni(), Question::get(path)).await
+async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> Observed<Answer> {
+    probe::http(remote, &access.keys.patroni_tls, &door(node), Question::get(path)).await
 }
 
-/// Asks one member. The text of an error says what was seen.
-pub(super) async fn ask(
-    remote: &Remote,
-    access: &Access,
-    fleet: &Fleet,
-    node: &FleetNode,
-) -> Result<PatroniView, String> {
+/// Asks one member about itself and the cluster.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) -> Observed<PatroniView> {
     let (itself, cluster) = tokio::join!(get(remote, access, node, "/patroni"), get(remote, access, node, "/cluster"));
     let mut itself: Itself =
         serde_json::from_slice(&itself?.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
@@ -160,18 +157,14 @@ pub(super) async fn ask(
 
 /// Asks the member `leader`, which leads, to hand over. Patroni answers when it is done, but
 /// refuses at once: the text of an error is its refusal, and no word within `patience` is consent.
-pub(super) async fn switchover(
-    remote: &Remote,
-    access: &Access,
-    leader: &FleetNode,
-    patience: Duration,
-) -> Result<(), String> {
+pub(crate) async fn switchover(access: &Access, leader: &FleetNode, patience: Duration) -> Observed<()> {
+    let remote = &probe::reach(access, leader).await?;
     let body = json!({"leader": leader.member()}).to_string();
     let mut question = Question::post("/switchover", body);
     if let Some(login) = &access.keys.restapi {
         question = question.by(login);
     }
-    let door = leader.patroni();
+    let door = door(leader);
     let asked = probe::http(remote, &access.keys.patroni_tls, &door, question);
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(answer)) if answer.status >= 400 => {

@@ -1,0 +1,20 @@
+//! Where etcd runs on a machine.
+
+use crate::fleet::{Door, FleetNode};
+
+/// The port for clients that the role gives.
+pub(crate) const PORT: u16 = 2379;
+/// The unit that the role makes.
+pub(crate) const UNIT: &str = "etcd";
+
+/// etcd's client port.
+#[must_use]
+pub(crate) fn door(node: &FleetNode) -> Door {
+    node.found.as_ref().map_or_else(|| node.door(PORT), |found| found.etcd.clone())
+}
+
+/// etcd's unit.
+#[must_use]
+pub(crate) fn unit(node: &FleetNode) -> &str {
+    node.found.as_ref().map_or(UNIT, |found| &found.etcd_unit)
+}

@@ -1,0 +1,113 @@
+//! Asking a service: what came of it, and one HTTP request through a tunnel.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    access::{Access, Login, PATIENCE},
+    fleet::{Door, Fleet, FleetNode},
+    ssh::Remote,
+};
+
+/// What was asked and what was seen: an answer, or the words of the failure.
+pub type Observed<T> = std::result::Result<T, String>;
+
+/// The SSH session to `node`.
+pub(crate) async fn reach(access: &Access, node: &FleetNode) -> Observed<Remote> {
+    access.connect(node).await.map_err(|error| error.causes.join("; "))
+}
+
+/// A machine that SSH has let in, on which components are asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached<'a> {
+    pub(crate) remote: &'a Remote,
+    pub(crate) access: &'a Access,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) node: &'a FleetNode,
+}
+
+/// What is asked: method, path and body, and who asks, where that matters.
+pub(super) struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    body: String,
+    login: Option<&'a Login>,
+}
+
+impl<'a> Question<'a> {
+    pub(super) const fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, body: String::new(), login: None }
+    }
+
+    pub(super) fn post(path: &'a str, body: impl Into<String>) -> Self {
+        Self { method: Method::POST, path, body: body.into(), login: None }
+    }
+
+    pub(super) fn by(self, login: &'a Login) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    fn request(self, door: &Door) -> hyper::http::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .header("host", door.to_string())
+            .header("content-type", "application/json");
+        if let Some((user, password)) = self.login {
+            let login = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
+            request = request.header(AUTHORIZATION, format!("Basic {login}"));
+        }
+        request.body(Full::new(Bytes::from(self.body)))
+    }
+}
+
+/// An answer: status and body.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+/// Asks what is behind `door` through the node's own SSH session. The text of an error says what was seen.
+pub(super) async fn http(
+    remote: &Remote,
+    tls: &Arc<ClientConfig>,
+    door: &Door,
+    question: Question<'_>,
+) -> Observed<Answer> {
+    let ask = async {
+        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
+        if !door.tls {
+            return exchange(stream, door, question).await;
+        }
+        let name = ServerName::try_from(door.host.clone()).map_err(|error| error.to_string())?;
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+        exchange(stream.map_err(|error| format!("TLS on {door}: {error}"))?, door, question).await
+    };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("{door} did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn exchange<S>(stream: S, door: &Door, question: Question<'_>) -> Observed<Answer>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let driver = tokio::spawn(connection);
+    let request = question.request(door).map_err(|error| error.to_string())?;
+    let answer = sender.send_request(request).await.map_err(|error| format!("{door}: {error}"))?;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec();
+    driver.abort();
+    Ok(Answer { status, body })
+}

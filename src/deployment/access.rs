@@ -1,0 +1,34 @@
+//! Secrets -> what opens the services of the cluster.
+
+use std::sync::Arc;
+
+use tokio_postgres::config::SslMode;
+
+use super::{Cluster, ssh_keys};
+use crate::{
+    access::{self, Access, Keys},
+    context::Context,
+    error::Result,
+    secrets::{AuthorityKind, Vault},
+};
+
+/// What opens the services of the cluster.
+///
+/// # Errors
+/// When a certificate or the user's key cannot be read.
+pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Access> {
+    let client = vault.client();
+    let identity = Some((client.certificate.as_str(), &client.key));
+    let control = access::client_config(vault.authority(AuthorityKind::Control), identity)?;
+    let postgres = access::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
+    Ok(Access::new(Keys {
+        ssh: ssh_keys::load(context, &cluster.plan.platform, vault)?,
+        patroni_tls: Arc::clone(&control),
+        etcd_tls: control,
+        postgres_tls: Arc::clone(&postgres),
+        clients_tls: postgres,
+        postgres_ssl: SslMode::Require,
+        superuser: ("postgres".to_owned(), vault.passwords().superuser),
+        restapi: Some(("patroni".to_owned(), vault.passwords().restapi)),
+    }))
+}

@@ -1,0 +1,109 @@
+//! `.hactl/NAME/fleet.json`: the machines of the last run.
+
+use std::{fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::known::Recorded;
+use crate::{
+    error::{Error, Result},
+    file,
+    fleet::Fleet,
+    model::ClusterName,
+};
+
+/// The form that this hactl writes, and the newest that it reads. A file without `version` is of form 1.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    #[serde(flatten)]
+    fleet: &'a Fleet,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default = "first_version")]
+    version: u32,
+}
+
+const fn first_version() -> u32 {
+    1
+}
+
+/// Reads the file at `path`, of the cluster `name`.
+pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
+    let unreadable = |cause: String, hint: String| {
+        let error = Error::failed("fleet-unreadable", "read the machines of", name);
+        Recorded::Unreadable(error.cause(format!("{}: {cause}", path.display())).hint(hint))
+    };
+    let restore = || {
+        format!(
+            "Restore the file from a backup. If there is none, make sure that no other run works on {name}, move the file \
+             away and run the same command again; `hactl up {name}` asks Terraform for the machines and writes the file."
+        )
+    };
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Recorded::Absent,
+        Err(error) => return unreadable(error.to_string(), restore()),
+    };
+    match serde_json::from_slice::<Header>(&text) {
+        Err(error) => return unreadable(error.to_string(), restore()),
+        Ok(Header { version }) if version > VERSION => {
+            let cause = format!("a newer hactl wrote it (version {version}; this one reads up to {VERSION})");
+            return unreadable(cause, "Install the newer hactl.".to_owned());
+        }
+        Ok(_) => {}
+    }
+    match serde_json::from_slice(&text) {
+        Ok(fleet) => Recorded::Known(fleet),
+        Err(error) => unreadable(error.to_string(), restore()),
+    }
+}
+
+/// Writes the file at `path`.
+///
+/// # Errors
+/// When it cannot be written: the former one is then still there.
+pub(crate) fn write(path: &Path, fleet: &Fleet) -> Result<()> {
+    let written = Written { version: VERSION, fleet };
+    let write = || file::replace(path, &serde_json::to_vec_pretty(&written)?);
+    write().map_err(|error| Error::failed("fleet", "write", path.display()).source(&error).hint("is the disk full?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn fleet_file_read_back_equals_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, name) = (dir.path().join("fleet.json"), ClusterName::new("pg").unwrap());
+        assert!(read(&path, &name).is_absent());
+        let fleet = Fleet { cluster: name.clone(), nodes: BTreeMap::new() };
+        write(&path, &fleet).unwrap();
+        assert_eq!(read(&path, &name).if_any().unwrap(), Some(&fleet));
+        // As the release before wrote it.
+        fs::write(&path, r#"{"cluster": "pg", "nodes": {}}"#).unwrap();
+        assert_eq!(read(&path, &name).if_any().unwrap(), Some(&fleet));
+    }
+
+    #[test]
+    fn fleet_file_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, name) = (dir.path().join("fleet.json"), ClusterName::new("pg").unwrap());
+        for (text, cause) in [("{", "EOF"), ("{}", "missing field"), (r#"{"version": 2}"#, "a newer hactl wrote it")] {
+            fs::write(&path, text).unwrap();
+            let error = read(&path, &name).if_any().unwrap_err();
+            let said = error.to_string();
+            assert!(error.code == "fleet-unreadable" && said.contains("fleet.json") && said.contains(cause), "{said}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(read(&path, &name).if_any().is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! Who holds a lock, and the error of a lock that another run holds.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{context::RunContext, error::Error, model::ClusterName};
+
+/// How long the lock of a run that died stays.
+pub(super) const TTL: Duration = Duration::from_secs(30);
+
+/// Who holds a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Holder {
+    /// `USER@HOST`.
+    owner: String,
+    command: String,
+    /// The run's record, and where CI shows it.
+    run: String,
+    since: Timestamp,
+    /// Tells two runs apart that are the same in all the rest.
+    token: Uuid,
+}
+
+impl Holder {
+    /// The holder that `run` is.
+    pub(super) fn of(run: &RunContext, command: String) -> Self {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let record = run.record().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self::new(&run.context.env, &host, command, &record, Timestamp::now())
+    }
+
+    fn new(env: &BTreeMap<String, String>, host: &str, command: String, record: &str, since: Timestamp) -> Self {
+        let var = |name: &str| env.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+        let user = var("USER").map(str::to_owned).or(user).unwrap_or_else(|| "unknown".to_owned());
+        let github = || {
+            let (server, repository) = (var("GITHUB_SERVER_URL")?, var("GITHUB_REPOSITORY")?);
+            Some(format!("{server}/{repository}/actions/runs/{}", var("GITHUB_RUN_ID")?))
+        };
+        let job = github().or_else(|| var("CI_JOB_URL").map(str::to_owned));
+        let run = job.map_or_else(|| record.to_owned(), |job| format!("{record}, {job}"));
+        Self { owner: format!("{user}@{}", host.trim()), command, run, since, token: Uuid::new_v4() }
+    }
+
+    fn words(&self) -> String {
+        format!("`{}` of {} (run {}) holds it since {:.0}", self.command, self.owner, self.run, self.since)
+    }
+}
+
+pub(super) fn words(value: &str) -> String {
+    let holder = serde_json::from_str::<Holder>(value);
+    holder.map_or_else(|_| "a run of another version of hactl holds it".to_owned(), |holder| holder.words())
+}
+
+/// The error of a cluster that another run works on.
+pub(super) fn held(cluster: &ClusterName, value: &str, seconds: u64, now: Timestamp) -> Error {
+    let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or_default());
+    let until = now.checked_add(seconds).unwrap_or(now);
+    Error::failed("cluster-locked", "lock", cluster)
+        .cause(format!("{}, until {until:.0} and for as long as it works", words(value)))
+        .hint(format!(
+            "wait until that run has ended, then run the same command again; of a run that died the lock goes by itself, {} s \
+             after its last sign of life",
+            TTL.as_secs()
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_holder_is_told_with_its_job_in_ci() {
+        let since = Timestamp::UNIX_EPOCH;
+        let told = |pairs: &[(&str, &str)]| {
+            Holder::new(&env(pairs), "box\n", "hactl up pg".to_owned(), "19700101T000000-up", since).words()
+        };
+        assert_eq!(
+            told(&[("USER", "me")]),
+            "`hactl up pg` of me@box (run 19700101T000000-up) holds it since 1970-01-01T00:00:00Z"
+        );
+        let github = [
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_REPOSITORY", "me/db"),
+            ("GITHUB_RUN_ID", "7"),
+            ("USER", "runner"),
+        ];
+        assert!(told(&github).contains("runner@box (run 19700101T000000-up, https://github.com/me/db/actions/runs/7)"));
+        assert!(told(&[("CI_JOB_URL", "https://git/j/1")]).contains("@box (run 19700101T000000-up, https://git/j/1)"));
+    }
+
+    #[test]
+    fn a_held_lock_says_who_since_when_until_when_and_what_to_do() {
+        let holder =
+            Holder::new(&env(&[("USER", "me")]), "box", "hactl verify pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
+        let value = serde_json::to_string(&holder).unwrap();
+        let error = held(&"pg".parse().unwrap(), &value, 27, Timestamp::UNIX_EPOCH);
+        assert_eq!((error.kind.exit_code(), error.code), (1, "cluster-locked"));
+        let text = error.to_string();
+        for word in
+            ["`hactl verify pg` of me@box (run r)", "since 1970-01-01T00:00:00Z", "until 1970-01-01T00:00:27Z", "30 s"]
+        {
+            assert!(text.contains(word), "no {word} in {text}");
+        }
+        assert!(held(&"pg".parse().unwrap(), "{}", 1, Timestamp::UNIX_EPOCH).to_string().contains("another version"));
+    }
+
+    #[test]
+    fn two_runs_that_are_the_same_in_all_the_rest_are_two() {
+        let holder = || Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
+        assert_ne!(holder(), holder());
+        assert!(super::super::cluster::RENEWS_EVERY * 4 < TTL, "several renewals may fail");
+    }
+}

@@ -1,0 +1,72 @@
+//! A cluster that runs, as commands that look and drills need it.
+
+use std::time::Duration;
+
+use super::{
+    Conninfo, Deployment, access,
+    connection::{as_owner, as_superuser},
+};
+use crate::{
+    access::Access,
+    context::Context,
+    error::Result,
+    fleet::{Fleet, FleetNode},
+    plan::Plan,
+    platform::adopted::{self, Adopted},
+    ssh::Remote,
+};
+
+/// How long `ssh`-like commands wait for a machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A cluster that runs: what it is, its machines, and what opens them.
+pub struct RunningCluster {
+    pub plan: Plan,
+    pub fleet: Fleet,
+    pub access: Access,
+    /// How people connect, without a password.
+    pub conninfo: Conninfo,
+}
+
+impl RunningCluster {
+    /// An SSH session to one of its machines.
+    ///
+    /// # Errors
+    /// When the machine does not answer.
+    pub async fn connect(&self, node: &FleetNode) -> Result<Remote> {
+        Ok(Remote::connect(node.key(), &node.ssh, &self.access.keys.ssh, PATIENCE).await?)
+    }
+}
+
+impl Deployment {
+    /// The cluster as it was made from here, or as it is found where it was made by others.
+    ///
+    /// # Errors
+    /// When it was never provisioned from here, its secrets cannot be opened, or an adopted one tells nothing.
+    pub async fn running(&mut self, context: &Context) -> Result<RunningCluster> {
+        if let Some(hosts) = self.cluster.adopted() {
+            let given = self.cluster.given(context).await?;
+            let Adopted { plan, fleet, access, superuser } =
+                adopted::adopt(context, &self.cluster.plan, hosts, given).await?;
+            let conninfo = as_superuser(&fleet, &superuser);
+            return Ok(RunningCluster { plan, fleet, access, conninfo });
+        }
+        let fleet = self.known.fleet(&self.cluster)?.clone();
+        self.vault_with_given(context).await?;
+        let (cluster, _, vault) = self.parts()?;
+        let conninfo = as_owner(cluster, &fleet);
+        let access = access(context, cluster, vault)?;
+        Ok(RunningCluster { plan: cluster.plan.clone(), fleet, access, conninfo })
+    }
+
+    /// Takes the plan of what runs: that of an adopted cluster is known only after it was asked.
+    ///
+    /// # Errors
+    /// When an adopted cluster tells nothing.
+    pub async fn plan_as_it_runs(&mut self, context: &Context) -> Result<()> {
+        if self.cluster.adopted().is_some() {
+            self.cluster.plan = self.running(context).await?.plan;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! The secrets of a cluster, opened once and at one place.
+
+use jiff::Timestamp;
+
+use super::{Cluster, Deployment, known::Known, secrets_file::Secrets};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    secrets::Vault,
+};
+
+impl Deployment {
+    /// The secrets of the cluster.
+    ///
+    /// # Errors
+    /// When there are none, or they cannot be opened.
+    pub async fn vault(&mut self, context: &Context) -> Result<&mut Vault> {
+        self.secrets.open(context, &self.cluster).await;
+        match &mut self.secrets {
+            Secrets::Open { vault, .. } => Ok(vault),
+            Secrets::Absent(error) | Secrets::Unreadable(error) => Err(error.clone()),
+            Secrets::Closed => Err(closed(&self.cluster)),
+        }
+    }
+
+    /// The same; none where there are none.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub async fn vault_if_any(&mut self, context: &Context) -> Result<Option<&mut Vault>> {
+        self.secrets.open(context, &self.cluster).await;
+        match &mut self.secrets {
+            Secrets::Open { vault, .. } => Ok(Some(vault)),
+            Secrets::Unreadable(error) => Err(error.clone()),
+            Secrets::Absent(_) | Secrets::Closed => Ok(None),
+        }
+    }
+
+    /// The same, with the passwords that the environment and the file's commands give.
+    ///
+    /// # Errors
+    /// When there are none, they cannot be opened, or a command fails.
+    pub async fn vault_with_given(&mut self, context: &Context) -> Result<&mut Vault> {
+        self.secrets.open(context, &self.cluster).await;
+        self.take_given(context).await?;
+        self.vault(context).await
+    }
+
+    /// Lets the environment and the file's commands give passwords, once.
+    pub(super) async fn take_given(&mut self, context: &Context) -> Result<()> {
+        if let Secrets::Open { vault, given } = &mut self.secrets
+            && !*given
+        {
+            self.cluster.take_given(context, vault).await?;
+            *given = true;
+        }
+        Ok(())
+    }
+
+    /// The secrets that are open, beside the rest of the cluster.
+    ///
+    /// # Errors
+    /// When none are.
+    pub fn parts(&mut self) -> Result<(&Cluster, &Known, &mut Vault)> {
+        match &mut self.secrets {
+            Secrets::Open { vault, .. } => Ok((&self.cluster, &self.known, vault)),
+            Secrets::Absent(error) | Secrets::Unreadable(error) => Err(error.clone()),
+            Secrets::Closed => Err(closed(&self.cluster)),
+        }
+    }
+
+    /// The secrets, if they are open.
+    #[must_use]
+    pub fn opened(&self) -> Option<&Vault> {
+        match &self.secrets {
+            Secrets::Open { vault, .. } => Some(vault),
+            _ => None,
+        }
+    }
+
+    /// Why the secrets that exist could not be opened; none where they are open or there are none.
+    pub(crate) const fn unreadable_secrets(&self) -> Option<&Error> {
+        match &self.secrets {
+            Secrets::Unreadable(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Makes the secrets, where there are none yet.
+    ///
+    /// # Errors
+    /// When they cannot be opened or made.
+    pub async fn create_vault(&mut self, context: &Context) -> Result<&mut Vault> {
+        if !matches!(self.secrets, Secrets::Open { .. }) {
+            let paths = self.cluster.secrets();
+            let vault = Vault::open_or_create(context, self.cluster.name(), &paths, Timestamp::now()).await?;
+            self.secrets = Secrets::Open { vault: Box::new(vault), given: false };
+        }
+        self.vault(context).await
+    }
+
+    /// Opens the secrets for a run that makes or changes machines, or makes them where there are none yet. Passwords of
+    /// databases' owners are among them from the start, so that a file that is committed then stays right.
+    ///
+    /// # Errors
+    /// When they cannot be opened or made, or do not fit the cluster that there is.
+    pub(crate) async fn open_to_change(&mut self, context: &Context) -> Result<()> {
+        self.is_not_emptied()?;
+        self.has_secrets()?;
+        let unknown = self.known.elsewhere.is_none() && self.known.machines.is_absent();
+        let location = self.cluster.state_location();
+        let vault = self.create_vault(context).await?;
+        if let Some(location) = location.filter(|_| unknown && !vault.node_leaves().is_empty()) {
+            let message =
+                format!("the secrets file knows machines of this cluster, and the state ({location}) knows none");
+            let hint = "that is right after `hactl down`. When the cluster is there, its state is elsewhere: stop, and put back \
+                        the `backend` that it was made with";
+            context.events.warn("state-empty", message, Some(hint.to_owned())).await;
+        }
+        self.take_given(context).await?;
+        self.take_over()?;
+        let owners = self.cluster.owners();
+        let vault = self.vault(context).await?;
+        if vault.ensure_owners(&owners)? {
+            vault.save()?;
+        }
+        Ok(())
+    }
+
+    /// What a run that changes the cluster takes over from runs elsewhere, and must not undo: host keys that the secrets file
+    /// here does not have yet, and passwords.
+    ///
+    /// # Errors
+    /// When the secrets file here is older than the cluster, or is not there at all.
+    pub(crate) fn take_over(&mut self) -> Result<()> {
+        self.take_host_keys();
+        match (&self.known.elsewhere, self.opened()) {
+            (Some(record), Some(vault)) => record.fits(vault),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a run that only takes away.
+    pub(crate) fn take_host_keys(&mut self) {
+        if let (Some(record), Secrets::Open { vault, .. }) = (&self.known.elsewhere, &mut self.secrets) {
+            vault.set_host_keys(record.host_keys(vault));
+        }
+    }
+
+    /// Sees that machines are not made a second time because their state is looked for in the wrong place.
+    ///
+    /// # Errors
+    /// When the last run here left machines, and the state knows of none.
+    fn is_not_emptied(&self) -> Result<()> {
+        let Some(location) = self.cluster.state_location().filter(|_| self.known.emptied) else { return Ok(()) };
+        let name = self.cluster.name();
+        Err(Error::failed("state-empty", "find the machines of", name)
+            .cause(format!("the last run here left some, and the state ({location}) knows of none"))
+            .hint(format!(
+                "if `hactl down` has run elsewhere, run `hactl down {name}` here, too: it forgets them. Otherwise the state is \
+                 elsewhere: are {} those that it was made with?",
+                location.credentials()
+            )))
+    }
+
+    /// Sees that no secrets are made anew for machines that there are.
+    ///
+    /// # Errors
+    /// When the state knows of machines, and their secrets are not here.
+    pub(super) fn has_secrets(&self) -> Result<()> {
+        let file = self.cluster.secrets_file();
+        let Some(location) = self.cluster.state_location().filter(|_| !file.exists()) else { return Ok(()) };
+        if self.known.machines.is_absent() {
+            return Ok(());
+        }
+        Err(Error::missing("secrets-missing", "open the secrets file", file.display())
+            .cause(format!("it does not exist, and the state ({location}) knows of machines that were made with it"))
+            .hint(
+                "commit it where the cluster was made, and get it from there; without it nobody gets into the machines",
+            ))
+    }
+
+    /// Says when the secrets file is another one than before: runs elsewhere have the one that was committed.
+    pub(crate) async fn say_saved(&self, context: &Context) {
+        let saved = self.opened().is_some_and(Vault::was_saved);
+        if self.cluster.state_location().is_some() && saved {
+            let message = format!("{} has changed: commit it", self.cluster.secrets_file().display());
+            let hint = "a run elsewhere that has the former one signs its certificates anew, and sets them up on every machine";
+            context.events.warn("secrets-changed", message, Some(hint.to_owned())).await;
+        }
+    }
+}
+
+fn closed(cluster: &Cluster) -> Error {
+    Error::failed("secrets", "use", cluster.secrets_file().display()).cause("it was not opened")
+}

@@ -1,0 +1,51 @@
+//! `hactl configure`: the playbook on the machines that there are.
+
+use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use crate::{
+    context::RunContext,
+    deployment::Deployment,
+    error::{Error, Result},
+    event::Summary,
+    stage::{prepare, software},
+};
+
+pub const CONFIGURE: Operation = Operation {
+    command: "configure",
+    on_adopted: false,
+    reads_state: true,
+    preflight: Preflight::Nothing,
+    secrets: SecretsUse::Open,
+    locks: LockUse::Cluster,
+};
+
+/// Configures the machines of the last provisioning; with `check` it only says what would change.
+///
+/// # Errors
+/// When the cluster was never provisioned, or a task fails.
+pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, check: bool) -> Result<Summary> {
+    let work = perform(run, deployment, &CONFIGURE, async |acting| {
+        acting.deployment.take_over()?;
+        let (cluster, known, vault) = acting.deployment.parts()?;
+        let name = cluster.name();
+        if cluster.state_location().is_some() && vault.ensure_owners(&cluster.owners())? {
+            return Err(Error::failed("secrets-behind", "configure", name)
+                .cause(
+                    "the cluster file has a database whose owner has no password yet, and runs elsewhere must know of it",
+                )
+                .hint(format!("`hactl up {name}` or `hactl provision {name}` makes it and notes it in the state")));
+        }
+        let fleet = known.fleet(cluster)?;
+        let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
+        software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
+        let changed = software::run_playbook(run, cluster, &prepared, mitogen, check).await?.changed();
+        let would = if check { "would change" } else { "changed" };
+        let outcome = Outcome {
+            message: format!("{name}: {changed} tasks {would} something."),
+            next: vec![format!("hactl status {name}")],
+            changed: changed > 0 && !check,
+            ..Outcome::default()
+        };
+        Ok((outcome, ()))
+    });
+    Ok(work.await?.0)
+}

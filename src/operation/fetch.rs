@@ -1,0 +1,48 @@
+//! `hactl fetch`: the downloads and Ansible's environment, and no more.
+
+use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use crate::{
+    ansible,
+    context::RunContext,
+    deployment::Deployment,
+    error::Result,
+    event::{Event, Stage, Summary},
+    stage::prepare,
+};
+
+pub const FETCH: Operation = Operation {
+    command: "fetch",
+    on_adopted: false,
+    reads_state: false,
+    preflight: Preflight::Nothing,
+    secrets: SecretsUse::Later,
+    locks: LockUse::Directory,
+};
+
+/// Downloads what the nodes and Ansible need.
+///
+/// # Errors
+/// When no source of something answers.
+pub async fn fetch(run: &RunContext, deployment: Deployment) -> Result<Summary> {
+    let work = perform(run, deployment, &FETCH, async |acting| {
+        let (context, cluster) = (&run.context, &acting.deployment.cluster);
+        let downloads = run
+            .stage(Stage::Fetch, async {
+                let (downloads, _) =
+                    tokio::try_join!(prepare::downloads(context, cluster), ansible::environment(context))?;
+                Ok((downloads, None))
+            })
+            .await?;
+        for (what, path) in [("etcd", &downloads.etcd), ("patroni", &downloads.wheels)] {
+            let (what, source) = (what.to_owned(), path.display().to_string());
+            context.events.emit(Event::Download { what, source, reason: "ready".to_owned() }).await;
+        }
+        let message = format!(
+            "etcd_binaries_dir={}\npatroni_wheels_dir={}",
+            downloads.etcd.display(),
+            downloads.wheels.display()
+        );
+        Ok((Outcome { message, ..Outcome::default() }, ()))
+    });
+    Ok(work.await?.0)
+}

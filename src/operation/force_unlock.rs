@@ -1,0 +1,33 @@
+//! `hactl terraform force-unlock`: a lock of the state that a dead run left.
+
+use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use crate::{context::RunContext, deployment::Deployment, error::Result, event::Summary, terraform};
+
+pub const FORCE_UNLOCK: Operation = Operation {
+    command: "terraform",
+    on_adopted: false,
+    reads_state: false,
+    preflight: Preflight::Nothing,
+    secrets: SecretsUse::Later,
+    locks: LockUse::Directory,
+};
+
+/// Gives the lock `id` back.
+///
+/// # Errors
+/// When there is no such lock, or the backend does not answer.
+pub async fn force_unlock(run: &RunContext, deployment: Deployment, id: &str) -> Result<Summary> {
+    let work = perform(run, deployment, &FORCE_UNLOCK, async |acting| {
+        let cluster = &acting.deployment.cluster;
+        terraform::force_unlock(&run.context, &cluster.dir(), &cluster.plan, id).await?;
+        let name = cluster.name();
+        let outcome = Outcome {
+            message: format!("{name}: the state is not locked any more."),
+            next: vec![format!("hactl up {name}")],
+            changed: true,
+            ..Outcome::default()
+        };
+        Ok((outcome, ()))
+    });
+    Ok(work.await?.0)
+}

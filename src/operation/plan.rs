@@ -1,0 +1,81 @@
+//! `hactl plan`: what `up` would change on machines.
+
+use std::fmt::Write as _;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    context::Context,
+    deployment::Deployment,
+    error::{Error, Result},
+    event::Stage,
+    plan::{Plan, Platform},
+    stage::{hypervisor, machines, own_module::Identity, prepare},
+    terraform::{self, Changes, Consent, Machines, provider},
+};
+
+/// What `hactl plan` shows.
+#[derive(Serialize, JsonSchema)]
+pub struct Planned {
+    /// What is intended, decided from the cluster file alone.
+    pub plan: Plan,
+    /// What Terraform would do to the machines.
+    pub changes: Changes,
+    /// Why `up` would refuse these changes.
+    pub refused: Option<Error>,
+}
+
+impl Planned {
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Terraform's part, for people.
+    #[must_use]
+    pub fn changes_text(&self) -> String {
+        let mut text = String::new();
+        if self.changes.is_empty() {
+            text.push_str("Machines: no changes");
+        } else {
+            let _ = write!(text, "Machines: {}", self.changes);
+        }
+        // hactl does not know what these are: the user does, by their addresses.
+        if matches!(self.plan.platform, Platform::Terraform(_)) {
+            self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
+        }
+        if let Some(error) = &self.refused {
+            let _ = write!(text, "\n\n`up` would refuse this: {error}");
+        }
+        text
+    }
+}
+
+/// Plans. Makes nothing but the files Terraform plans with.
+///
+/// # Errors
+/// When Terraform cannot plan.
+pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Consent) -> Result<Planned> {
+    hypervisor::check(context, &deployment.cluster).await?;
+    if deployment.vault_if_any(context).await?.is_some() {
+        deployment.vault_with_given(context).await?;
+        deployment.take_over()?;
+    }
+    let Deployment { cluster, known, .. } = &*deployment;
+    let Identity { uuid, authorized_keys, record } = Identity::of(context, cluster, known, deployment.opened())?;
+    let image = prepare::image_of(cluster);
+    let machines = Machines {
+        plan: &cluster.plan,
+        assets: &cluster.assets,
+        image: image.as_deref(),
+        uuid,
+        authorized_keys: &authorized_keys,
+        record: &record,
+    };
+    let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
+    context.events.step(Stage::Plan, None, "asking Terraform").await;
+    let consent = machines::consent(known, agreed)?;
+    let planned = terraform::plan(context, &cluster.dir(), &machines, &consent, Some(reattach)).await?;
+    Ok(Planned { plan: cluster.plan.clone(), changes: planned.changes, refused: planned.refused })
+}

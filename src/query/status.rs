@@ -1,0 +1,45 @@
+//! `hactl status`: a cluster as it is, once or again and again.
+
+use crate::{
+    context::Context,
+    deployment::{Deployment, RunningCluster},
+    error::Result,
+    health::{self, Health, Status},
+    stage::hypervisor,
+    verify::fault::Ground,
+};
+
+/// Looks at a cluster, once or again and again.
+pub struct StatusProbe(RunningCluster);
+
+impl StatusProbe {
+    /// Opens the secrets and finds the machines.
+    ///
+    /// # Errors
+    /// Those of [`Deployment::running`].
+    pub async fn new(context: &Context, deployment: &mut Deployment) -> Result<Self> {
+        deployment.running(context).await.map(Self)
+    }
+
+    /// Asks every node. Takes at most 10 s, however many do not answer.
+    pub async fn look(&self, context: &Context) -> Status {
+        let RunningCluster { plan, fleet, conninfo, .. } = &self.0;
+        let (mut health, reboots) = tokio::join!(self.health(), hypervisor::reboots(context, &plan.platform, fleet));
+        if let Some(said) = reboots {
+            health.add_reboots(&said);
+        }
+        health::status(plan, &health, conninfo.to_string())
+    }
+
+    /// The same as it was diagnosed.
+    pub async fn health(&self) -> Health {
+        health::diagnose(&self.0.plan, &health::observe(&self.0.fleet, &self.0.access).await)
+    }
+
+    /// The same machines, as drills strike them.
+    #[must_use]
+    pub const fn ground<'b>(&'b self, context: &'b Context) -> Ground<'b> {
+        let RunningCluster { plan, fleet, access, .. } = &self.0;
+        Ground { plan, fleet, access, control: access, context }
+    }
+}
