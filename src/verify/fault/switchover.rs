@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ground;
+use super::target::FaultTarget;
 use crate::{
     error::{Error, Result},
     health,
@@ -12,21 +12,21 @@ use crate::{
 /// Refusals come within this time.
 const REFUSAL: Duration = Duration::from_millis(500);
 
-pub(super) async fn strike(leader: &[InstanceKey], ground: &Ground<'_>) -> Result<()> {
+pub(super) async fn inject(leader: &[InstanceKey], cluster: &FaultTarget<'_>) -> Result<()> {
     for key in leader {
-        health::switchover(ground.node(key)?, ground.access, REFUSAL).await.map_err(|said| {
+        health::switchover(cluster.node(key)?, cluster.access, REFUSAL).await.map_err(|said| {
             Error::failed("drill-fault", "ask for a switchover away from", key)
                 .cause(said)
-                .hint(format!("`hactl status {}` shows whether a replica could take over", ground.plan.cluster))
+                .hint(format!("`hactl status {}` shows whether a replica could take over", cluster.plan.cluster))
         })?;
     }
     Ok(())
 }
 
 /// Whether another member sees another leader.
-pub(super) async fn took_effect(old: &[InstanceKey], ground: &Ground<'_>) -> bool {
-    for node in ground.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
-        let seen = health::ask_patroni(node, ground.fleet, ground.access).await.ok().and_then(|view| view.cluster);
+pub(super) async fn took_effect(old: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
+    for node in cluster.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
+        let seen = health::ask_patroni(node, cluster.fleet, cluster.access).await.ok().and_then(|view| view.cluster);
         let leader = seen.and_then(|cluster| cluster.members.into_iter().find(health::Member::is_leader));
         if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader.name)) {
             return true;
