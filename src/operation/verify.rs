@@ -17,7 +17,7 @@ use crate::{
     model::{ClusterName, Dcs, InstanceKey, Platform},
     plan::Plan,
     report,
-    verify::{self, Choice, Ended, Ground, Heading, Load, Verdict},
+    verify::{self, Choice, FaultTarget, Heading, Load, Verdict, Verification},
 };
 
 /// What `up` runs on a cluster that it has just initialised.
@@ -92,7 +92,7 @@ async fn drill(
 ) -> Result<(Verdict, Option<String>)> {
     let context = &run.context;
     let control = access.apart();
-    let ground = Ground { plan, fleet, access, control: &control, context };
+    let cluster = FaultTarget { plan, fleet, access, control: &control, context };
     let platform = plan.platform.as_str().to_owned();
     let stamps = match &plan.platform {
         Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
@@ -101,9 +101,9 @@ async fn drill(
     };
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");
-    let Ended { verdict, error } = match work {
-        Work::Drills(choice) => verify::verify(&ground, choice, heading, &history).await?,
-        Work::SelfTest(load) => verify::self_test(&ground, *load, heading, &history).await?,
+    let Verification { verdict, error } = match work {
+        Work::Drills(choice) => verify::verify(&cluster, choice, heading, &history).await?,
+        Work::SelfTest(load) => verify::self_test(&cluster, *load, heading, &history).await?,
     };
     // Also what an interrupted verification has found so far.
     report::verify::write_all(run.record(), &verdict, &history)?;
