@@ -14,7 +14,7 @@ use crate::{
     event::{Stage, Summary},
     fleet::Fleet,
     health,
-    model::{ClusterName, Dcs, InstanceKey, Platform},
+    model::{ClusterName, Dcs, InstanceKey},
     plan::Plan,
     report,
     verify::{self, Choice, FaultTarget, Heading, Load, Verdict, Verification},
@@ -94,11 +94,10 @@ async fn drill(
     let control = access.apart();
     let cluster = FaultTarget { plan, fleet, access, control: &control, context };
     let platform = plan.platform.as_str().to_owned();
-    let stamps = match &plan.platform {
-        Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
-        Platform::Proxmox(_) | Platform::Hosts(_) | Platform::Terraform(_) => Vec::new(),
-        Platform::Adopted(_) => found_there(plan, fleet, access).await,
-    };
+    let mut stamps: Vec<String> = plan.platform.local().map(|_| SHARED_KERNEL.to_owned()).into_iter().collect();
+    if plan.platform.is_adopted() {
+        stamps.extend(found_there(plan, fleet, access).await);
+    }
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");
     let Verification { verdict, error } = match work {

@@ -16,7 +16,7 @@ use crate::{
     health,
     model::InstanceKey,
     plan::{
-        Plan, Platform,
+        Plan,
         safety::Unsafe,
         steps::{Blocked, Situation, next_step},
     },
@@ -148,7 +148,7 @@ async fn make(
         let before = async |made: &Changes| {
             may_restart(context, cluster, known, vault, &consent, made).await?;
             // Machines that exist are looked at first: nothing is made for those that are somebody else's.
-            if let Platform::Hosts(machines) = &cluster.plan.platform {
+            if let Some(machines) = cluster.plan.platform.hosts() {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;
                 met = Some(meet(run, cluster, vault, fleet).await?);
             }
