@@ -35,9 +35,11 @@ down: ## Take the cluster NAME away again
 	$(HACTL) down $(NAME) --yes
 
 .PHONY: check
-check: ## The quick part: format, lints, unit tests
-	cargo fmt --check
+check: ## The quick part: format, lints, unit tests, rules of the source tree
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --package structure --all-targets -- --deny warnings
+	cargo test --locked --package structure
 	cargo test --locked --lib -- --test-threads=1
 
 .PHONY: lint
@@ -52,8 +54,10 @@ setup-test: setup
 test: export HACTL_TEST_DOWNLOADS = 1
 test: setup-test ## Unit, integration, module, role and end-to-end tests
 	.ci/lint
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --package structure --all-targets -- --deny warnings
+	cargo test --locked --package structure
 	cargo test --locked --no-fail-fast --lib --bins --tests -- --test-threads=2
 
 .PHONY: test-long

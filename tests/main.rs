@@ -23,7 +23,6 @@ mod roles;
 mod shared_state;
 mod ssh;
 mod ssh_session;
-mod structure;
 mod terraform_provider;
 mod trouble;
 mod up;
