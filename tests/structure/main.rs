@@ -37,23 +37,24 @@ const ORDER: &[&str] = &[
     "dns",
     "spec",
     "plan",
-    "local",
-    "proxmox",
-    "provision",
     "fleet",
     "secrets",
-    "remote",
+    "ssh",
+    "access",
+    "component",
+    "platform",
+    "terraform",
+    "ansible",
+    "deployment",
     "health",
-    "adopt",
-    "inventory",
-    "configure",
+    "stage",
     "verify",
-    "provider",
     "report",
-    "pipeline",
+    "operation",
+    "query",
     "cli",
     "command",
-    "run",
+    "app",
 ];
 
 /// What may break a rule, each with its reason: files, or `file (tests)`. An exception that nothing needs is an error.
@@ -64,14 +65,14 @@ const ORDER_EXCEPTIONS: Exceptions = &[];
 
 /// Files outside of `exec` that start processes.
 const PROCESS_EXCEPTIONS: Exceptions = &[
-    ("src/pipeline/reach.rs (tests)", "they start an SSH server"),
-    ("src/pipeline/release.rs (tests)", "they run the shell text that machines run"),
+    ("src/stage/decommission.rs (tests)", "they run the shell text that machines run"),
+    ("src/stage/enroll/tests.rs (tests)", "they start an SSH server"),
 ];
 
 /// Files outside of `report` that print.
 const PRINT_EXCEPTIONS: Exceptions = &[
     ("src/command/inventory.rs", "asks whether standard output is a terminal, to keep secrets off it"),
-    ("src/provider/plugin.rs", "the handshake line is Terraform's plugin protocol"),
+    ("src/terraform/provider/plugin.rs", "the handshake line is Terraform's plugin protocol"),
     ("src/secrets/tests.rs (tests)", "one says why it was skipped"),
 ];
 
