@@ -1,5 +1,5 @@
 output "vms" {
-  description = "The machines by their key: the only output that hactl reads."
+  description = "The machines by their key. hactl reads this output."
   value = {
     for key, instance in var.instances : key => {
       id       = instance.address
