@@ -1,4 +1,5 @@
-//! A cluster that the release before made, taken over by this one.
+//! A cluster that the release before made, taken over by this one: by its files alone, and on real nodes.
 
 mod engine;
 mod files;
+mod machines;
