@@ -62,7 +62,8 @@ test: setup-test ## Unit, integration, module, role and end-to-end tests
 
 .PHONY: test-long
 test-long: export HACTL_TEST_LONG = 1
-test-long: test ## The same with the full matrices: kills at random moments and in every drill, all drills, Ansible without Mitogen
+test-long: test ## The same with the full matrices: kills at random moments and in every drill, all drills, Ansible without Mitogen, a cluster of the release before
+	cargo test --locked --test all takeover::machines -- --ignored
 
 .PHONY: bench
 bench: build setup-test ## Measure and write docs/benchmarks.md

@@ -23,6 +23,7 @@ mod roles;
 mod shared_state;
 mod ssh;
 mod ssh_session;
+mod takeover;
 mod terraform_provider;
 mod trouble;
 mod up;
