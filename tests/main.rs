@@ -20,6 +20,7 @@ mod proxmox_up;
 mod readme;
 mod remote;
 mod roles;
+mod scripted;
 mod shared_state;
 mod ssh;
 mod structure;
