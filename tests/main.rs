@@ -20,6 +20,7 @@ mod proxmox_api;
 mod proxmox_up;
 mod readme;
 mod roles;
+mod scripted;
 mod shared_state;
 mod ssh;
 mod ssh_session;
