@@ -12,6 +12,7 @@ mod fetch;
 #[path = "fixture/inventory.rs"]
 mod fixture;
 mod hosts;
+mod interrupt;
 mod local_engine;
 mod own_terraform;
 mod proxmox;

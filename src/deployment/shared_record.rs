@@ -15,7 +15,7 @@ use super::{Cluster, state_location::StateLocation};
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{ClusterName, DatabaseName, InstanceKey, Platform},
+    model::{Account, ClusterName, DatabaseName, InstanceKey, Platform},
     plan::Node,
     secrets::{HostKeys, Vault},
 };
@@ -100,9 +100,9 @@ impl SharedRecord {
     /// # Errors
     /// With the owners whose passwords it lacks.
     pub(super) fn fits(&self, vault: &Vault) -> Result<()> {
-        let have = vault.passwords().owners;
-        let missing: Vec<&str> =
-            self.owners.iter().filter(|owner| !have.contains_key(*owner)).map(DatabaseName::as_str).collect();
+        let have = vault.passwords();
+        let lacks = |owner: &&DatabaseName| !have.contains_key(&Account::Owner((*owner).clone()));
+        let missing: Vec<&str> = self.owners.iter().filter(lacks).map(DatabaseName::as_str).collect();
         if missing.is_empty() {
             return Ok(());
         }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use crate::{
     component::{COMPONENTS, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member},
     model::InstanceKey,
-    plan::{Plan, Platform},
+    plan::Plan,
+    platform,
 };
 
 /// A cluster's state at one moment, good or bad.
@@ -62,12 +63,7 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     let mut findings = Findings { adopted: plan.platform.is_adopted(), ..Findings::default() };
     for (key, view) in seen {
         if let Err(said) = &view.ssh {
-            let up = format!("`hactl up {}`", plan.cluster);
-            let hint = match &plan.platform {
-                Platform::Adopted(_) => "does `ssh` itself reach it?".to_owned(),
-                Platform::Local(_) => format!("`docker ps -a` shows the container; {up} starts it again"),
-                _ => format!("is it running, and reached from here? Of one that was made anew {up} says what to do"),
-            };
+            let hint = platform::unreachable_hint(plan);
             findings.add("node-unreachable", Some(key), format!("SSH does not answer: {said}"), hint);
         }
         for (unit, lines) in &view.failed_units {

@@ -35,6 +35,15 @@ impl Platform {
         matches!(self, Self::Hosts(_) | Self::Terraform(_))
     }
 
+    /// The user's own Terraform module, where that makes the machines.
+    #[must_use]
+    pub const fn own_module(&self) -> Option<&RootModule> {
+        match self {
+            Self::Terraform(module) => Some(module),
+            _ => None,
+        }
+    }
+
     /// Whether the machines stay when the cluster goes.
     #[must_use]
     pub const fn machines_stay(&self) -> bool {

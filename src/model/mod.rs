@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod backend;
+pub mod certificate;
 pub mod cluster;
 pub mod distribution;
 pub mod dns;
@@ -15,8 +16,9 @@ pub mod secret;
 pub mod ssh;
 pub mod version;
 
-pub use account::Account;
+pub use account::{ACCOUNTS, Account};
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
+pub use certificate::{Authority, Certificate, Purpose};
 pub use cluster::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
 pub use distribution::Distribution;
 pub use dns::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, KeyAlgorithm};

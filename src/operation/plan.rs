@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     plan::{Plan, Platform},
-    stage::{hypervisor, machines, own_module::Identity, prepare},
+    stage::{machines, own_module::Identity, prepare},
     terraform::{self, Changes, Consent, Machines, provider},
 };
 
@@ -57,7 +57,7 @@ impl Planned {
 /// # Errors
 /// When Terraform cannot plan.
 pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Consent) -> Result<Planned> {
-    hypervisor::check(context, &deployment.cluster).await?;
+    machines::platform_has_all(context, &deployment.cluster).await?;
     if deployment.vault_if_any(context).await?.is_some() {
         deployment.vault_with_given(context).await?;
         deployment.take_over()?;

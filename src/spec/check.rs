@@ -21,7 +21,7 @@ use super::{
 use crate::{
     assets,
     model::{
-        Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DEFAULT_PORT, DEFAULT_TTL, DatabaseName,
+        ACCOUNTS, Account, ClusterName, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DEFAULT_PORT, DEFAULT_TTL, DatabaseName,
         Distribution, Dns, DnsServer, DomainName, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey, Local,
         Platform, PostgresMajor, Role, Timers, nearest, version::PATRONI_NEWEST,
     },
@@ -254,7 +254,9 @@ fn only_there(
 /// What a file may not say of a cluster that is as it is.
 fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
     let sections = ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
-    let secrets = ["replication", "rewind", "owners"].map(|field| vec!["secrets", field]);
+    let accounts: Vec<String> =
+        ACCOUNTS.iter().filter(|known| !known.adopted).map(|known| known.account.to_string()).collect();
+    let secrets = accounts.iter().map(String::as_str).chain(["owners"]).map(|field| vec!["secrets", field]);
     let machines =
         instances.flat_map(|key| ["vm_name", "memory", "cores", "disk_gb"].map(|f| vec!["instances", key.as_str(), f]));
     for path in sections.into_iter().chain(secrets).chain(machines) {
@@ -466,12 +468,14 @@ fn secrets(
     written: SecretsFile,
     databases: &BTreeMap<DatabaseName, DatabaseName>,
 ) -> Vec<SecretCommand> {
-    let mut given = vec![
-        (Account::Superuser, written.superuser),
-        (Account::Replication, written.replication),
-        (Account::Rewind, written.rewind),
-        (Account::RestApi, written.restapi),
-    ];
+    let mut accounts = written.accounts;
+    let mut given: Vec<_> = Account::of_every_cluster()
+        .into_iter()
+        .map(|account| {
+            let secret = accounts.remove(&account).flatten();
+            (account, secret)
+        })
+        .collect();
     for (owner, secret) in written.owners.unwrap_or_default() {
         if !databases.values().any(|known| *known == owner) {
             let known = databases.values().map(DatabaseName::as_str);

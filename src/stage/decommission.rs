@@ -11,7 +11,7 @@ use super::{
 use crate::{
     context::Context,
     context::RunContext,
-    deployment::{Cluster, Deployment, lock::ClusterLock},
+    deployment::{Cluster, Deployment, lock::ClusterLock, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode, Outputs},
@@ -157,12 +157,12 @@ pub(crate) async fn decommission(
     lock: &mut Option<ClusterLock>,
 ) -> Result<bool> {
     let context = &run.context;
-    let keys = enroll::keys(context, &cluster.plan.platform, vault)?;
+    let keys = ssh_keys::load(context, &cluster.plan.platform, vault)?;
     let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !request.leave.contains(node.key()));
     let met = join_all(wanted.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
         let said =
-            enroll::asked_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
+            enroll::output_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
         // Another's, or none: there is nothing of this cluster.
         let mark = serde_json::from_str::<Mark>(&said).ok();
         Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == vault.uuid()).then_some((node, remote)))

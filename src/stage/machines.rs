@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     context::{Context, RunContext},
-    deployment::{Cluster, Known, access, fleet_file, record},
+    deployment::{Cluster, Known, access, fleet_file, record, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::Fleet,
@@ -21,7 +21,7 @@ use crate::{
         steps::{Blocked, Situation, next_step},
     },
     platform::{
-        hosts,
+        self, hosts,
         local::{self, Engine},
     },
     secrets::Vault,
@@ -40,12 +40,25 @@ pub(crate) struct With<'a> {
     pub(crate) agreed: &'a Consent,
 }
 
-/// Tries whether the user's own key and module are there, before anything is made.
-pub(crate) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
-    enroll::users_key(context, &cluster.plan.platform)?;
-    match &cluster.plan.platform {
-        Platform::Terraform(module) => terraform::module_dir(context, module).map(drop),
-        _ => Ok(()),
+/// Tries whether the platform has what the machines are made from, before Terraform is asked for anything.
+///
+/// # Errors
+/// With everything that is missing.
+pub(crate) async fn platform_has_all(context: &Context, cluster: &Cluster) -> Result<()> {
+    let recorded = async || terraform::recorded(context, &cluster.dir(), &cluster.plan).await;
+    platform::preflight(context, &cluster.plan, recorded).await
+}
+
+/// Tries that, and whether the user's own key and module are there.
+///
+/// # Errors
+/// With the first of these that is missing.
+pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+    platform_has_all(context, cluster).await?;
+    ssh_keys::users_key(context, &cluster.plan.platform)?;
+    match cluster.plan.platform.own_module() {
+        Some(module) => terraform::module_dir(context, module).map(drop),
+        None => Ok(()),
     }
 }
 
@@ -115,7 +128,7 @@ async fn make(
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = cluster.dir();
-        let keys = enroll::authorized_keys(context, &cluster.plan.platform, vault)?;
+        let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
         let last = known.fleet_if_any()?;
         let record = record(cluster, vault, last);
         let machines = Machines {
@@ -182,7 +195,7 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
 
 /// Waits for the machines, and sees that none of them is somebody else's.
 async fn meet(run: &RunContext, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<(Fleet, Looked)> {
-    let fleet = enroll::reach(run, cluster, vault, fleet).await?;
+    let fleet = enroll::enroll(run, cluster, vault, fleet).await?;
     let looked = ownership::look(run, cluster, vault, &fleet).await?;
     Ok((fleet, looked))
 }
@@ -219,7 +232,7 @@ pub(crate) async fn destroy(
     reattach: String,
 ) -> Result<Option<Destroyed>> {
     let (uuid, keys) = match vault {
-        Some(vault) => (vault.uuid(), enroll::authorized_keys(context, &cluster.plan.platform, vault)?),
+        Some(vault) => (vault.uuid(), ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?),
         None => (uuid::Uuid::nil(), Vec::new()),
     };
     let image = prepare::image_of(cluster);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::enroll;
 use crate::{
     context::{Context, RunContext},
-    deployment::Cluster,
+    deployment::{Cluster, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
@@ -108,11 +108,11 @@ pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fle
         return Ok(Looked { ours, unmarked: Vec::new() });
     };
     let context = &run.context;
-    let keys = enroll::keys(context, platform, vault)?;
+    let keys = ssh_keys::load(context, platform, vault)?;
     let claimed = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
     let looked = join_all(claimed.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ANSWERS_WITHIN).await?;
-        let said = enroll::asked_as_root(node, &remote, &script(fleet, node), ANSWERS_WITHIN).await?;
+        let said = enroll::output_as_root(node, &remote, &script(fleet, node), ANSWERS_WITHIN).await?;
         Ok::<_, Error>((node, remote, Found::read(&said)))
     }));
     let looked: Result<Vec<_>> = tokio::select! {

@@ -14,7 +14,10 @@ use crate::{
     event::{Events, Stage},
     fetch::{self, Arch, LockFile},
     model::{Local, Platform},
-    platform::local::{self, Engine, SshEndpoint},
+    platform::{
+        self,
+        local::{self, Engine, SshEndpoint},
+    },
     secrets::Vault,
     terraform,
 };
@@ -37,17 +40,11 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// Of kind `Missing` when one of them is not there or not usable.
-pub(crate) async fn tools(context: &Context, platform: &Platform) -> Result<()> {
+pub(crate) async fn tools(context: &Context, of: &Platform) -> Result<()> {
     // What the stages themselves will say is not said here, too.
     let quiet = Context { events: Events::channel().0, ..context.clone() };
-    let engine = async {
-        match platform {
-            Platform::Local(_) => Engine::connect(&quiet.env).await.map(|_| ()),
-            _ => Ok(()),
-        }
-    };
     let (engine, terraform, python, ssh) = tokio::join!(
-        engine,
+        platform::engine_answers(&quiet, of),
         terraform::terraform_version(&quiet),
         fetch::controller_python(&quiet),
         ansible::ssh_version(&quiet)

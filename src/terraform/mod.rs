@@ -30,5 +30,5 @@ pub use changes::{Action, Changes, GoneRecords, ResourceChange};
 pub use guard::{Consent, Refusal, guard, voters_gone};
 pub use module::{Module, OTHER_STATE, module_dir, pull_module};
 pub use outputs::{Machine, Outputs};
-pub use run::{Destroyed, Planned, Provisioned, Recorded, apply, begun, destroy, keep_record, plan, recorded};
+pub use run::{Destroyed, Planned, Provisioned, apply, begun, destroy, keep_record, plan, recorded};
 pub use workspace::{Machines, variables};

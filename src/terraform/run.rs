@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Result},
     model::InstanceKey,
     plan::{Plan, Platform},
+    platform::Recorded,
 };
 
 /// Resources that Terraform works on at once: one per node, within reason for the machine.
@@ -217,13 +218,6 @@ async fn destroy_recorded(
     Ok(Destroyed { changes, gone })
 }
 
-/// What Terraform's state holds, or is about to take in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    pub machines: BTreeSet<InstanceKey>,
-    pub pool: bool,
-}
-
 /// What earlier runs made, finished or not, and what import blocks name.
 ///
 /// # Errors
@@ -239,7 +233,7 @@ pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Resul
         let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
         text += &terraform.ask(context, &terraform.state_list()).await?;
     }
-    Ok(recorded_in(&text))
+    Ok(Recorded { begun: begun(dir, plan)?, ..recorded_in(&text) })
 }
 
 /// Reads addresses, each at the end of its line.

@@ -228,9 +228,9 @@ fn keys(
     // A password of Patroni's configuration is that of its own superuser.
     let its = patronis().find(|patroni| patroni.local.superuser.as_ref().is_none_or(|name| *name == user));
     let its = its.and_then(|patroni| patroni.local.superuser_password.clone());
-    let password = given.remove(&Account::Superuser).or(its).unwrap_or_else(|| Secret::new(String::new()));
+    let password = given.remove(&Account::SUPERUSER).or(its).unwrap_or_else(|| Secret::new(String::new()));
     let restapi = patronis().find_map(|patroni| patroni.local.restapi.clone());
-    let restapi = match (given.remove(&Account::RestApi), restapi) {
+    let restapi = match (given.remove(&Account::RESTAPI), restapi) {
         (Some(password), Some((user, _))) => Some((user, password)),
         (Some(password), None) => Some(("patroni".to_owned(), password)),
         (None, its) => its,
