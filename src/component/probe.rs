@@ -1,6 +1,6 @@
 //! Asking a service: what came of it, and one HTTP request through a tunnel.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http_body_util::{BodyExt, Full};
@@ -8,21 +8,60 @@ use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+};
 use tokio_rustls::TlsConnector;
 
 use crate::{
     access::{Access, Login, PATIENCE},
     fleet::{Door, Fleet, FleetNode},
-    ssh::Remote,
+    ssh::{Remote, SshFailure},
 };
 
-/// What was asked and what was seen: an answer, or the words of the failure.
-pub type Observed<T> = std::result::Result<T, String>;
+/// What was asked and what was seen: an answer, or why there is none.
+pub type Observed<T> = Result<T, ProbeError>;
+
+/// Why a probe has no answer, each with the words of what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeError {
+    /// A certificate was not accepted, or TLS came to nothing otherwise.
+    Tls(String),
+    /// The name or the password was not accepted.
+    Login(String),
+    /// Nothing listens there.
+    Refused(String),
+    /// No answer came in time.
+    Timeout(String),
+    /// Anything else, such as an answer that makes no sense.
+    Other(String),
+}
+
+impl ProbeError {
+    /// Any error that says nothing of certificates and logins.
+    pub(super) fn other(error: impl fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Tls(words) | Self::Login(words) | Self::Refused(words) | Self::Timeout(words) | Self::Other(words)) =
+            self;
+        f.write_str(words)
+    }
+}
+
+impl From<ProbeError> for String {
+    fn from(error: ProbeError) -> Self {
+        error.to_string()
+    }
+}
 
 /// The SSH session to `node`.
 pub(crate) async fn reach(access: &Access, node: &FleetNode) -> Observed<Remote> {
-    access.connect(node).await.map_err(|error| error.causes.join("; "))
+    access.connect(node).await.map_err(|error| ProbeError::Other(error.causes.join("; ")))
 }
 
 /// A machine that SSH has let in, on which components are asked.
@@ -75,7 +114,19 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Asks what is behind `door` through the node's own SSH session. The text of an error says what was seen.
+/// A byte stream to `door` through the node's own SSH session.
+pub(super) async fn tunnel(remote: &Remote, door: &Door) -> Observed<UnixStream> {
+    remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| {
+        let words = error.causes().join(": ");
+        match error.failure {
+            SshFailure::ChannelRefused | SshFailure::TunnelProhibited => ProbeError::Refused(words),
+            SshFailure::TimedOut => ProbeError::Timeout(words),
+            _ => ProbeError::Other(words),
+        }
+    })
+}
+
+/// Asks what is behind `door` through the node's own SSH session.
 pub(super) async fn http(
     remote: &Remote,
     tls: &Arc<ClientConfig>,
@@ -83,17 +134,17 @@ pub(super) async fn http(
     question: Question<'_>,
 ) -> Observed<Answer> {
     let ask = async {
-        let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
+        let stream = tunnel(remote, door).await?;
         if !door.tls {
             return exchange(stream, door, question).await;
         }
-        let name = ServerName::try_from(door.host.clone()).map_err(|error| error.to_string())?;
+        let name = ServerName::try_from(door.host.clone()).map_err(ProbeError::other)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        exchange(stream.map_err(|error| format!("TLS on {door}: {error}"))?, door, question).await
+        exchange(stream.map_err(|error| ProbeError::Tls(format!("TLS on {door}: {error}")))?, door, question).await
     };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("{door} did not answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(ProbeError::Timeout(format!("{door} did not answer within {} s", PATIENCE.as_secs()))),
     }
 }
 
@@ -102,12 +153,12 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::other)?;
     let driver = tokio::spawn(connection);
-    let request = question.request(door).map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|error| format!("{door}: {error}"))?;
+    let request = question.request(door).map_err(ProbeError::other)?;
+    let answer = sender.send_request(request).await.map_err(|error| ProbeError::Other(format!("{door}: {error}")))?;
     let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec();
+    let body = answer.into_body().collect().await.map_err(ProbeError::other)?.to_bytes().to_vec();
     driver.abort();
     Ok(Answer { status, body })
 }

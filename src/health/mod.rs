@@ -12,7 +12,7 @@ mod status;
 mod tests;
 mod wait;
 
-pub use diagnose::{Etcd, Health, Healthy, Problem, diagnose};
-pub use observe::{Observations, observe};
+pub use diagnose::{Health, Healthy, diagnose};
+pub use observe::observe;
 pub use status::{Status, status};
 pub use wait::wait_until_healthy;

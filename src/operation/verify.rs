@@ -73,7 +73,7 @@ pub(crate) async fn prove(
 ) -> Result<Option<Verdict>> {
     let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
     let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not one of the cluster's machines".to_owned()))?;
-    let age = postgres::age(access, node).await.map_err(failed)?;
+    let age = postgres::age(access, node).await.map_err(|seen| failed(seen.to_string()))?;
     if age > run.elapsed() {
         return Ok(None);
     }

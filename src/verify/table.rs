@@ -192,7 +192,7 @@ impl<'a> Table<'a> {
         };
         let failed = |seen: String| self.failed("connect to", key).cause(seen);
         match tokio::time::timeout(PATIENCE, postgres::superuser(self.access, node, database)).await {
-            Ok(client) => client.map_err(failed),
+            Ok(client) => client.map_err(|seen| failed(seen.to_string())),
             Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
         }
     }

@@ -1,21 +1,18 @@
 //! What an etcd member says of itself and of its cluster, by the JSON gateway of its client port.
 
-use std::collections::BTreeMap;
-
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::service::door;
 use crate::{
     access::Access,
-    component::probe::{self, Observed, Question, Reached},
-    fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Role},
+    component::probe::{self, Observed, ProbeError, Question, Reached},
+    fleet::FleetNode,
 };
 
 /// One member's answers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EtcdView {
     pub member_id: u64,
     /// 0 when the member knows no leader.
@@ -29,14 +26,14 @@ pub struct EtcdView {
     pub version: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A member, as another one lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedMember {
     pub id: u64,
     /// Empty until the member has started for the first time.
     pub name: String,
     pub learner: bool,
     /// Where its peers and clients reach it.
-    #[serde(default)]
     pub urls: Vec<String>,
 }
 
@@ -104,9 +101,10 @@ struct Pair {
 
 impl Range {
     /// The value of the first key, and the lease that it lives by.
-    pub(super) fn first(self) -> Result<Option<(String, u64)>, String> {
+    pub(super) fn first(self) -> Observed<Option<(String, u64)>> {
         let Some(pair) = self.kvs.into_iter().next() else { return Ok(None) };
-        let value = BASE64_STANDARD.decode(pair.value).map_err(|error| format!("etcd's answer: {error}"))?;
+        let value =
+            BASE64_STANDARD.decode(pair.value).map_err(|error| ProbeError::Other(format!("etcd's answer: {error}")))?;
         Ok(Some((String::from_utf8_lossy(&value).into_owned(), pair.lease)))
     }
 }
@@ -157,28 +155,10 @@ pub(crate) async fn ask(Reached { remote, access, node, .. }: Reached<'_>) -> Ob
     })
 }
 
-/// Gives etcd's members the keys of the machines that they run on, where etcd was not told these as their names.
-pub(crate) fn name_members<'a>(fleet: &Fleet, views: impl IntoIterator<Item = (&'a InstanceKey, &'a mut EtcdView)>) {
-    let mut views: Vec<_> = views.into_iter().collect();
-    let ids: BTreeMap<u64, InstanceKey> = views.iter().map(|(key, view)| (view.member_id, (*key).clone())).collect();
-    let adopted: Vec<_> = fleet.with_role(Role::Etcd).filter(|node| node.found.is_some()).collect();
-    for member in views.iter_mut().flat_map(|(_, view)| &mut view.members) {
-        let at = |node: &&&FleetNode| {
-            let hosts = node.addresses().into_iter().map(|address| format!("//{address}:"));
-            hosts.into_iter().any(|host| member.urls.iter().any(|url| url.contains(&host)))
-        };
-        // Who answers is sure; of the others only the addresses tell.
-        let own = ids.get(&member.id).filter(|key| adopted.iter().any(|node| node.key() == *key));
-        if let Some(key) = own.or_else(|| adopted.iter().find(at).map(|node| node.key())) {
-            member.name = key.to_string();
-        }
-    }
-}
-
 /// The value of a key, by a linearizable read; none when there is no such key.
 pub(crate) async fn value(access: &Access, node: &FleetNode, key: &str) -> Observed<Option<String>> {
     let answer = post(access, node, "/v3/kv/range", &json!({"key": BASE64_STANDARD.encode(key)})).await?;
-    let found = parse::<Range>(&answer)?.first().map_err(|error| format!("{key}: {error}"))?;
+    let found = parse::<Range>(&answer)?.first().map_err(|error| ProbeError::Other(format!("{key}: {error}")))?;
     Ok(found.map(|(value, _)| value))
 }
 
@@ -189,13 +169,17 @@ pub(super) async fn post(access: &Access, node: &FleetNode, path: &str, body: &V
     let answer = probe::http(&remote, &access.keys.etcd_tls, &door(node), question).await?;
     match answer.status {
         200 => Ok(answer.body),
-        status => Err(format!("etcd answered {status}: {}", String::from_utf8_lossy(&answer.body).trim())),
+        status => {
+            let body = String::from_utf8_lossy(&answer.body);
+            Err(ProbeError::Other(format!("etcd answered {status}: {}", body.trim())))
+        }
     }
 }
 
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Observed<T> {
-    serde_json::from_slice(body)
-        .map_err(|error| format!("etcd answered {:?}: {error}", String::from_utf8_lossy(body).trim()))
+    serde_json::from_slice(body).map_err(|error| {
+        ProbeError::Other(format!("etcd answered {:?}: {error}", String::from_utf8_lossy(body).trim()))
+    })
 }
 
 #[cfg(test)]
@@ -207,6 +191,6 @@ mod tests {
         let text = br#"{"header":{"cluster_id":"1","member_id":"10276657743932975437","raft_term":"2"},"version":"3.6.16","leader":"7"}"#;
         let status: Status = parse(text).unwrap();
         assert_eq!((status.header.member_id, status.leader), (10_276_657_743_932_975_437, 7));
-        assert!(parse::<Status>(b"<html>").is_err_and(|error| error.contains("<html>")));
+        assert!(parse::<Status>(b"<html>").is_err_and(|error| error.to_string().contains("<html>")));
     }
 }

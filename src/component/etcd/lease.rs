@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     access::Access,
-    component::probe::{self, Question},
+    component::probe::{self, Observed, Question},
     fleet::{Fleet, FleetNode},
 };
 
@@ -114,7 +114,7 @@ fn request(key: &str, value: &str, lease: u64) -> Value {
 }
 
 /// Who has the key by the answer, and by which lease.
-fn holder(answer: Transaction) -> Result<Option<(String, u64)>, String> {
+fn holder(answer: Transaction) -> Observed<Option<(String, u64)>> {
     let ranges = answer.responses.into_iter().filter_map(|response| response.response_range);
     ranges.map(Range::first).find_map(Result::transpose).transpose()
 }
@@ -132,7 +132,8 @@ pub(crate) async fn renew(access: &Access, node: &FleetNode, lease: u64) -> Resu
 
 /// Ends a lease; its key goes with it.
 pub(crate) async fn give_up(access: &Access, node: &FleetNode, lease: u64) -> Result<(), String> {
-    post(access, node, "/v3/lease/revoke", &json!({"ID": lease.to_string()})).await.map(drop)
+    post(access, node, "/v3/lease/revoke", &json!({"ID": lease.to_string()})).await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,30 @@
 //! etcd: the voters that hold Patroni's leader key.
 
 mod client;
+mod diagnose;
 mod lease;
+mod member_names;
 mod service;
+mod status;
 
 pub use client::{EtcdView, ListedMember};
-pub(crate) use client::{ask, name_members, value};
+pub(crate) use client::{ask, value};
 pub(crate) use lease::{Taken, give_up, renew, serving_voter, take_key};
 pub(crate) use service::{PORT, UNIT, door, unit};
+pub use status::{Etcd, EtcdMember};
+
+use super::{definition::Component, view::View};
+use crate::model::Role;
+
+pub(super) const COMPONENT: Component = Component {
+    title: "etcd",
+    role: Role::Etcd,
+    door,
+    unit: Some(unit),
+    helpers: &[],
+    ask: |reached| Box::pin(async move { View::Etcd(ask(reached).await) }),
+    complete: member_names::complete,
+    is_plain: |node, view| matches!(view.etcd, Some(Ok(_))) && !door(node).tls,
+    diagnose: diagnose::diagnose,
+    diagnose_adopted: diagnose::diagnose_adopted,
+};

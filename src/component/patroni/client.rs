@@ -8,13 +8,13 @@ use serde_json::json;
 use super::service::door;
 use crate::{
     access::Access,
-    component::probe::{self, Answer, Observed, Question, Reached},
+    component::probe::{self, Answer, Observed, ProbeError, Question, Reached},
     fleet::FleetNode,
     ssh::Remote,
 };
 
 /// One member's answers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PatroniView {
     pub itself: Itself,
     /// The cluster as the member read it from etcd; absent while it has never read it.
@@ -22,7 +22,7 @@ pub struct PatroniView {
 }
 
 /// `GET /patroni`; the field names are Patroni's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Itself {
     #[serde(default)]
     pub state: String,
@@ -51,7 +51,7 @@ pub struct Itself {
 }
 
 /// Part of `GET /patroni`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Version {
     #[serde(default)]
     pub version: String,
@@ -67,7 +67,7 @@ impl Itself {
 }
 
 /// `GET /cluster`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Cluster {
     #[serde(default)]
     pub members: Vec<Member>,
@@ -109,8 +109,7 @@ impl Member {
 pub(crate) async fn itself(access: &Access, node: &FleetNode) -> Observed<Itself> {
     let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/patroni").await?;
-    let mut itself: Itself =
-        serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
+    let mut itself: Itself = serde_json::from_slice(&answer.body).map_err(unreadable("/patroni"))?;
     itself.use_the_words_of_today();
     Ok(itself)
 }
@@ -119,8 +118,7 @@ pub(crate) async fn itself(access: &Access, node: &FleetNode) -> Observed<Itself
 pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
     let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/cluster").await?;
-    let cluster: Cluster =
-        serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /cluster: {error}"))?;
+    let cluster: Cluster = serde_json::from_slice(&answer.body).map_err(unreadable("/cluster"))?;
     Ok(cluster.members.into_iter().find(Member::is_leader).map(|leader| leader.name))
 }
 
@@ -129,9 +127,13 @@ pub(crate) async fn config(access: &Access, node: &FleetNode) -> Observed<serde_
     let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/config").await?;
     match answer.status {
-        200 => serde_json::from_slice(&answer.body).map_err(|error| format!("Patroni's /config: {error}")),
-        status => Err(format!("Patroni answered {status} to /config")),
+        200 => serde_json::from_slice(&answer.body).map_err(unreadable("/config")),
+        status => Err(ProbeError::Other(format!("Patroni answered {status} to /config"))),
     }
+}
+
+fn unreadable(path: &str) -> impl Fn(serde_json::Error) -> ProbeError {
+    move |error| ProbeError::Other(format!("Patroni's {path}: {error}"))
 }
 
 async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> Observed<Answer> {
@@ -144,8 +146,7 @@ async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> 
 /// What was seen instead of an answer.
 pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) -> Observed<PatroniView> {
     let (itself, cluster) = tokio::join!(get(remote, access, node, "/patroni"), get(remote, access, node, "/cluster"));
-    let mut itself: Itself =
-        serde_json::from_slice(&itself?.body).map_err(|error| format!("Patroni's /patroni: {error}"))?;
+    let mut itself: Itself = serde_json::from_slice(&itself?.body).map_err(unreadable("/patroni"))?;
     itself.use_the_words_of_today();
     // Patroni answers 503 here while it has not reached etcd yet.
     let mut cluster: Option<Cluster> = cluster.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
@@ -168,7 +169,8 @@ pub(crate) async fn switchover(access: &Access, leader: &FleetNode, patience: Du
     let asked = probe::http(remote, &access.keys.patroni_tls, &door, question);
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(answer)) if answer.status >= 400 => {
-            Err(format!("Patroni answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body).trim()))
+            let body = String::from_utf8_lossy(&answer.body);
+            Err(ProbeError::Other(format!("Patroni answered {}: {}", answer.status, body.trim())))
         }
         Ok(Err(said)) => Err(said),
         Ok(Ok(_)) | Err(_) => Ok(()),

@@ -1,22 +1,21 @@
 //! PostgreSQL itself: who is in recovery, and who streams.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, error::Error as _, io, time::Duration};
 
 use rustls::ClientConfig;
-use serde::Serialize;
-use tokio_postgres::{Client, Config, tls::MakeTlsConnect};
+use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::service::door;
 use crate::{
     access::{Access, PATIENCE},
-    component::probe::{self, Observed, Reached},
+    component::probe::{self, Observed, ProbeError, Reached},
     fleet::FleetNode,
     ssh::Remote,
 };
 
 /// One server's answers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PostgresView {
     pub in_recovery: bool,
     /// Standbys that stream from here, by their machine's key where it is one of these; `pg_basebackup`'s stream is not among them.
@@ -42,7 +41,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await
-            .map_err(|error| said(&error))?;
+            .map_err(|error| failure(&error))?;
         // pg_basebackup streams WAL, too, and would count a replica that is still being made.
         let streaming = client
             .query(
@@ -51,7 +50,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await
-            .map_err(|error| said(&error))?;
+            .map_err(|error| failure(&error))?;
         let lowered = client
             .query(
                 "SELECT coalesce(r.rolname, '') || '@' || coalesce(d.datname, '') \
@@ -62,7 +61,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await
-            .map_err(|error| said(&error))?;
+            .map_err(|error| failure(&error))?;
         Ok(PostgresView {
             in_recovery: row.get(0),
             version: row.get(1),
@@ -73,7 +72,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
     };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(view) => view,
-        Err(_) => Err(format!("PostgreSQL did not answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(ProbeError::Timeout(format!("PostgreSQL did not answer within {} s", PATIENCE.as_secs()))),
     }
 }
 
@@ -93,7 +92,7 @@ pub(crate) async fn recovery(client: &Client) -> Observed<(bool, Option<u32>)> {
             &[],
         )
         .await
-        .map_err(|error| said(&error))?;
+        .map_err(|error| failure(&error))?;
     let timeline: Option<i64> = row.get(1);
     Ok((row.get(0), timeline.and_then(|timeline| u32::try_from(timeline).ok())))
 }
@@ -111,23 +110,39 @@ pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration>
             &[],
         )
         .await
-        .map_err(|error| said(&error))?;
+        .map_err(|error| failure(&error))?;
     Ok(Duration::from_secs(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()))
 }
 
 pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
     let (tls, (user, password)) = (&access.keys.postgres_tls, &access.keys.superuser);
     let door = door(node);
-    let stream = remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| error.causes().join(": "))?;
+    let stream = probe::tunnel(remote, &door).await?;
     let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
-    let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &door.host)
-        .map_err(|error| error.to_string())?;
+    let tls =
+        MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &door.host).map_err(ProbeError::other)?;
     let mut config = Config::new();
     config.user(user).password(password.expose()).dbname(database).application_name("hactl");
     config.ssl_mode(access.keys.postgres_ssl);
-    let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;
+    let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| failure(&error))?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Why there is no answer.
+fn failure(error: &tokio_postgres::Error) -> ProbeError {
+    let words = said(error);
+    match error.code() {
+        Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => ProbeError::Login(words),
+        None if is_of_tls(error) => ProbeError::Tls(words),
+        _ => ProbeError::Other(words),
+    }
+}
+
+/// Whether TLS came to nothing: a connection passes on what rustls said as an error of input and output.
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
 /// The server's own words where it has spoken.
@@ -135,9 +150,79 @@ pub(super) fn said(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
         None => {
-            use std::error::Error as _;
             let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
             format!("{error}{source}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::RootCertStore;
+    use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio_postgres::{NoTls, config::SslMode};
+
+    use super::*;
+
+    fn config(ssl_mode: SslMode) -> Config {
+        let mut config = Config::new();
+        config.user("postgres").password("wrong").ssl_mode(ssl_mode);
+        config
+    }
+
+    /// Reads a message that begins with its length.
+    async fn message(stream: &mut DuplexStream) {
+        let length = stream.read_u32().await.unwrap();
+        stream.read_exact(&mut vec![0; length as usize - 4]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn refused_password_is_a_login_error() {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let server = async {
+            message(&mut far).await;
+            let fields = b"SFATAL\0C28P01\0Mno entry\0\0";
+            far.write_u8(b'E').await.unwrap();
+            far.write_u32(u32::try_from(fields.len()).unwrap() + 4).await.unwrap();
+            far.write_all(fields).await.unwrap();
+        };
+        let config = config(SslMode::Disable);
+        let (connected, ()) = tokio::join!(config.connect_raw(near, NoTls), server);
+        let error = connected.err().unwrap();
+        assert_eq!(failure(&error), ProbeError::Login("no entry (SQLSTATE 28P01)".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn certificate_of_an_unknown_authority_is_a_tls_error() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let made = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
+        let own = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let theirs = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+
+        let (near, mut far) = tokio::io::duplex(4096);
+        let server = async {
+            message(&mut far).await;
+            far.write_u8(b'S').await.unwrap();
+            tokio_rustls::TlsAcceptor::from(Arc::new(own)).accept(far).await.map(drop)
+        };
+        let mut make = MakeRustlsConnect::new(theirs);
+        let tls = MakeTlsConnect::<DuplexStream>::make_tls_connect(&mut make, "elsewhere").unwrap();
+        let config = config(SslMode::Require);
+        let (connected, _) = tokio::join!(config.connect_raw(near, tls), server);
+        let error = failure(&connected.err().unwrap());
+        assert!(matches!(&error, ProbeError::Tls(words) if words.contains("UnknownIssuer")), "{error:?}");
     }
 }

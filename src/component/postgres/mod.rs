@@ -1,10 +1,27 @@
 //! PostgreSQL itself, which Patroni starts.
 
 mod client;
+mod diagnose;
 mod service;
 mod write_check;
 
 pub use client::PostgresView;
-pub(crate) use client::{age, ask, recovery, superuser};
+pub(crate) use client::{age, recovery, superuser};
 pub(crate) use service::{PORT, USER, door, user};
 pub use write_check::write_and_read;
+
+use super::{definition::Component, view::View};
+use crate::model::Role;
+
+pub(super) const COMPONENT: Component = Component {
+    title: "PostgreSQL",
+    role: Role::Patroni,
+    door,
+    unit: None,
+    helpers: &[],
+    ask: |reached| Box::pin(async move { View::Postgres(client::ask(reached).await) }),
+    complete: |_, _| {},
+    is_plain: |_, view| matches!(&view.postgres, Some(Ok(server)) if !server.tls),
+    diagnose: diagnose::diagnose,
+    diagnose_adopted: |_, _, _| {},
+};

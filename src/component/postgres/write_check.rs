@@ -23,7 +23,7 @@ pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey
     };
     let open = async |node: &FleetNode| {
         let remote = access.connect(node).await.map_err(|error| failed(node.key(), error.to_string()))?;
-        connect(&remote, access, node, "postgres").await.map_err(|seen| failed(node.key(), seen))
+        connect(&remote, access, node, "postgres").await.map_err(|seen| failed(node.key(), seen.to_string()))
     };
     let Some(primary) = fleet.nodes.get(leader) else {
         return Err(failed(leader, "the leader is not one of the cluster's machines".to_owned()));

@@ -7,11 +7,11 @@ use tokio_postgres::config::SslMode;
 use super::{dispatch, target::FaultTarget, targets, targets::too_few};
 use crate::{
     access::{self, Access, Keys},
-    component::patroni::Member,
+    component::{etcd::Etcd, patroni::Member},
     context::{Context, Dirs},
     event::Events,
     fleet::{self, Fleet, FleetNode, Found, SshTarget},
-    health::{Etcd, Health},
+    health::Health,
     model::{Choices, Dcs, InstanceKey, Secret},
     plan::{self, Plan},
     spec,
