@@ -97,7 +97,10 @@ async fn drill(
     let stamps = match &plan.platform {
         Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
         Platform::Proxmox(_) | Platform::Hosts(_) | Platform::Terraform(_) => Vec::new(),
-        Platform::Adopted(_) => found_there(plan, fleet, access).await,
+        Platform::Adopted(_) => {
+            let found = async { Ok(found_there(plan, fleet, access).await) };
+            context.interruptible("drill", &plan.cluster, found).await?
+        }
     };
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");
