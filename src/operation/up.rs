@@ -82,7 +82,9 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let inventory = software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
     let access = access(context, cluster, vault)?;
     let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
-    let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
+    let current = async { Ok(!provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await) };
+    let current = context.interruptible("look at the machines of", cluster.name(), current).await?;
+    let configured = if current {
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {

@@ -96,7 +96,8 @@ async fn drill(
     let platform = plan.platform.as_str().to_owned();
     let mut stamps: Vec<String> = plan.platform.local().map(|_| SHARED_KERNEL.to_owned()).into_iter().collect();
     if plan.platform.is_adopted() {
-        stamps.extend(found_there(plan, fleet, access).await);
+        let found = async { Ok(found_there(plan, fleet, access).await) };
+        stamps.extend(context.interruptible("drill", &plan.cluster, found).await?);
     }
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");

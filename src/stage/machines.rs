@@ -105,7 +105,9 @@ async fn may_restart(
         return Ok(());
     }
     let access = access(context, cluster, vault)?;
-    let health = health::diagnose(&cluster.plan, &health::observe(fleet, &access).await);
+    let observed = async { Ok(health::observe(fleet, &access).await) };
+    let observed = context.interruptible("look at the machines of", cluster.name(), observed).await?;
+    let health = health::diagnose(&cluster.plan, &observed);
     situation.problems = health.problems.iter().map(|problem| problem.message.clone()).collect();
     let Err(blocked) = next_step(&situation) else { return Ok(()) };
     let error = Error::failed("not-healthy", "restart a machine of", cluster.name());
