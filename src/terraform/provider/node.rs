@@ -175,7 +175,7 @@ impl Resource for Node {
         let created = call
             .with_progress(&request.key, |progress| {
                 let (request, stop) = (&request, &call.stop);
-                async move { engine.create_node(request, &|step| progress.report(step), stop).await }
+                async move { engine.create_node(request, &progress, stop).await }
             })
             .await;
         match created {
@@ -215,7 +215,7 @@ impl Resource for Node {
             }
             call.with_progress(&planned.key, |progress| {
                 let (name, stop) = (&name, &call.stop);
-                async move { engine.start_node(name, &|step| progress.report(step), stop).await }
+                async move { engine.start_node(name, &progress, stop).await }
             })
             .await
         };

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     event::{Events, Stage},
     model::InstanceKey,
-    platform::local::Engine,
+    platform::local::{Engine, Progress},
 };
 
 /// A problem, at an attribute where it lies there.
@@ -116,25 +116,15 @@ impl Call<'_> {
     where
         W: Future<Output = T>,
     {
-        // A handful of steps per node: they cannot fill memory.
-        let (sender, mut steps) = mpsc::unbounded_channel::<String>();
+        let (progress, mut steps) = Progress::channel();
         let forward = async {
             while let Some(step) = steps.recv().await {
                 self.events.step(Stage::Provision, Some(node), step).await;
             }
         };
         // The sender is dropped with the work, which ends the forwarding.
-        let (done, ()) = tokio::join!(work(Progress(sender)), forward);
+        let (done, ()) = tokio::join!(work(progress), forward);
         done
-    }
-}
-
-/// Where a long action reports its steps.
-pub(super) struct Progress(mpsc::UnboundedSender<String>);
-
-impl Progress {
-    pub(super) fn report(&self, step: &str) {
-        let _ = self.0.send(step.to_owned());
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     exec::Command,
     model::InstanceKey,
     plan::Platform,
-    platform::local::{Engine, node_name},
+    platform::local::{Engine, Progress, node_name},
 };
 
 /// What the watcher says when it could now give power back.
@@ -174,7 +174,8 @@ pub(super) async fn on(cluster: &FaultTarget<'_>) -> Result<()> {
     }
     let engine = engine(cluster).await?;
     let names = names(off(cluster).await?.iter(), cluster);
-    let started = names.values().map(|name| engine.start_node(name, &|_| (), &cluster.context.stop));
+    let progress = Progress::none();
+    let started = names.values().map(|name| engine.start_node(name, &progress, &cluster.context.stop));
     try_join_all(started).await.map(drop)
 }
 
