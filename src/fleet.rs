@@ -1,12 +1,12 @@
 //! Plan + Outputs -> Fleet: the machines that there are, and how to reach them.
 
-use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{Bastion, ClusterName, HostName, InstanceKey, Proxmox, ProxmoxKind, Role, Ssh},
+    model::{Bastion, ClusterName, Endpoint, HostName, InstanceKey, Proxmox, ProxmoxKind, Role, Ssh},
     plan::{Node, Plan, Platform},
 };
 
@@ -31,17 +31,17 @@ pub struct FleetNode {
     pub ssh: SshTarget,
     /// What was found there; none where hactl's roles made everything.
     #[serde(default)]
-    pub found: Option<Found>,
+    pub found: Option<FoundServices>,
 }
 
 /// What was found on a machine that hactl did not configure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct FoundServices {
     /// Patroni's name of the member.
     pub member: String,
-    pub patroni: Door,
-    pub postgres: Door,
-    pub etcd: Door,
+    pub patroni: Endpoint,
+    pub postgres: Endpoint,
+    pub etcd: Endpoint,
     /// Patroni's and etcd's units.
     pub patroni_unit: String,
     pub etcd_unit: String,
@@ -51,20 +51,6 @@ pub struct Found {
     pub data_dir: String,
     /// Every IPv4 address by which other members reach it.
     pub addresses: Vec<Ipv4Addr>,
-}
-
-/// Where a service answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Door {
-    pub host: String,
-    pub port: u16,
-    pub tls: bool,
-}
-
-impl fmt::Display for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
 }
 
 /// The ports, units and the user that the roles give.
@@ -128,23 +114,23 @@ impl FleetNode {
 
     /// Patroni's REST API.
     #[must_use]
-    pub fn patroni(&self) -> Door {
-        self.found.as_ref().map_or_else(|| self.door(PATRONI_PORT), |found| found.patroni.clone())
+    pub fn patroni(&self) -> Endpoint {
+        self.found.as_ref().map_or_else(|| self.endpoint(PATRONI_PORT), |found| found.patroni.clone())
     }
 
     #[must_use]
-    pub fn postgres(&self) -> Door {
-        self.found.as_ref().map_or_else(|| self.door(POSTGRES_PORT), |found| found.postgres.clone())
+    pub fn postgres(&self) -> Endpoint {
+        self.found.as_ref().map_or_else(|| self.endpoint(POSTGRES_PORT), |found| found.postgres.clone())
     }
 
     /// etcd's client port.
     #[must_use]
-    pub fn etcd(&self) -> Door {
-        self.found.as_ref().map_or_else(|| self.door(ETCD_PORT), |found| found.etcd.clone())
+    pub fn etcd(&self) -> Endpoint {
+        self.found.as_ref().map_or_else(|| self.endpoint(ETCD_PORT), |found| found.etcd.clone())
     }
 
-    fn door(&self, port: u16) -> Door {
-        Door { host: self.address.to_string(), port, tls: true }
+    fn endpoint(&self, port: u16) -> Endpoint {
+        Endpoint { host: self.address.to_string(), port, tls: true }
     }
 
     #[must_use]

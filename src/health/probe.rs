@@ -25,7 +25,7 @@ use tokio_rustls::TlsConnector;
 use super::postgres::Login;
 use crate::{
     error::{Error, Result},
-    fleet::Door,
+    model::Endpoint,
     model::Secret,
     ssh::Remote,
 };
@@ -192,7 +192,7 @@ impl<'a> Question<'a> {
         Self { login: Some(login), ..self }
     }
 
-    fn request(self, door: &Door) -> hyper::http::Result<Request<Full<Bytes>>> {
+    fn request(self, door: &Endpoint) -> hyper::http::Result<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.path)
@@ -216,7 +216,7 @@ pub(super) struct Answer {
 pub(super) async fn http(
     remote: &Remote,
     tls: &Arc<ClientConfig>,
-    door: &Door,
+    door: &Endpoint,
     question: Question<'_>,
 ) -> std::result::Result<Answer, String> {
     let ask = async {
@@ -234,7 +234,7 @@ pub(super) async fn http(
     }
 }
 
-async fn exchange<S>(stream: S, door: &Door, question: Question<'_>) -> std::result::Result<Answer, String>
+async fn exchange<S>(stream: S, door: &Endpoint, question: Question<'_>) -> std::result::Result<Answer, String>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

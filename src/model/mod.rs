@@ -1,11 +1,13 @@
 //! Pure nouns that every stage may use: names, roles, versions, paths and secrets.
 
 pub mod account;
+pub mod arch;
 pub mod backend;
 pub mod cluster;
 pub mod distribution;
 pub mod dns;
 pub mod drill;
+pub mod endpoint;
 pub mod hosts;
 pub mod name;
 pub mod nearest;
@@ -16,11 +18,13 @@ pub mod ssh;
 pub mod version;
 
 pub use account::Account;
+pub use arch::Arch;
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
 pub use cluster::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
 pub use distribution::Distribution;
 pub use dns::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, KeyAlgorithm};
 pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};
+pub use endpoint::Endpoint;
 pub use hosts::{AdoptedHosts, Host, HostMachine, Hosts, Passed, RootModule};
 pub use name::{BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, StorageName, Tag};
 pub use nearest::nearest;

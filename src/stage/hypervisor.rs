@@ -13,7 +13,7 @@ use crate::{
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Proxmox, Template},
     plan::Platform,
-    platform::proxmox::{self, Api, Endpoint, Machine, Pool, Reboots, Source, Token, Wanted},
+    platform::proxmox::{self, Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Reboots, Source, Token},
     terraform::{self, Recorded},
 };
 
@@ -29,7 +29,8 @@ pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
     let api = api(context, proxmox)?;
     let dir = cluster.dir();
     let recorded = terraform::recorded(context, &dir, &cluster.plan).await?;
-    let wanted = Wanted { cluster: terraform::begun(&dir, &cluster.plan)?, ..wanted(cluster, proxmox, &recorded) };
+    let wanted =
+        ProxmoxRequest { cluster: terraform::begun(&dir, &cluster.plan)?, ..wanted(cluster, proxmox, &recorded) };
     let checked = proxmox::check(&api, &wanted).await?;
     context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
     Ok(())
@@ -41,16 +42,16 @@ pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
 /// With why it cannot be used.
 pub(crate) async fn answers(context: &Context, cluster: &Cluster) -> Result<()> {
     let Platform::Proxmox(proxmox) = &cluster.plan.platform else { return Ok(()) };
-    proxmox::check(&api(context, proxmox)?, &Wanted::default()).await.map(|_| ())
+    proxmox::check(&api(context, proxmox)?, &ProxmoxRequest::default()).await.map(|_| ())
 }
 
 fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
-    let endpoint = Endpoint::find(proxmox.endpoint.as_deref(), &context.env)?;
+    let endpoint = ApiEndpoint::find(proxmox.endpoint.as_deref(), &context.env)?;
     let ca_cert = proxmox.ca_cert.as_ref().map(|path| context.at_home(path));
     Api::new(endpoint, Token::from_env(&context.env)?, ca_cert.as_deref())
 }
 
-fn wanted(cluster: &Cluster, proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
+fn wanted(cluster: &Cluster, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest {
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
             Template::Vm(id) => {
@@ -59,7 +60,7 @@ fn wanted(cluster: &Cluster, proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
             Template::File(file) => Source::File(file.clone()),
         };
         let made = |key: &InstanceKey| recorded.machines.contains(key);
-        let machine = Machine {
+        let machine = GuestRequest {
             made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
             name: cluster.plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
             node: guest.node.to_string(),
@@ -71,7 +72,7 @@ fn wanted(cluster: &Cluster, proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
         };
         (key.clone(), machine)
     };
-    Wanted {
+    ProxmoxRequest {
         machines: proxmox.machines.iter().map(machine).collect(),
         pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
         cluster: None,

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use super::{
-    Known,
-    ask::{Patroni, Told},
+    AdoptedRecord,
+    ask::{MachineReport, Patroni},
     config,
     decide::{Answers, Decided, decide},
     too_old,
@@ -44,12 +44,12 @@ fn patroni(member: &str, address: &str, dcs: &str) -> Patroni {
     }
 }
 
-fn told(address: &str, patroni: Option<Patroni>, etcd: bool) -> Result<Told, String> {
+fn told(address: &str, patroni: Option<Patroni>, etcd: bool) -> Result<MachineReport, String> {
     let etcd_unit = etcd.then(|| "etcd".to_owned());
-    Ok(Told { addresses: vec![address.parse().unwrap()], patroni, etcd_unit })
+    Ok(MachineReport { addresses: vec![address.parse().unwrap()], patroni, etcd_unit })
 }
 
-fn answers(all: [(&str, Result<Told, String>); 3]) -> Answers {
+fn answers(all: [(&str, Result<MachineReport, String>); 3]) -> Answers {
     let target = |host: &str| SshTarget {
         host: host.to_owned(),
         port: 22,
@@ -76,8 +76,8 @@ fn decided(answers: &Answers) -> Decided {
     decide(&planned(FILE), answers, None).unwrap()
 }
 
-fn known(decided: Decided) -> Known {
-    Known { plan: planned(FILE), fleet: decided.fleet }
+fn known(decided: Decided) -> AdoptedRecord {
+    AdoptedRecord { plan: planned(FILE), fleet: decided.fleet }
 }
 
 #[test]

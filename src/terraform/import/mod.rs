@@ -18,7 +18,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use decide::{Slot, Wanted, decide};
+pub use decide::{ImportRequest, ImportTarget, decide};
 pub use existing::{Candidate, machines, read};
 
 pub use super::names::IMPORT_FILE;
