@@ -17,8 +17,8 @@ use hactl::{
     context::{Context, Dirs},
     event::{Event, Events},
     exec::Command,
-    fetch::{self, Arch, LockFile},
-    model::{EtcdSource, EtcdVersion, PythonVersion},
+    fetch::{self, LockFile},
+    model::{Arch, EtcdSource, EtcdVersion, PythonVersion},
 };
 use sha2::{Digest, Sha256};
 use tokio::{

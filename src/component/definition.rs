@@ -8,8 +8,8 @@ use super::{
     view::{NodeView, Observations, View},
 };
 use crate::{
-    fleet::{Door, Fleet, FleetNode},
-    model::Role,
+    fleet::{Fleet, FleetNode},
+    model::{Endpoint, Role},
     plan::Plan,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Component {
     /// The role of the machines that it runs on.
     pub(crate) role: Role,
     /// Where it answers.
-    pub(crate) door: fn(&FleetNode) -> Door,
+    pub(crate) endpoint: fn(&FleetNode) -> Endpoint,
     /// Its own unit; none where it is part of another component's.
     pub(crate) unit: Option<fn(&FleetNode) -> &str>,
     /// Units beside it that hactl's roles may enable. They must run where they are enabled.

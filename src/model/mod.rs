@@ -1,12 +1,14 @@
 //! Pure nouns that every stage may use: names, roles, versions, paths and secrets.
 
 pub mod account;
+pub mod arch;
 pub mod backend;
 pub mod certificate;
 pub mod cluster;
 pub mod distribution;
 pub mod dns;
 pub mod drill;
+pub mod endpoint;
 pub mod hosts;
 pub mod name;
 pub mod nearest;
@@ -18,12 +20,14 @@ pub mod ssh;
 pub mod version;
 
 pub use account::{ACCOUNTS, Account};
+pub use arch::Arch;
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
 pub use certificate::{Authority, Certificate, Purpose};
 pub use cluster::{Choices, Dcs, Durability, Synchronous, Timers};
 pub use distribution::Distribution;
 pub use dns::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, KeyAlgorithm};
 pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};
+pub use endpoint::Endpoint;
 pub use hosts::{AdoptedHosts, Host, HostMachine, Hosts, Passed, RootModule};
 pub use name::{BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, StorageName, Tag};
 pub use nearest::nearest;

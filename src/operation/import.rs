@@ -11,7 +11,7 @@ use crate::{
     model::Proxmox,
     terraform::{
         self,
-        import::{self, Candidate, Imports, Slot, Wanted},
+        import::{self, Candidate, ImportRequest, ImportTarget, Imports},
     },
 };
 
@@ -113,9 +113,12 @@ fn decide(cluster: &Cluster, proxmox: &Proxmox, state: Option<&str>, asked: &Ask
     let held = held.unwrap_or_default();
     let slots = cluster.plan.nodes.values().filter_map(|node| {
         let guest = proxmox.machines.get(&node.key)?;
-        Some((&node.key, Slot { node: guest.node.as_str(), hostname: node.hostname.as_str(), disk_gb: node.disk_gb }))
+        Some((
+            &node.key,
+            ImportTarget { node: guest.node.as_str(), hostname: node.hostname.as_str(), disk_gb: node.disk_gb },
+        ))
     });
-    let wanted = Wanted {
+    let wanted = ImportRequest {
         kind: proxmox.kind,
         slots: slots.collect(),
         single: proxmox.single,

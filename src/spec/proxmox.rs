@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use super::{
-    check::Checker,
+    checker::Checker,
     file::{DefaultsFile, InstanceFile, ProxmoxFile, SshFile},
     ssh,
 };

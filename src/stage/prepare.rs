@@ -12,8 +12,8 @@ use crate::{
     deployment::Cluster,
     error::{Error, Kind, Result},
     event::{Events, Stage},
-    fetch::{self, Arch, LockFile},
-    model::{Local, Platform},
+    fetch::{self, LockFile},
+    model::{Arch, Local, Platform},
     platform::{
         self,
         local::{self, Engine, SshEndpoint},

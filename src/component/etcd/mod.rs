@@ -10,7 +10,7 @@ mod status;
 pub use client::{EtcdView, ListedMember};
 pub(crate) use client::{ask, value};
 pub(crate) use lease::{Taken, give_up, renew, serving_voter, take_key};
-pub(crate) use service::{PORT, UNIT, door, unit};
+pub(crate) use service::{PORT, UNIT, endpoint, unit};
 pub use status::{Etcd, EtcdMember};
 
 use super::{definition::Component, view::View};
@@ -19,12 +19,12 @@ use crate::model::Role;
 pub(super) const COMPONENT: Component = Component {
     title: "etcd",
     role: Role::Etcd,
-    door,
+    endpoint,
     unit: Some(unit),
     helpers: &[],
     ask: |reached| Box::pin(async move { View::Etcd(ask(reached).await) }),
     complete: member_names::complete,
-    is_plain: |node, view| matches!(view.etcd, Some(Ok(_))) && !door(node).tls,
+    is_plain: |node, view| matches!(view.etcd, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: diagnose::diagnose,
     diagnose_adopted: diagnose::diagnose_adopted,
 };

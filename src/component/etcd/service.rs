@@ -1,6 +1,6 @@
 //! Where etcd runs on a machine.
 
-use crate::fleet::{Door, FleetNode};
+use crate::{fleet::FleetNode, model::Endpoint};
 
 /// The port for clients that the role gives.
 pub(crate) const PORT: u16 = 2379;
@@ -9,8 +9,8 @@ pub(crate) const UNIT: &str = "etcd";
 
 /// etcd's client port.
 #[must_use]
-pub(crate) fn door(node: &FleetNode) -> Door {
-    node.found.as_ref().map_or_else(|| node.door(PORT), |found| found.etcd.clone())
+pub(crate) fn endpoint(node: &FleetNode) -> Endpoint {
+    node.found.as_ref().map_or_else(|| node.endpoint(PORT), |found| found.etcd.clone())
 }
 
 /// etcd's unit.

@@ -6,7 +6,7 @@ mod service;
 
 pub use client::{Cluster, Itself, Member, PatroniView, Version};
 pub(crate) use client::{config, itself, leader, switchover};
-pub(crate) use service::{LEASE_GUARD, PORT, UNIT, door, unit};
+pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
 
 use super::{definition::Component, view::View};
 use crate::model::Role;
@@ -14,12 +14,12 @@ use crate::model::Role;
 pub(super) const COMPONENT: Component = Component {
     title: "Patroni",
     role: Role::Patroni,
-    door,
+    endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],
     ask: |reached| Box::pin(async move { View::Patroni(client::ask(reached).await) }),
     complete: |_, _| {},
-    is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !door(node).tls,
+    is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: diagnose::diagnose,
     diagnose_adopted: diagnose::diagnose_adopted,
 };

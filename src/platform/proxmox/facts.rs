@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::{
     Api,
-    needs::{Wanted, needs},
+    needs::{ProxmoxRequest, needs},
     trouble::Trouble,
 };
 
 /// Questions under way at once: a node's web server has a handful of workers.
 const AT_ONCE: usize = 8;
 
-/// What the token sees of a Proxmox, as far as `Wanted` is about it.
+/// What the token sees of a Proxmox, as far as a [`ProxmoxRequest`] is about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) version: String,
@@ -54,7 +54,7 @@ pub(super) struct Storage {
 ///
 /// # Errors
 /// When it is no Proxmox, takes no token, or does not say what there is. What one node does not say is a fact.
-pub(super) async fn gather(api: &Api, wanted: &Wanted) -> Result<Facts, Trouble> {
+pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, Trouble> {
     let mut facts = Facts::default();
     // Alone and first: each refused token costs three seconds and a line in Proxmox's log.
     (facts.version, facts.major) = version(&api.get(&["version"], &[]).await?)?;

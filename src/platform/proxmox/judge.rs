@@ -1,4 +1,4 @@
-//! Wanted and facts -> every problem: pure.
+//! Request and facts -> every problem: pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     facts::Facts,
-    needs::{ANY_GUEST, Machine, Needs, Wanted, needs},
+    needs::{ANY_GUEST, GuestRequest, Needs, ProxmoxRequest, needs},
     orphans::machines,
     trouble::Trouble,
 };
@@ -18,14 +18,14 @@ const NAMED: usize = 8;
 
 /// Something that is missing, and the machines that need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(super) struct Shortfall {
     pub(super) code: &'static str,
     pub(super) machines: BTreeSet<InstanceKey>,
     pub(super) message: String,
     pub(super) hint: String,
 }
 
-impl Display for Problem {
+impl Display for Shortfall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.machines.is_empty() {
             f.write_str(&self.message)
@@ -41,7 +41,7 @@ impl Display for Problem {
 }
 
 /// All problems as one error; none where there are none.
-pub(super) fn sum_up(mut problems: Vec<Problem>, what: &str, endpoint: &impl Display) -> Option<Error> {
+pub(super) fn sum_up(mut problems: Vec<Shortfall>, what: &str, endpoint: &impl Display) -> Option<Error> {
     if problems.len() == 1 {
         let problem = problems.remove(0);
         return Some(Error::failed(problem.code, what, endpoint).cause(&problem).hint(problem.hint));
@@ -55,7 +55,7 @@ pub(super) fn sum_up(mut problems: Vec<Problem>, what: &str, endpoint: &impl Dis
 }
 
 /// Compares what there is with what is wanted. `token` is its name, for messages.
-pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem> {
+pub(super) fn judge(wanted: &ProxmoxRequest, facts: &Facts, token: &str) -> Vec<Shortfall> {
     let mut judge = Judge { facts, found: Vec::new() };
     for (key, machine) in &wanted.machines {
         judge.node(key, machine);
@@ -90,16 +90,16 @@ struct Needed<'a> {
 
 struct Judge<'a> {
     facts: &'a Facts,
-    found: Vec<Problem>,
+    found: Vec<Shortfall>,
 }
 
 impl Judge<'_> {
     fn add(&mut self, code: &'static str, key: Option<&InstanceKey>, message: String, hint: String) {
-        let same = |problem: &&mut Problem| problem.code == code && problem.message == message;
+        let same = |problem: &&mut Shortfall| problem.code == code && problem.message == message;
         if let Some(problem) = self.found.iter_mut().find(same) {
             problem.machines.extend(key.cloned());
         } else {
-            self.found.push(Problem { code, machines: key.cloned().into_iter().collect(), message, hint });
+            self.found.push(Shortfall { code, machines: key.cloned().into_iter().collect(), message, hint });
         }
     }
 
@@ -118,7 +118,7 @@ impl Judge<'_> {
         self.add("proxmox-node-silent", Some(key), message, hint);
     }
 
-    fn node(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn node(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let node = &machine.node;
         match self.facts.nodes.get(node) {
             Some(true) => {}
@@ -135,7 +135,7 @@ impl Judge<'_> {
     }
 
     /// A machine of that name that Terraform does not know: a second one would be made beside it.
-    fn stray(&mut self, key: &InstanceKey, machine: &Machine, wanted: &Wanted) {
+    fn stray(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
         for stray in machines(&self.facts.guests, wanted.cluster).filter(|stray| stray.name == machine.name) {
             let message = match stray.ours {
                 true => format!(
@@ -157,7 +157,7 @@ impl Judge<'_> {
         }
     }
 
-    fn template(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn template(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let Some((id, on)) = machine.template() else { return };
         let path = format!("/vms/{id}");
         let facts = self.facts;
@@ -195,7 +195,7 @@ impl Judge<'_> {
         }
     }
 
-    fn datastore(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn datastore(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let (content, words) = machine.disk();
         let needed = Needed { name: &machine.datastore, content, words, field: "datastore" };
         self.storage(key, &machine.node, &needed);
@@ -253,7 +253,7 @@ impl Judge<'_> {
         false
     }
 
-    fn file(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn file(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let Some((file, storage)) = machine.file() else { return };
         let words = "template files of containers";
         if !self.storage(key, &machine.node, &Needed { name: storage, content: "vztmpl", words, field: "template" }) {
@@ -278,7 +278,7 @@ impl Judge<'_> {
         }
     }
 
-    fn bridge(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn bridge(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let (node, bridge, facts) = (&machine.node, &machine.bridge, self.facts);
         match facts.bridges.get(node) {
             Some(Ok(bridges)) if !bridges.contains_key(bridge) => {
@@ -298,7 +298,7 @@ impl Judge<'_> {
         }
     }
 
-    fn pools(&mut self, wanted: &Wanted) {
+    fn pools(&mut self, wanted: &ProxmoxRequest) {
         let facts = self.facts;
         if let Some(pool) = wanted.pool.as_ref().filter(|pool| !pool.made && facts.pools.contains(&pool.id)) {
             let id = &pool.id;
@@ -322,7 +322,7 @@ impl Judge<'_> {
         }
     }
 
-    fn privileges(&mut self, needs: Needs, wanted: &Wanted, token: &str) {
+    fn privileges(&mut self, needs: Needs, wanted: &ProxmoxRequest, token: &str) {
         let facts = self.facts;
         // What the SDN makes is granted by its own zone, and shown only to whom it is granted.
         let vnet = |key: &InstanceKey| {
@@ -356,7 +356,7 @@ impl Judge<'_> {
             let hint = "`pveum user token permissions USER TOKENID` shows what it has. The role and the commands that \
                         grant it are in docs/proxmox.md; a token with privilege separation has only what both it and \
                         its user have";
-            self.found.push(Problem { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
+            self.found.push(Shortfall { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
         }
     }
 }
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    fn codes(wanted: &Wanted, facts: &Facts) -> Vec<&'static str> {
+    fn codes(wanted: &ProxmoxRequest, facts: &Facts) -> Vec<&'static str> {
         judge(wanted, facts, "hactl@pve!t").iter().map(|problem| problem.code).collect()
     }
 
@@ -424,8 +424,9 @@ mod tests {
 
     #[test]
     fn one_problem_names_all_of_its_machines() {
-        let many: Vec<(String, Machine)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
-        let many: Vec<(&str, Machine)> = many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
+        let many: Vec<(String, GuestRequest)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
+        let many: Vec<(&str, GuestRequest)> =
+            many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
         let problems = judge(&wanted(&many), &facts(), "t");
         assert_eq!(problems.len(), 1, "{problems:#?}");
         assert_eq!(problems[0].machines.len(), 20);

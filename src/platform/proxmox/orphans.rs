@@ -63,7 +63,8 @@ pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> 
 /// # Errors
 /// When Proxmox does not say.
 pub async fn left(api: &Api, cluster: Uuid, names: &BTreeSet<&str>) -> Result<Vec<Stray>> {
-    let guests = guests(api).await.map_err(|trouble| trouble.explain(api, "ask what is left of the cluster at"))?;
+    let guests =
+        guests(api).await.map_err(|trouble| trouble.explain(&api.server, "ask what is left of the cluster at"))?;
     Ok(machines(&guests, Some(cluster)).filter(|guest| guest.ours || names.contains(guest.name.as_str())).collect())
 }
 

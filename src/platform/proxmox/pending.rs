@@ -50,7 +50,7 @@ pub struct Change {
 /// When Proxmox does not say.
 pub async fn reboots(api: &Api, ids: &BTreeMap<InstanceKey, u32>) -> Result<Reboots> {
     let found = tokio::time::timeout(PATIENCE, ask(api, ids)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
-    found.map_err(|trouble| trouble.explain(api, "ask which machines wait for a restart at"))
+    found.map_err(|trouble| trouble.explain(&api.server, "ask which machines wait for a restart at"))
 }
 
 async fn ask(api: &Api, ids: &BTreeMap<InstanceKey, u32>) -> Result<Reboots, Trouble> {

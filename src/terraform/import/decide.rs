@@ -7,7 +7,7 @@ use crate::model::{Dns, InstanceKey, ProxmoxKind, nearest};
 
 /// What the cluster file says of one instance.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot<'a> {
+pub struct ImportTarget<'a> {
     /// The hypervisor.
     pub node: &'a str,
     pub hostname: &'a str,
@@ -17,9 +17,9 @@ pub struct Slot<'a> {
 
 /// What the cluster file makes.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct ImportRequest<'a> {
     pub kind: ProxmoxKind,
-    pub slots: BTreeMap<&'a InstanceKey, Slot<'a>>,
+    pub slots: BTreeMap<&'a InstanceKey, ImportTarget<'a>>,
     /// Whether the one machine comes from `target_ip`, without a map.
     pub single: bool,
     /// The pool to be imported with the machines.
@@ -34,7 +34,7 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// Every problem at once, in words: nothing is imported then.
-pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, Vec<String>> {
+pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Imports, Vec<String>> {
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     let alone =
         candidates.iter().filter(|candidate| !candidate.by_hand && is_kind(candidate, wanted.kind)).count() == 1;
@@ -158,10 +158,10 @@ fn is_kind(candidate: &Candidate, kind: ProxmoxKind) -> bool {
 
 /// The instance that a candidate is: by its key there, else by its host name, else because there is one of each.
 fn find<'a>(
-    wanted: &Wanted<'a>,
+    wanted: &ImportRequest<'a>,
     candidate: &Candidate,
     alone: bool,
-) -> Result<Option<(&'a InstanceKey, Slot<'a>)>, String> {
+) -> Result<Option<(&'a InstanceKey, ImportTarget<'a>)>, String> {
     let slots = || wanted.slots.iter().map(|(key, slot)| (*key, *slot));
     let key = candidate.key.as_deref().unwrap_or_default();
     if let Some(found) = slots().find(|(own, _)| own.as_str() == key) {
@@ -194,10 +194,13 @@ mod tests {
             Self(keys.iter().map(|key| (key.parse().unwrap(), "pve1", format!("pg-prod-{key}"))).collect())
         }
 
-        fn wanted<'a>(&'a self, held: &'a [Candidate]) -> Wanted<'a> {
-            let slots =
-                self.0.iter().map(|(key, node, hostname)| (key, Slot { node, hostname, disk_gb: Some(20) })).collect();
-            Wanted { kind: ProxmoxKind::Vm, slots, single: false, pool: None, dns: None, held }
+        fn wanted<'a>(&'a self, held: &'a [Candidate]) -> ImportRequest<'a> {
+            let slots = self
+                .0
+                .iter()
+                .map(|(key, node, hostname)| (key, ImportTarget { node, hostname, disk_gb: Some(20) }))
+                .collect();
+            ImportRequest { kind: ProxmoxKind::Vm, slots, single: false, pool: None, dns: None, held }
         }
     }
 
@@ -279,14 +282,14 @@ mod tests {
         let notes = decide(&wanted, &both).unwrap().notes;
         assert!(notes.len() == 1 && notes[0].starts_with("node1 has no `disk_gb`"), "{notes:?}");
         assert!(notes[0].contains("`qm config 100` on pve1"), "{notes:?}");
-        let containers = Wanted { kind: ProxmoxKind::Lxc, ..wanted };
+        let containers = ImportRequest { kind: ProxmoxKind::Lxc, ..wanted };
         assert_eq!(decide(&containers, &both).unwrap().notes, [""; 0]);
     }
 
     #[test]
     fn the_one_machine_of_an_old_state_is_the_one_of_the_single_mode_only() {
         let (single, old) = (Map::new(&["default"]), [(json!(0), "pve1/qemu/100", "pg-prod-beef")]);
-        let wanted = Wanted { single: true, ..single.wanted(&[]) };
+        let wanted = ImportRequest { single: true, ..single.wanted(&[]) };
         let imports = decide(&wanted, &state("proxmox_vm_qemu", &old)).unwrap();
         assert_eq!(ids(&imports), ["default=pve1/100"]);
         assert!(imports.notes[0].contains("`vm_name: pg-prod-beef` keeps its name"), "{:?}", imports.notes);
@@ -301,7 +304,7 @@ mod tests {
         let old = state("proxmox_lxc", &[(json!("node1"), "pve1/lxc/100", "pg-prod-node1")]);
         let problems = decide(&map.wanted(&[]), &old).unwrap_err();
         assert!(problems[0].ends_with("is a container, and the cluster file has `kind: vm`"), "{problems:?}");
-        let wanted = Wanted { kind: ProxmoxKind::Lxc, ..map.wanted(&[]) };
+        let wanted = ImportRequest { kind: ProxmoxKind::Lxc, ..map.wanted(&[]) };
         assert_eq!(ids(&decide(&wanted, &old).unwrap()), ["node1=pve1/100"]);
     }
 
@@ -311,7 +314,7 @@ mod tests {
         let dns: Dns = serde_json::from_value(json!({"zone": "home.sflab.io.", "server": "192.168.1.13", "port": 5353,
             "ttl": 300, "key_name": "ddnskey.", "key_algorithm": "hmac-sha512"}))
         .unwrap();
-        let wanted = Wanted { dns: Some(&dns), ..map.wanted(&[]) };
+        let wanted = ImportRequest { dns: Some(&dns), ..map.wanted(&[]) };
         let imports = decide(&wanted, &by_hand(&["node2=100"])).unwrap();
         let records: Vec<_> = imports.records.into_iter().map(|(key, id)| format!("{key} {id}")).collect();
         assert_eq!(records, ["node2 192.168.1.13:5353/hmac-sha512:ddnskey./home.sflab.io./pg-prod-node2"]);

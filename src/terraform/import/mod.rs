@@ -18,18 +18,16 @@ use std::{
 
 use serde::Serialize;
 
-pub use decide::{Slot, Wanted, decide};
+pub use decide::{ImportRequest, ImportTarget, decide};
 pub use existing::{Candidate, machines, read};
 
+pub use super::names::IMPORT_FILE;
 use crate::{
     context::ClusterDir,
     error::{Error, Result},
     file,
     model::{InstanceKey, ProxmoxKind},
 };
-
-/// The file of import blocks within a stack.
-pub const IMPORT_FILE: &str = "import.tf";
 
 /// Where the import blocks of a cluster are: beside the stack that makes its machines.
 #[must_use]
