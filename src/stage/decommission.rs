@@ -9,7 +9,7 @@ use super::{
     ownership::{MARK, Mark},
 };
 use crate::{
-    component::COMPONENTS,
+    component::{self, COMPONENTS},
     context::Context,
     context::RunContext,
     deployment::{Cluster, Deployment, lock::ClusterLock, ssh_keys},
@@ -183,9 +183,9 @@ async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
     if done.status == 0 {
         return Ok(());
     }
-    Err(Error::failed("machine-release", "take the cluster off", node.key())
-        .cause(done.stderr.trim())
-        .hint("`systemctl status patroni etcd` there says more; the same command carries on"))
+    let units: Vec<&str> = component::units(node).collect();
+    let hint = format!("`systemctl status {}` there says more; the same command carries on", units.join(" "));
+    Err(Error::failed("machine-release", "take the cluster off", node.key()).cause(done.stderr.trim()).hint(hint))
 }
 
 #[cfg(test)]
