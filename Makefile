@@ -35,9 +35,11 @@ down: ## Take the cluster NAME away again
 	$(HACTL) down $(NAME) --yes
 
 .PHONY: check
-check: ## The quick part: format, lints, unit tests
-	cargo fmt --check
+check: ## The quick part: format, lints, unit tests, rules of the source tree
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --package structure --all-targets -- --deny warnings
+	cargo test --locked --package structure
 	cargo test --locked --lib -- --test-threads=1
 
 .PHONY: lint
@@ -52,13 +54,16 @@ setup-test: setup
 test: export HACTL_TEST_DOWNLOADS = 1
 test: setup-test ## Unit, integration, module, role and end-to-end tests
 	.ci/lint
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --package structure --all-targets -- --deny warnings
+	cargo test --locked --package structure
 	cargo test --locked --no-fail-fast --lib --bins --tests -- --test-threads=2
 
 .PHONY: test-long
 test-long: export HACTL_TEST_LONG = 1
-test-long: test ## The same with the full matrices: kills at random moments and in every drill, all drills, Ansible without Mitogen
+test-long: test ## The same with the full matrices: kills at random moments and in every drill, all drills, Ansible without Mitogen, a cluster of the release before
+	cargo test --locked --test all takeover::machines -- --ignored
 
 .PHONY: bench
 bench: build setup-test ## Measure and write docs/benchmarks.md

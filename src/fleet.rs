@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{ClusterName, HostName, InstanceKey, Proxmox, ProxmoxKind, Role, Ssh},
-    plan::{Node, Plan, Platform},
+    model::{ClusterName, HostName, InstanceKey, Role, Ssh},
+    plan::{Node, Plan},
 };
 
 pub use crate::{
@@ -99,20 +99,6 @@ impl FleetNode {
     }
 }
 
-/// What is wrong with a machine that Terraform made and knows no address of.
-fn no_address(plan: &Plan, node: &Node) -> String {
-    match &plan.platform {
-        Platform::Proxmox(Proxmox { kind: ProxmoxKind::Vm, .. }) => {
-            format!("{}: VM IP address is not available. Ensure QEMU guest agent is running.", node.key)
-        }
-        Platform::Proxmox(Proxmox { kind: ProxmoxKind::Lxc, .. }) => format!(
-            "{}: container IP address is not available. `pct exec VMID -- ip -4 address` on the hypervisor shows what it has.",
-            node.key
-        ),
-        _ => format!("{} has no IPv4 address", node.key),
-    }
-}
-
 /// How `machine` is reached: what Terraform says of it goes before what holds for all.
 fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
     SshTarget {
@@ -127,7 +113,7 @@ fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
 
 /// A machine that Terraform made.
 fn made(plan: &Plan, ssh: &Ssh, node: &Node, machine: &Machine, address: Ipv4Addr) -> FleetNode {
-    let machine_id = matches!(plan.platform, Platform::Proxmox(_) | Platform::Terraform(_)).then(|| machine.id.clone());
+    let machine_id = plan.platform.tells_machine_ids().then(|| machine.id.clone());
     FleetNode { node: node.clone(), address, machine_id, ssh: target(ssh, machine, address), found: None }
 }
 
@@ -143,7 +129,7 @@ impl Fleet {
         for node in plan.nodes.values() {
             match outputs.get(&node.key).map(|machine| (machine, machine.ipv4)) {
                 None => problems.push(format!("{} is not in Terraform's output `vms`", node.key)),
-                Some((_, None)) => problems.push(no_address(plan, node)),
+                Some((_, None)) => problems.push(plan.platform.no_address(&node.key)),
                 Some((machine, Some(address))) => {
                     nodes.insert(node.key.clone(), made(plan, &ssh, node, machine, address));
                 }

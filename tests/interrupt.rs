@@ -14,6 +14,8 @@ use nix::{
     unistd::Pid,
 };
 
+use serde_json::json;
+
 use crate::common::Bench;
 
 /// Less than the 5 s that one attempt to connect may take.
@@ -59,6 +61,31 @@ fn adopted(server: &SilentServer) -> Bench {
     bench("t-silent", &file)
 }
 
+/// A cluster on one machine that the user has, as if an earlier run had provisioned it.
+fn provisioned(name: &'static str, server: &SilentServer) -> Bench {
+    let bench = hosts(name, server);
+    bench.act(&["secrets", name, "create"]);
+    let public = fs::read_to_string(bench.path("id.pub")).unwrap();
+    let host_key = public.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let ssh = json!({"host": "127.0.0.1", "port": server.port, "user": "root", "sudo": false, "host_key": host_key});
+    let node = json!({
+        "key": "one", "hostname": "pg-one", "roles": ["etcd", "patroni"], "memory_mib": 768, "cores": 1,
+        "disk_gb": null, "slot": 10, "address": "10.9.9.1", "ssh": ssh, "found": null,
+    });
+    let fleet = json!({"cluster": name, "nodes": {"one": node}});
+    fs::write(bench.kept("fleet.json"), fleet.to_string()).unwrap();
+    bench
+}
+
+fn hosts(name: &'static str, server: &SilentServer) -> Bench {
+    let port = server.port;
+    let file = format!(
+        "platform: {{hosts: {{ssh: {{key: id}}}}}}\n\
+         instances: {{one: {{address: 10.9.9.1, ssh_host: 127.0.0.1, ssh_port: {port}}}}}\n"
+    );
+    bench(name, &file)
+}
+
 /// Sends `signals` 300 ms apart; returns how long the command went on after the first, its exit code and its words.
 fn interrupt(child: Child, signals: usize) -> (Duration, Option<i32>, String) {
     let started = Instant::now();
@@ -97,17 +124,38 @@ fn second_signal_while_ssh_connects_ends_a_command_at_once() {
 }
 
 #[test]
+fn first_signal_while_a_query_connects_to_known_machines_ends_it_at_once() {
+    let server = SilentServer::start();
+    let name = "t-silent-known";
+    let bench = provisioned(name, &server);
+    for command in [&["status", name][..], &["status", name, "--watch"], &["logs", name, "one"]] {
+        let child = bench.spawn(command);
+        let _connection = server.accept();
+        let (took, code, words) = interrupt(child, 1);
+        assert_eq!(code, Some(130), "{command:?}: {words}");
+        assert!(took < AT_ONCE && words.contains("it was told to stop"), "{command:?}: {took:?}: {words}");
+    }
+}
+
+#[test]
+fn first_signal_while_a_lock_is_taken_ends_a_command_at_once() {
+    let server = SilentServer::start();
+    let name = "t-silent-lock";
+    let bench = provisioned(name, &server);
+    for command in [&["configure", name][..], &["verify", name, "--yes"], &["down", name, "--yes"]] {
+        let child = bench.spawn(command);
+        let _connection = server.accept();
+        let (took, code, words) = interrupt(child, 1);
+        assert_eq!(code, Some(130), "{command:?}: {words}");
+        assert!(took < AT_ONCE && words.contains("\"what\":\"lock\""), "{command:?}: {took:?}: {words}");
+    }
+}
+
+#[test]
 fn first_signal_while_ssh_enrolls_a_machine_leaves_a_whole_record_and_no_lock() {
     let server = SilentServer::start();
     let name = "t-silent-hosts";
-    let port = server.port;
-    let bench = bench(
-        name,
-        &format!(
-            "platform: {{hosts: {{ssh: {{key: id}}}}}}\n\
-             instances: {{one: {{address: 10.9.9.1, ssh_host: 127.0.0.1, ssh_port: {port}}}}}\n"
-        ),
-    );
+    let bench = hosts(name, &server);
     let child = bench.spawn(&["provision", name]);
     let _connection = server.accept();
     let (took, code, words) = interrupt(child, 1);

@@ -20,7 +20,7 @@ use hactl::{
     query::StatusProbe,
     verify::{
         catalogue::{self, Drill, Fault},
-        fault::{self, Ground},
+        fault::{self, FaultTarget},
     },
 };
 
@@ -67,34 +67,34 @@ async fn faults_strike_are_seen_and_are_taken_back() {
     let context = context(&bench.path(""));
     let cluster = Cluster::open(NAME, &context.dirs).unwrap();
     let watcher = StatusProbe::new(&context, &mut Deployment::open(cluster)).await.unwrap();
-    let ground = watcher.ground(&context);
+    let cluster = watcher.fault_target(&context);
 
     for title in DRILLS {
-        strike_and_undo(drill(title), &ground).await;
+        strike_and_undo(drill(title), &cluster).await;
     }
 
     step("an undo that comes by itself is noticed, and taking back what is taken back is fine");
     for title in ["primary-isolated", "replica-loss"] {
-        comes_by_itself(drill(title), &ground).await;
+        comes_by_itself(drill(title), &cluster).await;
     }
 
     step("the watcher keeps nobody's lock");
-    keeps_no_lock(&bench, &ground).await;
+    keeps_no_lock(&bench, &cluster).await;
 
     step("hactl is killed while the fault is there: the undo comes within the deadline");
     for title in ["patroni-crash/dead", "node-loss"] {
-        killed(&bench, title, &ground).await;
+        killed(&bench, title, &cluster).await;
     }
 
     step("a killed run's undo that is far away is found and swept");
-    swept(&bench, &ground).await;
+    swept(&bench, &cluster).await;
 
     bench.act(&["down", NAME, "--yes"]);
     assert_eq!(bench.leftovers(), "");
 }
 
-async fn strike_and_undo(drill: &Drill, ground: &Ground<'_>) {
-    if let Some(reason) = fault::obstacle(drill, ground).await.unwrap() {
+async fn strike_and_undo(drill: &Drill, cluster: &FaultTarget<'_>) {
+    if let Some(reason) = fault::obstacle(drill, cluster).await.unwrap() {
         println!("== {}: cannot be done here: {reason}", drill.title());
         let expected = match drill.fault {
             Fault::FillDisk => "PGDATA has no file system of its own: it is a directory of a larger one",
@@ -104,12 +104,12 @@ async fn strike_and_undo(drill: &Drill, ground: &Ground<'_>) {
         assert!(reason.contains(expected), "{reason}");
         return;
     }
-    let healthy = whole(ground).await;
-    let targets = fault::targets(drill, healthy.health(), ground).unwrap();
+    let healthy = whole(cluster).await;
+    let targets = fault::targets(drill, healthy.health(), cluster).unwrap();
     let mut clock = Clock::new();
-    let mut armed = fault::arm(drill, &targets, FAR, ground).await.unwrap();
+    let mut armed = fault::arm(drill, &targets, FAR, cluster).await.unwrap();
     clock.lap("armed");
-    armed.strike().await.unwrap();
+    armed.inject().await.unwrap();
     clock.lap("struck");
     assert!(armed.took_effect(SOON).await.unwrap(), "{} had no effect", drill.title());
     clock.lap("seen");
@@ -117,64 +117,64 @@ async fn strike_and_undo(drill: &Drill, ground: &Ground<'_>) {
         assert!(!armed.fired().await.unwrap());
     } else if drill.fault != Fault::PowerOff {
         assert!(!armed.fired().await.unwrap(), "the undo came too early");
-        assert_ne!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
+        assert_ne!(fault::leftovers(cluster).await.unwrap(), Vec::<String>::new());
     }
-    armed.undo().await.unwrap();
-    armed.undo().await.unwrap();
+    armed.revert().await.unwrap();
+    armed.revert().await.unwrap();
     clock.lap("undone");
-    whole(ground).await;
+    whole(cluster).await;
     clock.lap("whole");
-    assert_eq!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
+    assert_eq!(fault::leftovers(cluster).await.unwrap(), Vec::<String>::new());
     let targets: Vec<&str> = targets.iter().map(|key| key.as_str()).collect();
     println!("== {} on {}: {}", drill.title(), targets.join(" "), clock.laps.join(", "));
 }
 
-async fn comes_by_itself(drill: &Drill, ground: &Ground<'_>) {
-    let targets = fault::targets(drill, whole(ground).await.health(), ground).unwrap();
-    let mut armed = fault::arm(drill, &targets, Duration::from_secs(6), ground).await.unwrap();
-    armed.strike().await.unwrap();
+async fn comes_by_itself(drill: &Drill, cluster: &FaultTarget<'_>) {
+    let targets = fault::targets(drill, whole(cluster).await.health(), cluster).unwrap();
+    let mut armed = fault::arm(drill, &targets, Duration::from_secs(6), cluster).await.unwrap();
+    armed.inject().await.unwrap();
     assert!(armed.took_effect(SOON).await.unwrap());
     let mut clock = Clock::new();
     tokio::time::sleep(Duration::from_secs(2)).await;
     until("the undo has come", async || armed.fired().await.unwrap()).await;
     clock.lap("fired");
-    armed.undo().await.unwrap();
-    assert!(armed.strike().await.is_err(), "it struck without an undo");
-    whole(ground).await;
-    assert_eq!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
+    armed.revert().await.unwrap();
+    assert!(armed.inject().await.is_err(), "it struck without an undo");
+    whole(cluster).await;
+    assert_eq!(fault::leftovers(cluster).await.unwrap(), Vec::<String>::new());
     println!("   {}: {}", drill.title(), clock.laps.join(", "));
 }
 
-async fn keeps_no_lock(bench: &Bench, ground: &Ground<'_>) {
+async fn keeps_no_lock(bench: &Bench, cluster: &FaultTarget<'_>) {
     let drill = drill("replica-loss");
-    let targets = fault::targets(drill, whole(ground).await.health(), ground).unwrap();
+    let targets = fault::targets(drill, whole(cluster).await.health(), cluster).unwrap();
     let lock = Lock::acquire(&bench.kept("lock"), "test").await.unwrap();
-    let mut armed = fault::arm(drill, &targets, FAR, ground).await.unwrap();
+    let mut armed = fault::arm(drill, &targets, FAR, cluster).await.unwrap();
     let holders = bench.lock_holders();
     assert!(!holders.contains(&"hactl".to_owned()), "{holders:?}");
-    armed.undo().await.unwrap();
+    armed.revert().await.unwrap();
     drop(lock);
 }
 
-async fn killed(bench: &Bench, title: &str, ground: &Ground<'_>) {
-    whole(ground).await;
+async fn killed(bench: &Bench, title: &str, cluster: &FaultTarget<'_>) {
+    whole(cluster).await;
     strike_and_be_killed(bench, title, Duration::from_secs(10));
     let mut clock = Clock::new();
-    until("nothing is left", async || fault::leftovers(ground).await.is_ok_and(|left| left.is_empty())).await;
+    until("nothing is left", async || fault::leftovers(cluster).await.is_ok_and(|left| left.is_empty())).await;
     clock.lap("taken back after the kill");
-    whole(ground).await;
+    whole(cluster).await;
     clock.lap("whole");
     println!("   {title}: {}", clock.laps.join(", "));
 }
 
-async fn swept(bench: &Bench, ground: &Ground<'_>) {
-    whole(ground).await;
+async fn swept(bench: &Bench, cluster: &FaultTarget<'_>) {
+    whole(cluster).await;
     strike_and_be_killed(bench, "patroni-hang", FAR);
-    let left = fault::leftovers(ground).await.unwrap();
+    let left = fault::leftovers(cluster).await.unwrap();
     assert!(left.len() == 2 && left.iter().all(|what| what.contains(": hactl-undo-")), "{left:?}");
-    fault::sweep(ground).await.unwrap();
-    assert_eq!(fault::leftovers(ground).await.unwrap(), Vec::<String>::new());
-    whole(ground).await;
+    fault::sweep(cluster).await.unwrap();
+    assert_eq!(fault::leftovers(cluster).await.unwrap(), Vec::<String>::new());
+    whole(cluster).await;
 }
 
 /// Another process of this test strikes, and is killed as soon as the effect is seen.
@@ -200,20 +200,20 @@ async fn the_one_that_is_killed() {
     let context = context(Path::new(&std::env::var("HACTL_TEST_DIR").unwrap()));
     let cluster = Cluster::open(NAME, &context.dirs).unwrap();
     let watcher = StatusProbe::new(&context, &mut Deployment::open(cluster)).await.unwrap();
-    let ground = watcher.ground(&context);
-    let targets = fault::targets(drill(&title), &watcher.health().await, &ground).unwrap();
+    let cluster = watcher.fault_target(&context);
+    let targets = fault::targets(drill(&title), &watcher.health().await, &cluster).unwrap();
     let deadline = Duration::from_secs(std::env::var("HACTL_TEST_DEADLINE").unwrap().parse().unwrap());
-    let mut armed = fault::arm(drill(&title), &targets, deadline, &ground).await.unwrap();
-    armed.strike().await.unwrap();
+    let mut armed = fault::arm(drill(&title), &targets, deadline, &cluster).await.unwrap();
+    armed.inject().await.unwrap();
     assert!(armed.took_effect(SOON).await.unwrap());
     println!("it hurts");
     std::future::pending::<()>().await;
 }
 
 /// Waits until the cluster is healthy.
-async fn whole(ground: &Ground<'_>) -> Healthy {
-    let (access, fleet) = (ground.access, ground.fleet);
-    wait_until_healthy(ground.context, ground.plan, fleet, access, WHOLE).await.unwrap()
+async fn whole(cluster: &FaultTarget<'_>) -> Healthy {
+    let (access, fleet) = (cluster.access, cluster.fleet);
+    wait_until_healthy(cluster.context, cluster.plan, fleet, access, WHOLE).await.unwrap()
 }
 
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {

@@ -24,7 +24,8 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
                 unit => format!("-u {unit}"),
             };
             let command = format!("journalctl --no-pager -n {} {units}", args.lines);
-            Ok(running.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await?)
+            let read = async { Ok(running.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await?) };
+            context.interruptible("read the log of", &args.node, read).await
         })
         .await?;
     if done.status != 0 {

@@ -5,14 +5,14 @@ use crate::{
     cli,
     error::{Error, Result},
     exec, report,
-    verify::fault::{Watch, watch},
+    verify::fault::{PowerWatch, watch},
 };
 
 /// Standard error leads nowhere: what goes wrong is told to whoever reads the first line.
 pub(super) async fn run(session: &Session, args: cli::PowerWatch) -> Result<u8> {
     exec::leave_parent()
         .map_err(|error| Error::failed("power-watch", "close what was inherited by", "hactl").source(&error))?;
-    let order = Watch { uuid: args.uuid, after: Duration::from_millis(args.after_ms), names: args.names };
+    let order = PowerWatch { uuid: args.uuid, after: Duration::from_millis(args.after_ms), names: args.names };
     match watch(&order, &session.env, &session.stop, report::print).await {
         Ok(()) => Ok(0),
         Err(error) => {

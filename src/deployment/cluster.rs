@@ -10,7 +10,7 @@ use crate::{
     assets::Assets,
     context::{ClusterDir, Context, Dirs},
     error::{Error, Result},
-    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Platform, Secret},
+    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret},
     plan::{self, Node, Plan, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
@@ -79,10 +79,7 @@ impl Cluster {
 
     /// The machines of a cluster that hactl did not make; none for one that it made.
     pub(crate) const fn adopted(&self) -> Option<&AdoptedHosts> {
-        match &self.plan.platform {
-            Platform::Adopted(hosts) => Some(hosts),
-            _ => None,
-        }
+        self.plan.platform.adopted()
     }
 
     /// The release that its machines run, for the stages that bring software there.

@@ -15,7 +15,7 @@ use super::{Cluster, state_location::StateLocation};
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{Account, ClusterName, DatabaseName, InstanceKey, Platform},
+    model::{Account, ClusterName, DatabaseName, InstanceKey},
     plan::Node,
     secrets::{HostKeys, Vault},
 };
@@ -61,7 +61,7 @@ impl SharedRecord {
             version: VERSION,
             cluster: cluster.name().clone(),
             uuid: vault.uuid(),
-            platform: platform(&cluster.plan.platform),
+            platform: cluster.plan.platform.label(),
             nodes: cluster.plan.nodes.clone(),
             owners: cluster.owners().into_iter().collect(),
             host_keys,
@@ -124,13 +124,6 @@ pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn platform(platform: &Platform) -> String {
-    match platform {
-        Platform::Proxmox(proxmox) => format!("proxmox, kind {}", proxmox.kind),
-        other => other.as_str().to_owned(),
-    }
-}
-
 pub(super) fn id(node: &FleetNode) -> Option<(InstanceKey, String)> {
     Some((node.key().clone(), node.machine_id.clone()?))
 }
@@ -180,7 +173,7 @@ pub(super) fn belongs(
     if record.cluster != *name {
         return Err(foreign(format!("it is that of cluster {}, not of {name}", record.cluster)));
     }
-    let meant = platform(&cluster.plan.platform);
+    let meant = cluster.plan.platform.label();
     if record.platform != meant {
         return Err(Error::usage("platform-changed", "change the platform of", name)
             .cause(format!("it was made on platform {}, and its file now means {meant}", record.platform))

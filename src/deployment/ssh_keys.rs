@@ -48,7 +48,7 @@ pub(crate) fn identities(context: &Context, cluster: &Cluster) -> SshIdentities 
 pub(crate) fn authorized_keys(context: &Context, platform: &Platform, vault: &Vault) -> Result<Vec<String>> {
     let mut authorized = vec![vault.ssh_key().public.clone()];
     // Existing machines let the user in already.
-    if !matches!(platform, Platform::Hosts(_))
+    if platform.hosts().is_none()
         && let Some(key) = users_key(context, platform)?
     {
         authorized.extend(key.public()?);

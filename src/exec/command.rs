@@ -254,12 +254,16 @@ impl Command {
         };
         let mut stopping = false;
         let mut exited = None;
+        let mut open = true;
         let far = Duration::from_secs(u64::from(u32::MAX));
         let deadline = tokio::time::sleep(far);
         tokio::pin!(deadline);
         let status = loop {
             tokio::select! {
-                Some(line) = lines.recv() => take(line),
+                line = lines.recv(), if open => match line {
+                    Some(line) => take(line),
+                    None => open = false,
+                },
                 status = child.wait(), if exited.is_none() => {
                     let status = status.map_err(|error| self.failed().source(&error))?;
                     exited = Some(status);
@@ -278,15 +282,9 @@ impl Command {
                         deadline.as_mut().reset(tokio::time::Instant::now() + far);
                     }
                 },
-                else => {
-                    if let Some(status) = exited {
-                        break status;
-                    }
-                }
             }
             if let Some(status) = exited
-                && lines.is_closed()
-                && lines.is_empty()
+                && !open
             {
                 break status;
             }
@@ -447,6 +445,20 @@ mod tests {
     async fn a_program_that_is_not_there_is_missing() {
         let error = Command::new("no-such-program-of-ours").run(&context(), |_| ()).await.unwrap_err();
         assert_eq!(error.kind.exit_code(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_child_whose_output_ends_after_it_ends_the_run_at_once() {
+        // On a busy machine one try may be slow, and not all of them.
+        for _ in 0..10 {
+            let done =
+                Command::new("sh").args(["-c", "sleep 0.05 & echo out"]).succeed(&context(), |_| ()).await.unwrap();
+            assert_eq!(done.stdout, "out\n");
+            if done.duration < Duration::from_millis(400) {
+                return;
+            }
+        }
+        panic!("each run waited for output that had ended");
     }
 
     #[tokio::test]

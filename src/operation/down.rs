@@ -290,8 +290,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::fleet::Fleet;
-    use crate::{context::Dirs, deployment::fleet_file, event::Events, model::Platform, platform::hosts};
+    use crate::{context::Dirs, deployment::fleet_file, event::Events, fleet::Fleet, model::Platform, platform::hosts};
 
     #[tokio::test]
     async fn a_cluster_that_runs_on_is_not_forgotten_because_the_secrets_are_not_here() {

@@ -10,7 +10,7 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     event::Stage,
-    plan::{Plan, Platform},
+    plan::Plan,
     stage::{machines, own_module::Identity, prepare},
     terraform::{self, Changes, Consent, Machines, provider},
 };
@@ -42,7 +42,7 @@ impl Planned {
             let _ = write!(text, "Machines: {}", self.changes);
         }
         // hactl does not know what these are: the user does, by their addresses.
-        if matches!(self.plan.platform, Platform::Terraform(_)) {
+        if self.plan.platform.own_module().is_some() {
             self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
         }
         if let Some(error) = &self.refused {

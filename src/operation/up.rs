@@ -13,7 +13,7 @@ use crate::{
     error::Result,
     event::{Stage, Summary},
     health,
-    model::{Platform, Role},
+    model::Role,
     report,
     stage::{
         machines::{self, Provisioned, With},
@@ -65,7 +65,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let context = &run.context;
     let (cluster, known, vault) = deployment.parts()?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
-    if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
+    if plain && cluster.plan.platform.local().is_none() {
         let with = With { image: None, agreed };
         let provisioned = machines::apply(run, cluster, known, vault, &with).await?;
         client_files(context, cluster, vault, &provisioned.fleet)?;
@@ -82,7 +82,9 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let inventory = software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
     let access = access(context, cluster, vault)?;
     let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
-    let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
+    let current = async { Ok(!provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await) };
+    let current = context.interruptible("look at the machines of", cluster.name(), current).await?;
+    let configured = if current {
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {

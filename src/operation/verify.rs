@@ -14,10 +14,10 @@ use crate::{
     event::{Stage, Summary},
     fleet::Fleet,
     health,
-    model::{ClusterName, Dcs, InstanceKey, Platform},
+    model::{ClusterName, Dcs, InstanceKey},
     plan::Plan,
     report,
-    verify::{self, Choice, Ended, Ground, Heading, Load, Verdict},
+    verify::{self, Choice, FaultTarget, Heading, Load, Verdict, Verification},
 };
 
 /// What `up` runs on a cluster that it has just initialised.
@@ -92,18 +92,18 @@ async fn drill(
 ) -> Result<(Verdict, Option<String>)> {
     let context = &run.context;
     let control = access.apart();
-    let ground = Ground { plan, fleet, access, control: &control, context };
+    let cluster = FaultTarget { plan, fleet, access, control: &control, context };
     let platform = plan.platform.as_str().to_owned();
-    let stamps = match &plan.platform {
-        Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
-        Platform::Proxmox(_) | Platform::Hosts(_) | Platform::Terraform(_) => Vec::new(),
-        Platform::Adopted(_) => found_there(plan, fleet, access).await,
-    };
+    let mut stamps: Vec<String> = plan.platform.local().map(|_| SHARED_KERNEL.to_owned()).into_iter().collect();
+    if plan.platform.is_adopted() {
+        let found = async { Ok(found_there(plan, fleet, access).await) };
+        stamps.extend(context.interruptible("drill", &plan.cluster, found).await?);
+    }
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");
-    let Ended { verdict, error } = match work {
-        Work::Drills(choice) => verify::verify(&ground, choice, heading, &history).await?,
-        Work::SelfTest(load) => verify::self_test(&ground, *load, heading, &history).await?,
+    let Verification { verdict, error } = match work {
+        Work::Drills(choice) => verify::verify(&cluster, choice, heading, &history).await?,
+        Work::SelfTest(load) => verify::self_test(&cluster, *load, heading, &history).await?,
     };
     // Also what an interrupted verification has found so far.
     report::verify::write_all(run.record(), &verdict, &history)?;

@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     health::{self, Health, Status},
     platform,
-    verify::fault::Ground,
+    verify::fault::FaultTarget,
 };
 
 /// Looks at a cluster, once or again and again.
@@ -36,10 +36,10 @@ impl StatusProbe {
         health::diagnose(&self.0.plan, &health::observe(&self.0.fleet, &self.0.access).await)
     }
 
-    /// The same machines, as drills strike them.
+    /// The same cluster, for drills to inject faults into.
     #[must_use]
-    pub const fn ground<'b>(&'b self, context: &'b Context) -> Ground<'b> {
+    pub const fn fault_target<'b>(&'b self, context: &'b Context) -> FaultTarget<'b> {
         let RunningCluster { plan, fleet, access, .. } = &self.0;
-        Ground { plan, fleet, access, control: access, context }
+        FaultTarget { plan, fleet, access, control: access, context }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode, Outputs},
-    model::{InstanceKey, Platform},
+    model::InstanceKey,
     platform::hosts,
     secrets::Vault,
     ssh::Remote,
@@ -62,13 +62,14 @@ pub(crate) async fn machines(context: &Context, deployment: &mut Deployment) -> 
     if let Some(fleet) = deployment.known.fleet_if_any()? {
         return Ok(fleet.clone());
     }
-    let outputs = match deployment.cluster.plan.platform.clone() {
-        Platform::Hosts(machines) => hosts::as_written(&machines),
-        Platform::Terraform(module) => {
+    let platform = &deployment.cluster.plan.platform;
+    let outputs = match (platform.hosts(), platform.own_module().cloned()) {
+        (Some(machines), _) => hosts::as_written(machines),
+        (None, Some(module)) => {
             let (_server, module) = own_module::open_module(context, deployment, &module).await?;
             module.outputs(context, &deployment.cluster.plan).await?
         }
-        Platform::Local(_) | Platform::Proxmox(_) | Platform::Adopted(_) => Outputs::new(),
+        (None, None) => Outputs::new(),
     };
     let plan = &deployment.cluster.plan;
     let fleet = Fleet::known(plan, &plan.nodes, &outputs);

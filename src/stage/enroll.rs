@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    model::{ClusterName, Hop, Platform, SshTarget},
+    model::{ClusterName, Hop, SshTarget},
     secrets::{HostKeys, Vault},
     ssh::{self, Finished, Remote, SshError, SshFailure, SshKeys},
 };
@@ -63,12 +63,12 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// With every machine that does not, and what was last seen of it.
 pub(crate) async fn enroll(run: &RunContext, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<Fleet> {
     let platform = &cluster.plan.platform;
-    if matches!(platform, Platform::Local(_)) {
+    if platform.local().is_some() {
         return Ok(fleet);
     }
     let context = &run.context;
     let keys = ssh_keys::load(context, platform, vault)?;
-    let origin = if matches!(platform, Platform::Hosts(_)) { Origin::Existing } else { Origin::JustCreated };
+    let origin = if platform.hosts().is_some() { Origin::Existing } else { Origin::JustCreated };
     let mut known = vault.host_keys().clone();
     let enrolled = tokio::select! {
         enrolled = enroll_machines(context, fleet, &mut known, &keys, origin) => enrolled,

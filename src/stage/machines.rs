@@ -16,7 +16,7 @@ use crate::{
     health,
     model::InstanceKey,
     plan::{
-        Plan, Platform,
+        Plan,
         safety::Unsafe,
         steps::{Blocked, Situation, next_step},
     },
@@ -105,7 +105,9 @@ async fn may_restart(
         return Ok(());
     }
     let access = access(context, cluster, vault)?;
-    let health = health::diagnose(&cluster.plan, &health::observe(fleet, &access).await);
+    let observed = async { Ok(health::observe(fleet, &access).await) };
+    let observed = context.interruptible("look at the machines of", cluster.name(), observed).await?;
+    let health = health::diagnose(&cluster.plan, &observed);
     situation.problems = health.problems.iter().map(|problem| problem.message.clone()).collect();
     let Err(blocked) = next_step(&situation) else { return Ok(()) };
     let error = Error::failed("not-healthy", "restart a machine of", cluster.name());
@@ -148,7 +150,7 @@ async fn make(
         let before = async |made: &Changes| {
             may_restart(context, cluster, known, vault, &consent, made).await?;
             // Machines that exist are looked at first: nothing is made for those that are somebody else's.
-            if let Platform::Hosts(machines) = &cluster.plan.platform {
+            if let Some(machines) = cluster.plan.platform.hosts() {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;
                 met = Some(meet(run, cluster, vault, fleet).await?);
             }

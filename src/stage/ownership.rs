@@ -191,17 +191,17 @@ fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
 }
 
 fn place_hint(platform: &Platform) -> String {
-    let whose = match platform {
-        Platform::Terraform(_) => "`ipv4`, `ssh_host` and `ssh_port` in the output `vms`",
-        _ => "`address`, `ssh_host` and `ssh_port` of these instances in the cluster file",
+    let whose = match platform.own_module() {
+        Some(_) => "`ipv4`, `ssh_host` and `ssh_port` in the output `vms`",
+        None => "`address`, `ssh_host` and `ssh_port` of these instances in the cluster file",
     };
     format!("correct {whose}: each instance is a machine of its own, which has the address")
 }
 
 fn hint(platform: &Platform) -> String {
-    let whose = match platform {
-        Platform::Terraform(_) => "machines of the module",
-        _ => "machines",
+    let whose = match platform.own_module() {
+        Some(_) => "machines of the module",
+        None => "machines",
     };
     format!(
         "take other {whose}; or, where what was found is of no worth, remove it there, its packages or units first. \

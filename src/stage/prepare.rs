@@ -77,13 +77,13 @@ pub(crate) async fn prepare(run: &RunContext, cluster: &Cluster, vault: &Vault, 
             Ok(((downloads, ansible), None))
         })
         .await?;
-    let image = match &cluster.plan.platform {
-        Platform::Local(platform) => {
+    let image = match cluster.plan.platform.local() {
+        Some(platform) => {
             let image = image(run, cluster, vault, platform, &downloads, &ansible, mitogen);
             Some(run.stage(Stage::Image, image).await?)
         }
         // Other machines are what they are, and the roles bring all else.
-        _ => None,
+        None => None,
     };
     Ok(Prepared { downloads, ansible, image })
 }
@@ -128,10 +128,7 @@ async fn image(
 
 /// The node image of a cluster of local nodes, by its tag; none elsewhere.
 pub(crate) fn image_of(cluster: &Cluster) -> Option<String> {
-    match &cluster.plan.platform {
-        Platform::Local(local) => Some(image_tag(cluster, local)),
-        _ => None,
-    }
+    cluster.plan.platform.local().map(|local| image_tag(cluster, local))
 }
 
 /// The tag of the cluster's node image, whether it is there or not: another value of anything that

@@ -19,7 +19,7 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     model::InstanceKey,
-    plan::{Plan, Platform},
+    plan::Plan,
     platform::Recorded,
 };
 
@@ -62,7 +62,7 @@ pub async fn plan(
     consent: &Consent,
     reattach: Option<String>,
 ) -> Result<Planned> {
-    if let Platform::Terraform(module) = &machines.plan.platform {
+    if let Some(module) = machines.plan.platform.own_module() {
         return module::plan(context, dir, module, machines, consent, reattach).await;
     }
     Ok(prepare(context, dir, machines, consent, reattach, false).await?.planned)
@@ -81,7 +81,7 @@ pub async fn apply(
     reattach: Option<String>,
     before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
-    if let Platform::Terraform(module) = &machines.plan.platform {
+    if let Some(module) = machines.plan.platform.own_module() {
         return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
     }
     let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
@@ -118,7 +118,7 @@ pub async fn keep_record(
     reattach: Option<String>,
 ) -> Result<()> {
     let plan = machines.plan;
-    if let Platform::Terraform(module) = &plan.platform {
+    if let Some(module) = plan.platform.own_module() {
         return module::keep_record(context, dir, module, machines, reattach).await;
     }
     let workspace = Workspace::new(dir, plan);

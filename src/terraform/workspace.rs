@@ -46,17 +46,6 @@ pub struct Machines<'a> {
     pub record: &'a str,
 }
 
-/// The stack that makes a platform's machines.
-const fn stack(platform: &Platform) -> &'static str {
-    match platform {
-        Platform::Local(_) => "local",
-        Platform::Proxmox(proxmox) => proxmox.kind.stack(),
-        Platform::Hosts(_) | Platform::Adopted(_) => "hosts",
-        // A module of the user's own is no stack of ours, and never gets here.
-        Platform::Terraform(_) => "none",
-    }
-}
-
 /// The values of the stack's variables. `kept` are the images of local nodes that exist.
 #[must_use]
 pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) -> Json {
@@ -221,7 +210,7 @@ const RENAMED_FILE: &str = "renamed.tf.json";
 
 impl Workspace {
     pub(super) fn new(dir: &ClusterDir, plan: &Plan) -> Self {
-        Self { root: dir.terraform(), stack: stack(&plan.platform), remote: plan.backend.is_some() }
+        Self { root: dir.terraform(), stack: plan.platform.stack().unwrap_or("none"), remote: plan.backend.is_some() }
     }
 
     pub(super) fn stack(&self) -> PathBuf {
@@ -415,7 +404,7 @@ impl Workspace {
 
 /// Moves from the former key to the new one, of everything that a stack makes one of per instance.
 fn moves(plan: &Plan) -> Option<Json> {
-    let Platform::Proxmox(proxmox) = &plan.platform else { return None };
+    let proxmox = plan.platform.proxmox()?;
     let kind = match proxmox.kind {
         ProxmoxKind::Vm => "proxmox_virtual_environment_vm",
         ProxmoxKind::Lxc => "proxmox_virtual_environment_container",
@@ -588,7 +577,7 @@ pub(super) mod tests {
         ];
         for plan in &plans {
             let values = variables(&machines(plan, &assets, &[]), &BTreeMap::new());
-            let file = format!("terraform/stacks/{}/variables.tf", stack(&plan.platform));
+            let file = format!("terraform/stacks/{}/variables.tf", plan.platform.stack().unwrap_or("none"));
             let text = assets.text(&file).unwrap();
             for name in values.as_object().unwrap().keys() {
                 assert!(text.contains(&format!("\nvariable \"{name}\" {{")), "{name} is not in {file}");

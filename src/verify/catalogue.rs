@@ -52,9 +52,11 @@ pub enum Fault {
     /// SIGKILL to Patroni, whose unit starts it again.
     KillPatroni,
     /// SIGKILL to Patroni, whose unit is kept from starting: it stays dead.
-    BuryPatroni,
+    #[serde(rename = "bury-patroni")]
+    StopPatroniForGood,
     /// SIGSTOP to Patroni.
-    StopPatroni,
+    #[serde(rename = "stop-patroni")]
+    HangPatroni,
     /// The machine loses its power.
     PowerOff,
     /// No packet to or from the other members; the administrator's and the clients' way stays open.
@@ -204,7 +206,7 @@ pub const CATALOGUE: &[Drill] = &[
         new_timeline: Expect::Must,
         until: Until::Failover,
         bound: Bound::Planned("patroni-crash"),
-        ..drill("patroni-crash", Tier::SingleFault, Target::Primary, Fault::BuryPatroni)
+        ..drill("patroni-crash", Tier::SingleFault, Target::Primary, Fault::StopPatroniForGood)
     },
     Drill {
         effect: "the process is in state T",
@@ -213,7 +215,7 @@ pub const CATALOGUE: &[Drill] = &[
         new_timeline: Expect::Must,
         until: Until::Failover,
         bound: Bound::Planned("patroni-hang"),
-        ..drill("patroni-hang", Tier::SingleFault, Target::Primary, Fault::StopPatroni)
+        ..drill("patroni-hang", Tier::SingleFault, Target::Primary, Fault::HangPatroni)
     },
     Drill {
         effect: "the machine does not run",
@@ -353,7 +355,7 @@ pub const ORPHAN: Drill = Drill {
     bound: Bound::Unmeasured,
     data_nodes: 3,
     voters: 3,
-    ..drill("self-test", Tier::Destructive, Target::Primary, Fault::BuryPatroni)
+    ..drill("self-test", Tier::Destructive, Target::Primary, Fault::StopPatroniForGood)
 };
 
 /// The replica that does not learn that the leader key is another's.

@@ -45,10 +45,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// How clients reach the servers, and as whom.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct ClientAccess {
     /// The servers, in the order of the history's nodes.
     pub(super) nodes: Arc<[FleetNode]>,
-    pub(super) path: Way,
+    pub(super) path: ClientPath,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) ssl: SslMode,
     pub(super) user: String,
@@ -58,14 +58,14 @@ pub(super) struct Door {
 
 /// The way of a client's packets.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(super) enum ClientPath {
     /// As any application's.
     Direct,
     /// Through each node's SSH session, where the network or the servers let nobody in from here.
     Tunnel(Arc<Access>),
 }
 
-impl Way {
+impl ClientPath {
     /// The word of the report.
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl Way {
 /// What clients need to write: where, as whom, into which table.
 #[derive(Clone)]
 pub(super) struct Entry {
-    pub(super) door: Door,
+    pub(super) access: ClientAccess,
     pub(super) table: String,
     /// The moment from which the history counts.
     pub(super) began: Instant,
@@ -86,7 +86,7 @@ pub(super) struct Entry {
     pub(super) interval: Duration,
 }
 
-impl Door {
+impl ClientAccess {
     /// Whether a client gets through to the server of `node`, and may write there. The text of an error says what was
     /// seen.
     pub(super) async fn try_once(&self, node: usize) -> Result<(), String> {
@@ -104,7 +104,7 @@ impl Door {
         config.user(&self.user).password(self.password.expose()).dbname(&self.database);
         config.application_name("hactl verify").ssl_mode(self.ssl);
         let tls = MakeRustlsConnect::new(ClientConfig::clone(&self.tls));
-        let Way::Tunnel(access) = &self.path else {
+        let ClientPath::Tunnel(access) = &self.path else {
             config.connect_timeout(CONNECT).tcp_user_timeout(CONNECT);
             if writable {
                 config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -119,10 +119,10 @@ impl Door {
         for node in nodes.iter().map(|node| &self.nodes[*node]) {
             let opened = async {
                 let remote = access.connect(node).await.map_err(|error| error.causes.join(": "))?;
-                let (door, mut tls) = (postgres::door(node), tls.clone());
-                let stream = remote.tunnel(&door.host, door.port, CONNECT).await;
+                let (server, mut tls) = (postgres::door(node), tls.clone());
+                let stream = remote.tunnel(&server.host, server.port, CONNECT).await;
                 let stream = stream.map_err(|error| error.causes().join(": "))?;
-                let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut tls, &door.host);
+                let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut tls, &server.host);
                 let tls = tls.map_err(|error| error.to_string())?;
                 let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;
                 let opened = Opened::new(client, connection);
@@ -234,7 +234,7 @@ pub(super) struct Clients {
 impl Clients {
     /// Starts `free` clients on the application's path, and `pinned` on each node.
     pub(super) fn start(entry: &Entry, free: u16, pinned: u16) -> Self {
-        let nodes = entry.door.nodes.len();
+        let nodes = entry.access.nodes.len();
         let progress = Arc::new(Progress::new(nodes));
         let stop = CancellationToken::new();
         let pins = (0..nodes).flat_map(|node| std::iter::repeat_n(u16::try_from(node).ok(), pinned.into()));
@@ -350,7 +350,7 @@ impl Writer {
 
     async fn connect(&self) -> Result<Session, String> {
         let entry = &self.entry;
-        let count = entry.door.nodes.len();
+        let count = entry.access.nodes.len();
         let (nodes, writable) = match self.client.pinned {
             Some(node) => (vec![usize::from(node)], false),
             // Each begins with another host: whichever leads is found first by somebody.
@@ -373,8 +373,8 @@ struct Session {
 
 impl Session {
     async fn open(entry: &Entry, nodes: &[usize], writable: bool) -> Result<Self, String> {
-        let opened = entry.door.open(nodes, writable).await?;
-        let node = opened.node(&entry.door.nodes).await?;
+        let opened = entry.access.open(nodes, writable).await?;
+        let node = opened.node(&entry.access.nodes).await?;
         // The timeline is that of the moment of the commit: a replica's sessions live through its promotion.
         let insert = format!(
             "INSERT INTO {} VALUES ($1, $2) RETURNING substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",

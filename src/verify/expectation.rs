@@ -34,7 +34,7 @@ pub fn shortfalls(
     primary: u16,
     bound_ms: Option<u64>,
 ) -> Vec<String> {
-    let round = Round { drill, history, primary, reasons: Vec::new() };
+    let round = RoundReview { drill, history, primary, reasons: Vec::new() };
     round.fault().baseline().rows(durability, judgement).leadership().timeline().failsafe().writes(bound_ms).reasons
 }
 
@@ -59,14 +59,14 @@ pub fn bound_ms(drill: &Drill, plan: &Plan) -> Option<u64> {
     }
 }
 
-struct Round<'a> {
+struct RoundReview<'a> {
     drill: &'a Drill,
     history: &'a History,
     primary: u16,
     reasons: Vec<String>,
 }
 
-impl<'a> Round<'a> {
+impl<'a> RoundReview<'a> {
     fn fails(&mut self, reason: String) {
         self.reasons.push(reason);
     }

@@ -25,7 +25,7 @@ use crate::{file, model::InstanceKey};
 
 /// One round as it was written down.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Round {
+pub struct RecordedRound {
     /// The drill's title.
     pub drill: String,
     pub n: u32,
@@ -240,19 +240,19 @@ fn compact(numbers: impl Iterator<Item = u32>) -> (Vec<(u32, u32)>, Vec<u32>) {
 /// # Errors
 /// When there is no such file. Each round is an error of its own when it cannot be read:
 /// [`io::ErrorKind::UnexpectedEof`] where the file ends within it, since the writer was killed.
-pub fn read(path: &Path) -> io::Result<Rounds> {
-    Ok(Rounds { file: BufReader::with_capacity(1 << 16, File::open(path)?), line: 0, broken: false })
+pub fn read(path: &Path) -> io::Result<RecordedRounds> {
+    Ok(RecordedRounds { file: BufReader::with_capacity(1 << 16, File::open(path)?), line: 0, broken: false })
 }
 
 /// The rounds of a file. They end with the first that cannot be read.
-pub struct Rounds {
+pub struct RecordedRounds {
     file: BufReader<File>,
     line: u64,
     broken: bool,
 }
 
-impl Iterator for Rounds {
-    type Item = io::Result<Round>;
+impl Iterator for RecordedRounds {
+    type Item = io::Result<RecordedRound>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.broken {
@@ -272,8 +272,8 @@ fn sentence(error: &io::Error) -> String {
     text.split(" at line 1 ").next().unwrap_or_default().to_owned()
 }
 
-impl Rounds {
-    fn round(&mut self) -> io::Result<Option<Round>> {
+impl RecordedRounds {
+    fn round(&mut self) -> io::Result<Option<RecordedRound>> {
         let mut bytes = Vec::new();
         let Some(head) = self.next_line(&mut bytes)? else { return Ok(None) };
         let mut round = begin(head)?;
@@ -307,7 +307,7 @@ fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-fn begin(line: Line<'_>) -> io::Result<Round> {
+fn begin(line: Line<'_>) -> io::Result<RecordedRound> {
     let Line::Round { drill, n, nodes, clients } = line else { return Err(wrong("no round has begun")) };
     let nodes = nodes.into_owned();
     let clients = clients
@@ -315,7 +315,7 @@ fn begin(line: Line<'_>) -> io::Result<Round> {
         .map(|client| Ok(Client { id: client.id, pinned: client.pinned.map(|node| index(&nodes, &node)).transpose()? }))
         .collect::<io::Result<_>>()?;
     let history = History { nodes, clients, ..History::default() };
-    Ok(Round { drill: drill.into_owned(), n, history, rows: Rows::default() })
+    Ok(RecordedRound { drill: drill.into_owned(), n, history, rows: Rows::default() })
 }
 
 fn index(nodes: &[InstanceKey], name: &str) -> io::Result<u16> {
@@ -323,7 +323,7 @@ fn index(nodes: &[InstanceKey], name: &str) -> io::Result<u16> {
     at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| wrong(format!("{name} is none of the round's nodes")))
 }
 
-impl Round {
+impl RecordedRound {
     /// Takes in one line; true for the last one.
     fn take(&mut self, line: Line<'_>) -> io::Result<bool> {
         let history = &mut self.history;
@@ -370,7 +370,7 @@ mod tests {
 
     use super::*;
 
-    fn round(n: u32) -> Round {
+    fn round(n: u32) -> RecordedRound {
         let nodes = ["node1", "node2"].map(|name| InstanceKey::new(name).unwrap()).to_vec();
         let attempt = |seq, outcome, server, reason: Option<&str>| Attempt {
             row: RowId { client: 1, seq },
@@ -403,10 +403,10 @@ mod tests {
         let row = |client, seq| RowId { client, seq };
         let held = vec![row(1, 1), row(1, 2), row(1, 2), row(1, 2), row(1, 7), row(2, 1)];
         let on = BTreeMap::from([(0, held), (1, Vec::new())]);
-        Round { drill: "node-loss".into(), n, history, rows: Rows { primary: 1, on } }
+        RecordedRound { drill: "node-loss".into(), n, history, rows: Rows { primary: 1, on } }
     }
 
-    fn written(rounds: &[Round]) -> tempfile::TempDir {
+    fn written(rounds: &[RecordedRound]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = Writer::create(&dir.path().join("history.jsonl")).unwrap();
         for round in rounds {
@@ -415,8 +415,8 @@ mod tests {
         dir
     }
 
-    fn read_back(dir: &tempfile::TempDir) -> Vec<io::Result<Round>> {
-        let sorted = |round: io::Result<Round>| {
+    fn read_back(dir: &tempfile::TempDir) -> Vec<io::Result<RecordedRound>> {
+        let sorted = |round: io::Result<RecordedRound>| {
             round.map(|mut round| {
                 round.rows.on.values_mut().for_each(|rows| rows.sort_unstable());
                 round
@@ -429,7 +429,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let rounds = [round(1), round(2)];
         let dir = written(&rounds);
-        let read: Vec<Round> = read_back(&dir).into_iter().map(Result::unwrap).collect();
+        let read: Vec<RecordedRound> = read_back(&dir).into_iter().map(Result::unwrap).collect();
         assert_eq!(read, rounds);
         let mode = fs::metadata(dir.path().join("history.jsonl")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

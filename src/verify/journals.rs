@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 
 use super::{
-    fault::{Ground, shell},
+    fault::{FaultTarget, shell},
     table,
 };
 use crate::{component, file};
@@ -24,9 +24,9 @@ const LIMIT: u32 = 4 << 20;
 ///
 /// # Errors
 /// When the directory or a file cannot be written. A node that does not answer has that in its file.
-pub(super) async fn keep(ground: &Ground<'_>, dir: &Path, length: Duration) -> io::Result<()> {
+pub(super) async fn keep(cluster: &FaultTarget<'_>, dir: &Path, length: Duration) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let nodes = ground.fleet.nodes.values().map(async |node| {
+    let nodes = cluster.fleet.nodes.values().map(async |node| {
         let units: Vec<String> = component::all_units(node).map(|unit| format!("-u {unit}")).collect();
         let command = format!(
             "journalctl --no-pager -o short-iso-precise --since -{}s {} | grep -v {}@ | tail -c {LIMIT}",
@@ -34,7 +34,7 @@ pub(super) async fn keep(ground: &Ground<'_>, dir: &Path, length: Duration) -> i
             units.join(" "),
             table::NAME
         );
-        let said = shell::run(ground, node.key(), &command).await;
+        let said = shell::run(cluster, node.key(), &command).await;
         let text = said.map_or_else(|error| format!("{error}\n"), |done| done.stdout + &done.stderr);
         file::private(&dir.join(format!("{}.log", node.key())))?.write_all(text.as_bytes())
     });

@@ -1,8 +1,8 @@
-//! Healthy -> Verdict: faults that strike for real while clients write, and what became of the writes.
+//! Healthy -> Verdict: real faults while clients write, and what became of the writes.
 //!
 //! ```text
 //! catalogue  the drills, one row each: fault, effect, undo, expectation
-//! fault/     strikes, sees the effect, takes it back; the undo is armed first
+//! fault/     injects a fault, checks its effect, takes it back; the undo is armed first
 //! clients    write unique rows; every attempt goes into the history
 //! sampler    asks every node what it is, several times a second
 //! history    what happened in a round
@@ -10,16 +10,21 @@
 //! timings    History -> write gap, phases, rate; pure
 //! expectation  Drill, History, Judgement -> every reason why the round fails; pure
 //! cost       Plan -> what a drill may interrupt, before anybody agrees to it; pure
+//! drills     the chosen drills, one after the other; a soak
+//! self_test  the positive control
+//! session    what comes before the first round and after the last
+//! drill      one drill, all of its rounds
 //! round      one drill, once
 //! journals   what the services said in a round that failed
 //! verdict    the contract's report.json
-//! archive    history.jsonl: the histories beside it
+//! history_file  history.jsonl: the histories beside it
 //! reference  the catalogue -> docs/drills.md
 //! ```
 
 pub mod catalogue;
 mod clients;
 mod cost;
+mod drill;
 mod drills;
 pub mod expectation;
 pub mod fault;
@@ -32,14 +37,18 @@ pub mod oracle;
 pub mod reference;
 mod round;
 mod sampler;
+mod self_test;
+mod session;
 mod table;
 pub mod timings;
 pub mod verdict;
 
 pub use catalogue::{CATALOGUE, Drill, Tier, choose};
 pub use cost::{Cost, costs};
-pub use drills::{Choice, Ended, Heading, Soak, self_test, verify};
+pub use drills::{Choice, Soak, verify};
 pub use expectation::bound_ms;
-pub use fault::Ground;
+pub use fault::FaultTarget;
 pub use round::Load;
+pub use self_test::self_test;
+pub use session::{Heading, Verification};
 pub use verdict::Verdict;

@@ -11,15 +11,15 @@ use tokio::time::sleep;
 
 use super::{
     catalogue::{CUT_LEAD_MS, Drill, Until},
-    clients::{Clients, Door, Entry, Progress},
+    clients::{ClientAccess, Clients, Entry, Progress},
     expectation,
-    fault::{self, Armed, Ground},
+    fault::{self, Armed, FaultTarget},
     history::{History, Micros, Rows},
     oracle,
     sampler::Sampler,
     table::{self, Table},
     timings,
-    verdict::{Counts, RoundOutcome, RoundReport},
+    verdict::{self, Counts, RoundOutcome, RoundReport},
 };
 use crate::{
     error::{Error, Result},
@@ -77,18 +77,18 @@ impl Default for Load {
 }
 
 /// A finished round.
-pub(super) struct Round {
+pub(super) struct FinishedRound {
     pub(super) report: RoundReport,
     pub(super) history: History,
     pub(super) rows: Rows,
 }
 
 /// What stays the same over all rounds.
-pub(super) struct Rounds<'a> {
-    pub(super) ground: &'a Ground<'a>,
+pub(super) struct RoundSetup<'a> {
+    pub(super) cluster: &'a FaultTarget<'a>,
     pub(super) table: &'a Table<'a>,
     /// How the clients reach the servers.
-    pub(super) door: &'a Door,
+    pub(super) clients: &'a ClientAccess,
     pub(super) load: Load,
     /// What an acknowledgement is worth now; the plan's own but for the positive control.
     pub(super) durability: Durability,
@@ -98,28 +98,28 @@ pub(super) struct Rounds<'a> {
     pub(super) record: &'a Path,
 }
 
-impl Rounds<'_> {
+impl RoundSetup<'_> {
     /// Runs `drill` for the `n`th time. The cluster must be healthy, and is left so or with an error.
     ///
     /// # Errors
     /// When the round could not be carried out. A cluster that fails its drill is a report, not an error.
-    pub(super) async fn round(&self, drill: &Drill, n: u32, healthy: &Healthy) -> Result<Round> {
-        let mut trial = Trial::begin(self, drill, n, healthy).await?;
-        let struck = trial.strike().await;
+    pub(super) async fn round(&self, drill: &Drill, n: u32, healthy: &Healthy) -> Result<FinishedRound> {
+        let mut running = RunningRound::begin(self, drill, n, healthy).await?;
+        let struck = running.inject().await;
         // Whatever happened, nothing of the fault stays.
-        let undone = trial.undo().await;
-        let healed = trial.heal().await;
-        trial.finish().await;
+        let undone = running.revert().await;
+        let healed = running.heal().await;
+        running.finish().await;
         struck?;
         undone?;
-        let rows = self.table.read(healed?.leader(), &trial.table, CATCHES_UP_WITHIN).await?;
-        Ok(trial.judge(rows))
+        let rows = self.table.read(healed?.leader(), &running.table, CATCHES_UP_WITHIN).await?;
+        Ok(running.judge(rows))
     }
 }
 
 /// A round under way.
-struct Trial<'a> {
-    rounds: &'a Rounds<'a>,
+struct RunningRound<'a> {
+    setup: &'a RoundSetup<'a>,
     drill: &'a Drill,
     n: u32,
     healthy: &'a Healthy,
@@ -141,21 +141,21 @@ struct Trial<'a> {
     reasons: Vec<String>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> RunningRound<'a> {
     /// Makes the table, and lets the clients write.
-    async fn begin(rounds: &'a Rounds<'a>, drill: &'a Drill, n: u32, healthy: &'a Healthy) -> Result<Self> {
-        let Ground { plan, fleet, access, .. } = rounds.ground;
-        let targets = fault::targets(drill, healthy.health(), rounds.ground)?;
+    async fn begin(setup: &'a RoundSetup<'a>, drill: &'a Drill, n: u32, healthy: &'a Healthy) -> Result<Self> {
+        let FaultTarget { plan, fleet, access, .. } = setup.cluster;
+        let targets = fault::targets(drill, healthy.health(), setup.cluster)?;
         let bound_ms = expectation::bound_ms(drill, plan);
         let hold = drill.hold(&plan.patroni.timers, bound_ms.unwrap_or_default() as f64 / 1000.0);
         let hold = Duration::from_secs_f64(hold);
         let table = table_name(drill, n);
-        rounds.table.begin(healthy.leader(), &table).await?;
+        setup.table.begin(healthy.leader(), &table).await?;
         let nodes: Vec<&FleetNode> = table::data_nodes(fleet).collect();
         let began = Instant::now();
-        let load = rounds.load;
+        let load = setup.load;
         let entry = Entry {
-            door: rounds.door.clone(),
+            access: setup.clients.clone(),
             table: table.clone(),
             began,
             // A client that is pinned to a replica writes nothing: those of one node count.
@@ -169,7 +169,7 @@ impl<'a> Trial<'a> {
             ..History::default()
         };
         Ok(Self {
-            rounds,
+            setup,
             drill,
             n,
             healthy,
@@ -194,7 +194,7 @@ impl<'a> Trial<'a> {
     }
 
     /// From the baseline to the planned end of the fault.
-    async fn strike(&mut self) -> Result<()> {
+    async fn inject(&mut self) -> Result<()> {
         if !self.baseline().await? {
             self.reasons.push(format!(
                 "before the fault only {} writes were acknowledged within {} s; {BASELINE_WRITES} are needed",
@@ -203,12 +203,12 @@ impl<'a> Trial<'a> {
             ));
             return Ok(());
         }
-        let ground = self.rounds.ground;
-        for before in self.rounds.before {
-            let targets = fault::targets(before, self.healthy.health(), ground)?;
-            self.armed.push(fault::arm(before, &targets, self.deadline, ground).await?);
+        let cluster = self.setup.cluster;
+        for before in self.setup.before {
+            let targets = fault::targets(before, self.healthy.health(), cluster)?;
+            self.armed.push(fault::arm(before, &targets, self.deadline, cluster).await?);
         }
-        self.armed.push(fault::arm(self.drill, &self.targets, self.deadline, ground).await?);
+        self.armed.push(fault::arm(self.drill, &self.targets, self.deadline, cluster).await?);
         if self.drill.until != Until::Once {
             let (undone, healthy) = (self.deadline.as_secs(), (self.deadline + HEALS_WITHIN).as_secs());
             self.say(format!(
@@ -222,7 +222,7 @@ impl<'a> Trial<'a> {
             if index > 0 {
                 sleep(Duration::from_millis(CUT_LEAD_MS)).await;
             }
-            fault.strike().await?;
+            fault.inject().await?;
         }
         for fault in &self.armed {
             if !fault.took_effect(EFFECT_WITHIN).await? {
@@ -276,11 +276,11 @@ impl<'a> Trial<'a> {
     }
 
     /// Takes every fault back, and notes whether one had gone by itself.
-    async fn undo(&mut self) -> Result<()> {
+    async fn revert(&mut self) -> Result<()> {
         let mut undone = Ok(());
         for armed in &mut self.armed {
             self.fired |= armed.fired().await.unwrap_or(false);
-            undone = undone.and(armed.undo().await);
+            undone = undone.and(armed.revert().await);
         }
         if self.drill.until != Until::Once {
             self.history.healed = self.history.struck.map(|_| self.now());
@@ -290,9 +290,9 @@ impl<'a> Trial<'a> {
 
     /// Waits until the cluster is whole and clients write again.
     async fn heal(&mut self) -> Result<Healthy> {
-        let Ground { plan, fleet, access, context, .. } = self.rounds.ground;
+        let FaultTarget { plan, fleet, access, context, .. } = self.setup.cluster;
         let healthy = health::wait_until_healthy(context, plan, fleet, access, HEALS_WITHIN).await;
-        let healthy = healthy.map_err(super::drills::unproved)?;
+        let healthy = healthy.map_err(verdict::unproved)?;
         self.history.redundant = Some(self.now());
         let before = self.acknowledged();
         let deadline = Instant::now() + BASELINE_AT_MOST;
@@ -317,12 +317,12 @@ impl<'a> Trial<'a> {
         self.history.attempts = clients.finish().await;
     }
 
-    fn judge(mut self, rows: Rows) -> Round {
+    fn judge(mut self, rows: Rows) -> FinishedRound {
         let counts = match oracle::judge(&self.history, &rows) {
             Ok(judgement) => {
                 self.reasons.extend(expectation::shortfalls(
                     self.drill,
-                    self.rounds.durability,
+                    self.setup.durability,
                     &self.history,
                     &judgement,
                     self.primary,
@@ -364,7 +364,7 @@ impl<'a> Trial<'a> {
             rate: timings::rate(&history),
             counts,
         };
-        Round { report, history, rows }
+        FinishedRound { report, history, rows }
     }
 
     fn now(&self) -> Micros {
@@ -381,7 +381,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn pause(&self, length: Duration) -> Result<()> {
-        let Ground { plan, context, .. } = self.rounds.ground;
+        let FaultTarget { plan, context, .. } = self.setup.cluster;
         tokio::select! {
             () = sleep(length) => Ok(()),
             () = context.stop.cancelled() => Err(Error::interrupted("drill", &plan.cluster)),
@@ -389,7 +389,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn say(&self, words: String) {
-        let events = &self.rounds.ground.context.events;
+        let events = &self.setup.cluster.context.events;
         events.step(Stage::Verify, None, format!("{}: {words}", self.drill.title())).await;
     }
 }

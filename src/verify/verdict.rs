@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Kind};
+
 /// The shape's version; a field is never removed or changed within one.
 pub const VERSION: u32 = 1;
 
@@ -195,4 +197,9 @@ impl Verdict {
     pub fn passed(&self) -> bool {
         self.drills.iter().all(|drill| drill.outcome != DrillOutcome::Failed)
     }
+}
+
+/// A cluster that cannot be drilled, or does not heal, is not a failed stage.
+pub(super) fn unproved(error: Error) -> Error {
+    if error.kind == Kind::Failed { Error { kind: Kind::Unproved, ..error } } else { error }
 }

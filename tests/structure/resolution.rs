@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checkout, counts::long_files, graph::Graph, out_of_order, page, printing, starting_processes};
+use super::{Checkout, counts::long_files, graph::Graph, out_of_order, page::page, printing, starting_processes};
 
 /// The graph of a crate; files are named within `src`.
 fn graph(files: &[(&str, &str)]) -> Graph {

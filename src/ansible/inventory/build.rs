@@ -9,7 +9,7 @@ use super::{Inventory, KeyPair, Material, Vars, digest, literal};
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{Account, Authority, Certificate, InstanceKey, Platform, Role, Secret},
+    model::{Account, Authority, Certificate, InstanceKey, Role, Secret},
     plan::Plan,
 };
 
@@ -164,11 +164,7 @@ fn host_secret(node: &FleetNode, pairs: &BTreeMap<String, KeyPair>) -> Option<Va
 /// The networks that may connect: the cluster's own, then those of the file.
 fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
     let own = |node: &FleetNode| -> Option<Ipv4Net> {
-        let known = match &plan.platform {
-            Platform::Local(local) => local.subnet,
-            Platform::Proxmox(proxmox) => proxmox.machines.get(node.key()).and_then(|guest| guest.address.network()),
-            Platform::Hosts(_) | Platform::Adopted(_) | Platform::Terraform(_) => None,
-        };
+        let known = plan.platform.network(node.key());
         // The local platform makes networks of this size where the file says nothing, and most networks are of it.
         known.or_else(|| Ipv4Net::new(node.address, 24).ok())
     };

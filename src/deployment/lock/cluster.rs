@@ -79,6 +79,9 @@ impl LockRequest<'_> {
     pub(super) async fn etcd(self) -> Result<Result<ClusterLock, String>> {
         let note = self.cluster.dir().cluster_lock();
         let keeper = Keeper::new(self, LockKind::Etcd(Mutex::default()))?;
+        if let Err(seen) = self.connect(async { keeper.voter().await.map(drop) }).await? {
+            return Ok(Err(seen));
+        }
         let mut taken = keeper.take().await;
         if let Ok(Taken::Held { value, lease, .. }) = &taken
             && fs::read_to_string(&note).is_ok_and(|before| before == *value)
@@ -100,11 +103,22 @@ impl LockRequest<'_> {
         let note = cluster.dir().machines_lock();
         let before = fs::read_to_string(&note).unwrap_or_default();
         let keeper = Keeper::new(self, LockKind::Machine { node: Box::new(node.clone()), before })?;
-        let taken = keeper.take().await.map_err(|seen| {
+        let taken = match self.connect(async { keeper.machine(node).await.map(drop) }).await? {
+            Ok(()) => keeper.take().await,
+            Err(seen) => Err(seen),
+        };
+        let taken = taken.map_err(|seen| {
             let error = Error::failed(SILENT, "lock the machines of", cluster.name());
             error.cause(format!("{}: {seen}", node.key())).hint("is the machine running? The same command carries on")
         })?;
         hold(run, keeper, taken, &note).map(Some)
+    }
+
+    /// Connects to what holds the lock, unless the run is stopped first. What follows is not interrupted: a lock that was
+    /// asked for may have been taken.
+    async fn connect(self, connected: impl Future<Output = Result<(), String>>) -> Result<Result<(), String>> {
+        let context = &self.run.context;
+        context.interruptible("lock", self.cluster.name(), async { Ok(connected.await) }).await
     }
 }
 

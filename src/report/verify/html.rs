@@ -49,7 +49,7 @@ struct Drill {
     reasons: Vec<String>,
     gap: Option<Gap>,
     counts: Option<Numbers>,
-    rounds: Vec<Round>,
+    rounds: Vec<RoundView>,
 }
 
 /// Write gaps against their bound, across a bar whose parts are per cent.
@@ -78,7 +78,7 @@ struct Numbers {
 }
 
 #[derive(Serialize)]
-struct Round {
+struct RoundView {
     n: u32,
     outcome: &'static str,
     class: &'static str,
@@ -190,8 +190,8 @@ fn wrong(counts: &Counts) -> Vec<String> {
         .collect()
 }
 
-fn round(report: &RoundReport, picture: Option<Picture>) -> Round {
-    Round {
+fn round(report: &RoundReport, picture: Option<Picture>) -> RoundView {
+    RoundView {
         n: report.n,
         outcome: round_outcome(report.outcome),
         class: match report.outcome {

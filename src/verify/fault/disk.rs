@@ -5,7 +5,7 @@
 //! that it does not depend on luck what a round shows, it is made to begin one segment after the other until
 //! it finds no room for the next.
 
-use super::{node_fault::NodeFault, process};
+use super::{node_fault::NodeFault, postmaster::data_dir};
 use crate::{component::postgres, fleet::FleetNode};
 
 /// What the scripts have in common: `$data`, its free space, and a statement to the server on it.
@@ -14,7 +14,7 @@ fn prelude(node: &FleetNode) -> String {
     format!(
         "{}free() {{ df --output=avail -B1 \"$data\" | tail -n 1; }}\n\
          sql() {{ runuser -u {} -- psql{} -XAtq -c \"$1\"; }}\n",
-        process::data_dir(node),
+        data_dir(node),
         postgres::user(node),
         found.unwrap_or_default()
     )
@@ -43,7 +43,7 @@ pub(super) fn fill(node: &FleetNode) -> NodeFault {
              sql 'SELECT 1' >/dev/null\n"
         ),
         // Whatever is freed meanwhile is taken, too.
-        strike: format!(
+        inject: format!(
             "{prelude}file=\"$data/.hactl-fill\"\n\
              systemd-run --quiet --collect --unit={UNIT} --property=RuntimeMaxSec={LONGEST_SECONDS} \
              /bin/sh -c \"exec 9>'$file' 2>/dev/null; rm '$file'; fallocate -l $(free) /proc/self/fd/9; \
@@ -54,7 +54,7 @@ pub(super) fn fill(node: &FleetNode) -> NodeFault {
              then echo 0; else echo 1; fi\n"
         ),
         effect: format!("{prelude}[ \"$noted\" = 1 ] && [ \"$(free)\" -lt 65536 ]\n"),
-        undo: format!("! systemctl is-active --quiet {UNIT} || systemctl stop {UNIT}\n"),
+        revert: format!("! systemctl is-active --quiet {UNIT} || systemctl stop {UNIT}\n"),
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn the_space_is_held_by_a_unit_in_a_file_without_a_name() {
         assert_eq!(
-            fill(&node()).strike,
+            fill(&node()).inject,
             r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
 free() { df --output=avail -B1 "$data" | tail -n 1; }
 sql() { runuser -u postgres -- psql -XAtq -c "$1"; }

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use super::{Ground, node_fault::NodeFault};
+use super::{node_fault::NodeFault, target::FaultTarget};
 use crate::{
     component::{etcd, patroni},
     fleet::FleetNode,
@@ -35,17 +35,17 @@ pub(super) struct Others {
 }
 
 impl Others {
-    pub(super) fn of(node: &FleetNode, ground: &Ground<'_>) -> Self {
-        let others: Vec<&FleetNode> = ground.members().filter(|other| other.key() != node.key()).collect();
+    pub(super) fn of(node: &FleetNode, cluster: &FaultTarget<'_>) -> Self {
+        let others: Vec<&FleetNode> = cluster.members().filter(|other| other.key() != node.key()).collect();
         let door = |other: &&FleetNode| {
             let door = if other.node.roles.contains(&Role::Patroni) { patroni::door(other) } else { etcd::door(other) };
             format!("{}/{}", door.host, door.port)
         };
-        let outside: &[SocketAddrV4] = match &ground.plan.dcs {
+        let outside: &[SocketAddrV4] = match &cluster.plan.dcs {
             Dcs::Etcd { outside, .. } => outside,
             Dcs::Other(_) => &[],
         };
-        let voters = ground.fleet.with_role(Role::Etcd).map(etcd::door);
+        let voters = cluster.fleet.with_role(Role::Etcd).map(etcd::door);
         let etcd = voters.map(|door| (door.host, door.port));
         let etcd: BTreeSet<(String, u16)> =
             etcd.chain(outside.iter().map(|voter| (voter.ip().to_string(), voter.port()))).collect();
@@ -79,11 +79,11 @@ pub(super) fn cut_from_etcd(user: &str, others: &Others) -> NodeFault {
     let ports: Vec<String> = others.etcd_ports.iter().map(ToString::to_string).collect();
     let ports = if let [port] = &ports[..] { port.clone() } else { format!("{{ {} }}", ports.join(", ")) };
     let rule = chain("output", &format!("meta skuid \"{user}\" tcp dport {ports} counter drop"));
-    let blow = filter(&rule, unreachable(&format!("runuser -u {user} -- "), &others.etcd));
+    let fault = filter(&rule, unreachable(&format!("runuser -u {user} -- "), &others.etcd));
     let apart = format!(
         "[ \"$(id -u {user})\" != 0 ] || {{ echo 'Patroni runs as root: its packets to etcd are not told from others'; exit 1; }}\n"
     );
-    NodeFault { possible: blow.possible + &apart, ..blow }
+    NodeFault { possible: fault.possible + &apart, ..fault }
 }
 
 /// No packet to or from the server that this node streams from: what that acknowledges from now on is
@@ -94,7 +94,7 @@ pub(super) fn cut_replication() -> NodeFault {
         chain("output", "ip daddr $upstream tcp dport 5432 counter drop"),
     ];
     NodeFault {
-        strike: format!(
+        inject: format!(
             "upstream=$(runuser -u postgres -- psql -XAtq -c \"SELECT sender_host FROM pg_stat_wal_receiver\")\n\
              [ -n \"$upstream\" ] || {{ echo 'it streams from nowhere' >&2; exit 1; }}\n\
              nft -f - <<END\ntable inet hactl_drill {{\n{}}}\nEND\n",
@@ -123,10 +123,10 @@ fn filter(chains: &str, effect: String) -> NodeFault {
             "command -v nft >/dev/null || {{ echo 'nft is not installed'; exit 1; }}\n{}",
             table(" --check")
         ),
-        strike: table(""),
+        inject: table(""),
         effect,
         // A table that is not there cannot be deleted, but adding one that is there is fine.
-        undo: "nft add table inet hactl_drill '; delete table inet hactl_drill'\n".to_owned(),
+        revert: "nft add table inet hactl_drill '; delete table inet hactl_drill'\n".to_owned(),
     }
 }
 
@@ -150,7 +150,7 @@ pub(super) fn delay(others: &Others) -> NodeFault {
                    echo \"its kernel delays no packets: netem: $said\"\n  exit 1\nfi\n\
                    tc qdisc del dev lo root\n"
             .to_owned(),
-        strike: format!(
+        inject: format!(
             "device=$(ip -o route get {first} | sed -n 's/.* dev \\([^ ]*\\) .*/\\1/p')\n\
              tc qdisc add dev \"$device\" root handle {HANDLE} prio bands 4\n\
              tc qdisc add dev \"$device\" parent {HANDLE}4 netem delay {DELAY_MS}ms\n\
@@ -163,7 +163,7 @@ pub(super) fn delay(others: &Others) -> NodeFault {
              [ $(($(date +%s%3N) - start)) -ge {DELAY_MS} ]\n",
             others.doors.join(" ")
         ),
-        undo: format!(
+        revert: format!(
             "for device in $(tc qdisc show | sed -n 's/^qdisc prio {HANDLE} dev \\([^ ]*\\) root.*/\\1/p'); do\n\
              tc qdisc del dev \"$device\" root\ndone\n"
         ),
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn isolated_is_whatever_goes_to_or_comes_from_other_members() {
-        let blow = isolate(&others());
+        let fault = isolate(&others());
         let table = "\
 table inet hactl_drill {
   chain input {
@@ -200,26 +200,26 @@ table inet hactl_drill {
 }
 END
 ";
-        assert_eq!(blow.strike, format!("nft -f - <<'END'\n{table}"));
+        assert_eq!(fault.inject, format!("nft -f - <<'END'\n{table}"));
         assert_eq!(
-            blow.possible,
+            fault.possible,
             format!(
                 "command -v nft >/dev/null || {{ echo 'nft is not installed'; exit 1; }}\nnft --check -f - <<'END'\n{table}"
             )
         );
         assert_eq!(
-            blow.effect,
+            fault.effect,
             "[ -z \"$(for door in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
              timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\ndone; wait)\" ]\n"
         );
-        assert_eq!(blow.undo, "nft add table inet hactl_drill '; delete table inet hactl_drill'\n");
+        assert_eq!(fault.revert, "nft add table inet hactl_drill '; delete table inet hactl_drill'\n");
     }
 
     #[test]
     fn cut_from_etcd_is_the_user_of_patroni_on_every_way() {
-        let blow = cut_from_etcd("postgres", &others());
+        let fault = cut_from_etcd("postgres", &others());
         assert_eq!(
-            blow.strike,
+            fault.inject,
             "nft -f - <<'END'
 table inet hactl_drill {
   chain output {
@@ -231,14 +231,14 @@ END
 "
         );
         assert!(
-            blow.effect.contains("for door in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
+            fault.effect.contains("for door in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
         );
     }
 
     #[test]
     fn a_lost_packet_is_lost_where_it_arrives() {
         assert_eq!(
-            lose(&others()).strike,
+            lose(&others()).inject,
             "nft -f - <<'END'
 table inet hactl_drill {
   chain input {
@@ -253,9 +253,9 @@ END
 
     #[test]
     fn a_late_packet_is_one_to_another_member() {
-        let blow = delay(&others());
+        let fault = delay(&others());
         assert_eq!(
-            blow.strike,
+            fault.inject,
             r#"device=$(ip -o route get 10.0.0.11 | sed -n 's/.* dev \([^ ]*\) .*/\1/p')
 tc qdisc add dev "$device" root handle 7a5d: prio bands 4
 tc qdisc add dev "$device" parent 7a5d:4 netem delay 200ms
@@ -265,7 +265,7 @@ done
 "#
         );
         assert_eq!(
-            blow.undo,
+            fault.revert,
             r#"for device in $(tc qdisc show | sed -n 's/^qdisc prio 7a5d: dev \([^ ]*\) root.*/\1/p'); do
 tc qdisc del dev "$device" root
 done

@@ -10,10 +10,10 @@ pub(super) fn asynchronous(planned: &Synchronous) -> NodeFault {
     let set = |mode: &str| format!("{CTL} edit-config --quiet --force -s synchronous_mode={mode} >/dev/null\n");
     NodeFault {
         possible: format!("{CTL} show-config >/dev/null || {{ echo 'patronictl does not work'; exit 1; }}\n"),
-        strike: set("off"),
+        inject: set("off"),
         // YAML takes the word for a truth value, so Patroni may give it back as one.
         effect: format!("{CTL} show-config | grep -Eq \"^synchronous_mode: '?(off|false)'?$\"\n"),
-        undo: set(planned.mode),
+        revert: set(planned.mode),
     }
 }
 
@@ -24,9 +24,9 @@ mod tests {
 
     #[test]
     fn the_undo_is_what_was_planned() {
-        let blow = asynchronous(&Durability::QuorumStrict.synchronous());
+        let fault = asynchronous(&Durability::QuorumStrict.synchronous());
         assert_eq!(
-            blow.undo,
+            fault.revert,
             "patronictl -c /etc/patroni/patroni.yml edit-config --quiet --force -s synchronous_mode=quorum >/dev/null\n"
         );
     }

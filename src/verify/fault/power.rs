@@ -15,13 +15,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Ground;
+use super::target::FaultTarget;
 use crate::{
     context::Context,
     error::{Error, Result},
     exec::Command,
     model::InstanceKey,
-    plan::Platform,
     platform::local::{Engine, node_name},
 };
 
@@ -32,18 +31,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the watcher tries while the engine refuses.
 const RETRIES: u32 = 120;
 
-pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
-    if is_elsewhere(ground) {
-        let reason = match ground.plan.platform {
-            Platform::Proxmox(_) => {
+pub(super) async fn obstacle(cluster: &FaultTarget<'_>) -> Result<Option<String>> {
+    if is_elsewhere(cluster) {
+        let reason = match cluster.plan.platform.proxmox() {
+            Some(_) => {
                 "this version does not turn machines off and on by Proxmox's API; `primary-isolated` takes the primary away by \
                  its network"
             }
-            _ => "nobody could give these machines their power back: hactl reaches them by SSH only",
+            None => "nobody could give these machines their power back: hactl reaches them by SSH only",
         };
         return Ok(Some(reason.to_owned()));
     }
-    let (engine, names) = (engine(ground).await?, names(ground.members().map(|node| node.key()), ground));
+    let (engine, names) = (engine(cluster).await?, names(cluster.members().map(|node| node.key()), cluster));
     for name in names.values() {
         if engine.find_node(name).await?.is_none() {
             return Ok(Some(format!("the engine has no container {name}")));
@@ -53,16 +52,16 @@ pub(super) async fn obstacle(ground: &Ground<'_>) -> Result<Option<String>> {
 }
 
 /// Whether the machines are none of the container engine's.
-const fn is_elsewhere(ground: &Ground<'_>) -> bool {
-    !matches!(ground.plan.platform, Platform::Local(_))
+const fn is_elsewhere(cluster: &FaultTarget<'_>) -> bool {
+    cluster.plan.platform.local().is_none()
 }
 
-async fn engine(ground: &Ground<'_>) -> Result<Engine> {
-    Engine::connect(&ground.context.env).await
+async fn engine(cluster: &FaultTarget<'_>) -> Result<Engine> {
+    Engine::connect(&cluster.context.env).await
 }
 
-fn names<'k>(keys: impl Iterator<Item = &'k InstanceKey>, ground: &Ground<'_>) -> BTreeMap<InstanceKey, String> {
-    keys.map(|key| (key.clone(), node_name(&ground.plan.cluster, key))).collect()
+fn names<'k>(keys: impl Iterator<Item = &'k InstanceKey>, cluster: &FaultTarget<'_>) -> BTreeMap<InstanceKey, String> {
+    keys.map(|key| (key.clone(), node_name(&cluster.plan.cluster, key))).collect()
 }
 
 /// The power of some nodes, and the watcher beside it.
@@ -75,8 +74,8 @@ pub(super) struct Switch {
 }
 
 /// Starts the watcher and waits until it is ready: that is the proof that the undo will come.
-pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, ground: &Ground<'_>) -> Result<Switch> {
-    let (engine, names) = (engine(ground).await?, names(targets.iter(), ground));
+pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &FaultTarget<'_>) -> Result<Switch> {
+    let (engine, names) = (engine(cluster).await?, names(targets.iter(), cluster));
     let failed = || {
         Error::failed(
             "power-watch",
@@ -87,12 +86,12 @@ pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, ground: &Gr
     let first = names.values().next().ok_or_else(|| failed().cause("no node is named"))?;
     let node =
         engine.find_node(first).await?.ok_or_else(|| failed().cause(format!("there is no container {first}")))?;
-    let watcher = Command::new(program(ground.context)?)
+    let watcher = Command::new(program(cluster.context)?)
         .arg("power-watch")
         .args(["--uuid".to_owned(), node.uuid.to_string()])
         .args(["--after-ms".to_owned(), deadline.as_millis().to_string()])
         .args(names.values().cloned());
-    let mut detached = watcher.detach(ground.context).await?;
+    let mut detached = watcher.detach(cluster.context).await?;
     match tokio::time::timeout(PATIENCE, detached.line()).await {
         Ok(Some(said)) if said == READY => {}
         Ok(Some(said)) => return Err(failed().cause(said)),
@@ -157,30 +156,30 @@ impl Switch {
 }
 
 /// Nodes without power that should have it.
-pub(super) async fn off(ground: &Ground<'_>) -> Result<Vec<InstanceKey>> {
-    if is_elsewhere(ground) {
+pub(super) async fn off(cluster: &FaultTarget<'_>) -> Result<Vec<InstanceKey>> {
+    if is_elsewhere(cluster) {
         return Ok(Vec::new());
     }
-    let (engine, names) = (engine(ground).await?, names(ground.members().map(|node| node.key()), ground));
+    let (engine, names) = (engine(cluster).await?, names(cluster.members().map(|node| node.key()), cluster));
     let nodes = try_join_all(names.values().map(|name| engine.find_node(name))).await?;
     let off = names.into_keys().zip(nodes).filter(|(_, node)| node.as_ref().is_some_and(|node| !node.running));
     Ok(off.map(|(key, _)| key).collect())
 }
 
 /// Gives them their power, and waits until they answer.
-pub(super) async fn on(ground: &Ground<'_>) -> Result<()> {
-    if is_elsewhere(ground) {
+pub(super) async fn on(cluster: &FaultTarget<'_>) -> Result<()> {
+    if is_elsewhere(cluster) {
         return Ok(());
     }
-    let engine = engine(ground).await?;
-    let names = names(off(ground).await?.iter(), ground);
-    let started = names.values().map(|name| engine.start_node(name, &|_| (), &ground.context.stop));
+    let engine = engine(cluster).await?;
+    let names = names(off(cluster).await?.iter(), cluster);
+    let started = names.values().map(|name| engine.start_node(name, &|_| (), &cluster.context.stop));
     try_join_all(started).await.map(drop)
 }
 
 /// What a watcher is told when it is started.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct PowerWatch {
     /// The cluster's: what does not carry it is left alone.
     pub uuid: Uuid,
     pub after: Duration,
@@ -193,7 +192,7 @@ pub struct Watch {
 /// # Errors
 /// When the engine does not answer at the beginning, or refuses to the end; then nobody else helps.
 pub async fn watch(
-    watch: &Watch,
+    watch: &PowerWatch,
     env: &BTreeMap<String, String>,
     stop: &CancellationToken,
     say: impl Fn(&str),

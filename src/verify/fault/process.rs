@@ -1,49 +1,33 @@
 //! Processes that are killed or stopped, while their unit stays as it is.
 
-use super::{node_fault::NodeFault, unit};
-use crate::{component::patroni, fleet::FleetNode, ssh::quoted};
-
-/// Sets `$data` to PostgreSQL's data directory.
-pub(super) fn data_dir(node: &FleetNode) -> String {
-    match &node.found {
-        Some(found) => format!("data={}\n", quoted(&found.data_dir)),
-        None => "data=$(sed -n 's/^ *data_dir: \"\\(.*\\)\"$/\\1/p' /etc/patroni/patroni.yml)\n".to_owned(),
-    }
-}
-
-/// Finds the postmaster by the file that it keeps in its data directory.
-pub(super) fn postmaster(node: &FleetNode) -> String {
-    let find = r#"read -r postmaster <"$data/postmaster.pid"
-[ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
-"#;
-    data_dir(node) + find
-}
+use super::{node_fault::NodeFault, postmaster::postmaster, unit};
+use crate::{component::patroni, fleet::FleetNode};
 
 /// SIGKILL to the postmaster: its children end by themselves, and Patroni starts it again.
 pub(super) fn kill_postgres(node: &FleetNode) -> NodeFault {
     let postmaster = postmaster(node);
     NodeFault {
         possible: String::new(),
-        strike: format!("{postmaster}kill -KILL \"$postmaster\"\necho \"$postmaster\"\n"),
+        inject: format!("{postmaster}kill -KILL \"$postmaster\"\necho \"$postmaster\"\n"),
         effect: "[ ! -e \"/proc/$noted\" ] || grep -q '^State:.Z' \"/proc/$noted/status\"\n".to_owned(),
-        undo: String::new(),
+        revert: String::new(),
     }
 }
 
 /// SIGSTOP to Patroni and to those of its children that run the same Python. The postmaster, which lives
 /// in the unit's control group, too, is left alone. SIGCONT to all of the group hurts nobody.
-pub(super) fn stop_patroni(node: &FleetNode) -> NodeFault {
+pub(super) fn hang_patroni(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
-    let strike = r#"kill -STOP "$main"
+    let inject = r#"kill -STOP "$main"
 for child in $(cat "/proc/$main/task/"*/children); do
   [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :
 done
 echo "$main"
 "#;
     NodeFault {
-        strike: format!("{}{strike}", unit::main(unit)),
+        inject: format!("{}{inject}", unit::main(unit)),
         effect: "grep -q '^State:.T' \"/proc/$noted/status\"\n".to_owned(),
-        undo: format!("systemctl kill --kill-who=all -s CONT {unit}\n"),
+        revert: format!("systemctl kill --kill-who=all -s CONT {unit}\n"),
         ..unit::kill(unit)
     }
 }
@@ -55,7 +39,7 @@ mod tests {
     #[test]
     fn the_postmaster_is_found_by_its_own_file() {
         assert_eq!(
-            kill_postgres(&crate::verify::fault::tests::node()).strike,
+            kill_postgres(&crate::verify::fault::tests::node()).inject,
             r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
 read -r postmaster <"$data/postmaster.pid"
 [ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
@@ -67,9 +51,9 @@ echo "$postmaster"
 
     #[test]
     fn stopped_is_patroni_and_no_postmaster() {
-        let blow = stop_patroni(&crate::verify::fault::tests::node());
+        let fault = hang_patroni(&crate::verify::fault::tests::node());
         assert_eq!(
-            blow.strike,
+            fault.inject,
             r#"main=$(systemctl show -p MainPID --value patroni)
 [ "$main" -gt 0 ] || { echo 'patroni does not run' >&2; exit 1; }
 kill -STOP "$main"
@@ -79,7 +63,7 @@ done
 echo "$main"
 "#
         );
-        assert_eq!(blow.effect(7), "noted=7\ngrep -q '^State:.T' \"/proc/$noted/status\"\n");
-        assert_eq!(blow.undo, "systemctl kill --kill-who=all -s CONT patroni\n");
+        assert_eq!(fault.effect(7), "noted=7\ngrep -q '^State:.T' \"/proc/$noted/status\"\n");
+        assert_eq!(fault.revert, "systemctl kill --kill-who=all -s CONT patroni\n");
     }
 }

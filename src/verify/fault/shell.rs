@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ground;
+use super::target::FaultTarget;
 use crate::{
     error::{Error, Result},
     model::InstanceKey,
@@ -13,14 +13,14 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a script, whatever comes of it.
-pub(in crate::verify) async fn run(ground: &Ground<'_>, key: &InstanceKey, script: &str) -> Result<Finished> {
-    let remote = ground.control.connect(ground.node(key)?).await?;
+pub(in crate::verify) async fn run(cluster: &FaultTarget<'_>, key: &InstanceKey, script: &str) -> Result<Finished> {
+    let remote = cluster.control.connect(cluster.node(key)?).await?;
     Ok(remote.run("/bin/sh", script.as_bytes(), PATIENCE).await?)
 }
 
 /// Runs a script that must succeed, and gives what it printed.
-pub(super) async fn succeed(ground: &Ground<'_>, key: &InstanceKey, what: &str, script: &str) -> Result<String> {
-    let done = run(ground, key, script).await?;
+pub(super) async fn succeed(cluster: &FaultTarget<'_>, key: &InstanceKey, what: &str, script: &str) -> Result<String> {
+    let done = run(cluster, key, script).await?;
     if done.status == 0 {
         return Ok(done.stdout.trim().to_owned());
     }
@@ -29,19 +29,19 @@ pub(super) async fn succeed(ground: &Ground<'_>, key: &InstanceKey, what: &str, 
 }
 
 /// Runs a script that strikes, and gives the number of the process that it struck.
-pub(super) async fn noted(ground: &Ground<'_>, key: &InstanceKey, script: &str) -> Result<u32> {
-    let said = succeed(ground, key, "inject the fault", script).await?;
+pub(super) async fn noted(cluster: &FaultTarget<'_>, key: &InstanceKey, script: &str) -> Result<u32> {
+    let said = succeed(cluster, key, "inject the fault", script).await?;
     Ok(said.parse().unwrap_or_default())
 }
 
 /// Whether a test holds.
-pub(super) async fn holds(ground: &Ground<'_>, key: &InstanceKey, test: &str) -> Result<bool> {
-    Ok(run(ground, key, test).await?.status == 0)
+pub(super) async fn holds(cluster: &FaultTarget<'_>, key: &InstanceKey, test: &str) -> Result<bool> {
+    Ok(run(cluster, key, test).await?.status == 0)
 }
 
 /// What a test that fails has to say; none when it holds.
-pub(super) async fn objection(ground: &Ground<'_>, key: &InstanceKey, test: &str) -> Result<Option<String>> {
-    let done = run(ground, key, test).await?;
+pub(super) async fn objection(cluster: &FaultTarget<'_>, key: &InstanceKey, test: &str) -> Result<Option<String>> {
+    let done = run(cluster, key, test).await?;
     if done.status == 0 {
         return Ok(None);
     }

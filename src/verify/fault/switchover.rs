@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Ground;
+use super::target::FaultTarget;
 use crate::{
     component::patroni,
     error::{Error, Result},
@@ -12,22 +12,22 @@ use crate::{
 /// Refusals come within this time.
 const REFUSAL: Duration = Duration::from_millis(500);
 
-pub(super) async fn strike(leader: &[InstanceKey], ground: &Ground<'_>) -> Result<()> {
+pub(super) async fn inject(leader: &[InstanceKey], cluster: &FaultTarget<'_>) -> Result<()> {
     for key in leader {
-        patroni::switchover(ground.access, ground.node(key)?, REFUSAL).await.map_err(|said| {
+        patroni::switchover(cluster.access, cluster.node(key)?, REFUSAL).await.map_err(|said| {
             Error::failed("drill-fault", "ask for a switchover away from", key)
                 .cause(said)
-                .hint(format!("`hactl status {}` shows whether a replica could take over", ground.plan.cluster))
+                .hint(format!("`hactl status {}` shows whether a replica could take over", cluster.plan.cluster))
         })?;
     }
     Ok(())
 }
 
 /// Whether another member sees another leader.
-pub(super) async fn took_effect(old: &[InstanceKey], ground: &Ground<'_>) -> bool {
-    for node in ground.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
-        let leader = patroni::leader(ground.access, node).await.ok().flatten();
-        let leader = leader.map(|member| ground.fleet.key_of(&member));
+pub(super) async fn took_effect(old: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
+    for node in cluster.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
+        let leader = patroni::leader(cluster.access, node).await.ok().flatten();
+        let leader = leader.map(|member| cluster.fleet.key_of(&member));
         if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader)) {
             return true;
         }

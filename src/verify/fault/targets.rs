@@ -1,6 +1,6 @@
 //! Who is struck: pure, from what is so now.
 
-use super::Ground;
+use super::target::FaultTarget;
 use crate::{
     component::patroni::Member,
     error::{Error, Kind, Result},
@@ -58,18 +58,18 @@ fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
 ///
 /// # Errors
 /// When the cluster has no such node now.
-pub fn targets(drill: &Drill, health: &Health, ground: &Ground<'_>) -> Result<Vec<InstanceKey>> {
+pub fn targets(drill: &Drill, health: &Health, cluster: &FaultTarget<'_>) -> Result<Vec<InstanceKey>> {
     let none = |what: &str| {
         Error::new(Kind::Unproved, "drill-target", "choose what to strike by", drill.title())
             .cause(format!("the cluster has no {what} now"))
-            .hint(format!("`hactl status {}` shows what there is", ground.plan.cluster))
+            .hint(format!("`hactl status {}` shows what there is", cluster.plan.cluster))
     };
     let one = |key: Option<InstanceKey>, what: &str| key.map(|key| vec![key]).ok_or_else(|| none(what));
     match drill.target {
         Target::Primary => one(health.leader.clone(), "primary"),
         Target::Replica => one(replica(health, &["replica", "sync_standby", "quorum_standby"]), "replica"),
         Target::Replicas => {
-            let replicas = ground.fleet.with_role(Role::Patroni).map(|node| node.key().clone());
+            let replicas = cluster.fleet.with_role(Role::Patroni).map(|node| node.key().clone());
             Ok(replicas.filter(|key| Some(key) != health.leader.as_ref()).collect())
         }
         Target::SyncReplica => one(replica(health, &["sync_standby", "quorum_standby"]), "synchronous replica"),
@@ -77,8 +77,8 @@ pub fn targets(drill: &Drill, health: &Health, ground: &Ground<'_>) -> Result<Ve
             let leader = health.etcd.leader.clone().and_then(|name| InstanceKey::new(name).ok());
             one(leader, "leader of etcd")
         }
-        Target::EtcdMajority => Ok(majority(health, ground)),
-        Target::All => Ok(ground.members().map(|node| node.key().clone()).collect()),
+        Target::EtcdMajority => Ok(majority(health, cluster)),
+        Target::All => Ok(cluster.members().map(|node| node.key().clone()).collect()),
     }
 }
 
@@ -95,8 +95,8 @@ fn replica(health: &Health, roles: &[&str]) -> Option<InstanceKey> {
 }
 
 /// As many voters as leave no quorum, the primary's own only where the others are not enough.
-fn majority(health: &Health, ground: &Ground<'_>) -> Vec<InstanceKey> {
-    let mut voters: Vec<InstanceKey> = ground.fleet.with_role(Role::Etcd).map(|node| node.key().clone()).collect();
+fn majority(health: &Health, cluster: &FaultTarget<'_>) -> Vec<InstanceKey> {
+    let mut voters: Vec<InstanceKey> = cluster.fleet.with_role(Role::Etcd).map(|node| node.key().clone()).collect();
     voters.sort_by_key(|key| Some(key) == health.leader.as_ref());
     voters.truncate(voters.len().div_ceil(2));
     voters

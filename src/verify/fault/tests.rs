@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use tokio_postgres::config::SslMode;
 
-use super::{Ground, node_fault::NodeFault, targets, targets::too_few};
+use super::{dispatch, target::FaultTarget, targets, targets::too_few};
 use crate::{
     access::{self, Access, Keys},
     component::{etcd::Etcd, patroni::Member},
@@ -18,7 +18,7 @@ use crate::{
     verify::catalogue::{self, Fault},
 };
 
-/// What a [`Ground`] borrows from.
+/// What a [`FaultTarget`] borrows from.
 pub(super) struct Scene {
     plan: Plan,
     fleet: Fleet,
@@ -60,8 +60,8 @@ impl Scene {
         Self { plan, fleet, access, context }
     }
 
-    pub(super) const fn ground(&self) -> Ground<'_> {
-        Ground {
+    pub(super) const fn cluster(&self) -> FaultTarget<'_> {
+        FaultTarget {
             plan: &self.plan,
             fleet: &self.fleet,
             access: &self.access,
@@ -97,7 +97,7 @@ fn health() -> Health {
 /// Who is struck, or why nobody.
 fn struck(title: &str, health: &Health, scene: &Scene) -> Result<String, String> {
     let drill = catalogue::choose(&[title.to_owned()]).unwrap()[0];
-    let keys = targets(drill, health, &scene.ground()).map_err(|error| error.causes.join(" "))?;
+    let keys = targets(drill, health, &scene.cluster()).map_err(|error| error.causes.join(" "))?;
     Ok(keys.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(" "))
 }
 
@@ -208,15 +208,15 @@ fn faults_strike_the_units_ports_and_users_that_were_found() {
         addresses: ["10.0.0.10", "10.7.0.10"].map(|text| text.parse().unwrap()).to_vec(),
     });
     scene.plan.dcs = Dcs::Etcd { leader_key: None, outside: vec!["10.9.9.9:2379".parse().unwrap()] };
-    let ground = scene.ground();
-    let nodes: Vec<&FleetNode> = ground.members().collect();
-    let strike = |fault, node| NodeFault::new(fault, node, &ground).unwrap().strike;
-    assert!(strike(Fault::KillPostgres, nodes[0]).starts_with(r"data='/srv/it'\''s here'"));
-    assert!(strike(Fault::KillEtcd, nodes[0]).contains("/run/systemd/system/dcs.service.d"));
-    assert!(strike(Fault::KillPatroni, nodes[0]).contains("systemctl kill --kill-who=main -s KILL patroni@main\n"));
+    let cluster = scene.cluster();
+    let nodes: Vec<&FleetNode> = cluster.members().collect();
+    let inject = |fault, node| dispatch::on_node(fault, node, &cluster).unwrap().inject;
+    assert!(inject(Fault::KillPostgres, nodes[0]).starts_with(r"data='/srv/it'\''s here'"));
+    assert!(inject(Fault::KillEtcd, nodes[0]).contains("/run/systemd/system/dcs.service.d"));
+    assert!(inject(Fault::KillPatroni, nodes[0]).contains("systemctl kill --kill-who=main -s KILL patroni@main\n"));
     // The others cut off every address of it, and etcd's voters elsewhere, too.
-    let cut = strike(Fault::Isolate, nodes[1]);
+    let cut = inject(Fault::Isolate, nodes[1]);
     assert!(cut.contains("ip saddr { 10.0.0.10, 10.0.0.12, 10.7.0.10, 10.9.9.9 } counter drop"), "{cut}");
-    let cut = strike(Fault::CutFromEtcd, nodes[0]);
+    let cut = inject(Fault::CutFromEtcd, nodes[0]);
     assert!(cut.contains("meta skuid \"dba\" tcp dport { 2379, 23790 } counter drop"), "{cut}");
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Ground, node_fault::NodeFault, power, shell};
+use super::{node_fault::NodeFault, power, shell, target::FaultTarget};
 use crate::{
     component,
     error::{Error, Result},
@@ -42,17 +42,17 @@ fn canary(id: &str) -> String {
 /// Sets the undo on every node, after a canary has come on all of them.
 pub(super) async fn arm(
     id: &str,
-    blows: &BTreeMap<InstanceKey, NodeFault>,
+    faults: &BTreeMap<InstanceKey, NodeFault>,
     deadline: Duration,
-    ground: &Ground<'_>,
+    cluster: &FaultTarget<'_>,
 ) -> Result<()> {
-    let blows: BTreeMap<_, _> = blows.iter().filter(|(_, blow)| !blow.undo.is_empty()).collect();
+    let faults: BTreeMap<_, _> = faults.iter().filter(|(_, fault)| !fault.revert.is_empty()).collect();
     let test = canary(id);
-    let tested = blows.keys().map(|key| shell::succeed(ground, key, "test the undo", &test));
+    let tested = faults.keys().map(|key| shell::succeed(cluster, key, "test the undo", &test));
     try_join_all(tested).await?;
     let unit = format!("hactl-undo-{id}");
-    let armed = blows.iter().map(async |(key, blow)| {
-        shell::succeed(ground, key, "set the undo", &set(&unit, deadline.as_millis(), &blow.undo)).await
+    let armed = faults.iter().map(async |(key, fault)| {
+        shell::succeed(cluster, key, "set the undo", &set(&unit, deadline.as_millis(), &fault.revert)).await
     });
     // What was set before another node failed comes to nothing: nobody has struck.
     try_join_all(armed).await.map(drop)
@@ -66,19 +66,27 @@ fn now(id: &str, undo: &str) -> String {
     )
 }
 
-pub(super) async fn undo(id: &str, blows: &BTreeMap<InstanceKey, NodeFault>, ground: &Ground<'_>) -> Result<()> {
-    let undone = blows
+pub(super) async fn revert(
+    id: &str,
+    faults: &BTreeMap<InstanceKey, NodeFault>,
+    cluster: &FaultTarget<'_>,
+) -> Result<()> {
+    let undone = faults
         .iter()
-        .filter(|(_, blow)| !blow.undo.is_empty())
-        .map(async |(key, blow)| shell::succeed(ground, key, "take the fault back", &now(id, &blow.undo)).await);
+        .filter(|(_, fault)| !fault.revert.is_empty())
+        .map(async |(key, fault)| shell::succeed(cluster, key, "take the fault back", &now(id, &fault.revert)).await);
     try_join_all(undone).await.map(drop)
 }
 
 /// Whether the timer of any node waits no more.
-pub(super) async fn fired(id: &str, blows: &BTreeMap<InstanceKey, NodeFault>, ground: &Ground<'_>) -> Result<bool> {
+pub(super) async fn fired(
+    id: &str,
+    faults: &BTreeMap<InstanceKey, NodeFault>,
+    cluster: &FaultTarget<'_>,
+) -> Result<bool> {
     let test = format!("[ \"$(systemctl show -p SubState --value hactl-undo-{id}.timer)\" != waiting ]\n");
-    let asked = blows.iter().filter(|(_, blow)| !blow.undo.is_empty());
-    let asked = asked.map(|(key, _)| shell::holds(ground, key, &test));
+    let asked = faults.iter().filter(|(_, fault)| !fault.revert.is_empty());
+    let asked = asked.map(|(key, _)| shell::holds(cluster, key, &test));
     Ok(try_join_all(asked).await?.into_iter().any(|fired| fired))
 }
 
@@ -121,10 +129,10 @@ fn of_units(node: &FleetNode, script: &str) -> String {
 ///
 /// # Errors
 /// When the container engine does not answer, on the local platform.
-pub async fn leftovers(ground: &Ground<'_>) -> Result<Vec<String>> {
-    let mut found: Vec<String> = power::off(ground).await?.iter().map(|key| format!("{key}: without power")).collect();
-    let asked = ground.members().map(async |node| {
-        let said = shell::succeed(ground, node.key(), "look for faults", &of_units(node, LIST)).await;
+pub async fn leftovers(cluster: &FaultTarget<'_>) -> Result<Vec<String>> {
+    let mut found: Vec<String> = power::off(cluster).await?.iter().map(|key| format!("{key}: without power")).collect();
+    let asked = cluster.members().map(async |node| {
+        let said = shell::succeed(cluster, node.key(), "look for faults", &of_units(node, LIST)).await;
         let said = said.unwrap_or_default();
         said.lines().map(|line| format!("{}: {line}", node.key())).collect::<Vec<_>>()
     });
@@ -136,13 +144,13 @@ pub async fn leftovers(ground: &Ground<'_>) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// When a node does not answer, or something cannot be taken back.
-pub async fn sweep(ground: &Ground<'_>) -> Result<()> {
-    power::on(ground).await?;
-    let swept = ground
+pub async fn sweep(cluster: &FaultTarget<'_>) -> Result<()> {
+    power::on(cluster).await?;
+    let swept = cluster
         .members()
-        .map(async |node| shell::succeed(ground, node.key(), "take back what was left", &of_units(node, SWEEP)).await);
+        .map(async |node| shell::succeed(cluster, node.key(), "take back what was left", &of_units(node, SWEEP)).await);
     try_join_all(swept).await.map(drop).map_err(|error: Error| {
-        error.hint(format!("a reboot of the node takes every fault back; then {}", ground.next_step()))
+        error.hint(format!("a reboot of the node takes every fault back; then {}", cluster.next_step()))
     })
 }
 

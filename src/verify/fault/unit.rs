@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Armed, Ground, node_fault::NodeFault, process::postmaster};
+use super::{node_fault::NodeFault, postmaster::postmaster, target::FaultTarget};
 use crate::{
     component::{
         Observed, Reached,
@@ -21,9 +21,9 @@ pub(super) fn kill(unit: &str) -> NodeFault {
         possible: format!(
             "systemctl is-active --quiet {unit} || {{ echo 'no unit {unit} of systemd runs'; exit 1; }}\n"
         ),
-        strike: format!("{}systemctl kill --kill-who=main -s KILL {unit}\necho \"$main\"\n", main(unit)),
+        inject: format!("{}systemctl kill --kill-who=main -s KILL {unit}\necho \"$main\"\n", main(unit)),
         effect: format!("[ \"$(systemctl show -p MainPID --value {unit})\" != \"$noted\" ]\n"),
-        undo: String::new(),
+        revert: String::new(),
     }
 }
 
@@ -38,38 +38,38 @@ pub(super) fn main(unit: &str) -> String {
 /// Patroni dies, and its unit has to start it again.
 pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
-    let blow = kill(unit);
+    let fault = kill(unit);
     let restarts = format!(
         "[ \"$(systemctl show -p Restart --value {unit})\" != no ] ||\n  \
          {{ echo 'unit {unit} does not start Patroni again (Restart=no): it would stay dead'; exit 1; }}\n"
     );
-    NodeFault { possible: blow.possible + &restarts, ..blow }
+    NodeFault { possible: fault.possible + &restarts, ..fault }
 }
 
 /// Patroni dies and stays dead; PostgreSQL lives on.
-pub(super) fn bury_patroni(node: &FleetNode) -> NodeFault {
+pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
-    let blow = kill(unit);
+    let fault = kill(unit);
     let spares = format!(
         "mode=$(systemctl show -p KillMode --value {unit})\n\
          [ \"$mode\" = process ] || [ \"$mode\" = none ] ||\n  \
          {{ echo \"unit {unit} takes PostgreSQL down together with Patroni (KillMode=$mode)\"; exit 1; }}\n"
     );
     NodeFault {
-        possible: blow.possible + &spares,
-        strike: format!("{}{}echo \"$postmaster\"\n", postmaster(node), bury(unit)),
+        possible: fault.possible + &spares,
+        inject: format!("{}{}echo \"$postmaster\"\n", postmaster(node), stop_for_good(unit)),
         effect: format!("! systemctl is-active --quiet {unit} && [ \"$(cat /proc/\"$noted\"/comm)\" = postgres ]\n"),
-        undo: unbury(unit),
+        revert: allow_again(unit),
     }
 }
 
 /// etcd dies and stays dead.
-pub(super) fn bury_etcd(node: &FleetNode) -> NodeFault {
+pub(super) fn stop_etcd_for_good(node: &FleetNode) -> NodeFault {
     let unit = etcd::unit(node);
     NodeFault {
-        strike: bury(unit),
+        inject: stop_for_good(unit),
         effect: format!("! systemctl is-active --quiet {unit}\n"),
-        undo: unbury(unit),
+        revert: allow_again(unit),
         ..kill(unit)
     }
 }
@@ -79,15 +79,15 @@ pub(super) fn stop_guard() -> NodeFault {
     let unit = LEASE_GUARD;
     NodeFault {
         possible: format!("systemctl is-active --quiet {unit} || {{ echo '{unit} does not run'; exit 1; }}\n"),
-        strike: format!("systemctl stop {unit}\n"),
+        inject: format!("systemctl stop {unit}\n"),
         effect: format!("! systemctl is-active --quiet {unit}\n"),
-        undo: format!("systemctl start --no-block {unit}\n"),
+        revert: format!("systemctl start --no-block {unit}\n"),
     }
 }
 
 /// A mask in `/run` would do nothing: the unit's file in `/etc` comes before it. A drop-in counts, and
 /// is gone after a reboot. Its condition keeps everybody else from starting the unit.
-fn bury(unit: &str) -> String {
+fn stop_for_good(unit: &str) -> String {
     let dir = format!("/run/systemd/system/{unit}.service.d");
     format!(
         "mkdir -p {dir}\n\
@@ -99,7 +99,7 @@ fn bury(unit: &str) -> String {
 }
 
 /// Nobody waits for the unit: etcd is ready only with a quorum, whose other members come in their turn.
-fn unbury(unit: &str) -> String {
+fn allow_again(unit: &str) -> String {
     let dir = format!("/run/systemd/system/{unit}.service.d");
     format!(
         "rm -f {dir}/hactl-drill.conf\nrmdir {dir} 2>/dev/null || :\n\
@@ -107,19 +107,19 @@ fn unbury(unit: &str) -> String {
     )
 }
 
-async fn seen(node: &FleetNode, ground: &Ground<'_>) -> Observed<EtcdView> {
-    let (access, fleet) = (ground.access, ground.fleet);
+async fn seen(node: &FleetNode, cluster: &FaultTarget<'_>) -> Observed<EtcdView> {
+    let (access, fleet) = (cluster.access, cluster.fleet);
     let remote = &reach(access, node).await?;
     etcd::ask(Reached { remote, access, fleet, node }).await
 }
 
 /// Whether those voters of etcd that live have noticed: they follow another leader, or serve no more.
-pub(super) async fn etcd_noticed(armed: &Armed<'_>) -> bool {
-    let struck: BTreeSet<&InstanceKey> = armed.targets.iter().collect();
-    let living = armed.ground.fleet.with_role(Role::Etcd).filter(|node| !struck.contains(node.key()));
-    let asked = living.map(|node| seen(node, armed.ground));
+pub(super) async fn etcd_noticed(target: Target, stopped: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
+    let stopped: BTreeSet<&InstanceKey> = stopped.iter().collect();
+    let living = cluster.fleet.with_role(Role::Etcd).filter(|node| !stopped.contains(node.key()));
+    let asked = living.map(|node| seen(node, cluster));
     let views: Vec<_> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
-    if armed.drill.target == Target::EtcdMajority {
+    if target == Target::EtcdMajority {
         return !views.iter().any(|view| view.serving);
     }
     // By their numbers, since etcd may know its members by other names.
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_buried_unit_is_killed_only_when_it_cannot_come_back() {
         assert_eq!(
-            bury_etcd(&node()).strike,
+            stop_etcd_for_good(&node()).inject,
             "mkdir -p /run/systemd/system/etcd.service.d\n\
              printf '[Unit]\\nConditionPathExists=!/run/systemd/system/etcd.service.d/hactl-drill.conf\\n\
              [Service]\\nRestart=no\\n' >/run/systemd/system/etcd.service.d/hactl-drill.conf\n\
@@ -142,7 +142,7 @@ mod tests {
              systemctl kill --kill-who=main -s KILL etcd\n"
         );
         assert_eq!(
-            bury_patroni(&node()).undo,
+            stop_patroni_for_good(&node()).revert,
             "rm -f /run/systemd/system/patroni.service.d/hactl-drill.conf\n\
              rmdir /run/systemd/system/patroni.service.d 2>/dev/null || :\n\
              systemctl daemon-reload\nsystemctl start --no-block patroni\n"

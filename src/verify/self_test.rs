@@ -1,0 +1,126 @@
+//! The positive control: a fault that must lose rows where nothing keeps them.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD},
+    clients::ClientAccess,
+    drill::{empty, failed, not_run, one, refused},
+    fault::{self, FaultTarget},
+    history_file,
+    round::{Load, RoundSetup},
+    session::{Heading, Verification, begin, end, healthy, record},
+    table::Table,
+    verdict::{DrillOutcome, DrillReport},
+};
+use crate::{error::Result, model::Durability};
+
+/// How long the positive control may leave the cluster asynchronous.
+const ASYNCHRONOUS_FOR: Duration = Duration::from_secs(300);
+
+/// The positive control: the same fault must lose rows where an acknowledgement promises one node only,
+/// and none where it promises two. Without that, a count of zero says nothing.
+///
+/// # Errors
+/// As [`super::verify`].
+pub async fn self_test(
+    cluster: &FaultTarget<'_>,
+    load: Load,
+    heading: Heading,
+    history: &Path,
+) -> Result<Verification> {
+    let (mut verdict, mut writer, table, clients) = begin(cluster, heading, history).await?;
+    let record = record(history);
+    let planned = cluster.plan.patroni.durability;
+    let mut ended = Ok(());
+    // Where nobody can power machines off and on it is no control; nothing is touched to find that out.
+    if cluster.plan.platform.is_adopted()
+        && let Some(reason) = fault::obstacle(&SELF_TEST, cluster).await?
+    {
+        verdict.drills.push(not_run(&SELF_TEST, DrillOutcome::Skipped, reason));
+        return Ok(end(cluster, &table, verdict, ended).await);
+    }
+    if planned != Durability::Async {
+        let drill = Drill { variant: Some(planned.as_str()), ..SELF_TEST };
+        let before = &[CUT_REPLICATION];
+        let rounds =
+            RoundSetup { cluster, table: &table, clients: &clients, load, durability: planned, before, record };
+        let (report, result) = one(cluster, &rounds, &drill, 1..=1, &mut writer).await;
+        verdict.drills.push(report);
+        ended = result;
+    }
+    if ended.is_ok() {
+        let (report, result) = asynchronous(cluster, &table, &clients, load, record, &mut writer).await;
+        verdict.drills.push(report);
+        ended = result;
+    }
+    if planned != Durability::Async {
+        for (variant, durability, before) in [
+            ("guarded", planned, &[CUT_REPLICA][..]),
+            // Nothing else keeps what is acknowledged here: judged as if it promised one node.
+            ("unguarded", Durability::Async, &[CUT_REPLICA, STOP_GUARD]),
+        ] {
+            if ended.is_err() {
+                break;
+            }
+            let drill = Drill { variant: Some(variant), ..ORPHAN };
+            let rounds = RoundSetup { cluster, table: &table, clients: &clients, load, durability, before, record };
+            let (report, result) = one(cluster, &rounds, &drill, 1..=1, &mut writer).await;
+            verdict.drills.push(if durability == Durability::Async { must_lose(report) } else { report });
+            ended = result;
+        }
+    }
+    Ok(end(cluster, &table, verdict, ended).await)
+}
+
+/// The control's asynchronous half. It sets the durability itself, and restores it.
+async fn asynchronous(
+    cluster: &FaultTarget<'_>,
+    table: &Table<'_>,
+    clients: &ClientAccess,
+    load: Load,
+    record: &Path,
+    writer: &mut history_file::Writer,
+) -> (DrillReport, Result<()>) {
+    let drill = Drill { variant: Some(Durability::Async.as_str()), ..SELF_TEST };
+    if let Some(reason) = refused(cluster, &drill) {
+        return (not_run(&drill, DrillOutcome::Refused, reason), Ok(()));
+    }
+    let mut plan = cluster.plan.clone();
+    plan.patroni.durability = Durability::Async;
+    let there = FaultTarget { plan: &plan, ..*cluster };
+    let work = async {
+        let before = healthy(cluster).await?;
+        let targets = fault::targets(&ASYNCHRONOUS, before.health(), cluster)?;
+        let mut armed = fault::arm(&ASYNCHRONOUS, &targets, ASYNCHRONOUS_FOR, cluster).await?;
+        let report = async {
+            if cluster.plan.patroni.durability != Durability::Async {
+                armed.inject().await?;
+                table.waits_for_nobody(before.leader()).await?;
+            }
+            let (durability, before) = (Durability::Async, &[CUT_REPLICATION][..]);
+            let rounds = RoundSetup { cluster: &there, table, clients, load, durability, before, record };
+            let (report, result) = one(&there, &rounds, &drill, 1..=1, writer).await;
+            result.map(|()| report)
+        }
+        .await;
+        armed.revert().await?;
+        report
+    };
+    match work.await {
+        Ok(report) => (must_lose(report), Ok(())),
+        Err(error) => (failed(empty(&drill), &error), Err(error)),
+    }
+}
+
+/// A control that loses nothing shows nothing.
+fn must_lose(mut report: DrillReport) -> DrillReport {
+    if report.outcome == DrillOutcome::Passed && report.counts.lost == 0 {
+        report.outcome = DrillOutcome::Failed;
+        report.reason = Some(
+            "no acknowledged commit was lost, though nothing kept the last ones: this harness would not see a loss"
+                .to_owned(),
+        );
+    }
+    report
+}
