@@ -10,7 +10,26 @@ use crate::secrets::{encrypted, identity};
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixture/secrets-v1");
 
 /// What a newer hactl of the same version may have put into the maps.
-const MONITORING: Account = Account::Named(std::borrow::Cow::Borrowed("monitoring"));
+const UNKNOWN: Account = Account::Named(std::borrow::Cow::Borrowed("of_a_newer_hactl"));
+
+/// The passwords in the fixture.
+const PASSWORDS: [(&str, &str); 6] = [
+    ("superuser", "XZreHZKuqsfu0u2aXOfcWXxPSXd2ul1K"),
+    ("replication", "57hPOL47pBICjBpFAaznXVnLfFxotKVj"),
+    ("rewind", "TDcTulIUXahU2Od1oyfoIp4vuxR5FvEl"),
+    ("restapi", "ksrzqBMNUYnaSPquD23Mdv58EUZ6MCAY"),
+    ("owners.app", "7w7BlQTM8AyRGVP0u7W7uZ7rZkUonjlk"),
+    ("owners.shop_owner", "7Ngz9Xzt8ppVDQtWCjDnLW4tMh0lLMew"),
+];
+
+/// The certificates in the fixture.
+const CERTIFICATES: [Certificate; 5] = [
+    Certificate::ETCD_PEER,
+    Certificate::ETCD_SERVER,
+    Certificate::PATRONI,
+    Certificate::POSTGRESQL,
+    Certificate::CONTROLLER,
+];
 
 /// The day after the fixture was made.
 fn next_day() -> Timestamp {
@@ -60,16 +79,8 @@ async fn secrets_file_of_version_1_opens_with_all_that_is_in_it() {
     assert_eq!(vault.recipients().unwrap().len(), 1);
 
     let passwords = vault.passwords();
-    let expected = [
-        ("superuser", "XZreHZKuqsfu0u2aXOfcWXxPSXd2ul1K"),
-        ("replication", "57hPOL47pBICjBpFAaznXVnLfFxotKVj"),
-        ("rewind", "TDcTulIUXahU2Od1oyfoIp4vuxR5FvEl"),
-        ("restapi", "ksrzqBMNUYnaSPquD23Mdv58EUZ6MCAY"),
-        ("owners.app", "7w7BlQTM8AyRGVP0u7W7uZ7rZkUonjlk"),
-        ("owners.shop_owner", "7Ngz9Xzt8ppVDQtWCjDnLW4tMh0lLMew"),
-    ];
-    assert_eq!(passwords.len(), expected.len());
-    for (account, password) in expected {
+    assert_eq!(passwords.len(), PASSWORDS.len());
+    for (account, password) in PASSWORDS {
         assert_eq!(passwords[&Account::from(account.to_owned())].expose(), password, "{account}");
     }
 
@@ -104,9 +115,9 @@ async fn secrets_file_of_version_1_with_all_that_is_needed_is_not_written() {
     let site = Site::of_version_1();
     let before = fs::read(&site.paths.file).unwrap();
     let mut vault = site.vault().await.unwrap();
-    let owners = ["app", "shop_owner"].map(|owner| Account::Owner(DatabaseName::new(owner).unwrap()));
-    assert!(!vault.ensure_passwords(&[Account::of_every_cluster(), owners.into()].concat()).unwrap());
-    assert!(!vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes(), next_day()).unwrap());
+    let accounts = PASSWORDS.map(|(account, _)| Account::from(account.to_owned()));
+    assert!(!vault.ensure_passwords(&accounts).unwrap());
+    assert!(!vault.ensure_certificates(&CERTIFICATES, &nodes(), next_day()).unwrap());
     vault.pin_host_keys(vault.host_keys().clone()).unwrap();
     assert!(!vault.was_saved());
     assert_eq!(fs::read(&site.paths.file).unwrap(), before);
@@ -174,10 +185,10 @@ async fn secrets_file_with_unknown_entries_keeps_them_when_it_is_saved() {
     site.vault().await.unwrap().save().unwrap();
     let unknown = json!({"certificate": "of a newer hactl", "key": "its key"});
     site.edit(|written| {
-        written["passwords"]["monitoring"] = json!("its password");
-        written["authorities"]["monitoring"] = unknown.clone();
-        written["clients"]["monitoring"] = unknown.clone();
-        written["nodes"]["node1"] = json!({"monitoring": unknown});
+        written["passwords"]["of_a_newer_hactl"] = json!("its password");
+        written["authorities"]["of_a_newer_hactl"] = unknown.clone();
+        written["clients"]["of_a_newer_hactl"] = unknown.clone();
+        written["nodes"]["node1"] = json!({"of_a_newer_hactl": unknown});
     })
     .await;
     let mut vault = site.opened().await.unwrap();
@@ -187,10 +198,10 @@ async fn secrets_file_with_unknown_entries_keeps_them_when_it_is_saved() {
 
     let written = site.written().await;
     for place in ["/authorities", "/clients", "/nodes/node1"] {
-        assert_eq!(written.pointer(&format!("{place}/monitoring")), Some(&unknown), "{place}");
+        assert_eq!(written.pointer(&format!("{place}/of_a_newer_hactl")), Some(&unknown), "{place}");
     }
     let again = site.opened().await.unwrap();
-    assert_eq!(again.password(&MONITORING).unwrap().expose(), "its password");
+    assert_eq!(again.password(&UNKNOWN).unwrap().expose(), "its password");
     assert!(again.all().any(|secret| secret.expose() == "its password"));
     assert!(again.all().any(|secret| secret.expose() == "its key"));
     assert!(!format!("{again:?}").contains("its password"));
