@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli,
-    component::{etcd, patroni},
+    cli, component,
     error::{Error, Result},
     report,
 };
@@ -21,7 +20,7 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
             let running = deployment.running(context).await?;
             let node = running.fleet.node(&args.node)?;
             let units = match unit {
-                "" => format!("-u {} -u {}", patroni::unit(node), etcd::unit(node)),
+                "" => component::units(node).map(|unit| format!("-u {unit}")).collect::<Vec<_>>().join(" "),
                 unit => format!("-u {unit}"),
             };
             let command = format!("journalctl --no-pager -n {} {units}", args.lines);

@@ -16,5 +16,17 @@ pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
 pub use view::{NodeView, Observations};
 
+use crate::fleet::FleetNode;
+
 /// Every component, each after those that it needs.
 pub(crate) static COMPONENTS: [Component; 3] = [etcd::COMPONENT, patroni::COMPONENT, postgres::COMPONENT];
+
+/// The components' own units on `node`, from what clients use to what holds that up.
+pub(crate) fn units(node: &FleetNode) -> impl Iterator<Item = &str> {
+    COMPONENTS.iter().rev().filter_map(|component| component.unit).map(|unit| unit(node))
+}
+
+/// The same with the units beside them that hactl's roles may enable.
+pub(crate) fn all_units(node: &FleetNode) -> impl Iterator<Item = &str> {
+    units(node).chain(COMPONENTS.iter().flat_map(|component| component.helpers.iter().copied()))
+}

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     file,
     model::{Backend, InstanceKey, ProxmoxKind},
-    plan::{Plan, Platform},
+    plan::Plan,
 };
 
 /// The directories of the tree in which every file is hactl's.

@@ -2,8 +2,12 @@
 
 use crate::{fleet::FleetNode, model::Endpoint};
 
+/// The component's name.
+pub(crate) const NAME: &str = "etcd";
 /// The port for clients that the role gives.
 pub(crate) const PORT: u16 = 2379;
+/// The port for other members that the role gives.
+pub(crate) const PEER_PORT: u16 = 2380;
 /// The unit that the role makes.
 pub(crate) const UNIT: &str = "etcd";
 

@@ -12,8 +12,10 @@ use super::{definition::Component, view::View};
 use crate::model::Role;
 
 pub(super) const COMPONENT: Component = Component {
+    name: "patroni",
     title: "Patroni",
     role: Role::Patroni,
+    ports: &[PORT],
     endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],
@@ -22,4 +24,8 @@ pub(super) const COMPONENT: Component = Component {
     is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: diagnose::diagnose,
     diagnose_adopted: diagnose::diagnose_adopted,
+    may_be_foreign: false,
+    detect: include_str!("detect.sh"),
+    stop: include_str!("stop.sh"),
+    wipe: include_str!("wipe.sh"),
 };

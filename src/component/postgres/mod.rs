@@ -14,8 +14,10 @@ use super::{definition::Component, view::View};
 use crate::model::Role;
 
 pub(super) const COMPONENT: Component = Component {
+    name: "postgres",
     title: "PostgreSQL",
     role: Role::Patroni,
+    ports: &[PORT],
     endpoint,
     unit: None,
     helpers: &[],
@@ -24,4 +26,8 @@ pub(super) const COMPONENT: Component = Component {
     is_plain: |_, view| matches!(&view.postgres, Some(Ok(server)) if !server.tls),
     diagnose: diagnose::diagnose,
     diagnose_adopted: |_, _, _| {},
+    may_be_foreign: false,
+    detect: include_str!("detect.sh"),
+    stop: include_str!("stop.sh"),
+    wipe: include_str!("wipe.sh"),
 };
