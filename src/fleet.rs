@@ -10,7 +10,7 @@ use crate::{
     plan::{Node, Plan, Platform},
 };
 
-pub use crate::terraform::{Machine, Outputs};
+pub use crate::model::{Machine, Outputs};
 
 /// The machines of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

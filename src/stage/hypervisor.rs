@@ -11,9 +11,9 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Proxmox, Template},
+    model::{InstanceKey, Proxmox, Reboots, Template},
     plan::Platform,
-    platform::proxmox::{self, Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Reboots, Source, Token},
+    platform::proxmox::{self, Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Source, Token},
     terraform::{self, Recorded},
 };
 
@@ -55,7 +55,7 @@ fn wanted(cluster: &Cluster, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxR
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
             Template::Vm(id) => {
-                Source::Template { id: *id, node: guest.template_node.as_ref().map(ToString::to_string) }
+                Source::Template { id: *id, hypervisor: guest.template_hypervisor.as_ref().map(ToString::to_string) }
             }
             Template::File(file) => Source::File(file.clone()),
         };
@@ -63,7 +63,7 @@ fn wanted(cluster: &Cluster, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxR
         let machine = GuestRequest {
             made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
             name: cluster.plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
-            node: guest.node.to_string(),
+            hypervisor: guest.hypervisor.to_string(),
             source,
             datastore: guest.datastore.to_string(),
             bridge: proxmox.bridge.to_string(),
