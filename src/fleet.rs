@@ -10,10 +10,7 @@ use crate::{
     plan::{Node, Plan},
 };
 
-pub use crate::{
-    model::{Hop, SshTarget},
-    terraform::{Machine, Outputs},
-};
+pub use crate::model::{Hop, Machine, Outputs, SshTarget};
 
 /// The machines of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

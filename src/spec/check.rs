@@ -35,8 +35,8 @@ const DEFAULT_MEMORY_MIB: u32 = 1024;
 const DEFAULT_MEMORY_PROXMOX_MIB: u32 = 2048;
 const DEFAULT_CORES: u32 = 2;
 /// Addresses are given from .10 up to .254 of the local network.
-const FIRST_SLOT: u32 = 10;
-const LAST_SLOT: u32 = 254;
+const FIRST_ADDRESS: u32 = 10;
+const LAST_ADDRESS: u32 = 254;
 /// Groups of the inventory, those of later roles included, and the host that Ansible has by itself.
 const RESERVED_KEYS: [&str; 9] =
     ["all", "ungrouped", "localhost", "etcd", "patroni", "haproxy", "pgbouncer", "pgbackrest", "monitoring"];
@@ -247,9 +247,9 @@ fn local(checker: &mut Checker<'_, '_>, local: LocalFile, instances: usize) -> L
         checker.say(&["platform", "local", "image"], message);
         Distribution::Debian12
     });
-    let slots = LAST_SLOT - FIRST_SLOT + 1;
-    if instances > slots as usize {
-        checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {slots}"));
+    let addresses = LAST_ADDRESS - FIRST_ADDRESS + 1;
+    if instances > addresses as usize {
+        checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {addresses}"));
     }
     let subnet = local.subnet.and_then(|text| subnet(checker, &text, instances));
     Local { base_image, release, subnet }
@@ -276,7 +276,7 @@ fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize) -> Option
         return None;
     }
     // Addresses from .10 up, below the broadcast address.
-    let needed = u64::from(FIRST_SLOT) + instances as u64;
+    let needed = u64::from(FIRST_ADDRESS) + instances as u64;
     let size = 1_u64 << (32 - u32::from(net.prefix_len()));
     if net.prefix_len() < 8 || size < needed + 1 {
         let message =

@@ -16,14 +16,14 @@ use super::{
     module_dir::module_dir,
     names::BACKEND_FILE,
     outcome::Pulled,
-    outputs::{Outputs, Read, parse_outputs},
+    outputs::{Read, parse_outputs},
     workspace::Workspace,
 };
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Backend, BackendKind, ClusterName},
+    model::{Backend, BackendKind, ClusterName, Outputs},
     plan::Plan,
 };
 

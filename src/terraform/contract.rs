@@ -11,10 +11,9 @@ use std::{
 
 use serde_json::{Map, Value as Json};
 
-use super::outputs::{Machine, Outputs};
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, nearest},
+    model::{InstanceKey, Machine, Outputs, nearest},
     plan::Plan,
 };
 

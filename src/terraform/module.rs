@@ -18,7 +18,7 @@ use super::{
     module_dir::module_dir,
     names::{MODULE_NOTE, PASSED_FILE, PLAN_FILE},
     outcome::{Planned, Provisioned, Pulled},
-    outputs::{Outputs, parse_a_modules},
+    outputs::parse_a_modules,
     variables::Machines,
     workspace::is_of_no_stack,
 };
@@ -28,7 +28,7 @@ use crate::{
     event::Stage,
     exec::Command,
     file,
-    model::{Passed, RootModule},
+    model::{Outputs, Passed, RootModule},
     plan::Plan,
 };
 

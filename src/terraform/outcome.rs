@@ -1,10 +1,7 @@
 //! What Terraform was asked for, and what came of it.
 
-use super::{
-    changes::{Changes, GoneRecords},
-    outputs::Outputs,
-};
-use crate::error::Error;
+use super::changes::{Changes, GoneRecords};
+use crate::{error::Error, model::Outputs};
 
 /// What `up` and `plan` find out before anything is done.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<Insta
         .map(|node| {
             let mut values = json!({
                 "hostname": node.hostname,
-                "slot": node.slot,
+                "slot": node.address_index,
                 "memory": node.memory_mib,
                 "cores": node.cores,
             });
@@ -104,14 +104,14 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
             "vm_name": node.hostname,
             "memory": node.memory_mib,
             "cores": node.cores,
-            "node": guest.node,
+            "node": guest.hypervisor,
             template: guest.template,
             "datastore": guest.datastore,
             "address": guest.address,
             "tags": guest.tags,
         });
         let optional = [
-            ("template_node", json!(template_node(guest))),
+            ("template_node", json!(template_hypervisor(guest))),
             ("disk_gb", json!(node.disk_gb)),
             ("pool_id", json!(guest.pool_id)),
             ("vlan", json!(guest.vlan)),
@@ -146,8 +146,8 @@ fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
 }
 
 /// The hypervisor that has a machine's template, where that is not the machine's own.
-fn template_node(guest: &Guest) -> Option<&Hypervisor> {
-    guest.template_node.as_ref().filter(|node| **node != guest.node)
+fn template_hypervisor(guest: &Guest) -> Option<&Hypervisor> {
+    guest.template_hypervisor.as_ref().filter(|on| **on != guest.hypervisor)
 }
 
 #[cfg(test)]

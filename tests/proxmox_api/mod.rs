@@ -83,8 +83,8 @@ fn machine(node: &str, id: u32) -> GuestRequest {
     GuestRequest {
         made: false,
         name: "pg-prod-new".to_owned(),
-        node: node.to_owned(),
-        source: Source::Template { id, node: None },
+        hypervisor: node.to_owned(),
+        source: Source::Template { id, hypervisor: None },
         datastore: "local-lvm".to_owned(),
         bridge: "vmbr0".to_owned(),
         vlan: None,
@@ -224,7 +224,12 @@ fn a_server_that_is_not_there_or_silent_or_another_has_its_own_message() {
 #[test]
 fn what_is_missing_is_named_with_the_machines_that_need_it() {
     let three = three();
-    refused(|_| {}, &edit(|machine| machine.node = "pve9".to_owned()), "proxmox-node", &["node1:", "pve1, pve2, pve3"]);
+    refused(
+        |_| {},
+        &edit(|machine| machine.hypervisor = "pve9".to_owned()),
+        "proxmox-node",
+        &["node1:", "pve1, pve2, pve3"],
+    );
     let offline = |world: &mut World| world.nodes.get_mut("pve2").unwrap().online = false;
     refused(offline, &three, "proxmox-node-offline", &["node2: node pve2 is offline"]);
 
@@ -236,7 +241,7 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
     refused(container_there, &three, "proxmox-template", &["9002 (ct) is a container"]);
     let same = wanted([machine("pve1", 9002), machine("pve2", 9002), machine("pve3", 9002)]);
     refused(|_| {}, &same, "proxmox-check", &["node2: template 9002 is on node pve1, not on pve2"]);
-    let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+    let source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
     let told = wanted([GuestRequest { source, ..machine("pve2", 9002) }]);
     check(&Simulator::start(World::default()), &told).unwrap();
     let elsewhere = |world: &mut World| drop(world.nodes.get_mut("pve1").unwrap().storages.remove("local-lvm"));
@@ -498,13 +503,13 @@ fn a_change_that_is_not_live_waits_for_a_restart() {
     let waiting = reboots().unwrap();
     assert_eq!(waiting.keys().map(InstanceKey::as_str).collect::<Vec<_>>(), ["node1"]);
     let reboot = &waiting[&key("node1")];
-    assert_eq!((reboot.id, reboot.node.as_str(), reboot.container), (101, "pve1", false));
+    assert_eq!((reboot.id, reboot.hypervisor.as_str(), reboot.container), (101, "pve1", false));
     let changes: Vec<String> = reboot.changes.iter().map(ToString::to_string).collect();
     assert_eq!(changes, ["memory 2048 -> 4096", "cores 2 -> 4"]);
 
     // Moved to another node, as high availability does, it is found there.
     simulator.world().guests.get_mut(&101).unwrap().node = "pve2".to_owned();
-    assert_eq!(reboots().unwrap()[&key("node1")].node, "pve2");
+    assert_eq!(reboots().unwrap()[&key("node1")].hypervisor, "pve2");
     send(&simulator, "POST", "nodes/pve2/qemu/101/status/reboot", "");
     assert!(reboots().unwrap().is_empty());
     simulator.world().delay = Duration::from_secs(60);

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Reboots, Source, Stray, Token, check, left};
+use super::{Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Source, Stray, Token, check, left};
 use crate::{
     context::Context,
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Proxmox, Template},
+    model::{InstanceKey, Proxmox, Reboots, Template},
     plan::Plan,
     platform::Recorded,
 };
@@ -51,7 +51,7 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
             Template::Vm(id) => {
-                Source::Template { id: *id, node: guest.template_node.as_ref().map(ToString::to_string) }
+                Source::Template { id: *id, hypervisor: guest.template_hypervisor.as_ref().map(ToString::to_string) }
             }
             Template::File(file) => Source::File(file.clone()),
         };
@@ -59,7 +59,7 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest
         let machine = GuestRequest {
             made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
             name: plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
-            node: guest.node.to_string(),
+            hypervisor: guest.hypervisor.to_string(),
             source,
             datastore: guest.datastore.to_string(),
             bridge: proxmox.bridge.to_string(),

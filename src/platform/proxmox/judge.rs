@@ -119,7 +119,7 @@ impl Judge<'_> {
     }
 
     fn node(&mut self, key: &InstanceKey, machine: &GuestRequest) {
-        let node = &machine.node;
+        let node = &machine.hypervisor;
         match self.facts.nodes.get(node) {
             Some(true) => {}
             Some(false) => {
@@ -149,7 +149,7 @@ impl Judge<'_> {
             let hint = format!(
                 "`hactl import CLUSTER {key}={}/{}` takes it over; where nothing is on it yet, remove it: {}; another \
                  `vm_name` for {key} leaves it alone",
-                stray.node,
+                stray.hypervisor,
                 stray.id,
                 stray.removal()
             );
@@ -165,7 +165,7 @@ impl Judge<'_> {
             if self.sees(&path, &["VM.Audit"]) {
                 let templates = facts.guests.iter().filter(|(_, guest)| guest.template && !guest.container);
                 let templates: Vec<String> =
-                    templates.map(|(id, guest)| format!("{id} ({} on {})", guest.name, guest.node)).collect();
+                    templates.map(|(id, guest)| format!("{id} ({} on {})", guest.name, guest.hypervisor)).collect();
                 let message = match templates.is_empty() {
                     true => format!("there is no virtual machine {id} to clone, and no template at all"),
                     false => format!("there is no virtual machine {id} to clone; templates are {}", list(templates)),
@@ -181,15 +181,16 @@ impl Judge<'_> {
             let hint = "set `template` to the id of a virtual machine that is a template";
             self.add("proxmox-template", Some(key), message, hint.to_owned());
         } else if !guest.template {
-            let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.node);
-            let hint = format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.node);
+            let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.hypervisor);
+            let hint =
+                format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.hypervisor);
             self.add("proxmox-template", Some(key), message, hint);
-        } else if guest.node != on && self.facts.nodes.contains_key(on) {
-            let message = format!("template {id} is on node {}, not on {on}", guest.node);
+        } else if guest.hypervisor != on && self.facts.nodes.contains_key(on) {
+            let message = format!("template {id} is on node {}, not on {on}", guest.hypervisor);
             let hint = format!(
                 "set `template_node` to {0}, or `node` to {0}; or give {on} a template with an id of its own, and set that \
                  as the instance's `template`",
-                guest.node
+                guest.hypervisor
             );
             self.add("proxmox-template-node", Some(key), message, hint);
         }
@@ -198,9 +199,9 @@ impl Judge<'_> {
     fn datastore(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let (content, words) = machine.disk();
         let needed = Needed { name: &machine.datastore, content, words, field: "datastore" };
-        self.storage(key, &machine.node, &needed);
+        self.storage(key, &machine.hypervisor, &needed);
         // A clone begins where its template is, and is then moved.
-        if let Some((_, on)) = machine.template().filter(|(_, on)| *on != machine.node) {
+        if let Some((_, on)) = machine.template().filter(|(_, on)| *on != machine.hypervisor) {
             self.storage(key, on, &needed);
         }
     }
@@ -256,10 +257,14 @@ impl Judge<'_> {
     fn file(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let Some((file, storage)) = machine.file() else { return };
         let words = "template files of containers";
-        if !self.storage(key, &machine.node, &Needed { name: storage, content: "vztmpl", words, field: "template" }) {
+        if !self.storage(
+            key,
+            &machine.hypervisor,
+            &Needed { name: storage, content: "vztmpl", words, field: "template" },
+        ) {
             return;
         }
-        let (node, facts) = (&machine.node, self.facts);
+        let (node, facts) = (&machine.hypervisor, self.facts);
         match facts.files.get(&(node.clone(), storage.to_owned())) {
             Some(Ok(files)) if files.contains(file) => {}
             Some(Ok(files)) => {
@@ -279,7 +284,7 @@ impl Judge<'_> {
     }
 
     fn bridge(&mut self, key: &InstanceKey, machine: &GuestRequest) {
-        let (node, bridge, facts) = (&machine.node, &machine.bridge, self.facts);
+        let (node, bridge, facts) = (&machine.hypervisor, &machine.bridge, self.facts);
         match facts.bridges.get(node) {
             Some(Ok(bridges)) if !bridges.contains_key(bridge) => {
                 // Older ones show every bridge to everybody.
@@ -327,7 +332,7 @@ impl Judge<'_> {
         // What the SDN makes is granted by its own zone, and shown only to whom it is granted.
         let vnet = |key: &InstanceKey| {
             let Some(machine) = wanted.machines.get(key) else { return false };
-            matches!(facts.bridges.get(&machine.node), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
+            matches!(facts.bridges.get(&machine.hypervisor), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
         };
         // By what is lacking, the paths that it is lacking on and the machines that need it.
         let mut missing: BTreeMap<String, (Vec<String>, BTreeSet<InstanceKey>)> = BTreeMap::new();
@@ -384,7 +389,7 @@ mod tests {
             (paths[0].clone(), need.privileges.iter().map(|privilege| (*privilege).to_owned()).collect())
         });
         let template =
-            Guest { node: "pve1".to_owned(), name: "debian-12".to_owned(), template: true, ..Guest::default() };
+            Guest { hypervisor: "pve1".to_owned(), name: "debian-12".to_owned(), template: true, ..Guest::default() };
         let content = BTreeSet::from(["images".to_owned()]);
         let storage = Storage { content, enabled: true, active: true };
         Facts {
@@ -442,7 +447,7 @@ mod tests {
         facts.bridges.insert("pve2".to_owned(), facts.bridges["pve1"].clone());
         let mut machine = machine("pve2");
         assert_eq!(codes(&wanted(&[("node1", machine.clone())]), &facts), ["proxmox-template-node"]);
-        machine.source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+        machine.source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
         let wanted = wanted(&[("node1", machine)]);
         assert_eq!(codes(&wanted, &facts), ["proxmox-privileges"]);
         facts.granted.get_mut(ANY_GUEST).unwrap().insert("VM.Migrate".to_owned());
@@ -454,7 +459,7 @@ mod tests {
         let mut wanted = wanted(&[("node1", machine("pve2")), ("node2", machine("pve9"))]);
         wanted.pool = Some(Pool { id: "p".to_owned(), made: true });
         let mut facts = facts();
-        facts.guests.get_mut(&9002).unwrap().node = "pve2".to_owned();
+        facts.guests.get_mut(&9002).unwrap().hypervisor = "pve2".to_owned();
         facts.granted.insert("/pool/p".to_owned(), ["Pool.Allocate", "Pool.Audit"].map(str::to_owned).into());
         let error = sum_up(judge(&wanted, &facts, "t"), "use Proxmox at", &"https://pve1/").unwrap();
         assert_eq!((error.code, error.causes.len()), ("proxmox-check", 2), "{error}");

@@ -27,7 +27,7 @@ pub use api::Api;
 pub use check::{Checked, check};
 pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
 pub use orphans::{Stray, left};
-pub use pending::{Change, Reboot, Reboots, reboots};
+pub use pending::reboots;
 pub use server::ApiEndpoint;
 pub use token::Token;
 

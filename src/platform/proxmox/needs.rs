@@ -31,8 +31,7 @@ pub struct GuestRequest {
     pub made: bool,
     /// Its host name, by which Proxmox shows it.
     pub name: String,
-    /// The hypervisor.
-    pub node: String,
+    pub hypervisor: String,
     pub source: Source,
     /// The storage of its disk.
     pub datastore: String,
@@ -45,9 +44,9 @@ pub struct GuestRequest {
 /// What a machine is made from, which says what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A virtual machine, cloned from one that is a template. `node`: the hypervisor that has it, where that is not the
+    /// A virtual machine, cloned from one that is a template. `hypervisor`: the one that has it, where that is not the
     /// machine's.
-    Template { id: u32, node: Option<String> },
+    Template { id: u32, hypervisor: Option<String> },
     /// A container, made from a template file in a storage: `local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`.
     File(String),
 }
@@ -61,7 +60,7 @@ impl GuestRequest {
     /// The template and the hypervisor that is to have it, for a virtual machine.
     pub(super) fn template(&self) -> Option<(u32, &str)> {
         match &self.source {
-            Source::Template { id, node } => Some((*id, node.as_deref().unwrap_or(&self.node))),
+            Source::Template { id, hypervisor } => Some((*id, hypervisor.as_deref().unwrap_or(&self.hypervisor))),
             Source::File(_) => None,
         }
     }
@@ -149,7 +148,7 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
             // The provider reads the size of a disk from its storage.
             add(&[format!("/storage/{}", machine.datastore)], &["Datastore.Audit"], key);
             // It is cloned where the template is, and then moved.
-            if on != machine.node {
+            if on != machine.hypervisor {
                 add(&guest, &["VM.Migrate"], key);
             }
         }
@@ -171,12 +170,12 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::platform::proxmox) fn machine(node: &str) -> GuestRequest {
+    pub(in crate::platform::proxmox) fn machine(hypervisor: &str) -> GuestRequest {
         GuestRequest {
             made: false,
             name: "pg-prod-new".to_owned(),
-            node: node.to_owned(),
-            source: Source::Template { id: 9002, node: None },
+            hypervisor: hypervisor.to_owned(),
+            source: Source::Template { id: 9002, hypervisor: None },
             datastore: "local-lvm".to_owned(),
             bridge: "vmbr0".to_owned(),
             vlan: None,
@@ -243,7 +242,7 @@ pub(super) mod tests {
     #[test]
     fn cloning_to_another_hypervisor_moves_the_clone() {
         let guest = |node: &str| {
-            let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+            let source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
             let needs = needs(&wanted(&[("node1", GuestRequest { source, ..machine(node) })]), 8);
             privileges(&needs, &[ANY_GUEST])
         };

@@ -8,8 +8,7 @@ use crate::model::{Dns, InstanceKey, ProxmoxKind, nearest};
 /// What the cluster file says of one instance.
 #[derive(Clone, Copy, Debug)]
 pub struct ImportTarget<'a> {
-    /// The hypervisor.
-    pub node: &'a str,
+    pub hypervisor: &'a str,
     pub hostname: &'a str,
     /// Of its disk, where the cluster file says it.
     pub disk_gb: Option<u32>,
@@ -19,7 +18,7 @@ pub struct ImportTarget<'a> {
 #[derive(Debug)]
 pub struct ImportRequest<'a> {
     pub kind: ProxmoxKind,
-    pub slots: BTreeMap<&'a InstanceKey, ImportTarget<'a>>,
+    pub targets: BTreeMap<&'a InstanceKey, ImportTarget<'a>>,
     /// Whether the one machine comes from `target_ip`, without a map.
     pub single: bool,
     /// The pool to be imported with the machines.
@@ -50,7 +49,7 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
             if candidate.by_hand { &mut problems } else { &mut notes }.push(text);
             continue;
         }
-        let (key, slot) = match find(wanted, candidate, alone) {
+        let (key, target) = match find(wanted, candidate, alone) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 notes.push(format!("{said_by} is no instance of the map: it is left alone"));
@@ -61,20 +60,20 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
                 continue;
             }
         };
-        if let Some(node) = candidate.node.as_deref().filter(|node| *node != slot.node) {
+        if let Some(node) = candidate.hypervisor.as_deref().filter(|node| *node != target.hypervisor) {
             problems.push(format!(
                 "{said_by} runs on {node}, and the cluster file has {key} on {}: it would be made anew there; write `node: {node}`",
-                slot.node
+                target.hypervisor
             ));
             continue;
         }
-        if let Some(old) = candidate.hostname.as_deref().filter(|old| *old != slot.hostname) {
+        if let Some(old) = candidate.hostname.as_deref().filter(|old| *old != target.hostname) {
             notes.push(format!(
                 "{key} is called {old} now, and will be called {}; `vm_name: {old}` keeps its name",
-                slot.hostname
+                target.hostname
             ));
         }
-        claims.entry(key).or_default().push((candidate, candidate.id(slot.node)));
+        claims.entry(key).or_default().push((candidate, candidate.id(target.hypervisor)));
     }
 
     let mut machines: BTreeMap<InstanceKey, MachineId> = BTreeMap::new();
@@ -108,17 +107,17 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
     }
     // An import brings the disk of a virtual machine, and what the configuration does not have is taken away.
     for (key, id) in
-        machines.iter().filter(|(key, _)| wanted.kind == ProxmoxKind::Vm && wanted.slots[key].disk_gb.is_none())
+        machines.iter().filter(|(key, _)| wanted.kind == ProxmoxKind::Vm && wanted.targets[key].disk_gb.is_none())
     {
         notes.push(format!(
             "{key} has no `disk_gb`: give it the size of its disk scsi0 in GB, which `qm config {}` on {} shows; without it \
              the plan would take the disk away, and is refused",
-            id.vmid, id.node
+            id.vmid, id.hypervisor
         ));
     }
     let held = |key: &InstanceKey| wanted.held.iter().any(|held| held.key.as_deref() == Some(key.as_str()));
     let missing =
-        wanted.slots.keys().copied().filter(|key| !machines.contains_key(*key) && !held(key)).cloned().collect();
+        wanted.targets.keys().copied().filter(|key| !machines.contains_key(*key) && !held(key)).cloned().collect();
     if problems.is_empty() && machines.is_empty() && wanted.pool.is_none() {
         problems.extend(notes.iter().cloned());
         problems.push("there is no machine to import".to_owned());
@@ -127,7 +126,7 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
         return Err(problems);
     }
     let records = wanted.dns.map_or_else(BTreeMap::new, |dns| {
-        machines.keys().map(|key| (key.clone(), record_id(dns, wanted.slots[key].hostname))).collect()
+        machines.keys().map(|key| (key.clone(), record_id(dns, wanted.targets[key].hostname))).collect()
     });
     Ok(Imports { kind: wanted.kind, machines, pool: wanted.pool.map(str::to_owned), records, notes, missing })
 }
@@ -162,21 +161,21 @@ fn find<'a>(
     candidate: &Candidate,
     alone: bool,
 ) -> Result<Option<(&'a InstanceKey, ImportTarget<'a>)>, String> {
-    let slots = || wanted.slots.iter().map(|(key, slot)| (*key, *slot));
+    let targets = || wanted.targets.iter().map(|(key, target)| (*key, *target));
     let key = candidate.key.as_deref().unwrap_or_default();
-    if let Some(found) = slots().find(|(own, _)| own.as_str() == key) {
+    if let Some(found) = targets().find(|(own, _)| own.as_str() == key) {
         return Ok(Some(found));
     }
     if candidate.by_hand {
-        let known = wanted.slots.keys().map(|key| key.as_str());
+        let known = wanted.targets.keys().map(|key| key.as_str());
         let hint = match nearest(key, known.clone()) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("the map has {}", known.collect::<Vec<_>>().join(", ")),
         };
         return Err(format!("{} names no instance: {hint}", candidate.said_by));
     }
-    let by_name = slots().find(|(_, slot)| candidate.hostname.as_deref() == Some(slot.hostname));
-    Ok(by_name.or_else(|| if wanted.single && alone { slots().next() } else { None }))
+    let by_name = targets().find(|(_, target)| candidate.hostname.as_deref() == Some(target.hostname));
+    Ok(by_name.or_else(|| if wanted.single && alone { targets().next() } else { None }))
 }
 
 #[cfg(test)]
@@ -195,12 +194,12 @@ mod tests {
         }
 
         fn wanted<'a>(&'a self, held: &'a [Candidate]) -> ImportRequest<'a> {
-            let slots = self
+            let targets = self
                 .0
                 .iter()
-                .map(|(key, node, hostname)| (key, ImportTarget { node, hostname, disk_gb: Some(20) }))
+                .map(|(key, hypervisor, hostname)| (key, ImportTarget { hypervisor, hostname, disk_gb: Some(20) }))
                 .collect();
-            ImportRequest { kind: ProxmoxKind::Vm, slots, single: false, pool: None, dns: None, held }
+            ImportRequest { kind: ProxmoxKind::Vm, targets, single: false, pool: None, dns: None, held }
         }
     }
 
@@ -277,7 +276,7 @@ mod tests {
     fn a_virtual_machine_without_the_size_of_its_disk_is_told() {
         let map = Map::new(&["node1", "node2"]);
         let mut wanted = map.wanted(&[]);
-        wanted.slots.values_mut().next().unwrap().disk_gb = None;
+        wanted.targets.values_mut().next().unwrap().disk_gb = None;
         let both = by_hand(&["node1=100", "node2=101"]);
         let notes = decide(&wanted, &both).unwrap().notes;
         assert!(notes.len() == 1 && notes[0].starts_with("node1 has no `disk_gb`"), "{notes:?}");

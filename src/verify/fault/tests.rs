@@ -30,7 +30,7 @@ impl Scene {
     pub(super) fn new(file: &str) -> Self {
         let plan = plan::decide(&spec::load("t.yaml", file.as_bytes(), "t").unwrap(), &Choices::default()).unwrap();
         let nodes = plan.nodes.values().map(|node| {
-            let address = Ipv4Addr::new(10, 0, 0, node.slot);
+            let address = Ipv4Addr::new(10, 0, 0, node.address_index);
             let ssh = SshTarget {
                 host: address.to_string(),
                 port: 22,
