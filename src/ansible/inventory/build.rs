@@ -189,12 +189,6 @@ fn vars<const N: usize>(pairs: [(&str, Value); N]) -> Vars {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), literal::no_templates(value))).collect()
 }
 
-/// Variables that say how to reach a host or where this machine keeps things: no part of what is
-/// configured, so that another runner or a new port means no new run.
-pub(super) fn is_about_the_controller(name: &str) -> bool {
-    name.starts_with("ansible_") || name == "etcd_binaries_dir" || name == "patroni_wheels_dir"
-}
-
 /// The secrets of all hosts, for the files and readers that may hold them.
 impl Inventory {
     pub(super) const fn secrets(&self) -> &Vars {
