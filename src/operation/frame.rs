@@ -130,9 +130,6 @@ pub(super) async fn perform<T>(
     let mut acting = Acting { run, deployment, locks, ends_cluster: false };
     let result = async {
         acting.deployment.is_current(context).await?;
-        if operation.locks == LockUse::Cluster {
-            take_etcd(&mut acting, operation).await?;
-        }
         work(&mut acting).await
     };
     let result = result.await;
@@ -198,17 +195,12 @@ async fn lock(run: &RunContext, deployment: &Deployment, operation: &Operation) 
             let Some(vault) = deployment.opened() else { return Ok(locks) };
             let (cluster, fleet) = (&deployment.cluster, deployment.known.fleet(&deployment.cluster)?);
             let access = access(&run.context, cluster, vault)?;
-            locks.take_machines(LockRequest { run, cluster, command, fleet, access: &access }).await?;
-            Ok(locks)
+            let request = LockRequest { run, cluster, command, fleet, access: &access };
+            locks.take_machines(request).await?;
+            match locks.take_etcd(request).await {
+                Ok(()) => Ok(locks),
+                Err(error) => locks.give_back(Err(error)).await,
+            }
         }
     }
-}
-
-/// The lock in etcd, under that on the machines.
-async fn take_etcd(acting: &mut Acting<'_>, operation: &Operation) -> Result<()> {
-    let Acting { run, deployment, locks, .. } = acting;
-    let Some(vault) = deployment.opened() else { return Ok(()) };
-    let (cluster, fleet) = (&deployment.cluster, deployment.known.fleet(&deployment.cluster)?);
-    let access = access(&run.context, cluster, vault)?;
-    locks.take_etcd(LockRequest { run, cluster, command: operation.command, fleet, access: &access }).await
 }

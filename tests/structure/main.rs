@@ -52,8 +52,8 @@ const ORDER: &[&str] = &[
     "report",
     "operation",
     "query",
-    "cli",
     "command",
+    "cli",
     "app",
 ];
 
