@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Inventory, Vars, build::is_about_the_controller};
+use super::{Inventory, Vars, is_about_the_controller};
 use crate::assets;
 
 pub(super) fn digest(inventory: &Inventory) -> String {

@@ -23,11 +23,11 @@ use serde_json::Value;
 pub use self::{
     build::build,
     json::{Reader, json},
-    material::{KeyPair, Material},
+    material::Material,
     render::{ini, yaml},
     write::{Written, write},
 };
-use crate::{assets::Assets, model::InstanceKey};
+use crate::{assets::Assets, component, model::InstanceKey};
 
 /// Variables by name. Sorted, so that nothing shuffles.
 pub type Vars = BTreeMap<String, Value>;
@@ -45,6 +45,29 @@ pub struct Inventory {
     assets: Assets,
     secrets: Vars,
     host_secrets: BTreeMap<InstanceKey, Vars>,
+}
+
+/// The secrets of all hosts, for the files and readers that may hold them.
+impl Inventory {
+    const fn secrets(&self) -> &Vars {
+        &self.secrets
+    }
+
+    const fn host_secrets(&self) -> &BTreeMap<InstanceKey, Vars> {
+        &self.host_secrets
+    }
+
+    /// SHA-256, in hexadecimal, of everything that is configured: roles, variables and secrets.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        self.secrets.get("hactl_digest").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Variables that say how to reach a host or where this machine keeps things: no part of what is
+/// configured, so that another runner or a new port means no new run.
+fn is_about_the_controller(name: &str) -> bool {
+    name.starts_with("ansible_") || component::downloads().any(|download| download.variable == name)
 }
 
 /// The part of an inventory that anyone may read, as templates get it.
