@@ -1,19 +1,16 @@
 //! Plan + Outputs -> Fleet: the machines that there are, and how to reach them.
 
-use std::{collections::BTreeMap, fmt, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{ClusterName, HostName, InstanceKey, Role, Ssh},
+    model::{ClusterName, Endpoint, HostName, InstanceKey, Role, Ssh},
     plan::{Node, Plan},
 };
 
-pub use crate::{
-    model::{Hop, SshTarget},
-    terraform::{Machine, Outputs},
-};
+pub use crate::model::{Hop, Machine, Outputs, SshTarget};
 
 /// The machines of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,17 +31,17 @@ pub struct FleetNode {
     pub ssh: SshTarget,
     /// What was found there; none where hactl's roles made everything.
     #[serde(default)]
-    pub found: Option<Found>,
+    pub found: Option<FoundServices>,
 }
 
 /// What was found on a machine that hactl did not configure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct FoundServices {
     /// Patroni's name of the member.
     pub member: String,
-    pub patroni: Door,
-    pub postgres: Door,
-    pub etcd: Door,
+    pub patroni: Endpoint,
+    pub postgres: Endpoint,
+    pub etcd: Endpoint,
     /// Patroni's and etcd's units.
     pub patroni_unit: String,
     pub etcd_unit: String,
@@ -54,20 +51,6 @@ pub struct Found {
     pub data_dir: String,
     /// Every IPv4 address by which other members reach it.
     pub addresses: Vec<Ipv4Addr>,
-}
-
-/// Where a service answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Door {
-    pub host: String,
-    pub port: u16,
-    pub tls: bool,
-}
-
-impl fmt::Display for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
 }
 
 impl FleetNode {
@@ -88,8 +71,8 @@ impl FleetNode {
     }
 
     /// Where a service of the roles answers that listens on `port`.
-    pub(crate) fn door(&self, port: u16) -> Door {
-        Door { host: self.address.to_string(), port, tls: true }
+    pub(crate) fn endpoint(&self, port: u16) -> Endpoint {
+        Endpoint { host: self.address.to_string(), port, tls: true }
     }
 
     /// The addresses by which other members reach it.

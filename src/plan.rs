@@ -93,8 +93,8 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_gb: Option<u32>,
     /// Position of the address within the network of the local platform, from 10; sticks once given. 0 on other platforms.
-    #[serde(default)]
-    pub slot: u8,
+    #[serde(default, rename = "slot")]
+    pub address_index: u8,
 }
 
 impl Node {
@@ -185,9 +185,9 @@ impl Plan {
 #[must_use]
 pub fn choices(nodes: &BTreeMap<InstanceKey, Node>) -> Choices {
     let voters = nodes.values().filter(|node| node.roles.contains(&Role::Etcd));
-    let placed = nodes.values().filter(|node| node.slot > 0);
+    let placed = nodes.values().filter(|node| node.address_index > 0);
     Choices {
         voters: voters.map(|node| node.key.clone()).collect(),
-        slots: placed.map(|node| (node.key.clone(), node.slot)).collect(),
+        address_indexes: placed.map(|node| (node.key.clone(), node.address_index)).collect(),
     }
 }

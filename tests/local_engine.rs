@@ -16,7 +16,9 @@ use hactl::{
     error::Error,
     event::{Event, Events},
     model::{ClusterName, HostName, InstanceKey},
-    platform::local::{CgroupVersion, Engine, ImageKind, NetworkRequest, NodeRequest, VolumeRequest, bake, base_image},
+    platform::local::{
+        CgroupVersion, Engine, ImageKind, NetworkRequest, NodeRequest, Progress, VolumeRequest, bake, base_image,
+    },
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -120,8 +122,6 @@ async fn with_cluster(name: &str, test: impl AsyncFnOnce(&Bench)) {
     assert_eq!(bench.engine.cluster_leftovers(&bench.cluster).await.unwrap(), Vec::<String>::new());
 }
 
-fn quiet(_: &str) {}
-
 fn host(subnet: ipnet::Ipv4Net, slot: u8) -> Ipv4Addr {
     subnet.hosts().nth(usize::from(slot) - 1).unwrap()
 }
@@ -142,10 +142,13 @@ async fn a_node_lives_through_stop_start_update_and_is_removed() {
         let mut request = bench.node("node1", host(network.subnet, 10));
         request.volume = Some(volume.name.clone());
 
-        let steps = std::sync::Mutex::new(Vec::new());
-        let progress = |step: &str| steps.lock().unwrap().push(step.to_owned());
+        let (progress, mut steps) = Progress::channel();
         let node = engine.create_node(&request, &progress, &stop).await.unwrap();
-        assert_eq!(*steps.lock().unwrap(), ["creating", "starting", "booting", "ssh up"]);
+        drop(progress);
+        for step in ["creating", "starting", "booting", "ssh up"] {
+            assert_eq!(steps.recv().await, Some(step));
+        }
+        assert_eq!(steps.recv().await, None);
         assert_eq!((node.name.as_str(), node.running), ("t-eng-life-node1", true));
         assert_eq!((node.address, node.memory_mib, node.cores), (host(network.subnet, 10), 256, 1));
         assert_eq!(node.volume, Some(volume.name.clone()));
@@ -154,14 +157,14 @@ async fn a_node_lives_through_stop_start_update_and_is_removed() {
         assert_eq!(engine.find_node(&node.name).await.unwrap(), Some(node.clone()));
 
         // What is asked for again is found, not made twice.
-        assert_eq!(engine.create_node(&request, &quiet, &stop).await.unwrap(), node);
+        assert_eq!(engine.create_node(&request, &Progress::none(), &stop).await.unwrap(), node);
 
         engine.stop_node(&node.name).await.unwrap();
         let stopped = engine.find_node(&node.name).await.unwrap().unwrap();
         assert!(!stopped.running);
         assert_eq!((stopped.address, stopped.ssh_port), (node.address, node.ssh_port));
 
-        let started = engine.start_node(&node.name, &quiet, &stop).await.unwrap();
+        let started = engine.start_node(&node.name, &Progress::none(), &stop).await.unwrap();
         assert_eq!(started, node);
         assert_eq!(greeting(node.ssh_port), "SSH-");
         assert_eq!(host_key(node.ssh_port), node.host_key);
@@ -207,6 +210,7 @@ async fn a_disk_of_its_own_is_there_at_every_boot_and_leaves_no_device_behind() 
                 ..bench.node(key, host(network.subnet, slot))
             });
         }
+        let quiet = Progress::none();
         let made = futures_util::future::join_all(requests.iter().map(|r| engine.create_node(r, &quiet, &stop))).await;
         let nodes: Vec<_> = made.into_iter().map(|node| node.unwrap()).collect();
         let name = nodes[0].name.as_str();
@@ -220,7 +224,7 @@ async fn a_disk_of_its_own_is_there_at_every_boot_and_leaves_no_device_behind() 
         run(name, &["sh", "-c", &format!("echo 1 >{file}; sync; (while :; do date >>{file}; done) >/dev/null 2>&1 &")]);
         for _ in 0..3 {
             engine.kill_node(name).await.unwrap();
-            engine.start_node(name, &quiet, &stop).await.unwrap();
+            engine.start_node(name, &Progress::none(), &stop).await.unwrap();
             assert_eq!(run(name, &["head", "-n", "1", &file]), "1\n");
         }
         assert_eq!(loop_devices(bench.uuid).len(), 2);
@@ -228,7 +232,7 @@ async fn a_disk_of_its_own_is_there_at_every_boot_and_leaves_no_device_behind() 
         // Without its container the volume keeps it.
         engine.remove_node(name).await.unwrap();
         assert_eq!(loop_devices(bench.uuid).len(), 1);
-        engine.create_node(&requests[0], &quiet, &stop).await.unwrap();
+        engine.create_node(&requests[0], &Progress::none(), &stop).await.unwrap();
         assert_eq!(run(name, &["head", "-n", "1", &file]), "1\n");
 
         // Nobody is given another disk, or none, in its place.
@@ -236,7 +240,8 @@ async fn a_disk_of_its_own_is_there_at_every_boot_and_leaves_no_device_behind() 
             let error = engine.create_volume(&VolumeRequest { disk_gb, ..ask("node1") }).await.unwrap_err();
             assert!(error.code == "volume-differs" && error.to_string().contains("a disk of 1 GiB"), "{error}");
         }
-        let error = engine.create_node(&NodeRequest { disk_gb: None, ..requests[0].clone() }, &quiet, &stop).await;
+        let error =
+            engine.create_node(&NodeRequest { disk_gb: None, ..requests[0].clone() }, &Progress::none(), &stop).await;
         assert_eq!(error.unwrap_err().error.code, "node-differs");
 
         engine.stop_node(&nodes[1].name).await.unwrap();
@@ -281,6 +286,7 @@ async fn nodes_made_in_parallel_have_ports_and_services_of_their_own() {
         let stop = CancellationToken::new();
         let network = engine.create_network(&bench.network()).await.unwrap();
         let requests: Vec<_> = (10..13).map(|n| bench.node(&format!("n{n}"), host(network.subnet, n))).collect();
+        let quiet = Progress::none();
         let nodes = futures_util::future::join_all(requests.iter().map(|r| engine.create_node(r, &quiet, &stop))).await;
         let nodes: Vec<_> = nodes.into_iter().map(|node| node.unwrap()).collect();
         let ports: std::collections::BTreeSet<u16> = nodes.iter().map(|node| node.ssh_port).collect();
@@ -309,20 +315,21 @@ async fn what_carries_our_uuid_is_adopted_and_what_does_not_is_refused() {
         let volume = engine.create_volume(&bench.volume("a")).await.unwrap();
         assert_eq!(engine.create_volume(&bench.volume("a")).await.unwrap(), volume);
         let request = bench.node("a", host(network.subnet, 10));
-        engine.create_node(&request, &quiet, &stop).await.unwrap();
+        engine.create_node(&request, &Progress::none(), &stop).await.unwrap();
 
         let other = Bench { engine: engine.clone(), cluster: bench.cluster.clone(), uuid: Uuid::new_v4() };
         let error = engine.create_network(&other.network()).await.unwrap_err();
         assert_eq!(error.code, "name-taken");
         assert!(error.to_string().contains(&bench.uuid.to_string()), "{error}");
         assert_eq!(engine.create_volume(&other.volume("a")).await.unwrap_err().code, "name-taken");
-        let failed = engine.create_node(&other.node("a", host(network.subnet, 10)), &quiet, &stop).await.unwrap_err();
+        let failed =
+            engine.create_node(&other.node("a", host(network.subnet, 10)), &Progress::none(), &stop).await.unwrap_err();
         assert_eq!((failed.error.code, failed.partial.is_none()), ("name-taken", true));
 
         // A living node of ours is never silently replaced by another one.
         let mut moved = request.clone();
         moved.address = host(network.subnet, 11);
-        let failed = engine.create_node(&moved, &quiet, &stop).await.unwrap_err();
+        let failed = engine.create_node(&moved, &Progress::none(), &stop).await.unwrap_err();
         assert_eq!((failed.error.code, failed.partial.is_some()), ("node-differs", true));
     })
     .await;
@@ -336,10 +343,10 @@ async fn an_interrupted_node_is_reported_and_finished_by_the_next_attempt() {
         let request = bench.node("a", host(network.subnet, 10));
         let stop = CancellationToken::new();
         stop.cancel();
-        let failed = engine.create_node(&request, &quiet, &stop).await.unwrap_err();
+        let failed = engine.create_node(&request, &Progress::none(), &stop).await.unwrap_err();
         assert_eq!(failed.error.kind.exit_code(), 130);
         let partial = failed.partial.unwrap();
-        let node = engine.create_node(&request, &quiet, &CancellationToken::new()).await.unwrap();
+        let node = engine.create_node(&request, &Progress::none(), &CancellationToken::new()).await.unwrap();
         assert_eq!((node.id, node.host_key), (partial.id, partial.host_key));
     })
     .await;
@@ -374,7 +381,8 @@ async fn a_node_without_its_image_says_how_to_make_it() {
         let network = bench.engine.create_network(&bench.network()).await.unwrap();
         let mut request = bench.node("a", host(network.subnet, 10));
         request.image = "hactl/none:none".to_owned();
-        let failed = bench.engine.create_node(&request, &quiet, &CancellationToken::new()).await.unwrap_err();
+        let failed =
+            bench.engine.create_node(&request, &Progress::none(), &CancellationToken::new()).await.unwrap_err();
         assert!(failed.partial.is_none());
         assert!(failed.error.hint.as_deref().unwrap_or_default().contains("hactl image build"), "{}", failed.error);
     })
@@ -433,7 +441,7 @@ async fn a_baked_image_has_what_was_installed_and_nothing_of_the_node_it_was_mad
         let network = engine.create_network(&bench.network()).await.unwrap();
         let mut request = bench.node("a", host(network.subnet, 10));
         request.image = tag.to_owned();
-        let node = engine.create_node(&request, &quiet, &CancellationToken::new()).await.unwrap();
+        let node = engine.create_node(&request, &Progress::none(), &CancellationToken::new()).await.unwrap();
         assert_eq!(run(&node.name, &["cat", "/opt/installed"]), "1\n");
         let keys = run(&node.name, &["cat", "/root/.ssh/authorized_keys"]);
         assert!(!keys.contains(public.trim()), "{keys}");
@@ -510,7 +518,7 @@ async fn a_plain_image_of_a_distribution_gets_what_a_node_needs() {
         let network = bench.engine.create_network(&bench.network()).await.unwrap();
         let mut request = bench.node("a", host(network.subnet, 10));
         request.image = base.clone();
-        let node = bench.engine.create_node(&request, &quiet, &CancellationToken::new()).await.unwrap();
+        let node = bench.engine.create_node(&request, &Progress::none(), &CancellationToken::new()).await.unwrap();
         assert_eq!(run(&node.name, &["sh", "-c", "test ! -e /usr/sbin/policy-rc.d && python3 -c 'import apt'"]), "");
         bench.engine.remove_node(&node.name).await.unwrap();
         bench.engine.remove_image(&base).await.unwrap();

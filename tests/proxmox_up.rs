@@ -27,7 +27,7 @@ use hactl::{
     event::Events,
     model::{Choices, ClusterName, InstanceKey, Role},
     plan::{self, Plan},
-    platform::local::{Engine, NetworkRequest, NodeRequest},
+    platform::local::{Engine, NetworkRequest, NodeRequest, Progress},
     spec,
     terraform::{self, Action, Consent, Machines, Provisioned, provider::Server as Provider},
 };
@@ -85,7 +85,7 @@ impl Hypervisor for Containers {
             cores: machine.cores().unwrap().try_into().unwrap(),
             authorized_keys: machine.keys(),
         };
-        let made = engine().await.create_node(&request, &|_| (), &CancellationToken::new()).await;
+        let made = engine().await.create_node(&request, &Progress::none(), &CancellationToken::new()).await;
         made.map_err(|failed| failed.error.to_string())?;
         if machine.user() != "root" {
             crate::common::give_to_sudo_user(&self.container(machine), machine.user());

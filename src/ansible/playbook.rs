@@ -15,8 +15,7 @@ use super::{AnsibleEnvironment, Configured, event::Follower};
 use crate::{
     context::Context,
     error::{Error, Result},
-    event::Event,
-    exec::{Command, Line, Stream, ended},
+    exec::{BUFFERED_LINES, Command, Line, ended},
 };
 
 /// How long Ansible may take to end when it is interrupted. It has nothing to write, and with Mitogen it
@@ -121,9 +120,9 @@ pub async fn run(
     let receiver = pipe::OpenOptions::new().read_write(true).open_receiver(&fifo).map_err(|error| failed(&error))?;
     let mut lines = BufReader::new(receiver).lines();
 
-    let (sender, mut output) = tokio::sync::mpsc::unbounded_channel::<Line>();
+    let (sender, mut output) = tokio::sync::mpsc::channel(BUFFERED_LINES);
     let command = command(environment, playbook, settings, &fifo);
-    let running = command.run(context, move |line| drop(sender.send(line.clone())));
+    let running = command.stream(context, sender);
     tokio::pin!(running);
     let mut follower = Follower::default();
     let finished = loop {
@@ -134,7 +133,7 @@ pub async fn run(
             {
                 context.events.emit(event).await;
             },
-            Some(line) = output.recv() => context.events.emit(tool_output(line)).await,
+            Some(line) = output.recv() => context.events.emit(Line::event(line, "ansible")).await,
             finished = &mut running => break finished,
         }
     };
@@ -145,7 +144,7 @@ pub async fn run(
         }
     }
     while let Ok(line) = output.try_recv() {
-        context.events.emit(tool_output(line)).await;
+        context.events.emit(Line::event(line, "ansible")).await;
     }
     let finished = finished?;
     if finished.status.success()
@@ -161,14 +160,6 @@ pub async fn run(
         error = error.cause(ended(finished.status)).cause(finished.tail.join("\n"));
     }
     Err(error.hint("the full output is in ansible.log of the run record; the same command carries on"))
-}
-
-fn tool_output(line: Line) -> Event {
-    let stream = match line.stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-    };
-    Event::Output { tool: "ansible".to_owned(), stream, line: line.text }
 }
 
 #[cfg(test)]

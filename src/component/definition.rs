@@ -13,9 +13,9 @@ use super::{
 use crate::{
     context::Context,
     error::Result,
-    fetch::{Arch, LockFile},
-    fleet::{Door, Fleet, FleetNode},
-    model::{Certificate, Distribution, InstanceKey, Role},
+    fetch::LockFile,
+    fleet::{Fleet, FleetNode},
+    model::{Arch, Certificate, Distribution, Endpoint, InstanceKey, Role},
     plan::Plan,
 };
 
@@ -67,7 +67,7 @@ pub(crate) struct Component {
     /// Every port that it listens on, as the roles configure it.
     pub(crate) ports: &'static [u16],
     /// Where it answers.
-    pub(crate) door: fn(&FleetNode) -> Door,
+    pub(crate) endpoint: fn(&FleetNode) -> Endpoint,
     /// Its own unit; none where it is part of another component's.
     pub(crate) unit: Option<fn(&FleetNode) -> &str>,
     /// Units beside it that hactl's roles may enable. They must run where they are enabled.

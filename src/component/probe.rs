@@ -16,7 +16,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     access::{Access, Login, PATIENCE},
-    fleet::{Door, Fleet, FleetNode},
+    fleet::{Fleet, FleetNode},
+    model::Endpoint,
     ssh::{Remote, SshFailure},
 };
 
@@ -94,11 +95,11 @@ impl<'a> Question<'a> {
         Self { login: Some(login), ..self }
     }
 
-    fn request(self, door: &Door) -> hyper::http::Result<Request<Full<Bytes>>> {
+    fn request(self, endpoint: &Endpoint) -> hyper::http::Result<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(self.path)
-            .header("host", door.to_string())
+            .header("host", endpoint.to_string())
             .header("content-type", "application/json");
         if let Some((user, password)) = self.login {
             let login = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
@@ -114,9 +115,9 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// A byte stream to `door` through the node's own SSH session.
-pub(super) async fn tunnel(remote: &Remote, door: &Door) -> Observed<UnixStream> {
-    remote.tunnel(&door.host, door.port, PATIENCE).await.map_err(|error| {
+/// A byte stream to `endpoint` through the node's own SSH session.
+pub(super) async fn tunnel(remote: &Remote, endpoint: &Endpoint) -> Observed<UnixStream> {
+    remote.tunnel(&endpoint.host, endpoint.port, PATIENCE).await.map_err(|error| {
         let words = error.causes().join(": ");
         match error.failure {
             SshFailure::ChannelRefused | SshFailure::TunnelProhibited => ProbeError::Refused(words),
@@ -126,37 +127,39 @@ pub(super) async fn tunnel(remote: &Remote, door: &Door) -> Observed<UnixStream>
     })
 }
 
-/// Asks what is behind `door` through the node's own SSH session.
+/// Asks what is behind `endpoint` through the node's own SSH session.
 pub(super) async fn http(
     remote: &Remote,
     tls: &Arc<ClientConfig>,
-    door: &Door,
+    endpoint: &Endpoint,
     question: Question<'_>,
 ) -> Observed<Answer> {
     let ask = async {
-        let stream = tunnel(remote, door).await?;
-        if !door.tls {
-            return exchange(stream, door, question).await;
+        let stream = tunnel(remote, endpoint).await?;
+        if !endpoint.tls {
+            return exchange(stream, endpoint, question).await;
         }
-        let name = ServerName::try_from(door.host.clone()).map_err(ProbeError::other)?;
+        let name = ServerName::try_from(endpoint.host.clone()).map_err(ProbeError::other)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        exchange(stream.map_err(|error| ProbeError::Tls(format!("TLS on {door}: {error}")))?, door, question).await
+        exchange(stream.map_err(|error| ProbeError::Tls(format!("TLS on {endpoint}: {error}")))?, endpoint, question)
+            .await
     };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(answer) => answer,
-        Err(_) => Err(ProbeError::Timeout(format!("{door} did not answer within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(ProbeError::Timeout(format!("{endpoint} did not answer within {} s", PATIENCE.as_secs()))),
     }
 }
 
-async fn exchange<S>(stream: S, door: &Door, question: Question<'_>) -> Observed<Answer>
+async fn exchange<S>(stream: S, endpoint: &Endpoint, question: Question<'_>) -> Observed<Answer>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::other)?;
     let driver = tokio::spawn(connection);
-    let request = question.request(door).map_err(ProbeError::other)?;
-    let answer = sender.send_request(request).await.map_err(|error| ProbeError::Other(format!("{door}: {error}")))?;
+    let request = question.request(endpoint).map_err(ProbeError::other)?;
+    let answer =
+        sender.send_request(request).await.map_err(|error| ProbeError::Other(format!("{endpoint}: {error}")))?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.map_err(ProbeError::other)?.to_bytes().to_vec();
     driver.abort();

@@ -110,7 +110,7 @@ impl ClusterDir {
     pub fn path(&self) -> &Path {
         &self.0
     }
-    /// What was chosen once and sticks: voters, slots, the file the cluster came from.
+    /// What was chosen once and sticks: voters, address indexes, the file the cluster came from.
     #[must_use]
     pub fn record(&self) -> PathBuf {
         self.0.join("cluster.json")

@@ -8,7 +8,7 @@ pub(super) fn as_superuser(fleet: &Fleet, superuser: &str) -> Conninfo {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for node in fleet.with_role(Role::Patroni) {
         hosts.push(node.address.to_string());
-        ports.push(postgres::door(node).port.to_string());
+        ports.push(postgres::endpoint(node).port.to_string());
     }
     let same = ports.windows(2).all(|pair| pair[0] == pair[1]);
     ports.truncate(if same { 1 } else { ports.len() });

@@ -31,7 +31,7 @@ pub(crate) struct SharedRecord {
     uuid: Uuid,
     /// What made the machines.
     pub(super) platform: String,
-    /// The machines as they were meant when they were made: roles, voters, slots.
+    /// The machines as they were meant when they were made: roles, voters, address indexes.
     pub(super) nodes: BTreeMap<InstanceKey, Node>,
     /// Owners of databases whose passwords the secrets file has.
     pub(super) owners: BTreeSet<DatabaseName>,

@@ -87,8 +87,8 @@ async fn a_choice_made_elsewhere_sticks_and_machines_are_known_as_they_were_made
     let voters: Vec<&str> =
         cluster.plan.nodes.values().filter(|node| node.is_voter()).map(|node| node.key.as_str()).collect();
     assert_eq!(voters, ["b", "c", "d"]);
-    let slots: Vec<u8> = cluster.plan.nodes.values().map(|node| node.slot).collect();
-    assert_eq!(slots, [13, 10, 11, 12], "the new one gets a new place");
+    let indexes: Vec<u8> = cluster.plan.nodes.values().map(|node| node.address_index).collect();
+    assert_eq!(indexes, [13, 10, 11, 12], "the new one gets a new place");
 
     let fleet = Fleet::known(&cluster.plan, &left.nodes, &outputs(&["b", "c"]));
     assert_eq!(fleet.nodes.keys().map(InstanceKey::as_str).collect::<Vec<_>>(), ["b", "c"]);

@@ -1,7 +1,7 @@
 //! A process as a value: program, arguments, the child's whole environment, and how it is ended.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt, io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -14,12 +14,15 @@ use nix::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader},
+    process::Child,
     sync::mpsc,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
     error::{Error, Result},
+    event::Event,
 };
 
 /// How long a child may take to end by itself after an interrupt, before it is killed.
@@ -27,6 +30,12 @@ pub const GRACE: Duration = Duration::from_secs(20);
 
 /// Lines of output that an error quotes.
 const QUOTED_LINES: usize = 15;
+
+/// Lines of output that wait for their reader; then the child waits.
+pub const BUFFERED_LINES: usize = 256;
+
+/// How long output is waited for after the child's end: grandchildren may hold the pipes open.
+const AFTER_THE_END: Duration = Duration::from_millis(500);
 
 /// Variables of the user that every child gets, beside those that a stage adds.
 const PASSED: &[&str] = &[
@@ -55,6 +64,7 @@ const PASSED: &[&str] = &[
     "DOCKER_HOST",
 ];
 
+/// Which of a child's outputs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stream {
     Stdout,
@@ -66,6 +76,18 @@ pub enum Stream {
 pub struct Line {
     pub stream: Stream,
     pub text: String,
+}
+
+impl Line {
+    /// The line of `tool` for the run's record.
+    #[must_use]
+    pub fn event(self, tool: &str) -> Event {
+        let stream = match self.stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        Event::Output { tool: tool.to_owned(), stream, line: self.text }
+    }
 }
 
 /// A process to be started. Arguments are a list and never pass a shell.
@@ -87,6 +109,7 @@ pub struct Command {
 #[derive(Clone, Debug)]
 pub struct Finished {
     pub status: ExitStatus,
+    /// All of standard output; nothing after [`Command::stream`].
     pub stdout: String,
     /// The last lines of both streams, in the order they came.
     pub tail: Vec<String>,
@@ -199,15 +222,36 @@ impl Command {
         env
     }
 
-    /// Runs to the end and hands every line of output to `on_line` as it comes.
+    /// Runs to the end, keeps standard output, and hands every line of output to `on_line` as it comes.
+    ///
+    /// # Errors
+    /// Those of [`Command::stream`].
+    pub async fn run(&self, context: &Context, mut on_line: impl FnMut(&Line)) -> Result<Finished> {
+        let (sender, mut lines) = mpsc::channel::<Line>(BUFFERED_LINES);
+        let mut stdout = String::new();
+        let take = async {
+            while let Some(line) = lines.recv().await {
+                on_line(&line);
+                if line.stream == Stream::Stdout {
+                    stdout.push_str(&line.text);
+                    stdout.push('\n');
+                }
+            }
+        };
+        let (finished, ()) = tokio::join!(self.stream(context, sender), take);
+        Ok(Finished { stdout, ..finished? })
+    }
+
+    /// Runs to the end and sends every line of output to `lines` as it comes; of the output the result has the tail
+    /// alone. Whoever reads the lines slowly slows the child: none is lost.
     ///
     /// The child leads a process group of its own. When `context.stop` is cancelled the group is
     /// interrupted, and killed after the grace period.
     ///
     /// # Errors
     /// When the program is not there or cannot be started, or when the run was interrupted. A child
-    /// that ends with a failure is not an error here: see [`Command::succeed`].
-    pub async fn run(&self, context: &Context, mut on_line: impl FnMut(&Line)) -> Result<Finished> {
+    /// that ends with a failure is not an error here: see [`Command::checked`].
+    pub async fn stream(&self, context: &Context, lines: mpsc::Sender<Line>) -> Result<Finished> {
         let started = Instant::now();
         let mut command = tokio::process::Command::new(&self.program);
         command
@@ -232,72 +276,68 @@ impl Command {
                 let _ = stdin.write_all(&bytes).await;
             });
         }
-        let (sender, mut lines) = mpsc::channel(256);
+        let (sender, output) = mpsc::channel(BUFFERED_LINES);
         if let Some(stdout) = child.stdout.take() {
             tokio::spawn(read_lines(stdout, Stream::Stdout, sender.clone()));
         }
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(read_lines(stderr, Stream::Stderr, sender));
         }
-        let mut stdout = String::new();
-        let mut tail = std::collections::VecDeque::new();
-        let mut take = |line: Line| {
-            on_line(&line);
-            if line.stream == Stream::Stdout {
-                stdout.push_str(&line.text);
-                stdout.push('\n');
-            }
-            if tail.len() == QUOTED_LINES {
-                tail.pop_front();
-            }
-            tail.push_back(line.text);
+        let ended = CancellationToken::new();
+        let supervise = async {
+            let end = self.supervise(&mut child, group, &context.stop).await;
+            ended.cancel();
+            end
         };
-        let mut stopping = false;
-        let mut exited = None;
-        let mut open = true;
-        let far = Duration::from_secs(u64::from(u32::MAX));
-        let deadline = tokio::time::sleep(far);
-        tokio::pin!(deadline);
-        let status = loop {
-            tokio::select! {
-                line = lines.recv(), if open => match line {
-                    Some(line) => take(line),
-                    None => open = false,
-                },
-                status = child.wait(), if exited.is_none() => {
-                    let status = status.map_err(|error| self.failed().source(&error))?;
-                    exited = Some(status);
-                    // Grandchildren may hold the pipes open: what has been written is read, no more.
-                    deadline.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(500));
-                }
-                () = context.stop.cancelled(), if !stopping && exited.is_none() => {
-                    stopping = true;
-                    signal(group, Signal::SIGINT);
-                    deadline.as_mut().reset(tokio::time::Instant::now() + self.grace);
-                }
-                () = &mut deadline => match exited {
-                    Some(status) => break status,
-                    None => {
-                        signal(group, Signal::SIGKILL);
-                        deadline.as_mut().reset(tokio::time::Instant::now() + far);
-                    }
-                },
-            }
-            if let Some(status) = exited
-                && !open
-            {
-                break status;
-            }
-        };
-        if stopping {
+        let (end, tail) = tokio::join!(supervise, forward(output, &lines, &ended));
+        let (status, stopped) = end?;
+        if stopped {
             // What the child started and did not end must not outlive the run.
             signal(group, Signal::SIGKILL);
         }
         alive.0 = None;
-        if stopping {
+        if stopped {
             return Err(Error::interrupted("finish", self));
         }
-        Ok(Finished { status, stdout, tail: tail.into(), duration: started.elapsed() })
+        Ok(Finished { status, stdout: String::new(), tail, duration: started.elapsed() })
+    }
+
+    /// As [`Command::stream`]; the output goes into the run's record as that of `tool`.
+    ///
+    /// # Errors
+    /// Those of [`Command::stream`].
+    pub async fn record(&self, context: &Context, tool: &str) -> Result<Finished> {
+        let (sender, mut lines) = mpsc::channel(BUFFERED_LINES);
+        let forward = async {
+            while let Some(line) = lines.recv().await {
+                context.events.emit(Line::event(line, tool)).await;
+            }
+        };
+        // The sender goes with the command, which ends the forwarding.
+        let (finished, ()) = tokio::join!(self.stream(context, sender), forward);
+        finished
+    }
+
+    /// Waits for the child's end, which `stop` brings about. Whether it did comes second.
+    async fn supervise(
+        &self,
+        child: &mut Child,
+        group: Option<Pid>,
+        stop: &CancellationToken,
+    ) -> Result<(ExitStatus, bool)> {
+        let failed = |error: io::Error| self.failed().source(&error);
+        tokio::select! {
+            status = child.wait() => return Ok((status.map_err(failed)?, false)),
+            () = stop.cancelled() => signal(group, Signal::SIGINT),
+        }
+        let status = match tokio::time::timeout(self.grace, child.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                signal(group, Signal::SIGKILL);
+                child.wait().await
+            }
+        };
+        Ok((status.map_err(failed)?, true))
     }
 
     /// As [`Command::run`], and a child that ends with a failure is an error with its last lines.
@@ -305,7 +345,14 @@ impl Command {
     /// # Errors
     /// Those of [`Command::run`], and every end but success.
     pub async fn succeed(&self, context: &Context, on_line: impl FnMut(&Line)) -> Result<Finished> {
-        let finished = self.run(context, on_line).await?;
+        self.checked(self.run(context, on_line).await?)
+    }
+
+    /// A child of this command that ended with a failure is an error with its last lines.
+    ///
+    /// # Errors
+    /// Every end but success.
+    pub fn checked(&self, finished: Finished) -> Result<Finished> {
         if finished.status.success() {
             return Ok(finished);
         }
@@ -388,6 +435,41 @@ fn signal(group: Option<Pid>, signal: Signal) {
     }
 }
 
+/// Passes the output on until its end, and after the child's end as far as it was written by then. Time that the
+/// reader of the lines takes does not count as waiting. The last lines are the result.
+async fn forward(
+    mut output: mpsc::Receiver<Line>,
+    lines: &mpsc::Sender<Line>,
+    ended: &CancellationToken,
+) -> Vec<String> {
+    let mut tail = VecDeque::new();
+    let mut left = AFTER_THE_END;
+    loop {
+        let line = if ended.is_cancelled() {
+            if left.is_zero() {
+                output.close();
+            }
+            let waiting = Instant::now();
+            let line = tokio::time::timeout(left, output.recv()).await.unwrap_or(None);
+            left = left.saturating_sub(waiting.elapsed());
+            line
+        } else {
+            tokio::select! {
+                line = output.recv() => line,
+                () = ended.cancelled() => continue,
+            }
+        };
+        let Some(line) = line else { break };
+        if tail.len() == QUOTED_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line.text.clone());
+        // Who reads no more has all that it wants.
+        let _ = lines.send(line).await;
+    }
+    tail.into()
+}
+
 async fn read_lines(reader: impl AsyncRead + Unpin, stream: Stream, lines: mpsc::Sender<Line>) {
     let mut reader = BufReader::new(reader);
     let mut bytes = Vec::new();
@@ -416,103 +498,4 @@ impl fmt::Display for Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{context::Dirs, event::Events};
-
-    fn context() -> Context {
-        let env =
-            BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("X_SECRET".to_owned(), "1".to_owned())]);
-        Context { dirs: Dirs::new(Path::new("/tmp"), &env), env, events: Events::channel().0, stop: Default::default() }
-    }
-
-    #[tokio::test]
-    async fn a_failure_names_the_command_its_status_and_its_last_lines() {
-        let command = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]);
-        let error = command.succeed(&context(), |_| ()).await.unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("ended with status 3") && text.contains("err") && text.contains("out"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn the_child_sees_only_what_it_is_given() {
-        let done = Command::new("env").succeed(&context(), |_| ()).await.unwrap();
-        assert!(!done.stdout.contains("X_SECRET"), "{}", done.stdout);
-        assert!(done.stdout.contains("LC_ALL=C.UTF-8"));
-    }
-
-    #[tokio::test]
-    async fn a_program_that_is_not_there_is_missing() {
-        let error = Command::new("no-such-program-of-ours").run(&context(), |_| ()).await.unwrap_err();
-        assert_eq!(error.kind.exit_code(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_child_whose_output_ends_after_it_ends_the_run_at_once() {
-        // On a busy machine one try may be slow, and not all of them.
-        for _ in 0..10 {
-            let done =
-                Command::new("sh").args(["-c", "sleep 0.05 & echo out"]).succeed(&context(), |_| ()).await.unwrap();
-            assert_eq!(done.stdout, "out\n");
-            if done.duration < Duration::from_millis(400) {
-                return;
-            }
-        }
-        panic!("each run waited for output that had ended");
-    }
-
-    #[tokio::test]
-    async fn stop_interrupts_the_whole_group() {
-        // As hactl itself has one: children begin with the default then, also where a script started the
-        // whole in the background, which ignores SIGINT.
-        let _handler = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
-        let context = context();
-        let stop = context.stop.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            stop.cancel();
-        });
-        let started = Instant::now();
-        let error = Command::new("sh").args(["-c", "sleep 60 & wait"]).run(&context, |_| ()).await.unwrap_err();
-        assert_eq!(error.kind.exit_code(), 130);
-        assert!(started.elapsed() < Duration::from_secs(10));
-    }
-
-    /// Whether a process whose arguments hold `word` is there.
-    fn runs(word: &str) -> bool {
-        std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
-            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).any(|arg| arg == word.as_bytes())
-        })
-    }
-
-    #[tokio::test]
-    async fn a_run_that_is_dropped_takes_its_whole_group_along() {
-        let command = Command::new("sh").args(["-c", "sleep 61.0625 & wait"]);
-        let late = tokio::time::timeout(Duration::from_millis(300), command.run(&context(), |_| ())).await;
-        assert!(late.is_err());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(!runs("61.0625"));
-    }
-
-    #[tokio::test]
-    async fn what_a_stopped_child_leaves_behind_is_ended() {
-        let context = context();
-        context.stop.cancel();
-        // The child ends at once; its own child ignores the interrupt.
-        let command = Command::new("sh").args(["-c", "(trap '' INT; exec sleep 61.125) & trap 'exit 1' INT; wait"]);
-        assert!(command.run(&context, |_| ()).await.is_err());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(!runs("61.125"));
-    }
-
-    #[tokio::test]
-    async fn a_child_that_ignores_the_interrupt_is_killed_after_the_grace_period() {
-        let context = context();
-        context.stop.cancel();
-        let command = Command::new("sh").args(["-c", "trap '' INT; sleep 60"]).grace(Duration::from_millis(300));
-        let started = Instant::now();
-        assert!(command.run(&context, |_| ()).await.is_err());
-        assert!(started.elapsed() < Duration::from_secs(10));
-    }
-}
+mod tests;

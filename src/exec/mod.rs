@@ -1,9 +1,11 @@
 //! The one place that starts processes on this machine.
 
 mod command;
+mod complaint;
 mod detached;
 mod lock;
 
-pub use command::{Command, Finished, GRACE, Line, Stream, ended, kill_children};
+pub use command::{BUFFERED_LINES, Command, Finished, GRACE, Line, Stream, ended, kill_children};
+pub use complaint::Complaint;
 pub use detached::{Detached, leave_parent};
 pub use lock::Lock;

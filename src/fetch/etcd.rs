@@ -9,19 +9,21 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    cache, http,
-    lock::{GoModule, LockFile},
+    cache,
+    go_module::GoModule,
+    http,
+    lock::LockFile,
     sum::Sum,
     tool,
     unpack::{self, Archive},
-    versions::{self, Arch},
+    versions,
 };
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
     event::{Event, Stage},
     exec::Command,
-    model::{EtcdSource, EtcdVersion},
+    model::{Arch, EtcdSource, EtcdVersion},
 };
 
 /// The programs that the directory holds.
@@ -50,7 +52,7 @@ pub async fn etcd(
     source: Option<&EtcdSource>,
     lock: &LockFile,
 ) -> Result<PathBuf> {
-    let wanted = Wanted { context, version, arch, lock };
+    let wanted = EtcdRequest { context, version, arch, lock };
     let server = match source {
         Some(EtcdSource::Archive { location, sha256 }) => {
             return wanted.archive(Archive::new(location, sha256)?, "the cluster file names it").await;
@@ -68,25 +70,25 @@ pub async fn etcd(
 }
 
 /// Something whose sums are known, and whether by the lock file instead of by hactl itself.
-struct Known<T> {
+struct Summed<T> {
     what: T,
     locked: bool,
 }
 
-impl<T> Known<T> {
+impl<T> Summed<T> {
     const fn new(what: T, locked: bool) -> Self {
         Self { what, locked }
     }
 }
 
-struct Wanted<'a> {
+struct EtcdRequest<'a> {
     context: &'a Context,
     version: EtcdVersion,
     arch: Arch,
     lock: &'a LockFile,
 }
 
-impl Wanted<'_> {
+impl EtcdRequest<'_> {
     fn what(&self) -> String {
         format!("etcd {} for {}", self.version, self.arch)
     }
@@ -118,7 +120,7 @@ impl Wanted<'_> {
         let location = format!("{server}/v{version}/{}", file(arch));
         let archive = |sum| Archive { location: location.clone(), sum };
         let found = match self.known_release() {
-            Some(Known { what: sum, locked }) => {
+            Some(Summed { what: sum, locked }) => {
                 let reason = format!("its SHA-256 is in {}", self.keeper(locked));
                 let found = self.archive(archive(sum), &reason).await;
                 found.map_err(|error| self.explain(error, locked, &format!("release, {arch}")))
@@ -156,14 +158,14 @@ impl Wanted<'_> {
         Ok(dir)
     }
 
-    fn known_release(&self) -> Option<Known<Sum>> {
-        let pinned = versions::etcd_release(self.version, self.arch).map(|sum| Known::new(sum, false));
-        pinned.or_else(|| Some(Known::new(self.lock.etcd_release(self.version, self.arch)?, true)))
+    fn known_release(&self) -> Option<Summed<Sum>> {
+        let pinned = versions::etcd_release(self.version, self.arch).map(|sum| Summed::new(sum, false));
+        pinned.or_else(|| Some(Summed::new(self.lock.etcd_release(self.version, self.arch)?, true)))
     }
 
-    fn known_build(&self) -> Option<Known<GoModule>> {
-        let pinned = versions::etcd_module(self.version).map(|module| Known::new(module, false));
-        pinned.or_else(|| Some(Known::new(self.lock.etcd_build(self.version)?, true)))
+    fn known_build(&self) -> Option<Summed<GoModule>> {
+        let pinned = versions::etcd_module(self.version).map(|module| Summed::new(module, false));
+        pinned.or_else(|| Some(Summed::new(self.lock.etcd_build(self.version)?, true)))
     }
 
     /// What an earlier run fetched or built: nobody is asked then.
@@ -182,7 +184,7 @@ impl Wanted<'_> {
         self.dir(&format!("-{}", sum.short()))
     }
 
-    fn build_dir(&self, known: &Known<GoModule>) -> PathBuf {
+    fn build_dir(&self, known: &Summed<GoModule>) -> PathBuf {
         if !known.locked {
             return self.dir("");
         }
@@ -204,7 +206,7 @@ impl Wanted<'_> {
     async fn built(&self) -> Result<PathBuf> {
         let known = match self.known_build() {
             Some(known) => known,
-            None => Known::new(self.resolve_build().await?, true),
+            None => Summed::new(self.resolve_build().await?, true),
         };
         let make = async |new: &Path| {
             let reason = format!("built here; every source is pinned in {}", self.keeper(known.locked));

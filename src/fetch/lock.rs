@@ -13,11 +13,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{sum::Sum, tool, versions::Arch};
+use super::{go_module::GoModule, sum::Sum, tool};
 use crate::{
     error::{Error, Result},
     file,
-    model::{EtcdVersion, PythonVersion},
+    model::{Arch, EtcdVersion, PythonVersion},
 };
 
 /// The format of the file that this hactl writes.
@@ -33,31 +33,6 @@ pub(super) struct Wheel {
     pub(super) version: String,
     /// Sums by file name.
     pub(super) files: BTreeMap<String, Sum>,
-}
-
-/// `go.mod` and `go.sum` of a module that does nothing but name etcd's three programs as tools: with
-/// them the build takes no source that has another sum.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GoModule {
-    #[serde(rename = "go.mod", with = "lines")]
-    pub(super) go_mod: String,
-    #[serde(rename = "go.sum", with = "lines")]
-    pub(super) go_sum: String,
-}
-
-/// A text as the list of its lines, so that a difference in the file can be read.
-mod lines {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(text.lines())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        let lines = Vec::<String>::deserialize(deserializer)?;
-        Ok(lines.iter().map(|line| format!("{line}\n")).collect())
-    }
 }
 
 /// One version of etcd: the project's release, or what its build takes, or both.

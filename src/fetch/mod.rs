@@ -6,6 +6,7 @@
 
 mod cache;
 mod etcd;
+mod go_module;
 mod http;
 mod lock;
 mod python;
@@ -18,5 +19,4 @@ mod wheels;
 pub use etcd::etcd;
 pub use lock::LockFile;
 pub use python::{PythonEnvironment, controller_python, python_environment};
-pub use versions::Arch;
 pub use wheels::patroni_wheels;

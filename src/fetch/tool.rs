@@ -6,8 +6,7 @@ use std::path::Path;
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
-    event::Event,
-    exec::{Command, Finished, ended},
+    exec::{Command, Complaint, Finished, ended},
 };
 
 /// Bytes below which a file system counts as full: less than any download needs.
@@ -15,9 +14,6 @@ const LITTLE: u64 = 4 << 20;
 
 /// The code of an error about a file that has another sum than it must have.
 pub(super) const CHANGED: &str = "download-changed";
-
-/// How pip and go say that.
-const SAY_CHANGED: [&str; 2] = ["DO NOT MATCH THE HASHES", "checksum mismatch"];
 
 /// Runs `command` to its end; `what` completes "cannot", as in `download Patroni's wheels`.
 pub(super) async fn run(
@@ -27,25 +23,16 @@ pub(super) async fn run(
     object: &str,
     command: &Command,
 ) -> Result<Finished> {
-    let mut lines = Vec::new();
-    let result = command.run(context, |line| lines.push(line.clone())).await;
-    for line in lines {
-        let stream = match line.stream {
-            crate::exec::Stream::Stdout => "stdout",
-            crate::exec::Stream::Stderr => "stderr",
-        };
-        context.events.emit(Event::Output { tool: tool.to_owned(), stream, line: line.text }).await;
-    }
-    match result {
+    match command.record(context, tool).await {
         Ok(done) if done.status.success() => Ok(done),
         Ok(done) => {
-            let tail = done.tail.join("\n");
-            if SAY_CHANGED.iter().any(|words| tail.contains(words)) {
+            let (complaint, tail) = (Complaint::of(&done.tail), done.tail.join("\n"));
+            if complaint == Complaint::ChecksumMismatch {
                 return Err(Error::failed(CHANGED, what, object)
                     .cause(tail)
                     .hint("it is not the file that was meant: find out who changed it where it comes from"));
             }
-            let said = tail.to_lowercase().contains("no space left on device");
+            let said = complaint == Complaint::DiskFull;
             // Some tools keep to themselves what their own children said.
             let seen = [context.dirs.cache.clone(), std::env::temp_dir()].into_iter().find_map(|dir| no_room(&dir));
             let full = said || seen.is_some();

@@ -1,56 +1,7 @@
 //! What this hactl pins: module files of etcd, requirement files of Python, by version.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use super::{lock::GoModule, sum::Sum};
-use crate::model::{EtcdVersion, PythonVersion};
-
-/// A processor architecture of nodes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arch {
-    Amd64,
-    Arm64,
-}
-
-impl Arch {
-    pub(super) const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
-
-    /// This machine's own, which local nodes share; none where hactl knows no downloads for it.
-    #[must_use]
-    pub fn here() -> Option<Self> {
-        match std::env::consts::ARCH {
-            "x86_64" => Some(Self::Amd64),
-            "aarch64" => Some(Self::Arm64),
-            _ => None,
-        }
-    }
-
-    /// The word of Go, Debian and etcd's releases.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-
-    /// The word of the kernel and of Python's wheels.
-    pub(super) const fn machine(self) -> &'static str {
-        match self {
-            Self::Amd64 => "x86_64",
-            Self::Arm64 => "aarch64",
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+use super::{go_module::GoModule, sum::Sum};
+use crate::model::{Arch, EtcdVersion, PythonVersion};
 
 /// The Patroni that the requirement files below pin.
 pub(super) const PATRONI: &str = "4.1.5";

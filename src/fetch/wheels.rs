@@ -14,14 +14,14 @@ use super::{
     python::{INDEX, PythonEnvironment, pip, python_environment, requirements, resolving_pip},
     sum::Sum,
     tool,
-    versions::{Arch, PATRONI, PINNED, Pinned, SOURCES, pinned},
+    versions::{PATRONI, PINNED, Pinned, SOURCES, pinned},
 };
 use crate::{
     context::Context,
     error::{Error, Result},
     event::{Event, Stage},
     exec::Command,
-    model::PythonVersion,
+    model::{Arch, PythonVersion},
 };
 
 /// The levels of the C library that pinned wheels may ask for; the oldest supported release has 2.35.
@@ -50,7 +50,8 @@ pub async fn patroni_wheels(
     let name = format!("{version}-py{}{}-{arch}", python.major, python.minor);
     let dir = |mark: &str| context.dirs.cache.join("patroni").join(format!("{name}{mark}"));
     if version == PATRONI {
-        let wanted = Wanted { python, arch, what, text: pins.patroni.to_owned(), pinned_in: "this hactl".to_owned() };
+        let wanted =
+            WheelRequest { python, arch, what, text: pins.patroni.to_owned(), pinned_in: "this hactl".to_owned() };
         return cache::obtain(context, &dir(""), async |new| make(context, &wanted, new).await).await;
     }
     let wheels = match lock.wheels(version, python) {
@@ -63,13 +64,13 @@ pub async fn patroni_wheels(
     };
     let text = requirement_text(&wheels);
     let mark = format!("-{}", Sum::from(&Sha256::digest(&text)[..]).short());
-    let wanted = Wanted { python, arch, what, text, pinned_in: lock.name() };
+    let wanted = WheelRequest { python, arch, what, text, pinned_in: lock.name() };
     let made = cache::obtain(context, &dir(&mark), async |new| make(context, &wanted, new).await).await;
     made.map_err(|error| lock.explain(error, &format!("patroni {version}, Python {python}")))
 }
 
 /// Wheels whose sums are known.
-struct Wanted {
+struct WheelRequest {
     python: PythonVersion,
     arch: Arch,
     what: String,
@@ -79,7 +80,7 @@ struct Wanted {
     pinned_in: String,
 }
 
-async fn make(context: &Context, wanted: &Wanted, new: &Path) -> Result<()> {
+async fn make(context: &Context, wanted: &WheelRequest, new: &Path) -> Result<()> {
     let (environment, what) = (python_environment(context).await?, &wanted.what);
     say(context, what, format!("every file is pinned by its SHA-256 in {}", wanted.pinned_in)).await;
     let failed = |error: &io::Error| Error::failed("cache", "write to the cache", new.display()).source(error);

@@ -62,7 +62,7 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
 /// What answered there in the clear, from what clients use to what holds it up.
 fn without_tls(node: &FleetNode, view: &NodeView) -> Vec<String> {
     let plain = COMPONENTS.iter().rev().filter(|component| (component.is_plain)(node, view));
-    plain.map(|component| format!("{} ({})", component.title, (component.door)(node).port)).collect()
+    plain.map(|component| format!("{} ({})", component.title, (component.endpoint)(node).port)).collect()
 }
 
 /// The last log lines of a unit that is not active; nothing for one that is, or of which `condition` does not hold.

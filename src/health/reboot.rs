@@ -1,7 +1,7 @@
 //! Reboots that hypervisors wait for -> problems and notices: pure.
 
 use super::diagnose::Health;
-use crate::{component::Problem, error::Error, platform::proxmox::Reboots};
+use crate::{component::Problem, error::Error, model::Reboots};
 
 impl Health {
     /// Adds what Proxmox said about machines whose settings are not live yet; that it did not say makes nobody unhealthy.
@@ -21,13 +21,13 @@ impl Health {
             let message = format!(
                 "a change waits for a restart of {kind} {} on {}: {}",
                 reboot.id,
-                reboot.node,
+                reboot.hypervisor,
                 changes.join(", ")
             );
             let hint = format!(
                 "`{program} reboot {}` on {}, one machine at a time, the leader last and after a switchover; a reboot from \
                  within does not take it over",
-                reboot.id, reboot.node
+                reboot.id, reboot.hypervisor
             );
             let (code, node) = ("reboot-pending".to_owned(), Some(key.to_string()));
             self.problems.push(Problem { code, node, message, hint: Some(hint) });
@@ -38,7 +38,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::proxmox::{Change, Reboot};
+    use crate::model::{Change, Reboot};
 
     fn health() -> Health {
         Health {
@@ -57,7 +57,7 @@ mod tests {
             values: values.map(|(now, then)| (now.to_owned(), then.to_owned())),
         };
         let changes = vec![change("memory", Some(("2048", "4096"))), change("agent", None)];
-        let reboot = Reboot { id: 101, node: "pve1".to_owned(), container: false, changes };
+        let reboot = Reboot { id: 101, hypervisor: "pve1".to_owned(), container: false, changes };
         let mut health = health();
         health.add_reboots(&Ok(Reboots::from([("node1".parse().unwrap(), reboot)])));
         assert!(!health.is_healthy());

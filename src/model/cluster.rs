@@ -143,6 +143,7 @@ pub struct Timers {
 pub struct Choices {
     #[serde(default)]
     pub voters: BTreeSet<InstanceKey>,
-    #[serde(default)]
-    pub slots: BTreeMap<InstanceKey, u8>,
+    /// Positions of the addresses of local nodes.
+    #[serde(default, rename = "slots")]
+    pub address_indexes: BTreeMap<InstanceKey, u8>,
 }

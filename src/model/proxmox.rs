@@ -76,11 +76,12 @@ impl fmt::Display for ProxmoxKind {
 /// What is said of one machine on Proxmox, beside its size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Guest {
-    /// The hypervisor.
-    pub node: Hypervisor,
+    #[serde(rename = "node")]
+    pub hypervisor: Hypervisor,
     pub template: Template,
     /// The hypervisor that has the template, where that is not the machine's own.
-    pub template_node: Option<Hypervisor>,
+    #[serde(rename = "template_node")]
+    pub template_hypervisor: Option<Hypervisor>,
     pub datastore: StorageName,
     pub vlan: Option<u16>,
     pub address: GuestAddress,

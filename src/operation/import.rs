@@ -11,7 +11,7 @@ use crate::{
     model::Proxmox,
     terraform::{
         self,
-        import::{self, Candidate, Imports, Slot, Wanted},
+        import::{self, Candidate, ImportRequest, ImportTarget, Imports},
     },
 };
 
@@ -111,13 +111,20 @@ fn decide(cluster: &Cluster, proxmox: &Proxmox, state: Option<&str>, asked: &Ask
         None
     });
     let held = held.unwrap_or_default();
-    let slots = cluster.plan.nodes.values().filter_map(|node| {
+    let targets = cluster.plan.nodes.values().filter_map(|node| {
         let guest = proxmox.machines.get(&node.key)?;
-        Some((&node.key, Slot { node: guest.node.as_str(), hostname: node.hostname.as_str(), disk_gb: node.disk_gb }))
+        Some((
+            &node.key,
+            ImportTarget {
+                hypervisor: guest.hypervisor.as_str(),
+                hostname: node.hostname.as_str(),
+                disk_gb: node.disk_gb,
+            },
+        ))
     });
-    let wanted = Wanted {
+    let wanted = ImportRequest {
         kind: proxmox.kind,
-        slots: slots.collect(),
+        targets: targets.collect(),
         single: proxmox.single,
         pool: proxmox.pool.as_ref().filter(|_| asked.pool).map(AsRef::as_ref),
         dns: cluster.plan.dns.as_ref().filter(|_| asked.records),

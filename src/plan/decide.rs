@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// First and last position of an address within the local network.
-const SLOTS: std::ops::RangeInclusive<u8> = 10..=254;
+const ADDRESS_INDEXES: std::ops::RangeInclusive<u8> = 10..=254;
 
 /// Decides what is intended for the cluster of `spec`, keeping what `choices` says was chosen before.
 ///
@@ -26,8 +26,8 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         true => spec.instances.keys().filter(|key| has_role(spec, key, Role::Etcd)).cloned().collect(),
         false => voters::pick(spec, choices, &mut warnings)?,
     };
-    let slots = match spec.platform.local() {
-        Some(_) => slots(spec, choices)?,
+    let indexes = match spec.platform.local() {
+        Some(_) => address_indexes(spec, choices)?,
         None => BTreeMap::new(),
     };
     let nodes: BTreeMap<InstanceKey, Node> = spec
@@ -45,7 +45,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
                 memory_mib: instance.memory_mib,
                 cores: instance.cores,
                 disk_gb: instance.disk_gb,
-                slot: slots.get(key).copied().unwrap_or_default(),
+                address_index: indexes.get(key).copied().unwrap_or_default(),
             };
             (key.clone(), node)
         })
@@ -133,32 +133,32 @@ fn packages(release: Distribution, major: PostgresMajor, warnings: &mut Vec<Warn
 }
 
 /// The position of each node's address. One that was given stays; a new node gets the lowest free one.
-fn slots(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKey, u8>> {
-    let mut slots = BTreeMap::new();
+fn address_indexes(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKey, u8>> {
+    let mut indexes = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for key in spec.instances.keys() {
-        if let Some(&slot) = choices.slots.get(key)
-            && SLOTS.contains(&slot)
-            && taken.insert(slot)
+        if let Some(&index) = choices.address_indexes.get(key)
+            && ADDRESS_INDEXES.contains(&index)
+            && taken.insert(index)
         {
-            slots.insert(key.clone(), slot);
+            indexes.insert(key.clone(), index);
         }
     }
-    let mut free = SLOTS.filter(|slot| !taken.contains(slot));
+    let mut free = ADDRESS_INDEXES.filter(|index| !taken.contains(index));
     for key in spec.instances.keys() {
-        if !slots.contains_key(key) {
-            let slot = free.next().ok_or_else(|| {
+        if !indexes.contains_key(key) {
+            let index = free.next().ok_or_else(|| {
                 let message = format!(
                     "{} instances, and a local network has addresses for {}",
                     spec.instances.len(),
-                    SLOTS.len()
+                    ADDRESS_INDEXES.len()
                 );
                 Error::usage("plan-addresses", "give every instance an address in", &spec.name).cause(message)
             })?;
-            slots.insert(key.clone(), slot);
+            indexes.insert(key.clone(), index);
         }
     }
-    Ok(slots)
+    Ok(indexes)
 }
 
 /// The lease guard, in words.
@@ -206,7 +206,7 @@ fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, Node>, warn
     let voters = || proxmox.machines.iter().filter(|(key, _)| nodes.get(*key).is_some_and(|node| node.is_voter()));
     let mut together: BTreeMap<_, Vec<&InstanceKey>> = BTreeMap::new();
     for (key, guest) in voters() {
-        together.entry(&guest.node).or_default().push(key);
+        together.entry(&guest.hypervisor).or_default().push(key);
     }
     for (hypervisor, keys) in together.iter().filter(|(_, keys)| keys.len() > 1) {
         let message = format!(

@@ -74,11 +74,11 @@ fn voters_stick() {
 #[test]
 fn addresses_stick_and_a_new_node_fills_the_first_gap() {
     let first = plan("instances: {a: {}, b: {}, c: {}}");
-    assert_eq!(first.choices().slots.values().copied().collect::<Vec<_>>(), [10, 11, 12]);
+    assert_eq!(first.choices().address_indexes.values().copied().collect::<Vec<_>>(), [10, 11, 12]);
     let without_b = decide(&spec("instances: {a: {}, c: {}}"), &first.choices()).unwrap();
-    assert_eq!(without_b.choices().slots.values().copied().collect::<Vec<_>>(), [10, 12]);
+    assert_eq!(without_b.choices().address_indexes.values().copied().collect::<Vec<_>>(), [10, 12]);
     let with_aa = decide(&spec("instances: {a: {}, aa: {}, c: {}, d: {}}"), &without_b.choices()).unwrap();
-    assert_eq!(with_aa.choices().slots.values().copied().collect::<Vec<_>>(), [10, 11, 12, 13]);
+    assert_eq!(with_aa.choices().address_indexes.values().copied().collect::<Vec<_>>(), [10, 11, 12, 13]);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn what_makes_a_cluster_on_proxmox_weaker_is_said() {
     assert!(of("{a: {roles: []}, b: {roles: []}}").is_empty());
     let plan = plan("platform: proxmox\ninstances: {a: {address: 10.0.0.21/24, roles: []}}");
     assert_eq!(codes(&plan), ["no-gateway"]);
-    assert!(plan.postgres.packages.is_empty() && plan.choices().slots.is_empty());
+    assert!(plan.postgres.packages.is_empty() && plan.choices().address_indexes.is_empty());
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Door {
 /// A connection that cannot be led on is closed: libpq then tries the next host, and says what it saw.
 async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
     let Ok(remote) = access.connect(&node).await else { return };
-    let door = postgres::door(&node);
+    let door = postgres::endpoint(&node);
     let Ok(mut tunnel) = remote.tunnel(&door.host, door.port, PATIENCE).await else { return };
     // The end of either side is the end of both.
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut tunnel).await;

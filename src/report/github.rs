@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{message, plain::Plain, render, verify};
+use super::{plain::Plain, print::message, render, verify};
 use crate::{
     error::{Error, Place},
     event::{Event, Outcome, Summary},

@@ -1,16 +1,15 @@
 //! Reporters: the only place that prints. Every event goes, stamped and in one order, to the run
 //! record and to one of four views: a terminal with bars, plain lines for pipes, JSON lines, or GitHub's log.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 mod bundle;
 mod github;
 mod plain;
+mod print;
 mod render;
 mod terminal;
 pub mod verify;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -19,6 +18,7 @@ use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
 pub use bundle::{Bundled, Mask, bundle, secret_variables};
 pub use github::{Github, plan_markdown};
+pub use print::{message, print};
 pub use render::{catalogue_text, costs_text, plan_text, status_text, summary_text};
 
 use crate::{
@@ -103,22 +103,12 @@ async fn report(mut events: Receiver<Event>, mut view: View, mut record: Option<
     }
 }
 
-/// Prints a line of results. A reader that has gone away is not our failure.
-pub fn print(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
 /// Prints one object, for queries with `--output json`.
 pub fn print_json<T: Serialize>(value: &T) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&text),
         Err(error) => message(&format!("error: cannot write the result as JSON: {error}")),
     }
-}
-
-/// Prints a message for people.
-pub fn message(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Prints an error as the output asks for it.

@@ -1,6 +1,6 @@
 //! Plain lines, for pipes and logs: what a person wants to read afterwards, one fact per line.
 
-use super::{message, render};
+use super::{print::message, render};
 use crate::event::{Event, ResourceState, TaskStatus};
 
 pub(super) struct Plain {

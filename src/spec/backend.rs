@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Instance,
-    check::Checker,
+    checker::Checker,
     file::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
 };
 use crate::model::{BACKENDS, Backend, BackendKind, ClusterName, ConnStr, Dns, InstanceKey, Platform};

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Instance, PatroniSpec, PostgresSpec, SecretCommand, Spec, backend,
+    checker::Checker,
     file::{
         ClusterFile, DefaultsFile, DnsFile, InstanceFile, LocalFile, PROXMOX_FIELDS, PatroniFile, PlatformFile,
         PostgresFile, SecretsFile, TimersFile, VerifyFile,
@@ -16,7 +17,7 @@ use super::{
     hosts,
     problem::Collector,
     proxmox, settings,
-    yaml::Node,
+    yaml::YamlNode,
 };
 use crate::{
     assets,
@@ -34,49 +35,23 @@ const DEFAULT_MEMORY_MIB: u32 = 1024;
 const DEFAULT_MEMORY_PROXMOX_MIB: u32 = 2048;
 const DEFAULT_CORES: u32 = 2;
 /// Addresses are given from .10 up to .254 of the local network.
-const FIRST_SLOT: u32 = 10;
-const LAST_SLOT: u32 = 254;
+const FIRST_ADDRESS: u32 = 10;
+const LAST_ADDRESS: u32 = 254;
 /// Groups of the inventory, those of later roles included, and the host that Ansible has by itself.
 const RESERVED_KEYS: [&str; 9] =
     ["all", "ungrouped", "localhost", "etcd", "patroni", "haproxy", "pgbouncer", "pgbackrest", "monitoring"];
 const MOST_VOTERS: usize = 7;
 
-/// What all checks share: the tree to point into, and where problems go.
-pub(super) struct Checker<'a, 'b> {
-    root: &'a Node,
-    problems: &'a mut Collector<'b>,
-}
-
-impl Checker<'_, '_> {
-    pub(super) fn say(&mut self, path: &[&str], message: impl Into<String>) {
-        self.meant(path, message, None);
-    }
-
-    /// Whether the file says something there.
-    pub(super) fn has(&self, path: &[&str]) -> bool {
-        self.root.find(path).is_some()
-    }
-
-    pub(super) fn meant(&mut self, path: &[&str], message: impl Into<String>, suggestion: Option<String>) {
-        self.problems.add(self.root.place(path), path, message, suggestion);
-    }
-
-    /// A path of the file, relative to it; `~/` is left to whoever knows the home directory.
-    pub(super) fn beside(&self, path: &str) -> PathBuf {
-        if path.starts_with("~/") { PathBuf::from(path) } else { self.problems.dir.join(path) }
-    }
-}
-
 /// Checks what `file` means. `countable` is false when instances were taken out of it, so that counts
 /// of nodes would mislead.
 pub(super) fn check(
     file: ClusterFile,
-    root: &Node,
+    root: &YamlNode,
     fallback: &str,
     countable: bool,
     problems: &mut Collector<'_>,
 ) -> Option<Spec> {
-    let mut checker = Checker { root, problems };
+    let mut checker = Checker::new(root, problems);
     let name = name(&mut checker, file.name, fallback);
     let app = match file.app {
         Some(app) => Some(app),
@@ -244,7 +219,7 @@ fn only_there(
     for (field, message) in foreign {
         let owners = instances.keys().map(|key| vec!["instances", key.as_str(), field]);
         for path in owners.chain([vec!["defaults", field]]) {
-            if checker.root.find(&path).is_some() {
+            if checker.has(&path) {
                 checker.say(&path, message);
             }
         }
@@ -260,7 +235,7 @@ fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item 
     let machines =
         instances.flat_map(|key| ["vm_name", "memory", "cores", "disk_gb"].map(|f| vec!["instances", key.as_str(), f]));
     for path in sections.into_iter().chain(secrets).chain(machines) {
-        if checker.root.find(&path).is_some() {
+        if checker.has(&path) {
             checker.say(&path, "not of an adopted cluster: hactl reads it there, and changes nothing");
         }
     }
@@ -272,9 +247,9 @@ fn local(checker: &mut Checker<'_, '_>, local: LocalFile, instances: usize) -> L
         checker.say(&["platform", "local", "image"], message);
         Distribution::Debian12
     });
-    let slots = LAST_SLOT - FIRST_SLOT + 1;
-    if instances > slots as usize {
-        checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {slots}"));
+    let addresses = LAST_ADDRESS - FIRST_ADDRESS + 1;
+    if instances > addresses as usize {
+        checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {addresses}"));
     }
     let subnet = local.subnet.and_then(|text| subnet(checker, &text, instances));
     Local { base_image, release, subnet }
@@ -301,7 +276,7 @@ fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize) -> Option
         return None;
     }
     // Addresses from .10 up, below the broadcast address.
-    let needed = u64::from(FIRST_SLOT) + instances as u64;
+    let needed = u64::from(FIRST_ADDRESS) + instances as u64;
     let size = 1_u64 << (32 - u32::from(net.prefix_len()));
     if net.prefix_len() < 8 || size < needed + 1 {
         let message =
@@ -515,7 +490,7 @@ fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platform: &Platfor
 
 /// The directory of changed assets, with everything that it lacks said.
 fn assets(checker: &mut Checker<'_, '_>, dir: &str) -> PathBuf {
-    let dir = checker.problems.dir.join(dir);
+    let dir = checker.dir().join(dir);
     for message in assets::missing(&dir) {
         checker.say(&["assets"], message);
     }
@@ -552,7 +527,7 @@ fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Value>) -> Op
         serde_json::Value::String(text) => text,
         number => {
             // YAML reads 3.10 as 3.1. What the user wrote is still known, what other tools make of it is not.
-            let written = checker.root.written(&path).unwrap_or_default().to_owned();
+            let written = checker.written(&path).unwrap_or_default().to_owned();
             let read = number.to_string();
             if written != read {
                 let message = format!("{written} is a number to YAML, and the same as {read}");

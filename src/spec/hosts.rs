@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use super::{
-    check::Checker,
+    checker::Checker,
     file::{HostsFile, InstanceFile, TerraformFile},
     ssh,
 };

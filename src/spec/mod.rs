@@ -8,6 +8,7 @@
 mod backend;
 mod blueprint;
 mod check;
+mod checker;
 mod file;
 mod hosts;
 mod init;
@@ -38,7 +39,7 @@ pub use self::{
     blueprint::blueprints,
     init::{Template, init_text},
     load::load,
-    problem::{Problem, Problems},
+    problem::{FileProblem, Problems},
     record::Record,
     reference::reference,
     source::{Origin, Source, resolve},

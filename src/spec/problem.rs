@@ -9,7 +9,7 @@ use crate::error::{Error, Place};
 
 /// One thing wrong in a cluster file.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Problem {
+pub struct FileProblem {
     pub file: String,
     /// From 1.
     pub line: usize,
@@ -22,13 +22,13 @@ pub struct Problem {
     pub suggestion: Option<String>,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.text())
     }
 }
 
-impl Problem {
+impl FileProblem {
     /// The problem without its place.
     fn text(&self) -> String {
         let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
@@ -43,11 +43,11 @@ impl Problem {
 
 /// All problems of one file, never none.
 #[derive(Clone, Debug)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems(Vec<FileProblem>);
 
 impl Problems {
     /// Sorted by place; the same text about the same field is said once.
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(super) fn new(mut problems: Vec<FileProblem>) -> Self {
         problems.sort_by(|a, b| (a.line, a.column, &a.path, &a.message).cmp(&(b.line, b.column, &b.path, &b.message)));
         problems.dedup();
         Self(problems)
@@ -55,7 +55,7 @@ impl Problems {
 
     /// The problems, in the order of their places.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[FileProblem] {
         &self.0
     }
 }
@@ -65,7 +65,7 @@ impl From<Problems> for Error {
         let file = problems.0.first().map_or("", |problem| problem.file.as_str()).to_owned();
         let error = Self::usage("cluster-file", "use cluster file", file);
         let mut error = problems.0.iter().fold(error, Self::cause);
-        error.places = problems.0.iter().map(Problem::place).collect();
+        error.places = problems.0.iter().map(FileProblem::place).collect();
         error.hint("correct the file; `hactl schema` prints what it may hold, `hactl init NAME` writes an example")
     }
 }
@@ -75,7 +75,7 @@ pub(super) struct Collector<'a> {
     pub(super) file: &'a str,
     /// Where it lies: what the paths in it are relative to.
     pub(super) dir: &'a Path,
-    pub(super) found: Vec<Problem>,
+    pub(super) found: Vec<FileProblem>,
 }
 
 impl Collector<'_> {
@@ -86,7 +86,7 @@ impl Collector<'_> {
         message: impl Into<String>,
         suggestion: Option<String>,
     ) {
-        self.found.push(Problem {
+        self.found.push(FileProblem {
             file: self.file.to_owned(),
             line: at.line,
             column: at.column,

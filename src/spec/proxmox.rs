@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use super::{
-    check::Checker,
+    checker::Checker,
     file::{DefaultsFile, InstanceFile, ProxmoxFile, SshFile},
     ssh,
 };
@@ -100,12 +100,12 @@ pub(super) fn proxmox(
     };
     let globals = Globals {
         kind,
-        node: written.node.or_else(|| Hypervisor::new(DEFAULT_NODE).ok())?,
+        hypervisor: written.node.or_else(|| Hypervisor::new(DEFAULT_NODE).ok())?,
         template: template.unwrap_or_else(|| match kind {
             ProxmoxKind::Vm => Template::Vm(DEFAULT_TEMPLATE),
             ProxmoxKind::Lxc => Template::File(DEFAULT_TEMPLATE_FILE.to_owned()),
         }),
-        template_node: written.template_node,
+        template_hypervisor: written.template_node,
         datastore: written.datastore.or_else(|| StorageName::new(DEFAULT_DATASTORE).ok())?,
         vlan: written.vlan,
         gateway: defaults.gateway.as_ref().and_then(|text| gateway(checker, &["defaults", "gateway"], text)),
@@ -140,9 +140,9 @@ pub(super) fn proxmox(
 /// What a machine has that does not say otherwise.
 struct Globals<'a> {
     kind: ProxmoxKind,
-    node: Hypervisor,
+    hypervisor: Hypervisor,
     template: Template,
-    template_node: Option<Hypervisor>,
+    template_hypervisor: Option<Hypervisor>,
     datastore: StorageName,
     vlan: Option<u16>,
     gateway: Option<Ipv4Addr>,
@@ -194,9 +194,9 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
     tags.sort();
     tags.dedup();
     Guest {
-        node: written.node.clone().unwrap_or_else(|| globals.node.clone()),
+        hypervisor: written.node.clone().unwrap_or_else(|| globals.hypervisor.clone()),
         template: template.unwrap_or_else(|| globals.template.clone()),
-        template_node: written.template_node.clone().or_else(|| globals.template_node.clone()),
+        template_hypervisor: written.template_node.clone().or_else(|| globals.template_hypervisor.clone()),
         datastore: written.datastore.clone().unwrap_or_else(|| globals.datastore.clone()),
         vlan: written.vlan.or(globals.vlan),
         address,

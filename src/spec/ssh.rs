@@ -1,6 +1,6 @@
 //! What the file says of SSH -> how the machines are reached.
 
-use super::{check::Checker, file::SshFile};
+use super::{checker::Checker, file::SshFile};
 use crate::model::{Bastion, SSH_PORT, Ssh, SshKeySource};
 
 /// The word that means the SSH agent's keys, where a file could be meant.

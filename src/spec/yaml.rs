@@ -21,7 +21,7 @@ impl Position {
 }
 
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct YamlNode {
     pub(super) at: Position,
     pub(super) data: Data,
 }
@@ -29,7 +29,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Data {
     Scalar { value: Value, text: String, plain: bool },
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     Map(Vec<Entry>),
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Data {
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) key_at: Position,
-    pub(super) node: Node,
+    pub(super) node: YamlNode,
 }
 
 /// What is wrong with the text as YAML.
@@ -49,7 +49,7 @@ pub(super) struct Flaw {
 }
 
 /// Reads the one document of `text`. The tree is there as far as it makes sense.
-pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
+pub(super) fn parse(text: &str) -> (Option<YamlNode>, Vec<Flaw>) {
     let mut builder = Builder::default();
     // Event by event: the parser's own loop calls itself for every level of depth.
     for event in Parser::new_from_str(text) {
@@ -95,7 +95,7 @@ const DEEPEST: usize = 64;
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
-    root: Option<Node>,
+    root: Option<YamlNode>,
     flaws: Vec<Flaw>,
 }
 
@@ -106,7 +106,7 @@ struct Open {
 }
 
 enum Collection {
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     Map { entries: Vec<Entry>, key: Option<(String, Position)>, seen: HashSet<String> },
 }
 
@@ -123,7 +123,7 @@ impl Builder {
         self.flaws.push(Flaw { at, path, message: message.into() });
     }
 
-    fn add(&mut self, node: Node) {
+    fn add(&mut self, node: YamlNode) {
         let Some(open) = self.open.last_mut() else {
             if self.root.is_some() {
                 self.flaw(node.at, "a second document: a cluster file is one YAML document");
@@ -165,7 +165,7 @@ impl Builder {
                     Collection::List(items) => Data::List(items),
                     Collection::Map { entries, .. } => Data::Map(entries),
                 };
-                self.add(Node { at, data });
+                self.add(YamlNode { at, data });
             }
             Event::Scalar(text, style, _, tag) => {
                 let plain = style == ScalarStyle::Plain;
@@ -182,19 +182,19 @@ impl Builder {
                         Value::Null
                     }
                 };
-                self.add(Node { at, data: Data::Scalar { value, text: text.into_owned(), plain } });
+                self.add(YamlNode { at, data: Data::Scalar { value, text: text.into_owned(), plain } });
             }
             Event::Alias(_) => {
                 self.flaw(at, "aliases (`*name`) are not accepted: common values go to `defaults`");
                 let data = Data::Scalar { value: Value::Null, text: String::new(), plain: true };
-                self.add(Node { at, data });
+                self.add(YamlNode { at, data });
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) | Event::DocumentEnd => {}
         }
     }
 }
 
-impl Node {
+impl YamlNode {
     /// The value as JSON; of a key given twice the last one counts, the flaw being reported already.
     pub(super) fn to_json(&self) -> Value {
         match &self.data {

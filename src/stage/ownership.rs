@@ -348,7 +348,7 @@ mod tests {
             memory_mib: 1024,
             cores: 1,
             disk_gb: None,
-            slot: 0,
+            address_index: 0,
         };
         let ssh = SshTarget {
             host: String::new(),

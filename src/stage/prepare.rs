@@ -14,8 +14,8 @@ use crate::{
     deployment::Cluster,
     error::{Error, Kind, Result},
     event::{Events, Stage},
-    fetch::{self, Arch, LockFile},
-    model::{Local, Platform, Role},
+    fetch::{self, LockFile},
+    model::{Arch, Local, Platform, Role},
     platform::{
         self,
         local::{self, Engine, SshEndpoint},

@@ -13,28 +13,19 @@ use serde_json::Value;
 use super::{
     binary::{Init, Terraform},
     environment::Environment,
-    module::module_dir,
-    outputs::{Outputs, Read, parse_outputs},
+    module_dir::module_dir,
+    names::BACKEND_FILE,
+    outcome::Pulled,
+    outputs::{Read, parse_outputs},
     workspace::Workspace,
 };
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Backend, BackendKind, ClusterName},
+    model::{Backend, BackendKind, ClusterName, Outputs},
     plan::Plan,
 };
-
-/// What Terraform knows of the machines, as the last run left it wherever that was.
-#[derive(Debug, Default)]
-pub struct Pulled {
-    /// None where they do not fit, which is for the next run to change.
-    pub outputs: Option<Outputs>,
-    /// What hactl keeps there about them.
-    pub record: Option<String>,
-    /// There is no other place that this directory's runs would still have a state in.
-    pub settled: bool,
-}
 
 /// Reads the state that the cluster file means; the former one as long as it was not moved.
 ///
@@ -57,7 +48,7 @@ pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pu
 /// Where a state may be: the backend that the cluster file means, the former one as long as nothing was moved, and whether
 /// one is on this machine.
 pub(super) fn places(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
-    let former = Settled::read(workspace)?.place;
+    let former = initialised_backend(workspace)?;
     let here = former.is_none() && workspace.state_file().metadata().is_ok_and(|data| data.len() > 0);
     let mut backends: Vec<Backend> = plan.backend.iter().cloned().collect();
     backends.extend(former.filter(|former| Some(former) != plan.backend.as_ref()));
@@ -189,26 +180,17 @@ fn can_lock(terraform: &Terraform, backend: &Backend) -> Result<()> {
         .hint("install it, or name a table of DynamoDB in `backend.s3.dynamodb_table`"))
 }
 
-/// The file by which Terraform knows the place.
-pub(super) const BACKEND_FILE: &str = "backend.tf.json";
-
-/// For which place a stack was initialised.
-struct Settled {
-    place: Option<Backend>,
-}
-
-impl Settled {
-    fn read(workspace: &Workspace) -> Result<Self> {
-        let path = workspace.place();
-        let place = read(&path)?.map(|text| {
-            Backend::parse(&text).ok_or_else(|| {
-                Error::failed("terraform-workspace", "read", path.display())
-                    .cause("it is not the backend that hactl wrote")
-                    .hint("put back what was there: it says where the state of the cluster is")
-            })
-        });
-        Ok(Self { place: place.transpose()? })
-    }
+/// The backend for which a stack was initialised; none for the state file on this machine.
+fn initialised_backend(workspace: &Workspace) -> Result<Option<Backend>> {
+    let path = workspace.initialised_backend();
+    let backend = read(&path)?.map(|text| {
+        Backend::parse(&text).ok_or_else(|| {
+            Error::failed("terraform-workspace", "read", path.display())
+                .cause("it is not the backend that hactl wrote")
+                .hint("put back what was there: it says where the state of the cluster is")
+        })
+    });
+    backend.transpose()
 }
 
 /// Sees that the state is where the cluster file means it: at first by being nowhere else. `may_move` is false for who
@@ -223,7 +205,7 @@ pub(super) async fn settle(
     plan: &Plan,
     may_move: bool,
 ) -> Result<()> {
-    let (wanted, before) = (plan.backend.as_ref(), Settled::read(workspace)?.place);
+    let (wanted, before) = (plan.backend.as_ref(), initialised_backend(workspace)?);
     if wanted == before.as_ref() {
         return workspace.write_backend(wanted);
     }
@@ -261,7 +243,7 @@ pub(super) async fn settle(
         workspace.write_backend(before.as_ref())?;
         return Err(error);
     }
-    workspace.note_place(wanted)?;
+    workspace.note_initialised(wanted)?;
     if init == Init::Moving {
         let message = format!("the state was moved from the {} to the {}", words(before.as_ref()), words(wanted));
         let hint =

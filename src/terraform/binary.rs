@@ -2,24 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::{
+    diagnosis::{Diagnosis, TerraformError},
     environment::Environment,
     messages::{Diagnostic, Said, StateLock, diagnostics, interpret},
+    program::{check_version, major_and_minor, terraform_binary},
 };
 use crate::{
     context::Context,
     dns,
-    error::{Error, Kind, Result},
-    event::Event,
-    exec::{Command, Finished, Line, Stream},
+    error::{Error, Result},
+    exec::{BUFFERED_LINES, Command, Finished, Line},
     model::{Backend, ClusterName},
 };
-
-/// The lowest supported version of Terraform, and of OpenTofu.
-pub const LOWEST_VERSION: (u32, u32) = (1, 9);
 
 /// How long to wait for a state that another Terraform has locked: an orphan of a run that was
 /// killed ends within seconds, since its provider went with hactl.
@@ -56,28 +53,6 @@ pub struct Terraform {
     place: Option<Backend>,
 }
 
-/// The program: `terraform`, else `tofu`, of the user's `PATH`.
-///
-/// # Errors
-/// Of kind `Missing` when neither is there.
-pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
-    let path = context.env.get("PATH").map_or("", String::as_str);
-    let dirs: Vec<PathBuf> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
-    ["terraform", "tofu"]
-        .into_iter()
-        .flat_map(|name| dirs.iter().map(move |dir| dir.join(name)))
-        .find(|candidate| is_executable(candidate))
-        .ok_or_else(|| {
-            Error::missing("terraform-missing", "find", "Terraform")
-                .cause("neither `terraform` nor `tofu` is in a directory of PATH")
-                .hint(format!(
-                    "install Terraform {}.{} or newer (https://developer.hashicorp.com/terraform/install) or OpenTofu \
-                     (https://opentofu.org/docs/intro/install), then run the same command again",
-                    LOWEST_VERSION.0, LOWEST_VERSION.1
-                ))
-        })
-}
-
 /// The program and its version, for `hactl doctor`.
 ///
 /// # Errors
@@ -85,11 +60,6 @@ pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
 pub async fn terraform_version(context: &Context) -> Result<String> {
     let terraform = Terraform::find(context, &context.dirs.work, None, Environment::default()).await?;
     Ok(format!("{} {}", terraform.program.display(), terraform.version))
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 impl Terraform {
@@ -258,12 +228,23 @@ impl Terraform {
     /// # Errors
     /// With the last lines of Terraform.
     pub(super) async fn ask(&self, context: &Context, command: &Command) -> Result<String> {
-        let done = command.succeed(context, |_| ()).await;
-        let told = done.map_err(|mut error| {
-            error.causes.iter_mut().for_each(|cause| *cause = self.unseen(cause));
-            error
-        });
-        Ok(told?.stdout)
+        Ok(self.ask_diagnosed(context, command).await?)
+    }
+
+    /// The same, with what Terraform's text says of a failure.
+    ///
+    /// # Errors
+    /// Those of [`Terraform::ask`].
+    pub(super) async fn ask_diagnosed(&self, context: &Context, command: &Command) -> Result<String, TerraformError> {
+        let shown =
+            |error: Error| Error { causes: error.causes.iter().map(|cause| self.unseen(cause)).collect(), ..error };
+        let finished = command
+            .run(context, |_| ())
+            .await
+            .map_err(|error| TerraformError { diagnosis: Diagnosis::Other, error: shown(error) })?;
+        let diagnosis = Diagnosis::of(&finished.tail);
+        let finished = command.checked(finished).map_err(|error| TerraformError { diagnosis, error: shown(error) })?;
+        Ok(finished.stdout)
     }
 
     /// The same for a command that needs the backend and no provider, also where Terraform does not know the backend yet,
@@ -272,14 +253,13 @@ impl Terraform {
     /// # Errors
     /// Those of the command, or of init where that is what it lacked.
     pub(super) async fn ask_of_backend(&self, context: &Context, command: &Command) -> Result<String> {
-        match self.ask(context, command).await {
-            // "Please run "terraform init"", or "tofu init".
-            Err(error) if error.causes.iter().any(|cause| cause.contains(" init\"")) => {
+        match self.ask_diagnosed(context, command).await {
+            Err(TerraformError { diagnosis: Diagnosis::NotInitialised, .. }) => {
                 // Init opens the backend first: it may lack the providers.
                 let init = self.run_init(context, Init::AsItIs).await;
                 self.ask(context, command).await.map_err(|error| init.err().unwrap_or(error))
             }
-            answer => answer,
+            answer => Ok(answer?),
         }
     }
 
@@ -309,13 +289,12 @@ impl Terraform {
     /// # Errors
     /// With every error that Terraform reported, or its last lines when it reported none.
     pub(super) async fn stream(&self, context: &Context, name: &'static str, command: Command) -> Result<Finished> {
-        let (sender, mut lines) = mpsc::unbounded_channel::<Line>();
-        let unseen = |line: &Line| Line { text: self.unseen(&line.text), ..line.clone() };
-        let run = async move { command.run(context, |line| _ = sender.send(unseen(line))).await };
+        let (sender, mut lines) = mpsc::channel::<Line>(BUFFERED_LINES);
         let mut errors: Vec<Diagnostic> = Vec::new();
         let forward = async {
             while let Some(line) = lines.recv().await {
-                context.events.emit(output(&line)).await;
+                let line = Line { text: self.unseen(&line.text), ..line };
+                context.events.emit(line.clone().event("terraform")).await;
                 match interpret(&line.text) {
                     Some(Said::Diagnostic(diagnostic)) => {
                         context.events.emit(diagnostic.event()).await;
@@ -329,7 +308,7 @@ impl Terraform {
             }
         };
         // The sender goes with the command, which ends the forwarding.
-        let (finished, ()) = tokio::join!(run, forward);
+        let (finished, ()) = tokio::join!(command.stream(context, sender), forward);
         let finished = finished?;
         if finished.status.success() {
             return Ok(finished);
@@ -381,12 +360,6 @@ impl Terraform {
     }
 }
 
-/// A line for the run's record.
-pub(super) fn output(line: &Line) -> Event {
-    let stream = if line.stream == Stream::Stdout { "stdout" } else { "stderr" };
-    Event::Output { tool: "terraform".to_owned(), stream, line: line.text.clone() }
-}
-
 /// The user's CLI configuration. Terraform warns about a file that is not there in front of its
 /// JSON, on every command; so it is left out, and said once.
 async fn config_file(context: &Context) -> Option<PathBuf> {
@@ -397,26 +370,6 @@ async fn config_file(context: &Context) -> Option<PathBuf> {
     let message = format!("TF_CLI_CONFIG_FILE names {}, which does not exist: it is ignored", file.display());
     context.events.warn("terraform-config", message, Some("unset TF_CLI_CONFIG_FILE".to_owned())).await;
     None
-}
-
-fn major_and_minor(version: &str) -> (u32, u32) {
-    let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
-}
-
-fn check_version(program: &Path, json: &str) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Version {
-        terraform_version: String,
-    }
-    let found = serde_json::from_str::<Version>(json).map(|version| version.terraform_version).unwrap_or_default();
-    if major_and_minor(&found) >= LOWEST_VERSION {
-        return Ok(found);
-    }
-    let (major, minor) = LOWEST_VERSION;
-    Err(Error::new(Kind::Missing, "terraform-too-old", "use", program.display())
-        .cause(format!("its version is `{found}`, the lowest supported is {major}.{minor}"))
-        .hint(format!("install Terraform {major}.{minor} or newer: https://developer.hashicorp.com/terraform/install")))
 }
 
 #[cfg(test)]
@@ -499,17 +452,5 @@ mod tests {
         // A provider that Terraform starts by itself reads it there.
         let plain = Terraform { reattach: None, ..terraform() };
         assert!(plain.output().environment(&context).contains_key(dns::SECRET_VARIABLE));
-    }
-
-    #[test]
-    fn a_terraform_that_is_missing_or_too_old_says_what_to_do() {
-        let error = terraform_binary(&context(&[("PATH", "/nonexistent")])).unwrap_err();
-        assert_eq!((error.kind.exit_code(), error.code), (3, "terraform-missing"));
-        let program = Path::new("terraform");
-        assert!(check_version(program, r#"{"terraform_version":"1.11.4"}"#).is_ok());
-        assert!(check_version(program, r#"{"terraform_version":"2.0.0-rc1"}"#).is_ok());
-        for bad in [r#"{"terraform_version":"1.8.5"}"#, "{}", "Terraform v0.11"] {
-            assert_eq!(check_version(program, bad).unwrap_err().code, "terraform-too-old", "{bad}");
-        }
     }
 }

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::Told;
+use super::{
+    contract::ModuleOutput,
+    shown::{Change, Plan, Resource},
+    updates::{Disk, lost_disks, restarts},
+};
 use crate::{
     dns::ask::Names,
     error::{Error, Result},
@@ -56,15 +60,6 @@ pub struct ResourceChange {
     /// Disks of a virtual machine that the configuration no longer has, or has smaller.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost_disks: Vec<Disk>,
-}
-
-/// A disk of a virtual machine.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, JsonSchema)]
-pub struct Disk {
-    /// Where it is attached: `scsi0`.
-    pub interface: String,
-    /// Its size in GB.
-    pub size_gb: u64,
 }
 
 /// The resources that are machines.
@@ -188,7 +183,7 @@ impl Changes {
 ///
 /// # Errors
 /// When it is not that.
-pub(super) fn told(json: &str) -> Result<Told> {
+pub(super) fn module_output(json: &str) -> Result<ModuleOutput> {
     #[derive(Deserialize)]
     struct Shown {
         #[serde(default)]
@@ -211,8 +206,8 @@ pub(super) fn told(json: &str) -> Result<Told> {
     let record = configured.contains_key("record");
     let change = configured.get("vms").and_then(|_| outputs.remove("vms"));
     Ok(match change {
-        Some(change) => Told { value: Some(change.after), unknown: change.after_unknown, record },
-        None => Told { record, ..Told::default() },
+        Some(change) => ModuleOutput { value: Some(change.after), unknown: change.after_unknown, record },
+        None => ModuleOutput { record, ..ModuleOutput::default() },
     })
 }
 
@@ -260,40 +255,6 @@ pub(super) fn gone_records(json: &str) -> Result<GoneRecords> {
     Ok(gone)
 }
 
-#[derive(Deserialize)]
-struct Plan {
-    #[serde(default)]
-    resource_changes: Vec<Resource>,
-    #[serde(default)]
-    output_changes: std::collections::BTreeMap<String, Change>,
-}
-
-#[derive(Deserialize)]
-struct Resource {
-    address: String,
-    #[serde(default)]
-    mode: String,
-    r#type: String,
-    #[serde(default)]
-    index: serde_json::Value,
-    change: Change,
-    #[serde(default)]
-    action_reason: String,
-}
-
-#[derive(Deserialize)]
-struct Change {
-    actions: Vec<String>,
-    #[serde(default)]
-    before: serde_json::Value,
-    #[serde(default)]
-    after: serde_json::Value,
-    #[serde(default)]
-    after_unknown: serde_json::Value,
-    #[serde(default)]
-    importing: Option<serde_json::Value>,
-}
-
 impl From<Resource> for ResourceChange {
     fn from(resource: Resource) -> Self {
         let action = match action(&resource.change.actions) {
@@ -311,58 +272,6 @@ impl From<Resource> for ResourceChange {
             action,
         }
     }
-}
-
-/// What a running virtual machine takes without being stopped, whatever the provider is told.
-const LIVE_VM: [&str; 9] = [
-    "description",
-    "name",
-    "on_boot",
-    "pool_id",
-    "protection",
-    "reboot_after_update",
-    "startup",
-    "stop_on_destroy",
-    "tags",
-];
-
-/// For what the provider restarts a container, however it is told (its source, `containerUpdate`).
-const RESTARTS_CONTAINER: [&str; 8] =
-    ["console", "cpu", "features", "initialization", "memory", "mount_point", "network_interface", "operating_system"];
-
-/// Whether the provider stops or restarts the machine to change it in place.
-fn restarts(kind: &str, change: &Change) -> bool {
-    let Change { before, after, .. } = change;
-    let stops = before["started"] != false && after["started"] == false;
-    let changed = || {
-        let names = after.as_object().into_iter().flat_map(|after| after.keys());
-        names.filter(|name| before[name.as_str()] != after[name.as_str()])
-    };
-    let computed = |name: &str| name.starts_with("ipv") || name.contains("timeout") || name.ends_with("_addresses");
-    match kind {
-        "proxmox_virtual_environment_vm" => {
-            let told_not_to = after["reboot_after_update"] == false;
-            stops || !told_not_to && changed().any(|name| !LIVE_VM.contains(&name.as_str()) && !computed(name))
-        }
-        "proxmox_virtual_environment_container" => {
-            stops || changed().any(|name| RESTARTS_CONTAINER.contains(&name.as_str()))
-        }
-        _ => false,
-    }
-}
-
-/// The disks that the machine has, and would not have in full: a block that goes is one that the provider takes out of
-/// the machine, or says it has.
-fn lost_disks(change: &Change) -> Vec<Disk> {
-    let disks = |of: &serde_json::Value| -> Vec<Disk> {
-        let disk = |disk: &serde_json::Value| {
-            Some(Disk { interface: disk["interface"].as_str()?.to_owned(), size_gb: disk["size"].as_u64()? })
-        };
-        of["disk"].as_array().into_iter().flatten().filter_map(disk).collect()
-    };
-    let after = disks(&change.after);
-    let whole = |lost: &Disk| after.iter().any(|disk| disk.interface == lost.interface && disk.size_gb >= lost.size_gb);
-    disks(&change.before).into_iter().filter(|disk| !whole(disk)).collect()
 }
 
 fn action(words: &[String]) -> Action {

@@ -11,10 +11,9 @@ use std::{
 
 use serde_json::{Map, Value as Json};
 
-use super::outputs::{Machine, Outputs};
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, nearest},
+    model::{InstanceKey, Machine, Outputs, nearest},
     plan::Plan,
 };
 
@@ -24,7 +23,7 @@ const ATTRIBUTES: [(&str, bool); 6] =
 
 /// What a plan or a state says of the output `vms`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Told {
+pub(super) struct ModuleOutput {
     /// None where the module has no such output.
     pub(super) value: Option<Json>,
     /// Whether the module has the output `record`.
@@ -34,20 +33,20 @@ pub(super) struct Told {
 }
 
 /// Everything that does not fit; nothing when it does.
-pub(super) fn misfits(plan: &Plan, told: &Told) -> Vec<String> {
-    let Some(value) = &told.value else {
+pub(super) fn misfits(plan: &Plan, output: &ModuleOutput) -> Vec<String> {
+    let Some(value) = &output.value else {
         return vec!["the module has no output `vms`".to_owned()];
     };
-    if told.unknown == Json::Bool(true) {
+    if output.unknown == Json::Bool(true) {
         return Vec::new();
     }
     let none = Map::new();
-    let machines = match (value, told.unknown.as_object()) {
+    let machines = match (value, output.unknown.as_object()) {
         (Json::Object(machines), _) => machines,
         (Json::Null, Some(_)) => &none,
         (other, _) => return vec![format!("`vms` is {}: it must be a map of objects, by instance", kind(other))],
     };
-    let unknown = told.unknown.as_object().unwrap_or(&none);
+    let unknown = output.unknown.as_object().unwrap_or(&none);
     let keys: BTreeSet<&String> = machines.keys().chain(unknown.keys()).collect();
     let mut misfits = Vec::new();
     for key in &keys {
@@ -155,16 +154,16 @@ const fn kind(value: &Json) -> &'static str {
     }
 }
 
-/// The machines that `told` names, all of it known.
+/// The machines that `output` names, all of it known.
 ///
 /// # Errors
 /// With everything that does not fit.
-pub(super) fn machines(plan: &Plan, told: &Told, dir: &std::path::Path) -> Result<Outputs> {
-    let misfits = misfits(plan, told);
+pub(super) fn machines(plan: &Plan, output: &ModuleOutput, dir: &std::path::Path) -> Result<Outputs> {
+    let misfits = misfits(plan, output);
     if !misfits.is_empty() {
         return Err(error(plan, dir, misfits));
     }
-    let value = told.value.clone().unwrap_or_default();
+    let value = output.value.clone().unwrap_or_default();
     serde_json::from_value::<BTreeMap<InstanceKey, Machine>>(value)
         .map_err(|wrong| error(plan, dir, vec![wrong.to_string()]))
 }
@@ -201,10 +200,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::terraform::workspace::tests::plan_of;
+    use crate::terraform::fixture::plan_of;
 
-    fn told(value: Json) -> Told {
-        Told { value: Some(value), ..Told::default() }
+    fn told(value: Json) -> ModuleOutput {
+        ModuleOutput { value: Some(value), ..ModuleOutput::default() }
     }
 
     #[test]
@@ -260,7 +259,7 @@ mod tests {
     #[test]
     fn no_output_and_one_of_another_type_are_told() {
         let plan = plan_of(&["a"]);
-        assert_eq!(misfits(&plan, &Told::default()), ["the module has no output `vms`"]);
+        assert_eq!(misfits(&plan, &ModuleOutput::default()), ["the module has no output `vms`"]);
         assert_eq!(misfits(&plan, &told(json!([1]))), ["`vms` is a list: it must be a map of objects, by instance"]);
         assert_eq!(misfits(&plan, &told(Json::Null)), ["`vms` is null: it must be a map of objects, by instance"]);
     }
@@ -268,8 +267,9 @@ mod tests {
     #[test]
     fn what_only_the_apply_will_know_is_not_asked_for_in_a_plan() {
         let plan = plan_of(&["a", "b"]);
-        let unknown =
-            |value: Json, unknown: Json| misfits(&plan, &Told { value: Some(value), unknown, ..Told::default() });
+        let unknown = |value: Json, unknown: Json| {
+            misfits(&plan, &ModuleOutput { value: Some(value), unknown, ..ModuleOutput::default() })
+        };
         assert_eq!(unknown(Json::Null, json!(true)), Vec::<String>::new());
         let all = json!({"a": {"id": true, "ipv4": true}, "b": true});
         assert_eq!(unknown(json!({"a": {"name": "a"}}), all.clone()), Vec::<String>::new());

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::names::CA_BUNDLE;
 use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
@@ -62,7 +63,7 @@ impl Environment {
             None => environment.pass.push(ENDPOINT_VARIABLE),
         }
         if let Some(ca_cert) = &proxmox.ca_cert {
-            let bundle = dir.terraform().join("ca-bundle.pem");
+            let bundle = dir.terraform().join(CA_BUNDLE);
             write_bundle(context, &context.at_home(ca_cert), &bundle)?;
             environment.set.push(("SSL_CERT_FILE", bundle.display().to_string()));
         }

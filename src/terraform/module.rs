@@ -9,15 +9,18 @@ use std::{
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    backend::Pulled,
     binary::{Init, Terraform},
-    changes::{Changes, told},
-    contract::{self, Told},
+    changes::{Changes, module_output},
+    contract::{self, ModuleOutput},
+    diagnosis::{Diagnosis, TerraformError},
     environment::Environment,
     guard::{Consent, guard_module},
-    outputs::{Outputs, parse_a_modules},
-    run::{Planned, Provisioned},
-    workspace::{Machines, is_of_no_stack},
+    module_dir::module_dir,
+    names::{MODULE_NOTE, PASSED_FILE, PLAN_FILE},
+    outcome::{Planned, Provisioned, Pulled},
+    outputs::parse_a_modules,
+    variables::Machines,
+    workspace::is_of_no_stack,
 };
 use crate::{
     context::{ClusterDir, Context},
@@ -25,15 +28,12 @@ use crate::{
     event::Stage,
     exec::Command,
     file,
-    model::{Passed, RootModule},
+    model::{Outputs, Passed, RootModule},
     plan::Plan,
 };
 
 /// What Terraform itself takes by default; the user's providers know no other.
 const PARALLELISM: usize = 10;
-
-/// Notes in `.hactl/NAME/terraform` that the machines are those of a module, and of which.
-pub(super) const NOTE: &str = "root-module";
 
 /// The user's module, initialised, and what there is of it here.
 pub struct Module {
@@ -72,7 +72,7 @@ impl Module {
         // A plan holds all values: its directory is for the owner alone.
         file::private_dir(&kept).map_err(|error| unwritten(&kept, &error))?;
         if !module.pass.is_empty() {
-            let values = kept.join("passed.tfvars.json");
+            let values = kept.join(PASSED_FILE);
             let text = format!("{:#}\n", passed(module, machines));
             file::replace(&values, text.as_bytes()).map_err(|error| unwritten(&values, &error))?;
             var_files.push(values);
@@ -91,7 +91,7 @@ impl Module {
     }
 
     fn plan_file(&self) -> PathBuf {
-        self.kept.join("plan.tfplan")
+        self.kept.join(PLAN_FILE)
     }
 
     fn plan_command(&self, destroy: bool) -> Command {
@@ -104,14 +104,14 @@ impl Module {
     }
 
     /// What Terraform would do, and what the output `vms` would be.
-    async fn plan(&self, context: &Context, destroy: bool) -> Result<(Changes, Told)> {
+    async fn plan(&self, context: &Context, destroy: bool) -> Result<(Changes, ModuleOutput)> {
         self.terraform.stream(context, "plan", self.plan_command(destroy)).await?;
         let shown = self.terraform.show(&self.plan_file()).succeed(context, |_| ()).await?;
-        Ok((Changes::parse(&shown.stdout)?, told(&shown.stdout)?))
+        Ok((Changes::parse(&shown.stdout)?, module_output(&shown.stdout)?))
     }
 
     async fn apply(&self, context: &Context) -> Result<()> {
-        let note = self.kept.join(NOTE);
+        let note = self.kept.join(MODULE_NOTE);
         file::replace(&note, self.dir.display().to_string().as_bytes()).map_err(|error| unwritten(&note, &error))?;
         let command = self.terraform.apply(&self.plan_file(), PARALLELISM);
         let applied = self.terraform.stream(context, "apply", command).await;
@@ -120,12 +120,12 @@ impl Module {
     }
 
     /// The output `vms` as the state has it.
-    async fn output(&self, context: &Context) -> Result<Told> {
+    async fn output(&self, context: &Context) -> Result<ModuleOutput> {
         let output = self.terraform.output().succeed(context, |_| ()).await?;
         let mut outputs: Json = serde_json::from_str(&output.stdout)
             .map_err(|error| Error::failed("terraform-output", "read", "Terraform's outputs").source(&error))?;
         let value = outputs.get_mut("vms").map(|vms| vms["value"].take());
-        Ok(Told { value, record: outputs.get("record").is_some(), unknown: Json::Null })
+        Ok(ModuleOutput { value, record: outputs.get("record").is_some(), unknown: Json::Null })
     }
 
     /// The machines as the module's state has them; none where it was never applied, or all of it was destroyed.
@@ -134,8 +134,8 @@ impl Module {
     /// Those of Terraform, and with everything that does not fit the contract.
     pub async fn outputs(&self, context: &Context, plan: &Plan) -> Result<Outputs> {
         match self.output(context).await? {
-            Told { value: None, .. } => Ok(Outputs::new()),
-            told => contract::machines(plan, &told, &self.dir),
+            ModuleOutput { value: None, .. } => Ok(Outputs::new()),
+            output => contract::machines(plan, &output, &self.dir),
         }
     }
 
@@ -144,7 +144,7 @@ impl Module {
     /// # Errors
     /// Those of Terraform.
     pub async fn resources(&self, context: &Context) -> Result<Vec<String>> {
-        listed(self.terraform.ask(context, &self.terraform.state_list()).await)
+        listed(self.terraform.ask_diagnosed(context, &self.terraform.state_list()).await)
     }
 
     /// Destroys everything that the module's state holds; what it was. Whoever calls this has asked the user.
@@ -169,9 +169,9 @@ impl Module {
 
 /// The addresses of what is managed, of Terraform's answer. It calls a failure that there is no state yet; whatever else
 /// fails says nothing of what there is.
-fn listed(answer: Result<String>) -> Result<Vec<String>> {
+fn listed(answer: Result<String, TerraformError>) -> Result<Vec<String>> {
     let lines = match answer {
-        Err(error) if error.causes.iter().any(|cause| cause.contains("No state file was found")) => String::new(),
+        Err(TerraformError { diagnosis: Diagnosis::NoState, .. }) => String::new(),
         answer => answer?,
     };
     Ok(lines.lines().filter(|address| is_managed(address)).map(str::to_owned).collect())
@@ -196,30 +196,6 @@ fn is_managed(address: &str) -> bool {
 
 fn unwritten(path: &Path, error: &io::Error) -> Error {
     Error::failed("terraform-workspace", "write", path.display()).source(error).hint("is the disk full?")
-}
-
-/// The module's directory, in which there is one.
-///
-/// # Errors
-/// When there is no such directory, or no configuration in it.
-pub fn module_dir(context: &Context, module: &RootModule) -> Result<PathBuf> {
-    let dir = context.dirs.work.join(context.at_home(&module.dir));
-    has_configuration(&dir).map(|()| dir)
-}
-
-fn has_configuration(dir: &Path) -> Result<()> {
-    let missing = |cause: String| {
-        Error::usage("terraform-module", "find the Terraform module in", dir.display())
-            .cause(cause)
-            .hint("`dir` under `platform.terraform` names its directory, relative to the cluster file")
-    };
-    let entries = fs::read_dir(dir).map_err(|error| missing(error.to_string()))?;
-    let is_configuration =
-        |name: &str| [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
-    match entries.flatten().any(|entry| is_configuration(&entry.file_name().to_string_lossy())) {
-        true => Ok(()),
-        false => Err(missing("no file in it ends with .tf".to_owned())),
-    }
 }
 
 /// The machines would be made a second time: the state is another one than that of the last run.
@@ -273,9 +249,9 @@ async fn prepare(
     if !consent.ran.is_empty() && root.output(context).await?.value.is_none() {
         return Err(knows_none(machines.plan, module, &root.dir));
     }
-    let (changes, told) = root.plan(context, false).await?;
-    let mut misfits = contract::misfits(machines.plan, &told);
-    if module.pass.contains(&Passed::Record) && !told.record {
+    let (changes, output) = root.plan(context, false).await?;
+    let mut misfits = contract::misfits(machines.plan, &output);
+    if module.pass.contains(&Passed::Record) && !output.record {
         misfits.push("the module has no output `record`: `pass` has it, so it must be `value = var.record`".to_owned());
     }
     if !misfits.is_empty() {
@@ -446,19 +422,12 @@ mod tests {
 
     #[test]
     fn only_a_state_that_was_never_written_holds_nothing() {
-        let failed = |cause: &str| listed(Err(Error::failed("command", "run", "terraform state list").cause(cause)));
-        assert_eq!(failed("No state file was found!\n\nState management commands require one.").unwrap(), [""; 0]);
-        assert!(failed("Failed to load state: HTTP error: 503").is_err());
+        let failed = |diagnosis| {
+            let error = Error::failed("command", "run", "terraform state list");
+            listed(Err(TerraformError { diagnosis, error }))
+        };
+        assert_eq!(failed(Diagnosis::NoState).unwrap(), [""; 0]);
+        assert!(failed(Diagnosis::NotInitialised).is_err() && failed(Diagnosis::Other).is_err());
         assert_eq!(listed(Ok(String::new())).unwrap(), [""; 0], "all of it was destroyed");
-    }
-
-    #[test]
-    fn a_directory_without_a_module_is_said_to_be_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = has_configuration(dir.path()).unwrap_err();
-        assert_eq!((error.kind.exit_code(), error.code), (2, "terraform-module"));
-        assert!(has_configuration(&dir.path().join("none")).is_err());
-        fs::write(dir.path().join("main.tf"), "").unwrap();
-        assert!(has_configuration(dir.path()).is_ok());
     }
 }

@@ -6,14 +6,18 @@ use uuid::Uuid;
 
 use super::{
     backend,
-    binary::{Terraform, terraform_binary},
+    binary::Terraform,
     changes::{Action, Changes, GoneRecords, MACHINES, gone_records},
     environment::Environment,
-    guard::{Consent, guard, starts_anew, voters_gone},
+    guard::{Consent, guard},
     module,
     orphans::{self, Owner},
-    outputs::{Outputs, Read, parse_outputs},
-    workspace::{Machines, Workspace, variables},
+    outcome::{Destroyed, Planned, Provisioned},
+    outputs::{Read, parse_outputs},
+    program::terraform_binary,
+    variables::{Machines, variables},
+    voters::{starts_anew, voters_gone},
+    workspace::Workspace,
 };
 use crate::{
     context::{ClusterDir, Context},
@@ -25,30 +29,6 @@ use crate::{
 
 /// Resources that Terraform works on at once: one per node, within reason for the machine.
 const PARALLELISM: std::ops::RangeInclusive<usize> = 10..=100;
-
-/// What `up` and `plan` find out before anything is done.
-#[derive(Debug)]
-pub struct Planned {
-    pub changes: Changes,
-    /// Why `up` would refuse this plan.
-    pub refused: Option<Error>,
-}
-
-/// The machines that there are, and what was done for it.
-#[derive(Debug)]
-pub struct Provisioned {
-    pub outputs: Outputs,
-    pub changes: Changes,
-    /// DNS records that were removed for it.
-    pub gone: GoneRecords,
-}
-
-/// What Terraform destroyed.
-#[derive(Debug)]
-pub struct Destroyed {
-    pub changes: Changes,
-    pub gone: GoneRecords,
-}
 
 /// What would be done, and whether it would be refused. `reattach` is the value of
 /// `TF_REATTACH_PROVIDERS`; none leaves the user's own.

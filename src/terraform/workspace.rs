@@ -3,19 +3,16 @@
 //! plain Terraform works too.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use serde_json::{Map, Value as Json, json};
-use uuid::Uuid;
+use serde_json::{Value as Json, json};
 
 use super::{
-    backend::BACKEND_FILE,
     binary::{Init, Terraform},
-    import::IMPORT_FILE,
-    module::NOTE,
+    names::{BACKEND_FILE, IMPORT_FILE, MODULE_NOTE, NEW_START, PLAN_FILE, RENAMED_FILE, STATE, VALUES},
     orphans::Owner,
 };
 use crate::{
@@ -23,152 +20,12 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Backend, Guest, Hosts, Hypervisor, InstanceKey, Local, Proxmox, ProxmoxKind},
-    plan::{Plan, Platform},
+    model::{Backend, InstanceKey, ProxmoxKind},
+    plan::Plan,
 };
-
-const STATE: &str = "terraform.tfstate";
 
 /// The directories of the tree in which every file is hactl's.
 const OURS: [&str; 2] = ["modules", "stacks"];
-
-/// What the machines of a plan are made with.
-#[derive(Clone, Copy, Debug)]
-pub struct Machines<'a> {
-    pub plan: &'a Plan,
-    pub assets: &'a Assets,
-    /// The image of local nodes that are made now; a node that exists keeps the one it was made from.
-    pub image: Option<&'a str>,
-    pub uuid: Uuid,
-    /// Public keys that may log in, in OpenSSH's form.
-    pub authorized_keys: &'a [String],
-    /// What hactl keeps in the state for its runs elsewhere.
-    pub record: &'a str,
-}
-
-/// The values of the stack's variables. `kept` are the images of local nodes that exist.
-#[must_use]
-pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) -> Json {
-    match &machines.plan.platform {
-        Platform::Local(local) => local_variables(machines, local, kept),
-        Platform::Proxmox(proxmox) => proxmox_variables(machines, proxmox),
-        Platform::Hosts(hosts) => hosts_variables(machines, hosts),
-        Platform::Adopted(_) | Platform::Terraform(_) => json!({}),
-    }
-}
-
-/// What a plan before the first `up` has in place of hactl's own key, which that will make.
-const NO_KEY_YET: &str = "ssh-ed25519 AAAA the-first-up-makes-it";
-fn hosts_variables(machines: &Machines<'_>, hosts: &Hosts) -> Json {
-    let plan = machines.plan;
-    let known = plan.nodes.values().filter_map(|node| Some((node, hosts.machines.get(&node.key)?)));
-    let instances: Map<String, Json> = known
-        .map(|(node, machine)| {
-            let mut values = json!({"hostname": node.hostname, "address": machine.address});
-            let optional = [("ssh_host", json!(machine.ssh_host)), ("ssh_port", json!(machine.ssh_port))];
-            for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
-                values[name] = value;
-            }
-            (node.key.to_string(), values)
-        })
-        .collect();
-    json!({"cluster_uuid": machines.uuid, "instances": instances, "dns": plan.dns, "record": machines.record})
-}
-
-fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<InstanceKey, String>) -> Json {
-    let plan = machines.plan;
-    let nodes: Map<String, Json> = plan
-        .nodes
-        .values()
-        .map(|node| {
-            let mut values = json!({
-                "hostname": node.hostname,
-                "slot": node.slot,
-                "memory": node.memory_mib,
-                "cores": node.cores,
-            });
-            if let Some(gb) = node.disk_gb {
-                values["disk_gb"] = json!(gb);
-            }
-            if let Some(image) = kept.get(&node.key).filter(|image| machines.image != Some(image.as_str())) {
-                values["image"] = json!(image);
-            }
-            (node.key.to_string(), values)
-        })
-        .collect();
-    let no_key = [NO_KEY_YET.to_owned()];
-    let keys = if machines.authorized_keys.is_empty() { &no_key } else { machines.authorized_keys };
-    json!({
-        "cluster": plan.cluster,
-        "cluster_uuid": machines.uuid,
-        "image": machines.image,
-        "subnet": local.subnet,
-        "nodes": nodes,
-        "authorized_keys": keys,
-        "dns": plan.dns,
-        "record": machines.record,
-    })
-}
-
-/// Everything resolved: what an instance does not say is what the platform's section says. Endpoint and token are
-/// not among the values.
-fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
-    let plan = machines.plan;
-    let mut instances = Map::new();
-    for (node, guest) in plan.nodes.values().filter_map(|node| Some((node, proxmox.machines.get(&node.key)?))) {
-        let template = match proxmox.kind {
-            ProxmoxKind::Vm => "template",
-            ProxmoxKind::Lxc => "template_file_id",
-        };
-        let mut values = json!({
-            "vm_name": node.hostname,
-            "memory": node.memory_mib,
-            "cores": node.cores,
-            "node": guest.node,
-            template: guest.template,
-            "datastore": guest.datastore,
-            "address": guest.address,
-            "tags": guest.tags,
-        });
-        let optional = [
-            ("template_node", json!(template_node(guest))),
-            ("disk_gb", json!(node.disk_gb)),
-            ("pool_id", json!(guest.pool_id)),
-            ("vlan", json!(guest.vlan)),
-            ("gateway", json!(guest.gateway)),
-            ("renamed_from", json!(guest.renamed_from)),
-        ];
-        for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
-            values[name] = value;
-        }
-        instances.insert(node.key.to_string(), values);
-    }
-    let mut values = json!({
-        "app": plan.app,
-        "env": plan.env,
-        "cluster_uuid": machines.uuid,
-        "instances": instances,
-        "bridge": proxmox.bridge,
-        "pool_id": proxmox.pool.as_ref().map_or("", |pool| pool.as_str()),
-        "nameservers": proxmox.nameservers,
-        "search_domain": proxmox.search_domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.')),
-        "authorized_keys": machines.authorized_keys,
-        "protection": proxmox.protection,
-        "dns": plan.dns,
-        "record": machines.record,
-    });
-    if proxmox.kind == ProxmoxKind::Vm {
-        values["ssh_user"] = json!(proxmox.ssh.user);
-        values["agent_timeout"] = json!(format!("{}s", proxmox.agent_timeout_s));
-        values["watchdog"] = json!(proxmox.watchdog);
-    }
-    values
-}
-
-/// The hypervisor that has a machine's template, where that is not the machine's own.
-fn template_node(guest: &Guest) -> Option<&Hypervisor> {
-    guest.template_node.as_ref().filter(|node| **node != guest.node)
-}
 
 /// Sees that the machines below `root` are those of a module of the user's own, or that there are none.
 ///
@@ -205,9 +62,6 @@ pub(super) struct Workspace {
     remote: bool,
 }
 
-/// The moves of machines that got another key. The stacks look for them there.
-const RENAMED_FILE: &str = "renamed.tf.json";
-
 impl Workspace {
     pub(super) fn new(dir: &ClusterDir, plan: &Plan) -> Self {
         Self { root: dir.terraform(), stack: plan.platform.stack().unwrap_or("none"), remote: plan.backend.is_some() }
@@ -223,7 +77,7 @@ impl Workspace {
     /// When the cluster was made on another platform.
     pub(super) fn is_of_this_platform(&self, plan: &Plan) -> Result<()> {
         let meant = format!("stack {}", self.stack);
-        if self.root.join(NOTE).exists() {
+        if self.root.join(MODULE_NOTE).exists() {
             return Err(platform_changed(plan, "a module of your own", &meant));
         }
         match other_stack(&self.root, self.stack) {
@@ -269,7 +123,7 @@ impl Workspace {
 
     /// The plan that was read and is then applied.
     pub(super) fn plan_file(&self) -> PathBuf {
-        self.root.join("plan.tfplan")
+        self.root.join(PLAN_FILE)
     }
 
     /// Notes that what an earlier run made is all gone, and that the apply which follows is a new start.
@@ -297,7 +151,7 @@ impl Workspace {
     }
 
     fn new_start(&self) -> PathBuf {
-        self.root.join("new-start")
+        self.root.join(NEW_START)
     }
 
     /// Whether there may be a state: one that is elsewhere is known only when it is asked.
@@ -310,17 +164,17 @@ impl Workspace {
         self.stack().join(STATE)
     }
 
-    /// The place of the state for which the stack was last initialised.
-    pub(super) fn place(&self) -> PathBuf {
+    /// The backend for which the stack was last initialised.
+    pub(super) fn initialised_backend(&self) -> PathBuf {
         self.root.join(BACKEND_FILE)
     }
 
-    /// Notes for which place of the state the stack is initialised.
+    /// Notes the backend for which the stack is initialised.
     ///
     /// # Errors
     /// When the note cannot be written or removed.
-    pub(super) fn note_place(&self, backend: Option<&Backend>) -> Result<()> {
-        write_place(&self.place(), backend)
+    pub(super) fn note_initialised(&self, backend: Option<&Backend>) -> Result<()> {
+        write_backend(&self.initialised_backend(), backend)
     }
 
     /// Tells Terraform where the state is.
@@ -328,7 +182,7 @@ impl Workspace {
     /// # Errors
     /// When the file cannot be written or removed.
     pub(super) fn write_backend(&self, backend: Option<&Backend>) -> Result<()> {
-        write_place(&self.stack().join(BACKEND_FILE), backend)
+        write_backend(&self.stack().join(BACKEND_FILE), backend)
     }
 
     /// Whose machines these are; none when nothing was ever planned here.
@@ -353,7 +207,7 @@ impl Workspace {
     }
 
     fn values(&self) -> PathBuf {
-        self.stack().join("terraform.tfvars.json")
+        self.stack().join(VALUES)
     }
 
     /// Writes the values of the stack's variables.
@@ -391,8 +245,8 @@ impl Workspace {
     /// Those of Terraform.
     pub(super) async fn init(&self, context: &Context, terraform: &Terraform, assets: &Assets) -> Result<()> {
         let marker = terraform.data_dir().join("hactl-init");
-        let place = fs::read_to_string(self.place()).unwrap_or_default();
-        let wanted = terraform.fingerprint() + &assets::digest(assets.below("terraform")) + &place;
+        let backend = fs::read_to_string(self.initialised_backend()).unwrap_or_default();
+        let wanted = terraform.fingerprint() + &assets::digest(assets.below("terraform")) + &backend;
         if fs::read_to_string(&marker).ok().as_deref() == Some(&wanted) {
             return Ok(());
         }
@@ -424,7 +278,7 @@ fn moves(plan: &Plan) -> Option<Json> {
     (!moves.is_empty()).then(|| json!({"moved": moves}))
 }
 
-fn write_place(path: &Path, backend: Option<&Backend>) -> Result<()> {
+fn write_backend(path: &Path, backend: Option<&Backend>) -> Result<()> {
     match backend {
         Some(backend) => file::replace(path, backend.text().as_bytes()),
         None => remove(path),
@@ -447,143 +301,9 @@ fn failed(path: &Path, error: &io::Error) -> Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// A plan of local nodes that are all voters.
-    pub(in crate::terraform) fn plan_of(keys: &[&str]) -> Plan {
-        let nodes: Map<String, Json> = keys
-            .iter()
-            .enumerate()
-            .map(|(index, key)| {
-                let node = json!({"key": key, "hostname": format!("pg-prod-{key}"), "roles": ["etcd", "patroni"],
-                    "memory_mib": 1024, "cores": 1, "slot": 10 + index});
-                ((*key).to_owned(), node)
-            })
-            .collect();
-        serde_json::from_value(json!({
-            "cluster": "pg", "app": "pg", "env": "prod",
-            "platform": {"local": {"base_image": "debian:12", "release": "debian:12", "subnet": null}},
-            "nodes": nodes, "etcd": "3.6.5",
-            "postgres": {"major": 15, "packages": [], "pgdg_suite": null, "parameters": {}, "databases": {}, "access": []},
-            "patroni": {"version": "4.1.4", "durability": "async", "timers":
-                {"ttl": 20, "loop_wait": 3, "retry_timeout": 7, "primary_start_timeout": 30, "primary_stop_timeout": 30},
-                "failsafe": true},
-            "dcs": {"etcd": {"leader_key": null, "outside": []}},
-            "bounds": [], "fencing": "", "warnings": [], "disposable": true
-        }))
-        .unwrap()
-    }
-
-    fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
-        let uuid = Uuid::from_u128(1);
-        Machines { plan, assets, image: Some("hactl-node:2"), uuid, authorized_keys: keys, record: "{}" }
-    }
-
-    #[test]
-    fn values_are_what_the_plan_says_and_nothing_else() {
-        let (mut plan, keys) = (plan_of(&["node1", "node2"]), ["ssh-ed25519 AAAA".to_owned()]);
-        plan.nodes.values_mut().next().unwrap().disk_gb = Some(20);
-        let kept = BTreeMap::from([("node2".parse().unwrap(), "hactl-node:1".to_owned())]);
-        let expected = json!({
-            "cluster": "pg",
-            "cluster_uuid": "00000000-0000-0000-0000-000000000001",
-            "image": "hactl-node:2",
-            "subnet": null,
-            "nodes": {
-                "node1": {"hostname": "pg-prod-node1", "slot": 10, "memory": 1024, "cores": 1, "disk_gb": 20},
-                "node2": {"hostname": "pg-prod-node2", "slot": 11, "memory": 1024, "cores": 1, "image": "hactl-node:1"},
-            },
-            "authorized_keys": ["ssh-ed25519 AAAA"],
-            "dns": null,
-            "record": "{}",
-        });
-        assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
-        // Before the first `up` there is no key; the modules want one all the same.
-        let planned = variables(&machines(&plan, &Assets::embedded(), &[]), &kept);
-        assert_eq!(planned["authorized_keys"], json!([NO_KEY_YET]));
-    }
-
-    /// A plan on Proxmox of the file's part `text`.
-    fn on_proxmox(text: &str) -> Plan {
-        let text = format!("name: pg\n{text}");
-        let spec = crate::spec::load("pg.yaml", text.as_bytes(), "pg").unwrap();
-        crate::plan::decide(&spec, &crate::model::Choices::default()).unwrap()
-    }
-
-    #[test]
-    fn values_for_proxmox_are_resolved_and_hold_neither_endpoint_nor_token() {
-        let plan = on_proxmox(
-            "platform: {proxmox: {endpoint: 'https://pve1:8006/', pool: p, node: pve9, vlan: 30, watchdog: true,\n  \
-             search_domain: home.sflab.io, nameservers: [192.168.1.13]}}\ndefaults: {gateway: 10.0.0.1}\n\
-             instances:\n  a: {address: 10.0.0.4/24, disk_gb: 20, tags: [x], pool_id: own, template_node: pve1}\n  \
-             b: {vm_name: bee, roles: [], renamed_from: default, memory: 512}\n",
-        );
-        let keys = ["ssh-ed25519 AAAA".to_owned()];
-        let values =
-            variables(&Machines { image: None, ..machines(&plan, &Assets::embedded(), &keys) }, &BTreeMap::new());
-        let expected = json!({
-            "app": "pg",
-            "env": "prod",
-            "cluster_uuid": "00000000-0000-0000-0000-000000000001",
-            "instances": {
-                "a": {"vm_name": "pg-prod-a", "memory": 2048, "cores": 2, "disk_gb": 20, "node": "pve9", "template": 9002,
-                    "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "10.0.0.4/24",
-                    "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"]},
-                "b": {"vm_name": "bee", "memory": 512, "cores": 2, "node": "pve9", "template": 9002,
-                    "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
-            },
-            "bridge": "vmbr0",
-            "pool_id": "p",
-            "nameservers": ["192.168.1.13"],
-            "search_domain": "home.sflab.io",
-            "ssh_user": "debian",
-            "authorized_keys": ["ssh-ed25519 AAAA"],
-            "protection": false,
-            "dns": null,
-            "record": "{}",
-            "agent_timeout": "180s",
-            "watchdog": true,
-        });
-        assert_eq!(values, expected);
-        let owner: Owner = serde_json::from_value(values).unwrap();
-        assert!(owner.cluster.is_none(), "nothing of it is on this machine");
-    }
-
-    #[test]
-    fn values_of_hosts_are_what_the_file_says_of_each() {
-        let plan = on_proxmox(
-            "platform: {hosts: {ssh: {user: admin}}}\ndns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\
-             instances: {a: {address: 10.0.0.4}, b: {address: 10.0.0.5, ssh_host: nat, ssh_port: 2202, vm_name: bee}}\n",
-        );
-        let values = variables(&machines(&plan, &Assets::embedded(), &[]), &BTreeMap::new());
-        let expected = json!({
-            "a": {"hostname": "pg-prod-a", "address": "10.0.0.4"},
-            "b": {"hostname": "bee", "address": "10.0.0.5", "ssh_host": "nat", "ssh_port": 2202},
-        });
-        assert_eq!((&values["instances"], &values["dns"]["zone"]), (&expected, &json!("a.b.")));
-        let owner: Owner = serde_json::from_value(values).unwrap();
-        assert!(owner.cluster.is_none(), "nothing of it is on this machine");
-    }
-
-    #[test]
-    fn every_value_is_a_variable_of_its_stack() {
-        let assets = Assets::embedded();
-        let plans = [
-            on_proxmox("platform: proxmox\ntarget_ip: dhcp\n"),
-            on_proxmox("platform: {proxmox: {kind: lxc}}\ninstances: {a: {}}\n"),
-            plan_of(&["node1"]),
-            on_proxmox("platform: hosts\ninstances: {a: {address: 10.0.0.4}}\n"),
-        ];
-        for plan in &plans {
-            let values = variables(&machines(plan, &assets, &[]), &BTreeMap::new());
-            let file = format!("terraform/stacks/{}/variables.tf", plan.platform.stack().unwrap_or("none"));
-            let text = assets.text(&file).unwrap();
-            for name in values.as_object().unwrap().keys() {
-                assert!(text.contains(&format!("\nvariable \"{name}\" {{")), "{name} is not in {file}");
-            }
-        }
-    }
+    use crate::terraform::fixture::{on_proxmox, plan_of};
 
     #[test]
     fn a_renamed_machine_is_moved_with_all_that_is_its_own() {
@@ -629,7 +349,7 @@ pub(super) mod tests {
         assert_eq!(is_of_no_stack(dir.path(), &plan).unwrap_err().code, "platform-changed");
         fs::remove_file(local.stack().join(STATE)).unwrap();
         assert!(is_of_no_stack(dir.path(), &plan).is_ok());
-        fs::write(dir.path().join(NOTE), "infra").unwrap();
+        fs::write(dir.path().join(MODULE_NOTE), "infra").unwrap();
         assert!(local.is_of_this_platform(&plan).unwrap_err().causes[0].contains("a module of your own"));
     }
 

@@ -110,7 +110,7 @@ impl ClientAccess {
                 config.target_session_attrs(TargetSessionAttrs::ReadWrite);
             }
             for node in nodes.iter().map(|node| &self.nodes[*node]) {
-                config.host(node.address.to_string()).port(postgres::door(node).port);
+                config.host(node.address.to_string()).port(postgres::endpoint(node).port);
             }
             let (client, connection) = config.connect(tls).await.map_err(|error| said(&error))?;
             return Ok(Opened::new(client, connection));
@@ -119,7 +119,7 @@ impl ClientAccess {
         for node in nodes.iter().map(|node| &self.nodes[*node]) {
             let opened = async {
                 let remote = access.connect(node).await.map_err(|error| error.causes.join(": "))?;
-                let (server, mut tls) = (postgres::door(node), tls.clone());
+                let (server, mut tls) = (postgres::endpoint(node), tls.clone());
                 let stream = remote.tunnel(&server.host, server.port, CONNECT).await;
                 let stream = stream.map_err(|error| error.causes().join(": "))?;
                 let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut tls, &server.host);

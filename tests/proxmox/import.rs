@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs};
 
 use hactl::{
     model::{Dns, InstanceKey, ProxmoxKind},
-    terraform::import::{self, Imports, Slot, Wanted},
+    terraform::import::{self, ImportRequest, ImportTarget, Imports},
 };
 use serde_json::{Value, json};
 
@@ -90,12 +90,12 @@ impl Place {
     fn imports(&self, dns: Option<&Dns>) -> Imports {
         let keys = KEYS.map(|key| key.parse::<InstanceKey>().unwrap());
         let names = KEYS.map(|key| format!("pg-prod-{key}"));
-        let slots = keys
+        let targets = keys
             .iter()
             .zip(&names)
-            .map(|(key, hostname)| (key, Slot { node: "pve1", hostname, disk_gb: Some(20) }))
+            .map(|(key, hostname)| (key, ImportTarget { hypervisor: "pve1", hostname, disk_gb: Some(20) }))
             .collect();
-        let wanted = Wanted { kind: self.kind, slots, single: false, pool: None, dns, held: &[] };
+        let wanted = ImportRequest { kind: self.kind, targets, single: false, pool: None, dns, held: &[] };
         let candidates = import::read("old.tfstate", &old_state(self.kind)).unwrap();
         import::decide(&wanted, &candidates).unwrap()
     }

@@ -15,7 +15,9 @@ use std::{
 use hactl::{
     error::Error,
     model::InstanceKey,
-    platform::proxmox::{self, Api, Checked, ENDPOINT_VARIABLE, Machine, Pool, Source, TOKEN_VARIABLE, Wanted},
+    platform::proxmox::{
+        self, Api, Checked, ENDPOINT_VARIABLE, GuestRequest, Pool, ProxmoxRequest, Source, TOKEN_VARIABLE,
+    },
 };
 use simulator::{Guest, REFUSED_AFTER, SECRET, Simulator, TOKEN, World};
 
@@ -45,7 +47,7 @@ fn check_at(
     endpoint: &str,
     token: &str,
     ca_cert: Option<&Path>,
-    wanted: &Wanted,
+    wanted: &ProxmoxRequest,
 ) -> (Result<Checked, Error>, Duration) {
     let started = Instant::now();
     let found = api(endpoint, token, ca_cert).and_then(|api| run(proxmox::check(&api, wanted)));
@@ -59,14 +61,14 @@ fn check_at(
     (found, took)
 }
 
-fn check(simulator: &Simulator, wanted: &Wanted) -> Result<Checked, Error> {
+fn check(simulator: &Simulator, wanted: &ProxmoxRequest) -> Result<Checked, Error> {
     let (found, took) = check_at(&simulator.endpoint(), &token(), Some(&simulator.ca_cert()), wanted);
     assert!(took < AT_ONCE, "{took:?}");
     found
 }
 
 /// The check of a world that was changed must fail with this code, and say these words.
-fn refused(change: impl FnOnce(&mut World), wanted: &Wanted, code: &str, words: &[&str]) -> Error {
+fn refused(change: impl FnOnce(&mut World), wanted: &ProxmoxRequest, code: &str, words: &[&str]) -> Error {
     let mut world = World::default();
     change(&mut world);
     let error = check(&Simulator::start(world), wanted).expect_err(code);
@@ -77,12 +79,12 @@ fn refused(change: impl FnOnce(&mut World), wanted: &Wanted, code: &str, words: 
     error
 }
 
-fn machine(node: &str, id: u32) -> Machine {
-    Machine {
+fn machine(node: &str, id: u32) -> GuestRequest {
+    GuestRequest {
         made: false,
         name: "pg-prod-new".to_owned(),
-        node: node.to_owned(),
-        source: Source::Template { id, node: None },
+        hypervisor: node.to_owned(),
+        source: Source::Template { id, hypervisor: None },
         datastore: "local-lvm".to_owned(),
         bridge: "vmbr0".to_owned(),
         vlan: None,
@@ -90,26 +92,26 @@ fn machine(node: &str, id: u32) -> Machine {
     }
 }
 
-fn container(node: &str, file: &str) -> Machine {
-    Machine { source: Source::File(file.to_owned()), ..machine(node, 0) }
+fn container(node: &str, file: &str) -> GuestRequest {
+    GuestRequest { source: Source::File(file.to_owned()), ..machine(node, 0) }
 }
 
 fn key(name: &str) -> InstanceKey {
     name.parse().unwrap()
 }
 
-fn wanted(machines: impl IntoIterator<Item = Machine>) -> Wanted {
+fn wanted(machines: impl IntoIterator<Item = GuestRequest>) -> ProxmoxRequest {
     let machines = machines.into_iter().zip(1..).map(|(machine, n)| (key(&format!("node{n}")), machine));
-    Wanted { machines: machines.collect(), ..Wanted::default() }
+    ProxmoxRequest { machines: machines.collect(), ..ProxmoxRequest::default() }
 }
 
 /// One machine on each of three hypervisors, and a pool for them.
-fn three() -> Wanted {
+fn three() -> ProxmoxRequest {
     let pool = Some(Pool { id: "example-multi-vm-pool".to_owned(), made: false });
-    Wanted { pool, ..wanted([machine("pve1", 9002), machine("pve2", 9003), machine("pve3", 9004)]) }
+    ProxmoxRequest { pool, ..wanted([machine("pve1", 9002), machine("pve2", 9003), machine("pve3", 9004)]) }
 }
 
-fn edit(change: impl FnOnce(&mut Machine)) -> Wanted {
+fn edit(change: impl FnOnce(&mut GuestRequest)) -> ProxmoxRequest {
     let mut machine = machine("pve1", 9002);
     change(&mut machine);
     wanted([machine])
@@ -122,7 +124,7 @@ fn a_proxmox_that_has_everything_is_fine_at_once() {
     assert_eq!(checked.version, "8.2.4");
     assert!(simulator.world().asked.iter().all(|asked| asked.starts_with("GET ")), "something was changed");
     check(&simulator, &wanted([container("pve1", FILE), container("pve2", FILE)])).unwrap();
-    check(&simulator, &Wanted::default()).unwrap();
+    check(&simulator, &ProxmoxRequest::default()).unwrap();
 
     // As a server on another continent's would be: each answer 100 ms later.
     simulator.world().delay = Duration::from_millis(100);
@@ -222,7 +224,12 @@ fn a_server_that_is_not_there_or_silent_or_another_has_its_own_message() {
 #[test]
 fn what_is_missing_is_named_with_the_machines_that_need_it() {
     let three = three();
-    refused(|_| {}, &edit(|machine| machine.node = "pve9".to_owned()), "proxmox-node", &["node1:", "pve1, pve2, pve3"]);
+    refused(
+        |_| {},
+        &edit(|machine| machine.hypervisor = "pve9".to_owned()),
+        "proxmox-node",
+        &["node1:", "pve1, pve2, pve3"],
+    );
     let offline = |world: &mut World| world.nodes.get_mut("pve2").unwrap().online = false;
     refused(offline, &three, "proxmox-node-offline", &["node2: node pve2 is offline"]);
 
@@ -234,8 +241,8 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
     refused(container_there, &three, "proxmox-template", &["9002 (ct) is a container"]);
     let same = wanted([machine("pve1", 9002), machine("pve2", 9002), machine("pve3", 9002)]);
     refused(|_| {}, &same, "proxmox-check", &["node2: template 9002 is on node pve1, not on pve2"]);
-    let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
-    let told = wanted([Machine { source, ..machine("pve2", 9002) }]);
+    let source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
+    let told = wanted([GuestRequest { source, ..machine("pve2", 9002) }]);
     check(&Simulator::start(World::default()), &told).unwrap();
     let elsewhere = |world: &mut World| drop(world.nodes.get_mut("pve1").unwrap().storages.remove("local-lvm"));
     refused(elsewhere, &told, "proxmox-datastore", &["node1: node pve1 has no datastore local-lvm"]);
@@ -257,7 +264,7 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
     refused(|_| {}, &one, "proxmox-template-file", &["alpine.tar.xz", FILE, "pveam download local"]);
     let one = wanted([container("pve1", "local-lvm:vztmpl/alpine.tar.xz")]);
     refused(|_| {}, &one, "proxmox-datastore-content", &["template files of containers"]);
-    let one = wanted([Machine { datastore: "local".to_owned(), ..container("pve1", FILE) }]);
+    let one = wanted([GuestRequest { datastore: "local".to_owned(), ..container("pve1", FILE) }]);
     refused(|_| {}, &one, "proxmox-datastore-content", &["disks of containers"]);
 }
 
@@ -265,7 +272,7 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
 #[test]
 fn a_machine_of_that_name_that_nobody_wrote_down_is_not_made_twice() {
     let cluster = uuid::Uuid::from_u128(7);
-    let wanted = Wanted { cluster: Some(cluster), ..edit(|machine| machine.name = "pg-prod-node1".to_owned()) };
+    let wanted = ProxmoxRequest { cluster: Some(cluster), ..edit(|machine| machine.name = "pg-prod-node1".to_owned()) };
     let tagged = |tags: &str| {
         let mut guest = Guest::new("qemu", "pve2", "pg-prod-node1");
         guest.config.insert("tags".to_owned(), tags.into());
@@ -297,14 +304,14 @@ fn a_machine_of_that_name_that_nobody_wrote_down_is_not_made_twice() {
 fn pools_are_made_here_or_there_already_and_never_both() {
     let own = edit(|machine| machine.pool = Some("db".to_owned()));
     refused(|_| {}, &own, "proxmox-pool", &["node1: there is no pool db", "pveum pool add db"]);
-    let made_here = Wanted { pool: Some(Pool { id: "db".to_owned(), made: false }), ..own.clone() };
+    let made_here = ProxmoxRequest { pool: Some(Pool { id: "db".to_owned(), made: false }), ..own.clone() };
     check(&Simulator::start(World::default()), &made_here).unwrap();
     let simulator = Simulator::start(World::default());
     simulator.world().pools.insert("db".to_owned());
     check(&simulator, &own).unwrap();
     let error = check(&simulator, &made_here).unwrap_err();
     assert!(error.code == "proxmox-pool-taken" && error.to_string().contains("pool_id: db"), "{error}");
-    let again = Wanted { pool: Some(Pool { id: "db".to_owned(), made: true }), ..own };
+    let again = ProxmoxRequest { pool: Some(Pool { id: "db".to_owned(), made: true }), ..own };
     check(&simulator, &again).unwrap();
 }
 
@@ -322,10 +329,10 @@ fn a_machine_that_is_there_needs_nothing_but_its_node() {
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let mut wanted = three();
-    wanted.machines.insert(key("node4"), Machine { bridge: "vmbr7".to_owned(), ..machine("pve1", 9009) });
-    wanted.machines.insert(key("node5"), Machine { datastore: "ceph".to_owned(), ..machine("pve1", 9009) });
+    wanted.machines.insert(key("node4"), GuestRequest { bridge: "vmbr7".to_owned(), ..machine("pve1", 9009) });
+    wanted.machines.insert(key("node5"), GuestRequest { datastore: "ceph".to_owned(), ..machine("pve1", 9009) });
     wanted.machines.insert(key("node6"), machine("pve9", 9002));
-    wanted.machines.insert(key("node7"), Machine { pool: Some("db".to_owned()), ..machine("pve1", 9002) });
+    wanted.machines.insert(key("node7"), GuestRequest { pool: Some("db".to_owned()), ..machine("pve1", 9002) });
     let change = |world: &mut World| {
         world.nodes.get_mut("pve2").unwrap().online = false;
         world.acl.get_mut("/").unwrap().remove("VM.Clone");
@@ -362,7 +369,7 @@ fn missing_privileges_are_named_and_what_they_hide_is_not_said_to_be_missing() {
     let mut world = World::default();
     by_pool(&mut world);
     check(&Simulator::start(world), &three()).unwrap();
-    let alone = Wanted { pool: None, ..three() };
+    let alone = ProxmoxRequest { pool: None, ..three() };
     refused(by_pool, &alone, "proxmox-privileges", &["VM.PowerMgmt on /vms\n", "node1, node2, node3:"]);
 }
 
@@ -421,10 +428,10 @@ fn the_documented_privileges_are_enough_and_none_is_too_many() {
             other => panic!("{other:?}"),
         }
     }
-    let bridge = |machine: Machine| Machine { bridge: "vmbr0".to_owned(), ..machine };
+    let bridge = |machine: GuestRequest| GuestRequest { bridge: "vmbr0".to_owned(), ..machine };
     let machines = [bridge(machine("pve1", 9002)), bridge(container("pve1", FILE))];
     let pool = Some(Pool { id: "pg-prod".to_owned(), made: false });
-    let wanted = Wanted { pool, ..wanted(machines) };
+    let wanted = ProxmoxRequest { pool, ..wanted(machines) };
     let simulator = Simulator::start(World { version: "9.0.3".to_owned(), acl: acl.clone(), ..World::default() });
     check(&simulator, &wanted).unwrap();
     let mut count = 0;
@@ -496,13 +503,13 @@ fn a_change_that_is_not_live_waits_for_a_restart() {
     let waiting = reboots().unwrap();
     assert_eq!(waiting.keys().map(InstanceKey::as_str).collect::<Vec<_>>(), ["node1"]);
     let reboot = &waiting[&key("node1")];
-    assert_eq!((reboot.id, reboot.node.as_str(), reboot.container), (101, "pve1", false));
+    assert_eq!((reboot.id, reboot.hypervisor.as_str(), reboot.container), (101, "pve1", false));
     let changes: Vec<String> = reboot.changes.iter().map(ToString::to_string).collect();
     assert_eq!(changes, ["memory 2048 -> 4096", "cores 2 -> 4"]);
 
     // Moved to another node, as high availability does, it is found there.
     simulator.world().guests.get_mut(&101).unwrap().node = "pve2".to_owned();
-    assert_eq!(reboots().unwrap()[&key("node1")].node, "pve2");
+    assert_eq!(reboots().unwrap()[&key("node1")].hypervisor, "pve2");
     send(&simulator, "POST", "nodes/pve2/qemu/101/status/reboot", "");
     assert!(reboots().unwrap().is_empty());
     simulator.world().delay = Duration::from_secs(60);

@@ -16,7 +16,7 @@ use hactl::{
     exec::Command,
     model::{ClusterName, InstanceKey},
     plan::Plan,
-    platform::local::{Engine, NetworkRequest, Node, NodeRequest, VolumeRequest},
+    platform::local::{Engine, NetworkRequest, Node, NodeRequest, Progress, VolumeRequest},
     terraform::{self, Action, Changes, Consent, Machines, Provisioned, provider::Server},
 };
 use serde_json::json;
@@ -210,7 +210,7 @@ impl Cluster {
             cores: 1,
             authorized_keys: vec![KEY.to_owned()],
         };
-        self.engine.create_node(&request, &|_| (), &CancellationToken::new()).await.unwrap()
+        self.engine.create_node(&request, &Progress::none(), &CancellationToken::new()).await.unwrap()
     }
 
     /// A command of Terraform by hand, in the stack's directory.

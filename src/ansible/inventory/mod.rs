@@ -27,7 +27,7 @@ pub use self::{
     render::{ini, yaml},
     write::{Written, write},
 };
-use crate::{assets::Assets, component, model::InstanceKey};
+use crate::{assets::Assets, model::InstanceKey};
 
 /// Variables by name. Sorted, so that nothing shuffles.
 pub type Vars = BTreeMap<String, Value>;
@@ -62,12 +62,6 @@ impl Inventory {
     pub fn digest(&self) -> &str {
         self.secrets.get("hactl_digest").and_then(Value::as_str).unwrap_or_default()
     }
-}
-
-/// Variables that say how to reach a host or where this machine keeps things: no part of what is
-/// configured, so that another runner or a new port means no new run.
-fn is_about_the_controller(name: &str) -> bool {
-    name.starts_with("ansible_") || component::downloads().any(|download| download.variable == name)
 }
 
 /// The part of an inventory that anyone may read, as templates get it.

@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::service::door;
+use super::service::endpoint;
 use crate::{
     access::Access,
     component::probe::{self, Observed, ProbeError, Question, Reached},
@@ -119,14 +119,14 @@ pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, 
 /// # Errors
 /// What was seen instead of an answer.
 pub(crate) async fn ask(Reached { remote, access, node, .. }: Reached<'_>) -> Observed<EtcdView> {
-    let (tls, door) = (&access.keys.etcd_tls, door(node));
-    let post = |path, body: &str| probe::http(remote, tls, &door, Question::post(path, body));
+    let (tls, endpoint) = (&access.keys.etcd_tls, endpoint(node));
+    let post = |path, body: &str| probe::http(remote, tls, &endpoint, Question::post(path, body));
     let (status, members, alarms, health) = tokio::join!(
         post("/v3/maintenance/status", "{}"),
         // Not linearizable: the list is wanted without a quorum, too.
         post("/v3/cluster/member/list", r#"{"linearizable":false}"#),
         post("/v3/maintenance/alarm", r#"{"action":"GET"}"#),
-        probe::http(remote, tls, &door, Question::get("/health")),
+        probe::http(remote, tls, &endpoint, Question::get("/health")),
     );
     let status: Status = parse(&status?.body)?;
     let members: Members = parse(&members?.body)?;
@@ -166,7 +166,7 @@ pub(crate) async fn value(access: &Access, node: &FleetNode, key: &str) -> Obser
 pub(super) async fn post(access: &Access, node: &FleetNode, path: &str, body: &Value) -> Observed<Vec<u8>> {
     let remote = probe::reach(access, node).await?;
     let question = Question::post(path, body.to_string());
-    let answer = probe::http(&remote, &access.keys.etcd_tls, &door(node), question).await?;
+    let answer = probe::http(&remote, &access.keys.etcd_tls, &endpoint(node), question).await?;
     match answer.status {
         200 => Ok(answer.body),
         status => {

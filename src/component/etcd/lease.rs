@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Range, number, parse, post},
-    service::door,
+    service::endpoint,
 };
 use crate::{
     access::Access,
@@ -64,7 +64,7 @@ pub(crate) async fn serving_voter<'a>(access: &Access, fleet: &'a Fleet) -> Opti
         Box::pin(async move {
             let remote = access.connect(node).await.map_err(drop)?;
             let question = Question::get("/health");
-            let answer = probe::http(&remote, &access.keys.etcd_tls, &door(node), question).await.map_err(drop)?;
+            let answer = probe::http(&remote, &access.keys.etcd_tls, &endpoint(node), question).await.map_err(drop)?;
             if answer.status == 200 { Ok(node) } else { Err(()) }
         })
     });

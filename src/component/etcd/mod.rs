@@ -11,7 +11,7 @@ mod vars;
 pub use client::{EtcdView, ListedMember};
 pub(crate) use client::{ask, value};
 pub(crate) use lease::{Taken, give_up, renew, serving_voter, take_key};
-pub(crate) use service::{NAME, PEER_PORT, PORT, UNIT, door, unit};
+pub(crate) use service::{NAME, PEER_PORT, PORT, UNIT, endpoint, unit};
 pub use status::{Etcd, EtcdMember};
 
 use super::{
@@ -38,12 +38,12 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::ETCD_PEER, Certificate::ETCD_SERVER],
     ports: &[PORT, PEER_PORT],
-    door,
+    endpoint,
     unit: Some(unit),
     helpers: &[],
     ask: |reached| Box::pin(async move { View::Etcd(ask(reached).await) }),
     complete: member_names::complete,
-    is_plain: |node, view| matches!(view.etcd, Some(Ok(_))) && !door(node).tls,
+    is_plain: |node, view| matches!(view.etcd, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: diagnose::diagnose,
     diagnose_adopted: diagnose::diagnose_adopted,
     may_be_foreign: true,

@@ -1,6 +1,6 @@
 //! Where etcd runs on a machine.
 
-use crate::fleet::{Door, FleetNode};
+use crate::{fleet::FleetNode, model::Endpoint};
 
 /// The component's name.
 pub(crate) const NAME: &str = "etcd";
@@ -13,8 +13,8 @@ pub(crate) const UNIT: &str = "etcd";
 
 /// etcd's client port.
 #[must_use]
-pub(crate) fn door(node: &FleetNode) -> Door {
-    node.found.as_ref().map_or_else(|| node.door(PORT), |found| found.etcd.clone())
+pub(crate) fn endpoint(node: &FleetNode) -> Endpoint {
+    node.found.as_ref().map_or_else(|| node.endpoint(PORT), |found| found.etcd.clone())
 }
 
 /// etcd's unit.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::service::door;
+use super::service::endpoint;
 use crate::{
     access::Access,
     component::probe::{self, Answer, Observed, ProbeError, Question, Reached},
@@ -137,7 +137,7 @@ fn unreadable(path: &str) -> impl Fn(serde_json::Error) -> ProbeError {
 }
 
 async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> Observed<Answer> {
-    probe::http(remote, &access.keys.patroni_tls, &door(node), Question::get(path)).await
+    probe::http(remote, &access.keys.patroni_tls, &endpoint(node), Question::get(path)).await
 }
 
 /// Asks one member about itself and the cluster.
@@ -165,8 +165,8 @@ pub(crate) async fn switchover(access: &Access, leader: &FleetNode, patience: Du
     if let Some(login) = &access.keys.restapi {
         question = question.by(login);
     }
-    let door = door(leader);
-    let asked = probe::http(remote, &access.keys.patroni_tls, &door, question);
+    let endpoint = endpoint(leader);
+    let asked = probe::http(remote, &access.keys.patroni_tls, &endpoint, question);
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(answer)) if answer.status >= 400 => {
             let body = String::from_utf8_lossy(&answer.body);

@@ -7,7 +7,7 @@ mod vars;
 
 pub use client::{Cluster, Itself, Member, PatroniView, Version};
 pub(crate) use client::{config, itself, leader, switchover};
-pub(crate) use service::{LEASE_GUARD, PORT, UNIT, door, unit};
+pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
 
 use super::{
     definition::{Component, Download, Wanted},
@@ -33,12 +33,12 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::PATRONI],
     ports: &[PORT],
-    door,
+    endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],
     ask: |reached| Box::pin(async move { View::Patroni(client::ask(reached).await) }),
     complete: |_, _| {},
-    is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !door(node).tls,
+    is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: diagnose::diagnose,
     diagnose_adopted: diagnose::diagnose_adopted,
     may_be_foreign: false,

@@ -1,6 +1,6 @@
 //! Where Patroni runs on a machine.
 
-use crate::fleet::{Door, FleetNode};
+use crate::{fleet::FleetNode, model::Endpoint};
 
 /// The port of the REST API that the role gives.
 pub(crate) const PORT: u16 = 8008;
@@ -11,8 +11,8 @@ pub(crate) const LEASE_GUARD: &str = "hactl-lease-guard";
 
 /// Patroni's REST API.
 #[must_use]
-pub(crate) fn door(node: &FleetNode) -> Door {
-    node.found.as_ref().map_or_else(|| node.door(PORT), |found| found.patroni.clone())
+pub(crate) fn endpoint(node: &FleetNode) -> Endpoint {
+    node.found.as_ref().map_or_else(|| node.endpoint(PORT), |found| found.patroni.clone())
 }
 
 /// Patroni's unit.

@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::service::door;
+use super::service::endpoint;
 use crate::{
     access::{Access, PATIENCE},
     component::probe::{self, Observed, ProbeError, Reached},
@@ -116,11 +116,11 @@ pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration>
 
 pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
     let (tls, (user, password)) = (&access.keys.postgres_tls, &access.keys.superuser);
-    let door = door(node);
-    let stream = probe::tunnel(remote, &door).await?;
+    let endpoint = endpoint(node);
+    let stream = probe::tunnel(remote, &endpoint).await?;
     let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
-    let tls =
-        MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &door.host).map_err(ProbeError::other)?;
+    let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &endpoint.host)
+        .map_err(ProbeError::other)?;
     let mut config = Config::new();
     config.user(user).password(password.expose()).dbname(database).application_name("hactl");
     config.ssl_mode(access.keys.postgres_ssl);

@@ -8,7 +8,7 @@ mod write_check;
 
 pub use client::PostgresView;
 pub(crate) use client::{age, recovery, superuser};
-pub(crate) use service::{PORT, USER, door, user};
+pub(crate) use service::{PORT, USER, endpoint, user};
 pub use write_check::write_and_read;
 
 use super::{definition::Component, view::View};
@@ -23,7 +23,7 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::POSTGRESQL],
     ports: &[PORT],
-    door,
+    endpoint,
     unit: None,
     helpers: &[],
     ask: |reached| Box::pin(async move { View::Postgres(client::ask(reached).await) }),

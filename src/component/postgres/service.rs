@@ -1,6 +1,6 @@
 //! Where PostgreSQL runs on a machine.
 
-use crate::fleet::{Door, FleetNode};
+use crate::{fleet::FleetNode, model::Endpoint};
 
 /// The port that the role gives.
 pub(crate) const PORT: u16 = 5432;
@@ -9,8 +9,8 @@ pub(crate) const USER: &str = "postgres";
 
 /// PostgreSQL's own port.
 #[must_use]
-pub(crate) fn door(node: &FleetNode) -> Door {
-    node.found.as_ref().map_or_else(|| node.door(PORT), |found| found.postgres.clone())
+pub(crate) fn endpoint(node: &FleetNode) -> Endpoint {
+    node.found.as_ref().map_or_else(|| node.endpoint(PORT), |found| found.postgres.clone())
 }
 
 /// The user of the system who runs Patroni and PostgreSQL.

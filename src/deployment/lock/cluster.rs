@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    holder::{Holder, TTL, held, words},
+    holder::{Holder, RENEWS_EVERY, TTL, held, words},
     machine,
 };
 use crate::{
@@ -26,9 +26,6 @@ use crate::{
     model::{ClusterName, Role},
     ssh::Remote,
 };
-
-/// How often it is renewed: several times may fail before it is gone.
-pub(super) const RENEWS_EVERY: Duration = Duration::from_secs(5);
 
 /// How long giving it back may take.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3);

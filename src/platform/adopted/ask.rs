@@ -53,7 +53,7 @@ exit 0
 
 /// What a machine told.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct MachineReport {
     /// The machine's own addresses, without those that every machine has.
     pub(super) addresses: Vec<Ipv4Addr>,
     pub(super) patroni: Option<Patroni>,
@@ -90,10 +90,10 @@ impl Patroni {
 ///
 /// # Errors
 /// The words of what was seen instead of an answer.
-pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<Told, String> {
+pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineReport, String> {
     let said = script(remote, PROCESSES).await?;
     let found = parse(&said);
-    let mut told = Told { addresses: found.addresses, patroni: None, etcd_unit: found.etcd_unit };
+    let mut told = MachineReport { addresses: found.addresses, patroni: None, etcd_unit: found.etcd_unit };
     let Some(process) = choose(found.patronis, unit)? else { return Ok(told) };
     let local = config::read(&process.files, &process.environment)?;
     let second = second(&local);
@@ -175,7 +175,7 @@ fn second(local: &Local) -> String {
 
 /// The hosts that the configuration names; their characters are checked.
 fn hosts(local: &Local) -> Vec<&str> {
-    let endpoints: &[config::Place] = match &local.dcs {
+    let endpoints: &[config::ServiceAddress] = match &local.dcs {
         config::LocalDcs::Etcd { endpoints, .. } => endpoints,
         config::LocalDcs::Other(_) => &[],
     };
@@ -188,7 +188,7 @@ fn hosts(local: &Local) -> Vec<&str> {
 
 /// What the first script printed. No `Debug`: it holds passwords in the clear.
 #[derive(Default)]
-struct Found {
+struct ProcessList {
     addresses: Vec<Ipv4Addr>,
     etcd_unit: Option<String>,
     patronis: Vec<Process>,
@@ -205,8 +205,8 @@ struct Process {
 }
 
 /// Lines that are none of ours are those of the user's own shell.
-fn parse(said: &str) -> Found {
-    let mut found = Found::default();
+fn parse(said: &str) -> ProcessList {
+    let mut found = ProcessList::default();
     for line in said.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {

@@ -16,11 +16,11 @@ use crate::{
 pub(super) struct Local {
     pub(super) scope: String,
     pub(super) member: String,
-    pub(super) patroni: Place,
+    pub(super) patroni: ServiceAddress,
     pub(super) patroni_tls: bool,
     /// Who may change something by the REST API.
     pub(super) restapi: Option<(String, Secret)>,
-    pub(super) postgres: Place,
+    pub(super) postgres: ServiceAddress,
     pub(super) data_dir: String,
     pub(super) superuser: Option<String>,
     pub(super) superuser_password: Option<Secret>,
@@ -34,7 +34,7 @@ pub(super) struct Local {
 
 /// A host, where one is named, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ServiceAddress {
     pub(super) host: Option<String>,
     pub(super) port: u16,
 }
@@ -42,7 +42,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) enum LocalDcs {
     Etcd {
-        endpoints: Vec<Place>,
+        endpoints: Vec<ServiceAddress>,
         tls: bool,
         /// Files of the client certificate and its key.
         client: Option<[String; 2]>,
@@ -146,14 +146,14 @@ fn dcs(config: &Value, scope: &str) -> Result<LocalDcs, String> {
     })
 }
 
-fn endpoint(text: &str) -> Result<Place, String> {
+fn endpoint(text: &str) -> Result<ServiceAddress, String> {
     let text = text.split("://").last().unwrap_or(text).trim_end_matches('/');
     host_and_port(text, etcd::PORT)
 }
 
-fn place(pointers: &[&str], config: &Value, port: u16) -> Result<Place, String> {
+fn place(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress, String> {
     let found = pointers.iter().find_map(|pointer| config.pointer(pointer).and_then(Value::as_str));
-    let Some(text) = found else { return Ok(Place { host: None, port }) };
+    let Some(text) = found else { return Ok(ServiceAddress { host: None, port }) };
     // `listen` may name several hosts, and the port comes last.
     let mut place = host_and_port(text, port)?;
     if place
@@ -166,7 +166,7 @@ fn place(pointers: &[&str], config: &Value, port: u16) -> Result<Place, String> 
     Ok(place)
 }
 
-fn host_and_port(text: &str, default: u16) -> Result<Place, String> {
+fn host_and_port(text: &str, default: u16) -> Result<ServiceAddress, String> {
     let wrong = || format!("Patroni's configuration has an address that cannot be read: {text}");
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
@@ -176,7 +176,7 @@ fn host_and_port(text: &str, default: u16) -> Result<Place, String> {
     if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:*, ".contains(&byte)) {
         return Err(wrong());
     }
-    Ok(Place { host: Some(host.to_owned()), port })
+    Ok(ServiceAddress { host: Some(host.to_owned()), port })
 }
 
 /// Puts what `over` says over what is there.
@@ -298,8 +298,8 @@ watchdog: {mode: off}
     fn a_configuration_is_read_as_patroni_reads_it() {
         let local = good(&[DEBIAN], &[]);
         assert_eq!((local.scope.as_str(), local.member.as_str()), ("15-main", "pg_node-1"));
-        assert_eq!(local.patroni, Place { host: Some("pg1.example.org".into()), port: 8010 });
-        assert_eq!(local.postgres, Place { host: Some("10.0.0.11".into()), port: 5433 });
+        assert_eq!(local.patroni, ServiceAddress { host: Some("pg1.example.org".into()), port: 8010 });
+        assert_eq!(local.postgres, ServiceAddress { host: Some("10.0.0.11".into()), port: 5433 });
         assert_eq!(local.data_dir, "/srv/pg/15/main");
         let (user, password) = local.restapi.unwrap();
         assert_eq!((user.as_str(), password.expose().as_str()), ("admin", "007"));
@@ -307,7 +307,7 @@ watchdog: {mode: off}
         assert!(!local.patroni_tls && local.watchdog_device.is_none() && local.ctl.is_none());
         let LocalDcs::Etcd { endpoints, tls, client, leader_key } = local.dcs else { panic!("it is etcd") };
         assert_eq!(endpoints.len(), 2);
-        assert_eq!(endpoints[1], Place { host: Some("10.0.0.12".into()), port: 2379 });
+        assert_eq!(endpoints[1], ServiceAddress { host: Some("10.0.0.12".into()), port: 2379 });
         assert!(tls && leader_key.as_deref() == Some("/postgresql-common/15-main/leader"));
         assert_eq!(client.unwrap(), ["/etc/ssl/patroni.pem", "/etc/ssl/patroni.pem"]);
     }
@@ -318,7 +318,7 @@ watchdog: {mode: off}
         let variables = [("PATRONI_NAME", "other"), ("PATRONI_SUPERUSER_PASSWORD", "given"), ("HOME", "/")];
         let local = good(&[DEBIAN, later], &variables);
         assert_eq!((local.member.as_str(), local.superuser_password.unwrap().expose().as_str()), ("other", "given"));
-        assert_eq!(local.postgres, Place { host: Some("10.0.0.21".into()), port: 5432 });
+        assert_eq!(local.postgres, ServiceAddress { host: Some("10.0.0.21".into()), port: 5432 });
         assert!(matches!(local.dcs, LocalDcs::Other(store) if store == "consul"));
         let all = [
             ("PATRONI_SCOPE", "s"),

@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    Known,
-    ask::{Patroni, Told},
-    config::{LocalDcs, Place},
+    ask::{MachineReport, Patroni},
+    config::{LocalDcs, ServiceAddress},
+    record::AdoptedRecord,
 };
 use crate::{
     component::{etcd, patroni, postgres},
-    fleet::{Door, Fleet, FleetNode, Found, SshTarget},
-    model::{Dcs, InstanceKey, Role},
+    fleet::{Fleet, FleetNode, FoundServices, SshTarget},
+    model::{Dcs, Endpoint, InstanceKey, Role},
     plan::{Plan, Watchdog},
 };
 
@@ -29,14 +29,14 @@ pub(super) struct Decided {
 }
 
 /// What is asked of a machine, and what came of it: an answer, or the words of what was seen instead.
-pub(super) type Answers = BTreeMap<InstanceKey, (SshTarget, Result<Told, String>)>;
+pub(super) type Answers = BTreeMap<InstanceKey, (SshTarget, Result<MachineReport, String>)>;
 
 /// Decides who the machines are. One that does not answer is what it was when it was asked last, and a member like the
 /// others when it never was.
 ///
 /// # Errors
 /// Every machine that cannot be part of this cluster, and why.
-pub(super) fn decide(plan: &Plan, answers: &Answers, known: Option<&Known>) -> Result<Decided, Vec<String>> {
+pub(super) fn decide(plan: &Plan, answers: &Answers, known: Option<&AdoptedRecord>) -> Result<Decided, Vec<String>> {
     let mut problems = Vec::new();
     let patronis: BTreeMap<&InstanceKey, &Patroni> =
         answers.iter().filter_map(|(key, (_, told))| Some((key, told.as_ref().ok()?.patroni.as_ref()?))).collect();
@@ -93,18 +93,18 @@ fn watchdog(patroni: &Patroni) -> Watchdog {
     }
 }
 
-type Described = (Ipv4Addr, Option<Found>, BTreeSet<Role>);
+type Described = (Ipv4Addr, Option<FoundServices>, BTreeSet<Role>);
 
 /// A machine that answered.
 fn described(
     key: &InstanceKey,
     ssh: &SshTarget,
-    told: &Told,
+    told: &MachineReport,
     before: Option<&FleetNode>,
     voters: &Voters,
     given: &BTreeSet<Role>,
 ) -> Result<Described, String> {
-    let voter = voters.doors.get(key);
+    let voter = voters.endpoints.get(key);
     let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| etcd::UNIT.to_owned());
     let mut roles: BTreeSet<Role> = voter.map(|_| Role::Etcd).into_iter().collect();
     let (address, found) = if let Some(patroni) = &told.patroni {
@@ -115,20 +115,20 @@ fn described(
             None => ssh.host.parse().ok().or(own),
         };
         let address = address.ok_or("its PostgreSQL has no IPv4 address, and drills know only those")?;
-        let door = |place: &Place, tls| Door {
+        let endpoint = |place: &ServiceAddress, tls| Endpoint {
             host: place.host.clone().unwrap_or_else(|| address.to_string()),
             port: place.port,
             tls,
         };
-        let patroni_door = door(&patroni.local.patroni, patroni.local.patroni_tls);
+        let patroni_door = endpoint(&patroni.local.patroni, patroni.local.patroni_tls);
         let mut addresses = vec![address];
         addresses.extend(patroni.resolve(&patroni_door.host));
         addresses.extend(voter.and_then(|(_, address)| *address));
-        let found = Found {
+        let found = FoundServices {
             member: patroni.local.member.clone(),
             patroni: patroni_door,
-            postgres: door(&patroni.local.postgres, true),
-            etcd: voter.map_or_else(|| nowhere(address), |(door, _)| door.clone()),
+            postgres: endpoint(&patroni.local.postgres, true),
+            etcd: voter.map_or_else(|| nowhere(address), |(endpoint, _)| endpoint.clone()),
             patroni_unit: checked(&patroni.unit)?,
             etcd_unit: checked(&etcd_unit)?,
             user: checked(&patroni.user)?,
@@ -144,7 +144,7 @@ fn described(
         let address = voter.and_then(|(_, address)| *address).or_else(|| told.addresses.first().copied());
         let address = address.ok_or("it has no IPv4 address")?;
         let mut found = stranger(key, address);
-        found.etcd = voter.map_or_else(|| nowhere(address), |(door, _)| door.clone());
+        found.etcd = voter.map_or_else(|| nowhere(address), |(endpoint, _)| endpoint.clone());
         found.etcd_unit = checked(&etcd_unit)?;
         found.addresses = vec![address];
         (address, Some(found))
@@ -164,12 +164,12 @@ fn unseen(
     ssh: &SshTarget,
     like: Option<&FleetNode>,
     voters: &Voters,
-) -> Result<(Ipv4Addr, Found), String> {
+) -> Result<(Ipv4Addr, FoundServices), String> {
     let by_name = || voters.resolved.iter().find(|(name, _)| *name == ssh.host).map(|(_, address)| *address);
     let address: Ipv4Addr = ssh.host.parse().ok().or_else(by_name).ok_or("it does not answer, and never did")?;
     let mut found = stranger(key, address);
     if let Some(other) = like.and_then(|node| node.found.as_ref()) {
-        let at = |door: &Door| Door { host: address.to_string(), ..door.clone() };
+        let at = |endpoint: &Endpoint| Endpoint { host: address.to_string(), ..endpoint.clone() };
         (found.patroni, found.postgres, found.etcd) = (at(&other.patroni), at(&other.postgres), at(&other.etcd));
         (found.patroni_unit, found.etcd_unit) = (other.patroni_unit.clone(), other.etcd_unit.clone());
         (found.user, found.data_dir) = (other.user.clone(), other.data_dir.clone());
@@ -178,12 +178,12 @@ fn unseen(
 }
 
 /// What is said of a machine of which nothing is known but its address.
-fn stranger(key: &InstanceKey, address: Ipv4Addr) -> Found {
-    let door = |port| Door { host: address.to_string(), port, tls: true };
-    Found {
+fn stranger(key: &InstanceKey, address: Ipv4Addr) -> FoundServices {
+    let endpoint = |port| Endpoint { host: address.to_string(), port, tls: true };
+    FoundServices {
         member: key.to_string(),
-        patroni: door(patroni::PORT),
-        postgres: door(postgres::PORT),
+        patroni: endpoint(patroni::PORT),
+        postgres: endpoint(postgres::PORT),
         etcd: nowhere(address),
         patroni_unit: patroni::UNIT.to_owned(),
         etcd_unit: etcd::UNIT.to_owned(),
@@ -193,8 +193,8 @@ fn stranger(key: &InstanceKey, address: Ipv4Addr) -> Found {
     }
 }
 
-fn nowhere(address: Ipv4Addr) -> Door {
-    Door { host: address.to_string(), port: etcd::PORT, tls: false }
+fn nowhere(address: Ipv4Addr) -> Endpoint {
+    Endpoint { host: address.to_string(), port: etcd::PORT, tls: false }
 }
 
 /// A unit's or user's name that goes into shell text as it is.
@@ -217,7 +217,7 @@ fn unique(mut addresses: Vec<Ipv4Addr>) -> Vec<Ipv4Addr> {
 /// etcd's voters, as the members' configurations name them.
 struct Voters {
     /// Those that are machines of the cluster: where etcd answers there, and its address if that is known.
-    doors: BTreeMap<InstanceKey, (Door, Option<Ipv4Addr>)>,
+    endpoints: BTreeMap<InstanceKey, (Endpoint, Option<Ipv4Addr>)>,
     outside: BTreeSet<SocketAddrV4>,
     leader_key: Option<String>,
     /// The store, where it is not etcd.
@@ -228,7 +228,7 @@ struct Voters {
 impl Voters {
     fn of(answers: &Answers, patronis: &BTreeMap<&InstanceKey, &Patroni>) -> Self {
         let mut voters = Self {
-            doors: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
             outside: BTreeSet::new(),
             leader_key: None,
             other: None,
@@ -253,15 +253,15 @@ impl Voters {
                     secured = *tls;
                     for place in endpoints {
                         let Some(host) = &place.host else { continue };
-                        let door = Door { host: host.clone(), port: place.port, tls: *tls };
+                        let endpoint = Endpoint { host: host.clone(), port: place.port, tls: *tls };
                         match patroni.resolve(host) {
                             Some(address) if address.is_loopback() => {
                                 // Each member asks the etcd beside it.
-                                voters.doors.entry((*key).clone()).or_insert((door, None));
+                                voters.endpoints.entry((*key).clone()).or_insert((endpoint, None));
                             }
                             Some(address) => match whose(&address) {
                                 Some(machine) => {
-                                    voters.doors.insert(machine.clone(), (door, Some(address)));
+                                    voters.endpoints.insert(machine.clone(), (endpoint, Some(address)));
                                 }
                                 None => drop(voters.outside.insert(SocketAddrV4::new(address, place.port))),
                             },
@@ -274,11 +274,11 @@ impl Voters {
         if voters.other.is_none() {
             // A voter that no configuration names.
             for (key, (_, told)) in answers {
-                if let Ok(Told { etcd_unit: Some(_), addresses, .. }) = told
+                if let Ok(MachineReport { etcd_unit: Some(_), addresses, .. }) = told
                     && let Some(address) = addresses.first()
                 {
-                    let door = Door { tls: secured, ..nowhere(*address) };
-                    voters.doors.entry(key.clone()).or_insert((door, Some(*address)));
+                    let endpoint = Endpoint { tls: secured, ..nowhere(*address) };
+                    voters.endpoints.entry(key.clone()).or_insert((endpoint, Some(*address)));
                 }
             }
         }

@@ -12,27 +12,26 @@
 mod ask;
 mod config;
 mod decide;
+mod record;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use tokio_postgres::config::SslMode;
 
-use self::{ask::Told, decide::Answers};
+pub use self::record::AdoptedRecord;
+use self::{ask::MachineReport, decide::Answers};
 use crate::{
     access::{Access, Keys, Shown},
     component::patroni,
-    context::{ClusterDir, Context},
+    context::Context,
     error::{Error, Result},
     event::Stage,
-    file,
     fleet::{Fleet, SshTarget},
     model::{Account, AdoptedHosts, Host, InstanceKey, Role, Secret, SshKeySource},
     plan::{self, Plan, Running},
-    secrets::{self, ClientFiles},
     ssh::{self, PrivateKey, Remote, SshKeys},
 };
 
@@ -52,34 +51,6 @@ pub struct Adopted {
     pub superuser: String,
 }
 
-/// What was found last.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Known {
-    pub plan: Plan,
-    pub fleet: Fleet,
-}
-
-impl Known {
-    /// What was found last, and kept at `path`. A file that is broken or of another version is none.
-    #[must_use]
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-    }
-
-    /// Keeps what was found, and the host keys for `ssh` itself.
-    fn write(&self, dir: &ClusterDir) -> Result<()> {
-        let path = dir.adopted();
-        let write = || {
-            file::private_dir(&dir.client())?;
-            file::replace(&path, &serde_json::to_vec_pretty(self)?)?;
-            file::replace(&dir.client().join(ClientFiles::KNOWN_HOSTS), secrets::known_hosts(&self.fleet).as_bytes())
-        };
-        write().map_err(|error: std::io::Error| {
-            Error::failed("adopted", "write what was found to", path.display()).source(&error).hint("is the disk full?")
-        })
-    }
-}
-
 /// Finds out what the cluster of `plan` is. `given` are passwords from outside.
 ///
 /// # Errors
@@ -91,7 +62,7 @@ pub async fn adopt(
     mut given: BTreeMap<Account, Secret>,
 ) -> Result<Adopted> {
     let dir = context.dirs.cluster(&plan.cluster);
-    let known = Known::read(&dir.adopted());
+    let known = AdoptedRecord::read(&dir.adopted());
     let ssh = key(context, hosts)?;
     let answers = ask_all(context, plan, hosts, known.as_ref(), &ssh).await?;
     let failed = || Error::failed("adopt", "find out what runs on the machines of", &plan.cluster);
@@ -131,7 +102,7 @@ pub async fn adopt(
         }
     };
     let plan = plan::adopt(plan, &running);
-    Known { plan: plan.clone(), fleet: fleet.clone() }.write(&dir)?;
+    AdoptedRecord { plan: plan.clone(), fleet: fleet.clone() }.write(&dir)?;
     Ok(Adopted { plan, fleet, access, superuser })
 }
 
@@ -140,7 +111,7 @@ async fn ask_all(
     context: &Context,
     plan: &Plan,
     hosts: &AdoptedHosts,
-    known: Option<&Known>,
+    known: Option<&AdoptedRecord>,
     ssh: &SshKeys,
 ) -> Result<Answers> {
     let user_hosts = ssh::home(&context.env).join(".ssh/known_hosts");
@@ -165,7 +136,7 @@ async fn meet(
     user_hosts: &Path,
     ssh: &SshKeys,
     unit: Option<&str>,
-) -> (SshTarget, Result<Told, String>) {
+) -> (SshTarget, Result<MachineReport, String>) {
     let Host { host, port, user } = host.clone();
     let sudo = user != "root";
     let mut target = SshTarget { host, port, user, sudo, host_key: pinned, bastion: None };

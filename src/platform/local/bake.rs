@@ -9,10 +9,12 @@ use bollard::query_parameters::StopContainerOptions;
 
 use super::{
     distribution::CLEAN_SCRIPT,
-    engine::{Engine, fault},
+    engine::Engine,
     image::{ImageInfo, ImageKind, split_reference},
     image_builder::{ImageBuilder, lock_images},
     node_request::NodeRequest,
+    progress::Progress,
+    refusal::fault,
 };
 use crate::{
     context::Context,
@@ -95,7 +97,7 @@ async fn bake_in(
         cores: engine.limits.cores,
         authorized_keys: vec![authorized_key.to_owned()],
     };
-    let node = engine.create_node(&request, &|_| (), &context.stop).await.map_err(|failed| failed.error)?;
+    let node = engine.create_node(&request, &Progress::none(), &context.stop).await.map_err(|failed| failed.error)?;
     step("installing").await;
     install(SshEndpoint {
         host: Ipv4Addr::LOCALHOST.to_string(),

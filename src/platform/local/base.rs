@@ -16,15 +16,16 @@ use tokio_util::io::ReaderStream;
 
 use super::{
     distribution::{Bootstrap, access_options, bootstrap_arguments, prepare_script},
-    engine::{Engine, fault},
+    engine::Engine,
     image::{ImageKind, LABEL_DIGEST, LABEL_IMAGE, split_reference},
     image_builder::{ImageBuilder, lock_images},
+    refusal::fault,
 };
 use crate::{
     context::Context,
     error::{Error, Result},
     event::{Event, Stage},
-    exec::Command,
+    exec::{Command, Complaint},
     model::Distribution,
 };
 
@@ -114,34 +115,27 @@ async fn bootstrap(engine: &Engine, context: &Context, release: Bootstrap, tag: 
     fs::write(&options_file, options).map_err(|error| failed(&error))?;
 
     let arguments = bootstrap_arguments(release, &sources, &options_file.to_string_lossy(), &tar.to_string_lossy());
-    let events = context.events.clone();
-    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
-    let forward = tokio::spawn(async move {
-        while let Some(line) = lines.recv().await {
-            events.emit(Event::Output { tool: "mmdebstrap".to_owned(), stream: "stderr", line }).await;
-        }
-    });
     let command = Command::new("mmdebstrap").args(arguments);
-    let done = command.succeed(context, |line| {
-        let _ = sender.send(line.text.clone());
-    });
-    let done = done.await;
-    drop(sender);
-    let _ = forward.await;
-    done.map_err(|error| explain(error, tag))?;
+    let done = command.record(context, "mmdebstrap").await.map_err(|error| not_run(error, tag))?;
+    let complaint = Complaint::of(&done.tail);
+    command.checked(done).map_err(|error| explain(error, complaint))?;
     import(engine, &tar, release, tag).await
 }
 
-fn explain(error: Error, tag: &str) -> Error {
+fn not_run(error: Error, tag: &str) -> Error {
     match error.code {
         "command-not-found" => Error::missing("mmdebstrap-missing", "bootstrap image", tag)
             .cause("no image registry answers, and mmdebstrap is not on this machine")
             .hint("install it with `sudo apt-get install mmdebstrap`, or make the registry reachable"),
         "interrupted" => error,
-        _ if error.causes.iter().any(|cause| cause.contains("No space left on device")) => {
-            error.hint("free some space under the cache directory, or move it with HACTL_CACHE_DIR")
-        }
-        _ => {
+        _ => explain(error, Complaint::Other),
+    }
+}
+
+fn explain(error: Error, complaint: Complaint) -> Error {
+    match complaint {
+        Complaint::DiskFull => error.hint("free some space under the cache directory, or move it with HACTL_CACHE_DIR"),
+        Complaint::ChecksumMismatch | Complaint::Other => {
             error.hint("mmdebstrap's last lines above name the mirror or key that failed; the run record has them all")
         }
     }
@@ -222,7 +216,7 @@ impl Engine {
     /// When a container uses it or the engine does not answer. One that is not there is fine.
     pub async fn remove_image(&self, reference: &str) -> Result<()> {
         match self.docker.remove_image(reference, None::<RemoveImageOptions>, None).await {
-            Err(error) if !super::engine::is_absent(&error) => Err(fault("remove image", reference, &error)),
+            Err(error) if !super::refusal::is_absent(&error) => Err(fault("remove image", reference, &error)),
             _ => Ok(()),
         }
     }
@@ -240,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_missing_mmdebstrap_says_how_to_get_it() {
-        let error = explain(Error::missing("command-not-found", "start", "mmdebstrap"), "hactl/base:debian-12");
+        let error = not_run(Error::missing("command-not-found", "start", "mmdebstrap"), "hactl/base:debian-12");
         assert_eq!(error.kind.exit_code(), 3);
         assert!(error.hint.unwrap().contains("apt-get install mmdebstrap"));
     }

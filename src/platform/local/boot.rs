@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     engine::Engine,
     node::{Node, to_node},
+    progress::Progress,
 };
 use crate::error::{Error, Result};
 
@@ -26,13 +27,8 @@ const QUOTED_LINES: &str = "15";
 
 impl Engine {
     /// Waits until the node's own sshd speaks: the engine's proxy accepts connections before it.
-    pub(super) async fn wait_for_ssh(
-        &self,
-        name: &str,
-        progress: &(dyn Fn(&str) + Send + Sync),
-        stop: &CancellationToken,
-    ) -> Result<Node> {
-        progress("booting");
+    pub(super) async fn wait_for_ssh(&self, name: &str, progress: &Progress, stop: &CancellationToken) -> Result<Node> {
+        progress.report("booting").await;
         let deadline = Instant::now() + BOOT_DEADLINE;
         loop {
             if stop.is_cancelled() {
@@ -47,7 +43,7 @@ impl Engine {
             }
             let last_seen = match banner(node.ssh_port).await {
                 Ok(banner) if banner.starts_with("SSH-") => {
-                    progress("ssh up");
+                    progress.report("ssh up").await;
                     return Ok(node);
                 }
                 Ok(other) => format!("{other:?} in place of SSH's greeting"),

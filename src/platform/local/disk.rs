@@ -12,16 +12,13 @@ use bollard::{
 use futures_util::TryStreamExt;
 
 use super::{
-    engine::{Engine, fault},
+    container::{CAPABILITIES, DATA_DIR, PROFILES, STORE, strings},
+    engine::Engine,
     image_builder::ImageBuilder,
-    node_request::{CAPABILITIES, DATA_DIR, NodeRequest, PROFILES, strings},
+    refusal::fault,
 };
 use crate::error::{Error, Result};
 
-/// The label with the disk's size, on the volume and on its node.
-pub(super) const LABEL_DISK: &str = "hactl.disk-gb";
-/// Where the volume of a node with a disk is mounted: the image file lies there.
-pub(super) const STORE: &str = "/var/lib/hactl-disk";
 /// Loop devices, and the device that hands them out.
 const DEVICES: [&str; 2] = ["b 7:* rmw", "c 10:237 rmw"];
 
@@ -60,10 +57,9 @@ fn script(next: &str) -> String {
     format!("store={STORE} data={DATA_DIR}\n{MOUNT}{next}")
 }
 
-/// How a node with a disk of `gb` GiB starts; `init` is how it would start without.
-pub(super) fn entrypoint(request: &NodeRequest, gb: u32, init: &str) -> Vec<String> {
-    let name = format!("{}-{}", request.uuid, request.key);
-    strings(["/bin/sh", "-c", &script(init), "hactl", &name, &format!("{gb}G")])
+/// How a node with a disk of `gb` GiB starts; `name` is the disk's, `init` is how the node would start without.
+pub(super) fn entrypoint(name: &str, gb: u32, init: &str) -> Vec<String> {
+    strings(["/bin/sh", "-c", &script(init), "hactl", name, &format!("{gb}G")])
 }
 
 /// The rules by which a node may use loop devices.

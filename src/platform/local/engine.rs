@@ -14,6 +14,7 @@ use bollard::{
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::refusal::{Refusal, fault};
 use crate::{
     error::{Error, Result},
     model::ClusterName,
@@ -176,8 +177,7 @@ fn not_started(address: &str) -> Error {
 }
 
 fn not_reached(address: &str, error: &DockerError) -> Error {
-    let refused = chain(error).to_lowercase().contains("permission denied");
-    if refused {
+    if Refusal::of(error) == Refusal::PermissionDenied {
         return Error::missing("engine-permission", "talk to the container engine at", address)
             .source(error)
             .hint("join its group with `sudo usermod -aG docker $USER` and log in again, or run hactl as root");
@@ -204,55 +204,6 @@ async fn read_info(docker: &Docker) -> Result<EngineInfo> {
         swap_limit: info.swap_limit.unwrap_or_default(),
         cpu_limit: info.cpu_cfs_quota.unwrap_or_default() && info.cpu_cfs_period.unwrap_or_default(),
     })
-}
-
-/// An error of the engine, with advice where its words are known.
-pub(super) fn fault(what: impl Into<String>, object: impl fmt::Display, error: &DockerError) -> Error {
-    let text = chain(error);
-    let failed = |code| Error::failed(code, what, object).source(error);
-    if text.contains("no space left on device") {
-        failed("disk-full").hint("free some space: `hactl image prune`, then `docker system df` shows what takes it")
-    } else if matches!(
-        error,
-        DockerError::HyperResponseError { .. } | DockerError::HyperLegacyError { .. } | DockerError::IOError { .. }
-    ) {
-        failed("engine-gone").hint("start the container engine again, then run the same command: it carries on")
-    } else {
-        failed("engine")
-    }
-}
-
-/// The error and all that lies behind it, in one line.
-fn chain(error: &DockerError) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
-}
-
-/// The HTTP status and message of an answer that refuses.
-pub(super) fn refusal(error: &DockerError) -> Option<(u16, &str)> {
-    match error {
-        DockerError::DockerResponseServerError { status_code, message } => Some((*status_code, message)),
-        _ => None,
-    }
-}
-
-/// Whether the engine says that the object is not there.
-pub(super) fn is_absent(error: &DockerError) -> bool {
-    refusal(error).is_some_and(|(status, _)| status == 404)
-}
-
-/// `Ok(None)` for an object that is not there.
-pub(super) fn optional<T>(found: Result<T, DockerError>) -> Result<Option<T>, DockerError> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// The labels of everything made for a cluster.
@@ -331,15 +282,6 @@ mod tests {
         let error = Engine::connect(&env).await.unwrap_err();
         assert_eq!(error.code, "engine-missing", "{error}");
         assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
-    }
-
-    #[test]
-    fn a_full_disk_is_said_with_advice() {
-        let error = DockerError::DockerResponseServerError {
-            status_code: 500,
-            message: "write /var/lib/docker/x: no space left on device".to_owned(),
-        };
-        assert_eq!(fault("commit", "image", &error).code, "disk-full");
     }
 
     #[test]

@@ -5,8 +5,9 @@
 use std::{collections::HashMap, fmt};
 
 use super::{
-    engine::{Engine, LABEL_CLUSTER, LABEL_NODE, LABEL_UUID, fault, is_absent, optional, refusal},
-    node_request::{LABEL_CORES, LABEL_HOST_KEY, LABEL_MEMORY, LABEL_SSH_PORT},
+    container::{LABEL_CORES, LABEL_HOST_KEY, LABEL_MEMORY, LABEL_SSH_PORT},
+    engine::{Engine, LABEL_CLUSTER, LABEL_NODE, LABEL_UUID},
+    refusal::{Refusal, fault, is_absent, optional},
 };
 use crate::error::{Error, Result};
 use bollard::{
@@ -159,7 +160,7 @@ impl Engine {
                 Ok(_) => removed.push(reference),
                 Err(error) if is_absent(&error) => {}
                 // A container has taken it in the meantime.
-                Err(error) if refusal(&error).is_some_and(|(status, _)| status == 409) => {}
+                Err(error) if Refusal::of(&error) == Refusal::Conflict => {}
                 Err(error) => return Err(fault("remove image", &reference, &error)),
             }
         }

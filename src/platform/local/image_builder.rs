@@ -15,8 +15,9 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 
 use super::{
-    engine::{Engine, LABEL_CLUSTER, LABEL_UUID, fault, labels},
+    engine::{Engine, LABEL_CLUSTER, LABEL_UUID, labels},
     network::NetworkRequest,
+    refusal::fault,
 };
 use crate::{
     context::Context,

@@ -9,6 +9,7 @@
 mod bake;
 mod base;
 mod boot;
+mod container;
 mod disk;
 mod distribution;
 mod engine;
@@ -17,6 +18,8 @@ mod image_builder;
 mod network;
 mod node;
 mod node_request;
+mod progress;
+mod refusal;
 mod subnet;
 mod volume;
 
@@ -27,4 +30,5 @@ pub use image::{ImageInfo, ImageKind, node_image_tag};
 pub use network::{Network, NetworkRequest};
 pub use node::{CreateFailed, Node};
 pub use node_request::{NodeRequest, node_name};
+pub use progress::Progress;
 pub use volume::{Volume, VolumeRequest};

@@ -7,7 +7,8 @@ use ipnet::Ipv4Net;
 use uuid::Uuid;
 
 use super::{
-    engine::{Engine, fault, is_absent, labels, optional, refusal, require_made_by_hactl, require_ours, uuid_of},
+    engine::{Engine, labels, require_made_by_hactl, require_ours, uuid_of},
+    refusal::{Refusal, fault, is_absent, optional},
     subnet::{Used, candidates, collision, routes},
 };
 use crate::{
@@ -153,7 +154,7 @@ impl Engine {
             Ok(_) => self.find_network(&name).await?.map(Some).ok_or_else(|| {
                 Error::failed("network-gone", "find network", &name).cause("it was removed right after it was made")
             }),
-            Err(error) if refusal(&error).is_some_and(|(_, message)| message.contains("overlaps")) => Ok(None),
+            Err(error) if Refusal::of(&error) == Refusal::SubnetOverlaps => Ok(None),
             Err(error) => Err(fault("create network", &name, &error)),
         }
     }

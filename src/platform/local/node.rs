@@ -21,15 +21,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    disk::{self, LABEL_DISK},
-    engine::{
-        Engine, LABEL_CLUSTER, LABEL_NODE, LABEL_UUID, fault, is_absent, optional, refusal, require_made_by_hactl,
-        require_ours, uuid_of,
-    },
-    node_request::{
-        Chosen, DATA_DIR, HostKey, LABEL_CORES, LABEL_HOST_KEY, LABEL_MEMORY, LABEL_SSH_PORT, NodeRequest, create_body,
-        first_files, key_files, limits, limits_of,
-    },
+    container::{DATA_DIR, LABEL_CORES, LABEL_DISK, LABEL_HOST_KEY, LABEL_MEMORY, LABEL_SSH_PORT, STORE},
+    disk,
+    engine::{Engine, LABEL_CLUSTER, LABEL_NODE, LABEL_UUID, require_made_by_hactl, require_ours, uuid_of},
+    node_request::{Chosen, HostKey, NodeRequest, create_body, first_files, key_files, limits, limits_of},
+    progress::Progress,
+    refusal::{Refusal, fault, is_absent, optional},
 };
 use crate::{
     error::{Error, Result},
@@ -100,25 +97,25 @@ impl Engine {
     pub async fn create_node(
         &self,
         request: &NodeRequest,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: &Progress,
         stop: &CancellationToken,
     ) -> Result<Node, CreateFailed> {
         let name = request.name();
         if let Some(found) = self.inspect_container(&name).await? {
             require_ours(&container_labels(&found), request.uuid, "node", &name, &format!("docker rm -f {name}"))?;
             if has_booted(&found) {
-                progress("found, finishing it");
+                progress.report("found, finishing it").await;
                 return self.finish(request, &found, progress, stop).await;
             }
-            progress("making it again");
+            progress.report("making it again").await;
             self.remove_node(&name).await?;
         }
-        progress("creating");
+        progress.report("creating").await;
         for attempt in 1.. {
             if let Err(error) = self.create_container(request).await {
                 return Err(self.partial(&name, error).await);
             }
-            progress("starting");
+            progress.report("starting").await;
             match self.start_container(&name).await {
                 Ok(()) => break,
                 Err(error) if error.code == "port-taken" && attempt < PORT_ATTEMPTS => {
@@ -146,13 +143,8 @@ impl Engine {
     /// # Errors
     /// When there is no such node, when its port was taken by another program, when it does not
     /// answer SSH in time, or when `stop` is cancelled.
-    pub async fn start_node(
-        &self,
-        name: &str,
-        progress: &(dyn Fn(&str) + Send + Sync),
-        stop: &CancellationToken,
-    ) -> Result<Node> {
-        progress("starting");
+    pub async fn start_node(&self, name: &str, progress: &Progress, stop: &CancellationToken) -> Result<Node> {
+        progress.report("starting").await;
         self.start_container(name).await?;
         self.wait_for_ssh(name, progress, stop).await
     }
@@ -175,7 +167,7 @@ impl Engine {
         let options = KillContainerOptions { signal: "SIGKILL".to_owned() };
         match self.docker.kill_container(name, Some(options)).await {
             // The engine's word for a container that does not run.
-            Err(error) if refusal(&error).is_some_and(|(status, _)| status == 409) => Ok(()),
+            Err(error) if Refusal::of(&error) == Refusal::Conflict => Ok(()),
             killed => killed.map_err(|error| fault("kill node", name, &error)),
         }
     }
@@ -217,7 +209,7 @@ impl Engine {
                 Ok(()) => return Ok(()),
                 Err(error) if is_absent(&error) => return Ok(()),
                 // Another request is removing it already: it is waited for.
-                Err(error) if refusal(&error).is_some_and(|(status, _)| status == 409) && Instant::now() < deadline => {
+                Err(error) if Refusal::of(&error) == Refusal::Conflict && Instant::now() < deadline => {
                     tokio::time::sleep(REMOVE_PAUSE).await;
                 }
                 Err(error) => return Err(fault("remove node", name, &error)),
@@ -229,7 +221,7 @@ impl Engine {
         &self,
         request: &NodeRequest,
         found: &ContainerInspectResponse,
-        progress: &(dyn Fn(&str) + Send + Sync),
+        progress: &Progress,
         stop: &CancellationToken,
     ) -> Result<Node, CreateFailed> {
         let node = to_node(found)?;
@@ -264,7 +256,7 @@ impl Engine {
             let body = create_body(&self.limits, request, &Chosen { ssh_port, host_key: &host_key });
             let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
             self.docker.create_container(Some(options), body).await.map_err(|error| {
-                let no_image = is_absent(&error) && refusal(&error).is_some_and(|(_, text)| text.contains("image"));
+                let no_image = Refusal::of(&error) == Refusal::NoImage;
                 let failed = fault("create node", &name, &error);
                 if no_image { failed.hint("make the image first: `hactl image build`") } else { failed }
             })?;
@@ -304,8 +296,7 @@ impl Engine {
         let started = self.docker.start_container(name, None::<StartContainerOptions>).await;
         started.map_err(|error| {
             let failed = fault("start node", name, &error);
-            let text = refusal(&error).map_or("", |(_, text)| text);
-            if text.contains("port is already allocated") || text.contains("address already in use") {
+            if Refusal::of(&error) == Refusal::PortTaken {
                 Error { code: "port-taken", ..failed }.hint(format!(
                     "`docker port {name}` names the port: end the program that took it, or remove the node with \
                      `docker rm -f {name}`, then run `hactl up` again"
@@ -371,8 +362,7 @@ pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
     let endpoint = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref()?.get(&network));
     let address = endpoint.and_then(|endpoint| endpoint.ipam_config.as_ref()?.ipv4_address.as_ref()?.parse().ok());
     let binds = host.binds.iter().flatten();
-    let volume =
-        binds.filter_map(|bind| bind.split_once(':')).find(|(_, target)| [DATA_DIR, disk::STORE].contains(target));
+    let volume = binds.filter_map(|bind| bind.split_once(':')).find(|(_, target)| [DATA_DIR, STORE].contains(target));
     let (memory_mib, cores) = limits_of(host);
     let number = |label: &str| labels.get(label).and_then(|text| text.parse().ok());
     Ok(Node {

@@ -12,7 +12,11 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey, private::Ed25519Keypair};
 use uuid::Uuid;
 
 use super::{
-    disk::{self, LABEL_DISK},
+    container::{
+        CAPABILITIES, DATA_DIR, LABEL_CORES, LABEL_DISK, LABEL_HOST_KEY, LABEL_MEMORY, LABEL_SSH_PORT, PROFILES,
+        SSH_PORT, STORE, strings,
+    },
+    disk,
     engine::{CgroupVersion, EngineInfo, LABEL_NODE, labels},
 };
 use crate::{
@@ -20,22 +24,6 @@ use crate::{
     model::{ClusterName, HostName, InstanceKey},
 };
 
-/// The label with the public half of the SSH host key, in OpenSSH's form.
-pub(super) const LABEL_HOST_KEY: &str = "hactl.host-key";
-/// The label with the port on loopback that leads to the node's SSH.
-pub(super) const LABEL_SSH_PORT: &str = "hactl.ssh-port";
-/// Labels with the limits asked for, where the engine cannot hold them.
-pub(super) const LABEL_MEMORY: &str = "hactl.memory-mib";
-pub(super) const LABEL_CORES: &str = "hactl.cores";
-
-/// The SSH port inside the node, as the engine writes it.
-pub(super) const SSH_PORT: &str = "22/tcp";
-/// Where PGDATA lies: the volume itself, or the disk that is on it.
-pub(super) const DATA_DIR: &str = "/var/lib/postgresql";
-/// What systemd needs beside what the engine gives every container.
-pub(super) const CAPABILITIES: [&str; 3] = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"];
-/// Profiles that would keep it from working.
-pub(super) const PROFILES: [&str; 2] = ["seccomp=unconfined", "apparmor=unconfined"];
 /// The span of time in which processor time is counted, in microseconds.
 const CPU_PERIOD: i64 = 100_000;
 
@@ -132,7 +120,7 @@ pub(super) fn create_body(engine: &EngineInfo, request: &NodeRequest, chosen: &C
     let limits = limits(engine, request.memory_mib, request.cores);
     let init = init(engine.cgroup);
     let (mounted, entrypoint) = match request.disk_gb {
-        Some(gb) => (disk::STORE, disk::entrypoint(request, gb, init)),
+        Some(gb) => (STORE, disk::entrypoint(&format!("{}-{}", request.uuid, request.key), gb, init)),
         None => (DATA_DIR, strings(["/bin/sh", "-c", init])),
     };
     let host_config = HostConfig {
@@ -184,10 +172,6 @@ pub(super) fn create_body(engine: &EngineInfo, request: &NodeRequest, chosen: &C
         }),
         ..Default::default()
     }
-}
-
-pub(super) fn strings<const N: usize>(texts: [&str; N]) -> Vec<String> {
-    texts.map(str::to_owned).to_vec()
 }
 
 fn loopback(port: u16) -> PortBinding {

@@ -9,10 +9,10 @@ use bollard::{
 use uuid::Uuid;
 
 use super::{
-    disk::{self, LABEL_DISK},
-    engine::{
-        Engine, LABEL_NODE, fault, is_absent, labels, optional, refusal, require_made_by_hactl, require_ours, uuid_of,
-    },
+    container::LABEL_DISK,
+    disk,
+    engine::{Engine, LABEL_NODE, labels, require_made_by_hactl, require_ours, uuid_of},
+    refusal::{Refusal, fault, is_absent, optional},
 };
 use crate::{
     error::{Error, Result},
@@ -93,7 +93,7 @@ impl Engine {
         match self.docker.remove_volume(name, None::<RemoveVolumeOptions>).await {
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => {
-                let in_use = refusal(&error).is_some_and(|(status, _)| status == 409);
+                let in_use = Refusal::of(&error) == Refusal::Conflict;
                 let failed = fault("remove volume", name, &error);
                 Err(if in_use {
                     failed.hint(format!("`docker ps -a --filter volume={name}` shows the container that uses it"))

@@ -6,7 +6,7 @@ use super::{
     Api,
     facts::gather,
     judge::{judge, sum_up},
-    needs::Wanted,
+    needs::ProxmoxRequest,
     trouble::Trouble,
 };
 use crate::error::Result;
@@ -27,11 +27,11 @@ pub struct Checked {
 ///
 /// # Errors
 /// With why it cannot be used, or with everything that is missing, and for which machines.
-pub async fn check(api: &Api, wanted: &Wanted) -> Result<Checked> {
+pub async fn check(api: &Api, wanted: &ProxmoxRequest) -> Result<Checked> {
     let facts = tokio::time::timeout(PATIENCE, gather(api, wanted)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
-    let facts = facts.map_err(|trouble| trouble.explain(api, WHAT))?;
-    let problems = judge(wanted, &facts, &api.token.to_string());
-    if let Some(error) = sum_up(problems, WHAT, &api.endpoint) {
+    let facts = facts.map_err(|trouble| trouble.explain(&api.server, WHAT))?;
+    let problems = judge(wanted, &facts, &api.server.token.to_string());
+    if let Some(error) = sum_up(problems, WHAT, &api.server.endpoint) {
         return Err(error);
     }
     Ok(Checked { version: facts.version })

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Api, Endpoint, Machine, Pool, Reboots, Source, Stray, Token, Wanted, check, left};
+use super::{Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Source, Stray, Token, check, left};
 use crate::{
     context::Context,
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Proxmox, Template},
+    model::{InstanceKey, Proxmox, Reboots, Template},
     plan::Plan,
     platform::Recorded,
 };
@@ -27,7 +27,7 @@ pub(in crate::platform) async fn preflight(
     recorded: &Recorded,
 ) -> Result<()> {
     let api = api(context, proxmox)?;
-    let wanted = Wanted { cluster: recorded.begun, ..wanted(plan, proxmox, recorded) };
+    let wanted = ProxmoxRequest { cluster: recorded.begun, ..wanted(plan, proxmox, recorded) };
     let checked = check(&api, &wanted).await?;
     context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
     Ok(())
@@ -38,28 +38,28 @@ pub(in crate::platform) async fn preflight(
 /// # Errors
 /// With why it cannot be used.
 pub(in crate::platform) async fn answers(context: &Context, proxmox: &Proxmox) -> Result<()> {
-    check(&api(context, proxmox)?, &Wanted::default()).await.map(|_| ())
+    check(&api(context, proxmox)?, &ProxmoxRequest::default()).await.map(|_| ())
 }
 
 fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
-    let endpoint = Endpoint::find(proxmox.endpoint.as_deref(), &context.env)?;
+    let endpoint = ApiEndpoint::find(proxmox.endpoint.as_deref(), &context.env)?;
     let ca_cert = proxmox.ca_cert.as_ref().map(|path| context.at_home(path));
     Api::new(endpoint, Token::from_env(&context.env)?, ca_cert.as_deref())
 }
 
-fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
+fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest {
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
             Template::Vm(id) => {
-                Source::Template { id: *id, node: guest.template_node.as_ref().map(ToString::to_string) }
+                Source::Template { id: *id, hypervisor: guest.template_hypervisor.as_ref().map(ToString::to_string) }
             }
             Template::File(file) => Source::File(file.clone()),
         };
         let made = |key: &InstanceKey| recorded.machines.contains(key);
-        let machine = Machine {
+        let machine = GuestRequest {
             made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
             name: plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
-            node: guest.node.to_string(),
+            hypervisor: guest.hypervisor.to_string(),
             source,
             datastore: guest.datastore.to_string(),
             bridge: proxmox.bridge.to_string(),
@@ -68,7 +68,7 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> Wanted {
         };
         (key.clone(), machine)
     };
-    Wanted {
+    ProxmoxRequest {
         machines: proxmox.machines.iter().map(machine).collect(),
         pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
         cluster: None,

@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::{
     Api,
-    needs::{Wanted, needs},
+    needs::{ProxmoxRequest, needs},
     trouble::Trouble,
 };
 
 /// Questions under way at once: a node's web server has a handful of workers.
 const AT_ONCE: usize = 8;
 
-/// What the token sees of a Proxmox, as far as `Wanted` is about it.
+/// What the token sees of a Proxmox, as far as a [`ProxmoxRequest`] is about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) version: String,
@@ -36,7 +36,7 @@ pub(super) struct Facts {
 /// A virtual machine or container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Guest {
-    pub(super) node: String,
+    pub(super) hypervisor: String,
     pub(super) name: String,
     pub(super) container: bool,
     pub(super) template: bool,
@@ -54,7 +54,7 @@ pub(super) struct Storage {
 ///
 /// # Errors
 /// When it is no Proxmox, takes no token, or does not say what there is. What one node does not say is a fact.
-pub(super) async fn gather(api: &Api, wanted: &Wanted) -> Result<Facts, Trouble> {
+pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, Trouble> {
     let mut facts = Facts::default();
     // Alone and first: each refused token costs three seconds and a line in Proxmox's log.
     (facts.version, facts.major) = version(&api.get(&["version"], &[]).await?)?;
@@ -77,13 +77,13 @@ pub(super) async fn gather(api: &Api, wanted: &Wanted) -> Result<Facts, Trouble>
 
     // A node that is down is not asked: whoever asks it waits for it.
     let online = |node: &str| facts.nodes.get(node) == Some(&true);
-    let new = wanted.machines.values().filter(|machine| !machine.made && online(&machine.node));
-    let nodes: BTreeSet<&str> = new.clone().map(|machine| machine.node.as_str()).collect();
+    let new = wanted.machines.values().filter(|machine| !machine.made && online(&machine.hypervisor));
+    let nodes: BTreeSet<&str> = new.clone().map(|machine| machine.hypervisor.as_str()).collect();
     // A clone begins where its template is.
     let origins = new.clone().filter_map(|machine| Some(machine.template()?.1)).filter(|node| online(node));
     let stored: BTreeSet<&str> = nodes.iter().copied().chain(origins).collect();
     let stores: BTreeSet<(&str, &str)> =
-        new.filter_map(|machine| Some((machine.node.as_str(), machine.file()?.1))).collect();
+        new.filter_map(|machine| Some((machine.hypervisor.as_str(), machine.file()?.1))).collect();
     let storages = join_all(stored.iter().map(async |node| {
         let answer = api.get(&["nodes", node, "storage"], &[]).await;
         ((*node).to_owned(), answer.map(|answer| storages(&answer)))
@@ -109,7 +109,7 @@ pub(super) async fn guests(api: &Api) -> Result<BTreeMap<u32, Guest>, Trouble> {
     Ok(each(&answer, |guest| {
         let id = u32::try_from(whole(&guest["vmid"])?).ok()?;
         let found = Guest {
-            node: text(guest, "node")?,
+            hypervisor: text(guest, "node")?,
             name: text(guest, "name").unwrap_or_default(),
             container: guest["type"] == "lxc",
             template: is_set(&guest["template"]),

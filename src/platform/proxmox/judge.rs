@@ -1,4 +1,4 @@
-//! Wanted and facts -> every problem: pure.
+//! Request and facts -> every problem: pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     facts::Facts,
-    needs::{ANY_GUEST, Machine, Needs, Wanted, needs},
+    needs::{ANY_GUEST, GuestRequest, Needs, ProxmoxRequest, needs},
     orphans::machines,
     trouble::Trouble,
 };
@@ -18,14 +18,14 @@ const NAMED: usize = 8;
 
 /// Something that is missing, and the machines that need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(super) struct Shortfall {
     pub(super) code: &'static str,
     pub(super) machines: BTreeSet<InstanceKey>,
     pub(super) message: String,
     pub(super) hint: String,
 }
 
-impl Display for Problem {
+impl Display for Shortfall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.machines.is_empty() {
             f.write_str(&self.message)
@@ -41,7 +41,7 @@ impl Display for Problem {
 }
 
 /// All problems as one error; none where there are none.
-pub(super) fn sum_up(mut problems: Vec<Problem>, what: &str, endpoint: &impl Display) -> Option<Error> {
+pub(super) fn sum_up(mut problems: Vec<Shortfall>, what: &str, endpoint: &impl Display) -> Option<Error> {
     if problems.len() == 1 {
         let problem = problems.remove(0);
         return Some(Error::failed(problem.code, what, endpoint).cause(&problem).hint(problem.hint));
@@ -55,7 +55,7 @@ pub(super) fn sum_up(mut problems: Vec<Problem>, what: &str, endpoint: &impl Dis
 }
 
 /// Compares what there is with what is wanted. `token` is its name, for messages.
-pub(super) fn judge(wanted: &Wanted, facts: &Facts, token: &str) -> Vec<Problem> {
+pub(super) fn judge(wanted: &ProxmoxRequest, facts: &Facts, token: &str) -> Vec<Shortfall> {
     let mut judge = Judge { facts, found: Vec::new() };
     for (key, machine) in &wanted.machines {
         judge.node(key, machine);
@@ -90,16 +90,16 @@ struct Needed<'a> {
 
 struct Judge<'a> {
     facts: &'a Facts,
-    found: Vec<Problem>,
+    found: Vec<Shortfall>,
 }
 
 impl Judge<'_> {
     fn add(&mut self, code: &'static str, key: Option<&InstanceKey>, message: String, hint: String) {
-        let same = |problem: &&mut Problem| problem.code == code && problem.message == message;
+        let same = |problem: &&mut Shortfall| problem.code == code && problem.message == message;
         if let Some(problem) = self.found.iter_mut().find(same) {
             problem.machines.extend(key.cloned());
         } else {
-            self.found.push(Problem { code, machines: key.cloned().into_iter().collect(), message, hint });
+            self.found.push(Shortfall { code, machines: key.cloned().into_iter().collect(), message, hint });
         }
     }
 
@@ -118,8 +118,8 @@ impl Judge<'_> {
         self.add("proxmox-node-silent", Some(key), message, hint);
     }
 
-    fn node(&mut self, key: &InstanceKey, machine: &Machine) {
-        let node = &machine.node;
+    fn node(&mut self, key: &InstanceKey, machine: &GuestRequest) {
+        let node = &machine.hypervisor;
         match self.facts.nodes.get(node) {
             Some(true) => {}
             Some(false) => {
@@ -135,7 +135,7 @@ impl Judge<'_> {
     }
 
     /// A machine of that name that Terraform does not know: a second one would be made beside it.
-    fn stray(&mut self, key: &InstanceKey, machine: &Machine, wanted: &Wanted) {
+    fn stray(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
         for stray in machines(&self.facts.guests, wanted.cluster).filter(|stray| stray.name == machine.name) {
             let message = match stray.ours {
                 true => format!(
@@ -149,7 +149,7 @@ impl Judge<'_> {
             let hint = format!(
                 "`hactl import CLUSTER {key}={}/{}` takes it over; where nothing is on it yet, remove it: {}; another \
                  `vm_name` for {key} leaves it alone",
-                stray.node,
+                stray.hypervisor,
                 stray.id,
                 stray.removal()
             );
@@ -157,7 +157,7 @@ impl Judge<'_> {
         }
     }
 
-    fn template(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn template(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let Some((id, on)) = machine.template() else { return };
         let path = format!("/vms/{id}");
         let facts = self.facts;
@@ -165,7 +165,7 @@ impl Judge<'_> {
             if self.sees(&path, &["VM.Audit"]) {
                 let templates = facts.guests.iter().filter(|(_, guest)| guest.template && !guest.container);
                 let templates: Vec<String> =
-                    templates.map(|(id, guest)| format!("{id} ({} on {})", guest.name, guest.node)).collect();
+                    templates.map(|(id, guest)| format!("{id} ({} on {})", guest.name, guest.hypervisor)).collect();
                 let message = match templates.is_empty() {
                     true => format!("there is no virtual machine {id} to clone, and no template at all"),
                     false => format!("there is no virtual machine {id} to clone; templates are {}", list(templates)),
@@ -181,26 +181,27 @@ impl Judge<'_> {
             let hint = "set `template` to the id of a virtual machine that is a template";
             self.add("proxmox-template", Some(key), message, hint.to_owned());
         } else if !guest.template {
-            let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.node);
-            let hint = format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.node);
+            let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.hypervisor);
+            let hint =
+                format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.hypervisor);
             self.add("proxmox-template", Some(key), message, hint);
-        } else if guest.node != on && self.facts.nodes.contains_key(on) {
-            let message = format!("template {id} is on node {}, not on {on}", guest.node);
+        } else if guest.hypervisor != on && self.facts.nodes.contains_key(on) {
+            let message = format!("template {id} is on node {}, not on {on}", guest.hypervisor);
             let hint = format!(
                 "set `template_node` to {0}, or `node` to {0}; or give {on} a template with an id of its own, and set that \
                  as the instance's `template`",
-                guest.node
+                guest.hypervisor
             );
             self.add("proxmox-template-node", Some(key), message, hint);
         }
     }
 
-    fn datastore(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn datastore(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let (content, words) = machine.disk();
         let needed = Needed { name: &machine.datastore, content, words, field: "datastore" };
-        self.storage(key, &machine.node, &needed);
+        self.storage(key, &machine.hypervisor, &needed);
         // A clone begins where its template is, and is then moved.
-        if let Some((_, on)) = machine.template().filter(|(_, on)| *on != machine.node) {
+        if let Some((_, on)) = machine.template().filter(|(_, on)| *on != machine.hypervisor) {
             self.storage(key, on, &needed);
         }
     }
@@ -253,13 +254,17 @@ impl Judge<'_> {
         false
     }
 
-    fn file(&mut self, key: &InstanceKey, machine: &Machine) {
+    fn file(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let Some((file, storage)) = machine.file() else { return };
         let words = "template files of containers";
-        if !self.storage(key, &machine.node, &Needed { name: storage, content: "vztmpl", words, field: "template" }) {
+        if !self.storage(
+            key,
+            &machine.hypervisor,
+            &Needed { name: storage, content: "vztmpl", words, field: "template" },
+        ) {
             return;
         }
-        let (node, facts) = (&machine.node, self.facts);
+        let (node, facts) = (&machine.hypervisor, self.facts);
         match facts.files.get(&(node.clone(), storage.to_owned())) {
             Some(Ok(files)) if files.contains(file) => {}
             Some(Ok(files)) => {
@@ -278,8 +283,8 @@ impl Judge<'_> {
         }
     }
 
-    fn bridge(&mut self, key: &InstanceKey, machine: &Machine) {
-        let (node, bridge, facts) = (&machine.node, &machine.bridge, self.facts);
+    fn bridge(&mut self, key: &InstanceKey, machine: &GuestRequest) {
+        let (node, bridge, facts) = (&machine.hypervisor, &machine.bridge, self.facts);
         match facts.bridges.get(node) {
             Some(Ok(bridges)) if !bridges.contains_key(bridge) => {
                 // Older ones show every bridge to everybody.
@@ -298,7 +303,7 @@ impl Judge<'_> {
         }
     }
 
-    fn pools(&mut self, wanted: &Wanted) {
+    fn pools(&mut self, wanted: &ProxmoxRequest) {
         let facts = self.facts;
         if let Some(pool) = wanted.pool.as_ref().filter(|pool| !pool.made && facts.pools.contains(&pool.id)) {
             let id = &pool.id;
@@ -322,12 +327,12 @@ impl Judge<'_> {
         }
     }
 
-    fn privileges(&mut self, needs: Needs, wanted: &Wanted, token: &str) {
+    fn privileges(&mut self, needs: Needs, wanted: &ProxmoxRequest, token: &str) {
         let facts = self.facts;
         // What the SDN makes is granted by its own zone, and shown only to whom it is granted.
         let vnet = |key: &InstanceKey| {
             let Some(machine) = wanted.machines.get(key) else { return false };
-            matches!(facts.bridges.get(&machine.node), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
+            matches!(facts.bridges.get(&machine.hypervisor), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
         };
         // By what is lacking, the paths that it is lacking on and the machines that need it.
         let mut missing: BTreeMap<String, (Vec<String>, BTreeSet<InstanceKey>)> = BTreeMap::new();
@@ -356,7 +361,7 @@ impl Judge<'_> {
             let hint = "`pveum user token permissions USER TOKENID` shows what it has. The role and the commands that \
                         grant it are in docs/proxmox.md; a token with privilege separation has only what both it and \
                         its user have";
-            self.found.push(Problem { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
+            self.found.push(Shortfall { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
         }
     }
 }
@@ -384,7 +389,7 @@ mod tests {
             (paths[0].clone(), need.privileges.iter().map(|privilege| (*privilege).to_owned()).collect())
         });
         let template =
-            Guest { node: "pve1".to_owned(), name: "debian-12".to_owned(), template: true, ..Guest::default() };
+            Guest { hypervisor: "pve1".to_owned(), name: "debian-12".to_owned(), template: true, ..Guest::default() };
         let content = BTreeSet::from(["images".to_owned()]);
         let storage = Storage { content, enabled: true, active: true };
         Facts {
@@ -399,7 +404,7 @@ mod tests {
         }
     }
 
-    fn codes(wanted: &Wanted, facts: &Facts) -> Vec<&'static str> {
+    fn codes(wanted: &ProxmoxRequest, facts: &Facts) -> Vec<&'static str> {
         judge(wanted, facts, "hactl@pve!t").iter().map(|problem| problem.code).collect()
     }
 
@@ -424,8 +429,9 @@ mod tests {
 
     #[test]
     fn one_problem_names_all_of_its_machines() {
-        let many: Vec<(String, Machine)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
-        let many: Vec<(&str, Machine)> = many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
+        let many: Vec<(String, GuestRequest)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
+        let many: Vec<(&str, GuestRequest)> =
+            many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
         let problems = judge(&wanted(&many), &facts(), "t");
         assert_eq!(problems.len(), 1, "{problems:#?}");
         assert_eq!(problems[0].machines.len(), 20);
@@ -441,7 +447,7 @@ mod tests {
         facts.bridges.insert("pve2".to_owned(), facts.bridges["pve1"].clone());
         let mut machine = machine("pve2");
         assert_eq!(codes(&wanted(&[("node1", machine.clone())]), &facts), ["proxmox-template-node"]);
-        machine.source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
+        machine.source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
         let wanted = wanted(&[("node1", machine)]);
         assert_eq!(codes(&wanted, &facts), ["proxmox-privileges"]);
         facts.granted.get_mut(ANY_GUEST).unwrap().insert("VM.Migrate".to_owned());
@@ -453,7 +459,7 @@ mod tests {
         let mut wanted = wanted(&[("node1", machine("pve2")), ("node2", machine("pve9"))]);
         wanted.pool = Some(Pool { id: "p".to_owned(), made: true });
         let mut facts = facts();
-        facts.guests.get_mut(&9002).unwrap().node = "pve2".to_owned();
+        facts.guests.get_mut(&9002).unwrap().hypervisor = "pve2".to_owned();
         facts.granted.insert("/pool/p".to_owned(), ["Pool.Allocate", "Pool.Audit"].map(str::to_owned).into());
         let error = sum_up(judge(&wanted, &facts, "t"), "use Proxmox at", &"https://pve1/").unwrap();
         assert_eq!((error.code, error.causes.len()), ("proxmox-check", 2), "{error}");

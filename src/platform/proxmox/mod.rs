@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! endpoint + token + CA -> [api] -answer or trouble-> [trouble] -> Error
-//! Wanted -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
+//! ProxmoxRequest -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
 //! vm ids -> [pending] -> Reboots
 //! UUID + names -> [strays] -> machines that Terraform does not know
 //! ```
@@ -19,14 +19,16 @@ mod judge;
 mod needs;
 mod orphans;
 mod pending;
+mod server;
 mod token;
 mod trouble;
 
-pub use api::{Api, Endpoint};
+pub use api::Api;
 pub use check::{Checked, check};
-pub use needs::{Machine, Pool, Source, Wanted};
+pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
 pub use orphans::{Stray, left};
-pub use pending::{Change, Reboot, Reboots, reboots};
+pub use pending::reboots;
+pub use server::ApiEndpoint;
 pub use token::Token;
 
 /// The environment variable that has the API token, which Terraform's provider reads, too.

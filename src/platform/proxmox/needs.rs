@@ -8,8 +8,8 @@ use crate::model::InstanceKey;
 
 /// What Terraform is about to use of a Proxmox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    pub machines: BTreeMap<InstanceKey, Machine>,
+pub struct ProxmoxRequest {
+    pub machines: BTreeMap<InstanceKey, GuestRequest>,
     /// The pool that is made for the cluster.
     pub pool: Option<Pool>,
     /// The cluster's, where an earlier run has begun to make it: its machines carry it in a tag.
@@ -26,13 +26,12 @@ pub struct Pool {
 
 /// One machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct GuestRequest {
     /// Whether it was made by an earlier run: what it was made from may then be gone.
     pub made: bool,
     /// Its host name, by which Proxmox shows it.
     pub name: String,
-    /// The hypervisor.
-    pub node: String,
+    pub hypervisor: String,
     pub source: Source,
     /// The storage of its disk.
     pub datastore: String,
@@ -45,23 +44,23 @@ pub struct Machine {
 /// What a machine is made from, which says what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A virtual machine, cloned from one that is a template. `node`: the hypervisor that has it, where that is not the
+    /// A virtual machine, cloned from one that is a template. `hypervisor`: the one that has it, where that is not the
     /// machine's.
-    Template { id: u32, node: Option<String> },
+    Template { id: u32, hypervisor: Option<String> },
     /// A container, made from a template file in a storage: `local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst`.
     File(String),
 }
 
-impl Machine {
+impl GuestRequest {
     /// The pool that it is put into.
-    fn pool<'a>(&'a self, wanted: &'a Wanted) -> Option<&'a str> {
+    fn pool<'a>(&'a self, wanted: &'a ProxmoxRequest) -> Option<&'a str> {
         self.pool.as_deref().or_else(|| wanted.pool.as_ref().map(|pool| pool.id.as_str()))
     }
 
     /// The template and the hypervisor that is to have it, for a virtual machine.
     pub(super) fn template(&self) -> Option<(u32, &str)> {
         match &self.source {
-            Source::Template { id, node } => Some((*id, node.as_deref().unwrap_or(&self.node))),
+            Source::Template { id, hypervisor } => Some((*id, hypervisor.as_deref().unwrap_or(&self.hypervisor))),
             Source::File(_) => None,
         }
     }
@@ -124,7 +123,7 @@ pub(super) struct Need {
 }
 
 /// The privileges that `wanted` takes from a Proxmox of this major version.
-pub(super) fn needs(wanted: &Wanted, major: u64) -> Needs {
+pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
     let mut found = Needs::new();
     let mut add = |paths: &[String], privileges: &[&'static str], key: Option<&InstanceKey>| {
         let need = found.entry(paths.to_vec()).or_default();
@@ -149,7 +148,7 @@ pub(super) fn needs(wanted: &Wanted, major: u64) -> Needs {
             // The provider reads the size of a disk from its storage.
             add(&[format!("/storage/{}", machine.datastore)], &["Datastore.Audit"], key);
             // It is cloned where the template is, and then moved.
-            if on != machine.node {
+            if on != machine.hypervisor {
                 add(&guest, &["VM.Migrate"], key);
             }
         }
@@ -171,12 +170,12 @@ pub(super) fn needs(wanted: &Wanted, major: u64) -> Needs {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::platform::proxmox) fn machine(node: &str) -> Machine {
-        Machine {
+    pub(in crate::platform::proxmox) fn machine(hypervisor: &str) -> GuestRequest {
+        GuestRequest {
             made: false,
             name: "pg-prod-new".to_owned(),
-            node: node.to_owned(),
-            source: Source::Template { id: 9002, node: None },
+            hypervisor: hypervisor.to_owned(),
+            source: Source::Template { id: 9002, hypervisor: None },
             datastore: "local-lvm".to_owned(),
             bridge: "vmbr0".to_owned(),
             vlan: None,
@@ -184,9 +183,9 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::platform::proxmox) fn wanted(machines: &[(&str, Machine)]) -> Wanted {
+    pub(in crate::platform::proxmox) fn wanted(machines: &[(&str, GuestRequest)]) -> ProxmoxRequest {
         let machines = machines.iter().map(|(key, machine)| (key.parse().unwrap(), machine.clone())).collect();
-        Wanted { machines, ..Wanted::default() }
+        ProxmoxRequest { machines, ..ProxmoxRequest::default() }
     }
 
     fn privileges(needs: &Needs, paths: &[&str]) -> Vec<&'static str> {
@@ -208,7 +207,7 @@ pub(super) mod tests {
 
     #[test]
     fn privileges_follow_the_version() {
-        let wanted = wanted(&[("node1", Machine { vlan: Some(30), ..machine("pve1") })]);
+        let wanted = wanted(&[("node1", GuestRequest { vlan: Some(30), ..machine("pve1") })]);
         let guest = privileges(&needs(&wanted, 9), &[ANY_GUEST]).join(" ");
         assert!(guest.contains("VM.GuestAgent.Audit") && !guest.contains("VM.Monitor"), "{guest}");
         assert!(needs(&wanted, 9).contains_key(&vec!["/sdn/zones/localnetwork/vmbr0/30".to_owned()]));
@@ -218,7 +217,7 @@ pub(super) mod tests {
     #[test]
     fn a_container_takes_neither_clone_nor_agent() {
         let file = Source::File("local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst".to_owned());
-        let needs = needs(&wanted(&[("node1", Machine { source: file, ..machine("pve1") })]), 8);
+        let needs = needs(&wanted(&[("node1", GuestRequest { source: file, ..machine("pve1") })]), 8);
         let all: BTreeSet<_> = needs.values().flat_map(|need| need.privileges.iter().copied()).collect();
         assert!(all.contains("VM.Allocate") && !all.contains("VM.Clone") && !all.contains("VM.Monitor"), "{all:?}");
         assert_eq!(privileges(&needs, &["/storage/local"]), ["Datastore.AllocateSpace|Datastore.Audit"]);
@@ -228,8 +227,8 @@ pub(super) mod tests {
     fn a_pool_may_grant_what_its_machines_take() {
         let mut wanted = wanted(&[
             ("node1", machine("pve1")),
-            ("node2", Machine { pool: Some("own".to_owned()), ..machine("pve1") }),
-            ("node3", Machine { made: true, pool: Some("old".to_owned()), ..machine("pve3") }),
+            ("node2", GuestRequest { pool: Some("own".to_owned()), ..machine("pve1") }),
+            ("node3", GuestRequest { made: true, pool: Some("old".to_owned()), ..machine("pve3") }),
         ]);
         wanted.pool = Some(Pool { id: "all".to_owned(), made: false });
         let needs = needs(&wanted, 8);
@@ -243,8 +242,8 @@ pub(super) mod tests {
     #[test]
     fn cloning_to_another_hypervisor_moves_the_clone() {
         let guest = |node: &str| {
-            let source = Source::Template { id: 9002, node: Some("pve1".to_owned()) };
-            let needs = needs(&wanted(&[("node1", Machine { source, ..machine(node) })]), 8);
+            let source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
+            let needs = needs(&wanted(&[("node1", GuestRequest { source, ..machine(node) })]), 8);
             privileges(&needs, &[ANY_GUEST])
         };
         assert!(guest("pve2").contains(&"VM.Migrate") && !guest("pve1").contains(&"VM.Migrate"));

@@ -18,7 +18,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
     pub id: u32,
-    pub node: String,
+    pub hypervisor: String,
     pub name: String,
     pub container: bool,
     /// Whether it carries the cluster's tag: then it is the cluster's own.
@@ -28,16 +28,16 @@ pub struct Stray {
 impl fmt::Display for Stray {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.container { "container" } else { "virtual machine" };
-        write!(f, "{kind} {} ({}) on {}", self.id, self.name, self.node)
+        write!(f, "{kind} {} ({}) on {}", self.id, self.name, self.hypervisor)
     }
 }
 
 impl Stray {
-    /// The commands, on its node, that remove it.
+    /// The commands, on its hypervisor, that remove it.
     #[must_use]
     pub fn removal(&self) -> String {
         let program = if self.container { "pct" } else { "qm" };
-        format!("`{program} stop {0}`, then `{program} destroy {0} --purge`, on {1}", self.id, self.node)
+        format!("`{program} stop {0}`, then `{program} destroy {0} --purge`, on {1}", self.id, self.hypervisor)
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> 
     let tag = cluster.map(tag);
     guests.iter().filter(|(_, guest)| !guest.template).map(move |(id, guest)| Stray {
         id: *id,
-        node: guest.node.clone(),
+        hypervisor: guest.hypervisor.clone(),
         name: guest.name.clone(),
         container: guest.container,
         ours: tag.as_ref().is_some_and(|tag| guest.tags.contains(tag)),
@@ -63,7 +63,8 @@ pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> 
 /// # Errors
 /// When Proxmox does not say.
 pub async fn left(api: &Api, cluster: Uuid, names: &BTreeSet<&str>) -> Result<Vec<Stray>> {
-    let guests = guests(api).await.map_err(|trouble| trouble.explain(api, "ask what is left of the cluster at"))?;
+    let guests =
+        guests(api).await.map_err(|trouble| trouble.explain(&api.server, "ask what is left of the cluster at"))?;
     Ok(machines(&guests, Some(cluster)).filter(|guest| guest.ours || names.contains(guest.name.as_str())).collect())
 }
 
@@ -75,7 +76,7 @@ mod tests {
 
     fn guest(name: &str, tags: &[&str]) -> Guest {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        Guest { node: "pve1".to_owned(), name: name.to_owned(), tags, ..Guest::default() }
+        Guest { hypervisor: "pve1".to_owned(), name: name.to_owned(), tags, ..Guest::default() }
     }
 
     #[test]

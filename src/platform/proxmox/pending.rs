@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
 use serde_json::Value;
 
 use super::{
@@ -11,7 +10,10 @@ use super::{
     facts::{Guest, guests},
     trouble::Trouble,
 };
-use crate::{error::Result, model::InstanceKey};
+use crate::{
+    error::Result,
+    model::{Change, InstanceKey, Reboot, Reboots},
+};
 
 /// How long all of it may take: a part of the 10 s that `status` has.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -22,27 +24,6 @@ const AT_ONCE: usize = 8;
 /// Settings whose values are shown. Others may hold secrets, or too much text.
 const SHOWN: [&str; 5] = ["memory", "balloon", "cores", "sockets", "vcpus"];
 
-/// The machines that have to be stopped and started before all of their settings hold.
-pub type Reboots = BTreeMap<InstanceKey, Reboot>;
-
-/// What waits for one machine's restart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Reboot {
-    pub id: u32,
-    /// The hypervisor that it is on now.
-    pub node: String,
-    pub container: bool,
-    pub changes: Vec<Change>,
-}
-
-/// One setting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
-    pub setting: String,
-    /// What holds, and what will; only of settings about memory and processors.
-    pub values: Option<(String, String)>,
-}
-
 /// Asks which of the machines, given by their ids in Proxmox, wait for a restart. What is not there has nothing to wait
 /// for.
 ///
@@ -50,7 +31,7 @@ pub struct Change {
 /// When Proxmox does not say.
 pub async fn reboots(api: &Api, ids: &BTreeMap<InstanceKey, u32>) -> Result<Reboots> {
     let found = tokio::time::timeout(PATIENCE, ask(api, ids)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
-    found.map_err(|trouble| trouble.explain(api, "ask which machines wait for a restart at"))
+    found.map_err(|trouble| trouble.explain(&api.server, "ask which machines wait for a restart at"))
 }
 
 async fn ask(api: &Api, ids: &BTreeMap<InstanceKey, u32>) -> Result<Reboots, Trouble> {
@@ -60,8 +41,13 @@ async fn ask(api: &Api, ids: &BTreeMap<InstanceKey, u32>) -> Result<Reboots, Tro
     let answers = stream::iter(there)
         .map(async |(key, id, guest): (&InstanceKey, u32, &Guest)| {
             let kind = if guest.container { "lxc" } else { "qemu" };
-            let answer = api.get(&["nodes", &guest.node, kind, &id.to_string(), "pending"], &[]).await?;
-            let reboot = Reboot { id, node: guest.node.clone(), container: guest.container, changes: changes(&answer) };
+            let answer = api.get(&["nodes", &guest.hypervisor, kind, &id.to_string(), "pending"], &[]).await?;
+            let reboot = Reboot {
+                id,
+                hypervisor: guest.hypervisor.clone(),
+                container: guest.container,
+                changes: changes(&answer),
+            };
             Ok((key.clone(), reboot))
         })
         .buffer_unordered(AT_ONCE)
@@ -94,15 +80,6 @@ fn changes(answer: &Value) -> Vec<Change> {
     let place = |change: &Change| SHOWN.iter().position(|shown| *shown == change.setting).unwrap_or(SHOWN.len());
     found.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.setting.cmp(&b.setting)));
     found
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.values {
-            Some((now, then)) => write!(f, "{} {now} -> {then}", self.setting),
-            None => f.write_str(&self.setting),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
 use super::{
-    Api, TOKEN_VARIABLE,
-    api::{ANSWERED_WITHIN, CONNECTED_WITHIN},
+    TOKEN_VARIABLE,
+    server::{ANSWERED_WITHIN, CONNECTED_WITHIN, Server},
 };
 use crate::error::Error;
 
@@ -92,8 +92,8 @@ impl Trouble {
     }
 
     /// The error of failing to do `what`.
-    pub(super) fn explain(&self, api: &Api, what: &str) -> Error {
-        let (endpoint, address) = (&api.endpoint, api.endpoint.address());
+    pub(super) fn explain(&self, server: &Server, what: &str) -> Error {
+        let (endpoint, address) = (&server.endpoint, server.endpoint.address());
         let failed = |code: &'static str| Error::failed(code, what, endpoint);
         match self {
             Self::Unknown(said) => failed("proxmox-unknown")
@@ -113,7 +113,7 @@ impl Trouble {
                      other node of the Proxmox cluster will do as `endpoint`",
                 ),
             Self::Untrusted(said) => {
-                let (error, hint) = match &api.ca_cert {
+                let (error, hint) = match &server.ca_cert {
                     None => (
                         failed("proxmox-untrusted")
                             .cause("its certificate is signed by no authority that this machine trusts"),
@@ -143,15 +143,15 @@ impl Trouble {
             Self::Unauthorized(said) => {
                 let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
                 failed("proxmox-token")
-                    .cause(format!("Proxmox does not take the token {}{said}", api.token))
+                    .cause(format!("Proxmox does not take the token {}{said}", server.token))
                     .hint(format!(
                         "`pveum user token list {}` on a node shows its tokens; is the token's user enabled, is neither \
                          expired, and is {TOKEN_VARIABLE} what `pveum user token add` printed?",
-                        user(&api.token.to_string())
+                        user(&server.token.to_string())
                     ))
             }
             Self::Forbidden(said) => failed("proxmox-privileges")
-                .cause(format!("the token {} may not ask this: {said}", api.token))
+                .cause(format!("the token {} may not ask this: {said}", server.token))
                 .hint("docs/proxmox.md has the privileges that hactl's token needs"),
             Self::Failed(said) => failed("proxmox-failed")
                 .cause(format!("Proxmox answered: {said}"))
@@ -185,14 +185,14 @@ fn user(token: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::proxmox::{Endpoint, Token};
+    use crate::platform::proxmox::{ApiEndpoint, Token};
 
     #[test]
     fn every_trouble_has_its_own_code_and_a_hint() {
         let env = [(TOKEN_VARIABLE, "hactl@pve!t=4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let endpoint = Endpoint::find(Some("https://pve1/"), &env).unwrap();
-        let api = Api::new(endpoint, Token::from_env(&env).unwrap(), None).unwrap();
+        let endpoint = ApiEndpoint::find(Some("https://pve1/"), &env).unwrap();
+        let server = Server { endpoint, token: Token::from_env(&env).unwrap(), ca_cert: None };
         let said = || "x".to_owned();
         let troubles = [
             Trouble::Unknown(said()),
@@ -208,7 +208,7 @@ mod tests {
         ];
         let mut codes = Vec::new();
         for trouble in troubles {
-            let error = trouble.explain(&api, "use Proxmox at");
+            let error = trouble.explain(&server, "use Proxmox at");
             assert!(error.hint.is_some() && error.to_string().contains("pve1"), "{error}");
             assert!(!error.to_string().contains("52a3"), "{error}");
             codes.push(error.code);
@@ -216,9 +216,9 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), 10);
-        let error = Trouble::Down(said()).explain(&api, "x").to_string();
+        let error = Trouble::Down(said()).explain(&server, "x").to_string();
         assert!(error.contains("8006"), "{error}");
-        let error = Trouble::Unauthorized(said()).explain(&api, "x").to_string();
+        let error = Trouble::Unauthorized(said()).explain(&server, "x").to_string();
         assert!(error.contains("pveum user token list hactl@pve`"), "{error}");
     }
 }

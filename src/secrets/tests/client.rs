@@ -22,7 +22,7 @@ async fn client_files_are_private_and_complete() {
             memory_mib: 1,
             cores: 1,
             disk_gb: None,
-            slot: 10,
+            address_index: 10,
         };
         let host = "127.0.0.1".to_owned();
         let ssh = SshTarget {

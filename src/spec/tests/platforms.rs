@@ -176,10 +176,13 @@ fn machines_on_proxmox_have_defaults_and_each_may_say_otherwise() {
          b: {reserved: true, template: 'local:vztmpl/x.tar.zst', datastore: ceph, renamed_from: default}\n",
     );
     let [a, b] = ["a", "b"].map(|key| &proxmox.machines[&InstanceKey::new(key).unwrap()]);
-    assert_eq!((a.node.as_str(), a.vlan, a.gateway.unwrap().to_string()), ("pve2", Some(31), "192.168.1.1".into()));
+    assert_eq!(
+        (a.hypervisor.as_str(), a.vlan, a.gateway.unwrap().to_string()),
+        ("pve2", Some(31), "192.168.1.1".into())
+    );
     assert_eq!((a.address.to_string(), a.pool_id.as_ref().unwrap().as_str()), ("192.168.1.21/24".into(), "own"));
     assert_eq!((a.template.to_string(), a.tags.len()), ("nfs:vztmpl/debian-13.tar.zst".into(), 1));
-    assert_eq!((b.node.as_str(), b.vlan, b.gateway, b.reserved, b.tags.len()), ("pve9", Some(30), None, true, 2));
+    assert_eq!((b.hypervisor.as_str(), b.vlan, b.gateway, b.reserved, b.tags.len()), ("pve9", Some(30), None, true, 2));
     assert_eq!((b.template.to_string(), b.datastore.as_str()), ("local:vztmpl/x.tar.zst".into(), "ceph"));
     assert_eq!((proxmox.ssh.user.as_str(), proxmox.ssh.port), ("root", 2222));
     assert_eq!(proxmox.ssh.bastion.unwrap().to_string(), "me@b:2022");

@@ -77,7 +77,7 @@ fn fleet(machines: &[(&str, &Sshd)], bastion: Option<&Sshd>) -> Fleet {
             memory_mib: 1,
             cores: 1,
             disk_gb: None,
-            slot: 10,
+            address_index: 10,
         };
         let hop = |sshd: &Sshd| Hop { user: me(), host: "127.0.0.1".into(), port: sshd.port, host_key: None };
         let ssh = SshTarget {

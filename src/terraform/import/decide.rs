@@ -7,9 +7,8 @@ use crate::model::{Dns, InstanceKey, ProxmoxKind, nearest};
 
 /// What the cluster file says of one instance.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot<'a> {
-    /// The hypervisor.
-    pub node: &'a str,
+pub struct ImportTarget<'a> {
+    pub hypervisor: &'a str,
     pub hostname: &'a str,
     /// Of its disk, where the cluster file says it.
     pub disk_gb: Option<u32>,
@@ -17,9 +16,9 @@ pub struct Slot<'a> {
 
 /// What the cluster file makes.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct ImportRequest<'a> {
     pub kind: ProxmoxKind,
-    pub slots: BTreeMap<&'a InstanceKey, Slot<'a>>,
+    pub targets: BTreeMap<&'a InstanceKey, ImportTarget<'a>>,
     /// Whether the one machine comes from `target_ip`, without a map.
     pub single: bool,
     /// The pool to be imported with the machines.
@@ -34,7 +33,7 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// Every problem at once, in words: nothing is imported then.
-pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, Vec<String>> {
+pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Imports, Vec<String>> {
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     let alone =
         candidates.iter().filter(|candidate| !candidate.by_hand && is_kind(candidate, wanted.kind)).count() == 1;
@@ -50,7 +49,7 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, 
             if candidate.by_hand { &mut problems } else { &mut notes }.push(text);
             continue;
         }
-        let (key, slot) = match find(wanted, candidate, alone) {
+        let (key, target) = match find(wanted, candidate, alone) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 notes.push(format!("{said_by} is no instance of the map: it is left alone"));
@@ -61,20 +60,20 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, 
                 continue;
             }
         };
-        if let Some(node) = candidate.node.as_deref().filter(|node| *node != slot.node) {
+        if let Some(node) = candidate.hypervisor.as_deref().filter(|node| *node != target.hypervisor) {
             problems.push(format!(
                 "{said_by} runs on {node}, and the cluster file has {key} on {}: it would be made anew there; write `node: {node}`",
-                slot.node
+                target.hypervisor
             ));
             continue;
         }
-        if let Some(old) = candidate.hostname.as_deref().filter(|old| *old != slot.hostname) {
+        if let Some(old) = candidate.hostname.as_deref().filter(|old| *old != target.hostname) {
             notes.push(format!(
                 "{key} is called {old} now, and will be called {}; `vm_name: {old}` keeps its name",
-                slot.hostname
+                target.hostname
             ));
         }
-        claims.entry(key).or_default().push((candidate, candidate.id(slot.node)));
+        claims.entry(key).or_default().push((candidate, candidate.id(target.hypervisor)));
     }
 
     let mut machines: BTreeMap<InstanceKey, MachineId> = BTreeMap::new();
@@ -108,17 +107,17 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, 
     }
     // An import brings the disk of a virtual machine, and what the configuration does not have is taken away.
     for (key, id) in
-        machines.iter().filter(|(key, _)| wanted.kind == ProxmoxKind::Vm && wanted.slots[key].disk_gb.is_none())
+        machines.iter().filter(|(key, _)| wanted.kind == ProxmoxKind::Vm && wanted.targets[key].disk_gb.is_none())
     {
         notes.push(format!(
             "{key} has no `disk_gb`: give it the size of its disk scsi0 in GB, which `qm config {}` on {} shows; without it \
              the plan would take the disk away, and is refused",
-            id.vmid, id.node
+            id.vmid, id.hypervisor
         ));
     }
     let held = |key: &InstanceKey| wanted.held.iter().any(|held| held.key.as_deref() == Some(key.as_str()));
     let missing =
-        wanted.slots.keys().copied().filter(|key| !machines.contains_key(*key) && !held(key)).cloned().collect();
+        wanted.targets.keys().copied().filter(|key| !machines.contains_key(*key) && !held(key)).cloned().collect();
     if problems.is_empty() && machines.is_empty() && wanted.pool.is_none() {
         problems.extend(notes.iter().cloned());
         problems.push("there is no machine to import".to_owned());
@@ -127,7 +126,7 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Result<Imports, 
         return Err(problems);
     }
     let records = wanted.dns.map_or_else(BTreeMap::new, |dns| {
-        machines.keys().map(|key| (key.clone(), record_id(dns, wanted.slots[key].hostname))).collect()
+        machines.keys().map(|key| (key.clone(), record_id(dns, wanted.targets[key].hostname))).collect()
     });
     Ok(Imports { kind: wanted.kind, machines, pool: wanted.pool.map(str::to_owned), records, notes, missing })
 }
@@ -158,25 +157,25 @@ fn is_kind(candidate: &Candidate, kind: ProxmoxKind) -> bool {
 
 /// The instance that a candidate is: by its key there, else by its host name, else because there is one of each.
 fn find<'a>(
-    wanted: &Wanted<'a>,
+    wanted: &ImportRequest<'a>,
     candidate: &Candidate,
     alone: bool,
-) -> Result<Option<(&'a InstanceKey, Slot<'a>)>, String> {
-    let slots = || wanted.slots.iter().map(|(key, slot)| (*key, *slot));
+) -> Result<Option<(&'a InstanceKey, ImportTarget<'a>)>, String> {
+    let targets = || wanted.targets.iter().map(|(key, target)| (*key, *target));
     let key = candidate.key.as_deref().unwrap_or_default();
-    if let Some(found) = slots().find(|(own, _)| own.as_str() == key) {
+    if let Some(found) = targets().find(|(own, _)| own.as_str() == key) {
         return Ok(Some(found));
     }
     if candidate.by_hand {
-        let known = wanted.slots.keys().map(|key| key.as_str());
+        let known = wanted.targets.keys().map(|key| key.as_str());
         let hint = match nearest(key, known.clone()) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("the map has {}", known.collect::<Vec<_>>().join(", ")),
         };
         return Err(format!("{} names no instance: {hint}", candidate.said_by));
     }
-    let by_name = slots().find(|(_, slot)| candidate.hostname.as_deref() == Some(slot.hostname));
-    Ok(by_name.or_else(|| if wanted.single && alone { slots().next() } else { None }))
+    let by_name = targets().find(|(_, target)| candidate.hostname.as_deref() == Some(target.hostname));
+    Ok(by_name.or_else(|| if wanted.single && alone { targets().next() } else { None }))
 }
 
 #[cfg(test)]
@@ -194,10 +193,13 @@ mod tests {
             Self(keys.iter().map(|key| (key.parse().unwrap(), "pve1", format!("pg-prod-{key}"))).collect())
         }
 
-        fn wanted<'a>(&'a self, held: &'a [Candidate]) -> Wanted<'a> {
-            let slots =
-                self.0.iter().map(|(key, node, hostname)| (key, Slot { node, hostname, disk_gb: Some(20) })).collect();
-            Wanted { kind: ProxmoxKind::Vm, slots, single: false, pool: None, dns: None, held }
+        fn wanted<'a>(&'a self, held: &'a [Candidate]) -> ImportRequest<'a> {
+            let targets = self
+                .0
+                .iter()
+                .map(|(key, hypervisor, hostname)| (key, ImportTarget { hypervisor, hostname, disk_gb: Some(20) }))
+                .collect();
+            ImportRequest { kind: ProxmoxKind::Vm, targets, single: false, pool: None, dns: None, held }
         }
     }
 
@@ -274,19 +276,19 @@ mod tests {
     fn a_virtual_machine_without_the_size_of_its_disk_is_told() {
         let map = Map::new(&["node1", "node2"]);
         let mut wanted = map.wanted(&[]);
-        wanted.slots.values_mut().next().unwrap().disk_gb = None;
+        wanted.targets.values_mut().next().unwrap().disk_gb = None;
         let both = by_hand(&["node1=100", "node2=101"]);
         let notes = decide(&wanted, &both).unwrap().notes;
         assert!(notes.len() == 1 && notes[0].starts_with("node1 has no `disk_gb`"), "{notes:?}");
         assert!(notes[0].contains("`qm config 100` on pve1"), "{notes:?}");
-        let containers = Wanted { kind: ProxmoxKind::Lxc, ..wanted };
+        let containers = ImportRequest { kind: ProxmoxKind::Lxc, ..wanted };
         assert_eq!(decide(&containers, &both).unwrap().notes, [""; 0]);
     }
 
     #[test]
     fn the_one_machine_of_an_old_state_is_the_one_of_the_single_mode_only() {
         let (single, old) = (Map::new(&["default"]), [(json!(0), "pve1/qemu/100", "pg-prod-beef")]);
-        let wanted = Wanted { single: true, ..single.wanted(&[]) };
+        let wanted = ImportRequest { single: true, ..single.wanted(&[]) };
         let imports = decide(&wanted, &state("proxmox_vm_qemu", &old)).unwrap();
         assert_eq!(ids(&imports), ["default=pve1/100"]);
         assert!(imports.notes[0].contains("`vm_name: pg-prod-beef` keeps its name"), "{:?}", imports.notes);
@@ -301,7 +303,7 @@ mod tests {
         let old = state("proxmox_lxc", &[(json!("node1"), "pve1/lxc/100", "pg-prod-node1")]);
         let problems = decide(&map.wanted(&[]), &old).unwrap_err();
         assert!(problems[0].ends_with("is a container, and the cluster file has `kind: vm`"), "{problems:?}");
-        let wanted = Wanted { kind: ProxmoxKind::Lxc, ..map.wanted(&[]) };
+        let wanted = ImportRequest { kind: ProxmoxKind::Lxc, ..map.wanted(&[]) };
         assert_eq!(ids(&decide(&wanted, &old).unwrap()), ["node1=pve1/100"]);
     }
 
@@ -311,7 +313,7 @@ mod tests {
         let dns: Dns = serde_json::from_value(json!({"zone": "home.sflab.io.", "server": "192.168.1.13", "port": 5353,
             "ttl": 300, "key_name": "ddnskey.", "key_algorithm": "hmac-sha512"}))
         .unwrap();
-        let wanted = Wanted { dns: Some(&dns), ..map.wanted(&[]) };
+        let wanted = ImportRequest { dns: Some(&dns), ..map.wanted(&[]) };
         let imports = decide(&wanted, &by_hand(&["node2=100"])).unwrap();
         let records: Vec<_> = imports.records.into_iter().map(|(key, id)| format!("{key} {id}")).collect();
         assert_eq!(records, ["node2 192.168.1.13:5353/hmac-sha512:ddnskey./home.sflab.io./pg-prod-node2"]);

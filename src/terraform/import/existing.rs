@@ -34,8 +34,8 @@ pub struct Candidate {
     pub(super) hostname: Option<String>,
     /// None where only the number is told.
     pub(super) kind: Option<ProxmoxKind>,
-    /// The hypervisor, where it is told.
-    pub(super) node: Option<String>,
+    /// Where it is told.
+    pub(super) hypervisor: Option<String>,
     pub(super) vmid: u32,
 }
 
@@ -48,21 +48,21 @@ impl Candidate {
         let (key, id) = text.split_once('=').ok_or_else(|| {
             format!("`{text}` is not KEY=ID: the instance's key and the machine's number, for example node1=pve1/100")
         })?;
-        let (node, kind, vmid) = parse_id(id).map_err(|error| format!("{key}: {error}"))?;
+        let (hypervisor, kind, vmid) = parse_id(id).map_err(|error| format!("{key}: {error}"))?;
         Ok(Self {
             said_by: format!("`{text}`"),
             by_hand: true,
             key: Some(key.to_owned()),
             hostname: None,
             kind,
-            node,
+            hypervisor,
             vmid,
         })
     }
 
     /// The machine's id, on `node` where the candidate itself does not say where it runs.
     pub(super) fn id(&self, node: &str) -> MachineId {
-        MachineId { node: self.node.clone().unwrap_or_else(|| node.to_owned()), vmid: self.vmid }
+        MachineId { hypervisor: self.hypervisor.clone().unwrap_or_else(|| node.to_owned()), vmid: self.vmid }
     }
 }
 
@@ -244,13 +244,13 @@ fn machine(
     let text = |name: &str| attributes.get(name).and_then(Json::as_str).map(str::to_owned);
     let first = |path: &str| attributes.pointer(path).and_then(Json::as_str).map(str::to_owned);
     Some(match id {
-        Ok((node, _, vmid)) => Ok(Candidate {
+        Ok((hypervisor, _, vmid)) => Ok(Candidate {
             said_by,
             by_hand: false,
             key: index.as_str().map(str::to_owned),
             hostname: text("name").or_else(|| text("hostname")).or_else(|| first("/initialization/0/hostname")),
             kind: Some(*kind),
-            node: node.or_else(|| text("node_name")).or_else(|| text("target_node")),
+            hypervisor: hypervisor.or_else(|| text("node_name")).or_else(|| text("target_node")),
             vmid,
         }),
         Err(error) => Err(format!("{said_by}: {error}")),
@@ -277,13 +277,13 @@ fn outputs(source: &str, json: &Json) -> Vec<Result<Candidate, String>> {
                 (Ok((_, _, vmid)), Some(Ok((_, _, there)))) if there != vmid => {
                     Err(format!("{said_by} is {vmid}, and {there} in resource_ids"))
                 }
-                (Ok((node, _, vmid)), place) => Ok(Candidate {
+                (Ok((hypervisor, _, vmid)), place) => Ok(Candidate {
                     said_by,
                     by_hand: false,
                     key: index.key(),
                     hostname: index.of(value(hostnames)).and_then(Json::as_str).map(str::to_owned),
                     kind: Some(kind),
-                    node: node.or_else(|| place.and_then(Result::ok).and_then(|(node, ..)| node)),
+                    hypervisor: hypervisor.or_else(|| place.and_then(Result::ok).and_then(|(on, ..)| on)),
                     vmid,
                 }),
                 (Err(error), _) => Err(format!("{said_by}: {error}")),
@@ -293,8 +293,8 @@ fn outputs(source: &str, json: &Json) -> Vec<Result<Candidate, String>> {
     for (index, id) in entries(places).into_iter().filter(|(index, _)| !told.contains(index)) {
         let said_by = format!("resource_ids{} in {source}", index.bracketed());
         found.push(match id.as_str().map(parse_id) {
-            Some(Ok((node, kind, vmid))) => {
-                Ok(Candidate { said_by, by_hand: false, key: index.key(), hostname: None, kind, node, vmid })
+            Some(Ok((hypervisor, kind, vmid))) => {
+                Ok(Candidate { said_by, by_hand: false, key: index.key(), hostname: None, kind, hypervisor, vmid })
             }
             Some(Err(error)) => Err(format!("{said_by}: {error}")),
             None => Err(format!("{said_by}: {id} is no id of a machine")),
@@ -353,7 +353,7 @@ mod tests {
             .into_iter()
             .map(|c| {
                 let kind = c.kind.map_or("-", |kind| if kind == ProxmoxKind::Vm { "vm" } else { "lxc" });
-                format!("{} {} {kind} {} {}", word(c.key), word(c.hostname), word(c.node), c.vmid)
+                format!("{} {} {kind} {} {}", word(c.key), word(c.hostname), word(c.hypervisor), c.vmid)
             })
             .collect()
     }

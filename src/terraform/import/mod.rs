@@ -18,18 +18,16 @@ use std::{
 
 use serde::Serialize;
 
-pub use decide::{Slot, Wanted, decide};
+pub use decide::{ImportRequest, ImportTarget, decide};
 pub use existing::{Candidate, machines, read};
 
+pub use super::names::IMPORT_FILE;
 use crate::{
     context::ClusterDir,
     error::{Error, Result},
     file,
     model::{InstanceKey, ProxmoxKind},
 };
-
-/// The file of import blocks within a stack.
-pub const IMPORT_FILE: &str = "import.tf";
 
 /// Where the import blocks of a cluster are: beside the stack that makes its machines.
 #[must_use]
@@ -48,13 +46,14 @@ const fn resource(kind: ProxmoxKind) -> &'static str {
 /// Where a machine runs and its number there: what Proxmox knows it by, and the provider's import id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct MachineId {
-    pub node: String,
+    #[serde(rename = "node")]
+    pub hypervisor: String,
     pub vmid: u32,
 }
 
 impl fmt::Display for MachineId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.node, self.vmid)
+        write!(f, "{}/{}", self.hypervisor, self.vmid)
     }
 }
 
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     fn imports(kind: ProxmoxKind) -> Imports {
-        let id = |node: &str, vmid| MachineId { node: node.to_owned(), vmid };
+        let id = |hypervisor: &str, vmid| MachineId { hypervisor: hypervisor.to_owned(), vmid };
         Imports {
             kind,
             machines: BTreeMap::from([

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     network::not_importable,
-    resource::{Call, Failed, Problem, Resource, check_text, check_whole, parse, state},
+    resource::{Call, Failed, Resource, ResourceProblem, check_text, check_whole, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
     value::{Object, State, Value},
 };
@@ -67,7 +67,7 @@ impl Attributes {
     ///
     /// # Errors
     /// When the machine has no address.
-    fn records(&self) -> Result<Records, Problem> {
+    fn records(&self) -> Result<Records, ResourceProblem> {
         match &self.addresses {
             Some(addresses) if !addresses.is_empty() => {
                 let ttl = self.ttl.unwrap_or(DEFAULT_TTL);
@@ -77,7 +77,7 @@ impl Attributes {
         }
     }
 
-    fn no_address(&self) -> Problem {
+    fn no_address(&self) -> ResourceProblem {
         let machine = self.machine.as_deref().unwrap_or(&self.name);
         let (summary, look) = match self.machine_kind.unwrap_or_default() {
             MachineKind::Vm => (
@@ -91,7 +91,11 @@ impl Attributes {
             ),
         };
         let fqdn = self.dns().fqdn(&self.name);
-        Problem::at("addresses", summary, format!("{machine} has no address, so {fqdn} was not written. {look}"))
+        ResourceProblem::at(
+            "addresses",
+            summary,
+            format!("{machine} has no address, so {fqdn} was not written. {look}"),
+        )
     }
 
     /// As it is once `records` are written.
@@ -157,7 +161,7 @@ impl Resource for DnsRecordSet {
         }
     }
 
-    fn validate(&self, config: &Object) -> Vec<Problem> {
+    fn validate(&self, config: &Object) -> Vec<ResourceProblem> {
         let mut problems = Vec::new();
         check_text(config, "server", &mut problems, |text| text.parse::<DnsServer>().map(|_| ()));
         // Only the canonical form: the state holds it, and another spelling would be a change.
@@ -299,7 +303,7 @@ fn said<T, E: fmt::Display>(result: Result<T, E>) -> Result<T, String> {
 fn check_canonical<T: std::str::FromStr + fmt::Display>(
     config: &Object,
     attribute: &'static str,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ResourceProblem>,
 ) where
     T::Err: fmt::Display,
 {

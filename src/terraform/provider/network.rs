@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    resource::{Call, Failed, Problem, Resource, check_text, parse, state},
+    resource::{Call, Failed, Resource, ResourceProblem, check_text, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
     value::{Object, State, Value},
 };
@@ -71,7 +71,7 @@ impl Resource for Network {
         }
     }
 
-    fn validate(&self, config: &Object) -> Vec<Problem> {
+    fn validate(&self, config: &Object) -> Vec<ResourceProblem> {
         let mut problems = check_owner(config);
         check_text(config, "subnet", &mut problems, |text| {
             let subnet: Option<Ipv4Net> = text.parse().ok();
@@ -138,7 +138,7 @@ impl Resource for Network {
 }
 
 /// Checks the two attributes that say whose an object is.
-pub(super) fn check_owner(config: &Object) -> Vec<Problem> {
+pub(super) fn check_owner(config: &Object) -> Vec<ResourceProblem> {
     let mut problems = Vec::new();
     check_text(config, "cluster", &mut problems, |text| text.parse::<ClusterName>().map(|_| ()));
     check_text(config, "cluster_uuid", &mut problems, |text| {

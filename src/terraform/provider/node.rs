@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     network::{check_owner, not_importable, with_import_hint},
-    resource::{Call, Failed, Problem, Resource, check_text, check_whole, parse, state},
+    resource::{Call, Failed, Resource, ResourceProblem, check_text, check_whole, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
     value::{Object, State, Value},
 };
@@ -135,7 +135,7 @@ impl Resource for Node {
         }
     }
 
-    fn validate(&self, config: &Object) -> Vec<Problem> {
+    fn validate(&self, config: &Object) -> Vec<ResourceProblem> {
         let mut problems = check_owner(config);
         check_text(config, "key", &mut problems, |text| text.parse::<InstanceKey>().map(|_| ()));
         check_text(config, "hostname", &mut problems, |text| text.parse::<HostName>().map(|_| ()));
@@ -149,7 +149,7 @@ impl Resource for Node {
         check_whole(config, "disk_gb", 1..=u32::MAX, DISK_GB, &mut problems);
         if matches!(config.get("disk_gb"), Some(Value::Number(_))) && config.get("volume") == Some(&Value::Null) {
             let detail = "A disk lies on the node's volume: give `volume`, too.".to_owned();
-            problems.push(Problem::at("disk_gb", "Disk without a volume".to_owned(), detail));
+            problems.push(ResourceProblem::at("disk_gb", "Disk without a volume".to_owned(), detail));
         }
         problems
     }
@@ -175,7 +175,7 @@ impl Resource for Node {
         let created = call
             .with_progress(&request.key, |progress| {
                 let (request, stop) = (&request, &call.stop);
-                async move { engine.create_node(request, &|step| progress.report(step), stop).await }
+                async move { engine.create_node(request, &progress, stop).await }
             })
             .await;
         match created {
@@ -215,7 +215,7 @@ impl Resource for Node {
             }
             call.with_progress(&planned.key, |progress| {
                 let (name, stop) = (&name, &call.stop);
-                async move { engine.start_node(name, &|step| progress.report(step), stop).await }
+                async move { engine.start_node(name, &progress, stop).await }
             })
             .await
         };

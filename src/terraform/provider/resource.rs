@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,18 +18,18 @@ use crate::{
     error::{Error, Result},
     event::{Events, Stage},
     model::InstanceKey,
-    platform::local::Engine,
+    platform::local::{Engine, Progress},
 };
 
 /// A problem, at an attribute where it lies there.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(super) struct ResourceProblem {
     pub(super) attribute: Option<&'static str>,
     pub(super) summary: String,
     pub(super) detail: String,
 }
 
-impl Problem {
+impl ResourceProblem {
     pub(super) fn at(attribute: &'static str, summary: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { attribute: Some(attribute), summary: summary.into(), detail: detail.into() }
     }
@@ -48,7 +48,7 @@ impl Problem {
     }
 }
 
-impl From<Error> for Problem {
+impl From<Error> for ResourceProblem {
     fn from(error: Error) -> Self {
         let mut detail = error.causes.join("\n");
         if let Some(hint) = &error.hint {
@@ -62,7 +62,7 @@ impl From<Error> for Problem {
 /// A change that failed, and what there is in spite of it: Terraform keeps that as tainted.
 #[derive(Debug)]
 pub(super) struct Failed {
-    pub(super) problem: Problem,
+    pub(super) problem: ResourceProblem,
     pub(super) state: Option<State>,
 }
 
@@ -116,25 +116,15 @@ impl Call<'_> {
     where
         W: Future<Output = T>,
     {
-        // A handful of steps per node: they cannot fill memory.
-        let (sender, mut steps) = mpsc::unbounded_channel::<String>();
+        let (progress, mut steps) = Progress::channel();
         let forward = async {
             while let Some(step) = steps.recv().await {
                 self.events.step(Stage::Provision, Some(node), step).await;
             }
         };
         // The sender is dropped with the work, which ends the forwarding.
-        let (done, ()) = tokio::join!(work(Progress(sender)), forward);
+        let (done, ()) = tokio::join!(work(progress), forward);
         done
-    }
-}
-
-/// Where a long action reports its steps.
-pub(super) struct Progress(mpsc::UnboundedSender<String>);
-
-impl Progress {
-    pub(super) fn report(&self, step: &str) {
-        let _ = self.0.send(step.to_owned());
     }
 }
 
@@ -146,7 +136,7 @@ pub(super) trait Resource: Send + Sync {
     fn schema(&self) -> Schema;
 
     /// Checks what the configuration says, as far as it is known.
-    fn validate(&self, _config: &Object) -> Vec<Problem> {
+    fn validate(&self, _config: &Object) -> Vec<ResourceProblem> {
         Vec::new()
     }
 
@@ -188,13 +178,13 @@ pub(super) fn check_whole(
     attribute: &'static str,
     range: RangeInclusive<u32>,
     expected: &str,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ResourceProblem>,
 ) {
     if let Some(Value::Number(number)) = config.get(attribute)
         && !whole(*number).and_then(|number| u32::try_from(number).ok()).is_some_and(|number| range.contains(&number))
     {
         let detail = format!("It is {number}; expected a whole number{expected}.");
-        problems.push(Problem::at(attribute, format!("Invalid {attribute}"), detail));
+        problems.push(ResourceProblem::at(attribute, format!("Invalid {attribute}"), detail));
     }
 }
 
@@ -202,12 +192,12 @@ pub(super) fn check_whole(
 pub(super) fn check_text<E: std::fmt::Display>(
     config: &Object,
     attribute: &'static str,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ResourceProblem>,
     check: impl FnOnce(&str) -> Result<(), E>,
 ) {
     if let Some(text) = config.get(attribute).and_then(Value::text)
         && let Err(error) = check(text)
     {
-        problems.push(Problem::at(attribute, format!("Invalid {attribute}"), error.to_string()));
+        problems.push(ResourceProblem::at(attribute, format!("Invalid {attribute}"), error.to_string()));
     }
 }

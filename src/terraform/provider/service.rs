@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     protocol::Answers,
-    resource::{Call, Failed, Platform, Problem, Resource},
+    resource::{Call, Failed, Platform, Resource, ResourceProblem},
     value::{Object, Value, to_state},
     wire,
 };
@@ -39,23 +39,23 @@ impl Provider {
         Call { platform: &self.platform, events: &self.events, stop: self.command.lock().await.clone() }
     }
 
-    fn resource(&self, type_name: &str) -> Result<&dyn Resource, Problem> {
+    fn resource(&self, type_name: &str) -> Result<&dyn Resource, ResourceProblem> {
         self.resources.get(type_name).map(AsRef::as_ref).ok_or_else(|| {
             let known: Vec<_> = self.resources.keys().copied().collect();
-            Problem::new(
+            ResourceProblem::new(
                 format!("There is no resource {type_name}"),
                 format!("This provider has {}.", known.join(", ")),
             )
         })
     }
 
-    async fn try_read(&self, request: &wire::ReadRequest) -> Result<Option<Value>, Problem> {
+    async fn try_read(&self, request: &wire::ReadRequest) -> Result<Option<Value>, ResourceProblem> {
         let resource = self.resource(&request.type_name)?;
         let Some(state) = object(request.state.as_ref())? else { return Ok(None) };
         Ok(resource.read(&self.call().await, to_state(&state)).await?.map(value))
     }
 
-    fn try_plan(&self, request: &wire::PlanRequest) -> Result<(Value, Vec<&'static str>), Problem> {
+    fn try_plan(&self, request: &wire::PlanRequest) -> Result<(Value, Vec<&'static str>), ResourceProblem> {
         let resource = self.resource(&request.type_name)?;
         let prior = object(request.prior.as_ref())?;
         let Some(proposed) = object(request.proposed.as_ref())? else { return Ok((Value::Null, Vec::new())) };
@@ -104,7 +104,7 @@ impl Answers for Provider {
             .resource(&request.type_name)
             .and_then(|resource| Ok(resource.validate(&object(request.config.as_ref())?.unwrap_or_default())))
             .unwrap_or_else(|problem| vec![problem]);
-        wire::DiagnosticsResponse { diagnostics: problems.iter().map(Problem::to_wire).collect() }
+        wire::DiagnosticsResponse { diagnostics: problems.iter().map(ResourceProblem::to_wire).collect() }
     }
 
     fn upgrade_state(&self, request: &wire::UpgradeStateRequest) -> wire::UpgradeStateResponse {
@@ -156,7 +156,7 @@ impl Answers for Provider {
     async fn import(self: Arc<Self>, request: wire::ImportRequest) -> wire::ImportResponse {
         let import = async {
             let resource = self.resource(&request.type_name)?;
-            Ok::<_, Problem>(resource.import(&self.call().await, &request.id).await?)
+            Ok::<_, ResourceProblem>(resource.import(&self.call().await, &request.id).await?)
         };
         match import.await {
             Ok(state) => wire::ImportResponse {
@@ -179,8 +179,8 @@ impl Answers for Provider {
     }
 }
 
-impl From<Problem> for Failed {
-    fn from(problem: Problem) -> Self {
+impl From<ResourceProblem> for Failed {
+    fn from(problem: ResourceProblem) -> Self {
         Self { problem, state: None }
     }
 }
@@ -190,7 +190,7 @@ fn value(state: super::value::State) -> Value {
 }
 
 /// The attributes in a message; none for null.
-fn object(wire: Option<&wire::DynamicValue>) -> Result<Option<Object>, Problem> {
+fn object(wire: Option<&wire::DynamicValue>) -> Result<Option<Object>, ResourceProblem> {
     match Value::decode(wire).map_err(unreadable)? {
         Value::Map(object) => Ok(Some(object)),
         Value::Null => Ok(None),
@@ -198,6 +198,6 @@ fn object(wire: Option<&wire::DynamicValue>) -> Result<Option<Object>, Problem> 
     }
 }
 
-fn unreadable(error: impl Into<String>) -> Problem {
-    Problem::new("Cannot read a value that Terraform sent", error)
+fn unreadable(error: impl Into<String>) -> ResourceProblem {
+    ResourceProblem::new("Cannot read a value that Terraform sent", error)
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     network::{check_owner, not_importable, with_import_hint},
     node::DISK_GB,
-    resource::{Call, Failed, Problem, Resource, check_text, check_whole, parse, state},
+    resource::{Call, Failed, Resource, ResourceProblem, check_text, check_whole, parse, state},
     schema::{Attribute, Kind, Mode, Schema},
     value::{Object, State, Value},
 };
@@ -70,7 +70,7 @@ impl Resource for Volume {
         }
     }
 
-    fn validate(&self, config: &Object) -> Vec<Problem> {
+    fn validate(&self, config: &Object) -> Vec<ResourceProblem> {
         let mut problems = check_owner(config);
         check_text(config, "key", &mut problems, |text| text.parse::<InstanceKey>().map(|_| ()));
         check_whole(config, "disk_gb", 1..=u32::MAX, DISK_GB, &mut problems);

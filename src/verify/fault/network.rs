@@ -28,7 +28,7 @@ const DROPPED: &str = "nft list table inet hactl_drill | grep -q 'counter packet
 pub(super) struct Others {
     addresses: Vec<Ipv4Addr>,
     /// A port of each that answers while nothing is cut, as `address/port`.
-    doors: Vec<String>,
+    endpoints: Vec<String>,
     /// Every voter's client port, in the same form.
     etcd: Vec<String>,
     etcd_ports: BTreeSet<u16>,
@@ -37,23 +37,27 @@ pub(super) struct Others {
 impl Others {
     pub(super) fn of(node: &FleetNode, cluster: &FaultTarget<'_>) -> Self {
         let others: Vec<&FleetNode> = cluster.members().filter(|other| other.key() != node.key()).collect();
-        let door = |other: &&FleetNode| {
-            let door = if other.node.roles.contains(&Role::Patroni) { patroni::door(other) } else { etcd::door(other) };
-            format!("{}/{}", door.host, door.port)
+        let endpoint = |other: &&FleetNode| {
+            let endpoint = if other.node.roles.contains(&Role::Patroni) {
+                patroni::endpoint(other)
+            } else {
+                etcd::endpoint(other)
+            };
+            format!("{}/{}", endpoint.host, endpoint.port)
         };
         let outside: &[SocketAddrV4] = match &cluster.plan.dcs {
             Dcs::Etcd { outside, .. } => outside,
             Dcs::Other(_) => &[],
         };
-        let voters = cluster.fleet.with_role(Role::Etcd).map(etcd::door);
-        let etcd = voters.map(|door| (door.host, door.port));
+        let voters = cluster.fleet.with_role(Role::Etcd).map(etcd::endpoint);
+        let etcd = voters.map(|endpoint| (endpoint.host, endpoint.port));
         let etcd: BTreeSet<(String, u16)> =
             etcd.chain(outside.iter().map(|voter| (voter.ip().to_string(), voter.port()))).collect();
         let addresses = others.iter().flat_map(|other| other.addresses());
         let addresses: BTreeSet<Ipv4Addr> = addresses.chain(outside.iter().map(|voter| *voter.ip())).collect();
         Self {
             addresses: addresses.into_iter().collect(),
-            doors: others.iter().map(door).collect(),
+            endpoints: others.iter().map(endpoint).collect(),
             etcd_ports: etcd.iter().map(|(_, port)| *port).collect(),
             etcd: etcd.into_iter().map(|(host, port)| format!("{host}/{port}")).collect(),
         }
@@ -70,7 +74,7 @@ pub(super) fn isolate(others: &Others) -> NodeFault {
     let list = others.list();
     let from = chain("input", &format!("ip saddr {{ {list} }} counter drop"));
     let to = chain("output", &format!("ip daddr {{ {list} }} counter drop"));
-    filter(&format!("{from}{to}"), unreachable("", &others.doors))
+    filter(&format!("{from}{to}"), unreachable("", &others.endpoints))
 }
 
 /// No packet of the user whose processes are Patroni and PostgreSQL to etcd's client port anywhere, its own
@@ -130,12 +134,12 @@ fn filter(chains: &str, effect: String) -> NodeFault {
     }
 }
 
-/// Succeeds when no connection can be made to any of `doors`, which are tried at once.
-fn unreachable(user: &str, doors: &[String]) -> String {
+/// Succeeds when no connection can be made to any of `endpoints`, which are tried at once.
+fn unreachable(user: &str, endpoints: &[String]) -> String {
     format!(
         "[ -z \"$(for door in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\n\
          done; wait)\" ]\n",
-        doors.join(" ")
+        endpoints.join(" ")
     )
 }
 
@@ -161,7 +165,7 @@ pub(super) fn delay(others: &Others) -> NodeFault {
         effect: format!(
             "start=$(date +%s%3N)\nfor to in {}; do\n  timeout 5 bash -c \"exec 3<>/dev/tcp/$to\" 2>/dev/null\ndone\n\
              [ $(($(date +%s%3N) - start)) -ge {DELAY_MS} ]\n",
-            others.doors.join(" ")
+            others.endpoints.join(" ")
         ),
         revert: format!(
             "for device in $(tc qdisc show | sed -n 's/^qdisc prio {HANDLE} dev \\([^ ]*\\) root.*/\\1/p'); do\n\
@@ -178,7 +182,7 @@ mod tests {
         let etcd = ["10.0.0.10/2379", "10.0.0.11/2379"].map(str::to_owned).to_vec();
         Others {
             addresses: vec![Ipv4Addr::new(10, 0, 0, 11), Ipv4Addr::new(10, 0, 0, 12)],
-            doors: ["10.0.0.11/8008", "10.0.0.12/2379"].map(str::to_owned).to_vec(),
+            endpoints: ["10.0.0.11/8008", "10.0.0.12/2379"].map(str::to_owned).to_vec(),
             etcd,
             etcd_ports: BTreeSet::from([2379]),
         }

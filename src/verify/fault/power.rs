@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     exec::Command,
     model::InstanceKey,
-    platform::local::{Engine, node_name},
+    platform::local::{Engine, Progress, node_name},
 };
 
 /// What the watcher says when it could now give power back.
@@ -173,7 +173,8 @@ pub(super) async fn on(cluster: &FaultTarget<'_>) -> Result<()> {
     }
     let engine = engine(cluster).await?;
     let names = names(off(cluster).await?.iter(), cluster);
-    let started = names.values().map(|name| engine.start_node(name, &|_| (), &cluster.context.stop));
+    let progress = Progress::none();
+    let started = names.values().map(|name| engine.start_node(name, &progress, &cluster.context.stop));
     try_join_all(started).await.map(drop)
 }
 

@@ -10,9 +10,9 @@ use crate::{
     component::{etcd::Etcd, patroni::Member},
     context::{Context, Dirs},
     event::Events,
-    fleet::{self, Fleet, FleetNode, Found, SshTarget},
+    fleet::{Fleet, FleetNode, FoundServices, SshTarget},
     health::Health,
-    model::{Choices, Dcs, InstanceKey, Secret},
+    model::{Choices, Dcs, Endpoint, InstanceKey, Secret},
     plan::{self, Plan},
     spec,
     verify::catalogue::{self, Fault},
@@ -30,7 +30,7 @@ impl Scene {
     pub(super) fn new(file: &str) -> Self {
         let plan = plan::decide(&spec::load("t.yaml", file.as_bytes(), "t").unwrap(), &Choices::default()).unwrap();
         let nodes = plan.nodes.values().map(|node| {
-            let address = Ipv4Addr::new(10, 0, 0, node.slot);
+            let address = Ipv4Addr::new(10, 0, 0, node.address_index);
             let ssh = SshTarget {
                 host: address.to_string(),
                 port: 22,
@@ -194,13 +194,13 @@ fn what_a_cluster_of_others_lacks_is_said() {
 #[test]
 fn faults_strike_the_units_ports_and_users_that_were_found() {
     let mut scene = Scene::new(THREE);
-    let door = |port| fleet::Door { host: "10.0.0.10".to_owned(), port, tls: false };
+    let endpoint = |port| Endpoint { host: "10.0.0.10".to_owned(), port, tls: false };
     let first = scene.fleet.nodes.values_mut().next().unwrap();
-    first.found = Some(Found {
+    first.found = Some(FoundServices {
         member: "pg_1".to_owned(),
-        patroni: door(8010),
-        postgres: door(5433),
-        etcd: door(23790),
+        patroni: endpoint(8010),
+        postgres: endpoint(5433),
+        etcd: endpoint(23790),
         patroni_unit: "patroni@main".to_owned(),
         etcd_unit: "dcs".to_owned(),
         user: "dba".to_owned(),

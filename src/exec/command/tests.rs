@@ -1,0 +1,119 @@
+//! Real processes, and what is kept from them.
+
+use super::*;
+use crate::{context::Dirs, event::Events};
+
+fn context() -> Context {
+    let env =
+        BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("X_SECRET".to_owned(), "1".to_owned())]);
+    Context { dirs: Dirs::new(Path::new("/tmp"), &env), env, events: Events::channel().0, stop: Default::default() }
+}
+
+#[tokio::test]
+async fn a_failure_names_the_command_its_status_and_its_last_lines() {
+    let command = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]);
+    let error = command.succeed(&context(), |_| ()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("ended with status 3") && text.contains("err") && text.contains("out"), "{text}");
+}
+
+#[tokio::test]
+async fn the_child_sees_only_what_it_is_given() {
+    let done = Command::new("env").succeed(&context(), |_| ()).await.unwrap();
+    assert!(!done.stdout.contains("X_SECRET"), "{}", done.stdout);
+    assert!(done.stdout.contains("LC_ALL=C.UTF-8"));
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_missing() {
+    let error = Command::new("no-such-program-of-ours").run(&context(), |_| ()).await.unwrap_err();
+    assert_eq!(error.kind.exit_code(), 3);
+}
+
+#[tokio::test]
+async fn stop_interrupts_the_whole_group() {
+    // As hactl itself has one: children begin with the default then, also where a script started the
+    // whole in the background, which ignores SIGINT.
+    let _handler = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
+    let context = context();
+    let stop = context.stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stop.cancel();
+    });
+    let started = Instant::now();
+    let error = Command::new("sh").args(["-c", "sleep 60 & wait"]).run(&context, |_| ()).await.unwrap_err();
+    assert_eq!(error.kind.exit_code(), 130);
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// Whether a process whose arguments hold `word` is there.
+fn runs(word: &str) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|arg| arg == word.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_takes_its_whole_group_along() {
+    let command = Command::new("sh").args(["-c", "sleep 61.0625 & wait"]);
+    let late = tokio::time::timeout(Duration::from_millis(300), command.run(&context(), |_| ())).await;
+    assert!(late.is_err());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!runs("61.0625"));
+}
+
+#[tokio::test]
+async fn what_a_stopped_child_leaves_behind_is_ended() {
+    let context = context();
+    context.stop.cancel();
+    // The child ends at once; its own child ignores the interrupt.
+    let command = Command::new("sh").args(["-c", "(trap '' INT; exec sleep 61.125) & trap 'exit 1' INT; wait"]);
+    assert!(command.run(&context, |_| ()).await.is_err());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!runs("61.125"));
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_the_interrupt_is_killed_after_the_grace_period() {
+    let context = context();
+    context.stop.cancel();
+    let command = Command::new("sh").args(["-c", "trap '' INT; sleep 60"]).grace(Duration::from_millis(300));
+    let started = Instant::now();
+    assert!(command.run(&context, |_| ()).await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn stream_with_a_slow_reader_loses_no_line_and_keeps_the_tail_alone() {
+    let (sender, mut lines) = mpsc::channel::<Line>(1);
+    // More than fits the buffers between, and all of it written long before it is read.
+    let command = Command::new("sh").args(["-c", "seq 1 3000"]);
+    let context = context();
+    let read = async {
+        let mut read = Vec::new();
+        while let Some(line) = lines.recv().await {
+            if read.len() % 1000 == 500 {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+            }
+            read.push(line.text);
+        }
+        read
+    };
+    let (finished, read) = tokio::join!(command.stream(&context, sender), read);
+    let finished = finished.unwrap();
+    assert_eq!(read, (1..=3000).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!((finished.stdout.as_str(), finished.tail.len()), ("", QUOTED_LINES));
+    assert_eq!(finished.tail.last().unwrap(), "3000");
+}
+
+#[tokio::test]
+async fn stream_whose_pipes_a_grandchild_holds_open_ends_with_the_child() {
+    let (sender, _lines) = mpsc::channel(BUFFERED_LINES);
+    let started = Instant::now();
+    let command = Command::new("sh").args(["-c", "setsid sleep 5 & echo begun"]);
+    let finished = command.stream(&context(), sender).await.unwrap();
+    assert_eq!(finished.tail, ["begun"]);
+    assert!(started.elapsed() < Duration::from_secs(3));
+}

@@ -1,0 +1,27 @@
+//! Machines as Terraform tells of them.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::InstanceKey;
+
+/// Terraform's output `vms`, the one thing that hactl reads of Terraform.
+pub type Outputs = BTreeMap<InstanceKey, Machine>;
+
+/// One machine of the output `vms`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub id: String,
+    pub name: String,
+    /// The address that cluster members use.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Where to reach SSH when that differs from `ipv4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_host: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_port: Option<u16>,
+    /// The SSH host key in OpenSSH's form (`ssh-ed25519 AAAA...`), where the platform knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+}
