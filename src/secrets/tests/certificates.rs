@@ -10,23 +10,23 @@ async fn certificates_due_or_of_a_moved_instance_are_renewed() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();
     let mut nodes = nodes();
-    assert!(vault.ensure_certificates(&certificates(), &nodes, now()).unwrap());
-    assert!(!vault.ensure_certificates(&certificates(), &nodes, now()).unwrap());
+    assert!(vault.ensure_certificates(KINDS, &nodes, now()).unwrap());
+    assert!(!vault.ensure_certificates(KINDS, &nodes, now()).unwrap());
     let months = |count| (now().to_zoned(jiff::tz::TimeZone::UTC) + Span::new().months(count)).timestamp();
-    assert!(!vault.ensure_certificates(&certificates(), &nodes, months(15)).unwrap());
-    assert!(vault.ensure_certificates(&certificates(), &nodes, months(17)).unwrap());
-    assert!(!vault.ensure_certificates(&certificates(), &nodes, months(17)).unwrap());
+    assert!(!vault.ensure_certificates(KINDS, &nodes, months(15)).unwrap());
+    assert!(vault.ensure_certificates(KINDS, &nodes, months(17)).unwrap());
+    assert!(!vault.ensure_certificates(KINDS, &nodes, months(17)).unwrap());
     assert!(
-        vault.ensure_certificates(&certificates(), &nodes, months(-2)).unwrap(),
+        vault.ensure_certificates(KINDS, &nodes, months(-2)).unwrap(),
         "a clock that was wrong when they were made"
     );
 
     let kept = leaf(&vault, &nodes[1].0, Certificate::ETCD_PEER);
     nodes[0].2 = Ipv4Addr::new(10, 0, 0, 9);
-    assert!(vault.ensure_certificates(&certificates(), &nodes, months(-2)).unwrap());
+    assert!(vault.ensure_certificates(KINDS, &nodes, months(-2)).unwrap());
     assert_eq!(leaf(&vault, &nodes[1].0, Certificate::ETCD_PEER), kept);
     let gone = nodes.remove(0).0;
-    assert!(vault.ensure_certificates(&certificates(), &nodes, months(-2)).unwrap());
+    assert!(vault.ensure_certificates(KINDS, &nodes, months(-2)).unwrap());
     assert!(leaf(&vault, &gone, Certificate::ETCD_PEER).is_none());
 }
 
@@ -34,10 +34,10 @@ async fn certificates_due_or_of_a_moved_instance_are_renewed() {
 async fn certificate_chain_is_accepted_for_its_purpose_only() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();
-    vault.ensure_certificates(&certificates(), &nodes(), now()).unwrap();
+    vault.ensure_certificates(KINDS, &nodes(), now()).unwrap();
     let at = now().as_second().to_string();
     let key = &nodes()[0].0;
-    for kind in certificates().iter().filter(|kind| kind.purpose != Purpose::Controller) {
+    for kind in KINDS.iter().filter(|kind| kind.purpose != Purpose::Controller) {
         let leaf = &vault.node_leaves()[key][kind.name];
         let certificate = site.file("leaf.pem", &leaf.certificate).display().to_string();
         let private = site.file("leaf.key", leaf.key.expose()).display().to_string();
@@ -52,7 +52,7 @@ async fn certificate_chain_is_accepted_for_its_purpose_only() {
         assert!(done.status.success(), "{kind:?}: {:?}", done.tail);
         let done = verify(client, &ca).run(&site.context, |_| ()).await.unwrap();
         assert_eq!(done.status.success(), kind.purpose == Purpose::ServerAndClient, "{kind:?}: {:?}", done.tail);
-        for other in certificates().iter().map(|other| other.authority).filter(|other| *other != kind.authority) {
+        for other in KINDS.iter().map(|other| other.authority).filter(|other| *other != kind.authority) {
             let ca = site.file("other.pem", vault.authority(other).unwrap()).display().to_string();
             let done = verify(server, &ca).run(&site.context, |_| ()).await.unwrap();
             assert!(!done.status.success(), "{kind:?} verifies against {other:?}");
