@@ -81,7 +81,7 @@ async fn main() {
             serde_json::json!({
                 "benchmark": "dns", "server": format!("{kind:?}"), "names": NAMES,
                 "made per second, one by one": one_by_one, "made per second, 100 at once": at_once,
-                "removed per second, 100 at once": gone, "all asked, seconds": asked,
+                "removed per second, 100 at once": gone, "all looked up, seconds": asked,
             })
         );
     }

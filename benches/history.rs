@@ -11,9 +11,8 @@ use std::{fs, time::Instant};
 use hactl::{
     model::InstanceKey,
     verify::{
-        archive,
         history::{Attempt, Client, History, Outcome, RowId, Rows, Server},
-        oracle,
+        history_file, oracle,
     },
 };
 use serde_json::{Map, Value, json};
@@ -45,12 +44,12 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("history.jsonl");
     bench.step("write", || {
-        let mut writer = archive::Writer::create(&path).expect("a file");
+        let mut writer = history_file::Writer::create(&path).expect("a file");
         writer.round("etcd-leader-loss", 1, &history, &rows).expect("room on the disk");
     });
     drop((history, rows));
     let bytes = fs::metadata(&path).expect("the file").len() as f64 / f64::from(ATTEMPTS);
-    let read = bench.step("read", || archive::read(&path).expect("the file").filter(Result::is_ok).count());
+    let read = bench.step("read", || history_file::read(&path).expect("the file").filter(Result::is_ok).count());
     assert_eq!(read, 1);
     let Bench { milliseconds, mib, .. } = bench;
     println!(

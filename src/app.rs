@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use clap::Parser;
@@ -19,6 +20,10 @@ use crate::{
     exec,
     report::{self, Output},
 };
+
+/// How long a thread that cannot be interrupted may delay the exit: one that waits for an SSH server has its own
+/// timeout of several seconds.
+const THREADS_END_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs hactl as the process's arguments ask for.
 #[must_use]
@@ -49,7 +54,7 @@ fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
     let stop = CancellationToken::new();
     let session = Session::new(&cli.global, work, env.collect(), stop.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let (interrupt, terminate) =
             (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
         // Terraform sends its own Stop; a signal reaches the whole group and is not for the provider.
@@ -61,7 +66,11 @@ fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
             session.show_error(&error);
             error.kind.exit_code()
         }))
-    })
+    });
+    // The command has ended, and with it reporters, locks and child processes. Dropping the runtime would wait for every
+    // thread, while nothing listens for a second signal any more.
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    code
 }
 
 /// The first signal asks for a clean stop; the second ends everything now.

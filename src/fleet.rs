@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{Bastion, ClusterName, Endpoint, HostName, InstanceKey, Proxmox, ProxmoxKind, Role, Ssh},
-    plan::{Node, Plan, Platform},
+    model::{ClusterName, Endpoint, HostName, InstanceKey, Role, Ssh},
+    plan::{Node, Plan},
 };
 
-pub use crate::model::{Machine, Outputs};
+pub use crate::model::{Hop, Machine, Outputs, SshTarget};
 
 /// The machines of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,48 +53,6 @@ pub struct FoundServices {
     pub addresses: Vec<Ipv4Addr>,
 }
 
-/// The ports, units and the user that the roles give.
-pub(crate) const PATRONI_PORT: u16 = 8008;
-pub(crate) const POSTGRES_PORT: u16 = 5432;
-pub(crate) const ETCD_PORT: u16 = 2379;
-pub(crate) const PATRONI_UNIT: &str = "patroni";
-pub(crate) const ETCD_UNIT: &str = "etcd";
-pub(crate) const USER: &str = "postgres";
-/// The unit that stops a primary that outlives its Patroni.
-pub(crate) const LEASE_GUARD: &str = "hactl-lease-guard";
-
-/// Where SSH answers, and the key that must answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SshTarget {
-    pub host: String,
-    pub port: u16,
-    pub user: String,
-    /// Whether commands need sudo: the user is not root.
-    #[serde(default)]
-    pub sudo: bool,
-    /// `ssh-ed25519 AAAA...`; none before the first contact.
-    pub host_key: Option<String>,
-    /// The machine that lets through to it: host and port are as that one reaches them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bastion: Option<Hop>,
-}
-
-/// A machine on the way to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hop {
-    pub user: String,
-    pub host: String,
-    pub port: u16,
-    /// `ssh-ed25519 AAAA...`; none before the first contact.
-    pub host_key: Option<String>,
-}
-
-impl From<Bastion> for Hop {
-    fn from(Bastion { user, host, port }: Bastion) -> Self {
-        Self { user, host, port, host_key: None }
-    }
-}
-
 impl FleetNode {
     #[must_use]
     pub const fn key(&self) -> &InstanceKey {
@@ -112,61 +70,15 @@ impl FleetNode {
         self.found.as_ref().map_or(self.node.key.as_str(), |found| &found.member)
     }
 
-    /// Patroni's REST API.
-    #[must_use]
-    pub fn patroni(&self) -> Endpoint {
-        self.found.as_ref().map_or_else(|| self.endpoint(PATRONI_PORT), |found| found.patroni.clone())
-    }
-
-    #[must_use]
-    pub fn postgres(&self) -> Endpoint {
-        self.found.as_ref().map_or_else(|| self.endpoint(POSTGRES_PORT), |found| found.postgres.clone())
-    }
-
-    /// etcd's client port.
-    #[must_use]
-    pub fn etcd(&self) -> Endpoint {
-        self.found.as_ref().map_or_else(|| self.endpoint(ETCD_PORT), |found| found.etcd.clone())
-    }
-
-    fn endpoint(&self, port: u16) -> Endpoint {
+    /// Where a service of the roles answers that listens on `port`.
+    pub(crate) fn endpoint(&self, port: u16) -> Endpoint {
         Endpoint { host: self.address.to_string(), port, tls: true }
-    }
-
-    #[must_use]
-    pub fn patroni_unit(&self) -> &str {
-        self.found.as_ref().map_or(PATRONI_UNIT, |found| &found.patroni_unit)
-    }
-
-    #[must_use]
-    pub fn etcd_unit(&self) -> &str {
-        self.found.as_ref().map_or(ETCD_UNIT, |found| &found.etcd_unit)
-    }
-
-    /// The user of the system who runs Patroni and PostgreSQL.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        self.found.as_ref().map_or(USER, |found| &found.user)
     }
 
     /// The addresses by which other members reach it.
     #[must_use]
     pub fn addresses(&self) -> Vec<Ipv4Addr> {
         self.found.as_ref().map_or_else(|| vec![self.address], |found| found.addresses.clone())
-    }
-}
-
-/// What is wrong with a machine that Terraform made and knows no address of.
-fn no_address(plan: &Plan, node: &Node) -> String {
-    match &plan.platform {
-        Platform::Proxmox(Proxmox { kind: ProxmoxKind::Vm, .. }) => {
-            format!("{}: VM IP address is not available. Ensure QEMU guest agent is running.", node.key)
-        }
-        Platform::Proxmox(Proxmox { kind: ProxmoxKind::Lxc, .. }) => format!(
-            "{}: container IP address is not available. `pct exec VMID -- ip -4 address` on the hypervisor shows what it has.",
-            node.key
-        ),
-        _ => format!("{} has no IPv4 address", node.key),
     }
 }
 
@@ -184,7 +96,7 @@ fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
 
 /// A machine that Terraform made.
 fn made(plan: &Plan, ssh: &Ssh, node: &Node, machine: &Machine, address: Ipv4Addr) -> FleetNode {
-    let machine_id = matches!(plan.platform, Platform::Proxmox(_) | Platform::Terraform(_)).then(|| machine.id.clone());
+    let machine_id = plan.platform.tells_machine_ids().then(|| machine.id.clone());
     FleetNode { node: node.clone(), address, machine_id, ssh: target(ssh, machine, address), found: None }
 }
 
@@ -200,7 +112,7 @@ impl Fleet {
         for node in plan.nodes.values() {
             match outputs.get(&node.key).map(|machine| (machine, machine.ipv4)) {
                 None => problems.push(format!("{} is not in Terraform's output `vms`", node.key)),
-                Some((_, None)) => problems.push(no_address(plan, node)),
+                Some((_, None)) => problems.push(plan.platform.no_address(&node.key)),
                 Some((machine, Some(address))) => {
                     nodes.insert(node.key.clone(), made(plan, &ssh, node, machine, address));
                 }

@@ -12,11 +12,13 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod access;
 pub mod ansible;
 mod app;
 pub mod assets;
 mod cli;
 mod command;
+pub mod component;
 pub mod context;
 pub mod deployment;
 pub mod dns;

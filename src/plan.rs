@@ -4,6 +4,8 @@ mod adopt;
 mod bounds;
 mod decide;
 mod memory;
+pub mod safety;
+pub mod steps;
 mod voters;
 
 #[cfg(test)]

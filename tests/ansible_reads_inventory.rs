@@ -28,9 +28,8 @@ postgres:
 fn built(password: &str) -> Inventory {
     let (plan, fleet, mut material) = crate::fixture::example(AWKWARD);
     let secret = || Secret::new(password.to_owned());
-    material.passwords.superuser = secret();
-    material.passwords.owners.values_mut().for_each(|owner| *owner = secret());
-    material.nodes.values_mut().for_each(|node| node.patroni.key = secret());
+    material.passwords.values_mut().for_each(|password| *password = secret());
+    material.nodes.values_mut().flat_map(|node| node.get_mut("patroni")).for_each(|pair| pair.key = secret());
     material.ssh_private_key = Some("/a b/it's/key".into());
     material.ssh_config = "/a b/ssh_config".into();
     inventory::build(&plan, &fleet, &material).unwrap()

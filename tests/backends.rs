@@ -242,20 +242,9 @@ fn python(requirements: &Path) -> PathBuf {
     python
 }
 
-/// Those that take further programs: nothing is done, and said, unless all tests are wanted.
-fn is_long() -> bool {
-    let long = std::env::var_os("HACTL_TEST_LONG").is_some();
-    if !long {
-        step("skipped: HACTL_TEST_LONG is not set");
-    }
-    long
-}
-
 #[test]
+#[ignore = "needs moto from the package index: `make test-long` runs it"]
 fn state_in_s3() {
-    if !is_long() {
-        return;
-    }
     let server = S3::start();
     let endpoint = server.told("endpoint");
     let mut settings = json!({
@@ -290,9 +279,7 @@ struct Consul {
 }
 
 impl Consul {
-    /// None where the program is not there.
-    fn start() -> Option<Self> {
-        Command::new("consul").arg("version").output().ok()?;
+    fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("hactl-consul-").tempdir().unwrap();
         let [http, server, serf] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [http, server, serf] = [http, server, serf].map(|listener| listener.local_addr().unwrap().port());
@@ -312,7 +299,7 @@ impl Consul {
             assert!(Instant::now() < deadline, "consul has no leader");
             std::thread::sleep(Duration::from_millis(200));
         }
-        Some(consul)
+        consul
     }
 
     /// Whether it takes a key, which needs a leader and the token.
@@ -332,14 +319,9 @@ impl Drop for Consul {
 }
 
 #[test]
+#[ignore = "needs `consul` on PATH: `make test-long` runs it where that is there"]
 fn state_in_consul() {
-    if !is_long() {
-        return;
-    }
-    let Some(server) = Consul::start() else {
-        step("skipped: no consul on PATH");
-        return;
-    };
+    let server = Consul::start();
     let address = format!("127.0.0.1:{}", server.port);
     run_through(&Place {
         cluster: "t-consul",

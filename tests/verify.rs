@@ -8,15 +8,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crate::common::{Bench, docker, step};
+use crate::common::{Bench, application::Application, docker, step};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -45,7 +40,7 @@ fn a_cluster_proves_its_failover() {
     step("node-loss, primary-isolated, etcd-quorum-loss, disk-full: nothing is lost, and another oracle says so, too");
     let drills = ["node-loss", "primary-isolated", "etcd-quorum-loss", "disk-full"];
     let words: Vec<&str> = drills.iter().flat_map(|drill| ["--drill", drill]).collect();
-    let application = Application::start(bench.status()["dsn"].as_str().unwrap());
+    let application = Application::start(bench.status()["dsn"].as_str().unwrap(), 1);
     bench.act(&[&["verify", NAME], &words[..]].concat());
     let written = application.finish();
     println!("   an application wrote {written} rows meanwhile, and has them all");
@@ -153,46 +148,6 @@ fn adopted(bench: &Bench) {
         (Some("direct"), Some(20)),
         "{verdict:#}"
     );
-}
-
-/// An application at work beside the drills: one row after the other, each over a connection of its own.
-struct Application {
-    dsn: String,
-    stop: Arc<AtomicBool>,
-    writer: JoinHandle<BTreeSet<u64>>,
-}
-
-impl Application {
-    fn start(dsn: &str) -> Self {
-        assert!(psql(dsn, "CREATE TABLE orders (id bigint)").is_some());
-        let (stop, mine) = (Arc::new(AtomicBool::new(false)), dsn.to_owned());
-        let stopped = Arc::clone(&stop);
-        let writer = std::thread::spawn(move || {
-            (0..)
-                .take_while(|_| !stopped.load(Ordering::Relaxed))
-                .filter(|id| psql(&mine, &format!("INSERT INTO orders VALUES ({id})")).is_some())
-                .collect()
-        });
-        Self { dsn: dsn.to_owned(), stop, writer }
-    }
-
-    /// How many rows were acknowledged. All of them are there.
-    fn finish(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        let acknowledged = self.writer.join().unwrap();
-        let there = psql(&self.dsn, "SELECT id FROM orders").unwrap();
-        let there: BTreeSet<u64> = there.lines().map(|line| line.parse().unwrap()).collect();
-        assert_eq!(acknowledged.difference(&there).collect::<Vec<_>>(), Vec::<&u64>::new());
-        acknowledged.len()
-    }
-}
-
-/// What psql prints, if it succeeds within 10 s.
-fn psql(dsn: &str, statement: &str) -> Option<String> {
-    let mut command = Command::new("timeout");
-    command.args(["10", "psql", "-XAtq", "-d", dsn, "-c", statement]).env("PGCONNECT_TIMEOUT", "2");
-    let done = command.output().unwrap();
-    done.status.success().then(|| String::from_utf8(done.stdout).unwrap())
 }
 
 /// Deletes a row of a running round behind everybody's back.

@@ -1,5 +1,5 @@
-# What all units share: where their state is. Replace it by a backend of yours:
-# without one, Terragrunt keeps the state in its cache, which anybody may delete.
+# The location of the state, for all units. Replace it with your own backend.
+# Without one, Terragrunt keeps the state in its cache, which is not safe from deletion.
 remote_state {
   backend = "local"
   generate = {

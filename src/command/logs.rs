@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli,
+    cli, component,
     error::{Error, Result},
     report,
 };
@@ -20,11 +20,12 @@ pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
             let running = deployment.running(context).await?;
             let node = running.fleet.node(&args.node)?;
             let units = match unit {
-                "" => format!("-u {} -u {}", node.patroni_unit(), node.etcd_unit()),
+                "" => component::units(node).map(|unit| format!("-u {unit}")).collect::<Vec<_>>().join(" "),
                 unit => format!("-u {unit}"),
             };
             let command = format!("journalctl --no-pager -n {} {units}", args.lines);
-            running.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await
+            let read = async { Ok(running.connect(node).await?.run(&command, b"", Duration::from_secs(20)).await?) };
+            context.interruptible("read the log of", &args.node, read).await
         })
         .await?;
     if done.status != 0 {

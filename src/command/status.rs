@@ -16,8 +16,15 @@ pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
     session
         .query(async |context| {
             let watcher = StatusProbe::new(context, &mut deployment).await?;
+            let mut shown = None;
             loop {
-                let status = watcher.look(context).await;
+                let look = async { Ok(watcher.look(context).await) };
+                let status = match (context.interruptible("look at", &args.name.name, look).await, shown) {
+                    (Ok(status), _) => status,
+                    // `--watch` has no other end.
+                    (Err(_), Some(code)) => return Ok(code),
+                    (Err(error), None) => return Err(error),
+                };
                 match session.output {
                     Output::Json => report::print_json(&status),
                     Output::Text => report::print(&report::status_text(&status)),
@@ -29,12 +36,14 @@ pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
                         ("dsn", status.dsn.clone()),
                     ]);
                 }
+                let code = u8::from(!status.healthy);
                 if !args.watch {
-                    return Ok(u8::from(!status.healthy));
+                    return Ok(code);
                 }
+                shown = Some(code);
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
-                    () = session.stop.cancelled() => return Ok(u8::from(!status.healthy)),
+                    () = session.stop.cancelled() => return Ok(code),
                 }
             }
         })

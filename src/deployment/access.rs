@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio_postgres::config::SslMode;
 
-use super::Cluster;
+use super::{Cluster, ssh_keys};
 use crate::{
+    access::{self, Access, Keys},
     context::Context,
     error::Result,
-    health::{self, Access, Keys},
-    secrets::{AuthorityKind, Vault},
-    stage::enroll,
+    model::{Account, Authority, Certificate},
+    secrets::Vault,
 };
 
 /// What opens the services of the cluster.
@@ -18,18 +18,18 @@ use crate::{
 /// # Errors
 /// When a certificate or the user's key cannot be read.
 pub(crate) fn access(context: &Context, cluster: &Cluster, vault: &Vault) -> Result<Access> {
-    let client = vault.client();
+    let client = vault.client(Certificate::CONTROLLER)?;
     let identity = Some((client.certificate.as_str(), &client.key));
-    let control = health::client_config(vault.authority(AuthorityKind::Control), identity)?;
-    let postgres = health::client_config(vault.authority(AuthorityKind::Postgresql), None)?;
+    let control = access::client_config(vault.authority(Authority::CONTROL)?, identity)?;
+    let postgres = access::client_config(vault.authority(Authority::POSTGRESQL)?, None)?;
     Ok(Access::new(Keys {
-        ssh: enroll::keys(context, &cluster.plan.platform, vault)?,
+        ssh: ssh_keys::load(context, &cluster.plan.platform, vault)?,
         patroni_tls: Arc::clone(&control),
         etcd_tls: control,
         postgres_tls: Arc::clone(&postgres),
         clients_tls: postgres,
         postgres_ssl: SslMode::Require,
-        superuser: ("postgres".to_owned(), vault.passwords().superuser),
-        restapi: Some(("patroni".to_owned(), vault.passwords().restapi)),
+        superuser: ("postgres".to_owned(), vault.password(&Account::SUPERUSER)?.clone()),
+        restapi: Some(("patroni".to_owned(), vault.password(&Account::RESTAPI)?.clone())),
     }))
 }

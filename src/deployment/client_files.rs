@@ -1,12 +1,11 @@
 //! What clients on this machine use: keys, certificates, and how the machines are reached.
 
-use super::Cluster;
+use super::{Cluster, ssh_keys};
 use crate::{
     context::Context,
     error::Result,
     fleet::Fleet,
     secrets::{Vault, write_client_files},
-    stage::enroll,
 };
 
 /// Writes the files below `.hactl/NAME/client`.
@@ -14,6 +13,6 @@ use crate::{
 /// # Errors
 /// When one of them cannot be written.
 pub(crate) fn client_files(context: &Context, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<()> {
-    let identities = enroll::identities(context, cluster);
+    let identities = ssh_keys::identities(context, cluster);
     write_client_files(&cluster.dir(), vault, fleet, &cluster.plan.postgres.databases, &identities)
 }

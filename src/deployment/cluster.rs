@@ -10,7 +10,7 @@ use crate::{
     assets::Assets,
     context::{ClusterDir, Context, Dirs},
     error::{Error, Result},
-    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Platform, Secret},
+    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret},
     plan::{self, Node, Plan, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
@@ -79,10 +79,7 @@ impl Cluster {
 
     /// The machines of a cluster that hactl did not make; none for one that it made.
     pub(crate) const fn adopted(&self) -> Option<&AdoptedHosts> {
-        match &self.plan.platform {
-            Platform::Adopted(hosts) => Some(hosts),
-            _ => None,
-        }
+        self.plan.platform.adopted()
     }
 
     /// The release that its machines run, for the stages that bring software there.
@@ -133,18 +130,25 @@ impl Cluster {
         self.plan.postgres.databases.values().cloned().collect()
     }
 
+    /// The accounts that have passwords.
+    pub(crate) fn accounts(&self) -> Vec<Account> {
+        let mut accounts = Account::of_every_cluster();
+        accounts.extend(self.owners().into_iter().map(Account::Owner));
+        accounts
+    }
+
     /// What the environment and the file's commands give, of an adopted cluster.
     pub(crate) async fn given(&self, context: &Context) -> Result<BTreeMap<Account, Secret>> {
         let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
         let dir = self.source.dir(&context.dirs);
-        secrets::given(context, &Sources { commands: &commands, dir, owners: &[] }).await
+        secrets::given(context, &Sources { commands: &commands, dir, accounts: &Account::of_every_cluster() }).await
     }
 
     /// Lets the environment and the file's commands give passwords.
     pub(crate) async fn take_given(&self, context: &Context, vault: &mut Vault) -> Result<()> {
         let commands: Vec<_> = self.commands.iter().map(|given| (&given.account, given.command.as_slice())).collect();
-        let (dir, owners) = (self.source.dir(&context.dirs), self.owners());
-        vault.take_given(context, &Sources { commands: &commands, dir, owners: &owners }).await
+        let (dir, accounts) = (self.source.dir(&context.dirs), self.accounts());
+        vault.take_given(context, &Sources { commands: &commands, dir, accounts: &accounts }).await
     }
 
     /// `NAME.secrets.age`, whether it is there or not.

@@ -1,14 +1,14 @@
 //! How people connect: the connection strings of a cluster, without a password.
 
 use super::{Cluster, Conninfo};
-use crate::{fleet::Fleet, model::Role, secrets::ClientFiles};
+use crate::{component::postgres, fleet::Fleet, model::Role, secrets::ClientFiles};
 
 /// As an adopted cluster's superuser: libpq asks for the password, or finds it itself.
 pub(super) fn as_superuser(fleet: &Fleet, superuser: &str) -> Conninfo {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for node in fleet.with_role(Role::Patroni) {
         hosts.push(node.address.to_string());
-        ports.push(node.postgres().port.to_string());
+        ports.push(postgres::endpoint(node).port.to_string());
     }
     let same = ports.windows(2).all(|pair| pair[0] == pair[1]);
     ports.truncate(if same { 1 } else { ports.len() });

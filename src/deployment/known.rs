@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     fleet::Fleet,
-    model::{InstanceKey, Platform},
+    model::InstanceKey,
 };
 
 /// What was read of one record.
@@ -76,11 +76,7 @@ impl Known {
                     failed().cause(format!("no run from here has made any: there is no {}", path.display()))
                 }
             };
-            let elsewhere = match &cluster.plan.platform {
-                Platform::Terraform(_) => "; those of runs elsewhere are known with `record` in `pass`",
-                Platform::Hosts(_) => "; those of runs elsewhere are known with a `backend`",
-                _ => "",
-            };
+            let elsewhere = cluster.plan.platform.sharing_hint();
             error.hint(format!("`hactl up {}` makes them{elsewhere}", cluster.name()))
         })
     }

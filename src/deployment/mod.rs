@@ -24,6 +24,7 @@ mod running;
 mod secrets;
 mod secrets_file;
 mod shared_record;
+pub(crate) mod ssh_keys;
 mod state_location;
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,10 @@ use super::{
     connection::{as_owner, as_superuser},
 };
 use crate::{
+    access::Access,
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
-    health::Access,
     plan::Plan,
     platform::adopted::{self, Adopted},
     ssh::Remote,
@@ -34,7 +34,7 @@ impl RunningCluster {
     /// # Errors
     /// When the machine does not answer.
     pub async fn connect(&self, node: &FleetNode) -> Result<Remote> {
-        Remote::connect(node.key(), &node.ssh, &self.access.keys.ssh, PATIENCE).await
+        Ok(Remote::connect(node.key(), &node.ssh, &self.access.keys.ssh, PATIENCE).await?)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Cluster, Deployment, known::Known, secrets_file::Secrets};
 use crate::{
     context::Context,
     error::{Error, Result},
+    model::{Account, Certificate},
     secrets::Vault,
 };
 
@@ -93,7 +94,9 @@ impl Deployment {
     pub async fn create_vault(&mut self, context: &Context) -> Result<&mut Vault> {
         if !matches!(self.secrets, Secrets::Open { .. }) {
             let paths = self.cluster.secrets();
-            let vault = Vault::open_or_create(context, self.cluster.name(), &paths, Timestamp::now()).await?;
+            let (accounts, certificates) = (Account::of_every_cluster(), Certificate::OF_EVERY_CLUSTER);
+            let (name, now) = (self.cluster.name(), Timestamp::now());
+            let vault = Vault::open_or_create(context, name, &paths, &accounts, &certificates, now).await?;
             self.secrets = Secrets::Open { vault: Box::new(vault), given: false };
         }
         self.vault(context).await
@@ -119,9 +122,9 @@ impl Deployment {
         }
         self.take_given(context).await?;
         self.take_over()?;
-        let owners = self.cluster.owners();
+        let accounts = self.cluster.accounts();
         let vault = self.vault(context).await?;
-        if vault.ensure_owners(&owners)? {
+        if vault.ensure_passwords(&accounts)? {
             vault.save()?;
         }
         Ok(())

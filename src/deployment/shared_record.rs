@@ -15,7 +15,7 @@ use super::{Cluster, state_location::StateLocation};
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{ClusterName, DatabaseName, InstanceKey, Platform},
+    model::{Account, ClusterName, DatabaseName, InstanceKey},
     plan::Node,
     secrets::{HostKeys, Vault},
 };
@@ -61,7 +61,7 @@ impl SharedRecord {
             version: VERSION,
             cluster: cluster.name().clone(),
             uuid: vault.uuid(),
-            platform: platform(&cluster.plan.platform),
+            platform: cluster.plan.platform.label(),
             nodes: cluster.plan.nodes.clone(),
             owners: cluster.owners().into_iter().collect(),
             host_keys,
@@ -100,9 +100,9 @@ impl SharedRecord {
     /// # Errors
     /// With the owners whose passwords it lacks.
     pub(super) fn fits(&self, vault: &Vault) -> Result<()> {
-        let have = vault.passwords().owners;
-        let missing: Vec<&str> =
-            self.owners.iter().filter(|owner| !have.contains_key(*owner)).map(DatabaseName::as_str).collect();
+        let have = vault.passwords();
+        let lacks = |owner: &&DatabaseName| !have.contains_key(&Account::Owner((*owner).clone()));
+        let missing: Vec<&str> = self.owners.iter().filter(lacks).map(DatabaseName::as_str).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -122,13 +122,6 @@ pub(crate) fn record(cluster: &Cluster, vault: &Vault, fleet: Option<&Fleet>) ->
 /// Names and numbers: that always goes.
 pub(super) fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
-}
-
-fn platform(platform: &Platform) -> String {
-    match platform {
-        Platform::Proxmox(proxmox) => format!("proxmox, kind {}", proxmox.kind),
-        other => other.as_str().to_owned(),
-    }
 }
 
 pub(super) fn id(node: &FleetNode) -> Option<(InstanceKey, String)> {
@@ -180,7 +173,7 @@ pub(super) fn belongs(
     if record.cluster != *name {
         return Err(foreign(format!("it is that of cluster {}, not of {name}", record.cluster)));
     }
-    let meant = platform(&cluster.plan.platform);
+    let meant = cluster.plan.platform.label();
     if record.platform != meant {
         return Err(Error::usage("platform-changed", "change the platform of", name)
             .cause(format!("it was made on platform {}, and its file now means {meant}", record.platform))

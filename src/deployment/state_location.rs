@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    model::{Backend, Passed, Platform, RootModule},
+    model::{Backend, Passed, RootModule},
     plan::Plan,
 };
 
@@ -18,11 +18,9 @@ pub(crate) enum StateLocation {
 impl StateLocation {
     /// The shared state of a cluster; none where it is this machine's alone.
     pub(super) fn of(plan: &Plan) -> Option<Self> {
-        match (&plan.backend, &plan.platform) {
+        match (&plan.backend, plan.platform.own_module()) {
             (Some(backend), _) => Some(Self::Backend(backend.clone())),
-            (None, Platform::Terraform(module)) if module.pass.contains(&Passed::Record) => {
-                Some(Self::Module(module.clone()))
-            }
+            (None, Some(module)) if module.pass.contains(&Passed::Record) => Some(Self::Module(module.clone())),
             _ => None,
         }
     }

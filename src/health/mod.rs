@@ -5,27 +5,14 @@
 //! healthy one becomes [`Healthy`], which is what a drill requires.
 
 mod diagnose;
-mod etcd;
-mod lease;
 mod observe;
-mod patroni;
-mod postgres;
-mod probe;
 mod reboot;
 mod status;
 #[cfg(test)]
 mod tests;
 mod wait;
 
-pub use diagnose::{Etcd, Health, Healthy, Problem, diagnose};
-pub(crate) use etcd::etcd_value;
-pub(crate) use lease::{Taken, give_up, renew, serving_voter, take_key};
-pub use observe::{Access, Keys, Observations, Observed, observe};
-pub(crate) use observe::{ask_etcd, ask_patroni, switchover};
-pub use patroni::Member;
-pub(crate) use patroni::{patroni_config, patroni_itself, patroni_leader};
-pub use postgres::write_and_read;
-pub(crate) use postgres::{age, recovery, superuser};
-pub use probe::{Shown, client_config};
+pub use diagnose::{Health, Healthy, diagnose};
+pub use observe::observe;
 pub use status::{Status, status};
 pub use wait::wait_until_healthy;

@@ -1,203 +1,68 @@
 //! Asking every node at once. What does not answer is an observation, too.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use rustls::ClientConfig;
-use serde::Serialize;
-use tokio::sync::Mutex;
-use tokio_postgres::config::SslMode;
 
-use super::{
-    etcd::{self, EtcdView},
-    patroni::{self, PatroniView},
-    postgres::{self, Login, PostgresView},
-    probe::PATIENCE,
-};
 use crate::{
-    error::Result,
-    fleet::{Fleet, FleetNode, LEASE_GUARD},
-    model::{InstanceKey, Role},
-    ssh::{Remote, SshKeys},
+    access::{Access, PATIENCE},
+    component::{COMPONENTS, NodeView, Observations, Reached, reach},
+    fleet::{Fleet, FleetNode},
+    ssh::Remote,
 };
 
-/// What opens the doors.
-#[derive(Clone)]
-pub struct Keys {
-    pub ssh: SshKeys,
-    /// For Patroni's REST API, with a client certificate where there is one.
-    pub patroni_tls: Arc<ClientConfig>,
-    pub etcd_tls: Arc<ClientConfig>,
-    /// For PostgreSQL through a node's SSH session, and for clients that connect directly.
-    pub postgres_tls: Arc<ClientConfig>,
-    pub clients_tls: Arc<ClientConfig>,
-    /// Whether PostgreSQL is asked by TLS only, or also where it serves none.
-    pub postgres_ssl: SslMode,
-    pub superuser: Login,
-    /// Who may change something by Patroni's REST API.
-    pub restapi: Option<Login>,
-}
-
-/// Keys, and the SSH sessions that they have opened: those are kept, so that asking again is cheap.
-pub struct Access {
-    pub keys: Keys,
-    sessions: Mutex<BTreeMap<InstanceKey, Remote>>,
-}
-
-impl Access {
-    #[must_use]
-    pub fn new(keys: Keys) -> Self {
-        Self { keys, sessions: Mutex::default() }
-    }
-
-    /// The same keys with sessions of their own: what one asker waits for does not hold up another.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        Self::new(self.keys.clone())
-    }
-
-    /// The same with other keys, and the sessions that are open.
-    #[must_use]
-    pub fn with_keys(self, keys: Keys) -> Self {
-        Self { keys, ..self }
-    }
-
-    /// The session to `node`, made when there is none or when the kept one is broken.
-    pub(crate) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
-        let kept = self.sessions.lock().await.get(node.key()).cloned();
-        if let Some(remote) = kept
-            && remote.is_alive(PATIENCE).await
-        {
-            return Ok(remote);
-        }
-        let remote = Remote::connect(node.key(), &node.ssh, &self.keys.ssh, PATIENCE).await?;
-        self.sessions.lock().await.insert(node.key().clone(), remote.clone());
-        Ok(remote)
-    }
-}
-
-/// The roles enable the lease guard where there is somebody to take over.
+/// The roles enable a helper only where it has something to do.
 const ENABLED: &str = "systemctl is-enabled --quiet $unit 2>/dev/null || exit 0; ";
-
-/// What was asked and what was seen: an answer, or the words of the failure.
-pub type Observed<T> = std::result::Result<T, String>;
-
-/// Everything that the nodes said at one moment.
-pub type Observations = BTreeMap<InstanceKey, NodeView>;
-
-/// One node's answers.
-#[derive(Clone, Debug, Serialize)]
-pub struct NodeView {
-    pub roles: std::collections::BTreeSet<Role>,
-    pub ssh: Observed<()>,
-    pub etcd: Option<Observed<EtcdView>>,
-    pub patroni: Option<Observed<PatroniView>>,
-    pub postgres: Option<Observed<PostgresView>>,
-    /// Units that failed, each with its last log lines; asked only where a service did not answer.
-    pub failed_units: BTreeMap<String, Vec<String>>,
-    /// Services that it serves without TLS.
-    pub without_tls: Vec<String>,
-    /// The digest that the last good configuration left on the node.
-    pub digest: Option<String>,
-}
-
-/// What etcd on `node` says.
-pub(crate) async fn ask_etcd(node: &FleetNode, access: &Access) -> Observed<EtcdView> {
-    let remote = reach(node, access).await?;
-    etcd::ask(&remote, access, node).await
-}
-
-/// What Patroni on `node` says.
-pub(crate) async fn ask_patroni(node: &FleetNode, fleet: &Fleet, access: &Access) -> Observed<PatroniView> {
-    let remote = reach(node, access).await?;
-    patroni::ask(&remote, access, fleet, node).await
-}
-
-/// Asks Patroni on `node`, the leader, to hand over.
-pub(crate) async fn switchover(node: &FleetNode, access: &Access, patience: Duration) -> Observed<()> {
-    let remote = reach(node, access).await?;
-    patroni::switchover(&remote, access, node, patience).await
-}
-
-async fn reach(node: &FleetNode, access: &Access) -> Observed<Remote> {
-    access.connect(node).await.map_err(|error| error.causes.join("; "))
-}
 
 /// Asks all nodes at once; takes at most about 8 s, however many do not answer.
 pub async fn observe(fleet: &Fleet, access: &Access) -> Observations {
     let views = fleet.nodes.values().map(async |node| (node.key().clone(), ask(node, fleet, access).await));
     let mut seen: Observations = join_all(views).await.into_iter().collect();
-    let answers = seen.iter_mut().filter_map(|(key, view)| Some((key, view.etcd.as_mut()?.as_mut().ok()?)));
-    etcd::name_members(fleet, answers);
-    for postgres in seen.values_mut().filter_map(|view| view.postgres.as_mut()?.as_mut().ok()) {
-        let streaming = std::mem::take(&mut postgres.streaming);
-        postgres.streaming = streaming.into_iter().map(|(name, sync)| (fleet.key_of(&name), sync)).collect();
+    for component in &COMPONENTS {
+        (component.complete)(fleet, &mut seen);
     }
     seen
 }
 
 async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
-    let mut view = NodeView {
-        roles: node.node.roles.clone(),
-        ssh: Ok(()),
-        etcd: None,
-        patroni: None,
-        postgres: None,
-        failed_units: BTreeMap::new(),
-        without_tls: Vec::new(),
-        digest: None,
-    };
-    if node.node.roles.is_empty() {
-        return view;
+    let roles = node.node.roles.clone();
+    if roles.is_empty() {
+        return NodeView::new(roles, Ok(()));
     }
-    let remote = match reach(node, access).await {
+    let remote = &match reach(access, node).await {
         Ok(remote) => remote,
-        Err(said) => {
-            view.ssh = Err(said);
-            return view;
-        }
+        Err(said) => return NodeView::new(roles, Err(said)),
     };
-    let has = |role| node.node.roles.contains(&role);
-    let etcd = async { if has(Role::Etcd) { Some(etcd::ask(&remote, access, node).await) } else { None } };
-    let patroni =
-        async { if has(Role::Patroni) { Some(patroni::ask(&remote, access, fleet, node).await) } else { None } };
-    let postgres = async { if has(Role::Patroni) { Some(postgres::ask(&remote, access, node).await) } else { None } };
+    let components = || COMPONENTS.iter().filter(|component| roles.contains(&component.role));
+    let reached = Reached { remote, access, fleet, node };
+    let views = join_all(components().map(async |component| (component, (component.ask)(reached).await)));
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
-    let guard = async {
-        if has(Role::Patroni) && node.found.is_none() {
-            unit_trouble(&remote, LEASE_GUARD, ENABLED).await
-        } else {
-            None
-        }
-    };
-    let answers = tokio::join!(etcd, patroni, postgres, digest, guard);
-    let (digest, guard);
-    (view.etcd, view.patroni, view.postgres, digest, guard) = answers;
-    view.failed_units.extend(guard.map(|lines| (LEASE_GUARD.to_owned(), lines)));
+    let helpers = components().flat_map(|component| component.helpers).filter(|_| node.found.is_none());
+    let helpers = join_all(helpers.map(async |unit| (*unit, unit_trouble(remote, unit, ENABLED).await)));
+    let (views, digest, helpers) = tokio::join!(views, digest, helpers);
+
+    let mut view = NodeView::new(roles.clone(), Ok(()));
+    let silent = views.iter().filter(|(_, view)| view.is_silent());
+    let units: Vec<&str> = silent.filter_map(|(component, _)| component.unit.map(|unit| unit(node))).collect();
+    for (_, said) in views {
+        view.add(said);
+    }
     view.digest = digest.ok().map(|done| done.stdout.trim().to_owned()).filter(|text| !text.is_empty());
     view.without_tls = without_tls(node, &view);
-    let silent = |answered: bool, unit: &str| if answered { None } else { Some(unit.to_owned()) };
-    let units = [
-        silent(view.etcd.as_ref().is_none_or(Result::is_ok), node.etcd_unit()),
-        silent(view.patroni.as_ref().is_none_or(Result::is_ok), node.patroni_unit()),
-    ];
-    for unit in units.into_iter().flatten() {
-        if let Some(lines) = unit_trouble(&remote, &unit, "").await {
-            view.failed_units.insert(unit, lines);
+    let failed = helpers.into_iter().filter_map(|(unit, lines)| Some((unit.to_owned(), lines?)));
+    view.failed_units.extend(failed);
+    for unit in units {
+        if let Some(lines) = unit_trouble(remote, unit, "").await {
+            view.failed_units.insert(unit.to_owned(), lines);
         }
     }
     view
 }
 
-/// What answered there in the clear.
+/// What answered there in the clear, from what clients use to what holds it up.
 fn without_tls(node: &FleetNode, view: &NodeView) -> Vec<String> {
-    let answers = [
-        ("PostgreSQL", node.postgres(), matches!(&view.postgres, Some(Ok(postgres)) if !postgres.tls)),
-        ("Patroni", node.patroni(), !node.patroni().tls && matches!(&view.patroni, Some(Ok(_)))),
-        ("etcd", node.etcd(), !node.etcd().tls && matches!(&view.etcd, Some(Ok(_)))),
-    ];
-    let plain = answers.into_iter().filter(|(_, _, plain)| *plain);
-    plain.map(|(service, door, _)| format!("{service} ({})", door.port)).collect()
+    let plain = COMPONENTS.iter().rev().filter(|component| (component.is_plain)(node, view));
+    plain.map(|component| format!("{} ({})", component.title, (component.endpoint)(node).port)).collect()
 }
 
 /// The last log lines of a unit that is not active; nothing for one that is, or of which `condition` does not hold.

@@ -1,7 +1,7 @@
 //! Reboots that hypervisors wait for -> problems and notices: pure.
 
-use super::diagnose::{Health, Problem};
-use crate::{error::Error, model::Reboots};
+use super::diagnose::Health;
+use crate::{component::Problem, error::Error, model::Reboots};
 
 impl Health {
     /// Adds what Proxmox said about machines whose settings are not live yet; that it did not say makes nobody unhealthy.

@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    Health,
-    diagnose::{Etcd, Problem},
+use super::Health;
+use crate::{
+    component::{Problem, etcd::Etcd},
+    plan::Plan,
 };
-use crate::plan::Plan;
 
 /// The shape's version; a field is never removed or changed within one.
 const VERSION: u32 = 1;

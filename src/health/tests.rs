@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Health, diagnose,
-    etcd::{EtcdMember, EtcdView},
-    observe::{NodeView, Observations},
-    patroni::{Cluster, Itself, Member, PatroniView},
-    postgres::PostgresView,
-};
+use super::{Health, diagnose};
 use crate::{
+    component::{
+        NodeView, Observations, ProbeError,
+        etcd::{EtcdView, ListedMember},
+        patroni::{Cluster, Itself, Member, PatroniView},
+        postgres::PostgresView,
+    },
     model::{Choices, InstanceKey, Role},
     plan::{self, Plan},
     spec,
@@ -44,9 +44,9 @@ fn members() -> Vec<Member> {
 
 /// Three nodes of which nothing bad can be said.
 fn good(plan: &Plan) -> Observations {
-    let voters: Vec<EtcdMember> = (1_u64..)
+    let voters: Vec<ListedMember> = (1_u64..)
         .zip(plan.nodes.keys())
-        .map(|(id, key)| EtcdMember { id, name: key.to_string(), learner: false, urls: Vec::new() })
+        .map(|(id, key)| ListedMember { id, name: key.to_string(), learner: false, urls: Vec::new() })
         .collect();
     (1_u64..)
         .zip(plan.nodes.values())
@@ -54,8 +54,6 @@ fn good(plan: &Plan) -> Observations {
             let leads = node.key.as_str() == LEADER;
             let streaming = REPLICAS.map(|name| (name.to_owned(), "quorum".to_owned()));
             let view = NodeView {
-                roles: node.roles.clone(),
-                ssh: Ok(()),
                 etcd: Some(Ok(EtcdView {
                     member_id: id,
                     leader: 2,
@@ -73,9 +71,7 @@ fn good(plan: &Plan) -> Observations {
                     streaming: if leads { streaming.into() } else { BTreeMap::new() },
                     ..PostgresView::default()
                 })),
-                failed_units: BTreeMap::new(),
-                without_tls: Vec::new(),
-                digest: None,
+                ..NodeView::new(node.roles.clone(), Ok(()))
             };
             (node.key.clone(), view)
         })
@@ -123,7 +119,7 @@ fn each_trouble_has_its_code_and_its_node() {
     let table: &[(&str, Change, &[Found])] = &[
         (
             "ssh silent",
-            |seen| seen.get_mut(&key("node3")).unwrap().ssh = Err("refused".into()),
+            |seen| seen.get_mut(&key("node3")).unwrap().ssh = Err(ProbeError::Other("refused".into())),
             &[("node-unreachable", Some("node3"))],
         ),
         (
@@ -175,7 +171,7 @@ fn each_trouble_has_its_code_and_its_node() {
             "a certificate",
             |seen| {
                 seen.get_mut(&key("node2")).unwrap().etcd =
-                    Some(Err("TLS on x: invalid peer certificate: UnknownIssuer".into()));
+                    Some(Err(ProbeError::Tls("TLS on x: invalid peer certificate: UnknownIssuer".into())));
             },
             &[("certificate", Some("node2"))],
         ),
@@ -216,7 +212,7 @@ fn each_trouble_has_its_code_and_its_node() {
             "a leader that refuses the password",
             |seen| {
                 seen.get_mut(&key(LEADER)).unwrap().postgres =
-                    Some(Err("password authentication failed for user (SQLSTATE 28P01)".into()));
+                    Some(Err(ProbeError::Login("password authentication failed for user (SQLSTATE 28P01)".into())));
             },
             &[("authentication", Some(LEADER))],
         ),
@@ -258,7 +254,7 @@ fn nothing_that_answers_is_no_quorum_and_no_leader() {
     let plan = plan();
     let mut seen = good(&plan);
     for view in seen.values_mut() {
-        *view = NodeView { ssh: Err("no route".into()), etcd: None, patroni: None, postgres: None, ..view.clone() };
+        *view = NodeView::new(view.roles.clone(), Err(ProbeError::Other("no route".into())));
     }
     let health = diagnose(&plan, &seen);
     let found = codes(&health);

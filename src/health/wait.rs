@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Access, Health, Healthy, diagnose, observe};
+use super::{Health, Healthy, diagnose, observe};
 use crate::{
+    access::Access,
     context::Context,
     error::{Error, Result},
     event::Stage,

@@ -1,6 +1,6 @@
 //! Whose password.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,40 +8,113 @@ use super::DatabaseName;
 
 /// An account of the cluster that has a password.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(from = "String", into = "String")]
 pub enum Account {
-    Superuser,
-    Replication,
-    Rewind,
-    /// Patroni's REST API.
-    RestApi,
+    /// One of [`ACCOUNTS`], or one that a newer hactl has written into the secrets file.
+    Named(Cow<'static, str>),
     /// A role that owns a database.
     Owner(DatabaseName),
 }
 
+/// An account that every cluster has, as the cluster file describes it.
+#[derive(Debug)]
+pub struct ClusterAccount {
+    pub account: Account,
+    /// What the reference of the cluster file says about its password.
+    pub description: &'static str,
+    /// Whether the file of an adopted cluster may give its password.
+    pub adopted: bool,
+}
+
+/// The accounts that every cluster has.
+pub static ACCOUNTS: [ClusterAccount; 4] = [
+    ClusterAccount {
+        account: Account::SUPERUSER,
+        description: "That of PostgreSQL's superuser, `postgres`.",
+        adopted: true,
+    },
+    ClusterAccount {
+        account: Account::REPLICATION,
+        description: "That of the role by which replicas stream.",
+        adopted: false,
+    },
+    ClusterAccount {
+        account: Account::REWIND,
+        description: "That of the role by which pg_rewind reads.",
+        adopted: false,
+    },
+    ClusterAccount { account: Account::RESTAPI, description: "That of Patroni's REST API.", adopted: true },
+];
+
 impl Account {
+    pub const SUPERUSER: Self = Self::named("superuser");
+    pub const REPLICATION: Self = Self::named("replication");
+    pub const REWIND: Self = Self::named("rewind");
+    /// Patroni's REST API.
+    pub const RESTAPI: Self = Self::named("restapi");
+
     /// What the variables that give passwords begin with.
     pub const PREFIX: &'static str = "HACTL_SECRET_";
+
+    const fn named(name: &'static str) -> Self {
+        Self::Named(Cow::Borrowed(name))
+    }
+
+    /// The accounts that every cluster has.
+    #[must_use]
+    pub fn of_every_cluster() -> Vec<Self> {
+        ACCOUNTS.iter().map(|known| known.account.clone()).collect()
+    }
 
     /// The environment variable that gives its password.
     #[must_use]
     pub fn variable(&self) -> String {
         match self {
             Self::Owner(name) => format!("{}OWNER_{}", Self::PREFIX, name.as_str().to_ascii_uppercase()),
-            other => format!("{}{}", Self::PREFIX, other.to_string().to_ascii_uppercase()),
+            Self::Named(name) => format!("{}{}", Self::PREFIX, name.to_ascii_uppercase()),
         }
     }
 }
 
-/// Its place below `secrets` in the cluster file.
+/// What the names of owners' accounts begin with.
+const OWNERS: &str = "owners.";
+
+/// Its place below `secrets` in the cluster file, and its key in the secrets file.
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Superuser => f.write_str("superuser"),
-            Self::Replication => f.write_str("replication"),
-            Self::Rewind => f.write_str("rewind"),
-            Self::RestApi => f.write_str("restapi"),
-            Self::Owner(name) => write!(f, "owners.{name}"),
+            Self::Named(name) => f.write_str(name),
+            Self::Owner(name) => write!(f, "{OWNERS}{name}"),
         }
+    }
+}
+
+impl From<Account> for String {
+    fn from(account: Account) -> Self {
+        account.to_string()
+    }
+}
+
+impl From<String> for Account {
+    fn from(text: String) -> Self {
+        match text.strip_prefix(OWNERS).map(DatabaseName::new) {
+            Some(Ok(owner)) => Self::Owner(owner),
+            _ => Self::Named(text.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_read_from_its_text_is_the_same() {
+        let owner = Account::Owner(DatabaseName::new("app").unwrap());
+        for account in Account::of_every_cluster().into_iter().chain([owner]) {
+            let text = serde_json::to_string(&account).unwrap();
+            assert_eq!(serde_json::from_str::<Account>(&text).unwrap(), account, "{text}");
+        }
+        assert_eq!(Account::from("owners.app".to_owned()).variable(), "HACTL_SECRET_OWNER_APP");
     }
 }

@@ -1,4 +1,4 @@
-//! What a cluster is made of, beside its names: the platform, what a commit promises, the timers,
+//! What a cluster is made of, beside its names: what a commit promises, the timers,
 //! and the choices that stick.
 
 use std::{
@@ -9,88 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AdoptedHosts, Distribution, Hosts, InstanceKey, Proxmox, RootModule, Ssh};
-
-/// Where the machines come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Platform {
-    Local(Local),
-    Proxmox(Proxmox),
-    Hosts(Hosts),
-    Adopted(AdoptedHosts),
-    Terraform(RootModule),
-}
-
-impl Platform {
-    /// Whether a cluster runs on the machines that hactl did not make: it is looked at and drilled, never changed.
-    #[must_use]
-    pub const fn is_adopted(&self) -> bool {
-        matches!(self, Self::Adopted(_))
-    }
-
-    /// Whether its machines are the user's: what is on them is not taken for granted, and not hactl's to destroy.
-    #[must_use]
-    pub const fn has_users_machines(&self) -> bool {
-        matches!(self, Self::Hosts(_) | Self::Terraform(_))
-    }
-
-    /// Whether the machines stay when the cluster goes.
-    #[must_use]
-    pub const fn machines_stay(&self) -> bool {
-        match self {
-            Self::Hosts(_) => true,
-            Self::Terraform(module) => !module.destroy,
-            Self::Local(_) | Self::Proxmox(_) | Self::Adopted(_) => false,
-        }
-    }
-
-    /// How its machines are reached by SSH.
-    #[must_use]
-    pub fn ssh(&self) -> Ssh {
-        match self {
-            Self::Proxmox(Proxmox { ssh, .. })
-            | Self::Hosts(Hosts { ssh, .. })
-            | Self::Terraform(RootModule { ssh, .. }) => ssh.clone(),
-            // Local nodes let hactl's own key in, and nothing else; adopted machines say each for themselves.
-            Self::Local(_) | Self::Adopted(_) => Ssh::default(),
-        }
-    }
-
-    /// The platform's word in the cluster file.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Local(_) => "local",
-            Self::Proxmox(_) => "proxmox",
-            Self::Hosts(_) | Self::Adopted(_) => "hosts",
-            Self::Terraform(_) => "terraform",
-        }
-    }
-
-    /// The release that its machines run, where hactl makes the cluster.
-    #[must_use]
-    pub const fn release(&self) -> Option<Distribution> {
-        match self {
-            Self::Local(local) => Some(local.release),
-            Self::Proxmox(proxmox) => Some(proxmox.release),
-            Self::Hosts(hosts) => Some(hosts.release),
-            Self::Terraform(module) => Some(module.release),
-            Self::Adopted(_) => None,
-        }
-    }
-}
-
-/// Containers that run systemd on this machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Local {
-    /// The base image, `debian:12` by default.
-    pub base_image: String,
-    /// The distribution's release that it holds.
-    pub release: Distribution,
-    /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
-    pub subnet: Option<ipnet::Ipv4Net>,
-}
+use super::InstanceKey;
 
 /// What holds Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

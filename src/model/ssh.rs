@@ -1,4 +1,4 @@
-//! How machines are reached by SSH: as whom, with which key, and by way of which machine.
+//! How machines are reached by SSH: as which user, with which key, and through which bastion.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -96,6 +96,38 @@ impl fmt::Display for Bastion {
 impl From<Bastion> for String {
     fn from(bastion: Bastion) -> Self {
         bastion.to_string()
+    }
+}
+
+/// Where SSH answers, and the key that must answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshTarget {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    /// Whether commands need sudo: the user is not root.
+    #[serde(default)]
+    pub sudo: bool,
+    /// `ssh-ed25519 AAAA...`; none before the first contact.
+    pub host_key: Option<String>,
+    /// The machine that lets through to it: host and port are as that one reaches them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bastion: Option<Hop>,
+}
+
+/// A machine on the way to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    pub user: String,
+    pub host: String,
+    pub port: u16,
+    /// `ssh-ed25519 AAAA...`; none before the first contact.
+    pub host_key: Option<String>,
+}
+
+impl From<Bastion> for Hop {
+    fn from(Bastion { user, host, port }: Bastion) -> Self {
+        Self { user, host, port, host_key: None }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     event::Summary,
+    model::Account,
     stage::{prepare, software},
 };
 
@@ -27,7 +28,8 @@ pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, 
         acting.deployment.take_over()?;
         let (cluster, known, vault) = acting.deployment.parts()?;
         let name = cluster.name();
-        if cluster.state_location().is_some() && vault.ensure_owners(&cluster.owners())? {
+        let owners: Vec<_> = cluster.owners().into_iter().map(Account::Owner).collect();
+        if cluster.state_location().is_some() && vault.ensure_passwords(&owners)? {
             return Err(Error::failed("secrets-behind", "configure", name)
                 .cause(
                     "the cluster file has a database whose owner has no password yet, and runs elsewhere must know of it",

@@ -8,12 +8,11 @@ use crate::{
     deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::{Stage, Summary},
-    fleet::Fleet,
-    model::{Dns, InstanceKey, Platform},
-    platform::local::Engine,
+    model::{Dns, InstanceKey},
+    platform,
     stage::{
         decommission::{self, TeardownRequest},
-        dns, hypervisor, machines,
+        dns, machines,
         own_module::open_module,
     },
     terraform::{self, Destroyed, provider},
@@ -38,14 +37,16 @@ pub async fn preview(
 ) -> Result<TeardownPreview> {
     fits(&deployment.cluster, request)?;
     let mut headline = "These will be destroyed, with the data on them:";
-    let things = match deployment.cluster.plan.platform.clone() {
-        Platform::Local(_) => leftovers(context, &deployment.cluster).await?,
-        Platform::Proxmox(proxmox) => hypervisor::made(context, deployment, &proxmox).await?,
-        Platform::Terraform(module) if module.destroy => {
+    let cluster = &deployment.cluster;
+    let recorded = async || terraform::recorded(context, &cluster.dir(), &cluster.plan).await;
+    let made = platform::made(context, &cluster.plan, deployment.known.fleet_if_any()?, recorded).await?;
+    let things = match (made, cluster.plan.platform.own_module().cloned()) {
+        (Some(made), _) => made,
+        (None, Some(module)) if module.destroy => {
             let (_server, module) = open_module(context, deployment, &module).await?;
             module.resources(context).await?
         }
-        Platform::Hosts(_) | Platform::Terraform(_) | Platform::Adopted(_) => {
+        (None, _) => {
             headline = match request.wipe_data {
                 true => "The machines stay, and the cluster on them goes, with its data:",
                 false => "The machines stay, and the cluster on them is stopped:",
@@ -116,42 +117,6 @@ fn lost(cluster: &Cluster, request: &TeardownRequest, busy: &[InstanceKey]) -> S
         "bring it back from the repository or a backup: nothing was stopped, and without it hactl stops nothing on its \
          machines. If it is lost, stop Patroni and etcd there by hand; then `hactl down {name}{leave}` forgets them here"
     )
-}
-
-async fn leftovers(context: &Context, cluster: &Cluster) -> Result<Vec<String>> {
-    Engine::connect(&context.env).await?.cluster_leftovers(cluster.name()).await
-}
-
-/// Sees that nothing of the cluster is left.
-async fn is_gone(context: &Context, cluster: &Cluster, before: Option<&Fleet>, changed: bool) -> Result<()> {
-    match (&cluster.plan.platform, before) {
-        (Platform::Local(_), _) => {
-            let left = leftovers(context, cluster).await?;
-            if left.is_empty() {
-                return Ok(());
-            }
-            let error = Error::failed("left-behind", "take away all of", cluster.name())
-                .cause(format!("still there: {}", left.join(", ")));
-            Err(error.hint(
-                "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
-            ))
-        }
-        (Platform::Proxmox(proxmox), _) => {
-            if let Some(uuid) = terraform::begun(&cluster.dir(), &cluster.plan)? {
-                hypervisor::is_empty(context, cluster, proxmox, uuid).await?;
-            }
-            match before {
-                Some(before) => hypervisor::is_silent(cluster, before).await,
-                None => Ok(()),
-            }
-        }
-        (Platform::Terraform(module), Some(before)) if module.destroy => {
-            let silent = hypervisor::is_silent(cluster, before).await;
-            // Its state held nothing: it was perhaps not the one.
-            silent.map_err(|error| if changed { error } else { error.hint(terraform::OTHER_STATE) })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The DNS records that go with the machines.
@@ -249,7 +214,7 @@ async fn tear_down(
     let stays = deployment.cluster.plan.platform.machines_stay();
     let before = deployment.known.last_fleet()?.cloned();
     if before.is_some() {
-        hypervisor::answers(context, &deployment.cluster).await?;
+        platform::answers(context, &deployment.cluster.plan.platform).await?;
     }
     let stopped = if stop {
         let fleet = decommission::machines(context, deployment).await?;
@@ -258,14 +223,14 @@ async fn tear_down(
     } else {
         false
     };
-    let destroyed = match deployment.cluster.plan.platform.clone() {
-        Platform::Terraform(module) if module.destroy => {
+    let destroyed = match deployment.cluster.plan.platform.own_module().cloned() {
+        Some(module) if module.destroy => {
             let (_server, module) = open_module(context, deployment, &module).await?;
             Some(Destroyed { changes: module.destroy(context).await?, gone: Vec::new() })
         }
-        Platform::Terraform(_) => None,
-        platform => {
-            let (_server, reattach) = provider::serve(context, &platform).await?;
+        Some(_) => None,
+        None => {
+            let (_server, reattach) = provider::serve(context, &deployment.cluster.plan.platform).await?;
             let shared = deployment.cluster.plan.backend.is_some();
             if shared {
                 deployment.vault_if_any(context).await?;
@@ -278,7 +243,12 @@ async fn tear_down(
         dns::gone(context, &destroyed.gone).await?;
     }
     let changed = stopped || destroyed.is_some_and(|destroyed| !destroyed.changes.is_empty());
-    is_gone(context, &deployment.cluster, before.as_ref(), changed).await?;
+    let cluster = &deployment.cluster;
+    let begun = terraform::begun(&cluster.dir(), &cluster.plan)?;
+    let gone = platform::is_gone(context, &cluster.plan, before.as_ref(), begun).await;
+    // A module whose state held nothing was perhaps not the one that made the machines.
+    let other_state = !changed && cluster.plan.platform.own_module().is_some();
+    gone.map_err(|error| if other_state { error.hint(terraform::OTHER_STATE) } else { error })?;
     let forgotten = stays && !stopped && (changed || before.is_some());
     let detail = match (changed, stays, request.wipe_data) {
         _ if forgotten => "nothing was stopped".to_owned(),
@@ -320,7 +290,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{context::Dirs, deployment::fleet_file, event::Events, platform::hosts};
+    use crate::{context::Dirs, deployment::fleet_file, event::Events, fleet::Fleet, model::Platform, platform::hosts};
 
     #[tokio::test]
     async fn a_cluster_that_runs_on_is_not_forgotten_because_the_secrets_are_not_here() {

@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     event::{Event, Stage, Summary, WriteGap},
     plan::Bound,
-    stage::{dns, hypervisor, machines, prepare},
+    stage::{dns, machines, prepare},
 };
 
 /// A command that acts, as a value: what the frame does for it.
@@ -177,8 +177,7 @@ async fn announce(context: &Context, cluster: &Cluster) {
 async fn preflight(context: &Context, cluster: &Cluster) -> Result<()> {
     prepare::tools(context, &cluster.plan.platform).await?;
     dns::check(context, cluster).await?;
-    hypervisor::check(context, cluster).await?;
-    machines::check(context, cluster)
+    machines::check(context, cluster).await
 }
 
 async fn lock(run: &RunContext, deployment: &Deployment, operation: &Operation) -> Result<Locks> {

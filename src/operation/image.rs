@@ -6,7 +6,6 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     event::Summary,
-    model::Platform,
     platform::local::{Engine, ImageInfo},
     stage::prepare,
 };
@@ -28,7 +27,7 @@ pub async fn build_image(run: &RunContext, deployment: Deployment) -> Result<Sum
     let work = perform(run, deployment, &IMAGE, async |acting| {
         let (context, deployment) = (&run.context, &mut acting.deployment);
         let platform = &deployment.cluster.plan.platform;
-        if !matches!(platform, Platform::Local(_)) {
+        if platform.local().is_none() {
             let error = Error::usage("image-platform", "build a node image for", deployment.cluster.name());
             return Err(error.cause(format!("node images are for platform local, and this is {}", platform.as_str())));
         }

@@ -8,7 +8,7 @@ use crate::{
     deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::Summary,
-    model::{Platform, Proxmox},
+    model::Proxmox,
     terraform::{
         self,
         import::{self, Candidate, ImportRequest, ImportTarget, Imports},
@@ -50,7 +50,7 @@ pub async fn import(run: &RunContext, deployment: Deployment, asked: &Asked) -> 
 
 async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Result<Outcome> {
     let name = cluster.name();
-    let Platform::Proxmox(proxmox) = &cluster.plan.platform else {
+    let Some(proxmox) = cluster.plan.platform.proxmox() else {
         return Err(Error::usage("import-platform", "import machines into", name)
             .cause(format!("its platform is {}", cluster.plan.platform.as_str()))
             .hint("machines on Proxmox can be imported: `platform: {proxmox: {...}}` in the cluster file"));

@@ -10,8 +10,8 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     event::Stage,
-    plan::{Plan, Platform},
-    stage::{hypervisor, machines, own_module::Identity, prepare},
+    plan::Plan,
+    stage::{machines, own_module::Identity, prepare},
     terraform::{self, Changes, Consent, Machines, provider},
 };
 
@@ -42,7 +42,7 @@ impl Planned {
             let _ = write!(text, "Machines: {}", self.changes);
         }
         // hactl does not know what these are: the user does, by their addresses.
-        if matches!(self.plan.platform, Platform::Terraform(_)) {
+        if self.plan.platform.own_module().is_some() {
             self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
         }
         if let Some(error) = &self.refused {
@@ -57,7 +57,7 @@ impl Planned {
 /// # Errors
 /// When Terraform cannot plan.
 pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Consent) -> Result<Planned> {
-    hypervisor::check(context, &deployment.cluster).await?;
+    machines::platform_has_all(context, &deployment.cluster).await?;
     if deployment.vault_if_any(context).await?.is_some() {
         deployment.vault_with_given(context).await?;
         deployment.take_over()?;

@@ -59,7 +59,7 @@ pub async fn create_secrets(run: &RunContext, deployment: Deployment) -> Result<
         acting.deployment.create_vault(context).await?;
         acting.deployment.vault_with_given(context).await?;
         let (cluster, _, vault) = acting.deployment.parts()?;
-        if vault.ensure_owners(&cluster.owners())? {
+        if vault.ensure_passwords(&cluster.accounts())? {
             vault.save()?;
         }
         let changed = vault.was_saved();

@@ -7,12 +7,13 @@ use super::{
     verify::prove,
 };
 use crate::{
+    component::postgres,
     context::RunContext,
     deployment::{Deployment, access, as_owner, client_files, lock::LockRequest},
     error::Result,
     event::{Stage, Summary},
     health,
-    model::{Platform, Role},
+    model::Role,
     report,
     stage::{
         machines::{self, Provisioned, With},
@@ -64,7 +65,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let context = &run.context;
     let (cluster, known, vault) = deployment.parts()?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
-    if plain && !matches!(cluster.plan.platform, Platform::Local(_)) {
+    if plain && cluster.plan.platform.local().is_none() {
         let with = With { image: None, agreed };
         let provisioned = machines::apply(run, cluster, known, vault, &with).await?;
         client_files(context, cluster, vault, &provisioned.fleet)?;
@@ -81,7 +82,9 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let inventory = software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
     let access = access(context, cluster, vault)?;
     let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
-    let configured = if !provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await {
+    let current = async { Ok(!provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await) };
+    let current = context.interruptible("look at the machines of", cluster.name(), current).await?;
+    let configured = if current {
         run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
         0
     } else {
@@ -95,7 +98,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
             run.keep("health", healthy.health())?;
-            health::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
+            postgres::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
             let leader = healthy.leader().clone();
             let detail = format!("{leader} leads; a row written there is on every replica");
             Ok((leader, Some(detail)))

@@ -6,13 +6,15 @@ use jiff::Timestamp;
 
 use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
+    access::Access,
+    component::postgres,
     context::RunContext,
     deployment::{Cluster, Deployment, RunningCluster},
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
-    health::{self, Access},
-    model::{ClusterName, Dcs, InstanceKey, Platform},
+    health,
+    model::{ClusterName, Dcs, InstanceKey},
     plan::Plan,
     report,
     verify::{self, Choice, FaultTarget, Heading, Load, Verdict, Verification},
@@ -71,7 +73,7 @@ pub(crate) async fn prove(
 ) -> Result<Option<Verdict>> {
     let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
     let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not one of the cluster's machines".to_owned()))?;
-    let age = health::age(access, node).await.map_err(failed)?;
+    let age = postgres::age(access, node).await.map_err(|seen| failed(seen.to_string()))?;
     if age > run.elapsed() {
         return Ok(None);
     }
@@ -92,11 +94,11 @@ async fn drill(
     let control = access.apart();
     let cluster = FaultTarget { plan, fleet, access, control: &control, context };
     let platform = plan.platform.as_str().to_owned();
-    let stamps = match &plan.platform {
-        Platform::Local(_) => vec![SHARED_KERNEL.to_owned()],
-        Platform::Proxmox(_) | Platform::Hosts(_) | Platform::Terraform(_) => Vec::new(),
-        Platform::Adopted(_) => found_there(plan, fleet, access).await,
-    };
+    let mut stamps: Vec<String> = plan.platform.local().map(|_| SHARED_KERNEL.to_owned()).into_iter().collect();
+    if plan.platform.is_adopted() {
+        let found = async { Ok(found_there(plan, fleet, access).await) };
+        stamps.extend(context.interruptible("drill", &plan.cluster, found).await?);
+    }
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
     let history: PathBuf = run.record().join("history.jsonl");
     let Verification { verdict, error } = match work {

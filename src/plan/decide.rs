@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choices, Dcs, Durability, Node, Patroni, Plan, Platform, Postgres, Warning, bounds, memory, voters};
+use super::{Choices, Dcs, Durability, Node, Patroni, Plan, Postgres, Warning, bounds, memory, voters};
 use crate::{
     error::{Error, Result},
     model::{
@@ -26,9 +26,9 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         true => spec.instances.keys().filter(|key| has_role(spec, key, Role::Etcd)).cloned().collect(),
         false => voters::pick(spec, choices, &mut warnings)?,
     };
-    let indexes = match spec.platform {
-        Platform::Local(_) => address_indexes(spec, choices)?,
-        _ => BTreeMap::new(),
+    let indexes = match spec.platform.local() {
+        Some(_) => address_indexes(spec, choices)?,
+        None => BTreeMap::new(),
     };
     let nodes: BTreeMap<InstanceKey, Node> = spec
         .instances
@@ -68,7 +68,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         // Nothing is installed there.
         _ => (Vec::new(), None),
     };
-    if let Platform::Proxmox(proxmox) = &spec.platform {
+    if let Some(proxmox) = spec.platform.proxmox() {
         proxmox_warnings(proxmox, &nodes, &mut warnings);
     }
     if !spec.platform.is_adopted() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Choices, Warning};
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, Platform, Role},
+    model::{InstanceKey, Role},
     spec::Spec,
 };
 
@@ -32,10 +32,7 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
     let free = || spec.instances.iter().filter(|(_, instance)| instance.roles.is_none()).map(|(key, _)| key);
     // A machine that got another key is still the voter that it was.
     let chosen = |key: &InstanceKey| {
-        let before = match &spec.platform {
-            Platform::Proxmox(proxmox) => proxmox.machines.get(key).and_then(|guest| guest.renamed_from.as_ref()),
-            _ => None,
-        };
+        let before = spec.platform.renamed_from(key);
         choices.voters.contains(key) || before.is_some_and(|before| choices.voters.contains(before))
     };
     voters.extend(free().filter(|key| chosen(key)).cloned());

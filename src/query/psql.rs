@@ -5,11 +5,12 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
+    access::Access,
+    component::postgres,
     context::Context,
     deployment::{Conninfo, Deployment, RunningCluster, as_owner, hosts, login},
     error::{Error, Result},
     fleet::FleetNode,
-    health::Access,
     model::Role,
 };
 
@@ -43,7 +44,7 @@ impl Door {
 /// A connection that cannot be led on is closed: libpq then tries the next host, and says what it saw.
 async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
     let Ok(remote) = access.connect(&node).await else { return };
-    let door = node.postgres();
+    let door = postgres::endpoint(&node);
     let Ok(mut tunnel) = remote.tunnel(&door.host, door.port, PATIENCE).await else { return };
     // The end of either side is the end of both.
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut tunnel).await;

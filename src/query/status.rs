@@ -5,7 +5,7 @@ use crate::{
     deployment::{Deployment, RunningCluster},
     error::Result,
     health::{self, Health, Status},
-    stage::hypervisor,
+    platform,
     verify::fault::FaultTarget,
 };
 
@@ -24,7 +24,7 @@ impl StatusProbe {
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self, context: &Context) -> Status {
         let RunningCluster { plan, fleet, conninfo, .. } = &self.0;
-        let (mut health, reboots) = tokio::join!(self.health(), hypervisor::reboots(context, &plan.platform, fleet));
+        let (mut health, reboots) = tokio::join!(self.health(), platform::reboots(context, &plan.platform, fleet));
         if let Some(said) = reboots {
             health.add_reboots(&said);
         }

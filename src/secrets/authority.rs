@@ -1,8 +1,6 @@
-//! The three certificate authorities of a cluster and the certificates that they sign.
+//! How certificate authorities and the certificates that they sign are made.
 //!
-//! Three, so that a certificate made for one purpose is worth nothing for another: a database client
-//! cannot write etcd, and etcd's peers are not clients. ECDSA P-256 throughout: with Ed25519, libpq
-//! cannot bind SCRAM to the channel.
+//! ECDSA P-256 throughout: with Ed25519, libpq cannot bind SCRAM to the channel.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,65 +14,11 @@ use x509_parser::{extensions::GeneralName, pem::parse_x509_pem};
 
 use crate::{
     error::{Error, Result},
-    model::{ClusterName, HostName, InstanceKey, Secret},
+    model::{Authority, Certificate, ClusterName, HostName, InstanceKey, Purpose, Secret},
 };
 
 const AUTHORITY_YEARS: i64 = 10;
 const LEAF_YEARS: i64 = 2;
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AuthorityKind {
-    /// etcd's voters among themselves, port 2380.
-    EtcdPeer,
-    /// etcd's clients and Patroni's REST API, ports 2379 and 8008.
-    Control,
-    /// PostgreSQL's server certificates, port 5432.
-    Postgresql,
-}
-
-/// A certificate of a node, by what it is for. The word is also the file's name on the node.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeafKind {
-    EtcdPeer,
-    EtcdServer,
-    /// Patroni's one certificate: server of its REST API, client of etcd, client of other members.
-    Patroni,
-    Postgresql,
-}
-
-impl LeafKind {
-    pub const ALL: [Self; 4] = [Self::EtcdPeer, Self::EtcdServer, Self::Patroni, Self::Postgresql];
-
-    #[must_use]
-    pub const fn authority(self) -> AuthorityKind {
-        match self {
-            Self::EtcdPeer => AuthorityKind::EtcdPeer,
-            Self::EtcdServer | Self::Patroni => AuthorityKind::Control,
-            Self::Postgresql => AuthorityKind::Postgresql,
-        }
-    }
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::EtcdPeer => "etcd_peer",
-            Self::EtcdServer => "etcd_server",
-            Self::Patroni => "patroni",
-            Self::Postgresql => "postgresql",
-        }
-    }
-
-    fn usages(self) -> Vec<ExtendedKeyUsagePurpose> {
-        match self {
-            // etcd's own gateway presents the server's certificate as a client certificate.
-            Self::EtcdPeer | Self::EtcdServer | Self::Patroni => {
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
-            }
-            Self::Postgresql => vec![ExtendedKeyUsagePurpose::ServerAuth],
-        }
-    }
-}
 
 /// A certificate and its private key, both PEM; the key is PKCS #8.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,20 +28,6 @@ pub struct Leaf {
     pub key: Secret,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Authorities {
-    etcd_peer: Leaf,
-    control: Leaf,
-    postgresql: Leaf,
-}
-
-impl Authorities {
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Secret> {
-        [&self.etcd_peer.key, &self.control.key, &self.postgresql.key].into_iter()
-    }
-}
-
 /// Whom a node's certificates are made out to.
 pub(super) struct Holder<'a> {
     pub(super) key: &'a InstanceKey,
@@ -105,61 +35,9 @@ pub(super) struct Holder<'a> {
     pub(super) address: Ipv4Addr,
 }
 
-impl Authorities {
-    pub(super) fn generate(cluster: &ClusterName, now: Timestamp) -> Result<Self> {
-        Ok(Self {
-            etcd_peer: authority(cluster, "etcd peers", now)?,
-            control: authority(cluster, "control", now)?,
-            postgresql: authority(cluster, "postgresql", now)?,
-        })
-    }
-
-    pub(super) const fn get(&self, kind: AuthorityKind) -> &Leaf {
-        match kind {
-            AuthorityKind::EtcdPeer => &self.etcd_peer,
-            AuthorityKind::Control => &self.control,
-            AuthorityKind::Postgresql => &self.postgresql,
-        }
-    }
-
-    /// The certificate of `kind` for one node.
-    pub(super) fn sign_node(
-        &self,
-        cluster: &ClusterName,
-        kind: LeafKind,
-        to: &Holder<'_>,
-        now: Timestamp,
-    ) -> Result<Leaf> {
-        let params =
-            params(cluster, &format!("{} {}", to.key, kind.as_str()), now, LEAF_YEARS).and_then(|mut params| {
-                params.subject_alt_names = names(to)
-                    .into_iter()
-                    .map(|name| match name {
-                        Name::Dns(name) => name.as_str().try_into().map(SanType::DnsName),
-                        Name::Ip(address) => Ok(SanType::IpAddress(address)),
-                    })
-                    .collect::<Result<_, _>>()
-                    .map_err(Problem::from)?;
-                params.extended_key_usages = kind.usages();
-                Ok(params)
-            });
-        params
-            .and_then(|params| sign(params, self.get(kind.authority())))
-            .map_err(|problem| problem.error(&format!("{} certificate of", kind.as_str()), to.key))
-    }
-
-    /// The controller's client certificate for etcd and Patroni's REST API.
-    pub(super) fn sign_client(&self, cluster: &ClusterName, now: Timestamp) -> Result<Leaf> {
-        params(cluster, "controller", now, LEAF_YEARS)
-            .and_then(|mut params| {
-                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-                sign(params, &self.control)
-            })
-            .map_err(|problem| problem.error("client certificate of", cluster))
-    }
-}
-
-fn authority(cluster: &ClusterName, what: &str, now: Timestamp) -> Result<Leaf> {
+/// A new authority.
+pub(super) fn generate(cluster: &ClusterName, authority: Authority, now: Timestamp) -> Result<Leaf> {
+    let what = authority.subject;
     let make = || -> Result<Leaf, Problem> {
         let mut params = params(cluster, &format!("{what} authority"), now, AUTHORITY_YEARS)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -170,6 +48,55 @@ fn authority(cluster: &ClusterName, what: &str, now: Timestamp) -> Result<Leaf> 
         Ok(Leaf { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
     };
     make().map_err(|problem| problem.error(&format!("{what} authority of"), cluster))
+}
+
+/// The certificate of one instance.
+pub(super) fn sign_instance(
+    authority: &Leaf,
+    cluster: &ClusterName,
+    certificate: Certificate,
+    to: &Holder<'_>,
+    now: Timestamp,
+) -> Result<Leaf> {
+    let params =
+        params(cluster, &format!("{} {}", to.key, certificate.name), now, LEAF_YEARS).and_then(|mut params| {
+            params.subject_alt_names = names(to)
+                .into_iter()
+                .map(|name| match name {
+                    Name::Dns(name) => name.as_str().try_into().map(SanType::DnsName),
+                    Name::Ip(address) => Ok(SanType::IpAddress(address)),
+                })
+                .collect::<Result<_, _>>()
+                .map_err(Problem::from)?;
+            params.extended_key_usages = usages(certificate.purpose);
+            Ok(params)
+        });
+    params
+        .and_then(|params| sign(params, authority))
+        .map_err(|problem| problem.error(&format!("{} certificate of", certificate.name), to.key))
+}
+
+/// The controller's certificate.
+pub(super) fn sign_client(
+    authority: &Leaf,
+    cluster: &ClusterName,
+    certificate: Certificate,
+    now: Timestamp,
+) -> Result<Leaf> {
+    params(cluster, certificate.name, now, LEAF_YEARS)
+        .and_then(|mut params| {
+            params.extended_key_usages = usages(certificate.purpose);
+            sign(params, authority)
+        })
+        .map_err(|problem| problem.error("client certificate of", cluster))
+}
+
+fn usages(purpose: Purpose) -> Vec<ExtendedKeyUsagePurpose> {
+    match purpose {
+        Purpose::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Purpose::ServerAndClient => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        Purpose::Controller => vec![ExtendedKeyUsagePurpose::ClientAuth],
+    }
 }
 
 fn params(cluster: &ClusterName, what: &str, now: Timestamp, years: i64) -> Result<CertificateParams, Problem> {

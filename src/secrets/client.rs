@@ -7,12 +7,16 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{AuthorityKind, SshIdentities, Vault, ssh_config::ssh_config, store};
+use super::{
+    ssh_config::{SshIdentities, ssh_config},
+    store,
+    vault::Vault,
+};
 use crate::{
     context::ClusterDir,
     error::{Error, Result},
     fleet::Fleet,
-    model::{DatabaseName, Role, SSH_PORT},
+    model::{Account, Authority, Certificate, DatabaseName, Role, SSH_PORT},
 };
 
 /// The port of PostgreSQL on every node.
@@ -44,7 +48,7 @@ impl ClientFiles {
 /// Files that are as they should be stay untouched.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file cannot be written, or the secrets file is older than a certificate among them.
 pub fn write_client_files(
     dir: &ClusterDir,
     vault: &Vault,
@@ -59,13 +63,14 @@ pub fn write_client_files(
     store::private_dir(&target).map_err(|error| failed(&target.display(), &error))?;
     let passfile = Zeroizing::new(passfile(vault, fleet, databases));
     let known_hosts = known_hosts(fleet);
+    let certificate = vault.client(Certificate::CONTROLLER)?;
     let path = |name: &str| target.join(name);
     let ssh_config = ssh_config(fleet, &path(ClientFiles::SSH_CONFIG), &path(ClientFiles::KNOWN_HOSTS), identities);
     let files: [(&str, &str, u32); 8] = [
-        (ClientFiles::POSTGRESQL_CA, vault.authority(AuthorityKind::Postgresql), 0o644),
-        (ClientFiles::CONTROL_CA, vault.authority(AuthorityKind::Control), 0o644),
-        (ClientFiles::CERTIFICATE, &vault.client().certificate, 0o644),
-        (ClientFiles::KEY, vault.client().key.expose(), 0o600),
+        (ClientFiles::POSTGRESQL_CA, vault.authority(Authority::POSTGRESQL)?, 0o644),
+        (ClientFiles::CONTROL_CA, vault.authority(Authority::CONTROL)?, 0o644),
+        (ClientFiles::CERTIFICATE, &certificate.certificate, 0o644),
+        (ClientFiles::KEY, certificate.key.expose(), 0o600),
         (ClientFiles::SSH_KEY, vault.ssh_key().private.expose(), 0o600),
         (ClientFiles::KNOWN_HOSTS, &known_hosts, 0o644),
         (ClientFiles::SSH_CONFIG, &ssh_config, 0o644),
@@ -89,7 +94,7 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
         let port = if node.ssh.bastion.is_some() { "*".to_owned() } else { POSTGRES_PORT.to_string() };
         for host in [node.address.to_string(), node.hostname().to_string()] {
             for owner in &owners {
-                let Some(password) = passwords.owners.get(*owner) else { continue };
+                let Some(password) = passwords.get(&Account::Owner((*owner).clone())) else { continue };
                 // Hosts and names hold neither of the two characters that are escaped; a given password may.
                 let password = Zeroizing::new(password.expose().replace('\\', "\\\\").replace(':', "\\:"));
                 let _ = writeln!(text, "{host}:{port}:*:{owner}:{}", *password);

@@ -1,4 +1,20 @@
-//! What the encrypted file holds, in the form in which it is written.
+//! What the encrypted file holds, in the form in which it is written: JSON, and in short
+//!
+//! ```json
+//! {
+//!   "version": 2, "cluster": "pg", "uuid": "...", "recipients": ["age1..."],
+//!   "ssh": {"private": "...", "public": "ssh-ed25519 ..."},
+//!   "authorities": {"control": {"certificate": "...", "key": "..."}},
+//!   "passwords": {"superuser": "...", "owners.app": "..."},
+//!   "clients": {"controller": {"certificate": "...", "key": "..."}},
+//!   "nodes": {"node1": {"patroni": {"certificate": "...", "key": "..."}}},
+//!   "host_keys": {"machines": {"node1": "ssh-ed25519 ..."}, "bastions": {"HOST:PORT": "ssh-ed25519 ..."}}
+//! }
+//! ```
+//!
+//! `authorities`, `passwords`, `clients` and `nodes` are maps by name. A reader of version 2 keeps the entries that it does
+//! not know, and the file may lack any that it knows: what is missing is made when a command needs it. So a new account or
+//! certificate keeps the version. Everything else that changes raises it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,15 +31,15 @@ use ssh_key::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::authority::{Authorities, Leaf, LeafKind};
+use super::authority::Leaf;
 use crate::{
     error::{Error, Result},
     fleet::Fleet,
-    model::{Account, ClusterName, DatabaseName, InstanceKey, Secret},
+    model::{Account, ClusterName, InstanceKey, Secret},
 };
 
 /// The version of [`Contents`] that this hactl writes, and the newest that it reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Letters and digits only: such a password needs no quoting in YAML, SQL, passfiles or URLs.
 /// 32 of 62 characters hold 190 bits.
@@ -39,11 +55,12 @@ pub(super) struct Contents {
     /// lock the rest of the team out.
     pub(super) recipients: BTreeSet<String>,
     pub(super) ssh: SshKey,
-    pub(super) authorities: Authorities,
-    pub(super) passwords: Passwords,
-    /// The controller's own certificate, for etcd and Patroni's REST API.
-    pub(super) client: Leaf,
-    pub(super) nodes: BTreeMap<InstanceKey, BTreeMap<LeafKind, Leaf>>,
+    pub(super) authorities: BTreeMap<String, Leaf>,
+    pub(super) passwords: BTreeMap<Account, Secret>,
+    /// The controller's own certificates.
+    pub(super) clients: BTreeMap<String, Leaf>,
+    /// The certificates of each instance.
+    pub(super) nodes: BTreeMap<InstanceKey, BTreeMap<String, Leaf>>,
     #[serde(default, skip_serializing_if = "HostKeys::is_empty")]
     pub(super) host_keys: HostKeys,
 }
@@ -120,18 +137,6 @@ pub struct SshKey {
     pub public: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Passwords {
-    pub superuser: Secret,
-    pub replication: Secret,
-    pub rewind: Secret,
-    /// Patroni's REST API.
-    pub restapi: Secret,
-    /// By the role that owns a database.
-    pub owners: BTreeMap<DatabaseName, Secret>,
-}
-
 impl SshKey {
     pub(super) fn generate(cluster: &ClusterName) -> Result<Self> {
         let failed = |error: &(dyn std::error::Error + 'static)| {
@@ -144,28 +149,6 @@ impl SshKey {
         let private = key.to_openssh(LineEnding::LF).map_err(|error| failed(&error))?;
         let public = key.public_key().to_openssh().map_err(|error| failed(&error))?;
         Ok(Self { private: Secret::new(private.to_string()), public })
-    }
-}
-
-impl Passwords {
-    pub(super) fn generate() -> Result<Self> {
-        Ok(Self {
-            superuser: password()?,
-            replication: password()?,
-            rewind: password()?,
-            restapi: password()?,
-            owners: BTreeMap::new(),
-        })
-    }
-
-    pub(super) fn set(&mut self, account: &Account, password: Secret) {
-        match account {
-            Account::Superuser => self.superuser = password,
-            Account::Replication => self.replication = password,
-            Account::Rewind => self.rewind = password,
-            Account::RestApi => self.restapi = password,
-            Account::Owner(name) => _ = self.owners.insert(name.clone(), password),
-        }
     }
 }
 

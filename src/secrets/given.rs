@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exec::Command,
-    model::{Account, DatabaseName, Secret, nearest},
+    model::{Account, Secret, nearest},
 };
 
 /// What may give a password, beside the environment.
@@ -19,8 +19,8 @@ pub struct Sources<'a> {
     pub commands: &'a [(&'a Account, &'a [String])],
     /// The directory in which they run.
     pub dir: &'a Path,
-    /// The roles that own databases.
-    pub owners: &'a [DatabaseName],
+    /// The accounts of the cluster: a variable may give their passwords.
+    pub accounts: &'a [Account],
 }
 
 /// The passwords that are given, by account. A variable goes before a command, which then does not run.
@@ -28,7 +28,7 @@ pub struct Sources<'a> {
 /// # Errors
 /// When a variable gives nobody's password, a command fails, or a password has characters that it must not have.
 pub async fn given(context: &Context, sources: &Sources<'_>) -> Result<BTreeMap<Account, Secret>> {
-    let mut given = from_environment(context, sources.owners)?;
+    let mut given = from_environment(context, sources.accounts)?;
     for (account, words) in sources.commands {
         if !given.contains_key(*account) {
             given.insert((*account).clone(), from_command(context, account, words, sources.dir).await?);
@@ -37,10 +37,8 @@ pub async fn given(context: &Context, sources: &Sources<'_>) -> Result<BTreeMap<
     Ok(given)
 }
 
-fn from_environment(context: &Context, owners: &[DatabaseName]) -> Result<BTreeMap<Account, Secret>> {
-    let accounts = [Account::Superuser, Account::Replication, Account::Rewind, Account::RestApi];
-    let accounts = accounts.into_iter().chain(owners.iter().cloned().map(Account::Owner));
-    let known: BTreeMap<String, Account> = accounts.map(|account| (account.variable(), account)).collect();
+fn from_environment(context: &Context, accounts: &[Account]) -> Result<BTreeMap<Account, Secret>> {
+    let known: BTreeMap<String, &Account> = accounts.iter().map(|account| (account.variable(), account)).collect();
     let names: Vec<&str> = known.keys().map(String::as_str).collect();
     let (mut given, mut wrong) = (BTreeMap::new(), Vec::new());
     for (name, value) in context.env.iter().filter(|(name, _)| name.starts_with(Account::PREFIX)) {
@@ -50,7 +48,7 @@ fn from_environment(context: &Context, owners: &[DatabaseName]) -> Result<BTreeM
                 None => format!("{name} gives no password of this cluster: expected one of {}", names.join(", ")),
             }),
             (Some(_), Some(flaw)) => wrong.push(format!("the value of {name} {flaw}")),
-            (Some(account), None) => _ = given.insert(account.clone(), Secret::new(value.clone())),
+            (Some(account), None) => _ = given.insert((*account).clone(), Secret::new(value.clone())),
         }
     }
     if wrong.is_empty() {

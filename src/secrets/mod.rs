@@ -8,6 +8,7 @@ mod authority;
 mod client;
 mod command;
 mod contents;
+mod encrypted;
 mod given;
 mod identity;
 mod ssh_config;
@@ -15,10 +16,11 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod vault;
+mod version1;
 
-pub use authority::{AuthorityKind, Leaf, LeafKind};
+pub use authority::Leaf;
 pub use client::{ClientFiles, known_hosts, write_client_files};
-pub use contents::{HostKeys, Passwords, SshKey};
+pub use contents::{HostKeys, SshKey};
 pub use given::{Sources, given};
 pub use identity::{KEY_COMMAND, KEY_FILE};
 pub use ssh_config::SshIdentities;

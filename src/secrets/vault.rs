@@ -4,26 +4,24 @@
 //! running cluster. A save replaces the old file only when the new one is whole on disk and opens again.
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Read, Write},
+    collections::{BTreeMap, btree_map::Entry},
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
-use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac, digest::Key};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    authority::{Authorities, AuthorityKind, Holder, Leaf, LeafKind},
-    contents::{Contents, HostKeys, Passwords, SshKey, VERSION, password},
+    authority::{self, Holder, Leaf},
+    contents::{Contents, HostKeys, SshKey, VERSION, password},
+    encrypted::{count_recipients, encrypt, not_opened, open, parse, read},
     given::{self, Sources},
     identity::{self, Identity, KEY_COMMAND, KEY_FILE},
     store::{self, Existing},
@@ -31,7 +29,7 @@ use super::{
 use crate::{
     context::{Context, Dirs},
     error::{Error, Result},
-    model::{Account, ClusterName, DatabaseName, HostName, InstanceKey, Secret},
+    model::{Account, Authority, Certificate, ClusterName, HostName, InstanceKey, Purpose, Secret},
 };
 
 /// Where the secrets of one cluster lie.
@@ -95,7 +93,8 @@ impl Vault {
         }
     }
 
-    /// Opens the secrets of `cluster`, or makes and saves them where there is no file.
+    /// Opens the secrets of `cluster`, or makes and saves them where there is no file: passwords of `accounts`, authorities
+    /// and clients of `certificates`.
     ///
     /// # Errors
     /// Those of [`Vault::open`], the first only where the machines have been made already; and when the new files
@@ -104,6 +103,8 @@ impl Vault {
         context: &Context,
         cluster: &ClusterName,
         paths: &SecretsPaths,
+        accounts: &[Account],
+        certificates: &[Certificate],
         now: Timestamp,
     ) -> Result<Self> {
         if let Some(bytes) = read(&paths.file)? {
@@ -122,16 +123,15 @@ impl Vault {
             Some(identity) => identity,
             None => Identity::generate(&paths.key)?,
         };
-        let authorities = Authorities::generate(cluster, now)?;
         let contents = Contents {
             version: VERSION,
             cluster: cluster.clone(),
             uuid: Uuid::new_v4(),
             recipients: identity.recipients().into_iter().collect(),
             ssh: SshKey::generate(cluster)?,
-            client: authorities.sign_client(cluster, now)?,
-            authorities,
-            passwords: Passwords::generate()?,
+            authorities: BTreeMap::new(),
+            passwords: BTreeMap::new(),
+            clients: BTreeMap::new(),
             nodes: BTreeMap::new(),
             host_keys: HostKeys::default(),
         };
@@ -144,6 +144,8 @@ impl Vault {
             unrecorded: 0,
             saved: false,
         };
+        vault.ensure_passwords(accounts)?;
+        vault.ensure_certificates(certificates, &[], now)?;
         vault.write(Existing::Keep)?;
         Ok(vault)
     }
@@ -300,46 +302,61 @@ impl Vault {
         Ok(())
     }
 
-    /// Makes a password for every owner that has none and is given none; those of others stay. True when any was made.
+    /// Makes a password for every account that has none and is given none; those of others stay. True when any was made.
     ///
     /// # Errors
     /// When the operating system gives no randomness.
-    pub fn ensure_owners(&mut self, owners: &[DatabaseName]) -> Result<bool> {
+    pub fn ensure_passwords(&mut self, accounts: &[Account]) -> Result<bool> {
         let mut changed = false;
-        for owner in owners {
-            let given = self.given.contains_key(&Account::Owner(owner.clone()));
-            if !given && !self.contents.passwords.owners.contains_key(owner) {
-                self.contents.passwords.owners.insert(owner.clone(), password()?);
+        for account in accounts {
+            if !self.given.contains_key(account) && !self.contents.passwords.contains_key(account) {
+                self.contents.passwords.insert(account.clone(), password()?);
                 changed = true;
             }
         }
         Ok(changed)
     }
 
-    /// Makes the certificates that are missing, due for renewal, or made out to another name or address,
-    /// the controller's own among them; those of nodes not in `nodes` go. True when anything changed.
+    /// Makes those of `certificates` that are missing, due for renewal, or made out to another name or address, and their
+    /// authorities where these are missing; those of nodes not in `nodes` go. True when anything changed.
     ///
     /// # Errors
     /// When a certificate cannot be made.
-    pub fn ensure_leaves(&mut self, nodes: &[(InstanceKey, HostName, Ipv4Addr)], now: Timestamp) -> Result<bool> {
-        let contents = &mut self.contents;
-        let before = contents.nodes.len();
-        contents.nodes.retain(|key, _| nodes.iter().any(|(node, ..)| node == key));
-        let mut changed = contents.nodes.len() != before;
-        for (key, hostname, address) in nodes {
-            let holder = Holder { key, hostname, address: *address };
-            let leaves = contents.nodes.entry(key.clone()).or_default();
-            for kind in LeafKind::ALL {
-                if leaves.get(&kind).is_none_or(|leaf| leaf.is_due(now) || !leaf.is_for(&holder)) {
-                    let leaf = contents.authorities.sign_node(&contents.cluster, kind, &holder, now)?;
-                    leaves.insert(kind, leaf);
+    pub fn ensure_certificates(
+        &mut self,
+        certificates: &[Certificate],
+        nodes: &[(InstanceKey, HostName, Ipv4Addr)],
+        now: Timestamp,
+    ) -> Result<bool> {
+        let Contents { cluster, authorities, clients, nodes: known, .. } = &mut self.contents;
+        let before = known.len();
+        known.retain(|key, _| nodes.iter().any(|(node, ..)| node == key));
+        let mut changed = known.len() != before;
+        for certificate in certificates {
+            let authority = match authorities.entry(certificate.authority.name.to_owned()) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(missing) => {
+                    changed = true;
+                    missing.insert(authority::generate(cluster, certificate.authority, now)?)
+                }
+            };
+            if certificate.purpose == Purpose::Controller {
+                if clients.get(certificate.name).is_none_or(|leaf| leaf.is_due(now)) {
+                    let leaf = authority::sign_client(authority, cluster, *certificate, now)?;
+                    clients.insert(certificate.name.to_owned(), leaf);
+                    changed = true;
+                }
+                continue;
+            }
+            for (key, hostname, address) in nodes {
+                let holder = Holder { key, hostname, address: *address };
+                let leaves = known.entry(key.clone()).or_default();
+                if leaves.get(certificate.name).is_none_or(|leaf| leaf.is_due(now) || !leaf.is_for(&holder)) {
+                    let leaf = authority::sign_instance(authority, cluster, *certificate, &holder, now)?;
+                    leaves.insert(certificate.name.to_owned(), leaf);
                     changed = true;
                 }
             }
-        }
-        if contents.client.is_due(now) {
-            contents.client = contents.authorities.sign_client(&contents.cluster, now)?;
-            changed = true;
         }
         Ok(changed)
     }
@@ -393,129 +410,71 @@ impl Vault {
         if self.set_host_keys(host_keys) { self.save() } else { Ok(()) }
     }
 
-    /// All passwords: those given from outside, and the file's own where none is given. Owners are all
-    /// that [`Vault::ensure_owners`] was ever told of.
+    /// All passwords: those given from outside, and the file's own where none is given. Accounts are all that
+    /// [`Vault::ensure_passwords`] was ever told of.
     #[must_use]
-    pub fn passwords(&self) -> Passwords {
+    pub fn passwords(&self) -> BTreeMap<Account, Secret> {
         let mut passwords = self.contents.passwords.clone();
-        for (account, password) in &self.given {
-            passwords.set(account, password.clone());
-        }
+        passwords.extend(self.given.clone());
         passwords
+    }
+
+    /// The password of an account.
+    ///
+    /// # Errors
+    /// When the file is older than the account.
+    pub fn password(&self, account: &Account) -> Result<&Secret> {
+        let known = self.given.get(account).or_else(|| self.contents.passwords.get(account));
+        known.ok_or_else(|| self.lacks(format!("the password of {account}")))
     }
 
     /// Every secret in it, the given ones too, for those who must not show any.
     pub fn all(&self) -> impl Iterator<Item = &Secret> {
-        let Contents { ssh, authorities, passwords, client, nodes, .. } = &self.contents;
-        let Passwords { superuser, replication, rewind, restapi, owners } = passwords;
-        [&ssh.private, superuser, replication, rewind, restapi, &client.key]
+        let Contents { ssh, authorities, passwords, clients, nodes, .. } = &self.contents;
+        let leaves = authorities.values().chain(clients.values()).chain(nodes.values().flat_map(BTreeMap::values));
+        [&ssh.private]
             .into_iter()
-            .chain(owners.values())
+            .chain(passwords.values())
             .chain(self.given.values())
-            .chain(authorities.keys())
-            .chain(nodes.values().flat_map(BTreeMap::values).map(|leaf| &leaf.key))
+            .chain(leaves.map(|leaf| &leaf.key))
+    }
+
+    /// The certificates of all authorities by their names, PEM.
+    #[must_use]
+    pub fn authorities(&self) -> BTreeMap<String, String> {
+        let authorities = self.contents.authorities.iter();
+        authorities.map(|(name, leaf)| (name.clone(), leaf.certificate.clone())).collect()
     }
 
     /// The certificate of an authority, PEM.
-    #[must_use]
-    pub fn authority(&self, kind: AuthorityKind) -> &str {
-        &self.contents.authorities.get(kind).certificate
+    ///
+    /// # Errors
+    /// When the file is older than the authority.
+    pub fn authority(&self, authority: Authority) -> Result<&str> {
+        let leaf = self.contents.authorities.get(authority.name);
+        leaf.map(|leaf| leaf.certificate.as_str())
+            .ok_or_else(|| self.lacks(format!("the {} authority", authority.subject)))
     }
 
-    /// The controller's certificate for etcd and Patroni's REST API.
-    #[must_use]
-    pub const fn client(&self) -> &Leaf {
-        &self.contents.client
+    /// A certificate of the controller.
+    ///
+    /// # Errors
+    /// When the file is older than the certificate.
+    pub fn client(&self, certificate: Certificate) -> Result<&Leaf> {
+        let leaf = self.contents.clients.get(certificate.name);
+        leaf.ok_or_else(|| self.lacks(format!("the {} certificate", certificate.name)))
     }
 
-    /// The certificates of every node of the last [`Vault::ensure_leaves`]; each node has all kinds.
+    /// The certificates of every node of the last [`Vault::ensure_certificates`], by their names.
     #[must_use]
-    pub const fn node_leaves(&self) -> &BTreeMap<InstanceKey, BTreeMap<LeafKind, Leaf>> {
+    pub const fn node_leaves(&self) -> &BTreeMap<InstanceKey, BTreeMap<String, Leaf>> {
         &self.contents.nodes
     }
 
-    /// One certificate of a node.
-    #[must_use]
-    pub fn leaf(&self, node: &InstanceKey, kind: LeafKind) -> Option<&Leaf> {
-        self.contents.nodes.get(node)?.get(&kind)
+    /// What was looked for in a file that was written before hactl knew it.
+    fn lacks(&self, what: String) -> Error {
+        Error::failed("secrets-incomplete", "use the secrets file", self.file.display())
+            .cause(format!("an earlier version of hactl wrote it: {what} is not in it"))
+            .hint(format!("Run `hactl up {}`: it makes what is missing", self.cluster()))
     }
-}
-
-fn read(file: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(file) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::failed("secrets-open", "read the secrets file", file.display()).source(&error)),
-    }
-}
-
-fn encrypt<'a>(
-    recipients: impl Iterator<Item = &'a dyn age::Recipient>,
-    plain: &[u8],
-) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let encryptor = age::Encryptor::with_recipients(recipients)?;
-    let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?)?;
-    writer.write_all(plain)?;
-    Ok(writer.finish()?.finish()?)
-}
-
-fn open(identity: &Identity, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
-    let mut plain = Zeroizing::new(Vec::new());
-    age::Decryptor::new(ArmoredReader::new(bytes))?.decrypt(identity.keys())?.read_to_end(&mut plain)?;
-    Ok(plain)
-}
-
-fn not_opened(file: &Path, identity: &Identity, error: &age::DecryptError) -> Error {
-    let result = Error::failed("secrets-open", "open the secrets file", file.display());
-    match error {
-        age::DecryptError::NoMatchingKeys => {
-            result.cause(format!("it is not encrypted for the key in {}", identity.origin)).hint(format!(
-                "use the age.key of the machine where the cluster was made, or set {KEY_FILE} or {KEY_COMMAND} to the \
-                 right key"
-            ))
-        }
-        error => result.cause(format!("the file is broken: {error}")).hint(
-            "put back the last good version (`git checkout`, a backup); hactl never makes it anew over an old one",
-        ),
-    }
-}
-
-fn parse(plain: &[u8], file: &Path) -> Result<Contents> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let broken = |error: &serde_json::Error| {
-        // Position only: the library's text may quote what it read.
-        Error::failed("secrets-open", "read the secrets file", file.display())
-            .cause(format!("its contents are not as expected at line {}, column {}", error.line(), error.column()))
-            .hint("put back the last good version (`git checkout`, a backup)")
-    };
-    let Version { version } = serde_json::from_slice(plain).map_err(|error| broken(&error))?;
-    if version > VERSION {
-        return Err(Error::failed("secrets-version", "read the secrets file", file.display())
-            .cause(format!("it was written by a newer hactl (format {version}; this one knows {VERSION})"))
-            .hint("install the newer hactl"));
-    }
-    serde_json::from_slice(plain).map_err(|error| broken(&error))
-}
-
-/// How many recipients the header of an age file names.
-fn count_recipients(bytes: &[u8]) -> usize {
-    let mut plain = Vec::new();
-    let mut reader = ArmoredReader::new(bytes);
-    // The header is text and ends at the line that starts with `---`; the rest is of no interest here.
-    if reader.read_to_end(&mut plain).is_err() {
-        return 0;
-    }
-    plain
-        .split(|byte| *byte == b'\n')
-        .take_while(|line| !line.starts_with(b"---"))
-        // Grease is a made-up recipient that age puts in so that readers learn to skip unknown ones.
-        .filter(|line| line.starts_with(b"-> ") && !is_grease(line))
-        .count()
-}
-
-fn is_grease(line: &[u8]) -> bool {
-    line.split(|byte| *byte == b' ').nth(1).is_some_and(|tag| tag.ends_with(b"-grease"))
 }

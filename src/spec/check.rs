@@ -12,7 +12,7 @@ use super::{
     yaml::YamlNode,
 };
 use crate::model::{
-    ClusterName, DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, HostName, InstanceKey, Platform, Role,
+    ACCOUNTS, ClusterName, DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, HostName, InstanceKey, Platform, Role,
 };
 
 /// Enough for etcd, Patroni and a small PostgreSQL, and three of them fit a laptop.
@@ -212,7 +212,9 @@ fn only_there(
 /// What a file may not say of a cluster that is as it is.
 fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
     let sections = ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
-    let secrets = ["replication", "rewind", "owners"].map(|field| vec!["secrets", field]);
+    let accounts: Vec<String> =
+        ACCOUNTS.iter().filter(|known| !known.adopted).map(|known| known.account.to_string()).collect();
+    let secrets = accounts.iter().map(String::as_str).chain(["owners"]).map(|field| vec!["secrets", field]);
     let machines =
         instances.flat_map(|key| ["vm_name", "memory", "cores", "disk_gb"].map(|f| vec!["instances", key.as_str(), f]));
     for path in sections.into_iter().chain(secrets).chain(machines) {

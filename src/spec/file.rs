@@ -4,6 +4,7 @@
 
 mod backend;
 mod platform;
+mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, ProxmoxFile, SshFile, TerraformFile},
+    secrets::SecretsFile,
 };
 use crate::model::{
     ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, Hypervisor, InstanceKey,
@@ -369,31 +371,6 @@ fn drills(_: &mut SchemaGenerator) -> Schema {
         "items": {"type": "string", "enum": DRILL_NAMES},
         "examples": [["switchover", "patroni-crash/dead"], ["all"]]
     })
-}
-
-/// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SecretsFile {
-    /// That of PostgreSQL's superuser, `postgres`.
-    pub(super) superuser: Option<SecretFile>,
-    /// That of the role by which replicas stream.
-    pub(super) replication: Option<SecretFile>,
-    /// That of the role by which pg_rewind reads.
-    pub(super) rewind: Option<SecretFile>,
-    /// That of Patroni's REST API.
-    pub(super) restapi: Option<SecretFile>,
-    /// Those of the roles that own databases.
-    pub(super) owners: Option<BTreeMap<DatabaseName, Option<SecretFile>>>,
-}
-
-/// A password that a command prints.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SecretFile {
-    /// Program and arguments; no shell, started in this file's directory. It prints one line.
-    #[schemars(example = ["pass", "show", "pg-prod/superuser"], length(min = 1))]
-    pub(super) command: Vec<String>,
 }
 
 /// The JSON Schema of the cluster file.

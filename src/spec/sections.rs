@@ -75,12 +75,14 @@ pub(super) fn secrets(
     written: SecretsFile,
     databases: &BTreeMap<DatabaseName, DatabaseName>,
 ) -> Vec<SecretCommand> {
-    let mut given = vec![
-        (Account::Superuser, written.superuser),
-        (Account::Replication, written.replication),
-        (Account::Rewind, written.rewind),
-        (Account::RestApi, written.restapi),
-    ];
+    let mut accounts = written.accounts;
+    let mut given: Vec<_> = Account::of_every_cluster()
+        .into_iter()
+        .map(|account| {
+            let secret = accounts.remove(&account).flatten();
+            (account, secret)
+        })
+        .collect();
     for (owner, secret) in written.owners.unwrap_or_default() {
         if !databases.values().any(|known| *known == owner) {
             let known = databases.values().map(DatabaseName::as_str);

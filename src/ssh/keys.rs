@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::connect::kind;
+use super::host_key::kind;
 use crate::{
     error::{Error, Result},
     model::Secret,
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bastion_is_tried_with_the_machines_key_and_then_with_the_users_own() {
+    fn bastion_keys_are_the_machine_key_then_the_users_own() {
         let dir = tempfile::tempdir().unwrap();
         let mut env = BTreeMap::from([("HOME".to_owned(), dir.path().display().to_string())]);
         std::fs::create_dir(dir.path().join(".ssh")).unwrap();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_that_cannot_be_used_is_said_with_what_to_do() {
+    fn unusable_key_file_fails_with_its_reason_and_a_hint() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let said = |text: &str| {

@@ -4,25 +4,31 @@
 //! Out: finished commands, and byte streams to ports as the node itself sees them.
 //!
 //! ```text
-//! connect    address -> connection -> session, and what was seen where none came of it
-//! session  the session as a handle: tried again until a deadline, by way of a bastion where there is one
-//! mux     the thread that moves its bytes
-//! contact  the host key of a machine of the user's, before it is pinned
-//! key      private keys, and where they come from
+//! error     why something failed, as a type; host_key and keys: host keys and private keys
+//! connect   address -> connection -> logged in, and what was seen where that failed
+//! keyscan   the host key that a machine shows before one is pinned
+//! channel   what the two halves of a session say to each other:
+//! mux       the thread that moves its bytes
+//! session   the handle: connects until a deadline, through a bastion where there is one
 //! ```
 //!
-//! [`SshTarget`]: crate::fleet::SshTarget
+//! [`SshTarget`]: crate::model::SshTarget
 
+mod channel;
 mod connect;
+mod error;
 mod host_key;
 mod keys;
+mod keyscan;
 mod mux;
 mod session;
 
-pub use connect::{KEY_REFUSED, OTHER_HOST_KEY};
-pub use host_key::{HostKey, fingerprint, first_contact};
+pub use channel::Finished;
+pub use error::{SshError, SshFailure};
+pub use host_key::{fingerprint, same_key};
 pub use keys::{PrivateKey, SshKeys, expanded, has_agent, home, user_key_files};
-pub use session::{Finished, Remote};
+pub use keyscan::{HostKey, scan_host_key};
+pub use session::Remote;
 
 /// `text` as one word of a shell.
 #[must_use]

@@ -5,27 +5,25 @@
 //! up only those that are still to be opened, and ends the session after a while.
 
 use std::{
-    collections::VecDeque,
     io::{ErrorKind, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
-    sync::mpsc::{Receiver, TryRecvError},
     time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssh2::{BlockDirections, Channel, ErrorCode, Session};
-use tokio::sync::oneshot;
+use tokio::sync::{
+    mpsc::{Receiver, error::TryRecvError},
+    oneshot,
+};
 
-use super::session::Finished;
-
-/// What is asked of a session; the text of an `Err` says what was seen.
-pub(super) enum Request {
-    Run { command: String, input: Vec<u8>, reply: oneshot::Sender<Result<Finished, String>> },
-    Tunnel { host: String, port: u16, stream: UnixStream, reply: oneshot::Sender<Result<(), String>> },
-}
+use super::{
+    channel::{Finished, Request},
+    error::{Seen, SshFailure},
+};
 
 /// Bytes that may wait in one direction of a tunnel before its source has to wait.
 const WINDOW: usize = 256 * 1024;
@@ -47,7 +45,7 @@ enum Link {
         input: Vec<u8>,
         stdout: Vec<u8>,
         stderr: Vec<u8>,
-        reply: oneshot::Sender<Result<Finished, String>>,
+        reply: oneshot::Sender<Result<Finished, Seen>>,
     },
     Tunnel {
         channel: Channel,
@@ -77,28 +75,30 @@ struct Opening {
 }
 
 /// Serves requests until every handle is gone and every channel closed, or the connection breaks.
-pub(super) fn run(session: &Session, socket: &OwnedFd, requests: &Receiver<Request>, woken: &UnixStream) {
+pub(super) fn run(session: &Session, socket: &OwnedFd, mut requests: Receiver<Request>, woken: &UnixStream) {
     let mut links: Vec<Link> = Vec::new();
-    let mut waiting: VecDeque<Request> = VecDeque::new();
     let mut opening: Option<Opening> = None;
     let mut woken = Some(woken);
     let mut broken = false;
     session.set_keepalive(true, 10);
     session.set_blocking(false);
     loop {
-        let alone = loop {
-            match requests.try_recv() {
-                Ok(request) => waiting.push_back(request),
-                Err(ended) => break ended == TryRecvError::Disconnected,
-            }
-        };
+        let mut alone = false;
         // Reading one channel may take bytes of another off the socket: go round until all is quiet.
         let mut moved = true;
         while moved {
             moved = false;
-            while opening.is_some() || !waiting.is_empty() {
-                opening = opening.or_else(|| next(&mut waiting));
-                let Some(current) = opening.take() else { break };
+            loop {
+                let current = match opening.take() {
+                    Some(current) => current,
+                    None => match next(&mut requests) {
+                        Ok(request) => Opening { request, channel: None, since: Instant::now() },
+                        Err(ended) => {
+                            alone = ended == TryRecvError::Disconnected;
+                            break;
+                        }
+                    },
+                };
                 match open(session, current, &mut links) {
                     None => moved = true,
                     // A channel that was given up half-open would be taken for the next one.
@@ -137,17 +137,13 @@ pub(super) fn run(session: &Session, socket: &OwnedFd, requests: &Receiver<Reque
 }
 
 /// The next request whose asker still waits.
-fn next(waiting: &mut VecDeque<Request>) -> Option<Opening> {
-    while let Some(request) = waiting.pop_front() {
-        let given_up = match &request {
-            Request::Run { reply, .. } => reply.is_closed(),
-            Request::Tunnel { reply, .. } => reply.is_closed(),
-        };
-        if !given_up {
-            return Some(Opening { request, channel: None, since: Instant::now() });
+fn next(requests: &mut Receiver<Request>) -> Result<Request, TryRecvError> {
+    loop {
+        let request = requests.try_recv()?;
+        if !request.is_given_up() {
+            return Ok(request);
         }
     }
-    None
 }
 
 /// One step of opening a channel; gives back what the node has not answered yet.
@@ -176,8 +172,8 @@ fn open(session: &Session, opening: Opening, links: &mut Vec<Link>) -> Option<Op
                     let request = Request::Run { command, input, reply };
                     return Some(Opening { request, channel: None, since });
                 }
-                // The asker may have given up; then nobody needs the answer.
-                Err(error) => drop(reply.send(Err(error.to_string()))),
+                // The asker may have given up; then the answer is not needed.
+                Err(error) => drop(reply.send(Err(Seen::new(failure(&error), error.to_string())))),
             }
         }
         Request::Tunnel { host, port, stream, reply } => match session.channel_direct_tcpip(&host, port, None) {
@@ -190,7 +186,10 @@ fn open(session: &Session, opening: Opening, links: &mut Vec<Link>) -> Option<Op
                 let request = Request::Tunnel { host, port, stream, reply };
                 return Some(Opening { request, channel: None, since });
             }
-            Err(error) => drop(reply.send(Err(format!("nothing answers on {host}:{port} ({error})")))),
+            Err(error) => {
+                let words = format!("nothing answers on {host}:{port} ({error})");
+                drop(reply.send(Err(Seen::new(failure(&error), words))));
+            }
         },
     }
     None
@@ -200,6 +199,19 @@ fn would_block(error: &ssh2::Error) -> bool {
     /// `LIBSSH2_ERROR_EAGAIN`.
     const AGAIN: ErrorCode = ErrorCode::Session(-37);
     error.code() == AGAIN
+}
+
+/// Why a channel was not opened, or not served to its end.
+fn failure(error: &ssh2::Error) -> SshFailure {
+    /// `LIBSSH2_ERROR_CHANNEL_FAILURE`.
+    const NOT_OPENED: ErrorCode = ErrorCode::Session(-21);
+    // libssh2 tells the server's reason by this constant text alone.
+    const PROHIBITED: &str = "Channel open failure (administratively prohibited)";
+    match error.code() {
+        NOT_OPENED if error.message() == PROHIBITED => SshFailure::TunnelProhibited,
+        NOT_OPENED => SshFailure::ChannelRefused,
+        _ => SshFailure::SessionEnded,
+    }
 }
 
 impl Link {
@@ -278,7 +290,7 @@ impl Link {
             let finished = channel
                 .exit_status()
                 .map(|status| Finished { status, stdout: text(stdout), stderr: text(stderr) })
-                .map_err(|error| error.to_string());
+                .map_err(|error| Seen::new(failure(&error), error.to_string()));
             // The asker may have given up.
             let _ = reply.send(finished);
         }

@@ -2,34 +2,36 @@
 
 use std::{
     fmt,
+    io::{self, Write as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use ssh2::Session;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    SshKeys,
-    connect::{ATTEMPT, Again, Door, Failure, Opened, dial, enter},
-    mux::{self, Request},
+    channel::{Finished, Request},
+    connect::{ATTEMPT, LoggedIn, Server, dial, log_in},
+    error::{Seen, SshError, SshFailure},
+    keys::SshKeys,
+    mux,
 };
-use crate::{
-    error::{Error, Result},
-    fleet::{Hop, SshTarget},
-};
+use crate::model::{Hop, SshTarget};
 
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A finished command on a node.
-#[derive(Clone, Debug)]
-pub struct Finished {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
+/// Requests that may wait for the multiplexer of one session; further ones wait in their callers.
+const QUEUE: usize = 64;
+
+/// What connecting is called in errors.
+const CONNECT: &str = "reach by SSH";
+
+/// What to do about a machine that came up and does not let its user in.
+const NOT_LET_IN: &str = "its first boot should have brought user and key: is the user of `ssh` the one that the template \
+     makes? On the machine's console, `cloud-init status --long` and /var/log/cloud-init-output.log say more";
 
 /// An SSH session to one node. It ends when the last handle is dropped.
 #[derive(Clone)]
@@ -58,79 +60,67 @@ impl Remote {
         target: &SshTarget,
         keys: &SshKeys,
         patience: Duration,
-    ) -> Result<Self> {
-        let label = label.to_string();
+    ) -> Result<Self, SshError> {
         if target.host_key.is_none() {
-            let error = Error::failed("ssh", "reach by SSH", &label);
-            return Err(error.cause(unpinned(&format!("{}:{}", target.host, target.port))).hint(RECORDS));
+            let place = format!("{}:{}", target.host, target.port);
+            return Err(no_host_key(&place).into_error(CONNECT, label));
         }
-        let (remote, _) = Self::enter(label, target, keys, patience, false, async |_| ()).await?;
+        let (remote, _) = Self::first_connection(label, target, keys, patience, false, async |_| ()).await?;
         Ok(remote)
     }
 
     /// As [`Remote::connect`], for a machine that may just have come up: where no host key is pinned, it may show any.
-    /// Gives the one that it showed; `saw` is told what is seen meanwhile, each time that it is something else. Of one
-    /// that is `fresh`, also the user and the key are waited for that its first boot brings.
+    /// Returns the one that it showed. `on_seen` is told what each attempt sees, when that differs from the one before.
+    /// A machine that was `just_created` also gets time until its first boot has brought the user and the key.
     ///
     /// # Errors
     /// Says what was last seen.
-    pub async fn arrive(
+    pub async fn first_connection(
         label: impl fmt::Display,
         target: &SshTarget,
         keys: &SshKeys,
         patience: Duration,
-        fresh: bool,
-        saw: impl AsyncFnMut(&str),
-    ) -> Result<(Self, String)> {
-        Self::enter(label.to_string(), target, keys, patience, fresh, saw).await
-    }
-
-    async fn enter(
-        label: String,
-        target: &SshTarget,
-        keys: &SshKeys,
-        patience: Duration,
-        fresh: bool,
-        mut saw: impl AsyncFnMut(&str),
-    ) -> Result<(Self, String)> {
+        just_created: bool,
+        mut on_seen: impl AsyncFnMut(&str),
+    ) -> Result<(Self, String), SshError> {
+        let label = label.to_string();
         let started = Instant::now();
         let (mut attempts, mut before) = (0_u32, String::new());
         loop {
             attempts += 1;
-            let Failure { code, again, seen, hint } = match attempt(&label, target, keys).await {
-                Ok(Opened { session, socket, host_key }) => {
+            let seen = match attempt(&label, target, keys).await {
+                Ok(LoggedIn { session, socket, host_key }) => {
                     return Ok((Self::start(label, target.sudo, session, socket)?, host_key));
                 }
-                Err(failure) => failure,
+                Err(seen) => seen,
             };
-            let error = Error::failed(code, "reach by SSH", &label).cause(&seen);
-            let waits = again == Again::Always || fresh && again == Again::WhenFresh;
-            let error = match waits {
-                true if started.elapsed() + PAUSE < patience => {
-                    if seen != before {
-                        saw(&seen).await;
-                        before = seen;
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
+            let may_pass = seen.may_pass(just_created);
+            if may_pass && started.elapsed() + PAUSE < patience {
+                if seen.words != before {
+                    on_seen(&seen.words).await;
+                    before = seen.words;
                 }
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            let seen = if seen.awaits_first_boot(just_created) { seen.hint(NOT_LET_IN) } else { seen };
+            let error = seen.or_default_hint().into_error(CONNECT, &label);
+            return Err(match may_pass {
                 true => error.cause(format!("last seen after {attempts} attempts in {} s", patience.as_secs())),
                 false => error,
-            };
-            let hint = if fresh && again == Again::WhenFresh { Some(NOT_LET_IN.to_owned()) } else { hint };
-            return Err(error.hint(hint.unwrap_or_else(|| "is the machine running, and the address right?".to_owned())));
+            });
         }
     }
 
-    fn start(label: String, sudo: bool, session: Session, socket: OwnedFd) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::failed("ssh", "start the SSH session of", &label).source(&error);
+    fn start(label: String, sudo: bool, session: Session, socket: OwnedFd) -> Result<Self, SshError> {
+        let failed = |error: io::Error| SshError::local("start the SSH session of", &label, &error);
         let (wake, woken) = UnixStream::pair().map_err(failed)?;
         wake.set_nonblocking(true).map_err(failed)?;
         woken.set_nonblocking(true).map_err(failed)?;
-        let (requests, receiver) = mpsc::channel();
+        let (requests, receiver) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name(format!("ssh {label}"))
-            .spawn(move || mux::run(&session, &socket, &receiver, &woken))
+            .spawn(move || mux::run(&session, &socket, receiver, &woken))
             .map_err(failed)?;
         Ok(Self { label, sudo, requests, wake: Arc::new(wake) })
     }
@@ -139,7 +129,7 @@ impl Remote {
     ///
     /// # Errors
     /// When the session is broken or `patience` runs out. A failing command is not an error.
-    pub async fn run(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished> {
+    pub async fn run(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished, SshError> {
         if !self.sudo {
             return self.run_as_user(command, input, patience).await;
         }
@@ -155,108 +145,109 @@ impl Remote {
     ///
     /// # Errors
     /// Those of [`Remote::run`].
-    pub async fn run_as_user(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished> {
+    pub async fn run_as_user(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished, SshError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Run { command: command.to_owned(), input: input.to_vec(), reply });
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(Ok(finished))) => Ok(finished),
-            Ok(Ok(Err(seen))) => Err(self.failed("run a command on").cause(seen)),
-            Ok(Err(_)) => Err(self.failed("run a command on").cause("the SSH session ended")),
-            Err(_) => Err(self.failed("run a command on").cause(format!("no answer within {} s", patience.as_secs()))),
-        }
+        let request = Request::Run { command: command.to_owned(), input: input.to_vec(), reply };
+        self.ask("run a command on", request, answer, patience).await
     }
 
     /// A byte stream to `host:port` as the node itself reaches it.
     ///
     /// # Errors
     /// When nothing listens there, or the session is broken.
-    pub async fn tunnel(&self, host: &str, port: u16, patience: Duration) -> Result<tokio::net::UnixStream> {
-        let what = || self.failed(format!("reach port {port} of"));
-        let (ours, theirs) = UnixStream::pair().map_err(|error| what().source(&error))?;
-        ours.set_nonblocking(true).map_err(|error| what().source(&error))?;
-        theirs.set_nonblocking(true).map_err(|error| what().source(&error))?;
+    pub async fn tunnel(&self, host: &str, port: u16, patience: Duration) -> Result<tokio::net::UnixStream, SshError> {
+        let what = format!("reach port {port} of");
+        let failed = |error: io::Error| SshError::local(&what, &self.label, &error);
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        theirs.set_nonblocking(true).map_err(failed)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Tunnel { host: host.to_owned(), port, stream: theirs, reply });
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(Ok(()))) => tokio::net::UnixStream::from_std(ours).map_err(|error| what().source(&error)),
-            Ok(Ok(Err(seen))) => Err(what().cause(seen)),
-            Ok(Err(_)) => Err(what().cause("the SSH session ended")),
-            Err(_) => Err(what().cause(format!("no answer within {} s", patience.as_secs()))),
-        }
+        let request = Request::Tunnel { host: host.to_owned(), port, stream: theirs, reply };
+        self.ask(&what, request, answer, patience).await?;
+        tokio::net::UnixStream::from_std(ours).map_err(failed)
     }
 
-    fn send(&self, request: Request) {
-        use std::io::Write;
-        // A mux that has ended drops the request, and with it the reply's sender.
-        let _ = self.requests.send(request);
-        // A full pipe means that the mux is about to wake up anyway.
+    async fn ask<T>(
+        &self,
+        what: &str,
+        request: Request,
+        answer: oneshot::Receiver<Result<T, Seen>>,
+        patience: Duration,
+    ) -> Result<T, SshError> {
+        let answered = async {
+            self.send(request).await;
+            answer.await
+        };
+        let seen = match tokio::time::timeout(patience, answered).await {
+            Ok(Ok(Ok(answer))) => return Ok(answer),
+            Ok(Ok(Err(seen))) => seen,
+            Ok(Err(_)) => Seen::new(SshFailure::SessionEnded, "the SSH session ended"),
+            Err(_) => Seen::new(SshFailure::TimedOut, format!("no answer within {} s", patience.as_secs())),
+        };
+        Err(seen.into_error(what, &self.label))
+    }
+
+    async fn send(&self, request: Request) {
+        // A multiplexer that has ended drops the request, and with it the reply's sender.
+        let _ = self.requests.send(request).await;
+        // A full pipe means that the multiplexer is about to wake up anyway.
         let _ = (&*self.wake).write(&[1]);
     }
-
-    fn failed(&self, what: impl Into<String>) -> Error {
-        Error::failed("ssh", what, &self.label)
-    }
 }
 
-/// What to do where the host key is not known.
-const RECORDS: &str = "run `hactl up`: it records it";
-
-/// What to do about a machine that came up and does not let its user in.
-const NOT_LET_IN: &str = "its first boot should have brought user and key: is the user of `ssh` the one that the template \
-     makes? On the machine's console, `cloud-init status --long` and /var/log/cloud-init-output.log say more";
-
-fn unpinned(place: &str) -> String {
-    format!("no host key is known for {place}")
+fn no_host_key(place: &str) -> Seen {
+    Seen::new(SshFailure::UnknownHostKey, format!("no host key is known for {place}"))
+        .hint("run `hactl up`: it records it")
 }
 
-/// One attempt, by way of the bastion where there is one.
-async fn attempt(label: &str, target: &SshTarget, keys: &SshKeys) -> Result<Opened, Failure> {
+/// One attempt to connect, through the bastion if there is one.
+async fn attempt(label: &str, target: &SshTarget, keys: &SshKeys) -> Result<LoggedIn, Seen> {
     let SshTarget { host, port, user, host_key, bastion, .. } = target.clone();
     let socket = match &bastion {
         None => {
             let host = host.clone();
             blocking(move || dial(&host, port)).await?
         }
-        Some(hop) => through(label, hop, &host, port, keys).await?,
+        Some(hop) => dial_through(label, hop, &host, port, keys).await?,
     };
-    let (door, machine) = (Door { host, port, user, pinned: host_key }, keys.machine.clone());
-    blocking(move || enter(socket, &door, &[machine])).await
+    let (server, machine) = (Server { host, port, user, pinned: host_key }, keys.machine.clone());
+    blocking(move || log_in(socket, &server, &[machine])).await
 }
 
 /// A byte stream to `host:port` from the bastion. Its session ends with the stream, and serves no other: a machine
 /// that does not answer cannot hold up the way to the others.
-async fn through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshKeys) -> Result<OwnedFd, Failure> {
-    let Hop { user, host: place, port: at, host_key } = hop.clone();
-    let door = Door { host: place, port: at, user, pinned: host_key };
-    let name = format!("bastion {door}");
-    if door.pinned.is_none() {
-        return Err(Failure::new(Again::Never, unpinned(&name)).hint(RECORDS));
+async fn dial_through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshKeys) -> Result<OwnedFd, Seen> {
+    let Hop { user, host: bastion, port: at, host_key } = hop.clone();
+    let server = Server { host: bastion, port: at, user, pinned: host_key };
+    let place = server.to_string();
+    let name = format!("bastion {place}");
+    if server.pinned.is_none() {
+        return Err(no_host_key(&name).on_bastion(&place));
     }
     let keys = keys.bastion.clone();
-    let opened =
-        blocking(move || enter(dial(&door.host, door.port)?, &door, &keys)).await.map_err(|failure| Failure {
-            // It is not the bastion that was just made.
-            again: if failure.again == Again::WhenFresh { Again::Never } else { failure.again },
-            seen: format!("bastion {}", failure.seen),
-            ..failure
-        })?;
-    let said = |error: &dyn fmt::Display| Failure::new(Again::Always, format!("{name}: {error}"));
+    let opened = blocking(move || log_in(dial(&server.host, server.port)?, &server, &keys)).await;
+    let opened = opened.map_err(|mut seen| {
+        seen.words.insert_str(0, "bastion ");
+        seen.on_bastion(&place)
+    })?;
+    let failed =
+        |error: &dyn fmt::Display| Seen::new(SshFailure::Unreachable, format!("{name}: {error}")).on_bastion(&place);
     let session = Remote::start(format!("{name} of {label}"), false, opened.session, opened.socket);
-    let session = session.map_err(|error| said(&error))?;
-    let stream = session.tunnel(host, port, ATTEMPT).await.map_err(|error| not_through(&name, host, port, &error))?;
-    Ok(stream.into_std().map_err(|error| said(&error))?.into())
+    let session = session.map_err(|error| failed(&error))?;
+    let stream = session.tunnel(host, port, ATTEMPT).await.map_err(|error| {
+        let words = format!("{name} does not get through to {host}:{port}: {}", error.causes().join("; "));
+        match error.failure {
+            SshFailure::TunnelProhibited => Seen::new(error.failure, words).on_bastion(&place).hint(
+                "its sshd must allow forwarding to that address: AllowTcpForwarding and PermitOpen in sshd_config",
+            ),
+            _ => Seen::new(SshFailure::Unreachable, words)
+                .hint("is the machine running, and is its address right as the bastion sees it?"),
+        }
+    })?;
+    Ok(stream.into_std().map_err(|error| failed(&error))?.into())
 }
 
-fn not_through(name: &str, host: &str, port: u16, error: &Error) -> Failure {
-    let causes = error.causes.join("; ");
-    let seen = format!("{name} does not get through to {host}:{port}: {causes}");
-    if causes.contains("prohibited") {
-        let hint = "its sshd must allow forwarding to that address: AllowTcpForwarding and PermitOpen in sshd_config";
-        return Failure::new(Again::Never, seen).hint(hint);
-    }
-    Failure::new(Again::Always, seen).hint("is the machine running, and is its address right as the bastion sees it?")
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(Failure::new(Again::Never, panic.to_string())))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Seen> + Send + 'static) -> Result<T, Seen> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(Seen::new(SshFailure::Local, panic.to_string())))
 }

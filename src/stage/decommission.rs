@@ -9,13 +9,14 @@ use super::{
     ownership::{MARK, Mark},
 };
 use crate::{
+    component::{self, COMPONENTS},
     context::Context,
     context::RunContext,
-    deployment::{Cluster, Deployment, lock::ClusterLock},
+    deployment::{Cluster, Deployment, lock::ClusterLock, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode, Outputs},
-    model::{InstanceKey, Platform},
+    model::InstanceKey,
     platform::hosts,
     secrets::Vault,
     ssh::Remote,
@@ -40,62 +41,17 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 /// How long a step may take there: PostgreSQL writes its last checkpoint.
 const STOPS_WITHIN: Duration = Duration::from_secs(180);
 
-/// Stops units that are there, in this order, and for good.
-const STOP: &str = r#"
-stop() {
-  for unit; do
-    systemctl cat "$unit" >/dev/null 2>&1 || continue
-    systemctl disable --quiet --now "$unit" || exit 1
-  done
-}
-data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml 2>/dev/null)
-"#;
-
 /// What beside Patroni acts on PostgreSQL or etcd; then the replicas, so that no other one is promoted.
-const REPLICAS: &str = r#"
-stop hactl-etcd-leader-away.timer hactl-lease-guard.service
-if [ -n "$data" ] && [ -e "$data/standby.signal" ]; then stop patroni.service; fi
-"#;
+const REPLICAS: &str = "replicas";
 
 /// The primary; and a PostgreSQL whose Patroni was gone before.
-const PRIMARY: &str = r#"
-stop patroni.service
-if [ -n "$data" ] && [ -e "$data/postmaster.pid" ]; then
-  bin=$(sed -n 's/^ *bin_dir: "\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/patroni/patroni.yml)
-  if runuser -u postgres -- "$bin/pg_ctl" -D "$data" status >/dev/null; then
-    runuser -u postgres -- "$bin/pg_ctl" -D "$data" -m fast -w -t 120 stop >/dev/null || exit 1
-  fi
-fi
-"#;
+const PRIMARY: &str = "primary";
 
-/// The mark stays as long as the data does; the digest would say that all is well.
-const ETCD: &str = r#"
-stop etcd.service
-rm -f /etc/hactl/digest
-for unit in patroni etcd hactl-lease-guard; do
-  if systemctl --quiet is-active "$unit"; then echo "$unit is still active" >&2; exit 1; fi
-done
-"#;
+/// etcd, and what says that the machine is configured.
+const ETCD: &str = "dcs";
 
-/// Everything that hactl has put there, but for packages and programs. The mark goes last, and only with all the rest: a
-/// directory whose file system is its own stays, without what was in it.
-const WIPE: &str = r#"
-set -e
-empty() {
-  if [ -d "$1" ]; then find "$1/" -mindepth 1 -delete; fi
-  mountpoint -q "$1" || rm -rf -- "$1"
-}
-etcd=$(sed -n 's/^data-dir: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/etcd/etcd.conf.yml 2>/dev/null || true)
-case $data in /?*/?*) empty "$data"; rm -rf -- "$data".unfinished-* ;; esac
-case $etcd in /?*/?*) rm -rf -- "$etcd/member" ;; esac
-rm -rf /etc/patroni /etc/etcd
-rm -f /etc/systemd/system/patroni.service /etc/systemd/system/etcd.service \
-  /etc/systemd/system/hactl-lease-guard.service /etc/systemd/system/hactl-etcd-leader-away.service \
-  /etc/systemd/system/hactl-etcd-leader-away.timer
-systemctl daemon-reload
-rm -f @MARK@
-rmdir /etc/hactl 2>/dev/null || true
-"#;
+/// Everything that hactl has put there, but for packages and programs. The mark goes last, and only with all the rest.
+const WIPE: &str = "wipe";
 
 /// The machines that the cluster is taken off, as the last run left them; where that is not known here, as the file or the
 /// module tells of them.
@@ -106,13 +62,14 @@ pub(crate) async fn machines(context: &Context, deployment: &mut Deployment) -> 
     if let Some(fleet) = deployment.known.fleet_if_any()? {
         return Ok(fleet.clone());
     }
-    let outputs = match deployment.cluster.plan.platform.clone() {
-        Platform::Hosts(machines) => hosts::as_written(&machines),
-        Platform::Terraform(module) => {
+    let platform = &deployment.cluster.plan.platform;
+    let outputs = match (platform.hosts(), platform.own_module().cloned()) {
+        (Some(machines), _) => hosts::as_written(machines),
+        (None, Some(module)) => {
             let (_server, module) = own_module::open_module(context, deployment, &module).await?;
             module.outputs(context, &deployment.cluster.plan).await?
         }
-        Platform::Local(_) | Platform::Proxmox(_) | Platform::Adopted(_) => Outputs::new(),
+        (None, None) => Outputs::new(),
     };
     let plan = &deployment.cluster.plan;
     let fleet = Fleet::known(plan, &plan.nodes, &outputs);
@@ -157,12 +114,12 @@ pub(crate) async fn decommission(
     lock: &mut Option<ClusterLock>,
 ) -> Result<bool> {
     let context = &run.context;
-    let keys = enroll::keys(context, &cluster.plan.platform, vault)?;
+    let keys = ssh_keys::load(context, &cluster.plan.platform, vault)?;
     let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !request.leave.contains(node.key()));
     let met = join_all(wanted.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
         let said =
-            enroll::asked_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
+            enroll::output_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
         // Another's, or none: there is nothing of this cluster.
         let mark = serde_json::from_str::<Mark>(&said).ok();
         Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == vault.uuid()).then_some((node, remote)))
@@ -212,7 +169,14 @@ pub(crate) async fn decommission(
 
 /// A step as it is run on a machine.
 fn whole(step: &str) -> String {
-    format!("{STOP}{step}").replace("@MARK@", MARK)
+    let functions: String = COMPONENTS.iter().flat_map(|component| [component.stop, component.wipe]).collect();
+    let mut names: Vec<&str> = COMPONENTS.iter().map(|component| component.name).collect();
+    // Patroni is stopped before PostgreSQL, which it would start again; data goes while etcd still knows of it.
+    if step == WIPE {
+        names.reverse();
+    }
+    let script = include_str!("decommission.sh").replace("@STEP@", step).replace("@MARK@", MARK);
+    functions + &script.replace("@COMPONENTS@", &names.join(" "))
 }
 
 async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
@@ -220,9 +184,9 @@ async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
     if done.status == 0 {
         return Ok(());
     }
-    Err(Error::failed("machine-release", "take the cluster off", node.key())
-        .cause(done.stderr.trim())
-        .hint("`systemctl status patroni etcd` there says more; the same command carries on"))
+    let units: Vec<&str> = component::units(node).collect();
+    let hint = format!("`systemctl status {}` there says more; the same command carries on", units.join(" "));
+    Err(Error::failed("machine-release", "take the cluster off", node.key()).cause(done.stderr.trim()).hint(hint))
 }
 
 #[cfg(test)]
@@ -230,6 +194,37 @@ mod tests {
     use std::{fs, process::Command};
 
     use super::*;
+
+    #[test]
+    fn each_step_stops_its_units_and_the_primary_goes_after_its_patroni() {
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("data");
+        for dir in ["data", "etc/patroni", "etc/hactl"] {
+            fs::create_dir_all(root.path().join(dir)).unwrap();
+        }
+        let config = format!("postgresql:\n  data_dir: \"{}\"\n  bin_dir: \"/pg/bin\"\n", data.display());
+        fs::write(root.path().join("etc/patroni/patroni.yml"), config).unwrap();
+        fs::write(root.path().join("etc/hactl/digest"), "d").unwrap();
+        fs::write(data.join("postmaster.pid"), "1").unwrap();
+        // Prints what is done. Asked whether a unit is active, it says no, but of the one in $active.
+        let fakes = "systemctl() { case \"$1 $2\" in 'cat '*) ;; '--quiet is-active') [ \"$3\" = \"$active\" ] ;; \
+                     *) echo \"$1 $4\" ;; esac; }\nrunuser() { shift 3; echo \"$1 $4 $5\" >&2; }\n";
+        let run = |active: &str, step: &str| {
+            let text = whole(step).replace("/etc/", &root.path().join("etc/").display().to_string());
+            let done = Command::new("sh").args(["-c", &format!("active={active}\n{fakes}{text}")]).output().unwrap();
+            let said = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+            (done.status.success(), said.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("; "))
+        };
+        let helpers = "disable hactl-etcd-leader-away.timer; disable hactl-lease-guard.service";
+        assert_eq!(run("", REPLICAS), (true, helpers.to_owned()));
+        let primary = "disable patroni.service; /pg/bin/pg_ctl status; /pg/bin/pg_ctl -m fast";
+        assert_eq!(run("", PRIMARY), (true, primary.to_owned()));
+        fs::write(data.join("standby.signal"), "").unwrap();
+        assert_eq!(run("", REPLICAS), (true, format!("{helpers}; disable patroni.service")));
+        assert_eq!(run("patroni", ETCD), (false, "disable etcd.service; patroni is still active".to_owned()));
+        assert!(!root.path().join("etc/hactl/digest").exists());
+        assert_eq!(run("", ETCD), (true, "disable etcd.service".to_owned()));
+    }
 
     #[test]
     fn the_mark_stays_until_the_data_is_gone() {

@@ -9,15 +9,19 @@ use super::{
 };
 use crate::{
     context::{Context, RunContext},
-    deployment::{Cluster, Known, access, fleet_file, record},
+    deployment::{Cluster, Known, access, fleet_file, record, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::Fleet,
     health,
     model::InstanceKey,
-    plan::{Plan, Platform},
+    plan::{
+        Plan,
+        safety::Unsafe,
+        steps::{Blocked, Situation, next_step},
+    },
     platform::{
-        hosts,
+        self, hosts,
         local::{self, Engine},
     },
     secrets::Vault,
@@ -36,12 +40,25 @@ pub(crate) struct With<'a> {
     pub(crate) agreed: &'a Consent,
 }
 
-/// Tries whether the user's own key and module are there, before anything is made.
-pub(crate) fn check(context: &Context, cluster: &Cluster) -> Result<()> {
-    enroll::users_key(context, &cluster.plan.platform)?;
-    match &cluster.plan.platform {
-        Platform::Terraform(module) => terraform::module_dir(context, module).map(drop),
-        _ => Ok(()),
+/// Tries whether the platform has what the machines are made from, before Terraform is asked for anything.
+///
+/// # Errors
+/// With everything that is missing.
+pub(crate) async fn platform_has_all(context: &Context, cluster: &Cluster) -> Result<()> {
+    let recorded = async || terraform::recorded(context, &cluster.dir(), &cluster.plan).await;
+    platform::preflight(context, &cluster.plan, recorded).await
+}
+
+/// Tries that, and whether the user's own key and module are there.
+///
+/// # Errors
+/// With the first of these that is missing.
+pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
+    platform_has_all(context, cluster).await?;
+    ssh_keys::users_key(context, &cluster.plan.platform)?;
+    match cluster.plan.platform.own_module() {
+        Some(module) => terraform::module_dir(context, module).map(drop),
+        None => Ok(()),
     }
 }
 
@@ -67,26 +84,37 @@ pub(crate) fn consent(known: &Known, agreed: &Consent) -> Result<Consent> {
     Ok(Consent { ran: nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect(), ..agreed.clone() })
 }
 
-/// A member of a cluster is stopped only while all the others are well.
+/// Sees that what Terraform is about to restart may stop now.
 async fn may_restart(
     context: &Context,
     cluster: &Cluster,
     known: &Known,
     vault: &Vault,
-    agreed: &Consent,
+    consent: &Consent,
+    changes: &Changes,
 ) -> Result<()> {
+    let restarts = changes.resources.iter().filter(|change| change.restarts);
+    let mut situation = Situation {
+        members: consent.ran.clone(),
+        restarts: restarts.filter_map(|change| change.node.clone()).collect(),
+        agreed: consent.restart.clone(),
+        problems: Vec::new(),
+    };
     let Some(fleet) = known.fleet_if_any()? else { return Ok(()) };
-    let busy = fleet.nodes.values().any(|node| !node.node.roles.is_empty());
-    if agreed.restart.is_empty() || !busy {
+    if next_step(&situation) == Ok(None) {
         return Ok(());
     }
     let access = access(context, cluster, vault)?;
-    let health = health::diagnose(&cluster.plan, &health::observe(fleet, &access).await);
-    if health.is_healthy() {
-        return Ok(());
-    }
+    let observed = async { Ok(health::observe(fleet, &access).await) };
+    let observed = context.interruptible("look at the machines of", cluster.name(), observed).await?;
+    let health = health::diagnose(&cluster.plan, &observed);
+    situation.problems = health.problems.iter().map(|problem| problem.message.clone()).collect();
+    let Err(blocked) = next_step(&situation) else { return Ok(()) };
     let error = Error::failed("not-healthy", "restart a machine of", cluster.name());
-    let error = health.problems.iter().map(|problem| problem.message.clone()).fold(error, Error::cause);
+    let error = match blocked {
+        Blocked::Unsafe(_, Unsafe::Degraded(problems)) => problems.into_iter().fold(error, Error::cause),
+        blocked => error.cause(blocked),
+    };
     Err(error
         .hint(format!("repair that first: `hactl status {0}`, or `hactl up {0}` without the change", cluster.name())))
 }
@@ -102,7 +130,7 @@ async fn make(
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = cluster.dir();
-        let keys = enroll::authorized_keys(context, &cluster.plan.platform, vault)?;
+        let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
         let last = known.fleet_if_any()?;
         let record = record(cluster, vault, last);
         let machines = Machines {
@@ -116,13 +144,13 @@ async fn make(
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
         }
-        may_restart(context, cluster, known, vault, agreed).await?;
         let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let consent = consent(known, agreed)?;
         let mut met = None;
         let before = async |made: &Changes| {
+            may_restart(context, cluster, known, vault, &consent, made).await?;
             // Machines that exist are looked at first: nothing is made for those that are somebody else's.
-            if let Platform::Hosts(machines) = &cluster.plan.platform {
+            if let Some(machines) = cluster.plan.platform.hosts() {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;
                 met = Some(meet(run, cluster, vault, fleet).await?);
             }
@@ -169,7 +197,7 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
 
 /// Waits for the machines, and sees that none of them is somebody else's.
 async fn meet(run: &RunContext, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<(Fleet, Looked)> {
-    let fleet = enroll::reach(run, cluster, vault, fleet).await?;
+    let fleet = enroll::enroll(run, cluster, vault, fleet).await?;
     let looked = ownership::look(run, cluster, vault, &fleet).await?;
     Ok((fleet, looked))
 }
@@ -206,7 +234,7 @@ pub(crate) async fn destroy(
     reattach: String,
 ) -> Result<Option<Destroyed>> {
     let (uuid, keys) = match vault {
-        Some(vault) => (vault.uuid(), enroll::authorized_keys(context, &cluster.plan.platform, vault)?),
+        Some(vault) => (vault.uuid(), ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?),
         None => (uuid::Uuid::nil(), Vec::new()),
     };
     let image = prepare::image_of(cluster);

@@ -3,7 +3,6 @@
 pub mod decommission;
 pub mod dns;
 pub mod enroll;
-pub mod hypervisor;
 pub mod machines;
 pub mod own_module;
 pub mod ownership;

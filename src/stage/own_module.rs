@@ -2,10 +2,9 @@
 
 use uuid::Uuid;
 
-use super::enroll;
 use crate::{
     context::Context,
-    deployment::{Cluster, Deployment, Known, record},
+    deployment::{Cluster, Deployment, Known, record, ssh_keys},
     error::Result,
     model::RootModule,
     secrets::Vault,
@@ -33,7 +32,7 @@ impl Identity {
         };
         Ok(Self {
             uuid: vault.uuid(),
-            authorized_keys: enroll::authorized_keys(context, &cluster.plan.platform, vault)?,
+            authorized_keys: ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?,
             record: record(cluster, vault, known.fleet_if_any()?),
         })
     }

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::enroll;
 use crate::{
+    component::{COMPONENTS, etcd},
     context::{Context, RunContext},
-    deployment::Cluster,
+    deployment::{Cluster, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
@@ -51,44 +52,17 @@ struct Found {
     /// The text of the mark.
     mark: Option<String>,
     /// Data of PostgreSQL and etcd, configurations of Patroni, and what listens where the cluster would.
-    things: Vec<String>,
+    things: Vec<Thing>,
 }
 
-/// Prints a line for each thing that is found: a word, and what it is.
-const LOOK: &str = r#"
-. /etc/os-release 2>/dev/null
-echo "release ${ID:-unknown}:${VERSION_ID:-}"
-echo "arch $(uname -m)"
-echo "memory $(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)"
-echo "addresses $(ip -4 -o address 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | tr '\n' ' ')"
-for other in @OTHERS@; do
-  source=$(ip -4 route get "$other" 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p') && [ -n "$source" ] && echo "from $source to $other"
-done
-ports=$(readlink /proc/self/ns/net) && echo "ports-of $(cat /proc/sys/kernel/random/boot_id) $ports"
-[ -e @MARK@ ] && echo "mark $(tr -d '\n' <@MARK@)"
-for file in /var/lib/postgresql/*/*/PG_VERSION /var/lib/pgsql/*/data/PG_VERSION /var/lib/pgsql/data/PG_VERSION; do
-  [ -e "$file" ] && echo "data of PostgreSQL $(cat "$file") in ${file%/PG_VERSION}"
-done
-for process in /proc/[0-9]*; do
-  case $(cat "$process/comm" 2>/dev/null) in
-    postgres | postmaster)
-      data=$(readlink "$process/cwd")
-      [ -e "$data/PG_VERSION" ] && [ -e "$data/postmaster.pid" ] && echo "a PostgreSQL that runs in $data" ;;
-    patroni) echo "a Patroni that runs" ;;
-    etcd) echo "an etcd that runs" ;;
-  esac
-done | sort -u
-for file in /etc/patroni/*.yml /etc/patroni.yml; do
-  scope=$(sed -n 's/^scope: *//p' "$file" 2>/dev/null | head -n 1)
-  [ -n "$scope" ] && echo "Patroni's configuration $file, of the cluster $scope"
-done
-for data in /var/lib/etcd /var/lib/etcd/default; do
-  [ -d "$data/member" ] && echo "data of etcd in $data"
-done
-command -v ss >/dev/null && ss -Hltnp '( sport = :5432 or sport = :8008 or sport = :2379 or sport = :2380 )' |
-  sed -n 's/^[^ ]* *[0-9]* *[0-9]* *\([^ ]*\) .*users:(("\([^"]*\)".*/something that listens on \1: \2/p' | sort -u
-true
-"#;
+/// Something on a machine that may be in the way.
+#[derive(Clone, Debug, PartialEq)]
+struct Thing {
+    /// The component that it is of, or the process.
+    owner: String,
+    is_data: bool,
+    words: String,
+}
 
 /// Machines that are free, or the cluster's already.
 pub(crate) struct Looked {
@@ -108,11 +82,11 @@ pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fle
         return Ok(Looked { ours, unmarked: Vec::new() });
     };
     let context = &run.context;
-    let keys = enroll::keys(context, platform, vault)?;
+    let keys = ssh_keys::load(context, platform, vault)?;
     let claimed = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
     let looked = join_all(claimed.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ANSWERS_WITHIN).await?;
-        let said = enroll::asked_as_root(node, &remote, &script(fleet, node), ANSWERS_WITHIN).await?;
+        let said = enroll::output_as_root(node, &remote, &script(fleet, node), ANSWERS_WITHIN).await?;
         Ok::<_, Error>((node, remote, Found::read(&said)))
     }));
     let looked: Result<Vec<_>> = tokio::select! {
@@ -153,7 +127,12 @@ pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fle
 fn script(fleet: &Fleet, node: &FleetNode) -> String {
     let others = fleet.nodes.values().filter(|other| !other.node.roles.is_empty() && other.key() != node.key());
     let others: Vec<String> = others.map(|other| other.address.to_string()).collect();
-    LOOK.replace("@MARK@", MARK).replace("@OTHERS@", &others.join(" "))
+    let functions: String = COMPONENTS.iter().map(|component| component.detect).collect();
+    // From what holds the data to what holds that up: the causes of an error are in this order.
+    let names: Vec<&str> = COMPONENTS.iter().rev().map(|component| component.name).collect();
+    let ports: Vec<String> = COMPONENTS.iter().flat_map(|component| component.ports).map(u16::to_string).collect();
+    let script = include_str!("ownership.sh").replace("@MARK@", MARK).replace("@OTHERS@", &others.join(" "));
+    functions + &script.replace("@COMPONENTS@", &names.join(" ")).replace("@PORTS@", &ports.join(" "))
 }
 
 /// Marks the machines as this cluster's.
@@ -197,7 +176,7 @@ fn same_machine(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
 fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
     let voters = looked.iter().filter(|(node, _)| node.node.is_voter());
     let (all, with_data) = voters.fold((0, 0), |(all, with_data), (_, found)| {
-        (all + 1, with_data + usize::from(found.mark.is_some() && found.data().any(|thing| thing.contains(" etcd "))))
+        (all + 1, with_data + usize::from(found.mark.is_some() && found.data().any(|thing| thing.owner == etcd::NAME)))
     });
     if with_data > all / 2 || looked.iter().all(|(_, found)| found.mark.is_some()) {
         return Vec::new();
@@ -206,23 +185,23 @@ fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
     marked
         .flat_map(|(node, found)| found.data().map(|thing| (node.key(), thing)))
         .map(|(key, thing)| {
-            format!("{key}: there is {thing}, of this cluster, which most of its voters have no data of")
+            format!("{key}: there is {}, of this cluster, which most of its voters have no data of", thing.words)
         })
         .collect()
 }
 
 fn place_hint(platform: &Platform) -> String {
-    let whose = match platform {
-        Platform::Terraform(_) => "`ipv4`, `ssh_host` and `ssh_port` in the output `vms`",
-        _ => "`address`, `ssh_host` and `ssh_port` of these instances in the cluster file",
+    let whose = match platform.own_module() {
+        Some(_) => "`ipv4`, `ssh_host` and `ssh_port` in the output `vms`",
+        None => "`address`, `ssh_host` and `ssh_port` of these instances in the cluster file",
     };
     format!("correct {whose}: each instance is a machine of its own, which has the address")
 }
 
 fn hint(platform: &Platform) -> String {
-    let whose = match platform {
-        Platform::Terraform(_) => "machines of the module",
-        _ => "machines",
+    let whose = match platform.own_module() {
+        Some(_) => "machines of the module",
+        None => "machines",
     };
     format!(
         "take other {whose}; or, where what was found is of no worth, remove it there, its packages or units first. \
@@ -252,6 +231,28 @@ async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
     context.events.warn("machine-memory", message, Some("`memory` under `defaults`, in MiB".to_owned())).await;
 }
 
+impl Thing {
+    /// The component, what it is, and the words for it.
+    fn found(told: &str) -> Option<Self> {
+        let mut parts = told.splitn(3, ' ');
+        let (owner, kind, words) = (parts.next()?.to_owned(), parts.next()?, parts.next()?.to_owned());
+        Some(Self { owner, is_data: kind == "data", words })
+    }
+
+    /// The address, and the process that listens on it.
+    fn listening(told: &str) -> Option<Self> {
+        let (address, process) = told.split_once(' ')?;
+        let words = format!("something that listens on {address}: {process}");
+        Some(Self { owner: process.to_owned(), is_data: false, words })
+    }
+
+    /// Whether it is of a component that may run there beside ours.
+    fn may_stay(&self, node: &FleetNode) -> bool {
+        let mut foreign = COMPONENTS.iter().filter(|component| component.may_be_foreign);
+        foreign.any(|component| component.name == self.owner && !node.node.roles.contains(&component.role))
+    }
+}
+
 impl Found {
     fn read(text: &str) -> Self {
         let mut found = Self::default();
@@ -269,14 +270,16 @@ impl Found {
                 }
                 Some(("ports-of", place)) => place.clone_into(&mut found.ports_of),
                 Some(("mark", mark)) => found.mark = Some(mark.to_owned()),
-                _ => found.things.push(line.to_owned()),
+                Some(("found", told)) => found.things.extend(Thing::found(told)),
+                Some(("listens", told)) => found.things.extend(Thing::listening(told)),
+                _ => {}
             }
         }
         found
     }
 
-    fn data(&self) -> impl Iterator<Item = &String> {
-        self.things.iter().filter(|thing| thing.starts_with("data of "))
+    fn data(&self) -> impl Iterator<Item = &Thing> {
+        self.things.iter().filter(|thing| thing.is_data)
     }
 
     /// Why it is not the machine that is meant.
@@ -323,10 +326,8 @@ impl Found {
             }
             Some(Err(_)) => problems.push(format!("it carries a mark that cannot be read: {MARK}")),
             None => {
-                let in_the_way = |thing: &&String| {
-                    node.node.roles.contains(&Role::Etcd) || !thing.ends_with(": etcd") && !thing.contains(" etcd")
-                };
-                problems.extend(self.things.iter().filter(in_the_way).map(|thing| format!("there is {thing}")));
+                let in_the_way = self.things.iter().filter(|thing| !thing.may_stay(node));
+                problems.extend(in_the_way.map(|thing| format!("there is {}", thing.words)));
             }
         }
         problems
@@ -379,15 +380,61 @@ mod tests {
         assert_eq!(problems("", &both), Vec::<String>::new());
         let mark = serde_json::to_string(&ours()).unwrap();
         // Whatever a killed run has left.
-        let text = format!("mark {mark}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\na Patroni that runs\n");
+        let text = format!(
+            "mark {mark}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
+             found patroni process a Patroni that runs\n"
+        );
         assert_eq!(problems(&text, &both), Vec::<String>::new());
+    }
+
+    #[test]
+    fn script_finds_what_components_have_left_and_what_runs() {
+        let root = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("var/lib/postgresql/15/pg/PG_VERSION", "15\n"),
+            ("var/lib/etcd/member/wal", ""),
+            ("etc/patroni/patroni.yml", "scope: other\nname: node1\n"),
+            ("proc/7/comm", "etcd\n"),
+            ("proc/8/comm", "a b\n"),
+            ("proc/9/status", ""),
+        ] {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let one = node(&[Role::Etcd]);
+        let fleet = Fleet { cluster: "pg".parse().unwrap(), nodes: [(one.key().clone(), one.clone())].into() };
+        let place = root.path().display().to_string();
+        let mut text = script(&fleet, &one);
+        for dir in ["/var/", "/etc/", "/proc/["] {
+            text = text.replace(dir, &format!("{place}{dir}"));
+        }
+        let ss = r#"ss() {
+          [ "$2" = "( sport = :2379 or sport = :2380 or sport = :8008 or sport = :5432 )" ] &&
+          echo 'LISTEN 0 4096 0.0.0.0:8008 0.0.0.0:* users:(("nginx",pid=1,fd=3))'
+        }"#;
+        let ran = std::process::Command::new("sh").args(["-c", &format!("{ss}\n{text}")]).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        let found = Found::read(&String::from_utf8(ran.stdout).unwrap().replace(&place, ""));
+        assert_eq!((found.release.as_str(), found.mark), ("unknown:", None));
+        let said = found.things.iter().map(|thing| (thing.owner.as_str(), thing.is_data, thing.words.as_str()));
+        assert_eq!(
+            said.collect::<Vec<_>>(),
+            [
+                ("postgres", true, "data of PostgreSQL 15 in /var/lib/postgresql/15/pg"),
+                ("patroni", false, "Patroni's configuration /etc/patroni/patroni.yml, of the cluster other"),
+                ("etcd", false, "an etcd that runs"),
+                ("etcd", true, "data of etcd in /var/lib/etcd"),
+                ("nginx", false, "something that listens on 0.0.0.0:8008: nginx"),
+            ]
+        );
     }
 
     #[test]
     fn what_is_somebody_elses_is_named() {
         let both = [Role::Etcd, Role::Patroni];
-        let text = "data of PostgreSQL 15 in /var/lib/postgresql/15/main\nan etcd that runs\n\
-                    something that listens on 0.0.0.0:8008: nginx\n";
+        let text = "found postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/main\n\
+                    found etcd process an etcd that runs\nlistens 0.0.0.0:8008 nginx\n";
         assert_eq!(
             problems(text, &both),
             [
@@ -459,14 +506,15 @@ mod tests {
     #[test]
     fn data_that_was_left_when_the_cluster_was_taken_away_makes_no_new_one() {
         let (both, data): (&[Role], &[Role]) = (&[Role::Etcd, Role::Patroni], &[Role::Patroni]);
-        let marked = "mark {}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\ndata of etcd in /var/lib/etcd\n";
+        let marked = "mark {}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
+                      found etcd data data of etcd in /var/lib/etcd\n";
         let left = |machines: &[(&str, &[Role], &str)]| together(machines, left_over);
         let said = left(&[("one", both, ""), ("two", both, marked), ("three", both, "")]);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(
             said[0].starts_with("two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/pg, of this cluster")
         );
-        let of_postgres = "mark {}\ndata of PostgreSQL 15 in /var/lib/postgresql/15/pg\n";
+        let of_postgres = "mark {}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n";
         assert_eq!(left(&[("one", both, ""), ("two", data, of_postgres)]).len(), 1);
         // A machine that was made anew, and one that is new, join those that have the majority.
         assert!(

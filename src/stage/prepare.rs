@@ -14,7 +14,10 @@ use crate::{
     event::{Events, Stage},
     fetch::{self, LockFile},
     model::{Arch, Local, Platform},
-    platform::local::{self, Engine, SshEndpoint},
+    platform::{
+        self,
+        local::{self, Engine, SshEndpoint},
+    },
     secrets::Vault,
     terraform,
 };
@@ -37,17 +40,11 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// Of kind `Missing` when one of them is not there or not usable.
-pub(crate) async fn tools(context: &Context, platform: &Platform) -> Result<()> {
+pub(crate) async fn tools(context: &Context, of: &Platform) -> Result<()> {
     // What the stages themselves will say is not said here, too.
     let quiet = Context { events: Events::channel().0, ..context.clone() };
-    let engine = async {
-        match platform {
-            Platform::Local(_) => Engine::connect(&quiet.env).await.map(|_| ()),
-            _ => Ok(()),
-        }
-    };
     let (engine, terraform, python, ssh) = tokio::join!(
-        engine,
+        platform::engine_answers(&quiet, of),
         terraform::terraform_version(&quiet),
         fetch::controller_python(&quiet),
         ansible::ssh_version(&quiet)
@@ -80,13 +77,13 @@ pub(crate) async fn prepare(run: &RunContext, cluster: &Cluster, vault: &Vault, 
             Ok(((downloads, ansible), None))
         })
         .await?;
-    let image = match &cluster.plan.platform {
-        Platform::Local(platform) => {
+    let image = match cluster.plan.platform.local() {
+        Some(platform) => {
             let image = image(run, cluster, vault, platform, &downloads, &ansible, mitogen);
             Some(run.stage(Stage::Image, image).await?)
         }
         // Other machines are what they are, and the roles bring all else.
-        _ => None,
+        None => None,
     };
     Ok(Prepared { downloads, ansible, image })
 }
@@ -131,10 +128,7 @@ async fn image(
 
 /// The node image of a cluster of local nodes, by its tag; none elsewhere.
 pub(crate) fn image_of(cluster: &Cluster) -> Option<String> {
-    match &cluster.plan.platform {
-        Platform::Local(local) => Some(image_tag(cluster, local)),
-        _ => None,
-    }
+    cluster.plan.platform.local().map(|local| image_tag(cluster, local))
 }
 
 /// The tag of the cluster's node image, whether it is there or not: another value of anything that

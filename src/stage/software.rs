@@ -2,22 +2,21 @@
 
 use jiff::Timestamp;
 
-use super::{
-    enroll,
-    prepare::{self, Downloads, Prepared},
-};
+use super::prepare::{self, Downloads, Prepared};
 use crate::{
+    access::Access,
     ansible::{
         self, Configured, Playbook, Settings,
-        inventory::{self, Inventory, KeyPair, Material, NodeMaterial, Passwords},
+        inventory::{self, Inventory, KeyPair, Material},
     },
     context::{Context, RunContext},
-    deployment::{Cluster, client_files},
+    deployment::{Cluster, client_files, ssh_keys},
     error::Result,
     event::Stage,
     fleet::Fleet,
-    health::{self, Access},
-    secrets::{AuthorityKind, ClientFiles, LeafKind, Vault},
+    health,
+    model::Certificate,
+    secrets::{ClientFiles, Leaf, Vault},
 };
 
 /// Signs what is due, and writes the client's files and the inventory.
@@ -33,8 +32,8 @@ pub(crate) async fn render(
         let plan = &cluster.plan;
         let nodes: Vec<_> =
             fleet.nodes.values().map(|node| (node.key().clone(), node.hostname().clone(), node.address)).collect();
-        let signed = vault.ensure_leaves(&nodes, Timestamp::now())?;
-        if vault.ensure_owners(&cluster.owners())? || signed {
+        let signed = vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes, Timestamp::now())?;
+        if vault.ensure_passwords(&cluster.accounts())? || signed {
             vault.save()?;
         }
         client_files(context, cluster, vault, fleet)?;
@@ -49,33 +48,16 @@ pub(crate) async fn render(
 /// What the inventory needs of the secrets and the downloads.
 pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {
     let files = cluster.dir().client();
-    let passwords = vault.passwords();
-    let pair = |leaves: &std::collections::BTreeMap<LeafKind, crate::secrets::Leaf>, kind| {
-        leaves.get(&kind).map(|leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() })
-    };
-    let nodes = vault.node_leaves().iter().filter_map(|(key, leaves)| {
-        let node = NodeMaterial {
-            etcd_peer: pair(leaves, LeafKind::EtcdPeer)?,
-            etcd_server: pair(leaves, LeafKind::EtcdServer)?,
-            patroni: pair(leaves, LeafKind::Patroni)?,
-            postgresql: pair(leaves, LeafKind::Postgresql)?,
-        };
-        Some((key.clone(), node))
+    let nodes = vault.node_leaves().iter().map(|(key, leaves)| {
+        let pair = |leaf: &Leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() };
+        (key.clone(), leaves.iter().map(|(name, leaf)| (name.clone(), pair(leaf))).collect())
     });
     Material {
         assets: cluster.assets.clone(),
-        passwords: Passwords {
-            superuser: passwords.superuser,
-            replication: passwords.replication,
-            rewind: passwords.rewind,
-            restapi: passwords.restapi,
-            owners: passwords.owners,
-        },
-        etcd_peer_ca: vault.authority(AuthorityKind::EtcdPeer).to_owned(),
-        control_ca: vault.authority(AuthorityKind::Control).to_owned(),
-        postgresql_ca: vault.authority(AuthorityKind::Postgresql).to_owned(),
+        passwords: vault.passwords(),
+        authorities: vault.authorities(),
         nodes: nodes.collect(),
-        ssh_private_key: enroll::identities(context, cluster).machine,
+        ssh_private_key: ssh_keys::identities(context, cluster).machine,
         ssh_config: files.join(ClientFiles::SSH_CONFIG),
         etcd_binaries_dir: downloads.etcd.clone(),
         patroni_wheels_dir: downloads.wheels.clone(),
@@ -111,7 +93,7 @@ pub(crate) async fn run_playbook(
         };
         let scratch = prepare::scratch()?;
         let settings = Settings {
-            private_key: enroll::identities(context, cluster).machine,
+            private_key: ssh_keys::identities(context, cluster).machine,
             // The inventory says it for every host.
             ssh_arguments: String::new(),
             mitogen,

@@ -23,7 +23,7 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     file,
-    model::{Backend, BackendKind, ClusterName, Outputs, Platform},
+    model::{Backend, BackendKind, ClusterName, Outputs},
     plan::Plan,
 };
 
@@ -114,9 +114,9 @@ pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: 
             Ok(())
         }
         None => {
-            let root = match &plan.platform {
-                Platform::Terraform(module) => module_dir(context, module)?,
-                _ => Workspace::new(dir, plan).stack(),
+            let root = match plan.platform.own_module() {
+                Some(module) => module_dir(context, module)?,
+                None => Workspace::new(dir, plan).stack(),
             };
             let environment = Environment::of(context, dir, &plan.platform, None)?;
             let terraform = Terraform::find(context, &root, None, environment).await?.with_state(&plan.cluster, None);

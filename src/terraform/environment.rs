@@ -52,14 +52,11 @@ impl Environment {
         backend: Option<&Backend>,
     ) -> Result<Self> {
         let mut environment = backend.map(|backend| Self::of_state(context, backend)).unwrap_or_default();
-        let proxmox = match platform {
-            Platform::Proxmox(proxmox) => proxmox,
-            Platform::Terraform(module) => {
-                let workspace = module.workspace.clone().map(|name| ("TF_WORKSPACE", name));
-                return Ok(Self { set: workspace.into_iter().collect(), everything: true, ..environment });
-            }
-            Platform::Local(_) | Platform::Hosts(_) | Platform::Adopted(_) => return Ok(environment),
-        };
+        if let Some(module) = platform.own_module() {
+            let workspace = module.workspace.clone().map(|name| ("TF_WORKSPACE", name));
+            return Ok(Self { set: workspace.into_iter().collect(), everything: true, ..environment });
+        }
+        let Some(proxmox) = platform.proxmox() else { return Ok(environment) };
         environment.pass.extend([TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS"]);
         match &proxmox.endpoint {
             Some(endpoint) => environment.set.push((ENDPOINT_VARIABLE, endpoint.clone())),

@@ -9,7 +9,7 @@ use super::changes::{Action, Changes, ResourceChange};
 use crate::{
     error::{Error, Result},
     model::{InstanceKey, Role},
-    plan::{Plan, Platform},
+    plan::Plan,
 };
 
 /// What the user has agreed to by name, and what is known of the machines that it may be about.
@@ -77,11 +77,11 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
         true => String::new(),
         false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
     };
-    let anew = match &plan.platform {
-        Platform::Hosts(_) => {
+    let anew = match plan.platform.hosts() {
+        Some(_) => {
             format!("another machine takes one's place after `hactl down {}`, which keeps the data", plan.cluster)
         }
-        _ => format!("or, to make the cluster anew without its data, run `hactl down {}` first", plan.cluster),
+        None => format!("or, to make the cluster anew without its data, run `hactl down {}` first", plan.cluster),
     };
     Err(error.hint(format!("{allow}revert the change in the cluster file; {anew}")))
 }

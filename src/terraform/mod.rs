@@ -43,6 +43,6 @@ pub use module::{Module, OTHER_STATE, pull_module};
 pub use module_dir::module_dir;
 pub use outcome::{Destroyed, Planned, Provisioned, Pulled};
 pub use program::{LOWEST_VERSION, terraform_binary};
-pub use run::{Recorded, apply, begun, destroy, keep_record, plan, recorded};
+pub use run::{apply, begun, destroy, keep_record, plan, recorded};
 pub use variables::{Machines, variables};
 pub use voters::{Refusal, voters_gone};

@@ -23,7 +23,8 @@ use crate::{
     context::{ClusterDir, Context},
     error::{Error, Result},
     model::InstanceKey,
-    plan::{Plan, Platform},
+    plan::Plan,
+    platform::Recorded,
 };
 
 /// Resources that Terraform works on at once: one per node, within reason for the machine.
@@ -41,7 +42,7 @@ pub async fn plan(
     consent: &Consent,
     reattach: Option<String>,
 ) -> Result<Planned> {
-    if let Platform::Terraform(module) = &machines.plan.platform {
+    if let Some(module) = machines.plan.platform.own_module() {
         return module::plan(context, dir, module, machines, consent, reattach).await;
     }
     Ok(prepare(context, dir, machines, consent, reattach, false).await?.planned)
@@ -60,7 +61,7 @@ pub async fn apply(
     reattach: Option<String>,
     before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
-    if let Platform::Terraform(module) = &machines.plan.platform {
+    if let Some(module) = machines.plan.platform.own_module() {
         return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
     }
     let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
@@ -97,7 +98,7 @@ pub async fn keep_record(
     reattach: Option<String>,
 ) -> Result<()> {
     let plan = machines.plan;
-    if let Platform::Terraform(module) = &plan.platform {
+    if let Some(module) = plan.platform.own_module() {
         return module::keep_record(context, dir, module, machines, reattach).await;
     }
     let workspace = Workspace::new(dir, plan);
@@ -197,13 +198,6 @@ async fn destroy_recorded(
     Ok(Destroyed { changes, gone })
 }
 
-/// What Terraform's state holds, or is about to take in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    pub machines: BTreeSet<InstanceKey>,
-    pub pool: bool,
-}
-
 /// What earlier runs made, finished or not, and what import blocks name.
 ///
 /// # Errors
@@ -219,7 +213,7 @@ pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Resul
         let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
         text += &terraform.ask(context, &terraform.state_list()).await?;
     }
-    Ok(recorded_in(&text))
+    Ok(Recorded { begun: begun(dir, plan)?, ..recorded_in(&text) })
 }
 
 /// Reads addresses, each at the end of its line.

@@ -156,7 +156,6 @@ mod tests {
     use crate::terraform::{
         fixture::{on_proxmox, plan_of},
         orphans::Owner,
-        workspace::stack,
     };
 
     fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
@@ -254,7 +253,7 @@ mod tests {
         ];
         for plan in &plans {
             let values = variables(&machines(plan, &assets, &[]), &BTreeMap::new());
-            let file = format!("terraform/stacks/{}/variables.tf", stack(&plan.platform));
+            let file = format!("terraform/stacks/{}/variables.tf", plan.platform.stack().unwrap_or("none"));
             let text = assets.text(&file).unwrap();
             for name in values.as_object().unwrap().keys() {
                 assert!(text.contains(&format!("\nvariable \"{name}\" {{")), "{name} is not in {file}");

@@ -21,22 +21,11 @@ use crate::{
     error::{Error, Result},
     file,
     model::{Backend, InstanceKey, ProxmoxKind},
-    plan::{Plan, Platform},
+    plan::Plan,
 };
 
 /// The directories of the tree in which every file is hactl's.
 const OURS: [&str; 2] = ["modules", "stacks"];
-
-/// The stack that makes a platform's machines.
-pub(super) const fn stack(platform: &Platform) -> &'static str {
-    match platform {
-        Platform::Local(_) => "local",
-        Platform::Proxmox(proxmox) => proxmox.kind.stack(),
-        Platform::Hosts(_) | Platform::Adopted(_) => "hosts",
-        // A module of the user's own is no stack of ours, and never gets here.
-        Platform::Terraform(_) => "none",
-    }
-}
 
 /// Sees that the machines below `root` are those of a module of the user's own, or that there are none.
 ///
@@ -75,7 +64,7 @@ pub(super) struct Workspace {
 
 impl Workspace {
     pub(super) fn new(dir: &ClusterDir, plan: &Plan) -> Self {
-        Self { root: dir.terraform(), stack: stack(&plan.platform), remote: plan.backend.is_some() }
+        Self { root: dir.terraform(), stack: plan.platform.stack().unwrap_or("none"), remote: plan.backend.is_some() }
     }
 
     pub(super) fn stack(&self) -> PathBuf {
@@ -269,7 +258,7 @@ impl Workspace {
 
 /// Moves from the former key to the new one, of everything that a stack makes one of per instance.
 fn moves(plan: &Plan) -> Option<Json> {
-    let Platform::Proxmox(proxmox) = &plan.platform else { return None };
+    let proxmox = plan.platform.proxmox()?;
     let kind = match proxmox.kind {
         ProxmoxKind::Vm => "proxmox_virtual_environment_vm",
         ProxmoxKind::Lxc => "proxmox_virtual_environment_container",

@@ -30,7 +30,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use super::history::{Attempt, Client, Micros, Outcome, RowId, Server};
-use crate::{fleet::FleetNode, health::Access, model::Secret};
+use crate::{access::Access, component::postgres, fleet::FleetNode, model::Secret};
 
 /// How long one host may take until it answers a connection.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -110,7 +110,7 @@ impl ClientAccess {
                 config.target_session_attrs(TargetSessionAttrs::ReadWrite);
             }
             for node in nodes.iter().map(|node| &self.nodes[*node]) {
-                config.host(node.address.to_string()).port(node.postgres().port);
+                config.host(node.address.to_string()).port(postgres::endpoint(node).port);
             }
             let (client, connection) = config.connect(tls).await.map_err(|error| said(&error))?;
             return Ok(Opened::new(client, connection));
@@ -119,9 +119,9 @@ impl ClientAccess {
         for node in nodes.iter().map(|node| &self.nodes[*node]) {
             let opened = async {
                 let remote = access.connect(node).await.map_err(|error| error.causes.join(": "))?;
-                let (server, mut tls) = (node.postgres(), tls.clone());
+                let (server, mut tls) = (postgres::endpoint(node), tls.clone());
                 let stream = remote.tunnel(&server.host, server.port, CONNECT).await;
-                let stream = stream.map_err(|error| error.causes.join(": "))?;
+                let stream = stream.map_err(|error| error.causes().join(": "))?;
                 let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut tls, &server.host);
                 let tls = tls.map_err(|error| error.to_string())?;
                 let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| said(&error))?;

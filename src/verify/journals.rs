@@ -14,7 +14,7 @@ use super::{
     fault::{FaultTarget, shell},
     table,
 };
-use crate::{file, fleet::LEASE_GUARD};
+use crate::{component, file};
 
 /// The most of one node's journal that is kept, from its end.
 const LIMIT: u32 = 4 << 20;
@@ -27,7 +27,7 @@ const LIMIT: u32 = 4 << 20;
 pub(super) async fn keep(cluster: &FaultTarget<'_>, dir: &Path, length: Duration) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let nodes = cluster.fleet.nodes.values().map(async |node| {
-        let units = [node.patroni_unit(), node.etcd_unit(), LEASE_GUARD].map(|unit| format!("-u {unit}"));
+        let units: Vec<String> = component::all_units(node).map(|unit| format!("-u {unit}")).collect();
         let command = format!(
             "journalctl --no-pager -o short-iso-precise --since -{}s {} | grep -v {}@ | tail -c {LIMIT}",
             length.as_secs(),

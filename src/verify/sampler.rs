@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::history::{LeaderKey, Micros, Sample};
 use crate::{
+    access::Access,
+    component::{etcd, patroni, postgres},
     fleet::{Fleet, FleetNode},
-    health::{self, Access},
     model::Role,
     plan::{Dcs, Plan},
 };
@@ -90,12 +91,12 @@ async fn watch_node(node: FleetNode, index: u16, access: Arc<Access>, seen: Arc<
     for count in 0_u64.. {
         ticks.tick().await;
         if client.is_none() {
-            let opened = tokio::time::timeout(PATIENCE * 2, health::superuser(&access, &node, "postgres")).await;
+            let opened = tokio::time::timeout(PATIENCE * 2, postgres::superuser(&access, &node, "postgres")).await;
             client = opened.ok().and_then(Result::ok);
         }
         let mut sample = Sample { at: now(began), node: index, ..Sample::default() };
         if let Some(open) = &client {
-            let asked = tokio::time::timeout(PATIENCE, health::recovery(open)).await;
+            let asked = tokio::time::timeout(PATIENCE, postgres::recovery(open)).await;
             match asked {
                 Ok(Ok((in_recovery, timeline))) => {
                     (sample.in_recovery, sample.timeline) = (Some(in_recovery), timeline);
@@ -104,7 +105,7 @@ async fn watch_node(node: FleetNode, index: u16, access: Arc<Access>, seen: Arc<
             }
         }
         if count % 2 == 0 {
-            let asked = tokio::time::timeout(PATIENCE, health::patroni_itself(&access, &node)).await;
+            let asked = tokio::time::timeout(PATIENCE, patroni::itself(&access, &node)).await;
             patroni = asked.ok().and_then(Result::ok);
         }
         if let Some(itself) = &patroni {
@@ -137,8 +138,8 @@ impl Watching {
 
     async fn ask(&self, access: &Access, node: &FleetNode) -> Result<Option<String>, String> {
         let holder = match &self.key {
-            Some(key) => health::etcd_value(access, node, key).await?,
-            None => health::patroni_leader(access, node).await?,
+            Some(key) => etcd::value(access, node, key).await?,
+            None => patroni::leader(access, node).await?,
         };
         Ok(holder.map(|member| self.fleet.key_of(&member)))
     }

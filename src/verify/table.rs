@@ -12,9 +12,10 @@ use super::{
     history::{RowId, Rows},
 };
 use crate::{
+    access::Access,
+    component::postgres,
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    health::{self, Access},
     model::{InstanceKey, Role, Secret},
 };
 
@@ -190,8 +191,8 @@ impl<'a> Table<'a> {
             return Err(self.failed("connect to", key).cause("it is not one of the cluster's machines"));
         };
         let failed = |seen: String| self.failed("connect to", key).cause(seen);
-        match tokio::time::timeout(PATIENCE, health::superuser(self.access, node, database)).await {
-            Ok(client) => client.map_err(failed),
+        match tokio::time::timeout(PATIENCE, postgres::superuser(self.access, node, database)).await {
+            Ok(client) => client.map_err(|seen| failed(seen.to_string())),
             Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
         }
     }

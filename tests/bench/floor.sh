@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The floor under `hactl up` on prepared nodes: the same etcd, Patroni and PostgreSQL started by a
-# bare script on the same nodes, without TLS, passwords worth the name, checks or a second thought.
-# It shows how much of hactl's time is the software's own.
+# A lower limit for `hactl up` on prepared machines: a plain script starts the same etcd, Patroni and
+# PostgreSQL on the same machines, without TLS, strong passwords or checks. It shows how much of
+# hactl's time the software itself takes.
 #
 #   hactl provision NAME; tests/bench/floor.sh NAME [ROUNDS]; hactl down NAME
 #
-# NAME is a cluster of three local nodes that were made and never configured. Prints one JSON object
-# for each round: seconds until etcd has its quorum, and until one PostgreSQL leads and two stream.
+# NAME is a cluster of three machines on the local platform, provisioned but never configured. Prints one
+# JSON object for each round: seconds until etcd has a quorum, and until one primary has two streaming replicas.
 set -euo pipefail
 
 name=${1:?usage: floor.sh NAME [ROUNDS]}

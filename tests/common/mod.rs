@@ -1,5 +1,6 @@
 //! A working directory with a cluster file, the binary under test, and the cluster taken away at the end.
 
+pub(crate) mod application;
 pub(crate) mod http_state;
 pub(crate) mod postgres;
 pub(crate) mod recorded;

@@ -1,16 +1,43 @@
-//! A PostgreSQL for Terraform's state.
+//! PostgreSQL servers of the distribution's packages: for Terraform's state, and as data nodes without Patroni.
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
 /// The password of the state's owner: it must be in no file.
 pub(crate) const PASSWORD: &str = "c1f2statepassword";
+
+/// The directory of the newest server's programs.
+fn programs() -> PathBuf {
+    let newest = fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed: .ci/setup --test");
+    newest.map(|entry| entry.unwrap().path().join("bin")).max().unwrap()
+}
+
+/// The user and group of a server: PostgreSQL does not run as root.
+fn unprivileged() -> Option<(u32, u32)> {
+    nix::unistd::getuid().is_root().then(|| {
+        let user = nix::unistd::User::from_name("postgres").unwrap().expect("a user that is not root");
+        (user.uid.as_raw(), user.gid.as_raw())
+    })
+}
+
+/// A command that runs the server. The server ends with the test.
+fn server_command() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if let Some((uid, gid)) = unprivileged() {
+        command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
+    }
+    // A replica looks there for a client certificate.
+    command.arg(programs().join("postgres")).env("HOME", "/nonexistent");
+    command
+}
 
 /// A PostgreSQL on loopback, in a directory of its own and ended with it.
 pub(crate) struct Postgres {
@@ -23,15 +50,9 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) fn start() -> Self {
-        let newest = fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed: .ci/setup --test");
-        let bin = newest.map(|entry| entry.unwrap().path().join("bin")).max().unwrap();
+        let (bin, user) = (programs(), unprivileged());
         let dir = tempfile::Builder::new().prefix("hactl-pg-").tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // PostgreSQL does not run as root.
-        let user = nix::unistd::getuid().is_root().then(|| {
-            let user = nix::unistd::User::from_name("postgres").unwrap().expect("a user that is not root");
-            (user.uid.as_raw(), user.gid.as_raw())
-        });
         let mut server = Self { dir, port, bin, user, child: None };
         let password = server.path("password");
         fs::write(&password, PASSWORD).unwrap();
@@ -42,13 +63,8 @@ impl Postgres {
         let password = format!("--pwfile={}", password.display());
         let data = server.path("data").display().to_string();
         server.run("initdb", &["-D", &data, "-A", "scram-sha-256", "-U", "terraform", &password, "--no-sync"]);
-        // A child of the test that ends with it, however that ends.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
-        if let Some((uid, gid)) = user {
-            command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
-        }
-        command.arg(server.bin.join("postgres")).args(["-D", &data, "-p", &port.to_string(), "-c", "fsync=off"]);
+        let mut command = server_command();
+        command.args(["-D", &data, "-p", &port.to_string(), "-c", "fsync=off"]);
         command.args(["-c", "listen_addresses=127.0.0.1", "-k"]).arg(server.dir.path()).current_dir(server.dir.path());
         let log = fs::File::create(server.path("data.log")).unwrap();
         server.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
@@ -111,6 +127,94 @@ impl Drop for Postgres {
     }
 }
 
+/// A data node's PostgreSQL without Patroni, on port 5432 of its address. It accepts every connection with TLS.
+pub(crate) struct DataNode {
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl DataNode {
+    /// Starts a primary that waits for one replica, or the replica of `primary`. All data nodes start with the same data.
+    pub(crate) fn start(
+        name: &str,
+        address: Ipv4Addr,
+        primary: Option<Ipv4Addr>,
+        certificate: &str,
+        key: &str,
+    ) -> Self {
+        let dir = tempfile::Builder::new().prefix("hactl-pg-").tempdir().unwrap();
+        let (data, place) = (dir.path().join("data"), dir.path().display());
+        let mut archive = tar::Archive::new(initialised());
+        archive.set_preserve_permissions(true);
+        archive.set_preserve_ownerships(unprivileged().is_some());
+        archive.unpack(dir.path()).unwrap();
+        let mut settings = format!(
+            "listen_addresses = '{address}'\nunix_socket_directories = '{place}'\nfsync = off\nssl = on\n\
+             ssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\nwal_retrieve_retry_interval = 200ms\n"
+        );
+        settings += &match primary {
+            None => "synchronous_standby_names = 'ANY 1 (*)'\n".to_owned(),
+            Some(primary) => {
+                let place = format!("host={primary} port=5432 user=postgres sslmode=require application_name={name}");
+                format!("primary_conninfo = '{place}'\n")
+            }
+        };
+        let access = "local all all trust\nhostssl all,replication all 0.0.0.0/0 trust\n";
+        let mut files = vec![
+            ("postgresql.auto.conf", settings.as_str()),
+            ("pg_hba.conf", access),
+            ("server.crt", certificate),
+            ("server.key", key),
+        ];
+        files.extend(primary.map(|_| ("standby.signal", "")));
+        for (file, text) in files {
+            fs::write(data.join(file), text).unwrap();
+            give(&data.join(file));
+        }
+        give(dir.path());
+        let log = fs::File::create(dir.path().join("log")).unwrap();
+        let child =
+            server_command().arg("-D").arg(&data).current_dir(dir.path()).stdin(Stdio::null()).stderr(log).spawn();
+        Self { child: child.unwrap(), _dir: dir }
+    }
+}
+
+impl Drop for DataNode {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Gives a file or a directory to the server's user alone.
+fn give(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = if path.is_dir() { 0o700 } else { 0o600 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    if let Some((uid, gid)) = unprivileged() {
+        chown(path, Some(uid), Some(gid)).unwrap();
+    }
+}
+
+/// An archive of a new data directory, made once: all data nodes have the same system identifier.
+fn initialised() -> &'static [u8] {
+    static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let dir = tempfile::Builder::new().prefix("hactl-pg-").tempdir().unwrap();
+        give(dir.path());
+        let mut command = Command::new(programs().join("initdb"));
+        command.args(["-A", "trust", "-U", "postgres", "--no-sync", "--wal-segsize=1", "-D"]);
+        if let Some((uid, gid)) = unprivileged() {
+            command.uid(uid).gid(gid);
+        }
+        let made = command.arg(dir.path().join("data")).current_dir("/").stdout(Stdio::null()).status();
+        assert!(made.unwrap().success());
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append_dir_all("data", dir.path().join("data")).unwrap();
+        archive.into_inner().unwrap()
+    })
+}
+
 #[test]
 fn the_server_of_the_state_answers_and_ends_with_the_test() {
     let server = Postgres::start();
@@ -118,4 +222,24 @@ fn the_server_of_the_state_answers_and_ends_with_the_test() {
     let port = server.port;
     drop(server);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
+fn a_data_node_streams_to_its_replica() {
+    let pair = rcgen::generate_simple_self_signed(["node".to_owned()]).unwrap();
+    let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let addresses = [Ipv4Addr::new(127, 77, 0, 1), Ipv4Addr::new(127, 77, 0, 2)];
+    let _primary = DataNode::start("one", addresses[0], None, &certificate, &key);
+    let _replica = DataNode::start("two", addresses[1], Some(addresses[0]), &certificate, &key);
+    let dsn = format!("host={} user=postgres sslmode=require", addresses[0]);
+    let asked = "SELECT application_name, sync_state FROM pg_stat_replication WHERE state = 'streaming'";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let said = Command::new("psql").args([&dsn, "-XAtc", asked]).output().unwrap();
+        if said.stdout == b"two|quorum\n" {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{said:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -1,16 +1,16 @@
-# A root module with the outputs that hactl reads. What makes the machines
-# here is terraform_data, which makes nothing: put the resource of your provider
-# in its place, with the same for_each.
+# A root module with the outputs that hactl reads. The resource terraform_data
+# stands in for the machines, and makes nothing. Replace it with the resource of
+# your provider, with the same for_each.
 
 terraform {
   required_version = ">= 1.9"
 
-  # For runs on more than one machine, with its settings:
+  # Add a backend to run hactl on more than one machine, for example:
   # backend "s3" {}
 }
 
 variable "instances" {
-  description = "The machines, by their key: `instances` of the cluster file, as hactl passes it."
+  description = "The machines by key: `instances` of the cluster file, as hactl passes them."
   type = map(object({
     hostname = string
     memory   = number
@@ -21,13 +21,13 @@ variable "instances" {
 }
 
 variable "authorized_keys" {
-  description = "Public SSH keys that the machines must let in, as hactl passes them."
+  description = "Public SSH keys that the machines must accept, as hactl passes them."
   type        = list(string)
   nullable    = false
 }
 
 variable "record" {
-  description = "What hactl keeps in the state for its runs elsewhere, as it passes it."
+  description = "What hactl keeps in the state for its runs on other machines, as hactl passes it."
   type        = string
   default     = ""
   nullable    = false
@@ -40,7 +40,7 @@ variable "network" {
 }
 
 locals {
-  # The same machine keeps its address when others come: give it where it is known.
+  # An address here can change when instances are added or removed. Use addresses that stay the same.
   addresses = { for index, key in sort(keys(var.instances)) : key => cidrhost(var.network, 21 + index) }
 }
 
@@ -57,7 +57,7 @@ resource "terraform_data" "machine" {
 }
 
 output "vms" {
-  description = "The machines by their key: what hactl reads."
+  description = "The machines by key, which hactl reads."
   value = {
     for key, machine in terraform_data.machine : key => {
       id   = machine.id
@@ -68,6 +68,6 @@ output "vms" {
 }
 
 output "record" {
-  description = "What hactl has passed, for its runs elsewhere."
+  description = "The record that hactl passed, for its runs on other machines."
   value       = var.record
 }

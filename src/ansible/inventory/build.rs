@@ -5,18 +5,18 @@ use std::{collections::BTreeMap, path::Path};
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
 
-use super::{Inventory, Material, NodeMaterial, Vars, digest, literal};
+use super::{Inventory, KeyPair, Material, Vars, digest, literal};
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Platform, Role, Secret},
+    model::{Account, Authority, Certificate, InstanceKey, Role, Secret},
     plan::Plan,
 };
 
 /// Puts everything together that Ansible is told.
 ///
 /// # Errors
-/// When `material` lacks a node's certificates or an owner's password.
+/// When `material` lacks a certificate or a password.
 pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventory> {
     let mut missing = Vec::new();
     let mut hosts = BTreeMap::new();
@@ -26,37 +26,41 @@ pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventor
         if node.node.roles.is_empty() {
             continue;
         }
-        match material.nodes.get(key) {
-            Some(material) => {
-                host_secrets.insert(key.clone(), host_secret(node, material));
-            }
+        match material.nodes.get(key).and_then(|pairs| host_secret(node, pairs)) {
+            Some(secret) => _ = host_secrets.insert(key.clone(), secret),
             None => missing.push(format!("no certificates for {key}")),
         }
     }
-    let owners: BTreeMap<&str, Option<&Secret>> =
-        plan.postgres.databases.values().map(|owner| (owner.as_str(), material.passwords.owners.get(owner))).collect();
-    missing.extend(
-        owners.iter().filter(|(_, given)| given.is_none()).map(|(owner, _)| format!("no password for {owner}")),
-    );
+    let password = |account: &Account| material.passwords.get(account).map(Secret::expose);
+    let authority = |kind: Authority| material.authorities.get(kind.name);
+    let mut owners = BTreeMap::new();
+    for owner in plan.postgres.databases.values() {
+        match password(&Account::Owner(owner.clone())) {
+            Some(password) => _ = owners.insert(owner.as_str(), password),
+            None => missing.push(format!("no password for {owner}")),
+        }
+    }
+    let mut secrets = vars([("patroni_database_passwords", json!(owners))]);
+    for (name, value) in [
+        ("etcd_peer_ca", authority(Authority::ETCD_PEER)),
+        ("etcd_control_ca", authority(Authority::CONTROL)),
+        ("patroni_control_ca", authority(Authority::CONTROL)),
+        ("patroni_postgresql_ca", authority(Authority::POSTGRESQL)),
+        ("patroni_superuser_password", password(&Account::SUPERUSER)),
+        ("patroni_replication_password", password(&Account::REPLICATION)),
+        ("patroni_rewind_password", password(&Account::REWIND)),
+        ("patroni_restapi_password", password(&Account::RESTAPI)),
+    ] {
+        match value {
+            Some(value) => secrets.extend(vars([(name, json!(value))])),
+            None => missing.push(format!("no value for {name}")),
+        }
+    }
     if !missing.is_empty() {
         let error = Error::failed("inventory-material", "build the inventory of", &plan.cluster);
         return Err(missing.iter().fold(error, |error, text| error.cause(text)));
     }
 
-    let passwords = &material.passwords;
-    let owners: BTreeMap<&str, &str> =
-        owners.into_iter().filter_map(|(owner, secret)| Some((owner, secret?.expose().as_str()))).collect();
-    let secrets = vars([
-        ("etcd_peer_ca", json!(material.etcd_peer_ca)),
-        ("etcd_control_ca", json!(material.control_ca)),
-        ("patroni_control_ca", json!(material.control_ca)),
-        ("patroni_postgresql_ca", json!(material.postgresql_ca)),
-        ("patroni_superuser_password", json!(passwords.superuser.expose())),
-        ("patroni_replication_password", json!(passwords.replication.expose())),
-        ("patroni_rewind_password", json!(passwords.rewind.expose())),
-        ("patroni_restapi_password", json!(passwords.restapi.expose())),
-        ("patroni_database_passwords", json!(owners)),
-    ]);
     let groups = Role::ALL
         .iter()
         .map(|role| (role.as_str().to_owned(), fleet.with_role(*role).map(|node| node.key().clone()).collect()))
@@ -137,35 +141,30 @@ fn host(node: &FleetNode) -> Vars {
     host
 }
 
-fn host_secret(node: &FleetNode, material: &NodeMaterial) -> Vars {
+/// The certificates and keys of the node's roles; none where one is missing.
+fn host_secret(node: &FleetNode, pairs: &BTreeMap<String, KeyPair>) -> Option<Vars> {
     let roles = &node.node.roles;
-    let mut pairs = Vec::new();
+    let mut wanted = Vec::new();
     if roles.contains(&Role::Etcd) {
-        pairs.extend([("etcd_peer", &material.etcd_peer), ("etcd_server", &material.etcd_server)]);
+        wanted.extend([("etcd_peer", Certificate::ETCD_PEER), ("etcd_server", Certificate::ETCD_SERVER)]);
     }
     if roles.contains(&Role::Patroni) {
-        pairs.extend([("patroni", &material.patroni), ("patroni_postgresql", &material.postgresql)]);
+        wanted.extend([("patroni", Certificate::PATRONI), ("patroni_postgresql", Certificate::POSTGRESQL)]);
     }
-    pairs
-        .into_iter()
-        .flat_map(|(name, pair)| {
-            [
-                (format!("{name}_certificate"), json!(pair.certificate)),
-                (format!("{name}_key"), json!(pair.key.expose())),
-            ]
-        })
-        .map(|(name, value)| (name, literal::no_templates(value)))
-        .collect()
+    let mut secret = Vars::new();
+    for (name, kind) in wanted {
+        let pair = pairs.get(kind.name)?;
+        for (part, value) in [("certificate", &pair.certificate), ("key", pair.key.expose())] {
+            secret.insert(format!("{name}_{part}"), literal::no_templates(json!(value)));
+        }
+    }
+    Some(secret)
 }
 
 /// The networks that may connect: the cluster's own, then those of the file.
 fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
     let own = |node: &FleetNode| -> Option<Ipv4Net> {
-        let known = match &plan.platform {
-            Platform::Local(local) => local.subnet,
-            Platform::Proxmox(proxmox) => proxmox.machines.get(node.key()).and_then(|guest| guest.address.network()),
-            Platform::Hosts(_) | Platform::Adopted(_) | Platform::Terraform(_) => None,
-        };
+        let known = plan.platform.network(node.key());
         // The local platform makes networks of this size where the file says nothing, and most networks are of it.
         known.or_else(|| Ipv4Net::new(node.address, 24).ok())
     };

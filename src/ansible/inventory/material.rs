@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
     assets::Assets,
-    model::{DatabaseName, InstanceKey, Secret},
+    model::{Account, InstanceKey, Secret},
 };
 
 /// Everything that is neither intended nor found: made, fetched, or part of hactl.
@@ -12,14 +12,11 @@ use crate::{
 pub struct Material {
     /// The roles that the inventory is for, and its templates.
     pub assets: Assets,
-    pub passwords: Passwords,
-    /// The CA of etcd's peers, PEM.
-    pub etcd_peer_ca: String,
-    /// The CA of etcd's clients and Patroni's REST API, PEM.
-    pub control_ca: String,
-    /// The CA of PostgreSQL's servers, PEM.
-    pub postgresql_ca: String,
-    pub nodes: BTreeMap<InstanceKey, NodeMaterial>,
+    pub passwords: BTreeMap<Account, Secret>,
+    /// The certificates of authorities by their names, PEM.
+    pub authorities: BTreeMap<String, String>,
+    /// The certificates and keys of each node, by their names.
+    pub nodes: BTreeMap<InstanceKey, BTreeMap<String, KeyPair>>,
     /// The private key that nodes let in; none leaves the agent's.
     pub ssh_private_key: Option<PathBuf>,
     /// OpenSSH's configuration: bastions, and who is known.
@@ -30,26 +27,7 @@ pub struct Material {
     pub patroni_wheels_dir: PathBuf,
 }
 
-#[derive(Clone, Debug)]
-pub struct Passwords {
-    pub superuser: Secret,
-    pub replication: Secret,
-    pub rewind: Secret,
-    pub restapi: Secret,
-    /// By the role that owns a database.
-    pub owners: BTreeMap<DatabaseName, Secret>,
-}
-
-/// One node's certificates and keys.
-#[derive(Clone, Debug)]
-pub struct NodeMaterial {
-    pub etcd_peer: KeyPair,
-    pub etcd_server: KeyPair,
-    /// Patroni's REST API, and its own requests to peers and etcd.
-    pub patroni: KeyPair,
-    pub postgresql: KeyPair,
-}
-
+/// A certificate and its key.
 #[derive(Clone, Debug)]
 pub struct KeyPair {
     /// PEM.

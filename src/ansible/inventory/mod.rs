@@ -23,7 +23,7 @@ use serde_json::Value;
 pub use self::{
     build::build,
     json::{Reader, json},
-    material::{KeyPair, Material, NodeMaterial, Passwords},
+    material::{KeyPair, Material},
     render::{ini, yaml},
     write::{Written, write},
 };

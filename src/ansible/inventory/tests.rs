@@ -5,7 +5,12 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 use serde_json::json as value;
 
 use super::*;
-use crate::{fleet::Fleet, model::Secret, plan::Plan, spec};
+use crate::{
+    fleet::Fleet,
+    model::{Account, Secret},
+    plan::Plan,
+    spec,
+};
 
 #[path = "../../../tests/fixture/inventory.rs"]
 mod fixture;
@@ -100,7 +105,7 @@ fn the_digest_follows_what_is_configured_and_nothing_else() {
     changed.assets = Assets::open(Some(dir.path())).unwrap();
     assert_ne!(digest(&plan, &fleet, &changed), first);
     let mut rotated = material.clone();
-    rotated.passwords.rewind = Secret::new("other".into());
+    rotated.passwords.insert(Account::REWIND, Secret::new("other".into()));
     assert_ne!(digest(&plan, &fleet, &rotated), first);
 }
 
@@ -128,7 +133,7 @@ fn a_changed_template_is_the_one_that_is_rendered() {
 fn what_is_missing_is_named_all_at_once() {
     let (plan, fleet, mut material) = example(blueprint("patroni-3node"));
     material.nodes.clear();
-    material.passwords.owners.clear();
+    material.passwords.retain(|account, _| !matches!(account, Account::Owner(_)));
     let Err(error) = build(&plan, &fleet, &material) else { panic!("nothing is missing") };
     assert_eq!(
         error.causes,

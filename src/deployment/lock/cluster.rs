@@ -16,12 +16,13 @@ use super::{
     machine,
 };
 use crate::{
+    access::Access,
+    component::etcd::{self, Taken},
     context::{Context, RunContext},
     deployment::Cluster,
     error::{Error, Result},
     file,
     fleet::{Fleet, FleetNode},
-    health::{self, Access, Taken},
     model::{ClusterName, Role},
     ssh::Remote,
 };
@@ -78,6 +79,9 @@ impl LockRequest<'_> {
     pub(super) async fn etcd(self) -> Result<Result<ClusterLock, String>> {
         let note = self.cluster.dir().cluster_lock();
         let keeper = Keeper::new(self, LockKind::Etcd(Mutex::default()))?;
+        if let Err(seen) = self.connect(async { keeper.voter().await.map(drop) }).await? {
+            return Ok(Err(seen));
+        }
         let mut taken = keeper.take().await;
         if let Ok(Taken::Held { value, lease, .. }) = &taken
             && fs::read_to_string(&note).is_ok_and(|before| before == *value)
@@ -99,11 +103,22 @@ impl LockRequest<'_> {
         let note = cluster.dir().machines_lock();
         let before = fs::read_to_string(&note).unwrap_or_default();
         let keeper = Keeper::new(self, LockKind::Machine { node: Box::new(node.clone()), before })?;
-        let taken = keeper.take().await.map_err(|seen| {
+        let taken = match self.connect(async { keeper.machine(node).await.map(drop) }).await? {
+            Ok(()) => keeper.take().await,
+            Err(seen) => Err(seen),
+        };
+        let taken = taken.map_err(|seen| {
             let error = Error::failed(SILENT, "lock the machines of", cluster.name());
             error.cause(format!("{}: {seen}", node.key())).hint("is the machine running? The same command carries on")
         })?;
         hold(run, keeper, taken, &note).map(Some)
+    }
+
+    /// Connects to what holds the lock, unless the run is stopped first. What follows is not interrupted: a lock that was
+    /// asked for may have been taken.
+    async fn connect(self, connected: impl Future<Output = Result<(), String>>) -> Result<Result<(), String>> {
+        let context = &self.run.context;
+        context.interruptible("lock", self.cluster.name(), async { Ok(connected.await) }).await
     }
 }
 
@@ -193,7 +208,7 @@ impl Keeper {
     async fn take(&self) -> Result<Taken, String> {
         match &self.kind {
             LockKind::Etcd(_) => {
-                health::take_key(&self.access, self.voter().await?, &key(&self.cluster), &self.value, TTL).await
+                etcd::take_key(&self.access, self.voter().await?, &key(&self.cluster), &self.value, TTL).await
             }
             LockKind::Machine { node, before } => {
                 machine::take(&self.machine(node).await?, &self.value, before, TTL).await
@@ -202,7 +217,7 @@ impl Keeper {
     }
 
     async fn take_from_the_dead(&self, lease: u64) -> Result<Taken, String> {
-        health::give_up(&self.access, self.voter().await?, lease).await?;
+        etcd::give_up(&self.access, self.voter().await?, lease).await?;
         self.take().await
     }
 
@@ -213,7 +228,7 @@ impl Keeper {
     }
 
     async fn voter(&self) -> Result<&FleetNode, String> {
-        health::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
+        etcd::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
     }
 
     async fn machine(&self, node: &FleetNode) -> Result<Remote, String> {
@@ -224,7 +239,7 @@ impl Keeper {
         match &self.kind {
             LockKind::Etcd(lease) => {
                 let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
-                health::renew(&self.access, self.voter().await?, lease).await
+                etcd::renew(&self.access, self.voter().await?, lease).await
             }
             LockKind::Machine { .. } => Ok(matches!(self.take().await?, Taken::Ours(_))),
         }
@@ -234,7 +249,7 @@ impl Keeper {
         match &self.kind {
             LockKind::Etcd(lease) => {
                 let lease = *lease.lock().unwrap_or_else(PoisonError::into_inner);
-                health::give_up(&self.access, self.voter().await?, lease).await
+                etcd::give_up(&self.access, self.voter().await?, lease).await
             }
             LockKind::Machine { node, .. } => machine::give_up(&self.machine(node).await?, &self.value).await,
         }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{health::Taken, ssh::Remote};
+use crate::{component::etcd::Taken, ssh::Remote};
 
 /// How long the machine may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -43,7 +43,8 @@ if [ "$(sed -n 2p /run/hactl/lock)" = "$mine" ]; then rm -f /run/hactl/lock; fi
 pub(crate) async fn take(remote: &Remote, mine: &str, dead: &str, ttl: Duration) -> Result<Taken, String> {
     let script = TAKE.replace("@TTL@", &ttl.as_secs().to_string());
     let input = format!("{mine}\n{dead}\n");
-    let done = remote.run(&script, input.as_bytes(), ANSWERS_WITHIN).await.map_err(|error| error.causes.join("; "))?;
+    let done =
+        remote.run(&script, input.as_bytes(), ANSWERS_WITHIN).await.map_err(|error| error.causes().join("; "))?;
     match done.status {
         0 => Ok(Taken::Ours(0)),
         IS_HELD => {
@@ -59,5 +60,5 @@ pub(crate) async fn take(remote: &Remote, mine: &str, dead: &str, ttl: Duration)
 pub(crate) async fn give_up(remote: &Remote, mine: &str) -> Result<(), String> {
     let input = format!("{mine}\n");
     let done = remote.run(GIVE_UP, input.as_bytes(), ANSWERS_WITHIN).await;
-    done.map(drop).map_err(|error| error.causes.join("; "))
+    done.map(drop).map_err(|error| error.causes().join("; "))
 }

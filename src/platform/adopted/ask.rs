@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::config::{self, Local};
 use crate::{
-    fleet::LEASE_GUARD,
+    component::patroni::LEASE_GUARD,
     model::Secret,
     ssh::{Remote, quoted},
 };
@@ -117,7 +117,7 @@ pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineRe
 }
 
 async fn script(remote: &Remote, text: &str) -> Result<String, String> {
-    let done = remote.run("/bin/sh", text.as_bytes(), PATIENCE).await.map_err(|error| error.causes.join("; "))?;
+    let done = remote.run("/bin/sh", text.as_bytes(), PATIENCE).await.map_err(|error| error.causes().join("; "))?;
     match done.status {
         0 => Ok(done.stdout),
         // What it says on stderr comes from tools; the configuration goes to stdout only.

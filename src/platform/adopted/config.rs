@@ -7,7 +7,7 @@ use saphyr_parser::Parser;
 use serde_json::{Map, Value};
 
 use crate::{
-    fleet::{ETCD_PORT, PATRONI_PORT, POSTGRES_PORT},
+    component::{etcd, patroni, postgres},
     model::Secret,
 };
 
@@ -93,10 +93,10 @@ fn local(config: &Value) -> Result<Local, String> {
     }
     Ok(Local {
         member: needed("/name")?.to_owned(),
-        patroni: place(&["/restapi/connect_address", "/restapi/listen"], config, PATRONI_PORT)?,
+        patroni: place(&["/restapi/connect_address", "/restapi/listen"], config, patroni::PORT)?,
         patroni_tls: text("/restapi/certfile").is_some(),
         restapi: restapi.map(|(user, password)| (user.to_owned(), password)),
-        postgres: place(&["/postgresql/connect_address", "/postgresql/listen"], config, POSTGRES_PORT)?,
+        postgres: place(&["/postgresql/connect_address", "/postgresql/listen"], config, postgres::PORT)?,
         data_dir,
         superuser: text("/postgresql/authentication/superuser/username").map(str::to_owned),
         superuser_password: secret("/postgresql/authentication/superuser/password"),
@@ -148,7 +148,7 @@ fn dcs(config: &Value, scope: &str) -> Result<LocalDcs, String> {
 
 fn endpoint(text: &str) -> Result<ServiceAddress, String> {
     let text = text.split("://").last().unwrap_or(text).trim_end_matches('/');
-    host_and_port(text, ETCD_PORT)
+    host_and_port(text, etcd::PORT)
 }
 
 fn place(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress, String> {

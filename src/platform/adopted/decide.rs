@@ -11,10 +11,8 @@ use super::{
     record::AdoptedRecord,
 };
 use crate::{
-    fleet::{
-        ETCD_PORT, ETCD_UNIT, Fleet, FleetNode, FoundServices, PATRONI_PORT, PATRONI_UNIT, POSTGRES_PORT, SshTarget,
-        USER,
-    },
+    component::{etcd, patroni, postgres},
+    fleet::{Fleet, FleetNode, FoundServices, SshTarget},
     model::{Dcs, Endpoint, InstanceKey, Role},
     plan::{Plan, Watchdog},
 };
@@ -107,7 +105,7 @@ fn described(
     given: &BTreeSet<Role>,
 ) -> Result<Described, String> {
     let voter = voters.endpoints.get(key);
-    let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| ETCD_UNIT.to_owned());
+    let etcd_unit = told.etcd_unit.clone().unwrap_or_else(|| etcd::UNIT.to_owned());
     let mut roles: BTreeSet<Role> = voter.map(|_| Role::Etcd).into_iter().collect();
     let (address, found) = if let Some(patroni) = &told.patroni {
         roles.insert(Role::Patroni);
@@ -184,24 +182,24 @@ fn stranger(key: &InstanceKey, address: Ipv4Addr) -> FoundServices {
     let endpoint = |port| Endpoint { host: address.to_string(), port, tls: true };
     FoundServices {
         member: key.to_string(),
-        patroni: endpoint(PATRONI_PORT),
-        postgres: endpoint(POSTGRES_PORT),
+        patroni: endpoint(patroni::PORT),
+        postgres: endpoint(postgres::PORT),
         etcd: nowhere(address),
-        patroni_unit: PATRONI_UNIT.to_owned(),
-        etcd_unit: ETCD_UNIT.to_owned(),
-        user: USER.to_owned(),
+        patroni_unit: patroni::UNIT.to_owned(),
+        etcd_unit: etcd::UNIT.to_owned(),
+        user: postgres::USER.to_owned(),
         data_dir: "/var/lib/postgresql".to_owned(),
         addresses: vec![address],
     }
 }
 
 fn nowhere(address: Ipv4Addr) -> Endpoint {
-    Endpoint { host: address.to_string(), port: ETCD_PORT, tls: false }
+    Endpoint { host: address.to_string(), port: etcd::PORT, tls: false }
 }
 
 /// A unit's or user's name that goes into shell text as it is.
 fn checked(name: &str) -> Result<String, String> {
-    let name = if name == NO_UNIT { PATRONI_UNIT } else { name };
+    let name = if name == NO_UNIT { patroni::UNIT } else { name };
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"@._:-".contains(&byte);
     match !name.is_empty() && !name.starts_with('-') && name.bytes().all(good) {
         true => Ok(name.to_owned()),

@@ -24,11 +24,12 @@ use tokio_postgres::config::SslMode;
 pub use self::record::AdoptedRecord;
 use self::{ask::MachineReport, decide::Answers};
 use crate::{
+    access::{Access, Keys, Shown},
+    component::patroni,
     context::Context,
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, SshTarget},
-    health::{self, Access, Keys, Shown},
     model::{Account, AdoptedHosts, Host, InstanceKey, Role, Secret, SshKeySource},
     plan::{self, Plan, Running},
     ssh::{self, PrivateKey, Remote, SshKeys},
@@ -144,7 +145,7 @@ async fn meet(
         None => error.causes.join(": "),
     };
     if target.host_key.is_none() {
-        match ssh::first_contact(&target.host, target.port, user_hosts).await {
+        match ssh::scan_host_key(&target.host, target.port, user_hosts).await {
             Ok(shown) => {
                 if !shown.known {
                     let step = format!("host key recorded at first contact: {}", shown.fingerprint);
@@ -152,13 +153,13 @@ async fn meet(
                 }
                 target.host_key = Some(shown.key);
             }
-            Err(error) => return (target, Err(words(error))),
+            Err(error) => return (target, Err(words(error.into()))),
         }
     }
     // A machine that is gone may not hold up the others: `status` has to answer soon.
     let told = match tokio::time::timeout(PATIENCE, Remote::connect(key, &target, ssh, PATIENCE)).await {
         Err(_) => Err(format!("SSH on {}:{} did not answer within {} s", target.host, target.port, PATIENCE.as_secs())),
-        Ok(Err(error)) => Err(words(error)),
+        Ok(Err(error)) => Err(words(error.into())),
         Ok(Ok(remote)) => ask::ask(&remote, unit).await.map_err(|said| match sudo {
             true => format!("{said} (user {} needs sudo without a password)", target.user),
             false => said,
@@ -198,9 +199,9 @@ fn keys(
     // A password of Patroni's configuration is that of its own superuser.
     let its = patronis().find(|patroni| patroni.local.superuser.as_ref().is_none_or(|name| *name == user));
     let its = its.and_then(|patroni| patroni.local.superuser_password.clone());
-    let password = given.remove(&Account::Superuser).or(its).unwrap_or_else(|| Secret::new(String::new()));
+    let password = given.remove(&Account::SUPERUSER).or(its).unwrap_or_else(|| Secret::new(String::new()));
     let restapi = patronis().find_map(|patroni| patroni.local.restapi.clone());
-    let restapi = match (given.remove(&Account::RestApi), restapi) {
+    let restapi = match (given.remove(&Account::RESTAPI), restapi) {
         (Some(password), Some((user, _))) => Some((user, password)),
         (Some(password), None) => Some(("patroni".to_owned(), password)),
         (None, its) => its,
@@ -232,7 +233,7 @@ async fn configuration(
 ) -> Result<(serde_json::Value, String), Vec<String>> {
     let answering = fleet.with_role(Role::Patroni).filter(|node| answers[node.key()].1.is_ok());
     let asked = answering.map(async |node| {
-        let answer = tokio::try_join!(health::patroni_config(access, node), health::patroni_itself(access, node));
+        let answer = tokio::try_join!(patroni::config(access, node), patroni::itself(access, node));
         (node.key(), answer)
     });
     let mut said = Vec::new();

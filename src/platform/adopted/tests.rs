@@ -10,6 +10,7 @@ use super::{
     too_old,
 };
 use crate::{
+    component::{etcd, patroni, postgres},
     fleet::SshTarget,
     model::{Choices, Dcs, InstanceKey, Role},
     plan::{self, Plan, Watchdog},
@@ -84,11 +85,11 @@ fn known(decided: Decided) -> AdoptedRecord {
 fn who_the_machines_are_is_what_runs_on_them() {
     let decided = decided(&three(ETCD));
     let node = &decided.fleet.nodes[&key("b")];
-    assert_eq!((node.member(), node.patroni_unit(), node.user()), ("two", "patroni@main", "pg"));
+    assert_eq!((node.member(), patroni::unit(node), postgres::user(node)), ("two", "patroni@main", "pg"));
     assert_eq!(node.address, Ipv4Addr::new(10, 0, 0, 2));
-    assert_eq!((node.patroni().to_string(), node.patroni().tls), ("10.0.0.2:8010".to_owned(), false));
-    assert_eq!(node.postgres().to_string(), "db-two:5433");
-    assert_eq!(node.etcd().to_string(), "10.0.0.2:2379");
+    assert_eq!((patroni::endpoint(node).to_string(), patroni::endpoint(node).tls), ("10.0.0.2:8010".to_owned(), false));
+    assert_eq!(postgres::endpoint(node).to_string(), "db-two:5433");
+    assert_eq!(etcd::endpoint(node).to_string(), "10.0.0.2:2379");
     assert_eq!(decided.fleet.nodes[&key("b")].node.roles, BTreeSet::from([Role::Etcd, Role::Patroni]));
     assert_eq!(decided.watchdogs[&key("a")], Watchdog::Automatic);
     assert_eq!(decided.fleet.key_of("three"), "c");
@@ -106,7 +107,7 @@ fn voters_elsewhere_are_outside_and_other_stores_are_named() {
     assert!(matches!(&elsewhere.dcs, Dcs::Etcd { outside, .. } if outside == &["10.9.9.9:2379".parse().unwrap()]));
     assert_eq!(elsewhere.fleet.nodes[&key("a")].node.roles, BTreeSet::from([Role::Patroni]));
     let beside = decided(&three("etcd3: {host: '127.0.0.1:2379'}"));
-    assert_eq!(beside.fleet.nodes[&key("c")].etcd().to_string(), "127.0.0.1:2379");
+    assert_eq!(etcd::endpoint(&beside.fleet.nodes[&key("c")]).to_string(), "127.0.0.1:2379");
     assert!(matches!(&beside.dcs, Dcs::Etcd { outside, .. } if outside.is_empty()));
     // An agent of Consul on every machine, beside an etcd that is none of this cluster's business.
     let consul = decided(&three("consul: {host: '127.0.0.1:8500'}"));
@@ -128,7 +129,7 @@ fn a_machine_that_does_not_answer_is_what_it_was_or_like_the_others() {
     answers.get_mut(&key("b")).unwrap().1 = Err("no route".into());
     let guessed = decided(&answers);
     let node = &guessed.fleet.nodes[&key("b")];
-    assert_eq!((node.member(), node.patroni().to_string().as_str()), ("b", "10.0.0.2:8010"));
+    assert_eq!((node.member(), patroni::endpoint(node).to_string().as_str()), ("b", "10.0.0.2:8010"));
     let known = known(decided(&three(ETCD)));
     let kept = decide(&planned(FILE), &answers, Some(&known)).unwrap();
     assert_eq!(kept.fleet.nodes[&key("b")].member(), "two");

@@ -13,6 +13,7 @@
 
 mod api;
 mod check;
+pub(super) mod cluster;
 mod facts;
 mod judge;
 mod needs;

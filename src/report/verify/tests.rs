@@ -401,10 +401,11 @@ fn a_history_that_ends_early_is_said_so_and_the_rest_is_there() {
     assert!(html.contains("There are no timelines"));
 }
 
-/// A page to look at: `HACTL_EXAMPLE_REPORT=DIR cargo test --lib example_report` leaves all files there.
+/// Writes all files of a report, to look at.
 #[test]
+#[ignore = "a tool: `HACTL_EXAMPLE_REPORT=DIR cargo test --lib example_report -- --ignored` writes into DIR"]
 fn example_report() {
-    let Some(dir) = std::env::var_os("HACTL_EXAMPLE_REPORT") else { return };
+    let dir = std::env::var_os("HACTL_EXAMPLE_REPORT").expect("HACTL_EXAMPLE_REPORT names a directory");
     let crash = round(1, RoundOutcome::Passed, 640, counts(31_221, 0), &[]);
     let crash = RoundReport { new_primary_node: None, timeline: [Some(2), Some(2)], bound_ms: Some(311_000), ..crash };
     let switchover = drill("postgres-crash", DrillOutcome::Passed, vec![crash], None);

@@ -29,9 +29,9 @@ const LONGEST_SOCKET_PATH: usize = 107;
 /// # Errors
 /// When the container engine of local nodes does not answer, or the socket cannot be made.
 pub async fn serve(context: &Context, platform: &model::Platform) -> Result<(Server, String)> {
-    let engine = match platform {
-        model::Platform::Local(_) => Some(Engine::connect(&context.env).await?),
-        _ => None,
+    let engine = match platform.local() {
+        Some(_) => Some(Engine::connect(&context.env).await?),
+        None => None,
     };
     let server = Server::start(engine, context, &std::env::temp_dir())?;
     let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;

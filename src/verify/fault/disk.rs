@@ -6,7 +6,7 @@
 //! it finds no room for the next.
 
 use super::{node_fault::NodeFault, postmaster::data_dir};
-use crate::fleet::FleetNode;
+use crate::{component::postgres, fleet::FleetNode};
 
 /// What the scripts have in common: `$data`, its free space, and a statement to the server on it.
 fn prelude(node: &FleetNode) -> String {
@@ -15,7 +15,7 @@ fn prelude(node: &FleetNode) -> String {
         "{}free() {{ df --output=avail -B1 \"$data\" | tail -n 1; }}\n\
          sql() {{ runuser -u {} -- psql{} -XAtq -c \"$1\"; }}\n",
         data_dir(node),
-        node.user(),
+        postgres::user(node),
         found.unwrap_or_default()
     )
 }

@@ -1,7 +1,7 @@
 //! A fault of the catalogue -> what it is on one node.
 
 use super::{disk, network, node_fault::NodeFault, patroni, process, target::FaultTarget, unit};
-use crate::{fleet::FleetNode, verify::catalogue::Fault};
+use crate::{component::postgres, fleet::FleetNode, verify::catalogue::Fault};
 
 /// The fault on one node; none for the faults that are not done on the node itself.
 pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>) -> Option<NodeFault> {
@@ -14,7 +14,7 @@ pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>)
         Fault::KillEtcd => unit::stop_etcd_for_good(node),
         Fault::StopGuard => unit::stop_guard(),
         Fault::Isolate => network::isolate(&others),
-        Fault::CutFromEtcd => network::cut_from_etcd(node.user(), &others),
+        Fault::CutFromEtcd => network::cut_from_etcd(postgres::user(node), &others),
         Fault::LosePackets => network::lose(&others),
         Fault::DelayPackets => network::delay(&others),
         Fault::CutReplication => network::cut_replication(),

@@ -7,7 +7,12 @@ use std::{
 };
 
 use super::{node_fault::NodeFault, target::FaultTarget};
-use crate::{fleet::FleetNode, model::Role, plan::Dcs};
+use crate::{
+    component::{etcd, patroni},
+    fleet::FleetNode,
+    model::Role,
+    plan::Dcs,
+};
 
 /// Of a hundred packets, how many are lost.
 const LOST_PERCENT: u32 = 10;
@@ -33,14 +38,18 @@ impl Others {
     pub(super) fn of(node: &FleetNode, cluster: &FaultTarget<'_>) -> Self {
         let others: Vec<&FleetNode> = cluster.members().filter(|other| other.key() != node.key()).collect();
         let endpoint = |other: &&FleetNode| {
-            let endpoint = if other.node.roles.contains(&Role::Patroni) { other.patroni() } else { other.etcd() };
+            let endpoint = if other.node.roles.contains(&Role::Patroni) {
+                patroni::endpoint(other)
+            } else {
+                etcd::endpoint(other)
+            };
             format!("{}/{}", endpoint.host, endpoint.port)
         };
         let outside: &[SocketAddrV4] = match &cluster.plan.dcs {
             Dcs::Etcd { outside, .. } => outside,
             Dcs::Other(_) => &[],
         };
-        let voters = cluster.fleet.with_role(Role::Etcd).map(FleetNode::etcd);
+        let voters = cluster.fleet.with_role(Role::Etcd).map(etcd::endpoint);
         let etcd = voters.map(|endpoint| (endpoint.host, endpoint.port));
         let etcd: BTreeSet<(String, u16)> =
             etcd.chain(outside.iter().map(|voter| (voter.ip().to_string(), voter.port()))).collect();

@@ -21,7 +21,6 @@ use crate::{
     error::{Error, Result},
     exec::Command,
     model::InstanceKey,
-    plan::Platform,
     platform::local::{Engine, Progress, node_name},
 };
 
@@ -34,12 +33,12 @@ const RETRIES: u32 = 120;
 
 pub(super) async fn obstacle(cluster: &FaultTarget<'_>) -> Result<Option<String>> {
     if is_elsewhere(cluster) {
-        let reason = match cluster.plan.platform {
-            Platform::Proxmox(_) => {
+        let reason = match cluster.plan.platform.proxmox() {
+            Some(_) => {
                 "this version does not turn machines off and on by Proxmox's API; `primary-isolated` takes the primary away by \
                  its network"
             }
-            _ => "nobody could give these machines their power back: hactl reaches them by SSH only",
+            None => "nobody could give these machines their power back: hactl reaches them by SSH only",
         };
         return Ok(Some(reason.to_owned()));
     }
@@ -54,7 +53,7 @@ pub(super) async fn obstacle(cluster: &FaultTarget<'_>) -> Result<Option<String>
 
 /// Whether the machines are none of the container engine's.
 const fn is_elsewhere(cluster: &FaultTarget<'_>) -> bool {
-    !matches!(cluster.plan.platform, Platform::Local(_))
+    cluster.plan.platform.local().is_none()
 }
 
 async fn engine(cluster: &FaultTarget<'_>) -> Result<Engine> {

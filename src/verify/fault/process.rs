@@ -1,7 +1,7 @@
 //! Processes that are killed or stopped, while their unit stays as it is.
 
 use super::{node_fault::NodeFault, postmaster::postmaster, unit};
-use crate::fleet::FleetNode;
+use crate::{component::patroni, fleet::FleetNode};
 
 /// SIGKILL to the postmaster: its children end by themselves, and Patroni starts it again.
 pub(super) fn kill_postgres(node: &FleetNode) -> NodeFault {
@@ -17,7 +17,7 @@ pub(super) fn kill_postgres(node: &FleetNode) -> NodeFault {
 /// SIGSTOP to Patroni and to those of its children that run the same Python. The postmaster, which lives
 /// in the unit's control group, too, is left alone. SIGCONT to all of the group hurts nobody.
 pub(super) fn hang_patroni(node: &FleetNode) -> NodeFault {
-    let unit = node.patroni_unit();
+    let unit = patroni::unit(node);
     let inject = r#"kill -STOP "$main"
 for child in $(cat "/proc/$main/task/"*/children); do
   [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :

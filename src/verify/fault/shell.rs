@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Runs a script, whatever comes of it.
 pub(in crate::verify) async fn run(cluster: &FaultTarget<'_>, key: &InstanceKey, script: &str) -> Result<Finished> {
     let remote = cluster.control.connect(cluster.node(key)?).await?;
-    remote.run("/bin/sh", script.as_bytes(), PATIENCE).await
+    Ok(remote.run("/bin/sh", script.as_bytes(), PATIENCE).await?)
 }
 
 /// Runs a script that must succeed, and gives what it printed.

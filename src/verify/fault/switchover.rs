@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::target::FaultTarget;
 use crate::{
+    component::patroni,
     error::{Error, Result},
-    health,
     model::{InstanceKey, Role},
 };
 
@@ -14,7 +14,7 @@ const REFUSAL: Duration = Duration::from_millis(500);
 
 pub(super) async fn inject(leader: &[InstanceKey], cluster: &FaultTarget<'_>) -> Result<()> {
     for key in leader {
-        health::switchover(cluster.node(key)?, cluster.access, REFUSAL).await.map_err(|said| {
+        patroni::switchover(cluster.access, cluster.node(key)?, REFUSAL).await.map_err(|said| {
             Error::failed("drill-fault", "ask for a switchover away from", key)
                 .cause(said)
                 .hint(format!("`hactl status {}` shows whether a replica could take over", cluster.plan.cluster))
@@ -26,9 +26,9 @@ pub(super) async fn inject(leader: &[InstanceKey], cluster: &FaultTarget<'_>) ->
 /// Whether another member sees another leader.
 pub(super) async fn took_effect(old: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
     for node in cluster.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
-        let seen = health::ask_patroni(node, cluster.fleet, cluster.access).await.ok().and_then(|view| view.cluster);
-        let leader = seen.and_then(|cluster| cluster.members.into_iter().find(health::Member::is_leader));
-        if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader.name)) {
+        let leader = patroni::leader(cluster.access, node).await.ok().flatten();
+        let leader = leader.map(|member| cluster.fleet.key_of(&member));
+        if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader)) {
             return true;
         }
     }

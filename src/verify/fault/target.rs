@@ -1,10 +1,10 @@
 //! The cluster that faults are injected into.
 
 use crate::{
+    access::Access,
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
-    health::Access,
     model::{InstanceKey, Role},
     plan::Plan,
     verify::catalogue::Target,

@@ -2,8 +2,9 @@
 
 use super::target::FaultTarget;
 use crate::{
+    component::patroni::Member,
     error::{Error, Kind, Result},
-    health::{Health, Member},
+    health::Health,
     model::{InstanceKey, Role},
     plan::{Dcs, Durability, Plan},
     verify::catalogue::{Drill, Fault, Target},

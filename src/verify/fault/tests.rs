@@ -6,10 +6,12 @@ use tokio_postgres::config::SslMode;
 
 use super::{dispatch, target::FaultTarget, targets, targets::too_few};
 use crate::{
+    access::{self, Access, Keys},
+    component::{etcd::Etcd, patroni::Member},
     context::{Context, Dirs},
     event::Events,
     fleet::{Fleet, FleetNode, FoundServices, SshTarget},
-    health::{self, Access, Etcd, Health, Keys, Member},
+    health::Health,
     model::{Choices, Dcs, Endpoint, InstanceKey, Secret},
     plan::{self, Plan},
     spec,
@@ -41,7 +43,7 @@ impl Scene {
         });
         let fleet = Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() };
         let secret = || Secret::new(String::new());
-        let tls = || health::client_config("", None).unwrap();
+        let tls = || access::client_config("", None).unwrap();
         let access = Access::new(Keys {
             ssh: secret().into(),
             patroni_tls: tls(),

@@ -8,6 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::{node_fault::NodeFault, power, shell, target::FaultTarget};
 use crate::{
+    component,
     error::{Error, Result},
     fleet::FleetNode,
     model::InstanceKey,
@@ -120,7 +121,7 @@ if command -v nft >/dev/null; then nft add table inet hactl_drill '; delete tabl
 
 /// `script` for the units of one node.
 fn of_units(node: &FleetNode, script: &str) -> String {
-    format!("units='{} {}'\n{script}", node.patroni_unit(), node.etcd_unit())
+    format!("units='{}'\n{script}", component::units(node).collect::<Vec<_>>().join(" "))
 }
 
 /// What an earlier run that was killed has left, as `node1: hactl-undo-x.timer`. A node that does not

@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{node_fault::NodeFault, postmaster::postmaster, target::FaultTarget};
 use crate::{
-    fleet::{FleetNode, LEASE_GUARD},
-    health,
+    component::{
+        Observed, Reached,
+        etcd::{self, EtcdView},
+        patroni::{self, LEASE_GUARD},
+        reach,
+    },
+    fleet::FleetNode,
     model::{InstanceKey, Role},
     verify::catalogue::Target,
 };
@@ -32,7 +37,7 @@ pub(super) fn main(unit: &str) -> String {
 
 /// Patroni dies, and its unit has to start it again.
 pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
-    let unit = node.patroni_unit();
+    let unit = patroni::unit(node);
     let fault = kill(unit);
     let restarts = format!(
         "[ \"$(systemctl show -p Restart --value {unit})\" != no ] ||\n  \
@@ -43,7 +48,7 @@ pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
 
 /// Patroni dies and stays dead; PostgreSQL lives on.
 pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
-    let unit = node.patroni_unit();
+    let unit = patroni::unit(node);
     let fault = kill(unit);
     let spares = format!(
         "mode=$(systemctl show -p KillMode --value {unit})\n\
@@ -60,7 +65,7 @@ pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
 
 /// etcd dies and stays dead.
 pub(super) fn stop_etcd_for_good(node: &FleetNode) -> NodeFault {
-    let unit = node.etcd_unit();
+    let unit = etcd::unit(node);
     NodeFault {
         inject: stop_for_good(unit),
         effect: format!("! systemctl is-active --quiet {unit}\n"),
@@ -102,11 +107,17 @@ fn allow_again(unit: &str) -> String {
     )
 }
 
+async fn seen(node: &FleetNode, cluster: &FaultTarget<'_>) -> Observed<EtcdView> {
+    let (access, fleet) = (cluster.access, cluster.fleet);
+    let remote = &reach(access, node).await?;
+    etcd::ask(Reached { remote, access, fleet, node }).await
+}
+
 /// Whether those voters of etcd that live have noticed: they follow another leader, or serve no more.
 pub(super) async fn etcd_noticed(target: Target, stopped: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
     let stopped: BTreeSet<&InstanceKey> = stopped.iter().collect();
     let living = cluster.fleet.with_role(Role::Etcd).filter(|node| !stopped.contains(node.key()));
-    let asked = living.map(|node| health::ask_etcd(node, cluster.access));
+    let asked = living.map(|node| seen(node, cluster));
     let views: Vec<_> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
     if target == Target::EtcdMajority {
         return !views.iter().any(|view| view.serving);

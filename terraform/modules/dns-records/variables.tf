@@ -33,7 +33,7 @@ variable "port" {
 }
 
 variable "ttl" {
-  description = "For how many seconds resolvers may keep a record."
+  description = "The time in seconds for which resolvers may keep a record."
   type        = number
   default     = 300
   nullable    = false
@@ -68,7 +68,7 @@ variable "key_algorithm" {
 }
 
 variable "cluster_uuid" {
-  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": it marks what was made, in a TXT beside it where the server allows that. Null leaves no mark."
+  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": a TXT record beside each address carries it as the ownership marker, if the key may write TXT records. Null for no marker."
   type        = string
   default     = null
 
@@ -79,7 +79,7 @@ variable "cluster_uuid" {
 }
 
 variable "target_ips" {
-  description = "Addresses of machines by their key, null where a machine has none: vm_target_ips or lxc_ips of a Proxmox stack, for example { node1 = \"192.168.1.21\" }."
+  description = "Addresses of machines by their key, null for a machine without an address: vm_target_ips or lxc_ips of a Proxmox stack, for example { node1 = \"192.168.1.21\" }."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -87,11 +87,11 @@ variable "target_ips" {
 
 variable "records" {
   description = <<-EOT
-    The records, by a key of your own, for example { node1 = { name = "pg-prod-node1", vm_identifier = "node1" } }.
+    The records, by keys that you choose, for example { node1 = { name = "pg-prod-node1", vm_identifier = "node1" } }.
     - name: within the zone.
     - vm_identifier: the machine in target_ips whose address it gets.
-    - addresses: plain IPv4 and IPv6 addresses, instead or beside.
-    - kind: vm or container; it decides what a message about a missing address says.
+    - addresses: plain IPv4 and IPv6 addresses, instead of vm_identifier or in addition to it.
+    - kind: vm or container; used in the message about a missing address.
   EOT
   type = map(object({
     name          = string

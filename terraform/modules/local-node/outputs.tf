@@ -1,5 +1,5 @@
 output "vms" {
-  description = "The machines by their key: what hactl reads. ipv4 is the address that cluster members use, ssh_host and ssh_port say where this machine reaches SSH."
+  description = "The machines by their key. hactl reads this output. ipv4 is the address that cluster members use, ssh_host and ssh_port say where your computer reaches SSH."
   value = {
     for key, node in hactl_node.this : key => {
       id       = node.id

@@ -10,7 +10,7 @@ variable "cluster" {
 }
 
 variable "cluster_uuid" {
-  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\". What carries it belongs to the cluster."
+  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\". Everything with this UUID belongs to the cluster."
   type        = string
   nullable    = false
 
@@ -21,7 +21,7 @@ variable "cluster_uuid" {
 }
 
 variable "image" {
-  description = "Container image that runs systemd and sshd, for example \"hactl-node:0123456789ab\". A change replaces the nodes without an image of their own."
+  description = "Container image that runs systemd and sshd, for example \"hactl-node:0123456789ab\". A change replaces every node that does not set its own image."
   type        = string
   nullable    = false
 
@@ -32,7 +32,7 @@ variable "image" {
 }
 
 variable "subnet" {
-  description = "Subnet of the cluster, for example \"10.89.0.0/24\". With null, one that collides with nothing on this machine is chosen and kept."
+  description = "Subnet of the cluster, for example \"10.89.0.0/24\". With null, the provider chooses a subnet that collides with no other on your computer, and keeps it."
   type        = string
   default     = null
 
@@ -49,9 +49,9 @@ variable "nodes" {
     - slot: position of the address within the subnet, 2 to 254.
     - memory: in MiB, at least 128. Changed in place.
     - cores: at least 1. Changed in place.
-    - data_volume: whether PGDATA lies on a volume that outlives the node.
-    - disk_gb: size in GiB of a disk of the node's own on that volume, with PGDATA. Without it PGDATA lies on this machine's disk.
-    - image: in place of the variable image, for example to keep what the node was made from.
+    - data_volume: whether PGDATA is on a volume that is kept when the node is replaced.
+    - disk_gb: size in GiB of the node's own disk for PGDATA, on that volume. Without it, PGDATA is on the disk of your computer.
+    - image: used instead of the variable image, for example to keep the image that the node was made from.
   EOT
   type = map(object({
     hostname    = string

@@ -21,7 +21,7 @@ locals {
 }
 
 output "vms" {
-  description = "The containers by their key: what hactl reads, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }. ipv4 is null where the container has no address yet."
+  description = "The containers by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }. ipv4 is null if the container has no address yet."
   value = {
     for key, container in proxmox_virtual_environment_container.this : key => {
       id       = container.id
@@ -40,7 +40,7 @@ output "lxc_ids" {
 }
 
 output "lxc_ips" {
-  description = "The containers' IPv4 addresses by key, null where there is none yet, for example { web01 = \"192.168.1.60\" }."
+  description = "The containers' IPv4 addresses by key, null for a container without an address yet, for example { web01 = \"192.168.1.60\" }."
   value       = local.ipv4
 }
 

@@ -1,13 +1,13 @@
 variable "vms" {
   description = <<-EOT
-    The containers, by their key, with the same properties as virtual machines have, for example { web01 = { vm_name = "web01", memory = 1024 }, db01 = { vm_name = "db01", memory = 4096, cores = 4 } }.
+    The containers, by their key, with the same properties as virtual machines, for example { web01 = { vm_name = "web01", memory = 1024 }, db01 = { vm_name = "db01", memory = 4096, cores = 4 } }.
     - vm_name: the host name, one DNS label.
     - memory: in MiB.
     - cores: of the CPU.
     - disk_gb: size of the root disk in GB. A change replaces the container.
-    - pool_id: resource pool that it is made in, for example "example-multi-vm-pool"; empty for none. It has to be there.
+    - pool_id: resource pool of the container, for example "example-multi-vm-pool"; empty for none. It must exist.
     - node: the hypervisor, for example "pve1".
-    - template_file_id: the file that it is made from, on its own hypervisor or a shared storage. A change replaces the container.
+    - template_file_id: the file that the container is made from, on its own hypervisor or a shared storage. A change replaces the container.
     - datastore: of the root disk, for example "local-lvm".
     - bridge: of the network, for example "vmbr0".
     - vlan: tag of the VLAN, for example 30; null for untagged.
@@ -100,7 +100,7 @@ variable "vms" {
 }
 
 variable "cluster_uuid" {
-  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": a tag hactl-UUID on each container says whose it is. Null leaves no tag."
+  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": each container gets the tag hactl-UUID. Null for no tag."
   type        = string
   default     = null
 
@@ -111,7 +111,7 @@ variable "cluster_uuid" {
 }
 
 variable "authorized_keys" {
-  description = "SSH public keys of root, for example [\"ssh-ed25519 AAAA... hactl\"]. For when the container is made only."
+  description = "SSH public keys of root, for example [\"ssh-ed25519 AAAA... hactl\"]. Used only when the container is made."
   type        = list(string)
   default     = []
   nullable    = false
@@ -123,7 +123,7 @@ variable "authorized_keys" {
 }
 
 variable "nameservers" {
-  description = "Name servers of the containers, for example [\"192.168.1.13\"]; empty leaves what the hypervisor gives."
+  description = "Name servers of the containers, for example [\"192.168.1.13\"]; empty keeps those of the hypervisor."
   type        = list(string)
   default     = []
   nullable    = false

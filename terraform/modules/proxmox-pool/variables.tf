@@ -1,5 +1,5 @@
 variable "pool_id" {
-  description = "Name of the pool, for example \"example-multi-vm-pool\". A change makes it anew."
+  description = "Name of the pool, for example \"example-multi-vm-pool\". A change replaces the pool."
   type        = string
   nullable    = false
 
@@ -10,7 +10,7 @@ variable "pool_id" {
 }
 
 variable "comment" {
-  description = "What people read beside the pool, for example \"PostgreSQL, production\"."
+  description = "A comment on the pool for people, for example \"PostgreSQL, production\"."
   type        = string
   default     = ""
   nullable    = false

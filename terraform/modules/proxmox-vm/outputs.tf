@@ -21,7 +21,7 @@ locals {
 }
 
 output "vms" {
-  description = "The machines by their key: what hactl reads, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }. ipv4 is null where the guest agent reports no address."
+  description = "The machines by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }. ipv4 is null if the guest agent reports no address."
   value = {
     for key, vm in proxmox_virtual_environment_vm.this : key => {
       id       = vm.id
@@ -45,7 +45,7 @@ output "resource_ids" {
 }
 
 output "vm_target_ips" {
-  description = "The machines' IPv4 addresses by key, null where the guest agent reports none, for example { web01 = \"192.168.1.60\" }."
+  description = "The machines' IPv4 addresses by key, null if the guest agent reports none, for example { web01 = \"192.168.1.60\" }."
   value       = local.ipv4
 }
 

@@ -5,10 +5,10 @@ variable "vms" {
     - memory: in MiB.
     - cores: of the CPU.
     - disk_gb: size in GB to which the template's disk scsi0 grows; null keeps the template's. Never less than that.
-    - pool_id: resource pool, for example "example-multi-vm-pool"; empty for none. It has to be there.
+    - pool_id: resource pool, for example "example-multi-vm-pool"; empty for none. It must exist.
     - node: the hypervisor, for example "pve1".
     - template: id of the template that is cloned. A change replaces the machine.
-    - template_node: the hypervisor that has the template, where that is not the machine's own.
+    - template_node: the hypervisor that has the template, if it is not the machine's own.
     - datastore: of the machine's disks and its cloud-init drive, for example "local-lvm".
     - bridge: of the network, for example "vmbr0".
     - vlan: tag of the VLAN, for example 30; null for untagged.
@@ -102,7 +102,7 @@ variable "vms" {
 }
 
 variable "cluster_uuid" {
-  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": a tag hactl-UUID on each machine says whose it is. Null leaves no tag."
+  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": each machine gets the tag hactl-UUID. Null for no tag."
   type        = string
   default     = null
 
@@ -113,7 +113,7 @@ variable "cluster_uuid" {
 }
 
 variable "cpu_type" {
-  description = "Type of the virtual CPU, for example \"x86-64-v2-AES\", or \"host\" where machines never move."
+  description = "Type of the virtual CPU, for example \"x86-64-v2-AES\", or \"host\" if the machines never move between hypervisors."
   type        = string
   default     = "x86-64-v2-AES"
   nullable    = false
@@ -125,7 +125,7 @@ variable "cpu_type" {
 }
 
 variable "agent_timeout" {
-  description = "For how long to wait for the guest agent to report an IPv4 address, for example \"3m\". Each later plan of a machine without an agent waits as long."
+  description = "How long to wait for the guest agent to report an IPv4 address, for example \"3m\". Each later plan of a machine without an agent waits as long."
   type        = string
   default     = "3m"
   nullable    = false
@@ -137,7 +137,7 @@ variable "agent_timeout" {
 }
 
 variable "ssh_user" {
-  description = "The user that cloud-init makes, for example \"debian\". For the first boot only."
+  description = "The user that cloud-init creates, for example \"debian\". Used only at the first boot."
   type        = string
   default     = "debian"
   nullable    = false
@@ -149,7 +149,7 @@ variable "ssh_user" {
 }
 
 variable "authorized_keys" {
-  description = "SSH public keys of that user, for example [\"ssh-ed25519 AAAA... hactl\"]. For the first boot only."
+  description = "SSH public keys of that user, for example [\"ssh-ed25519 AAAA... hactl\"]. Used only at the first boot."
   type        = list(string)
   default     = []
   nullable    = false
@@ -161,7 +161,7 @@ variable "authorized_keys" {
 }
 
 variable "nameservers" {
-  description = "Name servers of the machines, for example [\"192.168.1.13\"]; empty leaves what DHCP or the hypervisor gives. For the first boot only."
+  description = "Name servers of the machines, for example [\"192.168.1.13\"]; empty keeps those of DHCP or the hypervisor. Used only at the first boot."
   type        = list(string)
   default     = []
   nullable    = false
@@ -173,7 +173,7 @@ variable "nameservers" {
 }
 
 variable "search_domain" {
-  description = "Domain in which the machines look up short names, for example \"home.sflab.io\". For the first boot only."
+  description = "Domain in which the machines look up short names, for example \"home.sflab.io\". Used only at the first boot."
   type        = string
   default     = null
 
@@ -191,7 +191,7 @@ variable "protection" {
 }
 
 variable "watchdog" {
-  description = "Whether the machines get a watchdog device (i6300esb), for example true. It resets a machine that has begun to feed it and stops; of itself nothing in the machine does."
+  description = "Whether the machines get a watchdog device (i6300esb), for example true. It resets a machine that has begun to feed it and stops. By default no program in the machine feeds it."
   type        = bool
   default     = false
   nullable    = false

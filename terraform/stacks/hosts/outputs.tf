@@ -1,5 +1,5 @@
 output "vms" {
-  description = "The machines by their key: the one thing that hactl reads."
+  description = "The machines by their key. hactl reads this output."
   value = {
     for key, instance in var.instances : key => {
       id       = instance.address
@@ -12,11 +12,11 @@ output "vms" {
 }
 
 output "entries" {
-  description = "The id of each machine's entry in the state, by the machine's key: another id is another machine."
+  description = "The id of each machine's entry in the state, by the machine's key. Another id means another machine."
   value       = { for key, entry in terraform_data.host : key => entry.id }
 }
 
 output "record" {
-  description = "What hactl keeps in the state for its runs from other machines: the roles and choices behind vms, for example \"\" without hactl."
+  description = "What hactl keeps in the state for runs on other machines: the roles and choices behind vms, for example \"\" without hactl."
   value       = var.record
 }

@@ -1,7 +1,7 @@
 # What the cluster file says of machines that exist.
 
 variable "cluster_uuid" {
-  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": its records carry it."
+  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": the DNS records carry it."
   type        = string
   nullable    = false
 }
@@ -9,7 +9,7 @@ variable "cluster_uuid" {
 variable "instances" {
   description = <<-EOT
     The machines, by their key, for example { node1 = { hostname = "pg-prod-node1", address = "192.168.1.21" } }.
-    - hostname: the name of its record.
+    - hostname: the name of the machine's DNS record.
     - address: the IPv4 address that members of the cluster use.
     - ssh_host, ssh_port: where SSH answers, if not at the address and the cluster's port.
   EOT
@@ -28,7 +28,7 @@ variable "instances" {
 }
 
 variable "dns" {
-  description = "Where each machine gets a record, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
+  description = "The zone and server for the machines' DNS records, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
   type = object({
     zone          = string
     server        = string
@@ -41,7 +41,7 @@ variable "dns" {
 }
 
 variable "record" {
-  description = "What hactl keeps in the state for its runs from other machines, for example \"\" without hactl."
+  description = "What hactl keeps in the state for runs on other machines, for example \"\" without hactl."
   type        = string
   default     = ""
   nullable    = false

@@ -1,5 +1,5 @@
 output "vms" {
-  description = "The machines by their key: the one thing that hactl reads."
+  description = "The machines by their key. hactl reads this output."
   value       = module.nodes.vms
 }
 
@@ -14,11 +14,11 @@ output "volumes" {
 }
 
 output "images" {
-  description = "The image that each node was made from, by the node's key: hactl keeps it while the node lives."
+  description = "The image that each node was made from, by the node's key. hactl keeps using it for as long as the node exists."
   value       = module.nodes.images
 }
 
 output "record" {
-  description = "What hactl keeps in the state for its runs from other machines: the roles and choices behind vms, for example \"\" without hactl."
+  description = "What hactl keeps in the state for runs on other machines: the roles and choices behind vms, for example \"\" without hactl."
   value       = var.record
 }

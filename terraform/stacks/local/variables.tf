@@ -19,7 +19,7 @@ variable "image" {
 }
 
 variable "subnet" {
-  description = "Subnet of the cluster, for example \"10.89.0.0/24\"; null for one that collides with nothing."
+  description = "Subnet of the cluster, for example \"10.89.0.0/24\"; null for a subnet that collides with no other."
   type        = string
   default     = null
 }
@@ -45,7 +45,7 @@ variable "authorized_keys" {
 }
 
 variable "dns" {
-  description = "Where each node gets a record, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
+  description = "The zone and server for the nodes' DNS records, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
   type = object({
     zone          = string
     server        = string
@@ -58,7 +58,7 @@ variable "dns" {
 }
 
 variable "record" {
-  description = "What hactl keeps in the state for its runs from other machines, for example \"\" without hactl."
+  description = "What hactl keeps in the state for runs on other machines, for example \"\" without hactl."
   type        = string
   default     = ""
   nullable    = false

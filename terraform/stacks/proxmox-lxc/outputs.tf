@@ -1,5 +1,5 @@
 output "vms" {
-  description = "The machines by their key: the one thing that hactl reads, for example { web01 = { id = \"100\", name = \"app-prod-web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }."
+  description = "The machines by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"app-prod-web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }."
   value       = module.machines.vms
 }
 
@@ -14,7 +14,7 @@ output "resource_ids" {
 }
 
 output "vm_target_ips" {
-  description = "The machines' IPv4 addresses by key, null where there is none, for example { web01 = \"192.168.1.60\" }."
+  description = "The machines' IPv4 addresses by key, null for a machine without an address, for example { web01 = \"192.168.1.60\" }."
   value       = module.machines.lxc_ips
 }
 
@@ -39,6 +39,6 @@ output "lxc_hostnames" {
 }
 
 output "record" {
-  description = "What hactl keeps in the state for its runs from other machines: the roles and choices behind vms, for example \"\" without hactl."
+  description = "What hactl keeps in the state for runs on other machines: the roles and choices behind vms, for example \"\" without hactl."
   value       = var.record
 }

@@ -36,7 +36,7 @@ variable "hostname_suffix" {
 }
 
 variable "cluster_uuid" {
-  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": it marks machines and records as the cluster's."
+  description = "UUID of the cluster, for example \"4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11\": machines and DNS records carry it."
   type        = string
   default     = null
 
@@ -48,19 +48,19 @@ variable "cluster_uuid" {
 
 variable "instances" {
   description = <<-EOT
-    The machines, by their key, for example { web01 = { memory = 1024 }, db01 = { memory = 4096, cores = 4 } }. What a machine
-    does not say is taken from the variable of that name. Null, or {} with vm_target_ip, is the single mode: one machine, its
-    key is default. {} alone is no machines.
-    - vm_name: the host name; app-env-KEY without it.
+    The machines, by their key, for example { web01 = { memory = 1024 }, db01 = { memory = 4096, cores = 4 } }. If a machine
+    does not set a value, it uses the variable of the same name. Null, or {} with vm_target_ip, is the single mode: one machine
+    with the key default. {} alone means no machines.
+    - vm_name: the host name, by default app-env-KEY.
     - memory in MiB, cores, disk_gb in GB.
-    - pool_id: instead of the global pool; it has to be there.
+    - pool_id: used instead of the global pool; it must exist.
     - node: the hypervisor, for example "pve2".
-    - template_file_id: what it is made from, for example "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst".
+    - template_file_id: the template file, for example "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst".
     - datastore, vlan.
     - address: "dhcp" by default, or a fixed one, for example "192.168.1.21/24"; gateway.
-    - tags: beside those of all.
-    - renamed_from: the key that the machine had, for example "default": it is kept. hactl writes the moved blocks for it into
-      renamed.tf.json; without hactl write moved blocks instead.
+    - tags: in addition to those of all machines.
+    - renamed_from: the key that the machine had before, for example "default", so that the machine is kept. hactl writes the
+      moved blocks for it into renamed.tf.json; without hactl write moved blocks instead.
   EOT
   type = map(object({
     vm_name          = optional(string)
@@ -95,7 +95,7 @@ variable "instances" {
 }
 
 variable "vm_target_ip" {
-  description = "Address of the one machine in single mode: a fixed one, for example \"192.168.1.60/24\", or \"dhcp\". Ignored where instances has machines."
+  description = "Address of the one machine in single mode: a fixed one, for example \"192.168.1.60/24\", or \"dhcp\". Ignored if instances has machines."
   type        = string
   default     = null
 
@@ -108,7 +108,7 @@ variable "vm_target_ip" {
 # It is only checked.
 # tflint-ignore: terraform_unused_declarations
 variable "instance_count" {
-  description = "Only for old configurations: the number of machines, for example 3. The map instances has replaced it, and must have as many."
+  description = "Only for old configurations: the number of machines, for example 3. The map instances has replaced it, and must have the same number of entries."
   type        = number
   default     = null
 
@@ -171,7 +171,7 @@ variable "node" {
 }
 
 variable "template_file_id" {
-  description = "The file that containers are made from, for example \"local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst\"."
+  description = "The template file for containers, for example \"local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst\"."
   type        = string
   default     = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst"
   nullable    = false
@@ -229,7 +229,7 @@ variable "gateway" {
 }
 
 variable "nameservers" {
-  description = "Name servers of the machines, for example [\"192.168.1.13\"]; empty leaves what the hypervisor gives."
+  description = "Name servers of the machines, for example [\"192.168.1.13\"]; empty keeps those of the hypervisor."
   type        = list(string)
   default     = []
   nullable    = false
@@ -252,7 +252,7 @@ variable "search_domain" {
 }
 
 variable "pool_id" {
-  description = "Pool of all machines that name none themselves, for example \"example-multi-vm-pool\": it is made here. Empty for none."
+  description = "Pool for all machines that set no pool_id themselves, for example \"example-multi-vm-pool\". This module makes the pool. Empty for none."
   type        = string
   default     = ""
   nullable    = false
@@ -288,7 +288,7 @@ variable "authorized_keys" {
 }
 
 variable "dns" {
-  description = "Where each machine gets a record, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
+  description = "The zone and server for the machines' DNS records, for example { zone = \"home.sflab.io.\", server = \"192.168.1.13\", key_name = \"ddnskey.\" }; null for no records. The key's secret comes from the environment variable TF_VAR_dns_key_secret."
   type = object({
     zone          = string
     server        = string
@@ -308,7 +308,7 @@ variable "protection" {
 }
 
 variable "record" {
-  description = "What hactl keeps in the state for its runs from other machines, for example \"\" without hactl."
+  description = "What hactl keeps in the state for runs on other machines, for example \"\" without hactl."
   type        = string
   default     = ""
   nullable    = false

@@ -1,13 +1,13 @@
-# A pool, three machines in it, and their records: `terragrunt stack generate`, then `terragrunt stack run plan`.
+# A pool, three machines in it, and their DNS records. Run `terragrunt stack generate`, then `terragrunt stack run plan`.
 locals {
   pool_id = "example-multi-vm-pool"
 
   vms = {
-    # Web server: serves static pages and passes requests on, so it is small.
+    # Web server: serves static pages and forwards requests, so it is small.
     web01 = { vm_name = "web01", memory = 2048, cores = 2 }
-    # Second web server, for the time when the first is down or updated.
+    # Second web server, for when the first is down or being updated.
     web02 = { vm_name = "web02", memory = 2048, cores = 2 }
-    # Database: keeps its data in memory as far as that goes, and on a larger disk.
+    # Database: caches its data in memory, so it is large, and it has a larger disk.
     db01 = { vm_name = "db01", memory = 8192, cores = 4, disk_gb = 100 }
   }
 }

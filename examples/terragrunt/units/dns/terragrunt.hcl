@@ -1,5 +1,5 @@
-# One record for each machine of the unit at values.machines_path: one unit for the whole map, since Terragrunt
-# has no for_each over units. The key's secret comes from TF_VAR_dns_key_secret.
+# One record for each machine of the unit at values.machines_path. One unit takes the whole map, because Terragrunt
+# has no for_each over units. Set the key's secret in TF_VAR_dns_key_secret.
 include "root" {
   path = find_in_parent_folders("root.hcl")
 }
@@ -11,8 +11,8 @@ terraform {
 dependency "machines" {
   config_path = values.machines_path
 
-  # Machines without addresses: a plan can be made with them. It cannot be applied, also not from a saved plan file:
-  # a record without an address fails.
+  # Machines without addresses: you can make a plan with them, but not apply it, not even from a saved plan file,
+  # because a record without an address fails.
   mock_outputs                            = { vm_target_ips = { for key, vm in values.vms : key => null } }
   mock_outputs_allowed_terraform_commands = ["init", "validate", "plan"]
 }

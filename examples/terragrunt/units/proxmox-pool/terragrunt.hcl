@@ -1,4 +1,4 @@
-# The pool that the machines are put into.
+# The pool for the machines.
 include "root" {
   path = find_in_parent_folders("root.hcl")
 }

@@ -1,0 +1,50 @@
+//! What a component says of itself.
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    findings::Findings,
+    probe::Reached,
+    view::{NodeView, Observations, View},
+};
+use crate::{
+    fleet::{Fleet, FleetNode},
+    model::{Endpoint, Role},
+    plan::Plan,
+};
+
+/// A program that makes up a cluster: constants and functions, so that all others loop over components and name none.
+pub(crate) struct Component {
+    /// The name by which its shell functions begin.
+    pub(crate) name: &'static str,
+    /// Its name in messages.
+    pub(crate) title: &'static str,
+    /// The role of the machines that it runs on.
+    pub(crate) role: Role,
+    /// Every port that it listens on, as the roles configure it.
+    pub(crate) ports: &'static [u16],
+    /// Where it answers.
+    pub(crate) endpoint: fn(&FleetNode) -> Endpoint,
+    /// Its own unit; none where it is part of another component's.
+    pub(crate) unit: Option<fn(&FleetNode) -> &str>,
+    /// Units beside it that hactl's roles may enable. They must run where they are enabled.
+    pub(crate) helpers: &'static [&'static str],
+    /// Asks it on one machine.
+    pub(crate) ask: for<'a> fn(Reached<'a>) -> BoxFuture<'a, View>,
+    /// Completes its views by those of the other machines.
+    pub(crate) complete: fn(&Fleet, &mut Observations),
+    /// Whether it answered in the clear.
+    pub(crate) is_plain: fn(&FleetNode, &NodeView) -> bool,
+    /// Compares what was seen with what is intended.
+    pub(crate) diagnose: fn(&Plan, &Observations, &mut Findings),
+    /// Adds what is to be known of a cluster that hactl did not make.
+    pub(crate) diagnose_adopted: fn(&Plan, &Observations, &mut Findings),
+    /// Whether one of another cluster may stay on a machine that gets none of ours.
+    pub(crate) may_be_foreign: bool,
+    /// The shell function `NAME_detect`: says by `found` what of the component is on a machine, made by hactl or not.
+    pub(crate) detect: &'static str,
+    /// The shell function `NAME_stop`: its part of the step `replicas`, `primary` or `dcs` of a teardown.
+    pub(crate) stop: &'static str,
+    /// The shell function `NAME_wipe`: removes its `data` or its `configuration`.
+    pub(crate) wipe: &'static str,
+}

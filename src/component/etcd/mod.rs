@@ -1,0 +1,36 @@
+//! etcd: the voters that hold Patroni's leader key.
+
+mod client;
+mod diagnose;
+mod lease;
+mod member_names;
+mod service;
+mod status;
+
+pub use client::{EtcdView, ListedMember};
+pub(crate) use client::{ask, value};
+pub(crate) use lease::{Taken, give_up, renew, serving_voter, take_key};
+pub(crate) use service::{NAME, PEER_PORT, PORT, UNIT, endpoint, unit};
+pub use status::{Etcd, EtcdMember};
+
+use super::{definition::Component, view::View};
+use crate::model::Role;
+
+pub(super) const COMPONENT: Component = Component {
+    name: NAME,
+    title: "etcd",
+    role: Role::Etcd,
+    ports: &[PORT, PEER_PORT],
+    endpoint,
+    unit: Some(unit),
+    helpers: &[],
+    ask: |reached| Box::pin(async move { View::Etcd(ask(reached).await) }),
+    complete: member_names::complete,
+    is_plain: |node, view| matches!(view.etcd, Some(Ok(_))) && !endpoint(node).tls,
+    diagnose: diagnose::diagnose,
+    diagnose_adopted: diagnose::diagnose_adopted,
+    may_be_foreign: true,
+    detect: include_str!("detect.sh"),
+    stop: include_str!("stop.sh"),
+    wipe: include_str!("wipe.sh"),
+};

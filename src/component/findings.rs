@@ -1,0 +1,176 @@
+//! What components find in the observations: problems by name, each with what to do about it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{etcd::Etcd, patroni::Member, probe::ProbeError};
+use crate::model::InstanceKey;
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// A stable word for scripts: docs/troubleshooting.md has them all.
+    pub code: String,
+    /// The instance that it was seen on; null for the whole cluster.
+    pub node: Option<String>,
+    /// What it is.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What to do about a problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    None,
+    Text(String),
+    /// `hactl up` does it, which is not for an adopted cluster.
+    Up(String),
+}
+
+impl From<&str> for Hint {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Hint {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// All that was found so far. Each component adds to it and may read what those before it have found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// What is not as it should be, in the order in which it is told.
+    pub(crate) problems: Vec<Problem>,
+    /// What should be known, and makes nobody unhealthy.
+    pub(crate) notices: Vec<Problem>,
+    /// hactl did not make the cluster: what was meant to be so there is not for hactl to say.
+    pub(crate) adopted: bool,
+    /// etcd, as its members say.
+    pub(crate) etcd: Etcd,
+    /// Patroni's members.
+    pub(crate) members: Vec<Member>,
+    /// The machine that leads.
+    pub(crate) leader: Option<InstanceKey>,
+}
+
+impl Findings {
+    /// Adds a problem.
+    pub(crate) fn add(
+        &mut self,
+        code: &str,
+        node: Option<&InstanceKey>,
+        message: impl Into<String>,
+        hint: impl Into<Hint>,
+    ) {
+        let problem = self.problem(code, node, message.into(), hint.into());
+        self.problems.push(problem);
+    }
+
+    /// Adds what should only be known.
+    pub(crate) fn notice(
+        &mut self,
+        code: &str,
+        node: Option<&InstanceKey>,
+        message: impl Into<String>,
+        hint: impl Into<Hint>,
+    ) {
+        let notice = self.problem(code, node, message.into(), hint.into());
+        self.notices.push(notice);
+    }
+
+    /// A problem of a cluster that hactl made; of another one only something to be known.
+    pub(crate) fn ours(
+        &mut self,
+        code: &str,
+        node: Option<&InstanceKey>,
+        message: impl Into<String>,
+        hint: impl Into<Hint>,
+    ) {
+        if self.adopted {
+            self.notice(code, node, message, hint);
+        } else {
+            self.add(code, node, message, hint);
+        }
+    }
+
+    /// Adds that a probe of `node` failed: under the code of its certificate or login where these are why, else `code`.
+    pub(crate) fn failed(&mut self, code: &str, node: &InstanceKey, what: &str, error: &ProbeError) {
+        let (code, hint) = match error {
+            ProbeError::Tls(_) => (
+                "certificate",
+                Hint::Up(
+                    "is NAME.secrets.age the one this cluster was made with? `hactl up` renews certificates".to_owned(),
+                ),
+            ),
+            ProbeError::Login(_) if self.adopted => (
+                "authentication",
+                "HACTL_SECRET_SUPERUSER gives the password, `platform.hosts.superuser` names the role".into(),
+            ),
+            ProbeError::Login(_) => {
+                ("authentication", "is NAME.secrets.age the one this cluster was made with?".into())
+            }
+            ProbeError::Refused(_) => (code, "nothing listens on that port: look at the unit's log".into()),
+            ProbeError::Timeout(_) | ProbeError::Other(_) => (code, Hint::None),
+        };
+        self.add(code, Some(node), format!("{what}: {error}"), hint);
+    }
+
+    fn problem(&self, code: &str, node: Option<&InstanceKey>, message: String, hint: Hint) -> Problem {
+        let hint = match hint {
+            Hint::Text(text) => Some(text),
+            Hint::Up(text) => (!self.adopted).then_some(text),
+            Hint::None => None,
+        };
+        Problem { code: code.to_owned(), node: node.map(ToString::to_string), message, hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_probe_has_the_code_and_hint_of_its_cause() {
+        let words = || "words".to_owned();
+        let found = |adopted: bool, error: ProbeError| {
+            let mut findings = Findings { adopted, ..Findings::default() };
+            findings.failed("etcd-silent", &"node1".parse().unwrap(), "etcd does not answer", &error);
+            let problem = findings.problems.remove(0);
+            assert_eq!(
+                (problem.node.as_deref(), problem.message.as_str()),
+                (Some("node1"), "etcd does not answer: words")
+            );
+            (problem.code, problem.hint.unwrap_or_default())
+        };
+        let table: [(ProbeError, &str, &str, &str); 5] = [
+            (
+                ProbeError::Tls(words()),
+                "certificate",
+                "is NAME.secrets.age the one this cluster was made with? `hactl up` renews certificates",
+                "",
+            ),
+            (
+                ProbeError::Login(words()),
+                "authentication",
+                "is NAME.secrets.age the one this cluster was made with?",
+                "HACTL_SECRET_SUPERUSER gives the password, `platform.hosts.superuser` names the role",
+            ),
+            (
+                ProbeError::Refused(words()),
+                "etcd-silent",
+                "nothing listens on that port: look at the unit's log",
+                "nothing listens on that port: look at the unit's log",
+            ),
+            (ProbeError::Timeout(words()), "etcd-silent", "", ""),
+            (ProbeError::Other(words()), "etcd-silent", "", ""),
+        ];
+        for (error, code, made, adopted) in table {
+            assert_eq!(found(false, error.clone()), (code.to_owned(), made.to_owned()));
+            assert_eq!(found(true, error), (code.to_owned(), adopted.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What a Patroni member says of itself (`/patroni`) and of the cluster (`/cluster`).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::service::endpoint;
+use crate::{
+    access::Access,
+    component::probe::{self, Answer, Observed, ProbeError, Question, Reached},
+    fleet::FleetNode,
+    ssh::Remote,
+};
+
+/// One member's answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PatroniView {
+    pub itself: Itself,
+    /// The cluster as the member read it from etcd; absent while it has never read it.
+    pub cluster: Option<Cluster>,
+}
+
+/// `GET /patroni`; the field names are Patroni's.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Itself {
+    #[serde(default)]
+    pub state: String,
+    #[serde(default)]
+    pub role: String,
+    #[serde(default)]
+    pub timeline: Option<u64>,
+    #[serde(default)]
+    pub pending_restart: bool,
+    #[serde(default)]
+    pub cluster_unlocked: bool,
+    #[serde(default)]
+    pub failsafe_mode_is_active: bool,
+    #[serde(default)]
+    pub pause: bool,
+    #[serde(default)]
+    pub replication_state: Option<String>,
+    #[serde(default)]
+    pub database_system_identifier: Option<String>,
+    /// What Patroni says of itself.
+    #[serde(default)]
+    pub patroni: Version,
+    /// As `server_version_num`.
+    #[serde(default)]
+    pub server_version: u32,
+}
+
+/// Part of `GET /patroni`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Version {
+    #[serde(default)]
+    pub version: String,
+}
+
+impl Itself {
+    /// Patroni 3 says master where Patroni 4 says primary.
+    fn use_the_words_of_today(&mut self) {
+        if self.role == "master" {
+            self.role = "primary".to_owned();
+        }
+    }
+}
+
+/// `GET /cluster`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Cluster {
+    #[serde(default)]
+    pub members: Vec<Member>,
+    #[serde(default)]
+    pub pause: bool,
+}
+
+/// A member as `/cluster` lists it: role and state are Patroni's words.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    pub name: String,
+    pub role: String,
+    pub state: String,
+    #[serde(default)]
+    pub timeline: Option<u64>,
+    /// Bytes, or the word `unknown`; absent on the leader.
+    #[serde(default)]
+    pub lag: Option<serde_json::Value>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    pub pending_restart: bool,
+}
+
+impl Member {
+    /// The lag in bytes, when it is known.
+    #[must_use]
+    pub fn lag_bytes(&self) -> Option<u64> {
+        self.lag.as_ref().and_then(serde_json::Value::as_u64)
+    }
+
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        matches!(self.role.as_str(), "leader" | "standby_leader")
+    }
+}
+
+/// Asks one member what it is itself.
+pub(crate) async fn itself(access: &Access, node: &FleetNode) -> Observed<Itself> {
+    let remote = probe::reach(access, node).await?;
+    let answer = get(&remote, access, node, "/patroni").await?;
+    let mut itself: Itself = serde_json::from_slice(&answer.body).map_err(unreadable("/patroni"))?;
+    itself.use_the_words_of_today();
+    Ok(itself)
+}
+
+/// Asks one member who leads, in Patroni's words; none where nobody does.
+pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
+    let remote = probe::reach(access, node).await?;
+    let answer = get(&remote, access, node, "/cluster").await?;
+    let cluster: Cluster = serde_json::from_slice(&answer.body).map_err(unreadable("/cluster"))?;
+    Ok(cluster.members.into_iter().find(Member::is_leader).map(|leader| leader.name))
+}
+
+/// What Patroni's dynamic configuration is, as one member knows it.
+pub(crate) async fn config(access: &Access, node: &FleetNode) -> Observed<serde_json::Value> {
+    let remote = probe::reach(access, node).await?;
+    let answer = get(&remote, access, node, "/config").await?;
+    match answer.status {
+        200 => serde_json::from_slice(&answer.body).map_err(unreadable("/config")),
+        status => Err(ProbeError::Other(format!("Patroni answered {status} to /config"))),
+    }
+}
+
+fn unreadable(path: &str) -> impl Fn(serde_json::Error) -> ProbeError {
+    move |error| ProbeError::Other(format!("Patroni's {path}: {error}"))
+}
+
+async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> Observed<Answer> {
+    probe::http(remote, &access.keys.patroni_tls, &endpoint(node), Question::get(path)).await
+}
+
+/// Asks one member about itself and the cluster.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) -> Observed<PatroniView> {
+    let (itself, cluster) = tokio::join!(get(remote, access, node, "/patroni"), get(remote, access, node, "/cluster"));
+    let mut itself: Itself = serde_json::from_slice(&itself?.body).map_err(unreadable("/patroni"))?;
+    itself.use_the_words_of_today();
+    // Patroni answers 503 here while it has not reached etcd yet.
+    let mut cluster: Option<Cluster> = cluster.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    for member in cluster.iter_mut().flat_map(|cluster| &mut cluster.members) {
+        member.name = fleet.key_of(&member.name);
+    }
+    Ok(PatroniView { itself, cluster })
+}
+
+/// Asks the member `leader`, which leads, to hand over. Patroni answers when it is done, but
+/// refuses at once: the text of an error is its refusal, and no word within `patience` is consent.
+pub(crate) async fn switchover(access: &Access, leader: &FleetNode, patience: Duration) -> Observed<()> {
+    let remote = &probe::reach(access, leader).await?;
+    let body = json!({"leader": leader.member()}).to_string();
+    let mut question = Question::post("/switchover", body);
+    if let Some(login) = &access.keys.restapi {
+        question = question.by(login);
+    }
+    let endpoint = endpoint(leader);
+    let asked = probe::http(remote, &access.keys.patroni_tls, &endpoint, question);
+    match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(answer)) if answer.status >= 400 => {
+            let body = String::from_utf8_lossy(&answer.body);
+            Err(ProbeError::Other(format!("Patroni answered {}: {}", answer.status, body.trim())))
+        }
+        Ok(Err(said)) => Err(said),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,79 @@
+//! What the members of Patroni say -> problems: pure.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    component::{
+        findings::{Findings, Hint},
+        view::Observations,
+    },
+    model::Role,
+    plan::Plan,
+};
+
+/// Finds what is wrong with Patroni, and which members it has.
+pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    let mut views = Vec::new();
+    for node in plan.with_role(Role::Patroni) {
+        match seen.get(&node.key).and_then(|view| view.patroni.as_ref()) {
+            Some(Ok(view)) => views.push((&node.key, view)),
+            Some(Err(said)) => {
+                findings.failed("patroni-silent", &node.key, "Patroni does not answer", said);
+            }
+            None => {}
+        }
+    }
+    for (key, view) in &views {
+        if view.itself.failsafe_mode_is_active {
+            let message = "failsafe mode is active: Patroni does not reach etcd";
+            findings.add("failsafe-active", Some(key), message, "look at etcd first");
+        }
+        if view.itself.pending_restart {
+            let hint = format!("`hactl up {}` restarts it in the right order", plan.cluster);
+            findings.ours("pending-restart", Some(key), "a changed setting waits for a restart", Hint::Up(hint));
+        }
+    }
+    let identifiers: BTreeSet<&String> =
+        views.iter().filter_map(|(_, view)| view.itself.database_system_identifier.as_ref()).collect();
+    if identifiers.len() > 1 {
+        let list: Vec<&str> = identifiers.iter().map(|id| id.as_str()).collect();
+        let message = format!("members hold different databases (system identifiers {})", list.join(", "));
+        let hint = "one of them comes from another cluster: keep the right one, remove the other's data directory";
+        findings.add("system-id-mismatch", None, message, hint);
+    }
+    // The view of the leader is the freshest; any view is better than none.
+    let clusters = views.iter().filter_map(|(key, view)| view.cluster.as_ref().map(|cluster| (key, cluster)));
+    let best = clusters.max_by_key(|(key, cluster)| {
+        let leads = cluster.members.iter().any(|member| member.is_leader() && member.name == key.as_str());
+        (leads, cluster.members.len())
+    });
+    let Some((_, cluster)) = best else {
+        if !views.is_empty() {
+            let message = "no Patroni member can read the cluster from etcd";
+            findings.add("dcs-unreadable", None, message, "look at etcd first");
+        }
+        return;
+    };
+    if cluster.pause {
+        findings.add("paused", None, "Patroni is paused: it will not fail over", "`patronictl resume` ends it");
+    }
+    for node in plan.with_role(Role::Patroni) {
+        if !cluster.members.iter().any(|member| member.name == node.key.as_str())
+            && views.iter().any(|(key, _)| **key == node.key)
+        {
+            findings.add("member-missing", Some(&node.key), "Patroni runs but is not a member yet", Hint::None);
+        }
+    }
+    findings.members.clone_from(&cluster.members);
+    findings.members.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+/// Finds members of a cluster that hactl did not make which the file does not name.
+pub(super) fn diagnose_adopted(plan: &Plan, _: &Observations, findings: &mut Findings) {
+    let known = |member: &str| plan.nodes.keys().any(|key| key.as_str() == member);
+    let unknown = findings.members.iter().map(|member| &member.name).filter(|name| !known(name));
+    for name in unknown.cloned().collect::<Vec<_>>() {
+        let message = format!("Patroni lists {name}, which is none of the file's instances");
+        findings.add("member-unknown", None, message, "add the machine to `instances`");
+    }
+}

@@ -1,0 +1,31 @@
+//! Patroni: what elects a primary, and starts and stops PostgreSQL.
+
+mod client;
+mod diagnose;
+mod service;
+
+pub use client::{Cluster, Itself, Member, PatroniView, Version};
+pub(crate) use client::{config, itself, leader, switchover};
+pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
+
+use super::{definition::Component, view::View};
+use crate::model::Role;
+
+pub(super) const COMPONENT: Component = Component {
+    name: "patroni",
+    title: "Patroni",
+    role: Role::Patroni,
+    ports: &[PORT],
+    endpoint,
+    unit: Some(unit),
+    helpers: &[LEASE_GUARD],
+    ask: |reached| Box::pin(async move { View::Patroni(client::ask(reached).await) }),
+    complete: |_, _| {},
+    is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !endpoint(node).tls,
+    diagnose: diagnose::diagnose,
+    diagnose_adopted: diagnose::diagnose_adopted,
+    may_be_foreign: false,
+    detect: include_str!("detect.sh"),
+    stop: include_str!("stop.sh"),
+    wipe: include_str!("wipe.sh"),
+};

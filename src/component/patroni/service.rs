@@ -1,0 +1,22 @@
+//! Where Patroni runs on a machine.
+
+use crate::{fleet::FleetNode, model::Endpoint};
+
+/// The port of the REST API that the role gives.
+pub(crate) const PORT: u16 = 8008;
+/// The unit that the role makes.
+pub(crate) const UNIT: &str = "patroni";
+/// The unit that stops a primary that outlives its Patroni.
+pub(crate) const LEASE_GUARD: &str = "hactl-lease-guard";
+
+/// Patroni's REST API.
+#[must_use]
+pub(crate) fn endpoint(node: &FleetNode) -> Endpoint {
+    node.found.as_ref().map_or_else(|| node.endpoint(PORT), |found| found.patroni.clone())
+}
+
+/// Patroni's unit.
+#[must_use]
+pub(crate) fn unit(node: &FleetNode) -> &str {
+    node.found.as_ref().map_or(UNIT, |found| &found.patroni_unit)
+}

@@ -1,0 +1,228 @@
+//! PostgreSQL itself: who is in recovery, and who streams.
+
+use std::{collections::BTreeMap, error::Error as _, io, time::Duration};
+
+use rustls::ClientConfig;
+use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::service::endpoint;
+use crate::{
+    access::{Access, PATIENCE},
+    component::probe::{self, Observed, ProbeError, Reached},
+    fleet::FleetNode,
+    ssh::Remote,
+};
+
+/// One server's answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PostgresView {
+    pub in_recovery: bool,
+    /// Standbys that stream from here, by their machine's key where it is one of these; `pg_basebackup`'s stream is not among them.
+    pub streaming: BTreeMap<String, String>,
+    /// Roles and databases whose settings lower `synchronous_commit`.
+    pub lowered: Vec<String>,
+    pub version: String,
+    /// Whether it serves TLS: the connection that asks is made with it where it can be.
+    pub tls: bool,
+}
+
+/// Asks one server.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) -> Observed<PostgresView> {
+    let ask = async {
+        let client = connect(remote, access, node, "postgres").await?;
+        let row = client
+            .query_one(
+                "SELECT pg_is_in_recovery(), current_setting('server_version'), \
+                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())",
+                &[],
+            )
+            .await
+            .map_err(|error| failure(&error))?;
+        // pg_basebackup streams WAL, too, and would count a replica that is still being made.
+        let streaming = client
+            .query(
+                "SELECT application_name, sync_state FROM pg_stat_replication \
+                 WHERE state = 'streaming' AND application_name <> 'pg_basebackup'",
+                &[],
+            )
+            .await
+            .map_err(|error| failure(&error))?;
+        let lowered = client
+            .query(
+                "SELECT coalesce(r.rolname, '') || '@' || coalesce(d.datname, '') \
+                 FROM pg_db_role_setting s \
+                 LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase \
+                 WHERE EXISTS (SELECT 1 FROM unnest(s.setconfig) c \
+                               WHERE c IN ('synchronous_commit=off', 'synchronous_commit=local'))",
+                &[],
+            )
+            .await
+            .map_err(|error| failure(&error))?;
+        Ok(PostgresView {
+            in_recovery: row.get(0),
+            version: row.get(1),
+            tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
+            streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
+            lowered: lowered.iter().map(|row| row.get(0)).collect(),
+        })
+    };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(view) => view,
+        Err(_) => Err(ProbeError::Timeout(format!("PostgreSQL did not answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// A connection as the superuser, through the node's own SSH session. The text of an error says what was seen.
+pub(crate) async fn superuser(access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
+    let remote = probe::reach(access, node).await?;
+    connect(&remote, access, node, database).await
+}
+
+/// Whether a server is in recovery, and its timeline: that of its own WAL, or of the stream that it receives.
+pub(crate) async fn recovery(client: &Client) -> Observed<(bool, Option<u32>)> {
+    let row = client
+        .query_one(
+            "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() \
+             THEN (SELECT received_tli::bigint FROM pg_stat_wal_receiver) \
+             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint END",
+            &[],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
+    let timeline: Option<i64> = row.get(1);
+    Ok((row.get(0), timeline.and_then(|timeline| u32::try_from(timeline).ok())))
+}
+
+/// How long ago the cluster was initialised, by the node's own clock: the upper half of the system
+/// identifier is the second in which `initdb` ran (xlog.c, BootStrapXLOG).
+///
+/// # Errors
+/// The words of what was seen instead of an answer.
+pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration> {
+    let client = superuser(access, node, "postgres").await?;
+    let row = client
+        .query_one(
+            "SELECT extract(epoch FROM clock_timestamp())::bigint - (system_identifier >> 32) FROM pg_control_system()",
+            &[],
+        )
+        .await
+        .map_err(|error| failure(&error))?;
+    Ok(Duration::from_secs(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()))
+}
+
+pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
+    let (tls, (user, password)) = (&access.keys.postgres_tls, &access.keys.superuser);
+    let endpoint = endpoint(node);
+    let stream = probe::tunnel(remote, &endpoint).await?;
+    let mut make = MakeRustlsConnect::new(ClientConfig::clone(tls));
+    let tls = MakeTlsConnect::<tokio::net::UnixStream>::make_tls_connect(&mut make, &endpoint.host)
+        .map_err(ProbeError::other)?;
+    let mut config = Config::new();
+    config.user(user).password(password.expose()).dbname(database).application_name("hactl");
+    config.ssl_mode(access.keys.postgres_ssl);
+    let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| failure(&error))?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Why there is no answer.
+fn failure(error: &tokio_postgres::Error) -> ProbeError {
+    let words = said(error);
+    match error.code() {
+        Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => ProbeError::Login(words),
+        None if is_of_tls(error) => ProbeError::Tls(words),
+        _ => ProbeError::Other(words),
+    }
+}
+
+/// Whether TLS came to nothing: a connection passes on what rustls said as an error of input and output.
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
+}
+
+/// The server's own words where it has spoken.
+pub(super) fn said(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
+        None => {
+            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            format!("{error}{source}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::RootCertStore;
+    use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio_postgres::{NoTls, config::SslMode};
+
+    use super::*;
+
+    fn config(ssl_mode: SslMode) -> Config {
+        let mut config = Config::new();
+        config.user("postgres").password("wrong").ssl_mode(ssl_mode);
+        config
+    }
+
+    /// Reads a message that begins with its length.
+    async fn message(stream: &mut DuplexStream) {
+        let length = stream.read_u32().await.unwrap();
+        stream.read_exact(&mut vec![0; length as usize - 4]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn refused_password_is_a_login_error() {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let server = async {
+            message(&mut far).await;
+            let fields = b"SFATAL\0C28P01\0Mno entry\0\0";
+            far.write_u8(b'E').await.unwrap();
+            far.write_u32(u32::try_from(fields.len()).unwrap() + 4).await.unwrap();
+            far.write_all(fields).await.unwrap();
+        };
+        let config = config(SslMode::Disable);
+        let (connected, ()) = tokio::join!(config.connect_raw(near, NoTls), server);
+        let error = connected.err().unwrap();
+        assert_eq!(failure(&error), ProbeError::Login("no entry (SQLSTATE 28P01)".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn certificate_of_an_unknown_authority_is_a_tls_error() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let made = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
+        let own = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let theirs = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+
+        let (near, mut far) = tokio::io::duplex(4096);
+        let server = async {
+            message(&mut far).await;
+            far.write_u8(b'S').await.unwrap();
+            tokio_rustls::TlsAcceptor::from(Arc::new(own)).accept(far).await.map(drop)
+        };
+        let mut make = MakeRustlsConnect::new(theirs);
+        let tls = MakeTlsConnect::<DuplexStream>::make_tls_connect(&mut make, "elsewhere").unwrap();
+        let config = config(SslMode::Require);
+        let (connected, _) = tokio::join!(config.connect_raw(near, tls), server);
+        let error = failure(&connected.err().unwrap());
+        assert!(matches!(&error, ProbeError::Tls(words) if words.contains("UnknownIssuer")), "{error:?}");
+    }
+}

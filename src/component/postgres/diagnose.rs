@@ -1,0 +1,123 @@
+//! What the PostgreSQL servers say, beside what Patroni says of them -> problems: pure.
+
+use crate::{
+    component::{
+        findings::{Findings, Hint},
+        patroni::Member,
+        view::{NodeView, Observations},
+    },
+    model::{InstanceKey, Role},
+    plan::{Durability, Plan},
+};
+
+/// Finds what is wrong with the servers and with replication, and which machine leads.
+pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    let members = findings.members.clone();
+    findings.leader = leader(plan, seen, &members, findings);
+    if let Some(leader) = findings.leader.clone() {
+        replication(plan, seen, &leader, findings);
+    }
+}
+
+fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut Findings) -> Option<InstanceKey> {
+    let primaries: Vec<&InstanceKey> = seen
+        .iter()
+        .filter(|(_, view)| matches!(&view.postgres, Some(Ok(postgres)) if !postgres.in_recovery))
+        .map(|(key, _)| key)
+        .collect();
+    if primaries.len() > 1 {
+        let list: Vec<&str> = primaries.iter().map(|key| key.as_str()).collect();
+        let message = format!("{} are not in recovery at the same time", list.join(" and "));
+        findings.add("two-primaries", None, message, "normal for a moment during a switchover, else fence the old one");
+    }
+    let named = members.iter().find(|member| member.is_leader());
+    let leader = named.and_then(|member| InstanceKey::new(member.name.clone()).ok());
+    match (&leader, named) {
+        (Some(key), Some(member)) => {
+            if member.state != "running" {
+                let message = format!("the leader is {}", member.state);
+                findings.add("leader-not-running", Some(key), message, Hint::None);
+            } else if !primaries.contains(&key) {
+                let (code, what) = ("leader-not-writable", "the leader takes no writes");
+                match seen.get(key).and_then(|view| view.postgres.as_ref()) {
+                    Some(Err(said)) => findings.failed(code, key, what, said),
+                    _ => findings.add(code, Some(key), format!("{what}: it is in recovery"), Hint::None),
+                }
+            }
+        }
+        _ if plan.with_role(Role::Patroni).next().is_none() => {}
+        _ => {
+            let states: Vec<String> =
+                members.iter().map(|member| format!("{} is {}", member.name, member.state)).collect();
+            let (message, hint) = if members.is_empty() {
+                (
+                    "no member and no leader: the cluster is not initialised, or its members do not run".to_owned(),
+                    Hint::None,
+                )
+            } else if members.iter().any(|member| member.state.contains("bootstrap") || member.state == "initializing")
+            {
+                (format!("initialisation is not finished: {}", states.join(", ")), Hint::None)
+            } else {
+                let hint = "is a candidate streaming, on the same timeline, and within maximum_lag_on_failover?";
+                (format!("no leader: {}", states.join(", ")), hint.into())
+            };
+            findings.add("no-leader", None, message, hint);
+        }
+    }
+    leader
+}
+
+fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings: &mut Findings) {
+    let Some(NodeView { postgres: Some(Ok(primary)), patroni, .. }) = seen.get(leader) else { return };
+    let cluster = patroni.as_ref().and_then(|view| view.as_ref().ok()).and_then(|view| view.cluster.as_ref());
+    let timeline = cluster.and_then(|cluster| cluster.members.iter().find(|m| m.is_leader())).and_then(|m| m.timeline);
+    let mut quorum = 0;
+    for node in plan.with_role(Role::Patroni).filter(|node| node.key != *leader) {
+        let key = &node.key;
+        let member = cluster.and_then(|cluster| cluster.members.iter().find(|m| m.name == key.as_str()));
+        match primary.streaming.get(key.as_str()) {
+            Some(sync) => {
+                if sync == "quorum" || sync == "sync" {
+                    quorum += 1;
+                }
+            }
+            // A replica of a replica.
+            None if findings.adopted && streams_from_another(seen, key) => {}
+            None => {
+                let state = member.map_or("not a member", |member| member.state.as_str());
+                findings.add("not-streaming", Some(key), format!("does not stream from {leader}: {state}"), Hint::None);
+            }
+        }
+        if let (Some(ours), Some(theirs)) = (member.and_then(|m| m.timeline), timeline)
+            && ours != theirs
+        {
+            let message = format!("is on timeline {ours}, the leader on {theirs}");
+            findings.add("timeline-differs", Some(key), message, "it follows once it has reached the switch point");
+        }
+        if let Some(Err(said)) = seen.get(key).and_then(|view| view.postgres.as_ref()) {
+            findings.failed("postgres-silent", key, "PostgreSQL does not answer", said);
+        }
+    }
+    let data_nodes = plan.with_role(Role::Patroni).count();
+    if plan.patroni.durability != Durability::Async && data_nodes > 1 && quorum == 0 {
+        let message = match plan.patroni.durability {
+            durability if durability.is_strict() => "no synchronous standby: writes wait",
+            _ => "no synchronous standby: acknowledged commits are on one node only",
+        };
+        findings.add("no-synchronous-standby", Some(leader), message, "a standby becomes one once it streams");
+    }
+    for setting in &primary.lowered {
+        let message = format!("{setting} lowers synchronous_commit: its commits may be lost in a failover");
+        findings.ours(
+            "synchronous-commit-lowered",
+            None,
+            message,
+            "ALTER ROLE or DATABASE ... RESET synchronous_commit",
+        );
+    }
+}
+
+fn streams_from_another(seen: &Observations, key: &InstanceKey) -> bool {
+    let servers = seen.values().filter_map(|view| view.postgres.as_ref()?.as_ref().ok());
+    servers.into_iter().any(|server| server.streaming.contains_key(key.as_str()))
+}

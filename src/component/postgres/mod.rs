@@ -1,0 +1,33 @@
+//! PostgreSQL itself, which Patroni starts.
+
+mod client;
+mod diagnose;
+mod service;
+mod write_check;
+
+pub use client::PostgresView;
+pub(crate) use client::{age, recovery, superuser};
+pub(crate) use service::{PORT, USER, endpoint, user};
+pub use write_check::write_and_read;
+
+use super::{definition::Component, view::View};
+use crate::model::Role;
+
+pub(super) const COMPONENT: Component = Component {
+    name: "postgres",
+    title: "PostgreSQL",
+    role: Role::Patroni,
+    ports: &[PORT],
+    endpoint,
+    unit: None,
+    helpers: &[],
+    ask: |reached| Box::pin(async move { View::Postgres(client::ask(reached).await) }),
+    complete: |_, _| {},
+    is_plain: |_, view| matches!(&view.postgres, Some(Ok(server)) if !server.tls),
+    diagnose: diagnose::diagnose,
+    diagnose_adopted: |_, _, _| {},
+    may_be_foreign: false,
+    detect: include_str!("detect.sh"),
+    stop: include_str!("stop.sh"),
+    wipe: include_str!("wipe.sh"),
+};

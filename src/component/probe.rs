@@ -1,0 +1,167 @@
+//! Asking a service: what came of it, and one HTTP request through a tunnel.
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    access::{Access, Login, PATIENCE},
+    fleet::{Fleet, FleetNode},
+    model::Endpoint,
+    ssh::{Remote, SshFailure},
+};
+
+/// What was asked and what was seen: an answer, or why there is none.
+pub type Observed<T> = Result<T, ProbeError>;
+
+/// Why a probe has no answer, each with the words of what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeError {
+    /// A certificate was not accepted, or TLS came to nothing otherwise.
+    Tls(String),
+    /// The name or the password was not accepted.
+    Login(String),
+    /// Nothing listens there.
+    Refused(String),
+    /// No answer came in time.
+    Timeout(String),
+    /// Anything else, such as an answer that makes no sense.
+    Other(String),
+}
+
+impl ProbeError {
+    /// Any error that says nothing of certificates and logins.
+    pub(super) fn other(error: impl fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Tls(words) | Self::Login(words) | Self::Refused(words) | Self::Timeout(words) | Self::Other(words)) =
+            self;
+        f.write_str(words)
+    }
+}
+
+impl From<ProbeError> for String {
+    fn from(error: ProbeError) -> Self {
+        error.to_string()
+    }
+}
+
+/// The SSH session to `node`.
+pub(crate) async fn reach(access: &Access, node: &FleetNode) -> Observed<Remote> {
+    access.connect(node).await.map_err(|error| ProbeError::Other(error.causes.join("; ")))
+}
+
+/// A machine that SSH has let in, on which components are asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached<'a> {
+    pub(crate) remote: &'a Remote,
+    pub(crate) access: &'a Access,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) node: &'a FleetNode,
+}
+
+/// What is asked: method, path and body, and who asks, where that matters.
+pub(super) struct Question<'a> {
+    method: Method,
+    path: &'a str,
+    body: String,
+    login: Option<&'a Login>,
+}
+
+impl<'a> Question<'a> {
+    pub(super) const fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, body: String::new(), login: None }
+    }
+
+    pub(super) fn post(path: &'a str, body: impl Into<String>) -> Self {
+        Self { method: Method::POST, path, body: body.into(), login: None }
+    }
+
+    pub(super) fn by(self, login: &'a Login) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    fn request(self, endpoint: &Endpoint) -> hyper::http::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .header("host", endpoint.to_string())
+            .header("content-type", "application/json");
+        if let Some((user, password)) = self.login {
+            let login = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
+            request = request.header(AUTHORIZATION, format!("Basic {login}"));
+        }
+        request.body(Full::new(Bytes::from(self.body)))
+    }
+}
+
+/// An answer: status and body.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+/// A byte stream to `endpoint` through the node's own SSH session.
+pub(super) async fn tunnel(remote: &Remote, endpoint: &Endpoint) -> Observed<UnixStream> {
+    remote.tunnel(&endpoint.host, endpoint.port, PATIENCE).await.map_err(|error| {
+        let words = error.causes().join(": ");
+        match error.failure {
+            SshFailure::ChannelRefused | SshFailure::TunnelProhibited => ProbeError::Refused(words),
+            SshFailure::TimedOut => ProbeError::Timeout(words),
+            _ => ProbeError::Other(words),
+        }
+    })
+}
+
+/// Asks what is behind `endpoint` through the node's own SSH session.
+pub(super) async fn http(
+    remote: &Remote,
+    tls: &Arc<ClientConfig>,
+    endpoint: &Endpoint,
+    question: Question<'_>,
+) -> Observed<Answer> {
+    let ask = async {
+        let stream = tunnel(remote, endpoint).await?;
+        if !endpoint.tls {
+            return exchange(stream, endpoint, question).await;
+        }
+        let name = ServerName::try_from(endpoint.host.clone()).map_err(ProbeError::other)?;
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+        exchange(stream.map_err(|error| ProbeError::Tls(format!("TLS on {endpoint}: {error}")))?, endpoint, question)
+            .await
+    };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ProbeError::Timeout(format!("{endpoint} did not answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+async fn exchange<S>(stream: S, endpoint: &Endpoint, question: Question<'_>) -> Observed<Answer>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(ProbeError::other)?;
+    let driver = tokio::spawn(connection);
+    let request = question.request(endpoint).map_err(ProbeError::other)?;
+    let answer =
+        sender.send_request(request).await.map_err(|error| ProbeError::Other(format!("{endpoint}: {error}")))?;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.map_err(ProbeError::other)?.to_bytes().to_vec();
+    driver.abort();
+    Ok(Answer { status, body })
+}

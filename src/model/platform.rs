@@ -1,0 +1,198 @@
+//! Where the machines come from, and what follows from that alone. What a platform itself has to be asked is in `platform/`.
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::{AdoptedHosts, Distribution, Hosts, InstanceKey, Proxmox, ProxmoxKind, RootModule, Ssh};
+
+/// Where the machines come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    Local(Local),
+    Proxmox(Proxmox),
+    Hosts(Hosts),
+    Adopted(AdoptedHosts),
+    Terraform(RootModule),
+}
+
+impl Platform {
+    /// Whether a cluster runs on the machines that hactl did not make: it is looked at and drilled, never changed.
+    #[must_use]
+    pub const fn is_adopted(&self) -> bool {
+        matches!(self, Self::Adopted(_))
+    }
+
+    /// Whether its machines are the user's: what is on them is not taken for granted, and not hactl's to destroy.
+    #[must_use]
+    pub const fn has_users_machines(&self) -> bool {
+        matches!(self, Self::Hosts(_) | Self::Terraform(_))
+    }
+
+    /// The user's own Terraform module, where that makes the machines.
+    #[must_use]
+    pub const fn own_module(&self) -> Option<&RootModule> {
+        match self {
+            Self::Terraform(module) => Some(module),
+            _ => None,
+        }
+    }
+
+    /// Whether the machines stay when the cluster goes.
+    #[must_use]
+    pub const fn machines_stay(&self) -> bool {
+        match self {
+            Self::Hosts(_) => true,
+            Self::Terraform(module) => !module.destroy,
+            Self::Local(_) | Self::Proxmox(_) | Self::Adopted(_) => false,
+        }
+    }
+
+    /// How its machines are reached by SSH.
+    #[must_use]
+    pub fn ssh(&self) -> Ssh {
+        match self {
+            Self::Proxmox(Proxmox { ssh, .. })
+            | Self::Hosts(Hosts { ssh, .. })
+            | Self::Terraform(RootModule { ssh, .. }) => ssh.clone(),
+            // Local nodes let hactl's own key in, and nothing else; adopted machines say each for themselves.
+            Self::Local(_) | Self::Adopted(_) => Ssh::default(),
+        }
+    }
+
+    /// The platform's word in the cluster file.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Proxmox(_) => "proxmox",
+            Self::Hosts(_) | Self::Adopted(_) => "hosts",
+            Self::Terraform(_) => "terraform",
+        }
+    }
+
+    /// The release that its machines run, where hactl makes the cluster.
+    #[must_use]
+    pub const fn release(&self) -> Option<Distribution> {
+        match self {
+            Self::Local(local) => Some(local.release),
+            Self::Proxmox(proxmox) => Some(proxmox.release),
+            Self::Hosts(hosts) => Some(hosts.release),
+            Self::Terraform(module) => Some(module.release),
+            Self::Adopted(_) => None,
+        }
+    }
+
+    /// The local platform's part of the file.
+    #[must_use]
+    pub const fn local(&self) -> Option<&Local> {
+        match self {
+            Self::Local(local) => Some(local),
+            _ => None,
+        }
+    }
+
+    /// Proxmox's part of the file.
+    #[must_use]
+    pub const fn proxmox(&self) -> Option<&Proxmox> {
+        match self {
+            Self::Proxmox(proxmox) => Some(proxmox),
+            _ => None,
+        }
+    }
+
+    /// Machines that the user has, as the file tells of them.
+    #[must_use]
+    pub const fn hosts(&self) -> Option<&Hosts> {
+        match self {
+            Self::Hosts(hosts) => Some(hosts),
+            _ => None,
+        }
+    }
+
+    /// The machines of a cluster that hactl did not make.
+    #[must_use]
+    pub const fn adopted(&self) -> Option<&AdoptedHosts> {
+        match self {
+            Self::Adopted(hosts) => Some(hosts),
+            _ => None,
+        }
+    }
+
+    /// The platform with its kind, as the shared record says it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Proxmox(proxmox) => format!("proxmox, kind {}", proxmox.kind),
+            other => other.as_str().to_owned(),
+        }
+    }
+
+    /// Whether the platform calls each machine by an id that tells it from another one of the same name.
+    #[must_use]
+    pub const fn tells_machine_ids(&self) -> bool {
+        matches!(self, Self::Proxmox(_) | Self::Terraform(_))
+    }
+
+    /// The network of an instance, where the file says it.
+    #[must_use]
+    pub fn network(&self, key: &InstanceKey) -> Option<Ipv4Net> {
+        match self {
+            Self::Local(local) => local.subnet,
+            Self::Proxmox(proxmox) => proxmox.machines.get(key).and_then(|guest| guest.address.network()),
+            Self::Hosts(_) | Self::Adopted(_) | Self::Terraform(_) => None,
+        }
+    }
+
+    /// The key that an instance had before.
+    #[must_use]
+    pub fn renamed_from(&self, key: &InstanceKey) -> Option<&InstanceKey> {
+        self.proxmox()?.machines.get(key)?.renamed_from.as_ref()
+    }
+
+    /// The hactl stack that makes the machines; none where a module of the user's own does.
+    #[must_use]
+    pub const fn stack(&self) -> Option<&'static str> {
+        match self {
+            Self::Local(_) => Some("local"),
+            Self::Proxmox(proxmox) => Some(proxmox.kind.stack()),
+            Self::Hosts(_) | Self::Adopted(_) => Some("hosts"),
+            Self::Terraform(_) => None,
+        }
+    }
+
+    /// How machines of runs elsewhere become known here, as the rest of a hint.
+    #[must_use]
+    pub const fn sharing_hint(&self) -> &'static str {
+        match self {
+            Self::Terraform(_) => "; those of runs elsewhere are known with `record` in `pass`",
+            Self::Hosts(_) => "; those of runs elsewhere are known with a `backend`",
+            Self::Local(_) | Self::Proxmox(_) | Self::Adopted(_) => "",
+        }
+    }
+
+    /// What is wrong with a machine whose address Terraform does not know.
+    #[must_use]
+    pub fn no_address(&self, key: &InstanceKey) -> String {
+        match self {
+            Self::Proxmox(Proxmox { kind: ProxmoxKind::Vm, .. }) => {
+                format!("{key}: VM IP address is not available. Ensure QEMU guest agent is running.")
+            }
+            Self::Proxmox(Proxmox { kind: ProxmoxKind::Lxc, .. }) => format!(
+                "{key}: container IP address is not available. `pct exec VMID -- ip -4 address` on the hypervisor shows what it has."
+            ),
+            _ => format!("{key} has no IPv4 address"),
+        }
+    }
+}
+
+/// Containers that run systemd on this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Local {
+    /// The base image, `debian:12` by default.
+    pub base_image: String,
+    /// The distribution's release that it holds.
+    pub release: Distribution,
+    /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
+    pub subnet: Option<Ipv4Net>,
+}

@@ -1,0 +1,124 @@
+//! The cluster's machines on Proxmox: what it must have before Terraform is asked for anything, and what only it knows of
+//! machines that run.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Source, Stray, Token, check, left};
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    event::Stage,
+    fleet::{Fleet, FleetNode},
+    model::{InstanceKey, Proxmox, Reboots, Template},
+    plan::Plan,
+    platform::Recorded,
+};
+
+/// Tries whether the API can be used, and whether it has what the machines are made from.
+///
+/// # Errors
+/// With why it cannot be used, or with everything that is missing.
+pub(in crate::platform) async fn preflight(
+    context: &Context,
+    plan: &Plan,
+    proxmox: &Proxmox,
+    recorded: &Recorded,
+) -> Result<()> {
+    let api = api(context, proxmox)?;
+    let wanted = ProxmoxRequest { cluster: recorded.begun, ..wanted(plan, proxmox, recorded) };
+    let checked = check(&api, &wanted).await?;
+    context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
+    Ok(())
+}
+
+/// Tries whether the API can be used, and no more: for a teardown, which needs nothing of it but to be there.
+///
+/// # Errors
+/// With why it cannot be used.
+pub(in crate::platform) async fn answers(context: &Context, proxmox: &Proxmox) -> Result<()> {
+    check(&api(context, proxmox)?, &ProxmoxRequest::default()).await.map(|_| ())
+}
+
+fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
+    let endpoint = ApiEndpoint::find(proxmox.endpoint.as_deref(), &context.env)?;
+    let ca_cert = proxmox.ca_cert.as_ref().map(|path| context.at_home(path));
+    Api::new(endpoint, Token::from_env(&context.env)?, ca_cert.as_deref())
+}
+
+fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest {
+    let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
+        let source = match &guest.template {
+            Template::Vm(id) => {
+                Source::Template { id: *id, hypervisor: guest.template_hypervisor.as_ref().map(ToString::to_string) }
+            }
+            Template::File(file) => Source::File(file.clone()),
+        };
+        let made = |key: &InstanceKey| recorded.machines.contains(key);
+        let machine = GuestRequest {
+            made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
+            name: plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
+            hypervisor: guest.hypervisor.to_string(),
+            source,
+            datastore: guest.datastore.to_string(),
+            bridge: proxmox.bridge.to_string(),
+            vlan: guest.vlan,
+            pool: guest.pool_id.as_ref().map(ToString::to_string),
+        };
+        (key.clone(), machine)
+    };
+    ProxmoxRequest {
+        machines: proxmox.machines.iter().map(machine).collect(),
+        pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
+        cluster: None,
+    }
+}
+
+/// Which machines wait for a restart.
+///
+/// # Errors
+/// When Proxmox does not say.
+pub(in crate::platform) async fn reboots(context: &Context, proxmox: &Proxmox, fleet: &Fleet) -> Result<Reboots> {
+    let id = |node: &FleetNode| Some((node.key().clone(), node.machine_id.as_ref()?.parse().ok()?));
+    let ids: BTreeMap<InstanceKey, u32> = fleet.nodes.values().filter_map(id).collect();
+    super::reboots(&api(context, proxmox)?, &ids).await
+}
+
+/// Sees that Proxmox has no machine of the cluster any more: one that was being cloned when its run was killed is not in
+/// Terraform's state.
+///
+/// # Errors
+/// With every machine that carries the cluster's tag, and when Proxmox does not say.
+pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmox: &Proxmox, uuid: Uuid) -> Result<()> {
+    let names = plan.nodes.values().map(|node| node.hostname.as_str()).collect();
+    let found = left(&api(context, proxmox)?, uuid, &names).await?;
+    let (ours, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|stray| stray.ours);
+    for stray in &others {
+        let message =
+            format!("{stray} has the name of a machine of {}, and Terraform's state did not know it", plan.cluster);
+        let hint = format!("if a run that was killed has left it there, remove it: {}", stray.removal());
+        context.events.warn("proxmox-machine-there", message, Some(hint)).await;
+    }
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed("left-behind", "take away all of", &plan.cluster);
+    let error = ours.iter().fold(error, |error, stray| {
+        error.cause(format!("{stray} carries this cluster's tag, and Terraform's state did not know it"))
+    });
+    let removals: Vec<String> = ours.iter().map(Stray::removal).collect();
+    Err(error.hint(format!("remove it: {}; then `hactl down {}` again", removals.join("\n"), plan.cluster)))
+}
+
+/// The machines and the pool that Terraform knows of, finished or not.
+pub(in crate::platform) fn made(proxmox: &Proxmox, recorded: &Recorded, fleet: Option<&Fleet>) -> Vec<String> {
+    let machine = |key: &InstanceKey| {
+        let node = fleet.and_then(|fleet| fleet.nodes.get(key));
+        let id = node.and_then(|node| node.machine_id.as_ref()).map(|id| format!(" (id {id})")).unwrap_or_default();
+        let name = node.map_or_else(|| key.to_string(), |node| node.hostname().to_string());
+        format!("{} {name}{id}", proxmox.kind)
+    };
+    let pool = proxmox.pool.iter().filter(|_| recorded.pool).map(|pool| format!("pool {pool}"));
+    recorded.machines.iter().map(machine).chain(pool).collect()
+}

@@ -1,0 +1,52 @@
+//! The section `secrets`.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::model::{ACCOUNTS, Account, DatabaseName};
+
+/// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::spec) struct SecretsFile {
+    /// Those of the roles that own databases.
+    pub(in crate::spec) owners: Option<BTreeMap<DatabaseName, Option<SecretFile>>>,
+    /// By the names of [`ACCOUNTS`]; the schema knows no others.
+    #[serde(flatten)]
+    pub(in crate::spec) accounts: BTreeMap<Account, Option<SecretFile>>,
+}
+
+impl JsonSchema for SecretsFile {
+    fn schema_name() -> Cow<'static, str> {
+        "SecretsFile".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut owners = generator.subschema_for::<Option<BTreeMap<DatabaseName, Option<SecretFile>>>>();
+        owners.insert("description".into(), "Those of the roles that own databases.".into());
+        let accounts = ACCOUNTS.iter().map(|known| {
+            let mut schema = generator.subschema_for::<Option<SecretFile>>();
+            schema.insert("description".into(), known.description.into());
+            (known.account.to_string(), schema.to_value())
+        });
+        let mut properties: Map<String, Value> = accounts.collect();
+        properties.insert("owners".into(), owners.to_value());
+        json_schema!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "description": "Passwords that are given by a command instead of being made and kept in NAME.secrets.age."
+        })
+    }
+}
+
+/// A password that a command prints.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct SecretFile {
+    /// Program and arguments; no shell, started in this file's directory. It prints one line.
+    #[schemars(example = ["pass", "show", "pg-prod/superuser"], length(min = 1))]
+    pub(in crate::spec) command: Vec<String>,
+}
