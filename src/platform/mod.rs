@@ -6,30 +6,23 @@ pub mod adopted;
 pub mod hosts;
 pub mod local;
 pub mod proxmox;
+mod recorded;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use self::recorded::Recorded;
 use crate::{
     context::Context,
     error::{Error, Result},
     fleet::Fleet,
-    model::{InstanceKey, Platform, Reboots},
+    model::{Platform, Reboots},
     plan::Plan,
 };
 
 /// How long a machine that is gone may take to be silent.
 const SILENT_WITHIN: Duration = Duration::from_secs(2);
-
-/// What Terraform's state holds, or is about to take in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    pub machines: BTreeSet<InstanceKey>,
-    pub pool: bool,
-    /// The UUID of the cluster whose machines an earlier run has begun to make here.
-    pub begun: Option<Uuid>,
-}
 
 /// Whether the program on this machine that makes local nodes answers.
 ///
