@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::Event,
 };
 
@@ -389,7 +389,7 @@ impl Command {
         if error.kind() == io::ErrorKind::NotFound {
             let missing = match &self.dir {
                 Some(dir) if !dir.exists() => return self.failed().cause(format!("{} does not exist", dir.display())),
-                _ => Error::missing("command-not-found", "start", &program),
+                _ => Error::missing(codes::COMMAND_NOT_FOUND, "start", &program),
             };
             return missing.cause(format!("{program} is not on this machine")).hint("run `hactl doctor`");
         }

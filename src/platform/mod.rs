@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-pub use recorded::Recorded;
-
+pub use self::recorded::Recorded;
 use crate::{
     context::Context,
     error::{Error, Result},
