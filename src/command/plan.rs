@@ -28,6 +28,7 @@ pub(crate) async fn run(session: &Session, args: PlanArgs) -> Result<u8> {
         deployment.cluster.must_be_made_here("plan")?;
         // Terraform's plan is a file: one that is about to be applied must not become another.
         let _lock = session.lock("plan", &deployment.cluster).await?;
+        deployment.reread();
         session.query(async |context| operation::plan(context, &mut deployment, &agreed).await).await
     };
     let planned = match work.await {

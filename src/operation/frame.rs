@@ -134,7 +134,9 @@ pub(super) async fn perform<T>(
     };
     let result = result.await;
     // Also of a run that failed.
-    acting.deployment.say_saved(context).await;
+    if operation.secrets != SecretsUse::Later {
+        acting.deployment.say_saved(context).await;
+    }
     let Acting { deployment, locks, ends_cluster, .. } = acting;
     let result = if ends_cluster { locks.drop_with_cluster(result).await } else { locks.give_back(result).await };
     let (Outcome { failed, message, dsn, next, changed }, value) = result?;

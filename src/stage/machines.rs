@@ -95,8 +95,12 @@ async fn may_restart(
     restarts: BTreeSet<InstanceKey>,
 ) -> Result<()> {
     let Some(fleet) = known.fleet_if_any()? else { return Ok(()) };
+    let mut members = consent.ran.clone();
+    for (key, node) in &cluster.plan.nodes {
+        members.entry(key.clone()).or_default().extend(node.roles.iter().copied());
+    }
     let situation = |key: &InstanceKey, problems: &[String]| Situation {
-        members: consent.ran.clone(),
+        members: members.clone(),
         restarts: [key.clone()].into(),
         agreed: consent.restart.clone(),
         problems: problems.to_vec(),
@@ -151,9 +155,12 @@ async fn make(
         let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let mut met = None;
         let before = async |made: &Changes| {
-            let restarts = made.resources.iter().filter(|change| change.restarts);
-            let restarts = restarts.filter_map(|change| change.node.clone()).collect();
-            may_restart(context, cluster, known, vault, &consent, restarts).await?;
+            // What a module of the user's own restarts is the user's business, as for the guard.
+            if cluster.plan.platform.own_module().is_none() {
+                let restarts = made.resources.iter().filter(|change| change.restarts);
+                let restarts = restarts.filter_map(|change| change.node.clone()).collect();
+                may_restart(context, cluster, known, vault, &consent, restarts).await?;
+            }
             // Machines that exist are looked at first: nothing is made for those that are somebody else's.
             if let Some(machines) = cluster.plan.platform.hosts() {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;

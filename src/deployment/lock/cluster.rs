@@ -170,7 +170,7 @@ impl ClusterLock {
     }
 }
 
-/// A run that ends early gives its lock back all the same.
+/// A run that ends early gives its lock back, as long as the runtime lasts; after that it expires by itself.
 impl Drop for ClusterLock {
     fn drop(&mut self) {
         self.done.cancel();
