@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{Inventory, Vars};
-use crate::assets;
+use crate::{assets, component};
 
 pub(super) fn digest(inventory: &Inventory) -> String {
     let mut hash = Sha256::new();
@@ -35,7 +35,7 @@ fn hash_vars(hash: &mut Sha256, vars: &Vars) {
 /// Variables that say how to reach a host or where this machine keeps things: no part of what is
 /// configured, so that another runner or a new port means no new run.
 fn is_about_the_controller(name: &str) -> bool {
-    name.starts_with("ansible_") || name == "etcd_binaries_dir" || name == "patroni_wheels_dir"
+    name.starts_with("ansible_") || component::downloads().any(|download| download.variable == name)
 }
 
 /// With its length, so that no two sequences of parts run into the same bytes.

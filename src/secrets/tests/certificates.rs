@@ -5,8 +5,6 @@ use jiff::Span;
 use super::*;
 use crate::model::Purpose;
 
-const KINDS: &[Certificate] = &Certificate::OF_EVERY_CLUSTER;
-
 #[tokio::test]
 async fn certificates_due_or_of_a_moved_instance_are_renewed() {
     let site = Site::new();
