@@ -19,7 +19,7 @@ use crate::{
     model::InstanceKey,
     platform::hosts,
     secrets::Vault,
-    ssh::Remote,
+    ssh::{Remote, for_sh},
 };
 
 /// What is asked of a teardown.
@@ -185,7 +185,7 @@ fn whole(step: &str) -> String {
 }
 
 async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
-    let done = remote.run(script, b"", STOPS_WITHIN).await?;
+    let done = remote.run(&for_sh(script), b"", STOPS_WITHIN).await?;
     if done.status == 0 {
         return Ok(());
     }
