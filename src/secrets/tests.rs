@@ -69,7 +69,7 @@ impl Site {
 
     async fn vault(&self) -> Result<Vault> {
         let (accounts, certificates) = (Account::of_every_cluster(), KINDS);
-        Vault::open_or_create(&self.context, &cluster(), &self.paths, &accounts, &certificates, now()).await
+        Vault::open_or_create(&self.context, &cluster(), &self.paths, &accounts, certificates, now()).await
     }
 
     /// Opening fails, names the file, gives a hint and leaves the file alone.
