@@ -19,7 +19,7 @@ use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, codes};
 
 static ROLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/roles");
 static PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
@@ -200,7 +200,7 @@ fn is_asset(name: &OsStr) -> bool {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::failed("assets", "read the changed assets in", path.display()).source(error)
+    Error::failed(codes::ASSETS, "read the changed assets in", path.display()).source(error)
 }
 
 /// Feeds names and contents into `hash`, each with its length so that no two lists run into the same bytes.

@@ -1,14 +1,40 @@
+use clap::{Args, ValueEnum};
+
 use std::{fs::OpenOptions, io::Write};
 
 use super::Session;
 use crate::{
-    cli::{self, InitPlatform},
     error::{Error, Result},
     model::ClusterName,
     report, spec,
 };
 
-pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// The cluster's name; the file is NAME.yaml
+    pub(crate) name: String,
+    /// A file for a Patroni cluster that runs already, to be looked at and drilled
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) adopted: bool,
+    /// Where the machines of the new cluster come from
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) platform: InitPlatform,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum InitPlatform {
+    /// Containers on this machine
+    #[default]
+    Local,
+    /// Machines of Proxmox VE
+    Proxmox,
+    /// Machines that exist
+    Hosts,
+    /// Machines of a Terraform root module of your own
+    Terraform,
+}
+
+pub(crate) fn run(session: &Session, args: &InitArgs) -> Result<u8> {
     let name = ClusterName::new(args.name.as_str())
         .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))
         .map_err(|error| error.hint("`hactl init pg-dev` writes pg-dev.yaml"))?;

@@ -9,7 +9,7 @@ use super::state_location::StateLocation;
 use crate::{
     assets::Assets,
     context::{ClusterDir, Context, Dirs},
-    error::{Error, Result},
+    error::{Error, Result, codes},
     model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret},
     plan::{self, Node, Plan, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
@@ -41,7 +41,7 @@ impl Cluster {
         let mut plan = plan::decide(&spec, &record.choices)?;
         let assets = Assets::open(spec.assets.as_deref())?;
         plan.warnings.extend(assets.changed().map(|message| Warning {
-            code: "assets".to_owned(),
+            code: codes::ASSETS.to_owned(),
             message,
             hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
         }));
@@ -57,7 +57,7 @@ impl Cluster {
         let warnings = std::mem::take(&mut self.plan.warnings);
         self.plan = plan::decide(&self.source.load()?, &self.record.choices)?;
         // Those about the assets are the command's, not the plan's.
-        self.plan.warnings.extend(warnings.into_iter().filter(|warning| warning.code == "assets"));
+        self.plan.warnings.extend(warnings.into_iter().filter(|warning| warning.code == codes::ASSETS));
         Ok(())
     }
 

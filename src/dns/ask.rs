@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exchange::address;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, codes},
     model::Dns,
 };
 
@@ -52,7 +52,7 @@ impl Asker {
     /// # Errors
     /// When the server's name has no address.
     pub async fn new(dns: &Dns) -> Result<Self> {
-        let failed = || Error::failed("dns-server", "ask the DNS server", dns.endpoint());
+        let failed = || Error::failed(codes::DNS_SERVER, "ask the DNS server", dns.endpoint());
         let server = address(dns.server.as_str(), dns.port)
             .await
             .map_err(|seen| failed().cause(format!("its name could not be resolved: {seen}")))?;

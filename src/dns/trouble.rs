@@ -4,7 +4,7 @@ use hickory_proto::op::ResponseCode;
 
 use super::SECRET_VARIABLE;
 use crate::{
-    error::Error,
+    error::{Error, codes},
     model::{Dns, KeyAlgorithm},
 };
 
@@ -33,11 +33,11 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
     let (server, key, zone, algorithm) = (dns.endpoint(), &dns.key_name, &dns.zone, dns.key_algorithm);
     let failed = |code: &'static str| Error::failed(code, what, object);
     match reason {
-        Reason::Unknown(seen) => failed("dns-server")
+        Reason::Unknown(seen) => failed(codes::DNS_SERVER)
             .cause(format!("the DNS server's name {} could not be resolved: {seen}", dns.server))
             .hint("give the server's IP address, or see that this machine can resolve its name"),
         Reason::Silent(seen) => {
-            failed("dns-silent").cause(format!("the DNS server {server} did not answer ({seen})")).hint(format!(
+            failed(codes::DNS_SILENT).cause(format!("the DNS server {server} did not answer ({seen})")).hint(format!(
                 "is a DNS server running at {server}, and does no firewall lie between? Then run the same command again"
             ))
         }

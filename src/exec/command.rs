@@ -1,5 +1,8 @@
 //! A process as a value: program, arguments, the child's whole environment, and how it is ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, io,
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::Event,
 };
 
@@ -389,7 +392,7 @@ impl Command {
         if error.kind() == io::ErrorKind::NotFound {
             let missing = match &self.dir {
                 Some(dir) if !dir.exists() => return self.failed().cause(format!("{} does not exist", dir.display())),
-                _ => Error::missing("command-not-found", "start", &program),
+                _ => Error::missing(codes::COMMAND_NOT_FOUND, "start", &program),
             };
             return missing.cause(format!("{program} is not on this machine")).hint("run `hactl doctor`");
         }
@@ -490,12 +493,6 @@ async fn read_lines(reader: impl AsyncRead + Unpin, stream: Stream, lines: mpsc:
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.program.display())?;
-        for arg in &self.args {
-            write!(f, " {arg}")?;
-        }
-        Ok(())
+        self.args.iter().try_for_each(|arg| write!(f, " {arg}"))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    error::{Error, Kind, Result},
+    error::{Error, Kind, Result, codes},
     event::{Event, Stage},
     exec::Command,
     model::{Arch, EtcdSource, EtcdVersion},
@@ -130,7 +130,7 @@ impl EtcdRequest<'_> {
             None => self.resolve_release(server, file, archive).await,
         };
         match found {
-            Err(error) if error.code == http::FAILED => {
+            Err(error) if error.code == codes::FETCH => {
                 self.say(&location, format!("not used: {}", error.causes.join(": "))).await;
                 Ok(None)
             }
@@ -150,7 +150,7 @@ impl EtcdRequest<'_> {
         let sums: BTreeMap<_, _> =
             Arch::ALL.into_iter().filter_map(|arch| Some((arch, listed(&text, &file(arch))?))).collect();
         let Some(sum) = sums.get(&self.arch) else {
-            return Err(Error::failed(http::FAILED, "use", url).cause(format!("it has no sum of {}", file(self.arch))));
+            return Err(Error::failed(codes::FETCH, "use", url).cause(format!("it has no sum of {}", file(self.arch))));
         };
         let reason = format!("its SHA-256 is from the release's SHA256SUMS, and kept in {}", self.lock.name());
         let dir = self.archive(archive(sum.clone()), &reason).await?;

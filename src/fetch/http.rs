@@ -8,11 +8,8 @@ use tempfile::NamedTempFile;
 
 use crate::{
     context::Context,
-    error::{Error, Result},
+    error::{Error, Result, codes},
 };
-
-/// The code of an error about a file that cannot be had.
-pub(super) const FAILED: &str = "fetch";
 
 /// A server that does not take the connection by then will not do so later.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
@@ -54,6 +51,6 @@ async fn receive(url: &str) -> Result<NamedTempFile> {
 }
 
 fn failed(url: &str) -> Error {
-    Error::failed(FAILED, "download", url)
+    Error::failed(codes::FETCH, "download", url)
         .hint("check the network and its proxy settings, then run the same command again")
 }

@@ -13,9 +13,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{go_module::GoModule, sum::Sum, tool};
+use super::{go_module::GoModule, sum::Sum};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, codes},
     file,
     model::{Arch, EtcdVersion, PythonVersion},
 };
@@ -118,7 +118,7 @@ impl LockFile {
 
     /// Says of a download that has another sum than `entry` of this file what can be done about it.
     pub(super) fn explain(&self, error: Error, entry: &str) -> Error {
-        if error.code != tool::CHANGED {
+        if error.code != codes::DOWNLOAD_CHANGED {
             return error;
         }
         error.cause(format!("the expected sum is that of {entry} in {}", self.path.display())).hint(
@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn only_another_sum_is_the_lock_files_matter() {
         let lock = LockFile::read("pg.lock.json".into()).unwrap();
-        let changed = Error::failed(tool::CHANGED, "download", "x");
+        let changed = Error::failed(codes::DOWNLOAD_CHANGED, "download", "x");
         let text = lock.explain(changed, "etcd 3.6.1").to_string();
         assert!(text.contains("etcd 3.6.1 in pg.lock.json") && text.contains("delete that entry"), "{text}");
-        assert!(lock.explain(Error::failed("fetch", "download", "x"), "etcd 3.6.1").causes.is_empty());
+        assert!(lock.explain(Error::failed(codes::FETCH, "download", "x"), "etcd 3.6.1").causes.is_empty());
     }
 }

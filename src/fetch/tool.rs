@@ -5,15 +5,12 @@ use std::path::Path;
 
 use crate::{
     context::Context,
-    error::{Error, Kind, Result},
+    error::{Error, Kind, Result, codes},
     exec::{Command, Complaint, Finished, ended},
 };
 
 /// Bytes below which a file system counts as full: less than any download needs.
 const LITTLE: u64 = 4 << 20;
-
-/// The code of an error about a file that has another sum than it must have.
-pub(super) const CHANGED: &str = "download-changed";
 
 /// Runs `command` to its end; `what` completes "cannot", as in `download Patroni's wheels`.
 pub(super) async fn run(
@@ -28,7 +25,7 @@ pub(super) async fn run(
         Ok(done) => {
             let (complaint, tail) = (Complaint::of(&done.tail), done.tail.join("\n"));
             if complaint == Complaint::ChecksumMismatch {
-                return Err(Error::failed(CHANGED, what, object)
+                return Err(Error::failed(codes::DOWNLOAD_CHANGED, what, object)
                     .cause(tail)
                     .hint("it is not the file that was meant: find out who changed it where it comes from"));
             }
@@ -36,7 +33,7 @@ pub(super) async fn run(
             // Some tools keep to themselves what their own children said.
             let seen = [context.dirs.cache.clone(), std::env::temp_dir()].into_iter().find_map(|dir| no_room(&dir));
             let full = said || seen.is_some();
-            let error = Error::failed(if full { "disk-full" } else { "fetch" }, what, object)
+            let error = Error::failed(if full { "disk-full" } else { codes::FETCH }, what, object)
                 .cause(format!("{tool}: {}", ended(done.status)))
                 .cause(tail);
             let error = match seen {
@@ -49,7 +46,7 @@ pub(super) async fn run(
                 "check the network and its proxy settings, then run the same command again: it carries on"
             }))
         }
-        Err(error) if error.kind == Kind::Failed => Err(Error::failed("fetch", what, object).source(&error)),
+        Err(error) if error.kind == Kind::Failed => Err(Error::failed(codes::FETCH, what, object).source(&error)),
         Err(error) => Err(error),
     }
 }

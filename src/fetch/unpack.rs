@@ -9,10 +9,10 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-use super::{cache, http, sum::Sum, tool};
+use super::{cache, http, sum::Sum};
 use crate::{
     context::Context,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::Stage,
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn unpack(
     programs: &[&'static str],
     target: &Path,
 ) -> Result<()> {
-    let failed = |what: &'static str| Error::failed(http::FAILED, what, &archive.location);
+    let failed = |what: &'static str| Error::failed(codes::FETCH, what, &archive.location);
     let location = archive.location.as_str();
     let mut downloaded = None;
     let path = if location.starts_with("https://") || location.starts_with("http://") {
@@ -57,11 +57,11 @@ pub(super) async fn unpack(
     };
     let (archive, programs, target) = (archive.clone(), programs.to_vec(), target.to_owned());
     let work = move || -> Result<(), Error> {
-        let failed = |what: &'static str| Error::failed(http::FAILED, what, &archive.location);
+        let failed = |what: &'static str| Error::failed(codes::FETCH, what, &archive.location);
         let found = cache::sha256(&path).map_err(|error| failed("read").source(&error))?;
         if found != archive.sum {
             let cause = format!("its SHA-256 is {found}, not {}", archive.sum);
-            return Err(Error::failed(tool::CHANGED, "use", &archive.location).cause(cause).hint(
+            return Err(Error::failed(codes::DOWNLOAD_CHANGED, "use", &archive.location).cause(cause).hint(
                 "it is not the file that was meant: get it anew, or correct the sum if you know the new one is right",
             ));
         }

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-pub use recorded::Recorded;
-
+pub use self::recorded::Recorded;
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -42,7 +41,7 @@ pub async fn engine_answers(context: &Context, platform: &Platform) -> Result<()
 /// With everything that is missing.
 pub async fn preflight(context: &Context, plan: &Plan, recorded: impl AsyncFnOnce() -> Result<Recorded>) -> Result<()> {
     match &plan.platform {
-        Platform::Proxmox(proxmox) => proxmox::cluster::preflight(context, plan, proxmox, &recorded().await?).await,
+        Platform::Proxmox(proxmox) => proxmox::cluster::preflight(context, plan, proxmox, recorded).await,
         _ => Ok(()),
     }
 }

@@ -147,9 +147,14 @@ pub(crate) async fn decommission(
     }
     let step = async |words: &str, script: &str| {
         context.events.step(Stage::Destroy, None, words).await;
+        let removes = script == WIPE;
         let script = whole(script);
         let acted = join_all(machines.iter().map(async |(node, remote)| act(node, remote, &script).await));
         let acted = async { acted.await.into_iter().collect::<Result<()>>() };
+        // A removal that has begun goes on there without this run: the locks stay until it has ended.
+        if removes && !context.stop.is_cancelled() {
+            return acted.await;
+        }
         // Also before the step: what stops this run may have come while no step waited for it.
         context.interruptible("take the cluster off the machines of", cluster.name(), acted).await
     };

@@ -12,7 +12,7 @@ use crate::{
     component::{COMPONENTS, Downloaded, RoleVars, Wanted},
     context::{Context, RunContext},
     deployment::Cluster,
-    error::{Error, Kind, Result},
+    error::{Error, Kind, Result, codes},
     event::{Events, Stage},
     fetch::{self, LockFile},
     model::{Arch, Local, Platform, Role},
@@ -209,7 +209,7 @@ pub(crate) fn tree(context: &Context, assets: &Assets) -> Result<PathBuf> {
     let dir = context.dirs.cache.join("assets").join(&assets::digest(assets.software())[..16]);
     for name in ["roles", "playbooks"] {
         assets.write(name, &dir.join(name)).map_err(|error| {
-            Error::failed("assets", "write the roles to", dir.display()).source(&error).hint("is the disk full?")
+            Error::failed(codes::ASSETS, "write the roles to", dir.display()).source(&error).hint("is the disk full?")
         })?;
     }
     Ok(dir)

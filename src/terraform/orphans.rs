@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     context::Context,
     dns::{self, Zone},
-    error::Result,
+    error::{Result, codes},
     event::Stage,
     model::{ClusterName, Dns, HostName, InstanceKey},
     platform::local::Engine,
@@ -49,7 +49,7 @@ pub(super) async fn remove_records(context: &Context, owner: &Owner, known: &BTr
         let found = match zone.find_marked(host).await {
             Ok(found) => found,
             // What Terraform knew is gone: a server that is gone, too, must not keep the machines.
-            Err(error) if matches!(error.code, "dns-silent" | "dns-server") => {
+            Err(error) if matches!(error.code, codes::DNS_SILENT | codes::DNS_SERVER) => {
                 let message = format!("records were not looked for: {}", error.causes.join("; "));
                 let hint =
                     format!("once it answers again, remove there what has a TXT with hactl={}", owner.cluster_uuid);

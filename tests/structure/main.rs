@@ -1,10 +1,12 @@
 //! The rules of the source tree, read from the source itself: a module uses only modules before it in
-//! [`ORDER`], one module starts processes, one module prints. The tests enforce them; `.ci/structure`
-//! prints what they find. A package of its own: it builds in seconds, also while hactl does not.
+//! [`ORDER`], one module starts processes, one module prints; messages and pages avoid the phrases in `voice`. The tests
+//! enforce them; `.ci/structure` prints what they find. A package of its own: it builds in seconds, also while hactl does not.
 
 mod circles;
 mod counts;
 mod graph;
+#[cfg(test)]
+mod messages;
 mod names;
 mod page;
 #[cfg(test)]
@@ -13,6 +15,8 @@ mod resolution;
 mod rules;
 mod tokens;
 mod tree;
+#[cfg(test)]
+mod voice;
 mod walk;
 
 use std::{
@@ -52,8 +56,8 @@ const ORDER: &[&str] = &[
     "report",
     "operation",
     "query",
-    "cli",
     "command",
+    "cli",
     "app",
 ];
 

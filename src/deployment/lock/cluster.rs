@@ -20,7 +20,7 @@ use crate::{
     component::etcd::{self, Taken},
     context::{Context, RunContext},
     deployment::Cluster,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     file,
     fleet::{Fleet, FleetNode},
     model::ClusterName,
@@ -105,7 +105,7 @@ impl LockRequest<'_> {
             Err(seen) => Err(seen),
         };
         let taken = taken.map_err(|seen| {
-            let error = Error::failed(SILENT, "lock the machines of", cluster.name());
+            let error = Error::failed(codes::MACHINES_LOCK, "lock the machines of", cluster.name());
             error.cause(format!("{}: {seen}", node.key())).hint("is the machine running? The same command carries on")
         })?;
         hold(run, keeper, taken, &note).map(Some)
@@ -118,9 +118,6 @@ impl LockRequest<'_> {
         context.interruptible("lock", self.cluster.name(), async { Ok(connected.await) }).await
     }
 }
-
-/// The code of a machine with a lock that does not answer.
-pub(super) const SILENT: &str = "machines-lock";
 
 /// Holds what was taken, and notes by what.
 fn hold(run: &RunContext, keeper: Keeper, taken: Taken, note: &Path) -> Result<ClusterLock> {
@@ -173,7 +170,7 @@ impl ClusterLock {
     }
 }
 
-/// A run that ends early gives its lock back all the same.
+/// A run that ends early gives its lock back, as long as the runtime lasts; after that it expires by itself.
 impl Drop for ClusterLock {
     fn drop(&mut self) {
         self.done.cancel();

@@ -1,10 +1,10 @@
 //! The locks of one run.
 
-use super::cluster::{ClusterLock, LockRequest, SILENT};
+use super::cluster::{ClusterLock, LockRequest};
 use crate::{
     context::RunContext,
     deployment::{Deployment, access},
-    error::Result,
+    error::{Result, codes},
     event::Stage,
 };
 
@@ -41,7 +41,7 @@ impl Locks {
             return Ok(locks);
         }
         match locks.take_machines(request).await {
-            Err(error) if error.code != SILENT => locks.give_back(Err(error)).await,
+            Err(error) if error.code != codes::MACHINES_LOCK => locks.give_back(Err(error)).await,
             _ => Ok(locks),
         }
     }

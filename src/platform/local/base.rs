@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::{Event, Stage},
     exec::{Command, Complaint},
     model::Distribution,
@@ -124,10 +124,10 @@ async fn bootstrap(engine: &Engine, context: &Context, release: Bootstrap, tag: 
 
 fn not_run(error: Error, tag: &str) -> Error {
     match error.code {
-        "command-not-found" => Error::missing("mmdebstrap-missing", "bootstrap image", tag)
+        codes::COMMAND_NOT_FOUND => Error::missing("mmdebstrap-missing", "bootstrap image", tag)
             .cause("no image registry answers, and mmdebstrap is not on this machine")
             .hint("install it with `sudo apt-get install mmdebstrap`, or make the registry reachable"),
-        "interrupted" => error,
+        codes::INTERRUPTED => error,
         _ => explain(error, Complaint::Other),
     }
 }

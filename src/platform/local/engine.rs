@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::refusal::{Refusal, fault};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, codes},
     model::ClusterName,
 };
 
@@ -240,7 +240,7 @@ pub(super) fn require_ours(
         ),
         _ => ("it exists and hactl did not make it: it has no label `hactl.uuid`".to_owned(), String::new()),
     };
-    Err(Error::failed("name-taken", format!("create {kind}"), name)
+    Err(Error::failed(codes::NAME_TAKEN, format!("create {kind}"), name)
         .cause(cause)
         .hint(format!("{back}choose another cluster name, or remove it with `{remove}` if nobody needs it")))
 }

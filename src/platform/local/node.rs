@@ -29,7 +29,7 @@ use super::{
     refusal::{Refusal, fault, is_absent, optional},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, codes},
     model::{ClusterName, HostName, InstanceKey},
 };
 
@@ -118,7 +118,7 @@ impl Engine {
             progress.report("starting").await;
             match self.start_container(&name).await {
                 Ok(()) => break,
-                Err(error) if error.code == "port-taken" && attempt < PORT_ATTEMPTS => {
+                Err(error) if error.code == codes::PORT_TAKEN && attempt < PORT_ATTEMPTS => {
                     self.remove_node(&name).await?;
                 }
                 Err(error) => return Err(self.partial(&name, error).await),
@@ -297,7 +297,7 @@ impl Engine {
         started.map_err(|error| {
             let failed = fault("start node", name, &error);
             if Refusal::of(&error) == Refusal::PortTaken {
-                Error { code: "port-taken", ..failed }.hint(format!(
+                Error { code: codes::PORT_TAKEN, ..failed }.hint(format!(
                     "`docker port {name}` names the port: end the program that took it, or remove the node with \
                      `docker rm -f {name}`, then run `hactl up` again"
                 ))

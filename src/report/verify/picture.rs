@@ -2,38 +2,24 @@
 //! bounded however long the history. Positions across are per cent, so that the page can be of any
 //! width; positions down are pixels.
 
+mod latency;
+mod window;
+
 use std::{collections::BTreeMap, fmt::Write};
 
 use serde::Serialize;
 
+use self::{
+    latency::{Decade, Latency, Scale, Symbols, Writes, stretches},
+    window::{
+        BAND, BINS, HEADING, LATENCY, LETTER, Layout, RATE, SPACE, SYMBOL, SYMBOLS, USUAL, Window, percent, short,
+    },
+};
 use super::words::span;
 use crate::verify::{
     history::{Attempt, History, Micros, Outcome, Sample},
     verdict::RoundReport,
 };
-
-/// Steps that time is cut into, and those for the symbols, which need more room.
-const BINS: usize = 200;
-const SYMBOLS: usize = 100;
-
-/// How many of their steps apart symbols are one stretch.
-const CLOSE: usize = 3;
-
-/// The width of a letter of a label and of a usual picture, in pixels; on a narrower one it is cut.
-const LETTER: f64 = 6.0;
-const USUAL: f64 = 700.0;
-
-/// What is shown before the fault, and after the last thing that happened.
-const BEFORE: Micros = 10_000_000;
-const AFTER: Micros = 5_000_000;
-
-/// Heights, in pixels.
-const HEADING: u32 = 16;
-const BAND: u32 = 13;
-const RATE: u32 = 44;
-const LATENCY: u32 = 54;
-const SYMBOL: u32 = 11;
-const SPACE: u32 = 9;
 
 /// A drawing of one round.
 #[derive(Debug, Serialize)]
@@ -108,13 +94,6 @@ struct Rate {
     most: String,
 }
 
-/// A line of the latency's scale.
-#[derive(Debug, Serialize)]
-struct Decade {
-    y: u32,
-    label: String,
-}
-
 /// The writes through one node.
 #[derive(Debug, Serialize)]
 struct Lane {
@@ -127,98 +106,11 @@ struct Lane {
     failed: Symbols,
 }
 
-/// Latencies: from the shortest to the longest, and the median.
-#[derive(Debug, Serialize)]
-struct Latency {
-    y: u32,
-    range: String,
-    median: String,
-}
-
-/// Symbols in a row; those that follow each other closely are a line with a symbol at each end.
-#[derive(Debug, Serialize)]
-struct Symbols {
-    y: u32,
-    stretches: Vec<Stretch>,
-}
-
-#[derive(Debug, PartialEq, Serialize)]
-struct Stretch {
-    from: String,
-    /// Absent for one that stands alone.
-    to: Option<String>,
-}
-
-/// The stretch of time that is shown.
-#[derive(Clone, Copy)]
-struct Window {
-    from: Micros,
-    to: Micros,
-}
-
-impl Window {
-    fn of(history: &History, gap: Option<(Micros, Micros)>) -> Self {
-        let moments = [history.struck, history.seen, history.healed, history.redundant, gap.map(|gap| gap.1)];
-        let last = moments.into_iter().flatten().max();
-        let from = history.struck.map_or(0, |struck| struck.saturating_sub(BEFORE));
-        let from = gap.map_or(from, |gap| from.min(gap.0));
-        let to = last.map_or(history.ended, |last| history.ended.min(last + AFTER));
-        Self { from, to: to.max(from + 1) }
-    }
-
-    fn length(self) -> Micros {
-        self.to - self.from
-    }
-
-    /// The bin of a moment; none outside.
-    fn bin(self, at: Micros, bins: usize) -> Option<usize> {
-        let inside = (self.from..=self.to).contains(&at);
-        inside.then(|| ((self.part(at) * bins as f64) as usize).min(bins - 1))
-    }
-
-    /// The bins that a stretch covers for the better part; at least one, if it is inside at all.
-    fn bins(self, from: Micros, to: Micros) -> std::ops::Range<usize> {
-        if to <= self.from || from >= self.to {
-            return 0..0;
-        }
-        let edge = |at: Micros| (self.part(at.clamp(self.from, self.to)) * BINS as f64).round() as usize;
-        let first = edge(from).min(BINS - 1);
-        first..edge(to).max(first + 1)
-    }
-
-    /// How far along a moment is, from 0 to 1.
-    fn part(self, at: Micros) -> f64 {
-        at.saturating_sub(self.from) as f64 / self.length() as f64
-    }
-}
-
-/// A place across.
-fn percent(part: f64) -> String {
-    format!("{:.2}%", part * 100.0)
-}
-
-/// A number without needless digits.
-fn short(number: f64) -> String {
-    let text = format!("{number:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
-/// Gives out places from top to bottom.
-struct Layout(u32);
-
-impl Layout {
-    fn take(&mut self, height: u32) -> u32 {
-        let place = self.0;
-        self.0 += height;
-        place
-    }
-}
-
 /// The drawing of a round.
 pub(super) fn picture(report: &RoundReport, history: &History) -> Picture {
     let gap = write_gap(report, history);
     let window = Window::of(history, gap);
-    let mut layout = Layout(0);
+    let mut layout = Layout::default();
     let marks = marks(history, window, &mut layout);
     layout.take(4);
     let key = Key { y: layout.take(HEADING + BAND + SPACE), bands: key_bands(history, window) };
@@ -230,7 +122,7 @@ pub(super) fn picture(report: &RoundReport, history: &History) -> Picture {
     let axis = layout.take(22);
     Picture {
         description: description(report, history),
-        height: layout.0,
+        height: layout.height(),
         axis,
         ticks: ticks(history, window),
         marks,
@@ -424,92 +316,6 @@ fn rate(history: &History, window: Window, y: u32) -> Rate {
     Rate { y, path, most: super::words::count(per_second.round() as u64) }
 }
 
-/// The writes through every node, in bins. Attempts without a connection count for the node that
-/// their client stays on; those of other clients have no node.
-struct Writes {
-    /// Microseconds, per node and bin, ascending.
-    latencies: BTreeMap<Option<u16>, Vec<Vec<Micros>>>,
-    doubt: BTreeMap<Option<u16>, [bool; SYMBOLS]>,
-    failed: BTreeMap<Option<u16>, [bool; SYMBOLS]>,
-}
-
-impl Writes {
-    fn of(history: &History, window: Window) -> Self {
-        let pinned: BTreeMap<u16, Option<u16>> =
-            history.clients.iter().map(|client| (client.id, client.pinned)).collect();
-        let mut writes = Self { latencies: BTreeMap::new(), doubt: BTreeMap::new(), failed: BTreeMap::new() };
-        for attempt in &history.attempts {
-            let node = attempt.server.map(|server| server.node).or(pinned.get(&attempt.row.client).copied().flatten());
-            writes.take(attempt, node, window);
-        }
-        writes.latencies.values_mut().flatten().for_each(|bin| bin.sort_unstable());
-        writes
-    }
-
-    fn take(&mut self, attempt: &Attempt, node: Option<u16>, window: Window) {
-        let symbols = match attempt.outcome {
-            Outcome::Acknowledged => {
-                if let Some(bin) = window.bin(attempt.done, BINS) {
-                    let bins = self.latencies.entry(node).or_insert_with(|| vec![Vec::new(); BINS]);
-                    bins[bin].push(attempt.done.saturating_sub(attempt.sent).max(1));
-                }
-                return;
-            }
-            Outcome::InDoubt => &mut self.doubt,
-            Outcome::Failed => &mut self.failed,
-        };
-        if let Some(bin) = window.bin(attempt.done, SYMBOLS) {
-            symbols.entry(node).or_insert([false; SYMBOLS])[bin] = true;
-        }
-    }
-}
-
-/// The scale of latencies: logarithmic, whole decades of microseconds.
-struct Scale {
-    lowest: i32,
-    highest: i32,
-}
-
-impl Scale {
-    fn of(writes: &Writes) -> Self {
-        let all = || writes.latencies.values().flatten();
-        let shortest = all().filter_map(|bin| bin.first()).min().copied().unwrap_or(1000);
-        let longest = all().filter_map(|bin| bin.last()).max().copied().unwrap_or(1000);
-        let lowest = (shortest as f64).log10().floor() as i32;
-        Self { lowest, highest: ((longest as f64).log10().ceil() as i32).max(lowest + 1) }
-    }
-
-    /// How far down a latency is drawn.
-    fn y(&self, latency: f64) -> f64 {
-        let part = (latency.log10() - f64::from(self.lowest)) / f64::from(self.highest - self.lowest);
-        f64::from(LATENCY) * (1.0 - part)
-    }
-
-    fn lines(&self) -> Vec<Decade> {
-        let words = |power: i32| match power {
-            ..3 => format!("{} µs", 10_u32.pow(power.max(0).unsigned_abs())),
-            3..6 => format!("{} ms", 10_u32.pow((power - 3).unsigned_abs())),
-            _ => format!("{} s", 10_u64.pow((power - 6).unsigned_abs())),
-        };
-        // More labels than fit would run into each other.
-        let step = if self.highest - self.lowest > 4 { 2 } else { 1 };
-        let powers = (self.lowest..=self.highest).rev().step_by(step);
-        powers.map(|power| Decade { y: self.y(10_f64.powi(power)).round() as u32, label: words(power) }).collect()
-    }
-
-    fn draw(&self, y: u32, bins: &[Vec<Micros>]) -> Latency {
-        let (mut range, mut median) = (String::new(), String::new());
-        for (index, bin) in bins.iter().enumerate() {
-            let (Some(first), Some(last)) = (bin.first(), bin.last()) else { continue };
-            let (top, bottom) = (self.y(*last as f64), self.y(*first as f64));
-            let _ = write!(range, "M{index} {}h.8v{}h-.8z", short(top), short((bottom - top).max(1.0)));
-            let middle = self.y(bin[bin.len() / 2] as f64);
-            let _ = write!(median, "M{index} {}h.9v2.5h-.9z", short(middle - 1.2));
-        }
-        Latency { y, range, median }
-    }
-}
-
 fn lanes(history: &History, writes: &Writes, scale: &Scale, window: Window, layout: &mut Layout) -> Vec<Lane> {
     let nodes = (0..).zip(&history.nodes).map(|(index, key)| (Some(index), key.to_string()));
     // Attempts that never had a connection, if there were any.
@@ -543,19 +349,6 @@ fn lane(
     Lane { name, y, bands, latency, doubt, failed }
 }
 
-fn stretches(bins: &[bool]) -> Vec<Stretch> {
-    let mut found: Vec<(usize, usize)> = Vec::new();
-    for (bin, _) in bins.iter().enumerate().filter(|(_, any)| **any) {
-        match found.last_mut() {
-            Some((_, last)) if bin - *last <= CLOSE => *last = bin,
-            _ => found.push((bin, bin)),
-        }
-    }
-    let middle = |bin: usize| percent((bin as f64 + 0.5) / bins.len() as f64);
-    let drawn = |(from, to): (usize, usize)| Stretch { from: middle(from), to: (to > from).then(|| middle(to)) };
-    found.into_iter().map(drawn).collect()
-}
-
 /// Whole numbers of seconds around the fault, few enough for a narrow page.
 fn ticks(history: &History, window: Window) -> Vec<Tick> {
     const STEPS: [i64; 11] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800];
@@ -575,7 +368,7 @@ fn ticks(history: &History, window: Window) -> Vec<Tick> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{latency::Stretch, *};
 
     #[test]
     fn stretches_become_bins_without_overlap() {

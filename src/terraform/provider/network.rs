@@ -12,7 +12,7 @@ use super::{
     value::{Object, State, Value},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, codes},
     model::ClusterName,
     platform::local,
 };
@@ -160,7 +160,7 @@ pub(super) fn not_importable(kind: &str, id: &str) -> Error {
 
 /// Says how an object that exists already can be taken over under the name `id`.
 pub(super) fn with_import_hint(error: Error, id: &str) -> Error {
-    if error.code != "name-taken" {
+    if error.code != codes::NAME_TAKEN {
         return error;
     }
     let hint = error.hint.clone().unwrap_or_default();

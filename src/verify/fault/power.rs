@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::target::FaultTarget;
 use crate::{
     context::Context,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     exec::Command,
     model::InstanceKey,
     platform::local::{Engine, Progress, node_name},
@@ -231,7 +231,7 @@ async fn power_on(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
         match check_ours(engine, name, uuid).await {
             Ok(()) if engine.power_on_node(name).await.is_ok() => return Ok(()),
             // Taken away or made again by somebody: there is nothing to give back.
-            Err(error) if error.code == "power-foreign" => return Ok(()),
+            Err(error) if error.code == codes::POWER_FOREIGN => return Ok(()),
             _ => tokio::time::sleep(Duration::from_secs(1)).await,
         }
     }
@@ -241,7 +241,7 @@ async fn power_on(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
 async fn check_ours(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
     match engine.find_node(name).await? {
         Some(node) if node.uuid == uuid => Ok(()),
-        _ => Err(Error::failed("power-foreign", "give power to", name)
+        _ => Err(Error::failed(codes::POWER_FOREIGN, "give power to", name)
             .cause(format!("there is no such container of the cluster with UUID {uuid}"))),
     }
 }

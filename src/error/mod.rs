@@ -1,5 +1,7 @@
 //! The one error type: what was being done to which object, why it failed, and what to do next.
 
+pub mod codes;
+
 use std::{fmt, process::ExitCode};
 
 use schemars::JsonSchema;
@@ -99,7 +101,7 @@ impl Error {
     /// The run was asked to stop.
     #[must_use]
     pub fn interrupted(what: impl Into<String>, object: impl fmt::Display) -> Self {
-        Self::new(Kind::Interrupted, "interrupted", what, object)
+        Self::new(Kind::Interrupted, codes::INTERRUPTED, what, object)
             .cause("it was told to stop")
             .hint("run the same command again: it carries on")
     }

@@ -1,0 +1,424 @@
+//! Every code of an error, a warning or a problem: stable words that scripts depend on.
+//!
+//! Codes that decisions are made on have a constant. Tests hold the list to the source and docs/troubleshooting.md to
+//! the list.
+
+pub const ASSETS: &str = "assets";
+pub const COMMAND_NOT_FOUND: &str = "command-not-found";
+pub const DNS_SERVER: &str = "dns-server";
+pub const DNS_SILENT: &str = "dns-silent";
+pub const DOWNLOAD_CHANGED: &str = "download-changed";
+pub const FETCH: &str = "fetch";
+pub const INTERRUPTED: &str = "interrupted";
+pub const MACHINES_LOCK: &str = "machines-lock";
+pub const NAME_TAKEN: &str = "name-taken";
+pub const PORT_TAKEN: &str = "port-taken";
+pub const POWER_FOREIGN: &str = "power-foreign";
+
+/// Codes of errors, and what each means.
+pub const ERRORS: &[(&str, &str)] = &[
+    ("adopt", "it could not be found out what runs on the machines of an adopted cluster"),
+    ("adopted", "the command is not for an adopted cluster"),
+    ("ansible", "a playbook could not be prepared, or a task failed"),
+    ("ansible-environment", "the given Ansible environment cannot be used"),
+    ("architecture", "no downloads are known for this machine's processor"),
+    ("archive", "files for a local node could not be packed"),
+    ("archive-sum", "an etcd archive has another sum than the cluster file says"),
+    (ASSETS, "the directory of changed assets cannot be read or is incomplete"),
+    ("backend", "Terraform's backend does not answer, or refuses the credentials"),
+    ("backend-changed", "the cluster file names another backend than the state is in"),
+    ("backend-on-cluster", "the backend runs on the cluster whose state it would keep"),
+    ("bootstrap", "a base image could not be made from packages"),
+    ("bundle", "the archive of a run record could not be written"),
+    ("ca-cert", "the CA certificate for Proxmox cannot be read, or its copy not written"),
+    ("cache", "the cache cannot be read or written"),
+    ("certificate", "a certificate cannot be read, is not trusted or has expired"),
+    ("changed-meanwhile", "another run has changed the cluster since this run looked"),
+    ("client-files", "files for clients could not be written"),
+    ("cloud-init", "the first boot of a machine did not end as it should"),
+    ("cluster-age", "the age of the data could not be read"),
+    ("cluster-file", "the cluster file is wrong"),
+    ("cluster-lock", "the cluster's lock could not be written"),
+    ("cluster-lock-lost", "the cluster's lock was lost while the run worked"),
+    ("cluster-locked", "another run holds the cluster's lock"),
+    ("cluster-name", "the name is not one that a cluster can have"),
+    ("cluster-unknown", "no cluster file has that name"),
+    ("command", "a program failed"),
+    (COMMAND_NOT_FOUND, "a program is not on this machine"),
+    ("command-not-started", "a program could not be started"),
+    ("directory", "a directory cannot be written"),
+    ("disk-full", "a file system has no room"),
+    ("dns-answer", "an answer of the DNS server cannot be trusted"),
+    ("dns-answers", "a new record is not answered in time"),
+    ("dns-changed", "someone else changed a record during the run"),
+    ("dns-clock", "the clocks of this machine and the DNS server differ"),
+    ("dns-failed", "the DNS server refused an update, in its own words"),
+    ("dns-foreign", "a record exists that hactl did not make"),
+    ("dns-key", "the TSIG key cannot be used"),
+    ("dns-key-algorithm", "the DNS server knows the TSIG key with another algorithm"),
+    ("dns-key-name", "the DNS server does not know the TSIG key"),
+    ("dns-left", "a removed record is still answered"),
+    ("dns-name", "a domain name cannot be used"),
+    ("dns-refused", "the DNS server does not let the TSIG key change the record"),
+    ("dns-secret", "the TSIG key has another secret"),
+    ("dns-secret-encoding", "the secret of the TSIG key is not in base64"),
+    ("dns-secret-missing", "the secret of the TSIG key is not in the environment"),
+    (DNS_SERVER, "the DNS server cannot be found"),
+    (DNS_SILENT, "the DNS server does not answer"),
+    ("dns-zone", "the DNS server does not serve the zone"),
+    ("down-options", "options of `down` do not fit the cluster"),
+    (DOWNLOAD_CHANGED, "a download has another sum than the pinned one"),
+    ("drill-database", "the drills' database or role could not be made, read or dropped"),
+    ("drill-duration", "`--duration` is for soaks alone"),
+    ("drill-fault", "a fault could not be injected or reverted"),
+    ("drill-path", "clients cannot reach PostgreSQL"),
+    ("drill-refused", "a drill that was named is not run on this cluster"),
+    ("drill-target", "the cluster has nothing that the drill could be done to"),
+    ("drill-unknown", "no drill has that name"),
+    ("eject", "the embedded files could not be written"),
+    ("engine", "the container engine refused"),
+    ("engine-elsewhere", "the container engine is on another machine"),
+    ("engine-gone", "the container engine went away during the run"),
+    ("engine-missing", "no container engine answers on this machine"),
+    ("engine-permission", "the container engine's socket may not be opened"),
+    ("engine-silent", "the container engine takes too long to answer"),
+    ("engine-too-old", "the container engine is too old"),
+    (FETCH, "a download failed"),
+    ("fleet", "the record of the machines could not be written"),
+    ("fleet-incomplete", "Terraform's output lacks machines of the cluster"),
+    ("fleet-unreadable", "the record of the machines exists and cannot be read"),
+    ("force-unlock", "the lock of the state could not be given back"),
+    ("foreign", "hactl did not make the object, and does not remove it"),
+    ("forget", "the local records of a cluster could not be removed"),
+    ("forward", "a port for psql could not be opened on this machine"),
+    ("go-missing", "Go is needed to build etcd, and is missing or too old"),
+    ("host-key", "a machine shows another SSH host key, or one could not be made"),
+    ("host-key-unknown", "no host key is recorded that could be forgotten"),
+    ("image", "an image could not be made or used"),
+    ("image-gone", "an image was removed during the run"),
+    ("image-lock", "the lock of the images could not be taken"),
+    ("image-platform", "the platform has no node images"),
+    ("image-prepare", "packages could not be installed in an image"),
+    ("import", "machines could not be imported"),
+    ("import-from", "the file to import from cannot be read"),
+    ("import-platform", "the platform has no machines to import"),
+    ("import-write", "the import blocks could not be written"),
+    ("init", "the cluster file could not be written"),
+    (INTERRUPTED, "the run was interrupted"),
+    ("inventory-material", "secrets for the inventory are missing"),
+    ("inventory-template", "a template of the inventory is wrong"),
+    ("inventory-write", "the inventory could not be written"),
+    ("left-behind", "something of the cluster is still there after `down`"),
+    ("lock", "the lock of this directory could not be taken"),
+    ("lock-file", "the lock file of downloads cannot be read or written"),
+    ("lock-held", "another run holds the lock of this directory"),
+    ("logs", "the log of a unit could not be read"),
+    ("machine-left", "a machine holds data of the cluster that its voters do not know"),
+    ("machine-mark", "the ownership marker could not be written"),
+    ("machine-release", "a service on a machine that stays did not stop"),
+    ("machine-silent", "a machine that stays does not answer, and nothing was stopped"),
+    ("machine-taken", "a machine runs another cluster or another system"),
+    (MACHINES_LOCK, "the machine that holds the lock of the machines does not answer"),
+    ("mmdebstrap-missing", "mmdebstrap is needed for a base image, and is not on this machine"),
+    ("name-missing", "the command needs the cluster's name"),
+    (NAME_TAKEN, "an object of that name exists and is not this cluster's"),
+    ("network-gone", "a network was removed during the run"),
+    ("network-without-subnet", "a network has no IPv4 subnet"),
+    ("no-disks", "local nodes cannot have disks of their own here"),
+    ("no-port", "no port is free for SSH"),
+    ("no-subnet", "no subnet is free for the local network"),
+    ("node-boot", "a local node did not boot"),
+    ("node-command", "a command in a local node failed"),
+    ("node-damaged", "the labels of a local node are damaged"),
+    ("node-differs", "a local node that exists differs from the plan"),
+    ("node-gone", "a local node was removed during the run"),
+    ("node-unknown", "the cluster has no such instance"),
+    ("not-a-plugin-host", "the command is for Terraform alone"),
+    ("not-configured", "the files for clients are missing"),
+    ("not-confirmed", "the command was not confirmed"),
+    ("not-healthy", "the cluster is not healthy"),
+    ("not-proved", "a drill failed"),
+    ("not-provisioned", "the cluster has no machines yet"),
+    ("plan-addresses", "the local network has too few addresses"),
+    ("plan-refused", "Terraform's plan would destroy or stop something that lives"),
+    ("plan-voters", "no instance may be a voter of etcd"),
+    ("platform-changed", "the cluster was made on another platform"),
+    ("plugin-protocol", "Terraform speaks another plugin protocol"),
+    (PORT_TAKEN, "another program has taken a node's SSH port"),
+    (POWER_FOREIGN, "the container is not this cluster's"),
+    ("power-watch", "the watcher that gives power back failed"),
+    ("protected", "Proxmox protects the machines"),
+    ("provider-socket", "the provider's socket could not be opened"),
+    ("provider-tls", "the provider's certificate could not be made"),
+    ("proxmox-bridge", "a bridge does not exist"),
+    ("proxmox-ca-cert", "the CA certificate for Proxmox cannot be used"),
+    ("proxmox-certificate-name", "Proxmox's certificate is for another name"),
+    ("proxmox-certificate-time", "Proxmox's certificate is not valid at this time"),
+    ("proxmox-certificates", "this machine has no certificates to trust"),
+    ("proxmox-check", "Proxmox lacks several things"),
+    ("proxmox-datastore", "a storage does not exist"),
+    ("proxmox-datastore-content", "a storage does not take such content"),
+    ("proxmox-datastore-inactive", "a storage is not active"),
+    ("proxmox-down", "nothing takes connections at the endpoint"),
+    ("proxmox-endpoint", "the endpoint is not the address of an API"),
+    ("proxmox-endpoint-missing", "the endpoint is not given"),
+    ("proxmox-failed", "Proxmox reported a failure, in its own words"),
+    ("proxmox-machine-there", "a machine of that name exists on Proxmox"),
+    ("proxmox-node", "a hypervisor does not exist"),
+    ("proxmox-node-offline", "a hypervisor is offline"),
+    ("proxmox-node-silent", "a hypervisor does not answer"),
+    ("proxmox-other", "something else than Proxmox answers at the endpoint"),
+    ("proxmox-pool", "a pool does not exist"),
+    ("proxmox-pool-taken", "the pool of the cluster exists and is not its own"),
+    ("proxmox-privileges", "the API token lacks privileges"),
+    ("proxmox-silent", "Proxmox does not answer in time"),
+    ("proxmox-template", "the template is not one"),
+    ("proxmox-template-file", "the template file does not exist"),
+    ("proxmox-template-node", "the template is on another hypervisor"),
+    ("proxmox-token", "Proxmox refuses the API token"),
+    ("proxmox-token-malformed", "the API token has the wrong form"),
+    ("proxmox-token-missing", "the API token is not in the environment"),
+    ("proxmox-unknown", "the endpoint's name has no address"),
+    ("proxmox-untrusted", "Proxmox's certificate is not trusted"),
+    ("python-missing", "Python is missing or cannot make environments"),
+    ("python-version", "nothing is pinned for this version of Python"),
+    ("record", "the run record could not be written"),
+    ("record-none", "there is no run record"),
+    ("report", "a report could not be read or written"),
+    ("report-none", "there is no report"),
+    ("report-open", "no program opened the report"),
+    ("report-template", "a template of the report is wrong"),
+    ("run-unknown", "no run has that id"),
+    ("scratch", "a temporary directory could not be made"),
+    ("secrets", "the secrets file was not opened"),
+    ("secrets-behind", "the secrets file is older than the cluster"),
+    ("secrets-cluster", "the secrets file is another cluster's"),
+    ("secrets-command", "a command that gives a password failed"),
+    ("secrets-generate", "a secret could not be generated"),
+    ("secrets-given", "passwords in the environment are wrong"),
+    ("secrets-identity", "the key of the secrets file cannot be used"),
+    ("secrets-identity-missing", "the key of the secrets file is missing"),
+    ("secrets-incomplete", "the secrets file lacks an entry that this version uses"),
+    ("secrets-missing", "the secrets file does not exist"),
+    ("secrets-open", "the secrets file cannot be opened"),
+    ("secrets-recipient", "a public key cannot be added or removed"),
+    ("secrets-save", "the secrets file could not be saved"),
+    ("secrets-to-terminal", "secrets are not printed on a terminal"),
+    ("secrets-version", "the secrets file was written by a newer hactl"),
+    ("shared-record", "what other runs left in the state cannot be read"),
+    ("ssh", "a machine cannot be reached by SSH"),
+    ("ssh-agent", "the SSH agent cannot be used"),
+    ("ssh-key", "no SSH key can be used"),
+    ("ssh-key-refused", "a machine refuses the SSH key"),
+    ("ssh-missing", "`ssh` is not on this machine"),
+    ("start", "hactl itself could not start"),
+    ("state-empty", "the state knows no machines, and there are some"),
+    ("state-locked", "another Terraform holds the lock of the state"),
+    ("state-of-another", "the state is another cluster's"),
+    ("subnet-differs", "the local network has another subnet"),
+    ("subnet-taken", "the subnet collides with another network"),
+    ("sudo", "the SSH user cannot become root"),
+    ("terraform-apply", "`terraform apply` failed"),
+    ("terraform-contract", "the output `vms` of the user's module is wrong"),
+    ("terraform-import", "an object cannot be imported into Terraform's state"),
+    ("terraform-init", "`terraform init` failed"),
+    ("terraform-install", "the provider could not be installed for Terraform"),
+    ("terraform-missing", "Terraform is not on this machine"),
+    ("terraform-module", "the user's module cannot be found"),
+    ("terraform-output", "Terraform's outputs cannot be read"),
+    ("terraform-plan", "`terraform plan` failed"),
+    ("terraform-show", "Terraform's plan cannot be read"),
+    ("terraform-state", "Terraform's state cannot be read"),
+    ("terraform-too-old", "Terraform is too old"),
+    ("terraform-validate", "`terraform validate` failed"),
+    ("terraform-var-file", "a file of values cannot be found"),
+    ("terraform-workspace", "Terraform's working directory cannot be read or written"),
+    ("tf-reattach", "`TF_REATTACH_PROVIDERS` cannot be read"),
+    ("tools-missing", "several programs are missing on this machine"),
+    ("two-states", "both backends hold a state of the cluster"),
+    ("unit", "the name is not one of a unit"),
+    ("volume-differs", "a volume with data differs from the cluster file"),
+    ("voters-gone", "most voters of etcd are gone"),
+    ("write-check", "a row could not be written and read back"),
+];
+
+/// Codes of warnings, and what each means.
+pub const WARNINGS: &[(&str, &str)] = &[
+    ("age-key-open", "others can read the key of the secrets file"),
+    ("cache-damaged", "a damaged file of the cache was fetched again"),
+    ("check-timeline-off", "an adopted cluster lets a member on an old timeline lead"),
+    ("combination-not-run", "hactl's own tests do not run this combination"),
+    ("dhcp-voter", "a voter of etcd has an address from DHCP"),
+    ("dns-kept", "records could not be removed"),
+    ("dns-unseen", "records could not be looked for"),
+    ("even-voters", "an even number of voters survives no more failures"),
+    ("failsafe-off", "an adopted cluster has failsafe mode off"),
+    ("import-missing", "the import leaves instances out"),
+    ("import-note", "what the import leaves alone"),
+    ("journals", "the journals of a failed round could not be kept"),
+    ("machine-memory", "a machine has less memory than the cluster file says"),
+    ("no-gateway", "machines have no gateway"),
+    ("orphan-ended", "a program that an ended run had left was ended"),
+    ("plan", "a warning of the plan"),
+    ("secrets-changed", "the secrets file was changed by another run"),
+    ("single-data-node", "one data node cannot fail over"),
+    ("single-voter", "one voter of etcd survives no failure"),
+    ("state-moved", "the state was moved to another backend"),
+    ("stop-timeout-unset", "an adopted cluster sets no `primary_stop_timeout`"),
+    ("strict-two-nodes", "with two data nodes every failure stops writes"),
+    ("terraform-config", "the named CLI configuration of Terraform does not exist"),
+    ("voters-together", "voters of etcd share a hypervisor"),
+];
+
+/// Codes of what `hactl status` finds, and what each means.
+pub const PROBLEMS: &[(&str, &str)] = &[
+    ("authentication", "a login was refused"),
+    ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),
+    ("dcs-unreadable", "Patroni cannot read the DCS"),
+    ("etcd-alarm", "etcd has raised an alarm"),
+    ("etcd-down", "no member of etcd answers"),
+    ("etcd-isolated", "a member of etcd is not part of the quorum"),
+    ("etcd-learner", "a voter of etcd is still a learner"),
+    ("etcd-member-foreign", "etcd has a member that is not of the cluster"),
+    ("etcd-member-missing", "a voter is not in etcd's member list"),
+    ("etcd-no-leader", "etcd has no leader"),
+    ("etcd-no-quorum", "too few voters of etcd answer"),
+    ("etcd-outside", "voters of etcd are not among the instances"),
+    ("etcd-silent", "etcd does not answer"),
+    ("failsafe-active", "Patroni's failsafe mode holds the primary"),
+    ("leader-not-running", "the leader does not run"),
+    ("leader-not-writable", "the leader takes no writes"),
+    ("member-missing", "Patroni runs and is not a member yet"),
+    ("member-unknown", "Patroni lists a member that is not in the cluster file"),
+    ("no-leader", "the cluster has no primary"),
+    ("no-synchronous-standby", "no standby is synchronous"),
+    ("node-unreachable", "a machine does not answer by SSH"),
+    ("not-streaming", "a replica does not stream"),
+    ("patroni-silent", "Patroni does not answer"),
+    ("paused", "Patroni is paused"),
+    ("pending-restart", "a setting waits for a restart of PostgreSQL"),
+    ("postgres-silent", "PostgreSQL does not answer"),
+    ("reboot-pending", "a change waits for a restart of the machine"),
+    ("reboot-unknown", "Proxmox does not say whether a machine waits for a restart"),
+    ("synchronous-commit-lowered", "a role or database lowers `synchronous_commit`"),
+    ("system-id-mismatch", "members have different databases"),
+    ("timeline-differs", "a replica is on another timeline"),
+    ("two-primaries", "two members are not in recovery"),
+    ("unit-failed", "a unit has failed"),
+    ("without-tls", "a service answers without TLS"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        fs,
+        path::Path,
+    };
+
+    use super::*;
+
+    /// Calls whose first argument is a code.
+    const CALLS: [&str; 4] = ["Error::failed(", "Error::usage(", "Error::missing(", ".warn("];
+
+    /// What else stands right before a code; there only words with a hyphen are codes.
+    const PLACES: [&str; 10] = [
+        "failed(",
+        "missing(",
+        "usage(",
+        "find(",
+        "findings.add(",
+        ".notice(",
+        ".silent(",
+        "warning(",
+        "code: ",
+        "judge.add(",
+    ];
+
+    /// The source without its tests, by file.
+    fn source() -> Vec<(String, String)> {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let files = walkdir::WalkDir::new(&top).sort_by_file_name().into_iter().map(Result::unwrap);
+        let files = files.filter(|file| file.path().extension().is_some_and(|end| end == "rs"));
+        let files = files.filter(|file| !file.path().ends_with("error/codes.rs"));
+        let texts = files.map(|file| {
+            let text = fs::read_to_string(file.path()).unwrap();
+            let product = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+            (file.path().strip_prefix(&top).unwrap().display().to_string(), product)
+        });
+        texts.filter(|(name, _)| !name.ends_with("tests.rs") && !name.contains("/tests/")).collect()
+    }
+
+    fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        ERRORS.iter().chain(WARNINGS).chain(PROBLEMS)
+    }
+
+    /// The text literal at the start of `text`, where it has the form of a code.
+    fn literal(text: &str) -> Option<&str> {
+        let (word, _) = text.trim_start().strip_prefix('"')?.split_once('"')?;
+        let is_code = word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        is_code.then_some(word)
+    }
+
+    #[test]
+    fn codes_of_the_list_are_unique_and_explained() {
+        let codes: BTreeSet<_> = all().map(|(code, _)| code).collect();
+        assert_eq!(codes.len(), all().count());
+        for (code, meaning) in all() {
+            assert!(literal(&format!("\"{code}\"")).is_some() && meaning.len() > 10, "{code}: {meaning}");
+        }
+    }
+
+    /// What follows each `call`.
+    fn after<'t>(text: &'t str, call: &'t str) -> impl Iterator<Item = &'t str> {
+        text.match_indices(call).map(move |(at, _)| &text[at + call.len()..])
+    }
+
+    #[test]
+    fn codes_of_the_source_are_in_the_list() {
+        let known: BTreeSet<&str> = all().map(|(code, _)| *code).collect();
+        let (mut unknown, mut seen) = (BTreeSet::new(), 0);
+        for (file, text) in source() {
+            let of_kinds = after(&text, "Error::new(").filter_map(|rest| Some(rest.split_once(',')?.1));
+            let calls = CALLS.iter().flat_map(|call| after(&text, call)).chain(of_kinds).filter_map(literal);
+            let places = PLACES.iter().flat_map(|place| after(&text, place)).filter_map(literal);
+            for code in calls.chain(places.filter(|word| word.contains('-'))) {
+                seen += 1;
+                if !known.contains(code) {
+                    unknown.insert(format!("{file}: {code}"));
+                }
+            }
+        }
+        assert!(unknown.is_empty(), "not in src/error/codes.rs: {unknown:#?}");
+        assert!(seen > 300, "the source is not read: {seen} codes");
+    }
+
+    #[test]
+    fn codes_of_the_list_are_used() {
+        let constants = include_str!("codes.rs").lines().filter_map(|line| {
+            let (name, code) = line.strip_prefix("pub const ")?.split_once(": &str = \"")?;
+            Some((code.trim_end_matches("\";"), name))
+        });
+        let constants: BTreeMap<&str, &str> = constants.collect();
+        let source: String = source().into_iter().map(|(_, text)| text).collect();
+        let unused = all().map(|(code, _)| *code).filter(|code| match constants.get(code) {
+            Some(name) => !source.contains(&format!("codes::{name}")),
+            None => !source.contains(&format!("\"{code}\"")),
+        });
+        assert_eq!(unused.collect::<Vec<_>>(), [""; 0]);
+    }
+
+    #[test]
+    fn decisions_on_codes_are_made_on_constants() {
+        let compared = source().into_iter().flat_map(|(file, text)| {
+            let lines = text.lines().filter(|line| {
+                line.contains(".code == \"")
+                    || line.contains(".code != \"")
+                    || line.contains(".code, \"") && line.contains("matches!")
+            });
+            lines.map(|line| format!("{file}: {}", line.trim())).collect::<Vec<_>>()
+        });
+        assert_eq!(compared.collect::<Vec<_>>(), [""; 0]);
+    }
+}

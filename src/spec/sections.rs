@@ -1,0 +1,247 @@
+//! What the file says of etcd, Patroni, PostgreSQL and the rest -> versions and settings.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    PatroniSpec, PostgresSpec, SecretCommand,
+    checker::Checker,
+    file::{DatabaseFile, PatroniFile, PostgresFile, SecretsFile, TimersFile, VerifyFile},
+    settings,
+};
+use crate::{
+    assets,
+    model::{
+        Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion, Platform,
+        PostgresMajor, Timers, nearest, version::PATRONI_NEWEST,
+    },
+};
+
+pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_nodes: Option<usize>) -> PatroniSpec {
+    let timers = timers(checker, &written.timers.unwrap_or_default());
+    let default = Durability::default_for(data_nodes.unwrap_or(0));
+    if let (Some(durability), Some(nodes @ 1..)) = (written.durability, data_nodes)
+        && nodes < durability.least_data_nodes()
+    {
+        let message =
+            format!("`{durability}` needs a commit on two nodes, and there is one data node: every write would wait");
+        checker.meant(&["patroni", "durability"], message, Some(Durability::Async.to_string()));
+    }
+    PatroniSpec {
+        version: written.version.unwrap_or_else(|| PATRONI_NEWEST.to_owned()),
+        durability: written.durability.unwrap_or(default),
+        timers,
+    }
+}
+
+/// Patroni before 4.0.7 does not know PostgreSQL 18.
+pub(super) fn patroni_knows(checker: &mut Checker<'_, '_>, version: &str, major: PostgresMajor) {
+    const OLDEST: [u32; 3] = [4, 0, 7];
+    let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+    if major.number() >= 18 && parts.as_slice() < OLDEST.as_slice() {
+        let message = format!("Patroni {version} does not know PostgreSQL {major}: 4.0.7 is the oldest that does");
+        checker.meant(&["patroni", "version"], message, Some(PATRONI_NEWEST.to_owned()));
+    }
+}
+
+fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
+    let timers = Timers {
+        ttl: written.ttl.unwrap_or(20),
+        loop_wait: written.loop_wait.unwrap_or(3),
+        retry_timeout: written.retry_timeout.unwrap_or(7),
+        primary_start_timeout: written.primary_start_timeout.unwrap_or(30),
+        primary_stop_timeout: written.primary_stop_timeout.unwrap_or(15),
+    };
+    let Timers { ttl, loop_wait, retry_timeout, .. } = timers;
+    let needed = loop_wait + 2 * retry_timeout;
+    if needed > ttl {
+        // Patroni would shorten them by itself, and /config would still show what was written.
+        let message = format!(
+            "loop_wait {loop_wait} + 2 * retry_timeout {retry_timeout} = {needed} is more than ttl {ttl}: \
+             a primary would lose its key while it still tries to renew it"
+        );
+        checker.meant(&["patroni", "timers"], message, Some(format!("ttl: {needed}")));
+    }
+    timers
+}
+
+/// The commands that give passwords; every owner among them owns a database.
+pub(super) fn secrets(
+    checker: &mut Checker<'_, '_>,
+    written: SecretsFile,
+    databases: &BTreeMap<DatabaseName, DatabaseName>,
+) -> Vec<SecretCommand> {
+    let mut accounts = written.accounts;
+    let mut given: Vec<_> = Account::of_every_cluster()
+        .into_iter()
+        .map(|account| {
+            let secret = accounts.remove(&account).flatten();
+            (account, secret)
+        })
+        .collect();
+    for (owner, secret) in written.owners.unwrap_or_default() {
+        if !databases.values().any(|known| *known == owner) {
+            let known = databases.values().map(DatabaseName::as_str);
+            let message = format!("`{owner}` owns no database of this file");
+            checker.meant(&["secrets", "owners", owner.as_str()], message, nearest(owner.as_str(), known));
+        }
+        given.push((Account::Owner(owner), secret));
+    }
+    let commands = given.into_iter().filter_map(|(account, secret)| {
+        let command = secret?.command;
+        if command.first().is_some_and(String::is_empty) {
+            let path = format!("secrets.{account}.command");
+            checker.say(&path.split('.').collect::<Vec<_>>(), "the first word is the program, and it is empty");
+        }
+        Some(SecretCommand { account, command })
+    });
+    commands.collect()
+}
+
+/// The words that choose drills, each once, in the file's order; the schema has checked that they mean something.
+pub(super) fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platform: &Platform) -> Vec<String> {
+    let default = match platform {
+        Platform::Local(_) => DEFAULT_DRILLS,
+        // Nobody can take the others' power, and give it back.
+        _ => DEFAULT_DRILLS_BY_SSH,
+    };
+    let Some(words) = written.drills else { return default.map(str::to_owned).to_vec() };
+    if words.is_empty() {
+        checker.say(&["verify", "drills"], "an empty list proves nothing; without the field the default ones are run");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, word) in words.iter().enumerate().filter(|(_, word)| !seen.insert(word.as_str())) {
+        checker.say(&["verify", "drills", &index.to_string()], format!("`{word}` is given twice"));
+    }
+    words
+}
+
+/// The directory of changed assets, with everything that it lacks said.
+pub(super) fn assets(checker: &mut Checker<'_, '_>, dir: &str) -> PathBuf {
+    let dir = checker.dir().join(dir);
+    for message in assets::missing(&dir) {
+        checker.say(&["assets"], message);
+    }
+    dir
+}
+
+pub(super) fn etcd_source(
+    checker: &mut Checker<'_, '_>,
+    archive: Option<String>,
+    sha256: Option<String>,
+    mirror: Option<String>,
+) -> Option<EtcdSource> {
+    if archive.is_some() && mirror.is_some() {
+        checker.say(&["etcd", "mirror"], "not together with `archive`: etcd comes from one of them");
+    }
+    match (archive, sha256) {
+        (Some(location), Some(sha256)) => Some(EtcdSource::Archive { location, sha256 }),
+        (Some(_), None) => {
+            checker.say(&["etcd", "archive"], "needs `sha256`: an archive is taken only when its sum is known");
+            None
+        }
+        (None, Some(_)) => {
+            checker.say(&["etcd", "sha256"], "needs `archive`: there is nothing whose sum it could be");
+            None
+        }
+        (None, None) => mirror.map(|address| EtcdSource::Mirror(address.trim_end_matches('/').to_owned())),
+    }
+}
+
+pub(super) fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Value>) -> Option<EtcdVersion> {
+    let path = ["etcd", "version"];
+    let Some(value) = written else { return Some(EtcdVersion::DEFAULT) };
+    let text = match value {
+        serde_json::Value::String(text) => text,
+        number => {
+            // YAML reads 3.10 as 3.1. What the user wrote is still known, what other tools make of it is not.
+            let written = checker.written(&path).unwrap_or_default().to_owned();
+            let read = number.to_string();
+            if written != read {
+                let message = format!("{written} is a number to YAML, and the same as {read}");
+                checker.meant(&path, message, Some(format!("\"{written}\" in quotes")));
+                return None;
+            }
+            written
+        }
+    };
+    match EtcdVersion::resolve(&text) {
+        Ok(version) => Some(version),
+        Err(message) => {
+            let known = EtcdVersion::NEWEST.map(|version| version.to_string());
+            checker.meant(&path, message, nearest(&text, known.iter().map(String::as_str)));
+            None
+        }
+    }
+}
+
+pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, durability: Durability) -> PostgresSpec {
+    let synchronous = durability != Durability::Async;
+    let parameters = written.parameters.unwrap_or_default();
+    for (name, value) in &parameters {
+        if let Some(reason) = settings::refuse(name, value, synchronous) {
+            checker.say(&["postgres", "parameters", name], reason);
+        }
+        if value.as_str().is_some_and(|text| text.contains(['\n', '\0'])) {
+            checker.say(&["postgres", "parameters", name], "a parameter's value is one line");
+        }
+    }
+    PostgresSpec {
+        // The schema has checked the range.
+        major: written.version.and_then(|version| version.try_into().ok()).unwrap_or(PostgresMajor::DEFAULT),
+        parameters,
+        databases: databases(checker, written.databases.unwrap_or_default()),
+        access: access(checker, written.access.unwrap_or_default()),
+    }
+}
+
+fn databases(
+    checker: &mut Checker<'_, '_>,
+    written: BTreeMap<DatabaseName, Option<DatabaseFile>>,
+) -> BTreeMap<DatabaseName, DatabaseName> {
+    let mut databases = BTreeMap::new();
+    for (name, database) in written {
+        if settings::RESERVED_DATABASES.contains(&name.as_str()) {
+            checker.say(&["postgres", "databases", name.as_str()], format!("database `{name}` is there already"));
+        }
+        let owner = database.and_then(|database| database.owner).unwrap_or_else(|| name.clone());
+        if settings::RESERVED_ROLES.contains(&owner.as_str()) {
+            let message = format!("`{owner}` is a role of PostgreSQL or hactl: an application gets one of its own");
+            checker.say(&["postgres", "databases", name.as_str(), "owner"], message);
+        }
+        databases.insert(name, owner);
+    }
+    if databases.is_empty()
+        && let Ok(app) = DatabaseName::new("app")
+    {
+        databases.insert(app.clone(), app);
+    }
+    databases
+}
+
+fn access(checker: &mut Checker<'_, '_>, written: Vec<String>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let index = index.to_string();
+        let path = ["postgres", "access", index.as_str()];
+        match text.parse::<IpNet>() {
+            Ok(net) if net.addr() == net.network() => networks.push(net),
+            Ok(net) => {
+                let message = format!("`{text}` is an address within a network");
+                checker.meant(&path, message, Some(net.trunc().to_string()));
+            }
+            Err(_) => {
+                let single = text.parse::<std::net::IpAddr>().ok().map(|address| IpNet::from(address).to_string());
+                let message = format!("`{text}` is not a network in CIDR notation, such as 192.168.1.0/24");
+                checker.meant(&path, message, single);
+            }
+        }
+    }
+    networks.sort();
+    networks.dedup();
+    networks
+}
