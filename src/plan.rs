@@ -101,7 +101,13 @@ impl Node {
     /// Whether it votes in etcd.
     #[must_use]
     pub fn is_voter(&self) -> bool {
-        self.roles.contains(&Role::Etcd)
+        Role::votes(&self.roles)
+    }
+
+    /// Whether PostgreSQL runs on it.
+    #[must_use]
+    pub fn is_data_node(&self) -> bool {
+        Role::holds_data(&self.roles)
     }
 }
 
@@ -159,19 +165,24 @@ pub struct Warning {
 }
 
 impl Plan {
-    /// Nodes that hold `role`, in the order of their keys.
-    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(move |node| node.roles.contains(&role))
+    /// The machines that vote in etcd, in the order of their keys.
+    pub fn voters(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.is_voter())
+    }
+
+    /// The machines with PostgreSQL, in the order of their keys.
+    pub fn data_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.is_data_node())
     }
 
     /// How many voters etcd has, on the cluster's machines and elsewhere.
     #[must_use]
-    pub fn voters(&self) -> usize {
+    pub fn voter_count(&self) -> usize {
         let outside = match &self.dcs {
             Dcs::Etcd { outside, .. } => outside.len(),
             Dcs::Other(_) => 0,
         };
-        self.with_role(Role::Etcd).count() + outside
+        self.voters().count() + outside
     }
 
     /// The choices of this plan, to be kept for the next one.
@@ -184,7 +195,7 @@ impl Plan {
 /// What was chosen for machines, to be kept for the next plan.
 #[must_use]
 pub fn choices(nodes: &BTreeMap<InstanceKey, Node>) -> Choices {
-    let voters = nodes.values().filter(|node| node.roles.contains(&Role::Etcd));
+    let voters = nodes.values().filter(|node| node.is_voter());
     let placed = nodes.values().filter(|node| node.address_index > 0);
     Choices {
         voters: voters.map(|node| node.key.clone()).collect(),

@@ -51,7 +51,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         })
         .collect();
 
-    let data_nodes = || nodes.values().filter(|node| node.roles.contains(&Role::Patroni));
+    let data_nodes = || nodes.values().filter(|node| node.is_data_node());
     let durability = spec.patroni.durability;
     // Any data node may become primary, and a standby may not have less than it: the smallest decides.
     let mut parameters = match data_nodes().min_by_key(|node| node.memory_mib) {

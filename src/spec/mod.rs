@@ -93,7 +93,7 @@ impl Instance {
     /// Whether PostgreSQL runs on it.
     #[must_use]
     pub fn is_data_node(&self) -> bool {
-        self.roles.as_ref().is_none_or(|roles| roles.contains(&Role::Patroni))
+        self.roles.as_ref().is_none_or(Role::holds_data)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    model::{Distribution, InstanceKey, Platform, Role},
+    model::{Distribution, InstanceKey, Platform},
     secrets::Vault,
     ssh::{Remote, quoted},
 };
@@ -214,7 +214,7 @@ fn hint(platform: &Platform) -> String {
 
 /// PostgreSQL's settings follow what the file says of the machines' memory, and hactl has not made these.
 async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
-    let data_nodes = looked.iter().filter(|(node, _)| node.node.roles.contains(&Role::Patroni));
+    let data_nodes = looked.iter().filter(|(node, _)| node.node.is_data_node());
     let mut words = String::new();
     let mut small = false;
     for (node, found) in data_nodes {

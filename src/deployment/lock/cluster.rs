@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result, codes},
     file,
     fleet::{Fleet, FleetNode},
-    model::{ClusterName, Role},
+    model::ClusterName,
     ssh::Remote,
 };
 
@@ -96,7 +96,7 @@ impl LockRequest<'_> {
     pub(super) async fn machines(self) -> Result<Option<ClusterLock>> {
         let Self { run, cluster, fleet, .. } = self;
         let with_roles = fleet.nodes.values().find(|node| !node.node.roles.is_empty());
-        let Some(node) = fleet.with_role(Role::Etcd).next().or(with_roles) else { return Ok(None) };
+        let Some(node) = fleet.voters().next().or(with_roles) else { return Ok(None) };
         let note = cluster.dir().machines_lock();
         let before = fs::read_to_string(&note).unwrap_or_default();
         let keeper = Keeper::new(self, LockKind::Machine { node: Box::new(node.clone()), before })?;

@@ -1,7 +1,7 @@
 //! What machines tell of themselves, and what is said of it.
 
 use super::*;
-use crate::fleet::SshTarget;
+use crate::{fleet::SshTarget, model::Role};
 
 fn node(roles: &[Role]) -> FleetNode {
     let key: InstanceKey = "node1".parse().unwrap();
