@@ -22,6 +22,7 @@ pub mod component;
 pub mod context;
 pub mod deployment;
 pub mod dns;
+pub mod env;
 pub mod error;
 pub mod event;
 pub mod exec;

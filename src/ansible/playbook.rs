@@ -14,6 +14,7 @@ use tokio::{
 use super::{AnsibleEnvironment, Configured, event::Follower};
 use crate::{
     context::Context,
+    env,
     error::{Error, Result},
     exec::{BUFFERED_LINES, Command, Line, ended},
 };
@@ -68,7 +69,7 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
         .env("ANSIBLE_ROLES_PATH", text(&playbook.tree.join("roles")))
         .env("ANSIBLE_CALLBACK_PLUGINS", text(&playbooks.join("callback_plugins")))
         .env("ANSIBLE_CALLBACKS_ENABLED", "hactl_events")
-        .env("HACTL_EVENTS", text(events))
+        .env(env::HACTL_EVENTS, text(events))
         .env("ANSIBLE_HOST_KEY_CHECKING", "True")
         .env("ANSIBLE_SSH_COMMON_ARGS", &settings.ssh_arguments)
         .env("ANSIBLE_SSH_ARGS", "-C -o ControlMaster=auto -o ControlPersist=30s")

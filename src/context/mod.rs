@@ -12,6 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    env,
     error::{Error, Result},
     event::Events,
     model::ClusterName,
@@ -35,7 +36,7 @@ impl Context {
     /// A path with the home directory in place of a `~` at its start.
     #[must_use]
     pub fn at_home(&self, path: &Path) -> PathBuf {
-        match (path.strip_prefix("~"), self.env.get("HOME")) {
+        match (path.strip_prefix("~"), self.env.get(env::HOME)) {
             (Ok(rest), Some(home)) => Path::new(home).join(rest),
             _ => path.to_owned(),
         }
@@ -77,12 +78,12 @@ impl Dirs {
     #[must_use]
     pub fn new(work: &Path, env: &BTreeMap<String, String>) -> Self {
         let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(|value| work.join(value));
-        let home = set("HOME").unwrap_or_else(|| PathBuf::from("/"));
+        let home = set(env::HOME).unwrap_or_else(|| PathBuf::from("/"));
         Self {
             work: work.to_owned(),
-            hactl: set("HACTL_DIR").unwrap_or_else(|| work.join(".hactl")),
-            cache: set("HACTL_CACHE_DIR")
-                .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("hactl")))
+            hactl: set(env::HACTL_DIR).unwrap_or_else(|| work.join(".hactl")),
+            cache: set(env::HACTL_CACHE_DIR)
+                .or_else(|| set(env::XDG_CACHE_HOME).map(|dir| dir.join("hactl")))
                 .unwrap_or_else(|| home.join(".cache/hactl")),
         }
     }

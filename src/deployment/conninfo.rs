@@ -1,5 +1,6 @@
 //! Where and as whom a client connects to PostgreSQL, in libpq's words.
 
+use crate::env;
 use std::fmt;
 
 /// libpq's connection parameters, each once; [`fmt::Display`] gives the connection string.
@@ -23,13 +24,13 @@ impl Conninfo {
     }
 
     /// Variables of the user's that would lead elsewhere: a service wins over all others, an address over a host.
-    pub const MISLEADING: [&str; 2] = ["PGSERVICE", "PGHOSTADDR"];
+    pub const MISLEADING: [&str; 2] = [env::PGSERVICE, env::PGHOSTADDR];
 }
 
 /// libpq's variable for a parameter; those that hactl uses all have one.
 fn variable(parameter: &str) -> String {
     match parameter {
-        "dbname" => "PGDATABASE".to_owned(),
+        "dbname" => env::PGDATABASE.to_owned(),
         other => format!("PG{}", other.replace('_', "").to_uppercase()),
     }
 }

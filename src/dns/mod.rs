@@ -24,13 +24,14 @@ pub use mark::Mark;
 pub use zone::{Found, Records, Zone};
 
 use crate::{
+    env,
     error::{Error, Result},
     model::Secret,
 };
 
 /// The environment variable that holds the TSIG key's secret in base64. Terraform hands it to the
 /// provider by itself; no Terraform variable of that name is declared, so it is in no file.
-pub const SECRET_VARIABLE: &str = "TF_VAR_dns_key_secret";
+pub const SECRET_VARIABLE: &str = env::TF_VAR_DNS_KEY_SECRET;
 
 /// The TSIG key's secret, from the environment as given.
 ///

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
+    env,
     error::{Error, Result, codes},
     event::Event,
 };
@@ -39,33 +40,6 @@ pub const BUFFERED_LINES: usize = 256;
 
 /// How long output is waited for after the child's end: grandchildren may hold the pipes open.
 const AFTER_THE_END: Duration = Duration::from_millis(500);
-
-/// Variables of the user that every child gets, beside those that a stage adds.
-const PASSED: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "TMPDIR",
-    "TZ",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "SSH_AUTH_SOCK",
-    "DOCKER_HOST",
-];
 
 /// Which of a child's outputs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -212,7 +186,7 @@ impl Command {
     #[must_use]
     pub fn environment(&self, context: &Context) -> BTreeMap<String, String> {
         let user = context.env.iter().filter(|(name, _)| {
-            let passed = PASSED.contains(&name.as_str())
+            let passed = env::passed_to_all().any(|passed| passed == name.as_str())
                 || self.passed.contains(&name.as_str())
                 || self.prefixes.iter().any(|prefix| name.starts_with(prefix));
             let withheld = self.withheld.contains(&name.as_str())
@@ -220,7 +194,7 @@ impl Command {
             passed && !withheld
         });
         let mut env: BTreeMap<_, _> = user.map(|(name, value)| (name.clone(), value.clone())).collect();
-        env.insert("LC_ALL".to_owned(), "C.UTF-8".to_owned());
+        env.insert(env::LC_ALL.to_owned(), "C.UTF-8".to_owned());
         env.extend(self.env.clone());
         env
     }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    env,
     error::{Error, Kind, Result, codes},
     event::{Event, Stage},
     exec::Command,
@@ -277,27 +278,27 @@ fn go(dir: &Path, arch: Arch) -> Command {
     Command::new("go")
         .dir(dir)
         .pass(&[
-            "GOPROXY",
-            "GONOPROXY",
-            "GOPRIVATE",
-            "GOSUMDB",
-            "GONOSUMDB",
-            "GOFLAGS",
-            "GOENV",
-            "GOTOOLCHAIN",
-            "GOROOT",
-            "GOPATH",
-            "GOMODCACHE",
-            "GOCACHE",
-            "GOTMPDIR",
-            "GOAUTH",
-            "NETRC",
+            env::GOPROXY,
+            env::GONOPROXY,
+            env::GOPRIVATE,
+            env::GOSUMDB,
+            env::GONOSUMDB,
+            env::GOFLAGS,
+            env::GOENV,
+            env::GOTOOLCHAIN,
+            env::GOROOT,
+            env::GOPATH,
+            env::GOMODCACHE,
+            env::GOCACHE,
+            env::GOTMPDIR,
+            env::GOAUTH,
+            env::NETRC,
         ])
-        .env("CGO_ENABLED", "0")
-        .env("GOOS", "linux")
-        .env("GOARCH", arch.as_str())
+        .env(env::CGO_ENABLED, "0")
+        .env(env::GOOS, "linux")
+        .env(env::GOARCH, arch.as_str())
         // A workspace file somewhere above must not take part.
-        .env("GOWORK", "off")
+        .env(env::GOWORK, "off")
 }
 
 fn go_build(dir: &Path, arch: Arch, packages: &[String], target: &Path) -> Command {
@@ -318,7 +319,7 @@ async fn check_go(context: &Context, version: EtcdVersion) -> Result<()> {
             )
     };
     // Outside of any module, so that no file's wish for another version takes effect.
-    let probe = Command::new("go").args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").dir("/");
+    let probe = Command::new("go").args(["env", "GOVERSION"]).env(env::GOTOOLCHAIN, "local").dir("/");
     let done = match probe.run(context, |_| ()).await {
         Ok(done) => done,
         Err(error) if error.kind == Kind::Missing => return Err(missing("go is not on this machine".to_owned())),

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    env,
     error::{Error, Kind, Result},
     event::{Event, Stage},
     exec::Command,
@@ -119,9 +120,9 @@ pub(super) fn pip(environment: &PythonEnvironment, subcommand: &str) -> Command 
 pub(super) fn resolving_pip(environment: &PythonEnvironment, subcommand: &str) -> Command {
     Command::new(environment.python())
         .args(["-m", "pip", subcommand, "--no-input", "--progress-bar=off", "--disable-pip-version-check"])
-        .pass_prefix("PIP_")
+        .pass_prefix(env::PIP_)
         // Meant for installing outside of environments; here it would only fail.
-        .env("PIP_USER", "0")
+        .env(env::PIP_USER, "0")
 }
 
 /// The Python of this machine that Ansible will run on.

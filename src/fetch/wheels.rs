@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    env,
     error::{Error, Result},
     event::{Event, Stage},
     exec::Command,
@@ -206,7 +207,7 @@ fn build(environment: &PythonEnvironment, requirements: &str, target: &Path) -> 
         .args(["--no-build-isolation", "--no-binary=:all:"])
         .args(["-w".to_owned(), target.display().to_string(), "-r".to_owned(), requirements.to_owned()])
         // The same bytes whenever it is built.
-        .env("SOURCE_DATE_EPOCH", "946684800")
+        .env(env::SOURCE_DATE_EPOCH, "946684800")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Whose password.
 
+use crate::env;
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ impl Account {
     pub const RESTAPI: Self = Self::named("restapi");
 
     /// What the variables that give passwords begin with.
-    pub const PREFIX: &'static str = "HACTL_SECRET_";
+    pub const PREFIX: &'static str = env::HACTL_SECRET_;
 
     const fn named(name: &'static str) -> Self {
         Self::Named(Cow::Borrowed(name))

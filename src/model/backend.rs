@@ -1,5 +1,6 @@
 //! Where Terraform keeps the state of a cluster that is not run from one machine alone: one of Terraform's own backends.
 
+use crate::env;
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
@@ -20,21 +21,21 @@ pub const BACKENDS: [&str; 4] = ["pg", "s3", "http", "consul"];
 
 /// Settings of backends that are secrets, each with the environment variable that gives it.
 const SECRETS: [(BackendKind, &str, &str); 11] = [
-    (BackendKind::Pg, "password", "PGPASSWORD"),
-    (BackendKind::S3, "access_key", "AWS_ACCESS_KEY_ID"),
-    (BackendKind::S3, "secret_key", "AWS_SECRET_ACCESS_KEY"),
-    (BackendKind::S3, "token", "AWS_SESSION_TOKEN"),
-    (BackendKind::S3, "sse_customer_key", "AWS_SSE_CUSTOMER_KEY"),
-    (BackendKind::Http, "password", "TF_HTTP_PASSWORD"),
-    (BackendKind::Http, "client_private_key_pem", "TF_HTTP_CLIENT_PRIVATE_KEY_PEM"),
-    (BackendKind::Consul, "access_token", "CONSUL_HTTP_TOKEN"),
-    (BackendKind::Consul, "token", "CONSUL_HTTP_TOKEN"),
-    (BackendKind::Consul, "http_auth", "CONSUL_HTTP_AUTH"),
-    (BackendKind::Consul, "key_file", "CONSUL_CLIENT_KEY"),
+    (BackendKind::Pg, "password", env::PGPASSWORD),
+    (BackendKind::S3, "access_key", env::AWS_ACCESS_KEY_ID),
+    (BackendKind::S3, "secret_key", env::AWS_SECRET_ACCESS_KEY),
+    (BackendKind::S3, "token", env::AWS_SESSION_TOKEN),
+    (BackendKind::S3, "sse_customer_key", env::AWS_SSE_CUSTOMER_KEY),
+    (BackendKind::Http, "password", env::TF_HTTP_PASSWORD),
+    (BackendKind::Http, "client_private_key_pem", env::TF_HTTP_CLIENT_PRIVATE_KEY_PEM),
+    (BackendKind::Consul, "access_token", env::CONSUL_HTTP_TOKEN),
+    (BackendKind::Consul, "token", env::CONSUL_HTTP_TOKEN),
+    (BackendKind::Consul, "http_auth", env::CONSUL_HTTP_AUTH),
+    (BackendKind::Consul, "key_file", env::CONSUL_CLIENT_KEY),
 ];
 
 /// Where PostgreSQL's connection string comes from when the file does not say.
-const CONN_STR: &str = "PG_CONN_STR";
+const CONN_STR: &str = env::PG_CONN_STR;
 
 impl BackendKind {
     #[must_use]
@@ -59,36 +60,36 @@ impl BackendKind {
         match self {
             Self::Pg => &[
                 CONN_STR,
-                "PGHOST",
-                "PGPORT",
-                "PGDATABASE",
-                "PGUSER",
-                "PGPASSWORD",
-                "PGPASSFILE",
-                "PGSSLMODE",
-                "PGSSLCERT",
-                "PGSSLKEY",
-                "PGSSLROOTCERT",
-                "PGCONNECT_TIMEOUT",
+                env::PGHOST,
+                env::PGPORT,
+                env::PGDATABASE,
+                env::PGUSER,
+                env::PGPASSWORD,
+                env::PGPASSFILE,
+                env::PGSSLMODE,
+                env::PGSSLCERT,
+                env::PGSSLKEY,
+                env::PGSSLROOTCERT,
+                env::PGCONNECT_TIMEOUT,
             ],
             Self::S3 => &[],
             Self::Http => &[
-                "TF_HTTP_USERNAME",
-                "TF_HTTP_PASSWORD",
-                "TF_HTTP_CLIENT_CA_CERTIFICATE_PEM",
-                "TF_HTTP_CLIENT_CERTIFICATE_PEM",
-                "TF_HTTP_CLIENT_PRIVATE_KEY_PEM",
+                env::TF_HTTP_USERNAME,
+                env::TF_HTTP_PASSWORD,
+                env::TF_HTTP_CLIENT_CA_CERTIFICATE_PEM,
+                env::TF_HTTP_CLIENT_CERTIFICATE_PEM,
+                env::TF_HTTP_CLIENT_PRIVATE_KEY_PEM,
             ],
             Self::Consul => &[
-                "CONSUL_HTTP_ADDR",
-                "CONSUL_HTTP_TOKEN",
-                "CONSUL_HTTP_TOKEN_FILE",
-                "CONSUL_HTTP_AUTH",
-                "CONSUL_HTTP_SSL",
-                "CONSUL_CACERT",
-                "CONSUL_CLIENT_CERT",
-                "CONSUL_CLIENT_KEY",
-                "CONSUL_TLS_SERVER_NAME",
+                env::CONSUL_HTTP_ADDR,
+                env::CONSUL_HTTP_TOKEN,
+                env::CONSUL_HTTP_TOKEN_FILE,
+                env::CONSUL_HTTP_AUTH,
+                env::CONSUL_HTTP_SSL,
+                env::CONSUL_CACERT,
+                env::CONSUL_CLIENT_CERT,
+                env::CONSUL_CLIENT_KEY,
+                env::CONSUL_TLS_SERVER_NAME,
             ],
         }
     }
@@ -97,7 +98,7 @@ impl BackendKind {
     #[must_use]
     pub const fn passed_prefix(self) -> Option<&'static str> {
         match self {
-            Self::S3 => Some("AWS_"),
+            Self::S3 => Some(env::AWS_),
             Self::Pg | Self::Http | Self::Consul => None,
         }
     }
@@ -151,18 +152,20 @@ impl Backend {
             BackendKind::Pg => {
                 let text = self.setting("conn_str").or_else(|| var(CONN_STR)).unwrap_or_default();
                 let hosts = ConnStr::parse(text).hosts;
-                let given = var("PGHOST").into_iter().flat_map(|text| text.split(',')).map(str::to_owned);
+                let given = var(env::PGHOST).into_iter().flat_map(|text| text.split(',')).map(str::to_owned);
                 if hosts.is_empty() { given.collect() } else { hosts }
             }
             BackendKind::S3 => {
                 let endpoint = self.settings.get("endpoints").and_then(|all| all["s3"].as_str());
-                let endpoint =
-                    endpoint.or_else(|| var("AWS_ENDPOINT_URL_S3")).or_else(|| var("AWS_ENDPOINT_URL")).map(host_of);
+                let endpoint = endpoint
+                    .or_else(|| var(env::AWS_ENDPOINT_URL_S3))
+                    .or_else(|| var(env::AWS_ENDPOINT_URL))
+                    .map(host_of);
                 endpoint.into_iter().collect()
             }
             BackendKind::Http => self.setting("address").map(host_of).into_iter().collect(),
             BackendKind::Consul => {
-                self.setting("address").or_else(|| var("CONSUL_HTTP_ADDR")).map(host_of).into_iter().collect()
+                self.setting("address").or_else(|| var(env::CONSUL_HTTP_ADDR)).map(host_of).into_iter().collect()
             }
         }
     }

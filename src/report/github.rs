@@ -11,6 +11,7 @@ use std::{
 
 use super::{plain::Plain, print::message, render, verify};
 use crate::{
+    env,
     error::{Error, Place},
     event::{Event, Outcome, Summary},
 };
@@ -36,10 +37,10 @@ impl Github {
         let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Self {
             work: work.to_owned(),
-            workspace: set("GITHUB_WORKSPACE"),
-            summary: set("GITHUB_STEP_SUMMARY"),
-            outputs: set("GITHUB_OUTPUT"),
-            debug: env.get("RUNNER_DEBUG").is_some_and(|value| value == "1"),
+            workspace: set(env::GITHUB_WORKSPACE),
+            summary: set(env::GITHUB_STEP_SUMMARY),
+            outputs: set(env::GITHUB_OUTPUT),
+            debug: env.get(env::RUNNER_DEBUG).is_some_and(|value| value == "1"),
         }
     }
 

@@ -13,15 +13,16 @@ use super::{
 };
 use crate::{
     context::Context,
+    env,
     error::{Error, Result},
     exec::Command,
 };
 
 /// Names a file with an age identity or an unencrypted SSH private key (ed25519 or RSA).
-pub const KEY_FILE: &str = "HACTL_AGE_KEY_FILE";
+pub const KEY_FILE: &str = env::HACTL_AGE_KEY_FILE;
 
 /// A shell command that prints the same, for keys kept in a password store.
-pub const KEY_COMMAND: &str = "HACTL_AGE_KEY_COMMAND";
+pub const KEY_COMMAND: &str = env::HACTL_AGE_KEY_COMMAND;
 
 /// One or more private keys from one place.
 pub(super) struct Identity {

@@ -10,6 +10,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::host_key::kind;
 use crate::{
+    env,
     error::{Error, Result},
     model::Secret,
 };
@@ -66,7 +67,7 @@ impl SshKeys {
 /// Whether the user's SSH agent runs.
 #[must_use]
 pub fn has_agent(env: &BTreeMap<String, String>) -> bool {
-    env.get("SSH_AUTH_SOCK").is_some_and(|socket| !socket.is_empty())
+    env.get(env::SSH_AUTH_SOCK).is_some_and(|socket| !socket.is_empty())
 }
 
 /// The user's own keys that ssh itself would try.
@@ -86,7 +87,7 @@ pub fn expanded(path: &Path, env: &BTreeMap<String, String>) -> PathBuf {
 /// The user's home directory.
 #[must_use]
 pub fn home(env: &BTreeMap<String, String>) -> PathBuf {
-    PathBuf::from(env.get("HOME").map_or("/", String::as_str))
+    PathBuf::from(env.get(env::HOME).map_or("/", String::as_str))
 }
 
 impl PrivateKey {

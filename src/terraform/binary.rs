@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    dns,
+    dns, env,
     error::{Error, Result},
     exec::{BUFFERED_LINES, Command, Finished, Line},
     model::{Backend, ClusterName},
@@ -24,7 +24,8 @@ const LOCK_TIMEOUT: &str = "-lock-timeout=60s";
 
 /// Variables of the user that reach Terraform, beside those of every child. `TF_CLI_ARGS*` and
 /// `TF_WORKSPACE` do not: they would change what commands do, unseen.
-const PASSED: &[&str] = &["TF_LOG", "TF_LOG_CORE", "TF_LOG_PROVIDER", "TF_LOG_PATH", "TF_REGISTRY_CLIENT_TIMEOUT"];
+const PASSED: &[&str] =
+    &[env::TF_LOG, env::TF_LOG_CORE, env::TF_LOG_PROVIDER, env::TF_LOG_PATH, env::TF_REGISTRY_CLIENT_TIMEOUT];
 
 /// What becomes of the state at init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,35 +107,35 @@ impl Terraform {
             .dir(&self.dir)
             .pass(PASSED)
             .pass(&self.environment.pass)
-            .pass_prefix("TF_VAR_")
-            .pass_prefix("TF_TOKEN_")
-            .env("TF_IN_AUTOMATION", "1")
-            .env("TF_INPUT", "0")
-            .env("CHECKPOINT_DISABLE", "1");
+            .pass_prefix(env::TF_VAR_)
+            .pass_prefix(env::TF_TOKEN_)
+            .env(env::TF_IN_AUTOMATION, "1")
+            .env(env::TF_INPUT, "0")
+            .env(env::CHECKPOINT_DISABLE, "1");
         command = match self.environment.everything {
             // The module is the user's own: credentials of its providers and backend may be anywhere.
             true => command
                 .pass_prefix("")
-                .withhold_prefix("TF_CLI_ARGS")
-                .withhold_prefix("HACTL_")
-                .withhold("TF_WORKSPACE"),
-            false => command.env("TF_DATA_DIR", self.data_dir().display().to_string()),
+                .withhold_prefix(env::TF_CLI_ARGS)
+                .withhold_prefix(env::HACTL_)
+                .withhold(env::TF_WORKSPACE),
+            false => command.env(env::TF_DATA_DIR, self.data_dir().display().to_string()),
         };
         if let Some(reattach) = &self.reattach {
-            command = command.env("TF_REATTACH_PROVIDERS", reattach);
+            command = command.env(env::TF_REATTACH_PROVIDERS, reattach);
             if !self.environment.everything {
                 // The provider is this process: it has the secret already.
                 command = command.withhold(dns::SECRET_VARIABLE);
             }
         } else {
-            command = command.pass(&["TF_REATTACH_PROVIDERS"]);
+            command = command.pass(&[env::TF_REATTACH_PROVIDERS]);
         }
         if let Some(file) = &self.config_file {
-            command = command.env("TF_CLI_CONFIG_FILE", file.display().to_string());
+            command = command.env(env::TF_CLI_CONFIG_FILE, file.display().to_string());
         }
         let command = self.environment.prefix.into_iter().fold(command, Command::pass_prefix);
         let set = self.environment.set.iter();
-        set.fold(command.pass(&["TF_PLUGIN_CACHE_DIR"]), |command, (name, value)| command.env(*name, value))
+        set.fold(command.pass(&[env::TF_PLUGIN_CACHE_DIR]), |command, (name, value)| command.env(*name, value))
     }
 
     /// Whether its version is this one or newer.
@@ -363,7 +364,7 @@ impl Terraform {
 /// The user's CLI configuration. Terraform warns about a file that is not there in front of its
 /// JSON, on every command; so it is left out, and said once.
 async fn config_file(context: &Context) -> Option<PathBuf> {
-    let file = context.dirs.work.join(context.env.get("TF_CLI_CONFIG_FILE").filter(|file| !file.is_empty())?);
+    let file = context.dirs.work.join(context.env.get(env::TF_CLI_CONFIG_FILE).filter(|file| !file.is_empty())?);
     if file.exists() {
         return Some(file);
     }

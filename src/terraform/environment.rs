@@ -9,6 +9,7 @@ use std::{
 use super::names::CA_BUNDLE;
 use crate::{
     context::{ClusterDir, Context},
+    env,
     error::{Error, Result},
     file,
     model::Backend,
@@ -53,11 +54,11 @@ impl Environment {
     ) -> Result<Self> {
         let mut environment = backend.map(|backend| Self::of_state(context, backend)).unwrap_or_default();
         if let Some(module) = platform.own_module() {
-            let workspace = module.workspace.clone().map(|name| ("TF_WORKSPACE", name));
+            let workspace = module.workspace.clone().map(|name| (env::TF_WORKSPACE, name));
             return Ok(Self { set: workspace.into_iter().collect(), everything: true, ..environment });
         }
         let Some(proxmox) = platform.proxmox() else { return Ok(environment) };
-        environment.pass.extend([TOKEN_VARIABLE, "PROXMOX_VE_MIN_TLS"]);
+        environment.pass.extend([TOKEN_VARIABLE, env::PROXMOX_VE_MIN_TLS]);
         match &proxmox.endpoint {
             Some(endpoint) => environment.set.push((ENDPOINT_VARIABLE, endpoint.clone())),
             None => environment.pass.push(ENDPOINT_VARIABLE),
@@ -65,7 +66,7 @@ impl Environment {
         if let Some(ca_cert) = &proxmox.ca_cert {
             let bundle = dir.terraform().join(CA_BUNDLE);
             write_bundle(context, &context.at_home(ca_cert), &bundle)?;
-            environment.set.push(("SSL_CERT_FILE", bundle.display().to_string()));
+            environment.set.push((env::SSL_CERT_FILE, bundle.display().to_string()));
         }
         Ok(environment)
     }
@@ -87,7 +88,7 @@ fn write_bundle(context: &Context, ca_cert: &Path, bundle: &Path) -> Result<()> 
             .source(&error)
             .hint("`ca_cert` under `platform.proxmox` names it; on a Proxmox node it is /etc/pve/pve-root-ca.pem")
     })?;
-    let given = context.env.get("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let given = context.env.get(env::SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let mut text = given
         .into_iter()
         .chain(SYSTEM_CERTIFICATES.map(PathBuf::from))

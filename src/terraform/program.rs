@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     context::Context,
+    env,
     error::{Error, Kind, Result},
 };
 
@@ -17,7 +18,7 @@ pub const LOWEST_VERSION: (u32, u32) = (1, 9);
 /// # Errors
 /// Of kind `Missing` when neither is there.
 pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
-    let path = context.env.get("PATH").map_or("", String::as_str);
+    let path = context.env.get(env::PATH).map_or("", String::as_str);
     let dirs: Vec<PathBuf> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
     ["terraform", "tofu"]
         .into_iter()

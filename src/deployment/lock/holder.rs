@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{context::RunContext, error::Error, model::ClusterName};
+use crate::{context::RunContext, env, error::Error, model::ClusterName};
 
 /// How long the lock of a run that died stays.
 pub(super) const TTL: Duration = Duration::from_secs(30);
@@ -38,12 +38,12 @@ impl Holder {
     fn new(env: &BTreeMap<String, String>, host: &str, command: String, record: &str, since: Timestamp) -> Self {
         let var = |name: &str| env.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
-        let user = var("USER").map(str::to_owned).or(user).unwrap_or_else(|| "unknown".to_owned());
+        let user = var(env::USER).map(str::to_owned).or(user).unwrap_or_else(|| "unknown".to_owned());
         let github = || {
-            let (server, repository) = (var("GITHUB_SERVER_URL")?, var("GITHUB_REPOSITORY")?);
-            Some(format!("{server}/{repository}/actions/runs/{}", var("GITHUB_RUN_ID")?))
+            let (server, repository) = (var(env::GITHUB_SERVER_URL)?, var(env::GITHUB_REPOSITORY)?);
+            Some(format!("{server}/{repository}/actions/runs/{}", var(env::GITHUB_RUN_ID)?))
         };
-        let job = github().or_else(|| var("CI_JOB_URL").map(str::to_owned));
+        let job = github().or_else(|| var(env::CI_JOB_URL).map(str::to_owned));
         let run = job.map_or_else(|| record.to_owned(), |job| format!("{record}, {job}"));
         Self { owner: format!("{user}@{}", host.trim()), command, run, since, token: Uuid::new_v4() }
     }

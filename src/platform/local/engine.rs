@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::refusal::{Refusal, fault};
 use crate::{
+    env,
     error::{Error, Result, codes},
     model::ClusterName,
 };
@@ -93,7 +94,7 @@ impl Engine {
     /// talk to it or when it is too old; of kind `Usage` when `DOCKER_HOST` names another machine,
     /// since nodes publish SSH on this machine's loopback.
     pub async fn connect(env: &BTreeMap<String, String>) -> Result<Self> {
-        let host = env.get("DOCKER_HOST").filter(|host| !host.is_empty());
+        let host = env.get(env::DOCKER_HOST).filter(|host| !host.is_empty());
         let address = host.cloned().unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
         let docker = open(&address)?;
         match tokio::time::timeout(PING_TIMEOUT, docker.ping()).await {

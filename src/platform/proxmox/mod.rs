@@ -23,6 +23,7 @@ mod server;
 mod token;
 mod trouble;
 
+use crate::env;
 pub use api::Api;
 pub use check::{Checked, check};
 pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
@@ -32,7 +33,7 @@ pub use server::ApiEndpoint;
 pub use token::Token;
 
 /// The environment variable that has the API token, which Terraform's provider reads, too.
-pub const TOKEN_VARIABLE: &str = "PROXMOX_VE_API_TOKEN";
+pub const TOKEN_VARIABLE: &str = env::PROXMOX_VE_API_TOKEN;
 
 /// The environment variable that has the API's address where the cluster file does not.
-pub const ENDPOINT_VARIABLE: &str = "PROXMOX_VE_ENDPOINT";
+pub const ENDPOINT_VARIABLE: &str = env::PROXMOX_VE_ENDPOINT;

@@ -13,7 +13,10 @@ use std::{
 };
 
 use super::{ADDRESS, VERSION};
-use crate::error::{Error, Result};
+use crate::{
+    env,
+    error::{Error, Result},
+};
 
 const SHIM: &str = r#"#!/bin/sh
 # Terraform starts this as the provider hactl.local/hactl/hactl. Written by `hactl terraform install`.
@@ -26,7 +29,7 @@ exec "$hactl" terraform-provider
 #[must_use]
 pub fn data_home(env: &BTreeMap<String, String>) -> PathBuf {
     let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("XDG_DATA_HOME").unwrap_or_else(|| set("HOME").unwrap_or_else(|| PathBuf::from("/")).join(".local/share"))
+    set(env::XDG_DATA_HOME).unwrap_or_else(|| set(env::HOME).unwrap_or_else(|| PathBuf::from("/")).join(".local/share"))
 }
 
 /// Writes the shim and the link to `program`, the hactl that is to serve.
@@ -47,10 +50,10 @@ pub fn install(data_home: &Path, program: &Path) -> Result<Vec<PathBuf>> {
 /// Terraform then no longer looks into its own plugin directories.
 #[must_use]
 pub fn advice(env: &BTreeMap<String, String>, data_home: &Path) -> Option<String> {
-    let file = env
-        .get("TF_CLI_CONFIG_FILE")
-        .filter(|file| !file.is_empty())
-        .map_or_else(|| PathBuf::from(env.get("HOME").map_or("/", String::as_str)).join(".terraformrc"), PathBuf::from);
+    let file = env.get(env::TF_CLI_CONFIG_FILE).filter(|file| !file.is_empty()).map_or_else(
+        || PathBuf::from(env.get(env::HOME).map_or("/", String::as_str)).join(".terraformrc"),
+        PathBuf::from,
+    );
     let text = fs::read_to_string(&file).ok()?;
     if !text.contains("provider_installation") || text.contains("hactl.local/") {
         return None;

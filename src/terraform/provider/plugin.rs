@@ -24,11 +24,12 @@ use tonic::{service::Routes, transport};
 
 use super::{grpc, resource::Platform, resources, service::Provider};
 use crate::{
+    env,
     error::{Error, Result},
     event::Events,
 };
 
-const COOKIE: &str = "TF_PLUGIN_MAGIC_COOKIE";
+const COOKIE: &str = env::TF_PLUGIN_MAGIC_COOKIE;
 const COOKIE_VALUE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
 const PROTOCOL: &str = "6";
 
@@ -51,7 +52,7 @@ pub async fn main(env: BTreeMap<String, String>) -> Result<()> {
             .cause("this command is started by Terraform, not by hand")
             .hint("run `hactl terraform install` once, then use Terraform as usual"));
     }
-    let offered = env.get("PLUGIN_PROTOCOL_VERSIONS").map_or("", String::as_str);
+    let offered = env.get(env::PLUGIN_PROTOCOL_VERSIONS).map_or("", String::as_str);
     if !offered.split(',').any(|version| version.trim() == PROTOCOL) {
         return Err(Error::missing("plugin-protocol", "serve", "the Terraform provider")
             .cause(format!("this Terraform speaks plugin protocols {offered}, hactl speaks {PROTOCOL}"))
@@ -60,7 +61,7 @@ pub async fn main(env: BTreeMap<String, String>) -> Result<()> {
     let failed = |error: &dyn std::error::Error| {
         Error::failed("provider-socket", "serve", "the Terraform provider").cause(error.to_string())
     };
-    let parent = env.get("TMPDIR").filter(|dir| !dir.is_empty() && dir.len() < 60).map_or("/tmp", String::as_str);
+    let parent = env.get(env::TMPDIR).filter(|dir| !dir.is_empty() && dir.len() < 60).map_or("/tmp", String::as_str);
     let dir = tempfile::Builder::new()
         .prefix("hactl-")
         .permissions(Permissions::from_mode(0o700))

@@ -16,6 +16,7 @@ use tonic::transport;
 use super::{ADDRESS, grpc, protocol::Answers, resource::Platform, resources, service::Provider};
 use crate::{
     context::Context,
+    env,
     error::{Error, Result},
     model,
     platform::local::Engine,
@@ -34,7 +35,7 @@ pub async fn serve(context: &Context, platform: &model::Platform) -> Result<(Ser
         None => None,
     };
     let server = Server::start(engine, context, &std::env::temp_dir())?;
-    let reattach = server.reattach_env(context.env.get("TF_REATTACH_PROVIDERS").map(String::as_str))?;
+    let reattach = server.reattach_env(context.env.get(env::TF_REATTACH_PROVIDERS).map(String::as_str))?;
     Ok((server, reattach))
 }
 
@@ -119,7 +120,7 @@ fn reattach(address: &str, existing: Option<&str>, socket: &Path) -> Result<Stri
     let mut providers: Map<String, Json> = match existing.filter(|text| !text.trim().is_empty()) {
         None => Map::new(),
         Some(text) => serde_json::from_str(text).map_err(|error| {
-            Error::usage("tf-reattach", "read the environment variable", "TF_REATTACH_PROVIDERS")
+            Error::usage("tf-reattach", "read the environment variable", env::TF_REATTACH_PROVIDERS)
                 .source(&error)
                 .hint("unset it, or give it the JSON object that the other provider printed")
         })?,

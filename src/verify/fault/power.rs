@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::target::FaultTarget;
 use crate::{
     context::Context,
+    env,
     error::{Error, Result, codes},
     exec::Command,
     model::InstanceKey,
@@ -112,7 +113,7 @@ pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &F
 
 /// The hactl that the watcher is. Tests are another program and name it.
 fn program(context: &Context) -> Result<PathBuf> {
-    match context.env.get("HACTL_PROGRAM") {
+    match context.env.get(env::HACTL_PROGRAM) {
         Some(program) => Ok(PathBuf::from(program)),
         None => std::env::current_exe()
             .map_err(|error| Error::failed("power-watch", "find the program of", "hactl").source(&error)),
