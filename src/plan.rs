@@ -25,7 +25,7 @@ pub use self::{
 use crate::model::{
     Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
 };
-pub use crate::model::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
+pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Synchronous, Timers};
 
 /// What is intended for one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -127,20 +127,6 @@ pub struct Postgres {
     /// Networks that may connect, beside the cluster's own.
     #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Patroni {
-    /// Its full version.
-    pub version: String,
-    /// What an acknowledged commit means, in the word of the cluster file.
-    #[schemars(with = "String")]
-    pub durability: Durability,
-    /// In seconds: `ttl`, `loop_wait`, `retry_timeout`, `primary_start_timeout`, `primary_stop_timeout`.
-    #[schemars(with = "BTreeMap<String, u32>")]
-    pub timers: Timers,
-    /// Whether failsafe mode holds a primary that reaches no DCS.
-    pub failsafe: bool,
 }
 
 /// The longest write gap that a fault should cause.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choices, Dcs, Durability, Node, Patroni, Plan, Postgres, Warning, bounds, memory, voters};
+use super::{Choices, Dcs, Durability, Node, Plan, Postgres, Warning, bounds, memory, voters};
 use crate::{
     error::{Error, Result},
     model::{
@@ -100,12 +100,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             databases: spec.postgres.databases.clone(),
             access: spec.postgres.access.clone(),
         },
-        patroni: Patroni {
-            version: spec.patroni.version.clone(),
-            durability,
-            timers: spec.patroni.timers,
-            failsafe: true,
-        },
+        patroni: spec.patroni.clone(),
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,
