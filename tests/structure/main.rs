@@ -30,6 +30,7 @@ use graph::Graph;
 
 /// The top-level modules of `src`: each uses only those before it in this list, in its tests as well.
 const ORDER: &[&str] = &[
+    "env",
     "error",
     "model",
     "event",
