@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::model::InstanceKey;
 
-/// A stage of the pipeline, in its order.
+/// The stages, in their order: docs/how-it-works.md says what each does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -259,5 +259,19 @@ impl Events {
 
     pub async fn warn(&self, code: &'static str, message: impl Into<String>, hint: Option<String>) {
         self.emit(Event::Warning { code, message: message.into(), hint }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_has_the_stages_in_their_order() {
+        let (_, page) = include_str!("../docs/how-it-works.md").split_once("\n## The stages\n").unwrap();
+        let rows = page.lines().take_while(|line| !line.starts_with("## "));
+        let named: Vec<&str> = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let schema = serde_json::to_value(schemars::schema_for!(Stage)).unwrap();
+        assert_eq!(serde_json::json!(named), schema["enum"]);
     }
 }

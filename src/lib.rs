@@ -1,14 +1,16 @@
 //! hactl turns a map of instances into a PostgreSQL HA cluster that has proved it can fail over.
 //!
-//! Data flows left to right, each arrow one type, each stage one function:
+//! Data flows from left to right. Between the brackets are modules, and each arrow is one type:
 //!
 //! ```text
-//! file -> [spec] -Spec-> [plan] -Plan-> [provision] -Outputs-> [fleet] -Fleet-> [inventory] -Inventory->
-//!         [configure] -Configured-> [health] -Healthy-> [verify] -Verdict-> report
+//! file -> [spec] -Spec-> [plan] -Plan-> [terraform] -Outputs-> [fleet] -Fleet-> [ansible::inventory] -Inventory->
+//!         [ansible] -Configured-> [health] -Healthy-> [verify] -Verdict-> [report]
 //! ```
 //!
-//! Deciding (spec, plan, fleet, inventory) is pure and synchronous; acting is small. What happens on
+//! Code that decides (spec, plan, fleet, the inventory) is pure and synchronous; code that acts is small. What happens on
 //! the way is an [`event::Event`] on one bounded channel, which only the reporters turn into words.
+//!
+//! [`event::Stage`] lists the stages, and `ORDER` in tests/structure lists the modules. docs/how-it-works.md describes both.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

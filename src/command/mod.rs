@@ -1,4 +1,5 @@
-//! One small file per subcommand: each a few calls of the pipeline, and what is then shown.
+//! One small file for each subcommand: its arguments, the question that it asks, a call of `operation` or `query`, and what
+//! is shown then.
 
 pub(crate) mod arguments;
 pub(crate) mod configure;

@@ -1,5 +1,5 @@
-//! What hactl knows of each program that makes up a cluster, one folder for each: how it is asked, what is wrong with it,
-//! and where it runs. The other rooms loop over [`COMPONENTS`].
+//! What hactl knows of each program that makes up a cluster, one folder for each: where it runs, what its role is told, how it
+//! is asked, what is wrong with it, how it is stopped and removed. The other modules loop over [`COMPONENTS`].
 
 use std::collections::BTreeSet;
 

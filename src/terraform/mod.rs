@@ -1,7 +1,7 @@
 //! Plan -> Outputs: Terraform's working directory, init, plan, guard, apply, output, destroy.
 //!
 //! ```text
-//! Plan + image + UUID + key -> [workspace] files -> [terraform] plan -> [changes] -> [guard] -> apply -> Outputs
+//! Plan + image + UUID + key -> [workspace] files -> [run] plan -> [changes] -> [guard] -> apply -> Outputs
 //! ```
 //!
 //! On `platform: terraform` the directory is the user's own [module], and its output `vms` is held to the [contract].

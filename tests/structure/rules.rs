@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Checkout, ORDER_EXCEPTIONS, PRINT_EXCEPTIONS, PROCESS_EXCEPTIONS, broken,
+    Checkout, ORDER, ORDER_EXCEPTIONS, PRINT_EXCEPTIONS, PROCESS_EXCEPTIONS, broken,
     counts::{REASON, long_files, needless_reasons},
     out_of_order, page, printing, starting_processes,
 };
@@ -44,6 +44,15 @@ fn order_has_exactly_the_top_level_modules() {
     let files = 0..CHECKOUT.graph.tree.sources.len();
     let modules: Vec<&str> = files.filter_map(|file| CHECKOUT.graph.top_level(file)).collect();
     assert_eq!(page::order_differences(&modules), [""; 0]);
+}
+
+#[test]
+fn page_has_the_modules_in_their_order() {
+    let page = fs::read_to_string(root().join("docs/how-it-works.md")).unwrap();
+    let (_, page) = page.split_once("\n## The source tree\n").unwrap();
+    let rows = page.lines().take_while(|line| !line.starts_with("## "));
+    let named: Vec<&str> = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(named, ORDER);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! endpoint + token + CA -> [api] -answer or trouble-> [trouble] -> Error
 //! ProxmoxRequest -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
 //! vm ids -> [pending] -> Reboots
-//! UUID + names -> [strays] -> machines that Terraform does not know
+//! UUID + names -> [orphans] -> machines that Terraform does not know
 //! ```
 //!
 //! Terraform's provider proves its credentials in the middle of an apply, after seconds of retries and in words that
