@@ -7,7 +7,7 @@ use serde_json::json as value;
 use super::*;
 use crate::{
     fleet::Fleet,
-    model::{Account, Secret},
+    model::{Account, Role, Secret},
     plan::Plan,
     spec,
 };
@@ -220,8 +220,8 @@ fn the_roles_know_every_variable_and_get_every_required_one() {
     let list = json(&inventory, Reader::Ansible);
     let mut given: BTreeSet<String> = list["all"]["vars"].as_object().unwrap().keys().cloned().collect();
     given.extend(list["_meta"]["hostvars"]["node1"].as_object().unwrap().keys().cloned());
-    for role in ["etcd", "patroni"] {
-        let options = options(role);
+    for role in Role::ALL {
+        let options = options(role.as_str());
         let prefix = format!("{role}_");
         let unknown: Vec<_> =
             given.iter().filter(|name| name.starts_with(&prefix) && !options.contains_key(*name)).collect();

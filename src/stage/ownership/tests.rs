@@ -74,7 +74,7 @@ fn script_finds_what_components_have_left_and_what_runs() {
         text = text.replace(dir, &format!("{place}{dir}"));
     }
     let ss = r#"ss() {
-      [ "$2" = "( sport = :2379 or sport = :2380 or sport = :8008 or sport = :5432 )" ] &&
+      case $2 in "( sport = :2379 or sport = :2380 or sport = :8008 or sport = :5432 "*) ;; *) return ;; esac
       echo 'LISTEN 0 4096 0.0.0.0:8008 0.0.0.0:* users:(("nginx",pid=1,fd=3))'
     }"#;
     let ran = std::process::Command::new("sh").args(["-c", &format!("{ss}\n{text}")]).output().unwrap();
