@@ -28,7 +28,7 @@ fn main() {
         machine.node = node.clone();
         plan.nodes.insert(key.clone(), node);
         fleet.nodes.insert(key.clone(), machine);
-        material.nodes.insert(key, material.nodes[&first].clone());
+        material.secrets.nodes.insert(key, material.secrets.nodes[&first].clone());
     }
     let built = inventory::build(&plan, &fleet, &material).expect("nothing is missing");
     let mut best: BTreeMap<&str, f64> = BTreeMap::new();

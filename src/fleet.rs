@@ -158,6 +158,16 @@ impl Fleet {
         found.map_or_else(|| member.to_owned(), |node| node.key().to_string())
     }
 
+    /// The machines that vote in etcd, in the order of their keys.
+    pub fn voters(&self) -> impl Iterator<Item = &FleetNode> {
+        self.nodes.values().filter(|node| node.node.is_voter())
+    }
+
+    /// The machines with PostgreSQL, in the order of their keys.
+    pub fn data_nodes(&self) -> impl Iterator<Item = &FleetNode> {
+        self.nodes.values().filter(|node| node.node.is_data_node())
+    }
+
     /// Nodes that hold `role`, in the order of their keys.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &FleetNode> {
         self.nodes.values().filter(move |node| node.node.roles.contains(&role))

@@ -25,7 +25,7 @@ pub use self::{
 use crate::model::{
     Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
 };
-pub use crate::model::{Choices, Dcs, Durability, Local, Platform, Synchronous, Timers};
+pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Synchronous, Timers};
 
 /// What is intended for one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -101,7 +101,13 @@ impl Node {
     /// Whether it votes in etcd.
     #[must_use]
     pub fn is_voter(&self) -> bool {
-        self.roles.contains(&Role::Etcd)
+        Role::votes(&self.roles)
+    }
+
+    /// Whether PostgreSQL runs on it.
+    #[must_use]
+    pub fn is_data_node(&self) -> bool {
+        Role::holds_data(&self.roles)
     }
 }
 
@@ -121,20 +127,6 @@ pub struct Postgres {
     /// Networks that may connect, beside the cluster's own.
     #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Patroni {
-    /// Its full version.
-    pub version: String,
-    /// What an acknowledged commit means, in the word of the cluster file.
-    #[schemars(with = "String")]
-    pub durability: Durability,
-    /// In seconds: `ttl`, `loop_wait`, `retry_timeout`, `primary_start_timeout`, `primary_stop_timeout`.
-    #[schemars(with = "BTreeMap<String, u32>")]
-    pub timers: Timers,
-    /// Whether failsafe mode holds a primary that reaches no DCS.
-    pub failsafe: bool,
 }
 
 /// The longest write gap that a fault should cause.
@@ -159,19 +151,24 @@ pub struct Warning {
 }
 
 impl Plan {
-    /// Nodes that hold `role`, in the order of their keys.
-    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(move |node| node.roles.contains(&role))
+    /// The machines that vote in etcd, in the order of their keys.
+    pub fn voters(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.is_voter())
+    }
+
+    /// The machines with PostgreSQL, in the order of their keys.
+    pub fn data_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.is_data_node())
     }
 
     /// How many voters etcd has, on the cluster's machines and elsewhere.
     #[must_use]
-    pub fn voters(&self) -> usize {
+    pub fn voter_count(&self) -> usize {
         let outside = match &self.dcs {
             Dcs::Etcd { outside, .. } => outside.len(),
             Dcs::Other(_) => 0,
         };
-        self.with_role(Role::Etcd).count() + outside
+        self.voters().count() + outside
     }
 
     /// The choices of this plan, to be kept for the next one.
@@ -184,7 +181,7 @@ impl Plan {
 /// What was chosen for machines, to be kept for the next plan.
 #[must_use]
 pub fn choices(nodes: &BTreeMap<InstanceKey, Node>) -> Choices {
-    let voters = nodes.values().filter(|node| node.roles.contains(&Role::Etcd));
+    let voters = nodes.values().filter(|node| node.is_voter());
     let placed = nodes.values().filter(|node| node.address_index > 0);
     Choices {
         voters: voters.map(|node| node.key.clone()).collect(),

@@ -28,8 +28,8 @@ postgres:
 fn built(password: &str) -> Inventory {
     let (plan, fleet, mut material) = crate::fixture::example(AWKWARD);
     let secret = || Secret::new(password.to_owned());
-    material.passwords.values_mut().for_each(|password| *password = secret());
-    material.nodes.values_mut().flat_map(|node| node.get_mut("patroni")).for_each(|pair| pair.key = secret());
+    material.secrets.passwords.values_mut().for_each(|password| *password = secret());
+    material.secrets.nodes.values_mut().flat_map(|node| node.get_mut("patroni")).for_each(|pair| pair.key = secret());
     material.ssh_private_key = Some("/a b/it's/key".into());
     material.ssh_config = "/a b/ssh_config".into();
     inventory::build(&plan, &fleet, &material).unwrap()

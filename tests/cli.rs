@@ -1,4 +1,6 @@
 //! The binary without any node: what it refuses, in which words, with which exit code, on which stream.
+//!
+//! Long because it is one list of refusals, each a few lines.
 
 use std::{
     fs,

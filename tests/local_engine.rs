@@ -2,6 +2,8 @@
 //!
 //! Every test has a cluster of its own, named `t-eng-...`, and takes it away again, also when it
 //! fails. The base image is made on first use, which takes about a minute.
+//!
+//! Long because its tests share one engine and the cleanup of what they make there.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,23 @@
-use super::Session;
-use crate::{cli, error::Result, operation};
+use clap::Args;
 
-pub(super) async fn run(session: &Session, args: cli::Configure) -> Result<u8> {
+use super::{
+    Session,
+    arguments::{AnsibleArgs, ClusterArg},
+};
+use crate::{error::Result, operation};
+
+#[derive(Args, Debug)]
+pub(crate) struct ConfigureArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    #[command(flatten)]
+    pub(crate) ansible: AnsibleArgs,
+    /// Ansible's check mode: say what would change, change nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+pub(crate) async fn run(session: &Session, args: ConfigureArgs) -> Result<u8> {
     let (mitogen, check) = (!args.ansible.no_mitogen, args.check);
     session
         .act(&operation::CONFIGURE, &args.name.name, async |run, deployment| {

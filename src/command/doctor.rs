@@ -46,7 +46,7 @@ impl Check {
     }
 }
 
-pub(super) async fn run(session: &Session) -> Result<u8> {
+pub(crate) async fn run(session: &Session) -> Result<u8> {
     let checks = session.query(async |context| Ok(checks(context).await)).await?;
     let doctor = Doctor { ok: checks.iter().all(|check| check.ok || !check.needed), checks };
     match session.output {

@@ -1,12 +1,36 @@
-use super::{Session, prompt};
+use clap::Args;
+
+use super::{Session, arguments::ClusterArg, prompt};
+use crate::model::InstanceKey;
 use crate::{
-    cli,
     error::{Error, Result},
     operation::{self, TeardownRequest},
     report,
 };
 
-pub(super) async fn run(session: &Session, args: cli::Down) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct DownArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// The cluster's name, typed before: goes on without asking when it is right, and refuses when it is not
+    #[arg(long, value_name = "CLUSTER", conflicts_with = "yes")]
+    pub(crate) confirm: Option<String>,
+    /// Remove the run records and the age key, too
+    #[arg(long)]
+    pub(crate) purge: bool,
+    /// Where the machines stay (platform hosts, and terraform with `destroy: false`): remove the cluster's data there, too.
+    /// Without it the services are stopped and disabled, and the next `up` starts them again
+    #[arg(long)]
+    pub(crate) wipe_data: bool,
+    /// Where the machines stay: leave this one as it is, since it does not answer any more; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(crate) leave: Vec<InstanceKey>,
+}
+
+pub(crate) async fn run(session: &Session, args: DownArgs) -> Result<u8> {
     let name = args.name.name;
     let mut asked = TeardownRequest { purge: args.purge, secrets: false, wipe_data: args.wipe_data, leave: args.leave };
     if let Some(typed) = &args.confirm {

@@ -1,12 +1,19 @@
+use clap::Args;
+
 use super::Session;
 use crate::{
     assets::{Assets, TREES},
-    cli,
     error::{Error, Result},
     report,
 };
 
-pub(super) fn run(session: &Session, args: &cli::Eject) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct EjectArgs {
+    /// The directory, which must be new or empty
+    pub(crate) dir: std::path::PathBuf,
+}
+
+pub(crate) fn run(session: &Session, args: &EjectArgs) -> Result<u8> {
     let dir = session.dirs.work.join(&args.dir);
     let failed = |error: std::io::Error| {
         Error::failed("eject", "write the embedded files to", dir.display())

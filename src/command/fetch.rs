@@ -1,6 +1,15 @@
-use super::Session;
-use crate::{cli, error::Result, operation};
+use clap::Args;
 
-pub(super) async fn run(session: &Session, args: cli::Fetch) -> Result<u8> {
+use super::Session;
+use crate::{error::Result, operation};
+
+#[derive(Args, Debug)]
+pub(crate) struct FetchArgs {
+    /// The cluster whose versions are wanted
+    #[arg(value_name = "NAME", default_value = "patroni-3node")]
+    pub(crate) name: String,
+}
+
+pub(crate) async fn run(session: &Session, args: FetchArgs) -> Result<u8> {
     session.act(&operation::FETCH, &args.name, operation::fetch).await
 }

@@ -1,14 +1,25 @@
-use super::Session;
+use clap::Subcommand;
+
+use super::{Session, arguments::ClusterArg};
 use crate::{
-    cli,
     error::Result,
     operation,
     report::{self, Output},
 };
 
-pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// List base and node images
+    List,
+    /// Build the node image of a cluster now
+    Build(ClusterArg),
+    /// Remove node images that no container uses
+    Prune,
+}
+
+pub(crate) async fn run(session: &Session, args: ImageCommand) -> Result<u8> {
     match args {
-        cli::Image::List => {
+        ImageCommand::List => {
             let images = session.query(operation::images).await?;
             match session.output {
                 Output::Json => report::print_json(&images),
@@ -17,7 +28,7 @@ pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
             }
             Ok(0)
         }
-        cli::Image::Prune => {
+        ImageCommand::Prune => {
             let removed = session.query(operation::prune_images).await?;
             for image in &removed {
                 report::print(&format!("removed {image}"));
@@ -25,6 +36,6 @@ pub(super) async fn run(session: &Session, args: cli::Image) -> Result<u8> {
             report::message(&format!("{} removed", removed.len()));
             Ok(0)
         }
-        cli::Image::Build(name) => session.act(&operation::IMAGE, &name.name, operation::build_image).await,
+        ImageCommand::Build(name) => session.act(&operation::IMAGE, &name.name, operation::build_image).await,
     }
 }

@@ -1,17 +1,38 @@
+use clap::Args;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use super::Session;
+use super::{Session, arguments::ClusterArg};
 use crate::{
-    cli,
     error::{Error, Result},
     operation::{self, Asked},
 };
 
-pub(super) async fn run(session: &Session, args: cli::Import) -> Result<u8> {
-    let cli::Import { name, ids, from, pool, records } = args;
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// An instance's key, and the machine's number on its hypervisor: node1=100 or node1=pve1/100
+    #[arg(value_name = "KEY=ID", group = "what")]
+    pub(crate) ids: Vec<String>,
+    /// What Terraform wrote about an old configuration: a state, or the JSON of `terraform show -json` or
+    /// `terraform output -json`; `-` for standard input
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) from: Vec<std::path::PathBuf>,
+    /// The pool of the cluster file exists already: import it, too
+    #[arg(long, group = "what")]
+    pub(crate) pool: bool,
+    /// The machines' DNS records exist already: import them, too
+    #[arg(long)]
+    pub(crate) records: bool,
+}
+
+pub(crate) async fn run(session: &Session, args: ImportArgs) -> Result<u8> {
+    let ImportArgs { name, ids, from, pool, records } = args;
     let old = from.iter().map(|path| read(&session.dirs.work, path)).collect::<Result<Vec<_>>>()?;
     let asked = Asked { ids, old, pool, records };
     session

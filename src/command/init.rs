@@ -1,24 +1,31 @@
+use clap::Args;
+
 use std::{fs::OpenOptions, io::Write};
 
 use super::Session;
 use crate::{
-    cli::{self, InitPlatform},
     error::{Error, Result},
     model::ClusterName,
     report, spec,
 };
 
-pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// The cluster's name; the file is NAME.yaml
+    pub(crate) name: String,
+    /// A file for a Patroni cluster that runs already, to be looked at and drilled
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) adopted: bool,
+    /// Where the machines of the new cluster come from
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) platform: spec::Template,
+}
+
+pub(crate) fn run(session: &Session, args: &InitArgs) -> Result<u8> {
     let name = ClusterName::new(args.name.as_str())
         .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))
         .map_err(|error| error.hint("`hactl init pg-dev` writes pg-dev.yaml"))?;
-    let template = match (args.adopted, args.platform) {
-        (true, _) => spec::Template::Adopted,
-        (false, InitPlatform::Proxmox) => spec::Template::Proxmox,
-        (false, InitPlatform::Hosts) => spec::Template::Hosts,
-        (false, InitPlatform::Terraform) => spec::Template::Terraform,
-        (false, InitPlatform::Local) => spec::Template::Local,
-    };
+    let template = if args.adopted { spec::Template::Adopted } else { args.platform };
     let text = spec::init_text(&name, template);
     let path = session.dirs.work.join(format!("{name}.yaml"));
     let failed = |error: std::io::Error| Error::failed("init", "write", path.display()).source(&error);
@@ -36,24 +43,6 @@ pub(super) fn run(session: &Session, args: &cli::Init) -> Result<u8> {
         let _ = std::fs::remove_file(&path);
         return Err(failed(error).hint("is the disk full?"));
     }
-    let next = match template {
-        spec::Template::Adopted => {
-            format!("put your machines' addresses into it, then\n  hactl status {name}\n  hactl verify {name}")
-        }
-        spec::Template::Proxmox => format!(
-            "put your hypervisors, addresses and template into it, export PROXMOX_VE_API_TOKEN, then\n  hactl plan {name}\n  \
-             hactl up {name}"
-        ),
-        spec::Template::Hosts => {
-            format!("put your machines' addresses into it, then\n  hactl plan {name}\n  hactl up {name}")
-        }
-        spec::Template::Terraform => {
-            format!(
-                "put your module's directory and its machines into it, then\n  hactl plan {name}\n  hactl up {name}"
-            )
-        }
-        spec::Template::Local => format!("hactl plan {name}\n  hactl up {name}"),
-    };
-    report::print(&format!("wrote {name}.yaml\n\nNext:\n  {next}"));
+    report::print(&format!("wrote {name}.yaml\n\nNext:\n  {}", template.next(&name)));
     Ok(0)
 }

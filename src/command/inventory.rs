@@ -1,14 +1,35 @@
+use clap::{Args, ValueEnum};
+
 use std::io::IsTerminal;
 
-use super::Session;
+use super::{Session, arguments::ClusterArg};
 use crate::{
     ansible::inventory,
-    cli,
     error::{Error, Result},
     query, report,
 };
 
-pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct InventoryArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// INI and YAML for ansible-playbook's --inventory, JSON in the form of a dynamic inventory
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: InventoryFormat,
+    /// Everything in JSON, secrets included, for Ansible's dynamic inventory: never to a terminal
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) list: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum InventoryFormat {
+    #[default]
+    Ini,
+    Yaml,
+    Json,
+}
+
+pub(crate) async fn run(session: &Session, args: InventoryArgs) -> Result<u8> {
     if args.list && std::io::stdout().is_terminal() {
         return Err(Error::usage("secrets-to-terminal", "show", "the inventory with its secrets")
             .cause("standard output is a terminal")
@@ -22,9 +43,9 @@ pub(super) async fn run(session: &Session, args: cli::Inventory) -> Result<u8> {
         return Ok(0);
     }
     let text = match args.format {
-        cli::InventoryFormat::Ini => inventory::ini(&inventory)?,
-        cli::InventoryFormat::Yaml => inventory::yaml(&inventory)?,
-        cli::InventoryFormat::Json => {
+        InventoryFormat::Ini => inventory::ini(&inventory)?,
+        InventoryFormat::Yaml => inventory::yaml(&inventory)?,
+        InventoryFormat::Json => {
             report::print_json(&inventory::json(&inventory, inventory::Reader::Anyone));
             return Ok(0);
         }

@@ -1,13 +1,29 @@
+use clap::Args;
+
 use std::time::Duration;
 
-use super::Session;
+use super::{Session, arguments::ClusterArg};
 use crate::{
-    cli, component,
+    component,
     error::{Error, Result},
     report,
 };
 
-pub(super) async fn run(session: &Session, args: &cli::Logs) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// The instance's key
+    pub(crate) node: String,
+    /// The systemd unit: patroni, etcd; both by default
+    #[arg(long)]
+    pub(crate) unit: Option<String>,
+    /// Lines from the end
+    #[arg(long, default_value_t = 50)]
+    pub(crate) lines: u32,
+}
+
+pub(crate) async fn run(session: &Session, args: &LogsArgs) -> Result<u8> {
     let mut deployment = session.deployment(&args.name.name).await?;
     let unit = args.unit.as_deref().unwrap_or_default();
     if !unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte)) {

@@ -1,18 +1,34 @@
-use super::Session;
+use clap::Args;
+
+use super::{
+    Session,
+    arguments::{ClusterArg, ConsentArgs},
+};
 use crate::{
-    cli,
     error::Result,
     operation::{self, Planned},
     report::{self, Github, Output},
 };
 
-pub(super) async fn run(session: &Session, args: cli::Plan) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    #[command(flatten)]
+    pub(crate) agreed: ConsentArgs,
+    /// End with 0 for no changes, 2 for changes, 1 for an error
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+pub(crate) async fn run(session: &Session, args: PlanArgs) -> Result<u8> {
     let agreed = args.agreed.into();
     let work = async {
         let mut deployment = session.deployment(&args.name.name).await?;
         deployment.cluster.must_be_made_here("plan")?;
         // Terraform's plan is a file: one that is about to be applied must not become another.
         let _lock = session.lock("plan", &deployment.cluster).await?;
+        deployment.reread();
         session.query(async |context| operation::plan(context, &mut deployment, &agreed).await).await
     };
     let planned = match work.await {

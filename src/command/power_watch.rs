@@ -1,15 +1,29 @@
+use clap::Args;
+
 use std::time::Duration;
 
 use super::Session;
 use crate::{
-    cli,
     error::{Error, Result},
     exec, report,
     verify::fault::{PowerWatch, watch},
 };
 
+#[derive(Args, Debug)]
+pub(crate) struct PowerWatchArgs {
+    /// The cluster's UUID
+    #[arg(long)]
+    pub(crate) uuid: uuid::Uuid,
+    /// When, in milliseconds from now
+    #[arg(long)]
+    pub(crate) after_ms: u64,
+    /// The machines
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+}
+
 /// Standard error leads nowhere: what goes wrong is told to whoever reads the first line.
-pub(super) async fn run(session: &Session, args: cli::PowerWatch) -> Result<u8> {
+pub(crate) async fn run(session: &Session, args: PowerWatchArgs) -> Result<u8> {
     exec::leave_parent()
         .map_err(|error| Error::failed("power-watch", "close what was inherited by", "hactl").source(&error))?;
     let order = PowerWatch { uuid: args.uuid, after: Duration::from_millis(args.after_ms), names: args.names };

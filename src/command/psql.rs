@@ -1,7 +1,18 @@
-use super::Session;
-use crate::{cli, deployment::Conninfo, error::Result, exec::Command, query};
+use clap::Args;
 
-pub(super) async fn run(session: &Session, args: &cli::Psql) -> Result<u8> {
+use super::{Session, arguments::ClusterArg};
+use crate::{deployment::Conninfo, error::Result, exec::Command, query};
+
+#[derive(Args, Debug)]
+pub(crate) struct PsqlArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// Arguments for psql
+    #[arg(last = true)]
+    pub(crate) args: Vec<String>,
+}
+
+pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
     let mut deployment = session.deployment(&args.name.name).await?;
     session
         .query(async |context| {

@@ -1,8 +1,9 @@
+use clap::{Args, ValueEnum};
+
 use std::path::Path;
 
-use super::Session;
+use super::{Session, arguments::ClusterArg};
 use crate::{
-    cli::{self, ReportFormat},
     deployment::Deployment,
     error::{Error, Result},
     exec::Command,
@@ -11,7 +12,39 @@ use crate::{
     report::{self, Output, verify},
 };
 
-pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// The run: the name of its directory below .hactl/NAME/runs or how that begins; the last by default
+    pub(crate) run: Option<String>,
+    /// Open the page in a browser
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) open: bool,
+    /// Write the record of the last run of any command, or of RUN, as an archive (.tar.gz) without journals of the
+    /// nodes and without secrets, to be handed on
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["open", "format"])]
+    pub(crate) bundle: Option<std::path::PathBuf>,
+    /// How it is printed: text, or json with `--output json`, by default
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ReportFormat>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For a terminal, with the paths of the files
+    Text,
+    /// The page with a timeline of every round
+    Html,
+    /// Every number
+    Json,
+    /// For CI systems' lists of tests
+    Junit,
+    /// For CI systems' summary pages
+    Markdown,
+}
+
+pub(crate) async fn run(session: &Session, args: &ReportArgs) -> Result<u8> {
     if let Some(file) = &args.bundle {
         return bundle(session, args, file).await;
     }
@@ -47,7 +80,7 @@ pub(super) async fn run(session: &Session, args: &cli::Report) -> Result<u8> {
 }
 
 /// The record of a run of any command as an archive. The cluster must be found: its secrets are what is masked.
-async fn bundle(session: &Session, args: &cli::Report, file: &Path) -> Result<u8> {
+async fn bundle(session: &Session, args: &ReportArgs, file: &Path) -> Result<u8> {
     let mut deployment = Deployment::open(session.cluster(&args.name.name)?);
     let cluster = &deployment.cluster;
     let runs = session.dirs.cluster(cluster.name()).runs();

@@ -1,12 +1,13 @@
 //! `hactl schema`: the JSON Schemas of the cluster file and of all that `--output json` and the run record hold,
 //! from the types that are written. docs/json.md is made from the same.
 
+use clap::{Args, ValueEnum};
+
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::{doctor::Doctor, secrets, version::Versions};
 use crate::{
-    cli::Shape,
     error::Error,
     health::Status,
     operation::Planned,
@@ -16,7 +17,46 @@ use crate::{
     verify::{catalogue::Drill, history_file, verdict::Verdict},
 };
 
-pub(super) fn run(shape: Shape) -> u8 {
+#[derive(Args, Debug)]
+pub(crate) struct SchemaArgs {
+    /// What it describes
+    #[arg(value_enum, default_value_t)]
+    pub(crate) of: Shape,
+}
+
+/// What hactl reads or writes as JSON.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Shape {
+    /// The cluster file
+    #[default]
+    ClusterFile,
+    /// `hactl status`
+    Status,
+    /// `hactl plan`
+    Plan,
+    /// A line of an acting command, and of a run's events.jsonl
+    Event,
+    /// A run's report.json
+    Report,
+    /// A line of a run's history.jsonl
+    History,
+    /// A query that failed
+    Error,
+    /// `hactl verify --list`
+    Drills,
+    /// `hactl doctor`
+    Doctor,
+    /// `hactl version`
+    Version,
+    /// `hactl image list`
+    Images,
+    /// `hactl secrets NAME recipients`
+    Recipients,
+    /// `hactl secrets NAME host-keys`
+    HostKeys,
+}
+
+pub(crate) fn run(shape: Shape) -> u8 {
     report::print_json(&schema(shape));
     0
 }

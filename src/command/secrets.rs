@@ -1,11 +1,12 @@
+use clap::{Args, Subcommand};
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Session;
+use super::{Session, arguments::ClusterArg};
 use crate::{
-    cli::{self, HostKeys, Recipients, SecretsCommand},
     context::RunContext,
     deployment::Deployment,
     error::Result,
@@ -13,6 +14,60 @@ use crate::{
     report::{self, Output},
     secrets::Recipient,
 };
+
+#[derive(Args, Debug)]
+pub(crate) struct SecretsArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    #[command(subcommand)]
+    pub(crate) command: SecretsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Make the file before the first up, or add what the cluster file needs by now, so that it can be committed
+    Create,
+    /// List, add and remove the public keys for which the file is encrypted
+    Recipients {
+        #[command(subcommand)]
+        command: Option<RecipientsCommand>,
+    },
+    /// List and forget the SSH host keys that are pinned
+    HostKeys {
+        #[command(subcommand)]
+        command: Option<HostKeysCommand>,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum HostKeysCommand {
+    /// List whose host keys are pinned, with their fingerprints
+    List,
+    /// Let the next up record the host key that a machine then shows
+    Forget {
+        /// The instance's key, or HOST:PORT of a bastion
+        #[arg(required = true)]
+        name: Vec<String>,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum RecipientsCommand {
+    /// List the public keys; a star marks yours
+    List,
+    /// Let another key open the file
+    Add {
+        /// An age public key (age1...) or an SSH one (ssh-ed25519 AAAA... or ssh-rsa AAAA...)
+        #[arg(required = true)]
+        key: Vec<String>,
+    },
+    /// Let a key open the file no more; old copies it still opens
+    Remove {
+        /// The public key, with or without its comment
+        #[arg(required = true)]
+        key: Vec<String>,
+    },
+}
 
 /// Who can open the secrets file.
 #[derive(JsonSchema, Serialize)]
@@ -28,7 +83,7 @@ pub(super) struct HostKeyList {
     host_keys: BTreeMap<String, String>,
 }
 
-pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
+pub(crate) async fn run(session: &Session, args: SecretsArgs) -> Result<u8> {
     let name = &args.name.name;
     let command = match args.command {
         SecretsCommand::Create => {
@@ -36,9 +91,9 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
         }
         SecretsCommand::Recipients { command } => command,
         SecretsCommand::HostKeys { command } => {
-            return match command.unwrap_or(HostKeys::List) {
-                HostKeys::List => list_host_keys(session, name).await,
-                HostKeys::Forget { name: machines } => {
+            return match command.unwrap_or(HostKeysCommand::List) {
+                HostKeysCommand::List => list_host_keys(session, name).await,
+                HostKeysCommand::Forget { name: machines } => {
                     let forget = async |run: &RunContext, deployment| {
                         operation::forget_host_keys(run, deployment, &machines).await
                     };
@@ -47,9 +102,9 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
             };
         }
     };
-    match command.unwrap_or(Recipients::List) {
-        Recipients::List => list(session, name).await,
-        Recipients::Add { key } => {
+    match command.unwrap_or(RecipientsCommand::List) {
+        RecipientsCommand::List => list(session, name).await,
+        RecipientsCommand::Add { key } => {
             let key = key.join(" ");
             session
                 .act(&operation::SECRETS, name, async |run, deployment| {
@@ -57,7 +112,7 @@ pub(super) async fn run(session: &Session, args: cli::Secrets) -> Result<u8> {
                 })
                 .await
         }
-        Recipients::Remove { key } => {
+        RecipientsCommand::Remove { key } => {
             let key = key.join(" ");
             session
                 .act(&operation::SECRETS, name, async |run, deployment| {

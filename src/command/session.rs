@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::arguments::{GlobalArgs, OutputFormat};
 use crate::{
-    cli::{Global, OutputFormat},
     context::{Context, Dirs, Record, RunContext},
     deployment::{Cluster, Deployment},
     error::{Error, Result},
@@ -29,7 +29,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(global: &Global, work: PathBuf, env: BTreeMap<String, String>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        global: &GlobalArgs,
+        work: PathBuf,
+        env: BTreeMap<String, String>,
+        stop: CancellationToken,
+    ) -> Self {
         let output = if global.output == OutputFormat::Json { Output::Json } else { Output::Text };
         let github = (global.output == OutputFormat::Github).then(|| Github::new(&work, &env));
         Self { dirs: Dirs::new(&work, &env), env, output, github, verbose: global.verbose, stop }

@@ -1,17 +1,27 @@
+use clap::Args;
+
 use std::time::Duration;
 
-use super::Session;
+use super::{Session, arguments::ClusterArg};
 use crate::{
-    cli,
     error::Result,
     query::StatusProbe,
     report::{self, Output},
 };
 
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// Look again every 2 s until interrupted
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
 /// The pause between two looks of `--watch`.
 const PAUSE: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(session: &Session, args: cli::Status) -> Result<u8> {
+pub(crate) async fn run(session: &Session, args: StatusArgs) -> Result<u8> {
     let mut deployment = session.deployment(&args.name.name).await?;
     session
         .query(async |context| {

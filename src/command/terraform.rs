@@ -1,14 +1,32 @@
-use super::Session;
+use clap::{Args, Subcommand};
+
+use super::{Session, arguments::ClusterArg};
 use crate::{
-    cli,
     error::{Error, Result},
     operation, report,
     terraform::provider,
 };
 
-pub(super) async fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
+#[derive(Debug, Subcommand)]
+pub(crate) enum TerraformCommand {
+    /// Install the shim by which plain `terraform` finds hactl's provider
+    Install,
+    /// Give back the lock of the state that a dead run left
+    ForceUnlock(ForceUnlockArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForceUnlockArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    /// The lock's id, as the error has it
+    #[arg(value_name = "LOCK")]
+    pub(crate) id: String,
+}
+
+pub(crate) async fn run(session: &Session, args: TerraformCommand) -> Result<u8> {
     match args {
-        cli::Terraform::Install => {
+        TerraformCommand::Install => {
             let program = std::env::current_exe()
                 .map_err(|error| Error::failed("terraform-install", "find the path of", "hactl").source(&error))?;
             let home = provider::data_home(&session.env);
@@ -20,7 +38,7 @@ pub(super) async fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
             }
             Ok(0)
         }
-        cli::Terraform::ForceUnlock(cli::ForceUnlock { name, id }) => {
+        TerraformCommand::ForceUnlock(ForceUnlockArgs { name, id }) => {
             session
                 .act(&operation::FORCE_UNLOCK, &name.name, async |run, deployment| {
                     operation::force_unlock(run, deployment, &id).await
@@ -30,7 +48,7 @@ pub(super) async fn run(session: &Session, args: cli::Terraform) -> Result<u8> {
     }
 }
 
-pub(super) async fn serve(session: &Session) -> Result<u8> {
+pub(crate) async fn serve(session: &Session) -> Result<u8> {
     provider::plugin::main(session.env.clone()).await?;
     Ok(0)
 }

@@ -1,12 +1,32 @@
-use super::Session;
+use clap::Args;
+
+use super::{
+    Session,
+    arguments::{AnsibleArgs, ClusterArg, ConsentArgs},
+};
 use crate::{
-    cli,
     error::Result,
     operation::{self, UpRequest},
     report::{self, Output},
 };
 
-pub(super) async fn run(session: &Session, args: cli::Up) -> Result<u8> {
+#[derive(Args, Debug)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+    #[command(flatten)]
+    pub(crate) ansible: AnsibleArgs,
+    #[command(flatten)]
+    pub(crate) agreed: ConsentArgs,
+    /// Accepted for scripts; `up` asks nothing
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Do not prove the failover of a cluster that this run has initialised
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+}
+
+pub(crate) async fn run(session: &Session, args: UpArgs) -> Result<u8> {
     let request = UpRequest { agreed: args.agreed.into(), mitogen: !args.ansible.no_mitogen, proof: !args.no_verify };
     session
         .act(&operation::UP, &args.name.name, async |run, deployment| {

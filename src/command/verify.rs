@@ -1,6 +1,7 @@
+use clap::Args;
+
 use super::{Session, prompt};
 use crate::{
-    cli,
     deployment::{Cluster, Deployment},
     error::{Error, Result},
     model::ClusterName,
@@ -9,10 +10,54 @@ use crate::{
     verify::{self, Choice, Cost, Drill, Load, Soak, Verdict, verdict::DrillOutcome},
 };
 
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// A cluster file, the NAME of NAME.yaml, a cluster made from here, or a built-in blueprint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A drill, with or without its variant; `all` of them; or `soak`, which draws from them. May be given
+    /// again. By default those of the cluster file, and without any there switchover, postgres-crash and
+    /// node-loss
+    #[arg(long, value_name = "DRILL")]
+    pub(crate) drill: Vec<String>,
+    /// How often each drill strikes; 20 and more give percentiles. 1 by default; of a soak as many as there
+    /// is time for
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: Option<u32>,
+    /// How long a soak goes on, for example `45m` or `2h`; an hour by default
+    #[arg(long, value_name = "TIME")]
+    pub(crate) duration: Option<jiff::SignedDuration>,
+    /// Show that the harness can see a loss: the same fault must lose rows under `async`, and none under
+    /// the cluster's own durability
+    #[arg(long, conflicts_with_all = ["drill", "rounds", "duration", "max_interruption"])]
+    pub(crate) self_test: bool,
+    /// Print the drills, and do nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Do not ask; local clusters are not asked about
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Leave out drills that may interrupt writes for longer than this, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_interruption: Option<f64>,
+    /// Clients on the application's path
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) clients: u16,
+    /// Clients that stay on one node, for each node
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) pinned: u16,
+    /// Writes per second of all clients together, at most
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+    /// What random choices come from; printed in the report
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
 /// The word that means drills at random.
 const SOAK: &str = "soak";
 
-pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
+pub(crate) async fn run(session: &Session, args: VerifyArgs) -> Result<u8> {
     if args.list {
         match session.output {
             Output::Json => report::print_json(&verify::CATALOGUE),
@@ -59,7 +104,7 @@ pub(super) async fn run(session: &Session, args: cli::Verify) -> Result<u8> {
 }
 
 /// The positive control loses rows on purpose.
-fn self_test(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
+fn self_test(cluster: &Cluster, args: &VerifyArgs) -> Result<Work> {
     if cluster.plan.disposable {
         return Ok(Work::SelfTest(load(args)));
     }
@@ -68,12 +113,12 @@ fn self_test(cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
         .hint("make a cluster for it: `hactl up patroni-3node`, then `hactl verify patroni-3node --self-test`"))
 }
 
-fn load(args: &cli::Verify) -> Load {
+fn load(args: &VerifyArgs) -> Load {
     Load { clients: args.clients, pinned: args.pinned, rate: args.rate }
 }
 
 /// What is chosen, after what it costs was shown and agreed to.
-async fn drills(session: &Session, cluster: &Cluster, args: &cli::Verify) -> Result<Work> {
+async fn drills(session: &Session, cluster: &Cluster, args: &VerifyArgs) -> Result<Work> {
     let soaks = args.drill.iter().any(|word| word == SOAK);
     if args.duration.is_some() && !soaks {
         return Err(Error::usage("drill-duration", "verify", cluster.name())

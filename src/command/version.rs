@@ -19,7 +19,7 @@ pub(super) struct Versions {
     patroni: &'static str,
 }
 
-pub(super) fn run(session: &Session) -> Result<u8> {
+pub(crate) fn run(session: &Session) -> Result<u8> {
     let (own, etcd, patroni) = (env!("CARGO_PKG_VERSION"), EtcdVersion::DEFAULT.to_string(), PATRONI_NEWEST);
     match session.output {
         Output::Json => report::print_json(&Versions { hactl: own, etcd, patroni }),

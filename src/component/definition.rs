@@ -1,17 +1,54 @@
 //! What a component says of itself.
 
+use std::path::PathBuf;
+
 use futures_util::future::BoxFuture;
 
 use super::{
     findings::Findings,
+    material::{Lookup, RoleVars},
     probe::Reached,
     view::{NodeView, Observations, View},
 };
 use crate::{
+    context::Context,
+    error::Result,
+    fetch::LockFile,
     fleet::{Fleet, FleetNode},
-    model::{Endpoint, Role},
+    model::{Arch, Certificate, Distribution, Endpoint, InstanceKey, Role},
     plan::Plan,
 };
+
+/// The variables of a component's role, by what they are about.
+pub(crate) struct Variables {
+    /// What the tasks that install it need, beside its download: these run for the node image, too.
+    pub(crate) install: fn(&Plan) -> RoleVars,
+    /// What else all machines have in common.
+    pub(crate) cluster: fn(&Plan, &Fleet) -> RoleVars,
+    /// What differs between machines.
+    pub(crate) host: fn(&FleetNode) -> RoleVars,
+    /// The secrets of all machines.
+    pub(crate) secrets: fn(&Plan, &mut Lookup<'_>) -> RoleVars,
+    /// The secrets of one machine.
+    pub(crate) host_secrets: fn(&InstanceKey, &mut Lookup<'_>) -> RoleVars,
+}
+
+/// A download for the machines.
+pub(crate) struct Download {
+    /// The variable that tells the role where it is on the controller.
+    pub(crate) variable: &'static str,
+    pub(crate) fetch: for<'a> fn(Wanted<'a>) -> BoxFuture<'a, Result<PathBuf>>,
+}
+
+/// What is to be downloaded: that of a plan, for the nodes' machines.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) plan: &'a Plan,
+    pub(crate) distribution: Distribution,
+    pub(crate) arch: Arch,
+    pub(crate) lock: &'a LockFile,
+}
 
 /// A program that makes up a cluster: constants and functions, so that all others loop over components and name none.
 pub(crate) struct Component {
@@ -21,6 +58,12 @@ pub(crate) struct Component {
     pub(crate) title: &'static str,
     /// The role of the machines that it runs on.
     pub(crate) role: Role,
+    /// The version that is installed.
+    pub(crate) version: fn(&Plan) -> String,
+    pub(crate) download: Option<Download>,
+    pub(crate) variables: Variables,
+    /// The certificates that its machines have for it.
+    pub(crate) certificates: &'static [Certificate],
     /// Every port that it listens on, as the roles configure it.
     pub(crate) ports: &'static [u16],
     /// Where it answers.

@@ -1,22 +1,31 @@
 //! What hactl knows of each program that makes up a cluster, one folder for each: how it is asked, what is wrong with it,
 //! and where it runs. The other rooms loop over [`COMPONENTS`].
 
+use std::collections::BTreeSet;
+
 mod definition;
 pub mod etcd;
 mod findings;
+mod material;
 pub mod patroni;
 pub mod postgres;
 mod probe;
 mod view;
 
 use definition::Component;
+pub(crate) use definition::{Download, Wanted};
 pub use findings::Problem;
 pub(crate) use findings::{Findings, Hint};
+pub use material::{Downloaded, KeyPair, RoleSecrets};
+pub(crate) use material::{Lookup, RoleVars};
 pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
 pub use view::{NodeView, Observations};
 
-use crate::fleet::FleetNode;
+use crate::{
+    fleet::FleetNode,
+    model::{Certificate, Role},
+};
 
 /// Every component, each after those that it needs.
 pub(crate) static COMPONENTS: [Component; 3] = [etcd::COMPONENT, patroni::COMPONENT, postgres::COMPONENT];
@@ -29,4 +38,21 @@ pub(crate) fn units(node: &FleetNode) -> impl Iterator<Item = &str> {
 /// The same with the units beside them that hactl's roles may enable.
 pub(crate) fn all_units(node: &FleetNode) -> impl Iterator<Item = &str> {
     units(node).chain(COMPONENTS.iter().flat_map(|component| component.helpers.iter().copied()))
+}
+
+/// The components of machines with `roles`.
+pub(crate) fn of_roles(roles: &BTreeSet<Role>) -> impl Iterator<Item = &'static Component> {
+    COMPONENTS.iter().filter(|component| roles.contains(&component.role))
+}
+
+/// What is downloaded for the machines.
+pub(crate) fn downloads() -> impl Iterator<Item = &'static Download> {
+    COMPONENTS.iter().filter_map(|component| component.download.as_ref())
+}
+
+/// The certificates that every cluster has: those of its components, and the controller's own.
+#[must_use]
+pub fn certificates() -> Vec<Certificate> {
+    let certificates = COMPONENTS.iter().flat_map(|component| component.certificates);
+    certificates.copied().chain([Certificate::CONTROLLER]).collect()
 }

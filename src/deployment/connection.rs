@@ -1,12 +1,12 @@
 //! How people connect: the connection strings of a cluster, without a password.
 
 use super::{Cluster, Conninfo};
-use crate::{component::postgres, fleet::Fleet, model::Role, secrets::ClientFiles};
+use crate::{component::postgres, fleet::Fleet, secrets::ClientFiles};
 
 /// As an adopted cluster's superuser: libpq asks for the password, or finds it itself.
 pub(super) fn as_superuser(fleet: &Fleet, superuser: &str) -> Conninfo {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
-    for node in fleet.with_role(Role::Patroni) {
+    for node in fleet.data_nodes() {
         hosts.push(node.address.to_string());
         ports.push(postgres::endpoint(node).port.to_string());
     }
@@ -29,7 +29,7 @@ pub(crate) fn as_owner(cluster: &Cluster, fleet: &Fleet) -> Conninfo {
 
 /// The addresses of the data nodes, as libpq takes them.
 pub(crate) fn hosts(fleet: &Fleet) -> String {
-    let hosts: Vec<String> = fleet.with_role(Role::Patroni).map(|node| node.address.to_string()).collect();
+    let hosts: Vec<String> = fleet.data_nodes().map(|node| node.address.to_string()).collect();
     hosts.join(",")
 }
 

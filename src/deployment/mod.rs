@@ -56,4 +56,12 @@ impl Deployment {
         let machines = fleet_file::read(&cluster.dir().fleet(), cluster.name());
         Self { cluster, known: Known { machines, ..Known::default() }, secrets: Secrets::default() }
     }
+
+    /// Reads the record of the machines again, now that no other run here writes it. What was pulled from a shared state is
+    /// newer than that.
+    pub fn reread(&mut self) {
+        if self.cluster.state_location().is_none() {
+            self.known.machines = fleet_file::read(&self.cluster.dir().fleet(), self.cluster.name());
+        }
+    }
 }

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::{Cluster, Deployment, known::Known, secrets_file::Secrets};
 use crate::{
+    component,
     context::Context,
     error::{Error, Result},
-    model::{Account, Certificate},
+    model::Account,
     secrets::Vault,
 };
 
@@ -94,7 +95,7 @@ impl Deployment {
     pub async fn create_vault(&mut self, context: &Context) -> Result<&mut Vault> {
         if !matches!(self.secrets, Secrets::Open { .. }) {
             let paths = self.cluster.secrets();
-            let (accounts, certificates) = (Account::of_every_cluster(), Certificate::OF_EVERY_CLUSTER);
+            let (accounts, certificates) = (Account::of_every_cluster(), component::certificates());
             let (name, now) = (self.cluster.name(), Timestamp::now());
             let vault = Vault::open_or_create(context, name, &paths, &accounts, &certificates, now).await?;
             self.secrets = Secrets::Open { vault: Box::new(vault), given: false };

@@ -1,5 +1,8 @@
 //! A process as a value: program, arguments, the child's whole environment, and how it is ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, io,
@@ -464,12 +467,6 @@ async fn read_lines(reader: impl AsyncRead + Unpin, stream: Stream, lines: mpsc:
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.program.display())?;
-        for arg in &self.args {
-            write!(f, " {arg}")?;
-        }
-        Ok(())
+        self.args.iter().try_for_each(|arg| write!(f, " {arg}"))
     }
 }
-
-#[cfg(test)]
-mod tests;

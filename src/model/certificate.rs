@@ -53,8 +53,4 @@ impl Certificate {
     /// The controller's own, for etcd and Patroni's REST API.
     pub const CONTROLLER: Self =
         Self { name: "controller", authority: Authority::CONTROL, purpose: Purpose::Controller };
-
-    /// The certificates that every cluster has.
-    pub const OF_EVERY_CLUSTER: [Self; 5] =
-        [Self::ETCD_PEER, Self::ETCD_SERVER, Self::PATRONI, Self::POSTGRESQL, Self::CONTROLLER];
 }

@@ -128,6 +128,21 @@ pub struct Synchronous {
     pub node_count: u32,
 }
 
+/// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Patroni {
+    /// Its full version.
+    pub version: String,
+    /// What an acknowledged commit means, in the word of the cluster file.
+    #[schemars(with = "String")]
+    pub durability: Durability,
+    /// In seconds: `ttl`, `loop_wait`, `retry_timeout`, `primary_start_timeout`, `primary_stop_timeout`.
+    #[schemars(with = "BTreeMap<String, u32>")]
+    pub timers: Timers,
+    /// Whether failsafe mode holds a primary that reaches no DCS.
+    pub failsafe: bool,
+}
+
 /// Patroni's timers, in seconds. `loop_wait + 2 * retry_timeout <= ttl` holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Timers {

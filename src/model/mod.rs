@@ -25,7 +25,7 @@ pub use account::{ACCOUNTS, Account};
 pub use arch::Arch;
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
 pub use certificate::{Authority, Certificate, Purpose};
-pub use cluster::{Choices, Dcs, Durability, Synchronous, Timers};
+pub use cluster::{Choices, Dcs, Durability, Patroni, Synchronous, Timers};
 pub use distribution::Distribution;
 pub use dns::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, KeyAlgorithm};
 pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};

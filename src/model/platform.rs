@@ -144,6 +144,20 @@ impl Platform {
         }
     }
 
+    /// Where an instance is, as far as the file says it.
+    #[must_use]
+    pub fn addresses(&self, key: &InstanceKey) -> Vec<String> {
+        match self {
+            Self::Proxmox(_) => self.network(key).map(|network| network.addr().to_string()).into_iter().collect(),
+            Self::Hosts(hosts) => {
+                let machines = hosts.machines.get(key).into_iter();
+                machines.flat_map(|host| [Some(host.address.to_string()), host.ssh_host.clone()]).flatten().collect()
+            }
+            Self::Adopted(hosts) => hosts.machines.get(key).map(|host| host.host.clone()).into_iter().collect(),
+            Self::Local(_) | Self::Terraform(_) => Vec::new(),
+        }
+    }
+
     /// The key that an instance had before.
     #[must_use]
     pub fn renamed_from(&self, key: &InstanceKey) -> Option<&InstanceKey> {

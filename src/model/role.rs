@@ -1,6 +1,6 @@
 //! What a machine does in the cluster.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,18 @@ pub enum Role {
 
 impl Role {
     pub const ALL: [Self; 2] = [Self::Etcd, Self::Patroni];
+
+    /// Whether a machine with `roles` votes in etcd.
+    #[must_use]
+    pub fn votes(roles: &BTreeSet<Self>) -> bool {
+        roles.contains(&Self::Etcd)
+    }
+
+    /// Whether PostgreSQL runs on a machine with `roles`.
+    #[must_use]
+    pub fn holds_data(roles: &BTreeSet<Self>) -> bool {
+        roles.contains(&Self::Patroni)
+    }
 
     /// The group's name in the inventory.
     #[must_use]

@@ -18,7 +18,7 @@ use crate::{
     terraform::{self, Destroyed, provider},
 };
 
-/// What `down` would do, for the one who is request.
+/// What `down` would do, for the confirmation.
 #[derive(Clone, Debug, Default)]
 pub struct TeardownPreview {
     pub headline: &'static str,
@@ -260,7 +260,7 @@ async fn tear_down(
     Ok(((changed, forgotten), Some(detail)))
 }
 
-/// Removes what describes machines that are gone. RunContext records and the age key stay, unless purged;
+/// Removes what describes machines that are gone. Run records and the age key stay, unless purged;
 /// the lock's file goes last, by the next `up`.
 fn forget(dir: &ClusterDir, purge: bool, keep_choices: bool) -> std::io::Result<()> {
     for path in [dir.terraform(), dir.inventory(), dir.client()] {

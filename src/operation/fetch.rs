@@ -33,16 +33,13 @@ pub async fn fetch(run: &RunContext, deployment: Deployment) -> Result<Summary> 
                 Ok((downloads, None))
             })
             .await?;
-        for (what, path) in [("etcd", &downloads.etcd), ("patroni", &downloads.wheels)] {
-            let (what, source) = (what.to_owned(), path.display().to_string());
+        for done in &downloads {
+            let (what, source) = (done.component.to_owned(), done.dir.display().to_string());
             context.events.emit(Event::Download { what, source, reason: "ready".to_owned() }).await;
         }
-        let message = format!(
-            "etcd_binaries_dir={}\npatroni_wheels_dir={}",
-            downloads.etcd.display(),
-            downloads.wheels.display()
-        );
-        Ok((Outcome { message, ..Outcome::default() }, ()))
+        let message: Vec<String> =
+            downloads.iter().map(|done| format!("{}={}", done.variable, done.dir.display())).collect();
+        Ok((Outcome { message: message.join("\n"), ..Outcome::default() }, ()))
     });
     Ok(work.await?.0)
 }

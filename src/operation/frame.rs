@@ -130,14 +130,13 @@ pub(super) async fn perform<T>(
     let mut acting = Acting { run, deployment, locks, ends_cluster: false };
     let result = async {
         acting.deployment.is_current(context).await?;
-        if operation.locks == LockUse::Cluster {
-            take_etcd(&mut acting, operation).await?;
-        }
         work(&mut acting).await
     };
     let result = result.await;
     // Also of a run that failed.
-    acting.deployment.say_saved(context).await;
+    if operation.secrets != SecretsUse::Later {
+        acting.deployment.say_saved(context).await;
+    }
     let Acting { deployment, locks, ends_cluster, .. } = acting;
     let result = if ends_cluster { locks.drop_with_cluster(result).await } else { locks.give_back(result).await };
     let (Outcome { failed, message, dsn, next, changed }, value) = result?;
@@ -198,17 +197,12 @@ async fn lock(run: &RunContext, deployment: &Deployment, operation: &Operation) 
             let Some(vault) = deployment.opened() else { return Ok(locks) };
             let (cluster, fleet) = (&deployment.cluster, deployment.known.fleet(&deployment.cluster)?);
             let access = access(&run.context, cluster, vault)?;
-            locks.take_machines(LockRequest { run, cluster, command, fleet, access: &access }).await?;
-            Ok(locks)
+            let request = LockRequest { run, cluster, command, fleet, access: &access };
+            locks.take_machines(request).await?;
+            match locks.take_etcd(request).await {
+                Ok(()) => Ok(locks),
+                Err(error) => locks.give_back(Err(error)).await,
+            }
         }
     }
-}
-
-/// The lock in etcd, under that on the machines.
-async fn take_etcd(acting: &mut Acting<'_>, operation: &Operation) -> Result<()> {
-    let Acting { run, deployment, locks, .. } = acting;
-    let Some(vault) = deployment.opened() else { return Ok(()) };
-    let (cluster, fleet) = (&deployment.cluster, deployment.known.fleet(&deployment.cluster)?);
-    let access = access(&run.context, cluster, vault)?;
-    locks.take_etcd(LockRequest { run, cluster, command: operation.command, fleet, access: &access }).await
 }

@@ -12,9 +12,7 @@ use crate::{
     deployment::{Deployment, access, as_owner, client_files, lock::LockRequest},
     error::Result,
     event::{Stage, Summary},
-    health,
-    model::Role,
-    report,
+    health, report,
     stage::{
         machines::{self, Provisioned, With},
         prepare, software,
@@ -104,7 +102,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
             Ok((leader, Some(detail)))
         })
         .await?;
-    let data_nodes = cluster.plan.with_role(Role::Patroni).count();
+    let data_nodes = cluster.plan.data_nodes().count();
     let proved = match (*proof, data_nodes) {
         (false, _) => None,
         (true, 1) => {

@@ -52,8 +52,8 @@ pub fn adopt(plan: &Plan, running: &Running) -> Plan {
     plan.patroni.durability = durability;
     plan.patroni.failsafe = is_on(&running.config["failsafe_mode"]);
     plan.dcs = running.dcs.clone();
-    let data_nodes = plan.with_role(Role::Patroni).count();
-    plan.bounds = bounds::bounds(&timers, data_nodes, plan.voters());
+    let data_nodes = plan.data_nodes().count();
+    plan.bounds = bounds::bounds(&timers, data_nodes, plan.voter_count());
     plan.fencing = fencing(&running.watchdogs);
     plan.warnings = warnings(&plan, &running.config);
     plan
@@ -129,7 +129,7 @@ fn warnings(plan: &Plan, config: &Value) -> Vec<Warning> {
         );
         warn("timers", message, "`patronictl edit-config` changes them");
     }
-    if plan.patroni.durability == Durability::Async && plan.with_role(Role::Patroni).count() > 1 {
+    if plan.patroni.durability == Durability::Async && plan.data_nodes().count() > 1 {
         let message = "synchronous_mode is off: a failover may lose commits that were acknowledged".to_owned();
         warn("async", message, "`synchronous_mode: quorum` (Patroni 4) or `on`, if that is not meant");
     }
@@ -184,7 +184,7 @@ mod tests {
     fn an_adopted_cluster_is_not_disposable_and_has_no_voters_picked() {
         let plan = planned();
         assert!(!plan.disposable && plan.platform.is_adopted());
-        assert_eq!(plan.with_role(Role::Etcd).count(), 0);
+        assert_eq!(plan.voters().count(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choices, Dcs, Durability, Node, Patroni, Plan, Postgres, Warning, bounds, memory, voters};
+use super::{Choices, Dcs, Durability, Node, Plan, Postgres, Warning, bounds, memory, voters};
 use crate::{
     error::{Error, Result},
     model::{
@@ -51,7 +51,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         })
         .collect();
 
-    let data_nodes = || nodes.values().filter(|node| node.roles.contains(&Role::Patroni));
+    let data_nodes = || nodes.values().filter(|node| node.is_data_node());
     let durability = spec.patroni.durability;
     // Any data node may become primary, and a standby may not have less than it: the smallest decides.
     let mut parameters = match data_nodes().min_by_key(|node| node.memory_mib) {
@@ -100,12 +100,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             databases: spec.postgres.databases.clone(),
             access: spec.postgres.access.clone(),
         },
-        patroni: Patroni {
-            version: spec.patroni.version.clone(),
-            durability,
-            timers: spec.patroni.timers,
-            failsafe: true,
-        },
+        patroni: spec.patroni.clone(),
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,

@@ -12,7 +12,7 @@ fn plan(text: &str) -> Plan {
 }
 
 fn voters(plan: &Plan) -> String {
-    plan.with_role(Role::Etcd).map(|node| node.key.to_string()).collect::<Vec<_>>().join(" ")
+    plan.voters().map(|node| node.key.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn codes(plan: &Plan) -> Vec<&str> {

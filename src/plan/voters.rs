@@ -25,7 +25,7 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
     let mut voters: BTreeSet<InstanceKey> = spec
         .instances
         .iter()
-        .filter(|(_, instance)| instance.roles.as_ref().is_some_and(|roles| roles.contains(&Role::Etcd)))
+        .filter(|(_, instance)| instance.roles.as_ref().is_some_and(Role::votes))
         .map(|(key, _)| key.clone())
         .collect();
     // Moving a voter costs a change of members, so it never happens by itself.

@@ -41,7 +41,7 @@ pub async fn engine_answers(context: &Context, platform: &Platform) -> Result<()
 /// With everything that is missing.
 pub async fn preflight(context: &Context, plan: &Plan, recorded: impl AsyncFnOnce() -> Result<Recorded>) -> Result<()> {
     match &plan.platform {
-        Platform::Proxmox(proxmox) => proxmox::cluster::preflight(context, plan, proxmox, &recorded().await?).await,
+        Platform::Proxmox(proxmox) => proxmox::cluster::preflight(context, plan, proxmox, recorded).await,
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! What earlier runs made.
+//! What Terraform knows of the machines, handed in where a platform is asked about them.
 
 use std::collections::BTreeSet;
 

@@ -11,7 +11,6 @@ use crate::{
     deployment::{Conninfo, Deployment, RunningCluster, as_owner, hosts, login},
     error::{Error, Result},
     fleet::FleetNode,
-    model::Role,
 };
 
 /// How long a machine may take to lead a connection on.
@@ -65,7 +64,7 @@ pub async fn door(context: &Context, deployment: &mut Deployment) -> Result<Door
     }
     let RunningCluster { fleet, access, .. } = deployment.running(context).await?;
     let (mut forwards, mut ports) = (Vec::new(), Vec::new());
-    for node in fleet.with_role(Role::Patroni) {
+    for node in fleet.data_nodes() {
         let open = async {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let port = listener.local_addr()?.port();

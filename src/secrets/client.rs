@@ -16,7 +16,7 @@ use crate::{
     context::ClusterDir,
     error::{Error, Result},
     fleet::Fleet,
-    model::{Account, Authority, Certificate, DatabaseName, Role, SSH_PORT},
+    model::{Account, Authority, Certificate, DatabaseName, SSH_PORT},
 };
 
 /// The port of PostgreSQL on every node.
@@ -89,7 +89,7 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
     let mut text = String::new();
     let passwords = vault.passwords();
     let owners: BTreeSet<_> = databases.values().collect();
-    for node in fleet.with_role(Role::Patroni) {
+    for node in fleet.data_nodes() {
         // Behind a bastion it is reached by a port of this machine, another one each time.
         let port = if node.ssh.bastion.is_some() { "*".to_owned() } else { POSTGRES_PORT.to_string() };
         for host in [node.address.to_string(), node.hostname().to_string()] {

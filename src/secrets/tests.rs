@@ -25,6 +25,15 @@ use crate::{
     model::{Account, Authority, Certificate, ClusterName, DatabaseName, HostName, InstanceKey},
 };
 
+/// Certificates of every authority and purpose.
+const KINDS: &[Certificate] = &[
+    Certificate::ETCD_PEER,
+    Certificate::ETCD_SERVER,
+    Certificate::PATRONI,
+    Certificate::POSTGRESQL,
+    Certificate::CONTROLLER,
+];
+
 struct Site {
     dir: TempDir,
     context: Context,
@@ -59,8 +68,8 @@ impl Site {
     }
 
     async fn vault(&self) -> Result<Vault> {
-        let (accounts, certificates) = (Account::of_every_cluster(), Certificate::OF_EVERY_CLUSTER);
-        Vault::open_or_create(&self.context, &cluster(), &self.paths, &accounts, &certificates, now()).await
+        let (accounts, certificates) = (Account::of_every_cluster(), KINDS);
+        Vault::open_or_create(&self.context, &cluster(), &self.paths, &accounts, certificates, now()).await
     }
 
     /// Opening fails, names the file, gives a hint and leaves the file alone.
@@ -128,7 +137,7 @@ async fn secrets_saved_and_opened_again_are_equal() {
     let mut vault = site.vault().await.unwrap();
     assert!(vault.ensure_passwords(&[app()]).unwrap());
     assert!(!vault.ensure_passwords(&[app()]).unwrap());
-    assert!(vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes(), now()).unwrap());
+    assert!(vault.ensure_certificates(KINDS, &nodes(), now()).unwrap());
     vault.save().unwrap();
 
     assert_eq!(mode(&site.paths.key), 0o600);
@@ -306,7 +315,7 @@ async fn secrets_file_on_a_full_disk_stays_as_it_was() {
     let result = async {
         let mut vault = site.vault().await.unwrap();
         let before = fs::read(&site.paths.file).unwrap();
-        vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes(), now()).unwrap();
+        vault.ensure_certificates(KINDS, &nodes(), now()).unwrap();
         let filler = vec![0; 128 * 1024];
         let full = fs::write(site.dir.path().join("filler"), filler).is_err();
         let saved = vault.save();

@@ -32,7 +32,7 @@ pub(super) fn backend(
     if site.platform.is_adopted() {
         checker.say(&["backend"], "not with `adopted: true`: nothing is made there that would have a state");
     }
-    if matches!(site.platform, Platform::Terraform(_)) {
+    if site.platform.own_module().is_some() {
         checker
             .say(&["backend"], "not on platform terraform: the `backend` block of the module says where its state is");
     }
@@ -159,18 +159,6 @@ fn own_names(key: &InstanceKey, instance: &Instance, site: &Site<'_>) -> Vec<Str
     if let Some(dns) = site.dns {
         names.push(dns.fqdn(instance.hostname.as_str()).trim_end_matches('.').to_owned());
     }
-    match site.platform {
-        Platform::Proxmox(proxmox) => {
-            let network = proxmox.machines.get(key).and_then(|guest| guest.address.network());
-            names.extend(network.map(|network| network.addr().to_string()));
-        }
-        Platform::Hosts(hosts) => {
-            let machine = hosts.machines.get(key);
-            names.extend(machine.map(|machine| machine.address.to_string()));
-            names.extend(machine.and_then(|machine| machine.ssh_host.clone()));
-        }
-        Platform::Adopted(hosts) => names.extend(hosts.machines.get(key).map(|host| host.host.clone())),
-        Platform::Local(_) | Platform::Terraform(_) => {}
-    }
+    names.extend(site.platform.addresses(key));
     names
 }

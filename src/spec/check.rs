@@ -312,8 +312,7 @@ fn dns(checker: &mut Checker<'_, '_>, written: DnsFile, instances: &BTreeMap<Ins
 
 /// Rules about voters that hold whatever the plan picks.
 fn voters(checker: &mut Checker<'_, '_>, instances: &BTreeMap<InstanceKey, Instance>, data_nodes: usize) {
-    let given =
-        instances.values().filter(|i| i.roles.as_ref().is_some_and(|roles| roles.contains(&Role::Etcd))).count();
+    let given = instances.values().filter(|i| i.roles.as_ref().is_some_and(Role::votes)).count();
     let free = instances.values().filter(|i| i.roles.is_none()).count();
     if given > MOST_VOTERS {
         let message =

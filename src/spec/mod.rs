@@ -47,8 +47,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, Backend, ClusterName, DatabaseName, Dns, Durability, EtcdSource, EtcdVersion, HostName, InstanceKey,
-    Platform, PostgresMajor, Role, Timers,
+    Account, Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni,
+    Platform, PostgresMajor, Role,
 };
 
 /// A cluster as its file means it.
@@ -67,7 +67,7 @@ pub struct Spec {
     /// Where etcd comes from, when the file says so.
     pub etcd_source: Option<EtcdSource>,
     pub postgres: PostgresSpec,
-    pub patroni: PatroniSpec,
+    pub patroni: Patroni,
     /// Commands that give passwords, instead of the secrets file.
     pub secrets: Vec<SecretCommand>,
     /// The directory with changed roles, playbooks, templates and modules, when the file names one.
@@ -93,7 +93,7 @@ impl Instance {
     /// Whether PostgreSQL runs on it.
     #[must_use]
     pub fn is_data_node(&self) -> bool {
-        self.roles.as_ref().is_none_or(|roles| roles.contains(&Role::Patroni))
+        self.roles.as_ref().is_none_or(Role::holds_data)
     }
 }
 
@@ -105,13 +105,6 @@ pub struct PostgresSpec {
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,
     pub access: Vec<IpNet>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PatroniSpec {
-    pub version: String,
-    pub durability: Durability,
-    pub timers: Timers,
 }
 
 /// A command that prints the password of an account.

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    PatroniSpec, PostgresSpec, SecretCommand,
+    PostgresSpec, SecretCommand,
     checker::Checker,
     file::{DatabaseFile, PatroniFile, PostgresFile, SecretsFile, TimersFile, VerifyFile},
     settings,
@@ -16,12 +16,12 @@ use super::{
 use crate::{
     assets,
     model::{
-        Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion, Platform,
-        PostgresMajor, Timers, nearest, version::PATRONI_NEWEST,
+        Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion, Patroni,
+        Platform, PostgresMajor, Timers, nearest, version::PATRONI_NEWEST,
     },
 };
 
-pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_nodes: Option<usize>) -> PatroniSpec {
+pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_nodes: Option<usize>) -> Patroni {
     let timers = timers(checker, &written.timers.unwrap_or_default());
     let default = Durability::default_for(data_nodes.unwrap_or(0));
     if let (Some(durability), Some(nodes @ 1..)) = (written.durability, data_nodes)
@@ -31,10 +31,11 @@ pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_
             format!("`{durability}` needs a commit on two nodes, and there is one data node: every write would wait");
         checker.meant(&["patroni", "durability"], message, Some(Durability::Async.to_string()));
     }
-    PatroniSpec {
+    Patroni {
         version: written.version.unwrap_or_else(|| PATRONI_NEWEST.to_owned()),
         durability: written.durability.unwrap_or(default),
         timers,
+        failsafe: true,
     }
 }
 

@@ -4,7 +4,7 @@ mod backend;
 mod platforms;
 
 use super::*;
-use crate::model::{ClusterName, SshKeySource};
+use crate::model::{ClusterName, Durability, SshKeySource};
 
 /// Every problem of `text`, a line each, as the user sees it.
 fn wrong(text: &str) -> String {

@@ -136,12 +136,13 @@ fn other_host_key(words: String) -> Seen {
 }
 
 fn no_handshake(server: &Server, error: &ssh2::Error, kinds: &str) -> Seen {
-    /// `LIBSSH2_ERROR_BANNER_RECV`, `_KEX_FAILURE` and `_SOCKET_DISCONNECT`.
+    /// `LIBSSH2_ERROR_BANNER_RECV`, `_KEX_FAILURE`, `_SOCKET_DISCONNECT` and `_SOCKET_RECV`: the last of a reset.
     const NO_BANNER: ErrorCode = ErrorCode::Session(-2);
     const NO_COMMON: ErrorCode = ErrorCode::Session(-5);
     const CLOSED: ErrorCode = ErrorCode::Session(-13);
+    const RESET: ErrorCode = ErrorCode::Session(-43);
     match error.code() {
-        NO_BANNER | CLOSED => {
+        NO_BANNER | CLOSED | RESET => {
             let words = format!("{server}: the connection was taken, and no SSH server greeted ({error})");
             Seen::new(SshFailure::Unreachable, words)
                 .hint("sshd may still be starting, or something else listens on this port")

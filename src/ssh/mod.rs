@@ -30,6 +30,12 @@ pub use keys::{PrivateKey, SshKeys, expanded, has_agent, home, user_key_files};
 pub use keyscan::{HostKey, scan_host_key};
 pub use session::Remote;
 
+/// A script as `sh` runs it, whatever the login shell of the user is.
+#[must_use]
+pub fn for_sh(script: &str) -> String {
+    format!("/bin/sh -c {}", quoted(script))
+}
+
 /// `text` as one word of a shell.
 #[must_use]
 pub fn quoted(text: &str) -> String {

@@ -19,7 +19,7 @@ use crate::{
     model::InstanceKey,
     platform::hosts,
     secrets::Vault,
-    ssh::Remote,
+    ssh::{Remote, for_sh},
 };
 
 /// What is asked of a teardown.
@@ -147,9 +147,14 @@ pub(crate) async fn decommission(
     }
     let step = async |words: &str, script: &str| {
         context.events.step(Stage::Destroy, None, words).await;
+        let removes = script == WIPE;
         let script = whole(script);
         let acted = join_all(machines.iter().map(async |(node, remote)| act(node, remote, &script).await));
         let acted = async { acted.await.into_iter().collect::<Result<()>>() };
+        // A removal that has begun goes on there without this run: the locks stay until it has ended.
+        if removes && !context.stop.is_cancelled() {
+            return acted.await;
+        }
         // Also before the step: what stops this run may have come while no step waited for it.
         context.interruptible("take the cluster off the machines of", cluster.name(), acted).await
     };
@@ -180,7 +185,7 @@ fn whole(step: &str) -> String {
 }
 
 async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
-    let done = remote.run(script, b"", STOPS_WITHIN).await?;
+    let done = remote.run(&for_sh(script), b"", STOPS_WITHIN).await?;
     if done.status == 0 {
         return Ok(());
     }

@@ -239,7 +239,7 @@ async fn wait_for_first_boot(
     keys: &SshKeys,
 ) -> Result<Remote> {
     let status = async |remote: &Remote, wait: &str, patience| {
-        remote.run_as_user(&CLOUD_INIT_STATUS.replace("@WAIT@", wait), b"", patience).await
+        remote.run_as_user(&ssh::for_sh(&CLOUD_INIT_STATUS.replace("@WAIT@", wait)), b"", patience).await
     };
     context.events.step(Stage::Provision, Some(node.key()), "let in; waiting for its first boot to end").await;
     let deadline = Instant::now() + FIRST_BOOT_WITHIN;
@@ -289,7 +289,7 @@ pub(crate) async fn output_as_root(
     script: &str,
     patience: Duration,
 ) -> Result<String> {
-    let done = remote.run(script, b"", patience).await?;
+    let done = remote.run(&ssh::for_sh(script), b"", patience).await?;
     if done.status == 0 { Ok(done.stdout) } else { Err(no_root(node, &one_line(&done))) }
 }
 

@@ -1,6 +1,6 @@
 //! Plan -> Outputs -> Fleet: the machines, by Terraform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     dns, enroll,
@@ -84,32 +84,38 @@ pub(crate) fn consent(known: &Known, agreed: &Consent) -> Result<Consent> {
     Ok(Consent { ran: nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect(), ..agreed.clone() })
 }
 
-/// Sees that what Terraform is about to restart may stop now.
+/// Sees that these machines may stop now, one at a time. Before Terraform has planned, they are those that the user allows to
+/// restart; then those that it is about to restart.
 async fn may_restart(
     context: &Context,
     cluster: &Cluster,
     known: &Known,
     vault: &Vault,
     consent: &Consent,
-    changes: &Changes,
+    restarts: BTreeSet<InstanceKey>,
 ) -> Result<()> {
-    let restarts = changes.resources.iter().filter(|change| change.restarts);
-    let mut situation = Situation {
-        members: consent.ran.clone(),
-        restarts: restarts.filter_map(|change| change.node.clone()).collect(),
-        agreed: consent.restart.clone(),
-        problems: Vec::new(),
-    };
     let Some(fleet) = known.fleet_if_any()? else { return Ok(()) };
-    if next_step(&situation) == Ok(None) {
+    let mut members = consent.ran.clone();
+    for (key, node) in &cluster.plan.nodes {
+        members.entry(key.clone()).or_default().extend(node.roles.iter().copied());
+    }
+    let situation = |key: &InstanceKey, problems: &[String]| Situation {
+        members: members.clone(),
+        restarts: [key.clone()].into(),
+        agreed: consent.restart.clone(),
+        problems: problems.to_vec(),
+    };
+    if restarts.iter().all(|key| next_step(&situation(key, &[])) == Ok(None)) {
         return Ok(());
     }
     let access = access(context, cluster, vault)?;
-    let observed = async { Ok(health::observe(fleet, &access).await) };
-    let observed = context.interruptible("look at the machines of", cluster.name(), observed).await?;
-    let health = health::diagnose(&cluster.plan, &observed);
-    situation.problems = health.problems.iter().map(|problem| problem.message.clone()).collect();
-    let Err(blocked) = next_step(&situation) else { return Ok(()) };
+    let seen = async { Ok(health::observe(fleet, &access).await) };
+    let seen = context.interruptible("restart a machine of", cluster.name(), seen).await?;
+    let health = health::diagnose(&cluster.plan, &seen);
+    let problems: Vec<String> = health.problems.iter().map(|problem| problem.message.clone()).collect();
+    let Some(blocked) = restarts.iter().find_map(|key| next_step(&situation(key, &problems)).err()) else {
+        return Ok(());
+    };
     let error = Error::failed("not-healthy", "restart a machine of", cluster.name());
     let error = match blocked {
         Blocked::Unsafe(_, Unsafe::Degraded(problems)) => problems.into_iter().fold(error, Error::cause),
@@ -144,11 +150,17 @@ async fn make(
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
         }
-        let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let consent = consent(known, agreed)?;
+        may_restart(context, cluster, known, vault, &consent, consent.restart.clone()).await?;
+        let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let mut met = None;
         let before = async |made: &Changes| {
-            may_restart(context, cluster, known, vault, &consent, made).await?;
+            // What a module of the user's own restarts is the user's business, as for the guard.
+            if cluster.plan.platform.own_module().is_none() {
+                let restarts = made.resources.iter().filter(|change| change.restarts);
+                let restarts = restarts.filter_map(|change| change.node.clone()).collect();
+                may_restart(context, cluster, known, vault, &consent, restarts).await?;
+            }
             // Machines that exist are looked at first: nothing is made for those that are somebody else's.
             if let Some(machines) = cluster.plan.platform.hosts() {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;

@@ -4,6 +4,9 @@
 //! The mark is `/etc/hactl/cluster.json`. It stays as long as the cluster's data does, so that no other cluster takes the
 //! machine over, and so that what a killed run left there is known to be ours.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt::Write as _, net::Ipv4Addr, time::Duration};
 
 use futures_util::future::join_all;
@@ -18,7 +21,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, FleetNode},
-    model::{Distribution, InstanceKey, Platform, Role},
+    model::{Distribution, InstanceKey, Platform},
     secrets::Vault,
     ssh::{Remote, quoted},
 };
@@ -211,7 +214,7 @@ fn hint(platform: &Platform) -> String {
 
 /// PostgreSQL's settings follow what the file says of the machines' memory, and hactl has not made these.
 async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
-    let data_nodes = looked.iter().filter(|(node, _)| node.node.roles.contains(&Role::Patroni));
+    let data_nodes = looked.iter().filter(|(node, _)| node.node.is_data_node());
     let mut words = String::new();
     let mut small = false;
     for (node, found) in data_nodes {
@@ -331,210 +334,5 @@ impl Found {
             }
         }
         problems
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fleet::SshTarget;
-
-    fn node(roles: &[Role]) -> FleetNode {
-        let key: InstanceKey = "node1".parse().unwrap();
-        let node = crate::plan::Node {
-            key,
-            hostname: "pg-node1".parse().unwrap(),
-            roles: roles.iter().copied().collect(),
-            memory_mib: 1024,
-            cores: 1,
-            disk_gb: None,
-            address_index: 0,
-        };
-        let ssh = SshTarget {
-            host: String::new(),
-            port: 22,
-            user: "root".to_owned(),
-            sudo: false,
-            host_key: None,
-            bastion: None,
-        };
-        FleetNode { node, address: std::net::Ipv4Addr::LOCALHOST, machine_id: None, ssh, found: None }
-    }
-
-    fn ours() -> Mark {
-        Mark { cluster: "pg".to_owned(), uuid: Uuid::from_u128(1) }
-    }
-
-    fn problems(text: &str, roles: &[Role]) -> Vec<String> {
-        let here = std::env::consts::ARCH;
-        Found::read(&format!("release debian:12\narch {here}\nmemory 1000\n{text}")).problems(
-            &node(roles),
-            &ours(),
-            Distribution::Debian12,
-        )
-    }
-
-    #[test]
-    fn a_bare_machine_is_taken_and_so_is_our_own() {
-        let both = [Role::Etcd, Role::Patroni];
-        assert_eq!(problems("", &both), Vec::<String>::new());
-        let mark = serde_json::to_string(&ours()).unwrap();
-        // Whatever a killed run has left.
-        let text = format!(
-            "mark {mark}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
-             found patroni process a Patroni that runs\n"
-        );
-        assert_eq!(problems(&text, &both), Vec::<String>::new());
-    }
-
-    #[test]
-    fn script_finds_what_components_have_left_and_what_runs() {
-        let root = tempfile::tempdir().unwrap();
-        for (file, text) in [
-            ("var/lib/postgresql/15/pg/PG_VERSION", "15\n"),
-            ("var/lib/etcd/member/wal", ""),
-            ("etc/patroni/patroni.yml", "scope: other\nname: node1\n"),
-            ("proc/7/comm", "etcd\n"),
-            ("proc/8/comm", "a b\n"),
-            ("proc/9/status", ""),
-        ] {
-            let path = root.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let one = node(&[Role::Etcd]);
-        let fleet = Fleet { cluster: "pg".parse().unwrap(), nodes: [(one.key().clone(), one.clone())].into() };
-        let place = root.path().display().to_string();
-        let mut text = script(&fleet, &one);
-        for dir in ["/var/", "/etc/", "/proc/["] {
-            text = text.replace(dir, &format!("{place}{dir}"));
-        }
-        let ss = r#"ss() {
-          [ "$2" = "( sport = :2379 or sport = :2380 or sport = :8008 or sport = :5432 )" ] &&
-          echo 'LISTEN 0 4096 0.0.0.0:8008 0.0.0.0:* users:(("nginx",pid=1,fd=3))'
-        }"#;
-        let ran = std::process::Command::new("sh").args(["-c", &format!("{ss}\n{text}")]).output().unwrap();
-        assert!(ran.status.success(), "{ran:?}");
-        let found = Found::read(&String::from_utf8(ran.stdout).unwrap().replace(&place, ""));
-        assert_eq!((found.release.as_str(), found.mark), ("unknown:", None));
-        let said = found.things.iter().map(|thing| (thing.owner.as_str(), thing.is_data, thing.words.as_str()));
-        assert_eq!(
-            said.collect::<Vec<_>>(),
-            [
-                ("postgres", true, "data of PostgreSQL 15 in /var/lib/postgresql/15/pg"),
-                ("patroni", false, "Patroni's configuration /etc/patroni/patroni.yml, of the cluster other"),
-                ("etcd", false, "an etcd that runs"),
-                ("etcd", true, "data of etcd in /var/lib/etcd"),
-                ("nginx", false, "something that listens on 0.0.0.0:8008: nginx"),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_somebody_elses_is_named() {
-        let both = [Role::Etcd, Role::Patroni];
-        let text = "found postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/main\n\
-                    found etcd process an etcd that runs\nlistens 0.0.0.0:8008 nginx\n";
-        assert_eq!(
-            problems(text, &both),
-            [
-                "there is data of PostgreSQL 15 in /var/lib/postgresql/15/main",
-                "there is an etcd that runs",
-                "there is something that listens on 0.0.0.0:8008: nginx"
-            ]
-        );
-        // etcd may be there where no member of ours will be.
-        assert_eq!(problems(text, &[Role::Patroni]).len(), 2);
-        let mark = |name: &str, id: u128| {
-            let mark = Mark { cluster: name.to_owned(), uuid: Uuid::from_u128(id) };
-            problems(&format!("mark {}\n{text}", serde_json::to_string(&mark).unwrap()), &both)
-        };
-        let uuid = Uuid::from_u128(2);
-        assert_eq!(mark("other", 2), [format!("it carries the mark of the hactl cluster other ({uuid})")]);
-        assert_eq!(
-            mark("pg", 2),
-            [format!("it carries the mark of another hactl cluster that is called pg, too ({uuid})")]
-        );
-        assert_eq!(problems("mark {", &both).len(), 1);
-    }
-
-    #[test]
-    fn where_ssh_led_elsewhere_than_the_others_would_go_the_machine_is_refused() {
-        let one = [Role::Patroni];
-        let mut elsewhere = node(&one);
-        elsewhere.address = Ipv4Addr::new(10, 0, 0, 2);
-        elsewhere.ssh.host = "nat".to_owned();
-        let found = Found::read("addresses 127.0.0.1 10.0.0.1 \n");
-        assert_eq!(
-            found.misplaced(&elsewhere).unwrap(),
-            "SSH by nat:22 leads to a machine that has 10.0.0.1, and not 10.0.0.2, by which the others would reach it"
-        );
-        elsewhere.address = Ipv4Addr::new(10, 0, 0, 1);
-        assert_eq!(found.misplaced(&elsewhere), None);
-        let found =
-            Found::read("addresses 10.0.0.1 192.168.0.1\nfrom 10.0.0.1 to 10.0.0.3\nfrom 192.168.0.1 to 10.9.0.2\n");
-        assert_eq!(
-            found.misplaced(&elsewhere).unwrap(),
-            "it reaches 10.9.0.2 from 192.168.0.1, and not from 10.0.0.1: etcd there lets only that address in"
-        );
-        // One without `ip` does not tell.
-        assert_eq!(Found::default().misplaced(&elsewhere), None);
-    }
-
-    /// Machines of one cluster, each with what is on it.
-    fn together(machines: &[(&str, &[Role], &str)], judge: fn(&[(&FleetNode, &Found)]) -> Vec<String>) -> Vec<String> {
-        let machines: Vec<_> = machines
-            .iter()
-            .map(|(key, roles, text)| {
-                let mut node = node(roles);
-                node.node.key = key.parse().unwrap();
-                (node, Found::read(text))
-            })
-            .collect();
-        judge(&machines.iter().map(|(node, found)| (node, found)).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn two_instances_are_two_machines() {
-        let both: &[Role] = &[Role::Etcd, Role::Patroni];
-        let (one, two) = (("one", both, "ports-of a net:[1]\n"), ("two", both, "ports-of a net:[2]\n"));
-        assert_eq!(together(&[one, two, ("old", both, ""), ("older", both, "")], same_machine), Vec::<String>::new());
-        let three = ("three", both, "ports-of a net:[1]\n");
-        assert_eq!(together(&[one, two, three], same_machine), ["three: it is the same machine as one"]);
-    }
-
-    #[test]
-    fn data_that_was_left_when_the_cluster_was_taken_away_makes_no_new_one() {
-        let (both, data): (&[Role], &[Role]) = (&[Role::Etcd, Role::Patroni], &[Role::Patroni]);
-        let marked = "mark {}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
-                      found etcd data data of etcd in /var/lib/etcd\n";
-        let left = |machines: &[(&str, &[Role], &str)]| together(machines, left_over);
-        let said = left(&[("one", both, ""), ("two", both, marked), ("three", both, "")]);
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(
-            said[0].starts_with("two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/pg, of this cluster")
-        );
-        let of_postgres = "mark {}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n";
-        assert_eq!(left(&[("one", both, ""), ("two", data, of_postgres)]).len(), 1);
-        // A machine that was made anew, and one that is new, join those that have the majority.
-        assert!(
-            left(&[("one", both, marked), ("two", both, marked), ("three", both, ""), ("four", data, "")]).is_empty()
-        );
-        // A first run that was killed has marked all of them; one that could not write a mark has made nothing.
-        assert!(left(&[("one", both, marked), ("two", both, "mark {}\n"), ("three", both, "mark {}\n")]).is_empty());
-        assert!(left(&[("one", both, "mark {}\n"), ("two", both, ""), ("three", both, "")]).is_empty());
-    }
-
-    #[test]
-    fn another_release_or_architecture_is_said_with_what_was_asked_for() {
-        let found = Found::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
-        let said = found.problems(&node(&[Role::Patroni]), &ours(), Distribution::Debian12);
-        assert_eq!(said[0], "it runs ubuntu:24.04, and the cluster file says `release: debian:12`");
-        assert!(said[1].contains("s390x"), "{said:?}");
-        assert!(
-            Found { release: "debian:12.7".into(), arch: std::env::consts::ARCH.into(), ..found }
-                .problems(&node(&[]), &ours(), Distribution::Debian12)
-                .is_empty()
-        );
     }
 }

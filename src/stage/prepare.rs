@@ -2,18 +2,20 @@
 
 use std::{fs, path::PathBuf};
 
+use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::{
     ansible::{self, AnsibleEnvironment, Playbook, Settings},
     assets::{self, Assets},
+    component::{COMPONENTS, Downloaded, RoleVars, Wanted},
     context::{Context, RunContext},
     deployment::Cluster,
     error::{Error, Kind, Result, codes},
     event::{Events, Stage},
     fetch::{self, LockFile},
-    model::{Arch, Local, Platform},
+    model::{Arch, Local, Platform, Role},
     platform::{
         self,
         local::{self, Engine, SshEndpoint},
@@ -22,15 +24,9 @@ use crate::{
     terraform,
 };
 
-/// Where the downloads for the nodes lie.
-pub(crate) struct Downloads {
-    pub(crate) etcd: PathBuf,
-    pub(crate) wheels: PathBuf,
-}
-
 /// Everything that the later stages need beside the plan.
 pub(crate) struct Prepared {
-    pub(crate) downloads: Downloads,
+    pub(crate) downloads: Vec<Downloaded>,
     pub(crate) ansible: AnsibleEnvironment,
     /// The node image of local nodes, by its tag.
     pub(crate) image: Option<String>,
@@ -88,19 +84,20 @@ pub(crate) async fn prepare(run: &RunContext, cluster: &Cluster, vault: &Vault, 
     Ok(Prepared { downloads, ansible, image })
 }
 
-pub(crate) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Downloads> {
+pub(crate) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Vec<Downloaded>> {
     let plan = &cluster.plan;
-    let release = cluster.release()?;
     let arch = Arch::here().ok_or_else(|| {
         Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
             .cause("hactl knows downloads for x86_64 and aarch64")
     })?;
-    let lock = LockFile::read(cluster.lock_file())?;
-    let (etcd, wheels) = tokio::try_join!(
-        fetch::etcd(context, plan.etcd, arch, plan.etcd_source.as_ref(), &lock),
-        fetch::patroni_wheels(context, &plan.patroni.version, release.python(), arch, &lock),
-    )?;
-    Ok(Downloads { etcd, wheels })
+    let lock = &LockFile::read(cluster.lock_file())?;
+    let wanted = Wanted { context, plan, distribution: cluster.release()?, arch, lock };
+    let components = COMPONENTS.iter().filter_map(|component| Some((component.name, component.download.as_ref()?)));
+    let fetched = components.map(async |(component, download)| {
+        let dir = (download.fetch)(wanted).await?;
+        Ok(Downloaded { component, variable: download.variable, dir })
+    });
+    try_join_all(fetched).await
 }
 
 async fn image(
@@ -108,7 +105,7 @@ async fn image(
     cluster: &Cluster,
     vault: &Vault,
     platform: &Local,
-    downloads: &Downloads,
+    downloads: &[Downloaded],
     ansible: &AnsibleEnvironment,
     mitogen: bool,
 ) -> Result<(String, Option<String>)> {
@@ -136,8 +133,8 @@ pub(crate) fn image_of(cluster: &Cluster) -> Option<String> {
 pub(crate) fn image_tag(cluster: &Cluster, platform: &Local) -> String {
     let plan = &cluster.plan;
     let mut hash = Sha256::new();
-    for part in [&platform.base_image, &plan.etcd.to_string(), &plan.patroni.version, &plan.postgres.major.to_string()]
-    {
+    let versions = COMPONENTS.iter().map(|component| (component.version)(plan));
+    for part in [platform.base_image.clone()].into_iter().chain(versions) {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -161,7 +158,7 @@ async fn bake(
     context: &Context,
     cluster: &Cluster,
     vault: &Vault,
-    downloads: &Downloads,
+    downloads: &[Downloaded],
     ansible: &AnsibleEnvironment,
     mitogen: bool,
     machine: &SshEndpoint,
@@ -174,20 +171,14 @@ async fn bake(
         private(&path, text.as_bytes()).map_err(failed)?;
         Ok(path)
     };
-    let plan = &cluster.plan;
+    let mut vars: RoleVars =
+        COMPONENTS.iter().flat_map(|component| (component.variables.install)(&cluster.plan)).collect();
+    vars.extend(downloads.iter().map(|done| (done.variable.to_owned(), done.dir.display().to_string().into())));
+    let groups = Role::ALL.map(|role| (role.as_str().to_owned(), serde_json::json!({"hosts": {"image": {}}})));
     let inventory = serde_json::json!({"all": {
         "hosts": {"image": {"ansible_host": machine.host, "ansible_port": machine.port, "ansible_user": machine.user}},
-        "vars": {
-            "etcd_version": plan.etcd,
-            "etcd_binaries_dir": downloads.etcd,
-            "patroni_version": plan.patroni.version,
-            "patroni_wheels_dir": downloads.wheels,
-            "patroni_postgresql_version": plan.postgres.major,
-            "patroni_postgresql_packages": plan.postgres.packages,
-            "patroni_postgresql_repository": plan.postgres.pgdg_suite.is_some(),
-            "patroni_postgresql_repository_suite": plan.postgres.pgdg_suite.as_deref().unwrap_or_default(),
-        },
-        "children": {"etcd": {"hosts": {"image": {}}}, "patroni": {"hosts": {"image": {}}}},
+        "vars": vars,
+        "children": RoleVars::from_iter(groups),
     }});
     let known_hosts = file("known_hosts", &format!("[{}]:{} {}\n", machine.host, machine.port, machine.host_key))?;
     let settings = Settings {

@@ -2,20 +2,20 @@
 
 use jiff::Timestamp;
 
-use super::prepare::{self, Downloads, Prepared};
+use super::prepare::{self, Prepared};
 use crate::{
     access::Access,
     ansible::{
         self, Configured, Playbook, Settings,
-        inventory::{self, Inventory, KeyPair, Material},
+        inventory::{self, Inventory, Material},
     },
+    component::{self, Downloaded, KeyPair, RoleSecrets},
     context::{Context, RunContext},
     deployment::{Cluster, client_files, ssh_keys},
     error::Result,
     event::Stage,
     fleet::Fleet,
     health,
-    model::Certificate,
     secrets::{ClientFiles, Leaf, Vault},
 };
 
@@ -25,14 +25,14 @@ pub(crate) async fn render(
     cluster: &Cluster,
     vault: &mut Vault,
     fleet: &Fleet,
-    downloads: &Downloads,
+    downloads: &[Downloaded],
 ) -> Result<Inventory> {
     run.stage(Stage::Inventory, async {
         let context = &run.context;
         let plan = &cluster.plan;
         let nodes: Vec<_> =
             fleet.nodes.values().map(|node| (node.key().clone(), node.hostname().clone(), node.address)).collect();
-        let signed = vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes, Timestamp::now())?;
+        let signed = vault.ensure_certificates(&component::certificates(), &nodes, Timestamp::now())?;
         if vault.ensure_passwords(&cluster.accounts())? || signed {
             vault.save()?;
         }
@@ -46,7 +46,7 @@ pub(crate) async fn render(
 }
 
 /// What the inventory needs of the secrets and the downloads.
-pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &Downloads) -> Material {
+pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, downloads: &[Downloaded]) -> Material {
     let files = cluster.dir().client();
     let nodes = vault.node_leaves().iter().map(|(key, leaves)| {
         let pair = |leaf: &Leaf| KeyPair { certificate: leaf.certificate.clone(), key: leaf.key.clone() };
@@ -54,13 +54,10 @@ pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, down
     });
     Material {
         assets: cluster.assets.clone(),
-        passwords: vault.passwords(),
-        authorities: vault.authorities(),
-        nodes: nodes.collect(),
+        secrets: RoleSecrets { passwords: vault.passwords(), authorities: vault.authorities(), nodes: nodes.collect() },
+        downloads: downloads.to_vec(),
         ssh_private_key: ssh_keys::identities(context, cluster).machine,
         ssh_config: files.join(ClientFiles::SSH_CONFIG),
-        etcd_binaries_dir: downloads.etcd.clone(),
-        patroni_wheels_dir: downloads.wheels.clone(),
     }
 }
 

@@ -298,7 +298,10 @@ pub(super) async fn apply(
         for line in changes.listed() {
             context.events.step(Stage::Provision, None, line).await;
         }
-        before_it(&changes).await?;
+        if let Err(error) = before_it(&changes).await {
+            root.remove_plan();
+            return Err(error);
+        }
         root.apply(context).await?;
     }
     let outputs = contract::machines(machines.plan, &root.output(context).await?, &root.dir)?;

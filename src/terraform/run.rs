@@ -73,10 +73,13 @@ pub async fn apply(
     let outputs = if changes.is_empty() && before.record.as_deref().unwrap_or_default() == machines.record {
         before.vms
     } else {
+        if let Err(error) = before_it(&changes).await {
+            remove_plan(&workspace);
+            return Err(error);
+        }
         if starts_anew {
             workspace.note_new_start()?;
         }
-        before_it(&changes).await?;
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
         read_outputs(context, &terraform).await?.vms

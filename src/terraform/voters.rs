@@ -3,11 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::changes::{Action, Changes, ResourceChange};
-use crate::{
-    error::Error,
-    model::{InstanceKey, Role},
-    plan::Plan,
-};
+use crate::{error::Error, model::InstanceKey, plan::Plan};
 
 /// Voters that are gone, and why going on would lose something.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,7 +25,7 @@ pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKe
         made.filter_map(|change| change.node.as_ref()).collect()
     };
     let (nodes, volumes) = (made(ResourceChange::is_machine), made(|change| change.kind == "hactl_volume"));
-    let voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key));
+    let voters = plan.voters().map(|node| &node.key).filter(|key| created.contains(*key));
     let (gone, left): (BTreeSet<_>, BTreeSet<_>) = voters.cloned().partition(|key| nodes.contains(key));
     let majority = (gone.len() + left.len()) / 2 + 1;
     if gone.is_empty() || left.len() >= majority {
@@ -50,7 +46,7 @@ pub(super) fn starts_anew(plan: &Plan, changes: &Changes, created: &BTreeSet<Ins
         let again = |change: &&ResourceChange| change.is_machine() && change.action == Action::Create;
         changes.resources.iter().filter(again).any(|change| change.node.as_ref() == Some(key))
     };
-    let mut voters = plan.with_role(Role::Etcd).map(|node| &node.key).filter(|key| created.contains(*key)).peekable();
+    let mut voters = plan.voters().map(|node| &node.key).filter(|key| created.contains(*key)).peekable();
     voters.peek().is_some() && voters.all(made) && voters_gone(plan, changes, created).is_none()
 }
 

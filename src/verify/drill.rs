@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     event::Stage,
-    model::{Dcs, Role},
+    model::Dcs,
 };
 
 pub(super) fn empty(drill: &Drill) -> DrillReport {
@@ -129,8 +129,8 @@ pub(super) fn concluded(mut report: DrillReport) -> DrillReport {
 /// Why this cluster is not to be drilled so.
 pub(super) fn refused(cluster: &FaultTarget<'_>, drill: &Drill) -> Option<String> {
     let plan = cluster.plan;
-    let data = plan.with_role(Role::Patroni).count();
-    let voters = plan.voters();
+    let data = plan.data_nodes().count();
+    let voters = plan.voter_count();
     if drill.tier == Tier::Destructive && !plan.disposable {
         return Some("destructive: only on a cluster whose file says `disposable: true`".to_owned());
     }

@@ -15,7 +15,6 @@ use crate::{
     access::Access,
     component::{etcd, patroni, postgres},
     fleet::{Fleet, FleetNode},
-    model::Role,
     plan::{Dcs, Plan},
 };
 
@@ -47,7 +46,7 @@ impl Sampler {
         let mut tasks = JoinSet::new();
         // What hangs on a node that was struck holds up nobody else.
         let access = Arc::new(access.apart());
-        for (index, node) in (0_u16..).zip(fleet.with_role(Role::Patroni)) {
+        for (index, node) in (0_u16..).zip(fleet.data_nodes()) {
             let asking = watch_node(node.clone(), index, Arc::clone(&access), Arc::clone(&seen), began);
             tasks.spawn(until(stop.clone(), asking));
         }
@@ -127,12 +126,12 @@ struct Watching {
 
 impl Watching {
     fn new(plan: &Plan, fleet: Fleet) -> Self {
-        let voters: Vec<FleetNode> = fleet.with_role(Role::Etcd).cloned().collect();
+        let voters: Vec<FleetNode> = fleet.voters().cloned().collect();
         let key = match &plan.dcs {
             Dcs::Etcd { leader_key, .. } if !voters.is_empty() => leader_key.clone(),
             _ => None,
         };
-        let nodes = if key.is_some() { voters } else { fleet.with_role(Role::Patroni).cloned().collect() };
+        let nodes = if key.is_some() { voters } else { fleet.data_nodes().cloned().collect() };
         Self { fleet, nodes, key }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     component::postgres,
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Role, Secret},
+    model::{InstanceKey, Secret},
 };
 
 /// Database and role of the drills.
@@ -89,7 +89,7 @@ impl<'a> Table<'a> {
         let lsn: String =
             leader.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.map_err(|error| caught(&error))?.get(0);
         let mut rows = Rows::default();
-        for (index, node) in (0_u16..).zip(self.fleet.with_role(Role::Patroni)) {
+        for (index, node) in (0_u16..).zip(self.fleet.data_nodes()) {
             let key = node.key();
             let found = if key == primary {
                 rows.primary = index;
@@ -213,5 +213,5 @@ impl<'a> Table<'a> {
 
 /// The data nodes, in the order of a history's nodes.
 pub(super) fn data_nodes(fleet: &Fleet) -> impl Iterator<Item = &FleetNode> {
-    fleet.with_role(Role::Patroni)
+    fleet.data_nodes()
 }

@@ -2,6 +2,8 @@
 //! with a hypervisor that the test chooses behind it.
 //!
 //! It proves wiring, not that Proxmox accepts a configuration: `tests/recorded/README.md`.
+//!
+//! Long because it is one provider: planning and applying its resources share one recorded schema and one state.
 
 use std::{
     collections::BTreeMap,

@@ -2,6 +2,8 @@
 //!
 //! Needs `terraform`, `named`, `dig`, `nsupdate` and `knotd`, and the container engine for the one
 //! test through `hactl up`; `.ci/setup --test` installs them.
+//!
+//! Long because its tests share two real servers and their zones.
 
 mod plain;
 pub(crate) mod servers;

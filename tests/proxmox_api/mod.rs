@@ -1,5 +1,7 @@
 //! What hactl asks Proxmox itself, against a simulator of its API on loopback: TLS, tokens, privileges, and the
 //! questions and answers of the real one. What Terraform's provider asks is not part of it.
+//!
+//! Long because its tests share one simulator and the questions it answers.
 
 pub(crate) mod simulator;
 

@@ -13,9 +13,9 @@ use super::{
     out_of_order, page, printing, starting_processes,
 };
 
-static CHECKOUT: LazyLock<Checkout> = LazyLock::new(|| Checkout::read(&root()).unwrap());
+pub(crate) static CHECKOUT: LazyLock<Checkout> = LazyLock::new(|| Checkout::read(&root()).unwrap());
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

@@ -242,18 +242,22 @@ impl Tree {
         self.modules[module].items.entry(name).or_default().push((self.items.len() - 1, is_private(vis)));
     }
 
-    /// Notes the items that calls of the crate's own macros define: the first name that a call is given.
+    /// Notes the items that calls of the crate's own macros define: the first name that a call is given, and each name that is
+    /// given a value by `=`.
     fn declare_made(&mut self, file: FileId, syntax: &syn::File) {
         let public = Visibility::Public(syn::token::Pub::default());
         for item in &syntax.items {
             let Item::Macro(syn::ItemMacro { ident: None, mac, .. }) = item else { continue };
             let maker = mac.path.segments.last().and_then(|name| self.makers.get(&name.ident.to_string()));
-            let name = mac.tokens.clone().into_iter().find_map(|token| match token {
-                TokenTree::Ident(name) => Some(name),
-                _ => None,
-            });
-            if let (Some(kind), Some(name)) = (maker.copied(), name) {
-                self.define(self.sources[file].module, &name, kind, &public);
+            let Some(kind) = maker.copied() else { continue };
+            let tokens: Vec<TokenTree> = mac.tokens.clone().into_iter().collect();
+            let mut first = true;
+            for (at, token) in tokens.iter().enumerate() {
+                let TokenTree::Ident(name) = token else { continue };
+                let valued = matches!(tokens.get(at + 1), Some(TokenTree::Punct(sign)) if sign.as_char() == '=');
+                if std::mem::take(&mut first) || valued {
+                    self.define(self.sources[file].module, name, kind, &public);
+                }
             }
         }
     }

@@ -364,7 +364,7 @@ impl Walk<'_> {
     }
 }
 
-fn attributes(item: &Item) -> &[syn::Attribute] {
+pub(crate) fn attributes(item: &Item) -> &[syn::Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,

@@ -4,6 +4,8 @@
 //!
 //! One small cluster goes through all six actions; its runs have the repository and two secrets in common, and Terraform's
 //! state in a PostgreSQL. Needs what tests/up.rs needs, PostgreSQL's server programs and jq.
+//!
+//! Long because the steps of one workflow are played by one set of stand-ins.
 
 mod expression;
 

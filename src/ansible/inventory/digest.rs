@@ -5,8 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Inventory, Vars, build::is_about_the_controller};
-use crate::assets;
+use super::{Inventory, Vars};
+use crate::{assets, component};
 
 pub(super) fn digest(inventory: &Inventory) -> String {
     let mut hash = Sha256::new();
@@ -30,6 +30,12 @@ fn hash_vars(hash: &mut Sha256, vars: &Vars) {
         part(hash, name.as_bytes());
         part(hash, value.to_string().as_bytes());
     }
+}
+
+/// Variables that say how to reach a host or where this machine keeps things: no part of what is
+/// configured, so that another runner or a new port means no new run.
+fn is_about_the_controller(name: &str) -> bool {
+    name.starts_with("ansible_") || component::downloads().any(|download| download.variable == name)
 }
 
 /// With its length, so that no two sequences of parts run into the same bytes.

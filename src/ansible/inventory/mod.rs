@@ -23,7 +23,7 @@ use serde_json::Value;
 pub use self::{
     build::build,
     json::{Reader, json},
-    material::{KeyPair, Material},
+    material::Material,
     render::{ini, yaml},
     write::{Written, write},
 };
@@ -45,6 +45,23 @@ pub struct Inventory {
     assets: Assets,
     secrets: Vars,
     host_secrets: BTreeMap<InstanceKey, Vars>,
+}
+
+/// The secrets of all hosts, for the files and readers that may hold them.
+impl Inventory {
+    const fn secrets(&self) -> &Vars {
+        &self.secrets
+    }
+
+    const fn host_secrets(&self) -> &BTreeMap<InstanceKey, Vars> {
+        &self.host_secrets
+    }
+
+    /// SHA-256, in hexadecimal, of everything that is configured: roles, variables and secrets.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        self.secrets.get("hactl_digest").and_then(Value::as_str).unwrap_or_default()
+    }
 }
 
 /// The part of an inventory that anyone may read, as templates get it.

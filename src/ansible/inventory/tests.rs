@@ -88,7 +88,7 @@ fn the_digest_follows_what_is_configured_and_nothing_else() {
     let mut moved = fleet.clone();
     moved.nodes.values_mut().for_each(|node| node.ssh.port += 1);
     let mut elsewhere = material.clone();
-    elsewhere.etcd_binaries_dir = "/other".into();
+    elsewhere.downloads[0].dir = "/other".into();
     assert_eq!(digest(&plan, &moved, &elsewhere), first);
 
     let mut slower = plan.clone();
@@ -105,7 +105,7 @@ fn the_digest_follows_what_is_configured_and_nothing_else() {
     changed.assets = Assets::open(Some(dir.path())).unwrap();
     assert_ne!(digest(&plan, &fleet, &changed), first);
     let mut rotated = material.clone();
-    rotated.passwords.insert(Account::REWIND, Secret::new("other".into()));
+    rotated.secrets.passwords.insert(Account::REWIND, Secret::new("other".into()));
     assert_ne!(digest(&plan, &fleet, &rotated), first);
 }
 
@@ -132,8 +132,8 @@ fn a_changed_template_is_the_one_that_is_rendered() {
 #[test]
 fn what_is_missing_is_named_all_at_once() {
     let (plan, fleet, mut material) = example(blueprint("patroni-3node"));
-    material.nodes.clear();
-    material.passwords.retain(|account, _| !matches!(account, Account::Owner(_)));
+    material.secrets.nodes.clear();
+    material.secrets.passwords.retain(|account, _| !matches!(account, Account::Owner(_)));
     let Err(error) = build(&plan, &fleet, &material) else { panic!("nothing is missing") };
     assert_eq!(
         error.causes,

@@ -8,7 +8,7 @@ use crate::{
         findings::{Findings, Hint},
         view::Observations,
     },
-    model::{Dcs, InstanceKey, Role},
+    model::{Dcs, InstanceKey},
     plan::Plan,
 };
 
@@ -18,14 +18,14 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
 }
 
 fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
-    let voters: BTreeSet<&InstanceKey> = plan.with_role(Role::Etcd).map(|node| &node.key).collect();
+    let voters: BTreeSet<&InstanceKey> = plan.voters().map(|node| &node.key).collect();
     if findings.adopted && voters.is_empty() {
         // It is none of the machines that hactl knows. What Patroni can read is well enough.
         let views = seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
         let healthy = views.into_iter().any(|view| view.cluster.is_some());
         return Etcd { healthy, ..Etcd::default() };
     }
-    let outside = plan.voters() > voters.len();
+    let outside = plan.voter_count() > voters.len();
     let mut answers = BTreeMap::new();
     for key in &voters {
         match seen.get(*key).and_then(|view| view.etcd.as_ref()) {

@@ -60,7 +60,7 @@ struct Response {
 
 /// The first voter that is part of a quorum; none where no voter is.
 pub(crate) async fn serving_voter<'a>(access: &Access, fleet: &'a Fleet) -> Option<&'a FleetNode> {
-    let asked = fleet.with_role(crate::model::Role::Etcd).map(|node| {
+    let asked = fleet.voters().map(|node| {
         Box::pin(async move {
             let remote = access.connect(node).await.map_err(drop)?;
             let question = Question::get("/health");

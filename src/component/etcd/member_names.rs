@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     component::view::Observations,
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Role},
+    model::InstanceKey,
 };
 
 /// Gives etcd's members the keys of the machines that they run on, where etcd was not told these as their names.
@@ -13,7 +13,7 @@ pub(super) fn complete(fleet: &Fleet, seen: &mut Observations) {
     let views = seen.iter_mut().filter_map(|(key, view)| Some((key, view.etcd.as_mut()?.as_mut().ok()?)));
     let mut views: Vec<_> = views.collect();
     let ids: BTreeMap<u64, InstanceKey> = views.iter().map(|(key, view)| (view.member_id, (*key).clone())).collect();
-    let adopted: Vec<_> = fleet.with_role(Role::Etcd).filter(|node| node.found.is_some()).collect();
+    let adopted: Vec<_> = fleet.voters().filter(|node| node.found.is_some()).collect();
     for member in views.iter_mut().flat_map(|(_, view)| &mut view.members) {
         let at = |node: &&&FleetNode| {
             let hosts = node.addresses().into_iter().map(|address| format!("//{address}:"));

@@ -6,6 +6,7 @@ mod lease;
 mod member_names;
 mod service;
 mod status;
+mod vars;
 
 pub use client::{EtcdView, ListedMember};
 pub(crate) use client::{ask, value};
@@ -13,13 +14,29 @@ pub(crate) use lease::{Taken, give_up, renew, serving_voter, take_key};
 pub(crate) use service::{NAME, PEER_PORT, PORT, UNIT, endpoint, unit};
 pub use status::{Etcd, EtcdMember};
 
-use super::{definition::Component, view::View};
-use crate::model::Role;
+use super::{
+    definition::{Component, Download, Wanted},
+    view::View,
+};
+use crate::{
+    fetch,
+    model::{Certificate, Role},
+};
 
 pub(super) const COMPONENT: Component = Component {
     name: NAME,
     title: "etcd",
     role: Role::Etcd,
+    version: |plan| plan.etcd.to_string(),
+    download: Some(Download {
+        variable: "etcd_binaries_dir",
+        fetch: |wanted| {
+            let Wanted { context, plan, arch, lock, .. } = wanted;
+            Box::pin(fetch::etcd(context, plan.etcd, arch, plan.etcd_source.as_ref(), lock))
+        },
+    }),
+    variables: vars::VARIABLES,
+    certificates: &[Certificate::ETCD_PEER, Certificate::ETCD_SERVER],
     ports: &[PORT, PEER_PORT],
     endpoint,
     unit: Some(unit),

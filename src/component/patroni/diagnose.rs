@@ -7,14 +7,13 @@ use crate::{
         findings::{Findings, Hint},
         view::Observations,
     },
-    model::Role,
     plan::Plan,
 };
 
 /// Finds what is wrong with Patroni, and which members it has.
 pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings) {
     let mut views = Vec::new();
-    for node in plan.with_role(Role::Patroni) {
+    for node in plan.data_nodes() {
         match seen.get(&node.key).and_then(|view| view.patroni.as_ref()) {
             Some(Ok(view)) => views.push((&node.key, view)),
             Some(Err(said)) => {
@@ -57,7 +56,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     if cluster.pause {
         findings.add("paused", None, "Patroni is paused: it will not fail over", "`patronictl resume` ends it");
     }
-    for node in plan.with_role(Role::Patroni) {
+    for node in plan.data_nodes() {
         if !cluster.members.iter().any(|member| member.name == node.key.as_str())
             && views.iter().any(|(key, _)| **key == node.key)
         {

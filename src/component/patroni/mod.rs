@@ -3,18 +3,35 @@
 mod client;
 mod diagnose;
 mod service;
+mod vars;
 
 pub use client::{Cluster, Itself, Member, PatroniView, Version};
 pub(crate) use client::{config, itself, leader, switchover};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
 
-use super::{definition::Component, view::View};
-use crate::model::Role;
+use super::{
+    definition::{Component, Download, Wanted},
+    view::View,
+};
+use crate::{
+    fetch,
+    model::{Certificate, Role},
+};
 
 pub(super) const COMPONENT: Component = Component {
     name: "patroni",
     title: "Patroni",
     role: Role::Patroni,
+    version: |plan| plan.patroni.version.clone(),
+    download: Some(Download {
+        variable: "patroni_wheels_dir",
+        fetch: |wanted| {
+            let Wanted { context, plan, distribution, arch, lock } = wanted;
+            Box::pin(fetch::patroni_wheels(context, &plan.patroni.version, distribution.python(), arch, lock))
+        },
+    }),
+    variables: vars::VARIABLES,
+    certificates: &[Certificate::PATRONI],
     ports: &[PORT],
     endpoint,
     unit: Some(unit),

@@ -6,7 +6,7 @@ use crate::{
         patroni::Member,
         view::{NodeView, Observations},
     },
-    model::{InstanceKey, Role},
+    model::InstanceKey,
     plan::{Durability, Plan},
 };
 
@@ -45,7 +45,7 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut F
                 }
             }
         }
-        _ if plan.with_role(Role::Patroni).next().is_none() => {}
+        _ if plan.data_nodes().next().is_none() => {}
         _ => {
             let states: Vec<String> =
                 members.iter().map(|member| format!("{} is {}", member.name, member.state)).collect();
@@ -72,7 +72,7 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
     let cluster = patroni.as_ref().and_then(|view| view.as_ref().ok()).and_then(|view| view.cluster.as_ref());
     let timeline = cluster.and_then(|cluster| cluster.members.iter().find(|m| m.is_leader())).and_then(|m| m.timeline);
     let mut quorum = 0;
-    for node in plan.with_role(Role::Patroni).filter(|node| node.key != *leader) {
+    for node in plan.data_nodes().filter(|node| node.key != *leader) {
         let key = &node.key;
         let member = cluster.and_then(|cluster| cluster.members.iter().find(|m| m.name == key.as_str()));
         match primary.streaming.get(key.as_str()) {
@@ -98,7 +98,7 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             findings.failed("postgres-silent", key, "PostgreSQL does not answer", said);
         }
     }
-    let data_nodes = plan.with_role(Role::Patroni).count();
+    let data_nodes = plan.data_nodes().count();
     if plan.patroni.durability != Durability::Async && data_nodes > 1 && quorum == 0 {
         let message = match plan.patroni.durability {
             durability if durability.is_strict() => "no synchronous standby: writes wait",

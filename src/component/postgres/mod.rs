@@ -3,6 +3,7 @@
 mod client;
 mod diagnose;
 mod service;
+mod vars;
 mod write_check;
 
 pub use client::PostgresView;
@@ -11,12 +12,16 @@ pub(crate) use service::{PORT, USER, endpoint, user};
 pub use write_check::write_and_read;
 
 use super::{definition::Component, view::View};
-use crate::model::Role;
+use crate::model::{Certificate, Role};
 
 pub(super) const COMPONENT: Component = Component {
     name: "postgres",
     title: "PostgreSQL",
     role: Role::Patroni,
+    version: |plan| plan.postgres.major.to_string(),
+    download: None,
+    variables: vars::VARIABLES,
+    certificates: &[Certificate::POSTGRESQL],
     ports: &[PORT],
     endpoint,
     unit: None,

@@ -7,7 +7,7 @@ use crate::{
     access::Access,
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Role},
+    model::InstanceKey,
 };
 
 /// Writes a row on the leader and reads it on every replica. The table is dropped again.
@@ -45,7 +45,7 @@ pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey
                 return Err(failed(leader, seen));
             }
         }
-        for node in fleet.with_role(Role::Patroni).filter(|node| node.key() != leader) {
+        for node in fleet.data_nodes().filter(|node| node.key() != leader) {
             let client = open(node).await?;
             let query = format!("SELECT count(*) FROM {TABLE} WHERE mark = $1");
             let deadline = tokio::time::Instant::now() + patience;

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    holder::{Holder, TTL, held, words},
+    holder::{Holder, RENEWS_EVERY, TTL, held, words},
     machine,
 };
 use crate::{
@@ -23,12 +23,9 @@ use crate::{
     error::{Error, Result, codes},
     file,
     fleet::{Fleet, FleetNode},
-    model::{ClusterName, Role},
+    model::ClusterName,
     ssh::Remote,
 };
-
-/// How often it is renewed: several times may fail before it is gone.
-pub(super) const RENEWS_EVERY: Duration = Duration::from_secs(5);
 
 /// How long giving it back may take.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3);
@@ -99,7 +96,7 @@ impl LockRequest<'_> {
     pub(super) async fn machines(self) -> Result<Option<ClusterLock>> {
         let Self { run, cluster, fleet, .. } = self;
         let with_roles = fleet.nodes.values().find(|node| !node.node.roles.is_empty());
-        let Some(node) = fleet.with_role(Role::Etcd).next().or(with_roles) else { return Ok(None) };
+        let Some(node) = fleet.voters().next().or(with_roles) else { return Ok(None) };
         let note = cluster.dir().machines_lock();
         let before = fs::read_to_string(&note).unwrap_or_default();
         let keeper = Keeper::new(self, LockKind::Machine { node: Box::new(node.clone()), before })?;
@@ -173,7 +170,7 @@ impl ClusterLock {
     }
 }
 
-/// A run that ends early gives its lock back all the same.
+/// A run that ends early gives its lock back, as long as the runtime lasts; after that it expires by itself.
 impl Drop for ClusterLock {
     fn drop(&mut self) {
         self.done.cancel();

@@ -11,6 +11,9 @@ use crate::{context::RunContext, env, error::Error, model::ClusterName};
 /// How long the lock of a run that died stays.
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
+/// How often it is renewed: several times may fail before it is gone.
+pub(super) const RENEWS_EVERY: Duration = Duration::from_secs(5);
+
 /// Who holds a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Holder {
@@ -116,6 +119,6 @@ mod tests {
     fn two_runs_that_are_the_same_in_all_the_rest_are_two() {
         let holder = || Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
         assert_ne!(holder(), holder());
-        assert!(super::super::cluster::RENEWS_EVERY * 4 < TTL, "several renewals may fail");
+        assert!(RENEWS_EVERY * 4 < TTL, "several renewals may fail");
     }
 }

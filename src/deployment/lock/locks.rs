@@ -6,7 +6,6 @@ use crate::{
     deployment::{Deployment, access},
     error::{Result, codes},
     event::Stage,
-    model::Role,
 };
 
 /// The locks of one run: a drill that takes etcd away keeps whoever comes by that on the machines. None is taken of an adopted
@@ -35,7 +34,7 @@ impl Locks {
         };
         let access = access(&run.context, cluster, vault)?;
         let request = LockRequest { run, cluster, command, fleet, access: &access };
-        if fleet.with_role(Role::Etcd).next().is_some() {
+        if fleet.voters().next().is_some() {
             locks.take_etcd(request).await?;
         }
         if locks.etcd.is_some() && !both {

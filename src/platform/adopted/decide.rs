@@ -140,7 +140,7 @@ fn described(
         // Patroni does not run now. What it was is kept.
         roles.extend(&before.node.roles);
         (before.address, before.found.clone())
-    } else if voter.is_some() || !given.is_empty() && given.contains(&Role::Etcd) {
+    } else if voter.is_some() || !given.is_empty() && Role::votes(given) {
         let address = voter.and_then(|(_, address)| *address).or_else(|| told.addresses.first().copied());
         let address = address.ok_or("it has no IPv4 address")?;
         let mut found = stranger(key, address);
@@ -152,7 +152,7 @@ fn described(
         return Err("neither Patroni nor a voter of its etcd runs there".to_owned());
     };
     // What the file says counts, and a machine on which Patroni has stopped is one all the same.
-    if given.contains(&Role::Etcd) {
+    if Role::votes(given) {
         roles.clone_from(given);
     }
     Ok((address, found, roles))

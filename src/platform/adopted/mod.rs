@@ -30,7 +30,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     fleet::{Fleet, SshTarget},
-    model::{Account, AdoptedHosts, Host, InstanceKey, Role, Secret, SshKeySource},
+    model::{Account, AdoptedHosts, Host, InstanceKey, Secret, SshKeySource},
     plan::{self, Plan, Running},
     ssh::{self, PrivateKey, Remote, SshKeys},
 };
@@ -231,7 +231,7 @@ async fn configuration(
     answers: &Answers,
     access: &Access,
 ) -> Result<(serde_json::Value, String), Vec<String>> {
-    let answering = fleet.with_role(Role::Patroni).filter(|node| answers[node.key()].1.is_ok());
+    let answering = fleet.data_nodes().filter(|node| answers[node.key()].1.is_ok());
     let asked = answering.map(async |node| {
         let answer = tokio::try_join!(patroni::config(access, node), patroni::itself(access, node));
         (node.key(), answer)

@@ -24,10 +24,11 @@ pub(in crate::platform) async fn preflight(
     context: &Context,
     plan: &Plan,
     proxmox: &Proxmox,
-    recorded: &Recorded,
+    recorded: impl AsyncFnOnce() -> Result<Recorded>,
 ) -> Result<()> {
     let api = api(context, proxmox)?;
-    let wanted = ProxmoxRequest { cluster: recorded.begun, ..wanted(plan, proxmox, recorded) };
+    let recorded = recorded().await?;
+    let wanted = ProxmoxRequest { cluster: recorded.begun, ..wanted(plan, proxmox, &recorded) };
     let checked = check(&api, &wanted).await?;
     context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
     Ok(())

@@ -169,7 +169,7 @@ async fn secrets_file_without_a_known_entry_opens_and_gets_it_when_it_is_needed(
     }
 
     assert!(vault.ensure_passwords(&Account::of_every_cluster()).unwrap());
-    assert!(vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes(), now()).unwrap());
+    assert!(vault.ensure_certificates(KINDS, &nodes(), now()).unwrap());
     vault.save().unwrap();
     let again = site.opened().await.unwrap();
     let mut after = again.passwords();
@@ -193,7 +193,7 @@ async fn secrets_file_with_unknown_entries_keeps_them_when_it_is_saved() {
     .await;
     let mut vault = site.opened().await.unwrap();
     assert!(!vault.ensure_passwords(&Account::of_every_cluster()).unwrap());
-    assert!(vault.ensure_certificates(&Certificate::OF_EVERY_CLUSTER, &nodes(), now()).unwrap());
+    assert!(vault.ensure_certificates(KINDS, &nodes(), now()).unwrap());
     vault.save().unwrap();
 
     let written = site.written().await;

@@ -52,7 +52,7 @@ use crate::{
 
 /// The pause between two looks for an effect.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long the mechanism back is tried after the undo should have come by itself.
+/// How long the way back is tried after the undo should have come by itself.
 const GRACE: Duration = Duration::from_secs(20);
 /// No fault is injected when its undo is due within this time.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -152,7 +152,7 @@ impl Armed<'_> {
                     let noted = shell::noted(self.cluster, key, &fault.inject(&self.id)).await?;
                     Ok::<_, Error>((key.clone(), noted))
                 });
-                // All of them, before an error ends it: nobody may be struck while the undo is already on its mechanism.
+                // All of them, before an error ends it: nobody may be struck while the undo is already on its way.
                 self.noted = join_all(struck).await.into_iter().collect::<Result<_>>()?;
                 Ok(())
             }

@@ -10,7 +10,6 @@ use super::{node_fault::NodeFault, target::FaultTarget};
 use crate::{
     component::{etcd, patroni},
     fleet::FleetNode,
-    model::Role,
     plan::Dcs,
 };
 
@@ -38,18 +37,14 @@ impl Others {
     pub(super) fn of(node: &FleetNode, cluster: &FaultTarget<'_>) -> Self {
         let others: Vec<&FleetNode> = cluster.members().filter(|other| other.key() != node.key()).collect();
         let endpoint = |other: &&FleetNode| {
-            let endpoint = if other.node.roles.contains(&Role::Patroni) {
-                patroni::endpoint(other)
-            } else {
-                etcd::endpoint(other)
-            };
+            let endpoint = if other.node.is_data_node() { patroni::endpoint(other) } else { etcd::endpoint(other) };
             format!("{}/{}", endpoint.host, endpoint.port)
         };
         let outside: &[SocketAddrV4] = match &cluster.plan.dcs {
             Dcs::Etcd { outside, .. } => outside,
             Dcs::Other(_) => &[],
         };
-        let voters = cluster.fleet.with_role(Role::Etcd).map(etcd::endpoint);
+        let voters = cluster.fleet.voters().map(etcd::endpoint);
         let etcd = voters.map(|endpoint| (endpoint.host, endpoint.port));
         let etcd: BTreeSet<(String, u16)> =
             etcd.chain(outside.iter().map(|voter| (voter.ip().to_string(), voter.port()))).collect();

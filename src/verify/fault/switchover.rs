@@ -6,7 +6,7 @@ use super::target::FaultTarget;
 use crate::{
     component::patroni,
     error::{Error, Result},
-    model::{InstanceKey, Role},
+    model::InstanceKey,
 };
 
 /// Refusals come within this time.
@@ -25,7 +25,7 @@ pub(super) async fn inject(leader: &[InstanceKey], cluster: &FaultTarget<'_>) ->
 
 /// Whether another member sees another leader.
 pub(super) async fn took_effect(old: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
-    for node in cluster.fleet.with_role(Role::Patroni).filter(|node| !old.contains(node.key())) {
+    for node in cluster.fleet.data_nodes().filter(|node| !old.contains(node.key())) {
         let leader = patroni::leader(cluster.access, node).await.ok().flatten();
         let leader = leader.map(|member| cluster.fleet.key_of(&member));
         if leader.is_some_and(|leader| !old.iter().any(|key| key.as_str() == leader)) {

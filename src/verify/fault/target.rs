@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Role},
+    model::InstanceKey,
     plan::Plan,
     verify::catalogue::Target,
 };
@@ -42,11 +42,12 @@ impl FaultTarget<'_> {
 
     /// Machines that a drill with this target may strike.
     pub(super) fn candidates(&self, target: Target) -> Vec<&FleetNode> {
-        let role = match target {
-            Target::Primary | Target::Replica | Target::Replicas | Target::SyncReplica => Role::Patroni,
-            Target::EtcdLeader | Target::EtcdMajority => Role::Etcd,
-            Target::All => return self.members().collect(),
-        };
-        self.fleet.with_role(role).collect()
+        match target {
+            Target::Primary | Target::Replica | Target::Replicas | Target::SyncReplica => {
+                self.fleet.data_nodes().collect()
+            }
+            Target::EtcdLeader | Target::EtcdMajority => self.fleet.voters().collect(),
+            Target::All => self.members().collect(),
+        }
     }
 }

@@ -5,15 +5,15 @@ use crate::{
     component::patroni::Member,
     error::{Error, Kind, Result},
     health::Health,
-    model::{InstanceKey, Role},
+    model::InstanceKey,
     plan::{Dcs, Durability, Plan},
     verify::catalogue::{Drill, Fault, Target},
 };
 
 /// Why the cluster as it is planned has too little for `drill`; none when it has enough.
 pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
-    let data = plan.with_role(Role::Patroni).count();
-    let voters = plan.voters();
+    let data = plan.data_nodes().count();
+    let voters = plan.voter_count();
     if data < drill.data_nodes {
         return Some(format!("it needs {} data nodes, and there are {data}", drill.data_nodes));
     }
@@ -69,7 +69,7 @@ pub fn targets(drill: &Drill, health: &Health, cluster: &FaultTarget<'_>) -> Res
         Target::Primary => one(health.leader.clone(), "primary"),
         Target::Replica => one(replica(health, &["replica", "sync_standby", "quorum_standby"]), "replica"),
         Target::Replicas => {
-            let replicas = cluster.fleet.with_role(Role::Patroni).map(|node| node.key().clone());
+            let replicas = cluster.fleet.data_nodes().map(|node| node.key().clone());
             Ok(replicas.filter(|key| Some(key) != health.leader.as_ref()).collect())
         }
         Target::SyncReplica => one(replica(health, &["sync_standby", "quorum_standby"]), "synchronous replica"),
@@ -96,7 +96,7 @@ fn replica(health: &Health, roles: &[&str]) -> Option<InstanceKey> {
 
 /// As many voters as leave no quorum, the primary's own only where the others are not enough.
 fn majority(health: &Health, cluster: &FaultTarget<'_>) -> Vec<InstanceKey> {
-    let mut voters: Vec<InstanceKey> = cluster.fleet.with_role(Role::Etcd).map(|node| node.key().clone()).collect();
+    let mut voters: Vec<InstanceKey> = cluster.fleet.voters().map(|node| node.key().clone()).collect();
     voters.sort_by_key(|key| Some(key) == health.leader.as_ref());
     voters.truncate(voters.len().div_ceil(2));
     voters

@@ -11,7 +11,7 @@ use crate::{
         reach,
     },
     fleet::FleetNode,
-    model::{InstanceKey, Role},
+    model::InstanceKey,
     verify::catalogue::Target,
 };
 
@@ -116,7 +116,7 @@ async fn seen(node: &FleetNode, cluster: &FaultTarget<'_>) -> Observed<EtcdView>
 /// Whether those voters of etcd that live have noticed: they follow another leader, or serve no more.
 pub(super) async fn etcd_noticed(target: Target, stopped: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
     let stopped: BTreeSet<&InstanceKey> = stopped.iter().collect();
-    let living = cluster.fleet.with_role(Role::Etcd).filter(|node| !stopped.contains(node.key()));
+    let living = cluster.fleet.voters().filter(|node| !stopped.contains(node.key()));
     let asked = living.map(|node| seen(node, cluster));
     let views: Vec<_> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
     if target == Target::EtcdMajority {

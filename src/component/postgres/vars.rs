@@ -1,0 +1,115 @@
+//! The variables of the role `patroni` about PostgreSQL: what is set of roles/patroni/meta/argument_specs.yml.
+
+use std::collections::BTreeMap;
+
+use ipnet::{IpNet, Ipv4Net};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    component::{
+        definition::Variables,
+        material::{Lookup, RoleVars, role_vars},
+    },
+    fleet::{Fleet, FleetNode},
+    model::{Account, Authority, Certificate, DatabaseName, InstanceKey, PostgresMajor, Secret},
+    plan::Plan,
+};
+
+pub(super) const VARIABLES: Variables =
+    Variables { install, cluster, host: |_| RoleVars::new(), secrets, host_secrets };
+
+#[derive(Serialize)]
+struct Install<'a> {
+    /// The major version.
+    patroni_postgresql_version: PostgresMajor,
+    /// The packages that bring it.
+    patroni_postgresql_packages: &'a [String],
+    /// Whether the packages come from the repository of the PostgreSQL project.
+    patroni_postgresql_repository: bool,
+    /// The suite of that repository; empty without it.
+    patroni_postgresql_repository_suite: &'a str,
+}
+
+fn install(plan: &Plan) -> RoleVars {
+    role_vars(&Install {
+        patroni_postgresql_version: plan.postgres.major,
+        patroni_postgresql_packages: &plan.postgres.packages,
+        patroni_postgresql_repository: plan.postgres.pgdg_suite.is_some(),
+        patroni_postgresql_repository_suite: plan.postgres.pgdg_suite.as_deref().unwrap_or_default(),
+    })
+}
+
+#[derive(Serialize)]
+struct Cluster<'a> {
+    /// The parameters that Patroni sets on every server.
+    patroni_postgresql_parameters: &'a BTreeMap<String, Value>,
+    /// The networks that may connect.
+    patroni_access: Vec<IpNet>,
+    /// The databases, each with its owner.
+    patroni_databases: BTreeMap<&'a DatabaseName, Database<'a>>,
+}
+
+#[derive(Serialize)]
+struct Database<'a> {
+    owner: &'a DatabaseName,
+}
+
+fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
+    role_vars(&Cluster {
+        patroni_postgresql_parameters: &plan.postgres.parameters,
+        patroni_access: access(plan, fleet),
+        patroni_databases: plan.postgres.databases.iter().map(|(name, owner)| (name, Database { owner })).collect(),
+    })
+}
+
+/// The networks that may connect: the cluster's own, then those of the file.
+fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
+    let own = |node: &FleetNode| -> Option<Ipv4Net> {
+        let known = plan.platform.network(node.key());
+        // The local platform makes networks of this size where the file says nothing, and most networks are of it.
+        known.or_else(|| Ipv4Net::new(node.address, 24).ok())
+    };
+    let mut own: Vec<IpNet> = fleet.nodes.values().filter_map(own).map(|net| IpNet::from(net.trunc())).collect();
+    own.sort();
+    own.dedup();
+    let given: Vec<IpNet> = plan.postgres.access.iter().filter(|net| !own.contains(net)).copied().collect();
+    own.extend(given);
+    own
+}
+
+#[derive(Serialize)]
+struct Secrets<'a> {
+    /// The CA of PostgreSQL's server certificates, PEM.
+    patroni_postgresql_ca: Option<&'a str>,
+    /// The passwords of the superuser, of the role by which replicas stream, and of that by which `pg_rewind` reads.
+    patroni_superuser_password: Option<&'a Secret>,
+    patroni_replication_password: Option<&'a Secret>,
+    patroni_rewind_password: Option<&'a Secret>,
+    /// The passwords of the databases' owners, by their names.
+    patroni_database_passwords: BTreeMap<&'a DatabaseName, Option<&'a Secret>>,
+}
+
+fn secrets(plan: &Plan, lookup: &mut Lookup<'_>) -> RoleVars {
+    let owners = plan.postgres.databases.values();
+    let passwords = owners.map(|owner| (owner, lookup.password(&Account::Owner(owner.clone())))).collect();
+    role_vars(&Secrets {
+        patroni_postgresql_ca: lookup.authority(Authority::POSTGRESQL),
+        patroni_superuser_password: lookup.password(&Account::SUPERUSER),
+        patroni_replication_password: lookup.password(&Account::REPLICATION),
+        patroni_rewind_password: lookup.password(&Account::REWIND),
+        patroni_database_passwords: passwords,
+    })
+}
+
+#[derive(Serialize)]
+struct HostSecrets<'a> {
+    /// The server's certificate, PEM, and its key.
+    patroni_postgresql_certificate: Option<&'a str>,
+    patroni_postgresql_key: Option<&'a Secret>,
+}
+
+fn host_secrets(node: &InstanceKey, lookup: &mut Lookup<'_>) -> RoleVars {
+    let (patroni_postgresql_certificate, patroni_postgresql_key) = lookup.certificate(node, Certificate::POSTGRESQL);
+    role_vars(&HostSecrets { patroni_postgresql_certificate, patroni_postgresql_key })
+}
