@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 /// Writes `bytes` beside `path` and renames it, readable by the owner only; a file that holds them
@@ -25,6 +26,27 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// The version of a record in JSON; one without `version` is of version 1, as the first release wrote it.
+///
+/// # Errors
+/// When the text is no JSON object, or its version is no number.
+pub(crate) fn version(text: &[u8]) -> serde_json::Result<u32> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(default = "first")]
+        version: u32,
+    }
+    const fn first() -> u32 {
+        1
+    }
+    serde_json::from_slice(text).map(|Header { version }| version)
+}
+
+/// Why a record of `version` cannot be read by a hactl that knows versions up to `newest`.
+pub(crate) fn too_new(version: u32, newest: u32) -> Option<String> {
+    (version > newest).then(|| format!("a newer hactl wrote it (version {version}; this one reads up to {newest})"))
 }
 
 /// Makes `dir` and what lies above it, for its owner only. One that is there stays as it is.

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::known::Recorded;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     model::ClusterName,
 };
 
-/// The form that this hactl writes, and the newest that it reads. A file without `version` is of form 1.
+/// The version that this hactl writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -20,16 +20,6 @@ struct Written<'a> {
     version: u32,
     #[serde(flatten)]
     fleet: &'a Fleet,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    #[serde(default = "first_version")]
-    version: u32,
-}
-
-const fn first_version() -> u32 {
-    1
 }
 
 /// Reads the file at `path`, of the cluster `name`.
@@ -49,13 +39,13 @@ pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Recorded::Absent,
         Err(error) => return unreadable(error.to_string(), restore()),
     };
-    match serde_json::from_slice::<Header>(&text) {
+    match file::version(&text) {
         Err(error) => return unreadable(error.to_string(), restore()),
-        Ok(Header { version }) if version > VERSION => {
-            let cause = format!("a newer hactl wrote it (version {version}; this one reads up to {VERSION})");
-            return unreadable(cause, "Install the newer hactl.".to_owned());
+        Ok(version) => {
+            if let Some(cause) = file::too_new(version, VERSION) {
+                return unreadable(cause, "Install the newer hactl.".to_owned());
+            }
         }
-        Ok(_) => {}
     }
     match serde_json::from_slice(&text) {
         Ok(fleet) => Recorded::Known(fleet),

@@ -19,6 +19,7 @@ pub const POWER_FOREIGN: &str = "power-foreign";
 pub const ERRORS: &[(&str, &str)] = &[
     ("adopt", "it could not be found out what runs on the machines of an adopted cluster"),
     ("adopted", "the command is not for an adopted cluster"),
+    ("adopted-unreadable", "what was found of an adopted cluster exists and cannot be read"),
     ("ansible", "a playbook could not be prepared, or a task failed"),
     ("ansible-environment", "the given Ansible environment cannot be used"),
     ("architecture", "no downloads are known for this machine's processor"),

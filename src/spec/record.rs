@@ -14,6 +14,9 @@ use crate::{
     model::Choices,
 };
 
+/// The version that this hactl writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
 /// What hactl remembers of a cluster, beside its machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -37,9 +40,16 @@ impl Record {
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let failed = || Error::failed("record", "read the record of the cluster", path.display());
         match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                failed().source(&error).hint("move the file away; `up` makes a new one, but voters may then move")
-            }),
+            Ok(bytes) => {
+                let unreadable = |error: serde_json::Error| {
+                    failed().source(&error).hint("move the file away; `up` makes a new one, but voters may then move")
+                };
+                let version = file::version(&bytes).map_err(unreadable)?;
+                if let Some(cause) = file::too_new(version, VERSION) {
+                    return Err(failed().cause(cause).hint("Install the newer hactl."));
+                }
+                serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed().source(&error)),
         }
@@ -56,7 +66,9 @@ impl Record {
     }
 
     fn try_write(&self, path: &Path) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(self)?;
+        let mut written = serde_json::to_value(self)?;
+        written["version"] = VERSION.into();
+        let mut text = serde_json::to_vec_pretty(&written)?;
         text.push(b'\n');
         file::replace(path, &text)
     }
@@ -76,5 +88,10 @@ mod tests {
         assert_eq!(Record::read(&path).unwrap(), Some(record));
         fs::write(&path, "{").unwrap();
         assert!(Record::read(&path).unwrap_err().to_string().contains("cluster.json"));
+        fs::write(&path, r#"{"version": 2}"#).unwrap();
+        assert!(Record::read(&path).unwrap_err().to_string().contains("a newer hactl wrote it"));
+        // As the first release wrote it.
+        fs::write(&path, "{}").unwrap();
+        assert_eq!(Record::read(&path).unwrap(), Some(Record::default()));
     }
 }

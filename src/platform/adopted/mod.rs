@@ -62,7 +62,7 @@ pub async fn adopt(
     mut given: BTreeMap<Account, Secret>,
 ) -> Result<Adopted> {
     let dir = context.dirs.cluster(&plan.cluster);
-    let known = AdoptedRecord::read(&dir.adopted());
+    let known = AdoptedRecord::read(&dir.adopted())?;
     let ssh = key(context, hosts)?;
     let answers = ask_all(context, plan, hosts, known.as_ref(), &ssh).await?;
     let failed = || Error::failed("adopt", "find out what runs on the machines of", &plan.cluster);

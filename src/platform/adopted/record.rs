@@ -1,6 +1,6 @@
 //! What was found last, in `.hactl/NAME/adopted.json`.
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ use crate::{
     secrets::{self, ClientFiles},
 };
 
+/// The version that this hactl writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
 /// What was found last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdoptedRecord {
@@ -21,10 +24,27 @@ pub struct AdoptedRecord {
 }
 
 impl AdoptedRecord {
-    /// What was found last, and kept at `path`. A file that is broken or of another version is none.
-    #[must_use]
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    /// What was found last, and kept at `path`; none where nothing was found yet.
+    ///
+    /// # Errors
+    /// When the file exists and cannot be read: the host keys in it would be taken on trust again.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let unreadable = |cause: String, hint: &str| {
+            let error = Error::failed("adopted-unreadable", "read what was found last in", path.display());
+            error.cause(cause).hint(hint)
+        };
+        let restore = "Restore the file from a backup, or move it away: hactl then asks the machines again, and records their \
+                       host keys as at first contact.";
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error.to_string(), restore)),
+        };
+        let version = file::version(&text).map_err(|error| unreadable(error.to_string(), restore))?;
+        if let Some(cause) = file::too_new(version, VERSION) {
+            return Err(unreadable(cause, "Install the newer hactl."));
+        }
+        serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(error.to_string(), restore))
     }
 
     /// Keeps what was found, and the host keys for `ssh` itself.
@@ -32,11 +52,34 @@ impl AdoptedRecord {
         let path = dir.adopted();
         let write = || {
             file::private_dir(&dir.client())?;
-            file::replace(&path, &serde_json::to_vec_pretty(self)?)?;
+            let mut written = serde_json::to_value(self)?;
+            written["version"] = VERSION.into();
+            file::replace(&path, &serde_json::to_vec_pretty(&written)?)?;
             file::replace(&dir.client().join(ClientFiles::KNOWN_HOSTS), secrets::known_hosts(&self.fleet).as_bytes())
         };
         write().map_err(|error: std::io::Error| {
             Error::failed("adopted", "write what was found to", path.display()).source(&error).hint("is the disk full?")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adopted_record_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("adopted.json");
+        assert!(AdoptedRecord::read(&path).unwrap().is_none());
+        for (text, cause) in [("{", "EOF"), ("{}", "missing field"), (r#"{"version": 2}"#, "a newer hactl wrote it")] {
+            fs::write(&path, text).unwrap();
+            let error = AdoptedRecord::read(&path).unwrap_err();
+            let said = error.to_string();
+            assert!(
+                error.code == "adopted-unreadable" && said.contains("adopted.json") && said.contains(cause),
+                "{said}"
+            );
+        }
     }
 }
