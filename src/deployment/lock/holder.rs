@@ -116,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn the_value_of_a_lock_has_the_fields_that_other_versions_read() {
+        let holder = Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
+        let value = serde_json::to_value(holder).unwrap();
+        let fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, ["owner", "command", "run", "since", "token"]);
+    }
+
+    #[test]
     fn two_runs_that_are_the_same_in_all_the_rest_are_two() {
         let holder = || Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
         assert_ne!(holder(), holder());
