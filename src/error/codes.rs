@@ -245,6 +245,8 @@ pub const ERRORS: &[(&str, &str)] = &[
 
 /// Codes of warnings, and what each means.
 pub const WARNINGS: &[(&str, &str)] = &[
+    ("async", "an acknowledged commit is on one node only"),
+    ("timers", "an adopted cluster breaks the rule `loop_wait + 2 * retry_timeout <= ttl`"),
     ("age-key-open", "others can read the key of the secrets file"),
     ("cache-damaged", "a damaged file of the cache was fetched again"),
     ("check-timeline-off", "an adopted cluster lets a member on an old timeline lead"),
