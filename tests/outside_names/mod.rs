@@ -1,5 +1,5 @@
-//! Names that live outside the code: scripts, cluster files, Terraform's states, machines and runs of other versions
-//! know them. None goes or changes; new ones come. README.md says how the lists were made.
+//! The present source has every name of the release before that something outside the code knows: scripts, cluster files,
+//! Terraform's states, machines, runs of other versions. It may have new ones. README.md says how the lists were made.
 
 mod source;
 
@@ -26,7 +26,7 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside_names").join(name)
 }
 
-/// The release that the lists are to be taken from again: a checkout with `target/debug/hactl` in it.
+/// The release from which the lists are taken again: a checkout with its own `target/debug/hactl`.
 fn release() -> Option<Source> {
     let tree = PathBuf::from(env::var_os("HACTL_TEST_RELEASE")?);
     Some(Source { binary: tree.join("target/debug/hactl"), tree })
@@ -71,7 +71,7 @@ fn codes_of_the_release_are_there() {
     assert_eq!(kinds.map(Kind::exit_code), [1, 2, 3, 4, 130, 143]);
 }
 
-/// Labels, paths, units, keys of etcd, databases: what no schema or help says.
+/// Labels, paths, units, keys of etcd, databases: names that neither a schema nor a help text shows.
 #[test]
 fn texts_of_the_release_are_in_the_source() {
     let list = fs::read_to_string(file("texts.txt")).unwrap();
@@ -85,7 +85,7 @@ fn texts_of_the_release_are_in_the_source() {
     }
 }
 
-/// The files that the release wrote come back with all their keys when they are read and written.
+/// A file that the release wrote keeps all its keys when the present source reads and writes it.
 #[test]
 fn keys_of_stored_files_of_the_release_are_kept() {
     rewritten::<Record>("local/.hactl/t-takeover/cluster.json");
