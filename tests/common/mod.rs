@@ -325,6 +325,16 @@ pub(crate) fn containers(name: &str) -> Vec<String> {
     names
 }
 
+/// A command that runs as root, by `sudo` where the test does not.
+pub(crate) fn as_root(program: &str) -> Command {
+    if nix::unistd::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
+}
+
 /// Both streams of a command, whatever its status.
 pub(crate) fn output(command: &mut Command) -> String {
     let done = command.stdin(Stdio::null()).output().unwrap();

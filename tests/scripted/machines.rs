@@ -11,6 +11,8 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
+use crate::common::as_root;
+
 /// The machines and their roles in the cluster file.
 pub(super) const MACHINES: [(&str, &str); 3] =
     [("one", "[etcd, patroni]"), ("two", "[etcd, patroni]"), ("three", "[etcd]")];
@@ -86,29 +88,42 @@ impl Machine {
 
     /// Writes the files of the roles that hactl reads, and starts the units.
     pub(super) fn configure(&self, roles: &str, digest: &str, is_replica: bool) {
-        let write = |file: &str, text: &str| {
-            fs::create_dir_all(self.path(file).parent().unwrap()).unwrap();
-            fs::write(self.path(file), text).unwrap();
-        };
-        write("etc/hactl/digest", digest);
-        write("etc/etcd/etcd.conf.yml", "data-dir: /var/lib/etcd\n");
-        write("var/lib/etcd/member/wal", "");
+        let units = UNITS.iter().filter(|(_, role)| roles.contains(role));
+        let mut files: Vec<_> = units.map(|(unit, _)| (unit_file(unit), "active\n".to_owned())).collect();
+        let mut add = |file: &str, text: &str| files.push((file.to_owned(), text.to_owned()));
+        add("etc/hactl/digest", digest);
+        add("etc/etcd/etcd.conf.yml", "data-dir: /var/lib/etcd\n");
+        add("var/lib/etcd/member/wal", "");
         if roles.contains("patroni") {
             let data = "var/lib/postgresql/15/pg";
-            write("etc/patroni/patroni.yml", &format!("scope: pg\npostgresql:\n  data_dir: \"/{data}\"\n"));
-            write(&format!("{data}/PG_VERSION"), "15\n");
+            add("etc/patroni/patroni.yml", &format!("scope: pg\npostgresql:\n  data_dir: \"/{data}\"\n"));
+            add(&format!("{data}/PG_VERSION"), "15\n");
             if is_replica {
-                write(&format!("{data}/standby.signal"), "");
+                add(&format!("{data}/standby.signal"), "");
             }
         }
-        for (unit, _) in UNITS.iter().filter(|(_, role)| roles.contains(role)) {
-            write(&unit_file(unit), "active\n");
-        }
+        self.write(&files);
     }
 
     /// Ends a unit, as a crash does.
     pub(super) fn end(&self, unit: &str) {
-        fs::write(self.path(&unit_file(unit)), "inactive\n").unwrap();
+        self.write(&[(unit_file(unit), "inactive\n".to_owned())]);
+    }
+
+    /// Writes files as root, who owns their directories.
+    fn write(&self, files: &[(String, String)]) {
+        let mut tar = as_root("tar");
+        tar.args(["-x", "-C"]).arg(&self.root);
+        let mut tar = tar.stdin(Stdio::piped()).spawn().unwrap();
+        let mut archive = tar::Builder::new(tar.stdin.take().unwrap());
+        for (file, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, file, text.as_bytes()).unwrap();
+        }
+        drop(archive.into_inner().unwrap());
+        assert!(tar.wait().unwrap().success());
     }
 
     /// Ends the SSH server: the machine does not answer any more.
@@ -125,8 +140,8 @@ impl Drop for Machine {
         drop(self.idle.stdin.take());
         let _ = self.idle.wait();
         if !nix::unistd::getuid().is_root() {
-            // Its commands ran as root.
-            let _ = Command::new("sudo").args(["-n", "rm", "-rf"]).arg(&self.root).status();
+            // Its commands ran as root, and the test cannot remove their files.
+            let _ = as_root("rm").arg("-rf").arg(&self.root).status();
         }
     }
 }
@@ -146,11 +161,9 @@ fn idle(root: &Path, address: Ipv4Addr) -> Child {
         echo ready
         read -r _ || true
     "#;
-    let unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let sudo: &[&str] = if nix::unistd::getuid().is_root() { &[] } else { &["sudo", "-n"] };
-    let words = [sudo, &unshare, &["sh", "-c", SETUP, "sh"]].concat();
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).arg(root).arg(address.to_string());
+    let mut command = as_root("unshare");
+    command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", SETUP, "sh"]);
+    command.arg(root).arg(address.to_string());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
