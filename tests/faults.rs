@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Bench, docker, step};
+use crate::common::{Bench, as_root, docker, step};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -261,25 +261,16 @@ fn pass(mut from: UnixStream, mut to: UnixStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Runs a command that must succeed; `sudo` runs it for who is not root.
-fn as_root(words: &[&str]) {
-    let sudo: &[&str] = if nix::unistd::getuid().is_root() { &[] } else { &["sudo", "-n"] };
-    let words = [sudo, words].concat();
-    let done = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    assert!(done.status.success(), "{}: {}", words.join(" "), String::from_utf8_lossy(&done.stderr));
-}
-
 /// The directory of the cluster on a file system of its own that is filled in the middle of a run.
 fn disk_fills_up(bench: &Bench) {
     let dir = bench.path(".hactl");
     let aside = bench.path("aside");
     let (from, to) = (dir.to_str().unwrap(), aside.to_str().unwrap());
-    let copy = |from: &str, to: &str| {
-        assert!(Command::new("cp").args(["-a", from, to]).status().unwrap().success());
-    };
+    let succeeds = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
+    let copy = |from: &str, to: &str| succeeds(Command::new("cp").args(["-a", from, to]));
     copy(from, to);
-    let owner = format!("size=64m,uid={},gid={}", nix::unistd::getuid(), nix::unistd::getgid());
-    as_root(&["mount", "-t", "tmpfs", "-o", &owner, "tmpfs", from]);
+    let options = format!("size=64m,uid={},gid={}", nix::unistd::getuid(), nix::unistd::getgid());
+    succeeds(as_root("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs", from]));
     copy(&format!("{to}/."), from);
     docker(&["stop", "-t", "0", NODE]);
     forget_digest();
@@ -295,7 +286,7 @@ fn disk_fills_up(bench: &Bench) {
         converges(bench);
     });
     copy(&format!("{from}/."), to);
-    as_root(&["umount", "--lazy", from]);
+    succeeds(as_root("umount").args(["--lazy", from]));
     copy(&format!("{to}/."), from);
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
