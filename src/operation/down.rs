@@ -99,12 +99,8 @@ async fn can_stop(context: &Context, deployment: &mut Deployment, request: &Tear
     let busy: Vec<InstanceKey> = busy.map(|node| node.key().clone()).collect();
     let missing = deployment.vault_if_any(context).await?.is_none();
     if missing && !busy.is_empty() {
-        let error = deployment.vault(context).await.err();
-        return Err(error.unwrap_or_else(|| Error::failed("secrets", "open", deployment.cluster.name())).hint(lost(
-            &deployment.cluster,
-            request,
-            &busy,
-        )));
+        let hint = lost(&deployment.cluster, request, &busy);
+        deployment.vault(context).await.map_err(|error| error.hint(hint))?;
     }
     Ok(!missing)
 }

@@ -1,6 +1,6 @@
 //! `hactl fetch`: the downloads and Ansible's environment, and no more.
 
-use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use super::frame::{Operation, Outcome, perform};
 use crate::{
     ansible,
     context::RunContext,
@@ -10,14 +10,7 @@ use crate::{
     stage::prepare,
 };
 
-pub const FETCH: Operation = Operation {
-    command: "fetch",
-    on_adopted: false,
-    reads_state: false,
-    preflight: Preflight::Nothing,
-    secrets: SecretsUse::Later,
-    locks: LockUse::Directory,
-};
+pub const FETCH: Operation = Operation::on_files("fetch");
 
 /// Downloads what the nodes and Ansible need.
 ///

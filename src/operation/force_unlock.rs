@@ -1,16 +1,9 @@
 //! `hactl terraform force-unlock`: a lock of the state that a dead run left.
 
-use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use super::frame::{Operation, Outcome, perform};
 use crate::{context::RunContext, deployment::Deployment, error::Result, event::Summary, terraform};
 
-pub const FORCE_UNLOCK: Operation = Operation {
-    command: "terraform",
-    on_adopted: false,
-    reads_state: false,
-    preflight: Preflight::Nothing,
-    secrets: SecretsUse::Later,
-    locks: LockUse::Directory,
-};
+pub const FORCE_UNLOCK: Operation = Operation::on_files("terraform");
 
 /// Gives the lock `id` back.
 ///

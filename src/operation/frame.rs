@@ -33,6 +33,20 @@ pub struct Operation {
     pub locks: LockUse,
 }
 
+impl Operation {
+    /// An operation that needs no more than the cluster's directory: its work opens what it uses.
+    pub(super) const fn on_files(command: &'static str) -> Self {
+        Self {
+            command,
+            on_adopted: false,
+            reads_state: false,
+            preflight: Preflight::Nothing,
+            secrets: SecretsUse::Later,
+            locks: LockUse::Directory,
+        }
+    }
+}
+
 /// What is tried before anything is opened or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preflight {

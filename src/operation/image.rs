@@ -1,6 +1,6 @@
 //! `hactl image`: the node images of the local platform.
 
-use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use super::frame::{Operation, Outcome, perform};
 use crate::{
     context::{Context, RunContext},
     deployment::Deployment,
@@ -10,14 +10,7 @@ use crate::{
     stage::prepare,
 };
 
-pub const IMAGE: Operation = Operation {
-    command: "image",
-    on_adopted: false,
-    reads_state: false,
-    preflight: Preflight::Nothing,
-    secrets: SecretsUse::Later,
-    locks: LockUse::Directory,
-};
+pub const IMAGE: Operation = Operation::on_files("image");
 
 /// `hactl image build`: the node image of a cluster, and no more.
 ///

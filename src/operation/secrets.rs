@@ -1,6 +1,6 @@
 //! `hactl secrets NAME create`, `recipients` and `host-keys`: the secrets file without a machine, and who can open it.
 
-use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use super::frame::{Operation, Outcome, perform};
 use crate::{
     context::RunContext,
     deployment::{Cluster, Deployment},
@@ -8,14 +8,7 @@ use crate::{
     event::Summary,
 };
 
-pub const SECRETS: Operation = Operation {
-    command: "secrets",
-    on_adopted: false,
-    reads_state: false,
-    preflight: Preflight::Nothing,
-    secrets: SecretsUse::Later,
-    locks: LockUse::Directory,
-};
+pub const SECRETS: Operation = Operation::on_files("secrets");
 
 /// Encrypts the secrets file for a further key.
 ///
