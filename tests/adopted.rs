@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use crate::common::{Bench, docker, step};
+use crate::common::{Bench, docker, steps::Steps};
 use serde_json::Value;
 
 const MACHINES: &str = "t-adopted";
@@ -13,102 +13,122 @@ const NODES: [&str; 3] = ["alpha", "beta", "gamma"];
 const PASSWORD: &str = "a hand-made: password #1";
 
 #[test]
-fn a_cluster_made_by_hand_is_looked_at_and_drilled() {
+fn adopted_cluster_made_by_hand_is_read_and_drilled() {
     let bench =
         Bench::new(MACHINES, "instances: {alpha: {}, beta: {}, gamma: {}}\ndefaults: {memory: 768, cores: 1}\n");
-    bench.act(&["provision", MACHINES]);
-    let addresses = NODES.map(|node| bench.address(node));
-    by_hand(&bench, &addresses);
+    let mut steps = Steps::new();
+    let addresses = steps.must("cluster, made by hand, runs on three machines", || {
+        bench.act(&["provision", MACHINES]);
+        let addresses = NODES.map(|node| bench.address(node));
+        by_hand(&bench, &addresses);
+        addresses
+    });
 
-    step("a cluster file of addresses, a user and a key is all that it takes");
-    let instances: String =
-        NODES.iter().zip(&addresses).map(|(node, address)| format!("  {node}: {{address: {address}}}\n")).collect();
-    let file =
-        format!("adopted: true\nplatform: {{hosts: {{ssh: {{user: admin, key: id}}}}}}\ninstances:\n{instances}");
-    fs::write(bench.path(&format!("{NAME}.yaml")), file).unwrap();
-    let status = until_healthy(&bench);
-    assert_eq!(status["durability"], "sync", "{status:#}");
-    assert_eq!(status["members"].as_array().unwrap().len(), 3, "{status:#}");
-    assert_eq!(status["etcd"]["members"].as_array().unwrap().len(), 3, "{status:#}");
-    for member in [&status["members"], &status["etcd"]["members"]].into_iter().flat_map(|list| list.as_array().unwrap())
-    {
-        assert!(NODES.contains(&member["name"].as_str().unwrap()), "{member}");
-    }
-    assert!(status["fencing"].as_str().unwrap().starts_with("nothing on alpha, beta, gamma"), "{status:#}");
+    let status = steps.must("status, with addresses, user and key alone, finds a healthy cluster", || {
+        let instances: String =
+            NODES.iter().zip(&addresses).map(|(node, address)| format!("  {node}: {{address: {address}}}\n")).collect();
+        let file =
+            format!("adopted: true\nplatform: {{hosts: {{ssh: {{user: admin, key: id}}}}}}\ninstances:\n{instances}");
+        fs::write(bench.path(&format!("{NAME}.yaml")), file).unwrap();
+        until_healthy(&bench)
+    });
 
-    step("what it serves without TLS is said, and makes nobody unhealthy");
-    let plain: Vec<&Value> =
-        status["notices"].as_array().unwrap().iter().filter(|notice| notice["code"] == "without-tls").collect();
-    assert_eq!(plain.len(), 3, "{status:#}");
-    assert_eq!(plain[0]["message"], "served without TLS: PostgreSQL (5433), Patroni (8010), etcd (23790)");
+    steps.step("status, of a cluster with names of its own, shows members, durability and fencing", || {
+        assert_eq!(status["durability"], "sync", "{status:#}");
+        assert_eq!(status["members"].as_array().unwrap().len(), 3, "{status:#}");
+        assert_eq!(status["etcd"]["members"].as_array().unwrap().len(), 3, "{status:#}");
+        for member in
+            [&status["members"], &status["etcd"]["members"]].into_iter().flat_map(|list| list.as_array().unwrap())
+        {
+            assert!(NODES.contains(&member["name"].as_str().unwrap()), "{member}");
+        }
+        assert!(status["fencing"].as_str().unwrap().starts_with("nothing on alpha, beta, gamma"), "{status:#}");
+    });
 
-    step("what would change it is refused, with what works");
-    for command in ["up", "plan", "provision", "configure", "inventory", "fetch", "down"] {
-        let done = bench.hactl(&[command, NAME]);
-        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert_eq!(done.status.code(), Some(2), "{command}: {said}");
-        assert!(said.contains("adopted") && said.contains(&format!("`hactl status {NAME}`")), "{command}: {said}");
-    }
+    steps.step("status, of a cluster without TLS, names the ports and counts the cluster as healthy", || {
+        let plain: Vec<&Value> =
+            status["notices"].as_array().unwrap().iter().filter(|notice| notice["code"] == "without-tls").collect();
+        assert_eq!(plain.len(), 3, "{status:#}");
+        assert_eq!(plain[0]["message"], "served without TLS: PostgreSQL (5433), Patroni (8010), etcd (23790)");
+    });
 
-    step("drills: what can be done there is done, the rest is skipped with the reason");
-    let drills = ["switchover", "primary-isolated", "patroni-crash/restart", "node-loss"];
-    let words: Vec<&str> = drills.iter().flat_map(|drill| ["--drill", drill]).collect();
-    bench.act(&[&["verify", NAME, "--yes"], &words[..]].concat());
-    let verdict = report(&bench);
-    let outcomes: Vec<String> = verdict["drills"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|drill| format!("{} {}", title(drill), drill["outcome"].as_str().unwrap()))
-        .collect();
-    let expected =
-        ["switchover passed", "patroni-crash/restart skipped", "node-loss skipped", "primary-isolated passed"];
-    assert_eq!(outcomes, expected, "{verdict:#}");
-    let reason = |index: usize| verdict["drills"][index]["reason"].as_str().unwrap();
-    assert!(reason(1).contains("unit patroni@main does not start Patroni again (Restart=no)"), "{verdict:#}");
-    assert!(reason(2).contains("nobody could give these machines their power back"), "{verdict:#}");
-    // Its pg_hba lets members in, and nobody else.
-    assert_eq!(
-        (verdict["platform"].as_str(), verdict["path"].as_str()),
-        (Some("hosts"), Some("tunnel")),
-        "{verdict:#}"
-    );
-    assert!(verdict["stamps"].to_string().contains("without TLS"), "{verdict:#}");
-    assert_eq!(verdict["timers"]["loop_wait"], 2, "{verdict:#}");
-    for drill in verdict["drills"].as_array().unwrap().iter().filter(|drill| drill["outcome"] == "passed") {
-        assert_eq!(drill["lost"], 0, "{drill:#}");
-        assert!(drill["acknowledged"].as_u64() > Some(200), "{drill:#}");
-    }
+    steps.step("commands that change a cluster, for an adopted one, are refused", || {
+        for command in ["up", "plan", "provision", "configure", "inventory", "fetch", "down"] {
+            let done = bench.hactl(&[command, NAME]);
+            let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+            assert_eq!(done.status.code(), Some(2), "{command}: {said}");
+            assert!(said.contains("adopted") && said.contains(&format!("`hactl status {NAME}`")), "{command}: {said}");
+        }
+    });
+
+    steps.step("drills, on an adopted cluster, pass or are skipped with a reason", || {
+        let drills = ["switchover", "primary-isolated", "patroni-crash/restart", "node-loss"];
+        let words: Vec<&str> = drills.iter().flat_map(|drill| ["--drill", drill]).collect();
+        bench.act(&[&["verify", NAME, "--yes"], &words[..]].concat());
+        let verdict = report(&bench);
+        let outcomes: Vec<String> = verdict["drills"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|drill| format!("{} {}", title(drill), drill["outcome"].as_str().unwrap()))
+            .collect();
+        let expected =
+            ["switchover passed", "patroni-crash/restart skipped", "node-loss skipped", "primary-isolated passed"];
+        assert_eq!(outcomes, expected, "{verdict:#}");
+        let reason = |index: usize| verdict["drills"][index]["reason"].as_str().unwrap();
+        assert!(reason(1).contains("unit patroni@main does not start Patroni again (Restart=no)"), "{verdict:#}");
+        assert!(reason(2).contains("nobody could give these machines their power back"), "{verdict:#}");
+        // Its pg_hba lets members in, and nobody else.
+        assert_eq!(
+            (verdict["platform"].as_str(), verdict["path"].as_str()),
+            (Some("hosts"), Some("tunnel")),
+            "{verdict:#}"
+        );
+        assert!(verdict["stamps"].to_string().contains("without TLS"), "{verdict:#}");
+        assert_eq!(verdict["timers"]["loop_wait"], 2, "{verdict:#}");
+        for drill in verdict["drills"].as_array().unwrap().iter().filter(|drill| drill["outcome"] == "passed") {
+            assert_eq!(drill["lost"], 0, "{drill:#}");
+            assert!(drill["acknowledged"].as_u64() > Some(200), "{drill:#}");
+        }
+    });
 
     if std::env::var_os("HACTL_TEST_LONG").is_some() {
-        step("the whole catalogue");
-        bench.act(&["verify", NAME, "--yes", "--drill", "all"]);
+        steps.step("drills, with the whole catalogue, pass", || {
+            bench.act(&["verify", NAME, "--yes", "--drill", "all"]);
+        });
     }
 
-    step("nothing stays behind there, and none of its secrets here");
-    for node in NODES {
-        let left =
-            on(node, "ls /run | grep hactl; systemctl list-units --all --plain --no-legend 'hactl-*'; nft list tables");
-        assert!(!left.contains("hactl"), "{node}: {left}");
-    }
-    let databases = on(NODES[0], "runuser -u postgres -- psql -p 5433 -XAtc 'SELECT datname FROM pg_database'");
-    assert!(databases.contains("template1") && !databases.contains("hactl_verify"), "{databases}");
-    let found = Command::new("grep").args(["-rlF", PASSWORD]).arg(bench.path(".hactl")).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    steps.step("drills, after their end, leave nothing on the machines and no password on disk", || {
+        for node in NODES {
+            let left = on(
+                node,
+                "ls /run | grep hactl; systemctl list-units --all --plain --no-legend 'hactl-*'; nft list tables",
+            );
+            assert!(!left.contains("hactl"), "{node}: {left}");
+        }
+        let databases = on(NODES[0], "runuser -u postgres -- psql -p 5433 -XAtc 'SELECT datname FROM pg_database'");
+        assert!(databases.contains("template1") && !databases.contains("hactl_verify"), "{databases}");
+        let found = Command::new("grep").args(["-rlF", PASSWORD]).arg(bench.path(".hactl")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    });
 
-    step("one that is down is said to be, and is still known");
-    on(NODES[1], "systemctl stop patroni@main");
-    let done = bench.hactl(&["status", NAME]);
-    let status: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(done.status.code(), Some(1), "{status:#}");
-    let seen = status["problems"].as_array().unwrap();
-    assert!(seen.iter().any(|problem| problem["node"] == "beta" && problem["code"] == "patroni-silent"), "{status:#}");
-    bench.act(&["down", MACHINES, "--yes"]);
+    steps.step("status, with Patroni stopped on a member, names the member", || {
+        on(NODES[1], "systemctl stop patroni@main");
+        let done = bench.hactl(&["status", NAME]);
+        let status: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(done.status.code(), Some(1), "{status:#}");
+        let seen = status["problems"].as_array().unwrap();
+        assert!(
+            seen.iter().any(|problem| problem["node"] == "beta" && problem["code"] == "patroni-silent"),
+            "{status:#}"
+        );
+    });
+    steps.step("down, of the machines, succeeds", || bench.act(&["down", MACHINES, "--yes"]));
+    steps.finish();
 }
 
 /// etcd, Patroni and PostgreSQL as somebody else would have set them up.
 fn by_hand(bench: &Bench, addresses: &[String; 3]) {
-    step("a cluster is put together by hand");
     let keygen =
         Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(bench.path("id")).status();
     assert!(keygen.unwrap().success());

@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use crate::common::{
     Bench, Running,
     http_state::{self, HttpState},
-    output, step,
+    output,
+    steps::Steps,
 };
 
 /// A place for the state of one cluster, with what opens it.
@@ -106,73 +107,84 @@ fn run_through(place: &Place) {
     let long = std::env::var_os("HACTL_TEST_LONG").is_some();
     let other = Other::new(place);
 
-    step("what was committed");
-    let mut first = Bench::new(name, &place.file());
-    first.env.clone_from(&place.env);
-    first.act(&["secrets", name, "create"]);
-    let mut second = Bench::beside(name, &place.file());
-    second.env.clone_from(&place.env);
-    second.env.push(("HACTL_AGE_KEY_FILE", first.kept("age.key").display().to_string()));
-    let secrets = format!("{name}.secrets.age");
-    fs::copy(first.path(&secrets), second.path(&secrets)).unwrap();
-
-    step("somebody works with the state, and dies: up waits until the lock is given back, or goes by itself");
-    let apply = other.apply();
-    let id = other.lock().expect("apply holds the lock");
-    if long {
-        let (code, error) = first.fail(&["up", name]);
-        assert_eq!((code, error["code"].as_str()), (1, Some("state-locked")), "{error:#}");
-        let told = error.to_string();
-        assert!(told.contains(&format!("force-unlock {name} {id}")), "{error:#}");
-        assert_eq!(told.contains("holds it since 20"), place.tells_holder, "{error:#}");
-    }
-    let die = |mut holder: Child| {
-        holder.kill().unwrap();
-        holder.wait().unwrap();
-    };
-    die(apply);
-    assert_eq!(other.lock().as_ref(), Some(&id), "the lock went with its holder");
-    let mut up = place.outlives.then(|| first.follow(&["up", name]));
-    up.iter_mut().for_each(|up| up.wait_for_stage("provision"));
-    let (_, error) = second.fail(&["terraform", "force-unlock", name, "00000000-0000-0000-0000-000000000000"]);
-    assert_eq!(error["code"], "force-unlock", "{error:#}");
-    assert_eq!(other.lock().as_ref(), Some(&id), "another lock's id gave it back");
-    second.act(&["terraform", "force-unlock", name, &id]);
-    let up = up.unwrap_or_else(|| {
-        die(other.apply());
-        assert!(other.lock().is_some(), "the lock went with its holder");
-        first.follow(&["up", name])
+    let mut steps = Steps::new();
+    let (first, second) = steps.must("secrets create, without a machine, writes the secrets file", || {
+        let mut first = Bench::new(name, &place.file());
+        first.env.clone_from(&place.env);
+        first.act(&["secrets", name, "create"]);
+        let mut second = Bench::beside(name, &place.file());
+        second.env.clone_from(&place.env);
+        second.env.push(("HACTL_AGE_KEY_FILE", first.kept("age.key").display().to_string()));
+        let secrets = format!("{name}.secrets.age");
+        fs::copy(first.path(&secrets), second.path(&secrets)).unwrap();
+        (first, second)
     });
-    let (code, events) = up.end();
-    assert_eq!(code, 0, "{:#?}", events.last());
 
-    step("the state is there, and a second directory finds nothing to change");
-    let state = other.state();
-    assert!(state["resources"].to_string().contains("hactl_node") && !state.to_string().contains(secret), "{state:#}");
-    assert_eq!(other.lock(), None);
-    let plan = second.hactl(&["plan", name, "--detailed-exitcode"]);
-    assert_eq!(plan.status.code(), Some(0), "{}", String::from_utf8_lossy(&plan.stdout));
-    assert!(second.hactl(&["ssh", name, "one", "--", "true"]).status.success());
+    steps.must("up, with a lock whose holder died, waits until the lock is given back", || {
+        let apply = other.apply();
+        let id = other.lock().expect("apply holds the lock");
+        if long {
+            let (code, error) = first.fail(&["up", name]);
+            assert_eq!((code, error["code"].as_str()), (1, Some("state-locked")), "{error:#}");
+            let told = error.to_string();
+            assert!(told.contains(&format!("force-unlock {name} {id}")), "{error:#}");
+            assert_eq!(told.contains("holds it since 20"), place.tells_holder, "{error:#}");
+        }
+        let die = |mut holder: Child| {
+            holder.kill().unwrap();
+            holder.wait().unwrap();
+        };
+        die(apply);
+        assert_eq!(other.lock().as_ref(), Some(&id), "the lock went with its holder");
+        let mut up = place.outlives.then(|| first.follow(&["up", name]));
+        up.iter_mut().for_each(|up| up.wait_for_stage("provision"));
+        let (_, error) = second.fail(&["terraform", "force-unlock", name, "00000000-0000-0000-0000-000000000000"]);
+        assert_eq!(error["code"], "force-unlock", "{error:#}");
+        assert_eq!(other.lock().as_ref(), Some(&id), "another lock's id gave it back");
+        second.act(&["terraform", "force-unlock", name, &id]);
+        let up = up.unwrap_or_else(|| {
+            die(other.apply());
+            assert!(other.lock().is_some(), "the lock went with its holder");
+            first.follow(&["up", name])
+        });
+        let (code, events) = up.end();
+        assert_eq!(code, 0, "{:#?}", events.last());
+    });
 
-    step("a wrong secret is an error that names the variable");
-    let mut command = second.command(&["up", name]);
-    command.env(variable, "wrong-1f60");
-    let (code, error) = Running::new(command).end_in_error();
-    assert_eq!((code, error["code"].as_str()), (1, Some("backend")), "{error:#}");
-    let told = error.to_string();
-    assert!(told.contains(variable) && !told.contains("wrong-1f60") && !told.contains("\\u001b"), "{error:#}");
+    steps.step("plan, from a second directory, finds the state and no changes", || {
+        let state = other.state();
+        assert!(
+            state["resources"].to_string().contains("hactl_node") && !state.to_string().contains(secret),
+            "{state:#}"
+        );
+        assert_eq!(other.lock(), None);
+        let plan = second.hactl(&["plan", name, "--detailed-exitcode"]);
+        assert_eq!(plan.status.code(), Some(0), "{}", String::from_utf8_lossy(&plan.stdout));
+        assert!(second.hactl(&["ssh", name, "one", "--", "true"]).status.success());
+    });
 
-    step("down there: no machine, nothing in the state, and the secret in no file");
-    first.holds_no(secret);
-    second.act(&["down", name, "--yes"]);
-    assert_eq!(first.leftovers(), "");
-    assert_eq!(other.state()["resources"].as_array().map_or(0, Vec::len), 0);
-    second.holds_no(secret);
-    second.holds_no("wrong-1f60");
+    steps.step("up, with a wrong secret, fails and names its variable", || {
+        let mut command = second.command(&["up", name]);
+        command.env(variable, "wrong-1f60");
+        let (code, error) = Running::new(command).end_in_error();
+        assert_eq!((code, error["code"].as_str()), (1, Some("backend")), "{error:#}");
+        let told = error.to_string();
+        assert!(told.contains(variable) && !told.contains("wrong-1f60") && !told.contains("\\u001b"), "{error:#}");
+    });
+
+    steps.step("down, from the second directory, empties the state, and the secret is in no file", || {
+        first.holds_no(secret);
+        second.act(&["down", name, "--yes"]);
+        assert_eq!(first.leftovers(), "");
+        assert_eq!(other.state()["resources"].as_array().map_or(0, Vec::len), 0);
+        second.holds_no(secret);
+        second.holds_no("wrong-1f60");
+    });
+    steps.finish();
 }
 
 #[test]
-fn state_by_http() {
+fn state_on_an_http_server_is_shared_and_locked() {
     let server = HttpState::start();
     let address = server.address("t-http");
     run_through(&Place {

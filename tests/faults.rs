@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Bench, as_root, docker, step};
+use crate::common::{Bench, as_root, docker, steps::Steps};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -35,94 +35,118 @@ defaults: {memory: 768, cores: 1}
 const SECONDS: Duration = Duration::from_secs(15);
 
 #[test]
-fn one_node_through_all_kinds_of_trouble() {
+fn node_with_faults_during_up_is_named_and_converges() {
     let bench = Bench::new(NAME, FILE);
+    let mut steps = Steps::new();
     // What the image needs is made before clocks are watched.
-    bench.act(&["image", "build", NAME]);
+    steps.must("image build, without a cluster, succeeds", || {
+        bench.act(&["image", "build", NAME]);
+    });
 
-    step("a subnet that is in use is named, with whom it belongs to");
-    subnet_in_use(&bench);
+    steps.step("up, with a subnet that is in use, names the network that has it", || {
+        subnet_in_use(&bench);
+    });
 
-    step("Ctrl-C while the node is made: 130 within seconds, nobody is left; the next up goes on");
-    let watch = Arguments::watch();
-    interrupt(&bench, "provision", &[Signal::SIGINT], 130);
-
-    step("SIGTERM while the node is configured: 143");
-    interrupt(&bench, "configure", &[Signal::SIGTERM], 143);
-
-    step("Ctrl-C twice: now");
-    let started = interrupt(&bench, "configure", &[Signal::SIGINT, Signal::SIGINT], 130);
-    assert!(started < Duration::from_secs(3), "{started:?}");
-
-    step("an engine that goes away while the node is looked at");
-    assert_eq!(bench.up()["ok"], true);
-    engine_goes_away(&bench);
-
-    step("a node that dies while it is configured is named");
-    forget_digest();
-    let mut up = bench.follow(&["up", NAME]);
-    up.wait_for("task on the node", |event| event["type"] == "task-finished");
-    docker(&["kill", NODE]);
-    let (code, error) = up.end_in_error();
-    assert_eq!(code, 1, "{error:#}");
-    // Ansible says what it saw of the connection, in one of several ways.
-    contains(&error, &["node1: "]);
-    let seen = ["nreachable", "Connection refused", "EOF", "onnection"];
-    assert!(seen.iter().any(|word| error["causes"].to_string().contains(word)), "{error:#}");
-    converges(&bench);
-
-    step("a node that dies between two stages is named as well");
-    let mut up = bench.follow(&["up", NAME]);
-    up.wait_for_stage("inventory");
-    docker(&["kill", NODE]);
-    let (code, error) = up.end_in_error();
-    assert_eq!(code, 1, "{error:#}");
-    contains(&error, &["node1: "]);
-    converges(&bench);
-
-    step("a port that is taken is named");
-    let published = docker(&["port", NODE, "22/tcp"]);
-    let port = published.trim().rsplit(':').next().unwrap();
-    docker(&["stop", "-t", "0", NODE]);
-    let taken = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
-    let (code, error) = bench.fail(&["up", NAME]);
-    assert_eq!(code, 1);
-    contains(&error, &[NODE, "docker port"]);
-    drop(taken);
-    converges(&bench);
-
-    step("a disk that fills up while the node is made again");
-    disk_fills_up(&bench);
-
-    step("what would replace or destroy the living node is refused by name");
-    let other = |change: &str, with: &str| bench.write_file(&FILE.replace(change, with));
-    for (change, with, verb) in [
-        ("node1: {}", "node1: {vm_name: other}", "replace the node node1"),
-        ("node1: {}", "node2: {}", "destroy the node node1"),
-        ("instances", "platform: {local: {subnet: 10.213.77.0/24}}\ninstances", "replace"),
-    ] {
-        other(change, with);
-        let (code, error) = bench.fail(&["up", NAME]);
-        assert_eq!((code, error["code"].as_str()), (1, Some("plan-refused")), "{error:#}");
-        contains(&error, &[verb, "hactl down t-tr-one"]);
-        let plan: Value = serde_json::from_slice(&bench.hactl(&["plan", NAME]).stdout).unwrap();
-        assert_eq!(plan["refused"]["code"], "plan-refused", "{plan:#}");
-    }
     bench.write_file(FILE);
-    converges(&bench);
+    let watch = Arguments::watch();
+    steps.step("up, after SIGINT while the node is made, ends with 130 within seconds", || {
+        interrupt(&bench, "provision", &[Signal::SIGINT], 130);
+    });
 
-    step("the only voter gone beside its data: refused, with what would be lost");
-    docker(&["rm", "-f", NODE]);
-    let (code, error) = bench.fail(&["up", NAME]);
-    assert_eq!((code, error["code"].as_str()), (1, Some("voters-gone")), "{error:#}");
-    contains(&error, &["node1", "none is left", "acknowledged commit", "hactl down t-tr-one"]);
+    steps.step("up, after SIGTERM while the node is configured, ends with 143 within seconds", || {
+        interrupt(&bench, "configure", &[Signal::SIGTERM], 143);
+    });
 
-    step("no password and no key where none may be");
-    secrets(&bench, &watch.end());
+    steps.step("up, after a second SIGINT, ends at once", || {
+        let started = interrupt(&bench, "configure", &[Signal::SIGINT, Signal::SIGINT], 130);
+        assert!(started < Duration::from_secs(3), "{started:?}");
+    });
 
-    step("down leaves nothing, and no half-removed cluster");
-    bench.act(&["down", NAME, "--yes"]);
-    assert_eq!(bench.leftovers(), "");
+    steps.must("up, after interrupts, converges", || {
+        assert_eq!(bench.up()["ok"], true);
+    });
+
+    steps.step("up, without an engine in the middle of a run, names the engine and converges later", || {
+        engine_goes_away(&bench);
+    });
+
+    steps.step("up, with a node killed during configure, names the node and converges later", || {
+        forget_digest();
+        let mut up = bench.follow(&["up", NAME]);
+        up.wait_for("task on the node", |event| event["type"] == "task-finished");
+        docker(&["kill", NODE]);
+        let (code, error) = up.end_in_error();
+        assert_eq!(code, 1, "{error:#}");
+        // Ansible says what it saw of the connection, in one of several ways.
+        contains(&error, &["node1: "]);
+        let seen = ["nreachable", "Connection refused", "EOF", "onnection"];
+        assert!(seen.iter().any(|word| error["causes"].to_string().contains(word)), "{error:#}");
+        converges(&bench);
+    });
+
+    steps.step("up, with a node killed between two stages, names the node and converges later", || {
+        let mut up = bench.follow(&["up", NAME]);
+        up.wait_for_stage("inventory");
+        docker(&["kill", NODE]);
+        let (code, error) = up.end_in_error();
+        assert_eq!(code, 1, "{error:#}");
+        contains(&error, &["node1: "]);
+        converges(&bench);
+    });
+
+    steps.step("up, with a port that is in use, names the node and converges later", || {
+        let published = docker(&["port", NODE, "22/tcp"]);
+        let port = published.trim().rsplit(':').next().unwrap();
+        docker(&["stop", "-t", "0", NODE]);
+        let taken = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+        let (code, error) = bench.fail(&["up", NAME]);
+        assert_eq!(code, 1);
+        contains(&error, &[NODE, "docker port"]);
+        drop(taken);
+        converges(&bench);
+    });
+
+    steps.step("up, with a disk that fills up, names the cause and converges later", || {
+        disk_fills_up(&bench);
+    });
+
+    steps.step("up, with a change that replaces or destroys the node, is refused by name", || {
+        let other = |change: &str, with: &str| bench.write_file(&FILE.replace(change, with));
+        for (change, with, verb) in [
+            ("node1: {}", "node1: {vm_name: other}", "replace the node node1"),
+            ("node1: {}", "node2: {}", "destroy the node node1"),
+            ("instances", "platform: {local: {subnet: 10.213.77.0/24}}\ninstances", "replace"),
+        ] {
+            other(change, with);
+            let (code, error) = bench.fail(&["up", NAME]);
+            assert_eq!((code, error["code"].as_str()), (1, Some("plan-refused")), "{error:#}");
+            contains(&error, &[verb, "hactl down t-tr-one"]);
+            let plan: Value = serde_json::from_slice(&bench.hactl(&["plan", NAME]).stdout).unwrap();
+            assert_eq!(plan["refused"]["code"], "plan-refused", "{plan:#}");
+        }
+    });
+
+    bench.write_file(FILE);
+    steps.step("up, with the former cluster file, converges", || {
+        converges(&bench);
+    });
+
+    steps.step("up, with the only voter removed and its volume kept, is refused and names the loss", || {
+        docker(&["rm", "-f", NODE]);
+        let (code, error) = bench.fail(&["up", NAME]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("voters-gone")), "{error:#}");
+        contains(&error, &["node1", "none is left", "acknowledged commit", "hactl down t-tr-one"]);
+    });
+
+    steps.step("secrets, after all runs, are in no argument, log or output", || {
+        secrets(&bench, &watch.end());
+    });
+
+    steps.step("down, with `--yes`, leaves nothing", || {
+        bench.act(&["down", NAME, "--yes"]);
+        assert_eq!(bench.leftovers(), "");
+    });
+    steps.finish();
 }
 
 fn contains(error: &Value, words: &[&str]) {
@@ -154,7 +178,6 @@ fn subnet_in_use(bench: &Bench) {
     // The volume needs no network, and Terraform knows of it.
     let left = bench.leftovers();
     assert!(left.is_empty() || left.trim() == "t-tr-one-node1-pgdata", "{left}");
-    bench.write_file(FILE);
 }
 
 /// Starts `up`, sends `signals` in `stage`, and gives how long it took to end.

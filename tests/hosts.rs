@@ -4,7 +4,7 @@
 use std::{fs, process::Command};
 
 use crate::{
-    common::{Bench, docker, give_to_sudo_user, postgres::Postgres, step},
+    common::{Bench, docker, give_to_sudo_user, postgres::Postgres, steps::Steps},
     dns::servers::{KEY, Kind, Server, ZONE, secret},
 };
 use hactl::dns::SECRET_VARIABLE;
@@ -16,7 +16,7 @@ const MODULE: &str = "t-module";
 const RACK: [&str; 3] = ["one", "two", "three"];
 
 #[test]
-fn a_cluster_on_machines_that_exist_from_up_to_down() {
+fn cluster_on_machines_that_exist_runs_from_up_to_down() {
     let rack = Bench::new(
         MACHINES,
         "instances: {one: {}, two: {}, three: {}}\ndefaults: {roles: [], memory: 768, cores: 1}\n",
@@ -48,114 +48,137 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
         on(machine, &BASTION.replace("@WAY@", &three));
     }
 
-    step("a machine with somebody else's cluster: refused, by what is there, and nothing is touched");
+    let mut steps = Steps::new();
     on("two", "pg_createcluster --start 15 main");
-    let (code, error) = bench.fail(&["up", HOSTS]);
-    assert_eq!((code, error["code"].as_str()), (1, Some("machine-taken")), "{error:#}");
-    let causes = error["causes"].to_string();
-    for found in ["two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/main", "runs in", "127.0.0.1:5432"] {
-        assert!(causes.contains(found) && !causes.contains("one: "), "{found}: {error:#}");
-    }
-    assert_eq!(on("one", "ls /etc/hactl 2>/dev/null"), "done\n");
-    assert_eq!(zone.status("t-hosts-prod-one"), "NXDOMAIN");
+    steps.step("up, with another cluster on a machine, is refused and changes nothing", || {
+        let (code, error) = bench.fail(&["up", HOSTS]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("machine-taken")), "{error:#}");
+        let causes = error["causes"].to_string();
+        for found in ["two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/main", "runs in", "127.0.0.1:5432"]
+        {
+            assert!(causes.contains(found) && !causes.contains("one: "), "{found}: {error:#}");
+        }
+        assert_eq!(on("one", "ls /etc/hactl 2>/dev/null"), "done\n");
+        assert_eq!(zone.status("t-hosts-prod-one"), "NXDOMAIN");
+    });
+
     on("two", "pg_dropcluster --stop 15 main");
 
-    step("up: names, a healthy cluster, and a mark on each machine");
-    bench.up();
-    let status = bench.status();
-    assert_eq!((&status["healthy"], status["members"].as_array().unwrap().len()), (&json!(true), 2), "{status:#}");
-    assert_eq!(zone.dig("t-hosts-prod-one", "A"), [format!("300 IN A {one}")]);
-    assert!(on("one", "cat /etc/hactl/cluster.json").contains("\"cluster\":\"t-hosts\""));
-    let dsn = status["dsn"].as_str().unwrap();
-    bench.sql(dsn, "CREATE TABLE kept (id int); INSERT INTO kept VALUES (42)");
+    let dsn = steps.must("up, on machines that exist, makes a healthy cluster with names and marks", || {
+        bench.up();
+        let status = bench.status();
+        assert_eq!((&status["healthy"], status["members"].as_array().unwrap().len()), (&json!(true), 2), "{status:#}");
+        assert_eq!(zone.dig("t-hosts-prod-one", "A"), [format!("300 IN A {one}")]);
+        assert!(on("one", "cat /etc/hactl/cluster.json").contains("\"cluster\":\"t-hosts\""));
+        let dsn = status["dsn"].as_str().unwrap().to_owned();
+        bench.sql(&dsn, "CREATE TABLE kept (id int); INSERT INTO kept VALUES (42)");
+        dsn
+    });
 
-    step("up again changes nothing; ssh and inventory know the machines");
-    assert_eq!(bench.up()["changed"], false);
-    let planned = bench.hactl(&["plan", HOSTS, "--detailed-exitcode"]);
-    assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stdout));
-    let said = Command::new(env!("CARGO_BIN_EXE_hactl"))
-        .args(["ssh", HOSTS, "two", "--", "id", "-un"])
-        .current_dir(bench.path(""))
-        .env("PG_CONN_STR", state.secret_dsn())
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&said.stdout), "admin\n", "{}", String::from_utf8_lossy(&said.stderr));
-    let inventory = bench.hactl(&["inventory", HOSTS]);
-    assert!(String::from_utf8_lossy(&inventory.stdout).contains(&two));
+    steps.step("up, with an unchanged cluster, changes nothing, and ssh and inventory know the machines", || {
+        assert_eq!(bench.up()["changed"], false);
+        let planned = bench.hactl(&["plan", HOSTS, "--detailed-exitcode"]);
+        assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stdout));
+        let said = Command::new(env!("CARGO_BIN_EXE_hactl"))
+            .args(["ssh", HOSTS, "two", "--", "id", "-un"])
+            .current_dir(bench.path(""))
+            .env("PG_CONN_STR", state.secret_dsn())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "admin\n", "{}", String::from_utf8_lossy(&said.stderr));
+        let inventory = bench.hactl(&["inventory", HOSTS]);
+        assert!(String::from_utf8_lossy(&inventory.stdout).contains(&two));
+    });
 
-    step("drills, from a directory with the repository and the secrets alone: what SSH can do is done, power is not");
-    let mut elsewhere = Bench::beside(HOSTS, &file(HOSTS));
-    for name in ["id", "t-hosts.secrets.age"] {
-        fs::copy(bench.path(name), elsewhere.path(name)).unwrap();
-    }
-    elsewhere.env = bench.env.clone();
-    elsewhere.env.push(("HACTL_AGE_KEY_FILE", bench.kept("age.key").display().to_string()));
-    elsewhere.act(&["verify", HOSTS, "--yes", "--drill", "switchover", "--drill", "node-loss"]);
-    let report: Value = serde_json::from_slice(&elsewhere.hactl(&["report", HOSTS]).stdout).unwrap();
-    let outcomes: Vec<_> = report["drills"].as_array().unwrap().iter().map(|drill| &drill["outcome"]).collect();
-    assert_eq!(outcomes, ["passed", "skipped"], "{report:#}");
-    assert!(report["drills"][1]["reason"].as_str().unwrap().contains("power back"), "{report:#}");
+    steps.step("drills, from a fresh directory, pass where SSH is enough and skip power faults", || {
+        let mut elsewhere = Bench::beside(HOSTS, &file(HOSTS));
+        for name in ["id", "t-hosts.secrets.age"] {
+            fs::copy(bench.path(name), elsewhere.path(name)).unwrap();
+        }
+        elsewhere.env = bench.env.clone();
+        elsewhere.env.push(("HACTL_AGE_KEY_FILE", bench.kept("age.key").display().to_string()));
+        elsewhere.act(&["verify", HOSTS, "--yes", "--drill", "switchover", "--drill", "node-loss"]);
+        let report: Value = serde_json::from_slice(&elsewhere.hactl(&["report", HOSTS]).stdout).unwrap();
+        let outcomes: Vec<_> = report["drills"].as_array().unwrap().iter().map(|drill| &drill["outcome"]).collect();
+        assert_eq!(outcomes, ["passed", "skipped"], "{report:#}");
+        assert!(report["drills"][1]["reason"].as_str().unwrap().contains("power back"), "{report:#}");
+    });
 
-    step("a member of the cluster is not taken out of the file, and no other cluster gets its machines");
-    bench.write_file(
-        &file(HOSTS)
-            .lines()
-            .filter(|line| !line.contains("  two:"))
-            .map(|line| format!("{line}\n"))
-            .collect::<String>(),
-    );
-    let (_, error) = bench.fail(&["up", HOSTS]);
-    assert_eq!(error["code"], "plan-refused", "{error:#}");
-    assert!(error["causes"][0].as_str().unwrap().contains("the machine two"), "{error:#}");
+    steps.step("up, with a member removed from the file, is refused", || {
+        bench.write_file(
+            &file(HOSTS)
+                .lines()
+                .filter(|line| !line.contains("  two:"))
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        );
+        let (_, error) = bench.fail(&["up", HOSTS]);
+        assert_eq!(error["code"], "plan-refused", "{error:#}");
+        assert!(error["causes"][0].as_str().unwrap().contains("the machine two"), "{error:#}");
+    });
+
     bench.write_file(&file(HOSTS));
-    fs::write(bench.path("t-other.yaml"), file("t-other").replace("dns:", "# ")).unwrap();
-    let (_, error) = bench.fail(&["up", "t-other"]);
-    assert_eq!(error["code"], "machine-taken", "{error:#}");
-    assert!(error["causes"].to_string().contains("the mark of the hactl cluster t-hosts"), "{error:#}");
+    steps.step("up, of another cluster on the same machines, is refused", || {
+        fs::write(bench.path("t-other.yaml"), file("t-other").replace("dns:", "# ")).unwrap();
+        let (_, error) = bench.fail(&["up", "t-other"]);
+        assert_eq!(error["code"], "machine-taken", "{error:#}");
+        assert!(error["causes"].to_string().contains("the mark of the hactl cluster t-hosts"), "{error:#}");
+    });
 
-    step("down: stopped for good, and the data is there");
-    let summary = bench.act(&["down", HOSTS, "--yes"]);
-    assert!(summary["message"].as_str().unwrap().contains("its data stays"), "{summary:#}");
-    for machine in ["one", "two"] {
-        let left = on(machine, LEFT);
-        assert!(left.starts_with("inactive inactive inactive\ndisabled\n"), "{machine}: {left}");
-        assert!(left.contains("/var/lib/postgresql/15/t-hosts/PG_VERSION") && left.contains("cluster.json"), "{left}");
-    }
-    assert_eq!(zone.status("t-hosts-prod-one"), "NXDOMAIN");
+    steps.step("down, with `--yes`, stops the services and keeps the data", || {
+        let summary = bench.act(&["down", HOSTS, "--yes"]);
+        assert!(summary["message"].as_str().unwrap().contains("its data stays"), "{summary:#}");
+        for machine in ["one", "two"] {
+            let left = on(machine, LEFT);
+            assert!(left.starts_with("inactive inactive inactive\ndisabled\n"), "{machine}: {left}");
+            assert!(
+                left.contains("/var/lib/postgresql/15/t-hosts/PG_VERSION") && left.contains("cluster.json"),
+                "{left}"
+            );
+        }
+        assert_eq!(zone.status("t-hosts-prod-one"), "NXDOMAIN");
+    });
 
-    step("up brings it back as it was");
-    bench.up();
-    assert_eq!(bench.sql(dsn, "SELECT id FROM kept"), "42");
+    steps.step("up, after down, restores the cluster with its data", || {
+        bench.up();
+        assert_eq!(bench.sql(&dsn, "SELECT id FROM kept"), "42");
+    });
 
-    step("where sudo asks for a password by now, that is said, and nothing is stopped");
-    on("two", "echo 'admin ALL=(ALL) ALL' >/etc/sudoers.d/admin");
-    let (_, error) = bench.fail(&["up", HOSTS]);
-    assert_eq!((&error["code"], &error["object"]), (&json!("sudo"), &json!("two")), "{error:#}");
-    let (_, error) = bench.fail(&["down", HOSTS, "--yes"]);
-    assert_eq!(error["code"], "machine-silent", "{error:#}");
-    assert!(error["causes"][0].as_str().unwrap().contains("two: `sudo -n` as user admin"), "{error:#}");
-    assert!(error["hint"].as_str().unwrap().contains("--leave two`"), "{error:#}");
-    assert!(on("one", LEFT).starts_with("active active active\n"));
+    steps.step("up and down, with sudo that asks for a password, fail and stop nothing", || {
+        on("two", "echo 'admin ALL=(ALL) ALL' >/etc/sudoers.d/admin");
+        let (_, error) = bench.fail(&["up", HOSTS]);
+        assert_eq!((&error["code"], &error["object"]), (&json!("sudo"), &json!("two")), "{error:#}");
+        let (_, error) = bench.fail(&["down", HOSTS, "--yes"]);
+        assert_eq!(error["code"], "machine-silent", "{error:#}");
+        assert!(error["causes"][0].as_str().unwrap().contains("two: `sudo -n` as user admin"), "{error:#}");
+        assert!(error["hint"].as_str().unwrap().contains("--leave two`"), "{error:#}");
+        assert!(on("one", LEFT).starts_with("active active active\n"));
+    });
+
     on("two", "echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin");
 
-    step("down that leaves a machine as it is: with what it has, it is in no new cluster until that is taken off");
-    let summary = bench.act(&["down", HOSTS, "--yes", "--wipe-data", "--leave", "three"]);
-    assert!(summary["message"].as_str().unwrap().contains("Left as it is: three"), "{summary:#}");
-    assert_eq!(on("one", LEFT), GONE);
-    assert!(on("three", LEFT).starts_with("inactive inactive active\n/var/lib/etcd/member\n"));
-    let (_, error) = bench.fail(&["up", HOSTS]);
-    assert_eq!(error["code"], "machine-left", "{error:#}");
-    assert!(
-        error["causes"].to_string().starts_with("[\"three: there is data of etcd in /var/lib/etcd, of this"),
-        "{error:#}"
-    );
-    assert_eq!(on("one", LEFT), GONE);
+    steps.step("down, with `--leave`, keeps the machine, and the next up is refused", || {
+        let summary = bench.act(&["down", HOSTS, "--yes", "--wipe-data", "--leave", "three"]);
+        assert!(summary["message"].as_str().unwrap().contains("Left as it is: three"), "{summary:#}");
+        assert_eq!(on("one", LEFT), GONE);
+        assert!(on("three", LEFT).starts_with("inactive inactive active\n/var/lib/etcd/member\n"));
+        let (_, error) = bench.fail(&["up", HOSTS]);
+        assert_eq!(error["code"], "machine-left", "{error:#}");
+        assert!(
+            error["causes"].to_string().starts_with("[\"three: there is data of etcd in /var/lib/etcd, of this"),
+            "{error:#}"
+        );
+        assert_eq!(on("one", LEFT), GONE);
+    });
 
-    step("down --wipe-data: nothing is left of it");
-    bench.act(&["down", HOSTS, "--yes", "--wipe-data"]);
-    for machine in RACK {
-        assert_eq!(on(machine, LEFT), GONE, "{machine}");
-    }
+    steps.step("down, with `--wipe-data`, leaves nothing on the machines", || {
+        bench.act(&["down", HOSTS, "--yes", "--wipe-data"]);
+        for machine in RACK {
+            assert_eq!(on(machine, LEFT), GONE, "{machine}");
+        }
+    });
+
+    steps.finish();
     rack.act(&["down", MACHINES, "--yes"]);
 }
 
@@ -224,7 +247,7 @@ resource "terraform_data" "note" {
 "#;
 
 #[test]
-fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
+fn cluster_on_machines_of_an_own_module_runs_from_up_to_down() {
     let file = |workspace: &str, destroy: bool| {
         format!(
             "platform:\n  terraform:\n    dir: infra\n    var_files: [infra/prod.tfvars.json]\n    \
@@ -242,109 +265,138 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     let ejected = bench.hactl(&["eject", assets.to_str().unwrap()]);
     assert!(ejected.status.success(), "{}", String::from_utf8_lossy(&ejected.stderr));
 
-    step("what is no module, and what does not fit the contract, is said before anything is made");
-    let (code, error) = bench.fail(&["up", MODULE]);
-    assert_eq!((code, error["code"].as_str()), (2, Some("terraform-module")), "{error:#}");
+    let asked = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
+        command.args(words).current_dir(bench.path("")).env("PG_CONN_STR", state.secret_dsn());
+        command.output()
+    };
+    let mut steps = Steps::new();
+
+    steps.step("up, without the module's directory, is refused", || {
+        let (code, error) = bench.fail(&["up", MODULE]);
+        assert_eq!((code, error["code"].as_str()), (2, Some("terraform-module")), "{error:#}");
+    });
+
     let images = Bench::new("t-module-image", "instances: {node1: {}}\n");
     let image = images.act(&["image", "build", "t-module-image"])["message"].as_str().unwrap().to_owned();
     let values = json!({"image": image.strip_suffix(" is ready").unwrap()});
     fs::create_dir(bench.path("infra")).unwrap();
     fs::write(bench.path("infra/prod.tfvars.json"), values.to_string()).unwrap();
     fs::write(bench.path("infra/main.tf"), MAIN.replace("@ASSETS@", assets.to_str().unwrap())).unwrap();
-    let (code, error) = bench.fail(&["up", MODULE]);
-    assert_eq!((code, error["code"].as_str()), (1, Some("terraform-contract")), "{error:#}");
-    let causes = error["causes"].to_string();
-    assert!(causes.contains("no output `vms`") && causes.contains("no output `record`"), "{error:#}");
-    assert!(error["hint"].as_str().unwrap().contains("db = { id = "), "{error:#}");
     let output = |value: &str| {
         let record = "output \"record\" {\n  value = var.record\n}\n";
         fs::write(bench.path("infra/outputs.tf"), format!("output \"vms\" {{\n  value = {value}\n}}\n{record}"))
             .unwrap();
     };
-    output("{ web = { id = 1, name = \"web\", ipv4 = null } }");
-    let (_, error) = bench.fail(&["up", MODULE]);
-    assert_eq!(
-        error["causes"],
-        json!(["`vms[\"web\"]` is no instance of the cluster file", "instance db of the cluster file is not in `vms`"])
-    );
-    assert_eq!(bench.leftovers(), "");
-    assert_eq!(bench.act(&["down", MODULE, "--yes"])["changed"], false);
 
-    step("up: the module's machine, and a healthy cluster on it");
-    output("module.nodes.vms");
-    bench.up();
-    let status = bench.status();
-    assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
-    assert_eq!(workspaces(), "blue", "the state is where the module means it");
-    assert!(!bench.kept("terraform/plan.tfplan").exists(), "a plan that was applied is kept");
+    steps.step("up, with outputs that do not fit the contract, is refused before anything is made", || {
+        let (code, error) = bench.fail(&["up", MODULE]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("terraform-contract")), "{error:#}");
+        let causes = error["causes"].to_string();
+        assert!(causes.contains("no output `vms`") && causes.contains("no output `record`"), "{error:#}");
+        assert!(error["hint"].as_str().unwrap().contains("db = { id = "), "{error:#}");
+        output("{ web = { id = 1, name = \"web\", ipv4 = null } }");
+        let (_, error) = bench.fail(&["up", MODULE]);
+        assert_eq!(
+            error["causes"],
+            json!([
+                "`vms[\"web\"]` is no instance of the cluster file",
+                "instance db of the cluster file is not in `vms`"
+            ])
+        );
+        assert_eq!(bench.leftovers(), "");
+        assert_eq!(bench.act(&["down", MODULE, "--yes"])["changed"], false);
+    });
 
-    step("up again changes nothing");
-    assert_eq!(bench.up()["changed"], false);
-
-    step("a fresh directory with what was committed knows the machines, and drills are kept from changes");
-    let mut elsewhere = Bench::beside(MODULE, &file("blue", false));
-    for name in ["t-module.secrets.age", "infra/main.tf", "infra/outputs.tf", "infra/prod.tfvars.json"] {
-        fs::create_dir_all(elsewhere.path("infra")).unwrap();
-        fs::copy(bench.path(name), elsewhere.path(name)).unwrap();
-    }
-    elsewhere.env = bench.env.clone();
-    elsewhere.env.push(("HACTL_AGE_KEY_FILE", bench.kept("age.key").display().to_string()));
-    let status = elsewhere.status();
-    assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
-    assert_eq!(elsewhere.hactl(&["ssh", MODULE, "db", "--", "true"]).status.code(), Some(0));
-
-    step("what the module would destroy or replace goes by its address alone, and changes in place are shown");
-    let main = fs::read_to_string(bench.path("infra/main.tf")).unwrap();
-    let other = main.replace("\"terraform_data\" \"note\"", "\"terraform_data\" \"other\"");
-    fs::write(bench.path("infra/main.tf"), &other).unwrap();
-    let (_, error) = bench.fail(&["up", MODULE]);
-    assert_eq!(
-        (error["code"].as_str(), &error["causes"]),
-        (Some("plan-refused"), &json!(["it would destroy terraform_data.note"]))
-    );
-    assert!(error["hint"].as_str().unwrap().contains("--allow-destroy 'terraform_data.note'"), "{error:#}");
-    let asked = |words: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
-        command.args(words).current_dir(bench.path("")).env("PG_CONN_STR", state.secret_dsn());
-        command.output()
-    };
-    let shown = asked(&["plan", MODULE]);
-    let shown = String::from_utf8_lossy(&shown.unwrap().stdout).into_owned();
-    assert!(shown.contains("terraform_data.note: to destroy") && shown.contains("`up` would refuse this"), "{shown}");
-    bench.act(&["provision", MODULE, "--allow-destroy", "terraform_data.note"]);
-    assert_eq!(bench.status()["healthy"], true);
-
-    step("in another workspace no second set of machines is made, and no other is taken for gone");
-    bench.write_file(&file("green", true));
-    let (_, error) = bench.fail(&["up", MODULE]);
-    assert_eq!(error["code"], "state-empty", "{error:#}");
-    assert!(error["causes"][0].as_str().unwrap().contains("workspace green"), "{error:#}");
-    let (_, error) = bench.fail(&["down", MODULE, "--yes"]);
-    assert_eq!(error["code"], "left-behind", "{error:#}");
-    assert!(error["hint"].as_str().unwrap().contains("workspace"), "{error:#}");
-
-    step("down where the machines stay: the cluster is stopped, comes back, and goes without them");
-    bench.write_file(&file("blue", false));
-    let summary = bench.act(&["down", MODULE, "--yes"]);
-    assert!(summary["message"].as_str().unwrap().contains("its data stays"), "{summary:#}");
-    let db = || docker(&["exec", &format!("{MODULE}-db"), "bash", "-c", LEFT]);
-    assert!(db().starts_with("inactive inactive inactive\ndisabled\n") && db().contains("cluster.json"), "{}", db());
-    if std::env::var_os("HACTL_TEST_LONG").is_some() {
+    steps.must("up, with a module that fits, makes a healthy cluster on its machine", || {
+        output("module.nodes.vms");
         bench.up();
-    }
-    bench.act(&["down", MODULE, "--yes", "--wipe-data"]);
-    assert_eq!(db(), GONE.replace("done\n", ""));
+        let status = bench.status();
+        assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
+        assert_eq!(workspaces(), "blue", "the state is where the module means it");
+        assert!(!bench.kept("terraform/plan.tfplan").exists(), "a plan that was applied is kept");
+    });
 
-    step("down: what it destroys is listed, and then gone");
+    steps.step("up, with an unchanged cluster, changes nothing", || {
+        assert_eq!(bench.up()["changed"], false);
+    });
+
+    let fresh = steps.step("status and ssh, from a fresh directory, reach the machine", || {
+        let mut elsewhere = Bench::beside(MODULE, &file("blue", false));
+        for name in ["t-module.secrets.age", "infra/main.tf", "infra/outputs.tf", "infra/prod.tfvars.json"] {
+            fs::create_dir_all(elsewhere.path("infra")).unwrap();
+            fs::copy(bench.path(name), elsewhere.path(name)).unwrap();
+        }
+        elsewhere.env = bench.env.clone();
+        elsewhere.env.push(("HACTL_AGE_KEY_FILE", bench.kept("age.key").display().to_string()));
+        let status = elsewhere.status();
+        assert_eq!((&status["healthy"], &status["leader"]), (&json!(true), &json!("db")), "{status:#}");
+        assert_eq!(elsewhere.hactl(&["ssh", MODULE, "db", "--", "true"]).status.code(), Some(0));
+        elsewhere
+    });
+
+    steps.step("up, with a resource to destroy, is refused until its address is allowed", || {
+        let main = fs::read_to_string(bench.path("infra/main.tf")).unwrap();
+        let other = main.replace("\"terraform_data\" \"note\"", "\"terraform_data\" \"other\"");
+        fs::write(bench.path("infra/main.tf"), &other).unwrap();
+        let (_, error) = bench.fail(&["up", MODULE]);
+        assert_eq!(
+            (error["code"].as_str(), &error["causes"]),
+            (Some("plan-refused"), &json!(["it would destroy terraform_data.note"]))
+        );
+        assert!(error["hint"].as_str().unwrap().contains("--allow-destroy 'terraform_data.note'"), "{error:#}");
+        let shown = asked(&["plan", MODULE]);
+        let shown = String::from_utf8_lossy(&shown.unwrap().stdout).into_owned();
+        assert!(
+            shown.contains("terraform_data.note: to destroy") && shown.contains("`up` would refuse this"),
+            "{shown}"
+        );
+        bench.act(&["provision", MODULE, "--allow-destroy", "terraform_data.note"]);
+        assert_eq!(bench.status()["healthy"], true);
+    });
+
+    steps.step("up and down, in another workspace, are refused and make no second machine", || {
+        bench.write_file(&file("green", true));
+        let (_, error) = bench.fail(&["up", MODULE]);
+        assert_eq!(error["code"], "state-empty", "{error:#}");
+        assert!(error["causes"][0].as_str().unwrap().contains("workspace green"), "{error:#}");
+        let (_, error) = bench.fail(&["down", MODULE, "--yes"]);
+        assert_eq!(error["code"], "left-behind", "{error:#}");
+        assert!(error["hint"].as_str().unwrap().contains("workspace"), "{error:#}");
+    });
+
+    bench.write_file(&file("blue", false));
+    steps.step("down, with machines that stay, stops the cluster and wipes it with `--wipe-data`", || {
+        let summary = bench.act(&["down", MODULE, "--yes"]);
+        assert!(summary["message"].as_str().unwrap().contains("its data stays"), "{summary:#}");
+        let db = || docker(&["exec", &format!("{MODULE}-db"), "bash", "-c", LEFT]);
+        assert!(
+            db().starts_with("inactive inactive inactive\ndisabled\n") && db().contains("cluster.json"),
+            "{}",
+            db()
+        );
+        if std::env::var_os("HACTL_TEST_LONG").is_some() {
+            bench.up();
+        }
+        bench.act(&["down", MODULE, "--yes", "--wipe-data"]);
+        assert_eq!(db(), GONE.replace("done\n", ""));
+    });
+
     bench.write_file(&file("blue", true));
-    let listed = asked(&["down", MODULE]);
-    let listed = listed.unwrap();
-    let words = String::from_utf8_lossy(&listed.stderr).into_owned();
-    assert!(!listed.status.success() && words.contains("module.nodes.hactl_node.this[\"db\"]"), "{words}");
-    bench.act(&["down", MODULE, "--yes"]);
-    assert_eq!(bench.leftovers(), "");
-    assert!(!bench.kept("fleet.json").exists());
-    assert_eq!(workspaces(), "");
-    let (_, error) = elsewhere.fail(&["up", MODULE]);
-    assert_eq!(error["code"], "state-empty", "{error:#}");
+    steps.step("down, with `destroy: true`, lists what it destroys and removes it", || {
+        let listed = asked(&["down", MODULE]);
+        let listed = listed.unwrap();
+        let words = String::from_utf8_lossy(&listed.stderr).into_owned();
+        assert!(!listed.status.success() && words.contains("module.nodes.hactl_node.this[\"db\"]"), "{words}");
+        bench.act(&["down", MODULE, "--yes"]);
+        assert_eq!(bench.leftovers(), "");
+        assert!(!bench.kept("fleet.json").exists());
+        assert_eq!(workspaces(), "");
+    });
+
+    steps.needs(&fresh, "up, from the fresh directory after down, is refused", |elsewhere| {
+        let (_, error) = elsewhere.fail(&["up", MODULE]);
+        assert_eq!(error["code"], "state-empty", "{error:#}");
+    });
+    steps.finish();
 }

@@ -14,7 +14,7 @@ use crate::{
     common::{
         Bench,
         recorded::{Hypervisor, Interfaces, Machine, Recorded},
-        step,
+        steps::Steps,
     },
     dns::servers::{KEY, Kind, Server, ZONE, secret},
     proxmox_api::simulator::{Guest, SECRET, Simulator, TOKEN, World},
@@ -159,7 +159,7 @@ const VM: &str = "proxmox_virtual_environment_vm";
 const RECORD: &str = "hactl_dns_record_set";
 
 #[test]
-fn a_cluster_on_proxmox_from_up_to_down() {
+fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
     let (simulator, zone) = (Simulator::start(World::default()), Server::start(Kind::Bind));
     let file = |instances: &str| {
         format!(
@@ -183,117 +183,137 @@ fn a_cluster_on_proxmox_from_up_to_down() {
         (SECRET_VARIABLE, secret()),
     ];
 
-    step("a template that is not there: refused before anything is made");
+    let mut steps = Steps::new();
     bench.write_file(&file(&three.replace("9003", "9999")));
-    let (code, error) = bench.fail(&["up", NAME]);
-    assert!(code == 1 && error.to_string().contains("9999"), "{error:#}");
-    assert_eq!(recorded.done(), Vec::<String>::new());
+    steps.step("up, with a missing template, is refused before anything is made", || {
+        let (code, error) = bench.fail(&["up", NAME]);
+        assert!(code == 1 && error.to_string().contains("9999"), "{error:#}");
+        assert_eq!(recorded.done(), Vec::<String>::new());
+    });
 
-    step("up: pool, machines, records, and a healthy cluster");
-    bench.write_file(&file(&format!("{three}{web}")));
-    let (code, events) = bench.follow(&["up", NAME, "--no-verify"]).end();
-    assert_eq!(code, 0, "{:#?}", events.iter().rev().take(3).collect::<Vec<_>>());
-    in_order(&events, "create", &[(POOL, 1), (VM, 4), (RECORD, 4)]);
-    let status = bench.status();
-    assert_eq!(
-        (&status["healthy"], status["members"].as_array().unwrap().len()),
-        (&Value::Bool(true), 3),
-        "{status:#}"
-    );
-    assert_eq!(status["notices"], serde_json::json!([]), "{status:#}");
-    for (name, address) in
-        [("node1", "10.89.83.21"), ("node2", "10.89.83.22"), ("node3", "10.89.83.40"), ("web", "10.89.83.31")]
-    {
-        assert_eq!(zone.dig(&format!("t-pve-prod-{name}"), "A"), [format!("300 IN A {address}")]);
-        assert_eq!(bench.address(name), address);
-    }
-    let dsn = status["dsn"].as_str().unwrap();
-    assert_eq!(bench.sql(dsn, "CREATE TABLE proof (id int); INSERT INTO proof VALUES (1); SELECT id FROM proof"), "1");
-
-    step("neither token nor secret is in any file");
-    let kept = bench.kept("").display().to_string();
-    for word in [SECRET.to_owned(), secret()] {
-        let found = crate::common::output(
-            // The sources have the UUID of the simulator's token as an example.
-            std::process::Command::new("grep").args([
-                "-rlF",
-                "--exclude=*.tf",
-                "--exclude=*.hcl",
-                "--exclude=*.md",
-                &word,
-                &kept,
-            ]),
+    steps.must("up, without a cluster, makes pool, machines, records and a healthy cluster", || {
+        bench.write_file(&file(&format!("{three}{web}")));
+        let (code, events) = bench.follow(&["up", NAME, "--no-verify"]).end();
+        assert_eq!(code, 0, "{:#?}", events.iter().rev().take(3).collect::<Vec<_>>());
+        in_order(&events, "create", &[(POOL, 1), (VM, 4), (RECORD, 4)]);
+        let status = bench.status();
+        assert_eq!(
+            (&status["healthy"], status["members"].as_array().unwrap().len()),
+            (&Value::Bool(true), 3),
+            "{status:#}"
         );
-        assert_eq!(found, "", "{word} is in a file");
-    }
+        assert_eq!(status["notices"], serde_json::json!([]), "{status:#}");
+        for (name, address) in
+            [("node1", "10.89.83.21"), ("node2", "10.89.83.22"), ("node3", "10.89.83.40"), ("web", "10.89.83.31")]
+        {
+            assert_eq!(zone.dig(&format!("t-pve-prod-{name}"), "A"), [format!("300 IN A {address}")]);
+            assert_eq!(bench.address(name), address);
+        }
+        let dsn = status["dsn"].as_str().unwrap();
+        assert_eq!(
+            bench.sql(dsn, "CREATE TABLE proof (id int); INSERT INTO proof VALUES (1); SELECT id FROM proof"),
+            "1"
+        );
+    });
 
-    step("a user without sudo's password has configured them, and root is let in no more");
-    let inventory = std::fs::read_dir(bench.kept("inventory")).unwrap().flatten();
-    let text: String = inventory.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
-    assert!(text.contains("ansible_user: debian") || text.contains("ansible_user=debian"), "{text}");
+    steps.step("token and secret, after up, are in no file", || {
+        let kept = bench.kept("").display().to_string();
+        for word in [SECRET.to_owned(), secret()] {
+            let found = crate::common::output(
+                // The sources have the UUID of the simulator's token as an example.
+                std::process::Command::new("grep").args([
+                    "-rlF",
+                    "--exclude=*.tf",
+                    "--exclude=*.hcl",
+                    "--exclude=*.md",
+                    &word,
+                    &kept,
+                ]),
+            );
+            assert_eq!(found, "", "{word} is in a file");
+        }
+    });
 
-    step("a change that is not live: status says which machine waits for its restart");
-    let fleet: Value = serde_json::from_slice(&std::fs::read(bench.kept("fleet.json")).unwrap()).unwrap();
-    let id: u32 = fleet["nodes"]["node2"]["machine_id"].as_str().unwrap().parse().unwrap();
-    let mut waiting = Guest::new("qemu", "pve2", "t-pve-prod-node2");
-    waiting.pending.insert("memory".to_owned(), "4096".into());
-    simulator.world().guests.insert(id, waiting);
-    let status = bench.status();
-    let problem = &status["problems"][0];
-    assert_eq!((&problem["code"], &problem["node"]), (&"reboot-pending".into(), &"node2".into()), "{status:#}");
-    assert!(problem["message"].as_str().unwrap().contains("memory 2048 -> 4096"), "{status:#}");
-    simulator.world().guests.remove(&id);
-    assert_eq!(bench.status()["healthy"], true);
+    steps.step("inventory, of virtual machines, has the user of cloud-init", || {
+        let inventory = std::fs::read_dir(bench.kept("inventory")).unwrap().flatten();
+        let text: String = inventory.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+        assert!(text.contains("ansible_user: debian") || text.contains("ansible_user=debian"), "{text}");
+    });
 
-    step("a drill, and one that nobody can undo here");
-    bench.act(&["verify", NAME, "--yes", "--rounds", "1", "--drill", "switchover", "--drill", "node-loss"]);
-    let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
-    let of =
-        |name: &str| report["drills"].as_array().unwrap().iter().find(|drill| drill["name"] == name).unwrap().clone();
-    let switchover = of("switchover");
-    assert!(switchover["outcome"] == "passed" && switchover["lost"] == 0, "{switchover:#}");
-    let node_loss = of("node-loss");
-    assert_eq!(node_loss["outcome"], "skipped", "{node_loss:#}");
-    assert!(node_loss["reason"].as_str().unwrap().contains("`primary-isolated`"), "{node_loss:#}");
+    steps.step("status, with a change that is not live, names the machine that waits for a restart", || {
+        let fleet: Value = serde_json::from_slice(&std::fs::read(bench.kept("fleet.json")).unwrap()).unwrap();
+        let id: u32 = fleet["nodes"]["node2"]["machine_id"].as_str().unwrap().parse().unwrap();
+        let mut waiting = Guest::new("qemu", "pve2", "t-pve-prod-node2");
+        waiting.pending.insert("memory".to_owned(), "4096".into());
+        simulator.world().guests.insert(id, waiting);
+        let status = bench.status();
+        simulator.world().guests.remove(&id);
+        let problem = &status["problems"][0];
+        assert_eq!((&problem["code"], &problem["node"]), (&"reboot-pending".into(), &"node2".into()), "{status:#}");
+        assert!(problem["message"].as_str().unwrap().contains("memory 2048 -> 4096"), "{status:#}");
+        assert_eq!(bench.status()["healthy"], true);
+    });
 
-    step("up again changes nothing");
-    assert_eq!(bench.up()["changed"], false);
-    let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
-    assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stdout));
+    steps.step("drills, on Proxmox, pass where they can be undone and are skipped elsewhere", || {
+        bench.act(&["verify", NAME, "--yes", "--rounds", "1", "--drill", "switchover", "--drill", "node-loss"]);
+        let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
+        let of = |name: &str| {
+            report["drills"].as_array().unwrap().iter().find(|drill| drill["name"] == name).unwrap().clone()
+        };
+        let switchover = of("switchover");
+        assert!(switchover["outcome"] == "passed" && switchover["lost"] == 0, "{switchover:#}");
+        let node_loss = of("node-loss");
+        assert_eq!(node_loss["outcome"], "skipped", "{node_loss:#}");
+        assert!(node_loss["reason"].as_str().unwrap().contains("`primary-isolated`"), "{node_loss:#}");
+    });
 
-    step("machines that go are named, and go by name alone; a member of the cluster never");
+    steps.step("up, with an unchanged cluster, changes nothing", || {
+        assert_eq!(bench.up()["changed"], false);
+        let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
+        assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stdout));
+    });
+
+    steps.step("up, with machines removed from the file, is refused until their names are allowed", || {
+        bench.write_file(&file(three));
+        let (code, error) = bench.fail(&["up", NAME]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("plan-refused")));
+        assert!(error["causes"][0].as_str().unwrap().contains("destroy the machine web"), "{error:#}");
+        assert!(error["hint"].as_str().unwrap().contains("--allow-destroy web"), "{error:#}");
+        bench.write_file(&file(&three.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()));
+        let (_, error) = bench.fail(&["up", NAME, "--allow-destroy", "node3", "--allow-destroy", "web"]);
+        assert!(
+            error.to_string().contains("node3") && error.to_string().contains("member of the cluster"),
+            "{error:#}"
+        );
+        let choices = std::fs::read_to_string(bench.kept("cluster.json")).unwrap();
+        assert!(choices.contains("node3"), "a refused plan has changed what was chosen: {choices}");
+        bench.write_file(&file(three));
+        let summary = bench.act(&["up", NAME, "--no-verify", "--allow-destroy", "web"]);
+        assert_eq!(summary["changed"], true);
+        assert_eq!(zone.status("t-pve-prod-web"), "NXDOMAIN");
+        assert_eq!(recorded.done().last().unwrap(), &format!("destroy {VM} t-pve-prod-web"));
+        assert_eq!(bench.status()["healthy"], true);
+    });
+
     bench.write_file(&file(three));
-    let (code, error) = bench.fail(&["up", NAME]);
-    assert_eq!((code, error["code"].as_str()), (1, Some("plan-refused")));
-    assert!(error["causes"][0].as_str().unwrap().contains("destroy the machine web"), "{error:#}");
-    assert!(error["hint"].as_str().unwrap().contains("--allow-destroy web"), "{error:#}");
-    bench.write_file(&file(&three.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()));
-    let (_, error) = bench.fail(&["up", NAME, "--allow-destroy", "node3", "--allow-destroy", "web"]);
-    assert!(error.to_string().contains("node3") && error.to_string().contains("member of the cluster"), "{error:#}");
-    let choices = std::fs::read_to_string(bench.kept("cluster.json")).unwrap();
-    assert!(choices.contains("node3"), "a refused plan has changed what was chosen: {choices}");
-    bench.write_file(&file(three));
-    let summary = bench.act(&["up", NAME, "--no-verify", "--allow-destroy", "web"]);
-    assert_eq!(summary["changed"], true);
-    assert_eq!(zone.status("t-pve-prod-web"), "NXDOMAIN");
-    assert_eq!(recorded.done().last().unwrap(), &format!("destroy {VM} t-pve-prod-web"));
-    assert_eq!(bench.status()["healthy"], true);
+    steps.step("down, with `--yes`, removes records, machines and pool in this order", || {
+        let (code, events) = bench.follow(&["down", NAME, "--yes"]).end();
+        assert_eq!(code, 0, "{:#?}", events.last());
+        in_order(&events, "delete", &[(RECORD, 3), (VM, 3), (POOL, 1)]);
+        for name in ["node1", "node2", "node3"] {
+            assert_eq!(zone.status(&format!("t-pve-prod-{name}")), "NXDOMAIN");
+        }
+        assert_eq!(crate::common::containers(NAME), Vec::<String>::new());
+    });
 
-    step("down: records, machines, pool, and nothing answers any more");
-    let (code, events) = bench.follow(&["down", NAME, "--yes"]).end();
-    assert_eq!(code, 0, "{:#?}", events.last());
-    in_order(&events, "delete", &[(RECORD, 3), (VM, 3), (POOL, 1)]);
-    for name in ["node1", "node2", "node3"] {
-        assert_eq!(zone.status(&format!("t-pve-prod-{name}")), "NXDOMAIN");
-    }
-    assert_eq!(crate::common::containers(NAME), Vec::<String>::new());
+    steps.finish();
     block_on(async { engine().await.remove_network(&network).await.unwrap() });
     assert_eq!(bench.leftovers(), "");
 }
 
 /// A member in a container of Proxmox, from `up` to `down`.
 #[test]
-fn a_container_on_proxmox_from_up_to_down() {
+fn cluster_on_containers_of_proxmox_runs_from_up_to_down() {
     let simulator = Simulator::start(World::default());
     let file = format!(
         "name: {LXC_NAME}\nplatform:\n  proxmox: {{kind: lxc, endpoint: '{}', ca_cert: {}, pool: {LXC_NAME}}}\n\
@@ -373,31 +393,42 @@ fn done(provisioned: &Provisioned) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_machine_becomes_many_and_none_without_losing_any_unasked() {
+async fn machines_added_renamed_and_removed_are_lost_only_when_named() {
     let mut stage = Stage::new();
     let single = stage.up("target_ip: 192.0.2.60/24\n", &[]).await.unwrap();
     assert_eq!(done(&single), ["create default"]);
     let id = single.outputs.values().next().unwrap().id.clone();
 
-    step("many: the first keeps its machine under its new key");
+    let mut steps = Steps::new();
     let two = "  web01: {address: 192.0.2.60/24, renamed_from: default}\n  web02: {address: 192.0.2.61/24}\n";
-    let many = stage.up(&format!("instances:\n{two}"), &[]).await.unwrap();
-    assert_eq!(done(&many), ["update web01", "create web02"]);
-    assert_eq!(many.outputs[&"web01".parse::<InstanceKey>().unwrap()].id, id);
-    assert!(stage.up(&format!("instances:\n{two}"), &[]).await.unwrap().changes.is_empty());
+    steps
+        .step_async("up, with the only machine renamed and another added, keeps the machine", async {
+            let many = stage.up(&format!("instances:\n{two}"), &[]).await.unwrap();
+            assert_eq!(done(&many), ["update web01", "create web02"]);
+            assert_eq!(many.outputs[&"web01".parse::<InstanceKey>().unwrap()].id, id);
+            assert!(stage.up(&format!("instances:\n{two}"), &[]).await.unwrap().changes.is_empty());
+        })
+        .await;
 
-    step("adding and removing one touches that one alone");
-    let three = format!("instances:\n{two}  db01: {{memory: 4096}}\n");
-    assert_eq!(done(&stage.up(&three, &[]).await.unwrap()), ["create db01"]);
-    let error = stage.up(&format!("instances:\n{two}"), &[]).await.unwrap_err();
-    assert!(error.hint.unwrap().contains("--allow-destroy db01"));
-    assert_eq!(done(&stage.up(&format!("instances:\n{two}"), &["db01"]).await.unwrap()), ["delete db01"]);
+    steps
+        .step_async("up, with a machine added and removed, touches that machine alone", async {
+            let three = format!("instances:\n{two}  db01: {{memory: 4096}}\n");
+            assert_eq!(done(&stage.up(&three, &[]).await.unwrap()), ["create db01"]);
+            let error = stage.up(&format!("instances:\n{two}"), &[]).await.unwrap_err();
+            assert!(error.hint.unwrap().contains("--allow-destroy db01"));
+            assert_eq!(done(&stage.up(&format!("instances:\n{two}"), &["db01"]).await.unwrap()), ["delete db01"]);
+        })
+        .await;
 
-    step("none at all: every name, and the pool stays");
-    let error = stage.up("instances: {}\n", &["web01"]).await.unwrap_err();
-    assert!(error.causes.len() == 1 && error.causes[0].contains("web02"), "{error}");
-    let none = stage.up("instances: {}\n", &["web01", "web02"]).await.unwrap();
-    assert_eq!((done(&none).len(), none.outputs.len()), (2, 0));
-    let destroyed: Vec<String> = stage.recorded.done().into_iter().filter(|line| line.contains(POOL)).collect();
-    assert_eq!(destroyed, [format!("create {POOL} p")]);
+    steps
+        .step_async("up, without machines, needs every name and keeps the pool", async {
+            let error = stage.up("instances: {}\n", &["web01"]).await.unwrap_err();
+            assert!(error.causes.len() == 1 && error.causes[0].contains("web02"), "{error}");
+            let none = stage.up("instances: {}\n", &["web01", "web02"]).await.unwrap();
+            assert_eq!((done(&none).len(), none.outputs.len()), (2, 0));
+            let destroyed: Vec<String> = stage.recorded.done().into_iter().filter(|line| line.contains(POOL)).collect();
+            assert_eq!(destroyed, [format!("create {POOL} p")]);
+        })
+        .await;
+    steps.finish();
 }

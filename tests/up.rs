@@ -5,7 +5,7 @@
 
 use std::{process::Command, time::Duration};
 
-use crate::common::{Bench, containers, docker, output, step};
+use crate::common::{Bench, containers, docker, output, steps::Steps};
 
 const FILE: &str = "name: t-up
 instances:
@@ -18,155 +18,195 @@ defaults: {memory: 768, cores: 1}
 #[test]
 fn a_cluster_from_up_to_down() {
     let bench = Bench::new("t-up", FILE);
+    let mut steps = Steps::new();
 
-    step("plan, before anything is there: everything is made, and no secrets yet");
-    let done = bench.hactl(&["plan", "t-up"]);
-    assert!(done.status.success(), "{}", text(&done));
-    let planned: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
-    let changes = planned["changes"]["resources"].as_array().unwrap();
-    assert!(changes.len() > 6 && changes.iter().all(|change| change["action"] == "create"), "{planned:#}");
-    crate::common::fits("plan", [planned]);
-    assert!(!bench.path("t-up.secrets.age").exists());
+    steps.step("plan, without a cluster, creates all resources and no secrets", || {
+        let done = bench.hactl(&["plan", "t-up"]);
+        assert!(done.status.success(), "{}", text(&done));
+        let planned: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        let changes = planned["changes"]["resources"].as_array().unwrap();
+        assert!(changes.len() > 6 && changes.iter().all(|change| change["action"] == "create"), "{planned:#}");
+        crate::common::fits("plan", [planned]);
+        assert!(!bench.path("t-up.secrets.age").exists());
+    });
 
-    step("up makes a healthy cluster");
-    let summary = bench.up();
-    assert_eq!(summary["ok"], true, "{summary}");
-    let dsn = summary["dsn"].as_str().unwrap().to_owned();
-    assert!(!dsn.contains("password="), "the connection string holds a password: {dsn}");
+    let dsn = steps.must("up, without a cluster, makes one", || {
+        let summary = bench.up();
+        assert_eq!(summary["ok"], true, "{summary}");
+        let dsn = summary["dsn"].as_str().unwrap().to_owned();
+        assert!(!dsn.contains("password="), "the connection string holds a password: {dsn}");
+        dsn
+    });
 
-    step("status: three members, one leader, etcd whole");
-    let status = bench.status();
-    assert_eq!(status["healthy"], true, "{status:#}");
-    assert_eq!(status["members"].as_array().unwrap().len(), 3);
-    assert_eq!(status["etcd"]["members"].as_array().unwrap().len(), 3);
-    assert_eq!(status["durability"], "quorum-strict");
-    assert_eq!(status["dsn"], dsn.as_str());
+    steps.step("status, of the new cluster, shows three members of Patroni and of etcd", || {
+        let status = bench.status();
+        assert_eq!(status["healthy"], true, "{status:#}");
+        assert_eq!(status["members"].as_array().unwrap().len(), 3);
+        assert_eq!(status["etcd"]["members"].as_array().unwrap().len(), 3);
+        assert_eq!(status["durability"], "quorum-strict");
+        assert_eq!(status["dsn"], dsn.as_str());
+    });
 
-    step("the printed connection string logs in as the owner and writes");
-    bench.sql(&dsn, "CREATE TABLE proof (id int); INSERT INTO proof VALUES (1)");
-    assert_eq!(
-        bench.sql(&dsn, "SELECT current_user || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
-        "app true"
-    );
-    step("psql does, too, and what is given to it wins");
-    let asked = "SELECT current_database() || ' ' || current_user || ' ' || pg_is_in_recovery()";
-    for (given, database) in [(&[][..], "app"), (&["-d", "postgres"], "postgres"), (&["postgres"], "postgres")] {
-        let args = [&["psql", "t-up", "--", "-XAtwc", asked], given].concat();
-        let done = Command::new(env!("CARGO_BIN_EXE_hactl")).args(args).current_dir(bench.path("")).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), format!("{database} app false"), "{}", text(&done));
-    }
+    let written = steps.step("connection string, used by psql, logs in as the owner over TLS and writes", || {
+        bench.sql(&dsn, "CREATE TABLE proof (id int); INSERT INTO proof VALUES (1)");
+        assert_eq!(
+            bench.sql(&dsn, "SELECT current_user || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
+            "app true"
+        );
+    });
 
-    step("up again changes nothing");
-    let again = bench.up();
-    assert_eq!(again["changed"], false, "{again}");
-    let skipped = again["stages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(|stage| stage["stage"] == "configure" && stage["outcome"] == "skipped");
-    assert!(skipped, "{again}");
-
-    step("configure runs Ansible again, and Ansible changes nothing");
-    let configured = bench.act(&["configure", "t-up"]);
-    assert_eq!(configured["changed"], false, "{configured}");
-
-    step("TLS on every port, and no write without a client certificate");
-    tls(&bench, &status);
-
-    step("two at once: the second is told who holds the lock");
-    let first = bench.spawn(&["up", "t-up"]);
-    std::thread::sleep(Duration::from_millis(700));
-    let second = bench.hactl(&["up", "t-up"]);
-    assert_eq!(second.status.code(), Some(1), "{}", text(&second));
-    assert!(text(&second).contains("holds it since"), "{}", text(&second));
-    let first = first.wait_with_output().unwrap();
-    assert!(first.status.success(), "{}", text(&first));
-
-    step("a replica's container is removed: up repairs it");
-    let leader = status["leader"].as_str().unwrap().to_owned();
-    let replica = ["node1", "node2", "node3"].into_iter().find(|node| *node != leader).unwrap();
-    docker(&["rm", "-f", &format!("t-up-{replica}")]);
-    assert_eq!(bench.up()["ok"], true);
-    healthy(&bench);
-
-    step("the leader's container is removed: up repairs it, and the row is there");
-    docker(&["rm", "-f", &format!("t-up-{leader}")]);
-    assert_eq!(bench.up()["ok"], true);
-    healthy(&bench);
-    assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
-
-    step("one of three voters removed and another one stopped: up repairs both");
-    let running: Vec<String> = containers("t-up");
-    docker(&["rm", "-f", &running[0]]);
-    let kept = Command::new("docker").args(["stop", "-t", "0", &running[1]]).output().unwrap();
-    assert!(kept.status.success());
-    // The stopped one comes back with its data: only with two that are removed is the majority lost.
-    assert_eq!(bench.up()["ok"], true);
-    healthy(&bench);
-
-    step("killed in every stage: the next up converges");
-    for stage in ["fetch", "image", "provision", "inventory", "configure", "health"] {
-        if stage == "configure" {
-            // A digest that does not match makes Ansible run.
-            for container in containers("t-up") {
-                docker(&["exec", &container, "rm", "-f", "/etc/hactl/digest"]);
-            }
+    steps.step("psql command, with and without a database, connects to the primary", || {
+        let asked = "SELECT current_database() || ' ' || current_user || ' ' || pg_is_in_recovery()";
+        for (given, database) in [(&[][..], "app"), (&["-d", "postgres"], "postgres"), (&["postgres"], "postgres")] {
+            let args = [&["psql", "t-up", "--", "-XAtwc", asked], given].concat();
+            let done =
+                Command::new(env!("CARGO_BIN_EXE_hactl")).args(args).current_dir(bench.path("")).output().unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&done.stdout).trim(),
+                format!("{database} app false"),
+                "{}",
+                text(&done)
+            );
         }
-        let orphans = bench.kill_in_stage(stage);
-        println!("   killed in {stage}; left behind: {orphans:?}");
-        let (code, events) = bench.follow(&["up", "t-up"]).end();
-        assert_eq!(code, 0, "after a kill in {stage}: {:#?}", events.last());
-        if stage == "configure" {
-            assert!(orphans.iter().any(|name| name.starts_with("ansible")), "{orphans:?}");
-            let told = |event: &serde_json::Value| event["type"] == "warning" && event["code"] == "orphan-ended";
-            assert!(events.iter().any(told), "nobody said that orphans were ended");
-        }
+    });
+
+    steps.step("up, with an unchanged cluster, changes nothing", || {
+        let again = bench.up();
+        assert_eq!(again["changed"], false, "{again}");
+        let skipped = again["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|stage| stage["stage"] == "configure" && stage["outcome"] == "skipped");
+        assert!(skipped, "{again}");
+    });
+
+    steps.step("configure, with an unchanged cluster, runs Ansible without a change", || {
+        let configured = bench.act(&["configure", "t-up"]);
+        assert_eq!(configured["changed"], false, "{configured}");
+    });
+
+    steps.step("ports, with and without a client certificate, serve TLS and refuse writes without one", || {
+        tls(&bench, &bench.status());
+    });
+
+    steps.step("up, during another up, fails and names the holder of the lock", || {
+        let first = bench.spawn(&["up", "t-up"]);
+        std::thread::sleep(Duration::from_millis(700));
+        let second = bench.hactl(&["up", "t-up"]);
+        assert_eq!(second.status.code(), Some(1), "{}", text(&second));
+        assert!(text(&second).contains("holds it since"), "{}", text(&second));
+        let first = first.wait_with_output().unwrap();
+        assert!(first.status.success(), "{}", text(&first));
+    });
+
+    steps.step("up, with a replica's container removed, repairs the replica", || {
+        let leader = leader(&bench);
+        let replica = ["node1", "node2", "node3"].into_iter().find(|node| *node != leader).unwrap();
+        docker(&["rm", "-f", &format!("t-up-{replica}")]);
+        assert_eq!(bench.up()["ok"], true);
         healthy(&bench);
+    });
+
+    steps.step("up, with the leader's container removed, repairs it", || {
+        docker(&["rm", "-f", &format!("t-up-{}", leader(&bench))]);
+        assert_eq!(bench.up()["ok"], true);
+        healthy(&bench);
+    });
+
+    steps.needs(&written, "row, after the leader's container was removed, is kept", |()| {
+        assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
+    });
+
+    steps.step("up, with one voter removed and another stopped, repairs both", || {
+        let running: Vec<String> = containers("t-up");
+        docker(&["rm", "-f", &running[0]]);
+        let kept = Command::new("docker").args(["stop", "-t", "0", &running[1]]).output().unwrap();
+        assert!(kept.status.success());
+        // The stopped one comes back with its data: only with two that are removed is the majority lost.
+        assert_eq!(bench.up()["ok"], true);
+        healthy(&bench);
+    });
+
+    for stage in ["fetch", "image", "provision", "inventory", "configure", "health"] {
+        steps.step(&format!("up, after a kill in stage {stage}, converges"), || {
+            if stage == "configure" {
+                // A digest that does not match makes Ansible run.
+                for container in containers("t-up") {
+                    docker(&["exec", &container, "rm", "-f", "/etc/hactl/digest"]);
+                }
+            }
+            let orphans = bench.kill_in_stage(stage);
+            println!("   killed in {stage}; left behind: {orphans:?}");
+            let (code, events) = bench.follow(&["up", "t-up"]).end();
+            assert_eq!(code, 0, "after a kill in {stage}: {:#?}", events.last());
+            if stage == "configure" {
+                assert!(orphans.iter().any(|name| name.starts_with("ansible")), "{orphans:?}");
+                let told = |event: &serde_json::Value| event["type"] == "warning" && event["code"] == "orphan-ended";
+                assert!(events.iter().any(told), "nobody said that orphans were ended");
+            }
+            healthy(&bench);
+        });
     }
-    step("killed between making a container and starting it: the next up makes it again");
-    docker(&["rm", "-f", "t-up-node2"]);
-    let up = bench.follow(&["up", "t-up"]);
-    half_made("t-up-node2");
-    up.kill();
-    println!(
-        "   left behind: {}",
-        docker(&["ps", "-a", "--filter", "name=t-up-node2", "--format", "{{.Status}}"]).trim()
-    );
-    assert_eq!(bench.up()["ok"], true);
-    healthy(&bench);
+    //END
+    steps.step("up, after a kill between creation and start of a container, makes it again", || {
+        docker(&["rm", "-f", "t-up-node2"]);
+        let up = bench.follow(&["up", "t-up"]);
+        half_made("t-up-node2");
+        up.kill();
+        println!(
+            "   left behind: {}",
+            docker(&["ps", "-a", "--filter", "name=t-up-node2", "--format", "{{.Status}}"]).trim()
+        );
+        assert_eq!(bench.up()["ok"], true);
+        healthy(&bench);
+    });
 
     if let Some(rounds) = std::env::var("HACTL_TEST_LONG").ok().and_then(|count| count.parse::<u32>().ok()) {
-        step("killed at random moments, many times");
-        // 1 is plain yes, as `make test-long` says it; another number is how many.
-        for round in 0..if rounds == 1 { 20 } else { rounds } {
-            // Anywhere in an `up` that repairs a node, or in the seconds of one that changes nothing.
-            let repairs = round % 3 == 0;
-            let wait = Duration::from_millis(rand::random_range(50..if repairs { 20_000 } else { 2_500 }));
-            if repairs {
-                docker(&["rm", "-f", "t-up-node2"]);
+        steps.step("up, after kills at random moments, converges", || {
+            // 1 is plain yes, as `make test-long` says it; another number is how many.
+            for round in 0..if rounds == 1 { 20 } else { rounds } {
+                // Anywhere in an `up` that repairs a node, or in the seconds of one that changes nothing.
+                let repairs = round % 3 == 0;
+                let wait = Duration::from_millis(rand::random_range(50..if repairs { 20_000 } else { 2_500 }));
+                if repairs {
+                    docker(&["rm", "-f", "t-up-node2"]);
+                }
+                let up = bench.follow(&["up", "t-up"]);
+                std::thread::sleep(wait);
+                up.kill();
+                println!("   round {round}: killed after {wait:?}; left behind: {:?}", bench.lock_holders());
+                assert_eq!(bench.up()["ok"], true);
+                healthy(&bench);
             }
-            let up = bench.follow(&["up", "t-up"]);
-            std::thread::sleep(wait);
-            up.kill();
-            println!("   round {round}: killed after {wait:?}; left behind: {:?}", bench.lock_holders());
-            assert_eq!(bench.up()["ok"], true);
-            healthy(&bench);
-        }
+        });
     }
-    assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
 
-    step("two of three voters gone: refused, with what would be lost");
-    let gone = ["t-up-node1", "t-up-node3"];
-    docker(&[&["rm", "-f"], &gone[..]].concat());
-    voters_gone(&bench, &["2 of 3 etcd voters are gone", "node1, node3", "left: node2"]);
-    step("all voters gone, their volumes are not: refused as well");
-    docker(&["rm", "-f", "t-up-node2"]);
-    voters_gone(&bench, &["3 of 3 etcd voters are gone", "none is left"]);
+    steps.needs(&written, "row, after all repairs, is kept", |()| {
+        assert_eq!(bench.sql(&dsn, "SELECT count(*) FROM proof"), "1");
+    });
 
-    step("down leaves nothing");
-    let down = bench.act(&["down", "t-up", "--yes"]);
-    assert_eq!(down["ok"], true, "{down}");
-    assert_eq!(bench.leftovers(), "");
+    steps.step("up, with two of three voters removed, is refused and names the loss", || {
+        let gone = ["t-up-node1", "t-up-node3"];
+        docker(&[&["rm", "-f"], &gone[..]].concat());
+        voters_gone(&bench, &["2 of 3 etcd voters are gone", "node1, node3", "left: node2"]);
+    });
+
+    steps.step("up, with all voters removed and their volumes kept, is refused and names the loss", || {
+        docker(&["rm", "-f", "t-up-node2"]);
+        voters_gone(&bench, &["3 of 3 etcd voters are gone", "none is left"]);
+    });
+
+    steps.step("down, with `--yes`, leaves nothing", || {
+        let down = bench.act(&["down", "t-up", "--yes"]);
+        assert_eq!(down["ok"], true, "{down}");
+        assert_eq!(bench.leftovers(), "");
+    });
+    steps.finish();
+}
+
+fn leader(bench: &Bench) -> String {
+    bench.status()["leader"].as_str().expect("a leader").to_owned()
 }
 
 fn healthy(bench: &Bench) {

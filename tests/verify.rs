@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Bench, application::Application, docker, step};
+use crate::common::{Bench, application::Application, docker, steps::Steps};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -26,96 +26,128 @@ defaults: {memory: 768, cores: 1, disk_gb: 1}
 ";
 
 #[test]
-fn a_cluster_proves_its_failover() {
+fn cluster_with_three_nodes_proves_its_failover() {
     let bench = Bench::new(NAME, FILE);
+    let mut steps = Steps::new();
 
-    step("up proves what it has initialised, once");
-    bench.act(&["up", NAME]);
-    let proof = report(&bench);
-    assert_eq!(titles(&proof), ["switchover", "postgres-crash"]);
-    assert!(all(&proof, "passed") && sum(&proof, "lost") == 0 && sum(&proof, "acknowledged") > 400, "{proof:#}");
-    let again = bench.act(&["up", NAME]);
-    assert!(again["stages"].as_array().unwrap().iter().all(|stage| stage["stage"] != "verify"), "{again}");
+    steps.must("up, with a new cluster, proves its failover once", || {
+        bench.act(&["up", NAME]);
+        let proof = report(&bench);
+        assert_eq!(titles(&proof), ["switchover", "postgres-crash"]);
+        assert!(all(&proof, "passed") && sum(&proof, "lost") == 0 && sum(&proof, "acknowledged") > 400, "{proof:#}");
+        let again = bench.act(&["up", NAME]);
+        assert!(again["stages"].as_array().unwrap().iter().all(|stage| stage["stage"] != "verify"), "{again}");
+    });
 
-    step("node-loss, primary-isolated, etcd-quorum-loss, disk-full: nothing is lost, and another oracle says so, too");
-    let drills = ["node-loss", "primary-isolated", "etcd-quorum-loss", "disk-full"];
-    let words: Vec<&str> = drills.iter().flat_map(|drill| ["--drill", drill]).collect();
-    let application = Application::start(bench.status()["dsn"].as_str().unwrap(), 1);
-    bench.act(&[&["verify", NAME], &words[..]].concat());
-    let written = application.finish();
-    println!("   an application wrote {written} rows meanwhile, and has them all");
-    assert!(written > 100, "{written}");
-    let verdict = report(&bench);
-    assert_eq!(titles(&verdict), drills);
-    assert!(all(&verdict, "passed") && sum(&verdict, "split_brain") == 0, "{verdict:#}");
-    for drill in verdict["drills"].as_array().unwrap() {
-        let round = &drill["rounds"][0];
-        assert!(round["write_gap_ms"].as_u64() <= round["bound_ms"].as_u64(), "{round}");
-        let moved = round["new_primary_node"].is_string();
-        // Whether a primary with a full disk is replaced is not promised.
-        assert!(drill["name"] == "disk-full" || moved == (drill["name"] != "etcd-quorum-loss"), "{round}");
-    }
-    other_oracle(&bench, &verdict);
+    steps.step("drills, with an application that writes, lose no row and a second oracle agrees", || {
+        let drills = ["node-loss", "primary-isolated", "etcd-quorum-loss", "disk-full"];
+        let words: Vec<&str> = drills.iter().flat_map(|drill| ["--drill", drill]).collect();
+        let application = Application::start(bench.status()["dsn"].as_str().unwrap(), 1);
+        bench.act(&[&["verify", NAME], &words[..]].concat());
+        let written = application.finish();
+        println!("   an application wrote {written} rows meanwhile, and has them all");
+        assert!(written > 100, "{written}");
+        let verdict = report(&bench);
+        assert_eq!(titles(&verdict), drills);
+        assert!(all(&verdict, "passed") && sum(&verdict, "split_brain") == 0, "{verdict:#}");
+        for drill in verdict["drills"].as_array().unwrap() {
+            let round = &drill["rounds"][0];
+            assert!(round["write_gap_ms"].as_u64() <= round["bound_ms"].as_u64(), "{round}");
+            let moved = round["new_primary_node"].is_string();
+            // Whether a primary with a full disk is replaced is not promised.
+            assert!(drill["name"] == "disk-full" || moved == (drill["name"] != "etcd-quorum-loss"), "{round}");
+        }
+        other_oracle(&bench, &verdict);
+    });
 
-    step("the same cluster, taken for one that somebody else made");
-    adopted(&bench);
+    steps.step("adopted cluster file, for the same machines, is read and drilled", || {
+        adopted(&bench);
+    });
 
-    step("the positive control loses rows under async, and none under the cluster's own durability");
-    bench.act(&["verify", NAME, "--self-test"]);
-    let control = report(&bench);
-    assert_eq!(
-        titles(&control),
-        ["self-test/quorum-strict", "self-test/async", "self-test/guarded", "self-test/unguarded"]
-    );
-    let lost = [0, 1, 2, 3].map(|index| control["drills"][index]["lost"].as_u64().unwrap());
-    assert!(lost[0] == 0 && lost[1] > 0 && lost[2] == 0 && lost[3] > 0, "{control:#}");
-    other_oracle(&bench, &control);
+    steps.step("self-test, with weaker durability, loses rows, and with the cluster's own loses none", || {
+        bench.act(&["verify", NAME, "--self-test"]);
+        let control = report(&bench);
+        assert_eq!(
+            titles(&control),
+            ["self-test/quorum-strict", "self-test/async", "self-test/guarded", "self-test/unguarded"]
+        );
+        let lost = [0, 1, 2, 3].map(|index| control["drills"][index]["lost"].as_u64().unwrap());
+        assert!(lost[0] == 0 && lost[1] > 0 && lost[2] == 0 && lost[3] > 0, "{control:#}");
+        other_oracle(&bench, &control);
+    });
 
-    step("an acknowledged row that is deleted is found to be lost");
-    deleted_row(&bench);
+    steps.step("acknowledged row, deleted during a drill, is found to be lost", || {
+        deleted_row(&bench);
+    });
 
-    step("Ctrl-C in the middle of a drill takes the fault back");
-    interrupted(&bench);
+    steps.step("drill, after SIGINT, takes its fault back", || {
+        interrupted(&bench);
+    });
 
-    step("broken clusters are not drilled, and said to be broken");
-    without_guard(&bench);
-    lowered_role(&bench);
-    lowered_mode(&bench);
-    replicas_without_patroni(&bench);
+    steps.step("verify, with the lease guard stopped on the primary, is refused", || {
+        without_guard(&bench);
+    });
 
-    step("a fault that does not take effect proves nothing");
-    fault_without_effect(&bench);
+    steps.step("verify, with synchronous_commit off for the role, is refused", || {
+        lowered_role(&bench);
+    });
 
-    step("drills that may interrupt too long are listed, or refused by name");
-    bench.act(&["verify", NAME, "--drill", "all", "--max-interruption", "1"]);
-    let none = report(&bench);
-    assert!(none["drills"].as_array().unwrap().iter().all(|drill| drill["outcome"] == "refused"), "{none:#}");
-    let (code, _) = bench.fail(&["verify", NAME, "--drill", "node-loss", "--max-interruption", "1"]);
-    assert_eq!(code, 1);
+    steps.step("verify, with synchronous mode off, is refused", || {
+        lowered_mode(&bench);
+    });
 
-    step("names: a wrong one, and what is printed without a cluster");
-    let (code, error) = bench.fail(&["verify", NAME, "--drill", "node-los"]);
-    assert!(code == 2 && error["hint"].as_str().unwrap().contains("node-loss"), "{error}");
+    steps.step("verify, with Patroni stopped on the replicas, is refused", || {
+        replicas_without_patroni(&bench);
+    });
+
+    steps.step("drill, with a fault without effect, fails", || {
+        fault_without_effect(&bench);
+    });
+
+    steps.step("drills, with a bound above the longest allowed interruption, are refused", || {
+        bench.act(&["verify", NAME, "--drill", "all", "--max-interruption", "1"]);
+        let none = report(&bench);
+        assert!(none["drills"].as_array().unwrap().iter().all(|drill| drill["outcome"] == "refused"), "{none:#}");
+        let (code, _) = bench.fail(&["verify", NAME, "--drill", "node-loss", "--max-interruption", "1"]);
+        assert_eq!(code, 1);
+    });
+
+    steps.step("verify, with an unknown drill, fails and names the nearest drill", || {
+        let (code, error) = bench.fail(&["verify", NAME, "--drill", "node-los"]);
+        assert!(code == 2 && error["hint"].as_str().unwrap().contains("node-loss"), "{error}");
+    });
 
     if std::env::var_os("HACTL_TEST_LONG").is_some() {
-        step("the whole catalogue");
-        bench.act(&["verify", NAME, "--drill", "all"]);
-        let whole = report(&bench);
-        assert!(all(&whole, "passed") && sum(&whole, "lost") == 0, "{whole:#}");
-        step("hactl killed in the middle of every drill: the cluster heals by itself within the deadline");
-        for title in titles(&whole) {
-            killed(&bench, &title);
-        }
-        step("a soak");
-        bench.act(&["verify", NAME, "--drill", "soak", "--rounds", "10", "--seed", "1"]);
+        let whole = steps.step("drills, with the whole catalogue, pass", || {
+            bench.act(&["verify", NAME, "--drill", "all"]);
+            let whole = report(&bench);
+            assert!(all(&whole, "passed") && sum(&whole, "lost") == 0, "{whole:#}");
+            titles(&whole)
+        });
+
+        steps.needs(
+            &whole,
+            "cluster, after hactl is killed in every drill, is healthy within the deadline",
+            |titles| {
+                for title in titles {
+                    killed(&bench, title);
+                }
+            },
+        );
+
+        steps.step("soak, with ten rounds, passes", || {
+            bench.act(&["verify", NAME, "--drill", "soak", "--rounds", "10", "--seed", "1"]);
+        });
     }
 
-    step("nothing is left behind");
-    assert_eq!(leftovers(&bench), "");
+    steps.step("nodes, after all drills, have nothing left of them", || {
+        assert_eq!(leftovers(&bench), "");
+    });
+    steps.finish();
 }
 
 #[test]
-fn one_data_node_proves_nothing_and_says_so() {
+fn cluster_with_one_data_node_is_reported_as_not_proved() {
     let bench = Bench::new("t-verify-one", "instances: {node1: {}}\ndefaults: {memory: 768, cores: 1}\n");
     let summary = bench.act(&["up", "t-verify-one"]);
     assert!(summary["message"].as_str().unwrap().contains("not proved: one data node"), "{summary}");
@@ -188,8 +220,8 @@ fn without_guard(bench: &Bench) {
     let primary = leader(bench);
     on(&primary, &["systemctl", "stop", "hactl-lease-guard"]);
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
-    assert!(code == 4 && error.to_string().contains("hactl-lease-guard does not run"), "{error}");
     on(&primary, &["systemctl", "start", "hactl-lease-guard"]);
+    assert!(code == 4 && error.to_string().contains("hactl-lease-guard does not run"), "{error}");
     healthy_within(bench, Duration::from_secs(30));
 }
 
@@ -198,8 +230,8 @@ fn lowered_role(bench: &Bench) {
     let primary = leader(bench);
     superuser(&primary, "postgres", "ALTER ROLE app SET synchronous_commit = off");
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
-    assert!(code == 4 && error.to_string().contains("synchronous_commit"), "{error}");
     superuser(&primary, "postgres", "ALTER ROLE app RESET synchronous_commit");
+    assert!(code == 4 && error.to_string().contains("synchronous_commit"), "{error}");
     healthy_within(bench, Duration::from_secs(30));
 }
 
@@ -208,8 +240,8 @@ fn lowered_mode(bench: &Bench) {
     patronictl(&leader(bench), "synchronous_mode=off");
     std::thread::sleep(Duration::from_secs(8));
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
-    assert_eq!(code, 4, "{error}");
     patronictl(&leader(bench), "synchronous_mode=quorum");
+    assert_eq!(code, 4, "{error}");
     healthy_within(bench, Duration::from_secs(30));
 }
 
@@ -221,10 +253,10 @@ fn replicas_without_patroni(bench: &Bench) {
         on(node, &["systemctl", "stop", "patroni"]);
     }
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "node-loss"]);
-    assert_eq!(code, 4, "{error}");
     for node in &replicas {
         on(node, &["systemctl", "start", "patroni"]);
     }
+    assert_eq!(code, 4, "{error}");
     healthy_within(bench, Duration::from_secs(90));
 }
 

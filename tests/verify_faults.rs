@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Bench, step};
+use crate::common::{Bench, steps::Steps};
 use hactl::{
     context::{Context, Dirs},
     deployment::{Cluster, Deployment},
@@ -61,41 +61,46 @@ const SOON: Duration = Duration::from_secs(15);
 const WHOLE: Duration = Duration::from_secs(90);
 
 #[tokio::test]
-async fn faults_strike_are_seen_and_are_taken_back() {
+async fn faults_on_real_nodes_are_struck_seen_and_taken_back() {
     let bench = Bench::new(NAME, FILE);
-    bench.up();
+    let mut steps = Steps::new();
+    steps.must("up, without a cluster, makes one", || bench.up());
     let context = context(&bench.path(""));
     let cluster = Cluster::open(NAME, &context.dirs).unwrap();
     let watcher = StatusProbe::new(&context, &mut Deployment::open(cluster)).await.unwrap();
     let cluster = watcher.fault_target(&context);
 
     for title in DRILLS {
-        strike_and_undo(drill(title), &cluster).await;
+        let name = format!("{title}, struck and taken back, leaves a healthy cluster");
+        steps.step_async(&name, strike_and_undo(drill(title), &cluster)).await;
     }
 
-    step("an undo that comes by itself is noticed, and taking back what is taken back is fine");
     for title in ["primary-isolated", "replica-loss"] {
-        comes_by_itself(drill(title), &cluster).await;
+        let name = format!("{title}, with an undo that fires by itself, is reported and can be taken back again");
+        steps.step_async(&name, comes_by_itself(drill(title), &cluster)).await;
     }
 
-    step("the watcher keeps nobody's lock");
-    keeps_no_lock(&bench, &cluster).await;
+    let name = "watcher, during a fault, does not hold the cluster's lock";
+    steps.step_async(name, keeps_no_lock(&bench, &cluster)).await;
 
-    step("hactl is killed while the fault is there: the undo comes within the deadline");
     for title in ["patroni-crash/dead", "node-loss"] {
-        killed(&bench, title, &cluster).await;
+        let name = format!("{title}, after hactl is killed, is taken back within the deadline");
+        steps.step_async(&name, killed(&bench, title, &cluster)).await;
     }
 
-    step("a killed run's undo that is far away is found and swept");
-    swept(&bench, &cluster).await;
+    let name = "fault of a killed run, with a late undo, is found and swept";
+    steps.step_async(name, swept(&bench, &cluster)).await;
 
-    bench.act(&["down", NAME, "--yes"]);
-    assert_eq!(bench.leftovers(), "");
+    steps.step("down, with `--yes`, leaves nothing", || {
+        bench.act(&["down", NAME, "--yes"]);
+        assert_eq!(bench.leftovers(), "");
+    });
+    steps.finish();
 }
 
 async fn strike_and_undo(drill: &Drill, cluster: &FaultTarget<'_>) {
     if let Some(reason) = fault::obstacle(drill, cluster).await.unwrap() {
-        println!("== {}: cannot be done here: {reason}", drill.title());
+        println!("   {}: cannot be done here: {reason}", drill.title());
         let expected = match drill.fault {
             Fault::FillDisk => "PGDATA has no file system of its own: it is a directory of a larger one",
             Fault::DelayPackets => "its kernel delays no packets: netem",
@@ -126,7 +131,7 @@ async fn strike_and_undo(drill: &Drill, cluster: &FaultTarget<'_>) {
     clock.lap("whole");
     assert_eq!(fault::leftovers(cluster).await.unwrap(), Vec::<String>::new());
     let targets: Vec<&str> = targets.iter().map(|key| key.as_str()).collect();
-    println!("== {} on {}: {}", drill.title(), targets.join(" "), clock.laps.join(", "));
+    println!("   {} on {}: {}", drill.title(), targets.join(" "), clock.laps.join(", "));
 }
 
 async fn comes_by_itself(drill: &Drill, cluster: &FaultTarget<'_>) {

@@ -4,6 +4,7 @@ pub(crate) mod application;
 pub(crate) mod http_state;
 pub(crate) mod postgres;
 pub(crate) mod recorded;
+pub(crate) mod steps;
 
 use std::{
     fs,
@@ -286,11 +287,6 @@ impl Drop for Bench {
             self.sweep();
         }
     }
-}
-
-/// Says in the output where a long test is.
-pub(crate) fn step(words: &str) {
-    println!("== {words}");
 }
 
 pub(crate) fn docker(args: &[&str]) -> String {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Bench, Running, step};
+use crate::common::{Bench, Running, steps::Steps};
 use hactl::{
     dns::{
         self, Records, SECRET_VARIABLE, Zone,
@@ -36,7 +36,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn records_live_in_bind_and_in_knot() {
+fn records_on_bind_and_knot_are_made_changed_and_destroyed() {
     both(life);
 }
 
@@ -54,94 +54,106 @@ fn life(kind: Kind) {
     };
     let ips = json!({"node1": "192.0.2.1", "node2": "192.0.2.2"});
 
-    step("made: A and AAAA, and marked");
-    with(ips.clone(), json!({}));
-    plain.apply().good();
-    assert_eq!(server.dig("node1", "A"), ["300 IN A 192.0.2.1"]);
-    assert_eq!(server.dig("node2", "A"), ["300 IN A 192.0.2.2"]);
-    assert_eq!(server.dig("node2", "AAAA"), ["300 IN AAAA 2001:db8::2"]);
-    assert_eq!(server.dig("db.sub", "A"), ["300 IN A 192.0.2.9"]);
-    assert_eq!(server.dig("node1", "TXT"), [format!("300 IN TXT \"hactl={UUID}/192.0.2.1\"")]);
-    plain.plan().good();
-    assert!(!plain.state().contains(&plain.secret), "the secret is in the state");
-
-    step("changed by somebody else: an address replaced, one added, a TTL, a record gone");
-    server.nsupdate(&[
-        "update delete node1.home.sflab.io. A",
-        "update add node1.home.sflab.io. 300 A 10.9.9.9",
-        "update add node2.home.sflab.io. 300 A 10.9.9.8",
-        "update delete db.sub.home.sflab.io.",
-    ]);
-    let plan = plain.plan();
-    assert!(plan.code == 2 && plan.text.contains("1 to add, 2 to change, 0 to destroy"), "{}", plan.text);
-    // While it is repaired the name is asked all the time: it never answers nothing.
-    let (ended, gap) = (AtomicBool::new(false), AtomicBool::new(false));
-    let asked = std::thread::scope(|scope| {
-        let asker = scope.spawn(|| {
-            let mut count = 0;
-            while !ended.load(Ordering::Relaxed) {
-                if server.addresses("node1").is_some_and(|addresses| addresses.is_empty()) {
-                    gap.store(true, Ordering::Relaxed);
-                }
-                count += 1;
-            }
-            count
-        });
+    let mut steps = Steps::new();
+    steps.must("records, new, are made with A, AAAA and a mark", || {
+        with(ips.clone(), json!({}));
         plain.apply().good();
-        ended.store(true, Ordering::Relaxed);
-        asker.join().unwrap()
+        assert_eq!(server.dig("node1", "A"), ["300 IN A 192.0.2.1"]);
+        assert_eq!(server.dig("node2", "A"), ["300 IN A 192.0.2.2"]);
+        assert_eq!(server.dig("node2", "AAAA"), ["300 IN AAAA 2001:db8::2"]);
+        assert_eq!(server.dig("db.sub", "A"), ["300 IN A 192.0.2.9"]);
+        assert_eq!(server.dig("node1", "TXT"), [format!("300 IN TXT \"hactl={UUID}/192.0.2.1\"")]);
+        plain.plan().good();
+        assert!(!plain.state().contains(&plain.secret), "the secret is in the state");
     });
-    println!("   asked {asked} times meanwhile");
-    assert!(asked > 100 && !gap.load(Ordering::Relaxed), "there was a moment without an answer");
-    assert_eq!(server.dig("node1", "A"), ["300 IN A 192.0.2.1"]);
-    assert_eq!(server.dig("node2", "A"), ["300 IN A 192.0.2.2"]);
-    assert_eq!(server.dig("db.sub", "A"), ["300 IN A 192.0.2.9"]);
 
-    step("a TTL changed outside and one in the configuration");
-    server.nsupdate(&["update delete node1.home.sflab.io. A", "update add node1.home.sflab.io. 60 A 192.0.2.1"]);
-    plain.apply().good();
-    assert_eq!(server.dig("node1", "A"), ["300 IN A 192.0.2.1"]);
-    with(ips, json!({"ttl": 120}));
-    plain.apply().good();
-    assert_eq!(server.dig("node1", "A"), ["120 IN A 192.0.2.1"]);
-    plain.plan().good();
+    steps.step("records, changed by others, are restored without a moment without an answer", || {
+        server.nsupdate(&[
+            "update delete node1.home.sflab.io. A",
+            "update add node1.home.sflab.io. 300 A 10.9.9.9",
+            "update add node2.home.sflab.io. 300 A 10.9.9.8",
+            "update delete db.sub.home.sflab.io.",
+        ]);
+        let plan = plain.plan();
+        assert!(plan.code == 2 && plan.text.contains("1 to add, 2 to change, 0 to destroy"), "{}", plan.text);
+        // While it is repaired the name is asked all the time: it never answers nothing.
+        let (ended, gap) = (AtomicBool::new(false), AtomicBool::new(false));
+        let asked = std::thread::scope(|scope| {
+            let asker = scope.spawn(|| {
+                let mut count = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    if server.addresses("node1").is_some_and(|addresses| addresses.is_empty()) {
+                        gap.store(true, Ordering::Relaxed);
+                    }
+                    count += 1;
+                }
+                count
+            });
+            plain.apply().good();
+            ended.store(true, Ordering::Relaxed);
+            asker.join().unwrap()
+        });
+        println!("   asked {asked} times meanwhile");
+        assert!(asked > 100 && !gap.load(Ordering::Relaxed), "there was a moment without an answer");
+        assert_eq!(server.dig("node1", "A"), ["300 IN A 192.0.2.1"]);
+        assert_eq!(server.dig("node2", "A"), ["300 IN A 192.0.2.2"]);
+        assert_eq!(server.dig("db.sub", "A"), ["300 IN A 192.0.2.9"]);
+    });
 
-    step("another address of a machine changes its record in place, with its mark");
-    with(json!({"node1": "192.0.2.11", "node2": "192.0.2.2"}), json!({"ttl": 120}));
-    plain.apply().good();
-    assert_eq!(server.dig("node1", "A"), ["120 IN A 192.0.2.11"]);
-    assert_eq!(server.dig("node1", "TXT"), [format!("120 IN TXT \"hactl={UUID}/192.0.2.11\"")]);
+    steps.step("TTL, changed outside or in the configuration, is written", || {
+        server.nsupdate(&["update delete node1.home.sflab.io. A", "update add node1.home.sflab.io. 60 A 192.0.2.1"]);
+        plain.apply().good();
+        assert_eq!(server.dig("node1", "A"), ["300 IN A 192.0.2.1"]);
+        with(ips.clone(), json!({"ttl": 120}));
+        plain.apply().good();
+        assert_eq!(server.dig("node1", "A"), ["120 IN A 192.0.2.1"]);
+        plain.plan().good();
+    });
 
-    step("a machine without an address fails its own record alone");
-    with(json!({"node1": null, "node2": "192.0.2.22"}), json!({"ttl": 120}));
-    plain.apply().bad(&["VM IP address is not available. Ensure QEMU guest agent is running.", "node1 has no address"]);
-    assert_eq!(server.dig("node1", "A"), ["120 IN A 192.0.2.11"], "what it had stays");
-    assert_eq!(server.dig("node2", "A"), ["120 IN A 192.0.2.22"], "the others are written");
-    with(json!({"node1": "192.0.2.11", "node2": "192.0.2.22"}), json!({"ttl": 120}));
-    plain.apply().good();
+    steps.step("record, of a machine with another address, is changed in place with its mark", || {
+        with(json!({"node1": "192.0.2.11", "node2": "192.0.2.2"}), json!({"ttl": 120}));
+        plain.apply().good();
+        assert_eq!(server.dig("node1", "A"), ["120 IN A 192.0.2.11"]);
+        assert_eq!(server.dig("node1", "TXT"), [format!("120 IN TXT \"hactl={UUID}/192.0.2.11\"")]);
+    });
 
-    step("forgotten by Terraform: found again by its mark, or imported");
-    plain.run(&["state", "rm", "hactl_dns_record_set.this[\"node1\"]", "hactl_dns_record_set.this[\"db\"]"]).good();
-    let id = format!("127.0.0.1:{}/ddnskey./{ZONE}/db.sub", server.port);
-    plain.run(&["import", "-no-color", "hactl_dns_record_set.this[\"db\"]", &id]).good();
-    plain.apply().good();
-    plain.plan().good();
+    steps.step("record, of a machine without an address, fails alone", || {
+        with(json!({"node1": null, "node2": "192.0.2.22"}), json!({"ttl": 120}));
+        plain
+            .apply()
+            .bad(&["VM IP address is not available. Ensure QEMU guest agent is running.", "node1 has no address"]);
+        assert_eq!(server.dig("node1", "A"), ["120 IN A 192.0.2.11"], "what it had stays");
+        assert_eq!(server.dig("node2", "A"), ["120 IN A 192.0.2.22"], "the others are written");
+        with(json!({"node1": "192.0.2.11", "node2": "192.0.2.22"}), json!({"ttl": 120}));
+        plain.apply().good();
+    });
 
-    step("destroyed: what others put there meanwhile is kept, the rest does not exist");
-    server.nsupdate(&["update add node2.home.sflab.io. 120 A 10.9.9.8"]);
-    plain.destroy().good();
-    assert_eq!(server.dig("node2", "ANY"), ["120 IN A 10.9.9.8"]);
-    assert_eq!((server.status("node1"), server.status("db.sub")), ("NXDOMAIN".to_owned(), "NXDOMAIN".to_owned()));
-    assert!(plain.destroy().good().text.contains("No changes"), "there was something left");
+    steps.step("records, removed from the state, are found by their mark or imported", || {
+        plain.run(&["state", "rm", "hactl_dns_record_set.this[\"node1\"]", "hactl_dns_record_set.this[\"db\"]"]).good();
+        let id = format!("127.0.0.1:{}/ddnskey./{ZONE}/db.sub", server.port);
+        plain.run(&["import", "-no-color", "hactl_dns_record_set.this[\"db\"]", &id]).good();
+        plain.apply().good();
+        plain.plan().good();
+    });
+
+    steps.step("records, destroyed, are removed and those of others are kept", || {
+        server.nsupdate(&["update add node2.home.sflab.io. 120 A 10.9.9.8"]);
+        plain.destroy().good();
+        assert_eq!(server.dig("node2", "ANY"), ["120 IN A 10.9.9.8"]);
+        assert_eq!((server.status("node1"), server.status("db.sub")), ("NXDOMAIN".to_owned(), "NXDOMAIN".to_owned()));
+        assert!(plain.destroy().good().text.contains("No changes"), "there was something left");
+    });
+    steps.finish();
 }
 
 #[test]
-fn names_of_others_are_refused() {
+fn records_at_names_of_others_are_refused() {
     both(|kind| {
         let (server, plain) = (Server::start(kind), Plain::new());
         let record = |name: &str, address: &str| json!({"name": name, "addresses": [address]});
 
-        step("an address and an alias of somebody else; the third is made");
+        let mut steps = Steps::new();
+        steps.step("records, with addresses or aliases of others, are refused", || {
         let records = json!({"a": record("taken", "192.0.2.1"), "b": record("alias", "192.0.2.2"), "c": record("node3", "192.0.2.3")});
         plain.set(&server, json!({"records": records, "cluster_uuid": UUID}));
         plain.apply().bad(&[
@@ -151,47 +163,52 @@ fn names_of_others_are_refused() {
         ]);
         assert_eq!(server.dig("taken", "A"), ["3600 IN A 192.0.2.99"]);
         assert_eq!(server.dig("node3", "A"), ["300 IN A 192.0.2.3"]);
+        });
 
-        step("the same address, made by somebody else or by another cluster");
-        plain.destroy().good();
-        let records = json!({"a": record("taken", "192.0.2.99"), "c": record("node3", "192.0.2.3")});
-        plain.set(&server, json!({"records": records, "cluster_uuid": UUID}));
-        server.nsupdate(&[
-            "update add node3.home.sflab.io. 300 A 192.0.2.3",
-            &format!("update add node3.home.sflab.io. 300 TXT \"hactl={OTHER_UUID}/192.0.2.3\""),
-        ]);
-        plain.apply().bad(&["did not make: 192.0.2.99", "did not make: 192.0.2.3"]);
-        assert_eq!(server.dig("node3", "TXT").len(), 1, "a mark was left on what is another's");
-        plain.destroy().good();
-        assert_eq!(server.dig("node3", "A"), ["300 IN A 192.0.2.3"], "a destroy removed what was never made");
+        steps.step("record, equal to one of another cluster, is refused and kept", || {
+            plain.destroy().good();
+            let records = json!({"a": record("taken", "192.0.2.99"), "c": record("node3", "192.0.2.3")});
+            plain.set(&server, json!({"records": records, "cluster_uuid": UUID}));
+            server.nsupdate(&[
+                "update add node3.home.sflab.io. 300 A 192.0.2.3",
+                &format!("update add node3.home.sflab.io. 300 TXT \"hactl={OTHER_UUID}/192.0.2.3\""),
+            ]);
+            plain.apply().bad(&["did not make: 192.0.2.99", "did not make: 192.0.2.3"]);
+            assert_eq!(server.dig("node3", "TXT").len(), 1, "a mark was left on what is another's");
+            plain.destroy().good();
+            assert_eq!(server.dig("node3", "A"), ["300 IN A 192.0.2.3"], "a destroy removed what was never made");
+        });
 
-        step("a key that may write addresses only: no mark, and taken over when it is exactly what is wanted");
-        let plainkey = |address: &str| {
-            let records = json!({"d": record("node4", address)});
-            plain.set(&server, json!({"records": records, "cluster_uuid": UUID, "key_name": PLAIN_KEY}));
-        };
-        plainkey("192.0.2.4");
-        plain.apply().good();
-        assert_eq!(server.dig("node4", "ANY"), ["300 IN A 192.0.2.4"]);
-        plain.run(&["state", "rm", "hactl_dns_record_set.this[\"d\"]"]).good();
-        plain.apply().good();
-        plainkey("192.0.2.44");
-        plain.apply().good();
-        assert_eq!(server.dig("node4", "A"), ["300 IN A 192.0.2.44"]);
-        plain.run(&["state", "rm", "hactl_dns_record_set.this[\"d\"]"]).good();
-        plainkey("192.0.2.4");
-        plain.apply().bad(&["did not make: 192.0.2.44"]);
-        plain.destroy().good();
+        steps.step("record, with a key that may write addresses only, is made without a mark", || {
+            let plainkey = |address: &str| {
+                let records = json!({"d": record("node4", address)});
+                plain.set(&server, json!({"records": records, "cluster_uuid": UUID, "key_name": PLAIN_KEY}));
+            };
+            plainkey("192.0.2.4");
+            plain.apply().good();
+            assert_eq!(server.dig("node4", "ANY"), ["300 IN A 192.0.2.4"]);
+            plain.run(&["state", "rm", "hactl_dns_record_set.this[\"d\"]"]).good();
+            plain.apply().good();
+            plainkey("192.0.2.44");
+            plain.apply().good();
+            assert_eq!(server.dig("node4", "A"), ["300 IN A 192.0.2.44"]);
+            plain.run(&["state", "rm", "hactl_dns_record_set.this[\"d\"]"]).good();
+            plainkey("192.0.2.4");
+            plain.apply().bad(&["did not make: 192.0.2.44"]);
+            plain.destroy().good();
+        });
 
-        step("what a wildcard answers stands at no name: it is neither in the way nor removed");
-        plain.set(&server, json!({"records": {"e": record("x.wild", "192.0.2.5")}, "cluster_uuid": UUID}));
-        plain.apply().good();
-        server.nsupdate(&["update delete x.wild.home.sflab.io."]);
-        assert_eq!(server.dig("x.wild", "A"), ["3600 IN A 192.0.2.77"]);
-        plain.apply().good();
-        assert_eq!(server.dig("x.wild", "A"), ["300 IN A 192.0.2.5"]);
-        plain.destroy().good();
-        assert_eq!(server.dig("x.wild", "A"), ["3600 IN A 192.0.2.77"]);
+        steps.step("record, at a name that a wildcard answers, is made and removed", || {
+            plain.set(&server, json!({"records": {"e": record("x.wild", "192.0.2.5")}, "cluster_uuid": UUID}));
+            plain.apply().good();
+            server.nsupdate(&["update delete x.wild.home.sflab.io."]);
+            assert_eq!(server.dig("x.wild", "A"), ["3600 IN A 192.0.2.77"]);
+            plain.apply().good();
+            assert_eq!(server.dig("x.wild", "A"), ["300 IN A 192.0.2.5"]);
+            plain.destroy().good();
+            assert_eq!(server.dig("x.wild", "A"), ["3600 IN A 192.0.2.77"]);
+        });
+        steps.finish();
     });
 }
 
@@ -227,7 +244,7 @@ async fn wrong(dns: &Dns, secret: &str, code: &str, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn every_wrong_thing_has_its_own_message() {
+async fn wrong_settings_are_reported_each_with_its_code() {
     for kind in [Kind::Bind, Kind::Knot] {
         let server = Server::start(kind);
         let good = server.dns();
@@ -263,15 +280,20 @@ async fn every_wrong_thing_has_its_own_message() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_does_no_harm_and_where_udp_is_blocked_tcp_does() {
-    let server = Server::start(Kind::Bind);
+/// The zone of a server at another port.
+fn zone_at(server: &Server, port: u16) -> Zone {
     let env = BTreeMap::from([(SECRET_VARIABLE.to_owned(), servers::secret())]);
-    let zone = |port| Zone::new(Dns { port, ..server.dns() }, &dns::secret(&env).unwrap()).unwrap();
-    // Without a cluster there is no mark that would tell whose the record is.
-    let wanted = |address: &str| Records { addresses: BTreeSet::from([ip(address)]), ttl: 300, cluster: None };
+    Zone::new(Dns { port, ..server.dns() }, &dns::secret(&env).unwrap()).unwrap()
+}
 
-    step("the first answer is lost: the second datagram finds what the first one made");
+/// Without a cluster no mark tells who made the record.
+fn without_mark(address: &str) -> Records {
+    Records { addresses: BTreeSet::from([ip(address)]), ttl: 300, cluster: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn record_after_a_lost_answer_is_found_by_the_next_datagram() {
+    let server = Server::start(Kind::Bind);
     let port = servers::free_port(server.address);
     let relay = UdpSocket::bind((server.address, port)).unwrap();
     let (address, behind) = (server.address, server.port);
@@ -287,13 +309,17 @@ async fn a_lost_answer_does_no_harm_and_where_udp_is_blocked_tcp_does() {
             }
         }
     });
-    zone(port).create("lost", &wanted("192.0.2.1")).await.unwrap();
+    zone_at(&server, port).create("lost", &without_mark("192.0.2.1")).await.unwrap();
     assert_eq!(server.dig("lost", "ANY"), ["300 IN A 192.0.2.1"]);
     // The same name again, with every answer: somebody else's.
-    let error = zone(port).create("lost", &wanted("192.0.2.1")).await.unwrap_err();
+    let error = zone_at(&server, port).create("lost", &without_mark("192.0.2.1")).await.unwrap_err();
     assert_eq!(error.code, "dns-foreign");
+}
 
-    step("no answer by UDP: TCP");
+#[tokio::test(flavor = "multi_thread")]
+async fn record_without_an_answer_by_udp_is_made_by_tcp() {
+    let server = Server::start(Kind::Bind);
+    let (address, behind) = (server.address, server.port);
     let port = servers::free_port(server.address);
     let _udp = UdpSocket::bind((server.address, port)).unwrap();
     let listener = tokio::net::TcpListener::bind((server.address, port)).await.unwrap();
@@ -303,12 +329,12 @@ async fn a_lost_answer_does_no_harm_and_where_udp_is_blocked_tcp_does() {
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
         }
     });
-    zone(port).create("tcp", &wanted("192.0.2.2")).await.unwrap();
+    zone_at(&server, port).create("tcp", &without_mark("192.0.2.2")).await.unwrap();
     assert_eq!(server.dig("tcp", "A"), ["300 IN A 192.0.2.2"]);
 }
 
 #[test]
-fn terraform_says_what_is_wrong_at_the_resource() {
+fn wrong_settings_in_terraform_are_reported_at_the_resource() {
     let (server, mut plain) = (Server::start(Kind::Bind), Plain::new());
     let records = json!({"a": {"name": "node1", "addresses": ["192.0.2.1"]}});
     plain.set(&server, json!({"records": records}));
@@ -326,10 +352,13 @@ fn terraform_says_what_is_wrong_at_the_resource() {
     plain.secret = right;
     plain.set(&server, json!({"records": records, "key_algorithm": "hmac-md5"}));
     plain.apply().bad(&["hmac-md5 is not supported"]);
+}
 
-    step("another algorithm, and more than fits a datagram");
+#[test]
+fn records_larger_than_a_datagram_are_made_with_hmac_sha512() {
+    let (server, plain) = (Server::start(Kind::Bind), Plain::new());
     let many: Vec<String> = (1..=90).map(|number| format!("2001:db8::{number:x}")).collect();
-    let records = json!({"a": records["a"], "b": {"name": "big", "addresses": many}});
+    let records = json!({"a": {"name": "node1", "addresses": ["192.0.2.1"]}, "b": {"name": "big", "addresses": many}});
     plain.set(&server, json!({"records": records, "key_name": KEY_512, "key_algorithm": "hmac-sha512"}));
     plain.apply().good();
     assert_eq!(server.dig("node1", "ANY"), ["300 IN A 192.0.2.1"], "without a UUID there is no mark");
@@ -338,7 +367,7 @@ fn terraform_says_what_is_wrong_at_the_resource() {
 }
 
 #[test]
-fn a_server_that_dies_in_mid_run_and_comes_back_has_everything() {
+fn server_killed_during_apply_has_all_records_after_the_next_apply() {
     let long = std::env::var_os("HACTL_TEST_LONG").is_some();
     for kind in [Kind::Bind, Kind::Knot].into_iter().take(if long { 2 } else { 1 }) {
         let (mut server, plain) = (Server::start(kind), Plain::new());
@@ -375,7 +404,7 @@ fn a_server_that_dies_in_mid_run_and_comes_back_has_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_answers_is_compared_with_what_it_should() {
+async fn answers_of_the_server_are_compared_with_expected_addresses() {
     let server = Server::start(Kind::Bind);
     let asker = Asker::new(&server.dns()).await.unwrap();
     let (stop, soon) = (CancellationToken::new(), Duration::from_millis(300));
@@ -384,52 +413,66 @@ async fn what_the_server_answers_is_compared_with_what_it_should() {
     };
     asker.until_there(&names(&[("taken", "192.0.2.99")]), soon, &stop).await.unwrap();
 
-    step("wrong, missing, and a second address that is nobody's");
+    let mut steps = Steps::new();
     server.nsupdate(&["update add taken.home.sflab.io. 300 AAAA 2001:db8::99"]);
-    let expected = names(&[("taken", "192.0.2.99"), ("ns1", "192.0.2.1"), ("none", "192.0.2.2")]);
-    let error = asker.until_there(&expected, soon, &stop).await.unwrap_err();
-    assert_eq!(error.code, "dns-answers");
-    let lines = [
-        "none.home.sflab.io.: expected 192.0.2.2, found nothing",
-        "ns1.home.sflab.io.: expected 192.0.2.1, found 192.0.2.53",
-        "taken.home.sflab.io.: expected 192.0.2.99, found 192.0.2.99, 2001:db8::99",
-    ];
-    assert_eq!(error.causes, lines);
+    steps
+        .step_async("addresses, wrong, missing or added, are named", async {
+            let expected = names(&[("taken", "192.0.2.99"), ("ns1", "192.0.2.1"), ("none", "192.0.2.2")]);
+            let error = asker.until_there(&expected, soon, &stop).await.unwrap_err();
+            assert_eq!(error.code, "dns-answers");
+            let lines = [
+                "none.home.sflab.io.: expected 192.0.2.2, found nothing",
+                "ns1.home.sflab.io.: expected 192.0.2.1, found 192.0.2.53",
+                "taken.home.sflab.io.: expected 192.0.2.99, found 192.0.2.99, 2001:db8::99",
+            ];
+            assert_eq!(error.causes, lines);
+        })
+        .await;
 
-    step("a stale answer that becomes right while it is waited for, and one that goes");
-    let wait = Duration::from_secs(10);
-    let later = |lines: &'static [&'static str]| async {
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        tokio::task::block_in_place(|| server.nsupdate(lines))
-    };
-    let soon_there = names(&[("late", "192.0.2.7")]);
-    let (there, ()) = tokio::join!(
-        asker.until_there(&soon_there, wait, &stop),
-        later(&["update add late.home.sflab.io. 300 A 192.0.2.7"])
-    );
-    there.unwrap();
-    let (gone, ()) =
-        tokio::join!(asker.until_gone(&soon_there, wait, &stop), later(&["update delete late.home.sflab.io."]));
-    assert!(gone.unwrap().is_empty());
+    steps
+        .step_async("addresses, that change during the wait, are accepted", async {
+            let wait = Duration::from_secs(10);
+            let later = |lines: &'static [&'static str]| async {
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                tokio::task::block_in_place(|| server.nsupdate(lines))
+            };
+            let soon_there = names(&[("late", "192.0.2.7")]);
+            let (there, ()) = tokio::join!(
+                asker.until_there(&soon_there, wait, &stop),
+                later(&["update add late.home.sflab.io. 300 A 192.0.2.7"])
+            );
+            there.unwrap();
+            let (gone, ()) =
+                tokio::join!(asker.until_gone(&soon_there, wait, &stop), later(&["update delete late.home.sflab.io."]));
+            assert!(gone.unwrap().is_empty());
+        })
+        .await;
 
-    step("what is still there is said, and what is others' is told apart");
-    let error = asker.until_gone(&names(&[("taken", "192.0.2.99")]), soon, &stop).await.unwrap_err();
-    assert_eq!(error.causes, ["taken.home.sflab.io.: expected no 192.0.2.99, found 192.0.2.99, 2001:db8::99"]);
-    let kept = asker.until_gone(&names(&[("ns1", "192.0.2.1")]), soon, &stop).await.unwrap();
-    assert_eq!(kept, names(&[("ns1", "192.0.2.53")]));
+    steps
+        .step_async("addresses, still there, are named and told from those of others", async {
+            let error = asker.until_gone(&names(&[("taken", "192.0.2.99")]), soon, &stop).await.unwrap_err();
+            assert_eq!(error.causes, ["taken.home.sflab.io.: expected no 192.0.2.99, found 192.0.2.99, 2001:db8::99"]);
+            let kept = asker.until_gone(&names(&[("ns1", "192.0.2.1")]), soon, &stop).await.unwrap();
+            assert_eq!(kept, names(&[("ns1", "192.0.2.53")]));
+        })
+        .await;
 
-    step("a server that is gone is no proof of anything");
     let mut server = server;
     server.kill();
-    let error = asker.until_gone(&names(&[("ns1", "192.0.2.1")]), soon, &stop).await.unwrap_err();
-    assert!(error.causes[0].contains("no answer"), "{error}");
+    steps
+        .step_async("server, stopped, is no proof of removed names", async {
+            let error = asker.until_gone(&names(&[("ns1", "192.0.2.1")]), soon, &stop).await.unwrap_err();
+            assert!(error.causes[0].contains("no answer"), "{error}");
+        })
+        .await;
+    steps.finish();
 }
 
 const NAME: &str = "t-dns";
 const FILE: &str = "instances: {node1: {roles: []}}\ndefaults: {memory: 512, cores: 1}\n";
 
 #[test]
-fn up_gives_the_machine_its_name_and_down_takes_it() {
+fn record_of_a_machine_is_made_by_up_and_removed_by_down() {
     let mut server = Server::start(Kind::Bind);
     let file = |key: &str| {
         format!("{FILE}dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {key}}}\n", server.address, server.port)
@@ -450,69 +493,83 @@ fn up_gives_the_machine_its_name_and_down_takes_it() {
     };
     let bad = |args: &[&str], secret: &str| hactl(args, secret).end_in_error();
 
-    step("without the secret, or with a wrong key, nothing is made");
-    let (code, error) = bench.fail(&["up", NAME]);
-    assert_eq!((code, &error["code"]), (3, &json!("dns-secret-missing")));
-    assert_eq!(bad(&["up", NAME], "d3Jvbmc=").1["code"], "dns-secret");
-    bench.write_file(&file("nokey."));
-    assert_eq!(bad(&["up", NAME], &servers::secret()).1["code"], "dns-key-name");
+    let mut steps = Steps::new();
+    steps.step("up, without the secret or with a wrong key, makes nothing", || {
+        let (code, error) = bench.fail(&["up", NAME]);
+        assert_eq!((code, &error["code"]), (3, &json!("dns-secret-missing")));
+        assert_eq!(bad(&["up", NAME], "d3Jvbmc=").1["code"], "dns-secret");
+        bench.write_file(&file("nokey."));
+        assert_eq!(bad(&["up", NAME], &servers::secret()).1["code"], "dns-key-name");
+        assert_eq!(bench.leftovers(), "");
+    });
+
     bench.write_file(&file(KEY));
-    assert_eq!(bench.leftovers(), "");
 
-    step("up: machine, record, and the server asked");
-    let events = good(&["up", NAME]);
-    let stage = |events: &[Value]| {
-        let finished = |event: &&Value| event["type"] == "stage-finished" && event["stage"] == "dns";
-        events.iter().find(finished).map(|event| event["detail"].as_str().unwrap_or_default().to_owned())
-    };
-    assert_eq!(stage(&events).unwrap(), format!("1 name answers at 127.0.0.1:{}", server.port));
-    let address = bench.address("node1");
-    let right = vec![format!("300 IN A {address}")];
-    assert_eq!(server.dig(name, "A"), right);
-    let order: Vec<_> = events.iter().filter(|event| event["type"] == "resource" && event["state"] == "done").collect();
-    assert!(order.last().unwrap()["address"].as_str().unwrap().starts_with("module.dns[0]"), "{order:#?}");
-    assert!(good(&["up", NAME]).last().unwrap()["changed"] == false);
+    let right = steps.must("up, with the secret, makes machine and record and asks the server", || {
+        let events = good(&["up", NAME]);
+        let stage = |events: &[Value]| {
+            let finished = |event: &&Value| event["type"] == "stage-finished" && event["stage"] == "dns";
+            events.iter().find(finished).map(|event| event["detail"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(stage(&events).unwrap(), format!("1 name answers at 127.0.0.1:{}", server.port));
+        let address = bench.address("node1");
+        let right = vec![format!("300 IN A {address}")];
+        assert_eq!(server.dig(name, "A"), right);
+        let order: Vec<_> =
+            events.iter().filter(|event| event["type"] == "resource" && event["state"] == "done").collect();
+        assert!(order.last().unwrap()["address"].as_str().unwrap().starts_with("module.dns[0]"), "{order:#?}");
+        assert!(good(&["up", NAME]).last().unwrap()["changed"] == false);
+        right
+    });
 
-    step("the server dies in mid-run: the next up carries on");
-    server.nsupdate(&[&format!("update delete {name}.{ZONE} A"), &format!("update add {name}.{ZONE} 60 A 10.9.9.9")]);
-    let mut up = hactl(&["up", NAME], &servers::secret());
-    up.wait_for_stage("provision");
-    server.kill();
-    let (code, error) = up.end_in_error();
-    assert!(code == 1 && error.to_string().contains("did not answer"), "{error:#}");
-    assert_eq!(bad(&["up", NAME], &servers::secret()).1["code"], "dns-silent");
-    server.resume();
-    good(&["up", NAME]);
-    assert_eq!(server.dig(name, "A"), right);
+    steps.step("up, with a server that dies meanwhile, fails, and the next up restores the record", || {
+        server
+            .nsupdate(&[&format!("update delete {name}.{ZONE} A"), &format!("update add {name}.{ZONE} 60 A 10.9.9.9")]);
+        let mut up = hactl(&["up", NAME], &servers::secret());
+        up.wait_for_stage("provision");
+        server.kill();
+        let (code, error) = up.end_in_error();
+        assert!(code == 1 && error.to_string().contains("did not answer"), "{error:#}");
+        assert_eq!(bad(&["up", NAME], &servers::secret()).1["code"], "dns-silent");
+        server.resume();
+        good(&["up", NAME]);
+        assert_eq!(server.dig(name, "A"), right);
+    });
 
-    step("the secret is in no file");
-    let found =
-        std::process::Command::new("grep").args(["-rlF", &servers::secret()]).arg(bench.path("")).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    steps.step("secret, after up, is in no file", || {
+        let found =
+            std::process::Command::new("grep").args(["-rlF", &servers::secret()]).arg(bench.path("")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    });
 
-    step("down: also what Terraform does not know, by its mark");
-    let stack = bench.kept("terraform/stacks/local/terraform.tfstate");
-    let mut state: Value = serde_json::from_slice(&std::fs::read(&stack).unwrap()).unwrap();
-    state["resources"].as_array_mut().unwrap().retain(|resource| resource["type"] != "hactl_dns_record_set");
-    std::fs::write(&stack, state.to_string()).unwrap();
-    let events = good(&["down", NAME, "--yes"]);
-    assert!(events.iter().any(|event| event.to_string().contains(&format!("removed record {name}"))), "{events:#?}");
-    assert_eq!(server.status(name), "NXDOMAIN");
-    good(&["up", NAME]);
-    assert_eq!(server.dig(name, "A").len(), 1);
-    good(&["down", NAME, "--yes"]);
-    assert_eq!((server.status(name).as_str(), bench.leftovers().as_str()), ("NXDOMAIN", ""));
+    steps.step("down, without the record in the state, removes it by its mark", || {
+        let stack = bench.kept("terraform/stacks/local/terraform.tfstate");
+        let mut state: Value = serde_json::from_slice(&std::fs::read(&stack).unwrap()).unwrap();
+        state["resources"].as_array_mut().unwrap().retain(|resource| resource["type"] != "hactl_dns_record_set");
+        std::fs::write(&stack, state.to_string()).unwrap();
+        let events = good(&["down", NAME, "--yes"]);
+        assert!(
+            events.iter().any(|event| event.to_string().contains(&format!("removed record {name}"))),
+            "{events:#?}"
+        );
+        assert_eq!(server.status(name), "NXDOMAIN");
+        good(&["up", NAME]);
+        assert_eq!(server.dig(name, "A").len(), 1);
+        good(&["down", NAME, "--yes"]);
+        assert_eq!((server.status(name).as_str(), bench.leftovers().as_str()), ("NXDOMAIN", ""));
+    });
+    steps.finish();
 }
 
 #[test]
-fn the_modules_own_tests_pass() {
+fn tests_of_the_dns_module_pass() {
     let plain = Plain::new();
     let tested = plain.run(&["test", "-no-color"]).good();
     assert!(tested.text.contains("Success! 15 passed, 0 failed."), "{}", tested.text);
 }
 
 #[test]
-fn the_tests_of_the_stack_of_hosts_pass() {
+fn tests_of_the_hosts_stack_pass() {
     let plain = Plain::new();
     let stack = format!("-chdir={}", plain.path("tree/stacks/hosts").display());
     plain.run(&[&stack, "init", "-no-color"]).good();

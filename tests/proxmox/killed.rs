@@ -20,7 +20,7 @@ use crate::{
     common::{
         Running,
         recorded::{Hypervisor, Interfaces, Machine, Nowhere},
-        step,
+        steps::Steps,
     },
     proxmox_api::simulator::{Guest, Simulator, World},
 };
@@ -54,49 +54,57 @@ impl Hypervisor for Cloning {
 }
 
 #[test]
-fn a_clone_of_a_killed_run_is_named_and_neither_doubled_nor_forgotten() {
+fn clone_of_a_killed_run_is_named_by_up_and_down() {
     let simulator = Simulator::start(World::default());
     let cloning = Cloning { world: simulator.shared(), begun: AtomicBool::new(false) };
     let program = Program::new(cloning, simulator);
     program.file("", "defaults: {roles: []}\ninstances: {web: {}}\n");
 
-    step("killed with Terraform while the machine is cloned");
-    let mut up = Running::new(program.command(&["up", "pg"]));
-    up.wait_for("machine", |event| event["type"] == "resource" && event["address"].to_string().contains(VM.type_name));
-    while program.simulator.world().guests.len() < 4 {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    up.kill();
-    for pid in holders(&program.path(".hactl/pg/lock")) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
+    let mut steps = Steps::new();
+    steps.must("up, killed during a clone, leaves a machine that the state does not know", || {
+        let mut up = Running::new(program.command(&["up", "pg"]));
+        up.wait_for("machine", |event| {
+            event["type"] == "resource" && event["address"].to_string().contains(VM.type_name)
+        });
+        while program.simulator.world().guests.len() < 4 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        up.kill();
+        for pid in holders(&program.path(".hactl/pg/lock")) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    });
 
-    step("the next run names it, and makes no second one");
-    let (code, refused) = program.run(&["up", "pg"]);
-    let said = refused["message"].as_str().unwrap().to_owned();
-    assert!(
-        code == 1 && said.contains("web: virtual machine 100 (pg-prod-web) on pve1 carries this cluster's tag"),
-        "{said}"
-    );
-    assert!(refused.to_string().contains("hactl import CLUSTER web=pve1/100"), "{refused:#}");
-    assert_eq!(program.simulator.world().guests.len(), 4);
+    steps.step("up, with a machine of a killed run, names it and makes no second machine", || {
+        let (code, refused) = program.run(&["up", "pg"]);
+        let said = refused["message"].as_str().unwrap().to_owned();
+        assert!(
+            code == 1 && said.contains("web: virtual machine 100 (pg-prod-web) on pve1 carries this cluster's tag"),
+            "{said}"
+        );
+        assert!(refused.to_string().contains("hactl import CLUSTER web=pve1/100"), "{refused:#}");
+        assert_eq!(program.simulator.world().guests.len(), 4);
+    });
 
-    step("nor does a teardown call it gone");
-    let (code, left) = program.run(&["down", "pg", "--yes"]);
-    let said = left["message"].as_str().unwrap().to_owned();
-    assert!(
-        code == 1 && said.contains("virtual machine 100 (pg-prod-web) on pve1 carries this cluster's tag"),
-        "{said}"
-    );
-    assert!(left.to_string().contains("qm destroy 100 --purge"), "{left:#}");
+    steps.step("down, with a machine of a killed run, names it and fails", || {
+        let (code, left) = program.run(&["down", "pg", "--yes"]);
+        let said = left["message"].as_str().unwrap().to_owned();
+        assert!(
+            code == 1 && said.contains("virtual machine 100 (pg-prod-web) on pve1 carries this cluster's tag"),
+            "{said}"
+        );
+        assert!(left.to_string().contains("qm destroy 100 --purge"), "{left:#}");
+    });
 
-    step("removed as it says, the cluster comes up and goes");
     program.simulator.world().guests.remove(&100);
-    for args in [&["up", "pg"][..], &["down", "pg", "--yes"]] {
-        let (code, summary) = program.run(args);
-        assert_eq!((code, &summary["ok"]), (0, &true.into()), "{summary:#}");
-    }
-    assert_eq!(program.simulator.world().guests.len(), 3);
+    steps.step("up and down, after that machine is removed, succeed", || {
+        for args in [&["up", "pg"][..], &["down", "pg", "--yes"]] {
+            let (code, summary) = program.run(args);
+            assert_eq!((code, &summary["ok"]), (0, &true.into()), "{summary:#}");
+        }
+        assert_eq!(program.simulator.world().guests.len(), 3);
+    });
+    steps.finish();
 }
 
 /// The processes that hold a run's lock: what it started.

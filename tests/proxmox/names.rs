@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{at_once, program::Program};
 use crate::{
-    common::{Running, recorded::Nowhere, step},
+    common::{Running, recorded::Nowhere, steps::Steps},
     dns::servers::{KEY, Kind, Server, ZONE, secret},
     proxmox_api::simulator::{Simulator, World},
 };
@@ -21,7 +21,7 @@ const MACHINES: usize = 8;
 const MANY: usize = 100;
 
 #[test]
-fn records_live_and_die_with_hactl_up_on_bind_and_on_knot() {
+fn records_on_bind_and_knot_are_made_by_up_and_removed_by_down() {
     let machines = if std::env::var_os("HACTL_TEST_LONG").is_some() { MANY } else { MACHINES };
     at_once([Kind::Bind, Kind::Knot], |kind| live(kind, machines));
 }
@@ -40,64 +40,74 @@ fn live(kind: Kind, machines: usize) {
     };
     let name = |key: &str| format!("pg-prod-{key}");
 
-    step("each wrong key, and nothing is made");
-    let wrong = [
-        (format!("zone: {ZONE}, key_name: nokey."), "dns-key-name"),
-        (format!("zone: {ZONE}, key_name: {KEY}, key_algorithm: hmac-sha384"), "dns-key-algorithm"),
-        (format!("zone: example.org., key_name: {KEY}"), "dns-zone"),
-    ];
-    let refused = |secret: &str| {
-        let mut command = program.command(&["up", "pg"]);
-        command.env(SECRET_VARIABLE, secret);
-        let started = Instant::now();
-        let (code, error) = Running::new(command).end_in_error();
-        assert!(code == 1 && started.elapsed() < Duration::from_secs(5), "{code} after {:?}", started.elapsed());
-        error["code"].as_str().unwrap().to_owned()
-    };
-    for (dns, code) in &wrong {
-        file(dns);
-        assert_eq!(refused(&secret()), *code);
-    }
-    file(&format!("zone: {ZONE}, key_name: {KEY}"));
-    assert_eq!(refused("d3Jvbmc="), "dns-secret");
-    assert_eq!(program.recorded.done(), Vec::<String>::new());
-
-    step("the server dies in mid-run, and the next up carries on");
-    let mut up = Running::new(program.command(&["up", "pg"]));
-    up.wait_for("record", |event| {
-        event["type"] == "resource" && event["address"].to_string().contains("hactl_dns_record_set")
+    let mut steps = Steps::new();
+    steps.step("up, with a wrong key, fails with its code and makes nothing", || {
+        let wrong = [
+            (format!("zone: {ZONE}, key_name: nokey."), "dns-key-name"),
+            (format!("zone: {ZONE}, key_name: {KEY}, key_algorithm: hmac-sha384"), "dns-key-algorithm"),
+            (format!("zone: example.org., key_name: {KEY}"), "dns-zone"),
+        ];
+        let refused = |secret: &str| {
+            let mut command = program.command(&["up", "pg"]);
+            command.env(SECRET_VARIABLE, secret);
+            let started = Instant::now();
+            let (code, error) = Running::new(command).end_in_error();
+            assert!(code == 1 && started.elapsed() < Duration::from_secs(5), "{code} after {:?}", started.elapsed());
+            error["code"].as_str().unwrap().to_owned()
+        };
+        for (dns, code) in &wrong {
+            file(dns);
+            assert_eq!(refused(&secret()), *code);
+        }
+        file(&format!("zone: {ZONE}, key_name: {KEY}"));
+        assert_eq!(refused("d3Jvbmc="), "dns-secret");
+        assert_eq!(program.recorded.done(), Vec::<String>::new());
     });
-    server.kill();
-    let (code, error) = up.end_in_error();
-    assert!(code == 1 && error.to_string().contains("answer"), "{error:#}");
-    server.resume();
-    let (code, summary) = program.run(&["up", "pg"]);
-    assert_eq!((code, &summary["ok"]), (0, &json!(true)), "{summary:#}");
+
+    file(&format!("zone: {ZONE}, key_name: {KEY}"));
     let addresses = |server: &Server| -> Vec<IpAddr> {
         keys.iter().filter_map(|key| server.addresses(&name(key))).flatten().collect()
     };
-    let right = addresses(&server);
-    assert_eq!(right.len(), machines);
-    let first = right[0];
-    assert_eq!(server.dig(&name("m000"), "A"), [format!("300 IN A {first}")]);
-    assert_eq!(program.run(&["up", "pg"]).1["changed"], false);
 
-    step("drift is put right");
-    server.nsupdate(&[
-        &format!("update delete pg-prod-m000.{ZONE} A"),
-        &format!("update add pg-prod-m000.{ZONE} 60 A 10.9.9.9"),
-        &format!("update add pg-prod-m001.{ZONE} 300 A 10.9.9.8"),
-        &format!("update delete pg-prod-m002.{ZONE}"),
-    ]);
-    assert_eq!(program.run(&["up", "pg"]).1["changed"], true);
-    assert_eq!(server.dig(&name("m000"), "A"), [format!("300 IN A {first}")]);
-    assert_eq!(addresses(&server), right);
+    let (right, first) =
+        steps.must("up, with a server that dies meanwhile, fails, and the next up makes all records", || {
+            let mut up = Running::new(program.command(&["up", "pg"]));
+            up.wait_for("record", |event| {
+                event["type"] == "resource" && event["address"].to_string().contains("hactl_dns_record_set")
+            });
+            server.kill();
+            let (code, error) = up.end_in_error();
+            assert!(code == 1 && error.to_string().contains("answer"), "{error:#}");
+            server.resume();
+            let (code, summary) = program.run(&["up", "pg"]);
+            assert_eq!((code, &summary["ok"]), (0, &json!(true)), "{summary:#}");
+            let right = addresses(&server);
+            assert_eq!(right.len(), machines);
+            let first = right[0];
+            assert_eq!(server.dig(&name("m000"), "A"), [format!("300 IN A {first}")]);
+            assert_eq!(program.run(&["up", "pg"]).1["changed"], false);
+            (right, first)
+        });
 
-    step("down, and no name is left");
-    let (code, summary) = program.run(&["down", "pg", "--yes"]);
-    assert_eq!((code, &summary["ok"]), (0, &json!(true)), "{summary:#}");
-    for key in &keys {
-        assert_eq!(server.addresses(&name(key)), Some(Vec::new()), "{key}");
-    }
-    assert_eq!(server.status(&name("m000")), "NXDOMAIN");
+    steps.step("up, with records changed by others, restores them", || {
+        server.nsupdate(&[
+            &format!("update delete pg-prod-m000.{ZONE} A"),
+            &format!("update add pg-prod-m000.{ZONE} 60 A 10.9.9.9"),
+            &format!("update add pg-prod-m001.{ZONE} 300 A 10.9.9.8"),
+            &format!("update delete pg-prod-m002.{ZONE}"),
+        ]);
+        assert_eq!(program.run(&["up", "pg"]).1["changed"], true);
+        assert_eq!(server.dig(&name("m000"), "A"), [format!("300 IN A {first}")]);
+        assert_eq!(addresses(&server), right);
+    });
+
+    steps.step("down, with `--yes`, removes every name", || {
+        let (code, summary) = program.run(&["down", "pg", "--yes"]);
+        assert_eq!((code, &summary["ok"]), (0, &json!(true)), "{summary:#}");
+        for key in &keys {
+            assert_eq!(server.addresses(&name(key)), Some(Vec::new()), "{key}");
+        }
+        assert_eq!(server.status(&name("m000")), "NXDOMAIN");
+    });
+    steps.finish();
 }

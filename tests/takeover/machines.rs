@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{Bench, application::Application, docker, step};
+use crate::common::{Bench, application::Application, docker, steps::Steps};
 
 /// The commit of the release before.
 const BEFORE: &str = "48cca037bcef1ca1b58deddfeb3d0ac48824affc";
@@ -28,66 +28,79 @@ defaults: {memory: 768, cores: 1}
 
 #[test]
 #[ignore = "builds the release before and drills its cluster, some 5 minutes: make test-long"]
-fn a_running_cluster_of_the_release_before_is_taken_over_without_a_restart() {
-    step("the release before is built");
+fn cluster_of_the_release_before_is_taken_over_without_a_restart() {
     let before = release_before();
     let bench = Bench::new(NAME, FILE);
 
-    step("the release before makes the cluster, and proves its failover");
-    let made =
-        Command::new(&before).args(["up", NAME, "--output", "json"]).current_dir(bench.path("")).output().unwrap();
-    let said = String::from_utf8_lossy(&made.stdout);
-    assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
-    let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-    let application = Application::start(summary["dsn"].as_str().unwrap(), 2);
-    let started = NODES.map(|node| (node, starts(node)));
+    let mut steps = Steps::new();
+    let (application, started) =
+        steps.must("up, with the release before, makes a cluster and proves its failover", || {
+            let made = Command::new(&before)
+                .args(["up", NAME, "--output", "json"])
+                .current_dir(bench.path(""))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&made.stdout);
+            assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
+            let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+            let application = Application::start(summary["dsn"].as_str().unwrap(), 2);
+            (application, NODES.map(|node| (node, starts(node))))
+        });
 
-    step("plan of this release: no changes");
-    let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
-    let text = String::from_utf8_lossy(&planned.stdout);
-    assert_eq!(planned.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&planned.stderr));
-    let planned: Value = serde_json::from_str(&text).unwrap();
-    let resources = planned["changes"]["resources"].as_array().unwrap();
-    assert!(resources.iter().all(|resource| resource["action"] == "no-op"), "{planned:#}");
+    steps.step("plan, with this release, finds no changes", || {
+        let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
+        let text = String::from_utf8_lossy(&planned.stdout);
+        assert_eq!(planned.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&planned.stderr));
+        let planned: Value = serde_json::from_str(&text).unwrap();
+        let resources = planned["changes"]["resources"].as_array().unwrap();
+        assert!(resources.iter().all(|resource| resource["action"] == "no-op"), "{planned:#}");
+    });
 
-    step("up of this release: every node has its configuration already");
-    let up = bench.act(&["up", NAME]);
-    let stages = up["stages"].as_array().unwrap().iter();
-    let stages: BTreeMap<_, _> = stages.map(|stage| (stage["stage"].as_str().unwrap(), &stage["outcome"])).collect();
-    assert_eq!((&up["changed"], stages["configure"]), (&Value::Bool(false), &Value::from("skipped")), "{up:#}");
-    assert!(!stages.contains_key("verify"), "a cluster that was proved before is proved again: {up:#}");
+    steps.step("up, with this release, changes nothing and skips configure", || {
+        let up = bench.act(&["up", NAME]);
+        let stages = up["stages"].as_array().unwrap().iter();
+        let stages: BTreeMap<_, _> =
+            stages.map(|stage| (stage["stage"].as_str().unwrap(), &stage["outcome"])).collect();
+        assert_eq!((&up["changed"], stages["configure"]), (&Value::Bool(false), &Value::from("skipped")), "{up:#}");
+        assert!(!stages.contains_key("verify"), "a cluster that was proved before is proved again: {up:#}");
+    });
 
-    step("configure of this release: Ansible runs and changes nothing");
-    let configured = bench.act(&["configure", NAME]);
-    assert_eq!(configured["changed"], false, "{configured:#}");
+    steps.step("configure, with this release, runs Ansible without a change", || {
+        let configured = bench.act(&["configure", NAME]);
+        assert_eq!(configured["changed"], false, "{configured:#}");
+    });
 
-    step("nothing was started again, and no client noticed");
-    assert_eq!(NODES.map(|node| (node, starts(node))), started);
-    let (acknowledged, failed) = application.written();
-    println!("   {acknowledged} rows so far");
-    assert!(acknowledged > 100 && failed == 0, "{acknowledged} rows acknowledged, {failed} not");
-    let status = bench.status();
-    assert_eq!(
-        (&status["healthy"], &status["problems"]),
-        (&Value::Bool(true), &Value::Array(Vec::new())),
-        "{status:#}"
-    );
+    steps.step("services and clients, after up and configure, continue without a restart or a failed write", || {
+        assert_eq!(NODES.map(|node| (node, starts(node))), started);
+        let (acknowledged, failed) = application.written();
+        println!("   {acknowledged} rows so far");
+        assert!(acknowledged > 100 && failed == 0, "{acknowledged} rows acknowledged, {failed} not");
+        let status = bench.status();
+        assert_eq!(
+            (&status["healthy"], &status["problems"]),
+            (&Value::Bool(true), &Value::Array(Vec::new())),
+            "{status:#}"
+        );
+    });
 
-    step("drills of this release pass, and every row that was acknowledged is there");
-    for drill in ["switchover", "node-loss"] {
-        bench.act(&["verify", NAME, "--drill", drill, "--rounds", "1"]);
-        let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
-        let ran = report["drills"].as_array().unwrap().iter();
-        let ran: Vec<_> = ran.map(|drill| (&drill["name"], &drill["outcome"], &drill["lost"])).collect();
-        assert_eq!(ran, [(&drill.into(), &"passed".into(), &0.into())], "{report:#}");
-    }
-    let (acknowledged, failed) = application.written();
-    println!("   {acknowledged} rows were acknowledged, {failed} were not");
-    assert!(application.finish() >= acknowledged);
+    steps.step("drills, with this release, pass and lose no acknowledged row", || {
+        for drill in ["switchover", "node-loss"] {
+            bench.act(&["verify", NAME, "--drill", drill, "--rounds", "1"]);
+            let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
+            let ran = report["drills"].as_array().unwrap().iter();
+            let ran: Vec<_> = ran.map(|drill| (&drill["name"], &drill["outcome"], &drill["lost"])).collect();
+            assert_eq!(ran, [(&drill.into(), &"passed".into(), &0.into())], "{report:#}");
+        }
+        let (acknowledged, failed) = application.written();
+        println!("   {acknowledged} rows were acknowledged, {failed} were not");
+        assert!(application.finish() >= acknowledged);
+    });
 
-    step("down of this release leaves nothing");
-    assert_eq!(bench.act(&["down", NAME, "--yes"])["changed"], true);
-    assert_eq!(bench.leftovers(), "");
+    steps.step("down, with this release, leaves nothing", || {
+        assert_eq!(bench.act(&["down", NAME, "--yes"])["changed"], true);
+        assert_eq!(bench.leftovers(), "");
+    });
+    steps.finish();
 }
 
 /// When the node, its services and its PostgreSQL started, and their processes.

@@ -23,7 +23,7 @@ use std::{
 use crate::common::{
     Bench,
     postgres::{PASSWORD, Postgres},
-    step,
+    steps::Steps,
 };
 use age::secrecy::ExposeSecret;
 use expression::Scope;
@@ -297,7 +297,7 @@ fn inputs(workflow: &Yaml<'_>, given: &[(&str, &str)]) -> BTreeMap<String, Strin
 }
 
 #[test]
-fn a_cluster_is_run_from_a_repository() {
+fn cluster_in_a_repository_is_run_by_the_workflow() {
     let bench = Bench::new(NAME, FILE);
     let workflow = yaml(".github/workflows/cluster.yml");
     let mirror = bench.path("releases");
@@ -318,6 +318,12 @@ fn a_cluster_is_run_from_a_repository() {
         git(&bench.path(""), &["clone", "--quiet", "--bare", repository.to_str().unwrap(), bare.to_str().unwrap()]);
     };
     commit();
+
+    let take = |artifact: &str| {
+        let file = "clusters/t-flow.secrets.age";
+        fs::copy(bench.path(&format!("artifacts/{artifact}/to-commit/{file}")), repository.join(file)).unwrap();
+        commit();
+    };
 
     let mut runs = 0;
     let mut run = |given: &[(&str, &str)]| {
@@ -343,67 +349,77 @@ fn a_cluster_is_run_from_a_repository() {
         runner
     };
 
-    step("plan: nothing is there yet, and a comment says so, once");
-    let plan = run(&[("action", "plan")]);
-    assert!(!plan.failed && plan.output("changes") == "true", "{:?}", plan.names);
-    assert!(
-        plan.output("markdown").starts_with("<!-- hactl plan t-flow -->\n### Plan of t-flow: "),
-        "{:?}",
-        plan.names
-    );
-    assert!(plan.summary().contains("quorum-strict"), "{}", plan.summary());
-    comment(&bench, &workflow, plan.output("markdown"));
+    let mut steps = Steps::new();
+    steps.step("plan, without a cluster, reports changes in one comment", || {
+        let plan = run(&[("action", "plan")]);
+        assert!(!plan.failed && plan.output("changes") == "true", "{:?}", plan.names);
+        assert!(
+            plan.output("markdown").starts_with("<!-- hactl plan t-flow -->\n### Plan of t-flow: "),
+            "{:?}",
+            plan.names
+        );
+        assert!(plan.summary().contains("quorum-strict"), "{}", plan.summary());
+        comment(&bench, &workflow, plan.output("markdown"));
+    });
 
-    step("without the key nothing is made that nobody could open");
-    let keyless = run(&[("action", "up"), ("secrets.age_key", "")]);
-    assert!(keyless.failed && keyless.log.contains("::error title=age_key::"), "{}", keyless.log);
-    assert_eq!(bench.leftovers(), "");
+    steps.step("up, without the key, fails and makes nothing", || {
+        let keyless = run(&[("action", "up"), ("secrets.age_key", "")]);
+        assert!(keyless.failed && keyless.log.contains("::error title=age_key::"), "{}", keyless.log);
+        assert_eq!(bench.leftovers(), "");
+    });
 
-    step("provision: machines, and the secrets file as an artifact to be committed");
-    let provision = run(&[("action", "provision")]);
-    assert!(!provision.failed && provision.output("ok") == "true" && provision.output("changed") == "true");
-    assert!(provision.log.contains("::group::provision\n") && provision.log.contains("\n::endgroup::\n"));
-    assert!(provision.log.contains("::warning title=commit::"), "{}", provision.log);
-    let take = |artifact: &str| {
-        let file = "clusters/t-flow.secrets.age";
-        fs::copy(bench.path(&format!("artifacts/{artifact}/to-commit/{file}")), repository.join(file)).unwrap();
-        commit();
-    };
-    take("hactl-t-flow-provision-3");
+    steps.must("provision, with the key, makes machines and an artifact with the secrets file", || {
+        let provision = run(&[("action", "provision")]);
+        assert!(!provision.failed && provision.output("ok") == "true" && provision.output("changed") == "true");
+        assert!(provision.log.contains("::group::provision\n") && provision.log.contains("\n::endgroup::\n"));
+        assert!(provision.log.contains("::warning title=commit::"), "{}", provision.log);
+        take("hactl-t-flow-provision-3");
+    });
 
-    step("configure signs certificates, which are to be committed as well; then up finds nothing to do");
-    let configure = run(&[("action", "configure")]);
-    assert!(!configure.failed && configure.output("changed") == "true");
-    take("hactl-t-flow-configure-4");
-    let up = run(&[("action", "up")]);
-    assert!(!up.failed && up.output("changed") == "false", "{:?}", up.names);
-    assert!(up.output("dsn").contains("sslmode=verify-full") && !up.output("dsn").contains("password="));
+    steps.must("configure, after provision, makes an artifact with the certificates", || {
+        let configure = run(&[("action", "configure")]);
+        assert!(!configure.failed && configure.output("changed") == "true");
+        take("hactl-t-flow-configure-4");
+    });
 
-    step("verify: the verdict is the step's page, the record an artifact without secrets");
-    let verify = run(&[("action", "verify"), ("drills", "switchover")]);
-    assert!(!verify.failed, "{}", verify.log);
-    assert!(verify.summary().contains("| switchover | passed | 1 |"), "{}", verify.summary());
-    let artifact = bench.path("artifacts/hactl-t-flow-verify-6");
-    for file in ["report.html", "report.json", "report.md", "junit.xml", "history.jsonl", "events.jsonl"] {
-        assert!(artifact.join(file).is_file(), "{file} is not in the artifact");
-    }
-    assert!(!verify.dir.join("workspace/.hactl").exists(), "keys stay on the runner");
-    let password = password(&repository.join("clusters/t-flow.secrets.age"), &identity);
-    assert!(password.len() >= 20 && verify.log.contains("::add-mask::postgres://"), "{}", verify.log);
-    let found = |text: &str| Command::new("grep").args(["-rFq", text]).arg(bench.path("artifacts")).status().unwrap();
-    assert!(found("switchover").success(), "grep finds nothing at all");
-    for secret in [password.as_str(), key.expose_secret(), PASSWORD] {
-        assert_eq!(found(secret).code(), Some(1), "a secret is in an artifact");
-    }
+    steps.step("up, after configure, changes nothing", || {
+        let up = run(&[("action", "up")]);
+        assert!(!up.failed && up.output("changed") == "false", "{:?}", up.names);
+        assert!(up.output("dsn").contains("sslmode=verify-full") && !up.output("dsn").contains("password="));
+    });
 
-    step("down: not without the cluster's name");
-    let refused = run(&[("action", "down"), ("confirm", "yes")]);
-    assert!(refused.failed && refused.log.contains("::error title=cannot destroy t-flow::--confirm says \"yes\""));
-    assert!(bench.leftovers().lines().count() >= 3, "it went all the same");
-    let down = run(&[("action", "down"), ("confirm", NAME)]);
-    assert!(!down.failed && down.output("ok") == "true", "{}", down.log);
-    assert_eq!(bench.leftovers(), "");
-    assert_eq!(state.resources("hactl_t_flow"), "0");
+    steps.step("verify, with a drill, writes the verdict and a record without secrets", || {
+        let verify = run(&[("action", "verify"), ("drills", "switchover")]);
+        assert!(!verify.failed, "{}", verify.log);
+        assert!(verify.summary().contains("| switchover | passed | 1 |"), "{}", verify.summary());
+        let artifact = bench.path("artifacts/hactl-t-flow-verify-6");
+        for file in ["report.html", "report.json", "report.md", "junit.xml", "history.jsonl", "events.jsonl"] {
+            assert!(artifact.join(file).is_file(), "{file} is not in the artifact");
+        }
+        assert!(!verify.dir.join("workspace/.hactl").exists(), "keys stay on the runner");
+        let password = password(&repository.join("clusters/t-flow.secrets.age"), &identity);
+        assert!(password.len() >= 20 && verify.log.contains("::add-mask::postgres://"), "{}", verify.log);
+        let found =
+            |text: &str| Command::new("grep").args(["-rFq", text]).arg(bench.path("artifacts")).status().unwrap();
+        assert!(found("switchover").success(), "grep finds nothing at all");
+        for secret in [password.as_str(), key.expose_secret(), PASSWORD] {
+            assert_eq!(found(secret).code(), Some(1), "a secret is in an artifact");
+        }
+    });
+
+    steps.step("down, with a wrong name, is refused and removes nothing", || {
+        let refused = run(&[("action", "down"), ("confirm", "yes")]);
+        assert!(refused.failed && refused.log.contains("::error title=cannot destroy t-flow::--confirm says \"yes\""));
+        assert!(bench.leftovers().lines().count() >= 3, "it went all the same");
+    });
+
+    steps.step("down, with the cluster's name, leaves nothing", || {
+        let down = run(&[("action", "down"), ("confirm", NAME)]);
+        assert!(!down.failed && down.output("ok") == "true", "{}", down.log);
+        assert_eq!(bench.leftovers(), "");
+        assert_eq!(state.resources("hactl_t_flow"), "0");
+    });
+    steps.finish();
 }
 
 /// The superuser's password in a secrets file.
