@@ -59,7 +59,7 @@ fn hostvars(inventory: &Path, environment: &[(&str, &str)]) -> BTreeMap<String, 
 }
 
 #[test]
-fn every_form_gives_the_same_values() {
+fn inventory_in_every_format_gives_the_same_values() {
     let inventory = built("p@ss {{ word }} {% # '\" \\ é");
     let dir = tempfile::tempdir().unwrap();
     let written = inventory::write(dir.path(), &inventory).unwrap();
@@ -91,7 +91,7 @@ fn every_form_gives_the_same_values() {
 }
 
 #[test]
-fn no_value_is_taken_for_a_template() {
+fn inventory_value_with_braces_is_no_template() {
     let password = "p@ss {{ word }} {% # '\" \\ é";
     let dir = tempfile::tempdir().unwrap();
     let written = inventory::write(dir.path(), &built(password)).unwrap();

@@ -256,7 +256,7 @@ fn python(requirements: &Path) -> PathBuf {
 
 #[test]
 #[ignore = "needs moto from the package index: `make test-long` runs it"]
-fn state_in_s3() {
+fn state_in_s3_is_shared_and_locked() {
     let server = S3::start();
     let endpoint = server.told("endpoint");
     let mut settings = json!({
@@ -332,7 +332,7 @@ impl Drop for Consul {
 
 #[test]
 #[ignore = "needs `consul` on PATH: `make test-long` runs it where that is there"]
-fn state_in_consul() {
+fn state_in_consul_is_shared_and_locked() {
     let server = Consul::start();
     let address = format!("127.0.0.1:{}", server.port);
     run_through(&Place {

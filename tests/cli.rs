@@ -90,7 +90,7 @@ const ON_A_CLUSTER: &[&[&str]] = &[
 ];
 
 #[test]
-fn a_wrong_name_is_answered_with_the_nearest_one() {
+fn name_unknown_is_reported_with_the_nearest_name() {
     let place = Place::with("pg-prod.yaml", "instances: {node1: {}}\n");
     for command in ON_A_CLUSTER {
         for (wrong, right) in [("patroni-3nod", "patroni-3node"), ("pg-prd", "pg-prod")] {
@@ -122,7 +122,7 @@ platform: {locl: {}}
 ";
 
 #[test]
-fn all_problems_of_a_file_come_at_once_with_file_line_and_path() {
+fn cluster_file_with_problems_reports_all_with_file_line_and_path() {
     let place = Place::with("bad.yaml", WRONG);
     let expected = [
         "bad.yaml:3:19: instances.node1.memory: ",
@@ -155,7 +155,7 @@ fn all_problems_of_a_file_come_at_once_with_file_line_and_path() {
 }
 
 #[test]
-fn broken_files_of_every_kind_are_usage_errors_without_a_panic() {
+fn cluster_file_that_is_broken_is_a_usage_error_without_a_panic() {
     let texts = [
         "",
         "- a\n",
@@ -178,7 +178,7 @@ fn broken_files_of_every_kind_are_usage_errors_without_a_panic() {
 }
 
 #[test]
-fn acting_commands_end_their_event_lines_with_a_summary_also_when_they_could_not_begin() {
+fn command_that_cannot_begin_ends_its_events_with_a_summary() {
     let place = Place::new();
     let done = place.run(&["up", "nothing", "--output", "json"]);
     let stdout = text(&done.stdout);
@@ -190,7 +190,7 @@ fn acting_commands_end_their_event_lines_with_a_summary_also_when_they_could_not
 }
 
 #[test]
-fn init_writes_a_file_that_works_once() {
+fn init_twice_writes_a_valid_file_and_overwrites_nothing() {
     let place = Place::new();
     let done = place.run(&["init", "pg-dev"]);
     assert!(done.status.success());
@@ -213,7 +213,7 @@ fn init_writes_a_file_that_works_once() {
 }
 
 #[test]
-fn an_adopted_cluster_is_not_made_changed_or_taken_away() {
+fn adopted_cluster_is_refused_by_commands_that_change_it() {
     let place = Place::new();
     let done = place.run(&["init", "pg-prod", "--adopted"]);
     assert!(done.status.success());
@@ -235,7 +235,7 @@ instances: {node1: {}, node2: {node: pve2}, node3: {}}
 ";
 
 #[test]
-fn import_writes_all_blocks_or_none() {
+fn import_with_a_wrong_machine_writes_no_block() {
     let place = Place::with("pg.yaml", PROXMOX);
     let file = place.path().join(".hactl/pg/terraform/stacks/proxmox-vm/import.tf");
     let old = r#"{"vm_ids": {"value": {"node2": 101}}, "resource_ids": {"value": {"node2": "pve2/qemu/101"}}}"#;
@@ -281,7 +281,7 @@ fn import_writes_all_blocks_or_none() {
 }
 
 #[test]
-fn eject_writes_into_a_new_directory_only() {
+fn eject_into_an_existing_directory_is_refused() {
     let place = Place::new();
     let done = place.run(&["eject", "mine"]);
     assert!(done.status.success());
@@ -298,7 +298,7 @@ fn eject_writes_into_a_new_directory_only() {
 }
 
 #[test]
-fn before_the_first_up_commands_that_look_say_so() {
+fn query_before_the_first_up_reports_that_no_cluster_exists() {
     let place = Place::new();
     for command in [&["status"][..], &["inventory"], &["psql"], &["configure"]] {
         let (code, error) = place.error(&[command, &["patroni-3node"]].concat());
@@ -312,7 +312,7 @@ fn before_the_first_up_commands_that_look_say_so() {
 }
 
 #[test]
-fn a_report_is_shown_also_when_the_cluster_is_gone() {
+fn report_of_a_removed_cluster_is_shown() {
     let place = Place::new();
     assert_eq!(place.error(&["report", "patroni-3node"]).1["code"], "report-none");
     let verdict = serde_json::json!({
@@ -344,7 +344,7 @@ fn a_report_is_shown_also_when_the_cluster_is_gone() {
 }
 
 #[test]
-fn help_shows_examples_everywhere() {
+fn help_of_every_command_shows_examples() {
     let place = Place::new();
     let help = text(&place.run(&["--help"]).stdout);
     assert!(help.contains("Examples:"), "{help}");
@@ -371,7 +371,7 @@ fn help_shows_examples_everywhere() {
 }
 
 #[test]
-fn completions_schema_and_version_are_results_on_stdout() {
+fn completions_schema_and_version_are_written_to_stdout() {
     let place = Place::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let done = place.run(&["completions", shell]);
@@ -423,7 +423,7 @@ fn completions_schema_and_version_are_results_on_stdout() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_panic() {
+fn output_to_a_closed_pipe_causes_no_panic() {
     let place = Place::with("bad.yaml", WRONG);
     let hactl = env!("CARGO_BIN_EXE_hactl");
     for args in ["schema", "--help", "up --help", "completions bash", "version", "plan bad", "up bad --output json"] {
@@ -441,7 +441,7 @@ fn a_reader_that_goes_away_is_no_panic() {
 }
 
 #[test]
-fn a_broken_lock_file_is_named_with_its_line_and_left_alone() {
+fn lock_file_that_is_broken_is_named_with_its_line_and_kept() {
     let broken = "{\n  \"version\": 1,\n<<<<<<< HEAD\n";
     // Beside the cluster file, and in the working directory for a blueprint.
     for (name, lock) in [("dir/pg.yaml", "dir/pg.lock.json"), ("patroni-1node", "patroni-1node.lock.json")] {
@@ -458,7 +458,7 @@ fn a_broken_lock_file_is_named_with_its_line_and_left_alone() {
 }
 
 #[test]
-fn github_shows_problems_at_their_lines() {
+fn problems_on_github_are_shown_at_their_lines() {
     let place = Place::with("pg.yaml", "instances: {node1: {memry: 1}}\nexta: 1\n");
     for command in ["up", "plan", "verify", "status"] {
         let summary = place.path().join("summary.md");
@@ -486,7 +486,7 @@ fn github_shows_problems_at_their_lines() {
 }
 
 #[test]
-fn down_wants_the_clusters_own_name() {
+fn down_with_another_clusters_name_is_refused() {
     let place = Place::with("clusters.yaml", "name: pg\ninstances: {node1: {}}\n");
     let (code, error) = place.error(&["down", "clusters.yaml", "--confirm", "clusters"]);
     assert_eq!((code, error["code"].as_str()), (1, Some("not-confirmed")), "{error:#}");
@@ -495,7 +495,7 @@ fn down_wants_the_clusters_own_name() {
 }
 
 #[test]
-fn without_a_run_there_is_no_record_to_hand_on() {
+fn report_bundle_without_a_run_fails_and_writes_no_file() {
     let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
     let (code, error) = place.error(&["report", "pg", "--bundle", "record.tar.gz"]);
     assert_eq!((code, error["code"].as_str()), (1, Some("record-none")), "{error:#}");

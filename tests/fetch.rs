@@ -45,7 +45,7 @@ fn drain(mut events: Receiver<Event>) {
 
 #[tokio::test]
 #[ignore = "downloads from the Go module proxy: `make test` runs it"]
-async fn etcd_is_built_checked_and_cached() {
+async fn etcd_from_sources_is_built_checked_and_cached() {
     let temp = tempfile::tempdir().unwrap();
     let (context, events) = fresh(temp.path(), "cache");
     drain(events);
@@ -175,7 +175,7 @@ fn reasons(events: &mut Receiver<Event>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_release_is_taken_by_its_servers_sums_once_and_by_the_lock_file_then() {
+async fn release_is_checked_against_its_server_first_and_the_lock_file_later() {
     let temp = tempfile::tempdir().unwrap();
     let server = Server::start().await;
     let (arch, version): (_, EtcdVersion) = (Arch::here().unwrap(), "3.6.15".parse().unwrap());
@@ -218,7 +218,7 @@ async fn a_release_is_taken_by_its_servers_sums_once_and_by_the_lock_file_then()
 }
 
 #[tokio::test]
-async fn a_release_that_is_not_to_be_had_is_built_and_the_build_is_kept() {
+async fn release_without_a_download_is_built_and_cached() {
     let temp = tempfile::tempdir().unwrap();
     let (arch, version): (_, EtcdVersion) = (Arch::here().unwrap(), "3.6.15".parse().unwrap());
     let lock = temp.path().join("pg.lock.json");
@@ -260,7 +260,7 @@ async fn a_release_that_is_not_to_be_had_is_built_and_the_build_is_kept() {
 
 #[tokio::test]
 #[ignore = "downloads from the package index: `make test` runs it"]
-async fn patronis_wheels_install_without_an_index() {
+async fn wheels_of_patroni_install_without_an_index() {
     let temp = tempfile::tempdir().unwrap();
     let (context, events) = fresh(temp.path(), "cache");
     drain(events);
@@ -329,7 +329,7 @@ async fn patronis_wheels_install_without_an_index() {
 
 #[tokio::test]
 #[ignore = "downloads from the package index: `make test` runs it"]
-async fn ansibles_environment_runs() {
+async fn environment_of_ansible_runs() {
     let temp = tempfile::tempdir().unwrap();
     let (context, events) = fresh(temp.path(), "cache");
     drain(events);

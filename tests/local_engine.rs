@@ -135,7 +135,7 @@ fn greeting(port: u16) -> String {
 }
 
 #[tokio::test]
-async fn a_node_lives_through_stop_start_update_and_is_removed() {
+async fn node_is_stopped_started_updated_and_removed() {
     with_cluster("life", async |bench| {
         let engine = &bench.engine;
         let stop = CancellationToken::new();
@@ -196,7 +196,7 @@ async fn a_node_lives_through_stop_start_update_and_is_removed() {
 }
 
 #[tokio::test]
-async fn a_disk_of_its_own_is_there_at_every_boot_and_leaves_no_device_behind() {
+async fn node_with_a_disk_has_it_at_every_boot_and_leaves_no_device() {
     with_cluster("disk", async |bench| {
         let engine = &bench.engine;
         let stop = CancellationToken::new();
@@ -282,7 +282,7 @@ fn host_key(port: u16) -> String {
 }
 
 #[tokio::test]
-async fn nodes_made_in_parallel_have_ports_and_services_of_their_own() {
+async fn nodes_made_in_parallel_have_separate_ports_and_services() {
     with_cluster("many", async |bench| {
         let engine = &bench.engine;
         let stop = CancellationToken::new();
@@ -308,7 +308,7 @@ async fn nodes_made_in_parallel_have_ports_and_services_of_their_own() {
 }
 
 #[tokio::test]
-async fn what_carries_our_uuid_is_adopted_and_what_does_not_is_refused() {
+async fn objects_with_our_uuid_are_adopted_and_others_are_refused() {
     with_cluster("own", async |bench| {
         let engine = &bench.engine;
         let stop = CancellationToken::new();
@@ -338,7 +338,7 @@ async fn what_carries_our_uuid_is_adopted_and_what_does_not_is_refused() {
 }
 
 #[tokio::test]
-async fn an_interrupted_node_is_reported_and_finished_by_the_next_attempt() {
+async fn node_interrupted_while_made_is_reported_and_finished_next_time() {
     with_cluster("stop", async |bench| {
         let engine = &bench.engine;
         let network = engine.create_network(&bench.network()).await.unwrap();
@@ -355,7 +355,7 @@ async fn an_interrupted_node_is_reported_and_finished_by_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn two_networks_never_share_a_subnet() {
+async fn networks_made_together_have_separate_subnets() {
     with_cluster("net1", async |first| {
         with_cluster("net2", async |second| {
             let one = first.engine.create_network(&first.network()).await.unwrap();
@@ -378,7 +378,7 @@ async fn two_networks_never_share_a_subnet() {
 }
 
 #[tokio::test]
-async fn a_node_without_its_image_says_how_to_make_it() {
+async fn node_without_its_image_fails_with_the_command_that_makes_it() {
     with_cluster("image", async |bench| {
         let network = bench.engine.create_network(&bench.network()).await.unwrap();
         let mut request = bench.node("a", host(network.subnet, 10));
@@ -415,7 +415,7 @@ fn ssh(port: u16, key: &std::path::Path, command: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_baked_image_has_what_was_installed_and_nothing_of_the_node_it_was_made_on() {
+async fn image_after_baking_has_installed_files_and_no_identity() {
     with_cluster("bake", async |bench| {
         let engine = &bench.engine;
         let (dir, context, receiver) = context();
@@ -464,7 +464,7 @@ async fn prune_but_others(engine: &Engine, tag: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_failed_bake_leaves_nothing() {
+async fn image_bake_that_fails_leaves_nothing() {
     with_cluster("badbake", async |bench| {
         let (dir, context, receiver) = context();
         let _events = drain(receiver);
@@ -494,7 +494,7 @@ fn nothing_left_of_bakes() {
 }
 
 #[tokio::test]
-async fn a_plain_image_of_a_distribution_gets_what_a_node_needs() {
+async fn image_of_a_distribution_gets_the_packages_of_a_node() {
     with_cluster("plain", async |bench| {
         let (dir, context, receiver) = context();
         let events = drain(receiver);
@@ -532,7 +532,7 @@ async fn a_plain_image_of_a_distribution_gets_what_a_node_needs() {
 }
 
 #[tokio::test]
-async fn an_image_that_nobody_has_is_an_error_that_lists_what_works() {
+async fn image_unknown_is_an_error_with_the_supported_images() {
     let env: BTreeMap<String, String> = std::env::vars().collect();
     let engine = Engine::connect(&env).await.unwrap();
     let (_dir, context, receiver) = context();

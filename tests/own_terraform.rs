@@ -53,7 +53,7 @@ impl Applied {
 }
 
 #[test]
-fn down_asks_before_it_destroys_what_is_in_a_module_called_data() {
+fn down_with_a_module_called_data_asks_before_it_destroys() {
     let main = "module \"data\" {\n  source   = \"./node\"\n  for_each = toset([\"a.data.b\"])\n}\n";
     let place = Applied::new(&[("main.tf", main), ("node/main.tf", "resource \"terraform_data\" \"n\" {}\n")]);
     let address = "module.data[\"a.data.b\"].terraform_data.n";
@@ -69,7 +69,7 @@ fn down_asks_before_it_destroys_what_is_in_a_module_called_data() {
 }
 
 #[test]
-fn down_removes_a_record_that_an_apply_without_machines_has_left() {
+fn down_after_an_apply_without_machines_removes_its_record() {
     let place = Applied::new(&[("main.tf", "output \"record\" {\n  value = \"left\"\n}\n")]);
     assert!(place.terraform(&["output", "-json"]).contains("left"));
     let (code, said) = place.hactl(&["down", "pg", "--yes"]);
@@ -77,7 +77,7 @@ fn down_removes_a_record_that_an_apply_without_machines_has_left() {
 }
 
 #[test]
-fn a_lock_is_given_back_where_the_module_was_never_initialised() {
+fn lock_of_a_module_never_initialised_is_released() {
     let server = HttpState::start();
     let main = format!(
         "terraform {{\n  backend \"http\" {{\n    address        = \"{0}\"\n    lock_address   = \"{0}/lock\"\n    \

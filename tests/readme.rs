@@ -128,7 +128,7 @@ fn arguments(command: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn every_command_of_the_pages_is_one_that_hactl_takes() {
+fn commands_on_the_pages_are_accepted_by_hactl() {
     let mut seen = BTreeMap::new();
     for (page, text) in pages() {
         let inline = inline_code(&text).into_iter().filter(|code| !code.contains('|')).map(str::to_owned);
@@ -210,7 +210,7 @@ fn is_cluster(dir: &Path, text: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_block_of_the_pages_is_read_by_what_it_is_for() {
+fn blocks_on_the_pages_are_read_by_their_programs() {
     let dir = tempfile::tempdir().unwrap();
     let assets = dir.path().join("my-assets");
     assert!(hactl(&["eject", assets.to_str().unwrap()]).0);
@@ -243,7 +243,7 @@ fn every_block_of_the_pages_is_read_by_what_it_is_for() {
 }
 
 #[test]
-fn what_is_wrong_in_a_block_is_seen() {
+fn blocks_with_errors_are_found() {
     assert_eq!(blocks("1. a\n\n   ```yaml\n   a:\n     b: 1\n   ```\n"), [("yaml", "a:\n  b: 1\n".to_owned())]);
     let dir = tempfile::tempdir().unwrap();
     assert!(is_hcl("a = 1\n").is_ok() && is_hcl("a = \n").is_err() && is_hcl("a=1\n").is_err());
@@ -257,7 +257,7 @@ fn what_is_wrong_in_a_block_is_seen() {
 }
 
 #[test]
-fn every_make_target_of_the_pages_exists() {
+fn make_targets_on_the_pages_exist() {
     let makefile = fs::read_to_string(Path::new(TOP).join("Makefile")).unwrap();
     let targets: BTreeSet<&str> = makefile.lines().filter_map(|line| line.strip_prefix(".PHONY: ")).collect();
     assert!(targets.contains("up"), "{targets:?}");
@@ -277,7 +277,7 @@ fn fragment(heading: &str) -> String {
 }
 
 #[test]
-fn every_page_is_in_the_index() {
+fn pages_are_all_in_the_index() {
     let index = fs::read_to_string(Path::new(TOP).join("docs/README.md")).unwrap();
     for page in files_in("docs", "md").iter().filter(|page| !page.ends_with("README.md")) {
         let name = page.file_name().unwrap().to_str().unwrap();
@@ -286,7 +286,7 @@ fn every_page_is_in_the_index() {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn links_on_the_pages_have_a_target() {
     let mut wrong = Vec::new();
     for (page, text) in pages() {
         let prose: String = text.split("```").step_by(2).collect();
@@ -324,7 +324,7 @@ fn part<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
 /// local nodes. Some 3 minutes.
 #[test]
 #[ignore = "takes 3 minutes: `make test-long` runs it"]
-fn the_commands_of_the_guides_run() {
+fn commands_of_the_guides_run() {
     let read = |page: &str| fs::read_to_string(Path::new(TOP).join("docs").join(page)).unwrap();
     let (quick, guide) = (read("patroni-quick-start.md"), read("patroni-ha-cluster.md"));
     let steps = part(&quick, "## Steps", "## Common commands");
@@ -386,7 +386,7 @@ fn subcommands(help: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_page_of_commands_is_what_help_says() {
+fn page_of_commands_equals_the_help() {
     let mut page = String::from(
         "# Commands\n\n<!-- Generated from hactl's own help: HACTL_BLESS=1 cargo test --test all readme writes it. -->\n",
     );
@@ -414,7 +414,7 @@ fn the_page_of_commands_is_what_help_says() {
 }
 
 #[test]
-fn every_example_loads_and_is_listed() {
+fn examples_load_and_are_listed() {
     let list = fs::read_to_string(Path::new(TOP).join("examples/README.md")).unwrap();
     let files = files_in("examples", "yaml");
     assert!(files.len() > 3, "{files:?}");
@@ -432,7 +432,7 @@ fn every_example_loads_and_is_listed() {
 
 /// The example of a module of one's own is planned by Terraform itself, with the values that hactl would pass.
 #[test]
-fn the_example_of_an_own_module_fits_its_cluster_file() {
+fn example_of_an_own_module_fits_its_cluster_file() {
     let dir = tempfile::tempdir().unwrap();
     for file in ["pg-prod.yaml", "infra/main.tf"] {
         fs::create_dir_all(dir.path().join(file).parent().unwrap()).unwrap();
@@ -452,7 +452,7 @@ fn the_example_of_an_own_module_fits_its_cluster_file() {
 }
 
 #[test]
-fn terragrunts_files_are_hcl_and_listed() {
+fn terragrunt_files_are_hcl_and_listed() {
     let list = fs::read_to_string(Path::new(TOP).join("examples/terragrunt/README.md")).unwrap();
     let files = files_in("examples/terragrunt", "hcl");
     assert!(files.len() > 3, "{files:?}");

@@ -1,6 +1,6 @@
 //! What this machine may lack or refuse, before any node is made: no engine, no Terraform, no Python,
 //! full and read-only disks, secrets that are broken or cannot be opened. Each is named with the next
-//! step, leaves nothing half-written, and the next command carries on.
+//! step, leaves nothing half-written, and the next command carries on. Small file systems need root or `sudo -n`.
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +12,8 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::as_root;
 
 const NAME: &str = "t-tr-none";
 
@@ -103,16 +105,16 @@ impl Place {
     }
 
     /// Makes the cluster's secrets: an `up` gets that far before it fails for want of room to download to.
-    fn with_secrets() -> Option<Self> {
+    fn with_secrets() -> Self {
         let place = Self::new();
-        let cache = Tmpfs::new(place.path("cache"), "size=64k")?;
+        let cache = Tmpfs::new(place.path("cache"), "size=64k");
         let mut first = Self { env: BTreeMap::new(), dir: place.dir };
         first.set("HACTL_CACHE_DIR", &cache.0);
         first.fails(&["up"]);
         assert!(first.path(&format!("{NAME}.secrets.age")).exists());
         drop(cache);
         first.env.clear();
-        Some(first)
+        first
     }
 }
 
@@ -126,15 +128,13 @@ fn contains(error: &Value, words: &[&str]) {
 struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// None where this user may not mount: then the test says so and is over.
-    fn new(dir: PathBuf, options: &str) -> Option<Self> {
+    fn new(dir: PathBuf, options: &str) -> Self {
         fs::create_dir_all(&dir).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&dir).output();
-        if done.is_ok_and(|done| done.status.success()) {
-            return Some(Self(dir));
-        }
-        println!("skipped: a small file system can be mounted by root only");
-        None
+        let options = format!("{options},uid={},gid={}", nix::unistd::getuid(), nix::unistd::getgid());
+        let mut mount = as_root("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&dir);
+        assert!(mount.status().unwrap().success(), "{mount:?}: this test needs root or `sudo -n`");
+        Self(dir)
     }
 
     fn path(&self) -> &Path {
@@ -144,13 +144,13 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: whoever still looks at it does not keep the test from cleaning up.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        // A process that still uses the file system must not prevent the cleanup.
+        let _ = as_root("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 
 #[test]
-fn without_an_engine_nothing_is_made() {
+fn command_without_an_engine_fails_and_makes_nothing() {
     let mut place = Place::new();
     let before = place.tree();
     let dead = place.path("dead.sock");
@@ -167,7 +167,7 @@ fn without_an_engine_nothing_is_made() {
 }
 
 #[test]
-fn without_a_program_it_needs_up_stops_at_once_and_names_what_is_missing() {
+fn command_without_a_program_fails_and_names_the_program() {
     let mut place = Place::new();
     let before = place.tree();
     place.only(&["python3", "ssh"]);
@@ -193,7 +193,7 @@ fn without_a_program_it_needs_up_stops_at_once_and_names_what_is_missing() {
 }
 
 #[test]
-fn a_terraform_that_is_too_old_is_named_with_its_version() {
+fn terraform_too_old_is_named_with_its_version() {
     use std::os::unix::fs::PermissionsExt;
     let mut place = Place::new();
     place.only(&["python3", "sh", "ssh"]);
@@ -204,9 +204,9 @@ fn a_terraform_that_is_too_old_is_named_with_its_version() {
 }
 
 #[test]
-fn a_read_only_directory_is_named() {
+fn directory_that_is_read_only_is_named() {
     let mut place = Place::new();
-    let Some(dir) = Tmpfs::new(place.path("ro"), "ro,size=64k") else { return };
+    let dir = Tmpfs::new(place.path("ro"), "ro,size=64k");
     place.set("HACTL_DIR", dir.path());
     for command in [&["up"][..], &["provision"], &["configure"], &["down", "--yes"]] {
         let (exit, error) = place.fails(command);
@@ -216,12 +216,12 @@ fn a_read_only_directory_is_named() {
 }
 
 #[test]
-fn full_disks_are_named_and_leave_nothing_half_written() {
+fn directory_on_a_full_disk_is_named_and_has_no_partial_files() {
     let mut place = Place::new();
     let before = place.tree();
     // No room for as much as the lock's directory, for the record, for the secrets' key.
     for (options, at_most) in [("size=4k,nr_inodes=2", "lock"), ("size=4k,nr_inodes=5", "record"), ("size=12k", "")] {
-        let Some(dir) = Tmpfs::new(place.path("full"), options) else { return };
+        let dir = Tmpfs::new(place.path("full"), options);
         place.set("HACTL_DIR", dir.path());
         let (exit, error) = place.fails(&["up"]);
         assert_eq!(exit, 1, "{error}");
@@ -234,17 +234,22 @@ fn full_disks_are_named_and_leave_nothing_half_written() {
         drop(dir);
         assert_eq!(place.tree(), before, "{options}");
     }
-    place.env.clear();
+}
 
-    let Some(cache) = Tmpfs::new(place.path("cache"), "size=1m") else { return };
+#[test]
+fn cache_on_a_full_disk_is_named_with_its_variable() {
+    let mut place = Place::new();
+    let cache = Tmpfs::new(place.path("cache"), "size=1m");
     place.set("HACTL_CACHE_DIR", cache.path());
     let (exit, error) = place.fails(&["fetch"]);
     assert_eq!(exit, 1, "{error}");
     contains(&error, &["o space left on device", "HACTL_CACHE_DIR"]);
-    drop(cache);
-    place.env.clear();
+}
 
-    let Some(temporary) = Tmpfs::new(place.path("tmp"), "size=4k,nr_inodes=1") else { return };
+#[test]
+fn temporary_directory_on_a_full_disk_is_named_with_its_variable() {
+    let mut place = Place::new();
+    let temporary = Tmpfs::new(place.path("tmp"), "size=4k,nr_inodes=1");
     place.set("TMPDIR", temporary.path());
     let (exit, error) = place.fails(&["plan"]);
     assert_eq!(exit, 1, "{error}");
@@ -252,8 +257,8 @@ fn full_disks_are_named_and_leave_nothing_half_written() {
 }
 
 #[test]
-fn secrets_that_cannot_be_opened_are_never_made_anew() {
-    let Some(mut place) = Place::with_secrets() else { return };
+fn secrets_that_cannot_be_opened_are_kept() {
+    let mut place = Place::with_secrets();
     let file = place.path(&format!("{NAME}.secrets.age"));
     let key = place.path(&format!(".hactl/{NAME}/age.key"));
     let (good, good_key) = (fs::read(&file).unwrap(), fs::read(&key).unwrap());
@@ -285,7 +290,7 @@ fn secrets_that_cannot_be_opened_are_never_made_anew() {
     assert_eq!(place.tree(), before);
 
     // A key of somebody else: the file is whole, and opens with another one.
-    let other = Place::with_secrets().unwrap();
+    let other = Place::with_secrets();
     fs::copy(other.path(&format!(".hactl/{NAME}/age.key")), &key).unwrap();
     let (_, error) = place.fails(&["up"]);
     contains(&error, &["t-tr-none.secrets.age", "age.key"]);

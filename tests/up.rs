@@ -16,7 +16,7 @@ defaults: {memory: 768, cores: 1}
 ";
 
 #[test]
-fn a_cluster_from_up_to_down() {
+fn cluster_with_three_nodes_runs_from_up_to_down() {
     let bench = Bench::new("t-up", FILE);
     let mut steps = Steps::new();
 
@@ -148,7 +148,6 @@ fn a_cluster_from_up_to_down() {
             healthy(&bench);
         });
     }
-    //END
     steps.step("up, after a kill between creation and start of a container, makes it again", || {
         docker(&["rm", "-f", "t-up-node2"]);
         let up = bench.follow(&["up", "t-up"]);

@@ -185,7 +185,7 @@ async fn swept(bench: &Bench, cluster: &FaultTarget<'_>) {
 /// Another process of this test strikes, and is killed as soon as the effect is seen.
 fn strike_and_be_killed(bench: &Bench, title: &str, deadline: Duration) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "verify_faults::the_one_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "verify_faults::fault_struck_until_killed", "--ignored", "--nocapture"])
         .env("HACTL_TEST_STRIKE", title)
         .env("HACTL_TEST_DEADLINE", deadline.as_secs().to_string())
         .env("HACTL_TEST_DIR", bench.path(""))
@@ -200,7 +200,7 @@ fn strike_and_be_killed(bench: &Bench, title: &str, deadline: Duration) {
 
 #[tokio::test]
 #[ignore = "a part of another test, which runs it in a process of its own"]
-async fn the_one_that_is_killed() {
+async fn fault_struck_until_killed() {
     let title = std::env::var("HACTL_TEST_STRIKE").unwrap();
     let context = context(Path::new(&std::env::var("HACTL_TEST_DIR").unwrap()));
     let cluster = Cluster::open(NAME, &context.dirs).unwrap();

@@ -216,7 +216,7 @@ fn initialised() -> &'static [u8] {
 }
 
 #[test]
-fn the_server_of_the_state_answers_and_ends_with_the_test() {
+fn postgres_server_answers_until_it_is_dropped() {
     let server = Postgres::start();
     assert_eq!(server.sql("SELECT 1"), "1");
     let port = server.port;
@@ -225,7 +225,7 @@ fn the_server_of_the_state_answers_and_ends_with_the_test() {
 }
 
 #[test]
-fn a_data_node_streams_to_its_replica() {
+fn data_node_with_a_replica_streams_to_it() {
     let pair = rcgen::generate_simple_self_signed(["node".to_owned()]).unwrap();
     let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
     let addresses = [Ipv4Addr::new(127, 77, 0, 1), Ipv4Addr::new(127, 77, 0, 2)];

@@ -46,22 +46,22 @@ fn has_all_of(list: &str, names: impl Fn(&Source) -> BTreeSet<String>) {
 }
 
 #[test]
-fn commands_and_flags_of_the_release_are_there() {
+fn commands_and_flags_of_the_release_are_kept() {
     has_all_of("commands.txt", Source::commands);
 }
 
 #[test]
-fn keys_of_the_cluster_file_and_json_fields_of_the_release_are_there() {
+fn keys_of_the_cluster_file_and_json_fields_of_the_release_are_kept() {
     has_all_of("json.txt", Source::json);
 }
 
 #[test]
-fn terraform_addresses_variables_outputs_and_attributes_of_the_release_are_there() {
+fn terraform_addresses_variables_outputs_and_attributes_of_the_release_are_kept() {
     has_all_of("terraform.txt", Source::terraform);
 }
 
 #[test]
-fn codes_of_the_release_are_there() {
+fn codes_of_the_release_are_kept() {
     let known: BTreeSet<&str> =
         [codes::ERRORS, codes::WARNINGS, codes::PROBLEMS].into_iter().flatten().map(|(code, _)| *code).collect();
     let listed = fs::read_to_string(file("codes.txt")).unwrap();

@@ -29,7 +29,7 @@ fn counts(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn values_for_plain_terraform_give_machines_pool_and_records() {
+fn example_values_in_plain_terraform_give_machines_pool_and_records() {
     let tree = Tree::new(Nowhere);
     tree.init(VM_STACK);
     let page = read("docs/terraform-multi-instance.md");
@@ -101,7 +101,7 @@ impl Unit {
 }
 
 #[test]
-fn terragrunts_units_give_their_modules_what_they_take() {
+fn terragrunt_units_pass_the_variables_of_their_modules() {
     let stack = read("examples/terragrunt/stacks/homelab-proxmox-vm/terragrunt.stack.hcl");
     let tree = Tree::new(Nowhere);
     for (name, expected) in [

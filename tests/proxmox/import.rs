@@ -160,18 +160,18 @@ fn taken_over(kind: ProxmoxKind) {
 }
 
 #[test]
-fn virtual_machines_are_taken_over_and_none_is_made_anew() {
+fn virtual_machines_imported_are_kept() {
     taken_over(ProxmoxKind::Vm);
 }
 
 #[test]
-fn containers_are_taken_over_and_none_is_made_anew() {
+fn containers_imported_are_kept() {
     taken_over(ProxmoxKind::Lxc);
 }
 
 /// The control: the same import with a module that compares what an import does not bring.
 #[test]
-fn without_the_modules_care_an_import_would_make_machines_anew() {
+fn machines_imported_without_ignored_attributes_would_be_replaced() {
     for (kind, module) in [(ProxmoxKind::Vm, "proxmox-vm"), (ProxmoxKind::Lxc, "proxmox-lxc")] {
         let place = Place::new(kind);
         import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(None)).unwrap();
@@ -187,7 +187,7 @@ fn without_the_modules_care_an_import_would_make_machines_anew() {
 
 /// Records that the old configuration made are hactl's from then on: its TTL, its mark, gone with the machine.
 #[test]
-fn records_are_taken_over_with_their_machines() {
+fn records_of_imported_machines_are_imported() {
     let server = Server::start(servers::Kind::Bind);
     server.nsupdate(&[
         "update add pg-prod-node1.home.sflab.io. 3600 A 192.0.2.10",
@@ -243,7 +243,7 @@ const DISK: &str = ", disk_gb: 20";
 
 /// The whole of it: `import`, `plan` and `up`, and the machines are hactl's.
 #[test]
-fn hactl_takes_over_what_it_has_not_made() {
+fn machines_made_by_others_are_imported_by_hactl() {
     let taker = taker();
     instances(&taker, DISK, "");
     let import_file = taker.path(".hactl/pg/terraform/stacks/proxmox-vm").join(import::IMPORT_FILE);
@@ -291,7 +291,7 @@ fn hactl_takes_over_what_it_has_not_made() {
 
 /// Import blocks that were not applied make nothing part of a destruction.
 #[test]
-fn machines_that_are_not_yet_imported_are_not_destroyed() {
+fn machines_not_yet_imported_are_not_destroyed() {
     let place = Place::new(ProxmoxKind::Vm);
     let mut none = values(ProxmoxKind::Vm);
     none["instances"] = json!({});
@@ -305,7 +305,7 @@ fn machines_that_are_not_yet_imported_are_not_destroyed() {
 
 /// A container's disk is compared: one of another size or storage is another container, and the guard stops that.
 #[test]
-fn a_container_whose_disk_differs_would_be_made_anew() {
+fn container_with_another_disk_would_be_replaced() {
     let place = Place::new(ProxmoxKind::Lxc);
     import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(None)).unwrap();
     let mut values = values(ProxmoxKind::Lxc);

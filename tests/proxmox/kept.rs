@@ -22,7 +22,7 @@ fn old(kind: Kind, count: &str) -> String {
 }
 
 #[test]
-fn an_address_without_key_becomes_the_machine_default() {
+fn address_without_key_becomes_the_machine_default() {
     both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);
@@ -61,7 +61,7 @@ fn renamed(kind: Kind, from: &str, to: &str) -> Value {
 }
 
 #[test]
-fn one_machine_becomes_many_and_is_kept() {
+fn single_machine_is_kept_when_more_are_added() {
     both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);
@@ -111,7 +111,7 @@ fn made_by_others(kind: Kind) -> Value {
 }
 
 #[test]
-fn an_import_replaces_nothing_and_another_template_does() {
+fn machine_imported_is_replaced_only_with_another_template() {
     both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);
@@ -150,7 +150,7 @@ fn an_import_replaces_nothing_and_another_template_does() {
 }
 
 #[test]
-fn changing_one_of_many_touches_that_one() {
+fn machine_changed_among_many_is_the_only_change() {
     both(|kind| {
         let (tree, stack) = (Tree::new(Nowhere), kind.stack());
         tree.init(&stack);

@@ -64,7 +64,7 @@ fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Copy 
 }
 
 #[test]
-fn every_module_and_stack_is_valid() {
+fn modules_and_stacks_are_valid() {
     let tree = Tree::new(recorded::Nowhere);
     for dir in ["modules", "stacks"] {
         let mut names: Vec<_> =
@@ -81,7 +81,7 @@ fn every_module_and_stack_is_valid() {
 }
 
 #[test]
-fn every_variable_and_output_is_described_with_an_example() {
+fn variables_and_outputs_have_a_description_with_an_example() {
     let assets = hactl::assets::Assets::embedded();
     for kind in
         ["modules/proxmox-pool", "modules/proxmox-vm", "modules/proxmox-lxc", "stacks/proxmox-vm", "stacks/proxmox-lxc"]
@@ -103,7 +103,7 @@ fn every_variable_and_output_is_described_with_an_example() {
 }
 
 #[test]
-fn their_own_tests_pass() {
+fn tests_of_the_modules_pass() {
     let tree = Tree::new(recorded::Nowhere);
     let passed = [
         ("modules/proxmox-pool", 5),
@@ -120,7 +120,7 @@ fn their_own_tests_pass() {
 }
 
 #[test]
-fn what_is_missing_or_of_the_wrong_type_is_named() {
+fn variable_missing_or_of_a_wrong_type_is_named() {
     both(|kind| {
         let tree = Tree::new(recorded::Nowhere);
         let (module, stack) = (kind.module(), kind.stack());

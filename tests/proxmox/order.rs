@@ -52,7 +52,7 @@ impl Hypervisor for Guests {
 }
 
 #[test]
-fn pool_machines_records_and_back() {
+fn resources_are_made_pool_first_and_destroyed_pool_last() {
     both(life);
 }
 

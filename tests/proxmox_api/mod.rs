@@ -120,7 +120,7 @@ fn edit(change: impl FnOnce(&mut GuestRequest)) -> ProxmoxRequest {
 }
 
 #[test]
-fn a_proxmox_that_has_everything_is_fine_at_once() {
+fn proxmox_with_everything_passes_the_check() {
     let simulator = Simulator::start(World::default());
     let checked = check(&simulator, &three()).unwrap();
     assert_eq!(checked.version, "8.2.4");
@@ -143,7 +143,7 @@ fn a_proxmox_that_has_everything_is_fine_at_once() {
 }
 
 #[test]
-fn a_token_that_is_wrong_is_refused_with_proxmoxs_words() {
+fn token_that_is_wrong_is_refused_with_the_words_of_proxmox() {
     let simulator = Simulator::start(World::default());
     let ca_cert = simulator.ca_cert();
     for (token, words) in [
@@ -164,7 +164,7 @@ fn a_token_that_is_wrong_is_refused_with_proxmoxs_words() {
 }
 
 #[test]
-fn a_certificate_is_trusted_by_its_authority_alone() {
+fn certificate_of_another_authority_is_refused() {
     let simulator = Simulator::start(World::default());
     let other = Simulator::start(World::default());
     let fails = |endpoint: &str, ca_cert: Option<PathBuf>, code: &str, words: &str| {
@@ -189,7 +189,7 @@ fn a_certificate_is_trusted_by_its_authority_alone() {
 }
 
 #[test]
-fn a_server_that_is_not_there_or_silent_or_another_has_its_own_message() {
+fn server_absent_silent_or_of_another_kind_has_a_message_for_each() {
     let fails = |endpoint: &str, ca_cert: Option<&Path>, code: &str, least: Duration, most: Duration| {
         let (found, took) = check_at(endpoint, &token(), ca_cert, &three());
         assert_eq!(found.unwrap_err().code, code);
@@ -224,7 +224,7 @@ fn a_server_that_is_not_there_or_silent_or_another_has_its_own_message() {
 }
 
 #[test]
-fn what_is_missing_is_named_with_the_machines_that_need_it() {
+fn object_missing_on_proxmox_is_named_with_the_machines_that_need_it() {
     let three = three();
     refused(
         |_| {},
@@ -272,7 +272,7 @@ fn what_is_missing_is_named_with_the_machines_that_need_it() {
 
 /// What a run leaves that was killed while Proxmox cloned a machine.
 #[test]
-fn a_machine_of_that_name_that_nobody_wrote_down_is_not_made_twice() {
+fn machine_unknown_to_the_state_is_not_made_twice() {
     let cluster = uuid::Uuid::from_u128(7);
     let wanted = ProxmoxRequest { cluster: Some(cluster), ..edit(|machine| machine.name = "pg-prod-node1".to_owned()) };
     let tagged = |tags: &str| {
@@ -303,7 +303,7 @@ fn a_machine_of_that_name_that_nobody_wrote_down_is_not_made_twice() {
 }
 
 #[test]
-fn pools_are_made_here_or_there_already_and_never_both() {
+fn pool_is_either_made_or_expected_to_exist() {
     let own = edit(|machine| machine.pool = Some("db".to_owned()));
     refused(|_| {}, &own, "proxmox-pool", &["node1: there is no pool db", "pveum pool add db"]);
     let made_here = ProxmoxRequest { pool: Some(Pool { id: "db".to_owned(), made: false }), ..own.clone() };
@@ -318,7 +318,7 @@ fn pools_are_made_here_or_there_already_and_never_both() {
 }
 
 #[test]
-fn a_machine_that_is_there_needs_nothing_but_its_node() {
+fn machine_that_exists_needs_only_its_node() {
     let mut wanted = three();
     wanted.machines.values_mut().for_each(|machine| machine.made = true);
     wanted.pool = None;
@@ -329,7 +329,7 @@ fn a_machine_that_is_there_needs_nothing_but_its_node() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn problems_are_all_reported_at_once() {
     let mut wanted = three();
     wanted.machines.insert(key("node4"), GuestRequest { bridge: "vmbr7".to_owned(), ..machine("pve1", 9009) });
     wanted.machines.insert(key("node5"), GuestRequest { datastore: "ceph".to_owned(), ..machine("pve1", 9009) });
@@ -350,7 +350,7 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
-fn missing_privileges_are_named_and_what_they_hide_is_not_said_to_be_missing() {
+fn privileges_missing_are_named_and_hidden_objects_are_not_reported() {
     let nothing = |world: &mut World| world.acl.clear();
     let error = refused(nothing, &three(), "proxmox-check", &["SDN.Use on /sdn/zones/localnetwork/vmbr0"]);
     let said = error.causes.join("\n");
@@ -376,7 +376,7 @@ fn missing_privileges_are_named_and_what_they_hide_is_not_said_to_be_missing() {
 }
 
 #[test]
-fn a_network_of_the_sdn_is_granted_by_its_zone() {
+fn network_of_an_sdn_is_granted_by_its_zone() {
     let wanted = edit(|machine| machine.bridge = "app".to_owned());
     let simulator = Simulator::start(World::default());
     simulator.world().nodes.get_mut("pve1").unwrap().bridges.insert("app".to_owned(), "vnet".to_owned());
@@ -391,7 +391,7 @@ fn a_network_of_the_sdn_is_granted_by_its_zone() {
 }
 
 #[test]
-fn a_storage_that_hangs_holds_up_nobody_but_its_machines() {
+fn storage_that_hangs_delays_only_its_machines() {
     let simulator = Simulator::start(World::default());
     simulator.world().nodes.get_mut("pve2").unwrap().storage_delay = Duration::from_secs(60);
     let (found, took) = check_at(&simulator.endpoint(), &token(), Some(&simulator.ca_cert()), &three());
@@ -404,7 +404,7 @@ fn a_storage_that_hangs_holds_up_nobody_but_its_machines() {
 /// The commands of docs/proxmox.md give the token what it needs and nothing else: with one privilege less something is
 /// missing.
 #[test]
-fn the_documented_privileges_are_enough_and_none_is_too_many() {
+fn privileges_in_the_docs_are_sufficient_and_all_needed() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxmox.md")).unwrap();
     let commands: Vec<Vec<String>> = page.lines().filter(|line| line.starts_with("pveum ")).map(words).collect();
     let option = |command: &[String], name: &str| {
@@ -466,7 +466,7 @@ fn words(line: &str) -> Vec<String> {
 
 /// Every message about Proxmox has a line on the page.
 #[test]
-fn every_code_is_on_the_page() {
+fn codes_of_proxmox_are_all_on_the_page() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(top.join("docs/proxmox.md")).unwrap();
     let codes = ERRORS.iter().map(|(code, _)| *code).filter(|code| code.starts_with("proxmox-"));
@@ -482,7 +482,7 @@ fn every_code_is_on_the_page() {
 
 /// Memory and processors of a running virtual machine, changed as Terraform's provider changes them.
 #[test]
-fn a_change_that_is_not_live_waits_for_a_restart() {
+fn change_that_is_not_live_waits_for_a_restart() {
     let simulator = Simulator::start(World::default());
     simulator.world().guests.extend([
         (101, Guest::new("qemu", "pve1", "pg-prod-node1")),

@@ -203,7 +203,7 @@ fn has_the_former_machines(inventory: &Value) {
 }
 
 #[test]
-fn the_inventory_from_the_former_run_directory_is_the_former_one() {
+fn inventory_from_the_former_run_directory_is_unchanged() {
     let desk = Desk::former(LOCAL);
     let inventory = desk.inventory();
     has_the_former_machines(&inventory);
@@ -215,7 +215,7 @@ fn the_inventory_from_the_former_run_directory_is_the_former_one() {
 }
 
 #[test]
-fn the_certificates_of_the_former_secrets_file_are_of_its_authorities_and_fit_their_keys() {
+fn certificates_of_the_former_secrets_file_fit_their_authorities_and_keys() {
     let inventory = Desk::former(LOCAL).inventory();
     let vars = &inventory["all"]["vars"];
     let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned();
@@ -261,7 +261,7 @@ fn is_of(certificate: &str, key: &str, authority: &str) {
 }
 
 #[test]
-fn the_former_secrets_file_is_still_whole_after_a_save() {
+fn secrets_file_of_the_former_release_is_complete_after_a_save() {
     let desk = Desk::former(LOCAL);
     let own = json!({"key": "age1dkyhlfr4tss8xhrcwjpa8ell3c6kyc2gflehznczdrvj8p2s2e2sa32m6g", "own": true});
     assert_eq!(desk.ask(&["secrets", "NAME", "recipients"])["recipients"], json!([own]));
@@ -282,7 +282,7 @@ fn the_former_secrets_file_is_still_whole_after_a_save() {
 }
 
 #[test]
-fn the_host_keys_in_the_former_secrets_file_are_still_pinned() {
+fn host_keys_in_the_former_secrets_file_stay_pinned() {
     let fingerprints = json!({
         "198.51.100.11:22": "ssh-ed25519 SHA256:v0/roihjCQ4XzVn7+YPlEhx5LlqWmQ/obMG4cbSam7k",
         "one": "ssh-ed25519 SHA256:jlu/i2p4vY58JM/eq6M0EsTLeEA+MGfTJEMx9Prd0bU",
@@ -296,7 +296,7 @@ fn the_host_keys_in_the_former_secrets_file_are_still_pinned() {
 }
 
 #[test]
-fn a_directory_elsewhere_knows_local_nodes_by_the_former_record_in_the_state() {
+fn directory_without_records_finds_local_nodes_by_the_former_state() {
     let server = HttpState::start();
     let desk = Desk::elsewhere(LOCAL, &server);
     let inventory = desk.inventory();
@@ -306,7 +306,7 @@ fn a_directory_elsewhere_knows_local_nodes_by_the_former_record_in_the_state() {
 }
 
 #[test]
-fn a_directory_elsewhere_knows_the_users_machines_by_the_former_record_in_the_state() {
+fn directory_without_records_finds_the_users_machines_by_the_former_state() {
     let server = HttpState::start();
     let desk = Desk::elsewhere(HOSTS, &server);
     let inventory = desk.inventory();
@@ -323,7 +323,7 @@ fn a_directory_elsewhere_knows_the_users_machines_by_the_former_record_in_the_st
 }
 
 #[test]
-fn plan_finds_no_changes_in_the_former_state_of_local_nodes() {
+fn plan_of_local_nodes_in_the_former_state_finds_no_changes() {
     let mut desk = Desk::former(LOCAL);
     let engine = Engine::start(&fixture(LOCAL).join("engine.json"));
     desk.env.push(("DOCKER_HOST", engine.host()));
@@ -341,7 +341,7 @@ fn plan_finds_no_changes_in_the_former_state_of_local_nodes() {
 }
 
 #[test]
-fn plan_finds_no_changes_in_the_former_state_of_the_users_machines() {
+fn plan_of_the_users_machines_in_the_former_state_finds_no_changes() {
     let planned = Desk::former(HOSTS).ask(&["plan", "NAME", "--detailed-exitcode"]);
     assert_eq!(changed(&planned), Vec::<&Value>::new());
 }
@@ -355,7 +355,7 @@ fn changed(planned: &Value) -> Vec<&Value> {
 }
 
 #[test]
-fn status_asks_the_former_machines_and_is_run_from_any_directory() {
+fn status_from_any_directory_asks_the_former_machines() {
     let desk = Desk::former(LOCAL);
     let anywhere = tempfile::tempdir().unwrap();
     let mut command = desk.command(&["status", "NAME"]);
@@ -370,7 +370,7 @@ fn status_asks_the_former_machines_and_is_run_from_any_directory() {
 }
 
 #[test]
-fn status_of_an_adopted_cluster_that_is_silent_shows_what_was_found_before() {
+fn status_of_an_adopted_cluster_without_answer_shows_its_last_record() {
     let desk = Desk::former(ADOPTED);
     let status = answer(desk.command(&["status", "NAME"]).output().unwrap(), 1);
     // Durability and fencing come from the machines alone, and none of them answers now.
@@ -390,7 +390,7 @@ fn silent(status: &Value) -> Vec<&Value> {
 }
 
 #[test]
-fn report_shows_what_the_former_drills_found() {
+fn report_of_former_drills_shows_their_results() {
     let report = Desk::former(LOCAL).ask(&["report", "NAME"]);
     let drills = report["drills"].as_array().unwrap();
     let found =

@@ -5,7 +5,7 @@ use hactl::terraform::Action;
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_leaves_no_node_half_made_and_the_next_run_carries_on() {
+async fn apply_after_ctrl_c_has_no_partial_node_and_resumes() {
     with_cluster("stop", async |cluster| {
         let started = std::time::Instant::now();
         let stopped = cluster.up_interrupted().await.unwrap_err();
@@ -20,7 +20,7 @@ async fn ctrl_c_leaves_no_node_half_made_and_the_next_run_carries_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_was_killed_is_carried_on() {
+async fn apply_after_a_killed_run_resumes() {
     with_cluster("kill", async |cluster| {
         // Terraform dies by SIGKILL with the future that runs it, and so does the provider.
         let (context, mut receiver) = cluster.context();
@@ -40,7 +40,7 @@ async fn a_run_that_was_killed_is_carried_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_carries_our_uuid_is_taken_over_with_its_data() {
+async fn objects_with_our_uuid_are_taken_over_with_their_data() {
     with_cluster("ours", async |cluster| {
         let made = cluster.make_first_node(cluster.uuid).await;
         run("docker", &["exec", &made.name, "touch", "/var/lib/etcd-was-here"]).await;
@@ -53,7 +53,7 @@ async fn what_carries_our_uuid_is_taken_over_with_its_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_teardown_takes_what_was_made_and_not_written_down() {
+async fn teardown_removes_objects_missing_in_the_state() {
     with_cluster("stray", async |cluster| {
         cluster.up().await.0.unwrap();
         cluster.terraform(&["state", "rm", "module.nodes.hactl_node.this[\"node1\"]"]).await;
@@ -68,7 +68,7 @@ async fn a_teardown_takes_what_was_made_and_not_written_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_carries_another_uuid_is_refused_and_left_alone() {
+async fn objects_with_another_uuid_are_refused_and_kept() {
     with_cluster("theirs", async |cluster| {
         let theirs = cluster.make_first_node(Uuid::new_v4()).await;
         let refused = cluster.up().await.0.unwrap_err();
@@ -84,7 +84,7 @@ async fn what_carries_another_uuid_is_refused_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_never_booted_is_made_again() {
+async fn node_that_never_booted_is_made_again() {
     with_cluster("half", async |cluster| {
         let good = std::mem::replace(&mut cluster.image, "t-tf-broken:1".to_owned());
         let docker = async |args: &[&str]| run("docker", args).await;

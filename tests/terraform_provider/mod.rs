@@ -65,7 +65,7 @@ async fn nodes_are_made_repaired_changed_and_destroyed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_node_comes_back_unless_etcds_majority_is_gone() {
+async fn node_deleted_is_made_again_unless_etcd_lost_its_majority() {
     with_cluster("gone", async |cluster| {
         cluster.nodes = vec![("node1", 10, 256), ("node2", 11, 256), ("node3", 12, 256)];
         let first = cluster.up().await.0.unwrap();
@@ -93,7 +93,7 @@ async fn a_deleted_node_comes_back_unless_etcds_majority_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_terraform_forgot_is_imported_by_name_and_a_state_of_another_version_fits() {
+async fn objects_removed_from_the_state_are_imported_by_name() {
     with_cluster("import", async |cluster| {
         cluster.up().await.0.unwrap();
         let imports = [

@@ -102,7 +102,7 @@ fn send(child: &Child, signal: Signal) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_modules_own_tests_pass_through_the_shim() {
+async fn tests_of_the_modules_pass_through_the_shim() {
     // `tests/apply.tftest.hcl` makes the cluster t-tf-module.
     with_cluster("module", async |cluster| {
         let plain = Plain::new();
@@ -126,7 +126,7 @@ async fn the_modules_own_tests_pass_through_the_shim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn terraform_is_interrupted_or_killed_and_no_plugin_stays() {
+async fn terraform_interrupted_or_killed_leaves_no_plugin() {
     with_cluster("plain", async |cluster| {
         let plain = Plain::new();
         let child = plain.start_apply(cluster).await;

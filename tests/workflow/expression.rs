@@ -188,7 +188,7 @@ impl Parser<'_> {
 }
 
 #[test]
-fn expressions_mean_what_they_mean_to_github() {
+fn expressions_have_the_values_that_github_gives() {
     let names = [("inputs.a", "x"), ("inputs.b", "it's")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let names = BTreeMap::from(names);
     let fill = |failed, text: &str| Scope { names: &names, failed }.fill(text);

@@ -496,7 +496,7 @@ fn comment(bench: &Bench, workflow: &Yaml<'_>, markdown: &str) {
 }
 
 #[test]
-fn an_archive_with_another_sum_is_not_installed() {
+fn archive_with_another_sum_is_not_installed() {
     let bench = tempfile::tempdir().unwrap();
     release(&bench.path().join("releases"));
     let mirror = serve(bench.path().join("releases"));
@@ -537,7 +537,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 #[test]
-fn actions_are_pinned_by_hash_and_hactls_own_by_this_version() {
+fn actions_are_pinned_by_hash_and_those_of_hactl_by_version() {
     let mut pins = BTreeMap::new();
     for file in files() {
         let text = fs::read_to_string(&file).unwrap();

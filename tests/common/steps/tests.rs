@@ -26,7 +26,7 @@ fn steps_that_pass_let_the_test_pass_and_return_values() {
 }
 
 #[test]
-fn one_failed_step_fails_the_test_with_message_and_place_after_the_last_step() {
+fn failed_step_fails_the_test_with_message_and_place_after_the_last_step() {
     let mut ran = false;
     let said = failure(|steps| {
         steps.step("first", || panic!("broken disk"));
@@ -61,7 +61,7 @@ fn step_that_needs_a_failed_one_does_not_run_and_does_not_pass() {
 }
 
 #[test]
-fn failed_step_that_all_need_ends_the_test_at_once() {
+fn failed_step_that_later_steps_need_ends_the_test_at_once() {
     let mut ran = false;
     let said = failure(|steps| {
         steps.must("first", || panic!("broken disk"));
