@@ -2,15 +2,8 @@
 
 mod tests;
 
-use std::{
-    any::Any,
-    cell::RefCell,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    sync::Once,
-    task::Poll,
-    time::Instant,
-};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::{cell::RefCell, pin::pin, sync::Once, task::Poll, thread, time::Instant};
 
 thread_local! {
     /// Message and place of this thread's last panic, which the panic's payload does not have.
@@ -32,10 +25,10 @@ impl Steps {
     pub(crate) fn new() -> Self {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
-            let print = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |panic| {
-                LAST_PANIC.set(panic.to_string());
-                print(panic);
+            let print = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                LAST_PANIC.set(info.to_string());
+                print(info);
             }));
         });
         Self { not_passed: Vec::new() }
@@ -51,13 +44,11 @@ impl Steps {
     pub(crate) async fn step_async<T>(&mut self, name: &str, work: impl Future<Output = T>) -> Done<T> {
         let started = begin(name);
         let mut work = pin!(work);
-        let poll =
-            std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-                Ok(poll) => poll.map(Ok),
-                Err(panic) => Poll::Ready(Err(panic)),
-            });
-        let outcome = poll.await;
-        self.record(name, started, outcome)
+        let polled = std::future::poll_fn(|context| {
+            let poll = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+            poll.map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
+        });
+        self.record(name, started, polled.await)
     }
 
     /// Runs a step on the value of an earlier one, which must have passed.
@@ -78,9 +69,9 @@ impl Steps {
     /// Ends the test while its clusters exist, so that they keep their records when a step failed.
     pub(crate) fn finish(self) {}
 
-    fn record<T>(&mut self, name: &str, started: Instant, outcome: Result<T, Box<dyn Any + Send>>) -> Done<T> {
-        let word = if outcome.is_ok() { "passed" } else { "FAILED" };
-        println!("== {name}: {word} after {:.1} s", started.elapsed().as_secs_f64());
+    fn record<T>(&mut self, name: &str, started: Instant, outcome: thread::Result<T>) -> Done<T> {
+        let result = if outcome.is_ok() { "passed" } else { "FAILED" };
+        println!("== {name}: {result} after {:.1} s", started.elapsed().as_secs_f64());
         if outcome.is_err() {
             self.not_passed.push(format!("{name}: {}", LAST_PANIC.take()));
         }
@@ -95,11 +86,12 @@ fn begin(name: &str) -> Instant {
 
 impl Drop for Steps {
     fn drop(&mut self) {
-        if self.not_passed.is_empty() {
-            return;
-        }
         let list = format!("steps that did not pass: {}\n- {}", self.not_passed.len(), self.not_passed.join("\n- "));
-        // A second panic would abort all tests.
-        if std::thread::panicking() { println!("{list}") } else { panic!("{list}") }
+        // A panic while another panic unwinds would abort all tests.
+        match (self.not_passed.is_empty(), thread::panicking()) {
+            (true, _) => {}
+            (false, true) => println!("{list}"),
+            (false, false) => panic!("{list}"),
+        }
     }
 }
