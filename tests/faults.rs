@@ -97,8 +97,8 @@ fn one_node_through_all_kinds_of_trouble() {
     step("what would replace or destroy the living node is refused by name");
     let other = |change: &str, with: &str| bench.write_file(&FILE.replace(change, with));
     for (change, with, verb) in [
-        ("node1: {}", "node1: {vm_name: other}", "replace the node node1"),
-        ("node1: {}", "node2: {}", "destroy the node node1"),
+        ("node1: {}", "node1: {vm_name: other}", "replace the machine node1"),
+        ("node1: {}", "node2: {}", "destroy the machine node1"),
         ("instances", "platform: {local: {subnet: 10.213.77.0/24}}\ninstances", "replace"),
     ] {
         other(change, with);

@@ -265,7 +265,10 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     let (_, error) = bench.fail(&["up", MODULE]);
     assert_eq!(
         error["causes"],
-        json!(["`vms[\"web\"]` is no instance of the cluster file", "instance db of the cluster file is not in `vms`"])
+        json!([
+            "`vms[\"web\"]` is not an instance of the cluster file",
+            "instance db of the cluster file is not in `vms`"
+        ])
     );
     assert_eq!(bench.leftovers(), "");
     assert_eq!(bench.act(&["down", MODULE, "--yes"])["changed"], false);
@@ -300,7 +303,7 @@ fn a_cluster_on_the_machines_of_a_users_own_module_from_up_to_down() {
     let (_, error) = bench.fail(&["up", MODULE]);
     assert_eq!(
         (error["code"].as_str(), &error["causes"]),
-        (Some("plan-refused"), &json!(["it would destroy terraform_data.note"]))
+        (Some("plan-refused"), &json!(["the plan would destroy terraform_data.note"]))
     );
     assert!(error["hint"].as_str().unwrap().contains("--allow-destroy 'terraform_data.note'"), "{error:#}");
     let asked = |words: &[&str]| {
