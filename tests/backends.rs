@@ -128,7 +128,7 @@ fn run_through(place: &Place) {
             assert_eq!((code, error["code"].as_str()), (1, Some("state-locked")), "{error:#}");
             let told = error.to_string();
             assert!(told.contains(&format!("force-unlock {name} {id}")), "{error:#}");
-            assert_eq!(told.contains("holds it since 20"), place.tells_holder, "{error:#}");
+            assert_eq!(told.contains("since 20"), place.tells_holder, "{error:#}");
         }
         let die = |mut holder: Child| {
             holder.kill().unwrap();

@@ -244,7 +244,7 @@ fn import_with_a_wrong_machine_writes_no_block() {
     let (code, error) = place.error(&["import", "pg", "nod1=100", "node3=x", "--from", "old.json"]);
     assert_eq!((code, &error["code"]), (2, &"import".into()));
     let causes = [
-        "node3: `x` is no number of a machine: a whole number from 100",
+        "node3: `x` is not the number of a machine: write a whole number from 100 to 999999999",
         "`nod1=100` names no instance: did you mean node1?",
     ];
     assert_eq!(error["causes"], serde_json::json!(causes), "{error:#}");

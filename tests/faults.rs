@@ -113,8 +113,8 @@ fn node_with_faults_during_up_is_named_and_converges() {
     steps.step("up, with a change that replaces or destroys the node, is refused by name", || {
         let other = |change: &str, with: &str| bench.write_file(&FILE.replace(change, with));
         for (change, with, verb) in [
-            ("node1: {}", "node1: {vm_name: other}", "replace the node node1"),
-            ("node1: {}", "node2: {}", "destroy the node node1"),
+            ("node1: {}", "node1: {vm_name: other}", "replace the machine node1"),
+            ("node1: {}", "node2: {}", "destroy the machine node1"),
             ("instances", "platform: {local: {subnet: 10.213.77.0/24}}\ninstances", "replace"),
         ] {
             other(change, with);

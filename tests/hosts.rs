@@ -300,7 +300,7 @@ fn cluster_on_machines_of_an_own_module_runs_from_up_to_down() {
         assert_eq!(
             error["causes"],
             json!([
-                "`vms[\"web\"]` is no instance of the cluster file",
+                "`vms[\"web\"]` is not an instance of the cluster file",
                 "instance db of the cluster file is not in `vms`"
             ])
         );
@@ -342,7 +342,7 @@ fn cluster_on_machines_of_an_own_module_runs_from_up_to_down() {
         let (_, error) = bench.fail(&["up", MODULE]);
         assert_eq!(
             (error["code"].as_str(), &error["causes"]),
-            (Some("plan-refused"), &json!(["it would destroy terraform_data.note"]))
+            (Some("plan-refused"), &json!(["the plan would destroy terraform_data.note"]))
         );
         assert!(error["hint"].as_str().unwrap().contains("--allow-destroy 'terraform_data.note'"), "{error:#}");
         let shown = asked(&["plan", MODULE]);

@@ -1,7 +1,6 @@
-//! Ansible's environment: hactl's own ansible-core and Mitogen, pinned, made on first use.
+//! Ansible's environment: hactl's own ansible-core and Mitogen, pinned, installed on first use.
 //!
-//! In comes the context; out go the paths that a playbook run needs. What is pinned, and where it lies,
-//! is in `fetch`.
+//! In comes the context; out go the paths that a playbook run needs. `fetch` has the pins and the location.
 
 use std::path::PathBuf;
 
@@ -22,7 +21,7 @@ pub struct AnsibleEnvironment {
     pub mitogen_strategy_dir: PathBuf,
 }
 
-/// Ansible for the Python at hand: core 2.19 from Python 3.11 on, 2.17 for 3.10.
+/// Ansible for this machine's Python: core 2.19 from Python 3.11 on, 2.17 for 3.10.
 ///
 /// # Errors
 /// When no fitting Python is on this machine, its packages cannot be downloaded, or the environment
@@ -37,7 +36,7 @@ pub async fn environment(context: &Context) -> Result<AnsibleEnvironment> {
     for path in [&found.ansible_playbook, &found.mitogen_strategy_dir] {
         if !path.exists() {
             return Err(Error::failed("ansible-environment", "use Ansible's environment", path.display())
-                .cause("it is not there, although the environment was complete once")
+                .cause("the path does not exist, although the environment was complete before")
                 .hint(format!(
                     "remove {} and run the same command again",
                     context.dirs.cache.join("ansible").display()
@@ -47,16 +46,18 @@ pub async fn environment(context: &Context) -> Result<AnsibleEnvironment> {
     Ok(found)
 }
 
-/// What OpenSSH's client says of itself: by it Ansible and `hactl ssh` reach machines.
+/// The version of OpenSSH's client, with which Ansible and `hactl ssh` connect to machines.
 ///
 /// # Errors
 /// When it is not on this machine, or does not run.
 pub async fn ssh_version(context: &Context) -> Result<String> {
     match Command::new("ssh").arg("-V").succeed(context, |_| ()).await {
         Ok(finished) => Ok(finished.tail.first().cloned().unwrap_or_default()),
-        Err(error) if error.kind == Kind::Missing => Err(Error::missing("ssh-missing", "reach machines by", "SSH")
-            .cause("no `ssh` is in a directory of PATH")
-            .hint("install OpenSSH's client (`apt-get install openssh-client`), then run the same command again")),
+        Err(error) if error.kind == Kind::Missing => {
+            Err(Error::missing("ssh-missing", "connect to machines with", "SSH")
+                .cause("no directory of PATH has `ssh`")
+                .hint("install the OpenSSH client (`apt-get install openssh-client`), then run the same command again"))
+        }
         Err(error) => Err(error),
     }
 }

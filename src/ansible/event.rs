@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, TaskStatus};
 
-/// What Ansible did, per host.
+/// What Ansible changed, per host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configured {
     pub hosts: BTreeMap<String, Recap>,
@@ -90,7 +90,7 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Takes one line; a line that is not ours gives no event.
+    /// Reads one line; a line that the callback plugin did not write gives no event.
     pub(super) fn line(&mut self, text: &str) -> Option<Event> {
         match serde_json::from_str(text).ok()? {
             Line::PlayStart { play } => {

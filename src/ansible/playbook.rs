@@ -19,8 +19,8 @@ use crate::{
     exec::{BUFFERED_LINES, Command, Line, ended},
 };
 
-/// How long Ansible may take to end when it is interrupted. It has nothing to write, and with Mitogen it
-/// sometimes hears nothing between two tasks.
+/// How long Ansible may take to end after an interrupt. It has nothing to save, and with Mitogen it sometimes misses
+/// the signal between two tasks.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Which playbook, on which inventory, from which tree of roles.
@@ -38,9 +38,9 @@ pub struct Playbook {
 /// How Ansible reaches the nodes and how it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// None leaves the agent's keys.
+    /// `None` leaves the keys of the SSH agent.
     pub private_key: Option<PathBuf>,
-    /// Arguments of every ssh, where the inventory has none: who is known.
+    /// Arguments of every ssh that has none in the inventory: the known hosts.
     pub ssh_arguments: String,
     /// Without Mitogen, plain SSH pipelining.
     pub mitogen: bool,
@@ -99,10 +99,10 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
     command.arg(text(&playbooks.join(&playbook.file)))
 }
 
-/// Runs a playbook and gives its recap.
+/// Runs a playbook and returns its recap.
 ///
 /// # Errors
-/// With every failed task and host, in the words of the task; or when the run was interrupted.
+/// With every failed task and host and the task's own message; or when the run was interrupted.
 pub async fn run(
     context: &Context,
     environment: &AnsibleEnvironment,
@@ -117,7 +117,7 @@ pub async fn run(
     let fifo = settings.scratch.join("events");
     let _ = std::fs::remove_file(&fifo);
     mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| failed(&error))?;
-    // Open for writing, too: the end of the playbook is the end of the process, not of the pipe.
+    // Open for writing as well, so that the pipe does not end: the playbook ends with its process.
     let receiver = pipe::OpenOptions::new().read_write(true).open_receiver(&fifo).map_err(|error| failed(&error))?;
     let mut lines = BufReader::new(receiver).lines();
 
@@ -160,7 +160,7 @@ pub async fn run(
     if follower.failures.is_empty() {
         error = error.cause(ended(finished.status)).cause(finished.tail.join("\n"));
     }
-    Err(error.hint("the full output is in ansible.log of the run record; the same command carries on"))
+    Err(error.hint("read the full output in ansible.log of the run record; run the same command again to resume"))
 }
 
 #[cfg(test)]
@@ -204,7 +204,7 @@ mod tests {
         let started = Instant::now();
         let error = run(&context, &environment, &playbook, &settings).await.unwrap_err();
         assert_eq!(error.kind.exit_code(), 130);
-        // Half of what everything else has.
+        // Half of the grace period of other programs.
         assert!(started.elapsed() < crate::exec::GRACE / 2, "{:?}", started.elapsed());
     }
 }

@@ -1,9 +1,8 @@
-//! Where the state is: the file that tells Terraform, a look into the state without a stack, and the move from one place
-//! to another.
+//! Where the state is: the file that tells Terraform, reading the state without a stack, and moving the state.
 //!
-//! `.hactl/NAME/terraform/backend.tf.json` is the place for which the stack was last initialised; none is this machine.
-//! When the cluster file means another one, what lies in both is looked at before anything is done: a state is copied to
-//! where there is none, and never over another one.
+//! `.hactl/NAME/terraform/backend.tf.json` names the backend for which the stack was last initialised; without this
+//! file the state is on this machine. When the cluster file names another backend, hactl reads the state in both places
+//! first: it copies a state only to a place that has none, and never overwrites another state.
 
 use std::{fs, io, path::Path, time::Duration};
 
@@ -27,7 +26,7 @@ use crate::{
     plan::Plan,
 };
 
-/// Reads the state that the cluster file means; the former one as long as it was not moved.
+/// Reads the state from the backend of the cluster file, or from the former backend until the state was moved.
 ///
 /// # Errors
 /// When the backend does not answer, or the outputs have another shape.
@@ -45,8 +44,8 @@ pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pu
     Ok(Pulled { outputs: Some(Outputs::new()), settled, record: None })
 }
 
-/// Where a state may be: the backend that the cluster file means, the former one as long as nothing was moved, and whether
-/// one is on this machine.
+/// Where a state may be: the backend of the cluster file, the former backend until the state was moved, and whether a
+/// state is on this machine.
 pub(super) fn places(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
     let former = initialised_backend(workspace)?;
     let here = former.is_none() && workspace.state_file().metadata().is_ok_and(|data| data.len() > 0);
@@ -58,7 +57,7 @@ pub(super) fn places(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>
 /// The addresses of what the state in `backend` holds, one per line.
 pub(super) async fn addresses(context: &Context, cluster: &ClusterName, backend: &Backend) -> Result<String> {
     let reader = Reader::open(context, cluster, backend).await?;
-    // Of a state that was never written the list is an error.
+    // Terraform fails to list a state that was never written.
     match Snapshot::parse(&reader.ask(context, Terraform::state_pull).await?) {
         Ok(snapshot) if snapshot.is_empty() => Ok(String::new()),
         _ => reader.ask(context, Terraform::state_list).await,
@@ -78,33 +77,33 @@ pub async fn state(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<O
     }
 }
 
-/// For so long nobody gets a lock of Terraform's whose session was ended.
+/// How long Consul withholds a lock after the session that held it has ended.
 const CONSUL_LOCK_DELAY: Duration = Duration::from_secs(5);
 
-/// Gives back a lock of the state that a dead run left.
+/// Releases a lock on the state that a dead run left.
 ///
 /// # Errors
 /// When there is no such lock, or the backend does not answer.
 pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: &str) -> Result<()> {
-    const HINT: &str = "the error that told of the lock has its id";
+    const HINT: &str = "copy the ID from the error that reported the lock";
     let failed = |error: Error| Error {
         code: "force-unlock",
-        what: "give back the state's lock".into(),
+        what: "release the state lock".into(),
         object: id.into(),
         hint: Some(HINT.to_owned()),
         ..error
     };
     match &plan.backend {
-        Some(backend) if backend.kind == BackendKind::Pg => Err(Error::usage("force-unlock", "give back the state's lock", id)
-            .cause("backend pg: its locks end with the connection of whoever holds them")
-            .hint("end that run, or its session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
+        Some(backend) if backend.kind == BackendKind::Pg => Err(Error::usage("force-unlock", "release the state lock", id)
+            .cause("locks of the backend pg have no ID: a lock ends with the database connection that holds it")
+            .hint("stop that run, or end its database session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
         Some(backend) => {
             let reader = Reader::open(context, &plan.cluster, backend).await?;
-            // With http and consul Terraform gives back whatever lock there is, whoever holds it.
+            // With http and consul Terraform releases the current lock, even if another run holds it.
             let held = reader.terraform.held(context).await?;
             if let Some(held) = held.filter(|held| held.id().is_some_and(|held| held != id)) {
-                return Err(Error::failed("force-unlock", "give back the state's lock", id)
-                    .cause(format!("the lock is not this one: {held}"))
+                return Err(Error::failed("force-unlock", "release the state lock", id)
+                    .cause(format!("{id} is not the current lock: the state is {held}"))
                     .hint(HINT));
             }
             reader.ask(context, |terraform| terraform.force_unlock(id)).await.map_err(failed)?;
@@ -135,7 +134,9 @@ struct Reader {
 impl Reader {
     async fn open(context: &Context, cluster: &ClusterName, backend: &Backend) -> Result<Self> {
         let failed = |error: &io::Error| {
-            Error::failed("scratch", "make", "a temporary directory").source(error).hint("is the disk full?")
+            Error::failed("scratch", "create", "a temporary directory")
+                .source(error)
+                .hint("free disk space, or set TMPDIR to a directory elsewhere")
         };
         let dir = tempfile::Builder::new().prefix("hactl-").tempdir().map_err(|error| failed(&error))?;
         let file = dir.path().join(BACKEND_FILE);
@@ -144,8 +145,9 @@ impl Reader {
         let terraform = Terraform::find(context, dir.path(), None, environment).await?;
         let terraform = terraform.with_state(cluster, Some(backend));
         can_lock(&terraform, backend)?;
-        // First Terraform opens the backend, and then it looks for the providers of what it finds in the state: in a place
-        // that has none, since no outputs, addresses and locks need them. So only the first part has to succeed.
+        // Init opens the backend first, and then installs the providers of the resources in the state. Outputs,
+        // addresses and locks need no provider, so init gets a plugin directory without providers, and only its first
+        // part must succeed.
         let nowhere = format!("-plugin-dir={}", dir.path().display());
         let init = terraform.ask(context, &terraform.init(Init::Elsewhere).arg(nowhere)).await;
         if let Err(error) = init
@@ -162,39 +164,42 @@ impl Reader {
     }
 }
 
-/// The words of Terraform, and what opens the backend.
+/// Terraform's error, with the variables that open the backend.
 fn unreachable(error: Error, backend: &Backend) -> Error {
     let reach = Error::failed("backend", "reach", backend);
     let reach = error.causes.into_iter().fold(reach, Error::cause);
-    reach.hint(format!("is it there, and are {} set? Terraform reads them", backend.kind.credentials()))
+    reach.hint(format!(
+        "check that the backend is reachable from here and that Terraform's variables for it are set ({})",
+        backend.kind.credentials()
+    ))
 }
 
-/// A lock in S3 itself came with Terraform 1.10.
+/// Terraform has lock files in S3 since 1.10.
 fn can_lock(terraform: &Terraform, backend: &Backend) -> Result<()> {
     let wants = backend.kind == BackendKind::S3 && backend.settings.get("use_lockfile") == Some(&true.into());
     if !wants || terraform.is_at_least((1, 10)) {
         return Ok(());
     }
-    Err(Error::missing("terraform-too-old", "lock", backend)
-        .cause("a lock in S3 itself needs Terraform 1.10 or newer")
-        .hint("install it, or name a table of DynamoDB in `backend.s3.dynamodb_table`"))
+    Err(Error::missing("terraform-too-old", "lock the state in", backend)
+        .cause("lock files in S3 need Terraform 1.10 or newer")
+        .hint("install Terraform 1.10 or newer, or set `backend.s3.dynamodb_table` to a DynamoDB table"))
 }
 
-/// The backend for which a stack was initialised; none for the state file on this machine.
+/// The backend for which a stack was initialised; `None` for the state file on this machine.
 fn initialised_backend(workspace: &Workspace) -> Result<Option<Backend>> {
     let path = workspace.initialised_backend();
     let backend = read(&path)?.map(|text| {
         Backend::parse(&text).ok_or_else(|| {
             Error::failed("terraform-workspace", "read", path.display())
-                .cause("it is not the backend that hactl wrote")
-                .hint("put back what was there: it says where the state of the cluster is")
+                .cause("the content is not what hactl wrote")
+                .hint("restore the former content, which says where the state of the cluster is")
         })
     });
     backend.transpose()
 }
 
-/// Sees that the state is where the cluster file means it: at first by being nowhere else. `may_move` is false for who
-/// only looks.
+/// Makes sure that the state is where the cluster file says, and moves it there if `may_move`, which is false for
+/// commands that only read.
 ///
 /// # Errors
 /// When both places have states of their own, one does not answer, or the state would have to be moved and may not be.
@@ -214,8 +219,7 @@ pub(super) async fn settle(
     }
     let old = Snapshot::take(context, workspace, plan, before.as_ref()).await.map_err(|error| {
         error.hint(format!(
-            "the state was in the {}, and the cluster file says {}: make the former answer once more, so that hactl moves \
-             the state, or put the file back",
+            "restore access to the {}, from which hactl has to move the state to the {}, or change the cluster file back",
             words(before.as_ref()),
             words(wanted)
         ))
@@ -229,25 +233,25 @@ pub(super) async fn settle(
     if init == Init::Moving && !may_move {
         return Err(Error::failed("backend-changed", "plan", &plan.cluster)
             .cause(format!(
-                "its state is in the {}, and the cluster file says {}",
+                "the state is in the {}, but the cluster file names the {}",
                 words(before.as_ref()),
                 words(wanted)
             ))
-            .hint(format!("`hactl up {0}` or `hactl provision {0}` moves it there", plan.cluster)));
+            .hint(format!("run `hactl up {0}` or `hactl provision {0}` to move the state", plan.cluster)));
     }
     workspace.write_backend(wanted)?;
-    // Terraform opens the former place, too.
+    // Terraform opens the former place as well.
     let former = before.as_ref().map(|backend| Environment::of_state(context, backend)).unwrap_or_default();
     if let Err(error) = terraform.and_with(former).run_init(context, init).await {
-        // The next run must not take the new place for the one that is initialised.
+        // Otherwise the next run would assume that the stack is initialised for the new place.
         workspace.write_backend(before.as_ref())?;
         return Err(error);
     }
     workspace.note_initialised(wanted)?;
     if init == Init::Moving {
-        let message = format!("the state was moved from the {} to the {}", words(before.as_ref()), words(wanted));
+        let message = format!("moved the state from the {} to the {}", words(before.as_ref()), words(wanted));
         let hint =
-            before.map(|before| format!("the {before} keeps a copy that is out of date from now on: remove it there"));
+            before.map(|before| format!("remove the copy of the state from the {before}: it is no longer updated"));
         context.events.warn("state-moved", message, hint).await;
     }
     Ok(())
@@ -259,22 +263,24 @@ fn words(place: Option<&Backend>) -> String {
 
 fn two_states(plan: &Plan, old: Option<&Backend>, new: Option<&Backend>) -> Error {
     Error::failed("two-states", "move the state of", &plan.cluster)
-        .cause(format!("the {} and the {} both know of machines, and do not say the same", words(old), words(new)))
+        .cause(format!("the {} and the {} have different states, each with machines", words(old), words(new)))
         .hint(format!(
-            "the state of now is in the {}. When the other one is an old copy, which an earlier move has left, remove it there; \
-             when it is another cluster's, give this one a place of its own",
+            "remove the state from the {} if an earlier move left it there; if it belongs to another cluster, set another \
+             `backend` in the cluster file. The current state of {} is in the {}",
+            words(new),
+            plan.cluster,
             words(old)
         ))
 }
 
-/// What there is of a state.
+/// What hactl compares of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Snapshot {
     lineage: String,
     serial: u64,
     /// How many resources it manages.
     managed: usize,
-    /// All that it says of them.
+    /// All resources with their values.
     resources: Value,
 }
 
@@ -315,14 +321,14 @@ impl Snapshot {
     }
 }
 
-/// How to get from the old place, which has a state, to the new one; none where each has a state of its own, or one of the
-/// two is older and nobody can say which: a copy may get a lineage of its own.
+/// How to get from the old place, which has a state, to the new one; `None` if the two states differ and hactl cannot
+/// tell which one is older, because a copy may have a lineage of its own.
 fn decide(old: &Snapshot, new: &Snapshot) -> Option<Init> {
     let same = old.lineage == new.lineage;
     if new.is_empty() || same && new.serial < old.serial {
         return Some(Init::Moving);
     }
-    // A run that was killed when it had copied it.
+    // A run that was killed after it had copied the state.
     (same || old.resources == new.resources).then_some(Init::Elsewhere)
 }
 
@@ -349,7 +355,7 @@ mod tests {
     fn a_state_is_copied_to_where_there_is_none_and_never_over_another() {
         let old = snapshot("a", 5, 3);
         assert_eq!(decide(&old, &Snapshot::default()), Some(Init::Moving));
-        // Somebody's cluster was there, and is gone.
+        // Another cluster was there, and was destroyed.
         assert_eq!(decide(&old, &snapshot("b", 9, 0)), Some(Init::Moving));
         assert_eq!(decide(&old, &snapshot("b", 9, 1)), None);
         assert_eq!(decide(&old, &snapshot("b", 1, 1)), None);

@@ -18,8 +18,8 @@ use crate::{
     model::{Backend, ClusterName},
 };
 
-/// How long to wait for a state that another Terraform has locked: an orphan of a run that was
-/// killed ends within seconds, since its provider went with hactl.
+/// How long to wait for a state that another Terraform has locked: a Terraform whose hactl was killed ends within
+/// seconds, because its provider ended with hactl.
 const LOCK_TIMEOUT: &str = "-lock-timeout=60s";
 
 /// Variables of the user that reach Terraform, beside those of every child. `TF_CLI_ARGS*` and
@@ -27,14 +27,14 @@ const LOCK_TIMEOUT: &str = "-lock-timeout=60s";
 const PASSED: &[&str] =
     &[env::TF_LOG, env::TF_LOG_CORE, env::TF_LOG_PROVIDER, env::TF_LOG_PATH, env::TF_REGISTRY_CLIENT_TIMEOUT];
 
-/// What becomes of the state at init.
+/// What init does with the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Init {
-    /// It is where it was.
+    /// The state stays where it is.
     AsItIs,
-    /// From now on it is elsewhere, and what was in the former place, if anything, stays there.
+    /// Terraform uses the new place; the former place is not changed.
     Elsewhere,
-    /// It is copied from the former place.
+    /// Terraform copies the state from the former place.
     Moving,
 }
 
@@ -57,7 +57,7 @@ pub struct Terraform {
 /// The program and its version, for `hactl doctor`.
 ///
 /// # Errors
-/// Of kind `Missing` when it is not there or too old.
+/// Of kind `Missing` when Terraform is missing or too old.
 pub async fn terraform_version(context: &Context) -> Result<String> {
     let terraform = Terraform::find(context, &context.dirs.work, None, Environment::default()).await?;
     Ok(format!("{} {}", terraform.program.display(), terraform.version))
@@ -67,7 +67,7 @@ impl Terraform {
     /// Finds Terraform and checks its version.
     ///
     /// # Errors
-    /// Of kind `Missing` when it is not there or too old.
+    /// Of kind `Missing` when Terraform is missing or too old.
     pub(super) async fn find(
         context: &Context,
         dir: &Path,
@@ -85,12 +85,12 @@ impl Terraform {
         Ok(Self { version, ..terraform })
     }
 
-    /// The same for the state of `cluster` in `place`.
+    /// The same program for the state of `cluster` in `place`.
     pub(super) fn with_state(self, cluster: &ClusterName, place: Option<&Backend>) -> Self {
         Self { cluster: cluster.to_string(), place: place.cloned(), ..self }
     }
 
-    /// The same with what opens another state, too.
+    /// The same program with the environment that opens another state as well.
     pub(super) fn and_with(&self, other: Environment) -> Self {
         let mut both = self.clone();
         both.environment.pass.extend(other.pass);
@@ -161,7 +161,7 @@ impl Terraform {
         match init {
             Init::AsItIs => command,
             Init::Elsewhere => command.arg("-reconfigure"),
-            // What is asked then, and would be answered by yes, was looked at before.
+            // hactl has compared both states before, so Terraform's questions are answered with yes.
             Init::Moving => command.args(["-migrate-state", "-force-copy", LOCK_TIMEOUT]),
         }
     }
@@ -208,12 +208,12 @@ impl Terraform {
         self.command(["state", "pull", "-no-color"])
     }
 
-    /// Gives back the lock of the state that whoever took it will not.
+    /// Releases a lock on the state that its run has left.
     pub(super) fn force_unlock(&self, id: &str) -> Command {
         self.command(["force-unlock", "-force", "-no-color"]).arg(id)
     }
 
-    /// The lock that somebody holds on the state. Asked for by a plan that waits for nothing and is kept nowhere.
+    /// The lock of another run on the state: a plan that does not wait for the lock, and is not kept, reports it.
     pub(super) async fn held(&self, context: &Context) -> Result<Option<StateLock>> {
         let plan = self.command(["plan", "-json", "-input=false", "-refresh=false"]);
         let place = self.place.as_ref().map(|backend| backend.kind);
@@ -224,7 +224,7 @@ impl Terraform {
         }))
     }
 
-    /// Runs a command to its success; what it says goes to whoever asks, and in an error to the user.
+    /// Runs a command that must succeed; its output goes to the caller, or into the error.
     ///
     /// # Errors
     /// With the last lines of Terraform.
@@ -248,15 +248,15 @@ impl Terraform {
         Ok(finished.stdout)
     }
 
-    /// The same for a command that needs the backend and no provider, also where Terraform does not know the backend yet,
-    /// since the directory was never initialised here.
+    /// The same for a command that needs the backend and no provider, also where Terraform does not know the backend
+    /// yet, since the directory was never initialised here.
     ///
     /// # Errors
     /// Those of the command, or of init where that is what it lacked.
     pub(super) async fn ask_of_backend(&self, context: &Context, command: &Command) -> Result<String> {
         match self.ask_diagnosed(context, command).await {
             Err(TerraformError { diagnosis: Diagnosis::NotInitialised, .. }) => {
-                // Init opens the backend first: it may lack the providers.
+                // Init opens the backend first, and may fail later because it has no providers.
                 let init = self.run_init(context, Init::AsItIs).await;
                 self.ask(context, command).await.map_err(|error| init.err().unwrap_or(error))
             }
@@ -321,7 +321,7 @@ impl Terraform {
         }
     }
 
-    /// The error of a state that somebody else works with.
+    /// The error for a state that another run has locked.
     fn locked(&self, lock: &StateLock) -> Error {
         let place =
             self.place.as_ref().map_or_else(|| "the state".to_owned(), |backend| format!("the state ({backend})"));
@@ -329,13 +329,13 @@ impl Terraform {
         let error = error.cause(lock);
         if *lock == StateLock::Pg {
             return error.hint(
-                "wait until it has ended, then run the same command again. The lock ends with the holder's connection; \
-                 there `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE \
-                 locktype = 'advisory'` shows where that comes from",
+                "wait until the other run has ended, then run the same command again. The lock ends with the database \
+                 connection that holds it; run `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks \
+                 USING (pid) WHERE locktype = 'advisory'` there to see where that connection comes from",
             );
         }
         error.hint(format!(
-            "wait until that run has ended, then run the same command again; if it is dead: `hactl terraform \
+            "wait until that run has ended, then run the same command again. If that run is dead, run `hactl terraform \
              force-unlock {} {}`",
             self.cluster,
             lock.id().unwrap_or("LOCK")
@@ -357,19 +357,22 @@ impl Terraform {
             let tail = self.unseen(&finished.tail.join("\n"));
             error = error.cause(crate::exec::ended(finished.status)).cause(tail);
         }
-        error.hint("the full output is in terraform.log of the run record; the same command carries on")
+        error.hint("read the full output in terraform.log of the run record; run the same command again to resume")
     }
 }
 
-/// The user's CLI configuration. Terraform warns about a file that is not there in front of its
-/// JSON, on every command; so it is left out, and said once.
+/// The user's CLI configuration. Terraform prints a warning about a missing file before its JSON, on every command;
+/// hactl drops the variable instead, and warns once.
 async fn config_file(context: &Context) -> Option<PathBuf> {
     let file = context.dirs.work.join(context.env.get(env::TF_CLI_CONFIG_FILE).filter(|file| !file.is_empty())?);
     if file.exists() {
         return Some(file);
     }
-    let message = format!("TF_CLI_CONFIG_FILE names {}, which does not exist: it is ignored", file.display());
-    context.events.warn("terraform-config", message, Some("unset TF_CLI_CONFIG_FILE".to_owned())).await;
+    let message = format!("ignored TF_CLI_CONFIG_FILE: {} does not exist", file.display());
+    context
+        .events
+        .warn("terraform-config", message, Some("unset TF_CLI_CONFIG_FILE, or set it to an existing file".to_owned()))
+        .await;
     None
 }
 

@@ -20,44 +20,44 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Nothing.
+    /// The resource does not change.
     NoOp,
-    /// It is made.
+    /// Terraform creates the resource.
     Create,
-    /// It is read only.
+    /// Terraform only reads the object.
     Read,
-    /// It is changed in place.
+    /// Terraform changes the resource in place.
     Update,
-    /// It is removed, and made anew.
+    /// Terraform destroys the resource and creates it again.
     Replace,
-    /// It is removed.
+    /// Terraform destroys the resource.
     Delete,
-    /// Leaves the object and its state goes.
+    /// Terraform removes the resource from the state and leaves the object as it is.
     Forget,
-    /// Takes an object that exists into the state, and changes nothing.
+    /// Terraform adds an existing object to the state and does not change it.
     Import,
-    /// A word that this version of hactl does not know.
+    /// An action that this version of hactl does not know.
     Unknown,
 }
 
 /// One resource of a plan.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct ResourceChange {
-    /// Terraform's address of it.
+    /// The resource's address in Terraform.
     pub address: String,
     /// The type, for example `hactl_node`.
     pub kind: String,
-    /// The instance, for resources that are made one per instance.
+    /// The instance, for resources that exist once per instance.
     pub node: Option<InstanceKey>,
-    /// What happens to it.
+    /// What Terraform does with the resource.
     pub action: Action,
-    /// Replaced because its creation failed half-way: it never lived.
+    /// Whether it is replaced because its creation failed: it was never in use.
     pub unfinished: bool,
-    /// The provider would stop or restart the machine for it.
+    /// Whether the provider stops or restarts the machine for this change.
     pub restarts: bool,
-    /// Proxmox refuses to remove it as it is now.
+    /// Whether Proxmox protects the machine and refuses to destroy it.
     pub protected: bool,
-    /// Disks of a virtual machine that the configuration no longer has, or has smaller.
+    /// Disks of a virtual machine that the change would remove or shrink.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost_disks: Vec<Disk>,
 }
@@ -67,18 +67,18 @@ pub(super) const MACHINES: [&str; 3] =
     ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"];
 
 impl ResourceChange {
-    /// Whether it is a machine, or stands for one that exists.
+    /// Whether it is a machine, or the entry of a machine that exists.
     #[must_use]
     pub fn is_machine(&self) -> bool {
         MACHINES.contains(&self.kind.as_str()) || self.is_entry()
     }
 
-    /// Whether it stands for a machine that exists, on platform hosts.
+    /// Whether it is the entry of a machine that exists, on platform hosts.
     pub(super) fn is_entry(&self) -> bool {
         self.address.starts_with("terraform_data.host[")
     }
 
-    /// Whether it is made anew, finished or not. A machine that exists is there before its entry is.
+    /// Whether it is created or replaced. The entry of an existing machine does not create the machine.
     pub(super) fn makes(&self) -> bool {
         match self.action {
             Action::Create => !self.is_entry(),
@@ -102,11 +102,11 @@ const WORDS: [(Action, &str); 7] = [
 /// What a plan would do.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Changes {
-    /// Every resource, also those that do not change.
+    /// Every resource, including those that do not change.
     pub resources: Vec<ResourceChange>,
-    /// Outputs differ from the state's, also where no resource changes.
+    /// Whether outputs change, even if no resource does.
     pub outputs: bool,
-    /// The output `record` differs from the state's. It is hactl's own business, and no change for anybody else.
+    /// Whether the output `record` changes. Only hactl reads it, so it does not count as a change of the cluster.
     #[serde(skip)]
     pub(super) record: bool,
 }
@@ -131,12 +131,12 @@ impl Changes {
         !self.outputs && self.resources.iter().all(|change| matches!(change.action, Action::NoOp | Action::Read))
     }
 
-    /// Whether applying would leave the state as it is, too.
+    /// Whether applying would not even change the state.
     pub(super) fn leaves_the_state(&self) -> bool {
         self.is_empty() && !self.record
     }
 
-    /// What is neither left as it is nor only read, in Terraform's order: `create aws_instance.node["a"]`.
+    /// The resources that change, in Terraform's order: `aws_instance.node["a"]: to create`.
     pub fn listed(&self) -> impl Iterator<Item = String> {
         let acting = self.resources.iter().filter(|change| !matches!(change.action, Action::NoOp | Action::Read));
         acting.map(|change| {
@@ -145,7 +145,7 @@ impl Changes {
         })
     }
 
-    /// The instances of which a machine is made, or made anew.
+    /// The instances whose machines are created or replaced.
     pub fn machines_made(&self) -> impl Iterator<Item = &InstanceKey> {
         let machines = self.resources.iter().filter(|change| change.is_machine() && change.makes());
         machines.filter_map(|change| change.node.as_ref())

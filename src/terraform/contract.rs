@@ -1,7 +1,7 @@
 //! The contract with a root module that is not hactl's: what its output `vms` must be. Pure.
 //!
-//! In come the output as Terraform plans or has it and the instances of the cluster file, out goes everything that does
-//! not fit, at once. What Terraform does not know before it applies is not asked for then.
+//! In come the output as Terraform plans or has it and the instances of the cluster file; out goes everything that does
+//! not fit. Values that Terraform knows only after the apply are not checked in a plan.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,22 +17,22 @@ use crate::{
     plan::Plan,
 };
 
-/// The attributes of a machine, and whether hactl can do without.
+/// The attributes of a machine, and whether hactl requires them.
 const ATTRIBUTES: [(&str, bool); 6] =
     [("id", true), ("name", true), ("ipv4", true), ("ssh_host", false), ("ssh_port", false), ("host_key", false)];
 
 /// What a plan or a state says of the output `vms`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ModuleOutput {
-    /// None where the module has no such output.
+    /// `None` if the module has no such output.
     pub(super) value: Option<Json>,
     /// Whether the module has the output `record`.
     pub(super) record: bool,
-    /// True where a value is known only after the apply, in the shape of the value.
+    /// In the shape of the value: true for each value that Terraform knows only after the apply.
     pub(super) unknown: Json,
 }
 
-/// Everything that does not fit; nothing when it does.
+/// Everything that does not fit; empty if the output fits.
 pub(super) fn misfits(plan: &Plan, output: &ModuleOutput) -> Vec<String> {
     let Some(value) = &output.value else {
         return vec!["the module has no output `vms`".to_owned()];
@@ -44,7 +44,7 @@ pub(super) fn misfits(plan: &Plan, output: &ModuleOutput) -> Vec<String> {
     let machines = match (value, output.unknown.as_object()) {
         (Json::Object(machines), _) => machines,
         (Json::Null, Some(_)) => &none,
-        (other, _) => return vec![format!("`vms` is {}: it must be a map of objects, by instance", kind(other))],
+        (other, _) => return vec![format!("`vms` is {}, but must be a map of objects, one per instance", kind(other))],
     };
     let unknown = output.unknown.as_object().unwrap_or(&none);
     let keys: BTreeSet<&String> = machines.keys().chain(unknown.keys()).collect();
@@ -54,7 +54,7 @@ pub(super) fn misfits(plan: &Plan, output: &ModuleOutput) -> Vec<String> {
             let instances = plan.nodes.keys().map(InstanceKey::as_str);
             let meant = nearest(key, instances).filter(|meant| !keys.iter().any(|key| *key == meant));
             let meant = meant.map(|meant| format!(" (did you mean {meant}?)")).unwrap_or_default();
-            misfits.push(format!("`vms[\"{key}\"]` is no instance of the cluster file{meant}"));
+            misfits.push(format!("`vms[\"{key}\"]` is not an instance of the cluster file{meant}"));
         }
     }
     for key in plan.nodes.keys() {
@@ -76,7 +76,7 @@ fn machine(key: &InstanceKey, value: &Json, unknown: &Json, misfits: &mut Vec<St
         (Json::Object(attributes), _) => attributes,
         (Json::Null, Some(_)) => &none,
         (other, _) => {
-            return misfits.push(format!("`vms[\"{key}\"]` is {}: it must be an object", kind(other)));
+            return misfits.push(format!("`vms[\"{key}\"]` is {}, but must be an object", kind(other)));
         }
     };
     for (name, required) in ATTRIBUTES {
@@ -88,7 +88,7 @@ fn machine(key: &InstanceKey, value: &Json, unknown: &Json, misfits: &mut Vec<St
             None if required => {
                 let others = attributes.keys().map(String::as_str);
                 let meant = nearest(name, others.filter(|other| !ATTRIBUTES.iter().any(|(known, _)| known == other)));
-                let meant = meant.map(|meant| format!(" (is it `{meant}`?)")).unwrap_or_default();
+                let meant = meant.map(|meant| format!(" (should `{meant}` be `{name}`?)")).unwrap_or_default();
                 misfits.push(format!("{at} is missing{meant}"));
             }
             None => {}
@@ -97,10 +97,10 @@ fn machine(key: &InstanceKey, value: &Json, unknown: &Json, misfits: &mut Vec<St
     }
     let known = |name: &str| ATTRIBUTES.iter().any(|(known, _)| *known == name);
     for name in attributes.keys().filter(|name| !known(name)) {
-        // What is of use to others may be there, too; what was misspelt would go unseen.
+        // The module may have attributes for other uses; only a name close to an optional one is reported as misspelt.
         let optional = ATTRIBUTES.iter().filter(|(known, required)| !required && !attributes.contains_key(*known));
         if let Some(meant) = nearest(name, optional.map(|(known, _)| *known)) {
-            misfits.push(format!("`vms[\"{key}\"].{name}` is not known (did you mean `{meant}`?)"));
+            misfits.push(format!("`vms[\"{key}\"].{name}` is not an attribute of a machine (did you mean `{meant}`?)"));
         }
     }
 }
@@ -111,8 +111,8 @@ fn attribute(name: &str, value: &Json) -> Option<String> {
     match (name, value) {
         (_, Json::Null) if optional => None,
         ("ipv4", Json::Null) => Some(
-            "is null: the machine has no address. Does it run, and does the provider wait for its address (of a virtual \
-             machine the guest agent tells it)?"
+            "is null: the machine has no address. Check that it runs and that the provider waits for its address, which \
+             the guest agent of a virtual machine reports"
                 .to_owned(),
         ),
         ("ipv4", Json::String(text)) => match text.parse::<Ipv4Addr>() {
@@ -120,33 +120,33 @@ fn attribute(name: &str, value: &Json) -> Option<String> {
             Err(_) => {
                 let bare = text.split('/').next().unwrap_or_default();
                 let meant = match bare.parse::<Ipv4Addr>() {
-                    Ok(address) => format!(": without its prefix it is \"{address}\""),
+                    Ok(address) => format!(" (did you mean \"{address}\", without the prefix?)"),
                     Err(_) => String::new(),
                 };
-                Some(format!("is \"{text}\", which is no IPv4 address{meant}"))
+                Some(format!("is \"{text}\", which is not an IPv4 address{meant}"))
             }
         },
         ("ssh_port", Json::Number(number)) => match number.as_u64() {
             Some(1..=65_535) => None,
-            _ => Some(format!("is {number}, which is no port")),
+            _ => Some(format!("is {number}, which is not a port (1 to 65535)")),
         },
         ("ssh_port", Json::String(text)) => {
-            Some(format!("is the string \"{text}\": it must be a number, `tonumber(...)` makes one"))
+            Some(format!("is the string \"{text}\", but must be a number: convert it with `tonumber(...)`"))
         }
-        ("ssh_port", other) => Some(format!("is {}: it must be a number", kind(other))),
+        ("ssh_port", other) => Some(format!("is {}, but must be a number", kind(other))),
         (_, Json::String(text)) if text.is_empty() => Some("is empty".to_owned()),
         (_, Json::String(_)) => None,
         (_, Json::Number(number)) => {
-            Some(format!("is the number {number}: it must be a string, `tostring(...)` makes one"))
+            Some(format!("is the number {number}, but must be a string: convert it with `tostring(...)`"))
         }
-        (_, other) => Some(format!("is {}: it must be a string", kind(other))),
+        (_, other) => Some(format!("is {}, but must be a string", kind(other))),
     }
 }
 
 const fn kind(value: &Json) -> &'static str {
     match value {
         Json::Null => "null",
-        Json::Bool(_) => "a truth value",
+        Json::Bool(_) => "a boolean",
         Json::Number(_) => "a number",
         Json::String(_) => "a string",
         Json::Array(_) => "a list",
@@ -154,7 +154,7 @@ const fn kind(value: &Json) -> &'static str {
     }
 }
 
-/// The machines that `output` names, all of it known.
+/// The machines that `output` names; every value is known.
 ///
 /// # Errors
 /// With everything that does not fit.
@@ -171,13 +171,13 @@ pub(super) fn machines(plan: &Plan, output: &ModuleOutput, dir: &std::path::Path
 /// The error with all misfits, and the output as it must be.
 pub(super) fn error(plan: &Plan, dir: &std::path::Path, misfits: Vec<String>) -> Error {
     let error = Error::failed("terraform-contract", "use the output `vms` of the module in", dir.display());
-    misfits
-        .into_iter()
-        .fold(error, Error::cause)
-        .hint(format!("its keys are those of `instances` in the cluster file, and its values as in\n{}", example(plan)))
+    misfits.into_iter().fold(error, Error::cause).hint(format!(
+        "use the keys of `instances` in the cluster file, and values as in this example:\n{}",
+        example(plan)
+    ))
 }
 
-/// The output as it must be, for the instances that there are.
+/// An output that fits, for the instances of the plan.
 fn example(plan: &Plan) -> String {
     let mut text = String::from("output \"vms\" {\n  value = {\n");
     for (number, (key, node)) in (21..).zip(&plan.nodes) {
@@ -191,7 +191,8 @@ fn example(plan: &Plan) -> String {
             break;
         }
     }
-    text.push_str("  }\n}\nbeside them ssh_host, ssh_port (a number) and host_key where they differ or are known");
+    text.push_str("  }\n}\nadd ssh_host and ssh_port (a number) where SSH uses another address or port, ");
+    text.push_str("and host_key where it is known");
     text
 }
 
@@ -233,19 +234,19 @@ mod tests {
         assert_eq!(
             error.causes,
             [
-                "`vms[\"nod4\"]` is no instance of the cluster file (did you mean node4?)",
-                "`vms[\"node1\"].id` is the number 100: it must be a string, `tostring(...)` makes one",
+                "`vms[\"nod4\"]` is not an instance of the cluster file (did you mean node4?)",
+                "`vms[\"node1\"].id` is the number 100, but must be a string: convert it with `tostring(...)`",
                 "`vms[\"node1\"].name` is empty",
-                "`vms[\"node1\"].ipv4` is \"10.0.0.1/24\", which is no IPv4 address: without its prefix it is \"10.0.0.1\"",
-                "`vms[\"node1\"].ssh_port` is the string \"22\": it must be a number, `tonumber(...)` makes one",
-                "`vms[\"node2\"].ipv4` is null: the machine has no address. Does it run, and does the provider wait for its \
-                 address (of a virtual machine the guest agent tells it)?",
-                "`vms[\"node2\"].ssh_prot` is not known (did you mean `ssh_port`?)",
-                "`vms[\"node3\"]` is a string: it must be an object",
+                "`vms[\"node1\"].ipv4` is \"10.0.0.1/24\", which is not an IPv4 address (did you mean \"10.0.0.1\", without the prefix?)",
+                "`vms[\"node1\"].ssh_port` is the string \"22\", but must be a number: convert it with `tonumber(...)`",
+                "`vms[\"node2\"].ipv4` is null: the machine has no address. Check that it runs and that the provider \
+                 waits for its address, which the guest agent of a virtual machine reports",
+                "`vms[\"node2\"].ssh_prot` is not an attribute of a machine (did you mean `ssh_port`?)",
+                "`vms[\"node3\"]` is a string, but must be an object",
                 "instance node4 of the cluster file is not in `vms`",
-                "`vms[\"node5\"].ipv4` is missing (is it `ip`?)",
-                "`vms[\"node5\"].ssh_port` is 70000, which is no port",
-                "`vms[\"node5\"].host_key` is a list: it must be a string",
+                "`vms[\"node5\"].ipv4` is missing (should `ip` be `ipv4`?)",
+                "`vms[\"node5\"].ssh_port` is 70000, which is not a port (1 to 65535)",
+                "`vms[\"node5\"].host_key` is a list, but must be a string",
             ]
         );
         let hint = error.hint.unwrap();
@@ -260,8 +261,14 @@ mod tests {
     fn no_output_and_one_of_another_type_are_told() {
         let plan = plan_of(&["a"]);
         assert_eq!(misfits(&plan, &ModuleOutput::default()), ["the module has no output `vms`"]);
-        assert_eq!(misfits(&plan, &told(json!([1]))), ["`vms` is a list: it must be a map of objects, by instance"]);
-        assert_eq!(misfits(&plan, &told(Json::Null)), ["`vms` is null: it must be a map of objects, by instance"]);
+        assert_eq!(
+            misfits(&plan, &told(json!([1]))),
+            ["`vms` is a list, but must be a map of objects, one per instance"]
+        );
+        assert_eq!(
+            misfits(&plan, &told(Json::Null)),
+            ["`vms` is null, but must be a map of objects, one per instance"]
+        );
     }
 
     #[test]
@@ -277,7 +284,7 @@ mod tests {
         assert_eq!(
             unknown(json!({"a": {}}), json!({"a": {"id": true, "ipv4": true}, "c": true})),
             [
-                "`vms[\"c\"]` is no instance of the cluster file",
+                "`vms[\"c\"]` is not an instance of the cluster file",
                 "`vms[\"a\"].name` is missing",
                 "instance b of the cluster file is not in `vms`"
             ]

@@ -1,12 +1,12 @@
-//! What Terraform's own text says of a failure, where neither its exit code nor a field of its JSON does: the commands
-//! `output`, `state` and `force-unlock` report errors as text alone. The only place that reads it.
+//! Why a command of Terraform failed, read from its text: the commands `output`, `state` and `force-unlock` say this only
+//! as text, and not in their exit codes or in JSON. No other module reads that text.
 
 use crate::error::Error;
 
 /// Why a command of Terraform failed, as far as hactl acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Diagnosis {
-    /// The directory does not know the backend that its configuration means.
+    /// The directory was not initialised for the backend of its configuration.
     NotInitialised,
     /// No state was ever written.
     NoState,

@@ -1,12 +1,12 @@
-//! What Terraform's backend and its other providers get of the environment: what opens the state, where the hypervisor's
-//! API is, and whom to trust.
+//! The environment of Terraform's backend and its other providers: what opens the state, where the hypervisor's API is,
+//! and which certificates to trust.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use super::names::CA_BUNDLE;
+use super::names::{CA_BUNDLE, MAKE_ROOM};
 use crate::{
     context::{ClusterDir, Context},
     env,
@@ -27,7 +27,7 @@ pub(super) struct Environment {
     pub(super) prefix: Option<&'static str>,
     /// Whether all of the user's reach them.
     pub(super) everything: bool,
-    /// Values that are shown to nobody.
+    /// Values that hactl removes from all output.
     pub(super) secrets: Vec<String>,
 }
 
@@ -41,8 +41,8 @@ const SYSTEM_CERTIFICATES: [&str; 5] = [
 ];
 
 impl Environment {
-    /// The environment for the state in `backend`, and for the machines of `platform`. The provider of Proxmox has no option for a CA, so that the
-    /// cluster's is put behind the system's, in a file of the cluster's own.
+    /// The environment for the state in `backend`, and for the machines of `platform`. The provider of Proxmox has no
+    /// option for a CA, so hactl appends that CA to the system's certificates, in a file of this cluster.
     ///
     /// # Errors
     /// When the CA's certificate cannot be read, or the file not written.
@@ -86,7 +86,7 @@ fn write_bundle(context: &Context, ca_cert: &Path, bundle: &Path) -> Result<()> 
     let own = fs::read(ca_cert).map_err(|error| {
         Error::usage("ca-cert", "read the CA certificate", ca_cert.display())
             .source(&error)
-            .hint("`ca_cert` under `platform.proxmox` names it; on a Proxmox node it is /etc/pve/pve-root-ca.pem")
+            .hint("set `ca_cert` under `platform.proxmox` to a copy of /etc/pve/pve-root-ca.pem of a Proxmox node")
     })?;
     let given = context.env.get(env::SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let mut text = given
@@ -97,7 +97,7 @@ fn write_bundle(context: &Context, ca_cert: &Path, bundle: &Path) -> Result<()> 
     text.push(b'\n');
     text.extend(own);
     file::replace(bundle, &text)
-        .map_err(|error| Error::failed("ca-cert", "write", bundle.display()).source(&error).hint("is the disk full?"))
+        .map_err(|error| Error::failed("ca-cert", "write", bundle.display()).source(&error).hint(MAKE_ROOM))
 }
 
 #[cfg(test)]

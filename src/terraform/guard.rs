@@ -1,4 +1,4 @@
-//! What `up` refuses to do: pure decisions over a plan that was read, before it is applied.
+//! What `up` refuses to do: pure decisions over a plan, before it is applied.
 
 use std::{
     borrow::Cow,
@@ -12,21 +12,21 @@ use crate::{
     plan::Plan,
 };
 
-/// What the user has agreed to by name, and what is known of the machines that it may be about.
+/// What the user has agreed to by name, and what ran on the machines.
 #[derive(Clone, Debug, Default)]
 pub struct Consent {
     /// Machines that may be destroyed, replaced or forgotten: `--allow-destroy`.
     pub destroy: BTreeSet<InstanceKey>,
-    /// The same by resources' addresses, for modules of which hactl does not know what a machine is.
+    /// The same by resource addresses, for modules in which hactl cannot tell which resources are machines.
     pub addresses: BTreeSet<String>,
     /// Machines that may be stopped and started: `--allow-restart`.
     pub restart: BTreeSet<InstanceKey>,
-    /// What ran on each machine after the last run: of one that was taken out of the file the plan says nothing.
+    /// What ran on each machine after the last run: the plan has no machine that was removed from the cluster file.
     pub ran: BTreeMap<InstanceKey, BTreeSet<Role>>,
 }
 
 impl Consent {
-    /// The roles of a machine as it is and as it is meant to be; none when nothing is known of it.
+    /// The roles of a machine, current and planned together; `None` for an unknown machine.
     fn roles(&self, plan: &Plan, key: &InstanceKey) -> Option<BTreeSet<Role>> {
         let (ran, meant) = (self.ran.get(key), plan.nodes.get(key).map(|node| &node.roles));
         match (ran, meant) {
@@ -36,17 +36,16 @@ impl Consent {
     }
 }
 
-/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops one that lives, or does something
-/// unknown, unless the user has agreed to it by the machine's name and nothing of the cluster is lost with it.
+/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops a running machine, or has an unknown
+/// action, unless the user has agreed by the machine's name and the cluster loses no member.
 ///
-/// Allowed are what makes things (also a vanished node, whose volume is still there), what changes
-/// them in place, what starts a stopped node, and the replacement of a node whose creation failed
-/// half-way: it never lived.
+/// The guard allows a plan to create resources (including a node that vanished while its volume remained), to change
+/// them in place, to start a stopped node, and to replace a node whose creation failed: it was never in use.
 ///
 /// # Errors
 /// Names every machine that would be lost or stopped, and the option that would allow it.
 pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
-    // With the last machine nothing is left that could lose its majority.
+    // Without machines there is no cluster that could lose its majority.
     let all_go = plan.nodes.is_empty();
     let busy = |change: &&ResourceChange| {
         let roles = change.node.as_ref().and_then(|key| consent.roles(plan, key));
@@ -75,25 +74,28 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
     let options: Vec<String> = options.into_iter().collect();
     let allow = match options.is_empty() {
         true => String::new(),
-        false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
+        false => format!("run again with `{}` if you intend this; otherwise ", options.join(" ")),
     };
-    let anew = match plan.platform.hosts() {
+    let rebuild = match plan.platform.hosts() {
         Some(_) => {
-            format!("another machine takes one's place after `hactl down {}`, which keeps the data", plan.cluster)
+            format!(
+                "To put another machine in its place, run `hactl down {}` first, which keeps the data",
+                plan.cluster
+            )
         }
-        None => format!("or, to make the cluster anew without its data, run `hactl down {}` first", plan.cluster),
+        None => format!("To rebuild the cluster without its data, run `hactl down {}` first", plan.cluster),
     };
-    Err(error.hint(format!("{allow}revert the change in the cluster file; {anew}")))
+    Err(error.hint(format!("{allow}revert the change in the cluster file. {rebuild}")))
 }
 
-/// What a change does to something that lives.
+/// What a change does to a resource that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disruption {
     Replace,
     Destroy,
     Forget,
     Restart,
-    /// A disk would go, or a part of it.
+    /// A disk would be removed or shrunk.
     Disk,
     Unknown,
 }
@@ -109,7 +111,8 @@ enum Decision {
 }
 
 fn disruption(change: &ResourceChange) -> Option<Disruption> {
-    // A name in DNS holds no data: it follows its machine and the cluster file. The other exists in the state alone.
+    // A DNS record holds no data: it follows its machine and the cluster file. `terraform_data` exists only in the
+    // state.
     let holds_nothing =
         matches!(change.kind.as_str(), "hactl_dns_record_set" | "terraform_data") && !change.is_machine();
     match change.action {
@@ -144,33 +147,44 @@ fn decide(
         Disruption::Unknown => Decision::No,
         Disruption::Disk => Decision::Never(keep_disks(change).into()),
         Disruption::Restart if restarts > 1 && !plain => {
-            Decision::Never("machines of the cluster are restarted one at a time: change one of them per run".into())
+            Decision::Never("members restart one at a time: change one machine per run".into())
         }
         Disruption::Restart => agreed(&consent.restart, "allow-restart"),
         Disruption::Replace | Disruption::Destroy if change.protected => Decision::Never(
-            "Proxmox protects it: `protection: false` and one `up` without this change take that back".into(),
+            format!(
+                "Proxmox protects the machine: set `protection: false` and run `hactl up {}` without this change first",
+                plan.cluster
+            )
+            .into(),
         ),
         Disruption::Replace | Disruption::Destroy | Disruption::Forget if !plain && change.is_entry() => {
             Decision::Never(
-                "the cluster on it would go on, and this version takes no member out of it; `hactl down` stops all of them"
-                    .into(),
+                format!(
+                    "{key} is a member of the cluster, its services would keep running, and this version of hactl cannot \
+                     remove a member; take the whole cluster down with `hactl down {}`",
+                    plan.cluster
+                )
+                .into(),
             )
         }
         Disruption::Replace | Disruption::Destroy | Disruption::Forget if plain || all_go => {
             agreed(&consent.destroy, "allow-destroy")
         }
         Disruption::Replace | Disruption::Destroy | Disruption::Forget => Decision::Never(
-            "it is a member of the cluster, and this version takes no member out of a cluster that goes on".into(),
+            format!(
+                "{key} is a member of the cluster, and this version of hactl cannot remove a member from a running cluster"
+            )
+            .into(),
         ),
     }
 }
 
-/// What keeps the disks that would go. The modules know one disk, `scsi0`.
+/// How to keep the disks that would be removed. The modules support one disk, `scsi0`.
 fn keep_disks(change: &ResourceChange) -> String {
     match change.lost_disks.iter().find(|disk| disk.interface != "scsi0") {
-        None => format!("`disk_gb: {}` on that instance keeps it", change.lost_disks[0].size_gb),
+        None => format!("set `disk_gb: {}` on that instance to keep the disk", change.lost_disks[0].size_gb),
         Some(other) => format!(
-            "hactl's machines have one disk, scsi0: attach {} as scsi0 in Proxmox, or leave the machine out of the cluster file",
+            "hactl supports only the disk scsi0: attach {} as scsi0 in Proxmox, or remove the machine from the cluster file",
             other.interface
         ),
     }
@@ -182,26 +196,25 @@ fn said(change: &ResourceChange, disruption: Disruption) -> String {
         Disruption::Destroy => "destroy",
         Disruption::Forget => "forget",
         Disruption::Restart => "restart",
-        Disruption::Disk => "take away",
-        Disruption::Unknown => "do something to that this version of hactl does not know,",
+        Disruption::Disk => "remove or shrink",
+        Disruption::Unknown => "apply an action that this version of hactl does not know to",
     };
     let disk = || change.lost_disks.iter().map(|disk| format!("{} ({} GB)", disk.interface, disk.size_gb));
     let what = match (&change.node, change.kind.as_str()) {
         (Some(node), _) if disruption == Disruption::Disk => {
-            format!("the disk {} of the machine {node}, or a part of it", disk().collect::<Vec<_>>().join(", "))
+            format!("the disk {} of the machine {node}", disk().collect::<Vec<_>>().join(", "))
         }
-        (Some(node), "hactl_node") => format!("the node {node}"),
         (Some(node), "hactl_volume") => format!("the data of {node}"),
         (Some(node), _) if change.is_entry() => format!("the entry of the machine {node}"),
         (Some(node), _) if change.is_machine() => format!("the machine {node}"),
         (_, "proxmox_virtual_environment_pool") => "the pool of the machines".to_owned(),
         _ => "a part of the cluster".to_owned(),
     };
-    format!("it would {verb} {what}: {}", change.address)
+    format!("the plan would {verb} {what}: {}", change.address)
 }
 
-/// Refuses a plan of a module that is not hactl's: which of its resources are machines, or hold their data, is not known,
-/// so that everything that destroys, replaces or forgets one needs its address.
+/// Refuses a plan of a module that is not hactl's. hactl does not know which resources are machines or hold their data,
+/// so the user must name the address of every resource that is destroyed, replaced or forgotten.
 ///
 /// # Errors
 /// Names every such resource, and the option that would allow it.
@@ -220,13 +233,13 @@ pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) ->
             }
         };
         if !consent.addresses.contains(&change.address) {
-            causes.push(format!("it would {verb} {}", change.address));
+            causes.push(format!("the plan would {verb} {}", change.address));
             options.push(format!("--allow-destroy '{}'", change.address));
         }
     }
     for (key, _) in consent.ran.iter().filter(|(key, roles)| !roles.is_empty() && !plan.nodes.contains_key(*key)) {
         causes.push(format!(
-            "instance {key} is a member of the cluster, and this version takes no member out of a cluster that goes on"
+            "instance {key} is a member of the cluster, and this version of hactl cannot remove a member from a running cluster"
         ));
     }
     if causes.is_empty() {
@@ -236,10 +249,10 @@ pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) ->
         causes.into_iter().fold(Error::failed("plan-refused", "apply the plan for", &plan.cluster), Error::cause);
     let allow = match options.is_empty() {
         true => String::new(),
-        false => format!("`{}` allows it, if that is meant; otherwise ", options.join(" ")),
+        false => format!("run again with `{}` if you intend this; otherwise ", options.join(" ")),
     };
     Err(error.hint(format!(
-        "{allow}revert the change in the module or the cluster file; `hactl down {}` takes the cluster away",
+        "{allow}revert the change in the module or the cluster file. To take the whole cluster down, run `hactl down {}`",
         plan.cluster
     )))
 }
@@ -310,7 +323,7 @@ mod tests {
                 let doomed = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
                 let error = guard(&plan, &doomed, &consent).unwrap_err();
                 assert_eq!(error.causes.len(), 1, "{error}");
-                assert!(error.hint.unwrap().starts_with("`--allow-destroy web` allows it"));
+                assert!(error.hint.unwrap().starts_with("run again with `--allow-destroy web` if you intend this"));
                 let named = Consent { destroy: keys(&["web"]), ..consent.clone() };
                 assert!(guard(&plan, &doomed, &named).is_ok());
                 let other = Consent { destroy: keys(&["node1"]), ..consent.clone() };
@@ -319,10 +332,10 @@ mod tests {
                 let member = changes(vec![change(kind, "node1", action)]);
                 let named = Consent { destroy: keys(&["node1"]), ..consent };
                 let error = guard(&plan, &member, &named).unwrap_err();
-                assert!(error.causes[0].contains("takes no member out"), "{error}");
+                assert!(error.causes[0].contains("cannot remove a member from a running cluster"), "{error}");
             }
         }
-        // Of which nothing is known it may be anything.
+        // An unknown machine may be a member.
         let unknown = changes(vec![change("hactl_node", "old", Action::Delete)]);
         let consent = Consent { destroy: keys(&["old"]), ..Consent::default() };
         assert!(guard(&mixed(true).0, &unknown, &consent).is_err());
@@ -373,7 +386,7 @@ mod tests {
         let consent = Consent { destroy: keys(&["web"]), restart: keys(&["web"]), ..consent };
         let error = guard(&plan, &changes(vec![lost("scsi0")]), &consent).unwrap_err();
         assert!(error.causes[0].contains("the disk scsi0 (20 GB) of the machine web"), "{error}");
-        assert!(error.causes[0].contains("`disk_gb: 20` on that instance keeps it"), "{error}");
+        assert!(error.causes[0].contains("set `disk_gb: 20` on that instance to keep the disk"), "{error}");
         let error = guard(&plan, &changes(vec![lost("virtio0")]), &consent).unwrap_err();
         assert!(error.causes[0].contains("attach virtio0 as scsi0"), "{error}");
     }
@@ -389,13 +402,13 @@ mod tests {
         let error = guard(&plan, &gone, &consent).unwrap_err();
         assert!(error.causes[0].contains("the entry of the machine web"), "{error}");
         assert!(guard(&plan, &gone, &Consent { destroy: keys(&["web"]), ..consent.clone() }).is_ok());
-        // Also when nobody is left in the file: the cluster would go on, unseen.
+        // Also when the file has no machine left: the cluster would keep running without hactl.
         for (plan, action) in [(plan_of(&["node1"]), Action::Replace), (plan_of(&[]), Action::Delete)] {
             let named = Consent { destroy: keys(&["node1"]), ..consent.clone() };
             let error = guard(&plan, &changes(vec![entry("node1", action)]), &named).unwrap_err();
-            assert!(error.causes[0].contains("the cluster on it would go on"), "{error}");
+            assert!(error.causes[0].contains("its services would keep running"), "{error}");
         }
-        // It was there before; only under another address is it another machine.
+        // The machine exists already; only another address makes it another machine.
         let made = |action| changes(vec![entry("node1", action)]).machines_made().count();
         assert_eq!((made(Action::Create), made(Action::Replace)), (0, 1));
     }

@@ -46,7 +46,7 @@ impl Diagnostic {
     }
 }
 
-/// The lock of a state, as far as Terraform tells of it.
+/// The lock of a state, as far as Terraform reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StateLock {
     Held {
@@ -55,16 +55,16 @@ pub(super) enum StateLock {
         since: String,
         operation: String,
     },
-    /// The backend http tells the id alone, and not always that.
+    /// The backend http reports only the ID, and not always.
     Http {
         id: Option<String>,
     },
-    /// PostgreSQL does not know what its locks are for.
+    /// PostgreSQL stores neither the owner nor the purpose of a lock.
     Pg,
 }
 
 impl StateLock {
-    /// The id, where it is told.
+    /// The ID, where Terraform reports it.
     pub(super) fn id(&self) -> Option<&str> {
         match self {
             Self::Held { id, .. } => Some(id),
@@ -78,25 +78,25 @@ impl fmt::Display for StateLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held { id, who, since, operation } => {
-                write!(f, "{who} holds it since {since}, for {operation} (lock {id})")
+                write!(f, "locked by {who} since {since} for {operation} (lock {id})")
             }
             Self::Http { id } => {
                 let id = id.as_ref().map(|id| format!(" (lock {id})")).unwrap_or_default();
-                write!(f, "another run holds it{id}; Terraform does not tell whose lock it is on the backend http")
+                write!(f, "locked by another run{id}; with the backend http Terraform does not report the owner")
             }
-            Self::Pg => f.write_str("another Terraform works with it; PostgreSQL does not say whose it is"),
+            Self::Pg => f.write_str("locked by another run; PostgreSQL does not report the owner"),
         }
     }
 }
 
 impl Diagnostic {
-    /// The lock that is in the way, where that is what the diagnostic says. A lock that could not be written, since the
-    /// disk is full or the backend does not answer, has the same summary.
+    /// The lock of another run, if the diagnostic reports one. A lock that could not be written, because the disk is
+    /// full or the backend does not answer, has the same summary.
     pub(super) fn lock(&self, place: Option<BackendKind>) -> Option<StateLock> {
         if !self.summary.starts_with("Error acquiring the state lock") {
             return None;
         }
-        // Of these two what Terraform shows as the lock is its own request, with pg whatever went wrong.
+        // For http and pg, Terraform prints its own request as the lock; for pg also after any other failure.
         if let Some((_, id)) = self.detail.split_once("HTTP remote state already locked") {
             let id = id.lines().next().and_then(|line| line.strip_prefix(": ID="));
             return Some(StateLock::Http { id: id.map(str::to_owned) });
@@ -138,7 +138,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// What a line says that is worth an event of its own.
+/// A line that becomes an event of its own.
 #[derive(Debug)]
 pub(super) enum Said {
     Diagnostic(Diagnostic),
@@ -168,8 +168,8 @@ struct Resource {
     addr: String,
 }
 
-/// Reads one line. Lines that are not JSON, and kinds of message that newer versions may add, say
-/// nothing here; the run's record has them.
+/// Reads one line. Lines that are not JSON, and messages of a kind that hactl does not know, give `None`; the run
+/// record has them.
 pub(super) fn interpret(line: &str) -> Option<Said> {
     let message: Message = serde_json::from_str(line).ok()?;
     let state = match message.r#type.as_str() {
@@ -233,9 +233,9 @@ mod tests {
         assert_eq!(diagnostic.lock(None), Some(held.clone()));
         assert_eq!(
             held.to_string(),
-            "root@vm holds it since 2026-11-22 18:38:55, for apply (lock edb14993-2aa3-dc84-4f33-41f3c68a348d)"
+            "locked by root@vm since 2026-11-22 18:38:55 for apply (lock edb14993-2aa3-dc84-4f33-41f3c68a348d)"
         );
-        // The backend http: the lock's own id, and below it what this Terraform has asked for.
+        // The backend http: the lock's ID, and below it the request of this Terraform.
         let http = |said: &str| {
             let detail = format!(
                 "Error message: HTTP remote state already locked{said}\\nLock Info:\\n  ID:        f63678a2\\n  Who:       me@here"
@@ -265,7 +265,7 @@ mod tests {
         };
         let full = "could not write lock info for \\\"terraform.tfstate\\\": write .terraform.tfstate.lock.info: no space left on device";
         assert_eq!(lock(None, full), None);
-        // With pg Terraform shows its own request then, too.
+        // With pg, Terraform prints its own request in this case as well.
         let request = "\\nLock Info:\\n  ID:        f63678a2\\n  Who:       me@here";
         let pg = |said: &str| lock(Some(BackendKind::Pg), &format!("{said}{request}"));
         assert_eq!(pg("dial tcp 127.0.0.1:5432: connect: connection refused"), None);

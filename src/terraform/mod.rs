@@ -4,10 +4,10 @@
 //! Plan + image + UUID + key -> [workspace] files -> [run] plan -> [changes] -> [guard] -> apply -> Outputs
 //! ```
 //!
-//! On `platform: terraform` the directory is the user's own [module], and its output `vms` is held to the [contract].
+//! On `platform: terraform` the directory is the user's own [module], and its output `vms` must follow the [contract].
 //!
-//! Terraform is driven by its JSON alone, and exactly the plan that was read is applied. What it
-//! does on the way becomes events; what it says becomes events too, and the causes of the error.
+//! hactl reads Terraform's JSON, and applies exactly the plan that it has read. Resources and diagnostics become
+//! events; errors become the causes of hactl's error.
 
 mod backend;
 mod binary;

@@ -1,5 +1,5 @@
-//! A root module of the user's own: Terraform runs in its directory, with the state, backend and lock file that it has
-//! there. hactl adds nothing to that directory; the plan, and values that the file asks to pass, are in `.hactl/NAME`.
+//! A root module of the user's own: Terraform runs in its directory, with its own state, backend and lock file. hactl
+//! writes nothing to that directory; the plan, and the values of `pass`, are in `.hactl/NAME`.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use super::{
     environment::Environment,
     guard::{Consent, guard_module},
     module_dir::module_dir,
-    names::{MODULE_NOTE, PASSED_FILE, PLAN_FILE},
+    names::{MAKE_ROOM, MODULE_NOTE, PASSED_FILE, PLAN_FILE},
     outcome::{Planned, Provisioned, Pulled},
     outputs::parse_a_modules,
     variables::Machines,
@@ -32,10 +32,10 @@ use crate::{
     plan::Plan,
 };
 
-/// What Terraform itself takes by default; the user's providers know no other.
+/// Terraform's own default, for which the user's providers are built.
 const PARALLELISM: usize = 10;
 
-/// The user's module, initialised, and what there is of it here.
+/// The user's module, initialised.
 pub struct Module {
     /// The module's directory.
     dir: PathBuf,
@@ -64,12 +64,13 @@ impl Module {
         for file in &module.var_files {
             let file = context.dirs.work.join(context.at_home(file));
             if !file.is_file() {
-                let error = Error::usage("terraform-var-file", "find the file of values", file.display());
-                return Err(error.hint("`var_files` under `platform.terraform` names it, relative to the cluster file"));
+                let error = Error::usage("terraform-var-file", "find the variables file", file.display());
+                let hint = "correct `var_files` under `platform.terraform`: paths are relative to the cluster file";
+                return Err(error.hint(hint));
             }
             var_files.push(file);
         }
-        // A plan holds all values: its directory is for the owner alone.
+        // A plan holds all values, so only the owner may read its directory.
         file::private_dir(&kept).map_err(|error| unwritten(&kept, &error))?;
         if !module.pass.is_empty() {
             let values = kept.join(PASSED_FILE);
@@ -83,8 +84,8 @@ impl Module {
         terraform.run_init(context, Init::AsItIs).await.map_err(|error| match &module.workspace {
             None => error,
             Some(workspace) => error.hint(format!(
-                "`workspace` under `platform.terraform` is {workspace}: where Terraform says that it does not exist, make it \
-                 by `terraform workspace new {workspace}` in that directory, or correct the file"
+                "run `terraform workspace new {workspace}` in that directory if the workspace does not exist, or correct \
+                 `workspace` under `platform.terraform`"
             )),
         })?;
         Ok(Self { dir: root, kept, var_files, terraform })
@@ -128,7 +129,7 @@ impl Module {
         Ok(ModuleOutput { value, record: outputs.get("record").is_some(), unknown: Json::Null })
     }
 
-    /// The machines as the module's state has them; none where it was never applied, or all of it was destroyed.
+    /// The machines in the module's state; none if it was never applied, or everything was destroyed.
     ///
     /// # Errors
     /// Those of Terraform, and with everything that does not fit the contract.
@@ -139,7 +140,7 @@ impl Module {
         }
     }
 
-    /// What the module's state holds, by address: what `down` would destroy.
+    /// The addresses of everything in the module's state, which `down` would destroy.
     ///
     /// # Errors
     /// Those of Terraform.
@@ -147,7 +148,7 @@ impl Module {
         listed(self.terraform.ask_diagnosed(context, &self.terraform.state_list()).await)
     }
 
-    /// Destroys everything that the module's state holds; what it was. Whoever calls this has asked the user.
+    /// Destroys everything in the module's state, and returns what it was. The caller has asked the user before.
     ///
     /// # Errors
     /// Those of Terraform, with every diagnostic.
@@ -160,15 +161,15 @@ impl Module {
         Ok(changes)
     }
 
-    /// A plan that is not applied any more is of no use, and holds all values.
+    /// Removes the plan, which holds all values.
     fn remove_plan(&self) {
-        // One that stays is written over by the next run.
+        // If this fails, the next run overwrites the plan.
         let _ = fs::remove_file(self.plan_file());
     }
 }
 
-/// The addresses of what is managed, of Terraform's answer. It calls a failure that there is no state yet; whatever else
-/// fails says nothing of what there is.
+/// The managed resources in Terraform's answer. A state that does not exist yet is an error for Terraform, but an empty
+/// list for hactl; any other error leaves open what exists.
 fn listed(answer: Result<String, TerraformError>) -> Result<Vec<String>> {
     let lines = match answer {
         Err(TerraformError { diagnosis: Diagnosis::NoState, .. }) => String::new(),
@@ -177,8 +178,8 @@ fn listed(answer: Result<String, TerraformError>) -> Result<Vec<String>> {
     Ok(lines.lines().filter(|address| is_managed(address)).map(str::to_owned).collect())
 }
 
-/// Whether an address is that of a resource, and not of a data source. A module may be called `data`, and the key of one may
-/// be any text.
+/// Whether an address is that of a resource, and not of a data source. A module may have the name `data`, and any text
+/// as its key.
 fn is_managed(address: &str) -> bool {
     let mut rest = address;
     while let Some(module) = rest.strip_prefix("module.") {
@@ -195,25 +196,28 @@ fn is_managed(address: &str) -> bool {
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Error {
-    Error::failed("terraform-workspace", "write", path.display()).source(error).hint("is the disk full?")
+    Error::failed("terraform-workspace", "write", path.display()).source(error).hint(MAKE_ROOM)
 }
 
-/// The machines would be made a second time: the state is another one than that of the last run.
+/// The error for a state that is not the state of the last run: Terraform would create the machines a second time.
 fn knows_none(plan: &Plan, module: &RootModule, dir: &Path) -> Error {
     let workspace = module.workspace.as_ref().map(|name| format!(", workspace {name}")).unwrap_or_default();
     Error::failed("state-empty", "find the machines of", &plan.cluster)
         .cause(format!(
-            "the last run here left some, and the module's state ({}{workspace}) knows of none",
+            "the last run here left machines, but the module's state ({}{workspace}) has none",
             dir.display()
         ))
-        .hint(format!("{OTHER_STATE} Where the machines are gone, `hactl down {}` forgets them", plan.cluster))
+        .hint(format!(
+            "{OTHER_STATE}. If the machines are gone, run `hactl down {}` to remove their local records",
+            plan.cluster
+        ))
 }
 
-/// What to ask where the state of a module knows less than there is.
-pub const OTHER_STATE: &str = "are `dir` and `workspace` under `platform.terraform`, and the workspace that is selected there, \
-     those of the last run? `terraform workspace list` in that directory shows them.";
+/// The hint for a module's state that lacks machines of the last run.
+pub const OTHER_STATE: &str = "check that `dir` and `workspace` under `platform.terraform`, and the selected workspace, are those \
+     of the last run; run `terraform workspace list` in that directory to list the workspaces";
 
-/// The values that the file asks to pass.
+/// The values that `pass` in the cluster file names.
 fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
     let plan = machines.plan;
     let value = |passed: &Passed| match passed {
@@ -252,7 +256,10 @@ async fn prepare(
     let (changes, output) = root.plan(context, false).await?;
     let mut misfits = contract::misfits(machines.plan, &output);
     if module.pass.contains(&Passed::Record) && !output.record {
-        misfits.push("the module has no output `record`: `pass` has it, so it must be `value = var.record`".to_owned());
+        misfits.push(
+            "the module has no output `record`, which `record` in `pass` requires: add it with `value = var.record`"
+                .to_owned(),
+        );
     }
     if !misfits.is_empty() {
         root.remove_plan();
@@ -262,7 +269,7 @@ async fn prepare(
     Ok(Prepared { root, planned: Planned { changes, refused } })
 }
 
-/// What `up` would do.
+/// Plans what `up` would do.
 pub(super) async fn plan(
     context: &Context,
     dir: &ClusterDir,
@@ -276,7 +283,7 @@ pub(super) async fn plan(
     Ok(planned)
 }
 
-/// Applies exactly the plan that was read.
+/// Applies exactly the plan that hactl has read.
 pub(super) async fn apply(
     context: &Context,
     dir: &ClusterDir,
@@ -308,7 +315,7 @@ pub(super) async fn apply(
     Ok(Provisioned { outputs, changes, gone: Vec::new() })
 }
 
-/// What the module's state tells of the last run, wherever that was.
+/// What the module's state has from the last run, on this or another machine.
 ///
 /// # Errors
 /// When the state cannot be read, or the outputs have another shape.
@@ -328,7 +335,7 @@ pub async fn pull_module(
     Ok(Pulled { outputs, record, settled: true })
 }
 
-/// Keeps another record in the module's state, and changes nothing else.
+/// Writes another record to the module's state, and changes nothing else.
 pub(super) async fn keep_record(
     context: &Context,
     dir: &ClusterDir,
@@ -344,7 +351,7 @@ pub(super) async fn keep_record(
     let command = root.terraform.plan(&root.plan_file(), PARALLELISM, false).arg("-refresh=false");
     root.terraform.stream(context, "plan", root.with_values(command)).await?;
     let shown = root.terraform.show(&root.plan_file()).succeed(context, |_| ()).await?;
-    // What else has changed meanwhile is for the next run, which looks at it.
+    // If anything else has changed, the next run handles it.
     match Changes::parse(&shown.stdout)?.is_empty() {
         true => root.apply(context).await,
         false => {

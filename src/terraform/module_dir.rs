@@ -11,7 +11,7 @@ use crate::{
     model::RootModule,
 };
 
-/// The module's directory, in which there is one.
+/// The module's directory, which has a configuration.
 ///
 /// # Errors
 /// When there is no such directory, or no configuration in it.
@@ -24,14 +24,14 @@ fn has_configuration(dir: &Path) -> Result<()> {
     let missing = |cause: String| {
         Error::usage("terraform-module", "find the Terraform module in", dir.display())
             .cause(cause)
-            .hint("`dir` under `platform.terraform` names its directory, relative to the cluster file")
+            .hint("set `dir` under `platform.terraform` to the module's directory, relative to the cluster file")
     };
     let entries = fs::read_dir(dir).map_err(|error| missing(error.to_string()))?;
     let is_configuration =
         |name: &str| [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
     match entries.flatten().any(|entry| is_configuration(&entry.file_name().to_string_lossy())) {
         true => Ok(()),
-        false => Err(missing("no file in it ends with .tf".to_owned())),
+        false => Err(missing("the directory has no .tf file".to_owned())),
     }
 }
 

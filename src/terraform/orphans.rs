@@ -1,5 +1,5 @@
-//! What carries the cluster's UUID and is not in Terraform's state: made by a run that was killed
-//! before it could be written down. `up` takes it over; a teardown removes it here.
+//! Resources that carry the cluster's UUID and are not in Terraform's state: a run created them and was killed before
+//! Terraform wrote the state. `up` takes them over; a teardown removes them here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,10 @@ use crate::{
     platform::local::Engine,
 };
 
-/// Whose the objects are: read from the values that Terraform was given.
+/// The owner of the resources, read from the values that Terraform was given.
 #[derive(Debug, Deserialize)]
 pub(super) struct Owner {
-    /// Of local nodes: the name that their containers begin with.
+    /// For local nodes: the prefix of the names of their containers.
     pub(super) cluster: Option<ClusterName>,
     pub(super) cluster_uuid: Uuid,
     dns: Option<Dns>,
@@ -32,7 +32,7 @@ struct OwnedNode {
     hostname: HostName,
 }
 
-/// Removes the addresses that carry the owner's mark from the names of its machines, but for those
+/// Removes the addresses that carry the owner's mark from the names of its machines, except the names
 /// `known` to Terraform, which removes them itself.
 ///
 /// # Errors
@@ -40,19 +40,22 @@ struct OwnedNode {
 pub(super) async fn remove_records(context: &Context, owner: &Owner, known: &BTreeSet<&str>) -> Result<()> {
     let Some(dns) = &owner.dns else { return Ok(()) };
     let hosts = owner.nodes.values().map(|node| node.hostname.as_str());
-    let strays: Vec<&str> = hosts.filter(|host| !known.contains(dns.fqdn(host).as_str())).collect();
-    if strays.is_empty() {
+    let orphans: Vec<&str> = hosts.filter(|host| !known.contains(dns.fqdn(host).as_str())).collect();
+    if orphans.is_empty() {
         return Ok(());
     }
     let zone = Zone::new(dns.clone(), &dns::secret(&context.env)?)?;
-    for host in strays {
+    for host in orphans {
         let found = match zone.find_marked(host).await {
             Ok(found) => found,
-            // What Terraform knew is gone: a server that is gone, too, must not keep the machines.
+            // Terraform has removed the records that it knew: without the server, the machines can still be destroyed.
             Err(error) if matches!(error.code, codes::DNS_SILENT | codes::DNS_SERVER) => {
-                let message = format!("records were not looked for: {}", error.causes.join("; "));
-                let hint =
-                    format!("once it answers again, remove there what has a TXT with hactl={}", owner.cluster_uuid);
+                let causes = error.causes.join("; ");
+                let message = format!("could not look for DNS records that are not in Terraform's state: {causes}");
+                let hint = format!(
+                    "remove the names with a TXT record hactl={} when the server answers again",
+                    owner.cluster_uuid
+                );
                 context.events.warn("dns-unseen", message, Some(hint)).await;
                 return Ok(());
             }
@@ -62,24 +65,24 @@ pub(super) async fn remove_records(context: &Context, owner: &Owner, known: &BTr
         let ours: BTreeSet<_> = ours.map(|mark| mark.address).collect();
         if !ours.is_empty() {
             zone.remove(host, &ours, Some(owner.cluster_uuid)).await?;
-            let step = format!("removed record {}, which Terraform did not know", dns.fqdn(host));
+            let step = format!("removed record {}, which was not in Terraform's state", dns.fqdn(host));
             context.events.step(Stage::Destroy, None, step).await;
         }
     }
     Ok(())
 }
 
-/// Removes the owner's objects on this machine for which `is_stray` holds, by kind (`container`, `network`,
-/// `volume`) and name. Objects that carry another UUID stay.
+/// Removes the owner's objects on this machine that `is_orphan` selects by kind (`container`, `network`, `volume`) and
+/// name. Objects that carry another UUID stay.
 ///
 /// # Errors
 /// When the engine does not answer, or refuses.
-pub(super) async fn remove(context: &Context, owner: &Owner, is_stray: impl Fn(&str, &str) -> bool) -> Result<()> {
+pub(super) async fn remove(context: &Context, owner: &Owner, is_orphan: impl Fn(&str, &str) -> bool) -> Result<()> {
     let Some(cluster) = &owner.cluster else { return Ok(()) };
     let engine = Engine::connect(&context.env).await?;
     // Sorted by kind: containers go before the networks and volumes that they use.
     for left in engine.cluster_leftovers(cluster).await? {
-        let Some((kind, name)) = left.split_once(' ').filter(|(kind, name)| is_stray(kind, name)) else { continue };
+        let Some((kind, name)) = left.split_once(' ').filter(|(kind, name)| is_orphan(kind, name)) else { continue };
         let uuid = match kind {
             "container" => engine.find_node(name).await?.map(|node| node.uuid),
             "network" => engine.find_network(name).await?.and_then(|network| network.uuid),
@@ -93,7 +96,7 @@ pub(super) async fn remove(context: &Context, owner: &Owner, is_stray: impl Fn(&
             "network" => engine.remove_network(name).await?,
             _ => engine.remove_volume(name).await?,
         }
-        context.events.step(Stage::Destroy, None, format!("removed {left}, which Terraform did not know")).await;
+        context.events.step(Stage::Destroy, None, format!("removed {left}, which was not in Terraform's state")).await;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! What Terraform was asked for, and what came of it.
+//! The results of Terraform's operations.
 
 use super::changes::{Changes, GoneRecords};
 use crate::{error::Error, model::Outputs};
 
-/// What `up` and `plan` find out before anything is done.
+/// What `up` and `plan` know before Terraform changes anything.
 #[derive(Debug)]
 pub struct Planned {
     pub changes: Changes,
@@ -11,12 +11,12 @@ pub struct Planned {
     pub refused: Option<Error>,
 }
 
-/// The machines that there are, and what was done for it.
+/// The machines after an apply, and what it changed.
 #[derive(Debug)]
 pub struct Provisioned {
     pub outputs: Outputs,
     pub changes: Changes,
-    /// DNS records that were removed for it.
+    /// DNS records that the apply removed.
     pub gone: GoneRecords,
 }
 
@@ -27,13 +27,13 @@ pub struct Destroyed {
     pub gone: GoneRecords,
 }
 
-/// What Terraform knows of the machines, as the last run left it wherever that was.
+/// What Terraform's state has of the machines after the last run, on this or another machine.
 #[derive(Debug, Default)]
 pub struct Pulled {
-    /// None where they do not fit, which is for the next run to change.
+    /// `None` if they do not fit the contract; the next run can correct that.
     pub outputs: Option<Outputs>,
-    /// What hactl keeps there about them.
+    /// What hactl keeps in the state about them.
     pub record: Option<String>,
-    /// There is no other place that this directory's runs would still have a state in.
+    /// Whether no state remains in another place.
     pub settled: bool,
 }

@@ -1,4 +1,4 @@
-//! What Terraform says that there is: its output `vms`, the contract of every stack.
+//! The machines in Terraform's state: the output `vms`, the contract of every stack.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) vms: Outputs,
-    /// What each node was made from, on platforms that say so.
+    /// The image of each node, on platforms that have images.
     pub(super) images: BTreeMap<InstanceKey, String>,
-    /// What hactl keeps there for its runs elsewhere.
+    /// What hactl keeps there for its runs on other machines.
     pub(super) record: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn parse_outputs(json: &str) -> Result<Read> {
     }
     let all: All = serde_json::from_str(json).map_err(|error| {
         Error::failed("terraform-output", "read", "Terraform's output `vms`").source(&error).hint(
-            "it must be a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
+            "correct the output to a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
         )
     })?;
     Ok(Read {
@@ -46,8 +46,8 @@ pub(super) fn parse_outputs(json: &str) -> Result<Read> {
     })
 }
 
-/// The outputs `vms` and `record` of a user's own module, which may have others of any shape; `vms` is none where it does not
-/// fit.
+/// The outputs `vms` and `record` of a user's own module, which may have other outputs of any shape; `vms` is `None` if
+/// it does not fit the contract.
 ///
 /// # Errors
 /// When it is not what Terraform prints.

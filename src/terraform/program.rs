@@ -1,4 +1,4 @@
-//! The `terraform` program: where it is, and whether its version will do.
+//! The `terraform` program: where it is, and whether hactl supports its version.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub const LOWEST_VERSION: (u32, u32) = (1, 9);
 /// The program: `terraform`, else `tofu`, of the user's `PATH`.
 ///
 /// # Errors
-/// Of kind `Missing` when neither is there.
+/// Of kind `Missing` when neither is installed.
 pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
     let path = context.env.get(env::PATH).map_or("", String::as_str);
     let dirs: Vec<PathBuf> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
@@ -26,7 +26,7 @@ pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
         .find(|candidate| is_executable(candidate))
         .ok_or_else(|| {
             Error::missing("terraform-missing", "find", "Terraform")
-                .cause("neither `terraform` nor `tofu` is in a directory of PATH")
+                .cause("no directory of PATH has `terraform` or `tofu`")
                 .hint(format!(
                     "install Terraform {}.{} or newer (https://developer.hashicorp.com/terraform/install) or OpenTofu \
                      (https://opentofu.org/docs/intro/install), then run the same command again",
@@ -56,7 +56,7 @@ pub(super) fn check_version(program: &Path, json: &str) -> Result<String> {
     }
     let (major, minor) = LOWEST_VERSION;
     Err(Error::new(Kind::Missing, "terraform-too-old", "use", program.display())
-        .cause(format!("its version is `{found}`, the lowest supported is {major}.{minor}"))
+        .cause(format!("its version is `{found}`, but hactl needs {major}.{minor} or newer"))
         .hint(format!("install Terraform {major}.{minor} or newer: https://developer.hashicorp.com/terraform/install")))
 }
 

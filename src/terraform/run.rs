@@ -1,4 +1,4 @@
-//! The stage itself: the order in which Terraform is asked to do things.
+//! The stage itself: the order in which Terraform's commands run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +27,11 @@ use crate::{
     platform::Recorded,
 };
 
-/// Resources that Terraform works on at once: one per node, within reason for the machine.
+/// Resources that Terraform works on at once: one per node, within limits that this machine can handle.
 const PARALLELISM: std::ops::RangeInclusive<usize> = 10..=100;
 
-/// What would be done, and whether it would be refused. `reattach` is the value of
-/// `TF_REATTACH_PROVIDERS`; none leaves the user's own.
+/// Plans the changes, and decides whether `up` would refuse them. `reattach` is the value of `TF_REATTACH_PROVIDERS`;
+/// `None` leaves the user's own.
 ///
 /// # Errors
 /// Those of Terraform, with every diagnostic.
@@ -48,8 +48,7 @@ pub async fn plan(
     Ok(prepare(context, dir, machines, consent, reattach, false).await?.planned)
 }
 
-/// Makes the machines as planned: exactly the plan that was read is applied. `before_it` is told what will be done,
-/// before any of it is.
+/// Applies exactly the plan that hactl has read. `before_it` gets the changes before the apply starts.
 ///
 /// # Errors
 /// When the guard refuses the plan, and those of Terraform with every diagnostic.
@@ -90,7 +89,7 @@ pub async fn apply(
     Ok(Provisioned { outputs, changes, gone })
 }
 
-/// Keeps another record in the state, and changes nothing else: what was learnt of the machines after they were made.
+/// Writes another record to the state, with what later stages learnt of the machines, and changes nothing else.
 ///
 /// # Errors
 /// Those of Terraform.
@@ -117,7 +116,7 @@ pub async fn keep_record(
     let command = terraform.plan(&workspace.plan_file(), parallelism, false).arg("-refresh=false");
     terraform.stream(context, "plan", command).await?;
     let (changes, _) = show(context, &terraform, &workspace).await?;
-    // What the machines' own apply has left undone is for the next run, which looks at them.
+    // If the machines' own apply has left changes, the next run handles them.
     if changes.is_empty() {
         terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
     }
@@ -125,9 +124,8 @@ pub async fn keep_record(
     Ok(())
 }
 
-/// Destroys everything that Terraform made for the cluster, and what a run that was killed made
-/// without writing it down. What Terraform did, or none when it knew of nothing. Whoever calls this
-/// has asked the user.
+/// Destroys everything that Terraform created for the cluster, and what a killed run created without writing it to the
+/// state. Returns what Terraform did, or `None` if it had no state. The caller has asked the user before.
 ///
 /// # Errors
 /// Those of Terraform, with every diagnostic.
@@ -141,7 +139,7 @@ pub async fn destroy(
     let workspace = Workspace::new(dir, plan);
     workspace.is_of_this_platform(plan)?;
     if plan.backend.is_some() && !workspace.has_values() {
-        // Made from elsewhere: Terraform wants values also to destroy.
+        // The machines were created from another machine: Terraform needs values to destroy them, too.
         workspace.write_variables(&variables(machines, &BTreeMap::new()))?;
     }
     let owner = workspace.owner()?;
@@ -187,13 +185,13 @@ async fn destroy_recorded(
         )));
     }
     if let Some((owner, cluster)) = owner.and_then(|owner| Some((owner, owner.cluster.as_ref()?))) {
-        // A node that Terraform does not know would hold on to the network and volume that it does.
+        // A node that is not in the state would keep the network and volume in use.
         let recorded = changes.resources.iter().filter(|change| change.is_machine());
         let recorded: BTreeSet<String> =
             recorded.filter_map(|change| Some(format!("{cluster}-{}", change.node.as_ref()?))).collect();
         orphans::remove(context, owner, |kind, name| kind == "container" && !recorded.contains(name)).await?;
     }
-    // A record without a machine, which an apply that made none has left, goes as well: it would tell of a cluster.
+    // An apply that created no machine can leave a record, which must go as well: it would look like a cluster.
     if !changes.leaves_the_state() {
         terraform.stream(context, "apply", terraform.apply(&workspace.plan_file(), parallelism)).await?;
     }
@@ -201,7 +199,7 @@ async fn destroy_recorded(
     Ok(Destroyed { changes, gone })
 }
 
-/// What earlier runs made, finished or not, and what import blocks name.
+/// What earlier runs created, finished or not, and what import blocks name.
 ///
 /// # Errors
 /// Those of Terraform, or when the import blocks cannot be read.
@@ -234,7 +232,7 @@ fn recorded_in(text: &str) -> Recorded {
     recorded
 }
 
-/// The UUID of the cluster whose machines an earlier run has begun to make here; none where none has.
+/// The UUID of the cluster whose machines an earlier run has begun to create here, if any.
 ///
 /// # Errors
 /// When the values of that run cannot be read.
@@ -251,7 +249,7 @@ struct Prepared {
     before: Read,
     planned: Planned,
     gone: GoneRecords,
-    /// Everything that earlier runs made is gone, data and all.
+    /// Whether everything that earlier runs created is gone, including the data.
     starts_anew: bool,
     parallelism: usize,
 }
@@ -264,7 +262,7 @@ async fn prepare(
     reattach: Option<String>,
     may_move: bool,
 ) -> Result<Prepared> {
-    // Without Terraform nothing is written.
+    // Fails before anything is written.
     terraform_binary(context)?;
     let plan = machines.plan;
     let workspace = Workspace::new(dir, plan);
@@ -285,7 +283,7 @@ async fn prepare(
         let command = terraform.plan(&workspace.plan_file(), parallelism, false);
         terraform.stream(context, "plan", command).await?;
         let (changes, gone) = show(context, &terraform, &workspace).await?;
-        // A node that is made again has nothing of its old image left to keep, and that may be gone.
+        // A node that is created again does not keep its old image, which may be gone.
         let made: BTreeSet<_> = made_nodes(&changes).collect();
         let count = kept.len();
         kept.retain(|key, image| machines.image == Some(image.as_str()) || !made.contains(key));
@@ -315,9 +313,9 @@ async fn show(context: &Context, terraform: &Terraform, workspace: &Workspace) -
     Ok((Changes::parse(&shown)?, gone_records(&shown)?))
 }
 
-/// A plan that was applied is of no more use, and holds all values.
+/// Removes the plan, which holds all values.
 fn remove_plan(workspace: &Workspace) {
-    // One that stays is written over by the next run.
+    // If this fails, the next run overwrites the plan.
     let _ = std::fs::remove_file(workspace.plan_file());
 }
 

@@ -1,4 +1,4 @@
-//! What the provider of Proxmox does to a machine to change it in place. Pure.
+//! What the provider of Proxmox does to a machine when it changes the machine in place. Pure.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,13 +8,13 @@ use super::shown::Change;
 /// A disk of a virtual machine.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Disk {
-    /// Where it is attached: `scsi0`.
+    /// The interface to which it is attached: `scsi0`.
     pub interface: String,
     /// Its size in GB.
     pub size_gb: u64,
 }
 
-/// What a running virtual machine takes without being stopped, whatever the provider is told.
+/// What the provider changes on a running virtual machine without a restart.
 const LIVE_VM: [&str; 9] = [
     "description",
     "name",
@@ -27,7 +27,7 @@ const LIVE_VM: [&str; 9] = [
     "tags",
 ];
 
-/// For what the provider restarts a container, however it is told (its source, `containerUpdate`).
+/// The attributes for which the provider always restarts a container (its source, `containerUpdate`).
 const RESTARTS_CONTAINER: [&str; 8] =
     ["console", "cpu", "features", "initialization", "memory", "mount_point", "network_interface", "operating_system"];
 
@@ -52,8 +52,8 @@ pub(super) fn restarts(kind: &str, change: &Change) -> bool {
     }
 }
 
-/// The disks that the machine has, and would not have in full: a block that goes is one that the provider takes out of
-/// the machine, or says it has.
+/// The disks that the change would remove or shrink: the provider detaches a disk whose block is gone, or reports that
+/// it has.
 pub(super) fn lost_disks(change: &Change) -> Vec<Disk> {
     let disks = |of: &serde_json::Value| -> Vec<Disk> {
         let disk = |disk: &serde_json::Value| {

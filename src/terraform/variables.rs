@@ -11,17 +11,17 @@ use crate::{
     plan::{Plan, Platform},
 };
 
-/// What the machines of a plan are made with.
+/// What Terraform needs to create the machines of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Machines<'a> {
     pub plan: &'a Plan,
     pub assets: &'a Assets,
-    /// The image of local nodes that are made now; a node that exists keeps the one it was made from.
+    /// The image of new local nodes; an existing node keeps the image that it was created from.
     pub image: Option<&'a str>,
     pub uuid: Uuid,
     /// Public keys that may log in, in OpenSSH's form.
     pub authorized_keys: &'a [String],
-    /// What hactl keeps in the state for its runs elsewhere.
+    /// What hactl keeps in the state for its runs on other machines.
     pub record: &'a str,
 }
 
@@ -36,7 +36,7 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
     }
 }
 
-/// What a plan before the first `up` has in place of hactl's own key, which that will make.
+/// Stands in for hactl's own key in a plan before the first `up`, which creates the key.
 const NO_KEY_YET: &str = "ssh-ed25519 AAAA the-first-up-makes-it";
 
 fn hosts_variables(machines: &Machines<'_>, hosts: &Hosts) -> Json {
@@ -90,8 +90,8 @@ fn local_variables(machines: &Machines<'_>, local: &Local, kept: &BTreeMap<Insta
     })
 }
 
-/// Everything resolved: what an instance does not say is what the platform's section says. Endpoint and token are
-/// not among the values.
+/// Resolved values: an instance without a setting has that of the platform's section. The values have neither endpoint
+/// nor token.
 fn proxmox_variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
     let plan = machines.plan;
     let mut instances = Map::new();
@@ -182,7 +182,7 @@ mod tests {
             "record": "{}",
         });
         assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
-        // Before the first `up` there is no key; the modules want one all the same.
+        // Before the first `up` there is no key, but the modules require one.
         let planned = variables(&machines(&plan, &Assets::embedded(), &[]), &kept);
         assert_eq!(planned["authorized_keys"], json!([NO_KEY_YET]));
     }

@@ -1,11 +1,11 @@
-//! Whether the voters of etcd that a plan would make again leave a majority: pure, before the plan is applied.
+//! Whether etcd keeps a majority when a plan creates some of its voters again: pure, before the plan is applied.
 
 use std::collections::BTreeSet;
 
 use super::changes::{Action, Changes, ResourceChange};
 use crate::{error::Error, model::InstanceKey, plan::Plan};
 
-/// Voters that are gone, and why going on would lose something.
+/// Voters that are gone, and voters that are left.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     pub gone: BTreeSet<InstanceKey>,
@@ -14,10 +14,10 @@ pub struct Refusal {
 
 /// Whether so many voters have vanished that etcd lost its majority.
 ///
-/// `created` are the nodes that an earlier run made. A voter is gone when it is one of them and the
-/// plan would make it again. While a majority is left the gone ones come back as learners; without
-/// it there is nobody to say what the cluster had agreed on. Only when no data volume is left
-/// either is making everything again a plain new start.
+/// `created` are the nodes that an earlier run created. A voter is gone when it is one of them and the plan would
+/// create it again. While a majority is left, the voters that are gone come back as learners; without a majority, the
+/// last agreed state of the cluster is lost. If no data volume is left either, creating everything again is a new
+/// start.
 #[must_use]
 pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> Option<Refusal> {
     let made = |is_kind: fn(&ResourceChange) -> bool| -> BTreeSet<&InstanceKey> {
@@ -38,8 +38,8 @@ pub fn voters_gone(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKe
     (!left.is_empty() || data_left).then_some(Refusal { gone, left })
 }
 
-/// Whether this plan makes every voter of an earlier run again, with nothing of their data left: a new
-/// start. When it is interrupted, what it had made by then is not what the earlier run left.
+/// Whether this plan creates every voter of an earlier run again, and none of their data is left: a new start. If it is
+/// interrupted, what it has created is not what the earlier run left.
 #[must_use]
 pub(super) fn starts_anew(plan: &Plan, changes: &Changes, created: &BTreeSet<InstanceKey>) -> bool {
     let made = |key: &InstanceKey| {
@@ -51,25 +51,25 @@ pub(super) fn starts_anew(plan: &Plan, changes: &Changes, created: &BTreeSet<Ins
 }
 
 impl Refusal {
-    /// The refusal as an error of `plan`'s cluster.
+    /// The refusal as an error for `plan`'s cluster.
     #[must_use]
     pub fn error(&self, plan: &Plan) -> Error {
         let list = |keys: &BTreeSet<InstanceKey>| keys.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
         let voters = self.gone.len() + self.left.len();
         let left = if self.left.is_empty() { "none is left".to_owned() } else { format!("left: {}", list(&self.left)) };
-        Error::failed("voters-gone", "repair", &plan.cluster)
+        Error::failed("voters-gone", "recreate the machines of", &plan.cluster)
             .cause(format!(
-                "{} of {voters} etcd voters are gone with their data ({}), {left}: etcd has no majority",
+                "{} of {voters} etcd voters are gone with their data ({}; {left}), so etcd has no majority",
                 self.gone.len(),
                 list(&self.gone)
             ))
             .cause(
-                "making them again would start an empty etcd: it would forget which node led and which had every \
-                 acknowledged commit, and the wrong copy of the data could win",
+                "creating them again would start an empty etcd, which does not know the last primary: a replica that lacks \
+                 acknowledged commits could become primary",
             )
             .hint(format!(
-                "take a copy of the volumes that are left if their data matters; then `hactl down {0}` and `hactl up {0}` \
-                 start anew, without the data",
+                "copy the remaining volumes if you need their data; then run `hactl down {0}` and `hactl up {0}` to start \
+                 again without the data",
                 plan.cluster
             ))
     }

@@ -1,6 +1,5 @@
-//! `.hactl/NAME/terraform`: the stack and its modules, written out, with the values for
-//! this cluster. In come the plan and what the earlier stages made, out goes a directory in which
-//! plain Terraform works too.
+//! `.hactl/NAME/terraform`: the stack and its modules, with the values for this cluster. In come the plan and the
+//! results of the earlier stages; out goes a directory in which plain Terraform works as well.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     binary::{Init, Terraform},
-    names::{BACKEND_FILE, IMPORT_FILE, MODULE_NOTE, NEW_START, PLAN_FILE, RENAMED_FILE, STATE, VALUES},
+    names::{BACKEND_FILE, IMPORT_FILE, MAKE_ROOM, MODULE_NOTE, NEW_START, PLAN_FILE, RENAMED_FILE, STATE, VALUES},
     orphans::Owner,
 };
 use crate::{
@@ -27,10 +26,10 @@ use crate::{
 /// The directories of the tree in which every file is hactl's.
 const OURS: [&str; 2] = ["modules", "stacks"];
 
-/// Sees that the machines below `root` are those of a module of the user's own, or that there are none.
+/// Makes sure that no stack has created machines below `root`.
 ///
 /// # Errors
-/// When the cluster was made on another platform.
+/// When the cluster was created on another platform.
 pub(super) fn is_of_no_stack(root: &Path, plan: &Plan) -> Result<()> {
     match other_stack(root, "") {
         None => Ok(()),
@@ -38,7 +37,7 @@ pub(super) fn is_of_no_stack(root: &Path, plan: &Plan) -> Result<()> {
     }
 }
 
-/// A stack that has made something here, and is not `stack`.
+/// A stack other than `stack` that has a state here.
 fn other_stack(root: &Path, stack: &str) -> Option<&'static str> {
     let others = ["local", "proxmox-vm", "proxmox-lxc", "hosts"].into_iter().filter(|other| *other != stack);
     others.into_iter().find(|other| root.join("stacks").join(other).join(STATE).exists())
@@ -46,9 +45,9 @@ fn other_stack(root: &Path, stack: &str) -> Option<&'static str> {
 
 fn platform_changed(plan: &Plan, before: &str, meant: &str) -> Error {
     Error::usage("platform-changed", "change the platform of", &plan.cluster)
-        .cause(format!("it was made with {before}, and its file now means {meant}"))
+        .cause(format!("it was created with {before}, but the cluster file now selects {meant}"))
         .hint(format!(
-            "give the file its former platform back; `hactl down {}` then removes the machines, with their data",
+            "restore the former platform in the cluster file. To remove the machines with their data, then run `hactl down {}`",
             plan.cluster
         ))
 }
@@ -71,10 +70,10 @@ impl Workspace {
         self.root.join("stacks").join(self.stack)
     }
 
-    /// Sees that no other platform's machines are left behind.
+    /// Makes sure that the cluster has no machines of another platform.
     ///
     /// # Errors
-    /// When the cluster was made on another platform.
+    /// When the cluster was created on another platform.
     pub(super) fn is_of_this_platform(&self, plan: &Plan) -> Result<()> {
         let meant = format!("stack {}", self.stack);
         if self.root.join(MODULE_NOTE).exists() {
@@ -86,7 +85,7 @@ impl Workspace {
         }
     }
 
-    /// Writes the moves of machines that got another key, so that they are kept.
+    /// Writes the moves of machines whose key changed, so that Terraform keeps them.
     ///
     /// # Errors
     /// When the file cannot be written or removed.
@@ -112,7 +111,7 @@ impl Workspace {
         }
     }
 
-    /// Removes import blocks that were applied: kept, they would fail once their machine is gone.
+    /// Removes import blocks that were applied: they would fail once their machine is gone.
     ///
     /// # Errors
     /// When the file cannot be removed.
@@ -126,8 +125,8 @@ impl Workspace {
         self.root.join(PLAN_FILE)
     }
 
-    /// Notes that what an earlier run made is all gone, and that the apply which follows is a new start.
-    /// The note stays until that has succeeded, in this run or in a later one.
+    /// Notes that everything that earlier runs created is gone, and that the next apply is a new start. The note stays
+    /// until an apply has succeeded, in this run or in a later one.
     ///
     /// # Errors
     /// When the note cannot be written.
@@ -136,12 +135,12 @@ impl Workspace {
         file::replace(&path, b"").map_err(|error| failed(&path, &error))
     }
 
-    /// Whether a new start was begun and not finished: what earlier runs made is gone.
+    /// Whether a new start has begun and not finished: everything that earlier runs created is gone.
     pub(super) fn is_new_start(&self) -> bool {
         self.new_start().exists()
     }
 
-    /// Ends a new start: from here on what there is may hold data.
+    /// Ends a new start: from now on the machines may hold data.
     ///
     /// # Errors
     /// When the note cannot be removed.
@@ -154,7 +153,7 @@ impl Workspace {
         self.root.join(NEW_START)
     }
 
-    /// Whether there may be a state: one that is elsewhere is known only when it is asked.
+    /// Whether there may be a state: with a backend, only a request can tell.
     pub(super) fn has_state(&self) -> bool {
         self.remote || self.state_file().exists()
     }
@@ -185,7 +184,7 @@ impl Workspace {
         write_backend(&self.stack().join(BACKEND_FILE), backend)
     }
 
-    /// Whose machines these are; none when nothing was ever planned here.
+    /// The owner of the machines; `None` if nothing was ever planned here.
     ///
     /// # Errors
     /// When the values of the last run cannot be read.
@@ -220,7 +219,7 @@ impl Workspace {
         file::replace(&path, text.as_bytes()).map_err(|error| failed(&path, &error))
     }
 
-    /// Writes the stacks and modules as they are in `assets`: files of others go.
+    /// Writes the stacks and modules of `assets`, and removes other files beside them.
     ///
     /// # Errors
     /// When a file cannot be written or removed.
@@ -256,7 +255,7 @@ impl Workspace {
     }
 }
 
-/// Moves from the former key to the new one, of everything that a stack makes one of per instance.
+/// Moves from the former key to the new one, for every resource that a stack has once per instance.
 fn moves(plan: &Plan) -> Option<Json> {
     let proxmox = plan.platform.proxmox()?;
     let kind = match proxmox.kind {
@@ -295,9 +294,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
-    Error::failed("terraform-workspace", "write", path.display())
-        .source(error)
-        .hint("make room or give write access there, then run the same command again")
+    Error::failed("terraform-workspace", "write", path.display()).source(error).hint(MAKE_ROOM)
 }
 
 #[cfg(test)]

@@ -270,23 +270,23 @@ fn machines_made_by_others_are_imported_by_hactl() {
     // Who imports them again is told so.
     let (code, event) = taker.run(&["import", "pg", "node1=110"]);
     assert_eq!(code, 2);
-    assert!(event["message"].as_str().unwrap().contains("node1 is in the cluster's state already"), "{event:#}");
+    assert!(event["message"].as_str().unwrap().contains("node1 is already in the cluster's state"), "{event:#}");
 
     // Without its size in the file the disk that came with the machine would be taken away again.
     instances(&taker, "", "");
     let (code, event) = taker.run(&["up", "pg", "--no-verify"]);
     assert_eq!(code, 1);
     for node in ["node1", "node2"] {
-        let words = format!("take away the disk scsi0 (20 GB) of the machine {node}");
+        let words = format!("remove or shrink the disk scsi0 (20 GB) of the machine {node}");
         assert!(event["message"].as_str().unwrap().contains(&words), "{event:#}");
     }
-    assert!(event["message"].as_str().unwrap().contains("`disk_gb: 20` on that instance keeps it"), "{event:#}");
+    assert!(event["message"].as_str().unwrap().contains("set `disk_gb: 20` on that instance"), "{event:#}");
 
     // As of any other machine: another template would make it anew, and that is stopped.
     instances(&taker, DISK, ", template: 9003");
     let (code, event) = taker.run(&["up", "pg", "--no-verify"]);
     assert_eq!(code, 1);
-    assert!(event["message"].as_str().unwrap().contains("it would replace the machine node2"), "{event:#}");
+    assert!(event["message"].as_str().unwrap().contains("the plan would replace the machine node2"), "{event:#}");
 }
 
 /// Import blocks that were not applied make nothing part of a destruction.

@@ -73,7 +73,7 @@ async fn objects_with_another_uuid_are_refused_and_kept() {
         let theirs = cluster.make_first_node(Uuid::new_v4()).await;
         let refused = cluster.up().await.0.unwrap_err();
         assert!(refused.to_string().contains("belongs to another cluster"), "{refused}");
-        assert!(refused.to_string().contains("`terraform import ADDRESS t-tf-theirs` takes it over"), "{refused}");
+        assert!(refused.to_string().contains("run `terraform import ADDRESS t-tf-theirs`"), "{refused}");
         assert_eq!(cluster.node("node1").await.id, theirs.id);
         // What this run made beside it goes, theirs stays.
         cluster.destroy().await;

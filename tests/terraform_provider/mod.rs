@@ -55,7 +55,7 @@ async fn nodes_are_made_repaired_changed_and_destroyed() {
         cluster.image = image;
         cluster.nodes[0].1 = 20;
         let refused = cluster.up().await.0.unwrap_err();
-        assert!(refused.to_string().contains("replace the node node1"), "{refused}");
+        assert!(refused.to_string().contains("replace the machine node1"), "{refused}");
         cluster.nodes[0].1 = 10;
 
         cluster.down().await;

@@ -13,7 +13,7 @@ use crate::{
     plan::Plan,
 };
 
-/// Puts everything together that Ansible is told.
+/// Builds the inventory: everything that Ansible is given.
 ///
 /// # Errors
 /// When `material` lacks a certificate or a password.
@@ -46,7 +46,7 @@ pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventor
         secrets,
         host_secrets,
     };
-    // Beside the secrets, since it is made of them.
+    // Among the secrets, because it is derived from them.
     let digest = digest::digest(&inventory);
     inventory.secrets.insert("hactl_digest".to_owned(), Value::String(digest));
     Ok(inventory)
@@ -95,7 +95,7 @@ fn vars<const N: usize>(pairs: [(&str, Value); N]) -> Vars {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), literal::no_templates(value))).collect()
 }
 
-/// What the components say, as Ansible is told it.
+/// The variables of the components, without templates.
 fn merged(vars: impl Iterator<Item = RoleVars>) -> Vars {
     vars.flatten().map(|(name, value)| (name, literal::no_templates(value))).collect()
 }

@@ -1,7 +1,7 @@
-//! The digest of everything that configuring depends on: the roles and playbooks, the
-//! variables and the secrets. Nodes keep it, and equal digests mean that there is nothing to do.
+//! The digest of everything that the configuration depends on: the roles and playbooks, the variables and the secrets.
+//! Nodes keep it, and a node with an equal digest needs no change.
 //!
-//! It is a plain hash: what goes in holds the keys of the nodes, which nobody guesses.
+//! A plain hash is enough: its input has the keys of the nodes, which cannot be guessed.
 
 use sha2::{Digest, Sha256};
 
@@ -32,13 +32,13 @@ fn hash_vars(hash: &mut Sha256, vars: &Vars) {
     }
 }
 
-/// Variables that say how to reach a host or where this machine keeps things: no part of what is
-/// configured, so that another runner or a new port means no new run.
+/// Variables that say how to reach a host or where this machine keeps files. They are not part of the configuration, so
+/// another runner or a new port does not cause a new run.
 fn is_about_the_controller(name: &str) -> bool {
     name.starts_with("ansible_") || component::downloads().any(|download| download.variable == name)
 }
 
-/// With its length, so that no two sequences of parts run into the same bytes.
+/// Hashes the length as well, so that different sequences of parts never give the same bytes.
 fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
     hash.update(bytes);

@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Inventory, Vars};
 
-/// Who reads it.
+/// The reader of the inventory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reader {
-    /// People and files: no secrets.
+    /// Users and files: without secrets.
     Anyone,
-    /// Ansible itself, through a pipe: secrets included.
+    /// Ansible itself, through a pipe: with secrets.
     Ansible,
 }
 

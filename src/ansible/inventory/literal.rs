@@ -1,12 +1,12 @@
 //! Values as Ansible's formats write them.
 //!
-//! Ansible reads a value of an INI inventory as a Python literal where it is one, and as text
-//! otherwise; on a host's line it splits words like a shell before that. And it takes every text for
-//! a template. All three are undone here, so that a value arrives as it was.
+//! Ansible reads a value of an INI inventory as a Python literal if it is one, else as text; on a host's line it first
+//! splits words like a shell. It also reads every text as a template. The functions here quote a value so that Ansible
+//! reads it unchanged.
 
 use serde_json::Value;
 
-/// Keeps Ansible from seeing a template in a text.
+/// Escapes a text that Ansible would read as a template.
 pub(super) fn no_templates(value: Value) -> Value {
     match value {
         Value::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => {
@@ -26,7 +26,7 @@ pub(super) fn no_templates(value: Value) -> Value {
     }
 }
 
-/// The value as it stands after `NAME=` in a `[GROUP:vars]` section.
+/// The value after `NAME=` in a `[GROUP:vars]` section.
 pub(super) fn ini(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
@@ -34,12 +34,12 @@ pub(super) fn ini(value: &Value) -> String {
     }
 }
 
-/// The value as it stands after `NAME=` on a host's line.
+/// The value after `NAME=` on a host's line.
 pub(super) fn ini_word(value: &Value) -> String {
     shell_word(&ini(value))
 }
 
-/// A text that Python does not take for a literal and that no reader cuts, so that it needs no quotes.
+/// A text that needs no quotes: Python does not read it as a literal, and no reader splits it.
 fn is_plain(text: &str) -> bool {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_./:@-".contains(c);
     let address = text.parse::<std::net::Ipv4Addr>().is_ok();
@@ -48,7 +48,7 @@ fn is_plain(text: &str) -> bool {
     text.chars().all(safe) && !matches!(text, "True" | "False" | "None") && (address || (word && !digits_only))
 }
 
-/// A Python literal. JSON's strings and numbers are Python's, too.
+/// A Python literal. JSON's strings and numbers are Python literals as well.
 fn python(value: &Value) -> String {
     match value {
         Value::Null => "None".to_owned(),
@@ -64,7 +64,7 @@ fn python(value: &Value) -> String {
     }
 }
 
-/// One word for a shell, and for those who split like one.
+/// One word for a shell, and for programs that split words like a shell.
 pub(super) fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c)) {
         text.to_owned()

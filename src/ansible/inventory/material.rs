@@ -1,4 +1,4 @@
-//! What secrets and downloads give the inventory.
+//! What the inventory gets from secrets and downloads.
 
 use std::path::PathBuf;
 
@@ -7,15 +7,15 @@ use crate::{
     component::{Downloaded, RoleSecrets},
 };
 
-/// Everything that is neither intended nor found: made, fetched, or part of hactl.
+/// What the inventory needs beside the plan and the machines: generated, downloaded, or part of hactl.
 #[derive(Clone, Debug)]
 pub struct Material {
     /// The roles that the inventory is for, and its templates.
     pub assets: Assets,
     pub secrets: RoleSecrets,
     pub downloads: Vec<Downloaded>,
-    /// The private key that nodes let in; none leaves the agent's.
+    /// The private key that nodes accept; `None` leaves the keys of the SSH agent.
     pub ssh_private_key: Option<PathBuf>,
-    /// OpenSSH's configuration: bastions, and who is known.
+    /// OpenSSH's configuration: bastions and known hosts.
     pub ssh_config: PathBuf,
 }

@@ -1,8 +1,8 @@
 //! Fleet -> Inventory: what Ansible reads.
 //!
-//! In come the plan, the machines there are, and the material (passwords, certificates, directories of
-//! downloads); out goes an [`Inventory`], a value that holds every variable of every host, secrets kept
-//! apart. Building and rendering are pure, and rendering again gives the same bytes.
+//! In come the plan, the machines, and the material (passwords, certificates, directories of downloads); out goes an
+//! [`Inventory`], a value that holds every variable of every host, with the secrets separate. Building and rendering
+//! are pure, and the same inventory always gives the same bytes.
 
 mod build;
 mod digest;
@@ -29,14 +29,14 @@ pub use self::{
 };
 use crate::{assets::Assets, model::InstanceKey};
 
-/// Variables by name. Sorted, so that nothing shuffles.
+/// Variables by name, sorted so that their order is stable.
 pub type Vars = BTreeMap<String, Value>;
 
-/// Everything that Ansible is told. Not `Debug` or `Serialize` as a whole: it holds secrets.
+/// Everything that Ansible is given. Not `Debug` or `Serialize` as a whole, because it holds secrets.
 #[derive(Clone)]
 pub struct Inventory {
     pub cluster: String,
-    /// Groups and their hosts. A group without hosts is there, too, so that plays find it.
+    /// Groups and their hosts, including groups without hosts, because plays name them.
     pub groups: BTreeMap<String, BTreeSet<InstanceKey>>,
     /// Variables of all hosts.
     pub vars: Vars,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// The inventory in Ansible's INI format.
 ///
 /// # Errors
-/// When the template does not fit, which only a changed one can cause.
+/// When the template does not fit, which only a changed template can cause.
 pub fn ini(inventory: &Inventory) -> Result<String> {
     render("patroni-cluster.ini.tera", inventory, literal::ini_word, literal::ini)
 }
@@ -17,9 +17,9 @@ pub fn ini(inventory: &Inventory) -> Result<String> {
 /// The inventory in Ansible's YAML format.
 ///
 /// # Errors
-/// When the template does not fit, which only a changed one can cause.
+/// When the template does not fit, which only a changed template can cause.
 pub fn yaml(inventory: &Inventory) -> Result<String> {
-    // JSON is YAML, and leaves no doubt about a value's type.
+    // JSON is YAML, and its types are unambiguous.
     render("patroni-cluster.yml.tera", inventory, Value::to_string, Value::to_string)
 }
 
@@ -30,8 +30,8 @@ fn render(
     cluster_value: fn(&Value) -> String,
 ) -> Result<String> {
     let path = format!("inventory-templates/{name}");
-    let failed = || Error::failed("inventory-template", "render inventory template", inventory.assets.place(&path));
-    let template = inventory.assets.text(&path).ok_or_else(|| failed().cause("there is no such text"))?;
+    let failed = || Error::failed("inventory-template", "render the inventory template", inventory.assets.place(&path));
+    let template = inventory.assets.text(&path).ok_or_else(|| failed().cause("the template does not exist"))?;
     let readable = Readable {
         cluster: &inventory.cluster,
         groups: inventory

@@ -1,4 +1,5 @@
-//! Inventory -> files: the readable inventory, and the secrets beside it, each written anew and renamed.
+//! Inventory -> files: the readable inventory, and the secrets beside it. Each file is written under another name and
+//! renamed.
 
 use std::{
     collections::BTreeSet,
@@ -11,10 +12,10 @@ use std::{
 use super::{Inventory, Vars, render};
 use crate::error::{Error, Result};
 
-/// Where the inventory lies.
+/// The files of the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// What `ansible-playbook -i` is given.
+    /// The argument of `ansible-playbook -i`.
     pub ini: PathBuf,
     /// The same in YAML.
     pub yaml: PathBuf,
@@ -37,24 +38,25 @@ pub fn write(dir: &Path, inventory: &Inventory) -> Result<Written> {
         }
         remove_others(&host_vars, &inventory.host_secrets().keys().map(|host| host.as_str()).collect())
     };
-    write().map_err(|error| Error::failed("inventory-write", "write inventory", dir.display()).source(&error))?;
+    write()
+        .map_err(|error| Error::failed("inventory-write", "write the inventory to", dir.display()).source(&error))?;
     Ok(written)
 }
 
-/// JSON is YAML, and Ansible tries JSON first: no value can be taken for another type.
+/// Writes JSON, which is YAML and which Ansible tries first, so that no value is read as another type.
 fn secrets(dir: &Path, vars: &Vars) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(vars)?;
     text.push(b'\n');
     file(&dir.join("secrets.yml"), &text)
 }
 
-/// Everything here has mode 0600, in directories of mode 0700: one rule is easier to keep than two.
+/// Writes a file with mode 0600 in a directory with mode 0700, whether it has secrets or not.
 fn file(path: &Path, text: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
     crate::file::private_dir(dir)?;
-    // An older directory may be wider.
+    // A directory of an older version may be open to others.
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-    // Temporary files are made with mode 0600.
+    // Temporary files have mode 0600.
     let mut beside = tempfile::NamedTempFile::new_in(dir)?;
     beside.write_all(text)?;
     beside.as_file().sync_all()?;
@@ -62,7 +64,7 @@ fn file(path: &Path, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A host that is gone leaves no key behind.
+/// Removes the keys of hosts that are gone.
 fn remove_others(host_vars: &Path, kept: &BTreeSet<&str>) -> io::Result<()> {
     let entries = match fs::read_dir(host_vars) {
         Ok(entries) => entries,

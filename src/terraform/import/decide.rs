@@ -1,4 +1,4 @@
-//! Which machine is which instance: the map and the candidates in, [`Imports`] or every problem out.
+//! Which machine is which instance: in come the map and the candidates, out go [`Imports`] or every problem.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use crate::model::{Dns, InstanceKey, ProxmoxKind, nearest};
 pub struct ImportTarget<'a> {
     pub hypervisor: &'a str,
     pub hostname: &'a str,
-    /// Of its disk, where the cluster file says it.
+    /// The size of its disk, where the cluster file has it.
     pub disk_gb: Option<u32>,
 }
 
-/// What the cluster file makes.
+/// What the cluster file needs.
 #[derive(Debug)]
 pub struct ImportRequest<'a> {
     pub kind: ProxmoxKind,
     pub targets: BTreeMap<&'a InstanceKey, ImportTarget<'a>>,
     /// Whether the one machine comes from `target_ip`, without a map.
     pub single: bool,
-    /// The pool to be imported with the machines.
+    /// The pool to import with the machines.
     pub pool: Option<&'a str>,
-    /// Where the machines have records that are to be imported with them.
+    /// The zone, where the machines have records to import with them.
     pub dns: Option<&'a Dns>,
-    /// The machines that this cluster's own state has already.
+    /// The machines that are already in this cluster's state.
     pub held: &'a [Candidate],
 }
 
@@ -42,7 +42,7 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
         let said_by = &candidate.said_by;
         if !is_kind(candidate, wanted.kind) {
             let text = format!(
-                "{said_by} is a {}, and the cluster file has `kind: {}`",
+                "{said_by} is a {}, but the cluster file has `kind: {}`",
                 word(other(wanted.kind)),
                 wanted.kind
             );
@@ -52,7 +52,7 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
         let (key, target) = match find(wanted, candidate, alone) {
             Ok(Some(found)) => found,
             Ok(None) => {
-                notes.push(format!("{said_by} is no instance of the map: it is left alone"));
+                notes.push(format!("{said_by} matches no instance of the cluster file and is not imported"));
                 continue;
             }
             Err(problem) => {
@@ -62,14 +62,15 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
         };
         if let Some(node) = candidate.hypervisor.as_deref().filter(|node| *node != target.hypervisor) {
             problems.push(format!(
-                "{said_by} runs on {node}, and the cluster file has {key} on {}: it would be made anew there; write `node: {node}`",
+                "{said_by} runs on {node}, but the cluster file has {key} on {}, where Terraform would create it again; \
+                 set `node: {node}`",
                 target.hypervisor
             ));
             continue;
         }
         if let Some(old) = candidate.hostname.as_deref().filter(|old| *old != target.hostname) {
             notes.push(format!(
-                "{key} is called {old} now, and will be called {}; `vm_name: {old}` keeps its name",
+                "{key} will be renamed from {old} to {}; set `vm_name: {old}` to keep the name",
                 target.hostname
             ));
         }
@@ -80,10 +81,11 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
     for (key, claims) in claims {
         let (_, id) = &claims[0];
         if claims.iter().any(|(_, other)| other != id) {
-            let claims: Vec<String> = claims.iter().map(|(by, id)| format!("{id} by {}", by.said_by)).collect();
-            problems.push(format!("{key} has more than one id: {}", claims.join(", ")));
+            let claims: Vec<String> = claims.iter().map(|(by, id)| format!("{id} from {}", by.said_by)).collect();
+            problems.push(format!("{key} has more than one ID: {}", claims.join(", ")));
         } else if let Some((other, _)) = machines.iter().find(|(_, other)| other.vmid == id.vmid) {
-            problems.push(format!("{other} and {key} have the same id, {}: one machine cannot be both", id.vmid));
+            problems
+                .push(format!("{other} and {key} have the same ID {}: a machine can be only one instance", id.vmid));
         } else {
             machines.insert(key.clone(), id.clone());
         }
@@ -93,25 +95,25 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
         match machines.get(&key) {
             Some(id) if id.vmid == held.vmid => {
                 machines.remove(&key);
-                notes.push(format!("{key} is in the cluster's state already, as {}", held.vmid));
+                notes.push(format!("{key} is already in the cluster's state as {}", held.vmid));
             }
             Some(id) => problems
-                .push(format!("{key} is in the cluster's state already, as {}: {id} cannot take its place", held.vmid)),
+                .push(format!("{key} is already in the cluster's state as {}; {id} cannot replace it", held.vmid)),
             None => {}
         }
         if let Some((other, id)) = machines.iter().find(|(other, id)| **other != key && id.vmid == held.vmid) {
             problems.push(format!(
-                "{id} is {key} in the cluster's state already: it cannot be {other}, too; `renamed_from: {key}` makes it {other}"
+                "{id} is already {key} in the cluster's state; set `renamed_from: {key}` on {other} to rename the instance"
             ));
         }
     }
-    // An import brings the disk of a virtual machine, and what the configuration does not have is taken away.
+    // An import includes the disk of a virtual machine, and a plan removes a disk that the configuration does not have.
     for (key, id) in
         machines.iter().filter(|(key, _)| wanted.kind == ProxmoxKind::Vm && wanted.targets[key].disk_gb.is_none())
     {
         notes.push(format!(
-            "{key} has no `disk_gb`: give it the size of its disk scsi0 in GB, which `qm config {}` on {} shows; without it \
-             the plan would take the disk away, and is refused",
+            "{key} has no `disk_gb`: set it to the size of the disk scsi0 in GB, which `qm config {}` on {} shows; otherwise \
+             the plan would remove the disk, and `hactl up` refuses it",
             id.vmid, id.hypervisor
         ));
     }
@@ -120,7 +122,7 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
         wanted.targets.keys().copied().filter(|key| !machines.contains_key(*key) && !held(key)).cloned().collect();
     if problems.is_empty() && machines.is_empty() && wanted.pool.is_none() {
         problems.extend(notes.iter().cloned());
-        problems.push("there is no machine to import".to_owned());
+        problems.push("found no machine to import".to_owned());
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -143,7 +145,7 @@ const fn other(kind: ProxmoxKind) -> ProxmoxKind {
     }
 }
 
-/// What people call a machine of a kind.
+/// The usual word for a machine of a kind.
 pub(super) const fn word(kind: ProxmoxKind) -> &'static str {
     match kind {
         ProxmoxKind::Vm => "virtual machine",
@@ -155,7 +157,7 @@ fn is_kind(candidate: &Candidate, kind: ProxmoxKind) -> bool {
     candidate.kind.is_none_or(|own| own == kind)
 }
 
-/// The instance that a candidate is: by its key there, else by its host name, else because there is one of each.
+/// The instance of a candidate: by its key, else by its host name, else because there is only one of each.
 fn find<'a>(
     wanted: &ImportRequest<'a>,
     candidate: &Candidate,
@@ -170,7 +172,7 @@ fn find<'a>(
         let known = wanted.targets.keys().map(|key| key.as_str());
         let hint = match nearest(key, known.clone()) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("the map has {}", known.collect::<Vec<_>>().join(", ")),
+            None => format!("the instances are {}", known.collect::<Vec<_>>().join(", ")),
         };
         return Err(format!("{} names no instance: {hint}", candidate.said_by));
     }
@@ -238,16 +240,16 @@ mod tests {
             problems,
             [
                 "`nod1=100` names no instance: did you mean node1?",
-                "`node1=pve2/103` runs on pve2, and the cluster file has node1 on pve1: it would be made anew there; \
-                 write `node: pve2`",
-                "`node1=pve1/lxc/104` is a container, and the cluster file has `kind: vm`",
-                "`x=105` names no instance: the map has node1, node2, node3",
-                "node2 has more than one id: pve1/101 by `node2=101`, pve1/102 by `node2=102`",
+                "`node1=pve2/103` runs on pve2, but the cluster file has node1 on pve1, where Terraform would create it again; \
+                 set `node: pve2`",
+                "`node1=pve1/lxc/104` is a container, but the cluster file has `kind: vm`",
+                "`x=105` names no instance: the instances are node1, node2, node3",
+                "node2 has more than one ID: pve1/101 from `node2=101`, pve1/102 from `node2=102`",
             ]
         );
         let twice = decide(&map.wanted(&[]), &by_hand(&["node1=100", "node2=100"])).unwrap_err();
-        assert_eq!(twice, ["node1 and node2 have the same id, 100: one machine cannot be both"]);
-        assert_eq!(decide(&map.wanted(&[]), &[]).unwrap_err(), ["there is no machine to import"]);
+        assert_eq!(twice, ["node1 and node2 have the same ID 100: a machine can be only one instance"]);
+        assert_eq!(decide(&map.wanted(&[]), &[]).unwrap_err(), ["found no machine to import"]);
     }
 
     #[test]
@@ -263,8 +265,8 @@ mod tests {
         assert_eq!(
             imports.notes,
             [
-                "node1 is called old-name now, and will be called pg-prod-node1; `vm_name: old-name` keeps its name",
-                "proxmox_vm_qemu.vm[2] in old is no instance of the map: it is left alone",
+                "node1 will be renamed from old-name to pg-prod-node1; set `vm_name: old-name` to keep the name",
+                "proxmox_vm_qemu.vm[2] in old matches no instance of the cluster file and is not imported",
             ]
         );
         // The same id from two sides is no contradiction.
@@ -291,7 +293,7 @@ mod tests {
         let wanted = ImportRequest { single: true, ..single.wanted(&[]) };
         let imports = decide(&wanted, &state("proxmox_vm_qemu", &old)).unwrap();
         assert_eq!(ids(&imports), ["default=pve1/100"]);
-        assert!(imports.notes[0].contains("`vm_name: pg-prod-beef` keeps its name"), "{:?}", imports.notes);
+        assert!(imports.notes[0].contains("set `vm_name: pg-prod-beef` to keep the name"), "{:?}", imports.notes);
         let two = [old[0].clone(), (json!(1), "pve1/qemu/101", "other")];
         assert!(decide(&wanted, &state("proxmox_vm_qemu", &two)).is_err());
         assert!(decide(&single.wanted(&[]), &state("proxmox_vm_qemu", &old)).is_err());
@@ -302,7 +304,7 @@ mod tests {
         let map = Map::new(&["node1"]);
         let old = state("proxmox_lxc", &[(json!("node1"), "pve1/lxc/100", "pg-prod-node1")]);
         let problems = decide(&map.wanted(&[]), &old).unwrap_err();
-        assert!(problems[0].ends_with("is a container, and the cluster file has `kind: vm`"), "{problems:?}");
+        assert!(problems[0].ends_with("is a container, but the cluster file has `kind: vm`"), "{problems:?}");
         let wanted = ImportRequest { kind: ProxmoxKind::Lxc, ..map.wanted(&[]) };
         assert_eq!(ids(&decide(&wanted, &old).unwrap()), ["node1=pve1/100"]);
     }
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(imports.missing, []);
         let problems = decide(&map.wanted(&held), &by_hand(&["node1=105", "node2=100"])).unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].starts_with("node1 is in the cluster's state already, as 100"), "{problems:?}");
-        assert!(problems[1].contains("`renamed_from: node1` makes it node2"), "{problems:?}");
+        assert!(problems[0].starts_with("node1 is already in the cluster's state as 100"), "{problems:?}");
+        assert!(problems[1].contains("set `renamed_from: node1` on node2"), "{problems:?}");
     }
 }

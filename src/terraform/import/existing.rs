@@ -1,5 +1,5 @@
-//! What is said to exist: words of the command line, and the JSON that Terraform writes about an old
-//! configuration. In come texts, out go [`Candidate`]s; which instance each is, `decide` says.
+//! Machines that the user says exist: arguments of the command line, and the JSON that Terraform writes about an old
+//! configuration. In come texts, out go [`Candidate`]s; `decide` finds the instance of each.
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -18,35 +18,35 @@ const MACHINES: [(&str, ProxmoxKind); 4] = [
     ("proxmox_virtual_environment_container", ProxmoxKind::Lxc),
 ];
 
-/// Outputs of old configurations that tell ids by key, with the one that tells the names.
+/// Outputs of old configurations that have IDs by key, and the outputs with the names.
 const OUTPUTS: [(&str, &str, ProxmoxKind); 2] =
     [("vm_ids", "vm_hostnames", ProxmoxKind::Vm), ("lxc_ids", "lxc_hostnames", ProxmoxKind::Lxc)];
 
-/// A machine that is said to exist.
+/// A machine that the user says exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Who says so, for messages.
+    /// Where it is listed, for messages.
     pub(super) said_by: String,
-    /// Whether it was said on the command line, where a wrong key is a mistake; a state may hold other machines, too.
+    /// Whether it comes from the command line, where a wrong key is an error; a state may hold other machines as well.
     pub(super) by_hand: bool,
-    /// The key that it has there, where it has one.
+    /// Its key there, if any.
     pub(super) key: Option<String>,
     pub(super) hostname: Option<String>,
-    /// None where only the number is told.
+    /// `None` if only the number is known.
     pub(super) kind: Option<ProxmoxKind>,
-    /// Where it is told.
+    /// `None` if only the number is known.
     pub(super) hypervisor: Option<String>,
     pub(super) vmid: u32,
 }
 
 impl Candidate {
-    /// `KEY=ID` of the command line: the number, `NODE/NUMBER`, or Telmate's `NODE/qemu/NUMBER`.
+    /// Reads `KEY=ID` of the command line: the number, `NODE/NUMBER`, or Telmate's `NODE/qemu/NUMBER`.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A message that says what is wrong.
     pub fn by_hand(text: &str) -> Result<Self, String> {
         let (key, id) = text.split_once('=').ok_or_else(|| {
-            format!("`{text}` is not KEY=ID: the instance's key and the machine's number, for example node1=pve1/100")
+            format!("`{text}` is not KEY=ID, the instance's key and the machine's ID, for example node1=pve1/100")
         })?;
         let (hypervisor, kind, vmid) = parse_id(id).map_err(|error| format!("{key}: {error}"))?;
         Ok(Self {
@@ -74,18 +74,17 @@ fn parse_id(text: &str) -> Result<(Option<String>, Option<ProxmoxKind>, u32), St
         [node, number] => (Some(node), None, number),
         [node, "qemu", number] => (Some(node), Some(ProxmoxKind::Vm), number),
         [node, "lxc", number] => (Some(node), Some(ProxmoxKind::Lxc), number),
-        _ => return Err(format!("`{text}` is no id of a machine: 100 or pve1/100")),
+        _ => return Err(format!("`{text}` is not the ID of a machine: write 100 or pve1/100")),
     };
     if let Some(node) = node
         && !is_node(node)
     {
-        return Err(format!("`{node}` is no name of a hypervisor, such as that of pve1/100"));
+        return Err(format!("`{node}` is not the name of a hypervisor, such as pve1 in pve1/100"));
     }
-    let vmid = number
-        .parse()
-        .ok()
-        .filter(|vmid| VMIDS.contains(vmid) && !number.starts_with('+'))
-        .ok_or_else(|| format!("`{number}` is no number of a machine: a whole number from 100"))?;
+    let vmid =
+        number.parse().ok().filter(|vmid| VMIDS.contains(vmid) && !number.starts_with('+')).ok_or_else(|| {
+            format!("`{number}` is not the number of a machine: write a whole number from 100 to 999999999")
+        })?;
     Ok((node.map(str::to_owned), kind, vmid))
 }
 
@@ -99,12 +98,12 @@ fn is_node(text: &str) -> bool {
 /// `source` is the file's name, for messages.
 ///
 /// # Errors
-/// What is wrong, in words: not JSON, none of these forms, machines whose id cannot be read, or no machine at all.
+/// Messages that say what is wrong: not JSON, none of these forms, machines whose ID cannot be read, or no machine.
 pub fn read(source: &str, text: &str) -> Result<Vec<Candidate>, Vec<String>> {
     let found = machines(source, text)?;
     if found.is_empty() {
         return Err(vec![format!(
-            "{source} tells of no machine: it has neither resources of the types {} nor an output {} or resource_ids",
+            "{source} lists no machine: it has no resource of the types {}, and no output {} or resource_ids",
             MACHINES.map(|(name, _)| name).join(", "),
             OUTPUTS.map(|(name, ..)| name).join(", "),
         )]);
@@ -112,13 +111,15 @@ pub fn read(source: &str, text: &str) -> Result<Vec<Candidate>, Vec<String>> {
     Ok(found)
 }
 
-/// The same of a state that may have no machines yet.
+/// The same for a state that may have no machines yet.
 ///
 /// # Errors
-/// Those of [`read`] but the last.
+/// Those of [`read`] except the last.
 pub fn machines(source: &str, text: &str) -> Result<Vec<Candidate>, Vec<String>> {
     let json: Json = serde_json::from_str(text).map_err(|error| {
-        vec![format!("{source} is not JSON: {error}; `terraform show -json` and `terraform output -json` write it")]
+        vec![format!(
+            "{source} is not JSON: {error}; create it with `terraform show -json` or `terraform output -json`"
+        )]
     })?;
     let found = if json.get("resources").is_some() || json.get("version").is_some() {
         serde_json::from_value::<State>(json).map(|state| state.machines(source))
@@ -127,7 +128,7 @@ pub fn machines(source: &str, text: &str) -> Result<Vec<Candidate>, Vec<String>>
     } else {
         Ok(outputs(source, &json))
     };
-    let found = found.map_err(|error| vec![format!("{source} is not what Terraform writes: {error}")])?;
+    let found = found.map_err(|error| vec![format!("{source} is not in a format that Terraform writes: {error}")])?;
     let (good, bad): (Vec<_>, Vec<_>) = found.into_iter().partition(Result::is_ok);
     if bad.is_empty() {
         Ok(good.into_iter().filter_map(Result::ok).collect())
@@ -226,7 +227,7 @@ impl Shown {
     }
 }
 
-/// One resource of a state, if it is a machine.
+/// The machine of a resource in a state, if the resource is one.
 fn machine(
     source: &str,
     address: &str,
@@ -236,10 +237,10 @@ fn machine(
 ) -> Option<Result<Candidate, String>> {
     let (_, kind) = MACHINES.iter().find(|(name, _)| *name == resource)?;
     let said_by = format!("{address} in {source}");
-    // Telmate's id says where the machine runs, also after it has moved; bpg's is the number alone.
+    // Telmate's ID says where the machine runs, also after a migration; bpg's is only the number.
     let id = match attributes.get("id") {
         Some(Json::String(id)) => parse_id(id),
-        _ => Err("it has no id".to_owned()),
+        _ => Err("the attribute `id` is missing".to_owned()),
     };
     let text = |name: &str| attributes.get(name).and_then(Json::as_str).map(str::to_owned);
     let first = |path: &str| attributes.pointer(path).and_then(Json::as_str).map(str::to_owned);
@@ -275,7 +276,7 @@ fn outputs(source: &str, json: &Json) -> Vec<Result<Candidate, String>> {
             told.push(index.clone());
             found.push(match (parse_id(&number), place) {
                 (Ok((_, _, vmid)), Some(Ok((_, _, there)))) if there != vmid => {
-                    Err(format!("{said_by} is {vmid}, and {there} in resource_ids"))
+                    Err(format!("{said_by} is {vmid}, but resource_ids has {there}"))
                 }
                 (Ok((hypervisor, _, vmid)), place) => Ok(Candidate {
                     said_by,
@@ -297,7 +298,7 @@ fn outputs(source: &str, json: &Json) -> Vec<Result<Candidate, String>> {
                 Ok(Candidate { said_by, by_hand: false, key: index.key(), hostname: None, kind, hypervisor, vmid })
             }
             Some(Err(error)) => Err(format!("{said_by}: {error}")),
-            None => Err(format!("{said_by}: {id} is no id of a machine")),
+            None => Err(format!("{said_by}: {id} is not the ID of a machine")),
         });
     }
     found
@@ -446,16 +447,16 @@ mod tests {
     fn what_cannot_be_read_is_said_with_every_place() {
         let wrong = |json: Json| read("f", &json.to_string()).unwrap_err();
         assert!(read("f", "# HCL").unwrap_err()[0].starts_with("f is not JSON"));
-        assert!(wrong(json!({}))[0].contains("tells of no machine"));
-        assert!(wrong(json!([1]))[0].contains("tells of no machine"));
-        assert!(wrong(json!({"version": 4, "resources": []}))[0].contains("tells of no machine"));
-        assert!(wrong(json!({"version": 4, "resources": 1}))[0].contains("not what Terraform writes"));
+        assert!(wrong(json!({}))[0].contains("lists no machine"));
+        assert!(wrong(json!([1]))[0].contains("lists no machine"));
+        assert!(wrong(json!({"version": 4, "resources": []}))[0].contains("lists no machine"));
+        assert!(wrong(json!({"version": 4, "resources": 1}))[0].contains("not in a format that Terraform writes"));
         let both = wrong(json!({"vm_ids": {"value": {"a": "x", "b": 99, "c": 100, "d": null}},
             "resource_ids": {"value": {"c": "pve1/qemu/101"}}}));
         assert_eq!(both.len(), 4, "{both:?}");
-        assert_eq!(both[2], "vm_ids[\"c\"] in f is 100, and 101 in resource_ids");
+        assert_eq!(both[2], "vm_ids[\"c\"] in f is 100, but resource_ids has 101");
         let no_id = wrong(json!({"version": 4, "resources": [{"mode": "managed", "type": "proxmox_lxc", "name": "c",
             "instances": [{"attributes": {"vmid": 100}}]}]}));
-        assert_eq!(no_id, ["proxmox_lxc.c in f: it has no id"]);
+        assert_eq!(no_id, ["proxmox_lxc.c in f: the attribute `id` is missing"]);
     }
 }

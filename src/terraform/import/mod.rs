@@ -1,11 +1,11 @@
-//! Machines that exist on Proxmox, taken into Terraform's state instead of being made.
+//! Adding machines that exist on Proxmox to Terraform's state, instead of creating them.
 //!
 //! ```text
 //! KEY=ID, old states, old outputs -> [existing] candidates -> [decide] with the map -> Imports -> import blocks in a file
 //! ```
 //!
-//! Import blocks, and not `terraform import`: what they will do is a plan, which the guard reads before
-//! anything is done. Nothing here starts Terraform or asks a machine.
+//! hactl writes import blocks instead of running `terraform import`, because Terraform plans the blocks, and the guard
+//! checks the plan before Terraform applies it. Nothing here starts Terraform or contacts a machine.
 
 mod decide;
 mod existing;
@@ -22,6 +22,7 @@ pub use decide::{ImportRequest, ImportTarget, decide};
 pub use existing::{Candidate, machines, read};
 
 pub use super::names::IMPORT_FILE;
+use super::names::MAKE_ROOM;
 use crate::{
     context::ClusterDir,
     error::{Error, Result},
@@ -35,7 +36,7 @@ pub fn path(dir: &ClusterDir, kind: ProxmoxKind) -> PathBuf {
     dir.terraform().join("stacks").join(kind.stack()).join(IMPORT_FILE)
 }
 
-/// The resource in its stack that machines of a kind are.
+/// The resource of machines of a kind, in their stack.
 const fn resource(kind: ProxmoxKind) -> &'static str {
     match kind {
         ProxmoxKind::Vm => "module.machines.proxmox_virtual_environment_vm.this",
@@ -43,7 +44,7 @@ const fn resource(kind: ProxmoxKind) -> &'static str {
     }
 }
 
-/// Where a machine runs and its number there: what Proxmox knows it by, and the provider's import id.
+/// The hypervisor of a machine and its number there: Proxmox's name for the machine, and the provider's import ID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct MachineId {
     #[serde(rename = "node")]
@@ -57,19 +58,19 @@ impl fmt::Display for MachineId {
     }
 }
 
-/// What is to be imported, and what to know about it.
+/// What `up` will import, and what the user should know about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imports {
     pub kind: ProxmoxKind,
     /// The machines by their keys.
     pub machines: BTreeMap<InstanceKey, MachineId>,
-    /// The pool that exists already.
+    /// The existing pool.
     pub pool: Option<String>,
     /// The import ids of the machines' records, by the machines' keys.
     pub records: BTreeMap<InstanceKey, String>,
-    /// What the import changes or leaves out, in words.
+    /// Messages about what the import changes or leaves out.
     pub notes: Vec<String>,
-    /// Instances of the map without a machine: Terraform will make them.
+    /// Instances of the map without a machine: Terraform will create them.
     pub missing: Vec<InstanceKey>,
 }
 
@@ -102,12 +103,10 @@ fn block(text: &mut String, to: &str, id: &str) {
 /// Writes the import blocks to `path`, all of them or none.
 ///
 /// # Errors
-/// When the file cannot be written: what was there is then still there.
+/// When the file cannot be written; its former content then stays.
 pub fn write(path: &Path, imports: &Imports) -> Result<()> {
     file::replace(path, imports.blocks().as_bytes()).map_err(|error| {
-        Error::failed("import-write", "write the import blocks to", path.display())
-            .source(&error)
-            .hint("make room or give write access there, then run the same command again")
+        Error::failed("import-write", "write the import blocks to", path.display()).source(&error).hint(MAKE_ROOM)
     })
 }
 

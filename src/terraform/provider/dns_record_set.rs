@@ -25,7 +25,7 @@ struct Attributes {
     port: Option<u16>,
     zone: DomainName,
     name: String,
-    /// None or empty: the machine has no address yet.
+    /// `None` or empty if the machine has no address yet.
     addresses: Option<BTreeSet<IpAddr>>,
     ttl: Option<u32>,
     key_name: DomainName,
@@ -34,11 +34,11 @@ struct Attributes {
     machine: Option<String>,
     machine_kind: Option<MachineKind>,
     fqdn: Option<String>,
-    /// What was written last: all that a destroy removes, whatever stands there by then.
+    /// What the last apply wrote: a destroy removes only these addresses, whatever the name has by then.
     made: Option<BTreeSet<IpAddr>>,
 }
 
-/// What the addresses are of: it decides where to look when there are none.
+/// The kind of machine that has the addresses: it decides which advice a machine without an address gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum MachineKind {
@@ -63,7 +63,7 @@ impl Attributes {
         Zone::new(self.dns(), &dns::secret(call.env())?)
     }
 
-    /// What is wanted.
+    /// The records to write.
     ///
     /// # Errors
     /// When the machine has no address.
@@ -82,11 +82,11 @@ impl Attributes {
         let (summary, look) = match self.machine_kind.unwrap_or_default() {
             MachineKind::Vm => (
                 "VM IP address is not available. Ensure QEMU guest agent is running.",
-                "Install qemu-guest-agent in the VM, turn the agent on in its options, then apply again.",
+                "Install qemu-guest-agent in the VM, enable the agent in the VM's options, then apply again.",
             ),
             MachineKind::Container => (
                 "Container IP address is not available. Ensure its network interface is up and has an IPv4 address.",
-                "Look at its address on the hypervisor (`pct exec VMID -- ip -4 address`): with DHCP a server has to \
+                "Check its address on the hypervisor with `pct exec VMID -- ip -4 address`: with DHCP, a server has to \
                  answer within 10 s of the start. Then apply again.",
             ),
         };
@@ -98,7 +98,7 @@ impl Attributes {
         )
     }
 
-    /// As it is once `records` are written.
+    /// The state after `records` are written.
     fn written(self) -> State {
         let (fqdn, made) = (Some(self.dns().fqdn(&self.name)), self.addresses.clone());
         state(&Self { fqdn, made, ..self })
@@ -114,8 +114,8 @@ impl Resource for DnsRecordSet {
     fn schema(&self) -> Schema {
         use {Kind::*, Mode::*};
         Schema {
-            description: "The addresses of one name: A and AAAA records, written by updates (RFC 2136) that a TSIG key \
-                          signs. The key's secret comes from the environment variable TF_VAR_dns_key_secret, in base64.",
+            description: "The addresses of one name: A and AAAA records, written by dynamic updates (RFC 2136) that are signed \
+                          with a TSIG key. The environment variable TF_VAR_dns_key_secret has the key's secret, in base64.",
             attributes: vec![
                 Attribute::new("server", Text, Required, "The zone's primary server: an IP address or a host name."),
                 Attribute::new("port", Number, Optional, "The server's port, 53 by default."),
@@ -123,7 +123,7 @@ impl Resource for DnsRecordSet {
                     "zone",
                     Text,
                     Required,
-                    "The zone in lower case with a dot at its end: `home.sflab.io.`.",
+                    "The zone in lower case, with a trailing dot: `home.sflab.io.`.",
                 )
                 .replaces(),
                 Attribute::new("name", Text, Required, "The name within the zone, for example `pg-prod-node1`.")
@@ -132,10 +132,10 @@ impl Resource for DnsRecordSet {
                     "addresses",
                     TextSet,
                     Optional,
-                    "IPv4 and IPv6 addresses. Null or empty where the machine has none: this record then fails in apply.",
+                    "IPv4 and IPv6 addresses. Null or empty if the machine has none: the apply of this record then fails.",
                 ),
-                Attribute::new("ttl", Number, Optional, "For how many seconds resolvers may keep it, 300 by default."),
-                Attribute::new("key_name", Text, Required, "The TSIG key's name with a dot at its end: `ddnskey.`."),
+                Attribute::new("ttl", Number, Optional, "Time to live in seconds, 300 by default."),
+                Attribute::new("key_name", Text, Required, "The TSIG key's name, with a trailing dot: `ddnskey.`."),
                 Attribute::new(
                     "key_algorithm",
                     Text,
@@ -146,16 +146,16 @@ impl Resource for DnsRecordSet {
                     "cluster_uuid",
                     Text,
                     Optional,
-                    "UUID that marks the record as this cluster's, in a TXT beside it where the server allows that.",
+                    "UUID of the cluster, which a TXT record of the same name stores where the server allows it.",
                 ),
-                Attribute::new("machine", Text, Optional, "The machine's name in messages."),
-                Attribute::new("machine_kind", Text, Optional, "`vm` by default, or `container`: for messages."),
+                Attribute::new("machine", Text, Optional, "The machine's name, for messages."),
+                Attribute::new("machine_kind", Text, Optional, "`vm` by default, or `container`, for messages."),
                 Attribute::new("fqdn", Text, Computed, "The full name: `pg-prod-node1.home.sflab.io.`."),
                 Attribute::new(
                     "made",
                     TextSet,
                     Computed,
-                    "The addresses that were written; a destroy removes these alone.",
+                    "The addresses that the last apply wrote; a destroy removes only these.",
                 ),
             ],
         }
@@ -164,7 +164,7 @@ impl Resource for DnsRecordSet {
     fn validate(&self, config: &Object) -> Vec<ResourceProblem> {
         let mut problems = Vec::new();
         check_text(config, "server", &mut problems, |text| text.parse::<DnsServer>().map(|_| ()));
-        // Only the canonical form: the state holds it, and another spelling would be a change.
+        // Only the canonical form: the state has it, and another spelling would be a change.
         for attribute in ["zone", "key_name"] {
             check_canonical::<DomainName>(config, attribute, &mut problems);
         }
@@ -190,7 +190,7 @@ impl Resource for DnsRecordSet {
     }
 
     fn plan(&self, prior: Option<&Object>, planned: &mut Object) {
-        // After apply it is what is wanted now, whatever was written before.
+        // After the apply these are the planned addresses, whatever was written before.
         let addresses = planned.get("addresses").cloned().unwrap_or(Value::Null);
         planned.insert("made".to_owned(), addresses);
         if prior.is_none()
@@ -227,7 +227,7 @@ impl Resource for DnsRecordSet {
         if (&prior.server, prior.port) == (&planned.server, planned.port) {
             zone.change(&planned.name, &prior.addresses.unwrap_or_default(), &wanted).await?;
         } else {
-            // What stands at another server was never looked at.
+            // hactl has never read the records of the new server.
             zone.create(&planned.name, &wanted).await?;
         }
         Ok(planned.written())
@@ -251,7 +251,7 @@ impl Resource for DnsRecordSet {
         if found.addresses.is_empty() {
             return Err(refused().cause(format!("{} has no address", known.dns().fqdn(&known.name))));
         }
-        // The user says that all of it is ours.
+        // By the import, the user says that all addresses belong to this cluster.
         Ok(Attributes {
             ttl: found.addresses.values().next().copied(),
             cluster_uuid: found.marks.iter().next().map(|mark| mark.cluster),
@@ -265,10 +265,10 @@ impl Resource for DnsRecordSet {
 fn parse_id(id: &str) -> Result<Attributes, String> {
     let parts: Vec<&str> = id.split('/').collect();
     let &[server, key, zone, name] = parts.as_slice() else {
-        return Err(format!("it has {} parts, not 4", parts.len()));
+        return Err(format!("the ID has {} parts instead of 4", parts.len()));
     };
     let (server, port) = match server.rsplit_once(':') {
-        // An IPv6 address has colons itself: with a port it stands in brackets.
+        // An IPv6 address has colons itself: with a port it is in brackets.
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             (host.trim_matches(['[', ']']), Some(port.parse().map_err(|_| format!("`{port}` is not a port"))?))
         }
@@ -299,7 +299,7 @@ fn said<T, E: fmt::Display>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 
-/// Checks that a known text is a `T`, spelt as `T` spells it.
+/// Checks that a known text is a `T` in its canonical spelling.
 fn check_canonical<T: std::str::FromStr + fmt::Display>(
     config: &Object,
     attribute: &'static str,
@@ -309,7 +309,7 @@ fn check_canonical<T: std::str::FromStr + fmt::Display>(
 {
     check_text(config, attribute, problems, |text| match text.parse::<T>() {
         Ok(value) if value.to_string() == text => Ok(()),
-        Ok(value) => Err(format!("`{text}` has to be written as {value}.")),
+        Ok(value) => Err(format!("`{text}` must be written as {value}.")),
         Err(error) => Err(format!("`{text}`: {error}.")),
     });
 }
@@ -370,7 +370,7 @@ mod tests {
         let mut planned = object(&[("name", text("node1")), ("zone", text("a.b.")), ("addresses", Value::Unknown)]);
         DnsRecordSet.plan(None, &mut planned);
         assert_eq!((&planned["fqdn"], &planned["made"]), (&text("node1.a.b."), &Value::Unknown));
-        // Found changed by others: what is written again is what is wanted.
+        // Others have changed the record: the planned addresses are written again.
         let prior = object(&[
             ("addresses", texts(&["10.9.9.9"])),
             ("made", texts(&["10.0.0.1"])),

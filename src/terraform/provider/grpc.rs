@@ -1,8 +1,7 @@
 //! The gRPC side of the plugin protocol, without generated code: a request's path picks the answer.
 //!
-//! Served are Terraform's provider service and the three of go-plugin, the library by which
-//! Terraform runs plugins. A method that is not here answers UNIMPLEMENTED, which Terraform takes
-//! for "this provider does not have that".
+//! It serves Terraform's provider service and the three services of go-plugin, the library with which Terraform runs
+//! plugins. Any other method answers UNIMPLEMENTED, which Terraform reads as "this provider does not have that method".
 
 use std::{
     convert::Infallible,
@@ -51,7 +50,7 @@ where
     }
 }
 
-/// Boxed, since the compiler cannot see through what `dyn Answers` gives that it may be sent.
+/// Boxed, because the compiler cannot see that the futures of `dyn Answers` are `Send`.
 fn unary<In, Out, Answer>(
     request: HttpRequest,
     mut answer: impl FnMut(In) -> Answer + Send + 'static,
@@ -70,7 +69,7 @@ fn method(request: &HttpRequest) -> String {
 }
 
 fn unimplemented() -> HttpResponse {
-    Status::unimplemented("this provider does not have that").into_http()
+    Status::unimplemented("this provider does not have that method").into_http()
 }
 
 /// Declares a service: its name, and the answer to one request.
@@ -160,7 +159,8 @@ async fn control(Controller(shutdown): Controller, request: HttpRequest) -> Http
     .await
 }
 
-/// A stream that stays open and says nothing: go-plugin opens two and takes their end for the plugin's.
+/// A stream that stays open without messages: go-plugin opens two, and takes the end of either for the end of the
+/// plugin.
 struct Silence;
 
 type Silent = tokio_stream::Pending<Result<(), Status>>;

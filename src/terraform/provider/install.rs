@@ -1,4 +1,4 @@
-//! Makes the provider known to plain Terraform: a shim in Terraform's own plugin directory.
+//! Registers the provider with plain Terraform: a shim in Terraform's own plugin directory.
 //!
 //! In come the user's data directory and where hactl is, out go the files written. The shim is a
 //! script with the same bytes on every machine and for every build of hactl, so its hash in
@@ -46,8 +46,8 @@ pub fn install(data_home: &Path, program: &Path) -> Result<Vec<PathBuf>> {
     Ok(vec![shim, link])
 }
 
-/// The block to add where the user's CLI configuration says itself where providers come from:
-/// Terraform then no longer looks into its own plugin directories.
+/// The block to add if the user's CLI configuration has a `provider_installation` block: Terraform then does not search
+/// its own plugin directories.
 #[must_use]
 pub fn advice(env: &BTreeMap<String, String>, data_home: &Path) -> Option<String> {
     let file = env.get(env::TF_CLI_CONFIG_FILE).filter(|file| !file.is_empty()).map_or_else(
@@ -61,7 +61,7 @@ pub fn advice(env: &BTreeMap<String, String>, data_home: &Path) -> Option<String
     let plugins = data_home.join("terraform/plugins");
     Some(format!(
         "{} has a provider_installation block; add to that block:\n\n  filesystem_mirror {{\n    path    = \"{}\"\n    \
-         include = [\"hactl.local/*/*\"]\n  }}\n\nand exclude = [\"hactl.local/*/*\"] in its other methods.",
+         include = [\"hactl.local/*/*\"]\n  }}\n\nand exclude = [\"hactl.local/*/*\"] to its other methods.",
         file.display(),
         plugins.display()
     ))
@@ -90,7 +90,7 @@ fn write_shim(path: &Path) -> io::Result<()> {
 fn write_link(path: &Path, program: &Path) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir)?;
-    // Made aside and renamed, so that there is a link at every moment.
+    // Created under another name and renamed, so that the link always exists.
     let aside = tempfile::tempdir_in(dir)?;
     let new = aside.path().join("hactl");
     symlink(program, &new)?;

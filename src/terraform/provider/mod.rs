@@ -5,9 +5,9 @@
 //!                                                           [dns_record_set]        -> dns::Zone
 //! ```
 //!
-//! [`Server`] serves it in hactl's own process, [`plugin`] as a process that plain Terraform
-//! starts, [`install`] makes that known to Terraform. A resource is one file with a schema and five
-//! verbs ([`resource`]); what follows from a schema alone is decided once, in [`schema`].
+//! [`Server`] serves it in hactl's own process, [`plugin`] in a process that plain Terraform starts; [`install`]
+//! registers that plugin. A resource is one file with a schema and five verbs ([`resource`]); [`schema`] has everything
+//! that follows from a schema alone.
 
 mod dns_record_set;
 mod grpc;
@@ -32,7 +32,7 @@ use resource::Resource;
 /// The provider's address in Terraform configurations.
 pub const ADDRESS: &str = "hactl.local/hactl/hactl";
 
-/// The provider's own version; it moves when a configuration has to change, not with hactl.
+/// The provider's own version, which changes only when configurations have to change, not with hactl's version.
 pub const VERSION: &str = "0.1.0";
 
 /// Every resource of the provider.

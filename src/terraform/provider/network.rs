@@ -56,16 +56,15 @@ impl Resource for Network {
             description: "The network of a cluster of local nodes.",
             attributes: vec![
                 Attribute::new("cluster", Text, Required, "Name of the cluster, for example `pg-prod`.").replaces(),
-                Attribute::new("cluster_uuid", Text, Required, "UUID of the cluster: what carries it is the cluster's.")
-                    .replaces(),
+                Attribute::new("cluster_uuid", Text, Required, "UUID of the cluster that owns the network.").replaces(),
                 Attribute::new(
                     "subnet",
                     Text,
                     OptionalComputed,
-                    "Subnet in CIDR form, for example `10.89.0.0/24`. Left out, one that collides with nothing is chosen.",
+                    "Subnet in CIDR form, for example `10.89.0.0/24`. By default, hactl chooses a subnet that is free.",
                 )
                 .replaces(),
-                Attribute::new("gateway", Text, Computed, "Address of this machine in the network."),
+                Attribute::new("gateway", Text, Computed, "This machine's address in the network."),
                 Attribute::new("name", Text, Computed, "Name of the network."),
             ],
         }
@@ -78,7 +77,7 @@ impl Resource for Network {
             match subnet.filter(|subnet| subnet.trunc().to_string() == text && subnet.prefix_len() <= 28) {
                 Some(_) => Ok(()),
                 None => {
-                    Err(format!("`{text}` is not an IPv4 subnet of 16 addresses or more: for example 10.89.0.0/24."))
+                    Err(format!("`{text}` is not an IPv4 subnet of at least 16 addresses, for example 10.89.0.0/24."))
                 }
             }
         });
@@ -86,7 +85,7 @@ impl Resource for Network {
     }
 
     fn plan(&self, prior: Option<&Object>, planned: &mut Object) {
-        // The name follows from the cluster's, so nodes that refer to it need not wait for apply.
+        // The name follows from the cluster's name, so nodes that refer to it do not wait for the apply.
         if prior.is_none()
             && let Some(cluster) = planned.get("cluster").and_then(Value::text).and_then(|text| text.parse().ok())
         {
@@ -105,13 +104,13 @@ impl Resource for Network {
     async fn read(&self, call: &Call<'_>, known: State) -> Result<Option<State>> {
         let known: Attributes = parse(known)?;
         let found = call.engine().await?.find_network(&known.request().name()).await?;
-        // A network of that name that is not ours is not the one that was made.
+        // A network with that name and another UUID is not the one that hactl created.
         let ours = found.filter(|network| network.uuid == Some(known.cluster_uuid));
         Ok(ours.map(|network| state(&Attributes::of(known.cluster, known.cluster_uuid, network))))
     }
 
     async fn update(&self, _: &Call<'_>, _: State, planned: State) -> Result<State, Failed> {
-        // Every attribute of the user's replaces.
+        // A change of any attribute that the user sets replaces the network.
         Ok(planned)
     }
 
@@ -131,23 +130,23 @@ impl Resource for Network {
         match found.and_then(|network| Some((network.uuid?, network))) {
             Some((uuid, network)) => Ok(state(&Attributes::of(cluster, uuid, network))),
             None => Err(not_importable("network", id)
-                .cause(format!("there is no network {name} that hactl made"))
-                .hint("import it by the name of its cluster, for example pg-prod")),
+                .cause(format!("hactl has created no network {name}"))
+                .hint("import the network by the name of its cluster, for example pg-prod")),
         }
     }
 }
 
-/// Checks the two attributes that say whose an object is.
+/// Checks the two attributes that name the owner of an object.
 pub(super) fn check_owner(config: &Object) -> Vec<ResourceProblem> {
     let mut problems = Vec::new();
     check_text(config, "cluster", &mut problems, |text| text.parse::<ClusterName>().map(|_| ()));
     check_text(config, "cluster_uuid", &mut problems, |text| {
         let uuid: Option<Uuid> = text.parse().ok();
-        // Only the canonical form: the state holds it, and another spelling would be a change.
+        // Only the canonical form: the state has it, and another spelling would be a change.
         match uuid.filter(|uuid| uuid.to_string() == text) {
             Some(_) => Ok(()),
             None => {
-                Err(format!("`{text}` is not a UUID in lower case: for example 4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11."))
+                Err(format!("`{text}` is not a UUID in lower case, for example 4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11."))
             }
         }
     });
@@ -158,13 +157,13 @@ pub(super) fn not_importable(kind: &str, id: &str) -> Error {
     Error::failed("terraform-import", format!("import {kind}"), id)
 }
 
-/// Says how an object that exists already can be taken over under the name `id`.
+/// Adds the command that takes over an existing object with the name `id`.
 pub(super) fn with_import_hint(error: Error, id: &str) -> Error {
     if error.code != codes::NAME_TAKEN {
         return error;
     }
     let hint = error.hint.clone().unwrap_or_default();
-    error.hint(format!("{hint}; if it is meant to be this one, `terraform import ADDRESS {id}` takes it over"))
+    error.hint(format!("{hint}; to use the existing object instead, run `terraform import ADDRESS {id}`"))
 }
 
 #[cfg(test)]

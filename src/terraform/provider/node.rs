@@ -20,10 +20,10 @@ use crate::{
 const RUNNING: &str = "running";
 const STOPPED: &str = "stopped";
 
-/// Below this systemd and sshd do not start reliably.
+/// With less memory, systemd and sshd do not start reliably.
 const LEAST_MEMORY_MIB: u32 = 128;
 
-/// What is expected of the size of a disk.
+/// The end of the message about a wrong disk size.
 pub(super) const DISK_GB: &str = ", at least 1, for example 20";
 
 pub(super) struct Node;
@@ -41,7 +41,7 @@ struct Attributes {
     disk_gb: Option<u32>,
     memory: u32,
     cores: u32,
-    /// None after an import: the engine does not tell which keys were put into a node.
+    /// `None` after an import: the engine does not know which keys a node has.
     authorized_keys: Option<Vec<String>>,
     status: Option<String>,
     id: Option<String>,
@@ -105,32 +105,31 @@ impl Resource for Node {
             description: "A machine of the local platform: a container that runs systemd and answers SSH.",
             attributes: vec![
                 Attribute::new("cluster", Text, Required, "Name of the cluster, for example `pg-prod`.").replaces(),
-                Attribute::new(
-                    "cluster_uuid",
-                    Text,
-                    Required,
-                    "UUID of the cluster: what carries it is the cluster's.",
-                )
-                .replaces(),
+                Attribute::new("cluster_uuid", Text, Required, "UUID of the cluster that owns the node.").replaces(),
                 Attribute::new("key", Text, Required, "Key of the instance, for example `node1`.").replaces(),
                 Attribute::new("hostname", Text, Required, "Host name: one DNS label.").replaces(),
-                Attribute::new("image", Text, Required, "Image of this machine that has systemd and sshd.").replaces(),
+                Attribute::new("image", Text, Required, "Image on this machine that has systemd and sshd.").replaces(),
                 Attribute::new("network", Text, Required, "Name of a `hactl_network`.").replaces(),
                 Attribute::new("address", Text, Required, "Fixed IPv4 address within the network.").replaces(),
                 Attribute::new("volume", Text, Optional, "Name of a `hactl_volume` for `/var/lib/postgresql`.")
                     .replaces(),
-                Attribute::new("disk_gb", Number, Optional, "Size in GiB of a disk of its own on that volume.")
-                    .replaces(),
+                Attribute::new(
+                    "disk_gb",
+                    Number,
+                    Optional,
+                    "Size in GiB of the node's own disk, which is a file on that volume.",
+                )
+                .replaces(),
                 Attribute::new("memory", Number, Required, "Memory in MiB. Changed in place."),
                 Attribute::new("cores", Number, Required, "Processor cores. Changed in place."),
                 Attribute::new("authorized_keys", Texts, Required, "SSH public keys that may log in as root.")
                     .replaces_if_recorded(),
-                Attribute::new("status", Text, Computed, "`running`; a node found `stopped` is started again."),
-                Attribute::new("id", Text, Computed, "The engine's id of the container."),
+                Attribute::new("status", Text, Computed, "`running`; the next apply starts a node that is `stopped`."),
+                Attribute::new("id", Text, Computed, "The container's ID in the engine."),
                 Attribute::new("name", Text, Computed, "Name of the container: CLUSTER-KEY."),
-                Attribute::new("ssh_host", Text, Computed, "Where SSH is published on this machine."),
-                Attribute::new("ssh_port", Number, Computed, "Port on which SSH is published."),
-                Attribute::new("host_key", Text, Computed, "SSH host key in OpenSSH's form."),
+                Attribute::new("ssh_host", Text, Computed, "Address at which this machine publishes SSH."),
+                Attribute::new("ssh_port", Number, Computed, "Port on which this machine publishes SSH."),
+                Attribute::new("host_key", Text, Computed, "SSH host key in OpenSSH's format."),
             ],
         }
     }
@@ -141,21 +140,21 @@ impl Resource for Node {
         check_text(config, "hostname", &mut problems, |text| text.parse::<HostName>().map(|_| ()));
         check_text(config, "address", &mut problems, |text| match text.parse::<Ipv4Addr>() {
             Ok(address) if address.to_string() == text => Ok(()),
-            _ => Err(format!("`{text}` is not an IPv4 address: for example 10.89.0.10.")),
+            _ => Err(format!("`{text}` is not an IPv4 address, for example 10.89.0.10.")),
         });
         let memory = format!(", at least {LEAST_MEMORY_MIB}, for example 2048");
         check_whole(config, "memory", LEAST_MEMORY_MIB..=u32::MAX, &memory, &mut problems);
         check_whole(config, "cores", 1..=u32::MAX, ", at least 1, for example 2", &mut problems);
         check_whole(config, "disk_gb", 1..=u32::MAX, DISK_GB, &mut problems);
         if matches!(config.get("disk_gb"), Some(Value::Number(_))) && config.get("volume") == Some(&Value::Null) {
-            let detail = "A disk lies on the node's volume: give `volume`, too.".to_owned();
+            let detail = "The disk is a file on the node's volume: set `volume` as well.".to_owned();
             problems.push(ResourceProblem::at("disk_gb", "Disk without a volume".to_owned(), detail));
         }
         problems
     }
 
     fn plan(&self, prior: Option<&Object>, planned: &mut Object) {
-        // A node is meant to run: where it was found stopped this is the difference that starts it.
+        // A node should always run: for a stopped node, this difference starts it.
         planned.insert("status".to_owned(), Value::Text(RUNNING.to_owned()));
         if prior.is_none() {
             let text = |name: &str| planned.get(name).and_then(Value::text).map(str::to_owned);
@@ -170,7 +169,7 @@ impl Resource for Node {
         let planned: Attributes = parse(planned)?;
         let request = planned.request();
         let engine = call.engine().await?;
-        // Ours from a run that was killed: a node that may have lived, with its voter's data.
+        // A node of this cluster from a killed run: it may have been in use, with the data of its voter.
         let existed = matches!(engine.find_node(&request.name()).await, Ok(Some(node)) if node.uuid == request.uuid);
         let created = call
             .with_progress(&request.key, |progress| {
@@ -183,11 +182,11 @@ impl Resource for Node {
             Err(CreateFailed { error, partial }) => {
                 let error = with_import_hint(error, &request.name());
                 if existed {
-                    // Terraform would taint it and replace it; without a state the next run takes it over.
+                    // With a state, Terraform would taint and replace it; without one, the next run takes it over.
                     return Err(error.into());
                 }
                 if call.stop.is_cancelled() {
-                    // Nothing half-made is left behind by Ctrl-C.
+                    // An interrupted run leaves no incomplete node.
                     engine.remove_node(&request.name()).await?;
                     return Err(error.into());
                 }
@@ -200,8 +199,8 @@ impl Resource for Node {
     async fn read(&self, call: &Call<'_>, known: State) -> Result<Option<State>> {
         let known: Attributes = parse(known)?;
         let found = call.engine().await?.find_node(&known.request().name()).await?;
-        // A node of that name that is another cluster's is not the one that was made, and one that never
-        // booted was left half-made by a killed run: creating it makes it again.
+        // A node of another cluster with that name is not the one that hactl created. A killed run left a node that
+        // never booted incomplete: the next create replaces it.
         let ours = found.filter(|node| node.uuid == known.cluster_uuid && node.booted);
         Ok(ours.map(|node| state(&Attributes::of(node, known.authorized_keys))))
     }
@@ -222,7 +221,7 @@ impl Resource for Node {
         match changed.await {
             Ok(node) => Ok(state(&Attributes::of(node, planned.authorized_keys))),
             Err(error) => {
-                // What it is now, as far as that can be told; else what it was before.
+                // The current state, if it can be read, else the former one.
                 let found = engine.find_node(&name).await.ok().flatten();
                 let state = found.map(|node| state(&Attributes::of(node, prior.authorized_keys)));
                 Err(Failed { problem: error.into(), state })
@@ -243,8 +242,8 @@ impl Resource for Node {
         match call.engine().await?.find_node(id).await? {
             Some(node) => Ok(state(&Attributes::of(node, None))),
             None => Err(not_importable("node", id)
-                .cause(format!("there is no container {id}"))
-                .hint("import it by its container's name, CLUSTER-KEY, for example pg-prod-node1")),
+                .cause(format!("the container {id} does not exist"))
+                .hint("import the node by its container's name, CLUSTER-KEY, for example pg-prod-node1")),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Way 2 to be found: `hactl terraform-provider`, a plugin that Terraform starts by itself.
+//! The provider as a plugin that Terraform starts by itself: `hactl terraform-provider`.
 //!
-//! In comes go-plugin's handshake in the environment, out goes one line on stdout with the socket
-//! and the certificate. Everything after that is [`super::grpc`]. Terraform starts several of these
-//! per command, so nothing is looked at before it is asked for.
+//! In comes go-plugin's handshake in the environment, out goes one line on stdout with the socket and the certificate;
+//! [`super::grpc`] does the rest. Terraform starts several of these processes per command, so each one reads and
+//! connects only when a request needs it.
 
 use std::{
     collections::BTreeMap, fs::Permissions, io::Write, os::unix::fs::PermissionsExt, path::Path, sync::Arc,
@@ -33,11 +33,11 @@ const COOKIE: &str = env::TF_PLUGIN_MAGIC_COOKIE;
 const COOKIE_VALUE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
 const PROTOCOL: &str = "6";
 
-/// Between two looks at whether Terraform is still there.
+/// The interval at which the plugin checks that Terraform still runs.
 const PARENT_WATCH: Duration = Duration::from_millis(500);
 
-/// What an answer under way gets to reach Terraform after the end was asked for; go-plugin kills
-/// after two seconds.
+/// How long a pending answer may take to reach Terraform after Terraform has asked the plugin to end; go-plugin kills
+/// it after two seconds.
 const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// Serves the provider to the Terraform that started this process, until that asks for the end or
@@ -45,18 +45,18 @@ const LAST_ANSWER: Duration = Duration::from_millis(200);
 /// [`crate::exec::Command`], so the cookie reaches none of them.
 ///
 /// # Errors
-/// When it was not Terraform that started it, or no socket can be made.
+/// When Terraform did not start this process, or the socket cannot be created.
 pub async fn main(env: BTreeMap<String, String>) -> Result<()> {
     if env.get(COOKIE).map(String::as_str) != Some(COOKIE_VALUE) {
         return Err(Error::usage("not-a-plugin-host", "serve", "the Terraform provider")
-            .cause("this command is started by Terraform, not by hand")
+            .cause("only Terraform starts this command")
             .hint("run `hactl terraform install` once, then use Terraform as usual"));
     }
     let offered = env.get(env::PLUGIN_PROTOCOL_VERSIONS).map_or("", String::as_str);
     if !offered.split(',').any(|version| version.trim() == PROTOCOL) {
         return Err(Error::missing("plugin-protocol", "serve", "the Terraform provider")
-            .cause(format!("this Terraform speaks plugin protocols {offered}, hactl speaks {PROTOCOL}"))
-            .hint("use Terraform 1.9 or newer"));
+            .cause(format!("this Terraform supports the plugin protocols {offered}; hactl needs protocol {PROTOCOL}"))
+            .hint("install Terraform 1.9 or newer"));
     }
     let failed = |error: &dyn std::error::Error| {
         Error::failed("provider-socket", "serve", "the Terraform provider").cause(error.to_string())
@@ -70,7 +70,7 @@ pub async fn main(env: BTreeMap<String, String>) -> Result<()> {
     let socket = dir.path().join("plugin");
     let listener = UnixListener::bind(&socket).map_err(|error| failed(&error))?;
     let tls = if env.contains_key("PLUGIN_CLIENT_CERT") { Some(Tls::new()?) } else { None };
-    // Ctrl-C reaches the whole process group; Terraform then asks by Stop, and decides.
+    // Ctrl-C reaches the whole process group; Terraform decides, and sends Stop.
     let _ignored = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
     let certificate = tls.as_ref().map_or(String::new(), |tls| STANDARD_NO_PAD.encode(&tls.certificate));
     let mut stdout = std::io::stdout();
@@ -79,7 +79,7 @@ pub async fn main(env: BTreeMap<String, String>) -> Result<()> {
 
     let run = CancellationToken::new();
     let shutdown = CancellationToken::new();
-    // Nobody listens: progress of a plugin has no way to Terraform's user.
+    // The events have no receiver: a plugin cannot show its progress to Terraform's user.
     let (events, _) = Events::channel();
     let provider = Provider::new(resources(), Platform::from_env(env), events, run.clone());
     let routes = grpc::routes(Arc::new(provider), shutdown.clone());
@@ -103,7 +103,8 @@ async fn parent_gone() {
 
 async fn serve(listener: UnixListener, tls: Option<Tls>, routes: Routes) {
     let server = transport::Server::builder();
-    // Breaking connections end alone; when the listener fails there is nobody left to tell.
+    // A broken connection ends by itself; an error of the listener cannot be reported, because Terraform has no
+    // connection.
     let _ = match tls {
         None => server.serve_with_incoming(routes, UnixListenerStream::new(listener)).await,
         Some(tls) => server.serve_with_incoming(routes, tls.incoming(listener)).await,
@@ -112,8 +113,8 @@ async fn serve(listener: UnixListener, tls: Option<Tls>, routes: Routes) {
 
 /// The plugin's own certificate, made for this one process.
 ///
-/// Terraform's client certificate is not asked for: it is on P-521, which ring cannot check, and
-/// what keeps other users out is the socket's directory. Terraform does check ours.
+/// The plugin does not ask for Terraform's client certificate: it uses P-521, which ring cannot check, and the mode of
+/// the socket's directory keeps other users out. Terraform does check the plugin's certificate.
 struct Tls {
     certificate: CertificateDer<'static>,
     acceptor: TlsAcceptor,
@@ -122,7 +123,7 @@ struct Tls {
 impl Tls {
     fn new() -> Result<Self> {
         let failed = |error: &dyn std::error::Error| {
-            Error::failed("provider-tls", "make a certificate for", "the Terraform provider").cause(error.to_string())
+            Error::failed("provider-tls", "create a certificate for", "the Terraform provider").cause(error.to_string())
         };
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|error| failed(&error))?;
         let certificate = made.cert.der().clone();

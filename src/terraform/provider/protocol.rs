@@ -1,11 +1,11 @@
-//! The plugin protocol itself, whatever provider speaks it: hactl's own, and the recorded ones of tests.
+//! The plugin protocol itself, for any provider: hactl's own, and the recorded ones of tests.
 
 use std::sync::Arc;
 
 pub use super::value::{Object, State, Value};
 use super::wire;
 
-/// A provider's answers to Terraform: requests in, responses out, whatever carries them.
+/// A provider's answers to Terraform: requests in, responses out, independent of the transport.
 #[tonic::async_trait]
 pub trait Answers: Send + Sync {
     fn schema(&self) -> wire::GetProviderSchemaResponse;
@@ -22,6 +22,6 @@ pub trait Answers: Send + Sync {
 
     async fn import(self: Arc<Self>, request: wire::ImportRequest) -> wire::ImportResponse;
 
-    /// Asks what is running to end early.
+    /// Asks running operations to end early.
     async fn stop(self: Arc<Self>) -> wire::StopResponse;
 }

@@ -21,7 +21,7 @@ use crate::{
     platform::local::{Engine, Progress},
 };
 
-/// A problem, at an attribute where it lies there.
+/// A problem, at its attribute if it has one.
 #[derive(Clone, Debug)]
 pub(super) struct ResourceProblem {
     pub(super) attribute: Option<&'static str>,
@@ -59,7 +59,7 @@ impl From<Error> for ResourceProblem {
     }
 }
 
-/// A change that failed, and what there is in spite of it: Terraform keeps that as tainted.
+/// A failed change, and the state that exists in spite of it, which Terraform keeps as tainted.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) problem: ResourceProblem,
@@ -72,8 +72,8 @@ impl From<Error> for Failed {
     }
 }
 
-/// The environment, and the container engine, connected to when first needed: Terraform starts a
-/// provider several times per command, mostly for its schema alone.
+/// The environment and the container engine. The first request that needs the engine connects to it: Terraform starts a
+/// provider several times per command, mostly only for its schema.
 pub(super) struct Platform {
     env: BTreeMap<String, String>,
     engine: OnceCell<Engine>,
@@ -130,12 +130,12 @@ impl Call<'_> {
 
 #[tonic::async_trait]
 pub(super) trait Resource: Send + Sync {
-    /// Terraform's word for it: `hactl_node`.
+    /// The type in Terraform: `hactl_node`.
     fn type_name(&self) -> &'static str;
 
     fn schema(&self) -> Schema;
 
-    /// Checks what the configuration says, as far as it is known.
+    /// Checks the known values of the configuration.
     fn validate(&self, _config: &Object) -> Vec<ResourceProblem> {
         Vec::new()
     }
@@ -145,15 +145,15 @@ pub(super) trait Resource: Send + Sync {
 
     async fn create(&self, call: &Call<'_>, planned: State) -> Result<State, Failed>;
 
-    /// What there is now; none when it is gone or not ours.
+    /// The current state; `None` if the object is gone or belongs to another cluster.
     async fn read(&self, call: &Call<'_>, state: State) -> Result<Option<State>>;
 
     async fn update(&self, call: &Call<'_>, prior: State, planned: State) -> Result<State, Failed>;
 
-    /// Done, too, when it is gone already.
+    /// Succeeds also if the object is gone already.
     async fn delete(&self, call: &Call<'_>, state: State) -> Result<()>;
 
-    /// Finds an object by the name that people know.
+    /// Finds an object by the name that the user knows.
     async fn import(&self, call: &Call<'_>, id: &str) -> Result<State>;
 }
 
@@ -183,7 +183,7 @@ pub(super) fn check_whole(
     if let Some(Value::Number(number)) = config.get(attribute)
         && !whole(*number).and_then(|number| u32::try_from(number).ok()).is_some_and(|number| range.contains(&number))
     {
-        let detail = format!("It is {number}; expected a whole number{expected}.");
+        let detail = format!("The value is {number}, but must be a whole number{expected}.");
         problems.push(ResourceProblem::at(attribute, format!("Invalid {attribute}"), detail));
     }
 }

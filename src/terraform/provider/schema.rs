@@ -1,5 +1,5 @@
-//! What a resource's attributes are, and what follows from that alone: the plan of a change, and
-//! the conforming of a state that another version of hactl wrote.
+//! The attributes of a resource, and what follows from them alone: the plan of a change, and how to read a state that
+//! another version of hactl wrote.
 
 use super::{
     value::{Object, Value},
@@ -12,16 +12,16 @@ pub(super) enum Kind {
     Text,
     Number,
     Texts,
-    /// Texts of which the order means nothing.
+    /// Texts whose order does not matter.
     TextSet,
 }
 
-/// Who gives the value.
+/// The source of the value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Mode {
     Required,
     Optional,
-    /// The user may; otherwise the provider does, and the value then stays.
+    /// The user, else the provider; the value then stays.
     OptionalComputed,
     Computed,
 }
@@ -31,7 +31,7 @@ pub(super) enum Mode {
 enum Change {
     InPlace,
     Replace,
-    /// As `Replace`, but a value that the state does not know (after an import) is taken as it is.
+    /// As `Replace`, except that any value fits if the state has none (after an import).
     ReplaceIfRecorded,
 }
 
@@ -49,13 +49,13 @@ impl Attribute {
         Self { name, kind, mode, change: Change::InPlace, description }
     }
 
-    /// A change makes the object anew.
+    /// A change replaces the object.
     pub(super) const fn replaces(mut self) -> Self {
         self.change = Change::Replace;
         self
     }
 
-    /// A change makes the object anew, unless the state does not know the value yet.
+    /// A change replaces the object, unless the state has no value yet.
     pub(super) const fn replaces_if_recorded(mut self) -> Self {
         self.change = Change::ReplaceIfRecorded;
         self
@@ -101,8 +101,8 @@ impl Schema {
         }
     }
 
-    /// The state by today's attributes: unknown ones are dropped, new ones are null. So attributes
-    /// can come and go without a new version of the schema.
+    /// The state with the attributes of this version: unknown ones are dropped, new ones are null. So attributes can
+    /// change without a new schema version.
     pub(super) fn conform(&self, mut state: Object) -> Object {
         self.attributes
             .iter()
@@ -110,7 +110,7 @@ impl Schema {
             .collect()
     }
 
-    /// Fills what the provider will give, and names the attributes whose change replaces the object.
+    /// Marks the values that the provider will set, and names the attributes whose change replaces the object.
     pub(super) fn plan(&self, prior: Option<&Object>, proposed: Object) -> (Object, Vec<&'static str>) {
         let mut planned = self.conform(proposed);
         let mut replacing = Vec::new();

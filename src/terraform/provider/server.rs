@@ -1,8 +1,8 @@
-//! Way 1 to be found: hactl serves the provider in its own process and tells Terraform the socket.
+//! The provider in hactl's own process: hactl gives Terraform the socket.
 //!
-//! In come the engine and the run's context, out goes the value of `TF_REATTACH_PROVIDERS`. Nothing
-//! is installed, locked or encrypted for it: the socket lies in a directory that only this user may
-//! enter, and the steps of a booting node go straight onto the run's event channel.
+//! In come the engine and the run's context, out goes the value of `TF_REATTACH_PROVIDERS`. This needs no installation,
+//! lock entry or encryption: the socket is in a directory that only this user may enter, and the steps of a booting
+//! node go directly to the run's event channel.
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
     platform::local::Engine,
 };
 
-/// The longest path that a unix socket's address can hold, less the byte that ends it.
+/// The longest path of a unix socket's address, without the byte that ends it.
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// The provider, served for the time of one Terraform run, and the variable by which it is found.
@@ -58,22 +58,22 @@ impl Server {
     pub fn start(engine: Option<Engine>, context: &Context, parent: &Path) -> Result<Self> {
         let platform = match engine {
             Some(engine) => Platform::connected(engine, context.env.clone()),
-            // Connected to by the first resource that needs one: records never do.
+            // The first resource that needs an engine connects to it; DNS records need none.
             None => Platform::from_env(context.env.clone()),
         };
         let provider = Provider::new(resources(), platform, context.events.clone(), context.stop.clone());
         Self::serve(ADDRESS, Arc::new(provider), parent)
     }
 
-    /// Serves the provider that configurations know by `address`.
+    /// Serves a provider with this address in configurations.
     ///
     /// # Errors
     /// When the directory or the socket cannot be made.
     pub fn serve(address: &'static str, provider: Arc<dyn Answers>, parent: &Path) -> Result<Self> {
         let failed = |error: &std::io::Error| {
-            Error::failed("provider-socket", "make a socket for the Terraform provider in", parent.display())
+            Error::failed("provider-socket", "create a socket for the Terraform provider in", parent.display())
                 .source(error)
-                .hint("set TMPDIR to a directory that can be written")
+                .hint("set TMPDIR to a writable directory")
         };
         let dir = tempfile::Builder::new()
             .prefix("hactl-")
@@ -83,21 +83,21 @@ impl Server {
         let socket = socket(dir.path());
         if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
             return Err(Error::failed("provider-socket", "use the socket path", socket.display())
-                .cause(format!("a socket's path may have {LONGEST_SOCKET_PATH} bytes"))
+                .cause(format!("the path of a socket may have at most {LONGEST_SOCKET_PATH} bytes"))
                 .hint("set TMPDIR to a shorter path, for example /tmp"));
         }
         let listener = UnixListener::bind(&socket).map_err(|error| failed(&error))?;
-        // Shutdown is for plugins that are processes of their own; this one ends with the run.
+        // Only plugins with their own process use Shutdown; this one ends with the run.
         let routes = grpc::routes(provider, CancellationToken::new());
         let task = tokio::spawn(async move {
             let incoming = UnixListenerStream::new(listener);
-            // A connection that breaks ends alone; the listener itself fails only with the process.
+            // A broken connection ends by itself; the listener fails only with the process.
             let _ = transport::Server::builder().serve_with_incoming(routes, incoming).await;
         });
         Ok(Self { address, dir, task })
     }
 
-    /// The value of `TF_REATTACH_PROVIDERS`: this one, beside what the user has there already.
+    /// The value of `TF_REATTACH_PROVIDERS`: this provider, and those that the user has there.
     ///
     /// # Errors
     /// When the user's value is not a JSON object.
@@ -122,7 +122,7 @@ fn reattach(address: &str, existing: Option<&str>, socket: &Path) -> Result<Stri
         Some(text) => serde_json::from_str(text).map_err(|error| {
             Error::usage("tf-reattach", "read the environment variable", env::TF_REATTACH_PROVIDERS)
                 .source(&error)
-                .hint("unset it, or give it the JSON object that the other provider printed")
+                .hint("unset TF_REATTACH_PROVIDERS, or set it to the JSON object that the other provider printed")
         })?,
     };
     providers.insert(

@@ -1,4 +1,4 @@
-//! The provider's answers to Terraform: requests in, responses out, whatever carries them.
+//! The provider's answers to Terraform: requests in, responses out, independent of the transport.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,8 +17,8 @@ pub(super) struct Provider {
     resources: BTreeMap<&'static str, Box<dyn Resource>>,
     platform: Platform,
     events: Events,
-    /// The run's wish to stop, and the token of the Terraform command at hand: its Stop must not
-    /// reach the next command that the same server serves.
+    /// Cancelled when the run stops, and the token of the current Terraform command: its Stop must not reach the next
+    /// command that the same server serves.
     run: CancellationToken,
     command: Mutex<CancellationToken>,
 }
@@ -43,8 +43,8 @@ impl Provider {
         self.resources.get(type_name).map(AsRef::as_ref).ok_or_else(|| {
             let known: Vec<_> = self.resources.keys().copied().collect();
             ResourceProblem::new(
-                format!("There is no resource {type_name}"),
-                format!("This provider has {}.", known.join(", ")),
+                format!("Unknown resource type {type_name}"),
+                format!("This provider has the resource types {}.", known.join(", ")),
             )
         })
     }
@@ -126,7 +126,7 @@ impl Answers for Provider {
     async fn read(self: Arc<Self>, request: wire::ReadRequest) -> wire::ReadResponse {
         match self.try_read(&request).await {
             Ok(state) => wire::ReadResponse { state: state.map(|state| state.encode()), diagnostics: Vec::new() },
-            // The state that Terraform has stays: an engine that does not answer is no proof of absence.
+            // Terraform keeps its state: the object may exist even if the engine does not answer.
             Err(problem) => wire::ReadResponse { state: request.state, diagnostics: vec![problem.to_wire()] },
         }
     }
@@ -146,7 +146,7 @@ impl Answers for Provider {
         let (state, problem) = match self.try_apply(&request).await {
             Ok(state) => (Some(state.encode()), None),
             Err(Failed { problem, state }) => {
-                // What was made in spite of the failure, else what there was before.
+                // The state in spite of the failure, else the former one.
                 (state.map(|state| value(state).encode()).or(request.prior), Some(problem.to_wire()))
             }
         };
@@ -170,7 +170,7 @@ impl Answers for Provider {
         }
     }
 
-    /// Asks what is running to end early; what comes later is a new command's and runs.
+    /// Asks running operations to end early; later requests belong to a new command and are not stopped.
     async fn stop(self: Arc<Self>) -> wire::StopResponse {
         let mut command = self.command.lock().await;
         command.cancel();

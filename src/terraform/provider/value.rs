@@ -1,4 +1,4 @@
-//! Terraform's values: known, absent and not yet known are three cases.
+//! Terraform's values: each is known, absent or not yet known.
 //!
 //! In come msgpack or JSON from the wire, out go msgpack and, once everything is known, the plain
 //! JSON that resources parse into their own types.
@@ -19,7 +19,7 @@ pub enum Value {
     /// Known only after apply.
     Unknown,
     Bool(bool),
-    /// Numbers here are counts and ports: whole numbers up to 2^53 are exact.
+    /// Numbers of hactl's resources are counts and ports: whole numbers up to 2^53 are exact.
     Number(f64),
     Text(String),
     List(Vec<Value>),
@@ -29,7 +29,7 @@ pub enum Value {
 /// The attributes of a resource.
 pub type Object = BTreeMap<String, Value>;
 
-/// Attributes that are all known; what is not known reads as null.
+/// The attributes as JSON; an unknown value reads as null.
 pub type State = serde_json::Map<String, Json>;
 
 impl Value {
@@ -83,7 +83,7 @@ impl Value {
                     })
                     .collect::<Result<_, String>>()?,
             ),
-            // Extension 12 is an unknown with a hint of what it will be: unknown all the same.
+            // Extension 12 is an unknown value with a refinement, which hactl does not use.
             Msgpack::Ext(..) => Self::Unknown,
         })
     }
@@ -130,7 +130,7 @@ impl Value {
         }
     }
 
-    /// The text, where it is one that is known.
+    /// The text, if the value is a known text.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -140,7 +140,7 @@ impl Value {
     }
 }
 
-/// The number as an integer, where it is whole.
+/// The number as an integer, if it is whole.
 #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
 pub(super) fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)

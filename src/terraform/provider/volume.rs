@@ -1,4 +1,4 @@
-//! `hactl_volume`: where a node's PGDATA lies, so that it survives the node.
+//! `hactl_volume`: the volume of a node's PGDATA, which survives the node.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -52,19 +52,18 @@ impl Resource for Volume {
     fn schema(&self) -> Schema {
         use {Kind::*, Mode::*};
         Schema {
-            description: "The data volume of a local node. It outlives the node, and goes only when it is destroyed itself.",
+            description: "The data volume of a local node. It outlives the node, and is removed only when it is destroyed itself.",
             attributes: vec![
                 Attribute::new("cluster", Text, Required, "Name of the cluster, for example `pg-prod`.").replaces(),
+                Attribute::new("cluster_uuid", Text, Required, "UUID of the cluster that owns the volume.").replaces(),
+                Attribute::new("key", Text, Required, "Key of the instance, for example `node1`.").replaces(),
                 Attribute::new(
-                    "cluster_uuid",
-                    Text,
-                    Required,
-                    "UUID of the cluster: what carries it is the cluster's.",
+                    "disk_gb",
+                    Number,
+                    Optional,
+                    "Size in GiB of the node's own disk, which is a file on this volume.",
                 )
                 .replaces(),
-                Attribute::new("key", Text, Required, "Key of the instance, for example `node1`.").replaces(),
-                Attribute::new("disk_gb", Number, Optional, "Size in GiB of a disk on it, of the node's own.")
-                    .replaces(),
                 Attribute::new("name", Text, Computed, "Name of the volume."),
             ],
         }
@@ -103,7 +102,7 @@ impl Resource for Volume {
     }
 
     async fn update(&self, _: &Call<'_>, _: State, planned: State) -> Result<State, Failed> {
-        // Every attribute of the user's replaces.
+        // A change of any attribute that the user sets replaces the volume.
         Ok(planned)
     }
 
@@ -117,8 +116,9 @@ impl Resource for Volume {
     }
 
     async fn import(&self, call: &Call<'_>, id: &str) -> Result<State> {
-        let refused = || not_importable("volume", id).hint("import it as CLUSTER/KEY, for example pg-prod/node1");
-        // With a slash: both names may hold hyphens.
+        let refused =
+            || not_importable("volume", id).hint("import the volume as CLUSTER/KEY, for example pg-prod/node1");
+        // Separated by a slash, because both names may contain hyphens.
         let (cluster, key) = id.split_once('/').ok_or_else(refused)?;
         let cluster: ClusterName = cluster.parse().map_err(|error| refused().source(&error))?;
         let key: InstanceKey = key.parse().map_err(|error| refused().source(&error))?;
@@ -130,7 +130,7 @@ impl Resource for Volume {
                 let local::VolumeRequest { cluster, key, .. } = request;
                 Ok(Attributes { cluster, cluster_uuid, key, disk_gb, name: None }.named())
             }
-            None => Err(refused().cause(format!("there is no volume {name} that hactl made"))),
+            None => Err(refused().cause(format!("hactl has created no volume {name}"))),
         }
     }
 }

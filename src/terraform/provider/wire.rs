@@ -183,7 +183,7 @@ pub struct PlanResponse {
     pub requires_replace: Vec<AttributePath>,
     #[prost(message, repeated, tag = "4")]
     pub diagnostics: Vec<Diagnostic>,
-    /// That the plan need not agree with the configuration in every value.
+    /// Whether the plan may differ from the configuration in some values.
     #[prost(bool, tag = "5")]
     pub lenient: bool,
 }
@@ -205,7 +205,7 @@ pub struct ApplyResponse {
     pub state: Option<DynamicValue>,
     #[prost(message, repeated, tag = "3")]
     pub diagnostics: Vec<Diagnostic>,
-    /// That the state need not agree with the plan in every value.
+    /// Whether the state may differ from the plan in some values.
     #[prost(bool, tag = "4")]
     pub lenient: bool,
 }
