@@ -96,7 +96,7 @@ fn up_on_one_machine_verify_on_a_second_and_down_on_a_third() {
     step("verify there; a third machine is refused meanwhile, and told by whom");
     let third = machine(&server, &desk);
     let mut verify = second.follow(&["verify", NAME, "--rounds", "1"]);
-    verify.wait_for("a strike", |event| text(event).contains("switchover: strikes"));
+    verify.wait_for("a strike", |event| text(event).contains("switchover: injecting the fault"));
     for command in [&["up", NAME][..], &["verify", NAME]] {
         let (code, error) = third.fail(command);
         assert_eq!((code, error["code"].as_str()), (1, Some("cluster-locked")), "{error:#}");
