@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks have in common: the program, commands that must succeed, and the machine in words."""
+"""Shared by the benchmarks: the program, commands that must succeed, and a description of the machine."""
 
 import os
 import pathlib

@@ -102,7 +102,7 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
 
     steps.step("verify, on the second machine, passes and locks out a third machine", || {
         let mut verify = second.follow(&["verify", NAME, "--rounds", "1"]);
-        verify.wait_for("a strike", |event| text(event).contains("switchover: strikes"));
+        verify.wait_for("a strike", |event| text(event).contains("switchover: injecting the fault"));
         for command in [&["up", NAME][..], &["verify", NAME]] {
             let (code, error) = third.fail(command);
             assert_eq!((code, error["code"].as_str()), (1, Some("cluster-locked")), "{error:#}");

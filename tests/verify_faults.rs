@@ -103,7 +103,7 @@ async fn strike_and_undo(drill: &Drill, cluster: &FaultTarget<'_>) {
         println!("   {}: cannot be done here: {reason}", drill.title());
         let expected = match drill.fault {
             Fault::FillDisk => "PGDATA has no file system of its own: it is a directory of a larger one",
-            Fault::DelayPackets => "its kernel delays no packets: netem",
+            Fault::DelayPackets => "the kernel cannot delay packets: netem",
             _ => "no obstacle",
         };
         assert!(reason.contains(expected), "{reason}");
@@ -118,7 +118,7 @@ async fn strike_and_undo(drill: &Drill, cluster: &FaultTarget<'_>) {
     clock.lap("struck");
     assert!(armed.took_effect(SOON).await.unwrap(), "{} had no effect", drill.title());
     clock.lap("seen");
-    if drill.undo == "nothing to take back" {
+    if drill.undo == "nothing to revert" {
         assert!(!armed.fired().await.unwrap());
     } else if drill.fault != Fault::PowerOff {
         assert!(!armed.fired().await.unwrap(), "the undo came too early");

@@ -1,5 +1,5 @@
-//! A run record as an archive that may be handed on: what a reader needs of it, without the nodes' journals, and with
-//! every known secret masked. hactl writes no secret into a record; this is for what tools and servers say.
+//! A run record as an archive to pass on: what a reader needs, without the machines' journals, and with every known
+//! secret masked. hactl writes no secret into a record; the mask covers the output of tools and servers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,13 +11,13 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 
-/// What of a record goes into the archive. Directories do not: journals hold what applications asked the servers.
+/// The files of a record that go into the archive. Directories do not: journals can contain statements of applications.
 const KINDS: [&str; 7] = ["html", "json", "jsonl", "log", "md", "txt", "xml"];
 
 /// In place of a secret.
 const MASK: &str = "***";
 
-/// Shorter values are words that stand everywhere.
+/// Shorter values are words that occur everywhere.
 const SHORTEST: usize = 6;
 
 /// What went into an archive.
@@ -29,12 +29,11 @@ pub struct Bundled {
     pub masked: usize,
 }
 
-/// Texts that must not be seen, longest first.
+/// Texts to mask, longest first.
 pub struct Mask(Vec<String>);
 
 impl Mask {
-    /// From secrets of any form: of keys that are written in lines each line counts, and every value also as JSON and
-    /// addresses write it.
+    /// From secrets of any form: each line of a key of several lines, and each value also as JSON and addresses write it.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut texts = BTreeSet::new();
@@ -79,7 +78,7 @@ pub fn secret_variables(env: &BTreeMap<String, String>) -> impl Iterator<Item = 
     env.iter().filter(move |(name, _)| is_secret(name)).map(|(_, value)| value.as_str())
 }
 
-/// What stands between `USER:` and `@` of an address.
+/// The text between `USER:` and `@` of an address.
 fn password_of_address(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("://")?;
     let login = rest.split('/').next()?.rsplit_once('@')?.0;

@@ -27,7 +27,7 @@ pub struct Github {
     workspace: Option<PathBuf>,
     summary: Option<PathBuf>,
     outputs: Option<PathBuf>,
-    /// Somebody asked GitHub to run it again with debug logging.
+    /// The user runs the job again with debug logging.
     pub debug: bool,
 }
 
@@ -44,7 +44,7 @@ impl Github {
         }
     }
 
-    /// Shows an error: one annotation for each place in a file, else one for all of it.
+    /// Shows an error: one annotation for each place in a file, or a single one without places.
     pub fn error(&self, error: &Error) {
         self.error_lines(error).iter().for_each(|line| message(line));
     }
@@ -84,7 +84,7 @@ impl Github {
         append(self.summary.as_deref(), "the step's summary", &format!("{}\n\n", markdown.trim_end()));
     }
 
-    /// Sets outputs of the step, for the steps and jobs after it.
+    /// Sets outputs of the step, for later steps and jobs.
     pub fn set(&self, outputs: &[(&str, String)]) {
         let text: String = outputs.iter().map(|(name, value)| output(name, value)).collect();
         append(self.outputs.as_deref(), "the step's outputs", &text);
@@ -166,7 +166,7 @@ fn command(name: &str, properties: &[(&str, &str)], data: &str) -> String {
     format!("::{name}{space}{}::{data}", properties.join(","))
 }
 
-/// Text in which the runner finds no command: machines and tools have no say in the workflow.
+/// Text in which the runner finds no command, so that output of machines and tools cannot control the workflow.
 pub(super) fn harmless(text: &str) -> String {
     let lines = text.split(['\n', '\r']).map(|line| {
         let line = line.replace("##[", "# #[");
@@ -175,7 +175,7 @@ pub(super) fn harmless(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// An output as the runner reads it. What a value holds cannot end it: the delimiter is nobody's to guess.
+/// An output as the runner reads it. The random delimiter keeps a value from ending it.
 fn output(name: &str, value: &str) -> String {
     if value.contains(['\n', '\r']) {
         let end = uuid::Uuid::new_v4();
@@ -193,7 +193,7 @@ fn append(file: Option<&Path>, what: &str, text: &str) {
         message(&command(
             "warning",
             &[("title", "github")],
-            &format!("cannot write {what}, {}: {error}", path.display()),
+            &format!("could not write {what} to {}: {error}", path.display()),
         ));
     }
 }
@@ -236,7 +236,7 @@ pub fn plan_markdown(cluster: &str, changes: &str, refused: bool, text: &str) ->
     if shown.len() > LONGEST_COMMENT {
         let end = (0..=LONGEST_COMMENT).rev().find(|at| shown.is_char_boundary(*at)).unwrap_or(0);
         shown.truncate(end);
-        shown.push_str("\n... the rest is in the log");
+        shown.push_str("\n... truncated: the complete plan is in the log");
     }
     format!("{marker}\n### Plan of {cluster}: {changes}{refused}\n\n{}", fenced(&shown))
 }
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_groups_and_their_result_stands_outside() {
+    fn stage_is_a_group_and_its_result_comes_after_it() {
         let mut view = View::new(github(Path::new("/w")), false);
         let finished =
             |outcome| Event::StageFinished { stage: Stage::Provision, outcome, duration_ms: 1500, detail: None };
@@ -356,7 +356,11 @@ mod tests {
         let text = plan_markdown("pg", "3 to create", false, "pg\n```\nMachines");
         assert_eq!(text, "<!-- hactl plan pg -->\n### Plan of pg: 3 to create\n\n````text\npg\n```\nMachines\n````\n");
         let long = plan_markdown("pg", "1 to destroy", true, &"é".repeat(70_000));
-        assert!(long.len() < 65_536 && long.contains("... the rest is in the log"), "{}", long.len());
+        assert!(
+            long.len() < 65_536 && long.contains("... truncated: the complete plan is in the log"),
+            "{}",
+            long.len()
+        );
         assert!(long.contains("1 to destroy, which `hactl up` would refuse\n"));
     }
 }

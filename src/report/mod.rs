@@ -43,12 +43,12 @@ enum View {
     Json,
 }
 
-/// One event as it is written down: numbered and stamped here and nowhere else.
+/// One event as hactl writes it: only this type adds its number and time.
 #[derive(JsonSchema, Serialize)]
 pub(crate) struct Stamped<'a> {
-    /// Its number within the run, from 1.
+    /// The event's number within the run, from 1.
     seq: u64,
-    /// When: RFC 3339, UTC.
+    /// The time: RFC 3339, UTC.
     #[schemars(with = "String")]
     time: Timestamp,
     #[serde(flatten)]
@@ -78,7 +78,7 @@ impl Reporters {
 
     /// Waits until the last event has been shown and written.
     pub async fn finish(self) {
-        // A reporter that panicked has said so on stderr already.
+        // A reporter that panicked has already reported it on stderr.
         let _ = self.task.await;
     }
 }
@@ -107,7 +107,7 @@ async fn report(mut events: Receiver<Event>, mut view: View, mut record: Option<
 pub fn print_json<T: Serialize>(value: &T) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&text),
-        Err(error) => message(&format!("error: cannot write the result as JSON: {error}")),
+        Err(error) => message(&format!("error: could not write the result as JSON: {error}")),
     }
 }
 

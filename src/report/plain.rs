@@ -1,4 +1,4 @@
-//! Plain lines, for pipes and logs: what a person wants to read afterwards, one fact per line.
+//! Plain lines, for pipes and logs: one fact per line, for people to read afterwards.
 
 use super::{print::message, render};
 use crate::event::{Event, ResourceState, TaskStatus};

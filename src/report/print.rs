@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// Prints a line of results. A reader that has gone away is not our failure.
+/// Prints a line of results. A reader that has closed the pipe is no error.
 pub fn print(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -25,7 +25,7 @@ pub(super) const fn stage(stage: Stage) -> &'static str {
     }
 }
 
-/// Milliseconds as people say them.
+/// Milliseconds in minutes and seconds.
 pub(super) fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     if seconds >= 60 {
@@ -54,11 +54,12 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Resource { address, action, state, elapsed_ms } => {
             let word = match state {
                 ResourceState::Started => "started",
-                ResourceState::Progress => "goes on",
+                ResourceState::Progress => "in progress",
                 ResourceState::Done => "done",
                 ResourceState::Failed => "failed",
             };
-            let elapsed = elapsed_ms.map(|ms| format!(" in {}", duration(ms))).unwrap_or_default();
+            let when = if *state == ResourceState::Progress { "after" } else { "in" };
+            let elapsed = elapsed_ms.map(|ms| format!(" {when} {}", duration(ms))).unwrap_or_default();
             format!("  {address}: {action} {word}{elapsed}")
         }
         Event::Diagnostic { severity, summary, detail, address, file, line } => {
@@ -97,7 +98,7 @@ pub fn summary_text(summary: &Summary) -> String {
             let _ = writeln!(text, "  {:<10} {:>12}{skipped}", stage(time.stage), duration(time.duration_ms));
         }
         let total: u64 = summary.stages.iter().map(|time| time.duration_ms).sum();
-        let _ = writeln!(text, "  {:<10} {:>12}", "all", duration(total));
+        let _ = writeln!(text, "  {:<10} {:>12}", "total", duration(total));
     }
     if !summary.next.is_empty() {
         text.push_str("\nNext:\n");
@@ -167,7 +168,7 @@ fn shortened(line: &str, widest: usize) -> String {
     }
 }
 
-/// `hactl plan` for people: what is intended, apart from Terraform's own changes.
+/// `hactl plan` for people: the planned cluster, without Terraform's own changes.
 #[must_use]
 pub fn plan_text(plan: &Plan) -> String {
     let mut text = format!("{} (app {}, env {})\n", plan.cluster, plan.app, plan.env);
@@ -218,7 +219,7 @@ pub fn plan_text(plan: &Plan) -> String {
 /// `hactl verify --list`: the drills in their order.
 #[must_use]
 pub fn catalogue_text(drills: &[Drill]) -> String {
-    let mut text = format!("{:<24} {:<13} {:<14} {:<12} EFFECT\n", "DRILL", "TIER", "STRIKES", "NEW LEADER");
+    let mut text = format!("{:<24} {:<13} {:<14} {:<12} EFFECT\n", "DRILL", "TIER", "TARGET", "NEW LEADER");
     for drill in drills {
         let (tier, target) = (word(&drill.tier), word(&drill.target));
         let leader = word(&drill.new_leader).replace('-', " ");
@@ -228,15 +229,15 @@ pub fn catalogue_text(drills: &[Drill]) -> String {
     text
 }
 
-/// What drills interrupt, before anybody agrees to it.
+/// What drills interrupt, shown before the user confirms.
 #[must_use]
 pub fn costs_text(costs: &[Cost], rounds: Option<u32>) -> String {
     let times = match rounds {
         Some(1) => "once each".to_owned(),
         Some(rounds) => format!("{rounds} times each"),
-        None => "one at random again and again".to_owned(),
+        None => "one drill at random in each round".to_owned(),
     };
-    let mut text = format!("These drills strike for real, {times}. Each time writes may stop for, at most:\n");
+    let mut text = format!("These drills inject real faults, {times}. In each round, writes may stop for at most:\n");
     for cost in costs {
         let gap = cost.gap.map_or_else(|| "no bound".to_owned(), |gap| format!("{gap:>6.0} s"));
         let _ = writeln!(text, "  {:<24} {gap:>8}  {}", cost.drill.title(), word(&cost.drill.tier));
@@ -272,13 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn what_drills_cost_is_said_before_anybody_agrees() {
+    fn costs_text_shows_the_gap_of_each_drill_and_of_all_rounds() {
         let drills = crate::verify::choose(&["switchover".to_owned(), "node-loss".to_owned()]).unwrap();
         let costs: Vec<Cost> =
             drills.into_iter().zip([Some(23.0), Some(28.0)]).map(|(drill, gap)| Cost { drill, gap }).collect();
         assert_eq!(
             costs_text(&costs, Some(3)),
-            "These drills strike for real, 3 times each. Each time writes may stop for, at most:\n  \
+            "These drills inject real faults, 3 times each. In each round, writes may stop for at most:\n  \
              switchover                   23 s  gentle\n  \
              node-loss                    28 s  single-fault\n  \
              all rounds                  153 s"
@@ -286,6 +287,6 @@ mod tests {
         let unknown = [Cost { drill: costs[0].drill, gap: None }];
         assert!(costs_text(&unknown, Some(1)).ends_with("switchover               no bound  gentle"));
         let text = costs_text(&costs, None);
-        assert!(text.contains("one at random again and again") && text.ends_with("single-fault"), "{text}");
+        assert!(text.contains("one drill at random in each round") && text.ends_with("single-fault"), "{text}");
     }
 }

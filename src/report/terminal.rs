@@ -97,7 +97,7 @@ impl Terminal {
     }
 
     fn line(&self, line: &str) {
-        // stderr may be gone; then there is nobody to tell.
+        // If stderr is closed, the line cannot be shown.
         let _ = self.bars.println(line);
     }
 

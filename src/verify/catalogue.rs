@@ -1,5 +1,5 @@
-//! The drills, one row each: what is struck and how, how its effect is seen, what takes it back, and
-//! what must come of it. Tests assert this table and the documentation prints it.
+//! The drills, one row each: the target, the fault, the effect that shows that the fault is in place, what reverts the
+//! fault, and what is expected of the cluster. Tests check this table, and docs/drills.md is generated from it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,19 +9,19 @@ use crate::plan::{Durability, Timers};
 #[cfg(test)]
 mod tests;
 
-/// How much a drill may cost.
+/// How much a drill disrupts the cluster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
-    /// What an administrator does on a working day.
+    /// A routine operation of an administrator.
     Gentle,
-    /// One thing fails; the cluster is made for it.
+    /// One failure, which the cluster is built to survive.
     SingleFault,
-    /// Beyond what the cluster promises to bridge: only where `disposable: true`.
+    /// More than the cluster is built to survive: runs only with `disposable: true`.
     Destructive,
 }
 
-/// What is struck.
+/// What the fault is injected into.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
@@ -35,43 +35,43 @@ pub enum Target {
     SyncReplica,
     /// etcd's leader.
     EtcdLeader,
-    /// As many voters as leave etcd without a quorum; the primary's own is among them last.
+    /// Enough voters to leave etcd without a quorum; the voter on the primary's machine is chosen last.
     EtcdMajority,
     /// Every machine.
     All,
 }
 
-/// What is done to it.
+/// The fault that a drill injects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// `POST /switchover`.
+    /// A switchover, requested by `POST /switchover`.
     Switchover,
     /// SIGKILL to the postmaster.
     KillPostgres,
-    /// SIGKILL to Patroni, whose unit starts it again.
+    /// SIGKILL to Patroni; its unit restarts it.
     KillPatroni,
-    /// SIGKILL to Patroni, whose unit is kept from starting: it stays dead.
+    /// SIGKILL to Patroni; its unit cannot start until the fault is reverted.
     #[serde(rename = "bury-patroni")]
     StopPatroniForGood,
     /// SIGSTOP to Patroni.
     #[serde(rename = "stop-patroni")]
     HangPatroni,
-    /// The machine loses its power.
+    /// The machine loses power.
     PowerOff,
-    /// No packet to or from the other members; the administrator's and the clients' way stays open.
+    /// No packets to or from the other members; SSH and clients stay connected.
     Isolate,
-    /// Patroni reaches no etcd; everything else works.
+    /// Patroni cannot reach etcd; everything else works.
     CutFromEtcd,
-    /// SIGKILL to etcd, whose unit is kept from starting.
+    /// SIGKILL to etcd; its unit cannot start until the fault is reverted.
     KillEtcd,
-    /// The file system of PGDATA is filled.
+    /// The file system of PGDATA is full.
     FillDisk,
-    /// Packets between the members are lost at random.
+    /// Random packets between the members are lost.
     LosePackets,
-    /// Packets between the members are late.
+    /// Packets between the members are delayed.
     DelayPackets,
-    /// No packet to or from the PostgreSQL that a replica streams from.
+    /// No packets between a replica and the PostgreSQL server that it streams from.
     CutReplication,
     /// `synchronous_mode` is off in the DCS.
     Asynchronous,
@@ -91,65 +91,65 @@ pub enum Expect {
 /// One drill.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Drill {
-    /// The name to ask for it by.
+    /// The drill's name, as `--drill` takes it.
     pub name: &'static str,
-    /// The variant, where the name has several.
+    /// The variant, if the drill has several.
     pub variant: Option<&'static str>,
-    /// How much it may cost.
+    /// How much the drill disrupts the cluster.
     pub tier: Tier,
-    /// What is struck.
+    /// What the fault is injected into.
     pub target: Target,
-    /// What is done to it.
+    /// The fault that the drill injects.
     pub fault: Fault,
-    /// How it is seen that the fault took effect.
+    /// The effect that shows that the fault is in place.
     pub effect: &'static str,
-    /// What takes it back, whatever becomes of hactl.
+    /// What reverts the fault, even if hactl dies.
     pub undo: &'static str,
-    /// Whether another member leads afterwards.
+    /// Whether another member becomes the primary.
     pub new_leader: Expect,
-    /// Whether a new timeline comes with it.
+    /// Whether a new timeline begins.
     pub new_timeline: Expect,
-    /// Whether Patroni's failsafe mode has to hold the primary.
+    /// Whether Patroni's failsafe mode must keep the primary in its role.
     pub failsafe: bool,
-    /// When the fault is taken back.
+    /// When the fault is reverted.
     pub until: Until,
-    /// The longest write gap that it may cause.
+    /// The longest write gap that the drill allows.
     pub bound: Bound,
-    /// Data nodes without which nothing is left that could recover.
+    /// How many machines with PostgreSQL the cluster needs in order to recover.
     pub data_nodes: usize,
-    /// Voters of etcd without which nothing is left that could recover.
+    /// How many etcd voters the cluster needs in order to recover.
     pub voters: usize,
 }
 
-/// When the fault is taken back.
+/// When the fault is reverted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Until {
-    /// There is nothing to take back.
+    /// Nothing has to be reverted.
     Once,
-    /// Another node acknowledges writes.
+    /// When another machine acknowledges writes.
     Failover,
-    /// The leader's lock would have run out: ttl + loop_wait + 5 s.
+    /// When the leader key would have expired: ttl + loop_wait + 5 s.
     LockExpiry,
-    /// 5 s.
+    /// After 5 s.
     Moment,
-    /// The leader key names another member; nobody writes until then, and everybody for 5 s from then on.
+    /// 5 s after the leader key names another member; clients write only in these 5 s.
     Succession,
 }
 
-/// The longest write gap that the drill may cause.
+/// The longest write gap that a drill allows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bound {
-    /// That of a fault in the plan's list.
+    /// The plan's bound for the named fault.
     Planned(&'static str),
-    /// Nothing may interrupt writes: one loop_wait, and one election of etcd.
+    /// Writes must not be interrupted: one loop_wait, plus one election of etcd.
     NoInterruption,
-    /// Nothing is promised while the fault stays; then that of a fault in the plan's list.
+    /// The time that the fault stays, plus the plan's bound for the named fault.
     Held(&'static str),
-    /// The machines' own start, within 60 s, and what the plan's node-loss takes.
+    /// 60 s for the machines to start, plus the plan's bound for node-loss.
     Restart,
-    /// None: the clients are silent for a while themselves.
+    /// No bound: the clients pause on purpose.
     Unmeasured,
 }
 
@@ -161,7 +161,7 @@ const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> 
         target,
         fault,
         effect: "",
-        undo: "nothing to take back",
+        undo: "nothing to revert",
         new_leader: Expect::MustNot,
         new_timeline: Expect::MustNot,
         failsafe: false,
@@ -172,8 +172,8 @@ const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> 
     }
 }
 
-const ON_NODE: &str = "a transient timer of systemd on the node";
-const OUTSIDE: &str = "a watcher beside hactl powers it on";
+const ON_NODE: &str = "a transient systemd timer on the machine";
+const OUTSIDE: &str = "a watcher process beside hactl powers the machine on";
 
 /// All drills, gentlest first.
 pub const CATALOGUE: &[Drill] = &[
@@ -185,7 +185,7 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("switchover", Tier::Gentle, Target::Primary, Fault::Switchover)
     },
     Drill {
-        effect: "the postmaster's process is another",
+        effect: "the postmaster's process is gone",
         new_leader: Expect::May,
         new_timeline: Expect::May,
         bound: Bound::Planned("postgres-crash"),
@@ -194,13 +194,13 @@ pub const CATALOGUE: &[Drill] = &[
     },
     Drill {
         variant: Some("restart"),
-        effect: "the unit's main process is another",
+        effect: "the unit has a new main process",
         data_nodes: 1,
         ..drill("patroni-crash", Tier::SingleFault, Target::Primary, Fault::KillPatroni)
     },
     Drill {
         variant: Some("dead"),
-        effect: "the unit does not run",
+        effect: "the unit is not running",
         undo: ON_NODE,
         new_leader: Expect::Must,
         new_timeline: Expect::Must,
@@ -209,7 +209,7 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("patroni-crash", Tier::SingleFault, Target::Primary, Fault::StopPatroniForGood)
     },
     Drill {
-        effect: "the process is in state T",
+        effect: "the process is stopped (state T)",
         undo: ON_NODE,
         new_leader: Expect::Must,
         new_timeline: Expect::Must,
@@ -218,7 +218,7 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("patroni-hang", Tier::SingleFault, Target::Primary, Fault::HangPatroni)
     },
     Drill {
-        effect: "the machine does not run",
+        effect: "the machine is not running",
         undo: OUTSIDE,
         new_leader: Expect::Must,
         new_timeline: Expect::Must,
@@ -228,7 +228,7 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("node-loss", Tier::SingleFault, Target::Primary, Fault::PowerOff)
     },
     Drill {
-        effect: "no other member answers it",
+        effect: "the machine cannot connect to any other member",
         undo: ON_NODE,
         new_leader: Expect::Must,
         new_timeline: Expect::Must,
@@ -238,7 +238,7 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("primary-isolated", Tier::SingleFault, Target::Primary, Fault::Isolate)
     },
     Drill {
-        effect: "Patroni reaches no etcd",
+        effect: "Patroni cannot reach etcd",
         undo: ON_NODE,
         failsafe: true,
         until: Until::LockExpiry,
@@ -252,14 +252,14 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("etcd-leader-loss", Tier::SingleFault, Target::EtcdLeader, Fault::KillEtcd)
     },
     Drill {
-        effect: "no member of etcd has a quorum",
+        effect: "no etcd member has a quorum",
         undo: ON_NODE,
         failsafe: true,
         until: Until::LockExpiry,
         ..drill("etcd-quorum-loss", Tier::Destructive, Target::EtcdMajority, Fault::KillEtcd)
     },
     Drill {
-        effect: "the machine does not run",
+        effect: "the machine is not running",
         undo: OUTSIDE,
         until: Until::LockExpiry,
         data_nodes: 3,
@@ -267,7 +267,7 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("replica-loss", Tier::SingleFault, Target::Replica, Fault::PowerOff)
     },
     Drill {
-        effect: "no other member answers it",
+        effect: "the machine cannot connect to any other member",
         undo: ON_NODE,
         until: Until::LockExpiry,
         data_nodes: 3,
@@ -275,8 +275,8 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("sync-replica-isolated", Tier::SingleFault, Target::SyncReplica, Fault::Isolate)
     },
     Drill {
-        effect: "the file system has no free block, and PostgreSQL has failed for want of one",
-        undo: "a unit with a time limit holds the space in an unlinked file",
+        effect: "the file system has no free block, and PostgreSQL could not extend its WAL",
+        undo: "the unit that holds the space in an unlinked file has a time limit",
         new_leader: Expect::May,
         new_timeline: Expect::May,
         until: Until::LockExpiry,
@@ -285,7 +285,7 @@ pub const CATALOGUE: &[Drill] = &[
     },
     Drill {
         variant: Some("loss"),
-        effect: "the rule has dropped packets",
+        effect: "the nftables rule has dropped packets",
         undo: ON_NODE,
         new_leader: Expect::May,
         new_timeline: Expect::May,
@@ -296,7 +296,7 @@ pub const CATALOGUE: &[Drill] = &[
     },
     Drill {
         variant: Some("latency"),
-        effect: "a round trip takes longer",
+        effect: "round trips take longer",
         undo: ON_NODE,
         new_leader: Expect::May,
         new_timeline: Expect::May,
@@ -306,7 +306,7 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("slow-network", Tier::SingleFault, Target::All, Fault::DelayPackets)
     },
     Drill {
-        effect: "no machine runs",
+        effect: "no machine is running",
         undo: OUTSIDE,
         new_leader: Expect::May,
         new_timeline: Expect::May,
@@ -316,9 +316,9 @@ pub const CATALOGUE: &[Drill] = &[
     },
 ];
 
-/// The positive control's fault proper: like node-loss, [`CUT_LEAD_MS`] after [`CUT_REPLICATION`].
+/// The main fault of the positive control: like node-loss, [`CUT_LEAD_MS`] after [`CUT_REPLICATION`].
 pub const SELF_TEST: Drill = Drill {
-    effect: "the machine does not run",
+    effect: "the machine is not running",
     undo: OUTSIDE,
     new_leader: Expect::Must,
     new_timeline: Expect::Must,
@@ -329,25 +329,25 @@ pub const SELF_TEST: Drill = Drill {
     ..drill("self-test", Tier::Destructive, Target::Primary, Fault::PowerOff)
 };
 
-/// What comes before it: what the primary acknowledges from now on is nowhere else.
+/// Comes before [`SELF_TEST`]: from then on, no other machine has the commits that the primary acknowledges.
 pub const CUT_REPLICATION: Drill = Drill {
-    effect: "the rule has dropped packets",
+    effect: "the nftables rule has dropped packets",
     undo: ON_NODE,
     ..drill("self-test", Tier::Destructive, Target::Replicas, Fault::CutReplication)
 };
 
-/// What makes the control: an acknowledgement that promises one node only.
+/// Makes the primary acknowledge commits that only its own machine has.
 pub const ASYNCHRONOUS: Drill = Drill {
-    effect: "the DCS says so",
+    effect: "`synchronous_mode` is off in the DCS",
     undo: ON_NODE,
     ..drill("self-test", Tier::Destructive, Target::Replica, Fault::Asynchronous)
 };
 
-/// The other control's fault: the primary outlives its Patroni, and a replica that does not learn of it
-/// ([`CUT_REPLICA`]) goes on acknowledging its commits. Whatever writes to it after its successor has the
-/// leader key loses what it writes, under every durability, unless something else stops the old primary.
+/// The fault of the other control: the primary outlives its Patroni, and a replica that cannot see this
+/// ([`CUT_REPLICA`]) continues to acknowledge its commits. A client that writes to the old primary after its successor
+/// has the leader key loses these writes, under every durability, unless something else stops the old primary.
 pub const ORPHAN: Drill = Drill {
-    effect: "the unit does not run",
+    effect: "the unit is not running",
     undo: ON_NODE,
     new_leader: Expect::Must,
     new_timeline: Expect::Must,
@@ -358,50 +358,50 @@ pub const ORPHAN: Drill = Drill {
     ..drill("self-test", Tier::Destructive, Target::Primary, Fault::StopPatroniForGood)
 };
 
-/// The replica that does not learn that the leader key is another's.
+/// Keeps a replica from learning that another member has the leader key.
 pub const CUT_REPLICA: Drill = Drill {
-    effect: "Patroni reaches no etcd",
+    effect: "Patroni cannot reach etcd",
     undo: ON_NODE,
     ..drill("self-test", Tier::Destructive, Target::Replica, Fault::CutFromEtcd)
 };
 
-/// What else would stop the old primary.
+/// Stops the lease guard, which would stop the old primary.
 pub const STOP_GUARD: Drill = Drill {
-    effect: "the unit does not run",
+    effect: "the unit is not running",
     undo: ON_NODE,
     ..drill("self-test", Tier::Destructive, Target::Primary, Fault::StopGuard)
 };
 
-/// How long before the primary loses its power replication is cut, in milliseconds: long enough for
-/// hundreds of commits, short enough that Patroni does not notice.
+/// The time between the cut of replication and the primary's loss of power, in milliseconds: long enough for
+/// hundreds of commits, and too short for Patroni to notice.
 pub const CUT_LEAD_MS: u64 = 300;
 
 /// How many acknowledged commits a drill may lose under a durability.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
-    /// None: one is a failure.
+    /// None: one lost commit fails the round.
     None,
-    /// Measured and reported: the durability does not promise more.
+    /// Any number; the report has the count.
     Reported,
 }
 
 impl Drill {
-    /// `name` or `name/variant`, as it is asked for and printed.
+    /// `name` or `name/variant`, as `--drill` takes it and hactl prints it.
     #[must_use]
     pub fn title(&self) -> String {
         self.variant.map_or_else(|| self.name.to_owned(), |variant| format!("{}/{variant}", self.name))
     }
 
-    /// What an acknowledgement is worth in this drill. Without synchronous replication whatever moves the
-    /// leadership without the old primary's consent may lose what was not yet replicated.
+    /// Whether this drill may lose acknowledged commits. Without synchronous replication, a failover that the old primary
+    /// did not agree to may lose commits that were not replicated yet.
     #[must_use]
     pub fn loss(&self, durability: Durability) -> Loss {
         let unasked = self.new_leader != Expect::MustNot && self.fault != Fault::Switchover;
         if durability == Durability::Async && unasked { Loss::Reported } else { Loss::None }
     }
 
-    /// How long the fault stays where nothing else ends it sooner, in seconds.
+    /// How long the fault stays if nothing ends it sooner, in seconds.
     #[must_use]
     pub fn hold(&self, timers: &Timers, bound: f64) -> f64 {
         match self.until {
@@ -417,7 +417,7 @@ impl Drill {
 /// The drills that `words` mean: a name means all of its variants, `all` everything.
 ///
 /// # Errors
-/// The first word that means nothing.
+/// The first word that names no drill.
 pub fn choose(words: &[String]) -> Result<Vec<&'static Drill>, String> {
     let mut chosen = vec![false; CATALOGUE.len()];
     for word in words {

@@ -1,5 +1,5 @@
-//! Clients that write while the fault strikes: each attempt is one row with an id of its own, one
-//! autocommitted INSERT, and goes into the history with what the client knows of it.
+//! Clients that write while the fault is injected: each attempt is one row with an id of its own, one
+//! autocommitted INSERT, and goes into the history with what the client knows of its outcome.
 //!
 //! Most take the application's path: every host, `target_session_attrs=read-write`, TLS verified. Some
 //! stay on one node each, to see what a node acknowledges that should not. No client ever sends a
@@ -59,14 +59,14 @@ pub(super) struct ClientAccess {
 /// The way of a client's packets.
 #[derive(Clone)]
 pub(super) enum ClientPath {
-    /// As any application's.
+    /// The path of any application.
     Direct,
-    /// Through each node's SSH session, where the network or the servers let nobody in from here.
+    /// Through each node's SSH session, if the network or the servers reject direct connections.
     Tunnel(Arc<Access>),
 }
 
 impl ClientPath {
-    /// The word of the report.
+    /// The value in the report.
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -129,7 +129,7 @@ impl ClientAccess {
                 if writable {
                     let asked = opened.client.query_one("SHOW transaction_read_only", &[]).await;
                     if asked.map_err(|error| said(&error))?.get::<_, &str>(0) == "on" {
-                        return Err("it takes no writes".to_owned());
+                        return Err("the server is read-only".to_owned());
                     }
                 }
                 Ok(opened)
@@ -179,7 +179,7 @@ impl Opened {
         Self { client, warned, driver: driver.abort_handle() }
     }
 
-    /// Which of `nodes` it leads to. A server whose acknowledgement would promise nothing is refused.
+    /// Which of `nodes` the connection leads to. Refuses a server whose acknowledgement would not guarantee a commit.
     async fn node(&self, nodes: &[FleetNode]) -> Result<u16, String> {
         let row = self
             .client
@@ -189,12 +189,16 @@ impl Opened {
         let address: Option<String> = row.get(0);
         let synchronous: &str = row.get(1);
         if matches!(synchronous, "off" | "local") {
-            return Err(format!("synchronous_commit is {synchronous} here: an acknowledgement would promise nothing"));
+            return Err(format!(
+                "synchronous_commit is {synchronous} on this server, so an acknowledgement would not guarantee a commit"
+            ));
         }
         let address: Option<Ipv4Addr> = address.and_then(|text| text.parse().ok());
         let node = nodes.iter().position(|node| address.is_some_and(|address| node.addresses().contains(&address)));
-        node.and_then(|node| u16::try_from(node).ok())
-            .ok_or_else(|| format!("the server calls itself {address:?}, which is no member's address"))
+        node.and_then(|node| u16::try_from(node).ok()).ok_or_else(|| match address {
+            Some(address) => format!("the server has the address {address}, which no member has"),
+            None => "the server reported no IPv4 address".to_owned(),
+        })
     }
 }
 
@@ -203,7 +207,7 @@ impl Opened {
 pub(super) struct Progress {
     /// Acknowledgements on the application's path, by node.
     acknowledged: Vec<AtomicU64>,
-    /// Nobody begins an attempt.
+    /// No client begins an attempt.
     resting: AtomicBool,
 }
 
@@ -259,8 +263,8 @@ impl Clients {
         self.stop.cancel();
         let mut attempts = Vec::new();
         while let Some(finished) = self.tasks.join_next().await {
-            // A client that panicked has said so; its attempts are missing, which the oracle sees as
-            // rows that nobody wrote.
+            // A client that panicked has reported it; its attempts are missing, which the oracle sees as
+            // unexpected rows.
             attempts.extend(finished.unwrap_or_default());
         }
         attempts.sort_unstable_by_key(|attempt: &Attempt| (attempt.sent, attempt.row));
@@ -285,7 +289,7 @@ impl Writer {
         let mut session: Option<Session> = None;
         let mut patience = PATIENCE;
         let mut seq = 0;
-        // Clients do not march in step.
+        // Spread the clients over the interval.
         tokio::time::sleep(self.entry.interval.mul_f64(rand::random())).await;
         while !self.stop.is_cancelled() {
             if self.progress.resting.load(Ordering::Relaxed) {
@@ -308,7 +312,7 @@ impl Writer {
                         open.server.timeline = timeline;
                     }
                     let server = open.server;
-                    // A connection in doubt is dropped: what it still answers is nobody's.
+                    // Drop a connection in doubt: a later answer would belong to no attempt.
                     if written.0 != Outcome::InDoubt {
                         session = Some(open);
                     }
@@ -353,7 +357,7 @@ impl Writer {
         let count = entry.access.nodes.len();
         let (nodes, writable) = match self.client.pinned {
             Some(node) => (vec![usize::from(node)], false),
-            // Each begins with another host: whichever leads is found first by somebody.
+            // Each client begins with a different host, so some client finds the primary first.
             None => ((0..count).map(|offset| (usize::from(self.client.id) + offset) % count).collect(), true),
         };
         let all = CONNECT * 2 * u32::try_from(nodes.len()).unwrap_or(1);
@@ -419,7 +423,7 @@ fn proves_nothing_was_committed(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|server| server.parsed_severity() == Some(Severity::Error))
 }
 
-/// The server's own words where it has spoken.
+/// The server's own message, if it sent one.
 pub(super) fn said(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),

@@ -1,4 +1,4 @@
-//! Plan + drills -> what they may interrupt, to be known before anybody agrees to it. Pure.
+//! Plan + drills -> what they may interrupt, shown before the user confirms. Pure.
 
 use super::{catalogue::Drill, expectation};
 use crate::plan::Plan;

@@ -60,7 +60,7 @@ pub(super) async fn one(
             Err(error) => Err(error),
         };
         let bad = round.as_ref().map_or(true, |round| round.report.outcome == RoundOutcome::Failed);
-        // Who interrupts does not want to wait.
+        // After Ctrl-C, journals would only delay the end.
         let journals = if bad && !cluster.context.stop.is_cancelled() {
             keep_journals(rounds, drill, n, started).await
         } else {
@@ -70,8 +70,9 @@ pub(super) async fn one(
             Ok(FinishedRound { report: round, history, rows }) => {
                 let round = RoundReport { journals, ..round };
                 if let Err(error) = writer.round(&drill.title(), n, &history, &rows) {
-                    let error =
-                        Error::failed("record", "write", "history.jsonl").source(&error).hint("is the disk full?");
+                    let error = Error::failed("record", "write", rounds.record.join("history.jsonl").display())
+                        .source(&error)
+                        .hint("check that the disk has free space");
                     return (failed(report, &error), Err(error));
                 }
                 say(cluster, drill, &round).await;
@@ -83,19 +84,19 @@ pub(super) async fn one(
     (concluded(report), Ok(()))
 }
 
-/// Keeps what the nodes' services said since `started`, and says where.
+/// Saves the journals of the nodes' services since `started`, and reports the directory.
 async fn keep_journals(rounds: &RoundSetup<'_>, drill: &Drill, n: u32, started: Instant) -> Option<String> {
     let events = &rounds.cluster.context.events;
     let place = format!("journals/{}-{n}", drill.title().replace('/', "-"));
     let dir = rounds.record.join(&place);
     match journals::keep(rounds.cluster, &dir, started.elapsed()).await {
         Ok(()) => {
-            let words = format!("{} round {n}: the nodes' journals are in {}", drill.title(), dir.display());
+            let words = format!("{} round {n}: saved the machines' journals in {}", drill.title(), dir.display());
             events.step(Stage::Verify, None, words).await;
             Some(place)
         }
         Err(error) => {
-            events.warn("journals", format!("cannot keep the journals in {}: {error}", dir.display()), None).await;
+            events.warn("journals", format!("could not save the journals in {}: {error}", dir.display()), None).await;
             None
         }
     }
@@ -126,25 +127,28 @@ pub(super) fn concluded(mut report: DrillReport) -> DrillReport {
     report
 }
 
-/// Why this cluster is not to be drilled so.
+/// Why this drill must not run on this cluster.
 pub(super) fn refused(cluster: &FaultTarget<'_>, drill: &Drill) -> Option<String> {
     let plan = cluster.plan;
     let data = plan.data_nodes().count();
     let voters = plan.voter_count();
     if drill.tier == Tier::Destructive && !plan.disposable {
-        return Some("destructive: only on a cluster whose file says `disposable: true`".to_owned());
+        return Some("a destructive drill runs only with `disposable: true` in the cluster file".to_owned());
     }
     if data < drill.data_nodes {
-        return Some(format!("it needs {} data nodes to recover from, and there are {data}", drill.data_nodes));
+        return Some(format!(
+            "the drill needs {} machines with PostgreSQL to recover, but the cluster has {data}",
+            drill.data_nodes
+        ));
     }
-    // Of another DCS the voters are not known; what cannot be done there is skipped.
+    // The voters of another DCS are unknown; drills that cannot run there are skipped.
     (voters < drill.voters && matches!(plan.dcs, Dcs::Etcd { .. }))
-        .then(|| format!("it needs {} voters of etcd to recover from, and there are {voters}", drill.voters))
+        .then(|| format!("the drill needs {} etcd voters to recover, but the cluster has {voters}", drill.voters))
 }
 
 async fn say(cluster: &FaultTarget<'_>, drill: &Drill, round: &RoundReport) {
     let gap = round.write_gap_ms.map_or_else(
-        || "no write gap known".to_owned(),
+        || "write gap unknown".to_owned(),
         |gap| format!("write gap {}.{} s", gap / 1000, gap % 1000 / 100),
     );
     let outcome = match round.outcome {

@@ -1,4 +1,4 @@
-//! The chosen drills, one after the other, each as many rounds as asked for.
+//! Runs the chosen drills one after the other, each for the requested number of rounds.
 
 use std::{
     path::Path,
@@ -18,28 +18,28 @@ use super::{
 };
 use crate::error::Result;
 
-/// What is to be done.
+/// What to run.
 #[derive(Clone, Debug)]
 pub struct Choice {
     pub drills: Vec<&'static Drill>,
-    /// Rounds of each; of a soak, all together.
+    /// Rounds of each drill; in a soak, of all drills together.
     pub rounds: u32,
     pub load: Load,
-    /// Drills that were asked for and are not run, with the reason: listed as refused.
+    /// Drills that were requested and do not run, with the reason: listed as refused.
     pub left_out: Vec<(&'static Drill, String)>,
-    /// Instead of one drill after the other, one at random again and again.
+    /// Runs a random drill in each round, instead of one drill after the other.
     pub soak: Option<Soak>,
 }
 
 /// Drills at random.
 #[derive(Clone, Copy, Debug)]
 pub struct Soak {
-    /// No round begins after this time; the number of rounds ends it, too.
+    /// No round begins after this time; the number of rounds also ends the soak.
     pub at_most: Duration,
 }
 
-/// Runs the drills. History goes to `history` as the rounds end. A cluster that does not heal, a round that
-/// cannot be carried out and Ctrl-C end it early.
+/// Runs the drills. History goes to `history` as the rounds end. A cluster that does not recover, a round that
+/// cannot be completed, and Ctrl-C end the run early.
 ///
 /// # Errors
 /// When nothing could be begun. Drills that fail are a verdict.
@@ -95,7 +95,8 @@ async fn soak(
         }
     }
     if possible.is_empty() {
-        (all.outcome, all.reason) = (DrillOutcome::Skipped, Some("none of the drills can be done here".to_owned()));
+        (all.outcome, all.reason) =
+            (DrillOutcome::Skipped, Some("this cluster cannot run any of these drills".to_owned()));
         return (all, Ok(()));
     }
     let mut random = StdRng::seed_from_u64(seed);

@@ -13,15 +13,15 @@ use crate::plan::{Durability, ELECTION, Plan};
 #[cfg(test)]
 mod tests;
 
-/// Acknowledged writes on the application's path before the fault without which its gap says nothing. A client
-/// writes tens in a second, so fewer mean that the path was broken before.
+/// How many writes must be acknowledged on the application's path before the fault, so that its gap is meaningful. A
+/// client writes tens in a second, so fewer writes mean that the path was broken before the fault.
 pub const BASELINE: usize = 20;
 
 /// A round that ends within this time of the last acknowledged write ended while clients wrote: they are stopped one
 /// after the other, and an attempt that is under way may be in doubt.
 const STOPPING: Micros = 2_000_000;
 
-/// What a machine may take from power to its services.
+/// How long a machine may take to start, from power-on to its services.
 pub(super) const START_MS: u64 = 60_000;
 
 /// Every reason for which the round fails; none when it passed. `primary` is the node that led when the fault struck.
@@ -72,10 +72,10 @@ impl<'a> RoundReview<'a> {
     }
 
     fn name(&self, node: u16) -> &'a str {
-        self.history.nodes.get(usize::from(node)).map_or("an unknown node", |key| key.as_str())
+        self.history.nodes.get(usize::from(node)).map_or("an unknown machine", |key| key.as_str())
     }
 
-    /// What the primary said of itself from `since` on; nothing where that never came.
+    /// What the primary reported from `since` on; nothing if `since` never came.
     fn said(&self, since: Option<Micros>) -> impl Iterator<Item = &Sample> {
         let own = self.history.samples.iter().filter(|sample| sample.node == self.primary);
         own.filter(move |sample| since.is_some_and(|since| sample.at >= since))
@@ -83,30 +83,32 @@ impl<'a> RoundReview<'a> {
 
     fn fault(mut self) -> Self {
         match (self.history.struck, self.history.seen) {
-            (None, _) => self.fails("the fault was never injected".into()),
+            (None, _) => self.fails("the fault was not injected".into()),
             (Some(_), None) => {
-                self.fails(format!("the fault was injected, and its effect was never seen: {}", self.drill.effect));
+                self.fails(format!("the fault was injected, but its effect did not show: {}", self.drill.effect));
             }
             (Some(_), Some(_)) => {}
         }
         self
     }
 
-    /// Whether there was something for the fault to disturb, and somebody to see what it did.
+    /// Whether enough writes came before the fault, and a client was pinned to each node.
     fn baseline(mut self) -> Self {
         let history = self.history;
         let struck = history.struck.unwrap_or(history.ended);
         let writes = timings::application(history).filter(|attempt| attempt.done <= struck).count();
         if writes < BASELINE {
             self.fails(format!(
-                "the baseline says nothing: {writes} writes were acknowledged before the fault, at least {BASELINE} are needed"
+                "the baseline is too small: {writes} writes were acknowledged before the fault, at least {BASELINE} are needed"
             ));
         }
         let writing: BTreeSet<u16> = history.attempts.iter().map(|attempt| attempt.row.client).collect();
         for (node, key) in (0..).zip(&history.nodes) {
             let mut pinned = history.clients.iter().filter(|client| client.pinned == Some(node));
             if !pinned.any(|client| writing.contains(&client.id)) {
-                self.fails(format!("no client that stays on {key} wrote, so nothing shows whether it was fenced"));
+                self.fails(format!(
+                    "no client pinned to {key} wrote, so the round cannot show whether {key} was fenced"
+                ));
             }
         }
         self
@@ -115,24 +117,24 @@ impl<'a> RoundReview<'a> {
     fn rows(mut self, durability: Durability, judgement: &Judgement) -> Self {
         let counts = &judgement.counts;
         if self.drill.loss(durability) == Loss::None {
-            self.found(counts.lost, "acknowledged, and not on the primary", &judgement.lost);
+            self.found(counts.lost, "acknowledged, but not on the primary", &judgement.lost);
         }
-        self.found(counts.unexpected, "on the primary, and never written or surely refused", &judgement.unexpected);
+        self.found(counts.unexpected, "on the primary, but never attempted or certainly failed", &judgement.unexpected);
         self.found(counts.duplicated, "more than once on the primary", &judgement.duplicated);
         let shown: Vec<String> = judgement.differing.iter().map(|difference| self.difference(difference)).collect();
-        self.found(counts.differing, "not on a replica as they are on the primary", &shown);
+        self.found(counts.differing, "more or less often on a replica than on the primary", &shown);
         let shown: Vec<String> = judgement.split_brain.iter().map(|pair| self.split_brain(pair)).collect();
         if counts.split_brain > 0 {
             let writes = count(counts.split_brain, "acknowledgement");
-            self.fails(format!("split brain: {writes} of a history that another contradicts{}", first(&shown)));
+            self.fails(format!("split brain: {writes} in conflict with another{}", first(&shown)));
         }
         for node in &judgement.unread {
-            self.fails(format!("the rows of {} were never read", self.name(*node)));
+            self.fails(format!("the rows on {} were not read", self.name(*node)));
         }
         self
     }
 
-    /// Fails where there are such rows, and names the first.
+    /// Fails if any rows were found, and names the first.
     fn found(&mut self, rows: u64, what: &str, examples: &[impl fmt::Display]) {
         if rows > 0 {
             self.fails(format!("{} {what}{}", count(rows, "row"), first(examples)));
@@ -156,7 +158,7 @@ impl<'a> RoundReview<'a> {
     fn leadership(mut self) -> Self {
         let taken_over = timings::taken_over(self.history, self.primary);
         match self.drill.new_leader {
-            Expect::Must if taken_over.is_none() => self.fails("no other node became primary".into()),
+            Expect::Must if taken_over.is_none() => self.fails("no other member became the primary".into()),
             Expect::MustNot => self.keeps(taken_over),
             Expect::Must | Expect::May => {}
         }
@@ -167,7 +169,7 @@ impl<'a> RoundReview<'a> {
     fn keeps(&mut self, taken_over: Option<u16>) {
         let own = self.name(self.primary);
         if let Some(node) = taken_over {
-            self.fails(format!("{} became primary, and {own} should have stayed it", self.name(node)));
+            self.fails(format!("{} became the primary, but {own} should have stayed the primary", self.name(node)));
         }
         let struck = self.history.struck;
         let after = self.history.leader_keys.iter().filter(|key| struck.is_some_and(|struck| key.at >= struck));
@@ -185,9 +187,11 @@ impl<'a> RoundReview<'a> {
         let [Some(first), _] = timings::timelines(self.history) else { return self };
         let newest = newest_timeline(self.history).unwrap_or_default();
         match self.drill.new_timeline {
-            Expect::Must if newest == first => self.fails(format!("no new timeline began: it is still {first}")),
+            Expect::Must if newest == first => {
+                self.fails(format!("no new timeline began: the timeline is still {first}"))
+            }
             Expect::MustNot if newest != first => {
-                self.fails(format!("timeline {newest} began, and {first} should have gone on"));
+                self.fails(format!("timeline {newest} began, but timeline {first} should have continued"));
             }
             _ => {}
         }
@@ -197,7 +201,7 @@ impl<'a> RoundReview<'a> {
     fn failsafe(mut self) -> Self {
         let held = self.said(self.history.seen).any(|sample| sample.failsafe == Some(true));
         if self.drill.failsafe && !held {
-            self.fails(format!("Patroni on {} never said that its failsafe mode is active", self.name(self.primary)));
+            self.fails(format!("Patroni on {} never reported an active failsafe mode", self.name(self.primary)));
         }
         self
     }
@@ -211,7 +215,10 @@ impl<'a> RoundReview<'a> {
         }
         let silence = timings::silence(self.history);
         if silence > STOPPING {
-            self.fails(format!("writes never came back: the last {} of the round are without one", seconds(silence)));
+            self.fails(format!(
+                "writes did not resume: no write was acknowledged in the last {} of the round",
+                seconds(silence)
+            ));
         }
         if self.history.redundant.is_none() {
             self.fails("redundancy was not restored: not every member streamed again".into());
@@ -220,14 +227,14 @@ impl<'a> RoundReview<'a> {
     }
 }
 
-/// The newest timeline that an acknowledged write or a node spoke of.
+/// The newest timeline of any acknowledged write or sample.
 fn newest_timeline(history: &History) -> Option<u32> {
     let written = timings::acknowledged(history).map(|(_, server)| server.timeline);
     written.chain(history.samples.iter().filter_map(|sample| sample.timeline)).max()
 }
 
 fn first(examples: &[impl fmt::Display]) -> String {
-    examples.first().map(|first| format!(", the first is {first}")).unwrap_or_default()
+    examples.first().map(|first| format!("; the first: {first}")).unwrap_or_default()
 }
 
 fn seconds(time: Micros) -> String {

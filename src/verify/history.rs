@@ -1,5 +1,5 @@
-//! What happened in one round: every attempt to write, what the nodes said of themselves, and when
-//! the fault struck. Times are microseconds since the round began, on hactl's one monotonic clock.
+//! What happened in one round: every attempt to write, what the nodes reported, and when
+//! the fault was injected. Times are microseconds since the round began, on hactl's one monotonic clock.
 
 use std::fmt;
 
@@ -24,16 +24,16 @@ impl fmt::Display for RowId {
     }
 }
 
-/// What the client knows of an attempt.
+/// What the client knows of the outcome of an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// The server said that the commit is done, without a warning.
+    /// The server reported the commit as done, without a warning.
     Acknowledged,
     /// The connection broke, the client's own deadline passed, or the acknowledgement came with a
-    /// warning: the row may be there or not.
+    /// warning: the row may or may not be in the database.
     InDoubt,
-    /// Nothing was sent, or the server's error proves that nothing was committed.
+    /// The client sent nothing, or the server's error proves that nothing was committed.
     Failed,
 }
 
@@ -48,7 +48,7 @@ pub struct Attempt {
     /// sessions live through its promotion. None while there was no connection.
     pub server: Option<Server>,
     pub outcome: Outcome,
-    /// Why it was not acknowledged.
+    /// Why the attempt was not acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Box<str>>,
 }
@@ -69,7 +69,7 @@ pub struct Client {
     pub pinned: Option<u16>,
 }
 
-/// What one node said of itself at one moment. Absent is what did not answer.
+/// What one node reported at one moment. What did not answer is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     pub at: Micros,
@@ -82,7 +82,7 @@ pub struct Sample {
     pub failsafe: Option<bool>,
 }
 
-/// Who held the leader key in the DCS at one moment.
+/// The holder of the leader key in the DCS at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderKey {
     pub at: Micros,
@@ -99,14 +99,14 @@ pub struct History {
     pub attempts: Vec<Attempt>,
     pub samples: Vec<Sample>,
     pub leader_keys: Vec<LeaderKey>,
-    /// When the fault began to be injected, and when it was seen to have taken effect.
+    /// When hactl began to inject the fault, and when it saw the effect.
     pub struck: Option<Micros>,
     pub seen: Option<Micros>,
-    /// When the fault was taken back.
+    /// When hactl had reverted the fault.
     pub healed: Option<Micros>,
     /// When every member streamed again.
     pub redundant: Option<Micros>,
-    /// When the clients were told to stop: before they are waited for, which may take long and is no write gap.
+    /// When hactl stopped the clients: before it waits for them, because that time is no write gap.
     pub ended: Micros,
 }
 

@@ -1,5 +1,5 @@
-//! `history.jsonl`: every round with all of its attempts, so that another oracle can judge. One JSON
-//! object per line; nodes go by their names, times are microseconds since the round began.
+//! `history.jsonl`: every round with all of its attempts, so that another oracle can judge the run. One JSON
+//! object per line; nodes are named by their keys, times are microseconds since the start of the round.
 //!
 //! ```text
 //! {"type":"round","drill":"node-loss","n":1,"nodes":["node1","node2"],"clients":[{"id":1,"pinned":null}]}
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server};
 use crate::{file, model::InstanceKey};
 
-/// One round as it was written down.
+/// One round, as the file has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RecordedRound {
     /// The drill's title.
@@ -38,97 +38,97 @@ type Text<'a> = Cow<'a, str>;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub(crate) enum Line<'a> {
-    /// A round begins.
+    /// The start of a round.
     Round {
         /// The drill's title.
         drill: Text<'a>,
         /// The round's number, from 1.
         n: u32,
-        /// The data nodes.
+        /// The machines with PostgreSQL.
         nodes: Cow<'a, [InstanceKey]>,
-        /// Who writes.
+        /// The clients.
         clients: Vec<Writes<'a>>,
     },
     /// One attempt to write one row.
     Attempt {
-        /// Which client.
+        /// The client's number.
         client: u16,
-        /// Its own count, from 1: the row is known by both.
+        /// The client's own count, from 1: `client` and `seq` together identify the row.
         seq: u32,
-        /// When it was sent.
+        /// When the client began the attempt.
         sent: Micros,
-        /// When it was over.
+        /// When the attempt ended.
         done: Micros,
-        /// Where the connection led; null while there was none.
+        /// The machine that the connection led to; null without a connection.
         node: Option<Text<'a>>,
-        /// On which timeline that server wrote; null while there was no connection.
+        /// The timeline that the server wrote on; null without a connection.
         timeline: Option<u32>,
-        /// What the client knows.
+        /// What the client knows of the outcome.
         outcome: Outcome,
-        /// Why, unless it was acknowledged.
+        /// Why the attempt was not acknowledged; absent for one that was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Text<'a>>,
     },
-    /// What a node said of itself; null is what did not answer.
+    /// What a machine reported; null for what did not answer.
     Sample {
-        /// When.
+        /// The time.
         at: Micros,
-        /// Which node.
+        /// The machine.
         node: Text<'a>,
-        /// Whether PostgreSQL was in recovery: a replica.
+        /// Whether PostgreSQL was in recovery, as a replica is.
         in_recovery: Option<bool>,
         /// PostgreSQL's timeline.
         timeline: Option<u32>,
-        /// Patroni's word for its role.
+        /// The role that Patroni reported.
         role: Option<Text<'a>>,
-        /// Patroni's word for its state.
+        /// The state that Patroni reported.
         state: Option<Text<'a>>,
         /// Whether failsafe mode was active.
         failsafe: Option<bool>,
     },
-    /// Who held the leader key.
+    /// The holder of the leader key.
     LeaderKey {
-        /// When.
+        /// The time.
         at: Micros,
-        /// The member's name; null when there was no key.
+        /// The member's name; null if the key did not exist.
         holder: Option<Text<'a>>,
     },
-    /// The rows of one client that one node holds in the end.
+    /// The rows of one client that one machine has at the end of the round.
     Found {
-        /// Which node.
+        /// The machine.
         node: Text<'a>,
-        /// Which client.
+        /// The client's number.
         client: u16,
-        /// First and last of the numbers that follow each other.
+        /// Ranges of consecutive numbers: the first and the last of each.
         ranges: Vec<(u32, u32)>,
-        /// Numbers that are there once more, as often as they are there once more.
+        /// Numbers of duplicate rows, once for each extra copy.
         duplicates: Vec<u32>,
     },
-    /// The round is over.
+    /// The end of a round.
     RoundEnded {
-        /// When the fault began to be injected.
+        /// When hactl began to inject the fault.
         struck: Option<Micros>,
-        /// When it was seen to have taken effect.
+        /// When hactl saw the effect of the fault.
         seen: Option<Micros>,
-        /// When it was taken back.
+        /// When hactl had reverted the fault.
         healed: Option<Micros>,
         /// When every member streamed again.
         redundant: Option<Micros>,
-        /// When the clients were told to stop.
+        /// When hactl stopped the clients.
         ended: Micros,
-        /// The settled primary.
+        /// The primary after recovery.
         primary: Text<'a>,
-        /// The nodes whose rows were read.
+        /// The machines whose rows were read.
         read: Vec<Text<'a>>,
     },
 }
 
-/// A client, and the node that it stays on.
+/// A client, and the machine that it is pinned to.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Writes<'a> {
-    /// The client.
+    /// The client's number.
     id: u16,
-    /// The node that it stays on; null on the application's path.
+    /// The machine that the client is pinned to; null on the application's path.
     pinned: Option<Text<'a>>,
 }
 
@@ -222,7 +222,7 @@ fn sample_line<'a>(nodes: &'a [InstanceKey], sample: &'a Sample) -> io::Result<L
     Ok(Line::Sample { at, node, in_recovery, timeline, role, state, failsafe })
 }
 
-/// Ascending numbers as ranges, and those that come again.
+/// Ascending numbers as ranges, and the duplicates.
 fn compact(numbers: impl Iterator<Item = u32>) -> (Vec<(u32, u32)>, Vec<u32>) {
     let (mut ranges, mut duplicates) = (Vec::<(u32, u32)>::new(), Vec::new());
     for number in numbers {
@@ -266,7 +266,7 @@ impl Iterator for RecordedRounds {
     }
 }
 
-/// The reader's own words; serde counts lines within the one line that it was given.
+/// The reader's text without its position: serde counts lines within the single line that it gets.
 fn sentence(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" at line 1 ").next().unwrap_or_default().to_owned()
@@ -308,7 +308,7 @@ fn wrong(what: impl Into<String>) -> io::Error {
 }
 
 fn begin(line: Line<'_>) -> io::Result<RecordedRound> {
-    let Line::Round { drill, n, nodes, clients } = line else { return Err(wrong("no round has begun")) };
+    let Line::Round { drill, n, nodes, clients } = line else { return Err(wrong("no round has started")) };
     let nodes = nodes.into_owned();
     let clients = clients
         .into_iter()
@@ -320,7 +320,7 @@ fn begin(line: Line<'_>) -> io::Result<RecordedRound> {
 
 fn index(nodes: &[InstanceKey], name: &str) -> io::Result<u16> {
     let at = nodes.iter().position(|key| key.as_str() == name);
-    at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| wrong(format!("{name} is none of the round's nodes")))
+    at.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| wrong(format!("{name} is not a node of the round")))
 }
 
 impl RecordedRound {
@@ -329,7 +329,7 @@ impl RecordedRound {
         let history = &mut self.history;
         let node = |name: &str| index(&history.nodes, name);
         match line {
-            Line::Round { .. } => return Err(wrong("a round begins within another")),
+            Line::Round { .. } => return Err(wrong("a round starts within another")),
             Line::Attempt { client, seq, sent, done, node: name, timeline, outcome, reason } => {
                 let server = match (name, timeline) {
                     (Some(name), Some(timeline)) => Some(Server { node: node(&name)?, timeline }),
@@ -459,7 +459,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"node\":\"node2\"", "\"node\":\"node9\"")).unwrap();
         let error = read_back(&dir).pop().unwrap().unwrap_err().to_string();
-        assert_eq!(error, "line 5 of the history: node9 is none of the round's nodes");
+        assert_eq!(error, "line 5 of the history: node9 is not a node of the round");
         fs::write(&path, text.replace("acknowledged", "acclaimed")).unwrap();
         let error = read_back(&dir).pop().unwrap().unwrap_err().to_string();
         assert!(error.starts_with("line 2 of the history: unknown variant `acclaimed`"), "{error}");

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! catalogue  the drills, one row each: fault, effect, undo, expectation
-//! fault/     injects a fault, checks its effect, takes it back; the undo is armed first
+//! fault/     injects a fault, checks its effect, reverts it; the undo is armed first
 //! clients    write unique rows; every attempt goes into the history
-//! sampler    asks every node what it is, several times a second
+//! sampler    asks every node for its state, several times a second
 //! history    what happened in a round
 //! oracle     History + rows found afterwards -> Judgement; pure
 //! timings    History -> write gap, phases, rate; pure
 //! expectation  Drill, History, Judgement -> every reason why the round fails; pure
-//! cost       Plan -> what a drill may interrupt, before anybody agrees to it; pure
+//! cost       Plan -> what a drill may interrupt, before the user confirms; pure
 //! drills     the chosen drills, one after the other; a soak
 //! self_test  the positive control
 //! session    what comes before the first round and after the last

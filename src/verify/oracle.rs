@@ -2,7 +2,7 @@
 //!
 //! # Split brain
 //!
-//! Only acknowledged writes count: two nodes that merely call themselves primary have harmed nobody yet. A commit
+//! Only acknowledged writes count: two nodes that both claim to be primary have not yet done any harm. A commit
 //! happens somewhere between `sent` and `done`, so of two commits one is surely the later only where it was sent
 //! after the other's acknowledgement had arrived; nothing else is called an order here. Two things are split brain:
 //!
@@ -83,15 +83,15 @@ pub struct Difference {
     pub on_replica: usize,
 }
 
-/// Why a history cannot be judged: the harness made a mistake, and nothing is known of the cluster.
+/// Why a history cannot be judged: the harness made a mistake, so the round proves nothing about the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     AttemptedTwice(RowId),
-    /// Acknowledged, and nobody knows by whom.
+    /// Acknowledged, without the server that did so.
     WithoutServer(RowId),
-    /// By a node that is not among the history's.
+    /// Sent to a node that the history does not name.
     UnknownServer(RowId),
-    /// By a client that is not among the history's.
+    /// Sent by a client that the history does not name.
     UnknownClient(RowId),
     /// Done before it was sent.
     Backwards(RowId),
@@ -103,10 +103,10 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AttemptedTwice(row) => write!(f, "{row} was attempted twice"),
-            Self::WithoutServer(row) => write!(f, "{row} was acknowledged without a server"),
+            Self::WithoutServer(row) => write!(f, "{row} was acknowledged, but the history does not name the server"),
             Self::UnknownServer(row) => write!(f, "{row} was sent to a node that the history does not name"),
             Self::UnknownClient(row) => write!(f, "{row} was sent by a client that the history does not name"),
-            Self::Backwards(row) => write!(f, "{row} was done before it was sent"),
+            Self::Backwards(row) => write!(f, "{row} has an end before its start"),
             Self::PrimaryUnread(node) => {
                 write!(f, "the rows of the primary, node {node} of the history, were not read")
             }

@@ -11,31 +11,32 @@ const HEAD: &str = "\
 
 <!-- Generated from the table in src/verify/catalogue.rs: HACTL_BLESS=1 cargo test --lib verify writes it. -->
 
-A drill strikes a healthy cluster with a real fault while clients write, takes the fault back, waits until every member
-streams again, and then compares what was acknowledged with the rows that are there. Its way back is armed before the
-fault strikes.
+A drill injects a real fault into a healthy cluster while clients write, reverts the fault, and waits until every member
+streams again. Then it compares the acknowledged commits with the rows in the database. The automatic undo of the fault is
+armed before the fault is injected.
 
-Destructive drills run only on clusters that are `disposable: true`, as local ones are by default, and only when they are
-asked for, on the command line or in the cluster file. [Verify](verify.md) says how a round goes and what is measured.
+Destructive drills run only on clusters with `disposable: true`, the default on the local platform, and only if you name
+them on the command line or in the cluster file. [Verify](verify.md) explains how a round works and what hactl measures.
 ";
 
 const RULES: &str = "
-An acknowledged commit that is not on the primary afterwards fails a round, unless the drill may lose some under the
-cluster's durability: then it is counted and reported. Every round fails, too, where
+An acknowledged commit that is not on the primary afterwards fails a round, unless the drill may lose commits under the
+cluster's durability: then hactl counts and reports it. A round also fails in each of these cases:
 
-- the fault was not injected, or its effect not seen;
-- rows are there twice, were never written, or differ between primary and replicas;
-- a node acknowledged a write on an older timeline after a newer one had acknowledged one, or two nodes on one timeline;
-- writes stopped for longer than the bound, did not come back, or redundancy was not restored;
-- leader, timeline or failsafe mode are not what the drill expects. Where there must not be a new leader, the primary must
-  not have been in recovery for a moment, either;
+- The fault was not injected, or its effect did not show.
+- Rows are duplicated, were never attempted, or differ between the primary and a replica.
+- A server acknowledged a write on an older timeline after a newer timeline had acknowledged one, or two servers acknowledged
+  writes on the same timeline.
+- Writes stopped for longer than the bound or did not resume, or redundancy was not restored.
+- The leader, the timeline or the failsafe mode is not what the drill expects. If the leader must not change, the primary
+  must never be in recovery.
 ";
 
 /// The page, in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
-    page.push_str("\n| Drill | Tier | What is struck | Fault | New leader |\n|---|---|---|---|---|\n");
+    page.push_str("\n| Drill | Tier | Target | Fault | New leader |\n|---|---|---|---|---|\n");
     for drill in CATALOGUE {
         let title = drill.title();
         let cells = [tier(drill.tier), target(drill.target), fault(drill.fault), expected(drill.new_leader)];
@@ -44,8 +45,8 @@ pub fn reference() -> String {
     page.push_str("\n## What fails a round\n");
     page.push_str(RULES);
     page.push_str(&format!(
-        "- fewer than {BASELINE} writes were acknowledged on the application's path before the fault, or no client stayed on one of \
-         the nodes.\n"
+        "- Fewer than {BASELINE} writes were acknowledged on the application's path before the fault, or no client was pinned to one \
+         of the machines.\n"
     ));
     for drill in CATALOGUE {
         page.push_str(&section(drill));
@@ -56,14 +57,14 @@ pub fn reference() -> String {
 fn section(drill: &Drill) -> String {
     let rows = [
         ("Tier", tier(drill.tier).to_owned()),
-        ("What is struck", target(drill.target).to_owned()),
+        ("Target", target(drill.target).to_owned()),
         ("Fault", fault(drill.fault).to_owned()),
         ("Effect", drill.effect.to_owned()),
         ("Lasts", duration(drill.until).to_owned()),
-        ("Undo, whatever becomes of hactl", drill.undo.to_owned()),
+        ("Undo, even if hactl dies", drill.undo.to_owned()),
         ("New leader", expected(drill.new_leader).to_owned()),
         ("New timeline", expected(drill.new_timeline).to_owned()),
-        ("Failsafe mode", if drill.failsafe { "must hold the primary" } else { "is not needed" }.to_owned()),
+        ("Failsafe mode", if drill.failsafe { "must keep the primary in its role" } else { "not needed" }.to_owned()),
         ("Longest write gap", bound(drill.bound)),
         ("Acknowledged commits lost", losses(drill)),
         ("Needs", needs(drill)),
@@ -87,26 +88,26 @@ fn target(target: Target) -> &'static str {
         Target::Replicas => "every replica",
         Target::SyncReplica => "a replica that the primary waits for",
         Target::EtcdLeader => "etcd's leader",
-        Target::EtcdMajority => "as many of etcd's voters as leave it without a quorum",
+        Target::EtcdMajority => "enough etcd voters to leave etcd without a quorum",
         Target::All => "every machine",
     }
 }
 
 fn fault(fault: Fault) -> &'static str {
     match fault {
-        Fault::Switchover => "a switchover is asked for",
+        Fault::Switchover => "a requested switchover",
         Fault::KillPostgres => "SIGKILL to the postmaster",
-        Fault::KillPatroni => "SIGKILL to Patroni, whose unit starts it again",
-        Fault::StopPatroniForGood => "SIGKILL to Patroni, which stays dead",
+        Fault::KillPatroni => "SIGKILL to Patroni; its unit restarts it",
+        Fault::StopPatroniForGood => "SIGKILL to Patroni; its unit cannot start again",
         Fault::HangPatroni => "SIGSTOP to Patroni",
-        Fault::PowerOff => "the power goes",
-        Fault::Isolate => "no packet to or from the other members; the clients' way stays open",
-        Fault::CutFromEtcd => "Patroni reaches no etcd; everything else works",
-        Fault::KillEtcd => "SIGKILL to etcd, which stays dead",
-        Fault::FillDisk => "the file system of PGDATA is filled, and PostgreSQL made to need more of it",
-        Fault::LosePackets => "packets between the members are lost at random",
-        Fault::DelayPackets => "packets between the members are late",
-        Fault::CutReplication => "no packet passes between a replica and the server that it streams from",
+        Fault::PowerOff => "loss of power",
+        Fault::Isolate => "no packets to or from the other members; clients stay connected",
+        Fault::CutFromEtcd => "Patroni cannot reach etcd; everything else works",
+        Fault::KillEtcd => "SIGKILL to etcd; its unit cannot start again",
+        Fault::FillDisk => "the file system of PGDATA is full, and PostgreSQL needs more space",
+        Fault::LosePackets => "random packets between the members are lost",
+        Fault::DelayPackets => "packets between the members are delayed",
+        Fault::CutReplication => "no packets between a replica and the server that it streams from",
         Fault::Asynchronous => "`synchronous_mode` is off in the DCS",
         Fault::StopGuard => "the lease guard is stopped",
     }
@@ -123,7 +124,7 @@ fn expected(expect: Expect) -> &'static str {
 fn duration(until: Until) -> &'static str {
     match until {
         Until::Once => "an instant",
-        Until::Failover => "until another node acknowledges writes",
+        Until::Failover => "until another machine acknowledges writes",
         Until::LockExpiry => "ttl + loop_wait + 5 s",
         Until::Moment => "5 s",
         Until::Succession => "until 5 s after the leader key names another member",
@@ -132,13 +133,13 @@ fn duration(until: Until) -> &'static str {
 
 fn bound(bound: Bound) -> String {
     match bound {
-        Bound::Planned(fault) => format!("the bound of {fault} that `hactl plan` shows"),
+        Bound::Planned(fault) => format!("the bound of {fault} in `hactl plan`"),
         Bound::NoInterruption => {
-            format!("loop_wait + {ELECTION} s: nothing may interrupt writes but an election of etcd")
+            format!("loop_wait + {ELECTION} s: only an election of etcd may interrupt writes")
         }
         Bound::Unmeasured => "none".to_owned(),
-        Bound::Held(fault) => format!("as long as the fault stays, and the bound of {fault} that `hactl plan` shows"),
-        Bound::Restart => format!("{} s for the machines' own start, and the bound of node-loss", START_MS / 1000),
+        Bound::Held(fault) => format!("the time that the fault stays, plus the bound of {fault} in `hactl plan`"),
+        Bound::Restart => format!("{} s for the machines to start, plus the bound of node-loss", START_MS / 1000),
     }
 }
 
@@ -153,8 +154,12 @@ fn losses(drill: &Drill) -> String {
 fn needs(drill: &Drill) -> String {
     let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
     let (data_nodes, voters) = (drill.data_nodes, drill.voters);
-    let disk = if drill.fault == Fault::FillDisk { ", PGDATA on a file system that holds nothing else" } else { "" };
-    format!("{}, {} of etcd{disk}", count(data_nodes, "data node", "data nodes"), count(voters, "voter", "voters"))
+    let disk = if drill.fault == Fault::FillDisk { ", PGDATA on its own file system" } else { "" };
+    format!(
+        "{}, {}{disk}",
+        count(data_nodes, "machine with PostgreSQL", "machines with PostgreSQL"),
+        count(voters, "etcd voter", "etcd voters")
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! One drill, once: clients write, the undo is armed, the fault strikes, its effect is seen, it is
-//! taken back, the cluster heals, and the oracle judges what the clients were told.
+//! One round of a drill: clients write, the undo is armed, the fault is injected, its effect shows, the fault is
+//! reverted, the cluster recovers, and the oracle judges what the servers acknowledged.
 
 use std::{
     path::Path,
@@ -29,23 +29,23 @@ use crate::{
     model::{Durability, InstanceKey},
 };
 
-/// How long the clients write before the fault, at least; and at most, until they get somewhere.
+/// How long the clients write before the fault: at least, and at most until they have written enough.
 const BASELINE: Duration = Duration::from_secs(3);
 const BASELINE_AT_MOST: Duration = Duration::from_secs(30);
 
-/// What they have to get done before the fault: a machine that is busy needs longer for it.
+/// How many writes they need before the fault: a busy machine takes longer for them.
 const BASELINE_WRITES: u64 = 10 * expectation::BASELINE as u64;
 
-/// How long the clients go on after the cluster is whole again.
+/// How long the clients continue after the cluster has recovered.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// What is allowed on top of the planned end of a fault until its undo comes by itself.
+/// How long after the planned end of a fault its automatic undo is due.
 const UNDO_MARGIN: Duration = Duration::from_secs(30);
 
 /// How long an effect may take to show.
 const EFFECT_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long a drilled cluster may take to be whole again: a member that is rewound or made anew is the slowest.
+/// How long a drilled cluster may take to recover: a member that is rewound or reinitialised is the slowest.
 const HEALS_WITHIN: Duration = Duration::from_secs(180);
 
 /// How long replicas may take to replay what the clients wrote.
@@ -90,9 +90,9 @@ pub(super) struct RoundSetup<'a> {
     /// How the clients reach the servers.
     pub(super) clients: &'a ClientAccess,
     pub(super) load: Load,
-    /// What an acknowledgement is worth now; the plan's own but for the positive control.
+    /// The durability that the rounds are judged by: the plan's, except in the positive control.
     pub(super) durability: Durability,
-    /// Faults that strike before each drill's own, [`CUT_LEAD_MS`] apart.
+    /// Faults that are injected before each drill's own, [`CUT_LEAD_MS`] apart.
     pub(super) before: &'a [Drill],
     /// The run's directory.
     pub(super) record: &'a Path,
@@ -102,11 +102,11 @@ impl RoundSetup<'_> {
     /// Runs `drill` for the `n`th time. The cluster must be healthy, and is left so or with an error.
     ///
     /// # Errors
-    /// When the round could not be carried out. A cluster that fails its drill is a report, not an error.
+    /// If the round cannot be completed. A cluster that fails its drill is a report, not an error.
     pub(super) async fn round(&self, drill: &Drill, n: u32, healthy: &Healthy) -> Result<FinishedRound> {
         let mut running = RunningRound::begin(self, drill, n, healthy).await?;
         let struck = running.inject().await;
-        // Whatever happened, nothing of the fault stays.
+        // Revert the fault also after an error.
         let undone = running.revert().await;
         let healed = running.heal().await;
         running.finish().await;
@@ -123,17 +123,17 @@ struct RunningRound<'a> {
     drill: &'a Drill,
     n: u32,
     healthy: &'a Healthy,
-    /// Who leads, as an index into the history's nodes.
+    /// The primary, as an index into the history's nodes.
     primary: u16,
     targets: Vec<InstanceKey>,
     bound_ms: Option<u64>,
-    /// How long the fault stays, and when its undo comes by itself.
+    /// How long the fault stays, and when its automatic undo is due.
     hold: Duration,
     deadline: Duration,
     table: String,
     began: Instant,
     armed: Vec<Armed<'a>>,
-    /// The undo came before it was asked for.
+    /// The automatic undo ran before hactl reverted the fault.
     fired: bool,
     writing: Option<(Clients, Sampler)>,
     progress: Arc<Progress>,
@@ -158,7 +158,7 @@ impl<'a> RunningRound<'a> {
             access: setup.clients.clone(),
             table: table.clone(),
             began,
-            // A client that is pinned to a replica writes nothing: those of one node count.
+            // Clients pinned to a replica write nothing, so only the pinned clients of one node count.
             interval: Duration::from_secs((load.clients + load.pinned).into()) / load.rate.max(1),
         };
         let clients = Clients::start(&entry, load.clients, load.pinned);
@@ -197,7 +197,7 @@ impl<'a> RunningRound<'a> {
     async fn inject(&mut self) -> Result<()> {
         if !self.baseline().await? {
             self.reasons.push(format!(
-                "before the fault only {} writes were acknowledged within {} s; {BASELINE_WRITES} are needed",
+                "only {} writes were acknowledged within {} s before the fault; {BASELINE_WRITES} are needed",
                 self.acknowledged(),
                 BASELINE_AT_MOST.as_secs()
             ));
@@ -212,12 +212,12 @@ impl<'a> RunningRound<'a> {
         if self.drill.until != Until::Once {
             let (undone, healthy) = (self.deadline.as_secs(), (self.deadline + HEALS_WITHIN).as_secs());
             self.say(format!(
-                "undo armed: it comes by itself within {undone} s, the cluster is healthy within {healthy} s"
+                "undo armed: reverts the fault within {undone} s even if hactl dies; the cluster then recovers within {healthy} s"
             ))
             .await;
         }
         self.history.struck = Some(self.now());
-        self.say(format!("strikes ({} leads)", self.healthy.leader())).await;
+        self.say(format!("injecting the fault (primary: {})", self.healthy.leader())).await;
         for (index, fault) in self.armed.iter_mut().enumerate() {
             if index > 0 {
                 sleep(Duration::from_millis(CUT_LEAD_MS)).await;
@@ -231,7 +231,7 @@ impl<'a> RunningRound<'a> {
             }
         }
         self.history.seen = Some(self.now());
-        self.say(format!("in effect: {}", self.drill.effect)).await;
+        self.say(format!("the fault is in effect: {}", self.drill.effect)).await;
         self.hold().await
     }
 
@@ -255,7 +255,7 @@ impl<'a> RunningRound<'a> {
                 while started.elapsed() < self.hold && self.acknowledged_elsewhere() == before {
                     self.pause(LOOK).await?;
                 }
-                // A little longer: the old primary must not come back into the very first writes.
+                // Wait a little longer, so that the old primary does not return during the first writes.
                 self.pause(Duration::from_secs(1)).await
             }
             Until::LockExpiry | Until::Moment => self.pause(self.hold).await,
@@ -275,7 +275,7 @@ impl<'a> RunningRound<'a> {
         sampler.holder().await.is_some_and(|holder| holder != self.healthy.leader().as_str())
     }
 
-    /// Takes every fault back, and notes whether one had gone by itself.
+    /// Reverts every fault, and notes whether an automatic undo ran first.
     async fn revert(&mut self) -> Result<()> {
         let mut undone = Ok(());
         for armed in &mut self.armed {
@@ -288,7 +288,7 @@ impl<'a> RunningRound<'a> {
         undone
     }
 
-    /// Waits until the cluster is whole and clients write again.
+    /// Waits until the cluster is healthy and clients write again.
     async fn heal(&mut self) -> Result<Healthy> {
         let FaultTarget { plan, fleet, access, context, .. } = self.setup.cluster;
         let healthy = health::wait_until_healthy(context, plan, fleet, access, HEALS_WITHIN).await;
@@ -298,7 +298,7 @@ impl<'a> RunningRound<'a> {
         let deadline = Instant::now() + BASELINE_AT_MOST;
         while self.acknowledged() == before {
             if Instant::now() > deadline {
-                self.reasons.push("the cluster is healthy again, and no client can write".to_owned());
+                self.reasons.push("the cluster is healthy again, but no client can write".to_owned());
                 break;
             }
             self.pause(LOOK).await?;
@@ -307,12 +307,12 @@ impl<'a> RunningRound<'a> {
         Ok(healthy)
     }
 
-    /// Ends clients and sampler; the history is then whole.
+    /// Stops the clients and the sampler; the history is then complete.
     async fn finish(&mut self) {
         let Some((clients, sampler)) = self.writing.take() else { return };
         let seen = sampler.finish().await;
         (self.history.samples, self.history.leader_keys) = (seen.samples, seen.leader_keys);
-        // From here on nobody begins to write: what comes later is no gap.
+        // From here on no client begins to write, so later times are no gap.
         self.history.ended = self.now();
         self.history.attempts = clients.finish().await;
     }
@@ -331,13 +331,13 @@ impl<'a> RunningRound<'a> {
                 judgement.counts
             }
             Err(broken) => {
-                self.reasons.push(format!("the history cannot be judged: {broken}"));
+                self.reasons.push(format!("could not judge the history: {broken}"));
                 Counts::default()
             }
         };
-        // A fault that ended by itself proves nothing, but a loss is a loss.
+        // A round whose fault ended early proves nothing, unless it shows a loss.
         let outcome = if self.fired && counts.lost == 0 && counts.split_brain == 0 {
-            self.reasons.insert(0, "the undo came before the planned end".to_owned());
+            self.reasons.insert(0, "the fault was reverted before its planned end".to_owned());
             RoundOutcome::Void
         } else if self.reasons.is_empty() {
             RoundOutcome::Passed

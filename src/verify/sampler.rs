@@ -1,5 +1,5 @@
-//! Asks every node what it is, several times a second, and etcd who holds the leader key. What does
-//! not answer is a sample, too.
+//! Asks every node for its state several times a second, and etcd for the holder of the leader key. A node that does
+//! not answer is also a sample.
 
 use std::{sync::Arc, time::Instant};
 
@@ -44,7 +44,7 @@ impl Sampler {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        // What hangs on a node that was struck holds up nobody else.
+        // A query that hangs on a failed node delays no other query.
         let access = Arc::new(access.apart());
         for (index, node) in (0_u16..).zip(fleet.data_nodes()) {
             let asking = watch_node(node.clone(), index, Arc::clone(&access), Arc::clone(&seen), began);
@@ -116,7 +116,7 @@ async fn watch_node(node: FleetNode, index: u16, access: Arc<Access>, seen: Arc<
     }
 }
 
-/// Who is asked for the holder of the leader key.
+/// Where the holder of the leader key is queried.
 struct Watching {
     fleet: Fleet,
     nodes: Vec<FleetNode>,

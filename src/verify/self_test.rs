@@ -1,4 +1,4 @@
-//! The positive control: a fault that must lose rows where nothing keeps them.
+//! The positive control: a fault that must lose rows if nothing protects them.
 
 use std::{path::Path, time::Duration};
 
@@ -18,8 +18,8 @@ use crate::{error::Result, model::Durability};
 /// How long the positive control may leave the cluster asynchronous.
 const ASYNCHRONOUS_FOR: Duration = Duration::from_secs(300);
 
-/// The positive control: the same fault must lose rows where an acknowledgement promises one node only,
-/// and none where it promises two. Without that, a count of zero says nothing.
+/// The positive control: the same fault must lose rows if commits are on one node only, and none if they are on two.
+/// Without this test, a count of zero proves nothing.
 ///
 /// # Errors
 /// As [`super::verify`].
@@ -33,7 +33,7 @@ pub async fn self_test(
     let record = record(history);
     let planned = cluster.plan.patroni.durability;
     let mut ended = Ok(());
-    // Where nobody can power machines off and on it is no control; nothing is touched to find that out.
+    // The control needs machines that hactl can power off and on; this check changes nothing.
     if cluster.plan.platform.is_adopted()
         && let Some(reason) = fault::obstacle(&SELF_TEST, cluster).await?
     {
@@ -57,7 +57,7 @@ pub async fn self_test(
     if planned != Durability::Async {
         for (variant, durability, before) in [
             ("guarded", planned, &[CUT_REPLICA][..]),
-            // Nothing else keeps what is acknowledged here: judged as if it promised one node.
+            // Without the guard nothing protects these commits: judge them as asynchronous.
             ("unguarded", Durability::Async, &[CUT_REPLICA, STOP_GUARD]),
         ] {
             if ended.is_err() {
@@ -96,7 +96,7 @@ async fn asynchronous(
         let report = async {
             if cluster.plan.patroni.durability != Durability::Async {
                 armed.inject().await?;
-                table.waits_for_nobody(before.leader()).await?;
+                table.waits_for_no_replica(before.leader()).await?;
             }
             let (durability, before) = (Durability::Async, &[CUT_REPLICATION][..]);
             let rounds = RoundSetup { cluster: &there, table, clients, load, durability, before, record };
@@ -113,12 +113,12 @@ async fn asynchronous(
     }
 }
 
-/// A control that loses nothing shows nothing.
+/// A control that loses nothing does not show that the harness can find a loss.
 fn must_lose(mut report: DrillReport) -> DrillReport {
     if report.outcome == DrillOutcome::Passed && report.counts.lost == 0 {
         report.outcome = DrillOutcome::Failed;
         report.reason = Some(
-            "no acknowledged commit was lost, though nothing kept the last ones: this harness would not see a loss"
+            "no acknowledged commit was lost, although nothing protected the last commits: this harness could miss a loss"
                 .to_owned(),
         );
     }

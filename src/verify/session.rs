@@ -22,7 +22,7 @@ use crate::{
 /// How long a cluster may take to be healthy before a round.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 
-/// The same when the run was asked to stop.
+/// The same after Ctrl-C or SIGTERM.
 const AFTER_A_STOP: Duration = Duration::from_secs(10);
 
 /// What is fixed in a verdict before the first round.
@@ -75,13 +75,13 @@ pub(super) async fn begin<'a>(
         drills: Vec::new(),
     };
     let writer = history_file::Writer::create(history).map_err(|error| {
-        Error::failed("record", "write", history.display()).source(&error).hint("is the disk full?")
+        Error::failed("record", "write", history.display()).source(&error).hint("check that the disk has free space")
     })?;
     let table = Table::create(cluster.fleet, cluster.access, healthy.leader()).await?;
     let clients = match way_in(cluster, &table, healthy.leader()).await {
         Ok(clients) => clients,
         Err(error) => {
-            // The first error counts; what stays behind is taken away by the next run.
+            // Report the first error; the next run drops what remains.
             let _ = table.drop(healthy.leader()).await;
             return Err(error);
         }
@@ -90,7 +90,7 @@ pub(super) async fn begin<'a>(
     Ok((verdict, writer, table, clients))
 }
 
-/// How clients get to the servers: as applications do where the primary lets them, else through SSH.
+/// How clients reach the servers: directly if the primary accepts their connections, else through SSH.
 pub(super) async fn way_in(
     cluster: &FaultTarget<'_>,
     table: &Table<'_>,
@@ -118,21 +118,21 @@ pub(super) async fn way_in(
     let tunnel = ClientAccess { path: ClientPath::Tunnel(Arc::new(cluster.access.apart())), ..direct };
     match tunnel.try_once(index).await {
         Ok(()) => {
-            let words = format!("clients go through SSH: {primary} does not let them in from here: {refusal}");
+            let words = format!("clients connect through SSH, because {primary} rejected a direct connection: {refusal}");
             cluster.context.events.step(Stage::Verify, None, words).await;
             Ok(tunnel)
         }
         Err(said) => Err(Error::failed("drill-path", "connect as a client to PostgreSQL on", primary)
-            .cause(format!("from here: {refusal}"))
-            .cause(format!("through its SSH session: {said}"))
+            .cause(format!("directly: {refusal}"))
+            .cause(format!("through SSH: {said}"))
             .hint(format!(
-                "let role and database {0} in, for example by `host {0} {0} samenet scram-sha-256` in pg_hba",
+                "allow the role {0} to connect to the database {0}, for example with `host {0} {0} samenet scram-sha-256` in pg_hba.conf",
                 table::NAME
             ))),
     }
 }
 
-/// What comes after the last round: nothing of the drills stays, where the cluster lets us.
+/// What comes after the last round: drops the drills' database and role, if the cluster is healthy.
 pub(super) async fn end(
     cluster: &FaultTarget<'_>,
     table: &Table<'_>,
@@ -146,7 +146,7 @@ pub(super) async fn end(
     Verification { verdict, error: ended.and(dropped).err() }
 }
 
-/// Also after Ctrl-C: what was made is taken away in the seconds that a clean stop has.
+/// The primary to clean up on, also after Ctrl-C, within the seconds that a clean stop has.
 pub(super) async fn leader_for_the_end(cluster: &FaultTarget<'_>) -> Result<InstanceKey> {
     let context = Context { stop: CancellationToken::new(), ..cluster.context.clone() };
     let patience = if cluster.context.stop.is_cancelled() { AFTER_A_STOP } else { HEALTHY_WITHIN };

@@ -33,7 +33,7 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Makes role and database on the primary, after taking away what a killed run has left.
+    /// Creates role and database on the primary, after dropping what a killed run has left.
     ///
     /// # Errors
     /// When the primary refuses, or a commit is not acknowledged in time.
@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
         Ok(table)
     }
 
-    /// Makes the table of one round. It has no unique constraint: a row that comes twice is to be seen.
+    /// Makes the table of one round. It has no unique constraint, so that duplicate rows show.
     pub(super) async fn begin(&self, primary: &InstanceKey, table: &str) -> Result<()> {
         let client = self.connect(primary, NAME).await?;
         let text = format!(
@@ -59,20 +59,22 @@ impl<'a> Table<'a> {
         self.execute(&client, primary, &text).await
     }
 
-    /// Waits until the primary acknowledges commits alone.
-    pub(super) async fn waits_for_nobody(&self, primary: &InstanceKey) -> Result<()> {
+    /// Waits until the primary acknowledges commits without a replica.
+    pub(super) async fn waits_for_no_replica(&self, primary: &InstanceKey) -> Result<()> {
         let client = self.connect(primary, "postgres").await?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let row = client.query_one("SELECT current_setting('synchronous_standby_names')", &[]).await;
-            let names: String = row.map_err(|error| self.failed("ask", primary).cause(said(&error)))?.get(0);
+            let names: String = row.map_err(|error| self.failed("query", primary).cause(said(&error)))?.get(0);
             if names.is_empty() {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let seen =
-                    format!("it waits for {names} still, {} s after synchronous_mode was off", PATIENCE.as_secs());
-                return Err(self.failed("make asynchronous", primary).cause(seen));
+                let seen = format!(
+                    "the primary still waits for {names} {} s after synchronous_mode was turned off",
+                    PATIENCE.as_secs()
+                );
+                return Err(self.failed("turn off synchronous replication on", primary).cause(seen));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -161,18 +163,18 @@ impl<'a> Table<'a> {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let seen = format!("it has not replayed up to {lsn} in time");
+                let seen = format!("the replica has not replayed up to {lsn} in time");
                 return Err(self.failed("read the rows on", node).cause(seen));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// Takes database and role away; right also when there is neither.
+    /// Drops database and role, if they exist.
     pub(super) async fn drop(&self, primary: &InstanceKey) -> Result<()> {
         let client = self.connect(primary, "postgres").await?;
         let version = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await;
-        let version: i32 = version.map_err(|error| self.failed("ask", primary).cause(said(&error)))?.get(0);
+        let version: i32 = version.map_err(|error| self.failed("query", primary).cause(said(&error)))?.get(0);
         // PostgreSQL 12 does not end the database's sessions itself.
         let text = match version {
             130_000.. => format!("DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"),
@@ -188,7 +190,7 @@ impl<'a> Table<'a> {
 
     async fn connect(&self, key: &InstanceKey, database: &str) -> Result<Client> {
         let Some(node) = self.fleet.nodes.get(key) else {
-            return Err(self.failed("connect to", key).cause("it is not one of the cluster's machines"));
+            return Err(self.failed("connect to", key).cause("the cluster has no such machine"));
         };
         let failed = |seen: String| self.failed("connect to", key).cause(seen);
         match tokio::time::timeout(PATIENCE, postgres::superuser(self.access, node, database)).await {
@@ -199,9 +201,9 @@ impl<'a> Table<'a> {
 
     async fn execute(&self, client: &Client, node: &InstanceKey, text: &str) -> Result<()> {
         match tokio::time::timeout(PATIENCE, client.batch_execute(text)).await {
-            Ok(done) => done.map_err(|error| self.failed("prepare the drill's database on", node).cause(said(&error))),
+            Ok(done) => done.map_err(|error| self.failed("prepare the drill database on", node).cause(said(&error))),
             Err(_) => Err(self
-                .failed("prepare the drill's database on", node)
+                .failed("prepare the drill database on", node)
                 .cause(format!("no answer within {} s", PATIENCE.as_secs()))),
         }
     }

@@ -9,7 +9,7 @@ use super::{
 mod tests;
 
 /// How long before the fault the search for the longest gap begins. The gap that the fault causes begins with the
-/// last acknowledgement before it; one that lies further back is none of its making.
+/// last acknowledgement before it; one further back has another cause.
 const LEAD: Micros = 1_000_000;
 
 /// A time without an acknowledged write.
@@ -98,7 +98,7 @@ pub fn taken_over(history: &History, old: u16) -> Option<u16> {
     leading(history).filter(|(at, node)| *at > struck && *node != old).max().map(|(_, node)| node)
 }
 
-/// The first and the last timeline on which a write was acknowledged; without one, those that the nodes spoke of.
+/// The first and the last timeline on which a write was acknowledged; without one, those that the nodes reported.
 #[must_use]
 pub fn timelines(history: &History) -> [Option<u32>; 2] {
     let acknowledged = acknowledged(history).map(|(attempt, server)| (attempt.done, server.timeline));

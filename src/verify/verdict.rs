@@ -1,4 +1,4 @@
-//! What a verification found: the contract's `report.json`.
+//! The result of a verification: `report.json`.
 
 use std::collections::BTreeMap;
 
@@ -17,23 +17,23 @@ pub struct Verdict {
     pub version: u32,
     /// The cluster's name.
     pub cluster: String,
-    /// When it began: RFC 3339, UTC.
+    /// When the verification began: RFC 3339, UTC.
     pub started: String,
-    /// hactl's own version.
+    /// The version of hactl.
     pub hactl: String,
-    /// The platform's word in the cluster file.
+    /// The platform, as the cluster file names it.
     pub platform: String,
-    /// What a reader must know of the machines, for example `shared kernel`, or what is served without TLS.
+    /// Limits of the proof, for example `shared kernel`, or services without TLS.
     pub stamps: Vec<String>,
-    /// What an acknowledged commit means, as `hactl status` says it.
+    /// What an acknowledged commit guarantees, in the words of `hactl status`.
     pub durability: String,
-    /// What stops a primary that outlives its Patroni, as `hactl status` says it.
+    /// What stops a primary that outlives its Patroni, in the words of `hactl status`.
     pub fencing: String,
     /// Patroni's timers in seconds: `ttl`, `loop_wait`, `retry_timeout`, `primary_start_timeout`, `primary_stop_timeout`.
     pub timers: BTreeMap<String, u32>,
-    /// What random choices came from.
+    /// The seed of random choices.
     pub seed: u64,
-    /// How clients reached the servers: `direct` or `tunnel`.
+    /// How clients reached the servers: `direct`, or `tunnel` through SSH.
     pub path: String,
     /// The drills, in the order in which they ran.
     pub drills: Vec<DrillReport>,
@@ -53,23 +53,23 @@ pub enum DrillOutcome {
 pub enum RoundOutcome {
     Passed,
     Failed,
-    /// Says nothing: the undo came before the planned end.
+    /// Proves nothing: the fault was reverted before its planned end.
     Void,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DrillReport {
-    /// The drill's name; `soak` and `self-test` are names, too.
+    /// The drill's name, `soak` or `self-test`.
     pub name: String,
-    /// Its variant.
+    /// The drill's variant.
     pub variant: Option<String>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: DrillOutcome,
-    /// Why it failed, was skipped or refused.
+    /// Why the drill failed, was skipped or was refused.
     pub reason: Option<String>,
-    /// Its rounds; the counts beside them are sums over these.
+    /// The rounds; the counts beside them are their sums.
     pub rounds: Vec<RoundReport>,
-    /// The write gaps of the rounds in milliseconds, without void ones; null without a round that counts.
+    /// The write gaps of the rounds in milliseconds, without void rounds; null if no round counts.
     pub write_gap_ms: Option<Spread>,
     #[serde(flatten)]
     pub counts: Counts,
@@ -80,7 +80,7 @@ pub struct DrillReport {
 pub struct Spread {
     /// The shortest.
     pub min: u64,
-    /// The middle one.
+    /// The median.
     pub median: u64,
     /// The longest.
     pub max: u64,
@@ -89,85 +89,85 @@ pub struct Spread {
     pub p95: Option<u64>,
 }
 
-/// What became of the attempts.
+/// The outcomes of the attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// Rows that clients tried to write.
     pub attempted: u64,
-    /// Those whose commit a server acknowledged.
+    /// Rows whose commit a server acknowledged.
     pub acknowledged: u64,
-    /// Those of which the client cannot know.
+    /// Rows whose outcome the client cannot know.
     pub in_doubt: u64,
-    /// In doubt, and found to be there.
+    /// Rows in doubt that are in the database.
     pub recovered: u64,
-    /// Acknowledged, and not there.
+    /// Acknowledged rows that are not on the primary.
     pub lost: u64,
-    /// On the primary more than once.
+    /// Rows that are on the primary more than once.
     pub duplicated: u64,
-    /// There, and never attempted or surely failed.
+    /// Rows in the database that were never attempted or certainly failed.
     pub unexpected: u64,
-    /// Acknowledgements that no single history of the database holds.
+    /// Acknowledgements that no single history of the database contains.
     pub split_brain: u64,
-    /// Rows in which a replica differs from the primary.
+    /// Rows that a replica has more or less often than the primary.
     pub differing: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RoundReport {
-    /// Its number, from 1.
+    /// The round's number, from 1.
     pub n: u32,
-    /// Which drill it was, in a soak.
+    /// In a soak, the drill that the round ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<String>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: RoundOutcome,
-    /// Every reason why it failed or is void.
+    /// Every reason why the round failed or is void.
     pub reasons: Vec<String>,
-    /// The longest time without an acknowledged write on the application's path; null where none is known.
+    /// The longest time without an acknowledged write on the application's path; null if unknown.
     pub write_gap_ms: Option<u64>,
-    /// The longest that the drill may cause; null where none is promised.
+    /// The longest write gap that the drill allows; null without a bound.
     pub bound_ms: Option<u64>,
-    /// The node that was struck.
+    /// The machines that the fault was injected into.
     pub target: Option<String>,
-    /// Who led before.
+    /// The primary before the fault.
     pub primary_node: String,
-    /// Who led after, where it is another one.
+    /// The primary after the fault, if it changed.
     pub new_primary_node: Option<String>,
-    /// Where etcd's leader was before.
+    /// The machine of etcd's leader before the fault.
     pub etcd_leader_node: Option<String>,
     /// The first and the last timeline on which a write was acknowledged.
     pub timeline: [Option<u32>; 2],
-    /// When what happened, in milliseconds since the fault.
+    /// When each phase began, in milliseconds since the fault.
     pub phases_ms: Phases,
-    /// Of a round that failed: where the journals of the nodes lie, within the run's directory.
+    /// For a failed round: the path of the machines' journals, within the run's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journals: Option<String>,
-    /// Acknowledged commits per second before the fault, all clients together.
+    /// Acknowledged commits per second before the fault, of all clients together.
     pub rate: f64,
     #[serde(flatten)]
     pub counts: Counts,
 }
 
 impl RoundReport {
-    /// Why it is not good enough, in one line.
+    /// Why the round failed or is void, in one line.
     #[must_use]
     pub fn complaint(&self) -> String {
         format!("round {}: {}", self.n, self.reasons.join("; "))
     }
 }
 
-/// Times since the fault; absent is what did not happen.
+/// Times since the fault; null for what did not happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phases {
-    /// The fault was seen to have taken effect.
+    /// The effect of the fault showed.
     pub effect: Option<u64>,
-    /// The leader key was gone, or another's.
+    /// The leader key was gone, or named another member.
     pub lock_lost: Option<u64>,
-    /// A node other than the old primary left recovery.
+    /// A member other than the old primary left recovery.
     pub promoted: Option<u64>,
     /// The first write was acknowledged after the longest gap.
     pub first_write: Option<u64>,
-    /// The fault was taken back.
+    /// The fault was reverted.
     pub healed: Option<u64>,
     /// Every member streamed again.
     pub redundant: Option<u64>,
@@ -192,14 +192,14 @@ impl std::ops::Add for Counts {
 }
 
 impl Verdict {
-    /// Whether nothing failed. What was skipped, or refused because all drills were asked for, is not a failure.
+    /// Whether no drill failed. Skipped and refused drills are not failures.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.drills.iter().all(|drill| drill.outcome != DrillOutcome::Failed)
     }
 }
 
-/// A cluster that cannot be drilled, or does not heal, is not a failed stage.
+/// A cluster that cannot be drilled, or does not recover, is not a failed stage.
 pub(super) fn unproved(error: Error) -> Error {
     if error.kind == Kind::Failed { Error { kind: Kind::Unproved, ..error } } else { error }
 }

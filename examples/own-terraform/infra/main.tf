@@ -1,6 +1,6 @@
 # A root module with the outputs that hactl reads. The resource terraform_data
-# stands in for the machines, and makes nothing. Replace it with the resource of
-# your provider, with the same for_each.
+# is a placeholder for the machines, and creates nothing. Replace it with the
+# resource of your provider, with the same for_each.
 
 terraform {
   required_version = ">= 1.9"

@@ -27,8 +27,8 @@ pub const JUNIT: &str = "junit.xml";
 pub const MARKDOWN: &str = "report.md";
 pub const HISTORY: &str = "history.jsonl";
 
-/// Writes all forms of the report into `dir`, readable by their owner only. Where `history` is not
-/// whole, the HTML shows the rounds that are.
+/// Writes all forms of the report into `dir`, readable by their owner only. If `history` is incomplete, the HTML shows
+/// its complete rounds.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -49,14 +49,14 @@ pub fn write_all(dir: &Path, verdict: &Verdict, history: &Path) -> Result<()> {
 /// The HTML of a verdict with the history beside it.
 ///
 /// # Errors
-/// Never for a verdict of ours: only where the template does not fit it.
+/// Only if the template does not fit the verdict.
 pub fn page(verdict: &Verdict, history: &Path) -> Result<String> {
     let (pictures, note) = pictures(verdict, history);
     html(verdict, pictures, note)
 }
 
-/// A picture of every round that the history has whole, one round in memory at a time, and what is
-/// to be said of the others.
+/// A picture of every complete round of the history, with one round in memory at a time, and a note about missing
+/// rounds.
 fn pictures(verdict: &Verdict, history: &Path) -> (html::Pictures, Option<String>) {
     let reports: BTreeMap<(String, u32), &RoundReport> = verdict
         .drills
@@ -67,7 +67,12 @@ fn pictures(verdict: &Verdict, history: &Path) -> (html::Pictures, Option<String
     let rounds = match history_file::read(history) {
         Ok(rounds) => rounds,
         Err(error) if error.kind() == io::ErrorKind::NotFound && reports.is_empty() => return (pictures, None),
-        Err(error) => return (pictures, Some(format!("There are no timelines: {HISTORY}: {error}."))),
+        Err(error) => {
+            return (
+                pictures,
+                Some(format!("The timelines are missing, because {HISTORY} could not be read: {error}.")),
+            );
+        }
     };
     for round in rounds {
         match round {
@@ -77,7 +82,12 @@ fn pictures(verdict: &Verdict, history: &Path) -> (html::Pictures, Option<String
                     pictures.insert(key, picture(report, &round.history));
                 }
             }
-            Err(error) => return (pictures, Some(format!("Timelines are missing: {error}."))),
+            Err(error) => {
+                return (
+                    pictures,
+                    Some(format!("Some timelines are missing, because {HISTORY} could not be read: {error}.")),
+                );
+            }
         }
     }
     (pictures, None)
@@ -86,12 +96,13 @@ fn pictures(verdict: &Verdict, history: &Path) -> (html::Pictures, Option<String
 /// Reads the verdict of a run.
 ///
 /// # Errors
-/// When it is not there, or not one that this hactl reads.
+/// If the file is missing, or this version of hactl cannot read it.
 pub fn read(run: &Path) -> Result<Verdict> {
     let path = run.join(JSON);
     let failed = || Error::failed("report", "read", path.display());
     let bytes = fs::read(&path).map_err(|error| failed().source(&error))?;
-    serde_json::from_slice(&bytes).map_err(|error| failed().source(&error).hint("was it written by a newer hactl?"))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| failed().source(&error).hint("use the version of hactl that wrote the report, or a newer one"))
 }
 
 /// The runs below `runs` that have a report, oldest first, by their names.

@@ -33,7 +33,7 @@ struct Page<'a> {
     pictured: bool,
 }
 
-/// A label and what is so labelled.
+/// A label and its value.
 #[derive(Serialize)]
 struct Fact {
     label: &'static str,
@@ -71,7 +71,7 @@ struct Numbers {
     in_doubt: String,
     lost: String,
     split_brain: String,
-    /// What is wrong beside these, in words.
+    /// Other wrong rows, in words.
     wrong: Vec<String>,
     any_lost: bool,
     any_split: bool,
@@ -88,10 +88,10 @@ struct RoundView {
     picture: Option<Picture>,
 }
 
-/// The verdict as a page, with the timelines at hand and a note about those that are not.
+/// The verdict as a page, with the available timelines and a note about missing ones.
 ///
 /// # Errors
-/// Never for a verdict of ours: only where the template does not fit it.
+/// Only if the template does not fit the verdict.
 pub(super) fn html(verdict: &Verdict, mut pictures: Pictures, note: Option<String>) -> Result<String> {
     let class = match Totals::of(verdict) {
         Totals { ran: 0, .. } => "skipped",
@@ -181,7 +181,7 @@ fn numbers(report: &DrillReport) -> Numbers {
     }
 }
 
-/// What should not be there, and is.
+/// Counts of rows that should not exist.
 fn wrong(counts: &Counts) -> Vec<String> {
     [("duplicated", counts.duplicated), ("unexpected", counts.unexpected), ("differing", counts.differing)]
         .into_iter()
@@ -219,7 +219,7 @@ fn round_facts(report: &RoundReport) -> Vec<Fact> {
     let mut commits = vec![
         format!("{} acknowledged", count(counts.acknowledged)),
         format!("{} lost", count(counts.lost)),
-        format!("{} in doubt, {} of them there", count(counts.in_doubt), count(counts.recovered)),
+        format!("{} in doubt, {} of them found", count(counts.in_doubt), count(counts.recovered)),
     ];
     if counts.split_brain > 0 {
         commits.push(format!("{} in split brain", count(counts.split_brain)));
@@ -229,11 +229,14 @@ fn round_facts(report: &RoundReport) -> Vec<Fact> {
     let or_dash = |node: &Option<String>| node.clone().unwrap_or_else(|| "-".to_owned());
     let mut facts = vec![
         Fact { label: "Write gap", value: gap },
-        Fact { label: "Struck", value: or_dash(&report.target) },
+        Fact { label: "Target", value: or_dash(&report.target) },
         Fact { label: "Primary", value: primary + &timeline },
         Fact { label: "etcd’s leader", value: or_dash(&report.etcd_leader_node) },
         Fact { label: "Commits", value: commits.join(", ") },
-        Fact { label: "Rate before", value: format!("{} commits/s", count(report.rate.max(0.0).round() as u64)) },
+        Fact {
+            label: "Rate before the fault",
+            value: format!("{} commits/s", count(report.rate.max(0.0).round() as u64)),
+        },
     ];
     facts.extend(report.journals.iter().map(|place| Fact { label: "Journals", value: place.clone() }));
     facts
@@ -245,8 +248,8 @@ fn phases(phases: &Phases) -> Vec<Fact> {
         ("leader key lost", phases.lock_lost),
         ("promoted", phases.promoted),
         ("first write", phases.first_write),
-        ("taken back", phases.healed),
-        ("all stream again", phases.redundant),
+        ("fault reverted", phases.healed),
+        ("all members stream", phases.redundant),
     ];
     all.into_iter().map(|(label, at)| Fact { label, value: span_or_dash(at) }).collect()
 }

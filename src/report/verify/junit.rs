@@ -51,7 +51,7 @@ struct Case {
 /// The verdict as JUnit's XML.
 ///
 /// # Errors
-/// Never for a verdict of ours: only where the template does not fit it.
+/// Only if the template does not fit the verdict.
 pub fn junit(verdict: &Verdict) -> Result<String> {
     let timestamp = verdict.started.get(..19).unwrap_or(&verdict.started);
     let suites: Vec<_> = verdict
@@ -76,7 +76,7 @@ fn cases(drill: &DrillReport) -> Vec<Case> {
     cases
 }
 
-/// What a round says nothing of: a drill that did not run, or that failed as a whole.
+/// A case without a round: a drill that did not run, or that failed as a whole.
 fn as_a_whole(drill: &DrillReport) -> Case {
     Case {
         name: title(drill),

@@ -12,7 +12,7 @@ pub fn markdown(verdict: &Verdict) -> String {
     let mut facts = vec![verdict.platform.clone()];
     facts.extend(verdict.stamps.iter().cloned());
     if verdict.path != "direct" {
-        facts.push(format!("clients by {}", verdict.path));
+        facts.push(format!("clients through a {}", verdict.path));
     }
     facts.push(format!("durability {}", verdict.durability));
     facts.push(format!("fencing: {}", verdict.fencing));
@@ -57,7 +57,7 @@ fn row(drill: &DrillReport) -> String {
     )
 }
 
-/// Text that stays text: neither markup, nor HTML, nor the end of a cell or line.
+/// Text that Markdown shows as it is: without markup, HTML, or the end of a cell or line.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {

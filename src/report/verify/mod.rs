@@ -1,4 +1,4 @@
-//! Verdict -> what people and programs read of it. All but `files` is pure.
+//! Verdict -> reports for people and programs. All modules but `files` are pure.
 //!
 //! ```text
 //! words     the words and numbers that all forms share

@@ -21,12 +21,15 @@ use crate::verify::{
     verdict::RoundReport,
 };
 
+/// The label of the moment of the fault.
+const INJECTED: &str = "fault injected";
+
 /// A drawing of one round.
 #[derive(Debug, Serialize)]
 pub(super) struct Picture {
     description: String,
     height: u32,
-    /// Where the axis is, and what stands at it.
+    /// The axis, and its labels.
     axis: u32,
     ticks: Vec<Tick>,
     marks: Vec<Mark>,
@@ -70,7 +73,7 @@ struct Gap {
     label: String,
 }
 
-/// Who held the leader key.
+/// The holder of the leader key.
 #[derive(Debug, Serialize)]
 struct Key {
     y: u32,
@@ -139,9 +142,9 @@ pub(super) fn picture(report: &RoundReport, history: &History) -> Picture {
     }
 }
 
-/// What the picture says, for those who cannot see it.
+/// The picture in words, for people who cannot see it.
 fn description(report: &RoundReport, history: &History) -> String {
-    let mut text = format!("Writes of {} clients in round {}.", history.clients.len(), report.n);
+    let mut text = format!("Writes by {} clients in round {}.", history.clients.len(), report.n);
     if let Some(gap) = report.write_gap_ms {
         let _ = write!(text, " The longest time without an acknowledged write is {}.", span(gap));
     }
@@ -156,11 +159,11 @@ fn description(report: &RoundReport, history: &History) -> String {
     text
 }
 
-/// What happened to the cluster, in the order in which it should.
+/// The moments of a round, in their expected order.
 fn moments(history: &History) -> impl Iterator<Item = (&'static str, Micros)> {
     let &History { struck, seen, healed, redundant, .. } = history;
     let all =
-        [("fault struck", struck), ("effect seen", seen), ("taken back", healed), ("all stream again", redundant)];
+        [(INJECTED, struck), ("effect seen", seen), ("fault reverted", healed), ("all members stream", redundant)];
     all.into_iter().filter_map(|(what, at)| Some((what, at?)))
 }
 
@@ -179,7 +182,7 @@ fn marks(history: &History, window: Window, layout: &mut Layout) -> Vec<Mark> {
         .map(|(what, at)| {
             let part = window.part(at);
             Mark {
-                class: if what == "fault struck" { "struck" } else { "moment" },
+                class: if what == INJECTED { "struck" } else { "moment" },
                 x: percent(part),
                 y: layout.take(15),
                 anchor: if part > 0.5 { "end" } else { "start" },
@@ -189,15 +192,15 @@ fn marks(history: &History, window: Window, layout: &mut Layout) -> Vec<Mark> {
         .collect()
 }
 
-/// Whether an attempt was made as the application makes it.
+/// Whether an attempt was made on the application's path.
 fn on_path(history: &History) -> impl Fn(&Attempt) -> bool + '_ {
     let pinned: Vec<u16> =
         history.clients.iter().filter(|client| client.pinned.is_some()).map(|client| client.id).collect();
     move |attempt| !pinned.contains(&attempt.row.client)
 }
 
-/// The time from the fault on without an acknowledged write on the application's path that the report
-/// means, by its length; without a report the longest.
+/// The time without an acknowledged write on the application's path whose length is nearest to the report's, from the
+/// fault on; without a length in the report, the longest.
 fn write_gap(report: &RoundReport, history: &History) -> Option<(Micros, Micros)> {
     let on_path = on_path(history);
     let acknowledged = |attempt: &&Attempt| attempt.outcome == Outcome::Acknowledged && on_path(attempt);
@@ -258,12 +261,12 @@ fn key_bands(history: &History, window: Window) -> Vec<Band> {
     }
     let drawn = |run: &(usize, usize, Option<&str>)| match run.2 {
         Some(holder) => band(run, "key", &[holder]),
-        None => band(run, "nobody", &["nobody"]),
+        None => band(run, "unheld", &["no holder"]),
     };
     runs(&bins).iter().map(drawn).collect()
 }
 
-/// What a node was; the more, the more it matters.
+/// The role of a node; the greater takes precedence in a bin.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Was {
     Replica,

@@ -14,7 +14,7 @@ pub fn text(verdict: &Verdict) -> String {
     let stamps: String = verdict.stamps.iter().map(|stamp| format!(", {stamp}")).collect();
     let _ = writeln!(text, "  machines    {}{stamps}", verdict.platform);
     if verdict.path != "direct" {
-        let _ = writeln!(text, "  clients     by {}: they were not let in from here", verdict.path);
+        let _ = writeln!(text, "  clients     {}: the primary rejected direct connections", verdict.path);
     }
     if !verdict.drills.is_empty() {
         text.push_str(&table(&verdict.drills));
@@ -53,7 +53,7 @@ fn table(drills: &[DrillReport]) -> String {
     text
 }
 
-/// Why drills of this outcome came out so; a drill that passed may have had void rounds.
+/// The reasons for drills of this outcome; a drill that passed may have void rounds.
 fn reasons(drills: &[DrillReport], outcome: DrillOutcome) -> String {
     let mut text = String::new();
     for drill in drills.iter().filter(|drill| drill.outcome == outcome) {
@@ -63,7 +63,7 @@ fn reasons(drills: &[DrillReport], outcome: DrillOutcome) -> String {
     }
     let heading = match outcome {
         DrillOutcome::Failed => "Failed",
-        DrillOutcome::Passed => "Passed, but",
+        DrillOutcome::Passed => "Passed, with remarks",
         DrillOutcome::Skipped => "Skipped",
         DrillOutcome::Refused => "Refused",
     };

@@ -190,7 +190,8 @@ fn verdict(drills: Vec<DrillReport>) -> Verdict {
 
 /// A drill that passed, with two rounds and a void one.
 fn node_loss() -> DrillReport {
-    let void = round(3, RoundOutcome::Void, 5_000, Counts::default(), &["the undo came before the planned end"]);
+    let void =
+        round(3, RoundOutcome::Void, 5_000, Counts::default(), &["the fault was reverted before its planned end"]);
     let rounds = vec![
         round(1, RoundOutcome::Passed, 21_300, counts(25_432, 0), &[]),
         round(2, RoundOutcome::Passed, 24_100, counts(386_913, 0), &[]),
@@ -244,8 +245,8 @@ Failed:
   patroni-hang: round 1 FAILED: server said <script>alert(1)</script> & "bye" | `x`
     [31msecond line
 
-Passed, but:
-  node-loss: round 3 void: the undo came before the planned end
+Passed, with remarks:
+  node-loss: round 3 void: the fault was reverted before its planned end
 
 Refused:
   disk-full: the cluster is not declared `disposable: true`
@@ -271,7 +272,7 @@ fn nothing_run_is_nothing_proved() {
     let verdict = verdict(vec![skipped()]);
     let text = text(&verdict);
     assert!(text.starts_with("patroni-3node: nothing proved: no drill ran, 1 not run\n"), "{text}");
-    assert!(text.ends_with("No round says anything about lost commits."), "{text}");
+    assert!(text.ends_with("No round ran that could show lost commits."), "{text}");
     assert!(markdown(&verdict).contains("| slow-network/loss | skipped | 0 | - | - |"));
 }
 
@@ -394,11 +395,14 @@ fn a_history_that_ends_early_is_said_so_and_the_rest_is_there() {
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length - 5).unwrap();
     write_all(dir.path(), &verdict, &path).unwrap();
     let html = fs::read_to_string(dir.path().join(HTML)).unwrap();
-    assert!(html.contains("Timelines are missing: line") && html.contains("the file ends within a round."));
+    assert!(
+        html.contains("Some timelines are missing, because history.jsonl could not be read: line")
+            && html.contains("the file ends within a round.")
+    );
     assert!(html.contains("node-loss, round 1</title>"), "the whole round before is shown");
     write_all(dir.path(), &verdict, &dir.path().join("none")).unwrap();
     let html = fs::read_to_string(dir.path().join(HTML)).unwrap();
-    assert!(html.contains("There are no timelines"));
+    assert!(html.contains("The timelines are missing, because history.jsonl could not be read"));
 }
 
 /// Writes all files of a report, to look at.

@@ -2,7 +2,7 @@
 
 use crate::verify::verdict::{DrillOutcome, DrillReport, RoundOutcome, Verdict};
 
-/// `name` or `name/variant`, as the drill is asked for.
+/// `name` or `name/variant`, as `--drill` takes it.
 pub(super) fn title(drill: &DrillReport) -> String {
     drill.variant.as_ref().map_or_else(|| drill.name.clone(), |variant| format!("{}/{variant}", drill.name))
 }
@@ -34,8 +34,8 @@ pub(super) fn span_or_dash(ms: Option<u64>) -> String {
     ms.map_or_else(|| "-".to_owned(), span)
 }
 
-/// Text without control characters, which the messages of servers may hold: neither XML nor HTML has a
-/// way to write them, and a terminal obeys them.
+/// Text without control characters, which messages of servers may contain: XML and HTML cannot
+/// represent them, and a terminal acts on them.
 pub(super) fn printable(mut text: String) -> String {
     text.retain(|character| !character.is_control() || character == '\n');
     text
@@ -64,13 +64,13 @@ pub(super) fn bound(drill: &DrillReport) -> Option<u64> {
     drill.rounds.iter().filter_map(|round| round.bound_ms).max()
 }
 
-/// Why a drill did not pass, a line each; empty for one that did.
+/// Why a drill did not pass, one reason per line; empty if it passed.
 pub(super) fn complaints(drill: &DrillReport) -> Vec<String> {
     let of_rounds = drill.rounds.iter().flat_map(|round| {
         round.reasons.iter().map(|reason| format!("round {} {}: {reason}", round.n, round_outcome(round.outcome)))
     });
     let mut found: Vec<String> = of_rounds.collect();
-    // The reason of a drill with a bad round names that round's.
+    // The reason of a drill with a failed round repeats that round's reasons.
     if let Some(reason) = &drill.reason
         && !drill.rounds.iter().any(|round| *reason == round.complaint())
     {
@@ -86,7 +86,7 @@ pub(super) struct Totals {
     pub(super) ran: u64,
     /// Drills that did not run, refused or skipped.
     pub(super) left_out: u64,
-    /// Rounds that say something.
+    /// Rounds that are not void.
     pub(super) rounds: u64,
     pub(super) void: u64,
     pub(super) acknowledged: u64,
@@ -127,12 +127,12 @@ pub fn headline(verdict: &Verdict) -> String {
     }
 }
 
-/// What became of the acknowledged commits, and what the number of rounds allows to conclude.
+/// The number of lost commits, and what the number of rounds allows you to conclude.
 #[must_use]
 pub fn proof(verdict: &Verdict) -> String {
     let Totals { rounds, void, acknowledged, lost, .. } = Totals::of(verdict);
     if rounds == 0 {
-        return "No round says anything about lost commits.".to_owned();
+        return "No round ran that could show lost commits.".to_owned();
     }
     let void =
         if void == 0 { String::new() } else { format!(" ({} void)", counted(void, "more round", "more rounds")) };

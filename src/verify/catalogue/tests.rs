@@ -36,7 +36,7 @@ fn a_cluster_file_may_name_each_drill_and_nothing_else() {
 #[test]
 fn what_lasts_is_taken_back_and_what_is_done_is_seen() {
     for drill in CATALOGUE {
-        assert_eq!(drill.until == Until::Once, drill.undo == "nothing to take back", "{}", drill.title());
+        assert_eq!(drill.until == Until::Once, drill.undo == "nothing to revert", "{}", drill.title());
         assert!(!drill.undo.is_empty() && !drill.effect.is_empty(), "{}", drill.title());
     }
 }
@@ -53,7 +53,7 @@ fn expectations_agree_with_each_other() {
             drill.title()
         );
         let fails_over = drill.new_leader == Expect::Must;
-        assert!(!fails_over || drill.data_nodes > 1, "{}: nobody could take over", drill.title());
+        assert!(!fails_over || drill.data_nodes > 1, "{}: no member could take over", drill.title());
         assert!(drill.until != Until::Failover || fails_over, "{}: waits for nothing", drill.title());
     }
 }

@@ -73,9 +73,9 @@ fn a_good_round_of_every_drill_passes() {
 #[test]
 fn a_fault_has_to_be_injected_and_seen() {
     let said = reason("etcd-leader-loss", |history| history.seen = None);
-    assert_eq!(said, "the fault was injected, and its effect was never seen: etcd has another leader");
+    assert_eq!(said, "the fault was injected, but its effect did not show: etcd has another leader");
     let said = reason("etcd-leader-loss", |history| history.struck = None);
-    assert_eq!(said, "the fault was never injected");
+    assert_eq!(said, "the fault was not injected");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_round_without_a_baseline_says_nothing() {
         }
     };
     let said = reason("switchover", keep(BASELINE - 1));
-    assert_eq!(said, "the baseline says nothing: 19 writes were acknowledged before the fault, at least 20 are needed");
+    assert_eq!(said, "the baseline is too small: 19 writes were acknowledged before the fault, at least 20 are needed");
     let drill = drill("switchover");
     let mut history = good(drill);
     keep(BASELINE)(&mut history);
@@ -107,7 +107,7 @@ fn a_round_without_a_baseline_says_nothing() {
 
 #[test]
 fn every_node_needs_a_client_that_stays_and_writes() {
-    let expected = "no client that stays on node3 wrote, so nothing shows whether it was fenced";
+    let expected = "no client pinned to node3 wrote, so the round cannot show whether node3 was fenced";
     let silent = |history: &mut History| history.attempts.retain(|attempt| attempt.row.client != 3);
     assert_eq!(reason("switchover", silent), expected);
     let absent = |history: &mut History| history.clients.retain(|client| client.id != 3);
@@ -125,20 +125,20 @@ fn rows_that_are_wrong_are_counted_and_the_first_is_named() {
     let example = || vec![row(2, 7)];
     assert_eq!(
         of(Counts { lost: 12, ..Counts::default() }, Judgement { lost: example(), ..none() }),
-        ["12 rows acknowledged, and not on the primary, the first is row 7 of client 2"]
+        ["12 rows acknowledged, but not on the primary; the first: row 7 of client 2"]
     );
     assert_eq!(
         of(Counts { unexpected: 1, ..Counts::default() }, Judgement { unexpected: example(), ..none() }),
-        ["1 row on the primary, and never written or surely refused, the first is row 7 of client 2"]
+        ["1 row on the primary, but never attempted or certainly failed; the first: row 7 of client 2"]
     );
     assert_eq!(
         of(Counts { duplicated: 2, ..Counts::default() }, Judgement { duplicated: example(), ..none() }),
-        ["2 rows more than once on the primary, the first is row 7 of client 2"]
+        ["2 rows more than once on the primary; the first: row 7 of client 2"]
     );
     let differing = vec![Difference { node: 2, row: row(2, 7), on_primary: 1, on_replica: 0 }];
     assert_eq!(
         of(Counts { differing: 1, ..Counts::default() }, Judgement { differing, ..none() }),
-        ["1 row not on a replica as they are on the primary, the first is row 7 of client 2, \
+        ["1 row more or less often on a replica than on the primary; the first: row 7 of client 2, \
           1 times on the primary and 0 times on node3"]
     );
     let one = |sent, node, timeline| Acknowledgement {
@@ -150,13 +150,13 @@ fn rows_that_are_wrong_are_counted_and_the_first_is_named() {
     let split_brain = vec![SplitBrain { old: one(40, 0, 1), new: one(30, 1, 2) }];
     assert_eq!(
         of(Counts { split_brain: 1, ..Counts::default() }, Judgement { split_brain, ..none() }),
-        ["split brain: 1 acknowledgement of a history that another contradicts, the first is \
+        ["split brain: 1 acknowledgement in conflict with another; the first: \
           row 7 of client 0 on node1, timeline 1, sent at 40.0 s and acknowledged at 40.1 s; \
           row 7 of client 1 on node2, timeline 2, sent at 30.0 s and acknowledged at 30.1 s"]
     );
     assert_eq!(
         of(Counts::default(), Judgement { unread: vec![2, 9], ..none() }),
-        ["the rows of node3 were never read", "the rows of an unknown node were never read"]
+        ["the rows on node3 were not read", "the rows on an unknown machine were not read"]
     );
     // Counts alone are enough.
     let counts = Counts { lost: 1, unexpected: 1, duplicated: 1, differing: 1, split_brain: 1, ..Counts::default() };
@@ -189,7 +189,7 @@ fn a_judgement_of_the_oracle_is_understood() {
         shortfalls(drill, Durability::Quorum, &history, &judge(&history, &rows).unwrap(), PRIMARY, Some(12_000))
     };
     assert_eq!(judged(&found), Vec::<String>::new());
-    assert_eq!(judged(&found[1..]), ["1 row acknowledged, and not on the primary, the first is row 1 of client 0"]);
+    assert_eq!(judged(&found[1..]), ["1 row acknowledged, but not on the primary; the first: row 1 of client 0"]);
 }
 
 /// The same node writes all the time.
@@ -202,7 +202,7 @@ fn stays(history: &mut History) {
 
 #[test]
 fn a_new_leader_that_must_be_is() {
-    assert_eq!(reason("node-loss", stays), "no other node became primary");
+    assert_eq!(reason("node-loss", stays), "no other member became the primary");
     let seen = |history: &mut History| {
         stays(history);
         history.samples.push(sample(29 * SECOND, 1, false, 2));
@@ -214,11 +214,14 @@ fn a_new_leader_that_must_be_is() {
 #[test]
 fn a_leader_that_must_stay_stays() {
     let promoted = |history: &mut History| history.samples.push(sample(30 * SECOND, 2, false, 1));
-    assert_eq!(reason("etcd-leader-loss", promoted), "node3 became primary, and node1 should have stayed it");
+    assert_eq!(
+        reason("etcd-leader-loss", promoted),
+        "node3 became the primary, but node1 should have stayed the primary"
+    );
     let wrote = |history: &mut History| {
         history.attempts.push(acknowledged(row(3, 2), [30 * SECOND, 31 * SECOND], 2, 1));
     };
-    assert_eq!(reason("etcd-leader-loss", wrote), "node3 became primary, and node1 should have stayed it");
+    assert_eq!(reason("etcd-leader-loss", wrote), "node3 became the primary, but node1 should have stayed the primary");
     for at in [20, 30] {
         let locked = |history: &mut History| history.leader_keys.push(leader_key(at * SECOND, Some("node2")));
         assert_eq!(reason("etcd-leader-loss", locked), "node2 took the leader key");
@@ -243,13 +246,13 @@ fn timelines_begin_where_they_must_and_nowhere_else() {
             attempt.server = attempt.server.map(|server| Server { timeline: 1, ..server });
         }
     };
-    assert_eq!(reason("node-loss", same), "no new timeline began: it is still 1");
+    assert_eq!(reason("node-loss", same), "no new timeline began: the timeline is still 1");
     let spoken = |history: &mut History| history.samples.push(sample(30 * SECOND, 1, true, 3));
-    assert_eq!(reason("etcd-leader-loss", spoken), "timeline 3 began, and 1 should have gone on");
+    assert_eq!(reason("etcd-leader-loss", spoken), "timeline 3 began, but timeline 1 should have continued");
     let written = |history: &mut History| {
         history.attempts.push(acknowledged(row(0, 0), [30 * SECOND, 30 * SECOND], 0, 2));
     };
-    assert_eq!(reason("etcd-leader-loss", written), "timeline 2 began, and 1 should have gone on");
+    assert_eq!(reason("etcd-leader-loss", written), "timeline 2 began, but timeline 1 should have continued");
     let drill = drill("postgres-crash");
     let mut history = good(drill);
     spoken(&mut history);
@@ -258,7 +261,7 @@ fn timelines_begin_where_they_must_and_nowhere_else() {
 
 #[test]
 fn failsafe_mode_has_to_hold_the_primary() {
-    let expected = "Patroni on node1 never said that its failsafe mode is active";
+    let expected = "Patroni on node1 never reported an active failsafe mode";
     let never = |history: &mut History| history.samples.iter_mut().for_each(|sample| sample.failsafe = Some(false));
     assert_eq!(reason("primary-cut-from-etcd", never), expected);
     let unknown = |history: &mut History| history.samples.iter_mut().for_each(|sample| sample.failsafe = None);
@@ -292,7 +295,7 @@ fn writes_come_back_within_the_bound() {
 fn a_round_ends_while_clients_write() {
     let until = |last: u64| move |history: &mut History| history.attempts.retain(|attempt| attempt.done <= last);
     let said = reason("etcd-leader-loss", until(57 * SECOND + SECOND / 2 + 1));
-    assert_eq!(said, "writes never came back: the last 2.5 s of the round are without one");
+    assert_eq!(said, "writes did not resume: no write was acknowledged in the last 2.5 s of the round");
     let drill = drill("etcd-leader-loss");
     let mut history = good(drill);
     until(58 * SECOND + 1)(&mut history);
@@ -300,7 +303,7 @@ fn a_round_ends_while_clients_write() {
     assert_eq!(reasons(drill, &history), Vec::<String>::new());
     // A second, shorter gap counts, too.
     let said = reason("node-loss", until(55 * SECOND + 1));
-    assert_eq!(said, "writes never came back: the last 5.0 s of the round are without one");
+    assert_eq!(said, "writes did not resume: no write was acknowledged in the last 5.0 s of the round");
 }
 
 #[test]

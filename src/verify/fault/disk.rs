@@ -1,9 +1,9 @@
 //! A file system without a free block, and a PostgreSQL that needs one. Only a file system that holds PGDATA
 //! and nothing else is ever filled.
 //!
-//! On a full disk PostgreSQL writes on for a while, into pages and WAL segments that it has got already. So
-//! that it does not depend on luck what a round shows, it is made to begin one segment after the other until
-//! it finds no room for the next.
+//! On a full disk PostgreSQL continues to write for a while, into pages and WAL segments that it already has. So that
+//! the result does not depend on chance, the fault makes it begin one segment after the other until it finds no room
+//! for the next.
 
 use super::{node_fault::NodeFault, postmaster::data_dir};
 use crate::{component::postgres, fleet::FleetNode};
@@ -35,14 +35,14 @@ pub(super) fn fill(node: &FleetNode) -> NodeFault {
         possible: format!(
             "{prelude}its() {{ findmnt --noheadings --output \"$1\" --target \"$data\"; }}\n\
              no() {{ echo \"PGDATA has no file system of its own: $1\"; exit 1; }}\n\
-             [ \"$(its TARGET)\" != / ] || no 'it lies on the root file system'\n\
-             [ \"$(its FSTYPE)\" != overlay ] || no 'it lies on an overlay'\n\
+             [ \"$(its TARGET)\" != / ] || no 'it is on the root file system'\n\
+             [ \"$(its FSTYPE)\" != overlay ] || no 'it is on an overlay'\n\
              [ \"$(its FSROOT)\" = / ] || no \"it is a directory of a larger one, $(its SOURCE)\"\n\
              [ \"$(findmnt --noheadings --output TARGET --source \"$(its SOURCE)\" | wc -l)\" = 1 ] ||\n  \
-             no \"$(its SOURCE) is mounted elsewhere, too\"\n\
+             no \"$(its SOURCE) is also mounted elsewhere\"\n\
              sql 'SELECT 1' >/dev/null\n"
         ),
-        // Whatever is freed meanwhile is taken, too.
+        // Also take what is freed meanwhile.
         inject: format!(
             "{prelude}file=\"$data/.hactl-fill\"\n\
              systemd-run --quiet --collect --unit={UNIT} --property=RuntimeMaxSec={LONGEST_SECONDS} \

@@ -36,7 +36,7 @@ mod tests {
         for drill in CATALOGUE {
             let node = cluster.members().next().unwrap();
             let Some(fault) = on_node(drill.fault, node, &cluster) else { continue };
-            assert_eq!(fault.revert.is_empty(), drill.undo == "nothing to take back", "{}", drill.title());
+            assert_eq!(fault.revert.is_empty(), drill.undo == "nothing to revert", "{}", drill.title());
             // Each goes between other lines.
             assert!(fault.revert.is_empty() || fault.revert.ends_with('\n'), "{}", drill.title());
         }

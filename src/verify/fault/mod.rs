@@ -1,8 +1,8 @@
-//! Injects a fault, checks that it took effect, and takes it back. Whatever becomes of hactl or of the network,
-//! no fault outlives its deadline:
+//! Injects a fault, checks that it took effect, and reverts it. Even if hactl dies or the network fails, no fault
+//! outlives its deadline:
 //!
 //! ```text
-//! obstacle   can it be done here? tried, not guessed
+//! obstacle   whether the machines can run the drill, by a test on each
 //! targets    the nodes that the fault is injected into, from the present state; pure
 //! arm        the undo is set and has been shown to work; nothing is broken yet
 //! inject     the fault
@@ -11,7 +11,7 @@
 //!
 //! A fault on a node is shell text around checked values ([`node_fault::NodeFault`], chosen in [`dispatch`]), and its
 //! undo is a timer of the node's own systemd ([`timer`]). A node without power has no timer: a process outside of hactl gives it
-//! its power back ([`power`]). Nothing is ever on the disk of a node, so a reboot is an undo, too.
+//! its power back ([`power`]). Nothing is ever on the disk of a node, so a reboot also reverts a fault.
 
 mod disk;
 mod dispatch;
@@ -52,12 +52,12 @@ use crate::{
 
 /// The pause between two looks for an effect.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long the way back is tried after the undo should have come by itself.
+/// How long hactl retries to revert a fault after its automatic undo was due.
 const GRACE: Duration = Duration::from_secs(20);
 /// No fault is injected when its undo is due within this time.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Why `drill` cannot be done on these machines; none when it can. They are asked themselves.
+/// Why these machines cannot run `drill`, by a test on each; none if they can.
 ///
 /// # Errors
 /// When a machine does not answer.
@@ -75,7 +75,7 @@ pub async fn obstacle(drill: &Drill, cluster: &FaultTarget<'_>) -> Result<Option
     Ok(try_join_all(asked).await?.into_iter().flatten().next())
 }
 
-/// Sets the undo, after a canary has shown that undos work there. Nothing is broken yet.
+/// Arms the undo, after a test has shown that undos work on the targets. Nothing is broken yet.
 ///
 /// # Errors
 /// When a machine does not answer, or its undo does not work.
@@ -123,7 +123,7 @@ enum Mechanism {
     Switchover,
 }
 
-/// A fault whose undo is set. Dropped without [`Armed::revert`], it is taken back at its deadline.
+/// A fault whose undo is armed. Dropped without [`Armed::revert`], it is reverted at its deadline.
 pub struct Armed<'a> {
     drill: Drill,
     targets: Vec<InstanceKey>,
@@ -138,13 +138,16 @@ pub struct Armed<'a> {
 }
 
 impl Armed<'_> {
-    /// Does the damage, on all targets at once.
+    /// Injects the fault into all targets at once.
     ///
     /// # Errors
-    /// When the undo is about to come, or a target cannot be struck. Some may have been struck: undo it.
+    /// If the undo is due too soon, or a target refuses the fault. Revert the fault then: other targets may have it.
     pub async fn inject(&mut self) -> Result<()> {
         if Instant::now() + MARGIN > self.until {
-            return Err(self.failed("strike").cause("its undo is about to come").hint("give it a later deadline"));
+            return Err(self
+                .failed("inject")
+                .cause(format!("the automatic undo is due in less than {} s", MARGIN.as_secs()))
+                .hint("run the drill again when the machines are less busy"));
         }
         match &self.mechanism {
             Mechanism::OnNodes(faults) => {
@@ -152,7 +155,7 @@ impl Armed<'_> {
                     let noted = shell::noted(self.cluster, key, &fault.inject(&self.id)).await?;
                     Ok::<_, Error>((key.clone(), noted))
                 });
-                // All of them, before an error ends it: nobody may be struck while the undo is already on its way.
+                // Wait for all of them before an error: no injection may still run when the revert begins.
                 self.noted = join_all(struck).await.into_iter().collect::<Result<_>>()?;
                 Ok(())
             }
@@ -161,7 +164,7 @@ impl Armed<'_> {
         }
     }
 
-    /// Looks until the effect is seen on every target, or patience runs out.
+    /// Checks until every target shows the effect, or patience runs out.
     ///
     /// # Errors
     /// When the last look failed.
@@ -193,7 +196,7 @@ impl Armed<'_> {
         }
     }
 
-    /// Whether the undo has come by itself before it was asked for: then the round says nothing.
+    /// Whether the automatic undo ran before hactl reverted the fault: the round then proves nothing.
     ///
     /// # Errors
     /// When a target cannot be asked.
@@ -206,11 +209,11 @@ impl Armed<'_> {
         }
     }
 
-    /// Takes the fault back now and disarms the undo. Right also when nothing was struck, or when the
-    /// undo came by itself; tried again until it is seen to have worked.
+    /// Reverts the fault now and disarms the undo, also if nothing was injected or the undo has already run. Retries
+    /// until it succeeds.
     ///
     /// # Errors
-    /// When it has not worked by some time after the deadline.
+    /// If it has not succeeded some time after the deadline.
     pub async fn revert(&mut self) -> Result<()> {
         let last = self.until.max(Instant::now()) + GRACE;
         while !self.reverted {
@@ -218,7 +221,8 @@ impl Armed<'_> {
                 Ok(()) => self.reverted = true,
                 Err(error) if Instant::now() > last => {
                     return Err(error.hint(format!(
-                        "the node's own undo was due by now: look at it, and {}",
+                        "check {}, whose automatic undo is overdue; then {}",
+                        self.targets(),
                         self.cluster.next_step()
                     )));
                 }
@@ -236,8 +240,11 @@ impl Armed<'_> {
         }
     }
 
+    fn targets(&self) -> String {
+        self.targets.iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ")
+    }
+
     fn failed(&self, what: &str) -> Error {
-        let targets: Vec<&str> = self.targets.iter().map(InstanceKey::as_str).collect();
-        Error::failed("drill-fault", format!("{what} by {}", self.drill.title()), targets.join(", "))
+        Error::failed("drill-fault", format!("{what} {} into", self.drill.title()), self.targets())
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn cut_from_etcd(user: &str, others: &Others) -> NodeFault {
     let rule = chain("output", &format!("meta skuid \"{user}\" tcp dport {ports} counter drop"));
     let fault = filter(&rule, unreachable(&format!("runuser -u {user} -- "), &others.etcd));
     let apart = format!(
-        "[ \"$(id -u {user})\" != 0 ] || {{ echo 'Patroni runs as root: its packets to etcd are not told from others'; exit 1; }}\n"
+        "[ \"$(id -u {user})\" != 0 ] || {{ echo 'Patroni runs as root, so its packets to etcd look like those of other programs'; exit 1; }}\n"
     );
     NodeFault { possible: fault.possible + &apart, ..fault }
 }
@@ -95,7 +95,7 @@ pub(super) fn cut_replication() -> NodeFault {
     NodeFault {
         inject: format!(
             "upstream=$(runuser -u postgres -- psql -XAtq -c \"SELECT sender_host FROM pg_stat_wal_receiver\")\n\
-             [ -n \"$upstream\" ] || {{ echo 'it streams from nowhere' >&2; exit 1; }}\n\
+             [ -n \"$upstream\" ] || {{ echo 'the replica does not stream from any server' >&2; exit 1; }}\n\
              nft -f - <<END\ntable inet hactl_drill {{\n{}}}\nEND\n",
             chains.concat()
         ),
@@ -146,7 +146,7 @@ pub(super) fn delay(others: &Others) -> NodeFault {
     NodeFault {
         possible: "command -v tc >/dev/null || { echo 'tc is not installed'; exit 1; }\n\
                    if ! said=$(tc qdisc add dev lo root netem delay 0ms 2>&1); then\n  \
-                   echo \"its kernel delays no packets: netem: $said\"\n  exit 1\nfi\n\
+                   echo \"the kernel cannot delay packets: netem: $said\"\n  exit 1\nfi\n\
                    tc qdisc del dev lo root\n"
             .to_owned(),
         inject: format!(

@@ -3,25 +3,25 @@
 /// A fault on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeFault {
-    /// Ends with an error and a reason where this cannot be done.
+    /// Fails with a reason if the machine cannot run the fault.
     pub(super) possible: String,
-    /// Does the damage and prints the number of the process that it struck, if it is one.
+    /// Injects the fault, and prints the ID of the process that it hit, if it hits one.
     pub(super) inject: String,
-    /// Succeeds while the damage is seen; `$noted` is the number that `inject` printed.
+    /// Succeeds while the effect shows; `$noted` is the ID that `inject` printed.
     pub(super) effect: String,
-    /// Takes it back, also when it was never done, under `set -e`; empty where there is nothing to take back.
+    /// Reverts the fault, also if it was never injected, under `set -e`; empty if nothing has to be reverted.
     pub(super) revert: String,
 }
 
 impl NodeFault {
-    /// The whole test whether this can be done.
+    /// The complete test whether the machine can run the fault.
     pub(super) fn obstacle(&self) -> String {
-        let systemd = "[ -d /run/systemd/system ] || { echo 'systemd does not run'; exit 1; }\n";
+        let systemd = "[ -d /run/systemd/system ] || { echo 'systemd is not running'; exit 1; }\n";
         format!("{systemd}{}", self.possible)
     }
 
-    /// The whole injection. A fault with an undo is injected only while that undo is set. If the undo comes in the
-    /// middle, the injection itself takes back what the undo may have come too early for.
+    /// The whole injection. A fault with an undo is injected only while that undo is set. If the undo runs in the
+    /// middle, the injection itself reverts what the undo may have missed.
     pub(super) fn inject(&self, id: &str) -> String {
         let (inject, revert) = (&self.inject, &self.revert);
         if revert.is_empty() {
@@ -31,7 +31,7 @@ impl NodeFault {
             "set -e\n\
              armed() {{\n  \
              [ \"$(systemctl show -p SubState --value hactl-undo-{id}.timer)\" = waiting ] ||\n    \
-             {{ echo 'its undo is not set any more' >&2; return 1; }}\n}}\n\
+             {{ echo 'the undo of the fault is no longer armed' >&2; return 1; }}\n}}\n\
              armed\n{inject}if ! armed; then\n{revert}exit 1\nfi\n"
         )
     }
@@ -58,7 +58,7 @@ mod tests {
             r#"set -e
 armed() {
   [ "$(systemctl show -p SubState --value hactl-undo-0000002a.timer)" = waiting ] ||
-    { echo 'its undo is not set any more' >&2; return 1; }
+    { echo 'the undo of the fault is no longer armed' >&2; return 1; }
 }
 armed
 break it

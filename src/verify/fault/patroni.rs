@@ -1,11 +1,11 @@
-//! What Patroni is told by its own tool, on the node.
+//! Faults that `patronictl` on the node injects.
 
 use super::node_fault::NodeFault;
 use crate::model::Synchronous;
 
 const CTL: &str = "patronictl -c /etc/patroni/patroni.yml";
 
-/// Commits wait for no replica any more, until `planned` holds again.
+/// Commits no longer wait for a replica, until `planned` is restored.
 pub(super) fn asynchronous(planned: &Synchronous) -> NodeFault {
     let set = |mode: &str| format!("{CTL} edit-config --quiet --force -s synchronous_mode={mode} >/dev/null\n");
     NodeFault {

@@ -13,7 +13,7 @@ pub(super) fn data_dir(node: &FleetNode) -> String {
 /// Finds the postmaster by the file that it keeps in its data directory.
 pub(super) fn postmaster(node: &FleetNode) -> String {
     let find = r#"read -r postmaster <"$data/postmaster.pid"
-[ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
+[ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster is running on $data" >&2; exit 1; }
 "#;
     data_dir(node) + find
 }

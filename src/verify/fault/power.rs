@@ -1,8 +1,7 @@
-//! Power: the local platform's nodes lose it by the engine, and a process beside hactl gives it back.
+//! Power: the container engine takes it from nodes of the local platform, and a process beside hactl restores it.
 //!
-//! That process, the watcher, is another hactl, which nobody's signal reaches. It powers the nodes on
-//! when its time has come, when the line to the run that started it ends in whatever way, and when it is
-//! told to end: it knows no other way out.
+//! That process, the watcher, is another hactl in a session of its own. It powers the nodes on at its deadline, when the
+//! pipe from the run that started it closes for any reason, and when it gets a signal to stop.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -25,7 +24,7 @@ use crate::{
     platform::local::{Engine, Progress, node_name},
 };
 
-/// What the watcher says when it could now give power back.
+/// What the watcher prints when it is able to restore power.
 const READY: &str = "ready";
 /// How long the watcher may take until it says so, and until it has ended.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,23 +35,23 @@ pub(super) async fn obstacle(cluster: &FaultTarget<'_>) -> Result<Option<String>
     if is_elsewhere(cluster) {
         let reason = match cluster.plan.platform.proxmox() {
             Some(_) => {
-                "this version does not turn machines off and on by Proxmox's API; `primary-isolated` takes the primary away by \
-                 its network"
+                "this version cannot power machines off and on with Proxmox's API; `primary-isolated` cuts the primary off from the \
+                 network instead"
             }
-            None => "nobody could give these machines their power back: hactl reaches them by SSH only",
+            None => "hactl cannot power these machines back on, because it reaches them only by SSH",
         };
         return Ok(Some(reason.to_owned()));
     }
     let (engine, names) = (engine(cluster).await?, names(cluster.members().map(|node| node.key()), cluster));
     for name in names.values() {
         if engine.find_node(name).await?.is_none() {
-            return Ok(Some(format!("the engine has no container {name}")));
+            return Ok(Some(format!("the container engine has no container {name}")));
         }
     }
     Ok(None)
 }
 
-/// Whether the machines are none of the container engine's.
+/// Whether the machines do not run in the container engine.
 const fn is_elsewhere(cluster: &FaultTarget<'_>) -> bool {
     cluster.plan.platform.local().is_none()
 }
@@ -78,15 +77,13 @@ pub(super) struct Switch {
 pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &FaultTarget<'_>) -> Result<Switch> {
     let (engine, names) = (engine(cluster).await?, names(targets.iter(), cluster));
     let failed = || {
-        Error::failed(
-            "power-watch",
-            "start what gives power back to",
-            Vec::from_iter(names.values().cloned()).join(", "),
-        )
+        Error::failed("power-watch", "start the power watcher for", Vec::from_iter(names.values().cloned()).join(", "))
     };
-    let first = names.values().next().ok_or_else(|| failed().cause("no node is named"))?;
-    let node =
-        engine.find_node(first).await?.ok_or_else(|| failed().cause(format!("there is no container {first}")))?;
+    let first = names.values().next().ok_or_else(|| failed().cause("no machine is named"))?;
+    let node = engine
+        .find_node(first)
+        .await?
+        .ok_or_else(|| failed().cause(format!("the container engine has no container {first}")))?;
     let watcher = Command::new(program(cluster.context)?)
         .arg("power-watch")
         .args(["--uuid".to_owned(), node.uuid.to_string()])
@@ -96,15 +93,15 @@ pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &F
     match tokio::time::timeout(PATIENCE, detached.line()).await {
         Ok(Some(said)) if said == READY => {}
         Ok(Some(said)) => return Err(failed().cause(said)),
-        Ok(None) => return Err(failed().cause("it ended without a word")),
-        Err(_) => return Err(failed().cause(format!("it was not ready within {} s", PATIENCE.as_secs()))),
+        Ok(None) => return Err(failed().cause("the watcher exited without output")),
+        Err(_) => return Err(failed().cause(format!("the watcher was not ready within {} s", PATIENCE.as_secs()))),
     }
     let (line, mut output) = detached.split();
     let ended = CancellationToken::new();
     let end = ended.clone();
     tokio::spawn(async move {
         let mut rest = String::new();
-        // It says nothing more: what counts is the end of its output.
+        // It prints nothing more: only the end of its output counts.
         let _ = output.read_line(&mut rest).await;
         end.cancel();
     });
@@ -135,22 +132,22 @@ impl Switch {
         Ok(both.filter(|(_, node)| node.as_ref().is_some_and(|node| node.running)).map(|(key, _)| key).collect())
     }
 
-    /// Gives the power back, and sends the watcher home.
+    /// Restores the power, and stops the watcher.
     pub(super) async fn on(&mut self) -> Result<()> {
         try_join_all(self.names.values().map(|name| self.engine.power_on_node(name))).await?;
         self.line = None;
         tokio::time::timeout(PATIENCE, self.ended.cancelled()).await.map_err(|_| {
             Error::failed(
                 "power-watch",
-                "end what gave power back to",
+                "stop the power watcher of",
                 Vec::from_iter(self.names.values().cloned()).join(", "),
             )
-            .cause(format!("the process `hactl power-watch` still runs after {} s", PATIENCE.as_secs()))
-            .hint("it ends by itself at its deadline")
+            .cause(format!("the process `hactl power-watch` is still running after {} s", PATIENCE.as_secs()))
+            .hint("wait until the process ends by itself at its deadline")
         })
     }
 
-    /// Whether the watcher is gone before it was sent home: it has acted, or somebody killed it.
+    /// Whether the watcher ended before hactl stopped it: it restored the power, or was killed.
     pub(super) fn watcher_ended(&self) -> bool {
         self.line.is_some() && self.ended.is_cancelled()
     }
@@ -179,10 +176,10 @@ pub(super) async fn on(cluster: &FaultTarget<'_>) -> Result<()> {
     try_join_all(started).await.map(drop)
 }
 
-/// What a watcher is told when it is started.
+/// The arguments of a watcher.
 #[derive(Clone, Debug)]
 pub struct PowerWatch {
-    /// The cluster's: what does not carry it is left alone.
+    /// The cluster's UUID: containers without it are left alone.
     pub uuid: Uuid,
     pub after: Duration,
     /// Names of containers.
@@ -192,7 +189,7 @@ pub struct PowerWatch {
 /// The watcher: says that it is ready, waits, and powers the nodes on.
 ///
 /// # Errors
-/// When the engine does not answer at the beginning, or refuses to the end; then nobody else helps.
+/// If the engine does not answer at the start, or refuses until the end: nothing else restores the power then.
 pub async fn watch(
     watch: &PowerWatch,
     env: &BTreeMap<String, String>,
@@ -222,7 +219,7 @@ fn line() -> Result<pipe::Receiver> {
     owned.and_then(|owned| pipe::Receiver::from_file(owned.into())).map_err(|error| {
         Error::usage("power-watch", "read", "standard input")
             .source(&error)
-            .hint("this command is started by hactl, not by people")
+            .hint("do not run this command yourself: hactl starts it")
     })
 }
 
@@ -231,7 +228,7 @@ async fn power_on(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
     for _ in 0..RETRIES {
         match check_ours(engine, name, uuid).await {
             Ok(()) if engine.power_on_node(name).await.is_ok() => return Ok(()),
-            // Taken away or made again by somebody: there is nothing to give back.
+            // The container was removed or created again: its power is not ours to restore.
             Err(error) if error.code == codes::POWER_FOREIGN => return Ok(()),
             _ => tokio::time::sleep(Duration::from_secs(1)).await,
         }
@@ -242,7 +239,7 @@ async fn power_on(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
 async fn check_ours(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
     match engine.find_node(name).await? {
         Some(node) if node.uuid == uuid => Ok(()),
-        _ => Err(Error::failed(codes::POWER_FOREIGN, "give power to", name)
-            .cause(format!("there is no such container of the cluster with UUID {uuid}"))),
+        _ => Err(Error::failed(codes::POWER_FOREIGN, "power on", name)
+            .cause(format!("the cluster with the UUID {uuid} has no such container"))),
     }
 }

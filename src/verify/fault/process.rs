@@ -14,8 +14,8 @@ pub(super) fn kill_postgres(node: &FleetNode) -> NodeFault {
     }
 }
 
-/// SIGSTOP to Patroni and to those of its children that run the same Python. The postmaster, which lives
-/// in the unit's control group, too, is left alone. SIGCONT to all of the group hurts nobody.
+/// SIGSTOP to Patroni and to those of its children that run the same Python. The postmaster, which is
+/// also in the unit's control group, is left alone. SIGCONT to the whole group is harmless.
 pub(super) fn hang_patroni(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
     let inject = r#"kill -STOP "$main"
@@ -42,7 +42,7 @@ mod tests {
             kill_postgres(&crate::verify::fault::tests::node()).inject,
             r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
 read -r postmaster <"$data/postmaster.pid"
-[ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster runs on $data" >&2; exit 1; }
+[ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster is running on $data" >&2; exit 1; }
 kill -KILL "$postmaster"
 echo "$postmaster"
 "#
@@ -55,7 +55,7 @@ echo "$postmaster"
         assert_eq!(
             fault.inject,
             r#"main=$(systemctl show -p MainPID --value patroni)
-[ "$main" -gt 0 ] || { echo 'patroni does not run' >&2; exit 1; }
+[ "$main" -gt 0 ] || { echo 'patroni is not running' >&2; exit 1; }
 kill -STOP "$main"
 for child in $(cat "/proc/$main/task/"*/children); do
   [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :

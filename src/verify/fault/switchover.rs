@@ -1,4 +1,4 @@
-//! The handover that an administrator asks for.
+//! The switchover that an administrator requests.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ const REFUSAL: Duration = Duration::from_millis(500);
 pub(super) async fn inject(leader: &[InstanceKey], cluster: &FaultTarget<'_>) -> Result<()> {
     for key in leader {
         patroni::switchover(cluster.access, cluster.node(key)?, REFUSAL).await.map_err(|said| {
-            Error::failed("drill-fault", "ask for a switchover away from", key)
+            Error::failed("drill-fault", "switch over from", key)
                 .cause(said)
-                .hint(format!("`hactl status {}` shows whether a replica could take over", cluster.plan.cluster))
+                .hint(format!("run `hactl status {}` to see whether a replica can take over", cluster.plan.cluster))
         })?;
     }
     Ok(())

@@ -16,7 +16,7 @@ pub struct FaultTarget<'a> {
     pub fleet: &'a Fleet,
     /// For looking at the cluster.
     pub access: &'a Access,
-    /// For faults and undos alone: sessions that nothing else can hold up.
+    /// For faults and undos only: sessions that nothing else can delay.
     pub control: &'a Access,
     pub context: &'a Context,
 }
@@ -26,11 +26,11 @@ impl FaultTarget<'_> {
         self.fleet.node(key.as_str())
     }
 
-    /// What mends the cluster when a fault could not be taken back.
+    /// The command that repairs the cluster if a fault could not be reverted.
     pub(super) fn next_step(&self) -> String {
         let name = &self.plan.cluster;
         match self.plan.platform.is_adopted() {
-            true => format!("run `hactl verify {name}` again: it begins by taking back what was left"),
+            true => format!("run `hactl verify {name}` again, which first reverts leftover faults"),
             false => format!("run `hactl up {name}`"),
         }
     }
@@ -40,7 +40,7 @@ impl FaultTarget<'_> {
         self.fleet.nodes.values().filter(|node| !node.node.roles.is_empty())
     }
 
-    /// Machines that a drill with this target may strike.
+    /// Machines that a drill with this target may inject its fault into.
     pub(super) fn candidates(&self, target: Target) -> Vec<&FleetNode> {
         match target {
             Target::Primary | Target::Replica | Target::Replicas | Target::SyncReplica => {

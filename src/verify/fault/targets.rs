@@ -1,4 +1,4 @@
-//! Who is struck: pure, from what is so now.
+//! Chooses the machines that a fault is injected into. Pure.
 
 use super::target::FaultTarget;
 use crate::{
@@ -15,54 +15,55 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
     let data = plan.data_nodes().count();
     let voters = plan.voter_count();
     if data < drill.data_nodes {
-        return Some(format!("it needs {} data nodes, and there are {data}", drill.data_nodes));
+        return Some(format!(
+            "the drill needs {} machines with PostgreSQL, but the cluster has {data}",
+            drill.data_nodes
+        ));
     }
     if let Some(reason) = of_etcd(drill, plan) {
         return Some(reason);
     }
     if voters < drill.voters && matches!(plan.dcs, Dcs::Etcd { .. }) {
-        return Some(format!("it needs {} voters of etcd, and there are {voters}", drill.voters));
+        return Some(format!("the drill needs {} etcd voters, but the cluster has {voters}", drill.voters));
     }
     let waits = plan.patroni.durability != Durability::Async;
     (drill.target == Target::SyncReplica && !waits)
-        .then(|| "no replica is waited for under durability async".to_owned())
+        .then(|| "the primary waits for no replica under durability async".to_owned())
 }
 
 /// Why a drill that is about etcd cannot be done on this cluster; none when it can.
 fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
-    let strikes = drill.fault == Fault::KillEtcd;
+    let kills = drill.fault == Fault::KillEtcd;
     let cuts = drill.fault == Fault::CutFromEtcd;
     match &plan.dcs {
-        Dcs::Other(dcs) if strikes || cuts => {
-            return Some(format!("it is about etcd, and this cluster's DCS is {dcs}"));
+        Dcs::Other(dcs) if kills || cuts => {
+            return Some(format!("the drill needs etcd, but the cluster's DCS is {dcs}"));
         }
         Dcs::Other(dcs) if drill.voters > 1 => {
             return Some(format!(
-                "where {dcs}, this cluster's DCS, runs is not known: it would have to be cut off, too"
+                "the drill must also cut off the cluster's DCS, but hactl does not know where {dcs} runs"
             ));
         }
-        Dcs::Etcd { outside, .. } if strikes && !outside.is_empty() => {
+        Dcs::Etcd { outside, .. } if kills && !outside.is_empty() => {
             let outside: Vec<String> = outside.iter().map(ToString::to_string).collect();
-            return Some(format!("voters of etcd are not among the file's instances: {}", outside.join(", ")));
+            return Some(format!("some etcd voters are not instances of the cluster file: {}", outside.join(", ")));
         }
         _ => {}
     }
-    // What would come of it is no surprise: without failsafe mode the primary steps down.
-    (drill.failsafe && !plan.patroni.failsafe).then(|| {
-        "failsafe_mode is off: the primary stops taking writes, as soon as it does not reach etcd, by its own choice"
-            .to_owned()
-    })
+    // Without failsafe mode the primary steps down by design, so the drill would show nothing.
+    (drill.failsafe && !plan.patroni.failsafe)
+        .then(|| "failsafe_mode is off, so the primary steps down as soon as it cannot reach etcd".to_owned())
 }
 
-/// The nodes that `drill` strikes.
+/// The nodes that `drill` disturbs.
 ///
 /// # Errors
 /// When the cluster has no such node now.
 pub fn targets(drill: &Drill, health: &Health, cluster: &FaultTarget<'_>) -> Result<Vec<InstanceKey>> {
     let none = |what: &str| {
-        Error::new(Kind::Unproved, "drill-target", "choose what to strike by", drill.title())
+        Error::new(Kind::Unproved, "drill-target", "choose a target for", drill.title())
             .cause(format!("the cluster has no {what} now"))
-            .hint(format!("`hactl status {}` shows what there is", cluster.plan.cluster))
+            .hint(format!("run `hactl status {}` to see the cluster's members", cluster.plan.cluster))
     };
     let one = |key: Option<InstanceKey>, what: &str| key.map(|key| vec![key]).ok_or_else(|| none(what));
     match drill.target {
@@ -75,7 +76,7 @@ pub fn targets(drill: &Drill, health: &Health, cluster: &FaultTarget<'_>) -> Res
         Target::SyncReplica => one(replica(health, &["sync_standby", "quorum_standby"]), "synchronous replica"),
         Target::EtcdLeader => {
             let leader = health.etcd.leader.clone().and_then(|name| InstanceKey::new(name).ok());
-            one(leader, "leader of etcd")
+            one(leader, "etcd leader")
         }
         Target::EtcdMajority => Ok(majority(health, cluster)),
         Target::All => Ok(cluster.members().map(|node| node.key().clone()).collect()),
@@ -94,7 +95,7 @@ fn replica(health: &Health, roles: &[&str]) -> Option<InstanceKey> {
     InstanceKey::new(found.name.clone()).ok()
 }
 
-/// As many voters as leave no quorum, the primary's own only where the others are not enough.
+/// Enough voters to leave no quorum, with the primary's own only if the others are not enough.
 fn majority(health: &Health, cluster: &FaultTarget<'_>) -> Vec<InstanceKey> {
     let mut voters: Vec<InstanceKey> = cluster.fleet.voters().map(|node| node.key().clone()).collect();
     voters.sort_by_key(|key| Some(key) == health.leader.as_ref());

@@ -1,4 +1,4 @@
-//! A cluster as it is planned, and who is struck in which state of it.
+//! A planned cluster, and the targets that drills choose in its states.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
@@ -94,7 +94,7 @@ fn health() -> Health {
     }
 }
 
-/// Who is struck, or why nobody.
+/// The targets of a drill, or why it has none.
 fn struck(title: &str, health: &Health, scene: &Scene) -> Result<String, String> {
     let drill = catalogue::choose(&[title.to_owned()]).unwrap()[0];
     let keys = targets(drill, health, &scene.cluster()).map_err(|error| error.causes.join(" "))?;
@@ -104,7 +104,7 @@ fn struck(title: &str, health: &Health, scene: &Scene) -> Result<String, String>
 const THREE: &str = "instances: {node1: {}, node2: {}, node3: {}}";
 
 #[test]
-fn each_target_is_who_it_says() {
+fn each_drill_chooses_its_target() {
     let scene = Scene::new(THREE);
     for (title, expected) in [
         ("node-loss", "node1"),
@@ -128,7 +128,7 @@ fn the_primary_s_own_voter_comes_last() {
 }
 
 #[test]
-fn whoever_is_not_there_is_named() {
+fn missing_target_is_named() {
     let scene = Scene::new(THREE);
     let empty =
         Health { leader: None, members: Vec::new(), etcd: Etcd::default(), problems: Vec::new(), notices: Vec::new() };
@@ -136,33 +136,33 @@ fn whoever_is_not_there_is_named() {
         ("node-loss", "the cluster has no primary now"),
         ("replica-loss", "the cluster has no replica now"),
         ("sync-replica-isolated", "the cluster has no synchronous replica now"),
-        ("etcd-leader-loss", "the cluster has no leader of etcd now"),
+        ("etcd-leader-loss", "the cluster has no etcd leader now"),
     ] {
         assert_eq!(struck(title, &empty, &scene), Err(expected.to_owned()), "{title}");
     }
 }
 
 #[test]
-fn a_cluster_that_is_too_small_is_told_so() {
+fn cluster_that_is_too_small_is_refused_with_the_reason() {
     let reason =
         |title: &str, file: &str| too_few(catalogue::choose(&[title.to_owned()]).unwrap()[0], &Scene::new(file).plan);
     assert_eq!(reason("node-loss", THREE), None);
     assert_eq!(
         reason("node-loss", "instances: {node1: {}}").as_deref(),
-        Some("it needs 2 data nodes, and there are 1")
+        Some("the drill needs 2 machines with PostgreSQL, but the cluster has 1")
     );
     assert_eq!(
         reason("node-loss", "instances: {node1: {}, node2: {}}").as_deref(),
-        Some("it needs 3 voters of etcd, and there are 1")
+        Some("the drill needs 3 etcd voters, but the cluster has 1")
     );
     assert_eq!(
         reason("sync-replica-isolated", &format!("{THREE}\npatroni: {{durability: async}}")).as_deref(),
-        Some("no replica is waited for under durability async")
+        Some("the primary waits for no replica under durability async")
     );
 }
 
 #[test]
-fn what_a_cluster_of_others_lacks_is_said() {
+fn cluster_with_another_dcs_is_refused_with_the_reason() {
     let reason = |title: &str, dcs: Dcs, failsafe: bool| {
         let mut plan = Scene::new(THREE).plan;
         (plan.dcs, plan.patroni.failsafe) = (dcs, failsafe);
@@ -176,15 +176,15 @@ fn what_a_cluster_of_others_lacks_is_said() {
     assert_eq!(reason("switchover", consul(), false), None);
     assert_eq!(
         reason("etcd-leader-loss", consul(), true).as_deref(),
-        Some("it is about etcd, and this cluster's DCS is consul")
+        Some("the drill needs etcd, but the cluster's DCS is consul")
     );
     assert_eq!(
         reason("primary-isolated", consul(), true).as_deref(),
-        Some("where consul, this cluster's DCS, runs is not known: it would have to be cut off, too")
+        Some("the drill must also cut off the cluster's DCS, but hactl does not know where consul runs")
     );
     assert_eq!(
         reason("etcd-leader-loss", etcd(&["10.9.9.9:2379"]), true).as_deref(),
-        Some("voters of etcd are not among the file's instances: 10.9.9.9:2379")
+        Some("some etcd voters are not instances of the cluster file: 10.9.9.9:2379")
     );
     assert_eq!(reason("primary-isolated", etcd(&["10.9.9.9:2379"]), true), None);
     assert_eq!(reason("primary-cut-from-etcd", etcd(&[]), true), None);
@@ -192,7 +192,7 @@ fn what_a_cluster_of_others_lacks_is_said() {
 }
 
 #[test]
-fn faults_strike_the_units_ports_and_users_that_were_found() {
+fn faults_use_the_units_ports_and_users_that_were_found() {
     let mut scene = Scene::new(THREE);
     let endpoint = |port| Endpoint { host: "10.0.0.10".to_owned(), port, tls: false };
     let first = scene.fleet.nodes.values_mut().next().unwrap();

@@ -1,6 +1,6 @@
 //! The undo on a node: a transient timer of its own systemd, set before the fault. It needs neither hactl
-//! nor the network. Its text lies in `/run` until it has worked, so that whatever is there is a fault that
-//! is not taken back yet, and nothing is there after a reboot, which takes every fault back itself.
+//! nor the network. Its script is in `/run` until it has run, so each such script means a fault that is not reverted
+//! yet. A reboot empties `/run`, and reverts every fault itself.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     model::InstanceKey,
 };
 
-/// How soon a canary's undo comes, in milliseconds.
+/// When a canary's undo is due, in milliseconds.
 const CANARY_MS: u128 = 300;
 
 /// Sets a timer that runs `script` in `delay_ms`. An accuracy is given, since systemd's own is a minute.
@@ -34,12 +34,12 @@ fn canary(id: &str) -> String {
         "set -e\n{}\
          for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do\n  \
          [ -e /run/{unit} ] || exit 0\n  sleep 0.1\ndone\n\
-         rm /run/{unit}\necho 'a timer of systemd was set and did not come' >&2\nexit 1\n",
+         rm /run/{unit}\necho 'a systemd timer was set but did not run within 3 s' >&2\nexit 1\n",
         set(&unit, CANARY_MS, "")
     )
 }
 
-/// Sets the undo on every node, after a canary has come on all of them.
+/// Sets the undo on every node, after a canary has run on all of them.
 pub(super) async fn arm(
     id: &str,
     faults: &BTreeMap<InstanceKey, NodeFault>,
@@ -48,17 +48,17 @@ pub(super) async fn arm(
 ) -> Result<()> {
     let faults: BTreeMap<_, _> = faults.iter().filter(|(_, fault)| !fault.revert.is_empty()).collect();
     let test = canary(id);
-    let tested = faults.keys().map(|key| shell::succeed(cluster, key, "test the undo", &test));
+    let tested = faults.keys().map(|key| shell::succeed(cluster, key, "test the undo timer", &test));
     try_join_all(tested).await?;
     let unit = format!("hactl-undo-{id}");
     let armed = faults.iter().map(async |(key, fault)| {
-        shell::succeed(cluster, key, "set the undo", &set(&unit, deadline.as_millis(), &fault.revert)).await
+        shell::succeed(cluster, key, "set the undo timer", &set(&unit, deadline.as_millis(), &fault.revert)).await
     });
-    // What was set before another node failed comes to nothing: nobody has struck.
+    // If a node fails, the undos of the others do nothing: no fault was injected.
     try_join_all(armed).await.map(drop)
 }
 
-/// Disarms, and does what the undo does, whether it has come or not.
+/// Disarms the undo timer, and does what the undo does, whether it has run or not.
 fn now(id: &str, undo: &str) -> String {
     format!(
         "systemctl stop hactl-undo-{id}.timer 2>/dev/null\nset -e\n{undo}rm -f /run/hactl-undo-{id}\n\
@@ -74,11 +74,11 @@ pub(super) async fn revert(
     let undone = faults
         .iter()
         .filter(|(_, fault)| !fault.revert.is_empty())
-        .map(async |(key, fault)| shell::succeed(cluster, key, "take the fault back", &now(id, &fault.revert)).await);
+        .map(async |(key, fault)| shell::succeed(cluster, key, "revert the fault", &now(id, &fault.revert)).await);
     try_join_all(undone).await.map(drop)
 }
 
-/// Whether the timer of any node waits no more.
+/// Whether the timer of any node no longer waits.
 pub(super) async fn fired(
     id: &str,
     faults: &BTreeMap<InstanceKey, NodeFault>,
@@ -100,7 +100,7 @@ done
 if command -v nft >/dev/null && nft list table inet hactl_drill >/dev/null 2>&1; then echo 'table inet hactl_drill'; fi
 ";
 
-/// Takes every trace back: the undos that wait know how, and the rest is what would be left without them.
+/// Reverts every fault: runs the undos that still wait, and removes what would remain without them.
 const SWEEP: &str = "\
 set -e
 for undo in $(ls /run | grep '^hactl-undo-'); do
@@ -125,14 +125,14 @@ fn of_units(node: &FleetNode, script: &str) -> String {
 }
 
 /// What an earlier run that was killed has left, as `node1: hactl-undo-x.timer`. A node that does not
-/// answer has nothing to say.
+/// answer is left out.
 ///
 /// # Errors
 /// When the container engine does not answer, on the local platform.
 pub async fn leftovers(cluster: &FaultTarget<'_>) -> Result<Vec<String>> {
-    let mut found: Vec<String> = power::off(cluster).await?.iter().map(|key| format!("{key}: without power")).collect();
+    let mut found: Vec<String> = power::off(cluster).await?.iter().map(|key| format!("{key}: powered off")).collect();
     let asked = cluster.members().map(async |node| {
-        let said = shell::succeed(cluster, node.key(), "look for faults", &of_units(node, LIST)).await;
+        let said = shell::succeed(cluster, node.key(), "look for leftover faults", &of_units(node, LIST)).await;
         let said = said.unwrap_or_default();
         said.lines().map(|line| format!("{}: {line}", node.key())).collect::<Vec<_>>()
     });
@@ -140,17 +140,17 @@ pub async fn leftovers(cluster: &FaultTarget<'_>) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Takes back what [`leftovers`] finds.
+/// Reverts what [`leftovers`] finds.
 ///
 /// # Errors
-/// When a node does not answer, or something cannot be taken back.
+/// If a node does not answer, or a fault cannot be reverted.
 pub async fn sweep(cluster: &FaultTarget<'_>) -> Result<()> {
     power::on(cluster).await?;
     let swept = cluster
         .members()
-        .map(async |node| shell::succeed(cluster, node.key(), "take back what was left", &of_units(node, SWEEP)).await);
+        .map(async |node| shell::succeed(cluster, node.key(), "revert leftover faults", &of_units(node, SWEEP)).await);
     try_join_all(swept).await.map(drop).map_err(|error: Error| {
-        error.hint(format!("a reboot of the node takes every fault back; then {}", cluster.next_step()))
+        error.hint(format!("reboot the machine, which reverts every fault; then {}", cluster.next_step()))
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub(super) fn kill(unit: &str) -> NodeFault {
     NodeFault {
         possible: format!(
-            "systemctl is-active --quiet {unit} || {{ echo 'no unit {unit} of systemd runs'; exit 1; }}\n"
+            "systemctl is-active --quiet {unit} || {{ echo 'the systemd unit {unit} is not running'; exit 1; }}\n"
         ),
         inject: format!("{}systemctl kill --kill-who=main -s KILL {unit}\necho \"$main\"\n", main(unit)),
         effect: format!("[ \"$(systemctl show -p MainPID --value {unit})\" != \"$noted\" ]\n"),
@@ -31,7 +31,7 @@ pub(super) fn kill(unit: &str) -> NodeFault {
 pub(super) fn main(unit: &str) -> String {
     format!(
         "main=$(systemctl show -p MainPID --value {unit})\n\
-         [ \"$main\" -gt 0 ] || {{ echo '{unit} does not run' >&2; exit 1; }}\n"
+         [ \"$main\" -gt 0 ] || {{ echo '{unit} is not running' >&2; exit 1; }}\n"
     )
 }
 
@@ -41,7 +41,7 @@ pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
     let fault = kill(unit);
     let restarts = format!(
         "[ \"$(systemctl show -p Restart --value {unit})\" != no ] ||\n  \
-         {{ echo 'unit {unit} does not start Patroni again (Restart=no): it would stay dead'; exit 1; }}\n"
+         {{ echo 'unit {unit} does not restart Patroni (Restart=no)'; exit 1; }}\n"
     );
     NodeFault { possible: fault.possible + &restarts, ..fault }
 }
@@ -53,7 +53,7 @@ pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
     let spares = format!(
         "mode=$(systemctl show -p KillMode --value {unit})\n\
          [ \"$mode\" = process ] || [ \"$mode\" = none ] ||\n  \
-         {{ echo \"unit {unit} takes PostgreSQL down together with Patroni (KillMode=$mode)\"; exit 1; }}\n"
+         {{ echo \"unit {unit} stops PostgreSQL together with Patroni (KillMode=$mode)\"; exit 1; }}\n"
     );
     NodeFault {
         possible: fault.possible + &spares,
@@ -74,11 +74,11 @@ pub(super) fn stop_etcd_for_good(node: &FleetNode) -> NodeFault {
     }
 }
 
-/// What stops an orphaned primary does not.
+/// The lease guard, which stops an orphaned primary, is stopped.
 pub(super) fn stop_guard() -> NodeFault {
     let unit = LEASE_GUARD;
     NodeFault {
-        possible: format!("systemctl is-active --quiet {unit} || {{ echo '{unit} does not run'; exit 1; }}\n"),
+        possible: format!("systemctl is-active --quiet {unit} || {{ echo '{unit} is not running'; exit 1; }}\n"),
         inject: format!("systemctl stop {unit}\n"),
         effect: format!("! systemctl is-active --quiet {unit}\n"),
         revert: format!("systemctl start --no-block {unit}\n"),
@@ -86,7 +86,7 @@ pub(super) fn stop_guard() -> NodeFault {
 }
 
 /// A mask in `/run` would do nothing: the unit's file in `/etc` comes before it. A drop-in counts, and
-/// is gone after a reboot. Its condition keeps everybody else from starting the unit.
+/// is gone after a reboot. Its condition keeps every other program from starting the unit.
 fn stop_for_good(unit: &str) -> String {
     let dir = format!("/run/systemd/system/{unit}.service.d");
     format!(
@@ -98,7 +98,7 @@ fn stop_for_good(unit: &str) -> String {
     )
 }
 
-/// Nobody waits for the unit: etcd is ready only with a quorum, whose other members come in their turn.
+/// Does not wait for the unit: etcd is ready only with a quorum, whose other members start in their turn.
 fn allow_again(unit: &str) -> String {
     let dir = format!("/run/systemd/system/{unit}.service.d");
     format!(
@@ -132,7 +132,7 @@ mod tests {
     use crate::verify::fault::tests::node;
 
     #[test]
-    fn a_buried_unit_is_killed_only_when_it_cannot_come_back() {
+    fn unit_stopped_for_good_is_killed_only_when_it_cannot_start_again() {
         assert_eq!(
             stop_etcd_for_good(&node()).inject,
             "mkdir -p /run/systemd/system/etcd.service.d\n\

@@ -108,10 +108,13 @@ fn a_history_that_contradicts_itself_is_not_judged() {
 fn what_is_broken_is_said() {
     let said = [
         (Broken::AttemptedTwice(row(2, 7)), "row 7 of client 2 was attempted twice"),
-        (Broken::WithoutServer(row(2, 7)), "row 7 of client 2 was acknowledged without a server"),
+        (
+            Broken::WithoutServer(row(2, 7)),
+            "row 7 of client 2 was acknowledged, but the history does not name the server",
+        ),
         (Broken::UnknownServer(row(2, 7)), "row 7 of client 2 was sent to a node that the history does not name"),
         (Broken::UnknownClient(row(2, 7)), "row 7 of client 2 was sent by a client that the history does not name"),
-        (Broken::Backwards(row(2, 7)), "row 7 of client 2 was done before it was sent"),
+        (Broken::Backwards(row(2, 7)), "row 7 of client 2 has an end before its start"),
         (Broken::PrimaryUnread(1), "the rows of the primary, node 1 of the history, were not read"),
     ];
     for (broken, expected) in said {
@@ -142,18 +145,18 @@ fn split_brain_is_only_what_surely_came_later() {
     // At the same moment the order is open.
     assert_eq!(pairs(&[(12, 13, 0, 1), (11, 12, 1, 2)]), []);
     assert_eq!(pairs(&[(13, 14, 0, 1), (11, 12, 1, 2)]), [(1, 2)]);
-    // The first acknowledgement of the newer timeline is what counts, wherever it stands.
+    // The first acknowledgement of the newer timeline counts, at any place in the list.
     assert_eq!(pairs(&[(13, 14, 0, 1), (21, 22, 1, 2), (11, 12, 1, 2)]), [(1, 3)]);
     // A timeline further up speaks, too, and for the same node.
     assert_eq!(pairs(&[(30, 31, 0, 1), (40, 41, 1, 2), (20, 21, 0, 3)]), [(1, 3), (2, 3)]);
-    // Nothing is wrong with what was sent before the newer timeline began, and acknowledged by nobody else.
+    // A write that was sent before the newer timeline began, and that no other node acknowledged, is correct.
     assert_eq!(pairs(&[(13, 14, 0, 2), (11, 12, 1, 1)]), []);
 }
 
 #[test]
 fn a_timeline_belongs_to_one_node() {
     assert_eq!(pairs(&[(1, 2, 0, 1), (11, 12, 1, 1), (21, 22, 0, 1), (31, 32, 2, 1)]), [(1, 2), (1, 4)]);
-    // Whoever acknowledged first owns it, wherever it stands; and one acknowledgement is one violation.
+    // The node that acknowledged first owns the timeline, at any place in the list; one acknowledgement is one violation.
     assert_eq!(pairs(&[(11, 12, 1, 1), (1, 2, 0, 1)]), [(2, 1)]);
     assert_eq!(pairs(&[(1, 2, 0, 1), (11, 12, 1, 2), (21, 22, 2, 1)]), [(3, 2)]);
 }
@@ -168,7 +171,7 @@ fn doubtful_attempts_are_no_split_brain() {
 /// How long a node leads in the random histories.
 const REIGN: Micros = 1000;
 
-/// A client that none of the honest writes comes from.
+/// A client that made none of the honest writes.
 const STRANGER: u16 = 3;
 
 /// A time when a node leads: on a new timeline, or on its own where it only restarted.

@@ -39,7 +39,7 @@ fn the_gap_is_the_longest_time_without_an_acknowledgement() {
         (History { struck: Some(1), ..writing(&[40, 59]) }, (0, 40, true)),
         (writing(&[30, 59]), (30, 59, true)),
         (writing(&[30, 40]), (40, 60, false)),
-        // An acknowledgement may arrive when the clients are already told to stop.
+        // An acknowledgement may arrive when the clients are already stopping.
         (struck(&[20, 61], 21), (20, 61, true)),
         (struck(&[61], 61), (60, 61, true)),
     ];
@@ -153,7 +153,7 @@ fn the_rate_is_that_before_the_fault() {
 }
 
 #[test]
-fn whoever_led_last_after_the_fault_is_the_new_primary() {
+fn last_leader_after_the_fault_is_the_new_primary() {
     let taken = |node, at: u64| acknowledged(row(0, 100 + at), [at * SECOND, at * SECOND], node, 2);
     let mut history = struck(&[10, 20], 20);
     assert_eq!(new_primary(&history), None);

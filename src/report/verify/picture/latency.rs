@@ -25,7 +25,7 @@ pub(super) struct Symbols {
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Stretch {
     pub(super) from: String,
-    /// Absent for one that stands alone.
+    /// Absent for a single symbol.
     pub(super) to: Option<String>,
 }
 
