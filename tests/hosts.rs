@@ -53,7 +53,7 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     let (code, error) = bench.fail(&["up", HOSTS]);
     assert_eq!((code, error["code"].as_str()), (1, Some("machine-taken")), "{error:#}");
     let causes = error["causes"].to_string();
-    for found in ["two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/main", "runs in", "127.0.0.1:5432"] {
+    for found in ["two: found data of PostgreSQL 15 in /var/lib/postgresql/15/main", "runs in", "127.0.0.1:5432"] {
         assert!(causes.contains(found) && !causes.contains("one: "), "{found}: {error:#}");
     }
     assert_eq!(on("one", "ls /etc/hactl 2>/dev/null"), "done\n");
@@ -111,7 +111,7 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
     fs::write(bench.path("t-other.yaml"), file("t-other").replace("dns:", "# ")).unwrap();
     let (_, error) = bench.fail(&["up", "t-other"]);
     assert_eq!(error["code"], "machine-taken", "{error:#}");
-    assert!(error["causes"].to_string().contains("the mark of the hactl cluster t-hosts"), "{error:#}");
+    assert!(error["causes"].to_string().contains("the ownership marker of the hactl cluster t-hosts"), "{error:#}");
 
     step("down: stopped for good, and the data is there");
     let summary = bench.act(&["down", HOSTS, "--yes"]);
@@ -140,13 +140,13 @@ fn a_cluster_on_machines_that_exist_from_up_to_down() {
 
     step("down that leaves a machine as it is: with what it has, it is in no new cluster until that is taken off");
     let summary = bench.act(&["down", HOSTS, "--yes", "--wipe-data", "--leave", "three"]);
-    assert!(summary["message"].as_str().unwrap().contains("Left as it is: three"), "{summary:#}");
+    assert!(summary["message"].as_str().unwrap().contains("Left as they are: three"), "{summary:#}");
     assert_eq!(on("one", LEFT), GONE);
     assert!(on("three", LEFT).starts_with("inactive inactive active\n/var/lib/etcd/member\n"));
     let (_, error) = bench.fail(&["up", HOSTS]);
     assert_eq!(error["code"], "machine-left", "{error:#}");
     assert!(
-        error["causes"].to_string().starts_with("[\"three: there is data of etcd in /var/lib/etcd, of this"),
+        error["causes"].to_string().starts_with("[\"three: found data of etcd in /var/lib/etcd of this"),
         "{error:#}"
     );
     assert_eq!(on("one", LEFT), GONE);

@@ -465,7 +465,7 @@ fn up_gives_the_machine_its_name_and_down_takes_it() {
         let finished = |event: &&Value| event["type"] == "stage-finished" && event["stage"] == "dns";
         events.iter().find(finished).map(|event| event["detail"].as_str().unwrap_or_default().to_owned())
     };
-    assert_eq!(stage(&events).unwrap(), format!("1 name answers at 127.0.0.1:{}", server.port));
+    assert_eq!(stage(&events).unwrap(), format!("1 name resolves at 127.0.0.1:{}", server.port));
     let address = bench.address("node1");
     let right = vec![format!("300 IN A {address}")];
     assert_eq!(server.dig(name, "A"), right);
