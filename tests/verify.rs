@@ -188,7 +188,7 @@ fn without_guard(bench: &Bench) {
     let primary = leader(bench);
     on(&primary, &["systemctl", "stop", "hactl-lease-guard"]);
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
-    assert!(code == 4 && error.to_string().contains("hactl-lease-guard does not run"), "{error}");
+    assert!(code == 4 && error.to_string().contains("hactl-lease-guard is not running"), "{error}");
     on(&primary, &["systemctl", "start", "hactl-lease-guard"]);
     healthy_within(bench, Duration::from_secs(30));
 }
