@@ -48,7 +48,7 @@ pub fn run() -> ExitCode {
 fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
     let failed = |error: std::io::Error| Error::failed("start", "start", "hactl").source(&error);
     let work = std::env::current_dir().map_err(failed)?;
-    // Variables that are not UTF-8 cannot be meant for us or for the tools we start.
+    // Variables that are not UTF-8 cannot be meant for hactl or for the tools that it starts.
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let stop = CancellationToken::new();
@@ -61,7 +61,7 @@ fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
         if !matches!(cli.command, Command::TerraformProvider) {
             tokio::spawn(listen(interrupt, terminate, stop, terminated));
         }
-        // What failed before there was a session is said as text.
+        // Errors from before the session exists are printed as text.
         Ok(cli::run(&session, cli.command).await.unwrap_or_else(|error| {
             session.show_error(&error);
             error.kind.exit_code()
@@ -94,6 +94,6 @@ async fn listen(
             std::process::exit(i32::from(kind.exit_code()));
         }
         stop.cancel();
-        report::message("stopping cleanly; once more ends it now");
+        report::message("stopping cleanly; press Ctrl-C again to stop at once");
     }
 }

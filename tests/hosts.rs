@@ -122,7 +122,7 @@ fn cluster_on_machines_that_exist_runs_from_up_to_down() {
         fs::write(bench.path("t-other.yaml"), file("t-other").replace("dns:", "# ")).unwrap();
         let (_, error) = bench.fail(&["up", "t-other"]);
         assert_eq!(error["code"], "machine-taken", "{error:#}");
-        assert!(error["causes"].to_string().contains("the mark of the hactl cluster t-hosts"), "{error:#}");
+        assert!(error["causes"].to_string().contains("the ownership marker of the hactl cluster t-hosts"), "{error:#}");
     });
 
     steps.step("down, with `--yes`, stops the services and keeps the data", || {
@@ -159,13 +159,13 @@ fn cluster_on_machines_that_exist_runs_from_up_to_down() {
 
     steps.step("down, with `--leave`, keeps the machine, and the next up is refused", || {
         let summary = bench.act(&["down", HOSTS, "--yes", "--wipe-data", "--leave", "three"]);
-        assert!(summary["message"].as_str().unwrap().contains("Left as it is: three"), "{summary:#}");
+        assert!(summary["message"].as_str().unwrap().contains("Left as they are: three"), "{summary:#}");
         assert_eq!(on("one", LEFT), GONE);
         assert!(on("three", LEFT).starts_with("inactive inactive active\n/var/lib/etcd/member\n"));
         let (_, error) = bench.fail(&["up", HOSTS]);
         assert_eq!(error["code"], "machine-left", "{error:#}");
         assert!(
-            error["causes"].to_string().starts_with("[\"three: there is data of etcd in /var/lib/etcd, of this"),
+            error["causes"].to_string().starts_with("[\"three: found data of etcd in /var/lib/etcd of this"),
             "{error:#}"
         );
         assert_eq!(on("one", LEFT), GONE);

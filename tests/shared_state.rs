@@ -106,7 +106,7 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
         for command in [&["up", NAME][..], &["verify", NAME]] {
             let (code, error) = third.fail(command);
             assert_eq!((code, error["code"].as_str()), (1, Some("cluster-locked")), "{error:#}");
-            for word in ["`hactl verify t-shared` of", "-verify", "holds it since", "until"] {
+            for word in ["locked by `hactl verify t-shared` (", "-verify", " since ", "expires at"] {
                 assert!(text(&error).contains(word), "no {word} in {error:#}");
             }
         }
@@ -182,7 +182,7 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
         let status = second.hactl(&["status", NAME]);
         assert_eq!(status.status.code(), Some(1));
         let said = String::from_utf8_lossy(&status.stderr).into_owned() + &String::from_utf8_lossy(&status.stdout);
-        assert!(said.contains("knows of none"), "{said}");
+        assert!(said.contains("has no machines"), "{said}");
         let (_, error) = second.fail(&["up", NAME]);
         assert_eq!(error["code"], "state-empty", "{error:#}");
     });

@@ -221,7 +221,7 @@ fn without_guard(bench: &Bench) {
     on(&primary, &["systemctl", "stop", "hactl-lease-guard"]);
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
     on(&primary, &["systemctl", "start", "hactl-lease-guard"]);
-    assert!(code == 4 && error.to_string().contains("hactl-lease-guard does not run"), "{error}");
+    assert!(code == 4 && error.to_string().contains("hactl-lease-guard is not running"), "{error}");
     healthy_within(bench, Duration::from_secs(30));
 }
 

@@ -1,4 +1,4 @@
-//! Secrets -> what opens the services of the cluster.
+//! Secrets -> access to the services of the cluster.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     secrets::Vault,
 };
 
-/// What opens the services of the cluster.
+/// Keys and logins for the services of the cluster.
 ///
 /// # Errors
 /// When a certificate or the user's key cannot be read.

@@ -33,7 +33,7 @@ impl Cluster {
     /// Finds, checks and plans the cluster that `name` means.
     ///
     /// # Errors
-    /// When there is none, or with every problem of its file.
+    /// When no cluster has that name, or with every problem of its file.
     pub fn open(name: &str, dirs: &Dirs) -> Result<Self> {
         let source = spec::resolve(name, dirs)?;
         let spec = source.load()?;
@@ -43,7 +43,7 @@ impl Cluster {
         plan.warnings.extend(assets.changed().map(|message| Warning {
             code: codes::ASSETS.to_owned(),
             message,
-            hint: Some("after an update of hactl, compare them with what `hactl eject DIR` writes then".to_owned()),
+            hint: Some("After an update of hactl, compare them with the output of `hactl eject DIR`".to_owned()),
         }));
         Ok(Self { source, plan, record, assets, commands: spec.secrets, dirs: dirs.clone() })
     }
@@ -84,10 +84,10 @@ impl Cluster {
 
     /// The release that its machines run, for the stages that bring software there.
     pub(crate) fn release(&self) -> Result<Distribution> {
-        self.plan.platform.release().ok_or_else(|| self.not_made_here("bring software to"))
+        self.plan.platform.release().ok_or_else(|| self.not_made_here("install software on"))
     }
 
-    /// Whether `command` may be run on it: what makes, changes or takes away only on a cluster that hactl made.
+    /// Whether `command` may be run on it: only a cluster that hactl made is created, changed or removed.
     ///
     /// # Errors
     /// For an adopted cluster, with the commands that work on it.
@@ -101,9 +101,10 @@ impl Cluster {
     fn not_made_here(&self, what: &str) -> Error {
         let name = self.name();
         Error::usage("adopted", what, name)
-            .cause("its file says `adopted: true`: hactl did not make this cluster, and changes nothing of it")
+            .cause("the cluster file says `adopted: true`: hactl does not change a cluster that it did not make")
             .hint(format!(
-                "what works: `hactl status {name}`, `hactl verify {name}`, `hactl report {name}`, and `logs`, `ssh` and `psql`"
+                "Use `hactl status {name}`, `hactl verify {name}`, `hactl report {name}`, `hactl logs`, `hactl ssh` \
+                 or `hactl psql`"
             ))
     }
 

@@ -30,8 +30,9 @@ pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
     };
     let restore = || {
         format!(
-            "Restore the file from a backup. If there is none, make sure that no other run works on {name}, move the file \
-             away and run the same command again; `hactl up {name}` asks Terraform for the machines and writes the file."
+            "Restore the file from a backup. If you have no backup, make sure that no other run works on {name}, move \
+             the file away and run the same command again; `hactl up {name}` asks Terraform for the machines and \
+             writes the file."
         )
     };
     let text = match fs::read(path) {
@@ -43,7 +44,7 @@ pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
         Err(error) => return unreadable(error.to_string(), restore()),
         Ok(version) => {
             if let Some(cause) = file::too_new(version, VERSION) {
-                return unreadable(cause, "Install the newer hactl.".to_owned());
+                return unreadable(cause, "Install the newer hactl".to_owned());
             }
         }
     }
@@ -60,7 +61,9 @@ pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
 pub(crate) fn write(path: &Path, fleet: &Fleet) -> Result<()> {
     let written = Written { version: VERSION, fleet };
     let write = || file::replace(path, &serde_json::to_vec_pretty(&written)?);
-    write().map_err(|error| Error::failed("fleet", "write", path.display()).source(&error).hint("is the disk full?"))
+    write().map_err(|error| {
+        Error::failed("fleet", "write", path.display()).source(&error).hint("Check that the disk has free space")
+    })
 }
 
 #[cfg(test)]

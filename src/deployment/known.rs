@@ -65,19 +65,20 @@ impl Known {
         let location = cluster.state_location();
         if let (true, Some(location)) = (self.emptied, &location) {
             return Err(failed()
-                .cause(format!("its state ({location}) knows of none"))
-                .hint(format!("`hactl up {}` makes them, or says what is wrong", cluster.name())));
+                .cause(format!("the Terraform state ({location}) has no machines any more"))
+                .hint(format!("Run `hactl up {}`: it creates the machines or reports what is wrong", cluster.name())));
         }
         self.machines.if_any()?.ok_or_else(|| {
             let error = match location {
-                Some(location) => failed().cause(format!("its state ({location}) knows of none")),
+                Some(location) => failed().cause(format!("the Terraform state ({location}) has no machines")),
                 None => {
                     let path = cluster.dir().fleet();
-                    failed().cause(format!("no run from here has made any: there is no {}", path.display()))
+                    failed()
+                        .cause(format!("no run in this directory has created them: {} does not exist", path.display()))
                 }
             };
             let elsewhere = cluster.plan.platform.sharing_hint();
-            error.hint(format!("`hactl up {}` makes them{elsewhere}", cluster.name()))
+            error.hint(format!("Run `hactl up {}` to create them{elsewhere}", cluster.name()))
         })
     }
 

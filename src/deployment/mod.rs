@@ -1,4 +1,4 @@
-//! The cluster that exists: what its file asks for, what earlier runs recorded, what opens it, and who holds it.
+//! The cluster as it exists: what its file asks for, what earlier runs recorded, its secrets, and its locks.
 //!
 //! ```text
 //! cluster         NAME -> file -> Spec -> Plan, with what was chosen once
@@ -8,7 +8,7 @@
 //! shared_record   what they keep there; [pull] takes it over
 //! secrets         the secrets file, opened once
 //! running         a cluster that runs: plan, machines and access
-//! lock            nobody else changes or drills it
+//! lock            keeps other runs from changing or drilling it
 //! ```
 
 mod access;

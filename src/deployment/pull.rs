@@ -52,7 +52,7 @@ impl Deployment {
             let _ = self.take_given(context).await;
         }
         file::private_dir(dir.path())
-            .map_err(|error| Error::failed("record", "make", dir.path().display()).source(&error))?;
+            .map_err(|error| Error::failed("record", "create", dir.path().display()).source(&error))?;
         self.cluster.choose(&record.nodes)?;
         self.cluster.note()?;
         let Some(outputs) = pulled.outputs else { return Ok(()) };
@@ -81,8 +81,8 @@ impl Deployment {
         if look_up(context, &self.cluster, &location).await?.record.as_ref() == Some(before) {
             return Ok(());
         }
-        let error = Error::failed("changed-meanwhile", "work with what is known of", self.cluster.name());
-        Err(error.cause("another run has changed it since this one began").hint("run the same command again"))
+        let error = Error::failed("changed-meanwhile", "use what this run has read about", self.cluster.name());
+        Err(error.cause("another run has changed the cluster since this run began").hint("Run the same command again"))
     }
 }
 
@@ -98,7 +98,7 @@ async fn look_up(context: &Context, cluster: &Cluster, location: &StateLocation)
     }
 }
 
-/// A state on the cluster itself would be gone with it, and could not say how to get it back.
+/// A state on the cluster itself would be lost with the cluster, exactly when it is needed to rebuild the cluster.
 pub(super) async fn on_no_machine(
     context: &Context,
     cluster: &Cluster,
@@ -117,11 +117,13 @@ pub(super) async fn on_no_machine(
         // One that has no address is no machine of ours.
         let found = tokio::net::lookup_host((host.as_str(), 0)).await;
         let same = found.into_iter().flatten().find(|found| addresses.contains_key(&found.ip()));
-        let own = same.map(|found| format!("{host} is {}", addresses[&found.ip()]));
-        if let Some(cause) = own.or_else(|| named.then(|| format!("{host} is the name of one of its machines"))) {
+        let own = same.map(|found| format!("{host} is the machine {}", addresses[&found.ip()]));
+        if let Some(cause) =
+            own.or_else(|| named.then(|| format!("{host} is the host name of a machine of the cluster")))
+        {
             return Err(Error::usage("backend-on-cluster", "keep the state of", cluster.name())
-                .cause(format!("{cause}: the state would lie on the cluster itself, and be gone with it"))
-                .hint("keep it on a server that is none of the cluster's machines"));
+                .cause(format!("{cause}: the state would be stored on the cluster itself and be lost with it"))
+                .hint("Set `backend` to a server that is not a machine of the cluster"));
         }
     }
     Ok(())

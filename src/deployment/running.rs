@@ -19,7 +19,7 @@ use crate::{
 /// How long `ssh`-like commands wait for a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A cluster that runs: what it is, its machines, and what opens them.
+/// A running cluster: its plan, its machines, and the access to them.
 pub struct RunningCluster {
     pub plan: Plan,
     pub fleet: Fleet,

@@ -116,9 +116,9 @@ impl Deployment {
         let vault = self.create_vault(context).await?;
         if let Some(location) = location.filter(|_| unknown && !vault.node_leaves().is_empty()) {
             let message =
-                format!("the secrets file knows machines of this cluster, and the state ({location}) knows none");
-            let hint = "that is right after `hactl down`. When the cluster is there, its state is elsewhere: stop, and put back \
-                        the `backend` that it was made with";
+                format!("the secrets file lists machines of this cluster, but the state ({location}) has none");
+            let hint = "Ignore this after `hactl down`. If the cluster still exists, its state is elsewhere: stop, \
+                        and restore the `backend` that it was made with";
             context.events.warn("state-empty", message, Some(hint.to_owned())).await;
         }
         self.take_given(context).await?;
@@ -151,7 +151,7 @@ impl Deployment {
         }
     }
 
-    /// Sees that machines are not made a second time because their state is looked for in the wrong place.
+    /// Refuses to create machines a second time when their state is in another place.
     ///
     /// # Errors
     /// When the last run here left machines, and the state knows of none.
@@ -159,15 +159,15 @@ impl Deployment {
         let Some(location) = self.cluster.state_location().filter(|_| self.known.emptied) else { return Ok(()) };
         let name = self.cluster.name();
         Err(Error::failed("state-empty", "find the machines of", name)
-            .cause(format!("the last run here left some, and the state ({location}) knows of none"))
+            .cause(format!("the last run in this directory left machines, but the state ({location}) has none"))
             .hint(format!(
-                "if `hactl down` has run elsewhere, run `hactl down {name}` here, too: it forgets them. Otherwise the state is \
-                 elsewhere: are {} those that it was made with?",
+                "If `hactl down` was run elsewhere, run `hactl down {name}` here too, to remove the local records. \
+                 Otherwise the state is elsewhere: check that {} are those that the cluster was made with",
                 location.credentials()
             )))
     }
 
-    /// Sees that no secrets are made anew for machines that there are.
+    /// Refuses to create new secrets for machines that already exist.
     ///
     /// # Errors
     /// When the state knows of machines, and their secrets are not here.
@@ -178,9 +178,10 @@ impl Deployment {
             return Ok(());
         }
         Err(Error::missing("secrets-missing", "open the secrets file", file.display())
-            .cause(format!("it does not exist, and the state ({location}) knows of machines that were made with it"))
+            .cause(format!("the file does not exist, but the state ({location}) has machines that were made with it"))
             .hint(
-                "commit it where the cluster was made, and get it from there; without it nobody gets into the machines",
+                "Commit the file where the cluster was made, and pull it here; hactl cannot log in to the machines \
+                 without it",
             ))
     }
 
@@ -189,12 +190,13 @@ impl Deployment {
         let saved = self.opened().is_some_and(Vault::was_saved);
         if self.cluster.state_location().is_some() && saved {
             let message = format!("{} has changed: commit it", self.cluster.secrets_file().display());
-            let hint = "a run elsewhere that has the former one signs its certificates anew, and sets them up on every machine";
+            let hint = "Commit it before the next run elsewhere: with the old file, that run signs new certificates \
+                        and installs them on every machine";
             context.events.warn("secrets-changed", message, Some(hint.to_owned())).await;
         }
     }
 }
 
 fn closed(cluster: &Cluster) -> Error {
-    Error::failed("secrets", "use", cluster.secrets_file().display()).cause("it was not opened")
+    Error::failed("secrets", "use", cluster.secrets_file().display()).cause("this run has not opened the secrets file")
 }

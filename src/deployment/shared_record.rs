@@ -3,8 +3,9 @@
 //! With a `backend`, or a module of the user's own that takes the record, Terraform's state is what all runners have in
 //! common. It has the machines (output `vms`), and in the output `record` what hactl alone knows about them: which roles
 //! they have, who votes in etcd, which place in the network is whose, and the host keys. That is no secret; it is sealed with
-//! a key from the secrets file, so that nobody who can write the state can make hactl trust another machine. [`pull`] turns
-//! it into the files that the last run would have left here, and everything after it works as if that run had been here.
+//! a key from the secrets file, so that write access to the state is not enough to make hactl trust another machine.
+//! [`pull`] turns it into the files that the last run would have left here, and everything after it works as if that
+//! run had been here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,8 +108,11 @@ impl SharedRecord {
             return Ok(());
         }
         Err(Error::failed("secrets-behind", "use the secrets file of", vault.cluster())
-            .cause(format!("it is older than the cluster: the password of {} is not in it", missing.join(", ")))
-            .hint("get the file of the run that made the database; it should have been committed. Here another password would be set"))
+            .cause(format!("the secrets file is older than the cluster: it has no password for {}", missing.join(", ")))
+            .hint(
+                "Get the file from the run that created the database, which should have committed it; without it, \
+                   hactl would set another password",
+            ))
     }
 }
 
@@ -133,25 +137,26 @@ pub(super) fn read(text: &str, location: &StateLocation) -> Result<(SharedRecord
     struct Version {
         version: u32,
     }
-    let failed = || Error::failed("shared-record", "read what runs elsewhere left in the state", location);
+    let failed = || Error::failed("shared-record", "read hactl's record in the state", location);
     let sealed: Sealed = serde_json::from_str(text).map_err(|error| failed().source(&error))?;
     let parsed: Version = serde_json::from_str(&sealed.record).map_err(|error| failed().source(&error))?;
     if parsed.version > VERSION {
-        return Err(failed().cause("a newer hactl wrote it").hint("install the newer hactl"));
+        return Err(failed().cause("a newer hactl wrote it").hint("Install the newer hactl"));
     }
     let record = serde_json::from_str(&sealed.record).map_err(|error| failed().source(&error))?;
     Ok((record, sealed))
 }
 
-/// Sees that what is to be trusted was written by somebody who can open the secrets.
+/// Refuses a record that was not written with the cluster's secrets.
 pub(super) fn is_sealed(sealed: &Sealed, vault: &Vault, location: &StateLocation) -> Result<()> {
     if vault.seal(&sealed.record) == sealed.seal {
         return Ok(());
     }
-    Err(Error::failed("shared-record", "trust what runs elsewhere left in the state", location)
-        .cause("it was not written with the secrets of this cluster: somebody else has changed it")
+    Err(Error::failed("shared-record", "verify hactl's record in the state", location)
+        .cause("signature check failed: the record was not written with this cluster's secrets")
         .hint(
-            "whoever can write the state did that. Put back an older version of the state, then run the command again",
+            "Restore an earlier version of the state, then run the same command again; someone with write access to \
+             the state changed the record",
         ))
 }
 
@@ -165,26 +170,29 @@ pub(super) fn belongs(
     let name = cluster.name();
     let foreign = |cause: String| {
         Error::failed("state-of-another", "use the state", location).cause(cause).hint(format!(
-            "each cluster needs a place of its own: see {} of {name}; what belongs to another cluster is only changed from \
-             there",
+            "Check {} of {name}: each cluster needs a state of its own. Change the other cluster from its own \
+             directory",
             location.setting()
         ))
     };
     if record.cluster != *name {
-        return Err(foreign(format!("it is that of cluster {}, not of {name}", record.cluster)));
+        return Err(foreign(format!("the state belongs to cluster {}, not to {name}", record.cluster)));
     }
     let meant = cluster.plan.platform.label();
     if record.platform != meant {
         return Err(Error::usage("platform-changed", "change the platform of", name)
-            .cause(format!("it was made on platform {}, and its file now means {meant}", record.platform))
+            .cause(format!("the cluster was made on platform {}, but its file now says {meant}", record.platform))
             .hint(format!(
-                "give the file its former platform back; `hactl down {name}` then removes the machines, with their data"
+                "Restore the former platform in the cluster file; `hactl down {name}` then removes the machines and \
+                 their data"
             )));
     }
     let Some(vault) = vault else { return Ok(()) };
     if record.uuid != vault.uuid() {
         let (theirs, ours) = (record.uuid, vault.uuid());
-        return Err(foreign(format!("its machines carry the UUID {theirs}, and the secrets file here is of {ours}")));
+        return Err(foreign(format!(
+            "its machines have the UUID {theirs}, but the secrets file here has the UUID {ours}"
+        )));
     }
     Ok(())
 }

@@ -28,8 +28,8 @@ impl StateLocation {
     /// What says where it is.
     pub(super) const fn setting(&self) -> &'static str {
         match self {
-            Self::Backend(_) => "`backend` in the file",
-            Self::Module(_) => "`backend` in the module, and `workspace` in the file,",
+            Self::Backend(_) => "`backend` in the cluster file",
+            Self::Module(_) => "`backend` in the module and `workspace` in the cluster file",
         }
     }
 

@@ -113,7 +113,7 @@ async fn a_host_key_is_trusted_as_it_was_sealed_and_of_that_machine_alone() {
     vault.set_host_keys(pinned);
     let record = SharedRecord::of(&cluster, &vault, Some(&fleet));
 
-    // Whoever can write the state says other keys, and d was made anew.
+    // Someone with write access to the state has changed the keys, and d was replaced.
     for machine in outputs.values_mut() {
         machine.host_key = Some("ssh-ed25519 other".to_owned());
     }
@@ -155,7 +155,7 @@ async fn what_was_not_sealed_with_the_secrets_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn a_password_that_is_in_use_is_not_made_anew() {
+async fn password_in_use_is_not_replaced() {
     let desk = Desk::new(THREE);
     let vault = desk.vault().await;
     let mut deployment = desk.deployment();
@@ -167,11 +167,11 @@ async fn a_password_that_is_in_use_is_not_made_anew() {
     left.owners.insert("shop".parse().unwrap());
     deployment.known.elsewhere = Some(left);
     let error = deployment.take_over().unwrap_err();
-    assert_eq!((error.code, error.to_string().contains("the password of shop")), ("secrets-behind", true));
+    assert_eq!((error.code, error.to_string().contains("no password for shop")), ("secrets-behind", true));
 }
 
 #[tokio::test]
-async fn secrets_of_machines_that_there_are_are_not_made_anew() {
+async fn secrets_of_existing_machines_are_not_created_again() {
     let desk = Desk::new(THREE);
     assert!(desk.deployment().has_secrets().is_ok(), "there are no machines");
     let path = desk.cluster().dir().fleet();

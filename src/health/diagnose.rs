@@ -17,7 +17,7 @@ pub struct Health {
     pub members: Vec<Member>,
     pub etcd: Etcd,
     pub problems: Vec<Problem>,
-    /// What should be known, and makes nobody unhealthy.
+    /// Findings that do not make the cluster unhealthy.
     pub notices: Vec<Problem>,
 }
 
@@ -67,8 +67,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
             findings.add("node-unreachable", Some(key), format!("SSH does not answer: {said}"), hint);
         }
         for (unit, lines) in &view.failed_units {
-            let message = format!("unit {unit} does not run:\n{}", lines.join("\n"));
-            let hint = format!("`hactl logs {} {key} --unit {unit}` shows more", plan.cluster);
+            let message = format!("unit {unit} is not running:\n{}", lines.join("\n"));
+            let hint = format!("Run `hactl logs {} {key} --unit {unit}` for more lines", plan.cluster);
             findings.add("unit-failed", Some(key), message, hint);
         }
     }
@@ -82,7 +82,7 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     Health { leader, members, etcd, problems, notices }
 }
 
-/// What a cluster that hactl did not make has otherwise.
+/// What is different in a cluster that hactl did not make.
 fn adopted(plan: &Plan, seen: &Observations, findings: &mut Findings) {
     for (key, view) in seen.iter().filter(|(_, view)| !view.without_tls.is_empty()) {
         let message = format!("served without TLS: {}", view.without_tls.join(", "));

@@ -1,4 +1,4 @@
-//! Fleet -> Health: the machines, etcd, Patroni and PostgreSQL, asked themselves.
+//! Fleet -> Health: what the machines, etcd, Patroni and PostgreSQL report.
 //!
 //! [`observe`] asks every node at once and never fails: what did not answer is an observation, too.
 //! [`diagnose`] is pure and turns observations into a [`Health`] with every problem named. Only a

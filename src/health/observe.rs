@@ -11,7 +11,7 @@ use crate::{
     ssh::Remote,
 };
 
-/// The roles enable a helper only where it has something to do.
+/// The roles enable a helper only on machines that need it.
 const ENABLED: &str = "systemctl is-enabled --quiet $unit 2>/dev/null || exit 0; ";
 
 /// Asks all nodes at once; takes at most about 8 s, however many do not answer.
@@ -59,13 +59,13 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     view
 }
 
-/// What answered there in the clear, from what clients use to what holds it up.
+/// Services that answered without TLS, from PostgreSQL down to etcd.
 fn without_tls(node: &FleetNode, view: &NodeView) -> Vec<String> {
     let plain = COMPONENTS.iter().rev().filter(|component| (component.is_plain)(node, view));
     plain.map(|component| format!("{} ({})", component.title, (component.endpoint)(node).port)).collect()
 }
 
-/// The last log lines of a unit that is not active; nothing for one that is, or of which `condition` does not hold.
+/// The last log lines of a unit that is not active; none if it is active or `condition` does not hold.
 async fn unit_trouble(remote: &Remote, unit: &str, condition: &str) -> Option<Vec<String>> {
     let script = format!(
         "unit={unit}; {condition}systemctl is-active --quiet {unit} || {{ systemctl show -p ActiveState,SubState,Result {unit} | paste -sd' '; \

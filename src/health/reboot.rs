@@ -4,13 +4,14 @@ use super::diagnose::Health;
 use crate::{component::Problem, error::Error, model::Reboots};
 
 impl Health {
-    /// Adds what Proxmox said about machines whose settings are not live yet; that it did not say makes nobody unhealthy.
+    /// Adds what Proxmox said about machines whose settings are not live yet; a missing answer does not make the
+    /// cluster unhealthy.
     pub fn add_reboots(&mut self, said: &Result<Reboots, Error>) {
         let reboots = match said {
             Ok(reboots) => reboots,
             Err(error) => {
                 let message =
-                    format!("it is not known whether a machine waits for a restart: {}", error.causes.join(": "));
+                    format!("could not ask Proxmox whether a machine needs a restart: {}", error.causes.join(": "));
                 let (code, hint) = ("reboot-unknown".to_owned(), error.hint.clone());
                 return self.notices.push(Problem { code, node: None, message, hint });
             }
@@ -19,14 +20,14 @@ impl Health {
             let changes: Vec<String> = reboot.changes.iter().map(ToString::to_string).collect();
             let (kind, program) = if reboot.container { ("container", "pct") } else { ("virtual machine", "qm") };
             let message = format!(
-                "a change waits for a restart of {kind} {} on {}: {}",
+                "pending changes need a restart of {kind} {} on {}: {}",
                 reboot.id,
                 reboot.hypervisor,
                 changes.join(", ")
             );
             let hint = format!(
-                "`{program} reboot {}` on {}, one machine at a time, the leader last and after a switchover; a reboot from \
-                 within does not take it over",
+                "Run `{program} reboot {}` on {}, one machine at a time, the primary last and after a switchover. A \
+                 reboot from inside the machine does not apply the changes",
                 reboot.id, reboot.hypervisor
             );
             let (code, node) = ("reboot-pending".to_owned(), Some(key.to_string()));
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_waits_for_a_restart_is_a_problem() {
+    fn machine_that_needs_a_restart_is_a_problem() {
         let change = |setting: &str, values: Option<(&str, &str)>| Change {
             setting: setting.to_owned(),
             values: values.map(|(now, then)| (now.to_owned(), then.to_owned())),
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_proxmox_does_not_say_makes_nobody_unhealthy() {
+    fn missing_answer_of_proxmox_is_a_notice_and_no_problem() {
         let mut health = health();
         health.add_reboots(&Ok(Reboots::new()));
         assert!(health.is_healthy() && health.notices.is_empty());

@@ -19,23 +19,23 @@ pub struct Status {
     pub version: u32,
     /// The cluster's name.
     pub name: String,
-    /// Whether there is a leader and no problem; the exit code says the same.
+    /// Whether the cluster has a leader and no problem; the exit code says the same.
     pub healthy: bool,
-    /// What an acknowledged commit means, in the word of the cluster file.
+    /// What an acknowledged commit guarantees: `durability`, as in the cluster file.
     pub durability: &'static str,
-    /// What stops a primary that outlives its Patroni, in words.
+    /// What stops a primary whose Patroni has failed, as text.
     pub fencing: String,
-    /// The leader's key; null where nobody leads.
+    /// The leader's key; null if the cluster has no leader.
     pub leader: Option<String>,
     /// A connection string for clients with every host, without a password.
     pub dsn: String,
     /// Patroni's members.
     pub members: Vec<StatusMember>,
-    /// etcd, as its members say.
+    /// etcd, as its members report it.
     pub etcd: Etcd,
-    /// What is not as it should be.
+    /// Problems that make the cluster unhealthy.
     pub problems: Vec<Problem>,
-    /// What should be known and makes nobody unhealthy: what an adopted cluster serves without TLS, for example.
+    /// Findings that do not make the cluster unhealthy, for example a service of an adopted cluster without TLS.
     pub notices: Vec<Problem>,
 }
 
@@ -43,9 +43,9 @@ pub struct Status {
 pub struct StatusMember {
     /// The member's name: its instance's key.
     pub name: String,
-    /// Patroni's words: leader, replica, sync_standby, quorum_standby, standby_leader.
+    /// The role that Patroni reports: leader, replica, sync_standby, quorum_standby, standby_leader.
     pub role: String,
-    /// Patroni's word: `running` on a leader, `streaming` on a replica when all is well.
+    /// The state that Patroni reports: `running` on a leader, `streaming` on a healthy replica.
     pub state: String,
     /// PostgreSQL's timeline; null while unknown.
     pub timeline: Option<u64>,

@@ -1,4 +1,4 @@
-//! Each trouble as it is seen, and what is said of it.
+//! Each problem as it is observed, and its code.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ fn members() -> Vec<Member> {
     ]
 }
 
-/// Three nodes of which nothing bad can be said.
+/// Three nodes without a problem.
 fn good(plan: &Plan) -> Observations {
     let voters: Vec<ListedMember> = (1_u64..)
         .zip(plan.nodes.keys())
@@ -159,7 +159,7 @@ fn each_trouble_has_its_code_and_its_node() {
             &[("etcd-learner", Some("node3"))],
         ),
         (
-            "a member that nobody knows",
+            "an unknown member",
             |seen| {
                 for node in ["node1", "node2", "node3"] {
                     etcd(seen, node).members[2].name = "stranger".into();
@@ -200,7 +200,7 @@ fn each_trouble_has_its_code_and_its_node() {
             &[("system-id-mismatch", None)],
         ),
         (
-            "nobody leads",
+            "no leader",
             |seen| {
                 every_member_list(seen, |members| members[0].role = "replica".into());
                 postgres(seen, LEADER).in_recovery = true;
@@ -278,7 +278,7 @@ fn noticed(health: &Health) -> Vec<&str> {
 }
 
 #[test]
-fn what_others_made_otherwise_is_known_and_makes_nobody_unhealthy() {
+fn findings_of_an_adopted_cluster_are_notices() {
     let mut plan = adopted();
     let mut seen = good(&plan);
     assert!(diagnose(&plan, &seen).is_healthy());
@@ -289,7 +289,7 @@ fn what_others_made_otherwise_is_known_and_makes_nobody_unhealthy() {
     let health = diagnose(&plan, &seen);
     assert!(health.is_healthy(), "{:?}", codes(&health));
     assert_eq!(noticed(&health), ["pending-restart", "synchronous-commit-lowered", "without-tls", "async"]);
-    // `hactl up` would be refused: nobody is sent there.
+    // `hactl up` would be refused, so no hint names it.
     assert!(health.notices.iter().flat_map(|notice| &notice.hint).all(|hint| !hint.contains("hactl up")));
 }
 

@@ -57,13 +57,16 @@ fn words(health: &Health) -> String {
 }
 
 fn unhealthy(plan: &Plan, health: &Health, patience: Duration) -> Error {
-    let mut error =
-        Error::failed("not-healthy", "see", format!("{} healthy within {} s", plan.cluster, patience.as_secs()));
+    let mut error = Error::failed(
+        "not-healthy",
+        "reach a healthy state of",
+        format!("{} within {} s", plan.cluster, patience.as_secs()),
+    );
     let mut hint = None;
     for problem in &health.problems {
         let node = problem.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
         error = error.cause(format!("[{}] {node}{}", problem.code, problem.message));
         hint = hint.or_else(|| problem.hint.clone());
     }
-    error.hint(hint.unwrap_or_else(|| format!("run `hactl status {}`", plan.cluster)))
+    error.hint(hint.unwrap_or_else(|| format!("Run `hactl status {}`", plan.cluster)))
 }

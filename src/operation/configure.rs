@@ -1,4 +1,4 @@
-//! `hactl configure`: the playbook on the machines that there are.
+//! `hactl configure`: the playbook on the machines that exist.
 
 use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
@@ -32,9 +32,13 @@ pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, 
         if cluster.state_location().is_some() && vault.ensure_passwords(&owners)? {
             return Err(Error::failed("secrets-behind", "configure", name)
                 .cause(
-                    "the cluster file has a database whose owner has no password yet, and runs elsewhere must know of it",
+                    "a database owner in the cluster file has no password yet, and `configure` cannot record a new \
+                     one in the state",
                 )
-                .hint(format!("`hactl up {name}` or `hactl provision {name}` makes it and notes it in the state")));
+                .hint(format!(
+                    "Run `hactl up {name}` or `hactl provision {name}` to create the password and record it \
+                               in the state"
+                )));
         }
         let fleet = known.fleet(cluster)?;
         let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;

@@ -1,4 +1,4 @@
-//! `hactl down`: everything gone again, in reverse order, and checked to be gone.
+//! `hactl down`: removes everything in reverse order, and checks that it is removed.
 
 use std::{fs, path::PathBuf};
 
@@ -48,8 +48,8 @@ pub async fn preview(
         }
         (None, _) => {
             headline = match request.wipe_data {
-                true => "The machines stay, and the cluster on them goes, with its data:",
-                false => "The machines stay, and the cluster on them is stopped:",
+                true => "The machines stay; the cluster on them will be removed, with its data:",
+                false => "The machines stay; the cluster on them will be stopped:",
             };
             match can_stop(context, deployment, request).await? {
                 true => decommission::said(&decommission::machines(context, deployment).await?, request),
@@ -57,33 +57,39 @@ pub async fn preview(
             }
         }
     };
-    let records =
-        records(&deployment.cluster).into_iter().filter(|_| !things.is_empty()).map(|name| format!("record {name}"));
+    let records = records(&deployment.cluster)
+        .into_iter()
+        .filter(|_| !things.is_empty())
+        .map(|name| format!("DNS record {name}"));
     Ok(TeardownPreview { headline, things: records.chain(things.clone()).collect() })
 }
 
-/// Whether what is asked for means something on the cluster's platform.
+/// Refuses options that do not fit the cluster's platform.
 fn fits(cluster: &Cluster, request: &TeardownRequest) -> Result<()> {
     let refused = |what: &str, cause: String, hint: &str| {
         Err(Error::usage("down-options", format!("run `down {what}` on"), cluster.name()).cause(cause).hint(hint))
     };
     let gone = || {
-        "its machines go with all that is on them; these options are for platform hosts, and for platform terraform with \
-         `destroy: false`"
+        "`down` destroys the machines of this cluster with their data; this option is for platform hosts, and for \
+         platform terraform with `destroy: false`"
             .to_owned()
     };
     let stay = cluster.plan.platform.machines_stay();
     if request.wipe_data && !stay {
-        return refused("--wipe-data", gone(), "leave the option out");
+        return refused("--wipe-data", gone(), "Leave the option out");
     }
     if !request.leave.is_empty() && !stay {
-        return refused("--leave", gone(), "leave the option out");
+        return refused("--leave", gone(), "Leave the option out");
     }
     match request.leave.iter().find(|key| !cluster.plan.nodes.contains_key(*key)) {
         None => Ok(()),
         Some(key) => {
             let names: Vec<&str> = cluster.plan.nodes.keys().map(InstanceKey::as_str).collect();
-            refused("--leave", format!("{key} is none of its machines: {}", names.join(", ")), "give a machine's key")
+            refused(
+                "--leave",
+                format!("{key} is not a machine of the cluster, which has {}", names.join(", ")),
+                "Give the key of an instance",
+            )
         }
     }
 }
@@ -105,13 +111,14 @@ async fn can_stop(context: &Context, deployment: &mut Deployment, request: &Tear
     Ok(!missing)
 }
 
-/// What is left to do without what opens the machines, on which the cluster runs on.
+/// What to do if the secrets are missing while the cluster still runs.
 fn lost(cluster: &Cluster, request: &TeardownRequest, busy: &[InstanceKey]) -> String {
     let name = cluster.name();
     let leave = request.leave.iter().chain(busy).map(|key| format!(" --leave {key}")).collect::<String>();
     format!(
-        "bring it back from the repository or a backup: nothing was stopped, and without it hactl stops nothing on its \
-         machines. If it is lost, stop Patroni and etcd there by hand; then `hactl down {name}{leave}` forgets them here"
+        "Restore the file from the repository or a backup; hactl cannot stop the cluster without it, and has stopped \
+         nothing. If the file is lost, stop Patroni and etcd on the machines by hand, then run `hactl down \
+         {name}{leave}` to remove the local records"
     )
 }
 
@@ -134,7 +141,7 @@ pub const DOWN: Operation = Operation {
 struct Ended {
     /// Something was stopped or destroyed.
     changed: bool,
-    /// It was only forgotten: nothing was stopped.
+    /// Only the local records were removed: nothing was stopped.
     forgotten: bool,
     dir: ClusterDir,
     secrets_file: PathBuf,
@@ -157,7 +164,7 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
         let ended = Ended { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
         Ok((Outcome { changed, ..Outcome::default() }, ended))
     });
-    // The locks have been given back: nothing is forgotten of a cluster that another run has taken over.
+    // The locks were given back: otherwise the records stay, because another run has taken over the cluster.
     let (mut summary, ended) = work.await?;
     let Ended { changed, forgotten, dir, secrets_file } = ended;
     // Data that stays is that of the voters that were chosen.
@@ -177,20 +184,20 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
     }
     let name = &summary.cluster;
     let mut message = match (data_stays, changed) {
-        _ if forgotten => format!("{name} is forgotten here; nothing of it was stopped."),
+        _ if forgotten => format!("Removed the local records of {name}; nothing was stopped on the machines."),
         (true, _) => format!("{name} is stopped; its data stays on the machines."),
         (false, true) => format!("{name} is gone."),
-        (false, false) => format!("There was nothing of {name}."),
+        (false, false) => format!("Found nothing of {name} to remove."),
     };
     if !left.is_empty() && (changed || forgotten) {
-        message += &format!(" Left as it is: {left}, with services and mark.");
+        message += &format!(" Left as they are: {left}, with services and ownership marker.");
     }
     if !kept.is_empty() {
         message += &format!(" Kept: {}", kept.join(", "));
     }
     summary.next = match data_stays {
         true => vec![format!("hactl up {name}"), format!("hactl down {name} --wipe-data")],
-        // For what was left, should it come back.
+        // For the machines that were left out, if they come back.
         false if changed && !left.is_empty() => vec![format!("hactl down {name} --wipe-data")],
         false => Vec::new(),
     };
@@ -242,16 +249,16 @@ async fn tear_down(
     let cluster = &deployment.cluster;
     let begun = terraform::begun(&cluster.dir(), &cluster.plan)?;
     let gone = platform::is_gone(context, &cluster.plan, before.as_ref(), begun).await;
-    // A module whose state held nothing was perhaps not the one that made the machines.
+    // A module with an empty state was perhaps not the one that made the machines.
     let other_state = !changed && cluster.plan.platform.own_module().is_some();
     gone.map_err(|error| if other_state { error.hint(terraform::OTHER_STATE) } else { error })?;
     let forgotten = stays && !stopped && (changed || before.is_some());
     let detail = match (changed, stays, request.wipe_data) {
         _ if forgotten => "nothing was stopped".to_owned(),
-        (false, ..) => "there was nothing".to_owned(),
+        (false, ..) => "nothing to remove".to_owned(),
         (true, true, false) => "stopped and disabled; the data stays".to_owned(),
         _ if left.is_empty() => "nothing is left".to_owned(),
-        _ => format!("nothing is left but on {left}"),
+        _ => format!("nothing is left except on {left}"),
     };
     Ok(((changed, forgotten), Some(detail)))
 }
@@ -289,7 +296,7 @@ mod tests {
     use crate::{context::Dirs, deployment::fleet_file, event::Events, fleet::Fleet, model::Platform, platform::hosts};
 
     #[tokio::test]
-    async fn a_cluster_that_runs_on_is_not_forgotten_because_the_secrets_are_not_here() {
+    async fn down_of_a_running_cluster_without_secrets_keeps_its_records() {
         let dir = tempfile::tempdir().unwrap();
         let file = "platform: {hosts: {ssh: {user: root}}}\n\
                     instances: {a: {address: 192.0.2.1}, b: {address: 192.0.2.2}, web: {address: 192.0.2.3, roles: []}}\n";
@@ -312,7 +319,7 @@ mod tests {
         let run = RunContext::new(context.clone(), dir.path().to_owned());
         let error = down(&run, deployment(), &TeardownRequest::default()).await.unwrap_err();
         assert_eq!(error.code, "secrets-missing", "{error}");
-        assert!(error.to_string().contains("`hactl down pg --leave a --leave b` forgets them"), "{error}");
+        assert!(error.to_string().contains("run `hactl down pg --leave a --leave b`"), "{error}");
         assert!(kept.exists() && preview(&context, &mut deployment(), &TeardownRequest::default()).await.is_err());
         assert!(stops(&["a"]).await.unwrap_err().to_string().contains("--leave a --leave b"));
         assert!(!stops(&["b", "a"]).await.unwrap(), "they are left as they are");

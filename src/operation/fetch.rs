@@ -1,4 +1,4 @@
-//! `hactl fetch`: the downloads and Ansible's environment, and no more.
+//! `hactl fetch`: only the downloads and Ansible's environment.
 
 use super::frame::{Operation, Outcome, perform};
 use crate::{

@@ -8,14 +8,14 @@ pub const FORCE_UNLOCK: Operation = Operation::on_files("terraform");
 /// Gives the lock `id` back.
 ///
 /// # Errors
-/// When there is no such lock, or the backend does not answer.
+/// When that lock does not exist, or the backend does not answer.
 pub async fn force_unlock(run: &RunContext, deployment: Deployment, id: &str) -> Result<Summary> {
     let work = perform(run, deployment, &FORCE_UNLOCK, async |acting| {
         let cluster = &acting.deployment.cluster;
         terraform::force_unlock(&run.context, &cluster.dir(), &cluster.plan, id).await?;
         let name = cluster.name();
         let outcome = Outcome {
-            message: format!("{name}: the state is not locked any more."),
+            message: format!("{name}: the state lock is released."),
             next: vec![format!("hactl up {name}")],
             changed: true,
             ..Outcome::default()

@@ -1,7 +1,9 @@
-//! The frame of every command that acts: what it needs, the locks, "is it still current?", the work, the saving, the summary.
+//! The frame of every command that acts: what it needs, the locks, the check for changes, the work, the saving, the
+//! summary.
 //!
 //! ```text
-//! pull -> preflight -> secrets -> locks -> still current? -> work -> saved secrets are announced -> locks back -> summary
+//! pull -> preflight -> secrets -> locks -> check for changes -> work -> saved secrets are announced -> locks back ->
+//! summary
 //! ```
 //!
 //! The directory's lock, the run record and the reporters are around it: `command::Session::act`.
@@ -199,9 +201,12 @@ async fn lock(run: &RunContext, deployment: &Deployment, operation: &Operation) 
         LockUse::Directory => Ok(Locks::default()),
         LockUse::IfKnown => Locks::take_if_known(run, deployment, command, false).await,
         LockUse::Teardown => {
-            // The machines can be destroyed all the same, without what opens them.
+            // The machines can be destroyed without the secrets.
             if let Some(error) = deployment.unreadable_secrets() {
-                let step = format!("no lock on the cluster: cannot {} {}", error.what, error.object);
+                let step = format!(
+                    "could not take the cluster lock (cannot {} {}); continuing with the directory lock only",
+                    error.what, error.object
+                );
                 run.context.events.step(Stage::Destroy, None, step).await;
             }
             Locks::take_if_known(run, deployment, command, deployment.cluster.plan.platform.machines_stay()).await

@@ -22,7 +22,10 @@ pub async fn build_image(run: &RunContext, deployment: Deployment) -> Result<Sum
         let platform = &deployment.cluster.plan.platform;
         if platform.local().is_none() {
             let error = Error::usage("image-platform", "build a node image for", deployment.cluster.name());
-            return Err(error.cause(format!("node images are for platform local, and this is {}", platform.as_str())));
+            return Err(error.cause(format!(
+                "only platform local has node images, and this cluster has platform {}",
+                platform.as_str()
+            )));
         }
         // Before anything is made.
         Engine::connect(&context.env).await?;
@@ -39,7 +42,7 @@ pub async fn build_image(run: &RunContext, deployment: Deployment) -> Result<Sum
     Ok(work.await?.0)
 }
 
-/// Base and node images that there are.
+/// The base and node images on this machine.
 ///
 /// # Errors
 /// When the engine does not answer.

@@ -53,7 +53,7 @@ async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Re
     let Some(proxmox) = cluster.plan.platform.proxmox() else {
         return Err(Error::usage("import-platform", "import machines into", name)
             .cause(format!("its platform is {}", cluster.plan.platform.as_str()))
-            .hint("machines on Proxmox can be imported: `platform: {proxmox: {...}}` in the cluster file"));
+            .hint("Set `platform: {proxmox: {...}}` in the cluster file: only machines on Proxmox can be imported"));
     };
     let dir = run.context.dirs.cluster(name);
     let state = terraform::state(&run.context, &dir, &cluster.plan).await?;
@@ -61,7 +61,8 @@ async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Re
         let error = Error::usage("import", "import machines into", name);
         let error = problems.into_iter().fold(error, Error::cause);
         error.hint(format!(
-            "nothing was written; correct it and try again, for example `hactl import {name} node1=pve1/100`"
+            "Correct these problems and run the command again, for example `hactl import {name} node1=pve1/100`; \
+             nothing was written"
         ))
     })?;
     for note in &imports.notes {
@@ -69,10 +70,10 @@ async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Re
     }
     if !imports.missing.is_empty() {
         let keys: Vec<&str> = imports.missing.iter().map(|key| key.as_str()).collect();
-        let message = format!("no id for {}: `hactl up {name}` will make what is not there", keys.join(", "));
+        let message = format!("no id for {}: `hactl up {name}` will create these machines", keys.join(", "));
         run.context
             .events
-            .warn("import-missing", message, Some(format!("`hactl import {name} KEY=ID` names more")))
+            .warn("import-missing", message, Some(format!("Run `hactl import {name} KEY=ID` to import them instead")))
             .await;
     }
     let path = import::path(&dir, proxmox.kind);
@@ -152,8 +153,8 @@ fn told(path: &Path, imports: &Imports) -> String {
         let _ = write!(text, "\n  {key}: {id}{record}");
     }
     text.push_str(
-        "\n\nNothing has been imported yet: `plan` shows what will change on the machines, `up` imports and changes it.\n\
-         To take it back before, remove the file.",
+        "\n\nNothing has been imported yet: `hactl plan` shows what will change on the machines, and `hactl up` \
+         imports and changes them.\nTo cancel the import, remove the file before `hactl up`.",
     );
     text
 }

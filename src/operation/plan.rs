@@ -18,7 +18,7 @@ use crate::{
 /// What `hactl plan` shows.
 #[derive(Serialize, JsonSchema)]
 pub struct Planned {
-    /// What is intended, decided from the cluster file alone.
+    /// What is intended, computed from the cluster file alone.
     pub plan: Plan,
     /// What Terraform would do to the machines.
     pub changes: Changes,
@@ -74,7 +74,7 @@ pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Conse
         record: &record,
     };
     let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
-    context.events.step(Stage::Plan, None, "asking Terraform").await;
+    context.events.step(Stage::Plan, None, "running `terraform plan`").await;
     let consent = machines::consent(known, agreed)?;
     let planned = terraform::plan(context, &cluster.dir(), &machines, &consent, Some(reattach)).await?;
     Ok(Planned { plan: cluster.plan.clone(), changes: planned.changes, refused: planned.refused })

@@ -1,4 +1,4 @@
-//! `hactl provision`: the machines, and no more.
+//! `hactl provision`: only the machines.
 
 use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{

@@ -10,7 +10,7 @@ use crate::{
 
 pub const SECRETS: Operation = Operation::on_files("secrets");
 
-/// Encrypts the secrets file for a further key.
+/// Encrypts the secrets file for one more key.
 ///
 /// # Errors
 /// When `key` is no public key, or the file cannot be opened or written.
@@ -21,7 +21,7 @@ pub async fn add_recipient(run: &RunContext, deployment: Deployment, key: &str) 
         if changed {
             vault.save()?;
         }
-        let done = if changed { "can be opened by one more key" } else { "could be opened by this key already" };
+        let done = if changed { "can be opened by one more key" } else { "could already be opened by this key" };
         Ok((outcome(&acting.deployment.cluster, changed, done), ()))
     });
     Ok(work.await?.0)
@@ -36,7 +36,8 @@ pub async fn remove_recipient(run: &RunContext, deployment: Deployment, key: &st
         let vault = acting.deployment.vault(&run.context).await?;
         vault.remove_recipient(key)?;
         vault.save()?;
-        let done = "can be opened by one key less; older copies of it are as they were, and so are the secrets in it";
+        let done = "can no longer be opened by this key; the key still opens older copies of the file, and the \
+                    secrets in it are unchanged";
         Ok((outcome(&acting.deployment.cluster, true, done), ()))
     });
     Ok(work.await?.0)
@@ -56,8 +57,11 @@ pub async fn create_secrets(run: &RunContext, deployment: Deployment) -> Result<
             vault.save()?;
         }
         let changed = vault.was_saved();
-        let done =
-            if changed { "is ready: commit it, and keep its key where CI keeps secrets" } else { "has all it needs" };
+        let done = if changed {
+            "is ready: commit it, and store its key with the secrets of your CI"
+        } else {
+            "is already complete"
+        };
         Ok((outcome(cluster, changed, done), ()))
     });
     Ok(work.await?.0)
@@ -76,17 +80,22 @@ pub async fn forget_host_keys(run: &RunContext, deployment: Deployment, names: &
         let unknown: Vec<&String> = names.iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(name, _)| name).collect();
         if !unknown.is_empty() {
             let error = Error::usage("host-key-unknown", "forget the host keys of", cluster.name());
-            let error = unknown.iter().fold(error, |error, name| error.cause(format!("none of {name} is recorded")));
+            let error =
+                unknown.iter().fold(error, |error, name| error.cause(format!("no host key of {name} is recorded")));
             let names: Vec<String> = vault.host_keys().iter().map(|(name, _)| name).collect();
-            let there =
-                if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
-            return Err(error.hint(format!("{there}; local nodes get theirs from hactl, and none is recorded")));
+            let hint = match names.as_slice() {
+                [] => format!("Run `hactl up {}`: no host key is recorded yet", cluster.name()),
+                names => format!("Choose from the recorded host keys: {}", names.join(", ")),
+            };
+            return Err(
+                error.hint(format!("{hint}; host keys of local nodes are not recorded, because hactl makes them"))
+            );
         }
         vault.set_host_keys(known);
         vault.save()?;
         let name = cluster.name();
         let outcome = Outcome {
-            message: format!("{name}: host keys forgotten: {}.", names.join(", ")),
+            message: format!("{name}: forgot the host keys of {}.", names.join(", ")),
             next: vec![format!("hactl up {name}")],
             changed: true,
             ..Outcome::default()

@@ -21,8 +21,8 @@ use crate::{
     verify::Verdict,
 };
 
-/// How long a configured cluster may take to become healthy: a replica that is rewound or made anew
-/// is the slowest case.
+/// How long a configured cluster may take to become healthy: a replica that is rewound or rebuilt is
+/// the slowest case.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long the written row may take to arrive on every replica.
@@ -51,7 +51,7 @@ pub struct UpRequest {
 /// Creates the cluster, or converges it.
 ///
 /// # Errors
-/// When a stage fails. What was done so far stays; the next `up` carries on from there.
+/// When a stage fails. What was done so far stays; the next `up` continues from there.
 pub async fn up(run: &RunContext, deployment: Deployment, request: &UpRequest) -> Result<(Summary, Option<Verdict>)> {
     perform(run, deployment, &UP, async |acting| converge(acting, request).await).await
 }
@@ -83,11 +83,11 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let current = async { Ok(!provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await) };
     let current = context.interruptible("look at the machines of", cluster.name(), current).await?;
     let configured = if current {
-        run.skip(Stage::Configure, "every node has this configuration, and the cluster is healthy").await;
+        run.skip(Stage::Configure, "every machine has this configuration, and the cluster is healthy").await;
         0
     } else {
         locks.take_machines(request).await?;
-        // A run elsewhere may have been faster; that there is no etcd yet is no news.
+        // A run elsewhere may have taken it meanwhile; a missing etcd is not reported, because it is expected here.
         locks.try_etcd(request).await?;
         software::run_playbook(run, cluster, &prepared, *mitogen, false).await?.changed()
     };

@@ -39,7 +39,7 @@ pub const VERIFY: Operation = Operation {
     locks: LockUse::Cluster,
 };
 
-/// `hactl verify`: the drills on a cluster that is there.
+/// `hactl verify`: the drills on a running cluster.
 ///
 /// # Errors
 /// When the cluster is not healthy, a drill fails, or one that was asked for by name is refused.
@@ -47,7 +47,8 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
     perform(run, deployment, &VERIFY, async |acting| {
         let context = &run.context;
         if acting.deployment.cluster.adopted().is_some() {
-            let step = "an adopted cluster: no lock is written into its etcd; that nobody else changes it meanwhile is yours to see to";
+            let step = "adopted cluster: hactl writes no lock into its etcd; make sure that nothing else changes the \
+                        cluster during the drills";
             context.events.step(Stage::Verify, None, step).await;
         }
         let RunningCluster { plan, fleet, access, .. } = acting.deployment.running(context).await?;
@@ -72,7 +73,7 @@ pub(crate) async fn prove(
     leader: &InstanceKey,
 ) -> Result<Option<Verdict>> {
     let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
-    let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not one of the cluster's machines".to_owned()))?;
+    let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not a machine of the cluster".to_owned()))?;
     let age = postgres::age(access, node).await.map_err(|seen| failed(seen.to_string()))?;
     if age > run.elapsed() {
         return Ok(None);
@@ -114,24 +115,28 @@ async fn drill(
     Ok((verdict, Some(detail)))
 }
 
-/// What a reader must know of a cluster that hactl did not make.
+/// What a reader of the report must know about a cluster that hactl did not make.
 async fn found_there(plan: &Plan, fleet: &Fleet, access: &Access) -> Vec<String> {
     let mut stamps = vec!["adopted: hactl did not make this cluster".to_owned()];
     let seen = health::observe(fleet, access).await;
     let plain = seen.iter().filter(|(_, view)| !view.without_tls.is_empty());
     let plain: Vec<String> = plain.map(|(key, view)| format!("{} on {key}", view.without_tls.join(", "))).collect();
     if !plain.is_empty() {
-        stamps.push(format!("probed without TLS, as it is served: {}", plain.join("; ")));
+        stamps.push(format!("probed without TLS, because the service has none: {}", plain.join("; ")));
     }
     match &plan.dcs {
-        Dcs::Other(store) => stamps.push(format!("the holder of the leader key is Patroni's word: the DCS is {store}")),
-        Dcs::Etcd { leader_key: None, .. } => stamps.push("the holder of the leader key is Patroni's word".to_owned()),
+        Dcs::Other(store) => {
+            stamps.push(format!("the holder of the leader key is known from Patroni only, because the DCS is {store}"))
+        }
+        Dcs::Etcd { leader_key: None, .. } => {
+            stamps.push("the holder of the leader key is known from Patroni only".to_owned())
+        }
         Dcs::Etcd { .. } => {}
     }
     stamps
 }
 
-/// What containers cannot prove.
+/// What drills on containers cannot prove.
 const SHARED_KERNEL: &str = "shared kernel: containers on one machine; fsync durability, watchdogs, clocks and the \
                              timings of other hardware are not proved";
 
@@ -145,7 +150,7 @@ pub fn unproved(cluster: &ClusterName, verdict: &Verdict) -> Option<Error> {
     let failed = verdict.drills.iter().filter(|drill| drill.outcome == verify::verdict::DrillOutcome::Failed);
     let error = failed.fold(error, |error, drill| {
         let variant = drill.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-        error.cause(format!("{}{variant}: {}", drill.name, drill.reason.as_deref().unwrap_or("it failed")))
+        error.cause(format!("{}{variant}: {}", drill.name, drill.reason.as_deref().unwrap_or("the drill failed")))
     });
-    Some(error.hint(format!("`hactl report {cluster} --open` shows each round")))
+    Some(error.hint(format!("Run `hactl report {cluster} --open` to see each round")))
 }

@@ -14,7 +14,7 @@ use crate::{
 /// those in the environment.
 ///
 /// # Errors
-/// When there are secrets that cannot be opened: what is not known cannot be masked.
+/// When secrets exist and cannot be opened: hactl cannot mask what it does not know.
 pub async fn bundle(context: &Context, deployment: &mut Deployment, run: &Path, file: &Path) -> Result<Bundled> {
     // An adopted cluster has no secrets file, nor has one that was never made.
     let mut given = BTreeMap::new();
@@ -27,6 +27,8 @@ pub async fn bundle(context: &Context, deployment: &mut Deployment, run: &Path, 
     let secrets = own.chain(given.values()).map(|secret| secret.expose().as_str());
     let mask = Mask::new(secrets.chain(report::secret_variables(&context.env)));
     report::bundle(run, file, &mask).map_err(|error| {
-        Error::failed("bundle", "write the run record to", file.display()).source(&error).hint("is the disk full?")
+        Error::failed("bundle", "write the run record to", file.display())
+            .source(&error)
+            .hint("Check that the disk has free space")
     })
 }

@@ -19,6 +19,8 @@ pub async fn inventory(context: &Context, deployment: &mut Deployment) -> Result
     let fleet = known.fleet(cluster)?;
     let downloads = prepare::downloads(context, cluster).await?;
     let material = software::material(context, cluster, vault, &downloads);
-    inventory::build(&cluster.plan, fleet, &material)
-        .map_err(|error| Error { hint: Some(format!("`hactl up {}` signs what is missing", cluster.name())), ..error })
+    inventory::build(&cluster.plan, fleet, &material).map_err(|error| Error {
+        hint: Some(format!("Run `hactl up {}` to create what is missing", cluster.name())),
+        ..error
+    })
 }

@@ -1,4 +1,4 @@
-//! `hactl psql`: where it connects to, and the ports of this machine that lead there behind a bastion.
+//! `hactl psql`: where it connects to, and the ports of this machine that are forwarded there behind a bastion.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     fleet::FleetNode,
 };
 
-/// How long a machine may take to lead a connection on.
+/// How long a machine may take to forward a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where `psql` connects to. Behind a bastion that is a port of this machine for every node.
@@ -24,7 +24,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// Leads each connection to its node. Does not end by itself.
+    /// Forwards each connection to its node. Does not end by itself.
     pub async fn serve(&self) {
         let Some(access) = &self.access else { return std::future::pending().await };
         let forwards = self.forwards.iter().map(async |(listener, node)| {
@@ -40,7 +40,7 @@ impl Door {
     }
 }
 
-/// A connection that cannot be led on is closed: libpq then tries the next host, and says what it saw.
+/// A connection that cannot be forwarded is closed: libpq then tries the next host, and reports the failure.
 async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
     let Ok(remote) = access.connect(&node).await else { return };
     let door = postgres::endpoint(&node);
@@ -49,7 +49,7 @@ async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut tunnel).await;
 }
 
-/// Opens the door that `hactl psql` goes through.
+/// Finds where `hactl psql` connects to, and opens the forwarded ports behind a bastion.
 ///
 /// # Errors
 /// When the cluster was never provisioned from here, or an adopted one tells nothing.

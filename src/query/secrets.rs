@@ -1,4 +1,4 @@
-//! What the secrets file says without a secret: who can open it, and whose host keys are pinned.
+//! What the secrets file says without a secret: the keys that open it, and the pinned host keys.
 
 use std::collections::BTreeMap;
 

@@ -11,24 +11,24 @@ use crate::{
 /// `ssh` to a machine: of an adopted cluster as its file says.
 ///
 /// # Errors
-/// When there is no such machine, or it was never configured from here.
+/// When the cluster has no such machine, or it was never configured from here.
 pub fn ssh(deployment: &Deployment, node: &str) -> Result<Command> {
     let Deployment { cluster, known, .. } = deployment;
     let files = cluster.dir().client();
     let Some(hosts) = cluster.adopted() else {
         let (key, config) = (known.fleet(cluster)?.node(node)?.key().to_string(), files.join(ClientFiles::SSH_CONFIG));
         if !config.is_file() {
-            let error = Error::failed("not-configured", "find out how to reach", node);
+            let error = Error::failed("not-configured", "find the SSH configuration for", node);
             return Err(error
-                .cause(format!("{} is not there", config.display()))
-                .hint(format!("`hactl configure {}` writes it", cluster.name())));
+                .cause(format!("{} does not exist", config.display()))
+                .hint(format!("Run `hactl configure {}` to write it", cluster.name())));
         }
         return Ok(Command::new("ssh").args(["-F".to_owned(), config.display().to_string(), key]));
     };
     let Some((_, host)) = hosts.machines.iter().find(|(key, _)| key.as_str() == node) else {
         let names: Vec<&str> = hosts.machines.keys().map(InstanceKey::as_str).collect();
         return Err(Error::usage("node-unknown", "find node", node).cause(format!(
-            "{} has {}",
+            "the instances of {} are {}",
             cluster.name(),
             names.join(", ")
         )));
@@ -37,7 +37,7 @@ pub fn ssh(deployment: &Deployment, node: &str) -> Result<Command> {
     if let SshKeySource::File(key) = &hosts.ssh_key {
         command = command.arg("-i").arg(key.display().to_string());
     }
-    // The host keys that were pinned; before that the user's own file says who is known.
+    // The pinned host keys; without any, the user's own known_hosts file decides.
     let known_hosts = files.join(ClientFiles::KNOWN_HOSTS);
     if known_hosts.is_file() {
         let option = format!("UserKnownHostsFile=\"{}\"", known_hosts.display());

@@ -1,4 +1,4 @@
-//! `hactl status`: a cluster as it is, once or again and again.
+//! `hactl status`: the state of a cluster, once or repeatedly.
 
 use crate::{
     context::Context,
@@ -9,7 +9,7 @@ use crate::{
     verify::fault::FaultTarget,
 };
 
-/// Looks at a cluster, once or again and again.
+/// Probes a cluster, once or repeatedly.
 pub struct StatusProbe(RunningCluster);
 
 impl StatusProbe {

@@ -1,4 +1,4 @@
-//! The cluster off machines that stay: its services are stopped and disabled, and its data goes only when that was asked.
+//! Takes the cluster off machines that stay: stops and disables its services, and removes its data only on request.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -31,11 +31,11 @@ pub struct TeardownRequest {
     pub secrets: bool,
     /// Data goes from machines that stay.
     pub wipe_data: bool,
-    /// Machines that stay as they are, since they do not answer any more.
+    /// Machines to leave as they are, because they no longer answer.
     pub leave: Vec<InstanceKey>,
 }
 
-/// How long a machine may take to let hactl in.
+/// How long an SSH login may take.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a step may take there: PostgreSQL writes its last checkpoint.
@@ -50,7 +50,7 @@ const PRIMARY: &str = "primary";
 /// etcd, and what says that the machine is configured.
 const ETCD: &str = "dcs";
 
-/// Everything that hactl has put there, but for packages and programs. The mark goes last, and only with all the rest.
+/// Everything that hactl has put there, except packages and programs. The mark goes last, and only with all the rest.
 const WIPE: &str = "wipe";
 
 /// The machines that the cluster is taken off, as the last run left them; where that is not known here, as the file or the
@@ -120,7 +120,7 @@ pub(crate) async fn decommission(
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
         let said =
             enroll::output_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
-        // Another's, or none: there is nothing of this cluster.
+        // No mark, or that of another cluster: nothing of this cluster is there.
         let mark = serde_json::from_str::<Mark>(&said).ok();
         Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == vault.uuid()).then_some((node, remote)))
     }));
@@ -133,14 +133,14 @@ pub(crate) async fn decommission(
         }
     }
     if !errors.is_empty() {
-        let error = Error::failed("machine-silent", "take the cluster off all machines of", cluster.name());
+        let error = Error::failed("machine-silent", "decommission the machines of", cluster.name());
         let error = errors
             .iter()
             .map(|error| format!("{}: {}", error.object, error.causes.join("; ")))
             .fold(error, Error::cause);
         let leave = errors.iter().map(|error| format!(" --leave {}", error.object)).collect::<String>();
         return Err(error.hint(format!(
-            "nothing was stopped yet. `hactl down {}{leave}{}` leaves as it is what is gone for good",
+            "Run `hactl down {}{leave}{}` if these machines are gone for good; nothing was stopped yet",
             cluster.name(),
             if request.wipe_data { " --wipe-data" } else { "" }
         )));
@@ -151,12 +151,12 @@ pub(crate) async fn decommission(
         let script = whole(script);
         let acted = join_all(machines.iter().map(async |(node, remote)| act(node, remote, &script).await));
         let acted = async { acted.await.into_iter().collect::<Result<()>>() };
-        // A removal that has begun goes on there without this run: the locks stay until it has ended.
+        // A removal that has begun continues on the machine without this run: the locks are held until it has ended.
         if removes && !context.stop.is_cancelled() {
             return acted.await;
         }
-        // Also before the step: what stops this run may have come while no step waited for it.
-        context.interruptible("take the cluster off the machines of", cluster.name(), acted).await
+        // Also before the step: the run may have been stopped between two steps.
+        context.interruptible("decommission the machines of", cluster.name(), acted).await
     };
     if machines.is_empty() {
         return Ok(false);
@@ -190,8 +190,11 @@ async fn act(node: &FleetNode, remote: &Remote, script: &str) -> Result<()> {
         return Ok(());
     }
     let units: Vec<&str> = component::units(node).collect();
-    let hint = format!("`systemctl status {}` there says more; the same command carries on", units.join(" "));
-    Err(Error::failed("machine-release", "take the cluster off", node.key()).cause(done.stderr.trim()).hint(hint))
+    let hint = format!(
+        "Run `systemctl status {}` on the machine for details, then run the same command again",
+        units.join(" ")
+    );
+    Err(Error::failed("machine-release", "decommission", node.key()).cause(done.stderr.trim()).hint(hint))
 }
 
 #[cfg(test)]
@@ -255,10 +258,7 @@ mod tests {
         for busy in [data.as_str(), "etcd/member"] {
             let done = run(busy);
             assert_eq!((done.status.success(), done.stderr.as_slice()), (false, b"busy\n".as_slice()), "{busy}");
-            assert!(
-                mark.exists() && path("etc/patroni/patroni.yml").exists(),
-                "{busy}: nobody knows of the data any more"
-            );
+            assert!(mark.exists() && path("etc/patroni/patroni.yml").exists(), "{busy}: the data is no longer known");
         }
         for _ in 0..2 {
             let done = run("nothing");

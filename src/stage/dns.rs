@@ -1,4 +1,4 @@
-//! Names: the zone is tried before machines are made, and asked once their records are there, or gone.
+//! Names: the zone is checked before machines are made, and asked after their records were added or removed.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -41,7 +41,7 @@ pub(crate) async fn answers(run: &RunContext, cluster: &Cluster, fleet: &Fleet, 
         fleet.nodes.values().map(|node| (dns.fqdn(node.hostname().as_str()), address(node))).collect()
     };
     let names = cluster.plan.dns.as_ref().map(names).unwrap_or_default();
-    // What was made anew under the same name is there again.
+    // A name that was created again resolves again.
     let mut gone = gone.clone();
     gone.iter_mut().for_each(|(_, old)| old.retain(|name, _| !names.contains_key(name)));
     let Some(dns) = cluster.plan.dns.as_ref().filter(|_| !names.is_empty()) else {
@@ -51,8 +51,8 @@ pub(crate) async fn answers(run: &RunContext, cluster: &Cluster, fleet: &Fleet, 
         self::gone(&run.context, &gone).await?;
         Asker::new(dns).await?.until_there(&names, PATIENCE, &run.context.stop).await?;
         let names = match names.len() {
-            1 => "1 name answers".to_owned(),
-            count => format!("{count} names answer"),
+            1 => "1 name resolves".to_owned(),
+            count => format!("{count} names resolve"),
         };
         Ok(((), Some(format!("{names} at {}", dns.endpoint()))))
     })
@@ -68,7 +68,7 @@ pub(crate) async fn gone(context: &Context, gone: &GoneRecords) -> Result<()> {
         let kept = Asker::new(dns).await?.until_gone(names, PATIENCE, &context.stop).await?;
         for (name, addresses) in kept {
             let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            let message = format!("{name} still answers {}, which hactl did not make", list.join(", "));
+            let message = format!("{name} still resolves to {}, a record that hactl did not make", list.join(", "));
             context.events.warn("dns-kept", message, None).await;
         }
     }

@@ -1,7 +1,7 @@
-//! Fleet -> the same machines, each known by its host key, past its first boot, and open to hactl.
+//! Fleet -> the same machines, each with a known host key, a finished first boot, and access for hactl.
 //!
 //! A host key is given by the platform, or recorded at first contact; then it is pinned in `NAME.secrets.age`, so that
-//! another runner knows it too. It is forgotten before Terraform makes its machine anew, and by `hactl secrets NAME
+//! another runner knows it too. It is forgotten before Terraform replaces its machine, and by `hactl secrets NAME
 //! host-keys forget`.
 
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::{
     ssh::{self, Finished, Remote, SshError, SshFailure, SshKeys},
 };
 
-/// How long a machine may take to let hactl in after Terraform has created it.
+/// How long a machine may take to accept the login of hactl after Terraform has created it.
 const CREATED_ANSWERS_WITHIN: Duration = Duration::from_secs(180);
 
 /// The same for a machine that was enrolled before, and may be starting again.
@@ -38,15 +38,16 @@ const EXISTING_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long cloud-init may take after that.
 const FIRST_BOOT_WITHIN: Duration = Duration::from_secs(600);
 
-/// What cloud-init says of the first boot.
+/// Prints the status of cloud-init.
 const CLOUD_INIT_STATUS: &str = include_str!("cloud_init_status.sh");
 
 /// Where machines that are not enrolled yet come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// They were just created: the first boot may still go on, and no known_hosts file has them.
+    /// They were just created: the first boot may not have finished, and no known_hosts file has them.
     JustCreated,
-    /// They existed before: what they refuse now they will refuse later, and the user's known_hosts file may have them.
+    /// They existed before: a login that they refuse now is not accepted later, and the user's known_hosts file may
+    /// have them.
     Existing,
 }
 
@@ -56,11 +57,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a small question may take.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Waits until every machine that has a role lets hactl in, and records what was learnt of them. The platform of local
-/// nodes has done all that already.
+/// Waits until hactl can log in to every machine with a role, and records the host keys. For local nodes the platform
+/// has done all that already.
 ///
 /// # Errors
-/// With every machine that does not, and what was last seen of it.
+/// With every machine that does not accept the login, and what was last seen of it.
 pub(crate) async fn enroll(run: &RunContext, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<Fleet> {
     let platform = &cluster.plan.platform;
     if platform.local().is_some() {
@@ -74,7 +75,7 @@ pub(crate) async fn enroll(run: &RunContext, cluster: &Cluster, vault: &mut Vaul
         enrolled = enroll_machines(context, fleet, &mut known, &keys, origin) => enrolled,
         () = context.stop.cancelled() => Err(Error::interrupted("reach the machines of", cluster.name())),
     };
-    // Also where one of them refused: the others are enrolled from now on.
+    // Also if a machine refused: the others are enrolled from now on.
     vault.pin_host_keys(known)?;
     enrolled
 }
@@ -82,7 +83,7 @@ pub(crate) async fn enroll(run: &RunContext, cluster: &Cluster, vault: &mut Vaul
 /// Enrolls every machine of `fleet` that has a role, all at once.
 ///
 /// # Errors
-/// With every machine that does not let hactl in.
+/// With every machine that does not accept the login.
 async fn enroll_machines(
     context: &Context,
     mut fleet: Fleet,
@@ -117,7 +118,7 @@ async fn enroll_machines(
         0 => Ok(fleet),
         1 => Err(errors.remove(0)),
         count => {
-            let all = Error::failed("ssh", "reach by SSH", format!("{count} machines of {}", fleet.cluster));
+            let all = Error::failed("ssh", "reach", format!("{count} machines of {} by SSH", fleet.cluster));
             let mut hints: Vec<String> = errors.iter().filter_map(|error| error.hint.clone()).collect();
             hints.sort();
             hints.dedup();
@@ -156,8 +157,8 @@ async fn bastion_key(context: &Context, hop: &Hop, place: &str, user_hosts: &Pat
     Ok(shown.key)
 }
 
-/// Waits until a machine lets hactl in; returns its host key. Where none is `recorded`, it also waits until the first boot
-/// is over and checks that sudo works, so that a machine with a recorded key needs none of that any more.
+/// Waits until a machine accepts the login; returns its host key. If none is `recorded`, it also waits for the end of
+/// the first boot and checks that sudo works; a machine with a recorded key has passed these checks.
 async fn first_connection(
     context: &Context,
     cluster: &ClusterName,
@@ -216,22 +217,24 @@ fn with_remedy(error: SshError, cluster: &ClusterName, node: &FleetNode, origin:
             let name = bastion.as_deref().unwrap_or(node.key().as_str());
             let why = error.hint.clone().unwrap_or_default();
             error.hint(format!(
-                "{why}. If you made it anew: `hactl secrets {cluster} host-keys forget {name}`, and `hactl up {cluster}`"
+                "{}. If you reinstalled {name}, run `hactl secrets {cluster} host-keys forget {name}`, then `hactl up \
+                 {cluster}`",
+                why.trim_end_matches('.')
             ))
         }
         (SshFailure::KeyRefused, None) if origin == Origin::Existing => {
             let user = &node.ssh.user;
             error.hint(format!(
-                "`ssh` of the platform in the cluster file has `user` and `key`: the key's public side must be in \
-                 ~/.ssh/authorized_keys of user {user}. `ssh -v -i KEY {user}@ADDRESS` shows what ssh itself does"
+                "Check `ssh.user` and `ssh.key` of the platform in the cluster file, and that ~/.ssh/authorized_keys \
+                 of user {user} has the public key; `ssh -v -i KEY {user}@ADDRESS` shows each step of the login"
             ))
         }
         _ => error,
     }
 }
 
-/// Waits for cloud-init, where there is one, also through a restart that belongs to it. Its complaints are a warning:
-/// what is really needed shows later.
+/// Waits for cloud-init if the machine has it, also through a restart that it causes. Its errors are only a warning: a
+/// later stage fails if something that hactl needs is missing.
 async fn wait_for_first_boot(
     context: &Context,
     node: &FleetNode,
@@ -241,7 +244,7 @@ async fn wait_for_first_boot(
     let status = async |remote: &Remote, wait: &str, patience| {
         remote.run_as_user(&ssh::for_sh(&CLOUD_INIT_STATUS.replace("@WAIT@", wait)), b"", patience).await
     };
-    context.events.step(Stage::Provision, Some(node.key()), "let in; waiting for its first boot to end").await;
+    context.events.step(Stage::Provision, Some(node.key()), "logged in; waiting for the first boot to finish").await;
     let deadline = Instant::now() + FIRST_BOOT_WITHIN;
     let done = loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -256,16 +259,16 @@ async fn wait_for_first_boot(
             Err(error) => {
                 let last = status(&remote, "no", ANSWERS_WITHIN).await;
                 let last = last.map_or_else(|_| error.causes().join("; "), |done| one_line(&done));
-                return Err(Error::failed("cloud-init", "see the first boot end of", node.key())
-                    .cause(format!("cloud-init was not done within {} s", FIRST_BOOT_WITHIN.as_secs()))
-                    .cause(format!("last seen: {last}"))
-                    .hint("/var/log/cloud-init-output.log there says what it waits for; the same command carries on"));
+                return Err(Error::failed("cloud-init", "enroll", node.key())
+                    .cause(format!("cloud-init did not finish within {} s", FIRST_BOOT_WITHIN.as_secs()))
+                    .cause(format!("last status: {last}"))
+                    .hint("Read /var/log/cloud-init-output.log on the machine, then run the same command again"));
             }
         }
     };
     if done.status != 0 {
-        let hint = "/var/log/cloud-init-output.log there says more".to_owned();
-        let message = format!("{}: cloud-init is not content: {}", node.key(), one_line(&done));
+        let hint = "Read /var/log/cloud-init-output.log on the machine".to_owned();
+        let message = format!("{}: cloud-init finished with errors: {}", node.key(), one_line(&done));
         context.events.warn("cloud-init", message, Some(hint)).await;
     }
     Ok(remote)
@@ -298,12 +301,12 @@ fn no_root(node: &FleetNode, said: &str) -> Error {
     Error::failed("sudo", "become root on", node.key())
         .cause(format!("`sudo -n` as user {user}: {}", said.trim()))
         .hint(format!(
-            "user {user} needs sudo without a password: a line `{user} ALL=(ALL) NOPASSWD:ALL` in /etc/sudoers.d, \
-             as cloud images have it for their own user"
+            "Allow user {user} to run sudo without a password: add the line `{user} ALL=(ALL) NOPASSWD:ALL` to a file \
+             in /etc/sudoers.d"
         ))
 }
 
-/// The host key as it is after the first boot, which may have made it anew since it was shown.
+/// The host key after the first boot, which may have replaced the key that was shown before.
 async fn key_after_first_boot(node: &FleetNode, remote: &Remote, shown: String, keys: &SshKeys) -> Result<String> {
     let done = remote.run_as_user("cat /etc/ssh/ssh_host_*_key.pub", b"", ANSWERS_WITHIN).await?;
     let own = |shown: &str| done.stdout.lines().any(|line| ssh::same_key(line, shown));
@@ -311,11 +314,11 @@ async fn key_after_first_boot(node: &FleetNode, remote: &Remote, shown: String, 
         return Ok(shown);
     }
     let (_, again) = Remote::first_connection(node.key(), &node.ssh, keys, ANSWERS_WITHIN, true, async |_| ()).await?;
-    // One that stays as it was is kept elsewhere.
+    // A key that does not change is stored elsewhere.
     if own(&again) || again == shown {
         return Ok(again);
     }
-    Err(Error::failed("host-key", "learn the host key of", node.key())
-        .cause("its sshd shows another key each time, and none that the files in /etc/ssh hold")
-        .hint("restart sshd there, and run the same command again"))
+    Err(Error::failed("host-key", "record the host key of", node.key())
+        .cause("its sshd presents a different key on each connection, and no file in /etc/ssh has any of them")
+        .hint("Restart sshd on the machine, then run the same command again"))
 }

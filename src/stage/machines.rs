@@ -40,7 +40,7 @@ pub(crate) struct With<'a> {
     pub(crate) agreed: &'a Consent,
 }
 
-/// Tries whether the platform has what the machines are made from, before Terraform is asked for anything.
+/// Checks that the platform has what the machines are made from, before Terraform runs.
 ///
 /// # Errors
 /// With everything that is missing.
@@ -49,7 +49,7 @@ pub(crate) async fn platform_has_all(context: &Context, cluster: &Cluster) -> Re
     platform::preflight(context, &cluster.plan, recorded).await
 }
 
-/// Tries that, and whether the user's own key and module are there.
+/// Checks that, and that the user's own key and module exist.
 ///
 /// # Errors
 /// With the first of these that is missing.
@@ -62,7 +62,7 @@ pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
     }
 }
 
-/// Makes the machines and their records, and sees that they answer under their names.
+/// Makes the machines and their records, and checks that their names resolve.
 pub(crate) async fn apply(
     run: &RunContext,
     cluster: &Cluster,
@@ -84,8 +84,8 @@ pub(crate) fn consent(known: &Known, agreed: &Consent) -> Result<Consent> {
     Ok(Consent { ran: nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect(), ..agreed.clone() })
 }
 
-/// Sees that these machines may stop now, one at a time. Before Terraform has planned, they are those that the user allows to
-/// restart; then those that it is about to restart.
+/// Checks that these machines may stop now, one at a time. Before Terraform has planned, they are those that the user
+/// allows to restart; then those that it is about to restart.
 async fn may_restart(
     context: &Context,
     cluster: &Cluster,
@@ -121,8 +121,10 @@ async fn may_restart(
         Blocked::Unsafe(_, Unsafe::Degraded(problems)) => problems.into_iter().fold(error, Error::cause),
         blocked => error.cause(blocked),
     };
-    Err(error
-        .hint(format!("repair that first: `hactl status {0}`, or `hactl up {0}` without the change", cluster.name())))
+    Err(error.hint(format!(
+        "Repair the cluster first, as `hactl status {0}` says, or run `hactl up {0}` without the change",
+        cluster.name()
+    )))
 }
 
 async fn make(
@@ -155,13 +157,13 @@ async fn make(
         let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let mut met = None;
         let before = async |made: &Changes| {
-            // What a module of the user's own restarts is the user's business, as for the guard.
+            // hactl does not judge the restarts of the user's own module; neither does the guard.
             if cluster.plan.platform.own_module().is_none() {
                 let restarts = made.resources.iter().filter(|change| change.restarts);
                 let restarts = restarts.filter_map(|change| change.node.clone()).collect();
                 may_restart(context, cluster, known, vault, &consent, restarts).await?;
             }
-            // Machines that exist are looked at first: nothing is made for those that are somebody else's.
+            // Machines that exist are examined first: nothing is made for those that another cluster or system uses.
             if let Some(machines) = cluster.plan.platform.hosts() {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;
                 met = Some(meet(run, cluster, vault, fleet).await?);
@@ -174,7 +176,7 @@ async fn make(
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
         forget_others(&fleet, &known.machine_ids(), vault)?;
-        // A machine that lets nobody in yet is known all the same, and one that was met is not forgotten meanwhile.
+        // A machine that accepts no login yet is recorded too, and a machine that was enrolled keeps its host key.
         let mut there = fleet.clone();
         vault.host_keys().tell(&mut there);
         fleet_file::write(&dir.fleet(), &there)?;
@@ -197,8 +199,8 @@ async fn make(
     .await
 }
 
-/// Forgets the host keys of machines that are about to be made anew, so that the new ones are not taken for impostors,
-/// also where this run does not live to meet them.
+/// Forgets the host keys of machines that are about to be replaced, so that the host keys of the new ones are accepted,
+/// also if this run ends before it connects to them.
 fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
     let mut known = vault.host_keys().clone();
     for node in changes.machines_made() {
@@ -207,7 +209,7 @@ fn forget(changes: &Changes, vault: &mut Vault) -> Result<()> {
     vault.pin_host_keys(known)
 }
 
-/// Waits for the machines, and sees that none of them is somebody else's.
+/// Waits for the machines, and checks that none belongs to another cluster or system.
 async fn meet(run: &RunContext, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<(Fleet, Looked)> {
     let fleet = enroll::enroll(run, cluster, vault, fleet).await?;
     let looked = ownership::look(run, cluster, vault, &fleet).await?;
@@ -226,11 +228,11 @@ fn forget_others(fleet: &Fleet, before: &BTreeMap<InstanceKey, String>, vault: &
     vault.pin_host_keys(known)
 }
 
-/// Before a node with a disk of its own is made, it is seen whether that can be had: nothing is half-made then.
+/// Checks that a node can have a disk of its own before one is made, so that nothing is left half-made.
 async fn try_disks(context: &Context, plan: &Plan, image: &str) -> Result<()> {
     let engine = Engine::connect(&context.env).await?;
     for node in plan.nodes.values().filter(|node| node.disk_gb.is_some()) {
-        // One that cannot be asked about is the provider's to report.
+        // If the engine cannot say, the provider reports it.
         if !matches!(engine.find_node(&local::node_name(&plan.cluster, &node.key)).await, Ok(Some(_))) {
             return engine.try_disk(image).await;
         }

@@ -1,4 +1,4 @@
-//! One acting stage each: what is there before it, what is there after it.
+//! The stages that act on machines, one module each.
 
 pub mod decommission;
 pub mod dns;

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Whose the machines are, and who may log in.
+/// The cluster that the machines belong to, and the keys that may log in.
 pub(crate) struct Identity {
     pub(crate) uuid: Uuid,
     pub(crate) authorized_keys: Vec<String>,

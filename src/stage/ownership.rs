@@ -1,8 +1,8 @@
-//! Machines that hactl did not make -> machines that are this cluster's: what is on them is looked at before anything is
-//! changed there, and each then carries the cluster's mark.
+//! Machines that hactl did not make -> machines of this cluster: they are examined before anything is changed on them,
+//! and each then carries the cluster's mark.
 //!
 //! The mark is `/etc/hactl/cluster.json`. It stays as long as the cluster's data does, so that no other cluster takes the
-//! machine over, and so that what a killed run left there is known to be ours.
+//! machine over, and so that hactl recognizes what a killed run left there.
 
 #[cfg(test)]
 mod tests;
@@ -26,13 +26,13 @@ use crate::{
     ssh::{Remote, quoted},
 };
 
-/// How long a machine may take to let hactl in, and to answer.
+/// How long the login and each answer may take.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where the mark is.
 pub(crate) const MARK: &str = "/etc/hactl/cluster.json";
 
-/// Whose a machine is.
+/// The cluster that a machine belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub(crate) cluster: String,
@@ -50,7 +50,7 @@ struct Found {
     addresses: Vec<Ipv4Addr>,
     /// From which of them it reaches the other machines: its own, and theirs.
     sources: Vec<(Ipv4Addr, Ipv4Addr)>,
-    /// What all that share its ports have in common, and no other machine.
+    /// Identifies the machine and its network namespace: instances with equal values share their ports.
     ports_of: String,
     /// The text of the mark.
     mark: Option<String>,
@@ -67,17 +67,18 @@ struct Thing {
     words: String,
 }
 
-/// Machines that are free, or the cluster's already.
+/// Machines that are free, or already belong to the cluster.
 pub(crate) struct Looked {
     ours: Mark,
     /// Those that do not carry the mark yet.
     unmarked: Vec<(InstanceKey, Remote)>,
 }
 
-/// Looks at every machine that gets a role, and refuses what is somebody else's. Machines that hactl makes are not asked.
+/// Examines every machine that gets a role, and refuses those in use by others. Machines that hactl makes are not
+/// examined.
 ///
 /// # Errors
-/// With everything on every machine that speaks against it, or when a machine does not answer.
+/// With every reason against every machine, or when a machine does not answer.
 pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<Looked> {
     let platform = &cluster.plan.platform;
     let ours = Mark { cluster: cluster.name().to_string(), uuid: vault.uuid() };
@@ -108,17 +109,17 @@ pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fle
     if !(misplaced.is_empty() && taken.is_empty()) {
         let hints =
             [(!misplaced.is_empty()).then(|| place_hint(platform)), (!taken.is_empty()).then(|| hint(platform))];
-        let error = Error::failed("machine-taken", "make the cluster on the machines of", cluster.name());
+        let error = Error::failed("machine-taken", "create the cluster on the machines of", cluster.name());
         let error = misplaced.into_iter().chain(taken).fold(error, Error::cause);
         return Err(error.hint(hints.into_iter().flatten().collect::<Vec<_>>().join("\n")));
     }
     let left = left_over(&all);
     if !left.is_empty() {
         let name = cluster.name();
-        let error = Error::failed("machine-left", "make the cluster on the machines of", name);
+        let error = Error::failed("machine-left", "create the cluster on the machines of", name);
         return Err(left.into_iter().fold(error, Error::cause).hint(format!(
-            "`hactl down {name} --wipe-data` takes it off them, where the cluster was taken away without them (`--leave`); \
-             is it the only copy, and wanted, save it there first"
+            "Run `hactl down {name} --wipe-data` to remove this data, which an earlier `hactl down --leave` may \
+             have left there; if it is the only copy, save it first"
         )));
     }
     memory(context, &all).await;
@@ -149,17 +150,20 @@ pub(crate) async fn mark(context: &Context, looked: Looked) -> Result<()> {
     let marked = join_all(unmarked.iter().map(async |(key, remote)| {
         let done = remote.run(&script, b"", ANSWERS_WITHIN).await?;
         if done.status == 0 {
-            context.events.step(Stage::Provision, Some(key), format!("marked as {}'s", ours.cluster)).await;
+            context
+                .events
+                .step(Stage::Provision, Some(key), format!("ownership marker of {} written", ours.cluster))
+                .await;
             return Ok(());
         }
         Err(Error::failed("machine-mark", format!("write {MARK} on"), key)
             .cause(done.stderr.trim())
-            .hint("is the disk full, or read-only?"))
+            .hint("Check that the file system is writable and has free space"))
     }));
     marked.await.into_iter().collect()
 }
 
-/// Instances that would be on one machine, where the cluster's ports can be had once.
+/// Instances that would share one machine, and with it the cluster's ports.
 fn same_machine(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, (node, found)) in looked.iter().enumerate() {
@@ -174,8 +178,8 @@ fn same_machine(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
     problems
 }
 
-/// Data of this cluster that most of its voters know nothing of, on some of its machines alone: they were left as they were
-/// when it was taken away, or the others were made anew. Where all machines carry the mark, a run was killed.
+/// Data of this cluster on some machines only, while most voters have none: these machines were left out of a teardown,
+/// or the others were replaced. If all machines carry the mark, a run was killed instead.
 fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
     let voters = looked.iter().filter(|(node, _)| node.node.is_voter());
     let (all, with_data) = voters.fold((0, 0), |(all, with_data), (_, found)| {
@@ -188,7 +192,7 @@ fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
     marked
         .flat_map(|(node, found)| found.data().map(|thing| (node.key(), thing)))
         .map(|(key, thing)| {
-            format!("{key}: there is {}, of this cluster, which most of its voters have no data of", thing.words)
+            format!("{key}: found {} of this cluster, but most etcd voters of the cluster have no data", thing.words)
         })
         .collect()
 }
@@ -198,7 +202,7 @@ fn place_hint(platform: &Platform) -> String {
         Some(_) => "`ipv4`, `ssh_host` and `ssh_port` in the output `vms`",
         None => "`address`, `ssh_host` and `ssh_port` of these instances in the cluster file",
     };
-    format!("correct {whose}: each instance is a machine of its own, which has the address")
+    format!("Correct {whose}: each instance needs its own machine, and the machine must have that address")
 }
 
 fn hint(platform: &Platform) -> String {
@@ -207,12 +211,13 @@ fn hint(platform: &Platform) -> String {
         None => "machines",
     };
     format!(
-        "take other {whose}; or, where what was found is of no worth, remove it there, its packages or units first. \
-         A hactl cluster gives its machines back by `hactl down NAME --wipe-data`; the mark of one that is gone is {MARK}"
+        "Use other {whose}, or remove what was found if you do not need it, packages and units first. Run \
+         `hactl down NAME --wipe-data` to release the machines of another hactl cluster; if that cluster no longer \
+         exists, remove {MARK}"
     )
 }
 
-/// PostgreSQL's settings follow what the file says of the machines' memory, and hactl has not made these.
+/// Warns if the memory differs from the cluster file, from which PostgreSQL's settings are computed.
 async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
     let data_nodes = looked.iter().filter(|(node, _)| node.node.is_data_node());
     let mut words = String::new();
@@ -227,11 +232,11 @@ async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
     }
     let Some((node, _)) = looked.first().filter(|_| !words.is_empty()) else { return };
     let consequence = match small {
-        true => "PostgreSQL gets more than there is",
-        false => "PostgreSQL's settings use little of it",
+        true => "PostgreSQL would use more memory than the machine has",
+        false => "PostgreSQL would use little of the memory",
     };
-    let message = format!("{words}; the cluster file says {} MiB: {consequence}", node.node.memory_mib);
-    context.events.warn("machine-memory", message, Some("`memory` under `defaults`, in MiB".to_owned())).await;
+    let message = format!("{words}, but the cluster file says {} MiB: {consequence}", node.node.memory_mib);
+    context.events.warn("machine-memory", message, Some("Set `memory` under `defaults`, in MiB".to_owned())).await;
 }
 
 impl Thing {
@@ -245,7 +250,7 @@ impl Thing {
     /// The address, and the process that listens on it.
     fn listening(told: &str) -> Option<Self> {
         let (address, process) = told.split_once(' ')?;
-        let words = format!("something that listens on {address}: {process}");
+        let words = format!("a process that listens on {address}: {process}");
         Some(Self { owner: process.to_owned(), is_data: false, words })
     }
 
@@ -290,13 +295,13 @@ impl Found {
         if self.addresses.is_empty() || self.addresses.contains(&node.address) {
             let (source, other) = self.sources.iter().find(|(source, _)| *source != node.address)?;
             return Some(format!(
-                "it reaches {other} from {source}, and not from {}: etcd there lets only that address in",
+                "it connects to {other} from {source}, not from {}, the only address that etcd there accepts",
                 node.address
             ));
         }
         let own = self.addresses.iter().filter(|own| !own.is_loopback()).map(Ipv4Addr::to_string);
         Some(format!(
-            "SSH by {}:{} leads to a machine that has {}, and not {}, by which the others would reach it",
+            "SSH to {}:{} reaches a machine with the address {}, not {}, which the other machines would use",
             node.ssh.host,
             node.ssh.port,
             own.collect::<Vec<_>>().join(", "),
@@ -308,29 +313,35 @@ impl Found {
     fn problems(&self, node: &FleetNode, ours: &Mark, release: Distribution) -> Vec<String> {
         let mut problems = Vec::new();
         let asked = release.to_string();
-        // Patch releases of Debian are none of their own.
+        // Patch releases of Debian count as the same release.
         let same = self.release.strip_prefix(&asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         if !same {
-            problems.push(format!("it runs {}, and the cluster file says `release: {asked}`", self.release));
+            problems.push(format!("it runs {}, but the cluster file says `release: {asked}`", self.release));
         }
         let here = std::env::consts::ARCH;
         if self.arch != here {
-            problems.push(format!("it is a machine for {}, and what hactl brings from here is for {here}", self.arch));
+            problems.push(format!(
+                "its architecture is {}, but the software that hactl copies from here is for {here}",
+                self.arch
+            ));
         }
         match self.mark.as_deref().map(serde_json::from_str::<Mark>) {
             // What is there was made for this cluster, finished or not.
             Some(Ok(mark)) if mark.uuid == ours.uuid => {}
             Some(Ok(mark)) if mark.cluster == ours.cluster => problems.push(format!(
-                "it carries the mark of another hactl cluster that is called {}, too ({})",
+                "it carries the ownership marker of another hactl cluster with the same name, {} ({})",
                 mark.cluster, mark.uuid
             )),
             Some(Ok(mark)) => {
-                problems.push(format!("it carries the mark of the hactl cluster {} ({})", mark.cluster, mark.uuid));
+                problems.push(format!(
+                    "it carries the ownership marker of the hactl cluster {} ({})",
+                    mark.cluster, mark.uuid
+                ));
             }
-            Some(Err(_)) => problems.push(format!("it carries a mark that cannot be read: {MARK}")),
+            Some(Err(_)) => problems.push(format!("its ownership marker cannot be read: {MARK}")),
             None => {
                 let in_the_way = self.things.iter().filter(|thing| !thing.may_stay(node));
-                problems.extend(in_the_way.map(|thing| format!("there is {}", thing.words)));
+                problems.extend(in_the_way.map(|thing| format!("found {}", thing.words)));
             }
         }
         problems

@@ -32,12 +32,12 @@ pub(crate) struct Prepared {
     pub(crate) image: Option<String>,
 }
 
-/// Asks for every tool before anything is made, and names all that are missing at once.
+/// Checks every tool before anything is made, and reports all that are missing at once.
 ///
 /// # Errors
-/// Of kind `Missing` when one of them is not there or not usable.
+/// Of kind `Missing` when a tool is missing or not usable.
 pub(crate) async fn tools(context: &Context, of: &Platform) -> Result<()> {
-    // What the stages themselves will say is not said here, too.
+    // The stages report the same events again.
     let quiet = Context { events: Events::channel().0, ..context.clone() };
     let (engine, terraform, python, ssh) = tokio::join!(
         platform::engine_answers(&quiet, of),
@@ -52,19 +52,19 @@ pub(crate) async fn tools(context: &Context, of: &Platform) -> Result<()> {
     if alone {
         return errors.into_iter().next().map_or(Ok(()), Err);
     }
-    let all = Error::missing("tools-missing", "start with", "what this machine has");
+    let all = Error::missing("tools-missing", "find", "all required programs on this machine");
     let all = errors.iter().fold(all, |all, error| {
         let hint = error.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
         all.cause(format!("cannot {} {}: {}{hint}", error.what, error.object, error.causes.join("; ")))
     });
-    Err(all.hint("install them, then `hactl doctor` lists what is still missing"))
+    Err(all.hint("Install them, then run `hactl doctor` to list what is still missing"))
 }
 
 pub(crate) async fn prepare(run: &RunContext, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {
     let context = &run.context;
     let (downloads, ansible) = run
         .stage(Stage::Fetch, async {
-            // Ansible's environment and the downloads have nothing to do with each other.
+            // Ansible's environment and the downloads do not depend on each other.
             let (downloads, ansible, _) = tokio::try_join!(
                 downloads(context, cluster),
                 ansible::environment(context),
@@ -78,7 +78,7 @@ pub(crate) async fn prepare(run: &RunContext, cluster: &Cluster, vault: &Vault, 
             let image = image(run, cluster, vault, platform, &downloads, &ansible, mitogen);
             Some(run.stage(Stage::Image, image).await?)
         }
-        // Other machines are what they are, and the roles bring all else.
+        // On other platforms the roles install everything on the machines themselves.
         None => None,
     };
     Ok(Prepared { downloads, ansible, image })
@@ -88,7 +88,7 @@ pub(crate) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Ve
     let plan = &cluster.plan;
     let arch = Arch::here().ok_or_else(|| {
         Error::missing("architecture", "find downloads for", std::env::consts::ARCH)
-            .cause("hactl knows downloads for x86_64 and aarch64")
+            .cause("hactl has downloads for x86_64 and aarch64 only")
     })?;
     let lock = &LockFile::read(cluster.lock_file())?;
     let wanted = Wanted { context, plan, distribution: cluster.release()?, arch, lock };
@@ -113,14 +113,14 @@ async fn image(
     let engine = &Engine::connect(&context.env).await?;
     let tag = image_tag(cluster, platform);
     if engine.find_image(&tag).await?.is_some() {
-        return Ok((tag.clone(), Some(format!("{tag} is there"))));
+        return Ok((tag.clone(), Some(format!("{tag} exists"))));
     }
     let base = local::base_image(engine, context, &platform.base_image).await?;
-    context.events.step(Stage::Image, None, format!("baking {tag} by the roles' install tasks")).await;
+    context.events.step(Stage::Image, None, format!("building {tag} with the roles' install tasks")).await;
     let install =
         async |machine: SshEndpoint| bake(context, cluster, vault, downloads, ansible, mitogen, &machine).await;
     local::bake(engine, context, &base, &tag, &vault.ssh_key().public, install).await?;
-    Ok((tag.clone(), Some(format!("{tag} baked"))))
+    Ok((tag.clone(), Some(format!("{tag} built"))))
 }
 
 /// The node image of a cluster of local nodes, by its tag; none elsewhere.
@@ -165,7 +165,7 @@ async fn bake(
 ) -> Result<()> {
     let scratch = scratch()?;
     let failed =
-        |error: std::io::Error| Error::failed("image", "prepare the baking of", "the node image").source(&error);
+        |error: std::io::Error| Error::failed("image", "prepare the build of", "the node image").source(&error);
     let file = |name: &str, text: &str| -> Result<PathBuf> {
         let path = scratch.path().join(name);
         private(&path, text.as_bytes()).map_err(failed)?;
@@ -209,7 +209,9 @@ pub(crate) fn tree(context: &Context, assets: &Assets) -> Result<PathBuf> {
     let dir = context.dirs.cache.join("assets").join(&assets::digest(assets.software())[..16]);
     for name in ["roles", "playbooks"] {
         assets.write(name, &dir.join(name)).map_err(|error| {
-            Error::failed(codes::ASSETS, "write the roles to", dir.display()).source(&error).hint("is the disk full?")
+            Error::failed(codes::ASSETS, "write the roles to", dir.display())
+                .source(&error)
+                .hint("Check that the disk has free space")
         })?;
     }
     Ok(dir)
@@ -218,7 +220,9 @@ pub(crate) fn tree(context: &Context, assets: &Assets) -> Result<PathBuf> {
 /// A short private directory that is gone with the value.
 pub(crate) fn scratch() -> Result<TempDir> {
     tempfile::Builder::new().prefix("hactl-").tempdir().map_err(|error| {
-        Error::failed("scratch", "make", "a temporary directory").source(&error).hint("is the disk full?")
+        Error::failed("scratch", "create", "a temporary directory")
+            .source(&error)
+            .hint("Check that the disk has free space")
     })
 }
 

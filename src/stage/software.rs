@@ -19,7 +19,7 @@ use crate::{
     secrets::{ClientFiles, Leaf, Vault},
 };
 
-/// Signs what is due, and writes the client's files and the inventory.
+/// Signs missing and expiring certificates, and writes the client files and the inventory.
 pub(crate) async fn render(
     run: &RunContext,
     cluster: &Cluster,
@@ -61,7 +61,7 @@ pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, down
     }
 }
 
-/// Whether every node carries the digest of this inventory, and the cluster is healthy besides.
+/// Whether every node carries the digest of this inventory and the cluster is healthy.
 pub(crate) async fn is_current(cluster: &Cluster, fleet: &Fleet, access: &Access, inventory: &Inventory) -> bool {
     let seen = health::observe(fleet, access).await;
     let same = seen
@@ -91,7 +91,7 @@ pub(crate) async fn run_playbook(
         let scratch = prepare::scratch()?;
         let settings = Settings {
             private_key: ssh_keys::identities(context, cluster).machine,
-            // The inventory says it for every host.
+            // The inventory has them for every host.
             ssh_arguments: String::new(),
             mitogen,
             check,

@@ -511,7 +511,7 @@ fn record_of_a_machine_is_made_by_up_and_removed_by_down() {
             let finished = |event: &&Value| event["type"] == "stage-finished" && event["stage"] == "dns";
             events.iter().find(finished).map(|event| event["detail"].as_str().unwrap_or_default().to_owned())
         };
-        assert_eq!(stage(&events).unwrap(), format!("1 name answers at 127.0.0.1:{}", server.port));
+        assert_eq!(stage(&events).unwrap(), format!("1 name resolves at 127.0.0.1:{}", server.port));
         let address = bench.address("node1");
         let right = vec![format!("300 IN A {address}")];
         assert_eq!(server.dig(name, "A"), right);

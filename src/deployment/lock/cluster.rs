@@ -72,7 +72,7 @@ pub(crate) struct LockRequest<'a> {
 }
 
 impl LockRequest<'_> {
-    /// The lock in the cluster's etcd; in words why there is none to ask.
+    /// The lock in the cluster's etcd, or the reason why no etcd can be asked.
     pub(super) async fn etcd(self) -> Result<Result<ClusterLock, String>> {
         let note = self.cluster.dir().cluster_lock();
         let keeper = Keeper::new(self, LockKind::Etcd(Mutex::default()))?;
@@ -83,7 +83,7 @@ impl LockRequest<'_> {
         if let Ok(Taken::Held { value, lease, .. }) = &taken
             && fs::read_to_string(&note).is_ok_and(|before| before == *value)
         {
-            // The last run of this directory, whose own lock is ours: it is dead.
+            // The holder is the last run of this directory. This run has the directory lock, so that run is dead.
             taken = keeper.take_from_the_dead(*lease).await;
         }
         match taken {
@@ -106,7 +106,9 @@ impl LockRequest<'_> {
         };
         let taken = taken.map_err(|seen| {
             let error = Error::failed(codes::MACHINES_LOCK, "lock the machines of", cluster.name());
-            error.cause(format!("{}: {seen}", node.key())).hint("is the machine running? The same command carries on")
+            error
+                .cause(format!("{}: {seen}", node.key()))
+                .hint("Check that the machine is running, then run the same command again")
         })?;
         hold(run, keeper, taken, &note).map(Some)
     }
@@ -128,7 +130,7 @@ fn hold(run: &RunContext, keeper: Keeper, taken: Taken, note: &Path) -> Result<C
         }
     }
     file::replace(note, keeper.value.as_bytes()).map_err(|error| {
-        Error::failed("cluster-lock", "write", note.display()).source(&error).hint("is the disk full?")
+        Error::failed("cluster-lock", "write", note.display()).source(&error).hint("Check that the disk has free space")
     })?;
     let (keeper, done) = (Arc::new(keeper), CancellationToken::new());
     let task = tokio::spawn(keep(Arc::clone(&keeper), done.clone(), run.context.clone()));
@@ -158,19 +160,21 @@ impl ClusterLock {
         if let Some(holder) = lost {
             let cluster = &self.keeper.cluster;
             return Err(Error::failed("cluster-lock-lost", "keep the lock of", cluster)
-                .cause(format!("this run did not reach it for longer than {} s", TTL.as_secs()))
+                .cause(format!("this run could not renew the lock for more than {} s", TTL.as_secs()))
                 .cause(holder)
-                .hint(format!("wait until that run has ended; then `hactl status {cluster}` shows what it left")));
+                .hint(format!(
+                    "Wait until that run has ended, then run `hactl status {cluster}` to see what it left"
+                )));
         }
         if there {
-            // One that cannot be given back goes by itself.
+            // A lock that cannot be given back expires by itself.
             let _ = tokio::time::timeout(GIVEN_BACK_WITHIN, self.keeper.give_up()).await;
         }
         Ok(())
     }
 }
 
-/// A run that ends early gives its lock back, as long as the runtime lasts; after that it expires by itself.
+/// A run that ends early gives its lock back while the runtime still works; otherwise the lock expires by itself.
 impl Drop for ClusterLock {
     fn drop(&mut self) {
         self.done.cancel();
@@ -190,7 +194,7 @@ impl Keeper {
         Ok(Self {
             cluster: cluster.name().clone(),
             fleet: fleet.clone(),
-            // What others wait for must not hold up a renewal.
+            // A renewal must not wait for other uses of the sessions.
             access: access.apart(),
             value: serde_json::to_string(&holder)
                 .map_err(|error| Error::failed("cluster-lock", "lock", cluster.name()).source(&error))?,
@@ -222,7 +226,7 @@ impl Keeper {
     }
 
     async fn voter(&self) -> Result<&FleetNode, String> {
-        etcd::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "its etcd does not answer".to_owned())
+        etcd::serving_voter(&self.access, &self.fleet).await.ok_or_else(|| "etcd does not answer".to_owned())
     }
 
     async fn machine(&self, node: &FleetNode) -> Result<Remote, String> {
@@ -250,7 +254,7 @@ impl Keeper {
     }
 }
 
-/// Renews the lock until it is given back. What cannot be asked is asked again: a drill may have taken etcd away.
+/// Renews the lock until it is given back. A renewal that fails is tried again: a drill may have stopped etcd.
 async fn keep(keeper: Arc<Keeper>, done: CancellationToken, context: Context) {
     loop {
         tokio::select! {

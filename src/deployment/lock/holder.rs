@@ -11,7 +11,7 @@ use crate::{context::RunContext, env, error::Error, model::ClusterName};
 /// How long the lock of a run that died stays.
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
-/// How often it is renewed: several times may fail before it is gone.
+/// How often it is renewed: several renewals may fail before it expires.
 pub(super) const RENEWS_EVERY: Duration = Duration::from_secs(5);
 
 /// Who holds a cluster.
@@ -23,7 +23,7 @@ pub(super) struct Holder {
     /// The run's record, and where CI shows it.
     run: String,
     since: Timestamp,
-    /// Tells two runs apart that are the same in all the rest.
+    /// Tells apart two runs whose other fields are equal.
     token: Uuid,
 }
 
@@ -49,13 +49,13 @@ impl Holder {
     }
 
     fn words(&self) -> String {
-        format!("`{}` of {} (run {}) holds it since {:.0}", self.command, self.owner, self.run, self.since)
+        format!("locked by `{}` ({}, run {}) since {:.0}", self.command, self.owner, self.run, self.since)
     }
 }
 
 pub(super) fn words(value: &str) -> String {
     let holder = serde_json::from_str::<Holder>(value);
-    holder.map_or_else(|_| "a run of another version of hactl holds it".to_owned(), |holder| holder.words())
+    holder.map_or_else(|_| "locked by a run of another version of hactl".to_owned(), |holder| holder.words())
 }
 
 /// The error of a cluster that another run works on.
@@ -63,10 +63,10 @@ pub(super) fn held(cluster: &ClusterName, value: &str, seconds: u64, now: Timest
     let seconds = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or_default());
     let until = now.checked_add(seconds).unwrap_or(now);
     Error::failed("cluster-locked", "lock", cluster)
-        .cause(format!("{}, until {until:.0} and for as long as it works", words(value)))
+        .cause(format!("{}; the lock expires at {until:.0} unless that run renews it", words(value)))
         .hint(format!(
-            "wait until that run has ended, then run the same command again; of a run that died the lock goes by itself, {} s \
-             after its last sign of life",
+            "Wait until that run has ended, then run the same command again; the lock of a run that died expires {} s \
+             after its last renewal",
             TTL.as_secs()
         ))
 }
@@ -80,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_is_told_with_its_job_in_ci() {
+    fn lock_holder_in_ci_is_named_with_its_job() {
         let since = Timestamp::UNIX_EPOCH;
         let told = |pairs: &[(&str, &str)]| {
             Holder::new(&env(pairs), "box\n", "hactl up pg".to_owned(), "19700101T000000-up", since).words()
         };
         assert_eq!(
             told(&[("USER", "me")]),
-            "`hactl up pg` of me@box (run 19700101T000000-up) holds it since 1970-01-01T00:00:00Z"
+            "locked by `hactl up pg` (me@box, run 19700101T000000-up) since 1970-01-01T00:00:00Z"
         );
         let github = [
             ("GITHUB_SERVER_URL", "https://github.com"),
@@ -95,21 +95,26 @@ mod tests {
             ("GITHUB_RUN_ID", "7"),
             ("USER", "runner"),
         ];
-        assert!(told(&github).contains("runner@box (run 19700101T000000-up, https://github.com/me/db/actions/runs/7)"));
-        assert!(told(&[("CI_JOB_URL", "https://git/j/1")]).contains("@box (run 19700101T000000-up, https://git/j/1)"));
+        assert!(
+            told(&github).contains("(runner@box, run 19700101T000000-up, https://github.com/me/db/actions/runs/7)")
+        );
+        assert!(told(&[("CI_JOB_URL", "https://git/j/1")]).contains("@box, run 19700101T000000-up, https://git/j/1)"));
     }
 
     #[test]
-    fn a_held_lock_says_who_since_when_until_when_and_what_to_do() {
+    fn held_lock_error_names_holder_times_and_next_step() {
         let holder =
             Holder::new(&env(&[("USER", "me")]), "box", "hactl verify pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
         let value = serde_json::to_string(&holder).unwrap();
         let error = held(&"pg".parse().unwrap(), &value, 27, Timestamp::UNIX_EPOCH);
         assert_eq!((error.kind.exit_code(), error.code), (1, "cluster-locked"));
         let text = error.to_string();
-        for word in
-            ["`hactl verify pg` of me@box (run r)", "since 1970-01-01T00:00:00Z", "until 1970-01-01T00:00:27Z", "30 s"]
-        {
+        for word in [
+            "`hactl verify pg` (me@box, run r)",
+            "since 1970-01-01T00:00:00Z",
+            "expires at 1970-01-01T00:00:27Z",
+            "30 s",
+        ] {
             assert!(text.contains(word), "no {word} in {text}");
         }
         assert!(held(&"pg".parse().unwrap(), "{}", 1, Timestamp::UNIX_EPOCH).to_string().contains("another version"));
@@ -124,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_that_are_the_same_in_all_the_rest_are_two() {
+    fn two_runs_with_equal_fields_have_different_holders() {
         let holder = || Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
         assert_ne!(holder(), holder());
         assert!(RENEWS_EVERY * 4 < TTL, "several renewals may fail");

@@ -8,8 +8,8 @@ use crate::{
     event::Stage,
 };
 
-/// The locks of one run: a drill that takes etcd away keeps whoever comes by that on the machines. None is taken of an adopted
-/// cluster, and each once.
+/// The locks of one run. The lock on the machines keeps other runs out while a drill has stopped etcd. Each lock is
+/// taken once, and none of an adopted cluster.
 #[derive(Default)]
 pub(crate) struct Locks {
     /// In the cluster's etcd.
@@ -19,8 +19,9 @@ pub(crate) struct Locks {
 }
 
 impl Locks {
-    /// For whoever may not know the machines yet, or finds them gone: the lock in etcd; the one on the machines where that
-    /// does not answer, or where `both` are wanted.
+    /// For a run that may not know the machines yet, or that finds them gone: the lock in etcd; the lock on the
+    /// machines if etcd does not answer, or if `both` are wanted. The run continues without a lock that does not
+    /// answer.
     pub(crate) async fn take_if_known(
         run: &RunContext,
         deployment: &Deployment,
@@ -34,16 +35,21 @@ impl Locks {
         };
         let access = access(&run.context, cluster, vault)?;
         let request = LockRequest { run, cluster, command, fleet, access: &access };
+        let mut missing = None;
         if fleet.voters().next().is_some() {
-            locks.take_etcd(request).await?;
+            missing = locks.try_etcd(request).await?;
         }
         if locks.etcd.is_some() && !both {
             return Ok(locks);
         }
-        match locks.take_machines(request).await {
-            Err(error) if error.code != codes::MACHINES_LOCK => locks.give_back(Err(error)).await,
-            _ => Ok(locks),
+        if let Err(error) = locks.take_machines(request).await
+            && error.code != codes::MACHINES_LOCK
+        {
+            return locks.give_back(Err(error)).await;
         }
+        // Only now is it known which locks are held.
+        locks.report_missing(run, missing).await;
+        Ok(locks)
     }
 
     /// The lock on the machines.
@@ -57,7 +63,7 @@ impl Locks {
         Ok(())
     }
 
-    /// The lock in etcd; in words why there is none to ask: then nobody else can take it either.
+    /// The lock in etcd, or the reason why no etcd can be asked: then no other run can take the lock either.
     ///
     /// # Errors
     /// When another run holds it.
@@ -72,27 +78,31 @@ impl Locks {
         Ok(None)
     }
 
-    /// The same; whoever looks on is told why there is none.
+    /// The same; a lock that cannot be taken is reported.
     ///
     /// # Errors
     /// When another run holds it.
     pub(crate) async fn take_etcd(&mut self, request: LockRequest<'_>) -> Result<()> {
-        if let Some(seen) = self.try_etcd(request).await? {
-            let step = format!(
-                "no lock on the cluster: {seen}; those of this directory, of the state and of the machines are held"
-            );
-            request.run.context.events.step(Stage::Plan, None, step).await;
-        }
+        let missing = self.try_etcd(request).await?;
+        self.report_missing(request.run, missing).await;
         Ok(())
     }
 
-    /// Gives them back after a work with this result; one that was lost is what went wrong then.
+    /// Reports that the cluster lock is `missing`, with the reason, and which lock is held instead.
+    async fn report_missing(&self, run: &RunContext, missing: Option<String>) {
+        let Some(seen) = missing else { return };
+        let held = if self.machines.is_some() { "machines lock" } else { "directory lock only" };
+        let step = format!("could not take the cluster lock ({seen}); continuing with the {held}");
+        run.context.events.step(Stage::Plan, None, step).await;
+    }
+
+    /// Gives them back after work with this result; a lost lock is then the error.
     pub(crate) async fn give_back<T>(self, result: Result<T>) -> Result<T> {
         let result = ClusterLock::give_back(self.machines, result).await;
         ClusterLock::give_back(self.etcd, result).await
     }
 
-    /// The same where the cluster, and its etcd with it, may be gone.
+    /// The same if the cluster, and its etcd with it, may be gone.
     pub(crate) async fn drop_with_cluster<T>(self, mut result: Result<T>) -> Result<T> {
         for lock in [self.machines, self.etcd].into_iter().flatten() {
             let there = result.is_err();

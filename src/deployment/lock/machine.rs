@@ -1,7 +1,7 @@
-//! The lock where there is no etcd yet: a file on one of the machines, which lives as long as somebody renews it.
+//! The lock for a cluster without a running etcd: a file on one of its machines, valid while its holder renews it.
 //!
-//! It is in `/run`, and told by the machine's uptime: a machine that starts again forgets it, and its clock may be set
-//! meanwhile.
+//! It is in `/run`, so a restart of the machine removes it. Its age is measured by the machine's uptime, because the
+//! clock may be set meanwhile.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::{component::etcd::Taken, ssh::Remote};
 /// How long the machine may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The exit code of a lock that is somebody else's: EX_TEMPFAIL of sysexits.h.
+/// The exit code when another run holds the lock: EX_TEMPFAIL of sysexits.h.
 const IS_HELD: i32 = 75;
 
-/// In come who takes it and whose it may be taken from; out go, where it is held, seconds and holder.
+/// Input: the new holder, and a holder that it may be taken from. Output when it is held: the seconds left, and the
+/// holder.
 const TAKE: &str = r#"set -eu
 IFS= read -r mine
 IFS= read -r dead

@@ -1,14 +1,14 @@
-//! The lock on the cluster itself: a key in its own etcd, held by whoever changes or drills it, so that runs on different
-//! machines never meet.
+//! The lock on the cluster itself: a key in its own etcd, held by each run that changes or drills it, so that only one
+//! run works on the cluster, wherever the runs are.
 //!
-//! The key lives by a lease that is renewed while the run works; a run that died lets go of it by not renewing, and the next
-//! run of its own directory, which holds that directory's lock, takes it over at once. Leases
-//! outlive a quorum that is lost: nobody else can take the key then, and a new leader of etcd lets all of them begin again.
-//! So a drill that stops etcd does not cost the lock. When it is lost all the same, because this machine slept or was cut
-//! off, it is taken again if nobody has it, and otherwise the run ends.
+//! The key has a lease that is renewed while the run works. The lock of a run that died expires, and the next run in
+//! the same directory, which holds the directory lock, takes it over at once. Leases do not expire while etcd has no
+//! quorum: no run can take the key then, and a new leader of etcd starts all leases again. So a drill that stops etcd
+//! does not lose the lock. If the lock expires because this machine slept or lost its network, it is taken again if it
+//! is free; otherwise the run ends.
 //!
-//! A cluster that is just being made has no etcd. So whoever lets Ansible work on the machines also holds [a file on the
-//! first of them](machine), in the same way.
+//! A cluster that is just being made has no etcd. So a run that starts Ansible on the machines also holds [a file on
+//! the first machine](machine) in the same way.
 
 mod cluster;
 mod holder;

@@ -152,7 +152,7 @@ async fn enrolled_machine_is_asked_nothing_until_it_shows_another_key() {
     let (enrolled, said) = site.enroll(fleet(&machines, Some(&bastion))).await;
     let enrolled = enrolled.unwrap();
     assert!(one.dir.path().join("cloud-init.done").exists(), "{said}");
-    assert!(said.contains("two: cloud-init is not content: status: error detail: no such package"), "{said}");
+    assert!(said.contains("two: cloud-init finished with errors: status: error detail: no such package"), "{said}");
     assert!(said.contains("host key recorded at first contact: SHA256:"), "{said}");
     assert_eq!((site.known.machines.len(), site.known.bastions.len()), (2, 1));
     for node in enrolled.nodes.values() {

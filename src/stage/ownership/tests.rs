@@ -1,4 +1,4 @@
-//! What machines tell of themselves, and what is said of it.
+//! What is found on machines, and the problems that hactl reports.
 
 use super::*;
 use crate::{fleet::SshTarget, model::Role};
@@ -89,22 +89,22 @@ fn script_finds_what_components_have_left_and_what_runs() {
             ("patroni", false, "Patroni's configuration /etc/patroni/patroni.yml, of the cluster other"),
             ("etcd", false, "an etcd that runs"),
             ("etcd", true, "data of etcd in /var/lib/etcd"),
-            ("nginx", false, "something that listens on 0.0.0.0:8008: nginx"),
+            ("nginx", false, "a process that listens on 0.0.0.0:8008: nginx"),
         ]
     );
 }
 
 #[test]
-fn what_is_somebody_elses_is_named() {
+fn data_and_services_of_others_are_named() {
     let both = [Role::Etcd, Role::Patroni];
     let text = "found postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/main\n\
                 found etcd process an etcd that runs\nlistens 0.0.0.0:8008 nginx\n";
     assert_eq!(
         problems(text, &both),
         [
-            "there is data of PostgreSQL 15 in /var/lib/postgresql/15/main",
-            "there is an etcd that runs",
-            "there is something that listens on 0.0.0.0:8008: nginx"
+            "found data of PostgreSQL 15 in /var/lib/postgresql/15/main",
+            "found an etcd that runs",
+            "found a process that listens on 0.0.0.0:8008: nginx"
         ]
     );
     // etcd may be there where no member of ours will be.
@@ -114,16 +114,16 @@ fn what_is_somebody_elses_is_named() {
         problems(&format!("mark {}\n{text}", serde_json::to_string(&mark).unwrap()), &both)
     };
     let uuid = Uuid::from_u128(2);
-    assert_eq!(mark("other", 2), [format!("it carries the mark of the hactl cluster other ({uuid})")]);
+    assert_eq!(mark("other", 2), [format!("it carries the ownership marker of the hactl cluster other ({uuid})")]);
     assert_eq!(
         mark("pg", 2),
-        [format!("it carries the mark of another hactl cluster that is called pg, too ({uuid})")]
+        [format!("it carries the ownership marker of another hactl cluster with the same name, pg ({uuid})")]
     );
     assert_eq!(problems("mark {", &both).len(), 1);
 }
 
 #[test]
-fn where_ssh_led_elsewhere_than_the_others_would_go_the_machine_is_refused() {
+fn machine_with_another_address_than_the_cluster_file_is_refused() {
     let one = [Role::Patroni];
     let mut elsewhere = node(&one);
     elsewhere.address = Ipv4Addr::new(10, 0, 0, 2);
@@ -131,7 +131,7 @@ fn where_ssh_led_elsewhere_than_the_others_would_go_the_machine_is_refused() {
     let found = Found::read("addresses 127.0.0.1 10.0.0.1 \n");
     assert_eq!(
         found.misplaced(&elsewhere).unwrap(),
-        "SSH by nat:22 leads to a machine that has 10.0.0.1, and not 10.0.0.2, by which the others would reach it"
+        "SSH to nat:22 reaches a machine with the address 10.0.0.1, not 10.0.0.2, which the other machines would use"
     );
     elsewhere.address = Ipv4Addr::new(10, 0, 0, 1);
     assert_eq!(found.misplaced(&elsewhere), None);
@@ -139,7 +139,7 @@ fn where_ssh_led_elsewhere_than_the_others_would_go_the_machine_is_refused() {
         Found::read("addresses 10.0.0.1 192.168.0.1\nfrom 10.0.0.1 to 10.0.0.3\nfrom 192.168.0.1 to 10.9.0.2\n");
     assert_eq!(
         found.misplaced(&elsewhere).unwrap(),
-        "it reaches 10.9.0.2 from 192.168.0.1, and not from 10.0.0.1: etcd there lets only that address in"
+        "it connects to 10.9.0.2 from 192.168.0.1, not from 10.0.0.1, the only address that etcd there accepts"
     );
     // One without `ip` does not tell.
     assert_eq!(Found::default().misplaced(&elsewhere), None);
@@ -159,7 +159,7 @@ fn together(machines: &[(&str, &[Role], &str)], judge: fn(&[(&FleetNode, &Found)
 }
 
 #[test]
-fn two_instances_are_two_machines() {
+fn two_instances_on_one_machine_are_refused() {
     let both: &[Role] = &[Role::Etcd, Role::Patroni];
     let (one, two) = (("one", both, "ports-of a net:[1]\n"), ("two", both, "ports-of a net:[2]\n"));
     assert_eq!(together(&[one, two, ("old", both, ""), ("older", both, "")], same_machine), Vec::<String>::new());
@@ -168,17 +168,17 @@ fn two_instances_are_two_machines() {
 }
 
 #[test]
-fn data_that_was_left_when_the_cluster_was_taken_away_makes_no_new_one() {
+fn data_left_by_a_teardown_is_refused() {
     let (both, data): (&[Role], &[Role]) = (&[Role::Etcd, Role::Patroni], &[Role::Patroni]);
     let marked = "mark {}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
                   found etcd data data of etcd in /var/lib/etcd\n";
     let left = |machines: &[(&str, &[Role], &str)]| together(machines, left_over);
     let said = left(&[("one", both, ""), ("two", both, marked), ("three", both, "")]);
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("two: there is data of PostgreSQL 15 in /var/lib/postgresql/15/pg, of this cluster"));
+    assert!(said[0].starts_with("two: found data of PostgreSQL 15 in /var/lib/postgresql/15/pg of this cluster"));
     let of_postgres = "mark {}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n";
     assert_eq!(left(&[("one", both, ""), ("two", data, of_postgres)]).len(), 1);
-    // A machine that was made anew, and one that is new, join those that have the majority.
+    // A machine that was replaced, and one that is new, join those that have the majority.
     assert!(left(&[("one", both, marked), ("two", both, marked), ("three", both, ""), ("four", data, "")]).is_empty());
     // A first run that was killed has marked all of them; one that could not write a mark has made nothing.
     assert!(left(&[("one", both, marked), ("two", both, "mark {}\n"), ("three", both, "mark {}\n")]).is_empty());
@@ -186,10 +186,10 @@ fn data_that_was_left_when_the_cluster_was_taken_away_makes_no_new_one() {
 }
 
 #[test]
-fn another_release_or_architecture_is_said_with_what_was_asked_for() {
+fn another_release_or_architecture_is_named_with_the_requested_one() {
     let found = Found::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
     let said = found.problems(&node(&[Role::Patroni]), &ours(), Distribution::Debian12);
-    assert_eq!(said[0], "it runs ubuntu:24.04, and the cluster file says `release: debian:12`");
+    assert_eq!(said[0], "it runs ubuntu:24.04, but the cluster file says `release: debian:12`");
     assert!(said[1].contains("s390x"), "{said:?}");
     assert!(
         Found { release: "debian:12.7".into(), arch: std::env::consts::ARCH.into(), ..found }
