@@ -1,4 +1,4 @@
-//! The command line: which commands there are, and what does each.
+//! The command line: the commands and the function that runs each.
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -13,12 +13,12 @@ use crate::{
 
 const EXAMPLES: &str = "Examples:
   hactl up patroni-3node          bring up the built-in three-node cluster on this machine
-  hactl init pg-dev               write pg-dev.yaml, commented, to be changed
-  hactl up pg-dev                 create or converge the cluster of pg-dev.yaml
-  hactl status pg-dev             who leads, lag, timelines, etcd, what is wrong
-  hactl down pg-dev               take everything away again";
+  hactl init pg-dev               write a commented pg-dev.yaml to edit
+  hactl up pg-dev                 create the cluster of pg-dev.yaml, or converge it to the file
+  hactl status pg-dev             show the primary, lag, timelines, etcd and problems
+  hactl down pg-dev               destroy the cluster";
 
-/// PostgreSQL HA clusters on machines that Terraform made and Ansible configured
+/// Make PostgreSQL HA clusters with Terraform and Ansible, and prove that they fail over
 #[derive(Debug, Parser)]
 #[command(name = "hactl", version, propagate_version = true, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -33,15 +33,15 @@ pub(crate) enum Command {
     /// Create the cluster, or converge it to its file
     #[command(after_help = "Examples:\n  hactl up patroni-3node\n  hactl up ./pg-prod.yaml --output json")]
     Up(up::UpArgs),
-    /// Show what `up` would do, and the longest write gap to expect per fault
+    /// Show what `up` would do, and the longest write gap to expect for each fault
     #[command(after_help = "Examples:\n  hactl plan pg-prod\n  hactl plan pg-prod --detailed-exitcode")]
     Plan(plan::PlanArgs),
-    /// Show who leads, lag, timelines, etcd, and what is wrong
+    /// Show the primary, lag, timelines, etcd and problems
     #[command(
         after_help = "Examples:\n  hactl status pg-prod\n  hactl status pg-prod --watch\n  hactl status pg-prod --output json"
     )]
     Status(status::StatusArgs),
-    /// Break the cluster on purpose while clients write, and prove that it fails over without loss
+    /// Inject faults while clients write, and prove that the cluster fails over without losing commits
     #[command(after_help = "Examples:
   hactl verify pg-dev
   hactl verify pg-dev --drill node-loss --rounds 20
@@ -50,12 +50,12 @@ pub(crate) enum Command {
   hactl verify pg-dev --self-test
   hactl verify --list")]
     Verify(verify::VerifyArgs),
-    /// Show what the last drills found
+    /// Show the results of the last drills
     #[command(
         after_help = "Examples:\n  hactl report pg-prod\n  hactl report pg-prod --open\n  hactl report pg-prod 20261122T071739 --format markdown"
     )]
     Report(report::ReportArgs),
-    /// Destroy the cluster: records, machines, networks, in reverse order; on machines that stay, stop it
+    /// Destroy the cluster's DNS records, machines and networks; on machines that stay, stop its services
     #[command(
         after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge\n  hactl down pg-hosts --wipe-data"
     )]
@@ -65,40 +65,40 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hactl init pg-dev\n  hactl init pg-prod --platform proxmox\n  hactl init pg-prod --adopted"
     )]
     Init(init::InitArgs),
-    /// Take machines that exist on Proxmox over into the cluster: write import blocks for the next `up`
+    /// Write import blocks with which the next `up` takes over existing Proxmox machines
     #[command(after_help = "Examples:
   hactl import pg-prod node1=pve1/100 node2=pve2/101
   hactl import pg-prod --from old.tfstate --pool
   terraform -chdir=old show -json | hactl import pg-prod --from -")]
     Import(import::ImportArgs),
-    /// Make the machines by Terraform, and no more
+    /// Create the machines with Terraform, without configuring them
     #[command(after_help = "Examples:\n  hactl provision pg-dev")]
     Provision(provision::ProvisionArgs),
     /// Print the Ansible inventory of a provisioned cluster
     #[command(after_help = "Examples:\n  hactl inventory pg-dev\n  hactl inventory pg-dev --format yaml")]
     Inventory(inventory::InventoryArgs),
-    /// Run Ansible on a provisioned cluster, and no more
+    /// Run Ansible on a provisioned cluster, without running Terraform
     #[command(after_help = "Examples:\n  hactl configure pg-dev\n  hactl configure pg-dev --check")]
     Configure(configure::ConfigureArgs),
     /// Open a shell on a machine, or run a command there
     #[command(after_help = "Examples:\n  hactl ssh pg-dev node1\n  hactl ssh pg-dev node1 -- patronictl list")]
     Ssh(ssh::SshArgs),
-    /// Open psql as the owner of the first database, verifying the server
+    /// Open psql as the owner of the first database, with the server's certificate verified
     #[command(
         after_help = "Examples:\n  hactl psql pg-dev\n  hactl psql pg-dev -- -c 'select 1'\n  hactl psql pg-dev -- -d postgres"
     )]
     Psql(psql::PsqlArgs),
-    /// Show the services' logs of a machine
+    /// Show the logs of the cluster's services on a machine
     #[command(after_help = "Examples:\n  hactl logs pg-dev node1\n  hactl logs pg-dev node1 --unit etcd --lines 200")]
     Logs(logs::LogsArgs),
     /// List, build or prune the node images of the local platform
     #[command(after_help = "Examples:\n  hactl image list\n  hactl image build pg-dev\n  hactl image prune")]
     #[command(subcommand)]
     Image(image::ImageCommand),
-    /// Download what nodes need: the etcd release, Patroni's wheels, Ansible's environment
+    /// Download what a cluster needs: the etcd release, Patroni's wheels, Ansible's environment
     #[command(after_help = "Examples:\n  hactl fetch\n  hactl fetch pg-dev")]
     Fetch(fetch::FetchArgs),
-    /// Work with the secrets file of a cluster
+    /// Manage the secrets file of a cluster
     #[command(after_help = "Examples:\n  hactl secrets pg-dev recipients\n  \
                             hactl secrets pg-dev recipients add \"$(cat colleague.pub)\"\n  \
                             hactl secrets pg-dev host-keys forget node1")]
@@ -106,34 +106,34 @@ pub(crate) enum Command {
     /// Print the JSON Schema of the cluster file, or of what hactl writes as JSON
     #[command(after_help = "Examples:\n  hactl schema >cluster.schema.json\n  hactl schema status")]
     Schema(schema::SchemaArgs),
-    /// Write the embedded roles, playbooks, templates and modules into a directory, to be changed
+    /// Write the embedded roles, playbooks, templates and modules to a directory, for you to edit
     #[command(after_help = "Examples:\n  hactl eject my-roles")]
     Eject(eject::EjectArgs),
-    /// Check what this machine has and what is missing
+    /// Check that this machine has what hactl needs
     #[command(after_help = "Examples:\n  hactl doctor\n  hactl doctor --output json")]
     Doctor,
-    /// Work with the Terraform provider that hactl serves, and with the state's lock
+    /// Install hactl's Terraform provider, or release a lock on the state
     #[command(after_help = "Examples:\n  hactl terraform install\n  hactl terraform force-unlock pg-dev 5e0f2d4c-...")]
     #[command(subcommand)]
     Terraform(terraform::TerraformCommand),
     /// Print a completion script
     #[command(after_help = "Examples:\n  hactl completions bash >~/.local/share/bash-completion/completions/hactl")]
     Completions {
-        /// The shell it is for
+        /// The shell to print the script for
         shell: clap_complete::Shell,
     },
-    /// Print versions: hactl's own, and those of what it installs
+    /// Print the versions of hactl and of what it installs
     #[command(after_help = "Examples:\n  hactl version\n  hactl version --output json")]
     Version,
     /// Serve the provider to Terraform (started by Terraform, not by people)
     #[command(hide = true)]
     TerraformProvider,
-    /// Give power back to machines whose power a drill took (started by drills, not by people)
+    /// Power on machines that a drill powered off (started by drills, not by people)
     #[command(hide = true)]
     PowerWatch(power_watch::PowerWatchArgs),
 }
 
-/// Does what was asked for, and gives the exit code.
+/// Runs the command and returns its exit code.
 pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
     match command {
         Command::Up(args) => up::run(session, args).await,

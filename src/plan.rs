@@ -1,4 +1,4 @@
-//! Spec -> Plan: what is intended, decided without looking at any machine.
+//! Spec -> Plan: what the cluster should be, decided without looking at any machine.
 
 mod adopt;
 mod bounds;
@@ -27,7 +27,7 @@ use crate::model::{
 };
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Synchronous, Timers};
 
-/// What is intended for one cluster.
+/// What one cluster should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// The cluster's name.
@@ -36,43 +36,44 @@ pub struct Plan {
     pub app: String,
     /// Second part of the host names.
     pub env: String,
-    /// Where the machines come from: the platform's word, with what the cluster file says of it and its defaults.
+    /// Where the machines come from: the platform's name, with its settings from the cluster file and their defaults.
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub platform: Platform,
-    /// The machines, by their instance's key.
+    /// The machines, by instance key.
     pub nodes: BTreeMap<InstanceKey, Node>,
     /// Where Terraform keeps its state, when not on this machine: `backend` of the cluster file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub backend: Option<Backend>,
-    /// Where the machines get their records, if anywhere: `dns` of the cluster file.
+    /// Where the machines get DNS records, if at all: `dns` of the cluster file.
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub dns: Option<Dns>,
     /// etcd's full version.
     #[schemars(with = "String")]
     pub etcd: EtcdVersion,
-    /// Where etcd comes from, when the file says so.
+    /// Where etcd comes from, when the cluster file says so.
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub etcd_source: Option<EtcdSource>,
-    /// The database.
+    /// PostgreSQL's version and settings.
     pub postgres: Postgres,
-    /// What looks after it.
+    /// Patroni's version and settings.
     pub patroni: Patroni,
-    /// What holds Patroni's leader key: `etcd` with the key's name and voters on other machines, or another DCS's name.
+    /// The store (DCS) of Patroni's leader key: `etcd` with the key's name and voters on other machines, or another
+    /// store's name.
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub dcs: Dcs,
-    /// The longest write gap to expect per fault.
+    /// The longest write gap to expect for each fault.
     pub bounds: Vec<Bound>,
-    /// What stops a primary that outlives its Patroni, in words.
+    /// What stops a primary whose Patroni no longer runs, in words.
     pub fencing: String,
-    /// What the user should know before anything is made.
+    /// Warnings about the plan.
     pub warnings: Vec<Warning>,
     /// The drills that `hactl verify` runs by default.
     #[serde(default)]
     pub drills: Vec<String>,
-    /// Whether the cluster may be broken beyond what it promises to bridge.
+    /// Whether drills may cause faults that the cluster does not promise to survive.
     pub disposable: bool,
 }
 
@@ -83,28 +84,29 @@ pub struct Node {
     pub key: InstanceKey,
     /// The machine's host name.
     pub hostname: HostName,
-    /// What it does in the cluster; none is a plain machine.
+    /// Its roles in the cluster; empty for a plain machine.
     pub roles: BTreeSet<Role>,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Processor cores.
     pub cores: u32,
-    /// The size in GiB of a disk of its own for PGDATA; without it that lies on the disk of whoever gives it.
+    /// The size in GiB of the disk that holds PGDATA, when the cluster file sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_gb: Option<u32>,
-    /// Position of the address within the network of the local platform, from 10; sticks once given. 0 on other platforms.
+    /// Position of the address within the network of the local platform, from 10; never changes once assigned. 0 on
+    /// other platforms.
     #[serde(default, rename = "slot")]
     pub address_index: u8,
 }
 
 impl Node {
-    /// Whether it votes in etcd.
+    /// Whether the machine votes in etcd.
     #[must_use]
     pub fn is_voter(&self) -> bool {
         Role::votes(&self.roles)
     }
 
-    /// Whether PostgreSQL runs on it.
+    /// Whether PostgreSQL runs on the machine.
     #[must_use]
     pub fn is_data_node(&self) -> bool {
         Role::holds_data(&self.roles)
@@ -116,35 +118,35 @@ pub struct Postgres {
     /// The major version.
     #[schemars(with = "u32")]
     pub major: PostgresMajor,
-    /// The packages that bring it on the nodes' release.
+    /// The packages that install it on the nodes' distribution.
     pub packages: Vec<String>,
-    /// The suite of the PostgreSQL project's repository, where the distribution lacks this version.
+    /// The suite of the PostgreSQL project's repository, when the distribution lacks this version.
     pub pgdg_suite: Option<String>,
-    /// All parameters that hactl sets, the user's over those that follow the machines' size.
+    /// All parameters that hactl sets: those derived from the machines' size, overridden by those of the cluster file.
     pub parameters: BTreeMap<String, serde_json::Value>,
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,
-    /// Networks that may connect, beside the cluster's own.
+    /// Networks that may connect, in addition to the cluster's own.
     #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
 }
 
-/// The longest write gap that a fault should cause.
+/// The longest write gap to expect from a fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bound {
     /// The fault, by its drill's name.
     pub fault: String,
-    /// The bound.
+    /// The bound in seconds.
     pub seconds: f64,
-    /// How the figure comes about, in terms of the timers.
+    /// How hactl computes the bound from the timers.
     pub formula: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
-    /// A stable word for scripts.
+    /// A stable code for scripts.
     pub code: String,
-    /// What it is.
+    /// The text of the warning.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -171,14 +173,14 @@ impl Plan {
         self.voters().count() + outside
     }
 
-    /// The choices of this plan, to be kept for the next one.
+    /// The choices that the next plan must keep.
     #[must_use]
     pub fn choices(&self) -> Choices {
         choices(&self.nodes)
     }
 }
 
-/// What was chosen for machines, to be kept for the next plan.
+/// The choices about machines that the next plan must keep.
 #[must_use]
 pub fn choices(nodes: &BTreeMap<InstanceKey, Node>) -> Choices {
     let voters = nodes.values().filter(|node| node.is_voter());

@@ -129,7 +129,7 @@ fn cluster_file_with_problems_reports_all_with_file_line_and_path() {
         "bad.yaml:3:25: instances.node1.coers: unknown key (did you mean cores?)",
         "bad.yaml:4:3: instances.Node_2: `Node_2` is not a valid instance key",
         "bad.yaml:6:3: instances.node3: `node3` is given twice",
-        "bad.yaml:7:20: instances.node4.vm_name: host name `same` is also that of instance node3",
+        "bad.yaml:7:20: instances.node4.vm_name: host name `same` is also the host name of instance node3",
         "bad.yaml:8:11: patroni.timers: loop_wait 10 + 2 * retry_timeout 10 = 30 is more than ttl 20",
         "bad.yaml:9:21: postgres.version: 12 is too small",
         "bad.yaml:10:12: platform.locl: unknown key (did you mean local?)",
@@ -335,7 +335,7 @@ fn report_of_a_removed_cluster_is_shown() {
     assert_eq!(object, verdict);
     let (code, error) = place.error(&["report", "pg", "20261122T071738-verify"]);
     assert_eq!((code, &error["code"]), (2, &"run-unknown".into()));
-    assert_eq!(error["hint"], "the nearest: 20261122T071739-verify");
+    assert_eq!(error["hint"], "Use one of the nearest names: 20261122T071739-verify");
     // Nothing is found where there is no browser; the page is there all the same.
     let opened = place.command(&["report", "pg", "--open"]).env("PATH", "").output().unwrap();
     assert_eq!(opened.status.code(), Some(3));

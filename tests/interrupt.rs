@@ -203,7 +203,7 @@ fn ctrl_c_at_a_prompt_ends_the_command_at_once_and_does_nothing() {
     };
     let before = state();
     let done = Command::new("python3")
-        .args(["-c", TERMINAL, "to go on:", env!("CARGO_BIN_EXE_hactl"), "verify", name, "--drill", "switchover"])
+        .args(["-c", TERMINAL, "to continue:", env!("CARGO_BIN_EXE_hactl"), "verify", name, "--drill", "switchover"])
         .current_dir(bench.path("."))
         .output()
         .unwrap();

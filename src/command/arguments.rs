@@ -6,41 +6,41 @@ use crate::{model::InstanceKey, terraform::Consent};
 
 #[derive(Args, Debug)]
 pub(crate) struct GlobalArgs {
-    /// How results and progress are shown
+    /// Format of results and progress
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: OutputFormat,
-    /// Show the tools' own output, and every task of every node
+    /// Show the output of the tools, and every Ansible task on every machine
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// Bars on a terminal, plain lines in pipes
+    /// Text, with progress bars on a terminal
     #[default]
     Text,
-    /// Event lines for acting commands, one object for queries
+    /// JSON: one event per line for commands that act, one object for queries
     Json,
-    /// As text, in GitHub's workflow log: stages as groups, errors as annotations, summary and outputs of the step
+    /// Text for a GitHub workflow: stages as groups, errors as annotations, a step summary and step outputs
     Github,
 }
 
-/// The cluster that a command is about.
+/// The cluster that a command works on.
 #[derive(Args, Debug)]
 pub(crate) struct ClusterArg {
-    /// A cluster file, the NAME of NAME.yaml, a cluster made from here, or a built-in blueprint
+    /// A cluster file, the NAME of NAME.yaml, a cluster recorded in .hactl, or a built-in blueprint
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
 }
 
-/// What may happen to machines that exist.
+/// What the command may do to existing machines.
 #[derive(Args, Debug)]
 pub(crate) struct ConsentArgs {
-    /// Let this machine be destroyed, or replaced by a new one; on platform terraform the resource with this address. May be
+    /// Allow hactl to destroy or replace this machine; on platform terraform, the resource with this address. Can be
     /// given several times
     #[arg(long, value_name = "NODE", value_parser = doomed)]
     pub(crate) allow_destroy: Vec<String>,
-    /// Let this machine be stopped and started; may be given several times
+    /// Allow hactl to stop and start this machine; can be given several times
     #[arg(long, value_name = "NODE")]
     pub(crate) allow_restart: Vec<InstanceKey>,
 }
@@ -56,7 +56,7 @@ impl From<ConsentArgs> for Consent {
     }
 }
 
-/// A machine, or the address of a resource, which has a dot in it.
+/// Accepts an instance's key, or a resource's address, which contains a dot.
 fn doomed(text: &str) -> Result<String, String> {
     if !text.contains('.') {
         text.parse::<InstanceKey>().map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ pub(crate) struct ConfigureArgs {
     pub(crate) name: ClusterArg,
     #[command(flatten)]
     pub(crate) ansible: AnsibleArgs,
-    /// Ansible's check mode: say what would change, change nothing
+    /// Run Ansible in check mode: show what would change, without changing anything
     #[arg(long)]
     pub(crate) check: bool,
 }

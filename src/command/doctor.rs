@@ -13,27 +13,27 @@ use crate::{
     terraform,
 };
 
-/// What this machine has.
+/// What hactl found on this machine.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Doctor {
-    /// Whether nothing that is needed is missing.
+    /// Whether every check of something that hactl needs passed.
     ok: bool,
-    /// One thing each.
+    /// The checks.
     checks: Vec<Check>,
 }
 
-/// One thing that hactl needs or can use.
+/// The check of one thing that hactl needs or can use.
 #[derive(JsonSchema, Serialize)]
 struct Check {
-    /// What it is.
+    /// What the check looks for.
     name: &'static str,
-    /// Whether it is there, and good enough.
+    /// Whether the check passed.
     ok: bool,
-    /// Whether hactl cannot do without.
+    /// Whether hactl cannot work without it.
     needed: bool,
-    /// Its version, or why it is not there.
+    /// The version found, or why the check failed.
     found: String,
-    /// How to get it.
+    /// What to do about a failed check.
     hint: Option<String>,
 }
 
@@ -85,27 +85,32 @@ async fn checks(context: &Context) -> Vec<Check> {
         Check::new("Terraform", true, terraform),
         Check::new("Python", true, fetch::controller_python(context).await.map(|python| python.to_string())),
         Check::new("ssh", true, ansible::ssh_version(context).await),
-        program(context, "psql", ["psql", "--version"], "`hactl psql` needs it: `apt-get install postgresql-client`")
-            .await,
+        program(
+            context,
+            "psql",
+            ["psql", "--version"],
+            "Run `apt-get install postgresql-client`: `hactl psql` needs it",
+        )
+        .await,
         program(
             context,
             "mmdebstrap",
             ["mmdebstrap", "--version"],
-            "only needed where no image registry answers: `apt-get install mmdebstrap`",
+            "Run `apt-get install mmdebstrap` if this machine cannot reach an image registry",
         )
         .await,
         program(
             context,
             "Go",
             ["go", "version"],
-            "only needed where etcd's release cannot be downloaded: it is then built from source",
+            "Install Go if this machine cannot download etcd's release: hactl then builds etcd from source",
         )
         .await,
         Check::new("directory", true, writable(context)),
     ]
 }
 
-/// A program that says its version in its first line, and that only some need.
+/// Checks an optional program, which prints its version in its first line.
 async fn program(context: &Context, name: &'static str, [program, option]: [&str; 2], hint: &'static str) -> Check {
     let found = Command::new(program).arg(option).succeed(context, |_| ()).await;
     let line = found.map(|finished| finished.tail.first().cloned().unwrap_or_default());

@@ -12,20 +12,20 @@ use crate::{
 pub(crate) struct DownArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// The cluster's name, typed before: goes on without asking when it is right, and refuses when it is not
+    /// Confirm without a prompt: must equal the cluster's name
     #[arg(long, value_name = "CLUSTER", conflicts_with = "yes")]
     pub(crate) confirm: Option<String>,
-    /// Remove the run records and the age key, too
+    /// Also remove the run records and the age key
     #[arg(long)]
     pub(crate) purge: bool,
-    /// Where the machines stay (platform hosts, and terraform with `destroy: false`): remove the cluster's data there, too.
-    /// Without it the services are stopped and disabled, and the next `up` starts them again
+    /// Also remove the cluster's data from machines that stay (platform hosts, and terraform with `destroy: false`).
+    /// Without this flag, `down` stops and disables the services there, and the next `up` starts them again
     #[arg(long)]
     pub(crate) wipe_data: bool,
-    /// Where the machines stay: leave this one as it is, since it does not answer any more; may be given several times
+    /// Leave out this machine because it no longer answers; only for machines that stay. Can be given several times
     #[arg(long, value_name = "NODE")]
     pub(crate) leave: Vec<InstanceKey>,
 }
@@ -36,7 +36,10 @@ pub(crate) async fn run(session: &Session, args: DownArgs) -> Result<u8> {
     if let Some(typed) = &args.confirm {
         let cluster = session.cluster(&name)?;
         if typed != cluster.name().as_str() {
-            return Err(not_confirmed(cluster.name().as_str(), &format!("--confirm says {typed:?}")));
+            return Err(not_confirmed(
+                cluster.name().as_str(),
+                &format!("--confirm has {typed:?} instead of the cluster's name"),
+            ));
         }
     } else if !args.yes {
         let mut deployment = session.deployment(&name).await?;
@@ -44,13 +47,13 @@ pub(crate) async fn run(session: &Session, args: DownArgs) -> Result<u8> {
         let preview = session.query(async |context| operation::preview(context, &mut deployment, &asked).await).await?;
         let cluster = deployment.cluster.name().as_str();
         if preview.things.is_empty() {
-            report::message(&format!("nothing of {cluster} is there any more"));
+            report::message(&format!("{cluster}: nothing is left to destroy"));
         } else {
             report::message(&format!("{}\n  {}", preview.headline, preview.things.join("\n  ")));
             prompt::confirm(session, cluster, |cause| not_confirmed(cluster, cause)).await?;
         }
     }
-    // The secrets outlive the cluster, since they may be committed; they go only when asked for by themselves.
+    // The secrets outlive the cluster, since they may be committed: only an answer of their own removes them.
     asked.secrets = args.purge && !args.yes && args.confirm.is_none() && ask_for_secrets(session, &name).await?;
     session.act(&operation::DOWN, &name, async |run, deployment| operation::down(run, deployment, &asked).await).await
 }
@@ -60,13 +63,14 @@ async fn ask_for_secrets(session: &Session, name: &str) -> Result<bool> {
     if !file.exists() {
         return Ok(false);
     }
-    report::message(&format!("Remove {}, too? Type `yes`, or nothing to keep it:", file.display()));
+    report::message(&format!("Also remove {}? Type `yes` to remove it, or press Enter to keep it:", file.display()));
     // No answer keeps the file.
     let answer = prompt::line(session, name).await?.unwrap_or_default();
     Ok(answer.trim() == "yes")
 }
 
 fn not_confirmed(name: &str, cause: &str) -> Error {
-    let hint = format!("`hactl down {name} --yes` does not ask, nor does `--confirm {name}`");
+    let hint =
+        format!("Run `hactl down {name} --yes` or `hactl down {name} --confirm {name}` to skip the confirmation");
     Error::failed("not-confirmed", "destroy", name).cause(cause).hint(hint)
 }

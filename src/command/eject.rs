@@ -9,7 +9,7 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(crate) struct EjectArgs {
-    /// The directory, which must be new or empty
+    /// The directory to write to; must be new or empty
     pub(crate) dir: std::path::PathBuf,
 }
 
@@ -18,7 +18,7 @@ pub(crate) fn run(session: &Session, args: &EjectArgs) -> Result<u8> {
     let failed = |error: std::io::Error| {
         Error::failed("eject", "write the embedded files to", dir.display())
             .source(&error)
-            .hint("make room or give write access there, or name another directory")
+            .hint("Free some space or grant write access there, or name another directory")
     };
     let taken = match std::fs::read_dir(&dir) {
         Ok(mut entries) => entries.next().is_some(),
@@ -28,7 +28,7 @@ pub(crate) fn run(session: &Session, args: &EjectArgs) -> Result<u8> {
     if taken {
         return Err(Error::failed("eject", "write the embedded files to", dir.display())
             .cause("the directory is not empty")
-            .hint("name a new directory: files that you changed are never overwritten"));
+            .hint("Name a new directory: `hactl eject` never overwrites files"));
     }
     for name in TREES {
         Assets::embedded().write(name, &dir.join(name)).map_err(failed)?;

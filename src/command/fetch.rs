@@ -5,7 +5,7 @@ use crate::{error::Result, operation};
 
 #[derive(Args, Debug)]
 pub(crate) struct FetchArgs {
-    /// The cluster whose versions are wanted
+    /// The cluster whose versions to download
     #[arg(value_name = "NAME", default_value = "patroni-3node")]
     pub(crate) name: String,
 }

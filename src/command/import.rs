@@ -16,17 +16,17 @@ use crate::{
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// An instance's key, and the machine's number on its hypervisor: node1=100 or node1=pve1/100
+    /// An instance's key and the machine's ID on its hypervisor: node1=100 or node1=pve1/100
     #[arg(value_name = "KEY=ID", group = "what")]
     pub(crate) ids: Vec<String>,
-    /// What Terraform wrote about an old configuration: a state, or the JSON of `terraform show -json` or
-    /// `terraform output -json`; `-` for standard input
+    /// Read the machines of an old Terraform configuration from this file: a state, or the JSON of `terraform show
+    /// -json` or `terraform output -json`; `-` for standard input
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) from: Vec<std::path::PathBuf>,
-    /// The pool of the cluster file exists already: import it, too
+    /// Also import the pool of the cluster file, which exists already
     #[arg(long, group = "what")]
     pub(crate) pool: bool,
-    /// The machines' DNS records exist already: import them, too
+    /// Also import the machines' DNS records, which exist already
     #[arg(long)]
     pub(crate) records: bool,
 }
@@ -50,7 +50,7 @@ fn read(work: &Path, path: &PathBuf) -> Result<(String, String)> {
     let text = text.map_err(|error| {
         Error::usage("import-from", "read", &name)
             .source(&error)
-            .hint("give the JSON of `terraform show -json` or `terraform output -json`, or a state file")
+            .hint("Give the JSON of `terraform show -json` or `terraform output -json`, or a state file")
     })?;
     Ok((name, text))
 }

@@ -11,9 +11,9 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(crate) struct InitArgs {
-    /// The cluster's name; the file is NAME.yaml
+    /// The cluster's name; the file becomes NAME.yaml
     pub(crate) name: String,
-    /// A file for a Patroni cluster that runs already, to be looked at and drilled
+    /// Write a file for an existing Patroni cluster, which hactl observes and drills but never changes
     #[arg(long, conflicts_with = "platform")]
     pub(crate) adopted: bool,
     /// Where the machines of the new cluster come from
@@ -24,7 +24,7 @@ pub(crate) struct InitArgs {
 pub(crate) fn run(session: &Session, args: &InitArgs) -> Result<u8> {
     let name = ClusterName::new(args.name.as_str())
         .map_err(|error| Error::usage("cluster-name", "write a cluster file for", &args.name).cause(error))
-        .map_err(|error| error.hint("`hactl init pg-dev` writes pg-dev.yaml"))?;
+        .map_err(|error| error.hint("Choose another name; for example, `hactl init pg-dev` writes pg-dev.yaml"))?;
     let template = if args.adopted { spec::Template::Adopted } else { args.platform };
     let text = spec::init_text(&name, template);
     let path = session.dirs.work.join(format!("{name}.yaml"));
@@ -33,15 +33,15 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Result<u8> {
         let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
         let error = failed(error);
         error.hint(if exists {
-            "it is kept as it is; choose another name, or move it away"
+            "Choose another name, or move the file away: `hactl init` does not overwrite it"
         } else {
-            "run the command in a directory that you can write to"
+            "Run the command in a directory that you can write to"
         })
     })?;
     if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
-        // Half a cluster file would be worse than none.
+        // A truncated cluster file could pass for a whole one.
         let _ = std::fs::remove_file(&path);
-        return Err(failed(error).hint("is the disk full?"));
+        return Err(failed(error).hint("Check that the disk has free space"));
     }
     report::print(&format!("wrote {name}.yaml\n\nNext:\n  {}", template.next(&name)));
     Ok(0)

@@ -13,10 +13,10 @@ use crate::{
 pub(crate) struct InventoryArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// INI and YAML for ansible-playbook's --inventory, JSON in the form of a dynamic inventory
+    /// INI or YAML for `ansible-playbook --inventory`, or JSON in the form of a dynamic inventory
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: InventoryFormat,
-    /// Everything in JSON, secrets included, for Ansible's dynamic inventory: never to a terminal
+    /// Print everything as JSON, including secrets, for Ansible's dynamic inventory; refused on a terminal
     #[arg(long, conflicts_with = "format")]
     pub(crate) list: bool,
 }
@@ -33,7 +33,10 @@ pub(crate) async fn run(session: &Session, args: InventoryArgs) -> Result<u8> {
     if args.list && std::io::stdout().is_terminal() {
         return Err(Error::usage("secrets-to-terminal", "show", "the inventory with its secrets")
             .cause("standard output is a terminal")
-            .hint("`--format json` leaves the secrets out; examples/inventory/hactl-inventory.sh is for Ansible"));
+            .hint(
+                "Use `--format json`, which leaves the secrets out; for Ansible, use \
+                 examples/inventory/hactl-inventory.sh",
+            ));
     }
     let mut deployment = session.deployment(&args.name.name).await?;
     deployment.cluster.must_be_made_here("inventory")?;

@@ -15,10 +15,10 @@ pub(crate) struct LogsArgs {
     pub(crate) name: ClusterArg,
     /// The instance's key
     pub(crate) node: String,
-    /// The systemd unit: patroni, etcd; both by default
+    /// The systemd unit: patroni or etcd; both by default
     #[arg(long)]
     pub(crate) unit: Option<String>,
-    /// Lines from the end
+    /// Number of lines to show, from the end of the log
     #[arg(long, default_value_t = 50)]
     pub(crate) lines: u32,
 }
@@ -28,8 +28,8 @@ pub(crate) async fn run(session: &Session, args: &LogsArgs) -> Result<u8> {
     let unit = args.unit.as_deref().unwrap_or_default();
     if !unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte)) {
         return Err(Error::usage("unit", "show the log of unit", unit)
-            .cause("a unit's name has letters, digits and @ . _ - only")
-            .hint("units of ours: patroni, etcd"));
+            .cause("a unit's name has only letters, digits and @ . _ -")
+            .hint("Use `--unit patroni` or `--unit etcd`"));
     }
     let done = session
         .query(async |context| {

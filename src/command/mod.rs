@@ -1,5 +1,5 @@
-//! One small file for each subcommand: its arguments, the question that it asks, a call of `operation` or `query`, and what
-//! is shown then.
+//! One small file for each subcommand: its arguments, its confirmation, a call of `operation` or `query`, and the
+//! output.
 
 pub(crate) mod arguments;
 pub(crate) mod configure;

@@ -16,7 +16,7 @@ pub(crate) struct PlanArgs {
     pub(crate) name: ClusterArg,
     #[command(flatten)]
     pub(crate) agreed: ConsentArgs,
-    /// End with 0 for no changes, 2 for changes, 1 for an error
+    /// Exit with 0 for no changes, 2 for changes, 1 for an error
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
 }
@@ -26,7 +26,7 @@ pub(crate) async fn run(session: &Session, args: PlanArgs) -> Result<u8> {
     let work = async {
         let mut deployment = session.deployment(&args.name.name).await?;
         deployment.cluster.must_be_made_here("plan")?;
-        // Terraform's plan is a file: one that is about to be applied must not become another.
+        // Terraform's plan is a file: this run must not replace one that another run is about to apply.
         let _lock = session.lock("plan", &deployment.cluster).await?;
         deployment.reread();
         session.query(async |context| operation::plan(context, &mut deployment, &agreed).await).await
@@ -53,7 +53,7 @@ pub(crate) async fn run(session: &Session, args: PlanArgs) -> Result<u8> {
     Ok(if args.detailed_exitcode && planned.has_changes() { 2 } else { 0 })
 }
 
-/// The step's page, and what a comment on a pull request says.
+/// The step's summary page, and the text for a comment on a pull request.
 fn for_github(github: &Github, planned: &Planned, text: &str) {
     let (cluster, refused) = (planned.plan.cluster.to_string(), planned.refused.is_some());
     let markdown = report::plan_markdown(&cluster, &planned.changes.to_string(), refused, text);

@@ -14,15 +14,15 @@ pub(crate) struct PowerWatchArgs {
     /// The cluster's UUID
     #[arg(long)]
     pub(crate) uuid: uuid::Uuid,
-    /// When, in milliseconds from now
+    /// Milliseconds until the machines get their power back
     #[arg(long)]
     pub(crate) after_ms: u64,
-    /// The machines
+    /// The machines to power on
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
 }
 
-/// Standard error leads nowhere: what goes wrong is told to whoever reads the first line.
+/// The parent reads only the first line of standard output, so an error goes there.
 pub(crate) async fn run(session: &Session, args: PowerWatchArgs) -> Result<u8> {
     exec::leave_parent()
         .map_err(|error| Error::failed("power-watch", "close what was inherited by", "hactl").source(&error))?;

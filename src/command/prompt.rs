@@ -1,4 +1,4 @@
-//! Questions to the user. Ctrl-C at one ends the command at once, and nothing is done.
+//! Questions to the user. Ctrl-C at a question ends the command at once, before it does anything.
 
 use std::io::{self, IsTerminal};
 
@@ -10,17 +10,17 @@ use crate::{
     report,
 };
 
-/// Asks for the cluster's name, and refuses whatever is not that. `refused` makes the error of a cause.
+/// Asks for the cluster's name and refuses any other answer. `refused` makes the error of a cause.
 ///
 /// # Errors
 /// When standard input is not a terminal, something else is typed, or the run is interrupted.
 pub(super) async fn confirm(session: &Session, name: &str, refused: impl Fn(&str) -> Error) -> Result<()> {
     if !io::stdin().is_terminal() {
-        return Err(refused("nobody is there to be asked"));
+        return Err(refused("cannot ask for confirmation: stdin is not a terminal"));
     }
-    report::message(&format!("Type the cluster's name, {name}, to go on:"));
+    report::message(&format!("Type the cluster's name, {name}, to continue:"));
     let answer = line(session, name).await?.map_err(|error| refused(&error.to_string()))?;
-    if answer.trim() == name { Ok(()) } else { Err(refused("the name was not typed")) }
+    if answer.trim() == name { Ok(()) } else { Err(refused("the answer is not the cluster's name")) }
 }
 
 /// A line of standard input.
@@ -29,10 +29,10 @@ pub(super) async fn confirm(session: &Session, name: &str, refused: impl Fn(&str
 /// When the run is interrupted. The inner error is that of the input.
 pub(super) async fn line(session: &Session, name: &str) -> Result<io::Result<String>> {
     let (sender, receiver) = oneshot::channel();
-    // A thread that nothing waits for: a blocked read cannot be taken back, and must not hold up the end.
+    // A thread that nothing waits for: a blocked read cannot be cancelled, and must not delay the end of the command.
     std::thread::spawn(move || {
         let mut answer = String::new();
-        // A receiver that is gone wants no answer any more.
+        // Without a receiver the answer is of no use.
         let _ = sender.send(io::stdin().read_line(&mut answer).map(|_| answer));
     });
     tokio::select! {

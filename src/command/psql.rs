@@ -17,9 +17,9 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
     session
         .query(async |context| {
             let door = query::door(context, &mut deployment).await?;
-            // As its environment, so that the user's arguments win, whichever they are.
+            // As environment variables, so that any argument of the user overrides them.
             let mut psql = Command::new("psql").args(args.args.iter().cloned());
-            // Variables of a backend in PostgreSQL are about that one.
+            // The variables of a PostgreSQL backend describe the backend, not the cluster.
             let of_backend = deployment.cluster.plan.backend.iter().flat_map(|backend| backend.kind.passed());
             for name in Conninfo::MISLEADING.iter().chain(of_backend) {
                 psql = psql.withhold(name);

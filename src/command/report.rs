@@ -16,31 +16,31 @@ use crate::{
 pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// The run: the name of its directory below .hactl/NAME/runs or how that begins; the last by default
+    /// The run: the name of its directory below .hactl/NAME/runs, or the start of that name; the last run by default
     pub(crate) run: Option<String>,
     /// Open the page in a browser
     #[arg(long, conflicts_with = "format")]
     pub(crate) open: bool,
-    /// Write the record of the last run of any command, or of RUN, as an archive (.tar.gz) without journals of the
-    /// nodes and without secrets, to be handed on
+    /// Write the record of RUN, or of the last run of any command, to an archive (.tar.gz) for sharing, without secrets
+    /// and without the machines' journals
     #[arg(long, value_name = "FILE", conflicts_with_all = ["open", "format"])]
     pub(crate) bundle: Option<std::path::PathBuf>,
-    /// How it is printed: text, or json with `--output json`, by default
+    /// Format of the report; text by default, or json with `--output json`
     #[arg(long, value_enum)]
     pub(crate) format: Option<ReportFormat>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For a terminal, with the paths of the files
+    /// Text for a terminal, with the paths of the report's files
     Text,
-    /// The page with a timeline of every round
+    /// HTML page with a timeline of every round
     Html,
-    /// Every number
+    /// JSON with every number
     Json,
-    /// For CI systems' lists of tests
+    /// JUnit XML for the test lists of CI systems
     Junit,
-    /// For CI systems' summary pages
+    /// Markdown for the summary pages of CI systems
     Markdown,
 }
 
@@ -79,7 +79,8 @@ pub(crate) async fn run(session: &Session, args: &ReportArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The record of a run of any command as an archive. The cluster must be found: its secrets are what is masked.
+/// Writes the record of a run of any command to an archive. The cluster must be found, because the archive masks its
+/// secrets.
 async fn bundle(session: &Session, args: &ReportArgs, file: &Path) -> Result<u8> {
     let mut deployment = Deployment::open(session.cluster(&args.name.name)?);
     let cluster = &deployment.cluster;
@@ -88,8 +89,8 @@ async fn bundle(session: &Session, args: &ReportArgs, file: &Path) -> Result<u8>
     let run = match args.run.as_deref() {
         None if names.is_empty() => {
             return Err(Error::failed("record-none", "find a run record of", cluster.name())
-                .cause("no command has changed or drilled it from here")
-                .hint("the record is where the command was run, below .hactl or HACTL_DIR"));
+                .cause("no command has changed or drilled the cluster from this directory")
+                .hint("Run `hactl report` where the command ran: its record is there, below .hactl or HACTL_DIR"));
         }
         word => runs.join(find(cluster.name(), &names, word)?),
     };
@@ -111,7 +112,7 @@ async fn bundle(session: &Session, args: &ReportArgs, file: &Path) -> Result<u8>
     Ok(0)
 }
 
-/// The cluster's name; `down` keeps the records of one whose file may be gone.
+/// The cluster's name. `down` keeps run records, so a cluster without a file may still have some.
 fn cluster(session: &Session, word: &str) -> Result<ClusterName> {
     session.cluster(word).map(|cluster| cluster.name().clone()).or_else(|error| {
         let kept = ClusterName::new(word).ok().filter(|name| session.dirs.cluster(name).runs().is_dir());
@@ -123,8 +124,8 @@ fn cluster(session: &Session, word: &str) -> Result<ClusterName> {
 fn find<'a>(cluster: &ClusterName, runs: &'a [String], word: Option<&str>) -> Result<&'a str> {
     let Some(last) = runs.last() else {
         return Err(Error::failed("report-none", "find a report of", cluster)
-            .cause("no drill has been run on it from here")
-            .hint(format!("`hactl verify {cluster}` runs them")));
+            .cause("no drill has run on the cluster from this directory")
+            .hint(format!("Run `hactl verify {cluster}` first")));
     };
     let Some(word) = word else { return Ok(last) };
     if let Some(run) = runs.iter().find(|run| *run == word) {
@@ -135,9 +136,11 @@ fn find<'a>(cluster: &ClusterName, runs: &'a [String], word: Option<&str>) -> Re
     match meant[..] {
         [run] => Ok(run),
         [] => Err(unknown()
-            .cause(format!("no run of {cluster} with such a record is called so"))
-            .hint(format!("the nearest: {}", nearest(word, runs).join(", ")))),
-        _ => Err(unknown().cause(format!("it may be any of {}", meant.join(", "))).hint("give more of its name")),
+            .cause(format!("{cluster} has no such run to report"))
+            .hint(format!("Use one of the nearest names: {}", nearest(word, runs).join(", ")))),
+        _ => Err(unknown()
+            .cause(format!("several runs match: {}", meant.join(", ")))
+            .hint("Give more of the run's name")),
     }
 }
 
@@ -151,14 +154,14 @@ fn nearest<'a>(word: &str, runs: &'a [String]) -> Vec<&'a str> {
 
 /// Shows a page in the user's browser.
 async fn open(session: &Session, page: &Path) -> Result<u8> {
-    let by_hand = format!("open it yourself, on any machine: {}", page.display());
+    let by_hand = format!("Open the page yourself, on any machine: {}", page.display());
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let command = Command::new(opener).arg(page.display().to_string());
     let status = session.query(async |context| command.attach(context).await).await;
     match status.map_err(|error| error.hint(&by_hand))? {
         0 => Ok(0),
         status => Err(Error::failed("report-open", "open", page.display())
-            .cause(format!("{opener} found no browser: it ended with status {status}"))
+            .cause(format!("{opener} could not open a browser: exit status {status}"))
             .hint(by_hand)),
     }
 }
@@ -183,9 +186,9 @@ mod tests {
     #[test]
     fn an_unknown_run_is_answered_with_the_nearest() {
         let error = found(Some("20261122")).unwrap_err();
-        assert!(error.contains("any of 20261122T071739-up, 20261122T091739-verify"), "{error}");
+        assert!(error.contains("several runs match: 20261122T071739-up, 20261122T091739-verify"), "{error}");
         let error = found(Some("20261122T071738-up")).unwrap_err();
-        assert!(error.contains("the nearest: 20261122T071739-up, "), "{error}");
+        assert!(error.contains("nearest names: 20261122T071739-up, "), "{error}");
         let error = find(&ClusterName::new("pg").unwrap(), &[], None).unwrap_err().to_string();
         assert!(error.contains("`hactl verify pg`"), "{error}");
     }

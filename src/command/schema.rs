@@ -1,5 +1,5 @@
-//! `hactl schema`: the JSON Schemas of the cluster file and of all that `--output json` and the run record hold,
-//! from the types that are written. docs/json.md is made from the same.
+//! `hactl schema`: the JSON Schemas of the cluster file and of everything in `--output json` and the run record,
+//! derived from the types. docs/json.md comes from the same schemas.
 
 use clap::{Args, ValueEnum};
 
@@ -19,7 +19,7 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(crate) struct SchemaArgs {
-    /// What it describes
+    /// The JSON to describe
     #[arg(value_enum, default_value_t)]
     pub(crate) of: Shape,
 }
@@ -34,13 +34,13 @@ pub(crate) enum Shape {
     Status,
     /// `hactl plan`
     Plan,
-    /// A line of an acting command, and of a run's events.jsonl
+    /// A line of a command that acts, and of a run's events.jsonl
     Event,
     /// A run's report.json
     Report,
     /// A line of a run's history.jsonl
     History,
-    /// A query that failed
+    /// The error of a query that failed
     Error,
     /// `hactl verify --list`
     Drills,
@@ -87,7 +87,7 @@ fn written<T: JsonSchema>() -> Value {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// The shapes as docs/json.md has them: where they are from, and what is to be known of them.
+/// The shapes in the order of docs/json.md: what writes them, and notes on them.
 #[cfg(test)]
 const PAGE: &[(Shape, &str, &str, &str)] = &[
     (
@@ -100,14 +100,14 @@ const PAGE: &[(Shape, &str, &str, &str)] = &[
         Shape::Plan,
         "Plan",
         "`hactl plan NAME --output json`",
-        "`--detailed-exitcode` says by the exit code whether something would change.",
+        "With `--detailed-exitcode`, the exit code tells whether something would change.",
     ),
     (
         Shape::Event,
         "Events",
         "`hactl up NAME --output json`, every other command that changes or drills a cluster, and `events.jsonl` of each run",
-        "One object per line, the last of type `summary`, also when the command failed. The tools' own output is no event: it is \
-         in `terraform.log`, `ansible.log` ... beside `events.jsonl`.",
+        "One object per line, the last of type `summary`, also when the command failed. The tools' own output is not \
+         among the events: it is in `terraform.log`, `ansible.log` and so on, beside `events.jsonl`.",
     ),
     (
         Shape::Report,
@@ -119,18 +119,18 @@ const PAGE: &[(Shape, &str, &str, &str)] = &[
         Shape::History,
         "History",
         "`history.jsonl` of a run with drills",
-        "One object per line; nodes by their keys; times in microseconds since the round began, on one monotonic clock. A \
-         file that a kill has cut off is good up to its last `round-ended`. To judge a round by yourself: the acknowledged \
-         pairs of `client` and `seq` that no `found` line of `primary` covers are lost.",
+        "One object per line. Nodes are named by their keys. Times are in microseconds since the round began, on one \
+         monotonic clock. If hactl was killed, the file is valid up to its last `round-ended`. To judge a round \
+         yourself: the acknowledged pairs of `client` and `seq` that no `found` line of `primary` covers are lost.",
     ),
     (
         Shape::Error,
         "Error",
         "any command that fails with `--output json`",
-        "A query prints it instead of its object; in events it is the field `error` of the type `error`. \
-         [Troubleshooting](troubleshooting.md) has the codes.",
+        "A query prints this object instead of its result; an event of type `error` has it in the field `error`. \
+         [Troubleshooting](troubleshooting.md) lists the codes.",
     ),
-    (Shape::Drills, "Drills", "`hactl verify --list --output json`", "[The drills](drills.md) in words."),
+    (Shape::Drills, "Drills", "`hactl verify --list --output json`", "[The drills](drills.md) describes each drill."),
     (Shape::Doctor, "Doctor", "`hactl doctor --output json`", "Exit code 0 when `ok`, else 3."),
     (Shape::Version, "Version", "`hactl version --output json`", ""),
     (Shape::Images, "Images", "`hactl image list --output json`", ""),

@@ -25,14 +25,14 @@ pub(crate) struct SecretsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretsCommand {
-    /// Make the file before the first up, or add what the cluster file needs by now, so that it can be committed
+    /// Create the secrets file before the first `up`, or add what the cluster file needs now, so that you can commit it
     Create,
     /// List, add and remove the public keys for which the file is encrypted
     Recipients {
         #[command(subcommand)]
         command: Option<RecipientsCommand>,
     },
-    /// List and forget the SSH host keys that are pinned
+    /// List and forget pinned SSH host keys
     HostKeys {
         #[command(subcommand)]
         command: Option<HostKeysCommand>,
@@ -41,9 +41,9 @@ pub(crate) enum SecretsCommand {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum HostKeysCommand {
-    /// List whose host keys are pinned, with their fingerprints
+    /// List the pinned host keys with their fingerprints
     List,
-    /// Let the next up record the host key that a machine then shows
+    /// Forget a host key, so that the next `up` records the one that the machine presents
     Forget {
         /// The instance's key, or HOST:PORT of a bastion
         #[arg(required = true)]
@@ -53,15 +53,15 @@ pub(crate) enum HostKeysCommand {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum RecipientsCommand {
-    /// List the public keys; a star marks yours
+    /// List the public keys; an asterisk marks yours
     List,
-    /// Let another key open the file
+    /// Encrypt the file for an additional key
     Add {
         /// An age public key (age1...) or an SSH one (ssh-ed25519 AAAA... or ssh-rsa AAAA...)
         #[arg(required = true)]
         key: Vec<String>,
     },
-    /// Let a key open the file no more; old copies it still opens
+    /// Stop encrypting the file for a key; the key still opens old copies
     Remove {
         /// The public key, with or without its comment
         #[arg(required = true)]
@@ -69,17 +69,17 @@ pub(crate) enum RecipientsCommand {
     },
 }
 
-/// Who can open the secrets file.
+/// The keys that can open the secrets file.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct List {
     /// The public keys for which it is encrypted.
     recipients: Vec<Recipient>,
 }
 
-/// Whose host keys are pinned.
+/// The pinned host keys.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct HostKeyList {
-    /// Kind and fingerprint, by the instance's key, or HOST:PORT of a bastion.
+    /// Kind and fingerprint, by the instance's key or a bastion's HOST:PORT.
     host_keys: BTreeMap<String, String>,
 }
 

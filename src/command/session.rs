@@ -1,5 +1,5 @@
-//! What every command starts from: directories, environment, output, and the wish to stop. And the
-//! frame of an acting command: record, reporters, lock, work, summary.
+//! What every command starts from: directories, environment, output, and the stop signal. And the frame of a command
+//! that acts: record, reporters, lock, work, summary.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -22,7 +22,7 @@ pub(crate) struct Session {
     pub(crate) dirs: Dirs,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) output: Output,
-    /// Where progress and errors go when a workflow of GitHub's shows them; results stay text.
+    /// Where progress and errors go in a GitHub workflow; results stay text.
     pub(crate) github: Option<Github>,
     pub(crate) verbose: bool,
     pub(crate) stop: CancellationToken,
@@ -45,10 +45,10 @@ impl Session {
         Cluster::open(name, &self.dirs)
     }
 
-    /// The same as the last run left it, wherever that was: for queries about machines.
+    /// The same, as the last run on any machine left it: for queries about machines.
     pub(crate) async fn deployment(&self, name: &str) -> Result<Deployment> {
         let mut deployment = Deployment::open(self.cluster(name)?);
-        // While a run holds the lock, what is known here is that run's, and newer than what was read before it wrote.
+        // A run that holds the lock has newer data here than what this query could have read before that run wrote.
         if !Lock::is_held(&deployment.cluster.dir().lock()) {
             self.query(async |context| deployment.pull(context).await).await?;
         }
@@ -59,7 +59,7 @@ impl Session {
         Context { dirs: self.dirs.clone(), env: self.env.clone(), events, stop: self.stop.clone() }
     }
 
-    /// Runs a query: events are shown as they come where they are of interest, nothing is recorded.
+    /// Runs a query: shows its events as they come, and records nothing.
     pub(crate) async fn query<T>(&self, work: impl AsyncFnOnce(&Context) -> Result<T>) -> Result<T> {
         let (reporters, events) = Reporters::start(Output::Text, self.github.as_ref(), self.verbose, None);
         let context = self.context(events);
@@ -81,7 +81,7 @@ impl Session {
         let record = Record::create(&dir, command, Timestamp::now()).map_err(|error| {
             Error::failed("record", "make the run record in", dir.runs().display())
                 .source(&error)
-                .hint("is the disk full, or the directory someone else's?")
+                .hint("Check that the disk has free space and that you own the directory")
         })?;
         Ok((cluster, lock, record))
     }
@@ -105,7 +105,7 @@ impl Session {
         }
     }
 
-    /// Whoever reads event lines gets them also of a command that could not begin: error and summary.
+    /// Emits the error and the summary of a command that could not begin, for readers of event lines.
     pub(super) async fn not_begun(&self, command: &str, name: &str, error: Error) -> u8 {
         let code = error.kind.exit_code();
         let (reporters, events) = Reporters::start(self.output, self.github.as_ref(), self.verbose, None);
@@ -137,11 +137,11 @@ impl Session {
         };
         let kept = record.dir().to_owned();
         if let Some(github) = &self.github {
-            // A run that is cut short leaves its record all the same.
+            // A run that is cut short still leaves its record.
             github.set(&[("cluster", cluster.name().to_string()), ("record", kept.display().to_string())]);
         }
         let (reporters, events) = Reporters::start(self.output, self.github.as_ref(), self.verbose, Some(record));
-        // The run may have to end without anybody's signal: see the lock on the cluster.
+        // The run may have to end without a signal from the user: see the lock on the cluster.
         let context = Context { stop: self.stop.child_token(), ..self.context(events) };
         let started = Event::RunStarted {
             command: command.into(),
@@ -150,7 +150,7 @@ impl Session {
         };
         context.events.emit(started).await;
         for orphan in &lock.ended {
-            let message = format!("ended what a killed run had left behind: process {orphan}");
+            let message = format!("ended process {orphan}, which a killed run had left behind");
             context.events.warn("orphan-ended", message, None).await;
         }
         let run = RunContext::new(context, kept.clone());

@@ -13,12 +13,12 @@ use crate::{
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// Look again every 2 s until interrupted
+    /// Repeat every 2 s until interrupted
     #[arg(long, short)]
     pub(crate) watch: bool,
 }
 
-/// The pause between two looks of `--watch`.
+/// The pause between two queries of `--watch`.
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(session: &Session, args: StatusArgs) -> Result<u8> {
@@ -29,9 +29,9 @@ pub(crate) async fn run(session: &Session, args: StatusArgs) -> Result<u8> {
             let mut shown = None;
             loop {
                 let look = async { Ok(watcher.look(context).await) };
-                let status = match (context.interruptible("look at", &args.name.name, look).await, shown) {
+                let status = match (context.interruptible("get the status of", &args.name.name, look).await, shown) {
                     (Ok(status), _) => status,
-                    // `--watch` has no other end.
+                    // Only an interrupt ends `--watch`.
                     (Err(_), Some(code)) => return Ok(code),
                     (Err(error), None) => return Err(error),
                 };

@@ -9,9 +9,9 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TerraformCommand {
-    /// Install the shim by which plain `terraform` finds hactl's provider
+    /// Install the shim that lets plain `terraform` find hactl's provider
     Install,
-    /// Give back the lock of the state that a dead run left
+    /// Release a lock on the state that a dead run left
     ForceUnlock(ForceUnlockArgs),
 }
 
@@ -19,7 +19,7 @@ pub(crate) enum TerraformCommand {
 pub(crate) struct ForceUnlockArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// The lock's id, as the error has it
+    /// The lock's ID, as the error shows it
     #[arg(value_name = "LOCK")]
     pub(crate) id: String,
 }

@@ -18,10 +18,10 @@ pub(crate) struct UpArgs {
     pub(crate) ansible: AnsibleArgs,
     #[command(flatten)]
     pub(crate) agreed: ConsentArgs,
-    /// Accepted for scripts; `up` asks nothing
+    /// Accepted for scripts; `up` never asks for confirmation
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Do not prove the failover of a cluster that this run has initialised
+    /// Skip the failover drills on a cluster that this run has initialised
     #[arg(long)]
     pub(crate) no_verify: bool,
 }

@@ -12,49 +12,48 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// A cluster file, the NAME of NAME.yaml, a cluster made from here, or a built-in blueprint
+    /// A cluster file, the NAME of NAME.yaml, a cluster recorded in .hactl, or a built-in blueprint
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// A drill, with or without its variant; `all` of them; or `soak`, which draws from them. May be given
-    /// again. By default those of the cluster file, and without any there switchover, postgres-crash and
-    /// node-loss
+    /// The drill to run, with or without its variant; `all`; or `soak`, which picks drills at random. Can be given
+    /// several times. By default the drills of the cluster file, or else switchover, postgres-crash and node-loss
     #[arg(long, value_name = "DRILL")]
     pub(crate) drill: Vec<String>,
-    /// How often each drill strikes; 20 and more give percentiles. 1 by default; of a soak as many as there
-    /// is time for
+    /// Number of rounds of each drill; 20 or more give percentiles. 1 by default; for a soak, as many as its duration
+    /// allows
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rounds: Option<u32>,
-    /// How long a soak goes on, for example `45m` or `2h`; an hour by default
+    /// Duration of a soak, for example `45m` or `2h`; one hour by default
     #[arg(long, value_name = "TIME")]
     pub(crate) duration: Option<jiff::SignedDuration>,
-    /// Show that the harness can see a loss: the same fault must lose rows under `async`, and none under
-    /// the cluster's own durability
+    /// Prove that hactl detects lost commits: the same fault must lose rows under `async`, and none under the cluster's
+    /// own durability
     #[arg(long, conflicts_with_all = ["drill", "rounds", "duration", "max_interruption"])]
     pub(crate) self_test: bool,
-    /// Print the drills, and do nothing
+    /// List the drills without running them
     #[arg(long)]
     pub(crate) list: bool,
-    /// Do not ask; local clusters are not asked about
+    /// Skip the confirmation, which local clusters never need
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Leave out drills that may interrupt writes for longer than this, in seconds
+    /// Leave out drills that may interrupt writes for more than this number of seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_interruption: Option<f64>,
-    /// Clients on the application's path
+    /// Number of clients on the application's path
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) clients: u16,
-    /// Clients that stay on one node, for each node
+    /// Number of clients that stay on one node, for each node
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) pinned: u16,
-    /// Writes per second of all clients together, at most
+    /// Maximum number of writes per second of all clients together
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
-    /// What random choices come from; printed in the report
+    /// Seed of the random choices; the report prints it
     #[arg(long)]
     pub(crate) seed: Option<u64>,
 }
 
-/// The word that means drills at random.
+/// The word that selects drills at random.
 const SOAK: &str = "soak";
 
 pub(crate) async fn run(session: &Session, args: VerifyArgs) -> Result<u8> {
@@ -67,8 +66,8 @@ pub(crate) async fn run(session: &Session, args: VerifyArgs) -> Result<u8> {
     }
     let Some(name) = args.name.clone() else {
         return Err(Error::usage("name-missing", "verify", "a cluster")
-            .cause("NAME is missing")
-            .hint("`hactl verify NAME`, or `hactl verify --list` for the drills"));
+            .cause("the argument NAME is missing")
+            .hint("Run `hactl verify NAME`, or `hactl verify --list` to list the drills"));
     };
     let chosen = async {
         let mut deployment = Deployment::open(session.cluster(&name)?);
@@ -109,21 +108,23 @@ fn self_test(cluster: &Cluster, args: &VerifyArgs) -> Result<Work> {
         return Ok(Work::SelfTest(load(args)));
     }
     Err(Error::failed("drill-refused", "run the self-test on", cluster.name())
-        .cause("it loses acknowledged rows on purpose, and the cluster's file does not say `disposable: true`")
-        .hint("make a cluster for it: `hactl up patroni-3node`, then `hactl verify patroni-3node --self-test`"))
+        .cause("the self-test loses acknowledged rows on purpose, and the cluster file does not set `disposable: true`")
+        .hint(
+            "Run it on a cluster of its own: `hactl up patroni-3node`, then `hactl verify patroni-3node --self-test`",
+        ))
 }
 
 fn load(args: &VerifyArgs) -> Load {
     Load { clients: args.clients, pinned: args.pinned, rate: args.rate }
 }
 
-/// What is chosen, after what it costs was shown and agreed to.
+/// The chosen drills, after the user has seen and accepted their cost.
 async fn drills(session: &Session, cluster: &Cluster, args: &VerifyArgs) -> Result<Work> {
     let soaks = args.drill.iter().any(|word| word == SOAK);
     if args.duration.is_some() && !soaks {
         return Err(Error::usage("drill-duration", "verify", cluster.name())
-            .cause("--duration is for `--drill soak`")
-            .hint("say how often with --rounds"));
+            .cause("--duration applies only to `--drill soak`")
+            .hint("Set the number of rounds with --rounds"));
     }
     let mut words: Vec<String> = args.drill.iter().filter(|word| *word != SOAK).cloned().collect();
     if soaks && words.is_empty() {
@@ -156,26 +157,26 @@ fn choose(words: &[String]) -> Result<Vec<&'static Drill>> {
         let titles: Vec<String> = verify::CATALOGUE.iter().map(Drill::title).collect();
         let nearest =
             titles.iter().max_by(|a, b| strsim::jaro_winkler(a, &word).total_cmp(&strsim::jaro_winkler(b, &word)));
-        let hint = nearest.map(|nearest| format!("did you mean {nearest}? ")).unwrap_or_default();
+        let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
         Error::usage("drill-unknown", "find drill", &word)
             .cause(format!("the drills are {}, `all` and `soak`", titles.join(", ")))
-            .hint(format!("{hint}`hactl verify --list` says what each does"))
+            .hint(format!("Run `hactl verify --list` to see what each drill does{hint}"))
     })
 }
 
 fn too_long(cost: &Cost) -> String {
     match cost.gap {
-        Some(gap) => format!("it may interrupt writes for {gap:.0} s, more than --max-interruption"),
-        None => "this cluster's timers give no bound for it, and there is --max-interruption".to_owned(),
+        Some(gap) => format!("the drill may interrupt writes for {gap:.0} s, more than --max-interruption"),
+        None => "this cluster's timers give no bound for the drill, and --max-interruption is set".to_owned(),
     }
 }
 
-/// Parts what interrupts longer than is allowed from what does not.
+/// Separates the drills that keep to the allowed interruption from the others.
 fn within(costs: Vec<Cost>, most: Option<f64>) -> (Vec<Cost>, Vec<Cost>) {
     costs.into_iter().partition(|cost| most.is_none_or(|most| cost.gap.is_some_and(|gap| gap <= most)))
 }
 
-/// A drill that was asked for by name and interrupts too long is an error, before anything is struck.
+/// Fails, before any fault, when a drill asked for by name may interrupt writes for too long.
 fn refuse(cluster: &Cluster, asked: &[String], left_out: &[Cost]) -> Result<()> {
     let named = left_out.iter().find(|cost| is_named(asked, cost.drill));
     match named {
@@ -183,7 +184,7 @@ fn refuse(cluster: &Cluster, asked: &[String], left_out: &[Cost]) -> Result<()> 
         Some(cost) => {
             Err(Error::failed("drill-refused", format!("run drill {} on", cost.drill.title()), cluster.name())
                 .cause(too_long(cost))
-                .hint("raise --max-interruption, or leave the drill out"))
+                .hint("Raise --max-interruption, or leave the drill out"))
         }
     }
 }
@@ -199,8 +200,8 @@ fn refused_by_name(cluster: &ClusterName, asked: &[String], verdict: &Verdict) -
     match refused {
         None => Ok(()),
         Some(drill) => Err(Error::failed("drill-refused", format!("run drill {} on", drill.name), cluster)
-            .cause(drill.reason.as_deref().unwrap_or("it is not allowed here"))
-            .hint("`hactl verify --list` shows what each drill needs")),
+            .cause(drill.reason.as_deref().unwrap_or("this cluster does not allow the drill"))
+            .hint("Run `hactl verify --list` to see what each drill needs")),
     }
 }
 
@@ -208,7 +209,7 @@ async fn confirm(session: &Session, name: &str) -> Result<()> {
     let refused = |cause: &str| {
         Error::failed("not-confirmed", "drill", name)
             .cause(cause)
-            .hint(format!("`hactl verify {name} --yes` does not ask"))
+            .hint(format!("Run `hactl verify {name} --yes` to skip the confirmation"))
     };
     prompt::confirm(session, name, refused).await
 }

@@ -8,14 +8,14 @@ use crate::{
     report::{self, Output},
 };
 
-/// hactl's own version, and what it installs by default.
+/// The versions of hactl and of what it installs by default.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Versions {
-    /// hactl's own.
+    /// hactl's own version.
     hactl: &'static str,
-    /// etcd's, where the cluster file names none.
+    /// The version of etcd when the cluster file names none.
     etcd: String,
-    /// Patroni's, where the cluster file names none.
+    /// The version of Patroni when the cluster file names none.
     patroni: &'static str,
 }
 

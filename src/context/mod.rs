@@ -1,4 +1,4 @@
-//! What a run is handed from outside: directories, environment, events and the wish to stop.
+//! What a run gets from outside: directories, environment, events and the stop signal.
 
 mod record;
 mod run_context;
@@ -21,7 +21,7 @@ use crate::{
 pub use record::{Record, runs};
 pub use run_context::RunContext;
 
-/// One run's context. Cheap to clone; nothing in hactl reads the environment or a clock behind its back.
+/// One run's context, cheap to clone. Code takes the environment from here and never reads it by itself.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub dirs: Dirs,
@@ -44,7 +44,7 @@ impl Context {
 }
 
 impl Context {
-    /// Runs `work` until it ends or the run is to stop, whichever comes first: a run that is to stop begins nothing more.
+    /// Runs `work` until it ends or the run must stop, whichever comes first: a run that must stop begins nothing more.
     ///
     /// # Errors
     /// Those of the work, and that it was interrupted.
@@ -88,8 +88,8 @@ impl Dirs {
         }
     }
 
-    /// Where the files of a cluster lie that are made to be committed: beside its own file, or in the
-    /// working directory for a built-in blueprint.
+    /// The directory of the cluster's files that belong in version control: that of the cluster file, or the working
+    /// directory for a built-in blueprint.
     #[must_use]
     pub fn beside(&self, cluster_file: Option<&Path>) -> PathBuf {
         cluster_file.and_then(Path::parent).map_or_else(|| self.work.clone(), |dir| self.work.join(dir))
@@ -111,17 +111,17 @@ impl ClusterDir {
     pub fn path(&self) -> &Path {
         &self.0
     }
-    /// What was chosen once and sticks: voters, address indexes, the file the cluster came from.
+    /// Choices that later runs keep: voters, address indexes, the file that the cluster came from.
     #[must_use]
     pub fn record(&self) -> PathBuf {
         self.0.join("cluster.json")
     }
-    /// The machines of the last provisioning, for the commands that only look.
+    /// The machines of the last provisioning, for queries.
     #[must_use]
     pub fn fleet(&self) -> PathBuf {
         self.0.join("fleet.json")
     }
-    /// What was found of a cluster that hactl did not make.
+    /// What hactl found of a cluster that it did not make.
     #[must_use]
     pub fn adopted(&self) -> PathBuf {
         self.0.join("adopted.json")
@@ -130,12 +130,12 @@ impl ClusterDir {
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
     }
-    /// By what the last run here held the lock on the cluster itself.
+    /// What identifies the last run's lock on the cluster itself.
     #[must_use]
     pub fn cluster_lock(&self) -> PathBuf {
         self.0.join("cluster-lock")
     }
-    /// By what the last run here held the lock on the machines.
+    /// What identifies the last run's lock on the machines.
     #[must_use]
     pub fn machines_lock(&self) -> PathBuf {
         self.0.join("machines-lock")

@@ -47,7 +47,7 @@ impl Record {
         let stamp = now.strftime("%Y%m%dT%H%M%S");
         let mut name = format!("{stamp}-{command}");
         let mut count = 1;
-        // Two runs within one second get names of their own.
+        // Two runs within one second get different names.
         while let Err(error) = fs::DirBuilder::new().mode(0o700).create(runs.join(&name)) {
             if error.kind() != io::ErrorKind::AlreadyExists || count > 99 {
                 return Err(error);
@@ -56,7 +56,7 @@ impl Record {
             name = format!("{stamp}-{command}-{count}");
         }
         let dir = runs.join(&name);
-        // First what may not fit: `latest` names a record that can be written.
+        // First, since the disk may be full: `latest` must name a record that can be written.
         let events = private(&dir.join("events.jsonl")).inspect_err(|_| _ = fs::remove_dir(&dir))?;
         let beside = runs.join(format!(".latest-{}", std::process::id()));
         let _ = fs::remove_file(&beside);
@@ -70,8 +70,8 @@ impl Record {
         &self.dir
     }
 
-    /// Writes an event, and a tool's line to the tool's own log. A full disk must not stop the run:
-    /// what cannot be written is missing from the record, and the work's own writes report the disk.
+    /// Writes an event, and a tool's line to the tool's own log. A full disk must not stop the run: the record then
+    /// misses lines, and the work's own writes report the disk.
     pub(crate) fn write(&mut self, event: &Event, line: &str) {
         if let Event::Output { tool, line, .. } = event {
             if !self.logs.contains_key(tool)
@@ -87,7 +87,7 @@ impl Record {
         }
     }
 
-    /// Keeps the value of an arrow, as `NAME.json`.
+    /// Writes the value that one stage hands to the next, as `NAME.json`.
     ///
     /// # Errors
     /// When it cannot be written.

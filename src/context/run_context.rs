@@ -15,7 +15,7 @@ use crate::{
     event::{Event, Outcome, Stage, StageTime},
 };
 
-/// What a stage gives: its value, and a word on how it came about.
+/// What a stage returns: its value, and a note on how it came about.
 pub(crate) type Done<T> = (T, Option<String>);
 
 /// One acting run.
@@ -50,7 +50,7 @@ impl RunContext {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs a stage: start, end and time are reported whatever becomes of it.
+    /// Runs a stage and reports its start, end and time, also when it fails.
     pub(crate) async fn stage<T>(&self, stage: Stage, work: impl Future<Output = Result<Done<T>>>) -> Result<T> {
         let events = &self.context.events;
         if self.context.stop.is_cancelled() {
@@ -69,7 +69,7 @@ impl RunContext {
         result.map(|(value, _)| value)
     }
 
-    /// Notes a stage that was not needed, and why.
+    /// Reports a skipped stage, and why.
     pub(crate) async fn skip(&self, stage: Stage, why: &str) {
         let time = StageTime { stage, outcome: Outcome::Skipped, duration_ms: 0 };
         self.times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
@@ -78,12 +78,12 @@ impl RunContext {
         self.context.events.emit(event).await;
     }
 
-    /// Keeps the value of an arrow in the run record.
+    /// Writes the value that one stage hands to the next into the run record.
     pub(crate) fn keep<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         Record::keep(&self.record, name, value).map_err(|error| {
             Error::failed("record", "write to the run record", self.record.display())
                 .source(&error)
-                .hint("is the disk full?")
+                .hint("Check that the disk has free space")
         })
     }
 }

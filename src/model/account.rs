@@ -1,4 +1,4 @@
-//! Whose password.
+//! The accounts that have passwords.
 
 use crate::env;
 use std::{borrow::Cow, fmt};
@@ -31,20 +31,20 @@ pub struct ClusterAccount {
 pub static ACCOUNTS: [ClusterAccount; 4] = [
     ClusterAccount {
         account: Account::SUPERUSER,
-        description: "That of PostgreSQL's superuser, `postgres`.",
+        description: "The password of PostgreSQL's superuser, `postgres`.",
         adopted: true,
     },
     ClusterAccount {
         account: Account::REPLICATION,
-        description: "That of the role by which replicas stream.",
+        description: "The password of the role that replicas use for streaming.",
         adopted: false,
     },
     ClusterAccount {
         account: Account::REWIND,
-        description: "That of the role by which pg_rewind reads.",
+        description: "The password of the role that pg_rewind uses for reading.",
         adopted: false,
     },
-    ClusterAccount { account: Account::RESTAPI, description: "That of Patroni's REST API.", adopted: true },
+    ClusterAccount { account: Account::RESTAPI, description: "The password of Patroni's REST API.", adopted: true },
 ];
 
 impl Account {

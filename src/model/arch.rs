@@ -16,7 +16,7 @@ impl Arch {
     /// All of them.
     pub(crate) const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
 
-    /// This machine's own, which local nodes share; none where hactl knows no downloads for it.
+    /// This machine's architecture, which local nodes share; none if hactl knows no downloads for it.
     #[must_use]
     pub fn here() -> Option<Self> {
         match std::env::consts::ARCH {
@@ -26,7 +26,7 @@ impl Arch {
         }
     }
 
-    /// The word of Go, Debian and etcd's releases.
+    /// The name in Go, in Debian and in etcd's releases.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Arch {
         }
     }
 
-    /// The word of the kernel and of Python's wheels.
+    /// The name in the kernel and in Python's wheels.
     pub(crate) const fn machine(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64",

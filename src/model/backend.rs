@@ -1,4 +1,4 @@
-//! Where Terraform keeps the state of a cluster that is not run from one machine alone: one of Terraform's own backends.
+//! Where Terraform keeps the state of a cluster that several machines run: one of Terraform's own backends.
 
 use crate::env;
 use std::{collections::BTreeMap, fmt};
@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Terraform's backends that hold a lock while they are worked with.
+/// Terraform's backends that hold a lock during an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
@@ -16,7 +16,7 @@ pub enum BackendKind {
     Consul,
 }
 
-/// The backends that there are, by their words.
+/// The names of the backends.
 pub const BACKENDS: [&str; 4] = ["pg", "s3", "http", "consul"];
 
 /// Settings of backends that are secrets, each with the environment variable that gives it.
@@ -54,7 +54,7 @@ impl BackendKind {
         SECRETS.iter().find(|(of, name, _)| of.as_str() == kind && *name == setting).map(|(.., variable)| *variable)
     }
 
-    /// The user's variables that Terraform gets for it.
+    /// The user's variables that Terraform gets for the backend.
     #[must_use]
     pub const fn passed(self) -> &'static [&'static str] {
         match self {
@@ -94,7 +94,7 @@ impl BackendKind {
         }
     }
 
-    /// The same by the start of their names.
+    /// The same, by the start of their names.
     #[must_use]
     pub const fn passed_prefix(self) -> Option<&'static str> {
         match self {
@@ -103,7 +103,7 @@ impl BackendKind {
         }
     }
 
-    /// The variables by which it is opened, for messages.
+    /// The variables with its credentials, for messages.
     #[must_use]
     pub const fn credentials(self) -> &'static str {
         match self {
@@ -144,7 +144,7 @@ impl Backend {
         self.settings.get(name)?.as_str()
     }
 
-    /// The hosts that hold the state, as the file or the environment names them; none where neither does.
+    /// The hosts that hold the state, as the file or the environment names them; none if neither does.
     #[must_use]
     pub fn hosts(&self, env: &BTreeMap<String, String>) -> Vec<String> {
         let var = |name: &str| env.get(name).map(String::as_str).filter(|value| !value.is_empty());
@@ -206,7 +206,7 @@ fn without_port(host: &str) -> String {
     }
 }
 
-/// What of a connection string concerns hactl.
+/// The parts of a connection string that hactl needs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConnStr {
     pub hosts: Vec<String>,
@@ -226,7 +226,7 @@ impl ConnStr {
             return found;
         };
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // A password may hold what ends an authority elsewhere.
+        // A password may contain characters that end an authority elsewhere.
         let (login, place) = place.rsplit_once('@').unwrap_or(("", place));
         found.password = login.split_once(':').map(|(_, password)| password.to_owned());
         found.take("host", place.split('/').next().unwrap_or_default().to_owned());

@@ -1,12 +1,12 @@
 //! The certificate authorities of a cluster, and the certificates that they sign.
 
-/// A certificate authority. There are several, so that a certificate made for one purpose is worth nothing for another: a
+/// A certificate authority. A cluster has several, so that a certificate for one purpose is not valid for another: a
 /// database client cannot write etcd, and etcd's peers are not clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority {
     /// Its key in the secrets file.
     pub name: &'static str,
-    /// Its word in the subject of its certificate.
+    /// Its name in the subject of its certificate.
     pub subject: &'static str,
 }
 
@@ -28,7 +28,7 @@ pub struct Certificate {
     pub purpose: Purpose,
 }
 
-/// Who presents a certificate, and as what.
+/// Which machines present a certificate, and in which function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Each instance, as a server.

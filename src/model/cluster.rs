@@ -1,5 +1,5 @@
-//! What a cluster is made of, beside its names: what a commit promises, the timers,
-//! and the choices that stick.
+//! What a cluster consists of, apart from its names: the durability of a commit, the timers, and the choices that later
+//! runs keep.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use super::InstanceKey;
 
-/// What holds Patroni's leader key.
+/// The store of Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dcs {
     Etcd {
-        /// The leader key's name; none where it cannot be read from etcd's v3 API.
+        /// The leader key's name; none if etcd's v3 API cannot read it.
         leader_key: Option<String>,
-        /// Client addresses of voters that are none of the cluster's machines.
+        /// Client addresses of voters outside the cluster's machines.
         outside: Vec<SocketAddrV4>,
     },
-    /// Another one, by the name of its section in Patroni's configuration.
+    /// Another store, by the name of its section in Patroni's configuration.
     Other(String),
 }
 
@@ -29,18 +29,19 @@ pub enum Dcs {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// On two nodes; writes wait when it cannot be.
+    /// An acknowledged commit is on two nodes; writes wait while that is impossible.
     QuorumStrict,
-    /// On two nodes while there are two; a primary left alone goes on unprotected.
+    /// An acknowledged commit is on two nodes while two are up; a primary left alone accepts writes without that
+    /// protection.
     Quorum,
-    /// As quorum-strict, on the replicas that Patroni has named: when one of them is lost, writes wait until it has
-    /// named another. Found on adopted clusters only.
+    /// As quorum-strict, on the replicas that Patroni has named: when one of them is lost, writes wait until Patroni
+    /// has named another. Only on adopted clusters.
     #[schemars(skip)]
     SyncStrict,
-    /// As sync-strict while there are two nodes; a primary left alone goes on unprotected.
+    /// As sync-strict while two nodes are up; a primary left alone accepts writes without that protection.
     #[schemars(skip)]
     Sync,
-    /// On the primary only.
+    /// An acknowledged commit is on the primary only.
     Async,
 }
 
@@ -56,7 +57,7 @@ impl Durability {
         }
     }
 
-    /// What a cluster of `data_nodes` gets when its file does not say.
+    /// The default for a cluster of `data_nodes`.
     #[must_use]
     pub const fn default_for(data_nodes: usize) -> Self {
         match data_nodes {
@@ -66,7 +67,7 @@ impl Durability {
         }
     }
 
-    /// Data nodes without which this promise cannot be kept at all.
+    /// The number of data nodes that this promise needs.
     #[must_use]
     pub const fn least_data_nodes(self) -> usize {
         match self {
@@ -75,13 +76,13 @@ impl Durability {
         }
     }
 
-    /// Whether writes wait when no replica can hold them.
+    /// Whether writes wait while no replica can hold them.
     #[must_use]
     pub const fn is_strict(self) -> bool {
         self.synchronous().strict
     }
 
-    /// Whether commits wait for replicas that are named, and not for whichever answers first.
+    /// Whether commits wait for named replicas, and not for the first that answers.
     #[must_use]
     pub const fn waits_for_named(self) -> bool {
         matches!(self, Self::SyncStrict | Self::Sync)
@@ -124,22 +125,22 @@ pub struct Synchronous {
     /// `quorum`, `on` or `off`.
     pub mode: &'static str,
     pub strict: bool,
-    /// Replicas, beside the primary, that hold a commit before it is acknowledged.
+    /// The number of replicas that hold a commit before it is acknowledged.
     pub node_count: u32,
 }
 
-/// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.
+/// Patroni's settings: the checked section of the cluster file, and what a plan hands to the roles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Patroni {
     /// Its full version.
     pub version: String,
-    /// What an acknowledged commit means, in the word of the cluster file.
+    /// What an acknowledged commit means, by its name in the cluster file.
     #[schemars(with = "String")]
     pub durability: Durability,
     /// In seconds: `ttl`, `loop_wait`, `retry_timeout`, `primary_start_timeout`, `primary_stop_timeout`.
     #[schemars(with = "BTreeMap<String, u32>")]
     pub timers: Timers,
-    /// Whether failsafe mode holds a primary that reaches no DCS.
+    /// Whether failsafe mode keeps a primary that cannot reach the DCS.
     pub failsafe: bool,
 }
 

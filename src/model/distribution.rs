@@ -19,7 +19,7 @@ pub enum Distribution {
 impl Distribution {
     pub const ALL: [Self; 4] = [Self::Debian12, Self::Debian13, Self::Ubuntu2204, Self::Ubuntu2404];
 
-    /// The word of the PostgreSQL project's repository: `bookworm-pgdg` and so on.
+    /// The code name, as in the PostgreSQL project's repository: `bookworm-pgdg` and so on.
     #[must_use]
     pub const fn codename(self) -> &'static str {
         match self {
@@ -66,12 +66,12 @@ impl fmt::Display for Distribution {
 
 impl FromStr for Distribution {
     type Err = String;
-    /// Reads `debian:12`, as images are named; a registry's name may stand before it.
+    /// Reads `debian:12`, as images are named, with or without a registry's name before it.
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.rsplit('/').next().unwrap_or_default();
         Self::ALL.into_iter().find(|release| release.to_string() == name).ok_or_else(|| {
             let known = Self::ALL.map(|release| release.to_string()).join(", ");
-            format!("`{text}` is no release that hactl knows packages for: expected one of {known}")
+            format!("`{text}` is not a release that hactl supports: expected one of {known}")
         })
     }
 }
@@ -117,7 +117,7 @@ pub fn postgres_packages(release: Distribution, major: PostgresMajor) -> Postgre
             "postgresql-common".to_owned(),
             format!("postgresql-{major}"),
             format!("postgresql-client-{major}"),
-            // Not PostgreSQL's, but it goes with it in one transaction: Patroni lives in a virtual environment.
+            // Not for PostgreSQL, but installed in the same transaction: Patroni runs in a virtual environment.
             "python3-venv".to_owned(),
         ],
         repository: if own { Repository::Distribution } else { Repository::Pgdg },

@@ -1,4 +1,4 @@
-//! Where machines get their records: the zone, its server, and the key that may change it.
+//! Where machines get DNS records: the zone, its server, and the key that may change it.
 
 use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{InvalidName, text};
 
-/// Seconds for which resolvers may keep a record, when nothing is said.
+/// Default number of seconds for which resolvers may cache a record.
 pub const DEFAULT_TTL: u32 = 300;
 pub const DEFAULT_PORT: u16 = 53;
 
@@ -115,7 +115,7 @@ impl DomainName {
     }
 }
 
-/// A label as DNS servers take it in zones and key names: underscores too.
+/// A label as DNS servers accept it in zones and key names, including underscores.
 fn is_label(label: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
@@ -136,7 +136,7 @@ impl DnsServer {
     /// [`InvalidName`] with the rule.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
-        // What looks like an address and is none would be looked up as a name, and not be found.
+        // A malformed address would be looked up as a name, and not be found.
         let numbers = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if text.parse::<IpAddr>().is_ok() || (!numbers && DomainName::new(&text).is_ok()) {
             Ok(Self(text))

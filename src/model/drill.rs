@@ -1,5 +1,5 @@
-//! What failover drills are called in a cluster file. What they do is `verify::catalogue`'s, whose tests
-//! assert that both lists agree.
+//! The names of drills in a cluster file. `verify::catalogue` defines the drills, and its tests assert that both lists
+//! agree.
 
 /// The words that `verify.drills` may hold: each drill by its title, `name` or `name/variant`; a name for
 /// all of its variants; and `all`.
@@ -25,8 +25,8 @@ pub const DRILL_NAMES: &[&str] = &[
     "all",
 ];
 
-/// What is run when nothing is said: the faults that a cluster meets first.
+/// The default drills: the most frequent faults.
 pub const DEFAULT_DRILLS: [&str; 3] = ["switchover", "postgres-crash", "node-loss"];
 
-/// The same where nobody can give a machine its power back.
+/// The same for platforms where hactl cannot power a machine on.
 pub const DEFAULT_DRILLS_BY_SSH: [&str; 3] = ["switchover", "postgres-crash", "primary-isolated"];

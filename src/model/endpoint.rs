@@ -1,10 +1,10 @@
-//! Where a service answers.
+//! The address of a service.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a service answers.
+/// The address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     pub host: String,

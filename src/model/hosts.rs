@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Distribution, InstanceKey, Ssh, SshKeySource};
 
-/// Machines that exist, on which hactl makes a cluster.
+/// Existing machines on which hactl makes a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hosts {
     /// The distribution that runs on all of them.
@@ -16,24 +16,24 @@ pub struct Hosts {
     pub machines: BTreeMap<InstanceKey, HostMachine>,
 }
 
-/// One of them.
+/// One existing machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostMachine {
     /// The address that cluster members use.
     pub address: Ipv4Addr,
-    /// Where SSH answers, if not there.
+    /// The host for SSH, if it differs from the address.
     pub ssh_host: Option<String>,
     pub ssh_port: Option<u16>,
 }
 
-/// Machines on which somebody else's cluster runs.
+/// Machines of a running cluster that hactl did not make.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdoptedHosts {
     pub machines: BTreeMap<InstanceKey, Host>,
     pub ssh_key: SshKeySource,
-    /// The superuser by whom PostgreSQL is asked, where it is not the one of Patroni's configuration.
+    /// The superuser for queries of PostgreSQL, if it is not the one in Patroni's configuration.
     pub superuser: Option<String>,
-    /// Patroni's unit, where more than one Patroni runs on a machine.
+    /// Patroni's unit, if more than one Patroni runs on a machine.
     pub unit: Option<String>,
 }
 
@@ -45,16 +45,16 @@ pub struct Host {
     pub user: String,
 }
 
-/// Machines of the user's own Terraform root module, which tells of them by its output `vms`.
+/// Machines of the user's own Terraform root module, which lists them in its output `vms`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RootModule {
     /// The directory of the module, in which Terraform runs.
     pub dir: PathBuf,
-    /// Files of values, beside those that Terraform finds by itself.
+    /// Files with values, in addition to those that Terraform finds by itself.
     pub var_files: Vec<PathBuf>,
-    /// The workspace, where it is not the one that is selected in the directory.
+    /// The workspace, if it is not the one selected in the directory.
     pub workspace: Option<String>,
-    /// Variables of the module that hactl gives their values.
+    /// Variables of the module that hactl sets.
     pub pass: Vec<Passed>,
     /// Whether `down` destroys what the module made.
     pub destroy: bool,
@@ -62,11 +62,11 @@ pub struct RootModule {
     pub ssh: Ssh,
 }
 
-/// A variable of the user's module to which hactl gives a value.
+/// A variable of the user's module that hactl sets.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Passed {
-    /// A list of strings: public SSH keys that the machines must let in.
+    /// A list of strings: public SSH keys that the machines must accept.
     AuthorizedKeys,
     /// A string: the cluster's name.
     Cluster,
@@ -74,7 +74,8 @@ pub enum Passed {
     ClusterUuid,
     /// A map, by instance, of objects with `hostname`, `memory` in MiB, `cores` and `roles`.
     Instances,
-    /// A string: what hactl keeps in the state for runs elsewhere. The module gives it back as the output `record`.
+    /// A string: what hactl keeps in the state for runs on other machines. The module must return it as the output
+    /// `record`.
     Record,
 }
 

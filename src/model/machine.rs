@@ -1,4 +1,4 @@
-//! Machines as Terraform tells of them.
+//! Machines as Terraform lists them.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::InstanceKey;
 
-/// Terraform's output `vms`, the one thing that hactl reads of Terraform.
+/// Terraform's output `vms`, the only output that hactl reads.
 pub type Outputs = BTreeMap<InstanceKey, Machine>;
 
 /// One machine of the output `vms`.

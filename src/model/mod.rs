@@ -1,4 +1,4 @@
-//! Pure nouns that every stage may use: names, roles, versions, paths and secrets.
+//! Plain types that every stage may use: names, roles, versions, paths and secrets.
 
 pub mod account;
 pub mod arch;

@@ -31,7 +31,7 @@ fn is_label(text: &str, longest: usize) -> bool {
         && bytes[bytes.len() - 1] != b'-'
 }
 
-/// A checked name goes to text and comes back by its own `new`.
+/// Converts a checked name to text, and back through its own `new`.
 macro_rules! text {
     ($type:ident) => {
         impl fmt::Display for $type {

@@ -1,13 +1,13 @@
 //! Words that were probably meant.
 
-/// The one of `words` that `word` was probably meant to be.
+/// The one of `words` that `word` probably means.
 #[must_use]
 pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
     words
         .into_iter()
         .map(|candidate| {
             let likeness = strsim::normalized_damerau_levenshtein(word, candidate);
-            // Half a word is a slip, too: `mem` for `memory`, `postgresql` for `postgres`.
+            // A shortened or extended word also counts: `mem` for `memory`, `postgresql` for `postgres`.
             let part = word.len() >= 3 && (candidate.contains(word) || word.starts_with(candidate));
             (if part { likeness.max(0.7) } else { likeness }, candidate)
         })

@@ -1,4 +1,4 @@
-//! Where the machines come from, and what follows from that alone. What a platform itself has to be asked is in `platform/`.
+//! Where the machines come from, and what follows from that alone. Code that talks to a platform is in `platform/`.
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -17,19 +17,19 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// Whether a cluster runs on the machines that hactl did not make: it is looked at and drilled, never changed.
+    /// Whether the machines run a cluster that hactl did not make: hactl observes and drills it but never changes it.
     #[must_use]
     pub const fn is_adopted(&self) -> bool {
         matches!(self, Self::Adopted(_))
     }
 
-    /// Whether its machines are the user's: what is on them is not taken for granted, and not hactl's to destroy.
+    /// Whether its machines belong to the user: hactl makes no assumptions about them and must not destroy them.
     #[must_use]
     pub const fn has_users_machines(&self) -> bool {
         matches!(self, Self::Hosts(_) | Self::Terraform(_))
     }
 
-    /// The user's own Terraform module, where that makes the machines.
+    /// The user's own Terraform module, if it makes the machines.
     #[must_use]
     pub const fn own_module(&self) -> Option<&RootModule> {
         match self {
@@ -38,7 +38,7 @@ impl Platform {
         }
     }
 
-    /// Whether the machines stay when the cluster goes.
+    /// Whether the machines stay after a teardown.
     #[must_use]
     pub const fn machines_stay(&self) -> bool {
         match self {
@@ -48,19 +48,19 @@ impl Platform {
         }
     }
 
-    /// How its machines are reached by SSH.
+    /// How hactl reaches its machines by SSH.
     #[must_use]
     pub fn ssh(&self) -> Ssh {
         match self {
             Self::Proxmox(Proxmox { ssh, .. })
             | Self::Hosts(Hosts { ssh, .. })
             | Self::Terraform(RootModule { ssh, .. }) => ssh.clone(),
-            // Local nodes let hactl's own key in, and nothing else; adopted machines say each for themselves.
+            // Local nodes accept only hactl's own key; each adopted machine has its own settings.
             Self::Local(_) | Self::Adopted(_) => Ssh::default(),
         }
     }
 
-    /// The platform's word in the cluster file.
+    /// The platform's name in the cluster file.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl Platform {
         }
     }
 
-    /// Machines that the user has, as the file tells of them.
+    /// The user's existing machines, as the file describes them.
     #[must_use]
     pub const fn hosts(&self) -> Option<&Hosts> {
         match self {
@@ -128,13 +128,13 @@ impl Platform {
         }
     }
 
-    /// Whether the platform calls each machine by an id that tells it from another one of the same name.
+    /// Whether the platform gives each machine an ID that distinguishes it from another machine of the same name.
     #[must_use]
     pub const fn tells_machine_ids(&self) -> bool {
         matches!(self, Self::Proxmox(_) | Self::Terraform(_))
     }
 
-    /// The network of an instance, where the file says it.
+    /// The network of an instance, if the file has it.
     #[must_use]
     pub fn network(&self, key: &InstanceKey) -> Option<Ipv4Net> {
         match self {
@@ -144,7 +144,7 @@ impl Platform {
         }
     }
 
-    /// Where an instance is, as far as the file says it.
+    /// The addresses and host names of an instance that the file has.
     #[must_use]
     pub fn addresses(&self, key: &InstanceKey) -> Vec<String> {
         match self {
@@ -164,7 +164,7 @@ impl Platform {
         self.proxmox()?.machines.get(key)?.renamed_from.as_ref()
     }
 
-    /// The hactl stack that makes the machines; none where a module of the user's own does.
+    /// The hactl stack that makes the machines; none if the user's own module does.
     #[must_use]
     pub const fn stack(&self) -> Option<&'static str> {
         match self {
@@ -175,7 +175,7 @@ impl Platform {
         }
     }
 
-    /// How machines of runs elsewhere become known here, as the rest of a hint.
+    /// How hactl can learn of machines from runs elsewhere, as the rest of a hint.
     #[must_use]
     pub const fn sharing_hint(&self) -> &'static str {
         match self {
@@ -185,7 +185,7 @@ impl Platform {
         }
     }
 
-    /// What is wrong with a machine whose address Terraform does not know.
+    /// The message about a machine whose address Terraform does not know.
     #[must_use]
     pub fn no_address(&self, key: &InstanceKey) -> String {
         match self {
@@ -207,6 +207,6 @@ pub struct Local {
     pub base_image: String,
     /// The distribution's release that it holds.
     pub release: Distribution,
-    /// A fixed subnet, or none: one that collides with nothing is then chosen when the network is made.
+    /// A fixed subnet; if none, hactl chooses one without collisions when it makes the network.
     pub subnet: Option<Ipv4Net>,
 }

@@ -1,4 +1,4 @@
-//! Machines on Proxmox VE: what they are made from, where, and how they are reached.
+//! Machines on Proxmox VE: what they are made from, where, and how hactl reaches them.
 
 use std::{
     collections::BTreeMap,
@@ -14,35 +14,35 @@ use sha2::{Digest, Sha256};
 
 use super::{BridgeName, Distribution, DomainName, Hypervisor, InstanceKey, PoolName, Ssh, StorageName, Tag};
 
-/// Virtual machines or containers of Proxmox VE.
+/// Virtual machines or containers on Proxmox VE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proxmox {
     pub kind: ProxmoxKind,
-    /// The API's address; without it PROXMOX_VE_ENDPOINT has it. The token is in PROXMOX_VE_API_TOKEN alone.
+    /// The API's address; by default from PROXMOX_VE_ENDPOINT. The token comes only from PROXMOX_VE_API_TOKEN.
     pub endpoint: Option<String>,
-    /// The certificate authority of the API's certificate, beside those of this machine.
+    /// The certificate authority of the API's certificate, in addition to those of this machine.
     pub ca_cert: Option<PathBuf>,
     /// The distribution's release that the templates hold.
     pub release: Distribution,
     pub bridge: BridgeName,
-    /// The pool that is made for the cluster, and that machines without one of their own are put into.
+    /// The pool that hactl makes for the cluster and for machines without their own pool.
     pub pool: Option<PoolName>,
     pub ssh: Ssh,
-    /// What machines ask for names; empty for what the hypervisor has, or DHCP gives.
+    /// The machines' name servers; empty for those of the hypervisor or of DHCP.
     pub nameservers: Vec<IpAddr>,
     pub search_domain: Option<DomainName>,
     /// Whether virtual machines have a watchdog device.
     pub watchdog: bool,
     /// Whether Proxmox refuses to remove the machines.
     pub protection: bool,
-    /// Seconds for which the guest agent may take to tell a new machine's address.
+    /// Number of seconds that the guest agent may take to report a new machine's address.
     pub agent_timeout_s: u32,
     /// Whether the one machine comes from `target_ip`.
     pub single: bool,
     pub machines: BTreeMap<InstanceKey, Guest>,
 }
 
-/// What the machines are.
+/// The kind of the machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxmoxKind {
@@ -73,13 +73,13 @@ impl fmt::Display for ProxmoxKind {
     }
 }
 
-/// What is said of one machine on Proxmox, beside its size.
+/// The settings of one machine on Proxmox, apart from its size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Guest {
     #[serde(rename = "node")]
     pub hypervisor: Hypervisor,
     pub template: Template,
-    /// The hypervisor that has the template, where that is not the machine's own.
+    /// The hypervisor that has the template, if it is not the machine's own.
     #[serde(rename = "template_node")]
     pub template_hypervisor: Option<Hypervisor>,
     pub datastore: StorageName,
@@ -88,7 +88,7 @@ pub struct Guest {
     pub gateway: Option<Ipv4Addr>,
     /// Whether the DHCP server always gives it the same address.
     pub reserved: bool,
-    /// The machine's own pool, over the cluster's.
+    /// The machine's own pool, instead of the cluster's.
     pub pool_id: Option<PoolName>,
     pub tags: Vec<Tag>,
     /// The key that the machine had before.
@@ -143,7 +143,7 @@ impl fmt::Display for GuestAddress {
 /// The key of the only machine in the single mode.
 pub const SINGLE_KEY: &str = "default";
 
-/// The last part of the single machine's host name, where the file does not give it; the stacks derive it likewise.
+/// The last part of the single machine's host name, if the file does not set it; the stacks derive it the same way.
 #[must_use]
 pub fn derived_suffix(app: &str, env: &str, target: &str) -> String {
     let digest = Sha256::digest(format!("{app}/{env}/{target}"));

@@ -1,4 +1,4 @@
-//! Changes that a hypervisor has taken and the running machine has not.
+//! Changes that a hypervisor has recorded but the running machine does not have yet.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::InstanceKey;
 
-/// The machines that have to be stopped and started before all of their settings hold.
+/// The machines that must stop and start before all of their settings apply.
 pub type Reboots = BTreeMap<InstanceKey, Reboot>;
 
 /// What waits for one machine's restart.
@@ -24,7 +24,7 @@ pub struct Reboot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub setting: String,
-    /// What holds, and what will; only of settings about memory and processors.
+    /// The present value and the future one; only for memory and processor settings.
     pub values: Option<(String, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! How machines are reached by SSH: as which user, with which key, and through which bastion.
+//! How hactl reaches machines by SSH: as which user, with which key, and through which bastion.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// SSH's own port.
 pub const SSH_PORT: u16 = 22;
 
-/// How the machines of a cluster are reached, where none of them says otherwise.
+/// How hactl reaches the machines of a cluster that have no settings of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ssh {
-    /// Another than root needs sudo without a password.
+    /// A user other than root needs sudo without a password.
     pub user: String,
     pub port: u16,
     pub key: SshKeySource,
-    /// The machine that lets through to them, where they cannot be reached from here.
+    /// The machine to connect through, if the machines cannot be reached directly.
     pub bastion: Option<Bastion>,
 }
 
@@ -39,7 +39,7 @@ pub enum SshKeySource {
     /// hactl's own, from `NAME.secrets.age`.
     #[default]
     Vault,
-    /// What ssh itself would take: the agent's, and where none runs the first of the user's own in `~/.ssh`.
+    /// The keys that ssh itself would use: the agent's or, if no agent runs, the first of the user's own in `~/.ssh`.
     User,
     /// Those of the user's SSH agent.
     Agent,
@@ -47,7 +47,7 @@ pub enum SshKeySource {
     File(PathBuf),
 }
 
-/// A machine that lets through to others: `user@host` or `user@host:port`.
+/// A machine to connect through: `user@host` or `user@host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Bastion {
@@ -60,13 +60,14 @@ impl FromStr for Bastion {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = || format!("`{text}` is no bastion: expected USER@HOST or USER@HOST:PORT, such as me@bastion:22");
+        let wanted =
+            || format!("`{text}` is not a bastion: expected USER@HOST or USER@HOST:PORT, such as me@bastion:22");
         let (user, place) = text.split_once('@').ok_or_else(wanted)?;
         let (host, port) = match place.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0).ok_or_else(wanted)?),
             None => (place, SSH_PORT),
         };
-        // These become words of ssh's command line and configuration, where a dash would begin an option.
+        // These become arguments and configuration of ssh, where a leading dash would begin an option.
         let word = |text: &str, also: &str| {
             text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
@@ -99,7 +100,7 @@ impl From<Bastion> for String {
     }
 }
 
-/// Where SSH answers, and the key that must answer.
+/// The SSH endpoint of a machine, and its host key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshTarget {
     pub host: String,
@@ -110,7 +111,7 @@ pub struct SshTarget {
     pub sudo: bool,
     /// `ssh-ed25519 AAAA...`; none before the first contact.
     pub host_key: Option<String>,
-    /// The machine that lets through to it: host and port are as that one reaches them.
+    /// The machine to connect through; host and port are valid from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bastion: Option<Hop>,
 }

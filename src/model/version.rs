@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The newest Patroni that this hactl knows: what a cluster gets whose file does not say.
+/// The newest Patroni that this hactl knows: the default.
 pub const PATRONI_NEWEST: &str = "4.1.5";
 
 /// An etcd release, `MAJOR.MINOR.PATCH`.
@@ -20,7 +20,7 @@ impl EtcdVersion {
     /// The newest patch of each minor release that this hactl knows; the last is the default.
     pub const NEWEST: [Self; 2] = [Self { major: 3, minor: 5, patch: 35 }, Self { major: 3, minor: 6, patch: 16 }];
 
-    /// What a cluster gets whose file does not say.
+    /// The default version.
     pub const DEFAULT: Self = Self::NEWEST[Self::NEWEST.len() - 1];
 
     /// `X.Y` as the newest patch known, `X.Y.Z` as it is; only minor releases that hactl knows.
@@ -72,14 +72,14 @@ impl fmt::Display for EtcdVersion {
     }
 }
 
-/// Where etcd comes from, when the cluster file says so.
+/// Where etcd comes from, if the cluster file sets it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EtcdSource {
     /// One release archive: a path, relative to the working directory, or an `http://` or `https://`
     /// address, and the SHA-256 that it must have.
     Archive { location: String, sha256: String },
-    /// The address of a server that has the project's releases.
+    /// The address of a server with the project's releases.
     Mirror(String),
 }
 
@@ -89,7 +89,7 @@ pub enum EtcdSource {
 pub struct PostgresMajor(u8);
 
 impl PostgresMajor {
-    /// Debian 12's own, and what a cluster gets whose file does not say.
+    /// Debian 12's own version, and the default.
     pub const DEFAULT: Self = Self(15);
 
     pub const OLDEST: u8 = 14;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Dcs, Durability, Plan, Timers, Warning, bounds, decide};
 use crate::model::{InstanceKey, Role};
 
-/// A cluster that runs: what its Patroni is told, and what each machine is.
+/// A running cluster: Patroni's configuration, and what each machine is.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// Patroni's dynamic configuration, as `GET /config` gives it.
@@ -19,24 +19,24 @@ pub struct Running {
     pub watchdogs: BTreeMap<InstanceKey, Watchdog>,
 }
 
-/// A machine's watchdog, as Patroni's configuration on it says.
+/// A machine's watchdog, according to Patroni's configuration there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Watchdog {
-    /// Not used, or the device is not there.
+    /// Not used, or the device is missing.
     None,
-    /// Used where the device works.
+    /// Used if the device works.
     Automatic,
-    /// Nobody leads without it.
+    /// A member without a working device does not become primary.
     Required,
-    /// None, but hactl's lease guard.
+    /// No watchdog; hactl's lease guard runs instead.
     Guard,
 }
 
-/// Patroni's defaults (`GlobalConfig`, docs/dynamic_configuration.rst), for what its configuration does not say.
+/// Patroni's defaults (`GlobalConfig`, docs/dynamic_configuration.rst), for settings missing in its configuration.
 const DEFAULTS: Timers =
     Timers { ttl: 30, loop_wait: 10, retry_timeout: 10, primary_start_timeout: 300, primary_stop_timeout: 0 };
 
-/// The plan of the cluster as it runs: roles, timers, durability and bounds are what it has.
+/// The plan of the cluster as it runs, with its real roles, timers, durability and bounds.
 #[must_use]
 pub fn adopt(plan: &Plan, running: &Running) -> Plan {
     let mut plan = plan.clone();
@@ -68,7 +68,7 @@ fn timers(config: &Value) -> Timers {
         ttl: number(&["ttl"], DEFAULTS.ttl),
         loop_wait: number(&["loop_wait"], DEFAULTS.loop_wait),
         retry_timeout: number(&["retry_timeout"], DEFAULTS.retry_timeout),
-        // The old names are good still, and the only ones before Patroni 3.
+        // Patroni still accepts the old names, and knew no others before version 3.
         primary_start_timeout: number(
             &["primary_start_timeout", "master_start_timeout"],
             DEFAULTS.primary_start_timeout,
@@ -100,16 +100,16 @@ fn fencing(watchdogs: &BTreeMap<InstanceKey, Watchdog>) -> String {
     let without: Vec<&str> =
         watchdogs.iter().filter(|(_, has)| **has == Watchdog::None).map(|(key, _)| key.as_str()).collect();
     if watchdogs.is_empty() {
-        "not known: no Patroni answers".to_owned()
+        "unknown: no Patroni answers".to_owned()
     } else if watchdogs.values().all(|has| *has == Watchdog::Guard) {
         decide::GUARD.to_owned()
     } else if without.is_empty() {
         let required = watchdogs.values().all(|has| *has == Watchdog::Required);
-        format!("watchdog{}", if required { ", required: a node without one does not lead" } else { "" })
+        format!("watchdog{}", if required { ", required: a node without one does not become primary" } else { "" })
     } else {
         format!(
-            "nothing on {}: no watchdog is in use there, so a primary whose Patroni died or hangs goes on accepting direct \
-             connections until Patroni is back or the node is stopped",
+            "nothing on {}: no watchdog is in use there, so a primary whose Patroni has died or hangs keeps accepting \
+             direct connections until Patroni is back or the node is stopped",
             without.join(", ")
         )
     }
@@ -127,25 +127,33 @@ fn warnings(plan: &Plan, config: &Value) -> Vec<Warning> {
             "loop_wait {loop_wait} + 2 * retry_timeout {retry_timeout} = {needed} is more than ttl {ttl}: \
              a primary may lose its key while it still tries to renew it"
         );
-        warn("timers", message, "`patronictl edit-config` changes them");
+        warn("timers", message, "Run `patronictl edit-config` to change the timers");
     }
     if plan.patroni.durability == Durability::Async && plan.data_nodes().count() > 1 {
-        let message = "synchronous_mode is off: a failover may lose commits that were acknowledged".to_owned();
-        warn("async", message, "`synchronous_mode: quorum` (Patroni 4) or `on`, if that is not meant");
+        let message = "synchronous_mode is off: a failover may lose acknowledged commits".to_owned();
+        warn("async", message, "Set `synchronous_mode: quorum` (Patroni 4) or `on`, unless you accept the loss");
     }
     if !plan.patroni.failsafe {
         let message =
-            "failsafe_mode is off: the primary stops taking writes whenever it does not reach the DCS".to_owned();
-        warn("failsafe-off", message, "`failsafe_mode: true` keeps it while every member agrees");
+            "failsafe_mode is off: the primary stops accepting writes whenever it cannot reach the DCS".to_owned();
+        warn(
+            "failsafe-off",
+            message,
+            "Set `failsafe_mode: true`: the primary then continues while every member agrees",
+        );
     }
     if !is_on(&config["check_timeline"]) {
         let message = "check_timeline is off: a replica on an older timeline may be promoted".to_owned();
-        warn("check-timeline-off", message, "`check_timeline: true` excludes it");
+        warn("check-timeline-off", message, "Set `check_timeline: true` to exclude such a replica");
     }
     if primary_stop_timeout == 0 {
         let message =
             "primary_stop_timeout is not set: a switchover takes as long as the primary needs to stop".to_owned();
-        warn("stop-timeout-unset", message, "with it hactl computes a bound, and a slow primary is killed");
+        warn(
+            "stop-timeout-unset",
+            message,
+            "Set `primary_stop_timeout`: Patroni then kills a slow primary, and hactl can compute a bound",
+        );
     }
     warnings
 }
@@ -188,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn timers_and_bounds_are_those_that_the_cluster_has() {
+    fn running_cluster_with_own_timers_has_bounds_from_them() {
         let plan = adopted(json!({"ttl": 45, "loop_wait": 5, "retry_timeout": 15, "master_start_timeout": 60}));
         let timers = plan.patroni.timers;
         assert_eq!((timers.ttl, timers.loop_wait, timers.primary_start_timeout), (45, 5, 60));
         assert_eq!(bound(&plan, "patroni-crash"), Some(57.0));
         assert_eq!(bound(&plan, "node-loss"), Some(60.0));
-        // Nobody can say how long a primary takes to stop that nobody kills.
+        // Without primary_stop_timeout a primary may take any time to stop.
         assert_eq!(bound(&plan, "switchover"), None);
         let plan = adopted(json!({"primary_stop_timeout": 20}));
         assert_eq!(bound(&plan, "switchover"), Some(35.0));
@@ -202,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn durability_is_what_patroni_is_told_in_whatever_words() {
+    fn synchronous_settings_in_any_spelling_give_the_durability() {
         let of = |config| adopted(config).patroni.durability;
         assert_eq!(of(json!({})), Durability::Async);
         assert_eq!(of(json!({"synchronous_mode": false, "synchronous_mode_strict": true})), Durability::Async);
@@ -216,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unsafe_is_said() {
+    fn unsafe_setting_gives_a_warning() {
         let codes = |plan: &Plan| plan.warnings.iter().map(|warning| warning.code.clone()).collect::<Vec<_>>();
         let plan = adopted(json!({"ttl": 20}));
         assert_eq!(codes(&plan), ["timers", "async", "failsafe-off", "check-timeline-off", "stop-timeout-unset"]);

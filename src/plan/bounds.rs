@@ -1,29 +1,29 @@
-//! Timers -> the longest write gap to expect per fault.
+//! Timers -> the longest write gap to expect for each fault.
 //!
-//! Terms: etcd elects within two election timeouts (1 s by default), and its new leader gives every
-//! lease its full time again, late by up to one more; then candidates ask each other (2 s at most,
-//! `fetch_node_status` in patroni/ha.py) and the winner promotes (3 s, an estimate that the measurements
-//! stay under). Where a candidate does not hear from the other in those 2 s, nobody wins, and each tries
-//! again in its next loop (`process_unhealthy_cluster` there): seldom, and in the bound.
+//! Terms: etcd elects within two election timeouts (1 s by default), and its new leader renews every
+//! lease in full, up to one more timeout later. Then candidates ask each other (2 s at most,
+//! `fetch_node_status` in patroni/ha.py) and the winner promotes (3 s, an estimate that no measurement
+//! has exceeded). If a candidate gets no answer from the other in those 2 s, no candidate wins, and each
+//! tries again in its next loop (`process_unhealthy_cluster` there): rare, and part of the bound.
 
 use super::{Bound, Timers};
 
 const ELECTION_TIMEOUT: u32 = 1;
-/// etcd without a leader at the worst, and the renewal of every lease, in seconds.
+/// The longest time that etcd has no leader, plus the renewal of every lease, in seconds.
 pub const ELECTION: u32 = 3 * ELECTION_TIMEOUT;
 const RACE: u32 = 2;
 const PROMOTE: u32 = 3;
 
-/// The bounds, in the order of the faults' severity. None for faults that this cluster has no answer to.
+/// The bounds, in the order of the faults' severity. A fault that this cluster cannot survive has none.
 pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<Bound> {
     let Timers { ttl, loop_wait, primary_start_timeout, primary_stop_timeout, .. } = *timers;
-    // The candidate of a switchover and a single replica have no race that they could lose.
+    // The candidate of a switchover and a single replica compete with no other member.
     let takeover = RACE + PROMOTE;
     let (contest, contested) = match data_nodes {
         2 => (takeover, format!("race {RACE} + promote {PROMOTE}")),
         _ => (
             RACE + loop_wait + takeover,
-            format!("race {RACE}, where nobody wins again after loop_wait {loop_wait}: {RACE} + promote {PROMOTE}"),
+            format!("race {RACE} + (if no candidate wins) loop_wait {loop_wait} + race {RACE} + promote {PROMOTE}"),
         ),
     };
     let bound =
@@ -35,11 +35,11 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
     );
     match data_nodes {
         0 => return Vec::new(),
-        // Nothing can take over: only a restart in place has a bound.
+        // No member can take over: only a restart in place has a bound.
         1 => return vec![restart],
         _ => {}
     }
-    // Without a limit of its own a primary takes as long to stop as it needs: there is nothing to promise.
+    // A primary without a stop timeout may take any time to stop, so no bound holds.
     let switchover = (primary_stop_timeout > 0).then(|| {
         bound(
             "switchover",
@@ -63,7 +63,7 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
         Bound { fault: "patroni-hang".into(), ..lease.clone() },
         lease,
     ]);
-    // With one voter the loss of its node takes failover away: there is nothing to promise.
+    // With one voter, the loss of its node makes failover impossible, so no bound holds.
     if voters > 2 {
         let lost = bound(
             "node-loss",

@@ -15,13 +15,13 @@ use crate::{
 /// First and last position of an address within the local network.
 const ADDRESS_INDEXES: std::ops::RangeInclusive<u8> = 10..=254;
 
-/// Decides what is intended for the cluster of `spec`, keeping what `choices` says was chosen before.
+/// Decides what the cluster of `spec` should be, and keeps the earlier `choices`.
 ///
 /// # Errors
 /// When there are more machines than addresses, or no instance may vote in etcd.
 pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     let mut warnings = Vec::new();
-    // An adopted cluster has its voters.
+    // An adopted cluster has its voters already.
     let voters = match spec.platform.is_adopted() {
         true => spec.instances.keys().filter(|key| has_role(spec, key, Role::Etcd)).cloned().collect(),
         false => voters::pick(spec, choices, &mut warnings)?,
@@ -53,7 +53,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
 
     let data_nodes = || nodes.values().filter(|node| node.is_data_node());
     let durability = spec.patroni.durability;
-    // Any data node may become primary, and a standby may not have less than it: the smallest decides.
+    // Any data node may become primary, and a standby needs at least the primary's settings: the smallest decides.
     let mut parameters = match data_nodes().min_by_key(|node| node.memory_mib) {
         Some(smallest) => {
             let cores = data_nodes().map(|node| node.cores).min().unwrap_or(1);
@@ -65,7 +65,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     parameters.extend(spec.postgres.parameters.clone());
     let (packages, pgdg_suite) = match spec.platform.release() {
         Some(release) if data_nodes().next().is_some() => packages(release, spec.postgres.major, &mut warnings),
-        // Nothing is installed there.
+        // hactl installs nothing there.
         _ => (Vec::new(), None),
     };
     if let Some(proxmox) = spec.platform.proxmox() {
@@ -82,7 +82,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         env: spec.env.to_string(),
         platform: spec.platform.clone(),
         fencing: match spec.platform.is_adopted() {
-            // Found out there.
+            // Read from the machines.
             true => "not known yet".to_owned(),
             false => fencing(data_nodes().count()).to_owned(),
         },
@@ -113,21 +113,21 @@ fn has_role(spec: &Spec, key: &InstanceKey, role: Role) -> bool {
     spec.instances[key].roles.as_ref().is_some_and(|roles| roles.contains(&role))
 }
 
-/// The packages that bring PostgreSQL, and the suite of its project's repository where they come from there.
+/// The packages that install PostgreSQL, and the suite of its project's repository if they come from there.
 fn packages(release: Distribution, major: PostgresMajor, warnings: &mut Vec<Warning>) -> (Vec<String>, Option<String>) {
     let packages = postgres_packages(release, major);
     if !packages.ran_here {
         warnings.push(Warning {
             code: "combination-not-run".to_owned(),
-            message: format!("PostgreSQL {major} on {release} is not run by hactl's own tests"),
-            hint: Some("PostgreSQL 15 on debian:12 is".to_owned()),
+            message: format!("hactl's own tests do not run PostgreSQL {major} on {release}"),
+            hint: Some("Use PostgreSQL 15 on debian:12, which they run".to_owned()),
         });
     }
     let pgdg = packages.repository == Repository::Pgdg;
     (packages.packages, pgdg.then(|| format!("{}-pgdg", release.codename())))
 }
 
-/// The position of each node's address. One that was given stays; a new node gets the lowest free one.
+/// The position of each node's address. An assigned position never changes; a new node gets the lowest free one.
 fn address_indexes(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKey, u8>> {
     let mut indexes = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -144,7 +144,7 @@ fn address_indexes(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKe
         if !indexes.contains_key(key) {
             let index = free.next().ok_or_else(|| {
                 let message = format!(
-                    "{} instances, and a local network has addresses for {}",
+                    "{} instances are too many: a local network has addresses for {}",
                     spec.instances.len(),
                     ADDRESS_INDEXES.len()
                 );
@@ -157,13 +157,13 @@ fn address_indexes(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKe
 }
 
 /// The lease guard, in words.
-pub(super) const GUARD: &str = "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, when \
-                                Patroni is dead or hangs; no watchdog device";
+pub(super) const GUARD: &str = "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, \
+                                when Patroni is dead or hangs; no watchdog device";
 
-/// What stops a primary whose Patroni does not.
+/// What stops a primary whose Patroni no longer does.
 fn fencing(data_nodes: usize) -> &'static str {
     match data_nodes {
-        0 | 1 => "nothing: nobody could take over",
+        0 | 1 => "nothing: no other member could take over",
         _ => GUARD,
     }
 }
@@ -175,24 +175,24 @@ fn durability_warnings(durability: Durability, data_nodes: usize, warnings: &mut
     match (durability, data_nodes) {
         (Durability::QuorumStrict, 2) => warn(
             "strict-two-nodes",
-            "quorum-strict with two data nodes: when either is down, every write waits until it is back",
-            "add a third data node, or choose `patroni.durability: quorum`",
+            "quorum-strict with two data nodes: while either node is down, every write waits",
+            "Add a third data node, or set `patroni.durability: quorum`",
         ),
         (Durability::Async, 2..) => warn(
             "async",
-            "durability async: a failover may lose commits that were acknowledged",
-            "choose `patroni.durability: quorum-strict` if that is not meant",
+            "durability async: a failover may lose acknowledged commits",
+            "Set `patroni.durability: quorum-strict`, unless you accept the loss",
         ),
         (_, 1) => warn(
             "single-data-node",
-            "one data node: nothing takes over when it fails",
-            "three instances make a cluster that survives one failure",
+            "one data node: no replica can take over when it fails",
+            "Use three instances for a cluster that survives one failure",
         ),
         _ => {}
     }
 }
 
-/// What may be meant, and makes a cluster on Proxmox weaker than it looks.
+/// Settings that may be intended but make a cluster on Proxmox weaker than it looks.
 fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, Node>, warnings: &mut Vec<Warning>) {
     let mut warn = |code: &str, message: String, hint: &str| {
         warnings.push(Warning { code: code.into(), message, hint: Some(hint.into()) });
@@ -205,12 +205,12 @@ fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, Node>, warn
     }
     for (hypervisor, keys) in together.iter().filter(|(_, keys)| keys.len() > 1) {
         let message = format!(
-            "{} of {} etcd voters are on {hypervisor} ({}): when it fails, they fail together",
+            "{} of {} etcd voters are on the hypervisor {hypervisor} ({}) and fail together with it",
             keys.len(),
             voters().count(),
             list(keys)
         );
-        warn("voters-together", message, "give each voter a `node` of its own");
+        warn("voters-together", message, "Give each voter a different `node`");
     }
     let moving: Vec<&InstanceKey> = voters()
         .filter(|(_, guest)| guest.address == GuestAddress::Dhcp && !guest.reserved)
@@ -218,19 +218,22 @@ fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, Node>, warn
         .collect();
     if !moving.is_empty() {
         let message = format!(
-            "{} get their addresses by DHCP: an etcd voter that comes back under another one is lost to the cluster",
+            "etcd voters with addresses from DHCP: {}; a voter that comes back with another address is lost to the \
+             cluster",
             list(&moving)
         );
-        let hint = "fixed addresses (`address: 192.168.1.21/24`); or `reserved: true`, when the DHCP server always gives \
-                    the machine the same";
+        let hint = "Set fixed addresses (`address: 192.168.1.21/24`), or `reserved: true` if the DHCP server always \
+                    gives the machine the same address";
         warn("dhcp-voter", message, hint);
     }
     let alone =
         proxmox.machines.iter().filter(|(_, guest)| guest.address != GuestAddress::Dhcp && guest.gateway.is_none());
     let alone: Vec<&InstanceKey> = alone.map(|(key, _)| key).collect();
     if !alone.is_empty() {
-        let message =
-            format!("{}: a fixed address without a gateway, so no packages from other networks", list(&alone));
-        warn("no-gateway", message, "`defaults: {gateway: 192.168.1.1}`");
+        let message = format!(
+            "{}: fixed address without a gateway, so packages from other networks are out of reach",
+            list(&alone)
+        );
+        warn("no-gateway", message, "Set the gateway, for example `defaults: {gateway: 192.168.1.1}`");
     }
 }

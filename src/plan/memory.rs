@@ -1,4 +1,4 @@
-//! A machine's size -> PostgreSQL's parameters that follow it.
+//! A machine's size -> the PostgreSQL parameters derived from it.
 //!
 //! Shares from PostgreSQL's manual, "Resource Consumption" (shared_buffers: a quarter of memory is a
 //! reasonable start) and "Query Planning" (effective_cache_size: what the kernel and PostgreSQL cache
@@ -22,7 +22,7 @@ pub(super) fn parameters(memory_mib: u32, cores: u32) -> BTreeMap<String, Value>
     };
     // A query may use it several times over, and not all sessions sort at once: a third of what is left.
     let work_mem = ((usable - shared_buffers) / (max_connections * 3)).clamp(4, 256);
-    // One for each autovacuum worker and manual command; beyond 2 GB there is no more to gain.
+    // One for each autovacuum worker and manual command; more than 2 GB brings no gain.
     let maintenance_work_mem = (usable / 16).clamp(32, 2048);
     let effective_cache_size = (usable / 4 * 3).max(shared_buffers);
     let workers = cores.clamp(2, 64);

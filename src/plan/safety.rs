@@ -1,4 +1,4 @@
-//! May this member stop now, and if not, why: pure rules, in one place.
+//! Whether a member may stop now, and why not: pure rules, in one place.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Known + wanted + seen -> the next step: pure, and asked again after each step. A run that was killed needs no log to carry
-//! on, since the next one asks the same question.
+//! Known + wanted + seen -> the next step: pure, and computed again after each step. A killed run needs no log to
+//! resume from, since the next run computes the same step.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use crate::model::{InstanceKey, Role};
 pub struct Situation {
     /// The machines of the last run, each with the roles that it had.
     pub members: BTreeMap<InstanceKey, BTreeSet<Role>>,
-    /// The machines that have to restart for what is planned.
+    /// The machines that must restart for the plan.
     pub restarts: BTreeSet<InstanceKey>,
     /// The machines that the user allows to restart.
     pub agreed: BTreeSet<InstanceKey>,

@@ -143,7 +143,7 @@ fn bounds_say_how_they_come_about() {
         seconds("instances: {a: {}, b: {}, c: {}}"),
         "switchover 23, postgres-crash 46, patroni-hang 30, patroni-crash 30, node-loss 33, primary-isolated 33"
     );
-    // The worst gaps measured with these timers were 26.4 and, after a race that nobody won, 49.0 s.
+    // The worst gaps measured with these timers were 26.4 and, after a race without a winner, 49.0 s.
     let of = |timers: &str| seconds(&format!("instances: {{a: , b: , c: }}\npatroni: {{timers: {timers}}}"));
     assert!(of("{ttl: 20, loop_wait: 5, retry_timeout: 5}").contains("node-loss 35"));
     assert!(of("{ttl: 30, loop_wait: 10, retry_timeout: 10}").contains("node-loss 50"));
@@ -158,7 +158,7 @@ fn bounds_say_how_they_come_about() {
     let loss = plan.bounds.iter().find(|bound| bound.fault == "node-loss").unwrap();
     assert_eq!(
         loss.formula,
-        "etcd election and lease renewal 3 + ttl 20 + race 2, where nobody wins again after loop_wait 3: 2 + promote 3"
+        "etcd election and lease renewal 3 + ttl 20 + race 2 + (if no candidate wins) loop_wait 3 + race 2 + promote 3"
     );
     assert!(plan.fencing.starts_with("lease guard:"));
 }
@@ -198,8 +198,9 @@ fn what_makes_a_cluster_on_proxmox_weaker_is_said() {
     assert_eq!(
         of(&three(&a, &apart("pve1", "10.0.0.22/24"), "{node: pve3}")),
         [
-            "voters-together: 2 of 3 etcd voters are on pve1 (a, b): when it fails, they fail together",
-            "dhcp-voter: c get their addresses by DHCP: an etcd voter that comes back under another one is lost to the cluster",
+            "voters-together: 2 of 3 etcd voters are on the hypervisor pve1 (a, b) and fail together with it",
+            "dhcp-voter: etcd voters with addresses from DHCP: c; a voter that comes back with another address is lost \
+             to the cluster",
         ]
     );
     // Machines that do not vote may be where they like.

@@ -1,4 +1,4 @@
-//! Who votes in etcd: a choice once made sticks, what `roles` says counts, and the rest is picked.
+//! Which instances vote in etcd: those with the role, those chosen earlier, and as many more as are needed.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::{
     spec::Spec,
 };
 
-/// Voters for so many data nodes: one cannot survive its own loss, and two are no better than one.
+/// The number of voters for so many data nodes: two voters survive no more failures than one.
 const fn wanted(data_nodes: usize) -> usize {
     match data_nodes {
         0 => 0,
@@ -28,9 +28,9 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
         .filter(|(_, instance)| instance.roles.as_ref().is_some_and(Role::votes))
         .map(|(key, _)| key.clone())
         .collect();
-    // Moving a voter costs a change of members, so it never happens by itself.
+    // Moving a voter changes etcd's members, so hactl never does it by itself.
     let free = || spec.instances.iter().filter(|(_, instance)| instance.roles.is_none()).map(|(key, _)| key);
-    // A machine that got another key is still the voter that it was.
+    // A machine with a new key is still the same voter.
     let chosen = |key: &InstanceKey| {
         let before = spec.platform.renamed_from(key);
         choices.voters.contains(key) || before.is_some_and(|before| choices.voters.contains(before))
@@ -48,22 +48,23 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
     };
     match voters.len() {
         0 if data_nodes > 0 => {
-            return Err(Error::usage("plan-voters", "pick etcd's voters of", &spec.name)
-                .cause("every instance has `roles`, and none has etcd")
-                .hint("add `etcd` to the roles of one instance, or of three"));
+            return Err(Error::usage("plan-voters", "pick the etcd voters of", &spec.name)
+                .cause("every instance sets `roles`, and none of them has the role etcd")
+                .hint("Add `etcd` to the roles of one instance, or of three"));
         }
         count if count > 0 && count % 2 == 0 => warn(
             "even-voters",
-            format!("{count} etcd voters survive no more failures than {}, and there is one more to fail", count - 1),
-            "make it an odd number by `roles`",
+            format!("{count} etcd voters survive no more failures than {} would", count - 1),
+            "Set `roles` so that an odd number of instances has etcd",
         ),
         1 if data_nodes > 1 => warn(
             "single-voter",
             match voters.first() {
-                Some(key) => format!("one etcd voter: while {key} is down there is no failover"),
+                Some(key) => format!("one etcd voter: the cluster cannot fail over while {key} is down"),
                 None => String::new(),
             },
-            "three instances, or a third with `roles: [etcd]` and voters fixed by `roles`, survive the loss of one",
+            "Use three instances to survive the loss of one; a third with `roles: [etcd]` is enough if `roles` makes \
+             all three voters",
         ),
         _ => {}
     }

@@ -13,7 +13,7 @@ pub fn blueprints() -> impl Iterator<Item = (&'static str, &'static str)> {
     found.into_iter()
 }
 
-/// The text of one of them.
+/// The text of one blueprint.
 pub(super) fn text(name: &str) -> Option<&'static str> {
     blueprints().find(|(known, _)| *known == name).map(|(_, text)| text)
 }

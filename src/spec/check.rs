@@ -1,4 +1,4 @@
-//! The file's parts together -> Spec, with every problem of meaning that the schema cannot see.
+//! The parts of the file -> Spec, with every problem that the schema cannot find.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +25,7 @@ const RESERVED_KEYS: [&str; 9] =
     ["all", "ungrouped", "localhost", "etcd", "patroni", "haproxy", "pgbouncer", "pgbackrest", "monitoring"];
 const MOST_VOTERS: usize = 7;
 
-/// Checks what `file` means. `countable` is false when instances were taken out of it, so that counts
-/// of nodes would mislead.
+/// Checks what `file` means. `countable` is false when instances were removed from it, which makes node counts wrong.
 pub(super) fn check(
     file: ClusterFile,
     root: &YamlNode,
@@ -43,7 +42,7 @@ pub(super) fn check(
     let env = file.env.or_else(|| HostName::new("prod").ok());
     let written = file.platform.unwrap_or_default();
     if file.target_ip.is_some() && written.proxmox.is_none() {
-        checker.say(&["target_ip"], "only on platform proxmox: elsewhere machines are those of `instances`");
+        checker.say(&["target_ip"], "only on platform proxmox: on other platforms, list the machines in `instances`");
     }
     if countable && file.instances.is_none() && file.target_ip.is_none() {
         checker.say(&[], "`instances` is missing, for example `instances: {node1: {}, node2: {}, node3: {}}`");
@@ -75,14 +74,14 @@ pub(super) fn check(
         _ => BTreeMap::new(),
     };
     let data_nodes = instances.values().filter(|instance| instance.is_data_node()).count();
-    // An adopted cluster is as it is: what it has is found out there.
+    // hactl reads the settings of an adopted cluster from its machines.
     let countable = countable && !platform.is_adopted();
     if countable {
         voters(&mut checker, &instances, data_nodes);
     }
     if file.dns.is_some() && matches!(platform, Platform::Terraform(_)) {
-        let message = "not on platform terraform: records belong into the module that makes the machines; hactl's \
-                       resource hactl_dns_record_set is there for it";
+        let message = "not allowed on platform terraform: make the records in the module that makes the machines, with \
+                       hactl's resource hactl_dns_record_set";
         checker.say(&["dns"], message);
     }
     let dns = file.dns.and_then(|written| dns(&mut checker, written, &instances));
@@ -122,7 +121,7 @@ fn name(checker: &mut Checker<'_, '_>, given: Option<ClusterName>, fallback: &st
     given.or_else(|| match ClusterName::new(fallback) {
         Ok(name) => Some(name),
         Err(error) => {
-            checker.say(&["name"], format!("`name` is missing, and the file's name does not do: {error}"));
+            checker.say(&["name"], format!("`name` is missing, and the file's name is not a cluster name: {error}"));
             None
         }
     })
@@ -130,8 +129,9 @@ fn name(checker: &mut Checker<'_, '_>, given: Option<ClusterName>, fallback: &st
 
 fn count(checker: &mut Checker<'_, '_>, instances: usize, most: u32) {
     if instances > most as usize {
-        let message =
-            format!("{instances} instances: more than max_instances, which is {most}; raise it if that is meant");
+        let message = format!(
+            "{instances} instances are more than max_instances, which is {most}; raise max_instances if you need them"
+        );
         checker.say(&["instances"], message);
     }
 }
@@ -152,11 +152,11 @@ fn platform(
     ];
     let given: Vec<&str> = given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
     if given.len() > 1 {
-        let message = format!("exactly one platform, and there are {}: {}", given.len(), given.join(" and "));
+        let message = format!("expected exactly one platform, found {}: {}", given.len(), given.join(" and "));
         checker.say(&["platform"], message);
     }
     if adopted && written.hosts.is_none() {
-        checker.say(&["adopted"], "needs `platform: hosts`: an adopted cluster runs on machines that exist");
+        checker.say(&["adopted"], "needs `platform: hosts`: an adopted cluster runs on existing machines");
     }
     match written {
         PlatformFile { hosts: Some(written), .. } if adopted => {
@@ -173,30 +173,32 @@ fn platform(
     }
 }
 
-/// What a file may say of its machines only on other platforms.
+/// Fields of machines that only other platforms have.
 fn only_there(
     checker: &mut Checker<'_, '_>,
     platform: &Platform,
     instances: &BTreeMap<InstanceKey, Option<InstanceFile>>,
 ) {
     let foreign: Vec<(&str, &str)> = match platform {
-        Platform::Local(_) => [("address", "only on platforms hosts and proxmox: a local node is given its address")]
-            .into_iter()
-            .chain(["ssh_host", "ssh_port"].map(|field| (field, "only on platform hosts")))
-            .chain(PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")))
-            .collect(),
+        Platform::Local(_) => {
+            [("address", "only on platforms hosts and proxmox: hactl assigns the address of a local node")]
+                .into_iter()
+                .chain(["ssh_host", "ssh_port"].map(|field| (field, "only on platform hosts")))
+                .chain(PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")))
+                .collect()
+        }
         Platform::Proxmox(_) => ["ssh_host", "ssh_port"].map(|field| (field, "only on platform hosts")).to_vec(),
         Platform::Hosts(_) => PROXMOX_FIELDS
             .map(|field| (field, "only on platform proxmox"))
             .into_iter()
-            .chain([("disk_gb", "not on platform hosts: PGDATA lies on the disk that the machine has")])
+            .chain([("disk_gb", "not allowed on platform hosts: PGDATA is on the machine's existing disk")])
             .collect(),
         Platform::Adopted(_) => PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")).to_vec(),
         Platform::Terraform(_) => ["address", "ssh_host", "ssh_port"]
-            .map(|field| (field, "not on platform terraform: the module's output `vms` tells it"))
+            .map(|field| (field, "not allowed on platform terraform: the module's output `vms` has it"))
             .into_iter()
             .chain(PROXMOX_FIELDS.map(|field| (field, "only on platform proxmox")))
-            .chain([("disk_gb", "not on platform terraform: the module makes the machine with its disks")])
+            .chain([("disk_gb", "not allowed on platform terraform: the module makes the machine's disks")])
             .collect(),
     };
     for (field, message) in foreign {
@@ -209,7 +211,7 @@ fn only_there(
     }
 }
 
-/// What a file may not say of a cluster that is as it is.
+/// Fields that the file of an adopted cluster must not have.
 fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
     let sections = ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
     let accounts: Vec<String> =
@@ -219,7 +221,8 @@ fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item 
         instances.flat_map(|key| ["vm_name", "memory", "cores", "disk_gb"].map(|f| vec!["instances", key.as_str(), f]));
     for path in sections.into_iter().chain(secrets).chain(machines) {
         if checker.has(&path) {
-            checker.say(&path, "not of an adopted cluster: hactl reads it there, and changes nothing");
+            checker
+                .say(&path, "not allowed for an adopted cluster: hactl reads it from the machines and changes nothing");
         }
     }
 }
@@ -242,20 +245,23 @@ fn instances(
             None => match HostName::new(format!("{prefix}-{key}")) {
                 Ok(name) => name,
                 Err(error) => {
-                    checker.say(&at, format!("{error}; give a shorter `app`, or `vm_name` here"));
+                    checker.say(&at, format!("{error}; set a shorter `app`, or `vm_name` here"));
                     continue;
                 }
             },
         };
         if hostname.as_str() == "localhost" {
-            checker.say(&["instances", key.as_str(), "vm_name"], "`localhost` is every machine's own name");
+            checker.say(
+                &["instances", key.as_str(), "vm_name"],
+                "`localhost` is the name that every machine uses for itself",
+            );
         }
         if let Some(other) = owners.insert(hostname.to_string(), key.clone()) {
-            let message = format!("host name `{hostname}` is also that of instance {other}");
+            let message = format!("host name `{hostname}` is also the host name of instance {other}");
             checker.say(&["instances", key.as_str(), "vm_name"], message);
         }
         if RESERVED_KEYS.contains(&key.as_str()) {
-            let message = format!("`{key}` is a word of the inventory: an instance cannot have it");
+            let message = format!("`{key}` is a reserved name of the Ansible inventory: choose another key");
             checker.say(&at, message);
         }
         let roles = match instance.roles {
@@ -278,7 +284,7 @@ fn roles(checker: &mut Checker<'_, '_>, path: &[&str], written: &[Role]) -> BTre
     set
 }
 
-/// The zone, and whether every machine's name fits into it. What is missing was said by the schema.
+/// The zone, and whether every machine's name fits into it. The schema has reported missing fields.
 fn dns(checker: &mut Checker<'_, '_>, written: DnsFile, instances: &BTreeMap<InstanceKey, Instance>) -> Option<Dns> {
     let longest = instances.values().map(|instance| instance.hostname.as_str()).max_by_key(|name| name.len());
     if let (Some(zone), Some(longest)) = (&written.zone, longest)
@@ -310,7 +316,7 @@ fn dns(checker: &mut Checker<'_, '_>, written: DnsFile, instances: &BTreeMap<Ins
     })
 }
 
-/// Rules about voters that hold whatever the plan picks.
+/// Rules about voters that do not depend on the plan's choice.
 fn voters(checker: &mut Checker<'_, '_>, instances: &BTreeMap<InstanceKey, Instance>, data_nodes: usize) {
     let given = instances.values().filter(|i| i.roles.as_ref().is_some_and(Role::votes)).count();
     let free = instances.values().filter(|i| i.roles.is_none()).count();
@@ -320,7 +326,8 @@ fn voters(checker: &mut Checker<'_, '_>, instances: &BTreeMap<InstanceKey, Insta
         checker.say(&["instances"], message);
     }
     if data_nodes > 0 && given == 0 && free == 0 {
-        let message = "every instance has `roles`, and none has etcd: Patroni needs at least one voter";
+        let message = "every instance sets `roles`, and none of them has the role etcd: Patroni needs at least one \
+                       voter";
         checker.say(&["instances"], message);
     }
 }

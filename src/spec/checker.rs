@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{problem::Collector, yaml::YamlNode};
 
-/// What all checks share: the tree to point into, and where problems go.
+/// What all checks share: the YAML tree for positions, and the list of problems.
 pub(super) struct Checker<'a, 'b> {
     root: &'a YamlNode,
     problems: &'a mut Collector<'b>,
@@ -15,7 +15,7 @@ impl<'a, 'b> Checker<'a, 'b> {
         Self { root, problems }
     }
 
-    /// What the file says there, as it is written.
+    /// The text of the file at `path`, as written.
     pub(super) fn written(&self, path: &[&str]) -> Option<&str> {
         self.root.written(path)
     }
@@ -30,7 +30,7 @@ impl<'a, 'b> Checker<'a, 'b> {
         self.meant(path, message, None);
     }
 
-    /// Whether the file says something there.
+    /// Whether the file has a value there.
     pub(super) fn has(&self, path: &[&str]) -> bool {
         self.root.find(path).is_some()
     }

@@ -1,6 +1,6 @@
 //! The cluster file as it is written: the Rust types that the JSON Schema comes from.
 //!
-//! Nothing here is decided: what the fields mean together is `spec::check`'s work.
+//! Nothing here is decided: `spec::check` interprets the fields together.
 
 mod backend;
 mod platform;
@@ -28,71 +28,74 @@ use crate::model::{
 #[serde(deny_unknown_fields)]
 #[schemars(title = "hactl cluster file")]
 pub(super) struct ClusterFile {
-    /// The cluster's name: Patroni's scope and the prefix of what is made for it. The file's name by default.
+    /// The cluster's name: Patroni's scope, and the prefix of what hactl makes for the cluster. By default the file's
+    /// name.
     #[schemars(example = &"pg-prod")]
     pub(super) name: Option<ClusterName>,
-    /// First part of the host names APP-ENV-KEY; the cluster's name by default.
+    /// First part of the host names APP-ENV-KEY; by default the cluster's name.
     #[schemars(example = &"pg")]
     pub(super) app: Option<HostName>,
     /// Second part of the host names APP-ENV-KEY.
     #[schemars(extend("default" = "prod"))]
     pub(super) env: Option<HostName>,
-    /// Where the machines come from: exactly one platform. `local` by default. The word alone is the platform with its
-    /// defaults.
+    /// Where the machines come from: exactly one platform, by default `local`. The platform's name alone selects it
+    /// with its defaults.
     #[schemars(schema_with = "platform")]
     #[serde(default)]
     pub(super) platform: Option<PlatformFile>,
-    /// Whether a cluster runs on the machines that hactl did not make, with `platform: hosts`: it is then looked at and
-    /// drilled, and never changed. What this file does not say is read from the machines.
+    /// Whether the machines run a cluster that hactl did not make; needs `platform: hosts`. hactl observes and drills
+    /// such a cluster but never changes it, and reads from the machines what this file does not say.
     #[schemars(extend("default" = false))]
     pub(super) adopted: Option<bool>,
-    /// The machines; required, unless there is `target_ip`. The keys are their identity everywhere: Terraform address,
-    /// inventory, member name. `{}` is no machines.
+    /// The machines; required unless `target_ip` is set. A key identifies its machine everywhere: Terraform address,
+    /// inventory, member name. `{}` means no machines.
     pub(super) instances: Option<BTreeMap<InstanceKey, Option<InstanceFile>>>,
-    /// On platform proxmox, instead of `instances`: the address of a single machine with its prefix, or dhcp. Its key is
-    /// `default`, and its properties are those of `defaults`.
+    /// On platform proxmox, instead of `instances`: the address of a single machine with its prefix, or dhcp. The
+    /// machine's key is `default`, and `defaults` has its properties.
     #[schemars(
         example = &"192.168.1.60/24",
         regex(pattern = r"^(dhcp|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$"),
         extend("patternErrorMessage" = "an IPv4 address with its prefix, such as 192.168.1.60/24, or dhcp")
     )]
     pub(super) target_ip: Option<String>,
-    /// The last part of the single machine's host name APP-ENV-SUFFIX. By default it follows from app, env and
+    /// The last part of the single machine's host name APP-ENV-SUFFIX. By default derived from app, env and
     /// `target_ip`.
     #[schemars(
         example = &"3f9a",
         regex(pattern = r"^[0-9a-f]{4}$"),
-        extend("patternErrorMessage" = "four hexadecimal digits, such as 3f9a, in quotes where they are all numbers")
+        extend("patternErrorMessage" = "four hexadecimal digits, such as 3f9a, in quotes if all of them are decimal \
+                                        digits")
     )]
     pub(super) hostname_suffix: Option<String>,
-    /// How many instances a file may have at most: a guard against slips.
+    /// The maximum number of instances in the file: a guard against mistakes.
     #[serde(default = "max_instances")]
     #[schemars(range(min = 1, max = 10_000))]
     pub(super) max_instances: u32,
-    /// Properties of instances that do not say otherwise.
+    /// Properties of instances that do not set them.
     pub(super) defaults: Option<DefaultsFile>,
-    /// Where Terraform keeps its state, when the cluster is run from more than one machine: exactly one of Terraform's own
-    /// backends. Without it the state is in `.hactl/NAME/terraform`. The word alone is the backend with its defaults.
+    /// Where Terraform keeps its state, when you run hactl for the cluster from more than one machine: exactly one of
+    /// Terraform's own backends. By default the state is in `.hactl/NAME/terraform`. The backend's name alone selects
+    /// it with its defaults.
     #[schemars(schema_with = "backend::backend")]
     #[serde(default)]
     pub(super) backend: Option<BackendFile>,
-    /// The zone in which every machine gets a record. Without it none does.
+    /// The DNS zone in which every machine gets a record. Without it no machine gets one.
     pub(super) dns: Option<DnsFile>,
-    /// The store that holds Patroni's leader key.
+    /// etcd, the store that holds Patroni's leader key.
     pub(super) etcd: Option<EtcdFile>,
-    /// The database.
+    /// PostgreSQL: version, parameters, databases and access.
     pub(super) postgres: Option<PostgresFile>,
-    /// What looks after the database.
+    /// Patroni: version, durability and timers.
     pub(super) patroni: Option<PatroniFile>,
     /// The failover drills.
     pub(super) verify: Option<VerifyFile>,
-    /// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.
+    /// Commands that print passwords. hactl generates every other password and keeps it in NAME.secrets.age.
     pub(super) secrets: Option<SecretsFile>,
-    /// A directory that `hactl eject` wrote, relative to this file: roles, playbooks, templates and modules
-    /// are then taken from there instead of from the binary.
+    /// A directory that `hactl eject` wrote, relative to this file: hactl then takes roles, playbooks, templates and
+    /// modules from there instead of from the binary.
     #[schemars(example = &"my-assets", length(min = 1, max = 4096))]
     pub(super) assets: Option<String>,
-    /// Whether destructive drills may run, the data being of no worth. True by default on local nodes, and only there.
+    /// Whether drills that may destroy the data are allowed. By default true on platform local and false on the others.
     pub(super) disposable: Option<bool>,
 }
 
@@ -100,11 +103,11 @@ const fn max_instances() -> u32 {
     10
 }
 
-/// One machine. Everything has a default.
+/// One machine.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InstanceFile {
-    /// The host name, over APP-ENV-KEY.
+    /// The host name, instead of APP-ENV-KEY.
     #[schemars(example = &"pg-prod-c")]
     pub(super) vm_name: Option<HostName>,
     /// Memory in MiB.
@@ -113,29 +116,30 @@ pub(super) struct InstanceFile {
     /// Processor cores.
     #[schemars(range(min = 1, max = 1024), example = 4)]
     pub(super) cores: Option<u32>,
-    /// Size in GiB. On local nodes of a disk of the node's own, on which PGDATA lies; without it that lies on this machine's
-    /// disk, and it cannot be changed later. On proxmox of the machine's disk, which may grow; without it the template's.
+    /// Disk size in GiB. On platform local: the size of a separate disk for PGDATA, which cannot change later; without
+    /// it PGDATA is on this machine's disk. On platform proxmox: the size of the machine's disk, which can only grow;
+    /// by default the template's size.
     #[schemars(range(min = 1, max = 65_536), example = 20)]
     pub(super) disk_gb: Option<u32>,
-    /// Exactly these roles. Without it: patroni, and etcd where hactl picks a voter, or what runs on an adopted machine.
-    /// `[]` is a plain machine.
+    /// The roles of the machine. By default patroni, and etcd on the voters that hactl picks; on an adopted machine,
+    /// the roles that it has. `[]` means a plain machine.
     pub(super) roles: Option<Vec<Role>>,
-    /// On platform hosts the machine's IPv4 address (of an adopted cluster also a name); on proxmox its IPv4 address with
-    /// the prefix, or dhcp, which is the default.
+    /// On platform hosts: the machine's IPv4 address, or a host name if the cluster is adopted. On platform proxmox:
+    /// its IPv4 address with the prefix, or dhcp, which is the default.
     #[schemars(
         example = &"192.168.1.21/24",
         regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(/[0-9]{1,2})?$"),
         extend("patternErrorMessage" = "an IPv4 address, with its prefix on proxmox, or a host name")
     )]
     pub(super) address: Option<String>,
-    /// On platform hosts: where SSH answers, if not at the address.
+    /// On platform hosts: the host for SSH, if it differs from the address.
     #[schemars(
         example = &"nat.example.org",
         regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"),
         extend("patternErrorMessage" = "an IPv4 address or a host name")
     )]
     pub(super) ssh_host: Option<String>,
-    /// On platform hosts: SSH's port on this machine.
+    /// On platform hosts: the machine's SSH port.
     #[schemars(range(min = 1, max = 65_535), example = 2222)]
     pub(super) ssh_port: Option<u16>,
     /// On platform proxmox: the gateway of a fixed address.
@@ -148,11 +152,12 @@ pub(super) struct InstanceFile {
     /// On platform proxmox: the hypervisor.
     #[schemars(example = &"pve2")]
     pub(super) node: Option<Hypervisor>,
-    /// On platform proxmox: what the machine is made from.
+    /// On platform proxmox: the template to make the machine from.
     #[serde(default)]
     #[schemars(schema_with = "template")]
     pub(super) template: Option<Value>,
-    /// On platform proxmox: the hypervisor that has the virtual machine's template, where that is not the machine's own.
+    /// On platform proxmox: the hypervisor that has the virtual machine's template, if it is not the machine's own
+    /// hypervisor.
     #[schemars(example = &"pve1")]
     pub(super) template_node: Option<Hypervisor>,
     /// On platform proxmox: the storage of the machine's disk.
@@ -161,13 +166,13 @@ pub(super) struct InstanceFile {
     /// On platform proxmox: the VLAN tag.
     #[schemars(range(min = 1, max = 4094), example = 30)]
     pub(super) vlan: Option<u16>,
-    /// On platform proxmox: the machine's own pool, which exists already, over the cluster's.
+    /// On platform proxmox: an existing pool for the machine, instead of the cluster's pool.
     #[schemars(example = &"databases")]
     pub(super) pool_id: Option<PoolName>,
-    /// On platform proxmox: tags of the machine, beside hactl's own.
+    /// On platform proxmox: tags of the machine, in addition to hactl's own.
     #[schemars(example = ["postgres", "prod"], extend("default" = []))]
     pub(super) tags: Option<Vec<Tag>>,
-    /// On platform proxmox: the key that the machine had before. It stays what it is, under its new key.
+    /// On platform proxmox: the machine's previous key. hactl keeps the machine under its new key.
     #[schemars(example = &"default")]
     pub(super) renamed_from: Option<InstanceKey>,
 }
@@ -194,7 +199,7 @@ fn ipv4(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Properties of instances that do not say otherwise.
+/// Properties of instances that do not set them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DefaultsFile {
@@ -204,10 +209,10 @@ pub(super) struct DefaultsFile {
     /// Processor cores.
     #[schemars(range(min = 1, max = 1024), extend("default" = 2), example = 4)]
     pub(super) cores: Option<u32>,
-    /// Size in GiB of the disk, as that of an instance.
+    /// Disk size in GiB, as for an instance.
     #[schemars(range(min = 1, max = 65_536), example = 20)]
     pub(super) disk_gb: Option<u32>,
-    /// Exactly these roles. `[]` is a plain machine.
+    /// The roles of the machines. `[]` means a plain machine.
     pub(super) roles: Option<Vec<Role>>,
     /// On platform proxmox: the gateway of fixed addresses.
     #[serde(default)]
@@ -216,18 +221,18 @@ pub(super) struct DefaultsFile {
     /// On platform proxmox: whether the DHCP server always gives a machine the same address.
     #[schemars(extend("default" = false))]
     pub(super) reserved: Option<bool>,
-    /// On platform proxmox: tags of the machines, beside hactl's own.
+    /// On platform proxmox: tags of the machines, in addition to hactl's own.
     #[schemars(example = ["postgres", "prod"], extend("default" = []))]
     pub(super) tags: Option<Vec<Tag>>,
 }
 
-/// The zone in which every machine gets a record, by updates that a TSIG key signs (RFC 2136). The key's
-/// secret comes from the environment variable TF_VAR_dns_key_secret alone.
+/// The DNS zone in which every machine gets a record, by updates that a TSIG key signs (RFC 2136). The key's secret
+/// comes only from the environment variable TF_VAR_dns_key_secret.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DnsFile {
     /// The zone; required.
-    // Optional to serde alone: a wrong one is reported and taken out, and the rest is still checked.
+    // Optional to serde only: a wrong value is reported and removed, and the rest is still checked.
     #[schemars(required, example = &"home.sflab.io.")]
     pub(super) zone: Option<DomainName>,
     /// The zone's own server, an IP address or a host name; required.
@@ -236,10 +241,10 @@ pub(super) struct DnsFile {
     /// The port on which the server answers, by UDP and TCP.
     #[schemars(range(min = 1, max = 65_535), extend("default" = 53))]
     pub(super) port: Option<u16>,
-    /// For how many seconds resolvers may keep a record.
+    /// The number of seconds for which resolvers may cache a record.
     #[schemars(range(min = 1, max = 2_147_483_647), extend("default" = 300), example = 60)]
     pub(super) ttl: Option<u32>,
-    /// The name of the TSIG key, as the server has it; required.
+    /// The name of the TSIG key on the server; required.
     #[schemars(required, example = &"ddnskey.")]
     pub(super) key_name: Option<DomainName>,
     /// The algorithm of the TSIG key.
@@ -247,24 +252,24 @@ pub(super) struct DnsFile {
     pub(super) key_algorithm: Option<KeyAlgorithm>,
 }
 
-/// The store that holds Patroni's leader key.
+/// etcd, the store that holds Patroni's leader key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EtcdFile {
-    /// `"X.Y"`, the newest patch that this hactl knows, or `"X.Y.Z"`.
+    /// The version: `"X.Y"` for the newest patch that this hactl knows, or `"X.Y.Z"`.
     #[serde(default)]
     #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
-    /// A release archive to take etcd from, instead of the project's release or a build: a path relative
-    /// to the working directory, or an http(s) address. Needs `sha256`.
+    /// A release archive of etcd, used instead of the project's release or a build: a path relative to the working
+    /// directory, or an http(s) address. Needs `sha256`.
     #[serde(default)]
     pub(super) archive: Option<String>,
     /// The archive's SHA-256, in hexadecimal.
     #[serde(default)]
     #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     pub(super) sha256: Option<String>,
-    /// An http(s) address that has the etcd project's releases, instead of GitHub: below it are
-    /// `vX.Y.Z/SHA256SUMS` and `vX.Y.Z/etcd-vX.Y.Z-linux-ARCH.tar.gz`.
+    /// An http(s) address with the etcd project's releases, used instead of GitHub. It must have `vX.Y.Z/SHA256SUMS`
+    /// and `vX.Y.Z/etcd-vX.Y.Z-linux-ARCH.tar.gz` below it.
     #[serde(default)]
     #[schemars(
         regex(pattern = "^https?://[^/?#@]+(/[^?#]*)?$"),
@@ -278,21 +283,21 @@ fn etcd_version(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": ["string", "number", "null"], "examples": ["3.6", "3.5.11"]})
 }
 
-/// The database.
+/// PostgreSQL: version, parameters, databases and access.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PostgresFile {
     /// The major version.
     #[schemars(range(min = 14, max = 18), extend("default" = 15), example = 17)]
     pub(super) version: Option<u8>,
-    /// Parameters of postgresql.conf, over those that follow the machines' size.
+    /// Parameters of postgresql.conf. They override those that hactl derives from the machines' size.
     #[serde(default)]
     #[schemars(schema_with = "parameters", extend("default" = {}))]
     pub(super) parameters: Option<BTreeMap<String, Value>>,
-    /// Databases to create, each with its owner. Database and role `app` by default.
+    /// Databases to create, each with its owner. By default the database `app` with the role `app`.
     #[schemars(example = serde_json::json!({"app": {"owner": "app"}}))]
     pub(super) databases: Option<BTreeMap<DatabaseName, Option<DatabaseFile>>>,
-    /// Networks in CIDR notation that may connect, beside the cluster's own.
+    /// Networks in CIDR notation that may connect, in addition to the cluster's own.
     #[schemars(example = ["192.168.1.0/24"])]
     pub(super) access: Option<Vec<String>>,
 }
@@ -313,43 +318,46 @@ fn parameters(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DatabaseFile {
-    /// The role that owns the database and may log in; the database's name by default.
+    /// The role that owns the database and may log in; by default the database's name.
     pub(super) owner: Option<DatabaseName>,
 }
 
-/// What looks after the database.
+/// Patroni: version, durability and timers.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PatroniFile {
-    /// `4.Y.Z`; the newest that this hactl knows by default. Of another one the sums are kept in `NAME.lock.json`.
+    /// The version, `4.Y.Z`; by default the newest that this hactl knows. For another version, hactl keeps the
+    /// checksums in `NAME.lock.json`.
     #[schemars(
         regex(pattern = r"^4\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$"),
         extend("patternErrorMessage" = "a full version of Patroni 4, for example 4.1.4; older ones have no quorum commit")
     )]
     pub(super) version: Option<String>,
-    /// What an acknowledged commit means. quorum-strict from three data nodes, quorum for two, async for one.
+    /// What an acknowledged commit means. By default quorum-strict for three or more data nodes, quorum for two, async
+    /// for one.
     pub(super) durability: Option<Durability>,
     /// Timers, in seconds.
     pub(super) timers: Option<TimersFile>,
 }
 
-/// Timers, in seconds; loop_wait + 2 * retry_timeout must not be above ttl.
+/// Timers, in seconds; loop_wait + 2 * retry_timeout must not exceed ttl.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TimersFile {
-    /// How long the leader key lives without renewal: the main part of a failover's time.
+    /// How long the leader key stays valid without renewal: the main part of a failover's time.
     #[schemars(range(min = 20, max = 86_400), extend("default" = 20))]
     pub(super) ttl: Option<u32>,
-    /// Between two looks of Patroni at its node.
+    /// The pause between two runs of Patroni's main loop.
     #[schemars(range(min = 1, max = 86_400), extend("default" = 3))]
     pub(super) loop_wait: Option<u32>,
     /// How long etcd and PostgreSQL may fail to answer before Patroni acts.
     #[schemars(range(min = 3, max = 86_400), extend("default" = 7))]
     pub(super) retry_timeout: Option<u32>,
-    /// How long a crashed primary may take to recover before a replica takes over; 0: none at all.
+    /// How long a crashed primary may take to recover before a replica takes over; 0 means that a replica takes over at
+    /// once.
     #[schemars(range(min = 0, max = 86_400), extend("default" = 30))]
     pub(super) primary_start_timeout: Option<u32>,
-    /// How long a primary that is to step down may take before it is killed.
+    /// How long a primary that must step down may take to stop before Patroni kills it.
     #[schemars(range(min = 1, max = 86_400), extend("default" = 15))]
     pub(super) primary_stop_timeout: Option<u32>,
 }
@@ -358,8 +366,8 @@ pub(super) struct TimersFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyFile {
-    /// What `hactl verify NAME` runs by default: drills by `name` or `name/variant`, a name for all of its
-    /// variants, or `all`. `hactl verify --list` shows them.
+    /// The drills that `hactl verify NAME` runs by default: each a `name`, which means all of its variants, a
+    /// `name/variant`, or `all`. `hactl verify --list` shows them.
     #[serde(default)]
     #[schemars(schema_with = "drills", extend("default" = DEFAULT_DRILLS))]
     pub(super) drills: Option<Vec<String>>,

@@ -1,4 +1,4 @@
-//! What the file says of machines that hactl does not make -> where they are, or what makes them.
+//! Machines in the file that hactl does not make -> where they are, or what makes them.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -19,13 +19,13 @@ const ROOT: &str = "root";
 pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances: &Instances) -> Hosts {
     for (field, given) in [("superuser", written.superuser.is_some()), ("unit", written.unit.is_some())] {
         if given {
-            let message = "only with `adopted: true`: of a cluster that hactl makes it is known";
+            let message = "only with `adopted: true`: hactl knows it for a cluster that it makes";
             checker.say(&["platform", "hosts", field], message);
         }
     }
     let none = InstanceFile::default();
     let port = written.ssh.as_ref().and_then(|ssh| ssh.port).unwrap_or(SSH_PORT);
-    let mut doors: BTreeMap<(String, u16), &InstanceKey> = BTreeMap::new();
+    let mut endpoints: BTreeMap<(String, u16), &InstanceKey> = BTreeMap::new();
     let mut machines: BTreeMap<InstanceKey, HostMachine> = BTreeMap::new();
     for (key, instance) in instances {
         let instance = instance.as_ref().unwrap_or(&none);
@@ -39,12 +39,13 @@ pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances
             checker.say(&at, format!("{address} is also the address of {other}"));
         } else {
             let host = instance.ssh_host.clone().unwrap_or_else(|| address.to_string());
-            let door = (host, instance.ssh_port.unwrap_or(port));
-            if let Some(other) = doors.get(&door) {
-                let message = format!("SSH leads to the same machine as that of {other}: {}, port {}", door.0, door.1);
+            let endpoint = (host, instance.ssh_port.unwrap_or(port));
+            if let Some(other) = endpoints.get(&endpoint) {
+                let message =
+                    format!("SSH reaches the same machine as for {other}: {}, port {}", endpoint.0, endpoint.1);
                 checker.say(&["instances", key.as_str()], message);
             }
-            doors.insert(door, key);
+            endpoints.insert(endpoint, key);
         }
         let machine = HostMachine { address, ssh_host: instance.ssh_host.clone(), ssh_port: instance.ssh_port };
         machines.insert(key.clone(), machine);
@@ -54,15 +55,18 @@ pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances
     Hosts { release, ssh, machines }
 }
 
-/// Machines on which somebody else's cluster runs.
+/// Machines of a running cluster that hactl did not make.
 pub(super) fn adopted(checker: &mut Checker<'_, '_>, written: HostsFile, instances: &Instances) -> AdoptedHosts {
     let ssh = written.ssh.unwrap_or_default();
     if ssh.bastion.is_some() {
-        checker
-            .say(&["platform", "hosts", "ssh", "bastion"], "an adopted cluster is not reached by way of a bastion yet");
+        checker.say(
+            &["platform", "hosts", "ssh", "bastion"],
+            "not supported yet: hactl cannot reach an adopted cluster through a bastion",
+        );
     }
     if written.release.is_some() {
-        checker.say(&["platform", "hosts", "release"], "not of an adopted cluster: hactl installs nothing there");
+        checker
+            .say(&["platform", "hosts", "release"], "not allowed for an adopted cluster: hactl installs nothing there");
     }
     let user = ssh.user.unwrap_or_else(|| ROOT.to_owned());
     let none = InstanceFile::default();
@@ -87,10 +91,10 @@ pub(super) fn adopted(checker: &mut Checker<'_, '_>, written: HostsFile, instanc
     AdoptedHosts { machines, ssh_key, superuser: written.superuser, unit: written.unit }
 }
 
-/// The user's own module; none where it is not said where it is, which the schema has reported.
+/// The user's own module; none without its directory, which the schema has reported.
 pub(super) fn root_module(checker: &mut Checker<'_, '_>, written: TerraformFile) -> Option<RootModule> {
     let pass = written.pass.unwrap_or_default();
-    // Machines that are made with hactl's key are opened by it.
+    // Machines that are made with hactl's key accept it.
     let key = match pass.contains(&Passed::AuthorizedKeys) {
         true => SshKeySource::Vault,
         false => SshKeySource::User,
@@ -119,7 +123,7 @@ fn release(checker: &mut Checker<'_, '_>, platform: &str, written: Option<&str>)
 }
 
 fn missing_address(checker: &mut Checker<'_, '_>, key: &InstanceKey) {
-    // One that is no address was said to be none.
+    // An address of the wrong form has been reported already.
     if checker.has(&["instances", key.as_str(), "address"]) {
         return;
     }
@@ -128,10 +132,10 @@ fn missing_address(checker: &mut Checker<'_, '_>, key: &InstanceKey) {
 
 fn no_prefix(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) {
     let meant = text.split_once('/').map(|(host, _)| host.to_owned());
-    checker.meant(path, format!("`{text}`: on platform hosts an address has no prefix"), meant);
+    checker.meant(path, format!("`{text}`: an address on platform hosts has no prefix"), meant);
 }
 
-/// An address that members of the cluster can have.
+/// An address that a member of the cluster can have.
 fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> Option<Ipv4Addr> {
     if text.contains('/') {
         no_prefix(checker, path, text);
@@ -139,15 +143,16 @@ fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> Option<I
     }
     let Ok(address) = text.parse::<Ipv4Addr>() else {
         let message = format!(
-            "`{text}` is no IPv4 address, by which members of the cluster reach each other; a name by which SSH \
-             answers is `ssh_host`"
+            "`{text}` is not an IPv4 address, which members of the cluster need to reach each other; put a host name \
+             for SSH into `ssh_host`"
         );
         checker.say(path, message);
         return None;
     };
     let first = address.octets()[0];
     if address.is_loopback() || address.is_link_local() || first == 0 || first >= 224 {
-        checker.say(path, format!("{address} cannot be the address of a machine that others reach"));
+        checker
+            .say(path, format!("{address} cannot be the address of a machine, because other machines cannot reach it"));
         return None;
     }
     Some(address)

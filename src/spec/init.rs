@@ -10,31 +10,33 @@ pub enum Template {
     /// Containers on this machine
     #[default]
     Local,
-    /// Machines of Proxmox VE
+    /// Virtual machines or containers on Proxmox VE
     Proxmox,
-    /// Machines that exist
+    /// Existing machines, reached by SSH
     Hosts,
-    /// Machines of a Terraform root module of your own
+    /// Machines of your own Terraform root module
     Terraform,
-    /// A cluster that runs already
+    /// An existing Patroni cluster
     #[value(skip)]
     Adopted,
 }
 
 impl Template {
-    /// What is done next with the file that it has become.
+    /// What to do next with the new file.
     #[must_use]
     pub fn next(self, name: &ClusterName) -> String {
         let up = format!("hactl plan {name}\n  hactl up {name}");
         match self {
             Self::Local => up,
             Self::Proxmox => format!(
-                "put your hypervisors, addresses and template into it, export PROXMOX_VE_API_TOKEN, then\n  {up}"
+                "enter your hypervisors, addresses and template in the file, export PROXMOX_VE_API_TOKEN, then\n  {up}"
             ),
-            Self::Hosts => format!("put your machines' addresses into it, then\n  {up}"),
-            Self::Terraform => format!("put your module's directory and its machines into it, then\n  {up}"),
+            Self::Hosts => format!("enter your machines' addresses in the file, then\n  {up}"),
+            Self::Terraform => format!("enter your module's directory and its machines in the file, then\n  {up}"),
             Self::Adopted => {
-                format!("put your machines' addresses into it, then\n  hactl status {name}\n  hactl verify {name}")
+                format!(
+                    "enter your machines' addresses in the file, then\n  hactl status {name}\n  hactl verify {name}"
+                )
             }
         }
     }

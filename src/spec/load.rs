@@ -1,4 +1,4 @@
-//! Text -> Spec, or all that is wrong with it at once.
+//! Text -> Spec, or all of its problems at once.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::BACKENDS;
 
-/// No cluster file of people comes near; a wrong file given by mistake does.
+/// Far above the size of any real cluster file; only a wrong file exceeds it.
 const LARGEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads a cluster file. `file` is the name that messages use, `fallback` the cluster's name where
@@ -38,7 +38,7 @@ pub(super) fn load_from(dir: &Path, file: &str, bytes: &[u8], fallback: &str) ->
 fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Spec> {
     let none: &[&str] = &[];
     if bytes.len() > LARGEST_BYTES {
-        let message = format!("{} MiB: a cluster file has at most 4 MiB", bytes.len() / 1024 / 1024);
+        let message = format!("the file has {} MiB: a cluster file has at most 4 MiB", bytes.len() / 1024 / 1024);
         problems.add(Position::START, none, message, None);
         return None;
     }
@@ -48,7 +48,7 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
             let before = &bytes[..error.valid_up_to()];
             let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            // What lies before is valid; its characters count.
+            // The text before it is valid, so its characters give the column.
             let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
             problems.add(Position { line, column }, none, "not UTF-8 text", None);
             return None;
@@ -76,7 +76,8 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
     }
 
     if let Value::Object(map) = &mut value {
-        // `platform: hosts` is `platform: {hosts: {}}`, and so is a backend's word: what the section lacks then is said.
+        // `platform: hosts` means `platform: {hosts: {}}`, and the same for a backend's word, so that missing fields
+        // are reported.
         for (field, words) in [("platform", &PLATFORMS[..]), ("backend", &BACKENDS)] {
             if let Some(Value::String(word)) = map.get(field)
                 && words.contains(&word.as_str())
@@ -87,7 +88,7 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
         }
     }
 
-    // What has the wrong shape is reported and taken out, so that the rest can be checked as well.
+    // Parts with the wrong shape are reported and removed, so that the rest can be checked as well.
     let mut countable = true;
     for misfit in shape::misfits(&value.clone()) {
         let at = match root.find(&misfit.path) {
@@ -95,7 +96,7 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
             _ => root.place(&misfit.path),
         };
         if misfit.path.is_empty() || misfit.path[0] == "instances" {
-            // Counts of machines or roles would mislead now.
+            // Counts of machines or roles are wrong now.
             countable = false;
         }
         problems.add(at, &misfit.path, misfit.message, misfit.suggestion);
@@ -104,7 +105,7 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
     match serde_json::from_value::<ClusterFile>(value) {
         Ok(file) => check::check(file, &root, fallback, countable, problems),
         Err(error) => {
-            // The schema comes from the same types: what only serde refuses is rare, and still no panic.
+            // The schema comes from the same types, so serde alone rarely refuses a value; it must not panic then.
             if problems.found.is_empty() {
                 problems.add(Position::START, none, error.to_string(), None);
             }

@@ -1,4 +1,4 @@
-//! What the file says of local nodes -> their image and their network.
+//! Local nodes in the file -> their image and their network.
 
 use ipnet::Ipv4Net;
 
@@ -7,7 +7,7 @@ use crate::model::{Distribution, Local};
 
 const DEFAULT_IMAGE: &str = "debian:12";
 
-/// Addresses are given from .10 up to .254 of the local network.
+/// hactl assigns addresses from .10 to .254 of the local network.
 const FIRST_ADDRESS: u32 = 10;
 const LAST_ADDRESS: u32 = 254;
 pub(super) fn local(checker: &mut Checker<'_, '_>, local: LocalFile, instances: usize) -> Local {
@@ -18,7 +18,10 @@ pub(super) fn local(checker: &mut Checker<'_, '_>, local: LocalFile, instances: 
     });
     let addresses = LAST_ADDRESS - FIRST_ADDRESS + 1;
     if instances > addresses as usize {
-        checker.say(&["instances"], format!("{instances} instances: a local network has addresses for {addresses}"));
+        checker.say(
+            &["instances"],
+            format!("{instances} instances are too many: a local network has addresses for {addresses}"),
+        );
     }
     let subnet = local.subnet.and_then(|text| subnet(checker, &text, instances));
     Local { base_image, release, subnet }
@@ -41,7 +44,7 @@ pub(super) fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize
         || first.octets()[0] == 0
         || first.octets()[0] >= 240
     {
-        checker.say(&path, format!("{net} cannot be the network of machines; take one of 10.0.0.0/8"));
+        checker.say(&path, format!("{net} cannot be the network of machines; choose a network within 10.0.0.0/8"));
         return None;
     }
     // Addresses from .10 up, below the broadcast address.
@@ -49,7 +52,7 @@ pub(super) fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize
     let size = 1_u64 << (32 - u32::from(net.prefix_len()));
     if net.prefix_len() < 8 || size < needed + 1 {
         let message =
-            format!("{net} does not fit: nodes get addresses from the tenth up, {instances} of them; take a /24");
+            format!("{net} is too small for {instances} nodes, which get addresses from the tenth up; use a /24");
         checker.say(&path, message);
         return None;
     }

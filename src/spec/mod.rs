@@ -1,9 +1,8 @@
 //! Cluster file -> Spec: what the user wrote, checked as a whole.
 //!
-//! In comes a name or a path, out goes a [`Spec`] that later stages may trust: names are valid,
-//! references resolve, defaults are filled in. Every problem of a file is reported in one go, with
-//! its place, its field, and the word that was probably meant. It exists so that nothing to the right
-//! has to ask whether its input makes sense.
+//! The input is a name or a path, the output a [`Spec`] that later stages may trust: names are valid,
+//! references resolve, defaults are filled in. Every problem of a file is reported at once, with its
+//! place, its field, and the word that was probably meant. Later stages need not check their input.
 
 mod backend;
 mod blueprint;
@@ -51,7 +50,7 @@ use crate::model::{
     Platform, PostgresMajor, Role,
 };
 
-/// A cluster as its file means it.
+/// A cluster as its file describes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
     pub name: ClusterName,
@@ -61,14 +60,14 @@ pub struct Spec {
     pub instances: BTreeMap<InstanceKey, Instance>,
     /// Where Terraform keeps its state, when not on this machine.
     pub backend: Option<Backend>,
-    /// Where the machines get their records, if anywhere.
+    /// Where the machines get DNS records, if at all.
     pub dns: Option<Dns>,
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
     pub etcd_source: Option<EtcdSource>,
     pub postgres: PostgresSpec,
     pub patroni: Patroni,
-    /// Commands that give passwords, instead of the secrets file.
+    /// Commands that print passwords, used instead of the secrets file.
     pub secrets: Vec<SecretCommand>,
     /// The directory with changed roles, playbooks, templates and modules, when the file names one.
     pub assets: Option<PathBuf>,
@@ -83,9 +82,9 @@ pub struct Instance {
     pub hostname: HostName,
     pub memory_mib: u32,
     pub cores: u32,
-    /// The size in GiB of a disk of its own.
+    /// The size of its disk in GiB.
     pub disk_gb: Option<u32>,
-    /// Exactly these, or what the plan decides.
+    /// The roles of the machine; none when the plan decides.
     pub roles: Option<BTreeSet<Role>>,
 }
 
@@ -100,7 +99,7 @@ impl Instance {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PostgresSpec {
     pub major: PostgresMajor,
-    /// What the user sets, over what follows the machines' size. Texts, numbers and truth values.
+    /// What the user sets; it overrides what hactl derives from the machines' size. Texts, numbers and booleans.
     pub parameters: BTreeMap<String, Value>,
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,

@@ -1,4 +1,4 @@
-//! What is wrong in a cluster file: the place, the field, and the word that was probably meant.
+//! Problems of a cluster file: the place, the field, and the word that was probably meant.
 
 use std::{fmt, path::Path};
 
@@ -41,12 +41,12 @@ impl FileProblem {
     }
 }
 
-/// All problems of one file, never none.
+/// All problems of one file, at least one.
 #[derive(Clone, Debug)]
 pub struct Problems(Vec<FileProblem>);
 
 impl Problems {
-    /// Sorted by place; the same text about the same field is said once.
+    /// Sorted by place, without duplicates.
     pub(super) fn new(mut problems: Vec<FileProblem>) -> Self {
         problems.sort_by(|a, b| (a.line, a.column, &a.path, &a.message).cmp(&(b.line, b.column, &b.path, &b.message)));
         problems.dedup();
@@ -66,14 +66,14 @@ impl From<Problems> for Error {
         let error = Self::usage("cluster-file", "use cluster file", file);
         let mut error = problems.0.iter().fold(error, Self::cause);
         error.places = problems.0.iter().map(FileProblem::place).collect();
-        error.hint("correct the file; `hactl schema` prints what it may hold, `hactl init NAME` writes an example")
+        error.hint("Correct the file; `hactl schema` prints its JSON Schema, and `hactl init NAME` writes an example")
     }
 }
 
-/// Where problems of one file are gathered.
+/// Collects the problems of one file.
 pub(super) struct Collector<'a> {
     pub(super) file: &'a str,
-    /// Where it lies: what the paths in it are relative to.
+    /// The directory of the file, which its paths are relative to.
     pub(super) dir: &'a Path,
     pub(super) found: Vec<FileProblem>,
 }

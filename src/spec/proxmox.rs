@@ -1,4 +1,4 @@
-//! What the file says of machines on Proxmox -> what they are made from, where, and how they are reached.
+//! Machines on Proxmox in the file -> what they are made from, where, and how hactl reaches them.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ const DEFAULT_AGENT_TIMEOUT_S: u32 = 180;
 
 type Instances = BTreeMap<InstanceKey, Option<InstanceFile>>;
 
-/// The machines of the file: those of `instances`, or the single one of `target_ip`. Whether it is the single one.
+/// The machines of the file: those of `instances`, or the single one of `target_ip`; and whether it is the single one.
 pub(super) fn machines(
     checker: &mut Checker<'_, '_>,
     written: Option<Instances>,
@@ -45,8 +45,8 @@ pub(super) fn machines(
         return (written.unwrap_or_default(), false);
     };
     if let Some(instances) = written.filter(|instances| !instances.is_empty()) {
-        let message = "not together with `instances`: there an address is `instances.KEY.address`, and an instance with \
-                       `renamed_from: default` keeps the machine that was made by `target_ip`";
+        let message = "not allowed together with `instances`: set `instances.KEY.address` instead; an instance with \
+                       `renamed_from: default` keeps the machine that `target_ip` made";
         checker.say(&["target_ip"], message);
         return (instances, false);
     }
@@ -55,7 +55,7 @@ pub(super) fn machines(
         let suffix = suffix.unwrap_or_else(|| derived_suffix(app.as_str(), env.as_str(), &target));
         match HostName::new(format!("{app}-{env}-{suffix}")) {
             Ok(name) => vm_name = Some(name),
-            Err(error) => checker.say(&["target_ip"], format!("{error}; give a shorter `app`")),
+            Err(error) => checker.say(&["target_ip"], format!("{error}; set a shorter `app`")),
         }
     }
     let instance = InstanceFile { vm_name, address: Some(target), ..InstanceFile::default() };
@@ -63,7 +63,7 @@ pub(super) fn machines(
     (instances.into_iter().collect(), true)
 }
 
-/// Checks what the platform's section says, and each machine's part of it.
+/// Checks the platform's section, and each machine's part of it.
 pub(super) fn proxmox(
     checker: &mut Checker<'_, '_>,
     written: ProxmoxFile,
@@ -75,13 +75,13 @@ pub(super) fn proxmox(
     let section = |field: &'static str| ["platform", "proxmox", field];
     if kind == ProxmoxKind::Lxc {
         if written.watchdog == Some(true) {
-            checker.say(&section("watchdog"), "containers have no watchdog device: it is for `kind: vm`");
+            checker.say(&section("watchdog"), "only with `kind: vm`: containers have no watchdog device");
         }
         if written.template_node.is_some() {
-            checker.say(&section("template_node"), "a container's template file is in a storage: it is for `kind: vm`");
+            checker.say(&section("template_node"), "only with `kind: vm`: a container's template file is in a storage");
         }
         if written.agent_timeout.is_some() {
-            checker.say(&section("agent_timeout"), "containers have no guest agent: it is for `kind: vm`");
+            checker.say(&section("agent_timeout"), "only with `kind: vm`: containers have no guest agent");
         }
     }
     let release = match &written.release {
@@ -137,7 +137,7 @@ pub(super) fn proxmox(
     })
 }
 
-/// What a machine has that does not say otherwise.
+/// The default settings of a machine.
 struct Globals<'a> {
     kind: ProxmoxKind,
     hypervisor: Hypervisor,
@@ -151,7 +151,7 @@ struct Globals<'a> {
 }
 
 impl Globals<'_> {
-    /// Where a machine's address stands in the file.
+    /// The place of a machine's address in the file.
     fn address_path<'k>(&self, key: &'k InstanceKey) -> Vec<&'k str> {
         if self.single { vec!["target_ip"] } else { vec!["instances", key.as_str(), "address"] }
     }
@@ -165,7 +165,7 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
     };
     let own_gateway = written.gateway.as_ref().and_then(|text| gateway(checker, &at("gateway"), text));
     if written.gateway.is_some() && address == GuestAddress::Dhcp {
-        checker.say(&at("gateway"), "not with address dhcp: the DHCP server says which gateway it is");
+        checker.say(&at("gateway"), "not allowed with `address: dhcp`: the DHCP server assigns the gateway");
     }
     let gateway = match address {
         GuestAddress::Dhcp => None,
@@ -177,7 +177,7 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
             };
             if let Some(gateway) = gateway {
                 if gateway == net.addr() {
-                    checker.say(&path, format!("{gateway} is the gateway and the machine's own address"));
+                    checker.say(&path, format!("{gateway} is both the gateway and the machine's own address"));
                 } else if !net.contains(&gateway) {
                     checker.say(&path, format!("gateway {gateway} is not in {}", net.trunc()));
                 }
@@ -187,7 +187,7 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
     };
     let reserved = written.reserved.or(globals.defaults.reserved).unwrap_or_default();
     if written.reserved == Some(true) && address != GuestAddress::Dhcp {
-        checker.say(&at("reserved"), "only with address dhcp: a fixed address is the machine's own");
+        checker.say(&at("reserved"), "only with `address: dhcp`: a fixed address never changes");
     }
     let template = written.template.clone().and_then(|value| template(checker, &at("template"), globals.kind, value));
     let mut tags = written.tags.clone().or_else(|| globals.defaults.tags.clone()).unwrap_or_default();
@@ -215,7 +215,7 @@ fn template(checker: &mut Checker<'_, '_>, path: &[&str], kind: ProxmoxKind, val
         (ProxmoxKind::Vm, value) => {
             let text = value.as_str().unwrap_or_default();
             let meant = text.parse::<u32>().is_ok().then(|| format!("{text} without quotes"));
-            checker.meant(path, "a virtual machine is cloned from the id of a template, such as 9002", meant);
+            checker.meant(path, "a virtual machine is cloned from a template, given by its ID, such as 9002", meant);
             None
         }
         (ProxmoxKind::Lxc, _) => {
@@ -275,7 +275,10 @@ fn nameservers(checker: &mut Checker<'_, '_>, written: &[String]) -> Vec<IpAddr>
             Ok(server) => servers.push(server),
             Err(_) => {
                 let path = ["platform", "proxmox", "nameservers", &index.to_string()];
-                checker.say(&path, format!("`{text}` is not an IP address: machines ask name servers by address"));
+                checker.say(
+                    &path,
+                    format!("`{text}` is not an IP address: machines need the IP address of a name server"),
+                );
             }
         }
     }
@@ -287,7 +290,7 @@ fn reached(checker: &mut Checker<'_, '_>, written: SshFile, kind: ProxmoxKind) -
         (ProxmoxKind::Vm, user) => user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
         (ProxmoxKind::Lxc, user) => {
             if user.is_some_and(|user| user != "root") {
-                let message = "containers are made with keys for root, and have no other user yet";
+                let message = "containers support only the user root";
                 checker.say(&["platform", "proxmox", "ssh", "user"], message);
             }
             "root".to_owned()
@@ -319,9 +322,9 @@ fn renamings(checker: &mut Checker<'_, '_>, machines: &BTreeMap<InstanceKey, Gue
     for (key, old) in machines.iter().filter_map(|(key, guest)| Some((key, guest.renamed_from.as_ref()?))) {
         let path = ["instances", key.as_str(), "renamed_from"];
         if machines.contains_key(old) {
-            checker.say(&path, format!("`{old}` is an instance of this file: a machine has one key"));
+            checker.say(&path, format!("`{old}` is also an instance of this file: a machine has only one key"));
         } else if let Some(other) = before.insert(old, key) {
-            checker.say(&path, format!("{other} is renamed from `{old}`, too"));
+            checker.say(&path, format!("{other} is also renamed from `{old}`"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `.hactl/NAME/cluster.json`: where a cluster's file lies, and what was chosen once and sticks.
+//! `.hactl/NAME/cluster.json`: the path of the cluster file, and choices that later runs keep.
 
 use std::{
     fs, io,
@@ -17,13 +17,13 @@ use crate::{
 /// The version that this hactl writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
-/// What hactl remembers of a cluster, beside its machines.
+/// What hactl records about a cluster, apart from its machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The cluster file; none for a built-in blueprint.
     #[serde(default)]
     pub source: Option<PathBuf>,
-    /// The blueprint, where there is no file.
+    /// The blueprint, when the cluster has no file.
     #[serde(default)]
     pub blueprint: Option<String>,
     #[serde(default)]
@@ -42,7 +42,9 @@ impl Record {
         match fs::read(path) {
             Ok(bytes) => {
                 let unreadable = |error: serde_json::Error| {
-                    failed().source(&error).hint("move the file away; `up` makes a new one, but voters may then move")
+                    failed()
+                        .source(&error)
+                        .hint("Move the file away; `hactl up` then writes a new one, but may choose other etcd voters")
                 };
                 let version = file::version(&bytes).map_err(unreadable)?;
                 if let Some(cause) = file::too_new(version, VERSION) {
@@ -62,7 +64,7 @@ impl Record {
     pub fn write(&self, path: &Path) -> Result<()> {
         self.try_write(path)
             .map_err(|error| Error::failed("record", "write the record of the cluster", path.display()).source(&error))
-            .map_err(|error| error.hint("make room or give write access there, then run the same command again"))
+            .map_err(|error| error.hint("Free some space or grant write access there, then run the same command again"))
     }
 
     fn try_write(&self, path: &Path) -> io::Result<()> {

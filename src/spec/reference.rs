@@ -10,12 +10,12 @@ const HEAD: &str = "\
 <!-- Generated from the types in src/spec/file.rs: HACTL_BLESS=1 cargo test --lib spec writes it. -->
 
 One YAML document describes one cluster. Every field but `instances` has a default, an empty section
-is the same as none, and an unknown key is an error. All problems of a file are reported in one go, each as
+is the same as a missing one, and an unknown key is an error. hactl reports all problems of a file at once, each as
 `FILE:LINE:COLUMN: FIELD: what is wrong (did you mean ...?)`.
 
-`hactl init NAME` writes a commented file to start from, `hactl schema` prints the JSON Schema of this page for
-editors. `NAME` on the command line is a path, a `NAME.yaml` in the working directory, a cluster made before from
-here, or a built-in blueprint, in this order.
+`hactl init NAME` writes a commented file to start from, and `hactl schema` prints the JSON Schema of this page for
+editors. `NAME` on the command line is a path, a `NAME.yaml` in the working directory, a cluster recorded in
+`.hactl`, or a built-in blueprint, in this order.
 
 ";
 
@@ -71,7 +71,7 @@ fn fields<'a>(
     }
 }
 
-/// What a reference or an optional section stands for.
+/// The schema behind a reference or an optional section.
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let schema = schema["anyOf"].as_array().and_then(|options| options.first()).unwrap_or(schema);
     schema["$ref"].as_str().and_then(|name| root.pointer(name.trim_start_matches('#'))).unwrap_or(schema)

@@ -1,4 +1,4 @@
-//! What the file says of etcd, Patroni, PostgreSQL and the rest -> versions and settings.
+//! Sections on etcd, Patroni, PostgreSQL and the rest -> versions and settings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,8 +27,9 @@ pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_
     if let (Some(durability), Some(nodes @ 1..)) = (written.durability, data_nodes)
         && nodes < durability.least_data_nodes()
     {
-        let message =
-            format!("`{durability}` needs a commit on two nodes, and there is one data node: every write would wait");
+        let message = format!(
+            "`{durability}` needs a commit on two nodes, and the cluster has one data node: every write would wait"
+        );
         checker.meant(&["patroni", "durability"], message, Some(Durability::Async.to_string()));
     }
     Patroni {
@@ -39,12 +40,13 @@ pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_
     }
 }
 
-/// Patroni before 4.0.7 does not know PostgreSQL 18.
+/// Patroni before 4.0.7 does not support PostgreSQL 18.
 pub(super) fn patroni_knows(checker: &mut Checker<'_, '_>, version: &str, major: PostgresMajor) {
     const OLDEST: [u32; 3] = [4, 0, 7];
     let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
     if major.number() >= 18 && parts.as_slice() < OLDEST.as_slice() {
-        let message = format!("Patroni {version} does not know PostgreSQL {major}: 4.0.7 is the oldest that does");
+        let message =
+            format!("Patroni {version} does not support PostgreSQL {major}: 4.0.7 is the oldest version that does");
         checker.meant(&["patroni", "version"], message, Some(PATRONI_NEWEST.to_owned()));
     }
 }
@@ -60,7 +62,7 @@ fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
     let Timers { ttl, loop_wait, retry_timeout, .. } = timers;
     let needed = loop_wait + 2 * retry_timeout;
     if needed > ttl {
-        // Patroni would shorten them by itself, and /config would still show what was written.
+        // Patroni would shorten the timers by itself, and /config would still show the written values.
         let message = format!(
             "loop_wait {loop_wait} + 2 * retry_timeout {retry_timeout} = {needed} is more than ttl {ttl}: \
              a primary would lose its key while it still tries to renew it"
@@ -70,7 +72,7 @@ fn timers(checker: &mut Checker<'_, '_>, written: &TimersFile) -> Timers {
     timers
 }
 
-/// The commands that give passwords; every owner among them owns a database.
+/// The commands that print passwords; every owner among them owns a database.
 pub(super) fn secrets(
     checker: &mut Checker<'_, '_>,
     written: SecretsFile,
@@ -96,23 +98,26 @@ pub(super) fn secrets(
         let command = secret?.command;
         if command.first().is_some_and(String::is_empty) {
             let path = format!("secrets.{account}.command");
-            checker.say(&path.split('.').collect::<Vec<_>>(), "the first word is the program, and it is empty");
+            checker.say(&path.split('.').collect::<Vec<_>>(), "the first word, which is the program, is empty");
         }
         Some(SecretCommand { account, command })
     });
     commands.collect()
 }
 
-/// The words that choose drills, each once, in the file's order; the schema has checked that they mean something.
+/// The words that select drills, each once, in the file's order; the schema has checked that they are known.
 pub(super) fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platform: &Platform) -> Vec<String> {
     let default = match platform {
         Platform::Local(_) => DEFAULT_DRILLS,
-        // Nobody can take the others' power, and give it back.
+        // hactl cannot power the machines of every other platform off and on.
         _ => DEFAULT_DRILLS_BY_SSH,
     };
     let Some(words) = written.drills else { return default.map(str::to_owned).to_vec() };
     if words.is_empty() {
-        checker.say(&["verify", "drills"], "an empty list proves nothing; without the field the default ones are run");
+        checker.say(
+            &["verify", "drills"],
+            "the list is empty: name a drill, or remove the field to run the default drills",
+        );
     }
     let mut seen = BTreeSet::new();
     for (index, word) in words.iter().enumerate().filter(|(_, word)| !seen.insert(word.as_str())) {
@@ -121,7 +126,7 @@ pub(super) fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platfor
     words
 }
 
-/// The directory of changed assets, with everything that it lacks said.
+/// The directory of changed assets; reports everything that it lacks.
 pub(super) fn assets(checker: &mut Checker<'_, '_>, dir: &str) -> PathBuf {
     let dir = checker.dir().join(dir);
     for message in assets::missing(&dir) {
@@ -137,16 +142,16 @@ pub(super) fn etcd_source(
     mirror: Option<String>,
 ) -> Option<EtcdSource> {
     if archive.is_some() && mirror.is_some() {
-        checker.say(&["etcd", "mirror"], "not together with `archive`: etcd comes from one of them");
+        checker.say(&["etcd", "mirror"], "not allowed together with `archive`: etcd comes from one of them");
     }
     match (archive, sha256) {
         (Some(location), Some(sha256)) => Some(EtcdSource::Archive { location, sha256 }),
         (Some(_), None) => {
-            checker.say(&["etcd", "archive"], "needs `sha256`: an archive is taken only when its sum is known");
+            checker.say(&["etcd", "archive"], "needs `sha256`: hactl accepts an archive only with its checksum");
             None
         }
         (None, Some(_)) => {
-            checker.say(&["etcd", "sha256"], "needs `archive`: there is nothing whose sum it could be");
+            checker.say(&["etcd", "sha256"], "needs `archive`: `sha256` is the checksum of the archive");
             None
         }
         (None, None) => mirror.map(|address| EtcdSource::Mirror(address.trim_end_matches('/').to_owned())),
@@ -159,11 +164,11 @@ pub(super) fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Va
     let text = match value {
         serde_json::Value::String(text) => text,
         number => {
-            // YAML reads 3.10 as 3.1. What the user wrote is still known, what other tools make of it is not.
+            // YAML reads 3.10 as 3.1. hactl still has the text, but other tools may not.
             let written = checker.written(&path).unwrap_or_default().to_owned();
             let read = number.to_string();
             if written != read {
-                let message = format!("{written} is a number to YAML, and the same as {read}");
+                let message = format!("YAML reads {written} as the number {read}");
                 checker.meant(&path, message, Some(format!("\"{written}\" in quotes")));
                 return None;
             }
@@ -188,7 +193,7 @@ pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, dur
             checker.say(&["postgres", "parameters", name], reason);
         }
         if value.as_str().is_some_and(|text| text.contains(['\n', '\0'])) {
-            checker.say(&["postgres", "parameters", name], "a parameter's value is one line");
+            checker.say(&["postgres", "parameters", name], "a parameter's value must be one line");
         }
     }
     PostgresSpec {
@@ -207,11 +212,15 @@ fn databases(
     let mut databases = BTreeMap::new();
     for (name, database) in written {
         if settings::RESERVED_DATABASES.contains(&name.as_str()) {
-            checker.say(&["postgres", "databases", name.as_str()], format!("database `{name}` is there already"));
+            checker.say(
+                &["postgres", "databases", name.as_str()],
+                format!("database `{name}` is reserved: every cluster has it already"),
+            );
         }
         let owner = database.and_then(|database| database.owner).unwrap_or_else(|| name.clone());
         if settings::RESERVED_ROLES.contains(&owner.as_str()) {
-            let message = format!("`{owner}` is a role of PostgreSQL or hactl: an application gets one of its own");
+            let message =
+                format!("role `{owner}` is reserved for PostgreSQL or hactl: choose another role for the application");
             checker.say(&["postgres", "databases", name.as_str(), "owner"], message);
         }
         databases.insert(name, owner);

@@ -1,8 +1,8 @@
-//! Rules about PostgreSQL parameters, and about words that hactl needs for itself.
+//! Rules about PostgreSQL parameters, and about names that hactl reserves.
 
 use serde_json::Value;
 
-/// Parameters that a user may not set, and who does.
+/// Parameters that a user must not set, and why.
 const OWNED: &[(&str, &str)] = &[
     ("listen_addresses", "hactl sets it to the node's address"),
     ("port", "hactl keeps it at 5432"),
@@ -12,10 +12,10 @@ const OWNED: &[(&str, &str)] = &[
     ("primary_slot_name", "Patroni sets it"),
     ("recovery_target_timeline", "Patroni sets it"),
     ("promote_trigger_file", "Patroni promotes"),
-    ("synchronous_standby_names", "it follows patroni.durability"),
+    ("synchronous_standby_names", "Patroni sets it according to patroni.durability"),
     ("wal_log_hints", "Patroni keeps it on"),
     ("data_directory", "hactl sets it"),
-    ("hba_file", "postgres.access says who may connect"),
+    ("hba_file", "hactl writes it from postgres.access"),
     ("ident_file", "hactl sets it"),
     ("config_file", "Patroni sets it"),
     ("ssl", "TLS is always on"),
@@ -28,7 +28,7 @@ const OWNED: &[(&str, &str)] = &[
 /// Why a parameter may not have this value, if it may not.
 pub(super) fn refuse(name: &str, value: &Value, synchronous: bool) -> Option<String> {
     if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-        return Some(format!("not for the cluster file: {reason}"));
+        return Some(format!("cannot be set in the cluster file: {reason}"));
     }
     let off = match value {
         Value::Bool(value) => !value,
@@ -39,11 +39,12 @@ pub(super) fn refuse(name: &str, value: &Value, synchronous: bool) -> Option<Str
     let local = value.as_str().is_some_and(|text| matches!(text.to_ascii_lowercase().as_str(), "local"));
     match name {
         "synchronous_commit" if synchronous && (off || local) => Some(
-            "it would acknowledge commits that only the primary has: `patroni.durability: async` says that openly"
+            "this value would acknowledge commits that only the primary has: to allow that, set `patroni.durability: \
+             async`"
                 .into(),
         ),
         "fsync" | "full_page_writes" if off => {
-            Some("a crash would damage the data, and no drill could prove anything".into())
+            Some("a crash would damage the data, and drills would prove nothing".into())
         }
         "wal_level" if value.as_str() == Some("minimal") => Some("replicas need `replica` or `logical`".into()),
         _ => None,

@@ -1,5 +1,5 @@
-//! JSON value -> what in it does not have the schema's shape, in words for people; and the value
-//! without these parts, so that what is left can be checked for its meaning in the same go.
+//! JSON value -> messages about the parts that do not match the schema; and the value without these parts, so that the
+//! rest can be checked for its meaning at once.
 
 use std::sync::LazyLock;
 
@@ -116,7 +116,7 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
     }
 }
 
-/// What is wrong with a key that names something, and is not a field's name that was misspelt.
+/// The problem with a key that is a name and not a misspelt field.
 fn bad_name(path: &[String]) -> Option<String> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
@@ -131,7 +131,7 @@ fn bad_name(path: &[String]) -> Option<String> {
     }
 }
 
-/// Whether a branch of `anyOf` was not meant at all: it wants another type than what is there.
+/// Whether a branch of `anyOf` cannot have been meant: it needs another type than the value has.
 fn is_other_type(branch: &[ValidationError<'_>], parent: &ValidationError<'_>) -> bool {
     branch.iter().any(|error| {
         error.instance_path() == parent.instance_path() && matches!(error.kind(), ValidationErrorKind::Type { .. })
@@ -158,7 +158,7 @@ fn expected_type(error: &ValidationError<'_>, expected: &str) -> String {
     format!("expected {expected}, found {found}")
 }
 
-/// A number in quotes is a number that was meant.
+/// Suggests a number for a number in quotes.
 fn unquoted(error: &ValidationError<'_>) -> Option<String> {
     let ValidationErrorKind::Type { kind: TypeKind::Multiple(_) | TypeKind::Single(_) } = error.kind() else {
         return None;
@@ -217,7 +217,7 @@ fn steps(pointer: &str) -> Vec<String> {
     pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
 }
 
-/// Takes what is at `path` out of `value`, so that its default stands in. Whether that went well.
+/// Removes the part at `path` from `value`, so that its default applies. Returns whether it could.
 pub(super) fn take_out(value: &mut Value, path: &[String]) -> bool {
     let Some((last, parents)) = path.split_last() else { return false };
     let mut parent = &mut *value;
@@ -229,13 +229,13 @@ pub(super) fn take_out(value: &mut Value, path: &[String]) -> bool {
         };
         match next {
             Some(next) => parent = next,
-            // An enclosing part is out already.
+            // An enclosing part is removed already.
             None => return true,
         }
     }
     match parent {
         Value::Object(map) => {
-            // A machine stays a machine, whatever is wrong with its properties.
+            // A machine stays in the map, even with wrong properties.
             if parents == ["instances"] && map.get(last).is_some_and(|_| InstanceKey::new(last).is_ok()) {
                 map.insert(last.clone(), Value::Null);
             } else {

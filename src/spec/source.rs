@@ -22,14 +22,14 @@ pub enum Origin {
     Blueprint(String),
 }
 
-/// A cluster file that was found, not yet checked.
+/// A cluster file that was found but not checked yet.
 #[derive(Clone, Debug)]
 pub struct Source {
     pub origin: Origin,
     /// The name that messages use: the path as the user would type it, or the blueprint's.
     pub file: String,
     text: Vec<u8>,
-    /// The cluster's name where the text has none.
+    /// The cluster's name when the text has none.
     fallback: String,
 }
 
@@ -37,7 +37,7 @@ impl Source {
     /// Checks the text.
     ///
     /// # Errors
-    /// All that is wrong with it; see [`super::Problems`].
+    /// All problems of the text; see [`super::Problems`].
     pub fn load(&self) -> Result<Spec, super::Problems> {
         let dir = match &self.origin {
             Origin::File(path) => path.parent().unwrap_or(Path::new("/")),
@@ -46,7 +46,7 @@ impl Source {
         load::load_from(dir, &self.file, &self.text, &self.fallback)
     }
 
-    /// Where files that belong to the cluster lie: beside its file, or in the working directory.
+    /// The directory of the cluster's files: that of the cluster file, or the working directory.
     #[must_use]
     pub fn dir<'a>(&'a self, dirs: &'a Dirs) -> &'a Path {
         match &self.origin {
@@ -65,7 +65,7 @@ impl Source {
 /// Finds the cluster file that `word` means.
 ///
 /// # Errors
-/// When nothing is called so, with the names that are near; when a file cannot be read.
+/// When nothing has this name, with similar names; when a file cannot be read.
 pub fn resolve(word: &str, dirs: &Dirs) -> Result<Source> {
     if word.is_empty() {
         return Err(Error::usage("cluster-unknown", "find cluster", "with an empty name").hint(KNOWN));
@@ -86,7 +86,7 @@ pub fn resolve(word: &str, dirs: &Dirs) -> Result<Source> {
     match recorded {
         Some(Record { source: Some(path), .. }) => {
             let shown = path.strip_prefix(&dirs.work).unwrap_or(&path).display().to_string();
-            return read(&path, &shown).map_err(|error| error.hint("the cluster was made from this file: put it back"));
+            return read(&path, &shown).map_err(|error| error.hint("Restore the file: the cluster was made from it"));
         }
         Some(Record { blueprint: Some(name), .. }) => {
             if let Some(source) = built_in(&name) {
@@ -98,8 +98,8 @@ pub fn resolve(word: &str, dirs: &Dirs) -> Result<Source> {
     built_in(word).ok_or_else(|| unknown(word, dirs))
 }
 
-const KNOWN: &str =
-    "give a path, the name of a NAME.yaml here, or one of the blueprints patroni-1node, patroni-3node, patroni-5node";
+const KNOWN: &str = "Give a path, the NAME of a NAME.yaml in this directory, or one of the blueprints patroni-1node, \
+                     patroni-3node, patroni-5node";
 
 fn looks_like_path(word: &str) -> bool {
     word.contains('/') || word.ends_with(".yaml") || word.ends_with(".yml")
@@ -119,7 +119,7 @@ fn read(path: &Path, shown: &str) -> Result<Source> {
     let text = fs::read(path).map_err(|error| {
         let wrong = Error::usage("cluster-file", "read cluster file", shown).source(&error);
         if error.kind() == io::ErrorKind::NotFound {
-            wrong.hint("`hactl init NAME` writes a cluster file")
+            wrong.hint("Run `hactl init NAME` to write a cluster file")
         } else {
             wrong
         }
@@ -139,12 +139,10 @@ fn unknown(word: &str, dirs: &Dirs) -> Error {
     let recorded = fs::read_dir(&dirs.hactl).into_iter().flatten().flatten();
     names.extend(recorded.filter_map(|entry| entry.file_name().into_string().ok()));
     let error = Error::usage("cluster-unknown", "find cluster", word)
-        .cause("neither a file, nor a cluster recorded here, nor a built-in blueprint is called so");
+        .cause("no file, no cluster recorded here and no built-in blueprint has this name");
     match nearest(word, names.iter().map(String::as_str)) {
-        Some(name) => error.hint(format!("did you mean {name}? Otherwise {KNOWN}")),
-        None if ClusterName::new(word).is_ok() => {
-            error.hint(format!("`hactl init {word}` writes a file for it; otherwise {KNOWN}"))
-        }
+        Some(name) => error.hint(format!("{KNOWN}; did you mean {name}?")),
+        None if ClusterName::new(word).is_ok() => error.hint(format!("{KNOWN}; `hactl init {word}` writes a new file")),
         None => error.hint(KNOWN),
     }
 }

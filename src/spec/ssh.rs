@@ -1,12 +1,12 @@
-//! What the file says of SSH -> how the machines are reached.
+//! `ssh` of the file -> how hactl reaches the machines.
 
 use super::{checker::Checker, file::SshFile};
 use crate::model::{Bastion, SSH_PORT, Ssh, SshKeySource};
 
-/// The word that means the SSH agent's keys, where a file could be meant.
+/// The word that selects the SSH agent's keys instead of a file.
 const AGENT: &str = "agent";
 
-/// The section `ssh` of `platform`, with what holds where it says nothing.
+/// The section `ssh` of `platform`, with its defaults.
 pub(super) fn ssh(
     checker: &mut Checker<'_, '_>,
     platform: &str,

@@ -177,20 +177,21 @@ fn each_rule_says_what_it_wants() {
             "name: a\n",
             "c.yaml:1:1: `instances` is missing, for example `instances: {node1: {}, node2: {}, node3: {}}`\n",
         ),
-        ("instances:\n\tnode1: {}\n", "c.yaml:2:1: a tab in the indentation: YAML takes spaces only\n"),
+        ("instances:\n\tnode1: {}\n", "c.yaml:2:1: a tab in the indentation: YAML allows only spaces\n"),
         ("instances: {a: {}}\ninstances: {b: {}}\n", "c.yaml:2:1: instances: `instances` is given twice\n"),
         ("instances: {a: {}}\n---\nname: x\n", "c.yaml:3:1: a second document: a cluster file is one YAML document\n"),
         (
             "instances: {a: {roles: [patroni]}}\n",
-            "c.yaml:1:1: instances: every instance has `roles`, and none has etcd: Patroni needs at least one voter\n",
+            "c.yaml:1:1: instances: every instance sets `roles`, and none of them has the role etcd: Patroni needs at \
+             least one voter\n",
         ),
         (
             "instances: {a: {vm_name: x}, b: {vm_name: x}}\n",
-            "c.yaml:1:43: instances.b.vm_name: host name `x` is also that of instance a\n",
+            "c.yaml:1:43: instances.b.vm_name: host name `x` is also the host name of instance a\n",
         ),
         (
             "instances: {all: {}}\n",
-            "c.yaml:1:13: instances.all: `all` is a word of the inventory: an instance cannot have it\n",
+            "c.yaml:1:13: instances.all: `all` is a reserved name of the Ansible inventory: choose another key\n",
         ),
         (
             "instances: {a: {memory: 100}}\n",
@@ -202,7 +203,8 @@ fn each_rule_says_what_it_wants() {
         ),
         (
             "max_instances: 1\ninstances: {a: {}, b: {}}\n",
-            "c.yaml:2:1: instances: 2 instances: more than max_instances, which is 1; raise it if that is meant\n",
+            "c.yaml:2:1: instances: 2 instances are more than max_instances, which is 1; raise max_instances if you \
+             need them\n",
         ),
         ("instances: [a, b]\n", "c.yaml:1:1: instances: expected a section (`key: value` lines), found a list\n"),
     ];
@@ -225,18 +227,20 @@ fn each_field_says_what_it_wants() {
             "1:11: platform: `host` is not one of local, proxmox, hosts, terraform (did you mean hosts?)\n",
         ),
         ("platform: [hosts]", "1:1: platform: expected a section (`key: value` lines), found a list\n"),
-        ("adopted: true", "1:10: adopted: needs `platform: hosts`: an adopted cluster runs on machines that exist\n"),
+        ("adopted: true", "1:10: adopted: needs `platform: hosts`: an adopted cluster runs on existing machines\n"),
         (
             "platform: {local: {subnet: 10.1.0.1/24}}",
             "1:28: platform.local.subnet: `10.1.0.1/24` is an address within a network (did you mean 10.1.0.0/24?)\n",
         ),
         (
             "platform: {local: {subnet: 10.1.0.0/29}}",
-            "1:28: platform.local.subnet: 10.1.0.0/29 does not fit: nodes get addresses from the tenth up, 3 of them; take a /24\n",
+            "1:28: platform.local.subnet: 10.1.0.0/29 is too small for 3 nodes, which get addresses from the tenth up; \
+             use a /24\n",
         ),
         (
             "platform: {local: {subnet: 127.0.0.0/24}}",
-            "1:28: platform.local.subnet: 127.0.0.0/24 cannot be the network of machines; take one of 10.0.0.0/8\n",
+            "1:28: platform.local.subnet: 127.0.0.0/24 cannot be the network of machines; choose a network within \
+             10.0.0.0/8\n",
         ),
         (
             "dns: {zone: home..io, server: \"10.0.0.1:5353\", key_name: ddnskey, key_algorithm: hmac-md5, ttl: 0}",
@@ -253,7 +257,7 @@ fn each_field_says_what_it_wants() {
         ),
         (
             "secrets: {rewind: {command: [\"\"]}}",
-            "1:20: secrets.rewind.command: the first word is the program, and it is empty\n",
+            "1:20: secrets.rewind.command: the first word, which is the program, is empty\n",
         ),
         (
             "verify: {drills: [swichover, soak, patroni-crash/dead]}",
@@ -262,14 +266,14 @@ fn each_field_says_what_it_wants() {
         ),
         (
             "verify: {drills: []}",
-            "1:10: verify.drills: an empty list proves nothing; without the field the default ones are run\n",
+            "1:10: verify.drills: the list is empty: name a drill, or remove the field to run the default drills\n",
         ),
         ("verify: {drills: [all, all]}", "1:24: verify.drills[1]: `all` is given twice\n"),
         ("verify: {drill: [all]}", "1:10: verify.drill: unknown key (did you mean drills?)\n"),
         ("assets: none", "1:9: assets: none does not exist; `hactl eject DIR` makes such a directory\n"),
         (
             "etcd: {version: 3.10}",
-            "1:17: etcd.version: 3.10 is a number to YAML, and the same as 3.1 (did you mean \"3.10\" in quotes?)\n",
+            "1:17: etcd.version: YAML reads 3.10 as the number 3.1 (did you mean \"3.10\" in quotes?)\n",
         ),
         ("etcd: {version: \"3.4\"}", "1:17: etcd.version: etcd 3.4 is not supported: expected 3.5 or 3.6\n"),
         (
@@ -282,7 +286,8 @@ fn each_field_says_what_it_wants() {
         ),
         (
             "patroni: {version: 4.0.6}\npostgres: {version: 18}",
-            "1:20: patroni.version: Patroni 4.0.6 does not know PostgreSQL 18: 4.0.7 is the oldest that does (did you mean 4.1.5?)\n",
+            "1:20: patroni.version: Patroni 4.0.6 does not support PostgreSQL 18: 4.0.7 is the oldest version that \
+             does (did you mean 4.1.5?)\n",
         ),
         (
             "etcd: {mirror: \"https://me:pw@example.org/etcd\"}",
@@ -290,13 +295,16 @@ fn each_field_says_what_it_wants() {
         ),
         (
             "etcd: {mirror: \"http://a/etcd\", archive: a.tar.gz}",
-            "1:16: etcd.mirror: not together with `archive`: etcd comes from one of them\n1:42: etcd.archive: needs `sha256`: an archive is taken only when its sum is known\n",
+            "1:16: etcd.mirror: not allowed together with `archive`: etcd comes from one of them\n1:42: etcd.archive: \
+             needs `sha256`: hactl accepts an archive only with its checksum\n",
         ),
         ("patroni: {timers: {ttl: 10}}", "1:25: patroni.timers.ttl: 10 is too small: expected at least 20\n"),
         ("patroni: 5", "1:10: patroni: expected a section (`key: value` lines), found the number 5\n"),
         (
             "postgres: {databases: {postgres: {}}}",
-            "1:24: postgres.databases.postgres: database `postgres` is there already\n1:24: postgres.databases.postgres.owner: `postgres` is a role of PostgreSQL or hactl: an application gets one of its own\n",
+            "1:24: postgres.databases.postgres: database `postgres` is reserved: every cluster has it already\n1:24: \
+             postgres.databases.postgres.owner: role `postgres` is reserved for PostgreSQL or hactl: choose another \
+             role for the application\n",
         ),
         (
             "postgres: {databases: {app: {owner: App}}}",
@@ -308,11 +316,12 @@ fn each_field_says_what_it_wants() {
         ),
         (
             "postgres: {parameters: {port: 1}}",
-            "1:31: postgres.parameters.port: not for the cluster file: hactl keeps it at 5432\n",
+            "1:31: postgres.parameters.port: cannot be set in the cluster file: hactl keeps it at 5432\n",
         ),
         (
             "postgres: {parameters: {synchronous_commit: off}}",
-            "1:45: postgres.parameters.synchronous_commit: it would acknowledge commits that only the primary has: `patroni.durability: async` says that openly\n",
+            "1:45: postgres.parameters.synchronous_commit: this value would acknowledge commits that only the primary \
+             has: to allow that, set `patroni.durability: async`\n",
         ),
         (
             "postgres: {parameters: {work_mem: [1]}}",
@@ -362,7 +371,7 @@ fn bytes_that_are_no_text_are_pointed_at() {
     let problems = load("c.yaml", b"name: a\nx: \xff", "c").unwrap_err();
     assert_eq!(problems.problems()[0].to_string(), "c.yaml:2:4: not UTF-8 text");
     let problems = load("c.yaml", &vec![b' '; 5 * 1024 * 1024], "c").unwrap_err();
-    assert_eq!(problems.problems()[0].to_string(), "c.yaml:1:1: 5 MiB: a cluster file has at most 4 MiB");
+    assert_eq!(problems.problems()[0].to_string(), "c.yaml:1:1: the file has 5 MiB: a cluster file has at most 4 MiB");
 }
 
 #[test]

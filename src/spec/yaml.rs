@@ -48,7 +48,7 @@ pub(super) struct Flaw {
     pub(super) message: String,
 }
 
-/// Reads the one document of `text`. The tree is there as far as it makes sense.
+/// Reads the one document of `text`. Returns the tree as far as it is valid.
 pub(super) fn parse(text: &str) -> (Option<YamlNode>, Vec<Flaw>) {
     let mut builder = Builder::default();
     // Event by event: the parser's own loop calls itself for every level of depth.
@@ -75,11 +75,11 @@ fn position(span: Span) -> Position {
 fn syntax(text: &str, error: &ScanError) -> Flaw {
     let marker = error.marker();
     let at = Position { line: marker.line().max(1), column: marker.col() + 1 };
-    // A tab in the indentation is a frequent reason, and parsers name everything else.
+    // A tab in the indentation is a frequent reason, and parsers report something else.
     match text.lines().take(at.line).position(is_indented_by_tab) {
         Some(index) => {
             let at = Position { line: index + 1, column: 1 };
-            Flaw { at, path: vec![], message: "a tab in the indentation: YAML takes spaces only".into() }
+            Flaw { at, path: vec![], message: "a tab in the indentation: YAML allows only spaces".into() }
         }
         None => Flaw { at, path: vec![], message: format!("not valid YAML: {}", error.info()) },
     }
@@ -185,7 +185,7 @@ impl Builder {
                 self.add(YamlNode { at, data: Data::Scalar { value, text: text.into_owned(), plain } });
             }
             Event::Alias(_) => {
-                self.flaw(at, "aliases (`*name`) are not accepted: common values go to `defaults`");
+                self.flaw(at, "aliases (`*name`) are not supported: put common values into `defaults`");
                 let data = Data::Scalar { value: Value::Null, text: String::new(), plain: true };
                 self.add(YamlNode { at, data });
             }

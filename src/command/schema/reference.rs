@@ -13,22 +13,22 @@ const HEAD: &str = "\
 <!-- Generated from the types that are written: HACTL_BLESS=1 cargo test --lib schema writes it. -->
 
 `--output json` turns every command's output into JSON: an object for a query, one event per line for a command that acts. Results
-go to stdout, progress to stderr. `hactl schema status` and the like print the JSON Schema of each shape on this page,
-`hactl schema` that of [the cluster file](cluster-file.md):
+go to stdout, progress to stderr. `hactl schema SHAPE` prints the JSON Schema of a shape on this page, for example `status`;
+`hactl schema` alone prints that of [the cluster file](cluster-file.md):
 
 ```sh
 hactl schema status >status.schema.json
 hactl status pg-dev --output json
 ```
 
-Fields are added as hactl grows; within one `version` none is removed or changed. Read what you know, and ignore the rest. A field
-that may be null is there all the same; one that may be absent is not. `[]` stands for the elements of a list, `KEY` for the keys of a map.
+Newer releases of hactl add fields; within one `version` no field is removed or changed. Ignore fields that you do not know. A field
+that may be null is always present; a field that may be absent can be missing. `[]` means the elements of a list, `KEY` the keys of a map.
 
 `hactl inventory NAME --format json` has the form of a dynamic inventory, which Ansible defines. Exit codes are in
 [the README](../README.md#exit-codes).
 ";
 
-/// The page, in Markdown, and the fields that nobody has described.
+/// The page, in Markdown, and the fields without a description.
 fn reference() -> (String, Vec<String>) {
     let (mut page, mut bare) = (HEAD.to_owned(), Vec::new());
     for &(shape, title, from, note) in PAGE {
@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
     fn fields(&mut self, schema: &'a Value, prefix: &str) {
         let mut properties = Map::new();
         let mut required = Vec::new();
-        // A variant may stand for a type of its own.
+        // A variant may refer to a type of its own.
         for part in [schema, self.resolved(schema)] {
             properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
             required.extend(part["required"].as_array().into_iter().flatten().map(text));
@@ -98,7 +98,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// What a reference, or something that may be null, stands for.
+    /// The schema behind a reference, or behind a value that may be null.
     fn resolved(&self, schema: &'a Value) -> &'a Value {
         let options = schema["anyOf"].as_array();
         let schema = options.and_then(|options| options.iter().find(|one| one["type"] != "null")).unwrap_or(schema);
@@ -182,7 +182,7 @@ fn the_page_is_what_the_types_say() {
 }
 
 #[test]
-fn a_field_that_nobody_describes_is_found() {
+fn field_without_a_description_is_found() {
     #[derive(schemars::JsonSchema)]
     #[expect(dead_code, reason = "only its schema is of interest")]
     struct Bare {

@@ -1,5 +1,5 @@
-//! Plays the scripts beside this file: each command changes the situation, and `next` writes what would be done then.
-//! `HACTL_BLESS=1 cargo test --lib plan::steps` writes the expected lines anew.
+//! Plays the scripts beside this file: each command changes the situation, and `next` writes the step that follows.
+//! `HACTL_BLESS=1 cargo test --lib plan::steps` rewrites the expected lines.
 
 use std::{fs, path::Path};
 

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::model::{ACCOUNTS, Account, DatabaseName};
 
-/// Passwords that are given by a command instead of being made and kept in NAME.secrets.age.
+/// Commands that print passwords. hactl generates every other password and keeps it in NAME.secrets.age.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::spec) struct SecretsFile {
-    /// Those of the roles that own databases.
+    /// The passwords of the roles that own databases.
     pub(in crate::spec) owners: Option<BTreeMap<DatabaseName, Option<SecretFile>>>,
     /// By the names of [`ACCOUNTS`]; the schema knows no others.
     #[serde(flatten)]
@@ -25,7 +25,7 @@ impl JsonSchema for SecretsFile {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut owners = generator.subschema_for::<Option<BTreeMap<DatabaseName, Option<SecretFile>>>>();
-        owners.insert("description".into(), "Those of the roles that own databases.".into());
+        owners.insert("description".into(), "The passwords of the roles that own databases.".into());
         let accounts = ACCOUNTS.iter().map(|known| {
             let mut schema = generator.subschema_for::<Option<SecretFile>>();
             schema.insert("description".into(), known.description.into());
@@ -37,7 +37,8 @@ impl JsonSchema for SecretsFile {
             "type": "object",
             "additionalProperties": false,
             "properties": properties,
-            "description": "Passwords that are given by a command instead of being made and kept in NAME.secrets.age."
+            "description": "Commands that print passwords. hactl generates every other password and keeps it in \
+                            NAME.secrets.age."
         })
     }
 }
@@ -46,7 +47,7 @@ impl JsonSchema for SecretsFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::spec) struct SecretFile {
-    /// Program and arguments; no shell, started in this file's directory. It prints one line.
+    /// The program and its arguments, started without a shell in this file's directory. It must print one line.
     #[schemars(example = ["pass", "show", "pg-prod/superuser"], length(min = 1))]
     pub(in crate::spec) command: Vec<String>,
 }

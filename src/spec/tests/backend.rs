@@ -52,7 +52,7 @@ fn what_a_backend_cannot_be_is_said_without_its_secrets() {
     said("{s3: {bucket: b, token: hunter2}}", &["AWS_SESSION_TOKEN"]);
     said("{http: {address: 'https://me:hunter2@git/x'}}", &["backend.http.address", "TF_HTTP_PASSWORD"]);
     said("{http: {address: 'https://git/x', password: hunter2}}", &["TF_HTTP_PASSWORD"]);
-    said("{http: {address: 'https://git/x?private_token=hunter2'}}", &["without a query"]);
+    said("{http: {address: 'https://git/x?private_token=hunter2'}}", &["must not have a query"]);
     said("{consul: {access_token: hunter2}}", &["CONSUL_HTTP_TOKEN"]);
     // All at once, and wrong keys as anywhere else.
     said(
@@ -64,9 +64,9 @@ fn what_a_backend_cannot_be_is_said_without_its_secrets() {
     said("{http: {address: git}}", &["expected an http:// or https:// address"]);
     said("etcd", &["is not one of pg, s3, http, consul"]);
     said("{gcs: {}}", &["unknown key"]);
-    said("{pg: {}, s3: {bucket: b}}", &["exactly one backend, and there are 2: pg and s3"]);
-    said("{}", &["exactly one backend, one of pg, s3, http, consul"]);
-    said("{s3: {bucket: b, use_lockfile: false}}", &["write over each other's state"]);
+    said("{pg: {}, s3: {bucket: b}}", &["expected exactly one backend, found 2: pg and s3"]);
+    said("{}", &["expected exactly one backend: one of pg, s3, http, consul"]);
+    said("{s3: {bucket: b, use_lockfile: false}}", &["overwrite each other's state"]);
     let long = format!("name: {}\nbackend: {{pg: {{schema_name: {}}}}}\n{THREE}", "a".repeat(40), "s".repeat(64));
     assert!(wrong(&long).contains("1 to 63 letters"), "{}", wrong(&long));
 }
@@ -89,5 +89,5 @@ fn a_state_on_the_cluster_itself_is_refused() {
         assert!(on(host).contains(&format!("is {key}, a machine of this cluster")), "{host}: {}", on(host));
     }
     let adopted = "adopted: true\nplatform: hosts\nbackend: pg\ninstances: {a: {address: 10.0.0.4}}\n";
-    assert!(wrong(adopted).contains("not with `adopted: true`"), "{}", wrong(adopted));
+    assert!(wrong(adopted).contains("not allowed with `adopted: true`"), "{}", wrong(adopted));
 }

@@ -77,27 +77,27 @@ fn what_hosts_cannot_be_is_said_at_once() {
              e: {address: 10.0.0.5, disk_gb: 20, vlan: 3}, f: {address: 10.0.0.5, ssh_port: 2202},\n  \
              g: {address: 10.0.0.6, ssh_host: nat}, h: {address: 10.0.0.7, ssh_host: nat, ssh_port: 2202},\n  \
              i: {address: 10.0.0.8, ssh_host: nat, ssh_port: 22}}\n",
-            "c.yaml:1:26: platform.hosts.unit: only with `adopted: true`: of a cluster that hactl makes it is known\n\
-             c.yaml:1:40: platform.hosts.superuser: only with `adopted: true`: of a cluster that hactl makes it is known\n\
-             c.yaml:1:54: platform.hosts.release: `debian:11` is no release that hactl knows packages for: expected one of \
+            "c.yaml:1:26: platform.hosts.unit: only with `adopted: true`: hactl knows it for a cluster that it makes\n\
+             c.yaml:1:40: platform.hosts.superuser: only with `adopted: true`: hactl knows it for a cluster that it makes\n\
+             c.yaml:1:54: platform.hosts.release: `debian:11` is not a release that hactl supports: expected one of \
              debian:12, debian:13, ubuntu:22.04, ubuntu:24.04\n\
-             c.yaml:1:82: platform.hosts.ssh.bastion: `a@b:0` is no bastion: expected USER@HOST or USER@HOST:PORT, such as \
+             c.yaml:1:82: platform.hosts.ssh.bastion: `a@b:0` is not a bastion: expected USER@HOST or USER@HOST:PORT, such as \
              me@bastion:22\n\
              c.yaml:2:13: instances.a: needs an `address`, for example `{address: 192.168.1.21}`\n\
-             c.yaml:2:33: instances.b.address: 127.0.0.1 cannot be the address of a machine that others reach\n\
-             c.yaml:2:58: instances.c.address: `db.example.org` is no IPv4 address, by which members of the cluster reach \
-             each other; a name by which SSH answers is `ssh_host`\n\
-             c.yaml:2:88: instances.d.address: `10.0.0.4/24`: on platform hosts an address has no prefix (did you mean \
+             c.yaml:2:33: instances.b.address: 127.0.0.1 cannot be the address of a machine, because other machines cannot reach it\n\
+             c.yaml:2:58: instances.c.address: `db.example.org` is not an IPv4 address, which members of the cluster \
+             need to reach each other; put a host name for SSH into `ssh_host`\n\
+             c.yaml:2:88: instances.d.address: `10.0.0.4/24`: an address on platform hosts has no prefix (did you mean \
              10.0.0.4?)\n\
-             c.yaml:3:35: instances.e.disk_gb: not on platform hosts: PGDATA lies on the disk that the machine has\n\
+             c.yaml:3:35: instances.e.disk_gb: not allowed on platform hosts: PGDATA is on the machine's existing disk\n\
              c.yaml:3:45: instances.e.vlan: only on platform proxmox\n\
              c.yaml:3:62: instances.f.address: 10.0.0.5 is also the address of e\n\
-             c.yaml:5:3: instances.i: SSH leads to the same machine as that of g: nat, port 22\n",
+             c.yaml:5:3: instances.i: SSH reaches the same machine as for g: nat, port 22\n",
         ),
         (
             "adopted: true\nplatform: {hosts: {release: 'debian:12', ssh: {bastion: me@b}}}\ninstances: {a: {address: a.b}}\n",
-            "c.yaml:2:29: platform.hosts.release: not of an adopted cluster: hactl installs nothing there\n\
-             c.yaml:2:57: platform.hosts.ssh.bastion: an adopted cluster is not reached by way of a bastion yet\n",
+            "c.yaml:2:29: platform.hosts.release: not allowed for an adopted cluster: hactl installs nothing there\n\
+             c.yaml:2:57: platform.hosts.ssh.bastion: not supported yet: hactl cannot reach an adopted cluster through a bastion\n",
         ),
         (
             "platform: {terraform: {dir: infra, workspace: 'a b', ssh: {bastion: b}}}\n\
@@ -106,11 +106,12 @@ fn what_hosts_cannot_be_is_said_at_once() {
             "c.yaml:1:47: platform.terraform.workspace: `a b` is not valid: expected a workspace's name: letters, digits and \
              - . _ ~\n\
              c.yaml:1:69: platform.terraform.ssh.bastion: `b` is not valid: expected USER@HOST or USER@HOST:PORT\n\
-             c.yaml:2:1: dns: not on platform terraform: records belong into the module that makes the machines; hactl's \
-             resource hactl_dns_record_set is there for it\n\
-             c.yaml:3:26: instances.a.address: not on platform terraform: the module's output `vms` tells it\n\
-             c.yaml:3:46: instances.a.ssh_port: not on platform terraform: the module's output `vms` tells it\n\
-             c.yaml:3:59: instances.a.disk_gb: not on platform terraform: the module makes the machine with its disks\n\
+             c.yaml:2:1: dns: not allowed on platform terraform: make the records in the module that makes the \
+             machines, with hactl's resource hactl_dns_record_set\n\
+             c.yaml:3:26: instances.a.address: not allowed on platform terraform: the module's output `vms` has it\n\
+             c.yaml:3:46: instances.a.ssh_port: not allowed on platform terraform: the module's output `vms` has it\n\
+             c.yaml:3:59: instances.a.disk_gb: not allowed on platform terraform: the module makes the machine's \
+             disks\n\
              c.yaml:3:62: instances.a.tags: only on platform proxmox\n",
         ),
         (
@@ -120,12 +121,12 @@ fn what_hosts_cannot_be_is_said_at_once() {
         ),
         (
             "adopted: true\nplatform: hosts\ninstances: {a: {address: 10.0.0.1, memory: 1024}}\npatroni: {timers: {ttl: 30}}\n",
-            "c.yaml:3:44: instances.a.memory: not of an adopted cluster: hactl reads it there, and changes nothing\n\
-             c.yaml:4:1: patroni: not of an adopted cluster: hactl reads it there, and changes nothing\n",
+            "c.yaml:3:44: instances.a.memory: not allowed for an adopted cluster: hactl reads it from the machines and changes nothing\n\
+             c.yaml:4:1: patroni: not allowed for an adopted cluster: hactl reads it from the machines and changes nothing\n",
         ),
         (
             "instances: {a: {address: 10.0.0.1}}\n",
-            "c.yaml:1:26: instances.a.address: only on platforms hosts and proxmox: a local node is given its address\n",
+            "c.yaml:1:26: instances.a.address: only on platforms hosts and proxmox: hactl assigns the address of a local node\n",
         ),
         (
             "adopted: true\nplatform: hosts\ninstances: {a: {address: '10.0.0.1; reboot'}}\n",
@@ -134,7 +135,7 @@ fn what_hosts_cannot_be_is_said_at_once() {
         ),
         (
             "adopted: true\nplatform: hosts\ninstances: {a: {address: 10.0.0.1/24, vlan: 3}}\n",
-            "c.yaml:3:26: instances.a.address: `10.0.0.1/24`: on platform hosts an address has no prefix (did you mean \
+            "c.yaml:3:26: instances.a.address: `10.0.0.1/24`: an address on platform hosts has no prefix (did you mean \
              10.0.0.1?)\n\
              c.yaml:3:45: instances.a.vlan: only on platform proxmox\n",
         ),
@@ -214,9 +215,9 @@ fn what_proxmox_cannot_make_is_said_at_once() {
              instances: {a: {template: '9002'}}\n",
             "c.yaml:1:43: platform.proxmox.template: a container is made from a template file in a storage, such as \
              local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst\n\
-             c.yaml:1:59: platform.proxmox.watchdog: containers have no watchdog device: it is for `kind: vm`\n\
-             c.yaml:1:80: platform.proxmox.agent_timeout: containers have no guest agent: it is for `kind: vm`\n\
-             c.yaml:1:96: platform.proxmox.ssh.user: containers are made with keys for root, and have no other user yet\n\
+             c.yaml:1:59: platform.proxmox.watchdog: only with `kind: vm`: containers have no watchdog device\n\
+             c.yaml:1:80: platform.proxmox.agent_timeout: only with `kind: vm`: containers have no guest agent\n\
+             c.yaml:1:96: platform.proxmox.ssh.user: containers support only the user root\n\
              c.yaml:2:27: instances.a.template: a container is made from a template file in a storage, such as \
              local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst\n",
         ),
@@ -229,10 +230,10 @@ fn what_proxmox_cannot_make_is_said_at_once() {
              -, with slashes between at most three levels\n\
              c.yaml:1:65: platform.proxmox.vlan: 0 is too small: expected at least 1\n\
              c.yaml:1:83: platform.proxmox.agent_timeout: `3h` is not valid: expected a time such as 90s or 3m\n\
-             c.yaml:1:101: platform.proxmox.nameservers[0]: `ns1` is not an IP address: machines ask name servers by \
-             address\n\
-             c.yaml:2:27: instances.a.template: a virtual machine is cloned from the id of a template, such as 9002 (did \
-             you mean 9002 without quotes?)\n\
+             c.yaml:1:101: platform.proxmox.nameservers[0]: `ns1` is not an IP address: machines need the IP address \
+             of a name server\n\
+             c.yaml:2:27: instances.a.template: a virtual machine is cloned from a template, given by its ID, such as \
+             9002 (did you mean 9002 without quotes?)\n\
              c.yaml:2:42: instances.a.tags[0]: `Prod` is not valid: expected a tag of Proxmox: lower-case letters, digits \
              and _ + . -, not starting with + . -\n\
              c.yaml:2:55: instances.a.node: `pve.1` is not valid: expected the name of a Proxmox node: letters, digits and \
@@ -246,11 +247,11 @@ fn what_proxmox_cannot_make_is_said_at_once() {
             "c.yaml:4:16: instances.a.address: `192.168.1.21` is neither dhcp nor an IPv4 address with its prefix, such as \
              192.168.1.21/24 (did you mean 192.168.1.21/24?)\n\
              c.yaml:5:16: instances.b.address: 192.168.1.0/24 is the network itself, not a machine in it\n\
-             c.yaml:6:16: instances.c.address: 192.168.1.1 is the gateway and the machine's own address\n\
+             c.yaml:6:16: instances.c.address: 192.168.1.1 is both the gateway and the machine's own address\n\
              c.yaml:7:16: instances.d.address: gateway 192.168.1.1 is not in 10.0.0.0/24\n\
              c.yaml:8:16: instances.e.address: 10.0.0.4 is also the address of d\n\
-             c.yaml:8:58: instances.e.reserved: only with address dhcp: a fixed address is the machine's own\n\
-             c.yaml:9:16: instances.f.gateway: not with address dhcp: the DHCP server says which gateway it is\n\
+             c.yaml:8:58: instances.e.reserved: only with `address: dhcp`: a fixed address never changes\n\
+             c.yaml:9:16: instances.f.gateway: not allowed with `address: dhcp`: the DHCP server assigns the gateway\n\
              c.yaml:9:36: instances.f.ssh_port: only on platform hosts\n\
              c.yaml:10:16: instances.g.address: 127.0.0.1 cannot be the address of a machine\n\
              c.yaml:11:16: instances.h.address: `10.0.0.9/33` is neither dhcp nor an IPv4 address with its prefix, such as \
@@ -259,16 +260,16 @@ fn what_proxmox_cannot_make_is_said_at_once() {
         (
             "platform: proxmox\ninstances: {a: {renamed_from: b}, b: {}, c: {renamed_from: x}, d: {renamed_from: x}}\n\
              target_ip: dhcp\n",
-            "c.yaml:2:31: instances.a.renamed_from: `b` is an instance of this file: a machine has one key\n\
-             c.yaml:2:82: instances.d.renamed_from: c is renamed from `x`, too\n\
-             c.yaml:3:12: target_ip: not together with `instances`: there an address is `instances.KEY.address`, and an \
-             instance with `renamed_from: default` keeps the machine that was made by `target_ip`\n",
+            "c.yaml:2:31: instances.a.renamed_from: `b` is also an instance of this file: a machine has only one key\n\
+             c.yaml:2:82: instances.d.renamed_from: c is also renamed from `x`\n\
+             c.yaml:3:12: target_ip: not allowed together with `instances`: set `instances.KEY.address` instead; an \
+             instance with `renamed_from: default` keeps the machine that `target_ip` made\n",
         ),
         (
             "target_ip: dhcp\nhostname_suffix: abc\n",
-            "c.yaml:1:12: target_ip: only on platform proxmox: elsewhere machines are those of `instances`\n\
-             c.yaml:2:18: hostname_suffix: `abc` is not valid: expected four hexadecimal digits, such as 3f9a, in quotes \
-             where they are all numbers\n",
+            "c.yaml:1:12: target_ip: only on platform proxmox: on other platforms, list the machines in `instances`\n\
+             c.yaml:2:18: hostname_suffix: `abc` is not valid: expected four hexadecimal digits, such as 3f9a, in \
+             quotes if all of them are decimal digits\n",
         ),
         (
             "platform: proxmox\nhostname_suffix: 3f9a\n",
@@ -277,7 +278,7 @@ fn what_proxmox_cannot_make_is_said_at_once() {
         ),
         (
             "platform: {proxmox: {}, hosts: {}}\ninstances: {a: {address: 10.0.0.1}}\n",
-            "c.yaml:1:1: platform: exactly one platform, and there are 2: proxmox and hosts\n",
+            "c.yaml:1:1: platform: expected exactly one platform, found 2: proxmox and hosts\n",
         ),
         (
             "instances: {a: {vlan: 3, tags: [x]}}\ndefaults: {gateway: 10.0.0.1}\n",
