@@ -1,4 +1,4 @@
-//! What opens the doors of a cluster: keys and logins, the SSH sessions that they have opened, and TLS settings.
+//! The credentials of a cluster: keys and logins, the SSH sessions that use them, and TLS settings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// A role's name and password.
 pub type Login = (String, Secret);
 
-/// What opens the doors.
+/// The credentials of a cluster.
 #[derive(Clone)]
 pub struct Keys {
     pub ssh: SshKeys,
@@ -43,7 +43,7 @@ pub struct Keys {
     /// Whether PostgreSQL is asked by TLS only, or also where it serves none.
     pub postgres_ssl: SslMode,
     pub superuser: Login,
-    /// Who may change something by Patroni's REST API.
+    /// The login for changes by Patroni's REST API.
     pub restapi: Option<Login>,
 }
 
@@ -59,7 +59,7 @@ impl Access {
         Self { keys, sessions: tokio::sync::Mutex::default() }
     }
 
-    /// The same keys with sessions of their own: what one asker waits for does not hold up another.
+    /// The same keys with sessions of their own: one caller does not wait for another's probes.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self::new(self.keys.clone())
@@ -91,7 +91,9 @@ impl Access {
 /// When a PEM text is broken.
 pub fn client_config(ca: &str, identity: Option<(&str, &Secret<String>)>) -> Result<Arc<ClientConfig>> {
     let bad = |what: &str, error: &dyn std::fmt::Display| {
-        Error::failed("certificate", "read", what).cause(error).hint("is NAME.secrets.age the one of this cluster?")
+        Error::failed("certificate", "read", what)
+            .cause(error)
+            .hint("check that NAME.secrets.age belongs to this cluster")
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
@@ -123,8 +125,8 @@ fn with_identity(
     builder.with_client_auth_cert(chain, key).map(Arc::new).map_err(|error| error.to_string())
 }
 
-/// The certificates that an adopted cluster's nodes have shown through their own SSH sessions. SSH has proved who
-/// they are, so these are theirs, whatever names are in them and whoever signed them.
+/// The certificates that an adopted cluster's nodes have shown through their own SSH sessions. SSH has
+/// authenticated the nodes, so hactl trusts these certificates, whatever names and signers they have.
 #[derive(Debug)]
 pub struct Shown {
     seen: Mutex<BTreeSet<Vec<u8>>>,
@@ -193,7 +195,7 @@ impl ServerCertVerifier for Verifier {
         match seen.contains(certificate.as_ref()) {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(rustls::Error::General(
-                "another certificate than the node showed through its own SSH session".to_owned(),
+                "the certificate is not the one that the node showed through its own SSH session".to_owned(),
             )),
         }
     }
@@ -258,6 +260,6 @@ mod tests {
         met(&own, shown.remember(None).unwrap()).await.unwrap();
         met(&own, strict()).await.unwrap();
         let error = met(&other, strict()).await.unwrap_err().to_string();
-        assert!(error.contains("another certificate than the node showed"), "{error}");
+        assert!(error.contains("not the one that the node showed"), "{error}");
     }
 }
