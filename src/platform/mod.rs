@@ -82,8 +82,8 @@ pub async fn made(
     })
 }
 
-/// Checks that no object of the cluster is left. Its machines were `before`; `begun` is the UUID of machines that a run began
-/// to make here.
+/// Checks that no object of the cluster is left. Its machines were `before`; `begun` is the UUID of machines that a run
+/// began to make here.
 ///
 /// # Errors
 /// With everything that is still there.
