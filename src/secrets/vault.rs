@@ -115,7 +115,7 @@ impl Vault {
             return Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
                 .cause(format!("it does not exist, but the machines of {cluster} were created with it"))
                 .hint(format!(
-                    "restore it from the repository or a backup; without it, the cluster continues to run, but only \
+                    "restore the file from the repository or a backup; without it, the cluster continues to run, but only \
                      `hactl down {cluster}` works"
                 )));
         }
