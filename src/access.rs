@@ -1,4 +1,4 @@
-//! What gives access to a cluster: keys and logins, the SSH sessions opened with them, and TLS settings.
+//! The credentials of a cluster: keys and logins, the SSH sessions that use them, and TLS settings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// A role's name and password.
 pub type Login = (String, Secret);
 
-/// Keys and logins of a cluster.
+/// The credentials of a cluster.
 #[derive(Clone)]
 pub struct Keys {
     pub ssh: SshKeys,
@@ -40,14 +40,14 @@ pub struct Keys {
     /// For PostgreSQL through a node's SSH session, and for clients that connect directly.
     pub postgres_tls: Arc<ClientConfig>,
     pub clients_tls: Arc<ClientConfig>,
-    /// Whether PostgreSQL is asked over TLS only, or also where it serves no TLS.
+    /// Whether PostgreSQL is asked by TLS only, or also where it serves none.
     pub postgres_ssl: SslMode,
     pub superuser: Login,
-    /// Who may change something by Patroni's REST API.
+    /// The login for changes by Patroni's REST API.
     pub restapi: Option<Login>,
 }
 
-/// Keys, and the SSH sessions opened with them, which are kept for reuse.
+/// Keys, and the SSH sessions that they have opened: those are kept, so that asking again is cheap.
 pub struct Access {
     pub keys: Keys,
     sessions: tokio::sync::Mutex<BTreeMap<InstanceKey, Remote>>,
@@ -59,13 +59,13 @@ impl Access {
         Self { keys, sessions: tokio::sync::Mutex::default() }
     }
 
-    /// The same keys with separate sessions, so that one caller does not wait for another.
+    /// The same keys with sessions of their own: one caller does not wait for another's probes.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self::new(self.keys.clone())
     }
 
-    /// The open sessions with other keys.
+    /// The same with other keys, and the sessions that are open.
     #[must_use]
     pub fn with_keys(self, keys: Keys) -> Self {
         Self { keys, ..self }
@@ -93,14 +93,14 @@ pub fn client_config(ca: &str, identity: Option<(&str, &Secret<String>)>) -> Res
     let bad = |what: &str, error: &dyn std::fmt::Display| {
         Error::failed("certificate", "read", what)
             .cause(error)
-            .hint("Check that NAME.secrets.age belongs to this cluster")
+            .hint("check that NAME.secrets.age belongs to this cluster")
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-        let certificate = certificate.map_err(|error| bad("a CA certificate", &error))?;
-        roots.add(certificate).map_err(|error| bad("a CA certificate", &error))?;
+        let certificate = certificate.map_err(|error| bad("a CA's certificate", &error))?;
+        roots.add(certificate).map_err(|error| bad("a CA's certificate", &error))?;
     }
-    let builder = builder().map_err(|error| bad("the TLS settings", &error))?.with_root_certificates(roots);
+    let builder = builder().map_err(|error| bad("the TLS versions", &error))?.with_root_certificates(roots);
     with_identity(builder, identity).map_err(|error| bad("the controller's certificate or key", &error))
 }
 
@@ -125,8 +125,8 @@ fn with_identity(
     builder.with_client_auth_cert(chain, key).map(Arc::new).map_err(|error| error.to_string())
 }
 
-/// The certificates that the nodes of an adopted cluster presented through their own SSH sessions. SSH has
-/// authenticated the nodes, so these certificates are trusted whatever names and issuers they have.
+/// The certificates that an adopted cluster's nodes have shown through their own SSH sessions. SSH has
+/// authenticated the nodes, so hactl trusts these certificates, whatever names and signers they have.
 #[derive(Debug)]
 pub struct Shown {
     seen: Mutex<BTreeSet<Vec<u8>>>,
@@ -172,8 +172,7 @@ impl Shown {
     }
 }
 
-/// Compares certificates instead of verifying a chain; the handshake signature still proves that the server has the
-/// key.
+/// Compares certificates instead of asking an authority; that the server has the key is checked as ever.
 #[derive(Debug)]
 struct Verifier {
     shown: Arc<Shown>,
@@ -196,7 +195,7 @@ impl ServerCertVerifier for Verifier {
         match seen.contains(certificate.as_ref()) {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(rustls::Error::General(
-                "the certificate differs from the one that the node presented through its own SSH session".to_owned(),
+                "the certificate is not the one that the node showed through its own SSH session".to_owned(),
             )),
         }
     }
@@ -261,6 +260,6 @@ mod tests {
         met(&own, shown.remember(None).unwrap()).await.unwrap();
         met(&own, strict()).await.unwrap();
         let error = met(&other, strict()).await.unwrap_err().to_string();
-        assert!(error.contains("the certificate differs from the one"), "{error}");
+        assert!(error.contains("not the one that the node showed"), "{error}");
     }
 }

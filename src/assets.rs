@@ -136,7 +136,7 @@ impl Assets {
         Ok(())
     }
 
-    /// What to know about assets that are not those of the binary: where they are, and what differs.
+    /// A note about assets that are not the built-in ones: where they are, and what differs.
     #[must_use]
     pub fn changed(&self) -> Option<String> {
         let dir = self.dir.as_ref()?.display();
@@ -146,11 +146,11 @@ impl Assets {
         let names: Vec<String> = differing.iter().map(|path| path.display().to_string()).collect();
         let more = if count > NAMED { ", ..." } else { "" };
         let difference = match count {
-            0 => "they are those of this hactl".to_owned(),
-            1 => format!("1 file is not that of this hactl: {}", names[0]),
-            _ => format!("{count} files are not those of this hactl: {}{more}", names.join(", ")),
+            0 => "all of them equal the built-in files".to_owned(),
+            1 => format!("1 file differs from the built-in one: {}", names[0]),
+            _ => format!("{count} files differ from the built-in ones: {}{more}", names.join(", ")),
         };
-        Some(format!("roles, playbooks, templates and modules are taken from {dir}; {difference}"))
+        Some(format!("using the roles, playbooks, templates and modules in {dir}; {difference}"))
     }
 
     /// Paths of files that were changed, added or removed.
@@ -166,13 +166,13 @@ impl Assets {
 pub fn missing(dir: &Path) -> Vec<String> {
     if !dir.is_dir() {
         let what = if dir.exists() { "is not a directory" } else { "does not exist" };
-        return vec![format!("{} {what}; `hactl eject DIR` makes such a directory", dir.display())];
+        return vec![format!("{} {what}; run `hactl eject DIR` to create such a directory", dir.display())];
     }
     let (there, gone): (Vec<&str>, Vec<&str>) = TREES.into_iter().partition(|tree| dir.join(tree).is_dir());
     let needed = NEEDED.into_iter().filter(|path| there.contains(&path.split('/').next().unwrap_or_default()));
     gone.into_iter()
         .chain(needed.filter(|path| !dir.join(path).exists()))
-        .map(|path| format!("{} is missing; `hactl eject DIR` writes it", dir.join(path).display()))
+        .map(|path| format!("{} is missing; run `hactl eject DIR` to write it", dir.join(path).display()))
         .collect()
 }
 
@@ -260,7 +260,7 @@ mod tests {
         }
         let assets = Assets::open(Some(dir.path())).unwrap();
         assert_eq!(assets.files, Assets::embedded().files);
-        assert!(assets.changed().unwrap().ends_with("they are those of this hactl"));
+        assert!(assets.changed().unwrap().ends_with("all of them equal the built-in files"));
         assert_eq!(Assets::embedded().changed(), None);
     }
 

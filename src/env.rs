@@ -6,13 +6,13 @@ use std::fmt::Write;
 /// What hactl does with a variable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Flow {
-    /// It follows it.
+    /// It uses it itself.
     Reads,
-    /// It gives the user's to programs that it starts, and may follow it, too.
+    /// It passes the user's value to programs that it starts, and may use it itself.
     Passes,
     /// It sets it for programs that it starts.
     Sets,
-    /// It keeps the user's from programs that it starts.
+    /// It removes the user's value for programs that it starts.
     Withholds,
 }
 
@@ -42,14 +42,14 @@ variables! {
     HACTL_AGE_KEY_COMMAND = "HACTL_AGE_KEY_COMMAND", Reads, "The command that prints the key of the secrets files.";
     HACTL_SECRET_ = "HACTL_SECRET_", Reads, "The password of an account, for example `HACTL_SECRET_SUPERUSER`.";
     HACTL_PROGRAM = "HACTL_PROGRAM", Reads, "The hactl program that restores the power of machines during a drill. The running program by default.";
-    HACTL_ = "HACTL_", Withholds, "On `platform: terraform`, everything of hactl.";
+    HACTL_ = "HACTL_", Withholds, "All variables of hactl, on `platform: terraform`.";
     HACTL_EVENTS = "HACTL_EVENTS", Sets, "The pipe on which Ansible reports its tasks.";
 }
 
 variables! {
     /// The machine that runs hactl.
     SYSTEM:
-    PATH = "PATH", Passes, "Where programs are found.";
+    PATH = "PATH", Passes, "The directories of programs.";
     HOME = "HOME", Passes, "The home directory.";
     USER = "USER", Passes, "The user.";
     LOGNAME = "LOGNAME", Passes, "The user.";
@@ -79,17 +79,17 @@ variables! {
     /// Downloads.
     DOWNLOADS:
     PIP_ = "PIP_", Passes, "Settings of pip.";
-    PIP_USER = "PIP_USER", Sets, "Always `0`: pip installs into an environment of its own.";
-    SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH", Sets, "A fixed time: a wheel that is built has the same bytes every time.";
-    GOPROXY = "GOPROXY", Passes, "Where Go gets modules from.";
-    GONOPROXY = "GONOPROXY", Passes, "Modules that Go gets from their origin.";
+    PIP_USER = "PIP_USER", Sets, "Always `0`: pip installs into a virtual environment.";
+    SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH", Sets, "A fixed time, so that a built wheel always has the same bytes.";
+    GOPROXY = "GOPROXY", Passes, "The sources of Go modules.";
+    GONOPROXY = "GONOPROXY", Passes, "Modules that Go downloads from their origin.";
     GOPRIVATE = "GOPRIVATE", Passes, "Modules that Go asks no proxy or checksum database for.";
     GOSUMDB = "GOSUMDB", Passes, "Go's checksum database.";
     GONOSUMDB = "GONOSUMDB", Passes, "Modules that Go asks no checksum database for.";
     GOFLAGS = "GOFLAGS", Passes, "Flags of Go's commands.";
     GOENV = "GOENV", Passes, "The file of Go's settings.";
-    GOTOOLCHAIN = "GOTOOLCHAIN", Passes, "The Go version that is used.";
-    GOROOT = "GOROOT", Passes, "Where Go is.";
+    GOTOOLCHAIN = "GOTOOLCHAIN", Passes, "The Go version.";
+    GOROOT = "GOROOT", Passes, "The directory of the Go installation.";
     GOPATH = "GOPATH", Passes, "Go's working directory.";
     GOMODCACHE = "GOMODCACHE", Passes, "Go's cache of modules.";
     GOCACHE = "GOCACHE", Passes, "Go's cache of builds.";
@@ -106,7 +106,7 @@ variables! {
     /// Proxmox.
     PROXMOX:
     PROXMOX_VE_API_TOKEN = "PROXMOX_VE_API_TOKEN", Reads, "The API token, also for Terraform's provider.";
-    PROXMOX_VE_ENDPOINT = "PROXMOX_VE_ENDPOINT", Reads, "The address of the API, where the cluster file gives none.";
+    PROXMOX_VE_ENDPOINT = "PROXMOX_VE_ENDPOINT", Reads, "The address of the API, if the cluster file does not set it.";
     PROXMOX_VE_MIN_TLS = "PROXMOX_VE_MIN_TLS", Passes, "The lowest TLS version for Terraform's provider.";
 }
 
@@ -120,16 +120,16 @@ variables! {
     TF_LOG_CORE = "TF_LOG_CORE", Passes, "The log level of Terraform itself.";
     TF_LOG_PROVIDER = "TF_LOG_PROVIDER", Passes, "The log level of providers.";
     TF_LOG_PATH = "TF_LOG_PATH", Passes, "The file of the log.";
-    TF_REGISTRY_CLIENT_TIMEOUT = "TF_REGISTRY_CLIENT_TIMEOUT", Passes, "How long a registry may take.";
+    TF_REGISTRY_CLIENT_TIMEOUT = "TF_REGISTRY_CLIENT_TIMEOUT", Passes, "The timeout of requests to registries.";
     TF_PLUGIN_CACHE_DIR = "TF_PLUGIN_CACHE_DIR", Passes, "The cache of providers.";
-    TF_CLI_CONFIG_FILE = "TF_CLI_CONFIG_FILE", Passes, "The CLI configuration, where the file exists.";
-    TF_REATTACH_PROVIDERS = "TF_REATTACH_PROVIDERS", Passes, "Providers that run already. hactl adds its own.";
-    TF_CLI_ARGS = "TF_CLI_ARGS", Withholds, "Arguments that would be added unseen.";
+    TF_CLI_CONFIG_FILE = "TF_CLI_CONFIG_FILE", Passes, "The file of the CLI configuration, if it exists.";
+    TF_REATTACH_PROVIDERS = "TF_REATTACH_PROVIDERS", Passes, "Providers that are already running. hactl adds its own.";
+    TF_CLI_ARGS = "TF_CLI_ARGS", Withholds, "Additional arguments of Terraform's commands.";
     TF_WORKSPACE = "TF_WORKSPACE", Withholds, "The workspace. On `platform: terraform` hactl sets it from the cluster file.";
-    TF_DATA_DIR = "TF_DATA_DIR", Sets, "Where Terraform keeps what it fetched.";
+    TF_DATA_DIR = "TF_DATA_DIR", Sets, "The directory of providers and modules that Terraform downloads.";
     TF_IN_AUTOMATION = "TF_IN_AUTOMATION", Sets, "Always `1`.";
     TF_INPUT = "TF_INPUT", Sets, "Always `0`.";
-    CHECKPOINT_DISABLE = "CHECKPOINT_DISABLE", Sets, "Always `1`: Terraform does not ask for a newer version.";
+    CHECKPOINT_DISABLE = "CHECKPOINT_DISABLE", Sets, "Always `1`: Terraform does not check for a newer version.";
     TF_PLUGIN_MAGIC_COOKIE = "TF_PLUGIN_MAGIC_COOKIE", Reads, "Shows that Terraform started hactl as a provider.";
     PLUGIN_PROTOCOL_VERSIONS = "PLUGIN_PROTOCOL_VERSIONS", Reads, "The plugin protocols that Terraform speaks.";
 }
@@ -148,8 +148,8 @@ variables! {
     PGSSLCERT = "PGSSLCERT", Passes, "Backend pg: the client certificate.";
     PGSSLKEY = "PGSSLKEY", Passes, "Backend pg: the key of the client certificate.";
     PGSSLROOTCERT = "PGSSLROOTCERT", Passes, "Backend pg: the CA.";
-    PGCONNECT_TIMEOUT = "PGCONNECT_TIMEOUT", Passes, "Backend pg: how long a connection may take.";
-    AWS_ = "AWS_", Passes, "Backend s3: everything.";
+    PGCONNECT_TIMEOUT = "PGCONNECT_TIMEOUT", Passes, "Backend pg: the timeout of a connection.";
+    AWS_ = "AWS_", Passes, "Backend s3: all settings.";
     AWS_ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID", Passes, "Backend s3: the access key.";
     AWS_SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY", Passes, "Backend s3: the secret of the access key.";
     AWS_SESSION_TOKEN = "AWS_SESSION_TOKEN", Passes, "Backend s3: the token of a session.";
@@ -185,11 +185,11 @@ variables! {
     GITHUB_WORKSPACE = "GITHUB_WORKSPACE", Reads, "The checked-out repository: annotations name files relative to it.";
     GITHUB_STEP_SUMMARY = "GITHUB_STEP_SUMMARY", Reads, "The file of the step's summary.";
     GITHUB_OUTPUT = "GITHUB_OUTPUT", Reads, "The file of the step's outputs.";
-    GITHUB_SERVER_URL = "GITHUB_SERVER_URL", Reads, "Part of the job's address, which locks name.";
+    GITHUB_SERVER_URL = "GITHUB_SERVER_URL", Reads, "Part of the job's address, which a lock shows.";
     GITHUB_REPOSITORY = "GITHUB_REPOSITORY", Reads, "Part of the job's address.";
     GITHUB_RUN_ID = "GITHUB_RUN_ID", Reads, "Part of the job's address.";
-    CI_JOB_URL = "CI_JOB_URL", Reads, "The job's address on GitLab, which locks name.";
-    RUNNER_DEBUG = "RUNNER_DEBUG", Reads, "With `1` everything is logged.";
+    CI_JOB_URL = "CI_JOB_URL", Reads, "The job's address on GitLab, which a lock shows.";
+    RUNNER_DEBUG = "RUNNER_DEBUG", Reads, "`1` logs everything.";
 }
 
 /// Variables that every program gets which hactl starts.
@@ -202,7 +202,8 @@ const TOPICS: [(&str, &str, &[Variable]); 8] = [
     ("hactl itself", "", HACTL),
     (
         "The machine that runs hactl",
-        "Every program that hactl starts gets these variables, and of the other ones only those that this page names for it.",
+        "Every program that hactl starts gets these variables. It gets another variable only if this page names the \
+         variable for it.",
         SYSTEM,
     ),
     ("Downloads", "", DOWNLOADS),

@@ -55,7 +55,7 @@ pub enum TaskStatus {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Event {
-    /// An acting command begins.
+    /// A command that changes or drills a cluster begins.
     RunStarted {
         /// The command, without the name.
         command: String,
@@ -64,49 +64,49 @@ pub enum Event {
         /// hactl's own version.
         version: &'static str,
     },
-    /// What is intended, before anything is made: how long writes may stop, and what fences.
+    /// The plan, before anything is created: durability, fencing, and how long writes may stop.
     Planned {
-        /// What an acknowledged commit means, in the word of the cluster file.
+        /// The durability that the cluster file sets for acknowledged commits.
         durability: String,
-        /// What stops a primary that outlives its Patroni, in words.
+        /// What stops a primary whose Patroni has failed, as text.
         fencing: String,
         /// How long writes may stop, for each fault.
         bounds: Vec<WriteGap>,
     },
     /// A stage begins.
     StageStarted {
-        /// Which.
+        /// The stage.
         stage: Stage,
     },
     /// A stage ends.
     StageFinished {
-        /// Which.
+        /// The stage.
         stage: Stage,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
         /// How long it took.
         duration_ms: u64,
         /// A sentence about it, for example why it was skipped.
         detail: Option<String>,
     },
-    /// A step inside a stage, of one node or of the whole: `booting`, `ssh up`, `building etcd 3.6.16`.
+    /// A step of a stage, for one instance or for the whole cluster: `booting`, `ssh up`, `building etcd 3.6.16`.
     Step {
-        /// Of which stage.
+        /// The stage.
         stage: Stage,
-        /// The instance's key; null for the whole.
+        /// The instance's key; null for the whole cluster.
         node: Option<InstanceKey>,
-        /// What is done, or was seen, in words.
+        /// What hactl does or has seen, as text.
         step: String,
     },
     /// A Terraform resource: `action` is Terraform's word (create, update, delete, read, ...).
     Resource {
-        /// Terraform's address of it.
+        /// Its address in Terraform.
         address: String,
         /// Terraform's word: `create`, `update`, `delete`, `read` ...
         action: String,
-        /// How far it is.
+        /// Its progress.
         state: ResourceState,
-        /// Since when, where Terraform says so.
+        /// How long it has taken so far, where Terraform says so.
         elapsed_ms: Option<u64>,
     },
     /// A diagnostic of Terraform.
@@ -145,16 +145,16 @@ pub enum Event {
         status: TaskStatus,
         /// How long it took.
         duration_ms: u64,
-        /// What the module said, of a task that failed.
+        /// The module's message, for a failed task.
         message: Option<String>,
     },
-    /// Where a download came from, and why from there.
+    /// The source of a download, and why hactl chose it.
     Download {
         /// What was fetched.
         what: String,
-        /// The address, or what it was built from.
+        /// The address, or what hactl built it from.
         source: String,
-        /// Why from there.
+        /// Why hactl chose this source.
         reason: String,
     },
     /// A line of a tool's own output: for its log in the run record only.
@@ -167,16 +167,16 @@ pub enum Event {
         /// The line, as it came.
         line: String,
     },
-    /// What should be known, and stops nothing.
+    /// A warning, which does not stop the run.
     Warning {
         /// A stable word for scripts.
         code: &'static str,
-        /// What it is.
+        /// What hactl warns about.
         message: String,
         /// What to do about it.
         hint: Option<String>,
     },
-    /// Results for people, of acting commands: connection string, next commands.
+    /// The result of a command that changes or drills a cluster: connection string, next commands.
     Summary(Box<Summary>),
     /// The run failed, and why.
     Error {
@@ -194,32 +194,32 @@ pub struct WriteGap {
     pub seconds: f64,
 }
 
-/// How a run ended. The last event of every acting command.
+/// How a run ended. The last event of every command that changes or drills a cluster.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Summary {
-    /// Whether it did what was asked for.
+    /// Whether the command succeeded.
     pub ok: bool,
     /// The command, without the name.
     pub command: String,
     /// The cluster's name.
     pub cluster: String,
-    /// The result, or the error, in words.
+    /// The result, or the error, as text.
     pub message: String,
-    /// A connection string for clients, without a password; null where there is nothing to connect to.
+    /// A connection string for clients, without a password; null if the cluster has none.
     pub dsn: Option<String>,
-    /// Commands that are worth while now.
+    /// Commands to run next.
     pub next: Vec<String>,
     /// The stages that ran, in their order.
     pub stages: Vec<StageTime>,
     /// Whether anything was changed.
     pub changed: bool,
-    /// The directory of the run record; null of a command that could not begin.
+    /// The directory of the run record; null if the command could not start.
     pub record: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StageTime {
-    /// Which.
+    /// The stage.
     pub stage: Stage,
     /// How it ended.
     pub outcome: Outcome,
@@ -242,7 +242,7 @@ impl Events {
         (Self(sender), receiver)
     }
 
-    /// Sends from asynchronous code. A run whose reporters are gone goes on in silence.
+    /// Sends from asynchronous code. A run whose reporters are gone continues without output.
     pub async fn emit(&self, event: Event) {
         let _ = self.0.send(event).await;
     }
@@ -252,7 +252,7 @@ impl Events {
         let _ = self.0.blocking_send(event);
     }
 
-    /// A step of a stage, the most frequent fact.
+    /// A step of a stage, the most frequent event.
     pub async fn step(&self, stage: Stage, node: Option<&InstanceKey>, step: impl Into<String>) {
         self.emit(Event::Step { stage, node: node.cloned(), step: step.into() }).await;
     }

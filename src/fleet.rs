@@ -1,4 +1,4 @@
-//! Plan + Outputs -> Fleet: the machines that there are, and how to reach them.
+//! Plan + Outputs -> Fleet: the machines that exist, and how to reach them.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -25,7 +25,7 @@ pub struct FleetNode {
     #[serde(flatten)]
     pub node: Node,
     pub address: Ipv4Addr,
-    /// The platform's id of it, where the platform is asked about it again, or another one tells of another machine.
+    /// Its id on the platform, where hactl asks the platform about it again, or where another id means another machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
     pub ssh: SshTarget,
@@ -64,7 +64,7 @@ impl FleetNode {
         &self.node.hostname
     }
 
-    /// Patroni's name of it.
+    /// The member's name in Patroni.
     #[must_use]
     pub fn member(&self) -> &str {
         self.found.as_ref().map_or(self.node.key.as_str(), |found| &found.member)
@@ -101,7 +101,7 @@ fn made(plan: &Plan, ssh: &Ssh, node: &Node, machine: &Machine, address: Ipv4Add
 }
 
 impl Fleet {
-    /// Joins what was intended with what Terraform made. Every machine that does not fit is named.
+    /// Joins the plan with what Terraform created. An error names every machine that does not fit.
     ///
     /// # Errors
     /// When a planned node is missing from the outputs or has no address.
@@ -125,10 +125,10 @@ impl Fleet {
         for problem in problems {
             error = error.cause(problem);
         }
-        Err(error.hint(format!("run `hactl provision {}` and look at its diagnostics", plan.cluster)))
+        Err(error.hint(format!("run `hactl provision {}` and check its diagnostics", plan.cluster)))
     }
 
-    /// The machines that there are of `nodes`, as they were meant when they were made, whatever else is meant by now.
+    /// The existing machines of `nodes`, as they were planned when Terraform created them.
     #[must_use]
     pub fn known(plan: &Plan, nodes: &BTreeMap<InstanceKey, Node>, outputs: &Outputs) -> Self {
         let ssh = plan.platform.ssh();
@@ -147,11 +147,15 @@ impl Fleet {
     pub fn node(&self, word: &str) -> Result<&FleetNode> {
         self.nodes.values().find(|node| node.key().as_str() == word).ok_or_else(|| {
             let names: Vec<&str> = self.nodes.keys().map(InstanceKey::as_str).collect();
-            Error::usage("node-unknown", "find node", word).cause(format!("{} has {}", self.cluster, names.join(", ")))
+            Error::usage("node-unknown", "find instance", word).cause(format!(
+                "the instances of {} are {}",
+                self.cluster,
+                names.join(", ")
+            ))
         })
     }
 
-    /// The key of the machine that Patroni calls `member`; its own word for one that is none of these.
+    /// The key of the machine that Patroni calls `member`; `member` itself for any other.
     #[must_use]
     pub fn key_of(&self, member: &str) -> String {
         let found = self.nodes.values().find(|node| node.member() == member);

@@ -172,7 +172,7 @@ async fn other_host_key_or_refused_key_fails_without_another_attempt() {
     let key = SshKeys::from(Secret::new(fs::read_to_string(stranger.path().join("key")).unwrap()));
     let error = Remote::connect("node1", &sshd.target, &key, SOON).await.unwrap_err();
     assert_eq!(error.failure, SshFailure::KeyRefused);
-    assert!(error.to_string().contains("refused the key for user"), "{error}");
+    assert!(error.to_string().contains("refused the SSH key for user"), "{error}");
 }
 
 #[tokio::test]
@@ -293,16 +293,16 @@ async fn failure_at_the_bastion_names_the_bastion() {
     assert!(error.contains(&format!("{place} shows another host key")) && took < SOON / 10, "{error}");
     let (error, seen, took) = said(&hop(&|hop| hop.host_key = None), &keys).await;
     assert_eq!(seen, (SshFailure::UnknownHostKey, at_bastion.clone()));
-    assert!(error.contains(&format!("no host key is known for {place}")) && took < SOON / 10, "{error}");
+    assert!(error.contains(&format!("no host key is recorded for {place}")) && took < SOON / 10, "{error}");
     let stranger = SshKeys { bastion: machine.key.bastion.clone(), ..keys.clone() };
     let (error, seen, took) = said(&target, &stranger).await;
     assert_eq!(seen, (SshFailure::KeyRefused, at_bastion));
-    assert!(error.contains(&place) && error.contains("refused the key") && took < SOON / 10, "{error}");
+    assert!(error.contains(&place) && error.contains("refused the SSH key") && took < SOON / 10, "{error}");
     // What is behind it may still come up.
     let silent = SshTarget { port: 1, ..target.clone() };
     let (error, seen, took) = said(&silent, &keys).await;
     assert_eq!(seen, (SshFailure::Unreachable, None));
-    assert!(error.contains("does not get through to 127.0.0.1:1") && error.contains("attempts in 2 s"), "{error}");
+    assert!(error.contains("could not connect to 127.0.0.1:1") && error.contains("attempts in 2 s"), "{error}");
     assert!(took >= Duration::from_secs(1), "{took:?}");
     let mut other = target.clone();
     other.host_key.clone_from(&bastion.target.host_key);
@@ -342,7 +342,7 @@ async fn just_created_machine_is_retried_until_it_accepts_the_key() {
         own.split_whitespace().take(2).collect::<Vec<_>>()
     );
     let last = seen.last().unwrap();
-    assert!(last.contains("SSH-2.0-OpenSSH") && last.contains("refused the key for user"), "{seen:?}");
+    assert!(last.contains("SSH-2.0-OpenSSH") && last.contains("refused the SSH key for user"), "{seen:?}");
 
     // Another host key does not become the right one by waiting, and a wait has an end.
     target.host_key =
@@ -355,7 +355,7 @@ async fn just_created_machine_is_retried_until_it_accepts_the_key() {
     let started = std::time::Instant::now();
     let error =
         Remote::first_connection("node1", &sshd.target, &sshd.key, SOON, false, async |_| ()).await.unwrap_err();
-    assert!(error.to_string().contains("refused the key") && started.elapsed() < SOON / 2, "{error}");
+    assert!(error.to_string().contains("refused the SSH key") && started.elapsed() < SOON / 2, "{error}");
     let patience = Duration::from_secs(1);
     let error =
         Remote::first_connection("node1", &sshd.target, &sshd.key, patience, true, async |_| ()).await.unwrap_err();
@@ -377,5 +377,5 @@ async fn connection_closed_without_a_greeting_is_no_ssh_server() {
     std::thread::spawn(move || listener.incoming().for_each(drop));
     let key = SshKeys::from(Secret::new(String::new()));
     let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();
-    assert!(error.to_string().contains("no SSH server greeted"), "{error}");
+    assert!(error.to_string().contains("no SSH server answered"), "{error}");
 }

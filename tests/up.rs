@@ -95,7 +95,7 @@ fn cluster_with_three_nodes_runs_from_up_to_down() {
         std::thread::sleep(Duration::from_millis(700));
         let second = bench.hactl(&["up", "t-up"]);
         assert_eq!(second.status.code(), Some(1), "{}", text(&second));
-        assert!(text(&second).contains("holds it since"), "{}", text(&second));
+        assert!(text(&second).contains("held by `hactl up"), "{}", text(&second));
         let first = first.wait_with_output().unwrap();
         assert!(first.status.success(), "{}", text(&first));
     });

@@ -80,7 +80,7 @@ pub(crate) struct Component {
     pub(crate) is_plain: fn(&FleetNode, &NodeView) -> bool,
     /// Compares what was seen with what is intended.
     pub(crate) diagnose: fn(&Plan, &Observations, &mut Findings),
-    /// Adds what is to be known of a cluster that hactl did not make.
+    /// Adds notices about a cluster that hactl did not make.
     pub(crate) diagnose_adopted: fn(&Plan, &Observations, &mut Findings),
     /// Whether one of another cluster may stay on a machine that gets none of ours.
     pub(crate) may_be_foreign: bool,

@@ -13,7 +13,7 @@ pub struct Problem {
     pub code: String,
     /// The instance that it was seen on; null for the whole cluster.
     pub node: Option<String>,
-    /// What it is.
+    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -45,9 +45,9 @@ impl From<String> for Hint {
 pub(crate) struct Findings {
     /// What is not as it should be, in the order in which it is told.
     pub(crate) problems: Vec<Problem>,
-    /// What should be known, and makes nobody unhealthy.
+    /// Facts that the user should know, and that do not make the cluster unhealthy.
     pub(crate) notices: Vec<Problem>,
-    /// hactl did not make the cluster: what was meant to be so there is not for hactl to say.
+    /// hactl did not make the cluster: hactl does not know what its settings are meant to be.
     pub(crate) adopted: bool,
     /// etcd, as its members say.
     pub(crate) etcd: Etcd,
@@ -70,7 +70,7 @@ impl Findings {
         self.problems.push(problem);
     }
 
-    /// Adds what should only be known.
+    /// Adds a notice.
     pub(crate) fn notice(
         &mut self,
         code: &str,
@@ -82,7 +82,7 @@ impl Findings {
         self.notices.push(notice);
     }
 
-    /// A problem of a cluster that hactl made; of another one only something to be known.
+    /// A problem of a cluster that hactl made; a notice for another cluster.
     pub(crate) fn ours(
         &mut self,
         code: &str,
@@ -103,17 +103,19 @@ impl Findings {
             ProbeError::Tls(_) => (
                 "certificate",
                 Hint::Up(
-                    "is NAME.secrets.age the one this cluster was made with? `hactl up` renews certificates".to_owned(),
+                    "check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
+                     certificates"
+                        .to_owned(),
                 ),
             ),
             ProbeError::Login(_) if self.adopted => (
                 "authentication",
-                "HACTL_SECRET_SUPERUSER gives the password, `platform.hosts.superuser` names the role".into(),
+                "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role".into(),
             ),
             ProbeError::Login(_) => {
-                ("authentication", "is NAME.secrets.age the one this cluster was made with?".into())
+                ("authentication", "check that this cluster was created with this NAME.secrets.age".into())
             }
-            ProbeError::Refused(_) => (code, "nothing listens on that port: look at the unit's log".into()),
+            ProbeError::Refused(_) => (code, "check the log of the unit: nothing listens on the port".into()),
             ProbeError::Timeout(_) | ProbeError::Other(_) => (code, Hint::None),
         };
         self.add(code, Some(node), format!("{what}: {error}"), hint);
@@ -150,20 +152,21 @@ mod tests {
             (
                 ProbeError::Tls(words()),
                 "certificate",
-                "is NAME.secrets.age the one this cluster was made with? `hactl up` renews certificates",
+                "check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
+                 certificates",
                 "",
             ),
             (
                 ProbeError::Login(words()),
                 "authentication",
-                "is NAME.secrets.age the one this cluster was made with?",
-                "HACTL_SECRET_SUPERUSER gives the password, `platform.hosts.superuser` names the role",
+                "check that this cluster was created with this NAME.secrets.age",
+                "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role",
             ),
             (
                 ProbeError::Refused(words()),
                 "etcd-silent",
-                "nothing listens on that port: look at the unit's log",
-                "nothing listens on that port: look at the unit's log",
+                "check the log of the unit: nothing listens on the port",
+                "check the log of the unit: nothing listens on the port",
             ),
             (ProbeError::Timeout(words()), "etcd-silent", "", ""),
             (ProbeError::Other(words()), "etcd-silent", "", ""),

@@ -27,7 +27,7 @@ pub type Observed<T> = Result<T, ProbeError>;
 /// Why a probe has no answer, each with the words of what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeError {
-    /// A certificate was not accepted, or TLS came to nothing otherwise.
+    /// A certificate was not accepted, or TLS failed otherwise.
     Tls(String),
     /// The name or the password was not accepted.
     Login(String),
@@ -141,8 +141,12 @@ pub(super) async fn http(
         }
         let name = ServerName::try_from(endpoint.host.clone()).map_err(ProbeError::other)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        exchange(stream.map_err(|error| ProbeError::Tls(format!("TLS on {endpoint}: {error}")))?, endpoint, question)
-            .await
+        exchange(
+            stream.map_err(|error| ProbeError::Tls(format!("TLS on {endpoint} failed: {error}")))?,
+            endpoint,
+            question,
+        )
+        .await
     };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(answer) => answer,

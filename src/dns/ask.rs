@@ -27,7 +27,7 @@ use crate::{
 /// Names that are asked for at once.
 const AT_ONCE: usize = 64;
 
-/// How long one question may wait for its answer. It is asked again by whoever waits for a good one.
+/// How long one question may wait for its answer. A caller that waits for a good answer asks again.
 const PATIENCE: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 1;
 
@@ -84,11 +84,13 @@ impl Asker {
         if wrong.is_empty() {
             return Ok(());
         }
-        let mut error = self.failed("dns-answers", "see every machine under its name at", patience);
+        let mut error = self.failed("dns-answers", "resolve the names of all machines at", patience);
         for (name, said) in &wrong {
             error = error.cause(format!("{name}: expected {}, found {}", list(&names[name]), found(said)));
         }
-        Err(error.hint("does something else change these names? Running the same command again repairs what differs"))
+        Err(error.hint(
+            "check whether something else changes these names, then run the same command again to correct the records",
+        ))
     }
 
     /// Asks until no name answers with one of its addresses any more. What answers with others, which
@@ -104,11 +106,11 @@ impl Asker {
             let kept = kept.into_iter().filter_map(|(name, said)| Some((name, said.ok()?)));
             return Ok(kept.filter(|(_, addresses)| !addresses.is_empty()).collect());
         }
-        let mut error = self.failed("dns-left", "see the names gone from", patience);
+        let mut error = self.failed("dns-left", "see the records removed from", patience);
         for (name, said) in &wrong {
             error = error.cause(format!("{name}: expected no {}, found {}", list(&names[name]), found(said)));
         }
-        Err(error.hint("run the same command again; what is still there then, remove at the DNS server"))
+        Err(error.hint("run the same command again; if records remain, remove them at the DNS server"))
     }
 
     /// The names for which `right` does not hold within `patience`, with what they last said.

@@ -60,7 +60,8 @@ pub(super) async fn exchange(
     let now = now();
     let verifier = message.finalize(signer, now).map_err(|error| Trouble::Forged(error.to_string()))?;
     let bytes = message.to_vec().map_err(|error| Trouble::Forged(error.to_string()))?;
-    let mut verifier = verifier.ok_or_else(|| Trouble::Forged("nothing to verify it with".to_owned()))?;
+    let mut verifier =
+        verifier.ok_or_else(|| Trouble::Forged("the request has no signature to verify it with".to_owned()))?;
 
     let mut resent = false;
     let mut by_udp = String::new();
@@ -95,7 +96,7 @@ pub(super) async fn address(server: &str, port: u16) -> Result<SocketAddr, Strin
         return Ok(SocketAddr::new(ip, port));
     }
     match timeout(STREAM_PATIENCE, tokio::net::lookup_host((server, port))).await {
-        Ok(Ok(mut found)) => found.next().ok_or_else(|| "it has no address".to_owned()),
+        Ok(Ok(mut found)) => found.next().ok_or_else(|| "the name has no address".to_owned()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", STREAM_PATIENCE.as_secs())),
     }
@@ -145,8 +146,8 @@ fn words(error: &io::Error) -> String {
     let whole = DATAGRAM_PATIENCE * DATAGRAMS;
     match error.kind() {
         io::ErrorKind::TimedOut => format!("no answer within {} s", whole.as_secs()),
-        io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
-        io::ErrorKind::UnexpectedEof => "closed without an answer".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::UnexpectedEof => "connection closed without an answer".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -156,7 +157,7 @@ fn judge(asked: &Message, verifier: &mut TSigVerifier, bytes: &[u8], resent: boo
     let forged = |reason: &dyn std::fmt::Display| Trouble::Forged(reason.to_string());
     let message = Message::from_vec(bytes).map_err(|error| forged(&error))?;
     if message.id != asked.id || message.message_type != MessageType::Response || message.op_code != asked.op_code {
-        return Err(forged(&"it answers another question"));
+        return Err(forged(&"it answers another request"));
     }
     let code = message.response_code;
     let Some(tsig) = message.signature().map(|record| &record.data) else {

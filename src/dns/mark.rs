@@ -19,7 +19,7 @@ impl fmt::Display for Mark {
 }
 
 impl Mark {
-    /// Reads a TXT record's text; none when it is somebody else's.
+    /// Reads a TXT record's text; none when hactl did not write it.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let (cluster, address) = text.strip_prefix("hactl=")?.split_once('/')?;

@@ -1,4 +1,4 @@
-//! What was wrong -> the error that says so: one message per cause, with what to do.
+//! The reason of a failure -> its error: one message per cause, with what to do.
 
 use hickory_proto::op::ResponseCode;
 
@@ -35,14 +35,15 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
     match reason {
         Reason::Unknown(seen) => failed(codes::DNS_SERVER)
             .cause(format!("the DNS server's name {} could not be resolved: {seen}", dns.server))
-            .hint("give the server's IP address, or see that this machine can resolve its name"),
+            .hint("set `server` to the server's IP address, or make its name resolvable on this machine"),
         Reason::Silent(seen) => {
             failed(codes::DNS_SILENT).cause(format!("the DNS server {server} did not answer ({seen})")).hint(format!(
-                "is a DNS server running at {server}, and does no firewall lie between? Then run the same command again"
+                "check that a DNS server runs at {server} and that no firewall blocks it, then run the same command \
+                 again"
             ))
         }
         Reason::Secret => failed("dns-secret")
-            .cause(format!("the secret is wrong: {server} has another one for the key {key} with {algorithm}"))
+            .cause(format!("the TSIG secret is wrong: {server} has another secret for the key {key} with {algorithm}"))
             .hint(format!("set {SECRET_VARIABLE} to the `secret` of {key} in the server's configuration")),
         Reason::KeyName => failed("dns-key-name")
             .cause(format!(
@@ -50,12 +51,12 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
                  algorithm that hactl speaks"
             ))
             .hint(
-                "give the name of the `key` in the server's configuration as `key_name`; Knot takes it only where an \
+                "set `key_name` to the name of the `key` in the server's configuration; Knot accepts a key only if an \
                  `acl` of the zone names it",
             ),
         Reason::Algorithm(right) => failed("dns-key-algorithm")
             .cause(format!("the key's algorithm is wrong: {server} knows {key} with {right}, not with {algorithm}"))
-            .hint(format!("set key_algorithm to {right}")),
+            .hint(format!("set `key_algorithm` to {right}")),
         Reason::Clock(ahead) => {
             let by = match ahead {
                 Some(ahead @ 1..) => format!("the clock of {server} is {ahead} s ahead of this machine's"),
@@ -63,36 +64,38 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
                 None => format!("the clocks of {server} and this machine differ too much"),
             };
             failed("dns-clock")
-                .cause(format!("{by}: signatures hold for 300 s"))
-                .hint("set both clocks right, best by NTP")
+                .cause(format!("{by}: signatures are valid for 300 s"))
+                .hint("correct both clocks, preferably by NTP")
         }
         Reason::Forged(seen) => failed("dns-answer")
-            .cause(format!("an answer came from {server}, and it cannot be trusted: {seen}"))
-            .hint(format!("does {server} speak TSIG, and is it really that server that answers?")),
+            .cause(format!("the answer from {server} cannot be trusted: {seen}"))
+            .hint(format!("check that {server} supports TSIG, and that no other server answers at its address")),
         Reason::Zone(around) => {
             let error = failed("dns-zone").cause(format!("the server {server} does not serve the zone {zone}"));
             match around {
                 Some(around) => error
-                    .cause(format!("{zone} lies within its zone {around}"))
-                    .hint(format!("set zone to {around}, or make {zone} a zone of its own there")),
+                    .cause(format!("{zone} is inside its zone {around}"))
+                    .hint(format!("set `zone` to {around}, or create the zone {zone} on the server")),
                 None => error.hint(format!(
-                    "give the zone's primary server as `server`; `dig @{} -p {} {zone} SOA` shows what it says",
+                    "set `server` to the zone's primary server; `dig @{} -p {} {zone} SOA` shows what this server \
+                     answers",
                     dns.server, dns.port
                 )),
             }
         }
         Reason::Refused(code) => failed("dns-refused")
             .cause(format!(
-                "{server} refuses it ({}): the key {key} may not change this name or type in {zone}",
+                "{server} refused the request ({}): the key {key} may not change this name or type in {zone}",
                 word(code)
             ))
             .hint(format!(
-                "allow it there: in BIND `update-policy {{ grant {key} zonesub A AAAA TXT; }};`, in Knot an `acl` with \
-                 `action: update`; only the zone's primary server takes changes"
+                "allow the key on the server: in BIND `update-policy {{ grant {key} zonesub A AAAA TXT; }};`, in Knot \
+                 an `acl` with \
+                 `action: update`; only the zone's primary server accepts updates"
             )),
         Reason::Code(code) => failed("dns-failed")
             .cause(format!("{server} answered {}", word(code)))
-            .hint("the server's log says why; then run the same command again"),
+            .hint("check the server's log for the reason, then run the same command again"),
     }
 }
 
@@ -138,16 +141,16 @@ mod tests {
         let mut codes: Vec<_> = reasons
             .into_iter()
             .map(|reason| {
-                let error = explain(&dns, "make the record", "node1.a.b.", reason);
+                let error = explain(&dns, "create the record", "node1.a.b.", reason);
                 assert!(error.hint.is_some() && error.to_string().contains("10.0.0.1"), "{error}");
                 error.code
             })
             .collect();
         codes.dedup();
         assert_eq!(codes.len(), 10);
-        let error = explain(&dns, "make", "x", Reason::Clock(Some(-400))).to_string();
+        let error = explain(&dns, "create", "x", Reason::Clock(Some(-400))).to_string();
         assert!(error.contains("400 s behind"), "{error}");
-        let error = explain(&dns, "make", "x", Reason::Zone(Some("b.".to_owned()))).to_string();
-        assert!(error.contains("a.b. lies within its zone b."), "{error}");
+        let error = explain(&dns, "create", "x", Reason::Zone(Some("b.".to_owned()))).to_string();
+        assert!(error.contains("a.b. is inside its zone b."), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! A zone and the key that may change it: what stands at a name, and changes as one message each.
+//! A zone and the key that may change it: the records of a name, and each change as one message.
 
 #[cfg(test)]
 mod tests;
@@ -52,7 +52,7 @@ impl Records {
     }
 }
 
-/// What stands at a name.
+/// The records of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The addresses, each with its TTL.
@@ -112,7 +112,7 @@ impl Zone {
         }
     }
 
-    /// What stands at `name`, without marks.
+    /// The records of `name`, without marks.
     ///
     /// # Errors
     /// When the server does not say.
@@ -120,7 +120,7 @@ impl Zone {
         self.look(name, false).await
     }
 
-    /// What stands at `name`, and which of it hactl made.
+    /// The records of `name`, and which of them hactl made.
     ///
     /// # Errors
     /// When the server does not say.
@@ -128,12 +128,12 @@ impl Zone {
         self.look(name, true).await
     }
 
-    /// Makes what is wanted at `name`, where nothing of others may stand.
+    /// Creates what is wanted at `name`, which may have no records of others.
     ///
     /// # Errors
-    /// When addresses of others stand there, and when the server does not do it.
+    /// When the name has addresses of others, and when the server does not do it.
     pub async fn create(&self, name: &str, wanted: &Records) -> Result<()> {
-        let what = "make the record";
+        let what = "create the record";
         let resent = match self.write(name, None, wanted).await {
             Ok(()) => return Ok(()),
             Err(Trouble::Code { code, resent }) if is_conflict(code) => resent,
@@ -147,10 +147,10 @@ impl Zone {
     }
 
     /// Makes the addresses that were `seen` at `name` what is wanted, in one step: no query in between
-    /// finds nothing. Where nothing stands any more it is made anew.
+    /// finds nothing. Creates a name that has no records any more.
     ///
     /// # Errors
-    /// When the server does not do it, or somebody else has changed the name meanwhile.
+    /// When the server does not do it, or someone else has changed the name meanwhile.
     pub async fn change(&self, name: &str, seen: &BTreeSet<IpAddr>, wanted: &Records) -> Result<()> {
         let found = self.find_marked(name).await?;
         if found.addresses.is_empty() {
@@ -199,14 +199,14 @@ impl Zone {
         if now.is(wanted) {
             return Ok(());
         }
-        // What a wildcard of the zone answers does not stand at the name itself.
+        // The answer may come from a wildcard of the zone, not from the name itself.
         if now == *found && self.write(name, None, wanted).await.is_ok() {
             return Ok(());
         }
         Err(changed(&fqdn))
     }
 
-    /// Whether what stands there is this cluster's own, from a run that was killed before it wrote that down.
+    /// Whether the records are this cluster's own, from a run that was killed before it recorded them.
     async fn is_ours(&self, name: &str, found: &Found, wanted: &Records, resent: bool) -> Result<bool> {
         if found.alias.is_some() {
             return Ok(false);
@@ -230,11 +230,11 @@ impl Zone {
         match self.send(message).await {
             Ok(_) => Ok(false),
             Err(trouble) if may_be_refusal(&trouble) => Ok(true),
-            Err(trouble) => Err(self.error("look at the record", &self.dns.fqdn(name), trouble).await),
+            Err(trouble) => Err(self.error("read the record", &self.dns.fqdn(name), trouble).await),
         }
     }
 
-    /// Writes what is wanted, on condition that exactly `found` stands there, or nothing.
+    /// Writes what is wanted, on condition that the name has exactly the records `found`, or none.
     async fn write(&self, name: &str, found: Option<&Found>, wanted: &Records) -> Result<(), Trouble> {
         let owner = self.owner(name).map_err(|error| Trouble::Unknown(error.to_string()))?;
         let message = |marked| self.write_message(&owner, found, wanted, marked);
@@ -277,7 +277,7 @@ impl Zone {
     }
 
     async fn look(&self, name: &str, marks: bool) -> Result<Found> {
-        let (what, fqdn, owner) = ("look at the record", self.dns.fqdn(name), self.owner(name)?);
+        let (what, fqdn, owner) = ("read the record", self.dns.fqdn(name), self.owner(name)?);
         let texts = async { if marks { self.query(&owner, RecordType::TXT).await.map(Some) } else { Ok(None) } };
         let asked = tokio::try_join!(self.query(&owner, RecordType::A), self.query(&owner, RecordType::AAAA), texts);
         let (v4, v6, texts) = match asked {
@@ -429,18 +429,21 @@ fn text(mark: Mark) -> RData {
 
 fn changed(fqdn: &str) -> Error {
     Error::failed("dns-changed", "change the record", fqdn)
-        .cause("somebody else has changed it since it was looked at")
+        .cause("someone else has changed it since hactl read it")
         .hint("run the same command again")
 }
 
 fn foreign(fqdn: &str, found: &Found, wanted: &Records) -> Error {
-    let error = Error::failed("dns-foreign", "make the record", fqdn);
+    let error = Error::failed("dns-foreign", "create the record", fqdn);
     let error = match &found.alias {
-        Some(target) => error.cause(format!("the name is there already, as an alias of {target}")),
+        Some(target) => error.cause(format!("the name exists already, as an alias of {target}")),
         None => {
             let list: Vec<_> = found.strangers(wanted.cluster).iter().map(ToString::to_string).collect();
-            error.cause(format!("the name is there already, with what hactl did not make: {}", list.join(", ")))
+            error.cause(format!(
+                "the name exists already, with addresses that hactl did not create: {}",
+                list.join(", ")
+            ))
         }
     };
-    error.hint("remove it at the DNS server, or give the machine another name")
+    error.hint("remove it at the DNS server, or set another name for the machine")
 }

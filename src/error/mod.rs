@@ -46,7 +46,7 @@ pub struct Error {
     pub kind: Kind,
     /// A stable word for scripts, for example `terraform-apply`.
     pub code: &'static str,
-    /// What could not be done: a verb, and what it is about.
+    /// What hactl could not do: a verb, and its object's kind.
     pub what: Box<str>,
     /// To which object: a file, a node, an address.
     pub object: Box<str>,
@@ -98,12 +98,12 @@ impl Error {
         Self::new(Kind::Missing, code, what, object)
     }
 
-    /// The run was asked to stop.
+    /// A signal stopped the run.
     #[must_use]
     pub fn interrupted(what: impl Into<String>, object: impl fmt::Display) -> Self {
         Self::new(Kind::Interrupted, codes::INTERRUPTED, what, object)
-            .cause("it was told to stop")
-            .hint("run the same command again: it carries on")
+            .cause("interrupted")
+            .hint("run the same command again to resume")
     }
 
     /// Adds a cause; the nearest cause comes first.
@@ -161,10 +161,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_told_to_stop_says_so() {
+    fn interrupted_error_has_its_cause_and_a_hint() {
         let error = Error::interrupted("drill", "pg");
         assert_eq!((error.code, error.kind.exit_code()), ("interrupted", 130));
-        assert!(error.to_string().starts_with("cannot drill pg\n  cause: it was told to stop\n  hint: "), "{error}");
+        assert!(error.to_string().starts_with("cannot drill pg\n  cause: interrupted\n  hint: "), "{error}");
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Command {
     }
 
     /// Runs to the end and sends every line of output to `lines` as it comes; of the output the result has the tail
-    /// alone. Whoever reads the lines slowly slows the child: none is lost.
+    /// alone. A slow reader slows the child: no line is lost.
     ///
     /// The child leads a process group of its own. When `context.stop` is cancelled the group is
     /// interrupted, and killed after the grace period.
@@ -379,8 +379,8 @@ impl Command {
 pub fn ended(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with status {code}"),
-        (None, Some(signal)) => format!("it was ended by signal {signal}"),
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => status.to_string(),
     }
 }
@@ -441,7 +441,7 @@ async fn forward(
             tail.pop_front();
         }
         tail.push_back(line.text.clone());
-        // Who reads no more has all that it wants.
+        // A reader that has gone needs no more lines.
         let _ = lines.send(line).await;
     }
     tail.into()

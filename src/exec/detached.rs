@@ -31,7 +31,7 @@ impl Detached {
         (count > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// Whoever holds the first half keeps its input open; the second half ends when it does.
+    /// The first half keeps the process's input open; the second half ends with the process.
     #[must_use]
     pub fn split(self) -> (ChildStdin, BufReader<ChildStdout>) {
         (self.input, self.output)
@@ -39,7 +39,7 @@ impl Detached {
 }
 
 impl Command {
-    /// Starts a process in a session of its own, as nobody's child: no signal to this process, its
+    /// Starts a process in its own session and without a parent: no signal to this process, its
     /// group or its terminal reaches it.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Command {
 }
 
 /// Closes what a detached process was given beside its standard streams, the cluster's lock above all:
-/// nobody must wait for this process, or end it as an orphan.
+/// no other run must wait for this process, or end it as an orphan.
 ///
 /// # Errors
 /// When `/proc` cannot be read.

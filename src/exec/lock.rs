@@ -1,8 +1,8 @@
-//! One lock per cluster, held by whoever changes it and inherited by every child process.
+//! One lock per cluster, held by the run that changes it and inherited by every child process.
 //!
 //! A `flock` lasts until the last descriptor of it is closed. So when hactl is killed, the lock stays
-//! with the Terraform or Ansible process that it left behind, and whoever holds the file open without
-//! a living hactl is exactly the orphan that has to end before the next run may start.
+//! with the Terraform or Ansible process that it left behind. A process that holds the file open without
+//! a living hactl is an orphan, and has to end before the next run may start.
 
 use std::{
     collections::BTreeMap,
@@ -68,9 +68,9 @@ impl Lock {
     pub async fn acquire(path: &Path, command: &str) -> Result<Self> {
         let object = path.display();
         let failed = |error: std::io::Error| {
-            Error::failed("lock", "lock", &object)
+            Error::failed("lock", "take the lock", &object)
                 .source(&error)
-                .hint("make room or give write access there, or set HACTL_DIR to a directory elsewhere")
+                .hint("free disk space or grant write access there, or set HACTL_DIR to another directory")
         };
         if let Some(dir) = path.parent() {
             file::private_dir(dir).map_err(failed)?;
@@ -93,15 +93,15 @@ impl Lock {
                 if let Ok(holder) = serde_json::from_str::<Holder>(&text)
                     && start_time(holder.pid) == Some(holder.started)
                 {
-                    return Err(Error::failed("lock-held", "lock", &object)
-                        .cause(format!("`{}` (process {}) holds it since {}", holder.command, holder.pid, holder.since))
-                        .hint("wait until it has ended, or end it; then run the same command again"));
+                    return Err(Error::failed("lock-held", "take the lock", &object)
+                        .cause(format!("held by `{}` (process {}) since {}", holder.command, holder.pid, holder.since))
+                        .hint("wait until that process has ended, or stop it; then run the same command again"));
                 }
                 ended = end_orphans(path).await;
                 file.try_lock().map_err(|_| {
-                    Error::failed("lock-held", "lock", &object)
+                    Error::failed("lock-held", "take the lock", &object)
                         .cause("a process of a killed run still holds it")
-                        .hint(format!("`fuser {object}` names it"))
+                        .hint(format!("run `fuser {object}` to find the process, and stop it"))
                 })?;
             }
         }
@@ -125,7 +125,7 @@ impl Lock {
 /// Ends every process that has `path` open, and kills what does not end in time.
 ///
 /// Ansible starts a process for each task: one that was just being started when its parent was asked to
-/// end is seen only afterwards, and is asked as well. Nobody else would end it.
+/// end is seen only afterwards, and is asked as well. No other process would end it.
 async fn end_orphans(path: &Path) -> Vec<String> {
     let started = Instant::now();
     let mut asked = BTreeMap::new();
@@ -151,7 +151,7 @@ fn grace(program: &str) -> Duration {
 }
 
 /// Processes other than this one that have inherited the file at `path`. Another hactl that is just asking for the
-/// lock has it open, too, but to be closed on exec, and is nobody's orphan.
+/// lock has it open, too, but to be closed on exec, and is not an orphan.
 fn holders(path: &Path) -> Vec<(i32, String)> {
     let Ok(ours) = fs::metadata(path) else { return Vec::new() };
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
@@ -202,7 +202,7 @@ mod tests {
     static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     #[tokio::test]
-    async fn a_second_run_is_told_who_holds_the_lock() {
+    async fn second_run_fails_and_names_the_holder_of_the_lock() {
         let _alone = ALONE.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_only_asks_for_the_lock_is_no_orphan() {
+    async fn process_that_only_asks_for_the_lock_is_not_an_orphan() {
         let _alone = ALONE.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");

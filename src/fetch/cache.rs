@@ -42,16 +42,16 @@ pub(super) async fn obtain(
         return Ok(dir.to_owned());
     }
     if dir.exists() {
-        let message = format!("{} is not as it was made, and is made again", dir.display());
+        let message = format!("{} is damaged; hactl creates it again", dir.display());
         context.events.warn("cache-damaged", message, None).await;
     }
     let failed = |error: io::Error| {
         Error::failed("cache", "write to the cache", dir.display())
             .source(&error)
-            .hint("make room there, or set HACTL_CACHE_DIR to a directory elsewhere")
+            .hint("free disk space there, or set HACTL_CACHE_DIR to another directory")
     };
     let new = beside(dir, ".", ".new");
-    // Of a run that was killed; nobody else works here while the lock is held.
+    // Left by a killed run: no other run works here while the lock is held.
     remove(&new).map_err(failed)?;
     fs::create_dir_all(&new).map_err(failed)?;
     if let Err(error) = make(&new).await {
@@ -72,7 +72,7 @@ pub(super) async fn obtain(
 pub(super) async fn lock(context: &Context, dir: &Path) -> Result<File> {
     let path = beside(dir, "", ".lock");
     let failed = |error: &io::Error| {
-        Error::failed("cache", "lock", path.display())
+        Error::failed("cache", "take the lock", path.display())
             .source(error)
             .hint("set HACTL_CACHE_DIR to a directory that you can write to")
     };
@@ -89,12 +89,12 @@ pub(super) async fn lock(context: &Context, dir: &Path) -> Result<File> {
         }
         if !told {
             told = true;
-            let step = format!("waiting until {} is made, here or by another hactl", dir.display());
+            let step = format!("waiting for another task or another hactl to create {}", dir.display());
             context.events.step(Stage::Fetch, None, step).await;
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            () = context.stop.cancelled() => return Err(Error::interrupted("wait for", path.display())),
+            () = context.stop.cancelled() => return Err(Error::interrupted("wait for the lock", path.display())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! etcd, etcdctl and etcdutl of one version, from the first source that can be had and checked.
+//! etcd, etcdctl and etcdutl of one version, from the first source that is available and can be checked.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,7 @@ const OLDEST_GO: u32 = 21;
 /// Of the last two, what the cache or `lock` has goes before what would have to be resolved.
 ///
 /// # Errors
-/// When the given archive cannot be had, when anything has another sum than is known of it, when Go is
+/// When the given archive is not available, when a file does not have its known sum, when Go is
 /// missing or too old, or when the build fails.
 pub async fn etcd(
     context: &Context,
@@ -113,7 +113,7 @@ impl EtcdRequest<'_> {
         cache::obtain(self.context, &dir, make).await
     }
 
-    /// The project's release; none where it is not to be had, and an event then says why. The server is
+    /// The project's release; none where it is not available, and an event then says why. The server is
     /// asked for one file that may be missing, so that one that does not answer costs seconds, once.
     async fn released(&self, server: &str) -> Result<Option<PathBuf>> {
         let (version, arch) = (self.version, self.arch);
@@ -151,9 +151,11 @@ impl EtcdRequest<'_> {
         let sums: BTreeMap<_, _> =
             Arch::ALL.into_iter().filter_map(|arch| Some((arch, listed(&text, &file(arch))?))).collect();
         let Some(sum) = sums.get(&self.arch) else {
-            return Err(Error::failed(codes::FETCH, "use", url).cause(format!("it has no sum of {}", file(self.arch))));
+            return Err(
+                Error::failed(codes::FETCH, "use", url).cause(format!("it lists no checksum for {}", file(self.arch)))
+            );
         };
-        let reason = format!("its SHA-256 is from the release's SHA256SUMS, and kept in {}", self.lock.name());
+        let reason = format!("its SHA-256 comes from the release's SHA256SUMS and is kept in {}", self.lock.name());
         let dir = self.archive(archive(sum.clone()), &reason).await?;
         self.lock.keep_etcd_release(self.version, sums)?;
         Ok(dir)
@@ -169,7 +171,7 @@ impl EtcdRequest<'_> {
         pinned.or_else(|| Some(Summed::new(self.lock.etcd_build(self.version)?, true)))
     }
 
-    /// What an earlier run fetched or built: nobody is asked then.
+    /// What an earlier run fetched or built: hactl then asks no server.
     async fn cached(&self) -> Option<PathBuf> {
         let release = self.known_release().map(|known| self.release_dir(&known.what));
         let build = self.known_build().map(|known| self.build_dir(&known));
@@ -220,7 +222,7 @@ impl EtcdRequest<'_> {
 
     /// Lets Go find what the build of this version takes, and keeps it.
     async fn resolve_build(&self) -> Result<GoModule> {
-        let reason = format!("resolved by Go, and kept in {}", self.lock.name());
+        let reason = format!("resolved by Go; the result is kept in {}", self.lock.name());
         self.say(PROXY, reason).await;
         check_go(self.context, self.version).await?;
         let what = self.what();
@@ -303,7 +305,7 @@ fn go(dir: &Path, arch: Arch) -> Command {
 
 fn go_build(dir: &Path, arch: Arch, packages: &[String], target: &Path) -> Command {
     go(dir, arch)
-        // Nothing of this machine's paths gets into the programs, and nothing is resolved anew.
+        // Nothing of this machine's paths gets into the programs, and nothing is resolved again.
         .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o"])
         .arg(format!("{}/", target.display()))
         .args(packages.iter().map(String::as_str))
@@ -311,12 +313,10 @@ fn go_build(dir: &Path, arch: Arch, packages: &[String], target: &Path) -> Comma
 
 async fn check_go(context: &Context, version: EtcdVersion) -> Result<()> {
     let missing = |cause: String| {
-        Error::missing("go-missing", "build", format!("etcd {version}"))
-            .cause(cause)
-            .hint(
-                "let `etcd.mirror` or `etcd.archive` in the cluster file say where its release is, or install Go 1.26 or newer \
-                 (https://go.dev/dl) and put it on PATH; then run the same command again",
-            )
+        Error::missing("go-missing", "build", format!("etcd {version}")).cause(cause).hint(
+            "set `etcd.mirror` or `etcd.archive` in the cluster file to the location of its release, or install \
+                 Go 1.26 or newer (https://go.dev/dl) and add it to PATH; then run the same command again",
+        )
     };
     // Outside of any module, so that no file's wish for another version takes effect.
     let probe = Command::new("go").args(["env", "GOVERSION"]).env(env::GOTOOLCHAIN, "local").dir("/");
@@ -328,7 +328,7 @@ async fn check_go(context: &Context, version: EtcdVersion) -> Result<()> {
     let found = done.stdout.trim();
     match minor_of_go(found) {
         Some(minor) if minor >= OLDEST_GO => Ok(()),
-        _ => Err(missing(format!("go is `{found}`: 1.{OLDEST_GO} is the oldest that can build it"))),
+        _ => Err(missing(format!("the installed go is `{found}`; the build needs 1.{OLDEST_GO} or newer"))),
     }
 }
 

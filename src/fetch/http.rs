@@ -32,13 +32,13 @@ pub(super) async fn download(context: &Context, url: &str) -> Result<NamedTempFi
 pub(super) async fn text(context: &Context, url: &str) -> Result<String> {
     let file = tokio::time::timeout(TEXT_WITHIN, download(context, url))
         .await
-        .map_err(|_| failed(url).cause(format!("it took longer than {} s", TEXT_WITHIN.as_secs())))??;
+        .map_err(|_| failed(url).cause(format!("the download took longer than {} s", TEXT_WITHIN.as_secs())))??;
     fs::read_to_string(file.path()).map_err(|error| failed(url).source(&error))
 }
 
 async fn receive(url: &str) -> Result<NamedTempFile> {
     let broken = |error: reqwest::Error| failed(url).source(&error.without_url());
-    // Whoever was first has set one; both would be the same.
+    // Another caller may have set one already: both are the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().connect_timeout(CONNECTED_WITHIN).read_timeout(SILENCE).build().map_err(broken)?;
     let response = client.get(url).send().await.and_then(reqwest::Response::error_for_status);

@@ -1,7 +1,7 @@
 //! `NAME.lock.json`: the sums of what this hactl does not pin, resolved once and kept beside the cluster
 //! file, made to be committed.
 //!
-//! What is in it is never resolved anew: whatever is downloaded later must have these sums. Only what
+//! hactl never resolves again what is in it: later downloads must have these sums. Only what
 //! is missing is added, and a file that cannot be read is left alone.
 
 use std::{
@@ -79,7 +79,7 @@ impl LockFile {
             Err(error) => return Err(Error::failed("lock-file", "read the lock file", path.display()).source(&error)),
         };
         if contents.version != FORMAT {
-            let cause = format!("its format is {}, and this hactl knows {FORMAT}", contents.version);
+            let cause = format!("its format is {}, but this hactl reads format {FORMAT}", contents.version);
             return Err(broken(path.display().to_string()).cause(cause));
         }
         Ok(Self { path, contents: Mutex::new(contents) })
@@ -116,14 +116,14 @@ impl LockFile {
         })
     }
 
-    /// Says of a download that has another sum than `entry` of this file what can be done about it.
+    /// Adds to the error of a download without the sum of `entry` what the user can do.
     pub(super) fn explain(&self, error: Error, entry: &str) -> Error {
         if error.code != codes::DOWNLOAD_CHANGED {
             return error;
         }
-        error.cause(format!("the expected sum is that of {entry} in {}", self.path.display())).hint(
-            "find out who changed the file where it comes from; if the change is wanted, delete that entry from the \
-             lock file and run the same command again",
+        error.cause(format!("the expected checksum is that of {entry} in {}", self.path.display())).hint(
+            "find out why the file changed at its source; if you accept the change, delete that entry from the lock \
+             file and run the same command again",
         )
     }
 
@@ -142,14 +142,15 @@ impl LockFile {
         write().map_err(|error| {
             Error::failed("lock-file", "write the lock file", self.path.display())
                 .source(&error)
-                .hint("make room or give write access there, then run the same command again")
+                .hint("free disk space or grant write access there, then run the same command again")
         })
     }
 }
 
 fn broken(object: String) -> Error {
     Error::usage("lock-file", "read the lock file", object).hint(
-        "restore it from version control; or delete it, and what it held is resolved anew, without a check against it",
+        "restore the file from version control, or delete it: hactl then resolves the versions again, without its \
+         checksums",
     )
 }
 

@@ -1,4 +1,4 @@
-//! hactl's own Python environment: ansible-core, Mitogen and pip, pinned with hashes, made on first use.
+//! hactl's own Python environment: ansible-core, Mitogen and pip, pinned with hashes, created on first use.
 
 use std::{
     fs, io,
@@ -98,10 +98,10 @@ async fn make(context: &Context, interpreter: &str, pins: &Pinned, environment: 
             reason: "first use with this Python; every file is pinned by its SHA-256".to_owned(),
         })
         .await;
-    context.events.step(Stage::Fetch, None, "making the Python environment").await;
+    context.events.step(Stage::Fetch, None, "creating the Python environment").await;
     // Made in place, since it cannot be moved; `--clear` empties what an interrupted run left.
     let venv = Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(object.as_str());
-    tool::run(context, "venv", "make the Python environment", &object, &venv).await?;
+    tool::run(context, "venv", "create the Python environment", &object, &venv).await?;
     let requirements = dir.join("requirements.txt");
     fs::write(&requirements, pins.ansible).map_err(|error| failed(&error))?;
     let install =
@@ -146,7 +146,7 @@ async fn find_python(context: &Context) -> Result<(&'static str, &'static Pinned
         };
         let Some(version) = done.stdout.lines().next().and_then(|line| line.parse::<PythonVersion>().ok()) else {
             let said = done.tail.last().map(|line| format!(": {line}")).unwrap_or_default();
-            found.push(format!("{interpreter} is there, but does not run{said}"));
+            found.push(format!("{interpreter} exists, but does not run{said}"));
             continue;
         };
         match pinned(version) {
@@ -157,7 +157,7 @@ async fn find_python(context: &Context) -> Result<(&'static str, &'static Pinned
     }
     let (oldest, newest) = (PINNED[0].python, PINNED[PINNED.len() - 1].python);
     let cause = if found.is_empty() { "no python3 is on PATH".to_owned() } else { found.join("; ") };
-    Err(Error::missing("python-missing", "make the environment of", "Ansible").cause(cause).hint(format!(
+    Err(Error::missing("python-missing", "create the Python environment of", "Ansible").cause(cause).hint(format!(
         "install Python {oldest} to {newest} with virtual environments (`apt-get install python3 python3-venv`), then \
          run the same command again"
     )))

@@ -1,5 +1,5 @@
-//! One call for a tool that fetches or builds: its output goes to the run's record, its failure says
-//! what was being fetched and that a second run carries on.
+//! One call for a tool that fetches or builds: its output goes to the run's record, its error says
+//! what was being fetched and that a second run resumes.
 
 use std::path::Path;
 
@@ -27,10 +27,10 @@ pub(super) async fn run(
             if complaint == Complaint::ChecksumMismatch {
                 return Err(Error::failed(codes::DOWNLOAD_CHANGED, what, object)
                     .cause(tail)
-                    .hint("it is not the file that was meant: find out who changed it where it comes from"));
+                    .hint("find out why the file changed at its source: it does not have the pinned checksum"));
             }
             let said = complaint == Complaint::DiskFull;
-            // Some tools keep to themselves what their own children said.
+            // Some tools do not pass on the output of their own children.
             let seen = [context.dirs.cache.clone(), std::env::temp_dir()].into_iter().find_map(|dir| no_room(&dir));
             let full = said || seen.is_some();
             let error = Error::failed(if full { "disk-full" } else { codes::FETCH }, what, object)
@@ -41,9 +41,10 @@ pub(super) async fn run(
                 _ => error,
             };
             Err(error.hint(if full {
-                "make room, or set HACTL_CACHE_DIR and TMPDIR to directories elsewhere; then run the same command again"
+                "free disk space, or set HACTL_CACHE_DIR and TMPDIR to other directories; then run the same command \
+                 again"
             } else {
-                "check the network and its proxy settings, then run the same command again: it carries on"
+                "check the network and its proxy settings, then run the same command again to resume"
             }))
         }
         Err(error) if error.kind == Kind::Failed => Err(Error::failed(codes::FETCH, what, object).source(&error)),
@@ -51,7 +52,7 @@ pub(super) async fn run(
     }
 }
 
-/// Says so when the file system of `dir` has no room for another file worth mentioning.
+/// Says so when the file system of `dir` has no room for another file of any use.
 fn no_room(dir: &Path) -> Option<String> {
     let found = nix::sys::statvfs::statvfs(dir).ok()?;
     let free = found.blocks_available().saturating_mul(found.fragment_size());

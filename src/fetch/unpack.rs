@@ -33,7 +33,7 @@ impl Archive {
         let sum = sha256.parse().map_err(|cause: String| {
             Error::usage("archive-sum", "check the archive", location)
                 .cause(cause)
-                .hint("take it from the release's SHA256SUMS, by a way that you trust")
+                .hint("copy the SHA-256 from the release's SHA256SUMS, from a source that you trust")
         })?;
         Ok(Self { location: location.to_owned(), sum })
     }
@@ -58,20 +58,22 @@ pub(super) async fn unpack(
     let (archive, programs, target) = (archive.clone(), programs.to_vec(), target.to_owned());
     let work = move || -> Result<(), Error> {
         let failed = |what: &'static str| Error::failed(codes::FETCH, what, &archive.location);
-        let found = cache::sha256(&path).map_err(|error| failed("read").source(&error))?;
+        let found = cache::sha256(&path).map_err(|error| failed("read the archive").source(&error))?;
         if found != archive.sum {
             let cause = format!("its SHA-256 is {found}, not {}", archive.sum);
-            return Err(Error::failed(codes::DOWNLOAD_CHANGED, "use", &archive.location).cause(cause).hint(
-                "it is not the file that was meant: get it anew, or correct the sum if you know the new one is right",
-            ));
+            return Err(Error::failed(codes::DOWNLOAD_CHANGED, "use the archive", &archive.location)
+                .cause(cause)
+                .hint("download the archive again, or correct the SHA-256 if you know that the new one is right"));
         }
-        let missing = extract(&path, &programs, &target).map_err(|error| failed("unpack").source(&error))?;
+        let missing =
+            extract(&path, &programs, &target).map_err(|error| failed("unpack the archive").source(&error))?;
         if missing.is_empty() {
             return Ok(());
         }
-        Err(failed("use").cause(format!("it does not hold {}", missing.join(", "))))
+        Err(failed("use the archive").cause(format!("it does not contain {}", missing.join(", "))))
     };
-    let result = tokio::task::spawn_blocking(work).await.map_err(|error| failed("unpack").source(&error))?;
+    let result =
+        tokio::task::spawn_blocking(work).await.map_err(|error| failed("unpack the archive").source(&error))?;
     drop(downloaded);
     result
 }
@@ -136,7 +138,7 @@ mod tests {
         unpack(&context, &right, &["etcd", "etcdctl"], &target).await.unwrap();
         assert_eq!(fs::metadata(target.join("etcd")).unwrap().permissions().mode() & 0o777, 0o755);
         let error = unpack(&context, &right, &["etcd", "etcdutl"], &target).await.unwrap_err();
-        assert!(error.to_string().contains("does not hold etcdutl"), "{error}");
+        assert!(error.to_string().contains("does not contain etcdutl"), "{error}");
 
         // The same through a mirror.
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -59,8 +59,8 @@ pub(super) fn etcd_module(version: EtcdVersion) -> Option<GoModule> {
     Some(GoModule { go_mod: pinned.go_mod.to_owned(), go_sum: pinned.go_sum.to_owned() })
 }
 
-/// SHA-256 of `etcd-vVERSION-linux-ARCH.tar.gz` as the project released it. Empty until somebody has
-/// checked a release's sums by a way of their own: without one they come from the release's SHA256SUMS.
+/// SHA-256 of `etcd-vVERSION-linux-ARCH.tar.gz` as the project released it. Empty until the
+/// sums of a release have been checked independently: without an entry they come from the release's SHA256SUMS.
 const ETCD_RELEASES: [(EtcdVersion, Arch, &str); 0] = [];
 
 pub(super) fn etcd_release(version: EtcdVersion, arch: Arch) -> Option<Sum> {

@@ -97,7 +97,8 @@ async fn make(context: &Context, wanted: &WheelRequest, new: &Path) -> Result<()
 /// versions are those that hactl pins, where it pins one.
 async fn resolve(context: &Context, version: &str, pins: &Pinned, what: &str, lock: &LockFile) -> Result<Wheels> {
     let environment = python_environment(context).await?;
-    say(context, what, format!("not pinned in this hactl: resolved, and kept in {}", lock.name())).await;
+    say(context, what, format!("not pinned in this hactl: resolved by pip; the result is kept in {}", lock.name()))
+        .await;
     let failed = |error: &io::Error| Error::failed("cache", "resolve the wheels of", what).source(error);
     let scratch = tempfile::tempdir().map_err(|error| failed(&error))?;
     let (built, found) = (scratch.path().join("built"), scratch.path().join("found"));
@@ -124,7 +125,7 @@ async fn say(context: &Context, what: &str, reason: String) {
 fn not_there(error: Error, version: &str) -> Error {
     let missing = format!("No matching distribution found for patroni[etcd3]=={version}");
     if error.causes.iter().any(|cause| cause.contains(&missing)) {
-        return error.hint("give `patroni.version` in the cluster file a version that was released");
+        return error.hint("set `patroni.version` in the cluster file to a released version");
     }
     error
 }

@@ -21,7 +21,7 @@ use crate::{
     plan::Plan,
 };
 
-/// How long a machine that is gone may take to be silent.
+/// How long hactl waits for an answer of a machine that should be gone.
 const SILENT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whether the program on this machine that makes local nodes answers.
@@ -82,8 +82,8 @@ pub async fn made(
     })
 }
 
-/// Sees that nothing of the cluster is left, whose machines were `before`. `begun` is the UUID of machines that a run began
-/// to make here.
+/// Checks that no object of the cluster is left. Its machines were `before`; `begun` is the UUID of machines that a run
+/// began to make here.
 ///
 /// # Errors
 /// With everything that is still there.
@@ -94,10 +94,11 @@ pub async fn is_gone(context: &Context, plan: &Plan, before: Option<&Fleet>, beg
             if left.is_empty() {
                 return Ok(());
             }
-            let error = Error::failed("left-behind", "take away all of", &plan.cluster)
-                .cause(format!("still there: {}", left.join(", ")));
+            let error = Error::failed("left-behind", "remove all objects of", &plan.cluster)
+                .cause(format!("these objects remain: {}", left.join(", ")));
             Err(error.hint(
-                "Terraform's state here does not know them: was the cluster made from another directory? Run `down` there",
+                "run `hactl down` in the directory where the cluster was created: Terraform's state here does not \
+                 have these objects",
             ))
         }
         (Platform::Proxmox(proxmox), before) => {
@@ -118,25 +119,25 @@ async fn leftovers(context: &Context, plan: &Plan) -> Result<Vec<String>> {
     local::Engine::connect(&context.env).await?.cluster_leftovers(&plan.cluster).await
 }
 
-/// Sees that nothing answers by SSH any more where the machines of `fleet` were.
+/// Checks that nothing answers by SSH any more where the machines of `fleet` were.
 ///
 /// # Errors
 /// With every machine that still does.
 async fn is_silent(fleet: &Fleet) -> Result<()> {
-    // What is behind a bastion is seen from there alone.
+    // Only the bastion reaches the machines behind it.
     let direct = fleet.nodes.values().filter(|node| node.ssh.bastion.is_none());
-    let knocks = direct.map(async |node| {
-        let door = (node.ssh.host.as_str(), node.ssh.port);
-        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(door)).await;
-        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), door.0, door.1))
+    let attempts = direct.map(async |node| {
+        let place = (node.ssh.host.as_str(), node.ssh.port);
+        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(place)).await;
+        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), place.0, place.1))
     });
-    let left: Vec<String> = futures_util::future::join_all(knocks).await.into_iter().flatten().collect();
+    let left: Vec<String> = futures_util::future::join_all(attempts).await.into_iter().flatten().collect();
     if left.is_empty() {
         return Ok(());
     }
-    Err(Error::failed("left-behind", "take away all of", &fleet.cluster)
-        .cause(format!("something still answers where its machines were: {}", left.join(", ")))
-        .hint("the machines were removed: has another one got the address, or was there a second one with it?"))
+    Err(Error::failed("left-behind", "remove all objects of", &fleet.cluster)
+        .cause(format!("the SSH ports of removed machines still accept connections: {}", left.join(", ")))
+        .hint("check whether another machine has the address: Terraform has removed the cluster's machines"))
 }
 
 /// What to look at when a machine does not answer by SSH.
@@ -144,8 +145,10 @@ async fn is_silent(fleet: &Fleet) -> Result<()> {
 pub fn unreachable_hint(plan: &Plan) -> String {
     let up = format!("`hactl up {}`", plan.cluster);
     match &plan.platform {
-        Platform::Adopted(_) => "does `ssh` itself reach it?".to_owned(),
-        Platform::Local(_) => format!("`docker ps -a` shows the container; {up} starts it again"),
-        _ => format!("is it running, and reached from here? Of one that was made anew {up} says what to do"),
+        Platform::Adopted(_) => "check that `ssh` itself reaches it".to_owned(),
+        Platform::Local(_) => format!("run {up} to start the container again; `docker ps -a` shows it"),
+        _ => format!(
+            "check that it is running and reachable from here; if it was recreated, run {up} and follow its hint"
+        ),
     }
 }

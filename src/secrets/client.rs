@@ -58,7 +58,7 @@ pub fn write_client_files(
 ) -> Result<()> {
     let target = dir.client();
     let failed = |object: &dyn std::fmt::Display, error: &std::io::Error| {
-        Error::failed("client-files", "write the client's file", object).source(error)
+        Error::failed("client-files", "write the client file", object).source(error)
     };
     store::private_dir(&target).map_err(|error| failed(&target.display(), &error))?;
     let passfile = Zeroizing::new(passfile(vault, fleet, databases));

@@ -65,15 +65,15 @@ pub(super) struct Contents {
     pub(super) host_keys: HostKeys,
 }
 
-/// SSH host keys that are pinned (`ssh-ed25519 AAAA...`): no secrets, but here every runner has them, and nobody
-/// else can change them.
+/// SSH host keys that are pinned (`ssh-ed25519 AAAA...`): no secrets, but here every runner has them, and only a
+/// runner with the secrets can change them.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostKeys {
     pub machines: BTreeMap<InstanceKey, String>,
     /// By `HOST:PORT`.
     pub bastions: BTreeMap<String, String>,
-    /// Keys that were forgotten, by their names: not to be learnt again from where other runs noted them.
+    /// Removed keys, by their names: hactl does not take them again from the records of other runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub forgotten: BTreeMap<String, String>,
 }
@@ -83,13 +83,13 @@ impl HostKeys {
         self.machines.is_empty() && self.bastions.is_empty() && self.forgotten.is_empty()
     }
 
-    /// Those that there are, to be noted for others.
+    /// The keys alone, for the records that other runs read.
     #[must_use]
     pub fn known(&self) -> Self {
         Self { forgotten: BTreeMap::new(), ..self.clone() }
     }
 
-    /// Takes what `own` says before what is here: keys that it has, and none that it has forgotten.
+    /// Prefers the keys of `own`, and drops the keys that `own` has removed.
     pub fn prefer(&mut self, own: &Self) {
         let forgotten = |name: &str, key: &String| own.forgotten.get(name) == Some(key);
         self.machines.retain(|name, key| !forgotten(name.as_str(), key));
@@ -111,13 +111,13 @@ impl HostKeys {
         }
     }
 
-    /// Each with whose it is: an instance, or `HOST:PORT` of a bastion.
+    /// Each with its owner: an instance, or `HOST:PORT` of a bastion.
     pub fn iter(&self) -> impl Iterator<Item = (String, &String)> {
         let machines = self.machines.iter().map(|(key, host_key)| (key.to_string(), host_key));
         machines.chain(self.bastions.iter().map(|(place, host_key)| (place.clone(), host_key)))
     }
 
-    /// Forgets the key of an instance, or of the bastion at `HOST:PORT`; false when there is none.
+    /// Removes the key of an instance, or of the bastion at `HOST:PORT`; false when it has none.
     pub fn forget(&mut self, name: &str) -> bool {
         let machine = self.machines.iter().find(|(key, _)| key.as_str() == name).map(|(key, _)| key.clone());
         let gone = machine.and_then(|key| self.machines.remove(&key)).or_else(|| self.bastions.remove(name));

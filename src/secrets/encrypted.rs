@@ -44,18 +44,18 @@ pub(super) fn open(identity: &Identity, bytes: &[u8]) -> Result<Zeroizing<Vec<u8
     Ok(plain)
 }
 
-/// What [`open`] failed on, for people.
+/// Why [`open`] failed, for users.
 pub(super) fn not_opened(file: &Path, identity: &Identity, error: &age::DecryptError) -> Error {
     let result = Error::failed("secrets-open", "open the secrets file", file.display());
     match error {
         age::DecryptError::NoMatchingKeys => {
-            result.cause(format!("it is not encrypted for the key in {}", identity.origin)).hint(format!(
-                "use the age.key of the machine where the cluster was made, or set {KEY_FILE} or {KEY_COMMAND} to the \
-                 right key"
+            result.cause(format!("the file is not encrypted for the key in {}", identity.origin)).hint(format!(
+                "copy age.key from the machine where the cluster was created, or set {KEY_FILE} or {KEY_COMMAND} to \
+                 the right key"
             ))
         }
-        error => result.cause(format!("the file is broken: {error}")).hint(
-            "put back the last good version (`git checkout`, a backup); hactl never makes it anew over an old one",
+        error => result.cause(format!("the file is damaged: {error}")).hint(
+            "restore the last good version (`git checkout`, a backup); hactl never overwrites a damaged secrets file",
         ),
     }
 }
@@ -69,8 +69,8 @@ pub(super) fn parse(plain: &[u8], file: &Path) -> Result<Contents> {
     let broken = |error: &serde_json::Error| {
         // Position only: the library's text may quote what it read.
         Error::failed("secrets-open", "read the secrets file", file.display())
-            .cause(format!("its contents are not as expected at line {}, column {}", error.line(), error.column()))
-            .hint("put back the last good version (`git checkout`, a backup)")
+            .cause(format!("unexpected contents at line {}, column {}", error.line(), error.column()))
+            .hint("restore the last good version (`git checkout`, a backup)")
     };
     let Version { version } = serde_json::from_slice(plain).map_err(|error| broken(&error))?;
     if version == 1 {
@@ -79,7 +79,7 @@ pub(super) fn parse(plain: &[u8], file: &Path) -> Result<Contents> {
     }
     if version > VERSION {
         return Err(Error::failed("secrets-version", "read the secrets file", file.display())
-            .cause(format!("it was written by a newer hactl (format {version}; this one knows {VERSION})"))
+            .cause(format!("a newer hactl wrote it (format {version}; this one reads up to {VERSION})"))
             .hint("install the newer hactl"));
     }
     serde_json::from_slice(plain).map_err(|error| broken(&error))

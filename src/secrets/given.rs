@@ -26,7 +26,7 @@ pub struct Sources<'a> {
 /// The passwords that are given, by account. A variable goes before a command, which then does not run.
 ///
 /// # Errors
-/// When a variable gives nobody's password, a command fails, or a password has characters that it must not have.
+/// When a variable belongs to no account, a command fails, or a password has characters that it must not have.
 pub async fn given(context: &Context, sources: &Sources<'_>) -> Result<BTreeMap<Account, Secret>> {
     let mut given = from_environment(context, sources.accounts)?;
     for (account, words) in sources.commands {
@@ -44,8 +44,8 @@ fn from_environment(context: &Context, accounts: &[Account]) -> Result<BTreeMap<
     for (name, value) in context.env.iter().filter(|(name, _)| name.starts_with(Account::PREFIX)) {
         match (known.get(name), flaw(value)) {
             (None, _) => wrong.push(match nearest(name, names.iter().copied()) {
-                Some(meant) => format!("{name} gives no password of this cluster (did you mean {meant}?)"),
-                None => format!("{name} gives no password of this cluster: expected one of {}", names.join(", ")),
+                Some(meant) => format!("{name} belongs to no account of this cluster (did you mean {meant}?)"),
+                None => format!("{name} belongs to no account of this cluster: expected one of {}", names.join(", ")),
             }),
             (Some(_), Some(flaw)) => wrong.push(format!("the value of {name} {flaw}")),
             (Some(account), None) => _ = given.insert((*account).clone(), Secret::new(value.clone())),
@@ -61,7 +61,7 @@ fn from_environment(context: &Context, accounts: &[Account]) -> Result<BTreeMap<
 async fn from_command(context: &Context, account: &Account, words: &[String], dir: &Path) -> Result<Secret> {
     let object = format!("the command of secrets.{account}");
     let failed = || Error::failed("secrets-command", "get a password from", &object);
-    let Some((program, arguments)) = words.split_first() else { return Err(failed().cause("it is empty")) };
+    let Some((program, arguments)) = words.split_first() else { return Err(failed().cause("the command is empty")) };
     let command = Command::new(program).args(arguments).dir(dir);
     let by_hand = format!("run `{command}` in {} by hand: it must print the password and nothing else", dir.display());
     let output = command::output(context, command, || failed().hint(&by_hand)).await?;
@@ -69,11 +69,11 @@ async fn from_command(context: &Context, account: &Account, words: &[String], di
     let text = output.strip_suffix('\n').unwrap_or(&output);
     match flaw(text) {
         None => Ok(Secret::new(text.to_owned())),
-        Some(flaw) => Err(failed().cause(format!("what it prints {flaw}")).hint(by_hand)),
+        Some(flaw) => Err(failed().cause(format!("its output {flaw}")).hint(by_hand)),
     }
 }
 
-const EXPECTED: &str = "a password is one line of printable ASCII characters";
+const EXPECTED: &str = "use one line of printable ASCII characters as the password";
 
 /// What is wrong with a password, if anything is. Beyond ASCII not all clients encode alike.
 fn flaw(text: &str) -> Option<&'static str> {

@@ -75,7 +75,7 @@ impl Identity {
         let failed = |error: io::Error| {
             Error::failed("secrets-identity", "write the age key", age_key.display())
                 .source(&error)
-                .hint("make room or give write access there, then run the same command again")
+                .hint("free disk space or grant write access there, then run the same command again")
         };
         let identity = age::x25519::Identity::generate();
         let text = Zeroizing::new(format!(
@@ -90,7 +90,7 @@ impl Identity {
     }
 
     async fn from_command(context: &Context, text: &str) -> Result<Self> {
-        // The user's own words, as they would type them; nothing of hactl's is put into them.
+        // The user's own command, as they would type it; hactl adds nothing to it.
         let output = command::output(context, Command::new("sh").args(["-c", text]), || {
             Error::failed("secrets-identity", "get the key of the secrets file from", KEY_COMMAND)
                 .hint(format!("run the command of {KEY_COMMAND} by hand: it must print an age or SSH private key"))
@@ -112,7 +112,7 @@ impl Identity {
                 age::ssh::Identity::Unencrypted(_) => vec![Key::Ssh(key)],
                 age::ssh::Identity::Encrypted(_) => {
                     return Err(unusable(
-                        "the SSH key is protected by a passphrase, which hactl does not ask for".into(),
+                        "the SSH key has a passphrase, and hactl does not ask for passphrases".into(),
                     ));
                 }
                 age::ssh::Identity::Unsupported(_) => {
@@ -134,7 +134,7 @@ impl Identity {
         Ok(Self { origin, keys })
     }
 
-    /// The public sides, in the form in which people exchange them.
+    /// The public keys, in the form in which users exchange them.
     pub(super) fn recipients(&self) -> Vec<String> {
         let public = |key: &Key| match key {
             Key::Age(key) => Some(key.to_public().to_string()),
@@ -170,20 +170,20 @@ pub(super) fn recipient(text: &str) -> Result<Recipient> {
     let is_public = ["age1", "ssh-"].iter().any(|start| text.starts_with(start));
     let object = if is_public { text } else { "the given key" };
     let cause = if text.contains("SECRET-KEY") || text.contains("PRIVATE KEY") {
-        "it is a private key: the others need the public one"
+        "it is a private key: give the public key"
     } else {
         "it is neither an age public key nor an ed25519 or RSA public key of SSH"
     };
     Err(Error::usage("secrets-recipient", "encrypt the secrets file for", object)
         .cause(cause)
-        .hint("expected age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA..."))
+        .hint("give a key of the form age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA..."))
 }
 
-/// Our own key is made with mode 0600; somebody changed that, or copied it carelessly.
+/// hactl creates the key with mode 0600: a wider mode comes from a later change or a copy.
 async fn warn_if_open(context: &Context, path: &Path) {
     if fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
-        let message = format!("other users of this machine may read {}", path.display());
-        context.events.warn("age-key-open", message, Some(format!("chmod 600 {}", path.display()))).await;
+        let message = format!("other users of this machine can read {}", path.display());
+        context.events.warn("age-key-open", message, Some(format!("run `chmod 600 {}`", path.display()))).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `ssh` is told about the machines of a cluster: `ssh -F .hactl/NAME/client/ssh_config node1`.
+//! The configuration of `ssh` for the machines of a cluster: `ssh -F .hactl/NAME/client/ssh_config node1`.
 
 use std::{
     fmt::Write as _,
@@ -18,8 +18,10 @@ pub struct SshIdentities {
 /// OpenSSH's configuration for the machines of `fleet`, itself to be kept at `config`.
 #[must_use]
 pub(super) fn ssh_config(fleet: &Fleet, config: &Path, known_hosts: &Path, identities: &SshIdentities) -> String {
-    let mut text =
-        format!("# How the machines of {} are reached, for `ssh -F`; hactl writes it anew.\n", fleet.cluster);
+    let mut text = format!(
+        "# SSH configuration for the machines of {}, for `ssh -F`; hactl overwrites this file.\n",
+        fleet.cluster
+    );
     let mut hops: Vec<&Hop> = Vec::new();
     for node in fleet.nodes.values() {
         let ssh = &node.ssh;
@@ -55,7 +57,7 @@ pub(super) fn ssh_config(fleet: &Fleet, config: &Path, known_hosts: &Path, ident
     text
 }
 
-/// A machine that hactl has not met, as one without a role, is known to the user or not, as any other.
+/// hactl has not contacted a machine without a role: the user's own known_hosts file decides about its key.
 const fn unpinned(host_key: Option<&str>) -> &'static str {
     match host_key {
         Some(_) => "",

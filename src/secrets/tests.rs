@@ -131,11 +131,11 @@ async fn secrets_file_missing_for_existing_machines_is_refused() {
     fs::write(&fleet, "{}").unwrap();
     let error = site.vault().await.unwrap_err();
     assert_eq!((error.code, error.kind.exit_code()), ("secrets-missing", 3));
-    assert!(error.hint.unwrap().contains("bring it back") && !site.paths.file.exists());
+    assert!(error.hint.unwrap().contains("restore the file") && !site.paths.file.exists());
     // Those that only look send nobody to `up` first, which would say the same.
     let error = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap_err();
     assert_eq!(error.code, "secrets-missing");
-    assert!(error.hint.unwrap().contains("bring it back"));
+    assert!(error.hint.unwrap().contains("restore the file"));
     fs::remove_file(&fleet).unwrap();
     site.vault().await.unwrap();
 }
@@ -178,12 +178,12 @@ async fn secrets_file_that_does_not_open_is_refused_and_kept() {
     let other = if good.as_bytes()[middle] == b'A' { "B" } else { "A" };
     for broken in [format!("{}{other}{}", &good[..middle], &good[middle + 1..]), good[..middle].into(), String::new()] {
         fs::write(&site.paths.file, broken).unwrap();
-        site.refuses("the file is broken").await;
+        site.refuses("the file is damaged").await;
     }
 
     fs::write(&site.paths.file, &good).unwrap();
     fs::rename(&site.paths.key, site.dir.path().join("saved.key")).unwrap();
-    site.refuses("the key that opens it is not in").await;
+    site.refuses("its key is not in").await;
     assert!(!site.paths.key.exists(), "no new key is made while the file exists");
     assert_eq!(site.vault().await.unwrap_err().kind, Kind::Missing);
 
@@ -191,7 +191,7 @@ async fn secrets_file_that_does_not_open_is_refused_and_kept() {
     let stranger = Site::new();
     stranger.vault().await.unwrap();
     fs::copy(&stranger.paths.key, &site.paths.key).unwrap();
-    site.refuses("it is not encrypted for the key in").await;
+    site.refuses("the file is not encrypted for the key in").await;
 
     fs::rename(site.dir.path().join("saved.key"), &site.paths.key).unwrap();
     site.vault().await.unwrap();
@@ -277,7 +277,7 @@ async fn recipient_is_removed_only_while_the_key_at_hand_opens_the_file() {
     assert!(vault.remove_recipient(without_comment).is_err(), "the last one of all");
     vault.save().unwrap();
     site.context.env.remove(KEY_FILE);
-    site.refuses("it is not encrypted for the key in").await;
+    site.refuses("the file is not encrypted for the key in").await;
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn recipient_that_is_no_public_key_is_refused_without_its_text() {
         ("", "neither an age public key nor"),
     ] {
         let error = vault.add_recipient(text).unwrap_err();
-        assert!(error.hint.as_ref().unwrap().contains("expected age1..., ssh-ed25519"), "{error}");
+        assert!(error.hint.as_ref().unwrap().contains("age1..., ssh-ed25519"), "{error}");
         let error = error.to_string();
         assert!(error.contains(expected) && !error.contains("AGE-SECRET"), "{error}");
     }

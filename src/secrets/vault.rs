@@ -1,7 +1,7 @@
-//! The secrets of one cluster: opened or made, completed for its nodes and databases, saved.
+//! The secrets of one cluster: opened or created, completed for its nodes and databases, saved.
 //!
-//! A file that is there is never made anew, whatever is wrong with it: with it would go the keys of a
-//! running cluster. A save replaces the old file only when the new one is whole on disk and opens again.
+//! hactl never replaces an existing file by a new one, whatever is wrong with it: the keys of a running
+//! cluster would be lost. A save replaces the old file only when the new one is whole on disk and opens again.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -53,9 +53,9 @@ impl SecretsPaths {
 /// A public key for which the file is encrypted.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, JsonSchema)]
 pub struct Recipient {
-    /// As it was given, with its comment.
+    /// The key as it was added, with its comment.
     pub key: String,
-    /// Whether the key at hand is its private side.
+    /// Whether it belongs to the private key that hactl opened the file with.
     pub own: bool,
 }
 
@@ -87,8 +87,8 @@ impl Vault {
             None => Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
                 .cause("it does not exist")
                 .hint(format!(
-                    "run the command where {cluster}.secrets.age lies, or bring it back from the repository or a backup; for a \
-                     cluster that was never made, `hactl up {cluster}` makes it"
+                    "run the command in the directory of {cluster}.secrets.age, or restore the file from the \
+                     repository or a backup; for a new cluster, run `hactl up {cluster}` to create it"
                 ))),
         }
     }
@@ -113,10 +113,10 @@ impl Vault {
         // New secrets would be another cluster's: Terraform would replace every machine for them.
         if context.dirs.cluster(cluster).fleet().exists() {
             return Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
-                .cause(format!("it does not exist, and the machines of {cluster} were made with it"))
+                .cause(format!("it does not exist, but the machines of {cluster} were created with it"))
                 .hint(format!(
-                    "bring it back, from the repository or a backup; without it the cluster runs on, and only `hactl down \
-                     {cluster}` is left"
+                    "restore the file from the repository or a backup; without it, the cluster continues to run, but only \
+                     `hactl down {cluster}` works"
                 )));
         }
         let identity = match Identity::find(context, &paths.key).await? {
@@ -154,10 +154,10 @@ impl Vault {
         let file = &paths.file;
         let Some(identity) = Identity::find(context, &paths.key).await? else {
             return Err(Error::missing("secrets-identity-missing", "open the secrets file", file.display())
-                .cause(format!("the key that opens it is not in {}", paths.key.display()))
+                .cause(format!("its key is not in {}", paths.key.display()))
                 .hint(format!(
-                    "copy age.key from where the cluster was made, or set {KEY_FILE} or {KEY_COMMAND} to a key it is \
-                     encrypted for"
+                    "copy age.key from the machine where the cluster was created, or set {KEY_FILE} or {KEY_COMMAND} \
+                     to a key that the file is encrypted for"
                 )));
         };
         let plain = open(&identity, bytes).map_err(|error| not_opened(file, &identity, &error))?;
@@ -165,7 +165,7 @@ impl Vault {
         if contents.cluster != *cluster {
             return Err(Error::failed("secrets-cluster", "use the secrets file", file.display())
                 .cause(format!("it holds the secrets of the cluster {}, not of {cluster}", contents.cluster))
-                .hint("two clusters must not share secrets: move the file away, or rename the cluster back"));
+                .hint("move the file away, or rename the cluster back: two clusters must not share secrets"));
         }
         let unrecorded = count_recipients(bytes).saturating_sub(contents.recipients.len());
         Ok(Self {
@@ -182,7 +182,7 @@ impl Vault {
     /// Writes the secrets over the file that they were read from.
     ///
     /// # Errors
-    /// When another process changed the file meanwhile, when saving would lock somebody out, or when the
+    /// When another process changed the file meanwhile, when saving would lock a recipient out, or when the
     /// file cannot be written. The old file then stays as it was.
     pub fn save(&mut self) -> Result<()> {
         let not_saved =
@@ -191,19 +191,19 @@ impl Vault {
             Some(bytes) if <[u8; 32]>::from(Sha256::digest(&bytes)) == self.on_disk => {}
             Some(_) => {
                 return Err(not_saved("another process changed it since it was read".into())
-                    .hint("run the same command again: it reads the new file"));
+                    .hint("run the same command again to read the new file"));
             }
             None => {
                 return Err(not_saved("it was removed since it was read".into())
-                    .hint("put it back (`git checkout` or a copy), then run the same command again"));
+                    .hint("restore it (`git checkout` or a copy), then run the same command again"));
             }
         }
         if self.unrecorded > 0 {
             return Err(not_saved(format!(
-                "it is encrypted for {} recipients that it does not record: they could not open it any more",
+                "it is encrypted for {} recipients that it does not list: they could not open the saved file",
                 self.unrecorded,
             ))
-            .hint("it was encrypted anew by another tool: put back the version that hactl wrote"));
+            .hint("restore the version that hactl wrote: another tool has re-encrypted the file"));
         }
         self.write(Existing::Replace)
     }
@@ -217,13 +217,17 @@ impl Vault {
             .map_err(|error| failed().source(error.as_ref()))?;
         // Before the old file goes: what would replace it must open with the key at hand.
         open(&self.identity, &encrypted).map_err(|error| {
-            failed().cause(format!("the key in {} would not open it: {error}", self.identity.origin))
+            failed().cause(format!("the key in {} could not open the new file: {error}", self.identity.origin))
         })?;
         store::write(&self.file, &encrypted, 0o600, existing).map_err(|error| {
             let error = failed().source(&error);
             match existing {
-                Existing::Keep => error.hint("make room or give write access there, then run the same command again"),
-                Existing::Replace => error.hint("the file is as it was: make room, then run the same command again"),
+                Existing::Keep => {
+                    error.hint("free disk space or grant write access there, then run the same command again")
+                }
+                Existing::Replace => {
+                    error.hint("free disk space, then run the same command again; the old file is unchanged")
+                }
             }
         })?;
         self.on_disk = Sha256::digest(&encrypted).into();
@@ -273,12 +277,12 @@ impl Vault {
         };
         let Some(found) = self.recorded(text)? else {
             return Err(failed("the file is not encrypted for this key".to_owned())
-                .hint(format!("`hactl secrets {} recipients` lists those that there are", self.cluster())));
+                .hint(format!("run `hactl secrets {} recipients` to list the recipients", self.cluster())));
         };
         if !self.recipients()?.iter().any(|other| other.own && other.key != found) {
             return Err(failed(format!("without it the key in {} could not open the file", self.identity.origin))
                 .hint(format!(
-                    "somebody else on the list can remove it, or you with another key: {KEY_FILE} names its file"
+                    "ask another recipient to remove it, or set {KEY_FILE} to the file of another key of yours"
                 )));
         }
         self.contents.recipients.remove(&found);
@@ -361,7 +365,7 @@ impl Vault {
         Ok(changed)
     }
 
-    /// A seal of `text` that only who can open the secrets can make.
+    /// A seal of `text`: only a program that has opened the secrets can make it.
     #[must_use]
     pub fn seal(&self, text: &str) -> String {
         let secret = Zeroizing::new(["hactl seal\n", self.contents.ssh.private.expose()].concat());
@@ -428,7 +432,7 @@ impl Vault {
         known.ok_or_else(|| self.lacks(format!("the password of {account}")))
     }
 
-    /// Every secret in it, the given ones too, for those who must not show any.
+    /// Every secret in it, the given ones too, for code that must not show any.
     pub fn all(&self) -> impl Iterator<Item = &Secret> {
         let Contents { ssh, authorities, passwords, clients, nodes, .. } = &self.contents;
         let leaves = authorities.values().chain(clients.values()).chain(nodes.values().flat_map(BTreeMap::values));
@@ -475,6 +479,6 @@ impl Vault {
     fn lacks(&self, what: String) -> Error {
         Error::failed("secrets-incomplete", "use the secrets file", self.file.display())
             .cause(format!("an earlier version of hactl wrote it: {what} is not in it"))
-            .hint(format!("Run `hactl up {}`: it makes what is missing", self.cluster()))
+            .hint(format!("run `hactl up {}` to create what is missing", self.cluster()))
     }
 }

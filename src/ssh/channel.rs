@@ -21,7 +21,7 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// Whether its asker no longer waits.
+    /// Whether its caller no longer waits.
     pub(super) fn is_given_up(&self) -> bool {
         match self {
             Self::Run { reply, .. } => reply.is_closed(),

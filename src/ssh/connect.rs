@@ -1,4 +1,4 @@
-//! From an address to a session that lets hactl in, and what was seen where none does.
+//! From an address to a session that is logged in, and why that failed.
 
 use std::{
     fmt, io,
@@ -50,10 +50,10 @@ pub(super) struct LoggedIn {
 pub(super) fn dial(host: &str, port: u16) -> Result<OwnedFd, Seen> {
     let unreachable = |said: String| Seen::new(SshFailure::Unreachable, format!("{host}:{port}: {said}"));
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
-        unreachable(format!("the name has no address ({error})"))
-            .hint("is the name right, and known to this machine's resolver?")
+        unreachable(format!("could not resolve the host name ({error})"))
+            .hint("check the host name, and that this machine can resolve it")
     })?;
-    let mut last = unreachable("the name has no address".to_owned());
+    let mut last = unreachable("the host name has no address".to_owned());
     for address in addresses {
         match TcpStream::connect_timeout(&address, ATTEMPT) {
             Ok(socket) => {
@@ -69,19 +69,19 @@ pub(super) fn dial(host: &str, port: u16) -> Result<OwnedFd, Seen> {
 fn not_connected(host: &str, port: u16, error: &io::Error) -> Seen {
     let (said, hint) = match error.kind() {
         io::ErrorKind::ConnectionRefused => (
-            "connection refused: the machine is there, and no SSH server listens on this port".to_owned(),
-            "is sshd running there, and is the port right?",
+            "connection refused: the machine answers, but no SSH server listens on this port".to_owned(),
+            "check that sshd runs on the machine and that the port is right",
         ),
         io::ErrorKind::TimedOut => (
             format!("no answer within {} s", ATTEMPT.as_secs()),
-            "is the machine running, the address right, and does its firewall let SSH through?",
+            "check that the machine is running, that the address is right, and that its firewall allows SSH",
         ),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => (
-            format!("no route to it ({error})"),
-            "is the machine running, and is its network reached from here? Where only another machine reaches it, \
-             `ssh: {bastion: USER@HOST}` goes by way of that one",
+            format!("no route to the host ({error})"),
+            "check that the machine is running and that its network is reachable from here; if only another machine \
+             reaches it, set `ssh: {bastion: USER@HOST}`",
         ),
-        _ => (error.to_string(), "is the machine running, and the address right?"),
+        _ => (error.to_string(), "check that the machine is running and that the address is right"),
     };
     Seen::new(SshFailure::Unreachable, format!("{host}:{port}: {said}")).hint(hint)
 }
@@ -105,12 +105,12 @@ pub(super) fn log_in(socket: OwnedFd, server: &Server, keys: &[PrivateKey]) -> R
     };
     session.method_pref(MethodType::HostKey, &kinds).map_err(|error| broken(&error))?;
     session.handshake().map_err(|error| no_handshake(server, &error, &kinds))?;
-    let Some((blob, _)) = session.host_key() else { return Err(broken(&"it shows no host key")) };
+    let Some((blob, _)) = session.host_key() else { return Err(broken(&"the server offered no host key")) };
     let shown = format!("{} {}", kind(blob), BASE64_STANDARD.encode(blob));
     if let Some(pinned) = pinned
         && pinned.get(1) != shown.split_whitespace().nth(1).as_ref()
     {
-        let words = format!("{server} shows another host key ({}) than the one that was pinned", fingerprint(&shown));
+        let words = format!("{server} shows another host key ({}) than the pinned one", fingerprint(&shown));
         return Err(other_host_key(words));
     }
     let mut refused = String::new();
@@ -125,14 +125,14 @@ pub(super) fn log_in(socket: OwnedFd, server: &Server, keys: &[PrivateKey]) -> R
         }
     }
     let banner = session.banner().unwrap_or("an SSH server");
-    let words = format!("{server}: {banner} answers, and refused the key for user {}: {refused}", server.user);
+    let words = format!("{server}: {banner} refused the SSH key for user {}: {refused}", server.user);
     Err(Seen::new(SshFailure::KeyRefused, words)
-        .hint("is the user right, was the machine made with another NAME.secrets.age, or is the key another's?"))
+        .hint("check the user, the key, and that the machine was created with this NAME.secrets.age"))
 }
 
 fn other_host_key(words: String) -> Seen {
     Seen::new(SshFailure::OtherHostKey, words)
-        .hint("something else answers at this address, or it was made anew: do not go on before you know which")
+        .hint("find out whether another machine has this address, or the machine was recreated, before you continue")
 }
 
 fn no_handshake(server: &Server, error: &ssh2::Error, kinds: &str) -> Seen {
@@ -143,19 +143,19 @@ fn no_handshake(server: &Server, error: &ssh2::Error, kinds: &str) -> Seen {
     const RESET: ErrorCode = ErrorCode::Session(-43);
     match error.code() {
         NO_BANNER | CLOSED | RESET => {
-            let words = format!("{server}: the connection was taken, and no SSH server greeted ({error})");
+            let words = format!("{server}: the port accepted the connection, but no SSH server answered ({error})");
             Seen::new(SshFailure::Unreachable, words)
-                .hint("sshd may still be starting, or something else listens on this port")
+                .hint("wait until sshd has started, or check that no other program listens on this port")
         }
         TIMEOUT => {
             let seconds = ATTEMPT.as_secs();
-            let words = format!("{server}: the connection was taken, and then nothing came within {seconds} s");
+            let words = format!("{server}: the port accepted the connection, but sent nothing within {seconds} s");
             Seen::new(SshFailure::Silent, words)
-                .hint("the machine hangs, or it or its network is busy beyond measure: its console says more")
+                .hint("check the machine's console: the machine hangs, or it or its network is overloaded")
         }
         // The pinned kind alone is asked for.
         NO_COMMON if server.pinned.is_some() => {
-            other_host_key(format!("{server} has no host key of the kind that was pinned ({kinds})"))
+            other_host_key(format!("{server} has no host key of the pinned type ({kinds})"))
         }
         _ => Seen::new(SshFailure::Unreachable, format!("{server}: {error}")),
     }

@@ -1,4 +1,4 @@
-//! What goes wrong over SSH. Code decides by [`SshFailure`]; people read the [`Error`] around it.
+//! What goes wrong over SSH. Code decides by [`SshFailure`]; users read the [`Error`] around it.
 
 use std::fmt;
 
@@ -63,7 +63,11 @@ impl Seen {
 
     /// With the hint that fits every failed connection, where there is none yet.
     pub(super) fn or_default_hint(self) -> Self {
-        if self.hint.is_some() { self } else { self.hint("is the machine running, and the address right?") }
+        if self.hint.is_some() {
+            self
+        } else {
+            self.hint("check that the machine is running and that the address is right")
+        }
     }
 
     /// The same, seen on the bastion at `place`.
@@ -160,16 +164,21 @@ mod tests {
     #[test]
     fn error_of_a_failed_connection_names_machine_cause_and_hint() {
         let seen = Seen::new(SshFailure::OtherHostKey, "h:22 shows another host key").hint("check it");
-        let error = seen.on_bastion("h:22").into_error("reach by SSH", "node1").cause("last seen after 2 attempts");
+        let error = seen.on_bastion("h:22").into_error("connect by SSH to", "node1").cause("gave up after 2 attempts");
         assert_eq!((error.failure, error.bastion.as_deref()), (SshFailure::OtherHostKey, Some("h:22")));
         let error = Error::from(error);
         assert_eq!(error.code, "host-key");
         assert_eq!(
             error.to_string(),
-            "cannot reach by SSH node1\n  cause: h:22 shows another host key\n  cause: last seen after 2 attempts\n  \
+            "cannot connect by SSH to node1\n  cause: h:22 shows another host key\n  cause: gave up after 2 \
+             attempts\n  \
              hint: check it"
         );
-        let silent = Seen::new(SshFailure::Silent, "nothing").or_default_hint().into_error("reach by SSH", "node1");
-        assert!(silent.to_string().ends_with("  hint: is the machine running, and the address right?"), "{silent}");
+        let silent =
+            Seen::new(SshFailure::Silent, "nothing").or_default_hint().into_error("connect by SSH to", "node1");
+        assert!(
+            silent.to_string().ends_with("  hint: check that the machine is running and that the address is right"),
+            "{silent}"
+        );
     }
 }

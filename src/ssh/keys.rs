@@ -15,7 +15,7 @@ use crate::{
     model::Secret,
 };
 
-/// What opens the machines, and what lets through to them.
+/// The keys for the machines, and for the bastions in front of them.
 #[derive(Clone, Debug)]
 pub struct SshKeys {
     pub machine: PrivateKey,
@@ -58,7 +58,7 @@ impl SshKeys {
         if has_agent(env) && !matches!(machine, PrivateKey::Agent) {
             bastion.push(PrivateKey::Agent);
         }
-        // One that cannot be read, or has a passphrase, opens nothing here.
+        // hactl cannot use a key that it cannot read, or that has a passphrase.
         bastion.extend(user_key_files(env).iter().filter_map(|path| PrivateKey::read(path).ok()));
         Self { machine, bastion }
     }
@@ -102,8 +102,8 @@ impl PrivateKey {
         match user_key_files(env).first() {
             Some(path) => Self::read(path),
             None => Err(Error::missing("ssh-key", "find an SSH key in", home(env).join(".ssh").display())
-                .cause("no SSH agent runs, and there is no id_ed25519, id_ecdsa or id_rsa")
-                .hint("name one by `ssh.key` of the platform in the cluster file")),
+                .cause("no SSH agent runs, and the directory has no id_ed25519, id_ecdsa or id_rsa")
+                .hint("set `ssh.key` of the platform in the cluster file, or start an SSH agent")),
         }
     }
 
@@ -113,21 +113,25 @@ impl PrivateKey {
     /// When it cannot be read, is no private key, or is protected by a passphrase.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = || Error::missing("ssh-key", "read the SSH key", path.display());
-        let hint = "`ssh.key` of the cluster file names it";
+        let hint = "check `ssh.key` in the cluster file";
         let text = std::fs::read_to_string(path).map_err(|error| failed().source(&error).hint(hint))?;
         if !text.trim_start().starts_with("-----BEGIN ") {
             let public = text.starts_with("ssh-") || text.starts_with("ecdsa-");
-            let cause = if public { "it is a public key: the private one has no .pub" } else { "it is no private key" };
+            let cause = if public {
+                "it is a public key; the private key is the file without .pub"
+            } else {
+                "it is not a private key"
+            };
             return Err(failed().cause(cause).hint(hint));
         }
         if text.contains("ENCRYPTED") || ssh_key::PrivateKey::from_openssh(&text).is_ok_and(|key| key.is_encrypted()) {
-            let error = failed().cause("it is protected by a passphrase, which hactl does not ask for");
-            return Err(error.hint("`ssh-add` it, and let the SSH agent open the machines: `ssh: {key: agent}`"));
+            let error = failed().cause("it has a passphrase, and hactl does not ask for passphrases");
+            return Err(error.hint("add it to the SSH agent with `ssh-add`, and set `ssh: {key: agent}`"));
         }
         Ok(Secret::new(text).into())
     }
 
-    /// The public sides, for machines that are to let it in.
+    /// The public keys, for the machines.
     ///
     /// # Errors
     /// When the agent does not answer, or has no key.
@@ -137,9 +141,9 @@ impl PrivateKey {
                 let key = ssh_key::PrivateKey::from_openssh(text.expose());
                 let public = key.and_then(|key| key.public_key().to_openssh());
                 Ok(vec![public.map_err(|error| {
-                    Error::failed("ssh-key", "find the public side of", "the SSH key").source(&error).hint(
-                        "hactl reads OpenSSH's form (BEGIN OPENSSH PRIVATE KEY): `ssh-keygen -p -f FILE` rewrites an older one",
-                    )
+                    Error::failed("ssh-key", "derive the public key from", "the SSH private key")
+                        .source(&error)
+                        .hint("convert it to OpenSSH's format (BEGIN OPENSSH PRIVATE KEY) with `ssh-keygen -p -f FILE`")
                 })?])
             }
             Self::Agent => agent_keys(),
@@ -155,13 +159,14 @@ fn agent_keys() -> Result<Vec<String>> {
         agent.list_identities()?;
         agent.identities()
     };
-    let keys = list().map_err(|error| failed().source(&error).hint("does one run? `ssh-add -l` asks it"))?;
+    let keys = list()
+        .map_err(|error| failed().source(&error).hint("check that an SSH agent runs: `ssh-add -l` lists its keys"))?;
     let keys: Vec<String> = keys
         .iter()
         .map(|key| format!("{} {} {}", kind(key.blob()), BASE64_STANDARD.encode(key.blob()), key.comment()))
         .collect();
     if keys.is_empty() {
-        return Err(failed().cause("it has none").hint("`ssh-add` gives it one"));
+        return Err(failed().cause("the agent has no keys").hint("add a key with `ssh-add`"));
     }
     Ok(keys)
 }
@@ -192,8 +197,8 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             PrivateKey::read(&path).unwrap_err().to_string()
         };
-        assert!(said("ssh-ed25519 AAAA me").contains("it is a public key: the private one has no .pub"));
-        assert!(said("hello").contains("it is no private key"));
+        assert!(said("ssh-ed25519 AAAA me").contains("it is a public key; the private key is the file without .pub"));
+        assert!(said("hello").contains("it is not a private key"));
         assert!(said("-----BEGIN ENCRYPTED PRIVATE KEY-----\n").contains("passphrase"));
         std::fs::remove_file(&path).unwrap();
         assert!(PrivateKey::read(&path).unwrap_err().to_string().contains("ssh.key"));

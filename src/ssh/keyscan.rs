@@ -27,7 +27,7 @@ pub struct HostKey {
 /// # Errors
 /// When nothing answers within a few seconds, or another key than the known one is shown.
 pub async fn scan_host_key(host: &str, port: u16, known_hosts: &Path) -> Result<HostKey, SshError> {
-    const WHAT: &str = "learn the host key of";
+    const WHAT: &str = "read the host key of";
     let (host, known_hosts) = (host.to_owned(), known_hosts.to_owned());
     let place = format!("{host}:{port}");
     match tokio::task::spawn_blocking(move || scan(&host, port, &known_hosts)).await {
@@ -39,7 +39,7 @@ pub async fn scan_host_key(host: &str, port: u16, known_hosts: &Path) -> Result<
 fn scan(host: &str, port: u16, file: &Path) -> Result<HostKey, Seen> {
     let mut first: Option<HostKey> = None;
     let mut other = false;
-    let mut last = Seen::new(SshFailure::Unreachable, format!("{host}:{port} shows no host key"));
+    let mut last = Seen::new(SshFailure::Unreachable, format!("{host}:{port} offered no host key"));
     // Without a file no key is known.
     let text = std::fs::read_to_string(file).unwrap_or_default();
     // The user's file may know the machine by any kind of key.
@@ -78,10 +78,13 @@ fn scan(host: &str, port: u16, file: &Path) -> Result<HostKey, Seen> {
     }
     match first {
         Some(key) if other => {
-            let words =
-                format!("{host}:{port} shows another host key ({}) than {} has", key.fingerprint, file.display());
+            let words = format!(
+                "{host}:{port} shows another host key ({}) than the one in {}",
+                key.fingerprint,
+                file.display()
+            );
             let hint = format!(
-                "something else answers at this address; do not go on before you know what. If you made it anew: \
+                "find out what answers at this address before you continue; if you recreated the machine, run \
                  `ssh-keygen -R {}`",
                 if port == 22 { host.to_owned() } else { format!("'[{host}]:{port}'") }
             );

@@ -27,11 +27,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 const QUEUE: usize = 64;
 
 /// What connecting is called in errors.
-const CONNECT: &str = "reach by SSH";
+const CONNECT: &str = "connect by SSH to";
 
 /// What to do about a machine that came up and does not let its user in.
-const NOT_LET_IN: &str = "its first boot should have brought user and key: is the user of `ssh` the one that the template \
-     makes? On the machine's console, `cloud-init status --long` and /var/log/cloud-init-output.log say more";
+const NOT_LET_IN: &str = "check that the user in `ssh` is the one that the template creates; if it is, run \
+     `cloud-init status --long` on the machine's console and read /var/log/cloud-init-output.log: the first boot \
+     should have added the user and the key";
 
 /// An SSH session to one node. It ends when the last handle is dropped.
 #[derive(Clone)]
@@ -106,7 +107,7 @@ impl Remote {
             let seen = if seen.awaits_first_boot(just_created) { seen.hint(NOT_LET_IN) } else { seen };
             let error = seen.or_default_hint().into_error(CONNECT, &label);
             return Err(match may_pass {
-                true => error.cause(format!("last seen after {attempts} attempts in {} s", patience.as_secs())),
+                true => error.cause(format!("gave up after {attempts} attempts in {} s", patience.as_secs())),
                 false => error,
             });
         }
@@ -156,7 +157,7 @@ impl Remote {
     /// # Errors
     /// When nothing listens there, or the session is broken.
     pub async fn tunnel(&self, host: &str, port: u16, patience: Duration) -> Result<tokio::net::UnixStream, SshError> {
-        let what = format!("reach port {port} of");
+        let what = format!("connect to port {port} of");
         let failed = |error: io::Error| SshError::local(&what, &self.label, &error);
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
@@ -196,8 +197,8 @@ impl Remote {
 }
 
 fn no_host_key(place: &str) -> Seen {
-    Seen::new(SshFailure::UnknownHostKey, format!("no host key is known for {place}"))
-        .hint("run `hactl up`: it records it")
+    Seen::new(SshFailure::UnknownHostKey, format!("no host key is recorded for {place}"))
+        .hint("run `hactl up` to record the host key")
 }
 
 /// One attempt to connect, through the bastion if there is one.
@@ -235,13 +236,13 @@ async fn dial_through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshK
     let session = Remote::start(format!("{name} of {label}"), false, opened.session, opened.socket);
     let session = session.map_err(|error| failed(&error))?;
     let stream = session.tunnel(host, port, ATTEMPT).await.map_err(|error| {
-        let words = format!("{name} does not get through to {host}:{port}: {}", error.causes().join("; "));
+        let words = format!("{name} could not connect to {host}:{port}: {}", error.causes().join("; "));
         match error.failure {
             SshFailure::TunnelProhibited => Seen::new(error.failure, words).on_bastion(&place).hint(
-                "its sshd must allow forwarding to that address: AllowTcpForwarding and PermitOpen in sshd_config",
+                "allow forwarding to that address in the bastion's sshd_config: AllowTcpForwarding and PermitOpen",
             ),
             _ => Seen::new(SshFailure::Unreachable, words)
-                .hint("is the machine running, and is its address right as the bastion sees it?"),
+                .hint("check that the machine is running and that its address is right as seen from the bastion"),
         }
     })?;
     Ok(stream.into_std().map_err(|error| failed(&error))?.into())

@@ -254,20 +254,21 @@ async fn wrong_settings_are_reported_each_with_its_code() {
         let zone = |zone: &str| Dns { zone: zone.parse().unwrap(), ..good.clone() };
         let port = |port| Dns { port, ..good.clone() };
 
-        wrong(&good, "d3Jvbmc=", "dns-secret", &["the secret is wrong", "ddnskey.", SECRET_VARIABLE]).await;
+        wrong(&good, "d3Jvbmc=", "dns-secret", &["the TSIG secret is wrong", "ddnskey.", SECRET_VARIABLE]).await;
         wrong(&key("nokey."), &right, "dns-key-name", &["knows no key nokey."]).await;
         let other = algorithm(good.clone(), KeyAlgorithm::HmacSha384);
-        wrong(&other, &right, "dns-key-algorithm", &["not with hmac-sha384", "set key_algorithm to hmac-sha256"]).await;
-        wrong(&key(KEY_512), &right, "dns-key-algorithm", &["set key_algorithm to hmac-sha512"]).await;
+        wrong(&other, &right, "dns-key-algorithm", &["not with hmac-sha384", "set `key_algorithm` to hmac-sha256"])
+            .await;
+        wrong(&key(KEY_512), &right, "dns-key-algorithm", &["set `key_algorithm` to hmac-sha512"]).await;
         wrong(&zone("example.org"), &right, "dns-zone", &["does not serve the zone example.org."]).await;
-        wrong(&zone("sub.home.sflab.io"), &right, "dns-zone", &["lies within its zone home.sflab.io."]).await;
+        wrong(&zone("sub.home.sflab.io"), &right, "dns-zone", &["is inside its zone home.sflab.io."]).await;
         match kind {
             Kind::Bind => wrong(&key(IDLE_KEY), &right, "dns-refused", &["the key idlekey. may not change this"]).await,
             // To Knot a key that no list of the zone names is no key of the zone.
             Kind::Knot => wrong(&key(IDLE_KEY), &right, "dns-key-name", &["knows no key idlekey."]).await,
         }
         let closed = port(servers::free_port(server.address));
-        wrong(&closed, &right, "dns-silent", &["nothing listens there"]).await;
+        wrong(&closed, &right, "dns-silent", &["connection refused"]).await;
         if kind == Kind::Bind {
             let silent = servers::free_port(server.address);
             let _udp = UdpSocket::bind((server.address, silent)).unwrap();
@@ -341,7 +342,7 @@ fn wrong_settings_in_terraform_are_reported_at_the_resource() {
     let right = std::mem::replace(&mut plain.secret, "d3Jvbmc=".to_owned());
     plain.apply().bad(&[
         "Cannot make the record node1.home.sflab.io.",
-        "the secret is wrong",
+        "the TSIG secret is wrong",
         "Hint:",
         "on main.tf line",
     ]);

@@ -174,9 +174,9 @@ fn certificate_of_another_authority_is_refused() {
         assert!(took < AT_ONCE, "{took:?}");
     };
     let endpoint = simulator.endpoint();
-    fails(&endpoint, None, "proxmox-untrusted", "give its path as `ca_cert`");
+    fails(&endpoint, None, "proxmox-untrusted", "set `ca_cert`");
     fails(&endpoint, Some(other.ca_cert()), "proxmox-untrusted", "pve-root-ca.pem");
-    fails(&endpoint, Some(other.certificate()), "proxmox-untrusted", "not the node's");
+    fails(&endpoint, Some(other.certificate()), "proxmox-untrusted", "not to the hypervisor's");
     fails(&endpoint, Some("/nonexistent/ca.pem".into()), "proxmox-ca-cert", "/nonexistent/ca.pem");
 
     let named = Simulator::with_certificate(World::default(), &["pve1.example.org"], true);
@@ -233,24 +233,29 @@ fn object_missing_on_proxmox_is_named_with_the_machines_that_need_it() {
         &["node1:", "pve1, pve2, pve3"],
     );
     let offline = |world: &mut World| world.nodes.get_mut("pve2").unwrap().online = false;
-    refused(offline, &three, "proxmox-node-offline", &["node2: node pve2 is offline"]);
+    refused(offline, &three, "proxmox-node-offline", &["node2: hypervisor pve2 is offline"]);
 
     let gone = |world: &mut World| drop(world.guests.remove(&9002));
-    refused(gone, &three, "proxmox-template", &["node1: there is no virtual machine 9002", "9003 (debian-12 on pve2)"]);
+    refused(
+        gone,
+        &three,
+        "proxmox-template",
+        &["node1: virtual machine 9002 does not exist", "9003 (debian-12 on pve2)"],
+    );
     let plain = |world: &mut World| world.guests.get_mut(&9002).unwrap().template = false;
-    refused(plain, &three, "proxmox-template", &["is no template", "qm template 9002"]);
+    refused(plain, &three, "proxmox-template", &["is not a template", "qm template 9002"]);
     let container_there = |world: &mut World| drop(world.guests.insert(9002, Guest::new("lxc", "pve1", "ct")));
     refused(container_there, &three, "proxmox-template", &["9002 (ct) is a container"]);
     let same = wanted([machine("pve1", 9002), machine("pve2", 9002), machine("pve3", 9002)]);
-    refused(|_| {}, &same, "proxmox-check", &["node2: template 9002 is on node pve1, not on pve2"]);
+    refused(|_| {}, &same, "proxmox-check", &["node2: template 9002 is on hypervisor pve1, not on pve2"]);
     let source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
     let told = wanted([GuestRequest { source, ..machine("pve2", 9002) }]);
     check(&Simulator::start(World::default()), &told).unwrap();
     let elsewhere = |world: &mut World| drop(world.nodes.get_mut("pve1").unwrap().storages.remove("local-lvm"));
-    refused(elsewhere, &told, "proxmox-datastore", &["node1: node pve1 has no datastore local-lvm"]);
+    refused(elsewhere, &told, "proxmox-datastore", &["node1: hypervisor pve1 has no datastore local-lvm"]);
 
     let storage = |world: &mut World| drop(world.nodes.get_mut("pve3").unwrap().storages.remove("local-lvm"));
-    refused(storage, &three, "proxmox-datastore", &["node3: node pve3 has no datastore local-lvm"]);
+    refused(storage, &three, "proxmox-datastore", &["node3: hypervisor pve3 has no datastore local-lvm"]);
     let local = edit(|machine| machine.datastore = "local".to_owned());
     let words = ["does not hold disks of virtual machines", "pvesm set local --content backup,images,iso,vztmpl"];
     refused(|_| {}, &local, "proxmox-datastore-content", &words);
@@ -260,7 +265,7 @@ fn object_missing_on_proxmox_is_named_with_the_machines_that_need_it() {
     refused(disabled, &three, "proxmox-datastore-inactive", &["is disabled"]);
 
     let bridge = edit(|machine| machine.bridge = "vmbr7".to_owned());
-    refused(|_| {}, &bridge, "proxmox-bridge", &["node1: node pve1 has no bridge vmbr7; it has vmbr0"]);
+    refused(|_| {}, &bridge, "proxmox-bridge", &["node1: hypervisor pve1 has no bridge vmbr7; it has vmbr0"]);
 
     let one = wanted([container("pve1", "local:vztmpl/alpine.tar.xz")]);
     refused(|_| {}, &one, "proxmox-template-file", &["alpine.tar.xz", FILE, "pveam download local"]);
@@ -283,10 +288,10 @@ fn machine_unknown_to_the_state_is_not_made_twice() {
     // The clone has its name from the start, and its tag with the first change after it.
     let cloned = |world: &mut World| drop(world.guests.insert(104, tagged("")));
     let words =
-        ["node1: virtual machine 104 (pg-prod-node1) on pve2 has its name", "`qm destroy 104 --purge`, on pve2"];
+        ["node1: virtual machine 104 (pg-prod-node1) on pve2 has the same name", "`qm destroy 104 --purge`, on pve2"];
     refused(cloned, &wanted, "proxmox-machine-there", &words);
     let changed = |world: &mut World| drop(world.guests.insert(104, tagged(&format!("a;hactl-{cluster};z"))));
-    let words = ["carries this cluster's tag", "`hactl import CLUSTER node1=pve2/104` takes it over"];
+    let words = ["has this cluster's tag", "run `hactl import CLUSTER node1=pve2/104` to take it over"];
     refused(changed, &wanted, "proxmox-machine-there", &words);
     let container = |world: &mut World| drop(world.guests.insert(104, Guest::new("lxc", "pve1", "pg-prod-node1")));
     refused(container, &wanted, "proxmox-machine-there", &["container 104", "`pct destroy 104 --purge`"]);
@@ -305,7 +310,7 @@ fn machine_unknown_to_the_state_is_not_made_twice() {
 #[test]
 fn pool_is_either_made_or_expected_to_exist() {
     let own = edit(|machine| machine.pool = Some("db".to_owned()));
-    refused(|_| {}, &own, "proxmox-pool", &["node1: there is no pool db", "pveum pool add db"]);
+    refused(|_| {}, &own, "proxmox-pool", &["node1: pool db does not exist", "pveum pool add db"]);
     let made_here = ProxmoxRequest { pool: Some(Pool { id: "db".to_owned(), made: false }), ..own.clone() };
     check(&Simulator::start(World::default()), &made_here).unwrap();
     let simulator = Simulator::start(World::default());
@@ -339,11 +344,16 @@ fn problems_are_all_reported_at_once() {
         world.nodes.get_mut("pve2").unwrap().online = false;
         world.acl.get_mut("/").unwrap().remove("VM.Clone");
     };
-    let error = refused(change, &wanted, "proxmox-check", &["node4, node5: there is no virtual machine 9009"]);
+    let error = refused(change, &wanted, "proxmox-check", &["node4, node5: virtual machine 9009 does not exist"]);
     let said = error.causes.join("\n");
-    for word in
-        ["pve2 is offline", "no node pve9", "vmbr7", "ceph", "no pool db", "lacks VM.Clone on /vms/9002, /vms/9003, "]
-    {
+    for word in [
+        "pve2 is offline",
+        "pve9 does not exist",
+        "vmbr7",
+        "ceph",
+        "pool db does not exist",
+        "lacks VM.Clone on /vms/9002, /vms/9003, ",
+    ] {
         assert!(said.contains(word), "no `{word}` in: {said}");
     }
     assert!(error.hint.unwrap().lines().count() >= 6);
@@ -397,7 +407,7 @@ fn storage_that_hangs_delays_only_its_machines() {
     let (found, took) = check_at(&simulator.endpoint(), &token(), Some(&simulator.ca_cert()), &three());
     let error = found.unwrap_err();
     assert_eq!(error.code, "proxmox-node-silent");
-    assert!(error.to_string().contains("node2: node pve2 does not say what datastores it has"), "{error}");
+    assert!(error.to_string().contains("node2: hypervisor pve2 did not list its datastores"), "{error}");
     assert!(took < Duration::from_secs(12), "{took:?}");
 }
 

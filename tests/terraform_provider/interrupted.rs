@@ -95,7 +95,7 @@ async fn node_that_never_booted_is_made_again() {
         docker(&["rm", id.trim()]).await;
 
         let failed = cluster.up().await.0.unwrap_err();
-        assert!(failed.to_string().contains("its init ended"), "{failed}");
+        assert!(failed.to_string().contains("its init exited"), "{failed}");
         cluster.image = good;
         let made = cluster.up().await.0.unwrap();
         assert_eq!(actions(&made.changes, Action::Replace), ["hactl_node node1", "hactl_node node2"]);

@@ -103,8 +103,9 @@ impl Range {
     /// The value of the first key, and the lease that it lives by.
     pub(super) fn first(self) -> Observed<Option<(String, u64)>> {
         let Some(pair) = self.kvs.into_iter().next() else { return Ok(None) };
-        let value =
-            BASE64_STANDARD.decode(pair.value).map_err(|error| ProbeError::Other(format!("etcd's answer: {error}")))?;
+        let value = BASE64_STANDARD
+            .decode(pair.value)
+            .map_err(|error| ProbeError::Other(format!("could not decode etcd's answer: {error}")))?;
         Ok(Some((String::from_utf8_lossy(&value).into_owned(), pair.lease)))
     }
 }

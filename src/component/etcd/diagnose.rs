@@ -20,7 +20,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
 fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
     let voters: BTreeSet<&InstanceKey> = plan.voters().map(|node| &node.key).collect();
     if findings.adopted && voters.is_empty() {
-        // It is none of the machines that hactl knows. What Patroni can read is well enough.
+        // etcd runs on other machines. It is healthy if Patroni can read it.
         let views = seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
         let healthy = views.into_iter().any(|view| view.cluster.is_some());
         return Etcd { healthy, ..Etcd::default() };
@@ -43,7 +43,7 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
             "etcd-down",
             None,
             "no etcd member answers",
-            "Patroni keeps no leader without etcd: start it first",
+            "start etcd first: without it, Patroni keeps no leader",
         );
         return Etcd::default();
     };
@@ -51,25 +51,30 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
         let message = format!("etcd has no quorum: {} of {} voters answer", answers.len(), voters.len());
         findings.add("etcd-no-quorum", None, message, "start the voters that are down; a majority is needed");
     } else if best.leader == 0 {
-        findings.add("etcd-no-leader", None, "etcd has no leader", "an election should end within seconds");
+        findings.add("etcd-no-leader", None, "etcd has no leader", "wait a few seconds for an election to end");
     }
     for (key, view) in &answers {
         if serving > 0 && !view.serving {
-            findings.add("etcd-isolated", Some(key), "this member is not part of the quorum", "is port 2380 open?");
+            findings.add(
+                "etcd-isolated",
+                Some(key),
+                "this member is not part of the quorum",
+                "check that port 2380 is open between the members",
+            );
         }
         for alarm in &view.alarms {
-            let hint = "NOSPACE: compact, defragment, then `etcdctl alarm disarm`";
-            findings.add("etcd-alarm", Some(key), format!("etcd has raised {alarm}"), hint);
+            let hint = "for NOSPACE, compact and defragment etcd, then run `etcdctl alarm disarm`";
+            findings.add("etcd-alarm", Some(key), format!("etcd has raised the alarm {alarm}"), hint);
         }
     }
     for voter in &voters {
         match best.members.iter().find(|member| member.name == voter.as_str()) {
             None => {
-                let hint = format!("`hactl up {}` adds it as a learner and promotes it", plan.cluster);
+                let hint = format!("run `hactl up {}` to add it as a learner and promote it", plan.cluster);
                 findings.add("etcd-member-missing", Some(voter), "not in etcd's member list", Hint::Up(hint));
             }
             Some(member) if member.learner => {
-                let hint = format!("`hactl up {}` promotes it once it is in sync", plan.cluster);
+                let hint = format!("run `hactl up {}` to promote it once it is in sync", plan.cluster);
                 findings.add("etcd-learner", Some(voter), "still a learner: it does not vote", Hint::Up(hint));
             }
             Some(_) => {}
@@ -78,7 +83,7 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
     for member in &best.members {
         if !outside && !voters.iter().any(|voter| voter.as_str() == member.name) {
             let message = format!("etcd lists {} ({:x}), which is not a voter of this cluster", member.name, member.id);
-            let hint = Hint::Up(format!("`hactl up {}` removes it", plan.cluster));
+            let hint = Hint::Up(format!("run `hactl up {}` to remove it", plan.cluster));
             findings.ours("etcd-member-foreign", None, message, hint);
         }
     }
@@ -99,17 +104,19 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
     Etcd { healthy: whole && leader.is_some() && voting == voters.len(), leader, members }
 }
 
-/// What is to be known of the DCS of a cluster that hactl did not make.
+/// Notices about the DCS of a cluster that hactl did not make.
 pub(super) fn diagnose_adopted(plan: &Plan, _: &Observations, findings: &mut Findings) {
     match &plan.dcs {
         Dcs::Other(store) => {
-            let message = format!("the DCS is {store}: hactl does not look at it, and drills about etcd are skipped");
+            let message = format!("the DCS is {store}: hactl does not check it, and skips the drills of etcd");
             findings.notice("dcs-not-etcd", None, message, Hint::None);
         }
         Dcs::Etcd { outside, .. } if !outside.is_empty() => {
             let list: Vec<String> = outside.iter().map(ToString::to_string).collect();
-            let message =
-                format!("voters of etcd that are none of the file's instances are not looked at: {}", list.join(", "));
+            let message = format!(
+                "hactl does not check the etcd voters that are not instances in the cluster file: {}",
+                list.join(", ")
+            );
             findings.notice("etcd-outside", None, message, "add their machines to `instances`");
         }
         Dcs::Etcd { .. } => {}

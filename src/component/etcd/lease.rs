@@ -1,4 +1,4 @@
-//! A key in etcd that lives as long as somebody renews it.
+//! A key in etcd that lives as long as its holder renews it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const SERVES_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) enum Taken {
     /// It is ours, by the lease of this number.
     Ours(u64),
-    /// Somebody has it by this lease, and for at least so many seconds more.
+    /// Another holder has it by this lease, for at least this many more seconds.
     Held { value: String, lease: u64, seconds: u64 },
 }
 
@@ -76,8 +76,8 @@ pub(crate) async fn serving_voter<'a>(access: &Access, fleet: &'a Fleet) -> Opti
     first.ok()?.ok().map(|(node, _)| node)
 }
 
-/// Writes `value` under `key` for `ttl`, unless somebody has it. A key with this very value is ours already: an answer to
-/// an earlier request was lost.
+/// Writes `value` under `key` for `ttl`, unless another holder has it. A key with this value is ours already: the
+/// answer to an earlier request was lost.
 pub(crate) async fn take_key(
     access: &Access,
     node: &FleetNode,

@@ -19,7 +19,7 @@ pub(super) fn complete(fleet: &Fleet, seen: &mut Observations) {
             let hosts = node.addresses().into_iter().map(|address| format!("//{address}:"));
             hosts.into_iter().any(|host| member.urls.iter().any(|url| url.contains(&host)))
         };
-        // Who answers is sure; of the others only the addresses tell.
+        // A member that answers is known by its id, any other only by its addresses.
         let own = ids.get(&member.id).filter(|key| adopted.iter().any(|node| node.key() == *key));
         if let Some(key) = own.or_else(|| adopted.iter().find(at).map(|node| node.key())) {
             member.name = key.to_string();

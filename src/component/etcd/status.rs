@@ -1,14 +1,14 @@
-//! etcd as `hactl status` tells of it.
+//! etcd as `hactl status` shows it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The members of etcd, and whether all is well with them.
+/// The members of etcd, and whether they are healthy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Etcd {
     /// Whether every voter answers, votes and has raised no alarm, and one of them leads.
     pub healthy: bool,
-    /// The name of etcd's leader; null where there is none, or nobody answers.
+    /// The name of etcd's leader; null if etcd has no leader, or no member answers.
     pub leader: Option<String>,
     /// The members in etcd's own list.
     pub members: Vec<EtcdMember>,
@@ -21,8 +21,8 @@ pub struct EtcdMember {
     pub name: String,
     /// Hexadecimal, as etcdctl prints it.
     pub id: String,
-    /// Whether it leads.
+    /// Whether it is the leader.
     pub leader: bool,
-    /// Whether it learns, and does not vote yet.
+    /// Whether it is a learner, which does not vote yet.
     pub learner: bool,
 }

@@ -114,7 +114,7 @@ pub(crate) async fn itself(access: &Access, node: &FleetNode) -> Observed<Itself
     Ok(itself)
 }
 
-/// Asks one member who leads, in Patroni's words; none where nobody does.
+/// Asks one member who leads, in Patroni's words; none where no member does.
 pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
     let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/cluster").await?;
@@ -133,7 +133,7 @@ pub(crate) async fn config(access: &Access, node: &FleetNode) -> Observed<serde_
 }
 
 fn unreadable(path: &str) -> impl Fn(serde_json::Error) -> ProbeError {
-    move |error| ProbeError::Other(format!("Patroni's {path}: {error}"))
+    move |error| ProbeError::Other(format!("could not read Patroni's answer to {path}: {error}"))
 }
 
 async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> Observed<Answer> {

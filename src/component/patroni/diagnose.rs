@@ -24,12 +24,17 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     }
     for (key, view) in &views {
         if view.itself.failsafe_mode_is_active {
-            let message = "failsafe mode is active: Patroni does not reach etcd";
-            findings.add("failsafe-active", Some(key), message, "look at etcd first");
+            let message = "failsafe mode is active: Patroni cannot reach etcd";
+            findings.add("failsafe-active", Some(key), message, "check etcd first");
         }
         if view.itself.pending_restart {
-            let hint = format!("`hactl up {}` restarts it in the right order", plan.cluster);
-            findings.ours("pending-restart", Some(key), "a changed setting waits for a restart", Hint::Up(hint));
+            let hint = format!("run `hactl up {}` to restart the members in the right order", plan.cluster);
+            findings.ours(
+                "pending-restart",
+                Some(key),
+                "a changed setting waits for a restart of PostgreSQL",
+                Hint::Up(hint),
+            );
         }
     }
     let identifiers: BTreeSet<&String> =
@@ -37,7 +42,8 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     if identifiers.len() > 1 {
         let list: Vec<&str> = identifiers.iter().map(|id| id.as_str()).collect();
         let message = format!("members hold different databases (system identifiers {})", list.join(", "));
-        let hint = "one of them comes from another cluster: keep the right one, remove the other's data directory";
+        let hint =
+            "keep the right database, and remove the data directory of the member that comes from another cluster";
         findings.add("system-id-mismatch", None, message, hint);
     }
     // The view of the leader is the freshest; any view is better than none.
@@ -49,12 +55,17 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     let Some((_, cluster)) = best else {
         if !views.is_empty() {
             let message = "no Patroni member can read the cluster from etcd";
-            findings.add("dcs-unreadable", None, message, "look at etcd first");
+            findings.add("dcs-unreadable", None, message, "check etcd first");
         }
         return;
     };
     if cluster.pause {
-        findings.add("paused", None, "Patroni is paused: it will not fail over", "`patronictl resume` ends it");
+        findings.add(
+            "paused",
+            None,
+            "Patroni is paused: it will not fail over",
+            "run `patronictl resume` to end the pause",
+        );
     }
     for node in plan.data_nodes() {
         if !cluster.members.iter().any(|member| member.name == node.key.as_str())
@@ -72,7 +83,7 @@ pub(super) fn diagnose_adopted(plan: &Plan, _: &Observations, findings: &mut Fin
     let known = |member: &str| plan.nodes.keys().any(|key| key.as_str() == member);
     let unknown = findings.members.iter().map(|member| &member.name).filter(|name| !known(name));
     for name in unknown.cloned().collect::<Vec<_>>() {
-        let message = format!("Patroni lists {name}, which is none of the file's instances");
+        let message = format!("Patroni lists {name}, which is not an instance in the cluster file");
         findings.add("member-unknown", None, message, "add the machine to `instances`");
     }
 }

@@ -139,7 +139,7 @@ fn failure(error: &tokio_postgres::Error) -> ProbeError {
     }
 }
 
-/// Whether TLS came to nothing: a connection passes on what rustls said as an error of input and output.
+/// Whether TLS failed: a connection passes on the error of rustls as an error of input and output.
 fn is_of_tls(error: &tokio_postgres::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())

@@ -27,8 +27,13 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut F
         .collect();
     if primaries.len() > 1 {
         let list: Vec<&str> = primaries.iter().map(|key| key.as_str()).collect();
-        let message = format!("{} are not in recovery at the same time", list.join(" and "));
-        findings.add("two-primaries", None, message, "normal for a moment during a switchover, else fence the old one");
+        let message = format!("{} are primaries at the same time: none of them is in recovery", list.join(" and "));
+        findings.add(
+            "two-primaries",
+            None,
+            message,
+            "wait a moment if a switchover is running; otherwise fence the old primary",
+        );
     }
     let named = members.iter().find(|member| member.is_leader());
     let leader = named.and_then(|member| InstanceKey::new(member.name.clone()).ok());
@@ -38,7 +43,7 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut F
                 let message = format!("the leader is {}", member.state);
                 findings.add("leader-not-running", Some(key), message, Hint::None);
             } else if !primaries.contains(&key) {
-                let (code, what) = ("leader-not-writable", "the leader takes no writes");
+                let (code, what) = ("leader-not-writable", "the leader does not accept writes");
                 match seen.get(key).and_then(|view| view.postgres.as_ref()) {
                     Some(Err(said)) => findings.failed(code, key, what, said),
                     _ => findings.add(code, Some(key), format!("{what}: it is in recovery"), Hint::None),
@@ -51,14 +56,15 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut F
                 members.iter().map(|member| format!("{} is {}", member.name, member.state)).collect();
             let (message, hint) = if members.is_empty() {
                 (
-                    "no member and no leader: the cluster is not initialised, or its members do not run".to_owned(),
+                    "no leader and no members: the cluster is not initialised, or its members do not run".to_owned(),
                     Hint::None,
                 )
             } else if members.iter().any(|member| member.state.contains("bootstrap") || member.state == "initializing")
             {
                 (format!("initialisation is not finished: {}", states.join(", ")), Hint::None)
             } else {
-                let hint = "is a candidate streaming, on the same timeline, and within maximum_lag_on_failover?";
+                let hint =
+                    "check that a candidate streams, is on the same timeline, and is within `maximum_lag_on_failover`";
                 (format!("no leader: {}", states.join(", ")), hint.into())
             };
             findings.add("no-leader", None, message, hint);
@@ -91,8 +97,13 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
         if let (Some(ours), Some(theirs)) = (member.and_then(|m| m.timeline), timeline)
             && ours != theirs
         {
-            let message = format!("is on timeline {ours}, the leader on {theirs}");
-            findings.add("timeline-differs", Some(key), message, "it follows once it has reached the switch point");
+            let message = format!("is on timeline {ours}, but the leader is on timeline {theirs}");
+            findings.add(
+                "timeline-differs",
+                Some(key),
+                message,
+                "wait until the replica has reached the switch point: it then follows",
+            );
         }
         if let Some(Err(said)) = seen.get(key).and_then(|view| view.postgres.as_ref()) {
             findings.failed("postgres-silent", key, "PostgreSQL does not answer", said);
@@ -104,15 +115,20 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             durability if durability.is_strict() => "no synchronous standby: writes wait",
             _ => "no synchronous standby: acknowledged commits are on one node only",
         };
-        findings.add("no-synchronous-standby", Some(leader), message, "a standby becomes one once it streams");
+        findings.add(
+            "no-synchronous-standby",
+            Some(leader),
+            message,
+            "check that a replica streams: it then becomes a synchronous standby",
+        );
     }
     for setting in &primary.lowered {
-        let message = format!("{setting} lowers synchronous_commit: its commits may be lost in a failover");
+        let message = format!("{setting} lowers `synchronous_commit`: a failover may lose its commits");
         findings.ours(
             "synchronous-commit-lowered",
             None,
             message,
-            "ALTER ROLE or DATABASE ... RESET synchronous_commit",
+            "run `ALTER ROLE ... RESET synchronous_commit`, or the same with `ALTER DATABASE`",
         );
     }
 }

@@ -14,7 +14,7 @@ async fn a_failure_names_the_command_its_status_and_its_last_lines() {
     let command = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]);
     let error = command.succeed(&context(), |_| ()).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("ended with status 3") && text.contains("err") && text.contains("out"), "{text}");
+    assert!(text.contains("exited with status 3") && text.contains("err") && text.contains("out"), "{text}");
 }
 
 #[tokio::test]

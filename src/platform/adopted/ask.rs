@@ -51,7 +51,7 @@ done
 exit 0
 "#;
 
-/// What a machine told.
+/// What a machine reported.
 #[derive(Debug, Default)]
 pub(super) struct MachineReport {
     /// The machine's own addresses, without those that every machine has.
@@ -121,7 +121,7 @@ async fn script(remote: &Remote, text: &str) -> Result<String, String> {
     match done.status {
         0 => Ok(done.stdout),
         // What it says on stderr comes from tools; the configuration goes to stdout only.
-        status => Err(format!("a script ended with status {status}: {}", done.stderr.trim())),
+        status => Err(format!("a script exited with status {status}: {}", done.stderr.trim())),
     }
 }
 
@@ -248,7 +248,7 @@ fn choose(patronis: Vec<Process>, unit: Option<&str>) -> Result<Option<Process>,
     if meant.len() > 1 {
         let units: Vec<&str> = meant.iter().map(|process| process.unit.as_str()).collect();
         return Err(format!(
-            "{} Patronis run there, in the units {}: say which by `platform.hosts.unit`",
+            "{} Patronis run there, in the units {}: set `platform.hosts.unit` to one of them",
             units.len(),
             units.join(", ")
         ));

@@ -18,7 +18,7 @@ pub(super) struct Local {
     pub(super) member: String,
     pub(super) patroni: ServiceAddress,
     pub(super) patroni_tls: bool,
-    /// Who may change something by the REST API.
+    /// The login for changes by the REST API.
     pub(super) restapi: Option<(String, Secret)>,
     pub(super) postgres: ServiceAddress,
     pub(super) data_dir: String,
@@ -89,7 +89,7 @@ fn local(config: &Value) -> Result<Local, String> {
     let used = !matches!(mode, "off" | "false" | "no");
     let data_dir = needed("/postgresql/data_dir")?.trim_end_matches('/').to_owned();
     if data_dir.contains(['\'', '\n']) || !data_dir.starts_with('/') {
-        return Err("`postgresql.data_dir` is a path that hactl does not handle".to_owned());
+        return Err("`postgresql.data_dir` must be an absolute path without single quotes and line breaks".to_owned());
     }
     Ok(Local {
         member: needed("/name")?.to_owned(),
@@ -167,7 +167,7 @@ fn place(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress,
 }
 
 fn host_and_port(text: &str, default: u16) -> Result<ServiceAddress, String> {
-    let wrong = || format!("Patroni's configuration has an address that cannot be read: {text}");
+    let wrong = || format!("Patroni's configuration has an invalid address: {text}");
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
         None => (text, default),
@@ -212,7 +212,7 @@ fn set(config: &mut Value, variable: &str, value: &str) {
 
 /// One YAML document, with every scalar as text.
 fn document(text: &str) -> Result<Value, String> {
-    let unreadable = |place: String| format!("Patroni's configuration is no YAML{place}");
+    let unreadable = |place: String| format!("Patroni's configuration is not valid YAML{place}");
     let mut loader = YamlLoader::<Yaml<'_>>::default();
     loader.early_parse(false);
     loader.allow_duplicate_keys(true);
@@ -339,7 +339,7 @@ watchdog: {mode: off}
             wrong("name: a\nscope: b\netcd: {host: x}\n"),
             "Patroni's configuration has no `postgresql.data_dir`"
         );
-        assert_eq!(wrong("password: [hunter2\n: :"), "Patroni's configuration is no YAML: line 2");
+        assert_eq!(wrong("password: [hunter2\n: :"), "Patroni's configuration is not valid YAML: line 2");
         let none = "name: a\nscope: b\npostgresql: {data_dir: /d}\n";
         assert!(wrong(none).starts_with("Patroni's configuration names none of the stores etcd3, "));
     }

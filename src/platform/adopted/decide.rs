@@ -1,4 +1,4 @@
-//! What the machines told -> who they are and how they are reached. Pure.
+//! What the machines reported -> which members they are and how to reach them. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,8 +42,11 @@ pub(super) fn decide(plan: &Plan, answers: &Answers, known: Option<&AdoptedRecor
         answers.iter().filter_map(|(key, (_, told))| Some((key, told.as_ref().ok()?.patroni.as_ref()?))).collect();
     let scopes: BTreeSet<&str> = patronis.values().map(|patroni| patroni.local.scope.as_str()).collect();
     if scopes.len() > 1 {
-        let of = |(key, patroni): (&&InstanceKey, &&Patroni)| format!("{key} is of {}", patroni.local.scope);
-        problems.push(format!("these are not one cluster: {}", patronis.iter().map(of).collect::<Vec<_>>().join(", ")));
+        let of = |(key, patroni): (&&InstanceKey, &&Patroni)| format!("{key} belongs to {}", patroni.local.scope);
+        problems.push(format!(
+            "the instances belong to different clusters: {}",
+            patronis.iter().map(of).collect::<Vec<_>>().join(", ")
+        ));
     }
     let voters = Voters::of(answers, &patronis);
     let mut nodes = BTreeMap::new();
@@ -114,19 +117,19 @@ fn described(
             Some(host) => patroni.resolve(host),
             None => ssh.host.parse().ok().or(own),
         };
-        let address = address.ok_or("its PostgreSQL has no IPv4 address, and drills know only those")?;
+        let address = address.ok_or("its PostgreSQL has no IPv4 address, and drills need one")?;
         let endpoint = |place: &ServiceAddress, tls| Endpoint {
             host: place.host.clone().unwrap_or_else(|| address.to_string()),
             port: place.port,
             tls,
         };
-        let patroni_door = endpoint(&patroni.local.patroni, patroni.local.patroni_tls);
+        let patroni_endpoint = endpoint(&patroni.local.patroni, patroni.local.patroni_tls);
         let mut addresses = vec![address];
-        addresses.extend(patroni.resolve(&patroni_door.host));
+        addresses.extend(patroni.resolve(&patroni_endpoint.host));
         addresses.extend(voter.and_then(|(_, address)| *address));
         let found = FoundServices {
             member: patroni.local.member.clone(),
-            patroni: patroni_door,
+            patroni: patroni_endpoint,
             postgres: endpoint(&patroni.local.postgres, true),
             etcd: voter.map_or_else(|| nowhere(address), |(endpoint, _)| endpoint.clone()),
             patroni_unit: checked(&patroni.unit)?,
@@ -149,7 +152,7 @@ fn described(
         found.addresses = vec![address];
         (address, Some(found))
     } else {
-        return Err("neither Patroni nor a voter of its etcd runs there".to_owned());
+        return Err("neither Patroni nor an etcd voter of the cluster runs there".to_owned());
     };
     // What the file says counts, and a machine on which Patroni has stopped is one all the same.
     if Role::votes(given) {
@@ -166,7 +169,8 @@ fn unseen(
     voters: &Voters,
 ) -> Result<(Ipv4Addr, FoundServices), String> {
     let by_name = || voters.resolved.iter().find(|(name, _)| *name == ssh.host).map(|(_, address)| *address);
-    let address: Ipv4Addr = ssh.host.parse().ok().or_else(by_name).ok_or("it does not answer, and never did")?;
+    let address: Ipv4Addr =
+        ssh.host.parse().ok().or_else(by_name).ok_or("it does not answer, and hactl has never reached it")?;
     let mut found = stranger(key, address);
     if let Some(other) = like.and_then(|node| node.found.as_ref()) {
         let at = |endpoint: &Endpoint| Endpoint { host: address.to_string(), ..endpoint.clone() };
@@ -203,7 +207,7 @@ fn checked(name: &str) -> Result<String, String> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"@._:-".contains(&byte);
     match !name.is_empty() && !name.starts_with('-') && name.bytes().all(good) {
         true => Ok(name.to_owned()),
-        false => Err(format!("`{name}` is a unit or a user with characters that hactl does not handle")),
+        false => Err(format!("the unit or user name `{name}` has characters that hactl does not support")),
     }
 }
 

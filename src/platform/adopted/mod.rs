@@ -54,7 +54,7 @@ pub struct Adopted {
 /// Finds out what the cluster of `plan` is. `given` are passwords from outside.
 ///
 /// # Errors
-/// When no machine answers, a machine is not of this cluster, or Patroni tells nobody its configuration.
+/// When no machine answers, a machine is not of this cluster, or no Patroni gives its configuration.
 pub async fn adopt(
     context: &Context,
     plan: &Plan,
@@ -71,7 +71,7 @@ pub async fn adopt(
     }
     let decided = decide::decide(plan, &answers, known.as_ref()).map_err(|problems| {
         let error = problems.iter().fold(failed(), Error::cause);
-        error.hint("correct `instances`; Patroni must run when hactl meets a machine for the first time")
+        error.hint("correct `instances`, and start Patroni on a machine before hactl contacts it for the first time")
     })?;
     let fleet = decided.fleet;
     let (keys, superuser) = keys(hosts, &answers, ssh, &mut given)?;
@@ -86,9 +86,7 @@ pub async fn adopt(
         Err(said) => {
             let Some(known) = known else {
                 let error = said.into_iter().fold(failed(), Error::cause);
-                return Err(
-                    error.hint("Patroni must run on one of them when hactl meets the cluster for the first time")
-                );
+                return Err(error.hint("start Patroni on one of the machines: hactl needs it at the first contact"));
             };
             // Timers and durability are in the DCS; they are what they were.
             let plan = Plan {
@@ -106,7 +104,7 @@ pub async fn adopt(
     Ok(Adopted { plan, fleet, access, superuser })
 }
 
-/// Asks every machine at once. One that is met for the first time has its host key recorded.
+/// Asks every machine at once, and records the host key of a machine at the first contact.
 async fn ask_all(
     context: &Context,
     plan: &Plan,
@@ -171,7 +169,8 @@ async fn meet(
 /// The error of a cluster of which no machine answers.
 fn silent(error: Error, answers: &Answers) -> Error {
     let said = answers.iter().filter_map(|(key, (_, told))| Some(format!("{key}: {}", told.as_ref().err()?)));
-    said.fold(error, Error::cause).hint("`platform.hosts.ssh` says as whom and with which key; try `ssh` itself first")
+    said.fold(error, Error::cause)
+        .hint("check that `ssh` itself reaches the machines, then set the user and the key in `platform.hosts.ssh`")
 }
 
 /// What opens the machines.
@@ -247,7 +246,7 @@ async fn configuration(
         }
     }
     if said.is_empty() {
-        said.push("none of the machines that answer runs Patroni".to_owned());
+        said.push("no machine that answers runs Patroni".to_owned());
     }
     Err(said)
 }
@@ -256,9 +255,9 @@ async fn configuration(
 fn too_old(patroni: &str, postgres: u32) -> Option<String> {
     let major: u32 = patroni.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
     if major < OLDEST_PATRONI {
-        return Some(format!("Patroni {patroni} runs there: {OLDEST_PATRONI}.0 is the oldest that hactl knows"));
+        return Some(format!("Patroni {patroni} runs there, but hactl needs {OLDEST_PATRONI}.0 or newer"));
     }
     let postgres = postgres / 10_000;
     (postgres > 0 && postgres < OLDEST_POSTGRES)
-        .then(|| format!("PostgreSQL {postgres} runs there: {OLDEST_POSTGRES} is the oldest that hactl knows"))
+        .then(|| format!("PostgreSQL {postgres} runs there, but hactl needs {OLDEST_POSTGRES} or newer"))
 }

@@ -30,11 +30,12 @@ impl AdoptedRecord {
     /// When the file exists and cannot be read: the host keys in it would be taken on trust again.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let unreadable = |cause: String, hint: &str| {
-            let error = Error::failed("adopted-unreadable", "read what was found last in", path.display());
+            let error =
+                Error::failed("adopted-unreadable", "read the record of the adopted cluster in", path.display());
             error.cause(cause).hint(hint)
         };
-        let restore = "Restore the file from a backup, or move it away: hactl then asks the machines again, and records their \
-                       host keys as at first contact.";
+        let restore = "restore the file from a backup, or move it away: hactl then asks the machines again and records their \
+             host keys as at the first contact";
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -42,7 +43,7 @@ impl AdoptedRecord {
         };
         let version = file::version(&text).map_err(|error| unreadable(error.to_string(), restore))?;
         if let Some(cause) = file::too_new(version, VERSION) {
-            return Err(unreadable(cause, "Install the newer hactl."));
+            return Err(unreadable(cause, "install the newer hactl"));
         }
         serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(error.to_string(), restore))
     }
@@ -58,7 +59,9 @@ impl AdoptedRecord {
             file::replace(&dir.client().join(ClientFiles::KNOWN_HOSTS), secrets::known_hosts(&self.fleet).as_bytes())
         };
         write().map_err(|error: std::io::Error| {
-            Error::failed("adopted", "write what was found to", path.display()).source(&error).hint("is the disk full?")
+            Error::failed("adopted", "write the record of the adopted cluster to", path.display())
+                .source(&error)
+                .hint("check that the disk is not full and that the directory is writable")
         })
     }
 }

@@ -147,7 +147,7 @@ fn what_is_no_part_of_the_cluster_is_named() {
     let mut answers = three("consul: {}");
     answers.get_mut(&key("c")).unwrap().1 = told("10.0.0.3", None, false);
     let problems = decide(&planned(FILE), &answers, None).unwrap_err();
-    assert_eq!(problems, ["c: neither Patroni nor a voter of its etcd runs there"]);
+    assert_eq!(problems, ["c: neither Patroni nor an etcd voter of the cluster runs there"]);
     // A configuration that names it as a voter is believed.
     assert!(decide(&planned(FILE), &without, None).is_ok());
     let mut answers = three(ETCD);

@@ -1,7 +1,7 @@
 //! The base image: a distribution with systemd and sshd, on which node images are baked.
 //!
 //! A reference such as `debian:12` comes in, the name of an image of this machine goes out. The
-//! distribution is found on this machine, pulled from a registry or, where none answers, bootstrapped
+//! distribution is found on this machine, pulled from a registry or, where no registry answers, bootstrapped
 //! from the distribution's own packages.
 
 use std::{fs, io, path::Path};
@@ -71,7 +71,7 @@ pub async fn base_image(engine: &Engine, context: &Context, reference: &str) -> 
             }
             (Err(error), None) => {
                 return Err(error.hint(format!(
-                    "name an image that this machine has or can pull; without a registry these work: {}",
+                    "set an image that this machine has or can pull; without a registry, these work: {}",
                     Distribution::ALL.map(|release| release.to_string()).join(", ")
                 )));
             }
@@ -134,10 +134,13 @@ fn not_run(error: Error, tag: &str) -> Error {
 
 fn explain(error: Error, complaint: Complaint) -> Error {
     match complaint {
-        Complaint::DiskFull => error.hint("free some space under the cache directory, or move it with HACTL_CACHE_DIR"),
-        Complaint::ChecksumMismatch | Complaint::Other => {
-            error.hint("mmdebstrap's last lines above name the mirror or key that failed; the run record has them all")
+        Complaint::DiskFull => {
+            error.hint("free disk space in the cache directory, or set HACTL_CACHE_DIR to another directory")
         }
+        Complaint::ChecksumMismatch | Complaint::Other => error.hint(
+            "check mmdebstrap's last lines above for the mirror or key that failed; the run record has its whole \
+                 output",
+        ),
     }
 }
 
@@ -186,14 +189,14 @@ async fn import(engine: &Engine, tar: &Path, release: Bootstrap, tag: &str) -> R
 /// Installs what a node needs on a plain image. With a network of the machine's own, its proxies and
 /// mirrors work as they do outside.
 async fn prepare(engine: &Engine, context: &Context, reference: &str, tag: &str) -> Result<()> {
-    let workshop = ImageBuilder::open(engine).await?;
-    let name = workshop.container_name();
+    let builder = ImageBuilder::open(engine).await?;
+    let name = builder.container_name();
     let made = async {
         let body = ContainerCreateBody {
             image: Some(reference.to_owned()),
             entrypoint: Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]),
             cmd: Some(vec![prepare_script()]),
-            labels: Some(workshop.labels()),
+            labels: Some(builder.labels()),
             host_config: Some(HostConfig { network_mode: Some("host".to_owned()), ..Default::default() }),
             ..Default::default()
         };
@@ -205,7 +208,7 @@ async fn prepare(engine: &Engine, context: &Context, reference: &str, tag: &str)
         engine.commit(&name, tag, ImageKind::Base, reference).await
     };
     let made = made.await;
-    workshop.close().await?;
+    builder.close().await?;
     made.map(drop)
 }
 

@@ -46,7 +46,7 @@ impl Engine {
                     progress.report("ssh up").await;
                     return Ok(node);
                 }
-                Ok(other) => format!("{other:?} in place of SSH's greeting"),
+                Ok(other) => format!("{other:?} instead of an SSH banner"),
                 Err(error) => error.to_string(),
             };
             if Instant::now() > deadline {
@@ -70,7 +70,9 @@ impl Engine {
         if !log.is_empty() {
             error = error.cause(format!("the end of its console:\n{log}"));
         }
-        error.hint(format!("`docker logs {name}` has the whole console; does its image have systemd and sshd?"))
+        error.hint(format!(
+            "run `docker logs {name}` for the whole console, and check that the image has systemd and sshd"
+        ))
     }
 
     pub(super) async fn log_tail(&self, name: &str) -> String {
@@ -86,7 +88,7 @@ impl Engine {
     }
 }
 
-/// The first bytes that whoever listens on the port says.
+/// The first bytes that the server on the port sends.
 async fn banner(port: u16) -> std::io::Result<String> {
     let wait = Duration::from_secs(2);
     let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
@@ -101,5 +103,5 @@ fn ended(state: Option<&ContainerState>) -> String {
     let code = state.and_then(|state| state.exit_code).unwrap_or_default();
     let error = state.and_then(|state| state.error.clone()).unwrap_or_default();
     let killed = if state.and_then(|state| state.oom_killed) == Some(true) { ", out of memory" } else { "" };
-    format!("its init ended with status {code}{killed} {error}").trim_end().to_owned()
+    format!("its init exited with status {code}{killed} {error}").trim_end().to_owned()
 }

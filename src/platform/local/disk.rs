@@ -52,7 +52,7 @@ until said=$(attach 2>&1); do
 done
 "#;
 
-/// The shell script that mounts a disk and goes on with `next`; the disk's name and size are its arguments.
+/// The shell script that mounts a disk and continues with `next`; the disk's name and size are its arguments.
 fn script(next: &str) -> String {
     format!("store={STORE} data={DATA_DIR}\n{MOUNT}{next}")
 }
@@ -67,7 +67,7 @@ pub(super) fn device_rules() -> Vec<String> {
     strings(DEVICES)
 }
 
-/// What an object has, for a person.
+/// What an object has, as text.
 pub(super) fn words(gb: Option<u32>) -> String {
     gb.map_or_else(|| "no disk of its own".to_owned(), |gb| format!("a disk of {gb} GiB"))
 }
@@ -77,21 +77,21 @@ impl Engine {
     /// that is gone afterwards.
     ///
     /// # Errors
-    /// Of kind `Missing` when they cannot, with the words of whatever refused.
+    /// Of kind `Missing` when they cannot, with the message of what refused.
     pub async fn try_disk(&self, image: &str) -> Result<()> {
-        let workshop = ImageBuilder::open(self).await?;
-        let tried = self.try_disk_in(&workshop, image).await;
-        workshop.close().await?;
+        let builder = ImageBuilder::open(self).await?;
+        let tried = self.try_disk_in(&builder, image).await;
+        builder.close().await?;
         tried
     }
 
-    async fn try_disk_in(&self, workshop: &ImageBuilder<'_>, image: &str) -> Result<()> {
-        let name = workshop.container_name();
+    async fn try_disk_in(&self, builder: &ImageBuilder<'_>, image: &str) -> Result<()> {
+        let name = builder.container_name();
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(strings(["/bin/sh", "-c", &script("umount \"$data\"\n"), "hactl", &name, "16M"])),
             cmd: Some(Vec::new()),
-            labels: Some(workshop.labels()),
+            labels: Some(builder.labels()),
             // Without a name: it goes with the container.
             volumes: Some(vec![STORE.to_owned()]),
             host_config: Some(HostConfig {
@@ -114,8 +114,8 @@ impl Engine {
             Err(bollard::errors::Error::DockerContainerWaitError { .. }) => {
                 let error = Error::missing("no-disks", "mount a disk of its own in", "a local node");
                 Err(error.cause(self.log_tail(&name).await).hint(
-                    "`disk_gb` needs loop devices: `sudo modprobe loop`, and an engine that does not run rootless; or \
-                     take `disk_gb` out of the cluster file, and PGDATA lies on this machine's own disk",
+                    "run `sudo modprobe loop`, and use an engine that does not run rootless: `disk_gb` needs loop \
+                     devices; or remove `disk_gb` from the cluster file to keep PGDATA on this machine's own disk",
                 ))
             }
             Err(error) => Err(failed(&error)),

@@ -25,7 +25,7 @@ use crate::{
 pub(super) const LABEL_CLUSTER: &str = "hactl.cluster";
 /// The label with the instance's key.
 pub(super) const LABEL_NODE: &str = "hactl.node";
-/// The label with the cluster's UUID: what carries ours is ours.
+/// The label with the cluster's UUID: an object with the cluster's UUID belongs to the cluster.
 pub(super) const LABEL_UUID: &str = "hactl.uuid";
 
 /// Where the engine listens unless `DOCKER_HOST` says otherwise.
@@ -110,14 +110,17 @@ impl Engine {
         let version = docker.client_version();
         if (version.major_version, version.minor_version) < OLDEST_API {
             return Err(Error::missing("engine-too-old", "use the container engine at", &address)
-                .cause(format!("its API is {version}, the oldest supported is {}.{}", OLDEST_API.0, OLDEST_API.1))
+                .cause(format!(
+                    "its API version is {version}; the oldest supported version is {}.{}",
+                    OLDEST_API.0, OLDEST_API.1
+                ))
                 .hint("install Docker 20.10 or newer: `sudo apt-get install docker.io`"));
         }
         let limits = Arc::new(read_info(&docker).await?);
         Ok(Self { docker, limits, choosing_port: Arc::default() })
     }
 
-    /// What the engine is and what it can do, asked anew.
+    /// What the engine is and what it can do, asked again.
     ///
     /// # Errors
     /// When the engine does not answer.
@@ -132,7 +135,8 @@ impl Engine {
     /// When the engine does not answer.
     pub async fn cluster_leftovers(&self, name: &ClusterName) -> Result<Vec<String>> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL_CLUSTER}={name}")])]);
-        let failed = |error: DockerError| fault("list", format!("what carries the label of cluster {name}"), &error);
+        let failed =
+            |error: DockerError| fault("list", format!("the objects with the label of cluster {name}"), &error);
         let options = ListContainersOptions { all: true, filters: Some(filters.clone()), ..Default::default() };
         let containers = self.docker.list_containers(Some(options)).await.map_err(failed)?;
         let options = ListNetworksOptions { filters: Some(filters.clone()) };
@@ -172,8 +176,8 @@ fn open(address: &str) -> Result<Docker> {
 
 fn not_started(address: &str) -> Error {
     Error::missing("engine-missing", "reach the container engine at", address).hint(
-        "install and start Docker: `sudo apt-get install docker.io`, `sudo systemctl start docker`; where no init system runs, \
-         start it by hand: `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
+        "install and start Docker: `sudo apt-get install docker.io`, `sudo systemctl start docker`; without an init \
+         system, start it by hand: `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
     )
 }
 
@@ -217,7 +221,7 @@ pub(super) fn uuid_of(labels: &HashMap<String, String>) -> Option<Uuid> {
     labels.get(LABEL_UUID).and_then(|text| text.parse().ok())
 }
 
-/// Refuses an object that was made for somebody else.
+/// Refuses an object that was made for another cluster.
 ///
 /// `kind` and `name` name it, `remove` is the command with which its owner would remove it.
 pub(super) fn require_ours(
@@ -233,17 +237,20 @@ pub(super) fn require_ours(
     }
     let (cause, back) = match (found, labels.get(LABEL_CLUSTER)) {
         (Some(uuid), Some(cluster)) => (
-            format!("it exists and belongs to another cluster named {cluster}, with UUID {uuid}; ours is {ours}"),
-            // Whoever lost the file would else be told how to remove the data.
             format!(
-                "if it is yours, bring back the {cluster}.secrets.age that it was made with, and its key; otherwise "
+                "it exists and belongs to another cluster named {cluster}, with UUID {uuid}; this cluster has UUID \
+                 {ours}"
+            ),
+            // A user who has lost the file must not be told to remove the data.
+            format!(
+                "if it is yours, restore the {cluster}.secrets.age that it was created with, and its key; otherwise "
             ),
         ),
-        _ => ("it exists and hactl did not make it: it has no label `hactl.uuid`".to_owned(), String::new()),
+        _ => ("it exists, and hactl did not create it: it has no label `hactl.uuid`".to_owned(), String::new()),
     };
     Err(Error::failed(codes::NAME_TAKEN, format!("create {kind}"), name)
         .cause(cause)
-        .hint(format!("{back}choose another cluster name, or remove it with `{remove}` if nobody needs it")))
+        .hint(format!("{back}choose another cluster name, or remove it with `{remove}` if you do not need it")))
 }
 
 /// Refuses to remove what hactl did not make.
@@ -252,8 +259,8 @@ pub(super) fn require_made_by_hactl(labels: Option<&HashMap<String, String>>, ki
         return Ok(());
     }
     Err(Error::failed("foreign", format!("remove {kind}"), name)
-        .cause("hactl did not make it: it has no label `hactl.uuid`")
-        .hint(format!("remove it yourself with `docker {kind} rm {name}` if nobody needs it")))
+        .cause("hactl did not create it: it has no label `hactl.uuid`")
+        .hint(format!("remove it yourself with `docker {kind} rm {name}` if you do not need it")))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Images of nodes: their names, which there are, and which nobody uses.
+//! Images of nodes: their names, which exist, and which are unused.
 //!
 //! An image is hactl's when it carries the label `hactl.image`; no other is ever listed or removed.
 
@@ -52,13 +52,13 @@ impl ImageKind {
 pub struct ImageInfo {
     /// The name to use it by, for example `hactl/node:0123456789ab`.
     pub reference: String,
-    /// The container engine's own name of it.
+    /// Its id in the container engine.
     pub id: String,
     /// What it is for.
     pub kind: ImageKind,
     /// What it was made from: the base's reference, or the hash of the node image's inputs.
     pub digest: String,
-    /// With the layers that it shares with other images.
+    /// Its size, with the layers that it shares with other images.
     pub size_bytes: u64,
     /// Seconds since 1970.
     pub created: i64,
@@ -140,8 +140,8 @@ impl Engine {
         Ok(self.find_image(reference).await?.is_some())
     }
 
-    /// Removes the images that nobody uses, and returns their names: node images without a container,
-    /// and base images when no node image is left to stand on them.
+    /// Removes the unused images, and returns their names: node images without a container,
+    /// and base images when no node image needs them.
     ///
     /// # Errors
     /// When the engine does not answer or fails to remove one.
@@ -167,10 +167,10 @@ impl Engine {
         Ok(removed)
     }
 
-    /// Any image of this machine, whoever made it.
+    /// Any image of this machine, made by hactl or not.
     pub(super) async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInspect>> {
         let found = self.docker.inspect_image(reference).await;
-        optional(found).map_err(|error| fault("look at image", reference, &error))
+        optional(found).map_err(|error| fault("inspect image", reference, &error))
     }
 
     /// Makes an image of a container. The container's own labels are blanked: an image has no owner.
@@ -201,12 +201,13 @@ impl Engine {
 
     pub(super) async fn require_image(&self, reference: &str) -> Result<ImageInfo> {
         self.find_image(reference).await?.ok_or_else(|| {
-            Error::failed("image-gone", "find image", reference).cause("it was removed right after it was made")
+            Error::failed("image-gone", "find image", reference)
+                .cause("another process removed it right after hactl created it")
         })
     }
 }
 
-/// The images that may go, node images before the base images that they stand on.
+/// The images that may go, node images before the base images that they need.
 fn unused(images: &[ImageInfo], keep: &[String]) -> Vec<String> {
     let goes = |image: &&ImageInfo| image.used_by.is_empty() && !keep.contains(&image.reference);
     let (bases, nodes): (Vec<_>, Vec<_>) = images.iter().partition(|image| image.kind == ImageKind::Base);

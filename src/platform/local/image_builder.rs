@@ -1,7 +1,7 @@
 //! Where images are made: a temporary container and network that never outlive the work on them.
 //!
-//! What a killed hactl left behind is removed by the next one: every workshop is named after the
-//! process that opened it, and carries a UUID that no cluster has.
+//! The next hactl removes what a killed one left behind: every builder is named after the process
+//! that opened it, and carries a UUID that no cluster has.
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The UUID of everything that is made only to make an image.
-const WORKSHOP: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
+const BUILDER: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
 /// How often a lock that another process holds is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(300);
 
@@ -42,17 +42,17 @@ impl<'a> ImageBuilder<'a> {
     pub(super) async fn open(engine: &'a Engine) -> Result<Self> {
         sweep(engine).await?;
         let name = format!("bake-{}-{:04x}", std::process::id(), rand::random::<u16>());
-        let cluster =
-            ClusterName::new(name).map_err(|error| Error::failed("image", "name", "a workshop").source(&error))?;
+        let cluster = ClusterName::new(name)
+            .map_err(|error| Error::failed("image", "name", "the image builder").source(&error))?;
         Ok(Self { engine, cluster })
     }
 
     pub(super) const fn uuid(&self) -> Uuid {
-        WORKSHOP
+        BUILDER
     }
 
     pub(super) fn key(&self) -> Result<InstanceKey> {
-        InstanceKey::new("image").map_err(|error| Error::failed("image", "name", "a workshop").source(&error))
+        InstanceKey::new("image").map_err(|error| Error::failed("image", "name", "the image builder").source(&error))
     }
 
     pub(super) fn container_name(&self) -> String {
@@ -60,11 +60,11 @@ impl<'a> ImageBuilder<'a> {
     }
 
     pub(super) fn labels(&self) -> HashMap<String, String> {
-        labels(&self.cluster, WORKSHOP)
+        labels(&self.cluster, BUILDER)
     }
 
     pub(super) fn network(&self) -> NetworkRequest {
-        NetworkRequest { cluster: self.cluster.clone(), uuid: WORKSHOP, subnet: None }
+        NetworkRequest { cluster: self.cluster.clone(), uuid: BUILDER, subnet: None }
     }
 
     /// Removes container and network. To be called however the work ended.
@@ -74,10 +74,10 @@ impl<'a> ImageBuilder<'a> {
     }
 }
 
-/// Removes the workshops of processes that are gone.
+/// Removes the builders of processes that are gone.
 async fn sweep(engine: &Engine) -> Result<()> {
-    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={WORKSHOP}")])]));
-    let failed = |error| fault("list", "what is left of earlier images", &error);
+    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={BUILDER}")])]));
+    let failed = |error| fault("list", "the containers and networks of earlier image builds", &error);
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     let containers = engine.docker.list_containers(Some(options)).await.map_err(failed)?;
     for container in containers {
@@ -95,7 +95,7 @@ async fn sweep(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// The engine runs on this machine, and so did the process that opened the workshop.
+/// The engine runs on this machine, and so did the process that opened the builder.
 fn is_abandoned(labels: Option<&HashMap<String, String>>) -> bool {
     let name = labels.and_then(|labels| labels.get(LABEL_CLUSTER));
     let process = name.and_then(|name| name.split('-').nth(1)?.parse::<u32>().ok());
@@ -106,9 +106,9 @@ fn is_abandoned(labels: Option<&HashMap<String, String>>) -> bool {
 pub(super) async fn lock_images(context: &Context) -> Result<Flock<fs::File>> {
     let path = context.dirs.cache.join("image.lock");
     let failed = |error: &dyn std::error::Error| {
-        Error::failed("image-lock", "lock", path.display())
+        Error::failed("image-lock", "take the lock", path.display())
             .cause(error.to_string())
-            .hint("is the cache directory writable?")
+            .hint("check that the cache directory is writable")
     };
     fs::create_dir_all(&context.dirs.cache).map_err(|error| failed(&error))?;
     let mut said = false;
@@ -118,7 +118,10 @@ pub(super) async fn lock_images(context: &Context) -> Result<Flock<fs::File>> {
             Ok(lock) => return Ok(lock),
             Err((_, nix::errno::Errno::EAGAIN)) => {
                 if !said {
-                    context.events.step(Stage::Image, None, "waiting for another hactl that makes an image").await;
+                    context
+                        .events
+                        .step(Stage::Image, None, "waiting for another hactl that is creating an image")
+                        .await;
                     said = true;
                 }
             }
@@ -126,7 +129,7 @@ pub(super) async fn lock_images(context: &Context) -> Result<Flock<fs::File>> {
         }
         tokio::select! {
             () = tokio::time::sleep(LOCK_PAUSE) => {}
-            () = context.stop.cancelled() => return Err(Error::interrupted("lock", path.display())),
+            () = context.stop.cancelled() => return Err(Error::interrupted("take the lock", path.display())),
         }
     }
 }
@@ -152,7 +155,7 @@ impl Engine {
         match self.docker.inspect_exec(&command.id).await.map_err(failed)?.exit_code {
             Some(0) => Ok(()),
             code => Err(Error::failed("node-command", "run a command in", name)
-                .cause(format!("it ended with status {}", code.unwrap_or(-1)))
+                .cause(format!("it exited with status {}", code.unwrap_or(-1)))
                 .cause(text.trim())),
         }
     }
@@ -176,12 +179,12 @@ impl Engine {
         let cause = match ended {
             Ok(_) => return Ok(()),
             Err(bollard::errors::Error::DockerContainerWaitError { code, .. }) => {
-                format!("it ended with status {code}")
+                format!("it exited with status {code}")
             }
             Err(error) => return Err(fault("wait for", name, &error)),
         };
         let error = Error::failed("image-prepare", "install packages in", name).cause(cause);
-        Err(error.cause(self.log_tail(name).await).hint("its last lines name the mirror or package that failed"))
+        Err(error.cause(self.log_tail(name).await).hint("check its last lines for the mirror or package that failed"))
     }
 }
 
@@ -190,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_workshops_of_dead_processes_are_abandoned() {
+    fn only_builders_of_dead_processes_are_abandoned() {
         let labels = |name: &str| HashMap::from([(LABEL_CLUSTER.to_owned(), name.to_owned())]);
         assert!(!is_abandoned(Some(&labels(&format!("bake-{}-00ff", std::process::id())))));
         // Above the highest number that a process can have.

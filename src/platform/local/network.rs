@@ -51,8 +51,8 @@ impl Engine {
     /// Makes the cluster's network, or returns the one that carries the cluster's UUID.
     ///
     /// # Errors
-    /// When the name is taken by somebody else, when the subnet asked for is in use (the error names
-    /// by whom) or differs from the one that the network has, or when no subnet is free.
+    /// When another owner has the name, when the subnet asked for is in use (the error names
+    /// its user) or differs from the one that the network has, or when no subnet is free.
     pub async fn create_network(&self, request: &NetworkRequest) -> Result<Network> {
         let name = request.name();
         if let Some(found) = self.inspect_network(&name).await? {
@@ -62,8 +62,8 @@ impl Engine {
             return match request.subnet {
                 Some(subnet) if subnet.trunc() != network.subnet => {
                     Err(Error::failed("subnet-differs", "change the subnet of network", &name)
-                        .cause(format!("it is {}, the cluster file asks for {subnet}", network.subnet))
-                        .hint(format!("take the cluster down first: `hactl down {}`", request.cluster)))
+                        .cause(format!("it is {}, but the cluster file sets {subnet}", network.subnet))
+                        .hint(format!("run `hactl down {}` first", request.cluster)))
                 }
                 _ => Ok(network),
             };
@@ -87,11 +87,11 @@ impl Engine {
             used.push(refused(subnet));
         }
         Err(Error::failed("no-subnet", "find a free subnet for network", &name)
-            .cause("every candidate collides with a route or network of this machine")
-            .hint("name one in the cluster file: `platform: {local: {subnet: 10.1.2.0/24}}`"))
+            .cause("every candidate overlaps with a route or network of this machine")
+            .hint("set one in the cluster file: `platform: {local: {subnet: 10.1.2.0/24}}`"))
     }
 
-    /// The network called `name`, whoever made it.
+    /// The network called `name`, made by hactl or not.
     ///
     /// # Errors
     /// When the engine does not answer or the network has no IPv4 subnet.
@@ -125,7 +125,7 @@ impl Engine {
 
     async fn inspect_network(&self, name: &str) -> Result<Option<NetworkInspect>> {
         let found = self.docker.inspect_network(name, None).await;
-        let found = optional(found).map_err(|error| fault("look at network", name, &error))?;
+        let found = optional(found).map_err(|error| fault("inspect network", name, &error))?;
         // The engine also answers to the beginning of an id.
         Ok(found.filter(|network| network.name.as_deref() == Some(name)))
     }
@@ -152,7 +152,8 @@ impl Engine {
         let name = request.name();
         match self.docker.create_network(create_body(request, subnet)).await {
             Ok(_) => self.find_network(&name).await?.map(Some).ok_or_else(|| {
-                Error::failed("network-gone", "find network", &name).cause("it was removed right after it was made")
+                Error::failed("network-gone", "find network", &name)
+                    .cause("another process removed it right after hactl created it")
             }),
             Err(error) if Refusal::of(&error) == Refusal::SubnetOverlaps => Ok(None),
             Err(error) => Err(fault("create network", &name, &error)),
@@ -197,11 +198,11 @@ fn to_network(found: &NetworkInspect) -> Result<Network> {
 }
 
 fn refused(subnet: Ipv4Net) -> Used {
-    Used { net: subnet, by: "a network that the engine knows".to_owned() }
+    Used { net: subnet, by: "another network of the engine".to_owned() }
 }
 
 fn taken(name: &str, subnet: Ipv4Net, other: &Used) -> Error {
     Error::failed("subnet-taken", "create network", name)
-        .cause(format!("its subnet {subnet} collides with {} of {}", other.net, other.by))
-        .hint("choose another `subnet` in the cluster file, or leave it out: a free one is then chosen")
+        .cause(format!("its subnet {subnet} overlaps with {} of {}", other.net, other.by))
+        .hint("set another `subnet` in the cluster file, or remove it to let hactl choose a free one")
 }

@@ -92,7 +92,7 @@ impl Engine {
     /// `progress` is told each step.
     ///
     /// # Errors
-    /// When the name is taken by somebody else, when a living node of ours differs from the request,
+    /// When another owner has the name, when a living node of ours differs from the request,
     /// when the engine refuses, when it does not answer SSH in time, or when `stop` is cancelled.
     pub async fn create_node(
         &self,
@@ -104,10 +104,10 @@ impl Engine {
         if let Some(found) = self.inspect_container(&name).await? {
             require_ours(&container_labels(&found), request.uuid, "node", &name, &format!("docker rm -f {name}"))?;
             if has_booted(&found) {
-                progress.report("found, finishing it").await;
+                progress.report("found, completing it").await;
                 return self.finish(request, &found, progress, stop).await;
             }
-            progress.report("making it again").await;
+            progress.report("creating it again").await;
             self.remove_node(&name).await?;
         }
         progress.report("creating").await;
@@ -229,9 +229,12 @@ impl Engine {
         let different = differences(request, &node);
         if !different.is_empty() {
             let error = Error::failed("node-differs", "take over node", name)
-                .cause(format!("it is ours and has lived, but differs from the plan: {}", different.join(", ")))
+                .cause(format!(
+                    "it belongs to this cluster and has booted before, but differs from the plan: {}",
+                    different.join(", ")
+                ))
                 .hint(format!(
-                    "remove it with `docker rm -f {name}`: the next `hactl up` makes it again, its volume stays"
+                    "remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"
                 ));
             return Err(CreateFailed { error, partial: Some(node) });
         }
@@ -258,7 +261,7 @@ impl Engine {
             self.docker.create_container(Some(options), body).await.map_err(|error| {
                 let no_image = Refusal::of(&error) == Refusal::NoImage;
                 let failed = fault("create node", &name, &error);
-                if no_image { failed.hint("make the image first: `hactl image build`") } else { failed }
+                if no_image { failed.hint("run `hactl image build` to create the image") } else { failed }
             })?;
         }
         self.upload(&name, first_files(request, &host_key)?).await
@@ -284,8 +287,8 @@ impl Engine {
         let start = rand::random_range(PORTS);
         let mut ports = (start..PORTS.end).chain(PORTS.start..start).filter(|port| !given.contains(port));
         ports.find(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).ok_or_else(|| {
-            Error::failed("no-port", "find a free port for the SSH of node", name).cause(format!(
-                "all from {} to {} are in use on 127.0.0.1",
+            Error::failed("no-port", "find a free SSH port for node", name).cause(format!(
+                "all ports from {} to {} are in use on 127.0.0.1",
                 PORTS.start,
                 PORTS.end - 1
             ))
@@ -298,8 +301,8 @@ impl Engine {
             let failed = fault("start node", name, &error);
             if Refusal::of(&error) == Refusal::PortTaken {
                 Error { code: codes::PORT_TAKEN, ..failed }.hint(format!(
-                    "`docker port {name}` names the port: end the program that took it, or remove the node with \
-                     `docker rm -f {name}`, then run `hactl up` again"
+                    "run `docker port {name}` to see the port, and stop the program that uses it, or remove the node \
+                     with `docker rm -f {name}`; then run `hactl up` again"
                 ))
             } else {
                 failed
@@ -314,7 +317,7 @@ impl Engine {
 
     pub(super) async fn inspect_container(&self, name: &str) -> Result<Option<ContainerInspectResponse>> {
         let found = self.docker.inspect_container(name, None::<InspectContainerOptions>).await;
-        let found = optional(found).map_err(|error| fault("look at node", name, &error))?;
+        let found = optional(found).map_err(|error| fault("inspect node", name, &error))?;
         // The engine also answers to the beginning of an id.
         Ok(found.filter(|container| container.name.as_deref().map(|name| name.trim_start_matches('/')) == Some(name)))
     }
@@ -339,7 +342,7 @@ fn differences(request: &NodeRequest, node: &Node) -> Vec<String> {
         ("disk", disk::words(node.disk_gb), disk::words(request.disk_gb)),
     ];
     let different = pairs.into_iter().filter(|(_, is, wanted)| is != wanted);
-    different.map(|(what, is, wanted)| format!("{what} {is}, wanted {wanted}")).collect()
+    different.map(|(what, is, wanted)| format!("{what} is {is}, expected {wanted}")).collect()
 }
 
 pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
@@ -347,13 +350,15 @@ pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
     let labels = container_labels(found);
     let Some(uuid) = uuid_of(&labels) else {
         return Err(Error::failed("foreign", "use container", &name)
-            .cause(format!("hactl did not make it: it has no label `{LABEL_UUID}`"))
-            .hint(format!("choose another cluster name, or remove it with `docker rm -f {name}` if nobody needs it")));
+            .cause(format!("hactl did not create it: it has no label `{LABEL_UUID}`"))
+            .hint(format!(
+                "choose another cluster name, or remove it with `docker rm -f {name}` if you do not need it"
+            )));
     };
     let damaged = |what: &str| {
-        Error::failed("node-damaged", "read node", &name)
-            .cause(format!("its {what} is missing or wrong"))
-            .hint(format!("remove it with `docker rm -f {name}`: the next `hactl up` makes it again, its volume stays"))
+        Error::failed("node-damaged", "read node", &name).cause(format!("its {what} is missing or wrong")).hint(
+            format!("remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"),
+        )
     };
     let label = |name: &str| labels.get(name).cloned().ok_or_else(|| damaged(&format!("label `{name}`")));
     let config = found.config.as_ref().ok_or_else(|| damaged("configuration"))?;

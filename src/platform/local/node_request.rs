@@ -79,7 +79,8 @@ pub(super) struct HostKey {
 
 impl HostKey {
     pub(super) fn generate(name: &str) -> Result<Self> {
-        let failed = |error: ssh_key::Error| Error::failed("host-key", "make an SSH host key for", name).source(&error);
+        let failed =
+            |error: ssh_key::Error| Error::failed("host-key", "create an SSH host key for", name).source(&error);
         let seed = zeroize::Zeroizing::new(rand::random::<[u8; Ed25519Keypair::BYTE_SIZE / 2]>());
         let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
         debug_assert_eq!(key.algorithm(), Algorithm::Ed25519);

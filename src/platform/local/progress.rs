@@ -25,7 +25,7 @@ impl Progress {
 
     pub(super) async fn report(&self, step: &'static str) {
         if let Some(sender) = &self.0 {
-            // Who reads no more has all that it wants.
+            // A reader that has gone needs no more steps.
             let _ = sender.send(step).await;
         }
     }

@@ -17,7 +17,7 @@ pub(super) enum Refusal {
     Conflict,
     /// The engine's file system has no room.
     DiskFull,
-    /// The engine's socket may not be opened.
+    /// This user may not open the engine's socket.
     PermissionDenied,
     /// A port that was to be published has another owner.
     PortTaken,
@@ -60,9 +60,9 @@ pub(super) fn fault(what: impl Into<String>, object: impl fmt::Display, error: &
     let failed = |code| Error::failed(code, what, object).source(error);
     match Refusal::of(error) {
         Refusal::DiskFull => failed("disk-full")
-            .hint("free some space: `hactl image prune`, then `docker system df` shows what takes it"),
+            .hint("run `hactl image prune` to free disk space; `docker system df` shows what else uses it"),
         _ if is_broken(error) => {
-            failed("engine-gone").hint("start the container engine again, then run the same command: it carries on")
+            failed("engine-gone").hint("start the container engine again, then run the same command again to resume")
         }
         _ => failed("engine"),
     }

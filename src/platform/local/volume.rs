@@ -51,7 +51,7 @@ impl Engine {
     /// Makes the node's volume, or returns the one that carries the cluster's UUID with its data.
     ///
     /// # Errors
-    /// When the name is taken by somebody else, or when its data lies there in another way than asked for:
+    /// When another owner has the name, or when its data lies there in another way than asked for:
     /// beside a disk, or on one of another size.
     pub async fn create_volume(&self, request: &VolumeRequest) -> Result<Volume> {
         let name = request.name();
@@ -67,15 +67,16 @@ impl Engine {
         if made.disk_gb != request.disk_gb {
             let (is, wanted) = (disk::words(made.disk_gb), disk::words(request.disk_gb));
             return Err(Error::failed("volume-differs", "take over volume", &name)
-                .cause(format!("it holds data with {is}, wanted {wanted}"))
+                .cause(format!("it holds data with {is}, but the cluster file asks for {wanted}"))
                 .hint(format!(
-                    "set `disk_gb` back; or, if its data may go, remove it with `docker volume rm {name}`"
+                    "restore the old `disk_gb`; or, if you do not need its data, remove it with `docker volume rm \
+                     {name}`"
                 )));
         }
         Ok(made)
     }
 
-    /// The volume called `name`, whoever made it.
+    /// The volume called `name`, made by hactl or not.
     ///
     /// # Errors
     /// When the engine does not answer.
@@ -96,7 +97,7 @@ impl Engine {
                 let in_use = Refusal::of(&error) == Refusal::Conflict;
                 let failed = fault("remove volume", name, &error);
                 Err(if in_use {
-                    failed.hint(format!("`docker ps -a --filter volume={name}` shows the container that uses it"))
+                    failed.hint(format!("run `docker ps -a --filter volume={name}` to find the container that uses it"))
                 } else {
                     failed
                 })
@@ -107,7 +108,7 @@ impl Engine {
 
     async fn inspect_volume(&self, name: &str) -> Result<Option<EngineVolume>> {
         let found = self.docker.inspect_volume(name).await;
-        optional(found).map_err(|error| fault("look at volume", name, &error))
+        optional(found).map_err(|error| fault("inspect volume", name, &error))
     }
 }
 

@@ -38,7 +38,7 @@ impl Api {
     /// # Errors
     /// When `ca_cert` cannot be read, or holds no certificate that could sign another.
     pub fn new(endpoint: ApiEndpoint, token: Token, ca_cert: Option<&Path>) -> Result<Self> {
-        // Whoever was first has set one; both would be the same.
+        // Another caller may have set one already: both are the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut authorities = Vec::new();
         if let Some(path) = ca_cert {
@@ -55,11 +55,11 @@ impl Api {
                 Some(path) => bad_authority(path).source(&error),
                 None => Error::missing("proxmox-certificates", "prepare HTTPS to", &endpoint)
                     .source(&error)
-                    .hint("`apt-get install ca-certificates`, or give `ca_cert` under `platform.proxmox`"),
+                    .hint("run `apt-get install ca-certificates`, or set `ca_cert` under `platform.proxmox`"),
             })?;
         let mut authorization = HeaderValue::from_str(token.header().expose()).map_err(|_| {
-            Error::missing("proxmox-token-malformed", "send the API token of", &token)
-                .cause("it has a character that no HTTP header can have")
+            Error::missing("proxmox-token-malformed", "use the API token", &token)
+                .cause("it has a character that HTTP headers do not allow")
         })?;
         authorization.set_sensitive(true);
         let server = Server { endpoint, token, ca_cert: ca_cert.map(Path::to_owned) };
@@ -96,7 +96,7 @@ fn reason(response: &Response) -> String {
     phrase.or_else(|| response.status().canonical_reason().map(str::to_owned)).unwrap_or_default()
 }
 
-/// The same with what stands in the body: which parameter, and why.
+/// The same with the errors in the body: which parameter, and why.
 fn words(status: StatusCode, reason: &str, json: &Value) -> String {
     let mut words = if reason.is_empty() { format!("HTTP {}", status.as_u16()) } else { reason.to_owned() };
     for (key, error) in json["errors"].as_object().into_iter().flatten() {
@@ -109,14 +109,14 @@ fn read_authorities(path: &Path) -> Result<Vec<Certificate>> {
     let text = fs::read(path).map_err(|error: io::Error| bad_authority(path).source(&error))?;
     let found = Certificate::from_pem_bundle(&text).map_err(|error| bad_authority(path).source(&error))?;
     if found.is_empty() {
-        return Err(bad_authority(path).cause("there is no certificate in it (PEM)"));
+        return Err(bad_authority(path).cause("the file has no PEM certificate"));
     }
     Ok(found)
 }
 
 fn bad_authority(path: &Path) -> Error {
     Error::usage("proxmox-ca-cert", "use ca_cert", path.display())
-        .hint("copy /etc/pve/pve-root-ca.pem from a Proxmox node, and give its path as `ca_cert`")
+        .hint("copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` to the path of the copy")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Source, Stray, Token, check, left};
+use super::{Api, ApiEndpoint, GuestRequest, Orphan, Pool, ProxmoxRequest, Source, Token, check, left};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -86,30 +86,30 @@ pub(in crate::platform) async fn reboots(context: &Context, proxmox: &Proxmox, f
     super::reboots(&api(context, proxmox)?, &ids).await
 }
 
-/// Sees that Proxmox has no machine of the cluster any more: one that was being cloned when its run was killed is not in
-/// Terraform's state.
+/// Checks that Proxmox has no machine of the cluster any more: Terraform's state lacks one that
+/// was being cloned when its run was killed.
 ///
 /// # Errors
 /// With every machine that carries the cluster's tag, and when Proxmox does not say.
 pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmox: &Proxmox, uuid: Uuid) -> Result<()> {
     let names = plan.nodes.values().map(|node| node.hostname.as_str()).collect();
     let found = left(&api(context, proxmox)?, uuid, &names).await?;
-    let (ours, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|stray| stray.ours);
-    for stray in &others {
+    let (ours, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|orphan| orphan.ours);
+    for orphan in &others {
         let message =
-            format!("{stray} has the name of a machine of {}, and Terraform's state did not know it", plan.cluster);
-        let hint = format!("if a run that was killed has left it there, remove it: {}", stray.removal());
+            format!("{orphan} has the name of a machine of {}, but is not in Terraform's state", plan.cluster);
+        let hint = format!("if a killed run has left it behind, remove it: {}", orphan.removal());
         context.events.warn("proxmox-machine-there", message, Some(hint)).await;
     }
     if ours.is_empty() {
         return Ok(());
     }
-    let error = Error::failed("left-behind", "take away all of", &plan.cluster);
-    let error = ours.iter().fold(error, |error, stray| {
-        error.cause(format!("{stray} carries this cluster's tag, and Terraform's state did not know it"))
+    let error = Error::failed("left-behind", "remove all objects of", &plan.cluster);
+    let error = ours.iter().fold(error, |error, orphan| {
+        error.cause(format!("{orphan} has this cluster's tag, but is not in Terraform's state"))
     });
-    let removals: Vec<String> = ours.iter().map(Stray::removal).collect();
-    Err(error.hint(format!("remove it: {}; then `hactl down {}` again", removals.join("\n"), plan.cluster)))
+    let removals: Vec<String> = ours.iter().map(Orphan::removal).collect();
+    Err(error.hint(format!("remove it: {}; then run `hactl down {}` again", removals.join("\n"), plan.cluster)))
 }
 
 /// The machines and the pool that Terraform knows of, finished or not.

@@ -53,7 +53,7 @@ pub(super) struct Storage {
 /// Asks for all that `wanted` is about.
 ///
 /// # Errors
-/// When it is no Proxmox, takes no token, or does not say what there is. What one node does not say is a fact.
+/// When it is not Proxmox, refuses the token, or does not list its objects. That one node does not answer is a fact.
 pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, Trouble> {
     let mut facts = Facts::default();
     // Alone and first: each refused token costs three seconds and a line in Proxmox's log.
@@ -75,7 +75,7 @@ pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, 
     facts.pools = each(&pools?, |pool| text(pool, "poolid"));
     facts.granted = granted.into_iter().collect::<Result<_, _>>()?;
 
-    // A node that is down is not asked: whoever asks it waits for it.
+    // A node that is down is not asked: the question would wait for it.
     let online = |node: &str| facts.nodes.get(node) == Some(&true);
     let new = wanted.machines.values().filter(|machine| !machine.made && online(&machine.hypervisor));
     let nodes: BTreeSet<&str> = new.clone().map(|machine| machine.hypervisor.as_str()).collect();
@@ -125,7 +125,7 @@ fn tags(text: &str) -> BTreeSet<String> {
 }
 
 fn version(answer: &Value) -> Result<(String, u64), Trouble> {
-    let other = || Trouble::NotProxmox("it says no version of Proxmox VE".to_owned());
+    let other = || Trouble::NotProxmox("it does not report a version of Proxmox VE".to_owned());
     let version = text(answer, "version").ok_or_else(other)?;
     let major = version.split('.').next().and_then(|major| major.parse().ok()).ok_or_else(other)?;
     Ok((version, major))

@@ -62,7 +62,7 @@ pub(super) fn judge(wanted: &ProxmoxRequest, facts: &Facts, token: &str) -> Vec<
     }
     let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
     for (key, machine) in new() {
-        judge.stray(key, machine, wanted);
+        judge.orphan(key, machine, wanted);
     }
     for (key, machine) in new() {
         judge.template(key, machine);
@@ -111,9 +111,10 @@ impl Judge<'_> {
 
     /// What a node was asked and did not say.
     fn silent(&mut self, key: &InstanceKey, node: &str, about: &str, trouble: &Trouble) {
-        let message = format!("node {node} does not say what {about} it has: {}", trouble.words());
+        let message = format!("hypervisor {node} did not list its {about}: {}", trouble.words());
         let hint = format!(
-            "`systemctl status pveproxy pvedaemon pvestatd` on {node}; a storage whose server is gone holds up every answer"
+            "check `systemctl status pveproxy pvedaemon pvestatd` on {node}; a storage without its server delays \
+             every answer"
         );
         self.add("proxmox-node-silent", Some(key), message, hint);
     }
@@ -124,34 +125,39 @@ impl Judge<'_> {
             Some(true) => {}
             Some(false) => {
                 let hint = format!("start {node}, or set another `node` for the machine");
-                self.add("proxmox-node-offline", Some(key), format!("node {node} is offline"), hint);
+                self.add("proxmox-node-offline", Some(key), format!("hypervisor {node} is offline"), hint);
             }
             None => {
-                let message = format!("there is no node {node}; there is {}", list(self.facts.nodes.keys()));
+                let message =
+                    format!("hypervisor {node} does not exist; Proxmox has {}", list(self.facts.nodes.keys()));
                 let hint = "set `node` to the name of a hypervisor as `pvecm nodes` or the web interface shows it";
                 self.add("proxmox-node", Some(key), message, hint.to_owned());
             }
         }
     }
 
-    /// A machine of that name that Terraform does not know: a second one would be made beside it.
-    fn stray(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
-        for stray in machines(&self.facts.guests, wanted.cluster).filter(|stray| stray.name == machine.name) {
-            let message = match stray.ours {
+    /// A machine of that name that Terraform does not know: Terraform would create a second one beside it.
+    fn orphan(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
+        for orphan in machines(&self.facts.guests, wanted.cluster).filter(|orphan| orphan.name == machine.name) {
+            let message = match orphan.ours {
                 true => format!(
-                    "{stray} carries this cluster's tag, and Terraform's state does not know it: the run that made it was killed"
+                    "{orphan} has this cluster's tag, but is not in Terraform's state: the run that created it was \
+                     killed"
                 ),
                 false => {
-                    format!("{stray} has its name, and Terraform's state does not know it: a second one would be made")
+                    format!(
+                        "{orphan} has the same name, but is not in Terraform's state: Terraform would create a second \
+                         one"
+                    )
                 }
             };
-            // Where the state was lost it may be a member with data: taking it over is what harms nothing.
+            // If the state was lost, it may be a member with data: taking it over is safe.
             let hint = format!(
-                "`hactl import CLUSTER {key}={}/{}` takes it over; where nothing is on it yet, remove it: {}; another \
-                 `vm_name` for {key} leaves it alone",
-                stray.hypervisor,
-                stray.id,
-                stray.removal()
+                "run `hactl import CLUSTER {key}={}/{}` to take it over; if it has no data yet, remove it: {}; or set \
+                 another `vm_name` for {key} to keep both",
+                orphan.hypervisor,
+                orphan.id,
+                orphan.removal()
             );
             self.add("proxmox-machine-there", Some(key), message, hint);
         }
@@ -167,29 +173,32 @@ impl Judge<'_> {
                 let templates: Vec<String> =
                     templates.map(|(id, guest)| format!("{id} ({} on {})", guest.name, guest.hypervisor)).collect();
                 let message = match templates.is_empty() {
-                    true => format!("there is no virtual machine {id} to clone, and no template at all"),
-                    false => format!("there is no virtual machine {id} to clone; templates are {}", list(templates)),
+                    true => format!("virtual machine {id} does not exist, and Proxmox has no templates"),
+                    false => format!("virtual machine {id} does not exist; the templates are {}", list(templates)),
                 };
                 let hint =
-                    format!("make template {id} as docs/proxmox.md shows, or set `template` to one that is there");
+                    format!("create template {id} as docs/proxmox.md shows, or set `template` to an existing template");
                 self.add("proxmox-template", Some(key), message, hint);
             }
             return;
         };
         if guest.container {
-            let message = format!("{id} ({}) is a container: virtual machines cannot be cloned from it", guest.name);
+            let message =
+                format!("{id} ({}) is a container: Proxmox cannot clone virtual machines from it", guest.name);
             let hint = "set `template` to the id of a virtual machine that is a template";
             self.add("proxmox-template", Some(key), message, hint.to_owned());
         } else if !guest.template {
-            let message = format!("virtual machine {id} ({} on {}) is no template", guest.name, guest.hypervisor);
-            let hint =
-                format!("`qm template {id}` on {} makes it one for good; is {id} the right one?", guest.hypervisor);
+            let message = format!("virtual machine {id} ({} on {}) is not a template", guest.name, guest.hypervisor);
+            let hint = format!(
+                "check that {id} is the right machine, then run `qm template {id}` on {}: the change is permanent",
+                guest.hypervisor
+            );
             self.add("proxmox-template", Some(key), message, hint);
         } else if guest.hypervisor != on && self.facts.nodes.contains_key(on) {
-            let message = format!("template {id} is on node {}, not on {on}", guest.hypervisor);
+            let message = format!("template {id} is on hypervisor {}, not on {on}", guest.hypervisor);
             let hint = format!(
-                "set `template_node` to {0}, or `node` to {0}; or give {on} a template with an id of its own, and set that \
-                 as the instance's `template`",
+                "set `template_node` to {0}, or `node` to {0}; or create a template with another id on {on}, and set \
+                 `template` of the instance to that id",
                 guest.hypervisor
             );
             self.add("proxmox-template-node", Some(key), message, hint);
@@ -222,30 +231,31 @@ impl Judge<'_> {
             if self.sees(&format!("/storage/{name}"), &["Datastore.AllocateSpace", "Datastore.Audit"]) {
                 let fit: Vec<_> = storages.iter().filter(|(_, found)| found.content.contains(content)).collect();
                 let message = match fit.is_empty() {
-                    true => format!("node {node} has no datastore {name}, and none that holds {words}"),
+                    true => format!("hypervisor {node} has no datastore {name}, and none that holds {words}"),
                     false => format!(
-                        "node {node} has no datastore {name}; {words} can be in {}",
+                        "hypervisor {node} has no datastore {name}; {words} can be in {}",
                         list(fit.iter().map(|(name, _)| name))
                     ),
                 };
-                let hint = format!("set `{field}` to one that is there; `pvesm status` on {node} lists them");
+                let hint = format!("set `{field}` to an existing datastore; `pvesm status` on {node} lists them");
                 self.add("proxmox-datastore", Some(key), message, hint);
             }
             return false;
         };
         if !storage.content.contains(content) {
             let held = list(&storage.content);
-            let message = format!("datastore {name} on node {node} does not hold {words}: its content is {held}");
+            let message = format!("datastore {name} on hypervisor {node} does not hold {words}: its content is {held}");
             let all: BTreeSet<&str> = storage.content.iter().map(String::as_str).chain([content]).collect();
             let all: Vec<&str> = all.into_iter().collect();
-            let hint = format!("`pvesm set {name} --content {}` allows it, or set another `{field}`", all.join(","));
+            let hint =
+                format!("run `pvesm set {name} --content {}` to allow it, or set another `{field}`", all.join(","));
             self.add("proxmox-datastore-content", Some(key), message, hint);
         } else if !storage.enabled || !storage.active {
             let state = if storage.enabled { "is not active" } else { "is disabled" };
-            let message = format!("datastore {name} on node {node} {state}");
+            let message = format!("datastore {name} on hypervisor {node} {state}");
             let hint = match storage.enabled {
-                true => format!("`pvesm status` on {node} says why: is the disk, or the server behind it, there?"),
-                false => format!("`pvesm set {name} --disable 0` enables it"),
+                true => format!("run `pvesm status` on {node}, and check the disk or the server of the datastore"),
+                false => format!("run `pvesm set {name} --disable 0` to enable it"),
             };
             self.add("proxmox-datastore-inactive", Some(key), message, hint);
         } else {
@@ -269,12 +279,12 @@ impl Judge<'_> {
             Some(Ok(files)) if files.contains(file) => {}
             Some(Ok(files)) => {
                 let message = match files.is_empty() {
-                    true => format!("there is no template file {file} on node {node}, and {storage} has none"),
-                    false => format!("there is no template file {file} on node {node}; there is {}", list(files)),
+                    true => format!("hypervisor {node} has no template file {file}, and {storage} has no other"),
+                    false => format!("hypervisor {node} has no template file {file}; it has {}", list(files)),
                 };
                 let hint = format!(
-                    "`pveam available --section system` and `pveam download {storage} FILE` on {node} bring one; or set \
-                     `template` to one that is there"
+                    "run `pveam available --section system` and `pveam download {storage} FILE` on {node} to get one, \
+                     or set `template` to an existing file"
                 );
                 self.add("proxmox-template-file", Some(key), message, hint);
             }
@@ -287,14 +297,14 @@ impl Judge<'_> {
         let (node, bridge, facts) = (&machine.hypervisor, &machine.bridge, self.facts);
         match facts.bridges.get(node) {
             Some(Ok(bridges)) if !bridges.contains_key(bridge) => {
-                // Older ones show every bridge to everybody.
+                // Older versions show every bridge to every token.
                 let path = machine.bridge_path();
                 if !facts.granted.contains_key(&path) || self.sees(&path, &["SDN.Use", "SDN.Audit"]) {
                     let message = match bridges.is_empty() {
-                        true => format!("node {node} has no bridge {bridge}, and no other"),
-                        false => format!("node {node} has no bridge {bridge}; it has {}", list(bridges.keys())),
+                        true => format!("hypervisor {node} has no bridge {bridge}, and no other"),
+                        false => format!("hypervisor {node} has no bridge {bridge}; it has {}", list(bridges.keys())),
                     };
-                    let hint = format!("set `bridge` to one that every node has, or make {bridge} on {node}");
+                    let hint = format!("set `bridge` to one that every hypervisor has, or create {bridge} on {node}");
                     self.add("proxmox-bridge", Some(key), message, hint);
                 }
             }
@@ -307,10 +317,10 @@ impl Judge<'_> {
         let facts = self.facts;
         if let Some(pool) = wanted.pool.as_ref().filter(|pool| !pool.made && facts.pools.contains(&pool.id)) {
             let id = &pool.id;
-            let message = format!("pool {id} is there already, and this cluster did not make it");
+            let message = format!("pool {id} exists already, and this cluster did not create it");
             let hint = format!(
-                "name another pool; or leave `pool` out and set `pool_id: {id}` on the instances that belong there; an \
-                 empty one that an interrupted run has left goes by `pveum pool delete {id}`"
+                "set another `pool`; or remove `pool` and set `pool_id: {id}` on the instances that belong there; if \
+                 an interrupted run has left an empty pool, run `pveum pool delete {id}`"
             );
             self.add("proxmox-pool-taken", None, message, hint);
         }
@@ -318,9 +328,10 @@ impl Judge<'_> {
             let Some(id) = &machine.pool else { continue };
             let made_here = wanted.pool.as_ref().is_some_and(|pool| pool.id == *id);
             if !made_here && !facts.pools.contains(id) && self.sees(&format!("/pool/{id}"), &["Pool.Audit"]) {
-                let message = format!("there is no pool {id}, and none of that name is made here");
+                let message = format!("pool {id} does not exist, and this cluster does not create it");
                 let hint = format!(
-                    "`pveum pool add {id}` makes it; or set `pool: {id}` under `platform.proxmox`, and it is made here"
+                    "run `pveum pool add {id}` to create it, or set `pool: {id}` under `platform.proxmox` to let \
+                     hactl create it"
                 );
                 self.add("proxmox-pool", Some(key), message, hint);
             }
@@ -358,8 +369,8 @@ impl Judge<'_> {
         }
         for (lacking, (paths, machines)) in missing {
             let message = format!("the token {token} lacks {lacking} on {}", list(paths));
-            let hint = "`pveum user token permissions USER TOKENID` shows what it has. The role and the commands that \
-                        grant it are in docs/proxmox.md; a token with privilege separation has only what both it and \
+            let hint = "run `pveum user token permissions USER TOKENID` to see its privileges; docs/proxmox.md has the role \
+                 and the commands that grant it. A token with privilege separation has only what both it and \
                         its user have";
             self.found.push(Shortfall { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
         }

@@ -31,7 +31,7 @@ const SHOWN: [&str; 5] = ["memory", "balloon", "cores", "sockets", "vcpus"];
 /// When Proxmox does not say.
 pub async fn reboots(api: &Api, ids: &BTreeMap<InstanceKey, u32>) -> Result<Reboots> {
     let found = tokio::time::timeout(PATIENCE, ask(api, ids)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
-    found.map_err(|trouble| trouble.explain(&api.server, "ask which machines wait for a restart at"))
+    found.map_err(|trouble| trouble.explain(&api.server, "find the machines that wait for a restart at"))
 }
 
 async fn ask(api: &Api, ids: &BTreeMap<InstanceKey, u32>) -> Result<Reboots, Trouble> {

@@ -1,4 +1,4 @@
-//! The server that is asked: its address, the token, whom it is trusted by, and how long it may take.
+//! The server that hactl asks: its address, the token, the trusted CA, and how long an answer may take.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
@@ -36,19 +36,22 @@ impl ApiEndpoint {
         let text = given.or(set).ok_or_else(|| {
             Error::missing("proxmox-endpoint-missing", "find", "the API of Proxmox")
                 .cause(format!("the cluster file has no endpoint, and {ENDPOINT_VARIABLE} is not set"))
-                .hint("set `endpoint` under `platform.proxmox` to the address of a node, such as https://pve1:8006/")
+                .hint(
+                    "set `endpoint` under `platform.proxmox` to the address of a hypervisor, such as \
+                     https://pve1:8006/",
+                )
         })?;
         Self::parse(text).map_err(|wrong| {
             Error::usage("proxmox-endpoint", "use the endpoint", text)
                 .cause(wrong)
-                .hint("give it as https://NODE:8006/, by name or address")
+                .hint("set `endpoint` to https://NODE:8006/, with the name or address of a hypervisor")
         })
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut url = Url::parse(text).map_err(|error| error.to_string())?;
         if url.scheme() != "https" {
-            return Err(format!("Proxmox's API is served by https, not by {}", url.scheme()));
+            return Err(format!("the API of Proxmox uses https, not {}", url.scheme()));
         }
         if url.host().is_none() || !url.username().is_empty() || url.password().is_some() {
             return Err("it must have a host and neither user nor password".to_owned());

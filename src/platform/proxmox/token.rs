@@ -33,14 +33,16 @@ impl Token {
             Error::missing("proxmox-token-missing", "find", "the API token of Proxmox")
                 .cause(format!("the environment variable {TOKEN_VARIABLE} is not set"))
                 .hint(format!(
-                    "export {TOKEN_VARIABLE}='{FORM}'; `pveum user token add` on a Proxmox node makes one, see \
-                     docs/proxmox.md"
+                    "run `pveum user token add` on a hypervisor to create one (docs/proxmox.md), and export \
+                     {TOKEN_VARIABLE}='{FORM}'"
                 ))
         })?;
         Self::parse(text).map_err(|wrong| {
             Error::missing("proxmox-token-malformed", "read", "the API token of Proxmox")
-                .cause(format!("the environment variable {TOKEN_VARIABLE} holds no token {FORM}: {wrong}"))
-                .hint(format!("set it to {FORM}, in single quotes: a shell takes `!` for something else"))
+                .cause(format!(
+                    "the environment variable {TOKEN_VARIABLE} does not hold a token of the form {FORM}: {wrong}"
+                ))
+                .hint(format!("set it to {FORM}, in single quotes: shells interpret `!`"))
         })
     }
 
@@ -49,13 +51,13 @@ impl Token {
             return Err("`PVEAPIToken=` belongs to the HTTP header, not to the token");
         }
         let Some((id, secret)) = text.split_once('=') else {
-            return Err("there is no `=` between the token's id and its secret");
+            return Err("it has no `=` between the token's id and its secret");
         };
         let Some((user, name)) = id.split_once('!') else {
-            return Err("there is no `!` between the user and the token's id");
+            return Err("it has no `!` between the user and the token's id");
         };
         let Some((account, realm)) = user.rsplit_once('@') else {
-            return Err("there is no `@` between the user and the realm, such as `@pve` or `@pam`");
+            return Err("it has no `@` between the user and the realm, such as `@pve` or `@pam`");
         };
         // As Proxmox itself names users, realms and tokens.
         let word = |text: &str| {
@@ -63,13 +65,15 @@ impl Token {
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         };
         if account.is_empty() || account.chars().any(|c| c.is_whitespace() || c.is_control() || ":/".contains(c)) {
-            return Err("the user's name is empty or has a character that it cannot have");
+            return Err("the user's name is empty or has an invalid character");
         }
         if !word(realm) || !word(name) {
-            return Err("realm and token id start with a letter and have letters, digits and `.`, `_`, `-`");
+            return Err(
+                "the realm and the token id must start with a letter and have only letters, digits, `.`, `_` and `-`",
+            );
         }
         if Uuid::try_parse(secret).is_err() || secret.len() != 36 {
-            return Err("what follows `=` is not the secret that Proxmox showed once, a UUID of 36 characters");
+            return Err("the text after `=` is not a secret as Proxmox shows it once: a UUID of 36 characters");
         }
         Ok(Self { id: id.to_owned(), text: Secret::new(text.to_owned()) })
     }

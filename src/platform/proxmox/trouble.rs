@@ -1,4 +1,4 @@
-//! What was wrong with a request -> the error that says so: one message per cause, with what to do.
+//! The reason of a failed request -> its error: one message per cause, with what to do.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -17,11 +17,11 @@ use crate::error::Error;
 pub(super) enum Trouble {
     /// The server's name has no address.
     Unknown(String),
-    /// Nobody takes the connection.
+    /// Nothing accepts the connection.
     Down(String),
     /// The connection, or the answer, did not come in this time.
     Silent(Duration),
-    /// The certificate is signed by nobody that is trusted, or is otherwise refused.
+    /// No trusted authority signed the certificate, or it is otherwise refused.
     Untrusted(String),
     /// The certificate is another server's.
     OtherName(String),
@@ -64,8 +64,12 @@ impl Trouble {
         match error {
             rustls::Error::InvalidCertificate(bad) => match bad {
                 Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Self::OtherName(bad.to_string()),
-                Bad::ExpiredContext { not_after, .. } => Self::OutOfTime(format!("until {}", date(*not_after))),
-                Bad::NotValidYetContext { not_before, .. } => Self::OutOfTime(format!("from {}", date(*not_before))),
+                Bad::ExpiredContext { not_after, .. } => {
+                    Self::OutOfTime(format!("it was valid until {}", date(*not_after)))
+                }
+                Bad::NotValidYetContext { not_before, .. } => {
+                    Self::OutOfTime(format!("it is valid from {}", date(*not_before)))
+                }
                 Bad::Expired | Bad::NotValidYet => Self::OutOfTime(bad.to_string()),
                 bad => Self::Untrusted(bad.to_string()),
             },
@@ -98,64 +102,71 @@ impl Trouble {
         match self {
             Self::Unknown(said) => failed("proxmox-unknown")
                 .cause(format!("the name {} could not be resolved: {said}", endpoint.host()))
-                .hint("give the node's IP address in `endpoint`, or see that this machine can resolve its name"),
+                .hint("set `endpoint` to the hypervisor's IP address, or make its name resolvable on this machine"),
             Self::Down(said) => {
-                let port = if endpoint.has_port() { "" } else { "; the endpoint has no port, and Proxmox's is 8006" };
-                failed("proxmox-down").cause(format!("nothing takes connections at {address}: {said}{port}")).hint(
-                    "is the node up, and `systemctl status pveproxy` good there? Any node of the Proxmox cluster will do \
-                     as `endpoint`",
+                let port =
+                    if endpoint.has_port() { "" } else { "; the endpoint has no port, and Proxmox listens on 8006" };
+                failed("proxmox-down").cause(format!("nothing accepts connections at {address}: {said}{port}")).hint(
+                    "check that the hypervisor is up and that `systemctl status pveproxy` there is good, or set \
+                     `endpoint` to another hypervisor of the Proxmox cluster",
                 )
             }
             Self::Silent(patience) => failed("proxmox-silent")
                 .cause(format!("{address} did not answer within {} s", patience.as_secs()))
                 .hint(
-                    "does a firewall lie between? `systemctl restart pveproxy` on the node helps where it hangs, and any \
-                     other node of the Proxmox cluster will do as `endpoint`",
+                    "check that no firewall blocks the connection; if the hypervisor hangs, run `systemctl restart \
+                     pveproxy` there, or set `endpoint` to another hypervisor of the Proxmox cluster",
                 ),
             Self::Untrusted(said) => {
                 let (error, hint) = match &server.ca_cert {
                     None => (
                         failed("proxmox-untrusted")
-                            .cause("its certificate is signed by no authority that this machine trusts"),
-                        "copy /etc/pve/pve-root-ca.pem from a Proxmox node, and give its path as `ca_cert` under \
-                         `platform.proxmox`",
+                            .cause("this machine does not trust the authority of its certificate"),
+                        "copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` under `platform.proxmox` \
+                         to the path of the copy",
                     ),
                     Some(path) => (
                         failed("proxmox-untrusted").cause(format!(
-                            "its certificate is signed neither by the authority in {} nor by one that this machine trusts",
+                            "its certificate comes neither from the authority in {} nor from one that this machine \
+                             trusts",
                             path.display()
                         )),
-                        "`ca_cert` is the authority's certificate, not the node's: /etc/pve/pve-root-ca.pem of this \
-                         Proxmox cluster, or the issuer's where the node has another (/etc/pve/local/pveproxy-ssl.pem)",
+                        "set `ca_cert` to the authority's certificate, not to the hypervisor's: \
+                         /etc/pve/pve-root-ca.pem of this Proxmox cluster, or the issuer's if the hypervisor has \
+                         another one (/etc/pve/local/pveproxy-ssl.pem)",
                     ),
                 };
                 error.cause(said).hint(hint)
             }
             Self::OtherName(said) => failed("proxmox-certificate-name")
                 .cause(format!("its certificate is not for {}: {said}", endpoint.host()))
-                .hint("give a name or an address that the certificate has as `endpoint`"),
+                .hint("set `endpoint` to a name or an address of the certificate"),
             Self::OutOfTime(said) => failed("proxmox-certificate-time")
-                .cause(format!("its certificate does not hold now, but {said}"))
-                .hint("`pvecm updatecerts --force` on the node renews it; are the clocks of both machines right?"),
+                .cause(format!("its certificate is not valid at this time: {said}"))
+                .hint(
+                    "check the clocks of both machines, or run `pvecm updatecerts --force` on the hypervisor to renew \
+                     the certificate",
+                ),
             Self::NotProxmox(said) => failed("proxmox-other")
                 .cause(format!("what answers at {address} is not Proxmox VE: {said}"))
-                .hint("give the address of a node's web interface, https://NODE:8006/, as `endpoint`"),
+                .hint("set `endpoint` to the address of a hypervisor's web interface, https://NODE:8006/"),
             Self::Unauthorized(said) => {
                 let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
-                failed("proxmox-token")
-                    .cause(format!("Proxmox does not take the token {}{said}", server.token))
-                    .hint(format!(
-                        "`pveum user token list {}` on a node shows its tokens; is the token's user enabled, is neither \
-                         expired, and is {TOKEN_VARIABLE} what `pveum user token add` printed?",
+                failed("proxmox-token").cause(format!("Proxmox refused the token {}{said}", server.token)).hint(
+                    format!(
+                        "run `pveum user token list {}` on a hypervisor to see its tokens; check that the user is \
+                         enabled, that neither user nor token has expired, and that {TOKEN_VARIABLE} is what `pveum \
+                         user token add` printed",
                         user(&server.token.to_string())
-                    ))
+                    ),
+                )
             }
             Self::Forbidden(said) => failed("proxmox-privileges")
-                .cause(format!("the token {} may not ask this: {said}", server.token))
-                .hint("docs/proxmox.md has the privileges that hactl's token needs"),
+                .cause(format!("the token {} has no privilege for this request: {said}", server.token))
+                .hint("grant the token the privileges that docs/proxmox.md lists"),
             Self::Failed(said) => failed("proxmox-failed")
                 .cause(format!("Proxmox answered: {said}"))
-                .hint("`journalctl -u pveproxy -u pvedaemon` on the node says more; then run the same command again"),
+                .hint("check `journalctl -u pveproxy -u pvedaemon` on the hypervisor, then run the same command again"),
         }
     }
 }

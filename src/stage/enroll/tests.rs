@@ -251,5 +251,5 @@ async fn existing_machine_is_checked_against_known_hosts_and_refuses_at_once() {
     fs::remove_file(&known_hosts).unwrap();
     let began = Instant::now();
     let (enrolled, _) = site.enroll_from(fleet(&[("one", &one)], None), Origin::Existing).await;
-    assert!(enrolled.unwrap_err().to_string().contains("refused the key") && began.elapsed().as_secs() < 10);
+    assert!(enrolled.unwrap_err().to_string().contains("refused the SSH key") && began.elapsed().as_secs() < 10);
 }
