@@ -54,8 +54,7 @@ fn cluster_on_machines_that_exist_runs_from_up_to_down() {
         let (code, error) = bench.fail(&["up", HOSTS]);
         assert_eq!((code, error["code"].as_str()), (1, Some("machine-taken")), "{error:#}");
         let causes = error["causes"].to_string();
-        for found in ["two: found data of PostgreSQL 15 in /var/lib/postgresql/15/main", "runs in", "127.0.0.1:5432"]
-        {
+        for found in ["two: found data of PostgreSQL 15 in /var/lib/postgresql/15/main", "runs in", "127.0.0.1:5432"] {
             assert!(causes.contains(found) && !causes.contains("one: "), "{found}: {error:#}");
         }
         assert_eq!(on("one", "ls /etc/hactl 2>/dev/null"), "done\n");

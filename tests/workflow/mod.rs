@@ -410,7 +410,8 @@ fn cluster_in_a_repository_is_run_by_the_workflow() {
     steps.step("down, with a wrong name, is refused and removes nothing", || {
         let refused = run(&[("action", "down"), ("confirm", "yes")]);
         assert!(
-            refused.failed && refused.log.contains("::error title=cannot destroy t-flow::--confirm has \"yes\" instead of")
+            refused.failed
+                && refused.log.contains("::error title=cannot destroy t-flow::--confirm has \"yes\" instead of")
         );
         assert!(bench.leftovers().lines().count() >= 3, "it went all the same");
     });
