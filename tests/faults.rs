@@ -138,7 +138,7 @@ fn node_with_faults_during_up_is_named_and_converges() {
         contains(&error, &["node1", "none is left", "acknowledged commit", "hactl down t-tr-one"]);
     });
 
-    steps.step("secrets, after all runs, are in no argument, log or output", || {
+    steps.step("secrets, after all runs, are in no process argument, record or output", || {
         secrets(&bench, &watch.end());
     });
 

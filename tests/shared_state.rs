@@ -151,7 +151,7 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
         assert_eq!(first.status()["healthy"], true);
     });
 
-    steps.step("force-unlock, with a local lock only, is refused", || {
+    steps.step("force-unlock, with the backend pg, is refused", || {
         let (code, error) = first.fail(&["terraform", "force-unlock", NAME, "1"]);
         assert_eq!((code, error["code"].as_str()), (2, Some("force-unlock")), "{error:#}");
     });

@@ -431,7 +431,7 @@ async fn answers_of_the_server_are_compared_with_expected_addresses() {
         .await;
 
     steps
-        .step_async("addresses, that change during the wait, are accepted", async {
+        .step_async("addresses, changed during the wait, are accepted", async {
             let wait = Duration::from_secs(10);
             let later = |lines: &'static [&'static str]| async {
                 tokio::time::sleep(Duration::from_millis(600)).await;

@@ -79,7 +79,6 @@ const PROCESS_EXCEPTIONS: Exceptions = &[
 const PRINT_EXCEPTIONS: Exceptions = &[
     ("src/command/inventory.rs", "asks whether standard output is a terminal, to keep secrets off it"),
     ("src/terraform/provider/plugin.rs", "the handshake line is Terraform's plugin protocol"),
-    ("src/secrets/tests.rs (tests)", "one says why it was skipped"),
 ];
 
 fn main() -> ExitCode {
