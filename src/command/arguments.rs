@@ -16,12 +16,12 @@ pub(crate) struct GlobalArgs {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// Text, with progress bars on a terminal
+    /// With progress bars on a terminal, plain lines otherwise
     #[default]
     Text,
-    /// JSON: one event per line for commands that act, one object for queries
+    /// One event per line for commands that act, one object for queries
     Json,
-    /// Text for a GitHub workflow: stages as groups, errors as annotations, a step summary and step outputs
+    /// As text, for a GitHub workflow: stages as groups, errors as annotations, a step summary and step outputs
     Github,
 }
 

@@ -32,15 +32,15 @@ pub(crate) struct ReportArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// Text for a terminal, with the paths of the report's files
+    /// For a terminal, with the paths of the report's files
     Text,
-    /// HTML page with a timeline of every round
+    /// Page with a timeline of every round
     Html,
-    /// JSON with every number
+    /// All numbers of the drills
     Json,
-    /// JUnit XML for the test lists of CI systems
+    /// For the test lists of CI systems
     Junit,
-    /// Markdown for the summary pages of CI systems
+    /// For the summary pages of CI systems
     Markdown,
 }
 

@@ -308,7 +308,7 @@ mod tests {
         assert!(lines[0].starts_with(start), "{lines:?}");
         assert!(lines[0].ends_with("(did you mean memory?)"), "{lines:?}");
         assert!(lines[1].starts_with("::error file=clusters/pg.yaml,line=2,col=1,"), "{lines:?}");
-        assert!(lines[2].starts_with("hint: correct the file"), "{lines:?}");
+        assert!(lines[2].starts_with("hint: Correct the file"), "{lines:?}");
         // Somewhere else than in the repository a file keeps its name.
         let elsewhere = Github { workspace: Some("/other".into()), ..github(Path::new("/repo")) };
         assert_eq!(elsewhere.in_repository("pg.yaml"), "pg.yaml");

@@ -13,7 +13,7 @@ const HEAD: &str = "\
 <!-- Generated from the types that are written: HACTL_BLESS=1 cargo test --lib schema writes it. -->
 
 `--output json` turns every command's output into JSON: an object for a query, one event per line for a command that acts. Results
-go to stdout, progress to stderr. `hactl schema SHAPE` prints the JSON Schema of a shape on this page, for example `status`;
+go to stdout, progress to stderr. `hactl schema status` prints the JSON Schema of the first shape on this page, and so on;
 `hactl schema` alone prints that of [the cluster file](cluster-file.md):
 
 ```sh
