@@ -172,7 +172,7 @@ impl Shown {
     }
 }
 
-/// Compares certificates instead of asking an authority; that the server has the key is checked as ever.
+/// Compares certificates instead of asking an authority, and still checks that the server has the key.
 #[derive(Debug)]
 struct Verifier {
     shown: Arc<Shown>,

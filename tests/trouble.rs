@@ -272,7 +272,7 @@ fn secrets_that_cannot_be_opened_are_kept() {
         for command in ["up", "provision", "plan"] {
             let (exit, error) = place.fails(&[command]);
             assert_eq!(exit, 1, "{error}");
-            contains(&error, &["t-tr-none.secrets.age", "broken", "git checkout"]);
+            contains(&error, &["t-tr-none.secrets.age", "damaged", "git checkout"]);
         }
         assert_eq!(place.tree(), before);
     }

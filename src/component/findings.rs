@@ -13,7 +13,7 @@ pub struct Problem {
     pub code: String,
     /// The instance that it was seen on; null for the whole cluster.
     pub node: Option<String>,
-    /// What is wrong.
+    /// What hactl has found.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,

@@ -46,7 +46,7 @@ pub struct Error {
     pub kind: Kind,
     /// A stable word for scripts, for example `terraform-apply`.
     pub code: &'static str,
-    /// What hactl could not do: a verb, and its object's kind.
+    /// What hactl could not do, without its object: for example `create node`.
     pub what: Box<str>,
     /// To which object: a file, a node, an address.
     pub object: Box<str>,

@@ -149,8 +149,8 @@ impl LockFile {
 
 fn broken(object: String) -> Error {
     Error::usage("lock-file", "read the lock file", object).hint(
-        "restore the file from version control, or delete it: hactl then resolves the versions again, without its \
-         checksums",
+        "restore the file from version control, or delete it: hactl then resolves its contents again, and has no old \
+         checksums to compare with",
     )
 }
 

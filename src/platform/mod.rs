@@ -35,7 +35,7 @@ pub async fn engine_answers(context: &Context, platform: &Platform) -> Result<()
     }
 }
 
-/// Tries whether the platform has what the machines are made from. `recorded` is asked only where it matters.
+/// Checks whether the platform has what the machines are made from. `recorded` is asked only where it matters.
 ///
 /// # Errors
 /// With everything that is missing.
@@ -46,7 +46,7 @@ pub async fn preflight(context: &Context, plan: &Plan, recorded: impl AsyncFnOnc
     }
 }
 
-/// Tries whether the platform can be asked, and no more: for a teardown, which needs nothing of it but to be there.
+/// Checks only that the platform answers: a teardown needs no more of it.
 ///
 /// # Errors
 /// With why it cannot be asked.

@@ -132,7 +132,7 @@ async fn secrets_file_missing_for_existing_machines_is_refused() {
     let error = site.vault().await.unwrap_err();
     assert_eq!((error.code, error.kind.exit_code()), ("secrets-missing", 3));
     assert!(error.hint.unwrap().contains("restore the file") && !site.paths.file.exists());
-    // Those that only look send nobody to `up` first, which would say the same.
+    // A command that only reads does not advise `up` first, which would say the same.
     let error = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap_err();
     assert_eq!(error.code, "secrets-missing");
     assert!(error.hint.unwrap().contains("restore the file"));

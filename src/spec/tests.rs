@@ -270,7 +270,7 @@ fn each_field_says_what_it_wants() {
         ),
         ("verify: {drills: [all, all]}", "1:24: verify.drills[1]: `all` is given twice\n"),
         ("verify: {drill: [all]}", "1:10: verify.drill: unknown key (did you mean drills?)\n"),
-        ("assets: none", "1:9: assets: none does not exist; `hactl eject DIR` makes such a directory\n"),
+        ("assets: none", "1:9: assets: none does not exist; run `hactl eject DIR` to create such a directory\n"),
         (
             "etcd: {version: 3.10}",
             "1:17: etcd.version: YAML reads 3.10 as the number 3.1 (did you mean \"3.10\" in quotes?)\n",

@@ -110,7 +110,7 @@ fn local(config: &Value) -> Result<Local, String> {
 
 fn dcs(config: &Value, scope: &str) -> Result<LocalDcs, String> {
     let Some(store) = STORES.into_iter().find(|store| !config[store].is_null()) else {
-        return Err(format!("Patroni's configuration names none of the stores {}", STORES.join(", ")));
+        return Err(format!("Patroni's configuration names no DCS: expected one of {}", STORES.join(", ")));
     };
     if !store.starts_with("etcd") {
         return Ok(LocalDcs::Other(store.to_owned()));
@@ -191,7 +191,7 @@ fn merge(there: &mut Value, over: Value) {
     }
 }
 
-/// Puts what a variable says into its place (docs/ENVIRONMENT.rst of Patroni); others say nothing of interest here.
+/// Puts what a variable says into its place (docs/ENVIRONMENT.rst of Patroni); hactl needs no others.
 fn set(config: &mut Value, variable: &str, value: &str) {
     let Some(name) = variable.strip_prefix("PATRONI_") else { return };
     let name = name.to_ascii_lowercase();
@@ -341,6 +341,6 @@ watchdog: {mode: off}
         );
         assert_eq!(wrong("password: [hunter2\n: :"), "Patroni's configuration is not valid YAML: line 2");
         let none = "name: a\nscope: b\npostgresql: {data_dir: /d}\n";
-        assert!(wrong(none).starts_with("Patroni's configuration names none of the stores etcd3, "));
+        assert!(wrong(none).starts_with("Patroni's configuration names no DCS: expected one of etcd3, "));
     }
 }

@@ -155,7 +155,10 @@ fn what_is_no_part_of_the_cluster_is_named() {
     other.local.scope = "other".into();
     answers.get_mut(&key("b")).unwrap().1 = told("10.0.0.2", Some(other), true);
     let problems = decide(&planned(FILE), &answers, None).unwrap_err();
-    assert_eq!(problems, ["these are not one cluster: a is of main, b is of other, c is of main"]);
+    assert_eq!(
+        problems,
+        ["the instances belong to different clusters: a belongs to main, b belongs to other, c belongs to main"]
+    );
 }
 
 #[test]
@@ -165,7 +168,7 @@ fn names_that_would_be_shell_text_are_refused() {
     strange.unit = "patroni$(reboot)".into();
     answers.get_mut(&key("b")).unwrap().1 = told("10.0.0.2", Some(strange), true);
     let problems = decide(&planned(FILE), &answers, None).unwrap_err();
-    assert!(problems[0].starts_with("b: `patroni$(reboot)` is a unit or a user"), "{problems:?}");
+    assert!(problems[0].starts_with("b: the unit or user name `patroni$(reboot)`"), "{problems:?}");
 }
 
 #[test]

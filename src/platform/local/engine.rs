@@ -299,9 +299,9 @@ mod tests {
         assert!(require_ours(&labels(&cluster, ours), ours, "network", "hactl-pg", "x").is_ok());
         let error = require_ours(&labels(&cluster, theirs), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains(&theirs.to_string()), "{error}");
-        assert!(error.hint.unwrap().starts_with("if it is yours, bring back the pg.secrets.age"));
+        assert!(error.hint.unwrap().starts_with("if it is yours, restore the pg.secrets.age"));
         let error = require_ours(&HashMap::new(), ours, "network", "hactl-pg", "x").unwrap_err();
-        assert!(error.to_string().contains("did not make it"), "{error}");
+        assert!(error.to_string().contains("did not create it"), "{error}");
         assert!(require_made_by_hactl(Some(&HashMap::new()), "volume", "v").is_err());
     }
 }

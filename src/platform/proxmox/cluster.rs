@@ -34,7 +34,7 @@ pub(in crate::platform) async fn preflight(
     Ok(())
 }
 
-/// Tries whether the API can be used, and no more: for a teardown, which needs nothing of it but to be there.
+/// Checks only that the API can be used: a teardown needs no more of it.
 ///
 /// # Errors
 /// With why it cannot be used.

@@ -447,7 +447,7 @@ mod tests {
         assert_eq!(problems.len(), 1, "{problems:#?}");
         assert_eq!(problems[0].machines.len(), 20);
         let said = problems[0].to_string();
-        assert!(said.contains(" and 12 more: there is no node pve9; there is pve1, pve2"), "{said}");
+        assert!(said.contains(" and 12 more: hypervisor pve9 does not exist; Proxmox has pve1, pve2"), "{said}");
     }
 
     #[test]
@@ -483,6 +483,6 @@ mod tests {
         facts.storages.insert("pve1".to_owned(), Err(Trouble::Failed("got timeout".to_owned())));
         let problems = judge(&wanted(&[("node1", machine("pve1"))]), &facts, "t");
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].to_string().contains("datastores it has: got timeout"), "{}", problems[0]);
+        assert!(problems[0].to_string().contains("did not list its datastores: got timeout"), "{}", problems[0]);
     }
 }

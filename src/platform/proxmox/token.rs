@@ -121,7 +121,7 @@ mod tests {
             (format!("hactl!terraform={SECRET}"), "`@`"),
             (format!("@pve!terraform={SECRET}"), "user's name"),
             (format!("hactl@!terraform={SECRET}"), "realm"),
-            (format!("hactl@pve!={SECRET}"), "realm and token id"),
+            (format!("hactl@pve!={SECRET}"), "realm and the token id"),
             (format!("{id}={}", &SECRET[1..]), "UUID"),
             (format!("{id}={}", SECRET.replace('-', "")), "UUID"),
         ] {

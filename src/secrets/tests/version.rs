@@ -212,6 +212,6 @@ async fn secrets_file_of_a_newer_version_is_refused() {
     let site = Site::new();
     site.vault().await.unwrap();
     site.edit(|written| _ = written.insert("version".to_owned(), json!(3))).await;
-    site.refuses("it was written by a newer hactl (format 3; this one knows 2)").await;
+    site.refuses("a newer hactl wrote it (format 3; this one reads up to 2)").await;
     assert_eq!(site.opened().await.unwrap_err().code, "secrets-version");
 }
