@@ -1,4 +1,4 @@
-//! What opens the doors of a cluster: keys and logins, the SSH sessions that they have opened, and TLS settings.
+//! The access to a cluster: keys and logins, the SSH sessions that they have opened, and TLS settings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// A role's name and password.
 pub type Login = (String, Secret);
 
-/// What opens the doors.
+/// Keys, logins, sessions and TLS settings for one cluster.
 #[derive(Clone)]
 pub struct Keys {
     pub ssh: SshKeys,
@@ -241,7 +241,7 @@ mod tests {
         (Arc::new(config), certificate)
     }
 
-    async fn met(server: &Server, client: Arc<ClientConfig>) -> std::io::Result<()> {
+    async fn handshake(server: &Server, client: Arc<ClientConfig>) -> std::io::Result<()> {
         let (near, far) = tokio::io::duplex(16 * 1024);
         let accept = tokio_rustls::TlsAcceptor::from(Arc::clone(&server.0)).accept(far);
         let name = ServerName::try_from("10.0.0.1").unwrap();
@@ -254,10 +254,10 @@ mod tests {
         let shown = Arc::new(Shown::default());
         let (own, other) = (server(), server());
         let strict = || shown.only_these().unwrap();
-        assert!(met(&own, strict()).await.is_err());
-        met(&own, shown.remember(None).unwrap()).await.unwrap();
-        met(&own, strict()).await.unwrap();
-        let error = met(&other, strict()).await.unwrap_err().to_string();
+        assert!(handshake(&own, strict()).await.is_err());
+        handshake(&own, shown.remember(None).unwrap()).await.unwrap();
+        handshake(&own, strict()).await.unwrap();
+        let error = handshake(&other, strict()).await.unwrap_err().to_string();
         assert!(error.contains("another certificate than the node showed"), "{error}");
     }
 }

@@ -40,7 +40,7 @@ pub struct Plan {
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub platform: Platform,
     /// The machines, by their instance's key.
-    pub nodes: BTreeMap<InstanceKey, Node>,
+    pub nodes: BTreeMap<InstanceKey, PlannedInstance>,
     /// Where Terraform keeps its state, when not on this machine: `backend` of the cluster file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
@@ -78,7 +78,7 @@ pub struct Plan {
 
 /// One machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Node {
+pub struct PlannedInstance {
     /// The instance's key.
     pub key: InstanceKey,
     /// The machine's host name.
@@ -97,7 +97,7 @@ pub struct Node {
     pub address_index: u8,
 }
 
-impl Node {
+impl PlannedInstance {
     /// Whether it votes in etcd.
     #[must_use]
     pub fn is_voter(&self) -> bool {
@@ -152,12 +152,12 @@ pub struct Warning {
 
 impl Plan {
     /// The machines that vote in etcd, in the order of their keys.
-    pub fn voters(&self) -> impl Iterator<Item = &Node> {
+    pub fn voters(&self) -> impl Iterator<Item = &PlannedInstance> {
         self.nodes.values().filter(|node| node.is_voter())
     }
 
     /// The machines with PostgreSQL, in the order of their keys.
-    pub fn data_nodes(&self) -> impl Iterator<Item = &Node> {
+    pub fn data_nodes(&self) -> impl Iterator<Item = &PlannedInstance> {
         self.nodes.values().filter(|node| node.is_data_node())
     }
 
@@ -180,7 +180,7 @@ impl Plan {
 
 /// What was chosen for machines, to be kept for the next plan.
 #[must_use]
-pub fn choices(nodes: &BTreeMap<InstanceKey, Node>) -> Choices {
+pub fn choices(nodes: &BTreeMap<InstanceKey, PlannedInstance>) -> Choices {
     let voters = nodes.values().filter(|node| node.is_voter());
     let placed = nodes.values().filter(|node| node.address_index > 0);
     Choices {

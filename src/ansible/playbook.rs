@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     env,
     error::{Error, Result},
-    exec::{BUFFERED_LINES, Command, Line, ended},
+    exec::{BUFFERED_LINES, Command, Line, describe_end},
 };
 
 /// How long Ansible may take to end when it is interrupted. It has nothing to write, and with Mitogen it
@@ -158,7 +158,7 @@ pub async fn run(
         error = error.cause(format!("{host}: {task}: {message}"));
     }
     if follower.failures.is_empty() {
-        error = error.cause(ended(finished.status)).cause(finished.tail.join("\n"));
+        error = error.cause(describe_end(finished.status)).cause(finished.tail.join("\n"));
     }
     Err(error.hint("the full output is in ansible.log of the run record; the same command carries on"))
 }

@@ -38,7 +38,7 @@ pub(crate) struct ClusterArg {
 pub(crate) struct ConsentArgs {
     /// Let this machine be destroyed, or replaced by a new one; on platform terraform the resource with this address. May be
     /// given several times
-    #[arg(long, value_name = "NODE", value_parser = doomed)]
+    #[arg(long, value_name = "NODE", value_parser = machine_or_address)]
     pub(crate) allow_destroy: Vec<String>,
     /// Let this machine be stopped and started; may be given several times
     #[arg(long, value_name = "NODE")]
@@ -57,7 +57,7 @@ impl From<ConsentArgs> for Consent {
 }
 
 /// A machine, or the address of a resource, which has a dot in it.
-fn doomed(text: &str) -> Result<String, String> {
+fn machine_or_address(text: &str) -> Result<String, String> {
     if !text.contains('.') {
         text.parse::<InstanceKey>().map_err(|error| error.to_string())?;
     }

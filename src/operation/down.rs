@@ -131,7 +131,7 @@ pub const DOWN: Operation = Operation {
 };
 
 /// What came of a teardown.
-struct Ended {
+struct FinishedTeardown {
     /// Something was stopped or destroyed.
     changed: bool,
     /// It was only forgotten: nothing was stopped.
@@ -154,12 +154,13 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
         let stop = stays && can_stop(&run.context, &mut acting.deployment, request).await?;
         let (changed, forgotten) = run.stage(Stage::Destroy, tear_down(acting, request, stop, &left)).await?;
         let cluster = &acting.deployment.cluster;
-        let ended = Ended { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
-        Ok((Outcome { changed, ..Outcome::default() }, ended))
+        let finished =
+            FinishedTeardown { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
+        Ok((Outcome { changed, ..Outcome::default() }, finished))
     });
     // The locks have been given back: nothing is forgotten of a cluster that another run has taken over.
-    let (mut summary, ended) = work.await?;
-    let Ended { changed, forgotten, dir, secrets_file } = ended;
+    let (mut summary, finished) = work.await?;
+    let FinishedTeardown { changed, forgotten, dir, secrets_file } = finished;
     // Data that stays is that of the voters that were chosen.
     let data_stays = stays && changed && !request.wipe_data;
     forget(&dir, request.purge, data_stays)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choices, Dcs, Durability, Node, Plan, Postgres, Warning, bounds, memory, voters};
+use super::{Choices, Dcs, Durability, Plan, PlannedInstance, Postgres, Warning, bounds, memory, voters};
 use crate::{
     error::{Error, Result},
     model::{
@@ -30,7 +30,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         Some(_) => address_indexes(spec, choices)?,
         None => BTreeMap::new(),
     };
-    let nodes: BTreeMap<InstanceKey, Node> = spec
+    let nodes: BTreeMap<InstanceKey, PlannedInstance> = spec
         .instances
         .iter()
         .map(|(key, instance)| {
@@ -38,7 +38,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             if voters.contains(key) {
                 roles.insert(Role::Etcd);
             }
-            let node = Node {
+            let node = PlannedInstance {
                 key: key.clone(),
                 hostname: instance.hostname.clone(),
                 roles,
@@ -193,7 +193,7 @@ fn durability_warnings(durability: Durability, data_nodes: usize, warnings: &mut
 }
 
 /// What may be meant, and makes a cluster on Proxmox weaker than it looks.
-fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, Node>, warnings: &mut Vec<Warning>) {
+fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, PlannedInstance>, warnings: &mut Vec<Warning>) {
     let mut warn = |code: &str, message: String, hint: &str| {
         warnings.push(Warning { code: code.into(), message, hint: Some(hint.into()) });
     };

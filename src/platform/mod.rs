@@ -125,12 +125,12 @@ async fn leftovers(context: &Context, plan: &Plan) -> Result<Vec<String>> {
 async fn is_silent(fleet: &Fleet) -> Result<()> {
     // What is behind a bastion is seen from there alone.
     let direct = fleet.nodes.values().filter(|node| node.ssh.bastion.is_none());
-    let knocks = direct.map(async |node| {
-        let door = (node.ssh.host.as_str(), node.ssh.port);
-        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(door)).await;
-        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), door.0, door.1))
+    let attempts = direct.map(async |node| {
+        let endpoint = (node.ssh.host.as_str(), node.ssh.port);
+        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(endpoint)).await;
+        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), endpoint.0, endpoint.1))
     });
-    let left: Vec<String> = futures_util::future::join_all(knocks).await.into_iter().flatten().collect();
+    let left: Vec<String> = futures_util::future::join_all(attempts).await.into_iter().flatten().collect();
     if left.is_empty() {
         return Ok(());
     }

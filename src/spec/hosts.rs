@@ -25,7 +25,7 @@ pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances
     }
     let none = InstanceFile::default();
     let port = written.ssh.as_ref().and_then(|ssh| ssh.port).unwrap_or(SSH_PORT);
-    let mut doors: BTreeMap<(String, u16), &InstanceKey> = BTreeMap::new();
+    let mut endpoints: BTreeMap<(String, u16), &InstanceKey> = BTreeMap::new();
     let mut machines: BTreeMap<InstanceKey, HostMachine> = BTreeMap::new();
     for (key, instance) in instances {
         let instance = instance.as_ref().unwrap_or(&none);
@@ -39,12 +39,13 @@ pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances
             checker.say(&at, format!("{address} is also the address of {other}"));
         } else {
             let host = instance.ssh_host.clone().unwrap_or_else(|| address.to_string());
-            let door = (host, instance.ssh_port.unwrap_or(port));
-            if let Some(other) = doors.get(&door) {
-                let message = format!("SSH leads to the same machine as that of {other}: {}, port {}", door.0, door.1);
+            let endpoint = (host, instance.ssh_port.unwrap_or(port));
+            if let Some(other) = endpoints.get(&endpoint) {
+                let message =
+                    format!("SSH leads to the same machine as that of {other}: {}, port {}", endpoint.0, endpoint.1);
                 checker.say(&["instances", key.as_str()], message);
             }
-            doors.insert(door, key);
+            endpoints.insert(endpoint, key);
         }
         let machine = HostMachine { address, ssh_host: instance.ssh_host.clone(), ssh_port: instance.ssh_port };
         machines.insert(key.clone(), machine);

@@ -221,7 +221,7 @@ fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
         Passed::Cluster => json!(plan.cluster),
         Passed::ClusterUuid => json!(machines.uuid),
         Passed::Instances => {
-            let instance = |node: &crate::plan::Node| {
+            let instance = |node: &crate::plan::PlannedInstance| {
                 let (hostname, roles) = (&node.hostname, &node.roles);
                 json!({"hostname": hostname, "memory": node.memory_mib, "cores": node.cores, "roles": roles})
             };
@@ -325,7 +325,7 @@ pub async fn pull_module(
     let terraform = terraform.with_state(&plan.cluster, None);
     let outputs = terraform.ask_of_backend(context, &terraform.output()).await?;
     let (outputs, record) = parse_a_modules(&outputs)?;
-    Ok(Pulled { outputs, record, settled: true })
+    Ok(Pulled { outputs, record, only_state: true })
 }
 
 /// Keeps another record in the module's state, and changes nothing else.

@@ -40,12 +40,12 @@ struct OwnedNode {
 pub(super) async fn remove_records(context: &Context, owner: &Owner, known: &BTreeSet<&str>) -> Result<()> {
     let Some(dns) = &owner.dns else { return Ok(()) };
     let hosts = owner.nodes.values().map(|node| node.hostname.as_str());
-    let strays: Vec<&str> = hosts.filter(|host| !known.contains(dns.fqdn(host).as_str())).collect();
-    if strays.is_empty() {
+    let orphans: Vec<&str> = hosts.filter(|host| !known.contains(dns.fqdn(host).as_str())).collect();
+    if orphans.is_empty() {
         return Ok(());
     }
     let zone = Zone::new(dns.clone(), &dns::secret(&context.env)?)?;
-    for host in strays {
+    for host in orphans {
         let found = match zone.find_marked(host).await {
             Ok(found) => found,
             // What Terraform knew is gone: a server that is gone, too, must not keep the machines.
@@ -69,17 +69,17 @@ pub(super) async fn remove_records(context: &Context, owner: &Owner, known: &BTr
     Ok(())
 }
 
-/// Removes the owner's objects on this machine for which `is_stray` holds, by kind (`container`, `network`,
+/// Removes the owner's objects on this machine for which `is_orphan` holds, by kind (`container`, `network`,
 /// `volume`) and name. Objects that carry another UUID stay.
 ///
 /// # Errors
 /// When the engine does not answer, or refuses.
-pub(super) async fn remove(context: &Context, owner: &Owner, is_stray: impl Fn(&str, &str) -> bool) -> Result<()> {
+pub(super) async fn remove(context: &Context, owner: &Owner, is_orphan: impl Fn(&str, &str) -> bool) -> Result<()> {
     let Some(cluster) = &owner.cluster else { return Ok(()) };
     let engine = Engine::connect(&context.env).await?;
     // Sorted by kind: containers go before the networks and volumes that they use.
     for left in engine.cluster_leftovers(cluster).await? {
-        let Some((kind, name)) = left.split_once(' ').filter(|(kind, name)| is_stray(kind, name)) else { continue };
+        let Some((kind, name)) = left.split_once(' ').filter(|(kind, name)| is_orphan(kind, name)) else { continue };
         let uuid = match kind {
             "container" => engine.find_node(name).await?.map(|node| node.uuid),
             "network" => engine.find_network(name).await?.and_then(|network| network.uuid),

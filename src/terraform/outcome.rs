@@ -34,6 +34,6 @@ pub struct Pulled {
     pub outputs: Option<Outputs>,
     /// What hactl keeps there about them.
     pub record: Option<String>,
-    /// There is no other place that this directory's runs would still have a state in.
-    pub settled: bool,
+    /// This is the only state that the runs of this directory can have.
+    pub only_state: bool,
 }

@@ -208,7 +208,7 @@ async fn destroy_recorded(
 pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
     let workspace = Workspace::new(dir, plan);
     let mut text = workspace.import_blocks()?;
-    let (backends, here) = backend::places(&workspace, plan)?;
+    let (backends, here) = backend::possible_backends(&workspace, plan)?;
     for backend in &backends {
         text += &backend::addresses(context, &plan.cluster, backend).await?;
     }

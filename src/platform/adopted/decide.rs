@@ -120,13 +120,13 @@ fn described(
             port: place.port,
             tls,
         };
-        let patroni_door = endpoint(&patroni.local.patroni, patroni.local.patroni_tls);
+        let patroni_endpoint = endpoint(&patroni.local.patroni, patroni.local.patroni_tls);
         let mut addresses = vec![address];
-        addresses.extend(patroni.resolve(&patroni_door.host));
+        addresses.extend(patroni.resolve(&patroni_endpoint.host));
         addresses.extend(voter.and_then(|(_, address)| *address));
         let found = FoundServices {
             member: patroni.local.member.clone(),
-            patroni: patroni_door,
+            patroni: patroni_endpoint,
             postgres: endpoint(&patroni.local.postgres, true),
             etcd: voter.map_or_else(|| nowhere(address), |(endpoint, _)| endpoint.clone()),
             patroni_unit: checked(&patroni.unit)?,

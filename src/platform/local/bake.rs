@@ -62,16 +62,16 @@ pub async fn bake(
     if let Some(image) = engine.find_image(tag).await? {
         return Ok(image);
     }
-    let workshop = ImageBuilder::open(engine).await?;
-    let baked = bake_in(&workshop, engine, context, base, tag, authorized_key, install).await;
-    let closed = workshop.close().await;
+    let builder = ImageBuilder::open(engine).await?;
+    let baked = bake_in(&builder, engine, context, base, tag, authorized_key, install).await;
+    let closed = builder.close().await;
     // The first error is the one to report.
     let image = baked?;
     closed.map(|()| image)
 }
 
 async fn bake_in(
-    workshop: &ImageBuilder<'_>,
+    builder: &ImageBuilder<'_>,
     engine: &Engine,
     context: &Context,
     base: &str,
@@ -81,12 +81,12 @@ async fn bake_in(
 ) -> Result<ImageInfo> {
     let step = |step: &'static str| context.events.step(Stage::Image, None, step);
     step("booting a temporary node").await;
-    let network = engine.create_network(&workshop.network()).await?;
+    let network = engine.create_network(&builder.network()).await?;
     let address = network.subnet.hosts().find(|address| *address != network.gateway);
     let request = NodeRequest {
-        cluster: workshop.cluster.clone(),
-        uuid: workshop.uuid(),
-        key: workshop.key()?,
+        cluster: builder.cluster.clone(),
+        uuid: builder.uuid(),
+        key: builder.key()?,
         hostname: HostName::new("image").map_err(|error| Error::failed("image", "name", tag).source(&error))?,
         image: base.to_owned(),
         network: network.name,

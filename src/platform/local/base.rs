@@ -186,14 +186,14 @@ async fn import(engine: &Engine, tar: &Path, release: Bootstrap, tag: &str) -> R
 /// Installs what a node needs on a plain image. With a network of the machine's own, its proxies and
 /// mirrors work as they do outside.
 async fn prepare(engine: &Engine, context: &Context, reference: &str, tag: &str) -> Result<()> {
-    let workshop = ImageBuilder::open(engine).await?;
-    let name = workshop.container_name();
+    let builder = ImageBuilder::open(engine).await?;
+    let name = builder.container_name();
     let made = async {
         let body = ContainerCreateBody {
             image: Some(reference.to_owned()),
             entrypoint: Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]),
             cmd: Some(vec![prepare_script()]),
-            labels: Some(workshop.labels()),
+            labels: Some(builder.labels()),
             host_config: Some(HostConfig { network_mode: Some("host".to_owned()), ..Default::default() }),
             ..Default::default()
         };
@@ -205,7 +205,7 @@ async fn prepare(engine: &Engine, context: &Context, reference: &str, tag: &str)
         engine.commit(&name, tag, ImageKind::Base, reference).await
     };
     let made = made.await;
-    workshop.close().await?;
+    builder.close().await?;
     made.map(drop)
 }
 

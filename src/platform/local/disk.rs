@@ -79,19 +79,19 @@ impl Engine {
     /// # Errors
     /// Of kind `Missing` when they cannot, with the words of whatever refused.
     pub async fn try_disk(&self, image: &str) -> Result<()> {
-        let workshop = ImageBuilder::open(self).await?;
-        let tried = self.try_disk_in(&workshop, image).await;
-        workshop.close().await?;
+        let builder = ImageBuilder::open(self).await?;
+        let tried = self.try_disk_in(&builder, image).await;
+        builder.close().await?;
         tried
     }
 
-    async fn try_disk_in(&self, workshop: &ImageBuilder<'_>, image: &str) -> Result<()> {
-        let name = workshop.container_name();
+    async fn try_disk_in(&self, builder: &ImageBuilder<'_>, image: &str) -> Result<()> {
+        let name = builder.container_name();
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(strings(["/bin/sh", "-c", &script("umount \"$data\"\n"), "hactl", &name, "16M"])),
             cmd: Some(Vec::new()),
-            labels: Some(workshop.labels()),
+            labels: Some(builder.labels()),
             // Without a name: it goes with the container.
             volumes: Some(vec![STORE.to_owned()]),
             host_config: Some(HostConfig {

@@ -1,6 +1,6 @@
 //! Where images are made: a temporary container and network that never outlive the work on them.
 //!
-//! What a killed hactl left behind is removed by the next one: every workshop is named after the
+//! What a killed hactl left behind is removed by the next one: every image builder is named after the
 //! process that opened it, and carries a UUID that no cluster has.
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The UUID of everything that is made only to make an image.
-const WORKSHOP: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
+const IMAGE_BUILDER: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
 /// How often a lock that another process holds is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(300);
 
@@ -48,7 +48,7 @@ impl<'a> ImageBuilder<'a> {
     }
 
     pub(super) const fn uuid(&self) -> Uuid {
-        WORKSHOP
+        IMAGE_BUILDER
     }
 
     pub(super) fn key(&self) -> Result<InstanceKey> {
@@ -60,11 +60,11 @@ impl<'a> ImageBuilder<'a> {
     }
 
     pub(super) fn labels(&self) -> HashMap<String, String> {
-        labels(&self.cluster, WORKSHOP)
+        labels(&self.cluster, IMAGE_BUILDER)
     }
 
     pub(super) fn network(&self) -> NetworkRequest {
-        NetworkRequest { cluster: self.cluster.clone(), uuid: WORKSHOP, subnet: None }
+        NetworkRequest { cluster: self.cluster.clone(), uuid: IMAGE_BUILDER, subnet: None }
     }
 
     /// Removes container and network. To be called however the work ended.
@@ -74,9 +74,9 @@ impl<'a> ImageBuilder<'a> {
     }
 }
 
-/// Removes the workshops of processes that are gone.
+/// Removes the image builders of processes that are gone.
 async fn sweep(engine: &Engine) -> Result<()> {
-    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={WORKSHOP}")])]));
+    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={IMAGE_BUILDER}")])]));
     let failed = |error| fault("list", "what is left of earlier images", &error);
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     let containers = engine.docker.list_containers(Some(options)).await.map_err(failed)?;
@@ -95,7 +95,7 @@ async fn sweep(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// The engine runs on this machine, and so did the process that opened the workshop.
+/// The engine runs on this machine, and so did the process that opened the image builder.
 fn is_abandoned(labels: Option<&HashMap<String, String>>) -> bool {
     let name = labels.and_then(|labels| labels.get(LABEL_CLUSTER));
     let process = name.and_then(|name| name.split('-').nth(1)?.parse::<u32>().ok());
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_workshops_of_dead_processes_are_abandoned() {
+    fn image_builder_of_dead_process_is_abandoned() {
         let labels = |name: &str| HashMap::from([(LABEL_CLUSTER.to_owned(), name.to_owned())]);
         assert!(!is_abandoned(Some(&labels(&format!("bake-{}-00ff", std::process::id())))));
         // Above the highest number that a process can have.

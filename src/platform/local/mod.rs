@@ -28,7 +28,7 @@ pub use base::{base_image, base_image_tag};
 pub use engine::{CgroupVersion, Engine, EngineInfo};
 pub use image::{ImageInfo, ImageKind, node_image_tag};
 pub use network::{Network, NetworkRequest};
-pub use node::{CreateFailed, Node};
+pub use node::{Container, CreateFailed};
 pub use node_request::{NodeRequest, node_name};
 pub use progress::Progress;
 pub use volume::{Volume, VolumeRequest};

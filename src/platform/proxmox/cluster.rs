@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Api, ApiEndpoint, GuestRequest, Pool, ProxmoxRequest, Source, Stray, Token, check, left};
+use super::{Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, Source, Token, check, left};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -108,7 +108,7 @@ pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmo
     let error = ours.iter().fold(error, |error, stray| {
         error.cause(format!("{stray} carries this cluster's tag, and Terraform's state did not know it"))
     });
-    let removals: Vec<String> = ours.iter().map(Stray::removal).collect();
+    let removals: Vec<String> = ours.iter().map(OrphanedGuest::removal).collect();
     Err(error.hint(format!("remove it: {}; then `hactl down {}` again", removals.join("\n"), plan.cluster)))
 }
 

@@ -62,7 +62,7 @@ pub(super) fn judge(wanted: &ProxmoxRequest, facts: &Facts, token: &str) -> Vec<
     }
     let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
     for (key, machine) in new() {
-        judge.stray(key, machine, wanted);
+        judge.orphaned(key, machine, wanted);
     }
     for (key, machine) in new() {
         judge.template(key, machine);
@@ -135,7 +135,7 @@ impl Judge<'_> {
     }
 
     /// A machine of that name that Terraform does not know: a second one would be made beside it.
-    fn stray(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
+    fn orphaned(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
         for stray in machines(&self.facts.guests, wanted.cluster).filter(|stray| stray.name == machine.name) {
             let message = match stray.ours {
                 true => format!(

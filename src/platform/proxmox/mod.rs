@@ -27,7 +27,7 @@ use crate::env;
 pub use api::Api;
 pub use check::{Checked, check};
 pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
-pub use orphans::{Stray, left};
+pub use orphans::{OrphanedGuest, left};
 pub use pending::reboots;
 pub use server::ApiEndpoint;
 pub use token::Token;

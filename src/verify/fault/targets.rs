@@ -30,10 +30,10 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
 
 /// Why a drill that is about etcd cannot be done on this cluster; none when it can.
 fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
-    let strikes = drill.fault == Fault::KillEtcd;
+    let kills = drill.fault == Fault::KillEtcd;
     let cuts = drill.fault == Fault::CutFromEtcd;
     match &plan.dcs {
-        Dcs::Other(dcs) if strikes || cuts => {
+        Dcs::Other(dcs) if kills || cuts => {
             return Some(format!("it is about etcd, and this cluster's DCS is {dcs}"));
         }
         Dcs::Other(dcs) if drill.voters > 1 => {
@@ -41,7 +41,7 @@ fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
                 "where {dcs}, this cluster's DCS, runs is not known: it would have to be cut off, too"
             ));
         }
-        Dcs::Etcd { outside, .. } if strikes && !outside.is_empty() => {
+        Dcs::Etcd { outside, .. } if kills && !outside.is_empty() => {
             let outside: Vec<String> = outside.iter().map(ToString::to_string).collect();
             return Some(format!("voters of etcd are not among the file's instances: {}", outside.join(", ")));
         }
@@ -54,7 +54,7 @@ fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
     })
 }
 
-/// The nodes that `drill` strikes.
+/// The nodes that `drill` disturbs.
 ///
 /// # Errors
 /// When the cluster has no such node now.
