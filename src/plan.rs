@@ -13,7 +13,6 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +21,8 @@ pub use self::{
     bounds::ELECTION,
     decide::decide,
 };
-use crate::model::{
-    Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
-};
-pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Synchronous, Timers};
+use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
+pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Synchronous, Timers};
 
 /// What is intended for one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,24 +106,6 @@ impl PlannedInstance {
     pub fn is_data_node(&self) -> bool {
         Role::holds_data(&self.roles)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Postgres {
-    /// The major version.
-    #[schemars(with = "u32")]
-    pub major: PostgresMajor,
-    /// The packages that bring it on the nodes' release.
-    pub packages: Vec<String>,
-    /// The suite of the PostgreSQL project's repository, where the distribution lacks this version.
-    pub pgdg_suite: Option<String>,
-    /// All parameters that hactl sets, the user's over those that follow the machines' size.
-    pub parameters: BTreeMap<String, serde_json::Value>,
-    /// Databases and the role that owns each.
-    pub databases: BTreeMap<DatabaseName, DatabaseName>,
-    /// Networks that may connect, beside the cluster's own.
-    #[schemars(with = "Vec<String>")]
-    pub access: Vec<IpNet>,
 }
 
 /// The longest write gap that a fault should cause.

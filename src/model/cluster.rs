@@ -6,10 +6,12 @@ use std::{
     net::SocketAddrV4,
 };
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::InstanceKey;
+use super::{DatabaseName, InstanceKey, PostgresMajor};
 
 /// What holds Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +128,26 @@ pub struct Synchronous {
     pub strict: bool,
     /// Replicas, beside the primary, that hold a commit before it is acknowledged.
     pub node_count: u32,
+}
+
+/// The section `postgres` of the cluster file; a plan adds what follows from the machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Postgres {
+    /// The major version.
+    #[schemars(with = "u32")]
+    pub major: PostgresMajor,
+    /// The packages that bring it on the nodes' release.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// The suite of the PostgreSQL project's repository, where the distribution lacks this version.
+    pub pgdg_suite: Option<String>,
+    /// All parameters that hactl sets, the user's over those that follow the machines' size.
+    pub parameters: BTreeMap<String, Value>,
+    /// Databases and the role that owns each.
+    pub databases: BTreeMap<DatabaseName, DatabaseName>,
+    /// Networks that may connect, beside the cluster's own.
+    #[schemars(with = "Vec<String>")]
+    pub access: Vec<IpNet>,
 }
 
 /// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.

@@ -92,14 +92,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         dns: spec.dns.clone(),
         etcd: spec.etcd,
         etcd_source: spec.etcd_source.clone(),
-        postgres: Postgres {
-            major: spec.postgres.major,
-            packages,
-            pgdg_suite,
-            parameters,
-            databases: spec.postgres.databases.clone(),
-            access: spec.postgres.access.clone(),
-        },
+        postgres: Postgres { packages, pgdg_suite, parameters, ..spec.postgres.clone() },
         patroni: spec.patroni.clone(),
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },

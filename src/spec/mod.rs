@@ -33,7 +33,6 @@ use std::{
     path::PathBuf,
 };
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,8 +46,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni,
-    Platform, PostgresMajor, Role,
+    Account, Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform, Postgres,
+    Role,
 };
 
 /// A cluster as its file means it.
@@ -66,7 +65,7 @@ pub struct Spec {
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
     pub etcd_source: Option<EtcdSource>,
-    pub postgres: PostgresSpec,
+    pub postgres: Postgres,
     pub patroni: Patroni,
     /// Commands that give passwords, instead of the secrets file.
     pub secrets: Vec<SecretCommand>,
@@ -95,16 +94,6 @@ impl Instance {
     pub fn is_data_node(&self) -> bool {
         self.roles.as_ref().is_none_or(Role::holds_data)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PostgresSpec {
-    pub major: PostgresMajor,
-    /// What the user sets, over what follows the machines' size. Texts, numbers and truth values.
-    pub parameters: BTreeMap<String, Value>,
-    /// Databases and the role that owns each.
-    pub databases: BTreeMap<DatabaseName, DatabaseName>,
-    pub access: Vec<IpNet>,
 }
 
 /// A command that prints the password of an account.

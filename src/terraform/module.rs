@@ -19,7 +19,6 @@ use super::{
     names::{MODULE_NOTE, PASSED_FILE, PLAN_FILE},
     outcome::{Planned, Provisioned, Pulled},
     outputs::parse_a_modules,
-    variables::Machines,
     workspace::is_of_no_stack,
 };
 use crate::{
@@ -30,6 +29,7 @@ use crate::{
     file,
     model::{Outputs, Passed, RootModule},
     plan::Plan,
+    platform::Machines,
 };
 
 /// What Terraform itself takes by default; the user's providers know no other.

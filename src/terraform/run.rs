@@ -15,7 +15,6 @@ use super::{
     outcome::{Destroyed, Planned, Provisioned},
     outputs::{Read, parse_outputs},
     program::terraform_binary,
-    variables::{Machines, variables},
     voters::{starts_anew, voters_gone},
     workspace::Workspace,
 };
@@ -24,7 +23,7 @@ use crate::{
     error::{Error, Result},
     model::InstanceKey,
     plan::Plan,
-    platform::Recorded,
+    platform::{Machines, Recorded, variables},
 };
 
 /// Resources that Terraform works on at once: one per node, within reason for the machine.

@@ -16,8 +16,11 @@ use hactl::{
     exec::Command,
     model::{ClusterName, InstanceKey},
     plan::Plan,
-    platform::local::{Container, Engine, NetworkRequest, NodeRequest, Progress, VolumeRequest},
-    terraform::{self, Action, Changes, Consent, Machines, Provisioned, provider::Server},
+    platform::{
+        Machines,
+        local::{Container, Engine, NetworkRequest, NodeRequest, Progress, VolumeRequest},
+    },
+    terraform::{self, Action, Changes, Consent, Provisioned, provider::Server},
 };
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;

@@ -21,6 +21,7 @@ mod node_request;
 mod progress;
 mod refusal;
 mod subnet;
+mod variables;
 mod volume;
 
 pub use bake::{SshEndpoint, bake};
@@ -31,4 +32,5 @@ pub use network::{Network, NetworkRequest};
 pub use node::{Container, CreateFailed};
 pub use node_request::{NodeRequest, node_name};
 pub use progress::Progress;
+pub(super) use variables::variables;
 pub use volume::{Volume, VolumeRequest};

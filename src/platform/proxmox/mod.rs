@@ -22,6 +22,7 @@ mod pending;
 mod server;
 mod token;
 mod trouble;
+mod variables;
 
 use crate::env;
 pub use api::Api;
@@ -31,6 +32,7 @@ pub use orphans::{OrphanedGuest, left};
 pub use pending::reboots;
 pub use server::ApiEndpoint;
 pub use token::Token;
+pub(super) use variables::variables;
 
 /// The environment variable that has the API token, which Terraform's provider reads, too.
 pub const TOKEN_VARIABLE: &str = env::PROXMOX_VE_API_TOKEN;

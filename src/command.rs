@@ -1,15 +1,37 @@
-//! The command line: which commands there are, and what does each.
+//! The command line: which commands there are, and what does each. One small file for each command has its arguments, the
+//! question that it asks, a call of `operation` or `query`, and what is shown then.
+
+mod arguments;
+mod configure;
+mod doctor;
+mod down;
+mod eject;
+mod fetch;
+mod image;
+mod import;
+mod init;
+mod inventory;
+mod logs;
+mod plan;
+mod power_watch;
+mod prompt;
+mod provision;
+mod psql;
+mod report;
+mod schema;
+mod secrets;
+mod session;
+mod ssh;
+mod status;
+mod terraform;
+mod up;
+mod verify;
+mod version;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{
-    command::{
-        Session, arguments, configure, doctor, down, eject, fetch, image, import, init, inventory, logs, plan,
-        power_watch, provision, psql, report, schema, secrets, ssh, status, terraform, up, verify, version,
-    },
-    error::Result,
-    report as reports,
-};
+pub(crate) use self::session::Session;
+use crate::{error::Result, report as reports};
 
 const EXAMPLES: &str = "Examples:
   hactl up patroni-3node          bring up the built-in three-node cluster on this machine
