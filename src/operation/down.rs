@@ -215,7 +215,7 @@ async fn tear_down(
     }
     let stopped = if stop {
         let fleet = decommission::machines(context, deployment).await?;
-        let (cluster, _, vault) = deployment.parts()?;
+        let (cluster, _, vault) = deployment.parts(context).await?;
         decommission::decommission(run, cluster, &fleet, vault, request, &mut locks.etcd).await?
     } else {
         false

@@ -61,7 +61,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let UpRequest { agreed, mitogen, proof } = request;
     let Acting { run, deployment, locks, .. } = acting;
     let context = &run.context;
-    let (cluster, known, vault) = deployment.parts()?;
+    let (cluster, known, vault) = deployment.parts(context).await?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && cluster.plan.platform.local().is_none() {
         let with = With { image: None, agreed };
