@@ -98,7 +98,7 @@ async fn strike_and_undo(drill: &Drill, cluster: &FaultTarget<'_>) {
         println!("== {}: cannot be done here: {reason}", drill.title());
         let expected = match drill.fault {
             Fault::FillDisk => "PGDATA has no file system of its own: it is a directory of a larger one",
-            Fault::DelayPackets => "its kernel delays no packets: netem",
+            Fault::DelayPackets => "the kernel cannot delay packets: netem",
             _ => "no obstacle",
         };
         assert!(reason.contains(expected), "{reason}");
