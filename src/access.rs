@@ -243,7 +243,7 @@ mod tests {
         (Arc::new(config), certificate)
     }
 
-    async fn met(server: &Server, client: Arc<ClientConfig>) -> std::io::Result<()> {
+    async fn handshake(server: &Server, client: Arc<ClientConfig>) -> std::io::Result<()> {
         let (near, far) = tokio::io::duplex(16 * 1024);
         let accept = tokio_rustls::TlsAcceptor::from(Arc::clone(&server.0)).accept(far);
         let name = ServerName::try_from("10.0.0.1").unwrap();
@@ -256,10 +256,10 @@ mod tests {
         let shown = Arc::new(Shown::default());
         let (own, other) = (server(), server());
         let strict = || shown.only_these().unwrap();
-        assert!(met(&own, strict()).await.is_err());
-        met(&own, shown.remember(None).unwrap()).await.unwrap();
-        met(&own, strict()).await.unwrap();
-        let error = met(&other, strict()).await.unwrap_err().to_string();
+        assert!(handshake(&own, strict()).await.is_err());
+        handshake(&own, shown.remember(None).unwrap()).await.unwrap();
+        handshake(&own, strict()).await.unwrap();
+        let error = handshake(&other, strict()).await.unwrap_err().to_string();
         assert!(error.contains("not the one that the node showed"), "{error}");
     }
 }

@@ -18,7 +18,6 @@ pub mod access;
 pub mod ansible;
 mod app;
 pub mod assets;
-mod cli;
 mod command;
 pub mod component;
 pub mod context;

@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     env,
     error::{Error, Result},
-    exec::{BUFFERED_LINES, Command, Line, ended},
+    exec::{BUFFERED_LINES, Command, Line, describe_end},
 };
 
 /// How long Ansible may take to end after an interrupt. It has nothing to save, and with Mitogen it sometimes misses
@@ -158,7 +158,7 @@ pub async fn run(
         error = error.cause(format!("{host}: {task}: {message}"));
     }
     if follower.failures.is_empty() {
-        error = error.cause(ended(finished.status)).cause(finished.tail.join("\n"));
+        error = error.cause(describe_end(finished.status)).cause(finished.tail.join("\n"));
     }
     Err(error.hint("read the full output in ansible.log of the run record; run the same command again to resume"))
 }

@@ -37,12 +37,12 @@ pub(crate) struct Variables {
 pub(crate) struct Download {
     /// The variable that tells the role where it is on the controller.
     pub(crate) variable: &'static str,
-    pub(crate) fetch: for<'a> fn(Wanted<'a>) -> BoxFuture<'a, Result<PathBuf>>,
+    pub(crate) fetch: for<'a> fn(DownloadRequest<'a>) -> BoxFuture<'a, Result<PathBuf>>,
 }
 
 /// What is to be downloaded: that of a plan, for the nodes' machines.
 #[derive(Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct DownloadRequest<'a> {
     pub(crate) context: &'a Context,
     pub(crate) plan: &'a Plan,
     pub(crate) distribution: Distribution,

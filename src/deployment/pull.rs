@@ -37,7 +37,7 @@ impl Deployment {
             on_no_machine(context, &self.cluster, backend, outputs).await?;
         }
         let Some(text) = pulled.record else {
-            if pulled.settled && pulled.outputs.as_ref().is_some_and(Outputs::is_empty) {
+            if pulled.only_state && pulled.outputs.as_ref().is_some_and(Outputs::is_empty) {
                 self.known.emptied = !self.known.machines.is_absent();
             }
             return Ok(());

@@ -56,7 +56,7 @@ impl Desk {
         let mut deployment = self.deployment();
         deployment.open_to_change(&self.context).await.unwrap();
         match deployment.secrets {
-            Secrets::Open { vault, .. } => *vault,
+            Some(Secrets::Open { vault, .. }) => *vault,
             _ => panic!("the secrets are not open"),
         }
     }

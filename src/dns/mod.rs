@@ -12,7 +12,7 @@
 
 pub mod ask;
 mod exchange;
-mod mark;
+mod marker;
 mod trouble;
 mod zone;
 
@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-pub use mark::Mark;
-pub use zone::{Found, Records, Zone};
+pub use marker::RecordMarker;
+pub use zone::{FoundRecords, Records, Zone};
 
 use crate::{
     env,

@@ -191,7 +191,6 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("report-template", "a template of the report is wrong"),
     ("run-unknown", "no run has that id"),
     ("scratch", "a temporary directory could not be made"),
-    ("secrets", "the secrets file was not opened"),
     ("secrets-behind", "the secrets file is older than the cluster"),
     ("secrets-cluster", "the secrets file belongs to another cluster"),
     ("secrets-command", "a command that gives a password failed"),

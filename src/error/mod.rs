@@ -54,14 +54,14 @@ pub struct Error {
     pub causes: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
-    /// The causes that are places in a file, for readers that mark lines.
+    /// The causes that are at a position in a file, for readers that mark lines.
     #[serde(skip)]
-    pub places: Box<[Place]>,
+    pub locations: Box<[SourceLocation]>,
 }
 
 /// Something wrong in a file of the user's.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Place {
+pub struct SourceLocation {
     /// As the user would type it.
     pub file: String,
     /// From 1.
@@ -82,7 +82,7 @@ impl Error {
             object: object.to_string().into(),
             causes: Vec::new(),
             hint: None,
-            places: Box::default(),
+            locations: Box::default(),
         }
     }
 

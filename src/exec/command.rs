@@ -333,7 +333,7 @@ impl Command {
         if finished.status.success() {
             return Ok(finished);
         }
-        Err(self.failed().cause(ended(finished.status)).cause(finished.tail.join("\n").trim()))
+        Err(self.failed().cause(describe_end(finished.status)).cause(finished.tail.join("\n").trim()))
     }
 
     /// Runs with this process's own terminal and environment and gives the exit code; for shells and psql.
@@ -376,7 +376,7 @@ impl Command {
 
 /// How a process ended, in words.
 #[must_use]
-pub fn ended(status: ExitStatus) -> String {
+pub fn describe_end(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),

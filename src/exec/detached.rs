@@ -8,7 +8,7 @@ use tokio::{
     process::{ChildStdin, ChildStdout},
 };
 
-use super::{Command, ended};
+use super::{Command, describe_end};
 use crate::{context::Context, error::Result};
 
 /// `O_CLOEXEC` as `/proc/PID/fdinfo` shows it, in octal.
@@ -62,7 +62,7 @@ impl Command {
         let status = child.wait().await.map_err(|error| self.failed().source(&error))?;
         match lines {
             Some((input, output)) if status.success() => Ok(Detached { input, output: BufReader::new(output) }),
-            _ => Err(self.failed().cause(format!("setsid: {}", ended(status)))),
+            _ => Err(self.failed().cause(format!("setsid: {}", describe_end(status)))),
         }
     }
 }

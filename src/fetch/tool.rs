@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::{
     context::Context,
     error::{Error, Kind, Result, codes},
-    exec::{Command, Complaint, Finished, ended},
+    exec::{Command, Complaint, Finished, describe_end},
 };
 
 /// Bytes below which a file system counts as full: less than any download needs.
@@ -34,7 +34,7 @@ pub(super) async fn run(
             let seen = [context.dirs.cache.clone(), std::env::temp_dir()].into_iter().find_map(|dir| no_room(&dir));
             let full = said || seen.is_some();
             let error = Error::failed(if full { "disk-full" } else { codes::FETCH }, what, object)
-                .cause(format!("{tool}: {}", ended(done.status)))
+                .cause(format!("{tool}: {}", describe_end(done.status)))
                 .cause(tail);
             let error = match seen {
                 Some(seen) if !said => error.cause(seen),

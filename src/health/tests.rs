@@ -112,11 +112,11 @@ fn a_good_cluster_is_proved_healthy() {
 /// What is changed in good observations.
 type Change = fn(&mut Observations);
 /// A problem's code and node.
-type Found = (&'static str, Option<&'static str>);
+type ExpectedFinding = (&'static str, Option<&'static str>);
 
 #[test]
 fn each_trouble_has_its_code_and_its_node() {
-    let table: &[(&str, Change, &[Found])] = &[
+    let table: &[(&str, Change, &[ExpectedFinding])] = &[
         (
             "ssh silent",
             |seen| seen.get_mut(&key("node3")).unwrap().ssh = Err(ProbeError::Other("refused".into())),

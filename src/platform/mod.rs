@@ -5,19 +5,23 @@
 pub mod adopted;
 pub mod hosts;
 pub mod local;
+mod machines;
 pub mod proxmox;
 mod recorded;
+#[cfg(test)]
+mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-pub use self::recorded::Recorded;
+pub use self::{machines::Machines, recorded::Recorded};
 use crate::{
     context::Context,
     error::{Error, Result},
     fleet::Fleet,
-    model::{Platform, Reboots},
+    model::{InstanceKey, Platform, Reboots},
     plan::Plan,
 };
 
@@ -54,6 +58,17 @@ pub async fn answers(context: &Context, platform: &Platform) -> Result<()> {
     match platform {
         Platform::Proxmox(proxmox) => proxmox::cluster::answers(context, proxmox).await,
         _ => Ok(()),
+    }
+}
+
+/// The values of the variables of the platform's stack. `kept` are the images of local nodes that exist.
+#[must_use]
+pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) -> Json {
+    match &machines.plan.platform {
+        Platform::Local(local) => local::variables(machines, local, kept),
+        Platform::Proxmox(proxmox) => proxmox::variables(machines, proxmox),
+        Platform::Hosts(hosts) => hosts::variables(machines, hosts),
+        Platform::Adopted(_) | Platform::Terraform(_) => json!({}),
     }
 }
 
@@ -127,9 +142,9 @@ async fn is_silent(fleet: &Fleet) -> Result<()> {
     // Only the bastion reaches the machines behind it.
     let direct = fleet.nodes.values().filter(|node| node.ssh.bastion.is_none());
     let attempts = direct.map(async |node| {
-        let place = (node.ssh.host.as_str(), node.ssh.port);
-        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(place)).await;
-        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), place.0, place.1))
+        let endpoint = (node.ssh.host.as_str(), node.ssh.port);
+        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(endpoint)).await;
+        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), endpoint.0, endpoint.1))
     });
     let left: Vec<String> = futures_util::future::join_all(attempts).await.into_iter().flatten().collect();
     if left.is_empty() {

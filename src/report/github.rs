@@ -12,7 +12,7 @@ use std::{
 use super::{plain::Plain, print::message, render, verify};
 use crate::{
     env,
-    error::{Error, Place},
+    error::{Error, SourceLocation},
     event::{Event, Outcome, Summary},
 };
 
@@ -51,7 +51,7 @@ impl Github {
 
     fn error_lines(&self, error: &Error) -> Vec<String> {
         let title = format!("cannot {} {}", error.what, error.object);
-        if error.places.is_empty() {
+        if error.locations.is_empty() {
             let mut text = error.causes.join("\n");
             if let Some(hint) = &error.hint {
                 let _ = write!(text, "\nhint: {hint}");
@@ -59,9 +59,9 @@ impl Github {
             return vec![command("error", &[("title", &title)], text.trim())];
         }
         let mut lines: Vec<String> = error
-            .places
+            .locations
             .iter()
-            .map(|Place { file, line, column, message }| {
+            .map(|SourceLocation { file, line, column, message }| {
                 let (file, line, column) = (self.in_repository(file), line.to_string(), column.to_string());
                 let properties = [("file", file.as_str()), ("line", &line), ("col", &column), ("title", &title)];
                 command("error", &properties, message)

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{
     enroll, own_module,
-    ownership::{MARK, Mark},
+    ownership::{MARK, OwnershipMarker},
 };
 use crate::{
     component::{self, COMPONENTS},
@@ -36,7 +36,7 @@ pub struct TeardownRequest {
 }
 
 /// How long an SSH login may take.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a step may take there: PostgreSQL writes its last checkpoint.
 const STOPS_WITHIN: Duration = Duration::from_secs(180);
@@ -117,11 +117,11 @@ pub(crate) async fn decommission(
     let keys = ssh_keys::load(context, &cluster.plan.platform, vault)?;
     let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !request.leave.contains(node.key()));
     let met = join_all(wanted.map(async |node| {
-        let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
+        let remote = Remote::connect(node.key(), &node.ssh, &keys, CONNECT_TIMEOUT).await?;
         let said =
-            enroll::output_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
+            enroll::output_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), CONNECT_TIMEOUT).await?;
         // No mark, or that of another cluster: nothing of this cluster is there.
-        let mark = serde_json::from_str::<Mark>(&said).ok();
+        let mark = serde_json::from_str::<OwnershipMarker>(&said).ok();
         Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == vault.uuid()).then_some((node, remote)))
     }));
     let mut errors = Vec::new();

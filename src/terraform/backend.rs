@@ -32,21 +32,21 @@ use crate::{
 /// When the backend does not answer, or the outputs have another shape.
 pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pulled> {
     let workspace = Workspace::new(dir, plan);
-    let (backends, here) = places(&workspace, plan)?;
-    let settled = backends.len() == 1 && !here;
+    let (backends, here) = possible_backends(&workspace, plan)?;
+    let only_state = backends.len() == 1 && !here;
     for backend in &backends {
         let reader = Reader::open(context, &plan.cluster, backend).await?;
         let Read { vms, record, .. } = parse_outputs(&reader.ask(context, Terraform::output).await?)?;
         if !vms.is_empty() || record.is_some() {
-            return Ok(Pulled { outputs: Some(vms), record, settled });
+            return Ok(Pulled { outputs: Some(vms), record, only_state });
         }
     }
-    Ok(Pulled { outputs: Some(Outputs::new()), settled, record: None })
+    Ok(Pulled { outputs: Some(Outputs::new()), only_state, record: None })
 }
 
 /// Where a state may be: the backend of the cluster file, the former backend until the state was moved, and whether a
 /// state is on this machine.
-pub(super) fn places(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
+pub(super) fn possible_backends(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
     let former = initialised_backend(workspace)?;
     let here = former.is_none() && workspace.state_file().metadata().is_ok_and(|data| data.len() > 0);
     let mut backends: Vec<Backend> = plan.backend.iter().cloned().collect();

@@ -355,7 +355,7 @@ impl Terraform {
         }
         if errors.is_empty() {
             let tail = self.unseen(&finished.tail.join("\n"));
-            error = error.cause(crate::exec::ended(finished.status)).cause(tail);
+            error = error.cause(crate::exec::describe_end(finished.status)).cause(tail);
         }
         error.hint("read the full output in terraform.log of the run record; run the same command again to resume")
     }

@@ -320,14 +320,14 @@ mod tests {
         for kind in ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"] {
             for (action, web) in [(Action::Delete, false), (Action::Forget, false), (Action::Replace, true)] {
                 let (plan, consent) = mixed(web);
-                let doomed = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
-                let error = guard(&plan, &doomed, &consent).unwrap_err();
+                let destructive = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
+                let error = guard(&plan, &destructive, &consent).unwrap_err();
                 assert_eq!(error.causes.len(), 1, "{error}");
                 assert!(error.hint.unwrap().starts_with("run again with `--allow-destroy web` if you intend this"));
                 let named = Consent { destroy: keys(&["web"]), ..consent.clone() };
-                assert!(guard(&plan, &doomed, &named).is_ok());
+                assert!(guard(&plan, &destructive, &named).is_ok());
                 let other = Consent { destroy: keys(&["node1"]), ..consent.clone() };
-                assert!(guard(&plan, &doomed, &other).is_err());
+                assert!(guard(&plan, &destructive, &other).is_err());
 
                 let member = changes(vec![change(kind, "node1", action)]);
                 let named = Consent { destroy: keys(&["node1"]), ..consent };

@@ -19,7 +19,6 @@ use super::{
     names::{MAKE_ROOM, MODULE_NOTE, PASSED_FILE, PLAN_FILE},
     outcome::{Planned, Provisioned, Pulled},
     outputs::parse_a_modules,
-    variables::Machines,
     workspace::is_of_no_stack,
 };
 use crate::{
@@ -30,6 +29,7 @@ use crate::{
     file,
     model::{Outputs, Passed, RootModule},
     plan::Plan,
+    platform::Machines,
 };
 
 /// Terraform's own default, for which the user's providers are built.
@@ -225,7 +225,7 @@ fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
         Passed::Cluster => json!(plan.cluster),
         Passed::ClusterUuid => json!(machines.uuid),
         Passed::Instances => {
-            let instance = |node: &crate::plan::Node| {
+            let instance = |node: &crate::plan::PlannedInstance| {
                 let (hostname, roles) = (&node.hostname, &node.roles);
                 json!({"hostname": hostname, "memory": node.memory_mib, "cores": node.cores, "roles": roles})
             };
@@ -332,7 +332,7 @@ pub async fn pull_module(
     let terraform = terraform.with_state(&plan.cluster, None);
     let outputs = terraform.ask_of_backend(context, &terraform.output()).await?;
     let (outputs, record) = parse_a_modules(&outputs)?;
-    Ok(Pulled { outputs, record, settled: true })
+    Ok(Pulled { outputs, record, only_state: true })
 }
 
 /// Writes another record to the module's state, and changes nothing else.

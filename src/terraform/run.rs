@@ -15,7 +15,6 @@ use super::{
     outcome::{Destroyed, Planned, Provisioned},
     outputs::{Read, parse_outputs},
     program::terraform_binary,
-    variables::{Machines, variables},
     voters::{starts_anew, voters_gone},
     workspace::Workspace,
 };
@@ -24,7 +23,7 @@ use crate::{
     error::{Error, Result},
     model::InstanceKey,
     plan::Plan,
-    platform::Recorded,
+    platform::{Machines, Recorded, variables},
 };
 
 /// Resources that Terraform works on at once: one per node, within limits that this machine can handle.
@@ -206,7 +205,7 @@ async fn destroy_recorded(
 pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
     let workspace = Workspace::new(dir, plan);
     let mut text = workspace.import_blocks()?;
-    let (backends, here) = backend::places(&workspace, plan)?;
+    let (backends, here) = backend::possible_backends(&workspace, plan)?;
     for backend in &backends {
         text += &backend::addresses(context, &plan.cluster, backend).await?;
     }

@@ -89,7 +89,10 @@ fn clone_of_a_killed_run_is_named_by_up_and_down() {
     steps.step("down, with a machine of a killed run, names it and fails", || {
         let (code, left) = program.run(&["down", "pg", "--yes"]);
         let said = left["message"].as_str().unwrap().to_owned();
-        assert!(code == 1 && said.contains("virtual machine 100 (pg-prod-web) on pve1 has this cluster's tag"), "{said}");
+        assert!(
+            code == 1 && said.contains("virtual machine 100 (pg-prod-web) on pve1 has this cluster's tag"),
+            "{said}"
+        );
         assert!(left.to_string().contains("qm destroy 100 --purge"), "{left:#}");
     });
 

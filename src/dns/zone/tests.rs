@@ -22,9 +22,9 @@ fn wanted(addresses: &[&str]) -> Records {
     Records { addresses, ttl: 300, cluster: Some(Uuid::from_u128(1)) }
 }
 
-fn found(addresses: &[&str], marks: &[(u128, &str)]) -> Found {
-    let mark = |(cluster, text): &(u128, &str)| Mark { cluster: Uuid::from_u128(*cluster), address: ip(text) };
-    Found {
+fn found(addresses: &[&str], marks: &[(u128, &str)]) -> FoundRecords {
+    let mark = |(cluster, text): &(u128, &str)| RecordMarker { cluster: Uuid::from_u128(*cluster), address: ip(text) };
+    FoundRecords {
         addresses: addresses.iter().map(|text| (ip(text), 300)).collect(),
         alias: None,
         marks: marks.iter().map(mark).collect(),
@@ -73,5 +73,5 @@ fn strangers_are_what_this_cluster_has_not_marked() {
     assert_eq!(there.strangers(None).len(), 2);
     let exactly = wanted(&["192.0.2.1", "192.0.2.2"]);
     assert!(there.is(&exactly) && !there.is(&Records { ttl: 60, ..exactly.clone() }));
-    assert!(!Found { alias: Some("c.".to_owned()), ..there }.is(&exactly));
+    assert!(!FoundRecords { alias: Some("c.".to_owned()), ..there }.is(&exactly));
 }

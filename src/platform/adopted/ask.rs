@@ -14,43 +14,6 @@ use crate::{
 /// How long a script may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Prints the machine's IPv4 addresses, and of each process of Patroni and etcd what it is; of Patroni's also its
-/// configuration. The files are read as the process sees them. Values that may hold anything are in base64.
-const PROCESSES: &str = r#"
-coded() { base64 | tr -d '\n'; }
-echo "addresses $(ip -o -4 addr show 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | tr '\n' ' ')$(hostname -I 2>/dev/null)"
-for file in $(grep -lsaE 'patroni|etcd' /proc/[0-9]*/cmdline); do
-  dir=${file%/cmdline}
-  pid=${dir#/proc/}
-  exe=$(readlink "$dir/exe") || continue
-  exe=${exe%" (deleted)"}
-  case "${exe##*/}" in
-    python*|patroni) what=patroni; tr '\0' '\n' <"$dir/cmdline" | grep -qE '(^|/)patroni$' || continue ;;
-    etcd) what=etcd ;;
-    *) continue ;;
-  esac
-  parent=$(sed -n 's/^PPid:[[:space:]]*//p' "$dir/status") || continue
-  unit=$(sed -n 's#^.*/\([^/]*\)\.service\(/.*\)\{0,1\}$#\1#p' "$dir/cgroup" | head -n 1)
-  echo "$what $pid $parent $(stat -c %U "$dir") ${unit:--}"
-  [ "$what" = patroni ] || continue
-  echo "environment $pid $(tr '\0' '\n' <"$dir/environ" | grep '^PATRONI_' | coded)"
-  file=$(tr '\0' '\n' <"$dir/cmdline" | sed -n '/^\(.*\/\)\{0,1\}patroni$/,$p' | sed 1d | grep -v '^-' | head -n 1)
-  case "$file" in
-    '') continue ;;
-    /*) file=$dir/root$file ;;
-    *) file=$dir/cwd/$file ;;
-  esac
-  if [ -d "$file" ]; then
-    for part in "$file"/*.yml "$file"/*.yaml; do
-      [ ! -f "$part" ] || echo "file $pid $(coded <"$part")"
-    done
-  else
-    echo "file $pid $(coded <"$file")"
-  fi
-done
-exit 0
-"#;
-
 /// What a machine reported.
 #[derive(Debug, Default)]
 pub(super) struct MachineReport {
@@ -91,7 +54,7 @@ impl Patroni {
 /// # Errors
 /// The words of what was seen instead of an answer.
 pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineReport, String> {
-    let said = script(remote, PROCESSES).await?;
+    let said = script(remote, include_str!("processes.sh")).await?;
     let found = parse(&said);
     let mut told = MachineReport { addresses: found.addresses, patroni: None, etcd_unit: found.etcd_unit };
     let Some(process) = choose(found.patronis, unit)? else { return Ok(told) };
@@ -147,30 +110,19 @@ fn decoded(text: &str) -> Option<String> {
 
 /// The second script: names are resolved, certificates and keys read.
 fn second(local: &Local) -> String {
-    let mut text = "coded() { base64 | tr -d '\\n'; }\n".to_owned();
-    for host in hosts(local) {
-        text.push_str(&format!(
-            "address=$(getent ahostsv4 '{host}' | head -n 1 | cut -d ' ' -f 1)\n\
-             [ -z \"$address\" ] || echo \"address {host} $address\"\n"
-        ));
-    }
-    text.push_str(&format!("! systemctl is-active --quiet {LEASE_GUARD} 2>/dev/null || echo 'guard '\n"));
-    if let Some(device) = &local.watchdog_device {
-        text.push_str(&format!("[ ! -c {} ] || echo 'watchdog '\n", quoted(device)));
-    }
     let etcd = match &local.dcs {
         config::LocalDcs::Etcd { client, .. } => client.as_ref(),
         config::LocalDcs::Other(_) => None,
     };
-    for (name, files) in [("etcd", etcd), ("ctl", local.ctl.as_ref())] {
-        if let Some([certificate, key]) = files {
-            let (certificate, key) = (quoted(certificate), quoted(key));
-            text.push_str(&format!(
-                "if [ -r {certificate} ] && [ -r {key} ]; then echo \"{name} $(coded <{certificate}) $(coded <{key})\"; fi\n"
-            ));
-        }
-    }
-    text + "exit 0\n"
+    let files = |files: Option<&[String; 2]>| {
+        files.map_or_else(String::new, |files| files.each_ref().map(|file| quoted(file)).join(" "))
+    };
+    include_str!("configured.sh")
+        .replace("@HOSTS@", &hosts(local).join(" "))
+        .replace("@GUARD@", LEASE_GUARD)
+        .replace("@WATCHDOG@", &quoted(local.watchdog_device.as_deref().unwrap_or_default()))
+        .replace("@ETCD@", &files(etcd))
+        .replace("@CTL@", &files(local.ctl.as_ref()))
 }
 
 /// The hosts that the configuration names; their characters are checked.

@@ -93,10 +93,10 @@ fn local(config: &Value) -> Result<Local, String> {
     }
     Ok(Local {
         member: needed("/name")?.to_owned(),
-        patroni: place(&["/restapi/connect_address", "/restapi/listen"], config, patroni::PORT)?,
+        patroni: service_address(&["/restapi/connect_address", "/restapi/listen"], config, patroni::PORT)?,
         patroni_tls: text("/restapi/certfile").is_some(),
         restapi: restapi.map(|(user, password)| (user.to_owned(), password)),
-        postgres: place(&["/postgresql/connect_address", "/postgresql/listen"], config, postgres::PORT)?,
+        postgres: service_address(&["/postgresql/connect_address", "/postgresql/listen"], config, postgres::PORT)?,
         data_dir,
         superuser: text("/postgresql/authentication/superuser/username").map(str::to_owned),
         superuser_password: secret("/postgresql/authentication/superuser/password"),
@@ -151,7 +151,7 @@ fn endpoint(text: &str) -> Result<ServiceAddress, String> {
     host_and_port(text, etcd::PORT)
 }
 
-fn place(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress, String> {
+fn service_address(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress, String> {
     let found = pointers.iter().find_map(|pointer| config.pointer(pointer).and_then(Value::as_str));
     let Some(text) = found else { return Ok(ServiceAddress { host: None, port }) };
     // `listen` may name several hosts, and the port comes last.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The UUID of everything that is made only to make an image.
-const BUILDER: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
+const IMAGE_BUILDER: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
 /// How often a lock that another process holds is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(300);
 
@@ -48,7 +48,7 @@ impl<'a> ImageBuilder<'a> {
     }
 
     pub(super) const fn uuid(&self) -> Uuid {
-        BUILDER
+        IMAGE_BUILDER
     }
 
     pub(super) fn key(&self) -> Result<InstanceKey> {
@@ -60,11 +60,11 @@ impl<'a> ImageBuilder<'a> {
     }
 
     pub(super) fn labels(&self) -> HashMap<String, String> {
-        labels(&self.cluster, BUILDER)
+        labels(&self.cluster, IMAGE_BUILDER)
     }
 
     pub(super) fn network(&self) -> NetworkRequest {
-        NetworkRequest { cluster: self.cluster.clone(), uuid: BUILDER, subnet: None }
+        NetworkRequest { cluster: self.cluster.clone(), uuid: IMAGE_BUILDER, subnet: None }
     }
 
     /// Removes container and network. To be called however the work ended.
@@ -76,7 +76,7 @@ impl<'a> ImageBuilder<'a> {
 
 /// Removes the builders of processes that are gone.
 async fn sweep(engine: &Engine) -> Result<()> {
-    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={BUILDER}")])]));
+    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={IMAGE_BUILDER}")])]));
     let failed = |error| fault("list", "the containers and networks of earlier image builds", &error);
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     let containers = engine.docker.list_containers(Some(options)).await.map_err(failed)?;
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_builders_of_dead_processes_are_abandoned() {
+    fn image_builder_of_dead_process_is_abandoned() {
         let labels = |name: &str| HashMap::from([(LABEL_CLUSTER.to_owned(), name.to_owned())]);
         assert!(!is_abandoned(Some(&labels(&format!("bake-{}-00ff", std::process::id())))));
         // Above the highest number that a process can have.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Api, ApiEndpoint, GuestRequest, Orphan, Pool, ProxmoxRequest, Source, Token, check, left};
+use super::{Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, Source, Token, check, left};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -108,7 +108,7 @@ pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmo
     let error = ours.iter().fold(error, |error, orphan| {
         error.cause(format!("{orphan} has this cluster's tag, but is not in Terraform's state"))
     });
-    let removals: Vec<String> = ours.iter().map(Orphan::removal).collect();
+    let removals: Vec<String> = ours.iter().map(OrphanedGuest::removal).collect();
     Err(error.hint(format!("remove it: {}; then run `hactl down {}` again", removals.join("\n"), plan.cluster)))
 }
 

@@ -62,7 +62,7 @@ pub(super) fn judge(wanted: &ProxmoxRequest, facts: &Facts, token: &str) -> Vec<
     }
     let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
     for (key, machine) in new() {
-        judge.orphan(key, machine, wanted);
+        judge.orphaned(key, machine, wanted);
     }
     for (key, machine) in new() {
         judge.template(key, machine);
@@ -137,7 +137,7 @@ impl Judge<'_> {
     }
 
     /// A machine of that name that Terraform does not know: Terraform would create a second one beside it.
-    fn orphan(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
+    fn orphaned(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
         for orphan in machines(&self.facts.guests, wanted.cluster).filter(|orphan| orphan.name == machine.name) {
             let message = match orphan.ours {
                 true => format!(

@@ -12,7 +12,7 @@ use crate::{
     context::Dirs,
     event::{Event, Events},
     model::{InstanceKey, Secret},
-    plan::Node,
+    plan::PlannedInstance,
 };
 
 struct Sshd {
@@ -70,7 +70,7 @@ fn me() -> String {
 fn fleet(machines: &[(&str, &Sshd)], bastion: Option<&Sshd>) -> Fleet {
     let nodes = machines.iter().map(|(name, sshd)| {
         let key = InstanceKey::new(*name).unwrap();
-        let node = Node {
+        let node = PlannedInstance {
             key: key.clone(),
             hostname: crate::model::HostName::new(format!("pg-{name}")).unwrap(),
             roles: [crate::model::Role::Patroni].into(),

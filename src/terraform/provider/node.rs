@@ -69,7 +69,7 @@ impl Attributes {
         }
     }
 
-    fn of(node: local::Node, authorized_keys: Option<Vec<String>>) -> Self {
+    fn of(node: local::Container, authorized_keys: Option<Vec<String>>) -> Self {
         Self {
             cluster: node.cluster,
             cluster_uuid: node.uuid,

@@ -212,7 +212,7 @@ fn faults_use_the_units_ports_and_users_that_were_found() {
     let nodes: Vec<&FleetNode> = cluster.members().collect();
     let inject = |fault, node| dispatch::on_node(fault, node, &cluster).unwrap().inject;
     assert!(inject(Fault::KillPostgres, nodes[0]).starts_with(r"data='/srv/it'\''s here'"));
-    assert!(inject(Fault::KillEtcd, nodes[0]).contains("/run/systemd/system/dcs.service.d"));
+    assert!(inject(Fault::KillEtcd, nodes[0]).contains("unit='dcs'\n"));
     assert!(inject(Fault::KillPatroni, nodes[0]).contains("systemctl kill --kill-who=main -s KILL patroni@main\n"));
     // The others cut off every address of it, and etcd's voters elsewhere, too.
     let cut = inject(Fault::Isolate, nodes[1]);
