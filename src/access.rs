@@ -93,7 +93,7 @@ pub fn client_config(ca: &str, identity: Option<(&str, &Secret<String>)>) -> Res
     let bad = |what: &str, error: &dyn std::fmt::Display| {
         Error::failed("certificate", "read", what)
             .cause(error)
-            .hint("check that NAME.secrets.age belongs to this cluster")
+            .hint("Check that NAME.secrets.age belongs to this cluster")
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {

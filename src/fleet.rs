@@ -125,7 +125,7 @@ impl Fleet {
         for problem in problems {
             error = error.cause(problem);
         }
-        Err(error.hint(format!("run `hactl provision {}` and check its diagnostics", plan.cluster)))
+        Err(error.hint(format!("Run `hactl provision {}` and check its diagnostics", plan.cluster)))
     }
 
     /// The existing machines of `nodes`, as they were planned when Terraform created them.

@@ -160,7 +160,7 @@ pub async fn run(
     if follower.failures.is_empty() {
         error = error.cause(describe_end(finished.status)).cause(finished.tail.join("\n"));
     }
-    Err(error.hint("read the full output in ansible.log of the run record; run the same command again to resume"))
+    Err(error.hint("Read the full output in ansible.log of the run record; run the same command again to resume"))
 }
 
 #[cfg(test)]

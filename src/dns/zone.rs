@@ -431,7 +431,7 @@ fn text(mark: RecordMarker) -> RData {
 fn changed(fqdn: &str) -> Error {
     Error::failed("dns-changed", "change the record", fqdn)
         .cause("someone else has changed it since hactl read it")
-        .hint("run the same command again")
+        .hint("Run the same command again")
 }
 
 fn foreign(fqdn: &str, found: &FoundRecords, wanted: &Records) -> Error {
@@ -446,5 +446,5 @@ fn foreign(fqdn: &str, found: &FoundRecords, wanted: &Records) -> Error {
             ))
         }
     };
-    error.hint("remove it at the DNS server, or set another name for the machine")
+    error.hint("Remove it at the DNS server, or set another name for the machine")
 }

@@ -103,7 +103,7 @@ impl Error {
     pub fn interrupted(what: impl Into<String>, object: impl fmt::Display) -> Self {
         Self::new(Kind::Interrupted, codes::INTERRUPTED, what, object)
             .cause("interrupted")
-            .hint("run the same command again to resume")
+            .hint("Run the same command again to resume")
     }
 
     /// Adds a cause; the nearest cause comes first.
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn reads_as_what_object_causes_hint() {
-        let error = Error::failed("x", "create node", "node1").cause("no space left").hint("free some");
+        let error = Error::failed("x", "create node", "node1").cause("no space left").hint("Free some");
         assert_eq!(error.to_string(), "cannot create node node1\n  cause: no space left\n  hint: free some");
     }
 }

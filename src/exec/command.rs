@@ -368,7 +368,7 @@ impl Command {
                 Some(dir) if !dir.exists() => return self.failed().cause(format!("{} does not exist", dir.display())),
                 _ => Error::missing(codes::COMMAND_NOT_FOUND, "start", &program),
             };
-            return missing.cause(format!("{program} is not on this machine")).hint("run `hactl doctor`");
+            return missing.cause(format!("{program} is not on this machine")).hint("Run `hactl doctor`");
         }
         Error::failed("command-not-started", "start", program).source(error)
     }

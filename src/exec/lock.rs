@@ -70,7 +70,7 @@ impl Lock {
         let failed = |error: std::io::Error| {
             Error::failed("lock", "take the lock", &object)
                 .source(&error)
-                .hint("free disk space or grant write access there, or set HACTL_DIR to another directory")
+                .hint("Free disk space or grant write access there, or set HACTL_DIR to another directory")
         };
         if let Some(dir) = path.parent() {
             file::private_dir(dir).map_err(failed)?;
@@ -95,13 +95,13 @@ impl Lock {
                 {
                     return Err(Error::failed("lock-held", "take the lock", &object)
                         .cause(format!("held by `{}` (process {}) since {}", holder.command, holder.pid, holder.since))
-                        .hint("wait until that process has ended, or stop it; then run the same command again"));
+                        .hint("Wait until that process has ended, or stop it; then run the same command again"));
                 }
                 ended = end_orphans(path).await;
                 file.try_lock().map_err(|_| {
                     Error::failed("lock-held", "take the lock", &object)
                         .cause("a process of a killed run still holds it")
-                        .hint(format!("run `fuser {object}` to find the process, and stop it"))
+                        .hint(format!("Run `fuser {object}` to find the process, and stop it"))
                 })?;
             }
         }

@@ -314,7 +314,7 @@ fn go_build(dir: &Path, arch: Arch, packages: &[String], target: &Path) -> Comma
 async fn check_go(context: &Context, version: EtcdVersion) -> Result<()> {
     let missing = |cause: String| {
         Error::missing("go-missing", "build", format!("etcd {version}")).cause(cause).hint(
-            "set `etcd.mirror` or `etcd.archive` in the cluster file to the location of its release, or install \
+            "Set `etcd.mirror` or `etcd.archive` in the cluster file to the location of its release, or install \
                  Go 1.26 or newer (https://go.dev/dl) and add it to PATH; then run the same command again",
         )
     };

@@ -122,7 +122,7 @@ impl LockFile {
             return error;
         }
         error.cause(format!("the expected checksum is that of {entry} in {}", self.path.display())).hint(
-            "find out why the file changed at its source; if you accept the change, delete that entry from the lock \
+            "Find out why the file changed at its source; if you accept the change, delete that entry from the lock \
              file and run the same command again",
         )
     }
@@ -142,14 +142,14 @@ impl LockFile {
         write().map_err(|error| {
             Error::failed("lock-file", "write the lock file", self.path.display())
                 .source(&error)
-                .hint("free disk space or grant write access there, then run the same command again")
+                .hint("Free disk space or grant write access there, then run the same command again")
         })
     }
 }
 
 fn broken(object: String) -> Error {
     Error::usage("lock-file", "read the lock file", object).hint(
-        "restore the file from version control, or delete it: hactl then resolves its contents again, and has no old \
+        "Restore the file from version control, or delete it: hactl then resolves its contents again, and has no old \
          checksums to compare with",
     )
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(
             if complaint == Complaint::ChecksumMismatch {
                 return Err(Error::failed(codes::DOWNLOAD_CHANGED, what, object)
                     .cause(tail)
-                    .hint("find out why the file changed at its source: it does not have the pinned checksum"));
+                    .hint("Find out why the file changed at its source: it does not have the pinned checksum"));
             }
             let said = complaint == Complaint::DiskFull;
             // Some tools do not pass on the output of their own children.

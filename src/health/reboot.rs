@@ -73,7 +73,7 @@ mod tests {
         let mut health = health();
         health.add_reboots(&Ok(Reboots::new()));
         assert!(health.is_healthy() && health.notices.is_empty());
-        let error = Error::failed("proxmox-silent", "ask", "https://pve1:8006/").cause("no answer").hint("look at it");
+        let error = Error::failed("proxmox-silent", "ask", "https://pve1:8006/").cause("no answer").hint("Look at it");
         health.add_reboots(&Err(error));
         assert!(health.is_healthy());
         let notice = &health.notices[0];

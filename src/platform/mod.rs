@@ -112,7 +112,7 @@ pub async fn is_gone(context: &Context, plan: &Plan, before: Option<&Fleet>, beg
             let error = Error::failed("left-behind", "remove all objects of", &plan.cluster)
                 .cause(format!("these objects remain: {}", left.join(", ")));
             Err(error.hint(
-                "run `hactl down` in the directory where the cluster was created: Terraform's state here does not \
+                "Run `hactl down` in the directory where the cluster was created: Terraform's state here does not \
                  have these objects",
             ))
         }
@@ -152,7 +152,7 @@ async fn is_silent(fleet: &Fleet) -> Result<()> {
     }
     Err(Error::failed("left-behind", "remove all objects of", &fleet.cluster)
         .cause(format!("the SSH ports of removed machines still accept connections: {}", left.join(", ")))
-        .hint("check whether another machine has the address: Terraform has removed the cluster's machines"))
+        .hint("Check whether another machine has the address: Terraform has removed the cluster's machines"))
 }
 
 /// What to look at when a machine does not answer by SSH.

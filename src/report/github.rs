@@ -289,12 +289,12 @@ mod tests {
         // A stage that was not needed never started.
         assert_eq!(view.lines(&finished(Outcome::Skipped)), ["provision: skipped in 1.5 s"]);
         view.lines(&Event::StageStarted { stage: Stage::Dns });
-        let error = Error::failed("x", "create node", "node1").cause("no space left").hint("free some");
+        let error = Error::failed("x", "create node", "node1").cause("no space left").hint("Free some");
         assert_eq!(
             view.lines(&Event::Error { error }),
             ["::endgroup::", "::error title=cannot create node node1::no space left%0Ahint: free some"]
         );
-        let warning = Event::Warning { code: "dhcp", message: "no lease".to_owned(), hint: Some("reserve".to_owned()) };
+        let warning = Event::Warning { code: "dhcp", message: "no lease".to_owned(), hint: Some("Reserve".to_owned()) };
         assert_eq!(view.lines(&warning), ["::warning title=dhcp::no lease%0Ahint: reserve"]);
     }
 

@@ -66,7 +66,7 @@ impl Seen {
         if self.hint.is_some() {
             self
         } else {
-            self.hint("check that the machine is running and that the address is right")
+            self.hint("Check that the machine is running and that the address is right")
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn error_of_a_failed_connection_names_machine_cause_and_hint() {
-        let seen = Seen::new(SshFailure::OtherHostKey, "h:22 shows another host key").hint("check it");
+        let seen = Seen::new(SshFailure::OtherHostKey, "h:22 shows another host key").hint("Check it");
         let error = seen.on_bastion("h:22").into_error("connect by SSH to", "node1").cause("gave up after 2 attempts");
         assert_eq!((error.failure, error.bastion.as_deref()), (SshFailure::OtherHostKey, Some("h:22")));
         let error = Error::from(error);

@@ -198,7 +198,7 @@ impl Remote {
 
 fn no_host_key(place: &str) -> Seen {
     Seen::new(SshFailure::UnknownHostKey, format!("no host key is recorded for {place}"))
-        .hint("run `hactl up` to record the host key")
+        .hint("Run `hactl up` to record the host key")
 }
 
 /// One attempt to connect, through the bastion if there is one.
@@ -239,10 +239,10 @@ async fn dial_through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshK
         let words = format!("{name} could not connect to {host}:{port}: {}", error.causes().join("; "));
         match error.failure {
             SshFailure::TunnelProhibited => Seen::new(error.failure, words).on_bastion(&place).hint(
-                "allow forwarding to that address in the bastion's sshd_config: AllowTcpForwarding and PermitOpen",
+                "Allow forwarding to that address in the bastion's sshd_config: AllowTcpForwarding and PermitOpen",
             ),
             _ => Seen::new(SshFailure::Unreachable, words)
-                .hint("check that the machine is running and that its address is right as seen from the bastion"),
+                .hint("Check that the machine is running and that its address is right as seen from the bastion"),
         }
     })?;
     Ok(stream.into_std().map_err(|error| failed(&error))?.into())

@@ -96,7 +96,7 @@ pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: 
     match &plan.backend {
         Some(backend) if backend.kind == BackendKind::Pg => Err(Error::usage("force-unlock", "release the state lock", id)
             .cause("locks of the backend pg have no ID: a lock ends with the database connection that holds it")
-            .hint("stop that run, or end its database session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
+            .hint("Stop that run, or end its database session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
         Some(backend) => {
             let reader = Reader::open(context, &plan.cluster, backend).await?;
             // With http and consul Terraform releases the current lock, even if another run holds it.
@@ -136,7 +136,7 @@ impl Reader {
         let failed = |error: &io::Error| {
             Error::failed("scratch", "create", "a temporary directory")
                 .source(error)
-                .hint("free disk space, or set TMPDIR to a directory elsewhere")
+                .hint("Free disk space, or set TMPDIR to a directory elsewhere")
         };
         let dir = tempfile::Builder::new().prefix("hactl-").tempdir().map_err(|error| failed(&error))?;
         let file = dir.path().join(BACKEND_FILE);
@@ -169,7 +169,7 @@ fn unreachable(error: Error, backend: &Backend) -> Error {
     let reach = Error::failed("backend", "reach", backend);
     let reach = error.causes.into_iter().fold(reach, Error::cause);
     reach.hint(format!(
-        "check that the backend is reachable from here and that Terraform's variables for it are set ({})",
+        "Check that the backend is reachable from here and that Terraform's variables for it are set ({})",
         backend.kind.credentials()
     ))
 }
@@ -182,7 +182,7 @@ fn can_lock(terraform: &Terraform, backend: &Backend) -> Result<()> {
     }
     Err(Error::missing("terraform-too-old", "lock the state in", backend)
         .cause("lock files in S3 need Terraform 1.10 or newer")
-        .hint("install Terraform 1.10 or newer, or set `backend.s3.dynamodb_table` to a DynamoDB table"))
+        .hint("Install Terraform 1.10 or newer, or set `backend.s3.dynamodb_table` to a DynamoDB table"))
 }
 
 /// The backend for which a stack was initialised; `None` for the state file on this machine.
@@ -192,7 +192,7 @@ fn initialised_backend(workspace: &Workspace) -> Result<Option<Backend>> {
         Backend::parse(&text).ok_or_else(|| {
             Error::failed("terraform-workspace", "read", path.display())
                 .cause("the content is not what hactl wrote")
-                .hint("restore the former content, which says where the state of the cluster is")
+                .hint("Restore the former content, which says where the state of the cluster is")
         })
     });
     backend.transpose()
@@ -219,7 +219,7 @@ pub(super) async fn settle(
     }
     let old = Snapshot::take(context, workspace, plan, before.as_ref()).await.map_err(|error| {
         error.hint(format!(
-            "restore access to the {}, from which hactl has to move the state to the {}, or change the cluster file back",
+            "Restore access to the {}, from which hactl has to move the state to the {}, or change the cluster file back",
             words(before.as_ref()),
             words(wanted)
         ))
@@ -237,7 +237,7 @@ pub(super) async fn settle(
                 words(before.as_ref()),
                 words(wanted)
             ))
-            .hint(format!("run `hactl up {0}` or `hactl provision {0}` to move the state", plan.cluster)));
+            .hint(format!("Run `hactl up {0}` or `hactl provision {0}` to move the state", plan.cluster)));
     }
     workspace.write_backend(wanted)?;
     // Terraform opens the former place as well.
@@ -265,7 +265,7 @@ fn two_states(plan: &Plan, old: Option<&Backend>, new: Option<&Backend>) -> Erro
     Error::failed("two-states", "move the state of", &plan.cluster)
         .cause(format!("the {} and the {} have different states, each with machines", words(old), words(new)))
         .hint(format!(
-            "remove the state from the {} if an earlier move left it there; if it belongs to another cluster, set another \
+            "Remove the state from the {} if an earlier move left it there; if it belongs to another cluster, set another \
              `backend` in the cluster file. The current state of {} is in the {}",
             words(new),
             plan.cluster,

@@ -172,7 +172,7 @@ pub(super) fn machines(plan: &Plan, output: &ModuleOutput, dir: &std::path::Path
 pub(super) fn error(plan: &Plan, dir: &std::path::Path, misfits: Vec<String>) -> Error {
     let error = Error::failed("terraform-contract", "use the output `vms` of the module in", dir.display());
     misfits.into_iter().fold(error, Error::cause).hint(format!(
-        "use the keys of `instances` in the cluster file, and values as in this example:\n{}",
+        "Use the keys of `instances` in the cluster file, and values as in this example:\n{}",
         example(plan)
     ))
 }

@@ -84,7 +84,7 @@ impl Module {
         terraform.run_init(context, Init::AsItIs).await.map_err(|error| match &module.workspace {
             None => error,
             Some(workspace) => error.hint(format!(
-                "run `terraform workspace new {workspace}` in that directory if the workspace does not exist, or correct \
+                "Run `terraform workspace new {workspace}` in that directory if the workspace does not exist, or correct \
                  `workspace` under `platform.terraform`"
             )),
         })?;

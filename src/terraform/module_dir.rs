@@ -24,7 +24,7 @@ fn has_configuration(dir: &Path) -> Result<()> {
     let missing = |cause: String| {
         Error::usage("terraform-module", "find the Terraform module in", dir.display())
             .cause(cause)
-            .hint("set `dir` under `platform.terraform` to the module's directory, relative to the cluster file")
+            .hint("Set `dir` under `platform.terraform` to the module's directory, relative to the cluster file")
     };
     let entries = fs::read_dir(dir).map_err(|error| missing(error.to_string()))?;
     let is_configuration =

@@ -36,7 +36,7 @@ pub(super) fn parse_outputs(json: &str) -> Result<Read> {
     }
     let all: All = serde_json::from_str(json).map_err(|error| {
         Error::failed("terraform-output", "read", "Terraform's output `vms`").source(&error).hint(
-            "correct the output to a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
+            "Correct the output to a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
         )
     })?;
     Ok(Read {

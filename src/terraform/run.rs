@@ -179,7 +179,7 @@ async fn destroy_recorded(
         let error = Error::failed("protected", "destroy the machines of", &plan.cluster)
             .cause(format!("Proxmox protects {}", protected.join(", ")));
         return Err(error.hint(format!(
-            "set `protection: false` under `platform.proxmox`, run `hactl up {0}`, then `hactl down {0}`",
+            "Set `protection: false` under `platform.proxmox`, run `hactl up {0}`, then `hactl down {0}`",
             plan.cluster
         )));
     }

@@ -68,7 +68,7 @@ impl Refusal {
                  acknowledged commits could become primary",
             )
             .hint(format!(
-                "copy the remaining volumes if you need their data; then run `hactl down {0}` and `hactl up {0}` to start \
+                "Copy the remaining volumes if you need their data; then run `hactl down {0}` and `hactl up {0}` to start \
                  again without the data",
                 plan.cluster
             ))

@@ -47,7 +47,7 @@ fn platform_changed(plan: &Plan, before: &str, meant: &str) -> Error {
     Error::usage("platform-changed", "change the platform of", &plan.cluster)
         .cause(format!("it was created with {before}, but the cluster file now selects {meant}"))
         .hint(format!(
-            "restore the former platform in the cluster file. To remove the machines with their data, then run `hactl down {}`",
+            "Restore the former platform in the cluster file. To remove the machines with their data, then run `hactl down {}`",
             plan.cluster
         ))
 }

@@ -76,7 +76,7 @@ impl Engine {
             error = error.cause(format!("the end of its console:\n{log}"));
         }
         error.hint(format!(
-            "run `docker logs {name}` for the whole console, and check that the image has systemd and sshd"
+            "Run `docker logs {name}` for the whole console, and check that the image has systemd and sshd"
         ))
     }
 

@@ -103,7 +103,7 @@ impl Engine {
             Err(_) => {
                 return Err(Error::missing("engine-silent", "reach the container engine at", &address)
                     .cause(format!("no answer within {} s", PING_TIMEOUT.as_secs()))
-                    .hint("restart the engine, for example with `sudo systemctl restart docker`"));
+                    .hint("Restart the engine, for example with `sudo systemctl restart docker`"));
             }
         }
         let docker = docker.negotiate_version().await.map_err(|error| not_reached(&address, &error))?;
@@ -114,7 +114,7 @@ impl Engine {
                     "its API version is {version}; the oldest supported version is {}.{}",
                     OLDEST_API.0, OLDEST_API.1
                 ))
-                .hint("install Docker 20.10 or newer: `sudo apt-get install docker.io`"));
+                .hint("Install Docker 20.10 or newer: `sudo apt-get install docker.io`"));
         }
         let limits = Arc::new(read_info(&docker).await?);
         Ok(Self { docker, limits, choosing_port: Arc::default() })
@@ -170,13 +170,13 @@ fn open(address: &str) -> Result<Docker> {
     } else {
         Err(Error::usage("engine-elsewhere", "use the container engine at", address)
             .cause("the local platform needs an engine on this machine: nodes publish SSH on its loopback")
-            .hint("unset DOCKER_HOST, or run hactl on the machine where that engine is"))
+            .hint("Unset DOCKER_HOST, or run hactl on the machine where that engine is"))
     }
 }
 
 fn not_started(address: &str) -> Error {
     Error::missing("engine-missing", "reach the container engine at", address).hint(
-        "install and start Docker: `sudo apt-get install docker.io`, `sudo systemctl start docker`; without an init \
+        "Install and start Docker: `sudo apt-get install docker.io`, `sudo systemctl start docker`; without an init \
          system, start it by hand: `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
     )
 }
@@ -185,7 +185,7 @@ fn not_reached(address: &str, error: &DockerError) -> Error {
     if Refusal::of(error) == Refusal::PermissionDenied {
         return Error::missing("engine-permission", "talk to the container engine at", address)
             .source(error)
-            .hint("join its group with `sudo usermod -aG docker $USER` and log in again, or run hactl as root");
+            .hint("Join its group with `sudo usermod -aG docker $USER` and log in again, or run hactl as root");
     }
     not_started(address).source(error)
 }
@@ -260,7 +260,7 @@ pub(super) fn require_made_by_hactl(labels: Option<&HashMap<String, String>>, ki
     }
     Err(Error::failed("foreign", format!("remove {kind}"), name)
         .cause("hactl did not create it: it has no label `hactl.uuid`")
-        .hint(format!("remove it yourself with `docker {kind} rm {name}` if you do not need it")))
+        .hint(format!("Remove it yourself with `docker {kind} rm {name}` if you do not need it")))
 }
 
 #[cfg(test)]

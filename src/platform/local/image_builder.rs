@@ -108,7 +108,7 @@ pub(super) async fn lock_images(context: &Context) -> Result<Flock<fs::File>> {
     let failed = |error: &dyn std::error::Error| {
         Error::failed("image-lock", "take the lock", path.display())
             .cause(error.to_string())
-            .hint("check that the cache directory is writable")
+            .hint("Check that the cache directory is writable")
     };
     fs::create_dir_all(&context.dirs.cache).map_err(|error| failed(&error))?;
     let mut said = false;
@@ -184,7 +184,7 @@ impl Engine {
             Err(error) => return Err(fault("wait for", name, &error)),
         };
         let error = Error::failed("image-prepare", "install packages in", name).cause(cause);
-        Err(error.cause(self.log_tail(name).await).hint("check its last lines for the mirror or package that failed"))
+        Err(error.cause(self.log_tail(name).await).hint("Check its last lines for the mirror or package that failed"))
     }
 }
 

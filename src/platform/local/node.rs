@@ -234,7 +234,7 @@ impl Engine {
                     different.join(", ")
                 ))
                 .hint(format!(
-                    "remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"
+                    "Remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"
                 ));
             return Err(CreateFailed { error, partial: Some(node) });
         }
@@ -261,7 +261,7 @@ impl Engine {
             self.docker.create_container(Some(options), body).await.map_err(|error| {
                 let no_image = Refusal::of(&error) == Refusal::NoImage;
                 let failed = fault("create node", &name, &error);
-                if no_image { failed.hint("run `hactl image build` to create the image") } else { failed }
+                if no_image { failed.hint("Run `hactl image build` to create the image") } else { failed }
             })?;
         }
         self.upload(&name, first_files(request, &host_key)?).await
@@ -301,7 +301,7 @@ impl Engine {
             let failed = fault("start node", name, &error);
             if Refusal::of(&error) == Refusal::PortTaken {
                 Error { code: codes::PORT_TAKEN, ..failed }.hint(format!(
-                    "run `docker port {name}` to see the port, and stop the program that uses it, or remove the node \
+                    "Run `docker port {name}` to see the port, and stop the program that uses it, or remove the node \
                      with `docker rm -f {name}`; then run `hactl up` again"
                 ))
             } else {
@@ -352,12 +352,12 @@ pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Container> {
         return Err(Error::failed("foreign", "use container", &name)
             .cause(format!("hactl did not create it: it has no label `{LABEL_UUID}`"))
             .hint(format!(
-                "choose another cluster name, or remove it with `docker rm -f {name}` if you do not need it"
+                "Choose another cluster name, or remove it with `docker rm -f {name}` if you do not need it"
             )));
     };
     let damaged = |what: &str| {
         Error::failed("node-damaged", "read node", &name).cause(format!("its {what} is missing or wrong")).hint(
-            format!("remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"),
+            format!("Remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"),
         )
     };
     let label = |name: &str| labels.get(name).cloned().ok_or_else(|| damaged(&format!("label `{name}`")));

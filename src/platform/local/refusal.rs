@@ -60,9 +60,9 @@ pub(super) fn fault(what: impl Into<String>, object: impl fmt::Display, error: &
     let failed = |code| Error::failed(code, what, object).source(error);
     match Refusal::of(error) {
         Refusal::DiskFull => failed("disk-full")
-            .hint("run `hactl image prune` to free disk space; `docker system df` shows what else uses it"),
+            .hint("Run `hactl image prune` to free disk space; `docker system df` shows what else uses it"),
         _ if is_broken(error) => {
-            failed("engine-gone").hint("start the container engine again, then run the same command again to resume")
+            failed("engine-gone").hint("Start the container engine again, then run the same command again to resume")
         }
         _ => failed("engine"),
     }

@@ -109,7 +109,7 @@ pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmo
         error.cause(format!("{orphan} has this cluster's tag, but is not in Terraform's state"))
     });
     let removals: Vec<String> = ours.iter().map(OrphanedGuest::removal).collect();
-    Err(error.hint(format!("remove it: {}; then run `hactl down {}` again", removals.join("\n"), plan.cluster)))
+    Err(error.hint(format!("Remove it: {}; then run `hactl down {}` again", removals.join("\n"), plan.cluster)))
 }
 
 /// The machines and the pool that Terraform knows of, finished or not.

@@ -37,14 +37,14 @@ impl ApiEndpoint {
             Error::missing("proxmox-endpoint-missing", "find", "the API of Proxmox")
                 .cause(format!("the cluster file has no endpoint, and {ENDPOINT_VARIABLE} is not set"))
                 .hint(
-                    "set `endpoint` under `platform.proxmox` to the address of a hypervisor, such as \
+                    "Set `endpoint` under `platform.proxmox` to the address of a hypervisor, such as \
                      https://pve1:8006/",
                 )
         })?;
         Self::parse(text).map_err(|wrong| {
             Error::usage("proxmox-endpoint", "use the endpoint", text)
                 .cause(wrong)
-                .hint("set `endpoint` to https://NODE:8006/, with the name or address of a hypervisor")
+                .hint("Set `endpoint` to https://NODE:8006/, with the name or address of a hypervisor")
         })
     }
 

@@ -33,7 +33,7 @@ impl Token {
             Error::missing("proxmox-token-missing", "find", "the API token of Proxmox")
                 .cause(format!("the environment variable {TOKEN_VARIABLE} is not set"))
                 .hint(format!(
-                    "run `pveum user token add` on a hypervisor to create one (docs/proxmox.md), and export \
+                    "Run `pveum user token add` on a hypervisor to create one (docs/proxmox.md), and export \
                      {TOKEN_VARIABLE}='{FORM}'"
                 ))
         })?;
@@ -42,7 +42,7 @@ impl Token {
                 .cause(format!(
                     "the environment variable {TOKEN_VARIABLE} does not hold a token of the form {FORM}: {wrong}"
                 ))
-                .hint(format!("set it to {FORM}, in single quotes: shells interpret `!`"))
+                .hint(format!("Set it to {FORM}, in single quotes: shells interpret `!`"))
         })
     }
 

@@ -102,19 +102,19 @@ impl Trouble {
         match self {
             Self::Unknown(said) => failed("proxmox-unknown")
                 .cause(format!("the name {} could not be resolved: {said}", endpoint.host()))
-                .hint("set `endpoint` to the hypervisor's IP address, or make its name resolvable on this machine"),
+                .hint("Set `endpoint` to the hypervisor's IP address, or make its name resolvable on this machine"),
             Self::Down(said) => {
                 let port =
                     if endpoint.has_port() { "" } else { "; the endpoint has no port, and Proxmox listens on 8006" };
                 failed("proxmox-down").cause(format!("nothing accepts connections at {address}: {said}{port}")).hint(
-                    "check that the hypervisor is up and that `systemctl status pveproxy` there is good, or set \
+                    "Check that the hypervisor is up and that `systemctl status pveproxy` there is good, or set \
                      `endpoint` to another hypervisor of the Proxmox cluster",
                 )
             }
             Self::Silent(patience) => failed("proxmox-silent")
                 .cause(format!("{address} did not answer within {} s", patience.as_secs()))
                 .hint(
-                    "check that no firewall blocks the connection; if the hypervisor hangs, run `systemctl restart \
+                    "Check that no firewall blocks the connection; if the hypervisor hangs, run `systemctl restart \
                      pveproxy` there, or set `endpoint` to another hypervisor of the Proxmox cluster",
                 ),
             Self::Untrusted(said) => {
@@ -140,21 +140,21 @@ impl Trouble {
             }
             Self::OtherName(said) => failed("proxmox-certificate-name")
                 .cause(format!("its certificate is not for {}: {said}", endpoint.host()))
-                .hint("set `endpoint` to a name or an address of the certificate"),
+                .hint("Set `endpoint` to a name or an address of the certificate"),
             Self::OutOfTime(said) => failed("proxmox-certificate-time")
                 .cause(format!("its certificate is not valid at this time: {said}"))
                 .hint(
-                    "check the clocks of both machines, or run `pvecm updatecerts --force` on the hypervisor to renew \
+                    "Check the clocks of both machines, or run `pvecm updatecerts --force` on the hypervisor to renew \
                      the certificate",
                 ),
             Self::NotProxmox(said) => failed("proxmox-other")
                 .cause(format!("what answers at {address} is not Proxmox VE: {said}"))
-                .hint("set `endpoint` to the address of a hypervisor's web interface, https://NODE:8006/"),
+                .hint("Set `endpoint` to the address of a hypervisor's web interface, https://NODE:8006/"),
             Self::Unauthorized(said) => {
                 let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
                 failed("proxmox-token").cause(format!("Proxmox refused the token {}{said}", server.token)).hint(
                     format!(
-                        "run `pveum user token list {}` on a hypervisor to see its tokens; check that the user is \
+                        "Run `pveum user token list {}` on a hypervisor to see its tokens; check that the user is \
                          enabled, that neither user nor token has expired, and that {TOKEN_VARIABLE} is what `pveum \
                          user token add` printed",
                         user(&server.token.to_string())
@@ -163,10 +163,10 @@ impl Trouble {
             }
             Self::Forbidden(said) => failed("proxmox-privileges")
                 .cause(format!("the token {} has no privilege for this request: {said}", server.token))
-                .hint("grant the token the privileges that docs/proxmox.md lists"),
+                .hint("Grant the token the privileges that docs/proxmox.md lists"),
             Self::Failed(said) => failed("proxmox-failed")
                 .cause(format!("Proxmox answered: {said}"))
-                .hint("check `journalctl -u pveproxy -u pvedaemon` on the hypervisor, then run the same command again"),
+                .hint("Check `journalctl -u pveproxy -u pvedaemon` on the hypervisor, then run the same command again"),
         }
     }
 }

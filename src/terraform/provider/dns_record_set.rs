@@ -242,7 +242,7 @@ impl Resource for DnsRecordSet {
     async fn import(&self, call: &Call<'_>, id: &str) -> Result<State> {
         let refused = || {
             not_importable("DNS record", id).hint(
-                "import it as SERVER/KEY/ZONE/NAME, for example 192.168.1.13/ddnskey./home.sflab.io./pg-prod-node1, \
+                "Import it as SERVER/KEY/ZONE/NAME, for example 192.168.1.13/ddnskey./home.sflab.io./pg-prod-node1, \
                  or with port and algorithm, 192.168.1.13:5353/hmac-sha512:ddnskey./home.sflab.io./pg-prod-node1",
             )
         };

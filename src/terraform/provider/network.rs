@@ -131,7 +131,7 @@ impl Resource for Network {
             Some((uuid, network)) => Ok(state(&Attributes::of(cluster, uuid, network))),
             None => Err(not_importable("network", id)
                 .cause(format!("hactl has created no network {name}"))
-                .hint("import the network by the name of its cluster, for example pg-prod")),
+                .hint("Import the network by the name of its cluster, for example pg-prod")),
         }
     }
 }

@@ -243,7 +243,7 @@ impl Resource for Node {
             Some(node) => Ok(state(&Attributes::of(node, None))),
             None => Err(not_importable("node", id)
                 .cause(format!("the container {id} does not exist"))
-                .hint("import the node by its container's name, CLUSTER-KEY, for example pg-prod-node1")),
+                .hint("Import the node by its container's name, CLUSTER-KEY, for example pg-prod-node1")),
         }
     }
 }

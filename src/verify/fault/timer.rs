@@ -117,7 +117,7 @@ pub async fn sweep(cluster: &FaultTarget<'_>) -> Result<()> {
         shell::succeed(cluster, node.key(), "revert leftover faults", &of_units(node, include_str!("sweep.sh"))).await
     });
     try_join_all(swept).await.map(drop).map_err(|error: Error| {
-        error.hint(format!("reboot the machine, which reverts every fault; then {}", cluster.next_step()))
+        error.hint(format!("Reboot the machine, which reverts every fault; then {}", cluster.next_step()))
     })
 }
 
