@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_is_masked() {
+    fn secret_in_debug_output_is_masked() {
         assert_eq!(format!("{:?}", Secret::new("hunter2".to_owned())), "Secret(***)");
     }
 }

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn record_read_back_equals_the_written_record() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/cluster.json");
         assert_eq!(Record::read(&path).unwrap(), None);
