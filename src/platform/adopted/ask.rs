@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_s_processes_are_found_and_children_are_no_others() {
+    fn patroni_process_is_found_and_its_children_are_ignored() {
         let found = parse(&format!("Welcome to db1!\n{}", said()));
         assert_eq!(found.addresses, [Ipv4Addr::new(10, 0, 0, 11)]);
         assert_eq!(found.etcd_unit.as_deref(), Some("etcd"));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_patronis_one_is_named() {
+    fn several_patroni_processes_require_the_unit_name() {
         let two = || {
             let process = |pid: &str, unit: &str| Process { pid: pid.into(), unit: unit.into(), ..Process::default() };
             vec![process("1", "patroni@a"), process("2", "patroni@b")]

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adopted_record_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+    fn unreadable_adopted_record_is_an_error_and_not_absent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("adopted.json");
         assert!(AdoptedRecord::read(&path).unwrap().is_none());

@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_engine_that_is_not_there_is_missing_with_advice() {
+    async fn absent_engine_socket_is_reported_with_an_installation_hint() {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned())]);
         let error = Engine::connect(&env).await.unwrap_err();
         assert_eq!((error.kind.exit_code(), error.code), (3, "engine-missing"));
@@ -276,13 +276,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_elsewhere_is_refused() {
+    async fn engine_on_another_machine_is_refused() {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "ssh://elsewhere".to_owned())]);
         assert_eq!(Engine::connect(&env).await.unwrap_err().code, "engine-elsewhere");
     }
 
     #[tokio::test]
-    async fn a_socket_that_nobody_answers_is_missing() {
+    async fn engine_socket_without_a_listener_is_reported_as_missing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("docker.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_objects_are_refused_by_name() {
+    fn objects_of_another_cluster_are_refused_with_its_uuid() {
         let (ours, theirs) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let cluster = ClusterName::new("pg").unwrap();
         assert!(require_ours(&labels(&cluster, ours), ours, "network", "hactl-pg", "x").is_ok());

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn image_builder_of_dead_process_is_abandoned() {
+    fn image_builder_of_a_dead_process_is_abandoned() {
         let labels = |name: &str| HashMap::from([(LABEL_CLUSTER.to_owned(), name.to_owned())]);
         assert!(!is_abandoned(Some(&labels(&format!("bake-{}-00ff", std::process::id())))));
         // Above the highest number that a process can have.

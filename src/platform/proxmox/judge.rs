@@ -420,14 +420,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_wrong_where_everything_is_there() {
+    fn complete_facts_give_no_problem() {
         let wanted = wanted(&[("node1", machine("pve1"))]);
         assert!(codes(&wanted, &facts()).is_empty());
         assert!(sum_up(Vec::new(), "use", &"x").is_none());
     }
 
     #[test]
-    fn what_cannot_be_seen_lacks_a_privilege_and_is_not_missing() {
+    fn invisible_object_is_a_missing_privilege_and_not_a_missing_object() {
         let wanted = wanted(&[("node1", machine("pve1"))]);
         let mut blind = facts();
         blind.granted.clear();
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn one_problem_names_all_of_its_machines() {
+    fn machines_with_the_same_problem_are_named_together() {
         let many: Vec<(String, GuestRequest)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
         let many: Vec<(&str, GuestRequest)> =
             many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_elsewhere_is_a_problem_unless_the_file_says_so() {
+    fn template_on_another_node_is_a_problem_unless_the_file_names_the_node() {
         let mut facts = facts();
         facts.nodes.insert("pve2".to_owned(), true);
         facts.storages.insert("pve2".to_owned(), facts.storages["pve1"].clone());
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn several_problems_are_one_error_with_each_hint_once() {
+    fn several_problems_are_combined_into_an_error_without_repeated_hints() {
         let mut wanted = wanted(&[("node1", machine("pve2")), ("node2", machine("pve9"))]);
         wanted.pool = Some(Pool { id: "p".to_owned(), made: true });
         let mut facts = facts();
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_does_not_say_is_said_of_it() {
+    fn hypervisor_that_does_not_list_its_storages_is_a_problem() {
         let mut facts = facts();
         facts.storages.insert("pve1".to_owned(), Err(Trouble::Failed("got timeout".to_owned())));
         let problems = judge(&wanted(&[("node1", machine("pve1"))]), &facts, "t");

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_a_name_to_show_and_a_secret() {
+    fn token_displays_its_name_without_its_secret() {
         let token = from(&format!(" hactl@pve!terraform={SECRET}\n")).unwrap();
         assert_eq!(token.to_string(), "hactl@pve!terraform");
         assert_eq!(*token.header().expose(), format!("PVEAPIToken=hactl@pve!terraform={SECRET}"));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_it_is_said_without_the_secret() {
+    fn invalid_token_is_refused_without_its_secret() {
         let id = "hactl@pve!terraform";
         for (text, word) in [
             (format!("PVEAPIToken={id}={SECRET}"), "header"),

@@ -199,7 +199,7 @@ mod tests {
     use crate::platform::proxmox::{ApiEndpoint, Token};
 
     #[test]
-    fn every_trouble_has_its_own_code_and_a_hint() {
+    fn every_proxmox_failure_has_a_unique_code_and_a_hint() {
         let env = [(TOKEN_VARIABLE, "hactl@pve!t=4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let endpoint = ApiEndpoint::find(Some("https://pve1/"), &env).unwrap();
