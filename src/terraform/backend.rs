@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_copied_to_where_there_is_none_and_never_over_another() {
+    fn state_is_copied_only_to_a_backend_without_resources() {
         let old = snapshot("a", 5, 3);
         assert_eq!(decide(&old, &Snapshot::default()), Some(Init::Moving));
         // Another cluster was there, and was destroyed.
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_counted_by_what_it_manages() {
+    fn state_snapshot_counts_only_managed_resources() {
         let text = r#"{"version":4,"serial":7,"lineage":"x","outputs":{},"resources":[{"mode":"managed","type":"a"},{"mode":"data","type":"b"}]}"#;
         let Snapshot { lineage, serial, managed, .. } = Snapshot::parse(text).unwrap();
         assert_eq!((lineage.as_str(), serial, managed), ("x", 7, 1));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_backend_names_what_opens_it() {
+    fn unreachable_backend_error_names_the_credentials() {
         let settings = serde_json::json!({"schema_name": "hactl_pg"}).as_object().unwrap().clone();
         let backend = Backend { kind: BackendKind::Pg, settings };
         let error = unreachable(Error::failed("x", "run", "terraform").cause("connection refused"), &backend);

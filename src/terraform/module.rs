@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_is_passed() {
+    fn module_gets_only_the_requested_values() {
         let (assets, keys) = (Assets::embedded(), ["ssh-ed25519 AAAA".to_owned()]);
         let values = |text: &str| {
             let plan = plan_of(text);
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_managed_is_told_from_what_is_only_read() {
+    fn managed_addresses_are_distinguished_from_data_sources() {
         let addresses = [
             "terraform_data.n",
             r#"terraform_data.n["a.data.b"]"#,
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_state_that_was_never_written_holds_nothing() {
+    fn state_list_is_empty_only_if_no_state_was_written() {
         let failed = |diagnosis| {
             let error = Error::failed("command", "run", "terraform state list");
             listed(Err(TerraformError { diagnosis, error }))
