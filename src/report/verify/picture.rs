@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn symbols_close_together_are_one_stretch() {
+    fn adjacent_symbols_are_merged_into_a_stretch() {
         let mut bins = [false; SYMBOLS];
         for bin in [0, 50, 53, 56, 99] {
             bins[bin] = true;
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gap_is_the_one_that_the_report_means() {
+    fn drawn_gap_equals_the_reported_gap() {
         let row = crate::verify::history::RowId { client: 1, seq: 1 };
         let at =
             |done| Attempt { row, sent: done - 1, done, server: None, outcome: Outcome::Acknowledged, reason: None };
@@ -417,12 +417,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_history_is_drawn() {
+    fn empty_history_gives_a_picture_without_lanes() {
         assert!(picture(&reported(None), &History::default()).lanes.is_empty());
     }
 
     #[test]
-    fn the_scale_has_whole_decades() {
+    fn latency_scale_has_whole_decades() {
         let writes = Writes {
             latencies: BTreeMap::from([(Some(0), vec![vec![900, 1000, 20_000], vec![2_500_000]])]),
             doubt: BTreeMap::new(),

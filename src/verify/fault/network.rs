@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn isolated_is_whatever_goes_to_or_comes_from_other_members() {
+    fn isolation_drops_packets_to_and_from_other_members() {
         let fault = isolate(&others());
         let table = "\
 table inet hactl_drill {
@@ -190,7 +190,7 @@ END
     }
 
     #[test]
-    fn cut_from_etcd_is_the_user_of_patroni_on_every_way() {
+    fn cut_from_etcd_blocks_the_patroni_user_to_every_endpoint() {
         let fault = cut_from_etcd("postgres", &others());
         assert_eq!(
             fault.inject,
@@ -210,7 +210,7 @@ END
     }
 
     #[test]
-    fn a_lost_packet_is_lost_where_it_arrives() {
+    fn packet_loss_applies_to_incoming_packets() {
         assert_eq!(
             lose(&others()).inject,
             "nft -f - <<'END'
@@ -226,7 +226,7 @@ END
     }
 
     #[test]
-    fn delayed_packets_are_those_to_other_members() {
+    fn delay_applies_to_packets_to_other_members() {
         let fault = delay(&others());
         for (script, step) in [
             (&fault.possible, "possible"),

@@ -119,7 +119,7 @@ mod tests {
     use crate::verify::fault::tests::node;
 
     #[test]
-    fn unit_stopped_for_good_is_killed_only_when_it_cannot_start_again() {
+    fn unit_stopped_for_good_is_killed_after_its_restart_is_blocked() {
         let stop = stop_etcd_for_good(&node()).inject;
         assert!(stop.contains("unit='etcd'\ndir=/run/systemd/system/$unit.service.d\n"), "{stop}");
         let [condition, kill] =
