@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failed_connection_says_why_for_each_kind_of_failure() {
+    fn failed_connection_error_names_the_kind_of_failure() {
         let said = |kind: io::ErrorKind| not_connected("10.0.0.1", 22, &kind.into()).words;
         assert!(said(io::ErrorKind::ConnectionRefused).contains("10.0.0.1:22: connection refused"));
         assert!(said(io::ErrorKind::TimedOut).contains("no answer within 5 s"));

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bastion_keys_are_the_machine_key_then_the_users_own() {
+    fn bastion_keys_are_the_machine_key_then_the_user_keys() {
         let dir = tempfile::tempdir().unwrap();
         let mut env = BTreeMap::from([("HOME".to_owned(), dir.path().display().to_string())]);
         std::fs::create_dir(dir.path().join(".ssh")).unwrap();

@@ -137,7 +137,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn enrolled_machine_is_asked_nothing_until_it_shows_another_key() {
+async fn enrolled_machine_is_skipped_until_its_host_key_changes() {
     let mut site = Site::new();
     let (one, two, bastion) = (sshd(&site.id(), None), sshd(&site.id(), None), sshd(&site.id(), None));
     // As cloud-init speaks, which is not done when SSH first answers.
@@ -195,7 +195,7 @@ async fn enrolled_machine_is_asked_nothing_until_it_shows_another_key() {
 }
 
 #[tokio::test]
-async fn host_key_from_the_platform_overrules_the_recorded_one() {
+async fn host_key_from_the_platform_overrides_the_recorded_key() {
     let mut site = Site::new();
     let one = sshd(&site.id(), None);
     let shown = fs::read_to_string(one.dir.path().join("host.pub")).unwrap();
@@ -227,7 +227,7 @@ async fn bastion_with_another_key_in_known_hosts_is_refused() {
 }
 
 #[tokio::test]
-async fn existing_machine_is_checked_against_known_hosts_and_refuses_at_once() {
+async fn existing_machine_with_another_key_in_known_hosts_is_refused_at_once() {
     let mut site = Site::new();
     let one = sshd(&site.id(), None);
     let shown = fs::read_to_string(one.dir.path().join("host.pub")).unwrap();

@@ -39,7 +39,7 @@ fn problems(text: &str, roles: &[Role]) -> Vec<String> {
 }
 
 #[test]
-fn a_bare_machine_is_taken_and_so_is_our_own() {
+fn bare_or_own_machine_is_accepted() {
     let both = [Role::Etcd, Role::Patroni];
     assert_eq!(problems("", &both), Vec::<String>::new());
     let mark = serde_json::to_string(&ours()).unwrap();
@@ -52,7 +52,7 @@ fn a_bare_machine_is_taken_and_so_is_our_own() {
 }
 
 #[test]
-fn script_finds_what_components_have_left_and_what_runs() {
+fn ownership_script_reports_leftovers_and_running_processes() {
     let root = tempfile::tempdir().unwrap();
     for (file, text) in [
         ("var/lib/postgresql/15/pg/PG_VERSION", "15\n"),
@@ -95,7 +95,7 @@ fn script_finds_what_components_have_left_and_what_runs() {
 }
 
 #[test]
-fn data_and_services_of_others_are_named() {
+fn foreign_data_and_services_are_reported() {
     let both = [Role::Etcd, Role::Patroni];
     let text = "found postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/main\n\
                 found etcd process an etcd that runs\nlistens 0.0.0.0:8008 nginx\n";
@@ -162,7 +162,7 @@ fn together(
 }
 
 #[test]
-fn two_instances_on_one_machine_are_refused() {
+fn two_instances_on_the_same_machine_are_refused() {
     let both: &[Role] = &[Role::Etcd, Role::Patroni];
     let (one, two) = (("one", both, "ports-of a net:[1]\n"), ("two", both, "ports-of a net:[2]\n"));
     assert_eq!(together(&[one, two, ("old", both, ""), ("older", both, "")], same_machine), Vec::<String>::new());
@@ -189,7 +189,7 @@ fn data_left_by_a_teardown_is_refused() {
 }
 
 #[test]
-fn another_release_or_architecture_is_named_with_the_requested_one() {
+fn unexpected_release_or_architecture_is_reported_with_the_requested_value() {
     let found = MachineFacts::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
     let said = found.problems(&node(&[Role::Patroni]), &ours(), Distribution::Debian12);
     assert_eq!(said[0], "it runs ubuntu:24.04, but the cluster file says `release: debian:12`");
