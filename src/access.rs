@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_certificate_that_was_shown_by_ssh_is_trusted() {
+    async fn certificate_not_read_over_ssh_is_rejected() {
         let shown = Arc::new(Shown::default());
         let (own, other) = (server(), server());
         let strict = || shown.only_these().unwrap();

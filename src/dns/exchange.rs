@@ -196,14 +196,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_time_is_48_bits() {
+    fn server_time_is_read_as_48_bits() {
         assert_eq!(seconds(&[0, 0, 0x6b, 0x02, 0xe4, 0xc0]), Some(0x6b02_e4c0));
         assert_eq!(seconds(&[1, 0, 0, 0, 0, 0]), Some(1 << 40));
         assert_eq!(seconds(&[]), None);
     }
 
     #[test]
-    fn a_truncated_answer_says_so_in_its_header() {
+    fn truncated_answer_is_recognised_by_its_header() {
         let mut message = Message::query();
         assert!(!is_truncated(&message.to_vec().unwrap()));
         message.metadata.truncation = true;

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_missing_or_not_base64_and_never_quoted() {
+    fn invalid_dns_secret_is_refused_without_its_text() {
         assert_eq!(secret(&env(" aHVudGVyMg==\n")).unwrap().expose(), b"hunter2");
         for empty in [BTreeMap::new(), env(""), env(" ")] {
             let error = secret(&empty).unwrap_err();

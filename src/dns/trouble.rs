@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_code_and_a_hint() {
+    fn every_dns_failure_has_a_unique_code_and_a_hint() {
         let dns = Dns {
             zone: "a.b".parse().unwrap(),
             server: "10.0.0.1".parse().unwrap(),

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_the_list_are_unique_and_explained() {
+    fn listed_codes_are_unique_and_explained() {
         let codes: BTreeSet<_> = all().map(|(code, _)| code).collect();
         assert_eq!(codes.len(), all().count());
         for (code, meaning) in all() {
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_the_source_are_in_the_list() {
+    fn codes_in_the_source_are_listed() {
         let known: BTreeSet<&str> = all().map(|(code, _)| *code).collect();
         let (mut unknown, mut seen) = (BTreeSet::new(), 0);
         for (file, text) in source() {
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_the_list_are_used() {
+    fn listed_codes_are_used_in_the_source() {
         let constants = include_str!("codes.rs").lines().filter_map(|line| {
             let (name, code) = line.strip_prefix("pub const ")?.split_once(": &str = \"")?;
             Some((code.trim_end_matches("\";"), name))
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_on_codes_are_made_on_constants() {
+    fn code_comparisons_use_constants() {
         let compared = source().into_iter().flat_map(|(file, text)| {
             let lines = text.lines().filter(|line| {
                 line.contains(".code == \"")

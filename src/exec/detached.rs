@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_close_on_exec_was_inherited() {
+    fn descriptor_without_close_on_exec_counts_as_inherited() {
         assert!(was_inherited("pos:\t0\nflags:\t0100002\nmnt_id:\t9\n"));
         assert!(!was_inherited("pos:\t0\nflags:\t02100002\nmnt_id:\t9\n"));
         assert!(!was_inherited(""));

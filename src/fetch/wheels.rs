@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn wheels_are_told_by_their_names() {
+    fn wheels_are_identified_by_their_file_names() {
         let temp = tempfile::tempdir().unwrap();
         for file in [
             "psycopg_binary-3.3.9-cp311-cp311-manylinux_2_17_x86_64.whl",
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_nodes_python_needs_is_asked_for_by_name() {
+    fn packages_that_only_the_node_python_needs_are_requested_by_name() {
         let pins = |minor| pinned(python(minor)).unwrap();
         assert_eq!(missed_by(python(11), pins(11)), [""; 0]);
         assert_eq!(missed_by(python(13), pins(11)), ["typing-extensions"]);

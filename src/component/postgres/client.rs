@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn certificate_of_an_unknown_authority_is_a_tls_error() {
+    async fn certificate_from_an_unknown_authority_is_a_tls_error() {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let made = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).unwrap();
         let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
