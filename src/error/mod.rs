@@ -170,6 +170,6 @@ mod tests {
     #[test]
     fn reads_as_what_object_causes_hint() {
         let error = Error::failed("x", "create node", "node1").cause("no space left").hint("Free some");
-        assert_eq!(error.to_string(), "cannot create node node1\n  cause: no space left\n  hint: free some");
+        assert_eq!(error.to_string(), "cannot create node node1\n  cause: no space left\n  hint: Free some");
     }
 }

@@ -131,11 +131,11 @@ async fn secrets_file_missing_for_existing_machines_is_refused() {
     fs::write(&fleet, "{}").unwrap();
     let error = site.vault().await.unwrap_err();
     assert_eq!((error.code, error.kind.exit_code()), ("secrets-missing", 3));
-    assert!(error.hint.unwrap().contains("restore the file") && !site.paths.file.exists());
+    assert!(error.hint.unwrap().contains("Restore the file") && !site.paths.file.exists());
     // A command that only reads does not advise `up` first, which would say the same.
     let error = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap_err();
     assert_eq!(error.code, "secrets-missing");
-    assert!(error.hint.unwrap().contains("restore the file"));
+    assert!(error.hint.unwrap().contains("Restore the file"));
     fs::remove_file(&fleet).unwrap();
     site.vault().await.unwrap();
 }
