@@ -161,7 +161,7 @@ fn judge(asked: &Message, verifier: &mut TSigVerifier, bytes: &[u8], resent: boo
     }
     let code = message.response_code;
     let Some(tsig) = message.signature().map(|record| &record.data) else {
-        // A server that does not know TSIG, or does not take this from anyone.
+        // A server that does not know TSIG, or that accepts no updates.
         return Err(match code {
             ResponseCode::NoError => forged(&"it is not signed"),
             code => Trouble::Code { code, resent },

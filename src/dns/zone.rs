@@ -247,7 +247,7 @@ impl Zone {
         let none = FoundRecords::default();
         let found = found.unwrap_or(&none);
         let (conditions, changes) = (&mut message.answers, &mut message.authorities);
-        // An address beside an alias would be ignored without a word.
+        // The server would silently ignore an address beside an alias.
         conditions.push(empty(owner, RecordType::CNAME, DNSClass::NONE));
         for kind in ADDRESSES {
             let there = found.addresses.keys().map(|address| RData::from(*address));

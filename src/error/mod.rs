@@ -119,7 +119,7 @@ impl Error {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
-            // Many libraries repeat their source in their own text.
+            // Many errors repeat their source in their own text.
             if !self.causes.last().is_some_and(|last| last.contains(&text)) {
                 self.causes.push(text);
             }

@@ -249,7 +249,7 @@ impl Command {
         let mut alive = Alive(group);
         if let (Some(bytes), Some(mut stdin)) = (self.stdin.clone(), child.stdin.take()) {
             tokio::spawn(async move {
-                // A child that does not read to the end tells so by its status.
+                // A child that does not read its whole input reports that by its status.
                 let _ = stdin.write_all(&bytes).await;
             });
         }

@@ -109,7 +109,7 @@ fn fencing(watchdogs: &BTreeMap<InstanceKey, Watchdog>) -> String {
     } else {
         format!(
             "nothing on {}: no watchdog is in use there, so a primary whose Patroni has died or hangs keeps accepting \
-             direct connections until Patroni is back or the node is stopped",
+             direct connections until Patroni is back or the machine is stopped",
             without.join(", ")
         )
     }

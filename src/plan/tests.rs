@@ -203,7 +203,7 @@ fn what_makes_a_cluster_on_proxmox_weaker_is_said() {
              to the cluster",
         ]
     );
-    // Machines that do not vote may be where they like.
+    // Machines without a vote may be on any hypervisor.
     assert!(of("{a: {roles: []}, b: {roles: []}}").is_empty());
     let plan = plan("platform: proxmox\ninstances: {a: {address: 10.0.0.21/24, roles: []}}");
     assert_eq!(codes(&plan), ["no-gateway"]);

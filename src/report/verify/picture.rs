@@ -400,7 +400,7 @@ mod tests {
         let at =
             |done| Attempt { row, sent: done - 1, done, server: None, outcome: Outcome::Acknowledged, reason: None };
         let attempts = [1_000_000, 2_000_000, 5_000_000, 6_000_000].map(at).to_vec();
-        // What comes after the last write is no gap: the clients had ended.
+        // The time after the last write is not a gap: the clients had ended.
         let history = History { attempts, struck: Some(2_000_000), ended: 60_000_000, ..History::default() };
         assert_eq!(write_gap(&reported(Some(3_000)), &history), Some((2_000_000, 5_000_000)));
         assert_eq!(write_gap(&reported(None), &history), Some((6_000_000, 60_000_000)));
