@@ -345,7 +345,7 @@ impl Zone {
         explain(&self.dns, what, object, self.reason(trouble).await)
     }
 
-    /// Asks on where the server's word leaves several causes open.
+    /// Asks again if the server's answer has several possible causes.
     async fn reason(&self, trouble: Trouble) -> Reason {
         match trouble {
             Trouble::Unknown(seen) => Reason::Unknown(seen),

@@ -113,7 +113,7 @@ impl Error {
         self
     }
 
-    /// Adds an error and all that lies behind it.
+    /// Adds an error and its sources.
     #[must_use]
     pub fn source(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(error);

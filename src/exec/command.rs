@@ -142,7 +142,7 @@ impl Command {
         self
     }
 
-    /// Keeps a variable of the user back, whatever else lets it through.
+    /// Withholds a variable of the user, even if another rule passes it.
     #[must_use]
     pub fn withhold(mut self, name: &'static str) -> Self {
         self.withheld.push(name);

@@ -105,7 +105,7 @@ fn fencing(watchdogs: &BTreeMap<InstanceKey, Watchdog>) -> String {
         decide::GUARD.to_owned()
     } else if without.is_empty() {
         let required = watchdogs.values().all(|has| *has == Watchdog::Required);
-        format!("watchdog{}", if required { ", required: a node without one does not become primary" } else { "" })
+        format!("watchdog{}", if required { ", required: a machine without one does not become primary" } else { "" })
     } else {
         format!(
             "nothing on {}: no watchdog is in use there, so a primary whose Patroni has died or hangs keeps accepting \

@@ -1,4 +1,4 @@
-//! A key in etcd that lives as long as its holder renews it.
+//! A key in etcd that exists as long as its holder renews it.
 
 use std::time::Duration;
 

@@ -52,7 +52,7 @@ impl Patroni {
 /// Asks a machine. `unit` chooses among several Patronis.
 ///
 /// # Errors
-/// The words of what was seen instead of an answer.
+/// What was seen instead of an answer.
 pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineReport, String> {
     let said = script(remote, include_str!("processes.sh")).await?;
     let found = parse(&said);

@@ -169,7 +169,9 @@ fn open(address: &str) -> Result<Docker> {
             .map_err(|error| not_reached(address, &error))
     } else {
         Err(Error::usage("engine-elsewhere", "use the container engine at", address)
-            .cause("the local platform needs an engine on this machine: nodes publish SSH on its loopback")
+            .cause(
+                "the local platform needs an engine on this machine: local nodes publish SSH on its loopback address",
+            )
             .hint("Unset DOCKER_HOST, or run hactl on the machine where that engine is"))
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Trouble {
     OtherName(String),
     /// Before or after the certificate's time.
     OutOfTime(String),
-    /// What answers speaks no TLS, or no HTTP, or no API of Proxmox.
+    /// The server does not speak TLS, HTTP or Proxmox's API.
     NotProxmox(String),
     /// The token is refused.
     Unauthorized(String),
@@ -171,7 +171,7 @@ impl Trouble {
     }
 }
 
-/// An error and all that lies behind it, also what an I/O error wraps: that is not among its sources.
+/// An error and its sources, and what an I/O error wraps, which is not among its sources.
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
     let mut found: Vec<&'a (dyn StdError + 'static)> = vec![error];
     while let Some(&last) = found.last() {

@@ -323,7 +323,7 @@ fn lanes(history: &History, writes: &Writes, scale: &Scale, window: Window, layo
     let nodes = (0..).zip(&history.nodes).map(|(index, key)| (Some(index), key.to_string()));
     // Attempts that never had a connection, if there were any.
     let nowhere = (writes.failed.contains_key(&None) || writes.doubt.contains_key(&None))
-        .then(|| (None, "no connection to any node".to_owned()));
+        .then(|| (None, "no connection to any machine".to_owned()));
     nodes.chain(nowhere).map(|(node, name)| lane(node, name, history, writes, scale, window, layout)).collect()
 }
 
