@@ -171,7 +171,7 @@ mod tests {
     use crate::{context::Dirs, event::Events};
 
     #[tokio::test]
-    async fn an_ansible_that_does_not_hear_its_interruption_holds_nobody_up() {
+    async fn ansible_that_ignores_its_interruption_does_not_delay_the_run() {
         let dir = tempfile::tempdir().unwrap();
         let deaf = dir.path().join("ansible-playbook");
         fs::write(&deaf, "#!/bin/sh\ntrap '' INT\nsleep 60 & wait\n").unwrap();

@@ -165,7 +165,7 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
             FinishedTeardown { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
         Ok((Outcome { changed, ..Outcome::default() }, finished))
     });
-    // The locks were given back: otherwise the records stay, because another run has taken over the cluster.
+    // Only with the locks released: otherwise another run has taken over the cluster, and needs the records.
     let (mut summary, finished) = work.await?;
     let FinishedTeardown { changed, forgotten, dir, secrets_file } = finished;
     // Data that stays is that of the voters that were chosen.

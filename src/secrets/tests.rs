@@ -269,7 +269,7 @@ async fn recipient_is_removed_only_while_the_key_at_hand_opens_the_file() {
     assert!(error.to_string().contains("is not encrypted for this key"), "{error}");
     vault.save().unwrap();
 
-    // With the friend's key the other one can go; it then opens nothing any more.
+    // The second key can remove the first, which then no longer opens the file.
     let path = site.file("friend", friend.private.expose());
     site.context.env.insert(KEY_FILE.into(), path.display().to_string());
     let mut vault = site.vault().await.unwrap();
@@ -369,7 +369,7 @@ fn host_keys_noted_elsewhere_fill_gaps_and_restore_no_forgotten_one() {
     own.machines.insert("node2".parse().unwrap(), "ssh-ed25519 CCCC".to_owned());
     known.prefer(&own);
     assert_eq!(known, own);
-    // Another key than the forgotten one was met elsewhere.
+    // A run elsewhere recorded another key than the forgotten one.
     let mut newer = noted();
     newer.machines.insert("node1".parse().unwrap(), "ssh-ed25519 DDDD".to_owned());
     newer.prefer(&own);

@@ -45,7 +45,7 @@ fn the_reference_page_is_what_the_schema_says() {
     );
 }
 
-/// Whatever stands in a file, it loads or it has problems with places; nothing panics.
+/// Any file loads or has problems with positions; the parser never panics.
 #[test]
 fn no_text_breaks_the_loader() {
     let good = init_text(&ClusterName::new("x").unwrap(), Template::Local);
@@ -234,7 +234,7 @@ fn each_field_says_what_it_wants() {
         ),
         (
             "platform: {local: {subnet: 10.1.0.0/29}}",
-            "1:28: platform.local.subnet: 10.1.0.0/29 is too small for 3 nodes, which get addresses from the tenth up; \
+            "1:28: platform.local.subnet: 10.1.0.0/29 is too small for 3 machines, which get addresses from the tenth up; \
              use a /24\n",
         ),
         (

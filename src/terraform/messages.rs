@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_could_not_be_written_is_nobodys() {
+    fn lock_that_could_not_be_written_has_no_holder() {
         let lock = |place, said: &str| {
             let line = format!(
                 r#"{{"type":"diagnostic","diagnostic":{{"severity":"error","summary":"Error acquiring the state lock","detail":"Error message: {said}"}}}}"#

@@ -68,7 +68,7 @@ async fn a_run_that_is_dropped_takes_its_whole_group_along() {
 async fn what_a_stopped_child_leaves_behind_is_ended() {
     let context = context();
     context.stop.cancel();
-    // The child ends at once; its own child ignores the interrupt.
+    // The child ends immediately; its own child ignores the interrupt.
     let command = Command::new("sh").args(["-c", "(trap '' INT; exec sleep 61.125) & trap 'exit 1' INT; wait"]);
     assert!(command.run(&context, |_| ()).await.is_err());
     tokio::time::sleep(Duration::from_millis(200)).await;
