@@ -176,7 +176,7 @@ fn command_without_a_program_fails_and_names_the_program() {
     }
     place.only(&["terraform", "ssh"]);
     for command in ["up", "provision"] {
-        place.lacks(&[command], "python-missing", &["no python3 is on PATH", "apt-get install python3"]);
+        place.lacks(&[command], "python-missing", &["no directory of PATH has `python3`", "apt-get install python3"]);
     }
     place.only(&["terraform", "python3"]);
     for command in ["up", "provision"] {

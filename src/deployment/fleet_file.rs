@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
         format!(
             "Restore the file from a backup. If you have no backup, make sure that no other run works on {name}, move \
              the file away and run the same command again; `hactl up {name}` asks Terraform for the machines and \
-             writes the file."
+             writes the file"
         )
     };
     match file::read_record(path, VERSION) {

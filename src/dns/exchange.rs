@@ -40,7 +40,7 @@ pub(super) enum Trouble {
     BadKey,
     /// The clocks differ; the server's, in seconds since 1970, where it says so.
     BadTime(Option<u64>),
-    /// The answer is not what the server would send: not signed, or not rightly.
+    /// The answer is not signed, or its signature is wrong.
     Forged(String),
     /// The server's word. `resent`: the same message was sent before, and may have had its effect without
     /// an answer.
@@ -161,7 +161,7 @@ fn judge(asked: &Message, verifier: &mut TSigVerifier, bytes: &[u8], resent: boo
     }
     let code = message.response_code;
     let Some(tsig) = message.signature().map(|record| &record.data) else {
-        // A server that does not know TSIG, or does not take this from anyone.
+        // A server that does not know TSIG, or that accepts no updates.
         return Err(match code {
             ResponseCode::NoError => forged(&"it is not signed"),
             code => Trouble::Code { code, resent },

@@ -65,7 +65,7 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
             };
             failed("dns-clock")
                 .cause(format!("{by}: signatures are valid for 300 s"))
-                .hint("Correct both clocks, preferably by NTP")
+                .hint("Synchronize both clocks, for example by NTP")
         }
         Reason::Forged(seen) => failed("dns-answer")
             .cause(format!("the answer from {server} cannot be trusted: {seen}"))

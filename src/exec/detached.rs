@@ -26,7 +26,7 @@ impl Detached {
     /// The next line that it says; none when it has ended.
     pub async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        // What cannot be read is as good as an end.
+        // A failed read counts as the end of the output.
         let count = self.output.read_line(&mut line).await.unwrap_or(0);
         (count > 0).then(|| line.trim_end().to_owned())
     }

@@ -46,7 +46,7 @@ pub async fn patroni_wheels(
         let known: Vec<_> = PINNED.iter().map(|pinned| pinned.python.to_string()).collect();
         return Err(Error::usage("python-version", "download", what)
             .cause(format!("this hactl has pinned files for Python {} only", known.join(", ")))
-            .hint("Use Debian 12 or 13, or Ubuntu 22.04 or 24.04, on the nodes"));
+            .hint("Use Debian 12 or 13, or Ubuntu 22.04 or 24.04, on the machines"));
     };
     let name = format!("{version}-py{}{}-{arch}", python.major, python.minor);
     let dir = |mark: &str| context.dirs.cache.join("patroni").join(format!("{name}{mark}"));

@@ -165,8 +165,8 @@ fn is_made_of(text: &str, more: &[u8]) -> bool {
 name!(
     /// A node of a Proxmox cluster, by its name.
     Hypervisor,
-    "Proxmox node",
-    "the name of a Proxmox node: letters, digits and hyphens, neither starting nor ending with a hyphen",
+    "hypervisor name",
+    "the name of a hypervisor: letters, digits and hyphens, neither starting nor ending with a hyphen",
     "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
     |text| is_label(&text.to_ascii_lowercase(), 63)
 );

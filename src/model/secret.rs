@@ -1,4 +1,4 @@
-//! A value that must not be seen.
+//! A value that is never printed.
 
 use std::fmt;
 

@@ -105,11 +105,11 @@ fn fencing(watchdogs: &BTreeMap<InstanceKey, Watchdog>) -> String {
         decide::GUARD.to_owned()
     } else if without.is_empty() {
         let required = watchdogs.values().all(|has| *has == Watchdog::Required);
-        format!("watchdog{}", if required { ", required: a node without one does not become primary" } else { "" })
+        format!("watchdog{}", if required { ", required: a machine without one does not become primary" } else { "" })
     } else {
         format!(
             "nothing on {}: no watchdog is in use there, so a primary whose Patroni has died or hangs keeps accepting \
-             direct connections until Patroni is back or the node is stopped",
+             direct connections until Patroni is back or the machine is stopped",
             without.join(", ")
         )
     }

@@ -147,7 +147,7 @@ fn bounds_are_computed_and_explained_from_the_timers() {
     let of = |timers: &str| seconds(&format!("instances: {{a: , b: , c: }}\npatroni: {{timers: {timers}}}"));
     assert!(of("{ttl: 20, loop_wait: 5, retry_timeout: 5}").contains("node-loss 35"));
     assert!(of("{ttl: 30, loop_wait: 10, retry_timeout: 10}").contains("node-loss 50"));
-    // One voter: nothing is promised for the loss of a node; one data node: nothing can take over.
+    // One voter: no guarantee covers the loss of a machine; one data node: no replica can take over.
     assert_eq!(
         seconds("instances: {a: {}, b: {}}"),
         "switchover 23, postgres-crash 41, patroni-hang 25, patroni-crash 25"
@@ -203,7 +203,7 @@ fn proxmox_placement_that_weakens_the_cluster_gives_a_warning() {
              to the cluster",
         ]
     );
-    // Machines that do not vote may be where they like.
+    // Machines without a vote may be on any hypervisor.
     assert!(of("{a: {roles: []}, b: {roles: []}}").is_empty());
     let plan = plan("platform: proxmox\ninstances: {a: {address: 10.0.0.21/24, roles: []}}");
     assert_eq!(codes(&plan), ["no-gateway"]);

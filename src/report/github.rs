@@ -292,10 +292,10 @@ mod tests {
         let error = Error::failed("x", "create node", "node1").cause("no space left").hint("Free some");
         assert_eq!(
             view.lines(&Event::Error { error }),
-            ["::endgroup::", "::error title=cannot create node node1::no space left%0Ahint: free some"]
+            ["::endgroup::", "::error title=cannot create node node1::no space left%0Ahint: Free some"]
         );
         let warning = Event::Warning { code: "dhcp", message: "no lease".to_owned(), hint: Some("Reserve".to_owned()) };
-        assert_eq!(view.lines(&warning), ["::warning title=dhcp::no lease%0Ahint: reserve"]);
+        assert_eq!(view.lines(&warning), ["::warning title=dhcp::no lease%0Ahint: Reserve"]);
     }
 
     #[test]

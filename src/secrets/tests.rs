@@ -131,11 +131,11 @@ async fn secrets_file_missing_for_existing_machines_is_refused() {
     fs::write(&fleet, "{}").unwrap();
     let error = site.vault().await.unwrap_err();
     assert_eq!((error.code, error.kind.exit_code()), ("secrets-missing", 3));
-    assert!(error.hint.unwrap().contains("restore the file") && !site.paths.file.exists());
+    assert!(error.hint.unwrap().contains("Restore the file") && !site.paths.file.exists());
     // A command that only reads does not advise `up` first, which would say the same.
     let error = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap_err();
     assert_eq!(error.code, "secrets-missing");
-    assert!(error.hint.unwrap().contains("restore the file"));
+    assert!(error.hint.unwrap().contains("Restore the file"));
     fs::remove_file(&fleet).unwrap();
     site.vault().await.unwrap();
 }
@@ -269,7 +269,7 @@ async fn recipient_is_removed_only_if_the_current_key_still_opens_the_file() {
     assert!(error.to_string().contains("is not encrypted for this key"), "{error}");
     vault.save().unwrap();
 
-    // With the friend's key the other one can go; it then opens nothing any more.
+    // The second key can remove the first, which then no longer opens the file.
     let path = site.file("friend", friend.private.expose());
     site.context.env.insert(KEY_FILE.into(), path.display().to_string());
     let mut vault = site.vault().await.unwrap();
@@ -369,7 +369,7 @@ fn host_keys_from_elsewhere_fill_gaps_but_restore_no_removed_key() {
     own.machines.insert("node2".parse().unwrap(), "ssh-ed25519 CCCC".to_owned());
     known.prefer(&own);
     assert_eq!(known, own);
-    // Another key than the forgotten one was met elsewhere.
+    // A run elsewhere recorded another key than the forgotten one.
     let mut newer = noted();
     newer.machines.insert("node1".parse().unwrap(), "ssh-ed25519 DDDD".to_owned());
     newer.prefer(&own);

@@ -45,7 +45,7 @@ fn cluster_file_page_matches_the_schema() {
     );
 }
 
-/// Whatever stands in a file, it loads or it has problems with places; nothing panics.
+/// Any file loads or has problems with positions; the parser never panics.
 #[test]
 fn damaged_cluster_file_loads_or_has_problems_without_panic() {
     let good = init_text(&ClusterName::new("x").unwrap(), Template::Local);
@@ -234,7 +234,7 @@ fn invalid_field_is_reported_with_the_expected_value() {
         ),
         (
             "platform: {local: {subnet: 10.1.0.0/29}}",
-            "1:28: platform.local.subnet: 10.1.0.0/29 is too small for 3 nodes, which get addresses from the tenth up; \
+            "1:28: platform.local.subnet: 10.1.0.0/29 is too small for 3 machines, which get addresses from the tenth up; \
              use a /24\n",
         ),
         (

@@ -172,12 +172,12 @@ mod tests {
             error.to_string(),
             "cannot connect by SSH to node1\n  cause: h:22 shows another host key\n  cause: gave up after 2 \
              attempts\n  \
-             hint: check it"
+             hint: Check it"
         );
         let silent =
             Seen::new(SshFailure::Silent, "nothing").or_default_hint().into_error("connect by SSH to", "node1");
         assert!(
-            silent.to_string().ends_with("  hint: check that the machine is running and that the address is right"),
+            silent.to_string().ends_with("  hint: Check that the machine is running and that the address is right"),
             "{silent}"
         );
     }

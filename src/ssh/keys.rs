@@ -113,7 +113,7 @@ impl PrivateKey {
     /// When it cannot be read, is no private key, or is protected by a passphrase.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = || Error::missing("ssh-key", "read the SSH key", path.display());
-        let hint = "check `ssh.key` in the cluster file";
+        let hint = "Check `ssh.key` in the cluster file";
         let text = std::fs::read_to_string(path).map_err(|error| failed().source(&error).hint(hint))?;
         if !text.trim_start().starts_with("-----BEGIN ") {
             let public = text.starts_with("ssh-") || text.starts_with("ecdsa-");

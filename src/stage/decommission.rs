@@ -44,7 +44,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(180);
 /// What beside Patroni acts on PostgreSQL or etcd; then the replicas, so that no other one is promoted.
 const REPLICAS: &str = "replicas";
 
-/// The primary; and a PostgreSQL whose Patroni was gone before.
+/// The primary, and a PostgreSQL whose Patroni ended before it.
 const PRIMARY: &str = "primary";
 
 /// etcd, and what says that the machine is configured.

@@ -85,7 +85,7 @@ const CONSUL_LOCK_DELAY: Duration = Duration::from_secs(5);
 /// # Errors
 /// When there is no such lock, or the backend does not answer.
 pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: &str) -> Result<()> {
-    const HINT: &str = "copy the ID from the error that reported the lock";
+    const HINT: &str = "Copy the ID from the error that reported the lock";
     let failed = |error: Error| Error {
         code: "force-unlock",
         what: "release the state lock".into(),
@@ -251,7 +251,7 @@ pub(super) async fn settle(
     if init == Init::Moving {
         let message = format!("moved the state from the {} to the {}", words(before.as_ref()), words(wanted));
         let hint =
-            before.map(|before| format!("remove the copy of the state from the {before}: it is no longer updated"));
+            before.map(|before| format!("Remove the copy of the state from the {before}: it is no longer updated"));
         context.events.warn("state-moved", message, hint).await;
     }
     Ok(())
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(decide(&old, &snapshot("a", 5, 3)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 8, 2)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 4, 3)), Some(Init::Moving));
-        // A copy with a lineage of its own: what it says counts.
+        // Another lineage is another state, even with the same serial.
         assert_eq!(decide(&old, &Snapshot { lineage: "c".to_owned(), ..old.clone() }), Some(Init::Elsewhere));
     }
 

@@ -86,7 +86,7 @@ fn write_bundle(context: &Context, ca_cert: &Path, bundle: &Path) -> Result<()> 
     let own = fs::read(ca_cert).map_err(|error| {
         Error::usage("ca-cert", "read the CA certificate", ca_cert.display())
             .source(&error)
-            .hint("Set `ca_cert` under `platform.proxmox` to a copy of /etc/pve/pve-root-ca.pem of a Proxmox node")
+            .hint("Set `ca_cert` under `platform.proxmox` to a copy of /etc/pve/pve-root-ca.pem of a hypervisor")
     })?;
     let given = context.env.get(env::SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let mut text = given

@@ -72,9 +72,9 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
     let error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
     let error = causes.into_iter().fold(error, Error::cause);
     let options: Vec<String> = options.into_iter().collect();
-    let allow = match options.is_empty() {
-        true => String::new(),
-        false => format!("run again with `{}` if you intend this; otherwise ", options.join(" ")),
+    let start = match options.is_empty() {
+        true => "Revert".to_owned(),
+        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
     };
     let rebuild = match plan.platform.hosts() {
         Some(_) => {
@@ -85,7 +85,7 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
         }
         None => format!("To rebuild the cluster without its data, run `hactl down {}` first", plan.cluster),
     };
-    Err(error.hint(format!("{allow}revert the change in the cluster file. {rebuild}")))
+    Err(error.hint(format!("{start} the change in the cluster file. {rebuild}")))
 }
 
 /// What a change does to a resource that is in use.
@@ -247,12 +247,12 @@ pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) ->
     }
     let error =
         causes.into_iter().fold(Error::failed("plan-refused", "apply the plan for", &plan.cluster), Error::cause);
-    let allow = match options.is_empty() {
-        true => String::new(),
-        false => format!("run again with `{}` if you intend this; otherwise ", options.join(" ")),
+    let start = match options.is_empty() {
+        true => "Revert".to_owned(),
+        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
     };
     Err(error.hint(format!(
-        "{allow}revert the change in the module or the cluster file. To take the whole cluster down, run `hactl down {}`",
+        "{start} the change in the module or the cluster file. To take the whole cluster down, run `hactl down {}`",
         plan.cluster
     )))
 }
@@ -323,7 +323,7 @@ mod tests {
                 let destructive = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
                 let error = guard(&plan, &destructive, &consent).unwrap_err();
                 assert_eq!(error.causes.len(), 1, "{error}");
-                assert!(error.hint.unwrap().starts_with("run again with `--allow-destroy web` if you intend this"));
+                assert!(error.hint.unwrap().starts_with("Run again with `--allow-destroy web` if you intend this"));
                 let named = Consent { destroy: keys(&["web"]), ..consent.clone() };
                 assert!(guard(&plan, &destructive, &named).is_ok());
                 let other = Consent { destroy: keys(&["node1"]), ..consent.clone() };

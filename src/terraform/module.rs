@@ -65,7 +65,7 @@ impl Module {
             let file = context.dirs.work.join(context.at_home(file));
             if !file.is_file() {
                 let error = Error::usage("terraform-var-file", "find the variables file", file.display());
-                let hint = "correct `var_files` under `platform.terraform`: paths are relative to the cluster file";
+                let hint = "Correct `var_files` under `platform.terraform`: paths are relative to the cluster file";
                 return Err(error.hint(hint));
             }
             var_files.push(file);
@@ -204,7 +204,7 @@ fn knows_none(plan: &Plan, module: &RootModule, dir: &Path) -> Error {
     let workspace = module.workspace.as_ref().map(|name| format!(", workspace {name}")).unwrap_or_default();
     Error::failed("state-empty", "find the machines of", &plan.cluster)
         .cause(format!(
-            "the last run here left machines, but the module's state ({}{workspace}) has none",
+            "the last run in this directory left machines, but the module's state ({}{workspace}) has none",
             dir.display()
         ))
         .hint(format!(
@@ -214,7 +214,7 @@ fn knows_none(plan: &Plan, module: &RootModule, dir: &Path) -> Error {
 }
 
 /// The hint for a module's state that lacks machines of the last run.
-pub const OTHER_STATE: &str = "check that `dir` and `workspace` under `platform.terraform`, and the selected workspace, are those \
+pub const OTHER_STATE: &str = "Check that `dir` and `workspace` under `platform.terraform`, and the selected workspace, are those \
      of the last run; run `terraform workspace list` in that directory to list the workspaces";
 
 /// The values that `pass` in the cluster file names.

@@ -1,4 +1,4 @@
-//! A key in etcd that lives as long as its holder renews it.
+//! A key in etcd that exists as long as its holder renews it.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ pub(crate) async fn take_key(
     if answer.succeeded {
         return Ok(Taken::Ours(granted.id));
     }
-    // What was granted in vain would go by itself, too.
+    // A lease that was granted in vain also expires by itself.
     let _ = give_up(access, node, granted.id).await;
     let Some((held, lease)) = holder(answer)? else {
         return Err(format!("etcd did not write {key}, and it has no such key"));

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{context::RunContext, env, error::Error, model::ClusterName};
 
-/// How long the lock of a run that died stays.
+/// How long the lock of a run that died remains.
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
 /// How often it is renewed: several renewals may fail before it expires.

@@ -68,7 +68,7 @@ async fn dropped_run_kills_the_whole_process_group() {
 async fn processes_left_by_a_stopped_child_are_killed() {
     let context = context();
     context.stop.cancel();
-    // The child ends at once; its own child ignores the interrupt.
+    // The child ends immediately; its own child ignores the interrupt.
     let command = Command::new("sh").args(["-c", "(trap '' INT; exec sleep 61.125) & trap 'exit 1' INT; wait"]);
     assert!(command.run(&context, |_| ()).await.is_err());
     tokio::time::sleep(Duration::from_millis(200)).await;

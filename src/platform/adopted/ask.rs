@@ -20,7 +20,7 @@ pub(super) struct MachineReport {
     /// The machine's own addresses, without those that every machine has.
     pub(super) addresses: Vec<Ipv4Addr>,
     pub(super) patroni: Option<Patroni>,
-    /// The unit of the etcd that runs here, if one does; `-` where it is none of systemd.
+    /// The unit of the etcd that runs here, if one does; `-` if systemd does not run it.
     pub(super) etcd_unit: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Patroni {
 /// Asks a machine. `unit` chooses among several Patronis.
 ///
 /// # Errors
-/// The words of what was seen instead of an answer.
+/// What was seen instead of an answer.
 pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineReport, String> {
     let said = script(remote, include_str!("processes.sh")).await?;
     let found = parse(&said);
@@ -156,7 +156,7 @@ struct Process {
     files: Vec<String>,
 }
 
-/// Lines that are none of ours are those of the user's own shell.
+/// Other lines come from the user's own shell.
 fn parse(said: &str) -> ProcessList {
     let mut found = ProcessList::default();
     for line in said.lines() {

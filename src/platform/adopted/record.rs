@@ -55,7 +55,7 @@ impl AdoptedRecord {
         write().map_err(|error: std::io::Error| {
             Error::failed("adopted", "write the record of the adopted cluster to", path.display())
                 .source(&error)
-                .hint("Check that the disk is not full and that the directory is writable")
+                .hint("Check that the disk has free space and that the directory is writable")
         })
     }
 }

@@ -109,7 +109,7 @@ fn voters_on_other_machines_are_outside_and_other_dcs_is_named() {
     let beside = decided(&three("etcd3: {host: '127.0.0.1:2379'}"));
     assert_eq!(etcd::endpoint(&beside.fleet.nodes[&key("c")]).to_string(), "127.0.0.1:2379");
     assert!(matches!(&beside.dcs, Dcs::Etcd { outside, .. } if outside.is_empty()));
-    // An agent of Consul on every machine, beside an etcd that is none of this cluster's business.
+    // An agent of Consul on every machine, beside an etcd that does not belong to this cluster.
     let consul = decided(&three("consul: {host: '127.0.0.1:8500'}"));
     assert_eq!(consul.dcs, Dcs::Other("consul".into()));
     assert_eq!(consul.fleet.nodes[&key("a")].node.roles, BTreeSet::from([Role::Patroni]));
@@ -148,7 +148,7 @@ fn machine_outside_the_cluster_is_refused_by_name() {
     answers.get_mut(&key("c")).unwrap().1 = told("10.0.0.3", None, false);
     let problems = decide(&planned(FILE), &answers, None).unwrap_err();
     assert_eq!(problems, ["c: neither Patroni nor an etcd voter of the cluster runs there"]);
-    // A configuration that names it as a voter is believed.
+    // A configuration that names the instance as a voter decides.
     assert!(decide(&planned(FILE), &without, None).is_ok());
     let mut answers = three(ETCD);
     let mut other = patroni("two", "10.0.0.2", ETCD);

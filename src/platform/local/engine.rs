@@ -169,7 +169,9 @@ fn open(address: &str) -> Result<Docker> {
             .map_err(|error| not_reached(address, &error))
     } else {
         Err(Error::usage("engine-elsewhere", "use the container engine at", address)
-            .cause("the local platform needs an engine on this machine: nodes publish SSH on its loopback")
+            .cause(
+                "the local platform needs an engine on this machine: local nodes publish SSH on its loopback address",
+            )
             .hint("Unset DOCKER_HOST, or run hactl on the machine where that engine is"))
     }
 }
@@ -235,7 +237,7 @@ pub(super) fn require_ours(
     if found == Some(ours) {
         return Ok(());
     }
-    let (cause, back) = match (found, labels.get(LABEL_CLUSTER)) {
+    let (cause, start) = match (found, labels.get(LABEL_CLUSTER)) {
         (Some(uuid), Some(cluster)) => (
             format!(
                 "it exists and belongs to another cluster named {cluster}, with UUID {uuid}; this cluster has UUID \
@@ -243,14 +245,14 @@ pub(super) fn require_ours(
             ),
             // A user who has lost the file must not be told to remove the data.
             format!(
-                "if it is yours, restore the {cluster}.secrets.age that it was created with, and its key; otherwise "
+                "If it is yours, restore the {cluster}.secrets.age that it was created with, and its key; otherwise choose"
             ),
         ),
-        _ => ("it exists, and hactl did not create it: it has no label `hactl.uuid`".to_owned(), String::new()),
+        _ => ("it exists, and hactl did not create it: it has no label `hactl.uuid`".to_owned(), "Choose".to_owned()),
     };
     Err(Error::failed(codes::NAME_TAKEN, format!("create {kind}"), name)
         .cause(cause)
-        .hint(format!("{back}choose another cluster name, or remove it with `{remove}` if you do not need it")))
+        .hint(format!("{start} another cluster name, or remove it with `{remove}` if you do not need it")))
 }
 
 /// Refuses to remove what hactl did not make.
@@ -299,7 +301,7 @@ mod tests {
         assert!(require_ours(&labels(&cluster, ours), ours, "network", "hactl-pg", "x").is_ok());
         let error = require_ours(&labels(&cluster, theirs), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains(&theirs.to_string()), "{error}");
-        assert!(error.hint.unwrap().starts_with("if it is yours, restore the pg.secrets.age"));
+        assert!(error.hint.unwrap().starts_with("If it is yours, restore the pg.secrets.age"));
         let error = require_ours(&HashMap::new(), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains("did not create it"), "{error}");
         assert!(require_made_by_hactl(Some(&HashMap::new()), "volume", "v").is_err());

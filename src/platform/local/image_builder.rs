@@ -184,7 +184,9 @@ impl Engine {
             Err(error) => return Err(fault("wait for", name, &error)),
         };
         let error = Error::failed("image-prepare", "install packages in", name).cause(cause);
-        Err(error.cause(self.log_tail(name).await).hint("Check its last lines for the mirror or package that failed"))
+        Err(error
+            .cause(self.log_tail(name).await)
+            .hint("Check the last lines of the output for the mirror or package that failed"))
     }
 }
 

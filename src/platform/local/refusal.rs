@@ -76,7 +76,7 @@ const fn is_broken(error: &DockerError) -> bool {
     )
 }
 
-/// The error and all that lies behind it, in one line.
+/// The error and its sources, in one line.
 fn chain(error: &DockerError) -> String {
     let mut text = error.to_string();
     let mut next = std::error::Error::source(error);

@@ -25,7 +25,7 @@ fn parse_routes(table: &str) -> Vec<Used> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let address = |field: &str| u32::from_str_radix(field, 16).map(|bits| Ipv4Addr::from(bits.to_ne_bytes()));
         let net = Ipv4Net::with_netmask(address(fields.get(1)?).ok()?, address(fields.get(7)?).ok()?).ok()?;
-        // The default route leads everywhere and takes nothing.
+        // The default route matches every address and does not occupy a subnet.
         (net.prefix_len() > 0).then(|| Used { net, by: format!("a route of interface {}", fields[0]) })
     };
     table.lines().skip(1).filter_map(parse).collect()

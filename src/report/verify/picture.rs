@@ -323,7 +323,7 @@ fn lanes(history: &History, writes: &Writes, scale: &Scale, window: Window, layo
     let nodes = (0..).zip(&history.nodes).map(|(index, key)| (Some(index), key.to_string()));
     // Attempts that never had a connection, if there were any.
     let nowhere = (writes.failed.contains_key(&None) || writes.doubt.contains_key(&None))
-        .then(|| (None, "no connection to any node".to_owned()));
+        .then(|| (None, "no connection to any machine".to_owned()));
     nodes.chain(nowhere).map(|(node, name)| lane(node, name, history, writes, scale, window, layout)).collect()
 }
 
@@ -400,7 +400,7 @@ mod tests {
         let at =
             |done| Attempt { row, sent: done - 1, done, server: None, outcome: Outcome::Acknowledged, reason: None };
         let attempts = [1_000_000, 2_000_000, 5_000_000, 6_000_000].map(at).to_vec();
-        // What comes after the last write is no gap: the clients had ended.
+        // The time after the last write is not a gap: the clients had ended.
         let history = History { attempts, struck: Some(2_000_000), ended: 60_000_000, ..History::default() };
         assert_eq!(write_gap(&reported(Some(3_000)), &history), Some((2_000_000, 5_000_000)));
         assert_eq!(write_gap(&reported(None), &history), Some((6_000_000, 60_000_000)));

@@ -81,7 +81,7 @@ fn attempt(pinned: u16, row: RowId, now: Micros, state: &mut u64) -> Attempt {
         // It went to the primary, which is alive.
         9 if serves => answer(on(primary.0, primary.1), latency, Outcome::Acknowledged, None),
         node if serves && node == primary.0 => answer(on(node, primary.1), latency, Outcome::Acknowledged, None),
-        // The power went while it was under way.
+        // The machine lost its power during the request.
         9 | 0 if now < STRUCK => answer(on(0, 1), 2 * SECOND, Outcome::InDoubt, Some("no answer within 2 s")),
         9 => answer(None, 250_000, Outcome::Failed, Some("connection refused")),
         0 if now < HEALED + 8 * SECOND => answer(None, SECOND, Outcome::Failed, Some("no route to host")),

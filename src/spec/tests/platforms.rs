@@ -236,7 +236,7 @@ fn invalid_proxmox_settings_are_all_reported() {
              9002 (did you mean 9002 without quotes?)\n\
              c.yaml:2:42: instances.a.tags[0]: `Prod` is not valid: expected a tag of Proxmox: lower-case letters, digits \
              and _ + . -, not starting with + . -\n\
-             c.yaml:2:55: instances.a.node: `pve.1` is not valid: expected the name of a Proxmox node: letters, digits and \
+             c.yaml:2:55: instances.a.node: `pve.1` is not valid: expected the name of a hypervisor: letters, digits and \
              hyphens, neither starting nor ending with a hyphen\n",
         ),
         (

@@ -43,7 +43,7 @@ fn bare_or_own_machine_is_accepted() {
     let both = [Role::Etcd, Role::Patroni];
     assert_eq!(problems("", &both), Vec::<String>::new());
     let mark = serde_json::to_string(&ours()).unwrap();
-    // Whatever a killed run has left.
+    // What a killed run has left.
     let text = format!(
         "mark {mark}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
          found patroni process a Patroni that runs\n"
@@ -107,7 +107,7 @@ fn foreign_data_and_services_are_reported() {
             "found a process that listens on 0.0.0.0:8008: nginx"
         ]
     );
-    // etcd may be there where no member of ours will be.
+    // etcd of another cluster may run on a machine that gets no etcd member.
     assert_eq!(problems(text, &[Role::Patroni]).len(), 2);
     let mark = |name: &str, id: u128| {
         let mark = OwnershipMarker { cluster: name.to_owned(), uuid: Uuid::from_u128(id) };
@@ -141,7 +141,7 @@ fn machine_with_another_address_than_the_cluster_file_is_refused() {
         found.misplaced(&elsewhere).unwrap(),
         "it connects to 10.9.0.2 from 192.168.0.1, not from 10.0.0.1, the only address that etcd there accepts"
     );
-    // One without `ip` does not tell.
+    // A machine without the `ip` command reports no addresses.
     assert_eq!(MachineFacts::default().misplaced(&elsewhere), None);
 }
 

@@ -130,7 +130,7 @@ impl Resource for Network {
         match found.and_then(|network| Some((network.uuid?, network))) {
             Some((uuid, network)) => Ok(state(&Attributes::of(cluster, uuid, network))),
             None => Err(not_importable("network", id)
-                .cause(format!("hactl has created no network {name}"))
+                .cause(format!("hactl has not created a network {name}"))
                 .hint("Import the network by the name of its cluster, for example pg-prod")),
         }
     }

@@ -129,7 +129,7 @@ fn wrong_rows_are_counted_and_the_first_row_is_named() {
     );
     assert_eq!(
         of(Counts { unexpected: 1, ..Counts::default() }, Judgement { unexpected: example(), ..none() }),
-        ["1 row on the primary, but never attempted or certainly failed; the first: row 7 of client 2"]
+        ["1 row on the primary, but never attempted or known to have failed; the first: row 7 of client 2"]
     );
     assert_eq!(
         of(Counts { duplicated: 2, ..Counts::default() }, Judgement { duplicated: example(), ..none() }),
@@ -231,7 +231,7 @@ fn unexpected_new_leader_fails_the_round() {
         let said = reason("etcd-leader-loss", demoted);
         assert_eq!(said, format!("node1 was demoted: it was in recovery at {at}.0 s"));
     }
-    // What was before the fault is not its work.
+    // The fault did not cause what happened before it.
     let drill = drill("etcd-leader-loss");
     let mut history = good(drill);
     history.samples.extend([sample(19 * SECOND, 0, true, 1), sample(19 * SECOND, 1, false, 1)]);

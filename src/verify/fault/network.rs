@@ -128,8 +128,8 @@ fn filter(chains: &str, effect: String) -> NodeFault {
 /// Succeeds when no connection can be made to any of `endpoints`, which are tried at once.
 fn unreachable(user: &str, endpoints: &[String]) -> String {
     format!(
-        "[ -z \"$(for door in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\n\
-         done; wait)\" ]\n",
+        "[ -z \"$(for endpoint in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$endpoint\" 2>/dev/null && \
+         echo \"$endpoint\" &\ndone; wait)\" ]\n",
         endpoints.join(" ")
     )
 }
@@ -183,8 +183,8 @@ END
         );
         assert_eq!(
             fault.effect,
-            "[ -z \"$(for door in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
-             timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\ndone; wait)\" ]\n"
+            "[ -z \"$(for endpoint in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
+             timeout 1 bash -c \"exec 3<>/dev/tcp/$endpoint\" 2>/dev/null && echo \"$endpoint\" &\ndone; wait)\" ]\n"
         );
         assert_eq!(fault.revert, "nft add table inet hactl_drill '; delete table inet hactl_drill'\n");
     }
@@ -205,7 +205,9 @@ END
 "
         );
         assert!(
-            fault.effect.contains("for door in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
+            fault
+                .effect
+                .contains("for endpoint in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
         );
     }
 

@@ -140,14 +140,14 @@ fn split_brain_requires_a_write_sent_after_a_newer_timeline_began() {
     assert_eq!(pairs(&[(1, 2, 0, 1), (11, 12, 1, 2), (21, 22, 0, 3), (31, 32, 1, 4)]), []);
     // A restart in place.
     assert_eq!(pairs(&[(1, 2, 0, 1), (50, 51, 0, 1)]), []);
-    // The old primary's last acknowledgement was slow to arrive.
+    // The old primary's last acknowledgement arrived late.
     assert_eq!(pairs(&[(1, 90, 0, 1), (11, 12, 1, 2)]), []);
     // At the same moment the order is open.
     assert_eq!(pairs(&[(12, 13, 0, 1), (11, 12, 1, 2)]), []);
     assert_eq!(pairs(&[(13, 14, 0, 1), (11, 12, 1, 2)]), [(1, 2)]);
     // The first acknowledgement of the newer timeline counts, at any place in the list.
     assert_eq!(pairs(&[(13, 14, 0, 1), (21, 22, 1, 2), (11, 12, 1, 2)]), [(1, 3)]);
-    // A timeline further up speaks, too, and for the same node.
+    // A later acknowledgement on an older timeline is a conflict on the same node, too.
     assert_eq!(pairs(&[(30, 31, 0, 1), (40, 41, 1, 2), (20, 21, 0, 3)]), [(1, 3), (2, 3)]);
     // A write that was sent before the newer timeline began, and that no other node acknowledged, is correct.
     assert_eq!(pairs(&[(13, 14, 0, 2), (11, 12, 1, 1)]), []);

@@ -108,7 +108,7 @@ fn phases_are_measured_in_milliseconds_since_the_fault() {
         redundant: Some(35_000),
     };
     assert_eq!(phases(&history, 0), expected);
-    // At the very moment of the fault is since the fault.
+    // The moment of the fault counts as after the fault.
     history.leader_keys = keys(&[(20, Some("node2"))]);
     history.samples = samples(&[(20, 1, false, 2)]);
     let at_once = Phases { lock_lost: Some(0), promoted: Some(0), ..expected };
@@ -166,13 +166,13 @@ fn last_leader_after_the_fault_is_the_new_primary() {
     assert_eq!(new_primary(&history), Some(1));
     history.struck = None;
     assert_eq!((new_primary(&history), taken_over(&history, 0)), (None, None));
-    // Without a write the nodes' own words say who led.
+    // Without a write, the roles that the nodes reported show which of them led.
     let mut history = struck(&[], 20);
     history.samples = samples(&[(20, 1, false, 1), (15, 0, false, 1), (30, 2, false, 2)]);
     assert_eq!(new_primary(&history), Some(2));
     history.samples = samples(&[(30, 2, false, 2)]);
     assert_eq!((new_primary(&history), taken_over(&history, 0)), (None, Some(2)));
-    // At the very moment of the fault is before the fault.
+    // The moment of the fault counts as before the fault.
     history.samples = samples(&[(20, 2, false, 2)]);
     assert_eq!(taken_over(&history, 0), None);
 }
