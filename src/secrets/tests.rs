@@ -135,7 +135,7 @@ async fn secrets_file_missing_for_existing_machines_is_refused() {
     // A command that only reads does not advise `up` first, which would say the same.
     let error = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap_err();
     assert_eq!(error.code, "secrets-missing");
-    assert!(error.hint.unwrap().contains("Restore the file"));
+    assert!(error.hint.unwrap().contains("restore the file"));
     fs::remove_file(&fleet).unwrap();
     site.vault().await.unwrap();
 }
