@@ -172,7 +172,11 @@ fn command_without_a_program_fails_and_names_the_program() {
     let before = place.tree();
     place.only(&["python3", "ssh"]);
     for command in ["up", "provision", "plan"] {
-        place.lacks(&[command], "terraform-missing", &["neither `terraform` nor `tofu`", "developer.hashicorp.com"]);
+        place.lacks(
+            &[command],
+            "terraform-missing",
+            &["no directory of PATH has `terraform` or `tofu`", "developer.hashicorp.com"],
+        );
     }
     place.only(&["terraform", "ssh"]);
     for command in ["up", "provision"] {
@@ -180,7 +184,7 @@ fn command_without_a_program_fails_and_names_the_program() {
     }
     place.only(&["terraform", "python3"]);
     for command in ["up", "provision"] {
-        place.lacks(&[command], "ssh-missing", &["no `ssh`", "apt-get install openssh-client"]);
+        place.lacks(&[command], "ssh-missing", &["no directory of PATH has `ssh`", "apt-get install openssh-client"]);
     }
     place.only(&[]);
     place.env.insert("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned());

@@ -174,7 +174,7 @@ fn certificate_of_another_authority_is_refused() {
         assert!(took < AT_ONCE, "{took:?}");
     };
     let endpoint = simulator.endpoint();
-    fails(&endpoint, None, "proxmox-untrusted", "Set `ca_cert`");
+    fails(&endpoint, None, "proxmox-untrusted", "set `ca_cert`");
     fails(&endpoint, Some(other.ca_cert()), "proxmox-untrusted", "pve-root-ca.pem");
     fails(&endpoint, Some(other.certificate()), "proxmox-untrusted", "not to the hypervisor's");
     fails(&endpoint, Some("/nonexistent/ca.pem".into()), "proxmox-ca-cert", "/nonexistent/ca.pem");
