@@ -289,6 +289,8 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("etcd-outside", "voters of etcd are not among the instances"),
     ("etcd-silent", "etcd does not answer"),
     ("failsafe-active", "Patroni's failsafe mode holds the primary"),
+    ("guard-unknown", "a lease guard does not say whether it proves anything"),
+    ("guard-unproved", "a lease guard has proved nothing for some time"),
     ("leader-not-running", "the leader does not run"),
     ("leader-not-writable", "the leader takes no writes"),
     ("member-missing", "Patroni runs and is not a member yet"),

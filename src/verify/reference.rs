@@ -103,6 +103,7 @@ fn fault(fault: Fault) -> &'static str {
         Fault::Isolate => "no packet to or from the other members; the clients' way stays open",
         Fault::CutFromEtcd => "Patroni reaches no etcd; everything else works",
         Fault::KillEtcd => "SIGKILL to etcd, which stays dead",
+        Fault::SlowEtcd => "every request of Patroni and the lease guard to etcd arrives 1.5 s late",
         Fault::FillDisk => "the file system of PGDATA is filled, and PostgreSQL made to need more of it",
         Fault::LosePackets => "packets between the members are lost at random",
         Fault::DelayPackets => "packets between the members are late",

@@ -375,7 +375,10 @@ fn status_of_an_adopted_cluster_that_is_silent_shows_what_was_found_before() {
     let status = answer(desk.command(&["status", "NAME"]).output().unwrap(), 1);
     // Durability and fencing come from the machines alone, and none of them answers now.
     assert_eq!((&status["name"], &status["durability"]), (&json!(ADOPTED), &json!("quorum-strict")));
-    assert!(status["fencing"].as_str().unwrap().starts_with("lease guard: "), "{status:#}");
+    assert!(
+        status["fencing"].as_str().unwrap().starts_with("lease guard, not proved on pg1, pg2, pg3: "),
+        "{status:#}"
+    );
     let dsn = status["dsn"].as_str().unwrap();
     assert!(dsn.starts_with("host=203.0.113.10,203.0.113.11,203.0.113.12 port=5432 "), "{dsn}");
     assert_eq!(silent(&status), ["pg1", "pg2", "pg3"], "{status:#}");

@@ -28,7 +28,7 @@ defaults: {memory: 768, cores: 1}
 
 #[test]
 #[ignore = "builds the release before and drills its cluster, some 5 minutes: make test-long"]
-fn a_running_cluster_of_the_release_before_is_taken_over_without_a_restart() {
+fn a_running_cluster_of_the_release_before_is_taken_over_and_only_its_lease_guards_restart() {
     step("the release before is built");
     let before = release_before();
     let bench = Bench::new(NAME, FILE);
@@ -41,6 +41,7 @@ fn a_running_cluster_of_the_release_before_is_taken_over_without_a_restart() {
     let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let application = Application::start(summary["dsn"].as_str().unwrap(), 2);
     let started = NODES.map(|node| (node, starts(node)));
+    let guards = NODES.map(guard);
 
     step("plan of this release: no changes");
     let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
@@ -50,26 +51,35 @@ fn a_running_cluster_of_the_release_before_is_taken_over_without_a_restart() {
     let resources = planned["changes"]["resources"].as_array().unwrap();
     assert!(resources.iter().all(|resource| resource["action"] == "no-op"), "{planned:#}");
 
-    step("up of this release: every node has its configuration already");
+    step("status of this release: healthy, with lease guards that do not say what they have proved");
+    let status = bench.status();
+    let notices = status["notices"].as_array().unwrap().iter();
+    let notices: Vec<_> =
+        notices.map(|notice| (notice["code"].as_str().unwrap(), notice["node"].as_str().unwrap())).collect();
+    assert_eq!(notices, NODES.map(|node| ("guard-unknown", node)), "{status:#}");
+    assert_eq!(status["healthy"], true, "{status:#}");
+
+    step("up of this release: every node gets the new lease guard");
     let up = bench.act(&["up", NAME]);
     let stages = up["stages"].as_array().unwrap().iter();
     let stages: BTreeMap<_, _> = stages.map(|stage| (stage["stage"].as_str().unwrap(), &stage["outcome"])).collect();
-    assert_eq!((&up["changed"], stages["configure"]), (&Value::Bool(false), &Value::from("skipped")), "{up:#}");
+    assert_eq!((&up["changed"], stages["configure"]), (&Value::Bool(true), &Value::from("ok")), "{up:#}");
     assert!(!stages.contains_key("verify"), "a cluster that was proved before is proved again: {up:#}");
 
     step("configure of this release: Ansible runs and changes nothing");
     let configured = bench.act(&["configure", NAME]);
     assert_eq!(configured["changed"], false, "{configured:#}");
 
-    step("nothing was started again, and no client noticed");
+    step("nothing but the lease guards was started again, and no client noticed");
     assert_eq!(NODES.map(|node| (node, starts(node))), started);
+    assert!(NODES.map(guard).iter().zip(&guards).all(|(now, before)| now != before), "{guards:?}");
     let (acknowledged, failed) = application.written();
     println!("   {acknowledged} rows so far");
     assert!(acknowledged > 100 && failed == 0, "{acknowledged} rows acknowledged, {failed} not");
     let status = bench.status();
     assert_eq!(
-        (&status["healthy"], &status["problems"]),
-        (&Value::Bool(true), &Value::Array(Vec::new())),
+        (&status["healthy"], &status["problems"], &status["notices"]),
+        (&Value::Bool(true), &Value::Array(Vec::new()), &Value::Array(Vec::new())),
         "{status:#}"
     );
 
@@ -94,12 +104,18 @@ fn a_running_cluster_of_the_release_before_is_taken_over_without_a_restart() {
 fn starts(node: &str) -> String {
     let container = format!("{NAME}-{node}");
     let machine = docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &container]);
-    let script = "systemctl show --property Id,ActiveEnterTimestamp,MainPID,NRestarts etcd patroni hactl-lease-guard
+    let script = "systemctl show --property Id,ActiveEnterTimestamp,MainPID,NRestarts etcd patroni
         runuser -u postgres -- psql -XAtq -d postgres -c 'SELECT pg_postmaster_start_time()'";
     let services = docker(&["exec", &container, "sh", "-euc", script]);
-    // Three units of four lines each with an empty line between them, and PostgreSQL's line.
-    assert!(machine.contains("20") && services.lines().count() == 15, "{node}: {machine}{services}");
+    // Two units of four lines each with an empty line between them, and PostgreSQL's line.
+    assert!(machine.contains("20") && services.lines().count() == 10, "{node}: {machine}{services}");
     machine + &services
+}
+
+/// The process of the node's lease guard.
+fn guard(node: &str) -> String {
+    let script = "systemctl show --property MainPID --value hactl-lease-guard";
+    docker(&["exec", &format!("{NAME}-{node}"), "sh", "-euc", script])
 }
 
 /// The program of the release before, built from its commit.

@@ -16,7 +16,7 @@ fn drill(title: &str) -> &'static Drill {
 fn titles_are_unique_and_variants_come_in_groups() {
     let unique: BTreeSet<String> = titles(|_| true).into_iter().collect();
     assert_eq!(unique.len(), CATALOGUE.len());
-    assert_eq!(CATALOGUE.len(), 16);
+    assert_eq!(CATALOGUE.len(), 17);
     for drill in CATALOGUE {
         let alike = CATALOGUE.iter().filter(|other| other.name == drill.name).count();
         assert_eq!(drill.variant.is_some(), alike > 1, "{}", drill.title());
@@ -78,7 +78,7 @@ fn tiers_are_what_they_are() {
 
 #[test]
 fn what_etcd_loses_moves_no_leader() {
-    let stays = ["primary-cut-from-etcd", "etcd-leader-loss", "etcd-quorum-loss"];
+    let stays = ["primary-cut-from-etcd", "etcd-leader-loss", "etcd-quorum-loss", "etcd-slow"];
     for title in stays {
         assert_eq!(drill(title).new_leader, Expect::MustNot, "{title}");
         assert_eq!(drill(title).bound, Bound::NoInterruption, "{title}");

@@ -17,6 +17,11 @@ use crate::{
 const LOST_PERCENT: u32 = 10;
 /// How late a packet is; every member delays what it sends, so a round trip is late by twice as much.
 const DELAY_MS: u32 = 200;
+/// How late a request to etcd is: later than the first lease guard waited for, and within what Patroni waits for.
+const SLOW_SECONDS: &str = "1.5";
+/// The unit of the relay, whose directory in /run has the same name. It ends by itself, should the undo fail.
+const RELAY: &str = "hactl-slow-etcd";
+const LONGEST_SECONDS: u32 = 600;
 /// The handle of the queue, by which the undo finds it.
 const HANDLE: &str = "7a5d:";
 
@@ -75,14 +80,62 @@ pub(super) fn isolate(others: &Others) -> NodeFault {
 /// No packet of the user whose processes are Patroni and PostgreSQL to etcd's client port anywhere, its own
 /// node included.
 pub(super) fn cut_from_etcd(user: &str, others: &Others) -> NodeFault {
+    let rule = chain("output", &format!("{} counter drop", to_etcd(user, others)));
+    let fault = filter(&rule, unreachable(&format!("runuser -u {user} -- "), &others.etcd));
+    NodeFault { possible: fault.possible + &apart(user), ..fault }
+}
+
+/// The packets of `user` to etcd.
+fn to_etcd(user: &str, others: &Others) -> String {
     let ports: Vec<String> = others.etcd_ports.iter().map(ToString::to_string).collect();
     let ports = if let [port] = &ports[..] { port.clone() } else { format!("{{ {} }}", ports.join(", ")) };
-    let rule = chain("output", &format!("meta skuid \"{user}\" tcp dport {ports} counter drop"));
-    let fault = filter(&rule, unreachable(&format!("runuser -u {user} -- "), &others.etcd));
-    let apart = format!(
+    format!("meta skuid \"{user}\" tcp dport {ports}")
+}
+
+/// Tests that packets of `user` are only those of Patroni, PostgreSQL and the lease guard.
+fn apart(user: &str) -> String {
+    format!(
         "[ \"$(id -u {user})\" != 0 ] || {{ echo 'Patroni runs as root: its packets to etcd are not told from others'; exit 1; }}\n"
-    );
-    NodeFault { possible: fault.possible + &apart, ..fault }
+    )
+}
+
+/// Connections of that user to etcd go through a relay, whose own packets are root's. Those that were open before are
+/// reset, so that they are made again.
+pub(super) fn slow_etcd(user: &str, others: &Others) -> NodeFault {
+    let rule = to_etcd(user, others);
+    let chains = |port: &str| {
+        let hook = |kind: &str, priority: i32, rule: &str| {
+            format!("    type {kind} hook output priority {priority}; policy accept;\n    {rule}\n")
+        };
+        let detour = hook("nat", -100, &format!("{rule} counter redirect to :{port}"));
+        let output = hook("filter", 0, &format!("{rule} counter reject with tcp reset"));
+        format!("table inet hactl_drill {{\n  chain detour {{\n{detour}  }}\n  chain output {{\n{output}  }}\n}}\n")
+    };
+    let (possible, table) = (chains("1"), chains("$port"));
+    let fault = filter("", String::new());
+    NodeFault {
+        possible: format!(
+            "command -v nft >/dev/null || {{ echo 'nft is not installed'; exit 1; }}\n\
+             command -v python3 >/dev/null || {{ echo 'python3 is not installed'; exit 1; }}\n\
+             nft --check -f - <<'END'\n{possible}END\n{}",
+            apart(user)
+        ),
+        inject: format!(
+            "mkdir -p /run/{RELAY}\ncat >/run/{RELAY}/relay.py <<'RELAY'\n{}RELAY\n\
+             systemd-run --quiet --collect --unit={RELAY} --property=RuntimeMaxSec={LONGEST_SECONDS} \
+             python3 /run/{RELAY}/relay.py {SLOW_SECONDS} /run/{RELAY}\n\
+             for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ ! -e /run/{RELAY}/port ] || break; sleep 0.2; done\n\
+             port=$(cat /run/{RELAY}/port)\n\
+             nft -f - <<END\n{table}END\n",
+            include_str!("slow_etcd.py")
+        ),
+        effect: format!("[ -e /run/{RELAY}/late ]\n"),
+        // The table first: what is redirected needs the relay. Its connections end with it, and are made again.
+        revert: format!(
+            "{}! systemctl is-active --quiet {RELAY} || systemctl stop {RELAY}\nrm -rf /run/{RELAY}\n",
+            fault.revert
+        ),
+    }
 }
 
 /// No packet to or from the server that this node streams from: what that acknowledges from now on is
@@ -231,6 +284,30 @@ END
         );
         assert!(
             fault.effect.contains("for door in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
+        );
+    }
+
+    #[test]
+    fn slow_etcd_redirects_new_connections_and_resets_open_ones() {
+        let fault = slow_etcd("postgres", &others());
+        let table = "table inet hactl_drill {
+  chain detour {
+    type nat hook output priority -100; policy accept;
+    meta skuid \"postgres\" tcp dport 2379 counter redirect to :$port
+  }
+  chain output {
+    type filter hook output priority 0; policy accept;
+    meta skuid \"postgres\" tcp dport 2379 counter reject with tcp reset
+  }
+}
+END
+";
+        assert!(fault.inject.ends_with(&format!("port=$(cat /run/hactl-slow-etcd/port)\nnft -f - <<END\n{table}")));
+        assert_eq!(
+            fault.revert,
+            "nft add table inet hactl_drill '; delete table inet hactl_drill'\n\
+             ! systemctl is-active --quiet hactl-slow-etcd || systemctl stop hactl-slow-etcd\n\
+             rm -rf /run/hactl-slow-etcd\n"
         );
     }
 

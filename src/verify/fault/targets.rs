@@ -31,7 +31,7 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
 /// Why a drill that is about etcd cannot be done on this cluster; none when it can.
 fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
     let strikes = drill.fault == Fault::KillEtcd;
-    let cuts = drill.fault == Fault::CutFromEtcd;
+    let cuts = matches!(drill.fault, Fault::CutFromEtcd | Fault::SlowEtcd);
     match &plan.dcs {
         Dcs::Other(dcs) if strikes || cuts => {
             return Some(format!("it is about etcd, and this cluster's DCS is {dcs}"));

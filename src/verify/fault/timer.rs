@@ -93,7 +93,7 @@ pub(super) async fn fired(
 /// Prints every trace of a fault on a node, one per line.
 const LIST: &str = "\
 ls /run | grep '^hactl-undo-'
-systemctl list-units --all --plain --no-legend 'hactl-undo-*.timer' 'hactl-fill-*' | cut -d ' ' -f 1
+systemctl list-units --all --plain --no-legend 'hactl-undo-*.timer' 'hactl-fill-*' 'hactl-slow-*' | cut -d ' ' -f 1
 for unit in $units; do
   [ ! -e /run/systemd/system/$unit.service.d/hactl-drill.conf ] || echo \"$unit is kept from starting\"
 done
@@ -107,8 +107,9 @@ for undo in $(ls /run | grep '^hactl-undo-'); do
   systemctl stop \"$undo.timer\" 2>/dev/null || :
   /bin/sh \"/run/$undo\"
 done
-systemctl stop 'hactl-fill-*'
-systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*'
+systemctl stop 'hactl-fill-*' 'hactl-slow-*'
+systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*' 'hactl-slow-*'
+rm -rf /run/hactl-slow-*
 for unit in $units; do
   if [ -e /run/systemd/system/$unit.service.d/hactl-drill.conf ]; then
     rm /run/systemd/system/$unit.service.d/hactl-drill.conf

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Passes on what a table of nftables redirects to it, and what clients send late.
+
+Every TLS record of a client with application data is late by the same time.
+So a request is late, and a handshake is not: clients allow less time for a
+connection than for an answer. Without TLS everything that a client sends is
+late. What servers send is never late.
+
+Arguments: the delay in seconds, and a directory. The port is written into its
+file `port`, and `late` is made with the first record that was late.
+"""
+
+import collections
+import os
+import pathlib
+import socket
+import struct
+import sys
+import threading
+import time
+
+DELAY = float(sys.argv[1])
+DIRECTORY = pathlib.Path(sys.argv[2])
+SO_ORIGINAL_DST = 80
+HANDSHAKE, APPLICATION_DATA = 22, 23
+
+
+def destination(connection):
+    """Where the client wanted to go."""
+    address = connection.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16)
+    port, ip = struct.unpack("!2xH4s8x", address)
+    return socket.inet_ntoa(ip), port
+
+
+def records(source):
+    """What a client sends, with whether it is late."""
+    buffer = b""
+    is_tls = None
+    while data := source.recv(65536):
+        if is_tls is None:
+            is_tls = data[0] == HANDSHAKE
+        if not is_tls:
+            yield data, True
+            continue
+        buffer += data
+        while len(buffer) >= 5:
+            end = 5 + int.from_bytes(buffer[3:5], "big")
+            if len(buffer) < end:
+                break
+            yield buffer[:end], buffer[0] == APPLICATION_DATA
+            buffer = buffer[end:]
+
+
+def pass_late(source, target):
+    """Passes records on in their order, each when its time has come. The next ones are read meanwhile."""
+    waiting, more = collections.deque(), threading.Condition()
+
+    def read():
+        last = 0.0
+        try:
+            for record, late in records(source):
+                last = max(last, time.monotonic() + (DELAY if late else 0))
+                with more:
+                    waiting.append((last, record, late))
+                    more.notify()
+        except OSError:
+            pass
+        with more:
+            waiting.append((last, b"", False))
+            more.notify()
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        with more:
+            more.wait_for(lambda: waiting)
+            due, record, late = waiting.popleft()
+        time.sleep(max(0, due - time.monotonic()))
+        if not record:
+            break
+        target.sendall(record)
+        if late:
+            (DIRECTORY / "late").touch()
+
+
+def pass_on(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+
+
+def serve(client):
+    def one_way(work, source, target):
+        try:
+            work(source, target)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    with client:
+        try:
+            server = socket.create_connection(destination(client), timeout=5)
+        except OSError:
+            return
+        with server:
+            server.settimeout(None)
+            back = threading.Thread(target=one_way, args=(pass_on, server, client), daemon=True)
+            back.start()
+            one_way(pass_late, client, server)
+            back.join()
+
+
+def main():
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    (DIRECTORY / "port.new").write_text("%d\n" % listener.getsockname()[1], encoding="ascii")
+    os.replace(DIRECTORY / "port.new", DIRECTORY / "port")
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
