@@ -407,6 +407,7 @@ class Connections(unittest.TestCase):
         guard.look_at_etcd(guard.voters[0])
         self.assertIn("no voter of etcd answers (127.0.0.1:%d: " % server.server_port, self.written(guard)["why"])
         late = guard.certificates.not_after + 1
+        self.assertEqual([guard.state(GUARD.clock(), wall)["certificate"]["expired"] for wall in (0, late)], [False, True])
         self.assertTrue(guard.why(GUARD.clock(), late).startswith("its certificate expired at 20"))
 
     def test_standby_is_asked_for_less_often(self):

@@ -39,6 +39,15 @@ pub struct GuardState {
     pub since_seconds: f64,
     /// Why nothing is proved; empty while something is.
     pub why: String,
+    pub certificate: GuardCertificate,
+}
+
+/// The certificate that the lease guard shows to etcd.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct GuardCertificate {
+    /// None until it was read.
+    pub not_after: Option<String>,
+    pub expired: bool,
 }
 
 /// Reads the state file; none if the lease guard is not enabled or the machine does not answer.
@@ -94,6 +103,12 @@ fn said(guard: &GuardView) -> Said {
     if guard.age > SETTLES {
         return Said::Nothing(format!("has not written its state for {} s", guard.age));
     }
+    if state.proves && state.certificate.expired {
+        let end = state.certificate.not_after.as_deref().unwrap_or_default();
+        return Said::Nothing(format!(
+            "works only as long as its connections to etcd last: its certificate expired at {end}"
+        ));
+    }
     // That the cluster is paused is a problem of its own.
     if state.proves || state.paused || state.since_seconds < SETTLES {
         return Said::Proves;
@@ -117,7 +132,8 @@ mod tests {
     use super::*;
 
     const FILE: &str = r#"{"version": 1, "proves": false, "paused": false, "since": "2026-11-29T12:01:00Z",
-        "since_seconds": 61.2, "why": "its certificate expired at 2026-11-29T12:01:00Z", "voters": {"asked": 3}}"#;
+        "since_seconds": 61.2, "why": "its certificate expired at 2026-11-29T12:01:00Z", "voters": {"asked": 3},
+        "certificate": {"not_after": "2026-11-29T12:01:00Z", "expired": true, "error": null}}"#;
 
     #[test]
     fn state_file_is_read_with_its_age() {
@@ -145,7 +161,11 @@ mod tests {
             words(1.0, |_| ()),
             "has proved nothing since 2026-11-29T12:01:00Z: its certificate expired at 2026-11-29T12:01:00Z"
         );
-        assert_eq!(words(1.0, |state| state.proves = true), "proves");
+        assert_eq!(
+            words(1.0, |state| state.proves = true),
+            "works only as long as its connections to etcd last: its certificate expired at 2026-11-29T12:01:00Z"
+        );
+        assert_eq!(words(1.0, |state| (state.proves, state.certificate.expired) = (true, false)), "proves");
         assert_eq!(words(1.0, |state| state.paused = true), "proves");
         assert_eq!(words(1.0, |state| state.since_seconds = 3.0), "proves");
         // A guard that hangs proves nothing, whatever its file says.
