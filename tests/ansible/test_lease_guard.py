@@ -410,7 +410,17 @@ class Connections(unittest.TestCase):
         self.assertEqual([guard.state(GUARD.clock(), wall)["certificate"]["expired"] for wall in (0, late)], [False, True])
         self.assertTrue(guard.why(GUARD.clock(), late).startswith("its certificate expired at 20"))
 
-    def test_standby_is_asked_for_less_often(self):
+    def test_guard_that_ends_before_its_first_proof_says_since_when_nothing_is_proved(self):
+        guard = self.guard(self.serve())
+        guard.since -= 100
+        self.written(guard)
+        self.assertGreater(self.written(self.guard(self.serve()))["since_seconds"], 99)
+        guard.pid = 1
+        guard.look_at_etcd(guard.voters[0])
+        self.written(guard)
+        self.assertLess(self.written(self.guard(self.serve()))["since_seconds"], 50)
+
+    def test_standby_asks_less_often(self):
         server = self.serve()
         guard = self.guard(server)
         guard.look_at_etcd(guard.voters[0])
@@ -477,7 +487,7 @@ class Stops(unittest.TestCase):
         process = self.process("trap '' QUIT; sleep 60 & echo ready; wait")
         child = GUARD.children(process.pid)
         self.assertEqual(len(child), 1)
-        settings = {"ca": "", "cert": "", "key": "", "etcd": [], "restapi": "", "name": "node1"}
+        settings = {"ca": "", "cert": "", "key": "", "etcd": [], "restapi": "", "name": "node1", "state": "/nowhere"}
         guard = GUARD.Guard({**settings, "data_dir": self.directory, "ttl": 20, "loop_wait": 3, "margin": 2})
         # The first look at a primary forgets what was known of another.
         guard.tick()

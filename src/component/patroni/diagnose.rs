@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::{
+    guard::{Said, said},
+    service::LEASE_GUARD,
+};
 use crate::{
     component::{
         findings::{Findings, Hint},
@@ -65,6 +69,30 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     }
     findings.members.clone_from(&cluster.members);
     findings.members.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+/// Finds lease guards that would not stop a primary.
+pub(super) fn diagnose_guards(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    for key in plan.data_nodes().map(|node| &node.key) {
+        let view = seen.get(key);
+        // A unit that does not run is a problem already, and so is a machine that does not answer.
+        let guard =
+            view.filter(|view| !view.failed_units.contains_key(LEASE_GUARD)).and_then(|view| view.guard.as_ref());
+        match guard.map(said) {
+            Some(Said::Proves) => continue,
+            Some(Said::Nothing(why)) => {
+                let hint = format!("run `hactl logs {} {key} --unit {LEASE_GUARD}` to see more", plan.cluster);
+                findings.ours("guard-unproved", Some(key), format!("the lease guard {why}"), hint);
+            }
+            Some(Said::Unknown) => {
+                let message = "the lease guard is an earlier release's, which does not say whether it works";
+                let hint = format!("run `hactl up {}` to update it", plan.cluster);
+                findings.notice("guard-unknown", Some(key), message, Hint::Up(hint));
+            }
+            Some(Said::Waits) | None => {}
+        }
+        findings.unproved.push(key.clone());
+    }
 }
 
 /// Finds members of a cluster that hactl did not make which the file does not name.

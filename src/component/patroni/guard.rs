@@ -1,18 +1,9 @@
-//! What the lease guard of a machine says of itself: its state file, and what is wrong by it.
+//! What the lease guard of a machine says of itself, in its state file.
 
 use serde::Deserialize;
 
 use super::service::LEASE_GUARD;
-use crate::{
-    access::PATIENCE,
-    component::{
-        findings::{Findings, Hint},
-        view::Observations,
-    },
-    model::InstanceKey,
-    plan::Plan,
-    ssh::Remote,
-};
+use crate::{access::PATIENCE, model::InstanceKey, ssh::Remote};
 
 /// Seconds for which a lease guard may prove nothing or write nothing before that is a problem: after a promotion, and
 /// after its own start, it needs some for a first proof.
@@ -66,39 +57,18 @@ fn parse(text: &str) -> Option<GuardView> {
     Some(GuardView { age: age.trim().parse().ok()?, state: serde_json::from_str(file).ok() })
 }
 
-/// Finds lease guards that would not stop a primary.
-pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings) {
-    for key in plan.data_nodes().map(|node| &node.key) {
-        let view = seen.get(key);
-        // A unit that does not run is a problem already, and so is a machine that does not answer.
-        let guard =
-            view.filter(|view| !view.failed_units.contains_key(LEASE_GUARD)).and_then(|view| view.guard.as_ref());
-        match guard.map(said) {
-            Some(Said::Proves) => continue,
-            Some(Said::Nothing(why)) => {
-                let hint = format!("run `hactl logs {} {key} --unit {LEASE_GUARD}` to see more", plan.cluster);
-                findings.ours("guard-unproved", Some(key), format!("the lease guard {why}"), hint);
-            }
-            Some(Said::Unknown) => {
-                let message = "the lease guard is an earlier release's, which does not say whether it works";
-                let hint = format!("run `hactl up {}` to update it", plan.cluster);
-                findings.notice("guard-unknown", Some(key), message, Hint::Up(hint));
-            }
-            None => {}
-        }
-        findings.unproved.push(key.clone());
-    }
-}
-
-/// What a lease guard is worth.
-enum Said {
+/// What a lease guard says of itself.
+pub(super) enum Said {
     Proves,
+    /// It has nothing to show yet, or nothing to do in a pause.
+    Waits,
     /// It would not stop a primary in time, in words.
     Nothing(String),
     Unknown,
 }
 
-fn said(guard: &GuardView) -> Said {
+/// Judges a state file.
+pub(super) fn said(guard: &GuardView) -> Said {
     let Some(state) = &guard.state else { return Said::Unknown };
     if guard.age > SETTLES {
         return Said::Nothing(format!("has not written its state for {} s", guard.age));
@@ -109,11 +79,13 @@ fn said(guard: &GuardView) -> Said {
             "works only as long as its connections to etcd last: its certificate expired at {end}"
         ));
     }
-    // That the cluster is paused is a problem of its own.
-    if state.proves || state.paused || state.since_seconds < SETTLES {
-        return Said::Proves;
+    match state {
+        GuardState { proves: true, .. } => Said::Proves,
+        // That the cluster is paused is a problem of its own.
+        GuardState { paused: true, .. } => Said::Waits,
+        _ if state.since_seconds < SETTLES => Said::Waits,
+        _ => Said::Nothing(format!("has proved nothing since {}: {}", state.since, state.why)),
     }
-    Said::Nothing(format!("has proved nothing since {}: {}", state.since, state.why))
 }
 
 /// What stops a primary whose Patroni does not: `planned`, unless some lease guards have not proved that they would.
@@ -150,6 +122,7 @@ mod tests {
         change(&mut state);
         match said(&GuardView { age, state: Some(state) }) {
             Said::Proves => "proves".to_owned(),
+            Said::Waits => "waits".to_owned(),
             Said::Nothing(why) => why,
             Said::Unknown => "unknown".to_owned(),
         }
@@ -166,8 +139,8 @@ mod tests {
             "works only as long as its connections to etcd last: its certificate expired at 2026-11-29T12:01:00Z"
         );
         assert_eq!(words(1.0, |state| (state.proves, state.certificate.expired) = (true, false)), "proves");
-        assert_eq!(words(1.0, |state| state.paused = true), "proves");
-        assert_eq!(words(1.0, |state| state.since_seconds = 3.0), "proves");
+        assert_eq!(words(1.0, |state| state.paused = true), "waits");
+        assert_eq!(words(1.0, |state| state.since_seconds = 3.0), "waits");
         // A guard that hangs proves nothing, whatever its file says.
         assert_eq!(words(11.0, |state| state.proves = true), "has not written its state for 11 s");
     }

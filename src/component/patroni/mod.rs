@@ -49,7 +49,7 @@ pub(super) const COMPONENT: Component = Component {
     is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: |plan, seen, findings| {
         diagnose::diagnose(plan, seen, findings);
-        guard::diagnose(plan, seen, findings);
+        diagnose::diagnose_guards(plan, seen, findings);
     },
     diagnose_adopted: diagnose::diagnose_adopted,
     may_be_foreign: false,
