@@ -19,8 +19,6 @@ import sys
 import threading
 import time
 
-DELAY = float(sys.argv[1])
-DIRECTORY = pathlib.Path(sys.argv[2])
 SO_ORIGINAL_DST = 80
 HANDSHAKE, APPLICATION_DATA = 22, 23
 
@@ -51,7 +49,7 @@ def records(source):
             buffer = buffer[end:]
 
 
-def pass_late(source, target):
+def pass_late(source, target, delay, was_late):
     """Passes records on in their order, each when its time has come. The next ones are read meanwhile."""
     waiting, more = collections.deque(), threading.Condition()
 
@@ -59,7 +57,7 @@ def pass_late(source, target):
         last = 0.0
         try:
             for record, late in records(source):
-                last = max(last, time.monotonic() + (DELAY if late else 0))
+                last = max(last, time.monotonic() + (delay if late else 0))
                 with more:
                     waiting.append((last, record, late))
                     more.notify()
@@ -79,7 +77,7 @@ def pass_late(source, target):
             break
         target.sendall(record)
         if late:
-            (DIRECTORY / "late").touch()
+            was_late()
 
 
 def pass_on(source, target):
@@ -87,10 +85,10 @@ def pass_on(source, target):
         target.sendall(data)
 
 
-def serve(client):
-    def one_way(work, source, target):
+def serve(client, *how):
+    def one_way(work, source, target, *how):
         try:
-            work(source, target)
+            work(source, target, *how)
         except OSError:
             pass
         for end in (source, target):
@@ -108,18 +106,19 @@ def serve(client):
             server.settimeout(None)
             back = threading.Thread(target=one_way, args=(pass_on, server, client), daemon=True)
             back.start()
-            one_way(pass_late, client, server)
+            one_way(pass_late, client, server, *how)
             back.join()
 
 
-def main():
+def main(delay, directory):
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    (DIRECTORY / "port.new").write_text("%d\n" % listener.getsockname()[1], encoding="ascii")
-    os.replace(DIRECTORY / "port.new", DIRECTORY / "port")
+    (directory / "port.new").write_text("%d\n" % listener.getsockname()[1], encoding="ascii")
+    os.replace(directory / "port.new", directory / "port")
+    how = (delay, (directory / "late").touch)
     while True:
         client, _ = listener.accept()
-        threading.Thread(target=serve, args=(client,), daemon=True).start()
+        threading.Thread(target=serve, args=(client, *how), daemon=True).start()
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]), pathlib.Path(sys.argv[2]))
