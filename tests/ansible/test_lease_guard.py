@@ -394,6 +394,9 @@ class Connections(unittest.TestCase):
         self.assertEqual((state["voters"], state["proof"]["by"]), ({"asked": 2, "answered": 1}, "etcd"))
         self.assertTrue(state["proof"]["seconds_ago"] < 5 and 12 < state["proof"]["seconds_left"] <= 17)
         self.assertEqual(state["certificate"]["not_after"], GUARD.utc(guard.certificates.not_after))
+        guard.proof.etcd(GUARD.Answer(GUARD.clock(), GUARD.clock(), None, None, {}))
+        guard.proof.good = {}
+        self.assertEqual(self.written(guard)["why"], "the leader key belongs to no member")
         # Without a primary, what counts is that etcd can be asked.
         guard.pid = None
         self.assertEqual(self.written(guard)["proves"], True)
