@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the lease guard concludes from the answers that it gets, and that it stops what it has to.
+"""What the lease guard concludes from the answers that it gets, and that it stops what it has to. One file, as the program is.
 
     python3 -m unittest discover tests/ansible
 """
