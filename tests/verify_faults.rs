@@ -47,6 +47,7 @@ const DRILLS: &[&str] = &[
     "slow-network/loss",
     "slow-network/latency",
     "etcd-leader-loss",
+    "etcd-slow",
     "etcd-quorum-loss",
     "disk-full",
     "replica-loss",

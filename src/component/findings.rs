@@ -55,6 +55,8 @@ pub(crate) struct Findings {
     pub(crate) members: Vec<Member>,
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
+    /// Machines whose lease guard has not proved that it would stop a primary.
+    pub(crate) unproved: Vec<InstanceKey>,
 }
 
 impl Findings {

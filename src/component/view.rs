@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{etcd::EtcdView, patroni::PatroniView, postgres::PostgresView, probe::Observed};
+use super::{
+    etcd::EtcdView,
+    patroni::{GuardView, PatroniView},
+    postgres::PostgresView,
+    probe::Observed,
+};
 use crate::model::{InstanceKey, Role};
 
 /// Everything that the nodes said at one moment.
@@ -12,14 +17,15 @@ pub type Observations = BTreeMap<InstanceKey, NodeView>;
 #[derive(Clone, Debug)]
 pub(crate) enum View {
     Etcd(Observed<EtcdView>),
-    Patroni(Observed<PatroniView>),
+    /// The second part is the state of the lease guard, if one is enabled.
+    Patroni(Observed<PatroniView>, Option<GuardView>),
     Postgres(Observed<PostgresView>),
 }
 
 impl View {
     /// Whether the component did not answer.
     pub(crate) const fn is_silent(&self) -> bool {
-        matches!(self, Self::Etcd(Err(_)) | Self::Patroni(Err(_)) | Self::Postgres(Err(_)))
+        matches!(self, Self::Etcd(Err(_)) | Self::Patroni(Err(_), _) | Self::Postgres(Err(_)))
     }
 }
 
@@ -31,6 +37,8 @@ pub struct NodeView {
     pub etcd: Option<Observed<EtcdView>>,
     pub patroni: Option<Observed<PatroniView>>,
     pub postgres: Option<Observed<PostgresView>>,
+    /// The state of the lease guard; none if none is enabled.
+    pub guard: Option<GuardView>,
     /// Units that failed, each with its last log lines; asked only where a service did not answer.
     pub failed_units: BTreeMap<String, Vec<String>>,
     /// Services that it serves without TLS.
@@ -49,6 +57,7 @@ impl NodeView {
             etcd: None,
             patroni: None,
             postgres: None,
+            guard: None,
             failed_units: BTreeMap::new(),
             without_tls: Vec::new(),
             digest: None,
@@ -59,7 +68,7 @@ impl NodeView {
     pub(crate) fn add(&mut self, view: View) {
         match view {
             View::Etcd(view) => self.etcd = Some(view),
-            View::Patroni(view) => self.patroni = Some(view),
+            View::Patroni(view, guard) => (self.patroni, self.guard) = (Some(view), guard),
             View::Postgres(view) => self.postgres = Some(view),
         }
     }

@@ -288,6 +288,8 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("etcd-outside", "etcd voters are not among the instances"),
     ("etcd-silent", "etcd does not answer"),
     ("failsafe-active", "Patroni's failsafe mode holds the primary"),
+    ("guard-unknown", "the lease guard of an earlier release does not report its state"),
+    ("guard-unproved", "a lease guard has proved nothing for some time"),
     ("leader-not-running", "the leader does not run"),
     ("leader-not-writable", "the leader does not accept writes"),
     ("member-missing", "Patroni runs but is not a member yet"),

@@ -19,6 +19,8 @@ pub struct Health {
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy.
     pub notices: Vec<Problem>,
+    /// Machines whose lease guard has not proved that it would stop a primary.
+    pub unproved: Vec<InstanceKey>,
 }
 
 /// A cluster that was healthy when it was last asked. Only [`Health::healthy`] makes one.
@@ -78,8 +80,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, problems, notices, .. } = findings;
-    Health { leader, members, etcd, problems, notices }
+    let Findings { leader, members, etcd, problems, notices, unproved, .. } = findings;
+    Health { leader, members, etcd, problems, notices, unproved }
 }
 
 /// What is different in a cluster that hactl did not make.

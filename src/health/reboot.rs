@@ -48,6 +48,7 @@ mod tests {
             etcd: Default::default(),
             problems: Vec::new(),
             notices: Vec::new(),
+            unproved: Vec::new(),
         }
     }
 

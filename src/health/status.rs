@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Health;
 use crate::{
-    component::{Problem, etcd::Etcd},
+    component::{Problem, etcd::Etcd, patroni::fencing},
     plan::Plan,
 };
 
@@ -23,7 +23,7 @@ pub struct Status {
     pub healthy: bool,
     /// What an acknowledged commit guarantees: `durability`, as in the cluster file.
     pub durability: &'static str,
-    /// What stops a primary whose Patroni has failed, as text.
+    /// What stops a primary whose Patroni has failed, as text; names machines whose lease guard has proved nothing.
     pub fencing: String,
     /// The leader's key; null if the cluster has no leader.
     pub leader: Option<String>,
@@ -61,7 +61,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
         name: plan.cluster.to_string(),
         healthy: health.is_healthy(),
         durability: plan.patroni.durability.as_str(),
-        fencing: plan.fencing.clone(),
+        fencing: fencing(&plan.fencing, &health.unproved),
         leader: health.leader.as_ref().map(ToString::to_string),
         dsn,
         members: health

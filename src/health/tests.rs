@@ -7,7 +7,7 @@ use crate::{
     component::{
         NodeView, Observations, ProbeError,
         etcd::{EtcdView, ListedMember},
-        patroni::{Cluster, Itself, Member, PatroniView},
+        patroni::{Cluster, GuardState, GuardView, Itself, Member, PatroniView},
         postgres::PostgresView,
     },
     model::{Choices, InstanceKey, Role},
@@ -71,6 +71,7 @@ fn good(plan: &Plan) -> Observations {
                     streaming: if leads { streaming.into() } else { BTreeMap::new() },
                     ..PostgresView::default()
                 })),
+                guard: Some(GuardView { age: 0.0, state: Some(GuardState { proves: true, ..GuardState::default() }) }),
                 ..NodeView::new(node.roles.clone(), Ok(()))
             };
             (node.key.clone(), view)
@@ -128,6 +129,19 @@ fn each_fault_is_reported_with_its_code_and_node() {
                 seen.get_mut(&key("node2")).unwrap().failed_units.insert("etcd".into(), vec!["exit 1".into()]);
             },
             &[("unit-failed", Some("node2"))],
+        ),
+        (
+            "lease guard without a proof",
+            |seen| {
+                let state = GuardState {
+                    since: "2026-11-29T12:01:00Z".into(),
+                    since_seconds: 60.0,
+                    why: "its certificate expired at 2026-11-29T12:01:00Z".into(),
+                    ..GuardState::default()
+                };
+                seen.get_mut(&key("node2")).unwrap().guard = Some(GuardView { age: 1.0, state: Some(state) });
+            },
+            &[("guard-unproved", Some("node2"))],
         ),
         (
             "etcd without a quorum",
@@ -247,6 +261,28 @@ fn each_fault_is_reported_with_its_code_and_node() {
         assert_eq!(codes(&health), *expected, "{what}");
         assert!(health.healthy().is_err(), "{what}");
     }
+}
+
+#[test]
+fn fencing_lists_the_machines_whose_lease_guard_proves_nothing() {
+    let plan = plan();
+    let named = |change: Change| {
+        let mut seen = good(&plan);
+        change(&mut seen);
+        let health = diagnose(&plan, &seen);
+        let names = health.unproved.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        (names, codes(&health).len(), noticed(&health).join(" "))
+    };
+    let said = |names: &str, problems: usize, notices: &str| (names.to_owned(), problems, notices.to_owned());
+    assert_eq!(named(|_| ()), said("", 0, ""));
+    let earlier: Change = |seen| seen.get_mut(&key("node2")).unwrap().guard = Some(GuardView { age: 0.0, state: None });
+    assert_eq!(named(earlier), said("node2", 0, "guard-unknown"));
+    let disabled: Change = |seen| seen.get_mut(&key("node3")).unwrap().guard = None;
+    assert_eq!(named(disabled), said("node3", 0, ""));
+    let stopped: Change = |seen| {
+        seen.get_mut(&key("node1")).unwrap().failed_units.insert("hactl-lease-guard".into(), vec!["exit 1".into()]);
+    };
+    assert_eq!(named(stopped), said("node1", 1, ""));
 }
 
 #[test]

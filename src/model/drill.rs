@@ -15,6 +15,7 @@ pub const DRILL_NAMES: &[&str] = &[
     "primary-cut-from-etcd",
     "etcd-leader-loss",
     "etcd-quorum-loss",
+    "etcd-slow",
     "replica-loss",
     "sync-replica-isolated",
     "disk-full",

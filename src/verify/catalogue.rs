@@ -65,6 +65,8 @@ pub enum Fault {
     CutFromEtcd,
     /// SIGKILL to etcd; its unit cannot start until the fault is reverted.
     KillEtcd,
+    /// Every request to etcd arrives late.
+    SlowEtcd,
     /// The file system of PGDATA is full.
     FillDisk,
     /// Random packets between the members are lost.
@@ -257,6 +259,12 @@ pub const CATALOGUE: &[Drill] = &[
         failsafe: true,
         until: Until::LockExpiry,
         ..drill("etcd-quorum-loss", Tier::Destructive, Target::EtcdMajority, Fault::KillEtcd)
+    },
+    Drill {
+        effect: "a request to etcd was late",
+        undo: ON_NODE,
+        until: Until::LockExpiry,
+        ..drill("etcd-slow", Tier::SingleFault, Target::All, Fault::SlowEtcd)
     },
     Drill {
         effect: "the machine is not running",

@@ -28,12 +28,12 @@ defaults: {memory: 768, cores: 1}
 
 #[test]
 #[ignore = "builds the release before and drills its cluster, some 5 minutes: make test-long"]
-fn cluster_of_the_release_before_is_taken_over_without_a_restart() {
+fn cluster_of_the_release_before_is_taken_over_and_only_its_lease_guards_restart() {
     let before = release_before();
     let bench = Bench::new(NAME, FILE);
 
     let mut steps = Steps::new();
-    let (application, started) =
+    let (application, started, guards) =
         steps.must("up, with the release before, makes a cluster and proves its failover", || {
             let made = Command::new(&before)
                 .args(["up", NAME, "--output", "json"])
@@ -44,7 +44,7 @@ fn cluster_of_the_release_before_is_taken_over_without_a_restart() {
             assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
             let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
             let application = Application::start(summary["dsn"].as_str().unwrap(), 2);
-            (application, NODES.map(|node| (node, starts(node))))
+            (application, NODES.map(|node| (node, starts(node))), NODES.map(guard))
         });
 
     steps.step("plan, with this release, finds no changes", || {
@@ -56,12 +56,21 @@ fn cluster_of_the_release_before_is_taken_over_without_a_restart() {
         assert!(resources.iter().all(|resource| resource["action"] == "no-op"), "{planned:#}");
     });
 
-    steps.step("up, with this release, changes nothing and skips configure", || {
+    steps.step("status, with this release, is healthy and reports that the lease guards are unknown", || {
+        let status = bench.status();
+        let notices = status["notices"].as_array().unwrap().iter();
+        let notices: Vec<_> =
+            notices.map(|notice| (notice["code"].as_str().unwrap(), notice["node"].as_str().unwrap())).collect();
+        assert_eq!(notices, NODES.map(|node| ("guard-unknown", node)), "{status:#}");
+        assert_eq!(status["healthy"], true, "{status:#}");
+    });
+
+    steps.step("up, with this release, updates the lease guards and skips verify", || {
         let up = bench.act(&["up", NAME]);
         let stages = up["stages"].as_array().unwrap().iter();
         let stages: BTreeMap<_, _> =
             stages.map(|stage| (stage["stage"].as_str().unwrap(), &stage["outcome"])).collect();
-        assert_eq!((&up["changed"], stages["configure"]), (&Value::Bool(false), &Value::from("skipped")), "{up:#}");
+        assert_eq!((&up["changed"], stages["configure"]), (&Value::Bool(true), &Value::from("ok")), "{up:#}");
         assert!(!stages.contains_key("verify"), "a cluster that was proved before is proved again: {up:#}");
     });
 
@@ -70,15 +79,16 @@ fn cluster_of_the_release_before_is_taken_over_without_a_restart() {
         assert_eq!(configured["changed"], false, "{configured:#}");
     });
 
-    steps.step("services and clients, after up and configure, continue without a restart or a failed write", || {
+    steps.step("services and clients, after up and configure, continue; only the lease guards restarted", || {
         assert_eq!(NODES.map(|node| (node, starts(node))), started);
+        assert!(NODES.map(guard).iter().zip(&guards).all(|(now, before)| now != before), "{guards:?}");
         let (acknowledged, failed) = application.written();
         println!("   {acknowledged} rows so far");
         assert!(acknowledged > 100 && failed == 0, "{acknowledged} rows acknowledged, {failed} not");
         let status = bench.status();
         assert_eq!(
-            (&status["healthy"], &status["problems"]),
-            (&Value::Bool(true), &Value::Array(Vec::new())),
+            (&status["healthy"], &status["problems"], &status["notices"]),
+            (&Value::Bool(true), &Value::Array(Vec::new()), &Value::Array(Vec::new())),
             "{status:#}"
         );
     });
@@ -107,12 +117,18 @@ fn cluster_of_the_release_before_is_taken_over_without_a_restart() {
 fn starts(node: &str) -> String {
     let container = format!("{NAME}-{node}");
     let machine = docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &container]);
-    let script = "systemctl show --property Id,ActiveEnterTimestamp,MainPID,NRestarts etcd patroni hactl-lease-guard
+    let script = "systemctl show --property Id,ActiveEnterTimestamp,MainPID,NRestarts etcd patroni
         runuser -u postgres -- psql -XAtq -d postgres -c 'SELECT pg_postmaster_start_time()'";
     let services = docker(&["exec", &container, "sh", "-euc", script]);
-    // Three units of four lines each with an empty line between them, and PostgreSQL's line.
-    assert!(machine.contains("20") && services.lines().count() == 15, "{node}: {machine}{services}");
+    // Two units of four lines each with an empty line between them, and PostgreSQL's line.
+    assert!(machine.contains("20") && services.lines().count() == 10, "{node}: {machine}{services}");
     machine + &services
+}
+
+/// The process ID of the machine's lease guard.
+fn guard(node: &str) -> String {
+    let script = "systemctl show --property MainPID --value hactl-lease-guard";
+    docker(&["exec", &format!("{NAME}-{node}"), "sh", "-euc", script])
 }
 
 /// The program of the release before, built from its commit.

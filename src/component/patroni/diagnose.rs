@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::{
+    guard::{Verdict, judge},
+    service::LEASE_GUARD,
+};
 use crate::{
     component::{
         findings::{Findings, Hint},
@@ -76,6 +80,30 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     }
     findings.members.clone_from(&cluster.members);
     findings.members.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+/// Finds lease guards that would not stop a primary.
+pub(super) fn diagnose_guards(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    for key in plan.data_nodes().map(|node| &node.key) {
+        let view = seen.get(key);
+        // A stopped unit and a machine that does not answer are separate problems.
+        let guard =
+            view.filter(|view| !view.failed_units.contains_key(LEASE_GUARD)).and_then(|view| view.guard.as_ref());
+        match guard.map(judge) {
+            Some(Verdict::Proves) => continue,
+            Some(Verdict::Unproved(why)) => {
+                let hint = format!("Run `hactl logs {} {key} --unit {LEASE_GUARD}` for more lines", plan.cluster);
+                findings.ours("guard-unproved", Some(key), format!("the lease guard {why}"), hint);
+            }
+            Some(Verdict::Unknown) => {
+                let message = "the lease guard is from an earlier release and does not report its state";
+                let hint = format!("Run `hactl up {}` to update it", plan.cluster);
+                findings.notice("guard-unknown", Some(key), message, Hint::Up(hint));
+            }
+            Some(Verdict::Waits) | None => {}
+        }
+        findings.unproved.push(key.clone());
+    }
 }
 
 /// Finds members of a cluster that hactl did not make which the file does not name.

@@ -2,11 +2,14 @@
 
 mod client;
 mod diagnose;
+mod guard;
 mod service;
 mod vars;
 
 pub use client::{Cluster, Itself, Member, PatroniView, Version};
 pub(crate) use client::{config, itself, leader, switchover};
+pub(crate) use guard::fencing;
+pub use guard::{GuardState, GuardView};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
 
 use super::{
@@ -36,10 +39,18 @@ pub(super) const COMPONENT: Component = Component {
     endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],
-    ask: |reached| Box::pin(async move { View::Patroni(client::ask(reached).await) }),
+    ask: |reached| {
+        Box::pin(async move {
+            let (patroni, guard) = tokio::join!(client::ask(reached), guard::ask(reached.remote));
+            View::Patroni(patroni, guard)
+        })
+    },
     complete: |_, _| {},
     is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !endpoint(node).tls,
-    diagnose: diagnose::diagnose,
+    diagnose: |plan, seen, findings| {
+        diagnose::diagnose(plan, seen, findings);
+        diagnose::diagnose_guards(plan, seen, findings);
+    },
     diagnose_adopted: diagnose::diagnose_adopted,
     may_be_foreign: false,
     detect: include_str!("detect.sh"),

@@ -19,8 +19,10 @@ pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>)
         Fault::DelayPackets => network::delay(&others),
         Fault::CutReplication => network::cut_replication(),
         Fault::Asynchronous => patroni::asynchronous(&cluster.plan.patroni.durability.synchronous()),
+        // Only machines with Patroni ask etcd.
+        Fault::SlowEtcd if node.node.is_data_node() => network::slow_etcd(postgres::user(node), &others),
         Fault::FillDisk => disk::fill(node),
-        Fault::Switchover | Fault::PowerOff => return None,
+        Fault::Switchover | Fault::PowerOff | Fault::SlowEtcd => return None,
     })
 }
 

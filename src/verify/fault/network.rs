@@ -15,6 +15,8 @@ use crate::{
 
 /// Of a hundred packets, how many are lost.
 const LOST_PERCENT: u32 = 10;
+/// The unit of the relay that delays requests to etcd; its directory in `/run` has the same name.
+const RELAY: &str = "hactl-slow-etcd";
 
 /// Succeeds when a rule has met a packet.
 const DROPPED: &str = "nft list table inet hactl_drill | grep -q 'counter packets [1-9]'\n";
@@ -71,14 +73,44 @@ pub(super) fn isolate(others: &Others) -> NodeFault {
 /// No packet of the user whose processes are Patroni and PostgreSQL to etcd's client port anywhere, its own
 /// node included.
 pub(super) fn cut_from_etcd(user: &str, others: &Others) -> NodeFault {
-    let ports: Vec<String> = others.etcd_ports.iter().map(ToString::to_string).collect();
-    let ports = if let [port] = &ports[..] { port.clone() } else { format!("{{ {} }}", ports.join(", ")) };
-    let rule = chain("output", &format!("meta skuid \"{user}\" tcp dport {ports} counter drop"));
+    let rule = chain("output", &format!("{} counter drop", to_etcd(user, others)));
     let fault = filter(&rule, unreachable(&format!("runuser -u {user} -- "), &others.etcd));
-    let apart = format!(
+    NodeFault { possible: apart(user) + &fault.possible, ..fault }
+}
+
+/// The packets of `user` to etcd.
+fn to_etcd(user: &str, others: &Others) -> String {
+    format!("meta skuid \"{user}\" tcp dport {}", ports(others))
+}
+
+/// The client ports of etcd, as nftables writes them.
+fn ports(others: &Others) -> String {
+    let ports: Vec<String> = others.etcd_ports.iter().map(ToString::to_string).collect();
+    if let [port] = &ports[..] { port.clone() } else { format!("{{ {} }}", ports.join(", ")) }
+}
+
+/// Tests that the packets of `user` are only those of Patroni, PostgreSQL and the lease guard.
+fn apart(user: &str) -> String {
+    format!(
         "[ \"$(id -u {user})\" != 0 ] || {{ echo 'Patroni runs as root, so its packets to etcd look like those of other programs'; exit 1; }}\n"
-    );
-    NodeFault { possible: fault.possible + &apart, ..fault }
+    )
+}
+
+/// Connections of that user to etcd go through a relay that delays requests.
+pub(super) fn slow_etcd(user: &str, others: &Others) -> NodeFault {
+    let script = include_str!("slow_etcd.sh")
+        .replace("@USER@", user)
+        .replace("@PORTS@", &ports(others))
+        .replace("@UNIT@", RELAY);
+    let step = |step: &str| script.replace("@STEP@", step);
+    let relay = include_str!("slow_etcd.py");
+    let write = format!("mkdir -p /run/{RELAY}\ncat >/run/{RELAY}/relay.py <<'RELAY'\n{relay}RELAY\n");
+    NodeFault {
+        possible: apart(user) + &step("possible"),
+        inject: write + &step("inject"),
+        effect: step("effect"),
+        revert: step("revert"),
+    }
 }
 
 /// No packet to or from the server that this node streams from: what that acknowledges from now on is
@@ -209,6 +241,26 @@ END
                 .effect
                 .contains("for endpoint in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
         );
+    }
+
+    #[test]
+    fn slow_etcd_writes_its_relay_before_it_redirects() {
+        let fault = slow_etcd("postgres", &others());
+        for (script, step) in [
+            (&fault.possible, "possible"),
+            (&fault.inject, "inject"),
+            (&fault.effect, "effect"),
+            (&fault.revert, "revert"),
+        ] {
+            let values = "user='postgres'\nports='2379'\n";
+            assert!(script.contains(&format!("step='{step}'\n")) && script.contains(values), "{script}");
+            assert!(!script.contains('@'), "{script}");
+        }
+        // The undo timer is written as a here document.
+        assert!(!fault.revert.lines().any(|line| line == "END"), "{}", fault.revert);
+        let writes = format!("mkdir -p /run/{RELAY}\ncat >/run/{RELAY}/relay.py <<'RELAY'\n");
+        assert!(fault.inject.starts_with(&writes), "{}", fault.inject);
+        assert_eq!(fault.inject.lines().filter(|line| *line == "RELAY").count(), 1);
     }
 
     #[test]

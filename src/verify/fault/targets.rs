@@ -34,7 +34,7 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
 /// Why a drill that is about etcd cannot be done on this cluster; none when it can.
 fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
     let kills = drill.fault == Fault::KillEtcd;
-    let cuts = drill.fault == Fault::CutFromEtcd;
+    let cuts = matches!(drill.fault, Fault::CutFromEtcd | Fault::SlowEtcd);
     match &plan.dcs {
         Dcs::Other(dcs) if kills || cuts => {
             return Some(format!("the drill needs etcd, but the cluster's DCS is {dcs}"));

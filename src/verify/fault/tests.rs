@@ -91,6 +91,7 @@ fn health() -> Health {
         etcd: Etcd { healthy: true, leader: Some("node2".to_owned()), members: Vec::new() },
         problems: Vec::new(),
         notices: Vec::new(),
+        unproved: Vec::new(),
     }
 }
 
@@ -130,8 +131,14 @@ fn voter_on_the_primary_is_chosen_last() {
 #[test]
 fn missing_target_is_refused_with_the_reason() {
     let scene = Scene::new(THREE);
-    let empty =
-        Health { leader: None, members: Vec::new(), etcd: Etcd::default(), problems: Vec::new(), notices: Vec::new() };
+    let empty = Health {
+        leader: None,
+        members: Vec::new(),
+        etcd: Etcd::default(),
+        problems: Vec::new(),
+        notices: Vec::new(),
+        unproved: Vec::new(),
+    };
     for (title, expected) in [
         ("node-loss", "the cluster has no primary now"),
         ("replica-loss", "the cluster has no replica now"),
