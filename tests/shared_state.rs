@@ -72,7 +72,7 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
         for command in [&["up", NAME][..], &["down", NAME, "--yes"]] {
             let (code, error) = racing.fail(command);
             assert_eq!((code, error["code"].as_str()), (1, Some("cluster-locked")), "{command:?} {error:#}");
-            assert!(text(&error).contains("`hactl up t-shared` of"), "{error:#}");
+            assert!(text(&error).contains("locked by `hactl up t-shared` ("), "{error:#}");
         }
         let (code, events) = up.end();
         assert_eq!(code, 0, "{:#?}", events.last());
