@@ -76,7 +76,7 @@ fn adopted_cluster_made_by_hand_is_read_and_drilled() {
             ["switchover passed", "patroni-crash/restart skipped", "node-loss skipped", "primary-isolated passed"];
         assert_eq!(outcomes, expected, "{verdict:#}");
         let reason = |index: usize| verdict["drills"][index]["reason"].as_str().unwrap();
-        assert!(reason(1).contains("unit patroni@main does not start Patroni again (Restart=no)"), "{verdict:#}");
+        assert!(reason(1).contains("unit patroni@main does not restart Patroni (Restart=no)"), "{verdict:#}");
         assert!(reason(2).contains("hactl cannot power these machines back on"), "{verdict:#}");
         // Its pg_hba lets members in, and nobody else.
         assert_eq!(

@@ -197,7 +197,7 @@ fn interrupt(bench: &Bench, stage: &str, signals: &[Signal], expected: i32) -> D
     if signals.len() == 1 {
         let last = events.last().unwrap();
         assert_eq!((&last["type"], &last["ok"]), (&"summary".into(), &false.into()), "{last:#}");
-        assert!(last["message"].as_str().unwrap().contains("run the same command again"), "{last:#}");
+        assert!(last["message"].as_str().unwrap().contains("Run the same command again"), "{last:#}");
     }
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(bench.lock_holders(), Vec::<String>::new());

@@ -72,7 +72,7 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
         for command in [&["up", NAME][..], &["down", NAME, "--yes"]] {
             let (code, error) = racing.fail(command);
             assert_eq!((code, error["code"].as_str()), (1, Some("cluster-locked")), "{command:?} {error:#}");
-            assert!(text(&error).contains("`hactl up t-shared` of"), "{error:#}");
+            assert!(text(&error).contains("locked by `hactl up t-shared` ("), "{error:#}");
         }
         let (code, events) = up.end();
         assert_eq!(code, 0, "{:#?}", events.last());
@@ -139,7 +139,7 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
         first.write_file(&elsewhere);
         let plan = first.hactl(&["plan", NAME]);
         let said = String::from_utf8_lossy(&[plan.stdout, plan.stderr].concat()).into_owned();
-        assert!(plan.status.code() == Some(1) && said.contains("moves it there"), "{said}");
+        assert!(plan.status.code() == Some(1) && said.contains("to move the state"), "{said}");
         assert!(moved(&first, &elsewhere));
         assert_ne!(server.sql("SELECT json_array_length(data::json->'resources') FROM hactl_t_moved.states"), "0");
         // The copy that stays there is the user's to remove.

@@ -153,7 +153,7 @@ fn cluster_with_one_data_node_is_reported_as_not_proved() {
     assert!(summary["message"].as_str().unwrap().contains("not proved: one data node"), "{summary}");
     let (code, error) = bench.fail(&["verify", "t-verify-one", "--drill", "node-loss"]);
     assert_eq!(code, 1, "{error}");
-    assert!(error["causes"][0].as_str().unwrap().contains("data nodes"), "{error}");
+    assert!(error["causes"][0].as_str().unwrap().contains("machines with PostgreSQL"), "{error}");
 }
 
 /// Everything about it is read from its machines: TLS, client certificates, passwords, timers.

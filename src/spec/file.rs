@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},

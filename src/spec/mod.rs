@@ -10,7 +10,6 @@ mod check;
 mod checker;
 mod file;
 mod hosts;
-mod init;
 mod load;
 mod local;
 mod problem;
@@ -37,7 +36,7 @@ use serde_json::Value;
 
 pub use self::{
     blueprint::blueprints,
-    init::{Template, init_text},
+    file::{Template, init_text},
     load::load,
     problem::{FileProblem, Problems},
     record::Record,

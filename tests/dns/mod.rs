@@ -173,7 +173,7 @@ fn records_at_names_of_others_are_refused() {
                 "update add node3.home.sflab.io. 300 A 192.0.2.3",
                 &format!("update add node3.home.sflab.io. 300 TXT \"hactl={OTHER_UUID}/192.0.2.3\""),
             ]);
-            plain.apply().bad(&["did not create: 192.0.2.99", "did not make: 192.0.2.3"]);
+            plain.apply().bad(&["did not create: 192.0.2.99", "did not create: 192.0.2.3"]);
             assert_eq!(server.dig("node3", "TXT").len(), 1, "a mark was left on what is another's");
             plain.destroy().good();
             assert_eq!(server.dig("node3", "A"), ["300 IN A 192.0.2.3"], "a destroy removed what was never made");

@@ -1,10 +1,11 @@
-//! The section `platform`.
+//! The section `platform`, and the commented cluster file that `hactl init` writes for each platform.
 
+use clap::ValueEnum;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{BridgeName, DomainName, Hypervisor, Passed, PoolName, ProxmoxKind, StorageName};
+use crate::model::{BridgeName, ClusterName, DomainName, Hypervisor, Passed, PoolName, ProxmoxKind, StorageName};
 
 /// Where the machines come from.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -204,4 +205,55 @@ pub(in crate::spec) struct LocalFile {
     /// The IPv4 network of the nodes in CIDR notation; by default one that collides with no other network.
     #[schemars(example = &"10.89.7.0/24")]
     pub(in crate::spec) subnet: Option<String>,
+}
+
+/// What a new cluster file is for; the platforms are the values of `hactl init --platform`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// Containers on this machine
+    #[default]
+    Local,
+    /// Virtual machines or containers on Proxmox VE
+    Proxmox,
+    /// Existing machines, reached by SSH
+    Hosts,
+    /// Machines of your own Terraform root module
+    Terraform,
+    /// An existing Patroni cluster
+    #[value(skip)]
+    Adopted,
+}
+
+impl Template {
+    /// What to do next with the new file.
+    #[must_use]
+    pub fn next(self, name: &ClusterName) -> String {
+        let up = format!("hactl plan {name}\n  hactl up {name}");
+        match self {
+            Self::Local => up,
+            Self::Proxmox => format!(
+                "enter your hypervisors, addresses and template in the file, export PROXMOX_VE_API_TOKEN, then\n  {up}"
+            ),
+            Self::Hosts => format!("enter your machines' addresses in the file, then\n  {up}"),
+            Self::Terraform => format!("enter your module's directory and its machines in the file, then\n  {up}"),
+            Self::Adopted => {
+                format!(
+                    "enter your machines' addresses in the file, then\n  hactl status {name}\n  hactl verify {name}"
+                )
+            }
+        }
+    }
+}
+
+/// A commented cluster file with all common fields, for a cluster called `name`.
+#[must_use]
+pub fn init_text(name: &ClusterName, template: Template) -> String {
+    let text = match template {
+        Template::Local => include_str!("../init.yaml"),
+        Template::Proxmox => include_str!("../init-proxmox.yaml"),
+        Template::Hosts => include_str!("../init-hosts.yaml"),
+        Template::Terraform => include_str!("../init-terraform.yaml"),
+        Template::Adopted => include_str!("../init-adopted.yaml"),
+    };
+    text.replace("@NAME@", name.as_str())
 }
