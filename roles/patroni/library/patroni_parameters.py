@@ -34,7 +34,8 @@ options:
   live: {type: bool, default: false, description: Compare limits with the node's own running server}
   port: {type: int, default: 5432, description: Port of the node's own server}
   socket_dir: {type: path, default: /var/run/postgresql, description: Directory of its socket}
-  refused: {type: list, elements: dict, default: [], description: Only report these refusals that another task found}
+  reason: {type: str, default: "", description: 'Only report that the cluster did not take the parameters, and why'}
+  lines: {type: list, elements: str, default: [], description: The server's lines about it}
 author: The hactl maintainers
 """
 
@@ -382,12 +383,17 @@ def main():
             live=dict(type="bool", default=False),
             port=dict(type="int", default=5432),
             socket_dir=dict(type="path", default="/var/run/postgresql"),
-            refused=dict(type="list", elements="dict", default=[]),
+            reason=dict(type="str", default=""),
+            lines=dict(type="list", elements="str", default=[]),
         ),
     )
     params, changed = module.params, module.params["changed"]
-    if params["refused"]:
-        failing(module, params["refused"])
+    if params["reason"]:
+        if not changed:
+            module.fail_json(msg="\n".join([params["reason"], *params["lines"]]), refused=[])
+        name, line = blame(params["lines"], changed, params["parameters"])
+        cause = params["reason"] + (": the server says: " + line if line else "")
+        failing(module, [dict(parameter=name, value=text(params["parameters"].get(name, "")), cause=cause, meant=None)])
     dummy, out, dummy2 = module.run_command([os.path.join(params["bin_dir"], "postgres"), "--version"], check_rc=True)
     major = int(re.search(r"\(PostgreSQL\) (\d+)", out).group(1))
     scratch = Scratch(module)
