@@ -140,6 +140,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("not-healthy", "the cluster is not healthy"),
     ("not-proved", "a drill failed"),
     ("not-provisioned", "the cluster has no machines yet"),
+    ("parameter-refused", "a machine refused a parameter of PostgreSQL in the cluster file"),
     ("plan-addresses", "the local network has too few addresses"),
     ("plan-refused", "Terraform's plan would destroy or stop a machine in use"),
     ("plan-voters", "no instance may be a voter of etcd"),
@@ -297,6 +298,10 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("no-synchronous-standby", "no standby is synchronous"),
     ("node-unreachable", "a machine does not answer by SSH"),
     ("not-streaming", "a replica does not stream"),
+    (
+        "parameter-differs",
+        "PostgreSQL runs with another value of a parameter than the cluster's configuration asks for",
+    ),
     ("patroni-silent", "Patroni does not answer"),
     ("paused", "Patroni is paused"),
     ("pending-restart", "a setting waits for a restart of PostgreSQL"),

@@ -97,6 +97,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             packages,
             pgdg_suite,
             parameters,
+            given: spec.postgres.parameters.keys().cloned().collect(),
             databases: spec.postgres.databases.clone(),
             access: spec.postgres.access.clone(),
         },

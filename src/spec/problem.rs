@@ -36,7 +36,9 @@ impl FileProblem {
         format!("{path}{}{meant}", self.message)
     }
 
-    fn place(&self) -> Place {
+    /// The problem as a place in its file.
+    #[must_use]
+    pub fn place(&self) -> Place {
         Place { file: self.file.clone(), line: self.line, column: self.column, message: self.text() }
     }
 }

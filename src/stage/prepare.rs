@@ -200,7 +200,7 @@ async fn bake(
         inventory: file("inventory.yml", &inventory.to_string())?,
         vars_files: Vec::new(),
     };
-    ansible::run(context, ansible, &playbook, &settings).await?;
+    ansible::run(context, ansible, &playbook, &settings, |refused| super::software::refused(cluster, refused)).await?;
     Ok(())
 }
 

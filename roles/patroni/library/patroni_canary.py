@@ -161,10 +161,11 @@ class Canary:
             return str(error)
 
     def until_right(self, seconds, wanted=None):
+        """Waits for the member. One that Patroni could not start with the tried values will not do so later."""
         deadline = time.monotonic() + seconds
         while True:
             wrong = self.wrong(wanted)
-            if not wrong or time.monotonic() > deadline or "`start failed`" in wrong:
+            if not wrong or time.monotonic() > deadline or wanted is not None and "`start failed`" in wrong:
                 return wrong
             time.sleep(0.3)
 

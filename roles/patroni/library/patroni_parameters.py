@@ -292,28 +292,35 @@ def sizes(scratch, params, changed, version):
     """Refuses what does not fit into the machine's memory, or that the server cannot compute."""
     parameters, memory = params["parameters"], machine_memory()
     options = ["-c", "archive_mode=off"]
-    if version < 150000:
-        # The server computes its own size from version 15 on.
-        shown, lines = scratch.shows("shared_buffers", options)
-        bytes_wanted = int(shown) * 8192 if shown else 0
-    else:
-        shown, lines = scratch.shows("shared_memory_size", options)
-        bytes_wanted = int(shown) * 1048576 if shown else 0
+    # The server computes its whole size from version 15 on.
+    what = "shared_memory_size" if version >= 150000 else "shared_buffers"
+    shown, lines = scratch.shows(what, options)
+    bytes_wanted = int(shown) * (8192 if what == "shared_buffers" else 1048576) if shown else 0
     if shown is None:
         name, line = blame(lines, changed, parameters)
         return [dict(parameter=name, value=text(parameters.get(name, "")), cause="the server says: " + line, meant=None)]
-    refused = []
-    name = "shared_buffers" if "shared_buffers" in changed else ", ".join(changed)
+    in_huge_pages = text(parameters.get("huge_pages", "try")).lower() == "on"
+    if in_huge_pages and "huge_pages" in changed and bytes_wanted > huge_pages():
+        name, limit, kind = "huge_pages", huge_pages(), "huge pages"
+    elif in_huge_pages and bytes_wanted > huge_pages() or bytes_wanted >= memory:
+        limit, kind = (huge_pages(), "huge pages") if in_huge_pages else (memory, "memory")
+        name = largest(scratch, parameters, changed, what, options, bytes_wanted)
+    else:
+        return []
+    cause = "the server would need %d MB of shared memory, and the machine has %d MB of %s" % (bytes_wanted >> 20, limit >> 20, kind)
+    return [dict(parameter=name, value=text(parameters.get(name, "")), cause=cause, meant=None)]
 
-    def refuse(name, cause):
-        refused.append(dict(parameter=name, value=text(parameters.get(name, "")), cause=cause, meant=None))
 
-    if bytes_wanted >= memory:
-        refuse(name, "the server would need %d MB of shared memory, and the machine has %d MB" % (bytes_wanted >> 20, memory >> 20))
-    if text(parameters.get("huge_pages", "try")).lower() == "on" and bytes_wanted > huge_pages():
-        refuse("huge_pages" if "huge_pages" in changed else name,
-               "the server would need %d MB in huge pages, and the machine has %d MB of them" % (bytes_wanted >> 20, huge_pages() >> 20))
-    return refused
+def largest(scratch, parameters, changed, what, options, wanted):
+    """The tried parameter without which the server needs least."""
+    least, name = wanted, ", ".join(changed)
+    for one in changed:
+        if one in parameters:
+            scratch.write({other: value for other, value in parameters.items() if other != one})
+            shown, dummy = scratch.shows(what, options)
+            if shown and int(shown) * (8192 if what == "shared_buffers" else 1048576) < least:
+                least, name = int(shown) * (8192 if what == "shared_buffers" else 1048576), one
+    return name
 
 
 def tried(scratch, params, changed, catalogue):

@@ -22,17 +22,23 @@ def blame(lines, changed, parameters):
                 return name, line
         for name in wanted:
             words = [word.strip("\"' ") for word in text(parameters[name]).split(",")]
-            # A library is named by its word or by the path that the word stands for.
-            if any(word and (word in quoted or any(os.path.basename(path) == word for path in quoted)) for word in words):
+            # A library is named by its word or by the path that the word stands for, a file by its directory.
+            named = quoted + [os.path.basename(path) for path in quoted] + [os.path.dirname(path) for path in quoted]
+            if any(word and word in named for word in words):
                 return name, line
     return (wanted[0] if len(wanted) == 1 else ", ".join(wanted)), (lines[0] if lines else "")
 
 
+# What follows from a stop, or from another member's, says nothing about a parameter.
+CONSEQUENCES = re.compile(r"terminating |the database system is |could not connect to the primary|WAL stream|"
+                          r"password authentication failed|no pg_hba.conf entry")
+
+
 def complaints(log):
-    """The server's lines that say why it did not start, without their prefix: the cause first."""
-    lines = [re.sub(r"^.*?\b((?:FATAL|ERROR|PANIC|LOG|HINT|DETAIL|WARNING):)", r"\1", line.strip()) for line in log.splitlines()]
-    telling = [line for line in lines if re.match(r"^(FATAL|ERROR|PANIC):", line)
-               or re.match(r"^LOG:.*(invalid value|unrecognized|parameter|could not|syntax error)", line)]
+    """The server's lines that say why it did not start or refused a value, without their prefix: the cause first."""
+    lines = [re.sub(r"^.*?\b((?:FATAL|ERROR|PANIC|LOG|WARNING):)\s*", r"\1 ", line.strip()) for line in log.splitlines()]
+    fatal = [line for line in lines if re.match(r"^(FATAL|PANIC):", line) and not CONSEQUENCES.search(line)]
+    values = [line for line in lines if re.match(r"^LOG: (invalid value for|unrecognized configuration|syntax error in file)", line)]
     # This line only sums up the ones before it.
-    ends = [line for line in telling if "contains errors" in line]
-    return [line for line in telling if line not in ends] + ends
+    sums = [line for line in fatal if "contains errors" in line]
+    return list(dict.fromkeys([line for line in fatal if line not in sums] + values + sums))

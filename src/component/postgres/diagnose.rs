@@ -1,5 +1,6 @@
 //! What the PostgreSQL servers say, beside what Patroni says of them -> problems: pure.
 
+use super::parameters::differences;
 use crate::{
     component::{
         findings::{Findings, Hint},
@@ -17,6 +18,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     if let Some(leader) = findings.leader.clone() {
         replication(plan, seen, &leader, findings);
     }
+    parameters(plan, seen, findings);
 }
 
 fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut Findings) -> Option<InstanceKey> {
@@ -130,6 +132,18 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             message,
             "run `ALTER ROLE ... RESET synchronous_commit`, or the same with `ALTER DATABASE`",
         );
+    }
+}
+
+/// Compares what the configuration of the members asks for with what each server has.
+fn parameters(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    for (key, view) in seen {
+        let (Some(Ok(patroni)), Some(Ok(server))) = (&view.patroni, &view.postgres) else { continue };
+        let Some(files) = &server.files else { continue };
+        for message in differences(&patroni.parameters, files) {
+            let hint = format!("correct `postgres.parameters` in the cluster file and run `hactl up {}`", plan.cluster);
+            findings.ours("parameter-differs", Some(key), message, Hint::Up(hint));
+        }
     }
 }
 
