@@ -40,6 +40,7 @@ has_data: {type: bool, returned: always, description: The data directory holds a
 unfinished: {type: bool, returned: always, description: 'The data directory holds a cluster, and nothing of a user: no database, table or index'}
 incomplete: {type: bool, returned: always, description: The data directory holds something that cannot start}
 answers: {type: bool, returned: always, description: The REST API answers}
+armed: {type: bool, returned: always, description: A timer waits that takes a change of parameters back}
 parameters: {type: dict, returned: without wait, description: PostgreSQL's parameters in etcd; null where Patroni does not say}
 complaints: {type: list, returned: failure, description: The server's own lines about why it does not start}
 role: {type: str, returned: always, description: The member's role}
@@ -70,6 +71,10 @@ KNOWN = [
 
 # PostgreSQL refuses a standby that has less of these than its primary.
 TIED = ("max_connections", "max_prepared_transactions", "max_locks_per_transaction", "max_wal_senders", "max_worker_processes")
+
+
+# Scripts of the timers that patroni_canary and patroni_parameters_undo set; they exist until these have run.
+ARMED = ("/run/hactl-canary", "/run/hactl-parameters-undo")
 
 
 class Api:
@@ -162,6 +167,7 @@ def configured(api):
 def look(params):
     found = dict(answers=False, role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
                  healthy=False, problems=[], parameters=None)
+    found["armed"] = any(os.path.exists(path) for path in ARMED)
     control = os.path.join(params["data_dir"], "global", "pg_control")
     try:
         found["has_data"] = os.path.getsize(control) > 0
@@ -226,15 +232,18 @@ def main():
         supports_check_mode=True,
     )
     params, began = module.params, time.time()
-    deadline, runs = time.monotonic() + params["wait"], time.monotonic()
+    deadline, failing = time.monotonic() + params["wait"], None
     found = look(params)
     while not found["healthy"] and time.monotonic() < deadline:
+        # Between its attempts Patroni says that the server starts.
+        if found["state"] == "running":
+            failing = None
+        elif found["state"] == "start failed":
+            failing = failing or time.monotonic()
+        if params["stuck"] and failing and time.monotonic() - failing > params["stuck"]:
+            break
         time.sleep(0.2)
         found = look(params)
-        if found["state"] != "start failed":
-            runs = time.monotonic()
-        elif params["stuck"] and time.monotonic() - runs > params["stuck"]:
-            break
     if params["wait"] and not found["healthy"]:
         # Lines from shortly before count: a reload or restart may have been refused before this look.
         found["diagnosis"], found["complaints"] = diagnose(module, began - 60)
