@@ -84,7 +84,7 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
                 ("6:15", &["postgres.parameters.work_mem", "`16mb`", "(did you mean 16MB?)"]),
                 ("7:15", &["no such parameter", "(did you mean work_mem?)"]),
                 ("8:20", &["none, ddl, mod, all", "(did you mean ddl?)"]),
-                ("9:22", &["from 25 to"]),
+                ("9:22", &["allowed: 25 to 262143"]),
             ],
         ),
         (

@@ -59,7 +59,7 @@ class Judge(unittest.TestCase):
 
     def test_values_that_patroni_drops_are_refused_with_what_is_allowed_and_meant(self):
         table = [
-            ("work_mem", "16mb", "from 64 to 2147483647, in units of kB", "16MB"),
+            ("work_mem", "16mb", "allowed: 64 to 2147483647 (in units of kB)", "16MB"),
             ("wal_keep_size", "2G", "B, kB, MB, GB, TB", "2GB"),
             ("deadlock_timeout", "1sec", "us, ms, s, min, h, d", "1s"),
             ("deadlock_timeout", "1MB", "us, ms, s, min, h, d", None),
@@ -76,10 +76,10 @@ class Judge(unittest.TestCase):
             self.assertEqual((refused[0]["value"], refused[0]["meant"]), (value, meant))
 
     def test_value_that_patroni_would_change_is_refused(self):
-        self.assertIn("from 64", judged(64, "work_mem", "1kB")[0]["cause"])
+        self.assertIn("allowed: 64 to", judged(64, "work_mem", "1kB")[0]["cause"])
 
     def test_least_value_is_that_of_patroni_where_it_wants_more(self):
-        self.assertIn("from 25 to 262143", judged(None, "max_connections", 20, least=25)[0]["cause"])
+        self.assertIn("25 to 262143", judged(None, "max_connections", 20, least=25)[0]["cause"])
 
     def test_parameter_of_the_server_itself_is_refused(self):
         self.assertIn("sets it itself", judged("8192", "block_size", "8192")[0]["cause"])

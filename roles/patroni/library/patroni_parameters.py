@@ -91,20 +91,20 @@ json.dump(answer, sys.stdout)
 
 def allowed(entry, least=None):
     """What values the server takes, in words; the limits are in the parameter's unit."""
-    unit = entry["unit"] or ""
     if entry["type"] == "bool":
-        return "it is `on` or `off`"
+        return "`on` or `off`"
     if entry["type"] == "enum":
-        return "it is one of " + ", ".join(entry["words"])
-    if entry["type"] in ("integer", "real"):
-        low = entry["min"] if least is None else str(max(least, float(entry["min"]))).replace(".0", "")
-        said = "it is a number from %s to %s" % (low, entry["max"])
-        if re.match(r"^\d*(B|kB|MB)$", unit):
-            return "%s, in units of %s, or a size with one of the units B, kB, MB, GB, TB (case matters)" % (said, unit)
-        if unit:
-            return "%s, in units of %s, or a time with one of the units us, ms, s, min, h, d" % (said, unit)
-        return said
-    return "the server refuses it"
+        return ", ".join(entry["words"])
+    if entry["type"] not in ("integer", "real"):
+        return "text that the server accepts"
+    unit = entry["unit"] or ""
+    low = entry["min"] if least is None else str(max(least, int(float(entry["min"]))))
+    said = "%s to %s" % (low, entry["max"])
+    if re.match(r"^\d*(B|kB|MB)$", unit):
+        return "%s (in units of %s), or a size with one of the units B, kB, MB, GB, TB (case matters)" % (said, unit)
+    if unit:
+        return "%s (in %s), or a time with one of the units us, ms, s, min, h, d" % (said, unit)
+    return said
 
 
 UNITS = {"b": "B", "k": "kB", "kb": "kB", "m": "MB", "mb": "MB", "g": "GB", "gb": "GB", "t": "TB", "tb": "TB",
@@ -149,7 +149,7 @@ def judge(changed, parameters, catalogue, patroni):
         elif entry["context"] == "internal":
             refuse(name, "the server sets it itself")
         elif said["value"] is None or text(said["value"]).lower() != text(parameters[name]).lower():
-            refuse(name, "`%s` is not a value of it: %s" % (text(parameters[name]), allowed(entry, said["least"])),
+            refuse(name, "`%s` is not valid; allowed: %s" % (text(parameters[name]), allowed(entry, said["least"])),
                    meant(parameters[name], entry))
     return refused
 
