@@ -41,10 +41,10 @@ fn healthy(bench: &Bench) {
         // Nothing that was tried is left.
         let left = node(
             key,
-            "ls -d /run/hactl-canary /run/hactl-parameters-undo /var/tmp/hactl-parameters-* 2>/dev/null || :",
+            "ls -d /run/hactl-parameters-canary /run/hactl-parameters-undo /var/tmp/hactl-parameters-* 2>/dev/null || :",
         );
         assert_eq!(left, "", "{key}");
-        assert_eq!(node(key, "grep -c hactl-canary /etc/patroni/patroni.yml || :"), "0", "{key}");
+        assert_eq!(node(key, "grep -c hactl-parameters-canary /etc/patroni/patroni.yml || :"), "0", "{key}");
     }
 }
 

@@ -46,10 +46,10 @@ RETURN = r"""
 refused: {type: list, returned: always, description: 'What was refused: parameter, value, cause, meant'}
 """
 
-MARK = " # hactl-canary"
-UNIT = "hactl-canary"
+MARK = " # hactl-parameters-canary"
+UNIT = "hactl-parameters-canary"
 # /run is empty after a reboot; the mark in patroni.yml is then taken out by the next run of the role.
-SCRIPT = "/run/hactl-canary"
+SCRIPT = "/run/hactl-parameters-canary"
 
 
 def with_override(config, parameters):

@@ -74,7 +74,7 @@ TIED = ("max_connections", "max_prepared_transactions", "max_locks_per_transacti
 
 
 # Scripts of the timers that patroni_canary and patroni_parameters_undo set; they exist until these have run.
-ARMED = ("/run/hactl-canary", "/run/hactl-parameters-undo")
+ARMED = ("/run/hactl-parameters-canary", "/run/hactl-parameters-undo")
 
 
 class Api:

@@ -199,11 +199,11 @@ class Scratch:
     def __init__(self, module):
         self.module = module
         # What an interrupted run left; its unit has ended by its own time limit or is stopped here.
-        module.run_command(["systemctl", "stop", "hactl-parameters-*.service"])
+        module.run_command(["systemctl", "stop", "hactl-try-*.service"])
         for left in glob.glob(PREFIX + "*"):
             shutil.rmtree(left, ignore_errors=True)
         self.dir = tempfile.mkdtemp(prefix=PREFIX)
-        self.unit = "hactl-parameters-%d" % os.getpid()
+        self.unit = "hactl-try-%d" % os.getpid()
         shutil.chown(self.dir, "postgres", "postgres")
         self.data, self.conf, self.log = (os.path.join(self.dir, name) for name in ("data", "tried.conf", "log"))
 
@@ -250,7 +250,7 @@ class Scratch:
         unit = ["systemd-run", "--quiet", "--collect", "--unit=" + self.unit, *self.properties(), "-p", "KillSignal=SIGQUIT",
                 "-p", "StandardError=append:" + self.log]
         code, dummy, err = self.module.run_command([*unit, self.program("postgres"), "-D", self.data, "-c", "config_file=" + self.conf,
-                                                    "-c", "unix_socket_directories=" + self.dir, *options])
+                                                    *options])
         if code != 0:
             self.module.fail_json(msg="could not start a server to try the parameters: " + err.strip(), refused=[])
 
@@ -328,7 +328,7 @@ def tried(scratch, params, changed, catalogue):
     parameters = params["parameters"]
     known = {entry["name"] for entry in catalogue}
     forced = {name: value for name, value in FORCED.items() if name in known}
-    forced.update(FORCED_OF_LIBRARIES)
+    forced.update(FORCED_OF_LIBRARIES, unix_socket_directories=scratch.dir)
     scratch.start([word for name, value in forced.items() for word in ("-c", "%s=%s" % (name, value))])
     lines = scratch.answers(int(parameters.get("port", 5432)))
     if lines:
