@@ -2,17 +2,20 @@
 
 use jiff::Timestamp;
 
-use super::prepare::{self, Prepared};
+use super::{
+    prepare::{self, Prepared},
+    refused::parameters_refused,
+};
 use crate::{
     access::Access,
     ansible::{
-        self, Configured, Playbook, Refusal, Settings,
+        self, Configured, Playbook, Settings,
         inventory::{self, Inventory, Material},
     },
     component::{self, Downloaded, KeyPair, RoleSecrets},
     context::{Context, RunContext},
     deployment::{Cluster, client_files, ssh_keys},
-    error::{Error, Result},
+    error::Result,
     event::Stage,
     fleet::Fleet,
     health,
@@ -98,29 +101,13 @@ pub(crate) async fn run_playbook(
             scratch: scratch.path().to_owned(),
             forks: cluster.plan.nodes.len(),
         };
-        let configured =
-            ansible::run(context, &prepared.ansible, &playbook, &settings, |refused| self::refused(cluster, refused));
+        let configured = ansible::run(context, &prepared.ansible, &playbook, &settings, |refused| {
+            parameters_refused(cluster, refused)
+        });
         let configured = configured.await?;
         run.keep("configured", &configured)?;
         let changed = configured.changed();
         Ok((configured, Some(format!("{changed} tasks changed something"))))
     })
     .await
-}
-
-/// The error of parameters that the machines refused: each with its place in the cluster file, where the file has it.
-pub(crate) fn refused(cluster: &Cluster, refused: &[Refusal]) -> Error {
-    let what = format!("`postgres.parameters` of {}", cluster.source.file);
-    let mut error = Error::failed("parameter-refused", "use", what);
-    let mut places = Vec::new();
-    for Refusal { parameter, cause, meant } in refused {
-        // A change of several parameters may fail as a whole.
-        for name in parameter.split(", ") {
-            let problem = cluster.source.parameter_problem(name, cause.clone(), meant.clone());
-            error = error.cause(&problem);
-            places.push(problem.place());
-        }
-    }
-    error.places = places.into();
-    error.hint("Correct the cluster file and run the same command again. The cluster keeps the parameters that it had")
 }

@@ -37,6 +37,7 @@ options:
   parameters: {type: dict, default: {}, description: The parameters that are tried}
   settings: {type: dict, default: {}, description: What the server must show of them in pg_settings}
   restart: {type: bool, default: false, description: One of them needs a restart}
+  loop_wait: {type: int, default: 3, description: Seconds between two looks of Patroni}
   wait: {type: int, default: 60, description: Seconds that the member gets}
   undo_after: {type: int, default: 600, description: Seconds after which the timer takes the parameters out}
 author: The hactl maintainers
@@ -62,6 +63,11 @@ def with_override(config, parameters):
 
 def without_override(config):
     return "".join(line for line in config.splitlines(keepends=True) if not line.rstrip("\n").endswith(MARK))
+
+
+# Why a member has not passed, as far as it is decided on.
+FAILED = "the member's state is `start failed`"
+RESTART = " waits for a restart"
 
 
 class Canary:
@@ -114,8 +120,8 @@ class Canary:
         if os.path.exists(SCRIPT):
             os.remove(SCRIPT)
 
-    def restart(self, *options):
-        return self.module.run_command([*self.params["ctl"], "restart", "--force", *options, self.params["scope"], self.params["name"]])
+    def restart(self):
+        self.module.run_command([*self.params["ctl"], "restart", "--force", self.params["scope"], self.params["name"]])
 
     def sql(self, statement):
         code, out, err = self.module.run_command(
@@ -141,7 +147,7 @@ class Canary:
         try:
             member = self.member()
             if member.get("state") != "running":
-                return "the member's state is `%s`" % member.get("state")
+                return FAILED if member.get("state") == "start failed" else "the member's state is `%s`" % member.get("state")
             seen, error = self.sql(
                 "SELECT json_build_object('settings', (SELECT json_object_agg(lower(name), setting) FROM pg_settings), "
                 "'pending', (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart), "
@@ -152,8 +158,10 @@ class Canary:
             for name, value in (wanted or {}).items():
                 if seen["settings"].get(name.lower()) != value:
                     return "%s is %s, not %s" % (name, seen["settings"].get(name.lower()), value)
-            if seen["pending"]:
-                return "%s waits for a restart" % ", ".join(seen["pending"])
+            # Others may wait for reasons of their own.
+            pending = [name for name in self.params["parameters"] if name.lower() in [other.lower() for other in seen["pending"]]]
+            if pending:
+                return ", ".join(pending) + RESTART
             if not seen["streams"]:
                 return "the member does not stream"
             return self.tls()
@@ -161,11 +169,12 @@ class Canary:
             return str(error)
 
     def until_right(self, seconds, wanted=None):
-        """Waits for the member. One that Patroni could not start with the tried values will not do so later."""
+        """Waits for the member. One that does not start with the tried values will not do so later, and one that waits
+        for a restart waits for it until it gets one."""
         deadline = time.monotonic() + seconds
         while True:
             wrong = self.wrong(wanted)
-            if not wrong or time.monotonic() > deadline or wanted is not None and "`start failed`" in wrong:
+            if not wrong or time.monotonic() > deadline or (RESTART if wanted is None else FAILED) in wrong:
                 return wrong
             time.sleep(0.3)
 
@@ -196,9 +205,10 @@ class Canary:
         lines = complaints(log) or [wrong]
         self.take_out()
         if self.params["restart"]:
-            time.sleep(1)
-            self.until_right(self.params["wait"])
-            self.restart("--pending")
+            # Patroni writes the old values at its next look.
+            time.sleep(2 * self.params["loop_wait"] + 2)
+            if RESTART in (self.until_right(self.params["wait"]) or ""):
+                self.restart()
         back = self.until_right(self.params["wait"] * 2)
         name, line = blame(lines, list(self.params["parameters"]), self.params["parameters"])
         cause = "tried on %s, which did not pass (%s): %s; taken back" % (self.params["name"], wrong, line)
@@ -224,6 +234,7 @@ def main():
             parameters=dict(type="dict", default={}),
             settings=dict(type="dict", default={}),
             restart=dict(type="bool", default=False),
+            loop_wait=dict(type="int", default=3),
             wait=dict(type="int", default=60),
             undo_after=dict(type="int", default=600),
         ),

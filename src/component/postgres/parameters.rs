@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::FileSetting;
+use super::client::FileSetting;
 
 /// Patroni sets these itself, on each member or on standbys only, whatever its shared configuration says.
 const PATRONIS: [&str; 6] =
