@@ -122,7 +122,7 @@ class CallbackModule(CallbackBase):
             msg = answer.get("msg", "")
             fields["msg"] = last_lines(msg) if isinstance(msg, str) else ""
         refused = answer.get("refused")
-        if status == "failed" and not hidden and isinstance(refused, list) and refused:
+        if status in ("failed", "ignored") and not hidden and isinstance(refused, list) and refused:
             fields["refused"] = refused
         self._emit("host_result", **fields)
 
