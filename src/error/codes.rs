@@ -308,6 +308,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("postgres-silent", "PostgreSQL does not answer"),
     ("reboot-pending", "a change waits for a restart of the machine"),
     ("reboot-unknown", "Proxmox does not say whether a machine waits for a restart"),
+    ("replay-paused", "a replica does not replay the WAL that it receives"),
     ("synchronous-commit-lowered", "a role or database lowers `synchronous_commit`"),
     ("system-id-mismatch", "members have different databases"),
     ("timeline-differs", "a replica is on another timeline"),

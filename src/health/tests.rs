@@ -235,6 +235,11 @@ fn each_trouble_has_its_code_and_its_node() {
             &[("no-synchronous-standby", Some(LEADER))],
         ),
         (
+            "a replica that does not replay",
+            |seen| postgres(seen, "node3").replay_paused = true,
+            &[("replay-paused", Some("node3"))],
+        ),
+        (
             "a parameter that PostgreSQL does not have",
             |seen| {
                 patroni(seen, "node3").parameters.insert("work_mem".into(), "16mb".into());

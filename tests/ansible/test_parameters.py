@@ -110,6 +110,15 @@ class Blame(unittest.TestCase):
         for line, name in table:
             self.assertEqual(LOG.blame(["FATAL: other", line], list(parameters), parameters), (name, line))
 
+    def test_each_parameter_that_lines_are_about_is_refused_once(self):
+        parameters = {"timezone": "Europe/Berlim", "lc_messages": "xx", "work_mem": "4MB"}
+        lines = ['LOG: invalid value for parameter "TimeZone": "Europe/Berlim"', 'LOG: invalid value for parameter "lc_messages": "xx"',
+                 'LOG: invalid value for parameter "lc_messages": "xx"', 'FATAL: configuration file "/x" contains errors']
+        refused = LOG.refusals(lines, list(parameters), parameters)
+        self.assertEqual([(item["parameter"], item["value"]) for item in refused], [("timezone", "Europe/Berlim"), ("lc_messages", "xx")])
+        refused = LOG.refusals(["FATAL: x"], ["a", "b"], {"a": 1, "b": 2})
+        self.assertEqual([(item["parameter"], item["cause"]) for item in refused], [("a, b", "the server says: FATAL: x")])
+
     def test_line_without_a_parameter_is_about_all_that_changed(self):
         self.assertEqual(LOG.blame(["FATAL: x"], ["a", "b", "gone"], {"a": 1, "b": 2}), ("a, b", "FATAL: x"))
         self.assertEqual(LOG.blame([], ["a"], {"a": 1}), ("a", ""))

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.patroni_server_log import blame, complaints, text
+from ansible.module_utils.patroni_server_log import blame, complaints, refusals, text
 
 DOCUMENTATION = r"""
 module: patroni_parameters
@@ -297,8 +297,7 @@ def sizes(scratch, params, changed, version):
     shown, lines = scratch.shows(what, options)
     bytes_wanted = int(shown) * (8192 if what == "shared_buffers" else 1048576) if shown else 0
     if shown is None:
-        name, line = blame(lines, changed, parameters)
-        return [dict(parameter=name, value=text(parameters.get(name, "")), cause="the server says: " + line, meant=None)]
+        return refusals(lines, changed, parameters)
     in_huge_pages = text(parameters.get("huge_pages", "try")).lower() == "on"
     if in_huge_pages and "huge_pages" in changed and bytes_wanted > huge_pages():
         name, limit, kind = "huge_pages", huge_pages(), "huge pages"
@@ -332,8 +331,7 @@ def tried(scratch, params, changed, catalogue):
     scratch.start([word for name, value in forced.items() for word in ("-c", "%s=%s" % (name, value))])
     lines = scratch.answers(int(parameters.get("port", 5432)))
     if lines:
-        name, line = blame(lines, changed, parameters)
-        return [dict(parameter=name, value=text(parameters.get(name, "")), cause="the server says: " + line, meant=None)], {}, []
+        return refusals(lines, changed, parameters), {}, []
     refused, settings, restart = [], {}, []
     code, out, err = scratch.sql(
         "SELECT json_build_object("

@@ -29,6 +29,20 @@ def blame(lines, changed, parameters):
     return (wanted[0] if len(wanted) == 1 else ", ".join(wanted)), (lines[0] if lines else "")
 
 
+def refusals(lines, changed, parameters):
+    """A refusal for each tried parameter that the lines are about."""
+    found = {}
+    for line in lines:
+        name = blame([line], changed, parameters)[0]
+        if name in parameters:
+            found.setdefault(name, line)
+    if not found:
+        name, line = blame(lines, changed, parameters)
+        found[name] = line
+    return [dict(parameter=name, value=text(parameters.get(name, "")), cause="the server says: " + line, meant=None)
+            for name, line in found.items()]
+
+
 # What follows from a stop, or from another member's, says nothing about a parameter.
 CONSEQUENCES = re.compile(r"terminating |the database system is |could not connect to the primary|WAL stream|"
                           r"password authentication failed|no pg_hba.conf entry")

@@ -23,6 +23,8 @@ pub struct PostgresView {
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
     pub version: String,
+    /// A standby that does not replay what it receives.
+    pub replay_paused: bool,
     /// What its configuration files say of each parameter, by the name in lower case, and why PostgreSQL refuses it;
     /// none where the role may not read that.
     pub files: Option<BTreeMap<String, FileSetting>>,
@@ -48,7 +50,8 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
         let row = client
             .query_one(
                 "SELECT pg_is_in_recovery(), current_setting('server_version'), \
-                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())",
+                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), \
+                 CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END",
                 &[],
             )
             .await
@@ -87,6 +90,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             files: files.ok().map(|rows| rows.iter().map(setting).collect()),
             in_recovery: row.get(0),
             version: row.get(1),
+            replay_paused: row.get(3),
             tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),

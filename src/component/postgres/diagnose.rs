@@ -107,7 +107,17 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
                 "wait until the replica has reached the switch point: it then follows",
             );
         }
-        if let Some(Err(said)) = seen.get(key).and_then(|view| view.postgres.as_ref()) {
+        let server = seen.get(key).and_then(|view| view.postgres.as_ref());
+        if server.is_some_and(|server| server.as_ref().is_ok_and(|server| server.replay_paused)) {
+            findings.add(
+                "replay-paused",
+                Some(key),
+                "receives WAL and does not replay it: a failover to it waits",
+                "check its log: it pauses if a limit such as `max_connections` is below the primary's; otherwise run \
+                 `SELECT pg_wal_replay_resume()` there",
+            );
+        }
+        if let Some(Err(said)) = server {
             findings.failed("postgres-silent", key, "PostgreSQL does not answer", said);
         }
     }
