@@ -4,12 +4,16 @@
     python3 -m unittest discover tests/ansible
 """
 
+import base64
+import contextlib
 import importlib.util
+import io
 import json
 import pathlib
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles/patroni"
 
@@ -172,7 +176,44 @@ class Data(unittest.TestCase):
         self.assertFalse(MEMBER.untouched("/nowhere"))
 
 
+class Etcd:
+    """Answers as etcd's gateway does, from one key."""
+
+    def __init__(self, config):
+        self.config, self.asked = config, []
+
+    def open(self, request, timeout):
+        self.asked.append((request.full_url.rpartition("/v3/kv/")[2], json.loads(request.data)))
+        value = base64.b64encode(json.dumps(self.config).encode()).decode()
+        return io.BytesIO(json.dumps({"kvs": [{"value": value, "mod_revision": "7"}]}).encode())
+
+
 class Undo(unittest.TestCase):
+    GIVEN = dict(config_dir="/etc/patroni", endpoints=["10.0.0.1:2379"], prefix="/service/x/", before={"work_mem": "4MB"},
+                 wanted={"work_mem": "9MB"})
+
+    def run_on(self, config):
+        """Runs the timer's program against an etcd with this configuration."""
+        etcd = Etcd(config)
+        with mock.patch("ssl.create_default_context"), mock.patch("urllib.request.build_opener", return_value=etcd), \
+                mock.patch("os.remove") as removed, contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(UNDO.program(self.GIVEN), "undo", "exec"), {})  # pylint: disable=exec-used
+        removed.assert_called_once_with(UNDO.SCRIPT)
+        return etcd.asked
+
+    def test_parameters_of_the_change_go_back_in_one_transaction(self):
+        asked = self.run_on({"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"work_mem": "9MB"}}})
+        self.assertEqual([path for path, _ in asked], ["range", "txn"])
+        compare, put = asked[1][1]["compare"][0], asked[1][1]["success"][0]["request_put"]
+        self.assertEqual((compare["target"], compare["result"], compare["mod_revision"]), ("MOD", "EQUAL", "7"))
+        self.assertEqual(base64.b64decode(put["key"]), b"/service/x/config")
+        self.assertEqual(json.loads(base64.b64decode(put["value"])),
+                         {"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"work_mem": "4MB"}}})
+
+    def test_parameters_that_are_no_longer_those_of_the_change_stay(self):
+        asked = self.run_on({"postgresql": {"parameters": {"work_mem": "10MB"}}})
+        self.assertEqual([path for path, _ in asked], ["range"])
+
     def test_program_of_the_timer_is_valid_and_holds_what_it_compares(self):
         given = dict(config_dir="/etc/patroni", endpoints=["10.0.0.1:2379"], prefix="/service/x/",
                      before={"search_path": "\"$user\", 'a' \\ %s"}, wanted={"work_mem": "4MB"})
