@@ -93,7 +93,7 @@ pub fn client_config(ca: &str, identity: Option<(&str, &Secret<String>)>) -> Res
     let bad = |what: &str, error: &dyn std::fmt::Display| {
         Error::failed("certificate", "read", what)
             .cause(error)
-            .hint("check that NAME.secrets.age belongs to this cluster")
+            .hint("Check that NAME.secrets.age belongs to this cluster")
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
@@ -172,7 +172,7 @@ impl Shown {
     }
 }
 
-/// Compares certificates instead of asking an authority; that the server has the key is checked as ever.
+/// Compares certificates instead of asking an authority, and still checks that the server has the key.
 #[derive(Debug)]
 struct Verifier {
     shown: Arc<Shown>,
@@ -195,7 +195,7 @@ impl ServerCertVerifier for Verifier {
         match seen.contains(certificate.as_ref()) {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(rustls::Error::General(
-                "the certificate is not the one that the node showed through its own SSH session".to_owned(),
+                "the certificate is not the one that the machine showed through its own SSH session".to_owned(),
             )),
         }
     }
@@ -243,7 +243,7 @@ mod tests {
         (Arc::new(config), certificate)
     }
 
-    async fn met(server: &Server, client: Arc<ClientConfig>) -> std::io::Result<()> {
+    async fn handshake(server: &Server, client: Arc<ClientConfig>) -> std::io::Result<()> {
         let (near, far) = tokio::io::duplex(16 * 1024);
         let accept = tokio_rustls::TlsAcceptor::from(Arc::clone(&server.0)).accept(far);
         let name = ServerName::try_from("10.0.0.1").unwrap();
@@ -252,14 +252,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_certificate_that_was_shown_by_ssh_is_trusted() {
+    async fn certificate_not_read_over_ssh_is_rejected() {
         let shown = Arc::new(Shown::default());
         let (own, other) = (server(), server());
         let strict = || shown.only_these().unwrap();
-        assert!(met(&own, strict()).await.is_err());
-        met(&own, shown.remember(None).unwrap()).await.unwrap();
-        met(&own, strict()).await.unwrap();
-        let error = met(&other, strict()).await.unwrap_err().to_string();
-        assert!(error.contains("not the one that the node showed"), "{error}");
+        assert!(handshake(&own, strict()).await.is_err());
+        handshake(&own, shown.remember(None).unwrap()).await.unwrap();
+        handshake(&own, strict()).await.unwrap();
+        let error = handshake(&other, strict()).await.unwrap_err().to_string();
+        assert!(error.contains("not the one that the machine showed"), "{error}");
     }
 }

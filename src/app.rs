@@ -14,8 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{self, Cli, Command},
-    command::Session,
+    command::{self, Cli, Command, Session},
     error::{Error, Kind, Result},
     exec,
     report::{self, Output},
@@ -62,7 +61,7 @@ fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {
             tokio::spawn(listen(interrupt, terminate, stop, terminated));
         }
         // Errors from before the session exists are printed as text.
-        Ok(cli::run(&session, cli.command).await.unwrap_or_else(|error| {
+        Ok(command::run(&session, cli.command).await.unwrap_or_else(|error| {
             session.show_error(&error);
             error.kind.exit_code()
         }))

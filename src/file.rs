@@ -1,13 +1,14 @@
 //! Files that a reader sees as they were or as they are, never half.
 
 use std::{
+    fmt,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
 /// Writes `bytes` beside `path` and renames it, readable by the owner only; a file that holds them
@@ -28,11 +29,47 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Why a record that exists cannot be read.
+#[derive(Debug)]
+pub(crate) enum RecordError {
+    Io(io::Error),
+    /// It is no JSON, or not such a record.
+    Json(serde_json::Error),
+    /// A newer hactl wrote it: in words.
+    TooNew(String),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Json(error) => error.fmt(f),
+            Self::TooNew(words) => f.write_str(words),
+        }
+    }
+}
+
+/// The record in JSON at `path`, by a hactl that knows versions up to `newest`; none where there is no file.
+///
+/// # Errors
+/// When the file exists and cannot be read.
+pub(crate) fn read_record<T: DeserializeOwned>(path: &Path, newest: u32) -> Result<Option<T>, RecordError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(RecordError::Io(error)),
+    };
+    if let Some(words) = too_new(version(&text).map_err(RecordError::Json)?, newest) {
+        return Err(RecordError::TooNew(words));
+    }
+    serde_json::from_slice(&text).map(Some).map_err(RecordError::Json)
+}
+
 /// The version of a record in JSON; one without `version` is of version 1, as the first release wrote it.
 ///
 /// # Errors
 /// When the text is no JSON object, or its version is no number.
-pub(crate) fn version(text: &[u8]) -> serde_json::Result<u32> {
+fn version(text: &[u8]) -> serde_json::Result<u32> {
     #[derive(Deserialize)]
     struct Header {
         #[serde(default = "first")]
@@ -45,11 +82,11 @@ pub(crate) fn version(text: &[u8]) -> serde_json::Result<u32> {
 }
 
 /// Why a record of `version` cannot be read by a hactl that knows versions up to `newest`.
-pub(crate) fn too_new(version: u32, newest: u32) -> Option<String> {
+fn too_new(version: u32, newest: u32) -> Option<String> {
     (version > newest).then(|| format!("a newer hactl wrote it (version {version}; this one reads up to {newest})"))
 }
 
-/// Makes `dir` and what lies above it, for its owner only. One that is there stays as it is.
+/// Makes `dir` and its parents, for the owner only. An existing directory does not change.
 ///
 /// # Errors
 /// When it cannot be made.

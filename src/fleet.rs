@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     model::{ClusterName, Endpoint, HostName, InstanceKey, Role, Ssh},
-    plan::{Node, Plan},
+    plan::{Plan, PlannedInstance},
 };
 
 pub use crate::model::{Hop, Machine, Outputs, SshTarget};
@@ -23,7 +23,7 @@ pub struct Fleet {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FleetNode {
     #[serde(flatten)]
-    pub node: Node,
+    pub node: PlannedInstance,
     pub address: Ipv4Addr,
     /// Its id on the platform, where hactl asks the platform about it again, or where another id means another machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
 }
 
 /// A machine that Terraform made.
-fn made(plan: &Plan, ssh: &Ssh, node: &Node, machine: &Machine, address: Ipv4Addr) -> FleetNode {
+fn made(plan: &Plan, ssh: &Ssh, node: &PlannedInstance, machine: &Machine, address: Ipv4Addr) -> FleetNode {
     let machine_id = plan.platform.tells_machine_ids().then(|| machine.id.clone());
     FleetNode { node: node.clone(), address, machine_id, ssh: target(ssh, machine, address), found: None }
 }
@@ -125,14 +125,14 @@ impl Fleet {
         for problem in problems {
             error = error.cause(problem);
         }
-        Err(error.hint(format!("run `hactl provision {}` and check its diagnostics", plan.cluster)))
+        Err(error.hint(format!("Run `hactl provision {}` and check its diagnostics", plan.cluster)))
     }
 
     /// The existing machines of `nodes`, as they were planned when Terraform created them.
     #[must_use]
-    pub fn known(plan: &Plan, nodes: &BTreeMap<InstanceKey, Node>, outputs: &Outputs) -> Self {
+    pub fn known(plan: &Plan, nodes: &BTreeMap<InstanceKey, PlannedInstance>, outputs: &Outputs) -> Self {
         let ssh = plan.platform.ssh();
-        let node = |(key, node): (&InstanceKey, &Node)| {
+        let node = |(key, node): (&InstanceKey, &PlannedInstance)| {
             let machine = outputs.get(key)?;
             let address = machine.ipv4?;
             Some((key.clone(), made(plan, &ssh, node, machine, address)))
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_is_reached_as_its_platform_says_and_by_what_terraform_says_of_it() {
+    fn ssh_target_combines_platform_settings_and_terraform_outputs() {
         let ssh = Ssh {
             user: "debian".to_owned(),
             port: 2222,

@@ -13,7 +13,6 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +21,8 @@ pub use self::{
     bounds::ELECTION,
     decide::decide,
 };
-use crate::model::{
-    Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, PostgresMajor, Role,
-};
-pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Synchronous, Timers};
+use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
+pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Synchronous, Timers};
 
 /// What one cluster should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +37,7 @@ pub struct Plan {
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub platform: Platform,
     /// The machines, by instance key.
-    pub nodes: BTreeMap<InstanceKey, Node>,
+    pub nodes: BTreeMap<InstanceKey, PlannedInstance>,
     /// Where Terraform keeps its state, when not on this machine: `backend` of the cluster file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
@@ -79,7 +76,7 @@ pub struct Plan {
 
 /// One machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Node {
+pub struct PlannedInstance {
     /// The instance's key.
     pub key: InstanceKey,
     /// The machine's host name.
@@ -99,7 +96,7 @@ pub struct Node {
     pub address_index: u8,
 }
 
-impl Node {
+impl PlannedInstance {
     /// Whether the machine votes in etcd.
     #[must_use]
     pub fn is_voter(&self) -> bool {
@@ -111,27 +108,6 @@ impl Node {
     pub fn is_data_node(&self) -> bool {
         Role::holds_data(&self.roles)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Postgres {
-    /// The major version.
-    #[schemars(with = "u32")]
-    pub major: PostgresMajor,
-    /// The packages that install it on the nodes' distribution.
-    pub packages: Vec<String>,
-    /// The suite of the PostgreSQL project's repository, when the distribution lacks this version.
-    pub pgdg_suite: Option<String>,
-    /// All parameters that hactl sets: those derived from the machines' size, overridden by those of the cluster file.
-    pub parameters: BTreeMap<String, serde_json::Value>,
-    /// Names of the parameters that the cluster file sets.
-    #[serde(skip)]
-    pub given: Vec<String>,
-    /// Databases and the role that owns each.
-    pub databases: BTreeMap<DatabaseName, DatabaseName>,
-    /// Networks that may connect, in addition to the cluster's own.
-    #[schemars(with = "Vec<String>")]
-    pub access: Vec<IpNet>,
 }
 
 /// The longest write gap to expect from a fault.
@@ -157,12 +133,12 @@ pub struct Warning {
 
 impl Plan {
     /// The machines that vote in etcd, in the order of their keys.
-    pub fn voters(&self) -> impl Iterator<Item = &Node> {
+    pub fn voters(&self) -> impl Iterator<Item = &PlannedInstance> {
         self.nodes.values().filter(|node| node.is_voter())
     }
 
     /// The machines with PostgreSQL, in the order of their keys.
-    pub fn data_nodes(&self) -> impl Iterator<Item = &Node> {
+    pub fn data_nodes(&self) -> impl Iterator<Item = &PlannedInstance> {
         self.nodes.values().filter(|node| node.is_data_node())
     }
 
@@ -185,7 +161,7 @@ impl Plan {
 
 /// The choices about machines that the next plan must keep.
 #[must_use]
-pub fn choices(nodes: &BTreeMap<InstanceKey, Node>) -> Choices {
+pub fn choices(nodes: &BTreeMap<InstanceKey, PlannedInstance>) -> Choices {
     let voters = nodes.values().filter(|node| node.is_voter());
     let placed = nodes.values().filter(|node| node.address_index > 0);
     Choices {

@@ -261,7 +261,7 @@ fn import_with_a_wrong_machine_writes_no_block() {
     ] {
         assert!(stdout.contains(told), "{told}: {stdout}");
     }
-    assert!(stderr.contains("no id for node3"), "{stderr}");
+    assert!(stderr.contains("no ID for node3"), "{stderr}");
     let blocks = fs::read_to_string(&file).unwrap();
     assert_eq!(blocks.matches("\nimport {\n").count(), 5, "{blocks}");
 
@@ -339,7 +339,7 @@ fn report_of_a_removed_cluster_is_shown() {
     // Nothing is found where there is no browser; the page is there all the same.
     let opened = place.command(&["report", "pg", "--open"]).env("PATH", "").output().unwrap();
     assert_eq!(opened.status.code(), Some(3));
-    assert!(text(&opened.stderr).contains("hint: open it yourself"), "{}", text(&opened.stderr));
+    assert!(text(&opened.stderr).contains("hint: Open the page yourself"), "{}", text(&opened.stderr));
     assert!(run.join("report.html").is_file());
 }
 

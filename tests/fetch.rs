@@ -192,7 +192,7 @@ async fn release_is_checked_against_its_server_first_and_the_lock_file_later() {
     let dir = fetch(&context).await.unwrap();
     assert_eq!(fs::read(dir.join("etcdutl")).unwrap(), b"as released");
     assert_eq!(server.asked(), [sums, &archive]);
-    assert!(reasons(&mut events)[0].ends_with("from the release's SHA256SUMS, and kept in pg.lock.json"));
+    assert!(reasons(&mut events)[0].ends_with("from the release's SHA256SUMS and is kept in pg.lock.json"));
     let text = fs::read_to_string(temp.path().join("pg.lock.json")).unwrap();
 
     // On a second machine the sums are not asked for, and a second time nothing is.

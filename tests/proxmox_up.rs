@@ -27,9 +27,12 @@ use hactl::{
     event::Events,
     model::{Choices, ClusterName, InstanceKey, Role},
     plan::{self, Plan},
-    platform::local::{Engine, NetworkRequest, NodeRequest, Progress},
+    platform::{
+        Machines,
+        local::{Engine, NetworkRequest, NodeRequest, Progress},
+    },
     spec,
-    terraform::{self, Action, Consent, Machines, Provisioned, provider::Server as Provider},
+    terraform::{self, Action, Consent, Provisioned, provider::Server as Provider},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;

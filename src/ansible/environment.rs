@@ -38,7 +38,7 @@ pub async fn environment(context: &Context) -> Result<AnsibleEnvironment> {
             return Err(Error::failed("ansible-environment", "use Ansible's environment", path.display())
                 .cause("the path does not exist, although the environment was complete before")
                 .hint(format!(
-                    "remove {} and run the same command again",
+                    "Remove {} and run the same command again",
                     context.dirs.cache.join("ansible").display()
                 )));
         }
@@ -56,7 +56,7 @@ pub async fn ssh_version(context: &Context) -> Result<String> {
         Err(error) if error.kind == Kind::Missing => {
             Err(Error::missing("ssh-missing", "connect to machines with", "SSH")
                 .cause("no directory of PATH has `ssh`")
-                .hint("install the OpenSSH client (`apt-get install openssh-client`), then run the same command again"))
+                .hint("Install the OpenSSH client (`apt-get install openssh-client`), then run the same command again"))
         }
         Err(error) => Err(error),
     }

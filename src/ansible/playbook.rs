@@ -19,7 +19,7 @@ use crate::{
     context::Context,
     env,
     error::{Error, Result},
-    exec::{BUFFERED_LINES, Command, Line, ended},
+    exec::{BUFFERED_LINES, Command, Line, describe_end},
 };
 
 /// How long Ansible may take to end after an interrupt. It has nothing to save, and with Mitogen it sometimes misses
@@ -165,9 +165,9 @@ pub async fn run(
         error = error.cause(format!("{host}: {task}: {message}"));
     }
     if follower.failures.is_empty() {
-        error = error.cause(ended(finished.status)).cause(finished.tail.join("\n"));
+        error = error.cause(describe_end(finished.status)).cause(finished.tail.join("\n"));
     }
-    Err(error.hint("read the full output in ansible.log of the run record; run the same command again to resume"))
+    Err(error.hint("Read the full output in ansible.log of the run record; run the same command again to resume"))
 }
 
 #[cfg(test)]
@@ -178,7 +178,7 @@ mod tests {
     use crate::{context::Dirs, event::Events};
 
     #[tokio::test]
-    async fn an_ansible_that_does_not_hear_its_interruption_holds_nobody_up() {
+    async fn ansible_that_ignores_the_interrupt_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let deaf = dir.path().join("ansible-playbook");
         fs::write(&deaf, "#!/bin/sh\ntrap '' INT\nsleep 60 & wait\n").unwrap();

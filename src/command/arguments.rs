@@ -16,12 +16,12 @@ pub(crate) struct GlobalArgs {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// Text, with progress bars on a terminal
+    /// With progress bars on a terminal, plain lines otherwise
     #[default]
     Text,
-    /// JSON: one event per line for commands that act, one object for queries
+    /// One event per line for commands that act, one object for queries
     Json,
-    /// Text for a GitHub workflow: stages as groups, errors as annotations, a step summary and step outputs
+    /// As text, for a GitHub workflow: stages as groups, errors as annotations, a step summary and step outputs
     Github,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct ClusterArg {
 pub(crate) struct ConsentArgs {
     /// Allow hactl to destroy or replace this machine; on platform terraform, the resource with this address. Can be
     /// given several times
-    #[arg(long, value_name = "NODE", value_parser = doomed)]
+    #[arg(long, value_name = "NODE", value_parser = machine_or_address)]
     pub(crate) allow_destroy: Vec<String>,
     /// Allow hactl to stop and start this machine; can be given several times
     #[arg(long, value_name = "NODE")]
@@ -57,7 +57,7 @@ impl From<ConsentArgs> for Consent {
 }
 
 /// Accepts an instance's key, or a resource's address, which contains a dot.
-fn doomed(text: &str) -> Result<String, String> {
+fn machine_or_address(text: &str) -> Result<String, String> {
     if !text.contains('.') {
         text.parse::<InstanceKey>().map_err(|error| error.to_string())?;
     }

@@ -8,7 +8,7 @@ use std::{
 use super::{Session, arguments::ClusterArg};
 use crate::{
     error::{Error, Result},
-    operation::{self, Asked},
+    operation::{self, ImportSelection},
 };
 
 #[derive(Args, Debug)]
@@ -34,9 +34,11 @@ pub(crate) struct ImportArgs {
 pub(crate) async fn run(session: &Session, args: ImportArgs) -> Result<u8> {
     let ImportArgs { name, ids, from, pool, records } = args;
     let old = from.iter().map(|path| read(&session.dirs.work, path)).collect::<Result<Vec<_>>>()?;
-    let asked = Asked { ids, old, pool, records };
+    let selection = ImportSelection { ids, old, pool, records };
     session
-        .act(&operation::IMPORT, &name.name, async |run, deployment| operation::import(run, deployment, &asked).await)
+        .act(&operation::IMPORT, &name.name, async |run, deployment| {
+            operation::import(run, deployment, &selection).await
+        })
         .await
 }
 

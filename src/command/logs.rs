@@ -15,7 +15,7 @@ pub(crate) struct LogsArgs {
     pub(crate) name: ClusterArg,
     /// The instance's key
     pub(crate) node: String,
-    /// The systemd unit: patroni or etcd; both by default
+    /// The systemd unit, for example etcd; by default Patroni's and etcd's
     #[arg(long)]
     pub(crate) unit: Option<String>,
     /// Number of lines to show, from the end of the log

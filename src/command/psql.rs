@@ -16,7 +16,7 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
     let mut deployment = session.deployment(&args.name.name).await?;
     session
         .query(async |context| {
-            let door = query::door(context, &mut deployment).await?;
+            let connection = query::psql_connection(context, &mut deployment).await?;
             // As environment variables, so that any argument of the user overrides them.
             let mut psql = Command::new("psql").args(args.args.iter().cloned());
             // The variables of a PostgreSQL backend describe the backend, not the cluster.
@@ -24,12 +24,12 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
             for name in Conninfo::MISLEADING.iter().chain(of_backend) {
                 psql = psql.withhold(name);
             }
-            for (name, value) in door.conninfo.environment() {
+            for (name, value) in connection.conninfo.environment() {
                 psql = psql.env(name, value);
             }
             tokio::select! {
                 done = psql.attach(context) => done,
-                () = door.serve() => unreachable!("a door is open until it is dropped"),
+                () = connection.serve() => unreachable!("a tunnel serves until it is dropped"),
             }
         })
         .await

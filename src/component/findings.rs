@@ -13,7 +13,7 @@ pub struct Problem {
     pub code: String,
     /// The instance that it was seen on; null for the whole cluster.
     pub node: Option<String>,
-    /// What is wrong.
+    /// What hactl has found.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -103,19 +103,19 @@ impl Findings {
             ProbeError::Tls(_) => (
                 "certificate",
                 Hint::Up(
-                    "check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
+                    "Check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
                      certificates"
                         .to_owned(),
                 ),
             ),
             ProbeError::Login(_) if self.adopted => (
                 "authentication",
-                "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role".into(),
+                "Set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role".into(),
             ),
             ProbeError::Login(_) => {
-                ("authentication", "check that this cluster was created with this NAME.secrets.age".into())
+                ("authentication", "Check that this cluster was created with this NAME.secrets.age".into())
             }
-            ProbeError::Refused(_) => (code, "check the log of the unit: nothing listens on the port".into()),
+            ProbeError::Refused(_) => (code, "Check the log of the unit: nothing listens on the port".into()),
             ProbeError::Timeout(_) | ProbeError::Other(_) => (code, Hint::None),
         };
         self.add(code, Some(node), format!("{what}: {error}"), hint);
@@ -152,21 +152,21 @@ mod tests {
             (
                 ProbeError::Tls(words()),
                 "certificate",
-                "check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
+                "Check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
                  certificates",
                 "",
             ),
             (
                 ProbeError::Login(words()),
                 "authentication",
-                "check that this cluster was created with this NAME.secrets.age",
-                "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role",
+                "Check that this cluster was created with this NAME.secrets.age",
+                "Set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role",
             ),
             (
                 ProbeError::Refused(words()),
                 "etcd-silent",
-                "check the log of the unit: nothing listens on the port",
-                "check the log of the unit: nothing listens on the port",
+                "Check the log of the unit: nothing listens on the port",
+                "Check the log of the unit: nothing listens on the port",
             ),
             (ProbeError::Timeout(words()), "etcd-silent", "", ""),
             (ProbeError::Other(words()), "etcd-silent", "", ""),

@@ -13,7 +13,7 @@ mod probe;
 mod view;
 
 use definition::Component;
-pub(crate) use definition::{Download, Wanted};
+pub(crate) use definition::{Download, DownloadRequest};
 pub use findings::Problem;
 pub(crate) use findings::{Findings, Hint};
 pub use material::{Downloaded, KeyPair, RoleSecrets};

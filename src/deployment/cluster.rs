@@ -11,7 +11,7 @@ use crate::{
     context::{ClusterDir, Context, Dirs},
     error::{Error, Result, codes},
     model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret},
-    plan::{self, Node, Plan, Warning},
+    plan::{self, Plan, PlannedInstance, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
 };
@@ -52,7 +52,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When that cannot be planned.
-    pub(crate) fn choose(&mut self, made: &BTreeMap<InstanceKey, Node>) -> Result<()> {
+    pub(crate) fn choose(&mut self, made: &BTreeMap<InstanceKey, PlannedInstance>) -> Result<()> {
         self.record.choices = plan::choices(made);
         let warnings = std::mem::take(&mut self.plan.warnings);
         self.plan = plan::decide(&self.source.load()?, &self.record.choices)?;

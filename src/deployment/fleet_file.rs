@@ -1,13 +1,13 @@
 //! `.hactl/NAME/fleet.json`: the machines of the last run.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::known::Recorded;
 use crate::{
     error::{Error, Result},
-    file,
+    file::{self, RecordError},
     fleet::Fleet,
     model::ClusterName,
 };
@@ -24,7 +24,7 @@ struct Written<'a> {
 
 /// Reads the file at `path`, of the cluster `name`.
 pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
-    let unreadable = |cause: String, hint: String| {
+    let unreadable = |cause: &RecordError, hint: String| {
         let error = Error::failed("fleet-unreadable", "read the machines of", name);
         Recorded::Unreadable(error.cause(format!("{}: {cause}", path.display())).hint(hint))
     };
@@ -32,25 +32,14 @@ pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
         format!(
             "Restore the file from a backup. If you have no backup, make sure that no other run works on {name}, move \
              the file away and run the same command again; `hactl up {name}` asks Terraform for the machines and \
-             writes the file."
+             writes the file"
         )
     };
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Recorded::Absent,
-        Err(error) => return unreadable(error.to_string(), restore()),
-    };
-    match file::version(&text) {
-        Err(error) => return unreadable(error.to_string(), restore()),
-        Ok(version) => {
-            if let Some(cause) = file::too_new(version, VERSION) {
-                return unreadable(cause, "Install the newer hactl".to_owned());
-            }
-        }
-    }
-    match serde_json::from_slice(&text) {
-        Ok(fleet) => Recorded::Known(fleet),
-        Err(error) => unreadable(error.to_string(), restore()),
+    match file::read_record(path, VERSION) {
+        Ok(None) => Recorded::Absent,
+        Ok(Some(fleet)) => Recorded::Known(fleet),
+        Err(error @ RecordError::TooNew(_)) => unreadable(&error, "Install the newer hactl".to_owned()),
+        Err(error) => unreadable(&error, restore()),
     }
 }
 
@@ -68,7 +57,7 @@ pub(crate) fn write(path: &Path, fleet: &Fleet) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, fs};
 
     use super::*;
 
@@ -86,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn fleet_file_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+    fn unreadable_fleet_file_is_an_error_and_not_absent() {
         let dir = tempfile::tempdir().unwrap();
         let (path, name) = (dir.path().join("fleet.json"), ClusterName::new("pg").unwrap());
         for (text, cause) in [("{", "EOF"), ("{}", "missing field"), (r#"{"version": 2}"#, "a newer hactl wrote it")] {

@@ -46,7 +46,7 @@ pub struct Deployment {
     pub cluster: Cluster,
     /// What earlier runs recorded.
     pub known: Known,
-    secrets: Secrets,
+    secrets: Option<Secrets>,
 }
 
 impl Deployment {
@@ -54,7 +54,7 @@ impl Deployment {
     #[must_use]
     pub fn open(cluster: Cluster) -> Self {
         let machines = fleet_file::read(&cluster.dir().fleet(), cluster.name());
-        Self { cluster, known: Known { machines, ..Known::default() }, secrets: Secrets::default() }
+        Self { cluster, known: Known { machines, ..Known::default() }, secrets: None }
     }
 
     /// Reads the record of the machines again, now that no other run here writes it. What was pulled from a shared state is

@@ -53,7 +53,7 @@ impl Deployment {
         }
         let fleet = self.known.fleet(&self.cluster)?.clone();
         self.vault_with_given(context).await?;
-        let (cluster, _, vault) = self.parts()?;
+        let (cluster, _, vault) = self.parts(context).await?;
         let conninfo = as_owner(cluster, &fleet);
         let access = access(context, cluster, vault)?;
         Ok(RunningCluster { plan: cluster.plan.clone(), fleet, access, conninfo })

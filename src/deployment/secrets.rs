@@ -17,12 +17,7 @@ impl Deployment {
     /// # Errors
     /// When there are none, or they cannot be opened.
     pub async fn vault(&mut self, context: &Context) -> Result<&mut Vault> {
-        self.secrets.open(context, &self.cluster).await;
-        match &mut self.secrets {
-            Secrets::Open { vault, .. } => Ok(vault),
-            Secrets::Absent(error) | Secrets::Unreadable(error) => Err(error.clone()),
-            Secrets::Closed => Err(closed(&self.cluster)),
-        }
+        Secrets::open(&mut self.secrets, context, &self.cluster).await.vault()
     }
 
     /// The same; none where there are none.
@@ -30,11 +25,10 @@ impl Deployment {
     /// # Errors
     /// When they cannot be opened.
     pub async fn vault_if_any(&mut self, context: &Context) -> Result<Option<&mut Vault>> {
-        self.secrets.open(context, &self.cluster).await;
-        match &mut self.secrets {
+        match Secrets::open(&mut self.secrets, context, &self.cluster).await {
             Secrets::Open { vault, .. } => Ok(Some(vault)),
             Secrets::Unreadable(error) => Err(error.clone()),
-            Secrets::Absent(_) | Secrets::Closed => Ok(None),
+            Secrets::Absent(_) => Ok(None),
         }
     }
 
@@ -43,14 +37,14 @@ impl Deployment {
     /// # Errors
     /// When there are none, they cannot be opened, or a command fails.
     pub async fn vault_with_given(&mut self, context: &Context) -> Result<&mut Vault> {
-        self.secrets.open(context, &self.cluster).await;
+        self.vault(context).await?;
         self.take_given(context).await?;
         self.vault(context).await
     }
 
     /// Lets the environment and the file's commands give passwords, once.
     pub(super) async fn take_given(&mut self, context: &Context) -> Result<()> {
-        if let Secrets::Open { vault, given } = &mut self.secrets
+        if let Some(Secrets::Open { vault, given }) = &mut self.secrets
             && !*given
         {
             self.cluster.take_given(context, vault).await?;
@@ -59,23 +53,21 @@ impl Deployment {
         Ok(())
     }
 
-    /// The secrets that are open, beside the rest of the cluster.
+    /// The secrets, beside the rest of the cluster.
     ///
     /// # Errors
-    /// When none are.
-    pub fn parts(&mut self) -> Result<(&Cluster, &Known, &mut Vault)> {
-        match &mut self.secrets {
-            Secrets::Open { vault, .. } => Ok((&self.cluster, &self.known, vault)),
-            Secrets::Absent(error) | Secrets::Unreadable(error) => Err(error.clone()),
-            Secrets::Closed => Err(closed(&self.cluster)),
-        }
+    /// When there are none, or they cannot be opened.
+    pub async fn parts(&mut self, context: &Context) -> Result<(&Cluster, &Known, &mut Vault)> {
+        let Self { cluster, known, secrets } = self;
+        let vault = Secrets::open(secrets, context, cluster).await.vault()?;
+        Ok((cluster, known, vault))
     }
 
     /// The secrets, if they are open.
     #[must_use]
     pub fn opened(&self) -> Option<&Vault> {
         match &self.secrets {
-            Secrets::Open { vault, .. } => Some(vault),
+            Some(Secrets::Open { vault, .. }) => Some(vault),
             _ => None,
         }
     }
@@ -83,7 +75,7 @@ impl Deployment {
     /// Why the secrets that exist could not be opened; none where they are open or there are none.
     pub(crate) const fn unreadable_secrets(&self) -> Option<&Error> {
         match &self.secrets {
-            Secrets::Unreadable(error) => Some(error),
+            Some(Secrets::Unreadable(error)) => Some(error),
             _ => None,
         }
     }
@@ -93,12 +85,12 @@ impl Deployment {
     /// # Errors
     /// When they cannot be opened or made.
     pub async fn create_vault(&mut self, context: &Context) -> Result<&mut Vault> {
-        if !matches!(self.secrets, Secrets::Open { .. }) {
+        if !matches!(self.secrets, Some(Secrets::Open { .. })) {
             let paths = self.cluster.secrets();
             let (accounts, certificates) = (Account::of_every_cluster(), component::certificates());
             let (name, now) = (self.cluster.name(), Timestamp::now());
             let vault = Vault::open_or_create(context, name, &paths, &accounts, &certificates, now).await?;
-            self.secrets = Secrets::Open { vault: Box::new(vault), given: false };
+            self.secrets = Some(Secrets::Open { vault: Box::new(vault), given: false });
         }
         self.vault(context).await
     }
@@ -146,7 +138,7 @@ impl Deployment {
 
     /// The same for a run that only takes away.
     pub(crate) fn take_host_keys(&mut self) {
-        if let (Some(record), Secrets::Open { vault, .. }) = (&self.known.elsewhere, &mut self.secrets) {
+        if let (Some(record), Some(Secrets::Open { vault, .. })) = (&self.known.elsewhere, &mut self.secrets) {
             vault.set_host_keys(record.host_keys(vault));
         }
     }
@@ -154,7 +146,7 @@ impl Deployment {
     /// Refuses to create machines a second time when their state is in another place.
     ///
     /// # Errors
-    /// When the last run here left machines, and the state knows of none.
+    /// When the last run here left machines, and the state has none.
     fn is_not_emptied(&self) -> Result<()> {
         let Some(location) = self.cluster.state_location().filter(|_| self.known.emptied) else { return Ok(()) };
         let name = self.cluster.name();
@@ -170,7 +162,7 @@ impl Deployment {
     /// Refuses to create new secrets for machines that already exist.
     ///
     /// # Errors
-    /// When the state knows of machines, and their secrets are not here.
+    /// When the state has machines, and their secrets are not here.
     pub(super) fn has_secrets(&self) -> Result<()> {
         let file = self.cluster.secrets_file();
         let Some(location) = self.cluster.state_location().filter(|_| !file.exists()) else { return Ok(()) };
@@ -195,8 +187,4 @@ impl Deployment {
             context.events.warn("secrets-changed", message, Some(hint.to_owned())).await;
         }
     }
-}
-
-fn closed(cluster: &Cluster) -> Error {
-    Error::failed("secrets", "use", cluster.secrets_file().display()).cause("this run has not opened the secrets file")
 }

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
     model::{Account, ClusterName, DatabaseName, InstanceKey},
-    plan::Node,
+    plan::PlannedInstance,
     secrets::{HostKeys, Vault},
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct SharedRecord {
     /// What made the machines.
     pub(super) platform: String,
     /// The machines as they were meant when they were made: roles, voters, address indexes.
-    pub(super) nodes: BTreeMap<InstanceKey, Node>,
+    pub(super) nodes: BTreeMap<InstanceKey, PlannedInstance>,
     /// Owners of databases whose passwords the secrets file has.
     pub(super) owners: BTreeSet<DatabaseName>,
     host_keys: HostKeys,

@@ -67,7 +67,7 @@ impl Asker {
         options.attempts = ATTEMPTS;
         options.max_active_requests = 2 * AT_ONCE;
         options.try_tcp_on_error = true;
-        // This server's word alone, and what it says now.
+        // Only the current answer of this server.
         options.recursion_desired = false;
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
@@ -89,7 +89,7 @@ impl Asker {
             error = error.cause(format!("{name}: expected {}, found {}", list(&names[name]), found(said)));
         }
         Err(error.hint(
-            "check whether something else changes these names, then run the same command again to correct the records",
+            "Check whether something else changes these names, then run the same command again to correct the records",
         ))
     }
 
@@ -110,7 +110,7 @@ impl Asker {
         for (name, said) in &wrong {
             error = error.cause(format!("{name}: expected no {}, found {}", list(&names[name]), found(said)));
         }
-        Err(error.hint("run the same command again; if records remain, remove them at the DNS server"))
+        Err(error.hint("Run the same command again; if records remain, remove them at the DNS server"))
     }
 
     /// The names for which `right` does not hold within `patience`, with what they last said.

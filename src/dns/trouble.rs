@@ -35,28 +35,28 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
     match reason {
         Reason::Unknown(seen) => failed(codes::DNS_SERVER)
             .cause(format!("the DNS server's name {} could not be resolved: {seen}", dns.server))
-            .hint("set `server` to the server's IP address, or make its name resolvable on this machine"),
+            .hint("Set `server` to the server's IP address, or make its name resolvable on this machine"),
         Reason::Silent(seen) => {
             failed(codes::DNS_SILENT).cause(format!("the DNS server {server} did not answer ({seen})")).hint(format!(
-                "check that a DNS server runs at {server} and that no firewall blocks it, then run the same command \
+                "Check that a DNS server runs at {server} and that no firewall blocks it, then run the same command \
                  again"
             ))
         }
         Reason::Secret => failed("dns-secret")
             .cause(format!("the TSIG secret is wrong: {server} has another secret for the key {key} with {algorithm}"))
-            .hint(format!("set {SECRET_VARIABLE} to the `secret` of {key} in the server's configuration")),
+            .hint(format!("Set {SECRET_VARIABLE} to the `secret` of {key} in the server's configuration")),
         Reason::KeyName => failed("dns-key-name")
             .cause(format!(
                 "the key name is wrong: {server} knows no key {key} for {zone}, with {algorithm} or with another \
                  algorithm that hactl speaks"
             ))
             .hint(
-                "set `key_name` to the name of the `key` in the server's configuration; Knot accepts a key only if an \
+                "Set `key_name` to the name of the `key` in the server's configuration; Knot accepts a key only if an \
                  `acl` of the zone names it",
             ),
         Reason::Algorithm(right) => failed("dns-key-algorithm")
             .cause(format!("the key's algorithm is wrong: {server} knows {key} with {right}, not with {algorithm}"))
-            .hint(format!("set `key_algorithm` to {right}")),
+            .hint(format!("Set `key_algorithm` to {right}")),
         Reason::Clock(ahead) => {
             let by = match ahead {
                 Some(ahead @ 1..) => format!("the clock of {server} is {ahead} s ahead of this machine's"),
@@ -65,19 +65,19 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
             };
             failed("dns-clock")
                 .cause(format!("{by}: signatures are valid for 300 s"))
-                .hint("correct both clocks, preferably by NTP")
+                .hint("Synchronize both clocks, for example by NTP")
         }
         Reason::Forged(seen) => failed("dns-answer")
             .cause(format!("the answer from {server} cannot be trusted: {seen}"))
-            .hint(format!("check that {server} supports TSIG, and that no other server answers at its address")),
+            .hint(format!("Check that {server} supports TSIG, and that no other server answers at its address")),
         Reason::Zone(around) => {
             let error = failed("dns-zone").cause(format!("the server {server} does not serve the zone {zone}"));
             match around {
                 Some(around) => error
                     .cause(format!("{zone} is inside its zone {around}"))
-                    .hint(format!("set `zone` to {around}, or create the zone {zone} on the server")),
+                    .hint(format!("Set `zone` to {around}, or create the zone {zone} on the server")),
                 None => error.hint(format!(
-                    "set `server` to the zone's primary server; `dig @{} -p {} {zone} SOA` shows what this server \
+                    "Set `server` to the zone's primary server; `dig @{} -p {} {zone} SOA` shows what this server \
                      answers",
                     dns.server, dns.port
                 )),
@@ -89,13 +89,13 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
                 word(code)
             ))
             .hint(format!(
-                "allow the key on the server: in BIND `update-policy {{ grant {key} zonesub A AAAA TXT; }};`, in Knot \
+                "Allow the key on the server: in BIND `update-policy {{ grant {key} zonesub A AAAA TXT; }};`, in Knot \
                  an `acl` with \
                  `action: update`; only the zone's primary server accepts updates"
             )),
         Reason::Code(code) => failed("dns-failed")
             .cause(format!("{server} answered {}", word(code)))
-            .hint("check the server's log for the reason, then run the same command again"),
+            .hint("Check the server's log for the reason, then run the same command again"),
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_code_and_a_hint() {
+    fn every_dns_failure_has_a_unique_code_and_a_hint() {
         let dns = Dns {
             zone: "a.b".parse().unwrap(),
             server: "10.0.0.1".parse().unwrap(),

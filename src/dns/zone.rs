@@ -18,7 +18,7 @@ use hickory_proto::{
 use uuid::Uuid;
 
 use super::{
-    Mark,
+    RecordMarker,
     exchange::{Trouble, exchange, now},
     trouble::{Reason, explain},
 };
@@ -46,27 +46,28 @@ pub struct Records {
 }
 
 impl Records {
-    fn marks(&self) -> impl Iterator<Item = Mark> {
+    fn marks(&self) -> impl Iterator<Item = RecordMarker> {
         let cluster = self.cluster;
-        self.addresses.iter().filter_map(move |address| Some(Mark { cluster: cluster?, address: *address }))
+        self.addresses.iter().filter_map(move |address| Some(RecordMarker { cluster: cluster?, address: *address }))
     }
 }
 
 /// The records of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundRecords {
     /// The addresses, each with its TTL.
     pub addresses: BTreeMap<IpAddr, u32>,
     /// The name that this one is an alias of (CNAME).
     pub alias: Option<String>,
     /// Whose addresses these are, as far as it was asked and hactl made them.
-    pub marks: BTreeSet<Mark>,
+    pub marks: BTreeSet<RecordMarker>,
 }
 
-impl Found {
+impl FoundRecords {
     /// Addresses that hactl did not make for `cluster`.
     fn strangers(&self, cluster: Option<Uuid>) -> Vec<IpAddr> {
-        let marked = |address: IpAddr| cluster.is_some_and(|cluster| self.marks.contains(&Mark { cluster, address }));
+        let marked =
+            |address: IpAddr| cluster.is_some_and(|cluster| self.marks.contains(&RecordMarker { cluster, address }));
         self.addresses.keys().copied().filter(|address| !marked(*address)).collect()
     }
 
@@ -116,7 +117,7 @@ impl Zone {
     ///
     /// # Errors
     /// When the server does not say.
-    pub async fn find(&self, name: &str) -> Result<Found> {
+    pub async fn find(&self, name: &str) -> Result<FoundRecords> {
         self.look(name, false).await
     }
 
@@ -124,7 +125,7 @@ impl Zone {
     ///
     /// # Errors
     /// When the server does not say.
-    pub async fn find_marked(&self, name: &str) -> Result<Found> {
+    pub async fn find_marked(&self, name: &str) -> Result<FoundRecords> {
         self.look(name, true).await
     }
 
@@ -187,7 +188,7 @@ impl Zone {
         }
     }
 
-    async fn replace(&self, name: &str, found: &Found, wanted: &Records) -> Result<()> {
+    async fn replace(&self, name: &str, found: &FoundRecords, wanted: &Records) -> Result<()> {
         let what = "change the record";
         let fqdn = self.dns.fqdn(name);
         match self.write(name, Some(found), wanted).await {
@@ -207,7 +208,7 @@ impl Zone {
     }
 
     /// Whether the records are this cluster's own, from a run that was killed before it recorded them.
-    async fn is_ours(&self, name: &str, found: &Found, wanted: &Records, resent: bool) -> Result<bool> {
+    async fn is_ours(&self, name: &str, found: &FoundRecords, wanted: &Records, resent: bool) -> Result<bool> {
         if found.alias.is_some() {
             return Ok(false);
         }
@@ -235,18 +236,18 @@ impl Zone {
     }
 
     /// Writes what is wanted, on condition that the name has exactly the records `found`, or none.
-    async fn write(&self, name: &str, found: Option<&Found>, wanted: &Records) -> Result<(), Trouble> {
+    async fn write(&self, name: &str, found: Option<&FoundRecords>, wanted: &Records) -> Result<(), Trouble> {
         let owner = self.owner(name).map_err(|error| Trouble::Unknown(error.to_string()))?;
         let message = |marked| self.write_message(&owner, found, wanted, marked);
         self.send_marked(wanted.cluster.is_some(), message).await.map(|_| ())
     }
 
-    fn write_message(&self, owner: &Name, found: Option<&Found>, wanted: &Records, marked: bool) -> Message {
+    fn write_message(&self, owner: &Name, found: Option<&FoundRecords>, wanted: &Records, marked: bool) -> Message {
         let mut message = self.update();
-        let none = Found::default();
+        let none = FoundRecords::default();
         let found = found.unwrap_or(&none);
         let (conditions, changes) = (&mut message.answers, &mut message.authorities);
-        // An address beside an alias would be ignored without a word.
+        // The server would silently ignore an address beside an alias.
         conditions.push(empty(owner, RecordType::CNAME, DNSClass::NONE));
         for kind in ADDRESSES {
             let there = found.addresses.keys().map(|address| RData::from(*address));
@@ -276,7 +277,7 @@ impl Zone {
         }
     }
 
-    async fn look(&self, name: &str, marks: bool) -> Result<Found> {
+    async fn look(&self, name: &str, marks: bool) -> Result<FoundRecords> {
         let (what, fqdn, owner) = ("read the record", self.dns.fqdn(name), self.owner(name)?);
         let texts = async { if marks { self.query(&owner, RecordType::TXT).await.map(Some) } else { Ok(None) } };
         let asked = tokio::try_join!(self.query(&owner, RecordType::A), self.query(&owner, RecordType::AAAA), texts);
@@ -284,7 +285,7 @@ impl Zone {
             Ok(answers) => answers,
             Err(trouble) => return Err(self.error(what, &fqdn, trouble).await),
         };
-        let mut found = Found::default();
+        let mut found = FoundRecords::default();
         for answer in [Some(v4), Some(v6), texts].into_iter().flatten() {
             if !answer.authoritative {
                 return Err(explain(&self.dns, what, &fqdn, Reason::Zone(None)));
@@ -294,7 +295,7 @@ impl Zone {
                     RData::A(address) => _ = found.addresses.insert(address.0.into(), record.ttl),
                     RData::AAAA(address) => _ = found.addresses.insert(address.0.into(), record.ttl),
                     RData::CNAME(target) => found.alias = Some(target.to_string()),
-                    RData::TXT(text) => found.marks.extend(Mark::parse(&text.txt_data.concat())),
+                    RData::TXT(text) => found.marks.extend(RecordMarker::parse(&text.txt_data.concat())),
                     _ => {}
                 }
             }
@@ -344,7 +345,7 @@ impl Zone {
         explain(&self.dns, what, object, self.reason(trouble).await)
     }
 
-    /// Asks on where the server's word leaves several causes open.
+    /// Asks again if the server's answer has several possible causes.
     async fn reason(&self, trouble: Trouble) -> Reason {
         match trouble {
             Trouble::Unknown(seen) => Reason::Unknown(seen),
@@ -423,17 +424,17 @@ fn delete(owner: &Name, data: RData) -> Record {
     record
 }
 
-fn text(mark: Mark) -> RData {
+fn text(mark: RecordMarker) -> RData {
     RData::TXT(TXT::new(vec![mark.to_string()]))
 }
 
 fn changed(fqdn: &str) -> Error {
     Error::failed("dns-changed", "change the record", fqdn)
         .cause("someone else has changed it since hactl read it")
-        .hint("run the same command again")
+        .hint("Run the same command again")
 }
 
-fn foreign(fqdn: &str, found: &Found, wanted: &Records) -> Error {
+fn foreign(fqdn: &str, found: &FoundRecords, wanted: &Records) -> Error {
     let error = Error::failed("dns-foreign", "create the record", fqdn);
     let error = match &found.alias {
         Some(target) => error.cause(format!("the name exists already, as an alias of {target}")),
@@ -445,5 +446,5 @@ fn foreign(fqdn: &str, found: &Found, wanted: &Records) -> Error {
             ))
         }
     };
-    error.hint("remove it at the DNS server, or set another name for the machine")
+    error.hint("Remove it at the DNS server, or set another name for the machine")
 }

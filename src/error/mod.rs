@@ -46,7 +46,7 @@ pub struct Error {
     pub kind: Kind,
     /// A stable word for scripts, for example `terraform-apply`.
     pub code: &'static str,
-    /// What hactl could not do: a verb, and its object's kind.
+    /// What hactl could not do, without its object: for example `create node`.
     pub what: Box<str>,
     /// To which object: a file, a node, an address.
     pub object: Box<str>,
@@ -54,14 +54,14 @@ pub struct Error {
     pub causes: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
-    /// The causes that are places in a file, for readers that mark lines.
+    /// The causes that are at a position in a file, for readers that mark lines.
     #[serde(skip)]
-    pub places: Box<[Place]>,
+    pub locations: Box<[SourceLocation]>,
 }
 
 /// Something wrong in a file of the user's.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Place {
+pub struct SourceLocation {
     /// As the user would type it.
     pub file: String,
     /// From 1.
@@ -82,7 +82,7 @@ impl Error {
             object: object.to_string().into(),
             causes: Vec::new(),
             hint: None,
-            places: Box::default(),
+            locations: Box::default(),
         }
     }
 
@@ -103,7 +103,7 @@ impl Error {
     pub fn interrupted(what: impl Into<String>, object: impl fmt::Display) -> Self {
         Self::new(Kind::Interrupted, codes::INTERRUPTED, what, object)
             .cause("interrupted")
-            .hint("run the same command again to resume")
+            .hint("Run the same command again to resume")
     }
 
     /// Adds a cause; the nearest cause comes first.
@@ -113,13 +113,13 @@ impl Error {
         self
     }
 
-    /// Adds an error and all that lies behind it.
+    /// Adds an error and its sources.
     #[must_use]
     pub fn source(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
-            // Many libraries repeat their source in their own text.
+            // Many errors repeat their source in their own text.
             if !self.causes.last().is_some_and(|last| last.contains(&text)) {
                 self.causes.push(text);
             }
@@ -168,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_as_what_object_causes_hint() {
-        let error = Error::failed("x", "create node", "node1").cause("no space left").hint("free some");
-        assert_eq!(error.to_string(), "cannot create node node1\n  cause: no space left\n  hint: free some");
+    fn error_text_has_action_object_causes_and_hint() {
+        let error = Error::failed("x", "create node", "node1").cause("no space left").hint("Free some");
+        assert_eq!(error.to_string(), "cannot create node node1\n  cause: no space left\n  hint: Free some");
     }
 }

@@ -142,7 +142,7 @@ impl Command {
         self
     }
 
-    /// Keeps a variable of the user back, whatever else lets it through.
+    /// Withholds a variable of the user, even if another rule passes it.
     #[must_use]
     pub fn withhold(mut self, name: &'static str) -> Self {
         self.withheld.push(name);
@@ -249,7 +249,7 @@ impl Command {
         let mut alive = Alive(group);
         if let (Some(bytes), Some(mut stdin)) = (self.stdin.clone(), child.stdin.take()) {
             tokio::spawn(async move {
-                // A child that does not read to the end tells so by its status.
+                // A child that does not read its whole input reports that by its status.
                 let _ = stdin.write_all(&bytes).await;
             });
         }
@@ -333,7 +333,7 @@ impl Command {
         if finished.status.success() {
             return Ok(finished);
         }
-        Err(self.failed().cause(ended(finished.status)).cause(finished.tail.join("\n").trim()))
+        Err(self.failed().cause(describe_end(finished.status)).cause(finished.tail.join("\n").trim()))
     }
 
     /// Runs with this process's own terminal and environment and gives the exit code; for shells and psql.
@@ -368,7 +368,7 @@ impl Command {
                 Some(dir) if !dir.exists() => return self.failed().cause(format!("{} does not exist", dir.display())),
                 _ => Error::missing(codes::COMMAND_NOT_FOUND, "start", &program),
             };
-            return missing.cause(format!("{program} is not on this machine")).hint("run `hactl doctor`");
+            return missing.cause(format!("{program} is not on this machine")).hint("Run `hactl doctor`");
         }
         Error::failed("command-not-started", "start", program).source(error)
     }
@@ -376,7 +376,7 @@ impl Command {
 
 /// How a process ended, in words.
 #[must_use]
-pub fn ended(status: ExitStatus) -> String {
+pub fn describe_end(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with status {code}"),

@@ -8,7 +8,7 @@ use tokio::{
     process::{ChildStdin, ChildStdout},
 };
 
-use super::{Command, ended};
+use super::{Command, describe_end};
 use crate::{context::Context, error::Result};
 
 /// `O_CLOEXEC` as `/proc/PID/fdinfo` shows it, in octal.
@@ -26,7 +26,7 @@ impl Detached {
     /// The next line that it says; none when it has ended.
     pub async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        // What cannot be read is as good as an end.
+        // A failed read counts as the end of the output.
         let count = self.output.read_line(&mut line).await.unwrap_or(0);
         (count > 0).then(|| line.trim_end().to_owned())
     }
@@ -62,7 +62,7 @@ impl Command {
         let status = child.wait().await.map_err(|error| self.failed().source(&error))?;
         match lines {
             Some((input, output)) if status.success() => Ok(Detached { input, output: BufReader::new(output) }),
-            _ => Err(self.failed().cause(format!("setsid: {}", ended(status)))),
+            _ => Err(self.failed().cause(format!("setsid: {}", describe_end(status)))),
         }
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_close_on_exec_was_inherited() {
+    fn descriptor_without_close_on_exec_counts_as_inherited() {
         assert!(was_inherited("pos:\t0\nflags:\t0100002\nmnt_id:\t9\n"));
         assert!(!was_inherited("pos:\t0\nflags:\t02100002\nmnt_id:\t9\n"));
         assert!(!was_inherited(""));

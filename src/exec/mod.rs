@@ -5,7 +5,7 @@ mod complaint;
 mod detached;
 mod lock;
 
-pub use command::{BUFFERED_LINES, Command, Finished, GRACE, Line, Stream, ended, kill_children};
+pub use command::{BUFFERED_LINES, Command, Finished, GRACE, Line, Stream, describe_end, kill_children};
 pub use complaint::Complaint;
 pub use detached::{Detached, leave_parent};
 pub use lock::Lock;

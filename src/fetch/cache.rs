@@ -48,7 +48,7 @@ pub(super) async fn obtain(
     let failed = |error: io::Error| {
         Error::failed("cache", "write to the cache", dir.display())
             .source(&error)
-            .hint("free disk space there, or set HACTL_CACHE_DIR to another directory")
+            .hint("Free disk space there, or set HACTL_CACHE_DIR to another directory")
     };
     let new = beside(dir, ".", ".new");
     // Left by a killed run: no other run works here while the lock is held.
@@ -74,7 +74,7 @@ pub(super) async fn lock(context: &Context, dir: &Path) -> Result<File> {
     let failed = |error: &io::Error| {
         Error::failed("cache", "take the lock", path.display())
             .source(error)
-            .hint("set HACTL_CACHE_DIR to a directory that you can write to")
+            .hint("Set HACTL_CACHE_DIR to a directory that you can write to")
     };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|error| failed(&error))?;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_is_made_once_by_several_at_a_time() {
+    async fn concurrent_runs_make_a_cache_directory_once() {
         let temp = tempfile::tempdir().unwrap();
         let (context, _events) = context(temp.path());
         let dir = temp.path().join("etcd/3.6.16-amd64");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_failed_leaves_nothing_behind() {
+    async fn failed_download_leaves_no_directory() {
         let temp = tempfile::tempdir().unwrap();
         let (context, _events) = context(temp.path());
         let dir = temp.path().join("x");

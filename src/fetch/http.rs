@@ -52,5 +52,5 @@ async fn receive(url: &str) -> Result<NamedTempFile> {
 
 fn failed(url: &str) -> Error {
     Error::failed(codes::FETCH, "download", url)
-        .hint("check the network and its proxy settings, then run the same command again")
+        .hint("Check the network and its proxy settings, then run the same command again")
 }

@@ -122,7 +122,7 @@ impl LockFile {
             return error;
         }
         error.cause(format!("the expected checksum is that of {entry} in {}", self.path.display())).hint(
-            "find out why the file changed at its source; if you accept the change, delete that entry from the lock \
+            "Find out why the file changed at its source; if you accept the change, delete that entry from the lock \
              file and run the same command again",
         )
     }
@@ -142,15 +142,15 @@ impl LockFile {
         write().map_err(|error| {
             Error::failed("lock-file", "write the lock file", self.path.display())
                 .source(&error)
-                .hint("free disk space or grant write access there, then run the same command again")
+                .hint("Free disk space or grant write access there, then run the same command again")
         })
     }
 }
 
 fn broken(object: String) -> Error {
     Error::usage("lock-file", "read the lock file", object).hint(
-        "restore the file from version control, or delete it: hactl then resolves the versions again, without its \
-         checksums",
+        "Restore the file from version control, or delete it: hactl then resolves its contents again, and has no old \
+         checksums to compare with",
     )
 }
 
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_again_and_has_the_same_bytes() {
+    fn lock_file_read_back_and_saved_again_has_the_same_bytes() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("pg.lock.json");
         let wheels = |names: [&str; 2]| -> Wheels {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_an_error_with_its_line_and_stays() {
+    fn broken_lock_file_is_an_error_with_its_line_and_is_kept() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("pg.lock.json");
         let release = |sum: &str| {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn only_another_sum_is_the_lock_files_matter() {
+    fn only_a_changed_checksum_is_explained_by_the_lock_file() {
         let lock = LockFile::read("pg.lock.json".into()).unwrap();
         let changed = Error::failed(codes::DOWNLOAD_CHANGED, "download", "x");
         let text = lock.explain(changed, "etcd 3.6.1").to_string();

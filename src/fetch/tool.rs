@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::{
     context::Context,
     error::{Error, Kind, Result, codes},
-    exec::{Command, Complaint, Finished, ended},
+    exec::{Command, Complaint, Finished, describe_end},
 };
 
 /// Bytes below which a file system counts as full: less than any download needs.
@@ -27,24 +27,24 @@ pub(super) async fn run(
             if complaint == Complaint::ChecksumMismatch {
                 return Err(Error::failed(codes::DOWNLOAD_CHANGED, what, object)
                     .cause(tail)
-                    .hint("find out why the file changed at its source: it does not have the pinned checksum"));
+                    .hint("Find out why the file changed at its source: it does not have the pinned checksum"));
             }
             let said = complaint == Complaint::DiskFull;
             // Some tools do not pass on the output of their own children.
             let seen = [context.dirs.cache.clone(), std::env::temp_dir()].into_iter().find_map(|dir| no_room(&dir));
             let full = said || seen.is_some();
             let error = Error::failed(if full { "disk-full" } else { codes::FETCH }, what, object)
-                .cause(format!("{tool}: {}", ended(done.status)))
+                .cause(format!("{tool}: {}", describe_end(done.status)))
                 .cause(tail);
             let error = match seen {
                 Some(seen) if !said => error.cause(seen),
                 _ => error,
             };
             Err(error.hint(if full {
-                "free disk space, or set HACTL_CACHE_DIR and TMPDIR to other directories; then run the same command \
+                "Free disk space, or set HACTL_CACHE_DIR and TMPDIR to other directories; then run the same command \
                  again"
             } else {
-                "check the network and its proxy settings, then run the same command again to resume"
+                "Check the network and its proxy settings, then run the same command again to resume"
             }))
         }
         Err(error) if error.kind == Kind::Failed => Err(Error::failed(codes::FETCH, what, object).source(&error)),

@@ -33,7 +33,7 @@ impl Archive {
         let sum = sha256.parse().map_err(|cause: String| {
             Error::usage("archive-sum", "check the archive", location)
                 .cause(cause)
-                .hint("copy the SHA-256 from the release's SHA256SUMS, from a source that you trust")
+                .hint("Copy the SHA-256 from the release's SHA256SUMS, from a source that you trust")
         })?;
         Ok(Self { location: location.to_owned(), sum })
     }
@@ -63,7 +63,7 @@ pub(super) async fn unpack(
             let cause = format!("its SHA-256 is {found}, not {}", archive.sum);
             return Err(Error::failed(codes::DOWNLOAD_CHANGED, "use the archive", &archive.location)
                 .cause(cause)
-                .hint("download the archive again, or correct the SHA-256 if you know that the new one is right"));
+                .hint("Download the archive again, or correct the SHA-256 if you know that the new one is right"));
         }
         let missing =
             extract(&path, &programs, &target).map_err(|error| failed("unpack the archive").source(&error))?;
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_right_sum_is_unpacked() {
+    async fn archive_with_a_wrong_checksum_is_not_unpacked() {
         let temp = tempfile::tempdir().unwrap();
         let env = BTreeMap::new();
         let (events, _receiver) = Events::channel();

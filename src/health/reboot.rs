@@ -69,11 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn missing_answer_of_proxmox_is_a_notice_and_no_problem() {
+    fn missing_answer_from_proxmox_is_a_notice_and_not_a_problem() {
         let mut health = health();
         health.add_reboots(&Ok(Reboots::new()));
         assert!(health.is_healthy() && health.notices.is_empty());
-        let error = Error::failed("proxmox-silent", "ask", "https://pve1:8006/").cause("no answer").hint("look at it");
+        let error = Error::failed("proxmox-silent", "ask", "https://pve1:8006/").cause("no answer").hint("Look at it");
         health.add_reboots(&Err(error));
         assert!(health.is_healthy());
         let notice = &health.notices[0];

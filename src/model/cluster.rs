@@ -6,10 +6,12 @@ use std::{
     net::SocketAddrV4,
 };
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::InstanceKey;
+use super::{DatabaseName, InstanceKey, PostgresMajor};
 
 /// The store of Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +131,30 @@ pub struct Synchronous {
     pub node_count: u32,
 }
 
-/// Patroni's settings: the checked section of the cluster file, and what a plan hands to the roles.
+/// The section `postgres` of the cluster file; a plan adds what the machines decide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Postgres {
+    /// The major version.
+    #[schemars(with = "u32")]
+    pub major: PostgresMajor,
+    /// The packages that install it on the nodes' distribution.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// The suite of the PostgreSQL project's repository, when the distribution lacks this version.
+    pub pgdg_suite: Option<String>,
+    /// All parameters that hactl sets: those derived from the machines' size, overridden by those of the cluster file.
+    pub parameters: BTreeMap<String, Value>,
+    /// Names of the parameters that the cluster file sets.
+    #[serde(skip)]
+    pub given: Vec<String>,
+    /// Databases and the role that owns each.
+    pub databases: BTreeMap<DatabaseName, DatabaseName>,
+    /// Networks that may connect, in addition to the cluster's own.
+    #[schemars(with = "Vec<String>")]
+    pub access: Vec<IpNet>,
+}
+
+/// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Patroni {
     /// Its full version.

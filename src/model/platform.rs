@@ -179,8 +179,8 @@ impl Platform {
     #[must_use]
     pub const fn sharing_hint(&self) -> &'static str {
         match self {
-            Self::Terraform(_) => "; those of runs elsewhere are known with `record` in `pass`",
-            Self::Hosts(_) => "; those of runs elsewhere are known with a `backend`",
+            Self::Terraform(_) => "; to share machines with runs elsewhere, add `record` to `pass`",
+            Self::Hosts(_) => "; to share machines with runs elsewhere, set a `backend`",
             Self::Local(_) | Self::Proxmox(_) | Self::Adopted(_) => "",
         }
     }

@@ -26,7 +26,7 @@ pub const CONFIGURE: Operation = Operation {
 pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, check: bool) -> Result<Summary> {
     let work = perform(run, deployment, &CONFIGURE, async |acting| {
         acting.deployment.take_over()?;
-        let (cluster, known, vault) = acting.deployment.parts()?;
+        let (cluster, known, vault) = acting.deployment.parts(&run.context).await?;
         let name = cluster.name();
         let owners: Vec<_> = cluster.owners().into_iter().map(Account::Owner).collect();
         if cluster.state_location().is_some() && vault.ensure_passwords(&owners)? {

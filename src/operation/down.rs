@@ -138,7 +138,7 @@ pub const DOWN: Operation = Operation {
 };
 
 /// What came of a teardown.
-struct Ended {
+struct FinishedTeardown {
     /// Something was stopped or destroyed.
     changed: bool,
     /// Only the local records were removed: nothing was stopped.
@@ -161,12 +161,13 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
         let stop = stays && can_stop(&run.context, &mut acting.deployment, request).await?;
         let (changed, forgotten) = run.stage(Stage::Destroy, tear_down(acting, request, stop, &left)).await?;
         let cluster = &acting.deployment.cluster;
-        let ended = Ended { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
-        Ok((Outcome { changed, ..Outcome::default() }, ended))
+        let finished =
+            FinishedTeardown { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
+        Ok((Outcome { changed, ..Outcome::default() }, finished))
     });
-    // The locks were given back: otherwise the records stay, because another run has taken over the cluster.
-    let (mut summary, ended) = work.await?;
-    let Ended { changed, forgotten, dir, secrets_file } = ended;
+    // Only with the locks released: otherwise another run has taken over the cluster, and needs the records.
+    let (mut summary, finished) = work.await?;
+    let FinishedTeardown { changed, forgotten, dir, secrets_file } = finished;
     // Data that stays is that of the voters that were chosen.
     let data_stays = stays && changed && !request.wipe_data;
     forget(&dir, request.purge, data_stays)
@@ -187,7 +188,7 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
         _ if forgotten => format!("Removed the local records of {name}; nothing was stopped on the machines."),
         (true, _) => format!("{name} is stopped; its data stays on the machines."),
         (false, true) => format!("{name} is gone."),
-        (false, false) => format!("Found nothing of {name} to remove."),
+        (false, false) => format!("{name} has no machines and no local records to remove."),
     };
     if !left.is_empty() && (changed || forgotten) {
         message += &format!(" Left as they are: {left}, with services and ownership marker.");
@@ -221,7 +222,7 @@ async fn tear_down(
     }
     let stopped = if stop {
         let fleet = decommission::machines(context, deployment).await?;
-        let (cluster, _, vault) = deployment.parts()?;
+        let (cluster, _, vault) = deployment.parts(context).await?;
         decommission::decommission(run, cluster, &fleet, vault, request, &mut locks.etcd).await?
     } else {
         false

@@ -30,7 +30,7 @@ pub async fn build_image(run: &RunContext, deployment: Deployment) -> Result<Sum
         // Before anything is made.
         Engine::connect(&context.env).await?;
         deployment.create_vault(context).await?;
-        let (cluster, _, vault) = deployment.parts()?;
+        let (cluster, _, vault) = deployment.parts(context).await?;
         let prepared = prepare::prepare(run, cluster, vault, true).await?;
         let outcome = Outcome {
             message: format!("{} is ready", prepared.image.unwrap_or_default()),

@@ -17,7 +17,7 @@ use crate::{
 
 /// What was asked for.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct ImportSelection {
     /// `KEY=ID` each.
     pub ids: Vec<String>,
     /// What Terraform wrote about an old configuration, each with the name of its file.
@@ -41,14 +41,14 @@ pub const IMPORT: Operation = Operation {
 ///
 /// # Errors
 /// With every problem at once; nothing is written then.
-pub async fn import(run: &RunContext, deployment: Deployment, asked: &Asked) -> Result<Summary> {
+pub async fn import(run: &RunContext, deployment: Deployment, selection: &ImportSelection) -> Result<Summary> {
     let work = perform(run, deployment, &IMPORT, async |acting| {
-        Ok((write_imports(run, &acting.deployment.cluster, asked).await?, ()))
+        Ok((write_imports(run, &acting.deployment.cluster, selection).await?, ()))
     });
     Ok(work.await?.0)
 }
 
-async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Result<Outcome> {
+async fn write_imports(run: &RunContext, cluster: &Cluster, selection: &ImportSelection) -> Result<Outcome> {
     let name = cluster.name();
     let Some(proxmox) = cluster.plan.platform.proxmox() else {
         return Err(Error::usage("import-platform", "import machines into", name)
@@ -57,7 +57,7 @@ async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Re
     };
     let dir = run.context.dirs.cluster(name);
     let state = terraform::state(&run.context, &dir, &cluster.plan).await?;
-    let imports = decide(cluster, proxmox, state.as_deref(), asked).map_err(|problems| {
+    let imports = decide(cluster, proxmox, state.as_deref(), selection).map_err(|problems| {
         let error = Error::usage("import", "import machines into", name);
         let error = problems.into_iter().fold(error, Error::cause);
         error.hint(format!(
@@ -70,7 +70,7 @@ async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Re
     }
     if !imports.missing.is_empty() {
         let keys: Vec<&str> = imports.missing.iter().map(|key| key.as_str()).collect();
-        let message = format!("no id for {}: `hactl up {name}` will create these machines", keys.join(", "));
+        let message = format!("no ID for {}: `hactl up {name}` will create these machines", keys.join(", "));
         run.context
             .events
             .warn("import-missing", message, Some(format!("Run `hactl import {name} KEY=ID` to import them instead")))
@@ -79,31 +79,36 @@ async fn write_imports(run: &RunContext, cluster: &Cluster, asked: &Asked) -> Re
     let path = import::path(&dir, proxmox.kind);
     import::write(&path, &imports)?;
     Ok(Outcome {
-        message: told(&path, &imports),
+        message: message(&path, &imports),
         next: vec![format!("hactl plan {name}"), format!("hactl up {name}")],
         changed: true,
         ..Outcome::default()
     })
 }
 
-fn decide(cluster: &Cluster, proxmox: &Proxmox, state: Option<&str>, asked: &Asked) -> Result<Imports, Vec<String>> {
+fn decide(
+    cluster: &Cluster,
+    proxmox: &Proxmox,
+    state: Option<&str>,
+    selection: &ImportSelection,
+) -> Result<Imports, Vec<String>> {
     let (mut problems, mut candidates) = (Vec::new(), Vec::new());
-    for id in &asked.ids {
+    for id in &selection.ids {
         match Candidate::by_hand(id) {
             Ok(candidate) => candidates.push(candidate),
             Err(problem) => problems.push(problem),
         }
     }
-    for (source, text) in &asked.old {
+    for (source, text) in &selection.old {
         match import::read(source, text) {
             Ok(found) => candidates.extend(found),
             Err(found) => problems.extend(found),
         }
     }
-    if asked.pool && proxmox.pool.is_none() {
+    if selection.pool && proxmox.pool.is_none() {
         problems.push("--pool: the cluster file has no `platform.proxmox.pool`".to_owned());
     }
-    if asked.records && cluster.plan.dns.is_none() {
+    if selection.records && cluster.plan.dns.is_none() {
         problems.push("--records: the cluster file has no `dns`".to_owned());
     }
     // The machines that Terraform made or took over for this cluster already.
@@ -127,15 +132,15 @@ fn decide(cluster: &Cluster, proxmox: &Proxmox, state: Option<&str>, asked: &Ask
         kind: proxmox.kind,
         targets: targets.collect(),
         single: proxmox.single,
-        pool: proxmox.pool.as_ref().filter(|_| asked.pool).map(AsRef::as_ref),
-        dns: cluster.plan.dns.as_ref().filter(|_| asked.records),
+        pool: proxmox.pool.as_ref().filter(|_| selection.pool).map(AsRef::as_ref),
+        dns: cluster.plan.dns.as_ref().filter(|_| selection.records),
         held: &held,
     };
     match import::decide(&wanted, &candidates) {
         Ok(imports) if problems.is_empty() => Ok(imports),
         Ok(_) => Err(problems),
         Err(more) => {
-            // Where nothing could be read, there being nothing to import is no news.
+            // If nothing could be read, the absence of machines to import is not reported as well.
             problems.extend(if candidates.is_empty() && !problems.is_empty() { Vec::new() } else { more });
             Err(problems)
         }
@@ -143,7 +148,7 @@ fn decide(cluster: &Cluster, proxmox: &Proxmox, state: Option<&str>, asked: &Ask
 }
 
 /// What was written, for people.
-fn told(path: &Path, imports: &Imports) -> String {
+fn message(path: &Path, imports: &Imports) -> String {
     let mut text = format!("{}: import blocks for", path.display());
     if let Some(pool) = &imports.pool {
         let _ = write!(text, "\n  the pool {pool}");

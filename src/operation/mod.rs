@@ -20,7 +20,7 @@ pub use fetch::{FETCH, fetch};
 pub use force_unlock::{FORCE_UNLOCK, force_unlock};
 pub use frame::Operation;
 pub use image::{IMAGE, build_image, images, prune_images};
-pub use import::{Asked, IMPORT, import};
+pub use import::{IMPORT, ImportSelection, import};
 pub use plan::{Planned, plan};
 pub use provision::{PROVISION, provision};
 pub use secrets::{SECRETS, add_recipient, create_secrets, forget_host_keys, remove_recipient};

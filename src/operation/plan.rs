@@ -11,8 +11,8 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     plan::Plan,
-    stage::{machines, own_module::Identity, prepare},
-    terraform::{self, Changes, Consent, Machines, provider},
+    stage::{machine_identity::MachineIdentity, machines, prepare},
+    terraform::{self, Changes, Consent, provider},
 };
 
 /// What `hactl plan` shows.
@@ -63,16 +63,9 @@ pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Conse
         deployment.take_over()?;
     }
     let Deployment { cluster, known, .. } = &*deployment;
-    let Identity { uuid, authorized_keys, record } = Identity::of(context, cluster, known, deployment.opened())?;
+    let identity = MachineIdentity::of(context, cluster, known, deployment.opened())?;
     let image = prepare::image_of(cluster);
-    let machines = Machines {
-        plan: &cluster.plan,
-        assets: &cluster.assets,
-        image: image.as_deref(),
-        uuid,
-        authorized_keys: &authorized_keys,
-        record: &record,
-    };
+    let machines = identity.machines(cluster, image.as_deref());
     let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
     context.events.step(Stage::Plan, None, "running `terraform plan`").await;
     let consent = machines::consent(known, agreed)?;

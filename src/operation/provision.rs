@@ -28,7 +28,7 @@ pub const PROVISION: Operation = Operation {
 /// When a download, the image or Terraform fails.
 pub async fn provision(run: &RunContext, deployment: Deployment, agreed: &Consent) -> Result<Summary> {
     let work = perform(run, deployment, &PROVISION, async |acting| {
-        let (cluster, known, vault) = acting.deployment.parts()?;
+        let (cluster, known, vault) = acting.deployment.parts(&run.context).await?;
         let prepared = prepare::prepare(run, cluster, vault, true).await?;
         let with = With { image: prepared.image.as_deref(), agreed };
         let provisioned = machines::apply(run, cluster, known, vault, &with).await?;

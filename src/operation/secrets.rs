@@ -52,7 +52,7 @@ pub async fn create_secrets(run: &RunContext, deployment: Deployment) -> Result<
         let context = &run.context;
         acting.deployment.create_vault(context).await?;
         acting.deployment.vault_with_given(context).await?;
-        let (cluster, _, vault) = acting.deployment.parts()?;
+        let (cluster, _, vault) = acting.deployment.parts(context).await?;
         if vault.ensure_passwords(&cluster.accounts())? {
             vault.save()?;
         }
@@ -73,8 +73,7 @@ pub async fn create_secrets(run: &RunContext, deployment: Deployment) -> Result<
 /// When no host key of one of them is recorded, or the file cannot be opened or written.
 pub async fn forget_host_keys(run: &RunContext, deployment: Deployment, names: &[String]) -> Result<Summary> {
     let work = perform(run, deployment, &SECRETS, async |acting| {
-        acting.deployment.vault(&run.context).await?;
-        let (cluster, _, vault) = acting.deployment.parts()?;
+        let (cluster, _, vault) = acting.deployment.parts(&run.context).await?;
         let mut known = vault.host_keys().clone();
         let gone: Vec<bool> = names.iter().map(|name| known.forget(name)).collect();
         let unknown: Vec<&String> = names.iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(name, _)| name).collect();
@@ -84,7 +83,7 @@ pub async fn forget_host_keys(run: &RunContext, deployment: Deployment, names: &
                 unknown.iter().fold(error, |error, name| error.cause(format!("no host key of {name} is recorded")));
             let names: Vec<String> = vault.host_keys().iter().map(|(name, _)| name).collect();
             let hint = match names.as_slice() {
-                [] => format!("Run `hactl up {}`: no host key is recorded yet", cluster.name()),
+                [] => format!("Run `hactl up {}` to record the host keys", cluster.name()),
                 names => format!("Choose from the recorded host keys: {}", names.join(", ")),
             };
             return Err(

@@ -26,7 +26,7 @@ use crate::{
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long the written row may take to arrive on every replica.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub const UP: Operation = Operation {
     command: "up",
@@ -61,7 +61,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let UpRequest { agreed, mitogen, proof } = request;
     let Acting { run, deployment, locks, .. } = acting;
     let context = &run.context;
-    let (cluster, known, vault) = deployment.parts()?;
+    let (cluster, known, vault) = deployment.parts(context).await?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && cluster.plan.platform.local().is_none() {
         let with = With { image: None, agreed };
@@ -96,7 +96,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
             run.keep("health", healthy.health())?;
-            postgres::write_and_read(fleet, &access, healthy.leader(), ARRIVES_WITHIN).await?;
+            postgres::write_and_read(fleet, &access, healthy.leader(), WRITE_TIMEOUT).await?;
             let leader = healthy.leader().clone();
             let detail = format!("{leader} leads; a row written there is on every replica");
             Ok((leader, Some(detail)))
@@ -116,7 +116,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let changed = provisioned.changed || configured > 0;
     let message = match (changed, cluster.plan.nodes.len()) {
         (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),
-        // The proof has moved the leader.
+        // The drill has moved the leader.
         (true, count) if proved.is_some() => format!("{name} is healthy: {count} machines."),
         (true, count) => format!("{name} is healthy: {count} machines, {leader} leads."),
     };

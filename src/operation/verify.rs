@@ -97,7 +97,7 @@ async fn drill(
     let platform = plan.platform.as_str().to_owned();
     let mut stamps: Vec<String> = plan.platform.local().map(|_| SHARED_KERNEL.to_owned()).into_iter().collect();
     if plan.platform.is_adopted() {
-        let found = async { Ok(found_there(plan, fleet, access).await) };
+        let found = async { Ok(adopted_stamps(plan, fleet, access).await) };
         stamps.extend(context.interruptible("drill", &plan.cluster, found).await?);
     }
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
@@ -116,7 +116,7 @@ async fn drill(
 }
 
 /// What a reader of the report must know about a cluster that hactl did not make.
-async fn found_there(plan: &Plan, fleet: &Fleet, access: &Access) -> Vec<String> {
+async fn adopted_stamps(plan: &Plan, fleet: &Fleet, access: &Access) -> Vec<String> {
     let mut stamps = vec!["adopted: hactl did not make this cluster".to_owned()];
     let seen = health::observe(fleet, access).await;
     let plain = seen.iter().filter(|(_, view)| !view.without_tls.is_empty());

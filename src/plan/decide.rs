@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choices, Dcs, Durability, Node, Plan, Postgres, Warning, bounds, memory, voters};
+use super::{Choices, Dcs, Durability, Plan, PlannedInstance, Postgres, Warning, bounds, memory, voters};
 use crate::{
     error::{Error, Result},
     model::{
@@ -30,7 +30,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         Some(_) => address_indexes(spec, choices)?,
         None => BTreeMap::new(),
     };
-    let nodes: BTreeMap<InstanceKey, Node> = spec
+    let nodes: BTreeMap<InstanceKey, PlannedInstance> = spec
         .instances
         .iter()
         .map(|(key, instance)| {
@@ -38,7 +38,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             if voters.contains(key) {
                 roles.insert(Role::Etcd);
             }
-            let node = Node {
+            let node = PlannedInstance {
                 key: key.clone(),
                 hostname: instance.hostname.clone(),
                 roles,
@@ -92,15 +92,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         dns: spec.dns.clone(),
         etcd: spec.etcd,
         etcd_source: spec.etcd_source.clone(),
-        postgres: Postgres {
-            major: spec.postgres.major,
-            packages,
-            pgdg_suite,
-            parameters,
-            given: spec.postgres.parameters.keys().cloned().collect(),
-            databases: spec.postgres.databases.clone(),
-            access: spec.postgres.access.clone(),
-        },
+        postgres: Postgres { packages, pgdg_suite, parameters, ..spec.postgres.clone() },
         patroni: spec.patroni.clone(),
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
@@ -161,7 +153,7 @@ fn address_indexes(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKe
 pub(super) const GUARD: &str = "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, \
                                 when Patroni is dead or hangs; no watchdog device";
 
-/// What stops a primary whose Patroni no longer does.
+/// What stops a primary whose Patroni has failed.
 fn fencing(data_nodes: usize) -> &'static str {
     match data_nodes {
         0 | 1 => "nothing: no other member could take over",
@@ -194,7 +186,7 @@ fn durability_warnings(durability: Durability, data_nodes: usize, warnings: &mut
 }
 
 /// Settings that may be intended but make a cluster on Proxmox weaker than it looks.
-fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, Node>, warnings: &mut Vec<Warning>) {
+fn proxmox_warnings(proxmox: &Proxmox, nodes: &BTreeMap<InstanceKey, PlannedInstance>, warnings: &mut Vec<Warning>) {
     let mut warn = |code: &str, message: String, hint: &str| {
         warnings.push(Warning { code: code.into(), message, hint: Some(hint.into()) });
     };

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The number of voters for so many data nodes: two voters survive no more failures than one.
-const fn wanted(data_nodes: usize) -> usize {
+const fn voter_count(data_nodes: usize) -> usize {
     match data_nodes {
         0 => 0,
         1 | 2 => 1,
@@ -21,7 +21,7 @@ const fn wanted(data_nodes: usize) -> usize {
 /// The voters of the cluster.
 pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) -> Result<BTreeSet<InstanceKey>> {
     let data_nodes = spec.data_nodes();
-    let wanted = wanted(data_nodes);
+    let wanted = voter_count(data_nodes);
     let mut voters: BTreeSet<InstanceKey> = spec
         .instances
         .iter()

@@ -5,19 +5,23 @@
 pub mod adopted;
 pub mod hosts;
 pub mod local;
+mod machines;
 pub mod proxmox;
 mod recorded;
+#[cfg(test)]
+mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-pub use self::recorded::Recorded;
+pub use self::{machines::Machines, recorded::Recorded};
 use crate::{
     context::Context,
     error::{Error, Result},
     fleet::Fleet,
-    model::{Platform, Reboots},
+    model::{InstanceKey, Platform, Reboots},
     plan::Plan,
 };
 
@@ -35,7 +39,7 @@ pub async fn engine_answers(context: &Context, platform: &Platform) -> Result<()
     }
 }
 
-/// Tries whether the platform has what the machines are made from. `recorded` is asked only where it matters.
+/// Checks whether the platform has what the machines are made from. `recorded` is asked only where it matters.
 ///
 /// # Errors
 /// With everything that is missing.
@@ -46,7 +50,7 @@ pub async fn preflight(context: &Context, plan: &Plan, recorded: impl AsyncFnOnc
     }
 }
 
-/// Tries whether the platform can be asked, and no more: for a teardown, which needs nothing of it but to be there.
+/// Checks only that the platform answers: a teardown needs no more of it.
 ///
 /// # Errors
 /// With why it cannot be asked.
@@ -57,7 +61,18 @@ pub async fn answers(context: &Context, platform: &Platform) -> Result<()> {
     }
 }
 
-/// Which machines wait for a restart; none on a platform that knows nothing of it.
+/// The values of the variables of the platform's stack. `kept` are the images of local nodes that exist.
+#[must_use]
+pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) -> Json {
+    match &machines.plan.platform {
+        Platform::Local(local) => local::variables(machines, local, kept),
+        Platform::Proxmox(proxmox) => proxmox::variables(machines, proxmox),
+        Platform::Hosts(hosts) => hosts::variables(machines, hosts),
+        Platform::Adopted(_) | Platform::Terraform(_) => json!({}),
+    }
+}
+
+/// Which machines wait for a restart; none on a platform that does not report it.
 pub async fn reboots(context: &Context, platform: &Platform, fleet: &Fleet) -> Option<Result<Reboots>> {
     match platform {
         Platform::Proxmox(proxmox) => Some(proxmox::cluster::reboots(context, proxmox, fleet).await),
@@ -97,7 +112,7 @@ pub async fn is_gone(context: &Context, plan: &Plan, before: Option<&Fleet>, beg
             let error = Error::failed("left-behind", "remove all objects of", &plan.cluster)
                 .cause(format!("these objects remain: {}", left.join(", ")));
             Err(error.hint(
-                "run `hactl down` in the directory where the cluster was created: Terraform's state here does not \
+                "Run `hactl down` in the directory where the cluster was created: Terraform's state here does not \
                  have these objects",
             ))
         }
@@ -127,9 +142,9 @@ async fn is_silent(fleet: &Fleet) -> Result<()> {
     // Only the bastion reaches the machines behind it.
     let direct = fleet.nodes.values().filter(|node| node.ssh.bastion.is_none());
     let attempts = direct.map(async |node| {
-        let place = (node.ssh.host.as_str(), node.ssh.port);
-        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(place)).await;
-        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), place.0, place.1))
+        let endpoint = (node.ssh.host.as_str(), node.ssh.port);
+        let connected = tokio::time::timeout(SILENT_WITHIN, tokio::net::TcpStream::connect(endpoint)).await;
+        matches!(connected, Ok(Ok(_))).then(|| format!("{} at {}:{}", node.hostname(), endpoint.0, endpoint.1))
     });
     let left: Vec<String> = futures_util::future::join_all(attempts).await.into_iter().flatten().collect();
     if left.is_empty() {
@@ -137,7 +152,7 @@ async fn is_silent(fleet: &Fleet) -> Result<()> {
     }
     Err(Error::failed("left-behind", "remove all objects of", &fleet.cluster)
         .cause(format!("the SSH ports of removed machines still accept connections: {}", left.join(", ")))
-        .hint("check whether another machine has the address: Terraform has removed the cluster's machines"))
+        .hint("Check whether another machine has the address: Terraform has removed the cluster's machines"))
 }
 
 /// What to look at when a machine does not answer by SSH.
@@ -145,10 +160,10 @@ async fn is_silent(fleet: &Fleet) -> Result<()> {
 pub fn unreachable_hint(plan: &Plan) -> String {
     let up = format!("`hactl up {}`", plan.cluster);
     match &plan.platform {
-        Platform::Adopted(_) => "check that `ssh` itself reaches it".to_owned(),
-        Platform::Local(_) => format!("run {up} to start the container again; `docker ps -a` shows it"),
+        Platform::Adopted(_) => "Check that `ssh` itself reaches it".to_owned(),
+        Platform::Local(_) => format!("Run {up} to start the container again; `docker ps -a` shows it"),
         _ => format!(
-            "check that it is running and reachable from here; if it was recreated, run {up} and follow its hint"
+            "Check that it is running and reachable from here; if it was recreated, run {up} and follow its hint"
         ),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 pub async fn inventory(context: &Context, deployment: &mut Deployment) -> Result<Inventory> {
     deployment.known.fleet(&deployment.cluster)?;
     deployment.vault_with_given(context).await?;
-    let (cluster, known, vault) = deployment.parts()?;
+    let (cluster, known, vault) = deployment.parts(context).await?;
     let fleet = known.fleet(cluster)?;
     let downloads = prepare::downloads(context, cluster).await?;
     let material = software::material(context, cluster, vault, &downloads);

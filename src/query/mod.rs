@@ -9,7 +9,7 @@ mod status;
 
 pub use bundle::bundle;
 pub use inventory::inventory;
-pub use psql::{Door, door};
+pub use psql::{PsqlConnection, psql_connection};
 pub use secrets::{host_keys, recipients};
 pub use ssh::ssh;
 pub use status::StatusProbe;

@@ -17,13 +17,13 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where `psql` connects to. Behind a bastion that is a port of this machine for every node.
-pub struct Door {
+pub struct PsqlConnection {
     pub conninfo: Conninfo,
     forwards: Vec<(TcpListener, FleetNode)>,
     access: Option<Arc<Access>>,
 }
 
-impl Door {
+impl PsqlConnection {
     /// Forwards each connection to its node. Does not end by itself.
     pub async fn serve(&self) {
         let Some(access) = &self.access else { return std::future::pending().await };
@@ -43,8 +43,8 @@ impl Door {
 /// A connection that cannot be forwarded is closed: libpq then tries the next host, and reports the failure.
 async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
     let Ok(remote) = access.connect(&node).await else { return };
-    let door = postgres::endpoint(&node);
-    let Ok(mut tunnel) = remote.tunnel(&door.host, door.port, PATIENCE).await else { return };
+    let endpoint = postgres::endpoint(&node);
+    let Ok(mut tunnel) = remote.tunnel(&endpoint.host, endpoint.port, PATIENCE).await else { return };
     // The end of either side is the end of both.
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut tunnel).await;
 }
@@ -53,8 +53,8 @@ async fn forward(mut stream: TcpStream, node: FleetNode, access: Arc<Access>) {
 ///
 /// # Errors
 /// When the cluster was never provisioned from here, or an adopted one tells nothing.
-pub async fn door(context: &Context, deployment: &mut Deployment) -> Result<Door> {
-    let direct = |conninfo| Door { conninfo, forwards: Vec::new(), access: None };
+pub async fn psql_connection(context: &Context, deployment: &mut Deployment) -> Result<PsqlConnection> {
+    let direct = |conninfo| PsqlConnection { conninfo, forwards: Vec::new(), access: None };
     if deployment.cluster.adopted().is_some() {
         return Ok(direct(deployment.running(context).await?.conninfo));
     }
@@ -80,5 +80,5 @@ pub async fn door(context: &Context, deployment: &mut Deployment) -> Result<Door
     let here = vec![Ipv4Addr::LOCALHOST.to_string(); ports.len()].join(",");
     let place = Conninfo::new([("host", hosts(&fleet)), ("hostaddr", here), ("port", ports.join(","))]);
     let conninfo = login(&deployment.cluster, place);
-    Ok(Door { conninfo, forwards, access: Some(Arc::new(access)) })
+    Ok(PsqlConnection { conninfo, forwards, access: Some(Arc::new(access)) })
 }

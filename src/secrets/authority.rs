@@ -192,7 +192,7 @@ impl Problem {
         let error = Error::failed("certificate", format!("make the {what}"), object);
         match self {
             Self::Certificate(cause) => error.source(cause),
-            Self::Date(cause) => error.source(cause).hint("set the clock of this machine"),
+            Self::Date(cause) => error.source(cause).hint("Set the clock of this machine"),
         }
     }
 }

@@ -29,6 +29,6 @@ pub(super) async fn output(
         return Ok(output);
     }
     let error = failed();
-    let causes = [exec::ended(done.status), stderr.join("\n")];
+    let causes = [exec::describe_end(done.status), stderr.join("\n")];
     Err(causes.iter().filter(|cause| !cause.is_empty()).fold(error, |error, cause| error.cause(cause)))
 }

@@ -50,12 +50,12 @@ pub(super) fn not_opened(file: &Path, identity: &Identity, error: &age::DecryptE
     match error {
         age::DecryptError::NoMatchingKeys => {
             result.cause(format!("the file is not encrypted for the key in {}", identity.origin)).hint(format!(
-                "copy age.key from the machine where the cluster was created, or set {KEY_FILE} or {KEY_COMMAND} to \
+                "Copy age.key from the machine where the cluster was created, or set {KEY_FILE} or {KEY_COMMAND} to \
                  the right key"
             ))
         }
         error => result.cause(format!("the file is damaged: {error}")).hint(
-            "restore the last good version (`git checkout`, a backup); hactl never overwrites a damaged secrets file",
+            "Restore the last good version (`git checkout`, a backup); hactl never overwrites a damaged secrets file",
         ),
     }
 }
@@ -70,7 +70,7 @@ pub(super) fn parse(plain: &[u8], file: &Path) -> Result<Contents> {
         // Position only: the library's text may quote what it read.
         Error::failed("secrets-open", "read the secrets file", file.display())
             .cause(format!("unexpected contents at line {}, column {}", error.line(), error.column()))
-            .hint("restore the last good version (`git checkout`, a backup)")
+            .hint("Restore the last good version (`git checkout`, a backup)")
     };
     let Version { version } = serde_json::from_slice(plain).map_err(|error| broken(&error))?;
     if version == 1 {
@@ -80,7 +80,7 @@ pub(super) fn parse(plain: &[u8], file: &Path) -> Result<Contents> {
     if version > VERSION {
         return Err(Error::failed("secrets-version", "read the secrets file", file.display())
             .cause(format!("a newer hactl wrote it (format {version}; this one reads up to {VERSION})"))
-            .hint("install the newer hactl"));
+            .hint("Install the newer hactl"));
     }
     serde_json::from_slice(plain).map_err(|error| broken(&error))
 }

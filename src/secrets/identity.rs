@@ -49,14 +49,14 @@ impl Identity {
         match (set(KEY_FILE), set(KEY_COMMAND)) {
             (Some(_), Some(_)) => Err(Error::usage("secrets-identity", "choose", "the key of the secrets file")
                 .cause(format!("{KEY_FILE} and {KEY_COMMAND} are both set"))
-                .hint("unset one of them")),
+                .hint("Unset one of them")),
             (Some(file), None) => {
                 let path = context.dirs.work.join(file);
                 match read(&path)? {
                     Some(text) => Self::parse(&text, format!("{} ({KEY_FILE})", path.display())).map(Some),
                     None => Err(Error::missing("secrets-identity", "read the key of the secrets file", path.display())
                         .cause("the file does not exist")
-                        .hint(format!("set {KEY_FILE} to the file that holds the age or SSH key, or unset it"))),
+                        .hint(format!("Set {KEY_FILE} to the file that holds the age or SSH key, or unset it"))),
                 }
             }
             (None, Some(command)) => Self::from_command(context, command).await.map(Some),
@@ -75,7 +75,7 @@ impl Identity {
         let failed = |error: io::Error| {
             Error::failed("secrets-identity", "write the age key", age_key.display())
                 .source(&error)
-                .hint("free disk space or grant write access there, then run the same command again")
+                .hint("Free disk space or grant write access there, then run the same command again")
         };
         let identity = age::x25519::Identity::generate();
         let text = Zeroizing::new(format!(
@@ -93,7 +93,7 @@ impl Identity {
         // The user's own command, as they would type it; hactl adds nothing to it.
         let output = command::output(context, Command::new("sh").args(["-c", text]), || {
             Error::failed("secrets-identity", "get the key of the secrets file from", KEY_COMMAND)
-                .hint(format!("run the command of {KEY_COMMAND} by hand: it must print an age or SSH private key"))
+                .hint(format!("Run the command of {KEY_COMMAND} by hand: it must print an age or SSH private key"))
         })
         .await?;
         Self::parse(&output, format!("the output of {KEY_COMMAND}"))
@@ -102,7 +102,7 @@ impl Identity {
     fn parse(text: &str, origin: String) -> Result<Self> {
         let unusable = |cause: String| {
             Error::failed("secrets-identity", "use the key in", &origin).cause(cause).hint(format!(
-                "put the age key (AGE-SECRET-KEY-1...) or an unencrypted SSH key there, or set {KEY_FILE} or {KEY_COMMAND}"
+                "Put the age key (AGE-SECRET-KEY-1...) or an unencrypted SSH key there, or set {KEY_FILE} or {KEY_COMMAND}"
             ))
         };
         let keys = if text.trim_start().starts_with("-----BEGIN") {
@@ -125,7 +125,7 @@ impl Identity {
                 .filter(|line| !line.is_empty() && !line.starts_with('#'))
                 .map(|line| line.parse().map(Key::Age))
                 .collect::<Result<_, _>>()
-                // age's own word for it: it never quotes the line.
+                // The message of age, which never quotes the line.
                 .map_err(|error: &str| unusable(format!("it is not an age key: {error}")))?
         };
         if keys.is_empty() {
@@ -176,14 +176,14 @@ pub(super) fn recipient(text: &str) -> Result<Recipient> {
     };
     Err(Error::usage("secrets-recipient", "encrypt the secrets file for", object)
         .cause(cause)
-        .hint("give a key of the form age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA..."))
+        .hint("Give a key of the form age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA..."))
 }
 
 /// hactl creates the key with mode 0600: a wider mode comes from a later change or a copy.
 async fn warn_if_open(context: &Context, path: &Path) {
     if fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
         let message = format!("other users of this machine can read {}", path.display());
-        context.events.warn("age-key-open", message, Some(format!("run `chmod 600 {}`", path.display()))).await;
+        context.events.warn("age-key-open", message, Some(format!("Run `chmod 600 {}`", path.display()))).await;
     }
 }
 

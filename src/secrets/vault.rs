@@ -87,7 +87,7 @@ impl Vault {
             None => Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
                 .cause("it does not exist")
                 .hint(format!(
-                    "run the command in the directory of {cluster}.secrets.age, or restore the file from the \
+                    "Run the command in the directory of {cluster}.secrets.age, or restore the file from the \
                      repository or a backup; for a new cluster, run `hactl up {cluster}` to create it"
                 ))),
         }
@@ -115,7 +115,7 @@ impl Vault {
             return Err(Error::missing("secrets-missing", "open the secrets file", paths.file.display())
                 .cause(format!("it does not exist, but the machines of {cluster} were created with it"))
                 .hint(format!(
-                    "restore the file from the repository or a backup; without it, the cluster continues to run, but only \
+                    "Restore the file from the repository or a backup; without it, the cluster continues to run, but only \
                      `hactl down {cluster}` works"
                 )));
         }
@@ -156,7 +156,7 @@ impl Vault {
             return Err(Error::missing("secrets-identity-missing", "open the secrets file", file.display())
                 .cause(format!("its key is not in {}", paths.key.display()))
                 .hint(format!(
-                    "copy age.key from the machine where the cluster was created, or set {KEY_FILE} or {KEY_COMMAND} \
+                    "Copy age.key from the machine where the cluster was created, or set {KEY_FILE} or {KEY_COMMAND} \
                      to a key that the file is encrypted for"
                 )));
         };
@@ -165,7 +165,7 @@ impl Vault {
         if contents.cluster != *cluster {
             return Err(Error::failed("secrets-cluster", "use the secrets file", file.display())
                 .cause(format!("it holds the secrets of the cluster {}, not of {cluster}", contents.cluster))
-                .hint("move the file away, or rename the cluster back: two clusters must not share secrets"));
+                .hint("Move the file away, or rename the cluster back: two clusters must not share secrets"));
         }
         let unrecorded = count_recipients(bytes).saturating_sub(contents.recipients.len());
         Ok(Self {
@@ -191,11 +191,11 @@ impl Vault {
             Some(bytes) if <[u8; 32]>::from(Sha256::digest(&bytes)) == self.on_disk => {}
             Some(_) => {
                 return Err(not_saved("another process changed it since it was read".into())
-                    .hint("run the same command again to read the new file"));
+                    .hint("Run the same command again to read the new file"));
             }
             None => {
                 return Err(not_saved("it was removed since it was read".into())
-                    .hint("restore it (`git checkout` or a copy), then run the same command again"));
+                    .hint("Restore it (`git checkout` or a copy), then run the same command again"));
             }
         }
         if self.unrecorded > 0 {
@@ -203,7 +203,7 @@ impl Vault {
                 "it is encrypted for {} recipients that it does not list: they could not open the saved file",
                 self.unrecorded,
             ))
-            .hint("restore the version that hactl wrote: another tool has re-encrypted the file"));
+            .hint("Restore the version that hactl wrote: another tool has re-encrypted the file"));
         }
         self.write(Existing::Replace)
     }
@@ -223,10 +223,10 @@ impl Vault {
             let error = failed().source(&error);
             match existing {
                 Existing::Keep => {
-                    error.hint("free disk space or grant write access there, then run the same command again")
+                    error.hint("Free disk space or grant write access there, then run the same command again")
                 }
                 Existing::Replace => {
-                    error.hint("free disk space, then run the same command again; the old file is unchanged")
+                    error.hint("Free disk space, then run the same command again; the old file is unchanged")
                 }
             }
         })?;
@@ -277,12 +277,12 @@ impl Vault {
         };
         let Some(found) = self.recorded(text)? else {
             return Err(failed("the file is not encrypted for this key".to_owned())
-                .hint(format!("run `hactl secrets {} recipients` to list the recipients", self.cluster())));
+                .hint(format!("Run `hactl secrets {} recipients` to list the recipients", self.cluster())));
         };
         if !self.recipients()?.iter().any(|other| other.own && other.key != found) {
             return Err(failed(format!("without it the key in {} could not open the file", self.identity.origin))
                 .hint(format!(
-                    "ask another recipient to remove it, or set {KEY_FILE} to the file of another key of yours"
+                    "Ask another recipient to remove it, or set {KEY_FILE} to the file of another key of yours"
                 )));
         }
         self.contents.recipients.remove(&found);
@@ -479,6 +479,6 @@ impl Vault {
     fn lacks(&self, what: String) -> Error {
         Error::failed("secrets-incomplete", "use the secrets file", self.file.display())
             .cause(format!("an earlier version of hactl wrote it: {what} is not in it"))
-            .hint(format!("run `hactl up {}` to create what is missing", self.cluster()))
+            .hint(format!("Run `hactl up {}` to create what is missing", self.cluster()))
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn check(
     if let Some(platform) = &platform {
         only_there(&mut checker, platform, &machines);
         if platform.is_adopted() {
-            found_there(&mut checker, machines.keys());
+            refuse_on_adopted(&mut checker, machines.keys());
         }
     }
     let platform = platform?;
@@ -212,7 +212,7 @@ fn only_there(
 }
 
 /// Fields that the file of an adopted cluster must not have.
-fn found_there<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
+fn refuse_on_adopted<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
     let sections = ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
     let accounts: Vec<String> =
         ACCOUNTS.iter().filter(|known| !known.adopted).map(|known| known.account.to_string()).collect();

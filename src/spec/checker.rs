@@ -37,7 +37,7 @@ impl<'a, 'b> Checker<'a, 'b> {
 
     /// Notes a problem, with what was probably meant.
     pub(super) fn meant(&mut self, path: &[&str], message: impl Into<String>, suggestion: Option<String>) {
-        self.problems.add(self.root.place(path), path, message, suggestion);
+        self.problems.add(self.root.position(path), path, message, suggestion);
     }
 
     /// A path of the file, relative to it; `~/` is expanded where the home directory is known.

@@ -93,7 +93,7 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
     for misfit in shape::misfits(&value.clone()) {
         let at = match root.find(&misfit.path) {
             Some((_, key_at)) if misfit.at_key => key_at,
-            _ => root.place(&misfit.path),
+            _ => root.position(&misfit.path),
         };
         if misfit.path.is_empty() || misfit.path[0] == "instances" {
             // Counts of machines or roles are wrong now.

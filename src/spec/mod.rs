@@ -32,7 +32,6 @@ use std::{
     path::PathBuf,
 };
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,8 +45,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, Backend, ClusterName, DatabaseName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni,
-    Platform, PostgresMajor, Role,
+    Account, Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform, Postgres,
+    Role,
 };
 
 /// A cluster as its file describes it.
@@ -65,7 +64,7 @@ pub struct Spec {
     pub etcd: EtcdVersion,
     /// Where etcd comes from, when the file says so.
     pub etcd_source: Option<EtcdSource>,
-    pub postgres: PostgresSpec,
+    pub postgres: Postgres,
     pub patroni: Patroni,
     /// Commands that print passwords, used instead of the secrets file.
     pub secrets: Vec<SecretCommand>,
@@ -94,16 +93,6 @@ impl Instance {
     pub fn is_data_node(&self) -> bool {
         self.roles.as_ref().is_none_or(Role::holds_data)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PostgresSpec {
-    pub major: PostgresMajor,
-    /// What the user sets; it overrides what hactl derives from the machines' size. Texts, numbers and booleans.
-    pub parameters: BTreeMap<String, Value>,
-    /// Databases and the role that owns each.
-    pub databases: BTreeMap<DatabaseName, DatabaseName>,
-    pub access: Vec<IpNet>,
 }
 
 /// A command that prints the password of an account.

@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use serde::Serialize;
 
 use super::yaml::Position;
-use crate::error::{Error, Place};
+use crate::error::{Error, SourceLocation};
 
 /// One thing wrong in a cluster file.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -38,8 +38,8 @@ impl FileProblem {
 
     /// The problem as a place in its file.
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place { file: self.file.clone(), line: self.line, column: self.column, message: self.text() }
+    pub fn location(&self) -> SourceLocation {
+        SourceLocation { file: self.file.clone(), line: self.line, column: self.column, message: self.text() }
     }
 }
 
@@ -67,7 +67,7 @@ impl From<Problems> for Error {
         let file = problems.0.first().map_or("", |problem| problem.file.as_str()).to_owned();
         let error = Self::usage("cluster-file", "use cluster file", file);
         let mut error = problems.0.iter().fold(error, Self::cause);
-        error.places = problems.0.iter().map(FileProblem::place).collect();
+        error.locations = problems.0.iter().map(FileProblem::location).collect();
         error.hint("Correct the file; `hactl schema` prints its JSON Schema, and `hactl init NAME` writes an example")
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_path_reads_as_in_a_program() {
+    fn field_path_is_printed_with_dots_and_brackets() {
         assert_eq!(dotted(&["postgres", "access", "0"]), "postgres.access[0]");
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn proxmox(
         None => Distribution::Debian12,
     };
     let template = written.template.and_then(|value| self::template(checker, &section("template"), kind, value));
-    let ssh = self::reached(checker, written.ssh.unwrap_or_default(), kind);
+    let ssh = self::ssh_settings(checker, written.ssh.unwrap_or_default(), kind);
     let nameservers = nameservers(checker, &written.nameservers.unwrap_or_default());
     let agent_timeout_s = match written.agent_timeout.as_deref().map(|text| text.split_at(text.len() - 1)) {
         Some((number, unit)) => number.parse::<u32>().unwrap_or(0) * if unit == "m" { 60 } else { 1 },
@@ -285,7 +285,7 @@ fn nameservers(checker: &mut Checker<'_, '_>, written: &[String]) -> Vec<IpAddr>
     servers
 }
 
-fn reached(checker: &mut Checker<'_, '_>, written: SshFile, kind: ProxmoxKind) -> Ssh {
+fn ssh_settings(checker: &mut Checker<'_, '_>, written: SshFile, kind: ProxmoxKind) -> Ssh {
     let user = match (kind, written.user) {
         (ProxmoxKind::Vm, user) => user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
         (ProxmoxKind::Lxc, user) => {

@@ -1,7 +1,7 @@
 //! `.hactl/NAME/cluster.json`: the path of the cluster file, and choices that later runs keep.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    file,
+    file::{self, RecordError},
     model::Choices,
 };
 
@@ -39,22 +39,15 @@ impl Record {
     /// When the file cannot be read or is not a record.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let failed = || Error::failed("record", "read the record of the cluster", path.display());
-        match fs::read(path) {
-            Ok(bytes) => {
-                let unreadable = |error: serde_json::Error| {
-                    failed()
-                        .source(&error)
-                        .hint("Move the file away; `hactl up` then writes a new one, but may choose other etcd voters")
-                };
-                let version = file::version(&bytes).map_err(unreadable)?;
-                if let Some(cause) = file::too_new(version, VERSION) {
-                    return Err(failed().cause(cause).hint("Install the newer hactl."));
-                }
-                serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
+        file::read_record(path, VERSION).map_err(|error| {
+            let failed = failed().cause(&error);
+            match error {
+                RecordError::Io(_) => failed,
+                RecordError::Json(_) => failed
+                    .hint("Move the file away; `hactl up` then writes a new one, but may choose other etcd voters"),
+                RecordError::TooNew(_) => failed.hint("Install the newer hactl"),
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed().source(&error)),
-        }
+        })
     }
 
     /// Writes the record beside `path` and renames it: readers see the old one or the new one.
@@ -64,7 +57,7 @@ impl Record {
     pub fn write(&self, path: &Path) -> Result<()> {
         self.try_write(path)
             .map_err(|error| Error::failed("record", "write the record of the cluster", path.display()).source(&error))
-            .map_err(|error| error.hint("Free some space or grant write access there, then run the same command again"))
+            .map_err(|error| error.hint("Free disk space or grant write access there, then run the same command again"))
     }
 
     fn try_write(&self, path: &Path) -> io::Result<()> {
@@ -78,10 +71,12 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn record_read_back_equals_the_written_record() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/cluster.json");
         assert_eq!(Record::read(&path).unwrap(), None);

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    PostgresSpec, SecretCommand,
+    SecretCommand,
     checker::Checker,
     file::{DatabaseFile, PatroniFile, PostgresFile, SecretsFile, TimersFile, VerifyFile},
     settings,
@@ -17,7 +17,7 @@ use crate::{
     assets,
     model::{
         Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion, Patroni,
-        Platform, PostgresMajor, Timers, nearest, version::PATRONI_NEWEST,
+        Platform, Postgres, PostgresMajor, Timers, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -185,7 +185,7 @@ pub(super) fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Va
     }
 }
 
-pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, durability: Durability) -> PostgresSpec {
+pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, durability: Durability) -> Postgres {
     let synchronous = durability != Durability::Async;
     let parameters = written.parameters.unwrap_or_default();
     for (name, value) in &parameters {
@@ -196,9 +196,13 @@ pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, dur
             checker.say(&["postgres", "parameters", name], "a parameter's value must be one line");
         }
     }
-    PostgresSpec {
+    Postgres {
         // The schema has checked the range.
         major: written.version.and_then(|version| version.try_into().ok()).unwrap_or(PostgresMajor::DEFAULT),
+        // The plan adds them.
+        packages: Vec::new(),
+        pgdg_suite: None,
+        given: parameters.keys().cloned().collect(),
         parameters,
         databases: databases(checker, written.databases.unwrap_or_default()),
         access: access(checker, written.access.unwrap_or_default()),

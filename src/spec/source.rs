@@ -55,7 +55,7 @@ impl Source {
     pub fn parameter_problem(&self, name: &str, message: String, suggestion: Option<String>) -> FileProblem {
         let path = ["postgres", "parameters", name];
         let root = std::str::from_utf8(&self.text).ok().and_then(|text| yaml::parse(text).0);
-        let at = root.map_or(Position::START, |root| root.place(&path));
+        let at = root.map_or(Position::START, |root| root.position(&path));
         let (line, column) = (at.line, at.column);
         FileProblem { file: self.file.clone(), line, column, path: path.join("."), message, suggestion }
     }

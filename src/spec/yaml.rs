@@ -227,7 +227,7 @@ impl YamlNode {
     }
 
     /// Where to point for `path`: its value, or the nearest thing around it that is there.
-    pub(super) fn place(&self, path: &[impl AsRef<str>]) -> Position {
+    pub(super) fn position(&self, path: &[impl AsRef<str>]) -> Position {
         (0..=path.len()).rev().find_map(|n| self.find(&path[..n])).map_or(Position::START, |(node, key_at)| match node
             .data
         {

@@ -51,7 +51,7 @@ pub(super) fn dial(host: &str, port: u16) -> Result<OwnedFd, Seen> {
     let unreachable = |said: String| Seen::new(SshFailure::Unreachable, format!("{host}:{port}: {said}"));
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
         unreachable(format!("could not resolve the host name ({error})"))
-            .hint("check the host name, and that this machine can resolve it")
+            .hint("Check the host name, and that this machine can resolve it")
     })?;
     let mut last = unreachable("the host name has no address".to_owned());
     for address in addresses {
@@ -70,18 +70,18 @@ fn not_connected(host: &str, port: u16, error: &io::Error) -> Seen {
     let (said, hint) = match error.kind() {
         io::ErrorKind::ConnectionRefused => (
             "connection refused: the machine answers, but no SSH server listens on this port".to_owned(),
-            "check that sshd runs on the machine and that the port is right",
+            "Check that sshd runs on the machine and that the port is right",
         ),
         io::ErrorKind::TimedOut => (
             format!("no answer within {} s", ATTEMPT.as_secs()),
-            "check that the machine is running, that the address is right, and that its firewall allows SSH",
+            "Check that the machine is running, that the address is right, and that its firewall allows SSH",
         ),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => (
             format!("no route to the host ({error})"),
-            "check that the machine is running and that its network is reachable from here; if only another machine \
+            "Check that the machine is running and that its network is reachable from here; if only another machine \
              reaches it, set `ssh: {bastion: USER@HOST}`",
         ),
-        _ => (error.to_string(), "check that the machine is running and that the address is right"),
+        _ => (error.to_string(), "Check that the machine is running and that the address is right"),
     };
     Seen::new(SshFailure::Unreachable, format!("{host}:{port}: {said}")).hint(hint)
 }
@@ -127,12 +127,12 @@ pub(super) fn log_in(socket: OwnedFd, server: &Server, keys: &[PrivateKey]) -> R
     let banner = session.banner().unwrap_or("an SSH server");
     let words = format!("{server}: {banner} refused the SSH key for user {}: {refused}", server.user);
     Err(Seen::new(SshFailure::KeyRefused, words)
-        .hint("check the user, the key, and that the machine was created with this NAME.secrets.age"))
+        .hint("Check the user, the key, and that the machine was created with this NAME.secrets.age"))
 }
 
 fn other_host_key(words: String) -> Seen {
     Seen::new(SshFailure::OtherHostKey, words)
-        .hint("find out whether another machine has this address, or the machine was recreated, before you continue")
+        .hint("Find out whether another machine has this address, or the machine was recreated, before you continue")
 }
 
 fn no_handshake(server: &Server, error: &ssh2::Error, kinds: &str) -> Seen {
@@ -145,13 +145,14 @@ fn no_handshake(server: &Server, error: &ssh2::Error, kinds: &str) -> Seen {
         NO_BANNER | CLOSED | RESET => {
             let words = format!("{server}: the port accepted the connection, but no SSH server answered ({error})");
             Seen::new(SshFailure::Unreachable, words)
-                .hint("wait until sshd has started, or check that no other program listens on this port")
+                .hint("Wait until sshd has started, or check that no other program listens on this port")
         }
         TIMEOUT => {
             let seconds = ATTEMPT.as_secs();
-            let words = format!("{server}: the port accepted the connection, but sent nothing within {seconds} s");
+            let words =
+                format!("{server}: the port accepted the connection, but no SSH server answered within {seconds} s");
             Seen::new(SshFailure::Silent, words)
-                .hint("check the machine's console: the machine hangs, or it or its network is overloaded")
+                .hint("Check the machine's console: the machine hangs, or it or its network is overloaded")
         }
         // The pinned kind alone is asked for.
         NO_COMMON if server.pinned.is_some() => {
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failed_connection_says_why_for_each_kind_of_failure() {
+    fn failed_connection_error_names_the_kind_of_failure() {
         let said = |kind: io::ErrorKind| not_connected("10.0.0.1", 22, &kind.into()).words;
         assert!(said(io::ErrorKind::ConnectionRefused).contains("10.0.0.1:22: connection refused"));
         assert!(said(io::ErrorKind::TimedOut).contains("no answer within 5 s"));

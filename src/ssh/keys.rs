@@ -103,7 +103,7 @@ impl PrivateKey {
             Some(path) => Self::read(path),
             None => Err(Error::missing("ssh-key", "find an SSH key in", home(env).join(".ssh").display())
                 .cause("no SSH agent runs, and the directory has no id_ed25519, id_ecdsa or id_rsa")
-                .hint("set `ssh.key` of the platform in the cluster file, or start an SSH agent")),
+                .hint("Set `ssh.key` of the platform in the cluster file, or start an SSH agent")),
         }
     }
 
@@ -113,7 +113,7 @@ impl PrivateKey {
     /// When it cannot be read, is no private key, or is protected by a passphrase.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = || Error::missing("ssh-key", "read the SSH key", path.display());
-        let hint = "check `ssh.key` in the cluster file";
+        let hint = "Check `ssh.key` in the cluster file";
         let text = std::fs::read_to_string(path).map_err(|error| failed().source(&error).hint(hint))?;
         if !text.trim_start().starts_with("-----BEGIN ") {
             let public = text.starts_with("ssh-") || text.starts_with("ecdsa-");
@@ -126,7 +126,7 @@ impl PrivateKey {
         }
         if text.contains("ENCRYPTED") || ssh_key::PrivateKey::from_openssh(&text).is_ok_and(|key| key.is_encrypted()) {
             let error = failed().cause("it has a passphrase, and hactl does not ask for passphrases");
-            return Err(error.hint("add it to the SSH agent with `ssh-add`, and set `ssh: {key: agent}`"));
+            return Err(error.hint("Add it to the SSH agent with `ssh-add`, and set `ssh: {key: agent}`"));
         }
         Ok(Secret::new(text).into())
     }
@@ -143,7 +143,7 @@ impl PrivateKey {
                 Ok(vec![public.map_err(|error| {
                     Error::failed("ssh-key", "derive the public key from", "the SSH private key")
                         .source(&error)
-                        .hint("convert it to OpenSSH's format (BEGIN OPENSSH PRIVATE KEY) with `ssh-keygen -p -f FILE`")
+                        .hint("Convert it to OpenSSH's format (BEGIN OPENSSH PRIVATE KEY) with `ssh-keygen -p -f FILE`")
                 })?])
             }
             Self::Agent => agent_keys(),
@@ -160,13 +160,13 @@ fn agent_keys() -> Result<Vec<String>> {
         agent.identities()
     };
     let keys = list()
-        .map_err(|error| failed().source(&error).hint("check that an SSH agent runs: `ssh-add -l` lists its keys"))?;
+        .map_err(|error| failed().source(&error).hint("Check that an SSH agent runs: `ssh-add -l` lists its keys"))?;
     let keys: Vec<String> = keys
         .iter()
         .map(|key| format!("{} {} {}", kind(key.blob()), BASE64_STANDARD.encode(key.blob()), key.comment()))
         .collect();
     if keys.is_empty() {
-        return Err(failed().cause("the agent has no keys").hint("add a key with `ssh-add`"));
+        return Err(failed().cause("the agent has no keys").hint("Add a key with `ssh-add`"));
     }
     Ok(keys)
 }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bastion_keys_are_the_machine_key_then_the_users_own() {
+    fn bastion_keys_are_the_machine_key_then_the_user_keys() {
         let dir = tempfile::tempdir().unwrap();
         let mut env = BTreeMap::from([("HOME".to_owned(), dir.path().display().to_string())]);
         std::fs::create_dir(dir.path().join(".ssh")).unwrap();

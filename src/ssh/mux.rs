@@ -172,7 +172,7 @@ fn open(session: &Session, opening: Opening, links: &mut Vec<Link>) -> Option<Op
                     let request = Request::Run { command, input, reply };
                     return Some(Opening { request, channel: None, since });
                 }
-                // The asker may have given up; then the answer is not needed.
+                // The receiver may have gone; then the answer is not needed.
                 Err(error) => drop(reply.send(Err(Seen::new(failure(&error), error.to_string())))),
             }
         }
@@ -291,7 +291,7 @@ impl Link {
                 .exit_status()
                 .map(|status| Finished { status, stdout: text(stdout), stderr: text(stderr) })
                 .map_err(|error| Seen::new(failure(&error), error.to_string()));
-            // The asker may have given up.
+            // The receiver may have gone.
             let _ = reply.send(finished);
         }
     }
@@ -333,7 +333,7 @@ fn wait(
     links: &[Link],
     patience: u16,
 ) -> nix::Result<bool> {
-    // Without a channel nobody reads what comes; a request wakes us, and then it is read.
+    // Without a channel no task reads what comes; a request wakes this thread, which then reads it.
     let mut flags = if links.is_empty() && patience == IDLE_MS { PollFlags::empty() } else { PollFlags::POLLIN };
     if matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
         flags |= PollFlags::POLLOUT;
@@ -362,7 +362,7 @@ fn wait(
     Ok(fds[0].revents().is_some_and(|seen| seen.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
 }
 
-/// Empties the pipe; false when nobody is left who could write into it.
+/// Empties the pipe; false when every writer of it is gone.
 fn drain(mut woken: &UnixStream) -> bool {
     let mut bytes = [0; 64];
     loop {

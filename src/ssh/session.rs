@@ -30,7 +30,7 @@ const QUEUE: usize = 64;
 const CONNECT: &str = "connect by SSH to";
 
 /// What to do about a machine that came up and does not let its user in.
-const NOT_LET_IN: &str = "check that the user in `ssh` is the one that the template creates; if it is, run \
+const NOT_LET_IN: &str = "Check that the user in `ssh` is the one that the template creates; if it is, run \
      `cloud-init status --long` on the machine's console and read /var/log/cloud-init-output.log: the first boot \
      should have added the user and the key";
 
@@ -198,7 +198,7 @@ impl Remote {
 
 fn no_host_key(place: &str) -> Seen {
     Seen::new(SshFailure::UnknownHostKey, format!("no host key is recorded for {place}"))
-        .hint("run `hactl up` to record the host key")
+        .hint("Run `hactl up` to record the host key")
 }
 
 /// One attempt to connect, through the bastion if there is one.
@@ -239,10 +239,10 @@ async fn dial_through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshK
         let words = format!("{name} could not connect to {host}:{port}: {}", error.causes().join("; "));
         match error.failure {
             SshFailure::TunnelProhibited => Seen::new(error.failure, words).on_bastion(&place).hint(
-                "allow forwarding to that address in the bastion's sshd_config: AllowTcpForwarding and PermitOpen",
+                "Allow forwarding to that address in the bastion's sshd_config: AllowTcpForwarding and PermitOpen",
             ),
             _ => Seen::new(SshFailure::Unreachable, words)
-                .hint("check that the machine is running and that its address is right as seen from the bastion"),
+                .hint("Check that the machine is running and that its address is right as seen from the bastion"),
         }
     })?;
     Ok(stream.into_std().map_err(|error| failed(&error))?.into())

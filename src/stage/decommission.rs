@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{
     enroll, own_module,
-    ownership::{MARK, Mark},
+    ownership::{MARK, OwnershipMarker},
 };
 use crate::{
     component::{self, COMPONENTS},
@@ -36,7 +36,7 @@ pub struct TeardownRequest {
 }
 
 /// How long an SSH login may take.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a step may take there: PostgreSQL writes its last checkpoint.
 const STOPS_WITHIN: Duration = Duration::from_secs(180);
@@ -44,7 +44,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(180);
 /// What beside Patroni acts on PostgreSQL or etcd; then the replicas, so that no other one is promoted.
 const REPLICAS: &str = "replicas";
 
-/// The primary; and a PostgreSQL whose Patroni was gone before.
+/// The primary, and a PostgreSQL whose Patroni ended before it.
 const PRIMARY: &str = "primary";
 
 /// etcd, and what says that the machine is configured.
@@ -117,11 +117,11 @@ pub(crate) async fn decommission(
     let keys = ssh_keys::load(context, &cluster.plan.platform, vault)?;
     let wanted = fleet.nodes.values().filter(|node| !node.node.roles.is_empty() && !request.leave.contains(node.key()));
     let met = join_all(wanted.map(async |node| {
-        let remote = Remote::connect(node.key(), &node.ssh, &keys, ARRIVES_WITHIN).await?;
+        let remote = Remote::connect(node.key(), &node.ssh, &keys, CONNECT_TIMEOUT).await?;
         let said =
-            enroll::output_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), ARRIVES_WITHIN).await?;
+            enroll::output_as_root(node, &remote, &format!("cat {MARK} 2>/dev/null || true"), CONNECT_TIMEOUT).await?;
         // No mark, or that of another cluster: nothing of this cluster is there.
-        let mark = serde_json::from_str::<Mark>(&said).ok();
+        let mark = serde_json::from_str::<OwnershipMarker>(&said).ok();
         Ok::<_, Error>(mark.is_some_and(|mark| mark.uuid == vault.uuid()).then_some((node, remote)))
     }));
     let mut errors = Vec::new();
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_step_stops_its_units_and_the_primary_goes_after_its_patroni() {
+    fn decommission_steps_stop_their_units_and_patroni_before_postgresql() {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
         for dir in ["data", "etc/patroni", "etc/hactl"] {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_stays_until_the_data_is_gone() {
+    fn ownership_mark_is_removed_after_the_data() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         for dir in ["etc/patroni", "etc/etcd", "etc/hactl", "pg/data/base", "pg/data.unfinished-1", "etcd/member"] {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     dns, enroll,
+    machine_identity::MachineIdentity,
     ownership::{self, Looked},
     prepare,
 };
@@ -21,11 +22,11 @@ use crate::{
         steps::{Blocked, Situation, next_step},
     },
     platform::{
-        self, hosts,
+        self, Machines, hosts,
         local::{self, Engine},
     },
     secrets::Vault,
-    terraform::{self, Changes, Consent, Destroyed, GoneRecords, Machines, provider},
+    terraform::{self, Changes, Consent, Destroyed, GoneRecords, provider},
 };
 
 pub(crate) struct Provisioned {
@@ -138,17 +139,8 @@ async fn make(
     run.stage(Stage::Provision, async {
         let context = &run.context;
         let dir = cluster.dir();
-        let keys = ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?;
-        let last = known.fleet_if_any()?;
-        let record = record(cluster, vault, last);
-        let machines = Machines {
-            plan: &cluster.plan,
-            assets: &cluster.assets,
-            image,
-            uuid: vault.uuid(),
-            authorized_keys: &keys,
-            record: &record,
-        };
+        let identity = MachineIdentity::of(context, cluster, known, Some(vault))?;
+        let machines = identity.machines(cluster, image);
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
         }
@@ -189,7 +181,7 @@ async fn make(
         ownership::mark(context, looked).await?;
         if cluster.state_location().is_some() {
             // Host keys that were met just now: for runs elsewhere.
-            let machines = Machines { record: &crate::deployment::record(cluster, vault, Some(&fleet)), ..machines };
+            let machines = Machines { record: &record(cluster, vault, Some(&fleet)), ..machines };
             terraform::keep_record(context, &dir, &machines, Some(reattach)).await?;
         }
         let changed = !provisioned.changes.is_empty();
@@ -247,19 +239,11 @@ pub(crate) async fn destroy(
     vault: Option<&Vault>,
     reattach: String,
 ) -> Result<Option<Destroyed>> {
-    let (uuid, keys) = match vault {
+    let (uuid, authorized_keys) = match vault {
         Some(vault) => (vault.uuid(), ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?),
         None => (uuid::Uuid::nil(), Vec::new()),
     };
+    let identity = MachineIdentity { uuid, authorized_keys, record: String::new() };
     let image = prepare::image_of(cluster);
-    let machines = Machines {
-        plan: &cluster.plan,
-        assets: &cluster.assets,
-        image: image.as_deref(),
-        uuid,
-        authorized_keys: &keys,
-        record: "",
-    };
-    let dir = cluster.dir();
-    terraform::destroy(context, &dir, &machines, Some(reattach)).await
+    terraform::destroy(context, &cluster.dir(), &identity.machines(cluster, image.as_deref()), Some(reattach)).await
 }

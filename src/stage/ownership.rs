@@ -34,14 +34,14 @@ pub(crate) const MARK: &str = "/etc/hactl/cluster.json";
 
 /// The cluster that a machine belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
+pub(crate) struct OwnershipMarker {
     pub(crate) cluster: String,
     pub(crate) uuid: Uuid,
 }
 
 /// What is on a machine.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Found {
+struct MachineFacts {
     /// As images are named: `debian:12`.
     release: String,
     arch: String,
@@ -69,7 +69,7 @@ struct Thing {
 
 /// Machines that are free, or already belong to the cluster.
 pub(crate) struct Looked {
-    ours: Mark,
+    ours: OwnershipMarker,
     /// Those that do not carry the mark yet.
     unmarked: Vec<(InstanceKey, Remote)>,
 }
@@ -81,17 +81,17 @@ pub(crate) struct Looked {
 /// With every reason against every machine, or when a machine does not answer.
 pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> Result<Looked> {
     let platform = &cluster.plan.platform;
-    let ours = Mark { cluster: cluster.name().to_string(), uuid: vault.uuid() };
+    let ours = OwnershipMarker { cluster: cluster.name().to_string(), uuid: vault.uuid() };
     let Some(release) = platform.release().filter(|_| platform.has_users_machines()) else {
         return Ok(Looked { ours, unmarked: Vec::new() });
     };
     let context = &run.context;
     let keys = ssh_keys::load(context, platform, vault)?;
-    let claimed = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
-    let looked = join_all(claimed.map(async |node| {
+    let with_roles = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
+    let looked = join_all(with_roles.map(async |node| {
         let remote = Remote::connect(node.key(), &node.ssh, &keys, ANSWERS_WITHIN).await?;
         let said = enroll::output_as_root(node, &remote, &script(fleet, node), ANSWERS_WITHIN).await?;
-        Ok::<_, Error>((node, remote, Found::read(&said)))
+        Ok::<_, Error>((node, remote, MachineFacts::read(&said)))
     }));
     let looked: Result<Vec<_>> = tokio::select! {
         looked = looked => looked.into_iter().collect(),
@@ -102,7 +102,7 @@ pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fle
     let said = |key: &InstanceKey, problem: String| format!("{key}: {problem}");
     let misplaced = all.iter().filter_map(|(node, found)| Some(said(node.key(), found.misplaced(node)?)));
     let misplaced: Vec<String> = misplaced.chain(same_machine(&all)).collect();
-    let taken = |(node, found): &(&FleetNode, &Found)| {
+    let taken = |(node, found): &(&FleetNode, &MachineFacts)| {
         found.problems(node, &ours, release).into_iter().map(|problem| said(node.key(), problem)).collect::<Vec<_>>()
     };
     let taken: Vec<String> = all.iter().flat_map(taken).collect();
@@ -164,11 +164,11 @@ pub(crate) async fn mark(context: &Context, looked: Looked) -> Result<()> {
 }
 
 /// Instances that would share one machine, and with it the cluster's ports.
-fn same_machine(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
+fn same_machine(looked: &[(&FleetNode, &MachineFacts)]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, (node, found)) in looked.iter().enumerate() {
-        // Of virtual machines that woke from one snapshot the addresses differ.
-        let same = |(_, other): &&(&FleetNode, &Found)| {
+        // Virtual machines that were restored from one snapshot differ in their addresses.
+        let same = |(_, other): &&(&FleetNode, &MachineFacts)| {
             !found.ports_of.is_empty() && other.ports_of == found.ports_of && other.addresses == found.addresses
         };
         if let Some((other, _)) = looked[..index].iter().find(same) {
@@ -180,7 +180,7 @@ fn same_machine(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
 
 /// Data of this cluster on some machines only, while most voters have none: these machines were left out of a teardown,
 /// or the others were replaced. If all machines carry the mark, a run was killed instead.
-fn left_over(looked: &[(&FleetNode, &Found)]) -> Vec<String> {
+fn left_over(looked: &[(&FleetNode, &MachineFacts)]) -> Vec<String> {
     let voters = looked.iter().filter(|(node, _)| node.node.is_voter());
     let (all, with_data) = voters.fold((0, 0), |(all, with_data), (_, found)| {
         (all + 1, with_data + usize::from(found.mark.is_some() && found.data().any(|thing| thing.owner == etcd::NAME)))
@@ -218,7 +218,7 @@ fn hint(platform: &Platform) -> String {
 }
 
 /// Warns if the memory differs from the cluster file, from which PostgreSQL's settings are computed.
-async fn memory(context: &Context, looked: &[(&FleetNode, &Found)]) {
+async fn memory(context: &Context, looked: &[(&FleetNode, &MachineFacts)]) {
     let data_nodes = looked.iter().filter(|(node, _)| node.node.is_data_node());
     let mut words = String::new();
     let mut small = false;
@@ -261,7 +261,7 @@ impl Thing {
     }
 }
 
-impl Found {
+impl MachineFacts {
     fn read(text: &str) -> Self {
         let mut found = Self::default();
         for line in text.lines() {
@@ -310,7 +310,7 @@ impl Found {
     }
 
     /// Why the cluster is not made there.
-    fn problems(&self, node: &FleetNode, ours: &Mark, release: Distribution) -> Vec<String> {
+    fn problems(&self, node: &FleetNode, ours: &OwnershipMarker, release: Distribution) -> Vec<String> {
         let mut problems = Vec::new();
         let asked = release.to_string();
         // Patch releases of Debian count as the same release.
@@ -325,8 +325,8 @@ impl Found {
                 self.arch
             ));
         }
-        match self.mark.as_deref().map(serde_json::from_str::<Mark>) {
-            // What is there was made for this cluster, finished or not.
+        match self.mark.as_deref().map(serde_json::from_str::<OwnershipMarker>) {
+            // The data was made for this cluster, complete or not.
             Some(Ok(mark)) if mark.uuid == ours.uuid => {}
             Some(Ok(mark)) if mark.cluster == ours.cluster => problems.push(format!(
                 "it carries the ownership marker of another hactl cluster with the same name, {} ({})",

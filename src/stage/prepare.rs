@@ -10,7 +10,7 @@ use super::refused::parameters_refused;
 use crate::{
     ansible::{self, AnsibleEnvironment, Playbook, Settings},
     assets::{self, Assets},
-    component::{COMPONENTS, Downloaded, RoleVars, Wanted},
+    component::{COMPONENTS, DownloadRequest, Downloaded, RoleVars},
     context::{Context, RunContext},
     deployment::Cluster,
     error::{Error, Kind, Result, codes},
@@ -92,10 +92,10 @@ pub(crate) async fn downloads(context: &Context, cluster: &Cluster) -> Result<Ve
             .cause("hactl has downloads for x86_64 and aarch64 only")
     })?;
     let lock = &LockFile::read(cluster.lock_file())?;
-    let wanted = Wanted { context, plan, distribution: cluster.release()?, arch, lock };
+    let request = DownloadRequest { context, plan, distribution: cluster.release()?, arch, lock };
     let components = COMPONENTS.iter().filter_map(|component| Some((component.name, component.download.as_ref()?)));
     let fetched = components.map(async |(component, download)| {
-        let dir = (download.fetch)(wanted).await?;
+        let dir = (download.fetch)(request).await?;
         Ok(Downloaded { component, variable: download.variable, dir })
     });
     try_join_all(fetched).await

@@ -6,15 +6,15 @@ use crate::{ansible::Refusal, deployment::Cluster, error::Error};
 pub(super) fn parameters_refused(cluster: &Cluster, refused: &[Refusal]) -> Error {
     let what = format!("`postgres.parameters` of {}", cluster.source.file);
     let mut error = Error::failed("parameter-refused", "use", what);
-    let mut places = Vec::new();
+    let mut locations = Vec::new();
     for Refusal { parameter, cause, meant } in refused {
         // A change of several parameters may fail as a whole.
         for name in parameter.split(", ") {
             let problem = cluster.source.parameter_problem(name, cause.clone(), meant.clone());
             error = error.cause(&problem);
-            places.push(problem.place());
+            locations.push(problem.location());
         }
     }
-    error.places = places.into();
+    error.locations = locations.into();
     error.hint("Correct the cluster file and run the same command again. The cluster keeps the parameters that it had")
 }

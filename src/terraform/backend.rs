@@ -32,21 +32,21 @@ use crate::{
 /// When the backend does not answer, or the outputs have another shape.
 pub async fn pull(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Pulled> {
     let workspace = Workspace::new(dir, plan);
-    let (backends, here) = places(&workspace, plan)?;
-    let settled = backends.len() == 1 && !here;
+    let (backends, here) = possible_backends(&workspace, plan)?;
+    let only_state = backends.len() == 1 && !here;
     for backend in &backends {
         let reader = Reader::open(context, &plan.cluster, backend).await?;
         let Read { vms, record, .. } = parse_outputs(&reader.ask(context, Terraform::output).await?)?;
         if !vms.is_empty() || record.is_some() {
-            return Ok(Pulled { outputs: Some(vms), record, settled });
+            return Ok(Pulled { outputs: Some(vms), record, only_state });
         }
     }
-    Ok(Pulled { outputs: Some(Outputs::new()), settled, record: None })
+    Ok(Pulled { outputs: Some(Outputs::new()), only_state, record: None })
 }
 
 /// Where a state may be: the backend of the cluster file, the former backend until the state was moved, and whether a
 /// state is on this machine.
-pub(super) fn places(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
+pub(super) fn possible_backends(workspace: &Workspace, plan: &Plan) -> Result<(Vec<Backend>, bool)> {
     let former = initialised_backend(workspace)?;
     let here = former.is_none() && workspace.state_file().metadata().is_ok_and(|data| data.len() > 0);
     let mut backends: Vec<Backend> = plan.backend.iter().cloned().collect();
@@ -85,7 +85,7 @@ const CONSUL_LOCK_DELAY: Duration = Duration::from_secs(5);
 /// # Errors
 /// When there is no such lock, or the backend does not answer.
 pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: &str) -> Result<()> {
-    const HINT: &str = "copy the ID from the error that reported the lock";
+    const HINT: &str = "Copy the ID from the error that reported the lock";
     let failed = |error: Error| Error {
         code: "force-unlock",
         what: "release the state lock".into(),
@@ -96,7 +96,7 @@ pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: 
     match &plan.backend {
         Some(backend) if backend.kind == BackendKind::Pg => Err(Error::usage("force-unlock", "release the state lock", id)
             .cause("locks of the backend pg have no ID: a lock ends with the database connection that holds it")
-            .hint("stop that run, or end its database session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
+            .hint("Stop that run, or end its database session: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`")),
         Some(backend) => {
             let reader = Reader::open(context, &plan.cluster, backend).await?;
             // With http and consul Terraform releases the current lock, even if another run holds it.
@@ -136,7 +136,7 @@ impl Reader {
         let failed = |error: &io::Error| {
             Error::failed("scratch", "create", "a temporary directory")
                 .source(error)
-                .hint("free disk space, or set TMPDIR to a directory elsewhere")
+                .hint("Free disk space, or set TMPDIR to a directory elsewhere")
         };
         let dir = tempfile::Builder::new().prefix("hactl-").tempdir().map_err(|error| failed(&error))?;
         let file = dir.path().join(BACKEND_FILE);
@@ -169,7 +169,7 @@ fn unreachable(error: Error, backend: &Backend) -> Error {
     let reach = Error::failed("backend", "reach", backend);
     let reach = error.causes.into_iter().fold(reach, Error::cause);
     reach.hint(format!(
-        "check that the backend is reachable from here and that Terraform's variables for it are set ({})",
+        "Check that the backend is reachable from here and that Terraform's variables for it are set ({})",
         backend.kind.credentials()
     ))
 }
@@ -182,7 +182,7 @@ fn can_lock(terraform: &Terraform, backend: &Backend) -> Result<()> {
     }
     Err(Error::missing("terraform-too-old", "lock the state in", backend)
         .cause("lock files in S3 need Terraform 1.10 or newer")
-        .hint("install Terraform 1.10 or newer, or set `backend.s3.dynamodb_table` to a DynamoDB table"))
+        .hint("Install Terraform 1.10 or newer, or set `backend.s3.dynamodb_table` to a DynamoDB table"))
 }
 
 /// The backend for which a stack was initialised; `None` for the state file on this machine.
@@ -192,7 +192,7 @@ fn initialised_backend(workspace: &Workspace) -> Result<Option<Backend>> {
         Backend::parse(&text).ok_or_else(|| {
             Error::failed("terraform-workspace", "read", path.display())
                 .cause("the content is not what hactl wrote")
-                .hint("restore the former content, which says where the state of the cluster is")
+                .hint("Restore the former content, which says where the state of the cluster is")
         })
     });
     backend.transpose()
@@ -219,7 +219,7 @@ pub(super) async fn settle(
     }
     let old = Snapshot::take(context, workspace, plan, before.as_ref()).await.map_err(|error| {
         error.hint(format!(
-            "restore access to the {}, from which hactl has to move the state to the {}, or change the cluster file back",
+            "Restore access to the {}, from which hactl has to move the state to the {}, or change the cluster file back",
             words(before.as_ref()),
             words(wanted)
         ))
@@ -237,7 +237,7 @@ pub(super) async fn settle(
                 words(before.as_ref()),
                 words(wanted)
             ))
-            .hint(format!("run `hactl up {0}` or `hactl provision {0}` to move the state", plan.cluster)));
+            .hint(format!("Run `hactl up {0}` or `hactl provision {0}` to move the state", plan.cluster)));
     }
     workspace.write_backend(wanted)?;
     // Terraform opens the former place as well.
@@ -251,7 +251,7 @@ pub(super) async fn settle(
     if init == Init::Moving {
         let message = format!("moved the state from the {} to the {}", words(before.as_ref()), words(wanted));
         let hint =
-            before.map(|before| format!("remove the copy of the state from the {before}: it is no longer updated"));
+            before.map(|before| format!("Remove the copy of the state from the {before}: it is no longer updated"));
         context.events.warn("state-moved", message, hint).await;
     }
     Ok(())
@@ -265,7 +265,7 @@ fn two_states(plan: &Plan, old: Option<&Backend>, new: Option<&Backend>) -> Erro
     Error::failed("two-states", "move the state of", &plan.cluster)
         .cause(format!("the {} and the {} have different states, each with machines", words(old), words(new)))
         .hint(format!(
-            "remove the state from the {} if an earlier move left it there; if it belongs to another cluster, set another \
+            "Remove the state from the {} if an earlier move left it there; if it belongs to another cluster, set another \
              `backend` in the cluster file. The current state of {} is in the {}",
             words(new),
             plan.cluster,
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_copied_to_where_there_is_none_and_never_over_another() {
+    fn state_is_copied_only_to_a_backend_without_resources() {
         let old = snapshot("a", 5, 3);
         assert_eq!(decide(&old, &Snapshot::default()), Some(Init::Moving));
         // Another cluster was there, and was destroyed.
@@ -363,12 +363,12 @@ mod tests {
         assert_eq!(decide(&old, &snapshot("a", 5, 3)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 8, 2)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 4, 3)), Some(Init::Moving));
-        // A copy with a lineage of its own: what it says counts.
+        // Another lineage is another state, even with the same serial.
         assert_eq!(decide(&old, &Snapshot { lineage: "c".to_owned(), ..old.clone() }), Some(Init::Elsewhere));
     }
 
     #[test]
-    fn a_state_is_counted_by_what_it_manages() {
+    fn state_snapshot_counts_only_managed_resources() {
         let text = r#"{"version":4,"serial":7,"lineage":"x","outputs":{},"resources":[{"mode":"managed","type":"a"},{"mode":"data","type":"b"}]}"#;
         let Snapshot { lineage, serial, managed, .. } = Snapshot::parse(text).unwrap();
         assert_eq!((lineage.as_str(), serial, managed), ("x", 7, 1));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_backend_names_what_opens_it() {
+    fn unreachable_backend_error_names_the_credentials() {
         let settings = serde_json::json!({"schema_name": "hactl_pg"}).as_object().unwrap().clone();
         let backend = Backend { kind: BackendKind::Pg, settings };
         let error = unreachable(Error::failed("x", "run", "terraform").cause("connection refused"), &backend);

@@ -329,13 +329,13 @@ impl Terraform {
         let error = error.cause(lock);
         if *lock == StateLock::Pg {
             return error.hint(
-                "wait until the other run has ended, then run the same command again. The lock ends with the database \
+                "Wait until the other run has ended, then run the same command again. The lock ends with the database \
                  connection that holds it; run `SELECT client_addr, backend_start FROM pg_stat_activity JOIN pg_locks \
                  USING (pid) WHERE locktype = 'advisory'` there to see where that connection comes from",
             );
         }
         error.hint(format!(
-            "wait until that run has ended, then run the same command again. If that run is dead, run `hactl terraform \
+            "Wait until that run has ended, then run the same command again. If that run is dead, run `hactl terraform \
              force-unlock {} {}`",
             self.cluster,
             lock.id().unwrap_or("LOCK")
@@ -355,9 +355,9 @@ impl Terraform {
         }
         if errors.is_empty() {
             let tail = self.unseen(&finished.tail.join("\n"));
-            error = error.cause(crate::exec::ended(finished.status)).cause(tail);
+            error = error.cause(crate::exec::describe_end(finished.status)).cause(tail);
         }
-        error.hint("read the full output in terraform.log of the run record; run the same command again to resume")
+        error.hint("Read the full output in terraform.log of the run record; run the same command again to resume")
     }
 }
 
@@ -371,7 +371,7 @@ async fn config_file(context: &Context) -> Option<PathBuf> {
     let message = format!("ignored TF_CLI_CONFIG_FILE: {} does not exist", file.display());
     context
         .events
-        .warn("terraform-config", message, Some("unset TF_CLI_CONFIG_FILE, or set it to an existing file".to_owned()))
+        .warn("terraform-config", message, Some("Unset TF_CLI_CONFIG_FILE, or set it to an existing file".to_owned()))
         .await;
     None
 }
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_exactly_these() {
+    fn terraform_commands_have_the_expected_arguments() {
         let file = Path::new("/w/plan");
         let plan = ["plan", "-json", "-input=false", "-lock-timeout=60s", "-parallelism=10", "-out=/w/plan"];
         assert_eq!(terraform().plan(file, 10, false).arguments(), plan);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_commands_unseen_does_not_reach_terraform() {
+    fn variables_that_change_commands_do_not_reach_terraform() {
         let context = context(&[
             ("TF_CLI_ARGS", "-no-color"),
             ("TF_CLI_ARGS_plan", "-destroy"),

@@ -31,7 +31,6 @@ pub mod provider;
 mod run;
 mod shown;
 mod updates;
-mod variables;
 mod voters;
 mod workspace;
 
@@ -44,5 +43,4 @@ pub use module_dir::module_dir;
 pub use outcome::{Destroyed, Planned, Provisioned, Pulled};
 pub use program::{LOWEST_VERSION, terraform_binary};
 pub use run::{apply, begun, destroy, keep_record, plan, recorded};
-pub use variables::{Machines, variables};
 pub use voters::{Refusal, voters_gone};

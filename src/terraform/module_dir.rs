@@ -24,7 +24,7 @@ fn has_configuration(dir: &Path) -> Result<()> {
     let missing = |cause: String| {
         Error::usage("terraform-module", "find the Terraform module in", dir.display())
             .cause(cause)
-            .hint("set `dir` under `platform.terraform` to the module's directory, relative to the cluster file")
+            .hint("Set `dir` under `platform.terraform` to the module's directory, relative to the cluster file")
     };
     let entries = fs::read_dir(dir).map_err(|error| missing(error.to_string()))?;
     let is_configuration =
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_without_a_module_is_said_to_be_none() {
+    fn directory_without_terraform_files_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let error = has_configuration(dir.path()).unwrap_err();
         assert_eq!((error.kind.exit_code(), error.code), (2, "terraform-module"));

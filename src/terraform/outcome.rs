@@ -35,5 +35,5 @@ pub struct Pulled {
     /// What hactl keeps in the state about them.
     pub record: Option<String>,
     /// Whether no state remains in another place.
-    pub settled: bool,
+    pub only_state: bool,
 }

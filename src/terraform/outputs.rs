@@ -36,7 +36,7 @@ pub(super) fn parse_outputs(json: &str) -> Result<Read> {
     }
     let all: All = serde_json::from_str(json).map_err(|error| {
         Error::failed("terraform-output", "read", "Terraform's output `vms`").source(&error).hint(
-            "correct the output to a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
+            "Correct the output to a map { key = { id = string, name = string, ipv4 = string or null, ssh_host, ssh_port, host_key } }",
         )
     })?;
     Ok(Read {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outputs_are_read_as_the_contract_has_them() {
+    fn outputs_are_read_as_the_contract_defines_them() {
         let json = r#"{"vms":{"sensitive":false,"type":["object",{}],"value":{"node1":{"id":"1","name":"pg-node1",
             "ipv4":"10.89.0.10","ssh_host":"127.0.0.1","ssh_port":22201,"host_key":"ssh-ed25519 AAAA"}}},
             "images":{"value":{"node1":"debian:12"}},"other":{"value":1}}"#;
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_own_outputs_may_be_anything_else() {
+    fn other_outputs_of_a_user_module_are_ignored() {
         let read = |text: &str| parse_a_modules(text).unwrap();
         assert_eq!(read("{}"), (Some(Outputs::new()), None));
         assert_eq!(

@@ -28,7 +28,7 @@ pub fn terraform_binary(context: &Context) -> Result<PathBuf> {
             Error::missing("terraform-missing", "find", "Terraform")
                 .cause("no directory of PATH has `terraform` or `tofu`")
                 .hint(format!(
-                    "install Terraform {}.{} or newer (https://developer.hashicorp.com/terraform/install) or OpenTofu \
+                    "Install Terraform {}.{} or newer (https://developer.hashicorp.com/terraform/install) or OpenTofu \
                      (https://opentofu.org/docs/intro/install), then run the same command again",
                     LOWEST_VERSION.0, LOWEST_VERSION.1
                 ))
@@ -57,7 +57,7 @@ pub(super) fn check_version(program: &Path, json: &str) -> Result<String> {
     let (major, minor) = LOWEST_VERSION;
     Err(Error::new(Kind::Missing, "terraform-too-old", "use", program.display())
         .cause(format!("its version is `{found}`, but hactl needs {major}.{minor} or newer"))
-        .hint(format!("install Terraform {major}.{minor} or newer: https://developer.hashicorp.com/terraform/install")))
+        .hint(format!("Install Terraform {major}.{minor} or newer: https://developer.hashicorp.com/terraform/install")))
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     use crate::{context::Dirs, event::Events};
 
     #[test]
-    fn a_terraform_that_is_missing_or_too_old_says_what_to_do() {
+    fn missing_or_old_terraform_is_refused_with_a_hint() {
         let env = BTreeMap::from([("PATH".to_owned(), "/nonexistent".to_owned())]);
         let context = Context {
             dirs: Dirs::new(Path::new("/w"), &env),

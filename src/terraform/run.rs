@@ -15,7 +15,6 @@ use super::{
     outcome::{Destroyed, Planned, Provisioned},
     outputs::{Read, parse_outputs},
     program::terraform_binary,
-    variables::{Machines, variables},
     voters::{starts_anew, voters_gone},
     workspace::Workspace,
 };
@@ -24,7 +23,7 @@ use crate::{
     error::{Error, Result},
     model::InstanceKey,
     plan::Plan,
-    platform::Recorded,
+    platform::{Machines, Recorded, variables},
 };
 
 /// Resources that Terraform works on at once: one per node, within limits that this machine can handle.
@@ -180,7 +179,7 @@ async fn destroy_recorded(
         let error = Error::failed("protected", "destroy the machines of", &plan.cluster)
             .cause(format!("Proxmox protects {}", protected.join(", ")));
         return Err(error.hint(format!(
-            "set `protection: false` under `platform.proxmox`, run `hactl up {0}`, then `hactl down {0}`",
+            "Set `protection: false` under `platform.proxmox`, run `hactl up {0}`, then `hactl down {0}`",
             plan.cluster
         )));
     }
@@ -206,7 +205,7 @@ async fn destroy_recorded(
 pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
     let workspace = Workspace::new(dir, plan);
     let mut text = workspace.import_blocks()?;
-    let (backends, here) = backend::places(&workspace, plan)?;
+    let (backends, here) = backend::possible_backends(&workspace, plan)?;
     for backend in &backends {
         text += &backend::addresses(context, &plan.cluster, backend).await?;
     }
@@ -328,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machines_and_pool_are_read_from_the_states_list_and_from_import_blocks() {
+    fn machines_and_pool_are_read_from_state_list_and_import_blocks() {
         let list = "module.machines.proxmox_virtual_environment_vm.this[\"node1\"]\n\
                     module.machines.terraform_data.origin[\"node2\"]\n\
                     module.pool[0].proxmox_virtual_environment_pool.this\n";

@@ -72,7 +72,7 @@ pub(super) async fn one(
                 if let Err(error) = writer.round(&drill.title(), n, &history, &rows) {
                     let error = Error::failed("record", "write", rounds.record.join("history.jsonl").display())
                         .source(&error)
-                        .hint("check that the disk has free space");
+                        .hint("Check that the disk has free space");
                     return (failed(report, &error), Err(error));
                 }
                 say(cluster, drill, &round).await;

@@ -212,7 +212,7 @@ impl<'a> RunningRound<'a> {
         if self.drill.until != Until::Once {
             let (undone, healthy) = (self.deadline.as_secs(), (self.deadline + HEALS_WITHIN).as_secs());
             self.say(format!(
-                "undo armed: reverts the fault within {undone} s even if hactl dies; the cluster then recovers within {healthy} s"
+                "undo armed: the fault is reverted within {undone} s even if hactl dies, and the cluster is healthy within {healthy} s"
             ))
             .await;
         }

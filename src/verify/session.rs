@@ -75,7 +75,7 @@ pub(super) async fn begin<'a>(
         drills: Vec::new(),
     };
     let writer = history_file::Writer::create(history).map_err(|error| {
-        Error::failed("record", "write", history.display()).source(&error).hint("check that the disk has free space")
+        Error::failed("record", "write", history.display()).source(&error).hint("Check that the disk has free space")
     })?;
     let table = Table::create(cluster.fleet, cluster.access, healthy.leader()).await?;
     let clients = match way_in(cluster, &table, healthy.leader()).await {
@@ -126,7 +126,7 @@ pub(super) async fn way_in(
             .cause(format!("directly: {refusal}"))
             .cause(format!("through SSH: {said}"))
             .hint(format!(
-                "allow the role {0} to connect to the database {0}, for example with `host {0} {0} samenet scram-sha-256` in pg_hba.conf",
+                "Allow the role {0} to connect to the database {0}, for example with `host {0} {0} samenet scram-sha-256` in pg_hba.conf",
                 table::NAME
             ))),
     }

@@ -209,7 +209,7 @@ impl<'a> Table<'a> {
     }
 
     fn failed(&self, what: &str, node: &InstanceKey) -> Error {
-        Error::failed("drill-database", what, node).hint(format!("run `hactl status {}`", self.fleet.cluster))
+        Error::failed("drill-database", what, node).hint(format!("Run `hactl status {}`", self.fleet.cluster))
     }
 }
 

@@ -157,8 +157,8 @@ fn records_at_names_of_others_are_refused() {
         let records = json!({"a": record("taken", "192.0.2.1"), "b": record("alias", "192.0.2.2"), "c": record("node3", "192.0.2.3")});
         plain.set(&server, json!({"records": records, "cluster_uuid": UUID}));
         plain.apply().bad(&[
-            "Cannot make the record taken.home.sflab.io.",
-            "with what hactl did not make: 192.0.2.99",
+            "Cannot create the record taken.home.sflab.io.",
+            "with addresses that hactl did not create: 192.0.2.99",
             "as an alias of ns1.home.sflab.io.",
         ]);
         assert_eq!(server.dig("taken", "A"), ["3600 IN A 192.0.2.99"]);
@@ -173,7 +173,7 @@ fn records_at_names_of_others_are_refused() {
                 "update add node3.home.sflab.io. 300 A 192.0.2.3",
                 &format!("update add node3.home.sflab.io. 300 TXT \"hactl={OTHER_UUID}/192.0.2.3\""),
             ]);
-            plain.apply().bad(&["did not make: 192.0.2.99", "did not make: 192.0.2.3"]);
+            plain.apply().bad(&["did not create: 192.0.2.99", "did not make: 192.0.2.3"]);
             assert_eq!(server.dig("node3", "TXT").len(), 1, "a mark was left on what is another's");
             plain.destroy().good();
             assert_eq!(server.dig("node3", "A"), ["300 IN A 192.0.2.3"], "a destroy removed what was never made");
@@ -194,7 +194,7 @@ fn records_at_names_of_others_are_refused() {
             assert_eq!(server.dig("node4", "A"), ["300 IN A 192.0.2.44"]);
             plain.run(&["state", "rm", "hactl_dns_record_set.this[\"d\"]"]).good();
             plainkey("192.0.2.4");
-            plain.apply().bad(&["did not make: 192.0.2.44"]);
+            plain.apply().bad(&["did not create: 192.0.2.44"]);
             plain.destroy().good();
         });
 
@@ -257,9 +257,9 @@ async fn wrong_settings_are_reported_each_with_its_code() {
         wrong(&good, "d3Jvbmc=", "dns-secret", &["the TSIG secret is wrong", "ddnskey.", SECRET_VARIABLE]).await;
         wrong(&key("nokey."), &right, "dns-key-name", &["knows no key nokey."]).await;
         let other = algorithm(good.clone(), KeyAlgorithm::HmacSha384);
-        wrong(&other, &right, "dns-key-algorithm", &["not with hmac-sha384", "set `key_algorithm` to hmac-sha256"])
+        wrong(&other, &right, "dns-key-algorithm", &["not with hmac-sha384", "Set `key_algorithm` to hmac-sha256"])
             .await;
-        wrong(&key(KEY_512), &right, "dns-key-algorithm", &["set `key_algorithm` to hmac-sha512"]).await;
+        wrong(&key(KEY_512), &right, "dns-key-algorithm", &["Set `key_algorithm` to hmac-sha512"]).await;
         wrong(&zone("example.org"), &right, "dns-zone", &["does not serve the zone example.org."]).await;
         wrong(&zone("sub.home.sflab.io"), &right, "dns-zone", &["is inside its zone home.sflab.io."]).await;
         match kind {
@@ -341,7 +341,7 @@ fn wrong_settings_in_terraform_are_reported_at_the_resource() {
     plain.set(&server, json!({"records": records}));
     let right = std::mem::replace(&mut plain.secret, "d3Jvbmc=".to_owned());
     plain.apply().bad(&[
-        "Cannot make the record node1.home.sflab.io.",
+        "Cannot create the record node1.home.sflab.io.",
         "the TSIG secret is wrong",
         "Hint:",
         "on main.tf line",

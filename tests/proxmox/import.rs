@@ -251,7 +251,7 @@ fn machines_made_by_others_are_imported_by_hactl() {
     let (code, refused) = taker.run(&["up", "pg", "--no-verify"]);
     assert_eq!(code, 1);
     let said = refused["message"].as_str().unwrap();
-    assert!(said.contains("node1: virtual machine 110 (pg-prod-node1) on pve1 has its name"), "{said}");
+    assert!(said.contains("node1: virtual machine 110 (pg-prod-node1) on pve1 has the same name"), "{said}");
     assert!(taker.recorded.done().is_empty());
     assert_eq!(taker.run(&["import", "pg", "--from", "old.tfstate"]).0, 0);
     let (code, planned) = taker.run(&["plan", "pg", "--detailed-exitcode"]);

@@ -79,7 +79,7 @@ fn clone_of_a_killed_run_is_named_by_up_and_down() {
         let (code, refused) = program.run(&["up", "pg"]);
         let said = refused["message"].as_str().unwrap().to_owned();
         assert!(
-            code == 1 && said.contains("web: virtual machine 100 (pg-prod-web) on pve1 carries this cluster's tag"),
+            code == 1 && said.contains("web: virtual machine 100 (pg-prod-web) on pve1 has this cluster's tag"),
             "{said}"
         );
         assert!(refused.to_string().contains("hactl import CLUSTER web=pve1/100"), "{refused:#}");
@@ -90,7 +90,7 @@ fn clone_of_a_killed_run_is_named_by_up_and_down() {
         let (code, left) = program.run(&["down", "pg", "--yes"]);
         let said = left["message"].as_str().unwrap().to_owned();
         assert!(
-            code == 1 && said.contains("virtual machine 100 (pg-prod-web) on pve1 carries this cluster's tag"),
+            code == 1 && said.contains("virtual machine 100 (pg-prod-web) on pve1 has this cluster's tag"),
             "{said}"
         );
         assert!(left.to_string().contains("qm destroy 100 --purge"), "{left:#}");

@@ -7,9 +7,6 @@ use super::{
     graph::{Graph, Naming},
 };
 
-/// The components, as variants of `Role` and as folders of `src/component`.
-const COMPONENTS: [&str; 3] = ["etcd", "patroni", "postgres"];
-
 /// The longest that a file may be without a reason.
 const LONGEST: usize = 500;
 /// How the reason starts, within the head of the file.
@@ -25,7 +22,9 @@ pub(crate) fn counts(checkout: &Checkout) -> Vec<Count> {
     let graph = &checkout.graph;
     let mut counts = Vec::new();
     let mut add = |what: &str, files| counts.push(Count { what: what.to_owned(), files });
-    let roles = COMPONENTS.map(|name| format!("Role::{}{}", name[..1].to_uppercase(), &name[1..]));
+    let components = components(checkout);
+    let roles: Vec<String> =
+        components.iter().map(|name| format!("Role::{}{}", name[..1].to_uppercase(), &name[1..])).collect();
     for role in &roles {
         add(
             &format!("files outside of src/component that name {role}"),
@@ -36,7 +35,7 @@ pub(crate) fn counts(checkout: &Checkout) -> Vec<Count> {
         "files outside of src/component that name any of these",
         namers(graph, "src/component/", |naming| roles.contains(&naming.name)),
     );
-    for folder in COMPONENTS.map(|name| format!("src/component/{name}/")) {
+    for folder in components.iter().map(|name| format!("src/component/{name}/")) {
         add(
             &format!("files outside of src/component that name an item of {folder}"),
             namers(graph, "src/component/", |naming| graph.path(naming.to).starts_with(&folder)),
@@ -53,6 +52,12 @@ pub(crate) fn counts(checkout: &Checkout) -> Vec<Count> {
     let unbounded = |path: &str| path.ends_with("::unbounded_channel") || path == "std::sync::mpsc::channel";
     add("files with an unbounded channel", graph.foreign_uses(unbounded, false));
     counts
+}
+
+/// The components: the folders of `src/component`, which variants of `Role` are called by.
+fn components(checkout: &Checkout) -> Vec<&str> {
+    let paths = checkout.texts.keys();
+    paths.filter_map(|path| path.strip_prefix("src/component/")?.strip_suffix("/mod.rs")).collect()
 }
 
 /// The files outside of `folder` whose code, apart from tests, names what `is` says.

@@ -58,7 +58,6 @@ const ORDER: &[&str] = &[
     "operation",
     "query",
     "command",
-    "cli",
     "app",
 ];
 

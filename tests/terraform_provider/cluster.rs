@@ -16,8 +16,11 @@ use hactl::{
     exec::Command,
     model::{ClusterName, InstanceKey},
     plan::Plan,
-    platform::local::{Engine, NetworkRequest, Node, NodeRequest, Progress, VolumeRequest},
-    terraform::{self, Action, Changes, Consent, Machines, Provisioned, provider::Server},
+    platform::{
+        Machines,
+        local::{Container, Engine, NetworkRequest, NodeRequest, Progress, VolumeRequest},
+    },
+    terraform::{self, Action, Changes, Consent, Provisioned, provider::Server},
 };
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
@@ -183,12 +186,12 @@ impl Cluster {
         format!("{}-{key}", self.name)
     }
 
-    pub(crate) async fn node(&self, key: &str) -> Node {
+    pub(crate) async fn node(&self, key: &str) -> Container {
         self.engine.find_node(&self.container(key)).await.unwrap().unwrap()
     }
 
     /// Makes the first node behind Terraform's back, as a run that was killed leaves it.
-    pub(crate) async fn make_first_node(&self, uuid: Uuid) -> Node {
+    pub(crate) async fn make_first_node(&self, uuid: Uuid) -> Container {
         let (key, slot, memory_mib) = self.nodes[0];
         let (cluster, key) = (self.name.clone(), InstanceKey::new(key).unwrap());
         let network = NetworkRequest { cluster: cluster.clone(), uuid, subnet: None };

@@ -13,7 +13,7 @@ const HEAD: &str = "\
 <!-- Generated from the types that are written: HACTL_BLESS=1 cargo test --lib schema writes it. -->
 
 `--output json` turns every command's output into JSON: an object for a query, one event per line for a command that acts. Results
-go to stdout, progress to stderr. `hactl schema SHAPE` prints the JSON Schema of a shape on this page, for example `status`;
+go to stdout, progress to stderr. `hactl schema status` prints the JSON Schema of the first shape on this page, and so on;
 `hactl schema` alone prints that of [the cluster file](cluster-file.md):
 
 ```sh
@@ -165,13 +165,13 @@ fn text(value: &Value) -> &str {
 }
 
 #[test]
-fn every_field_that_is_written_is_described() {
+fn every_json_field_has_a_description() {
     let (_, bare) = reference();
     assert!(bare.is_empty(), "fields without a comment in the source: {}", bare.join(", "));
 }
 
 #[test]
-fn the_page_is_what_the_types_say() {
+fn json_page_matches_the_types() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
     let (page, _) = reference();
     if std::env::var_os("HACTL_BLESS").is_some() {
@@ -182,7 +182,7 @@ fn the_page_is_what_the_types_say() {
 }
 
 #[test]
-fn field_without_a_description_is_found() {
+fn field_without_a_description_is_reported() {
     #[derive(schemars::JsonSchema)]
     #[expect(dead_code, reason = "only its schema is of interest")]
     struct Bare {

@@ -15,7 +15,7 @@ pub(crate) use service::{NAME, PEER_PORT, PORT, UNIT, endpoint, unit};
 pub use status::{Etcd, EtcdMember};
 
 use super::{
-    definition::{Component, Download, Wanted},
+    definition::{Component, Download, DownloadRequest},
     view::View,
 };
 use crate::{
@@ -30,8 +30,8 @@ pub(super) const COMPONENT: Component = Component {
     version: |plan| plan.etcd.to_string(),
     download: Some(Download {
         variable: "etcd_binaries_dir",
-        fetch: |wanted| {
-            let Wanted { context, plan, arch, lock, .. } = wanted;
+        fetch: |request| {
+            let DownloadRequest { context, plan, arch, lock, .. } = request;
             Box::pin(fetch::etcd(context, plan.etcd, arch, plan.etcd_source.as_ref(), lock))
         },
     }),

@@ -10,7 +10,7 @@ pub(crate) use client::{config, itself, leader, switchover};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
 
 use super::{
-    definition::{Component, Download, Wanted},
+    definition::{Component, Download, DownloadRequest},
     view::View,
 };
 use crate::{
@@ -25,8 +25,8 @@ pub(super) const COMPONENT: Component = Component {
     version: |plan| plan.patroni.version.clone(),
     download: Some(Download {
         variable: "patroni_wheels_dir",
-        fetch: |wanted| {
-            let Wanted { context, plan, distribution, arch, lock } = wanted;
+        fetch: |request| {
+            let DownloadRequest { context, plan, distribution, arch, lock } = request;
             Box::pin(fetch::patroni_wheels(context, &plan.patroni.version, distribution.python(), arch, lock))
         },
     }),

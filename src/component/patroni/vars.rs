@@ -46,7 +46,7 @@ struct Cluster<'a> {
     patroni_synchronous_mode_strict: bool,
     /// How many replicas are synchronous.
     patroni_synchronous_node_count: u32,
-    /// Whether a primary goes on that reaches all members, and etcd not.
+    /// Whether a primary that reaches all members, but not etcd, keeps running.
     patroni_failsafe_mode: bool,
     /// Whether a replica must be on the leader's timeline to take over.
     patroni_check_timeline: bool,

@@ -19,7 +19,7 @@ pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey
     let failed = |node: &InstanceKey, seen: String| {
         Error::failed("write-check", "write a row and read it on", node)
             .cause(seen)
-            .hint(format!("run `hactl status {}`", fleet.cluster))
+            .hint(format!("Run `hactl status {}`", fleet.cluster))
     };
     let open = async |node: &FleetNode| {
         let remote = access.connect(node).await.map_err(|error| failed(node.key(), error.to_string()))?;

@@ -22,9 +22,9 @@ fn wanted(addresses: &[&str]) -> Records {
     Records { addresses, ttl: 300, cluster: Some(Uuid::from_u128(1)) }
 }
 
-fn found(addresses: &[&str], marks: &[(u128, &str)]) -> Found {
-    let mark = |(cluster, text): &(u128, &str)| Mark { cluster: Uuid::from_u128(*cluster), address: ip(text) };
-    Found {
+fn found(addresses: &[&str], marks: &[(u128, &str)]) -> FoundRecords {
+    let mark = |(cluster, text): &(u128, &str)| RecordMarker { cluster: Uuid::from_u128(*cluster), address: ip(text) };
+    FoundRecords {
         addresses: addresses.iter().map(|text| (ip(text), 300)).collect(),
         alias: None,
         marks: marks.iter().map(mark).collect(),
@@ -42,7 +42,7 @@ fn lines(records: &[Record]) -> Vec<String> {
 }
 
 #[test]
-fn a_new_name_must_hold_neither_addresses_nor_an_alias() {
+fn new_name_requires_that_no_addresses_or_alias_exist() {
     let zone = zone();
     let message = zone.write_message(&zone.owner("n").unwrap(), None, &wanted(&["192.0.2.1", "2001:db8::1"]), true);
     assert_eq!(lines(&message.answers), ["0 NONE CNAME", "0 NONE A", "0 NONE AAAA"]);
@@ -55,7 +55,7 @@ fn a_new_name_must_hold_neither_addresses_nor_an_alias() {
 }
 
 #[test]
-fn a_change_takes_away_and_adds_in_one_message_and_only_from_what_was_seen() {
+fn changed_name_is_updated_in_a_single_message_if_still_as_read() {
     let (zone, other) = (zone(), Uuid::from_u128(2));
     let seen = found(&["192.0.2.1", "192.0.2.9"], &[(1, "192.0.2.1"), (2, "192.0.2.9")]);
     let message = zone.write_message(&zone.owner("n").unwrap(), Some(&seen), &wanted(&["192.0.2.2"]), true);
@@ -67,11 +67,11 @@ fn a_change_takes_away_and_adds_in_one_message_and_only_from_what_was_seen() {
 }
 
 #[test]
-fn strangers_are_what_this_cluster_has_not_marked() {
+fn addresses_without_the_marker_of_the_cluster_are_foreign() {
     let there = found(&["192.0.2.1", "192.0.2.2"], &[(1, "192.0.2.1"), (2, "192.0.2.2"), (1, "192.0.2.3")]);
     assert_eq!(there.strangers(Some(Uuid::from_u128(1))), [ip("192.0.2.2")]);
     assert_eq!(there.strangers(None).len(), 2);
     let exactly = wanted(&["192.0.2.1", "192.0.2.2"]);
     assert!(there.is(&exactly) && !there.is(&Records { ttl: 60, ..exactly.clone() }));
-    assert!(!Found { alias: Some("c.".to_owned()), ..there }.is(&exactly));
+    assert!(!FoundRecords { alias: Some("c.".to_owned()), ..there }.is(&exactly));
 }

@@ -14,50 +14,13 @@ use crate::{
 /// How long a script may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Prints the machine's IPv4 addresses, and of each process of Patroni and etcd what it is; of Patroni's also its
-/// configuration. The files are read as the process sees them. Values that may hold anything are in base64.
-const PROCESSES: &str = r#"
-coded() { base64 | tr -d '\n'; }
-echo "addresses $(ip -o -4 addr show 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | tr '\n' ' ')$(hostname -I 2>/dev/null)"
-for file in $(grep -lsaE 'patroni|etcd' /proc/[0-9]*/cmdline); do
-  dir=${file%/cmdline}
-  pid=${dir#/proc/}
-  exe=$(readlink "$dir/exe") || continue
-  exe=${exe%" (deleted)"}
-  case "${exe##*/}" in
-    python*|patroni) what=patroni; tr '\0' '\n' <"$dir/cmdline" | grep -qE '(^|/)patroni$' || continue ;;
-    etcd) what=etcd ;;
-    *) continue ;;
-  esac
-  parent=$(sed -n 's/^PPid:[[:space:]]*//p' "$dir/status") || continue
-  unit=$(sed -n 's#^.*/\([^/]*\)\.service\(/.*\)\{0,1\}$#\1#p' "$dir/cgroup" | head -n 1)
-  echo "$what $pid $parent $(stat -c %U "$dir") ${unit:--}"
-  [ "$what" = patroni ] || continue
-  echo "environment $pid $(tr '\0' '\n' <"$dir/environ" | grep '^PATRONI_' | coded)"
-  file=$(tr '\0' '\n' <"$dir/cmdline" | sed -n '/^\(.*\/\)\{0,1\}patroni$/,$p' | sed 1d | grep -v '^-' | head -n 1)
-  case "$file" in
-    '') continue ;;
-    /*) file=$dir/root$file ;;
-    *) file=$dir/cwd/$file ;;
-  esac
-  if [ -d "$file" ]; then
-    for part in "$file"/*.yml "$file"/*.yaml; do
-      [ ! -f "$part" ] || echo "file $pid $(coded <"$part")"
-    done
-  else
-    echo "file $pid $(coded <"$file")"
-  fi
-done
-exit 0
-"#;
-
 /// What a machine reported.
 #[derive(Debug, Default)]
 pub(super) struct MachineReport {
     /// The machine's own addresses, without those that every machine has.
     pub(super) addresses: Vec<Ipv4Addr>,
     pub(super) patroni: Option<Patroni>,
-    /// The unit of the etcd that runs here, if one does; `-` where it is none of systemd.
+    /// The unit of the etcd that runs here, if one does; `-` if systemd does not run it.
     pub(super) etcd_unit: Option<String>,
 }
 
@@ -89,9 +52,9 @@ impl Patroni {
 /// Asks a machine. `unit` chooses among several Patronis.
 ///
 /// # Errors
-/// The words of what was seen instead of an answer.
+/// What was seen instead of an answer.
 pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineReport, String> {
-    let said = script(remote, PROCESSES).await?;
+    let said = script(remote, include_str!("processes.sh")).await?;
     let found = parse(&said);
     let mut told = MachineReport { addresses: found.addresses, patroni: None, etcd_unit: found.etcd_unit };
     let Some(process) = choose(found.patronis, unit)? else { return Ok(told) };
@@ -147,30 +110,19 @@ fn decoded(text: &str) -> Option<String> {
 
 /// The second script: names are resolved, certificates and keys read.
 fn second(local: &Local) -> String {
-    let mut text = "coded() { base64 | tr -d '\\n'; }\n".to_owned();
-    for host in hosts(local) {
-        text.push_str(&format!(
-            "address=$(getent ahostsv4 '{host}' | head -n 1 | cut -d ' ' -f 1)\n\
-             [ -z \"$address\" ] || echo \"address {host} $address\"\n"
-        ));
-    }
-    text.push_str(&format!("! systemctl is-active --quiet {LEASE_GUARD} 2>/dev/null || echo 'guard '\n"));
-    if let Some(device) = &local.watchdog_device {
-        text.push_str(&format!("[ ! -c {} ] || echo 'watchdog '\n", quoted(device)));
-    }
     let etcd = match &local.dcs {
         config::LocalDcs::Etcd { client, .. } => client.as_ref(),
         config::LocalDcs::Other(_) => None,
     };
-    for (name, files) in [("etcd", etcd), ("ctl", local.ctl.as_ref())] {
-        if let Some([certificate, key]) = files {
-            let (certificate, key) = (quoted(certificate), quoted(key));
-            text.push_str(&format!(
-                "if [ -r {certificate} ] && [ -r {key} ]; then echo \"{name} $(coded <{certificate}) $(coded <{key})\"; fi\n"
-            ));
-        }
-    }
-    text + "exit 0\n"
+    let files = |files: Option<&[String; 2]>| {
+        files.map_or_else(String::new, |files| files.each_ref().map(|file| quoted(file)).join(" "))
+    };
+    include_str!("configured.sh")
+        .replace("@HOSTS@", &hosts(local).join(" "))
+        .replace("@GUARD@", LEASE_GUARD)
+        .replace("@WATCHDOG@", &quoted(local.watchdog_device.as_deref().unwrap_or_default()))
+        .replace("@ETCD@", &files(etcd))
+        .replace("@CTL@", &files(local.ctl.as_ref()))
 }
 
 /// The hosts that the configuration names; their characters are checked.
@@ -204,7 +156,7 @@ struct Process {
     files: Vec<String>,
 }
 
-/// Lines that are none of ours are those of the user's own shell.
+/// Other lines come from the user's own shell.
 fn parse(said: &str) -> ProcessList {
     let mut found = ProcessList::default();
     for line in said.lines() {
@@ -274,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_s_processes_are_found_and_children_are_no_others() {
+    fn patroni_process_is_found_and_its_children_are_ignored() {
         let found = parse(&format!("Welcome to db1!\n{}", said()));
         assert_eq!(found.addresses, [Ipv4Addr::new(10, 0, 0, 11)]);
         assert_eq!(found.etcd_unit.as_deref(), Some("etcd"));
@@ -288,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_patronis_one_is_named() {
+    fn several_patroni_processes_require_the_unit_name() {
         let two = || {
             let process = |pid: &str, unit: &str| Process { pid: pid.into(), unit: unit.into(), ..Process::default() };
             vec![process("1", "patroni@a"), process("2", "patroni@b")]

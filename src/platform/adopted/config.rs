@@ -93,10 +93,10 @@ fn local(config: &Value) -> Result<Local, String> {
     }
     Ok(Local {
         member: needed("/name")?.to_owned(),
-        patroni: place(&["/restapi/connect_address", "/restapi/listen"], config, patroni::PORT)?,
+        patroni: service_address(&["/restapi/connect_address", "/restapi/listen"], config, patroni::PORT)?,
         patroni_tls: text("/restapi/certfile").is_some(),
         restapi: restapi.map(|(user, password)| (user.to_owned(), password)),
-        postgres: place(&["/postgresql/connect_address", "/postgresql/listen"], config, postgres::PORT)?,
+        postgres: service_address(&["/postgresql/connect_address", "/postgresql/listen"], config, postgres::PORT)?,
         data_dir,
         superuser: text("/postgresql/authentication/superuser/username").map(str::to_owned),
         superuser_password: secret("/postgresql/authentication/superuser/password"),
@@ -110,7 +110,7 @@ fn local(config: &Value) -> Result<Local, String> {
 
 fn dcs(config: &Value, scope: &str) -> Result<LocalDcs, String> {
     let Some(store) = STORES.into_iter().find(|store| !config[store].is_null()) else {
-        return Err(format!("Patroni's configuration names none of the stores {}", STORES.join(", ")));
+        return Err(format!("Patroni's configuration names no DCS: expected one of {}", STORES.join(", ")));
     };
     if !store.starts_with("etcd") {
         return Ok(LocalDcs::Other(store.to_owned()));
@@ -151,7 +151,7 @@ fn endpoint(text: &str) -> Result<ServiceAddress, String> {
     host_and_port(text, etcd::PORT)
 }
 
-fn place(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress, String> {
+fn service_address(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress, String> {
     let found = pointers.iter().find_map(|pointer| config.pointer(pointer).and_then(Value::as_str));
     let Some(text) = found else { return Ok(ServiceAddress { host: None, port }) };
     // `listen` may name several hosts, and the port comes last.
@@ -191,7 +191,7 @@ fn merge(there: &mut Value, over: Value) {
     }
 }
 
-/// Puts what a variable says into its place (docs/ENVIRONMENT.rst of Patroni); others say nothing of interest here.
+/// Puts what a variable says into its place (docs/ENVIRONMENT.rst of Patroni); hactl needs no others.
 fn set(config: &mut Value, variable: &str, value: &str) {
     let Some(name) = variable.strip_prefix("PATRONI_") else { return };
     let name = name.to_ascii_lowercase();
@@ -295,7 +295,7 @@ watchdog: {mode: off}
     }
 
     #[test]
-    fn a_configuration_is_read_as_patroni_reads_it() {
+    fn patroni_configuration_is_read_as_patroni_reads_it() {
         let local = good(&[DEBIAN], &[]);
         assert_eq!((local.scope.as_str(), local.member.as_str()), ("15-main", "pg_node-1"));
         assert_eq!(local.patroni, ServiceAddress { host: Some("pg1.example.org".into()), port: 8010 });
@@ -313,7 +313,7 @@ watchdog: {mode: off}
     }
 
     #[test]
-    fn the_environment_goes_before_the_files_and_a_later_file_before_an_earlier() {
+    fn environment_overrides_files_and_later_files_override_earlier_files() {
         let later = "postgresql: {connect_address: 10.0.0.21}\nconsul: {host: 127.0.0.1:8500}\netcd3: null\n";
         let variables = [("PATRONI_NAME", "other"), ("PATRONI_SUPERUSER_PASSWORD", "given"), ("HOME", "/")];
         let local = good(&[DEBIAN, later], &variables);
@@ -334,13 +334,13 @@ watchdog: {mode: off}
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_secrets_in_it() {
+    fn invalid_patroni_configuration_is_reported_without_its_secrets() {
         assert_eq!(
             wrong("name: a\nscope: b\netcd: {host: x}\n"),
             "Patroni's configuration has no `postgresql.data_dir`"
         );
         assert_eq!(wrong("password: [hunter2\n: :"), "Patroni's configuration is not valid YAML: line 2");
         let none = "name: a\nscope: b\npostgresql: {data_dir: /d}\n";
-        assert!(wrong(none).starts_with("Patroni's configuration names none of the stores etcd3, "));
+        assert!(wrong(none).starts_with("Patroni's configuration names no DCS: expected one of etcd3, "));
     }
 }

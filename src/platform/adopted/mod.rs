@@ -71,7 +71,7 @@ pub async fn adopt(
     }
     let decided = decide::decide(plan, &answers, known.as_ref()).map_err(|problems| {
         let error = problems.iter().fold(failed(), Error::cause);
-        error.hint("correct `instances`, and start Patroni on a machine before hactl contacts it for the first time")
+        error.hint("Correct `instances`, and start Patroni on a machine before hactl contacts it for the first time")
     })?;
     let fleet = decided.fleet;
     let (keys, superuser) = keys(hosts, &answers, ssh, &mut given)?;
@@ -86,7 +86,7 @@ pub async fn adopt(
         Err(said) => {
             let Some(known) = known else {
                 let error = said.into_iter().fold(failed(), Error::cause);
-                return Err(error.hint("start Patroni on one of the machines: hactl needs it at the first contact"));
+                return Err(error.hint("Start Patroni on one of the machines: hactl needs it at the first contact"));
             };
             // Timers and durability are in the DCS; they are what they were.
             let plan = Plan {
@@ -170,7 +170,7 @@ async fn meet(
 fn silent(error: Error, answers: &Answers) -> Error {
     let said = answers.iter().filter_map(|(key, (_, told))| Some(format!("{key}: {}", told.as_ref().err()?)));
     said.fold(error, Error::cause)
-        .hint("check that `ssh` itself reaches the machines, then set the user and the key in `platform.hosts.ssh`")
+        .hint("Check that `ssh` itself reaches the machines, then set the user and the key in `platform.hosts.ssh`")
 }
 
 /// What opens the machines.

@@ -1,13 +1,13 @@
 //! What was found last, in `.hactl/NAME/adopted.json`.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     context::ClusterDir,
     error::{Error, Result},
-    file,
+    file::{self, RecordError},
     fleet::Fleet,
     plan::Plan,
     secrets::{self, ClientFiles},
@@ -29,23 +29,17 @@ impl AdoptedRecord {
     /// # Errors
     /// When the file exists and cannot be read: the host keys in it would be taken on trust again.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let unreadable = |cause: String, hint: &str| {
+        let unreadable = |cause: &RecordError, hint: &str| {
             let error =
                 Error::failed("adopted-unreadable", "read the record of the adopted cluster in", path.display());
             error.cause(cause).hint(hint)
         };
-        let restore = "restore the file from a backup, or move it away: hactl then asks the machines again and records their \
-             host keys as at the first contact";
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error.to_string(), restore)),
-        };
-        let version = file::version(&text).map_err(|error| unreadable(error.to_string(), restore))?;
-        if let Some(cause) = file::too_new(version, VERSION) {
-            return Err(unreadable(cause, "install the newer hactl"));
-        }
-        serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(error.to_string(), restore))
+        let restore = "Restore the file from a backup, or move it away: hactl then asks the machines again and records their \
+                       host keys as at the first contact";
+        file::read_record(path, VERSION).map_err(|error| match &error {
+            RecordError::TooNew(_) => unreadable(&error, "Install the newer hactl"),
+            RecordError::Io(_) | RecordError::Json(_) => unreadable(&error, restore),
+        })
     }
 
     /// Keeps what was found, and the host keys for `ssh` itself.
@@ -61,17 +55,19 @@ impl AdoptedRecord {
         write().map_err(|error: std::io::Error| {
             Error::failed("adopted", "write the record of the adopted cluster to", path.display())
                 .source(&error)
-                .hint("check that the disk is not full and that the directory is writable")
+                .hint("Check that the disk has free space and that the directory is writable")
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn adopted_record_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+    fn unreadable_adopted_record_is_an_error_and_not_absent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("adopted.json");
         assert!(AdoptedRecord::read(&path).unwrap().is_none());

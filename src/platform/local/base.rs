@@ -71,7 +71,7 @@ pub async fn base_image(engine: &Engine, context: &Context, reference: &str) -> 
             }
             (Err(error), None) => {
                 return Err(error.hint(format!(
-                    "set an image that this machine has or can pull; without a registry, these work: {}",
+                    "Set an image that this machine has or can pull; without a registry, these work: {}",
                     Distribution::ALL.map(|release| release.to_string()).join(", ")
                 )));
             }
@@ -126,7 +126,7 @@ fn not_run(error: Error, tag: &str) -> Error {
     match error.code {
         codes::COMMAND_NOT_FOUND => Error::missing("mmdebstrap-missing", "bootstrap image", tag)
             .cause("no image registry answers, and mmdebstrap is not on this machine")
-            .hint("install it with `sudo apt-get install mmdebstrap`, or make the registry reachable"),
+            .hint("Install it with `sudo apt-get install mmdebstrap`, or make the registry reachable"),
         codes::INTERRUPTED => error,
         _ => explain(error, Complaint::Other),
     }
@@ -135,10 +135,10 @@ fn not_run(error: Error, tag: &str) -> Error {
 fn explain(error: Error, complaint: Complaint) -> Error {
     match complaint {
         Complaint::DiskFull => {
-            error.hint("free disk space in the cache directory, or set HACTL_CACHE_DIR to another directory")
+            error.hint("Free disk space in the cache directory, or set HACTL_CACHE_DIR to another directory")
         }
         Complaint::ChecksumMismatch | Complaint::Other => error.hint(
-            "check mmdebstrap's last lines above for the mirror or key that failed; the run record has its whole \
+            "Check mmdebstrap's last lines above for the mirror or key that failed; the run record has its whole \
                  output",
         ),
     }
@@ -230,13 +230,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_images_are_named_after_their_reference() {
+    fn base_image_tag_contains_the_reference() {
         assert_eq!(base_image_tag("debian:12"), "hactl/base:debian-12");
         assert_eq!(base_image_tag("registry:5000/team/debian:12"), "hactl/base:registry-5000-team-debian-12");
     }
 
     #[test]
-    fn a_missing_mmdebstrap_says_how_to_get_it() {
+    fn missing_mmdebstrap_error_has_an_installation_hint() {
         let error = not_run(Error::missing("command-not-found", "start", "mmdebstrap"), "hactl/base:debian-12");
         assert_eq!(error.kind.exit_code(), 3);
         assert!(error.hint.unwrap().contains("apt-get install mmdebstrap"));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     engine::Engine,
-    node::{Node, to_node},
+    node::{Container, to_node},
     progress::Progress,
 };
 use crate::error::{Error, Result};
@@ -27,7 +27,12 @@ const QUOTED_LINES: &str = "15";
 
 impl Engine {
     /// Waits until the node's own sshd speaks: the engine's proxy accepts connections before it.
-    pub(super) async fn wait_for_ssh(&self, name: &str, progress: &Progress, stop: &CancellationToken) -> Result<Node> {
+    pub(super) async fn wait_for_ssh(
+        &self,
+        name: &str,
+        progress: &Progress,
+        stop: &CancellationToken,
+    ) -> Result<Container> {
         progress.report("booting").await;
         let deadline = Instant::now() + BOOT_DEADLINE;
         loop {
@@ -39,7 +44,7 @@ impl Engine {
             };
             let node = to_node(&found)?;
             if !node.running {
-                return Err(self.not_booted(name, &ended(found.state.as_ref())).await);
+                return Err(self.not_booted(name, &describe_end(found.state.as_ref())).await);
             }
             let last_seen = match banner(node.ssh_port).await {
                 Ok(banner) if banner.starts_with("SSH-") => {
@@ -71,7 +76,7 @@ impl Engine {
             error = error.cause(format!("the end of its console:\n{log}"));
         }
         error.hint(format!(
-            "run `docker logs {name}` for the whole console, and check that the image has systemd and sshd"
+            "Run `docker logs {name}` for the whole console, and check that the image has systemd and sshd"
         ))
     }
 
@@ -99,7 +104,7 @@ async fn banner(port: u16) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes[..count]).trim_end().to_owned())
 }
 
-fn ended(state: Option<&ContainerState>) -> String {
+fn describe_end(state: Option<&ContainerState>) -> String {
     let code = state.and_then(|state| state.exit_code).unwrap_or_default();
     let error = state.and_then(|state| state.error.clone()).unwrap_or_default();
     let killed = if state.and_then(|state| state.oom_killed) == Some(true) { ", out of memory" } else { "" };

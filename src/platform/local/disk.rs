@@ -114,7 +114,7 @@ impl Engine {
             Err(bollard::errors::Error::DockerContainerWaitError { .. }) => {
                 let error = Error::missing("no-disks", "mount a disk of its own in", "a local node");
                 Err(error.cause(self.log_tail(&name).await).hint(
-                    "run `sudo modprobe loop`, and use an engine that does not run rootless: `disk_gb` needs loop \
+                    "Run `sudo modprobe loop`, and use an engine that does not run rootless: `disk_gb` needs loop \
                      devices; or remove `disk_gb` from the cluster file to keep PGDATA on this machine's own disk",
                 ))
             }

@@ -103,7 +103,7 @@ impl Engine {
             Err(_) => {
                 return Err(Error::missing("engine-silent", "reach the container engine at", &address)
                     .cause(format!("no answer within {} s", PING_TIMEOUT.as_secs()))
-                    .hint("restart the engine, for example with `sudo systemctl restart docker`"));
+                    .hint("Restart the engine, for example with `sudo systemctl restart docker`"));
             }
         }
         let docker = docker.negotiate_version().await.map_err(|error| not_reached(&address, &error))?;
@@ -114,7 +114,7 @@ impl Engine {
                     "its API version is {version}; the oldest supported version is {}.{}",
                     OLDEST_API.0, OLDEST_API.1
                 ))
-                .hint("install Docker 20.10 or newer: `sudo apt-get install docker.io`"));
+                .hint("Install Docker 20.10 or newer: `sudo apt-get install docker.io`"));
         }
         let limits = Arc::new(read_info(&docker).await?);
         Ok(Self { docker, limits, choosing_port: Arc::default() })
@@ -169,14 +169,16 @@ fn open(address: &str) -> Result<Docker> {
             .map_err(|error| not_reached(address, &error))
     } else {
         Err(Error::usage("engine-elsewhere", "use the container engine at", address)
-            .cause("the local platform needs an engine on this machine: nodes publish SSH on its loopback")
-            .hint("unset DOCKER_HOST, or run hactl on the machine where that engine is"))
+            .cause(
+                "the local platform needs an engine on this machine: local nodes publish SSH on its loopback address",
+            )
+            .hint("Unset DOCKER_HOST, or run hactl on the machine where that engine is"))
     }
 }
 
 fn not_started(address: &str) -> Error {
     Error::missing("engine-missing", "reach the container engine at", address).hint(
-        "install and start Docker: `sudo apt-get install docker.io`, `sudo systemctl start docker`; without an init \
+        "Install and start Docker: `sudo apt-get install docker.io`, `sudo systemctl start docker`; without an init \
          system, start it by hand: `sudo dockerd >/tmp/dockerd.log 2>&1 &`",
     )
 }
@@ -185,7 +187,7 @@ fn not_reached(address: &str, error: &DockerError) -> Error {
     if Refusal::of(error) == Refusal::PermissionDenied {
         return Error::missing("engine-permission", "talk to the container engine at", address)
             .source(error)
-            .hint("join its group with `sudo usermod -aG docker $USER` and log in again, or run hactl as root");
+            .hint("Join its group with `sudo usermod -aG docker $USER` and log in again, or run hactl as root");
     }
     not_started(address).source(error)
 }
@@ -235,7 +237,7 @@ pub(super) fn require_ours(
     if found == Some(ours) {
         return Ok(());
     }
-    let (cause, back) = match (found, labels.get(LABEL_CLUSTER)) {
+    let (cause, start) = match (found, labels.get(LABEL_CLUSTER)) {
         (Some(uuid), Some(cluster)) => (
             format!(
                 "it exists and belongs to another cluster named {cluster}, with UUID {uuid}; this cluster has UUID \
@@ -243,14 +245,14 @@ pub(super) fn require_ours(
             ),
             // A user who has lost the file must not be told to remove the data.
             format!(
-                "if it is yours, restore the {cluster}.secrets.age that it was created with, and its key; otherwise "
+                "If it is yours, restore the {cluster}.secrets.age that it was created with, and its key; otherwise choose"
             ),
         ),
-        _ => ("it exists, and hactl did not create it: it has no label `hactl.uuid`".to_owned(), String::new()),
+        _ => ("it exists, and hactl did not create it: it has no label `hactl.uuid`".to_owned(), "Choose".to_owned()),
     };
     Err(Error::failed(codes::NAME_TAKEN, format!("create {kind}"), name)
         .cause(cause)
-        .hint(format!("{back}choose another cluster name, or remove it with `{remove}` if you do not need it")))
+        .hint(format!("{start} another cluster name, or remove it with `{remove}` if you do not need it")))
 }
 
 /// Refuses to remove what hactl did not make.
@@ -260,7 +262,7 @@ pub(super) fn require_made_by_hactl(labels: Option<&HashMap<String, String>>, ki
     }
     Err(Error::failed("foreign", format!("remove {kind}"), name)
         .cause("hactl did not create it: it has no label `hactl.uuid`")
-        .hint(format!("remove it yourself with `docker {kind} rm {name}` if you do not need it")))
+        .hint(format!("Remove it yourself with `docker {kind} rm {name}` if you do not need it")))
 }
 
 #[cfg(test)]
@@ -268,7 +270,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_engine_that_is_not_there_is_missing_with_advice() {
+    async fn absent_engine_socket_is_reported_with_an_installation_hint() {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned())]);
         let error = Engine::connect(&env).await.unwrap_err();
         assert_eq!((error.kind.exit_code(), error.code), (3, "engine-missing"));
@@ -276,13 +278,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_elsewhere_is_refused() {
+    async fn engine_on_another_machine_is_refused() {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "ssh://elsewhere".to_owned())]);
         assert_eq!(Engine::connect(&env).await.unwrap_err().code, "engine-elsewhere");
     }
 
     #[tokio::test]
-    async fn a_socket_that_nobody_answers_is_missing() {
+    async fn engine_socket_without_a_listener_is_reported_as_missing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("docker.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -293,15 +295,15 @@ mod tests {
     }
 
     #[test]
-    fn foreign_objects_are_refused_by_name() {
+    fn objects_of_another_cluster_are_refused_with_its_uuid() {
         let (ours, theirs) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let cluster = ClusterName::new("pg").unwrap();
         assert!(require_ours(&labels(&cluster, ours), ours, "network", "hactl-pg", "x").is_ok());
         let error = require_ours(&labels(&cluster, theirs), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains(&theirs.to_string()), "{error}");
-        assert!(error.hint.unwrap().starts_with("if it is yours, bring back the pg.secrets.age"));
+        assert!(error.hint.unwrap().starts_with("If it is yours, restore the pg.secrets.age"));
         let error = require_ours(&HashMap::new(), ours, "network", "hactl-pg", "x").unwrap_err();
-        assert!(error.to_string().contains("did not make it"), "{error}");
+        assert!(error.to_string().contains("did not create it"), "{error}");
         assert!(require_made_by_hactl(Some(&HashMap::new()), "volume", "v").is_err());
     }
 }

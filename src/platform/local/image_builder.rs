@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The UUID of everything that is made only to make an image.
-const BUILDER: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
+const IMAGE_BUILDER: Uuid = Uuid::from_u128(0x6861_6374_6c00_4000_8000_0069_6d61_6765);
 /// How often a lock that another process holds is tried again.
 const LOCK_PAUSE: Duration = Duration::from_millis(300);
 
@@ -48,7 +48,7 @@ impl<'a> ImageBuilder<'a> {
     }
 
     pub(super) const fn uuid(&self) -> Uuid {
-        BUILDER
+        IMAGE_BUILDER
     }
 
     pub(super) fn key(&self) -> Result<InstanceKey> {
@@ -60,11 +60,11 @@ impl<'a> ImageBuilder<'a> {
     }
 
     pub(super) fn labels(&self) -> HashMap<String, String> {
-        labels(&self.cluster, BUILDER)
+        labels(&self.cluster, IMAGE_BUILDER)
     }
 
     pub(super) fn network(&self) -> NetworkRequest {
-        NetworkRequest { cluster: self.cluster.clone(), uuid: BUILDER, subnet: None }
+        NetworkRequest { cluster: self.cluster.clone(), uuid: IMAGE_BUILDER, subnet: None }
     }
 
     /// Removes container and network. To be called however the work ended.
@@ -76,7 +76,7 @@ impl<'a> ImageBuilder<'a> {
 
 /// Removes the builders of processes that are gone.
 async fn sweep(engine: &Engine) -> Result<()> {
-    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={BUILDER}")])]));
+    let filters = Some(HashMap::from([("label".to_owned(), vec![format!("{LABEL_UUID}={IMAGE_BUILDER}")])]));
     let failed = |error| fault("list", "the containers and networks of earlier image builds", &error);
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     let containers = engine.docker.list_containers(Some(options)).await.map_err(failed)?;
@@ -108,7 +108,7 @@ pub(super) async fn lock_images(context: &Context) -> Result<Flock<fs::File>> {
     let failed = |error: &dyn std::error::Error| {
         Error::failed("image-lock", "take the lock", path.display())
             .cause(error.to_string())
-            .hint("check that the cache directory is writable")
+            .hint("Check that the cache directory is writable")
     };
     fs::create_dir_all(&context.dirs.cache).map_err(|error| failed(&error))?;
     let mut said = false;
@@ -184,7 +184,9 @@ impl Engine {
             Err(error) => return Err(fault("wait for", name, &error)),
         };
         let error = Error::failed("image-prepare", "install packages in", name).cause(cause);
-        Err(error.cause(self.log_tail(name).await).hint("check its last lines for the mirror or package that failed"))
+        Err(error
+            .cause(self.log_tail(name).await)
+            .hint("Check the last lines of the output for the mirror or package that failed"))
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_builders_of_dead_processes_are_abandoned() {
+    fn image_builder_of_a_dead_process_is_abandoned() {
         let labels = |name: &str| HashMap::from([(LABEL_CLUSTER.to_owned(), name.to_owned())]);
         assert!(!is_abandoned(Some(&labels(&format!("bake-{}-00ff", std::process::id())))));
         // Above the highest number that a process can have.

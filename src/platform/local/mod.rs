@@ -21,6 +21,7 @@ mod node_request;
 mod progress;
 mod refusal;
 mod subnet;
+mod variables;
 mod volume;
 
 pub use bake::{SshEndpoint, bake};
@@ -28,7 +29,8 @@ pub use base::{base_image, base_image_tag};
 pub use engine::{CgroupVersion, Engine, EngineInfo};
 pub use image::{ImageInfo, ImageKind, node_image_tag};
 pub use network::{Network, NetworkRequest};
-pub use node::{CreateFailed, Node};
+pub use node::{Container, CreateFailed};
 pub use node_request::{NodeRequest, node_name};
 pub use progress::Progress;
+pub(super) use variables::variables;
 pub use volume::{Volume, VolumeRequest};

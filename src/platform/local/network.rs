@@ -63,7 +63,7 @@ impl Engine {
                 Some(subnet) if subnet.trunc() != network.subnet => {
                     Err(Error::failed("subnet-differs", "change the subnet of network", &name)
                         .cause(format!("it is {}, but the cluster file sets {subnet}", network.subnet))
-                        .hint(format!("run `hactl down {}` first", request.cluster)))
+                        .hint(format!("Run `hactl down {}` first", request.cluster)))
                 }
                 _ => Ok(network),
             };
@@ -88,7 +88,7 @@ impl Engine {
         }
         Err(Error::failed("no-subnet", "find a free subnet for network", &name)
             .cause("every candidate overlaps with a route or network of this machine")
-            .hint("set one in the cluster file: `platform: {local: {subnet: 10.1.2.0/24}}`"))
+            .hint("Set a free subnet in the cluster file: `platform: {local: {subnet: 10.1.2.0/24}}`"))
     }
 
     /// The network called `name`, made by hactl or not.
@@ -115,7 +115,7 @@ impl Engine {
                 if !connected.is_empty() {
                     failed = failed
                         .cause(format!("connected to it: {}", connected.join(", ")))
-                        .hint(format!("remove them first: `docker rm -f {}`", connected.join(" ")));
+                        .hint(format!("Remove them first: `docker rm -f {}`", connected.join(" ")));
                 }
                 Err(failed)
             }
@@ -133,7 +133,7 @@ impl Engine {
     async fn used_subnets(&self) -> Result<Vec<Used>> {
         let networks = self.docker.list_networks(None).await;
         let networks = networks.map_err(|error| fault("list", "the engine's networks", &error))?;
-        // Networks come first: they are the better answer to who uses a subnet.
+        // Networks come first: a network says more precisely than a route what uses a subnet.
         let mut used = Vec::new();
         for network in networks {
             let by = format!("network {}", network.name.unwrap_or_default());
@@ -204,5 +204,5 @@ fn refused(subnet: Ipv4Net) -> Used {
 fn taken(name: &str, subnet: Ipv4Net, other: &Used) -> Error {
     Error::failed("subnet-taken", "create network", name)
         .cause(format!("its subnet {subnet} overlaps with {} of {}", other.net, other.by))
-        .hint("set another `subnet` in the cluster file, or remove it to let hactl choose a free one")
+        .hint("Set another `subnet` in the cluster file, or remove it to let hactl choose a free one")
 }

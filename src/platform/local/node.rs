@@ -45,7 +45,7 @@ const PORTS: std::ops::Range<u16> = 22_200..32_000;
 
 /// A machine of the local platform, running or not.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Node {
+pub struct Container {
     pub id: String,
     /// The container's name, `CLUSTER-KEY`.
     pub name: String,
@@ -75,7 +75,7 @@ pub struct Node {
 pub struct CreateFailed {
     pub error: Error,
     /// What there is of it; it carries the cluster's labels, and a second attempt finishes it.
-    pub partial: Option<Node>,
+    pub partial: Option<Container>,
 }
 
 impl From<Error> for CreateFailed {
@@ -99,7 +99,7 @@ impl Engine {
         request: &NodeRequest,
         progress: &Progress,
         stop: &CancellationToken,
-    ) -> Result<Node, CreateFailed> {
+    ) -> Result<Container, CreateFailed> {
         let name = request.name();
         if let Some(found) = self.inspect_container(&name).await? {
             require_ours(&container_labels(&found), request.uuid, "node", &name, &format!("docker rm -f {name}"))?;
@@ -134,7 +134,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the container is not one of hactl's, or its labels were damaged.
-    pub async fn find_node(&self, name: &str) -> Result<Option<Node>> {
+    pub async fn find_node(&self, name: &str) -> Result<Option<Container>> {
         self.inspect_container(name).await?.as_ref().map(to_node).transpose()
     }
 
@@ -143,7 +143,7 @@ impl Engine {
     /// # Errors
     /// When there is no such node, when its port was taken by another program, when it does not
     /// answer SSH in time, or when `stop` is cancelled.
-    pub async fn start_node(&self, name: &str, progress: &Progress, stop: &CancellationToken) -> Result<Node> {
+    pub async fn start_node(&self, name: &str, progress: &Progress, stop: &CancellationToken) -> Result<Container> {
         progress.report("starting").await;
         self.start_container(name).await?;
         self.wait_for_ssh(name, progress, stop).await
@@ -223,7 +223,7 @@ impl Engine {
         found: &ContainerInspectResponse,
         progress: &Progress,
         stop: &CancellationToken,
-    ) -> Result<Node, CreateFailed> {
+    ) -> Result<Container, CreateFailed> {
         let node = to_node(found)?;
         let name = &node.name;
         let different = differences(request, &node);
@@ -234,7 +234,7 @@ impl Engine {
                     different.join(", ")
                 ))
                 .hint(format!(
-                    "remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"
+                    "Remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"
                 ));
             return Err(CreateFailed { error, partial: Some(node) });
         }
@@ -261,7 +261,7 @@ impl Engine {
             self.docker.create_container(Some(options), body).await.map_err(|error| {
                 let no_image = Refusal::of(&error) == Refusal::NoImage;
                 let failed = fault("create node", &name, &error);
-                if no_image { failed.hint("run `hactl image build` to create the image") } else { failed }
+                if no_image { failed.hint("Run `hactl image build` to create the image") } else { failed }
             })?;
         }
         self.upload(&name, first_files(request, &host_key)?).await
@@ -301,7 +301,7 @@ impl Engine {
             let failed = fault("start node", name, &error);
             if Refusal::of(&error) == Refusal::PortTaken {
                 Error { code: codes::PORT_TAKEN, ..failed }.hint(format!(
-                    "run `docker port {name}` to see the port, and stop the program that uses it, or remove the node \
+                    "Run `docker port {name}` to see the port, and stop the program that uses it, or remove the node \
                      with `docker rm -f {name}`; then run `hactl up` again"
                 ))
             } else {
@@ -332,7 +332,7 @@ fn container_labels(found: &ContainerInspectResponse) -> HashMap<String, String>
 }
 
 /// What cannot be changed on a node that has lived, and is not as requested.
-fn differences(request: &NodeRequest, node: &Node) -> Vec<String> {
+fn differences(request: &NodeRequest, node: &Container) -> Vec<String> {
     let pairs = [
         ("host name", node.hostname.to_string(), request.hostname.to_string()),
         ("image", node.image.clone(), request.image.clone()),
@@ -345,19 +345,19 @@ fn differences(request: &NodeRequest, node: &Node) -> Vec<String> {
     different.map(|(what, is, wanted)| format!("{what} is {is}, expected {wanted}")).collect()
 }
 
-pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
+pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Container> {
     let name = found.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned();
     let labels = container_labels(found);
     let Some(uuid) = uuid_of(&labels) else {
         return Err(Error::failed("foreign", "use container", &name)
             .cause(format!("hactl did not create it: it has no label `{LABEL_UUID}`"))
             .hint(format!(
-                "choose another cluster name, or remove it with `docker rm -f {name}` if you do not need it"
+                "Choose another cluster name, or remove it with `docker rm -f {name}` if you do not need it"
             )));
     };
     let damaged = |what: &str| {
         Error::failed("node-damaged", "read node", &name).cause(format!("its {what} is missing or wrong")).hint(
-            format!("remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"),
+            format!("Remove it with `docker rm -f {name}`; the next `hactl up` creates it again and keeps its volume"),
         )
     };
     let label = |name: &str| labels.get(name).cloned().ok_or_else(|| damaged(&format!("label `{name}`")));
@@ -370,7 +370,7 @@ pub(super) fn to_node(found: &ContainerInspectResponse) -> Result<Node> {
     let volume = binds.filter_map(|bind| bind.split_once(':')).find(|(_, target)| [DATA_DIR, STORE].contains(target));
     let (memory_mib, cores) = limits_of(host);
     let number = |label: &str| labels.get(label).and_then(|text| text.parse().ok());
-    Ok(Node {
+    Ok(Container {
         id: found.id.clone().unwrap_or_default(),
         cluster: label(LABEL_CLUSTER)?.parse().map_err(|_| damaged("cluster's name"))?,
         key: label(LABEL_NODE)?.parse().map_err(|_| damaged("instance key"))?,

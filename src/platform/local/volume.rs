@@ -69,7 +69,7 @@ impl Engine {
             return Err(Error::failed("volume-differs", "take over volume", &name)
                 .cause(format!("it holds data with {is}, but the cluster file asks for {wanted}"))
                 .hint(format!(
-                    "restore the old `disk_gb`; or, if you do not need its data, remove it with `docker volume rm \
+                    "Restore the old `disk_gb`; or, if you do not need its data, remove it with `docker volume rm \
                      {name}`"
                 )));
         }
@@ -97,7 +97,7 @@ impl Engine {
                 let in_use = Refusal::of(&error) == Refusal::Conflict;
                 let failed = fault("remove volume", name, &error);
                 Err(if in_use {
-                    failed.hint(format!("run `docker ps -a --filter volume={name}` to find the container that uses it"))
+                    failed.hint(format!("Run `docker ps -a --filter volume={name}` to find the container that uses it"))
                 } else {
                     failed
                 })

@@ -55,7 +55,7 @@ impl Api {
                 Some(path) => bad_authority(path).source(&error),
                 None => Error::missing("proxmox-certificates", "prepare HTTPS to", &endpoint)
                     .source(&error)
-                    .hint("run `apt-get install ca-certificates`, or set `ca_cert` under `platform.proxmox`"),
+                    .hint("Run `apt-get install ca-certificates`, or set `ca_cert` under `platform.proxmox`"),
             })?;
         let mut authorization = HeaderValue::from_str(token.header().expose()).map_err(|_| {
             Error::missing("proxmox-token-malformed", "use the API token", &token)
@@ -116,7 +116,7 @@ fn read_authorities(path: &Path) -> Result<Vec<Certificate>> {
 
 fn bad_authority(path: &Path) -> Error {
     Error::usage("proxmox-ca-cert", "use ca_cert", path.display())
-        .hint("copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` to the path of the copy")
+        .hint("Copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` to the path of the copy")
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ca_that_is_none_is_refused_by_its_path() {
+    fn invalid_ca_file_is_refused_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let env = BTreeMap::from([(
             crate::platform::proxmox::TOKEN_VARIABLE.to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Api, ApiEndpoint, GuestRequest, Orphan, Pool, ProxmoxRequest, Source, Token, check, left};
+use super::{Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, Source, Token, check, left};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -34,7 +34,7 @@ pub(in crate::platform) async fn preflight(
     Ok(())
 }
 
-/// Tries whether the API can be used, and no more: for a teardown, which needs nothing of it but to be there.
+/// Checks only that the API can be used: a teardown needs no more of it.
 ///
 /// # Errors
 /// With why it cannot be used.
@@ -98,7 +98,7 @@ pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmo
     for orphan in &others {
         let message =
             format!("{orphan} has the name of a machine of {}, but is not in Terraform's state", plan.cluster);
-        let hint = format!("if a killed run has left it behind, remove it: {}", orphan.removal());
+        let hint = format!("Remove it if a killed run has left it behind: {}", orphan.removal());
         context.events.warn("proxmox-machine-there", message, Some(hint)).await;
     }
     if ours.is_empty() {
@@ -108,8 +108,8 @@ pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmo
     let error = ours.iter().fold(error, |error, orphan| {
         error.cause(format!("{orphan} has this cluster's tag, but is not in Terraform's state"))
     });
-    let removals: Vec<String> = ours.iter().map(Orphan::removal).collect();
-    Err(error.hint(format!("remove it: {}; then run `hactl down {}` again", removals.join("\n"), plan.cluster)))
+    let removals: Vec<String> = ours.iter().map(OrphanedGuest::removal).collect();
+    Err(error.hint(format!("Remove it: {}; then run `hactl down {}` again", removals.join("\n"), plan.cluster)))
 }
 
 /// The machines and the pool that Terraform knows of, finished or not.

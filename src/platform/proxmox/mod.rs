@@ -22,15 +22,17 @@ mod pending;
 mod server;
 mod token;
 mod trouble;
+mod variables;
 
 use crate::env;
 pub use api::Api;
 pub use check::{Checked, check};
 pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
-pub use orphans::{Orphan, left};
+pub use orphans::{OrphanedGuest, left};
 pub use pending::reboots;
 pub use server::ApiEndpoint;
 pub use token::Token;
+pub(super) use variables::variables;
 
 /// The environment variable that has the API token, which Terraform's provider reads, too.
 pub const TOKEN_VARIABLE: &str = env::PROXMOX_VE_API_TOKEN;

@@ -16,7 +16,7 @@ use crate::error::Result;
 
 /// A machine with the name, or the tag, of one of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Orphan {
+pub struct OrphanedGuest {
     pub id: u32,
     pub hypervisor: String,
     pub name: String,
@@ -25,14 +25,14 @@ pub struct Orphan {
     pub ours: bool,
 }
 
-impl fmt::Display for Orphan {
+impl fmt::Display for OrphanedGuest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.container { "container" } else { "virtual machine" };
         write!(f, "{kind} {} ({}) on {}", self.id, self.name, self.hypervisor)
     }
 }
 
-impl Orphan {
+impl OrphanedGuest {
     /// The commands, on its hypervisor, that remove it.
     #[must_use]
     pub fn removal(&self) -> String {
@@ -47,9 +47,9 @@ fn tag(cluster: Uuid) -> String {
 }
 
 /// Every guest but templates, which are no machines.
-pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> impl Iterator<Item = Orphan> {
+pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> impl Iterator<Item = OrphanedGuest> {
     let tag = cluster.map(tag);
-    guests.iter().filter(|(_, guest)| !guest.template).map(move |(id, guest)| Orphan {
+    guests.iter().filter(|(_, guest)| !guest.template).map(move |(id, guest)| OrphanedGuest {
         id: *id,
         hypervisor: guest.hypervisor.clone(),
         name: guest.name.clone(),
@@ -62,7 +62,7 @@ pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> 
 ///
 /// # Errors
 /// When Proxmox does not say.
-pub async fn left(api: &Api, cluster: Uuid, names: &BTreeSet<&str>) -> Result<Vec<Orphan>> {
+pub async fn left(api: &Api, cluster: Uuid, names: &BTreeSet<&str>) -> Result<Vec<OrphanedGuest>> {
     let guests =
         guests(api).await.map_err(|trouble| trouble.explain(&api.server, "look for machines of the cluster at"))?;
     Ok(machines(&guests, Some(cluster)).filter(|guest| guest.ours || names.contains(guest.name.as_str())).collect())
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_a_machine_is_its_tag_says_and_templates_are_none() {
+    fn machine_owner_is_read_from_its_tag_and_templates_are_ignored() {
         let own = tag(CLUSTER);
         let guests = BTreeMap::from([
             (100, guest("pg-prod-node1", &[])),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_removes_it_is_said_for_its_kind() {
+    fn removal_commands_match_the_kind_of_machine() {
         let mut orphan = machines(&BTreeMap::from([(100, guest("a", &[]))]), None).next().unwrap();
         assert_eq!(orphan.to_string(), "virtual machine 100 (a) on pve1");
         assert_eq!(orphan.removal(), "`qm stop 100`, then `qm destroy 100 --purge`, on pve1");

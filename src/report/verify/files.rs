@@ -102,7 +102,7 @@ pub fn read(run: &Path) -> Result<Verdict> {
     let failed = || Error::failed("report", "read", path.display());
     let bytes = fs::read(&path).map_err(|error| failed().source(&error))?;
     serde_json::from_slice(&bytes)
-        .map_err(|error| failed().source(&error).hint("use the version of hactl that wrote the report, or a newer one"))
+        .map_err(|error| failed().source(&error).hint("Use the version of hactl that wrote the report, or a newer one"))
 }
 
 /// The runs below `runs` that have a report, oldest first, by their names.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     fleet::{Fleet, FleetNode, Hop, SshTarget},
     model::Role,
-    plan::Node,
+    plan::PlannedInstance,
 };
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn client_files_are_private_and_complete() {
     let name = DatabaseName::new("app").unwrap();
     let databases = BTreeMap::from([(name.clone(), name)]);
     let nodes = nodes().into_iter().zip([22, 2201]).map(|((key, hostname, address), port)| {
-        let node = Node {
+        let node = PlannedInstance {
             key: key.clone(),
             hostname,
             // The other one is a plain machine.

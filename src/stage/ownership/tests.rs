@@ -5,7 +5,7 @@ use crate::{fleet::SshTarget, model::Role};
 
 fn node(roles: &[Role]) -> FleetNode {
     let key: InstanceKey = "node1".parse().unwrap();
-    let node = crate::plan::Node {
+    let node = crate::plan::PlannedInstance {
         key,
         hostname: "pg-node1".parse().unwrap(),
         roles: roles.iter().copied().collect(),
@@ -25,13 +25,13 @@ fn node(roles: &[Role]) -> FleetNode {
     FleetNode { node, address: std::net::Ipv4Addr::LOCALHOST, machine_id: None, ssh, found: None }
 }
 
-fn ours() -> Mark {
-    Mark { cluster: "pg".to_owned(), uuid: Uuid::from_u128(1) }
+fn ours() -> OwnershipMarker {
+    OwnershipMarker { cluster: "pg".to_owned(), uuid: Uuid::from_u128(1) }
 }
 
 fn problems(text: &str, roles: &[Role]) -> Vec<String> {
     let here = std::env::consts::ARCH;
-    Found::read(&format!("release debian:12\narch {here}\nmemory 1000\n{text}")).problems(
+    MachineFacts::read(&format!("release debian:12\narch {here}\nmemory 1000\n{text}")).problems(
         &node(roles),
         &ours(),
         Distribution::Debian12,
@@ -39,11 +39,11 @@ fn problems(text: &str, roles: &[Role]) -> Vec<String> {
 }
 
 #[test]
-fn a_bare_machine_is_taken_and_so_is_our_own() {
+fn bare_or_own_machine_is_accepted() {
     let both = [Role::Etcd, Role::Patroni];
     assert_eq!(problems("", &both), Vec::<String>::new());
     let mark = serde_json::to_string(&ours()).unwrap();
-    // Whatever a killed run has left.
+    // What a killed run has left.
     let text = format!(
         "mark {mark}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
          found patroni process a Patroni that runs\n"
@@ -52,7 +52,7 @@ fn a_bare_machine_is_taken_and_so_is_our_own() {
 }
 
 #[test]
-fn script_finds_what_components_have_left_and_what_runs() {
+fn ownership_script_reports_leftovers_and_running_processes() {
     let root = tempfile::tempdir().unwrap();
     for (file, text) in [
         ("var/lib/postgresql/15/pg/PG_VERSION", "15\n"),
@@ -79,7 +79,7 @@ fn script_finds_what_components_have_left_and_what_runs() {
     }"#;
     let ran = std::process::Command::new("sh").args(["-c", &format!("{ss}\n{text}")]).output().unwrap();
     assert!(ran.status.success(), "{ran:?}");
-    let found = Found::read(&String::from_utf8(ran.stdout).unwrap().replace(&place, ""));
+    let found = MachineFacts::read(&String::from_utf8(ran.stdout).unwrap().replace(&place, ""));
     assert_eq!((found.release.as_str(), found.mark), ("unknown:", None));
     let said = found.things.iter().map(|thing| (thing.owner.as_str(), thing.is_data, thing.words.as_str()));
     assert_eq!(
@@ -95,7 +95,7 @@ fn script_finds_what_components_have_left_and_what_runs() {
 }
 
 #[test]
-fn data_and_services_of_others_are_named() {
+fn foreign_data_and_services_are_reported() {
     let both = [Role::Etcd, Role::Patroni];
     let text = "found postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/main\n\
                 found etcd process an etcd that runs\nlistens 0.0.0.0:8008 nginx\n";
@@ -107,10 +107,10 @@ fn data_and_services_of_others_are_named() {
             "found a process that listens on 0.0.0.0:8008: nginx"
         ]
     );
-    // etcd may be there where no member of ours will be.
+    // etcd of another cluster may run on a machine that gets no etcd member.
     assert_eq!(problems(text, &[Role::Patroni]).len(), 2);
     let mark = |name: &str, id: u128| {
-        let mark = Mark { cluster: name.to_owned(), uuid: Uuid::from_u128(id) };
+        let mark = OwnershipMarker { cluster: name.to_owned(), uuid: Uuid::from_u128(id) };
         problems(&format!("mark {}\n{text}", serde_json::to_string(&mark).unwrap()), &both)
     };
     let uuid = Uuid::from_u128(2);
@@ -128,7 +128,7 @@ fn machine_with_another_address_than_the_cluster_file_is_refused() {
     let mut elsewhere = node(&one);
     elsewhere.address = Ipv4Addr::new(10, 0, 0, 2);
     elsewhere.ssh.host = "nat".to_owned();
-    let found = Found::read("addresses 127.0.0.1 10.0.0.1 \n");
+    let found = MachineFacts::read("addresses 127.0.0.1 10.0.0.1 \n");
     assert_eq!(
         found.misplaced(&elsewhere).unwrap(),
         "SSH to nat:22 reaches a machine with the address 10.0.0.1, not 10.0.0.2, which the other machines would use"
@@ -136,30 +136,33 @@ fn machine_with_another_address_than_the_cluster_file_is_refused() {
     elsewhere.address = Ipv4Addr::new(10, 0, 0, 1);
     assert_eq!(found.misplaced(&elsewhere), None);
     let found =
-        Found::read("addresses 10.0.0.1 192.168.0.1\nfrom 10.0.0.1 to 10.0.0.3\nfrom 192.168.0.1 to 10.9.0.2\n");
+        MachineFacts::read("addresses 10.0.0.1 192.168.0.1\nfrom 10.0.0.1 to 10.0.0.3\nfrom 192.168.0.1 to 10.9.0.2\n");
     assert_eq!(
         found.misplaced(&elsewhere).unwrap(),
         "it connects to 10.9.0.2 from 192.168.0.1, not from 10.0.0.1, the only address that etcd there accepts"
     );
-    // One without `ip` does not tell.
-    assert_eq!(Found::default().misplaced(&elsewhere), None);
+    // A machine without the `ip` command reports no addresses.
+    assert_eq!(MachineFacts::default().misplaced(&elsewhere), None);
 }
 
 /// Machines of one cluster, each with what is on it.
-fn together(machines: &[(&str, &[Role], &str)], judge: fn(&[(&FleetNode, &Found)]) -> Vec<String>) -> Vec<String> {
+fn together(
+    machines: &[(&str, &[Role], &str)],
+    judge: fn(&[(&FleetNode, &MachineFacts)]) -> Vec<String>,
+) -> Vec<String> {
     let machines: Vec<_> = machines
         .iter()
         .map(|(key, roles, text)| {
             let mut node = node(roles);
             node.node.key = key.parse().unwrap();
-            (node, Found::read(text))
+            (node, MachineFacts::read(text))
         })
         .collect();
     judge(&machines.iter().map(|(node, found)| (node, found)).collect::<Vec<_>>())
 }
 
 #[test]
-fn two_instances_on_one_machine_are_refused() {
+fn two_instances_on_the_same_machine_are_refused() {
     let both: &[Role] = &[Role::Etcd, Role::Patroni];
     let (one, two) = (("one", both, "ports-of a net:[1]\n"), ("two", both, "ports-of a net:[2]\n"));
     assert_eq!(together(&[one, two, ("old", both, ""), ("older", both, "")], same_machine), Vec::<String>::new());
@@ -186,13 +189,13 @@ fn data_left_by_a_teardown_is_refused() {
 }
 
 #[test]
-fn another_release_or_architecture_is_named_with_the_requested_one() {
-    let found = Found::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
+fn unexpected_release_or_architecture_is_reported_with_the_requested_value() {
+    let found = MachineFacts::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
     let said = found.problems(&node(&[Role::Patroni]), &ours(), Distribution::Debian12);
     assert_eq!(said[0], "it runs ubuntu:24.04, but the cluster file says `release: debian:12`");
     assert!(said[1].contains("s390x"), "{said:?}");
     assert!(
-        Found { release: "debian:12.7".into(), arch: std::env::consts::ARCH.into(), ..found }
+        MachineFacts { release: "debian:12.7".into(), arch: std::env::consts::ARCH.into(), ..found }
             .problems(&node(&[]), &ours(), Distribution::Debian12)
             .is_empty()
     );

@@ -50,13 +50,13 @@ pub async fn main(env: BTreeMap<String, String>) -> Result<()> {
     if env.get(COOKIE).map(String::as_str) != Some(COOKIE_VALUE) {
         return Err(Error::usage("not-a-plugin-host", "serve", "the Terraform provider")
             .cause("only Terraform starts this command")
-            .hint("run `hactl terraform install` once, then use Terraform as usual"));
+            .hint("Run `hactl terraform install` once, then use Terraform as usual"));
     }
     let offered = env.get(env::PLUGIN_PROTOCOL_VERSIONS).map_or("", String::as_str);
     if !offered.split(',').any(|version| version.trim() == PROTOCOL) {
         return Err(Error::missing("plugin-protocol", "serve", "the Terraform provider")
             .cause(format!("this Terraform supports the plugin protocols {offered}; hactl needs protocol {PROTOCOL}"))
-            .hint("install Terraform 1.9 or newer"));
+            .hint("Install Terraform 1.9 or newer"));
     }
     let failed = |error: &dyn std::error::Error| {
         Error::failed("provider-socket", "serve", "the Terraform provider").cause(error.to_string())
@@ -163,13 +163,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn without_terraforms_cookie_it_says_what_to_do() {
+    async fn plugin_without_the_terraform_cookie_fails_with_a_hint() {
         let error = main(BTreeMap::new()).await.unwrap_err();
         assert!(error.hint.unwrap().contains("hactl terraform install"));
     }
 
     #[tokio::test]
-    async fn a_terraform_without_protocol_6_is_refused_by_name() {
+    async fn terraform_without_protocol_6_is_refused() {
         let env = BTreeMap::from([
             (COOKIE.to_owned(), COOKIE_VALUE.to_owned()),
             ("PLUGIN_PROTOCOL_VERSIONS".to_owned(), "4,5".to_owned()),

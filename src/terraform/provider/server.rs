@@ -73,7 +73,7 @@ impl Server {
         let failed = |error: &std::io::Error| {
             Error::failed("provider-socket", "create a socket for the Terraform provider in", parent.display())
                 .source(error)
-                .hint("set TMPDIR to a writable directory")
+                .hint("Set TMPDIR to a writable directory")
         };
         let dir = tempfile::Builder::new()
             .prefix("hactl-")
@@ -84,7 +84,7 @@ impl Server {
         if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
             return Err(Error::failed("provider-socket", "use the socket path", socket.display())
                 .cause(format!("the path of a socket may have at most {LONGEST_SOCKET_PATH} bytes"))
-                .hint("set TMPDIR to a shorter path, for example /tmp"));
+                .hint("Set TMPDIR to a shorter path, for example /tmp"));
         }
         let listener = UnixListener::bind(&socket).map_err(|error| failed(&error))?;
         // Only plugins with their own process use Shutdown; this one ends with the run.
@@ -122,7 +122,7 @@ fn reattach(address: &str, existing: Option<&str>, socket: &Path) -> Result<Stri
         Some(text) => serde_json::from_str(text).map_err(|error| {
             Error::usage("tf-reattach", "read the environment variable", env::TF_REATTACH_PROVIDERS)
                 .source(&error)
-                .hint("unset TF_REATTACH_PROVIDERS, or set it to the JSON object that the other provider printed")
+                .hint("Unset TF_REATTACH_PROVIDERS, or set it to the JSON object that the other provider printed")
         })?,
     };
     providers.insert(
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_users_own_providers_stay() {
+    fn reattach_variable_keeps_the_providers_of_the_user() {
         let text = reattach(ADDRESS, Some(r#"{"example.com/a/b":{"Pid":1}}"#), Path::new("/tmp/s")).unwrap();
         let value: Json = serde_json::from_str(&text).unwrap();
         assert_eq!(value["example.com/a/b"]["Pid"], 1);

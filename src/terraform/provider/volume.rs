@@ -117,7 +117,7 @@ impl Resource for Volume {
 
     async fn import(&self, call: &Call<'_>, id: &str) -> Result<State> {
         let refused =
-            || not_importable("volume", id).hint("import the volume as CLUSTER/KEY, for example pg-prod/node1");
+            || not_importable("volume", id).hint("Import the volume as CLUSTER/KEY, for example pg-prod/node1");
         // Separated by a slash, because both names may contain hyphens.
         let (cluster, key) = id.split_once('/').ok_or_else(refused)?;
         let cluster: ClusterName = cluster.parse().map_err(|error| refused().source(&error))?;
@@ -130,7 +130,7 @@ impl Resource for Volume {
                 let local::VolumeRequest { cluster, key, .. } = request;
                 Ok(Attributes { cluster, cluster_uuid, key, disk_gb, name: None }.named())
             }
-            None => Err(refused().cause(format!("hactl has created no volume {name}"))),
+            None => Err(refused().cause(format!("hactl has not created a volume {name}"))),
         }
     }
 }

@@ -113,7 +113,7 @@ pub async fn arm<'a>(
     })
 }
 
-/// How a fault comes about.
+/// How a fault is injected.
 enum Mechanism {
     /// Shell text on the nodes.
     OnNodes(BTreeMap<InstanceKey, NodeFault>),
@@ -147,7 +147,7 @@ impl Armed<'_> {
             return Err(self
                 .failed("inject")
                 .cause(format!("the automatic undo is due in less than {} s", MARGIN.as_secs()))
-                .hint("run the drill again when the machines are less busy"));
+                .hint("Run the drill again when the machines are less busy"));
         }
         match &self.mechanism {
             Mechanism::OnNodes(faults) => {
@@ -221,7 +221,7 @@ impl Armed<'_> {
                 Ok(()) => self.reverted = true,
                 Err(error) if Instant::now() > last => {
                     return Err(error.hint(format!(
-                        "check {}, whose automatic undo is overdue; then {}",
+                        "Check {}, whose automatic undo is overdue; then {}",
                         self.targets(),
                         self.cluster.next_step()
                     )));

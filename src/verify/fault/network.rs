@@ -15,10 +15,6 @@ use crate::{
 
 /// Of a hundred packets, how many are lost.
 const LOST_PERCENT: u32 = 10;
-/// How late a packet is; every member delays what it sends, so a round trip is late by twice as much.
-const DELAY_MS: u32 = 200;
-/// The handle of the queue, by which the undo finds it.
-const HANDLE: &str = "7a5d:";
 
 /// Succeeds when a rule has met a packet.
 const DROPPED: &str = "nft list table inet hactl_drill | grep -q 'counter packets [1-9]'\n";
@@ -132,41 +128,20 @@ fn filter(chains: &str, effect: String) -> NodeFault {
 /// Succeeds when no connection can be made to any of `endpoints`, which are tried at once.
 fn unreachable(user: &str, endpoints: &[String]) -> String {
     format!(
-        "[ -z \"$(for door in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\n\
-         done; wait)\" ]\n",
+        "[ -z \"$(for endpoint in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$endpoint\" 2>/dev/null && \
+         echo \"$endpoint\" &\ndone; wait)\" ]\n",
         endpoints.join(" ")
     )
 }
 
 /// What is sent to other members goes through a band of its own, which is late.
 pub(super) fn delay(others: &Others) -> NodeFault {
-    let to: Vec<String> = others.addresses.iter().map(ToString::to_string).collect();
-    let to = to.join(" ");
-    let first = others.addresses.first().map_or_else(String::new, ToString::to_string);
-    NodeFault {
-        possible: "command -v tc >/dev/null || { echo 'tc is not installed'; exit 1; }\n\
-                   if ! said=$(tc qdisc add dev lo root netem delay 0ms 2>&1); then\n  \
-                   echo \"the kernel cannot delay packets: netem: $said\"\n  exit 1\nfi\n\
-                   tc qdisc del dev lo root\n"
-            .to_owned(),
-        inject: format!(
-            "device=$(ip -o route get {first} | sed -n 's/.* dev \\([^ ]*\\) .*/\\1/p')\n\
-             tc qdisc add dev \"$device\" root handle {HANDLE} prio bands 4\n\
-             tc qdisc add dev \"$device\" parent {HANDLE}4 netem delay {DELAY_MS}ms\n\
-             for to in {to}; do\n\
-             tc filter add dev \"$device\" parent {HANDLE} protocol ip u32 match ip dst \"$to/32\" flowid {HANDLE}4\n\
-             done\n"
-        ),
-        effect: format!(
-            "start=$(date +%s%3N)\nfor to in {}; do\n  timeout 5 bash -c \"exec 3<>/dev/tcp/$to\" 2>/dev/null\ndone\n\
-             [ $(($(date +%s%3N) - start)) -ge {DELAY_MS} ]\n",
-            others.endpoints.join(" ")
-        ),
-        revert: format!(
-            "for device in $(tc qdisc show | sed -n 's/^qdisc prio {HANDLE} dev \\([^ ]*\\) root.*/\\1/p'); do\n\
-             tc qdisc del dev \"$device\" root\ndone\n"
-        ),
-    }
+    let addresses: Vec<String> = others.addresses.iter().map(ToString::to_string).collect();
+    let script = include_str!("delay.sh")
+        .replace("@ADDRESSES@", &addresses.join(" "))
+        .replace("@ENDPOINTS@", &others.endpoints.join(" "));
+    let step = |step: &str| script.replace("@STEP@", step);
+    NodeFault { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: step("revert") }
 }
 
 #[cfg(test)]
@@ -184,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn isolated_is_whatever_goes_to_or_comes_from_other_members() {
+    fn isolation_drops_packets_to_and_from_other_members() {
         let fault = isolate(&others());
         let table = "\
 table inet hactl_drill {
@@ -208,14 +183,14 @@ END
         );
         assert_eq!(
             fault.effect,
-            "[ -z \"$(for door in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
-             timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\ndone; wait)\" ]\n"
+            "[ -z \"$(for endpoint in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
+             timeout 1 bash -c \"exec 3<>/dev/tcp/$endpoint\" 2>/dev/null && echo \"$endpoint\" &\ndone; wait)\" ]\n"
         );
         assert_eq!(fault.revert, "nft add table inet hactl_drill '; delete table inet hactl_drill'\n");
     }
 
     #[test]
-    fn cut_from_etcd_is_the_user_of_patroni_on_every_way() {
+    fn cut_from_etcd_blocks_the_patroni_user_to_every_endpoint() {
         let fault = cut_from_etcd("postgres", &others());
         assert_eq!(
             fault.inject,
@@ -230,12 +205,14 @@ END
 "
         );
         assert!(
-            fault.effect.contains("for door in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
+            fault
+                .effect
+                .contains("for endpoint in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
         );
     }
 
     #[test]
-    fn a_lost_packet_is_lost_where_it_arrives() {
+    fn packet_loss_applies_to_incoming_packets() {
         assert_eq!(
             lose(&others()).inject,
             "nft -f - <<'END'
@@ -251,24 +228,17 @@ END
     }
 
     #[test]
-    fn a_late_packet_is_one_to_another_member() {
+    fn delay_applies_to_packets_to_other_members() {
         let fault = delay(&others());
-        assert_eq!(
-            fault.inject,
-            r#"device=$(ip -o route get 10.0.0.11 | sed -n 's/.* dev \([^ ]*\) .*/\1/p')
-tc qdisc add dev "$device" root handle 7a5d: prio bands 4
-tc qdisc add dev "$device" parent 7a5d:4 netem delay 200ms
-for to in 10.0.0.11 10.0.0.12; do
-tc filter add dev "$device" parent 7a5d: protocol ip u32 match ip dst "$to/32" flowid 7a5d:4
-done
-"#
-        );
-        assert_eq!(
-            fault.revert,
-            r#"for device in $(tc qdisc show | sed -n 's/^qdisc prio 7a5d: dev \([^ ]*\) root.*/\1/p'); do
-tc qdisc del dev "$device" root
-done
-"#
-        );
+        for (script, step) in [
+            (&fault.possible, "possible"),
+            (&fault.inject, "inject"),
+            (&fault.effect, "effect"),
+            (&fault.revert, "revert"),
+        ] {
+            let values = "addresses='10.0.0.11 10.0.0.12'\nendpoints='10.0.0.11/8008 10.0.0.12/2379'\n";
+            assert!(script.contains(&format!("step='{step}'\n{values}")), "{script}");
+            assert!(!script.contains('@'), "{script}");
+        }
     }
 }

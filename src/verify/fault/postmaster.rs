@@ -2,11 +2,11 @@
 
 use crate::{fleet::FleetNode, ssh::quoted};
 
-/// Sets `$data` to PostgreSQL's data directory.
+/// PostgreSQL's data directory, as a word of the shell.
 pub(super) fn data_dir(node: &FleetNode) -> String {
     match &node.found {
-        Some(found) => format!("data={}\n", quoted(&found.data_dir)),
-        None => "data=$(sed -n 's/^ *data_dir: \"\\(.*\\)\"$/\\1/p' /etc/patroni/patroni.yml)\n".to_owned(),
+        Some(found) => quoted(&found.data_dir),
+        None => r#"$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)"#.to_owned(),
     }
 }
 
@@ -15,5 +15,5 @@ pub(super) fn postmaster(node: &FleetNode) -> String {
     let find = r#"read -r postmaster <"$data/postmaster.pid"
 [ "$(cat "/proc/$postmaster/comm")" = postgres ] || { echo "no postmaster is running on $data" >&2; exit 1; }
 "#;
-    data_dir(node) + find
+    format!("data={}\n{find}", data_dir(node))
 }

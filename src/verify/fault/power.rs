@@ -143,7 +143,7 @@ impl Switch {
                 Vec::from_iter(self.names.values().cloned()).join(", "),
             )
             .cause(format!("the process `hactl power-watch` is still running after {} s", PATIENCE.as_secs()))
-            .hint("wait until the process ends by itself at its deadline")
+            .hint("Wait until the process ends by itself at its deadline")
         })
     }
 
@@ -219,7 +219,7 @@ fn line() -> Result<pipe::Receiver> {
     owned.and_then(|owned| pipe::Receiver::from_file(owned.into())).map_err(|error| {
         Error::usage("power-watch", "read", "standard input")
             .source(&error)
-            .hint("do not run this command yourself: hactl starts it")
+            .hint("Do not run this command yourself: hactl starts it")
     })
 }
 

@@ -18,14 +18,8 @@ pub(super) fn kill_postgres(node: &FleetNode) -> NodeFault {
 /// also in the unit's control group, is left alone. SIGCONT to the whole group is harmless.
 pub(super) fn hang_patroni(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
-    let inject = r#"kill -STOP "$main"
-for child in $(cat "/proc/$main/task/"*/children); do
-  [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :
-done
-echo "$main"
-"#;
     NodeFault {
-        inject: format!("{}{inject}", unit::main(unit)),
+        inject: unit::main(unit) + include_str!("hang_patroni.sh"),
         effect: "grep -q '^State:.T' \"/proc/$noted/status\"\n".to_owned(),
         revert: format!("systemctl kill --kill-who=all -s CONT {unit}\n"),
         ..unit::kill(unit)
@@ -37,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_postmaster_is_found_by_its_own_file() {
+    fn postmaster_to_kill_is_found_by_its_pid_file() {
         assert_eq!(
             kill_postgres(&crate::verify::fault::tests::node()).inject,
             r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
@@ -50,19 +44,10 @@ echo "$postmaster"
     }
 
     #[test]
-    fn stopped_is_patroni_and_no_postmaster() {
+    fn hang_fault_stops_patroni_but_not_the_postmaster() {
         let fault = hang_patroni(&crate::verify::fault::tests::node());
-        assert_eq!(
-            fault.inject,
-            r#"main=$(systemctl show -p MainPID --value patroni)
-[ "$main" -gt 0 ] || { echo 'patroni is not running' >&2; exit 1; }
-kill -STOP "$main"
-for child in $(cat "/proc/$main/task/"*/children); do
-  [ "$(readlink "/proc/$child/exe")" != "$(readlink "/proc/$main/exe")" ] || kill -STOP "$child" || :
-done
-echo "$main"
-"#
-        );
+        assert!(fault.inject.starts_with("main=$(systemctl show -p MainPID --value patroni)\n"), "{}", fault.inject);
+        assert!(fault.inject.ends_with(include_str!("hang_patroni.sh")), "{}", fault.inject);
         assert_eq!(fault.effect(7), "noted=7\ngrep -q '^State:.T' \"/proc/$noted/status\"\n");
         assert_eq!(fault.revert, "systemctl kill --kill-who=all -s CONT patroni\n");
     }

@@ -17,7 +17,7 @@ pub(super) async fn inject(leader: &[InstanceKey], cluster: &FaultTarget<'_>) ->
         patroni::switchover(cluster.access, cluster.node(key)?, REFUSAL).await.map_err(|said| {
             Error::failed("drill-fault", "switch over from", key)
                 .cause(said)
-                .hint(format!("run `hactl status {}` to see whether a replica can take over", cluster.plan.cluster))
+                .hint(format!("Run `hactl status {}` to see whether a replica can take over", cluster.plan.cluster))
         })?;
     }
     Ok(())

@@ -63,7 +63,7 @@ pub fn targets(drill: &Drill, health: &Health, cluster: &FaultTarget<'_>) -> Res
     let none = |what: &str| {
         Error::new(Kind::Unproved, "drill-target", "choose a target for", drill.title())
             .cause(format!("the cluster has no {what} now"))
-            .hint(format!("run `hactl status {}` to see the cluster's members", cluster.plan.cluster))
+            .hint(format!("Run `hactl status {}` to see the cluster's members", cluster.plan.cluster))
     };
     let one = |key: Option<InstanceKey>, what: &str| key.map(|key| vec![key]).ok_or_else(|| none(what));
     match drill.target {

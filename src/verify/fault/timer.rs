@@ -30,13 +30,7 @@ fn set(unit: &str, delay_ms: u128, script: &str) -> String {
 /// The same mechanism without a fault: what must be seen is that its file goes away.
 fn canary(id: &str) -> String {
     let unit = format!("hactl-canary-{id}");
-    format!(
-        "set -e\n{}\
-         for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do\n  \
-         [ -e /run/{unit} ] || exit 0\n  sleep 0.1\ndone\n\
-         rm /run/{unit}\necho 'a systemd timer was set but did not run within 3 s' >&2\nexit 1\n",
-        set(&unit, CANARY_MS, "")
-    )
+    format!("set -e\n{}{}", set(&unit, CANARY_MS, ""), include_str!("canary.sh").replace("@UNIT@", &unit))
 }
 
 /// Sets the undo on every node, after a canary has run on all of them.
@@ -90,38 +84,9 @@ pub(super) async fn fired(
     Ok(try_join_all(asked).await?.into_iter().any(|fired| fired))
 }
 
-/// Prints every trace of a fault on a node, one per line.
-const LIST: &str = "\
-ls /run | grep '^hactl-undo-'
-systemctl list-units --all --plain --no-legend 'hactl-undo-*.timer' 'hactl-fill-*' | cut -d ' ' -f 1
-for unit in $units; do
-  [ ! -e /run/systemd/system/$unit.service.d/hactl-drill.conf ] || echo \"$unit is kept from starting\"
-done
-if command -v nft >/dev/null && nft list table inet hactl_drill >/dev/null 2>&1; then echo 'table inet hactl_drill'; fi
-";
-
-/// Reverts every fault: runs the undos that still wait, and removes what would remain without them.
-const SWEEP: &str = "\
-set -e
-for undo in $(ls /run | grep '^hactl-undo-'); do
-  systemctl stop \"$undo.timer\" 2>/dev/null || :
-  /bin/sh \"/run/$undo\"
-done
-systemctl stop 'hactl-fill-*'
-systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*'
-for unit in $units; do
-  if [ -e /run/systemd/system/$unit.service.d/hactl-drill.conf ]; then
-    rm /run/systemd/system/$unit.service.d/hactl-drill.conf
-    systemctl daemon-reload
-    systemctl start --no-block $unit
-  fi
-done
-if command -v nft >/dev/null; then nft add table inet hactl_drill '; delete table inet hactl_drill'; fi
-";
-
 /// `script` for the units of one node.
 fn of_units(node: &FleetNode, script: &str) -> String {
-    format!("units='{}'\n{script}", component::units(node).collect::<Vec<_>>().join(" "))
+    script.replace("@UNITS@", &component::units(node).collect::<Vec<_>>().join(" "))
 }
 
 /// What an earlier run that was killed has left, as `node1: hactl-undo-x.timer`. A node that does not
@@ -132,7 +97,9 @@ fn of_units(node: &FleetNode, script: &str) -> String {
 pub async fn leftovers(cluster: &FaultTarget<'_>) -> Result<Vec<String>> {
     let mut found: Vec<String> = power::off(cluster).await?.iter().map(|key| format!("{key}: powered off")).collect();
     let asked = cluster.members().map(async |node| {
-        let said = shell::succeed(cluster, node.key(), "look for leftover faults", &of_units(node, LIST)).await;
+        let said =
+            shell::succeed(cluster, node.key(), "look for leftover faults", &of_units(node, include_str!("list.sh")))
+                .await;
         let said = said.unwrap_or_default();
         said.lines().map(|line| format!("{}: {line}", node.key())).collect::<Vec<_>>()
     });
@@ -146,11 +113,11 @@ pub async fn leftovers(cluster: &FaultTarget<'_>) -> Result<Vec<String>> {
 /// If a node does not answer, or a fault cannot be reverted.
 pub async fn sweep(cluster: &FaultTarget<'_>) -> Result<()> {
     power::on(cluster).await?;
-    let swept = cluster
-        .members()
-        .map(async |node| shell::succeed(cluster, node.key(), "revert leftover faults", &of_units(node, SWEEP)).await);
+    let swept = cluster.members().map(async |node| {
+        shell::succeed(cluster, node.key(), "revert leftover faults", &of_units(node, include_str!("sweep.sh"))).await
+    });
     try_join_all(swept).await.map(drop).map_err(|error: Error| {
-        error.hint(format!("reboot the machine, which reverts every fault; then {}", cluster.next_step()))
+        error.hint(format!("Reboot the machine, which reverts every fault; then {}", cluster.next_step()))
     })
 }
 
@@ -159,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_undo_is_a_timer_that_comes_on_time_and_text_that_goes_when_it_has_worked() {
+    fn undo_timer_runs_the_script_and_removes_it_after_success() {
         assert_eq!(
             set("hactl-undo-0000002a", 90_000, "mend it\n"),
             "cat >/run/hactl-undo-0000002a <<'END'\nset -e\nmend it\nrm /run/hactl-undo-0000002a\nEND\n\
@@ -169,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_undo_that_is_asked_for_disarms_first() {
+    fn requested_undo_stops_its_timer_first() {
         assert_eq!(
             now("0000002a", "mend it\n"),
             "systemctl stop hactl-undo-0000002a.timer 2>/dev/null\nset -e\nmend it\n\

@@ -35,7 +35,7 @@ pub(super) fn main(unit: &str) -> String {
     )
 }
 
-/// Patroni dies, and its unit has to start it again.
+/// Patroni is killed, and its unit has to start it again.
 pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
     let fault = kill(unit);
@@ -46,7 +46,7 @@ pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
     NodeFault { possible: fault.possible + &restarts, ..fault }
 }
 
-/// Patroni dies and stays dead; PostgreSQL lives on.
+/// Patroni is killed and does not start again; PostgreSQL continues to run.
 pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
     let fault = kill(unit);
@@ -63,7 +63,7 @@ pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
     }
 }
 
-/// etcd dies and stays dead.
+/// etcd is killed and does not start again.
 pub(super) fn stop_etcd_for_good(node: &FleetNode) -> NodeFault {
     let unit = etcd::unit(node);
     NodeFault {
@@ -85,26 +85,13 @@ pub(super) fn stop_guard() -> NodeFault {
     }
 }
 
-/// A mask in `/run` would do nothing: the unit's file in `/etc` comes before it. A drop-in counts, and
-/// is gone after a reboot. Its condition keeps every other program from starting the unit.
+/// The unit is killed. Its drop-in has a condition that keeps every other program from starting it.
 fn stop_for_good(unit: &str) -> String {
-    let dir = format!("/run/systemd/system/{unit}.service.d");
-    format!(
-        "mkdir -p {dir}\n\
-         printf '[Unit]\\nConditionPathExists=!{dir}/hactl-drill.conf\\n[Service]\\nRestart=no\\n' \
-         >{dir}/hactl-drill.conf\n\
-         systemctl daemon-reload\n\
-         systemctl kill --kill-who=main -s KILL {unit}\n"
-    )
+    include_str!("stop_for_good.sh").replace("@UNIT@", unit)
 }
 
-/// Does not wait for the unit: etcd is ready only with a quorum, whose other members start in their turn.
 fn allow_again(unit: &str) -> String {
-    let dir = format!("/run/systemd/system/{unit}.service.d");
-    format!(
-        "rm -f {dir}/hactl-drill.conf\nrmdir {dir} 2>/dev/null || :\n\
-         systemctl daemon-reload\nsystemctl start --no-block {unit}\n"
-    )
+    include_str!("allow_again.sh").replace("@UNIT@", unit)
 }
 
 async fn seen(node: &FleetNode, cluster: &FaultTarget<'_>) -> Observed<EtcdView> {
@@ -132,20 +119,16 @@ mod tests {
     use crate::verify::fault::tests::node;
 
     #[test]
-    fn unit_stopped_for_good_is_killed_only_when_it_cannot_start_again() {
-        assert_eq!(
-            stop_etcd_for_good(&node()).inject,
-            "mkdir -p /run/systemd/system/etcd.service.d\n\
-             printf '[Unit]\\nConditionPathExists=!/run/systemd/system/etcd.service.d/hactl-drill.conf\\n\
-             [Service]\\nRestart=no\\n' >/run/systemd/system/etcd.service.d/hactl-drill.conf\n\
-             systemctl daemon-reload\n\
-             systemctl kill --kill-who=main -s KILL etcd\n"
-        );
-        assert_eq!(
-            stop_patroni_for_good(&node()).revert,
-            "rm -f /run/systemd/system/patroni.service.d/hactl-drill.conf\n\
-             rmdir /run/systemd/system/patroni.service.d 2>/dev/null || :\n\
-             systemctl daemon-reload\nsystemctl start --no-block patroni\n"
+    fn unit_stopped_for_good_is_killed_after_its_restart_is_blocked() {
+        let stop = stop_etcd_for_good(&node()).inject;
+        assert!(stop.contains("unit='etcd'\ndir=/run/systemd/system/$unit.service.d\n"), "{stop}");
+        let [condition, kill] =
+            ["ConditionPathExists=!%s/hactl-drill.conf", "systemctl kill"].map(|text| stop.find(text).unwrap());
+        assert!(condition < kill, "{stop}");
+        let revert = stop_patroni_for_good(&node()).revert;
+        assert!(
+            revert.contains("unit='patroni'\n") && revert.contains("rm -f \"$dir/hactl-drill.conf\"\n"),
+            "{revert}"
         );
     }
 }

@@ -1,15 +1,37 @@
-//! The command line: the commands and the function that runs each.
+//! The command line: the commands, and the file of each: its arguments, the question that it asks, a call of
+//! `operation` or `query`, and what it shows.
+
+mod arguments;
+mod configure;
+mod doctor;
+mod down;
+mod eject;
+mod fetch;
+mod image;
+mod import;
+mod init;
+mod inventory;
+mod logs;
+mod plan;
+mod power_watch;
+mod prompt;
+mod provision;
+mod psql;
+mod report;
+mod schema;
+mod secrets;
+mod session;
+mod ssh;
+mod status;
+mod terraform;
+mod up;
+mod verify;
+mod version;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{
-    command::{
-        Session, arguments, configure, doctor, down, eject, fetch, image, import, init, inventory, logs, plan,
-        power_watch, provision, psql, report, schema, secrets, ssh, status, terraform, up, verify, version,
-    },
-    error::Result,
-    report as reports,
-};
+pub(crate) use self::session::Session;
+use crate::{error::Result, report as reports};
 
 const EXAMPLES: &str = "Examples:
   hactl up patroni-3node          bring up the built-in three-node cluster on this machine

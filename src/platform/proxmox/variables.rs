@@ -1,0 +1,68 @@
+//! The values of the variables of the stacks `proxmox-vm` and `proxmox-lxc`.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::{
+    model::{Guest, Hypervisor, Proxmox, ProxmoxKind},
+    platform::machines::Machines,
+};
+
+/// Everything resolved: what an instance does not say is what the platform's section says. Endpoint and token are
+/// not among the values.
+pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox) -> Json {
+    let plan = machines.plan;
+    let mut instances = Map::new();
+    for (node, guest) in plan.nodes.values().filter_map(|node| Some((node, proxmox.machines.get(&node.key)?))) {
+        let template = match proxmox.kind {
+            ProxmoxKind::Vm => "template",
+            ProxmoxKind::Lxc => "template_file_id",
+        };
+        let mut values = json!({
+            "vm_name": node.hostname,
+            "memory": node.memory_mib,
+            "cores": node.cores,
+            "node": guest.hypervisor,
+            template: guest.template,
+            "datastore": guest.datastore,
+            "address": guest.address,
+            "tags": guest.tags,
+        });
+        let optional = [
+            ("template_node", json!(template_hypervisor(guest))),
+            ("disk_gb", json!(node.disk_gb)),
+            ("pool_id", json!(guest.pool_id)),
+            ("vlan", json!(guest.vlan)),
+            ("gateway", json!(guest.gateway)),
+            ("renamed_from", json!(guest.renamed_from)),
+        ];
+        for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
+            values[name] = value;
+        }
+        instances.insert(node.key.to_string(), values);
+    }
+    let mut values = json!({
+        "app": plan.app,
+        "env": plan.env,
+        "cluster_uuid": machines.uuid,
+        "instances": instances,
+        "bridge": proxmox.bridge,
+        "pool_id": proxmox.pool.as_ref().map_or("", |pool| pool.as_str()),
+        "nameservers": proxmox.nameservers,
+        "search_domain": proxmox.search_domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.')),
+        "authorized_keys": machines.authorized_keys,
+        "protection": proxmox.protection,
+        "dns": plan.dns,
+        "record": machines.record,
+    });
+    if proxmox.kind == ProxmoxKind::Vm {
+        values["ssh_user"] = json!(proxmox.ssh.user);
+        values["agent_timeout"] = json!(format!("{}s", proxmox.agent_timeout_s));
+        values["watchdog"] = json!(proxmox.watchdog);
+    }
+    values
+}
+
+/// The hypervisor that has a machine's template, where that is not the machine's own.
+fn template_hypervisor(guest: &Guest) -> Option<&Hypervisor> {
+    guest.template_hypervisor.as_ref().filter(|on| **on != guest.hypervisor)
+}

@@ -1,0 +1,114 @@
+//! The values of each stack, for clusters of a few lines.
+
+use super::*;
+use crate::{
+    assets::Assets,
+    model::Choices,
+    plan::{self, Plan},
+    spec,
+};
+
+/// The plan of the cluster file that says `text`.
+fn plan_of(text: &str) -> Plan {
+    let spec = spec::load("pg.yaml", format!("name: pg\n{text}").as_bytes(), "pg").unwrap();
+    plan::decide(&spec, &Choices::default()).unwrap()
+}
+
+fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
+    let uuid = Uuid::from_u128(1);
+    Machines { plan, assets, image: Some("hactl-node:2"), uuid, authorized_keys: keys, record: "{}" }
+}
+
+#[test]
+fn local_stack_values_equal_the_plan() {
+    let (mut plan, keys) =
+        (plan_of("instances: {node1: {cores: 1}, node2: {cores: 1}}"), ["ssh-ed25519 AAAA".to_owned()]);
+    plan.nodes.values_mut().next().unwrap().disk_gb = Some(20);
+    let kept = BTreeMap::from([("node2".parse().unwrap(), "hactl-node:1".to_owned())]);
+    let expected = json!({
+        "cluster": "pg",
+        "cluster_uuid": "00000000-0000-0000-0000-000000000001",
+        "image": "hactl-node:2",
+        "subnet": null,
+        "nodes": {
+            "node1": {"hostname": "pg-prod-node1", "slot": 10, "memory": 1024, "cores": 1, "disk_gb": 20},
+            "node2": {"hostname": "pg-prod-node2", "slot": 11, "memory": 1024, "cores": 1, "image": "hactl-node:1"},
+        },
+        "authorized_keys": ["ssh-ed25519 AAAA"],
+        "dns": null,
+        "record": "{}",
+    });
+    assert_eq!(variables(&machines(&plan, &Assets::embedded(), &keys), &kept), expected);
+    // Before the first `up` there is no key; the modules want one all the same.
+    let planned = variables(&machines(&plan, &Assets::embedded(), &[]), &kept);
+    assert_eq!(planned["authorized_keys"], json!(["ssh-ed25519 AAAA the-first-up-makes-it"]));
+}
+
+#[test]
+fn proxmox_stack_values_are_resolved_without_endpoint_and_token() {
+    let plan = plan_of(
+        "platform: {proxmox: {endpoint: 'https://pve1:8006/', pool: p, node: pve9, vlan: 30, watchdog: true,\n  \
+         search_domain: home.sflab.io, nameservers: [192.168.1.13]}}\ndefaults: {gateway: 10.0.0.1}\n\
+         instances:\n  a: {address: 10.0.0.4/24, disk_gb: 20, tags: [x], pool_id: own, template_node: pve1}\n  \
+         b: {vm_name: bee, roles: [], renamed_from: default, memory: 512}\n",
+    );
+    let keys = ["ssh-ed25519 AAAA".to_owned()];
+    let values = variables(&Machines { image: None, ..machines(&plan, &Assets::embedded(), &keys) }, &BTreeMap::new());
+    let expected = json!({
+        "app": "pg",
+        "env": "prod",
+        "cluster_uuid": "00000000-0000-0000-0000-000000000001",
+        "instances": {
+            "a": {"vm_name": "pg-prod-a", "memory": 2048, "cores": 2, "disk_gb": 20, "node": "pve9", "template": 9002,
+                "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "10.0.0.4/24",
+                "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"]},
+            "b": {"vm_name": "bee", "memory": 512, "cores": 2, "node": "pve9", "template": 9002,
+                "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
+        },
+        "bridge": "vmbr0",
+        "pool_id": "p",
+        "nameservers": ["192.168.1.13"],
+        "search_domain": "home.sflab.io",
+        "ssh_user": "debian",
+        "authorized_keys": ["ssh-ed25519 AAAA"],
+        "protection": false,
+        "dns": null,
+        "record": "{}",
+        "agent_timeout": "180s",
+        "watchdog": true,
+    });
+    assert_eq!(values, expected);
+}
+
+#[test]
+fn hosts_stack_values_equal_the_cluster_file() {
+    let plan = plan_of(
+        "platform: {hosts: {ssh: {user: admin}}}\ndns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\
+         instances: {a: {address: 10.0.0.4}, b: {address: 10.0.0.5, ssh_host: nat, ssh_port: 2202, vm_name: bee}}\n",
+    );
+    let values = variables(&machines(&plan, &Assets::embedded(), &[]), &BTreeMap::new());
+    let expected = json!({
+        "a": {"hostname": "pg-prod-a", "address": "10.0.0.4"},
+        "b": {"hostname": "bee", "address": "10.0.0.5", "ssh_host": "nat", "ssh_port": 2202},
+    });
+    assert_eq!((&values["instances"], &values["dns"]["zone"]), (&expected, &json!("a.b.")));
+}
+
+#[test]
+fn every_stack_value_is_a_declared_variable() {
+    let assets = Assets::embedded();
+    let plans = [
+        plan_of("platform: proxmox\ntarget_ip: dhcp\n"),
+        plan_of("platform: {proxmox: {kind: lxc}}\ninstances: {a: {}}\n"),
+        plan_of("instances: {node1: {}}"),
+        plan_of("platform: hosts\ninstances: {a: {address: 10.0.0.4}}\n"),
+    ];
+    for plan in &plans {
+        let values = variables(&machines(plan, &assets, &[]), &BTreeMap::new());
+        let file = format!("terraform/stacks/{}/variables.tf", plan.platform.stack().unwrap_or("none"));
+        let text = assets.text(&file).unwrap();
+        for name in values.as_object().unwrap().keys() {
+            assert!(text.contains(&format!("\nvariable \"{name}\" {{")), "{name} is not in {file}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+# shellcheck shell=sh
+# Reverts every fault on a node: runs the undos that still wait, and removes what would remain without them.
+set -e
+units='@UNITS@'
+for undo in /run/hactl-undo-*; do
+  [ -e "$undo" ] || continue
+  systemctl stop "${undo#/run/}.timer" 2>/dev/null || :
+  /bin/sh "$undo"
+done
+systemctl stop 'hactl-fill-*'
+systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*'
+for unit in $units; do
+  if [ -e "/run/systemd/system/$unit.service.d/hactl-drill.conf" ]; then
+    rm "/run/systemd/system/$unit.service.d/hactl-drill.conf"
+    systemctl daemon-reload
+    systemctl start --no-block "$unit"
+  fi
+done
+if command -v nft >/dev/null; then nft add table inet hactl_drill '; delete table inet hactl_drill'; fi
