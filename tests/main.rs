@@ -14,6 +14,7 @@ mod fixture;
 mod hosts;
 mod interrupt;
 mod local_engine;
+mod operator;
 mod outside_names;
 mod own_terraform;
 mod proxmox;

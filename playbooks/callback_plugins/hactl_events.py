@@ -23,6 +23,7 @@ description:
   - Enable it with C(ANSIBLE_CALLBACKS_ENABLED=hactl_events). It writes beside
     whatever callback prints to standard output.
   - HACTL_EVENTS names a file, or the number of an open file descriptor.
+  - A failed task's list C(refused) is given as it is: what of the cluster file was refused, and why.
   - Each line is flushed. Nothing of a task with C(no_log) is given but its
     name, host and status.
 """
@@ -120,6 +121,9 @@ class CallbackModule(CallbackBase):
         else:
             msg = answer.get("msg", "")
             fields["msg"] = last_lines(msg) if isinstance(msg, str) else ""
+        refused = answer.get("refused")
+        if status in ("failed", "ignored") and not hidden and isinstance(refused, list) and refused:
+            fields["refused"] = refused
         self._emit("host_result", **fields)
 
     def v2_runner_on_ok(self, result):

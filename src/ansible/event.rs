@@ -67,6 +67,19 @@ struct HostResult {
     msg: String,
     #[serde(default)]
     stderr: String,
+    #[serde(default)]
+    refused: Vec<Refusal>,
+}
+
+/// A parameter of PostgreSQL that a task refused.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Refusal {
+    /// The parameter's name.
+    pub parameter: String,
+    /// Why it was refused.
+    pub cause: String,
+    /// The name or the value that was probably meant.
+    pub meant: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
@@ -87,6 +100,8 @@ pub(super) struct Follower {
     /// Failures in the order they came: host, role and task, message.
     pub(super) failures: Vec<(String, String, String)>,
     pub(super) configured: Option<Configured>,
+    /// What was refused, each once: machines of one kind refuse the same.
+    pub(super) refused: Vec<Refusal>,
 }
 
 impl Follower {
@@ -117,6 +132,11 @@ impl Follower {
             let task =
                 result.role.as_ref().map_or_else(|| result.task.clone(), |role| format!("{role}: {}", result.task));
             self.failures.push((result.host.clone(), task, message.clone().unwrap_or_default()));
+            for refusal in result.refused {
+                if !self.refused.contains(&refusal) {
+                    self.refused.push(refusal);
+                }
+            }
         }
         Event::TaskFinished {
             host: result.host,
@@ -148,6 +168,14 @@ mod tests {
         assert!(matches!(started, Some(Event::TaskStarted { ref play, .. }) if play == "Etcd"));
         follower.line(r#"{"event":"host_result","host":"node1","task":"Install","role":"etcd","status":"failed","duration_ms":3,"changed":false,"msg":"no space","stderr":"disk"}"#);
         assert_eq!(follower.failures, [("node1".into(), "etcd: Install".into(), "no space\ndisk".into())]);
+        assert_eq!(follower.refused, []);
+        for host in ["node1", "node2"] {
+            let refused = r#"[{"parameter":"work_mem","value":"16mb","cause":"no value of it","meant":"16MB"}]"#;
+            follower.line(&format!(r#"{{"event":"host_result","host":"{host}","task":"Try","role":"patroni","status":"failed","msg":"refused","refused":{refused}}}"#));
+        }
+        let refusal =
+            Refusal { parameter: "work_mem".into(), cause: "no value of it".into(), meant: Some("16MB".into()) };
+        assert_eq!(follower.refused, [refusal]);
         follower.line(r#"{"event":"stats","hosts":{"node1":{"ok":1,"changed":2,"failures":1,"unreachable":0,"skipped":0,"rescued":0,"ignored":0}}}"#);
         assert_eq!(follower.configured.map(|configured| configured.changed()), Some(2));
         assert!(Follower::default().line("PLAY [Etcd] ***").is_none());

@@ -6,5 +6,5 @@ pub mod inventory;
 mod playbook;
 
 pub use environment::{AnsibleEnvironment, environment, ssh_version};
-pub use event::{Configured, Recap};
+pub use event::{Configured, Recap, Refusal};
 pub use playbook::{Playbook, Settings, run};

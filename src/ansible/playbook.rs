@@ -11,7 +11,10 @@ use tokio::{
     net::unix::pipe,
 };
 
-use super::{AnsibleEnvironment, Configured, event::Follower};
+use super::{
+    AnsibleEnvironment, Configured,
+    event::{Follower, Refusal},
+};
 use crate::{
     context::Context,
     env,
@@ -99,7 +102,7 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
     command.arg(text(&playbooks.join(&playbook.file)))
 }
 
-/// Runs a playbook and returns its recap.
+/// Runs a playbook and returns its recap. `place` makes the error of refused parameters, which are the user's.
 ///
 /// # Errors
 /// With every failed task and host and the task's own message; or when the run was interrupted.
@@ -108,6 +111,7 @@ pub async fn run(
     environment: &AnsibleEnvironment,
     playbook: &Playbook,
     settings: &Settings,
+    place: impl Fn(&[Refusal]) -> Error,
 ) -> Result<Configured> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Error::failed("ansible", "prepare", format!("playbook {}", playbook.file)).source(error)
@@ -152,6 +156,9 @@ pub async fn run(
         && let Some(configured) = follower.configured
     {
         return Ok(configured);
+    }
+    if !follower.refused.is_empty() {
+        return Err(place(&follower.refused));
     }
     let mut error = Error::failed("ansible", "run", format!("playbook {}", playbook.file));
     for (host, task, message) in &follower.failures {
@@ -202,7 +209,7 @@ mod tests {
             forks: 1,
         };
         let started = Instant::now();
-        let error = run(&context, &environment, &playbook, &settings).await.unwrap_err();
+        let error = run(&context, &environment, &playbook, &settings, |_| unreachable!()).await.unwrap_err();
         assert_eq!(error.kind.exit_code(), 130);
         // Half of the grace period of other programs.
         assert!(started.elapsed() < crate::exec::GRACE / 2, "{:?}", started.elapsed());

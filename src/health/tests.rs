@@ -64,6 +64,7 @@ fn good(plan: &Plan) -> Observations {
                 patroni: Some(Ok(PatroniView {
                     itself: Itself { database_system_identifier: Some("7".to_owned()), ..Itself::default() },
                     cluster: Some(Cluster { members: members(), pause: false }),
+                    ..PatroniView::default()
                 })),
                 postgres: Some(Ok(PostgresView {
                     in_recovery: !leads,
@@ -246,6 +247,19 @@ fn each_fault_is_reported_with_its_code_and_node() {
                 postgres(seen, LEADER).streaming.values_mut().for_each(|state| *state = "async".into());
             },
             &[("no-synchronous-standby", Some(LEADER))],
+        ),
+        (
+            "a replica that does not replay",
+            |seen| postgres(seen, "node3").replay_paused = true,
+            &[("replay-paused", Some("node3"))],
+        ),
+        (
+            "a parameter that PostgreSQL does not have",
+            |seen| {
+                patroni(seen, "node3").parameters.insert("work_mem".into(), "16mb".into());
+                postgres(seen, "node3").files = Some(BTreeMap::new());
+            },
+            &[("parameter-differs", Some("node3"))],
         ),
         (
             "a role that commits alone",

@@ -144,6 +144,9 @@ pub struct Postgres {
     pub pgdg_suite: Option<String>,
     /// All parameters that hactl sets: those derived from the machines' size, overridden by those of the cluster file.
     pub parameters: BTreeMap<String, Value>,
+    /// Names of the parameters that the cluster file sets.
+    #[serde(skip)]
+    pub given: Vec<String>,
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,
     /// Networks that may connect, in addition to the cluster's own.

@@ -291,7 +291,9 @@ pub(super) struct PostgresFile {
     /// The major version.
     #[schemars(range(min = 14, max = 18), extend("default" = 15), example = 17)]
     pub(super) version: Option<u8>,
-    /// Parameters of postgresql.conf. They override those that hactl derives from the machines' size.
+    /// Parameters of postgresql.conf. They override those that hactl derives from the machines' size. hactl tries a
+    /// changed parameter on the machines before the cluster gets it:
+    /// [how a parameter is tried](patroni-ha-cluster.md#how-a-parameter-is-tried).
     #[serde(default)]
     #[schemars(schema_with = "parameters", extend("default" = {}))]
     pub(super) parameters: Option<BTreeMap<String, Value>>,

@@ -202,6 +202,7 @@ pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, dur
         // The plan adds them.
         packages: Vec::new(),
         pgdg_suite: None,
+        given: parameters.keys().cloned().collect(),
         parameters,
         databases: databases(checker, written.databases.unwrap_or_default()),
         access: access(checker, written.access.unwrap_or_default()),

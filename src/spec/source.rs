@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Record, Spec, blueprint, load};
+use super::{
+    FileProblem, Record, Spec, blueprint, load,
+    yaml::{self, Position},
+};
 use crate::{
     context::Dirs,
     error::{Error, Result},
@@ -44,6 +47,17 @@ impl Source {
             Origin::Blueprint(_) => Path::new(""),
         };
         load::load_from(dir, &self.file, &self.text, &self.fallback)
+    }
+
+    /// What is wrong with a parameter of PostgreSQL, at its place in the file. A parameter that is not in the file has the
+    /// place of its section.
+    #[must_use]
+    pub fn parameter_problem(&self, name: &str, message: String, suggestion: Option<String>) -> FileProblem {
+        let path = ["postgres", "parameters", name];
+        let root = std::str::from_utf8(&self.text).ok().and_then(|text| yaml::parse(text).0);
+        let at = root.map_or(Position::START, |root| root.position(&path));
+        let (line, column) = (at.line, at.column);
+        FileProblem { file: self.file.clone(), line, column, path: path.join("."), message, suggestion }
     }
 
     /// The directory of the cluster's files: that of the cluster file, or the working directory.

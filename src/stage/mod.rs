@@ -8,4 +8,5 @@ pub mod machines;
 pub mod own_module;
 pub mod ownership;
 pub mod prepare;
+mod refused;
 pub mod software;

@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::refused::parameters_refused;
 use crate::{
     ansible::{self, AnsibleEnvironment, Playbook, Settings},
     assets::{self, Assets},
@@ -200,7 +201,7 @@ async fn bake(
         inventory: file("inventory.yml", &inventory.to_string())?,
         vars_files: Vec::new(),
     };
-    ansible::run(context, ansible, &playbook, &settings).await?;
+    ansible::run(context, ansible, &playbook, &settings, |refused| parameters_refused(cluster, refused)).await?;
     Ok(())
 }
 

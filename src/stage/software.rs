@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::prepare::{self, Prepared};
+use super::{
+    prepare::{self, Prepared},
+    refused::parameters_refused,
+};
 use crate::{
     access::Access,
     ansible::{
@@ -98,7 +101,10 @@ pub(crate) async fn run_playbook(
             scratch: scratch.path().to_owned(),
             forks: cluster.plan.nodes.len(),
         };
-        let configured = ansible::run(context, &prepared.ansible, &playbook, &settings).await?;
+        let configured = ansible::run(context, &prepared.ansible, &playbook, &settings, |refused| {
+            parameters_refused(cluster, refused)
+        });
+        let configured = configured.await?;
         run.keep("configured", &configured)?;
         let changed = configured.changed();
         Ok((configured, Some(format!("{changed} tasks changed something"))))

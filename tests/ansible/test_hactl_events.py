@@ -29,6 +29,19 @@ PLAYBOOK = """
     - name: Ignored
       ansible.builtin.command: sh -c 'echo reason >&2; exit 3'
       ignore_errors: true
+    - name: Refused
+      refuses:
+      ignore_errors: true
+    - name: Said
+      block:
+        - name: Secret
+          ansible.builtin.command: sh -c 'echo top-secret; exit 1'
+          no_log: true
+      rescue:
+        - name: Why
+          ansible.builtin.fail:
+            msg: "{{ ansible_failed_task.name }}: {{ ansible_failed_result.msg }}"
+          ignore_errors: true
     - name: Hidden
       ansible.builtin.command: "false"
       environment: {WORD: top-secret}
@@ -49,6 +62,12 @@ PLAYBOOK = """
       ansible.builtin.command: "true"
 """
 
+# A module that names what it refuses in a field, as those of the roles do.
+MODULE = """#!/usr/bin/python3
+import json
+print(json.dumps({"failed": True, "msg": "no", "refused": [{"parameter": "work_mem", "cause": "no unit", "meant": None}]}))
+"""
+
 
 class Events(unittest.TestCase):
     @classmethod
@@ -56,10 +75,11 @@ class Events(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             book = pathlib.Path(directory, "book.yml")
             book.write_text(PLAYBOOK, encoding="utf-8")
+            pathlib.Path(directory, "refuses.py").write_text(MODULE, encoding="utf-8")
             read, write = os.pipe()
             environment = dict(
                 os.environ, HACTL_EVENTS=str(write), ANSIBLE_CALLBACKS_ENABLED="hactl_events",
-                ANSIBLE_CALLBACK_PLUGINS=str(TOP / "playbooks/callback_plugins"),
+                ANSIBLE_LIBRARY=directory, ANSIBLE_CALLBACK_PLUGINS=str(TOP / "playbooks/callback_plugins"),
             )
             program = os.environ.get("ANSIBLE_PLAYBOOK", "ansible-playbook")
             cls.done = subprocess.run(
@@ -76,7 +96,8 @@ class Events(unittest.TestCase):
         self.assertEqual(self.done.returncode, 2, self.done.stdout + self.done.stderr)
         self.assertEqual(
             {task: e["status"] for task, e in self.results.items()},
-            {"Ok": "ok", "Changed": "changed", "Skipped": "skipped", "Ignored": "ignored", "Hidden": "ignored",
+            {"Ok": "ok", "Changed": "changed", "Skipped": "skipped", "Ignored": "ignored", "Refused": "ignored",
+             "Secret": "failed", "Why": "ignored", "Hidden": "ignored",
              "Hidden item": "ignored", "Handler": "changed", "Failed": "failed"},
         )
 
@@ -91,6 +112,14 @@ class Events(unittest.TestCase):
         self.assertEqual(self.results["Failed"]["msg"], "over")
         self.assertEqual(self.results["Ignored"]["stderr"], "reason")
         self.assertGreaterEqual(self.results["Changed"]["duration_ms"], 0)
+
+    def test_refusals_are_a_field(self):
+        self.assertEqual(self.results["Refused"]["refused"], [{"parameter": "work_mem", "cause": "no unit", "meant": None}])
+        self.assertNotIn("refused", self.results["Ignored"])
+
+    def test_rescue_says_why_a_hidden_task_failed(self):
+        self.assertEqual(self.results["Secret"]["msg"], "hidden by no_log")
+        self.assertEqual(self.results["Why"]["msg"], "Secret: non-zero return code")
 
     def test_secrets(self):
         self.assertNotIn("top-secret", self.text)

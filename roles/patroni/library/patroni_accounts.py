@@ -30,7 +30,8 @@ options:
     type: list
     elements: dict
     required: true
-    description: 'Roles: name, password, options (SQL), grants (functions to execute)'
+    description: 'Roles: name, options (SQL), grants (functions to execute)'
+  passwords: {type: dict, required: true, description: Password of each role}
   databases: {type: dict, default: {}, description: name to owner}
   only_passwords:
     type: bool
@@ -81,9 +82,11 @@ def main():
             psql=dict(type="path", required=True),
             port=dict(type="int", default=5432),
             socket_dir=dict(type="path", default="/var/run/postgresql"),
-            roles=dict(type="list", elements="dict", required=True, no_log=True),
+            roles=dict(type="list", elements="dict", required=True),
+            # Ansible keeps these out of results and logs, and shows the rest.
+            passwords=dict(type="dict", required=True, no_log=True),
             databases=dict(type="dict", default={}),
-            only_passwords=dict(type="bool", default=False),
+            only_passwords=dict(type="bool", default=False, no_log=False),
         ),
         supports_check_mode=True,
     )
@@ -100,7 +103,8 @@ def main():
             data=sql, environ_update={"PGOPTIONS": options, "LC_ALL": "C.UTF-8"},
         )
         if code != 0 and not may_fail:
-            module.fail_json(msg="psql: " + err.strip())
+            # A syntax error quotes the statement.
+            module.fail_json(msg="psql: " + re.sub(r"SCRAM-SHA-256\$\S+", "...", err.strip()))
         return out
 
     if params["only_passwords"] and psql("SELECT pg_is_in_recovery();", may_fail=True).strip() != "f":
@@ -116,11 +120,11 @@ def main():
             continue
         if found is None:
             statements.append("CREATE ROLE %s LOGIN %s PASSWORD %s;"
-                              % (name(role["name"]), role.get("options", ""), literal(verifier(role["password"]))))
+                              % (name(role["name"]), role.get("options", ""), literal(verifier(params["passwords"][role["name"]]))))
             did.append("created role " + role["name"])
         else:
-            if not verifies(role["password"], found[0]):
-                statements.append("ALTER ROLE %s PASSWORD %s;" % (name(role["name"]), literal(verifier(role["password"]))))
+            if not verifies(params["passwords"][role["name"]], found[0]):
+                statements.append("ALTER ROLE %s PASSWORD %s;" % (name(role["name"]), literal(verifier(params["passwords"][role["name"]]))))
                 did.append("set the password of role " + role["name"])
             if params["only_passwords"]:
                 continue

@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import ssl
+import time
 import urllib.error
 import urllib.request
 
@@ -21,18 +22,25 @@ description:
     only once in a cluster's life; this is how later changes take effect.
   - Keys of the top level that are not in I(config) stay as they are.
     PostgreSQL's parameters are owned whole, so those not wanted are removed.
+  - Needs a member whose REST API answers, and no leader.
 options:
   config_dir: {type: path, required: true, description: Patroni's configuration directory}
   port: {type: int, default: 8008, description: Port of the node's REST API}
   user: {type: str, required: true, description: User of the REST API}
   password: {type: str, required: true, description: Password of the REST API}
   config: {type: dict, required: true, description: What is wanted}
+  expected: {type: dict, description: Change nothing unless these are PostgreSQL's parameters in etcd}
+  wait:
+    type: int
+    default: 0
+    description: Seconds to wait for a configuration to read; then it is not an error that there is none
 author: The hactl maintainers
 """
 
 RETURN = r"""
 patch: {type: dict, returned: always, description: What was sent}
 config: {type: dict, returned: always, description: What is there now}
+answered: {type: bool, returned: always, description: There was a configuration to read}
 """
 
 OWNED = {("postgresql", "parameters")}
@@ -75,6 +83,8 @@ def main():
             user=dict(type="str", required=True),
             password=dict(type="str", required=True, no_log=True),
             config=dict(type="dict", required=True),
+            expected=dict(type="dict"),
+            wait=dict(type="int", default=0),
         ),
         supports_check_mode=True,
     )
@@ -94,9 +104,23 @@ def main():
         with urllib.request.urlopen(request, timeout=10, context=context) as answer:
             return json.load(answer)
 
+    deadline = time.monotonic() + params["wait"]
+    while True:
+        try:
+            have = ask("GET")
+            break
+        except (OSError, ValueError) as error:
+            # Patroni says 502 where etcd has none yet, and 503 while etcd does not answer.
+            refused = isinstance(error, urllib.error.HTTPError) and error.code not in (502, 503)
+            if refused or not params["wait"]:
+                module.fail_json(msg="Patroni's REST API does not give the configuration: %s" % error)
+            if time.monotonic() > deadline:
+                module.exit_json(changed=False, patch={}, config={}, answered=False)
+            time.sleep(0.2)
+    if params["expected"] is not None and have.get("postgresql", {}).get("parameters", {}) != params["expected"]:
+        module.exit_json(changed=False, patch={}, config=have, answered=True)
+    patch = difference(have, params["config"])
     try:
-        have = ask("GET")
-        patch = difference(have, params["config"])
         if patch and not module.check_mode:
             have = ask("PATCH", patch)
         elif patch:
@@ -105,7 +129,7 @@ def main():
         module.fail_json(msg="Patroni refuses: %s: %s" % (error, error.read().decode(errors="replace").strip()))
     except (OSError, ValueError) as error:
         module.fail_json(msg="Patroni's REST API does not answer: %s" % error)
-    module.exit_json(changed=bool(patch), patch=patch, config=have)
+    module.exit_json(changed=bool(patch), patch=patch, config=have, answered=True)
 
 
 if __name__ == "__main__":

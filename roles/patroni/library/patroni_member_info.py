@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_server_log import complaints
 
 DOCUMENTATION = r"""
 module: patroni_member_info
@@ -30,13 +31,18 @@ options:
   synchronous_node_count: {type: int, default: 1, description: How many standbys must be synchronous}
   wait: {type: int, default: 0, description: Seconds to wait until the cluster is healthy}
   dynamic_config: {type: dict, description: Wait until the member has taken over this configuration}
+  stuck: {type: int, default: 0, description: Seconds after which a member that Patroni cannot start is given up; 0 for never}
 author: The hactl maintainers
 """
 
 RETURN = r"""
 has_data: {type: bool, returned: always, description: The data directory holds a cluster}
+unfinished: {type: bool, returned: always, description: 'The data directory holds a cluster, and nothing of a user: no database, table or index'}
 incomplete: {type: bool, returned: always, description: The data directory holds something that cannot start}
 answers: {type: bool, returned: always, description: The REST API answers}
+armed: {type: bool, returned: always, description: A timer waits that takes a change of parameters back}
+parameters: {type: dict, returned: without wait, description: PostgreSQL's parameters in etcd; null where Patroni does not say}
+complaints: {type: list, returned: failure, description: The server's own lines about why it does not start}
 role: {type: str, returned: always, description: The member's role}
 pending_restart: {type: bool, returned: always, description: Settings wait for a restart}
 leader: {type: str, returned: always, description: The leader's name}
@@ -65,6 +71,10 @@ KNOWN = [
 
 # PostgreSQL refuses a standby that has less of these than its primary.
 TIED = ("max_connections", "max_prepared_transactions", "max_locks_per_transaction", "max_wal_senders", "max_worker_processes")
+
+
+# Scripts of the timers that patroni_canary and patroni_parameters_undo set; they exist until these have run.
+ARMED = ("/run/hactl-parameters-canary", "/run/hactl-parameters-undo")
 
 
 class Api:
@@ -126,14 +136,44 @@ def took_over(params):
         return False
 
 
+# PostgreSQL gives numbers below this one to what initdb makes.
+FIRST_OF_USERS = 16384
+
+
+def untouched(data_dir):
+    """Whether no user ever made anything in the cluster but roles. Files appear with their tables and databases."""
+    def of_users(name):
+        digits = name[:len(name) - len(name.lstrip("0123456789"))]
+        return bool(digits) and int(digits) >= FIRST_OF_USERS
+    try:
+        if os.listdir(os.path.join(data_dir, "pg_tblspc")):
+            return False
+        base = os.path.join(data_dir, "base")
+        databases = os.listdir(base)
+        if any(of_users(name) for name in databases):
+            return False
+        return not any(of_users(name) for database in databases for name in os.listdir(os.path.join(base, database)))
+    except OSError:
+        return False
+
+
+def configured(api):
+    try:
+        return api.get("/config").get("postgresql", {}).get("parameters", {})
+    except (OSError, ValueError):
+        return None
+
+
 def look(params):
-    found = dict(answers=False, role="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
-                 healthy=False, problems=[])
+    found = dict(answers=False, role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
+                 healthy=False, problems=[], parameters=None)
+    found["armed"] = any(os.path.exists(path) for path in ARMED)
     control = os.path.join(params["data_dir"], "global", "pg_control")
     try:
         found["has_data"] = os.path.getsize(control) > 0
     except OSError:
         found["has_data"] = False
+    found["unfinished"] = found["has_data"] and untouched(params["data_dir"])
     try:
         found["incomplete"] = not found["has_data"] and bool(os.listdir(params["data_dir"]))
     except OSError:
@@ -153,6 +193,8 @@ def look(params):
         if not took_over(params):
             found["problems"].append("the member has not taken over the configuration in etcd")
         found["healthy"] = not found["problems"]
+        if not params["wait"]:
+            found["parameters"] = configured(api)
     except urllib.error.HTTPError as error:
         found["problems"] = ["Patroni's REST API answers: %s" % error]
     except (OSError, ValueError) as error:
@@ -160,14 +202,18 @@ def look(params):
     return found
 
 
-def diagnose(module):
+def diagnose(module, began):
     said = []
     dummy, state, dummy2 = module.run_command(["systemctl", "show", "-p", "ActiveState,SubState,Result", "patroni"])
     said.append("unit: " + " ".join(state.split()))
     dummy, log, dummy2 = module.run_command(["journalctl", "-u", "patroni", "-n", "60", "--no-pager", "-o", "cat"])
     said.extend(meaning for words, meaning in KNOWN if words in log)
+    dummy, server, dummy2 = module.run_command(["journalctl", "-u", "patroni", "--since", "@%d" % began, "--no-pager", "-o", "cat"])
+    # The first lines name the cause; what follows repeats at each attempt.
+    lines = complaints(server)[:3]
+    said.extend("the server says: " + line for line in lines)
     said.append("last lines of its log:\n" + "\n".join(log.strip().splitlines()[-8:]))
-    return said
+    return said, lines
 
 
 def main():
@@ -181,16 +227,26 @@ def main():
             synchronous_node_count=dict(type="int", default=1),
             wait=dict(type="int", default=0),
             dynamic_config=dict(type="dict"),
+            stuck=dict(type="int", default=0),
         ),
         supports_check_mode=True,
     )
-    deadline = time.monotonic() + module.params["wait"]
-    found = look(module.params)
+    params, began = module.params, time.time()
+    deadline, failing = time.monotonic() + params["wait"], None
+    found = look(params)
     while not found["healthy"] and time.monotonic() < deadline:
+        # Between its attempts Patroni says that the server starts.
+        if found["state"] == "running":
+            failing = None
+        elif found["state"] == "start failed":
+            failing = failing or time.monotonic()
+        if params["stuck"] and failing and time.monotonic() - failing > params["stuck"]:
+            break
         time.sleep(0.2)
-        found = look(module.params)
-    if module.params["wait"] and not found["healthy"]:
-        found["diagnosis"] = diagnose(module)
+        found = look(params)
+    if params["wait"] and not found["healthy"]:
+        # Lines from shortly before count: a reload or restart may have been refused before this look.
+        found["diagnosis"], found["complaints"] = diagnose(module, began - 60)
         module.fail_json(msg="The cluster is not healthy: %s.\n%s"
                              % ("; ".join(found["problems"]), "\n".join(found["diagnosis"])), **found)
     module.exit_json(changed=False, **found)

@@ -19,6 +19,22 @@ pub struct PatroniView {
     pub itself: Itself,
     /// The cluster as the member read it from etcd; absent while it has never read it.
     pub cluster: Option<Cluster>,
+    /// PostgreSQL's parameters in the configuration that the members share; empty while the member does not know them.
+    pub parameters: BTreeMap<String, serde_json::Value>,
+}
+
+/// Part of `GET /config`.
+#[derive(Debug, Default, Deserialize)]
+struct Configuration {
+    #[serde(default)]
+    postgresql: Postgresql,
+}
+
+/// Part of `GET /config`.
+#[derive(Debug, Default, Deserialize)]
+struct Postgresql {
+    #[serde(default)]
+    parameters: BTreeMap<String, serde_json::Value>,
 }
 
 /// `GET /patroni`; the field names are Patroni's.
@@ -145,7 +161,8 @@ async fn get(remote: &Remote, access: &Access, node: &FleetNode, path: &str) -> 
 /// # Errors
 /// What was seen instead of an answer.
 pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) -> Observed<PatroniView> {
-    let (itself, cluster) = tokio::join!(get(remote, access, node, "/patroni"), get(remote, access, node, "/cluster"));
+    let asked = |path| get(remote, access, node, path);
+    let (itself, cluster, configuration) = tokio::join!(asked("/patroni"), asked("/cluster"), asked("/config"));
     let mut itself: Itself = serde_json::from_slice(&itself?.body).map_err(unreadable("/patroni"))?;
     itself.use_the_words_of_today();
     // Patroni answers 503 here while it has not reached etcd yet.
@@ -153,7 +170,11 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
     for member in cluster.iter_mut().flat_map(|cluster| &mut cluster.members) {
         member.name = fleet.key_of(&member.name);
     }
-    Ok(PatroniView { itself, cluster })
+    // Patroni answers 502 while etcd has no configuration.
+    let configuration: Option<Configuration> =
+        configuration.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    let parameters = configuration.unwrap_or_default().postgresql.parameters;
+    Ok(PatroniView { itself, cluster, parameters })
 }
 
 /// Asks the member `leader`, which leads, to hand over. Patroni answers when it is done, but

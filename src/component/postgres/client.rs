@@ -23,8 +23,21 @@ pub struct PostgresView {
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
     pub version: String,
+    /// A standby that does not replay what it receives.
+    pub replay_paused: bool,
+    /// What its configuration files say of each parameter, by the name in lower case, and why PostgreSQL refuses it;
+    /// none where the role may not read that.
+    pub files: Option<BTreeMap<String, FileSetting>>,
     /// Whether it serves TLS: the connection that asks is made with it where it can be.
     pub tls: bool,
+}
+
+/// A parameter's last line in the configuration files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileSetting {
+    pub value: String,
+    /// Why PostgreSQL cannot apply it. A value that only waits for a restart has none.
+    pub error: Option<String>,
 }
 
 /// Asks one server.
@@ -37,7 +50,8 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
         let row = client
             .query_one(
                 "SELECT pg_is_in_recovery(), current_setting('server_version'), \
-                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())",
+                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), \
+                 CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END",
                 &[],
             )
             .await
@@ -62,9 +76,21 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             )
             .await
             .map_err(|error| failure(&error))?;
+        // A role of an adopted cluster may not be a superuser.
+        let files = client
+            .query(
+                "SELECT lower(f.name), coalesce(f.setting, ''), CASE WHEN s.pending_restart THEN NULL ELSE f.error END \
+                 FROM pg_file_settings f LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name) \
+                 WHERE f.name IS NOT NULL ORDER BY f.seqno",
+                &[],
+            )
+            .await;
+        let setting = |row: &tokio_postgres::Row| (row.get(0), FileSetting { value: row.get(1), error: row.get(2) });
         Ok(PostgresView {
+            files: files.ok().map(|rows| rows.iter().map(setting).collect()),
             in_recovery: row.get(0),
             version: row.get(1),
+            replay_paused: row.get(3),
             tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),

@@ -1,5 +1,6 @@
 //! What the PostgreSQL servers say, beside what Patroni says of them -> problems: pure.
 
+use super::parameters::differences;
 use crate::{
     component::{
         findings::{Findings, Hint},
@@ -17,6 +18,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     if let Some(leader) = findings.leader.clone() {
         replication(plan, seen, &leader, findings);
     }
+    parameters(plan, seen, findings);
 }
 
 fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut Findings) -> Option<InstanceKey> {
@@ -105,7 +107,17 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
                 "Wait until the replica has reached the switch point: it then follows",
             );
         }
-        if let Some(Err(said)) = seen.get(key).and_then(|view| view.postgres.as_ref()) {
+        let server = seen.get(key).and_then(|view| view.postgres.as_ref());
+        if server.is_some_and(|server| server.as_ref().is_ok_and(|server| server.replay_paused)) {
+            findings.add(
+                "replay-paused",
+                Some(key),
+                "receives WAL and does not replay it: a failover to it waits",
+                "check its log: it pauses if a limit such as `max_connections` is below the primary's; otherwise run \
+                 `SELECT pg_wal_replay_resume()` there",
+            );
+        }
+        if let Some(Err(said)) = server {
             findings.failed("postgres-silent", key, "PostgreSQL does not answer", said);
         }
     }
@@ -130,6 +142,18 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             message,
             "Run `ALTER ROLE ... RESET synchronous_commit`, or the same with `ALTER DATABASE`",
         );
+    }
+}
+
+/// Compares what the configuration of the members asks for with what each server has.
+fn parameters(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    for (key, view) in seen {
+        let (Some(Ok(patroni)), Some(Ok(server))) = (&view.patroni, &view.postgres) else { continue };
+        let Some(files) = &server.files else { continue };
+        for message in differences(&patroni.parameters, files) {
+            let hint = format!("correct `postgres.parameters` in the cluster file and run `hactl up {}`", plan.cluster);
+            findings.ours("parameter-differs", Some(key), message, Hint::Up(hint));
+        }
     }
 }
 

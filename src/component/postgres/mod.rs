@@ -2,11 +2,12 @@
 
 mod client;
 mod diagnose;
+mod parameters;
 mod service;
 mod vars;
 mod write_check;
 
-pub use client::PostgresView;
+pub use client::{FileSetting, PostgresView};
 pub(crate) use client::{age, recovery, superuser};
 pub(crate) use service::{PORT, USER, endpoint, user};
 pub use write_check::write_and_read;

@@ -44,6 +44,8 @@ fn install(plan: &Plan) -> RoleVars {
 struct Cluster<'a> {
     /// The parameters that Patroni sets on every server.
     patroni_postgresql_parameters: &'a BTreeMap<String, Value>,
+    /// Those of them that the cluster file sets: they are tried before a cluster begins.
+    patroni_postgresql_parameters_given: &'a [String],
     /// The networks that may connect.
     patroni_access: Vec<IpNet>,
     /// The databases, each with its owner.
@@ -58,6 +60,7 @@ struct Database<'a> {
 fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
     role_vars(&Cluster {
         patroni_postgresql_parameters: &plan.postgres.parameters,
+        patroni_postgresql_parameters_given: &plan.postgres.given,
         patroni_access: access(plan, fleet),
         patroni_databases: plan.postgres.databases.iter().map(|(name, owner)| (name, Database { owner })).collect(),
     })

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the role's modules make of parameters of PostgreSQL: pure functions, without a server.
+
+    python3 -m unittest discover tests/ansible
+"""
+
+import base64
+import contextlib
+import importlib.util
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles/patroni"
+
+
+def load(path, name):
+    spec = importlib.util.spec_from_file_location(name, str(ROLE / path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Ansible puts what a role shares between its modules here.
+LOG = load("module_utils/patroni_server_log.py", "ansible.module_utils.patroni_server_log")
+sys.modules["ansible.module_utils.patroni_server_log"] = LOG
+PARAMETERS = load("library/patroni_parameters.py", "patroni_parameters")
+CANARY = load("library/patroni_canary.py", "patroni_canary")
+MEMBER = load("library/patroni_member_info.py", "patroni_member_info")
+UNDO = load("library/patroni_parameters_undo.py", "patroni_parameters_undo")
+
+CATALOGUE = [
+    dict(name="work_mem", unit="kB", context="user", type="integer", min="64", max="2147483647", words=None),
+    dict(name="max_connections", unit=None, context="postmaster", type="integer", min="1", max="262143", words=None),
+    dict(name="wal_keep_size", unit="MB", context="sighup", type="integer", min="0", max="2147483647", words=None),
+    dict(name="deadlock_timeout", unit="ms", context="superuser", type="integer", min="1", max="2147483647", words=None),
+    dict(name="log_lock_waits", unit=None, context="superuser", type="bool", min=None, max=None, words=None),
+    dict(name="log_statement", unit=None, context="superuser", type="enum", min=None, max=None, words=["none", "ddl", "mod", "all"]),
+    dict(name="TimeZone", unit=None, context="user", type="string", min=None, max=None, words=None),
+    dict(name="block_size", unit=None, context="internal", type="integer", min="8192", max="8192", words=None),
+]
+
+
+def judged(value_of_patroni, name, value, least=None):
+    patroni = {name: dict(value=value_of_patroni, shared=False, least=least)}
+    return PARAMETERS.judge([name], {name: value}, CATALOGUE, patroni)
+
+
+class Judge(unittest.TestCase):
+    def test_values_that_patroni_keeps_are_accepted(self):
+        for name, value in (("work_mem", "16MB"), ("timezone", "UTC"), ("log_lock_waits", True), ("max_connections", 50)):
+            self.assertEqual(judged(value, name, value), [], name)
+        # Patroni keeps the number of a text.
+        self.assertEqual(judged(50, "max_connections", "50"), [])
+        # Only the server knows the names of a library.
+        self.assertEqual(judged("x", "pgaudit.log", "x"), [])
+        # A parameter that was removed from the file.
+        self.assertEqual(PARAMETERS.judge(["work_mem"], {}, CATALOGUE, {}), [])
+
+    def test_values_that_patroni_drops_are_refused_with_what_is_allowed_and_meant(self):
+        table = [
+            ("work_mem", "16mb", "allowed: 64 to 2147483647 (in units of kB)", "16MB"),
+            ("wal_keep_size", "2G", "B, kB, MB, GB, TB", "2GB"),
+            ("deadlock_timeout", "1sec", "us, ms, s, min, h, d", "1s"),
+            ("deadlock_timeout", "1MB", "us, ms, s, min, h, d", None),
+            ("log_lock_waits", "n", "`on` or `off`", "off"),
+            ("log_lock_waits", "perhaps", "`on` or `off`", None),
+            ("log_statement", "DDLL", "none, ddl, mod, all", "ddl"),
+            ("work_memm", "4MB", "no such parameter", "work_mem"),
+            ("zzzzzz", "1", "no such parameter", None),
+        ]
+        for name, value, words, meant in table:
+            refused = judged(None, name, value)
+            self.assertEqual([item["parameter"] for item in refused], [name])
+            self.assertIn(words, refused[0]["cause"], name)
+            self.assertEqual((refused[0]["value"], refused[0]["meant"]), (value, meant))
+
+    def test_value_that_patroni_would_change_is_refused(self):
+        self.assertIn("allowed: 64 to", judged(64, "work_mem", "1kB")[0]["cause"])
+
+    def test_least_value_is_that_of_patroni_where_it_wants_more(self):
+        self.assertIn("25 to 262143", judged(None, "max_connections", 20, least=25)[0]["cause"])
+
+    def test_parameter_of_the_server_itself_is_refused(self):
+        self.assertIn("sets it itself", judged("8192", "block_size", "8192")[0]["cause"])
+
+
+class Limits(unittest.TestCase):
+    def test_limits_below_what_is_used_are_refused(self):
+        live = dict(slots=3, logical=1, senders=2, prepared=1)
+        wanted = dict(max_replication_slots=2, max_wal_senders=2, max_prepared_transactions=0, wal_level="replica")
+        refused = PARAMETERS.limits(list(wanted), wanted, live)
+        self.assertEqual([item["parameter"] for item in refused], ["max_replication_slots", "max_prepared_transactions", "wal_level"])
+        self.assertIn("3 replication slots", refused[0]["cause"])
+
+    def test_limits_that_do_not_change_are_not_judged(self):
+        self.assertEqual(PARAMETERS.limits(["work_mem"], dict(max_replication_slots=2), dict(slots=3, logical=1, senders=2, prepared=1)), [])
+
+
+class Blame(unittest.TestCase):
+    def test_parameter_is_found_by_its_name_its_library_or_its_directory(self):
+        parameters = {"timezone": "Europe/Berlim", "shared_preload_libraries": "pg_stat_statements, pgaudit", "work_mem": "4MB",
+                      "log_directory": "/proc/none"}
+        table = [
+            ('LOG: invalid value for parameter "TimeZone": "Europe/Berlim"', "timezone"),
+            ('FATAL: could not access file "pgaudit": No such file or directory', "shared_preload_libraries"),
+            ('FATAL: could not load library "/usr/lib/postgresql/15/lib/pgaudit": x', "shared_preload_libraries"),
+            ('FATAL: could not open log file "/proc/none/postgresql.log": No such file or directory', "log_directory"),
+        ]
+        for line, name in table:
+            self.assertEqual(LOG.blame(["FATAL: other", line], list(parameters), parameters), (name, line))
+
+    def test_each_parameter_that_lines_are_about_is_refused_once(self):
+        parameters = {"timezone": "Europe/Berlim", "lc_messages": "xx", "work_mem": "4MB"}
+        lines = ['LOG: invalid value for parameter "TimeZone": "Europe/Berlim"', 'LOG: invalid value for parameter "lc_messages": "xx"',
+                 'LOG: invalid value for parameter "lc_messages": "xx"', 'FATAL: configuration file "/x" contains errors']
+        refused = LOG.refusals(lines, list(parameters), parameters)
+        self.assertEqual([(item["parameter"], item["value"]) for item in refused], [("timezone", "Europe/Berlim"), ("lc_messages", "xx")])
+        refused = LOG.refusals(["FATAL: x"], ["a", "b"], {"a": 1, "b": 2})
+        self.assertEqual([(item["parameter"], item["cause"]) for item in refused], [("a, b", "the server says: FATAL: x")])
+
+    def test_line_without_a_parameter_is_about_all_that_changed(self):
+        self.assertEqual(LOG.blame(["FATAL: x"], ["a", "b", "gone"], {"a": 1, "b": 2}), ("a, b", "FATAL: x"))
+        self.assertEqual(LOG.blame([], ["a"], {"a": 1}), ("a", ""))
+
+    def test_cause_comes_before_its_sum_and_consequences_are_left_out(self):
+        log = """
+2026-11-29 16:00:28.866 UTC [1154] LOG:  parameter "work_mem" changed to "4MB"
+2026-11-29 16:00:28.866 UTC [1154] FATAL:  terminating walreceiver process due to administrator command
+2026-11-29 16:00:29.866 UTC [1155] app@app FATAL:  the database system is starting up
+2026-11-29 16:00:30.866 UTC [1156] LOG:  invalid value for parameter "TimeZone": "x"
+2026-11-29 16:00:30.866 UTC [1156] FATAL:  configuration file "/x/postgresql.conf" contains errors
+2026-11-29 16:00:31.866 UTC [1157] LOG:  invalid value for parameter "TimeZone": "x"
+"""
+        self.assertEqual(LOG.complaints(log), ['LOG: invalid value for parameter "TimeZone": "x"',
+                                               'FATAL: configuration file "/x/postgresql.conf" contains errors'])
+
+
+class Override(unittest.TestCase):
+    CONFIG = "scope: x\npostgresql:\n  listen: 0.0.0.0:5432\n  authentication:\n    superuser: {}\n"
+
+    def test_override_is_one_line_of_the_section_and_goes_without_a_trace(self):
+        changed = CANARY.with_override(self.CONFIG, {"work_mem": "16MB", "jit": False, "search_path": '"$user", x # y'})
+        self.assertEqual(CANARY.without_override(changed), self.CONFIG)
+        line = changed.splitlines()[2]
+        self.assertEqual(json.loads(line[len("  parameters: "):-len(CANARY.MARK)]),
+                         {"work_mem": "16MB", "jit": "off", "search_path": '"$user", x # y'})
+        # A second one takes the place of the first.
+        self.assertEqual(CANARY.with_override(changed, {"work_mem": "1MB"}).count(CANARY.MARK), 1)
+
+
+class Data(unittest.TestCase):
+    def made(self, *names):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        top = pathlib.Path(directory.name)
+        for name in ("pg_tblspc/", "base/1/1259", "base/1/13010_fsm", "base/5/PG_VERSION", *names):
+            path = top / name
+            (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                path.touch()
+        return str(top)
+
+    def test_directory_with_nothing_of_a_user_is_untouched(self):
+        self.assertTrue(MEMBER.untouched(self.made()))
+
+    def test_database_table_index_and_tablespace_of_a_user_are_seen(self):
+        for name in ("base/16384/", "base/5/16400", "base/5/24576_fsm", "base/5/16390.1", "pg_tblspc/16385/"):
+            self.assertFalse(MEMBER.untouched(self.made(name)), name)
+
+    def test_directory_that_cannot_be_read_counts_as_touched(self):
+        self.assertFalse(MEMBER.untouched("/nowhere"))
+
+
+class Etcd:
+    """Answers as etcd's gateway does, from one key."""
+
+    def __init__(self, config):
+        self.config, self.asked = config, []
+
+    def open(self, request, timeout):
+        self.asked.append((request.full_url.rpartition("/v3/kv/")[2], json.loads(request.data)))
+        value = base64.b64encode(json.dumps(self.config).encode()).decode()
+        return io.BytesIO(json.dumps({"kvs": [{"value": value, "mod_revision": "7"}]}).encode())
+
+
+class Undo(unittest.TestCase):
+    GIVEN = dict(config_dir="/etc/patroni", endpoints=["10.0.0.1:2379"], prefix="/service/x/", before={"work_mem": "4MB"},
+                 wanted={"work_mem": "9MB"})
+
+    def run_on(self, config):
+        """Runs the timer's program against an etcd with this configuration."""
+        etcd = Etcd(config)
+        with mock.patch("ssl.create_default_context"), mock.patch("urllib.request.build_opener", return_value=etcd), \
+                mock.patch("os.remove") as removed, contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(UNDO.program(self.GIVEN), "undo", "exec"), {})  # pylint: disable=exec-used
+        removed.assert_called_once_with(UNDO.SCRIPT)
+        return etcd.asked
+
+    def test_parameters_of_the_change_go_back_in_one_transaction(self):
+        asked = self.run_on({"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"work_mem": "9MB"}}})
+        self.assertEqual([path for path, _ in asked], ["range", "txn"])
+        compare, put = asked[1][1]["compare"][0], asked[1][1]["success"][0]["request_put"]
+        self.assertEqual((compare["target"], compare["result"], compare["mod_revision"]), ("MOD", "EQUAL", "7"))
+        self.assertEqual(base64.b64decode(put["key"]), b"/service/x/config")
+        self.assertEqual(json.loads(base64.b64decode(put["value"])),
+                         {"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"work_mem": "4MB"}}})
+
+    def test_parameters_that_are_no_longer_those_of_the_change_stay(self):
+        asked = self.run_on({"postgresql": {"parameters": {"work_mem": "10MB"}}})
+        self.assertEqual([path for path, _ in asked], ["range"])
+
+    def test_program_of_the_timer_is_valid_and_holds_what_it_compares(self):
+        given = dict(config_dir="/etc/patroni", endpoints=["10.0.0.1:2379"], prefix="/service/x/",
+                     before={"search_path": "\"$user\", 'a' \\ %s"}, wanted={"work_mem": "4MB"})
+        text = UNDO.program(given)
+        compile(text, "undo", "exec")
+        line = next(line for line in text.splitlines() if line.startswith("GIVEN = "))
+        scope = {"json": json}
+        exec(line, scope)  # pylint: disable=exec-used
+        self.assertEqual(scope["GIVEN"], given)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,254 @@
+//! What an operator types into `postgres.parameters` of a running cluster, under clients that write: a value that no server
+//! accepts changes nothing, one that a member does not come back with is taken back, and a file that was put right heals.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{Bench, application::Application, docker, steps::Steps};
+
+const NAME: &str = "t-operator";
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+
+/// The cluster file with these parameters, the first of them in line 5.
+fn file(parameters: &[&str]) -> String {
+    let lines: String = parameters.iter().map(|line| format!("    {line}\n")).collect();
+    let section = if parameters.is_empty() { "postgres: {}\n" } else { "postgres:\n  parameters:\n" };
+    format!(
+        "instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\ndefaults: {{memory: 640, cores: 1}}\n{section}{lines}"
+    )
+}
+
+fn node(key: &str, command: &str) -> String {
+    docker(&["exec", &format!("{NAME}-{key}"), "sh", "-c", command]).trim().to_owned()
+}
+
+/// A query on one server, by its socket.
+fn ask(key: &str, query: &str) -> String {
+    node(key, &format!("runuser -u postgres -- psql -XAtq -c \"{query}\" postgres"))
+}
+
+/// When each server started.
+fn starts() -> Vec<String> {
+    NODES.iter().map(|key| ask(key, "SELECT pg_postmaster_start_time()")).collect()
+}
+
+fn healthy(bench: &Bench) {
+    // A probe may time out on a machine that has much to do.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut status = bench.status();
+    while status["healthy"] != true && Instant::now() < deadline {
+        status = bench.status();
+    }
+    assert_eq!(status["healthy"], true, "{status:#}");
+    let states: Vec<&str> =
+        status["members"].as_array().unwrap().iter().map(|member| member["state"].as_str().unwrap()).collect();
+    assert_eq!(states.iter().filter(|state| **state == "streaming").count(), 2, "{status:#}");
+    for key in NODES {
+        // Nothing that was tried is left.
+        let left = node(
+            key,
+            "ls -d /run/hactl-parameters-canary /run/hactl-parameters-undo /var/tmp/hactl-parameters-* 2>/dev/null || :",
+        );
+        assert_eq!(left, "", "{key}");
+        assert_eq!(node(key, "grep -c hactl-parameters-canary /etc/patroni/patroni.yml || :"), "0", "{key}");
+    }
+}
+
+/// `up` must fail with these words, each parameter at its place.
+fn refused(bench: &Bench, parameters: &[&str], expected: &[(&str, &[&str])]) {
+    bench.write_file(&file(parameters));
+    let (code, error) = bench.fail(&["up", NAME, "--no-verify"]);
+    assert_eq!((code, error["code"].as_str()), (1, Some("parameter-refused")), "{error:#}");
+    let causes: Vec<&str> = error["causes"].as_array().unwrap().iter().map(|cause| cause.as_str().unwrap()).collect();
+    for (place, words) in expected {
+        let cause = causes.iter().find(|cause| cause.starts_with(&format!("{NAME}.yaml:{place}: ")));
+        let cause = cause.unwrap_or_else(|| panic!("no cause at {place}: {error:#}"));
+        for word in *words {
+            assert!(cause.contains(word), "no `{word}` in {cause}");
+        }
+    }
+    assert_eq!(causes.len(), expected.len(), "{error:#}");
+    healthy(bench);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one cluster for all edits")]
+fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
+    let bench = Bench::new(NAME, &file(&[]));
+    let mut steps = Steps::new();
+    let up = steps.must("up, without a cluster, makes one", || bench.up());
+    let dsn = up["dsn"].as_str().unwrap().to_owned();
+    let application = Application::start(&dsn, 2);
+
+    // Nothing but the server that tries them sees these.
+    let untouched: [(&str, &[&str], &[(&str, &[&str])]); 5] = [
+        (
+            "up, with values that Patroni drops, names each of them and what is allowed",
+            &["wal_keep_size: 2G", "work_mem: 16mb", "wrok_mem: 4MB", "log_statement: DDLL", "max_connections: 20"],
+            &[
+                ("5:20", &["postgres.parameters.wal_keep_size", "units B, kB, MB, GB, TB", "(did you mean 2GB?)"]),
+                ("6:15", &["postgres.parameters.work_mem", "`16mb`", "(did you mean 16MB?)"]),
+                ("7:15", &["no such parameter", "(did you mean work_mem?)"]),
+                ("8:20", &["none, ddl, mod, all", "(did you mean ddl?)"]),
+                ("9:22", &["allowed: 25 to 262143"]),
+            ],
+        ),
+        (
+            "up, with a library that is not installed, quotes the server",
+            &["shared_preload_libraries: pg_stat_statements,pgaudit"],
+            &[("5:31", &["shared_preload_libraries", "could not access file \"pgaudit\""])],
+        ),
+        (
+            "up, with a time zone and a locale that do not exist, quotes the server about both",
+            &["timezone: Europe/Berlim", "lc_messages: en_US.UTF-8"],
+            &[
+                ("5:15", &["invalid value for parameter \"TimeZone\": \"Europe/Berlim\""]),
+                ("6:18", &["invalid value for parameter \"lc_messages\": \"en_US.UTF-8\""]),
+            ],
+        ),
+        (
+            "up, with more memory than the machine has, says how much it has",
+            &["shared_buffers: 2GB", "work_mem: 5MB"],
+            &[("5:21", &["2120 MB of shared memory", "640 MB"])],
+        ),
+        (
+            "up, with a library that breaks each new connection, quotes the server",
+            &["session_preload_libraries: pgaudit"],
+            &[("5:32", &["could not access file \"pgaudit\""])],
+        ),
+    ];
+    for (name, parameters, expected) in untouched {
+        steps.step(name, || {
+            let (before, (_, failed)) = (starts(), application.written());
+            refused(&bench, parameters, expected);
+            assert_eq!(starts(), before, "a server was restarted");
+            assert_eq!(application.written().1, failed, "a write failed");
+        });
+    }
+
+    steps.step("up, with a directory that only the real server opens, restarts one replica and takes it back", || {
+        let (before, primary) = (starts(), bench.status()["leader"].as_str().unwrap().to_owned());
+        let words: &[&str] = &["which did not pass", "could not open log file \"/proc/none/", "taken back"];
+        refused(&bench, &["log_directory: /proc/none", "logging_collector: on"], &[("5:20", words)]);
+        let restarted: Vec<&str> = NODES
+            .into_iter()
+            .zip(before.iter().zip(starts()))
+            .filter(|(_, (before, after))| *before != after)
+            .map(|(key, _)| key)
+            .collect();
+        assert!(restarted.len() == 1 && restarted[0] != primary, "{restarted:?}");
+    });
+
+    steps.step("up, with a directory that the second replica lacks, takes the change back everywhere", || {
+        let primary = bench.status()["leader"].as_str().unwrap().to_owned();
+        let lacks = NODES.into_iter().rev().find(|key| *key != primary).unwrap();
+        for key in NODES.into_iter().filter(|key| *key != lacks) {
+            node(key, "mkdir /var/log/collected && chown postgres: /var/log/collected");
+        }
+        let words: &[&str] = &[lacks, "did not come back", "could not open log file", "the change was taken back"];
+        refused(&bench, &["log_directory: /var/log/collected", "logging_collector: on"], &[("5:20", words)]);
+        for key in NODES {
+            assert_eq!(ask(key, "SHOW logging_collector"), "off", "{key}");
+        }
+        assert_eq!(bench.status()["leader"], primary.as_str());
+    });
+
+    steps.step("up, with the file put right, has nothing to take back", || {
+        bench.write_file(&file(&[]));
+        bench.up();
+        healthy(&bench);
+    });
+
+    for connections in ["150", "100"] {
+        steps.step(&format!("up, with max_connections {connections}, restarts each server and loses no row"), || {
+            let before = starts();
+            bench.write_file(&file(&[&format!("max_connections: {connections}"), "work_mem: 5MB"]));
+            bench.up();
+            healthy(&bench);
+            assert!(starts().iter().zip(&before).all(|(after, before)| after != before));
+            for key in NODES {
+                assert_eq!(ask(key, "SHOW max_connections"), connections, "{key}");
+                assert_eq!(ask(key, "SHOW work_mem"), "5MB", "{key}");
+            }
+        });
+    }
+
+    steps.step("status, with a value in etcd that PostgreSQL does not have, names it", || {
+        node("node1", "patronictl edit-config --force -p work_mem=16mb >/dev/null");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let found = loop {
+            let status = bench.status();
+            let problems = status["problems"].as_array().unwrap().clone();
+            let codes: Vec<&str> = problems.iter().filter_map(|problem| problem["code"].as_str()).collect();
+            if codes == ["parameter-differs"; 3] || Instant::now() > deadline {
+                break problems;
+            }
+        };
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(
+            found.iter().all(|problem: &Value| problem["message"].as_str().unwrap().contains("work_mem")),
+            "{found:#?}"
+        );
+    });
+
+    let acknowledged = steps.step("application, after all edits, finds every row", || application.finish());
+    steps.needs(&acknowledged, "up, with no server that starts, heals the cluster by a file that is right", |_| {
+        node("node1", "patronictl edit-config --force -p shared_preload_libraries=pgaudit >/dev/null; sleep 8");
+        for key in NODES {
+            node(key, "systemctl stop patroni hactl-lease-guard");
+        }
+        for key in NODES {
+            node(key, "systemctl start patroni hactl-lease-guard");
+        }
+        std::thread::sleep(Duration::from_secs(10));
+        assert_eq!(bench.status()["leader"], Value::Null);
+        bench.up();
+        healthy(&bench);
+    });
+    steps.finish();
+}
+
+#[test]
+fn first_start_that_did_not_finish_is_begun_again() {
+    const ONE: &str = "t-operator1";
+    let file = |parameters: &str| format!("instances: {{n1: {{}}}}\ndefaults: {{memory: 640, cores: 1}}\n{parameters}");
+    let bench = Bench::new(ONE, &file("postgres: {parameters: {lc_messages: en_US.UTF-8}}\n"));
+    let mut steps = Steps::new();
+    let run = |command: &str| docker(&["exec", &format!("{ONE}-n1"), "sh", "-c", command]).trim().to_owned();
+    steps.step("first up, with a parameter that no server accepts, names it and starts nothing", || {
+        let (code, error) = bench.fail(&["up", ONE, "--no-verify"]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("parameter-refused")), "{error:#}");
+        assert!(error.to_string().contains("3:38: postgres.parameters.lc_messages"), "{error:#}");
+        assert_eq!(run(&format!("ls /var/lib/postgresql/15/{ONE} 2>/dev/null || echo none")), "none");
+    });
+    steps.must("up, with the file put right, makes the cluster", || {
+        bench.write_file(&file(""));
+        bench.up()
+    });
+    steps.step(
+        "up, after a first start that ended before its roles, begins again and keeps the directory aside",
+        || {
+            let data = format!("/var/lib/postgresql/15/{ONE}");
+            run(&format!(
+                "systemctl stop patroni && patronictl remove {ONE} >/dev/null <<'END'\n{ONE}\nYes I am aware\nEND\n\
+             rm -r {data} && runuser -u postgres -- /usr/lib/postgresql/15/bin/initdb -D {data} >/dev/null && \
+             systemctl start patroni && sleep 5"
+            ));
+            let up = bench.up();
+            assert_eq!(bench.sql(up["dsn"].as_str().unwrap(), "SELECT 1"), "1");
+            assert_eq!(run(&format!("ls -d {data}.unfinished-* | wc -l")), "1");
+        },
+    );
+    steps.step("up, with data of a user and no cluster in etcd, keeps the data", || {
+        let up = bench.up();
+        let dsn = up["dsn"].as_str().unwrap();
+        bench.sql(dsn, "CREATE TABLE kept AS SELECT 7 AS row");
+        run(&format!(
+            "systemctl stop patroni && patronictl remove {ONE} >/dev/null <<'END'\n{ONE}\nYes I am aware\nEND\n"
+        ));
+        bench.up();
+        assert_eq!(bench.sql(dsn, "SELECT row FROM kept"), "7");
+    });
+    steps.finish();
+}
