@@ -237,6 +237,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("tools-missing", "several programs are missing on this machine"),
     ("two-states", "both backends hold a state of the cluster"),
     ("unit", "the name is not valid for a unit"),
+    ("version-refused", "the cluster cannot move to a version that its file sets"),
     ("volume-differs", "a volume with data differs from the cluster file"),
     ("voters-gone", "most voters of etcd are gone"),
     ("write-check", "a row could not be written and read back"),
@@ -269,6 +270,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("stop-timeout-unset", "an adopted cluster sets no `primary_stop_timeout`"),
     ("strict-two-nodes", "with two data nodes every failure stops writes"),
     ("terraform-config", "the named CLI configuration of Terraform does not exist"),
+    ("version-newer", "this hactl has a newer version than the one that runs"),
     ("voters-together", "voters of etcd share a hypervisor"),
 ];
 
@@ -290,6 +292,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("failsafe-active", "Patroni's failsafe mode holds the primary"),
     ("leader-not-running", "the leader does not run"),
     ("leader-not-writable", "the leader does not accept writes"),
+    ("member-diverged", "a replica has data that the leader does not have"),
     ("member-missing", "Patroni runs and is not a member yet"),
     ("member-unknown", "Patroni lists a member that is not in the cluster file"),
     ("no-leader", "the cluster has no primary"),

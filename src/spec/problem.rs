@@ -36,7 +36,9 @@ impl FileProblem {
         format!("{path}{}{meant}", self.message)
     }
 
-    fn location(&self) -> SourceLocation {
+    /// The problem as a location of an error.
+    #[must_use]
+    pub fn location(&self) -> SourceLocation {
         SourceLocation { file: self.file.clone(), line: self.line, column: self.column, message: self.text() }
     }
 }

@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Record, Spec, blueprint, load};
+use super::{
+    FileProblem, Record, Spec, blueprint, load,
+    problem::Collector,
+    yaml::{self, Position},
+};
 use crate::{
     context::Dirs,
     error::{Error, Result},
@@ -44,6 +48,16 @@ impl Source {
             Origin::Blueprint(_) => Path::new(""),
         };
         load::load_from(dir, &self.file, &self.text, &self.fallback)
+    }
+
+    /// A problem of a field that shows only beside what runs, at its place in the file.
+    #[must_use]
+    pub fn problem(&self, path: &[&str], message: &str) -> FileProblem {
+        let root = std::str::from_utf8(&self.text).ok().and_then(|text| yaml::parse(text).0);
+        let at = root.map_or(Position::START, |root| root.position(path));
+        let mut problems = Collector { file: &self.file, dir: Path::new(""), found: Vec::new() };
+        problems.add(at, path, message, None);
+        problems.found.remove(0)
     }
 
     /// The directory of the cluster's files: that of the cluster file, or the working directory.

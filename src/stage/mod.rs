@@ -9,3 +9,4 @@ pub mod own_module;
 pub mod ownership;
 pub mod prepare;
 pub mod software;
+pub mod versions;
