@@ -146,7 +146,7 @@ pub struct Postgres {
     pub parameters: BTreeMap<String, Value>,
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,
-    /// Networks that may connect, in addition to the cluster's own.
+    /// Networks that may connect, in addition to the cluster's machines and, with `own_network`, to their networks.
     #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
     /// Whether the networks of the machines may connect.
