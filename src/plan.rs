@@ -6,6 +6,7 @@ mod decide;
 mod memory;
 pub mod safety;
 pub mod steps;
+mod versions;
 mod voters;
 
 #[cfg(test)]
@@ -20,9 +21,10 @@ pub use self::{
     adopt::{Running, Watchdog, adopt},
     bounds::ELECTION,
     decide::decide,
+    versions::{Refusal, moves},
 };
 use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
-pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Synchronous, Timers};
+pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};
 
 /// What one cluster should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -157,6 +159,17 @@ impl Plan {
     pub fn choices(&self) -> Choices {
         choices(&self.nodes)
     }
+
+    /// What runs when this plan has been carried out.
+    #[must_use]
+    pub fn settled(&self) -> Settled {
+        Settled {
+            etcd: self.etcd,
+            patroni: self.patroni.version.clone(),
+            postgres: self.postgres.major,
+            own_network: self.postgres.own_network,
+        }
+    }
 }
 
 /// The choices about machines that the next plan must keep.
@@ -167,5 +180,6 @@ pub fn choices(nodes: &BTreeMap<InstanceKey, PlannedInstance>) -> Choices {
     Choices {
         voters: voters.map(|node| node.key.clone()).collect(),
         address_indexes: placed.map(|node| (node.key.clone(), node.address_index)).collect(),
+        settled: None,
     }
 }

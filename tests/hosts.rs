@@ -28,7 +28,7 @@ fn cluster_on_machines_that_exist_runs_from_up_to_down() {
         format!(
             "name: {name}\nbackend: pg\nplatform: {{hosts: {{ssh: {{user: admin, key: id, bastion: \"admin@{three}\"}}}}}}\n\
              dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\ndefaults: {{memory: 768, cores: 1}}\n\
-             instances:\n  one: {{address: {one}, roles: [patroni, etcd]}}\n  two: {{address: {two}, roles: [patroni, etcd]}}\n  \
+             postgres: {{own_network: true}}\ninstances:\n  one: {{address: {one}, roles: [patroni, etcd]}}\n  two: {{address: {two}, roles: [patroni, etcd]}}\n  \
              three: {{address: {three}, roles: [etcd]}}\n",
             zone.address, zone.port,
         )

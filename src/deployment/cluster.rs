@@ -10,7 +10,7 @@ use crate::{
     assets::Assets,
     context::{ClusterDir, Context, Dirs},
     error::{Error, Result, codes},
-    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret},
+    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret, Settled},
     plan::{self, Plan, PlannedInstance, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
@@ -48,12 +48,48 @@ impl Cluster {
         Ok(Self { source, plan, record, assets, commands: spec.secrets, dirs: dirs.clone() })
     }
 
-    /// Plans again with what was chosen for the machines `made`, wherever that was.
+    /// Plans again with what was chosen for the machines `made`, wherever that was, and what runs on them.
     ///
     /// # Errors
     /// When that cannot be planned.
-    pub(crate) fn choose(&mut self, made: &BTreeMap<InstanceKey, PlannedInstance>) -> Result<()> {
-        self.record.choices = plan::choices(made);
+    pub(crate) fn choose(
+        &mut self,
+        made: &BTreeMap<InstanceKey, PlannedInstance>,
+        settled: Option<Settled>,
+    ) -> Result<()> {
+        self.record.choices = Choices { settled, ..plan::choices(made) };
+        self.replan()
+    }
+
+    /// What runs on the machines, as far as a run has noted it.
+    pub(crate) const fn settled(&self) -> Option<&Settled> {
+        self.record.choices.settled.as_ref()
+    }
+
+    /// Plans again with what was found to run on the machines.
+    ///
+    /// # Errors
+    /// When that cannot be planned.
+    pub(crate) fn settle(&mut self, settled: Settled) -> Result<()> {
+        self.record.choices.settled = Some(settled);
+        self.replan()
+    }
+
+    /// Whether the machines can move from what runs to the versions that are planned.
+    ///
+    /// # Errors
+    /// With the place of the version in the cluster file.
+    pub(crate) fn can_move(&self) -> Result<()> {
+        let Some(runs) = self.settled() else { return Ok(()) };
+        plan::moves(&self.plan, runs).map_err(|refusal| {
+            let problem = self.source.problem(&refusal.field, &refusal.message, None);
+            let mut error = Error::usage("version-refused", "change a version of", self.name()).cause(&problem);
+            error.locations = [problem.location()].into();
+            error.hint(refusal.hint)
+        })
+    }
+
+    fn replan(&mut self) -> Result<()> {
         let warnings = std::mem::take(&mut self.plan.warnings);
         self.plan = plan::decide(&self.source.load()?, &self.record.choices)?;
         // Those about the assets are the command's, not the plan's.
@@ -171,7 +207,17 @@ impl Cluster {
     /// # Errors
     /// When the record cannot be written.
     pub(crate) fn note_choices(&self) -> Result<()> {
-        self.recorded(self.plan.choices()).write(&self.dir().record())
+        let settled = self.settled().cloned();
+        self.recorded(Choices { settled, ..self.plan.choices() }).write(&self.dir().record())
+    }
+
+    /// Notes that this plan has been carried out: its versions run.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn note_settled(&self) -> Result<()> {
+        let settled = Some(self.plan.settled());
+        self.recorded(Choices { settled, ..self.plan.choices() }).write(&self.dir().record())
     }
 
     fn recorded(&self, choices: Choices) -> Record {

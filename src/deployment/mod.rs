@@ -36,7 +36,7 @@ pub(crate) use connection::{as_owner, hosts, login};
 pub use conninfo::Conninfo;
 pub use known::{Known, Recorded};
 pub use running::RunningCluster;
-pub(crate) use shared_record::record;
+pub(crate) use shared_record::{record, settled_record};
 
 use self::secrets_file::Secrets;
 

@@ -53,7 +53,7 @@ impl Deployment {
         }
         file::private_dir(dir.path())
             .map_err(|error| Error::failed("record", "create", dir.path().display()).source(&error))?;
-        self.cluster.choose(&record.nodes)?;
+        self.cluster.choose(&record.nodes, record.settled.clone())?;
         self.cluster.note()?;
         let Some(outputs) = pulled.outputs else { return Ok(()) };
         let mut fleet = Fleet::known(&self.cluster.plan, &record.nodes, &outputs);

@@ -16,7 +16,7 @@ use super::{Cluster, state_location::StateLocation};
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{Account, ClusterName, DatabaseName, InstanceKey},
+    model::{Account, ClusterName, DatabaseName, InstanceKey, Settled},
     plan::PlannedInstance,
     secrets::{HostKeys, Vault},
 };
@@ -41,6 +41,9 @@ pub(crate) struct SharedRecord {
     told_keys: BTreeMap<InstanceKey, String>,
     /// What the platform calls the machines that have these keys: another one of the same name has another key.
     pub(super) machine_ids: BTreeMap<InstanceKey, String>,
+    /// What runs on them; none before the first `up` has ended well, and in the records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) settled: Option<Settled>,
 }
 
 /// A [`SharedRecord`] as its writer wrote it, whatever else a reader's version knows, and its seal.
@@ -68,6 +71,7 @@ impl SharedRecord {
             host_keys,
             told_keys,
             machine_ids,
+            settled: cluster.settled().cloned(),
         }
     }
 
@@ -118,7 +122,17 @@ impl SharedRecord {
 
 /// What is kept in the state about the machines that `vault` opens, as far as they are known.
 pub(crate) fn record(cluster: &Cluster, vault: &Vault, fleet: Option<&Fleet>) -> String {
-    let record = text(&SharedRecord::of(cluster, vault, fleet));
+    sealed(vault, &SharedRecord::of(cluster, vault, fleet))
+}
+
+/// The same once the plan has been carried out: its versions run.
+pub(crate) fn settled_record(cluster: &Cluster, vault: &Vault, fleet: &Fleet) -> String {
+    let settled = Some(cluster.plan.settled());
+    sealed(vault, &SharedRecord { settled, ..SharedRecord::of(cluster, vault, Some(fleet)) })
+}
+
+fn sealed(vault: &Vault, record: &SharedRecord) -> String {
+    let record = text(record);
     let seal = vault.seal(&record);
     text(&Sealed { record, seal })
 }

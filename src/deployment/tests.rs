@@ -83,7 +83,7 @@ async fn voters_and_addresses_chosen_elsewhere_are_kept() {
     desk.write("backend: pg\ninstances: {a: {}, b: {}, c: {}, d: {}}\n");
     let mut cluster = desk.cluster();
     assert!(cluster.plan.nodes["a".parse::<InstanceKey>().as_ref().unwrap()].is_voter());
-    cluster.choose(&left.nodes).unwrap();
+    cluster.choose(&left.nodes, left.settled.clone()).unwrap();
     let voters: Vec<&str> =
         cluster.plan.nodes.values().filter(|node| node.is_voter()).map(|node| node.key.as_str()).collect();
     assert_eq!(voters, ["b", "c", "d"]);
@@ -93,6 +93,40 @@ async fn voters_and_addresses_chosen_elsewhere_are_kept() {
     let fleet = Fleet::known(&cluster.plan, &left.nodes, &outputs(&["b", "c"]));
     assert_eq!(fleet.nodes.keys().map(InstanceKey::as_str).collect::<Vec<_>>(), ["b", "c"]);
     assert!(fleet.nodes.values().all(|node| node.node.is_voter()));
+}
+
+#[tokio::test]
+async fn version_that_runs_is_recorded_here_and_in_the_state_and_another_major_is_refused_with_its_place() {
+    let desk = Desk::new(THREE);
+    let cluster = desk.cluster();
+    assert_eq!((cluster.settled(), desk.cluster().can_move().is_ok()), (None, true));
+    cluster.note_settled().unwrap();
+    assert_eq!(desk.cluster().settled(), Some(&cluster.plan.settled()));
+    // Later notes of the same record keep it.
+    desk.cluster().note_choices().unwrap();
+    desk.cluster().note().unwrap();
+    assert_eq!(desk.cluster().settled(), Some(&cluster.plan.settled()));
+
+    let vault = desk.vault().await;
+    let fleet = Fleet::known(&cluster.plan, &cluster.plan.nodes, &outputs(&["b", "c", "d"]));
+    let (before, _) = read(&record(&cluster, &vault, Some(&fleet)), &desk.location()).unwrap();
+    let (after, sealed) = read(&settled_record(&cluster, &vault, &fleet), &desk.location()).unwrap();
+    is_sealed(&sealed, &vault, &desk.location()).unwrap();
+    assert_eq!((before.settled, after.settled), (None, Some(cluster.plan.settled())));
+    // As an earlier release wrote it.
+    assert!(!text(&SharedRecord::of(&cluster, &vault, None)).contains("settled"));
+
+    desk.write(&format!("backend: pg\n{THREE}postgres:\n  version: 16\n"));
+    let error = desk.cluster().can_move().unwrap_err();
+    assert_eq!(error.code, "version-refused");
+    let location = &error.locations[0];
+    assert_eq!((location.file.as_str(), location.line, location.column), ("pg.yaml", 4, 12), "{error}");
+    assert!(
+        error.causes[0].starts_with("pg.yaml:4:12: postgres.version: the cluster has data of PostgreSQL 15"),
+        "{error}"
+    );
+    // The plan itself stays usable: `down` and `status` need it.
+    assert_eq!(desk.cluster().plan.postgres.major.number(), 16);
 }
 
 #[tokio::test]

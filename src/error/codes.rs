@@ -238,6 +238,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("tools-missing", "several programs are missing on this machine"),
     ("two-states", "both backends hold a state of the cluster"),
     ("unit", "the name is not valid for a unit"),
+    ("version-refused", "the cluster cannot move to a version that its file sets"),
     ("volume-differs", "a volume with data differs from the cluster file"),
     ("voters-gone", "most etcd voters are gone"),
     ("write-check", "a row could not be written and read back"),
@@ -270,6 +271,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("stop-timeout-unset", "an adopted cluster sets no `primary_stop_timeout`"),
     ("strict-two-nodes", "with two data nodes every failure stops writes"),
     ("terraform-config", "the named CLI configuration of Terraform does not exist"),
+    ("version-newer", "this hactl has a newer version than the one that runs"),
     ("voters-together", "etcd voters share a hypervisor"),
 ];
 
@@ -293,6 +295,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("guard-unproved", "a lease guard has proved nothing for some time"),
     ("leader-not-running", "the leader does not run"),
     ("leader-not-writable", "the leader does not accept writes"),
+    ("member-diverged", "a replica has data that the leader does not have"),
     ("member-missing", "Patroni runs but is not a member yet"),
     ("member-unknown", "Patroni lists a member that is not in the cluster file"),
     ("no-leader", "the cluster has no primary"),

@@ -98,6 +98,17 @@ fn every_member_list(seen: &mut Observations, change: impl Fn(&mut Vec<Member>))
     }
 }
 
+/// The leader is on timeline 2, which left timeline 1 at position 100; node3 is on timeline 1.
+fn diverge(seen: &mut Observations, replayed: u64) {
+    every_member_list(seen, |members| {
+        members.iter_mut().for_each(|member| member.timeline = Some(2));
+        members[2].timeline = Some(1);
+    });
+    patroni(seen, LEADER).history = BTreeMap::from([(1, 100)]);
+    let itself = &mut patroni(seen, "node3").itself;
+    (itself.role, itself.timeline, itself.xlog.replayed_location) = ("replica".to_owned(), Some(1), Some(replayed));
+}
+
 fn codes(health: &Health) -> Vec<(&str, Option<&str>)> {
     health.problems.iter().map(|problem| (problem.code.as_str(), problem.node.as_deref())).collect()
 }
@@ -162,6 +173,20 @@ fn each_fault_is_reported_with_its_code_and_node() {
             },
             &[("etcd-no-leader", None)],
         ),
+        (
+            "a member that replayed past the fork",
+            |seen| {
+                diverge(seen, 150);
+                every_member_list(seen, |members| members[2].state = "running".into());
+                postgres(seen, LEADER).streaming.remove("node3");
+            },
+            &[
+                ("member-diverged", Some("node3")),
+                ("not-streaming", Some("node3")),
+                ("timeline-differs", Some("node3")),
+            ],
+        ),
+        ("a member that has not reached the fork", |seen| diverge(seen, 100), &[("timeline-differs", Some("node3"))]),
         ("a member apart", |seen| etcd(seen, "node3").serving = false, &[("etcd-isolated", Some("node3"))]),
         ("an alarm", |seen| etcd(seen, "node1").alarms.push("NOSPACE".into()), &[("etcd-alarm", Some("node1"))]),
         (

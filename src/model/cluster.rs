@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DatabaseName, InstanceKey, PostgresMajor};
+use super::{DatabaseName, EtcdVersion, InstanceKey, PostgresMajor};
 
 /// The store of Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,9 +149,12 @@ pub struct Postgres {
     pub given: Vec<String>,
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,
-    /// Networks that may connect, in addition to the cluster's own.
+    /// Networks that may connect, in addition to the cluster's machines and, with `own_network`, to their networks.
     #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
+    /// Whether the networks of the machines may connect.
+    #[serde(default)]
+    pub own_network: bool,
 }
 
 /// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.
@@ -187,4 +190,18 @@ pub struct Choices {
     /// Positions of the addresses of local nodes.
     #[serde(default, rename = "slots")]
     pub address_indexes: BTreeMap<InstanceKey, u8>,
+    /// What runs, and what was settled with it; none before the first `up` has ended well, and in the records of earlier
+    /// releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
+}
+
+/// What runs on a cluster's machines: defaults of a later hactl do not move it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    pub etcd: EtcdVersion,
+    pub patroni: String,
+    pub postgres: PostgresMajor,
+    /// Whether the networks of the machines may connect to PostgreSQL.
+    pub own_network: bool,
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     event::Summary,
     model::Account,
-    stage::{prepare, software},
+    stage::{prepare, software, versions},
 };
 
 pub const CONFIGURE: Operation = Operation {
@@ -26,6 +26,7 @@ pub const CONFIGURE: Operation = Operation {
 pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, check: bool) -> Result<Summary> {
     let work = perform(run, deployment, &CONFIGURE, async |acting| {
         acting.deployment.take_over()?;
+        versions::learn(&run.context, &mut acting.deployment).await?;
         let (cluster, known, vault) = acting.deployment.parts(&run.context).await?;
         let name = cluster.name();
         let owners: Vec<_> = cluster.owners().into_iter().map(Account::Owner).collect();

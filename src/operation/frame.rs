@@ -122,6 +122,7 @@ pub(super) async fn perform<T>(
         announce(context, &deployment.cluster).await;
     }
     if operation.preflight != Preflight::Nothing {
+        deployment.cluster.can_move()?;
         preflight(context, &deployment.cluster).await?;
         run.keep("plan", &deployment.cluster.plan)?;
     }

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     event::Stage,
     plan::Plan,
-    stage::{machine_identity::MachineIdentity, machines, prepare},
+    stage::{machine_identity::MachineIdentity, machines, prepare, versions},
     terraform::{self, Changes, Consent, provider},
 };
 
@@ -62,6 +62,7 @@ pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Conse
         deployment.vault_with_given(context).await?;
         deployment.take_over()?;
     }
+    versions::learn(context, deployment).await?;
     let Deployment { cluster, known, .. } = &*deployment;
     let identity = MachineIdentity::of(context, cluster, known, deployment.opened())?;
     let image = prepare::image_of(cluster);

@@ -8,7 +8,7 @@ use crate::{
     event::Summary,
     stage::{
         machines::{self, With},
-        prepare,
+        prepare, versions,
     },
     terraform::Consent,
 };
@@ -28,6 +28,7 @@ pub const PROVISION: Operation = Operation {
 /// When a download, the image or Terraform fails.
 pub async fn provision(run: &RunContext, deployment: Deployment, agreed: &Consent) -> Result<Summary> {
     let work = perform(run, deployment, &PROVISION, async |acting| {
+        versions::learn(&run.context, &mut acting.deployment).await?;
         let (cluster, known, vault) = acting.deployment.parts(&run.context).await?;
         let prepared = prepare::prepare(run, cluster, vault, true).await?;
         let with = With { image: prepared.image.as_deref(), agreed };

@@ -15,7 +15,7 @@ use crate::{
     health, report,
     stage::{
         machines::{self, Provisioned, With},
-        prepare, software,
+        prepare, software, versions,
     },
     terraform::Consent,
     verify::Verdict,
@@ -61,6 +61,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let UpRequest { agreed, mitogen, proof } = request;
     let Acting { run, deployment, locks, .. } = acting;
     let context = &run.context;
+    versions::learn(context, deployment).await?;
     let (cluster, known, vault) = deployment.parts(context).await?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && cluster.plan.platform.local().is_none() {
@@ -102,6 +103,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
             Ok((leader, Some(detail)))
         })
         .await?;
+    versions::keep(context, cluster, known, vault, fleet, prepared.image.as_deref()).await?;
     let data_nodes = cluster.plan.data_nodes().count();
     let proved = match (*proof, data_nodes) {
         (false, _) => None,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Choices, Dcs, Durability, Plan, PlannedInstance, Postgres, Warning, bounds, memory, voters};
+use super::{
+    Choices, Dcs, Durability, Patroni, Plan, PlannedInstance, Postgres, Warning, bounds, memory, versions, voters,
+};
 use crate::{
     error::{Error, Result},
     model::{
@@ -51,6 +53,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         })
         .collect();
 
+    let versions = versions::settle(spec, choices, &mut warnings);
     let data_nodes = || nodes.values().filter(|node| node.is_data_node());
     let durability = spec.patroni.durability;
     // Any data node may become primary, and a standby needs at least the primary's settings: the smallest decides.
@@ -64,7 +67,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     parameters.extend(memory::on_disk(data_nodes().filter_map(|node| node.disk_gb).min()));
     parameters.extend(spec.postgres.parameters.clone());
     let (packages, pgdg_suite) = match spec.platform.release() {
-        Some(release) if data_nodes().next().is_some() => packages(release, spec.postgres.major, &mut warnings),
+        Some(release) if data_nodes().next().is_some() => packages(release, versions.postgres, &mut warnings),
         // hactl installs nothing there.
         _ => (Vec::new(), None),
     };
@@ -90,10 +93,17 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         nodes,
         backend: spec.backend.clone(),
         dns: spec.dns.clone(),
-        etcd: spec.etcd,
+        etcd: versions.etcd,
         etcd_source: spec.etcd_source.clone(),
-        postgres: Postgres { packages, pgdg_suite, parameters, ..spec.postgres.clone() },
-        patroni: spec.patroni.clone(),
+        postgres: Postgres {
+            major: versions.postgres,
+            own_network: versions.own_network,
+            packages,
+            pgdg_suite,
+            parameters,
+            ..spec.postgres.clone()
+        },
+        patroni: Patroni { version: versions.patroni, ..spec.patroni.clone() },
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Instance, Spec, backend,
+    Instance, Pin, Pinned, Spec, backend,
     checker::Checker,
     file::{ClusterFile, DefaultsFile, DnsFile, InstanceFile, PROXMOX_FIELDS, PlatformFile},
     hosts, local,
@@ -92,7 +92,14 @@ pub(super) fn check(
     let etcd_file = file.etcd.unwrap_or_default();
     let etcd_source = sections::etcd_source(&mut checker, etcd_file.archive, etcd_file.sha256, etcd_file.mirror);
     let etcd = sections::etcd(&mut checker, etcd_file.version);
-    let postgres = sections::postgres(&mut checker, file.postgres.unwrap_or_default(), patroni.durability);
+    let postgres_file = file.postgres.unwrap_or_default();
+    let pinned = Pinned {
+        etcd: etcd.map_or(Pin::Nothing, |(_, pin)| pin),
+        patroni: checker.has(&["patroni", "version"]),
+        postgres: postgres_file.version.is_some(),
+        own_network: postgres_file.own_network.is_some(),
+    };
+    let postgres = sections::postgres(&mut checker, postgres_file, patroni.durability, &platform);
     sections::patroni_knows(&mut checker, &patroni.version, postgres.major);
     let secrets = sections::secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
     let assets = file.assets.map(|dir| sections::assets(&mut checker, &dir));
@@ -106,7 +113,8 @@ pub(super) fn check(
         instances,
         backend,
         dns,
-        etcd: etcd?,
+        etcd: etcd?.0,
+        pinned,
         etcd_source,
         postgres,
         patroni,

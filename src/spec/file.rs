@@ -257,7 +257,8 @@ pub(super) struct DnsFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EtcdFile {
-    /// The version: `"X.Y"` for the newest patch that this hactl knows, or `"X.Y.Z"`.
+    /// The version: `"X.Y"` for the newest patch that this hactl knows, or `"X.Y.Z"`. What the field does not say stays
+    /// what runs. etcd moves one minor version at a time and not back.
     #[serde(default)]
     #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
@@ -288,7 +289,7 @@ fn etcd_version(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PostgresFile {
-    /// The major version.
+    /// The major version. It cannot change in a cluster that has data.
     #[schemars(range(min = 14, max = 18), extend("default" = 15), example = 17)]
     pub(super) version: Option<u8>,
     /// Parameters of postgresql.conf. They override those that hactl derives from the machines' size. hactl tries a
@@ -300,9 +301,14 @@ pub(super) struct PostgresFile {
     /// Databases to create, each with its owner. By default the database `app` with the role `app`.
     #[schemars(example = serde_json::json!({"app": {"owner": "app"}}))]
     pub(super) databases: Option<BTreeMap<DatabaseName, Option<DatabaseFile>>>,
-    /// Networks in CIDR notation that may connect, in addition to the cluster's own.
+    /// Networks in CIDR notation that may connect, in addition to the machines themselves and their networks, see
+    /// `own_network`. The superuser and the roles of replication log in from the machines only.
     #[schemars(example = ["192.168.1.0/24"])]
     pub(super) access: Option<Vec<String>>,
+    /// Whether every address in the network of a machine may connect. The default is `true` on platforms `local` and
+    /// `proxmox`, and `false` on `hosts` and `terraform`, where hactl assumes a network of 256 addresses.
+    #[schemars(example = false)]
+    pub(super) own_network: Option<bool>,
 }
 
 fn parameters(_: &mut SchemaGenerator) -> Schema {
@@ -329,8 +335,8 @@ pub(super) struct DatabaseFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PatroniFile {
-    /// The version, `4.Y.Z`; by default the newest that this hactl knows. For another version, hactl keeps the
-    /// checksums in `NAME.lock.json`.
+    /// The version, `4.Y.Z`; by default the one that runs, and in a new cluster the newest that this hactl knows. For
+    /// another version, hactl keeps the checksums in `NAME.lock.json`.
     #[schemars(
         regex(pattern = r"^4\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$"),
         extend("patternErrorMessage" = "a full version of Patroni 4, for example 4.1.4; older ones have no quorum commit")

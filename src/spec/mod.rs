@@ -61,6 +61,8 @@ pub struct Spec {
     /// Where the machines get DNS records, if at all.
     pub dns: Option<Dns>,
     pub etcd: EtcdVersion,
+    /// What the file sets of that which otherwise stays as it is.
+    pub pinned: Pinned,
     /// Where etcd comes from, when the file says so.
     pub etcd_source: Option<EtcdSource>,
     pub postgres: Postgres,
@@ -72,6 +74,26 @@ pub struct Spec {
     /// What `hactl verify` runs by default: words of [`crate::model::DRILL_NAMES`].
     pub drills: Vec<String>,
     pub disposable: bool,
+}
+
+/// What the file sets of that which otherwise stays as it is on a cluster that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// etcd's minor version, or all of it.
+    pub etcd: Pin,
+    pub patroni: bool,
+    pub postgres: bool,
+    /// Whether it says who may connect from the machines' networks.
+    pub own_network: bool,
+}
+
+/// How much of a version the file sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pin {
+    #[default]
+    Nothing,
+    Minor,
+    Full,
 }
 
 /// One machine.

@@ -36,7 +36,7 @@ impl FileProblem {
         format!("{path}{}{meant}", self.message)
     }
 
-    /// The problem as a place in its file.
+    /// The problem as a location of an error.
     #[must_use]
     pub fn location(&self) -> SourceLocation {
         SourceLocation { file: self.file.clone(), line: self.line, column: self.column, message: self.text() }

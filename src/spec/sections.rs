@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    SecretCommand,
+    Pin, SecretCommand,
     checker::Checker,
     file::{DatabaseFile, PatroniFile, PostgresFile, SecretsFile, TimersFile, VerifyFile},
     settings,
@@ -158,9 +158,10 @@ pub(super) fn etcd_source(
     }
 }
 
-pub(super) fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Value>) -> Option<EtcdVersion> {
+/// etcd's version, and how much of it the file sets.
+pub(super) fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Value>) -> Option<(EtcdVersion, Pin)> {
     let path = ["etcd", "version"];
-    let Some(value) = written else { return Some(EtcdVersion::DEFAULT) };
+    let Some(value) = written else { return Some((EtcdVersion::DEFAULT, Pin::Nothing)) };
     let text = match value {
         serde_json::Value::String(text) => text,
         number => {
@@ -176,7 +177,7 @@ pub(super) fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Va
         }
     };
     match EtcdVersion::resolve(&text) {
-        Ok(version) => Some(version),
+        Ok(version) => Some((version, if version.to_string() == text { Pin::Full } else { Pin::Minor })),
         Err(message) => {
             let known = EtcdVersion::NEWEST.map(|version| version.to_string());
             checker.meant(&path, message, nearest(&text, known.iter().map(String::as_str)));
@@ -185,7 +186,12 @@ pub(super) fn etcd(checker: &mut Checker<'_, '_>, written: Option<serde_json::Va
     }
 }
 
-pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, durability: Durability) -> Postgres {
+pub(super) fn postgres(
+    checker: &mut Checker<'_, '_>,
+    written: PostgresFile,
+    durability: Durability,
+    platform: &Platform,
+) -> Postgres {
     let synchronous = durability != Durability::Async;
     let parameters = written.parameters.unwrap_or_default();
     for (name, value) in &parameters {
@@ -206,6 +212,8 @@ pub(super) fn postgres(checker: &mut Checker<'_, '_>, written: PostgresFile, dur
         parameters,
         databases: databases(checker, written.databases.unwrap_or_default()),
         access: access(checker, written.access.unwrap_or_default()),
+        // On machines of somebody else the network around them may be anybody's.
+        own_network: written.own_network.unwrap_or(!matches!(platform, Platform::Hosts(_) | Platform::Terraform(_))),
     }
 }
 

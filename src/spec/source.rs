@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     FileProblem, Record, Spec, blueprint, load,
+    problem::Collector,
     yaml::{self, Position},
 };
 use crate::{
@@ -49,15 +50,15 @@ impl Source {
         load::load_from(dir, &self.file, &self.text, &self.fallback)
     }
 
-    /// What is wrong with a parameter of PostgreSQL, at its place in the file. A parameter that is not in the file has the
-    /// place of its section.
+    /// A problem of a field that shows only on the machines, at its place in the file. A field that is not in the file has
+    /// the place of the nearest section above it.
     #[must_use]
-    pub fn parameter_problem(&self, name: &str, message: String, suggestion: Option<String>) -> FileProblem {
-        let path = ["postgres", "parameters", name];
+    pub fn problem(&self, path: &[&str], message: &str, suggestion: Option<String>) -> FileProblem {
         let root = std::str::from_utf8(&self.text).ok().and_then(|text| yaml::parse(text).0);
-        let at = root.map_or(Position::START, |root| root.position(&path));
-        let (line, column) = (at.line, at.column);
-        FileProblem { file: self.file.clone(), line, column, path: path.join("."), message, suggestion }
+        let at = root.map_or(Position::START, |root| root.position(path));
+        let mut problems = Collector { file: &self.file, dir: Path::new(""), found: Vec::new() };
+        problems.add(at, path, message, suggestion);
+        problems.found.remove(0)
     }
 
     /// The directory of the cluster's files: that of the cluster file, or the working directory.

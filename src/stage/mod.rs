@@ -10,3 +10,4 @@ pub mod ownership;
 pub mod prepare;
 mod refused;
 pub mod software;
+pub mod versions;

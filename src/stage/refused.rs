@@ -10,7 +10,7 @@ pub(super) fn parameters_refused(cluster: &Cluster, refused: &[Refusal]) -> Erro
     for Refusal { parameter, cause, meant } in refused {
         // A change of several parameters may fail as a whole.
         for name in parameter.split(", ") {
-            let problem = cluster.source.parameter_problem(name, cause.clone(), meant.clone());
+            let problem = cluster.source.problem(&["postgres", "parameters", name], cause, meant.clone());
             error = error.cause(&problem);
             locations.push(problem.location());
         }

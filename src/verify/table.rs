@@ -53,8 +53,9 @@ impl<'a> Table<'a> {
     pub(super) async fn begin(&self, primary: &InstanceKey, table: &str) -> Result<()> {
         let client = self.connect(primary, NAME).await?;
         let text = format!(
-            "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (client integer NOT NULL, seq bigint NOT NULL); \
-             ALTER TABLE {table} OWNER TO {NAME}"
+            "DROP TABLE IF EXISTS public.{table}; \
+             CREATE TABLE public.{table} (client integer NOT NULL, seq bigint NOT NULL); \
+             ALTER TABLE public.{table} OWNER TO {NAME}"
         );
         self.execute(&client, primary, &text).await
     }
@@ -128,7 +129,7 @@ impl<'a> Table<'a> {
         // One after the other: there may be millions, and a row as it comes is many times its two numbers.
         let read = async {
             let none: [i32; 0] = [];
-            let found = client.query_raw(&format!("SELECT client, seq FROM {table}"), none).await?;
+            let found = client.query_raw(&format!("SELECT client, seq FROM public.{table}"), none).await?;
             found.map_ok(row).try_collect().await
         };
         read.await.map_err(|error| self.failed("read the rows on", key).cause(said(&error)))

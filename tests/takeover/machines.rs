@@ -28,12 +28,12 @@ defaults: {memory: 768, cores: 1}
 
 #[test]
 #[ignore = "builds the release before and drills its cluster, some 5 minutes: make test-long"]
-fn cluster_of_the_release_before_is_taken_over_and_only_its_lease_guards_restart() {
+fn cluster_of_the_release_before_is_taken_over_and_only_patroni_and_its_lease_guards_restart() {
     let before = release_before();
     let bench = Bench::new(NAME, FILE);
 
     let mut steps = Steps::new();
-    let (application, started, guards) =
+    let (application, started, agents) =
         steps.must("up, with the release before, makes a cluster and proves its failover", || {
             let made = Command::new(&before)
                 .args(["up", NAME, "--output", "json"])
@@ -44,7 +44,7 @@ fn cluster_of_the_release_before_is_taken_over_and_only_its_lease_guards_restart
             assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
             let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
             let application = Application::start(summary["dsn"].as_str().unwrap(), 2);
-            (application, NODES.map(|node| (node, starts(node))), NODES.map(guard))
+            (application, NODES.map(|node| (node, starts(node))), NODES.map(agents_of))
         });
 
     steps.step("plan, with this release, finds no changes", || {
@@ -65,7 +65,7 @@ fn cluster_of_the_release_before_is_taken_over_and_only_its_lease_guards_restart
         assert_eq!(status["healthy"], true, "{status:#}");
     });
 
-    steps.step("up, with this release, updates the lease guards and skips verify", || {
+    steps.step("up, with this release, updates Patroni's units and the lease guards, and skips verify", || {
         let up = bench.act(&["up", NAME]);
         let stages = up["stages"].as_array().unwrap().iter();
         let stages: BTreeMap<_, _> =
@@ -79,19 +79,24 @@ fn cluster_of_the_release_before_is_taken_over_and_only_its_lease_guards_restart
         assert_eq!(configured["changed"], false, "{configured:#}");
     });
 
-    steps.step("services and clients, after up and configure, continue; only the lease guards restarted", || {
-        assert_eq!(NODES.map(|node| (node, starts(node))), started);
-        assert!(NODES.map(guard).iter().zip(&guards).all(|(now, before)| now != before), "{guards:?}");
-        let (acknowledged, failed) = application.written();
-        println!("   {acknowledged} rows so far");
-        assert!(acknowledged > 100 && failed == 0, "{acknowledged} rows acknowledged, {failed} not");
-        let status = bench.status();
-        assert_eq!(
-            (&status["healthy"], &status["problems"], &status["notices"]),
-            (&Value::Bool(true), &Value::Array(Vec::new()), &Value::Array(Vec::new())),
-            "{status:#}"
-        );
-    });
+    steps.step(
+        "etcd, PostgreSQL and clients, after up and configure, continue; only Patroni and the lease guards restarted",
+        || {
+            assert_eq!(NODES.map(|node| (node, starts(node))), started);
+            let now = NODES.map(agents_of);
+            let mut pairs = now.iter().flatten().zip(agents.iter().flatten());
+            assert!(pairs.all(|(now, before)| now != before), "{agents:?} {now:?}");
+            let (acknowledged, failed) = application.written();
+            println!("   {acknowledged} rows so far");
+            assert!(acknowledged > 100 && failed == 0, "{acknowledged} rows acknowledged, {failed} not");
+            let status = bench.status();
+            assert_eq!(
+                (&status["healthy"], &status["problems"], &status["notices"]),
+                (&Value::Bool(true), &Value::Array(Vec::new()), &Value::Array(Vec::new())),
+                "{status:#}"
+            );
+        },
+    );
 
     steps.step("drills, with this release, pass and lose no acknowledged row", || {
         for drill in ["switchover", "node-loss"] {
@@ -113,22 +118,24 @@ fn cluster_of_the_release_before_is_taken_over_and_only_its_lease_guards_restart
     steps.finish();
 }
 
-/// When the node, its services and its PostgreSQL started, and their processes.
+/// When the node, its etcd and its PostgreSQL started, and their processes.
 fn starts(node: &str) -> String {
     let container = format!("{NAME}-{node}");
     let machine = docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &container]);
-    let script = "systemctl show --property Id,ActiveEnterTimestamp,MainPID,NRestarts etcd patroni
+    let script = "systemctl show --property Id,ActiveEnterTimestamp,MainPID,NRestarts etcd
         runuser -u postgres -- psql -XAtq -d postgres -c 'SELECT pg_postmaster_start_time()'";
     let services = docker(&["exec", &container, "sh", "-euc", script]);
-    // Two units of four lines each with an empty line between them, and PostgreSQL's line.
-    assert!(machine.contains("20") && services.lines().count() == 10, "{node}: {machine}{services}");
+    // Four lines of the unit, and PostgreSQL's line.
+    assert!(machine.contains("20") && services.lines().count() == 5, "{node}: {machine}{services}");
     machine + &services
 }
 
-/// The process ID of the machine's lease guard.
-fn guard(node: &str) -> String {
-    let script = "systemctl show --property MainPID --value hactl-lease-guard";
-    docker(&["exec", &format!("{NAME}-{node}"), "sh", "-euc", script])
+/// The process IDs of the machine's Patroni and of its lease guard.
+fn agents_of(node: &str) -> [String; 2] {
+    ["patroni", "hactl-lease-guard"].map(|unit| {
+        let script = format!("systemctl show --property MainPID --value {unit}");
+        docker(&["exec", &format!("{NAME}-{node}"), "sh", "-euc", &script])
+    })
 }
 
 /// The program of the release before, built from its commit.

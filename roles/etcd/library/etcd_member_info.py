@@ -31,6 +31,7 @@ options:
         carries clientAuth, so that it serves here, too.
   port: {type: int, default: 2379, description: Client port of the node's own etcd}
   wait: {type: int, default: 0, description: Seconds to wait for a quorum}
+  program: {type: path, description: Path of etcd, whose version is asked for}
 author: The hactl maintainers
 """
 
@@ -42,8 +43,16 @@ quorum: {type: bool, returned: always, description: The member list was answered
 members: {type: list, returned: always, description: 'Members: id, name, peer_url, learner'}
 member_id: {type: str, returned: always, description: This member's id}
 leader_id: {type: str, returned: always, description: The leader's id}
+version: {type: str, returned: always, description: The version of the server that runs}
+cluster_version: {type: str, returned: always, description: 'The version that the cluster has agreed on, MAJOR.MINOR.0'}
+installed: {type: str, returned: with program, description: 'The version of the program, or nothing'}
 error: {type: str, returned: always, description: Why no answer came}
 """
+
+
+def direct(context):
+    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 
 
 class Client:
@@ -53,11 +62,15 @@ class Client:
         self.context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
         self.context.load_cert_chain(os.path.join(tls, "server.crt"), os.path.join(tls, "server.key"))
 
+    def get(self, path, timeout=4):
+        with direct(self.context).open(self.base + path, timeout=timeout) as answer:
+            return json.load(answer)
+
     def post(self, path, body, timeout=4):
         request = urllib.request.Request(
             self.base + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=timeout, context=self.context) as answer:
+        with direct(self.context).open(request, timeout=timeout) as answer:
             return json.load(answer)
 
 
@@ -70,7 +83,7 @@ def refused(port):
 
 
 def ask(params):
-    found = dict(quorum=False, members=[], member_id="", leader_id="", error="")
+    found = dict(quorum=False, members=[], member_id="", leader_id="", version="", cluster_version="", error="")
     found["error"] = refused(params["port"])
     found["listening"] = not found["error"]
     if found["error"]:
@@ -80,6 +93,7 @@ def ask(params):
         status = client.post("/v3/maintenance/status", {})
         found["member_id"] = status["header"]["member_id"]
         found["leader_id"] = status.get("leader", "0")
+        found["version"] = status.get("version", "")
         found["learner"] = status.get("isLearner", False)
         # Linearizable: only a quorum can answer.
         listed = client.post("/v3/cluster/member/list", {"linearizable": True})
@@ -93,11 +107,19 @@ def ask(params):
             for member in listed["members"]
         ]
         found["quorum"] = True
+        found["cluster_version"] = client.get("/version").get("etcdcluster", "")
     except urllib.error.HTTPError as error:
         found["error"] = "%s: %s" % (error, error.read().decode(errors="replace").strip())
     except (OSError, ValueError, KeyError) as error:
         found["error"] = str(error)
     return found
+
+
+def installed(module, program):
+    if not os.access(program, os.X_OK):
+        return ""
+    dummy, said, dummy2 = module.run_command([program, "--version"])
+    return next((line.split()[-1] for line in said.splitlines() if line.startswith("etcd Version:")), "")
 
 
 def main():
@@ -107,7 +129,7 @@ def main():
             config_dir=dict(type="path", required=True),
             port=dict(type="int", default=2379),
             wait=dict(type="int", default=0),
-            prefix=dict(type="str", default=""),
+            program=dict(type="path"),
         ),
         supports_check_mode=True,
     )
@@ -118,6 +140,8 @@ def main():
         found = ask(module.params)
     found["has_data"] = os.path.isdir(os.path.join(module.params["data_dir"], "member", "wal"))
     found["unfinished"] = os.path.exists(os.path.join(module.params["config_dir"], "first-start.env"))
+    if module.params["program"]:
+        found["installed"] = installed(module, module.params["program"])
     module.exit_json(changed=False, **found)
 
 

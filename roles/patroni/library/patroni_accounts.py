@@ -91,7 +91,8 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    options = "-c log_statement=none"
+    # A superuser must not run what somebody else has put into a schema.
+    options = "-c log_statement=none -c search_path=pg_catalog,pg_temp"
     if params["only_passwords"]:
         # No standby may be able to confirm: it may be waiting for this very password.
         options += " -c synchronous_commit=local"

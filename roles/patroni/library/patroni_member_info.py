@@ -77,6 +77,11 @@ TIED = ("max_connections", "max_prepared_transactions", "max_locks_per_transacti
 ARMED = ("/run/hactl-parameters-canary", "/run/hactl-parameters-undo")
 
 
+def direct(context):
+    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+
+
 class Api:
     def __init__(self, params):
         tls = os.path.join(params["config_dir"], "tls")
@@ -85,7 +90,7 @@ class Api:
         self.context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
 
     def get(self, path):
-        with urllib.request.urlopen(self.base + path, timeout=5, context=self.context) as answer:
+        with direct(self.context).open(self.base + path, timeout=5) as answer:
             return json.load(answer)
 
 

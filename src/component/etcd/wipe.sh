@@ -3,7 +3,7 @@ etcd_wipe() {
   case $1 in
     data)
       data=$(sed -n 's/^data-dir: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/etcd/etcd.conf.yml 2>/dev/null || true)
-      case $data in /?*/?*) rm -rf -- "$data/member" ;; esac
+      case $data in /?*/?*) rm -rf -- "$data/member" && rm -f -- "$data"/before-*.db ;; esac
       ;;
     configuration)
       rm -rf /etc/etcd

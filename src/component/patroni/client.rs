@@ -21,6 +21,8 @@ pub struct PatroniView {
     pub cluster: Option<Cluster>,
     /// PostgreSQL's parameters in the configuration that the members share; empty while the member does not know them.
     pub parameters: BTreeMap<String, serde_json::Value>,
+    /// Where the timelines before the leader's ended, as WAL positions; asked of a leader that a member does not follow.
+    pub history: BTreeMap<u64, u64>,
 }
 
 /// Part of `GET /config`.
@@ -64,6 +66,17 @@ pub struct Itself {
     /// As `server_version_num`.
     #[serde(default)]
     pub server_version: u32,
+    /// Positions in the WAL.
+    #[serde(default)]
+    pub xlog: Xlog,
+}
+
+/// Part of `GET /patroni`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Xlog {
+    /// Of a replica.
+    #[serde(default)]
+    pub replayed_location: Option<u64>,
 }
 
 /// Part of `GET /patroni`.
@@ -89,6 +102,15 @@ pub struct Cluster {
     pub members: Vec<Member>,
     #[serde(default)]
     pub pause: bool,
+}
+
+impl Cluster {
+    /// Whether the members are on more than one timeline.
+    fn has_timelines(&self) -> bool {
+        let mut timelines = self.members.iter().filter_map(|member| member.timeline);
+        let first = timelines.next();
+        timelines.any(|timeline| Some(timeline) != first)
+    }
 }
 
 /// A member as `/cluster` lists it: role and state are Patroni's words.
@@ -174,7 +196,19 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
     let configuration: Option<Configuration> =
         configuration.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
     let parameters = configuration.unwrap_or_default().postgresql.parameters;
-    Ok(PatroniView { itself, cluster, parameters })
+    let history = match &cluster {
+        Some(cluster) if itself.role == "primary" && cluster.has_timelines() => {
+            get(remote, access, node, "/history").await.map(|answer| history(&answer.body)).unwrap_or_default()
+        }
+        _ => BTreeMap::new(),
+    };
+    Ok(PatroniView { itself, cluster, parameters, history })
+}
+
+/// `GET /history`: a list of timelines, each with the position at which it ended.
+fn history(body: &[u8]) -> BTreeMap<u64, u64> {
+    let lines: Vec<Vec<serde_json::Value>> = serde_json::from_slice(body).unwrap_or_default();
+    lines.iter().filter_map(|line| Some((line.first()?.as_u64()?, line.get(1)?.as_u64()?))).collect()
 }
 
 /// Asks the member `leader`, which leads, to hand over. Patroni answers when it is done, but
@@ -195,5 +229,22 @@ pub(crate) async fn switchover(access: &Access, leader: &FleetNode, patience: Du
         }
         Ok(Err(said)) => Err(said),
         Ok(Ok(_)) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_of_the_leader_is_where_timelines_ended() {
+        let body =
+            br#"[[1, 83886240, "no recovery target specified", "2026-01-01T00:00:00+00:00", "node2"], [2, 100, "x"]]"#;
+        assert_eq!(history(body), BTreeMap::from([(1, 83_886_240), (2, 100)]));
+        assert_eq!(history(b"[]"), BTreeMap::new());
+        let replica =
+            br#"{"role": "replica", "timeline": 1, "xlog": {"received_location": 9, "replayed_location": 8}}"#;
+        let replica: Itself = serde_json::from_slice(replica).unwrap();
+        assert_eq!(replica.xlog.replayed_location, Some(8));
     }
 }

@@ -11,8 +11,11 @@ use crate::{
         findings::{Findings, Hint},
         view::Observations,
     },
+    model::InstanceKey,
     plan::Plan,
 };
+
+use super::PatroniView;
 
 /// Finds what is wrong with Patroni, and which members it has.
 pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings) {
@@ -29,7 +32,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     for (key, view) in &views {
         if view.itself.failsafe_mode_is_active {
             let message = "failsafe mode is active: Patroni cannot reach etcd";
-            findings.add("failsafe-active", Some(key), message, "check etcd first");
+            findings.add("failsafe-active", Some(key), message, "Check etcd first");
         }
         if view.itself.pending_restart {
             let hint = format!("Run `hactl up {}` to restart the members in the right order", plan.cluster);
@@ -59,7 +62,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     let Some((_, cluster)) = best else {
         if !views.is_empty() {
             let message = "no Patroni member can read the cluster from etcd";
-            findings.add("dcs-unreadable", None, message, "check etcd first");
+            findings.add("dcs-unreadable", None, message, "Check etcd first");
         }
         return;
     };
@@ -77,6 +80,9 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
         {
             findings.add("member-missing", Some(&node.key), "Patroni runs but is not a member yet", Hint::None);
         }
+    }
+    for (key, view) in &views {
+        diverged(plan, key, view, &views, findings);
     }
     findings.members.clone_from(&cluster.members);
     findings.members.sort_by(|a, b| a.name.cmp(&b.name));
@@ -104,6 +110,35 @@ pub(super) fn diagnose_guards(plan: &Plan, seen: &Observations, findings: &mut F
         }
         findings.unproved.push(key.clone());
     }
+}
+
+/// Finds a member whose data has gone past the point at which the leader's history left its timeline: it can only stream
+/// again when `pg_rewind` or a new copy has removed what it has beyond that.
+fn diverged(
+    plan: &Plan,
+    key: &InstanceKey,
+    view: &PatroniView,
+    views: &[(&InstanceKey, &PatroniView)],
+    findings: &mut Findings,
+) {
+    let (Some(timeline), Some(replayed)) = (view.itself.timeline, view.itself.xlog.replayed_location) else { return };
+    let leader = views.iter().find(|(_, leader)| leader.history.contains_key(&timeline));
+    let Some((leader, end)) = leader.and_then(|(leader, view)| Some((*leader, *view.history.get(&timeline)?))) else {
+        return;
+    };
+    if view.itself.role == "primary" || replayed <= end {
+        return;
+    }
+    let message = format!(
+        "its data has diverged from {leader}: it has {} bytes of timeline {timeline} that {leader} does not have",
+        replayed - end
+    );
+    let hint = format!(
+        "Copy what its data directory has and {leader} does not, if it matters. Then run `patronictl reinit {} {key}` on a \
+         node, which deletes that directory and copies {leader}'s",
+        plan.cluster
+    );
+    findings.add("member-diverged", Some(key), message, hint);
 }
 
 /// Finds members of a cluster that hactl did not make which the file does not name.

@@ -50,6 +50,8 @@ struct Cluster<'a> {
     patroni_failsafe_mode: bool,
     /// Whether a replica must be on the leader's timeline to take over.
     patroni_check_timeline: bool,
+    /// Whether the data of a member that cannot be brought back is deleted.
+    patroni_remove_diverged_data: bool,
 }
 
 fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
@@ -67,6 +69,7 @@ fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
         patroni_synchronous_node_count: synchronous.node_count,
         patroni_failsafe_mode: true,
         patroni_check_timeline: true,
+        patroni_remove_diverged_data: plan.disposable,
     })
 }
 

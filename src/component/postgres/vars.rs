@@ -66,8 +66,11 @@ fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
     })
 }
 
-/// The networks that may connect: the cluster's own, then those of the file.
+/// The networks that may connect: the machines' own where those may, then those of the file.
 fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
+    if !plan.postgres.own_network {
+        return plan.postgres.access.clone();
+    }
     let own = |node: &FleetNode| -> Option<Ipv4Net> {
         let known = plan.platform.network(node.key());
         // The local platform makes networks of this size where the file says nothing, and most networks are of it.

@@ -15,7 +15,7 @@ use crate::{
 /// # Errors
 /// Names the node on which the row could not be written or did not arrive within `patience`.
 pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey, patience: Duration) -> Result<()> {
-    const TABLE: &str = "hactl_health_check";
+    const TABLE: &str = "public.hactl_health_check";
     let failed = |node: &InstanceKey, seen: String| {
         Error::failed("write-check", "write a row and read it on", node)
             .cause(seen)

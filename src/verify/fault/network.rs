@@ -122,7 +122,7 @@ pub(super) fn cut_replication() -> NodeFault {
     ];
     NodeFault {
         inject: format!(
-            "upstream=$(runuser -u postgres -- psql -XAtq -c \"SELECT sender_host FROM pg_stat_wal_receiver\")\n\
+            "upstream=$(runuser -u postgres -- psql -XAtq -c \"SELECT sender_host FROM pg_catalog.pg_stat_wal_receiver\")\n\
              [ -n \"$upstream\" ] || {{ echo 'the replica does not stream from any server' >&2; exit 1; }}\n\
              nft -f - <<END\ntable inet hactl_drill {{\n{}}}\nEND\n",
             chains.concat()

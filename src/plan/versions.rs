@@ -1,0 +1,206 @@
+//! Which versions a plan has: what the file sets, else what runs. And which of them a cluster that runs can move to.
+
+use super::{Choices, Plan, Settled, Warning};
+use crate::{
+    model::EtcdVersion,
+    spec::{Pin, Spec},
+};
+
+/// The first release of etcd 3.5 from which 3.6 takes over every member: with an earlier one, a voter that began as a
+/// learner is unknown to 3.6 (etcd#19557).
+const OLDEST_BEFORE_3_6: EtcdVersion = EtcdVersion { major: 3, minor: 5, patch: 26 };
+
+/// What `spec` sets, else what runs, else the defaults. What this hactl has newer is a warning.
+pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) -> Settled {
+    let wanted = Settled {
+        etcd: spec.etcd,
+        patroni: spec.patroni.version.clone(),
+        postgres: spec.postgres.major,
+        own_network: spec.postgres.own_network,
+    };
+    let Some(runs) = &choices.settled else { return wanted };
+    let pinned = spec.pinned;
+    let same_minor = (runs.etcd.major, runs.etcd.minor) == (spec.etcd.major, spec.etcd.minor);
+    let etcd = match pinned.etcd {
+        Pin::Nothing => runs.etcd,
+        Pin::Minor if same_minor => runs.etcd,
+        Pin::Minor | Pin::Full => wanted.etcd,
+    };
+    let patroni = if pinned.patroni { wanted.patroni.clone() } else { runs.patroni.clone() };
+    if etcd < wanted.etcd {
+        warnings.push(newer("etcd", &etcd.to_string(), &wanted.etcd.to_string(), "etcd.version"));
+    }
+    if numbers(&patroni) < numbers(&wanted.patroni) {
+        warnings.push(newer("Patroni", &patroni, &wanted.patroni, "patroni.version"));
+    }
+    Settled {
+        etcd,
+        patroni,
+        postgres: if pinned.postgres { wanted.postgres } else { runs.postgres },
+        own_network: if pinned.own_network { wanted.own_network } else { runs.own_network },
+    }
+}
+
+fn newer(what: &str, runs: &str, newest: &str, field: &str) -> Warning {
+    Warning {
+        code: "version-newer".to_owned(),
+        message: format!("{what} {runs} runs, and this release of hactl has {newest}"),
+        hint: Some(format!("Set `{field}: \"{newest}\"` in the cluster file to move to it")),
+    }
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').filter_map(|part| part.parse().ok()).collect()
+}
+
+/// A version that a cluster cannot move to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The field of the cluster file.
+    pub field: [&'static str; 2],
+    pub message: String,
+    pub hint: String,
+}
+
+/// Whether a cluster on which `runs` is settled can move to the versions of `plan`.
+///
+/// # Errors
+/// The first version that it cannot move to.
+pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
+    if plan.data_nodes().next().is_some() && plan.postgres.major != runs.postgres {
+        return Err(Refusal {
+            field: ["postgres", "version"],
+            message: format!(
+                "the cluster has data of PostgreSQL {}, and PostgreSQL {} cannot use it",
+                runs.postgres, plan.postgres.major
+            ),
+            hint: format!(
+                "Set `postgres.version: {}`. To change the major version, create a second cluster with the new one and \
+                 move the data with a dump or with logical replication",
+                runs.postgres
+            ),
+        });
+    }
+    if plan.voters().next().is_some()
+        && let Some((message, hint)) = etcd(runs.etcd, plan.etcd)
+    {
+        return Err(Refusal { field: ["etcd", "version"], message, hint });
+    }
+    Ok(())
+}
+
+/// Why etcd cannot move from one version to another, and what to do.
+fn etcd(from: EtcdVersion, to: EtcdVersion) -> Option<(String, String)> {
+    let newest = |minor: u32| {
+        let known = EtcdVersion::NEWEST.into_iter().find(|known| (known.major, known.minor) == (from.major, minor));
+        known.map_or_else(|| format!("{}.{minor}", from.major), |version| version.to_string())
+    };
+    if (to.major, to.minor) < (from.major, from.minor) {
+        return Some((
+            format!("etcd {from} runs, and etcd cannot go back to {to}: its members would not start"),
+            format!("Set `etcd.version: \"{from}\"`"),
+        ));
+    }
+    if to.major > from.major || to.minor > from.minor + 1 {
+        return Some((
+            format!("etcd {from} runs, and etcd moves one minor version at a time"),
+            format!("Set `etcd.version: \"{}\"` and run `hactl up` first", newest(from.minor + 1)),
+        ));
+    }
+    if to.minor == 6 && from.minor == 5 && from < OLDEST_BEFORE_3_6 {
+        return Some((
+            format!("etcd {from} runs, and etcd 3.6 needs {OLDEST_BEFORE_3_6} or later on every member first"),
+            format!("Set `etcd.version: \"{}\"` and run `hactl up` first", newest(5)),
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{plan::decide, spec};
+
+    fn settled(etcd: &str) -> Settled {
+        let postgres = 15.try_into().unwrap();
+        Settled { etcd: etcd.parse().unwrap(), patroni: "4.1.4".to_owned(), postgres, own_network: true }
+    }
+
+    fn plan(text: &str, settled: Option<Settled>) -> Plan {
+        let text = format!("instances: {{a: {{}}, b: {{}}, c: {{}}}}\n{text}");
+        let spec = spec::load("t", text.as_bytes(), "t").unwrap();
+        decide(&spec, &Choices { settled, ..Choices::default() }).unwrap()
+    }
+
+    #[test]
+    fn versions_that_the_file_does_not_set_stay_what_runs() {
+        let newest = EtcdVersion::DEFAULT.to_string();
+        let table = [
+            ("", "3.6.11", "3.6.11", 2),
+            ("etcd: {version: \"3.6\"}", "3.6.11", "3.6.11", 2),
+            ("etcd: {version: \"3.6\"}", "3.5.35", newest.as_str(), 1),
+            ("etcd: {version: \"3.6.12\"}", "3.6.11", "3.6.12", 1),
+            ("etcd: {version: \"3.6.10\"}\npatroni: {version: 4.1.4}", "3.6.11", "3.6.10", 0),
+            // A record of a later release.
+            ("patroni: {version: 4.1.4}", "3.7.0", "3.7.0", 0),
+        ];
+        for (text, runs, expected, warnings) in table {
+            let plan = plan(text, Some(settled(runs)));
+            assert_eq!(plan.etcd.to_string(), expected, "{text} on {runs}");
+            let newer = plan.warnings.iter().filter(|warning| warning.code == "version-newer").count();
+            assert_eq!(newer, warnings, "{text} on {runs}: {:?}", plan.warnings);
+            assert_eq!((plan.patroni.version.as_str(), plan.postgres.major.number()), ("4.1.4", 15), "{text}");
+        }
+        let fresh = plan("", None);
+        assert_eq!((fresh.etcd, fresh.warnings.len()), (EtcdVersion::DEFAULT, 0));
+        let warned = plan("", Some(settled("3.6.11")));
+        assert_eq!(warned.warnings[0].message, format!("etcd 3.6.11 runs, and this release of hactl has {newest}"));
+        assert_eq!(warned.settled(), settled("3.6.11"));
+    }
+
+    #[test]
+    fn networks_that_an_earlier_release_let_in_stay_until_the_file_says_so() {
+        let hosts = |access: &str| {
+            let text = format!(
+                "platform: {{hosts: {{ssh: {{user: root}}}}}}\ninstances: {{a: {{address: 10.0.0.1}}}}\npostgres: {{{access}}}"
+            );
+            spec::load("t", text.as_bytes(), "t").unwrap()
+        };
+        let own = |access: &str, settled: Option<Settled>| {
+            decide(&hosts(access), &Choices { settled, ..Choices::default() }).unwrap().postgres.own_network
+        };
+        assert!(!own("", None));
+        assert!(own("", Some(settled("3.6.11"))));
+        assert!(!own("own_network: false", Some(settled("3.6.11"))));
+        assert!(own("own_network: true", None));
+        assert!(plan("", None).postgres.own_network);
+    }
+
+    #[test]
+    fn cluster_moves_to_no_other_major_of_postgresql_and_by_one_minor_of_etcd() {
+        let table = [
+            ("", "3.6.16", None),
+            ("postgres: {version: 15}", "3.6.16", None),
+            ("postgres: {version: 16}", "3.6.16", Some("postgres.version")),
+            ("postgres: {version: 14}", "3.6.16", Some("postgres.version")),
+            ("etcd: {version: \"3.6.12\"}", "3.6.16", None),
+            ("etcd: {version: \"3.5\"}", "3.6.16", Some("etcd.version")),
+            ("etcd: {version: \"3.6\"}", "3.5.35", None),
+            ("etcd: {version: \"3.6\"}", "3.5.26", None),
+            ("etcd: {version: \"3.6\"}", "3.5.25", Some("etcd.version")),
+            ("etcd: {version: \"3.6\"}", "3.4.30", Some("etcd.version")),
+        ];
+        for (text, runs, refused) in table {
+            let runs = settled(runs);
+            let refusal = moves(&plan(text, Some(runs.clone())), &runs).err();
+            assert_eq!(
+                refusal.as_ref().map(|refusal| refusal.field.join(".")).as_deref(),
+                refused,
+                "{text} on {runs:?}"
+            );
+            assert!(refusal.is_none_or(|refusal| refusal.hint.starts_with("Set `")));
+        }
+        let refusal = moves(&plan("etcd: {version: \"3.6\"}", None), &settled("3.5.11")).unwrap_err();
+        assert_eq!(refusal.hint, "Set `etcd.version: \"3.5.35\"` and run `hactl up` first");
+    }
+}

@@ -1,0 +1,114 @@
+//! What runs on the machines: read where no run has noted it, and noted when a run has brought it there.
+
+use super::machine_identity::MachineIdentity;
+use crate::{
+    component::{Observations, etcd::EtcdView, patroni::PatroniView},
+    context::Context,
+    deployment::{Cluster, Deployment, Known, access, settled_record},
+    error::Result,
+    fleet::Fleet,
+    health,
+    model::{PostgresMajor, Settled},
+    platform::Machines,
+    secrets::Vault,
+    terraform::{self, provider},
+};
+
+/// Asks the machines of a cluster whose record does not say what runs, because an earlier release made it. Then checks
+/// that the cluster can move from there to the planned versions.
+///
+/// # Errors
+/// When a planned version is refused, with its place in the cluster file.
+pub(crate) async fn learn(context: &Context, deployment: &mut Deployment) -> Result<()> {
+    if deployment.cluster.settled().is_none()
+        && let Some(settled) = ask(context, deployment).await?
+    {
+        deployment.cluster.settle(settled)?;
+    }
+    deployment.cluster.can_move()
+}
+
+async fn ask(context: &Context, deployment: &Deployment) -> Result<Option<Settled>> {
+    let (cluster, vault) = (&deployment.cluster, deployment.opened());
+    let (Some(fleet), Some(vault)) = (deployment.known.fleet_if_any()?, vault) else { return Ok(None) };
+    let access = access(context, cluster, vault)?;
+    let seen = async { Ok(health::observe(fleet, &access).await) };
+    Ok(settled(&context.interruptible("look at the machines of", cluster.name(), seen).await?))
+}
+
+/// What runs, where all three programs answer somewhere. The newest of versions that differ: an upgrade was interrupted.
+fn settled(seen: &Observations) -> Option<Settled> {
+    let etcd = seen.values().filter_map(|view| view.etcd.as_ref()?.as_ref().ok());
+    let patroni = || seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
+    let numbers = |view: &PatroniView| -> Vec<u32> {
+        view.itself.patroni.version.split('.').filter_map(|part| part.parse().ok()).collect()
+    };
+    let major =
+        |view: &PatroniView| PostgresMajor::try_from(u8::try_from(view.itself.server_version / 10_000).ok()?).ok();
+    Some(Settled {
+        etcd: etcd.filter_map(|view: &EtcdView| view.version.parse().ok()).max()?,
+        patroni: patroni().max_by_key(|view| numbers(view))?.itself.patroni.version.clone(),
+        postgres: patroni().find_map(major)?,
+        // Earlier releases let the machines' networks in everywhere.
+        own_network: true,
+    })
+}
+
+/// Notes that the plan has been carried out, here and for runs elsewhere.
+///
+/// # Errors
+/// When the record or the state cannot be written.
+pub(crate) async fn keep(
+    context: &Context,
+    cluster: &Cluster,
+    known: &Known,
+    vault: &Vault,
+    fleet: &Fleet,
+    image: Option<&str>,
+) -> Result<()> {
+    cluster.note_settled()?;
+    if cluster.state_location().is_none() || cluster.settled() == Some(&cluster.plan.settled()) {
+        return Ok(());
+    }
+    let identity = MachineIdentity::of(context, cluster, known, Some(vault))?;
+    let record = settled_record(cluster, vault, fleet);
+    let machines = Machines { record: &record, ..identity.machines(cluster, image) };
+    let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
+    terraform::keep_record(context, &cluster.dir(), &machines, Some(reattach)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::component::NodeView;
+
+    fn node(etcd: &str, patroni: &str, server_version: u32) -> NodeView {
+        let mut view = NodeView::new(BTreeSet::new(), Ok(()));
+        view.etcd = Some(Ok(EtcdView { version: etcd.to_owned(), ..EtcdView::default() }));
+        let mut told = PatroniView::default();
+        told.itself.patroni.version = patroni.to_owned();
+        told.itself.server_version = server_version;
+        view.patroni = Some(Ok(told));
+        view
+    }
+
+    #[test]
+    fn running_cluster_settles_the_newest_versions_that_its_members_tell() {
+        let seen = |views: Vec<NodeView>| -> Observations {
+            let keys = ["a", "b", "c"].map(|key| key.parse().unwrap());
+            keys.into_iter().zip(views).collect()
+        };
+        let members =
+            vec![node("3.6.9", "4.1.4", 150_014), node("3.6.11", "4.0.10", 0), node("3.6.9", "4.0.9", 150_014)];
+        let found = settled(&seen(members)).unwrap();
+        assert_eq!(
+            (found.etcd.to_string().as_str(), found.patroni.as_str(), found.postgres.number()),
+            ("3.6.11", "4.1.4", 15)
+        );
+        // PostgreSQL does not run anywhere: perhaps the first start has not come to its end.
+        assert_eq!(settled(&seen(vec![node("3.6.9", "4.1.4", 0)])), None);
+        assert_eq!(settled(&seen(vec![NodeView::new(BTreeSet::new(), Ok(()))])), None);
+    }
+}
