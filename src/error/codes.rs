@@ -275,6 +275,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
 /// Codes of what `hactl status` finds, and what each means.
 pub const PROBLEMS: &[(&str, &str)] = &[
     ("authentication", "a login was refused"),
+    ("database-missing", "a database of the cluster file does not exist"),
     ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),
     ("dcs-unreadable", "Patroni cannot read the DCS"),
     ("etcd-alarm", "etcd has raised an alarm"),

@@ -17,7 +17,8 @@ use crate::{
     assets,
     model::{
         Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion, Patroni,
-        Platform, Postgres, PostgresMajor, Timers, nearest, version::PATRONI_NEWEST,
+        Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, Timers, nearest,
+        version::PATRONI_NEWEST,
     },
 };
 
@@ -214,14 +215,14 @@ fn databases(
 ) -> BTreeMap<DatabaseName, DatabaseName> {
     let mut databases = BTreeMap::new();
     for (name, database) in written {
-        if settings::RESERVED_DATABASES.contains(&name.as_str()) {
+        if RESERVED_DATABASES.contains(&name.as_str()) {
             checker.say(
                 &["postgres", "databases", name.as_str()],
-                format!("database `{name}` is reserved: every cluster has it already"),
+                format!("database `{name}` is reserved for PostgreSQL or hactl: choose another name"),
             );
         }
         let owner = database.and_then(|database| database.owner).unwrap_or_else(|| name.clone());
-        if settings::RESERVED_ROLES.contains(&owner.as_str()) {
+        if RESERVED_ROLES.contains(&owner.as_str()) {
             let message =
                 format!("role `{owner}` is reserved for PostgreSQL or hactl: choose another role for the application");
             checker.say(&["postgres", "databases", name.as_str(), "owner"], message);

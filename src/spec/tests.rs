@@ -302,9 +302,15 @@ fn each_field_says_what_it_wants() {
         ("patroni: 5", "1:10: patroni: expected a section (`key: value` lines), found the number 5\n"),
         (
             "postgres: {databases: {postgres: {}}}",
-            "1:24: postgres.databases.postgres: database `postgres` is reserved: every cluster has it already\n1:24: \
-             postgres.databases.postgres.owner: role `postgres` is reserved for PostgreSQL or hactl: choose another \
-             role for the application\n",
+            "1:24: postgres.databases.postgres: database `postgres` is reserved for PostgreSQL or hactl: choose another \
+             name\n1:24: postgres.databases.postgres.owner: role `postgres` is reserved for PostgreSQL or hactl: choose \
+             another role for the application\n",
+        ),
+        (
+            "postgres: {databases: {app: {owner: hactl_verify}, hactl_verify: {owner: app}}}",
+            "1:37: postgres.databases.app.owner: role `hactl_verify` is reserved for PostgreSQL or hactl: choose another \
+             role for the application\n1:52: postgres.databases.hactl_verify: database `hactl_verify` is reserved for \
+             PostgreSQL or hactl: choose another name\n",
         ),
         (
             "postgres: {databases: {app: {owner: App}}}",

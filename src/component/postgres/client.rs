@@ -1,6 +1,11 @@
 //! PostgreSQL itself: who is in recovery, and who streams.
 
-use std::{collections::BTreeMap, error::Error as _, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error as _,
+    io,
+    time::Duration,
+};
 
 use rustls::ClientConfig;
 use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
@@ -22,6 +27,8 @@ pub struct PostgresView {
     pub streaming: BTreeMap<String, String>,
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
+    /// Its databases.
+    pub databases: BTreeSet<String>,
     pub version: String,
     /// Whether it serves TLS: the connection that asks is made with it where it can be.
     pub tls: bool,
@@ -37,7 +44,8 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
         let row = client
             .query_one(
                 "SELECT pg_is_in_recovery(), current_setting('server_version'), \
-                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())",
+                 (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), \
+                 ARRAY(SELECT datname::text FROM pg_database)",
                 &[],
             )
             .await
@@ -66,6 +74,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             in_recovery: row.get(0),
             version: row.get(1),
             tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
+            databases: row.get::<_, Vec<String>>(3).into_iter().collect(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
         })

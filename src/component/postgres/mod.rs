@@ -2,12 +2,14 @@
 
 mod client;
 mod diagnose;
+mod mark;
 mod service;
 mod vars;
 mod write_check;
 
 pub use client::PostgresView;
 pub(crate) use client::{age, recovery, superuser};
+pub(crate) use mark::mark;
 pub(crate) use service::{PORT, USER, endpoint, user};
 pub use write_check::write_and_read;
 
