@@ -70,6 +70,9 @@ pub struct Plan {
     /// The drills that `hactl verify` runs by default.
     #[serde(default)]
     pub drills: Vec<String>,
+    /// The longest write gap that `verify.limits` of the cluster file allows, in milliseconds by drill.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits_ms: BTreeMap<String, u64>,
     /// Whether drills may cause faults that the cluster does not promise to survive.
     pub disposable: bool,
 }
