@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error as _,
     io,
-    time::Duration,
 };
 
 use rustls::ClientConfig;
@@ -91,27 +90,37 @@ pub(crate) async fn superuser(access: &Access, node: &FleetNode, database: &str)
     connect(&remote, access, node, database).await
 }
 
-/// Whether a server is in recovery, and its timeline: that of its own WAL, or of the stream that it receives.
-pub(crate) async fn recovery(client: &Client) -> Observed<(bool, Option<u32>)> {
+/// What a server says of itself while drills run.
+pub(crate) struct Recovery {
+    pub(crate) in_recovery: bool,
+    /// That of its own WAL, or of the stream that it receives.
+    pub(crate) timeline: Option<u32>,
+    /// In microseconds since 1970, by the node's clock.
+    pub(crate) postmaster_started: i64,
+}
+
+/// Whether a server is in recovery, its timeline, and when it started.
+pub(crate) async fn recovery(client: &Client) -> Observed<Recovery> {
     let row = client
         .query_one(
             "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() \
              THEN (SELECT received_tli::bigint FROM pg_stat_wal_receiver) \
-             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint END",
+             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint END, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint",
             &[],
         )
         .await
         .map_err(|error| failure(&error))?;
     let timeline: Option<i64> = row.get(1);
-    Ok((row.get(0), timeline.and_then(|timeline| u32::try_from(timeline).ok())))
+    let timeline = timeline.and_then(|timeline| u32::try_from(timeline).ok());
+    Ok(Recovery { in_recovery: row.get(0), timeline, postmaster_started: row.get(2) })
 }
 
-/// How long ago the cluster was initialised, by the node's own clock: the upper half of the system
-/// identifier is the second in which `initdb` ran (xlog.c, BootStrapXLOG).
+/// How many seconds ago the cluster was initialised, by the node's own clock: the upper half of the system
+/// identifier is the second in which `initdb` ran (xlog.c, BootStrapXLOG). Negative after the clock was stepped back.
 ///
 /// # Errors
 /// The words of what was seen instead of an answer.
-pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration> {
+pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<i64> {
     let client = superuser(access, node, "postgres").await?;
     let row = client
         .query_one(
@@ -120,7 +129,7 @@ pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration>
         )
         .await
         .map_err(|error| failure(&error))?;
-    Ok(Duration::from_secs(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()))
+    Ok(row.get(0))
 }
 
 pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {
