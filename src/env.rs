@@ -175,7 +175,8 @@ variables! {
 variables! {
     /// `hactl psql`.
     CLIENTS:
-    PGSERVICE = "PGSERVICE", Withholds, "A service would lead to another server.";
+    PGSERVICE = "PGSERVICE", Sets, "`hactl`, a service with the parameters that have no variable.";
+    PGSERVICEFILE = "PGSERVICEFILE", Sets, "The file of that service, in which your own services are not.";
     PGHOSTADDR = "PGHOSTADDR", Withholds, "An address would lead to another server.";
 }
 
@@ -210,7 +211,11 @@ const TOPICS: [(&str, &str, &[Variable]); 8] = [
     ("Proxmox", "", PROXMOX),
     ("Terraform", "", TERRAFORM),
     ("Terraform's backends", "Terraform gets the variables of the backend that the cluster file names.", BACKENDS),
-    ("`hactl psql`", "psql gets the cluster's connection string as libpq's variables.", CLIENTS),
+    (
+        "`hactl psql`",
+        "psql gets the cluster's connection string as libpq's variables, and the rest of it as a service.",
+        CLIENTS,
+    ),
     ("CI", "", CI),
 ];
 

@@ -65,13 +65,16 @@ pub struct Plan {
     pub dcs: Dcs,
     /// The longest write gap to expect for each fault.
     pub bounds: Vec<Bound>,
-    /// What stops a primary whose Patroni no longer runs, in words.
+    /// What stops a primary whose Patroni no longer runs, as a sentence.
     pub fencing: String,
     /// Warnings about the plan.
     pub warnings: Vec<Warning>,
     /// The drills that `hactl verify` runs by default.
     #[serde(default)]
     pub drills: Vec<String>,
+    /// The longest write gap that `verify.limits` of the cluster file allows, in milliseconds by drill.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits_ms: BTreeMap<String, u64>,
     /// Whether drills may cause faults that the cluster does not promise to survive.
     pub disposable: bool,
 }

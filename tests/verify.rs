@@ -80,6 +80,17 @@ fn cluster_with_three_nodes_proves_its_failover() {
         deleted_row(&bench);
     });
 
+    steps.step("verify, with a database or table of its name that it did not make, drops nothing", || {
+        unmarked(&bench);
+    });
+
+    steps.step("up, with a declared database dropped, creates it again", || {
+        superuser(&leader(&bench), "postgres", "DROP DATABASE app");
+        assert!(bench.status()["problems"].to_string().contains("database-missing"));
+        bench.act(&["up", NAME, "--no-verify"]);
+        healthy_within(&bench, Duration::from_secs(30));
+    });
+
     steps.step("drill, after SIGINT, takes its fault back", || {
         interrupted(&bench);
     });
@@ -203,6 +214,29 @@ fn deleted_row(bench: &Bench) {
         let said = fs::read_to_string(bench.kept(&format!("runs/latest/{journals}/{node}.log"))).unwrap();
         assert!(said.contains("patroni[") && !said.contains("hactl_verify@"), "{node}: {said:.2000}");
     }
+}
+
+/// A database of the drills' name with rows of a user, then a table of a user in the drills' own database.
+fn unmarked(bench: &Bench) {
+    let primary = leader(bench);
+    let ask = |database: &str, sql: &str| superuser(&primary, database, sql);
+    ask("postgres", "CREATE DATABASE hactl_verify");
+    ask("hactl_verify", "CREATE TABLE mine AS SELECT 42 AS answer");
+    let (code, error) = bench.fail(&["verify", NAME, "--drill", "postgres-crash"]);
+    assert!(code == 1 && error["code"] == "drill-database" && error.to_string().contains("mark"), "{error}");
+    assert_eq!(ask("hactl_verify", "SELECT answer FROM mine").trim(), "42");
+    ask("postgres", "DROP DATABASE hactl_verify");
+
+    let mut running = bench.follow(&["verify", NAME, "--drill", "postgres-crash"]);
+    running.wait_for("strike", |event| words(event).contains("undo armed") || words(event).contains("injecting"));
+    running.kill();
+    healthy_within(bench, Duration::from_secs(60));
+    let primary = leader(bench);
+    superuser(&primary, "hactl_verify", "CREATE TABLE mine AS SELECT 42 AS answer");
+    let (code, error) = bench.fail(&["verify", NAME, "--drill", "postgres-crash"]);
+    assert!(code == 1 && error.to_string().contains("mine"), "{error}");
+    superuser(&primary, "hactl_verify", "DROP TABLE mine");
+    bench.act(&["verify", NAME, "--drill", "postgres-crash"]);
 }
 
 fn interrupted(bench: &Bench) {

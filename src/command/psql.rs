@@ -1,7 +1,15 @@
+use std::io::Write;
+
 use clap::Args;
 
 use super::{Session, arguments::ClusterArg};
-use crate::{deployment::Conninfo, error::Result, exec::Command, query};
+use crate::{
+    deployment::Conninfo,
+    env,
+    error::{Error, Result},
+    exec::Command,
+    query,
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct PsqlArgs {
@@ -17,7 +25,7 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
     session
         .query(async |context| {
             let connection = query::psql_connection(context, &mut deployment).await?;
-            // As environment variables, so that any argument of the user overrides them.
+            // As environment variables and a service, so that any argument of the user overrides them.
             let mut psql = Command::new("psql").args(args.args.iter().cloned());
             // The variables of a PostgreSQL backend describe the backend, not the cluster.
             let of_backend = deployment.cluster.plan.backend.iter().flat_map(|backend| backend.kind.passed());
@@ -27,6 +35,13 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
             for (name, value) in connection.conninfo.environment() {
                 psql = psql.env(name, value);
             }
+            let failed =
+                |error: std::io::Error| Error::failed("psql-service", "write", "the service of psql").source(&error);
+            let mut service = tempfile::NamedTempFile::new().map_err(failed)?;
+            service.write_all(connection.conninfo.service().as_bytes()).map_err(failed)?;
+            psql = psql
+                .env(env::PGSERVICE, Conninfo::SERVICE)
+                .env(env::PGSERVICEFILE, service.path().display().to_string());
             tokio::select! {
                 done = psql.attach(context) => done,
                 () = connection.serve() => unreachable!("a tunnel serves until it is dropped"),

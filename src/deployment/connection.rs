@@ -3,6 +3,18 @@
 use super::{Cluster, Conninfo};
 use crate::{component::postgres, fleet::Fleet, secrets::ClientFiles};
 
+/// How soon a client notices a dead server: by default libpq waits about two minutes for a connection and a quarter of an hour for an
+/// answer. docs/connections.md has the same for other drivers.
+const FAILOVER: [(&str, &str); 7] = [
+    ("connect_timeout", "2"),
+    ("keepalives", "1"),
+    ("keepalives_idle", "5"),
+    ("keepalives_interval", "2"),
+    ("keepalives_count", "3"),
+    ("tcp_user_timeout", "5000"),
+    ("target_session_attrs", "read-write"),
+];
+
 /// As an adopted cluster's superuser: libpq asks for the password, or finds it itself.
 pub(super) fn as_superuser(fleet: &Fleet, superuser: &str) -> Conninfo {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
@@ -17,8 +29,12 @@ pub(super) fn as_superuser(fleet: &Fleet, superuser: &str) -> Conninfo {
         ("port", ports.join(",")),
         ("dbname", "postgres".to_owned()),
         ("user", superuser.to_owned()),
-        ("target_session_attrs", "read-write".to_owned()),
     ])
+    .and(failover())
+}
+
+fn failover() -> [(&'static str, String); 7] {
+    FAILOVER.map(|(parameter, value)| (parameter, value.to_owned()))
 }
 
 /// As the first database's owner: every host, verified, without a password.
@@ -41,10 +57,7 @@ pub(crate) fn login(cluster: &Cluster, place: Conninfo) -> Conninfo {
         Some((database, owner)) => (database.to_string(), owner.to_string()),
         None => ("postgres".to_owned(), "postgres".to_owned()),
     };
-    place.and([
-        ("dbname", database),
-        ("user", user),
-        ("target_session_attrs", "read-write".to_owned()),
+    place.and([("dbname", database), ("user", user)]).and(failover()).and([
         ("sslmode", "verify-full".to_owned()),
         ("sslrootcert", file(ClientFiles::POSTGRESQL_CA)),
         ("passfile", file(ClientFiles::PASSFILE)),

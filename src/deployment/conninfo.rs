@@ -18,20 +18,33 @@ impl Conninfo {
         self
     }
 
-    /// The same as libpq's variables, over which a program's own arguments win.
+    /// The same as libpq's variables, over which a program's own arguments win. [`Self::service`] has the rest.
     pub fn environment(&self) -> impl Iterator<Item = (String, &str)> {
-        self.0.iter().map(|(parameter, value)| (variable(parameter), value.as_str()))
+        self.0.iter().filter_map(|(parameter, value)| Some((variable(parameter)?, value.as_str())))
     }
 
-    /// Variables of the user's that would lead elsewhere: a service wins over all others, an address over a host.
-    pub const MISLEADING: [&str; 2] = [env::PGSERVICE, env::PGHOSTADDR];
+    /// The parameters for which libpq has no variable, as a file of services with the service [`Self::SERVICE`].
+    #[must_use]
+    pub fn service(&self) -> String {
+        let rest = self.0.iter().filter(|(parameter, _)| variable(parameter).is_none());
+        let rest: String = rest.map(|(parameter, value)| format!("{parameter}={value}\n")).collect();
+        format!("[{}]\n{rest}", Self::SERVICE)
+    }
+
+    pub const SERVICE: &str = "hactl";
+
+    /// Variables of the user's that would lead elsewhere: an address wins over a host.
+    pub const MISLEADING: [&str; 1] = [env::PGHOSTADDR];
 }
 
-/// libpq's variable for a parameter; those that hactl uses all have one.
-fn variable(parameter: &str) -> String {
+/// libpq's variable for a parameter, if it has one.
+fn variable(parameter: &str) -> Option<String> {
     match parameter {
-        "dbname" => env::PGDATABASE.to_owned(),
-        other => format!("PG{}", other.replace('_', "").to_uppercase()),
+        "dbname" => Some(env::PGDATABASE.to_owned()),
+        "connect_timeout" => Some(env::PGCONNECT_TIMEOUT.to_owned()),
+        "tcp_user_timeout" => None,
+        other if other.starts_with("keepalives") => None,
+        other => Some(format!("PG{}", other.replace('_', "").to_uppercase())),
     }
 }
 
@@ -61,6 +74,9 @@ mod tests {
             ("port", "5432".to_owned()),
             ("dbname", "app".to_owned()),
             ("user", "app".to_owned()),
+            ("connect_timeout", "2".to_owned()),
+            ("keepalives_idle", "5".to_owned()),
+            ("tcp_user_timeout", "5000".to_owned()),
             ("target_session_attrs", "read-write".to_owned()),
             ("sslmode", "verify-full".to_owned()),
             ("sslrootcert", "/home/o'me/my ca.pem".to_owned()),
@@ -68,8 +84,8 @@ mod tests {
         ]);
         assert_eq!(
             all.to_string(),
-            "host=10.0.0.1,10.0.0.2 hostaddr=127.0.0.1 port=5432 dbname=app user=app target_session_attrs=read-write \
-             sslmode=verify-full sslrootcert='/home/o\\'me/my ca.pem' passfile=/home/me/pgpass"
+            "host=10.0.0.1,10.0.0.2 hostaddr=127.0.0.1 port=5432 dbname=app user=app connect_timeout=2 \
+             keepalives_idle=5 tcp_user_timeout=5000 target_session_attrs=read-write sslmode=verify-full sslrootcert='/home/o\\'me/my ca.pem' passfile=/home/me/pgpass"
         );
         // As PostgreSQL's documentation names them, section "Environment Variables" of libpq.
         let documented = [
@@ -78,6 +94,7 @@ mod tests {
             ("PGPORT", "5432"),
             ("PGDATABASE", "app"),
             ("PGUSER", "app"),
+            ("PGCONNECT_TIMEOUT", "2"),
             ("PGTARGETSESSIONATTRS", "read-write"),
             ("PGSSLMODE", "verify-full"),
             ("PGSSLROOTCERT", "/home/o'me/my ca.pem"),
@@ -85,5 +102,6 @@ mod tests {
         ];
         let documented = documented.map(|(name, value)| (name.to_owned(), value));
         assert_eq!(all.environment().collect::<Vec<_>>(), documented);
+        assert_eq!(all.service(), "[hactl]\nkeepalives_idle=5\ntcp_user_timeout=5000\n");
     }
 }

@@ -182,6 +182,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("proxmox-token-missing", "the API token is not in the environment"),
     ("proxmox-unknown", "the endpoint's name has no address"),
     ("proxmox-untrusted", "Proxmox's certificate is not trusted"),
+    ("psql-service", "the connection parameters of psql could not be written"),
     ("python-missing", "Python is missing or cannot create virtual environments"),
     ("python-version", "hactl pins no packages for this version of Python"),
     ("record", "the run record could not be written"),
@@ -251,6 +252,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("age-key-open", "other users of this machine can read the key of the secrets file"),
     ("cache-damaged", "a damaged file of the cache was fetched again"),
     ("check-timeline-off", "an adopted cluster lets a member on an old timeline lead"),
+    ("clock-behind", "the clock of a machine is behind the creation of the cluster"),
     ("combination-not-run", "hactl's own tests do not run this combination"),
     ("dhcp-voter", "an etcd voter has an address from DHCP"),
     ("dns-kept", "records could not be removed"),
@@ -278,6 +280,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
 /// Codes of what `hactl status` finds, and what each means.
 pub const PROBLEMS: &[(&str, &str)] = &[
     ("authentication", "a login was refused"),
+    ("database-missing", "a database of the cluster file does not exist"),
     ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),
     ("dcs-unreadable", "Patroni cannot read the DCS"),
     ("etcd-alarm", "etcd has raised an alarm"),

@@ -69,6 +69,7 @@ fn good(plan: &Plan) -> Observations {
                 postgres: Some(Ok(PostgresView {
                     in_recovery: !leads,
                     tls: true,
+                    databases: plan.postgres.databases.keys().map(ToString::to_string).collect(),
                     streaming: if leads { streaming.into() } else { BTreeMap::new() },
                     ..PostgresView::default()
                 })),
@@ -238,6 +239,11 @@ fn each_fault_is_reported_with_its_code_and_node() {
             "two databases",
             |seen| patroni(seen, "node3").itself.database_system_identifier = Some("8".into()),
             &[("system-id-mismatch", None)],
+        ),
+        (
+            "a declared database was dropped",
+            |seen| postgres(seen, LEADER).databases.clear(),
+            &[("database-missing", None)],
         ),
         (
             "no leader",

@@ -6,6 +6,7 @@
 pub const DRILL_NAMES: &[&str] = &[
     "switchover",
     "postgres-crash",
+    "new-primary-crash",
     "patroni-crash",
     "patroni-crash/restart",
     "patroni-crash/dead",

@@ -1,6 +1,6 @@
 //! Healthy -> Verdict: the drills on a running cluster, and what they cost.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::{
     access::Access,
     component::postgres,
     context::RunContext,
-    deployment::{Cluster, Deployment, RunningCluster},
+    deployment::{Cluster, Deployment, RunningCluster, as_owner},
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
@@ -17,7 +17,7 @@ use crate::{
     model::{ClusterName, Dcs, InstanceKey},
     plan::Plan,
     report,
-    verify::{self, Choice, FaultTarget, Heading, Load, Verdict, Verification},
+    verify::{self, Choice, FaultTarget, Heading, Load, PrintedString, Verdict, Verification},
 };
 
 /// What `up` runs on a cluster that it has just initialised.
@@ -51,8 +51,9 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
                         cluster during the drills";
             context.events.step(Stage::Verify, None, step).await;
         }
-        let RunningCluster { plan, fleet, access, .. } = acting.deployment.running(context).await?;
-        let verdict = run.stage(Stage::Verify, drill(run, &plan, &fleet, &access, work, seed)).await?;
+        let RunningCluster { plan, fleet, access, conninfo } = acting.deployment.running(context).await?;
+        let running = Running { plan: &plan, fleet: &fleet, access: &access, dsn: conninfo.to_string() };
+        let verdict = run.stage(Stage::Verify, drill(run, running, work, seed)).await?;
         let outcome = Outcome {
             failed: !verdict.passed(),
             message: report::verify::headline(&verdict),
@@ -75,19 +76,40 @@ pub(crate) async fn prove(
     let failed = |seen: String| Error::failed("cluster-age", "read the age of the data on", leader).cause(seen);
     let node = fleet.nodes.get(leader).ok_or_else(|| failed("it is not a machine of the cluster".to_owned()))?;
     let age = postgres::age(access, node).await.map_err(|seen| failed(seen.to_string()))?;
-    if age > run.elapsed() {
-        return Ok(None);
+    match made_within(age, run.elapsed()) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        // The data may be old: drills would interrupt a cluster in use.
+        Err(ahead) => {
+            let words =
+                format!("not proved: by the clock of {leader}, the cluster was created {ahead} s in the future");
+            let hint = format!("Set the clock of {leader}, then run `hactl verify {}`", cluster.name());
+            run.context.events.warn("clock-behind", words, Some(hint)).await;
+            return Ok(None);
+        }
     }
     let drills = verify::choose(&PROOF.map(str::to_owned)).unwrap_or_default();
     let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), left_out: Vec::new(), soak: None });
-    run.stage(Stage::Verify, drill(run, &cluster.plan, fleet, access, &work, 0)).await.map(Some)
+    let running = Running { plan: &cluster.plan, fleet, access, dsn: as_owner(cluster, fleet).to_string() };
+    run.stage(Stage::Verify, drill(run, running, &work, 0)).await.map(Some)
+}
+
+/// Whether a cluster of this age, in seconds, is no older than `elapsed`. The error is how far in the future it was created.
+fn made_within(age: i64, elapsed: Duration) -> Result<bool, u64> {
+    u64::try_from(age).map(|age| Duration::from_secs(age) <= elapsed).map_err(|_| age.unsigned_abs())
+}
+
+/// The cluster that is drilled, and the connection string that is printed for it.
+struct Running<'a> {
+    plan: &'a Plan,
+    fleet: &'a Fleet,
+    access: &'a Access,
+    dsn: String,
 }
 
 async fn drill(
     run: &RunContext,
-    plan: &Plan,
-    fleet: &Fleet,
-    access: &Access,
+    Running { plan, fleet, access, dsn }: Running<'_>,
     work: &Work,
     seed: u64,
 ) -> Result<(Verdict, Option<String>)> {
@@ -100,7 +122,10 @@ async fn drill(
         let found = async { Ok(adopted_stamps(plan, fleet, access).await) };
         stamps.extend(context.interruptible("drill", &plan.cluster, found).await?);
     }
-    let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed };
+    // The string of an adopted cluster leads to no password: it is the user's to give.
+    let password = plan.platform.is_adopted().then(|| access.keys.superuser.1.clone());
+    let printed = PrintedString { dsn, password };
+    let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed, printed };
     let history: PathBuf = run.record().join("history.jsonl");
     let Verification { verdict, error } = match work {
         Work::Drills(choice) => verify::verify(&cluster, choice, heading, &history).await?,
@@ -153,4 +178,18 @@ pub fn unproved(cluster: &ClusterName, verdict: &Verdict) -> Option<Error> {
         error.cause(format!("{}{variant}: {}", drill.name, drill.reason.as_deref().unwrap_or("the drill failed")))
     });
     Some(error.hint(format!("Run `hactl report {cluster} --open` to see each round")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_created_in_the_future_is_not_new() {
+        let elapsed = Duration::from_secs(90);
+        let table = [(0, Ok(true)), (90, Ok(true)), (91, Ok(false)), (-1, Err(1)), (-86_400, Err(86_400))];
+        for (age, new) in table {
+            assert_eq!(made_within(age, elapsed), new, "{age}");
+        }
+    }
 }

@@ -53,7 +53,7 @@ pub fn adopt(plan: &Plan, running: &Running) -> Plan {
     plan.patroni.failsafe = is_on(&running.config["failsafe_mode"]);
     plan.dcs = running.dcs.clone();
     let data_nodes = plan.data_nodes().count();
-    plan.bounds = bounds::bounds(&timers, data_nodes, plan.voter_count());
+    plan.bounds = bounds::bounds(&timers, plan.patroni.durability, data_nodes, plan.voter_count());
     plan.fencing = fencing(&running.watchdogs);
     plan.warnings = warnings(&plan, &running.config);
     plan
@@ -204,8 +204,10 @@ mod tests {
         assert_eq!(bound(&plan, "node-loss"), Some(60.0));
         // Without primary_stop_timeout a primary may take any time to stop.
         assert_eq!(bound(&plan, "switchover"), None);
-        let plan = adopted(json!({"primary_stop_timeout": 20}));
+        let plan = adopted(json!({"primary_stop_timeout": 20, "synchronous_mode": true}));
         assert_eq!(bound(&plan, "switchover"), Some(35.0));
+        // Patroni applies the timeout in synchronous modes only.
+        assert_eq!(bound(&adopted(json!({"primary_stop_timeout": 20})), "switchover"), None);
         assert_eq!(bound(&plan, "postgres-crash"), Some(337.0));
     }
 

@@ -6,7 +6,7 @@
 //! has exceeded). If a candidate gets no answer from the other in those 2 s, no candidate wins, and each
 //! tries again in its next loop (`process_unhealthy_cluster` there): rare, and part of the bound.
 
-use super::{Bound, Timers};
+use super::{Bound, Durability, Timers};
 
 const ELECTION_TIMEOUT: u32 = 1;
 /// The longest time that etcd has no leader, plus the renewal of every lease, in seconds.
@@ -15,7 +15,7 @@ const RACE: u32 = 2;
 const PROMOTE: u32 = 3;
 
 /// The bounds, in the order of the faults' severity. A fault that this cluster cannot survive has none.
-pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<Bound> {
+pub(super) fn bounds(timers: &Timers, durability: Durability, data_nodes: usize, voters: usize) -> Vec<Bound> {
     let Timers { ttl, loop_wait, primary_start_timeout, primary_stop_timeout, .. } = *timers;
     // The candidate of a switchover and a single replica compete with no other member.
     let takeover = RACE + PROMOTE;
@@ -39,8 +39,10 @@ pub(super) fn bounds(timers: &Timers, data_nodes: usize, voters: usize) -> Vec<B
         1 => return vec![restart],
         _ => {}
     }
-    // A primary without a stop timeout may take any time to stop, so no bound holds.
-    let switchover = (primary_stop_timeout > 0).then(|| {
+    // A primary without a stop timeout may take any time to stop, so no bound holds. Patroni applies the timeout in
+    // synchronous modes only (`primary_stop_timeout` in patroni/ha.py).
+    let stops = primary_stop_timeout > 0 && durability != Durability::Async;
+    let switchover = stops.then(|| {
         bound(
             "switchover",
             primary_stop_timeout + loop_wait + takeover,

@@ -89,7 +89,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             true => "not known yet".to_owned(),
             false => fencing(data_nodes().count()).to_owned(),
         },
-        bounds: bounds::bounds(&spec.patroni.timers, data_nodes().count(), voters.len()),
+        bounds: bounds::bounds(&spec.patroni.timers, durability, data_nodes().count(), voters.len()),
         nodes,
         backend: spec.backend.clone(),
         dns: spec.dns.clone(),
@@ -108,6 +108,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,
         drills: spec.drills.clone(),
+        limits_ms: spec.limits_ms.clone(),
         disposable: spec.disposable,
     })
 }

@@ -152,6 +152,11 @@ fn bounds_are_computed_and_explained_from_the_timers() {
         seconds("instances: {a: {}, b: {}}"),
         "switchover 23, postgres-crash 41, patroni-hang 25, patroni-crash 25"
     );
+    // Patroni limits the stop of an asynchronous primary by no timeout.
+    assert_eq!(
+        seconds("instances: {a: {}, b: {}, c: {}}\npatroni: {durability: async}"),
+        "postgres-crash 46, patroni-hang 30, patroni-crash 30, node-loss 33, primary-isolated 33"
+    );
     assert_eq!(seconds("instances: {a: {}}"), "postgres-crash 33");
     assert_eq!(seconds("instances: {a: {roles: []}}"), "");
     let plan = plan("instances: {a: {}, b: {}, c: {}}");

@@ -103,7 +103,9 @@ pub(super) fn check(
     sections::patroni_knows(&mut checker, &patroni.version, postgres.major);
     let secrets = sections::secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
     let assets = file.assets.map(|dir| sections::assets(&mut checker, &dir));
-    let drills = sections::drills(&mut checker, file.verify.unwrap_or_default(), &platform);
+    let verify = file.verify.unwrap_or_default();
+    let drills = sections::drills(&mut checker, verify.drills, &platform);
+    let limits_ms = sections::limits(&mut checker, verify.limits);
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -121,6 +123,7 @@ pub(super) fn check(
         secrets,
         assets,
         drills,
+        limits_ms,
         disposable,
     })
 }

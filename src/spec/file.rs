@@ -380,6 +380,19 @@ pub(super) struct VerifyFile {
     #[serde(default)]
     #[schemars(schema_with = "drills", extend("default" = DEFAULT_DRILLS))]
     pub(super) drills: Option<Vec<String>>,
+    /// The longest write gap that you accept, by drill, for example `switchover: 5s`. A round with a longer one fails, also within
+    /// the bound that follows from the timers. The keys are those of `drills`; `name/variant` wins over `name`, and `name` over `all`.
+    #[serde(default)]
+    #[schemars(schema_with = "limits")]
+    pub(super) limits: Option<BTreeMap<String, String>>,
+}
+
+fn limits(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "additionalProperties": {"type": "string"},
+        "examples": [{"switchover": "5s", "node-loss": "30s"}]
+    })
 }
 
 fn drills(_: &mut SchemaGenerator) -> Schema {

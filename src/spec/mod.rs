@@ -73,6 +73,8 @@ pub struct Spec {
     pub assets: Option<PathBuf>,
     /// What `hactl verify` runs by default: words of [`crate::model::DRILL_NAMES`].
     pub drills: Vec<String>,
+    /// The longest write gap that the user accepts, in milliseconds by word of [`crate::model::DRILL_NAMES`].
+    pub limits_ms: BTreeMap<String, u64>,
     pub disposable: bool,
 }
 

@@ -10,14 +10,15 @@ use ipnet::IpNet;
 use super::{
     Pin, SecretCommand,
     checker::Checker,
-    file::{DatabaseFile, PatroniFile, PostgresFile, SecretsFile, TimersFile, VerifyFile},
+    file::{DatabaseFile, PatroniFile, PostgresFile, SecretsFile, TimersFile},
     settings,
 };
 use crate::{
     assets,
     model::{
-        Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DatabaseName, Durability, EtcdSource, EtcdVersion, Patroni,
-        Platform, Postgres, PostgresMajor, Timers, nearest, version::PATRONI_NEWEST,
+        Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES, DatabaseName, Durability, EtcdSource, EtcdVersion,
+        Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, Timers, nearest,
+        version::PATRONI_NEWEST,
     },
 };
 
@@ -106,13 +107,13 @@ pub(super) fn secrets(
 }
 
 /// The words that select drills, each once, in the file's order; the schema has checked that they are known.
-pub(super) fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platform: &Platform) -> Vec<String> {
+pub(super) fn drills(checker: &mut Checker<'_, '_>, written: Option<Vec<String>>, platform: &Platform) -> Vec<String> {
     let default = match platform {
         Platform::Local(_) => DEFAULT_DRILLS,
         // hactl cannot power the machines of every other platform off and on.
         _ => DEFAULT_DRILLS_BY_SSH,
     };
-    let Some(words) = written.drills else { return default.map(str::to_owned).to_vec() };
+    let Some(words) = written else { return default.map(str::to_owned).to_vec() };
     if words.is_empty() {
         checker.say(
             &["verify", "drills"],
@@ -124,6 +125,27 @@ pub(super) fn drills(checker: &mut Checker<'_, '_>, written: VerifyFile, platfor
         checker.say(&["verify", "drills", &index.to_string()], format!("`{word}` is given twice"));
     }
     words
+}
+
+/// The longest write gap that the user accepts, in milliseconds by drill.
+pub(super) fn limits(
+    checker: &mut Checker<'_, '_>,
+    written: Option<BTreeMap<String, String>>,
+) -> BTreeMap<String, u64> {
+    let mut limits = BTreeMap::new();
+    for (drill, text) in written.unwrap_or_default() {
+        let path = ["verify", "limits", drill.as_str()];
+        if !DRILL_NAMES.contains(&drill.as_str()) {
+            let message = format!("no drill is called `{drill}`: `hactl verify --list` shows them");
+            checker.meant(&path, message, nearest(&drill, DRILL_NAMES.iter().copied()));
+        }
+        let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|limit| u64::try_from(limit.as_millis()).ok());
+        match parsed {
+            Some(limit) if limit > 0 => drop(limits.insert(drill, limit)),
+            _ => checker.say(&path, format!("`{text}` is not a duration above zero, such as `5s` or `1m 30s`")),
+        }
+    }
+    limits
 }
 
 /// The directory of changed assets; reports everything that it lacks.
@@ -223,14 +245,14 @@ fn databases(
 ) -> BTreeMap<DatabaseName, DatabaseName> {
     let mut databases = BTreeMap::new();
     for (name, database) in written {
-        if settings::RESERVED_DATABASES.contains(&name.as_str()) {
+        if RESERVED_DATABASES.contains(&name.as_str()) {
             checker.say(
                 &["postgres", "databases", name.as_str()],
-                format!("database `{name}` is reserved: every cluster has it already"),
+                format!("database `{name}` is reserved for PostgreSQL or hactl: choose another name"),
             );
         }
         let owner = database.and_then(|database| database.owner).unwrap_or_else(|| name.clone());
-        if settings::RESERVED_ROLES.contains(&owner.as_str()) {
+        if RESERVED_ROLES.contains(&owner.as_str()) {
             let message =
                 format!("role `{owner}` is reserved for PostgreSQL or hactl: choose another role for the application");
             checker.say(&["postgres", "databases", name.as_str(), "owner"], message);

@@ -1,4 +1,4 @@
-//! Rules about PostgreSQL parameters, and about names that hactl reserves.
+//! Rules about PostgreSQL parameters.
 
 use serde_json::Value;
 
@@ -50,10 +50,3 @@ pub(super) fn refuse(name: &str, value: &Value, synchronous: bool) -> Option<Str
         _ => None,
     }
 }
-
-/// Databases that PostgreSQL or hactl has already.
-pub(super) const RESERVED_DATABASES: &[&str] = &["postgres", "template0", "template1", "hactl"];
-
-/// Roles that PostgreSQL or hactl has already.
-pub(super) const RESERVED_ROLES: &[&str] =
-    &["postgres", "replicator", "rewind", "rewind_user", "hactl", "public", "none", "current_user", "session_user"];

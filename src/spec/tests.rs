@@ -107,6 +107,8 @@ fn every_field_except_instances_has_a_default() {
     assert_eq!(good(THREE).postgres.databases.len(), 1);
     assert_eq!(good(THREE).drills, ["switchover", "postgres-crash", "node-loss"]);
     assert_eq!(good(&format!("{THREE}verify: {{drills: [node-loss, slow-network/loss]}}")).drills.len(), 2);
+    let limits = good(&format!("{THREE}verify: {{limits: {{switchover: 5s, patroni-crash/dead: 1m 30s}}}}")).limits_ms;
+    assert_eq!(limits.into_values().collect::<Vec<_>>(), [90_000, 5_000]);
     let empty = "etcd: {}\npostgres: {}\npatroni: {timers: }\nverify: {drills: }\ndefaults:\nplatform: {}\n";
     assert_eq!(good(&format!("{empty}{THREE}")), good(THREE));
 }
@@ -268,6 +270,12 @@ fn invalid_field_is_reported_with_the_expected_value() {
             "verify: {drills: []}",
             "1:10: verify.drills: the list is empty: name a drill, or remove the field to run the default drills\n",
         ),
+        (
+            "verify: {limits: {swichover: 5s, node-loss: soon, postgres-crash: 0s}}",
+            "1:30: verify.limits.swichover: no drill is called `swichover`: `hactl verify --list` shows them (did you mean switchover?)\n\
+             1:45: verify.limits.node-loss: `soon` is not a duration above zero, such as `5s` or `1m 30s`\n\
+             1:67: verify.limits.postgres-crash: `0s` is not a duration above zero, such as `5s` or `1m 30s`\n",
+        ),
         ("verify: {drills: [all, all]}", "1:24: verify.drills[1]: `all` is given twice\n"),
         ("verify: {drill: [all]}", "1:10: verify.drill: unknown key (did you mean drills?)\n"),
         ("assets: none", "1:9: assets: none does not exist; run `hactl eject DIR` to create such a directory\n"),
@@ -302,9 +310,15 @@ fn invalid_field_is_reported_with_the_expected_value() {
         ("patroni: 5", "1:10: patroni: expected a section (`key: value` lines), found the number 5\n"),
         (
             "postgres: {databases: {postgres: {}}}",
-            "1:24: postgres.databases.postgres: database `postgres` is reserved: every cluster has it already\n1:24: \
-             postgres.databases.postgres.owner: role `postgres` is reserved for PostgreSQL or hactl: choose another \
-             role for the application\n",
+            "1:24: postgres.databases.postgres: database `postgres` is reserved for PostgreSQL or hactl: choose another \
+             name\n1:24: postgres.databases.postgres.owner: role `postgres` is reserved for PostgreSQL or hactl: choose \
+             another role for the application\n",
+        ),
+        (
+            "postgres: {databases: {app: {owner: hactl_verify}, hactl_verify: {owner: app}}}",
+            "1:37: postgres.databases.app.owner: role `hactl_verify` is reserved for PostgreSQL or hactl: choose another \
+             role for the application\n1:52: postgres.databases.hactl_verify: database `hactl_verify` is reserved for \
+             PostgreSQL or hactl: choose another name\n",
         ),
         (
             "postgres: {databases: {app: {owner: App}}}",

@@ -1,6 +1,8 @@
 //! The drills, one row each: the target, the fault, the effect that shows that the fault is in place, what reverts the
 //! fault, and what is expected of the cluster. Tests check this table, and docs/drills.md is generated from it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -49,6 +51,8 @@ pub enum Fault {
     Switchover,
     /// SIGKILL to the postmaster.
     KillPostgres,
+    /// A switchover, and SIGKILL to the postmaster of the new primary as soon as it accepts writes.
+    KillNewPrimary,
     /// SIGKILL to Patroni; its unit restarts it.
     KillPatroni,
     /// SIGKILL to Patroni; its unit cannot start until the fault is reverted.
@@ -147,6 +151,8 @@ pub enum Bound {
     Planned(&'static str),
     /// Writes must not be interrupted: one loop_wait, plus one election of etcd.
     NoInterruption,
+    /// The sum of the plan's bounds for the two named faults, one after the other.
+    Sum(&'static str, &'static str),
     /// The time that the fault stays, plus the plan's bound for the named fault.
     Held(&'static str),
     /// 60 s for the machines to start, plus the plan's bound for node-loss.
@@ -193,6 +199,13 @@ pub const CATALOGUE: &[Drill] = &[
         bound: Bound::Planned("postgres-crash"),
         data_nodes: 1,
         ..drill("postgres-crash", Tier::SingleFault, Target::Primary, Fault::KillPostgres)
+    },
+    Drill {
+        effect: "the leader key names another member, whose postmaster's process is gone",
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        bound: Bound::Sum("switchover", "postgres-crash"),
+        ..drill("new-primary-crash", Tier::SingleFault, Target::Primary, Fault::KillNewPrimary)
     },
     Drill {
         variant: Some("restart"),
@@ -407,6 +420,13 @@ impl Drill {
     pub fn loss(&self, durability: Durability) -> Loss {
         let unasked = self.new_leader != Expect::MustNot && self.fault != Fault::Switchover;
         if durability == Durability::Async && unasked { Loss::Reported } else { Loss::None }
+    }
+
+    /// The longest write gap that the cluster file allows for this drill, in milliseconds.
+    #[must_use]
+    pub fn limit_ms(&self, limits: &BTreeMap<String, u64>) -> Option<u64> {
+        let title = self.title();
+        [title.as_str(), self.name, "all"].into_iter().find_map(|word| limits.get(word).copied())
     }
 
     /// How long the fault stays if nothing ends it sooner, in seconds.

@@ -29,14 +29,15 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-use super::history::{Attempt, Client, Micros, Outcome, RowId, Server};
+use super::history::{Attempt, Client, Disconnect, Micros, Outcome, RowId, Server};
 use crate::{access::Access, component::postgres, fleet::FleetNode, model::Secret};
 
 /// How long one host may take until it answers a connection.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// How long a client waits for an acknowledgement. Every attempt in doubt doubles it, since a server
-/// that holds commits back keeps each abandoned connection until it may let it go.
+/// How long a client waits for an acknowledgement. On the application's path every attempt in doubt doubles it, since a
+/// server that holds commits back keeps each abandoned connection until it may let it go. A pinned client never waits
+/// longer: it must see when its node acknowledges something that it should not.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(8);
 
@@ -232,7 +233,7 @@ pub(super) struct Clients {
     pub(super) clients: Vec<Client>,
     pub(super) progress: Arc<Progress>,
     stop: CancellationToken,
-    tasks: JoinSet<Vec<Attempt>>,
+    tasks: JoinSet<(Vec<Attempt>, Vec<Disconnect>)>,
 }
 
 impl Clients {
@@ -252,6 +253,7 @@ impl Clients {
                 progress: Arc::clone(&progress),
                 stop: stop.clone(),
                 attempts: Vec::new(),
+                disconnects: Vec::new(),
             };
             tasks.spawn(writer.run());
         }
@@ -259,16 +261,19 @@ impl Clients {
     }
 
     /// Ends them; what is under way is waited for, up to its own deadline.
-    pub(super) async fn finish(mut self) -> Vec<Attempt> {
+    pub(super) async fn finish(mut self) -> (Vec<Attempt>, Vec<Disconnect>) {
         self.stop.cancel();
-        let mut attempts = Vec::new();
+        let (mut attempts, mut disconnects) = (Vec::new(), Vec::new());
         while let Some(finished) = self.tasks.join_next().await {
             // A client that panicked has reported it; its attempts are missing, which the oracle sees as
             // unexpected rows.
-            attempts.extend(finished.unwrap_or_default());
+            let (tried, lost) = finished.unwrap_or_default();
+            attempts.extend(tried);
+            disconnects.extend(lost);
         }
         attempts.sort_unstable_by_key(|attempt: &Attempt| (attempt.sent, attempt.row));
-        attempts
+        disconnects.sort_by_key(|lost: &Disconnect| lost.at);
+        (attempts, disconnects)
     }
 }
 
@@ -279,13 +284,14 @@ struct Writer {
     progress: Arc<Progress>,
     stop: CancellationToken,
     attempts: Vec<Attempt>,
+    disconnects: Vec<Disconnect>,
 }
 
 /// What became of one INSERT: the outcome, the server's timeline where it said so, and the reason.
 type Written = (Outcome, Option<u32>, Option<Box<str>>);
 
 impl Writer {
-    async fn run(mut self) -> Vec<Attempt> {
+    async fn run(mut self) -> (Vec<Attempt>, Vec<Disconnect>) {
         let mut session: Option<Session> = None;
         let mut patience = PATIENCE;
         let mut seq = 0;
@@ -312,13 +318,18 @@ impl Writer {
                         open.server.timeline = timeline;
                     }
                     let server = open.server;
+                    if open.ended {
+                        let reason = written.2.clone().unwrap_or_default();
+                        let (at, client, node) = (self.now(), self.client.id, server.node);
+                        self.disconnects.push(Disconnect { at, client, node, reason });
+                    }
                     // Drop a connection in doubt: a later answer would belong to no attempt.
                     if written.0 != Outcome::InDoubt {
                         session = Some(open);
                     }
                     self.note(seq, sent, Some(server), &written);
                     patience = match written.0 {
-                        Outcome::InDoubt => (patience * 2).min(LONGEST_PATIENCE),
+                        Outcome::InDoubt if self.client.pinned.is_none() => (patience * 2).min(LONGEST_PATIENCE),
                         _ => PATIENCE,
                     };
                     if written.0 == Outcome::Failed {
@@ -333,7 +344,7 @@ impl Writer {
             self.note(seq, sent, None, &written);
             tokio::time::sleep(PAUSE).await;
         }
-        self.attempts
+        (self.attempts, self.disconnects)
     }
 
     fn now(&self) -> Micros {
@@ -373,6 +384,8 @@ struct Session {
     opened: Opened,
     insert: Statement,
     server: Server,
+    /// The server has ended the session, or the connection broke.
+    ended: bool,
 }
 
 impl Session {
@@ -385,7 +398,7 @@ impl Session {
             entry.table
         );
         let insert = opened.client.prepare(&insert).await.map_err(|error| said(&error))?;
-        Ok(Self { opened, insert, server: Server { node, timeline: 0 } })
+        Ok(Self { opened, insert, server: Server { node, timeline: 0 }, ended: false })
     }
 
     /// Writes one row and waits for its acknowledgement.
@@ -407,7 +420,8 @@ impl Session {
                 }
             }
             Ok(Err(error)) => {
-                let outcome = if proves_nothing_was_committed(&error) { Outcome::Failed } else { Outcome::InDoubt };
+                self.ended = !proves_nothing_was_committed(&error);
+                let outcome = if self.ended { Outcome::InDoubt } else { Outcome::Failed };
                 (outcome, None, Some(said(&error).into_boxed_str()))
             }
             Err(_) => {

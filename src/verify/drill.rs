@@ -157,8 +157,11 @@ async fn say(cluster: &FaultTarget<'_>, drill: &Drill, round: &RoundReport) {
         RoundOutcome::Void => "void",
     };
     let reasons = if round.reasons.is_empty() { String::new() } else { format!(": {}", round.reasons.join("; ")) };
+    let last = round.recovered_ms.last.map_or_else(String::new, |last| {
+        format!(", last client wrote again after {}.{} s", last / 1000, last % 1000 / 100)
+    });
     let words = format!(
-        "{} round {}: {outcome}, {gap}, {} acknowledged, {} lost, {} in doubt{reasons}",
+        "{} round {}: {outcome}, {gap}{last}, {} acknowledged, {} lost, {} in doubt{reasons}",
         drill.title(),
         round.n,
         round.counts.acknowledged,

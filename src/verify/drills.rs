@@ -13,7 +13,7 @@ use super::{
     fault::{self, FaultTarget},
     history_file,
     round::{Load, RoundSetup},
-    session::{Heading, Verification, begin, end, record},
+    session::{Beginning, Heading, Verification, begin, end, record},
     verdict::{DrillOutcome, DrillReport, RoundReport},
 };
 use crate::error::Result;
@@ -50,11 +50,19 @@ pub async fn verify(
     history: &Path,
 ) -> Result<Verification> {
     let seed = heading.seed;
-    let (mut verdict, mut writer, table, clients) = begin(cluster, heading, history).await?;
+    let Beginning { mut verdict, mut writer, table, clients, psql } = begin(cluster, heading, history).await?;
     let durability = cluster.plan.patroni.durability;
     let record = record(history);
-    let rounds =
-        RoundSetup { cluster, table: &table, clients: &clients, load: choice.load, durability, before: &[], record };
+    let rounds = RoundSetup {
+        cluster,
+        table: &table,
+        clients: &clients,
+        psql: psql.as_ref(),
+        load: choice.load,
+        durability,
+        before: &[],
+        record,
+    };
     let mut ended = Ok(());
     if let Some(soak) = choice.soak {
         let (report, result) = self::soak(cluster, &rounds, choice, soak, seed, &mut writer).await;

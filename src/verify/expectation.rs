@@ -24,7 +24,8 @@ const STOPPING: Micros = 2_000_000;
 /// How long a machine may take to start, from power-on to its services.
 pub(super) const START_MS: u64 = 60_000;
 
-/// Every reason for which the round fails; none when it passed. `primary` is the node that led when the fault struck.
+/// Every reason for which the round fails; none when it passed. `primary` is the node that led when the fault struck. A
+/// write gap is held to its bound, which follows from the timers, and to its limit, which the cluster file sets.
 #[must_use]
 pub fn shortfalls(
     drill: &Drill,
@@ -32,10 +33,18 @@ pub fn shortfalls(
     history: &History,
     judgement: &Judgement,
     primary: u16,
-    bound_ms: Option<u64>,
+    [bound_ms, limit_ms]: [Option<u64>; 2],
 ) -> Vec<String> {
     let round = RoundReview { drill, history, primary, reasons: Vec::new() };
-    round.fault().baseline().rows(durability, judgement).leadership().timeline().failsafe().writes(bound_ms).reasons
+    round
+        .fault()
+        .baseline()
+        .rows(durability, judgement)
+        .leadership()
+        .timeline()
+        .failsafe()
+        .writes(bound_ms, limit_ms)
+        .reasons
 }
 
 /// The longest write gap that `drill` may cause, in milliseconds. None where the plan promises nothing.
@@ -53,6 +62,7 @@ pub fn bound_ms(drill: &Drill, plan: &Plan) -> Option<u64> {
             Some(u64::from(timers.ttl + 2 * timers.loop_wait + ELECTION) * 1000)
         }
         Bound::NoInterruption => Some(u64::from(plan.patroni.timers.loop_wait + ELECTION) * 1000),
+        Bound::Sum(first, second) => Some(planned(first)? + planned(second)?),
         Bound::Unmeasured => None,
         Bound::Held(fault) => Some((drill.hold(&plan.patroni.timers, 0.0) * 1000.0).round() as u64 + planned(fault)?),
         Bound::Restart => Some(START_MS + planned("node-loss").or_else(|| planned("patroni-crash"))?),
@@ -185,6 +195,27 @@ impl<'a> RoundReview<'a> {
         if let Some(at) = demoted.map(|sample| sample.at).min() {
             self.fails(format!("{own} was demoted: it was in recovery at {}", seconds(at)));
         }
+        self.continues();
+    }
+
+    /// Neither the primary's server nor a session on it may have been replaced: a crash that recovers within the bound is an
+    /// interruption nevertheless.
+    fn continues(&mut self) {
+        let own = self.name(self.primary);
+        let started = self.said(Some(0)).filter_map(|sample| Some((sample.at, sample.postmaster_started?)));
+        let started: Vec<(Micros, i64)> = started.collect();
+        let replaced = started.iter().find(|(_, one)| *one != started[0].1).map(|(at, _)| *at);
+        if let Some(at) = replaced {
+            self.fails(format!("PostgreSQL on {own} was restarted: another postmaster answered at {}", seconds(at)));
+        }
+        let struck = self.history.struck;
+        let ended = self.history.disconnects.iter().filter(|lost| lost.node == self.primary);
+        let ended: Vec<_> = ended.filter(|lost| struck.is_some_and(|struck| lost.at >= struck)).collect();
+        if let Some(first) = ended.first() {
+            let sessions = count(ended.len() as u64, "session");
+            let (client, at) = (first.client, seconds(first.at));
+            self.fails(format!("{own} ended {sessions}; the first: of client {client} at {at}: {}", first.reason));
+        }
     }
 
     fn timeline(mut self) -> Self {
@@ -210,12 +241,20 @@ impl<'a> RoundReview<'a> {
         self
     }
 
-    fn writes(mut self, bound_ms: Option<u64>) -> Self {
+    fn writes(mut self, bound_ms: Option<u64>, limit_ms: Option<u64>) -> Self {
         let gap = timings::write_gap(self.history).map(|gap| gap.length()).unwrap_or_default();
         if let Some(bound) = bound_ms.map(|bound| bound * 1000)
             && gap > bound
         {
             self.fails(format!("no write was acknowledged for {}; the bound is {}", seconds(gap), seconds(bound)));
+        }
+        if let Some(limit) = limit_ms.map(|limit| limit * 1000)
+            && gap > limit
+        {
+            let (gap, limit) = (seconds(gap), seconds(limit));
+            self.fails(format!(
+                "no write was acknowledged for {gap}; `verify.limits` of the cluster file allows {limit}"
+            ));
         }
         let silence = timings::silence(self.history);
         if silence > STOPPING {

@@ -76,6 +76,9 @@ pub struct Sample {
     pub node: u16,
     pub in_recovery: Option<bool>,
     pub timeline: Option<u32>,
+    /// When the postmaster started, in microseconds since 1970 by the node's clock.
+    #[serde(default)]
+    pub postmaster_started: Option<i64>,
     /// Patroni's role and state, in its words.
     pub role: Option<String>,
     pub state: Option<String>,
@@ -90,6 +93,15 @@ pub struct LeaderKey {
     pub holder: Option<String>,
 }
 
+/// A session that its server ended, or whose connection broke. One that the client gave up is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disconnect {
+    pub at: Micros,
+    pub client: u16,
+    pub node: u16,
+    pub reason: Box<str>,
+}
+
 /// One round.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
@@ -97,6 +109,8 @@ pub struct History {
     pub nodes: Vec<InstanceKey>,
     pub clients: Vec<Client>,
     pub attempts: Vec<Attempt>,
+    #[serde(default)]
+    pub disconnects: Vec<Disconnect>,
     pub samples: Vec<Sample>,
     pub leader_keys: Vec<LeaderKey>,
     /// When hactl began to inject the fault, and when it saw the effect.

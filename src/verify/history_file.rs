@@ -4,6 +4,7 @@
 //! ```text
 //! {"type":"round","drill":"node-loss","n":1,"nodes":["node1","node2"],"clients":[{"id":1,"pinned":null}]}
 //! {"type":"attempt","client":1,"seq":1,"sent":10,"done":900,"node":"node1","timeline":1,"outcome":"acknowledged"}
+//! {"type":"disconnect","at":11,"client":1,"node":"node1","reason":"connection closed"}
 //! {"type":"sample","at":12,"node":"node1","in_recovery":false,"timeline":1,"role":"primary","state":"running"}
 //! {"type":"leader-key","at":15,"holder":"node1"}
 //! {"type":"found","node":"node2","client":1,"ranges":[[1,500],[502,600]],"duplicates":[17]}
@@ -20,7 +21,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server};
+use super::history::{Attempt, Client, Disconnect, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server};
 use crate::{file, model::InstanceKey};
 
 /// One round, as the file has it.
@@ -69,6 +70,17 @@ pub(crate) enum Line<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Text<'a>>,
     },
+    /// A client's session that the server ended, or whose connection broke.
+    Disconnect {
+        /// The time.
+        at: Micros,
+        /// The client's number.
+        client: u16,
+        /// The machine that the session was on.
+        node: Text<'a>,
+        /// What the client saw.
+        reason: Text<'a>,
+    },
     /// What a machine reported; null for what did not answer.
     Sample {
         /// The time.
@@ -79,6 +91,9 @@ pub(crate) enum Line<'a> {
         in_recovery: Option<bool>,
         /// PostgreSQL's timeline.
         timeline: Option<u32>,
+        /// When the postmaster started, in microseconds since 1970 by the machine's clock.
+        #[serde(default)]
+        postmaster_started: Option<i64>,
         /// The role that Patroni reported.
         role: Option<Text<'a>>,
         /// The state that Patroni reported.
@@ -163,6 +178,10 @@ impl Writer {
         for attempt in &history.attempts {
             self.line(&attempt_line(nodes, attempt)?)?;
         }
+        for Disconnect { at, client, node, reason } in &history.disconnects {
+            let (node, reason) = (name(nodes, *node)?, reason.as_ref().into());
+            self.line(&Line::Disconnect { at: *at, client: *client, node, reason })?;
+        }
         for sample in &history.samples {
             self.line(&sample_line(nodes, sample)?)?;
         }
@@ -216,10 +235,10 @@ fn attempt_line<'a>(nodes: &'a [InstanceKey], attempt: &'a Attempt) -> io::Resul
 }
 
 fn sample_line<'a>(nodes: &'a [InstanceKey], sample: &'a Sample) -> io::Result<Line<'a>> {
-    let Sample { at, node, in_recovery, timeline, failsafe, .. } = *sample;
+    let Sample { at, node, in_recovery, timeline, postmaster_started, failsafe, .. } = *sample;
     let node = name(nodes, node)?;
     let (role, state) = (sample.role.as_deref().map(Into::into), sample.state.as_deref().map(Into::into));
-    Ok(Line::Sample { at, node, in_recovery, timeline, role, state, failsafe })
+    Ok(Line::Sample { at, node, in_recovery, timeline, postmaster_started, role, state, failsafe })
 }
 
 /// Ascending numbers as ranges, and the duplicates.
@@ -338,10 +357,15 @@ impl RecordedRound {
                 let (row, reason) = (RowId { client, seq }, reason.map(|reason| reason.into_owned().into()));
                 history.attempts.push(Attempt { row, sent, done, server, outcome, reason });
             }
-            Line::Sample { at, node: name, in_recovery, timeline, role, state, failsafe } => {
+            Line::Disconnect { at, client, node: name, reason } => {
+                let (node, reason) = (node(&name)?, reason.into_owned().into());
+                history.disconnects.push(Disconnect { at, client, node, reason });
+            }
+            Line::Sample { at, node: name, in_recovery, timeline, postmaster_started, role, state, failsafe } => {
                 let node = node(&name)?;
                 let (role, state) = (role.map(Cow::into_owned), state.map(Cow::into_owned));
-                history.samples.push(Sample { at, node, in_recovery, timeline, role, state, failsafe });
+                let sample = Sample { at, node, in_recovery, timeline, postmaster_started, role, state, failsafe };
+                history.samples.push(sample);
             }
             Line::LeaderKey { at, holder } => {
                 history.leader_keys.push(LeaderKey { at, holder: holder.map(Cow::into_owned) });
@@ -389,9 +413,10 @@ mod tests {
                 attempt(2, Outcome::InDoubt, on_first, Some("the connection \"broke\"\nhere \u{1b}[1m")),
                 attempt(3, Outcome::Failed, None, Some("refused")),
             ],
+            disconnects: vec![Disconnect { at: 4, client: 1, node: 0, reason: "terminated".into() }],
             samples: vec![
                 Sample { at: 5, node: 1, in_recovery: Some(true), role: Some("replica".into()), ..Sample::default() },
-                Sample { at: 6, node: 0, failsafe: Some(false), timeline: Some(3), ..Sample::default() },
+                Sample { at: 6, node: 0, failsafe: Some(false), postmaster_started: Some(7), ..Sample::default() },
             ],
             leader_keys: vec![LeaderKey { at: 1, holder: Some("node1".into()) }, LeaderKey { at: 9, holder: None }],
             struck: Some(10),
@@ -459,7 +484,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"node\":\"node2\"", "\"node\":\"node9\"")).unwrap();
         let error = read_back(&dir).pop().unwrap().unwrap_err().to_string();
-        assert_eq!(error, "line 5 of the history: node9 is not a node of the round");
+        assert_eq!(error, "line 6 of the history: node9 is not a node of the round");
         fs::write(&path, text.replace("acknowledged", "acclaimed")).unwrap();
         let error = read_back(&dir).pop().unwrap().unwrap_err().to_string();
         assert!(error.starts_with("line 2 of the history: unknown variant `acclaimed`"), "{error}");

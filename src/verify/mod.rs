@@ -15,6 +15,7 @@
 //! session    what comes before the first round and after the last
 //! drill      one drill, all of its rounds
 //! round      one drill, once
+//! libpq      psql with the printed connection string
 //! journals   what the services said in a round that failed
 //! verdict    the contract's report.json
 //! history_file  history.jsonl: the histories beside it
@@ -33,6 +34,7 @@ mod fixture;
 pub mod history;
 pub mod history_file;
 mod journals;
+mod libpq;
 pub mod oracle;
 pub mod reference;
 mod round;
@@ -48,6 +50,7 @@ pub use cost::{Cost, costs};
 pub use drills::{Choice, Soak, verify};
 pub use expectation::bound_ms;
 pub use fault::FaultTarget;
+pub use libpq::PrintedString;
 pub use round::Load;
 pub use self_test::self_test;
 pub use session::{Heading, Verification};

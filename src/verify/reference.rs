@@ -27,9 +27,10 @@ cluster's durability: then hactl counts and reports it. A round also fails in ea
 - Rows are duplicated, were never attempted, or differ between the primary and a replica.
 - A server acknowledged a write on an older timeline after a newer timeline had acknowledged one, or two servers acknowledged
   writes on the same timeline.
-- Writes stopped for longer than the bound or did not resume, or redundancy was not restored.
+- Writes stopped for longer than the bound or than `verify.limits` in the cluster file, or did not resume, or redundancy was not restored.
 - The leader, the timeline or the failsafe mode is not what the drill expects. If the leader must not change, the primary
-  must never be in recovery.
+  must never be in recovery, its postmaster must not be replaced, and it must not end a session of a client.
+- psql with the connection string that `hactl status` prints did not write again.
 ";
 
 /// The page, in Markdown.
@@ -97,6 +98,9 @@ fn fault(fault: Fault) -> &'static str {
     match fault {
         Fault::Switchover => "a requested switchover",
         Fault::KillPostgres => "SIGKILL to the postmaster",
+        Fault::KillNewPrimary => {
+            "a requested switchover, then SIGKILL to the postmaster of the new primary once it accepts writes"
+        }
         Fault::KillPatroni => "SIGKILL to Patroni; its unit restarts it",
         Fault::StopPatroniForGood => "SIGKILL to Patroni; its unit cannot start again",
         Fault::HangPatroni => "SIGSTOP to Patroni",
@@ -138,6 +142,7 @@ fn bound(bound: Bound) -> String {
         Bound::NoInterruption => {
             format!("loop_wait + {ELECTION} s: only an election of etcd may interrupt writes")
         }
+        Bound::Sum(first, second) => format!("the bounds of {first} and {second} in `hactl plan`, added up"),
         Bound::Unmeasured => "none".to_owned(),
         Bound::Held(fault) => format!("the time that the fault stays, plus the bound of {fault} in `hactl plan`"),
         Bound::Restart => format!("{} s for the machines to start, plus the bound of node-loss", START_MS / 1000),

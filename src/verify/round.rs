@@ -15,6 +15,7 @@ use super::{
     expectation,
     fault::{self, Armed, FaultTarget},
     history::{History, Micros, Rows},
+    libpq::{LibpqClient, LibpqClients, Psql},
     oracle,
     sampler::Sampler,
     table::{self, Table},
@@ -50,6 +51,9 @@ const HEALS_WITHIN: Duration = Duration::from_secs(180);
 
 /// How long replicas may take to replay what the clients wrote.
 const CATCHES_UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long the idle client may take to write, while the fault is still in place.
+const IDLE_WITHIN: Duration = Duration::from_secs(12);
 
 /// How long clients write after the leader key has gone to another member.
 const SUCCESSION: Duration = Duration::from_secs(5);
@@ -89,6 +93,8 @@ pub(super) struct RoundSetup<'a> {
     pub(super) table: &'a Table<'a>,
     /// How the clients reach the servers.
     pub(super) clients: &'a ClientAccess,
+    /// How psql connects with the printed string, where it runs.
+    pub(super) psql: Option<&'a Psql>,
     pub(super) load: Load,
     /// The durability that the rounds are judged by: the plan's, except in the positive control.
     pub(super) durability: Durability,
@@ -127,6 +133,8 @@ struct RunningRound<'a> {
     primary: u16,
     targets: Vec<InstanceKey>,
     bound_ms: Option<u64>,
+    /// The longest write gap that the cluster file allows.
+    limit_ms: Option<u64>,
     /// How long the fault stays, and when its automatic undo is due.
     hold: Duration,
     deadline: Duration,
@@ -136,6 +144,9 @@ struct RunningRound<'a> {
     /// The automatic undo ran before hactl reverted the fault.
     fired: bool,
     writing: Option<(Clients, Sampler)>,
+    libpq: Option<LibpqClients>,
+    /// What these clients wrote, once they were stopped.
+    libpq_writes: Vec<LibpqClient>,
     progress: Arc<Progress>,
     history: History,
     reasons: Vec<String>,
@@ -162,6 +173,7 @@ impl<'a> RunningRound<'a> {
             interval: Duration::from_secs((load.clients + load.pinned).into()) / load.rate.max(1),
         };
         let clients = Clients::start(&entry, load.clients, load.pinned);
+        let libpq = setup.psql.map(|psql| LibpqClients::start(psql, began));
         let sampler = Sampler::start(plan, fleet, access, began);
         let history = History {
             nodes: nodes.iter().map(|node| node.key().clone()).collect(),
@@ -180,6 +192,7 @@ impl<'a> RunningRound<'a> {
                 .map_or(0, |(_, index)| index),
             targets,
             bound_ms,
+            limit_ms: drill.limit_ms(&plan.limits_ms),
             hold,
             deadline: hold + UNDO_MARGIN + EFFECT_WITHIN,
             table,
@@ -188,6 +201,8 @@ impl<'a> RunningRound<'a> {
             fired: false,
             progress: Arc::clone(&clients.progress),
             writing: Some((clients, sampler)),
+            libpq,
+            libpq_writes: Vec::new(),
             history,
             reasons: Vec::new(),
         })
@@ -247,27 +262,38 @@ impl<'a> RunningRound<'a> {
     }
 
     /// Leaves the fault in place until its planned end.
-    async fn hold(&self) -> Result<()> {
+    async fn hold(&mut self) -> Result<()> {
         let (started, before) = (Instant::now(), self.acknowledged_elsewhere());
         match self.drill.until {
-            Until::Once => Ok(()),
+            Until::Once => {}
             Until::Failover => {
                 while started.elapsed() < self.hold && self.acknowledged_elsewhere() == before {
                     self.pause(LOOK).await?;
                 }
                 // Wait a little longer, so that the old primary does not return during the first writes.
-                self.pause(Duration::from_secs(1)).await
+                self.pause(Duration::from_secs(1)).await?;
             }
-            Until::LockExpiry | Until::Moment => self.pause(self.hold).await,
+            Until::LockExpiry | Until::Moment => self.pause(self.hold).await?,
             Until::Succession => {
                 self.progress.rest(true);
                 while started.elapsed() < self.hold && !self.another_has_the_key().await {
                     self.pause(LOOK).await?;
                 }
                 self.progress.rest(false);
-                self.pause(SUCCESSION).await
+                self.pause(SUCCESSION).await?;
             }
         }
+        let woken = self.now();
+        if let Some(libpq) = &mut self.libpq {
+            libpq.wake(woken);
+        }
+        let Some(libpq) = &self.libpq else { return Ok(()) };
+        // The dead machine must not answer yet: its answer would end the idle connection.
+        let deadline = Instant::now() + IDLE_WITHIN;
+        while self.drill.until == Until::Failover && !libpq.all_wrote_since(woken) && Instant::now() < deadline {
+            self.pause(LOOK).await?;
+        }
+        Ok(())
     }
 
     async fn another_has_the_key(&self) -> bool {
@@ -303,6 +329,23 @@ impl<'a> RunningRound<'a> {
             }
             self.pause(LOOK).await?;
         }
+        let now = self.now();
+        if let Some(libpq) = &mut self.libpq {
+            libpq.wake(now);
+        }
+        if let Some(libpq) = &self.libpq {
+            let since = self.history.healed.or(self.history.struck).unwrap_or_default();
+            while !libpq.all_wrote_since(since) {
+                if Instant::now() > deadline {
+                    self.reasons.push(format!(
+                        "the cluster is healthy again, but psql with the printed connection string did not write again within {} s",
+                        BASELINE_AT_MOST.as_secs()
+                    ));
+                    break;
+                }
+                self.pause(LOOK).await?;
+            }
+        }
         self.pause(AFTERWARDS).await?;
         Ok(healthy)
     }
@@ -314,7 +357,10 @@ impl<'a> RunningRound<'a> {
         (self.history.samples, self.history.leader_keys) = (seen.samples, seen.leader_keys);
         // From here on no client begins to write, so later times are no gap.
         self.history.ended = self.now();
-        self.history.attempts = clients.finish().await;
+        if let Some(libpq) = self.libpq.take() {
+            self.libpq_writes = libpq.finish().await;
+        }
+        (self.history.attempts, self.history.disconnects) = clients.finish().await;
     }
 
     fn judge(mut self, rows: Rows) -> FinishedRound {
@@ -326,7 +372,7 @@ impl<'a> RunningRound<'a> {
                     &self.history,
                     &judgement,
                     self.primary,
-                    self.bound_ms,
+                    [self.bound_ms, self.limit_ms],
                 ));
                 judgement.counts
             }
@@ -354,12 +400,14 @@ impl<'a> RunningRound<'a> {
             reasons: self.reasons,
             write_gap_ms: timings::write_gap(&history).map(|gap| gap.length() / 1000),
             bound_ms: self.bound_ms,
+            limit_ms: self.limit_ms,
             target: (!targets.is_empty()).then(|| targets.join(", ")),
             primary_node: self.healthy.leader().to_string(),
             new_primary_node: timings::taken_over(&history, self.primary).and_then(name),
             etcd_leader_node: self.healthy.health().etcd.leader.clone(),
             timeline: timings::timelines(&history),
             phases_ms: timings::phases(&history, self.primary),
+            recovered_ms: timings::recovery(&history, &self.libpq_writes),
             journals: None,
             rate: timings::rate(&history),
             counts,

@@ -97,8 +97,9 @@ async fn watch_node(node: FleetNode, index: u16, access: Arc<Access>, seen: Arc<
         if let Some(open) = &client {
             let asked = tokio::time::timeout(PATIENCE, postgres::recovery(open)).await;
             match asked {
-                Ok(Ok((in_recovery, timeline))) => {
-                    (sample.in_recovery, sample.timeline) = (Some(in_recovery), timeline);
+                Ok(Ok(seen)) => {
+                    (sample.in_recovery, sample.timeline) = (Some(seen.in_recovery), seen.timeline);
+                    sample.postmaster_started = Some(seen.postmaster_started);
                 }
                 _ => client = None,
             }

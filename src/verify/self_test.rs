@@ -9,7 +9,7 @@ use super::{
     fault::{self, FaultTarget},
     history_file,
     round::{Load, RoundSetup},
-    session::{Heading, Verification, begin, end, healthy, record},
+    session::{Beginning, Heading, Verification, begin, end, healthy, record},
     table::Table,
     verdict::{DrillOutcome, DrillReport},
 };
@@ -29,7 +29,7 @@ pub async fn self_test(
     heading: Heading,
     history: &Path,
 ) -> Result<Verification> {
-    let (mut verdict, mut writer, table, clients) = begin(cluster, heading, history).await?;
+    let Beginning { mut verdict, mut writer, table, clients, .. } = begin(cluster, heading, history).await?;
     let record = record(history);
     let planned = cluster.plan.patroni.durability;
     let mut ended = Ok(());
@@ -43,8 +43,16 @@ pub async fn self_test(
     if planned != Durability::Async {
         let drill = Drill { variant: Some(planned.as_str()), ..SELF_TEST };
         let before = &[CUT_REPLICATION];
-        let rounds =
-            RoundSetup { cluster, table: &table, clients: &clients, load, durability: planned, before, record };
+        let rounds = RoundSetup {
+            cluster,
+            table: &table,
+            clients: &clients,
+            psql: None,
+            load,
+            durability: planned,
+            before,
+            record,
+        };
         let (report, result) = one(cluster, &rounds, &drill, 1..=1, &mut writer).await;
         verdict.drills.push(report);
         ended = result;
@@ -64,7 +72,8 @@ pub async fn self_test(
                 break;
             }
             let drill = Drill { variant: Some(variant), ..ORPHAN };
-            let rounds = RoundSetup { cluster, table: &table, clients: &clients, load, durability, before, record };
+            let rounds =
+                RoundSetup { cluster, table: &table, clients: &clients, psql: None, load, durability, before, record };
             let (report, result) = one(cluster, &rounds, &drill, 1..=1, &mut writer).await;
             verdict.drills.push(if durability == Durability::Async { must_lose(report) } else { report });
             ended = result;
@@ -99,7 +108,7 @@ async fn asynchronous(
                 table.waits_for_no_replica(before.leader()).await?;
             }
             let (durability, before) = (Durability::Async, &[CUT_REPLICATION][..]);
-            let rounds = RoundSetup { cluster: &there, table, clients, load, durability, before, record };
+            let rounds = RoundSetup { cluster: &there, table, clients, psql: None, load, durability, before, record };
             let (report, result) = one(&there, &rounds, &drill, 1..=1, writer).await;
             result.map(|()| report)
         }

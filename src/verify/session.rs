@@ -8,6 +8,7 @@ use super::{
     clients::{ClientAccess, ClientPath},
     fault::{self, FaultTarget},
     history_file,
+    libpq::{PrintedString, Psql},
     table::{self, Table},
     verdict::{VERSION, Verdict, unproved},
 };
@@ -31,6 +32,8 @@ pub struct Heading {
     pub platform: String,
     pub stamps: Vec<String>,
     pub seed: u64,
+    /// The connection string that `hactl status` prints.
+    pub printed: PrintedString,
 }
 
 /// How a verification went: what it found so far, and what ended it before its end.
@@ -45,11 +48,7 @@ pub(super) fn record(history: &Path) -> &Path {
 }
 
 /// What comes before the first round.
-pub(super) async fn begin<'a>(
-    cluster: &'a FaultTarget<'_>,
-    heading: Heading,
-    history: &Path,
-) -> Result<(Verdict, history_file::Writer, Table<'a>, ClientAccess)> {
+pub(super) async fn begin<'a>(cluster: &'a FaultTarget<'_>, heading: Heading, history: &Path) -> Result<Beginning<'a>> {
     let plan = cluster.plan;
     fault::sweep(cluster).await?;
     let healthy = healthy(cluster).await?;
@@ -72,6 +71,7 @@ pub(super) async fn begin<'a>(
         ]),
         seed: heading.seed,
         path: "direct".to_owned(),
+        libpq: String::new(),
         drills: Vec::new(),
     };
     let writer = history_file::Writer::create(history).map_err(|error| {
@@ -86,8 +86,30 @@ pub(super) async fn begin<'a>(
             return Err(error);
         }
     };
-    let verdict = Verdict { path: clients.path.as_str().to_owned(), ..verdict };
-    Ok((verdict, writer, table, clients))
+    let psql = Psql::new(cluster.context, heading.printed);
+    let libpq = match clients.path {
+        ClientPath::Direct => psql.try_once().await,
+        ClientPath::Tunnel(_) => Err("the primary rejects direct connections".to_owned()),
+    };
+    let psql = libpq.is_ok().then_some(psql);
+    let libpq = libpq.unwrap_or_else(|reason| format!("not run: {reason}"));
+    cluster
+        .context
+        .events
+        .step(Stage::Verify, None, format!("libpq with the printed connection string: {libpq}"))
+        .await;
+    let verdict = Verdict { path: clients.path.as_str().to_owned(), libpq, ..verdict };
+    Ok(Beginning { verdict, writer, table, clients, psql })
+}
+
+/// What the rounds start from.
+pub(super) struct Beginning<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) writer: history_file::Writer,
+    pub(super) table: Table<'a>,
+    pub(super) clients: ClientAccess,
+    /// How psql connects with the printed string; none if it cannot.
+    pub(super) psql: Option<Psql>,
 }
 
 /// How clients reach the servers: directly if the primary accepts their connections, else through SSH.

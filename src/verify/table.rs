@@ -16,11 +16,11 @@ use crate::{
     component::postgres,
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{InstanceKey, Secret},
+    model::{InstanceKey, Secret, reserved},
 };
 
 /// Database and role of the drills.
-pub(super) const NAME: &str = "hactl_verify";
+pub(super) const NAME: &str = reserved::DRILLS;
 
 /// How long a statement of the preparation may take; a commit that waits for a replica would wait for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +30,8 @@ pub(super) struct Table<'a> {
     fleet: &'a Fleet,
     access: &'a Access,
     pub(super) password: Secret<String>,
+    /// The comment on database, role and tables: what has another is not dropped.
+    mark: String,
 }
 
 impl<'a> Table<'a> {
@@ -39,13 +41,21 @@ impl<'a> Table<'a> {
     /// When the primary refuses, or a commit is not acknowledged in time.
     pub(super) async fn create(fleet: &'a Fleet, access: &'a Access, primary: &InstanceKey) -> Result<Self> {
         let password = Secret::new(format!("{:032x}", rand::random::<u128>()));
-        let table = Self { fleet, access, password };
-        table.drop(primary).await?;
+        let mut table = Self { fleet, access, password, mark: String::new() };
         let client = table.connect(primary, "postgres").await?;
+        let mark = postgres::mark(&client).await;
+        table.mark = mark.map_err(|error| table.failed("query", primary).cause(said(&error)))?;
+        table.drop(primary).await?;
         // The password itself is never sent: a server may log its statements.
         let verifier = scram_sha_256(table.password.expose().as_bytes());
-        table.execute(&client, primary, &format!("CREATE ROLE {NAME} LOGIN PASSWORD '{verifier}'")).await?;
-        table.execute(&client, primary, &format!("CREATE DATABASE {NAME} OWNER {NAME}")).await?;
+        let mark = &table.mark;
+        // Statements in one message are one transaction: the role never exists without its mark.
+        let role = format!("CREATE ROLE {NAME} LOGIN PASSWORD '{verifier}'; COMMENT ON ROLE {NAME} IS '{mark}'");
+        table.execute(&client, primary, &role).await?;
+        // The template of users may have objects, which would have no mark.
+        let database = format!("CREATE DATABASE {NAME} OWNER {NAME} TEMPLATE template0");
+        table.execute(&client, primary, &database).await?;
+        table.execute(&client, primary, &format!("COMMENT ON DATABASE {NAME} IS '{mark}'")).await?;
         Ok(table)
     }
 
@@ -53,9 +63,9 @@ impl<'a> Table<'a> {
     pub(super) async fn begin(&self, primary: &InstanceKey, table: &str) -> Result<()> {
         let client = self.connect(primary, NAME).await?;
         let text = format!(
-            "DROP TABLE IF EXISTS public.{table}; \
-             CREATE TABLE public.{table} (client integer NOT NULL, seq bigint NOT NULL); \
-             ALTER TABLE public.{table} OWNER TO {NAME}"
+            "CREATE TABLE public.{table} (client integer NOT NULL, seq bigint NOT NULL); \
+             COMMENT ON TABLE public.{table} IS '{}'; ALTER TABLE public.{table} OWNER TO {NAME}",
+            self.mark
         );
         self.execute(&client, primary, &text).await
     }
@@ -171,11 +181,29 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Drops database and role, if they exist.
+    /// Drops database and role, if they exist and hactl made them.
+    ///
+    /// # Errors
+    /// When one of them, or a relation in the database, does not carry the mark.
     pub(super) async fn drop(&self, primary: &InstanceKey) -> Result<()> {
         let client = self.connect(primary, "postgres").await?;
-        let version = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await;
-        let version: i32 = version.map_err(|error| self.failed("query", primary).cause(said(&error)))?.get(0);
+        let query = "SELECT current_setting('server_version_num')::int, \
+                     (SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = $1), \
+                     (SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = $1)";
+        let found = client.query_one(query, &[&NAME]).await;
+        let found = found.map_err(|error| self.failed("query", primary).cause(said(&error)))?;
+        let version: i32 = found.get(0);
+        let [database, role]: [Option<String>; 2] = [found.get(1), found.get(2)];
+        for (kind, mark) in [("database", &database), ("role", &role)] {
+            if mark.as_ref().is_some_and(|mark| *mark != self.mark) {
+                return Err(self.unmarked(primary, &format!("{kind} `{NAME}`")));
+            }
+        }
+        if database.is_some()
+            && let Some(relation) = self.unmarked_relation(primary).await?
+        {
+            return Err(self.unmarked(primary, &format!("`{relation}` in database `{NAME}`")));
+        }
         // PostgreSQL 12 does not end the database's sessions itself.
         let text = match version {
             130_000.. => format!("DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"),
@@ -187,6 +215,28 @@ impl<'a> Table<'a> {
         };
         self.execute(&client, primary, &text).await?;
         self.execute(&client, primary, &format!("DROP ROLE IF EXISTS {NAME}")).await
+    }
+
+    /// The first relation in the drills' database that the drills did not make.
+    async fn unmarked_relation(&self, primary: &InstanceKey) -> Result<Option<String>> {
+        let client = self.connect(primary, NAME).await?;
+        let query = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname <> 'information_schema' \
+                     AND n.nspname NOT LIKE 'pg\\_%' AND obj_description(c.oid, 'pg_class') IS DISTINCT FROM $1 LIMIT 1";
+        let found = client.query_opt(query, &[&self.mark]).await;
+        let found = found.map_err(|error| self.failed("query", primary).cause(said(&error)))?;
+        Ok(found.map(|row| row.get(0)))
+    }
+
+    /// hactl does not drop what it did not make: it may hold a user's rows.
+    fn unmarked(&self, primary: &InstanceKey, what: &str) -> Error {
+        let cluster = &self.fleet.cluster;
+        Error::failed("drill-database", format!("drop {what} on"), primary)
+            .cause("it does not carry the mark of this cluster's drills, so hactl may not have made it")
+            .hint(format!(
+                "Rename it if you need it, or drop it, with `hactl ssh {cluster} {primary} -- runuser -u postgres -- \
+                 psql`. Then run the command again"
+            ))
     }
 
     async fn connect(&self, key: &InstanceKey, database: &str) -> Result<Client> {

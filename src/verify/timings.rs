@@ -1,8 +1,11 @@
 //! History -> how long things took: the write gap, the phases, the rate; and what rounds add up to.
 
+use std::collections::BTreeMap;
+
 use super::{
     history::{Attempt, History, Micros, Outcome, Server},
-    verdict::{Phases, Spread},
+    libpq::LibpqClient,
+    verdict::{Phases, Recovery, Spread},
 };
 
 #[cfg(test)]
@@ -11,6 +14,9 @@ mod tests;
 /// How long before the fault the search for the longest gap begins. The gap that the fault causes begins with the
 /// last acknowledgement before it; one further back has another cause.
 const LEAD: Micros = 1_000_000;
+
+/// A client that waits for less than this was not interrupted: a checkpoint or a busy machine may delay a write.
+const INTERRUPTED: Micros = 1_000_000;
 
 /// A time without an acknowledged write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +39,11 @@ impl Gap {
 /// acknowledged and no fault struck.
 #[must_use]
 pub fn write_gap(history: &History) -> Option<Gap> {
-    let times: Vec<Micros> = application(history).map(|attempt| attempt.done).collect();
+    longest(application(history).map(|attempt| attempt.done).collect(), history)
+}
+
+/// The longest gap between these times, by the rules of [`write_gap`].
+fn longest(times: Vec<Micros>, history: &History) -> Option<Gap> {
     let start = history.struck.map(|struck| struck.saturating_sub(LEAD)).or_else(|| times.iter().min().copied())?;
     // What lies before the start is moved there, where it makes gaps of no length.
     let mut marks: Vec<Micros> = times.into_iter().map(|time| time.max(start)).chain([start]).collect();
@@ -43,6 +53,36 @@ pub fn write_gap(history: &History) -> Option<Gap> {
     let closed = marks.windows(2).map(|pair| Gap { from: pair[0], to: pair[1], ended: true });
     // Of equals the first: `max_by_key` gives the last.
     closed.chain([open]).rev().max_by_key(Gap::length)
+}
+
+/// When clients that the fault interrupted wrote again. `last` is null if one of them never did.
+pub(super) fn recovery(history: &History, libpq: &[LibpqClient]) -> Recovery {
+    let Some(struck) = history.struck else { return Recovery::default() };
+    let since = |at: Micros| at.saturating_sub(struck) / 1000;
+    let mut clients: BTreeMap<u16, Vec<Micros>> = BTreeMap::new();
+    for attempt in application(history) {
+        clients.entry(attempt.row.client).or_default().push(attempt.done);
+    }
+    let writes = libpq.iter().filter(|client| !client.idle).map(|client| client.acknowledged.clone());
+    let writes: Vec<Gap> = writes.filter_map(|times| interruption(times, history)).collect();
+    // The time before it was woken is no interruption.
+    let idle = libpq.iter().filter_map(|client| {
+        let woken = client.woken?;
+        let first = client.acknowledged.iter().copied().find(|at| *at > woken);
+        let gap = Gap { from: woken, to: first.unwrap_or(history.ended), ended: first.is_some() };
+        (!gap.ended || gap.length() >= INTERRUPTED).then_some(gap)
+    });
+    let idle: Vec<Gap> = idle.collect();
+    let gaps = clients.into_values().filter_map(|times| interruption(times, history));
+    let gaps = gaps.chain(writes.iter().chain(&idle).copied());
+    let ends: Option<Vec<Micros>> = gaps.map(|gap| gap.ended.then_some(gap.to)).collect();
+    let last = |gaps: &[Gap]| gaps.iter().filter(|gap| gap.ended).map(|gap| since(gap.to)).max();
+    Recovery { last: ends.and_then(|ends| ends.into_iter().max()).map(since), libpq: last(&writes), idle: last(&idle) }
+}
+
+/// The longest gap of one client, if it is an interruption.
+fn interruption(times: Vec<Micros>, history: &History) -> Option<Gap> {
+    longest(times, history).filter(|gap| gap.length() >= INTERRUPTED)
 }
 
 /// How long ago the last acknowledged write on the application's path was when the round ended.

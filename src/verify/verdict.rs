@@ -25,9 +25,9 @@ pub struct Verdict {
     pub platform: String,
     /// Limits of the proof, for example `shared kernel`, or services without TLS.
     pub stamps: Vec<String>,
-    /// What an acknowledged commit guarantees, in the words of `hactl status`.
+    /// What an acknowledged commit guarantees, as `hactl status` prints it.
     pub durability: String,
-    /// What stops a primary that outlives its Patroni, in the words of `hactl status`.
+    /// What stops a primary whose Patroni no longer runs, as `hactl status` prints it.
     pub fencing: String,
     /// Patroni's timers in seconds: `ttl`, `loop_wait`, `retry_timeout`, `primary_start_timeout`, `primary_stop_timeout`.
     pub timers: BTreeMap<String, u32>,
@@ -35,6 +35,9 @@ pub struct Verdict {
     pub seed: u64,
     /// How clients reached the servers: `direct`, or `tunnel` through SSH.
     pub path: String,
+    /// The clients that use libpq and the printed connection string: the version of psql, or why they did not run.
+    #[serde(default)]
+    pub libpq: String,
     /// The drills, in the order in which they ran.
     pub drills: Vec<DrillReport>,
 }
@@ -127,6 +130,9 @@ pub struct RoundReport {
     pub write_gap_ms: Option<u64>,
     /// The longest write gap that the drill allows; null without a bound.
     pub bound_ms: Option<u64>,
+    /// The longest write gap that `verify.limits` allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u64>,
     /// The machines that the fault was injected into.
     pub target: Option<String>,
     /// The primary before the fault.
@@ -139,6 +145,9 @@ pub struct RoundReport {
     pub timeline: [Option<u32>; 2],
     /// When each phase began, in milliseconds since the fault.
     pub phases_ms: Phases,
+    /// When interrupted clients wrote again, in milliseconds since the fault.
+    #[serde(default)]
+    pub recovered_ms: Recovery,
     /// For a failed round: the path of the machines' journals, within the run's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journals: Option<String>,
@@ -171,6 +180,17 @@ pub struct Phases {
     pub healed: Option<u64>,
     /// Every member streamed again.
     pub redundant: Option<u64>,
+}
+
+/// Times since the fault; null for clients that were not interrupted for 1 s or longer, or that did not write again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recovery {
+    /// The last of all clients on the application's path, psql included.
+    pub last: Option<u64>,
+    /// psql with the printed connection string, which writes all the time.
+    pub libpq: Option<u64>,
+    /// psql with the printed connection string, which left its connection idle and used it while the fault was in place.
+    pub idle: Option<u64>,
 }
 
 impl std::ops::Add for Counts {

@@ -6,7 +6,7 @@ use crate::{fleet::FleetNode, model::Endpoint};
 pub(crate) const PORT: u16 = 8008;
 /// The unit that the role makes.
 pub(crate) const UNIT: &str = "patroni";
-/// The unit that stops a primary that outlives its Patroni.
+/// The unit that stops a primary whose Patroni no longer runs.
 pub(crate) const LEASE_GUARD: &str = "hactl-lease-guard";
 
 /// Patroni's REST API.

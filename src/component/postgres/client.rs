@@ -1,6 +1,10 @@
 //! PostgreSQL itself: who is in recovery, and who streams.
 
-use std::{collections::BTreeMap, error::Error as _, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error as _,
+    io,
+};
 
 use rustls::ClientConfig;
 use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
@@ -22,6 +26,8 @@ pub struct PostgresView {
     pub streaming: BTreeMap<String, String>,
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
+    /// Its databases.
+    pub databases: BTreeSet<String>,
     pub version: String,
     /// A standby that does not replay what it receives.
     pub replay_paused: bool,
@@ -51,6 +57,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             .query_one(
                 "SELECT pg_is_in_recovery(), current_setting('server_version'), \
                  (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), \
+                 ARRAY(SELECT datname::text FROM pg_database), \
                  CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END",
                 &[],
             )
@@ -90,8 +97,9 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             files: files.ok().map(|rows| rows.iter().map(setting).collect()),
             in_recovery: row.get(0),
             version: row.get(1),
-            replay_paused: row.get(3),
+            replay_paused: row.get(4),
             tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
+            databases: row.get::<_, Vec<String>>(3).into_iter().collect(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
         })
@@ -108,27 +116,37 @@ pub(crate) async fn superuser(access: &Access, node: &FleetNode, database: &str)
     connect(&remote, access, node, database).await
 }
 
-/// Whether a server is in recovery, and its timeline: that of its own WAL, or of the stream that it receives.
-pub(crate) async fn recovery(client: &Client) -> Observed<(bool, Option<u32>)> {
+/// What a server says of itself while drills run.
+pub(crate) struct Recovery {
+    pub(crate) in_recovery: bool,
+    /// That of its own WAL, or of the stream that it receives.
+    pub(crate) timeline: Option<u32>,
+    /// In microseconds since 1970, by the node's clock.
+    pub(crate) postmaster_started: i64,
+}
+
+/// Whether a server is in recovery, its timeline, and when it started.
+pub(crate) async fn recovery(client: &Client) -> Observed<Recovery> {
     let row = client
         .query_one(
             "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() \
              THEN (SELECT received_tli::bigint FROM pg_stat_wal_receiver) \
-             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint END",
+             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint END, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint",
             &[],
         )
         .await
         .map_err(|error| failure(&error))?;
     let timeline: Option<i64> = row.get(1);
-    Ok((row.get(0), timeline.and_then(|timeline| u32::try_from(timeline).ok())))
+    let timeline = timeline.and_then(|timeline| u32::try_from(timeline).ok());
+    Ok(Recovery { in_recovery: row.get(0), timeline, postmaster_started: row.get(2) })
 }
 
-/// How long ago the cluster was initialised, by the node's own clock: the upper half of the system
-/// identifier is the second in which `initdb` ran (xlog.c, BootStrapXLOG).
+/// How many seconds ago the cluster was initialised, by the node's own clock: the upper half of the system
+/// identifier is the second in which `initdb` ran (xlog.c, BootStrapXLOG). Negative after the clock was stepped back.
 ///
 /// # Errors
 /// What was seen instead of an answer.
-pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration> {
+pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<i64> {
     let client = superuser(access, node, "postgres").await?;
     let row = client
         .query_one(
@@ -137,7 +155,7 @@ pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration>
         )
         .await
         .map_err(|error| failure(&error))?;
-    Ok(Duration::from_secs(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()))
+    Ok(row.get(0))
 }
 
 pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, database: &str) -> Observed<Client> {

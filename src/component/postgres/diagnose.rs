@@ -134,6 +134,17 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             "Check that a replica streams: it then becomes a synchronous standby",
         );
     }
+    // The file of an adopted cluster declares no databases.
+    let declared = plan.postgres.databases.keys().filter(|_| !findings.adopted);
+    let missing: Vec<_> = declared.filter(|name| !primary.databases.contains(name.as_str())).collect();
+    for name in missing {
+        findings.add(
+            "database-missing",
+            None,
+            format!("database `{name}` of the cluster file does not exist"),
+            format!("Run `hactl up {}` to create it without its tables, and restore them from a backup", plan.cluster),
+        );
+    }
     for setting in &primary.lowered {
         let message = format!("{setting} lowers `synchronous_commit`: a failover may lose its commits");
         findings.ours(

@@ -2,6 +2,7 @@
 
 mod client;
 mod diagnose;
+mod mark;
 mod parameters;
 mod service;
 mod vars;
@@ -9,6 +10,7 @@ mod write_check;
 
 pub use client::{FileSetting, PostgresView};
 pub(crate) use client::{age, recovery, superuser};
+pub(crate) use mark::mark;
 pub(crate) use service::{PORT, USER, endpoint, user};
 pub use write_check::write_and_read;
 

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use super::client::{connect, said};
+use tokio_postgres::error::SqlState;
+
+use super::{
+    client::{connect, said},
+    mark::mark,
+};
 use crate::{
     access::Access,
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::InstanceKey,
+    model::{InstanceKey, reserved},
 };
 
 /// Writes a row on the leader and reads it on every replica. The table is dropped again.
@@ -15,7 +20,7 @@ use crate::{
 /// # Errors
 /// Names the node on which the row could not be written or did not arrive within `patience`.
 pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey, patience: Duration) -> Result<()> {
-    const TABLE: &str = "public.hactl_health_check";
+    const TABLE: &str = reserved::HEALTH_CHECK;
     let failed = |node: &InstanceKey, seen: String| {
         Error::failed("write-check", "write a row and read it on", node)
             .cause(seen)
@@ -29,16 +34,27 @@ pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey
         return Err(failed(leader, "the leader is not one of the cluster's machines".to_owned()));
     };
     let client = open(primary).await?;
-    let mark = format!("{:032x}", rand::random::<u128>());
+    let row = format!("{:032x}", rand::random::<u128>());
     let on_leader = |error: tokio_postgres::Error| failed(leader, said(&error));
-    client
-        .batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (mark text NOT NULL)"))
-        .await
-        .map_err(on_leader)?;
+    // Another table may have the name: a table of a check that broke off is dropped, and no other.
+    let mark = mark(&client).await.map_err(on_leader)?;
+    let clean = format!(
+        "DO $$ BEGIN IF obj_description(to_regclass('public.{TABLE}'), 'pg_class') = '{mark}' \
+         THEN DROP TABLE public.{TABLE}; END IF; END $$"
+    );
+    let make = format!(
+        "{clean}; CREATE TABLE public.{TABLE} (mark text NOT NULL); COMMENT ON TABLE public.{TABLE} IS '{mark}'"
+    );
+    client.batch_execute(&make).await.map_err(|error| match error.code() {
+        Some(&SqlState::DUPLICATE_TABLE) => failed(leader, said(&error)).hint(format!(
+            "Rename the table public.{TABLE} in database postgres if you need it, or drop it; then run the command again"
+        )),
+        _ => on_leader(error),
+    })?;
     let arrived = async {
-        let insert = format!("INSERT INTO {TABLE} VALUES ($1)");
+        let insert = format!("INSERT INTO public.{TABLE} VALUES ($1)");
         // A commit that waits for a replica which does not come would wait for ever.
-        match tokio::time::timeout(patience, client.execute(&insert, &[&mark])).await {
+        match tokio::time::timeout(patience, client.execute(&insert, &[&row])).await {
             Ok(done) => drop(done.map_err(on_leader)?),
             Err(_) => {
                 let seen = format!("the commit was not acknowledged within {} s", patience.as_secs());
@@ -47,10 +63,10 @@ pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey
         }
         for node in fleet.data_nodes().filter(|node| node.key() != leader) {
             let client = open(node).await?;
-            let query = format!("SELECT count(*) FROM {TABLE} WHERE mark = $1");
+            let query = format!("SELECT count(*) FROM public.{TABLE} WHERE mark = $1");
             let deadline = tokio::time::Instant::now() + patience;
             loop {
-                let seen = match client.query_one(&query, &[&mark]).await {
+                let seen = match client.query_one(&query, &[&row]).await {
                     Ok(row) if row.get::<_, i64>(0) == 1 => break,
                     Ok(_) => "the row has not arrived".to_owned(),
                     Err(error) => said(&error),
@@ -65,6 +81,6 @@ pub async fn write_and_read(fleet: &Fleet, access: &Access, leader: &InstanceKey
     };
     let arrived = arrived.await;
     // The check's own verdict counts; a table that stays behind is dropped by the next check.
-    let _ = tokio::time::timeout(patience, client.batch_execute(&format!("DROP TABLE IF EXISTS {TABLE}"))).await;
+    let _ = tokio::time::timeout(patience, client.batch_execute(&clean)).await;
     arrived
 }

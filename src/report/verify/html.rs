@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     error::Result,
-    verify::verdict::{Counts, DrillOutcome, DrillReport, Phases, RoundOutcome, RoundReport, Spread, Verdict},
+    verify::verdict::{
+        Counts, DrillOutcome, DrillReport, Phases, Recovery, RoundOutcome, RoundReport, Spread, Verdict,
+    },
 };
 
 /// Pictures of rounds, by the drill's title and the round's number.
@@ -71,7 +73,7 @@ struct Numbers {
     in_doubt: String,
     lost: String,
     split_brain: String,
-    /// Other wrong rows, in words.
+    /// Other wrong rows, as text.
     wrong: Vec<String>,
     any_lost: bool,
     any_split: bool,
@@ -123,6 +125,7 @@ fn facts(verdict: &Verdict) -> Vec<Fact> {
         Fact { label: "Fencing", value: verdict.fencing.clone() },
         Fact { label: "Timers", value: timers.join(", ") },
         Fact { label: "Clients’ path", value: verdict.path.clone() },
+        Fact { label: "libpq", value: verdict.libpq.clone() },
         Fact { label: "Seed", value: verdict.seed.to_string() },
     ]
 }
@@ -225,10 +228,19 @@ fn round_facts(report: &RoundReport) -> Vec<Fact> {
         commits.push(format!("{} in split brain", count(counts.split_brain)));
     }
     commits.extend(wrong(counts));
-    let gap = format!("{}, bound {}", span_or_dash(report.write_gap_ms), span_or_dash(report.bound_ms));
+    let limit = report.limit_ms.map(|limit| format!(", limit {}", span_or_dash(Some(limit)))).unwrap_or_default();
+    let gap = format!("{}, bound {}{limit}", span_or_dash(report.write_gap_ms), span_or_dash(report.bound_ms));
+    let Recovery { last, libpq, idle } = &report.recovered_ms;
+    let clients = format!(
+        "{} for the last client, {} for psql, {} for an idle psql",
+        span_or_dash(*last),
+        span_or_dash(*libpq),
+        span_or_dash(*idle)
+    );
     let or_dash = |node: &Option<String>| node.clone().unwrap_or_else(|| "-".to_owned());
     let mut facts = vec![
         Fact { label: "Write gap", value: gap },
+        Fact { label: "Clients wrote again", value: clients },
         Fact { label: "Target", value: or_dash(&report.target) },
         Fact { label: "Primary", value: primary + &timeline },
         Fact { label: "etcd’s leader", value: or_dash(&report.etcd_leader_node) },

@@ -16,6 +16,9 @@ pub fn text(verdict: &Verdict) -> String {
     if verdict.path != "direct" {
         let _ = writeln!(text, "  clients     {}: the primary rejected direct connections", verdict.path);
     }
+    if !verdict.libpq.is_empty() {
+        let _ = writeln!(text, "  libpq       {}", verdict.libpq);
+    }
     if !verdict.drills.is_empty() {
         text.push_str(&table(&verdict.drills));
     }
@@ -29,8 +32,8 @@ pub fn text(verdict: &Verdict) -> String {
 fn table(drills: &[DrillReport]) -> String {
     let width = drills.iter().map(|drill| title(drill).len()).max().unwrap_or_default().max(16);
     let mut text = format!(
-        "\n  {:<width$} {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>8}\n",
-        "DRILL", "OUTCOME", "ROUNDS", "GAP MIN", "MEDIAN", "MAX", "BOUND", "LOST", "IN DOUBT"
+        "\n  {:<width$} {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>11} {:>6} {:>8}\n",
+        "DRILL", "OUTCOME", "ROUNDS", "GAP MIN", "MEDIAN", "MAX", "BOUND", "LAST CLIENT", "LOST", "IN DOUBT"
     );
     for drill in drills {
         let gap = drill.write_gap_ms.as_ref();
@@ -38,7 +41,7 @@ fn table(drills: &[DrillReport]) -> String {
         let number = |number: u64| if ran { count(number) } else { "-".to_owned() };
         let _ = writeln!(
             text,
-            "  {:<width$} {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>8}",
+            "  {:<width$} {:<8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>11} {:>6} {:>8}",
             title(drill),
             drill_outcome(drill.outcome),
             number(drill.rounds.len() as u64),
@@ -46,6 +49,7 @@ fn table(drills: &[DrillReport]) -> String {
             span_or_dash(gap.map(|gap| gap.median)),
             span_or_dash(gap.map(|gap| gap.max)),
             span_or_dash(bound(drill)),
+            span_or_dash(drill.rounds.iter().filter_map(|round| round.recovered_ms.last).max()),
             number(drill.counts.lost),
             number(drill.counts.in_doubt),
         );

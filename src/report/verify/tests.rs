@@ -8,7 +8,9 @@ use crate::{
     verify::{
         history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server},
         history_file,
-        verdict::{Counts, DrillOutcome, DrillReport, Phases, RoundOutcome, RoundReport, Spread, VERSION, Verdict},
+        verdict::{
+            Counts, DrillOutcome, DrillReport, Phases, Recovery, RoundOutcome, RoundReport, Spread, VERSION, Verdict,
+        },
     },
 };
 
@@ -124,6 +126,7 @@ fn round(n: u32, outcome: RoundOutcome, gap: u64, counts: Counts, reasons: &[&st
         reasons: reasons.iter().map(|&reason| reason.to_owned()).collect(),
         write_gap_ms: Some(gap),
         bound_ms: Some(28_000),
+        limit_ms: None,
         target: Some("node1".into()),
         primary_node: "node1".into(),
         new_primary_node: Some("node2".into()),
@@ -138,6 +141,7 @@ fn round(n: u32, outcome: RoundOutcome, gap: u64, counts: Counts, reasons: &[&st
             healed: Some(23_000),
             redundant: Some(47_000),
         },
+        recovered_ms: Recovery { last: Some(gap + 900), libpq: Some(gap + 400), idle: Some(gap + 100) },
         rate: 775.4,
         counts,
     }
@@ -184,6 +188,7 @@ fn verdict(drills: Vec<DrillReport>) -> Verdict {
         timers: BTreeMap::from([("ttl".into(), 20), ("loop_wait".into(), 3), ("retry_timeout".into(), 7)]),
         seed: 4_711,
         path: "direct".into(),
+        libpq: "psql (PostgreSQL) 15.18".into(),
         drills,
     }
 }
@@ -233,12 +238,13 @@ fn terminal_report_has_table_reasons_and_loss_statement() {
   durability  quorum-strict
   fencing     nothing: no watchdog device; a primary whose Patroni hangs stays
   machines    local, shared kernel
+  libpq       psql (PostgreSQL) 15.18
 
-  DRILL             OUTCOME  ROUNDS  GAP MIN   MEDIAN      MAX    BOUND   LOST IN DOUBT
-  node-loss         passed        3    5.0 s   21.3 s   24.1 s   28.0 s      0       34
-  patroni-hang      FAILED        1   31.0 s   31.0 s   31.0 s   28.0 s      3       17
-  slow-network/loss skipped       -        -        -        -        -      -        -
-  disk-full         refused       -        -        -        -        -      -        -
+  DRILL             OUTCOME  ROUNDS  GAP MIN   MEDIAN      MAX    BOUND LAST CLIENT   LOST IN DOUBT
+  node-loss         passed        3    5.0 s   21.3 s   24.1 s   28.0 s      25.0 s      0       34
+  patroni-hang      FAILED        1   31.0 s   31.0 s   31.0 s   28.0 s      31.9 s      3       17
+  slow-network/loss skipped       -        -        -        -        -           -      -        -
+  disk-full         refused       -        -        -        -        -           -      -        -
 
 Failed:
   patroni-hang: round 1 FAILED: 3 acknowledged commits are lost

@@ -44,7 +44,7 @@ fn lasting_faults_have_an_undo_and_every_fault_has_an_effect() {
 #[test]
 fn expectations_of_a_drill_are_consistent() {
     for drill in CATALOGUE {
-        let planned = matches!(drill.bound, Bound::Planned(_));
+        let planned = matches!(drill.bound, Bound::Planned(_) | Bound::Sum(..));
         assert!(!(drill.new_leader == Expect::MustNot && planned), "{}: a failover's bound", drill.title());
         assert_eq!(drill.new_leader, drill.new_timeline, "{}: promotion begins a timeline", drill.title());
         assert!(
@@ -63,7 +63,12 @@ fn every_bound_of_a_drill_is_in_the_plan() {
     let spec = crate::spec::load("t", b"instances: {a: , b: , c: }", "t").unwrap_or_else(|_| panic!());
     let plan = crate::plan::decide(&spec, &crate::plan::Choices::default()).unwrap();
     for drill in CATALOGUE {
-        if let Bound::Planned(fault) | Bound::Held(fault) = drill.bound {
+        let faults = match drill.bound {
+            Bound::Planned(fault) | Bound::Held(fault) => vec![fault],
+            Bound::Sum(first, second) => vec![first, second],
+            Bound::NoInterruption | Bound::Restart | Bound::Unmeasured => Vec::new(),
+        };
+        for fault in faults {
             assert!(plan.bounds.iter().any(|bound| bound.fault == fault), "{}", drill.title());
         }
     }
@@ -96,6 +101,7 @@ fn loss_is_allowed_only_for_async_and_unplanned_failover() {
         reported,
         [
             "postgres-crash",
+            "new-primary-crash",
             "patroni-crash/dead",
             "patroni-hang",
             "node-loss",
@@ -130,4 +136,24 @@ fn chosen_drills_are_in_catalogue_order() {
     assert_eq!(chosen(&["patroni-crash/dead"]).unwrap(), ["patroni-crash/dead"]);
     assert_eq!(chosen(&["switchover", "restart"]), Err("restart".into()));
     assert_eq!(chosen(&[]).unwrap(), [""; 0]);
+}
+
+#[test]
+fn limit_of_a_variant_wins_over_that_of_its_drill_and_of_all() {
+    let limits = [("all", 60_000), ("patroni-crash", 30_000), ("patroni-crash/restart", 1_000)];
+    let limits: BTreeMap<String, u64> = limits.map(|(word, limit)| (word.to_owned(), limit)).into();
+    let table = [("switchover", 60_000), ("patroni-crash/dead", 30_000), ("patroni-crash/restart", 1_000)];
+    for (title, limit) in table {
+        assert_eq!(drill(title).limit_ms(&limits), Some(limit), "{title}");
+    }
+    assert_eq!(drill("switchover").limit_ms(&BTreeMap::new()), None);
+}
+
+#[test]
+fn asynchronous_switchover_has_no_bound() {
+    let text = b"instances: {a: , b: , c: }\npatroni: {durability: async}";
+    let spec = crate::spec::load("t", text, "t").unwrap_or_else(|_| panic!());
+    let plan = crate::plan::decide(&spec, &crate::plan::Choices::default()).unwrap();
+    let bound = |title: &str| crate::verify::bound_ms(drill(title), &plan);
+    assert_eq!([bound("switchover"), bound("new-primary-crash"), bound("postgres-crash")], [None, None, Some(46_000)]);
 }

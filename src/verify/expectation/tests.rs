@@ -7,7 +7,7 @@ use crate::{
     verify::{
         catalogue::{CATALOGUE, choose},
         fixture::{SECOND, acknowledged, attempt, history, leader_key, row, sample},
-        history::{Outcome, Rows, Server},
+        history::{Disconnect, Outcome, Rows, Server},
         oracle::judge,
         verdict::Counts,
     },
@@ -50,7 +50,7 @@ fn good(drill: &Drill) -> History {
 }
 
 fn reasons(drill: &Drill, history: &History) -> Vec<String> {
-    shortfalls(drill, Durability::QuorumStrict, history, &Judgement::default(), PRIMARY, Some(12_000))
+    shortfalls(drill, Durability::QuorumStrict, history, &Judgement::default(), PRIMARY, [Some(12_000), None])
 }
 
 /// The only reason for which a good round of `title` fails once `change` was made.
@@ -119,7 +119,7 @@ fn wrong_rows_are_counted_and_the_first_row_is_named() {
     let drill = drill("node-loss");
     let of = |counts: Counts, judgement: Judgement| {
         let judgement = Judgement { counts, ..judgement };
-        shortfalls(drill, Durability::Quorum, &good(drill), &judgement, PRIMARY, None)
+        shortfalls(drill, Durability::Quorum, &good(drill), &judgement, PRIMARY, [None; 2])
     };
     let none = Judgement::default;
     let example = || vec![row(2, 7)];
@@ -168,7 +168,7 @@ fn loss_that_the_durability_allows_is_not_a_failure() {
     let judgement = Judgement { counts: Counts { lost: 1, ..Counts::default() }, ..Judgement::default() };
     let fails = |title: &str, durability| {
         let drill = drill(title);
-        !shortfalls(drill, durability, &good(drill), &judgement, PRIMARY, None).is_empty()
+        !shortfalls(drill, durability, &good(drill), &judgement, PRIMARY, [None; 2]).is_empty()
     };
     assert!(!fails("node-loss", Durability::Async));
     assert!(fails("switchover", Durability::Async));
@@ -186,7 +186,7 @@ fn oracle_judgement_gives_the_expected_shortfalls() {
     let found: Vec<_> = written.iter().map(|attempt| attempt.row).collect();
     let judged = |rows: &[_]| {
         let rows = Rows { primary: 1, on: (0..3).map(|node| (node, rows.to_vec())).collect() };
-        shortfalls(drill, Durability::Quorum, &history, &judge(&history, &rows).unwrap(), PRIMARY, Some(12_000))
+        shortfalls(drill, Durability::Quorum, &history, &judge(&history, &rows).unwrap(), PRIMARY, [Some(12_000), None])
     };
     assert_eq!(judged(&found), Vec::<String>::new());
     assert_eq!(judged(&found[1..]), ["1 row acknowledged, but not on the primary; the first: row 1 of client 0"]);
@@ -283,7 +283,8 @@ fn round_without_active_failsafe_mode_fails() {
 fn write_gap_above_the_bound_fails_the_round() {
     let drill = drill("node-loss");
     let history = good(drill);
-    let bounded = |bound| shortfalls(drill, Durability::Quorum, &history, &Judgement::default(), PRIMARY, bound);
+    let bounded =
+        |bound| shortfalls(drill, Durability::Quorum, &history, &Judgement::default(), PRIMARY, [bound, None]);
     // From 19.5 to 30 s.
     assert_eq!(bounded(Some(10_499)), ["no write was acknowledged for 10.5 s; the bound is 10.5 s"]);
     assert_eq!(bounded(Some(9_000)), ["no write was acknowledged for 10.5 s; the bound is 9.0 s"]);
@@ -323,4 +324,39 @@ fn bound_of_a_drill_comes_from_the_plan() {
     assert_eq!(of("disk-full", three), Some(82_000));
     assert_eq!(of("node-loss", two), None);
     assert_eq!(of("cluster-power-off", "instances: {a: }"), None);
+}
+
+#[test]
+fn crash_within_the_bound_fails_what_must_not_interrupt() {
+    let restarted = |history: &mut History| {
+        history.samples.push(Sample { postmaster_started: Some(1), ..sample(19 * SECOND, PRIMARY, false, 1) });
+        history.samples.push(Sample { postmaster_started: Some(2), ..sample(24 * SECOND, PRIMARY, false, 1) });
+    };
+    let said = reason("patroni-crash/restart", restarted);
+    assert_eq!(said, "PostgreSQL on node1 was restarted: another postmaster answered at 24.0 s");
+    let lost = |at: u64, node: u16| Disconnect { at: at * SECOND, client: 0, node, reason: "terminated".into() };
+    let said = reason("primary-cut-from-etcd", |history| {
+        history.disconnects = vec![lost(19, 0), lost(22, 1), lost(23, 0), lost(24, 0)];
+    });
+    assert_eq!(said, "node1 ended 2 sessions; the first: of client 0 at 23.0 s: terminated");
+    // A drill that kills the server expects both.
+    let crash = drill("postgres-crash");
+    let mut history = good(crash);
+    restarted(&mut history);
+    history.disconnects = vec![lost(23, 0)];
+    assert_eq!(reasons(crash, &history), Vec::<String>::new());
+}
+
+#[test]
+fn gap_within_the_bound_and_above_the_limit_fails() {
+    let drill = drill("switchover");
+    let judged = |limit| {
+        let judgement = Judgement::default();
+        shortfalls(drill, Durability::QuorumStrict, &good(drill), &judgement, PRIMARY, [Some(12_000), Some(limit)])
+    };
+    assert_eq!(
+        judged(5_000),
+        ["no write was acknowledged for 10.5 s; `verify.limits` of the cluster file allows 5.0 s"]
+    );
+    assert_eq!(judged(11_000), [""; 0]);
 }

@@ -7,7 +7,7 @@ use crate::{component::postgres, fleet::FleetNode, verify::catalogue::Fault};
 pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>) -> Option<NodeFault> {
     let others = network::Others::of(node, cluster);
     Some(match fault {
-        Fault::KillPostgres => process::kill_postgres(node),
+        Fault::KillPostgres | Fault::KillNewPrimary => process::kill_postgres(node),
         Fault::KillPatroni => unit::kill_patroni(node),
         Fault::StopPatroniForGood => unit::stop_patroni_for_good(node),
         Fault::HangPatroni => process::hang_patroni(node),

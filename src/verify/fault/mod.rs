@@ -88,6 +88,7 @@ pub async fn arm<'a>(
     let id = format!("{:08x}", rand::random::<u32>());
     let mechanism = match drill.fault {
         Fault::Switchover => Mechanism::Switchover,
+        Fault::KillNewPrimary => Mechanism::NewPrimary,
         Fault::PowerOff => Mechanism::Power(power::arm(targets, deadline, cluster).await?),
         fault => {
             let mut faults = BTreeMap::new();
@@ -121,6 +122,8 @@ enum Mechanism {
     Power(Switch),
     /// A request to Patroni.
     Switchover,
+    /// A request to Patroni, and a fault on the member that it promotes.
+    NewPrimary,
 }
 
 /// A fault whose undo is armed. Dropped without [`Armed::revert`], it is reverted at its deadline.
@@ -161,6 +164,11 @@ impl Armed<'_> {
             }
             Mechanism::Power(switch) => switch.off().await,
             Mechanism::Switchover => switchover::inject(&self.targets, self.cluster).await,
+            Mechanism::NewPrimary => {
+                let (key, noted) = switchover::kill_promoted(&self.targets, self.cluster).await?;
+                self.noted = BTreeMap::from([(key, noted)]);
+                Ok(())
+            }
         }
     }
 
@@ -192,7 +200,12 @@ impl Armed<'_> {
                         || unit::etcd_noticed(self.drill.target, &self.targets, self.cluster).await))
             }
             Mechanism::Power(switch) => switch.is_off().await,
-            Mechanism::Switchover => Ok(switchover::took_effect(&self.targets, self.cluster).await),
+            Mechanism::Switchover => Ok(switchover::new_leader(&self.targets, self.cluster).await.is_some()),
+            Mechanism::NewPrimary => {
+                let Some((key, noted)) = self.noted.first_key_value() else { return Ok(false) };
+                let fault = process::kill_postgres(self.cluster.node(key)?);
+                shell::holds(self.cluster, key, &fault.effect(*noted)).await
+            }
         }
     }
 
@@ -205,7 +218,7 @@ impl Armed<'_> {
             _ if self.reverted => Ok(false),
             Mechanism::OnNodes(faults) => timer::fired(&self.id, faults, self.cluster).await,
             Mechanism::Power(switch) => Ok(switch.watcher_ended()),
-            Mechanism::Switchover => Ok(false),
+            Mechanism::Switchover | Mechanism::NewPrimary => Ok(false),
         }
     }
 
@@ -236,7 +249,7 @@ impl Armed<'_> {
         match &mut self.mechanism {
             Mechanism::OnNodes(faults) => timer::revert(&self.id, faults, self.cluster).await,
             Mechanism::Power(switch) => switch.on().await,
-            Mechanism::Switchover => Ok(()),
+            Mechanism::Switchover | Mechanism::NewPrimary => Ok(()),
         }
     }
 

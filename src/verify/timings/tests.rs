@@ -213,3 +213,34 @@ fn loss_bound_without_loss_shrinks_with_the_rounds() {
         assert!((loss_bound(rounds) - expected).abs() < 0.0001, "{rounds}: {}", loss_bound(rounds));
     }
 }
+
+#[test]
+fn the_last_client_to_write_again_counts_and_psql_is_one_of_them() {
+    let times = |times: &[u64]| times.iter().map(|time| time * SECOND).collect::<Vec<_>>();
+    let every = |seconds: std::ops::Range<u64>| seconds.map(|second| second * SECOND).collect::<Vec<_>>();
+    let mut history = struck(&[], 20);
+    history.clients = (0..3).map(|id| crate::verify::history::Client { id, pinned: (id == 2).then_some(0) }).collect();
+    let write = |client: u16, at: u64, seq: u64| acknowledged(row(client, seq), [at * SECOND, at * SECOND], 0, 1);
+    // Client 0 was interrupted until 31 s, client 1 until 33 s; the pinned client 2 does not count.
+    let seconds = (0..60).filter(|second| !(20..31).contains(second));
+    history.attempts = seconds.clone().map(|second| write(0, second, second)).collect();
+    history
+        .attempts
+        .extend(seconds.filter(|second| *second >= 33 || *second < 20).map(|second| write(1, second, second)));
+    let writing = |acknowledged| LibpqClient { woken: None, idle: false, acknowledged };
+    let idle = |woken: u64, acknowledged| LibpqClient { woken: Some(woken * SECOND), idle: true, acknowledged };
+    let found = recovery(&history, &[]);
+    assert_eq!(found, Recovery { last: Some(13_000), libpq: None, idle: None });
+    let busy = [every(0..20), every(36..60)].concat();
+    let found = recovery(&history, &[writing(busy.clone()), idle(31, times(&[1, 34, 40]))]);
+    assert_eq!(found, Recovery { last: Some(16_000), libpq: Some(16_000), idle: Some(14_000) });
+    // The time in which it was idle on purpose is no interruption.
+    assert_eq!(recovery(&history, &[idle(50, vec![SECOND, 50 * SECOND + 1])]).idle, None);
+    // One that never wrote again leaves no last one.
+    let found = recovery(&history, &[writing(busy), idle(31, times(&[1]))]);
+    assert_eq!(found, Recovery { last: None, libpq: Some(16_000), idle: None });
+    // A pause below a second is no interruption.
+    let half = (0..120).map(|half| half * SECOND / 2).collect();
+    history.attempts.retain(|attempt| attempt.row.client == 2);
+    assert_eq!(recovery(&history, &[writing(half)]), Recovery::default());
+}
