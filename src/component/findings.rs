@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{etcd::Etcd, patroni::Member, probe::ProbeError};
-use crate::model::InstanceKey;
+use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +56,10 @@ pub(crate) struct Findings {
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
 }
+
+/// What to do about a login that is refused.
+const LOGIN: &str = "Check that this cluster was created with this NAME.secrets.age; if `hactl up` got passwords from \
+                     HACTL_SECRET_ variables, set the same variables";
 
 impl Findings {
     /// Adds a problem.
@@ -112,9 +116,8 @@ impl Findings {
                 "authentication",
                 "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role".into(),
             ),
-            ProbeError::Login(_) => {
-                ("authentication", "check that this cluster was created with this NAME.secrets.age".into())
-            }
+            ProbeError::Login(_) => ("authentication", LOGIN.into()),
+            ProbeError::Forwarding(_) => (codes::SSH_FORWARDING, FORWARD.into()),
             ProbeError::Refused(_) => (code, "check the log of the unit: nothing listens on the port".into()),
             ProbeError::Timeout(_) | ProbeError::Other(_) => (code, Hint::None),
         };
@@ -148,7 +151,8 @@ mod tests {
             );
             (problem.code, problem.hint.unwrap_or_default())
         };
-        let table: [(ProbeError, &str, &str, &str); 5] = [
+        let table: [(ProbeError, &str, &str, &str); 6] = [
+            (ProbeError::Forwarding(words()), "ssh-forwarding", FORWARD, FORWARD),
             (
                 ProbeError::Tls(words()),
                 "certificate",
@@ -159,7 +163,7 @@ mod tests {
             (
                 ProbeError::Login(words()),
                 "authentication",
-                "check that this cluster was created with this NAME.secrets.age",
+                LOGIN,
                 "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role",
             ),
             (
