@@ -1,6 +1,7 @@
 //! What a run gets from outside: directories, environment, events and the stop signal.
 
 mod record;
+mod retention;
 mod run_context;
 
 use std::{

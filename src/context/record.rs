@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    context::ClusterDir,
+    context::{ClusterDir, retention},
     event::Event,
     file::{private, private_dir},
 };
@@ -62,6 +62,7 @@ impl Record {
         let _ = fs::remove_file(&beside);
         symlink(&name, &beside)?;
         fs::rename(&beside, runs.join("latest"))?;
+        retention::remove_old_runs(&runs, &name);
         Ok(Self { dir, events, logs: BTreeMap::new() })
     }
 
