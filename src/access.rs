@@ -195,7 +195,7 @@ impl ServerCertVerifier for Verifier {
         match seen.contains(certificate.as_ref()) {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(rustls::Error::General(
-                "the certificate is not the one that the node showed through its own SSH session".to_owned(),
+                "the certificate is not the one that the machine showed through its own SSH session".to_owned(),
             )),
         }
     }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_certificate_that_was_shown_by_ssh_is_trusted() {
+    async fn certificate_not_read_over_ssh_is_rejected() {
         let shown = Arc::new(Shown::default());
         let (own, other) = (server(), server());
         let strict = || shown.only_these().unwrap();
@@ -260,6 +260,6 @@ mod tests {
         handshake(&own, shown.remember(None).unwrap()).await.unwrap();
         handshake(&own, strict()).await.unwrap();
         let error = handshake(&other, strict()).await.unwrap_err().to_string();
-        assert!(error.contains("not the one that the node showed"), "{error}");
+        assert!(error.contains("not the one that the machine showed"), "{error}");
     }
 }

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unchanged_directory_is_the_same_as_the_binary() {
+    fn unchanged_asset_directory_equals_the_embedded_assets() {
         let dir = ejected();
         assert_eq!(missing(dir.path()), Vec::<String>::new());
         for (name, text) in [
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named() {
+    fn changed_asset_files_are_named() {
         let dir = ejected();
         fs::write(dir.path().join("roles/etcd/tasks/main.yml"), "---\n").unwrap();
         fs::write(dir.path().join("roles/etcd/tasks/own.yml"), "---\n").unwrap();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_missing_is_named_at_once() {
+    fn missing_assets_are_all_named_together() {
         let dir = ejected();
         fs::remove_dir_all(dir.path().join("playbooks")).unwrap();
         fs::remove_file(dir.path().join("roles/etcd/tasks/main.yml")).unwrap();

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn page_is_what_the_list_says() {
+    fn environment_page_matches_the_list() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/environment.md");
         if std::env::var_os("HACTL_BLESS").is_some() {
             fs::write(&path, page()).unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_the_list_are_unique_and_named_only_there() {
+    fn listed_variables_are_unique_and_named_only_in_the_list() {
         let names: BTreeSet<&str> = all().map(|variable| variable.name).collect();
         assert_eq!(names.len(), all().count());
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

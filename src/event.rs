@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_has_the_stages_in_their_order() {
+    fn architecture_page_lists_the_stages_in_order() {
         let (_, page) = include_str!("../docs/how-it-works.md").split_once("\n## The stages\n").unwrap();
         let rows = page.lines().take_while(|line| !line.starts_with("## "));
         let named: Vec<&str> = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();

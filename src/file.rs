@@ -86,7 +86,7 @@ fn too_new(version: u32, newest: u32) -> Option<String> {
     (version > newest).then(|| format!("a newer hactl wrote it (version {version}; this one reads up to {newest})"))
 }
 
-/// Makes `dir` and what lies above it, for its owner only. One that is there stays as it is.
+/// Makes `dir` and its parents, for the owner only. An existing directory does not change.
 ///
 /// # Errors
 /// When it cannot be made.

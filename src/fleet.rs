@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_is_reached_as_its_platform_says_and_by_what_terraform_says_of_it() {
+    fn ssh_target_combines_platform_settings_and_terraform_outputs() {
         let ssh = Ssh {
             user: "debian".to_owned(),
             port: 2222,

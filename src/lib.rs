@@ -46,6 +46,6 @@ pub mod verify;
 
 pub use app::run;
 
-// Fixtures in tests/ name this crate as everyone else does.
+// Fixtures in tests/ name this crate as other crates do.
 #[cfg(test)]
 extern crate self as hactl;

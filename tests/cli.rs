@@ -261,7 +261,7 @@ fn import_with_a_wrong_machine_writes_no_block() {
     ] {
         assert!(stdout.contains(told), "{told}: {stdout}");
     }
-    assert!(stderr.contains("no id for node3"), "{stderr}");
+    assert!(stderr.contains("no ID for node3"), "{stderr}");
     let blocks = fs::read_to_string(&file).unwrap();
     assert_eq!(blocks.matches("\nimport {\n").count(), 5, "{blocks}");
 

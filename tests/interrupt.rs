@@ -109,7 +109,7 @@ fn first_signal_while_ssh_connects_ends_a_query_at_once() {
     let _connection = server.accept();
     let (took, code, words) = interrupt(child, 1);
     assert_eq!(code, Some(130), "{words}");
-    assert!(took < AT_ONCE && words.contains("run the same command again to resume"), "{took:?}: {words}");
+    assert!(took < AT_ONCE && words.contains("Run the same command again to resume"), "{took:?}: {words}");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn first_signal_while_a_query_connects_to_known_machines_ends_it_at_once() {
         let (took, code, words) = interrupt(child, 1);
         assert_eq!(code, Some(130), "{command:?}: {words}");
         assert!(
-            took < AT_ONCE && words.contains("run the same command again to resume"),
+            took < AT_ONCE && words.contains("Run the same command again to resume"),
             "{command:?}: {took:?}: {words}"
         );
     }

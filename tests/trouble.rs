@@ -172,15 +172,19 @@ fn command_without_a_program_fails_and_names_the_program() {
     let before = place.tree();
     place.only(&["python3", "ssh"]);
     for command in ["up", "provision", "plan"] {
-        place.lacks(&[command], "terraform-missing", &["neither `terraform` nor `tofu`", "developer.hashicorp.com"]);
+        place.lacks(
+            &[command],
+            "terraform-missing",
+            &["no directory of PATH has `terraform` or `tofu`", "developer.hashicorp.com"],
+        );
     }
     place.only(&["terraform", "ssh"]);
     for command in ["up", "provision"] {
-        place.lacks(&[command], "python-missing", &["no python3 is on PATH", "apt-get install python3"]);
+        place.lacks(&[command], "python-missing", &["no directory of PATH has `python3`", "apt-get install python3"]);
     }
     place.only(&["terraform", "python3"]);
     for command in ["up", "provision"] {
-        place.lacks(&[command], "ssh-missing", &["no `ssh`", "apt-get install openssh-client"]);
+        place.lacks(&[command], "ssh-missing", &["no directory of PATH has `ssh`", "apt-get install openssh-client"]);
     }
     place.only(&[]);
     place.env.insert("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned());

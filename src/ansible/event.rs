@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn follows_a_run_and_keeps_failures_and_recap() {
+    fn follower_collects_failures_and_recap_of_a_run() {
         let mut follower = Follower::default();
         assert!(follower.line(r#"{"event":"play_start","play":"Etcd","time":1.0}"#).is_none());
         let started = follower.line(r#"{"event":"task_start","task":"Install","role":"etcd","path":"x"}"#);

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ansible_that_does_not_hear_its_interruption_holds_nobody_up() {
+    async fn ansible_that_ignores_the_interrupt_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let deaf = dir.path().join("ansible-playbook");
         fs::write(&deaf, "#!/bin/sh\ntrap '' INT\nsleep 60 & wait\n").unwrap();

@@ -18,7 +18,7 @@ pub(crate) fn run(session: &Session, args: &EjectArgs) -> Result<u8> {
     let failed = |error: std::io::Error| {
         Error::failed("eject", "write the embedded files to", dir.display())
             .source(&error)
-            .hint("Free some space or grant write access there, or name another directory")
+            .hint("Free disk space or grant write access there, or name another directory")
     };
     let taken = match std::fs::read_dir(&dir) {
         Ok(mut entries) => entries.next().is_some(),

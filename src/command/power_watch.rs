@@ -25,7 +25,7 @@ pub(crate) struct PowerWatchArgs {
 /// The parent reads only the first line of standard output, so an error goes there.
 pub(crate) async fn run(session: &Session, args: PowerWatchArgs) -> Result<u8> {
     exec::leave_parent()
-        .map_err(|error| Error::failed("power-watch", "close what was inherited by", "hactl").source(&error))?;
+        .map_err(|error| Error::failed("power-watch", "close the inherited files of", "hactl").source(&error))?;
     let order = PowerWatch { uuid: args.uuid, after: Duration::from_millis(args.after_ms), names: args.names };
     match watch(&order, &session.env, &session.stop, report::print).await {
         Ok(()) => Ok(0),

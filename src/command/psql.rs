@@ -30,7 +30,7 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
             }
             tokio::select! {
                 done = psql.attach(context) => done,
-                () = connection.serve() => unreachable!("a door is open until it is dropped"),
+                () = connection.serve() => unreachable!("a tunnel serves until it is dropped"),
             }
         })
         .await

@@ -177,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_the_last_one_or_goes_by_its_name_or_how_that_begins() {
+    fn run_is_found_by_default_by_name_or_by_prefix() {
         assert_eq!(found(None).unwrap(), "20261122T091739-verify");
         assert_eq!(found(Some("20261122T071739-up")).unwrap(), "20261122T071739-up");
         assert_eq!(found(Some("20261120")).unwrap(), "20261120T101010-verify");
     }
 
     #[test]
-    fn an_unknown_run_is_answered_with_the_nearest() {
+    fn unknown_run_error_names_the_nearest_runs() {
         let error = found(Some("20261122")).unwrap_err();
         assert!(error.contains("several runs match: 20261122T071739-up, 20261122T091739-verify"), "{error}");
         let error = found(Some("20261122T071738-up")).unwrap_err();

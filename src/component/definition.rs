@@ -82,7 +82,7 @@ pub(crate) struct Component {
     pub(crate) diagnose: fn(&Plan, &Observations, &mut Findings),
     /// Adds notices about a cluster that hactl did not make.
     pub(crate) diagnose_adopted: fn(&Plan, &Observations, &mut Findings),
-    /// Whether one of another cluster may stay on a machine that gets none of ours.
+    /// Whether the component of another cluster may stay on a machine that does not run ours.
     pub(crate) may_be_foreign: bool,
     /// The shell function `NAME_detect`: says by `found` what of the component is on a machine, made by hactl or not.
     pub(crate) detect: &'static str,

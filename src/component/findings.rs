@@ -107,18 +107,18 @@ impl Findings {
             ProbeError::Tls(_) => (
                 "certificate",
                 Hint::Up(
-                    "check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
+                    "Check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
                      certificates"
                         .to_owned(),
                 ),
             ),
             ProbeError::Login(_) if self.adopted => (
                 "authentication",
-                "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role".into(),
+                "Set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role".into(),
             ),
             ProbeError::Login(_) => ("authentication", LOGIN.into()),
             ProbeError::Forwarding(_) => (codes::SSH_FORWARDING, FORWARD.into()),
-            ProbeError::Refused(_) => (code, "check the log of the unit: nothing listens on the port".into()),
+            ProbeError::Refused(_) => (code, "Check the log of the unit: nothing listens on the port".into()),
             ProbeError::Timeout(_) | ProbeError::Other(_) => (code, Hint::None),
         };
         self.add(code, Some(node), format!("{what}: {error}"), hint);
@@ -156,7 +156,7 @@ mod tests {
             (
                 ProbeError::Tls(words()),
                 "certificate",
-                "check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
+                "Check that this cluster was created with this NAME.secrets.age, then run `hactl up` to renew the \
                  certificates",
                 "",
             ),
@@ -164,13 +164,13 @@ mod tests {
                 ProbeError::Login(words()),
                 "authentication",
                 LOGIN,
-                "set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role",
+                "Set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role",
             ),
             (
                 ProbeError::Refused(words()),
                 "etcd-silent",
-                "check the log of the unit: nothing listens on the port",
-                "check the log of the unit: nothing listens on the port",
+                "Check the log of the unit: nothing listens on the port",
+                "Check the log of the unit: nothing listens on the port",
             ),
             (ProbeError::Timeout(words()), "etcd-silent", "", ""),
             (ProbeError::Other(words()), "etcd-silent", "", ""),

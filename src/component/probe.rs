@@ -42,7 +42,7 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// Any error that says nothing of certificates and logins.
+    /// Any error that is not about certificates or logins.
     pub(super) fn other(error: impl fmt::Display) -> Self {
         Self::Other(error.to_string())
     }

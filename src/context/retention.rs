@@ -1,4 +1,4 @@
-//! Which run records are kept: the newest, up to a number and a size.
+//! The run records of a cluster, and which of them are kept: the newest, up to a number and a size.
 
 use std::{
     fs::{self, File},
@@ -8,8 +8,6 @@ use std::{
 
 use serde_json::Value;
 
-use super::runs;
-
 /// Records that are kept at most.
 const MOST_RUNS: usize = 100;
 
@@ -18,6 +16,17 @@ const MOST_BYTES: u64 = 1 << 30;
 
 /// The part of `events.jsonl` that has its last line.
 const TAIL_BYTES: u64 = 256 * 1024;
+
+/// All runs below `runs`, oldest first, by their names.
+#[must_use]
+pub fn runs(runs: &Path) -> Vec<String> {
+    let entries = fs::read_dir(runs).into_iter().flatten().flatten();
+    // `latest` is a second name of one of them.
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut names: Vec<String> = dirs.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
+}
 
 /// Removes the oldest records below `dir`, until number and size are within the limits. The record `current` and the newest
 /// record of a failed run stay.

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_a_string_or_variables() {
+    fn conninfo_is_printed_as_a_string_or_as_variables() {
         let place = Conninfo::new([("host", "10.0.0.1,10.0.0.2".to_owned()), ("hostaddr", "127.0.0.1".to_owned())]);
         let all = place.and([
             ("port", "5432".to_owned()),

@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
         format!(
             "Restore the file from a backup. If you have no backup, make sure that no other run works on {name}, move \
              the file away and run the same command again; `hactl up {name}` asks Terraform for the machines and \
-             writes the file."
+             writes the file"
         )
     };
     match file::read_record(path, VERSION) {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn fleet_file_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+    fn unreadable_fleet_file_is_an_error_and_not_absent() {
         let dir = tempfile::tempdir().unwrap();
         let (path, name) = (dir.path().join("fleet.json"), ClusterName::new("pg").unwrap());
         for (text, cause) in [("{", "EOF"), ("{}", "missing field"), (r#"{"version": 2}"#, "a newer hactl wrote it")] {

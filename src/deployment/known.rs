@@ -51,7 +51,7 @@ pub struct Known {
     pub(super) elsewhere: Option<SharedRecord>,
     /// The text of that.
     pub(super) pulled: Option<String>,
-    /// The last run here left machines, and the state knows of none.
+    /// The last run here left machines, and the state has none.
     pub(super) emptied: bool,
 }
 
@@ -59,7 +59,7 @@ impl Known {
     /// The machines of the last run, for a command that needs them.
     ///
     /// # Errors
-    /// When the cluster was never provisioned from here, its state knows of no machine any more, or the record is unreadable.
+    /// When the cluster was never provisioned from here, its state no longer has machines, or the record is unreadable.
     pub fn fleet(&self, cluster: &Cluster) -> Result<&Fleet> {
         let failed = || Error::failed("not-provisioned", "find the machines of", cluster.name());
         let location = cluster.state_location();
@@ -90,7 +90,7 @@ impl Known {
         Ok(self.last_fleet()?.filter(|_| !self.emptied))
     }
 
-    /// The machines that the last run here left, also where the state knows of none any more.
+    /// The machines that the last run here left, also if the state no longer has them.
     ///
     /// # Errors
     /// When the record is unreadable.

@@ -114,7 +114,7 @@ pub(super) async fn on_no_machine(
         outputs.iter().filter_map(|(key, machine)| Some((IpAddr::V4(machine.ipv4?), key))).collect();
     for host in hosts {
         let named = names.contains(&host.to_ascii_lowercase());
-        // One that has no address is no machine of ours.
+        // A host without an address does not belong to this cluster.
         let found = tokio::net::lookup_host((host.as_str(), 0)).await;
         let same = found.into_iter().flatten().find(|found| addresses.contains_key(&found.ip()));
         let own = same.map(|found| format!("{host} is the machine {}", addresses[&found.ip()]));

@@ -146,7 +146,7 @@ impl Deployment {
     /// Refuses to create machines a second time when their state is in another place.
     ///
     /// # Errors
-    /// When the last run here left machines, and the state knows of none.
+    /// When the last run here left machines, and the state has none.
     fn is_not_emptied(&self) -> Result<()> {
         let Some(location) = self.cluster.state_location().filter(|_| self.known.emptied) else { return Ok(()) };
         let name = self.cluster.name();
@@ -162,7 +162,7 @@ impl Deployment {
     /// Refuses to create new secrets for machines that already exist.
     ///
     /// # Errors
-    /// When the state knows of machines, and their secrets are not here.
+    /// When the state has machines, and their secrets are not here.
     pub(super) fn has_secrets(&self) -> Result<()> {
         let file = self.cluster.secrets_file();
         let Some(location) = self.cluster.state_location().filter(|_| !file.exists()) else { return Ok(()) };

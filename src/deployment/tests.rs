@@ -73,7 +73,7 @@ fn outputs(keys: &[&str]) -> Outputs {
 }
 
 #[tokio::test]
-async fn a_choice_made_elsewhere_sticks_and_machines_are_known_as_they_were_made() {
+async fn voters_and_addresses_chosen_elsewhere_are_kept() {
     let desk = Desk::new(THREE);
     let text = record(&desk.cluster(), &desk.vault().await, None);
     let (left, sealed) = read(&text, &desk.location()).unwrap();
@@ -96,7 +96,7 @@ async fn a_choice_made_elsewhere_sticks_and_machines_are_known_as_they_were_made
 }
 
 #[tokio::test]
-async fn a_host_key_is_trusted_as_it_was_sealed_and_of_that_machine_alone() {
+async fn sealed_host_key_is_trusted_only_for_its_machine() {
     let file = "platform: {terraform: {dir: infra, pass: [record]}}\n";
     let desk = Desk::of(&format!("{file}{THREE}"));
     let (cluster, mut vault) = (desk.cluster(), desk.vault().await);
@@ -125,7 +125,7 @@ async fn a_host_key_is_trusted_as_it_was_sealed_and_of_that_machine_alone() {
 }
 
 #[tokio::test]
-async fn the_state_of_another_cluster_is_left_alone() {
+async fn state_of_another_cluster_or_platform_is_refused() {
     let (desk, other) = (Desk::new(THREE), Desk::new(THREE));
     let (vault, foreign) = (desk.vault().await, other.vault().await);
     let code = |record: &SharedRecord, vault| {
@@ -144,7 +144,7 @@ async fn the_state_of_another_cluster_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_was_not_sealed_with_the_secrets_is_not_trusted() {
+async fn record_sealed_with_other_secrets_is_refused() {
     let desk = Desk::new(THREE);
     let vault = desk.vault().await;
     let forged = record(&desk.cluster(), &vault, None).replace("pg-prod-b", "pg-prod-x");
@@ -185,7 +185,7 @@ async fn secrets_of_existing_machines_are_not_created_again() {
 }
 
 #[tokio::test]
-async fn a_backend_that_a_name_leads_back_to_the_cluster_is_refused() {
+async fn backend_host_that_resolves_to_a_cluster_machine_is_refused() {
     let desk = Desk::new("instances: {b: {}}\n");
     let on = async |host: &str, address: &str| {
         let settings = serde_json::json!({"conn_str": format!("postgres://tf@{host}/x"), "schema_name": "s"});
@@ -202,7 +202,7 @@ async fn a_backend_that_a_name_leads_back_to_the_cluster_is_refused() {
 }
 
 #[tokio::test]
-async fn unreadable_fleet_stops_every_command_that_would_need_it() {
+async fn unreadable_fleet_fails_every_command_that_needs_it() {
     let desk = Desk::of(THREE);
     let path = desk.cluster().dir().fleet();
     fs::create_dir_all(path.parent().unwrap()).unwrap();

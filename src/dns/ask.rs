@@ -67,7 +67,7 @@ impl Asker {
         options.attempts = ATTEMPTS;
         options.max_active_requests = 2 * AT_ONCE;
         options.try_tcp_on_error = true;
-        // This server's word alone, and what it says now.
+        // Only the current answer of this server.
         options.recursion_desired = false;
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;

@@ -40,7 +40,7 @@ pub(super) enum Trouble {
     BadKey,
     /// The clocks differ; the server's, in seconds since 1970, where it says so.
     BadTime(Option<u64>),
-    /// The answer is not what the server would send: not signed, or not rightly.
+    /// The answer is not signed, or its signature is wrong.
     Forged(String),
     /// The server's word. `resent`: the same message was sent before, and may have had its effect without
     /// an answer.
@@ -161,7 +161,7 @@ fn judge(asked: &Message, verifier: &mut TSigVerifier, bytes: &[u8], resent: boo
     }
     let code = message.response_code;
     let Some(tsig) = message.signature().map(|record| &record.data) else {
-        // A server that does not know TSIG, or does not take this from anyone.
+        // A server that does not know TSIG, or that accepts no updates.
         return Err(match code {
             ResponseCode::NoError => forged(&"it is not signed"),
             code => Trouble::Code { code, resent },
@@ -196,14 +196,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_time_is_48_bits() {
+    fn server_time_is_read_as_48_bits() {
         assert_eq!(seconds(&[0, 0, 0x6b, 0x02, 0xe4, 0xc0]), Some(0x6b02_e4c0));
         assert_eq!(seconds(&[1, 0, 0, 0, 0, 0]), Some(1 << 40));
         assert_eq!(seconds(&[]), None);
     }
 
     #[test]
-    fn a_truncated_answer_says_so_in_its_header() {
+    fn truncated_answer_is_recognised_by_its_header() {
         let mut message = Message::query();
         assert!(!is_truncated(&message.to_vec().unwrap()));
         message.metadata.truncation = true;

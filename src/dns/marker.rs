@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_comes_back_as_it_went_and_other_texts_are_none() {
+    fn marker_survives_a_round_trip_and_other_text_is_ignored() {
         for address in ["10.0.0.1", "2001:db8::1"] {
             let mark = RecordMarker { cluster: Uuid::from_u128(7), address: address.parse().unwrap() };
             assert_eq!(RecordMarker::parse(mark.to_string().as_bytes()), Some(mark));

@@ -38,7 +38,7 @@ pub const SECRET_VARIABLE: &str = env::TF_VAR_DNS_KEY_SECRET;
 /// # Errors
 /// Of kind `Missing` when the variable is not set, and when it is not base64.
 pub fn secret(env: &BTreeMap<String, String>) -> Result<Secret<Vec<u8>>> {
-    let hint = format!("set {SECRET_VARIABLE} to the `secret` of the key in the DNS server's configuration");
+    let hint = format!("Set {SECRET_VARIABLE} to the `secret` of the key in the DNS server's configuration");
     let text = env.get(SECRET_VARIABLE).map(|text| text.trim()).filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| {
         Error::missing("dns-secret-missing", "find", "the secret of the TSIG key")
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_missing_or_not_base64_and_never_quoted() {
+    fn invalid_dns_secret_is_refused_without_its_text() {
         assert_eq!(secret(&env(" aHVudGVyMg==\n")).unwrap().expose(), b"hunter2");
         for empty in [BTreeMap::new(), env(""), env(" ")] {
             let error = secret(&empty).unwrap_err();

@@ -65,7 +65,7 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
             };
             failed("dns-clock")
                 .cause(format!("{by}: signatures are valid for 300 s"))
-                .hint("Correct both clocks, preferably by NTP")
+                .hint("Synchronize both clocks, for example by NTP")
         }
         Reason::Forged(seen) => failed("dns-answer")
             .cause(format!("the answer from {server} cannot be trusted: {seen}"))
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_code_and_a_hint() {
+    fn every_dns_failure_has_a_unique_code_and_a_hint() {
         let dns = Dns {
             zone: "a.b".parse().unwrap(),
             server: "10.0.0.1".parse().unwrap(),

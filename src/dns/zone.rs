@@ -247,7 +247,7 @@ impl Zone {
         let none = FoundRecords::default();
         let found = found.unwrap_or(&none);
         let (conditions, changes) = (&mut message.answers, &mut message.authorities);
-        // An address beside an alias would be ignored without a word.
+        // The server would silently ignore an address beside an alias.
         conditions.push(empty(owner, RecordType::CNAME, DNSClass::NONE));
         for kind in ADDRESSES {
             let there = found.addresses.keys().map(|address| RData::from(*address));
@@ -345,7 +345,7 @@ impl Zone {
         explain(&self.dns, what, object, self.reason(trouble).await)
     }
 
-    /// Asks on where the server's word leaves several causes open.
+    /// Asks again if the server's answer has several possible causes.
     async fn reason(&self, trouble: Trouble) -> Reason {
         match trouble {
             Trouble::Unknown(seen) => Reason::Unknown(seen),

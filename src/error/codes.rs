@@ -36,13 +36,13 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("ca-cert", "the CA certificate for Proxmox cannot be read, or its copy not written"),
     ("cache", "the cache cannot be read or written"),
     ("certificate", "a certificate cannot be read, is not trusted or has expired"),
-    ("changed-meanwhile", "another run has changed the cluster since this run looked"),
+    ("changed-meanwhile", "another run has changed the cluster since this run began"),
     ("client-files", "files for clients could not be written"),
     ("cloud-init", "the first boot of a machine failed or did not finish"),
     ("cluster-age", "the age of the data could not be read"),
     ("cluster-file", "the cluster file is wrong"),
     ("cluster-lock", "the cluster's lock could not be written"),
-    ("cluster-lock-lost", "the cluster's lock was lost while the run worked"),
+    ("cluster-lock-lost", "the cluster's lock was lost during the run"),
     ("cluster-locked", "another run holds the cluster's lock"),
     ("cluster-name", "the name is not valid for a cluster"),
     ("cluster-unknown", "no cluster file has that name"),
@@ -50,7 +50,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     (COMMAND_NOT_FOUND, "a program is not on this machine"),
     ("command-not-started", "a program could not be started"),
     ("directory", "a directory cannot be written"),
-    ("disk-full", "a file system has no room"),
+    ("disk-full", "a file system has no free space"),
     ("dns-answer", "an answer of the DNS server cannot be trusted"),
     ("dns-answers", "the DNS server did not answer with a new record in time"),
     ("dns-changed", "someone else changed a record during the run"),
@@ -91,7 +91,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("fleet", "the record of the machines could not be written"),
     ("fleet-incomplete", "Terraform's output lacks machines of the cluster"),
     ("fleet-unreadable", "the record of the machines exists and cannot be read"),
-    ("force-unlock", "the lock of the state could not be released"),
+    ("force-unlock", "the state lock could not be released"),
     ("foreign", "hactl did not make the object, and does not remove it"),
     ("forget", "the local records of a cluster could not be removed"),
     ("forward", "a port for psql could not be opened on this machine"),
@@ -147,7 +147,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("output", "the results could not be written to standard output"),
     ("plan-addresses", "the local network has too few addresses"),
     ("plan-refused", "Terraform's plan would destroy or stop a machine in use"),
-    ("plan-voters", "no instance may be a voter of etcd"),
+    ("plan-voters", "no instance can be an etcd voter"),
     ("platform-changed", "the cluster was made on another platform"),
     ("plugin-protocol", "Terraform speaks another plugin protocol"),
     (PORT_TAKEN, "another program has taken a node's SSH port"),
@@ -161,10 +161,10 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("proxmox-certificate-name", "Proxmox's certificate is for another name"),
     ("proxmox-certificate-time", "Proxmox's certificate is not valid at this time"),
     ("proxmox-certificates", "this machine has no certificates to trust"),
-    ("proxmox-check", "Proxmox lacks several things"),
-    ("proxmox-datastore", "a storage does not exist"),
-    ("proxmox-datastore-content", "a storage does not accept this type of content"),
-    ("proxmox-datastore-inactive", "a storage is not active"),
+    ("proxmox-check", "Proxmox does not have several things that the machines need"),
+    ("proxmox-datastore", "a datastore does not exist"),
+    ("proxmox-datastore-content", "a datastore does not accept this type of content"),
+    ("proxmox-datastore-inactive", "a datastore is not active"),
     ("proxmox-down", "nothing accepts connections at the endpoint"),
     ("proxmox-endpoint", "the endpoint is not the address of an API"),
     ("proxmox-endpoint-missing", "the endpoint is not given"),
@@ -173,7 +173,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("proxmox-node", "a hypervisor does not exist"),
     ("proxmox-node-offline", "a hypervisor is offline"),
     ("proxmox-node-silent", "a hypervisor does not answer"),
-    ("proxmox-other", "something other than Proxmox answers at the endpoint"),
+    ("proxmox-other", "the server at the endpoint is not Proxmox"),
     ("proxmox-pool", "a pool does not exist"),
     ("proxmox-pool-taken", "the pool exists, and this cluster did not create it"),
     ("proxmox-privileges", "the API token lacks privileges"),
@@ -186,7 +186,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("proxmox-token-missing", "the API token is not in the environment"),
     ("proxmox-unknown", "the endpoint's name has no address"),
     ("proxmox-untrusted", "Proxmox's certificate is not trusted"),
-    ("python-missing", "Python is missing or cannot make environments"),
+    ("python-missing", "Python is missing or cannot create virtual environments"),
     ("python-version", "hactl pins no packages for this version of Python"),
     ("record", "the run record could not be written"),
     ("record-none", "the cluster has no run record"),
@@ -194,7 +194,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("report-none", "the run has no report"),
     ("report-open", "no program opened the report"),
     ("report-template", "a template of the report is wrong"),
-    ("run-unknown", "no run has that id"),
+    ("run-unknown", "no run has that ID"),
     ("scratch", "a temporary directory could not be made"),
     ("secrets-behind", "the secrets file is older than the cluster"),
     ("secrets-cluster", "the secrets file belongs to another cluster"),
@@ -219,7 +219,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("ssh-missing", "`ssh` is not on this machine"),
     ("start", "hactl itself could not start"),
     ("state-empty", "the state lists no machines, but the cluster has some"),
-    ("state-locked", "another Terraform holds the lock of the state"),
+    ("state-locked", "another run of Terraform holds the state lock"),
     ("state-of-another", "the state belongs to another cluster"),
     ("subnet-differs", "the local network has another subnet"),
     ("subnet-taken", "the subnet overlaps with another network"),
@@ -244,7 +244,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("two-states", "both backends hold a state of the cluster"),
     ("unit", "the name is not valid for a unit"),
     ("volume-differs", "a volume with data differs from the cluster file"),
-    ("voters-gone", "most voters of etcd are gone"),
+    ("voters-gone", "most etcd voters are gone"),
     ("write-check", "a row could not be written and read back"),
 ];
 
@@ -252,30 +252,30 @@ pub const ERRORS: &[(&str, &str)] = &[
 pub const WARNINGS: &[(&str, &str)] = &[
     ("async", "an acknowledged commit is on one node only"),
     ("timers", "an adopted cluster breaks the rule `loop_wait + 2 * retry_timeout <= ttl`"),
-    ("age-key-open", "others can read the key of the secrets file"),
+    ("age-key-open", "other users of this machine can read the key of the secrets file"),
     ("cache-damaged", "a damaged file of the cache was fetched again"),
     ("check-timeline-off", "an adopted cluster lets a member on an old timeline lead"),
     ("combination-not-run", "hactl's own tests do not run this combination"),
-    ("dhcp-voter", "a voter of etcd has an address from DHCP"),
+    ("dhcp-voter", "an etcd voter has an address from DHCP"),
     ("dns-kept", "records could not be removed"),
     ("dns-unseen", "hactl could not look for records"),
     ("even-voters", "an even number of voters survives no more failures"),
     ("failsafe-off", "an adopted cluster has failsafe mode off"),
     ("import-missing", "the import leaves instances out"),
     ("import-note", "a note about what the import does not change"),
-    ("journals", "the journals of a failed round could not be kept"),
+    ("journals", "the journals of a failed round could not be saved"),
     ("machine-memory", "a machine has less memory than the cluster file says"),
     ("no-gateway", "machines have no gateway"),
     ("orphan-ended", "hactl stopped a program that a killed run had left behind"),
     ("plan", "a warning of the plan"),
     ("secrets-changed", "the secrets file was changed by another run"),
     ("single-data-node", "one data node cannot fail over"),
-    ("single-voter", "one voter of etcd survives no failure"),
+    ("single-voter", "one etcd voter survives no failure"),
     ("state-moved", "the state was moved to another backend"),
     ("stop-timeout-unset", "an adopted cluster sets no `primary_stop_timeout`"),
     ("strict-two-nodes", "with two data nodes every failure stops writes"),
     ("terraform-config", "the named CLI configuration of Terraform does not exist"),
-    ("voters-together", "voters of etcd share a hypervisor"),
+    ("voters-together", "etcd voters share a hypervisor"),
 ];
 
 /// Codes of what `hactl status` finds, and what each means.
@@ -284,19 +284,19 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),
     ("dcs-unreadable", "Patroni cannot read the DCS"),
     ("etcd-alarm", "etcd has raised an alarm"),
-    ("etcd-down", "no member of etcd answers"),
-    ("etcd-isolated", "a member of etcd is not part of the quorum"),
-    ("etcd-learner", "a voter of etcd is still a learner"),
+    ("etcd-down", "no etcd member answers"),
+    ("etcd-isolated", "an etcd member is not part of the quorum"),
+    ("etcd-learner", "an etcd voter is still a learner"),
     ("etcd-member-foreign", "etcd has a member that does not belong to the cluster"),
     ("etcd-member-missing", "a voter is not in etcd's member list"),
     ("etcd-no-leader", "etcd has no leader"),
-    ("etcd-no-quorum", "too few voters of etcd answer"),
-    ("etcd-outside", "voters of etcd are not among the instances"),
+    ("etcd-no-quorum", "too few etcd voters answer"),
+    ("etcd-outside", "etcd voters are not among the instances"),
     ("etcd-silent", "etcd does not answer"),
     ("failsafe-active", "Patroni's failsafe mode holds the primary"),
     ("leader-not-running", "the leader does not run"),
     ("leader-not-writable", "the leader does not accept writes"),
-    ("member-missing", "Patroni runs and is not a member yet"),
+    ("member-missing", "Patroni runs but is not a member yet"),
     ("member-unknown", "Patroni lists a member that is not in the cluster file"),
     ("no-leader", "the cluster has no primary"),
     ("no-synchronous-standby", "no standby is synchronous"),
@@ -309,7 +309,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("reboot-pending", "a change waits for a restart of the machine"),
     ("reboot-unknown", "Proxmox does not say whether a machine waits for a restart"),
     ("synchronous-commit-lowered", "a role or database lowers `synchronous_commit`"),
-    ("system-id-mismatch", "members have different databases"),
+    ("system-id-mismatch", "members hold different databases"),
     ("timeline-differs", "a replica is on another timeline"),
     ("two-primaries", "two members are not in recovery"),
     ("unit-failed", "a unit has failed"),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_the_list_are_unique_and_explained() {
+    fn listed_codes_are_unique_and_explained() {
         let codes: BTreeSet<_> = all().map(|(code, _)| code).collect();
         assert_eq!(codes.len(), all().count());
         for (code, meaning) in all() {
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_the_source_are_in_the_list() {
+    fn codes_in_the_source_are_listed() {
         let known: BTreeSet<&str> = all().map(|(code, _)| *code).collect();
         let (mut unknown, mut seen) = (BTreeSet::new(), 0);
         for (file, text) in source() {
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_the_list_are_used() {
+    fn listed_codes_are_used_in_the_source() {
         let constants = include_str!("codes.rs").lines().filter_map(|line| {
             let (name, code) = line.strip_prefix("pub const ")?.split_once(": &str = \"")?;
             Some((code.trim_end_matches("\";"), name))
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_on_codes_are_made_on_constants() {
+    fn code_comparisons_use_constants() {
         let compared = source().into_iter().flat_map(|(file, text)| {
             let lines = text.lines().filter(|line| {
                 line.contains(".code == \"")

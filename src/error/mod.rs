@@ -113,13 +113,13 @@ impl Error {
         self
     }
 
-    /// Adds an error and all that lies behind it.
+    /// Adds an error and its sources.
     #[must_use]
     pub fn source(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
-            // Many libraries repeat their source in their own text.
+            // Many errors repeat their source in their own text.
             if !self.causes.last().is_some_and(|last| last.contains(&text)) {
                 self.causes.push(text);
             }
@@ -168,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_as_what_object_causes_hint() {
+    fn error_text_has_action_object_causes_and_hint() {
         let error = Error::failed("x", "create node", "node1").cause("no space left").hint("Free some");
-        assert_eq!(error.to_string(), "cannot create node node1\n  cause: no space left\n  hint: free some");
+        assert_eq!(error.to_string(), "cannot create node node1\n  cause: no space left\n  hint: Free some");
     }
 }

@@ -143,7 +143,7 @@ impl Command {
         self
     }
 
-    /// Keeps a variable of the user back, whatever else lets it through.
+    /// Withholds a variable of the user, even if another rule passes it.
     #[must_use]
     pub fn withhold(mut self, name: &'static str) -> Self {
         self.withheld.push(name);
@@ -250,7 +250,7 @@ impl Command {
         let mut alive = Alive(group);
         if let (Some(bytes), Some(mut stdin)) = (self.stdin.clone(), child.stdin.take()) {
             tokio::spawn(async move {
-                // A child that does not read to the end tells so by its status.
+                // A child that does not read its whole input reports that by its status.
                 let _ = stdin.write_all(&bytes).await;
             });
         }

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recorded_last_lines_of_tools_give_their_complaints() {
+    fn recorded_tool_output_gives_the_expected_complaint() {
         let recorded = [
             (
                 "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated the package \

@@ -26,7 +26,7 @@ impl Detached {
     /// The next line that it says; none when it has ended.
     pub async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        // What cannot be read is as good as an end.
+        // A failed read counts as the end of the output.
         let count = self.output.read_line(&mut line).await.unwrap_or(0);
         (count > 0).then(|| line.trim_end().to_owned())
     }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_close_on_exec_was_inherited() {
+    fn descriptor_without_close_on_exec_counts_as_inherited() {
         assert!(was_inherited("pos:\t0\nflags:\t0100002\nmnt_id:\t9\n"));
         assert!(!was_inherited("pos:\t0\nflags:\t02100002\nmnt_id:\t9\n"));
         assert!(!was_inherited(""));

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_run_left_behind_is_ended_first() {
+    async fn processes_left_by_a_killed_run_are_ended_before_the_lock_is_taken() {
         let (ended, took) = after_a_kill("sleep 300 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done").await;
         assert_eq!(ended.len(), 1, "{ended:?}");
         assert!(ended[0].ends_with("sleep"));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_end_is_killed_and_what_comes_meanwhile_is_ended() {
+    async fn orphans_that_ignore_sigterm_or_start_later_are_ended() {
         // Like Ansible: asked to end, it has just started another one, which it leaves behind.
         let late = "trap 'sleep 300 & exit' TERM; touch late; while :; do read -t 1 <> <(:); done";
         let deaf = "trap '' TERM; touch deaf; while :; do read -t 1 <> <(:); done";
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn process_that_only_asks_for_the_lock_is_not_an_orphan() {
+    async fn process_that_only_waits_for_the_lock_is_not_an_orphan() {
         let _alone = ALONE.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn terraform_has_time_to_write_its_state() {
+    fn terraform_gets_a_longer_grace_period_to_write_its_state() {
         assert_eq!(
             (grace("terraform"), grace("tofu"), grace("ansible-playboo")),
             (TERRAFORM_GRACE, TERRAFORM_GRACE, GRACE)

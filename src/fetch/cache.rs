@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_is_made_once_by_several_at_a_time() {
+    async fn concurrent_runs_make_a_cache_directory_once() {
         let temp = tempfile::tempdir().unwrap();
         let (context, _events) = context(temp.path());
         let dir = temp.path().join("etcd/3.6.16-amd64");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_failed_leaves_nothing_behind() {
+    async fn failed_download_leaves_no_directory() {
         let temp = tempfile::tempdir().unwrap();
         let (context, _events) = context(temp.path());
         let dir = temp.path().join("x");

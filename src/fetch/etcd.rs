@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_build_takes_exactly_what_is_pinned() {
+    fn etcd_build_uses_readonly_modules_and_pinned_arguments() {
         let command = go_build(Path::new("/m"), Arch::Arm64, &["a".into(), "b".into()], Path::new("/out"));
         assert_eq!(
             command.arguments(),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_is_found_by_the_files_whole_name() {
+    fn checksum_is_found_by_the_whole_file_name() {
         let (one, two) = ("1".repeat(64), "2".repeat(64));
         let text =
             format!("{one}  etcd-v3.6.1-linux-amd64.tar.gz\r\n{two} *etcd-v3.6.1-linux-arm64.tar.gz\n12  short\n");
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn go_is_known_by_its_version() {
+    fn go_minor_version_is_parsed() {
         for (text, minor) in [("go1.26.8", Some(26)), ("go1.19", Some(19)), ("go1.27rc1", Some(27)), ("", None)] {
             assert_eq!(minor_of_go(text), minor, "{text}");
         }

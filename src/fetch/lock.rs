@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_again_and_has_the_same_bytes() {
+    fn lock_file_read_back_and_saved_again_has_the_same_bytes() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("pg.lock.json");
         let wheels = |names: [&str; 2]| -> Wheels {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_an_error_with_its_line_and_stays() {
+    fn broken_lock_file_is_an_error_with_its_line_and_is_kept() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("pg.lock.json");
         let release = |sum: &str| {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn only_another_sum_is_the_lock_files_matter() {
+    fn only_a_changed_checksum_is_explained_by_the_lock_file() {
         let lock = LockFile::read("pg.lock.json".into()).unwrap();
         let changed = Error::failed(codes::DOWNLOAD_CHANGED, "download", "x");
         let text = lock.explain(changed, "etcd 3.6.1").to_string();

@@ -156,7 +156,7 @@ async fn find_python(context: &Context) -> Result<(&'static str, &'static Pinned
         }
     }
     let (oldest, newest) = (PINNED[0].python, PINNED[PINNED.len() - 1].python);
-    let cause = if found.is_empty() { "no python3 is on PATH".to_owned() } else { found.join("; ") };
+    let cause = if found.is_empty() { "no directory of PATH has `python3`".to_owned() } else { found.join("; ") };
     Err(Error::missing("python-missing", "create the Python environment of", "Ansible").cause(cause).hint(format!(
         "Install Python {oldest} to {newest} with virtual environments (`apt-get install python3 python3-venv`), then \
          run the same command again"

@@ -41,10 +41,10 @@ pub(super) async fn run(
                 _ => error,
             };
             Err(error.hint(if full {
-                "free disk space, or set HACTL_CACHE_DIR and TMPDIR to other directories; then run the same command \
+                "Free disk space, or set HACTL_CACHE_DIR and TMPDIR to other directories; then run the same command \
                  again"
             } else {
-                "check the network and its proxy settings, then run the same command again to resume"
+                "Check the network and its proxy settings, then run the same command again to resume"
             }))
         }
         Err(error) if error.kind == Kind::Failed => Err(Error::failed(codes::FETCH, what, object).source(&error)),

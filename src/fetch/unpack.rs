@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_right_sum_is_unpacked() {
+    async fn archive_with_a_wrong_checksum_is_not_unpacked() {
         let temp = tempfile::tempdir().unwrap();
         let env = BTreeMap::new();
         let (events, _receiver) = Events::channel();

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_pin_what_is_said_of_them() {
+    fn requirement_files_pin_the_documented_versions() {
         for release in crate::model::Distribution::ALL {
             assert!(pinned(release.python()).is_some(), "no wheels are pinned for {release}");
         }

@@ -46,7 +46,7 @@ pub async fn patroni_wheels(
         let known: Vec<_> = PINNED.iter().map(|pinned| pinned.python.to_string()).collect();
         return Err(Error::usage("python-version", "download", what)
             .cause(format!("this hactl has pinned files for Python {} only", known.join(", ")))
-            .hint("Use Debian 12 or 13, or Ubuntu 22.04 or 24.04, on the nodes"));
+            .hint("Use Debian 12 or 13, or Ubuntu 22.04 or 24.04, on the machines"));
     };
     let name = format!("{version}-py{}{}-{arch}", python.major, python.minor);
     let dir = |mark: &str| context.dirs.cache.join("patroni").join(format!("{name}{mark}"));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn wheels_are_told_by_their_names() {
+    fn wheels_are_identified_by_their_file_names() {
         let temp = tempfile::tempdir().unwrap();
         for file in [
             "psycopg_binary-3.3.9-cp311-cp311-manylinux_2_17_x86_64.whl",
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_nodes_python_needs_is_asked_for_by_name() {
+    fn packages_that_only_the_node_python_needs_are_requested_by_name() {
         let pins = |minor| pinned(python(minor)).unwrap();
         assert_eq!(missed_by(python(11), pins(11)), [""; 0]);
         assert_eq!(missed_by(python(13), pins(11)), ["typing-extensions"]);

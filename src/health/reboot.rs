@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_answer_of_proxmox_is_a_notice_and_no_problem() {
+    fn missing_answer_from_proxmox_is_a_notice_and_not_a_problem() {
         let mut health = health();
         health.add_reboots(&Ok(Reboots::new()));
         assert!(health.is_healthy() && health.notices.is_empty());

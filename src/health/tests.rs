@@ -101,7 +101,7 @@ fn codes(health: &Health) -> Vec<(&str, Option<&str>)> {
 }
 
 #[test]
-fn a_good_cluster_is_proved_healthy() {
+fn good_cluster_is_healthy() {
     let plan = plan();
     let health = diagnose(&plan, &good(&plan));
     assert_eq!(codes(&health), []);
@@ -115,7 +115,7 @@ type Change = fn(&mut Observations);
 type ExpectedFinding = (&'static str, Option<&'static str>);
 
 #[test]
-fn each_trouble_has_its_code_and_its_node() {
+fn each_fault_is_reported_with_its_code_and_node() {
     let table: &[(&str, Change, &[ExpectedFinding])] = &[
         (
             "ssh silent",
@@ -250,7 +250,7 @@ fn each_trouble_has_its_code_and_its_node() {
 }
 
 #[test]
-fn nothing_that_answers_is_no_quorum_and_no_leader() {
+fn cluster_without_any_answer_has_no_quorum_and_no_leader() {
     let plan = plan();
     let mut seen = good(&plan);
     for view in seen.values_mut() {
@@ -278,7 +278,7 @@ fn noticed(health: &Health) -> Vec<&str> {
 }
 
 #[test]
-fn findings_of_an_adopted_cluster_are_notices() {
+fn configuration_findings_in_an_adopted_cluster_are_notices() {
     let mut plan = adopted();
     let mut seen = good(&plan);
     assert!(diagnose(&plan, &seen).is_healthy());
@@ -294,7 +294,7 @@ fn findings_of_an_adopted_cluster_are_notices() {
 }
 
 #[test]
-fn a_replica_of_a_replica_follows_in_a_cluster_that_others_made() {
+fn cascading_replica_in_an_adopted_cluster_is_healthy() {
     let plan = adopted();
     let mut seen = good(&plan);
     let [first, second] = REPLICAS;
@@ -305,7 +305,7 @@ fn a_replica_of_a_replica_follows_in_a_cluster_that_others_made() {
 }
 
 #[test]
-fn members_that_the_file_does_not_name_and_another_store_are_said() {
+fn unknown_members_and_other_dcs_of_an_adopted_cluster_are_reported() {
     let mut plan = adopted();
     let mut seen = good(&plan);
     let more = Member { name: "pg-4".into(), role: "replica".into(), state: "streaming".into(), ..Member::default() };

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn account_read_from_its_text_is_the_same() {
+    fn account_read_back_from_its_text_is_equal() {
         let owner = Account::Owner(DatabaseName::new("app").unwrap());
         for account in Account::of_every_cluster().into_iter().chain([owner]) {
             let text = serde_json::to_string(&account).unwrap();

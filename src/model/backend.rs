@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_password_of_a_connection_string_are_found_in_both_forms() {
+    fn connection_string_in_either_form_gives_hosts_and_password() {
         let parsed = |text: &str| {
             let ConnStr { hosts, password } = ConnStr::parse(text);
             (hosts.join(" "), password)
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_come_from_the_file_or_else_from_the_environment() {
+    fn backend_hosts_come_from_the_file_or_else_from_the_environment() {
         let env = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_is_read_as_it_was_written() {
+    fn backend_read_back_from_its_text_is_equal() {
         let settings = json!({"schema_name": "hactl_pg"}).as_object().unwrap().clone();
         let backend = Backend { kind: BackendKind::Pg, settings };
         assert_eq!(Backend::parse(&backend.text()), Some(backend));

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_releases_and_versions() {
+    fn package_repository_of_each_release_and_version_matches_the_table() {
         let mut table = String::new();
         for release in Distribution::ALL {
             assert_eq!(release.to_string().parse::<Distribution>().unwrap(), release);

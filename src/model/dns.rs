@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domain_names_end_with_a_dot_whatever_was_written() {
+    fn domain_name_is_normalised_to_lower_case_with_a_final_dot() {
         for text in ["home.sflab.io", "home.sflab.io.", "Home.SFLAB.io."] {
             assert_eq!(DomainName::new(text).unwrap().as_str(), "home.sflab.io.");
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_addresses_or_names() {
+    fn dns_server_is_an_address_or_a_name() {
         for good in ["192.168.1.13", "::1", "2001:db8::53", "ns1.home.lan", "localhost", "ns1.home.lan."] {
             assert!(DnsServer::new(good).is_ok(), "{good}");
         }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schemas_pattern_says_the_same_as_the_type() {
+    fn domain_name_schema_accepts_the_same_texts_as_the_type() {
         let schema = serde_json::to_value(schemars::schema_for!(DomainName)).unwrap();
         let schema = jsonschema::validator_for(&schema).unwrap();
         let texts =
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn other_algorithms_are_refused_by_name() {
+    fn unsupported_key_algorithm_is_refused_with_its_name() {
         assert_eq!("hmac-sha384".parse::<KeyAlgorithm>().unwrap(), KeyAlgorithm::HmacSha384);
         for old in ["hmac-md5", "hmac-sha1", "hmac-sha224", "HMAC-SHA256"] {
             let error = old.parse::<KeyAlgorithm>().unwrap_err().to_string();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_is_said_where_it_is_not_dns_own() {
+    fn endpoint_shows_the_port_only_if_it_is_not_53() {
         let dns = |server: &str, port| Dns {
             zone: "a.b".parse().unwrap(),
             server: server.parse().unwrap(),

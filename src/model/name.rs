@@ -165,8 +165,8 @@ fn is_made_of(text: &str, more: &[u8]) -> bool {
 name!(
     /// A node of a Proxmox cluster, by its name.
     Hypervisor,
-    "Proxmox node",
-    "the name of a Proxmox node: letters, digits and hyphens, neither starting nor ending with a hyphen",
+    "hypervisor name",
+    "the name of a hypervisor: letters, digits and hyphens, neither starting nor ending with a hyphen",
     "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
     |text| is_label(&text.to_ascii_lowercase(), 63)
 );
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_keep_the_rules_of_dns_ansible_and_etcd() {
+    fn names_follow_the_rules_of_dns_ansible_and_etcd() {
         for good in ["pg", "pg-prod", "a1", "patroni-3node"] {
             assert!(ClusterName::new(good).is_ok(), "{good}");
         }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_checked_when_it_is_read() {
+    fn invalid_name_fails_to_deserialize() {
         let error = serde_json::from_str::<InstanceKey>("\"Node_1\"").unwrap_err();
         assert!(error.to_string().contains("`Node_1` is not a valid instance key"), "{error}");
     }

@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_word_is_offered_and_no_far_one() {
+    fn nearest_word_is_suggested_only_if_similar() {
         let words = ["memory", "cores", "roles", "vm_name"];
         for (word, expected) in
             [("memroy", Some("memory")), ("mem", Some("memory")), ("core", Some("cores")), ("xyz", None)]

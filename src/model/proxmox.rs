@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_dhcp_or_a_network_in_json_too() {
+    fn guest_address_in_json_is_dhcp_or_a_network() {
         for (text, address) in [
             ("\"dhcp\"", GuestAddress::Dhcp),
             ("\"192.168.1.21/24\"", GuestAddress::Fixed("192.168.1.21/24".parse().unwrap())),
@@ -167,7 +167,7 @@ mod tests {
 
     /// `substr(sha256("pg/prod/192.168.1.60/24"), 0, 4)` in Terraform.
     #[test]
-    fn the_single_machines_suffix_is_that_of_the_stacks() {
+    fn single_machine_suffix_equals_the_suffix_in_terraform() {
         assert_eq!(derived_suffix("pg", "prod", "192.168.1.60/24"), "22d3");
     }
 }

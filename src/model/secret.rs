@@ -1,4 +1,4 @@
-//! A value that must not be seen.
+//! A value that is never printed.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_is_masked() {
+    fn secret_in_debug_output_is_masked() {
         assert_eq!(format!("{:?}", Secret::new("hunter2".to_owned())), "Secret(***)");
     }
 }

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bastion_is_user_host_and_port() {
+    fn bastion_is_parsed_from_user_host_and_port() {
         for (text, expected) in [
             ("me@bastion.example.org", "me@bastion.example.org:22"),
             ("me@bastion:2222", "me@bastion:2222"),

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_etcd_version_is_the_newest_patch_known() {
+    fn short_etcd_version_resolves_to_the_newest_known_patch() {
         assert_eq!(EtcdVersion::resolve("3.6").unwrap(), EtcdVersion::DEFAULT);
         assert_eq!(EtcdVersion::resolve("3.5.11").unwrap().to_string(), "3.5.11");
         for bad in ["3", "3.4", "4.0.0", "3.6.x", "", "v3.6", "3.6.1.2"] {

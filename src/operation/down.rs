@@ -165,7 +165,7 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
             FinishedTeardown { changed, forgotten, dir: cluster.dir(), secrets_file: cluster.secrets_file() };
         Ok((Outcome { changed, ..Outcome::default() }, finished))
     });
-    // The locks were given back: otherwise the records stay, because another run has taken over the cluster.
+    // Only with the locks released: otherwise another run has taken over the cluster, and needs the records.
     let (mut summary, finished) = work.await?;
     let FinishedTeardown { changed, forgotten, dir, secrets_file } = finished;
     // Data that stays is that of the voters that were chosen.
@@ -188,7 +188,7 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
         _ if forgotten => format!("Removed the local records of {name}; nothing was stopped on the machines."),
         (true, _) => format!("{name} is stopped; its data stays on the machines."),
         (false, true) => format!("{name} is gone."),
-        (false, false) => format!("Found nothing of {name} to remove."),
+        (false, false) => format!("{name} has no machines and no local records to remove."),
     };
     if !left.is_empty() && (changed || forgotten) {
         message += &format!(" Left as they are: {left}, with services and ownership marker.");

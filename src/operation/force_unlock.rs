@@ -15,7 +15,7 @@ pub async fn force_unlock(run: &RunContext, deployment: Deployment, id: &str) ->
         terraform::force_unlock(&run.context, &cluster.dir(), &cluster.plan, id).await?;
         let name = cluster.name();
         let outcome = Outcome {
-            message: format!("{name}: the state lock is released."),
+            message: format!("Released the state lock of {name}."),
             next: vec![format!("hactl up {name}")],
             changed: true,
             ..Outcome::default()

@@ -70,7 +70,7 @@ async fn write_imports(run: &RunContext, cluster: &Cluster, selection: &ImportSe
     }
     if !imports.missing.is_empty() {
         let keys: Vec<&str> = imports.missing.iter().map(|key| key.as_str()).collect();
-        let message = format!("no id for {}: `hactl up {name}` will create these machines", keys.join(", "));
+        let message = format!("no ID for {}: `hactl up {name}` will create these machines", keys.join(", "));
         run.context
             .events
             .warn("import-missing", message, Some(format!("Run `hactl import {name} KEY=ID` to import them instead")))
@@ -140,7 +140,7 @@ fn decide(
         Ok(imports) if problems.is_empty() => Ok(imports),
         Ok(_) => Err(problems),
         Err(more) => {
-            // Where nothing could be read, there being nothing to import is no news.
+            // If nothing could be read, the absence of machines to import is not reported as well.
             problems.extend(if candidates.is_empty() && !problems.is_empty() { Vec::new() } else { more });
             Err(problems)
         }

@@ -83,7 +83,7 @@ pub async fn forget_host_keys(run: &RunContext, deployment: Deployment, names: &
                 unknown.iter().fold(error, |error, name| error.cause(format!("no host key of {name} is recorded")));
             let names: Vec<String> = vault.host_keys().iter().map(|(name, _)| name).collect();
             let hint = match names.as_slice() {
-                [] => format!("Run `hactl up {}`: no host key is recorded yet", cluster.name()),
+                [] => format!("Run `hactl up {}` to record the host keys", cluster.name()),
                 names => format!("Choose from the recorded host keys: {}", names.join(", ")),
             };
             return Err(

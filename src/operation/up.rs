@@ -116,7 +116,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let changed = provisioned.changed || configured > 0;
     let message = match (changed, cluster.plan.nodes.len()) {
         (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),
-        // The proof has moved the leader.
+        // The drill has moved the leader.
         (true, count) if proved.is_some() => format!("{name} is healthy: {count} machines."),
         (true, count) => format!("{name} is healthy: {count} machines, {leader} leads."),
     };

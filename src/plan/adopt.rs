@@ -105,11 +105,11 @@ fn fencing(watchdogs: &BTreeMap<InstanceKey, Watchdog>) -> String {
         decide::GUARD.to_owned()
     } else if without.is_empty() {
         let required = watchdogs.values().all(|has| *has == Watchdog::Required);
-        format!("watchdog{}", if required { ", required: a node without one does not become primary" } else { "" })
+        format!("watchdog{}", if required { ", required: a machine without one does not become primary" } else { "" })
     } else {
         format!(
             "nothing on {}: no watchdog is in use there, so a primary whose Patroni has died or hangs keeps accepting \
-             direct connections until Patroni is back or the node is stopped",
+             direct connections until Patroni is back or the machine is stopped",
             without.join(", ")
         )
     }
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_cluster_is_not_disposable_and_has_no_voters_picked() {
+    fn adopted_cluster_is_not_disposable_and_gets_no_voters() {
         let plan = planned();
         assert!(!plan.disposable && plan.platform.is_adopted());
         assert_eq!(plan.voters().count(), 0);
     }
 
     #[test]
-    fn running_cluster_with_own_timers_has_bounds_from_them() {
+    fn adopted_cluster_with_own_timers_gets_bounds_from_them() {
         let plan = adopted(json!({"ttl": 45, "loop_wait": 5, "retry_timeout": 15, "master_start_timeout": 60}));
         let timers = plan.patroni.timers;
         assert_eq!((timers.ttl, timers.loop_wait, timers.primary_start_timeout), (45, 5, 60));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn synchronous_settings_in_any_spelling_give_the_durability() {
+    fn synchronous_settings_in_every_spelling_give_the_durability() {
         let of = |config| adopted(config).patroni.durability;
         assert_eq!(of(json!({})), Durability::Async);
         assert_eq!(of(json!({"synchronous_mode": false, "synchronous_mode_strict": true})), Durability::Async);

@@ -153,7 +153,7 @@ fn address_indexes(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKe
 pub(super) const GUARD: &str = "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, \
                                 when Patroni is dead or hangs; no watchdog device";
 
-/// What stops a primary whose Patroni no longer does.
+/// What stops a primary whose Patroni has failed.
 fn fencing(data_nodes: usize) -> &'static str {
     match data_nodes {
         0 | 1 => "nothing: no other member could take over",

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wal_leaves_room_on_a_small_disk() {
+    fn wal_size_is_limited_on_a_small_disk() {
         let size = |gb| on_disk(gb).map(|(_, size)| size.as_str().unwrap().to_owned());
         assert_eq!(
             [None, Some(1), Some(3), Some(4)].map(size),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_follows_the_machine() {
+    fn memory_parameters_scale_with_the_machine() {
         let table = [
             (512, "64MB", "192MB", "4MB", "32MB", 100),
             (1024, "192MB", "576MB", "4MB", "48MB", 100),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_machine_does_not_overflow() {
+    fn memory_parameters_of_the_largest_machine_do_not_overflow() {
         parameters(u32::MAX, u32::MAX);
     }
 }

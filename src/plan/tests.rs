@@ -24,7 +24,7 @@ fn choices(voters: &[&str]) -> Choices {
 }
 
 #[test]
-fn voters_follow_the_number_of_data_nodes_and_the_roles() {
+fn voters_depend_on_the_number_of_data_nodes_and_the_roles() {
     let table: &[(&str, &str, &[&str])] = &[
         ("{}", "", &[]),
         ("{a: {}}", "a", &["single-data-node"]),
@@ -54,7 +54,7 @@ fn voters_follow_the_number_of_data_nodes_and_the_roles() {
 }
 
 #[test]
-fn voters_stick() {
+fn voters_of_the_last_run_are_kept() {
     let table: &[(&str, &[&str], &str)] = &[
         ("{a: {}, b: {}, c: {}, d: {}, e: {}}", &["c", "d", "e"], "c d e"),
         // A voter that is gone is replaced, the others stay.
@@ -72,7 +72,7 @@ fn voters_stick() {
 }
 
 #[test]
-fn addresses_stick_and_a_new_node_fills_the_first_gap() {
+fn addresses_are_kept_and_a_new_node_gets_the_first_free_address() {
     let first = plan("instances: {a: {}, b: {}, c: {}}");
     assert_eq!(first.choices().address_indexes.values().copied().collect::<Vec<_>>(), [10, 11, 12]);
     let without_b = decide(&spec("instances: {a: {}, c: {}}"), &first.choices()).unwrap();
@@ -82,13 +82,13 @@ fn addresses_stick_and_a_new_node_fills_the_first_gap() {
 }
 
 #[test]
-fn the_default_drills_are_those_of_the_file() {
+fn drills_come_from_the_file_or_are_the_default() {
     assert_eq!(plan("instances: {a: }").drills, crate::model::DEFAULT_DRILLS);
     assert_eq!(plan("instances: {a: }\nverify: {drills: [all]}").drills, ["all"]);
 }
 
 #[test]
-fn the_same_input_gives_the_same_plan_and_json_keeps_it() {
+fn equal_input_gives_an_equal_plan_that_survives_json() {
     let text = spec::blueprints().find(|(name, _)| *name == "patroni-5node").unwrap().1;
     let first = plan(text);
     assert_eq!(decide(&spec(text), &first.choices()).unwrap(), first);
@@ -97,7 +97,7 @@ fn the_same_input_gives_the_same_plan_and_json_keeps_it() {
 }
 
 #[test]
-fn durability_follows_the_nodes_and_maps_to_patroni() {
+fn durability_depends_on_the_nodes_and_maps_to_patroni() {
     let table = [
         ("{a: {}}", Durability::Async, "off", false),
         ("{a: {}, b: {}}", Durability::Quorum, "quorum", false),
@@ -118,7 +118,7 @@ fn durability_follows_the_nodes_and_maps_to_patroni() {
 }
 
 #[test]
-fn the_smallest_data_node_decides_and_the_user_has_the_last_word() {
+fn parameters_fit_the_smallest_data_node_unless_the_user_sets_them() {
     let wal = |more: &str| {
         let text = format!("instances: {{a: {{disk_gb: 1}}, b: , w: {{roles: [etcd], disk_gb: 1}}}}\n{more}");
         plan(&text).postgres.parameters.get("max_wal_size").cloned()
@@ -134,7 +134,7 @@ fn the_smallest_data_node_decides_and_the_user_has_the_last_word() {
 }
 
 #[test]
-fn bounds_say_how_they_come_about() {
+fn bounds_are_computed_and_explained_from_the_timers() {
     let seconds = |text: &str| {
         let plan = plan(text);
         plan.bounds.iter().map(|bound| format!("{} {}", bound.fault, bound.seconds)).collect::<Vec<_>>().join(", ")
@@ -147,7 +147,7 @@ fn bounds_say_how_they_come_about() {
     let of = |timers: &str| seconds(&format!("instances: {{a: , b: , c: }}\npatroni: {{timers: {timers}}}"));
     assert!(of("{ttl: 20, loop_wait: 5, retry_timeout: 5}").contains("node-loss 35"));
     assert!(of("{ttl: 30, loop_wait: 10, retry_timeout: 10}").contains("node-loss 50"));
-    // One voter: nothing is promised for the loss of a node; one data node: nothing can take over.
+    // One voter: no guarantee covers the loss of a machine; one data node: no replica can take over.
     assert_eq!(
         seconds("instances: {a: {}, b: {}}"),
         "switchover 23, postgres-crash 41, patroni-hang 25, patroni-crash 25"
@@ -164,7 +164,7 @@ fn bounds_say_how_they_come_about() {
 }
 
 #[test]
-fn every_blueprint_and_example_is_planned() {
+fn every_blueprint_and_example_gives_a_plan() {
     for (name, text) in spec::blueprints() {
         assert_eq!(plan(text).cluster.as_str(), name);
     }
@@ -185,7 +185,7 @@ fn every_blueprint_and_example_is_planned() {
 }
 
 #[test]
-fn what_makes_a_cluster_on_proxmox_weaker_is_said() {
+fn proxmox_placement_that_weakens_the_cluster_gives_a_warning() {
     let of = |instances: &str| {
         let plan = plan(&format!("platform: proxmox\ndefaults: {{gateway: 10.0.0.1}}\ninstances: {instances}"));
         plan.warnings.iter().map(|warning| format!("{}: {}", warning.code, warning.message)).collect::<Vec<_>>()
@@ -203,7 +203,7 @@ fn what_makes_a_cluster_on_proxmox_weaker_is_said() {
              to the cluster",
         ]
     );
-    // Machines that do not vote may be where they like.
+    // Machines without a vote may be on any hypervisor.
     assert!(of("{a: {roles: []}, b: {roles: []}}").is_empty());
     let plan = plan("platform: proxmox\ninstances: {a: {address: 10.0.0.21/24, roles: []}}");
     assert_eq!(codes(&plan), ["no-gateway"]);
@@ -211,21 +211,21 @@ fn what_makes_a_cluster_on_proxmox_weaker_is_said() {
 }
 
 #[test]
-fn a_voter_stays_one_under_a_new_key() {
+fn renamed_voter_remains_a_voter() {
     let text = "platform: proxmox\ninstances: {z: {renamed_from: default}, a: {}, b: {}, c: {}}";
     let plan = decide(&spec(text), &choices(&["default"])).unwrap();
     assert_eq!(voters(&plan), "a b z");
 }
 
 #[test]
-fn a_hundred_machines_need_no_addresses_of_the_local_network() {
+fn thousand_proxmox_machines_need_no_local_addresses() {
     let instances: Vec<String> = (0..1000).map(|n| format!("n{n}: {{roles: []}}")).collect();
     let text = format!("max_instances: 1000\nplatform: proxmox\ninstances: {{{}}}", instances.join(", "));
     assert_eq!(plan(&text).nodes.len(), 1000);
 }
 
 #[test]
-fn what_init_writes_for_proxmox_is_planned_without_a_warning() {
+fn init_file_for_proxmox_gives_a_plan_without_warnings() {
     let text = spec::init_text(&"my-pg".parse().unwrap(), spec::Template::Proxmox);
     assert_eq!(codes(&plan(&text)), [""; 0]);
 }

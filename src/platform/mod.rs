@@ -72,7 +72,7 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
     }
 }
 
-/// Which machines wait for a restart; none on a platform that knows nothing of it.
+/// Which machines wait for a restart; none on a platform that does not report it.
 pub async fn reboots(context: &Context, platform: &Platform, fleet: &Fleet) -> Option<Result<Reboots>> {
     match platform {
         Platform::Proxmox(proxmox) => Some(proxmox::cluster::reboots(context, proxmox, fleet).await),
@@ -160,10 +160,10 @@ async fn is_silent(fleet: &Fleet) -> Result<()> {
 pub fn unreachable_hint(plan: &Plan) -> String {
     let up = format!("`hactl up {}`", plan.cluster);
     match &plan.platform {
-        Platform::Adopted(_) => "check that `ssh` itself reaches it".to_owned(),
-        Platform::Local(_) => format!("run {up} to start the container again; `docker ps -a` shows it"),
+        Platform::Adopted(_) => "Check that `ssh` itself reaches it".to_owned(),
+        Platform::Local(_) => format!("Run {up} to start the container again; `docker ps -a` shows it"),
         _ => format!(
-            "check that it is running and reachable from here; if it was recreated, run {up} and follow its hint"
+            "Check that it is running and reachable from here; if it was recreated, run {up} and follow its hint"
         ),
     }
 }

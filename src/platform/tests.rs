@@ -20,7 +20,7 @@ fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machi
 }
 
 #[test]
-fn values_are_what_the_plan_says_and_nothing_else() {
+fn local_stack_values_equal_the_plan() {
     let (mut plan, keys) =
         (plan_of("instances: {node1: {cores: 1}, node2: {cores: 1}}"), ["ssh-ed25519 AAAA".to_owned()]);
     plan.nodes.values_mut().next().unwrap().disk_gb = Some(20);
@@ -45,7 +45,7 @@ fn values_are_what_the_plan_says_and_nothing_else() {
 }
 
 #[test]
-fn values_for_proxmox_are_resolved_and_hold_neither_endpoint_nor_token() {
+fn proxmox_stack_values_are_resolved_without_endpoint_and_token() {
     let plan = plan_of(
         "platform: {proxmox: {endpoint: 'https://pve1:8006/', pool: p, node: pve9, vlan: 30, watchdog: true,\n  \
          search_domain: home.sflab.io, nameservers: [192.168.1.13]}}\ndefaults: {gateway: 10.0.0.1}\n\
@@ -81,7 +81,7 @@ fn values_for_proxmox_are_resolved_and_hold_neither_endpoint_nor_token() {
 }
 
 #[test]
-fn values_of_hosts_are_what_the_file_says_of_each() {
+fn hosts_stack_values_equal_the_cluster_file() {
     let plan = plan_of(
         "platform: {hosts: {ssh: {user: admin}}}\ndns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\
          instances: {a: {address: 10.0.0.4}, b: {address: 10.0.0.5, ssh_host: nat, ssh_port: 2202, vm_name: bee}}\n",
@@ -95,7 +95,7 @@ fn values_of_hosts_are_what_the_file_says_of_each() {
 }
 
 #[test]
-fn every_value_is_a_variable_of_its_stack() {
+fn every_stack_value_is_a_declared_variable() {
     let assets = Assets::embedded();
     let plans = [
         plan_of("platform: proxmox\ntarget_ip: dhcp\n"),

@@ -27,7 +27,7 @@ pub fn ssh(deployment: &Deployment, node: &str) -> Result<Command> {
     };
     let Some((_, host)) = hosts.machines.iter().find(|(key, _)| key.as_str() == node) else {
         let names: Vec<&str> = hosts.machines.keys().map(InstanceKey::as_str).collect();
-        return Err(Error::usage("node-unknown", "find node", node).cause(format!(
+        return Err(Error::usage("node-unknown", "find instance", node).cause(format!(
             "the instances of {} are {}",
             cluster.name(),
             names.join(", ")

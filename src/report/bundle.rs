@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_has_what_a_reader_needs_and_no_secret() {
+    fn bundle_has_the_expected_files_without_secrets() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("20261122T071739-up");
         fs::create_dir_all(run.join("journals")).unwrap();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_with_secrets_are_known_by_their_names() {
+    fn secret_variables_are_recognised_by_their_names() {
         let names = [
             "PROXMOX_VE_API_TOKEN",
             "TF_VAR_dns_key_secret",
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_of_an_address_is_a_secret_of_its_own() {
+    fn password_in_a_connection_address_is_masked_separately() {
         assert_eq!(password_of_address("postgres://hactl:s3cret@db/state?sslmode=require"), Some("s3cret"));
         assert_eq!(password_of_address("postgres://hactl@db/state"), None);
         let (line, found) = Mask::new(["postgres://hactl:s3cret@db/state"]).apply("password s3cret is wrong");

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_escaped_as_the_runner_reads_them() {
+    fn workflow_commands_are_escaped() {
         assert_eq!(command("group", &[], "50% done\r\nnext"), "::group::50%25 done%0D%0Anext");
         assert_eq!(
             command("error", &[("file", "a,b:c%.yaml"), ("line", "3")], "x: y, z"),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_machines_and_tools_say_is_no_command() {
+    fn output_of_machines_and_tools_cannot_be_a_workflow_command() {
         assert_eq!(harmless("  ::set-env name=X::y"), "  : :set-env name=X::y");
         assert_eq!(harmless("fine\n::stop-commands::x\r::add-mask::y"), "fine\n: :stop-commands::x\n: :add-mask::y");
         assert_eq!(harmless("a ##[command]b"), "a # #[command]b");
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn stage_is_a_group_and_its_result_comes_after_it() {
+    fn stage_is_a_log_group_followed_by_its_result() {
         let mut view = View::new(github(Path::new("/w")), false);
         let finished =
             |outcome| Event::StageFinished { stage: Stage::Provision, outcome, duration_ms: 1500, detail: None };
@@ -292,14 +292,14 @@ mod tests {
         let error = Error::failed("x", "create node", "node1").cause("no space left").hint("Free some");
         assert_eq!(
             view.lines(&Event::Error { error }),
-            ["::endgroup::", "::error title=cannot create node node1::no space left%0Ahint: free some"]
+            ["::endgroup::", "::error title=cannot create node node1::no space left%0Ahint: Free some"]
         );
         let warning = Event::Warning { code: "dhcp", message: "no lease".to_owned(), hint: Some("Reserve".to_owned()) };
-        assert_eq!(view.lines(&warning), ["::warning title=dhcp::no lease%0Ahint: reserve"]);
+        assert_eq!(view.lines(&warning), ["::warning title=dhcp::no lease%0Ahint: Reserve"]);
     }
 
     #[test]
-    fn each_problem_of_a_cluster_file_is_an_annotation_at_its_line() {
+    fn cluster_file_problem_is_an_annotation_at_its_line() {
         let problems = crate::spec::load("pg.yaml", b"instances: {node1: {memry: 1}}\nexta: 1\n", "pg").unwrap_err();
         let lines = github(Path::new("/repo")).error_lines(&problems.into());
         assert_eq!(lines.len(), 3, "{lines:?}");
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_the_steps_summary_and_outputs() {
+    fn finished_command_writes_the_step_summary_and_outputs() {
         let dir = tempfile::tempdir().unwrap();
         let record = dir.path().join("record");
         std::fs::create_dir(&record).unwrap();
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_cannot_end_its_output() {
+    fn multiline_output_value_cannot_end_its_delimiter() {
         let text = output("plan", "a\nEOF\nb=c");
         let (first, rest) = text.split_once('\n').unwrap();
         let end = first.strip_prefix("plan<<").unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_a_comment_of_a_size_that_is_taken() {
+    fn plan_comment_is_truncated_to_the_accepted_size() {
         let text = plan_markdown("pg", "3 to create", false, "pg\n```\nMachines");
         assert_eq!(text, "<!-- hactl plan pg -->\n### Plan of pg: 3 to create\n\n````text\npg\n```\nMachines\n````\n");
         let long = plan_markdown("pg", "1 to destroy", true, &"é".repeat(70_000));

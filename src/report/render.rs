@@ -278,19 +278,19 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_well() {
+    fn durations_are_formatted_in_seconds_and_minutes() {
         assert_eq!(duration(950), "0.9 s");
         assert_eq!(duration(61_000), "1 min 1 s");
     }
 
     #[test]
-    fn a_long_line_is_shortened_between_characters() {
+    fn long_line_is_shortened_between_characters() {
         assert_eq!(shortened("märz", 4), "märz");
         assert_eq!(shortened("märz 26", 2), "mä...");
     }
 
     #[test]
-    fn costs_text_shows_the_gap_of_each_drill_and_of_all_rounds() {
+    fn costs_text_shows_the_gap_for_each_drill_and_all_rounds() {
         let drills = crate::verify::choose(&["switchover".to_owned(), "node-loss".to_owned()]).unwrap();
         let costs: Vec<Cost> =
             drills.into_iter().zip([Some(23.0), Some(28.0)]).map(|(drill, gap)| Cost { drill, gap }).collect();

@@ -63,9 +63,9 @@ async fn from_command(context: &Context, account: &Account, words: &[String], di
     let failed = || Error::failed("secrets-command", "get a password from", &object);
     let Some((program, arguments)) = words.split_first() else { return Err(failed().cause("the command is empty")) };
     let command = Command::new(program).args(arguments).dir(dir);
-    let by_hand = format!("run `{command}` in {} by hand: it must print the password and nothing else", dir.display());
+    let by_hand = format!("Run `{command}` in {} by hand: it must print the password and nothing else", dir.display());
     let output = command::output(context, command, || failed().hint(&by_hand)).await?;
-    // The line's end belongs to the printing, not to the password.
+    // The line break at the end is not part of the password.
     let text = output.strip_suffix('\n').unwrap_or(&output);
     match flaw(text) {
         None => Ok(Secret::new(text.to_owned())),
@@ -73,7 +73,7 @@ async fn from_command(context: &Context, account: &Account, words: &[String], di
     }
 }
 
-const EXPECTED: &str = "use one line of printable ASCII characters as the password";
+const EXPECTED: &str = "Use one line of printable ASCII characters as the password";
 
 /// What is wrong with a password, if anything is. Beyond ASCII not all clients encode alike.
 fn flaw(text: &str) -> Option<&'static str> {

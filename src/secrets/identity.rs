@@ -125,7 +125,7 @@ impl Identity {
                 .filter(|line| !line.is_empty() && !line.starts_with('#'))
                 .map(|line| line.parse().map(Key::Age))
                 .collect::<Result<_, _>>()
-                // age's own word for it: it never quotes the line.
+                // The message of age, which never quotes the line.
                 .map_err(|error: &str| unusable(format!("it is not an age key: {error}")))?
         };
         if keys.is_empty() {

@@ -42,7 +42,7 @@ pub(super) fn ssh_config(fleet: &Fleet, config: &Path, known_hosts: &Path, ident
         let _ = writeln!(text, "\nHost {}", alias(number));
         let _ = writeln!(text, "  HostName {}\n  Port {}\n  User {}", hop.host, hop.port, hop.user);
         text.push_str(unpinned(hop.host_key.as_deref()));
-        // A bastion is the user's own: their keys open it, too.
+        // The user made the bastion, so it also accepts the user's keys.
         text.push_str("  IdentitiesOnly no\n");
         for path in identities.machine.iter().chain(&identities.bastion) {
             let _ = writeln!(text, "  IdentityFile {}", file(path));

@@ -131,7 +131,7 @@ async fn secrets_file_missing_for_existing_machines_is_refused() {
     fs::write(&fleet, "{}").unwrap();
     let error = site.vault().await.unwrap_err();
     assert_eq!((error.code, error.kind.exit_code()), ("secrets-missing", 3));
-    assert!(error.hint.unwrap().contains("restore the file") && !site.paths.file.exists());
+    assert!(error.hint.unwrap().contains("Restore the file") && !site.paths.file.exists());
     // A command that only reads does not advise `up` first, which would say the same.
     let error = Vault::open(&site.context, &cluster(), &site.paths).await.unwrap_err();
     assert_eq!(error.code, "secrets-missing");
@@ -169,7 +169,7 @@ async fn secrets_saved_and_opened_again_are_equal() {
 }
 
 #[tokio::test]
-async fn secrets_file_that_does_not_open_is_refused_and_kept() {
+async fn damaged_secrets_file_is_refused_and_kept() {
     let site = Site::new();
     site.vault().await.unwrap();
     let good = fs::read_to_string(&site.paths.file).unwrap();
@@ -198,7 +198,7 @@ async fn secrets_file_that_does_not_open_is_refused_and_kept() {
 }
 
 #[tokio::test]
-async fn secrets_file_of_another_cluster_is_refused() {
+async fn secrets_file_for_another_cluster_is_refused() {
     let site = Site::new();
     site.vault().await.unwrap();
     let name = ClusterName::new("other").unwrap();
@@ -207,7 +207,7 @@ async fn secrets_file_of_another_cluster_is_refused() {
 }
 
 #[tokio::test]
-async fn key_file_that_is_broken_is_refused_without_its_text() {
+async fn invalid_key_file_is_refused_without_its_text() {
     let site = Site::new();
     fs::create_dir_all(site.paths.key.parent().unwrap()).unwrap();
     fs::write(&site.paths.key, "hunter2\n").unwrap();
@@ -250,7 +250,7 @@ async fn secrets_file_saved_again_keeps_every_recipient() {
 }
 
 #[tokio::test]
-async fn recipient_is_removed_only_while_the_key_at_hand_opens_the_file() {
+async fn recipient_is_removed_only_if_the_current_key_still_opens_the_file() {
     let mut site = Site::new();
     let mut vault = site.vault().await.unwrap();
     let own = vault.recipients().unwrap();
@@ -269,7 +269,7 @@ async fn recipient_is_removed_only_while_the_key_at_hand_opens_the_file() {
     assert!(error.to_string().contains("is not encrypted for this key"), "{error}");
     vault.save().unwrap();
 
-    // With the friend's key the other one can go; it then opens nothing any more.
+    // The second key can remove the first, which then no longer opens the file.
     let path = site.file("friend", friend.private.expose());
     site.context.env.insert(KEY_FILE.into(), path.display().to_string());
     let mut vault = site.vault().await.unwrap();
@@ -281,7 +281,7 @@ async fn recipient_is_removed_only_while_the_key_at_hand_opens_the_file() {
 }
 
 #[tokio::test]
-async fn recipient_that_is_no_public_key_is_refused_without_its_text() {
+async fn recipient_that_is_not_a_public_key_is_refused_without_its_text() {
     use age::secrecy::ExposeSecret;
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();
@@ -311,7 +311,7 @@ async fn secrets_file_changed_by_another_process_is_not_overwritten() {
 /// Needs root for a small tmpfs; says so and passes where it cannot have one.
 #[tokio::test]
 #[ignore = "mounts a small file system as root: `make test` runs it"]
-async fn secrets_file_on_a_full_disk_stays_as_it_was() {
+async fn secrets_file_on_a_full_disk_is_unchanged() {
     let site = Site::new();
     let target = site.dir.path().display().to_string();
     let options = format!("size=64k,uid={},gid={}", nix::unistd::getuid(), nix::unistd::getgid());
@@ -336,7 +336,7 @@ async fn secrets_file_on_a_full_disk_stays_as_it_was() {
 }
 
 #[tokio::test]
-async fn host_keys_pinned_are_saved_and_forgotten_by_name() {
+async fn pinned_host_keys_are_saved_and_removed_by_name() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();
     assert_eq!(vault.host_keys(), &HostKeys::default());
@@ -354,7 +354,7 @@ async fn host_keys_pinned_are_saved_and_forgotten_by_name() {
 }
 
 #[test]
-fn host_keys_noted_elsewhere_fill_gaps_and_restore_no_forgotten_one() {
+fn host_keys_from_elsewhere_fill_gaps_but_restore_no_removed_key() {
     let noted = || HostKeys {
         machines: nodes().into_iter().map(|(key, ..)| (key, "ssh-ed25519 AAAA".to_owned())).collect(),
         bastions: BTreeMap::from([("bastion:22".to_owned(), "ssh-ed25519 BBBB".to_owned())]),
@@ -369,7 +369,7 @@ fn host_keys_noted_elsewhere_fill_gaps_and_restore_no_forgotten_one() {
     own.machines.insert("node2".parse().unwrap(), "ssh-ed25519 CCCC".to_owned());
     known.prefer(&own);
     assert_eq!(known, own);
-    // Another key than the forgotten one was met elsewhere.
+    // A run elsewhere recorded another key than the forgotten one.
     let mut newer = noted();
     newer.machines.insert("node1".parse().unwrap(), "ssh-ed25519 DDDD".to_owned());
     newer.prefer(&own);
@@ -378,7 +378,7 @@ fn host_keys_noted_elsewhere_fill_gaps_and_restore_no_forgotten_one() {
 }
 
 #[tokio::test]
-async fn seal_is_equal_for_the_same_secrets_only() {
+async fn seal_is_equal_only_for_equal_text_and_secrets() {
     let site = Site::new();
     let seal = site.vault().await.unwrap().seal("text");
     assert_eq!(site.vault().await.unwrap().seal("text"), seal);

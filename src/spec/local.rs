@@ -52,7 +52,7 @@ pub(super) fn subnet(checker: &mut Checker<'_, '_>, text: &str, instances: usize
     let size = 1_u64 << (32 - u32::from(net.prefix_len()));
     if net.prefix_len() < 8 || size < needed + 1 {
         let message =
-            format!("{net} is too small for {instances} nodes, which get addresses from the tenth up; use a /24");
+            format!("{net} is too small for {instances} machines, which get addresses from the tenth up; use a /24");
         checker.say(&path, message);
         return None;
     }

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_path_reads_as_in_a_program() {
+    fn field_path_is_printed_with_dots_and_brackets() {
         assert_eq!(dotted(&["postgres", "access", "0"]), "postgres.access[0]");
     }
 }

@@ -45,7 +45,7 @@ impl Record {
                 RecordError::Io(_) => failed,
                 RecordError::Json(_) => failed
                     .hint("Move the file away; `hactl up` then writes a new one, but may choose other etcd voters"),
-                RecordError::TooNew(_) => failed.hint("Install the newer hactl."),
+                RecordError::TooNew(_) => failed.hint("Install the newer hactl"),
             }
         })
     }
@@ -57,7 +57,7 @@ impl Record {
     pub fn write(&self, path: &Path) -> Result<()> {
         self.try_write(path)
             .map_err(|error| Error::failed("record", "write the record of the cluster", path.display()).source(&error))
-            .map_err(|error| error.hint("Free some space or grant write access there, then run the same command again"))
+            .map_err(|error| error.hint("Free disk space or grant write access there, then run the same command again"))
     }
 
     fn try_write(&self, path: &Path) -> io::Result<()> {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn record_read_back_equals_the_written_record() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/cluster.json");
         assert_eq!(Record::read(&path).unwrap(), None);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Parameters that a user must not set, and why.
 const OWNED: &[(&str, &str)] = &[
-    ("listen_addresses", "hactl sets it to the node's address"),
+    ("listen_addresses", "hactl sets it to the machine's address"),
     ("port", "hactl keeps it at 5432"),
     ("cluster_name", "Patroni sets it to the cluster's name"),
     ("hot_standby", "Patroni keeps it on"),

@@ -214,7 +214,7 @@ fn say_choice(error: &ValidationError<'_>, options: &[String], say: &mut impl Fn
 fn expected_type(error: &ValidationError<'_>, expected: &str) -> String {
     let found = match error.instance().as_ref() {
         Value::Null => "nothing".to_owned(),
-        Value::Bool(value) => format!("the truth value {value}"),
+        Value::Bool(value) => format!("the boolean {value}"),
         Value::Number(number) => format!("the number {number}"),
         Value::String(text) => format!("the text `{text}`"),
         Value::Array(_) => "a list".to_owned(),

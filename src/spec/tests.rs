@@ -31,7 +31,7 @@ fn every_blueprint_loads() {
 }
 
 #[test]
-fn the_reference_page_is_what_the_schema_says() {
+fn cluster_file_page_matches_the_schema() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster-file.md");
     if std::env::var_os("HACTL_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -45,9 +45,9 @@ fn the_reference_page_is_what_the_schema_says() {
     );
 }
 
-/// Whatever stands in a file, it loads or it has problems with places; nothing panics.
+/// Any file loads or has problems with positions; the parser never panics.
 #[test]
-fn no_text_breaks_the_loader() {
+fn damaged_cluster_file_loads_or_has_problems_without_panic() {
     let good = init_text(&ClusterName::new("x").unwrap(), Template::Local);
     let extras = [
         "\t", "{", "}", "[", "]", ":", ": ", "- ", "&a ", "*a", "!!int ", "? ", "\"", "'", "|", "\n", "~", "9",
@@ -68,7 +68,7 @@ fn no_text_breaks_the_loader() {
 }
 
 #[test]
-fn depth_is_limited() {
+fn deeply_nested_cluster_file_is_refused() {
     // Deeper still the parser itself has a limit for brackets, and none for dashes.
     for (open, count, close) in [("[", 100, "]"), ("{a: ", 100, "}"), ("- ", 100_000, "")] {
         let text = wrong(&format!("instances: {{}}\nname:\n  {}1{}\n", open.repeat(count), close.repeat(count)));
@@ -78,7 +78,7 @@ fn depth_is_limited() {
 }
 
 #[test]
-fn what_init_writes_loads_as_it_is() {
+fn init_files_load_unchanged() {
     let spec = load("x.yaml", init_text(&ClusterName::new("my-pg").unwrap(), Template::Local).as_bytes(), "x").unwrap();
     assert_eq!(spec.name.as_str(), "my-pg");
     assert_eq!(spec.instances.len(), 3);
@@ -95,7 +95,7 @@ fn what_init_writes_loads_as_it_is() {
 }
 
 #[test]
-fn all_but_instances_has_a_default() {
+fn every_field_except_instances_has_a_default() {
     let spec = good(THREE);
     assert_eq!(spec.name.as_str(), "c");
     assert_eq!(spec.instances.values().next().unwrap().hostname.as_str(), "c-prod-node1");
@@ -112,7 +112,7 @@ fn all_but_instances_has_a_default() {
 }
 
 #[test]
-fn all_problems_come_at_once_with_their_places() {
+fn problems_of_a_cluster_file_are_all_reported_with_their_places() {
     let text = "\
 name: PG
 platfrom: {local: {}}
@@ -145,7 +145,7 @@ c.yaml:12:12: postgres.version: 13 is too small: expected at least 14
 }
 
 #[test]
-fn changed_assets_lie_beside_the_file_and_are_whole() {
+fn assets_directory_is_found_beside_the_file_and_must_be_complete() {
     let dir = tempfile::tempdir().unwrap();
     let place = |text: &str| match super::load::load_from(dir.path(), "c.yaml", text.as_bytes(), "c") {
         Ok(spec) => Ok(spec.assets),
@@ -168,7 +168,7 @@ fn changed_assets_lie_beside_the_file_and_are_whole() {
 }
 
 #[test]
-fn each_rule_says_what_it_wants() {
+fn broken_rule_is_reported_with_the_expected_value() {
     let table: &[(&str, &str)] = &[
         ("", "c.yaml:1:1: the file is empty: it needs at least `instances`\n"),
         ("# only a comment\n", "c.yaml:1:1: the file is empty: it needs at least `instances`\n"),
@@ -214,7 +214,7 @@ fn each_rule_says_what_it_wants() {
 }
 
 #[test]
-fn each_field_says_what_it_wants() {
+fn invalid_field_is_reported_with_the_expected_value() {
     let table: &[(&str, &str)] = &[
         (
             "platform: {terraform: {pass: [instance, cluster]}}",
@@ -234,7 +234,7 @@ fn each_field_says_what_it_wants() {
         ),
         (
             "platform: {local: {subnet: 10.1.0.0/29}}",
-            "1:28: platform.local.subnet: 10.1.0.0/29 is too small for 3 nodes, which get addresses from the tenth up; \
+            "1:28: platform.local.subnet: 10.1.0.0/29 is too small for 3 machines, which get addresses from the tenth up; \
              use a /24\n",
         ),
         (
@@ -340,7 +340,7 @@ fn each_field_says_what_it_wants() {
 }
 
 #[test]
-fn durability_needs_the_nodes_that_it_counts_on() {
+fn quorum_durability_without_a_second_data_node_is_refused() {
     for durability in ["quorum", "quorum-strict"] {
         let text = wrong(&format!("instances: {{a: {{}}}}\npatroni: {{durability: {durability}}}\n"));
         assert!(text.contains("needs a commit on two nodes") && text.contains("did you mean async?"), "{text}");
@@ -349,7 +349,7 @@ fn durability_needs_the_nodes_that_it_counts_on() {
 }
 
 #[test]
-fn dns_needs_zone_server_and_key_and_the_rest_has_defaults() {
+fn dns_requires_zone_server_and_key_and_defaults_the_rest() {
     let dns =
         good(&format!("dns: {{zone: Home.sflab.io, server: 192.168.1.13, key_name: ddnskey}}\n{THREE}")).dns.unwrap();
     assert_eq!((dns.zone.as_str(), dns.key_name.as_str()), ("home.sflab.io.", "ddnskey."));
@@ -361,13 +361,13 @@ fn dns_needs_zone_server_and_key_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn numbers_do_for_versions_where_nothing_is_lost() {
+fn etcd_version_given_as_a_number_is_accepted() {
     assert_eq!(good(&format!("etcd: {{version: 3.5}}\n{THREE}")).etcd.minor, 5);
     assert_eq!(good(&format!("etcd: {{version: 3.5.11}}\n{THREE}")).etcd.patch, 11);
 }
 
 #[test]
-fn bytes_that_are_no_text_are_pointed_at() {
+fn cluster_file_that_is_not_utf8_or_too_large_is_refused() {
     let problems = load("c.yaml", b"name: a\nx: \xff", "c").unwrap_err();
     assert_eq!(problems.problems()[0].to_string(), "c.yaml:2:4: not UTF-8 text");
     let problems = load("c.yaml", &vec![b' '; 5 * 1024 * 1024], "c").unwrap_err();
@@ -375,7 +375,7 @@ fn bytes_that_are_no_text_are_pointed_at() {
 }
 
 #[test]
-fn a_name_is_searched_in_order() {
+fn cluster_name_is_searched_in_order() {
     let work = tempfile::tempdir().unwrap();
     let dirs = crate::context::Dirs::new(work.path(), &Default::default());
     let origin = |word: &str| resolve(word, &dirs).map(|source| source.origin);
@@ -404,7 +404,7 @@ fn a_name_is_searched_in_order() {
 }
 
 #[test]
-fn the_schema_describes_every_field() {
+fn schema_describes_every_field() {
     fn look(value: &Value, path: &str, bare: &mut Vec<String>) {
         let Some(map) = value.as_object() else { return };
         for (name, field) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {

@@ -70,18 +70,18 @@ fn not_connected(host: &str, port: u16, error: &io::Error) -> Seen {
     let (said, hint) = match error.kind() {
         io::ErrorKind::ConnectionRefused => (
             "connection refused: the machine answers, but no SSH server listens on this port".to_owned(),
-            "check that sshd runs on the machine and that the port is right",
+            "Check that sshd runs on the machine and that the port is right",
         ),
         io::ErrorKind::TimedOut => (
             format!("no answer within {} s", ATTEMPT.as_secs()),
-            "check that the machine is running, that the address is right, and that its firewall allows SSH",
+            "Check that the machine is running, that the address is right, and that its firewall allows SSH",
         ),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => (
             format!("no route to the host ({error})"),
-            "check that the machine is running and that its network is reachable from here; if only another machine \
+            "Check that the machine is running and that its network is reachable from here; if only another machine \
              reaches it, set `ssh: {bastion: USER@HOST}`",
         ),
-        _ => (error.to_string(), "check that the machine is running and that the address is right"),
+        _ => (error.to_string(), "Check that the machine is running and that the address is right"),
     };
     Seen::new(SshFailure::Unreachable, format!("{host}:{port}: {said}")).hint(hint)
 }
@@ -212,7 +212,8 @@ fn no_handshake(server: &Server, error: &ssh2::Error, kinds: &str) -> Seen {
         }
         TIMEOUT => {
             let seconds = ATTEMPT.as_secs();
-            let words = format!("{server}: the port accepted the connection, but sent nothing within {seconds} s");
+            let words =
+                format!("{server}: the port accepted the connection, but no SSH server answered within {seconds} s");
             Seen::new(SshFailure::Silent, words)
                 .hint("Check the machine's console: the machine hangs, or it or its network is overloaded")
         }
@@ -251,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failed_connection_says_why_for_each_kind_of_failure() {
+    fn failed_connection_error_names_the_kind_of_failure() {
         let said = |kind: io::ErrorKind| not_connected("10.0.0.1", 22, &kind.into()).words;
         assert!(said(io::ErrorKind::ConnectionRefused).contains("10.0.0.1:22: connection refused"));
         assert!(said(io::ErrorKind::TimedOut).contains("no answer within 5 s"));

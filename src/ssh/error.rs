@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempt_that_failed_is_repeated_only_where_waiting_can_help() {
+    fn failed_attempt_is_repeated_only_if_waiting_can_help() {
         let seen = |failure| Seen::new(failure, "seen");
         for failure in [SshFailure::Unreachable, SshFailure::Silent] {
             assert!(seen(failure).may_pass(false) && seen(failure).on_bastion("b:22").may_pass(false));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn error_of_a_failed_connection_names_machine_cause_and_hint() {
+    fn failed_connection_error_has_machine_cause_and_hint() {
         let seen = Seen::new(SshFailure::OtherHostKey, "h:22 shows another host key").hint("Check it");
         let error = seen.on_bastion("h:22").into_error("connect by SSH to", "node1").cause("gave up after 2 attempts");
         assert_eq!((error.failure, error.bastion.as_deref()), (SshFailure::OtherHostKey, Some("h:22")));
@@ -177,12 +177,12 @@ mod tests {
             error.to_string(),
             "cannot connect by SSH to node1\n  cause: h:22 shows another host key\n  cause: gave up after 2 \
              attempts\n  \
-             hint: check it"
+             hint: Check it"
         );
         let silent =
             Seen::new(SshFailure::Silent, "nothing").or_default_hint().into_error("connect by SSH to", "node1");
         assert!(
-            silent.to_string().ends_with("  hint: check that the machine is running and that the address is right"),
+            silent.to_string().ends_with("  hint: Check that the machine is running and that the address is right"),
             "{silent}"
         );
     }

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kind_of_a_key_is_its_first_text_and_empty_when_cut_short() {
+    fn key_kind_is_the_first_field_and_empty_if_truncated() {
         let blob =
             BASE64_STANDARD.decode("AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f").unwrap();
         assert_eq!(kind(&blob), "ssh-ed25519");
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn same_key_with_another_comment_is_the_same() {
+    fn keys_that_differ_only_in_the_comment_are_equal() {
         assert!(same_key("ssh-ed25519 AAAA me@box", "ssh-ed25519 AAAA"));
         assert!(!same_key("ssh-ed25519 AAAA", "ssh-ed25519 AAAB"));
         assert!(!same_key("ssh-ed25519 AAAA", "ssh-rsa AAAA"));

@@ -113,7 +113,7 @@ impl PrivateKey {
     /// When it cannot be read, is no private key, or is protected by a passphrase.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = || Error::missing("ssh-key", "read the SSH key", path.display());
-        let hint = "check `ssh.key` in the cluster file";
+        let hint = "Check `ssh.key` in the cluster file";
         let text = std::fs::read_to_string(path).map_err(|error| failed().source(&error).hint(hint))?;
         if !text.trim_start().starts_with("-----BEGIN ") {
             let public = text.starts_with("ssh-") || text.starts_with("ecdsa-");
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bastion_keys_are_the_machine_key_then_the_users_own() {
+    fn bastion_keys_are_the_machine_key_then_the_user_keys() {
         let dir = tempfile::tempdir().unwrap();
         let mut env = BTreeMap::from([("HOME".to_owned(), dir.path().display().to_string())]);
         std::fs::create_dir(dir.path().join(".ssh")).unwrap();

@@ -92,7 +92,7 @@ fn scan(host: &str, port: u16, file: &Path) -> Result<HostKey, Seen> {
                 file.display()
             );
             let hint = format!(
-                "find out what answers at this address before you continue; if you recreated the machine, run \
+                "Find out what answers at this address before you continue; if you recreated the machine, run \
                  `ssh-keygen -R {}`",
                 if port == 22 { host.to_owned() } else { format!("'[{host}]:{port}'") }
             );

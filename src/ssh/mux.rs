@@ -176,7 +176,7 @@ fn open(session: &Session, opening: Opening, links: &mut Vec<Link>) -> Option<Op
                     let request = Request::Run { command, input, reply };
                     return Some(Opening { request, channel: None, since });
                 }
-                // The asker may have given up; then the answer is not needed.
+                // The receiver may have gone; then the answer is not needed.
                 Err(error) => drop(reply.send(Err(Seen::new(failure(&error), error.to_string())))),
             }
         }
@@ -301,7 +301,7 @@ impl Link {
                 .exit_status()
                 .map(|status| Finished { status, stdout: text(stdout), stderr: text(stderr) })
                 .map_err(|error| Seen::new(failure(&error), error.to_string()));
-            // The asker may have given up.
+            // The receiver may have gone.
             let _ = reply.send(finished);
         }
     }

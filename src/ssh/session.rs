@@ -36,7 +36,7 @@ const LOGIN_SESSIONS: u32 = 5;
 const CONNECT: &str = "connect by SSH to";
 
 /// What to do about a machine that came up and does not let its user in.
-const NOT_LET_IN: &str = "check that the user in `ssh` is the one that the template creates; if it is, run \
+const NOT_LET_IN: &str = "Check that the user in `ssh` is the one that the template creates; if it is, run \
      `cloud-init status --long` on the machine's console and read /var/log/cloud-init-output.log: the first boot \
      should have added the user and the key";
 

@@ -44,7 +44,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(180);
 /// What beside Patroni acts on PostgreSQL or etcd; then the replicas, so that no other one is promoted.
 const REPLICAS: &str = "replicas";
 
-/// The primary; and a PostgreSQL whose Patroni was gone before.
+/// The primary, and a PostgreSQL whose Patroni ended before it.
 const PRIMARY: &str = "primary";
 
 /// etcd, and what says that the machine is configured.
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_step_stops_its_units_and_the_primary_goes_after_its_patroni() {
+    fn decommission_steps_stop_their_units_and_patroni_before_postgresql() {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
         for dir in ["data", "etc/patroni", "etc/hactl"] {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_stays_until_the_data_is_gone() {
+    fn ownership_mark_is_removed_after_the_data() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         for dir in ["etc/patroni", "etc/etcd", "etc/hactl", "pg/data/base", "pg/data.unfinished-1", "etcd/member"] {

@@ -167,7 +167,7 @@ pub(crate) async fn mark(context: &Context, looked: Looked) -> Result<()> {
 fn same_machine(looked: &[(&FleetNode, &MachineFacts)]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, (node, found)) in looked.iter().enumerate() {
-        // Of virtual machines that woke from one snapshot the addresses differ.
+        // Virtual machines that were restored from one snapshot differ in their addresses.
         let same = |(_, other): &&(&FleetNode, &MachineFacts)| {
             !found.ports_of.is_empty() && other.ports_of == found.ports_of && other.addresses == found.addresses
         };
@@ -326,7 +326,7 @@ impl MachineFacts {
             ));
         }
         match self.mark.as_deref().map(serde_json::from_str::<OwnershipMarker>) {
-            // What is there was made for this cluster, finished or not.
+            // The data was made for this cluster, complete or not.
             Some(Ok(mark)) if mark.uuid == ours.uuid => {}
             Some(Ok(mark)) if mark.cluster == ours.cluster => problems.push(format!(
                 "it carries the ownership marker of another hactl cluster with the same name, {} ({})",

@@ -85,7 +85,7 @@ const CONSUL_LOCK_DELAY: Duration = Duration::from_secs(5);
 /// # Errors
 /// When there is no such lock, or the backend does not answer.
 pub async fn force_unlock(context: &Context, dir: &ClusterDir, plan: &Plan, id: &str) -> Result<()> {
-    const HINT: &str = "copy the ID from the error that reported the lock";
+    const HINT: &str = "Copy the ID from the error that reported the lock";
     let failed = |error: Error| Error {
         code: "force-unlock",
         what: "release the state lock".into(),
@@ -251,7 +251,7 @@ pub(super) async fn settle(
     if init == Init::Moving {
         let message = format!("moved the state from the {} to the {}", words(before.as_ref()), words(wanted));
         let hint =
-            before.map(|before| format!("remove the copy of the state from the {before}: it is no longer updated"));
+            before.map(|before| format!("Remove the copy of the state from the {before}: it is no longer updated"));
         context.events.warn("state-moved", message, hint).await;
     }
     Ok(())
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_copied_to_where_there_is_none_and_never_over_another() {
+    fn state_is_copied_only_to_a_backend_without_resources() {
         let old = snapshot("a", 5, 3);
         assert_eq!(decide(&old, &Snapshot::default()), Some(Init::Moving));
         // Another cluster was there, and was destroyed.
@@ -363,12 +363,12 @@ mod tests {
         assert_eq!(decide(&old, &snapshot("a", 5, 3)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 8, 2)), Some(Init::Elsewhere));
         assert_eq!(decide(&old, &snapshot("a", 4, 3)), Some(Init::Moving));
-        // A copy with a lineage of its own: what it says counts.
+        // Another lineage is another state, even with the same serial.
         assert_eq!(decide(&old, &Snapshot { lineage: "c".to_owned(), ..old.clone() }), Some(Init::Elsewhere));
     }
 
     #[test]
-    fn a_state_is_counted_by_what_it_manages() {
+    fn state_snapshot_counts_only_managed_resources() {
         let text = r#"{"version":4,"serial":7,"lineage":"x","outputs":{},"resources":[{"mode":"managed","type":"a"},{"mode":"data","type":"b"}]}"#;
         let Snapshot { lineage, serial, managed, .. } = Snapshot::parse(text).unwrap();
         assert_eq!((lineage.as_str(), serial, managed), ("x", 7, 1));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_backend_names_what_opens_it() {
+    fn unreachable_backend_error_names_the_credentials() {
         let settings = serde_json::json!({"schema_name": "hactl_pg"}).as_object().unwrap().clone();
         let backend = Backend { kind: BackendKind::Pg, settings };
         let error = unreachable(Error::failed("x", "run", "terraform").cause("connection refused"), &backend);

@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_exactly_these() {
+    fn terraform_commands_have_the_expected_arguments() {
         let file = Path::new("/w/plan");
         let plan = ["plan", "-json", "-input=false", "-lock-timeout=60s", "-parallelism=10", "-out=/w/plan"];
         assert_eq!(terraform().plan(file, 10, false).arguments(), plan);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_commands_unseen_does_not_reach_terraform() {
+    fn variables_that_change_commands_do_not_reach_terraform() {
         let context = context(&[
             ("TF_CLI_ARGS", "-no-color"),
             ("TF_CLI_ARGS_plan", "-destroy"),

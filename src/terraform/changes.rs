@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_action_is_read_and_a_new_word_is_unknown() {
+    fn known_actions_are_read_and_new_actions_are_unknown() {
         let known = [
             (r#"["no-op"]"#, Action::NoOp),
             (r#"["create"]"#, Action::Create),
@@ -323,13 +323,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tainted_resource_is_unfinished() {
+    fn tainted_resource_is_unfinished() {
         assert!(one(r#"["delete","create"]"#, r#","action_reason":"replace_because_tainted""#).unfinished);
         assert!(!one(r#"["delete","create"]"#, r#","action_reason":"replace_because_cannot_update""#).unfinished);
     }
 
     #[test]
-    fn updates_for_which_the_provider_stops_a_machine_are_told() {
+    fn updates_that_restart_a_machine_are_recognised() {
         let of = |kind: &str, before: &str, after: &str| {
             let json = format!(
                 r#"{{"resource_changes":[{{"address":"a","mode":"managed","type":"{kind}","index":"node1",
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_that_go_or_shrink_are_told() {
+    fn removed_or_shrunk_disks_are_recognised() {
         let lost = |before: &str, after: &str| {
             let json = format!(
                 r#"{{"resource_changes":[{{"address":"a","mode":"managed","type":"proxmox_virtual_environment_vm",
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_go_are_told_with_their_zone_and_addresses() {
+    fn deleted_dns_records_are_listed_with_zone_and_addresses() {
         let record = |name: &str, actions: &str| {
             format!(
                 r#"{{"address":"module.dns[0].hactl_dns_record_set.this[\"{name}\"]","mode":"managed",
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_alone_are_a_change_too() {
+    fn changed_outputs_without_resources_are_a_change() {
         let json = r#"{"output_changes":{"vms":{"actions":["update"]}}}"#;
         assert!(!Changes::parse(json).unwrap().is_empty());
         assert!(Changes::parse(r#"{"output_changes":{"vms":{"actions":["no-op"]}}}"#).unwrap().is_empty());
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_alone_is_a_change_of_the_state_and_of_nothing_else() {
+    fn changed_record_output_counts_as_a_change_of_the_state_only() {
         let record = |actions: &str| {
             let json = format!(r#"{{"output_changes":{{"record":{{"actions":{actions}}}}}}}"#);
             let changes = Changes::parse(&json).unwrap();
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_made_when_any_part_of_it_but_its_record_is() {
+    fn machine_is_made_if_any_part_except_its_dns_record_is_made() {
         let change = |kind: &str, key: &str, actions: &str| {
             format!(r#"{{"address":"a","type":"{kind}","index":"{key}","change":{{"actions":{actions}}}}}"#)
         };

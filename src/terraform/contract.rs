@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_read() {
+    fn valid_vms_output_is_read() {
         let plan = plan_of(&["a", "b"]);
         let value = json!({
             "a": {"id": "i-1", "name": "a", "ipv4": "10.0.0.1", "ssh_host": null, "tags": ["x"]},
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_does_not_fit_is_said_at_once_with_an_example() {
+    fn invalid_vms_output_is_reported_completely_with_an_example() {
         let plan = plan_of(&["node1", "node2", "node3", "node4", "node5"]);
         let value = json!({
             "node1": {"id": 100, "name": "", "ipv4": "10.0.0.1/24", "ssh_port": "22"},
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn no_output_and_one_of_another_type_are_told() {
+    fn missing_vms_output_or_wrong_type_is_reported() {
         let plan = plan_of(&["a"]);
         assert_eq!(misfits(&plan, &ModuleOutput::default()), ["the module has no output `vms`"]);
         assert_eq!(
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_apply_will_know_is_not_asked_for_in_a_plan() {
+    fn values_unknown_until_apply_are_not_required_in_a_plan() {
         let plan = plan_of(&["a", "b"]);
         let unknown = |value: Json, unknown: Json| {
             misfits(&plan, &ModuleOutput { value: Some(value), unknown, ..ModuleOutput::default() })

@@ -74,7 +74,7 @@ mod tests {
     ];
 
     #[test]
-    fn recorded_errors_of_terraform_give_their_diagnoses() {
+    fn recorded_terraform_errors_give_the_expected_diagnosis() {
         for (text, diagnosis) in RECORDED {
             let lines: Vec<String> = text.lines().map(str::to_owned).collect();
             assert_eq!(Diagnosis::of(&lines), diagnosis, "{text}");

@@ -86,7 +86,7 @@ fn write_bundle(context: &Context, ca_cert: &Path, bundle: &Path) -> Result<()> 
     let own = fs::read(ca_cert).map_err(|error| {
         Error::usage("ca-cert", "read the CA certificate", ca_cert.display())
             .source(&error)
-            .hint("Set `ca_cert` under `platform.proxmox` to a copy of /etc/pve/pve-root-ca.pem of a Proxmox node")
+            .hint("Set `ca_cert` under `platform.proxmox` to a copy of /etc/pve/pve-root-ca.pem of a hypervisor")
     })?;
     let given = context.env.get(env::SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let mut text = given
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_the_files_or_the_environments_and_the_token_the_environments_alone() {
+    fn endpoint_comes_from_file_or_environment_and_token_only_from_environment() {
         let dir = tempfile::tempdir().unwrap();
         let given = environment(dir.path(), "{proxmox: {endpoint: 'https://pve1:8006/'}}").unwrap();
         assert_eq!(given.set, [(ENDPOINT_VARIABLE, "https://pve1:8006/".to_owned())]);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clusters_ca_is_trusted_beside_the_systems() {
+    fn ca_of_the_cluster_file_is_trusted_in_addition_to_the_system_cas() {
         let dir = tempfile::tempdir().unwrap();
         let platform = format!("{{proxmox: {{ca_cert: {}}}}}", dir.path().join("ca.pem").display());
         let error = environment(dir.path(), &platform).unwrap_err();

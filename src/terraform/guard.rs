@@ -72,9 +72,9 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
     let error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
     let error = causes.into_iter().fold(error, Error::cause);
     let options: Vec<String> = options.into_iter().collect();
-    let allow = match options.is_empty() {
-        true => String::new(),
-        false => format!("run again with `{}` if you intend this; otherwise ", options.join(" ")),
+    let start = match options.is_empty() {
+        true => "Revert".to_owned(),
+        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
     };
     let rebuild = match plan.platform.hosts() {
         Some(_) => {
@@ -85,7 +85,7 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
         }
         None => format!("To rebuild the cluster without its data, run `hactl down {}` first", plan.cluster),
     };
-    Err(error.hint(format!("{allow}revert the change in the cluster file. {rebuild}")))
+    Err(error.hint(format!("{start} the change in the cluster file. {rebuild}")))
 }
 
 /// What a change does to a resource that is in use.
@@ -247,12 +247,12 @@ pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) ->
     }
     let error =
         causes.into_iter().fold(Error::failed("plan-refused", "apply the plan for", &plan.cluster), Error::cause);
-    let allow = match options.is_empty() {
-        true => String::new(),
-        false => format!("run again with `{}` if you intend this; otherwise ", options.join(" ")),
+    let start = match options.is_empty() {
+        true => "Revert".to_owned(),
+        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
     };
     Err(error.hint(format!(
-        "{allow}revert the change in the module or the cluster file. To take the whole cluster down, run `hactl down {}`",
+        "{start} the change in the module or the cluster file. To take the whole cluster down, run `hactl down {}`",
         plan.cluster
     )))
 }
@@ -266,7 +266,7 @@ mod tests {
     };
 
     #[test]
-    fn what_makes_or_repairs_is_allowed() {
+    fn changes_that_create_or_repair_are_allowed() {
         let plan = plan_of(&["node1"]);
         for action in [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import] {
             assert!(
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_destroys_is_refused_by_name_and_so_is_the_unknown() {
+    fn destructive_and_unknown_changes_are_refused_with_the_name() {
         let plan = plan_of(&["node1"]);
         for action in [Action::Replace, Action::Delete, Action::Forget, Action::Unknown] {
             for kind in ["hactl_node", "hactl_volume", "hactl_network"] {
@@ -316,14 +316,14 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_machine_is_destroyed_by_name_and_a_member_of_the_cluster_never() {
+    fn destroy_option_allows_plain_machines_and_never_members() {
         for kind in ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"] {
             for (action, web) in [(Action::Delete, false), (Action::Forget, false), (Action::Replace, true)] {
                 let (plan, consent) = mixed(web);
                 let destructive = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
                 let error = guard(&plan, &destructive, &consent).unwrap_err();
                 assert_eq!(error.causes.len(), 1, "{error}");
-                assert!(error.hint.unwrap().starts_with("run again with `--allow-destroy web` if you intend this"));
+                assert!(error.hint.unwrap().starts_with("Run again with `--allow-destroy web` if you intend this"));
                 let named = Consent { destroy: keys(&["web"]), ..consent.clone() };
                 assert!(guard(&plan, &destructive, &named).is_ok());
                 let other = Consent { destroy: keys(&["node1"]), ..consent.clone() };
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn from_some_machines_to_none_takes_every_name() {
+    fn removal_of_all_machines_requires_every_name() {
         let plan = plan_of(&[]);
         let all = ["node1", "node2"].map(|key| change("proxmox_virtual_environment_vm", key, Action::Delete));
         let all = changes(all.to_vec());
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stops_a_machine_is_allowed_by_name_and_one_member_at_a_time() {
+    fn restart_option_allows_named_machines_and_a_single_member_at_a_time() {
         let restart = |key: &str| ResourceChange {
             restarts: true,
             ..change("proxmox_virtual_environment_container", key, Action::Update)
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn no_option_takes_a_disk_away_and_what_keeps_it_is_said() {
+    fn lost_disk_is_refused_with_every_option_and_a_hint() {
         let lost = |interface: &str| ResourceChange {
             lost_disks: vec![Disk { interface: interface.to_owned(), size_gb: 20 }],
             ..change("proxmox_virtual_environment_vm", "web", Action::Update)
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_a_machine_that_exists_is_guarded_as_the_machine() {
+    fn removed_entry_of_an_existing_machine_is_refused_like_the_machine() {
         let entry = |node: &str, action| ResourceChange {
             address: format!("terraform_data.host[\"{node}\"]"),
             ..change("terraform_data", node, action)
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_module_everything_that_goes_is_named_by_its_address() {
+    fn destructive_changes_of_a_user_module_are_refused_with_their_addresses() {
         let plan = plan_of(&["node1"]);
         let resource = |address: &str, action| ResourceChange {
             address: address.to_owned(),

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_of_a_resource_is_an_event() {
+    fn resource_progress_is_read_as_an_event() {
         let line = r#"{"@level":"info","@message":"x","type":"apply_complete","hook":{"resource":{"addr":"hactl_node.this[\"a\"]","resource_key":"a"},"action":"create","id_key":"id","elapsed_seconds":3}}"#;
         let Some(Said::Resource(Event::Resource { address, action, state, elapsed_ms })) = interpret(line) else {
             panic!("not a resource");
@@ -214,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_diagnostic_keeps_its_address_and_line() {
+    fn diagnostic_keeps_its_address_and_line() {
         let line = r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Invalid memory","detail":"It is 1.","address":"hactl_node.a","range":{"filename":"main.tf","start":{"line":7,"column":1,"byte":0},"end":{"line":7,"column":2,"byte":1}}}}"#;
         let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
         assert_eq!(diagnostic.to_string(), "Invalid memory: It is 1. (hactl_node.a, main.tf:7)");
     }
 
     #[test]
-    fn a_lock_that_is_in_the_way_is_read_with_its_holder() {
+    fn held_state_lock_is_read_with_its_holder() {
         let line = r#"{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error acquiring the state lock","detail":"Error message: resource temporarily unavailable\nLock Info:\n  ID:        edb14993-2aa3-dc84-4f33-41f3c68a348d\n  Path:      terraform.tfstate\n  Operation: OperationTypeApply\n  Who:       root@vm\n  Version:   1.11.4\n  Created:   2026-11-22 18:38:55.699466943 +0000 UTC\n  Info:      \n\n\nTerraform acquires a state lock"}}"#;
         let Some(Said::Diagnostic(diagnostic)) = interpret(line) else { panic!("not a diagnostic") };
         let held = StateLock::Held {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_could_not_be_written_is_nobodys() {
+    fn state_lock_that_could_not_be_written_has_no_holder() {
         let lock = |place, said: &str| {
             let line = format!(
                 r#"{{"type":"diagnostic","diagnostic":{{"severity":"error","summary":"Error acquiring the state lock","detail":"Error message: {said}"}}}}"#
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_says_nothing() {
+    fn unknown_messages_are_ignored() {
         assert!(interpret("plain text").is_none());
         assert!(interpret(r#"{"type":"new_kind","hook":{}}"#).is_none());
         assert!(interpret(r#"{"type":"refresh_start","hook":{"resource":{"addr":"a"}}}"#).is_none());

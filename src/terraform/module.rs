@@ -65,7 +65,7 @@ impl Module {
             let file = context.dirs.work.join(context.at_home(file));
             if !file.is_file() {
                 let error = Error::usage("terraform-var-file", "find the variables file", file.display());
-                let hint = "correct `var_files` under `platform.terraform`: paths are relative to the cluster file";
+                let hint = "Correct `var_files` under `platform.terraform`: paths are relative to the cluster file";
                 return Err(error.hint(hint));
             }
             var_files.push(file);
@@ -204,7 +204,7 @@ fn knows_none(plan: &Plan, module: &RootModule, dir: &Path) -> Error {
     let workspace = module.workspace.as_ref().map(|name| format!(", workspace {name}")).unwrap_or_default();
     Error::failed("state-empty", "find the machines of", &plan.cluster)
         .cause(format!(
-            "the last run here left machines, but the module's state ({}{workspace}) has none",
+            "the last run in this directory left machines, but the module's state ({}{workspace}) has none",
             dir.display()
         ))
         .hint(format!(
@@ -214,7 +214,7 @@ fn knows_none(plan: &Plan, module: &RootModule, dir: &Path) -> Error {
 }
 
 /// The hint for a module's state that lacks machines of the last run.
-pub const OTHER_STATE: &str = "check that `dir` and `workspace` under `platform.terraform`, and the selected workspace, are those \
+pub const OTHER_STATE: &str = "Check that `dir` and `workspace` under `platform.terraform`, and the selected workspace, are those \
      of the last run; run `terraform workspace list` in that directory to list the workspaces";
 
 /// The values that `pass` in the cluster file names.
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_is_passed() {
+    fn module_gets_only_the_requested_values() {
         let (assets, keys) = (Assets::embedded(), ["ssh-ed25519 AAAA".to_owned()]);
         let values = |text: &str| {
             let plan = plan_of(text);
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_managed_is_told_from_what_is_only_read() {
+    fn managed_addresses_are_distinguished_from_data_sources() {
         let addresses = [
             "terraform_data.n",
             r#"terraform_data.n["a.data.b"]"#,
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_state_that_was_never_written_holds_nothing() {
+    fn state_list_is_empty_only_if_no_state_was_written() {
         let failed = |diagnosis| {
             let error = Error::failed("command", "run", "terraform state list");
             listed(Err(TerraformError { diagnosis, error }))

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_without_a_module_is_said_to_be_none() {
+    fn directory_without_terraform_files_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let error = has_configuration(dir.path()).unwrap_err();
         assert_eq!((error.kind.exit_code(), error.code), (2, "terraform-module"));

@@ -32,4 +32,4 @@ pub(super) const PLAN_FILE: &str = "plan.tfplan";
 pub(super) const CA_BUNDLE: &str = "ca-bundle.pem";
 
 /// The hint of a file that cannot be written.
-pub(super) const MAKE_ROOM: &str = "free disk space or grant write access there, then run the same command again";
+pub(super) const MAKE_ROOM: &str = "Free disk space or grant write access there, then run the same command again";

@@ -53,7 +53,7 @@ pub(super) async fn remove_records(context: &Context, owner: &Owner, known: &BTr
                 let causes = error.causes.join("; ");
                 let message = format!("could not look for DNS records that are not in Terraform's state: {causes}");
                 let hint = format!(
-                    "remove the names with a TXT record hactl={} when the server answers again",
+                    "Remove the names with a TXT record hactl={} when the server answers again",
                     owner.cluster_uuid
                 );
                 context.events.warn("dns-unseen", message, Some(hint)).await;

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outputs_are_read_as_the_contract_has_them() {
+    fn outputs_are_read_as_the_contract_defines_them() {
         let json = r#"{"vms":{"sensitive":false,"type":["object",{}],"value":{"node1":{"id":"1","name":"pg-node1",
             "ipv4":"10.89.0.10","ssh_host":"127.0.0.1","ssh_port":22201,"host_key":"ssh-ed25519 AAAA"}}},
             "images":{"value":{"node1":"debian:12"}},"other":{"value":1}}"#;
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_own_outputs_may_be_anything_else() {
+    fn other_outputs_of_a_user_module_are_ignored() {
         let read = |text: &str| parse_a_modules(text).unwrap();
         assert_eq!(read("{}"), (Some(Outputs::new()), None));
         assert_eq!(

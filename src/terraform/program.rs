@@ -68,7 +68,7 @@ mod tests {
     use crate::{context::Dirs, event::Events};
 
     #[test]
-    fn a_terraform_that_is_missing_or_too_old_says_what_to_do() {
+    fn missing_or_old_terraform_is_refused_with_a_hint() {
         let env = BTreeMap::from([("PATH".to_owned(), "/nonexistent".to_owned())]);
         let context = Context {
             dirs: Dirs::new(Path::new("/w"), &env),

@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machines_and_pool_are_read_from_the_states_list_and_from_import_blocks() {
+    fn machines_and_pool_are_read_from_state_list_and_import_blocks() {
         let list = "module.machines.proxmox_virtual_environment_vm.this[\"node1\"]\n\
                     module.machines.terraform_data.origin[\"node2\"]\n\
                     module.pool[0].proxmox_virtual_environment_pool.this\n";

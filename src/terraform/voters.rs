@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_three_voters_may_go_two_may_not() {
+    fn loss_of_two_of_three_voters_is_refused() {
         assert_eq!(three(&[], Action::NoOp), None);
         assert_eq!(three(&["node1"], Action::NoOp), None);
         let refusal = three(&["node1", "node3"], Action::NoOp).unwrap();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn all_voters_gone_is_a_new_start_only_without_data() {
+    fn loss_of_all_voters_is_a_new_start_only_without_data() {
         let all = ["node1", "node2", "node3"];
         assert!(three(&all, Action::NoOp).is_some());
         assert_eq!(three(&all, Action::Create), None);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_no_run_made_are_not_gone() {
+    fn nodes_that_were_never_made_are_not_lost_voters() {
         let plan = plan_of(&["node1", "node2", "node3"]);
         let all = plan.nodes.keys().map(|key| change("hactl_node", key.as_str(), Action::Create)).collect();
         assert_eq!(voters_gone(&plan, &changes(all), &BTreeSet::new()), None);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_voter_gone_beside_its_data_is_refused() {
+    fn loss_of_the_only_voter_with_data_left_is_refused() {
         let resources =
             vec![change("hactl_node", "node1", Action::Create), change("hactl_volume", "node1", Action::NoOp)];
         let refusal = voters_gone(&plan_of(&["node1"]), &changes(resources), &keys(&["node1"])).unwrap();

@@ -303,7 +303,7 @@ mod tests {
     use crate::terraform::fixture::{on_proxmox, plan_of};
 
     #[test]
-    fn a_renamed_machine_is_moved_with_all_that_is_its_own() {
+    fn renamed_machine_is_moved_with_all_its_resources() {
         let plan = on_proxmox(
             "platform: proxmox\ndns: {zone: a.b, server: 10.0.0.1, key_name: k}\n\
              instances: {node1: {renamed_from: default}, node2: {}}\n",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_stays_on_its_platform() {
+    fn changed_platform_of_an_existing_cluster_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let local = Workspace { root: dir.path().to_owned(), stack: "local", remote: false };
         let plan = plan_of(&["node1"]);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_another_version_go_and_the_rest_stays() {
+    fn stack_files_of_another_version_are_removed_and_state_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let workspace = Workspace { root: dir.path().to_owned(), stack: "local", remote: false };
         workspace.write_trees(&Assets::embedded()).unwrap();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_modules_pages_name_every_input_and_output() {
+    fn module_pages_name_every_input_and_output() {
         let assets = Assets::embedded();
         for module in ["local-node", "proxmox-vm", "proxmox-lxc", "proxmox-pool", "dns-records"] {
             let text = |name: &str| assets.text(&format!("terraform/modules/{module}/{name}")).unwrap();

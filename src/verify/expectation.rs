@@ -119,7 +119,11 @@ impl<'a> RoundReview<'a> {
         if self.drill.loss(durability) == Loss::None {
             self.found(counts.lost, "acknowledged, but not on the primary", &judgement.lost);
         }
-        self.found(counts.unexpected, "on the primary, but never attempted or certainly failed", &judgement.unexpected);
+        self.found(
+            counts.unexpected,
+            "on the primary, but never attempted or known to have failed",
+            &judgement.unexpected,
+        );
         self.found(counts.duplicated, "more than once on the primary", &judgement.duplicated);
         let shown: Vec<String> = judgement.differing.iter().map(|difference| self.difference(difference)).collect();
         self.found(counts.differing, "more or less often on a replica than on the primary", &shown);

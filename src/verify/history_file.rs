@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn history_read_back_equals_the_written_rounds() {
         let rounds = [round(1), round(2)];
         let dir = written(&rounds);
         let read: Vec<RecordedRound> = read_back(&dir).into_iter().map(Result::unwrap).collect();
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn wherever_a_kill_cuts_the_file_the_whole_rounds_before_are_there() {
+    fn truncated_history_keeps_the_complete_rounds() {
         let dir = written(&[round(1), round(2)]);
         let path = dir.path().join("history.jsonl");
         let whole = fs::read(&path).unwrap();
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_ours_is_named() {
+    fn invalid_history_line_is_reported_with_its_number() {
         let dir = written(&[round(1)]);
         let path = dir.path().join("history.jsonl");
         let text = fs::read_to_string(&path).unwrap();
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_become_ranges() {
+    fn numbers_are_compacted_to_ranges() {
         let numbers = [1, 2, 3, 3, 5, 5, 5, 9];
         assert_eq!(compact(numbers.into_iter()), (vec![(1, 3), (5, 5), (9, 9)], vec![3, 5, 5]));
         assert_eq!(compact(std::iter::empty()), (vec![], vec![]));

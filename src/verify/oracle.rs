@@ -135,7 +135,7 @@ pub fn judge(history: &History, rows: &Rows) -> Result<Judgement, Broken> {
 }
 
 impl Judgement {
-    /// What became of every attempt, and where every row comes from.
+    /// The outcome of every attempt, and the origin of every row.
     fn account(&mut self, attempts: &[&Attempt], primary: &[RowId]) {
         let counts = &mut self.counts;
         let outcomes = attempts.iter().map(|attempt| (attempt.row, attempt.outcome));

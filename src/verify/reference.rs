@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_what_the_catalogue_says() {
+    fn drills_page_matches_the_catalogue() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/drills.md");
         if std::env::var_os("HACTL_BLESS").is_some() {
             std::fs::write(&path, reference()).unwrap();

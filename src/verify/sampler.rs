@@ -44,7 +44,7 @@ impl Sampler {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        // A query that hangs on a failed node delays no other query.
+        // Queries are independent: one that hangs on a failed node does not delay the others.
         let access = Arc::new(access.apart());
         for (index, node) in (0_u16..).zip(fleet.data_nodes()) {
             let asking = watch_node(node.clone(), index, Arc::clone(&access), Arc::clone(&seen), began);

@@ -104,7 +104,7 @@ pub struct Counts {
     pub lost: u64,
     /// Rows that are on the primary more than once.
     pub duplicated: u64,
-    /// Rows in the database that were never attempted or certainly failed.
+    /// Rows in the database that were never attempted or known to have failed.
     pub unexpected: u64,
     /// Acknowledgements that no single history of the database contains.
     pub split_brain: u64,

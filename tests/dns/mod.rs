@@ -257,9 +257,9 @@ async fn wrong_settings_are_reported_each_with_its_code() {
         wrong(&good, "d3Jvbmc=", "dns-secret", &["the TSIG secret is wrong", "ddnskey.", SECRET_VARIABLE]).await;
         wrong(&key("nokey."), &right, "dns-key-name", &["knows no key nokey."]).await;
         let other = algorithm(good.clone(), KeyAlgorithm::HmacSha384);
-        wrong(&other, &right, "dns-key-algorithm", &["not with hmac-sha384", "set `key_algorithm` to hmac-sha256"])
+        wrong(&other, &right, "dns-key-algorithm", &["not with hmac-sha384", "Set `key_algorithm` to hmac-sha256"])
             .await;
-        wrong(&key(KEY_512), &right, "dns-key-algorithm", &["set `key_algorithm` to hmac-sha512"]).await;
+        wrong(&key(KEY_512), &right, "dns-key-algorithm", &["Set `key_algorithm` to hmac-sha512"]).await;
         wrong(&zone("example.org"), &right, "dns-zone", &["does not serve the zone example.org."]).await;
         wrong(&zone("sub.home.sflab.io"), &right, "dns-zone", &["is inside its zone home.sflab.io."]).await;
         match kind {

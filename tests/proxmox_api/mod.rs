@@ -291,7 +291,7 @@ fn machine_unknown_to_the_state_is_not_made_twice() {
         ["node1: virtual machine 104 (pg-prod-node1) on pve2 has the same name", "`qm destroy 104 --purge`, on pve2"];
     refused(cloned, &wanted, "proxmox-machine-there", &words);
     let changed = |world: &mut World| drop(world.guests.insert(104, tagged(&format!("a;hactl-{cluster};z"))));
-    let words = ["has this cluster's tag", "run `hactl import CLUSTER node1=pve2/104` to take it over"];
+    let words = ["has this cluster's tag", "Run `hactl import CLUSTER node1=pve2/104` to take it over"];
     refused(changed, &wanted, "proxmox-machine-there", &words);
     let container = |world: &mut World| drop(world.guests.insert(104, Guest::new("lxc", "pve1", "pg-prod-node1")));
     refused(container, &wanted, "proxmox-machine-there", &["container 104", "`pct destroy 104 --purge`"]);

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_python_literals_or_plain_words() {
+    fn ini_value_is_a_python_literal_or_a_plain_word() {
         let table = [
             (json!("node1"), "node1"),
             (json!("10.0.0.1"), "10.0.0.1"),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_no_template() {
+    fn template_markers_in_text_are_escaped() {
         assert_eq!(no_templates(json!("a{{b}}")), json!("a{{ '{{' }}b}}"));
         assert_eq!(no_templates(json!(["{%", "{"])), json!(["{{ '{%' }}", "{"]));
     }

@@ -37,14 +37,14 @@ fn same_as_file(path: &str, text: &str) {
 }
 
 #[test]
-fn the_examples_are_what_is_rendered() {
+fn rendered_inventory_equals_the_example_files() {
     let inventory = built(include_str!("../../../examples/inventory/patroni-cluster.yaml"));
     same_as_file("examples/inventory/patroni-cluster.ini", &ini(&inventory).unwrap());
     same_as_file("examples/inventory/patroni-cluster.yml", &yaml(&inventory).unwrap());
 }
 
 #[test]
-fn nothing_readable_holds_a_secret() {
+fn readable_inventories_contain_no_secret() {
     let inventory = built(blueprint("patroni-5node"));
     for text in [ini(&inventory).unwrap(), yaml(&inventory).unwrap(), json(&inventory, Reader::Anyone).to_string()] {
         assert!(!text.contains("SECRET") && !text.contains("BEGIN"), "{text}");
@@ -54,7 +54,7 @@ fn nothing_readable_holds_a_secret() {
 }
 
 #[test]
-fn a_host_gets_the_variables_of_its_roles_only() {
+fn host_gets_only_the_variables_of_its_roles() {
     let inventory = built("instances: {a: {}, b: {}, c: {roles: [etcd]}, d: {roles: []}}");
     let list = json(&inventory, Reader::Ansible);
     assert_eq!(list["etcd"], value!({"hosts": ["c"]}));
@@ -77,7 +77,7 @@ fn a_host_gets_the_variables_of_its_roles_only() {
 }
 
 #[test]
-fn the_digest_follows_what_is_configured_and_nothing_else() {
+fn digest_changes_only_with_the_configuration() {
     let (plan, fleet, material) = example(blueprint("patroni-3node"));
     let digest =
         |plan: &Plan, fleet: &Fleet, material: &Material| build(plan, fleet, material).unwrap().digest().to_owned();
@@ -110,7 +110,7 @@ fn the_digest_follows_what_is_configured_and_nothing_else() {
 }
 
 #[test]
-fn a_changed_template_is_the_one_that_is_rendered() {
+fn template_in_the_assets_directory_replaces_the_embedded_template() {
     let dir = tempfile::tempdir().unwrap();
     let template = dir.path().join("inventory-templates/patroni-cluster.ini.tera");
     std::fs::create_dir_all(template.parent().unwrap()).unwrap();
@@ -130,7 +130,7 @@ fn a_changed_template_is_the_one_that_is_rendered() {
 }
 
 #[test]
-fn what_is_missing_is_named_all_at_once() {
+fn missing_certificates_and_passwords_are_all_named_together() {
     let (plan, fleet, mut material) = example(blueprint("patroni-3node"));
     material.secrets.nodes.clear();
     material.secrets.passwords.retain(|account, _| !matches!(account, Account::Owner(_)));
@@ -142,7 +142,7 @@ fn what_is_missing_is_named_all_at_once() {
 }
 
 #[test]
-fn files_are_private_and_writing_again_changes_nothing() {
+fn inventory_files_are_private_and_rewriting_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("inventory");
     let inventory = built(blueprint("patroni-3node"));
@@ -175,7 +175,7 @@ fn files_are_private_and_writing_again_changes_nothing() {
 }
 
 #[test]
-fn a_file_name_with_spaces_reaches_ssh() {
+fn ssh_config_path_with_spaces_is_quoted() {
     let (plan, fleet, mut material) = example(blueprint("patroni-1node"));
     material.ssh_config = "/a b/100%".into();
     let inventory = build(&plan, &fleet, &material).unwrap();
@@ -183,7 +183,7 @@ fn a_file_name_with_spaces_reaches_ssh() {
 }
 
 #[test]
-fn a_user_who_needs_sudo_becomes_root_and_the_agents_keys_need_no_file() {
+fn sudo_user_becomes_root_and_agent_keys_need_no_key_file() {
     let (plan, mut fleet, mut material) = example(blueprint("patroni-1node"));
     let node = fleet.nodes.values_mut().next().unwrap();
     (node.ssh.user, node.ssh.sudo) = ("debian".to_owned(), true);
@@ -215,7 +215,7 @@ fn options(role: &str) -> BTreeMap<String, bool> {
 }
 
 #[test]
-fn the_roles_know_every_variable_and_get_every_required_one() {
+fn inventory_variables_match_the_role_options() {
     let inventory = built(blueprint("patroni-3node"));
     let list = json(&inventory, Reader::Ansible);
     let mut given: BTreeSet<String> = list["all"]["vars"].as_object().unwrap().keys().cloned().collect();

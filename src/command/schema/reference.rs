@@ -165,13 +165,13 @@ fn text(value: &Value) -> &str {
 }
 
 #[test]
-fn every_field_that_is_written_is_described() {
+fn every_json_field_has_a_description() {
     let (_, bare) = reference();
     assert!(bare.is_empty(), "fields without a comment in the source: {}", bare.join(", "));
 }
 
 #[test]
-fn the_page_is_what_the_types_say() {
+fn json_page_matches_the_types() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
     let (page, _) = reference();
     if std::env::var_os("HACTL_BLESS").is_some() {
@@ -182,7 +182,7 @@ fn the_page_is_what_the_types_say() {
 }
 
 #[test]
-fn field_without_a_description_is_found() {
+fn field_without_a_description_is_reported() {
     #[derive(schemars::JsonSchema)]
     #[expect(dead_code, reason = "only its schema is of interest")]
     struct Bare {

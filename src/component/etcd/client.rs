@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_gateway_s_numbers() {
+    fn gateway_numbers_given_as_text_are_parsed() {
         let text = br#"{"header":{"cluster_id":"1","member_id":"10276657743932975437","raft_term":"2"},"version":"3.6.16","leader":"7"}"#;
         let status: Status = parse(text).unwrap();
         assert_eq!((status.header.member_id, status.leader), (10_276_657_743_932_975_437, 7));

@@ -43,15 +43,15 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
             "etcd-down",
             None,
             "no etcd member answers",
-            "start etcd first: without it, Patroni keeps no leader",
+            "Start etcd first: without it, Patroni keeps no leader",
         );
         return Etcd::default();
     };
     if serving == 0 {
         let message = format!("etcd has no quorum: {} of {} voters answer", answers.len(), voters.len());
-        findings.add("etcd-no-quorum", None, message, "start the voters that are down; a majority is needed");
+        findings.add("etcd-no-quorum", None, message, "Start the voters that are down; a majority is needed");
     } else if best.leader == 0 {
-        findings.add("etcd-no-leader", None, "etcd has no leader", "wait a few seconds for an election to end");
+        findings.add("etcd-no-leader", None, "etcd has no leader", "Wait a few seconds for an election to end");
     }
     for (key, view) in &answers {
         if serving > 0 && !view.serving {
@@ -59,22 +59,22 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
                 "etcd-isolated",
                 Some(key),
                 "this member is not part of the quorum",
-                "check that port 2380 is open between the members",
+                "Check that port 2380 is open between the members",
             );
         }
         for alarm in &view.alarms {
-            let hint = "for NOSPACE, compact and defragment etcd, then run `etcdctl alarm disarm`";
+            let hint = "If the alarm is NOSPACE, compact and defragment etcd, then run `etcdctl alarm disarm`";
             findings.add("etcd-alarm", Some(key), format!("etcd has raised the alarm {alarm}"), hint);
         }
     }
     for voter in &voters {
         match best.members.iter().find(|member| member.name == voter.as_str()) {
             None => {
-                let hint = format!("run `hactl up {}` to add it as a learner and promote it", plan.cluster);
+                let hint = format!("Run `hactl up {}` to add it as a learner and promote it", plan.cluster);
                 findings.add("etcd-member-missing", Some(voter), "not in etcd's member list", Hint::Up(hint));
             }
             Some(member) if member.learner => {
-                let hint = format!("run `hactl up {}` to promote it once it is in sync", plan.cluster);
+                let hint = format!("Run `hactl up {}` to promote it once it is in sync", plan.cluster);
                 findings.add("etcd-learner", Some(voter), "still a learner: it does not vote", Hint::Up(hint));
             }
             Some(_) => {}
@@ -83,7 +83,7 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
     for member in &best.members {
         if !outside && !voters.iter().any(|voter| voter.as_str() == member.name) {
             let message = format!("etcd lists {} ({:x}), which is not a voter of this cluster", member.name, member.id);
-            let hint = Hint::Up(format!("run `hactl up {}` to remove it", plan.cluster));
+            let hint = Hint::Up(format!("Run `hactl up {}` to remove it", plan.cluster));
             findings.ours("etcd-member-foreign", None, message, hint);
         }
     }
@@ -117,7 +117,7 @@ pub(super) fn diagnose_adopted(plan: &Plan, _: &Observations, findings: &mut Fin
                 "hactl does not check the etcd voters that are not instances in the cluster file: {}",
                 list.join(", ")
             );
-            findings.notice("etcd-outside", None, message, "add their machines to `instances`");
+            findings.notice("etcd-outside", None, message, "Add their machines to `instances`");
         }
         Dcs::Etcd { .. } => {}
     }

@@ -1,4 +1,4 @@
-//! A key in etcd that lives as long as its holder renews it.
+//! A key in etcd that exists as long as its holder renews it.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ pub(crate) async fn take_key(
     if answer.succeeded {
         return Ok(Taken::Ours(granted.id));
     }
-    // What was granted in vain would go by itself, too.
+    // A lease that was granted in vain also expires by itself.
     let _ = give_up(access, node, granted.id).await;
     let Some((held, lease)) = holder(answer)? else {
         return Err(format!("etcd did not write {key}, and it has no such key"));
@@ -141,14 +141,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_holder_of_a_key_is_read_from_the_refusal() {
+    fn refused_transaction_gives_the_holder_of_the_key() {
         let refused = br#"{"header":{"revision":"9"},"responses":[{"response_range":{"header":{"revision":"9"},"kvs":[{"key":"aw==","create_revision":"5","mod_revision":"5","version":"1","value":"eyJhIjoxfQ==","lease":"7587"}],"count":"1"}}]}"#;
         assert_eq!(holder(parse(refused).unwrap()), Ok(Some((r#"{"a":1}"#.to_owned(), 7587))));
         assert_eq!(holder(parse(br#"{"header":{},"responses":[{"response_range":{}}]}"#).unwrap()), Ok(None));
     }
 
     #[test]
-    fn a_lease_that_is_no_more_has_no_seconds_left() {
+    fn expired_lease_has_zero_seconds_left() {
         let left = |text: &[u8]| parse::<Lease>(text).unwrap().seconds();
         assert_eq!(left(br#"{"header":{},"ID":"7587","TTL":"27","grantedTTL":"30"}"#), 27);
         assert_eq!(left(br#"{"header":{},"ID":"7587","TTL":"-1"}"#), 0);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_written_only_where_there_is_none() {
+    fn transaction_writes_the_key_only_if_it_does_not_exist() {
         let request = request("k", "v", 7);
         assert_eq!(request["compare"][0]["create_revision"], "0");
         assert_eq!(request["success"][0]["request_put"], json!({"key": "aw==", "value": "dg==", "lease": "7"}));

@@ -28,7 +28,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
             findings.add("failsafe-active", Some(key), message, "check etcd first");
         }
         if view.itself.pending_restart {
-            let hint = format!("run `hactl up {}` to restart the members in the right order", plan.cluster);
+            let hint = format!("Run `hactl up {}` to restart the members in the right order", plan.cluster);
             findings.ours(
                 "pending-restart",
                 Some(key),
@@ -43,10 +43,10 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
         let list: Vec<&str> = identifiers.iter().map(|id| id.as_str()).collect();
         let message = format!("members hold different databases (system identifiers {})", list.join(", "));
         let hint =
-            "keep the right database, and remove the data directory of the member that comes from another cluster";
+            "Keep the right database, and remove the data directory of the member that comes from another cluster";
         findings.add("system-id-mismatch", None, message, hint);
     }
-    // The view of the leader is the freshest; any view is better than none.
+    // The view of the leader is the newest; without it, any other view is used.
     let clusters = views.iter().filter_map(|(key, view)| view.cluster.as_ref().map(|cluster| (key, cluster)));
     let best = clusters.max_by_key(|(key, cluster)| {
         let leads = cluster.members.iter().any(|member| member.is_leader() && member.name == key.as_str());
@@ -64,7 +64,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
             "paused",
             None,
             "Patroni is paused: it will not fail over",
-            "run `patronictl resume` to end the pause",
+            "Run `patronictl resume` to end the pause",
         );
     }
     for node in plan.data_nodes() {
@@ -84,6 +84,6 @@ pub(super) fn diagnose_adopted(plan: &Plan, _: &Observations, findings: &mut Fin
     let unknown = findings.members.iter().map(|member| &member.name).filter(|name| !known(name));
     for name in unknown.cloned().collect::<Vec<_>>() {
         let message = format!("Patroni lists {name}, which is not an instance in the cluster file");
-        findings.add("member-unknown", None, message, "add the machine to `instances`");
+        findings.add("member-unknown", None, message, "Add the machine to `instances`");
     }
 }

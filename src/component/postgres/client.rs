@@ -101,7 +101,7 @@ pub(crate) async fn recovery(client: &Client) -> Observed<(bool, Option<u32>)> {
 /// identifier is the second in which `initdb` ran (xlog.c, BootStrapXLOG).
 ///
 /// # Errors
-/// The words of what was seen instead of an answer.
+/// What was seen instead of an answer.
 pub(crate) async fn age(access: &Access, node: &FleetNode) -> Observed<Duration> {
     let client = superuser(access, node, "postgres").await?;
     let row = client
@@ -145,7 +145,7 @@ fn is_of_tls(error: &tokio_postgres::Error) -> bool {
     cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
-/// The server's own words where it has spoken.
+/// The server's message, if it answered.
 pub(super) fn said(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn certificate_of_an_unknown_authority_is_a_tls_error() {
+    async fn certificate_from_an_unknown_authority_is_a_tls_error() {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let made = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).unwrap();
         let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();

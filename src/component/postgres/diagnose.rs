@@ -32,7 +32,7 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut F
             "two-primaries",
             None,
             message,
-            "wait a moment if a switchover is running; otherwise fence the old primary",
+            "Wait a moment if a switchover is running; otherwise fence the old primary",
         );
     }
     let named = members.iter().find(|member| member.is_leader());
@@ -64,7 +64,7 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut F
                 (format!("initialisation is not finished: {}", states.join(", ")), Hint::None)
             } else {
                 let hint =
-                    "check that a candidate streams, is on the same timeline, and is within `maximum_lag_on_failover`";
+                    "Check that a candidate streams, is on the same timeline, and is within `maximum_lag_on_failover`";
                 (format!("no leader: {}", states.join(", ")), hint.into())
             };
             findings.add("no-leader", None, message, hint);
@@ -102,7 +102,7 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
                 "timeline-differs",
                 Some(key),
                 message,
-                "wait until the replica has reached the switch point: it then follows",
+                "Wait until the replica has reached the switch point: it then follows",
             );
         }
         if let Some(Err(said)) = seen.get(key).and_then(|view| view.postgres.as_ref()) {
@@ -119,7 +119,7 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             "no-synchronous-standby",
             Some(leader),
             message,
-            "check that a replica streams: it then becomes a synchronous standby",
+            "Check that a replica streams: it then becomes a synchronous standby",
         );
     }
     for setting in &primary.lowered {
@@ -128,7 +128,7 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             "synchronous-commit-lowered",
             None,
             message,
-            "run `ALTER ROLE ... RESET synchronous_commit`, or the same with `ALTER DATABASE`",
+            "Run `ALTER ROLE ... RESET synchronous_commit`, or the same with `ALTER DATABASE`",
         );
     }
 }

@@ -153,7 +153,7 @@ impl ClusterLock {
     pub(super) async fn end(mut self, there: bool) -> Result<()> {
         self.done.cancel();
         if let Some(task) = self.task.take() {
-            // It ends at its next await.
+            // The task ends at its next await.
             let _ = task.await;
         }
         let lost = self.keeper.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{context::RunContext, env, error::Error, model::ClusterName};
 
-/// How long the lock of a run that died stays.
+/// How long the lock of a run that died remains.
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
 /// How often it is renewed: several renewals may fail before it expires.
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn lock_holder_in_ci_is_named_with_its_job() {
+    fn lock_holder_in_ci_is_described_with_its_job() {
         let since = Timestamp::UNIX_EPOCH;
         let told = |pairs: &[(&str, &str)]| {
             Holder::new(&env(pairs), "box\n", "hactl up pg".to_owned(), "19700101T000000-up", since).words()
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_of_a_lock_has_the_fields_that_other_versions_read() {
+    fn lock_value_has_the_fields_that_other_versions_read() {
         let holder = Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
         let value = serde_json::to_value(holder).unwrap();
         let fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_with_equal_fields_have_different_holders() {
+    fn runs_with_equal_fields_have_different_lock_holders() {
         let holder = || Holder::new(&env(&[]), "box", "hactl up pg".to_owned(), "r", Timestamp::UNIX_EPOCH);
         assert_ne!(holder(), holder());
         assert!(RENEWS_EVERY * 4 < TTL, "several renewals may fail");

@@ -42,7 +42,7 @@ fn lines(records: &[Record]) -> Vec<String> {
 }
 
 #[test]
-fn a_new_name_must_hold_neither_addresses_nor_an_alias() {
+fn new_name_requires_that_no_addresses_or_alias_exist() {
     let zone = zone();
     let message = zone.write_message(&zone.owner("n").unwrap(), None, &wanted(&["192.0.2.1", "2001:db8::1"]), true);
     assert_eq!(lines(&message.answers), ["0 NONE CNAME", "0 NONE A", "0 NONE AAAA"]);
@@ -55,7 +55,7 @@ fn a_new_name_must_hold_neither_addresses_nor_an_alias() {
 }
 
 #[test]
-fn a_change_takes_away_and_adds_in_one_message_and_only_from_what_was_seen() {
+fn changed_name_is_updated_in_a_single_message_if_still_as_read() {
     let (zone, other) = (zone(), Uuid::from_u128(2));
     let seen = found(&["192.0.2.1", "192.0.2.9"], &[(1, "192.0.2.1"), (2, "192.0.2.9")]);
     let message = zone.write_message(&zone.owner("n").unwrap(), Some(&seen), &wanted(&["192.0.2.2"]), true);
@@ -67,7 +67,7 @@ fn a_change_takes_away_and_adds_in_one_message_and_only_from_what_was_seen() {
 }
 
 #[test]
-fn strangers_are_what_this_cluster_has_not_marked() {
+fn addresses_without_the_marker_of_the_cluster_are_foreign() {
     let there = found(&["192.0.2.1", "192.0.2.2"], &[(1, "192.0.2.1"), (2, "192.0.2.2"), (1, "192.0.2.3")]);
     assert_eq!(there.strangers(Some(Uuid::from_u128(1))), [ip("192.0.2.2")]);
     assert_eq!(there.strangers(None).len(), 2);

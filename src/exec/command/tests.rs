@@ -10,7 +10,7 @@ fn context() -> Context {
 }
 
 #[tokio::test]
-async fn a_failure_names_the_command_its_status_and_its_last_lines() {
+async fn failed_command_error_has_its_status_and_last_lines() {
     let command = Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]);
     let error = command.succeed(&context(), |_| ()).await.unwrap_err();
     let text = error.to_string();
@@ -18,20 +18,20 @@ async fn a_failure_names_the_command_its_status_and_its_last_lines() {
 }
 
 #[tokio::test]
-async fn the_child_sees_only_what_it_is_given() {
+async fn child_environment_has_only_the_given_variables() {
     let done = Command::new("env").succeed(&context(), |_| ()).await.unwrap();
     assert!(!done.stdout.contains("X_SECRET"), "{}", done.stdout);
     assert!(done.stdout.contains("LC_ALL=C.UTF-8"));
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_missing() {
+async fn program_that_does_not_exist_gives_exit_code_3() {
     let error = Command::new("no-such-program-of-ours").run(&context(), |_| ()).await.unwrap_err();
     assert_eq!(error.kind.exit_code(), 3);
 }
 
 #[tokio::test]
-async fn stop_interrupts_the_whole_group() {
+async fn stop_interrupts_the_whole_process_group() {
     // As hactl itself has one: children begin with the default then, also where a script started the
     // whole in the background, which ignores SIGINT.
     let _handler = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
@@ -56,7 +56,7 @@ fn runs(word: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_run_that_is_dropped_takes_its_whole_group_along() {
+async fn dropped_run_kills_the_whole_process_group() {
     let command = Command::new("sh").args(["-c", "sleep 61.0625 & wait"]);
     let late = tokio::time::timeout(Duration::from_millis(300), command.run(&context(), |_| ())).await;
     assert!(late.is_err());
@@ -65,10 +65,10 @@ async fn a_run_that_is_dropped_takes_its_whole_group_along() {
 }
 
 #[tokio::test]
-async fn what_a_stopped_child_leaves_behind_is_ended() {
+async fn processes_left_by_a_stopped_child_are_killed() {
     let context = context();
     context.stop.cancel();
-    // The child ends at once; its own child ignores the interrupt.
+    // The child ends immediately; its own child ignores the interrupt.
     let command = Command::new("sh").args(["-c", "(trap '' INT; exec sleep 61.125) & trap 'exit 1' INT; wait"]);
     assert!(command.run(&context, |_| ()).await.is_err());
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -76,7 +76,7 @@ async fn what_a_stopped_child_leaves_behind_is_ended() {
 }
 
 #[tokio::test]
-async fn a_child_that_ignores_the_interrupt_is_killed_after_the_grace_period() {
+async fn child_that_ignores_the_interrupt_is_killed_after_the_grace_period() {
     let context = context();
     context.stop.cancel();
     let command = Command::new("sh").args(["-c", "trap '' INT; sleep 60"]).grace(Duration::from_millis(300));
@@ -86,7 +86,7 @@ async fn a_child_that_ignores_the_interrupt_is_killed_after_the_grace_period() {
 }
 
 #[tokio::test]
-async fn stream_with_a_slow_reader_loses_no_line_and_keeps_the_tail_alone() {
+async fn stream_with_a_slow_reader_loses_no_line_and_keeps_only_the_tail() {
     let (sender, mut lines) = mpsc::channel::<Line>(1);
     // More than fits the buffers between, and all of it written long before it is read.
     let command = Command::new("sh").args(["-c", "seq 1 3000"]);

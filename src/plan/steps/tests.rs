@@ -45,7 +45,7 @@ fn play(script: &str) -> String {
 }
 
 #[test]
-fn scripts_played_give_the_plan_that_they_say() {
+fn scripted_situations_give_the_recorded_steps() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/steps");
     let mut scripts = 0;
     for entry in fs::read_dir(&dir).unwrap() {
@@ -66,7 +66,7 @@ fn scripts_played_give_the_plan_that_they_say() {
 
 /// Whatever the situation: a step stops one member of a cluster without a problem, and only with the user's consent.
 #[test]
-fn every_step_stops_one_agreed_member_of_a_healthy_cluster() {
+fn every_step_stops_a_single_agreed_member_of_a_healthy_cluster() {
     use proptest::{prelude::*, sample::subsequence};
 
     let keys: Vec<InstanceKey> = ["a", "b", "c", "d"].iter().map(|key| key.parse().unwrap()).collect();

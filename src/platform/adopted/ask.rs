@@ -20,7 +20,7 @@ pub(super) struct MachineReport {
     /// The machine's own addresses, without those that every machine has.
     pub(super) addresses: Vec<Ipv4Addr>,
     pub(super) patroni: Option<Patroni>,
-    /// The unit of the etcd that runs here, if one does; `-` where it is none of systemd.
+    /// The unit of the etcd that runs here, if one does; `-` if systemd does not run it.
     pub(super) etcd_unit: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Patroni {
 /// Asks a machine. `unit` chooses among several Patronis.
 ///
 /// # Errors
-/// The words of what was seen instead of an answer.
+/// What was seen instead of an answer.
 pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineReport, String> {
     let said = script(remote, include_str!("processes.sh")).await?;
     let found = parse(&said);
@@ -156,7 +156,7 @@ struct Process {
     files: Vec<String>,
 }
 
-/// Lines that are none of ours are those of the user's own shell.
+/// Other lines come from the user's own shell.
 fn parse(said: &str) -> ProcessList {
     let mut found = ProcessList::default();
     for line in said.lines() {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_s_processes_are_found_and_children_are_no_others() {
+    fn patroni_process_is_found_and_its_children_are_ignored() {
         let found = parse(&format!("Welcome to db1!\n{}", said()));
         assert_eq!(found.addresses, [Ipv4Addr::new(10, 0, 0, 11)]);
         assert_eq!(found.etcd_unit.as_deref(), Some("etcd"));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_patronis_one_is_named() {
+    fn several_patroni_processes_require_the_unit_name() {
         let two = || {
             let process = |pid: &str, unit: &str| Process { pid: pid.into(), unit: unit.into(), ..Process::default() };
             vec![process("1", "patroni@a"), process("2", "patroni@b")]

@@ -309,7 +309,7 @@ watchdog: {mode: off}
     }
 
     #[test]
-    fn a_configuration_is_read_as_patroni_reads_it() {
+    fn patroni_configuration_is_read_as_patroni_reads_it() {
         let local = good(&[DEBIAN], &[]);
         assert_eq!((local.scope.as_str(), local.member.as_str()), ("15-main", "pg_node-1"));
         assert_eq!(local.patroni, ServiceAddress { host: Some("pg1.example.org".into()), port: 8010 });
@@ -327,7 +327,7 @@ watchdog: {mode: off}
     }
 
     #[test]
-    fn the_environment_goes_before_the_files_and_a_later_file_before_an_earlier() {
+    fn environment_overrides_files_and_later_files_override_earlier_files() {
         let later = "postgresql: {connect_address: 10.0.0.21}\nconsul: {host: 127.0.0.1:8500}\netcd3: null\n";
         let variables = [("PATRONI_NAME", "other"), ("PATRONI_SUPERUSER_PASSWORD", "given"), ("HOME", "/")];
         let local = good(&[DEBIAN, later], &variables);
@@ -394,7 +394,7 @@ watchdog: {mode: off}
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_secrets_in_it() {
+    fn invalid_patroni_configuration_is_reported_without_its_secrets() {
         assert_eq!(
             wrong("name: a\nscope: b\netcd: {host: x}\n"),
             "Patroni's configuration has no `postgresql.data_dir`"

@@ -181,7 +181,7 @@ fn unseen(
     Ok((address, found))
 }
 
-/// What is said of a machine of which nothing is known but its address.
+/// What is reported about a machine of which only the address is known.
 fn stranger(key: &InstanceKey, address: Ipv4Addr) -> FoundServices {
     let endpoint = |port| Endpoint { host: address.to_string(), port, tls: true };
     FoundServices {

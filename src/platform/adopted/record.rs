@@ -55,7 +55,7 @@ impl AdoptedRecord {
         write().map_err(|error: std::io::Error| {
             Error::failed("adopted", "write the record of the adopted cluster to", path.display())
                 .source(&error)
-                .hint("Check that the disk is not full and that the directory is writable")
+                .hint("Check that the disk has free space and that the directory is writable")
         })
     }
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adopted_record_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+    fn unreadable_adopted_record_is_an_error_and_not_absent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("adopted.json");
         assert!(AdoptedRecord::read(&path).unwrap().is_none());

@@ -82,7 +82,7 @@ fn known(decided: Decided) -> AdoptedRecord {
 }
 
 #[test]
-fn who_the_machines_are_is_what_runs_on_them() {
+fn machines_get_members_and_endpoints_from_their_processes() {
     let decided = decided(&three(ETCD));
     let node = &decided.fleet.nodes[&key("b")];
     assert_eq!((node.member(), patroni::unit(node), postgres::user(node)), ("two", "patroni@main", "pg"));
@@ -98,7 +98,7 @@ fn who_the_machines_are_is_what_runs_on_them() {
 }
 
 #[test]
-fn voters_elsewhere_are_outside_and_other_stores_are_named() {
+fn voters_on_other_machines_are_outside_and_other_dcs_is_named() {
     let elsewhere = decided(&answers([
         ("a", told("10.0.0.1", Some(patroni("one", "10.0.0.1", "etcd3: {host: '10.9.9.9:2379'}")), false)),
         ("b", told("10.0.0.2", Some(patroni("two", "10.0.0.2", "etcd3: {host: '10.9.9.9:2379'}")), false)),
@@ -109,14 +109,14 @@ fn voters_elsewhere_are_outside_and_other_stores_are_named() {
     let beside = decided(&three("etcd3: {host: '127.0.0.1:2379'}"));
     assert_eq!(etcd::endpoint(&beside.fleet.nodes[&key("c")]).to_string(), "127.0.0.1:2379");
     assert!(matches!(&beside.dcs, Dcs::Etcd { outside, .. } if outside.is_empty()));
-    // An agent of Consul on every machine, beside an etcd that is none of this cluster's business.
+    // An agent of Consul on every machine, beside an etcd that does not belong to this cluster.
     let consul = decided(&three("consul: {host: '127.0.0.1:8500'}"));
     assert_eq!(consul.dcs, Dcs::Other("consul".into()));
     assert_eq!(consul.fleet.nodes[&key("a")].node.roles, BTreeSet::from([Role::Patroni]));
 }
 
 #[test]
-fn a_voter_without_patroni_is_one() {
+fn machine_with_only_an_etcd_voter_has_the_etcd_role() {
     let mut answers = three(ETCD);
     answers.get_mut(&key("c")).unwrap().1 = told("10.0.0.3", None, true);
     let decided = decided(&answers);
@@ -124,7 +124,7 @@ fn a_voter_without_patroni_is_one() {
 }
 
 #[test]
-fn a_machine_that_does_not_answer_is_what_it_was_or_like_the_others() {
+fn silent_machine_keeps_its_record_or_is_assumed_like_the_others() {
     let mut answers = three(ETCD);
     answers.get_mut(&key("b")).unwrap().1 = Err("no route".into());
     let guessed = decided(&answers);
@@ -140,7 +140,7 @@ fn a_machine_that_does_not_answer_is_what_it_was_or_like_the_others() {
 }
 
 #[test]
-fn what_is_no_part_of_the_cluster_is_named() {
+fn machine_outside_the_cluster_is_refused_by_name() {
     let mut answers = three(ETCD);
     answers.get_mut(&key("c")).unwrap().1 = told("10.0.0.3", None, false);
     let without = answers;
@@ -148,7 +148,7 @@ fn what_is_no_part_of_the_cluster_is_named() {
     answers.get_mut(&key("c")).unwrap().1 = told("10.0.0.3", None, false);
     let problems = decide(&planned(FILE), &answers, None).unwrap_err();
     assert_eq!(problems, ["c: neither Patroni nor an etcd voter of the cluster runs there"]);
-    // A configuration that names it as a voter is believed.
+    // A configuration that names the instance as a voter decides.
     assert!(decide(&planned(FILE), &without, None).is_ok());
     let mut answers = three(ETCD);
     let mut other = patroni("two", "10.0.0.2", ETCD);
@@ -162,7 +162,7 @@ fn what_is_no_part_of_the_cluster_is_named() {
 }
 
 #[test]
-fn names_that_would_be_shell_text_are_refused() {
+fn unit_name_with_shell_syntax_is_refused() {
     let mut answers = three(ETCD);
     let mut strange = patroni("two", "10.0.0.2", ETCD);
     strange.unit = "patroni$(reboot)".into();
@@ -172,7 +172,7 @@ fn names_that_would_be_shell_text_are_refused() {
 }
 
 #[test]
-fn old_versions_are_refused_by_name() {
+fn old_patroni_or_postgresql_is_refused_with_its_version() {
     assert_eq!(too_old("4.1.5", 180_001), None);
     assert_eq!(too_old("3.0.2", 0), None);
     assert!(too_old("2.1.3", 140_000).unwrap().contains("Patroni 2.1.3"));

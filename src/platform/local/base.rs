@@ -230,13 +230,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_images_are_named_after_their_reference() {
+    fn base_image_tag_contains_the_reference() {
         assert_eq!(base_image_tag("debian:12"), "hactl/base:debian-12");
         assert_eq!(base_image_tag("registry:5000/team/debian:12"), "hactl/base:registry-5000-team-debian-12");
     }
 
     #[test]
-    fn a_missing_mmdebstrap_says_how_to_get_it() {
+    fn missing_mmdebstrap_error_has_an_installation_hint() {
         let error = not_run(Error::missing("command-not-found", "start", "mmdebstrap"), "hactl/base:debian-12");
         assert_eq!(error.kind.exit_code(), 3);
         assert!(error.hint.unwrap().contains("apt-get install mmdebstrap"));

@@ -145,14 +145,14 @@ mod tests {
     const BOOKWORM: &str = "ID=debian\nVERSION_CODENAME=bookworm\n";
 
     #[test]
-    fn for_another_release_than_the_machines_the_mirrors_are_mmdebstraps_own() {
+    fn bootstrap_of_another_release_uses_the_default_mirrors() {
         let own = vec!["deb http://mirror.example/debian bookworm main".to_owned()];
         assert!(Bootstrap(Distribution::Ubuntu2204).sources(BOOKWORM, &own).is_empty());
         assert!(Bootstrap(Distribution::Debian12).sources(BOOKWORM, &[]).is_empty());
     }
 
     #[test]
-    fn the_machines_own_sources_are_used_without_other_repositories() {
+    fn bootstrap_of_the_host_release_uses_only_its_distribution_sources() {
         let stanzas = "Types: deb deb-src\n# a remark: URIs: x\nURIs: http://mirror.example/debian\n\
             Suites: bookworm bookworm-updates bookworm-backports\nComponents: main contrib\n\
             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n\
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_access_options_without_passwords_are_taken_over() {
+    fn apt_options_are_copied_only_for_access_and_without_passwords() {
         let dump = "APT::Architecture \"amd64\";\nAcquire::Check-Valid-Until \"false\";\n\
             Acquire::http::Proxy \"http://proxy.example:3128\";\nAcquire::https::Proxy \"http://me:pw@proxy.example\";\n";
         let expected = "Acquire::Check-Valid-Until \"false\";\nAcquire::http::Proxy \"http://proxy.example:3128\";\n";
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bootstrap_has_exactly_these_arguments() {
+    fn bootstrap_has_the_expected_arguments() {
         let sources = vec!["deb http://mirror.example/debian bookworm main".to_owned()];
         let arguments = bootstrap_arguments(Bootstrap(Distribution::Debian12), &sources, "/t/apt.conf", "/t/base.tar");
         assert_eq!(

@@ -168,7 +168,9 @@ fn open(address: &str) -> Result<Docker> {
             .map_err(|error| not_reached(address, &error))
     } else {
         Err(Error::usage("engine-elsewhere", "use the container engine at", address)
-            .cause("the local platform needs an engine on this machine: nodes publish SSH on its loopback")
+            .cause(
+                "the local platform needs an engine on this machine: local nodes publish SSH on its loopback address",
+            )
             .hint("Unset DOCKER_HOST and set DOCKER_CONTEXT to `default`, or run hactl on the machine where that engine is"))
     }
 }
@@ -234,7 +236,7 @@ pub(super) fn require_ours(
     if found == Some(ours) {
         return Ok(());
     }
-    let (cause, back) = match (found, labels.get(LABEL_CLUSTER)) {
+    let (cause, start) = match (found, labels.get(LABEL_CLUSTER)) {
         (Some(uuid), Some(cluster)) => (
             format!(
                 "it exists and belongs to another cluster named {cluster}, with UUID {uuid}; this cluster has UUID \
@@ -242,14 +244,14 @@ pub(super) fn require_ours(
             ),
             // A user who has lost the file must not be told to remove the data.
             format!(
-                "if it is yours, restore the {cluster}.secrets.age that it was created with, and its key; otherwise "
+                "If it is yours, restore the {cluster}.secrets.age that it was created with, and its key; otherwise choose"
             ),
         ),
-        _ => ("it exists, and hactl did not create it: it has no label `hactl.uuid`".to_owned(), String::new()),
+        _ => ("it exists, and hactl did not create it: it has no label `hactl.uuid`".to_owned(), "Choose".to_owned()),
     };
     Err(Error::failed(codes::NAME_TAKEN, format!("create {kind}"), name)
         .cause(cause)
-        .hint(format!("{back}choose another cluster name, or remove it with `{remove}` if you do not need it")))
+        .hint(format!("{start} another cluster name, or remove it with `{remove}` if you do not need it")))
 }
 
 /// Refuses to remove what hactl did not make.
@@ -267,7 +269,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_engine_that_is_not_there_is_missing_with_advice() {
+    async fn absent_engine_socket_is_reported_with_an_installation_hint() {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "unix:///nonexistent/docker.sock".to_owned())]);
         let error = Engine::connect(&env).await.unwrap_err();
         assert_eq!((error.kind.exit_code(), error.code), (3, "engine-missing"));
@@ -275,13 +277,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_elsewhere_is_refused() {
+    async fn engine_on_another_machine_is_refused() {
         let env = BTreeMap::from([("DOCKER_HOST".to_owned(), "ssh://elsewhere".to_owned())]);
         assert_eq!(Engine::connect(&env).await.unwrap_err().code, "engine-elsewhere");
     }
 
     #[tokio::test]
-    async fn a_socket_that_nobody_answers_is_missing() {
+    async fn engine_socket_without_a_listener_is_reported_as_missing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("docker.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -292,13 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn foreign_objects_are_refused_by_name() {
+    fn objects_of_another_cluster_are_refused_with_its_uuid() {
         let (ours, theirs) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let cluster = ClusterName::new("pg").unwrap();
         assert!(require_ours(&labels(&cluster, ours), ours, "network", "hactl-pg", "x").is_ok());
         let error = require_ours(&labels(&cluster, theirs), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains(&theirs.to_string()), "{error}");
-        assert!(error.hint.unwrap().starts_with("if it is yours, restore the pg.secrets.age"));
+        assert!(error.hint.unwrap().starts_with("If it is yours, restore the pg.secrets.age"));
         let error = require_ours(&HashMap::new(), ours, "network", "hactl-pg", "x").unwrap_err();
         assert!(error.to_string().contains("did not create it"), "{error}");
         assert!(require_made_by_hactl(Some(&HashMap::new()), "volume", "v").is_err());

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tag_is_the_beginning_of_the_hash() {
+    fn node_image_tag_is_the_start_of_the_hash() {
         assert_eq!(node_image_tag(&[0x0a; 32]), "hactl/node:0a0a0a0a0a0a");
     }
 
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_stays_and_so_does_what_it_stands_on() {
+    fn image_in_use_survives_cleanup_with_its_base_image() {
         let images = [image("hactl/base:a", &[]), image("hactl/node:1", &[]), image("hactl/node:2", &["pg-node1"])];
         assert_eq!(unused(&images, &[]), ["hactl/node:1"]);
         assert_eq!(unused(&images[..2], &[]), ["hactl/node:1", "hactl/base:a"]);
@@ -256,13 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_list_says_who_uses_it() {
+    fn listed_image_names_the_machines_that_use_it() {
         let line = image("hactl/node:0123456789ab", &["pg-node1"]).to_string();
         assert_eq!(line, "hactl/node:0123456789ab          node     236 MB  used by pg-node1");
     }
 
     #[test]
-    fn references_are_split_at_the_tag() {
+    fn image_reference_is_split_at_the_tag() {
         assert_eq!(split_reference("debian:12"), ("debian", "12"));
         assert_eq!(split_reference("registry:5000/debian"), ("registry:5000/debian", "latest"));
     }

@@ -184,7 +184,9 @@ impl Engine {
             Err(error) => return Err(fault("wait for", name, &error)),
         };
         let error = Error::failed("image-prepare", "install packages in", name).cause(cause);
-        Err(error.cause(self.log_tail(name).await).hint("Check its last lines for the mirror or package that failed"))
+        Err(error
+            .cause(self.log_tail(name).await)
+            .hint("Check the last lines of the output for the mirror or package that failed"))
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn image_builder_of_dead_process_is_abandoned() {
+    fn image_builder_of_a_dead_process_is_abandoned() {
         let labels = |name: &str| HashMap::from([(LABEL_CLUSTER.to_owned(), name.to_owned())]);
         assert!(!is_abandoned(Some(&labels(&format!("bake-{}-00ff", std::process::id())))));
         // Above the highest number that a process can have.

@@ -88,7 +88,7 @@ impl Engine {
         }
         Err(Error::failed("no-subnet", "find a free subnet for network", &name)
             .cause("every candidate overlaps with a route or network of this machine")
-            .hint("Set one in the cluster file: `platform: {local: {subnet: 10.1.2.0/24}}`"))
+            .hint("Set a free subnet in the cluster file: `platform: {local: {subnet: 10.1.2.0/24}}`"))
     }
 
     /// The network called `name`, made by hactl or not.
@@ -133,7 +133,7 @@ impl Engine {
     async fn used_subnets(&self) -> Result<Vec<Used>> {
         let networks = self.docker.list_networks(None).await;
         let networks = networks.map_err(|error| fault("list", "the engine's networks", &error))?;
-        // Networks come first: they are the better answer to who uses a subnet.
+        // Networks come first: a network says more precisely than a route what uses a subnet.
         let mut used = Vec::new();
         for network in networks {
             let by = format!("network {}", network.name.unwrap_or_default());

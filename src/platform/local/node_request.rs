@@ -296,7 +296,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_whole_request_with_control_groups_of_version_1() {
+    fn node_request_with_cgroup_v1_is_as_expected() {
         let expected = serde_json::json!({
             "Hostname": "pg-prod-node1",
             "ExposedPorts": {"22/tcp": {}},
@@ -338,14 +338,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn version_2_differs_in_the_mount_alone() {
+    fn node_request_with_cgroup_v2_differs_only_in_the_mount() {
         let mut expected = body(&engine(CgroupVersion::V1));
         expected["Entrypoint"][2] = "mount -o remount,bind,rw /sys/fs/cgroup && exec /sbin/init".into();
         assert_eq!(body(&engine(CgroupVersion::V2)), expected);
     }
 
     #[test]
-    fn a_disk_of_its_own_is_mounted_before_systemd_starts() {
+    fn separate_disk_is_mounted_before_systemd_starts() {
         let host_key = HostKey { public: "ssh-ed25519 AAAA".to_owned(), private: String::new().into() };
         let chosen = Chosen { ssh_port: 23022, host_key: &host_key };
         let request = NodeRequest { disk_gb: Some(3), ..request() };
@@ -364,7 +364,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn limits_that_the_engine_cannot_hold_are_not_asked_for() {
+    fn limits_that_the_engine_does_not_support_are_not_requested() {
         let weak = EngineInfo { swap_limit: false, cpu_limit: false, ..engine(CgroupVersion::V1) };
         let host = &body(&weak)["HostConfig"];
         assert_eq!(host["Memory"], 1_073_741_824_i64);
@@ -372,7 +372,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn limits_are_read_back_as_they_were_asked_for() {
+    fn limits_read_back_from_the_engine_equal_the_request() {
         let host = HostConfig {
             memory: Some(1 << 30),
             cpu_period: Some(100_000),
@@ -384,7 +384,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_first_files_have_their_owners_and_modes() {
+    fn first_files_have_the_expected_owners_and_modes() {
         let host_key = HostKey::generate("pg-node1").unwrap();
         assert!(host_key.public.starts_with("ssh-ed25519 AAAA"), "{}", host_key.public);
         let bytes = first_files(&request(), &host_key).unwrap();

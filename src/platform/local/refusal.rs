@@ -76,7 +76,7 @@ const fn is_broken(error: &DockerError) -> bool {
     )
 }
 
-/// The error and all that lies behind it, in one line.
+/// The error and its sources, in one line.
 fn chain(error: &DockerError) -> String {
     let mut text = error.to_string();
     let mut next = std::error::Error::source(error);
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recorded_answers_of_the_engine_give_their_refusals() {
+    fn recorded_engine_answers_give_the_expected_refusal() {
         let recorded = [
             (404, "No such container: pg-node1", Refusal::Absent),
             (404, "No such image: hactl/node:0123456789ab", Refusal::NoImage),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn full_disk_of_the_engine_gives_the_code_disk_full() {
+    fn engine_error_on_a_full_disk_has_the_code_disk_full() {
         let error = DockerError::DockerResponseServerError {
             status_code: 500,
             message: "write /var/lib/docker/x: no space left on device".to_owned(),

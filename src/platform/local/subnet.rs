@@ -25,7 +25,7 @@ fn parse_routes(table: &str) -> Vec<Used> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let address = |field: &str| u32::from_str_radix(field, 16).map(|bits| Ipv4Addr::from(bits.to_ne_bytes()));
         let net = Ipv4Net::with_netmask(address(fields.get(1)?).ok()?, address(fields.get(7)?).ok()?).ok()?;
-        // The default route leads everywhere and takes nothing.
+        // The default route matches every address and does not occupy a subnet.
         (net.prefix_len() > 0).then(|| Used { net, by: format!("a route of interface {}", fields[0]) })
     };
     table.lines().skip(1).filter_map(parse).collect()
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn routes_are_read_and_the_default_route_is_left_out() {
+    fn routes_are_read_without_the_default_route() {
         let used = parse_routes(TABLE);
         let nets: Vec<String> = used.iter().map(|used| used.net.to_string()).collect();
         assert_eq!(nets, ["172.17.0.0/16", "10.89.0.0/15"]);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_free_candidate_avoids_wider_and_narrower_networks() {
+    fn first_free_subnet_overlaps_no_used_network() {
         let used = |net: &str| Used { net: net.parse().unwrap(), by: "test".to_owned() };
         let first = |used: &[Used]| candidates().find(|net| collision(*net, used).is_none()).unwrap().to_string();
         assert_eq!(first(&[]), "10.89.0.0/24");

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ca_that_is_none_is_refused_by_its_path() {
+    fn invalid_ca_file_is_refused_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let env = BTreeMap::from([(
             crate::platform::proxmox::TOKEN_VARIABLE.to_owned(),

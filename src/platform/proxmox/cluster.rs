@@ -98,7 +98,7 @@ pub(in crate::platform) async fn is_empty(context: &Context, plan: &Plan, proxmo
     for orphan in &others {
         let message =
             format!("{orphan} has the name of a machine of {}, but is not in Terraform's state", plan.cluster);
-        let hint = format!("if a killed run has left it behind, remove it: {}", orphan.removal());
+        let hint = format!("Remove it if a killed run has left it behind: {}", orphan.removal());
         context.events.warn("proxmox-machine-there", message, Some(hint)).await;
     }
     if ours.is_empty() {

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_that_of_proxmox_or_of_nothing() {
+    fn version_answer_of_another_server_is_refused() {
         assert_eq!(
             version(&json!({"version": "8.2.4", "release": "8.2", "repoid": "x"})).unwrap(),
             ("8.2.4".to_owned(), 8)
@@ -185,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_as_numbers_as_text_and_as_booleans() {
+    fn numbers_are_read_from_numbers_text_and_booleans() {
         assert_eq!((whole(&json!(7)), whole(&json!("7")), whole(&json!("x"))), (Some(7), Some(7), None));
         assert!(is_set(&json!(1)) && is_set(&json!("1")) && is_set(&json!(true)));
         assert!(!is_set(&json!(0)) && !is_set(&json!(null)) && !is_set(&json!("")));
     }
 
     #[test]
-    fn what_a_storage_may_hold_is_a_set() {
+    fn storage_content_is_read_as_a_set() {
         let found = storages(&json!([
             {"storage": "local", "content": "iso, vztmpl", "enabled": 1, "active": 1},
             {"storage": "nfs", "content": "images", "enabled": 1, "active": 0},
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_privilege_counts_whether_or_not_it_reaches_further_down() {
+    fn privilege_counts_with_or_without_propagation() {
         let answer = json!({"/vms/9002": {"VM.Clone": 1, "VM.Audit": 0}});
         assert_eq!(privileges(&answer, "/vms/9002").len(), 2);
         assert!(privileges(&answer, "/vms/9003").is_empty());

@@ -113,7 +113,7 @@ impl Judge<'_> {
     fn silent(&mut self, key: &InstanceKey, node: &str, about: &str, trouble: &Trouble) {
         let message = format!("hypervisor {node} did not list its {about}: {}", trouble.words());
         let hint = format!(
-            "check `systemctl status pveproxy pvedaemon pvestatd` on {node}; a storage without its server delays \
+            "Check `systemctl status pveproxy pvedaemon pvestatd` on {node}; a storage without its server delays \
              every answer"
         );
         self.add("proxmox-node-silent", Some(key), message, hint);
@@ -124,13 +124,13 @@ impl Judge<'_> {
         match self.facts.nodes.get(node) {
             Some(true) => {}
             Some(false) => {
-                let hint = format!("start {node}, or set another `node` for the machine");
+                let hint = format!("Start {node}, or set another `node` for the machine");
                 self.add("proxmox-node-offline", Some(key), format!("hypervisor {node} is offline"), hint);
             }
             None => {
                 let message =
                     format!("hypervisor {node} does not exist; Proxmox has {}", list(self.facts.nodes.keys()));
-                let hint = "set `node` to the name of a hypervisor as `pvecm nodes` or the web interface shows it";
+                let hint = "Set `node` to the name of a hypervisor as `pvecm nodes` or the web interface shows it";
                 self.add("proxmox-node", Some(key), message, hint.to_owned());
             }
         }
@@ -153,7 +153,7 @@ impl Judge<'_> {
             };
             // If the state was lost, it may be a member with data: taking it over is safe.
             let hint = format!(
-                "run `hactl import CLUSTER {key}={}/{}` to take it over; if it has no data yet, remove it: {}; or set \
+                "Run `hactl import CLUSTER {key}={}/{}` to take it over; if it has no data yet, remove it: {}; or set \
                  another `vm_name` for {key} to keep both",
                 orphan.hypervisor,
                 orphan.id,
@@ -177,7 +177,7 @@ impl Judge<'_> {
                     false => format!("virtual machine {id} does not exist; the templates are {}", list(templates)),
                 };
                 let hint =
-                    format!("create template {id} as docs/proxmox.md shows, or set `template` to an existing template");
+                    format!("Create template {id} as docs/proxmox.md shows, or set `template` to an existing template");
                 self.add("proxmox-template", Some(key), message, hint);
             }
             return;
@@ -185,19 +185,19 @@ impl Judge<'_> {
         if guest.container {
             let message =
                 format!("{id} ({}) is a container: Proxmox cannot clone virtual machines from it", guest.name);
-            let hint = "set `template` to the id of a virtual machine that is a template";
+            let hint = "Set `template` to the ID of a virtual machine that is a template";
             self.add("proxmox-template", Some(key), message, hint.to_owned());
         } else if !guest.template {
             let message = format!("virtual machine {id} ({} on {}) is not a template", guest.name, guest.hypervisor);
             let hint = format!(
-                "check that {id} is the right machine, then run `qm template {id}` on {}: the change is permanent",
+                "Check that {id} is the right machine, then run `qm template {id}` on {}: the change is permanent",
                 guest.hypervisor
             );
             self.add("proxmox-template", Some(key), message, hint);
         } else if guest.hypervisor != on && self.facts.nodes.contains_key(on) {
             let message = format!("template {id} is on hypervisor {}, not on {on}", guest.hypervisor);
             let hint = format!(
-                "set `template_node` to {0}, or `node` to {0}; or create a template with another id on {on}, and set \
+                "Set `template_node` to {0}, or `node` to {0}; or create a template with another ID on {on}, and set \
                  `template` of the instance to that id",
                 guest.hypervisor
             );
@@ -237,7 +237,7 @@ impl Judge<'_> {
                         list(fit.iter().map(|(name, _)| name))
                     ),
                 };
-                let hint = format!("set `{field}` to an existing datastore; `pvesm status` on {node} lists them");
+                let hint = format!("Set `{field}` to an existing datastore; `pvesm status` on {node} lists them");
                 self.add("proxmox-datastore", Some(key), message, hint);
             }
             return false;
@@ -248,14 +248,14 @@ impl Judge<'_> {
             let all: BTreeSet<&str> = storage.content.iter().map(String::as_str).chain([content]).collect();
             let all: Vec<&str> = all.into_iter().collect();
             let hint =
-                format!("run `pvesm set {name} --content {}` to allow it, or set another `{field}`", all.join(","));
+                format!("Run `pvesm set {name} --content {}` to allow it, or set another `{field}`", all.join(","));
             self.add("proxmox-datastore-content", Some(key), message, hint);
         } else if !storage.enabled || !storage.active {
             let state = if storage.enabled { "is not active" } else { "is disabled" };
             let message = format!("datastore {name} on hypervisor {node} {state}");
             let hint = match storage.enabled {
-                true => format!("run `pvesm status` on {node}, and check the disk or the server of the datastore"),
-                false => format!("run `pvesm set {name} --disable 0` to enable it"),
+                true => format!("Run `pvesm status` on {node}, and check the disk or the server of the datastore"),
+                false => format!("Run `pvesm set {name} --disable 0` to enable it"),
             };
             self.add("proxmox-datastore-inactive", Some(key), message, hint);
         } else {
@@ -283,7 +283,7 @@ impl Judge<'_> {
                     false => format!("hypervisor {node} has no template file {file}; it has {}", list(files)),
                 };
                 let hint = format!(
-                    "run `pveam available --section system` and `pveam download {storage} FILE` on {node} to get one, \
+                    "Run `pveam available --section system` and `pveam download {storage} FILE` on {node} to get one, \
                      or set `template` to an existing file"
                 );
                 self.add("proxmox-template-file", Some(key), message, hint);
@@ -304,7 +304,7 @@ impl Judge<'_> {
                         true => format!("hypervisor {node} has no bridge {bridge}, and no other"),
                         false => format!("hypervisor {node} has no bridge {bridge}; it has {}", list(bridges.keys())),
                     };
-                    let hint = format!("set `bridge` to one that every hypervisor has, or create {bridge} on {node}");
+                    let hint = format!("Set `bridge` to one that every hypervisor has, or create {bridge} on {node}");
                     self.add("proxmox-bridge", Some(key), message, hint);
                 }
             }
@@ -319,7 +319,7 @@ impl Judge<'_> {
             let id = &pool.id;
             let message = format!("pool {id} exists already, and this cluster did not create it");
             let hint = format!(
-                "set another `pool`; or remove `pool` and set `pool_id: {id}` on the instances that belong there; if \
+                "Set another `pool`; or remove `pool` and set `pool_id: {id}` on the instances that belong there; if \
                  an interrupted run has left an empty pool, run `pveum pool delete {id}`"
             );
             self.add("proxmox-pool-taken", None, message, hint);
@@ -330,7 +330,7 @@ impl Judge<'_> {
             if !made_here && !facts.pools.contains(id) && self.sees(&format!("/pool/{id}"), &["Pool.Audit"]) {
                 let message = format!("pool {id} does not exist, and this cluster does not create it");
                 let hint = format!(
-                    "run `pveum pool add {id}` to create it, or set `pool: {id}` under `platform.proxmox` to let \
+                    "Run `pveum pool add {id}` to create it, or set `pool: {id}` under `platform.proxmox` to let \
                      hactl create it"
                 );
                 self.add("proxmox-pool", Some(key), message, hint);
@@ -369,7 +369,7 @@ impl Judge<'_> {
         }
         for (lacking, (paths, machines)) in missing {
             let message = format!("the token {token} lacks {lacking} on {}", list(paths));
-            let hint = "run `pveum user token permissions USER TOKENID` to see its privileges; docs/proxmox.md has the role \
+            let hint = "Run `pveum user token permissions USER TOKENID` to see its privileges; docs/proxmox.md has the role \
                  and the commands that grant it. A token with privilege separation has only what both it and \
                         its user have";
             self.found.push(Shortfall { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
@@ -420,14 +420,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_wrong_where_everything_is_there() {
+    fn complete_facts_give_no_problem() {
         let wanted = wanted(&[("node1", machine("pve1"))]);
         assert!(codes(&wanted, &facts()).is_empty());
         assert!(sum_up(Vec::new(), "use", &"x").is_none());
     }
 
     #[test]
-    fn what_cannot_be_seen_lacks_a_privilege_and_is_not_missing() {
+    fn invisible_object_is_a_missing_privilege_and_not_a_missing_object() {
         let wanted = wanted(&[("node1", machine("pve1"))]);
         let mut blind = facts();
         blind.granted.clear();
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn one_problem_names_all_of_its_machines() {
+    fn machines_with_the_same_problem_are_named_together() {
         let many: Vec<(String, GuestRequest)> = (1..=20).map(|n| (format!("node{n}"), machine("pve9"))).collect();
         let many: Vec<(&str, GuestRequest)> =
             many.iter().map(|(key, machine)| (key.as_str(), machine.clone())).collect();
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_elsewhere_is_a_problem_unless_the_file_says_so() {
+    fn template_on_another_node_is_a_problem_unless_the_file_names_the_node() {
         let mut facts = facts();
         facts.nodes.insert("pve2".to_owned(), true);
         facts.storages.insert("pve2".to_owned(), facts.storages["pve1"].clone());
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn several_problems_are_one_error_with_each_hint_once() {
+    fn several_problems_are_combined_into_an_error_without_repeated_hints() {
         let mut wanted = wanted(&[("node1", machine("pve2")), ("node2", machine("pve9"))]);
         wanted.pool = Some(Pool { id: "p".to_owned(), made: true });
         let mut facts = facts();
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_does_not_say_is_said_of_it() {
+    fn hypervisor_that_does_not_list_its_storages_is_a_problem() {
         let mut facts = facts();
         facts.storages.insert("pve1".to_owned(), Err(Trouble::Failed("got timeout".to_owned())));
         let problems = judge(&wanted(&[("node1", machine("pve1"))]), &facts, "t");

@@ -194,7 +194,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_virtual_machine_takes_its_template_its_storage_and_its_bridge() {
+    fn virtual_machine_needs_template_storage_and_bridge_privileges() {
         let needs = needs(&wanted(&[("node1", machine("pve1")), ("node2", machine("pve2"))]), 8);
         assert_eq!(privileges(&needs, &["/vms/9002"]), ["VM.Audit", "VM.Clone"]);
         assert_eq!(privileges(&needs, &["/storage/local-lvm"]), ["Datastore.AllocateSpace", "Datastore.Audit"]);
@@ -206,7 +206,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn privileges_follow_the_version() {
+    fn needed_privileges_depend_on_the_proxmox_version() {
         let wanted = wanted(&[("node1", GuestRequest { vlan: Some(30), ..machine("pve1") })]);
         let guest = privileges(&needs(&wanted, 9), &[ANY_GUEST]).join(" ");
         assert!(guest.contains("VM.GuestAgent.Audit") && !guest.contains("VM.Monitor"), "{guest}");
@@ -215,7 +215,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_container_takes_neither_clone_nor_agent() {
+    fn container_needs_no_clone_or_agent_privileges() {
         let file = Source::File("local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst".to_owned());
         let needs = needs(&wanted(&[("node1", GuestRequest { source: file, ..machine("pve1") })]), 8);
         let all: BTreeSet<_> = needs.values().flat_map(|need| need.privileges.iter().copied()).collect();
@@ -224,7 +224,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_pool_may_grant_what_its_machines_take() {
+    fn pool_can_grant_the_privileges_of_its_machines() {
         let mut wanted = wanted(&[
             ("node1", machine("pve1")),
             ("node2", GuestRequest { pool: Some("own".to_owned()), ..machine("pve1") }),
@@ -240,7 +240,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn cloning_to_another_hypervisor_moves_the_clone() {
+    fn clone_to_another_hypervisor_needs_the_migrate_privilege() {
         let guest = |node: &str| {
             let source = Source::Template { id: 9002, hypervisor: Some("pve1".to_owned()) };
             let needs = needs(&wanted(&[("node1", GuestRequest { source, ..machine(node) })]), 8);

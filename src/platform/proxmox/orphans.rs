@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_a_machine_is_its_tag_says_and_templates_are_none() {
+    fn machine_owner_is_read_from_its_tag_and_templates_are_ignored() {
         let own = tag(CLUSTER);
         let guests = BTreeMap::from([
             (100, guest("pg-prod-node1", &[])),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_removes_it_is_said_for_its_kind() {
+    fn removal_commands_match_the_kind_of_machine() {
         let mut orphan = machines(&BTreeMap::from([(100, guest("a", &[]))]), None).next().unwrap();
         assert_eq!(orphan.to_string(), "virtual machine 100 (a) on pve1");
         assert_eq!(orphan.removal(), "`qm stop 100`, then `qm destroy 100 --purge`, on pve1");

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_waits() {
+    fn only_changed_values_are_pending() {
         let answer = json!([
             {"key": "cores", "value": 2, "pending": 4},
             {"key": "memory", "value": "2048", "pending": "4096"},
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_for_the_first_time_and_what_goes_waits_too() {
+    fn new_and_deleted_values_are_pending() {
         let answer = json!([
             {"key": "vcpus", "pending": 2},
             {"key": "balloon", "value": 512, "delete": 1},

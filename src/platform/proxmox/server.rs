@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_endpoint_goes_before_the_environments() {
+    fn endpoint_in_the_file_overrides_the_environment() {
         let endpoint = ApiEndpoint::find(Some("https://pve1:8006"), &env("https://pve2:8006/")).unwrap();
         assert_eq!(endpoint.to_string(), "https://pve1:8006/");
         let endpoint = ApiEndpoint::find(None, &env(" https://pve2:8006/api2/json?x ")).unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn only_https_addresses_of_servers_are_endpoints() {
+    fn endpoint_that_is_not_an_https_server_address_is_refused() {
         for bad in ["http://pve1:8006/", "pve1:8006", "pve1", "https://", "https://root:x@pve1:8006/", ""] {
             let error = ApiEndpoint::find(Some(bad), &BTreeMap::new()).unwrap_err();
             assert_eq!((error.code, error.kind.exit_code()), ("proxmox-endpoint", 2), "{bad}");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_escaped_within_the_path_and_the_query() {
+    fn names_in_api_path_and_query_are_escaped() {
         let endpoint = ApiEndpoint::parse("https://[::1]:8006/x/").unwrap();
         let url = endpoint.method(&["nodes", "pve/1", "storage"], &[("path", "/vms/1 2")]);
         assert_eq!(url.as_str(), "https://[::1]:8006/api2/json/nodes/pve%2F1/storage?path=%2Fvms%2F1+2");

@@ -51,10 +51,10 @@ impl Token {
             return Err("`PVEAPIToken=` belongs to the HTTP header, not to the token");
         }
         let Some((id, secret)) = text.split_once('=') else {
-            return Err("it has no `=` between the token's id and its secret");
+            return Err("it has no `=` between the token's ID and its secret");
         };
         let Some((user, name)) = id.split_once('!') else {
-            return Err("it has no `!` between the user and the token's id");
+            return Err("it has no `!` between the user and the token's ID");
         };
         let Some((account, realm)) = user.rsplit_once('@') else {
             return Err("it has no `@` between the user and the realm, such as `@pve` or `@pam`");
@@ -69,7 +69,7 @@ impl Token {
         }
         if !word(realm) || !word(name) {
             return Err(
-                "the realm and the token id must start with a letter and have only letters, digits, `.`, `_` and `-`",
+                "the realm and the token ID must start with a letter and have only letters, digits, `.`, `_` and `-`",
             );
         }
         if Uuid::try_parse(secret).is_err() || secret.len() != 36 {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_a_name_to_show_and_a_secret() {
+    fn token_displays_its_name_without_its_secret() {
         let token = from(&format!(" hactl@pve!terraform={SECRET}\n")).unwrap();
         assert_eq!(token.to_string(), "hactl@pve!terraform");
         assert_eq!(*token.header().expose(), format!("PVEAPIToken=hactl@pve!terraform={SECRET}"));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_it_is_said_without_the_secret() {
+    fn invalid_token_is_refused_without_its_secret() {
         let id = "hactl@pve!terraform";
         for (text, word) in [
             (format!("PVEAPIToken={id}={SECRET}"), "header"),
@@ -121,7 +121,7 @@ mod tests {
             (format!("hactl!terraform={SECRET}"), "`@`"),
             (format!("@pve!terraform={SECRET}"), "user's name"),
             (format!("hactl@!terraform={SECRET}"), "realm"),
-            (format!("hactl@pve!={SECRET}"), "realm and the token id"),
+            (format!("hactl@pve!={SECRET}"), "realm and the token ID"),
             (format!("{id}={}", &SECRET[1..]), "UUID"),
             (format!("{id}={}", SECRET.replace('-', "")), "UUID"),
         ] {

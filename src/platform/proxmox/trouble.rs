@@ -27,7 +27,7 @@ pub(super) enum Trouble {
     OtherName(String),
     /// Before or after the certificate's time.
     OutOfTime(String),
-    /// What answers speaks no TLS, or no HTTP, or no API of Proxmox.
+    /// The server does not speak TLS, HTTP or Proxmox's API.
     NotProxmox(String),
     /// The token is refused.
     Unauthorized(String),
@@ -51,7 +51,7 @@ impl Trouble {
         if chain.iter().any(|error| error.to_string().starts_with("dns error")) {
             return Self::Unknown(last);
         }
-        // What hangs up in the middle of the handshake does not speak TLS.
+        // A server that closes the connection during the handshake does not speak TLS.
         let kind = chain.iter().find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
         match kind {
             Some(kind) if error.is_connect() && kind != io::ErrorKind::UnexpectedEof => Self::Down(last),
@@ -73,7 +73,7 @@ impl Trouble {
                 Bad::Expired | Bad::NotValidYet => Self::OutOfTime(bad.to_string()),
                 bad => Self::Untrusted(bad.to_string()),
             },
-            // Whatever it is, it is no TLS.
+            // The answer is not TLS.
             rustls::Error::InvalidMessage(_) => Self::NotProxmox("it does not speak TLS".to_owned()),
             error => Self::NotProxmox(error.to_string()),
         }
@@ -122,7 +122,7 @@ impl Trouble {
                     None => (
                         failed("proxmox-untrusted")
                             .cause("this machine does not trust the authority of its certificate"),
-                        "copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` under `platform.proxmox` \
+                        "Copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` under `platform.proxmox` \
                          to the path of the copy",
                     ),
                     Some(path) => (
@@ -131,7 +131,7 @@ impl Trouble {
                              trusts",
                             path.display()
                         )),
-                        "set `ca_cert` to the authority's certificate, not to the hypervisor's: \
+                        "Set `ca_cert` to the authority's certificate, not to the hypervisor's: \
                          /etc/pve/pve-root-ca.pem of this Proxmox cluster, or the issuer's if the hypervisor has \
                          another one (/etc/pve/local/pveproxy-ssl.pem)",
                     ),
@@ -148,7 +148,7 @@ impl Trouble {
                      the certificate",
                 ),
             Self::NotProxmox(said) => failed("proxmox-other")
-                .cause(format!("what answers at {address} is not Proxmox VE: {said}"))
+                .cause(format!("the server at {address} is not Proxmox VE: {said}"))
                 .hint("Set `endpoint` to the address of a hypervisor's web interface, https://NODE:8006/"),
             Self::Unauthorized(said) => {
                 let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
@@ -171,7 +171,7 @@ impl Trouble {
     }
 }
 
-/// An error and all that lies behind it, also what an I/O error wraps: that is not among its sources.
+/// An error and its sources, and what an I/O error wraps, which is not among its sources.
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
     let mut found: Vec<&'a (dyn StdError + 'static)> = vec![error];
     while let Some(&last) = found.last() {
@@ -199,7 +199,7 @@ mod tests {
     use crate::platform::proxmox::{ApiEndpoint, Token};
 
     #[test]
-    fn every_trouble_has_its_own_code_and_a_hint() {
+    fn every_proxmox_failure_has_a_unique_code_and_a_hint() {
         let env = [(TOKEN_VARIABLE, "hactl@pve!t=4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let endpoint = ApiEndpoint::find(Some("https://pve1/"), &env).unwrap();

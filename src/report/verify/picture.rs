@@ -323,7 +323,7 @@ fn lanes(history: &History, writes: &Writes, scale: &Scale, window: Window, layo
     let nodes = (0..).zip(&history.nodes).map(|(index, key)| (Some(index), key.to_string()));
     // Attempts that never had a connection, if there were any.
     let nowhere = (writes.failed.contains_key(&None) || writes.doubt.contains_key(&None))
-        .then(|| (None, "no connection to any node".to_owned()));
+        .then(|| (None, "no connection to any machine".to_owned()));
     nodes.chain(nowhere).map(|(node, name)| lane(node, name, history, writes, scale, window, layout)).collect()
 }
 
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn symbols_close_together_are_one_stretch() {
+    fn adjacent_symbols_are_merged_into_a_stretch() {
         let mut bins = [false; SYMBOLS];
         for bin in [0, 50, 53, 56, 99] {
             bins[bin] = true;
@@ -395,12 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn the_gap_is_the_one_that_the_report_means() {
+    fn drawn_gap_equals_the_reported_gap() {
         let row = crate::verify::history::RowId { client: 1, seq: 1 };
         let at =
             |done| Attempt { row, sent: done - 1, done, server: None, outcome: Outcome::Acknowledged, reason: None };
         let attempts = [1_000_000, 2_000_000, 5_000_000, 6_000_000].map(at).to_vec();
-        // What comes after the last write is no gap: the clients had ended.
+        // The time after the last write is not a gap: the clients had ended.
         let history = History { attempts, struck: Some(2_000_000), ended: 60_000_000, ..History::default() };
         assert_eq!(write_gap(&reported(Some(3_000)), &history), Some((2_000_000, 5_000_000)));
         assert_eq!(write_gap(&reported(None), &history), Some((6_000_000, 60_000_000)));
@@ -417,12 +417,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_history_is_drawn() {
+    fn empty_history_gives_a_picture_without_lanes() {
         assert!(picture(&reported(None), &History::default()).lanes.is_empty());
     }
 
     #[test]
-    fn the_scale_has_whole_decades() {
+    fn latency_scale_has_whole_decades() {
         let writes = Writes {
             latencies: BTreeMap::from([(Some(0), vec![vec![900, 1000, 20_000], vec![2_500_000]])]),
             doubt: BTreeMap::new(),

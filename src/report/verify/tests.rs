@@ -81,7 +81,7 @@ fn attempt(pinned: u16, row: RowId, now: Micros, state: &mut u64) -> Attempt {
         // It went to the primary, which is alive.
         9 if serves => answer(on(primary.0, primary.1), latency, Outcome::Acknowledged, None),
         node if serves && node == primary.0 => answer(on(node, primary.1), latency, Outcome::Acknowledged, None),
-        // The power went while it was under way.
+        // The machine lost its power during the request.
         9 | 0 if now < STRUCK => answer(on(0, 1), 2 * SECOND, Outcome::InDoubt, Some("no answer within 2 s")),
         9 => answer(None, 250_000, Outcome::Failed, Some("connection refused")),
         0 if now < HEALED + 8 * SECOND => answer(None, SECOND, Outcome::Failed, Some("no route to host")),
@@ -227,7 +227,7 @@ fn written(dir: &Path, verdict: &Verdict) {
 }
 
 #[test]
-fn the_terminal_gets_a_table_the_reasons_and_the_proof() {
+fn terminal_report_has_table_reasons_and_loss_statement() {
     let text = text(&verdict(vec![node_loss(), hang(), skipped(), refused()]));
     let expected = r#"patroni-3node: NOT PROVED: 1 of 2 drills failed, 2 not run
   durability  quorum-strict
@@ -259,7 +259,7 @@ Skipped:
 }
 
 #[test]
-fn without_a_loss_the_rounds_bound_its_chance() {
+fn terminal_report_without_loss_states_the_bound_on_its_chance() {
     let text = text(&verdict(vec![node_loss()]));
     assert!(text.starts_with("patroni-3node: proved: 1 drill passed\n"), "{text}");
     let end = "0 of 412,345 acknowledged commits lost in 2 rounds (1 more round void). \
@@ -268,7 +268,7 @@ fn without_a_loss_the_rounds_bound_its_chance() {
 }
 
 #[test]
-fn nothing_run_is_nothing_proved() {
+fn report_without_any_round_proves_nothing() {
     let verdict = verdict(vec![skipped()]);
     let text = text(&verdict);
     assert!(text.starts_with("patroni-3node: nothing proved: no drill ran, 1 not run\n"), "{text}");
@@ -277,7 +277,7 @@ fn nothing_run_is_nothing_proved() {
 }
 
 #[test]
-fn junit_has_a_suite_per_drill_and_a_case_per_round() {
+fn junit_report_has_a_suite_per_drill_and_a_case_per_round() {
     let xml = junit(&verdict(vec![node_loss(), hang(), skipped(), refused()])).unwrap();
     let document = roxmltree::Document::parse(&xml).unwrap();
     let all = document.root_element();
@@ -297,7 +297,7 @@ fn junit_has_a_suite_per_drill_and_a_case_per_round() {
 }
 
 #[test]
-fn a_drill_that_failed_as_a_whole_is_a_failure_of_its_own() {
+fn junit_report_counts_a_drill_that_failed_as_a_whole() {
     let passed = round(1, RoundOutcome::Passed, 1_200, counts(10, 0), &[]);
     let failed = drill("switchover", DrillOutcome::Failed, vec![passed], Some("the cluster did not heal"));
     let xml = junit(&verdict(vec![failed])).unwrap();
@@ -305,7 +305,7 @@ fn a_drill_that_failed_as_a_whole_is_a_failure_of_its_own() {
 }
 
 #[test]
-fn markdown_is_a_table_whose_cells_stay_cells() {
+fn markdown_table_escapes_cell_text() {
     let markdown = markdown(&verdict(vec![node_loss(), hang(), skipped()]));
     let row = "| node-loss | passed | 3 | 21.3 s (5.0 s to 24.1 s) | 28.0 s | 412,345 | 0 | 34 | 0 |\n";
     assert!(markdown.contains(row), "{markdown}");
@@ -316,7 +316,7 @@ fn markdown_is_a_table_whose_cells_stay_cells() {
 }
 
 #[test]
-fn the_page_is_well_formed_self_contained_and_small() {
+fn html_page_is_well_formed_self_contained_and_small() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path(), &verdict(vec![node_loss(), hang(), skipped(), refused()]));
     let html = fs::read_to_string(dir.path().join(HTML)).unwrap();
@@ -338,7 +338,7 @@ fn the_page_is_well_formed_self_contained_and_small() {
 }
 
 #[test]
-fn a_rounds_part_of_the_page_is_bounded_however_much_happens() {
+fn html_size_of_a_round_is_bounded_with_many_attempts() {
     let mut state = 11;
     let nodes: Vec<InstanceKey> = (1..=7).map(|n| InstanceKey::new(format!("node{n}")).unwrap()).collect();
     let mut history = History { nodes, struck: Some(STRUCK), ended: ENDED, ..history() };
@@ -374,7 +374,7 @@ fn a_rounds_part_of_the_page_is_bounded_however_much_happens() {
 }
 
 #[test]
-fn the_files_are_the_owners_alone_and_read_again() {
+fn report_files_are_private_and_read_back_equal() {
     let dir = tempfile::tempdir().unwrap();
     let verdict = verdict(vec![node_loss(), hang(), skipped()]);
     written(dir.path(), &verdict);
@@ -386,7 +386,7 @@ fn the_files_are_the_owners_alone_and_read_again() {
 }
 
 #[test]
-fn a_history_that_ends_early_is_said_so_and_the_rest_is_there() {
+fn truncated_history_is_noted_and_the_rest_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let verdict = verdict(vec![node_loss()]);
     written(dir.path(), &verdict);

@@ -157,13 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_and_spans_are_formatted() {
         assert_eq!([0, 999, 1000, 412_345, 1_000_000].map(count), ["0", "999", "1,000", "412,345", "1,000,000"]);
         assert_eq!([0, 412, 1000, 21_349, 75_000].map(span), ["0 ms", "412 ms", "1.0 s", "21.3 s", "75.0 s"]);
     }
 
     #[test]
-    fn the_bound_is_the_exact_one() {
+    fn loss_chance_bound_is_exact() {
         // 1 - 0.05^(1/N); three divided by N is near it from about ten rounds up.
         for (rounds, text) in [(1, "at most 95 %"), (9, "at most 28 %"), (20, "at most 14 %"), (59, "at most 5.0 %")] {
             assert!(confidence(rounds).contains(text), "{}", confidence(rounds));

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::Purpose;
 
 #[tokio::test]
-async fn certificates_due_or_of_a_moved_instance_are_renewed() {
+async fn certificates_near_expiry_or_of_a_moved_instance_are_renewed() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();
     let mut nodes = nodes();
@@ -31,7 +31,7 @@ async fn certificates_due_or_of_a_moved_instance_are_renewed() {
 }
 
 #[tokio::test]
-async fn certificate_chain_is_accepted_for_its_purpose_only() {
+async fn certificate_chain_is_accepted_only_for_its_purpose() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();
     vault.ensure_certificates(KINDS, &nodes(), now()).unwrap();

@@ -20,7 +20,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn password_given_replaces_the_own_one_and_is_not_saved() {
+async fn given_password_replaces_the_generated_password_and_is_not_saved() {
     let mut site = Site::new();
     site.set("HACTL_SECRET_SUPERUSER", "of the environment");
     site.file("password", "of a file\n");
@@ -46,7 +46,7 @@ async fn password_given_replaces_the_own_one_and_is_not_saved() {
 }
 
 #[tokio::test]
-async fn password_given_but_invalid_is_refused_without_its_text() {
+async fn invalid_given_password_is_refused_without_its_text() {
     let mut site = Site::new();
     for (name, value, expected) in [
         ("HACTL_SECRET_SUPERUSR", "hunter2", "did you mean HACTL_SECRET_SUPERUSER?"),

@@ -69,7 +69,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn secrets_file_of_version_1_opens_with_all_that_is_in_it() {
+async fn secrets_file_of_version_1_opens_with_all_entries() {
     let site = Site::of_version_1();
     let written = site.written().await;
     assert_eq!(written["version"], 1);
@@ -111,7 +111,7 @@ async fn secrets_file_of_version_1_opens_with_all_that_is_in_it() {
 }
 
 #[tokio::test]
-async fn secrets_file_of_version_1_with_all_that_is_needed_is_not_written() {
+async fn complete_secrets_file_of_version_1_is_not_rewritten() {
     let site = Site::of_version_1();
     let before = fs::read(&site.paths.file).unwrap();
     let mut vault = site.vault().await.unwrap();
@@ -124,7 +124,7 @@ async fn secrets_file_of_version_1_with_all_that_is_needed_is_not_written() {
 }
 
 #[tokio::test]
-async fn secrets_file_of_version_1_saved_is_version_2_with_the_same_secrets() {
+async fn saved_secrets_file_of_version_1_becomes_version_2_with_the_same_secrets() {
     let site = Site::of_version_1();
     let mut expected = site.written().await;
     let map = expected.as_object_mut().unwrap();
@@ -148,7 +148,7 @@ async fn secrets_file_of_version_1_saved_is_version_2_with_the_same_secrets() {
 }
 
 #[tokio::test]
-async fn secrets_file_without_a_known_entry_opens_and_gets_it_when_it_is_needed() {
+async fn missing_entry_in_secrets_file_is_created_on_demand() {
     let site = Site::new();
     site.vault().await.unwrap();
     site.edit(|written| {
@@ -180,7 +180,7 @@ async fn secrets_file_without_a_known_entry_opens_and_gets_it_when_it_is_needed(
 }
 
 #[tokio::test]
-async fn secrets_file_with_unknown_entries_keeps_them_when_it_is_saved() {
+async fn unknown_entries_in_secrets_file_survive_saving() {
     let site = Site::new();
     site.vault().await.unwrap().save().unwrap();
     let unknown = json!({"certificate": "of a newer hactl", "key": "its key"});

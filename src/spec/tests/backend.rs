@@ -9,7 +9,7 @@ fn backend_of(text: &str) -> Value {
 }
 
 #[test]
-fn a_backend_is_this_clusters_alone_and_always_locked() {
+fn backend_defaults_are_unique_per_cluster_and_enable_locking() {
     use serde_json::json;
     assert_eq!(good(THREE).backend, None);
     assert_eq!(backend_of("pg"), json!({"pg": {"schema_name": "hactl_pg_a"}}));
@@ -36,7 +36,7 @@ fn a_backend_is_this_clusters_alone_and_always_locked() {
 }
 
 #[test]
-fn what_a_backend_cannot_be_is_said_without_its_secrets() {
+fn invalid_backend_is_refused_without_its_secrets() {
     let said = |backend: &str, words: &[&str]| {
         let text = wrong(&format!("backend: {backend}\n{THREE}"));
         for word in words {
@@ -72,7 +72,7 @@ fn what_a_backend_cannot_be_is_said_without_its_secrets() {
 }
 
 #[test]
-fn a_state_on_the_cluster_itself_is_refused() {
+fn backend_on_a_machine_of_the_cluster_is_refused() {
     let on = |host: &str| {
         let text = format!(
             "name: pg\nplatform: proxmox\nbackend: {{pg: {{conn_str: 'postgres://tf@{host}/x'}}}}\n\

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_adopted_cluster_needs_addresses_and_nothing_else() {
+fn adopted_cluster_requires_only_addresses() {
     let text = "adopted: true\nplatform: hosts\ninstances:\n  pg1: {address: 10.0.0.1}\n  \
                 pg2: {address: pg2.example.org, ssh_host: nat.example.org, ssh_port: 2202}\n";
     let spec = load("c.yaml", text.as_bytes(), "c").unwrap();
@@ -24,7 +24,7 @@ fn an_adopted_cluster_needs_addresses_and_nothing_else() {
 }
 
 #[test]
-fn hosts_are_addresses_and_how_they_are_reached() {
+fn hosts_platform_takes_addresses_and_ssh_settings() {
     let spec = good("platform: hosts\ninstances: {a: {address: 10.0.0.1}}\n");
     let Platform::Hosts(hosts) = &spec.platform else { panic!("{:?}", spec.platform) };
     assert_eq!((hosts.ssh.user.as_str(), &hosts.ssh.key), ("root", &SshKeySource::User));
@@ -48,7 +48,7 @@ fn hosts_are_addresses_and_how_they_are_reached() {
 }
 
 #[test]
-fn a_module_of_ones_own_is_a_directory_and_what_it_is_given() {
+fn terraform_platform_takes_a_directory_and_passed_values() {
     let module = |text: &str| {
         let spec = good(&format!("platform: {{terraform: {{{text}}}}}\n{THREE}"));
         let Platform::Terraform(module) = spec.platform else { panic!("{:?}", spec.platform) };
@@ -69,7 +69,7 @@ fn a_module_of_ones_own_is_a_directory_and_what_it_is_given() {
 }
 
 #[test]
-fn what_hosts_cannot_be_is_said_at_once() {
+fn invalid_hosts_settings_are_all_reported() {
     let table: &[(&str, &str)] = &[
         (
             "platform: {hosts: {unit: p, superuser: dba, release: 'debian:11', ssh: {bastion: 'a@b:0'}}}\n\
@@ -152,7 +152,7 @@ fn on_proxmox(text: &str) -> (Spec, crate::model::Proxmox) {
 }
 
 #[test]
-fn machines_on_proxmox_have_defaults_and_each_may_say_otherwise() {
+fn proxmox_machines_have_defaults_that_each_instance_can_override() {
     let (spec, proxmox) = on_proxmox("platform: proxmox\ninstances: {a: {}}\n");
     let json = serde_json::to_value(&proxmox).unwrap();
     assert_eq!(
@@ -192,7 +192,7 @@ fn machines_on_proxmox_have_defaults_and_each_may_say_otherwise() {
 }
 
 #[test]
-fn a_single_machine_comes_from_target_ip_and_no_machines_from_empty_instances() {
+fn target_ip_gives_a_single_machine_and_empty_instances_give_none() {
     let text = "name: pg\nplatform: proxmox\ntarget_ip: 192.168.1.60/24\ndefaults: {roles: [], gateway: 192.168.1.1}\n";
     for text in [text.to_owned(), format!("{text}instances: {{}}\n"), format!("{text}instances:\n")] {
         let (spec, proxmox) = on_proxmox(&text);
@@ -208,7 +208,7 @@ fn a_single_machine_comes_from_target_ip_and_no_machines_from_empty_instances() 
 }
 
 #[test]
-fn what_proxmox_cannot_make_is_said_at_once() {
+fn invalid_proxmox_settings_are_all_reported() {
     let table: &[(&str, &str)] = &[
         (
             "platform: {proxmox: {kind: lxc, template: 9002, watchdog: true, agent_timeout: 9m, ssh: {user: debian}}}\n\
@@ -236,7 +236,7 @@ fn what_proxmox_cannot_make_is_said_at_once() {
              9002 (did you mean 9002 without quotes?)\n\
              c.yaml:2:42: instances.a.tags[0]: `Prod` is not valid: expected a tag of Proxmox: lower-case letters, digits \
              and _ + . -, not starting with + . -\n\
-             c.yaml:2:55: instances.a.node: `pve.1` is not valid: expected the name of a Proxmox node: letters, digits and \
+             c.yaml:2:55: instances.a.node: `pve.1` is not valid: expected the name of a hypervisor: letters, digits and \
              hyphens, neither starting nor ending with a hyphen\n",
         ),
         (

@@ -137,10 +137,10 @@ impl Site {
 }
 
 #[tokio::test]
-async fn enrolled_machine_is_asked_nothing_until_it_shows_another_key() {
+async fn enrolled_machine_is_skipped_until_its_host_key_changes() {
     let mut site = Site::new();
     let (one, two, bastion) = (sshd(&site.id(), None), sshd(&site.id(), None), sshd(&site.id(), None));
-    // As cloud-init speaks, which is not done when SSH first answers.
+    // The output of cloud-init, which is still running when SSH first answers.
     one.program(
         "cloud-init",
         "if [ \"$2\" = --wait ]; then sleep 1; [ -e \"$0.cut\" ] || { touch \"$0.cut\"; kill $(ps -o ppid= $PPID); }; \
@@ -160,7 +160,7 @@ async fn enrolled_machine_is_asked_nothing_until_it_shows_another_key() {
         assert!(node.ssh.bastion.as_ref().unwrap().host_key.is_some());
     }
 
-    // Known ones are asked nothing more.
+    // Machines that are known are not asked again.
     fs::remove_file(one.dir.path().join("cloud-init.done")).unwrap();
     let known = site.known.clone();
     let (again, said) = site.enroll(fleet(&machines, Some(&bastion))).await;
@@ -195,7 +195,7 @@ async fn enrolled_machine_is_asked_nothing_until_it_shows_another_key() {
 }
 
 #[tokio::test]
-async fn host_key_from_the_platform_overrules_the_recorded_one() {
+async fn host_key_from_the_platform_overrides_the_recorded_key() {
     let mut site = Site::new();
     let one = sshd(&site.id(), None);
     let shown = fs::read_to_string(one.dir.path().join("host.pub")).unwrap();
@@ -206,7 +206,7 @@ async fn host_key_from_the_platform_overrules_the_recorded_one() {
     let (enrolled, said) = site.enroll(fleet.clone()).await;
     assert!(enrolled.is_ok() && ssh::same_key(&site.known.machines[&key], &shown), "{said}");
 
-    // And what the platform says must be so.
+    // The platform must report the same.
     fleet.nodes.get_mut(&key).unwrap().ssh.host_key =
         Some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".to_owned());
     let (refused, _) = site.enroll(fleet).await;
@@ -227,7 +227,7 @@ async fn bastion_with_another_key_in_known_hosts_is_refused() {
 }
 
 #[tokio::test]
-async fn existing_machine_is_checked_against_known_hosts_and_refuses_at_once() {
+async fn existing_machine_with_another_key_in_known_hosts_is_refused_at_once() {
     let mut site = Site::new();
     let one = sshd(&site.id(), None);
     let shown = fs::read_to_string(one.dir.path().join("host.pub")).unwrap();

@@ -39,11 +39,11 @@ fn problems(text: &str, roles: &[Role]) -> Vec<String> {
 }
 
 #[test]
-fn a_bare_machine_is_taken_and_so_is_our_own() {
+fn bare_or_own_machine_is_accepted() {
     let both = [Role::Etcd, Role::Patroni];
     assert_eq!(problems("", &both), Vec::<String>::new());
     let mark = serde_json::to_string(&ours()).unwrap();
-    // Whatever a killed run has left.
+    // What a killed run has left.
     let text = format!(
         "mark {mark}\nfound postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/pg\n\
          found patroni process a Patroni that runs\n"
@@ -52,7 +52,7 @@ fn a_bare_machine_is_taken_and_so_is_our_own() {
 }
 
 #[test]
-fn script_finds_what_components_have_left_and_what_runs() {
+fn ownership_script_reports_leftovers_and_running_processes() {
     let root = tempfile::tempdir().unwrap();
     for (file, text) in [
         ("var/lib/postgresql/15/pg/PG_VERSION", "15\n"),
@@ -95,7 +95,7 @@ fn script_finds_what_components_have_left_and_what_runs() {
 }
 
 #[test]
-fn data_and_services_of_others_are_named() {
+fn foreign_data_and_services_are_reported() {
     let both = [Role::Etcd, Role::Patroni];
     let text = "found postgres data data of PostgreSQL 15 in /var/lib/postgresql/15/main\n\
                 found etcd process an etcd that runs\nlistens 0.0.0.0:8008 nginx\n";
@@ -107,7 +107,7 @@ fn data_and_services_of_others_are_named() {
             "found a process that listens on 0.0.0.0:8008: nginx"
         ]
     );
-    // etcd may be there where no member of ours will be.
+    // etcd of another cluster may run on a machine that gets no etcd member.
     assert_eq!(problems(text, &[Role::Patroni]).len(), 2);
     let mark = |name: &str, id: u128| {
         let mark = OwnershipMarker { cluster: name.to_owned(), uuid: Uuid::from_u128(id) };
@@ -141,7 +141,7 @@ fn machine_with_another_address_than_the_cluster_file_is_refused() {
         found.misplaced(&elsewhere).unwrap(),
         "it connects to 10.9.0.2 from 192.168.0.1, not from 10.0.0.1, the only address that etcd there accepts"
     );
-    // One without `ip` does not tell.
+    // A machine without the `ip` command reports no addresses.
     assert_eq!(MachineFacts::default().misplaced(&elsewhere), None);
 }
 
@@ -162,7 +162,7 @@ fn together(
 }
 
 #[test]
-fn two_instances_on_one_machine_are_refused() {
+fn two_instances_on_the_same_machine_are_refused() {
     let both: &[Role] = &[Role::Etcd, Role::Patroni];
     let (one, two) = (("one", both, "ports-of a net:[1]\n"), ("two", both, "ports-of a net:[2]\n"));
     assert_eq!(together(&[one, two, ("old", both, ""), ("older", both, "")], same_machine), Vec::<String>::new());
@@ -189,7 +189,7 @@ fn data_left_by_a_teardown_is_refused() {
 }
 
 #[test]
-fn another_release_or_architecture_is_named_with_the_requested_one() {
+fn unexpected_release_or_architecture_is_reported_with_the_requested_value() {
     let found = MachineFacts::read("release ubuntu:24.04\narch s390x\nmemory 1\n");
     let said = found.problems(&node(&[Role::Patroni]), &ours(), Distribution::Debian12);
     assert_eq!(said[0], "it runs ubuntu:24.04, but the cluster file says `release: debian:12`");

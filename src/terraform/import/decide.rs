@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_by_hand_go_to_their_keys_and_what_has_none_is_reported() {
+    fn given_ids_are_assigned_to_their_keys_and_missing_keys_are_reported() {
         let map = Map::new(&["node1", "node2", "node3"]);
         let imports = decide(&map.wanted(&[]), &by_hand(&["node1=100", "node2=pve1/101"])).unwrap();
         assert_eq!(ids(&imports), ["node1=pve1/100", "node2=pve1/101"]);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_named_at_once() {
+    fn import_mistakes_are_all_reported_together() {
         let map = Map::new(&["node1", "node2", "node3"]);
         let words = ["nod1=100", "node2=101", "node2=102", "node1=pve2/103", "node1=pve1/lxc/104", "x=105"];
         let problems = decide(&map.wanted(&[]), &by_hand(&words)).unwrap_err();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_state_is_matched_by_key_then_by_name_and_the_rest_is_left_alone() {
+    fn old_state_is_matched_by_key_then_by_name_and_the_rest_is_ignored() {
         let map = Map::new(&["node1", "node2"]);
         let old = [
             (json!("node1"), "pve1/qemu/100", "old-name"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_virtual_machine_without_the_size_of_its_disk_is_told() {
+    fn virtual_machine_without_a_disk_size_gives_a_note() {
         let map = Map::new(&["node1", "node2"]);
         let mut wanted = map.wanted(&[]);
         wanted.targets.values_mut().next().unwrap().disk_gb = None;
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_machine_of_an_old_state_is_the_one_of_the_single_mode_only() {
+    fn sole_machine_of_an_old_state_is_matched_only_in_single_mode() {
         let (single, old) = (Map::new(&["default"]), [(json!(0), "pve1/qemu/100", "pg-prod-beef")]);
         let wanted = ImportRequest { single: true, ..single.wanted(&[]) };
         let imports = decide(&wanted, &state("proxmox_vm_qemu", &old)).unwrap();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_of_the_other_kind_in_a_state_are_left_alone() {
+    fn machines_of_another_kind_in_the_state_are_not_imported() {
         let map = Map::new(&["node1"]);
         let old = state("proxmox_lxc", &[(json!("node1"), "pve1/lxc/100", "pg-prod-node1")]);
         let problems = decide(&map.wanted(&[]), &old).unwrap_err();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_imported_by_their_machines_names() {
+    fn dns_records_are_imported_by_machine_name() {
         let map = Map::new(&["node1", "node2"]);
         let dns: Dns = serde_json::from_value(json!({"zone": "home.sflab.io.", "server": "192.168.1.13", "port": 5353,
             "ttl": 300, "key_name": "ddnskey.", "key_algorithm": "hmac-sha512"}))
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_state_has_already_is_not_imported_again() {
+    fn machines_already_in_the_state_are_not_imported_again() {
         let map = Map::new(&["node1", "node2"]);
         let held = state("proxmox_virtual_environment_vm", &[(json!("node1"), "100", "pg-prod-node1")]);
         let imports = decide(&map.wanted(&held), &by_hand(&["node1=100", "node2=101"])).unwrap();

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_the_command_line_are_numbers_with_or_without_their_hypervisor() {
+    fn ids_on_the_command_line_are_numbers_with_an_optional_hypervisor() {
         for (text, expected) in [
             ("node1=100", "node1 - - - 100"),
             ("node1=pve1/100", "node1 - - pve1 100"),
@@ -392,7 +392,7 @@ mod tests {
 
     /// An old state of the Telmate provider 2.9: counted, keyed and single, and what is no machine.
     #[test]
-    fn a_state_file_of_the_telmate_provider_is_read() {
+    fn state_file_of_the_telmate_provider_is_read() {
         let state = json!({"version": 4, "terraform_version": "1.5.7", "resources": [
             {"mode": "data", "type": "proxmox_vm_qemu", "name": "look", "instances": [{"attributes": {"id": "pve1/qemu/99"}}]},
             {"mode": "managed", "type": "proxmox_vm_qemu", "name": "generic_vm", "instances": [
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_terraform_shows_is_read_in_all_modules_and_of_both_providers() {
+    fn terraform_show_output_is_read_for_all_modules_and_both_providers() {
         let shown = json!({"format_version": "1.0", "values": {"root_module": {
             "resources": [{"address": "proxmox_vm_qemu.vm[\"node1\"]", "mode": "managed", "type": "proxmox_vm_qemu",
                 "index": "node1", "values": {"id": "pve1/qemu/100", "name": "pg-prod-node1"}}],
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_with_every_place() {
+    fn unreadable_import_file_is_reported_with_every_place() {
         let wrong = |json: Json| read("f", &json.to_string()).unwrap_err();
         assert!(read("f", "# HCL").unwrap_err()[0].starts_with("f is not JSON"));
         assert!(wrong(json!({}))[0].contains("lists no machine"));

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_at_the_stacks_addresses_with_the_providers_ids() {
+    fn import_blocks_have_stack_addresses_and_provider_ids() {
         let blocks = |imports: &Imports| imports.blocks().split_once("\n\n").unwrap().1.to_owned();
         let expected = r#"import {
   to = module.machines.proxmox_virtual_environment_vm.this["node1"]
@@ -158,7 +158,7 @@ import {
     }
 
     #[test]
-    fn the_file_is_written_whole_or_not_at_all_and_goes() {
+    fn import_file_is_written_completely_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stack").join(IMPORT_FILE);
         write(&path, &imports(ProxmoxKind::Vm)).unwrap();

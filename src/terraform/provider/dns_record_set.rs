@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_lie_at_their_attribute() {
+    fn invalid_dns_record_set_is_reported_at_its_attributes() {
         let bad = object(&[
             ("server", text("10.0.0.1:53")),
             ("port", Value::Number(0.0)),
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_says_what_will_be_written_and_replaces_for_another_name() {
+    fn dns_record_set_plan_shows_written_values_and_replaces_on_rename() {
         let mut planned = object(&[("name", text("node1")), ("zone", text("a.b.")), ("addresses", Value::Unknown)]);
         DnsRecordSet.plan(None, &mut planned);
         assert_eq!((&planned["fqdn"], &planned["made"]), (&text("node1.a.b."), &Value::Unknown));
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_an_address_is_named_with_where_to_look() {
+    fn machine_without_an_address_is_reported_with_a_hint() {
         let mut record = parse_id("10.0.0.1/k./a.b./node1").unwrap();
         let problem = record.records().unwrap_err();
         assert_eq!(problem.summary, "VM IP address is not available. Ensure QEMU guest agent is running.");
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_has_server_key_zone_and_name() {
+    fn dns_record_set_id_has_server_key_zone_and_name() {
         let record = parse_id("[2001:db8::53]:5353/hmac-sha512:k./a.b./node1").unwrap();
         assert_eq!((record.server.as_str(), record.port), ("2001:db8::53", Some(5353)));
         assert_eq!((record.key_name.as_str(), record.key_algorithm), ("k.", Some(KeyAlgorithm::HmacSha512)));

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shim_lies_where_terraform_looks_and_a_second_time_changes_nothing() {
+    fn provider_shim_is_on_the_plugin_path_and_reinstalled_in_place() {
         let home = tempfile::tempdir().unwrap();
         let first = install(home.path(), Path::new("/opt/a/hactl")).unwrap();
         let second = install(home.path(), Path::new("/opt/b/hactl")).unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_is_given_only_where_the_configuration_shuts_the_directory_out() {
+    fn advice_is_given_only_if_the_configuration_excludes_the_directory() {
         let home = tempfile::tempdir().unwrap();
         let env = BTreeMap::from([("HOME".to_owned(), home.path().display().to_string())]);
         assert_eq!(advice(&env, home.path()), None);

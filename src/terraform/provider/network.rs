@@ -130,7 +130,7 @@ impl Resource for Network {
         match found.and_then(|network| Some((network.uuid?, network))) {
             Some((uuid, network)) => Ok(state(&Attributes::of(cluster, uuid, network))),
             None => Err(not_importable("network", id)
-                .cause(format!("hactl has created no network {name}"))
+                .cause(format!("hactl has not created a network {name}"))
                 .hint("Import the network by the name of its cluster, for example pg-prod")),
         }
     }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_lie_at_their_attribute_and_unknown_values_are_left_alone() {
+    fn invalid_network_is_reported_at_its_attributes_except_unknown_values() {
         let bad = config(&[("cluster", "A"), ("cluster_uuid", "1"), ("subnet", "10.0.0.5/24")]);
         let at: Vec<_> = Network.validate(&bad).into_iter().filter_map(|problem| problem.attribute).collect();
         assert_eq!(at, ["cluster", "cluster_uuid", "subnet"]);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_known_before_apply() {
+    fn network_name_is_known_before_apply() {
         let mut planned = config(&[("cluster", "pg")]);
         Network.plan(None, &mut planned);
         assert_eq!(planned["name"], Value::Text("hactl-pg".to_owned()));

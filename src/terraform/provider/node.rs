@@ -254,7 +254,7 @@ mod tests {
     use crate::terraform::provider::value::fixture::{object, text};
 
     #[test]
-    fn problems_lie_at_their_attribute() {
+    fn invalid_node_is_reported_at_its_attributes() {
         let bad = object(&[
             ("key", text("Node_1")),
             ("hostname", text("-a")),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_node_is_planned_to_run_in_place() {
+    fn stopped_node_is_planned_to_run_without_replacement() {
         let prior =
             object(&[("cluster", text("pg")), ("status", text(STOPPED)), ("ssh_port", Value::Number(22_201.0))]);
         let (mut planned, replacing) = Node.schema().plan(Some(&prior), prior.clone());
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn image_and_address_replace_memory_and_cores_do_not() {
+    fn node_is_replaced_for_image_and_address_but_not_memory_and_cores() {
         let names = ["image", "address", "memory", "cores", "hostname", "volume", "network", "disk_gb"];
         let replacing: Vec<_> = names
             .into_iter()

@@ -163,13 +163,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn without_terraforms_cookie_it_says_what_to_do() {
+    async fn plugin_without_the_terraform_cookie_fails_with_a_hint() {
         let error = main(BTreeMap::new()).await.unwrap_err();
         assert!(error.hint.unwrap().contains("hactl terraform install"));
     }
 
     #[tokio::test]
-    async fn a_terraform_without_protocol_6_is_refused_by_name() {
+    async fn terraform_without_protocol_6_is_refused() {
         let env = BTreeMap::from([
             (COOKIE.to_owned(), COOKIE_VALUE.to_owned()),
             ("PLUGIN_PROTOCOL_VERSIONS".to_owned(), "4,5".to_owned()),

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_object_has_its_computed_attributes_unknown_and_keeps_what_is_given() {
+    fn new_object_has_unknown_computed_attributes_and_keeps_given_values() {
         let (planned, replacing) = schema().plan(None, object(&[("image", text("a")), ("subnet", text("s"))]));
         assert_eq!(planned["id"], Value::Unknown);
         assert_eq!(planned["subnet"], text("s"));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn only_attributes_that_say_so_replace() {
+    fn only_attributes_marked_as_replacing_replace() {
         let prior = object(&[("image", text("a")), ("memory", Value::Number(1.0)), ("id", text("x"))]);
         let mut next = prior.clone();
         next.insert("memory".to_owned(), Value::Number(2.0));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_an_import_could_not_know_does_not_replace() {
+    fn value_missing_after_import_does_not_replace() {
         let prior = object(&[("image", text("a"))]);
         let next = object(&[("image", text("a")), ("keys", Value::List(vec![text("k")]))]);
         assert!(schema().plan(Some(&prior), next.clone()).1.is_empty());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_another_version_is_conformed() {
+    fn state_of_another_version_is_conformed_to_the_schema() {
         let state = schema().conform(object(&[("image", text("a")), ("gone", text("b"))]));
         assert_eq!(state.len(), 5);
         assert_eq!(state["id"], Value::Null);

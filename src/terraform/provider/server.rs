@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_users_own_providers_stay() {
+    fn reattach_variable_keeps_the_providers_of_the_user() {
         let text = reattach(ADDRESS, Some(r#"{"example.com/a/b":{"Pid":1}}"#), Path::new("/tmp/s")).unwrap();
         let value: Json = serde_json::from_str(&text).unwrap();
         assert_eq!(value["example.com/a/b"]["Pid"], 1);

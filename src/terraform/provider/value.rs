@@ -180,21 +180,21 @@ mod tests {
     }
 
     #[test]
-    fn a_value_comes_back_from_the_wire_as_it_went() {
+    fn value_encoded_and_decoded_is_equal() {
         let value = Value::Map(object());
         assert_eq!(Value::decode(Some(&value.encode())).unwrap(), value);
         assert_eq!(Value::decode(None).unwrap(), Value::Null);
     }
 
     #[test]
-    fn unknown_is_the_extension_that_terraform_uses_and_refined_unknowns_are_unknown_too() {
+    fn unknown_value_uses_the_terraform_extension_and_refinements_are_unknown() {
         assert_eq!(Value::Unknown.encode().msgpack, [0xd4, 0, 0]);
         let refined = DynamicValue { msgpack: vec![0xc7, 3, 12, 0x81, 1, 0xc2], json: Vec::new() };
         assert_eq!(Value::decode(Some(&refined)).unwrap(), Value::Unknown);
     }
 
     #[test]
-    fn what_is_not_known_is_null_for_resources_and_whole_numbers_stay_whole() {
+    fn unknown_value_in_state_is_null_and_integers_remain_integers() {
         let state = to_state(&object());
         assert_eq!(state["later"], Json::Null);
         assert_eq!(state["cores"].to_string(), "2");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_bytes_are_an_error() {
+    fn invalid_bytes_are_an_error() {
         assert!(Value::decode(Some(&DynamicValue { msgpack: vec![0xa5, b'a'], json: Vec::new() })).is_err());
         assert!(Value::from_json_bytes(b"{").is_err());
     }

@@ -130,7 +130,7 @@ impl Resource for Volume {
                 let local::VolumeRequest { cluster, key, .. } = request;
                 Ok(Attributes { cluster, cluster_uuid, key, disk_gb, name: None }.named())
             }
-            None => Err(refused().cause(format!("hactl has created no volume {name}"))),
+            None => Err(refused().cause(format!("hactl has not created a volume {name}"))),
         }
     }
 }

@@ -13,7 +13,7 @@ fn drill(title: &str) -> &'static Drill {
 }
 
 #[test]
-fn titles_are_unique_and_variants_come_in_groups() {
+fn drill_titles_are_unique_and_variants_come_in_groups() {
     let unique: BTreeSet<String> = titles(|_| true).into_iter().collect();
     assert_eq!(unique.len(), CATALOGUE.len());
     assert_eq!(CATALOGUE.len(), 16);
@@ -24,7 +24,7 @@ fn titles_are_unique_and_variants_come_in_groups() {
 }
 
 #[test]
-fn a_cluster_file_may_name_each_drill_and_nothing_else() {
+fn drill_names_in_a_cluster_file_equal_the_catalogue() {
     let titles = titles(|_| true);
     let names = CATALOGUE.iter().map(|drill| drill.name);
     let known: BTreeSet<&str> = titles.iter().map(String::as_str).chain(names).chain(["all"]).collect();
@@ -34,7 +34,7 @@ fn a_cluster_file_may_name_each_drill_and_nothing_else() {
 }
 
 #[test]
-fn what_lasts_is_taken_back_and_what_is_done_is_seen() {
+fn lasting_faults_have_an_undo_and_every_fault_has_an_effect() {
     for drill in CATALOGUE {
         assert_eq!(drill.until == Until::Once, drill.undo == "nothing to revert", "{}", drill.title());
         assert!(!drill.undo.is_empty() && !drill.effect.is_empty(), "{}", drill.title());
@@ -42,7 +42,7 @@ fn what_lasts_is_taken_back_and_what_is_done_is_seen() {
 }
 
 #[test]
-fn expectations_agree_with_each_other() {
+fn expectations_of_a_drill_are_consistent() {
     for drill in CATALOGUE {
         let planned = matches!(drill.bound, Bound::Planned(_));
         assert!(!(drill.new_leader == Expect::MustNot && planned), "{}: a failover's bound", drill.title());
@@ -59,7 +59,7 @@ fn expectations_agree_with_each_other() {
 }
 
 #[test]
-fn every_bound_is_one_that_the_plan_has() {
+fn every_bound_of_a_drill_is_in_the_plan() {
     let spec = crate::spec::load("t", b"instances: {a: , b: , c: }", "t").unwrap_or_else(|_| panic!());
     let plan = crate::plan::decide(&spec, &crate::plan::Choices::default()).unwrap();
     for drill in CATALOGUE {
@@ -70,14 +70,14 @@ fn every_bound_is_one_that_the_plan_has() {
 }
 
 #[test]
-fn tiers_are_what_they_are() {
+fn drills_have_the_expected_tiers() {
     assert_eq!(titles(|drill| drill.tier == Tier::Gentle), ["switchover"]);
     let destructive = titles(|drill| drill.tier == Tier::Destructive);
     assert_eq!(destructive, ["etcd-quorum-loss", "disk-full", "cluster-power-off"]);
 }
 
 #[test]
-fn what_etcd_loses_moves_no_leader() {
+fn etcd_faults_expect_no_new_leader() {
     let stays = ["primary-cut-from-etcd", "etcd-leader-loss", "etcd-quorum-loss"];
     for title in stays {
         assert_eq!(drill(title).new_leader, Expect::MustNot, "{title}");
@@ -87,7 +87,7 @@ fn what_etcd_loses_moves_no_leader() {
 }
 
 #[test]
-fn only_async_may_lose_and_only_where_leadership_moves_unasked() {
+fn loss_is_allowed_only_for_async_and_unplanned_failover() {
     for durability in [Durability::Quorum, Durability::QuorumStrict] {
         assert_eq!(titles(|drill| drill.loss(durability) != Loss::None), [""; 0]);
     }
@@ -109,7 +109,7 @@ fn only_async_may_lose_and_only_where_leadership_moves_unasked() {
 }
 
 #[test]
-fn a_fault_is_held_as_long_as_its_effect_needs() {
+fn fault_hold_time_depends_on_the_drill_and_the_timers() {
     let timers =
         Timers { ttl: 20, loop_wait: 3, retry_timeout: 7, primary_start_timeout: 30, primary_stop_timeout: 15 };
     let table = [("switchover", 0.0), ("node-loss", 42.5), ("etcd-leader-loss", 28.0), ("cluster-power-off", 5.0)];
@@ -119,7 +119,7 @@ fn a_fault_is_held_as_long_as_its_effect_needs() {
 }
 
 #[test]
-fn words_choose_drills_in_the_catalogues_order() {
+fn chosen_drills_are_in_catalogue_order() {
     let chosen = |words: &[&str]| {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         choose(&words).map(|drills| drills.iter().map(|drill| drill.title()).collect::<Vec<_>>())

@@ -64,14 +64,14 @@ fn reason(title: &str, change: impl Fn(&mut History)) -> String {
 }
 
 #[test]
-fn a_good_round_of_every_drill_passes() {
+fn good_round_of_every_drill_passes() {
     for drill in CATALOGUE {
         assert_eq!(reasons(drill, &good(drill)), Vec::<String>::new(), "{}", drill.title());
     }
 }
 
 #[test]
-fn a_fault_has_to_be_injected_and_seen() {
+fn round_without_injected_or_visible_fault_fails() {
     let said = reason("etcd-leader-loss", |history| history.seen = None);
     assert_eq!(said, "the fault was injected, but its effect did not show: etcd has another leader");
     let said = reason("etcd-leader-loss", |history| history.struck = None);
@@ -79,7 +79,7 @@ fn a_fault_has_to_be_injected_and_seen() {
 }
 
 #[test]
-fn a_round_without_a_baseline_says_nothing() {
+fn round_with_a_small_baseline_is_void() {
     let keep = |count: usize| {
         move |history: &mut History| {
             let mut left = count;
@@ -106,7 +106,7 @@ fn a_round_without_a_baseline_says_nothing() {
 }
 
 #[test]
-fn every_node_needs_a_client_that_stays_and_writes() {
+fn node_without_a_writing_pinned_client_fails_the_round() {
     let expected = "no client pinned to node3 wrote, so the round cannot show whether node3 was fenced";
     let silent = |history: &mut History| history.attempts.retain(|attempt| attempt.row.client != 3);
     assert_eq!(reason("switchover", silent), expected);
@@ -115,7 +115,7 @@ fn every_node_needs_a_client_that_stays_and_writes() {
 }
 
 #[test]
-fn rows_that_are_wrong_are_counted_and_the_first_is_named() {
+fn wrong_rows_are_counted_and_the_first_row_is_named() {
     let drill = drill("node-loss");
     let of = |counts: Counts, judgement: Judgement| {
         let judgement = Judgement { counts, ..judgement };
@@ -129,7 +129,7 @@ fn rows_that_are_wrong_are_counted_and_the_first_is_named() {
     );
     assert_eq!(
         of(Counts { unexpected: 1, ..Counts::default() }, Judgement { unexpected: example(), ..none() }),
-        ["1 row on the primary, but never attempted or certainly failed; the first: row 7 of client 2"]
+        ["1 row on the primary, but never attempted or known to have failed; the first: row 7 of client 2"]
     );
     assert_eq!(
         of(Counts { duplicated: 2, ..Counts::default() }, Judgement { duplicated: example(), ..none() }),
@@ -164,7 +164,7 @@ fn rows_that_are_wrong_are_counted_and_the_first_is_named() {
 }
 
 #[test]
-fn a_loss_that_the_durability_allows_is_no_failure() {
+fn loss_that_the_durability_allows_is_not_a_failure() {
     let judgement = Judgement { counts: Counts { lost: 1, ..Counts::default() }, ..Judgement::default() };
     let fails = |title: &str, durability| {
         let drill = drill(title);
@@ -178,7 +178,7 @@ fn a_loss_that_the_durability_allows_is_no_failure() {
 }
 
 #[test]
-fn a_judgement_of_the_oracle_is_understood() {
+fn oracle_judgement_gives_the_expected_shortfalls() {
     let drill = drill("node-loss");
     let history = good(drill);
     let mut written: Vec<_> = history.attempts.iter().filter(|one| one.outcome == Outcome::Acknowledged).collect();
@@ -201,7 +201,7 @@ fn stays(history: &mut History) {
 }
 
 #[test]
-fn a_new_leader_that_must_be_is() {
+fn missing_new_leader_or_redundancy_fails_the_round() {
     assert_eq!(reason("node-loss", stays), "no other member became the primary");
     let seen = |history: &mut History| {
         stays(history);
@@ -212,7 +212,7 @@ fn a_new_leader_that_must_be_is() {
 }
 
 #[test]
-fn a_leader_that_must_stay_stays() {
+fn unexpected_new_leader_fails_the_round() {
     let promoted = |history: &mut History| history.samples.push(sample(30 * SECOND, 2, false, 1));
     assert_eq!(
         reason("etcd-leader-loss", promoted),
@@ -231,7 +231,7 @@ fn a_leader_that_must_stay_stays() {
         let said = reason("etcd-leader-loss", demoted);
         assert_eq!(said, format!("node1 was demoted: it was in recovery at {at}.0 s"));
     }
-    // What was before the fault is not its work.
+    // The fault did not cause what happened before it.
     let drill = drill("etcd-leader-loss");
     let mut history = good(drill);
     history.samples.extend([sample(19 * SECOND, 0, true, 1), sample(19 * SECOND, 1, false, 1)]);
@@ -240,7 +240,7 @@ fn a_leader_that_must_stay_stays() {
 }
 
 #[test]
-fn timelines_begin_where_they_must_and_nowhere_else() {
+fn missing_or_unexpected_new_timeline_fails_the_round() {
     let same = |history: &mut History| {
         for attempt in &mut history.attempts {
             attempt.server = attempt.server.map(|server| Server { timeline: 1, ..server });
@@ -260,7 +260,7 @@ fn timelines_begin_where_they_must_and_nowhere_else() {
 }
 
 #[test]
-fn failsafe_mode_has_to_hold_the_primary() {
+fn round_without_active_failsafe_mode_fails() {
     let expected = "Patroni on node1 never reported an active failsafe mode";
     let never = |history: &mut History| history.samples.iter_mut().for_each(|sample| sample.failsafe = Some(false));
     assert_eq!(reason("primary-cut-from-etcd", never), expected);
@@ -280,7 +280,7 @@ fn failsafe_mode_has_to_hold_the_primary() {
 }
 
 #[test]
-fn writes_come_back_within_the_bound() {
+fn write_gap_above_the_bound_fails_the_round() {
     let drill = drill("node-loss");
     let history = good(drill);
     let bounded = |bound| shortfalls(drill, Durability::Quorum, &history, &Judgement::default(), PRIMARY, bound);
@@ -292,7 +292,7 @@ fn writes_come_back_within_the_bound() {
 }
 
 #[test]
-fn a_round_ends_while_clients_write() {
+fn round_that_ends_without_writes_fails() {
     let until = |last: u64| move |history: &mut History| history.attempts.retain(|attempt| attempt.done <= last);
     let said = reason("etcd-leader-loss", until(57 * SECOND + SECOND / 2 + 1));
     assert_eq!(said, "writes did not resume: no write was acknowledged in the last 2.5 s of the round");
@@ -307,7 +307,7 @@ fn a_round_ends_while_clients_write() {
 }
 
 #[test]
-fn a_bound_comes_from_the_plan() {
+fn bound_of_a_drill_comes_from_the_plan() {
     let of = |title: &str, text: &str| {
         let spec = spec::load("t", text.as_bytes(), "t").unwrap_or_else(|_| panic!("{text}"));
         bound_ms(drill(title), &plan::decide(&spec, &Choices::default()).unwrap())

@@ -34,7 +34,7 @@ mod tests {
     use crate::verify::fault::tests::node;
 
     #[test]
-    fn fill_script_has_no_placeholder_left_and_names_the_data_directory() {
+    fn fill_script_names_the_data_directory_and_has_no_placeholder() {
         let fault = fill(&node());
         let data = r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)"#;
         for (script, step) in [(&fault.possible, "possible"), (&fault.inject, "inject"), (&fault.effect, "effect")] {

@@ -30,7 +30,7 @@ mod tests {
     use crate::verify::catalogue::CATALOGUE;
 
     #[test]
-    fn what_the_catalogue_says_is_taken_back_has_an_undo() {
+    fn fault_has_an_undo_if_the_catalogue_says_so() {
         let scene = Scene::new("instances: {node1: {}, node2: {}, node3: {}}");
         let cluster = scene.cluster();
         for drill in CATALOGUE {

@@ -113,7 +113,7 @@ pub async fn arm<'a>(
     })
 }
 
-/// How a fault comes about.
+/// How a fault is injected.
 enum Mechanism {
     /// Shell text on the nodes.
     OnNodes(BTreeMap<InstanceKey, NodeFault>),

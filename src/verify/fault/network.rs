@@ -128,8 +128,8 @@ fn filter(chains: &str, effect: String) -> NodeFault {
 /// Succeeds when no connection can be made to any of `endpoints`, which are tried at once.
 fn unreachable(user: &str, endpoints: &[String]) -> String {
     format!(
-        "[ -z \"$(for door in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\n\
-         done; wait)\" ]\n",
+        "[ -z \"$(for endpoint in {}; do\n  {user}timeout 1 bash -c \"exec 3<>/dev/tcp/$endpoint\" 2>/dev/null && \
+         echo \"$endpoint\" &\ndone; wait)\" ]\n",
         endpoints.join(" ")
     )
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn isolated_is_whatever_goes_to_or_comes_from_other_members() {
+    fn isolation_drops_packets_to_and_from_other_members() {
         let fault = isolate(&others());
         let table = "\
 table inet hactl_drill {
@@ -183,14 +183,14 @@ END
         );
         assert_eq!(
             fault.effect,
-            "[ -z \"$(for door in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
-             timeout 1 bash -c \"exec 3<>/dev/tcp/$door\" 2>/dev/null && echo \"$door\" &\ndone; wait)\" ]\n"
+            "[ -z \"$(for endpoint in 10.0.0.11/8008 10.0.0.12/2379; do\n  \
+             timeout 1 bash -c \"exec 3<>/dev/tcp/$endpoint\" 2>/dev/null && echo \"$endpoint\" &\ndone; wait)\" ]\n"
         );
         assert_eq!(fault.revert, "nft add table inet hactl_drill '; delete table inet hactl_drill'\n");
     }
 
     #[test]
-    fn cut_from_etcd_is_the_user_of_patroni_on_every_way() {
+    fn cut_from_etcd_blocks_the_patroni_user_to_every_endpoint() {
         let fault = cut_from_etcd("postgres", &others());
         assert_eq!(
             fault.inject,
@@ -205,12 +205,14 @@ END
 "
         );
         assert!(
-            fault.effect.contains("for door in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
+            fault
+                .effect
+                .contains("for endpoint in 10.0.0.10/2379 10.0.0.11/2379; do\n  runuser -u postgres -- timeout")
         );
     }
 
     #[test]
-    fn a_lost_packet_is_lost_where_it_arrives() {
+    fn packet_loss_applies_to_incoming_packets() {
         assert_eq!(
             lose(&others()).inject,
             "nft -f - <<'END'
@@ -226,7 +228,7 @@ END
     }
 
     #[test]
-    fn delayed_packets_are_those_to_other_members() {
+    fn delay_applies_to_packets_to_other_members() {
         let fault = delay(&others());
         for (script, step) in [
             (&fault.possible, "possible"),

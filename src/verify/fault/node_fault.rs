@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fault_whose_undo_is_not_set_is_not_injected() {
+    fn fault_without_an_armed_undo_is_not_injected() {
         let fault = NodeFault {
             possible: String::new(),
             inject: "break it\n".into(),

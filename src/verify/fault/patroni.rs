@@ -23,7 +23,7 @@ mod tests {
     use crate::model::Durability;
 
     #[test]
-    fn the_undo_is_what_was_planned() {
+    fn undo_of_async_mode_restores_the_planned_setting() {
         let fault = asynchronous(&Durability::QuorumStrict.synchronous());
         assert_eq!(
             fault.revert,

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_postmaster_is_found_by_its_own_file() {
+    fn postmaster_to_kill_is_found_by_its_pid_file() {
         assert_eq!(
             kill_postgres(&crate::verify::fault::tests::node()).inject,
             r#"data=$(sed -n 's/^ *data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
@@ -44,7 +44,7 @@ echo "$postmaster"
     }
 
     #[test]
-    fn stopped_is_patroni_and_no_postmaster() {
+    fn hang_fault_stops_patroni_but_not_the_postmaster() {
         let fault = hang_patroni(&crate::verify::fault::tests::node());
         assert!(fault.inject.starts_with("main=$(systemctl show -p MainPID --value patroni)\n"), "{}", fault.inject);
         assert!(fault.inject.ends_with(include_str!("hang_patroni.sh")), "{}", fault.inject);

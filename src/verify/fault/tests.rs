@@ -104,7 +104,7 @@ fn struck(title: &str, health: &Health, scene: &Scene) -> Result<String, String>
 const THREE: &str = "instances: {node1: {}, node2: {}, node3: {}}";
 
 #[test]
-fn each_drill_chooses_its_target() {
+fn each_drill_chooses_the_expected_target() {
     let scene = Scene::new(THREE);
     for (title, expected) in [
         ("node-loss", "node1"),
@@ -119,7 +119,7 @@ fn each_drill_chooses_its_target() {
 }
 
 #[test]
-fn the_primary_s_own_voter_comes_last() {
+fn voter_on_the_primary_is_chosen_last() {
     let scene = Scene::new(THREE);
     let led_by = |name| Health { leader: InstanceKey::new(name).ok(), ..health() };
     assert_eq!(struck("etcd-quorum-loss", &led_by("node2"), &scene).as_deref(), Ok("node1 node3"));
@@ -128,7 +128,7 @@ fn the_primary_s_own_voter_comes_last() {
 }
 
 #[test]
-fn missing_target_is_named() {
+fn missing_target_is_refused_with_the_reason() {
     let scene = Scene::new(THREE);
     let empty =
         Health { leader: None, members: Vec::new(), etcd: Etcd::default(), problems: Vec::new(), notices: Vec::new() };
@@ -192,7 +192,7 @@ fn cluster_with_another_dcs_is_refused_with_the_reason() {
 }
 
 #[test]
-fn faults_use_the_units_ports_and_users_that_were_found() {
+fn faults_use_the_discovered_units_ports_and_users() {
     let mut scene = Scene::new(THREE);
     let endpoint = |port| Endpoint { host: "10.0.0.10".to_owned(), port, tls: false };
     let first = scene.fleet.nodes.values_mut().next().unwrap();

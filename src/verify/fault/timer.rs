@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_undo_is_a_timer_that_comes_on_time_and_text_that_goes_when_it_has_worked() {
+    fn undo_timer_runs_the_script_and_removes_it_after_success() {
         assert_eq!(
             set("hactl-undo-0000002a", 90_000, "mend it\n"),
             "cat >/run/hactl-undo-0000002a <<'END'\nset -e\nmend it\nrm /run/hactl-undo-0000002a\nEND\n\
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_undo_that_is_asked_for_disarms_first() {
+    fn requested_undo_stops_its_timer_first() {
         assert_eq!(
             now("0000002a", "mend it\n"),
             "systemctl stop hactl-undo-0000002a.timer 2>/dev/null\nset -e\nmend it\n\

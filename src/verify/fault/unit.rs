@@ -35,7 +35,7 @@ pub(super) fn main(unit: &str) -> String {
     )
 }
 
-/// Patroni dies, and its unit has to start it again.
+/// Patroni is killed, and its unit has to start it again.
 pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
     let fault = kill(unit);
@@ -46,7 +46,7 @@ pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
     NodeFault { possible: fault.possible + &restarts, ..fault }
 }
 
-/// Patroni dies and stays dead; PostgreSQL lives on.
+/// Patroni is killed and does not start again; PostgreSQL continues to run.
 pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
     let unit = patroni::unit(node);
     let fault = kill(unit);
@@ -63,7 +63,7 @@ pub(super) fn stop_patroni_for_good(node: &FleetNode) -> NodeFault {
     }
 }
 
-/// etcd dies and stays dead.
+/// etcd is killed and does not start again.
 pub(super) fn stop_etcd_for_good(node: &FleetNode) -> NodeFault {
     let unit = etcd::unit(node);
     NodeFault {
@@ -119,7 +119,7 @@ mod tests {
     use crate::verify::fault::tests::node;
 
     #[test]
-    fn unit_stopped_for_good_is_killed_only_when_it_cannot_start_again() {
+    fn unit_stopped_for_good_is_killed_after_its_restart_is_blocked() {
         let stop = stop_etcd_for_good(&node()).inject;
         assert!(stop.contains("unit='etcd'\ndir=/run/systemd/system/$unit.service.d\n"), "{stop}");
         let [condition, kill] =

@@ -18,7 +18,7 @@ fn judged(attempts: Vec<Attempt>, rows: &[RowId]) -> Judgement {
 }
 
 #[test]
-fn an_attempt_is_what_its_outcome_and_the_rows_say() {
+fn attempt_is_counted_by_its_outcome_and_its_rows() {
     let id = row(0, 1);
     let one = Counts { attempted: 1, ..Counts::default() };
     let table = [
@@ -46,7 +46,7 @@ fn an_attempt_is_what_its_outcome_and_the_rows_say() {
 }
 
 #[test]
-fn a_doubt_needs_no_server_and_an_empty_round_is_judged() {
+fn in_doubt_attempt_without_a_server_and_empty_round_are_judged() {
     let doubts = [Outcome::InDoubt, Outcome::Failed].into_iter().zip(1..);
     let doubts = doubts.map(|(outcome, seq)| attempt(row(0, seq), [5, 5], None, outcome)).collect();
     assert_eq!(judged(doubts, &[]).counts, Counts { attempted: 2, in_doubt: 1, ..Counts::default() });
@@ -54,7 +54,7 @@ fn a_doubt_needs_no_server_and_an_empty_round_is_judged() {
 }
 
 #[test]
-fn a_replica_differs_by_row_and_by_how_often_it_has_it() {
+fn replica_differences_are_counted_per_row_and_copy() {
     let [a, b, c, d] = [1, 2, 3, 4].map(|seq| row(0, seq));
     let attempts = vec![acknowledged(a, [0, 1], 0, 1), acknowledged(b, [2, 3], 0, 1), acknowledged(c, [4, 5], 0, 1)];
     let on = BTreeMap::from([(0, vec![a, b, c, c]), (1, vec![d, c, a, a]), (2, vec![c, c, b, a])]);
@@ -69,13 +69,13 @@ fn a_replica_differs_by_row_and_by_how_often_it_has_it() {
 }
 
 #[test]
-fn nodes_whose_rows_were_not_read_are_named() {
+fn nodes_without_read_rows_are_listed() {
     let rows = Rows { primary: 1, on: BTreeMap::from([(1, Vec::new())]) };
     assert_eq!(judge(&history(Vec::new()), &rows).unwrap().unread, [0, 2]);
 }
 
 #[test]
-fn counts_are_exact_where_examples_are_not() {
+fn counts_are_exact_although_examples_are_limited() {
     let many = EXAMPLES as u64 + 5;
     let attempts = (1..=many).rev().map(|seq| acknowledged(row(0, seq), [seq, seq], 0, 1)).collect();
     let judgement = judged(attempts, &[]);
@@ -84,7 +84,7 @@ fn counts_are_exact_where_examples_are_not() {
 }
 
 #[test]
-fn a_history_that_contradicts_itself_is_not_judged() {
+fn contradictory_history_is_refused() {
     let id = row(0, 1);
     let good = acknowledged(id, [1, 1], 2, 1);
     let failed = attempt(id, [7, 8], None, Outcome::Failed);
@@ -105,7 +105,7 @@ fn a_history_that_contradicts_itself_is_not_judged() {
 }
 
 #[test]
-fn what_is_broken_is_said() {
+fn broken_history_error_names_the_row_and_the_reason() {
     let said = [
         (Broken::AttemptedTwice(row(2, 7)), "row 7 of client 2 was attempted twice"),
         (
@@ -135,26 +135,26 @@ fn pairs(acknowledgements: &[(Micros, Micros, u16, u32)]) -> Vec<(u32, u32)> {
 }
 
 #[test]
-fn split_brain_is_only_what_surely_came_later() {
+fn split_brain_requires_a_write_sent_after_a_newer_timeline_began() {
     // A failover, and back again.
     assert_eq!(pairs(&[(1, 2, 0, 1), (11, 12, 1, 2), (21, 22, 0, 3), (31, 32, 1, 4)]), []);
     // A restart in place.
     assert_eq!(pairs(&[(1, 2, 0, 1), (50, 51, 0, 1)]), []);
-    // The old primary's last acknowledgement was slow to arrive.
+    // The old primary's last acknowledgement arrived late.
     assert_eq!(pairs(&[(1, 90, 0, 1), (11, 12, 1, 2)]), []);
     // At the same moment the order is open.
     assert_eq!(pairs(&[(12, 13, 0, 1), (11, 12, 1, 2)]), []);
     assert_eq!(pairs(&[(13, 14, 0, 1), (11, 12, 1, 2)]), [(1, 2)]);
     // The first acknowledgement of the newer timeline counts, at any place in the list.
     assert_eq!(pairs(&[(13, 14, 0, 1), (21, 22, 1, 2), (11, 12, 1, 2)]), [(1, 3)]);
-    // A timeline further up speaks, too, and for the same node.
+    // A later acknowledgement on an older timeline is a conflict on the same node, too.
     assert_eq!(pairs(&[(30, 31, 0, 1), (40, 41, 1, 2), (20, 21, 0, 3)]), [(1, 3), (2, 3)]);
     // A write that was sent before the newer timeline began, and that no other node acknowledged, is correct.
     assert_eq!(pairs(&[(13, 14, 0, 2), (11, 12, 1, 1)]), []);
 }
 
 #[test]
-fn a_timeline_belongs_to_one_node() {
+fn second_node_on_a_timeline_is_a_split_brain() {
     assert_eq!(pairs(&[(1, 2, 0, 1), (11, 12, 1, 1), (21, 22, 0, 1), (31, 32, 2, 1)]), [(1, 2), (1, 4)]);
     // The node that acknowledged first owns the timeline, at any place in the list; one acknowledgement is one violation.
     assert_eq!(pairs(&[(11, 12, 1, 1), (1, 2, 0, 1)]), [(2, 1)]);
@@ -162,7 +162,7 @@ fn a_timeline_belongs_to_one_node() {
 }
 
 #[test]
-fn doubtful_attempts_are_no_split_brain() {
+fn in_doubt_attempts_are_not_a_split_brain() {
     let doubt = attempt(row(0, 2), [21, 22], Some(Server { node: 0, timeline: 1 }), Outcome::InDoubt);
     let attempts = vec![acknowledged(row(0, 1), [11, 12], 1, 2), doubt];
     assert_eq!(judged(attempts, &[row(0, 1)]).counts.split_brain, 0);
@@ -306,7 +306,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn an_honest_history_is_clean(reigns in reigns(), seed in any::<u64>()) {
+    fn honest_history_has_no_violation(reigns in reigns(), seed in any::<u64>()) {
         let mut random = StdRng::seed_from_u64(seed);
         let mut story = Story::honest(&reigns);
         let there: Vec<RowId> = story.there.iter().copied().collect();
@@ -324,7 +324,7 @@ proptest! {
     }
 
     #[test]
-    fn exactly_what_was_planted_is_found(reigns in reigns(), plants in plants(), seed in any::<u64>()) {
+    fn planted_violations_are_found_exactly(reigns in reigns(), plants in plants(), seed in any::<u64>()) {
         let mut random = StdRng::seed_from_u64(seed);
         let mut story = Story::honest(&reigns);
         let (last, before) = (story.last, story.before);

@@ -22,7 +22,7 @@ fn gap(history: &History) -> Option<(u64, u64, bool)> {
 }
 
 #[test]
-fn the_gap_is_the_longest_time_without_an_acknowledgement() {
+fn write_gap_is_the_longest_time_without_an_acknowledgement() {
     let table = [
         // Before the fault counts only its last second.
         (struck(&[1, 10, 11, 30, 59], 11), (30, 59, true)),
@@ -51,12 +51,12 @@ fn the_gap_is_the_longest_time_without_an_acknowledgement() {
 }
 
 #[test]
-fn a_gap_is_as_long_as_it_is() {
+fn gap_length_is_the_difference_of_its_ends() {
     assert_eq!(Gap { from: 3, to: 10, ended: true }.length(), 7);
 }
 
 #[test]
-fn the_order_of_attempts_does_not_matter_and_only_the_applications_path_does() {
+fn write_gap_ignores_attempt_order_and_pinned_clients() {
     let mut history = struck(&[20, 25, 50], 21);
     // Pinned, in doubt, failed: none of these ends a gap.
     history.attempts.insert(0, acknowledged(row(1, 1), [30 * SECOND, 31 * SECOND], 0, 1));
@@ -73,7 +73,7 @@ fn the_order_of_attempts_does_not_matter_and_only_the_applications_path_does() {
 }
 
 #[test]
-fn silence_lasts_to_the_end() {
+fn silence_is_the_time_from_the_last_write_to_the_end() {
     let mut history = writing(&[50, 20]);
     assert_eq!(silence(&history), 10 * SECOND);
     history.attempts.push(acknowledged(row(2, 1), [55 * SECOND, 55 * SECOND], 1, 1));
@@ -91,7 +91,7 @@ fn samples(samples: &[(u64, u16, bool, u32)]) -> Vec<Sample> {
 }
 
 #[test]
-fn phases_are_milliseconds_since_the_fault() {
+fn phases_are_measured_in_milliseconds_since_the_fault() {
     let mut history = struck(&[10, 19, 45, 46], 20);
     history.seen = Some(20 * SECOND + 1_999);
     history.healed = Some(47 * SECOND);
@@ -108,7 +108,7 @@ fn phases_are_milliseconds_since_the_fault() {
         redundant: Some(35_000),
     };
     assert_eq!(phases(&history, 0), expected);
-    // At the very moment of the fault is since the fault.
+    // The moment of the fault counts as after the fault.
     history.leader_keys = keys(&[(20, Some("node2"))]);
     history.samples = samples(&[(20, 1, false, 2)]);
     let at_once = Phases { lock_lost: Some(0), promoted: Some(0), ..expected };
@@ -116,7 +116,7 @@ fn phases_are_milliseconds_since_the_fault() {
 }
 
 #[test]
-fn what_did_not_happen_has_no_phase() {
+fn missing_event_has_no_phase() {
     let mut history = struck(&[10, 20], 20);
     history.leader_keys = keys(&[(30, Some("node1"))]);
     history.samples = samples(&[(30, 0, false, 1), (30, 1, true, 1)]);
@@ -127,7 +127,7 @@ fn what_did_not_happen_has_no_phase() {
 }
 
 #[test]
-fn a_gap_that_ended_before_the_fault_is_not_its_first_write() {
+fn write_gap_that_ended_before_the_fault_has_no_first_write() {
     let times: Vec<u64> = [18].into_iter().chain(20..60).collect();
     let mut history = struck(&times, 19);
     assert_eq!((gap(&history), phases(&history, 0).first_write), (Some((18, 20, true)), Some(1_000)));
@@ -140,7 +140,7 @@ fn a_gap_that_ended_before_the_fault_is_not_its_first_write() {
 }
 
 #[test]
-fn the_rate_is_that_before_the_fault() {
+fn write_rate_is_measured_before_the_fault() {
     let mut history = struck(&[2, 3, 4, 6, 7], 6);
     history.attempts.push(acknowledged(row(1, 1), [5 * SECOND, 5 * SECOND], 0, 1));
     history.attempts.push(attempt(row(2, 1), [5 * SECOND, 5 * SECOND], None, Outcome::Failed));
@@ -166,19 +166,19 @@ fn last_leader_after_the_fault_is_the_new_primary() {
     assert_eq!(new_primary(&history), Some(1));
     history.struck = None;
     assert_eq!((new_primary(&history), taken_over(&history, 0)), (None, None));
-    // Without a write the nodes' own words say who led.
+    // Without a write, the roles that the nodes reported show which of them led.
     let mut history = struck(&[], 20);
     history.samples = samples(&[(20, 1, false, 1), (15, 0, false, 1), (30, 2, false, 2)]);
     assert_eq!(new_primary(&history), Some(2));
     history.samples = samples(&[(30, 2, false, 2)]);
     assert_eq!((new_primary(&history), taken_over(&history, 0)), (None, Some(2)));
-    // At the very moment of the fault is before the fault.
+    // The moment of the fault counts as before the fault.
     history.samples = samples(&[(20, 2, false, 2)]);
     assert_eq!(taken_over(&history, 0), None);
 }
 
 #[test]
-fn timelines_are_the_first_and_the_last() {
+fn timelines_are_the_first_and_last_seen() {
     let mut history = writing(&[20]);
     history.samples = samples(&[(10, 0, false, 4), (9, 1, true, 3), (50, 1, true, 5)]);
     assert_eq!(timelines(&history), [Some(1); 2]);
@@ -191,7 +191,7 @@ fn timelines_are_the_first_and_the_last() {
 }
 
 #[test]
-fn a_spread_has_percentiles_from_twenty_values_up() {
+fn spread_has_a_percentile_from_twenty_values() {
     let of = |min, median, max, p95| Some(Spread { min, median, max, p95 });
     assert_eq!(spread(&[]), None);
     assert_eq!(spread(&[7]), of(7, 7, 7, None));
@@ -207,7 +207,7 @@ fn a_spread_has_percentiles_from_twenty_values_up() {
 }
 
 #[test]
-fn no_loss_in_few_rounds_rules_little_out() {
+fn loss_bound_without_loss_shrinks_with_the_rounds() {
     let table = [(0, 1.0), (1, 0.95), (3, 0.6316), (20, 0.1391), (100, 0.0295), (300, 0.0099)];
     for (rounds, expected) in table {
         assert!((loss_bound(rounds) - expected).abs() < 0.0001, "{rounds}: {}", loss_bound(rounds));
