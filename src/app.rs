@@ -27,8 +27,19 @@ const THREADS_END_WITHIN: Duration = Duration::from_millis(500);
 /// Runs hactl as the process's arguments ask for.
 #[must_use]
 pub fn run() -> ExitCode {
-    // Clap prints help and usage itself, and ends with 0 or 2.
-    let cli = Cli::parse();
+    // Help, or a usage error: 0 or 2.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) => {
+            let code = u8::try_from(help.exit_code()).unwrap_or(Kind::Usage.exit_code());
+            return match help.print() {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    ended(code, Err(report::not_written(&error)))
+                }
+                _ => ExitCode::from(code),
+            };
+        }
+    };
     let terminated = Arc::new(AtomicBool::new(false));
     let result = start(cli, Arc::clone(&terminated));
     let code = match result {
@@ -41,7 +52,18 @@ pub fn run() -> ExitCode {
     if code == Kind::Interrupted.exit_code() && terminated.load(Ordering::Relaxed) {
         return ExitCode::from(Kind::Terminated.exit_code());
     }
-    ExitCode::from(code)
+    ended(code, report::written())
+}
+
+/// The exit code: results that could not be written are a failure.
+fn ended(code: u8, written: Result<()>) -> ExitCode {
+    match written {
+        Err(error) if code == 0 => {
+            report::print_error(Output::Text, &error);
+            ExitCode::from(error.kind.exit_code())
+        }
+        _ => ExitCode::from(code),
+    }
 }
 
 fn start(cli: Cli, terminated: Arc<AtomicBool>) -> Result<u8> {

@@ -72,6 +72,8 @@ variables! {
     CURL_CA_BUNDLE = "CURL_CA_BUNDLE", Passes, "The certificates that curl trusts.";
     SSH_AUTH_SOCK = "SSH_AUTH_SOCK", Passes, "The socket of the SSH agent.";
     DOCKER_HOST = "DOCKER_HOST", Passes, "The address of the container engine.";
+    DOCKER_CONTEXT = "DOCKER_CONTEXT", Passes, "The Docker context, if `DOCKER_HOST` is not set.";
+    DOCKER_CONFIG = "DOCKER_CONFIG", Passes, "The directory of Docker's settings and contexts. `~/.docker` by default.";
     LC_ALL = "LC_ALL", Sets, "Always `C.UTF-8`.";
 }
 
@@ -177,7 +179,28 @@ variables! {
     CLIENTS:
     PGSERVICE = "PGSERVICE", Sets, "`hactl`, a service with the parameters that have no variable.";
     PGSERVICEFILE = "PGSERVICEFILE", Sets, "The file of that service, in which your own services are not.";
+    PGSYSCONFDIR = "PGSYSCONFDIR", Withholds, "The directory of the system's services.";
     PGHOSTADDR = "PGHOSTADDR", Withholds, "An address would lead to another server.";
+    PGOPTIONS = "PGOPTIONS", Withholds, "Settings of the session, such as another role.";
+    PGREQUIREAUTH = "PGREQUIREAUTH", Withholds, "The ways to log in that the client accepts.";
+    PGCHANNELBINDING = "PGCHANNELBINDING", Withholds, "Whether the login is bound to the TLS connection.";
+    PGREQUIRESSL = "PGREQUIRESSL", Withholds, "An old setting of TLS.";
+    PGREQUIREPEER = "PGREQUIREPEER", Withholds, "The user of the server's process.";
+    PGSSLNEGOTIATION = "PGSSLNEGOTIATION", Withholds, "How TLS begins.";
+    PGSSLCERTMODE = "PGSSLCERTMODE", Withholds, "Whether the client sends a certificate.";
+    PGSSLCRL = "PGSSLCRL", Sets, "No file: certificates of the cluster are not revoked by the user's list.";
+    PGSSLCRLDIR = "PGSSLCRLDIR", Withholds, "The directory of lists of revoked certificates.";
+    PGSSLCOMPRESSION = "PGSSLCOMPRESSION", Withholds, "An old setting of TLS.";
+    PGSSLSNI = "PGSSLSNI", Withholds, "Whether the client sends the server's name.";
+    PGSSLMINPROTOCOLVERSION = "PGSSLMINPROTOCOLVERSION", Withholds, "The lowest TLS version.";
+    PGSSLMAXPROTOCOLVERSION = "PGSSLMAXPROTOCOLVERSION", Withholds, "The highest TLS version.";
+    PGGSSENCMODE = "PGGSSENCMODE", Sets, "Always `disable`: the cluster uses TLS.";
+    PGGSSLIB = "PGGSSLIB", Withholds, "The library for GSSAPI.";
+    PGGSSDELEGATION = "PGGSSDELEGATION", Withholds, "Whether the client delegates GSSAPI credentials.";
+    PGKRBSRVNAME = "PGKRBSRVNAME", Withholds, "The name of the Kerberos service.";
+    PGLOADBALANCEHOSTS = "PGLOADBALANCEHOSTS", Withholds, "The order in which the client tries the hosts.";
+    PGMINPROTOCOLVERSION = "PGMINPROTOCOLVERSION", Withholds, "The lowest protocol version.";
+    PGMAXPROTOCOLVERSION = "PGMAXPROTOCOLVERSION", Withholds, "The highest protocol version.";
 }
 
 variables! {
@@ -213,7 +236,11 @@ const TOPICS: [(&str, &str, &[Variable]); 8] = [
     ("Terraform's backends", "Terraform gets the variables of the backend that the cluster file names.", BACKENDS),
     (
         "`hactl psql`",
-        "psql gets the cluster's connection string as libpq's variables, and the rest of it as a service.",
+        "psql gets the cluster's connection string as libpq's variables, and the rest of it as a service. It uses none of \
+         your variables that change to which server, as whom or how it connects, also not `PGPASSWORD` and those of the \
+         backend pg. It does not use the certificate and the list of revoked certificates in `~/.postgresql` either. On an \
+         adopted cluster, hactl withholds only `PGHOSTADDR` and the variables of the backend, and replaces `PGSERVICE` and \
+         `PGSERVICEFILE`: it does not know how you log in there.",
         CLIENTS,
     ),
     ("CI", "", CI),

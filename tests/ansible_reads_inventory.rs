@@ -121,3 +121,20 @@ fn inventory_value_with_braces_is_no_template() {
     assert_eq!((&msg[1], &msg[2], &msg[4]), (&json!(password), &json!(password), &json!(password)));
     assert_eq!(msg[3], "-F '/a b/ssh_config'");
 }
+
+#[test]
+fn instance_names_that_yaml_takes_for_other_values_are_hosts_in_every_form() {
+    // PyYAML reads YAML 1.1. Keys of instances begin with a letter, so no number is among them.
+    let words = ["false", "n", "no", "null", "off", "on", "true", "y", "yes"];
+    let instances: Vec<String> = words.iter().map(|word| format!("\"{word}\": {{}}")).collect();
+    let (plan, fleet, material) =
+        crate::fixture::example(&format!("name: words\ninstances: {{{}}}\n", instances.join(", ")));
+    let inventory = inventory::build(&plan, &fleet, &material).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let written = inventory::write(dir.path(), &inventory).unwrap();
+    for file in [&written.ini, &written.yaml] {
+        let failed = [("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "True")];
+        let hosts = hostvars(file, &failed);
+        assert_eq!(hosts.keys().collect::<Vec<_>>(), words, "{}", file.display());
+    }
+}

@@ -501,3 +501,52 @@ fn report_bundle_without_a_run_fails_and_writes_no_file() {
     assert_eq!((code, error["code"].as_str()), (1, Some("record-none")), "{error:#}");
     assert_eq!(place.files(), ["pg.yaml"]);
 }
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("pg.yaml"), "instances: {node1: {}}\n").unwrap();
+    let ended = |args: &[&str], stdout: std::process::Stdio| {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_hactl"))
+            .args(args)
+            .current_dir(dir.path())
+            .env("HOME", dir.path())
+            .stdout(stdout)
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    for args in [
+        &["schema"][..],
+        &["schema", "status", "--output", "json"],
+        &["verify", "--list"],
+        &["version"],
+        &["--help"],
+        &["up", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (code, said) = ended(args, full.into());
+        assert_eq!(code, Some(1), "{args:?}: {said}");
+        assert!(said.contains("cannot write the results to standard output"), "{args:?}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(ended(args, writer.into()), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn file_in_place_of_the_directory_of_clusters_is_named_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("pg.yaml"), "instances: {node1: {}}\n").unwrap();
+    fs::write(dir.path().join(".hactl"), "").unwrap();
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .args(["status", "pg"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains(".hactl\n  cause: it is not a directory\n  hint: Move it away, or set HACTL_DIR"), "{said}");
+}

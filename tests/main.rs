@@ -20,6 +20,7 @@ mod own_terraform;
 mod proxmox;
 mod proxmox_api;
 mod proxmox_up;
+mod psql_string;
 mod readme;
 mod roles;
 mod scripted;

@@ -1,5 +1,7 @@
 //! SSH sessions against a real sshd on loopback, started by the test as the current user.
 
+mod login;
+
 use std::{
     fs,
     net::TcpListener,
@@ -207,6 +209,13 @@ async fn host_key_scan_returns_the_key_unless_known_hosts_has_another() {
     fs::write(&file, format!("@revoked other ssh-rsa AAAA\n[{host}]:{port} {own}\n")).unwrap();
     assert!(ssh::scan_host_key(host, port, &file).await.unwrap().known);
 
+    for hosts in ["*".to_owned(), format!("[{host}]:{port}")] {
+        fs::write(&file, format!("[{host}]:{port} {own}\n@revoked {hosts} {own}\n")).unwrap();
+        let error = ssh::scan_host_key(host, port, &file).await.unwrap_err();
+        assert_eq!(error.failure, SshFailure::OtherHostKey);
+        assert!(error.to_string().contains("marks as revoked"), "{error}");
+    }
+
     keygen(&dir.path().join("other"));
     let other = fs::read_to_string(dir.path().join("other.pub")).unwrap();
     fs::write(&file, format!("[{host}]:{port} {other}")).unwrap();
@@ -378,4 +387,47 @@ async fn connection_closed_without_a_greeting_is_no_ssh_server() {
     let key = SshKeys::from(Secret::new(String::new()));
     let error = Remote::connect("node1", &target, &key, Duration::from_millis(600)).await.unwrap_err();
     assert!(error.to_string().contains("no SSH server answered"), "{error}");
+}
+
+#[tokio::test]
+async fn output_of_a_command_has_nothing_of_what_the_login_shell_prints() {
+    let sshd = sshd();
+    let shells = tempfile::tempdir().unwrap();
+    let (target, keys) = (&sshd.target, &sshd.key);
+    let remote = Remote::connect("node1", target, keys, SOON).await.unwrap();
+    assert_eq!(remote.run("true", b"", SOON).await.unwrap().stdout, "");
+    // What a user's shell prints before it runs the command: with and without an end of the line, and much of it.
+    for greeting in ["echo WELCOME", "printf 'no newline'", "seq 100000"] {
+        let shell = shells.path().join("shell");
+        fs::write(&shell, format!("#!/bin/sh\n{greeting}\nexec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"\n")).unwrap();
+        fs::set_permissions(&shell, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let sshd = sshd_with(&format!("ForceCommand {}", shell.display()));
+        let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+        let done = remote.run("cat; echo err >&2; exit 7", b"hello", SOON).await.unwrap();
+        assert_eq!((done.status, done.stdout.as_str(), done.stderr.as_str()), (7, "hello", "err\n"), "{greeting}");
+        assert_eq!(remote.run("cat /nonexistent 2>/dev/null", b"", SOON).await.unwrap().stdout, "", "{greeting}");
+    }
+    // A shell that does not run the command says why.
+    let sshd = sshd_with("ForceCommand echo This account is not available; exit 1");
+    let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    let done = remote.run("id", b"", SOON).await.unwrap();
+    assert_eq!((done.status, done.stdout.as_str()), (1, "This account is not available\n"));
+}
+
+#[tokio::test]
+async fn machine_that_forwards_nothing_is_named_at_once_with_its_setting() {
+    let sshd = sshd_with("AllowTcpForwarding no");
+    let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    let started = std::time::Instant::now();
+    let error = remote.tunnel("127.0.0.1", 2379, SOON).await.unwrap_err();
+    assert_eq!(error.failure, SshFailure::TunnelProhibited);
+    let error = hactl::error::Error::from(error);
+    assert_eq!(error.code, "ssh-forwarding");
+    assert!(error.causes[0].contains("does not forward connections to 127.0.0.1:2379"), "{error}");
+    assert!(error.hint.unwrap().contains("AllowTcpForwarding local") && started.elapsed() < SOON / 2);
+    // A list of addresses refuses the others in the same way.
+    let sshd = sshd_with("PermitOpen 127.0.0.1:1");
+    let remote = Remote::connect("node1", &sshd.target, &sshd.key, SOON).await.unwrap();
+    assert_eq!(remote.tunnel("127.0.0.1", 2379, SOON).await.unwrap_err().failure, SshFailure::TunnelProhibited);
+    assert_eq!(remote.tunnel("127.0.0.1", 1, SOON).await.unwrap_err().failure, SshFailure::ChannelRefused);
 }

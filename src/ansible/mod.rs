@@ -7,4 +7,4 @@ mod playbook;
 
 pub use environment::{AnsibleEnvironment, environment, ssh_version};
 pub use event::{Configured, Recap, Refusal};
-pub use playbook::{Playbook, Settings, run};
+pub use playbook::{Playbook, Settings, check_paths, run};

@@ -1,6 +1,7 @@
 //! Running a playbook: the command as a value, and its events while it runs.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +35,8 @@ pub struct Playbook {
     /// The playbook's file name within `playbooks`.
     pub file: String,
     pub inventory: PathBuf,
+    /// How many hosts of the inventory the playbook is for.
+    pub hosts: usize,
     /// Further variables, from files; never on the command line.
     pub vars_files: Vec<PathBuf>,
 }
@@ -55,6 +58,45 @@ pub struct Settings {
 
 /// An empty configuration file: the user's own must not change what a run does.
 const CONFIG: &str = "ansible.cfg";
+
+/// Checks the directories whose paths Ansible gets.
+///
+/// # Errors
+/// When Ansible or ssh would read the path of one as another path: they replace variables in it.
+pub fn check_paths(env: &BTreeMap<String, String>, dirs: &[&Path]) -> Result<()> {
+    for dir in dirs {
+        let text = dir.display().to_string();
+        let Some(variable) = variable_in(&text, |name| is_set(name, env)) else { continue };
+        return Err(Error::failed("ansible-path", "run Ansible with the directory", &text)
+            .cause(format!("Ansible reads `{variable}` in the path as an environment variable"))
+            .hint(format!(
+                "Move the cluster file to a directory without `$` in its path, or set {}, {} and {} to such directories",
+                env::HACTL_DIR,
+                env::HACTL_CACHE_DIR,
+                env::TMPDIR
+            )));
+    }
+    Ok(())
+}
+
+/// Whether Ansible's process has the variable.
+fn is_set(name: &str, env: &BTreeMap<String, String>) -> bool {
+    let passed = env::passed_to_all().any(|passed| passed == name) && env.contains_key(name);
+    passed || name == env::LC_ALL || ["ANSIBLE_", env::HACTL_, "PYTHON"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The first part of `path` that Python's `os.path.expandvars` replaces, or that ssh reads as a variable: `${NAME}`, set
+/// or not.
+fn variable_in(path: &str, is_set: impl Fn(&str) -> bool) -> Option<&str> {
+    path.match_indices('$').find_map(|(at, _)| {
+        let rest = &path[at + 1..];
+        if let Some(inner) = rest.strip_prefix('{') {
+            return inner.find('}').map(|end| &path[at..at + end + 3]);
+        }
+        let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        is_set(&rest[..length]).then(|| &path[at..at + 1 + length])
+    })
+}
 
 /// The command line and environment of `ansible-playbook`.
 fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Settings, events: &Path) -> Command {
@@ -80,6 +122,7 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
         .env("ANSIBLE_FORKS", settings.forks.to_string())
         .env("ANSIBLE_INTERPRETER_PYTHON", "/usr/bin/python3")
         .env("ANSIBLE_GATHERING", "explicit")
+        .env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "True")
         .env("ANSIBLE_RETRY_FILES_ENABLED", "False")
         .env("ANSIBLE_NOCOLOR", "1")
         .env("ANSIBLE_DEPRECATION_WARNINGS", "False")
@@ -152,19 +195,24 @@ pub async fn run(
         context.events.emit(Line::event(line, "ansible")).await;
     }
     let finished = finished?;
+    let mut error = Error::failed("ansible", "run", format!("playbook {}", playbook.file));
     if finished.status.success()
         && let Some(configured) = follower.configured
     {
-        return Ok(configured);
+        let (hosts, expected) = (configured.hosts.len(), playbook.hosts);
+        if hosts >= expected {
+            return Ok(configured);
+        }
+        // Ansible takes an inventory without hosts for success.
+        error = error.cause(format!("Ansible ran tasks on {hosts} of {expected} machines"));
     }
     if !follower.refused.is_empty() {
         return Err(place(&follower.refused));
     }
-    let mut error = Error::failed("ansible", "run", format!("playbook {}", playbook.file));
     for (host, task, message) in &follower.failures {
         error = error.cause(format!("{host}: {task}: {message}"));
     }
-    if follower.failures.is_empty() {
+    if follower.failures.is_empty() && !finished.status.success() {
         error = error.cause(describe_end(finished.status)).cause(finished.tail.join("\n"));
     }
     Err(error.hint("Read the full output in ansible.log of the run record; run the same command again to resume"))
@@ -172,10 +220,77 @@ pub async fn run(
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, time::Instant};
+    use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
 
     use super::*;
     use crate::{context::Dirs, event::Events};
+
+    /// The end of a run of `script` in place of ansible-playbook, for a playbook of two hosts.
+    async fn ended(script: &str) -> Result<Configured> {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().to_owned();
+        let program = here.join("ansible-playbook");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let env = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        let (dirs, events) = (Dirs::new(&here, &env), Events::channel().0);
+        let context = Context { dirs, env, events, stop: tokio_util::sync::CancellationToken::new() };
+        let environment = AnsibleEnvironment {
+            ansible_playbook: program,
+            python: "python3".into(),
+            mitogen_strategy_dir: here.clone(),
+        };
+        let (tree, inventory, scratch) = (here.clone(), here.join("inventory"), here.join("scratch"));
+        let playbook = Playbook { tree, file: "site.yml".to_owned(), inventory, hosts: 2, vars_files: Vec::new() };
+        let settings = Settings {
+            private_key: None,
+            ssh_arguments: String::new(),
+            mitogen: false,
+            check: false,
+            scratch,
+            forks: 1,
+        };
+        run(&context, &environment, &playbook, &settings, |_| unreachable!("nothing is refused")).await
+    }
+
+    #[tokio::test]
+    async fn run_on_fewer_hosts_than_the_inventory_has_is_a_failure() {
+        let stats = |hosts: &[&str]| {
+            let recap = r#"{"ok":1,"changed":0,"failures":0,"unreachable":0,"skipped":0,"rescued":0,"ignored":0}"#;
+            let hosts: Vec<String> = hosts.iter().map(|host| format!("\"{host}\":{recap}")).collect();
+            format!("echo '{{\"event\":\"stats\",\"hosts\":{{{}}}}}' > \"$HACTL_EVENTS\"", hosts.join(","))
+        };
+        for (hosts, count) in [(&[][..], 0), (&["node1"], 1)] {
+            let error = ended(&stats(hosts)).await.unwrap_err();
+            assert_eq!(error.causes, [format!("Ansible ran tasks on {count} of 2 machines")]);
+        }
+        assert_eq!(ended(&stats(&["node1", "node2"])).await.unwrap().hosts.len(), 2);
+        // Ansible itself fails, too, where it cannot read an inventory.
+        let asked = "[ \"$ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED\" = True ] && exit 4";
+        assert!(ended(asked).await.unwrap_err().causes[0].contains("status 4"));
+    }
+
+    #[test]
+    fn directory_that_ansible_reads_as_another_one_is_an_error_with_its_variable() {
+        let env = BTreeMap::from(["HOME", "USER", "SECRET"].map(|name| (name.to_owned(), "x".to_owned())));
+        let variable = |path: &str| {
+            let said = check_paths(&env, &[Path::new("/fine"), Path::new(path)]).err();
+            said.map(|error| error.causes[0].split('`').nth(1).unwrap_or_default().to_owned())
+        };
+        for (path, expected) in [
+            ("/e $HOME/.hactl", "$HOME"),
+            ("/a/${HOME}x", "${HOME}"),
+            ("/a/$USER-b", "$USER"),
+            ("/a/$ANSIBLE_CONFIG", "$ANSIBLE_CONFIG"),
+            ("/a$b/${unset}", "${unset}"),
+        ] {
+            assert_eq!(variable(path).as_deref(), Some(expected), "{path}");
+        }
+        // Not a variable, or not one of Ansible's process.
+        for path in ["/5$", "/$/x", "/$HOMES", "/$SECRET", "/~root/a", "/it's `id` \"x\" 50% {{x}},b", "/a ${b"] {
+            assert_eq!(variable(path), None, "{path}");
+        }
+    }
 
     #[tokio::test]
     async fn ansible_that_ignores_the_interrupt_is_killed() {
@@ -198,6 +313,7 @@ mod tests {
             tree: here.clone(),
             file: "site.yml".to_owned(),
             inventory: here.join("inventory"),
+            hosts: 1,
             vars_files: Vec::new(),
         };
         let settings = Settings {

@@ -29,7 +29,8 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
             let mut psql = Command::new("psql").args(args.args.iter().cloned());
             // The variables of a PostgreSQL backend describe the backend, not the cluster.
             let of_backend = deployment.cluster.plan.backend.iter().flat_map(|backend| backend.kind.passed());
-            for name in Conninfo::MISLEADING.iter().chain(of_backend) {
+            let misleading = connection.conninfo.misleading();
+            for name in misleading.iter().chain(of_backend) {
                 psql = psql.withhold(name);
             }
             for (name, value) in connection.conninfo.environment() {

@@ -42,6 +42,12 @@ impl Session {
 
     /// The cluster that `name` means, checked and planned.
     pub(crate) fn cluster(&self, name: &str) -> Result<Cluster> {
+        let dir = &self.dirs.hactl;
+        if dir.exists() && !dir.is_dir() {
+            return Err(Error::failed("hactl-dir", "use the directory for the files of clusters", dir.display())
+                .cause("it is not a directory")
+                .hint("Move it away, or set HACTL_DIR to a directory"));
+        }
         Cluster::open(name, &self.dirs)
     }
 

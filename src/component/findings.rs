@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{etcd::Etcd, patroni::Member, probe::ProbeError};
-use crate::model::InstanceKey;
+use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +58,10 @@ pub(crate) struct Findings {
     /// Machines whose lease guard has not proved that it would stop a primary.
     pub(crate) unproved: Vec<InstanceKey>,
 }
+
+/// What to do about a login that is refused.
+const LOGIN: &str = "Check that this cluster was created with this NAME.secrets.age; if `hactl up` got passwords from \
+                     HACTL_SECRET_ variables, set the same variables";
 
 impl Findings {
     /// Adds a problem.
@@ -114,9 +118,8 @@ impl Findings {
                 "authentication",
                 "Set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role".into(),
             ),
-            ProbeError::Login(_) => {
-                ("authentication", "Check that this cluster was created with this NAME.secrets.age".into())
-            }
+            ProbeError::Login(_) => ("authentication", LOGIN.into()),
+            ProbeError::Forwarding(_) => (codes::SSH_FORWARDING, FORWARD.into()),
             ProbeError::Refused(_) => (code, "Check the log of the unit: nothing listens on the port".into()),
             ProbeError::Timeout(_) | ProbeError::Other(_) => (code, Hint::None),
         };
@@ -150,7 +153,8 @@ mod tests {
             );
             (problem.code, problem.hint.unwrap_or_default())
         };
-        let table: [(ProbeError, &str, &str, &str); 5] = [
+        let table: [(ProbeError, &str, &str, &str); 6] = [
+            (ProbeError::Forwarding(words()), "ssh-forwarding", FORWARD, FORWARD),
             (
                 ProbeError::Tls(words()),
                 "certificate",
@@ -161,7 +165,7 @@ mod tests {
             (
                 ProbeError::Login(words()),
                 "authentication",
-                "Check that this cluster was created with this NAME.secrets.age",
+                LOGIN,
                 "Set HACTL_SECRET_SUPERUSER to the password and `platform.hosts.superuser` to the role",
             ),
             (

@@ -33,6 +33,8 @@ pub enum ProbeError {
     Login(String),
     /// Nothing listens there.
     Refused(String),
+    /// The machine's SSH server does not forward connections there.
+    Forwarding(String),
     /// No answer came in time.
     Timeout(String),
     /// Anything else, such as an answer that makes no sense.
@@ -48,8 +50,12 @@ impl ProbeError {
 
 impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Tls(words) | Self::Login(words) | Self::Refused(words) | Self::Timeout(words) | Self::Other(words)) =
-            self;
+        let (Self::Tls(words)
+        | Self::Login(words)
+        | Self::Refused(words)
+        | Self::Forwarding(words)
+        | Self::Timeout(words)
+        | Self::Other(words)) = self;
         f.write_str(words)
     }
 }
@@ -120,7 +126,8 @@ pub(super) async fn tunnel(remote: &Remote, endpoint: &Endpoint) -> Observed<Uni
     remote.tunnel(&endpoint.host, endpoint.port, PATIENCE).await.map_err(|error| {
         let words = error.causes().join(": ");
         match error.failure {
-            SshFailure::ChannelRefused | SshFailure::TunnelProhibited => ProbeError::Refused(words),
+            SshFailure::ChannelRefused => ProbeError::Refused(words),
+            SshFailure::TunnelProhibited => ProbeError::Forwarding(words),
             SshFailure::TimedOut => ProbeError::Timeout(words),
             _ => ProbeError::Other(words),
         }

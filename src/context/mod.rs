@@ -1,6 +1,7 @@
 //! What a run gets from outside: directories, environment, events and the stop signal.
 
 mod record;
+mod retention;
 mod run_context;
 
 use std::{
@@ -18,7 +19,8 @@ use crate::{
     model::ClusterName,
 };
 
-pub use record::{Record, runs};
+pub use record::Record;
+pub use retention::runs;
 pub use run_context::RunContext;
 
 /// One run's context, cheap to clone. Code takes the environment from here and never reads it by itself.

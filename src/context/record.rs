@@ -13,21 +13,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    context::ClusterDir,
+    context::{ClusterDir, retention},
     event::Event,
     file::{private, private_dir},
 };
-
-/// All runs below `runs`, oldest first, by their names.
-#[must_use]
-pub fn runs(runs: &Path) -> Vec<String> {
-    let entries = fs::read_dir(runs).into_iter().flatten().flatten();
-    // `latest` is a second name of one of them.
-    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let mut names: Vec<String> = dirs.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort_unstable();
-    names
-}
 
 /// The record of one run, open for writing.
 pub struct Record {
@@ -62,6 +51,7 @@ impl Record {
         let _ = fs::remove_file(&beside);
         symlink(&name, &beside)?;
         fs::rename(&beside, runs.join("latest"))?;
+        retention::remove_old_runs(&runs, &name);
         Ok(Self { dir, events, logs: BTreeMap::new() })
     }
 

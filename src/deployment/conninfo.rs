@@ -33,8 +33,73 @@ impl Conninfo {
 
     pub const SERVICE: &str = "hactl";
 
-    /// Variables of the user's that would lead elsewhere: an address wins over a host.
-    pub const MISLEADING: [&str; 1] = [env::PGHOSTADDR];
+    /// With what keeps the user's own files away: the certificate and the list of revoked certificates in
+    /// `~/.postgresql`, and a login by Kerberos.
+    pub(crate) fn without_files_of_the_user(self) -> Self {
+        self.and(OWN_LOGIN.map(|(parameter, value)| (parameter, value.to_owned())))
+    }
+
+    /// Variables of the user's that would lead elsewhere, or change as whom or how a client connects. libpq's
+    /// documentation has the list; those that only change how a session looks are not among them.
+    #[must_use]
+    pub fn misleading(&self) -> Vec<&'static str> {
+        // Where hactl knows no password, the user's variables may be the way to log in.
+        let all = self.0.iter().any(|(parameter, _)| *parameter == "passfile");
+        if all { MISLEADING.to_vec() } else { vec![env::PGSERVICE, env::PGHOSTADDR] }
+    }
+}
+
+/// A file that does not exist: libpq then uses none, and not the one in `~/.postgresql`.
+const NO_FILE: &str = "/nonexistent";
+
+/// The parameters with which libpq uses nothing of the user's beside the passfile.
+const OWN_LOGIN: [(&str, &str); 3] = [("gssencmode", "disable"), ("sslcert", NO_FILE), ("sslcrl", NO_FILE)];
+
+/// The parameters whose empty value keeps the user's variable away. Every libpq that is still maintained knows them.
+const EMPTY: [&str; 4] = ["hostaddr", "password", "options", "ssl_max_protocol_version"];
+
+const MISLEADING: [&str; 27] = [
+    env::PGSERVICE,
+    env::PGSERVICEFILE,
+    env::PGSYSCONFDIR,
+    env::PGHOSTADDR,
+    env::PGPASSWORD,
+    env::PGOPTIONS,
+    env::PGREQUIREAUTH,
+    env::PGCHANNELBINDING,
+    env::PGREQUIRESSL,
+    env::PGREQUIREPEER,
+    env::PGSSLNEGOTIATION,
+    env::PGSSLCERTMODE,
+    env::PGSSLCERT,
+    env::PGSSLKEY,
+    env::PGSSLCRLDIR,
+    env::PGSSLCRL,
+    env::PGSSLCOMPRESSION,
+    env::PGSSLSNI,
+    env::PGSSLMINPROTOCOLVERSION,
+    env::PGSSLMAXPROTOCOLVERSION,
+    env::PGGSSENCMODE,
+    env::PGGSSLIB,
+    env::PGGSSDELEGATION,
+    env::PGKRBSRVNAME,
+    env::PGLOADBALANCEHOSTS,
+    env::PGMINPROTOCOLVERSION,
+    env::PGMAXPROTOCOLVERSION,
+];
+
+/// A connection string of hactl's as psql's argument: with parameters that libpq alone knows, so that the user's
+/// variables and files do not change the connection. Other drivers read the string without them.
+#[must_use]
+pub fn for_psql(dsn: &str) -> String {
+    if !dsn.contains("passfile=") {
+        return dsn.to_owned();
+    }
+    let mut text = dsn.to_owned();
+    for (parameter, value) in OWN_LOGIN.into_iter().chain(EMPTY.map(|parameter| (parameter, "''"))) {
+        text.push_str(&format!(" {parameter}={value}"));
+    }
+    text
 }
 
 /// libpq's variable for a parameter, if it has one.
@@ -66,6 +131,46 @@ impl fmt::Display for Conninfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The variables of libpq's documentation, section "Environment Variables", of PostgreSQL 13 to 18.
+    const DOCUMENTED: &str = "PGHOST PGSSLNEGOTIATION PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE \
+                              PGREQUIREAUTH PGCHANNELBINDING PGSERVICE PGSERVICEFILE PGOPTIONS PGAPPNAME PGSSLMODE \
+                              PGREQUIRESSL PGSSLCERTMODE PGSSLCOMPRESSION PGSSLCERT PGSSLKEY PGSSLROOTCERT PGSSLCRL \
+                              PGSSLCRLDIR PGSSLSNI PGREQUIREPEER PGSSLMINPROTOCOLVERSION PGSSLMAXPROTOCOLVERSION \
+                              PGGSSENCMODE PGKRBSRVNAME PGGSSLIB PGGSSDELEGATION PGCONNECT_TIMEOUT PGCLIENTENCODING \
+                              PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS PGMINPROTOCOLVERSION PGMAXPROTOCOLVERSION \
+                              PGDATESTYLE PGTZ PGGEQO PGSYSCONFDIR PGLOCALEDIR";
+
+    #[test]
+    fn every_documented_variable_that_changes_the_connection_is_set_or_withheld() {
+        let own = Conninfo::new(
+            [
+                "host",
+                "port",
+                "dbname",
+                "user",
+                "connect_timeout",
+                "target_session_attrs",
+                "sslmode",
+                "sslrootcert",
+                "passfile",
+            ]
+            .map(|parameter| (parameter, "x".to_owned())),
+        );
+        let own = own.without_files_of_the_user();
+        let set: Vec<String> = own.environment().map(|(name, _)| name).collect();
+        let left: Vec<&str> = DOCUMENTED
+            .split_whitespace()
+            .filter(|name| !own.misleading().contains(name) && !set.iter().any(|set| set == name))
+            .collect();
+        // How a session looks is the user's choice.
+        assert_eq!(left, ["PGAPPNAME", "PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGLOCALEDIR"]);
+        assert!(set.contains(&"PGSSLCERT".to_owned()) && set.contains(&"PGGSSENCMODE".to_owned()));
+        // The password of an adopted cluster's superuser is the user's.
+        let adopted = Conninfo::new([("host", "x".to_owned())]);
+        assert_eq!(adopted.misleading(), ["PGSERVICE", "PGHOSTADDR"]);
+        assert_eq!(for_psql(&adopted.to_string()), "host=x");
+    }
 
     #[test]
     fn conninfo_is_printed_as_a_string_or_as_variables() {

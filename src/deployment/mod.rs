@@ -33,7 +33,7 @@ pub(crate) use access::access;
 pub(crate) use client_files::client_files;
 pub use cluster::Cluster;
 pub(crate) use connection::{as_owner, hosts, login};
-pub use conninfo::Conninfo;
+pub use conninfo::{Conninfo, for_psql};
 pub use known::{Known, Recorded};
 pub use running::RunningCluster;
 pub(crate) use shared_record::{record, settled_record};

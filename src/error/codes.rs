@@ -14,6 +14,7 @@ pub const MACHINES_LOCK: &str = "machines-lock";
 pub const NAME_TAKEN: &str = "name-taken";
 pub const PORT_TAKEN: &str = "port-taken";
 pub const POWER_FOREIGN: &str = "power-foreign";
+pub const SSH_FORWARDING: &str = "ssh-forwarding";
 
 /// Codes of errors, and what each means.
 pub const ERRORS: &[(&str, &str)] = &[
@@ -21,6 +22,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("adopted", "the command is not for an adopted cluster"),
     ("adopted-unreadable", "the record of an adopted cluster exists and cannot be read"),
     ("ansible", "a playbook could not be prepared, or a task failed"),
+    ("ansible-path", "Ansible would read the path of a directory as another one"),
     ("ansible-environment", "the given Ansible environment cannot be used"),
     ("architecture", "no downloads are known for this machine's processor"),
     ("archive", "files for a local node could not be packed"),
@@ -78,6 +80,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("drill-unknown", "no drill has that name"),
     ("eject", "the embedded files could not be written"),
     ("engine", "the container engine refused a request"),
+    ("engine-context", "the Docker context does not exist"),
     ("engine-elsewhere", "the container engine is on another machine"),
     ("engine-gone", "the connection to the container engine broke during the run"),
     ("engine-missing", "no container engine answers on this machine"),
@@ -93,6 +96,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("forget", "the local records of a cluster could not be removed"),
     ("forward", "a port for psql could not be opened on this machine"),
     ("go-missing", "Go is needed to build etcd, and is missing or too old"),
+    ("hactl-dir", "the directory for the files of all clusters is not a directory"),
     ("host-key", "a machine shows another SSH host key, or a host key could not be created"),
     ("host-key-unknown", "no host key is recorded under the name"),
     ("image", "an image could not be made or used"),
@@ -140,6 +144,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("not-healthy", "the cluster is not healthy"),
     ("not-proved", "a drill failed"),
     ("not-provisioned", "the cluster has no machines yet"),
+    ("output", "the results could not be written to standard output"),
     ("parameter-refused", "a machine refused a parameter of PostgreSQL in the cluster file"),
     ("plan-addresses", "the local network has too few addresses"),
     ("plan-refused", "Terraform's plan would destroy or stop a machine in use"),
@@ -210,6 +215,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("shared-record", "the records of other runs in the state cannot be read"),
     ("ssh", "a machine cannot be reached by SSH"),
     ("ssh-agent", "the SSH agent cannot be used"),
+    (SSH_FORWARDING, "a machine's SSH server forwards no connections"),
     ("ssh-key", "no SSH key can be used"),
     ("ssh-key-refused", "a machine refuses the SSH key"),
     ("ssh-missing", "`ssh` is not on this machine"),

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     fmt, io,
     path::{Path, PathBuf},
@@ -466,7 +467,16 @@ async fn read_lines(reader: impl AsyncRead + Unpin, stream: Stream, lines: mpsc:
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.program.display())?;
-        self.args.iter().try_for_each(|arg| write!(f, " {arg}"))
+        f.write_str(&shell_word(&self.program.display().to_string()))?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", shell_word(arg)))
+    }
+}
+
+/// `text` as a shell takes it for one word, without changing it: no shell runs the command.
+fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', r"'\''")).into(),
     }
 }

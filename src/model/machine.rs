@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::InstanceKey;
 
+/// Whether a machine that others reach can have this address.
+#[must_use]
+pub const fn can_be_of_a_machine(address: Ipv4Addr) -> bool {
+    let first = address.octets()[0];
+    !(address.is_loopback() || address.is_link_local() || first == 0 || first >= 224)
+}
+
 /// Terraform's output `vms`, the only output that hactl reads.
 pub type Outputs = BTreeMap<InstanceKey, Machine>;
 

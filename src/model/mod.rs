@@ -32,7 +32,7 @@ pub use dns::{DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, KeyAlgorith
 pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};
 pub use endpoint::Endpoint;
 pub use hosts::{AdoptedHosts, Host, HostMachine, Hosts, Passed, RootModule};
-pub use machine::{Machine, Outputs};
+pub use machine::{Machine, Outputs, can_be_of_a_machine};
 pub use name::{BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, StorageName, Tag};
 pub use nearest::nearest;
 pub use platform::*;

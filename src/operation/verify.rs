@@ -9,7 +9,7 @@ use crate::{
     access::Access,
     component::postgres,
     context::RunContext,
-    deployment::{Cluster, Deployment, RunningCluster, as_owner},
+    deployment::{Cluster, Deployment, RunningCluster, as_owner, for_psql},
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
@@ -124,7 +124,7 @@ async fn drill(
     }
     // The string of an adopted cluster leads to no password: it is the user's to give.
     let password = plan.platform.is_adopted().then(|| access.keys.superuser.1.clone());
-    let printed = PrintedString { dsn, password };
+    let printed = PrintedString { dsn: for_psql(&dsn), password };
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed, printed };
     let history: PathBuf = run.record().join("history.jsonl");
     let Verification { verdict, error } = match work {

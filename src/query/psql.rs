@@ -60,7 +60,7 @@ pub async fn psql_connection(context: &Context, deployment: &mut Deployment) -> 
     }
     let fleet = deployment.known.fleet(&deployment.cluster)?;
     if fleet.nodes.values().all(|node| node.ssh.bastion.is_none()) {
-        return Ok(direct(as_owner(&deployment.cluster, fleet)));
+        return Ok(direct(as_owner(&deployment.cluster, fleet).without_files_of_the_user()));
     }
     let RunningCluster { fleet, access, .. } = deployment.running(context).await?;
     let (mut forwards, mut ports) = (Vec::new(), Vec::new());
@@ -79,6 +79,6 @@ pub async fn psql_connection(context: &Context, deployment: &mut Deployment) -> 
     // The certificate is that of `host`; the packets go to `hostaddr`.
     let here = vec![Ipv4Addr::LOCALHOST.to_string(); ports.len()].join(",");
     let place = Conninfo::new([("host", hosts(&fleet)), ("hostaddr", here), ("port", ports.join(","))]);
-    let conninfo = login(&deployment.cluster, place);
+    let conninfo = login(&deployment.cluster, place).without_files_of_the_user();
     Ok(PsqlConnection { conninfo, forwards, access: Some(Arc::new(access)) })
 }

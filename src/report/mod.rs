@@ -18,7 +18,7 @@ use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
 pub use bundle::{Bundled, Mask, bundle, secret_variables};
 pub use github::{Github, plan_markdown};
-pub use print::{message, print};
+pub use print::{message, not_written, print, written};
 pub use render::{catalogue_text, costs_text, plan_text, status_text, summary_text};
 
 use crate::{

@@ -1,13 +1,42 @@
 //! Standard output and standard error.
 
-use std::io::Write;
+use std::{
+    io::{self, ErrorKind, Write},
+    sync::OnceLock,
+};
 
-/// Prints a line of results. A reader that has closed the pipe is no error.
+use crate::error::{Error, Result};
+
+/// Why the first line of results was not written.
+static NOT_WRITTEN: OnceLock<ErrorKind> = OnceLock::new();
+
+/// Prints a line of results. [`written`] tells whether it was written.
 pub fn print(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        NOT_WRITTEN.get_or_init(|| error.kind());
+    }
+}
+
+/// Whether all results so far could be written. A reader that has closed the pipe has read what it wanted.
+///
+/// # Errors
+/// Why they could not: the disk is full, say.
+pub fn written() -> Result<()> {
+    match NOT_WRITTEN.get() {
+        None | Some(ErrorKind::BrokenPipe) => Ok(()),
+        Some(kind) => Err(not_written(kind)),
+    }
+}
+
+/// The error of results that were not written.
+pub fn not_written(cause: impl std::fmt::Display) -> Error {
+    Error::failed("output", "write the results to", "standard output")
+        .cause(cause)
+        .hint("Check the free space where the output goes, then run the same command again")
 }
 
 /// Prints a message for people.
 pub fn message(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }

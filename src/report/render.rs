@@ -3,9 +3,11 @@
 use std::fmt::Write;
 
 use crate::{
+    deployment::for_psql,
     event::{Event, Outcome, ResourceState, Stage, Summary},
     health::Status,
     plan::Plan,
+    ssh,
     verify::{Cost, Drill},
 };
 
@@ -89,7 +91,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("\n{}\n", summary.message);
     if let Some(dsn) = &summary.dsn {
-        let _ = write!(text, "\n  psql \"{dsn}\"\n");
+        let _ = write!(text, "\n  psql {}\n", argument(&for_psql(dsn)));
     }
     if !summary.stages.is_empty() {
         text.push('\n');
@@ -154,8 +156,14 @@ pub fn status_text(status: &Status) -> String {
             }
         }
     }
-    let _ = write!(text, "\n  psql \"{}\"", status.dsn);
+    let _ = write!(text, "\n  psql {}", argument(&for_psql(&status.dsn)));
     text
+}
+
+/// `text` as one argument in a command that the user pastes into a shell.
+fn argument(text: &str) -> String {
+    // A shell replaces these within double quotes.
+    if text.contains(['$', '`', '"', '\\', '!']) { ssh::quoted(text) } else { format!("\"{text}\"") }
 }
 
 /// How many characters of a line of a problem are shown: services log lines of any length.
@@ -259,6 +267,15 @@ fn word<T: serde::Serialize>(value: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn printed_argument_with_shell_characters_reaches_the_program_unchanged() {
+        assert_eq!(argument("host=a passfile='/my dir/p'"), "\"host=a passfile='/my dir/p'\"");
+        assert_eq!(argument("passfile='/e $HOME/p'"), r"'passfile='\''/e $HOME/p'\'''");
+        for text in ["/a`id`/x", "/say \"hi\"/x", "/wow!/x", "/a\\b/x"] {
+            assert_eq!(argument(text), format!("'{text}'"));
+        }
+    }
 
     #[test]
     fn durations_are_formatted_in_seconds_and_minutes() {

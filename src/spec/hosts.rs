@@ -9,6 +9,7 @@ use super::{
 };
 use crate::model::{
     AdoptedHosts, Distribution, Host, HostMachine, Hosts, InstanceKey, Passed, RootModule, SSH_PORT, SshKeySource,
+    can_be_of_a_machine,
 };
 
 type Instances = BTreeMap<InstanceKey, Option<InstanceFile>>;
@@ -149,8 +150,7 @@ fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> Option<I
         checker.say(path, message);
         return None;
     };
-    let first = address.octets()[0];
-    if address.is_loopback() || address.is_link_local() || first == 0 || first >= 224 {
+    if !can_be_of_a_machine(address) {
         checker
             .say(path, format!("{address} cannot be the address of a machine, because other machines cannot reach it"));
         return None;

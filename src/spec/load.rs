@@ -90,7 +90,7 @@ fn read(bytes: &[u8], fallback: &str, problems: &mut Collector<'_>) -> Option<Sp
 
     // Parts with the wrong shape are reported and removed, so that the rest can be checked as well.
     let mut countable = true;
-    for misfit in shape::misfits(&value.clone()) {
+    for misfit in shape::misfits(&value.clone(), |path| root.written(path).map(str::to_owned)) {
         let at = match root.find(&misfit.path) {
             Some((_, key_at)) if misfit.at_key => key_at,
             _ => root.position(&misfit.path),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{
     Bastion, Distribution, Guest, GuestAddress, HostName, Hypervisor, InstanceKey, Proxmox, ProxmoxKind, SINGLE_KEY,
-    SSH_PORT, Ssh, SshKeySource, StorageName, Template, derived_suffix,
+    SSH_PORT, Ssh, SshKeySource, StorageName, Template, can_be_of_a_machine, derived_suffix,
 };
 
 const DEFAULT_NODE: &str = "pve1";
@@ -159,17 +159,19 @@ impl Globals<'_> {
 
 fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFile, globals: &Globals<'_>) -> Guest {
     let at = |field: &'static str| ["instances", key.as_str(), field];
+    let path = globals.address_path(key);
+    // None if the file has no valid address: what depends on the address is not checked then.
     let address = match &written.address {
-        Some(text) => address(checker, &globals.address_path(key), text),
-        None => GuestAddress::Dhcp,
+        Some(text) => address(checker, &path, text),
+        None => (!checker.has(&path)).then_some(GuestAddress::Dhcp),
     };
     let own_gateway = written.gateway.as_ref().and_then(|text| gateway(checker, &at("gateway"), text));
-    if written.gateway.is_some() && address == GuestAddress::Dhcp {
+    if written.gateway.is_some() && address == Some(GuestAddress::Dhcp) {
         checker.say(&at("gateway"), "not allowed with `address: dhcp`: the DHCP server assigns the gateway");
     }
     let gateway = match address {
-        GuestAddress::Dhcp => None,
-        GuestAddress::Fixed(net) => {
+        None | Some(GuestAddress::Dhcp) => None,
+        Some(GuestAddress::Fixed(net)) => {
             let gateway = own_gateway.or(globals.gateway);
             let path = match own_gateway {
                 Some(_) => at("gateway").to_vec(),
@@ -186,7 +188,7 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
         }
     };
     let reserved = written.reserved.or(globals.defaults.reserved).unwrap_or_default();
-    if written.reserved == Some(true) && address != GuestAddress::Dhcp {
+    if written.reserved == Some(true) && matches!(address, Some(GuestAddress::Fixed(_))) {
         checker.say(&at("reserved"), "only with `address: dhcp`: a fixed address never changes");
     }
     let template = written.template.clone().and_then(|value| template(checker, &at("template"), globals.kind, value));
@@ -199,7 +201,7 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
         template_hypervisor: written.template_node.clone().or_else(|| globals.template_hypervisor.clone()),
         datastore: written.datastore.clone().unwrap_or_else(|| globals.datastore.clone()),
         vlan: written.vlan.or(globals.vlan),
-        address,
+        address: address.unwrap_or(GuestAddress::Dhcp),
         gateway,
         reserved,
         pool_id: written.pool_id.clone(),
@@ -233,9 +235,9 @@ fn is_template_file(text: &str) -> bool {
     StorageName::new(storage).is_ok() && !file.is_empty() && !file.contains(['/', ' ', ':'])
 }
 
-fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> GuestAddress {
+fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> Option<GuestAddress> {
     if text == "dhcp" {
-        return GuestAddress::Dhcp;
+        return Some(GuestAddress::Dhcp);
     }
     let mut wrong = |message: String, meant: Option<String>| checker.meant(path, message, meant);
     let net = match text.parse::<Ipv4Net>() {
@@ -246,18 +248,17 @@ fn address(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> GuestAdd
                 format!("`{text}` is neither dhcp nor an IPv4 address with its prefix, such as 192.168.1.21/24"),
                 meant,
             );
-            return GuestAddress::Dhcp;
+            return None;
         }
     };
     let (address, is_network) = (net.addr(), net.prefix_len() < 31);
-    let first = address.octets()[0];
-    if address.is_loopback() || address.is_link_local() || first == 0 || first >= 224 {
+    if !can_be_of_a_machine(address) {
         wrong(format!("{address} cannot be the address of a machine"), None);
     } else if is_network && (address == net.network() || address == net.broadcast()) {
         let what = if address == net.network() { "the network itself" } else { "the network's broadcast address" };
         wrong(format!("{net} is {what}, not a machine in it"), None);
     }
-    GuestAddress::Fixed(net)
+    Some(GuestAddress::Fixed(net))
 }
 
 fn gateway(checker: &mut Checker<'_, '_>, path: &[&str], text: &str) -> Option<Ipv4Addr> {

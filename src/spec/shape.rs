@@ -20,6 +20,17 @@ pub(super) struct Misfit {
     pub(super) at_key: bool,
     pub(super) message: String,
     pub(super) suggestion: Option<String>,
+    /// Whether the field takes text and has something else.
+    wants_text: bool,
+    /// What that text must be.
+    rule: Option<String>,
+}
+
+impl Misfit {
+    /// At the value of `path`.
+    const fn at(path: Vec<String>) -> Self {
+        Self { path, at_key: false, message: String::new(), suggestion: None, wants_text: false, rule: None }
+    }
 }
 
 static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
@@ -30,8 +41,41 @@ static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
 
 const SECTION: &str = "a section (`key: value` lines)";
 
-/// All misfits of `value`.
-pub(super) fn misfits(value: &Value) -> Vec<Misfit> {
+/// All misfits of `value`, whose scalars `written` gives as the file has them.
+pub(super) fn misfits(value: &Value, written: impl Fn(&[String]) -> Option<String>) -> Vec<Misfit> {
+    let mut found = explained(value);
+    for misfit in found.iter_mut().filter(|misfit| misfit.wants_text && !misfit.at_key) {
+        let Some(text) = written(&misfit.path) else { continue };
+        if is_valid(value, &misfit.path, Value::String(text.clone())) {
+            misfit.suggestion = Some(format!("\"{text}\" in quotes"));
+        } else if let Some(rule) = &misfit.rule {
+            misfit.message = misfit.message.replacen("text", &format!("text ({rule})"), 1);
+        }
+    }
+    found.extend(floats(value, &mut Vec::new()).into_iter().filter_map(|(path, number)| {
+        // A field that takes no fraction takes whole numbers only.
+        let is_whole =
+            !is_valid(value, &path, Value::from(number + 0.5)) && is_valid(value, &path, Value::from(number));
+        let text = written(&path).unwrap_or_else(|| number.to_string());
+        is_whole.then(|| Misfit {
+            message: format!("{text} is not written as a whole number"),
+            suggestion: Some(format!("{number:.0}")),
+            ..Misfit::at(path)
+        })
+    }));
+    found
+}
+
+/// Whether the value at `path` would be valid if it was `other`.
+fn is_valid(value: &Value, path: &[String], other: Value) -> bool {
+    let pointer: String = path.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
+    let mut changed = value.clone();
+    let Some(there) = changed.pointer_mut(&pointer) else { return false };
+    *there = other;
+    !explained(&changed).iter().any(|misfit| misfit.path == path)
+}
+
+fn explained(value: &Value) -> Vec<Misfit> {
     let mut found = Vec::new();
     for error in SCHEMA.1.iter_errors(value) {
         explain(&error, &mut found);
@@ -39,10 +83,32 @@ pub(super) fn misfits(value: &Value) -> Vec<Misfit> {
     found
 }
 
+/// Numbers without a fraction that are written as floats (`15.0`, `2e3`): the schema's integers accept them, and the
+/// types of the fields do not.
+fn floats(value: &Value, path: &mut Vec<String>) -> Vec<(Vec<String>, f64)> {
+    let mut below = |step: String, value: &Value| {
+        path.push(step);
+        let found = floats(value, path);
+        path.pop();
+        found
+    };
+    match value {
+        Value::Object(map) => map.iter().flat_map(|(key, value)| below(key.clone(), value)).collect(),
+        Value::Array(items) => {
+            items.iter().enumerate().flat_map(|(index, value)| below(index.to_string(), value)).collect()
+        }
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().filter(|number| number.fract() == 0.0);
+            number.map(|number| (path.clone(), number)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
     let path = steps(error.instance_path().as_str());
     let mut say = |message: String, suggestion| {
-        found.push(Misfit { path: path.clone(), at_key: false, message, suggestion });
+        found.push(Misfit { message, suggestion, ..Misfit::at(path.clone()) });
     };
     match error.kind() {
         // Optional sections are `anyOf: [section, null]`: what the section itself says is meant.
@@ -50,7 +116,7 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
             let branch = context.iter().find(|branch| !is_other_type(branch, error));
             match branch {
                 Some(branch) => branch.iter().for_each(|error| explain(error, found)),
-                None => say(expected_type(error, SECTION), None),
+                None => found.push(other_type(error, context.iter().flatten(), path)),
             }
         }
         ValidationErrorKind::AdditionalProperties { unexpected } => {
@@ -64,7 +130,7 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
                     (None, Some(meant)) => ("unknown key".to_owned(), Some(meant)),
                     (None, None) => (format!("unknown key: expected {}", one_of(&known)), None),
                 };
-                found.push(Misfit { path, at_key: true, message, suggestion });
+                found.push(Misfit { at_key: true, message, suggestion, ..Misfit::at(path) });
             }
         }
         ValidationErrorKind::PropertyNames { error: inner } => {
@@ -72,12 +138,8 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
             let mut path = path.clone();
             path.push(key.clone());
             let rule = rule_at(inner).or_else(|| rule_at(error)).unwrap_or_else(|| inner.to_string());
-            found.push(Misfit {
-                path,
-                at_key: true,
-                message: format!("`{key}` is not a valid key: {rule}"),
-                suggestion: None,
-            });
+            let message = format!("`{key}` is not a valid key: {rule}");
+            found.push(Misfit { at_key: true, message, ..Misfit::at(path) });
         }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> =
@@ -96,7 +158,10 @@ fn explain(error: &ValidationError<'_>, found: &mut Vec<Misfit>) {
             say_choice(error, &options, &mut say);
         }
         ValidationErrorKind::Constant { expected_value } => say(format!("expected {expected_value}"), None),
-        ValidationErrorKind::Type { kind } => say(expected_type(error, &words(kind)), unquoted(error)),
+        ValidationErrorKind::Type { .. } => {
+            let misfit = other_type(error, std::iter::once(error), path);
+            found.push(Misfit { suggestion: unquoted(error), ..misfit });
+        }
         ValidationErrorKind::Minimum { limit } => {
             say(format!("{} is too small: expected at least {limit}", error.instance()), None);
         }
@@ -167,11 +232,35 @@ fn unquoted(error: &ValidationError<'_>) -> Option<String> {
     (text.parse::<u64>().is_ok()).then(|| format!("{text} without quotes"))
 }
 
-fn words(kind: &TypeKind) -> String {
-    let names: Vec<String> = match kind {
-        TypeKind::Single(kind) => vec![kind.to_string()],
-        TypeKind::Multiple(kinds) => kinds.iter().map(|kind| kind.to_string()).collect(),
-    };
+/// The value at `path` has none of the types that `errors` want.
+fn other_type<'a>(
+    error: &ValidationError<'_>,
+    errors: impl Iterator<Item = &'a ValidationError<'a>>,
+    path: Vec<String>,
+) -> Misfit {
+    let mut names: Vec<String> = Vec::new();
+    let mut rule = None;
+    for error in errors {
+        rule = rule.or_else(|| rule_at(error));
+        let wanted: Vec<String> = match error.kind() {
+            ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => vec![kind.to_string()],
+            ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => {
+                kinds.iter().map(|kind| kind.to_string()).collect()
+            }
+            _ => Vec::new(),
+        };
+        for name in wanted {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    let is_scalar = error.instance().is_number() || error.instance().is_boolean();
+    let wants_text = is_scalar && names.iter().any(|name| name == "string");
+    Misfit { message: expected_type(error, &words(&names)), wants_text, rule, ..Misfit::at(path) }
+}
+
+fn words(names: &[String]) -> String {
     let names: Vec<&str> = names
         .iter()
         .filter(|name| *name != "null")

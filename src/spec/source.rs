@@ -155,6 +155,10 @@ fn unknown(word: &str, dirs: &Dirs) -> Error {
     names.extend(recorded.filter_map(|entry| entry.file_name().into_string().ok()));
     let error = Error::usage("cluster-unknown", "find cluster", word)
         .cause("no file, no cluster recorded here and no built-in blueprint has this name");
+    let other_end = format!("{word}.yml");
+    if dirs.work.join(&other_end).is_file() {
+        return error.hint(format!("Rename {other_end} to {word}.yaml, or give its path: `{other_end}`"));
+    }
     match nearest(word, names.iter().map(String::as_str)) {
         Some(name) => error.hint(format!("{KNOWN}; did you mean {name}?")),
         None if ClusterName::new(word).is_ok() => error.hint(format!("{KNOWN}; `hactl init {word}` writes a new file")),

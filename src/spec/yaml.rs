@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use saphyr::{Scalar, ScalarStyle};
-use saphyr_parser::{Event, Parser, ScanError, Span};
+use saphyr_parser::{Event, Parser, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 /// A place in the file; both count from 1.
@@ -152,8 +152,23 @@ impl Builder {
         }
     }
 
+    /// A tag outside YAML's core schema asks a program for a value of its own, which hactl does not know.
+    fn unknown_tag(&mut self, at: Position, tag: &Tag) {
+        // `!` alone makes the value text.
+        if !tag.is_yaml_core_schema() && !matches!((tag.handle.as_str(), tag.suffix.as_str()), ("", "!") | ("!", "")) {
+            let message = format!("unknown YAML tag `{tag}`: write the value itself, without a tag");
+            self.flaw(at, message);
+        }
+    }
+
     fn take(&mut self, event: Event<'_>, span: Span) {
         let at = position(span);
+        if let Event::Scalar(_, _, _, Some(tag))
+        | Event::SequenceStart(_, Some(tag))
+        | Event::MappingStart(_, Some(tag)) = &event
+        {
+            self.unknown_tag(at, tag);
+        }
         match event {
             Event::SequenceStart(..) => self.open.push(Open { at, what: Collection::List(Vec::new()) }),
             Event::MappingStart(..) => self

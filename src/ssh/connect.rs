@@ -94,8 +94,9 @@ pub(super) fn new_session(socket: &OwnedFd) -> io::Result<Session> {
     Ok(session)
 }
 
-/// Shakes hands on `socket`, checks the host key, and logs in with the first of `keys` that the server accepts.
-pub(super) fn log_in(socket: OwnedFd, server: &Server, keys: &[PrivateKey]) -> Result<LoggedIn, Seen> {
+/// Shakes hands on `socket`, checks the host key, and logs in with the first of `keys` that the server accepts. The
+/// first `skipped` keys, each of an agent's counted, are not offered.
+pub(super) fn log_in(socket: OwnedFd, server: &Server, keys: &[PrivateKey], skipped: usize) -> Result<LoggedIn, Seen> {
     let broken = |error: &dyn fmt::Display| Seen::new(SshFailure::Unreachable, format!("{server}: {error}"));
     let mut session = new_session(&socket).map_err(|error| broken(&error))?;
     let pinned = server.pinned.as_deref().map(|key| key.split_whitespace().take(2).collect::<Vec<_>>());
@@ -113,21 +114,83 @@ pub(super) fn log_in(socket: OwnedFd, server: &Server, keys: &[PrivateKey]) -> R
         let words = format!("{server} shows another host key ({}) than the pinned one", fingerprint(&shown));
         return Err(other_host_key(words));
     }
+    let mut offers = Offers { skipped, ..Offers::default() };
     let mut refused = String::new();
-    for key in keys {
+    let (mut ended, mut others) = (false, keys.iter());
+    for key in others.by_ref() {
         let tried = match key {
-            PrivateKey::Given(key) => session.userauth_pubkey_memory(&server.user, None, key.expose(), None),
-            PrivateKey::Agent => by_agent(&session, &server.user),
+            PrivateKey::Given(key) => {
+                offers.known += 1;
+                offers.offer(|| session.userauth_pubkey_memory(&server.user, None, key.expose(), None))
+            }
+            PrivateKey::Agent => by_agent(&session, &server.user, &mut offers),
         };
         match tried {
-            Ok(()) => return Ok(LoggedIn { session, socket, host_key: shown }),
-            Err(error) => refused = error.to_string(),
+            Ok(true) => return Ok(LoggedIn { session, socket, host_key: shown }),
+            Ok(false) => {}
+            Err(error) => {
+                refused = error.to_string();
+                ended = ended_by_server(&error);
+            }
+        }
+        if ended {
+            break;
         }
     }
     let banner = session.banner().unwrap_or("an SSH server");
-    let words = format!("{server}: {banner} refused the SSH key for user {}: {refused}", server.user);
-    Err(Seen::new(SshFailure::KeyRefused, words)
-        .hint("Check the user, the key, and that the machine was created with this NAME.secrets.age"))
+    let Offers { seen, known, .. } = offers;
+    let more = ended && (seen < known || others.len() > 0);
+    let keys = match (known, more) {
+        (0 | 1, false) => "the SSH key".to_owned(),
+        (_, false) => format!("all {known} SSH keys"),
+        (_, true) => format!("{seen} of {} SSH keys, and ended the session", known + others.len()),
+    };
+    let words = format!("{server}: {banner} refused {keys} for user {}: {refused}", server.user);
+    let hint = match known {
+        0 | 1 => "Check the user, the key, and that the machine was created with this NAME.secrets.age",
+        _ => {
+            "Set `ssh: {key: FILE}` of the platform in the cluster file to the right key, or remove other keys from \
+              the SSH agent"
+        }
+    };
+    let mut refusal = Seen::new(SshFailure::KeyRefused, words).hint(hint);
+    refusal.keys_from = more.then_some(seen);
+    Err(refusal)
+}
+
+/// The keys that were offered to a server.
+#[derive(Default)]
+struct Offers {
+    /// Keys that sessions before this one offered.
+    skipped: usize,
+    /// Keys that the server has seen, in this session and before.
+    seen: usize,
+    /// Keys that are there.
+    known: usize,
+}
+
+impl Offers {
+    /// Offers the next key; false if it is to be skipped.
+    fn offer(&mut self, offer: impl FnOnce() -> Result<(), ssh2::Error>) -> Result<bool, ssh2::Error> {
+        self.seen += 1;
+        if self.seen <= self.skipped { Ok(false) } else { offer().map(|()| true) }
+    }
+}
+
+/// Whether the server ended the session instead of answering, as it does after MaxAuthTries keys.
+fn ended_by_server(error: &ssh2::Error) -> bool {
+    /// `LIBSSH2_ERROR_SOCKET_SEND`, `_SOCKET_DISCONNECT`, `_PUBLICKEY_UNVERIFIED` and `_SOCKET_RECV`.
+    const SEND: ErrorCode = ErrorCode::Session(-7);
+    const CLOSED: ErrorCode = ErrorCode::Session(-13);
+    const UNVERIFIED: ErrorCode = ErrorCode::Session(-19);
+    const RESET: ErrorCode = ErrorCode::Session(-43);
+    // libssh2 tells a missing answer from a refused key by this constant text alone.
+    const NO_ANSWER: &str = "Waiting for USERAUTH response";
+    match error.code() {
+        SEND | CLOSED | RESET => true,
+        UNVERIFIED => error.message() == NO_ANSWER,
+        _ => false,
+    }
 }
 
 fn other_host_key(words: String) -> Seen {
@@ -162,19 +225,26 @@ fn no_handshake(server: &Server, error: &ssh2::Error, kinds: &str) -> Seen {
     }
 }
 
-/// Tries every key of the agent.
-fn by_agent(session: &Session, user: &str) -> Result<(), ssh2::Error> {
+/// Offers every key of the agent; false if all of them are to be skipped.
+fn by_agent(session: &Session, user: &str, offers: &mut Offers) -> Result<bool, ssh2::Error> {
     let mut agent = session.agent()?;
     agent.connect()?;
     agent.list_identities()?;
-    let mut refused = ssh2::Error::new(ErrorCode::Session(-42), "the SSH agent has no key");
-    for identity in agent.identities()? {
-        match agent.userauth(user, &identity) {
-            Ok(()) => return Ok(()),
-            Err(error) => refused = error,
+    let identities = agent.identities()?;
+    if identities.is_empty() {
+        return Err(ssh2::Error::new(ErrorCode::Session(-42), "the SSH agent has no key"));
+    }
+    offers.known += identities.len();
+    let mut last = Ok(false);
+    for identity in identities {
+        last = offers.offer(|| agent.userauth(user, &identity));
+        match &last {
+            Ok(true) => break,
+            Err(error) if ended_by_server(error) => break,
+            _ => {}
         }
     }
-    Err(refused)
+    last
 }
 
 #[cfg(test)]

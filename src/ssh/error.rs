@@ -35,6 +35,7 @@ impl SshFailure {
         match self {
             Self::OtherHostKey => "host-key",
             Self::KeyRefused => "ssh-key-refused",
+            Self::TunnelProhibited => "ssh-forwarding",
             _ => "ssh",
         }
     }
@@ -49,11 +50,13 @@ pub(super) struct Seen {
     /// With the place where it was seen.
     pub(super) words: String,
     hint: Option<String>,
+    /// The number of keys that the server has seen, where it ended the session because of them and there are more.
+    pub(super) keys_from: Option<usize>,
 }
 
 impl Seen {
     pub(super) fn new(failure: SshFailure, words: impl Into<String>) -> Self {
-        Self { failure, bastion: None, words: words.into(), hint: None }
+        Self { failure, bastion: None, words: words.into(), hint: None, keys_from: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -73,6 +76,8 @@ impl Seen {
     /// The same, seen on the bastion at `place`.
     pub(super) fn on_bastion(mut self, place: impl fmt::Display) -> Self {
         self.bastion = Some(place.to_string().into());
+        // The keys of the bastion, not those of the machine.
+        self.keys_from = None;
         self
     }
 

@@ -58,6 +58,14 @@ fn scan(host: &str, port: u16, file: &Path) -> Result<HostKey, Seen> {
         }
         let Some((bytes, _)) = session.host_key() else { continue };
         let key = format!("{kind} {}", BASE64_STANDARD.encode(bytes));
+        if is_revoked(&text, &key) {
+            let shown = fingerprint(&key);
+            let words = format!("{host}:{port} shows a host key ({shown}) that {} marks as revoked", file.display());
+            return Err(Seen::new(SshFailure::OtherHostKey, words).hint(
+                "Replace the host key of the machine: someone else may have it. Then remove its `@revoked` line if you \
+                 added it by mistake",
+            ));
+        }
         let mut key = HostKey { fingerprint: fingerprint(&key), key, known: false };
         let known = session.known_hosts().map(|mut hosts| {
             for line in text.lines() {
@@ -93,6 +101,14 @@ fn scan(host: &str, port: u16, file: &Path) -> Result<HostKey, Seen> {
         Some(key) => Ok(key),
         None => Err(last),
     }
+}
+
+/// Whether a file of known hosts has the key in a line with `@revoked`, for any host: the key is the same everywhere.
+fn is_revoked(known_hosts: &str, key: &str) -> bool {
+    known_hosts.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("@revoked") && words.nth(2) == key.split_whitespace().nth(1)
+    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub use error::{SshError, SshFailure};
 pub use host_key::{fingerprint, same_key};
 pub use keys::{PrivateKey, SshKeys, expanded, has_agent, home, user_key_files};
 pub use keyscan::{HostKey, scan_host_key};
+pub(crate) use mux::FORWARD;
 pub use session::Remote;
 
 /// A script as `sh` runs it, whatever the login shell of the user is.

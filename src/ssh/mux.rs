@@ -38,6 +38,10 @@ const OPENS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a tunnel that we ended may wait for the node's end of it.
 const LINGERS: Duration = Duration::from_secs(15);
 
+/// What to do about a server that forwards nothing.
+pub(crate) const FORWARD: &str = "Set `AllowTcpForwarding local` in the machine's sshd_config, allow the address in \
+     `PermitOpen` if that is set, and reload sshd";
+
 /// One open channel.
 enum Link {
     Run {
@@ -187,8 +191,14 @@ fn open(session: &Session, opening: Opening, links: &mut Vec<Link>) -> Option<Op
                 return Some(Opening { request, channel: None, since });
             }
             Err(error) => {
-                let words = format!("nothing answers on {host}:{port} ({error})");
-                drop(reply.send(Err(Seen::new(failure(&error), words))));
+                let seen = match failure(&error) {
+                    failure @ SshFailure::TunnelProhibited => {
+                        let words = format!("the SSH server does not forward connections to {host}:{port} ({error})");
+                        Seen::new(failure, words).hint(FORWARD)
+                    }
+                    failure => Seen::new(failure, format!("nothing answers on {host}:{port} ({error})")),
+                };
+                drop(reply.send(Err(seen)));
             }
         },
     }

@@ -26,6 +26,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Requests that may wait for the multiplexer of one session; further ones wait in their callers.
 const QUEUE: usize = 64;
 
+/// Marks where the output of a command begins: a login shell may print a greeting before it.
+const BEGINS: &str = "hactl-output-begins";
+
+/// Sessions in which keys are offered: a server ends a session after MaxAuthTries keys, 6 by default.
+const LOGIN_SESSIONS: u32 = 5;
+
 /// What connecting is called in errors.
 const CONNECT: &str = "connect by SSH to";
 
@@ -148,8 +154,12 @@ impl Remote {
     /// Those of [`Remote::run`].
     pub async fn run_as_user(&self, command: &str, input: &[u8], patience: Duration) -> Result<Finished, SshError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Run { command: command.to_owned(), input: input.to_vec(), reply };
-        self.ask("run a command on", request, answer, patience).await
+        // Every shell that a user may have knows `echo` and `;`.
+        let command = format!("echo {BEGINS};{command}");
+        let request = Request::Run { command, input: input.to_vec(), reply };
+        let mut done = self.ask("run a command on", request, answer, patience).await?;
+        done.stdout = own_output(done.stdout);
+        Ok(done)
     }
 
     /// A byte stream to `host:port` as the node itself reaches it.
@@ -196,13 +206,50 @@ impl Remote {
     }
 }
 
+/// What a command itself printed. Without the mark the shell did not run the command, and says why.
+fn own_output(stdout: String) -> String {
+    stdout.split_once(&format!("{BEGINS}\n")).map_or_else(|| stdout.clone(), |(_, own)| own.to_owned())
+}
+
 fn no_host_key(place: &str) -> Seen {
     Seen::new(SshFailure::UnknownHostKey, format!("no host key is recorded for {place}"))
         .hint("Run `hactl up` to record the host key")
 }
 
+/// The sessions of one login: further ones follow while the server ends each because of the keys that it was offered.
+struct LoginSessions {
+    left: u32,
+    /// Keys that the server has refused.
+    skipped: usize,
+}
+
+impl LoginSessions {
+    const fn new() -> Self {
+        Self { left: LOGIN_SESSIONS, skipped: 0 }
+    }
+
+    /// Whether another session can offer more keys than the one that ended with `seen`.
+    fn continue_after(&mut self, seen: &Seen) -> bool {
+        self.left -= 1;
+        let Some(skipped) = seen.keys_from.filter(|_| self.left > 0) else { return false };
+        self.skipped = skipped;
+        true
+    }
+}
+
 /// One attempt to connect, through the bastion if there is one.
 async fn attempt(label: &str, target: &SshTarget, keys: &SshKeys) -> Result<LoggedIn, Seen> {
+    let mut sessions = LoginSessions::new();
+    loop {
+        match one_session(label, target, keys, sessions.skipped).await {
+            Err(seen) if sessions.continue_after(&seen) => {}
+            done => return done,
+        }
+    }
+}
+
+/// The same without the first `skipped` keys, which the server refused in sessions before.
+async fn one_session(label: &str, target: &SshTarget, keys: &SshKeys, skipped: usize) -> Result<LoggedIn, Seen> {
     let SshTarget { host, port, user, host_key, bastion, .. } = target.clone();
     let socket = match &bastion {
         None => {
@@ -212,7 +259,7 @@ async fn attempt(label: &str, target: &SshTarget, keys: &SshKeys) -> Result<Logg
         Some(hop) => dial_through(label, hop, &host, port, keys).await?,
     };
     let (server, machine) = (Server { host, port, user, pinned: host_key }, keys.machine.clone());
-    blocking(move || log_in(socket, &server, &[machine])).await
+    blocking(move || log_in(socket, &server, &[machine], skipped)).await
 }
 
 /// A byte stream to `host:port` from the bastion. Its session ends with the stream, and serves no other: a machine
@@ -226,8 +273,16 @@ async fn dial_through(label: &str, hop: &Hop, host: &str, port: u16, keys: &SshK
         return Err(no_host_key(&name).on_bastion(&place));
     }
     let keys = keys.bastion.clone();
-    let opened = blocking(move || log_in(dial(&server.host, server.port)?, &server, &keys)).await;
-    let opened = opened.map_err(|mut seen| {
+    let log_in = move || {
+        let mut sessions = LoginSessions::new();
+        loop {
+            match log_in(dial(&server.host, server.port)?, &server, &keys, sessions.skipped) {
+                Err(seen) if sessions.continue_after(&seen) => {}
+                done => return done,
+            }
+        }
+    };
+    let opened = blocking(log_in).await.map_err(|mut seen| {
         seen.words.insert_str(0, "bastion ");
         seen.on_bastion(&place)
     })?;

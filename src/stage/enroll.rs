@@ -16,6 +16,7 @@ use std::{
 use futures_util::future::join_all;
 
 use crate::{
+    component,
     context::{Context, RunContext},
     deployment::{Cluster, ssh_keys},
     error::{Error, Result},
@@ -53,6 +54,9 @@ enum Origin {
 
 /// The pause before a machine that ended a session is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an SSH server may take to refuse to forward a connection.
+const FORWARDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a small question may take.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -183,6 +187,7 @@ async fn first_connection(
     let connected = Remote::first_connection(key, &target, keys, patience, just_created, on_seen).await;
     let (remote, shown) = connected.map_err(|error| with_remedy(error, cluster, node, origin))?;
     if recorded.is_some() {
+        check_forwarding(node, &remote).await?;
         return Ok(shown);
     }
     let remote = wait_for_first_boot(context, node, remote, keys).await?;
@@ -191,6 +196,7 @@ async fn first_connection(
         Some(_) => shown,
         None => key_after_first_boot(node, &remote, shown, keys).await?,
     };
+    check_forwarding(node, &remote).await?;
     let fingerprint = ssh::fingerprint(&shown);
     context.events.step(Stage::Provision, Some(key), format!("host key recorded: {fingerprint}")).await;
     Ok(shown)
@@ -277,6 +283,20 @@ async fn wait_for_first_boot(
 fn one_line(done: &Finished) -> String {
     let words: Vec<&str> = done.stdout.split_whitespace().chain(done.stderr.split_whitespace()).collect();
     words.join(" ")
+}
+
+/// Checks that the machine's SSH server forwards connections to its services. Whether they answer is another question. The
+/// last use of the session, because a channel that does not open ends it.
+async fn check_forwarding(node: &FleetNode, remote: &Remote) -> Result<()> {
+    for component in component::of_roles(&node.node.roles) {
+        let endpoint = (component.endpoint)(node);
+        if let Err(error) = remote.tunnel(&endpoint.host, endpoint.port, FORWARDS_WITHIN).await
+            && error.failure == SshFailure::TunnelProhibited
+        {
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }
 
 /// Checks that commands can be run as root there.

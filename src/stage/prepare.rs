@@ -63,6 +63,8 @@ pub(crate) async fn tools(context: &Context, of: &Platform) -> Result<()> {
 
 pub(crate) async fn prepare(run: &RunContext, cluster: &Cluster, vault: &Vault, mitogen: bool) -> Result<Prepared> {
     let context = &run.context;
+    let (of_cluster, temporary) = (cluster.dir(), std::env::temp_dir());
+    ansible::check_paths(&context.env, &[of_cluster.path(), &context.dirs.cache, &temporary])?;
     let (downloads, ansible) = run
         .stage(Stage::Fetch, async {
             // Ansible's environment and the downloads do not depend on each other.
@@ -199,6 +201,7 @@ async fn bake(
         file: "node-image.yml".to_owned(),
         // Ansible reads JSON as the YAML that it is.
         inventory: file("inventory.yml", &inventory.to_string())?,
+        hosts: 1,
         vars_files: Vec::new(),
     };
     ansible::run(context, ansible, &playbook, &settings, |refused| parameters_refused(cluster, refused)).await?;

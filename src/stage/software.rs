@@ -89,6 +89,7 @@ pub(crate) async fn run_playbook(
             tree: prepare::tree(context, &cluster.assets)?,
             file: "patroni-cluster.yml".to_owned(),
             inventory: dir.inventory(),
+            hosts: cluster.plan.nodes.values().filter(|node| !node.roles.is_empty()).count(),
             vars_files: Vec::new(),
         };
         let scratch = prepare::scratch()?;

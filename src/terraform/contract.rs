@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, Machine, Outputs, nearest},
+    model::{InstanceKey, Machine, Outputs, can_be_of_a_machine, nearest},
     plan::Plan,
 };
 
@@ -67,7 +67,34 @@ pub(super) fn misfits(plan: &Plan, output: &ModuleOutput) -> Vec<String> {
             unknown => machine(key, known.unwrap_or(&Json::Null), unknown, &mut misfits),
         }
     }
+    same_machines(plan, machines, &mut misfits);
     misfits
+}
+
+/// Instances that are one machine. What Terraform does not know yet is null, and never the same.
+fn same_machines(plan: &Plan, machines: &Map<String, Json>, misfits: &mut Vec<String>) {
+    let text = |machine: &Json, name: &str| machine[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let endpoint = |machine: &Json| {
+        let host = text(machine, "ssh_host")?;
+        Some(machine["ssh_port"].as_u64().map_or_else(|| host.clone(), |port| format!("{host}, port {port}")))
+    };
+    let mut seen: BTreeMap<(&str, String), &InstanceKey> = BTreeMap::new();
+    for key in plan.nodes.keys() {
+        let Some(machine) = machines.get(key.as_str()) else { continue };
+        let values = [
+            ("id", "ID", text(machine, "id")),
+            ("ipv4", "address", text(machine, "ipv4")),
+            ("ssh_host", "SSH endpoint", endpoint(machine)),
+        ];
+        for (name, what, value) in values {
+            let Some(value) = value else { continue };
+            if let Some(other) = seen.get(&(name, value.clone())) {
+                misfits.push(format!("`vms[\"{key}\"].{name}` is {value}, which is also the {what} of {other}"));
+            } else {
+                seen.insert((name, value), key);
+            }
+        }
+    }
 }
 
 fn machine(key: &InstanceKey, value: &Json, unknown: &Json, misfits: &mut Vec<String>) {
@@ -116,7 +143,10 @@ fn attribute(name: &str, value: &Json) -> Option<String> {
                 .to_owned(),
         ),
         ("ipv4", Json::String(text)) => match text.parse::<Ipv4Addr>() {
-            Ok(_) => None,
+            Ok(address) if can_be_of_a_machine(address) => None,
+            Ok(_) => Some(format!(
+                "is \"{text}\", which cannot be the address of a machine, because other machines cannot reach it"
+            )),
             Err(_) => {
                 let bare = text.split('/').next().unwrap_or_default();
                 let meant = match bare.parse::<Ipv4Addr>() {
@@ -255,6 +285,42 @@ mod tests {
             "{hint}"
         );
         assert!(hint.contains("# and so on"), "{hint}");
+    }
+
+    #[test]
+    fn instances_that_are_one_machine_or_have_an_impossible_address_are_named() {
+        let plan = plan_of(&["a", "b", "c", "d", "e"]);
+        let value = json!({
+            "a": {"id": "i", "name": "a", "ipv4": "10.0.0.1", "ssh_host": "nat", "ssh_port": 1},
+            "b": {"id": "i", "name": "b", "ipv4": "10.0.0.1", "ssh_host": "nat", "ssh_port": 2},
+            "c": {"id": "3", "name": "c", "ipv4": "127.0.0.1", "ssh_host": "nat", "ssh_port": 2},
+            "d": {"id": "4", "name": "d", "ipv4": "0.0.0.0"},
+            "e": {"id": "5", "name": "e", "ipv4": "169.254.1.1"},
+        });
+        let impossible = |key: &str, address: &str| {
+            format!(
+                "`vms[\"{key}\"].ipv4` is \"{address}\", which cannot be the address of a machine, because other \
+                 machines cannot reach it"
+            )
+        };
+        assert_eq!(
+            misfits(&plan, &told(value)),
+            [
+                impossible("c", "127.0.0.1"),
+                impossible("d", "0.0.0.0"),
+                impossible("e", "169.254.1.1"),
+                "`vms[\"b\"].id` is i, which is also the ID of a".to_owned(),
+                "`vms[\"b\"].ipv4` is 10.0.0.1, which is also the address of a".to_owned(),
+                "`vms[\"c\"].ssh_host` is nat, port 2, which is also the SSH endpoint of b".to_owned(),
+            ]
+        );
+        // Addresses that only the apply will know are not the same address.
+        let output = ModuleOutput {
+            value: Some(json!({"a": {"name": "a", "ipv4": null}, "b": {"name": "b", "ipv4": null}})),
+            unknown: json!({"a": {"id": true, "ipv4": true}, "b": {"id": true, "ipv4": true}}),
+            ..ModuleOutput::default()
+        };
+        assert_eq!(misfits(&plan_of(&["a", "b"]), &output), [""; 0]);
     }
 
     #[test]

@@ -99,6 +99,10 @@ impl Postgres {
         assert!(command.status().unwrap().success(), "{program} {args:?}");
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn dsn(&self) -> String {
         format!("postgres://terraform@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }

@@ -117,3 +117,10 @@ async fn stream_whose_pipes_a_grandchild_holds_open_ends_with_the_child() {
     assert_eq!(finished.tail, ["begun"]);
     assert!(started.elapsed() < Duration::from_secs(3));
 }
+
+#[test]
+fn shown_command_does_in_a_shell_what_hactl_runs() {
+    let command = Command::new("cat").args(["~/pw", "-n", "a b", "$HOME", "it's", ""]);
+    assert_eq!(command.to_string(), r"cat '~/pw' -n 'a b' '$HOME' 'it'\''s' ''");
+    assert_eq!(Command::new("/opt/my tool").arg("--key=x@y").to_string(), "'/opt/my tool' --key=x@y");
+}

@@ -119,24 +119,27 @@ fn dcs(config: &Value, scope: &str) -> Result<LocalDcs, String> {
     let text = |name: &str| section[name].as_str().filter(|text| !text.is_empty());
     let url = text("url").or_else(|| text("proxy"));
     let mut endpoints = Vec::new();
-    match (&section["hosts"], text("host").or(url)) {
+    let single = ["host", "url", "proxy"].into_iter().find_map(|name| Some((name, text(name)?)));
+    match (&section["hosts"], single) {
         (Value::Array(hosts), _) => {
             for host in hosts.iter().filter_map(Value::as_str) {
-                endpoints.push(endpoint(host)?);
+                endpoints.push(endpoint(store, "hosts", host)?);
             }
         }
         (Value::String(hosts), _) => {
             // As in the environment: a list in YAML's short form, or bare.
             for host in hosts.split([',', ' ', '[', ']', '"', '\'']).filter(|host| !host.is_empty()) {
-                endpoints.push(endpoint(host)?);
+                endpoints.push(endpoint(store, "hosts", host)?);
             }
         }
-        (_, Some(host)) => endpoints.push(endpoint(host)?),
+        (_, Some((name, host))) => endpoints.push(endpoint(store, name, host)?),
         _ => {}
     }
     let protocol = text("protocol").or_else(|| url.and_then(|url| url.split("://").next()));
     let namespace = config["namespace"].as_str().unwrap_or("service").trim_matches('/');
-    let readable = store == "etcd3" && text("username").is_none();
+    // Patroni takes a user from the URL, too.
+    let has_user = text("username").is_some() || single.is_some_and(|(_, host)| host.contains('@'));
+    let readable = store == "etcd3" && !has_user;
     let client = text("cert").map(|cert| [cert.to_owned(), text("key").unwrap_or(cert).to_owned()]);
     Ok(LocalDcs::Etcd {
         endpoints,
@@ -146,16 +149,20 @@ fn dcs(config: &Value, scope: &str) -> Result<LocalDcs, String> {
     })
 }
 
-fn endpoint(text: &str) -> Result<ServiceAddress, String> {
-    let text = text.split("://").last().unwrap_or(text).trim_end_matches('/');
-    host_and_port(text, etcd::PORT)
+/// An address of etcd, which may be a URL with a user and a password.
+fn endpoint(store: &str, field: &str, text: &str) -> Result<ServiceAddress, String> {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let text = text.rsplit_once('@').map_or(text, |(_, place)| place);
+    let text = text.split(['/', '?']).next().unwrap_or(text);
+    host_and_port(&format!("{store}.{field}"), text, etcd::PORT)
 }
 
 fn service_address(pointers: &[&str], config: &Value, port: u16) -> Result<ServiceAddress, String> {
-    let found = pointers.iter().find_map(|pointer| config.pointer(pointer).and_then(Value::as_str));
-    let Some(text) = found else { return Ok(ServiceAddress { host: None, port }) };
+    let found = pointers.iter().find_map(|pointer| Some((pointer, config.pointer(pointer)?.as_str()?)));
+    let Some((pointer, text)) = found else { return Ok(ServiceAddress { host: None, port }) };
     // `listen` may name several hosts, and the port comes last.
-    let mut place = host_and_port(text, port)?;
+    let field = pointer.trim_start_matches('/').replace('/', ".");
+    let mut place = host_and_port(&field, text, port)?;
     if place
         .host
         .as_ref()
@@ -166,8 +173,9 @@ fn service_address(pointers: &[&str], config: &Value, port: u16) -> Result<Servi
     Ok(place)
 }
 
-fn host_and_port(text: &str, default: u16) -> Result<ServiceAddress, String> {
-    let wrong = || format!("Patroni's configuration has an invalid address: {text}");
+fn host_and_port(field: &str, text: &str, default: u16) -> Result<ServiceAddress, String> {
+    // Not the text: a password may be in it.
+    let wrong = || format!("Patroni's configuration has an invalid address in `{field}`");
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
         None => (text, default),
@@ -234,18 +242,24 @@ fn value(yaml: &Yaml<'_>) -> Value {
         },
         Yaml::Sequence(items) => Value::Array(items.iter().map(value).collect()),
         Yaml::Mapping(entries) => {
-            let mut map = Value::Object(Map::new());
-            let mut own = Map::new();
+            let (mut map, mut own) = (Map::new(), Map::new());
             for (key, entry) in entries {
-                match value(key) {
-                    // Keys that are merged in stand behind the map's own.
-                    Value::String(key) if key == "<<" => merge(&mut map, value(entry)),
-                    Value::String(key) => drop(own.insert(key, value(entry))),
+                match (value(key), value(entry)) {
+                    // One map, or a list of maps of which the first goes first. The map's own keys go before all.
+                    (Value::String(key), Value::Object(merged)) if key == "<<" => map.extend(merged),
+                    (Value::String(key), Value::Array(list)) if key == "<<" => {
+                        let maps = list.into_iter().rev().filter_map(|item| match item {
+                            Value::Object(merged) => Some(merged),
+                            _ => None,
+                        });
+                        map.extend(maps.flatten());
+                    }
+                    (Value::String(key), entry) => drop(own.insert(key, entry)),
                     _ => {}
                 }
             }
-            merge(&mut map, Value::Object(own));
-            map
+            map.extend(own);
+            Value::Object(map)
         }
         Yaml::Tagged(_, tagged) => value(tagged),
         _ => Value::Null,
@@ -331,6 +345,52 @@ watchdog: {mode: off}
         assert_eq!(endpoints.iter().map(|place| place.port).collect::<Vec<_>>(), [1, 2]);
         // The v2 API's keys cannot be read by the v3 API.
         assert!(!tls && leader_key.is_none());
+    }
+
+    const PLAIN: &str = "name: a\nscope: b\npostgresql: {data_dir: /d}\n";
+
+    #[test]
+    fn user_in_the_url_of_etcd_is_a_user_of_etcd() {
+        for (field, value) in [
+            ("url", "https://root:p%40:w@10.0.0.1:2379"),
+            ("url", "https://root:pw@10.0.0.1/"),
+            ("proxy", "https://root:p/w@10.0.0.1:2379/v3?x=1"),
+        ] {
+            let local = good(&[PLAIN, &format!("etcd3: {{{field}: \"{value}\"}}\n")], &[]);
+            let LocalDcs::Etcd { endpoints, tls, leader_key, .. } = local.dcs else { panic!("it is etcd") };
+            assert_eq!(endpoints, [ServiceAddress { host: Some("10.0.0.1".into()), port: 2379 }], "{value}");
+            assert!(tls && leader_key.is_none(), "{value}");
+        }
+        let local = good(&[PLAIN, "etcd3: {url: \"https://10.0.0.1:2379\"}\n"], &[]);
+        assert!(matches!(local.dcs, LocalDcs::Etcd { leader_key: Some(_), .. }));
+    }
+
+    #[test]
+    fn invalid_address_is_named_by_its_field_and_never_quoted() {
+        for (field, section) in [
+            ("etcd3.url", "etcd3: {url: \"https://root:hunter2@10.0.0.1:x\"}"),
+            ("etcd3.hosts", "etcd3: {hosts: [\"hunter2@10.0.0.1:x\"]}"),
+            ("etcd.hosts", "etcd: {hosts: \"hunter2:x\"}"),
+            ("etcd3.host", "etcd3: {host: \"hunter2 + x:1\"}"),
+            ("restapi.connect_address", "etcd: {host: x}\nrestapi: {connect_address: \"root:hunter2@10.0.0.1:8008\"}"),
+            ("restapi.listen", "etcd: {host: x}\nrestapi: {listen: \"hunter2:port\"}"),
+        ] {
+            let said = wrong(&format!("{PLAIN}{section}\n"));
+            assert_eq!(said, format!("Patroni's configuration has an invalid address in `{field}`"));
+        }
+    }
+
+    #[test]
+    fn list_of_merged_maps_is_merged_with_the_first_map_first() {
+        let file = "a: &a {username: one, password: first}\nb: &b {username: two, x: {y: 1}}\nname: a\nscope: b\n\
+                    etcd: {host: x}\npostgresql:\n  data_dir: /d\n  authentication:\n    \
+                    superuser: {<<: [*a, *b], password: own}\n";
+        let local = good(&[file], &[]);
+        assert_eq!(local.superuser.as_deref(), Some("one"));
+        assert_eq!(local.superuser_password.unwrap().expose(), "own");
+        // A map that is merged in is replaced by the map's own, not merged with it.
+        let document = document("a: &a {k: {x: 1}}\nb: {<<: *a, k: {y: 2}}\n").unwrap();
+        assert_eq!(document["b"]["k"], serde_json::json!({"y": "2"}));
     }
 
     #[test]

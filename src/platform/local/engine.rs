@@ -14,9 +14,11 @@ use bollard::{
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::refusal::{Refusal, fault};
+use super::{
+    docker_context::engine_address,
+    refusal::{Refusal, fault},
+};
 use crate::{
-    env,
     error::{Error, Result, codes},
     model::ClusterName,
 };
@@ -28,8 +30,6 @@ pub(super) const LABEL_NODE: &str = "hactl.node";
 /// The label with the cluster's UUID: an object with the cluster's UUID belongs to the cluster.
 pub(super) const LABEL_UUID: &str = "hactl.uuid";
 
-/// Where the engine listens unless `DOCKER_HOST` says otherwise.
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The oldest engine that is known to work, 20.10: private cgroup namespaces came with it.
 const OLDEST_API: (usize, usize) = (1, 41);
 /// The longest silence before an answer begins; committing or importing an image takes its time.
@@ -87,15 +87,14 @@ impl fmt::Display for CgroupVersion {
 }
 
 impl Engine {
-    /// Connects to the engine that `DOCKER_HOST` names, or to the default socket.
+    /// Connects to the engine that `DOCKER_HOST` or the Docker context names, or to the default socket.
     ///
     /// # Errors
     /// Of kind `Missing` when there is no engine, when it does not answer, when this user may not
-    /// talk to it or when it is too old; of kind `Usage` when `DOCKER_HOST` names another machine,
+    /// talk to it or when it is too old; of kind `Usage` when its address is on another machine,
     /// since nodes publish SSH on this machine's loopback.
     pub async fn connect(env: &BTreeMap<String, String>) -> Result<Self> {
-        let host = env.get(env::DOCKER_HOST).filter(|host| !host.is_empty());
-        let address = host.cloned().unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
+        let address = engine_address(env)?;
         let docker = open(&address)?;
         match tokio::time::timeout(PING_TIMEOUT, docker.ping()).await {
             Ok(Ok(_)) => {}
@@ -172,7 +171,7 @@ fn open(address: &str) -> Result<Docker> {
             .cause(
                 "the local platform needs an engine on this machine: local nodes publish SSH on its loopback address",
             )
-            .hint("Unset DOCKER_HOST, or run hactl on the machine where that engine is"))
+            .hint("Unset DOCKER_HOST and set DOCKER_CONTEXT to `default`, or run hactl on the machine where that engine is"))
     }
 }
 

@@ -12,6 +12,7 @@ mod boot;
 mod container;
 mod disk;
 mod distribution;
+mod docker_context;
 mod engine;
 mod image;
 mod image_builder;

@@ -291,3 +291,14 @@ fn invalid_proxmox_settings_are_all_reported() {
         assert_eq!(wrong(text), *expected, "{text}");
     }
 }
+
+#[test]
+fn malformed_address_on_proxmox_has_no_second_cause() {
+    for address in ["192.168.1.300/24", "192.168.1.21", "somewhere", "7"] {
+        let text = format!(
+            "platform: proxmox\ninstances:\n  a: {{address: {address}, gateway: 192.168.1.1, reserved: true}}\n"
+        );
+        let found = wrong(&text);
+        assert!(found.lines().count() == 1 && found.contains("instances.a.address: "), "{found}");
+    }
+}

@@ -52,7 +52,15 @@ pub fn decide(wanted: &ImportRequest<'_>, candidates: &[Candidate]) -> Result<Im
         let (key, target) = match find(wanted, candidate, alone) {
             Ok(Some(found)) => found,
             Ok(None) => {
-                notes.push(format!("{said_by} matches no instance of the cluster file and is not imported"));
+                let name = candidate.hostname.as_deref().unwrap_or_default();
+                let named = wanted.targets.keys().find(|key| key.as_str() == name).map_or("KEY", |key| key.as_str());
+                let id = candidate.hypervisor.as_ref().map_or_else(String::new, |node| format!("{node}/"));
+                let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
+                notes.push(format!(
+                    "{said_by}{name} matches no instance of the cluster file and is not imported; to import it, add \
+                     `{named}={id}{}` to the command",
+                    candidate.vmid
+                ));
                 continue;
             }
             Err(problem) => {
@@ -266,9 +274,14 @@ mod tests {
             imports.notes,
             [
                 "node1 will be renamed from old-name to pg-prod-node1; set `vm_name: old-name` to keep the name",
-                "proxmox_vm_qemu.vm[2] in old matches no instance of the cluster file and is not imported",
+                "proxmox_vm_qemu.vm[2] in old (someone-elses) matches no instance of the cluster file and is not \
+                 imported; to import it, add `KEY=pve7/102` to the command",
             ]
         );
+        // A machine that is called like an instance is not renamed unasked, but its argument is complete.
+        let like = state("proxmox_vm_qemu", &[(json!(0), "pve1/qemu/101", "node2")]);
+        let problems = decide(&map.wanted(&[]), &like).unwrap_err();
+        assert!(problems[0].ends_with("to import it, add `node2=pve1/101` to the command"), "{problems:?}");
         // The same id from two sides is no contradiction.
         let both = [state("proxmox_vm_qemu", &old), by_hand(&["node1=100"])].concat();
         assert_eq!(ids(&decide(&map.wanted(&[]), &both).unwrap()).len(), 2);
