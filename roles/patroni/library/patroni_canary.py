@@ -70,6 +70,11 @@ FAILED = "the member's state is `start failed`"
 RESTART = " waits for a restart"
 
 
+def direct(context):
+    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+
+
 class Canary:
     def __init__(self, module):
         self.module, self.params = module, module.params
@@ -78,8 +83,7 @@ class Canary:
         self.context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
         self.context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
         self.server_context = ssl.create_default_context(cafile=os.path.join(tls, "postgresql-ca.crt"))
-        self.opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.context))
+        self.opener = direct(self.context)
 
     def read(self):
         with open(self.file, encoding="utf-8") as file:
