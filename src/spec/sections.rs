@@ -234,7 +234,7 @@ pub(super) fn postgres(
         parameters,
         databases: databases(checker, written.databases.unwrap_or_default()),
         access: access(checker, written.access.unwrap_or_default()),
-        // On machines of somebody else the network around them may be anybody's.
+        // The network around machines that hactl did not make may belong to strangers.
         own_network: written.own_network.unwrap_or(!matches!(platform, Platform::Hosts(_) | Platform::Terraform(_))),
     }
 }

@@ -91,7 +91,7 @@ class Pause(unittest.TestCase):
         self.assertEqual(change({"pause": True}, "paused", "restart"), {})
         self.assertEqual(change(own, "resumed", ""), {"pause": None, "hactl_pause": None})
         self.assertEqual(change({"pause": True}, "resumed", ""), {})
-        # Somebody has ended ours: the mark must not make a later pause of theirs ours.
+        # An operator has ended ours: the mark must not make a later pause of the operator ours.
         self.assertEqual(change({"hactl_pause": "restart"}, "resumed", ""), {"hactl_pause": None})
         self.assertEqual(change(own, "seen", ""), {})
 

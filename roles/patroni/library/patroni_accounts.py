@@ -91,7 +91,7 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    # A superuser must not run what somebody else has put into a schema.
+    # A superuser must not run functions that another role has put into a schema.
     options = "-c log_statement=none -c search_path=pg_catalog,pg_temp"
     if params["only_passwords"]:
         # No standby may be able to confirm: it may be waiting for this very password.

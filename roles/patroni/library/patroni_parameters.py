@@ -188,7 +188,7 @@ def machine_memory():
 
 
 def huge_pages():
-    """Bytes of the machine's huge pages, whoever uses them: the next start takes those of the running server."""
+    """Bytes of the machine's huge pages, used or not: the next start takes those of the running server."""
     found = dict(re.findall(r"^(HugePages_Total|Hugepagesize):\s+(\d+)", open("/proc/meminfo", encoding="ascii").read(), re.M))
     return int(found.get("HugePages_Total", 0)) * int(found.get("Hugepagesize", 0)) * 1024
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: Apache-2.0
-"""Pause a Patroni cluster for the time of a step, and leave a pause of somebody else alone."""
+"""Pause a Patroni cluster for the time of a step, and leave a pause of an operator alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ short_description: Pause a Patroni cluster, and end only the pause that this mod
 description:
   - A pause that this module makes carries the mark C(hactl_pause) in the
     configuration in etcd, in the same change. A pause without the mark is
-    somebody else's, and stays.
+    an operator's, and stays.
 options:
   config_dir: {type: path, required: true, description: Patroni's configuration directory}
   port: {type: int, default: 8008, description: Port of the node's REST API}

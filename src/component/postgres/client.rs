@@ -168,7 +168,7 @@ pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, 
     let mut config = Config::new();
     config.user(user).password(password.expose()).dbname(database).application_name("hactl");
     config.ssl_mode(access.keys.postgres_ssl);
-    // A superuser must not run what somebody else has put into a schema.
+    // A superuser must not run functions that another role has put into a schema.
     config.options("-c search_path=pg_catalog,pg_temp");
     let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| failure(&error))?;
     tokio::spawn(connection);
