@@ -437,7 +437,7 @@ fn schema_describes_every_field() {
 fn name_that_yaml_reads_as_another_type_is_suggested_in_quotes() {
     for (text, expected) in [
         ("env: 001", "1:6: env: expected text, found the number 1 (did you mean \"001\" in quotes?)"),
-        ("env: true", "1:6: env: expected text, found the truth value true (did you mean \"true\" in quotes?)"),
+        ("env: true", "1:6: env: expected text, found the boolean true (did you mean \"true\" in quotes?)"),
         (
             "postgres: {databases: {app: {owner: 007}}}",
             "1:37: postgres.databases.app.owner: expected text (1 to 63 lower-case letters",
