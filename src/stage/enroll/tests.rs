@@ -143,7 +143,7 @@ async fn enrolled_machine_is_skipped_until_its_host_key_changes() {
     // The output of cloud-init, which is still running when SSH first answers.
     one.program(
         "cloud-init",
-        "if [ \"$2\" = --wait ]; then sleep 1; [ -e \"$0.cut\" ] || { touch \"$0.cut\"; kill $(ps -o ppid= $PPID); }; \
+        "if [ \"$2\" = --wait ]; then sleep 1; [ -e \"$0.cut\" ] || { touch \"$0.cut\"; kill $(ps -o ppid= $PPID); exec sleep 5; }; \
          touch \"$0.done\"; fi\n\
          if [ -e \"$0.done\" ]; then echo 'status: done'; else echo 'status: running'; fi",
     );
