@@ -18,7 +18,7 @@ pub type Observations = BTreeMap<InstanceKey, NodeView>;
 pub(crate) enum View {
     Etcd(Observed<EtcdView>),
     /// The second part is the state of the lease guard, if one is enabled.
-    Patroni(Observed<PatroniView>, Option<GuardView>),
+    Patroni(Observed<Box<PatroniView>>, Option<GuardView>),
     Postgres(Observed<PostgresView>),
 }
 
@@ -68,7 +68,7 @@ impl NodeView {
     pub(crate) fn add(&mut self, view: View) {
         match view {
             View::Etcd(view) => self.etcd = Some(view),
-            View::Patroni(view, guard) => (self.patroni, self.guard) = (Some(view), guard),
+            View::Patroni(view, guard) => (self.patroni, self.guard) = (Some(view.map(|view| *view)), guard),
             View::Postgres(view) => self.postgres = Some(view),
         }
     }

@@ -42,7 +42,7 @@ pub(super) const COMPONENT: Component = Component {
     ask: |reached| {
         Box::pin(async move {
             let (patroni, guard) = tokio::join!(client::ask(reached), guard::ask(reached.remote));
-            View::Patroni(patroni, guard)
+            View::Patroni(patroni.map(Box::new), guard)
         })
     },
     complete: |_, _| {},
