@@ -188,7 +188,7 @@ pub async fn down(run: &RunContext, deployment: Deployment, request: &TeardownRe
         _ if forgotten => format!("Removed the local records of {name}; nothing was stopped on the machines."),
         (true, _) => format!("{name} is stopped; its data stays on the machines."),
         (false, true) => format!("{name} is gone."),
-        (false, false) => format!("{name} has no machines and no local records to remove."),
+        (false, false) => format!("{name} has no machines to remove."),
     };
     if !left.is_empty() && (changed || forgotten) {
         message += &format!(" Left as they are: {left}, with services and ownership marker.");
