@@ -75,6 +75,8 @@ fn refused(bench: &Bench, parameters: &[&str], expected: &[(&str, &[&str])]) {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one cluster for all edits")]
 fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
+    /// A place in the cluster file, and what the message there contains.
+    type Expected<'a> = (&'a str, &'a [&'a str]);
     let bench = Bench::new(NAME, &file(&[]));
     let mut steps = Steps::new();
     let up = steps.must("up, without a cluster, makes one", || bench.up());
@@ -82,7 +84,7 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
     let application = Application::start(&dsn, 2);
 
     // Nothing but the server that tries them sees these.
-    let untouched: [(&str, &[&str], &[(&str, &[&str])]); 5] = [
+    let untouched: [(&str, &[&str], &[Expected<'_>]); 5] = [
         (
             "up, with values that Patroni drops, names each of them and what is allowed",
             &["wal_keep_size: 2G", "work_mem: 16mb", "wrok_mem: 4MB", "log_statement: DDLL", "max_connections: 20"],
