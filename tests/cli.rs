@@ -318,7 +318,7 @@ fn report_of_a_removed_cluster_is_shown() {
     let verdict = serde_json::json!({
         "version": 1, "cluster": "pg", "started": "2026-11-22T07:17:39Z", "hactl": "0.1.0", "platform": "local",
         "stamps": [], "durability": "quorum-strict", "fencing": "none", "timers": {}, "seed": 1, "path": "direct",
-        "drills": [],
+        "libpq": "psql (PostgreSQL) 17.0", "drills": [],
     });
     let run = place.path().join(".hactl/pg/runs/20261122T071739-verify");
     fs::create_dir_all(&run).unwrap();
