@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::InstanceKey;
 
-/// Whether a machine that others reach can have this address.
+/// Whether a machine that others reach can have this address. Systems give themselves addresses in 127.0.0.0/16; those in the rest of
+/// the loopback network are chosen, for servers that all run on one machine.
 #[must_use]
 pub const fn can_be_of_a_machine(address: Ipv4Addr) -> bool {
-    let first = address.octets()[0];
-    !(address.is_loopback() || address.is_link_local() || first == 0 || first >= 224)
+    let [first, second, ..] = address.octets();
+    !((first == 127 && second == 0) || address.is_link_local() || first == 0 || first >= 224)
 }
 
 /// Terraform's output `vms`, the only output that hactl reads.
