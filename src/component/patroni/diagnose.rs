@@ -25,7 +25,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     for (key, view) in &views {
         if view.itself.failsafe_mode_is_active {
             let message = "failsafe mode is active: Patroni cannot reach etcd";
-            findings.add("failsafe-active", Some(key), message, "check etcd first");
+            findings.add("failsafe-active", Some(key), message, "Check etcd first");
         }
         if view.itself.pending_restart {
             let hint = format!("Run `hactl up {}` to restart the members in the right order", plan.cluster);
@@ -55,7 +55,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     let Some((_, cluster)) = best else {
         if !views.is_empty() {
             let message = "no Patroni member can read the cluster from etcd";
-            findings.add("dcs-unreadable", None, message, "check etcd first");
+            findings.add("dcs-unreadable", None, message, "Check etcd first");
         }
         return;
     };
