@@ -39,6 +39,16 @@ pub(crate) enum RecordError {
     TooNew(String),
 }
 
+impl RecordError {
+    /// What to do next: `restore`, unless a newer hactl can read the record.
+    pub(crate) fn next_step(&self, restore: impl Into<String>) -> String {
+        match self {
+            Self::TooNew(_) => "Install the newer hactl".to_owned(),
+            Self::Io(_) | Self::Json(_) => restore.into(),
+        }
+    }
+}
+
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

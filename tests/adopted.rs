@@ -78,7 +78,7 @@ fn adopted_cluster_made_by_hand_is_read_and_drilled() {
         let reason = |index: usize| verdict["drills"][index]["reason"].as_str().unwrap();
         assert!(reason(1).contains("unit patroni@main does not restart Patroni (Restart=no)"), "{verdict:#}");
         assert!(reason(2).contains("hactl cannot power these machines back on"), "{verdict:#}");
-        // Its pg_hba lets members in, and nobody else.
+        // Its pg_hba lets only members in.
         assert_eq!(
             (verdict["platform"].as_str(), verdict["path"].as_str()),
             (Some("hosts"), Some("tunnel")),
@@ -127,7 +127,7 @@ fn adopted_cluster_made_by_hand_is_read_and_drilled() {
     steps.finish();
 }
 
-/// etcd, Patroni and PostgreSQL as somebody else would have set them up.
+/// etcd, Patroni and PostgreSQL as set up by another tool.
 fn by_hand(bench: &Bench, addresses: &[String; 3]) {
     let keygen =
         Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(bench.path("id")).status();
@@ -135,7 +135,7 @@ fn by_hand(bench: &Bench, addresses: &[String; 3]) {
     let key = fs::read_to_string(bench.path("id.pub")).unwrap();
     let peers: Vec<String> =
         (1..).zip(addresses).map(|(number, address)| format!("dcs-{number}=http://{address}:23800")).collect();
-    // The members themselves, and nobody else.
+    // Only the members themselves.
     let hba: String = addresses
         .iter()
         .map(|address| format!("    - host all,replication all {address}/32 scram-sha-256\n"))

@@ -60,7 +60,7 @@ fn down_with_a_module_called_data_asks_before_it_destroys() {
     let (code, said) = place.hactl(&["down", "pg"]);
     assert!(said.contains(address) && said.contains("cannot ask for confirmation: stdin is not a terminal"), "{said}");
     assert_eq!(code, Some(1), "{said}");
-    assert_eq!(place.terraform(&["state", "list"]).trim(), address, "nobody was asked, and it is gone");
+    assert_eq!(place.terraform(&["state", "list"]).trim(), address, "it was destroyed without a confirmation");
     let (code, said) = place.hactl(&["down", "pg", "--yes"]);
     assert_eq!((code, place.terraform(&["state", "list"]).as_str()), (Some(0), ""), "{said}");
     // And of nothing nothing is asked.

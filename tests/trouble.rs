@@ -1,6 +1,6 @@
 //! What this machine may lack or refuse, before any node is made: no engine, no Terraform, no Python,
 //! full and read-only disks, secrets that are broken or cannot be opened. Each is named with the next
-//! step, leaves nothing half-written, and the next command carries on. Small file systems need root or `sudo -n`.
+//! step, leaves nothing half-written, and the next command resumes. Small file systems need root or `sudo -n`.
 
 use std::{
     collections::BTreeMap,

@@ -143,7 +143,7 @@ fn cluster_with_three_nodes_runs_from_up_to_down() {
             if stage == "configure" {
                 assert!(orphans.iter().any(|name| name.starts_with("ansible")), "{orphans:?}");
                 let told = |event: &serde_json::Value| event["type"] == "warning" && event["code"] == "orphan-ended";
-                assert!(events.iter().any(told), "nobody said that orphans were ended");
+                assert!(events.iter().any(told), "no warning says that orphans were ended");
             }
             healthy(&bench);
         });
@@ -257,7 +257,7 @@ fn tls(bench: &Bench, status: &serde_json::Value) {
     }
     let seen = s_client(5432, &["-starttls", "postgres", "-CAfile", &postgres]);
     assert!(seen.contains("Verify return code: 0 (ok)"), "port 5432: {seen}");
-    // The peers' CA is nobody else's business: its port speaks TLS and asks for a certificate.
+    // Only members have the peers' CA: the port speaks TLS and asks for a certificate.
     let seen = s_client(2380, &["-CAfile", &control]);
     assert!(seen.contains("Acceptable client certificate CA names"), "port 2380: {seen}");
     assert!(seen.contains("unable to get local issuer certificate"), "port 2380: {seen}");

@@ -259,7 +259,7 @@ fn without_guard(bench: &Bench) {
     healthy_within(bench, Duration::from_secs(30));
 }
 
-/// A role whose sessions do not wait for anybody.
+/// A role whose sessions wait for no replica.
 fn lowered_role(bench: &Bench) {
     let primary = leader(bench);
     superuser(&primary, "postgres", "ALTER ROLE app SET synchronous_commit = off");
@@ -279,7 +279,7 @@ fn lowered_mode(bench: &Bench) {
     healthy_within(bench, Duration::from_secs(30));
 }
 
-/// Patroni stopped on every replica: nobody could take over.
+/// Patroni stopped on every replica: none could take over.
 fn replicas_without_patroni(bench: &Bench) {
     let primary = leader(bench);
     let replicas: Vec<&str> = NODES.into_iter().filter(|node| *node != primary).collect();
@@ -439,7 +439,7 @@ fn healthy_within(bench: &Bench, patience: Duration) {
     }
 }
 
-/// What the drills would have left: database, role, slots that nobody uses, files, tables, units.
+/// What the drills would have left: database, role, unused slots, files, tables, units.
 fn leftovers(bench: &Bench) -> String {
     healthy_within(bench, Duration::from_secs(90));
     let sql = "SELECT datname FROM pg_database WHERE datname = 'hactl_verify' \

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::known::Recorded;
 use crate::{
     error::{Error, Result},
-    file::{self, RecordError},
+    file,
     fleet::Fleet,
     model::ClusterName,
 };
@@ -24,22 +24,19 @@ struct Written<'a> {
 
 /// Reads the file at `path`, of the cluster `name`.
 pub(super) fn read(path: &Path, name: &ClusterName) -> Recorded<Fleet> {
-    let unreadable = |cause: &RecordError, hint: String| {
-        let error = Error::failed("fleet-unreadable", "read the machines of", name);
-        Recorded::Unreadable(error.cause(format!("{}: {cause}", path.display())).hint(hint))
-    };
-    let restore = || {
-        format!(
-            "Restore the file from a backup. If you have no backup, make sure that no other run works on {name}, move \
-             the file away and run the same command again; `hactl up {name}` asks Terraform for the machines and \
-             writes the file"
-        )
-    };
     match file::read_record(path, VERSION) {
         Ok(None) => Recorded::Absent,
         Ok(Some(fleet)) => Recorded::Known(fleet),
-        Err(error @ RecordError::TooNew(_)) => unreadable(&error, "Install the newer hactl".to_owned()),
-        Err(error) => unreadable(&error, restore()),
+        Err(cause) => {
+            let restore = format!(
+                "Restore the file from a backup. If you have no backup, make sure that no other run works on {name}, move \
+                 the file away and run the same command again; `hactl up {name}` asks Terraform for the machines and \
+                 writes the file"
+            );
+            let error = Error::failed("fleet-unreadable", "read the machines of", name);
+            let error = error.cause(format!("{}: {cause}", path.display()));
+            Recorded::Unreadable(error.hint(cause.next_step(restore)))
+        }
     }
 }
 

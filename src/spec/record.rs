@@ -41,11 +41,11 @@ impl Record {
         let failed = || Error::failed("record", "read the record of the cluster", path.display());
         file::read_record(path, VERSION).map_err(|error| {
             let failed = failed().cause(&error);
-            match error {
+            match &error {
                 RecordError::Io(_) => failed,
-                RecordError::Json(_) => failed
-                    .hint("Move the file away; `hactl up` then writes a new one, but may choose other etcd voters"),
-                RecordError::TooNew(_) => failed.hint("Install the newer hactl"),
+                RecordError::Json(_) | RecordError::TooNew(_) => failed.hint(error.next_step(
+                    "Move the file away; `hactl up` then writes a new one, but may choose other etcd voters",
+                )),
             }
         })
     }

@@ -1,5 +1,5 @@
 //! Machines of an old configuration of the Telmate provider, taken over by import blocks as
-//! `hactl import` writes them: nothing that holds data is made anew.
+//! `hactl import` writes them: nothing that holds data is replaced.
 //!
 //! The recorded provider replaces for the changes for which bpg's does, by its source and issues,
 //! and leaves out of an import what Proxmox's API does not tell. It has not been run against bpg.

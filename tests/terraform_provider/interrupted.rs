@@ -1,4 +1,4 @@
-//! Runs that end in the middle: the next one converges, and what lives is not made anew.
+//! Runs that end in the middle: the next one converges, and existing machines are not replaced.
 
 use super::cluster::{actions, is_booting, run, with_cluster};
 use hactl::terraform::Action;

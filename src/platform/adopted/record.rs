@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::ClusterDir,
     error::{Error, Result},
-    file::{self, RecordError},
+    file,
     fleet::Fleet,
     plan::Plan,
     secrets::{self, ClientFiles},
@@ -29,16 +29,12 @@ impl AdoptedRecord {
     /// # Errors
     /// When the file exists and cannot be read: the host keys in it would be taken on trust again.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let unreadable = |cause: &RecordError, hint: &str| {
-            let error =
-                Error::failed("adopted-unreadable", "read the record of the adopted cluster in", path.display());
-            error.cause(cause).hint(hint)
-        };
-        let restore = "Restore the file from a backup, or move it away: hactl then asks the machines again and records their \
-                       host keys as at the first contact";
-        file::read_record(path, VERSION).map_err(|error| match &error {
-            RecordError::TooNew(_) => unreadable(&error, "Install the newer hactl"),
-            RecordError::Io(_) | RecordError::Json(_) => unreadable(&error, restore),
+        file::read_record(path, VERSION).map_err(|cause| {
+            let restore = "Restore the file from a backup, or move it away: hactl then asks the machines again and records \
+                           their host keys as at the first contact";
+            Error::failed("adopted-unreadable", "read the record of the adopted cluster in", path.display())
+                .cause(&cause)
+                .hint(cause.next_step(restore))
         })
     }
 

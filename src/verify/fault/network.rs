@@ -179,6 +179,7 @@ pub(super) fn delay(others: &Others) -> NodeFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::fault::tests::code;
 
     fn others() -> Others {
         let etcd = ["10.0.0.10/2379", "10.0.0.11/2379"].map(str::to_owned).to_vec();
@@ -291,6 +292,28 @@ END
             let values = "addresses='10.0.0.11 10.0.0.12'\nendpoints='10.0.0.11/8008 10.0.0.12/2379'\n";
             assert!(script.contains(&format!("step='{step}'\n{values}")), "{script}");
             assert!(!script.contains('@'), "{script}");
+        }
+        let script = code(&fault.inject);
+        let steps = [
+            "delay=200\nhandle=7a5d:\n",
+            r#"  inject)
+    device=$(ip -o route get "${addresses%% *}" | sed -n 's/.* dev \([^ ]*\) .*/\1/p')
+    tc qdisc add dev "$device" root handle "$handle" prio bands 4
+    tc qdisc add dev "$device" parent "${handle}4" netem delay "${delay}ms"
+    for to in $addresses; do
+      tc filter add dev "$device" parent "$handle" protocol ip u32 match ip dst "$to/32" flowid "${handle}4"
+    done
+    ;;
+"#,
+            r#"  revert)
+    for device in $(tc qdisc show | sed -n "s/^qdisc prio $handle dev \([^ ]*\) root.*/\1/p"); do
+      tc qdisc del dev "$device" root
+    done
+    ;;
+"#,
+        ];
+        for text in steps {
+            assert!(script.contains(text), "{text} is not in {script}");
         }
     }
 }

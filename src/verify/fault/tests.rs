@@ -104,6 +104,11 @@ fn struck(title: &str, health: &Health, scene: &Scene) -> Result<String, String>
 
 const THREE: &str = "instances: {node1: {}, node2: {}, node3: {}}";
 
+/// The lines of a script that are not comments.
+pub(super) fn code(script: &str) -> String {
+    script.lines().filter(|line| !line.trim_start().starts_with('#')).map(|line| format!("{line}\n")).collect()
+}
+
 #[test]
 fn each_drill_chooses_the_expected_target() {
     let scene = Scene::new(THREE);

@@ -116,19 +116,29 @@ pub(super) async fn etcd_noticed(target: Target, stopped: &[InstanceKey], cluste
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::fault::tests::node;
+    use crate::verify::fault::tests::{code, node};
 
     #[test]
     fn unit_stopped_for_good_is_killed_after_its_restart_is_blocked() {
-        let stop = stop_etcd_for_good(&node()).inject;
-        assert!(stop.contains("unit='etcd'\ndir=/run/systemd/system/$unit.service.d\n"), "{stop}");
-        let [condition, kill] =
-            ["ConditionPathExists=!%s/hactl-drill.conf", "systemctl kill"].map(|text| stop.find(text).unwrap());
-        assert!(condition < kill, "{stop}");
-        let revert = stop_patroni_for_good(&node()).revert;
-        assert!(
-            revert.contains("unit='patroni'\n") && revert.contains("rm -f \"$dir/hactl-drill.conf\"\n"),
-            "{revert}"
+        assert_eq!(
+            code(&stop_etcd_for_good(&node()).inject),
+            r#"unit='etcd'
+dir=/run/systemd/system/$unit.service.d
+mkdir -p "$dir"
+printf '[Unit]\nConditionPathExists=!%s/hactl-drill.conf\n[Service]\nRestart=no\n' "$dir" >"$dir/hactl-drill.conf"
+systemctl daemon-reload
+systemctl kill --kill-who=main -s KILL "$unit"
+"#
+        );
+        assert_eq!(
+            code(&stop_patroni_for_good(&node()).revert),
+            r#"unit='patroni'
+dir=/run/systemd/system/$unit.service.d
+rm -f "$dir/hactl-drill.conf"
+rmdir "$dir" 2>/dev/null || :
+systemctl daemon-reload
+systemctl start --no-block "$unit"
+"#
         );
     }
 }
