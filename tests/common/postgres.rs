@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::{Ipv4Addr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
@@ -213,6 +214,14 @@ fn initialised() -> &'static [u8] {
         }
         let made = command.arg(dir.path().join("data")).current_dir("/").stdout(Stdio::null()).status();
         assert!(made.unwrap().success());
+        // The database and the owner of a cluster file that declares none. Single-user mode runs each line.
+        let mut single = server_command();
+        single.args(["--single", "-F", "-D"]).arg(dir.path().join("data")).arg("postgres").current_dir("/");
+        let single = single.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map(|mut child| {
+            child.stdin.take().unwrap().write_all(b"CREATE ROLE app LOGIN\nCREATE DATABASE app OWNER app\n").unwrap();
+            child.wait()
+        });
+        assert!(single.unwrap().unwrap().success());
         let mut archive = tar::Builder::new(Vec::new());
         archive.append_dir_all("data", dir.path().join("data")).unwrap();
         archive.into_inner().unwrap()

@@ -59,7 +59,9 @@ impl Transcript {
             }
             // Steps of one machine depend on the other machines, waiting on timing, downloads on the pinned versions.
             "step" if event["node"].is_null() && text("stage") != "fetch" && !text("step").starts_with("waiting") => {
-                format!("  {}", text("step"))
+                // The version of the psql here.
+                let (step, _) = text("step").split_once("psql (PostgreSQL)").unwrap_or((text("step"), ""));
+                format!("  {step}")
             }
             "diagnostic" => format!("  {} of Terraform: {}", text("severity"), text("summary")),
             "task-finished" if text("status") == "failed" => format!("  {}: {} failed", text("host"), text("task")),
