@@ -10,12 +10,14 @@ use crate::common::{Bench, application::Application, docker, steps::Steps};
 const NAME: &str = "t-operator";
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
-/// The cluster file with these parameters, the first of them in line 5.
+/// The cluster file with these parameters, the first of them in line 7. The other tests' machines have Debian 12 and
+/// PostgreSQL 15.
 fn file(parameters: &[&str]) -> String {
     let lines: String = parameters.iter().map(|line| format!("    {line}\n")).collect();
-    let section = if parameters.is_empty() { "postgres: {}\n" } else { "postgres:\n  parameters:\n" };
+    let section = if parameters.is_empty() { "" } else { "  parameters:\n" };
     format!(
-        "instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\ndefaults: {{memory: 640, cores: 1}}\n{section}{lines}"
+        "platform: {{local: {{image: 'debian:13'}}}}\ninstances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\n\
+         defaults: {{memory: 640, cores: 1}}\npostgres:\n  version: 17\n{section}{lines}"
     )
 }
 
@@ -89,35 +91,35 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
             "up, with values that Patroni drops, names each of them and what is allowed",
             &["wal_keep_size: 2G", "work_mem: 16mb", "wrok_mem: 4MB", "log_statement: DDLL", "max_connections: 20"],
             &[
-                ("5:20", &["postgres.parameters.wal_keep_size", "units B, kB, MB, GB, TB", "(did you mean 2GB?)"]),
-                ("6:15", &["postgres.parameters.work_mem", "`16mb`", "(did you mean 16MB?)"]),
-                ("7:15", &["no such parameter", "(did you mean work_mem?)"]),
-                ("8:20", &["none, ddl, mod, all", "(did you mean ddl?)"]),
-                ("9:22", &["allowed: 25 to 262143"]),
+                ("7:20", &["postgres.parameters.wal_keep_size", "units B, kB, MB, GB, TB", "(did you mean 2GB?)"]),
+                ("8:15", &["postgres.parameters.work_mem", "`16mb`", "(did you mean 16MB?)"]),
+                ("9:15", &["no such parameter", "(did you mean work_mem?)"]),
+                ("10:20", &["none, ddl, mod, all", "(did you mean ddl?)"]),
+                ("11:22", &["allowed: 25 to 262143"]),
             ],
         ),
         (
             "up, with a library that is not installed, quotes the server",
             &["shared_preload_libraries: pg_stat_statements,pgaudit"],
-            &[("5:31", &["shared_preload_libraries", "could not access file \"pgaudit\""])],
+            &[("7:31", &["shared_preload_libraries", "could not access file \"pgaudit\""])],
         ),
         (
             "up, with a time zone and a locale that do not exist, quotes the server about both",
             &["timezone: Europe/Berlim", "lc_messages: en_US.UTF-8"],
             &[
-                ("5:15", &["invalid value for parameter \"TimeZone\": \"Europe/Berlim\""]),
-                ("6:18", &["invalid value for parameter \"lc_messages\": \"en_US.UTF-8\""]),
+                ("7:15", &["invalid value for parameter \"TimeZone\": \"Europe/Berlim\""]),
+                ("8:18", &["invalid value for parameter \"lc_messages\": \"en_US.UTF-8\""]),
             ],
         ),
         (
             "up, with more memory than the machine has, says how much it has",
             &["shared_buffers: 2GB", "work_mem: 5MB"],
-            &[("5:21", &["2120 MB of shared memory", "640 MB"])],
+            &[("7:21", &["2120 MB of shared memory", "640 MB"])],
         ),
         (
             "up, with a library that breaks each new connection, quotes the server",
             &["session_preload_libraries: pgaudit"],
-            &[("5:32", &["could not access file \"pgaudit\""])],
+            &[("7:32", &["could not access file \"pgaudit\""])],
         ),
     ];
     for (name, parameters, expected) in untouched {
@@ -132,7 +134,7 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
     steps.step("up, with a directory that only the real server opens, restarts one replica and takes it back", || {
         let (before, primary) = (starts(), bench.status()["leader"].as_str().unwrap().to_owned());
         let words: &[&str] = &["which did not pass", "could not open log file \"/proc/none/", "taken back"];
-        refused(&bench, &["log_directory: /proc/none", "logging_collector: on"], &[("5:20", words)]);
+        refused(&bench, &["log_directory: /proc/none", "logging_collector: on"], &[("7:20", words)]);
         let restarted: Vec<&str> = NODES
             .into_iter()
             .zip(before.iter().zip(starts()))
@@ -149,7 +151,7 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
             node(key, "mkdir /var/log/collected && chown postgres: /var/log/collected");
         }
         let words: &[&str] = &[lacks, "did not come back", "could not open log file", "the change was taken back"];
-        refused(&bench, &["log_directory: /var/log/collected", "logging_collector: on"], &[("5:20", words)]);
+        refused(&bench, &["log_directory: /var/log/collected", "logging_collector: on"], &[("7:20", words)]);
         for key in NODES {
             assert_eq!(ask(key, "SHOW logging_collector"), "off", "{key}");
         }
@@ -175,6 +177,42 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
             }
         });
     }
+
+    steps.step("up, with a version or a name that a cluster cannot have, is refused at its place", || {
+        let before = starts();
+        let edits = [
+            ("version: 17", "version: 16", "5:12: postgres.version: ", "version-refused"),
+            ("postgres:\n", "etcd: {version: 3.5.35}\npostgres:\n", "4:17: etcd.version: ", "version-refused"),
+            ("version: 17", "databases: {hactl_verify: {}}", "5:15: postgres.databases.hactl_verify: ", "cluster-file"),
+        ];
+        for (found, changed, place, code) in edits {
+            bench.write_file(&file(&[]).replace(found, changed));
+            let (status, error) = bench.fail(&["up", NAME, "--no-verify"]);
+            assert_eq!((status, error["code"].as_str()), (2, Some(code)), "{error:#}");
+            let cause = error["causes"][0].as_str().unwrap();
+            assert!(cause.starts_with(&format!("{NAME}.yaml:{place}")), "{error:#}");
+        }
+        assert_eq!(starts(), before, "a server was restarted");
+        healthy(&bench);
+    });
+
+    steps.step("up, on machines with a proxy, a shell that prints and umask 077, changes a parameter", || {
+        for key in NODES {
+            node(
+                key,
+                "printf 'https_proxy=http://127.0.0.1:9\nhttp_proxy=http://127.0.0.1:9\n' >> /etc/environment; \
+                 sed -i '1i echo WELCOME' /root/.bashrc; \
+                 echo 'session optional pam_umask.so umask=0077' >> /etc/pam.d/sshd",
+            );
+        }
+        healthy(&bench);
+        bench.write_file(&file(&["work_mem: 6MB"]));
+        bench.up();
+        healthy(&bench);
+        for key in NODES {
+            assert_eq!(ask(key, "SHOW work_mem"), "6MB", "{key}");
+        }
+    });
 
     steps.step("status, with a value in etcd that PostgreSQL does not have, names it", || {
         node("node1", "patronictl edit-config --force -p work_mem=16mb >/dev/null");

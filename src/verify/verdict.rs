@@ -36,7 +36,7 @@ pub struct Verdict {
     /// How clients reached the servers: `direct`, or `tunnel` through SSH.
     pub path: String,
     /// The clients that use libpq and the printed connection string: the version of psql, or why they did not run.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub libpq: String,
     /// The drills, in the order in which they ran.
     pub drills: Vec<DrillReport>,

@@ -130,7 +130,8 @@ class Canary:
     def sql(self, statement):
         code, out, err = self.module.run_command(
             ["runuser", "-u", "postgres", "--", self.params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "/var/run/postgresql",
-             "-p", str(self.params["port"]), "-d", "postgres", "-c", statement], environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": ""})
+             "-p", str(self.params["port"]), "-d", "postgres", "-c", "SET search_path = pg_catalog, pg_temp", "-c", statement],
+            environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": ""})
         return (out.strip(), None) if code == 0 else (None, err.strip())
 
     def member(self):
@@ -153,7 +154,7 @@ class Canary:
             if member.get("state") != "running":
                 return FAILED if member.get("state") == "start failed" else "the member's state is `%s`" % member.get("state")
             seen, error = self.sql(
-                "SELECT json_build_object('settings', (SELECT json_object_agg(lower(name), setting) FROM pg_settings), "
+                "SELECT json_build_object('settings', (SELECT json_object_agg(lower(name), reset_val) FROM pg_settings), "
                 "'pending', (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart), "
                 "'streams', (SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'))")
             if error:

@@ -367,7 +367,8 @@ def running(module):
          str(params["port"]), "-d", "postgres", "-c",
          "SELECT json_build_object('slots', (SELECT count(*) FROM pg_replication_slots), "
          "'logical', (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'), "
-         "'senders', (SELECT count(*) FROM pg_stat_replication), 'prepared', (SELECT count(*) FROM pg_prepared_xacts))"])
+         "'senders', (SELECT count(*) FROM pg_stat_replication), 'prepared', (SELECT count(*) FROM pg_prepared_xacts))"],
+        environ_update={"PGOPTIONS": "-c search_path=pg_catalog,pg_temp"})
     return json.loads(out) if code == 0 else None
 
 

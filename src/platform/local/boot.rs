@@ -75,9 +75,7 @@ impl Engine {
         if !log.is_empty() {
             error = error.cause(format!("the end of its console:\n{log}"));
         }
-        error.hint(format!(
-            "Run `docker logs {name}` for the whole console, and check that the image has systemd and sshd"
-        ))
+        error.hint(boot_hint(name, &log))
     }
 
     pub(super) async fn log_tail(&self, name: &str) -> String {
@@ -104,9 +102,30 @@ async fn banner(port: u16) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes[..count]).trim_end().to_owned())
 }
 
+/// What to do after a node did not boot, by the end of its console.
+fn boot_hint(name: &str, log: &str) -> String {
+    if log.contains("inotify") && log.contains("Too many open files") {
+        // Each systemd needs several; the kernel's default is 128 for all processes of a user.
+        return "Run `sysctl fs.inotify.max_user_instances=1024` on this machine: its limit is reached".to_owned();
+    }
+    format!("Run `docker logs {name}` for the whole console, and check that the image has systemd and sshd")
+}
+
 fn describe_end(state: Option<&ContainerState>) -> String {
     let code = state.and_then(|state| state.exit_code).unwrap_or_default();
     let error = state.and_then(|state| state.error.clone()).unwrap_or_default();
     let killed = if state.and_then(|state| state.oom_killed) == Some(true) { ", out of memory" } else { "" };
     format!("its init exited with status {code}{killed} {error}").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_hint_names_the_limit_that_the_console_names() {
+        let full = "Failed to create control group inotify object: Too many open files\nExiting PID 1...";
+        assert!(boot_hint("pg-node1", full).contains("fs.inotify.max_user_instances=1024"));
+        assert!(boot_hint("pg-node1", "Exiting PID 1...").contains("`docker logs pg-node1`"));
+    }
 }
