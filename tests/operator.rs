@@ -114,7 +114,7 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
         (
             "up, with more memory than the machine has, says how much it has",
             &["shared_buffers: 2GB", "work_mem: 5MB"],
-            &[("7:21", &["2120 MB of shared memory", "640 MB"])],
+            &[("7:21", &["2135 MB of shared memory", "640 MB of memory"])],
         ),
         (
             "up, with a library that breaks each new connection, quotes the server",
