@@ -54,9 +54,14 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
         let RunningCluster { plan, fleet, access, conninfo } = acting.deployment.running(context).await?;
         let running = Running { plan: &plan, fleet: &fleet, access: &access, dsn: conninfo.to_string() };
         let verdict = run.stage(Stage::Verify, drill(run, running, work, seed)).await?;
+        let headline = report::verify::headline(&verdict);
+        let message = match health::earliest_end(&health::certificates(&fleet, &access).await) {
+            Some(end) => format!("{headline}\nThe earliest certificate ends on {end}."),
+            None => headline,
+        };
         let outcome = Outcome {
             failed: !verdict.passed(),
-            message: report::verify::headline(&verdict),
+            message,
             next: vec![format!("hactl report {} --open", plan.cluster)],
             ..Outcome::default()
         };

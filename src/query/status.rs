@@ -24,7 +24,12 @@ impl StatusProbe {
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self, context: &Context) -> Status {
         let RunningCluster { plan, fleet, conninfo, .. } = &self.0;
-        let (mut health, reboots) = tokio::join!(self.health(), platform::reboots(context, &plan.platform, fleet));
+        let (mut health, certificates, reboots) = tokio::join!(
+            self.health(),
+            health::certificates(fleet, &self.0.access),
+            platform::reboots(context, &plan.platform, fleet)
+        );
+        health.add_certificates(plan, certificates);
         if let Some(said) = reboots {
             health.add_reboots(&said);
         }

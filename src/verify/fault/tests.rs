@@ -92,6 +92,7 @@ fn health() -> Health {
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
+        certificates: Default::default(),
     }
 }
 
@@ -143,6 +144,7 @@ fn missing_target_is_refused_with_the_reason() {
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
+        certificates: Default::default(),
     };
     for (title, expected) in [
         ("node-loss", "the cluster has no primary now"),
