@@ -13,6 +13,7 @@ use crate::{
     fleet::{Fleet, FleetNode},
     plan::Plan,
     platform::adopted::{self, Adopted},
+    secrets::ShortLeaves,
     ssh::Remote,
 };
 
@@ -26,6 +27,8 @@ pub struct RunningCluster {
     pub access: Access,
     /// How people connect, without a password.
     pub conninfo: Conninfo,
+    /// What makes certificates that end soon, for a drill; none where hactl made no certificates.
+    pub short_leaves: Option<ShortLeaves>,
 }
 
 impl RunningCluster {
@@ -49,14 +52,15 @@ impl Deployment {
             let Adopted { plan, fleet, access, superuser } =
                 adopted::adopt(context, &self.cluster.plan, hosts, given).await?;
             let conninfo = as_superuser(&fleet, &superuser);
-            return Ok(RunningCluster { plan, fleet, access, conninfo });
+            return Ok(RunningCluster { plan, fleet, access, conninfo, short_leaves: None });
         }
         let fleet = self.known.fleet(&self.cluster)?.clone();
         self.vault_with_given(context).await?;
         let (cluster, _, vault) = self.parts(context).await?;
         let conninfo = as_owner(cluster, &fleet);
         let access = access(context, cluster, vault)?;
-        Ok(RunningCluster { plan: cluster.plan.clone(), fleet, access, conninfo })
+        let short_leaves = Some(vault.short_leaves());
+        Ok(RunningCluster { plan: cluster.plan.clone(), fleet, access, conninfo, short_leaves })
     }
 
     /// Takes the plan of what runs: that of an adopted cluster is known only after it was asked.

@@ -67,6 +67,7 @@ impl Scene {
             access: &self.access,
             control: &self.access,
             context: &self.context,
+            short_leaves: None,
         }
     }
 }
