@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Session, arguments::{AnsibleArgs, ClusterArg}};
+use super::{
+    Session,
+    arguments::{AnsibleArgs, ClusterArg},
+};
 use crate::{
     context::RunContext,
     deployment::Deployment,

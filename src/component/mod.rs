@@ -21,8 +21,8 @@ pub use material::{Downloaded, KeyPair, RoleSecrets};
 pub(crate) use material::{Lookup, RoleVars};
 pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
-pub use served::{Served, Stamp, TlsService};
 pub(crate) use served::{Door, ask_all as ask_certificates, doors};
+pub use served::{Served, Stamp, TlsService};
 pub use view::{NodeView, Observations};
 
 use crate::{

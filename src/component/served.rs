@@ -154,3 +154,85 @@ fn parse(text: &str, at: Timestamp) -> Vec<Served> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        process::Command,
+        sync::Arc,
+        thread,
+    };
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+
+    use super::*;
+
+    /// A certificate that ended long ago, as a server serves it, and its PEM.
+    fn expired() -> (Arc<rustls::ServerConfig>, String) {
+        let mut params = CertificateParams::new(["elsewhere".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 2, 3));
+        let key = KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let private = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![made.der().clone()], private).unwrap();
+        (Arc::new(config), made.pem())
+    }
+
+    /// Serves one client; one of PostgreSQL first asks for TLS.
+    fn serve(config: &Arc<rustls::ServerConfig>, asked_for: bool) -> u16 {
+        let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(config));
+        let port = listener.local_addr().unwrap().port();
+        let answer = move |mut client: TcpStream| {
+            if asked_for {
+                let mut request = [0; 8];
+                client.read_exact(&mut request).unwrap();
+                assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47]);
+                client.write_all(b"S").unwrap();
+            }
+            let mut connection = rustls::ServerConnection::new(config).unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut client).unwrap();
+            }
+        };
+        thread::spawn(move || answer(listener.accept().unwrap().0));
+        port
+    }
+
+    #[test]
+    fn expired_certificate_of_each_kind_of_service_is_read_and_compared_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, pem) = expired();
+        let (_, other) = expired();
+        let file = dir.path().join("other.crt");
+        std::fs::write(&file, &other).unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let service = |service: TlsService, port: u16, starts: &str| {
+            json!({"service": service, "host": "127.0.0.1", "port": port, "starts": starts, "file": file, "key": null,
+                   "authority": null})
+        };
+        let services = json!([
+            service(TlsService::Patroni, serve(&config, false), "tls"),
+            service(TlsService::Postgresql, serve(&config, true), "postgres"),
+            service(TlsService::Etcd, closed, "tls"),
+        ]);
+        let done = Command::new("python3").args(["-I", "-c", PROGRAM, &services.to_string()]).output().unwrap();
+        let now = Timestamp::now();
+        let seen = parse(&String::from_utf8_lossy(&done.stdout), now);
+        let found = |service, served| Served { service, served, file: Stamp::of_pem(&other), authority: None, at: now };
+        let served = Stamp::of_pem(&pem);
+        assert_eq!(served.as_ref().unwrap().not_after.to_string(), "2021-02-03T00:00:00Z");
+        assert_eq!(
+            seen,
+            [
+                found(TlsService::Patroni, served.clone()),
+                found(TlsService::Postgresql, served),
+                found(TlsService::Etcd, None),
+            ]
+        );
+    }
+}

@@ -94,7 +94,8 @@ impl Health {
     fn leaf(&mut self, plan: &Plan, key: &InstanceKey, one: &Served, served: &Stamp) {
         let (title, end) = (one.service.title(), day(served.not_after));
         // A certificate never ends after its authority: a new one would end on the same day.
-        let ends_with_authority = one.authority.as_ref().is_some_and(|authority| authority.not_after <= served.not_after);
+        let ends_with_authority =
+            one.authority.as_ref().is_some_and(|authority| authority.not_after <= served.not_after);
         let hint = (!plan.platform.is_adopted() && !ends_with_authority)
             .then(|| format!("Run `hactl up {}` to renew it", plan.cluster));
         let message = match nearness(served.not_after, one.at) {
@@ -216,20 +217,27 @@ mod tests {
     #[test]
     fn certificates_near_their_end_are_named_with_machine_and_service() {
         let health = found(&[
-            ("node1", vec![
-                served(TlsService::Etcd, "2028-06-01T00:00:00Z"),
-                served(TlsService::EtcdPeer, "2027-04-01T00:00:00Z"),
-                served(TlsService::Patroni, "2027-01-20T00:00:00Z"),
-            ]),
+            (
+                "node1",
+                vec![
+                    served(TlsService::Etcd, "2028-06-01T00:00:00Z"),
+                    served(TlsService::EtcdPeer, "2027-04-01T00:00:00Z"),
+                    served(TlsService::Patroni, "2027-01-20T00:00:00Z"),
+                ],
+            ),
             ("node2", vec![served(TlsService::Postgresql, "2026-12-31T23:59:59Z")]),
         ]);
-        assert_eq!(lines(&health.problems), [
-            "[certificate-expires] node1: the certificate of Patroni ends on 2027-01-20",
-            "[certificate-expired] node2: the certificate of PostgreSQL expired at 2026-12-31T23:59:59Z",
-        ]);
-        assert_eq!(lines(&health.notices), [
-            "[certificate-expires] node1: the certificate of etcd's peer port ends on 2027-04-01"
-        ]);
+        assert_eq!(
+            lines(&health.problems),
+            [
+                "[certificate-expires] node1: the certificate of Patroni ends on 2027-01-20",
+                "[certificate-expired] node2: the certificate of PostgreSQL expired at 2026-12-31T23:59:59Z",
+            ]
+        );
+        assert_eq!(
+            lines(&health.notices),
+            ["[certificate-expires] node1: the certificate of etcd's peer port ends on 2027-04-01"]
+        );
         assert_eq!(health.problems[0].hint.as_deref(), Some("Run `hactl up t` to renew it"));
         assert!(!health.is_healthy());
     }
@@ -237,15 +245,16 @@ mod tests {
     #[test]
     fn authority_near_its_end_is_one_problem_for_all_machines() {
         let near = |end: &str| Served { authority: stamp(end, 9), ..served(TlsService::Etcd, end) };
-        let health = found(&[
-            ("node1", vec![near("2027-01-20T00:00:00Z")]),
-            ("node2", vec![near("2027-01-20T00:00:00Z")]),
-        ]);
-        assert_eq!(lines(&health.problems), [
-            "[certificate-expires] node1: the certificate of etcd ends on 2027-01-20",
-            "[certificate-expires] node2: the certificate of etcd ends on 2027-01-20",
-            "[certificate-expires] the certificate authority of etcd ends on 2027-01-20",
-        ]);
+        let health =
+            found(&[("node1", vec![near("2027-01-20T00:00:00Z")]), ("node2", vec![near("2027-01-20T00:00:00Z")])]);
+        assert_eq!(
+            lines(&health.problems),
+            [
+                "[certificate-expires] node1: the certificate of etcd ends on 2027-01-20",
+                "[certificate-expires] node2: the certificate of etcd ends on 2027-01-20",
+                "[certificate-expires] the certificate authority of etcd ends on 2027-01-20",
+            ]
+        );
         // A new certificate would end on that day, too.
         assert_eq!(health.problems[0].hint, None);
         assert!(health.problems[2].hint.as_ref().unwrap().contains("Create a new cluster"));
@@ -257,16 +266,20 @@ mod tests {
         assert!(are_read(&Certificates::from([("node1".parse().unwrap(), vec![one.clone()])])));
         one.file = stamp("2029-01-01T00:00:00Z", 2);
         let health = found(&[("node1", vec![one])]);
-        assert_eq!(lines(&health.problems), [
-            "[certificate-unread] node1: Patroni serves a certificate that ends on 2028-06-01, not the one on the machine's \
+        assert_eq!(
+            lines(&health.problems),
+            [
+                "[certificate-unread] node1: Patroni serves a certificate that ends on 2028-06-01, not the one on the machine's \
              disk, which ends on 2029-01-01"
-        ]);
+            ]
+        );
         assert!(!are_read(&health.certificates));
     }
 
     #[test]
     fn service_that_serves_nothing_is_no_finding_about_certificates() {
-        let health = found(&[("node1", vec![Served { served: None, ..served(TlsService::Etcd, "2027-01-02T00:00:00Z") }])]);
+        let health =
+            found(&[("node1", vec![Served { served: None, ..served(TlsService::Etcd, "2027-01-02T00:00:00Z") }])]);
         assert!(health.is_healthy());
         assert_eq!(earliest_end(&health.certificates), None);
     }

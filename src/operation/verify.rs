@@ -102,7 +102,8 @@ pub(crate) async fn prove(
     }
     let drills = verify::choose(&PROOF.map(str::to_owned)).unwrap_or_default();
     let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), left_out: Vec::new(), soak: None });
-    let running = Running { plan: &cluster.plan, fleet, access, dsn: as_owner(cluster, fleet).to_string(), short_leaves: None };
+    let running =
+        Running { plan: &cluster.plan, fleet, access, dsn: as_owner(cluster, fleet).to_string(), short_leaves: None };
     run.stage(Stage::Verify, drill(run, running, &work, 0)).await.map(Some)
 }
 

@@ -72,8 +72,7 @@ pub(super) fn sign_instance(
     to: &Holder<'_>,
     made: Made,
 ) -> Result<Leaf> {
-    let signed =
-        made.validity(authority).and_then(|validity| sign_for(authority, cluster, certificate, to, validity));
+    let signed = made.validity(authority).and_then(|validity| sign_for(authority, cluster, certificate, to, validity));
     signed.map_err(|problem| problem.error(&format!("{} certificate of", certificate.name), to.key))
 }
 

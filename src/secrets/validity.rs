@@ -44,11 +44,13 @@ impl Validity {
     }
 
     pub(super) fn apply(&self, params: &mut rcgen::CertificateParams) {
-        let midnight = |day: Date| date_time_ymd(day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs());
+        let midnight =
+            |day: Date| date_time_ymd(day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs());
         match *self {
             Self::Days(begin, end) => (params.not_before, params.not_after) = (midnight(begin), midnight(end)),
             Self::Until(begin, end) => {
-                let since = end.as_second() - today(end).to_zoned(TimeZone::UTC).map_or(0, |day| day.timestamp().as_second());
+                let since =
+                    end.as_second() - today(end).to_zoned(TimeZone::UTC).map_or(0, |day| day.timestamp().as_second());
                 params.not_before = midnight(begin);
                 params.not_after = midnight(today(end)) + std::time::Duration::from_secs(since.unsigned_abs());
             }

@@ -28,7 +28,9 @@ pub(super) fn expire(node: &FleetNode, cluster: &FaultTarget<'_>) -> NodeFault {
         Err(error) => format!("echo {} >&2\nexit 1\n", crate::ssh::quoted(&error.to_string())),
     };
     let possible = match cluster.short_leaves {
-        Some(_) => files.iter().map(|file| format!("[ -f {file} ] || {{ echo '{file} does not exist'; exit 1; }}\n")).collect(),
+        Some(_) => {
+            files.iter().map(|file| format!("[ -f {file} ] || {{ echo '{file} does not exist'; exit 1; }}\n")).collect()
+        }
         None => "echo 'hactl did not make the certificates of this cluster'; exit 1\n".to_owned(),
     };
     NodeFault { possible, inject, effect: "[ -e /etc/hactl/drill-leaf/undo ]\n".to_owned(), revert }

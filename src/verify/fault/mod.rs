@@ -38,7 +38,6 @@ use std::{
 
 use futures_util::future::{join_all, try_join_all};
 
-use self::{node_fault::NodeFault, power::Switch};
 pub use self::{
     leaf::without_valid,
     power::{PowerWatch, watch},
@@ -46,6 +45,7 @@ pub use self::{
     targets::targets,
     timer::{leftovers, sweep},
 };
+use self::{node_fault::NodeFault, power::Switch};
 use super::catalogue::{Drill, Fault};
 use crate::{
     error::{Error, Result},
