@@ -91,6 +91,12 @@ impl Health {
         self.certificates = certificates;
     }
 
+    /// Adds what is wrong with the certificate that hactl itself presents.
+    pub fn add_own_certificate(&mut self, plan: &Plan, ends: Timestamp, now: Timestamp) {
+        let message = format!("hactl's own certificate for etcd and Patroni ends on {}", day(ends));
+        self.near(ends, now, None, message, Some(format!("Run `hactl up {}` to renew it", plan.cluster)));
+    }
+
     fn leaf(&mut self, plan: &Plan, key: &InstanceKey, one: &Served, served: &Stamp) {
         let (title, end) = (one.service.title(), day(served.not_after));
         // A certificate never ends after its authority: a new one would end on the same day.
@@ -240,6 +246,19 @@ mod tests {
         );
         assert_eq!(health.problems[0].hint.as_deref(), Some("Run `hactl up t` to renew it"));
         assert!(!health.is_healthy());
+    }
+
+    #[test]
+    fn own_certificate_near_its_end_is_a_finding_about_the_whole_cluster() {
+        let now = at("2027-01-01T00:00:00Z");
+        let mut health = found(&[]);
+        health.add_own_certificate(&plan(), at("2027-06-01T00:00:00Z"), now);
+        assert!(health.is_healthy() && health.notices.is_empty());
+        health.add_own_certificate(&plan(), at("2027-03-01T00:00:00Z"), now);
+        health.add_own_certificate(&plan(), at("2027-01-03T00:00:00Z"), now);
+        let words = "hactl's own certificate for etcd and Patroni ends on";
+        assert_eq!(lines(&health.notices), [format!("[certificate-expires] {words} 2027-03-01")]);
+        assert_eq!(lines(&health.problems), [format!("[certificate-expires] {words} 2027-01-03")]);
     }
 
     #[test]

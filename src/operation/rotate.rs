@@ -49,9 +49,9 @@ pub async fn rotate_certificates(
         versions::learn(&run.context, &mut acting.deployment).await?;
         let (cluster, known, vault) = acting.deployment.parts(&run.context).await?;
         let fleet = known.fleet(cluster)?;
-        let chosen = only.iter().map(|word| fleet.node(word)).collect::<Result<Vec<_>>>()?;
+        let chosen = chosen_members(fleet, only)?;
         let healthy = healthy(run, cluster, fleet, &access(&run.context, cluster, vault)?).await?;
-        let order = in_order(fleet, &chosen, healthy.leader());
+        let order = in_order(&chosen, healthy.leader());
         let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
         if only.is_empty() {
             vault.forget_clients();
@@ -81,11 +81,22 @@ pub async fn rotate_certificates(
     Ok(work.await?.0)
 }
 
-/// The machines in the order of their turns: the primary is the last. Without a choice, all that are part of the cluster.
-fn in_order<'a>(fleet: &'a Fleet, chosen: &[&'a FleetNode], leader: &InstanceKey) -> Vec<&'a FleetNode> {
-    let is_chosen = |node: &FleetNode| chosen.is_empty() || chosen.iter().any(|other| other.key() == node.key());
+/// The machines that are part of the cluster: all, or those that are named.
+fn chosen_members<'a>(fleet: &'a Fleet, only: &[String]) -> Result<Vec<&'a FleetNode>> {
+    for word in only {
+        if fleet.node(word)?.node.roles.is_empty() {
+            return Err(
+                Error::usage("node-unknown", "renew the certificates of", word).cause("it has no role in the cluster")
+            );
+        }
+    }
     let members = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
-    let mut order: Vec<&FleetNode> = members.filter(|node| is_chosen(node)).collect();
+    Ok(members.filter(|node| only.is_empty() || only.iter().any(|word| word == node.key().as_str())).collect())
+}
+
+/// The machines in the order of their turns: the primary is the last.
+fn in_order<'a>(chosen: &[&'a FleetNode], leader: &InstanceKey) -> Vec<&'a FleetNode> {
+    let mut order = chosen.to_vec();
     order.sort_by_key(|node| node.key() == leader);
     order
 }
@@ -148,21 +159,44 @@ fn missing(node: &FleetNode, vault: &Vault, seen: &Certificates) -> Vec<&'static
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
-    use crate::{fleet::Outputs, model::Choices, plan, spec};
+    use crate::{
+        model::{Choices, SshTarget},
+        plan, spec,
+    };
+
+    fn fleet() -> Fleet {
+        let text = b"instances: {a: {}, b: {}, c: {}, plain: {roles: []}}";
+        let plan = plan::decide(&spec::load("t.yaml", text, "t").unwrap(), &Choices::default()).unwrap();
+        let nodes = plan.nodes.values().map(|node| {
+            let (host, user, port) = ("10.0.0.1".to_owned(), "root".to_owned(), 22);
+            let ssh = SshTarget { host, port, user, sudo: false, host_key: None, bastion: None };
+            let address = Ipv4Addr::new(10, 0, 0, 1);
+            (node.key.clone(), FleetNode { node: node.clone(), address, machine_id: None, ssh, found: None })
+        });
+        Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() }
+    }
 
     #[test]
     fn primary_has_the_last_turn_and_only_chosen_machines_have_one() {
-        let text = b"instances: {a: {}, b: {}, c: {}, plain: {roles: []}}";
-        let plan = plan::decide(&spec::load("t.yaml", text, "t").unwrap(), &Choices::default()).unwrap();
-        let fleet = Fleet::known(&plan, &plan.nodes, &Outputs::new());
+        let fleet = fleet();
         let turns = |chosen: &[&str], leader: &str| {
-            let chosen: Vec<&FleetNode> = chosen.iter().map(|key| fleet.node(key).unwrap()).collect();
-            let order = in_order(&fleet, &chosen, &leader.parse().unwrap());
+            let chosen: Vec<String> = chosen.iter().map(ToString::to_string).collect();
+            let chosen = chosen_members(&fleet, &chosen).unwrap();
+            let order = in_order(&chosen, &leader.parse().unwrap());
             order.iter().map(|node| node.key().as_str()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(turns(&[], "a"), "b c a");
         assert_eq!(turns(&[], "c"), "a b c");
-        assert_eq!(turns(&["a", "b"], "a"), "b a");
+        assert_eq!(turns(&["a", "b", "a"], "a"), "b a");
+    }
+
+    #[test]
+    fn machine_without_a_role_has_no_certificates_to_renew() {
+        let error = chosen_members(&fleet(), &["plain".to_owned()]).unwrap_err();
+        assert_eq!(error.causes, ["it has no role in the cluster"]);
+        assert!(chosen_members(&fleet(), &["d".to_owned()]).is_err());
     }
 }

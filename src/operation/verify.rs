@@ -52,7 +52,8 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
                         cluster during the drills";
             context.events.step(Stage::Verify, None, step).await;
         }
-        let RunningCluster { plan, fleet, access, conninfo, short_leaves } = acting.deployment.running(context).await?;
+        let RunningCluster { plan, fleet, access, conninfo, short_leaves, .. } =
+            acting.deployment.running(context).await?;
         let running = Running {
             plan: &plan,
             fleet: &fleet,

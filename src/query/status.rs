@@ -1,5 +1,7 @@
 //! `hactl status`: the state of a cluster, once or repeatedly.
 
+use jiff::Timestamp;
+
 use crate::{
     context::Context,
     deployment::{Deployment, RunningCluster},
@@ -30,6 +32,9 @@ impl StatusProbe {
             platform::reboots(context, &plan.platform, fleet)
         );
         health.add_certificates(plan, certificates);
+        if let Some(ends) = self.0.own_certificate_ends {
+            health.add_own_certificate(plan, ends, Timestamp::now());
+        }
         if let Some(said) = reboots {
             health.add_reboots(&said);
         }

@@ -186,6 +186,7 @@ const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> 
 const EFFECT_WITHIN: Duration = Duration::from_secs(15);
 
 const ON_NODE: &str = "a transient systemd timer on the machine";
+const ON_NODE_AND_DISK: &str = "a transient systemd timer on the machine, or a unit when the machine starts again";
 const OUTSIDE: &str = "a watcher process beside hactl powers the machine on";
 
 /// All drills, gentlest first.
@@ -287,7 +288,7 @@ pub const CATALOGUE: &[Drill] = &[
     Drill {
         variant: Some("replica"),
         effect: "every service of the machine serves a certificate that has expired",
-        undo: ON_NODE,
+        undo: ON_NODE_AND_DISK,
         until: Until::LockExpiry,
         voters: 3,
         ..drill("certificate-expired", Tier::SingleFault, Target::Replica, Fault::ExpireCertificates)
@@ -295,7 +296,7 @@ pub const CATALOGUE: &[Drill] = &[
     Drill {
         variant: Some("primary"),
         effect: "every service of the machine serves a certificate that has expired",
-        undo: ON_NODE,
+        undo: ON_NODE_AND_DISK,
         new_leader: Expect::May,
         new_timeline: Expect::May,
         until: Until::LockExpiry,
