@@ -123,6 +123,7 @@ pub(crate) enum Command {
     /// Manage the secrets file of a cluster
     #[command(after_help = "Examples:\n  hactl secrets pg-dev recipients\n  \
                             hactl secrets pg-dev recipients add \"$(cat colleague.pub)\"\n  \
+                            hactl secrets pg-dev rotate certificates\n  \
                             hactl secrets pg-dev host-keys forget node1")]
     Secrets(secrets::SecretsArgs),
     /// Print the JSON Schema of the cluster file, or of what hactl writes as JSON

@@ -48,6 +48,7 @@ const DRILLS: &[&str] = &[
     "slow-network/latency",
     "etcd-leader-loss",
     "etcd-slow",
+    "certificate-expired/replica",
     "etcd-quorum-loss",
     "disk-full",
     "replica-loss",

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Session, arguments::ClusterArg};
+use super::{
+    Session,
+    arguments::{AnsibleArgs, ClusterArg},
+};
 use crate::{
     context::RunContext,
     deployment::Deployment,
@@ -32,10 +35,27 @@ pub(crate) enum SecretsCommand {
         #[command(subcommand)]
         command: Option<RecipientsCommand>,
     },
+    /// Renew secrets on a running cluster
+    Rotate {
+        #[command(subcommand)]
+        command: RotateCommand,
+    },
     /// List and forget pinned SSH host keys
     HostKeys {
         #[command(subcommand)]
         command: Option<HostKeysCommand>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RotateCommand {
+    /// Renew the certificates of the machines, one machine at a time, and hactl's own, without an interruption of writes
+    Certificates {
+        /// Renew only the certificates of this instance; may be repeated
+        #[arg(long, value_name = "KEY")]
+        instance: Vec<String>,
+        #[command(flatten)]
+        ansible: AnsibleArgs,
     },
 }
 
@@ -88,6 +108,12 @@ pub(crate) async fn run(session: &Session, args: SecretsArgs) -> Result<u8> {
     let command = match args.command {
         SecretsCommand::Create => {
             return session.act(&operation::SECRETS, name, operation::create_secrets).await;
+        }
+        SecretsCommand::Rotate { command: RotateCommand::Certificates { instance, ansible } } => {
+            let rotate = async |run: &RunContext, deployment| {
+                operation::rotate_certificates(run, deployment, &instance, !ansible.no_mitogen).await
+            };
+            return session.act(&operation::ROTATE, name, rotate).await;
         }
         SecretsCommand::Recipients { command } => command,
         SecretsCommand::HostKeys { command } => {

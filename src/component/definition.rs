@@ -8,6 +8,7 @@ use super::{
     findings::Findings,
     material::{Lookup, RoleVars},
     probe::Reached,
+    served::Door,
     view::{NodeView, Observations, View},
 };
 use crate::{
@@ -66,6 +67,8 @@ pub(crate) struct Component {
     pub(crate) certificates: &'static [Certificate],
     /// Every port that it listens on, as the roles configure it.
     pub(crate) ports: &'static [u16],
+    /// Its ports that serve a certificate.
+    pub(crate) doors: fn(&FleetNode) -> Vec<Door>,
     /// Where it answers.
     pub(crate) endpoint: fn(&FleetNode) -> Endpoint,
     /// Its own unit; none where it is part of another component's.

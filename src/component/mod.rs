@@ -10,6 +10,7 @@ mod material;
 pub mod patroni;
 pub mod postgres;
 mod probe;
+mod served;
 mod view;
 
 use definition::Component;
@@ -20,6 +21,8 @@ pub use material::{Downloaded, KeyPair, RoleSecrets};
 pub(crate) use material::{Lookup, RoleVars};
 pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
+pub(crate) use served::{Door, ask_all as ask_certificates, doors};
+pub use served::{Served, Stamp, TlsService};
 pub use view::{NodeView, Observations};
 
 use crate::{

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     Conninfo, Deployment, access,
     connection::{as_owner, as_superuser},
@@ -11,8 +13,10 @@ use crate::{
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
+    model::Certificate,
     plan::Plan,
     platform::adopted::{self, Adopted},
+    secrets::ShortLeaves,
     ssh::Remote,
 };
 
@@ -26,6 +30,10 @@ pub struct RunningCluster {
     pub access: Access,
     /// How people connect, without a password.
     pub conninfo: Conninfo,
+    /// When hactl's own certificate for etcd and Patroni ends; none where hactl did not make it.
+    pub own_certificate_ends: Option<Timestamp>,
+    /// What makes certificates that end soon, for a drill; none where hactl made no certificates.
+    pub short_leaves: Option<ShortLeaves>,
 }
 
 impl RunningCluster {
@@ -49,14 +57,23 @@ impl Deployment {
             let Adopted { plan, fleet, access, superuser } =
                 adopted::adopt(context, &self.cluster.plan, hosts, given).await?;
             let conninfo = as_superuser(&fleet, &superuser);
-            return Ok(RunningCluster { plan, fleet, access, conninfo });
+            return Ok(RunningCluster {
+                plan,
+                fleet,
+                access,
+                conninfo,
+                own_certificate_ends: None,
+                short_leaves: None,
+            });
         }
         let fleet = self.known.fleet(&self.cluster)?.clone();
         self.vault_with_given(context).await?;
         let (cluster, _, vault) = self.parts(context).await?;
         let conninfo = as_owner(cluster, &fleet);
         let access = access(context, cluster, vault)?;
-        Ok(RunningCluster { plan: cluster.plan.clone(), fleet, access, conninfo })
+        let own_certificate_ends = vault.client(Certificate::CONTROLLER)?.not_after();
+        let short_leaves = Some(vault.short_leaves());
+        Ok(RunningCluster { plan: cluster.plan.clone(), fleet, access, conninfo, own_certificate_ends, short_leaves })
     }
 
     /// Takes the plan of what runs: that of an adopted cluster is known only after it was asked.

@@ -286,6 +286,9 @@ pub const WARNINGS: &[(&str, &str)] = &[
 /// Codes of what `hactl status` finds, and what each means.
 pub const PROBLEMS: &[(&str, &str)] = &[
     ("authentication", "a login was refused"),
+    ("certificate-expired", "a service serves a certificate that has expired"),
+    ("certificate-expires", "a certificate or its authority ends within 30 days; a notice within 120 days"),
+    ("certificate-unread", "a service serves another certificate than the one on its machine's disk"),
     ("database-missing", "a database of the cluster file does not exist"),
     ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),
     ("dcs-unreadable", "Patroni cannot read the DCS"),

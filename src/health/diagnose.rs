@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::Certificates;
 use crate::{
     component::{COMPONENTS, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member},
     model::InstanceKey,
@@ -21,6 +22,9 @@ pub struct Health {
     pub notices: Vec<Problem>,
     /// Machines whose lease guard has not proved that it would stop a primary.
     pub unproved: Vec<InstanceKey>,
+    /// What the machines serve; nothing until [`Health::add_certificates`].
+    #[serde(skip)]
+    pub certificates: Certificates,
 }
 
 /// A cluster that was healthy when it was last asked. Only [`Health::healthy`] makes one.
@@ -81,7 +85,7 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
         adopted(plan, seen, &mut findings);
     }
     let Findings { leader, members, etcd, problems, notices, unproved, .. } = findings;
-    Health { leader, members, etcd, problems, notices, unproved }
+    Health { leader, members, etcd, problems, notices, unproved, certificates: Certificates::new() }
 }
 
 /// What is different in a cluster that hactl did not make.

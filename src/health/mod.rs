@@ -4,6 +4,7 @@
 //! [`diagnose`] is pure and turns observations into a [`Health`] with every problem named. Only a
 //! healthy one becomes [`Healthy`], which is what a drill requires.
 
+mod certificates;
 mod diagnose;
 mod observe;
 mod reboot;
@@ -12,6 +13,8 @@ mod status;
 mod tests;
 mod wait;
 
+pub(crate) use certificates::are_read;
+pub use certificates::{Certificates, certificates, earliest_end};
 pub use diagnose::{Health, Healthy, diagnose};
 pub use observe::observe;
 pub use status::{Status, status};

@@ -49,6 +49,7 @@ mod tests {
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),
+            certificates: Default::default(),
         }
     }
 

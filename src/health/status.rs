@@ -1,11 +1,13 @@
 //! Health as `hactl status` gives it: the one JSON object of the contract.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Health;
+use super::{Certificates, Health, earliest_end};
 use crate::{
-    component::{Problem, etcd::Etcd, patroni::fencing},
+    component::{Problem, TlsService, etcd::Etcd, patroni::fencing},
     plan::Plan,
 };
 
@@ -33,6 +35,13 @@ pub struct Status {
     pub members: Vec<StatusMember>,
     /// etcd, as its members report it.
     pub etcd: Etcd,
+    /// The certificates that the machines serve.
+    pub certificates: Vec<StatusCertificate>,
+    /// The certificate that ends first, as text.
+    #[serde(skip)]
+    pub earliest_end: Option<String>,
+    /// The authorities of these certificates, where hactl made them.
+    pub authorities: Vec<StatusAuthority>,
     /// Problems that make the cluster unhealthy.
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy, for example a service of an adopted cluster without TLS.
@@ -51,6 +60,28 @@ pub struct StatusMember {
     pub timeline: Option<u64>,
     /// Bytes behind the leader; null on the leader and while unknown.
     pub lag_bytes: Option<u64>,
+}
+
+/// A certificate that a service presents to its clients.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StatusCertificate {
+    /// The instance's key.
+    pub node: String,
+    /// The service.
+    pub service: TlsService,
+    /// When the certificate ends, in UTC.
+    pub not_after: String,
+    /// Whether it is the certificate on the machine's disk; null where hactl did not write that.
+    pub read: Option<bool>,
+}
+
+/// A certificate authority.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StatusAuthority {
+    /// The service whose certificates it signs.
+    pub service: TlsService,
+    /// When it ends, in UTC.
+    pub not_after: String,
 }
 
 /// Puts health and plan into the contract's shape.
@@ -76,7 +107,37 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
             })
             .collect(),
         etcd: health.etcd.clone(),
+        certificates: certificates(&health.certificates),
+        earliest_end: earliest_end(&health.certificates),
+        authorities: authorities(&health.certificates),
         problems: health.problems.clone(),
         notices: health.notices.clone(),
     }
+}
+
+fn certificates(seen: &Certificates) -> Vec<StatusCertificate> {
+    let all = seen.iter().flat_map(|(key, served)| served.iter().map(move |one| (key, one)));
+    let served = all.filter_map(|(key, one)| {
+        let served = one.served.as_ref()?;
+        Some(StatusCertificate {
+            node: key.to_string(),
+            service: one.service,
+            not_after: served.not_after.to_string(),
+            read: one.file.as_ref().map(|file| file.sha256 == served.sha256),
+        })
+    });
+    served.collect()
+}
+
+fn authorities(seen: &Certificates) -> Vec<StatusAuthority> {
+    let ends = seen.values().flatten().filter_map(|one| Some((one.service, one.authority.as_ref()?.not_after)));
+    let mut earliest = BTreeMap::new();
+    for (service, not_after) in ends {
+        let known = earliest.entry(service).or_insert(not_after);
+        *known = not_after.min(*known);
+    }
+    earliest
+        .into_iter()
+        .map(|(service, not_after)| StatusAuthority { service, not_after: not_after.to_string() })
+        .collect()
 }

@@ -115,6 +115,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     };
 
     let name = cluster.name();
+    let earliest = health::earliest_end(&health::certificates(fleet, &access).await);
     let changed = provisioned.changed || configured > 0;
     let message = match (changed, cluster.plan.nodes.len()) {
         (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),
@@ -125,6 +126,10 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let message = match &proved {
         Some(verdict) => format!("{message}\n{}", report::verify::proof(verdict)),
         None if data_nodes == 1 => format!("{message}\nnot proved: one data node"),
+        None => message,
+    };
+    let message = match earliest {
+        Some(end) => format!("{message}\nThe earliest certificate ends on {end}."),
         None => message,
     };
     let outcome = Outcome {

@@ -17,6 +17,7 @@ use crate::{
     model::{ClusterName, Dcs, InstanceKey},
     plan::Plan,
     report,
+    secrets::ShortLeaves,
     verify::{self, Choice, FaultTarget, Heading, Load, PrintedString, Verdict, Verification},
 };
 
@@ -51,12 +52,24 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
                         cluster during the drills";
             context.events.step(Stage::Verify, None, step).await;
         }
-        let RunningCluster { plan, fleet, access, conninfo } = acting.deployment.running(context).await?;
-        let running = Running { plan: &plan, fleet: &fleet, access: &access, dsn: conninfo.to_string() };
+        let RunningCluster { plan, fleet, access, conninfo, short_leaves, .. } =
+            acting.deployment.running(context).await?;
+        let running = Running {
+            plan: &plan,
+            fleet: &fleet,
+            access: &access,
+            dsn: conninfo.to_string(),
+            short_leaves: short_leaves.as_ref(),
+        };
         let verdict = run.stage(Stage::Verify, drill(run, running, work, seed)).await?;
+        let headline = report::verify::headline(&verdict);
+        let message = match health::earliest_end(&health::certificates(&fleet, &access).await) {
+            Some(end) => format!("{headline}\nThe earliest certificate ends on {end}."),
+            None => headline,
+        };
         let outcome = Outcome {
             failed: !verdict.passed(),
-            message: report::verify::headline(&verdict),
+            message,
             next: vec![format!("hactl report {} --open", plan.cluster)],
             ..Outcome::default()
         };
@@ -90,7 +103,8 @@ pub(crate) async fn prove(
     }
     let drills = verify::choose(&PROOF.map(str::to_owned)).unwrap_or_default();
     let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), left_out: Vec::new(), soak: None });
-    let running = Running { plan: &cluster.plan, fleet, access, dsn: as_owner(cluster, fleet).to_string() };
+    let running =
+        Running { plan: &cluster.plan, fleet, access, dsn: as_owner(cluster, fleet).to_string(), short_leaves: None };
     run.stage(Stage::Verify, drill(run, running, &work, 0)).await.map(Some)
 }
 
@@ -105,17 +119,18 @@ struct Running<'a> {
     fleet: &'a Fleet,
     access: &'a Access,
     dsn: String,
+    short_leaves: Option<&'a ShortLeaves>,
 }
 
 async fn drill(
     run: &RunContext,
-    Running { plan, fleet, access, dsn }: Running<'_>,
+    Running { plan, fleet, access, dsn, short_leaves }: Running<'_>,
     work: &Work,
     seed: u64,
 ) -> Result<(Verdict, Option<String>)> {
     let context = &run.context;
     let control = access.apart();
-    let cluster = FaultTarget { plan, fleet, access, control: &control, context };
+    let cluster = FaultTarget { plan, fleet, access, control: &control, context, short_leaves };
     let platform = plan.platform.as_str().to_owned();
     let mut stamps: Vec<String> = plan.platform.local().map(|_| SHARED_KERNEL.to_owned()).into_iter().collect();
     if plan.platform.is_adopted() {

@@ -1,5 +1,7 @@
 //! `hactl status`: the state of a cluster, once or repeatedly.
 
+use jiff::Timestamp;
+
 use crate::{
     context::Context,
     deployment::{Deployment, RunningCluster},
@@ -24,7 +26,15 @@ impl StatusProbe {
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self, context: &Context) -> Status {
         let RunningCluster { plan, fleet, conninfo, .. } = &self.0;
-        let (mut health, reboots) = tokio::join!(self.health(), platform::reboots(context, &plan.platform, fleet));
+        let (mut health, certificates, reboots) = tokio::join!(
+            self.health(),
+            health::certificates(fleet, &self.0.access),
+            platform::reboots(context, &plan.platform, fleet)
+        );
+        health.add_certificates(plan, certificates);
+        if let Some(ends) = self.0.own_certificate_ends {
+            health.add_own_certificate(plan, ends, Timestamp::now());
+        }
         if let Some(said) = reboots {
             health.add_reboots(&said);
         }
@@ -39,7 +49,7 @@ impl StatusProbe {
     /// The same cluster, for drills to inject faults into.
     #[must_use]
     pub const fn fault_target<'b>(&'b self, context: &'b Context) -> FaultTarget<'b> {
-        let RunningCluster { plan, fleet, access, .. } = &self.0;
-        FaultTarget { plan, fleet, access, control: access, context }
+        let RunningCluster { plan, fleet, access, short_leaves, .. } = &self.0;
+        FaultTarget { plan, fleet, access, control: access, context, short_leaves: short_leaves.as_ref() }
     }
 }

@@ -118,6 +118,9 @@ pub fn status_text(status: &Status) -> String {
     let mut text = format!("{}: {word}\n", status.name);
     let _ = writeln!(text, "  durability  {}", status.durability);
     let _ = writeln!(text, "  fencing     {}", status.fencing);
+    if let Some(end) = &status.earliest_end {
+        let _ = writeln!(text, "  certificates the earliest ends on {end}");
+    }
     if !status.members.is_empty() {
         let _ = writeln!(text, "\n  {:<16} {:<15} {:<12} {:>8} {:>12}", "PATRONI", "ROLE", "STATE", "TIMELINE", "LAG");
         for member in &status.members {

@@ -4,21 +4,19 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use jiff::{Span, Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use serde::{Deserialize, Serialize};
 use x509_parser::{extensions::GeneralName, pem::parse_x509_pem};
 
+use super::validity::Validity;
 use crate::{
     error::{Error, Result},
     model::{Authority, Certificate, ClusterName, HostName, InstanceKey, Purpose, Secret},
 };
-
-const AUTHORITY_YEARS: i64 = 10;
-const LEAF_YEARS: i64 = 2;
 
 /// A certificate and its private key, both PEM; the key is PKCS #8.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,7 +37,7 @@ pub(super) struct Holder<'a> {
 pub(super) fn generate(cluster: &ClusterName, authority: Authority, now: Timestamp) -> Result<Leaf> {
     let what = authority.subject;
     let make = || -> Result<Leaf, Problem> {
-        let mut params = params(cluster, &format!("{what} authority"), now, AUTHORITY_YEARS)?;
+        let mut params = params(cluster, &format!("{what} authority"), Validity::of_authority(now)?);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = false;
@@ -50,30 +48,65 @@ pub(super) fn generate(cluster: &ClusterName, authority: Authority, now: Timesta
     make().map_err(|problem| problem.error(&format!("{what} authority of"), cluster))
 }
 
+/// When a certificate is made, and how many days before others of that day it ends.
+#[derive(Clone, Copy)]
+pub(super) struct Made {
+    pub(super) now: Timestamp,
+    pub(super) days_earlier: i64,
+}
+
+impl Made {
+    /// From when to when a certificate of `authority` is valid.
+    fn validity(self, authority: &Leaf) -> Result<Validity, Problem> {
+        let ends = authority.not_after().ok_or(Problem::Unreadable)?;
+        let validity = Validity::of_leaf(self.now, self.days_earlier, ends)?;
+        if validity.is_over(self.now) { Err(Problem::Ended(ends)) } else { Ok(validity) }
+    }
+}
+
 /// The certificate of one instance.
 pub(super) fn sign_instance(
     authority: &Leaf,
     cluster: &ClusterName,
     certificate: Certificate,
     to: &Holder<'_>,
-    now: Timestamp,
+    made: Made,
 ) -> Result<Leaf> {
-    let params =
-        params(cluster, &format!("{} {}", to.key, certificate.name), now, LEAF_YEARS).and_then(|mut params| {
-            params.subject_alt_names = names(to)
-                .into_iter()
-                .map(|name| match name {
-                    Name::Dns(name) => name.as_str().try_into().map(SanType::DnsName),
-                    Name::Ip(address) => Ok(SanType::IpAddress(address)),
-                })
-                .collect::<Result<_, _>>()
-                .map_err(Problem::from)?;
-            params.extended_key_usages = usages(certificate.purpose);
-            Ok(params)
-        });
-    params
-        .and_then(|params| sign(params, authority))
-        .map_err(|problem| problem.error(&format!("{} certificate of", certificate.name), to.key))
+    let signed = made.validity(authority).and_then(|validity| sign_for(authority, cluster, certificate, to, validity));
+    signed.map_err(|problem| problem.error(&format!("{} certificate of", certificate.name), to.key))
+}
+
+/// The same for a drill: it ends at `end`.
+pub(super) fn sign_short(
+    authority: &Leaf,
+    cluster: &ClusterName,
+    certificate: Certificate,
+    to: &Holder<'_>,
+    [now, end]: [Timestamp; 2],
+) -> Result<Leaf> {
+    let signed = Validity::short(now, end)
+        .map_err(Problem::from)
+        .and_then(|validity| sign_for(authority, cluster, certificate, to, validity));
+    signed.map_err(|problem| problem.error(&format!("short-lived {} certificate of", certificate.name), to.key))
+}
+
+fn sign_for(
+    authority: &Leaf,
+    cluster: &ClusterName,
+    certificate: Certificate,
+    to: &Holder<'_>,
+    validity: Validity,
+) -> Result<Leaf, Problem> {
+    let mut params = params(cluster, &format!("{} {}", to.key, certificate.name), validity);
+    params.subject_alt_names = names(to)
+        .into_iter()
+        .map(|name| match name {
+            Name::Dns(name) => name.as_str().try_into().map(SanType::DnsName),
+            Name::Ip(address) => Ok(SanType::IpAddress(address)),
+        })
+        .collect::<Result<_, _>>()?;
+    params.extended_key_usages = usages(certificate.purpose);
+    sign(params, authority)
 }
 
 /// The controller's certificate.
@@ -83,12 +116,12 @@ pub(super) fn sign_client(
     certificate: Certificate,
     now: Timestamp,
 ) -> Result<Leaf> {
-    params(cluster, certificate.name, now, LEAF_YEARS)
-        .and_then(|mut params| {
-            params.extended_key_usages = usages(certificate.purpose);
-            sign(params, authority)
-        })
-        .map_err(|problem| problem.error("client certificate of", cluster))
+    let signed = Made { now, days_earlier: 0 }.validity(authority).and_then(|validity| {
+        let mut params = params(cluster, certificate.name, validity);
+        params.extended_key_usages = usages(certificate.purpose);
+        sign(params, authority)
+    });
+    signed.map_err(|problem| problem.error("client certificate of", cluster))
 }
 
 fn usages(purpose: Purpose) -> Vec<ExtendedKeyUsagePurpose> {
@@ -99,7 +132,7 @@ fn usages(purpose: Purpose) -> Vec<ExtendedKeyUsagePurpose> {
     }
 }
 
-fn params(cluster: &ClusterName, what: &str, now: Timestamp, years: i64) -> Result<CertificateParams, Problem> {
+fn params(cluster: &ClusterName, what: &str, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     // No common name: etcd takes one in a client certificate for a user, and answers 400 to its own
     // gateway's requests when its users are switched on.
@@ -107,21 +140,11 @@ fn params(cluster: &ClusterName, what: &str, now: Timestamp, years: i64) -> Resu
     subject.push(DnType::OrganizationName, format!("hactl {cluster}"));
     subject.push(DnType::OrganizationalUnitName, what);
     params.distinguished_name = subject;
-    // A day back: clocks of fresh machines are often behind.
-    let (year, month, day_of_month) = day(now, Span::new().days(-1))?;
-    params.not_before = date_time_ymd(year, month, day_of_month);
-    let (year, month, day_of_month) = day(now, Span::new().years(years))?;
-    params.not_after = date_time_ymd(year, month, day_of_month);
+    validity.apply(&mut params);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     // Strict checkers, such as Python from 3.13 on, want the signer's key named.
     params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-/// Year, month and day: certificates here begin and end at midnight.
-fn day(now: Timestamp, plus: Span) -> Result<(i32, u8, u8), Problem> {
-    let date = now.to_zoned(TimeZone::UTC).date().checked_add(plus)?;
-    Ok((date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs()))
+    params
 }
 
 fn sign(params: CertificateParams, authority: &Leaf) -> Result<Leaf, Problem> {
@@ -150,6 +173,13 @@ fn names(holder: &Holder<'_>) -> Vec<Name> {
 }
 
 impl Leaf {
+    /// When the certificate ends; none if it is not readable.
+    #[must_use]
+    pub fn not_after(&self) -> Option<Timestamp> {
+        let (_, pem) = parse_x509_pem(self.certificate.as_bytes()).ok()?;
+        Timestamp::from_second(pem.parse_x509().ok()?.validity().not_after.timestamp()).ok()
+    }
+
     /// Whether a new certificate is due: less than a third of its time left, not valid yet, or not readable.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let Ok((_, pem)) = parse_x509_pem(self.certificate.as_bytes()) else { return true };
@@ -185,6 +215,10 @@ fn name_of(name: &GeneralName<'_>) -> Option<Name> {
 enum Problem {
     Certificate(rcgen::Error),
     Date(jiff::Error),
+    /// The authority's own certificate.
+    Unreadable,
+    /// The authority's own certificate has ended.
+    Ended(Timestamp),
 }
 
 impl Problem {
@@ -193,6 +227,10 @@ impl Problem {
         match self {
             Self::Certificate(cause) => error.source(cause),
             Self::Date(cause) => error.source(cause).hint("Set the clock of this machine"),
+            Self::Unreadable => error.cause("could not read the certificate of its authority"),
+            Self::Ended(end) => error
+                .cause(format!("its authority ended at {end}"))
+                .hint("Check the clock of this machine. If it is right, create a new cluster and move the data to it"),
         }
     }
 }

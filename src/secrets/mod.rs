@@ -11,10 +11,12 @@ mod contents;
 mod encrypted;
 mod given;
 mod identity;
+mod short;
 mod ssh_config;
 mod store;
 #[cfg(test)]
 mod tests;
+mod validity;
 mod vault;
 mod version1;
 
@@ -23,5 +25,6 @@ pub use client::{ClientFiles, known_hosts, write_client_files};
 pub use contents::{HostKeys, SshKey};
 pub use given::{Sources, given};
 pub use identity::{KEY_COMMAND, KEY_FILE};
+pub use short::ShortLeaves;
 pub use ssh_config::SshIdentities;
 pub use vault::{Recipient, SecretsPaths, Vault};

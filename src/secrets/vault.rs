@@ -19,12 +19,14 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    authority::{self, Holder, Leaf},
+    authority::{self, Holder, Leaf, Made},
     contents::{Contents, HostKeys, SshKey, VERSION, password},
     encrypted::{count_recipients, encrypt, not_opened, open, parse, read},
     given::{self, Sources},
     identity::{self, Identity, KEY_COMMAND, KEY_FILE},
+    short::ShortLeaves,
     store::{self, Existing},
+    validity::days_earlier,
 };
 use crate::{
     context::{Context, Dirs},
@@ -352,17 +354,34 @@ impl Vault {
                 }
                 continue;
             }
-            for (key, hostname, address) in nodes {
+            for (position, (key, hostname, address)) in nodes.iter().enumerate() {
                 let holder = Holder { key, hostname, address: *address };
+                let made = Made { now, days_earlier: days_earlier(position) };
                 let leaves = known.entry(key.clone()).or_default();
                 if leaves.get(certificate.name).is_none_or(|leaf| leaf.is_due(now) || !leaf.is_for(&holder)) {
-                    let leaf = authority::sign_instance(authority, cluster, *certificate, &holder, now)?;
+                    let leaf = authority::sign_instance(authority, cluster, *certificate, &holder, made)?;
                     leaves.insert(certificate.name.to_owned(), leaf);
                     changed = true;
                 }
             }
         }
         Ok(changed)
+    }
+
+    /// Forgets the certificates of a node, so that the next [`Vault::ensure_certificates`] makes new ones.
+    pub fn forget_leaves(&mut self, node: &InstanceKey) {
+        self.contents.nodes.remove(node);
+    }
+
+    /// The same with hactl's own certificates.
+    pub fn forget_clients(&mut self) {
+        self.contents.clients.clear();
+    }
+
+    /// What signs the short-lived certificates of a drill.
+    #[must_use]
+    pub fn short_leaves(&self) -> ShortLeaves {
+        ShortLeaves::new(self.cluster(), &self.contents.authorities)
     }
 
     /// A seal of `text`: only a program that has opened the secrets can make it.

@@ -64,14 +64,14 @@ pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, down
     }
 }
 
-/// Whether every node carries the digest of this inventory and the cluster is healthy.
+/// Whether every node carries the digest of this inventory and serves the certificates on its disk, and the cluster is healthy.
 pub(crate) async fn is_current(cluster: &Cluster, fleet: &Fleet, access: &Access, inventory: &Inventory) -> bool {
-    let seen = health::observe(fleet, access).await;
+    let (seen, certificates) = tokio::join!(health::observe(fleet, access), health::certificates(fleet, access));
     let same = seen
         .values()
         .filter(|view| !view.roles.is_empty())
         .all(|view| view.digest.as_deref() == Some(inventory.digest()));
-    same && health::diagnose(&cluster.plan, &seen).is_healthy()
+    same && health::are_read(&certificates) && health::diagnose(&cluster.plan, &seen).is_healthy()
 }
 
 /// Runs the site playbook.

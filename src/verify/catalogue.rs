@@ -1,7 +1,7 @@
 //! The drills, one row each: the target, the fault, the effect that shows that the fault is in place, what reverts the
 //! fault, and what is expected of the cluster. Tests check this table, and docs/drills.md is generated from it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -71,6 +71,8 @@ pub enum Fault {
     KillEtcd,
     /// Every request to etcd arrives late.
     SlowEtcd,
+    /// Every certificate of a machine expires.
+    ExpireCertificates,
     /// The file system of PGDATA is full.
     FillDisk,
     /// Random packets between the members are lost.
@@ -180,7 +182,11 @@ const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> 
     }
 }
 
+/// How long an effect may take to show that comes with the fault.
+const EFFECT_WITHIN: Duration = Duration::from_secs(15);
+
 const ON_NODE: &str = "a transient systemd timer on the machine";
+const ON_NODE_AND_DISK: &str = "a transient systemd timer on the machine, or a unit when the machine starts again";
 const OUTSIDE: &str = "a watcher process beside hactl powers the machine on";
 
 /// All drills, gentlest first.
@@ -278,6 +284,25 @@ pub const CATALOGUE: &[Drill] = &[
         undo: ON_NODE,
         until: Until::LockExpiry,
         ..drill("etcd-slow", Tier::SingleFault, Target::All, Fault::SlowEtcd)
+    },
+    Drill {
+        variant: Some("replica"),
+        effect: "every service of the machine serves a certificate that has expired",
+        undo: ON_NODE_AND_DISK,
+        until: Until::LockExpiry,
+        voters: 3,
+        ..drill("certificate-expired", Tier::SingleFault, Target::Replica, Fault::ExpireCertificates)
+    },
+    Drill {
+        variant: Some("primary"),
+        effect: "every service of the machine serves a certificate that has expired",
+        undo: ON_NODE_AND_DISK,
+        new_leader: Expect::May,
+        new_timeline: Expect::May,
+        until: Until::LockExpiry,
+        bound: Bound::Planned("node-loss"),
+        voters: 3,
+        ..drill("certificate-expired", Tier::SingleFault, Target::Primary, Fault::ExpireCertificates)
     },
     Drill {
         effect: "the machine is not running",
@@ -397,6 +422,9 @@ pub const STOP_GUARD: Drill = Drill {
 /// hundreds of commits, and too short for Patroni to notice.
 pub const CUT_LEAD_MS: u64 = 300;
 
+/// How long the certificates of the drill `certificate-expired` live.
+pub const LEAF_LIFE: Duration = Duration::from_secs(60);
+
 /// How many acknowledged commits a drill may lose under a durability.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -427,6 +455,15 @@ impl Drill {
     pub fn limit_ms(&self, limits: &BTreeMap<String, u64>) -> Option<u64> {
         let title = self.title();
         [title.as_str(), self.name, "all"].into_iter().find_map(|word| limits.get(word).copied())
+    }
+
+    /// How long the effect may take to show.
+    #[must_use]
+    pub const fn effect_within(&self) -> Duration {
+        match self.fault {
+            Fault::ExpireCertificates => LEAF_LIFE.saturating_add(EFFECT_WITHIN),
+            _ => EFFECT_WITHIN,
+        }
     }
 
     /// How long the fault stays if nothing ends it sooner, in seconds.

@@ -109,6 +109,9 @@ fn fault(fault: Fault) -> &'static str {
         Fault::CutFromEtcd => "Patroni cannot reach etcd; everything else works",
         Fault::KillEtcd => "SIGKILL to etcd; its unit cannot start again",
         Fault::SlowEtcd => "every request from Patroni and the lease guard to etcd arrives 1.5 s late",
+        Fault::ExpireCertificates => {
+            "every certificate of the machine expires: those of etcd, its peers, Patroni and PostgreSQL"
+        }
         Fault::FillDisk => "the file system of PGDATA is full, and PostgreSQL needs more space",
         Fault::LosePackets => "random packets between the members are lost",
         Fault::DelayPackets => "packets between the members are delayed",

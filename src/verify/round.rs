@@ -10,7 +10,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    catalogue::{CUT_LEAD_MS, Drill, Until},
+    catalogue::{CUT_LEAD_MS, Drill, Fault, Until},
     clients::{ClientAccess, Clients, Entry, Progress},
     expectation,
     fault::{self, Armed, FaultTarget},
@@ -42,9 +42,6 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// How long after the planned end of a fault its automatic undo is due.
 const UNDO_MARGIN: Duration = Duration::from_secs(30);
-
-/// How long an effect may take to show.
-const EFFECT_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long a drilled cluster may take to recover: a member that is rewound or reinitialised is the slowest.
 const HEALS_WITHIN: Duration = Duration::from_secs(180);
@@ -194,7 +191,7 @@ impl<'a> RunningRound<'a> {
             bound_ms,
             limit_ms: drill.limit_ms(&plan.limits_ms),
             hold,
-            deadline: hold + UNDO_MARGIN + EFFECT_WITHIN,
+            deadline: hold + UNDO_MARGIN + drill.effect_within(),
             table,
             began,
             armed: Vec::new(),
@@ -239,9 +236,10 @@ impl<'a> RunningRound<'a> {
             }
             fault.inject().await?;
         }
+        let within = self.drill.effect_within();
         for fault in &self.armed {
-            if !fault.took_effect(EFFECT_WITHIN).await? {
-                self.reasons.push(format!("the fault did not take effect within {} s", EFFECT_WITHIN.as_secs()));
+            if !fault.took_effect(within).await? {
+                self.reasons.push(format!("the fault did not take effect within {} s", within.as_secs()));
                 return Ok(());
             }
         }
@@ -319,6 +317,12 @@ impl<'a> RunningRound<'a> {
         let FaultTarget { plan, fleet, access, context, .. } = self.setup.cluster;
         let healthy = health::wait_until_healthy(context, plan, fleet, access, HEALS_WITHIN).await;
         let healthy = healthy.map_err(verdict::unproved)?;
+        if self.drill.fault == Fault::ExpireCertificates {
+            let certificates = health::certificates(fleet, access).await;
+            self.reasons.extend(fault::without_valid(&certificates).iter().map(|(key, service)| {
+                format!("{} on {key} serves no valid certificate after the old one came back", service.title())
+            }));
+        }
         self.history.redundant = Some(self.now());
         let before = self.acknowledged();
         let deadline = Instant::now() + BASELINE_AT_MOST;

@@ -9,7 +9,10 @@ import importlib.util
 import os
 import pathlib
 import re
+import shutil
+import socket
 import ssl
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -59,6 +62,41 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *dummy):
         pass
+
+
+class Certificates(unittest.TestCase):
+    """What a REST API serves, beside what its file holds."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.dir = pathlib.Path(scratch.name)
+        (self.dir / "tls").mkdir()
+        self.module = load(ROLES / "patroni/library/patroni_member_info.py")
+        for name in ("served", "renewed"):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+                            "-subj", "/O=" + name, "-keyout", str(self.dir / (name + ".key")), "-out", str(self.dir / (name + ".crt"))],
+                           check=True, capture_output=True)
+        server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.dir / "served.crt", self.dir / "served.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.params = {"config_dir": str(self.dir), "port": server.server_port}
+
+    def test_member_that_serves_another_certificate_than_its_file_is_stale(self):
+        for name, stale in (("served", False), ("renewed", True)):
+            shutil.copy(self.dir / (name + ".crt"), self.dir / "tls/patroni.crt")
+            self.assertEqual(self.module.is_stale(self.params), stale, name)
+
+    def test_member_without_a_file_or_an_answer_is_not_stale(self):
+        self.assertFalse(self.module.is_stale(self.params))
+        shutil.copy(self.dir / "renewed.crt", self.dir / "tls/patroni.crt")
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        self.assertFalse(self.module.is_stale({**self.params, "port": port}))
 
 
 class Proxies(unittest.TestCase):

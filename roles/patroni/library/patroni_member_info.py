@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import time
 import urllib.error
@@ -40,6 +41,7 @@ has_data: {type: bool, returned: always, description: The data directory holds a
 unfinished: {type: bool, returned: always, description: 'The data directory holds a cluster, and nothing of a user: no database, table or index'}
 incomplete: {type: bool, returned: always, description: The data directory holds something that cannot start}
 answers: {type: bool, returned: always, description: The REST API answers}
+stale: {type: bool, returned: without wait, description: The REST API serves another certificate than that of its file}
 armed: {type: bool, returned: always, description: A timer waits that takes a change of parameters back}
 parameters: {type: dict, returned: without wait, description: PostgreSQL's parameters in etcd; null where Patroni does not say}
 complaints: {type: list, returned: failure, description: The server's own lines about why it does not start}
@@ -169,6 +171,20 @@ def configured(api):
         return None
 
 
+def is_stale(params):
+    """Whether the REST API serves another certificate than that of its file: Patroni reads it at a reload."""
+    try:
+        with open(os.path.join(params["config_dir"], "tls", "patroni.crt"), encoding="ascii") as file:
+            ours = ssl.PEM_cert_to_DER_cert(file.read())
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", params["port"]), timeout=5) as plain:
+            with context.wrap_socket(plain) as secure:
+                return secure.getpeercert(binary_form=True) != ours
+    except (OSError, ValueError):
+        return False
+
+
 def look(params):
     found = dict(answers=False, role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
                  healthy=False, problems=[], parameters=None)
@@ -239,6 +255,8 @@ def main():
     params, began = module.params, time.time()
     deadline, failing = time.monotonic() + params["wait"], None
     found = look(params)
+    # With a certificate that has expired the REST API answers no request of this module.
+    found["stale"] = not params["wait"] and is_stale(params)
     while not found["healthy"] and time.monotonic() < deadline:
         # Between its attempts Patroni says that the server starts.
         if found["state"] == "running":

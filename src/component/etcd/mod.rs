@@ -38,6 +38,7 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::ETCD_PEER, Certificate::ETCD_SERVER],
     ports: &[PORT, PEER_PORT],
+    doors: service::doors,
     endpoint,
     unit: Some(unit),
     helpers: &[],

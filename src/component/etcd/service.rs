@@ -1,6 +1,10 @@
 //! Where etcd runs on a machine.
 
-use crate::{fleet::FleetNode, model::Endpoint};
+use crate::{
+    component::served::{Door, TlsService},
+    fleet::FleetNode,
+    model::{Certificate, Endpoint},
+};
 
 /// The component's name.
 pub(crate) const NAME: &str = "etcd";
@@ -15,6 +19,31 @@ pub(crate) const UNIT: &str = "etcd";
 #[must_use]
 pub(crate) fn endpoint(node: &FleetNode) -> Endpoint {
     node.found.as_ref().map_or_else(|| node.endpoint(PORT), |found| found.etcd.clone())
+}
+
+/// The directory of the role's certificates.
+const TLS: &str = "/etc/etcd/tls";
+
+/// The client port, and the peer port where the role gives it.
+pub(super) fn doors(node: &FleetNode) -> Vec<Door> {
+    let client = Door {
+        service: TlsService::Etcd,
+        certificate: Certificate::ETCD_SERVER,
+        endpoint: endpoint(node),
+        files: [TLS, "server"],
+        authority: "control-ca",
+    };
+    if node.found.is_some() {
+        return vec![client];
+    }
+    let peer = Door {
+        service: TlsService::EtcdPeer,
+        certificate: Certificate::ETCD_PEER,
+        endpoint: node.endpoint(PEER_PORT),
+        files: [TLS, "peer"],
+        authority: "peer-ca",
+    };
+    vec![client, peer]
 }
 
 /// etcd's unit.

@@ -36,6 +36,7 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::PATRONI],
     ports: &[PORT],
+    doors: |node| vec![service::door(node)],
     endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],

@@ -26,6 +26,7 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::POSTGRESQL],
     ports: &[PORT],
+    doors: |node| vec![service::door(node)],
     endpoint,
     unit: None,
     helpers: &[],

@@ -31,6 +31,31 @@ async fn certificates_near_expiry_or_of_a_moved_instance_are_renewed() {
 }
 
 #[tokio::test]
+async fn certificates_of_nodes_end_on_different_days_and_not_after_their_authority() {
+    let site = Site::new();
+    let mut vault = site.vault().await.unwrap();
+    let nodes = nodes();
+    vault.ensure_certificates(KINDS, &nodes, now()).unwrap();
+    let ends = |vault: &Vault| -> Vec<Timestamp> {
+        nodes.iter().map(|(key, ..)| vault.node_leaves()[key]["patroni"].not_after().unwrap()).collect()
+    };
+    let first = ends(&vault);
+    assert_eq!(first[0].duration_since(first[1]).as_hours(), 3 * 24, "{first:?}");
+    let kept = leaf(&vault, &nodes[1].0, Certificate::PATRONI);
+    let before = leaf(&vault, &nodes[0].0, Certificate::PATRONI);
+    vault.forget_leaves(&nodes[0].0);
+    assert!(vault.ensure_certificates(KINDS, &nodes, now()).unwrap());
+    assert_ne!(leaf(&vault, &nodes[0].0, Certificate::PATRONI), before);
+    assert_eq!(leaf(&vault, &nodes[1].0, Certificate::PATRONI), kept);
+
+    let years = |count| (now().to_zoned(jiff::tz::TimeZone::UTC) + Span::new().years(count)).timestamp();
+    vault.ensure_certificates(KINDS, &nodes, years(9)).unwrap();
+    assert_eq!(ends(&vault), vec![years(10).to_zoned(jiff::tz::TimeZone::UTC).start_of_day().unwrap().timestamp(); 2]);
+    let error = vault.ensure_certificates(KINDS, &nodes, years(11)).unwrap_err();
+    assert!(error.causes[0].starts_with("its authority ended at "), "{error:?}");
+}
+
+#[tokio::test]
 async fn certificate_chain_is_accepted_only_for_its_purpose() {
     let site = Site::new();
     let mut vault = site.vault().await.unwrap();

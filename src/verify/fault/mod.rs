@@ -15,6 +15,7 @@
 
 mod disk;
 mod dispatch;
+mod leaf;
 mod network;
 mod node_fault;
 mod patroni;
@@ -37,13 +38,14 @@ use std::{
 
 use futures_util::future::{join_all, try_join_all};
 
-use self::{node_fault::NodeFault, power::Switch};
 pub use self::{
+    leaf::without_valid,
     power::{PowerWatch, watch},
     target::FaultTarget,
     targets::targets,
     timer::{leftovers, sweep},
 };
+use self::{node_fault::NodeFault, power::Switch};
 use super::catalogue::{Drill, Fault};
 use crate::{
     error::{Error, Result},
@@ -52,6 +54,7 @@ use crate::{
 
 /// The pause between two looks for an effect.
 const PAUSE: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
 /// How long hactl retries to revert a fault after its automatic undo was due.
 const GRACE: Duration = Duration::from_secs(20);
 /// No fault is injected when its undo is due within this time.
@@ -183,7 +186,8 @@ impl Armed<'_> {
             if matches!(seen, Ok(true)) || Instant::now() > last {
                 return seen;
             }
-            tokio::time::sleep(PAUSE).await;
+            // A look at certificates starts a program on every machine.
+            tokio::time::sleep(if self.drill.fault == Fault::ExpireCertificates { SECOND } else { PAUSE }).await;
         }
     }
 
@@ -196,8 +200,11 @@ impl Armed<'_> {
                 });
                 let hurt = try_join_all(looks).await?.into_iter().all(|seen| seen);
                 Ok(hurt
-                    && (self.drill.fault != Fault::KillEtcd
-                        || unit::etcd_noticed(self.drill.target, &self.targets, self.cluster).await))
+                    && match self.drill.fault {
+                        Fault::KillEtcd => unit::etcd_noticed(self.drill.target, &self.targets, self.cluster).await,
+                        Fault::ExpireCertificates => leaf::all_expired(&self.targets, self.cluster).await,
+                        _ => true,
+                    })
             }
             Mechanism::Power(switch) => switch.is_off().await,
             Mechanism::Switchover => Ok(switchover::new_leader(&self.targets, self.cluster).await.is_some()),

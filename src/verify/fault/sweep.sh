@@ -10,6 +10,7 @@ done
 systemctl stop 'hactl-fill-*' 'hactl-slow-*'
 systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*' 'hactl-slow-*'
 rm -rf /run/hactl-slow-*
+if [ -e /etc/hactl/drill-leaf/undo ]; then /bin/sh /etc/hactl/drill-leaf/undo; fi
 for unit in $units; do
   if [ -e "/run/systemd/system/$unit.service.d/hactl-drill.conf" ]; then
     rm "/run/systemd/system/$unit.service.d/hactl-drill.conf"

@@ -7,6 +7,7 @@ use crate::{
     fleet::{Fleet, FleetNode},
     model::InstanceKey,
     plan::Plan,
+    secrets::ShortLeaves,
     verify::catalogue::Target,
 };
 
@@ -19,6 +20,8 @@ pub struct FaultTarget<'a> {
     /// For faults and undos only: sessions that nothing else can delay.
     pub control: &'a Access,
     pub context: &'a Context,
+    /// What makes certificates that end soon; none where hactl made no certificates.
+    pub short_leaves: Option<&'a ShortLeaves>,
 }
 
 impl FaultTarget<'_> {

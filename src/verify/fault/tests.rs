@@ -67,6 +67,7 @@ impl Scene {
             access: &self.access,
             control: &self.access,
             context: &self.context,
+            short_leaves: None,
         }
     }
 }
@@ -92,6 +93,7 @@ fn health() -> Health {
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
+        certificates: Default::default(),
     }
 }
 
@@ -143,6 +145,7 @@ fn missing_target_is_refused_with_the_reason() {
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
+        certificates: Default::default(),
     };
     for (title, expected) in [
         ("node-loss", "the cluster has no primary now"),

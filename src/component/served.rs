@@ -1,0 +1,238 @@
+//! The certificates that the services of a machine serve, and those that its files hold: asked on the machine itself, in one
+//! command, so that a port that asks for a certificate of its own is among them.
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use x509_parser::pem::parse_x509_pem;
+
+use super::of_roles;
+use crate::{
+    access::{Access, PATIENCE},
+    fleet::{Fleet, FleetNode},
+    model::{Certificate, Endpoint, InstanceKey},
+    ssh::{Remote, quoted},
+};
+
+/// Prints one line of JSON for each service.
+const PROGRAM: &str = include_str!("served.py");
+
+/// A port that serves a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) service: TlsService,
+    pub(crate) certificate: Certificate,
+    pub(crate) endpoint: Endpoint,
+    /// The directory and the name, without the extension, of the role's files for it.
+    pub(crate) files: [&'static str; 2],
+    /// The name of its authority's file there, in the same form.
+    pub(crate) authority: &'static str,
+}
+
+impl Door {
+    /// The role's certificate, or its key.
+    pub(crate) fn path(&self, extension: &str) -> String {
+        let [directory, name] = self.files;
+        format!("{directory}/{name}.{extension}")
+    }
+}
+
+/// A service that serves a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsService {
+    /// etcd's client port.
+    Etcd,
+    /// etcd's port for its other members.
+    EtcdPeer,
+    /// Patroni's REST API.
+    Patroni,
+    /// PostgreSQL.
+    Postgresql,
+}
+
+impl TlsService {
+    /// Its name in messages.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::EtcdPeer => "etcd's peer port",
+            Self::Patroni => "Patroni",
+            Self::Postgresql => "PostgreSQL",
+        }
+    }
+}
+
+/// A certificate, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub not_after: Timestamp,
+    /// Its fingerprint.
+    pub sha256: [u8; 32],
+}
+
+impl Stamp {
+    pub(crate) fn of_pem(pem: &str) -> Option<Self> {
+        let (_, pem) = parse_x509_pem(pem.as_bytes()).ok()?;
+        let not_after = Timestamp::from_second(pem.parse_x509().ok()?.validity().not_after.timestamp()).ok()?;
+        Some(Self { not_after, sha256: Sha256::digest(&pem.contents).into() })
+    }
+}
+
+/// What one service serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub service: TlsService,
+    /// None if the port serves no certificate now.
+    pub served: Option<Stamp>,
+    /// The certificate on the machine's disk; none if it is not a file of hactl's roles.
+    pub file: Option<Stamp>,
+    /// The certificate of the authority on the machine's disk.
+    pub authority: Option<Stamp>,
+    /// When this was seen, by this machine's clock.
+    pub at: Timestamp,
+}
+
+/// Asks one machine; nothing if it does not answer.
+pub(crate) async fn ask(remote: &Remote, node: &FleetNode) -> Vec<Served> {
+    let doors: Vec<Door> = doors(node);
+    let theirs = node.found.is_some();
+    let services = doors.iter().filter(|door| door.endpoint.tls).map(|door| {
+        let path = |extension: &str| (!theirs).then(|| door.path(extension));
+        let authority = (!theirs).then(|| format!("{}/{}.crt", door.files[0], door.authority));
+        let starts = if door.service == TlsService::Postgresql { "postgres" } else { "tls" };
+        json!({
+            "service": door.service, "host": door.endpoint.host, "port": door.endpoint.port, "starts": starts,
+            "file": path("crt"), "key": path("key"), "authority": authority,
+        })
+    });
+    let services = serde_json::Value::Array(services.collect()).to_string();
+    let command = format!("python3 -I - {}", quoted(&services));
+    let Ok(done) = remote.run(&command, PROGRAM.as_bytes(), PATIENCE).await else { return Vec::new() };
+    parse(&done.stdout, Timestamp::now())
+}
+
+/// Every port of a machine that serves a certificate.
+pub(crate) fn doors(node: &FleetNode) -> Vec<Door> {
+    of_roles(&node.node.roles).flat_map(|component| (component.doors)(node)).collect()
+}
+
+/// Asks all machines at once.
+pub(crate) async fn ask_all(fleet: &Fleet, access: &Access) -> Vec<(InstanceKey, Vec<Served>)> {
+    let asked = fleet.nodes.values().filter(|node| !node.node.roles.is_empty()).map(async |node| {
+        let seen = match super::reach(access, node).await {
+            Ok(remote) => ask(&remote, node).await,
+            Err(_) => Vec::new(),
+        };
+        (node.key().clone(), seen)
+    });
+    join_all(asked).await
+}
+
+#[derive(Deserialize)]
+struct Line {
+    service: TlsService,
+    served: Option<String>,
+    file: Option<String>,
+    authority: Option<String>,
+}
+
+fn parse(text: &str, at: Timestamp) -> Vec<Served> {
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let stamp = |pem: Option<String>| pem.and_then(|pem| Stamp::of_pem(&pem));
+    lines
+        .map(|Line { service, served, file, authority }| Served {
+            service,
+            served: stamp(served),
+            file: stamp(file),
+            authority: stamp(authority),
+            at,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        process::Command,
+        sync::Arc,
+        thread,
+    };
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+
+    use super::*;
+
+    /// A certificate that ended long ago, as a server serves it, and its PEM.
+    fn expired() -> (Arc<rustls::ServerConfig>, String) {
+        let mut params = CertificateParams::new(["elsewhere".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 2, 3));
+        let key = KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let private = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![made.der().clone()], private).unwrap();
+        (Arc::new(config), made.pem())
+    }
+
+    /// Serves one client; one of PostgreSQL first asks for TLS.
+    fn serve(config: &Arc<rustls::ServerConfig>, asked_for: bool) -> u16 {
+        let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(config));
+        let port = listener.local_addr().unwrap().port();
+        let answer = move |mut client: TcpStream| {
+            if asked_for {
+                let mut request = [0; 8];
+                client.read_exact(&mut request).unwrap();
+                assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47]);
+                client.write_all(b"S").unwrap();
+            }
+            let mut connection = rustls::ServerConnection::new(config).unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut client).unwrap();
+            }
+        };
+        thread::spawn(move || answer(listener.accept().unwrap().0));
+        port
+    }
+
+    #[test]
+    fn expired_certificate_of_each_kind_of_service_is_read_and_compared_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, pem) = expired();
+        let (_, other) = expired();
+        let file = dir.path().join("other.crt");
+        std::fs::write(&file, &other).unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let service = |service: TlsService, port: u16, starts: &str| {
+            json!({"service": service, "host": "127.0.0.1", "port": port, "starts": starts, "file": file, "key": null,
+                   "authority": null})
+        };
+        let services = json!([
+            service(TlsService::Patroni, serve(&config, false), "tls"),
+            service(TlsService::Postgresql, serve(&config, true), "postgres"),
+            service(TlsService::Etcd, closed, "tls"),
+        ]);
+        let done = Command::new("python3").args(["-I", "-c", PROGRAM, &services.to_string()]).output().unwrap();
+        let now = Timestamp::now();
+        let seen = parse(&String::from_utf8_lossy(&done.stdout), now);
+        let found = |service, served| Served { service, served, file: Stamp::of_pem(&other), authority: None, at: now };
+        let served = Stamp::of_pem(&pem);
+        assert_eq!(served.as_ref().unwrap().not_after.to_string(), "2021-02-03T00:00:00Z");
+        assert_eq!(
+            seen,
+            [
+                found(TlsService::Patroni, served.clone()),
+                found(TlsService::Postgresql, served),
+                found(TlsService::Etcd, None),
+            ]
+        );
+    }
+}
