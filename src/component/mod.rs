@@ -13,14 +13,14 @@ mod probe;
 mod view;
 
 use definition::Component;
-pub(crate) use definition::{Download, DownloadRequest};
+pub(crate) use definition::{Download, DownloadRequest, OpenTo};
 pub use findings::Problem;
 pub(crate) use findings::{Findings, Hint};
 pub use material::{Downloaded, KeyPair, RoleSecrets};
 pub(crate) use material::{Lookup, RoleVars};
 pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
-pub use view::{NodeView, Observations};
+pub use view::{FirewallView, NodeView, Observations};
 
 use crate::{
     fleet::FleetNode,
