@@ -1,8 +1,10 @@
 # shellcheck shell=sh
-# One step of the packet filter on a machine: `ask`, `load`, `check`, `keep` or `remove`.
+# One step of the packet filter on a machine: `ask`, `admit`, `load`, `check`, `keep` or `remove`.
 step='@STEP@'
 # The declared ports, separated by spaces.
 ports='@PORTS@'
+# The addresses of all members, separated by commas.
+members='@MEMBERS@'
 # The other members' ports that must be reachable, as address/port.
 endpoints='@ENDPOINTS@'
 # After so many seconds a table that no run has confirmed is removed.
@@ -52,6 +54,12 @@ case $step in
     for port in $ports; do filter="$filter${filter:+ or }sport = :$port"; done
     # shellcheck disable=SC2086
     ss -Htn state connected "( $filter )" 2>/dev/null | sort -u | sed 's/^/peer /'
+    ;;
+  admit)
+    # A loaded table may be older than a member that is about to join.
+    if nft list table inet hactl >/dev/null 2>&1; then
+      nft insert rule inet hactl input ip saddr "{ $members }" accept
+    fi
     ;;
   load)
     set -e

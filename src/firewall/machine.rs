@@ -33,14 +33,27 @@ impl From<SshError> for LoadError {
     }
 }
 
+/// What the steps need.
+#[derive(Default)]
+struct Values<'a> {
+    /// The file that `load` loads.
+    rules: &'a str,
+    /// The members that `admit` lets in.
+    members: &'a str,
+    /// What `check` connects to.
+    endpoints: &'a str,
+}
+
 /// The script of a step.
-fn script(step: &str, rules: &str, endpoints: &[String]) -> String {
+fn script(step: &str, values: &Values<'_>) -> String {
+    let Values { rules, members, endpoints } = values;
     let ports: Vec<String> =
         COMPONENTS.iter().flat_map(|component| component.ports).map(|port| port.number.to_string()).collect();
     include_str!("firewall.sh")
         .replace("@STEP@", step)
         .replace("@PORTS@", &ports.join(" "))
-        .replace("@ENDPOINTS@", &endpoints.join(" "))
+        .replace("@MEMBERS@", members)
+        .replace("@ENDPOINTS@", endpoints)
         .replace("@PATIENCE@", &CONFIRMED_WITHIN.to_string())
         .replace("@RULES@", rules)
 }
@@ -56,7 +69,7 @@ async fn run(remote: &Remote, script: &str) -> Result<String, LoadError> {
 
 /// Asks a machine about the packet filter and its connections; none if it does not answer.
 pub(crate) async fn ask(remote: &Remote) -> Option<FirewallView> {
-    let done = remote.run("/bin/sh", script("ask", "", &[]).as_bytes(), PATIENCE).await.ok()?;
+    let done = remote.run("/bin/sh", script("ask", &Values::default()).as_bytes(), PATIENCE).await.ok()?;
     Some(parse(&done.stdout))
 }
 
@@ -87,9 +100,14 @@ fn peer(line: &str) -> Option<(u16, IpAddr)> {
     Some((port.parse().ok()?, address.parse().ok()?))
 }
 
+/// Lets the members of the rules into a table that is loaded.
+pub(crate) async fn admit(remote: &Remote, rules: &Rules) -> Result<(), LoadError> {
+    run(remote, &script("admit", &Values { members: &rules.members(), ..Values::default() })).await.map(drop)
+}
+
 /// Loads the rules, after a timer is set that removes them.
 pub(crate) async fn load(remote: &Remote, rules: &Rules) -> Result<(), LoadError> {
-    run(remote, &script("load", &rules.text(), &[])).await.map(drop)
+    run(remote, &script("load", &Values { rules: &rules.text(), ..Values::default() })).await.map(drop)
 }
 
 /// The ports of the other machines that a machine cannot connect to, as `address/port`.
@@ -99,7 +117,8 @@ pub(crate) async fn check(remote: &Remote, node: &FleetNode, others: &[&FleetNod
         let components = COMPONENTS.iter().filter(|component| other.node.roles.contains(&component.role));
         components.flat_map(|component| component.ports).map(|port| format!("{}/{}", other.address, port.number))
     });
-    let said = run(remote, &script("check", "", &endpoints.collect::<Vec<_>>())).await?;
+    let endpoints = endpoints.collect::<Vec<_>>().join(" ");
+    let said = run(remote, &script("check", &Values { endpoints: &endpoints, ..Values::default() })).await?;
     let mut silent: Vec<String> = said.lines().map(str::to_owned).collect();
     silent.sort();
     Ok(silent)
@@ -107,10 +126,54 @@ pub(crate) async fn check(remote: &Remote, node: &FleetNode, others: &[&FleetNod
 
 /// Stops the timer, and lets the machine load the rules at boot.
 pub(crate) async fn keep(remote: &Remote) -> Result<(), LoadError> {
-    run(remote, &script("keep", "", &[])).await.map(drop)
+    run(remote, &script("keep", &Values::default())).await.map(drop)
 }
 
 /// Removes the table, and everything that would load it again.
 pub(crate) async fn remove(remote: &Remote) -> Result<(), LoadError> {
-    run(remote, &script("remove", "", &[])).await.map(drop)
+    run(remote, &script("remove", &Values::default())).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_of_a_machine_is_parsed_with_ipv4_and_ipv6_connections() {
+        let said = "digest ab12\nloaded\nenabled\narmed\nrefused Error: Operation not supported\n\
+                    peer ESTAB 0      0      10.0.0.10:5432  192.0.2.9:41234\n\
+                    peer TIME-WAIT 0 0 [::ffff:10.0.0.10]:8008 [::ffff:192.0.2.8]:41235\n\
+                    peer 0 0 [fe80::1%eth0]:5432 [fe80::2%eth0]:41236\n";
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let expected = FirewallView {
+            digest: Some("ab12".to_owned()),
+            loaded: true,
+            enabled: true,
+            armed: true,
+            refused: Some("Error: Operation not supported".to_owned()),
+            connected: vec![
+                (5432, address("192.0.2.9")),
+                (8008, address("::ffff:192.0.2.8")),
+                (5432, address("fe80::2")),
+            ],
+        };
+        assert_eq!(parse(said), expected);
+        assert!(!expected.is_current("ab12"), "a timer will remove the table");
+        assert!(FirewallView { armed: false, ..expected }.is_current("ab12"));
+        assert!(!parse("").is_present());
+    }
+
+    #[test]
+    fn scripts_have_no_placeholder_and_set_a_timer_before_the_table_is_loaded() {
+        for step in ["ask", "admit", "load", "check", "keep", "remove"] {
+            let rules = "table inet hactl {}\n";
+            let script = script(step, &Values { rules, members: "10.0.0.10", endpoints: "10.0.0.11/2379" });
+            assert!(script.contains(&format!("step='{step}'\n")), "{script}");
+            assert!(script.contains("ports='2379 2380 8008 5432'\n"), "{script}");
+            assert!(script.contains("<<'RULES'\ntable inet hactl {}\nRULES\n"), "{script}");
+            assert!(!script.contains('@'), "{script}");
+            let place = |text: &str| script.find(text).unwrap();
+            assert!(place("systemd-run ") < place("said=$(nft -f \"$loading\""), "{script}");
+        }
+    }
 }

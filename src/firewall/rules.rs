@@ -97,6 +97,11 @@ impl Rules {
         text
     }
 
+    /// The members' addresses, as nftables lists them.
+    pub(crate) fn members(&self) -> String {
+        self.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// The SHA-256 of [`Rules::text`].
     pub(crate) fn digest(&self) -> String {
         assets::hexadecimal(&Sha256::digest(self.text()))
@@ -150,4 +155,125 @@ pub(crate) fn refused_sources<'a>(
         }
     }
     refused.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        component::FirewallView,
+        fleet::{FleetNode, Outputs},
+        model::Machine,
+        plan::{self, Choices},
+        spec,
+    };
+
+    fn cluster(file: &str) -> (Plan, Fleet) {
+        let text = format!("{file}\ninstances: {{a: {{}}, b: {{}}, plain: {{roles: []}}}}\n");
+        let plan = plan::decide(&spec::load("t.yaml", text.as_bytes(), "t").unwrap(), &Choices::default()).unwrap();
+        let machine = |address: &str| Machine {
+            id: address.to_owned(),
+            name: address.to_owned(),
+            ipv4: address.parse().ok(),
+            ssh_host: None,
+            ssh_port: None,
+            host_key: None,
+        };
+        let outputs = [("a", "10.0.0.10"), ("b", "10.0.0.11"), ("plain", "10.0.0.12")];
+        let outputs: Outputs =
+            outputs.into_iter().map(|(key, address)| (key.parse().unwrap(), machine(address))).collect();
+        let fleet = Fleet::new(&plan, &outputs).unwrap();
+        (plan, fleet)
+    }
+
+    fn rules(file: &str) -> Rules {
+        let (plan, fleet) = cluster(file);
+        Rules::of(&plan, &fleet).unwrap()
+    }
+
+    const NETWORKS: &str = "postgres: {own_network: false, access: [10.1.0.0/16, 10.1.2.0/24, 'fd00:1::/64'], \
+                            monitoring: [192.0.2.5/32, 'fd00:2::5/128'], load_balancers: [192.0.2.6/32]}";
+
+    #[test]
+    fn rules_accept_members_and_named_networks_and_refuse_new_connections_of_others() {
+        assert_eq!(
+            rules(NETWORKS).text(),
+            r#"table inet hactl
+delete table inet hactl
+table inet hactl {
+  chain input {
+    type filter hook input priority filter; policy accept;
+    iif "lo" accept
+    tcp flags & (fin | syn | rst | ack) != syn accept
+    ip saddr { 10.0.0.10, 10.0.0.11 } accept
+    tcp dport 5432 ip saddr { 10.1.0.0/16, 192.0.2.6 } accept
+    tcp dport 5432 ip6 saddr { fd00:1::/64 } accept
+    tcp dport 8008 ip saddr { 192.0.2.5, 192.0.2.6 } accept
+    tcp dport 8008 ip6 saddr { fd00:2::5 } accept
+    tcp dport { 2379, 2380, 5432, 8008 } counter reject with tcp reset
+  }
+}
+"#
+        );
+    }
+
+    #[test]
+    fn rules_refuse_exactly_the_sources_that_their_text_does_not_accept() {
+        let rules = rules(NETWORKS);
+        let table: [(&str, [u16; 4], &[u16]); 10] = [
+            ("127.0.0.1", [2379, 2380, 5432, 8008], &[]),
+            ("::1", [2379, 2380, 5432, 8008], &[]),
+            ("10.0.0.11", [2379, 2380, 5432, 8008], &[]),
+            ("::ffff:10.0.0.11", [2379, 2380, 5432, 8008], &[]),
+            ("10.1.2.3", [2379, 2380, 5432, 8008], &[2379, 2380, 8008]),
+            ("fd00:1::7", [2379, 2380, 5432, 8008], &[2379, 2380, 8008]),
+            ("192.0.2.5", [2379, 2380, 5432, 8008], &[2379, 2380, 5432]),
+            ("fd00:2::5", [2379, 2380, 5432, 8008], &[2379, 2380, 5432]),
+            ("192.0.2.6", [2379, 2380, 5432, 8008], &[2379, 2380]),
+            // The plain machine is no member, and SSH is no declared port.
+            ("10.0.0.12", [22, 2379, 5432, 8008], &[2379, 5432, 8008]),
+        ];
+        for (source, ports, refused) in table {
+            let found: Vec<u16> =
+                ports.into_iter().filter(|port| rules.refuses(source.parse().unwrap(), *port).is_some()).collect();
+            assert_eq!(found, refused, "{source}");
+        }
+    }
+
+    #[test]
+    fn own_network_reaches_postgresql_only() {
+        let rules = rules("postgres: {access: [10.0.0.0/8]}");
+        assert!(rules.text().contains("tcp dport 5432 ip saddr { 10.0.0.0/8 } accept\n"), "{}", rules.text());
+        let refused = |port| rules.refuses("10.0.0.1".parse().unwrap(), port);
+        assert_eq!((refused(5432), refused(8008)), (None, Some("Patroni")));
+    }
+
+    #[test]
+    fn plan_without_a_firewall_has_no_rules() {
+        let (plan, fleet) = cluster("firewall: false");
+        assert!(Rules::of(&plan, &fleet).is_none());
+    }
+
+    #[test]
+    fn connected_sources_are_listed_once_and_only_for_machines_without_these_rules() {
+        let (plan, fleet) = cluster("postgres: {own_network: false}");
+        let rules = Rules::of(&plan, &fleet).unwrap();
+        let connected: Vec<(u16, IpAddr)> = ["10.0.0.11", "192.0.2.9", "::ffff:192.0.2.9", "fd00::9"]
+            .into_iter()
+            .map(|source| (8008, source.parse().unwrap()))
+            .collect();
+        let view = |node: &FleetNode, firewall| {
+            (node.key().clone(), NodeView { firewall, ..NodeView::new(node.node.roles.clone(), Ok(())) })
+        };
+        let without = FirewallView { connected: connected.clone(), ..FirewallView::default() };
+        let digest = Some(rules.digest());
+        let with = FirewallView { connected, digest, loaded: true, enabled: true, ..FirewallView::default() };
+        let nodes: Vec<&FleetNode> = fleet.nodes.values().collect();
+        let seen = [view(nodes[0], Some(without)), view(nodes[1], Some(with)), view(nodes[2], None)];
+        let listed: Vec<String> = refused_sources(&rules, seen.iter().map(|(key, view)| (key, view)))
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(listed, ["a: 192.0.2.9 to port 8008 (Patroni)", "a: fd00::9 to port 8008 (Patroni)"]);
+    }
 }

@@ -91,6 +91,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
         locks.take_machines(request).await?;
         // A run elsewhere may have taken it meanwhile; a missing etcd is not reported, because it is expected here.
         locks.try_etcd(request).await?;
+        firewall::admit_members(cluster, fleet, &access).await?;
         software::run_playbook(run, cluster, &prepared, *mitogen, false).await?.changed()
     };
     locks.take_etcd(request).await?;

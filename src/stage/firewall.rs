@@ -37,6 +37,25 @@ pub(crate) async fn refused_sources(context: &Context, deployment: &Deployment) 
     Ok(firewall::refused_sources(&rules, &seen))
 }
 
+/// Lets all members into tables that are loaded and differ from the plan: a new member has to reach the others before it
+/// is part of a healthy cluster.
+///
+/// # Errors
+/// When a machine with such a table does not answer.
+pub(crate) async fn admit_members(cluster: &Cluster, fleet: &Fleet, access: &Access) -> Result<()> {
+    let Some(rules) = Rules::of(&cluster.plan, fleet) else { return Ok(()) };
+    let (seen, digest) = (ask(fleet, access).await, rules.digest());
+    let differs = |node: &FleetNode| {
+        let there = seen.get(node.key()).and_then(|view| view.firewall.as_ref());
+        there.is_some_and(|there| there.loaded && !there.is_current(&digest))
+    };
+    let admitted = members(fleet).filter(|node| differs(node)).map(async |node| {
+        let admitted = firewall::admit(&access.connect(node).await?, &rules).await;
+        admitted.map_err(|error| failed("change", node.key(), error))
+    });
+    try_join_all(admitted).await.map(drop)
+}
+
 /// Brings the packet filter of a healthy cluster to the plan. Gives the number of machines that it changed.
 ///
 /// # Errors
@@ -156,7 +175,7 @@ impl<'a> Loading<'a> {
                         "{}: the machine cannot load the firewall, so its ports accept connections from every address: {reason}",
                         node.key()
                     );
-                    self.context.events.warn("firewall-off", message, None).await;
+                    self.context.events.warn("firewall-unsupported", message, None).await;
                 }
                 Ok((node, Err(error))) => {
                     self.loaded.push(node);
@@ -216,6 +235,6 @@ impl<'a> Loading<'a> {
 }
 
 /// What to do about rules that block the cluster itself.
-const BLOCKED: &str = "hactl removed the firewall again, and the cluster runs without it. Check that the machines connect to each \
+const BLOCKED: &str = "hactl removed the new rules again, and the machines that had them run without a firewall. Check that the machines connect to each \
                        other from the addresses in `hactl inventory`, and that no other packet filter blocks them; then run \
                        the same command again, or set `firewall: false`";
