@@ -65,7 +65,8 @@ case $step in
     set -e
     command -v nft >/dev/null || refuse 'nft is not installed'
     cat >"$loading" <<'RULES'
-@RULES@RULES
+@RULES@
+RULES
     said=$(nft --check -f "$loading" 2>&1) || refuse "$said"
     # A run that was killed may have left a timer.
     systemctl stop "$timer.timer" 2>/dev/null || :

@@ -55,7 +55,7 @@ fn script(step: &str, values: &Values<'_>) -> String {
         .replace("@MEMBERS@", members)
         .replace("@ENDPOINTS@", endpoints)
         .replace("@PATIENCE@", &CONFIRMED_WITHIN.to_string())
-        .replace("@RULES@", rules)
+        .replace("@RULES@", rules.trim_end())
 }
 
 async fn run(remote: &Remote, script: &str) -> Result<String, LoadError> {
