@@ -102,7 +102,11 @@ fn firewall(seen: &Observations, findings: &mut Findings) {
             }
             None => {
                 let hint = Hint::Up("Run `hactl up` to load the firewall".to_owned());
-                findings.notice("firewall-off", Some(key), format!("{ports}: the firewall is not loaded"), hint);
+                let why = match firewall.loaded {
+                    true => "no run has confirmed the firewall, and a timer removes it",
+                    false => "the firewall is not loaded",
+                };
+                findings.notice("firewall-off", Some(key), format!("{ports}: {why}"), hint);
             }
         }
     }
