@@ -4,7 +4,6 @@ use std::{net::IpAddr, time::Duration};
 
 use super::Rules;
 use crate::{
-    access::PATIENCE,
     component::{COMPONENTS, FirewallView},
     fleet::FleetNode,
     ssh::{Remote, SshError},
@@ -14,7 +13,7 @@ use crate::{
 const CONFIRMED_WITHIN: u32 = 120;
 
 /// The longest time that one step may take.
-const STEP: Duration = Duration::from_secs(20);
+pub(crate) const STEP: Duration = Duration::from_secs(20);
 
 /// The exit status of a machine that cannot load the rules.
 const CANNOT: i32 = 3;
@@ -68,8 +67,8 @@ async fn run(remote: &Remote, script: &str) -> Result<String, LoadError> {
 }
 
 /// Asks a machine about the packet filter and its connections; none if it does not answer.
-pub(crate) async fn ask(remote: &Remote) -> Option<FirewallView> {
-    let done = remote.run("/bin/sh", script("ask", &Values::default()).as_bytes(), PATIENCE).await.ok()?;
+pub(crate) async fn ask(remote: &Remote, patience: Duration) -> Option<FirewallView> {
+    let done = remote.run("/bin/sh", script("ask", &Values::default()).as_bytes(), patience).await.ok()?;
     Some(parse(&done.stdout))
 }
 

@@ -40,7 +40,7 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
     let helpers = components().flat_map(|component| component.helpers).filter(|_| node.found.is_none());
     let helpers = join_all(helpers.map(async |unit| (*unit, unit_trouble(remote, unit, ENABLED).await)));
-    let firewall = async { if node.found.is_none() { firewall::ask(remote).await } else { None } };
+    let firewall = async { if node.found.is_none() { firewall::ask(remote, PATIENCE).await } else { None } };
     let (views, digest, helpers, firewall) = tokio::join!(views, digest, helpers, firewall);
 
     let mut view = NodeView::new(roles.clone(), Ok(()));

@@ -94,9 +94,7 @@ pub(crate) async fn converge(
     let result = async {
         let (first, others) = stale.split_at(1);
         loading.load(first).await?;
-        if !loading.loaded.is_empty() {
-            loading.get_through().await?;
-        }
+        loading.get_through().await?;
         if !others.is_empty() {
             loading.load(others).await?;
             loading.get_through().await?;
@@ -130,7 +128,7 @@ async fn ask(fleet: &Fleet, access: &Access) -> Observations {
     let asked = members(fleet).map(async |node| {
         let mut view = NodeView::new(node.node.roles.clone(), Ok(()));
         if let Ok(remote) = access.connect(node).await {
-            view.firewall = firewall::ask(&remote).await;
+            view.firewall = firewall::ask(&remote, firewall::STEP).await;
         }
         (node.key().clone(), view)
     });
@@ -189,6 +187,9 @@ impl<'a> Loading<'a> {
 
     /// Checks that each member connects to all ports of each other, and that hactl reaches everything by new sessions.
     async fn get_through(&self) -> Result<()> {
+        if self.loaded.is_empty() {
+            return Ok(());
+        }
         let nodes: Vec<&FleetNode> = members(self.fleet).collect();
         let checks = nodes.iter().map(async |node| {
             let remote = self.access.connect(node).await?;
