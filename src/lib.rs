@@ -29,6 +29,7 @@ pub mod event;
 pub mod exec;
 pub mod fetch;
 mod file;
+pub mod firewall;
 pub mod fleet;
 pub mod health;
 pub mod model;

@@ -75,6 +75,9 @@ pub struct Plan {
     /// The longest write gap that `verify.limits` of the cluster file allows, in milliseconds by drill.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits_ms: BTreeMap<String, u64>,
+    /// Whether the machines refuse new connections to the cluster's ports from other networks than those in `postgres`.
+    #[serde(default)]
+    pub firewall: bool,
     /// Whether drills may cause faults that the cluster does not promise to survive.
     pub disposable: bool,
 }

@@ -3,7 +3,7 @@
 //! One cluster serves all steps in their order, since making one is what takes the time. Needs the
 //! container engine, Terraform, psql and openssl; `make test` installs them.
 
-use std::{process::Command, time::Duration};
+use std::{net::TcpStream, process::Command, time::Duration};
 
 use crate::common::{Bench, containers, docker, output, steps::Steps};
 
@@ -87,7 +87,7 @@ fn cluster_with_three_nodes_runs_from_up_to_down() {
     });
 
     steps.step("ports, with and without a client certificate, serve TLS and refuse writes without one", || {
-        tls(&bench, &bench.status());
+        through_the_firewall(&bench, || tls(&bench, &bench.status()));
     });
 
     steps.step("up, during another up, fails and names the holder of the lock", || {
@@ -236,6 +236,31 @@ fn half_made(name: &str) {
 
 fn text(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Whether a connection from this machine, which is no member and in the network of the machines, is accepted.
+fn accepts(address: &str, port: u16) -> bool {
+    let to = format!("{address}:{port}").parse().unwrap();
+    TcpStream::connect_timeout(&to, Duration::from_secs(3)).is_ok()
+}
+
+fn accepted(bench: &Bench, node: &str) -> Vec<u16> {
+    [2379, 2380, 5432, 8008].into_iter().filter(|port| accepts(&bench.address(node), *port)).collect()
+}
+
+/// Does `work` while the machines' firewalls let this machine in.
+fn through_the_firewall(bench: &Bench, work: impl FnOnce()) {
+    for node in ["node1", "node2", "node3"] {
+        assert_eq!(accepted(bench, node), [5432], "{node}: the firewall");
+        let rule = "nft insert rule inet hactl input tcp dport 2379-8008 accept";
+        docker(&["exec", &format!("t-up-{node}"), "sh", "-c", rule]);
+        assert_eq!(accepted(bench, node), [2379, 2380, 5432, 8008], "{node}: the ports");
+    }
+    work();
+    for node in ["node1", "node2", "node3"] {
+        docker(&["exec", &format!("t-up-{node}"), "systemctl", "reload", "hactl-firewall"]);
+        assert_eq!(accepted(bench, node), [5432], "{node}: the firewall that was loaded again");
+    }
 }
 
 fn tls(bench: &Bench, status: &serde_json::Value) {

@@ -51,6 +51,24 @@ pub(crate) struct DownloadRequest<'a> {
     pub(crate) lock: &'a LockFile,
 }
 
+/// A port, and which networks may connect to it.
+#[derive(Clone, Copy)]
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    pub(crate) open_to: OpenTo,
+}
+
+/// The networks that may connect to a port. The cluster's machines may connect to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenTo {
+    /// No others.
+    Members,
+    /// Monitoring and load balancers.
+    Monitoring,
+    /// Clients of PostgreSQL.
+    Clients,
+}
+
 /// A program that makes up a cluster: constants and functions, so that all others loop over components and name none.
 pub(crate) struct Component {
     /// The name by which its shell functions begin.
@@ -66,7 +84,7 @@ pub(crate) struct Component {
     /// The certificates that its machines have for it.
     pub(crate) certificates: &'static [Certificate],
     /// Every port that it listens on, as the roles configure it.
-    pub(crate) ports: &'static [u16],
+    pub(crate) ports: &'static [Port],
     /// Its ports that serve a certificate.
     pub(crate) doors: fn(&FleetNode) -> Vec<Door>,
     /// Where it answers.

@@ -14,7 +14,7 @@ mod served;
 mod view;
 
 use definition::Component;
-pub(crate) use definition::{Download, DownloadRequest};
+pub(crate) use definition::{Download, DownloadRequest, OpenTo};
 pub use findings::Problem;
 pub(crate) use findings::{Findings, Hint};
 pub use material::{Downloaded, KeyPair, RoleSecrets};
@@ -23,7 +23,7 @@ pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
 pub(crate) use served::{Door, ask_all as ask_certificates, doors};
 pub use served::{Served, Stamp, TlsService};
-pub use view::{NodeView, Observations};
+pub use view::{FirewallView, NodeView, Observations};
 
 use crate::{
     fleet::FleetNode,

@@ -1,6 +1,9 @@
 //! What one machine said: its components, its units, and the digest of its configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
     etcd::EtcdView,
@@ -29,6 +32,37 @@ impl View {
     }
 }
 
+/// hactl's packet filter on a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FirewallView {
+    /// The SHA-256 of the file that the machine loads at boot, if it has one.
+    pub digest: Option<String>,
+    /// Whether the table is loaded.
+    pub loaded: bool,
+    /// Whether the unit that loads it at boot is enabled.
+    pub enabled: bool,
+    /// Whether a timer will remove the table, because the run that loaded it has not confirmed it.
+    pub armed: bool,
+    /// Why the machine could not load it.
+    pub refused: Option<String>,
+    /// The declared ports that have connections, each with the address of the other side.
+    pub connected: Vec<(u16, IpAddr)>,
+}
+
+impl FirewallView {
+    /// Whether the table with this digest is loaded, now and at the next boot.
+    #[must_use]
+    pub fn is_current(&self, digest: &str) -> bool {
+        self.loaded && self.enabled && !self.armed && self.digest.as_deref() == Some(digest)
+    }
+
+    /// Whether the machine has anything of it.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        self.loaded || self.enabled || self.armed || self.digest.is_some() || self.refused.is_some()
+    }
+}
+
 /// One node's answers; of components that it does not have, and of all where SSH does not answer, there is none.
 #[derive(Clone, Debug)]
 pub struct NodeView {
@@ -45,6 +79,8 @@ pub struct NodeView {
     pub without_tls: Vec<String>,
     /// The digest that the last good configuration left on the node.
     pub digest: Option<String>,
+    /// The packet filter; none if the machine was not asked or did not answer.
+    pub firewall: Option<FirewallView>,
 }
 
 impl NodeView {
@@ -61,6 +97,7 @@ impl NodeView {
             failed_units: BTreeMap::new(),
             without_tls: Vec::new(),
             digest: None,
+            firewall: None,
         }
     }
 

@@ -9,6 +9,7 @@ pub const DNS_SERVER: &str = "dns-server";
 pub const DNS_SILENT: &str = "dns-silent";
 pub const DOWNLOAD_CHANGED: &str = "download-changed";
 pub const FETCH: &str = "fetch";
+pub const FIREWALL_BLOCKS: &str = "firewall-blocks";
 pub const INTERRUPTED: &str = "interrupted";
 pub const MACHINES_LOCK: &str = "machines-lock";
 pub const NAME_TAKEN: &str = "name-taken";
@@ -89,6 +90,8 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("engine-too-old", "the container engine is too old"),
     (FETCH, "a download failed"),
     ("fleet", "the record of the machines could not be written"),
+    ("firewall", "the firewall of a machine could not be loaded, checked or removed"),
+    (FIREWALL_BLOCKS, "the firewall kept members or hactl from connecting, and was removed again"),
     ("fleet-incomplete", "Terraform's output lacks machines of the cluster"),
     ("fleet-unreadable", "the record of the machines exists and cannot be read"),
     ("force-unlock", "the state lock could not be released"),
@@ -265,6 +268,8 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("dns-unseen", "hactl could not look for records"),
     ("even-voters", "an even number of voters survives no more failures"),
     ("failsafe-off", "an adopted cluster has failsafe mode off"),
+    ("firewall-refuses", "the firewall refuses sources that are connected now"),
+    ("firewall-unsupported", "a machine cannot load the firewall"),
     ("import-missing", "the import leaves instances out"),
     ("import-note", "a note about what the import does not change"),
     ("journals", "the journals of a failed round could not be saved"),
@@ -303,6 +308,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("etcd-outside", "etcd voters are not among the instances"),
     ("etcd-silent", "etcd does not answer"),
     ("failsafe-active", "Patroni's failsafe mode holds the primary"),
+    ("firewall-off", "the ports of a machine accept connections from every address"),
     ("guard-unknown", "the lease guard of an earlier release does not report its state"),
     ("guard-unproved", "a lease guard has proved nothing for some time"),
     ("leader-not-running", "the leader does not run"),

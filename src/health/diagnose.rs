@@ -81,11 +81,39 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     for component in &COMPONENTS {
         (component.diagnose)(plan, seen, &mut findings);
     }
+    if plan.firewall {
+        firewall(seen, &mut findings);
+    }
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
     let Findings { leader, members, etcd, problems, notices, unproved, .. } = findings;
     Health { leader, members, etcd, problems, notices, unproved, certificates: Certificates::new() }
+}
+
+/// Machines that accept connections from everywhere, although the plan has a firewall.
+fn firewall(seen: &Observations, findings: &mut Findings) {
+    for (key, view) in seen {
+        let Some(firewall) = view.firewall.as_ref().filter(|firewall| !firewall.loaded || firewall.armed) else {
+            continue;
+        };
+        let ports = "the ports of the cluster accept connections from every address";
+        match &firewall.refused {
+            Some(reason) => {
+                let hint =
+                    "Install nftables or use a kernel that supports it and run `hactl up`, or set `firewall: false`";
+                findings.notice("firewall-off", Some(key), format!("{ports}: {reason}"), hint);
+            }
+            None => {
+                let hint = Hint::Up("Run `hactl up` to load the firewall".to_owned());
+                let why = match firewall.loaded {
+                    true => "no run has confirmed the firewall, and a timer removes it",
+                    false => "the firewall is not loaded",
+                };
+                findings.notice("firewall-off", Some(key), format!("{ports}: {why}"), hint);
+            }
+        }
+    }
 }
 
 /// What is different in a cluster that hactl did not make.

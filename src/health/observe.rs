@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use crate::{
     access::{Access, PATIENCE},
     component::{COMPONENTS, NodeView, Observations, Reached, reach},
+    firewall,
     fleet::{Fleet, FleetNode},
     ssh::Remote,
 };
@@ -39,7 +40,8 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
     let helpers = components().flat_map(|component| component.helpers).filter(|_| node.found.is_none());
     let helpers = join_all(helpers.map(async |unit| (*unit, unit_trouble(remote, unit, ENABLED).await)));
-    let (views, digest, helpers) = tokio::join!(views, digest, helpers);
+    let firewall = async { if node.found.is_none() { firewall::ask(remote, PATIENCE).await } else { None } };
+    let (views, digest, helpers, firewall) = tokio::join!(views, digest, helpers, firewall);
 
     let mut view = NodeView::new(roles.clone(), Ok(()));
     let silent = views.iter().filter(|(_, view)| view.is_silent());
@@ -48,6 +50,7 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
         view.add(said);
     }
     view.digest = digest.ok().map(|done| done.stdout.trim().to_owned()).filter(|text| !text.is_empty());
+    view.firewall = firewall;
     view.without_tls = without_tls(node, &view);
     let failed = helpers.into_iter().filter_map(|(unit, lines)| Some((unit.to_owned(), lines?)));
     view.failed_units.extend(failed);

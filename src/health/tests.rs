@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Health, diagnose};
 use crate::{
     component::{
-        NodeView, Observations, ProbeError,
+        FirewallView, NodeView, Observations, ProbeError,
         etcd::{EtcdView, ListedMember},
         patroni::{Cluster, GuardState, GuardView, Itself, Member, PatroniView},
         postgres::PostgresView,
@@ -401,4 +401,28 @@ fn unknown_members_and_other_dcs_of_an_adopted_cluster_are_reported() {
     let health = diagnose(&plan, &seen);
     assert!(health.is_healthy() && health.etcd.healthy, "{:?}", codes(&health));
     assert_eq!(noticed(&health), ["dcs-not-etcd"]);
+}
+
+#[test]
+fn machine_without_the_planned_firewall_is_a_notice_and_the_cluster_is_healthy() {
+    let plan = plan();
+    let noticed = |plan: &Plan, firewall: FirewallView| {
+        let mut seen = good(plan);
+        seen.get_mut(&key("node2")).unwrap().firewall = Some(firewall);
+        let health = diagnose(plan, &seen);
+        assert!(health.is_healthy(), "{:?}", health.problems);
+        health.notices.into_iter().map(|notice| (notice.code, notice.node, notice.message)).collect::<Vec<_>>()
+    };
+    let off = |why: &str| {
+        let message = format!("the ports of the cluster accept connections from every address: {why}");
+        vec![("firewall-off".to_owned(), Some("node2".to_owned()), message)]
+    };
+    let loaded = FirewallView { loaded: true, ..FirewallView::default() };
+    assert!(noticed(&plan, loaded.clone()).is_empty());
+    assert_eq!(noticed(&plan, FirewallView::default()), off("the firewall is not loaded"));
+    let unconfirmed = "no run has confirmed the firewall, and a timer removes it";
+    assert_eq!(noticed(&plan, FirewallView { armed: true, ..loaded }), off(unconfirmed));
+    let refused = FirewallView { refused: Some("Operation not supported".to_owned()), ..FirewallView::default() };
+    assert_eq!(noticed(&plan, refused), off("Operation not supported"));
+    assert!(noticed(&Plan { firewall: false, ..plan.clone() }, FirewallView::default()).is_empty());
 }

@@ -152,6 +152,14 @@ pub struct Postgres {
     /// Networks that may connect, in addition to the cluster's machines and, with `own_network`, to their networks.
     #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
+    /// Networks of monitoring: they may query Patroni's REST API.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub monitoring: Vec<IpNet>,
+    /// Networks of load balancers: they may connect, and query Patroni's REST API.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub load_balancers: Vec<IpNet>,
     /// Whether the networks of the machines may connect.
     #[serde(default)]
     pub own_network: bool,

@@ -12,6 +12,7 @@ pub const DRILL_NAMES: &[&str] = &[
     "patroni-crash/dead",
     "patroni-hang",
     "node-loss",
+    "rest-exhausted",
     "primary-isolated",
     "primary-cut-from-etcd",
     "etcd-leader-loss",

@@ -3,11 +3,11 @@
 use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
     context::RunContext,
-    deployment::Deployment,
+    deployment::{Deployment, access},
     error::{Error, Result},
     event::Summary,
     model::Account,
-    stage::{prepare, software, versions},
+    stage::{firewall, prepare, software, versions},
 };
 
 pub const CONFIGURE: Operation = Operation {
@@ -44,6 +44,9 @@ pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, 
         let fleet = known.fleet(cluster)?;
         let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
         software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
+        if !check {
+            firewall::admit_members(cluster, fleet, &access(&run.context, cluster, vault)?).await?;
+        }
         let changed = software::run_playbook(run, cluster, &prepared, mitogen, check).await?.changed();
         let would = if check { "would change" } else { "changed" };
         let outcome = Outcome {

@@ -10,8 +10,9 @@ use crate::{
     deployment::Deployment,
     error::{Error, Result},
     event::Stage,
+    firewall::RefusedSource,
     plan::Plan,
-    stage::{machine_identity::MachineIdentity, machines, prepare, versions},
+    stage::{firewall, machine_identity::MachineIdentity, machines, prepare, versions},
     terraform::{self, Changes, Consent, provider},
 };
 
@@ -24,6 +25,8 @@ pub struct Planned {
     pub changes: Changes,
     /// Why `up` would refuse these changes.
     pub refused: Option<Error>,
+    /// Sources that are connected to the machines now, and that the firewall of the plan would refuse.
+    pub refused_sources: Vec<RefusedSource>,
 }
 
 impl Planned {
@@ -45,6 +48,11 @@ impl Planned {
         if self.plan.platform.own_module().is_some() {
             self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
         }
+        if !self.refused_sources.is_empty() {
+            text.push_str("\n\nFirewall: `up` refuses new connections from these sources, which are connected now:");
+            self.refused_sources.iter().for_each(|source| _ = write!(text, "\n  {source}"));
+            let _ = write!(text, "\n{}.", firewall::LET_IN);
+        }
         if let Some(error) = &self.refused {
             let _ = write!(text, "\n\n`up` would refuse this: {error}");
         }
@@ -63,6 +71,7 @@ pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Conse
         deployment.take_over()?;
     }
     versions::learn(context, deployment).await?;
+    let refused_sources = firewall::refused_sources(context, deployment).await?;
     let Deployment { cluster, known, .. } = &*deployment;
     let identity = MachineIdentity::of(context, cluster, known, deployment.opened())?;
     let image = prepare::image_of(cluster);
@@ -71,5 +80,5 @@ pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Conse
     context.events.step(Stage::Plan, None, "running `terraform plan`").await;
     let consent = machines::consent(known, agreed)?;
     let planned = terraform::plan(context, &cluster.dir(), &machines, &consent, Some(reattach)).await?;
-    Ok(Planned { plan: cluster.plan.clone(), changes: planned.changes, refused: planned.refused })
+    Ok(Planned { plan: cluster.plan.clone(), changes: planned.changes, refused: planned.refused, refused_sources })
 }

@@ -14,6 +14,7 @@ use crate::{
     event::{Stage, Summary},
     health, report,
     stage::{
+        firewall,
         machines::{self, Provisioned, With},
         prepare, software, versions,
     },
@@ -90,17 +91,19 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
         locks.take_machines(request).await?;
         // A run elsewhere may have taken it meanwhile; a missing etcd is not reported, because it is expected here.
         locks.try_etcd(request).await?;
+        firewall::admit_members(cluster, fleet, &access).await?;
         software::run_playbook(run, cluster, &prepared, *mitogen, false).await?.changed()
     };
     locks.take_etcd(request).await?;
-    let leader = run
+    let (leader, filtered) = run
         .stage(Stage::Health, async {
             let healthy = health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await?;
             run.keep("health", healthy.health())?;
-            postgres::write_and_read(fleet, &access, healthy.leader(), WRITE_TIMEOUT).await?;
             let leader = healthy.leader().clone();
+            let filtered = firewall::converge(context, cluster, fleet, &access, &leader).await?;
+            postgres::write_and_read(fleet, &access, &leader, WRITE_TIMEOUT).await?;
             let detail = format!("{leader} leads; a row written there is on every replica");
-            Ok((leader, Some(detail)))
+            Ok(((leader, filtered), Some(detail)))
         })
         .await?;
     versions::keep(context, cluster, known, vault, fleet, prepared.image.as_deref()).await?;
@@ -116,7 +119,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
 
     let name = cluster.name();
     let earliest = health::earliest_end(&health::certificates(fleet, &access).await);
-    let changed = provisioned.changed || configured > 0;
+    let changed = provisioned.changed || configured > 0 || filtered > 0;
     let message = match (changed, cluster.plan.nodes.len()) {
         (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),
         // The drill has moved the leader.

@@ -109,6 +109,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         warnings,
         drills: spec.drills.clone(),
         limits_ms: spec.limits_ms.clone(),
+        firewall: spec.firewall,
         disposable: spec.disposable,
     })
 }

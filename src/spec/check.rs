@@ -106,6 +106,7 @@ pub(super) fn check(
     let verify = file.verify.unwrap_or_default();
     let drills = sections::drills(&mut checker, verify.drills, &platform);
     let limits_ms = sections::limits(&mut checker, verify.limits);
+    let firewall = file.firewall.unwrap_or(matches!(platform, Platform::Local(_) | Platform::Proxmox(_)));
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -124,6 +125,7 @@ pub(super) fn check(
         assets,
         drills,
         limits_ms,
+        firewall,
         disposable,
     })
 }
@@ -224,7 +226,8 @@ fn only_there(
 
 /// Fields that the file of an adopted cluster must not have.
 fn refuse_on_adopted<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
-    let sections = ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets"].map(|field| vec![field]);
+    let sections =
+        ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets", "firewall"].map(|field| vec![field]);
     let accounts: Vec<String> =
         ACCOUNTS.iter().filter(|known| !known.adopted).map(|known| known.account.to_string()).collect();
     let secrets = accounts.iter().map(String::as_str).chain(["owners"]).map(|field| vec!["secrets", field]);

@@ -96,6 +96,11 @@ pub(super) struct ClusterFile {
     /// modules from there instead of from the binary.
     #[schemars(example = &"my-assets", length(min = 1, max = 4096))]
     pub(super) assets: Option<String>,
+    /// Whether the machines refuse new connections to the cluster's ports, except from the cluster's machines and from the
+    /// networks in `postgres.access`, `postgres.monitoring` and `postgres.load_balancers`. The default is `true` on
+    /// platforms `local` and `proxmox`, and `false` on `hosts` and `terraform`; not allowed for an adopted cluster.
+    #[schemars(example = true)]
+    pub(super) firewall: Option<bool>,
     /// Whether drills that may destroy the data are allowed. By default true on platform local and false on the others.
     pub(super) disposable: Option<bool>,
 }
@@ -305,6 +310,13 @@ pub(super) struct PostgresFile {
     /// `own_network`. The superuser and the roles of replication log in from the machines only.
     #[schemars(example = ["192.168.1.0/24"])]
     pub(super) access: Option<Vec<String>>,
+    /// Networks in CIDR notation that may query Patroni's REST API where `firewall` is on: monitoring.
+    #[schemars(example = ["192.168.2.10/32"])]
+    pub(super) monitoring: Option<Vec<String>>,
+    /// Networks in CIDR notation of load balancers: as those in `access`, and they may query Patroni's REST API where
+    /// `firewall` is on.
+    #[schemars(example = ["192.168.1.5/32"])]
+    pub(super) load_balancers: Option<Vec<String>>,
     /// Whether every address in the network of a machine may connect. The default is `true` on platforms `local` and
     /// `proxmox`, and `false` on `hosts` and `terraform`, where hactl assumes a network of 256 addresses.
     #[schemars(example = false)]

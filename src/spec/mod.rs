@@ -75,6 +75,8 @@ pub struct Spec {
     pub drills: Vec<String>,
     /// The longest write gap that the user accepts, in milliseconds by word of [`crate::model::DRILL_NAMES`].
     pub limits_ms: BTreeMap<String, u64>,
+    /// Whether the machines refuse new connections from other networks.
+    pub firewall: bool,
     pub disposable: bool,
 }
 

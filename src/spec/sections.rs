@@ -233,7 +233,9 @@ pub(super) fn postgres(
         given: parameters.keys().cloned().collect(),
         parameters,
         databases: databases(checker, written.databases.unwrap_or_default()),
-        access: access(checker, written.access.unwrap_or_default()),
+        access: networks(checker, "access", written.access),
+        monitoring: networks(checker, "monitoring", written.monitoring),
+        load_balancers: networks(checker, "load_balancers", written.load_balancers),
         // The network around machines that hactl did not make may belong to strangers.
         own_network: written.own_network.unwrap_or(!matches!(platform, Platform::Hosts(_) | Platform::Terraform(_))),
     }
@@ -267,11 +269,11 @@ fn databases(
     databases
 }
 
-fn access(checker: &mut Checker<'_, '_>, written: Vec<String>) -> Vec<IpNet> {
+fn networks(checker: &mut Checker<'_, '_>, field: &str, written: Option<Vec<String>>) -> Vec<IpNet> {
     let mut networks = Vec::new();
-    for (index, text) in written.iter().enumerate() {
+    for (index, text) in written.unwrap_or_default().iter().enumerate() {
         let index = index.to_string();
-        let path = ["postgres", "access", index.as_str()];
+        let path = ["postgres", field, index.as_str()];
         match text.parse::<IpNet>() {
             Ok(net) if net.addr() == net.network() => networks.push(net),
             Ok(net) => {

@@ -231,9 +231,10 @@ mod tests {
         fs::write(data.join("standby.signal"), "").unwrap();
         let (done, said) = run("", REPLICAS);
         assert!(done && said.starts_with(&format!("{helpers}; disable patroni.service")), "{said}");
-        assert_eq!(run("patroni", ETCD), (false, "disable etcd.service; patroni is still active".to_owned()));
+        let etcd = "disable hactl-firewall.service; disable etcd.service";
+        assert_eq!(run("patroni", ETCD), (false, format!("{etcd}; patroni is still active")));
         assert!(!root.path().join("etc/hactl/digest").exists());
-        assert_eq!(run("", ETCD), (true, "disable etcd.service".to_owned()));
+        assert_eq!(run("", ETCD), (true, etcd.to_owned()));
     }
 
     #[test]

@@ -41,13 +41,17 @@ case $step in
     set -e
     each wipe data
     each wipe configuration
+    rm -f /etc/systemd/system/hactl-firewall.service /etc/hactl/firewall.nft /etc/hactl/firewall.refused
     systemctl daemon-reload
     rm -f "$mark"
     rmdir /etc/hactl 2>/dev/null || true
     ;;
   *)
     # The mark stays as long as the data does; the digest would say that all is well.
-    if [ "$step" = dcs ]; then rm -f /etc/hactl/digest; fi
+    if [ "$step" = dcs ]; then
+      rm -f /etc/hactl/digest
+      stop hactl-firewall.service
+    fi
     each stop "$step"
     ;;
 esac

@@ -3,6 +3,7 @@
 pub mod decommission;
 pub mod dns;
 pub mod enroll;
+pub mod firewall;
 pub mod machine_identity;
 pub mod machines;
 pub mod own_module;

@@ -134,7 +134,8 @@ fn script(fleet: &Fleet, node: &FleetNode) -> String {
     let functions: String = COMPONENTS.iter().map(|component| component.detect).collect();
     // From what holds the data to what holds that up: the causes of an error are in this order.
     let names: Vec<&str> = COMPONENTS.iter().rev().map(|component| component.name).collect();
-    let ports: Vec<String> = COMPONENTS.iter().flat_map(|component| component.ports).map(u16::to_string).collect();
+    let ports: Vec<String> =
+        COMPONENTS.iter().flat_map(|component| component.ports).map(|port| port.number.to_string()).collect();
     let script = include_str!("ownership.sh").replace("@MARK@", MARK).replace("@OTHERS@", &others.join(" "));
     functions + &script.replace("@COMPONENTS@", &names.join(" ")).replace("@PORTS@", &ports.join(" "))
 }

@@ -73,6 +73,8 @@ pub enum Fault {
     SlowEtcd,
     /// Every certificate of a machine expires.
     ExpireCertificates,
+    /// Connections to the REST API send nothing, and stay open.
+    ExhaustRest,
     /// The file system of PGDATA is full.
     FillDisk,
     /// Random packets between the members are lost.
@@ -107,6 +109,8 @@ pub struct Drill {
     pub tier: Tier,
     /// What the fault is injected into.
     pub target: Target,
+    /// A fault on every replica that comes before the drill's own and lasts as long.
+    pub before: Option<Fault>,
     /// The fault that the drill injects.
     pub fault: Fault,
     /// The effect that shows that the fault is in place.
@@ -169,6 +173,7 @@ const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> 
         variant: None,
         tier,
         target,
+        before: None,
         fault,
         effect: "",
         undo: "nothing to revert",
@@ -247,6 +252,19 @@ pub const CATALOGUE: &[Drill] = &[
         bound: Bound::Planned("node-loss"),
         voters: 3,
         ..drill("node-loss", Tier::SingleFault, Target::Primary, Fault::PowerOff)
+    },
+    Drill {
+        before: Some(Fault::ExhaustRest),
+        effect: "the machine is not running",
+        undo: "a watcher process beside hactl powers the machine on; a transient systemd timer on every replica closes the \
+               connections",
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Planned("node-loss"),
+        data_nodes: 3,
+        voters: 3,
+        ..drill("rest-exhausted", Tier::SingleFault, Target::Primary, Fault::PowerOff)
     },
     Drill {
         effect: "the machine cannot connect to any other member",
@@ -440,6 +458,18 @@ impl Drill {
     #[must_use]
     pub fn title(&self) -> String {
         self.variant.map_or_else(|| self.name.to_owned(), |variant| format!("{}/{variant}", self.name))
+    }
+
+    /// The fault on the replicas that comes first, as a drill of its own.
+    #[must_use]
+    pub fn first(&self) -> Option<Self> {
+        let first = |fault| Self {
+            effect: "connections to the REST API are open and send nothing",
+            undo: ON_NODE,
+            until: self.until,
+            ..drill(self.name, self.tier, Target::Replicas, fault)
+        };
+        self.before.map(first)
     }
 
     /// Whether this drill may lose acknowledged commits. Without synchronous replication, a failover that the old primary

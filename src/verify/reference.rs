@@ -40,7 +40,8 @@ pub fn reference() -> String {
     page.push_str("\n| Drill | Tier | Target | Fault | New leader |\n|---|---|---|---|---|\n");
     for drill in CATALOGUE {
         let title = drill.title();
-        let cells = [tier(drill.tier), target(drill.target), fault(drill.fault), expected(drill.new_leader)];
+        let faults = faults(drill);
+        let cells = [tier(drill.tier), target(drill.target), &faults, expected(drill.new_leader)];
         page.push_str(&format!("| [{title}](#{}) | {} |\n", title.replace('/', ""), cells.join(" | ")));
     }
     page.push_str("\n## What fails a round\n");
@@ -59,7 +60,7 @@ fn section(drill: &Drill) -> String {
     let rows = [
         ("Tier", tier(drill.tier).to_owned()),
         ("Target", target(drill.target).to_owned()),
-        ("Fault", fault(drill.fault).to_owned()),
+        ("Fault", faults(drill)),
         ("Effect", drill.effect.to_owned()),
         ("Lasts", duration(drill.until).to_owned()),
         ("Undo, even if hactl dies", drill.undo.to_owned()),
@@ -94,6 +95,11 @@ fn target(target: Target) -> &'static str {
     }
 }
 
+fn faults(drill: &Drill) -> String {
+    let first = drill.before.map(|first| format!("on every replica {}, then ", fault(first)));
+    first.unwrap_or_default() + fault(drill.fault)
+}
+
 fn fault(fault: Fault) -> &'static str {
     match fault {
         Fault::Switchover => "a requested switchover",
@@ -112,6 +118,7 @@ fn fault(fault: Fault) -> &'static str {
         Fault::ExpireCertificates => {
             "every certificate of the machine expires: those of etcd, its peers, Patroni and PostgreSQL"
         }
+        Fault::ExhaustRest => "ten connections to Patroni's REST API that send nothing",
         Fault::FillDisk => "the file system of PGDATA is full, and PostgreSQL needs more space",
         Fault::LosePackets => "random packets between the members are lost",
         Fault::DelayPackets => "packets between the members are delayed",

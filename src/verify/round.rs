@@ -216,9 +216,9 @@ impl<'a> RunningRound<'a> {
             return Ok(());
         }
         let cluster = self.setup.cluster;
-        for before in self.setup.before {
-            let targets = fault::targets(before, self.healthy.health(), cluster)?;
-            self.armed.push(fault::arm(before, &targets, self.deadline, cluster).await?);
+        for before in self.setup.before.iter().copied().chain(self.drill.first()) {
+            let targets = fault::targets(&before, self.healthy.health(), cluster)?;
+            self.armed.push(fault::arm(&before, &targets, self.deadline, cluster).await?);
         }
         self.armed.push(fault::arm(self.drill, &self.targets, self.deadline, cluster).await?);
         if self.drill.until != Until::Once {

@@ -47,6 +47,7 @@ const ORDER: &[&str] = &[
     "ssh",
     "access",
     "component",
+    "firewall",
     "platform",
     "terraform",
     "ansible",

@@ -15,7 +15,7 @@ pub(crate) use service::{NAME, PEER_PORT, PORT, UNIT, endpoint, unit};
 pub use status::{Etcd, EtcdMember};
 
 use super::{
-    definition::{Component, Download, DownloadRequest},
+    definition::{Component, Download, DownloadRequest, OpenTo, Port},
     view::View,
 };
 use crate::{
@@ -37,8 +37,8 @@ pub(super) const COMPONENT: Component = Component {
     }),
     variables: vars::VARIABLES,
     certificates: &[Certificate::ETCD_PEER, Certificate::ETCD_SERVER],
-    ports: &[PORT, PEER_PORT],
     doors: service::doors,
+    ports: &[Port { number: PORT, open_to: OpenTo::Members }, Port { number: PEER_PORT, open_to: OpenTo::Members }],
     endpoint,
     unit: Some(unit),
     helpers: &[],

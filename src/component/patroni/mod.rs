@@ -13,7 +13,7 @@ pub use guard::{GuardState, GuardView};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
 
 use super::{
-    definition::{Component, Download, DownloadRequest},
+    definition::{Component, Download, DownloadRequest, OpenTo, Port},
     view::View,
 };
 use crate::{
@@ -35,8 +35,8 @@ pub(super) const COMPONENT: Component = Component {
     }),
     variables: vars::VARIABLES,
     certificates: &[Certificate::PATRONI],
-    ports: &[PORT],
     doors: |node| vec![service::door(node)],
+    ports: &[Port { number: PORT, open_to: OpenTo::Monitoring }],
     endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],

@@ -12,9 +12,13 @@ pub use client::{FileSetting, PostgresView};
 pub(crate) use client::{age, recovery, superuser};
 pub(crate) use mark::mark;
 pub(crate) use service::{PORT, USER, endpoint, user};
+pub(crate) use vars::access;
 pub use write_check::write_and_read;
 
-use super::{definition::Component, view::View};
+use super::{
+    definition::{Component, OpenTo, Port},
+    view::View,
+};
 use crate::model::{Certificate, Role};
 
 pub(super) const COMPONENT: Component = Component {
@@ -25,8 +29,8 @@ pub(super) const COMPONENT: Component = Component {
     download: None,
     variables: vars::VARIABLES,
     certificates: &[Certificate::POSTGRESQL],
-    ports: &[PORT],
     doors: |node| vec![service::door(node)],
+    ports: &[Port { number: PORT, open_to: OpenTo::Clients }],
     endpoint,
     unit: None,
     helpers: &[],

@@ -67,9 +67,11 @@ fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
 }
 
 /// The networks that may connect: the machines' own where those may, then those of the file.
-fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
+pub(crate) fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
+    let mut given = plan.postgres.access.clone();
+    given.extend(plan.postgres.load_balancers.iter().filter(|net| !plan.postgres.access.contains(net)));
     if !plan.postgres.own_network {
-        return plan.postgres.access.clone();
+        return given;
     }
     let own = |node: &FleetNode| -> Option<Ipv4Net> {
         let known = plan.platform.network(node.key());
@@ -79,7 +81,7 @@ fn access(plan: &Plan, fleet: &Fleet) -> Vec<IpNet> {
     let mut own: Vec<IpNet> = fleet.nodes.values().filter_map(own).map(|net| IpNet::from(net.trunc())).collect();
     own.sort();
     own.dedup();
-    let given: Vec<IpNet> = plan.postgres.access.iter().filter(|net| !own.contains(net)).copied().collect();
+    given.retain(|net| !own.contains(net));
     own.extend(given);
     own
 }

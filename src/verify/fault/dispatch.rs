@@ -1,6 +1,6 @@
 //! A fault of the catalogue -> what it is on one node.
 
-use super::{disk, leaf, network, node_fault::NodeFault, patroni, process, target::FaultTarget, unit};
+use super::{disk, leaf, network, node_fault::NodeFault, patroni, process, rest, target::FaultTarget, unit};
 use crate::{component::postgres, fleet::FleetNode, verify::catalogue::Fault};
 
 /// The fault on one node; none for the faults that are not done on the node itself.
@@ -22,6 +22,7 @@ pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>)
         // Only machines with Patroni ask etcd.
         Fault::SlowEtcd if node.node.is_data_node() => network::slow_etcd(postgres::user(node), &others),
         Fault::ExpireCertificates => leaf::expire(node, cluster),
+        Fault::ExhaustRest => rest::exhaust(node),
         Fault::FillDisk => disk::fill(node),
         Fault::Switchover | Fault::PowerOff | Fault::SlowEtcd => return None,
     })

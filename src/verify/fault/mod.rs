@@ -22,6 +22,7 @@ mod patroni;
 mod postmaster;
 mod power;
 mod process;
+mod rest;
 pub(super) mod shell;
 mod switchover;
 mod target;

@@ -7,10 +7,10 @@ for undo in /run/hactl-undo-*; do
   systemctl stop "${undo#/run/}.timer" 2>/dev/null || :
   /bin/sh "$undo"
 done
-systemctl stop 'hactl-fill-*' 'hactl-slow-*'
-systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*' 'hactl-slow-*'
-rm -rf /run/hactl-slow-*
 if [ -e /etc/hactl/drill-leaf/undo ]; then /bin/sh /etc/hactl/drill-leaf/undo; fi
+systemctl stop 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*'
+systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*'
+rm -rf /run/hactl-slow-* /run/hactl-silent-*
 for unit in $units; do
   if [ -e "/run/systemd/system/$unit.service.d/hactl-drill.conf" ]; then
     rm "/run/systemd/system/$unit.service.d/hactl-drill.conf"
