@@ -171,6 +171,7 @@ impl Plan {
             patroni: self.patroni.version.clone(),
             postgres: self.postgres.major,
             own_network: self.postgres.own_network,
+            synchronous_nodes: self.patroni.synchronous_nodes,
         }
     }
 }

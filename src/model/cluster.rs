@@ -106,11 +106,11 @@ impl Durability {
     #[must_use]
     pub const fn synchronous(self) -> Synchronous {
         match self {
-            Self::QuorumStrict => Synchronous { mode: "quorum", strict: true, node_count: 1 },
-            Self::Quorum => Synchronous { mode: "quorum", strict: false, node_count: 1 },
-            Self::SyncStrict => Synchronous { mode: "on", strict: true, node_count: 1 },
-            Self::Sync => Synchronous { mode: "on", strict: false, node_count: 1 },
-            Self::Async => Synchronous { mode: "off", strict: false, node_count: 1 },
+            Self::QuorumStrict => Synchronous { mode: "quorum", strict: true },
+            Self::Quorum => Synchronous { mode: "quorum", strict: false },
+            Self::SyncStrict => Synchronous { mode: "on", strict: true },
+            Self::Sync => Synchronous { mode: "on", strict: false },
+            Self::Async => Synchronous { mode: "off", strict: false },
         }
     }
 }
@@ -121,14 +121,12 @@ impl std::fmt::Display for Durability {
     }
 }
 
-/// Patroni's `synchronous_mode`, `synchronous_mode_strict` and `synchronous_node_count`.
+/// Patroni's `synchronous_mode` and `synchronous_mode_strict`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Synchronous {
     /// `quorum`, `on` or `off`.
     pub mode: &'static str,
     pub strict: bool,
-    /// The number of replicas that hold a commit before it is acknowledged.
-    pub node_count: u32,
 }
 
 /// The section `postgres` of the cluster file; a plan adds what the machines decide.
@@ -170,6 +168,21 @@ pub struct Patroni {
     pub timers: Timers,
     /// Whether failsafe mode keeps a primary that cannot reach the DCS.
     pub failsafe: bool,
+    /// How many replicas hold a commit before it is acknowledged, unless `durability` is `async`.
+    #[serde(default = "one")]
+    pub synchronous_nodes: u32,
+}
+
+/// How many replicas of a new cluster hold a commit before it is acknowledged. Patroni promotes a replica that has the votes
+/// of all others but these: with half of the replicas, the loss of the primary and of as many replicas leaves enough.
+#[must_use]
+pub fn default_synchronous_nodes(data_nodes: usize) -> u32 {
+    u32::try_from(data_nodes.saturating_sub(1) / 2).unwrap_or(1).max(1)
+}
+
+/// What earlier releases set, whatever the number of data nodes.
+const fn one() -> u32 {
+    1
 }
 
 /// Patroni's timers, in seconds. `loop_wait + 2 * retry_timeout <= ttl` holds.
@@ -204,4 +217,7 @@ pub struct Settled {
     pub postgres: PostgresMajor,
     /// Whether the networks of the machines may connect to PostgreSQL.
     pub own_network: bool,
+    /// How many replicas hold a commit before it is acknowledged.
+    #[serde(default = "one")]
+    pub synchronous_nodes: u32,
 }

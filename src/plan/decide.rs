@@ -103,7 +103,11 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             parameters,
             ..spec.postgres.clone()
         },
-        patroni: Patroni { version: versions.patroni, ..spec.patroni.clone() },
+        patroni: Patroni {
+            version: versions.patroni,
+            synchronous_nodes: versions.synchronous_nodes,
+            ..spec.patroni.clone()
+        },
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,

@@ -1,6 +1,6 @@
 //! Which versions a plan has: what the file sets, else what runs. And which of them a cluster that runs can move to.
 
-use super::{Choices, Plan, Settled, Warning};
+use super::{Choices, Durability, Plan, Settled, Warning};
 use crate::{
     model::EtcdVersion,
     spec::{Pin, Spec},
@@ -17,6 +17,7 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         patroni: spec.patroni.version.clone(),
         postgres: spec.postgres.major,
         own_network: spec.postgres.own_network,
+        synchronous_nodes: spec.patroni.synchronous_nodes,
     };
     let Some(runs) = &choices.settled else { return wanted };
     let pinned = spec.pinned;
@@ -38,7 +39,33 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         patroni,
         postgres: if pinned.postgres { wanted.postgres } else { runs.postgres },
         own_network: if pinned.own_network { wanted.own_network } else { runs.own_network },
+        synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
     }
+}
+
+/// How many replicas hold a commit: what the file sets, else what runs, as long as there are so many replicas.
+fn synchronous_nodes(spec: &Spec, runs: u32, warnings: &mut Vec<Warning>) -> u32 {
+    let wanted = spec.patroni.synchronous_nodes;
+    if spec.pinned.synchronous_nodes {
+        return wanted;
+    }
+    let replicas = u32::try_from(spec.data_nodes().saturating_sub(1)).unwrap_or(u32::MAX);
+    let kept = runs.min(replicas.max(1));
+    if kept < wanted && spec.patroni.durability != Durability::Async {
+        warnings.push(Warning {
+            code: "synchronous-nodes".to_owned(),
+            message: format!(
+                "a commit waits for {kept} of {replicas} replicas, so no replica can take over after the loss of the primary \
+                 and {} at once",
+                if wanted > 1 { format!("{wanted} replicas") } else { "a replica".to_owned() }
+            ),
+            hint: Some(format!(
+                "Set `patroni.synchronous_nodes: {wanted}` in the cluster file: every commit then waits for {wanted} replicas, \
+                 and nothing restarts"
+            )),
+        });
+    }
+    kept
 }
 
 fn newer(what: &str, runs: &str, newest: &str, field: &str) -> Warning {
@@ -123,7 +150,8 @@ mod tests {
 
     fn settled(etcd: &str) -> Settled {
         let postgres = 15.try_into().unwrap();
-        Settled { etcd: etcd.parse().unwrap(), patroni: "4.1.4".to_owned(), postgres, own_network: true }
+        let etcd = etcd.parse().unwrap();
+        Settled { etcd, patroni: "4.1.4".to_owned(), postgres, own_network: true, synchronous_nodes: 1 }
     }
 
     fn plan(text: &str, settled: Option<Settled>) -> Plan {
@@ -174,6 +202,39 @@ mod tests {
         assert!(!own("own_network: false", Some(settled("3.6.11"))));
         assert!(own("own_network: true", None));
         assert!(plan("", None).postgres.own_network);
+    }
+
+    #[test]
+    fn running_cluster_keeps_its_number_of_synchronous_replicas_until_the_file_sets_one() {
+        let newest = EtcdVersion::DEFAULT.to_string();
+        let table = [
+            (3, "", None, 1, false),
+            (4, "", None, 1, false),
+            (5, "", None, 2, false),
+            (7, "", None, 3, false),
+            (5, "durability: async", None, 2, false),
+            (5, "", Some(1), 1, true),
+            (5, "", Some(2), 2, false),
+            (5, "synchronous_nodes: 2", Some(1), 2, false),
+            (5, "synchronous_nodes: 1", Some(2), 1, false),
+            (5, "durability: async", Some(1), 1, false),
+            // Replicas that are gone hold no commit.
+            (2, "", Some(3), 1, false),
+        ];
+        for (nodes, patroni, runs, expected, warned) in table {
+            let instances: Vec<String> = (0..nodes).map(|n| format!("n{n}: {{}}")).collect();
+            let text = format!("instances: {{{}}}\npatroni: {{version: 4.1.4, {patroni}}}", instances.join(", "));
+            let settled = runs.map(|synchronous_nodes| Settled { synchronous_nodes, ..settled(&newest) });
+            let spec = spec::load("t", text.as_bytes(), "t").unwrap();
+            let plan = decide(&spec, &Choices { settled, ..Choices::default() }).unwrap();
+            assert_eq!(plan.patroni.synchronous_nodes, expected, "{nodes} nodes, {patroni}, {runs:?}");
+            let warnings: Vec<&str> = plan.warnings.iter().map(|warning| warning.code.as_str()).collect();
+            assert_eq!(
+                warnings.contains(&"synchronous-nodes"),
+                warned,
+                "{nodes} nodes, {patroni}, {runs:?}: {warnings:?}"
+            );
+        }
     }
 
     #[test]

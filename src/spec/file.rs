@@ -262,6 +262,11 @@ pub(super) struct EtcdFile {
     #[serde(default)]
     #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
+    /// How many instances vote in etcd: hactl picks as many among those without `roles`. By default 1 for one or two data
+    /// nodes, 3 for three or four and 5 for more. A cluster that runs keeps its voters until the file sets a higher number,
+    /// and hactl takes the vote from no instance.
+    #[schemars(range(min = 1, max = 7), example = 5)]
+    pub(super) voters: Option<u8>,
     /// A release archive of etcd, used instead of the project's release or a build: a path relative to the working
     /// directory, or an http(s) address. Needs `sha256`.
     #[serde(default)]
@@ -345,6 +350,11 @@ pub(super) struct PatroniFile {
     /// What an acknowledged commit means. By default quorum-strict for three or more data nodes, quorum for two, async
     /// for one.
     pub(super) durability: Option<Durability>,
+    /// How many replicas hold a commit before it is acknowledged. By default half of the replicas, and at least one, so that
+    /// two of four in a cluster of five: the loss of the primary and of one of them leaves a replica that can take over. A
+    /// cluster that runs keeps its number until the file sets another.
+    #[schemars(range(min = 1, max = 99), example = 2)]
+    pub(super) synchronous_nodes: Option<u32>,
     /// Timers, in seconds.
     pub(super) timers: Option<TimersFile>,
 }

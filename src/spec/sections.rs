@@ -17,8 +17,8 @@ use crate::{
     assets,
     model::{
         Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES, DatabaseName, Durability, EtcdSource, EtcdVersion,
-        Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, Timers, nearest,
-        version::PATRONI_NEWEST,
+        Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, Timers,
+        default_synchronous_nodes, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -33,11 +33,21 @@ pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_
         );
         checker.meant(&["patroni", "durability"], message, Some(Durability::Async.to_string()));
     }
+    if let (Some(wanted), Some(nodes @ 1..)) = (written.synchronous_nodes, data_nodes)
+        && wanted as usize >= nodes
+    {
+        let message = format!(
+            "`{wanted}` replicas are more than the cluster has: it has {nodes} data nodes, and one is the primary"
+        );
+        checker.say(&["patroni", "synchronous_nodes"], message);
+    }
+    let synchronous_nodes = default_synchronous_nodes(data_nodes.unwrap_or(0));
     Patroni {
         version: written.version.unwrap_or_else(|| PATRONI_NEWEST.to_owned()),
         durability: written.durability.unwrap_or(default),
         timers,
         failsafe: true,
+        synchronous_nodes: written.synchronous_nodes.unwrap_or(synchronous_nodes),
     }
 }
 

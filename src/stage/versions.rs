@@ -52,6 +52,7 @@ fn settled(seen: &Observations) -> Option<Settled> {
         postgres: patroni().find_map(major)?,
         // Earlier releases let the machines' networks in everywhere.
         own_network: true,
+        synchronous_nodes: patroni().find_map(|view| view.synchronous_nodes).unwrap_or(1),
     })
 }
 

@@ -66,7 +66,7 @@ fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
         patroni_primary_stop_timeout: timers.primary_stop_timeout,
         patroni_synchronous_mode: synchronous.mode,
         patroni_synchronous_mode_strict: synchronous.strict,
-        patroni_synchronous_node_count: synchronous.node_count,
+        patroni_synchronous_node_count: plan.patroni.synchronous_nodes,
         patroni_failsafe_mode: true,
         patroni_check_timeline: true,
         patroni_remove_diverged_data: plan.disposable,
