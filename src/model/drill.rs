@@ -12,6 +12,8 @@ pub const DRILL_NAMES: &[&str] = &[
     "patroni-crash/dead",
     "patroni-hang",
     "node-loss",
+    "node-loss-in-copy",
+    "double-loss",
     "primary-isolated",
     "primary-cut-from-etcd",
     "etcd-leader-loss",

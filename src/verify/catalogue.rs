@@ -17,7 +17,7 @@ mod tests;
 pub enum Tier {
     /// A routine operation of an administrator.
     Gentle,
-    /// One failure, which the cluster is built to survive.
+    /// A failure that the cluster is built to survive.
     SingleFault,
     /// More than the cluster is built to survive: runs only with `disposable: true`.
     Destructive,
@@ -35,6 +35,8 @@ pub enum Target {
     Replicas,
     /// A replica that the primary waits for.
     SyncReplica,
+    /// The primary and a replica that it waits for.
+    PrimaryAndSyncReplica,
     /// etcd's leader.
     EtcdLeader,
     /// Enough voters to leave etcd without a quorum; the voter on the primary's machine is chosen last.
@@ -79,6 +81,8 @@ pub enum Fault {
     DelayPackets,
     /// No packets between a replica and the PostgreSQL server that it streams from.
     CutReplication,
+    /// A COPY of more rows than the replicas receive.
+    BulkLoad,
     /// `synchronous_mode` is off in the DCS.
     Asynchronous,
     /// The lease guard is stopped.
@@ -105,6 +109,9 @@ pub struct Drill {
     pub tier: Tier,
     /// What the fault is injected into.
     pub target: Target,
+    /// Faults that are injected before it, [`CUT_LEAD_MS`] apart.
+    #[serde(skip)]
+    pub before: &'static [Self],
     /// The fault that the drill injects.
     pub fault: Fault,
     /// The effect that shows that the fault is in place.
@@ -155,6 +162,8 @@ pub enum Bound {
     Sum(&'static str, &'static str),
     /// The time that the fault stays, plus the plan's bound for the named fault.
     Held(&'static str),
+    /// 15 s for the replicas to fall behind, plus the plan's bound for the named fault.
+    Behind(&'static str),
     /// 60 s for the machines to start, plus the plan's bound for node-loss.
     Restart,
     /// No bound: the clients pause on purpose.
@@ -167,6 +176,7 @@ const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> 
         variant: None,
         tier,
         target,
+        before: &[],
         fault,
         effect: "",
         undo: "nothing to revert",
@@ -241,6 +251,29 @@ pub const CATALOGUE: &[Drill] = &[
         bound: Bound::Planned("node-loss"),
         voters: 3,
         ..drill("node-loss", Tier::SingleFault, Target::Primary, Fault::PowerOff)
+    },
+    Drill {
+        effect: "the machine is not running",
+        undo: OUTSIDE,
+        before: &[CUT_REPLICATION, BULK_LOAD],
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Behind("node-loss"),
+        data_nodes: 3,
+        voters: 3,
+        ..drill("node-loss-in-copy", Tier::SingleFault, Target::Primary, Fault::PowerOff)
+    },
+    Drill {
+        effect: "no machine of the two is running",
+        undo: OUTSIDE,
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Planned("node-loss"),
+        data_nodes: 5,
+        voters: 5,
+        ..drill("double-loss", Tier::SingleFault, Target::PrimaryAndSyncReplica, Fault::PowerOff)
     },
     Drill {
         effect: "the machine cannot connect to any other member",
@@ -355,6 +388,12 @@ pub const CUT_REPLICATION: Drill = Drill {
     effect: "the nftables rule has dropped packets",
     undo: ON_NODE,
     ..drill("self-test", Tier::Destructive, Target::Replicas, Fault::CutReplication)
+};
+
+/// Comes after [`CUT_REPLICATION`]: the replicas fall behind what the primary writes.
+pub const BULK_LOAD: Drill = Drill {
+    effect: "every replica is more than 4 MiB behind",
+    ..drill("node-loss-in-copy", Tier::SingleFault, Target::Primary, Fault::BulkLoad)
 };
 
 /// Makes the primary acknowledge commits that only its own machine has.

@@ -46,6 +46,8 @@ const UNDO_MARGIN: Duration = Duration::from_secs(30);
 /// How long an effect may take to show.
 const EFFECT_WITHIN: Duration = Duration::from_secs(15);
 
+const NO_EFFECT: &str = "the fault did not take effect within 15 s";
+
 /// How long a drilled cluster may take to recover: a member that is rewound or reinitialised is the slowest.
 const HEALS_WITHIN: Duration = Duration::from_secs(180);
 
@@ -219,7 +221,7 @@ impl<'a> RunningRound<'a> {
             return Ok(());
         }
         let cluster = self.setup.cluster;
-        for before in self.setup.before {
+        for before in self.setup.before.iter().chain(self.drill.before) {
             let targets = fault::targets(before, self.healthy.health(), cluster)?;
             self.armed.push(fault::arm(before, &targets, self.deadline, cluster).await?);
         }
@@ -238,10 +240,14 @@ impl<'a> RunningRound<'a> {
                 sleep(Duration::from_millis(CUT_LEAD_MS)).await;
             }
             fault.inject().await?;
+            if fault.is_lead() && !fault.took_effect(EFFECT_WITHIN).await? {
+                self.reasons.push(NO_EFFECT.to_owned());
+                return Ok(());
+            }
         }
-        for fault in &self.armed {
+        for fault in self.armed.iter().filter(|fault| !fault.is_lead()) {
             if !fault.took_effect(EFFECT_WITHIN).await? {
-                self.reasons.push(format!("the fault did not take effect within {} s", EFFECT_WITHIN.as_secs()));
+                self.reasons.push(NO_EFFECT.to_owned());
                 return Ok(());
             }
         }

@@ -156,12 +156,18 @@ pub(crate) async fn itself(access: &Access, node: &FleetNode) -> Observed<Itself
     Ok(itself)
 }
 
-/// Asks one member who leads, in Patroni's words; none where no member does.
-pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
+/// Asks one member for all members, in Patroni's words.
+pub(crate) async fn members(access: &Access, node: &FleetNode) -> Observed<Vec<Member>> {
     let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/cluster").await?;
     let cluster: Cluster = serde_json::from_slice(&answer.body).map_err(unreadable("/cluster"))?;
-    Ok(cluster.members.into_iter().find(Member::is_leader).map(|leader| leader.name))
+    Ok(cluster.members)
+}
+
+/// Asks one member who leads, in Patroni's words; none where no member does.
+pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
+    let members = members(access, node).await?;
+    Ok(members.into_iter().find(Member::is_leader).map(|leader| leader.name))
 }
 
 /// What Patroni's dynamic configuration is, as one member knows it.
