@@ -6,6 +6,7 @@
 
 mod diagnose;
 mod observe;
+mod progress;
 mod reboot;
 mod status;
 #[cfg(test)]

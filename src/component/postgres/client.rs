@@ -24,6 +24,8 @@ pub struct PostgresView {
     pub in_recovery: bool,
     /// Standbys that stream from here, by their machine's key where it is one of these; `pg_basebackup`'s stream is not among them.
     pub streaming: BTreeMap<String, String>,
+    /// The copies of the data that it is sending, in bytes, by the receiving machine's key or address.
+    pub copies: BTreeMap<String, u64>,
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
     /// Its databases.
@@ -72,6 +74,15 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             )
             .await
             .map_err(|error| failure(&error))?;
+        // Servers before PostgreSQL 13 do not say how far a copy is.
+        let copies = client
+            .query(
+                "SELECT host(r.client_addr), p.backup_streamed \
+                 FROM pg_stat_progress_basebackup p JOIN pg_stat_replication r USING (pid) \
+                 WHERE r.client_addr IS NOT NULL AND p.backup_streamed IS NOT NULL",
+                &[],
+            )
+            .await;
         let lowered = client
             .query(
                 "SELECT coalesce(r.rolname, '') || '@' || coalesce(d.datname, '') \
@@ -92,6 +103,11 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await;
+        let copy = |row: &tokio_postgres::Row| {
+            let (address, bytes): (String, i64) = (row.get(0), row.get(1));
+            let node = fleet.nodes.values().find(|node| node.addresses().iter().any(|own| own.to_string() == address));
+            (node.map_or(address, |node| node.key().to_string()), u64::try_from(bytes).unwrap_or_default())
+        };
         let setting = |row: &tokio_postgres::Row| (row.get(0), FileSetting { value: row.get(1), error: row.get(2) });
         Ok(PostgresView {
             files: files.ok().map(|rows| rows.iter().map(setting).collect()),
@@ -102,6 +118,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             databases: row.get::<_, Vec<String>>(3).into_iter().collect(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
+            copies: copies.ok().map(|rows| rows.iter().map(copy).collect()).unwrap_or_default(),
         })
     };
     match tokio::time::timeout(PATIENCE, ask).await {
