@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Health;
 use crate::{
-    component::{Problem, etcd::Etcd, patroni::fencing},
+    component::{Problem, etcd::Etcd, patroni::fencing, postgres::SlotView},
     plan::Plan,
 };
 
@@ -33,6 +33,8 @@ pub struct Status {
     pub members: Vec<StatusMember>,
     /// etcd, as its members report it.
     pub etcd: Etcd,
+    /// The replication slots of the primary, with the WAL that each holds.
+    pub slots: Vec<SlotView>,
     /// Problems that make the cluster unhealthy.
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy, for example a service of an adopted cluster without TLS.
@@ -76,6 +78,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
             })
             .collect(),
         etcd: health.etcd.clone(),
+        slots: health.slots.clone(),
         problems: health.problems.clone(),
         notices: health.notices.clone(),
     }

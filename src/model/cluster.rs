@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DatabaseName, EtcdVersion, InstanceKey, PostgresMajor};
+use super::{DatabaseName, EtcdVersion, IgnoredSlot, InstanceKey, PostgresMajor, Slot};
 
 /// The store of Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +153,15 @@ pub struct Postgres {
     /// Whether the networks of the machines may connect.
     #[serde(default)]
     pub own_network: bool,
+    /// The memory in MiB that the parameters are sized for: that of the cluster file, else that of the smallest data node.
+    #[serde(default)]
+    pub memory_mib: Option<u32>,
+    /// Whether the cluster file says so.
+    #[serde(skip)]
+    pub memory_is_given: bool,
+    /// Which set of parameters of new clusters the cluster began with; 0 for none.
+    #[serde(default)]
+    pub birth: u32,
 }
 
 /// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.
@@ -171,6 +180,15 @@ pub struct Patroni {
     /// How many replicas hold a commit before it is acknowledged, unless `durability` is `async`.
     #[serde(default = "one")]
     pub synchronous_nodes: u32,
+    /// Slots that every member has; absent where the cluster file says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<BTreeMap<String, Slot>>,
+    /// Slots that Patroni leaves alone; absent where the cluster file says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore_slots: Option<Vec<IgnoredSlot>>,
+    /// Whether the slot of an absent member is kept for a day: slots cannot fill the disk.
+    #[serde(default)]
+    pub slots_are_bounded: bool,
 }
 
 /// How many replicas of a new cluster hold a commit before it is acknowledged. Patroni promotes a replica that has the votes
@@ -220,4 +238,10 @@ pub struct Settled {
     /// How many replicas hold a commit before it is acknowledged.
     #[serde(default = "one")]
     pub synchronous_nodes: u32,
+    /// The memory in MiB that the parameters are sized for; unknown in the records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// Which set of parameters of new clusters it began with; 0 for none.
+    #[serde(default)]
+    pub birth: u32,
 }

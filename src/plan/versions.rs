@@ -1,6 +1,6 @@
 //! Which versions a plan has: what the file sets, else what runs. And which of them a cluster that runs can move to.
 
-use super::{Choices, Durability, Plan, Settled, Warning};
+use super::{Choices, Durability, Plan, Settled, Warning, birth};
 use crate::{
     model::EtcdVersion,
     spec::{Pin, Spec},
@@ -18,6 +18,8 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         postgres: spec.postgres.major,
         own_network: spec.postgres.own_network,
         synchronous_nodes: spec.patroni.synchronous_nodes,
+        memory_mib: spec.postgres.memory_mib,
+        birth: birth::NEWEST,
     };
     let Some(runs) = &choices.settled else { return wanted };
     let pinned = spec.pinned;
@@ -40,6 +42,8 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         postgres: if pinned.postgres { wanted.postgres } else { runs.postgres },
         own_network: if pinned.own_network { wanted.own_network } else { runs.own_network },
         synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
+        memory_mib: spec.postgres.memory_mib,
+        birth: runs.birth,
     }
 }
 
@@ -83,6 +87,9 @@ fn numbers(version: &str) -> Vec<u32> {
 /// A version that a cluster cannot move to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    pub code: &'static str,
+    /// What the file asks for, after "could not".
+    pub what: &'static str,
     /// The field of the cluster file.
     pub field: [&'static str; 2],
     pub message: String,
@@ -96,6 +103,8 @@ pub struct Refusal {
 pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     if plan.data_nodes().next().is_some() && plan.postgres.major != runs.postgres {
         return Err(Refusal {
+            code: "version-refused",
+            what: VERSION,
             field: ["postgres", "version"],
             message: format!(
                 "the cluster has data of PostgreSQL {}, and PostgreSQL {} cannot use it",
@@ -111,9 +120,32 @@ pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     if plan.voters().next().is_some()
         && let Some((message, hint)) = etcd(runs.etcd, plan.etcd)
     {
-        return Err(Refusal { field: ["etcd", "version"], message, hint });
+        return Err(Refusal { code: "version-refused", what: VERSION, field: ["etcd", "version"], message, hint });
     }
-    Ok(())
+    memory(plan, runs)
+}
+
+const VERSION: &str = "change a version of";
+
+/// Whether the servers keep the memory that they are sized for. Every data node may become the primary and gets the same
+/// parameters, so one smaller machine would shrink those of all.
+fn memory(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
+    let smallest = plan.data_nodes().min_by_key(|node| node.memory_mib);
+    let (Some(smallest), Some(sized)) = (smallest, runs.memory_mib) else { return Ok(()) };
+    if plan.postgres.memory_is_given || smallest.memory_mib >= sized {
+        return Ok(());
+    }
+    let (key, memory) = (&smallest.key, smallest.memory_mib);
+    Err(Refusal {
+        code: "memory-shrinks",
+        what: "shrink the servers of",
+        field: ["postgres", "memory"],
+        message: format!(
+            "{key} has {memory} MiB of memory, and the servers are sized for {sized} MiB: all of them would get smaller \
+             parameters and restart"
+        ),
+        hint: format!("Give {key} {sized} MiB, or set `postgres.memory: {memory}` to size all servers for it"),
+    })
 }
 
 /// Why etcd cannot move from one version to another, and what to do.
@@ -151,7 +183,15 @@ mod tests {
     fn settled(etcd: &str) -> Settled {
         let postgres = 15.try_into().unwrap();
         let etcd = etcd.parse().unwrap();
-        Settled { etcd, patroni: "4.1.4".to_owned(), postgres, own_network: true, synchronous_nodes: 1 }
+        Settled {
+            etcd,
+            patroni: "4.1.4".to_owned(),
+            postgres,
+            own_network: true,
+            synchronous_nodes: 1,
+            memory_mib: Some(1024),
+            birth: 0,
+        }
     }
 
     fn plan(text: &str, settled: Option<Settled>) -> Plan {
@@ -235,6 +275,43 @@ mod tests {
                 "{nodes} nodes, {patroni}, {runs:?}: {warnings:?}"
             );
         }
+    }
+
+    #[test]
+    fn smaller_machine_does_not_shrink_all_servers_unless_the_file_says_so() {
+        let table = [
+            ("{a: {memory: 4096}, b: {memory: 4096}}", "", Some(4096), None),
+            ("{a: {memory: 4096}, b: {memory: 8192}}", "", Some(4096), None),
+            ("{a: {memory: 4096}, b: {memory: 1024}}", "", Some(4096), Some("b has 1024 MiB")),
+            ("{a: {memory: 4096}, b: {memory: 1024}}", "memory: 1024", Some(4096), None),
+            ("{a: {memory: 4096}, b: {memory: 1024}}", "", None, None),
+            ("{a: {memory: 4096}, w: {memory: 512, roles: [etcd]}}", "", Some(4096), None),
+        ];
+        for (instances, postgres, memory_mib, refused) in table {
+            let text = format!("instances: {instances}\npostgres: {{{postgres}}}");
+            let spec = spec::load("t", text.as_bytes(), "t").unwrap();
+            let runs = Settled { memory_mib, ..settled("3.6.16") };
+            let plan = decide(&spec, &Choices { settled: Some(runs.clone()), ..Choices::default() }).unwrap();
+            let refusal = moves(&plan, &runs).err();
+            assert_eq!(refusal.as_ref().map(|refusal| refusal.code), refused.map(|_| "memory-shrinks"), "{instances}");
+            assert!(refusal.is_none_or(|refusal| refusal.message.starts_with(refused.unwrap())), "{instances}");
+        }
+        let sized = plan("postgres: {memory: 512}", None);
+        assert_eq!(
+            (sized.settled().memory_mib, &sized.postgres.parameters["shared_buffers"]),
+            (Some(512), &"64MB".into())
+        );
+    }
+
+    #[test]
+    fn parameters_of_new_clusters_are_not_given_to_one_that_runs() {
+        let runs = |birth: u32| Some(Settled { birth, ..settled("3.6.16") });
+        let archive = |plan: &Plan| plan.postgres.parameters.get("archive_mode").cloned();
+        assert_eq!(archive(&plan("", None)), Some("on".into()));
+        assert_eq!(archive(&plan("", runs(0))), None);
+        assert_eq!(archive(&plan("", runs(1))), Some("on".into()));
+        assert_eq!(archive(&plan("postgres: {parameters: {archive_mode: \"off\"}}", None)), Some("off".into()));
+        assert_eq!((plan("", runs(0)).settled().birth, plan("", None).settled().birth), (0, birth::NEWEST));
     }
 
     #[test]

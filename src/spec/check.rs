@@ -103,6 +103,13 @@ pub(super) fn check(
         voters: etcd_file.voters,
     };
     let postgres = sections::postgres(&mut checker, postgres_file, patroni.durability, &platform);
+    sections::slots(&mut checker, &patroni, &postgres);
+    if let Some(least) = instances.values().filter(|instance| instance.is_data_node()).map(|one| one.memory_mib).min()
+        && postgres.memory_mib.is_some_and(|memory| memory > least)
+    {
+        let message = format!("more than the smallest data node has, which is {least}");
+        checker.say(&["postgres", "memory"], message);
+    }
     sections::patroni_knows(&mut checker, &patroni.version, postgres.major);
     let secrets = sections::secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
     let assets = file.assets.map(|dir| sections::assets(&mut checker, &dir));

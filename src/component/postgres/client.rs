@@ -7,6 +7,8 @@ use std::{
 };
 
 use rustls::ClientConfig;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -26,6 +28,8 @@ pub struct PostgresView {
     pub streaming: BTreeMap<String, String>,
     /// The copies of the data that it is sending, in bytes, by the receiving machine's key or address.
     pub copies: BTreeMap<String, u64>,
+    /// The replication slots, on a primary.
+    pub slots: Vec<SlotView>,
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
     /// Its databases.
@@ -38,6 +42,22 @@ pub struct PostgresView {
     pub files: Option<BTreeMap<String, FileSetting>>,
     /// Whether it serves TLS: the connection that asks is made with it where it can be.
     pub tls: bool,
+}
+
+/// A replication slot of the primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SlotView {
+    /// The slot's name; that of a member's slot is the member's name, with `_` for `-`.
+    pub name: String,
+    /// `physical` or `logical`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether a client reads it now.
+    pub active: bool,
+    /// PostgreSQL's word: `reserved`, `extended`, `unreserved` or `lost`; null if the slot holds no WAL.
+    pub wal_status: Option<String>,
+    /// The WAL that it holds, in bytes; null if it holds none.
+    pub retained_bytes: Option<u64>,
 }
 
 /// A parameter's last line in the configuration files.
@@ -83,6 +103,22 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await;
+        // Servers before PostgreSQL 13 have no `wal_status`.
+        let slots = client
+            .query(
+                "SELECT slot_name::text, slot_type, active, wal_status, \
+                 pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint \
+                 FROM pg_replication_slots WHERE NOT pg_is_in_recovery() ORDER BY 1",
+                &[],
+            )
+            .await;
+        let slot = |row: &tokio_postgres::Row| SlotView {
+            name: row.get(0),
+            kind: row.get(1),
+            active: row.get(2),
+            wal_status: row.get(3),
+            retained_bytes: row.get::<_, Option<i64>>(4).and_then(|bytes| u64::try_from(bytes).ok()),
+        };
         let lowered = client
             .query(
                 "SELECT coalesce(r.rolname, '') || '@' || coalesce(d.datname, '') \
@@ -118,6 +154,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             databases: row.get::<_, Vec<String>>(3).into_iter().collect(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
+            slots: slots.ok().map(|rows| rows.iter().map(slot).collect()).unwrap_or_default(),
             copies: copies.ok().map(|rows| rows.iter().map(copy).collect()).unwrap_or_default(),
         })
     };
