@@ -1,8 +1,10 @@
 //! Spec -> Plan: what the cluster should be, decided without looking at any machine.
 
 mod adopt;
+mod birth;
 mod bounds;
 mod decide;
+mod disk;
 mod memory;
 pub mod safety;
 pub mod steps;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     adopt::{Running, Watchdog, adopt},
+    birth::of as birth_of,
     bounds::ELECTION,
     decide::decide,
     versions::{Refusal, moves},
@@ -174,6 +177,9 @@ impl Plan {
             patroni: self.patroni.version.clone(),
             postgres: self.postgres.major,
             own_network: self.postgres.own_network,
+            synchronous_nodes: self.patroni.synchronous_nodes,
+            memory_mib: self.postgres.memory_mib,
+            birth: self.postgres.birth,
         }
     }
 }

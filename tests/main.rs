@@ -9,6 +9,7 @@ mod common;
 mod dns;
 mod faults;
 mod fetch;
+mod five_nodes;
 #[path = "fixture/inventory.rs"]
 mod fixture;
 mod hosts;

@@ -76,7 +76,7 @@ async fn faults_on_real_nodes_are_struck_seen_and_taken_back() {
     for title in DRILLS {
         let name = format!("{title}, struck and taken back, leaves a healthy cluster");
         let drill = drill(title);
-        steps.step_async(&name, strike_and_undo(&drill.first().unwrap_or(*drill), &cluster)).await;
+        steps.step_async(&name, strike_and_undo(drill.before.first().unwrap_or(drill), &cluster)).await;
     }
 
     for title in ["primary-isolated", "replica-loss"] {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{etcd::Etcd, patroni::Member, probe::ProbeError};
+use super::{etcd::Etcd, patroni::Member, postgres::SlotView, probe::ProbeError};
 use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
 
 /// Something that is not as it should be.
@@ -53,6 +53,8 @@ pub(crate) struct Findings {
     pub(crate) etcd: Etcd,
     /// Patroni's members.
     pub(crate) members: Vec<Member>,
+    /// The replication slots of the primary.
+    pub(crate) slots: Vec<SlotView>,
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
     /// Machines whose lease guard has not proved that it would stop a primary.

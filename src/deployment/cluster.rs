@@ -83,7 +83,7 @@ impl Cluster {
         let Some(runs) = self.settled() else { return Ok(()) };
         plan::moves(&self.plan, runs).map_err(|refusal| {
             let problem = self.source.problem(&refusal.field, &refusal.message, None);
-            let mut error = Error::usage("version-refused", "change a version of", self.name()).cause(&problem);
+            let mut error = Error::usage(refusal.code, refusal.what, self.name()).cause(&problem);
             error.locations = [problem.location()].into();
             error.hint(refusal.hint)
         })

@@ -189,6 +189,7 @@ mod tests {
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),
+            slots: Vec::new(),
             certificates: Certificates::new(),
         };
         let certificates = nodes.iter().map(|(key, served)| (key.parse().unwrap(), served.clone())).collect();

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Certificates;
 use crate::{
-    component::{COMPONENTS, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member},
+    component::{COMPONENTS, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member, postgres::SlotView},
     model::InstanceKey,
     plan::Plan,
     platform,
@@ -17,6 +17,8 @@ pub struct Health {
     pub leader: Option<InstanceKey>,
     pub members: Vec<Member>,
     pub etcd: Etcd,
+    /// The replication slots of the primary.
+    pub slots: Vec<SlotView>,
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy.
     pub notices: Vec<Problem>,
@@ -87,8 +89,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, problems, notices, unproved, .. } = findings;
-    Health { leader, members, etcd, problems, notices, unproved, certificates: Certificates::new() }
+    let Findings { leader, members, etcd, slots, problems, notices, unproved, .. } = findings;
+    Health { leader, members, etcd, slots, problems, notices, unproved, certificates: Certificates::new() }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.

@@ -7,6 +7,7 @@
 mod certificates;
 mod diagnose;
 mod observe;
+mod progress;
 mod reboot;
 mod status;
 #[cfg(test)]

@@ -46,6 +46,7 @@ mod tests {
             leader: Some("node1".parse().unwrap()),
             members: Vec::new(),
             etcd: Default::default(),
+            slots: Vec::new(),
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),

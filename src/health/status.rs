@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Certificates, Health, earliest_end};
 use crate::{
-    component::{Problem, TlsService, etcd::Etcd, patroni::fencing},
+    component::{Problem, TlsService, etcd::Etcd, patroni::fencing, postgres::SlotView},
     plan::Plan,
 };
 
@@ -42,6 +42,8 @@ pub struct Status {
     pub earliest_end: Option<String>,
     /// The authorities of these certificates, where hactl made them.
     pub authorities: Vec<StatusAuthority>,
+    /// The replication slots of the primary, with the WAL that each holds.
+    pub slots: Vec<SlotView>,
     /// Problems that make the cluster unhealthy.
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy, for example a service of an adopted cluster without TLS.
@@ -110,6 +112,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
         certificates: certificates(&health.certificates),
         earliest_end: earliest_end(&health.certificates),
         authorities: authorities(&health.certificates),
+        slots: health.slots.clone(),
         problems: health.problems.clone(),
         notices: health.notices.clone(),
     }

@@ -1,8 +1,11 @@
-//! Waiting until a cluster is healthy, with a deadline and the last diagnosis.
+//! Waiting until a cluster is healthy: with a deadline that what moves extends, and with the last diagnosis.
 
 use std::time::{Duration, Instant};
 
-use super::{Health, Healthy, diagnose, observe};
+use super::{
+    Health, Healthy, diagnose, observe,
+    progress::{self, Progress},
+};
 use crate::{
     access::Access,
     context::Context,
@@ -15,10 +18,10 @@ use crate::{
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Looks at the cluster until it is healthy.
+/// Looks at the cluster until it is healthy. A copy of data or a replay that moves extends the wait.
 ///
 /// # Errors
-/// After `patience`, with every problem of the last look; or when the run was interrupted.
+/// After `patience`, and once nothing moves, with every problem of the last look; or when the run was interrupted.
 pub async fn wait_until_healthy(
     context: &Context,
     plan: &Plan,
@@ -28,19 +31,30 @@ pub async fn wait_until_healthy(
 ) -> Result<Healthy> {
     let started = Instant::now();
     let mut said = String::new();
+    let mut progress = Progress::default();
+    let mut extended = false;
     loop {
         let seen = tokio::select! {
             seen = observe(fleet, access) => seen,
             () = context.stop.cancelled() => return Err(Error::interrupted("wait for", &plan.cluster)),
         };
+        progress.note(progress::marks(&seen), started.elapsed());
         let health = match diagnose(plan, &seen).healthy() {
             Ok(healthy) => return Ok(healthy),
             Err(health) => health,
         };
         // Waiting does not change the settings of an SSH server.
         let hopeless = health.problems.iter().any(|problem| problem.code == codes::SSH_FORWARDING);
-        if hopeless || started.elapsed() > patience {
-            return Err(unhealthy(plan, &health, started.elapsed()));
+        let elapsed = started.elapsed();
+        if hopeless || progress.is_over(elapsed, patience) {
+            let error = unhealthy(plan, &health, elapsed);
+            return Err(progress.stood_still(elapsed).into_iter().fold(error, Error::cause));
+        }
+        if elapsed > patience && !extended {
+            extended = true;
+            let words =
+                format!("waiting longer than {} s, because data is still being copied or replayed", patience.as_secs());
+            context.events.step(Stage::Health, None, words).await;
         }
         let now = words(&health);
         if now != said {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DatabaseName, EtcdVersion, InstanceKey, PostgresMajor};
+use super::{DatabaseName, EtcdVersion, IgnoredSlot, InstanceKey, PostgresMajor, Slot};
 
 /// The store of Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,11 +106,11 @@ impl Durability {
     #[must_use]
     pub const fn synchronous(self) -> Synchronous {
         match self {
-            Self::QuorumStrict => Synchronous { mode: "quorum", strict: true, node_count: 1 },
-            Self::Quorum => Synchronous { mode: "quorum", strict: false, node_count: 1 },
-            Self::SyncStrict => Synchronous { mode: "on", strict: true, node_count: 1 },
-            Self::Sync => Synchronous { mode: "on", strict: false, node_count: 1 },
-            Self::Async => Synchronous { mode: "off", strict: false, node_count: 1 },
+            Self::QuorumStrict => Synchronous { mode: "quorum", strict: true },
+            Self::Quorum => Synchronous { mode: "quorum", strict: false },
+            Self::SyncStrict => Synchronous { mode: "on", strict: true },
+            Self::Sync => Synchronous { mode: "on", strict: false },
+            Self::Async => Synchronous { mode: "off", strict: false },
         }
     }
 }
@@ -121,14 +121,12 @@ impl std::fmt::Display for Durability {
     }
 }
 
-/// Patroni's `synchronous_mode`, `synchronous_mode_strict` and `synchronous_node_count`.
+/// Patroni's `synchronous_mode` and `synchronous_mode_strict`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Synchronous {
     /// `quorum`, `on` or `off`.
     pub mode: &'static str,
     pub strict: bool,
-    /// The number of replicas that hold a commit before it is acknowledged.
-    pub node_count: u32,
 }
 
 /// The section `postgres` of the cluster file; a plan adds what the machines decide.
@@ -163,6 +161,15 @@ pub struct Postgres {
     /// Whether the networks of the machines may connect.
     #[serde(default)]
     pub own_network: bool,
+    /// The memory in MiB that the parameters are sized for: that of the cluster file, else that of the smallest data node.
+    #[serde(default)]
+    pub memory_mib: Option<u32>,
+    /// Whether the cluster file says so.
+    #[serde(skip)]
+    pub memory_is_given: bool,
+    /// Which set of parameters of new clusters the cluster began with; 0 for none.
+    #[serde(default)]
+    pub birth: u32,
 }
 
 /// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.
@@ -178,6 +185,30 @@ pub struct Patroni {
     pub timers: Timers,
     /// Whether failsafe mode keeps a primary that cannot reach the DCS.
     pub failsafe: bool,
+    /// How many replicas hold a commit before it is acknowledged, unless `durability` is `async`.
+    #[serde(default = "one")]
+    pub synchronous_nodes: u32,
+    /// Slots that every member has; absent where the cluster file says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<BTreeMap<String, Slot>>,
+    /// Slots that Patroni leaves alone; absent where the cluster file says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore_slots: Option<Vec<IgnoredSlot>>,
+    /// Whether the slot of an absent member is kept for a day: slots cannot fill the disk.
+    #[serde(default)]
+    pub slots_are_bounded: bool,
+}
+
+/// How many replicas of a new cluster hold a commit before it is acknowledged. Patroni promotes a replica that has the votes
+/// of all others but these: with half of the replicas, the loss of the primary and of as many replicas leaves enough.
+#[must_use]
+pub fn default_synchronous_nodes(data_nodes: usize) -> u32 {
+    u32::try_from(data_nodes.saturating_sub(1) / 2).unwrap_or(1).max(1)
+}
+
+/// What earlier releases set, whatever the number of data nodes.
+const fn one() -> u32 {
+    1
 }
 
 /// Patroni's timers, in seconds. `loop_wait + 2 * retry_timeout <= ttl` holds.
@@ -212,4 +243,13 @@ pub struct Settled {
     pub postgres: PostgresMajor,
     /// Whether the networks of the machines may connect to PostgreSQL.
     pub own_network: bool,
+    /// How many replicas hold a commit before it is acknowledged.
+    #[serde(default = "one")]
+    pub synchronous_nodes: u32,
+    /// The memory in MiB that the parameters are sized for; unknown in the records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// Which set of parameters of new clusters it began with; 0 for none.
+    #[serde(default)]
+    pub birth: u32,
 }

@@ -13,6 +13,8 @@ pub const DRILL_NAMES: &[&str] = &[
     "patroni-hang",
     "node-loss",
     "rest-exhausted",
+    "node-loss-in-copy",
+    "double-loss",
     "primary-isolated",
     "primary-cut-from-etcd",
     "etcd-leader-loss",

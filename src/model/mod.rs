@@ -19,6 +19,7 @@ pub mod reboot;
 pub mod reserved;
 pub mod role;
 pub mod secret;
+pub mod slot;
 pub mod ssh;
 pub mod version;
 
@@ -41,5 +42,6 @@ pub use reboot::{Change, Reboot, Reboots};
 pub use reserved::{RESERVED_DATABASES, RESERVED_ROLES};
 pub use role::Role;
 pub use secret::Secret;
+pub use slot::{IgnoredSlot, Slot, SlotKind};
 pub use ssh::{Bastion, Hop, SSH_PORT, Ssh, SshKeySource, SshTarget};
 pub use version::{EtcdSource, EtcdVersion, PostgresMajor, PythonVersion};

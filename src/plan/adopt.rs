@@ -50,6 +50,7 @@ pub fn adopt(plan: &Plan, running: &Running) -> Plan {
     plan.patroni.version.clone_from(&running.patroni_version);
     plan.patroni.timers = timers;
     plan.patroni.durability = durability;
+    plan.patroni.synchronous_nodes = synchronous_nodes(&running.config);
     plan.patroni.failsafe = is_on(&running.config["failsafe_mode"]);
     plan.dcs = running.dcs.clone();
     let data_nodes = plan.data_nodes().count();
@@ -84,6 +85,11 @@ fn durability(config: &Value) -> Durability {
         _ => "off",
     };
     Durability::of(mode, is_on(&config["synchronous_mode_strict"]))
+}
+
+/// Patroni sets one where its configuration says nothing.
+fn synchronous_nodes(config: &Value) -> u32 {
+    config["synchronous_node_count"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1)
 }
 
 /// YAML's and PostgreSQL's words for true, since Patroni takes them all.
@@ -223,6 +229,12 @@ mod tests {
             Durability::QuorumStrict
         );
         assert_eq!(of(json!({"synchronous_mode": "quorum"})), Durability::Quorum);
+    }
+
+    #[test]
+    fn synchronous_nodes_are_those_of_the_configuration_or_one() {
+        let of = |config| adopted(config).patroni.synchronous_nodes;
+        assert_eq!((of(json!({})), of(json!({"synchronous_node_count": 2}))), (1, 2));
     }
 
     #[test]

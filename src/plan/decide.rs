@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Choices, Dcs, Durability, Patroni, Plan, PlannedInstance, Postgres, Warning, bounds, memory, versions, voters,
+    Choices, Dcs, Durability, Patroni, Plan, PlannedInstance, Postgres, Warning, birth, bounds, disk, memory, versions,
+    voters,
 };
 use crate::{
     error::{Error, Result},
@@ -57,14 +58,18 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     let data_nodes = || nodes.values().filter(|node| node.is_data_node());
     let durability = spec.patroni.durability;
     // Any data node may become primary, and a standby needs at least the primary's settings: the smallest decides.
-    let mut parameters = match data_nodes().min_by_key(|node| node.memory_mib) {
-        Some(smallest) => {
-            let cores = data_nodes().map(|node| node.cores).min().unwrap_or(1);
-            memory::parameters(smallest.memory_mib, cores)
-        }
-        None => BTreeMap::new(),
-    };
-    parameters.extend(memory::on_disk(data_nodes().filter_map(|node| node.disk_gb).min()));
+    let memory_mib = spec.postgres.memory_mib.or_else(|| data_nodes().map(|node| node.memory_mib).min());
+    let mut parameters = memory_mib.map_or_else(BTreeMap::new, |memory_mib| {
+        let cores = data_nodes().map(|node| node.cores).min().unwrap_or(1);
+        memory::parameters(memory_mib, cores)
+    });
+    let disks = data_nodes().map(|node| node.disk_gb);
+    // A disk of unknown size may be smaller than the others.
+    let disk_gb = disks.collect::<Option<Vec<u32>>>().and_then(|sizes| sizes.into_iter().min());
+    let smallest_known = data_nodes().filter_map(|node| node.disk_gb).min();
+    parameters.extend(disk::parameters(smallest_known));
+    parameters.extend(birth::parameters(versions.birth));
+    parameters.extend(birth::failover_slots(versions.postgres, &spec.postgres.parameters));
     parameters.extend(spec.postgres.parameters.clone());
     let (packages, pgdg_suite) = match spec.platform.release() {
         Some(release) if data_nodes().next().is_some() => packages(release, versions.postgres, &mut warnings),
@@ -98,12 +103,19 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         postgres: Postgres {
             major: versions.postgres,
             own_network: versions.own_network,
+            memory_mib,
+            birth: versions.birth,
             packages,
             pgdg_suite,
             parameters,
             ..spec.postgres.clone()
         },
-        patroni: Patroni { version: versions.patroni, ..spec.patroni.clone() },
+        patroni: Patroni {
+            version: versions.patroni,
+            synchronous_nodes: versions.synchronous_nodes,
+            slots_are_bounded: disk::bounds_slots(disk_gb, &spec.postgres.parameters),
+            ..spec.patroni.clone()
+        },
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,

@@ -41,25 +41,9 @@ pub(super) fn parameters(memory_mib: u32, cores: u32) -> BTreeMap<String, Value>
     .into()
 }
 
-/// Parameters for a machine whose PGDATA has a file system of `disk_gb` GiB: WAL between two checkpoints, 1 GB by
-/// PostgreSQL's default, takes a quarter of it at most.
-pub(super) fn on_disk(disk_gb: Option<u32>) -> Option<(String, Value)> {
-    let small = disk_gb.filter(|gb| *gb < 4)?;
-    Some(("max_wal_size".to_owned(), Value::String(format!("{}MB", small * 256))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wal_size_is_limited_on_a_small_disk() {
-        let size = |gb| on_disk(gb).map(|(_, size)| size.as_str().unwrap().to_owned());
-        assert_eq!(
-            [None, Some(1), Some(3), Some(4)].map(size),
-            [None, Some("256MB".into()), Some("768MB".into()), None]
-        );
-    }
 
     #[test]
     fn memory_parameters_scale_with_the_machine() {

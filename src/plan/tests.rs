@@ -31,7 +31,9 @@ fn voters_depend_on_the_number_of_data_nodes_and_the_roles() {
         ("{a: {}, b: {}}", "a", &["single-voter"]),
         ("{a: {}, b: {}, c: {}}", "a b c", &[]),
         ("{a: {}, b: {}, c: {}, d: {}}", "a b c", &[]),
-        ("{a: {}, b: {}, c: {}, d: {}, e: {}}", "a b c", &[]),
+        ("{a: {}, b: {}, c: {}, d: {}, e: {}}", "a b c d e", &[]),
+        ("{a: {}, b: {}, c: {}, d: {}, e: {}, f: {}}", "a b c d e", &[]),
+        ("{a: {}, b: {}, c: {}, d: {}, e: {}}\netcd: {voters: 3}", "a b c", &[]),
         // Plain machines are never picked.
         ("{a: {roles: []}, b: {}}", "b", &["single-data-node"]),
         ("{a: {roles: []}}", "", &[]),
@@ -69,6 +71,13 @@ fn voters_of_the_last_run_are_kept() {
         let plan = decide(&spec(&format!("instances: {instances}")), &choices(chosen)).unwrap();
         assert_eq!(voters(&plan), *expected, "{instances} after {chosen:?}");
     }
+    let five = "instances: {a: {}, b: {}, c: {}, d: {}, e: {}}";
+    let kept = decide(&spec(five), &choices(&["c", "d", "e"])).unwrap();
+    assert_eq!(codes(&kept), ["more-voters"]);
+    let hint = kept.warnings[0].hint.as_deref().unwrap();
+    assert!(hint.starts_with("Set `etcd.voters: 5` in the cluster file: etcd then survives the loss of 2"), "{hint}");
+    let asked = decide(&spec(&format!("{five}\netcd: {{voters: 5}}")), &choices(&["c", "d", "e"])).unwrap();
+    assert_eq!((voters(&asked).as_str(), codes(&asked).len()), ("a b c d e", 0));
 }
 
 #[test]
@@ -108,7 +117,7 @@ fn durability_depends_on_the_nodes_and_maps_to_patroni() {
     for (instances, durability, mode, strict) in table {
         let plan = plan(&format!("instances: {instances}"));
         assert_eq!(plan.patroni.durability, durability, "{instances}");
-        assert_eq!(durability.synchronous(), Synchronous { mode, strict, node_count: 1 }, "{instances}");
+        assert_eq!(durability.synchronous(), Synchronous { mode, strict }, "{instances}");
     }
     assert_eq!(
         codes(&plan("instances: {a: {}, b: {}}\npatroni: {durability: quorum-strict}")),

@@ -1,6 +1,6 @@
 //! Which versions a plan has: what the file sets, else what runs. And which of them a cluster that runs can move to.
 
-use super::{Choices, Plan, Settled, Warning};
+use super::{Choices, Durability, Plan, Settled, Warning, birth};
 use crate::{
     model::EtcdVersion,
     spec::{Pin, Spec},
@@ -17,6 +17,9 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         patroni: spec.patroni.version.clone(),
         postgres: spec.postgres.major,
         own_network: spec.postgres.own_network,
+        synchronous_nodes: spec.patroni.synchronous_nodes,
+        memory_mib: spec.postgres.memory_mib,
+        birth: birth::NEWEST,
     };
     let Some(runs) = &choices.settled else { return wanted };
     let pinned = spec.pinned;
@@ -38,7 +41,35 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         patroni,
         postgres: if pinned.postgres { wanted.postgres } else { runs.postgres },
         own_network: if pinned.own_network { wanted.own_network } else { runs.own_network },
+        synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
+        memory_mib: spec.postgres.memory_mib,
+        birth: runs.birth,
     }
+}
+
+/// How many replicas hold a commit: what the file sets, else what runs, as long as there are so many replicas.
+fn synchronous_nodes(spec: &Spec, runs: u32, warnings: &mut Vec<Warning>) -> u32 {
+    let wanted = spec.patroni.synchronous_nodes;
+    if spec.pinned.synchronous_nodes {
+        return wanted;
+    }
+    let replicas = u32::try_from(spec.data_nodes().saturating_sub(1)).unwrap_or(u32::MAX);
+    let kept = runs.min(replicas.max(1));
+    if kept < wanted && spec.patroni.durability != Durability::Async {
+        warnings.push(Warning {
+            code: "synchronous-nodes".to_owned(),
+            message: format!(
+                "a commit waits for {kept} of {replicas} replicas, so no replica can take over after the loss of the primary \
+                 and {} at once",
+                if wanted > 1 { format!("{wanted} replicas") } else { "a replica".to_owned() }
+            ),
+            hint: Some(format!(
+                "Set `patroni.synchronous_nodes: {wanted}` in the cluster file: every commit then waits for {wanted} replicas, \
+                 and nothing restarts"
+            )),
+        });
+    }
+    kept
 }
 
 fn newer(what: &str, runs: &str, newest: &str, field: &str) -> Warning {
@@ -56,6 +87,9 @@ fn numbers(version: &str) -> Vec<u32> {
 /// A version that a cluster cannot move to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    pub code: &'static str,
+    /// What the file asks for, after "could not".
+    pub what: &'static str,
     /// The field of the cluster file.
     pub field: [&'static str; 2],
     pub message: String,
@@ -69,6 +103,8 @@ pub struct Refusal {
 pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     if plan.data_nodes().next().is_some() && plan.postgres.major != runs.postgres {
         return Err(Refusal {
+            code: "version-refused",
+            what: VERSION,
             field: ["postgres", "version"],
             message: format!(
                 "the cluster has data of PostgreSQL {}, and PostgreSQL {} cannot use it",
@@ -84,9 +120,32 @@ pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     if plan.voters().next().is_some()
         && let Some((message, hint)) = etcd(runs.etcd, plan.etcd)
     {
-        return Err(Refusal { field: ["etcd", "version"], message, hint });
+        return Err(Refusal { code: "version-refused", what: VERSION, field: ["etcd", "version"], message, hint });
     }
-    Ok(())
+    memory(plan, runs)
+}
+
+const VERSION: &str = "change a version of";
+
+/// Whether the servers keep the memory that they are sized for. Every data node may become the primary and gets the same
+/// parameters, so one smaller machine would shrink those of all.
+fn memory(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
+    let smallest = plan.data_nodes().min_by_key(|node| node.memory_mib);
+    let (Some(smallest), Some(sized)) = (smallest, runs.memory_mib) else { return Ok(()) };
+    if plan.postgres.memory_is_given || smallest.memory_mib >= sized {
+        return Ok(());
+    }
+    let (key, memory) = (&smallest.key, smallest.memory_mib);
+    Err(Refusal {
+        code: "memory-shrinks",
+        what: "shrink the servers of",
+        field: ["postgres", "memory"],
+        message: format!(
+            "{key} has {memory} MiB of memory, and the servers are sized for {sized} MiB: all of them would get smaller \
+             parameters and restart"
+        ),
+        hint: format!("Give {key} {sized} MiB, or set `postgres.memory: {memory}` to size all servers for it"),
+    })
 }
 
 /// Why etcd cannot move from one version to another, and what to do.
@@ -123,7 +182,16 @@ mod tests {
 
     fn settled(etcd: &str) -> Settled {
         let postgres = 15.try_into().unwrap();
-        Settled { etcd: etcd.parse().unwrap(), patroni: "4.1.4".to_owned(), postgres, own_network: true }
+        let etcd = etcd.parse().unwrap();
+        Settled {
+            etcd,
+            patroni: "4.1.4".to_owned(),
+            postgres,
+            own_network: true,
+            synchronous_nodes: 1,
+            memory_mib: Some(1024),
+            birth: 0,
+        }
     }
 
     fn plan(text: &str, settled: Option<Settled>) -> Plan {
@@ -174,6 +242,76 @@ mod tests {
         assert!(!own("own_network: false", Some(settled("3.6.11"))));
         assert!(own("own_network: true", None));
         assert!(plan("", None).postgres.own_network);
+    }
+
+    #[test]
+    fn running_cluster_keeps_its_number_of_synchronous_replicas_until_the_file_sets_one() {
+        let newest = EtcdVersion::DEFAULT.to_string();
+        let table = [
+            (3, "", None, 1, false),
+            (4, "", None, 1, false),
+            (5, "", None, 2, false),
+            (7, "", None, 3, false),
+            (5, "durability: async", None, 2, false),
+            (5, "", Some(1), 1, true),
+            (5, "", Some(2), 2, false),
+            (5, "synchronous_nodes: 2", Some(1), 2, false),
+            (5, "synchronous_nodes: 1", Some(2), 1, false),
+            (5, "durability: async", Some(1), 1, false),
+            // Replicas that are gone hold no commit.
+            (2, "", Some(3), 1, false),
+        ];
+        for (nodes, patroni, runs, expected, warned) in table {
+            let instances: Vec<String> = (0..nodes).map(|n| format!("n{n}: {{}}")).collect();
+            let text = format!("instances: {{{}}}\npatroni: {{version: 4.1.4, {patroni}}}", instances.join(", "));
+            let settled = runs.map(|synchronous_nodes| Settled { synchronous_nodes, ..settled(&newest) });
+            let spec = spec::load("t", text.as_bytes(), "t").unwrap();
+            let plan = decide(&spec, &Choices { settled, ..Choices::default() }).unwrap();
+            assert_eq!(plan.patroni.synchronous_nodes, expected, "{nodes} nodes, {patroni}, {runs:?}");
+            let warnings: Vec<&str> = plan.warnings.iter().map(|warning| warning.code.as_str()).collect();
+            assert_eq!(
+                warnings.contains(&"synchronous-nodes"),
+                warned,
+                "{nodes} nodes, {patroni}, {runs:?}: {warnings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn smaller_machine_does_not_shrink_all_servers_unless_the_file_says_so() {
+        let table = [
+            ("{a: {memory: 4096}, b: {memory: 4096}}", "", Some(4096), None),
+            ("{a: {memory: 4096}, b: {memory: 8192}}", "", Some(4096), None),
+            ("{a: {memory: 4096}, b: {memory: 1024}}", "", Some(4096), Some("b has 1024 MiB")),
+            ("{a: {memory: 4096}, b: {memory: 1024}}", "memory: 1024", Some(4096), None),
+            ("{a: {memory: 4096}, b: {memory: 1024}}", "", None, None),
+            ("{a: {memory: 4096}, w: {memory: 512, roles: [etcd]}}", "", Some(4096), None),
+        ];
+        for (instances, postgres, memory_mib, refused) in table {
+            let text = format!("instances: {instances}\npostgres: {{{postgres}}}");
+            let spec = spec::load("t", text.as_bytes(), "t").unwrap();
+            let runs = Settled { memory_mib, ..settled("3.6.16") };
+            let plan = decide(&spec, &Choices { settled: Some(runs.clone()), ..Choices::default() }).unwrap();
+            let refusal = moves(&plan, &runs).err();
+            assert_eq!(refusal.as_ref().map(|refusal| refusal.code), refused.map(|_| "memory-shrinks"), "{instances}");
+            assert!(refusal.is_none_or(|refusal| refusal.message.starts_with(refused.unwrap())), "{instances}");
+        }
+        let sized = plan("postgres: {memory: 512}", None);
+        assert_eq!(
+            (sized.settled().memory_mib, &sized.postgres.parameters["shared_buffers"]),
+            (Some(512), &"64MB".into())
+        );
+    }
+
+    #[test]
+    fn parameters_of_new_clusters_are_not_given_to_one_that_runs() {
+        let runs = |birth: u32| Some(Settled { birth, ..settled("3.6.16") });
+        let archive = |plan: &Plan| plan.postgres.parameters.get("archive_mode").cloned();
+        assert_eq!(archive(&plan("", None)), Some("on".into()));
+        assert_eq!(archive(&plan("", runs(0))), None);
+        assert_eq!(archive(&plan("", runs(1))), Some("on".into()));
+        assert_eq!(archive(&plan("postgres: {parameters: {archive_mode: \"off\"}}", None)), Some("off".into()));
+        assert_eq!((plan("", runs(0)).settled().birth, plan("", None).settled().birth), (0, birth::NEWEST));
     }
 
     #[test]

@@ -9,19 +9,26 @@ use crate::{
     spec::Spec,
 };
 
-/// The number of voters for so many data nodes: two voters survive no more failures than one.
+/// The number of voters for so many data nodes: two voters survive no more failures than one, and five survive two.
 const fn voter_count(data_nodes: usize) -> usize {
     match data_nodes {
         0 => 0,
         1 | 2 => 1,
-        _ => 3,
+        3 | 4 => 3,
+        _ => 5,
     }
 }
 
 /// The voters of the cluster.
 pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) -> Result<BTreeSet<InstanceKey>> {
     let data_nodes = spec.data_nodes();
-    let wanted = voter_count(data_nodes);
+    let asked = spec.pinned.voters.map(usize::from);
+    // A cluster that runs gets no voters that the file does not ask for, beyond those that every release gives it.
+    let available = voter_count(data_nodes);
+    let wanted = asked.unwrap_or(match choices.voters.is_empty() {
+        true => available,
+        false => available.min(3),
+    });
     let mut voters: BTreeSet<InstanceKey> = spec
         .instances
         .iter()
@@ -46,6 +53,18 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
     let mut warn = |code: &str, message: String, hint: &str| {
         warnings.push(Warning { code: code.into(), message, hint: Some(hint.into()) });
     };
+    if asked.is_none() && voters.len() < available && free().any(|key| !voters.contains(key)) {
+        let count = voters.len();
+        warn(
+            "more-voters",
+            format!("etcd has {count} voters for {data_nodes} data nodes, so it survives the loss of one of them"),
+            &format!(
+                "Set `etcd.voters: {available}` in the cluster file: etcd then survives the loss of {}, and its members \
+                 join one at a time",
+                (available - 1) / 2
+            ),
+        );
+    }
     match voters.len() {
         0 if data_nodes > 0 => {
             return Err(Error::usage("plan-voters", "pick the etcd voters of", &spec.name)

@@ -145,6 +145,15 @@ pub fn status_text(status: &Status) -> String {
             let _ = writeln!(text, "  {name:<16} {role:<15} {}", member.id);
         }
     }
+    if !status.slots.is_empty() {
+        let _ = writeln!(text, "\n  {:<16} {:<15} {:<12} {:<12} {:>8}", "SLOT", "TYPE", "CLIENT", "WAL", "HELD");
+        for slot in &status.slots {
+            let client = if slot.active { "connected" } else { "absent" };
+            let held = slot.retained_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{} MB", bytes >> 20));
+            let wal = slot.wal_status.as_deref().unwrap_or("-");
+            let _ = writeln!(text, "  {:<16} {:<15} {client:<12} {wal:<12} {held:>8}", slot.name, slot.kind);
+        }
+    }
     for (heading, problems) in [("Problems", &status.problems), ("Notices", &status.notices)] {
         if problems.is_empty() {
             continue;

@@ -77,7 +77,8 @@ pub(super) fn check(
     // hactl reads the settings of an adopted cluster from its machines.
     let countable = countable && !platform.is_adopted();
     if countable {
-        voters(&mut checker, &instances, data_nodes);
+        let wanted = file.etcd.as_ref().and_then(|etcd| etcd.voters);
+        voters(&mut checker, &instances, data_nodes, wanted);
     }
     if file.dns.is_some() && matches!(platform, Platform::Terraform(_)) {
         let message = "not allowed on platform terraform: make the records in the module that makes the machines, with \
@@ -98,8 +99,17 @@ pub(super) fn check(
         patroni: checker.has(&["patroni", "version"]),
         postgres: postgres_file.version.is_some(),
         own_network: postgres_file.own_network.is_some(),
+        synchronous_nodes: checker.has(&["patroni", "synchronous_nodes"]),
+        voters: etcd_file.voters,
     };
     let postgres = sections::postgres(&mut checker, postgres_file, patroni.durability, &platform);
+    sections::slots(&mut checker, &patroni, &postgres);
+    if let Some(least) = instances.values().filter(|instance| instance.is_data_node()).map(|one| one.memory_mib).min()
+        && postgres.memory_mib.is_some_and(|memory| memory > least)
+    {
+        let message = format!("more than the smallest data node has, which is {least}");
+        checker.say(&["postgres", "memory"], message);
+    }
     sections::patroni_knows(&mut checker, &patroni.version, postgres.major);
     let secrets = sections::secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
     let assets = file.assets.map(|dir| sections::assets(&mut checker, &dir));
@@ -331,13 +341,24 @@ fn dns(checker: &mut Checker<'_, '_>, written: DnsFile, instances: &BTreeMap<Ins
 }
 
 /// Rules about voters that do not depend on the plan's choice.
-fn voters(checker: &mut Checker<'_, '_>, instances: &BTreeMap<InstanceKey, Instance>, data_nodes: usize) {
+fn voters(
+    checker: &mut Checker<'_, '_>,
+    instances: &BTreeMap<InstanceKey, Instance>,
+    data_nodes: usize,
+    wanted: Option<u8>,
+) {
     let given = instances.values().filter(|i| i.roles.as_ref().is_some_and(Role::votes)).count();
     let free = instances.values().filter(|i| i.roles.is_none()).count();
     if given > MOST_VOTERS {
         let message =
             format!("{given} instances have role etcd: more than {MOST_VOTERS} voters make etcd slower, not safer");
         checker.say(&["instances"], message);
+    }
+    if let Some(wanted) = wanted
+        && usize::from(wanted) > given + free
+    {
+        let message = format!("`{wanted}` voters are more than the {} instances that may vote", given + free);
+        checker.say(&["etcd", "voters"], message);
     }
     if data_nodes > 0 && given == 0 && free == 0 {
         let message = "every instance sets `roles`, and none of them has the role etcd: Patroni needs at least one \

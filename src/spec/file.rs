@@ -20,8 +20,8 @@ pub(super) use self::{
     secrets::SecretsFile,
 };
 use crate::model::{
-    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, Hypervisor, InstanceKey,
-    KeyAlgorithm, PoolName, Role, StorageName, Tag,
+    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, Hypervisor, IgnoredSlot,
+    InstanceKey, KeyAlgorithm, PoolName, Role, Slot, StorageName, Tag,
 };
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
@@ -267,6 +267,11 @@ pub(super) struct EtcdFile {
     #[serde(default)]
     #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
+    /// How many instances vote in etcd: hactl picks as many among those without `roles`. By default 1 for one or two data
+    /// nodes, 3 for three or four and 5 for more. A cluster that runs keeps its voters until the file sets a higher number,
+    /// and hactl takes the vote from no instance.
+    #[schemars(range(min = 1, max = 7), example = 5)]
+    pub(super) voters: Option<u8>,
     /// A release archive of etcd, used instead of the project's release or a build: a path relative to the working
     /// directory, or an http(s) address. Needs `sha256`.
     #[serde(default)]
@@ -303,6 +308,10 @@ pub(super) struct PostgresFile {
     #[serde(default)]
     #[schemars(schema_with = "parameters", extend("default" = {}))]
     pub(super) parameters: Option<BTreeMap<String, Value>>,
+    /// The memory in MiB that the servers are sized for. By default that of the smallest data node. A cluster that runs is not
+    /// sized for less until the file says so.
+    #[schemars(range(min = 512, max = 16_777_216), example = 4096)]
+    pub(super) memory: Option<u32>,
     /// Databases to create, each with its owner. By default the database `app` with the role `app`.
     #[schemars(example = serde_json::json!({"app": {"owner": "app"}}))]
     pub(super) databases: Option<BTreeMap<DatabaseName, Option<DatabaseFile>>>,
@@ -357,8 +366,36 @@ pub(super) struct PatroniFile {
     /// What an acknowledged commit means. By default quorum-strict for three or more data nodes, quorum for two, async
     /// for one.
     pub(super) durability: Option<Durability>,
+    /// How many replicas hold a commit before it is acknowledged. By default half of the replicas, and at least one, so that
+    /// two of four in a cluster of five: the loss of the primary and of one of them leaves a replica that can take over. A
+    /// cluster that runs keeps its number until the file sets another.
+    #[schemars(range(min = 1, max = 99), example = 2)]
+    pub(super) synchronous_nodes: Option<u32>,
+    /// Replication slots that every member has, so that their clients continue after a failover. A logical slot needs
+    /// `postgres.parameters.wal_level: logical`. A slot that no client reads holds WAL, up to `max_slot_wal_keep_size`. Without
+    /// this field, the slots that someone has set in Patroni's configuration stay.
+    #[serde(default)]
+    #[schemars(schema_with = "slots")]
+    pub(super) slots: Option<BTreeMap<String, Slot>>,
+    /// Replication slots that Patroni leaves alone, such as those that a client makes itself: by default Patroni drops a slot that
+    /// it does not know. A slot is left alone if all properties of an entry fit.
+    #[schemars(example = serde_json::json!([{"database": "app", "plugin": "pgoutput"}]))]
+    pub(super) ignore_slots: Option<Vec<IgnoredSlot>>,
     /// Timers, in seconds.
     pub(super) timers: Option<TimersFile>,
+}
+
+fn slots(generator: &mut SchemaGenerator) -> Schema {
+    let slot = generator.subschema_for::<Slot>();
+    json_schema!({
+        "type": ["object", "null"],
+        "propertyNames": {
+            "pattern": "^[a-z0-9_]{1,63}$",
+            "patternErrorMessage": "lower-case letters, digits and underscores"
+        },
+        "additionalProperties": slot,
+        "examples": [{"events": {"type": "logical", "database": "app", "plugin": "pgoutput"}}]
+    })
 }
 
 /// Timers, in seconds; loop_wait + 2 * retry_timeout must not exceed ttl.

@@ -89,6 +89,10 @@ pub struct Pinned {
     pub postgres: bool,
     /// Whether it says who may connect from the machines' networks.
     pub own_network: bool,
+    /// Whether it says how many replicas hold a commit.
+    pub synchronous_nodes: bool,
+    /// How many voters it asks for.
+    pub voters: Option<u8>,
 }
 
 /// How much of a version the file sets.

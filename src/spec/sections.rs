@@ -17,8 +17,8 @@ use crate::{
     assets,
     model::{
         Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES, DatabaseName, Durability, EtcdSource, EtcdVersion,
-        Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, Timers, nearest,
-        version::PATRONI_NEWEST,
+        Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, SlotKind, Timers,
+        default_synchronous_nodes, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -33,11 +33,51 @@ pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_
         );
         checker.meant(&["patroni", "durability"], message, Some(Durability::Async.to_string()));
     }
+    if let (Some(wanted), Some(nodes @ 1..)) = (written.synchronous_nodes, data_nodes)
+        && wanted as usize >= nodes
+    {
+        let message = format!(
+            "`{wanted}` replicas are more than the cluster has: it has {nodes} data nodes, and one is the primary"
+        );
+        checker.say(&["patroni", "synchronous_nodes"], message);
+    }
+    let synchronous_nodes = default_synchronous_nodes(data_nodes.unwrap_or(0));
     Patroni {
         version: written.version.unwrap_or_else(|| PATRONI_NEWEST.to_owned()),
         durability: written.durability.unwrap_or(default),
         timers,
         failsafe: true,
+        synchronous_nodes: written.synchronous_nodes.unwrap_or(synchronous_nodes),
+        slots: written.slots,
+        ignore_slots: written.ignore_slots,
+        // The plan knows the disks.
+        slots_are_bounded: false,
+    }
+}
+
+/// Whether Patroni and PostgreSQL can make the slots.
+pub(super) fn slots(checker: &mut Checker<'_, '_>, patroni: &Patroni, postgres: &Postgres) {
+    let logical = postgres.parameters.get("wal_level").and_then(|level| level.as_str()) == Some("logical");
+    for (name, slot) in patroni.slots.iter().flatten() {
+        let path = ["patroni", "slots", name];
+        let told = slot.database.is_some() && slot.plugin.is_some();
+        match slot.kind {
+            SlotKind::Logical if !told => checker.say(&path, "a logical slot needs `database` and `plugin`"),
+            SlotKind::Logical if !logical => {
+                checker.say(&path, "a logical slot needs `wal_level: logical` in `postgres.parameters`");
+            }
+            SlotKind::Physical if slot.database.is_some() || slot.plugin.is_some() => {
+                checker.say(&path, "a physical slot has no `database` and no `plugin`");
+            }
+            SlotKind::Logical | SlotKind::Physical => {}
+        }
+    }
+    for (index, slot) in patroni.ignore_slots.iter().flatten().enumerate() {
+        if (&slot.name, slot.kind, &slot.database, &slot.plugin) == (&None, None, &None, &None) {
+            let message =
+                "an entry without a property would fit every slot: give `name`, `type`, `database` or `plugin`";
+            checker.say(&["patroni", "ignore_slots", &index.to_string()], message);
+        }
     }
 }
 
@@ -237,6 +277,9 @@ pub(super) fn postgres(
         monitoring: networks(checker, "monitoring", written.monitoring),
         load_balancers: networks(checker, "load_balancers", written.load_balancers),
         // The network around machines that hactl did not make may belong to strangers.
+        memory_mib: written.memory,
+        memory_is_given: written.memory.is_some(),
+        birth: 0,
         own_network: written.own_network.unwrap_or(!matches!(platform, Platform::Hosts(_) | Platform::Terraform(_))),
     }
 }

@@ -17,7 +17,7 @@ mod tests;
 pub enum Tier {
     /// A routine operation of an administrator.
     Gentle,
-    /// One failure, which the cluster is built to survive.
+    /// A failure that the cluster is built to survive.
     SingleFault,
     /// More than the cluster is built to survive: runs only with `disposable: true`.
     Destructive,
@@ -35,6 +35,8 @@ pub enum Target {
     Replicas,
     /// A replica that the primary waits for.
     SyncReplica,
+    /// The primary and a replica that it waits for.
+    PrimaryAndSyncReplica,
     /// etcd's leader.
     EtcdLeader,
     /// Enough voters to leave etcd without a quorum; the voter on the primary's machine is chosen last.
@@ -83,6 +85,8 @@ pub enum Fault {
     DelayPackets,
     /// No packets between a replica and the PostgreSQL server that it streams from.
     CutReplication,
+    /// A COPY of more rows than the replicas receive.
+    BulkLoad,
     /// `synchronous_mode` is off in the DCS.
     Asynchronous,
     /// The lease guard is stopped.
@@ -109,8 +113,9 @@ pub struct Drill {
     pub tier: Tier,
     /// What the fault is injected into.
     pub target: Target,
-    /// A fault on every replica that comes before the drill's own and lasts as long.
-    pub before: Option<Fault>,
+    /// Faults that are injected before it, [`CUT_LEAD_MS`] apart.
+    #[serde(skip)]
+    pub before: &'static [Self],
     /// The fault that the drill injects.
     pub fault: Fault,
     /// The effect that shows that the fault is in place.
@@ -161,6 +166,8 @@ pub enum Bound {
     Sum(&'static str, &'static str),
     /// The time that the fault stays, plus the plan's bound for the named fault.
     Held(&'static str),
+    /// 15 s for the replicas to fall behind, plus the plan's bound for the named fault.
+    Behind(&'static str),
     /// 60 s for the machines to start, plus the plan's bound for node-loss.
     Restart,
     /// No bound: the clients pause on purpose.
@@ -173,7 +180,7 @@ const fn drill(name: &'static str, tier: Tier, target: Target, fault: Fault) -> 
         variant: None,
         tier,
         target,
-        before: None,
+        before: &[],
         fault,
         effect: "",
         undo: "nothing to revert",
@@ -254,10 +261,10 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("node-loss", Tier::SingleFault, Target::Primary, Fault::PowerOff)
     },
     Drill {
-        before: Some(Fault::ExhaustRest),
         effect: "the machine is not running",
         undo: "a watcher process beside hactl powers the machine on; a transient systemd timer on every replica closes the \
                connections",
+        before: &[EXHAUST_REST],
         new_leader: Expect::Must,
         new_timeline: Expect::Must,
         until: Until::Failover,
@@ -265,6 +272,29 @@ pub const CATALOGUE: &[Drill] = &[
         data_nodes: 3,
         voters: 3,
         ..drill("rest-exhausted", Tier::SingleFault, Target::Primary, Fault::PowerOff)
+    },
+    Drill {
+        effect: "the machine is not running",
+        undo: OUTSIDE,
+        before: &[CUT_REPLICATION, BULK_LOAD],
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Behind("node-loss"),
+        data_nodes: 3,
+        voters: 3,
+        ..drill("node-loss-in-copy", Tier::SingleFault, Target::Primary, Fault::PowerOff)
+    },
+    Drill {
+        effect: "no machine of the two is running",
+        undo: OUTSIDE,
+        new_leader: Expect::Must,
+        new_timeline: Expect::Must,
+        until: Until::Failover,
+        bound: Bound::Planned("node-loss"),
+        data_nodes: 5,
+        voters: 5,
+        ..drill("double-loss", Tier::SingleFault, Target::PrimaryAndSyncReplica, Fault::PowerOff)
     },
     Drill {
         effect: "the machine cannot connect to any other member",
@@ -400,6 +430,20 @@ pub const CUT_REPLICATION: Drill = Drill {
     ..drill("self-test", Tier::Destructive, Target::Replicas, Fault::CutReplication)
 };
 
+/// Comes after [`CUT_REPLICATION`]: the replicas fall behind what the primary writes.
+pub const BULK_LOAD: Drill = Drill {
+    effect: "every replica is more than 4 MiB behind",
+    ..drill("node-loss-in-copy", Tier::SingleFault, Target::Primary, Fault::BulkLoad)
+};
+
+/// Comes before the loss of the primary: Patroni on the other machines has threads left for the members' questions.
+const EXHAUST_REST: Drill = Drill {
+    effect: "connections to the REST API are open and send nothing",
+    undo: ON_NODE,
+    until: Until::Failover,
+    ..drill("rest-exhausted", Tier::SingleFault, Target::Replicas, Fault::ExhaustRest)
+};
+
 /// Makes the primary acknowledge commits that only its own machine has.
 pub const ASYNCHRONOUS: Drill = Drill {
     effect: "`synchronous_mode` is off in the DCS",
@@ -458,18 +502,6 @@ impl Drill {
     #[must_use]
     pub fn title(&self) -> String {
         self.variant.map_or_else(|| self.name.to_owned(), |variant| format!("{}/{variant}", self.name))
-    }
-
-    /// The fault on the replicas that comes first, as a drill of its own.
-    #[must_use]
-    pub fn first(&self) -> Option<Self> {
-        let first = |fault| Self {
-            effect: "connections to the REST API are open and send nothing",
-            undo: ON_NODE,
-            until: self.until,
-            ..drill(self.name, self.tier, Target::Replicas, fault)
-        };
-        self.before.map(first)
     }
 
     /// Whether this drill may lose acknowledged commits. Without synchronous replication, a failover that the old primary

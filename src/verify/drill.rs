@@ -46,8 +46,8 @@ pub(super) async fn one(
     if let Some(reason) = refused(cluster, drill) {
         return (not_run(drill, DrillOutcome::Refused, reason), Ok(()));
     }
-    for fault in rounds.before.iter().copied().chain(drill.first()).chain([*drill]) {
-        match fault::obstacle(&fault, cluster).await {
+    for fault in rounds.before.iter().chain([drill]) {
+        match fault::obstacle(fault, cluster).await {
             Ok(None) => {}
             Ok(Some(reason)) => return (not_run(drill, DrillOutcome::Skipped, reason), Ok(())),
             Err(error) => return (failed(report, &error), Err(error)),

@@ -24,6 +24,9 @@ const STOPPING: Micros = 2_000_000;
 /// How long a machine may take to start, from power-on to its services.
 pub(super) const START_MS: u64 = 60_000;
 
+/// How long the replicas may take to fall behind, from the cut of replication on.
+pub(super) const BEHIND_MS: u64 = 15_000;
+
 /// Every reason for which the round fails; none when it passed. `primary` is the node that led when the fault struck. A
 /// write gap is held to its bound, which follows from the timers, and to its limit, which the cluster file sets.
 #[must_use]
@@ -65,6 +68,7 @@ pub fn bound_ms(drill: &Drill, plan: &Plan) -> Option<u64> {
         Bound::Sum(first, second) => Some(planned(first)? + planned(second)?),
         Bound::Unmeasured => None,
         Bound::Held(fault) => Some((drill.hold(&plan.patroni.timers, 0.0) * 1000.0).round() as u64 + planned(fault)?),
+        Bound::Behind(fault) => Some(BEHIND_MS + planned(fault)?),
         Bound::Restart => Some(START_MS + planned("node-loss").or_else(|| planned("patroni-crash"))?),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     catalogue::{Bound, CATALOGUE, Drill, Expect, Fault, Loss, Target, Tier, Until},
-    expectation::{BASELINE, START_MS},
+    expectation::{BASELINE, BEHIND_MS, START_MS},
 };
 use crate::plan::{Durability, ELECTION};
 
@@ -40,8 +40,7 @@ pub fn reference() -> String {
     page.push_str("\n| Drill | Tier | Target | Fault | New leader |\n|---|---|---|---|---|\n");
     for drill in CATALOGUE {
         let title = drill.title();
-        let faults = faults(drill);
-        let cells = [tier(drill.tier), target(drill.target), &faults, expected(drill.new_leader)];
+        let cells = [tier(drill.tier), target(drill.target), &faults(drill), expected(drill.new_leader)];
         page.push_str(&format!("| [{title}](#{}) | {} |\n", title.replace('/', ""), cells.join(" | ")));
     }
     page.push_str("\n## What fails a round\n");
@@ -89,15 +88,16 @@ fn target(target: Target) -> &'static str {
         Target::Replica => "a replica",
         Target::Replicas => "every replica",
         Target::SyncReplica => "a replica that the primary waits for",
+        Target::PrimaryAndSyncReplica => "the primary and a replica that it waits for",
         Target::EtcdLeader => "etcd's leader",
         Target::EtcdMajority => "enough etcd voters to leave etcd without a quorum",
         Target::All => "every machine",
     }
 }
 
+/// The fault, after those that come before it.
 fn faults(drill: &Drill) -> String {
-    let first = drill.before.map(|first| format!("on every replica {}, then ", fault(first)));
-    first.unwrap_or_default() + fault(drill.fault)
+    drill.before.iter().chain([drill]).map(|part| fault(part.fault)).collect::<Vec<_>>().join(", then ")
 }
 
 fn fault(fault: Fault) -> &'static str {
@@ -118,11 +118,12 @@ fn fault(fault: Fault) -> &'static str {
         Fault::ExpireCertificates => {
             "every certificate of the machine expires: those of etcd, its peers, Patroni and PostgreSQL"
         }
-        Fault::ExhaustRest => "ten connections to Patroni's REST API that send nothing",
+        Fault::ExhaustRest => "ten connections to the REST API of each replica's Patroni that send nothing",
         Fault::FillDisk => "the file system of PGDATA is full, and PostgreSQL needs more space",
         Fault::LosePackets => "random packets between the members are lost",
         Fault::DelayPackets => "packets between the members are delayed",
         Fault::CutReplication => "no packets between a replica and the server that it streams from",
+        Fault::BulkLoad => "a COPY of more rows than the replicas receive",
         Fault::Asynchronous => "`synchronous_mode` is off in the DCS",
         Fault::StopGuard => "the lease guard is stopped",
     }
@@ -155,6 +156,9 @@ fn bound(bound: Bound) -> String {
         Bound::Sum(first, second) => format!("the bounds of {first} and {second} in `hactl plan`, added up"),
         Bound::Unmeasured => "none".to_owned(),
         Bound::Held(fault) => format!("the time that the fault stays, plus the bound of {fault} in `hactl plan`"),
+        Bound::Behind(fault) => {
+            format!("{} s for the replicas to fall behind, plus the bound of {fault} in `hactl plan`", BEHIND_MS / 1000)
+        }
         Bound::Restart => format!("{} s for the machines to start, plus the bound of node-loss", START_MS / 1000),
     }
 }

@@ -43,6 +43,10 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 /// How long after the planned end of a fault its automatic undo is due.
 const UNDO_MARGIN: Duration = Duration::from_secs(30);
 
+fn no_effect(within: Duration) -> String {
+    format!("the fault did not take effect within {} s", within.as_secs())
+}
+
 /// How long a drilled cluster may take to recover: a member that is rewound or reinitialised is the slowest.
 const HEALS_WITHIN: Duration = Duration::from_secs(180);
 
@@ -216,9 +220,9 @@ impl<'a> RunningRound<'a> {
             return Ok(());
         }
         let cluster = self.setup.cluster;
-        for before in self.setup.before.iter().copied().chain(self.drill.first()) {
-            let targets = fault::targets(&before, self.healthy.health(), cluster)?;
-            self.armed.push(fault::arm(&before, &targets, self.deadline, cluster).await?);
+        for before in self.setup.before.iter().chain(self.drill.before) {
+            let targets = fault::targets(before, self.healthy.health(), cluster)?;
+            self.armed.push(fault::arm(before, &targets, self.deadline, cluster).await?);
         }
         self.armed.push(fault::arm(self.drill, &self.targets, self.deadline, cluster).await?);
         if self.drill.until != Until::Once {
@@ -230,16 +234,20 @@ impl<'a> RunningRound<'a> {
         }
         self.history.struck = Some(self.now());
         self.say(format!("injecting the fault (primary: {})", self.healthy.leader())).await;
+        let within = self.drill.effect_within();
         for (index, fault) in self.armed.iter_mut().enumerate() {
             if index > 0 {
                 sleep(Duration::from_millis(CUT_LEAD_MS)).await;
             }
             fault.inject().await?;
+            if fault.is_lead() && !fault.took_effect(within).await? {
+                self.reasons.push(no_effect(within));
+                return Ok(());
+            }
         }
-        let within = self.drill.effect_within();
-        for fault in &self.armed {
+        for fault in self.armed.iter().filter(|fault| !fault.is_lead()) {
             if !fault.took_effect(within).await? {
-                self.reasons.push(format!("the fault did not take effect within {} s", within.as_secs()));
+                self.reasons.push(no_effect(within));
                 return Ok(());
             }
         }

@@ -28,6 +28,7 @@ def load(path, name):
 # Ansible puts what a role shares between its modules here.
 LOG = load("module_utils/patroni_server_log.py", "ansible.module_utils.patroni_server_log")
 sys.modules["ansible.module_utils.patroni_server_log"] = LOG
+sys.modules["ansible.module_utils.patroni_progress"] = load("module_utils/patroni_progress.py", "ansible.module_utils.patroni_progress")
 PARAMETERS = load("library/patroni_parameters.py", "patroni_parameters")
 CANARY = load("library/patroni_canary.py", "patroni_canary")
 MEMBER = load("library/patroni_member_info.py", "patroni_member_info")

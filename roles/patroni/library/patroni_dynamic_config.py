@@ -21,7 +21,8 @@ description:
   - Reads /config, and sends a PATCH with what differs. C(bootstrap.dcs) is read
     only once in a cluster's life; this is how later changes take effect.
   - Keys of the top level that are not in I(config) stay as they are.
-    PostgreSQL's parameters are owned whole, so those not wanted are removed.
+    PostgreSQL's parameters are owned whole, so those not wanted are removed, and
+    so are the slots if there are any in I(config).
   - Needs a member whose REST API answers, and no leader.
 options:
   config_dir: {type: path, required: true, description: Patroni's configuration directory}
@@ -43,7 +44,7 @@ config: {type: dict, returned: always, description: What is there now}
 answered: {type: bool, returned: always, description: There was a configuration to read}
 """
 
-OWNED = {("postgresql", "parameters")}
+OWNED = {("postgresql", "parameters"), ("slots",)}
 
 
 def direct(context):

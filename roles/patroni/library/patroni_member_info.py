@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_progress import Progress, concerns, marks
 from ansible.module_utils.patroni_server_log import complaints
 
 DOCUMENTATION = r"""
@@ -23,6 +24,7 @@ description:
   - Healthy means one running leader, every other member streaming from it, all
     on one timeline, and as many synchronous standbys as the mode demands. A
     member that still runs pg_basebackup does not count as streaming.
+  - A copy of the data and a replay extend the wait as long as they get farther.
 options:
   config_dir: {type: path, required: true, description: Patroni's configuration directory}
   data_dir: {type: path, required: true, description: PostgreSQL's data directory}
@@ -30,7 +32,7 @@ options:
   members: {type: list, elements: str, default: [], description: Members that must be there}
   synchronous_mode: {type: str, default: "off", description: quorum, on or off}
   synchronous_node_count: {type: int, default: 1, description: How many standbys must be synchronous}
-  wait: {type: int, default: 0, description: Seconds to wait until the cluster is healthy}
+  wait: {type: int, default: 0, description: 'Seconds to wait until the cluster is healthy, and longer while data moves'}
   dynamic_config: {type: dict, description: Wait until the member has taken over this configuration}
   stuck: {type: int, default: 0, description: Seconds after which a member that Patroni cannot start is given up; 0 for never}
 author: The hactl maintainers
@@ -143,6 +145,9 @@ def took_over(params):
         return False
 
 
+# The pause between two looks at the copies, in seconds.
+COUNTED = 5
+
 # PostgreSQL gives numbers below this one to what initdb makes.
 FIRST_OF_USERS = 16384
 
@@ -186,7 +191,7 @@ def is_stale(params):
 
 
 def look(params):
-    found = dict(answers=False, role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
+    found = dict(answers=False, name="", role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
                  healthy=False, problems=[], parameters=None)
     found["armed"] = any(os.path.exists(path) for path in ARMED)
     control = os.path.join(params["data_dir"], "global", "pg_control")
@@ -203,6 +208,7 @@ def look(params):
         api = Api(params)
         own = api.get("/patroni")
         found["answers"] = True
+        found["name"] = own.get("patroni", {}).get("name", "")
         found["role"] = own.get("role", "")
         found["state"] = own.get("state", "")
         found["pending_restart"] = bool(own.get("pending_restart"))
@@ -221,6 +227,21 @@ def look(params):
     except (OSError, ValueError) as error:
         found["problems"] = ["Patroni's REST API does not answer: %s" % error]
     return found
+
+
+def copies(module, found):
+    """The copies of the data that this host sends or receives, in bytes."""
+    if found["role"] == "primary":
+        sql = ("SELECT coalesce(host(r.client_addr), 'a local client'), p.backup_streamed FROM pg_stat_progress_basebackup p "
+               "JOIN pg_stat_replication r USING (pid) WHERE p.backup_streamed IS NOT NULL")
+        status, said, dummy = module.run_command(["runuser", "-u", "postgres", "--", "psql", "-XAtqF", " ", "-d", "postgres", "-c", sql])
+        rows = [line.rsplit(" ", 1) for line in said.splitlines()] if status == 0 else []
+        return {address: int(done) for address, done in rows}
+    if found["state"] != "creating replica":
+        return {}
+    status, said, dummy = module.run_command(["du", "-sB1", module.params["data_dir"]])
+    # Files may go while du counts.
+    return {"this host": int(said.split()[0])} if said.split() else {}
 
 
 def diagnose(module, began):
@@ -253,11 +274,20 @@ def main():
         supports_check_mode=True,
     )
     params, began = module.params, time.time()
-    deadline, failing = time.monotonic() + params["wait"], None
+    started, failing, progress = time.monotonic(), None, Progress()
+    counted = -COUNTED
     found = look(params)
     # With a certificate that has expired the REST API answers no request of this module.
     found["stale"] = not params["wait"] and is_stale(params)
-    while not found["healthy"] and time.monotonic() < deadline:
+    while not found["healthy"]:
+        now = time.monotonic() - started
+        if params["wait"] and now - counted > COUNTED:
+            counted = now
+            progress.note(marks(found["members"], copies(module, found)), now)
+        if progress.is_over(now, params["wait"]):
+            break
+        if now > params["wait"] and not concerns(found["name"], found["members"], params["members"]):
+            module.exit_json(changed=False, **found)
         # Between its attempts Patroni says that the server starts.
         if found["state"] == "running":
             failing = None
@@ -270,6 +300,8 @@ def main():
     if params["wait"] and not found["healthy"]:
         # Lines from shortly before count: a reload or restart may have been refused before this look.
         found["diagnosis"], found["complaints"] = diagnose(module, began - 60)
+        still = progress.stood_still(time.monotonic() - started)
+        found["problems"] += [still] if still else []
         module.fail_json(msg="The cluster is not healthy: %s.\n%s"
                              % ("; ".join(found["problems"]), "\n".join(found["diagnosis"])), **found)
     module.exit_json(changed=False, **found)

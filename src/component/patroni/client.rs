@@ -19,6 +19,8 @@ pub struct PatroniView {
     pub itself: Itself,
     /// The cluster as the member read it from etcd; absent while it has never read it.
     pub cluster: Option<Cluster>,
+    /// How many replicas hold a commit, by the same configuration.
+    pub synchronous_nodes: Option<u32>,
     /// PostgreSQL's parameters in the configuration that the members share; empty while the member does not know them.
     pub parameters: BTreeMap<String, serde_json::Value>,
     /// Where the timelines before the leader's ended, as WAL positions; asked of a leader that a member does not follow.
@@ -28,6 +30,8 @@ pub struct PatroniView {
 /// Part of `GET /config`.
 #[derive(Debug, Default, Deserialize)]
 struct Configuration {
+    #[serde(default)]
+    synchronous_node_count: Option<u32>,
     #[serde(default)]
     postgresql: Postgresql,
 }
@@ -152,12 +156,18 @@ pub(crate) async fn itself(access: &Access, node: &FleetNode) -> Observed<Itself
     Ok(itself)
 }
 
-/// Asks one member who leads, in Patroni's words; none where no member does.
-pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
+/// Asks one member for all members, in Patroni's words.
+pub(crate) async fn members(access: &Access, node: &FleetNode) -> Observed<Vec<Member>> {
     let remote = probe::reach(access, node).await?;
     let answer = get(&remote, access, node, "/cluster").await?;
     let cluster: Cluster = serde_json::from_slice(&answer.body).map_err(unreadable("/cluster"))?;
-    Ok(cluster.members.into_iter().find(Member::is_leader).map(|leader| leader.name))
+    Ok(cluster.members)
+}
+
+/// Asks one member who leads, in Patroni's words; none where no member does.
+pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
+    let members = members(access, node).await?;
+    Ok(members.into_iter().find(Member::is_leader).map(|leader| leader.name))
 }
 
 /// What Patroni's dynamic configuration is, as one member knows it.
@@ -195,14 +205,15 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
     // Patroni answers 502 while etcd has no configuration.
     let configuration: Option<Configuration> =
         configuration.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
-    let parameters = configuration.unwrap_or_default().postgresql.parameters;
+    let Configuration { synchronous_node_count: synchronous_nodes, postgresql } = configuration.unwrap_or_default();
+    let parameters = postgresql.parameters;
     let history = match &cluster {
         Some(cluster) if itself.role == "primary" && cluster.has_timelines() => {
             get(remote, access, node, "/history").await.map(|answer| history(&answer.body)).unwrap_or_default()
         }
         _ => BTreeMap::new(),
     };
-    Ok(PatroniView { itself, cluster, parameters, history })
+    Ok(PatroniView { itself, cluster, synchronous_nodes, parameters, history })
 }
 
 /// `GET /history`: a list of timelines, each with the position at which it ended.

@@ -7,7 +7,7 @@ mod service;
 mod vars;
 
 pub use client::{Cluster, Itself, Member, PatroniView, Version};
-pub(crate) use client::{config, itself, leader, switchover};
+pub(crate) use client::{config, itself, leader, members, switchover};
 pub(crate) use guard::fencing;
 pub use guard::{GuardState, GuardView};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};

@@ -1,6 +1,6 @@
 //! The variables of the role `patroni` about Patroni itself: what is set of roles/patroni/meta/argument_specs.yml.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{
         material::{Lookup, RoleVars, role_vars},
     },
     fleet::{Fleet, FleetNode},
-    model::{Account, Authority, Certificate, ClusterName, HostName, InstanceKey, Secret},
+    model::{Account, Authority, Certificate, ClusterName, HostName, IgnoredSlot, InstanceKey, Secret, Slot},
     plan::Plan,
 };
 
@@ -52,6 +52,14 @@ struct Cluster<'a> {
     patroni_check_timeline: bool,
     /// Whether the data of a member that cannot be brought back is deleted.
     patroni_remove_diverged_data: bool,
+    /// How long the slot of an absent member is kept.
+    patroni_member_slots_ttl: &'static str,
+    /// Slots that every member has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patroni_slots: Option<&'a BTreeMap<String, Slot>>,
+    /// Slots that Patroni leaves alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patroni_ignore_slots: Option<&'a [IgnoredSlot]>,
 }
 
 fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
@@ -66,10 +74,13 @@ fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
         patroni_primary_stop_timeout: timers.primary_stop_timeout,
         patroni_synchronous_mode: synchronous.mode,
         patroni_synchronous_mode_strict: synchronous.strict,
-        patroni_synchronous_node_count: synchronous.node_count,
+        patroni_synchronous_node_count: plan.patroni.synchronous_nodes,
         patroni_failsafe_mode: true,
         patroni_check_timeline: true,
         patroni_remove_diverged_data: plan.disposable,
+        patroni_member_slots_ttl: if plan.patroni.slots_are_bounded { "24h" } else { "30min" },
+        patroni_slots: plan.patroni.slots.as_ref(),
+        patroni_ignore_slots: plan.patroni.ignore_slots.as_deref(),
     })
 }
 

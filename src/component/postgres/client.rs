@@ -7,6 +7,8 @@ use std::{
 };
 
 use rustls::ClientConfig;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -24,6 +26,10 @@ pub struct PostgresView {
     pub in_recovery: bool,
     /// Standbys that stream from here, by their machine's key where it is one of these; `pg_basebackup`'s stream is not among them.
     pub streaming: BTreeMap<String, String>,
+    /// The copies of the data that it is sending, in bytes, by the receiving machine's key or address.
+    pub copies: BTreeMap<String, u64>,
+    /// The replication slots, on a primary.
+    pub slots: Vec<SlotView>,
     /// Roles and databases whose settings lower `synchronous_commit`.
     pub lowered: Vec<String>,
     /// Its databases.
@@ -36,6 +42,22 @@ pub struct PostgresView {
     pub files: Option<BTreeMap<String, FileSetting>>,
     /// Whether it serves TLS: the connection that asks is made with it where it can be.
     pub tls: bool,
+}
+
+/// A replication slot of the primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SlotView {
+    /// The slot's name; that of a member's slot is the member's name, with `_` for `-`.
+    pub name: String,
+    /// `physical` or `logical`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether a client reads it now.
+    pub active: bool,
+    /// PostgreSQL's word: `reserved`, `extended`, `unreserved` or `lost`; null if the slot holds no WAL.
+    pub wal_status: Option<String>,
+    /// The WAL that it holds, in bytes; null if it holds none.
+    pub retained_bytes: Option<u64>,
 }
 
 /// A parameter's last line in the configuration files.
@@ -72,6 +94,31 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             )
             .await
             .map_err(|error| failure(&error))?;
+        // Servers before PostgreSQL 13 do not say how far a copy is.
+        let copies = client
+            .query(
+                "SELECT host(r.client_addr), p.backup_streamed \
+                 FROM pg_stat_progress_basebackup p JOIN pg_stat_replication r USING (pid) \
+                 WHERE r.client_addr IS NOT NULL AND p.backup_streamed IS NOT NULL",
+                &[],
+            )
+            .await;
+        // Servers before PostgreSQL 13 have no `wal_status`.
+        let slots = client
+            .query(
+                "SELECT slot_name::text, slot_type, active, wal_status, \
+                 pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint \
+                 FROM pg_replication_slots WHERE NOT pg_is_in_recovery() ORDER BY 1",
+                &[],
+            )
+            .await;
+        let slot = |row: &tokio_postgres::Row| SlotView {
+            name: row.get(0),
+            kind: row.get(1),
+            active: row.get(2),
+            wal_status: row.get(3),
+            retained_bytes: row.get::<_, Option<i64>>(4).and_then(|bytes| u64::try_from(bytes).ok()),
+        };
         let lowered = client
             .query(
                 "SELECT coalesce(r.rolname, '') || '@' || coalesce(d.datname, '') \
@@ -92,6 +139,11 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await;
+        let copy = |row: &tokio_postgres::Row| {
+            let (address, bytes): (String, i64) = (row.get(0), row.get(1));
+            let node = fleet.nodes.values().find(|node| node.addresses().iter().any(|own| own.to_string() == address));
+            (node.map_or(address, |node| node.key().to_string()), u64::try_from(bytes).unwrap_or_default())
+        };
         let setting = |row: &tokio_postgres::Row| (row.get(0), FileSetting { value: row.get(1), error: row.get(2) });
         Ok(PostgresView {
             files: files.ok().map(|rows| rows.iter().map(setting).collect()),
@@ -102,6 +154,8 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             databases: row.get::<_, Vec<String>>(3).into_iter().collect(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
+            slots: slots.ok().map(|rows| rows.iter().map(slot).collect()).unwrap_or_default(),
+            copies: copies.ok().map(|rows| rows.iter().map(copy).collect()).unwrap_or_default(),
         })
     };
     match tokio::time::timeout(PATIENCE, ask).await {

@@ -5,6 +5,7 @@ use crate::{
     component::{
         findings::{Findings, Hint},
         patroni::Member,
+        postgres::SlotView,
         view::{NodeView, Observations},
     },
     model::InstanceKey,
@@ -75,8 +76,33 @@ fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut F
     leader
 }
 
+/// Slots whose clients cannot continue, or soon cannot.
+fn slots(leader: &InstanceKey, slots: &[SlotView], findings: &mut Findings) {
+    findings.slots = slots.to_vec();
+    for slot in slots {
+        let name = &slot.name;
+        match slot.wal_status.as_deref() {
+            Some("lost") => findings.add(
+                "slot-lost",
+                Some(leader),
+                format!("slot {name} has lost WAL that its client needs"),
+                "Copy the data to the client again, and drop the slot with `SELECT pg_drop_replication_slot('NAME')`; Patroni \
+                 makes the slots of members again itself",
+            ),
+            Some("unreserved") => findings.add(
+                "slot-lost",
+                Some(leader),
+                format!("slot {name} holds more WAL than `max_slot_wal_keep_size` allows, and loses it at the next checkpoint"),
+                "Let the slot's client catch up, or raise `max_slot_wal_keep_size`",
+            ),
+            _ => {}
+        }
+    }
+}
+
 fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings: &mut Findings) {
     let Some(NodeView { postgres: Some(Ok(primary)), patroni, .. }) = seen.get(leader) else { return };
+    slots(leader, &primary.slots, findings);
     let cluster = patroni.as_ref().and_then(|view| view.as_ref().ok()).and_then(|view| view.cluster.as_ref());
     let timeline = cluster.and_then(|cluster| cluster.members.iter().find(|m| m.is_leader())).and_then(|m| m.timeline);
     let mut quorum = 0;

@@ -8,7 +8,7 @@ mod service;
 mod vars;
 mod write_check;
 
-pub use client::{FileSetting, PostgresView};
+pub use client::{FileSetting, PostgresView, SlotView};
 pub(crate) use client::{age, recovery, superuser};
 pub(crate) use mark::mark;
 pub(crate) use service::{PORT, USER, endpoint, user};

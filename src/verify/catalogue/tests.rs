@@ -16,7 +16,7 @@ fn drill(title: &str) -> &'static Drill {
 fn drill_titles_are_unique_and_variants_come_in_groups() {
     let unique: BTreeSet<String> = titles(|_| true).into_iter().collect();
     assert_eq!(unique.len(), CATALOGUE.len());
-    assert_eq!(CATALOGUE.len(), 21);
+    assert_eq!(CATALOGUE.len(), 23);
     for drill in CATALOGUE {
         let alike = CATALOGUE.iter().filter(|other| other.name == drill.name).count();
         assert_eq!(drill.variant.is_some(), alike > 1, "{}", drill.title());
@@ -44,7 +44,7 @@ fn lasting_faults_have_an_undo_and_every_fault_has_an_effect() {
 #[test]
 fn expectations_of_a_drill_are_consistent() {
     for drill in CATALOGUE {
-        let planned = matches!(drill.bound, Bound::Planned(_) | Bound::Sum(..));
+        let planned = matches!(drill.bound, Bound::Planned(_) | Bound::Sum(..) | Bound::Behind(_));
         assert!(!(drill.new_leader == Expect::MustNot && planned), "{}: a failover's bound", drill.title());
         assert_eq!(drill.new_leader, drill.new_timeline, "{}: promotion begins a timeline", drill.title());
         assert!(
@@ -64,7 +64,7 @@ fn every_bound_of_a_drill_is_in_the_plan() {
     let plan = crate::plan::decide(&spec, &crate::plan::Choices::default()).unwrap();
     for drill in CATALOGUE {
         let faults = match drill.bound {
-            Bound::Planned(fault) | Bound::Held(fault) => vec![fault],
+            Bound::Planned(fault) | Bound::Held(fault) | Bound::Behind(fault) => vec![fault],
             Bound::Sum(first, second) => vec![first, second],
             Bound::NoInterruption | Bound::Restart | Bound::Unmeasured => Vec::new(),
         };
@@ -106,6 +106,8 @@ fn loss_is_allowed_only_for_async_and_unplanned_failover() {
             "patroni-hang",
             "node-loss",
             "rest-exhausted",
+            "node-loss-in-copy",
+            "double-loss",
             "primary-isolated",
             "certificate-expired/primary",
             "disk-full",

@@ -13,6 +13,7 @@
 //! undo is a timer of the node's own systemd ([`timer`]). A node without power has no timer: a process outside of hactl gives it
 //! its power back ([`power`]). Nothing is ever on the disk of a node, so a reboot also reverts a fault.
 
+mod bulk_load;
 mod disk;
 mod dispatch;
 mod leaf;
@@ -69,9 +70,19 @@ pub async fn obstacle(drill: &Drill, cluster: &FaultTarget<'_>) -> Result<Option
     if let Some(reason) = targets::too_few(drill, cluster.plan) {
         return Ok(Some(reason));
     }
-    if drill.fault == Fault::PowerOff {
-        return power::obstacle(cluster).await;
+    for before in drill.before {
+        if let Some(reason) = on_nodes(before, cluster).await? {
+            return Ok(Some(reason));
+        }
     }
+    match drill.fault {
+        Fault::PowerOff => power::obstacle(cluster).await,
+        _ => on_nodes(drill, cluster).await,
+    }
+}
+
+/// The same for a fault on the machines themselves.
+async fn on_nodes(drill: &Drill, cluster: &FaultTarget<'_>) -> Result<Option<String>> {
     let asked = cluster.candidates(drill.target).into_iter().map(async |node| {
         let Some(fault) = dispatch::on_node(drill.fault, node, cluster) else { return Ok(None) };
         shell::objection(cluster, node.key(), &fault.obstacle()).await
@@ -176,6 +187,11 @@ impl Armed<'_> {
         }
     }
 
+    /// Whether the effect must show before the next fault is injected, which ends it.
+    pub fn is_lead(&self) -> bool {
+        self.drill.fault == Fault::BulkLoad
+    }
+
     /// Checks until every target shows the effect, or patience runs out.
     ///
     /// # Errors
@@ -204,6 +220,7 @@ impl Armed<'_> {
                     && match self.drill.fault {
                         Fault::KillEtcd => unit::etcd_noticed(self.drill.target, &self.targets, self.cluster).await,
                         Fault::ExpireCertificates => leaf::all_expired(&self.targets, self.cluster).await,
+                        Fault::BulkLoad => bulk_load::replicas_are_behind(&self.targets, self.cluster).await,
                         _ => true,
                     })
             }

@@ -46,9 +46,11 @@ impl FaultTarget<'_> {
     /// Machines that a drill with this target may inject its fault into.
     pub(super) fn candidates(&self, target: Target) -> Vec<&FleetNode> {
         match target {
-            Target::Primary | Target::Replica | Target::Replicas | Target::SyncReplica => {
-                self.fleet.data_nodes().collect()
-            }
+            Target::Primary
+            | Target::Replica
+            | Target::Replicas
+            | Target::SyncReplica
+            | Target::PrimaryAndSyncReplica => self.fleet.data_nodes().collect(),
             Target::EtcdLeader | Target::EtcdMajority => self.fleet.voters().collect(),
             Target::All => self.members().collect(),
         }

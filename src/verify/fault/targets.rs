@@ -27,8 +27,18 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
         return Some(format!("the drill needs {} etcd voters, but the cluster has {voters}", drill.voters));
     }
     let waits = plan.patroni.durability != Durability::Async;
-    (drill.target == Target::SyncReplica && !waits)
-        .then(|| "the primary waits for no replica under durability async".to_owned())
+    let waited_for = matches!(drill.target, Target::SyncReplica | Target::PrimaryAndSyncReplica);
+    if waited_for && !waits {
+        return Some("the primary waits for no replica under durability async".to_owned());
+    }
+    let lags = drill.before.iter().any(|before| before.fault == Fault::BulkLoad);
+    if lags && !waits {
+        return Some("under durability async no replica takes over that is more than 1 MiB behind".to_owned());
+    }
+    // A candidate needs the votes of all other replicas but as many as a commit waits for.
+    (drill.target == Target::PrimaryAndSyncReplica && plan.patroni.synchronous_nodes < 2).then(|| {
+        "the drill needs commits on two replicas, but they wait for one: set `patroni.synchronous_nodes: 2`".to_owned()
+    })
 }
 
 /// Why a drill that is about etcd cannot be done on this cluster; none when it can.
@@ -74,6 +84,11 @@ pub fn targets(drill: &Drill, health: &Health, cluster: &FaultTarget<'_>) -> Res
             Ok(replicas.filter(|key| Some(key) != health.leader.as_ref()).collect())
         }
         Target::SyncReplica => one(replica(health, &["sync_standby", "quorum_standby"]), "synchronous replica"),
+        Target::PrimaryAndSyncReplica => {
+            let primary = health.leader.clone().ok_or_else(|| none("primary"))?;
+            let replica = replica(health, &["sync_standby", "quorum_standby"]);
+            Ok(vec![primary, replica.ok_or_else(|| none("synchronous replica"))?])
+        }
         Target::EtcdLeader => {
             let leader = health.etcd.leader.clone().and_then(|name| InstanceKey::new(name).ok());
             one(leader, "etcd leader")

@@ -90,6 +90,7 @@ fn health() -> Health {
             member("node3", "quorum_standby", "streaming"),
         ],
         etcd: Etcd { healthy: true, leader: Some("node2".to_owned()), members: Vec::new() },
+        slots: Vec::new(),
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
@@ -142,6 +143,7 @@ fn missing_target_is_refused_with_the_reason() {
         leader: None,
         members: Vec::new(),
         etcd: Etcd::default(),
+        slots: Vec::new(),
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
@@ -173,6 +175,24 @@ fn cluster_that_is_too_small_is_refused_with_the_reason() {
     assert_eq!(
         reason("sync-replica-isolated", &format!("{THREE}\npatroni: {{durability: async}}")).as_deref(),
         Some("the primary waits for no replica under durability async")
+    );
+    let five = "instances: {node1: {}, node2: {}, node3: {}, node4: {}, node5: {}}";
+    assert_eq!(reason("double-loss", five), None);
+    assert_eq!(
+        reason("double-loss", THREE).as_deref(),
+        Some("the drill needs 5 machines with PostgreSQL, but the cluster has 3")
+    );
+    assert_eq!(
+        reason("double-loss", &format!("{five}\npatroni: {{synchronous_nodes: 1}}")).as_deref(),
+        Some("the drill needs commits on two replicas, but they wait for one: set `patroni.synchronous_nodes: 2`")
+    );
+    assert_eq!(
+        reason("double-loss", &format!("{five}\netcd: {{voters: 3}}")).as_deref(),
+        Some("the drill needs 5 etcd voters, but the cluster has 3")
+    );
+    assert_eq!(
+        reason("node-loss-in-copy", &format!("{THREE}\npatroni: {{durability: async}}")).as_deref(),
+        Some("under durability async no replica takes over that is more than 1 MiB behind")
     );
 }
 

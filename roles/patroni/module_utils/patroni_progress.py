@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What moves while members are waited for: pure functions."""
+
+from __future__ import annotations
+
+# Seconds for which everything may stand still once the wait has run out. A copy moves nothing until its checkpoint ends.
+STALL = 60
+
+
+def position(lsn):
+    """A WAL position in bytes."""
+    try:
+        upper, lower = str(lsn).split("/")
+        return (int(upper, 16) << 32) + int(lower, 16)
+    except ValueError:
+        return 0
+
+
+def marks(members, copies):
+    """How far each thing is that may still move. The position of a member that streams moves with each write, and counts for nothing."""
+    found = {"the copy to %s" % to: done for to, done in copies.items()}
+    for member in members:
+        if member["role"] in ("leader", "standby_leader") or member["state"] == "streaming":
+            continue
+        replayed = position(member.get("replay_lsn") or member.get("lsn"))
+        if replayed:
+            found["replay on %s" % member["name"]] = replayed
+    return found
+
+
+def concerns(name, members, wanted):
+    """Whether a host must judge the wait: it leads, or its own member does not stream.
+
+    Only the hosts at both ends of a copy see how far it is, so the others leave it to these.
+    """
+    states = {member["name"]: member for member in members}
+    own = states.get(name)
+    if own is None or own["role"] in ("leader", "standby_leader") or own["state"] != "streaming":
+        return True
+    missing = [states.get(other, {}).get("state") for other in wanted if states.get(other, {}).get("state") != "streaming"
+               and states.get(other, {}).get("role") not in ("leader", "standby_leader")]
+    return not missing or any(state != "creating replica" for state in missing)
+
+
+class Progress:
+    """The farthest position of each thing, and when one of them last moved."""
+
+    def __init__(self):
+        self.best = {}
+        self.moved = 0
+
+    def note(self, found, now):
+        for thing, done in found.items():
+            # A copy that starts again and again never gets farther.
+            if done > self.best.get(thing, 0):
+                self.best[thing], self.moved = done, now
+
+    def is_over(self, now, wait):
+        return now > wait and (not self.best or now - self.moved > STALL)
+
+    def stood_still(self, now):
+        things = ", ".join("%s at %d MB" % (thing, done >> 20) for thing, done in sorted(self.best.items()))
+        return "nothing moved for %d s: %s" % (now - self.moved, things) if things else ""

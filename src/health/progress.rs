@@ -1,0 +1,130 @@
+//! What moves while a cluster is waited for: a copy of the data, and replay on members that do not stream yet. As long as
+//! something moves, a wait goes on beyond its patience. What stands still for [`STALL`] ends it. Pure.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::component::Observations;
+
+/// How long everything may stand still once the patience has run out: more than a checkpoint before a copy, which moves
+/// nothing.
+pub(super) const STALL: Duration = Duration::from_secs(60);
+
+/// How far each thing is, in bytes.
+pub(super) type Marks = BTreeMap<String, u64>;
+
+/// The positions of all that may still move. A member that streams counts for nothing: its position moves with each write.
+pub(super) fn marks(seen: &Observations) -> Marks {
+    let mut marks = Marks::new();
+    for (key, view) in seen {
+        if let Some(Ok(postgres)) = &view.postgres {
+            let copies = postgres.copies.iter();
+            marks.extend(copies.map(|(to, bytes)| (format!("the copy of the data to {to}"), *bytes)));
+        }
+        if let Some(Ok(patroni)) = &view.patroni {
+            let follows = patroni.itself.replication_state.as_deref() == Some("streaming");
+            let replayed = patroni.itself.xlog.replayed_location.filter(|_| !follows);
+            marks.extend(replayed.map(|position| (format!("replay on {key}"), position)));
+        }
+    }
+    marks
+}
+
+/// The farthest position of each thing, and when one of them last moved.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    best: Marks,
+    moved: Duration,
+}
+
+impl Progress {
+    /// Notes the positions at a time. Only what gets farther than ever moves: a copy that starts again and again does not.
+    pub(super) fn note(&mut self, marks: Marks, at: Duration) {
+        for (thing, position) in marks {
+            let best = self.best.entry(thing).or_default();
+            if position > *best {
+                (*best, self.moved) = (position, at);
+            }
+        }
+    }
+
+    /// Whether the wait is over: its patience has run out, and nothing has moved for [`STALL`].
+    pub(super) fn is_over(&self, at: Duration, patience: Duration) -> bool {
+        at > patience && (self.best.is_empty() || at.saturating_sub(self.moved) > STALL)
+    }
+
+    /// What stood still, and since when, for an error.
+    pub(super) fn stood_still(&self, at: Duration) -> Option<String> {
+        let things: Vec<String> =
+            self.best.iter().map(|(thing, position)| format!("{thing} at {} MB", position >> 20)).collect();
+        let still = at.saturating_sub(self.moved).as_secs();
+        (!things.is_empty()).then(|| format!("nothing moved for {still} s: {}", things.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::component::{NodeView, patroni::PatroniView, postgres::PostgresView};
+
+    fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    fn at(position: u64) -> Marks {
+        Marks::from([("the copy of the data to node3".to_owned(), position)])
+    }
+
+    #[test]
+    fn wait_goes_on_beyond_its_patience_while_something_gets_farther() {
+        let patience = seconds(180);
+        let ends = |looks: &[(u64, u64)]| {
+            let mut progress = Progress::default();
+            let mut looks = looks.iter().copied().peekable();
+            (0..2000).find(|now| {
+                while let Some((_, position)) = looks.next_if(|(time, _)| time <= now) {
+                    progress.note(at(position), seconds(*now));
+                }
+                progress.is_over(seconds(*now), patience)
+            })
+        };
+        let table: [(&[(u64, u64)], u64); 5] = [
+            // Nothing to copy, and nothing that replays.
+            (&[], 181),
+            (&[(10, 1)], 181),
+            (&[(10, 1), (150, 2)], 211),
+            (&[(10, 1), (150, 2), (200, 3), (250, 4), (310, 5)], 371),
+            // It starts again, and never gets as far as it was.
+            (&[(100, 9), (150, 1), (200, 8), (250, 9)], 181),
+        ];
+        for (looks, end) in table {
+            assert_eq!(ends(looks), Some(end), "{looks:?}");
+        }
+        let mut progress = Progress::default();
+        assert_eq!(progress.stood_still(seconds(5)), None);
+        progress.note(at(5 << 20), seconds(7));
+        let said = progress.stood_still(seconds(70));
+        assert_eq!(said.as_deref(), Some("nothing moved for 63 s: the copy of the data to node3 at 5 MB"));
+    }
+
+    #[test]
+    fn member_that_streams_does_not_count_as_movement() {
+        let member = |state: Option<&str>| {
+            let mut view = NodeView::new(BTreeSet::new(), Ok(()));
+            let mut told = PatroniView::default();
+            told.itself.replication_state = state.map(str::to_owned);
+            told.itself.xlog.replayed_location = Some(7);
+            view.patroni = Some(Ok(told));
+            view
+        };
+        let mut primary = NodeView::new(BTreeSet::new(), Ok(()));
+        let copies = BTreeMap::from([("node4".to_owned(), 9)]);
+        primary.postgres = Some(Ok(PostgresView { copies, ..PostgresView::default() }));
+        let views = [primary, member(Some("streaming")), member(Some("in archive recovery")), member(None)];
+        let keys = ["node1", "node2", "node3", "node5"].map(|key| key.parse().unwrap());
+        let seen: Observations = keys.into_iter().zip(views).collect();
+        let expected = [("the copy of the data to node4", 9), ("replay on node3", 7), ("replay on node5", 7)];
+        assert_eq!(marks(&seen), expected.map(|(thing, position)| (thing.to_owned(), position)).into());
+    }
+}

@@ -1,0 +1,72 @@
+//! Parameters that only a cluster that begins gets, because a server must restart to take them: a cluster that runs keeps what it
+//! began with.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::model::PostgresMajor;
+
+/// The newest set. 0 is that of the releases that had none.
+pub(super) const NEWEST: u32 = 1;
+
+/// The parameters of a set.
+pub(super) fn parameters(set: u32) -> BTreeMap<String, Value> {
+    if set == 0 {
+        return BTreeMap::new();
+    }
+    let parameters = [
+        // Backups that are added later need no restart: the command is changed by a reload.
+        ("archive_mode", "on"),
+        ("archive_command", ARCHIVE_COMMAND),
+        ("shared_preload_libraries", "pg_stat_statements"),
+        ("track_io_timing", "on"),
+    ];
+    parameters.map(|(name, value)| (name.to_owned(), value.into())).into()
+}
+
+/// Succeeds, so that no WAL is kept for an archive that does not exist.
+const ARCHIVE_COMMAND: &str = "/bin/true";
+
+/// The set that a running cluster began with, by those of its parameters that need a restart.
+#[must_use]
+pub fn of(parameters: &BTreeMap<String, Value>) -> u32 {
+    let text = |name: &str| parameters.get(name).and_then(Value::as_str).unwrap_or_default();
+    u32::from(text("archive_mode") == "on" && text("shared_preload_libraries").contains("pg_stat_statements"))
+}
+
+/// Parameters by which PostgreSQL itself copies logical slots with `failover` to the standbys, from 17 on.
+pub(super) fn failover_slots(major: PostgresMajor, given: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let logical = given.get("wal_level").and_then(Value::as_str) == Some("logical");
+    if major.number() < 17 || !logical {
+        return BTreeMap::new();
+    }
+    ["sync_replication_slots", "hot_standby_feedback"].map(|name| (name.to_owned(), "on".into())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_of_a_running_cluster_is_found_by_its_parameters() {
+        assert_eq!((of(&parameters(NEWEST)), of(&parameters(0))), (NEWEST, 0));
+        let mut changed = parameters(NEWEST);
+        changed.insert("archive_command".to_owned(), "pgbackrest archive-push %p".into());
+        assert_eq!(of(&changed), NEWEST);
+        // An earlier release, with an archive in its file.
+        let own = [("archive_mode", "on"), ("archive_command", "cp %p /mnt/%f")];
+        assert_eq!(of(&own.map(|(name, value)| (name.to_owned(), value.into())).into()), 0);
+    }
+
+    #[test]
+    fn slots_are_copied_from_postgresql_17_on_where_wal_is_logical() {
+        let logical = BTreeMap::from([("wal_level".to_owned(), Value::from("logical"))]);
+        let names = |major: u8, given: &BTreeMap<String, Value>| {
+            failover_slots(major.try_into().unwrap(), given).into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(names(17, &logical), ["hot_standby_feedback", "sync_replication_slots"]);
+        assert_eq!(names(16, &logical), [""; 0]);
+        assert_eq!(names(17, &BTreeMap::new()), [""; 0]);
+    }
+}

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What extends a wait for members: pure functions.
+
+    python3 -m unittest discover tests/ansible
+"""
+
+import importlib.util
+import pathlib
+import unittest
+
+PATH = pathlib.Path(__file__).resolve().parents[2] / "roles/patroni/module_utils/patroni_progress.py"
+SPEC = importlib.util.spec_from_file_location("patroni_progress", str(PATH))
+PROGRESS = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(PROGRESS)
+
+
+def member(name, role, state, **more):
+    return dict(name=name, role=role, state=state, **more)
+
+
+LEADER = member("a", "leader", "running")
+STREAMS = member("b", "replica", "streaming", replay_lsn="0/5000000")
+
+
+class Progress(unittest.TestCase):
+    def ends(self, looks, wait=180):
+        progress = PROGRESS.Progress()
+        for now in range(2000):
+            for at, done in looks:
+                if at == now:
+                    progress.note({"the copy to c": done}, now)
+            if progress.is_over(now, wait):
+                return now
+        return None
+
+    def test_wait_goes_on_while_something_gets_farther(self):
+        table = [
+            ([], 181),
+            ([(10, 1)], 181),
+            ([(10, 1), (150, 2)], 211),
+            ([(10, 1), (150, 2), (200, 3), (250, 4), (310, 5)], 371),
+            # It starts again, and never gets as far as it was.
+            ([(100, 9), (150, 1), (200, 8), (250, 9)], 181),
+        ]
+        for looks, end in table:
+            self.assertEqual(self.ends(looks), end, looks)
+
+    def test_end_names_what_stood_still(self):
+        progress = PROGRESS.Progress()
+        self.assertEqual(progress.stood_still(5), "")
+        progress.note({"the copy to c": 5 << 20}, 7)
+        self.assertEqual(progress.stood_still(70), "nothing moved for 63 s: the copy to c at 5 MB")
+
+    def test_only_members_that_do_not_stream_count(self):
+        behind = member("c", "replica", "in archive recovery", replay_lsn="1/10")
+        new = member("d", "replica", "creating replica", replay_lsn="unknown", lsn="unknown")
+        found = PROGRESS.marks([LEADER, STREAMS, behind, new], {"d": 9})
+        self.assertEqual(found, {"replay on c": (1 << 32) + 16, "the copy to d": 9})
+
+    def test_hosts_without_a_part_in_a_copy_leave_it_to_the_others(self):
+        new = member("c", "replica", "creating replica")
+        table = [
+            ("a", [LEADER, STREAMS, new], True),
+            ("b", [LEADER, STREAMS, new], False),
+            ("c", [LEADER, STREAMS, new], True),
+            ("b", [LEADER, STREAMS, member("c", "replica", "stopped")], True),
+            ("b", [LEADER, STREAMS], True),
+            ("b", [], True),
+        ]
+        for name, members, expected in table:
+            self.assertEqual(PROGRESS.concerns(name, members, ["a", "b", "c"]), expected, (name, members))
+
+
+if __name__ == "__main__":
+    unittest.main()
