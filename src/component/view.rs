@@ -43,6 +43,8 @@ pub struct NodeView {
     pub failed_units: BTreeMap<String, Vec<String>>,
     /// Services that it serves without TLS.
     pub without_tls: Vec<String>,
+    /// Data directories of replicas that were kept aside, with their sizes in KiB.
+    pub kept: Vec<(String, u64)>,
     /// The digest that the last good configuration left on the node.
     pub digest: Option<String>,
 }
@@ -60,6 +62,7 @@ impl NodeView {
             guard: None,
             failed_units: BTreeMap::new(),
             without_tls: Vec::new(),
+            kept: Vec::new(),
             digest: None,
         }
     }

@@ -9,7 +9,9 @@ mod image;
 mod import;
 mod plan;
 mod provision;
+mod reinit;
 mod secrets;
+mod switchover;
 mod up;
 mod verify;
 
@@ -23,6 +25,8 @@ pub use image::{IMAGE, build_image, images, prune_images};
 pub use import::{IMPORT, ImportSelection, import};
 pub use plan::{Planned, plan};
 pub use provision::{PROVISION, provision};
+pub use reinit::{REINIT, ReinitRequest, reinit};
 pub use secrets::{SECRETS, add_recipient, create_secrets, forget_host_keys, remove_recipient};
+pub use switchover::{SWITCHOVER, switchover};
 pub use up::{UP, UpRequest, up};
 pub use verify::{VERIFY, Work, unproved, verify};
