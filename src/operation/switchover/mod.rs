@@ -24,8 +24,8 @@ use crate::{
     error::{Error, Result},
     event::{Event, Stage, Summary},
     fleet::FleetNode,
-    health,
-    model::InstanceKey,
+    health::{self, Health},
+    model::{ClusterName, InstanceKey},
 };
 
 pub const SWITCHOVER: Operation = Operation {
@@ -45,6 +45,9 @@ const CHECKPOINTS: u32 = 3;
 
 /// How long a standby may take to have what the primary has had on its disk.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a problem may last that passes by itself.
+const SETTLED_WITHIN: Duration = Duration::from_secs(8);
 
 /// How long the cluster may take to be healthy again: the old primary may have to be rewound.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
@@ -74,12 +77,11 @@ pub async fn switchover(run: &RunContext, deployment: Deployment, to: Option<&In
                 .cause(format!("the members voted for {} instead of {to}, which did not have all of the WAL", moved.to))
                 .hint(format!("Run `hactl switchover {name} --to {to}` again")));
         }
+        let Moved { from, to, timeline, without } = moved;
+        let (seconds, tenths) = (without.as_secs(), without.subsec_millis() / 100);
         let message = format!(
-            "{name}: {} is the primary instead of {}, on timeline {}; the cluster had no primary for {:.1} s.",
-            moved.to,
-            moved.from,
-            moved.timeline,
-            moved.without.as_secs_f64()
+            "{name}: {to} is the primary instead of {from}, on timeline {timeline}; the cluster had no primary for \
+             {seconds}.{tenths} s."
         );
         let next = vec![format!("hactl status {name}")];
         Ok((Outcome { message, next, changed: true, ..Outcome::default() }, ()))
@@ -103,7 +105,7 @@ async fn switch(
     let name = &cluster.plan.cluster;
     let say = async |words: String| context.events.step(Stage::Switchover, None, words).await;
     wish::settle(cluster).await;
-    let looked = async { Ok(health::diagnose(&cluster.plan, &health::observe(&cluster.fleet, &cluster.access).await)) };
+    let looked = async { Ok(settled(cluster).await) };
     let health = context.interruptible("look at the machines of", name, looked).await?;
     run.keep("health", &health)?;
     let Some(leader) = health.leader else {
@@ -159,7 +161,20 @@ async fn switch(
     Ok((moved, Some(detail)))
 }
 
-fn refused(name: &crate::model::ClusterName) -> Error {
+/// The state of the cluster, once it has no problem or some time has passed: a replica that has just followed a new primary
+/// shows its old timeline for a moment.
+async fn settled(cluster: &RunningCluster) -> Health {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    loop {
+        let health = health::diagnose(&cluster.plan, &health::observe(&cluster.fleet, &cluster.access).await);
+        if preflight::is_fit(&health.problems) || Instant::now() > deadline {
+            return health;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn refused(name: &ClusterName) -> Error {
     Error::failed("switchover-refused", "switch over", name)
 }
 

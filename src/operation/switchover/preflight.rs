@@ -41,10 +41,18 @@ fn obstacle(cause: impl Into<String>, hint: &str) -> Obstacle {
     Obstacle { cause: cause.into(), hint: Some(hint.to_owned()) }
 }
 
+fn grave(problems: &[Problem]) -> impl Iterator<Item = &Problem> {
+    problems.iter().filter(|problem| !HARMLESS.contains(&problem.code.as_str()))
+}
+
+/// Whether no problem speaks against a switchover.
+pub(super) fn is_fit(problems: &[Problem]) -> bool {
+    grave(problems).next().is_none()
+}
+
 /// Everything that speaks against a switchover, to `to` if one is wished for.
 pub(super) fn obstacles(seen: &Seen<'_>, to: Option<&InstanceKey>) -> Vec<Obstacle> {
-    let problems = seen.problems.iter().filter(|problem| !HARMLESS.contains(&problem.code.as_str()));
-    let mut found: Vec<Obstacle> = problems.map(unhealthy).collect();
+    let mut found: Vec<Obstacle> = grave(seen.problems).map(unhealthy).collect();
     if let Some(to) = to {
         found.extend(unfit(seen, to));
     }
