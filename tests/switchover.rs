@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{Bench, application::Application, docker, steps::Steps};
 
-const NAME: &str = "switchx";
+const NAME: &str = "t-switchover";
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
 fn file(parameters: &str) -> String {
