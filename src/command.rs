@@ -17,12 +17,14 @@ mod power_watch;
 mod prompt;
 mod provision;
 mod psql;
+mod reinit;
 mod report;
 mod schema;
 mod secrets;
 mod session;
 mod ssh;
 mod status;
+mod switchover;
 mod terraform;
 mod up;
 mod verify;
@@ -77,6 +79,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hactl report pg-prod\n  hactl report pg-prod --open\n  hactl report pg-prod 20261122T071739 --format markdown"
     )]
     Report(report::ReportArgs),
+    /// Make another member the primary, without losing a commit
+    #[command(after_help = "Examples:\n  hactl switchover pg-dev\n  hactl switchover pg-prod --to node2 --yes")]
+    Switchover(switchover::SwitchoverArgs),
+    /// Copy the primary's data to a replica again, and keep the replica's old data aside
+    #[command(
+        after_help = "Examples:\n  hactl reinit pg-prod node2\n  hactl reinit pg-prod node2 --yes --allow-destroy node2"
+    )]
+    Reinit(reinit::ReinitArgs),
     /// Destroy the cluster's DNS records, machines and networks; on machines that stay, stop its services
     #[command(
         after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge\n  hactl down pg-hosts --wipe-data"
@@ -164,6 +174,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Status(args) => status::run(session, args).await,
         Command::Verify(args) => verify::run(session, args).await,
         Command::Report(args) => report::run(session, &args).await,
+        Command::Switchover(args) => switchover::run(session, args).await,
+        Command::Reinit(args) => reinit::run(session, args).await,
         Command::Down(args) => down::run(session, args).await,
         Command::Init(args) => init::run(session, &args),
         Command::Import(args) => import::run(session, args).await,

@@ -20,6 +20,8 @@ pub enum Stage {
     Configure,
     Health,
     Verify,
+    Switchover,
+    Reinit,
     Destroy,
 }
 
@@ -147,6 +149,26 @@ pub enum Event {
         duration_ms: u64,
         /// The module's message, for a failed task.
         message: Option<String>,
+    },
+    /// Another member has become the primary because `hactl switchover` asked for it.
+    SwitchedOver {
+        /// The key of the old primary.
+        from: String,
+        /// The key of the new one.
+        to: String,
+        /// The new timeline.
+        timeline: u64,
+        /// How long no member was the primary, as hactl saw it.
+        without_primary_ms: u64,
+    },
+    /// A replica has a new copy of the primary's data because `hactl reinit` asked for it.
+    Reinitialized {
+        /// The key of the replica.
+        node: String,
+        /// The size of the new copy.
+        bytes: u64,
+        /// Where its old data directory is kept; null if it was removed.
+        kept: Option<String>,
     },
     /// The source of a download, and why hactl chose it.
     Download {

@@ -28,6 +28,7 @@ mod scripted;
 mod shared_state;
 mod ssh;
 mod ssh_session;
+mod switchover;
 mod takeover;
 mod terraform_provider;
 mod trouble;

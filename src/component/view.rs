@@ -77,6 +77,8 @@ pub struct NodeView {
     pub failed_units: BTreeMap<String, Vec<String>>,
     /// Services that it serves without TLS.
     pub without_tls: Vec<String>,
+    /// Data directories of replicas that were kept aside, with their sizes in KiB.
+    pub kept: Vec<(String, u64)>,
     /// The digest that the last good configuration left on the node.
     pub digest: Option<String>,
     /// The packet filter; none if the machine was not asked or did not answer.
@@ -96,6 +98,7 @@ impl NodeView {
             guard: None,
             failed_units: BTreeMap::new(),
             without_tls: Vec::new(),
+            kept: Vec::new(),
             digest: None,
             firewall: None,
         }

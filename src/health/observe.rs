@@ -9,6 +9,7 @@ use crate::{
     component::{COMPONENTS, NodeView, Observations, Reached, reach},
     firewall,
     fleet::{Fleet, FleetNode},
+    model::Role,
     ssh::Remote,
 };
 
@@ -38,12 +39,19 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let reached = Reached { remote, access, fleet, node };
     let views = join_all(components().map(async |component| (component, (component.ask)(reached).await)));
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
+    let kept = async {
+        match roles.contains(&Role::Patroni) && node.found.is_none() {
+            true => kept(remote).await,
+            false => Vec::new(),
+        }
+    };
     let helpers = components().flat_map(|component| component.helpers).filter(|_| node.found.is_none());
     let helpers = join_all(helpers.map(async |unit| (*unit, unit_trouble(remote, unit, ENABLED).await)));
     let firewall = async { if node.found.is_none() { firewall::ask(remote, PATIENCE).await } else { None } };
-    let (views, digest, helpers, firewall) = tokio::join!(views, digest, helpers, firewall);
+    let (views, digest, helpers, firewall, kept) = tokio::join!(views, digest, helpers, firewall, kept);
 
     let mut view = NodeView::new(roles.clone(), Ok(()));
+    view.kept = kept;
     let silent = views.iter().filter(|(_, view)| view.is_silent());
     let units: Vec<&str> = silent.filter_map(|(component, _)| component.unit.map(|unit| unit(node))).collect();
     for (_, said) in views {
@@ -60,6 +68,14 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
         }
     }
     view
+}
+
+/// Data directories that `hactl reinit` has kept aside.
+async fn kept(remote: &Remote) -> Vec<(String, u64)> {
+    let script = "du -sk /var/lib/postgresql/*/*.diverged-* 2>/dev/null || :";
+    let said = remote.run(script, b"", PATIENCE).await.map(|done| done.stdout).unwrap_or_default();
+    let lines = said.lines().filter_map(|line| line.split_once('\t'));
+    lines.filter_map(|(size, path)| Some((path.to_owned(), size.parse().ok()?))).collect()
 }
 
 /// Services that answered without TLS, from PostgreSQL down to etcd.

@@ -23,6 +23,8 @@ pub(super) const fn stage(stage: Stage) -> &'static str {
         Stage::Configure => "configure",
         Stage::Health => "health",
         Stage::Verify => "verify",
+        Stage::Switchover => "switchover",
+        Stage::Reinit => "reinit",
         Stage::Destroy => "destroy",
     }
 }
@@ -76,6 +78,16 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Planned { durability, fencing, bounds } => {
             let gaps: Vec<String> = bounds.iter().map(|gap| format!("{} {:.0} s", gap.fault, gap.seconds)).collect();
             format!("durability: {durability}\nfencing: {fencing}\nlongest write gap: {}", gaps.join(", "))
+        }
+        Event::SwitchedOver { from, to, timeline, without_primary_ms } => {
+            let without = duration(*without_primary_ms);
+            format!(
+                "  {to} is the primary instead of {from}, on timeline {timeline}, after {without} without a primary"
+            )
+        }
+        Event::Reinitialized { node, bytes, kept } => {
+            let kept = kept.as_ref().map(|kept| format!("; the old data is in {kept}")).unwrap_or_default();
+            format!("  {node}: {} MiB copied{kept}", bytes / 1_048_576)
         }
         Event::Download { what, source, reason } => format!("  {what}: from {source} ({reason})"),
         Event::Warning { code, message, hint } => {

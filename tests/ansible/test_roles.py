@@ -134,6 +134,30 @@ class Pause(unittest.TestCase):
         self.assertEqual(change(own, "seen", ""), {})
 
 
+class Switchover(unittest.TestCase):
+    def test_primary_hands_over_only_to_replicas_that_stream(self):
+        unfit = load(ROLES / "patroni/library/patroni_switchover.py").unfit
+        leader = {"name": "node1", "role": "leader", "state": "running"}
+        replica = {"name": "node2", "role": "quorum_standby", "state": "streaming"}
+        table = [
+            ({"members": [leader, replica]}, ""),
+            ({"members": [leader, replica], "pause": True}, "paused"),
+            ({"members": [leader]}, "no replica"),
+            ({"members": [{**leader, "role": "replica"}, {**replica, "role": "leader"}]}, "node1 is not the primary"),
+            ({"members": [leader, {**replica, "state": "starting"}]}, "node2 does not stream"),
+            ({"members": [leader, {**replica, "tags": {"nofailover": True}}]}, "no replica may be the primary"),
+        ]
+        for cluster, why in table:
+            with self.subTest(why=why):
+                self.assertIn(why, unfit("node1", cluster))
+                self.assertEqual(bool(why), bool(unfit("node1", cluster)))
+
+    def test_replica_without_what_the_primary_has_written_is_late(self):
+        late = load(ROLES / "patroni/library/patroni_switchover.py").late
+        self.assertEqual(late(100, {"node2": 100, "node3": 101}), [])
+        self.assertEqual(late(100, {"node3": 99, "node2": 0}), ["node2", "node3"])
+
+
 class Found(unittest.TestCase):
     def setUp(self):
         self.module = load(ROLES / "patroni/library/patroni_found.py")

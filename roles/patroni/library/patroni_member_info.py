@@ -206,6 +206,8 @@ def look(params):
         found["incomplete"] = False
     try:
         api = Api(params)
+        # Before the question whether a restart is pending, which the member decides with the configuration.
+        taken_over = took_over(params)
         own = api.get("/patroni")
         found["answers"] = True
         found["name"] = own.get("patroni", {}).get("name", "")
@@ -217,7 +219,7 @@ def look(params):
         found["leader"] = next((m["name"] for m in found["members"] if m["role"] in ("leader", "standby_leader")), "")
         found["grows"], found["shrinks"] = tendency(own.get("pending_restart_reason"))
         found["problems"] = judge(params, found["members"])
-        if not took_over(params):
+        if not taken_over:
             found["problems"].append("the member has not taken over the configuration in etcd")
         found["healthy"] = not found["problems"]
         if not params["wait"]:

@@ -1,6 +1,9 @@
 //! What a Patroni member says of itself (`/patroni`) and of the cluster (`/cluster`).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -73,6 +76,9 @@ pub struct Itself {
     /// Positions in the WAL.
     #[serde(default)]
     pub xlog: Xlog,
+    /// The member's own tags, for example `nofailover`.
+    #[serde(default)]
+    pub tags: BTreeMap<String, serde_json::Value>,
 }
 
 /// Part of `GET /patroni`.
@@ -168,6 +174,17 @@ pub(crate) async fn members(access: &Access, node: &FleetNode) -> Observed<Vec<M
 pub(crate) async fn leader(access: &Access, node: &FleetNode) -> Observed<Option<String>> {
     let members = members(access, node).await?;
     Ok(members.into_iter().find(Member::is_leader).map(|leader| leader.name))
+}
+
+/// The members that the primary asks before it runs on without etcd; none where failsafe mode is off.
+pub(crate) async fn failsafe(access: &Access, node: &FleetNode) -> Observed<Option<BTreeSet<String>>> {
+    let remote = probe::reach(access, node).await?;
+    let answer = get(&remote, access, node, "/failsafe").await?;
+    if answer.status != 200 {
+        return Ok(None);
+    }
+    let members: BTreeMap<String, String> = serde_json::from_slice(&answer.body).map_err(unreadable("/failsafe"))?;
+    Ok(Some(members.into_keys().collect()))
 }
 
 /// What Patroni's dynamic configuration is, as one member knows it.

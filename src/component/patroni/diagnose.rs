@@ -133,12 +133,28 @@ fn diverged(
         "its data has diverged from {leader}: it has {} bytes of timeline {timeline} that {leader} does not have",
         replayed - end
     );
-    let hint = format!(
-        "Copy what its data directory has and {leader} does not, if it matters. Then run `patronictl reinit {} {key}` on a \
-         node, which deletes that directory and copies {leader}'s",
-        plan.cluster
-    );
+    let hint = match plan.platform.is_adopted() {
+        false => format!(
+            "Run `hactl reinit {} {key}`, which keeps its data directory aside and copies {leader}'s",
+            plan.cluster
+        ),
+        true => format!(
+            "Copy what its data directory has and {leader} does not, if it matters. Then run `patronictl reinit` for {key} \
+             on a node, which deletes that directory and copies {leader}'s"
+        ),
+    };
     findings.add("member-diverged", Some(key), message, hint);
+}
+
+/// Finds data directories that `hactl reinit` has kept aside.
+pub(super) fn diagnose_kept(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    for (key, view) in seen {
+        for (path, kib) in &view.kept {
+            let message = format!("{path} has the data of before a `hactl reinit`, {} MiB", kib / 1024);
+            let hint = format!("Run `hactl ssh {} {key} -- rm -r {path}` when nothing in it is missed", plan.cluster);
+            findings.notice("copy-kept", Some(key), message, hint);
+        }
+    }
 }
 
 /// Finds members of a cluster that hactl did not make which the file does not name.

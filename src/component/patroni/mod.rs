@@ -7,7 +7,7 @@ mod service;
 mod vars;
 
 pub use client::{Cluster, Itself, Member, PatroniView, Version};
-pub(crate) use client::{config, itself, leader, members, switchover};
+pub(crate) use client::{config, failsafe, itself, leader, members, switchover};
 pub(crate) use guard::fencing;
 pub use guard::{GuardState, GuardView};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
@@ -51,6 +51,7 @@ pub(super) const COMPONENT: Component = Component {
     diagnose: |plan, seen, findings| {
         diagnose::diagnose(plan, seen, findings);
         diagnose::diagnose_guards(plan, seen, findings);
+        diagnose::diagnose_kept(plan, seen, findings);
     },
     diagnose_adopted: diagnose::diagnose_adopted,
     may_be_foreign: false,

@@ -230,7 +230,7 @@ pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, 
 }
 
 /// Why there is no answer.
-fn failure(error: &tokio_postgres::Error) -> ProbeError {
+pub(super) fn failure(error: &tokio_postgres::Error) -> ProbeError {
     let words = said(error);
     match error.code() {
         Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => ProbeError::Login(words),

@@ -1,5 +1,6 @@
 //! PostgreSQL itself, which Patroni starts.
 
+mod activity;
 mod client;
 mod diagnose;
 mod mark;
@@ -8,6 +9,9 @@ mod service;
 mod vars;
 mod write_check;
 
+#[cfg(test)]
+pub(crate) use activity::LongTransaction;
+pub(crate) use activity::{Activity, Standby, activity, checkpoint, flushed, flushed_by};
 pub use client::{FileSetting, PostgresView, SlotView};
 pub(crate) use client::{age, recovery, superuser};
 pub(crate) use mark::mark;

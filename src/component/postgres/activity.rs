@@ -1,0 +1,115 @@
+//! What a switchover of the primary would interrupt, and how far its standbys are.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, Row};
+
+use super::client::failure;
+use crate::{component::probe::Observed, fleet::Fleet};
+
+/// What happens on a primary at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Activity {
+    /// Sessions of clients, without this one.
+    pub(crate) sessions: i64,
+    /// Open transactions, the oldest first.
+    pub(crate) transactions: Vec<LongTransaction>,
+    /// Base backups that are copied from this server, by the ID of their process.
+    pub(crate) backups: Vec<i32>,
+    /// Prepared transactions, by their names.
+    pub(crate) prepared: Vec<String>,
+    /// Logical slots, which do not exist on standbys.
+    pub(crate) logical_slots: Vec<String>,
+    /// Standbys that stream, by their machine's key.
+    pub(crate) standbys: BTreeMap<String, Standby>,
+}
+
+/// A transaction of a client.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LongTransaction {
+    pub(crate) pid: i32,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    pub(crate) seconds: f64,
+}
+
+/// How far a standby is behind its primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Standby {
+    /// Bytes of WAL that it has not on its disk.
+    pub(crate) not_flushed: i64,
+    /// Bytes of WAL that it has not replayed.
+    pub(crate) not_replayed: i64,
+    /// Seconds since it last said how far it is.
+    pub(crate) silent: f64,
+}
+
+/// Asks a primary.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn activity(client: &Client, fleet: &Fleet) -> Observed<Activity> {
+    let sessions =
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let transactions = "SELECT pid, coalesce(usename, '')::text, coalesce(datname, '')::text, \
+                        extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity \
+                        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL \
+                        ORDER BY xact_start";
+    let backups = "SELECT pid FROM pg_stat_progress_basebackup ORDER BY pid";
+    let prepared = "SELECT gid FROM pg_prepared_xacts ORDER BY prepared";
+    let slots = "SELECT slot_name::text FROM pg_replication_slots WHERE slot_type = 'logical' ORDER BY 1";
+    let standbys = "SELECT application_name, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn)::int8, \
+                    pg_wal_lsn_diff(pg_current_wal_flush_lsn(), replay_lsn)::int8, \
+                    extract(epoch FROM clock_timestamp() - reply_time)::float8 FROM pg_stat_replication \
+                    WHERE state = 'streaming' AND application_name <> 'pg_basebackup'";
+    let texts = |rows: Vec<Row>| rows.iter().map(|row| row.get(0)).collect();
+    let transaction =
+        |row: &Row| LongTransaction { pid: row.get(0), user: row.get(1), database: row.get(2), seconds: row.get(3) };
+    let standby = |row: &Row| {
+        let unknown = |value: Option<i64>| value.unwrap_or(i64::MAX);
+        let silent = row.get::<_, Option<f64>>(3).unwrap_or(f64::INFINITY);
+        (
+            fleet.key_of(row.get(0)),
+            Standby { not_flushed: unknown(row.get(1)), not_replayed: unknown(row.get(2)), silent },
+        )
+    };
+    Ok(Activity {
+        sessions: rows(client, sessions).await?.first().map(|row| row.get(0)).unwrap_or_default(),
+        transactions: rows(client, transactions).await?.iter().map(transaction).collect(),
+        backups: rows(client, backups).await?.iter().map(|row| row.get(0)).collect(),
+        prepared: texts(rows(client, prepared).await?),
+        logical_slots: texts(rows(client, slots).await?),
+        standbys: rows(client, standbys).await?.iter().map(standby).collect(),
+    })
+}
+
+/// Writes a checkpoint, so that the one of a stop that follows has little to write.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn checkpoint(client: &Client) -> Observed<()> {
+    client.batch_execute("CHECKPOINT").await.map_err(|error| failure(&error))
+}
+
+/// How far the WAL is that a primary has on its disk, in bytes.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn flushed(client: &Client) -> Observed<i64> {
+    let rows = rows(client, "SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::int8").await?;
+    Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
+}
+
+/// How far the WAL is that each standby has on its disk, in bytes, by its machine's key.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn flushed_by(client: &Client, fleet: &Fleet) -> Observed<BTreeMap<String, i64>> {
+    let statement = "SELECT application_name, coalesce(pg_wal_lsn_diff(flush_lsn, '0/0'), 0)::int8 \
+                     FROM pg_stat_replication WHERE state = 'streaming' AND application_name <> 'pg_basebackup'";
+    Ok(rows(client, statement).await?.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect())
+}
+
+async fn rows(client: &Client, statement: &str) -> Observed<Vec<Row>> {
+    client.query(statement, &[]).await.map_err(|error| failure(&error))
+}

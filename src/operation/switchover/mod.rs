@@ -1,0 +1,233 @@
+//! `hactl switchover`: the primary moves to another member, without losing a commit.
+
+mod preflight;
+mod watch;
+mod wish;
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use self::{
+    preflight::{Seen, notes, obstacles},
+    watch::{Moved, watch},
+};
+use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use crate::{
+    component::{
+        Problem,
+        patroni::{self, Member},
+        postgres::{self, Activity},
+    },
+    context::RunContext,
+    deployment::{Deployment, RunningCluster},
+    error::{Error, Result},
+    event::{Event, Stage, Summary},
+    fleet::FleetNode,
+    health::{self, Health},
+    model::{ClusterName, InstanceKey},
+};
+
+pub const SWITCHOVER: Operation = Operation {
+    command: "switchover",
+    on_adopted: false,
+    reads_state: true,
+    preflight: Preflight::Nothing,
+    secrets: SecretsUse::Open,
+    locks: LockUse::Cluster,
+};
+
+/// A checkpoint that takes no longer leaves little to write for the one of the stop.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Checkpoints that are written at most before the stop.
+const CHECKPOINTS: u32 = 3;
+
+/// How long a standby may take to have what the primary has had on its disk.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a problem may last that passes by itself.
+const SETTLED_WITHIN: Duration = Duration::from_secs(8);
+
+/// How long the cluster may take to be healthy again: the old primary may have to be rewound.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
+
+/// Moves the primary, to `to` if the vote can have it.
+///
+/// # Errors
+/// When the cluster is not fit for it, which changes nothing; when no member or another one than `to` has become the
+/// primary.
+pub async fn switchover(run: &RunContext, deployment: Deployment, to: Option<&InstanceKey>) -> Result<Summary> {
+    let done = perform(run, deployment, &SWITCHOVER, async |acting| {
+        let cluster = acting.deployment.running(&run.context).await?;
+        if let Some(to) = to {
+            cluster.fleet.node(to.as_str())?;
+        }
+        let name = &cluster.plan.cluster;
+        let moved = run.stage(Stage::Switchover, switch(run, &cluster, to)).await?;
+        let healthy = async {
+            let patience = HEALTHY_WITHIN;
+            let healthy =
+                health::wait_until_healthy(&run.context, &cluster.plan, &cluster.fleet, &cluster.access, patience);
+            Ok((healthy.await?, None))
+        };
+        run.stage(Stage::Health, healthy).await?;
+        if let Some(to) = to.filter(|to| **to != moved.to) {
+            return Err(Error::failed("switchover-elsewhere", "make the primary of", name)
+                .cause(format!("the members voted for {} instead of {to}, which did not have all of the WAL", moved.to))
+                .hint(format!("Run `hactl switchover {name} --to {to}` again")));
+        }
+        let Moved { from, to, timeline, without } = moved;
+        let (seconds, tenths) = (without.as_secs(), without.subsec_millis() / 100);
+        let message = format!(
+            "{name}: {to} is the primary instead of {from}, on timeline {timeline}; the cluster had no primary for \
+             {seconds}.{tenths} s."
+        );
+        let next = vec![format!("hactl status {name}")];
+        Ok((Outcome { message, next, changed: true, ..Outcome::default() }, ()))
+    });
+    Ok(done.await?.0)
+}
+
+/// The cluster before the move.
+struct Before {
+    leader: InstanceKey,
+    members: Vec<Member>,
+    problems: Vec<Problem>,
+}
+
+async fn switch(
+    run: &RunContext,
+    cluster: &RunningCluster,
+    to: Option<&InstanceKey>,
+) -> Result<(Moved, Option<String>)> {
+    let context = &run.context;
+    let name = &cluster.plan.cluster;
+    let say = async |words: String| context.events.step(Stage::Switchover, None, words).await;
+    wish::settle(cluster).await;
+    let looked = async { Ok(settled(cluster).await) };
+    let health = context.interruptible("look at the machines of", name, looked).await?;
+    run.keep("health", &health)?;
+    let Some(leader) = health.leader else {
+        let causes = health.problems.iter().map(|problem| format!("[{}] {}", problem.code, problem.message));
+        let error = causes.fold(refused(name), Error::cause);
+        return Err(error.hint(format!("Run `hactl status {name}`")));
+    };
+    let before = Before { leader, members: health.members, problems: health.problems };
+    let primary = cluster.fleet.node(before.leader.as_str())?;
+    let client = connect(cluster, primary).await?;
+    let activity = fit(cluster, &before, &client, to).await?;
+    for note in notes(&activity) {
+        context.events.warn("switchover-note", note, None).await;
+    }
+    say(format!(
+        "{} hands over: {} client connections there end, and writes fail until another member is the primary",
+        before.leader, activity.sessions
+    ))
+    .await;
+    for _ in 0..CHECKPOINTS {
+        let started = Instant::now();
+        let written = async { postgres::checkpoint(&client).await.map_err(|said| refused(name).cause(said)) };
+        context.interruptible("write a checkpoint on", &before.leader, written).await?;
+        let took = started.elapsed();
+        say(format!("{} has written a checkpoint in {:.1} s", before.leader, took.as_secs_f64())).await;
+        if took < SHORT {
+            break;
+        }
+    }
+    // The checkpoint took its time.
+    fit(cluster, &before, &client, to).await?;
+    if let Some(to) = to {
+        wish::prefer(context, &cluster.access, cluster.fleet.node(to.as_str())?).await?;
+        say(format!("{to} is preferred among members with the same WAL")).await;
+    }
+    let moved = async {
+        caught_up(cluster, &before, &client).await?;
+        watch(context, cluster, primary).await
+    };
+    let moved = moved.await;
+    if to.is_some() {
+        wish::settle(cluster).await;
+    }
+    let moved = moved?;
+    let event = Event::SwitchedOver {
+        from: moved.from.to_string(),
+        to: moved.to.to_string(),
+        timeline: moved.timeline,
+        without_primary_ms: u64::try_from(moved.without.as_millis()).unwrap_or(u64::MAX),
+    };
+    context.events.emit(event).await;
+    let detail = format!("{} leads instead of {}", moved.to, moved.from);
+    Ok((moved, Some(detail)))
+}
+
+/// The state of the cluster, once it has no problem or some time has passed: a replica that has just followed a new primary
+/// shows its old timeline for a moment.
+async fn settled(cluster: &RunningCluster) -> Health {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    loop {
+        let health = health::diagnose(&cluster.plan, &health::observe(&cluster.fleet, &cluster.access).await);
+        if preflight::is_fit(&health.problems) || Instant::now() > deadline {
+            return health;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn refused(name: &ClusterName) -> Error {
+    Error::failed("switchover-refused", "switch over", name)
+}
+
+async fn connect(cluster: &RunningCluster, primary: &FleetNode) -> Result<Client> {
+    let client = postgres::superuser(&cluster.access, primary, "postgres").await;
+    client.map_err(|said| refused(&cluster.plan.cluster).cause(format!("{}: {said}", primary.key())))
+}
+
+/// What happens on the primary, if nothing of it speaks against a switchover.
+async fn fit(cluster: &RunningCluster, before: &Before, client: &Client, to: Option<&InstanceKey>) -> Result<Activity> {
+    let name = &cluster.plan.cluster;
+    let activity = postgres::activity(client, &cluster.fleet).await.map_err(|said| refused(name).cause(said))?;
+    let Before { leader, members, problems } = before;
+    let durability = cluster.plan.patroni.durability;
+    let found = obstacles(&Seen { leader, members, problems, durability, activity: &activity }, to);
+    if found.is_empty() {
+        return Ok(activity);
+    }
+    let hint = found.iter().find_map(|obstacle| obstacle.hint.clone());
+    let error = found.into_iter().fold(refused(name), |error, obstacle| error.cause(obstacle.cause));
+    Err(error.hint(hint.unwrap_or_else(|| format!("Run `hactl status {name}`"))))
+}
+
+/// Waits until every standby has on its disk what the primary has there now. One whose receiving is held up never has:
+/// the stop of the primary would wait for it.
+async fn caught_up(cluster: &RunningCluster, before: &Before, client: &Client) -> Result<()> {
+    let name = &cluster.plan.cluster;
+    let other = |said| refused(name).cause(said);
+    let wanted = postgres::flushed(client).await.map_err(other)?;
+    let standbys =
+        before.members.iter().map(|member| member.name.as_str()).filter(|key| *key != before.leader.as_str());
+    let standbys: Vec<&str> = standbys.collect();
+    let deadline = Instant::now() + CAUGHT_UP_WITHIN;
+    loop {
+        let flushed = postgres::flushed_by(client, &cluster.fleet).await.map_err(other)?;
+        let late = standbys.iter().find(|key| flushed.get(**key).is_none_or(|flushed| *flushed < wanted));
+        let Some(late) = late else { return Ok(()) };
+        if Instant::now() > deadline {
+            let seconds = CAUGHT_UP_WITHIN.as_secs();
+            let cause = format!("{late} did not receive within {seconds} s what {} has written", before.leader);
+            let hint = format!("Run `hactl logs {name} {late}` to see why it does not receive WAL");
+            return Err(refused(name).cause(cause).hint(hint));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Asks the primary to hand over.
+async fn ask(cluster: &RunningCluster, primary: &FleetNode) -> Result<()> {
+    let asked = patroni::switchover(&cluster.access, primary, watch::REFUSAL).await;
+    asked.map_err(|said| {
+        refused(&cluster.plan.cluster)
+            .cause(said)
+            .hint(format!("Run `hactl status {}` to see whether a replica can take over", cluster.plan.cluster))
+    })
+}

@@ -1,0 +1,137 @@
+//! Whether the primary may move now: pure.
+
+use crate::{
+    component::{
+        Problem,
+        patroni::Member,
+        postgres::{Activity, Standby},
+    },
+    model::{Durability, InstanceKey},
+};
+
+/// The age from which a transaction is too old to be cut off, in seconds.
+pub(super) const OLDEST: f64 = 10.0;
+
+/// The WAL that a standby may still have to receive or to replay, in bytes.
+const LAG: i64 = 16 * 1024 * 1024;
+
+/// How long a standby that streams may say nothing of itself, in seconds: it reports every second.
+const SILENCE: f64 = 5.0;
+
+/// Problems that a switchover does not make worse.
+const HARMLESS: &[&str] = &["database-missing", "parameter-differs", "pending-restart", "synchronous-commit-lowered"];
+
+/// What is known of a cluster before its primary moves.
+pub(super) struct Seen<'a> {
+    pub(super) leader: &'a InstanceKey,
+    pub(super) members: &'a [Member],
+    pub(super) problems: &'a [Problem],
+    pub(super) durability: Durability,
+    pub(super) activity: &'a Activity,
+}
+
+/// Why the primary may not move, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub(super) cause: String,
+    pub(super) hint: Option<String>,
+}
+
+fn obstacle(cause: impl Into<String>, hint: &str) -> Obstacle {
+    Obstacle { cause: cause.into(), hint: Some(hint.to_owned()) }
+}
+
+fn grave(problems: &[Problem]) -> impl Iterator<Item = &Problem> {
+    problems.iter().filter(|problem| !HARMLESS.contains(&problem.code.as_str()))
+}
+
+/// Whether no problem speaks against a switchover.
+pub(super) fn is_fit(problems: &[Problem]) -> bool {
+    grave(problems).next().is_none()
+}
+
+/// Everything that speaks against a switchover, to `to` if one is wished for.
+pub(super) fn obstacles(seen: &Seen<'_>, to: Option<&InstanceKey>) -> Vec<Obstacle> {
+    let mut found: Vec<Obstacle> = grave(seen.problems).map(unhealthy).collect();
+    if let Some(to) = to {
+        found.extend(unfit(seen, to));
+    }
+    if seen.activity.standbys.is_empty() {
+        found.push(obstacle("no replica streams from the primary", "Wait until a replica streams"));
+    }
+    let behind = seen.activity.standbys.iter().filter_map(|(key, standby)| behind(key, standby));
+    found.extend(behind.map(|cause| obstacle(cause, "Wait until the replica has caught up")));
+    for old in seen.activity.transactions.iter().filter(|transaction| transaction.seconds >= OLDEST) {
+        let cause = format!(
+            "process {} of user {} in database {} has had a transaction open for {:.0} s, which the switchover would roll \
+             back",
+            old.pid, old.user, old.database, old.seconds
+        );
+        let hint =
+            format!("Wait until the transaction has ended, or end it with `SELECT pg_terminate_backend({})`", old.pid);
+        found.push(obstacle(cause, &hint));
+    }
+    for pid in &seen.activity.backups {
+        let cause = format!("process {pid} copies a base backup from the primary, which the switchover would end");
+        found.push(obstacle(cause, "Wait until the backup has ended"));
+    }
+    found
+}
+
+fn unhealthy(problem: &Problem) -> Obstacle {
+    let node = problem.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
+    Obstacle { cause: format!("[{}] {node}{}", problem.code, problem.message), hint: problem.hint.clone() }
+}
+
+/// Why `to` cannot become the primary.
+fn unfit(seen: &Seen<'_>, to: &InstanceKey) -> Option<Obstacle> {
+    if to == seen.leader {
+        return Some(obstacle(format!("{to} is already the primary"), "Name a replica with --to"));
+    }
+    let Some(member) = seen.members.iter().find(|member| member.name == to.as_str()) else {
+        return Some(obstacle(format!("{to} is not a member of the cluster"), "Name a replica with --to"));
+    };
+    let tag = |name: &str| member.tags.get(name);
+    if tag("nofailover").is_some_and(|value| value == true)
+        || tag("failover_priority").is_some_and(|value| value.as_i64().is_some_and(|value| value <= 0))
+    {
+        return Some(obstacle(format!("the tags of {to} forbid that it leads"), "Name another replica with --to"));
+    }
+    let role = match seen.durability {
+        Durability::QuorumStrict | Durability::Quorum => "quorum_standby",
+        Durability::SyncStrict | Durability::Sync => "sync_standby",
+        Durability::Async => return None,
+    };
+    (member.role != role).then(|| {
+        let cause =
+            format!("{to} is not one of the replicas whose acknowledgement counts: Patroni calls it {}", member.role);
+        obstacle(cause, "Wait until `hactl status` shows it as a synchronous replica, or name another with --to")
+    })
+}
+
+/// How a standby is behind, when it is too far.
+fn behind(key: &str, standby: &Standby) -> Option<String> {
+    if standby.silent > SILENCE {
+        return Some(format!("{key} has not acknowledged any WAL for {:.0} s", standby.silent));
+    }
+    if standby.not_flushed > LAG {
+        return Some(format!("{key} has still to receive {} MB of WAL", standby.not_flushed / 1_048_576));
+    }
+    (standby.not_replayed > LAG)
+        .then(|| format!("{key} has still to replay {} MB of WAL", standby.not_replayed / 1_048_576))
+}
+
+/// What the switchover changes for others, and does not refuse.
+pub(super) fn notes(activity: &Activity) -> Vec<String> {
+    let prepared = activity
+        .prepared
+        .iter()
+        .map(|name| format!("prepared transaction {name} stays prepared on the new primary, with its locks"));
+    let slots = activity.logical_slots.iter().map(|name| {
+        format!("logical slot {name} is on the old primary only: its consumer cannot continue from the new one")
+    });
+    prepared.chain(slots).collect()
+}
+
+#[cfg(test)]
+mod tests;

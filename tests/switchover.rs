@@ -1,0 +1,206 @@
+//! The primary moves and a replica gets a new copy, on one cluster under clients that write: no acknowledged row is lost,
+//! and a run that is killed in between leaves a cluster that heals.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{Bench, application::Application, docker, steps::Steps};
+
+const NAME: &str = "t-switchover";
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+
+fn file(parameters: &str) -> String {
+    format!(
+        "instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\ndefaults: {{memory: 640, cores: 1}}\n\
+         postgres: {{parameters: {{{parameters}}}}}\n"
+    )
+}
+
+fn node(key: &str, command: &str) -> String {
+    docker(&["exec", &format!("{NAME}-{key}"), "sh", "-c", command]).trim().to_owned()
+}
+
+/// A query on one server, by its socket.
+fn ask(key: &str, query: &str) -> String {
+    node(key, &format!("runuser -u postgres -- psql -XAtq -c \"{query}\" postgres"))
+}
+
+/// The primary of a cluster that is healthy, or becomes so.
+fn primary(bench: &Bench) -> &'static str {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let mut status = bench.status();
+    while status["healthy"] != true && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_secs(1));
+        status = bench.status();
+    }
+    assert_eq!(status["healthy"], true, "{status:#}");
+    NODES.into_iter().find(|key| status["leader"] == *key).unwrap()
+}
+
+fn replica(primary: &str) -> &'static str {
+    NODES.into_iter().rev().find(|key| *key != primary).unwrap()
+}
+
+/// The seconds without a primary that a switchover tells, and the new primary.
+fn moved(events: &[Value]) -> (f64, String) {
+    let event = events.iter().find(|event| event["type"] == "switched-over").expect("an event tells it");
+    (event["without_primary_ms"].as_f64().unwrap() / 1000.0, event["to"].as_str().unwrap().to_owned())
+}
+
+fn causes(error: &Value) -> String {
+    error["causes"].as_array().unwrap().iter().map(|cause| cause.as_str().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// What `key` has of a raised priority: its mark in the file, and the script of its timer.
+fn preferred(key: &str) -> String {
+    node(key, "grep -h ' # hactl-switchover$' /etc/patroni/patroni.yml; ls /run/hactl-switchover 2>/dev/null || :")
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one cluster for all steps")]
+fn moved_primary_and_new_copy_lose_no_row() {
+    let bench = Bench::new(NAME, &file(""));
+    let mut steps = Steps::new();
+    let up = steps.must("up, without a cluster, makes one", || bench.up());
+    let dsn = up["dsn"].as_str().unwrap().to_owned();
+    let application = Application::start(&dsn, 2);
+
+    steps.step("switchover, without a terminal and without --yes, changes nothing", || {
+        let before = primary(&bench);
+        let done = bench.hactl(&["switchover", NAME]);
+        let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(1) && said.contains("not-confirmed"), "{said}");
+        assert_eq!(primary(&bench), before);
+    });
+
+    steps.step("switchover, without --to, moves the primary to the member that the vote chooses", || {
+        let before = primary(&bench);
+        let (code, events) = bench.follow(&["switchover", NAME, "--yes"]).end();
+        assert_eq!(code, 0, "{:#?}", events.last());
+        let (seconds, to) = moved(&events);
+        println!("   {before} -> {to}, {seconds} s without a primary");
+        let after = primary(&bench);
+        assert!(after != before && after == to && seconds < 20.0, "{before} {after} {seconds}");
+    });
+
+    steps.step("switchover --to a replica moves the primary there and leaves no priority", || {
+        let wanted = replica(primary(&bench));
+        let (code, events) = bench.follow(&["switchover", NAME, "--to", wanted, "--yes"]).end();
+        assert_eq!(code, 0, "{:#?}", events.last());
+        println!("   -> {wanted}, {} s without a primary", moved(&events).0);
+        assert_eq!(primary(&bench), wanted);
+        assert_eq!(preferred(wanted), "");
+    });
+
+    steps.step("switchover, with an old transaction, names its process and user", || {
+        let before = primary(&bench);
+        let held = format!("{NAME}-{before}");
+        docker(&[
+            "exec",
+            "-d",
+            &held,
+            "runuser",
+            "-u",
+            "postgres",
+            "--",
+            "psql",
+            "-Xqc",
+            "BEGIN; SELECT pg_sleep(600)",
+            "postgres",
+        ]);
+        std::thread::sleep(Duration::from_secs(11));
+        let (code, error) = bench.fail(&["switchover", NAME, "--yes"]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("switchover-refused")), "{error:#}");
+        let pid = ask(
+            before,
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()",
+        );
+        let words = format!("process {pid} of user postgres in database postgres has had a transaction open for ");
+        assert!(causes(&error).contains(&words), "{words}: {error:#}");
+        assert_eq!(primary(&bench), before);
+        ask(before, &format!("SELECT pg_terminate_backend({pid})"));
+    });
+
+    steps.step("switchover --to a replica that receives no WAL, at a high rate of commits, is refused", || {
+        let before = primary(&bench);
+        let wanted = replica(before);
+        ask(before, "CREATE DATABASE load");
+        let bench_of = "/usr/lib/postgresql/$(ls /usr/lib/postgresql)/bin/pgbench";
+        node(before, &format!("runuser -u postgres -- {bench_of} -i -q load"));
+        let load = format!("runuser -u postgres -- {bench_of} -n -N -c 8 -j 2 -T 25 load >/tmp/load 2>&1");
+        docker(&["exec", "-d", &format!("{NAME}-{before}"), "sh", "-c", &load]);
+        std::thread::sleep(Duration::from_secs(3));
+        node(wanted, "kill -STOP $(pgrep -f '[w]alreceiver')");
+        let (code, error) = bench.fail(&["switchover", NAME, "--to", wanted, "--yes"]);
+        node(wanted, "kill -CONT $(pgrep -f '[w]alreceiver')");
+        assert_eq!((code, error["code"].as_str()), (1, Some("switchover-refused")), "{error:#}");
+        assert!(causes(&error).contains(wanted), "{error:#}");
+        assert_eq!(preferred(wanted), "");
+        std::thread::sleep(Duration::from_secs(25));
+        println!("   {}", node(before, "grep -E '^tps|failed' /tmp/load"));
+        assert_eq!(primary(&bench), before);
+    });
+
+    steps.step("switchover that is killed leaves a primary, and the timer takes the priority back", || {
+        let before = primary(&bench);
+        let wanted = replica(before);
+        let mut run = bench.follow(&["switchover", NAME, "--to", wanted, "--yes"]);
+        run.wait_for("preference", |event| event["step"].as_str().is_some_and(|step| step.contains("is preferred")));
+        run.kill();
+        assert!(preferred(wanted).contains("/run/hactl-switchover"), "{}", preferred(wanted));
+        primary(&bench);
+        // What the timer runs, without the wait of some minutes for it.
+        let left = node(
+            wanted,
+            "systemctl show -p SubState --value hactl-switchover.timer; systemctl start hactl-switchover.service",
+        );
+        assert_eq!(left, "waiting");
+        assert_eq!(preferred(wanted), "");
+        primary(&bench);
+    });
+
+    steps.step("reinit of the primary is refused", || {
+        let before = primary(&bench);
+        let (code, error) = bench.fail(&["reinit", NAME, before, "--yes"]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("reinit-refused")), "{error:#}");
+        assert!(causes(&error).contains(&format!("{before} is the primary")), "{error:#}");
+    });
+
+    steps.step("reinit of a replica copies the data, keeps the old data aside and shows it in status", || {
+        let key = replica(primary(&bench));
+        let before = ask(key, "SELECT pg_postmaster_start_time()");
+        let done = bench.act(&["reinit", NAME, key, "--yes"]);
+        println!("   {}", done["message"]);
+        primary(&bench);
+        assert_ne!(ask(key, "SELECT pg_postmaster_start_time()"), before);
+        let notices = bench.status()["notices"].as_array().unwrap().clone();
+        let kept = notices.iter().find(|notice| notice["code"] == "copy-kept").expect("a notice about the old data");
+        assert_eq!(kept["node"], key, "{kept:#}");
+        assert_eq!(node(key, "ls -d /var/lib/postgresql/*/*.diverged-*/PG_VERSION | wc -l"), "1");
+    });
+
+    for (parameters, moves) in [("max_connections: 120", true), ("max_connections: 110", false)] {
+        let how = if moves { "grows, moves the primary" } else { "shrinks, restarts the primary in place" };
+        steps.step(&format!("up, with a parameter that {how}"), || {
+            let before = primary(&bench);
+            let timeline = bench.status()["members"][0]["timeline"].as_u64().unwrap();
+            bench.write_file(&file(parameters));
+            bench.up();
+            let after = primary(&bench);
+            let timelines = bench.status()["members"][0]["timeline"].as_u64().unwrap() - timeline;
+            println!("   {before} -> {after}, {timelines} new timelines");
+            assert_eq!((after != before, timelines), (moves, u64::from(moves)));
+            for key in NODES {
+                assert_eq!(ask(key, "SHOW max_connections"), parameters.rsplit(' ').next().unwrap(), "{key}");
+            }
+        });
+    }
+
+    steps.step("application, after all steps, finds every row", || {
+        let (acknowledged, failed) = application.written();
+        println!("   {acknowledged} rows acknowledged, {failed} failed");
+        application.finish()
+    });
+    steps.finish();
+}
