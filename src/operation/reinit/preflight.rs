@@ -103,7 +103,9 @@ mod tests {
                 .map(|code| Problem { code: (*code).to_owned(), node: None, message: "seen".to_owned(), hint: None })
                 .collect(),
             notices: Vec::new(),
+            slots: Vec::new(),
             unproved: Vec::new(),
+            certificates: Default::default(),
         };
         let room = Space { needed_kib: 1000, free_kib: 1101, tablespaces: 0 };
         let full = Space { free_kib: 1100, ..room.clone() };
