@@ -8,7 +8,6 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::refused;
 use crate::{
     component::patroni,
     context::Context,
@@ -41,7 +40,7 @@ pub(super) async fn wait(context: &Context, cluster: &RunningCluster, primary: &
                 other => led = (other.unwrap_or_default(), Instant::now()),
             }
             if started.elapsed() > ttl * GIVEN_UP_AFTER {
-                return Err(refused(cluster, primary.key())
+                return Err(Error::failed("reinit-refused", "stop a member of", &cluster.plan.cluster)
                     .cause("etcd is not healthy, or changes its leader again and again")
                     .hint(format!("Run `hactl status {}`", cluster.plan.cluster)));
             }

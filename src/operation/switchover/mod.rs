@@ -16,7 +16,7 @@ use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
     component::{
         Problem,
-        patroni::{self, Member},
+        patroni::Member,
         postgres::{self, Activity},
     },
     context::RunContext,
@@ -220,14 +220,4 @@ async fn caught_up(cluster: &RunningCluster, before: &Before, client: &Client) -
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Asks the primary to hand over.
-async fn ask(cluster: &RunningCluster, primary: &FleetNode) -> Result<()> {
-    let asked = patroni::switchover(&cluster.access, primary, watch::REFUSAL).await;
-    asked.map_err(|said| {
-        refused(&cluster.plan.cluster)
-            .cause(said)
-            .hint(format!("Run `hactl status {}` to see whether a replica can take over", cluster.plan.cluster))
-    })
 }

@@ -7,7 +7,6 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::ask;
 use crate::{
     component::patroni,
     context::Context,
@@ -18,7 +17,7 @@ use crate::{
 };
 
 /// Patroni refuses a request within this time.
-pub(super) const REFUSAL: Duration = Duration::from_millis(2500);
+const REFUSAL: Duration = Duration::from_millis(2500);
 
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -84,4 +83,14 @@ async fn primaries(cluster: &RunningCluster) -> Vec<(InstanceKey, u64)> {
         leads.then(|| (node.key().clone(), itself.timeline.unwrap_or_default()))
     });
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Asks the primary to hand over.
+async fn ask(cluster: &RunningCluster, primary: &FleetNode) -> Result<()> {
+    let name = &cluster.plan.cluster;
+    patroni::switchover(&cluster.access, primary, REFUSAL).await.map_err(|said| {
+        Error::failed("switchover-refused", "switch over", name)
+            .cause(said)
+            .hint(format!("Run `hactl status {name}` to see whether a replica can take over"))
+    })
 }

@@ -22,6 +22,9 @@ fn streams() -> Activity {
     Activity { standbys, ..Activity::default() }
 }
 
+/// What is seen, the wish, and the cause that is expected; empty for none.
+type Case<'a> = (Activity, Vec<Problem>, Durability, Option<&'a str>, &'a str);
+
 #[test]
 fn switchover_is_refused_with_each_cause() {
     let old = |seconds| LongTransaction { pid: 7, user: "app".to_owned(), database: "orders".to_owned(), seconds };
@@ -32,7 +35,7 @@ fn switchover_is_refused_with_each_cause() {
     };
     let quorum = Durability::QuorumStrict;
     let none = Vec::new;
-    let table: Vec<(Activity, Vec<Problem>, Durability, Option<&str>, &str)> = vec![
+    let table: Vec<Case<'_>> = vec![
         (streams(), none(), quorum, None, ""),
         (streams(), none(), quorum, Some("node2"), ""),
         (streams(), vec![problem("pending-restart")], quorum, None, ""),
