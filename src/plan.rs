@@ -5,6 +5,7 @@ mod birth;
 mod bounds;
 mod decide;
 mod disk;
+mod kernel;
 mod memory;
 pub mod safety;
 pub mod steps;
@@ -78,6 +79,9 @@ pub struct Plan {
     /// The longest write gap that `verify.limits` of the cluster file allows, in milliseconds by drill.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits_ms: BTreeMap<String, u64>,
+    /// Kernel settings of the machines with PostgreSQL, by their names for `sysctl`; empty where hactl sets none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kernel: BTreeMap<String, u64>,
     /// Whether drills may cause faults that the cluster does not promise to survive.
     pub disposable: bool,
 }

@@ -75,6 +75,8 @@ pub struct Spec {
     pub drills: Vec<String>,
     /// The longest write gap that the user accepts, in milliseconds by word of [`crate::model::DRILL_NAMES`].
     pub limits_ms: BTreeMap<String, u64>,
+    /// Whether the kernels of the machines may be changed.
+    pub tune: bool,
     pub disposable: bool,
 }
 
