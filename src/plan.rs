@@ -5,6 +5,7 @@ mod birth;
 mod bounds;
 mod decide;
 mod disk;
+mod kernel;
 mod memory;
 pub mod safety;
 pub mod steps;
@@ -81,6 +82,9 @@ pub struct Plan {
     /// Whether the machines refuse new connections to the cluster's ports from other networks than those in `postgres`.
     #[serde(default)]
     pub firewall: bool,
+    /// Kernel settings of the machines with PostgreSQL, by their names for `sysctl`; empty where hactl sets none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kernel: BTreeMap<String, u64>,
     /// Whether drills may cause faults that the cluster does not promise to survive.
     pub disposable: bool,
 }

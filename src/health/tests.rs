@@ -8,7 +8,7 @@ use crate::{
         FirewallView, NodeView, Observations, ProbeError,
         etcd::{EtcdView, ListedMember},
         patroni::{Cluster, GuardState, GuardView, Itself, Member, PatroniView},
-        postgres::PostgresView,
+        postgres::{PostgresView, SlotView},
     },
     model::{Choices, InstanceKey, Role},
     plan::{self, Plan},
@@ -283,6 +283,19 @@ fn each_fault_is_reported_with_its_code_and_node() {
             "a replica that does not replay",
             |seen| postgres(seen, "node3").replay_paused = true,
             &[("replay-paused", Some("node3"))],
+        ),
+        (
+            "a slot that has lost WAL",
+            |seen| {
+                postgres(seen, LEADER).slots = vec![SlotView {
+                    name: "events".into(),
+                    kind: "logical".into(),
+                    active: false,
+                    wal_status: Some("lost".into()),
+                    retained_bytes: None,
+                }];
+            },
+            &[("slot-lost", Some(LEADER))],
         ),
         (
             "a parameter that PostgreSQL does not have",

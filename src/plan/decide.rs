@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Choices, Dcs, Durability, Patroni, Plan, PlannedInstance, Postgres, Warning, birth, bounds, disk, memory, versions,
-    voters,
+    Choices, Dcs, Durability, Patroni, Plan, PlannedInstance, Postgres, Warning, birth, bounds, disk, kernel, memory,
+    versions, voters,
 };
 use crate::{
     error::{Error, Result},
@@ -63,6 +63,10 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         let cores = data_nodes().map(|node| node.cores).min().unwrap_or(1);
         memory::parameters(memory_mib, cores)
     });
+    let own_size = !spec.postgres.parameters.contains_key("shared_buffers");
+    let derived = if own_size { parameters.clone() } else { BTreeMap::new() };
+    let begins = versions.birth > 0;
+    let kernel = kernel::settings(&spec.platform, spec.tune, begins, &derived);
     let disks = data_nodes().map(|node| node.disk_gb);
     // A disk of unknown size may be smaller than the others.
     let disk_gb = disks.collect::<Option<Vec<u32>>>().and_then(|sizes| sizes.into_iter().min());
@@ -122,6 +126,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         drills: spec.drills.clone(),
         limits_ms: spec.limits_ms.clone(),
         firewall: spec.firewall,
+        kernel,
         disposable: spec.disposable,
     })
 }

@@ -12,7 +12,8 @@ use super::{
     yaml::YamlNode,
 };
 use crate::model::{
-    ACCOUNTS, ClusterName, DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, HostName, InstanceKey, Platform, Role,
+    ACCOUNTS, ClusterName, DEFAULT_PORT, DEFAULT_TTL, Dns, DnsServer, DomainName, HostName, InstanceKey, Platform,
+    ProxmoxKind, Role,
 };
 
 /// Enough for etcd, Patroni and a small PostgreSQL, and three of them fit a laptop.
@@ -117,6 +118,13 @@ pub(super) fn check(
     let drills = sections::drills(&mut checker, verify.drills, &platform);
     let limits_ms = sections::limits(&mut checker, verify.limits);
     let firewall = file.firewall.unwrap_or(matches!(platform, Platform::Local(_) | Platform::Proxmox(_)));
+    let tune = file.machine.and_then(|machine| machine.tune).unwrap_or_default();
+    if tune
+        && (platform.local().is_some() || platform.proxmox().is_some_and(|proxmox| proxmox.kind == ProxmoxKind::Lxc))
+    {
+        checker
+            .say(&["machine", "tune"], "the machines are containers: their kernel is that of the machine they run on");
+    }
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -136,6 +144,7 @@ pub(super) fn check(
         drills,
         limits_ms,
         firewall,
+        tune,
         disposable,
     })
 }
@@ -236,8 +245,8 @@ fn only_there(
 
 /// Fields that the file of an adopted cluster must not have.
 fn refuse_on_adopted<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
-    let sections =
-        ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "assets", "firewall"].map(|field| vec![field]);
+    let sections = ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "machine", "assets", "firewall"]
+        .map(|field| vec![field]);
     let accounts: Vec<String> =
         ACCOUNTS.iter().filter(|known| !known.adopted).map(|known| known.account.to_string()).collect();
     let secrets = accounts.iter().map(String::as_str).chain(["owners"]).map(|field| vec!["secrets", field]);

@@ -88,6 +88,8 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// Patroni: version, durability and timers.
     pub(super) patroni: Option<PatroniFile>,
+    /// The machines' operating system.
+    pub(super) machine: Option<MachineFile>,
     /// The failover drills.
     pub(super) verify: Option<VerifyFile>,
     /// Commands that print passwords. hactl generates every other password and keeps it in NAME.secrets.age.
@@ -418,6 +420,16 @@ pub(super) struct TimersFile {
     /// How long a primary that must step down may take to stop before Patroni kills it.
     #[schemars(range(min = 1, max = 86_400), extend("default" = 15))]
     pub(super) primary_stop_timeout: Option<u32>,
+}
+
+/// The machines' operating system.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MachineFile {
+    /// Whether hactl sets kernel parameters for PostgreSQL. It does so by itself on virtual machines that it made for a new
+    /// cluster. Not allowed for containers.
+    #[schemars(extend("default" = false))]
+    pub(super) tune: Option<bool>,
 }
 
 /// The failover drills.

@@ -77,6 +77,8 @@ pub struct Spec {
     pub limits_ms: BTreeMap<String, u64>,
     /// Whether the machines refuse new connections from other networks.
     pub firewall: bool,
+    /// Whether the kernels of the machines may be changed.
+    pub tune: bool,
     pub disposable: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod backend;
 mod platforms;
+mod slots;
 
 use super::*;
 use crate::model::{ClusterName, Durability, SshKeySource};

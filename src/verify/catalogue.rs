@@ -451,9 +451,8 @@ pub const ASYNCHRONOUS: Drill = Drill {
     ..drill("self-test", Tier::Destructive, Target::Replica, Fault::Asynchronous)
 };
 
-/// The fault of the other control: the primary outlives its Patroni, and a replica that cannot see this
-/// ([`CUT_REPLICA`]) continues to acknowledge its commits. A client that writes to the old primary after its successor
-/// has the leader key loses these writes, under every durability, unless something else stops the old primary.
+/// The fault of the other control: the primary outlives its Patroni, while a replica that cannot see this ([`CUT_REPLICA`])
+/// acknowledges its commits. Writes to it after its successor has the leader key are lost, unless something stops it.
 pub const ORPHAN: Drill = Drill {
     effect: "the unit is not running",
     undo: ON_NODE,
@@ -480,8 +479,7 @@ pub const STOP_GUARD: Drill = Drill {
     ..drill("self-test", Tier::Destructive, Target::Primary, Fault::StopGuard)
 };
 
-/// The time between the cut of replication and the primary's loss of power, in milliseconds: long enough for
-/// hundreds of commits, and too short for Patroni to notice.
+/// The pause between two faults of a drill, in milliseconds: hundreds of commits, and too short for Patroni to notice.
 pub const CUT_LEAD_MS: u64 = 300;
 
 /// How long the certificates of the drill `certificate-expired` live.

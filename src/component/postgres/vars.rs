@@ -46,6 +46,9 @@ struct Cluster<'a> {
     patroni_postgresql_parameters: &'a BTreeMap<String, Value>,
     /// Those of them that the cluster file sets: they are tried before a cluster begins.
     patroni_postgresql_parameters_given: &'a [String],
+    /// Kernel settings of the machine.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    patroni_kernel: &'a BTreeMap<String, u64>,
     /// The networks that may connect.
     patroni_access: Vec<IpNet>,
     /// The databases, each with its owner.
@@ -61,6 +64,7 @@ fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
     role_vars(&Cluster {
         patroni_postgresql_parameters: &plan.postgres.parameters,
         patroni_postgresql_parameters_given: &plan.postgres.given,
+        patroni_kernel: &plan.kernel,
         patroni_access: access(plan, fleet),
         patroni_databases: plan.postgres.databases.iter().map(|(name, owner)| (name, Database { owner })).collect(),
     })
