@@ -36,7 +36,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
         }
         if view.itself.pending_restart {
             let hint = format!("Run `hactl up {}` to restart the members in the right order", plan.cluster);
-            findings.ours(
+            findings.notice(
                 "pending-restart",
                 Some(key),
                 "a changed setting waits for a restart of PostgreSQL",
