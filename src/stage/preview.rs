@@ -173,7 +173,9 @@ pub(crate) async fn preview(
     let configured = software::play(context, cluster, &ansible, target, mode, seen.leader.as_ref()).await;
     // A plan keeps no record to read.
     let configured = configured.map_err(|error| match error.code {
-        "ansible" => error.hint("Correct the cause and run the same command again; `--verbose` shows Ansible's own output"),
+        "ansible" => {
+            error.hint("Correct the cause and run the same command again; `--verbose` shows Ansible's own output")
+        }
         _ => error,
     })?;
     found.changes = configured.changes;

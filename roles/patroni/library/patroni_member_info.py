@@ -173,6 +173,8 @@ def look(params):
     found = dict(answers=False, role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
                  healthy=False, problems=[], parameters=None)
     found["armed"] = any(os.path.exists(path) for path in ARMED)
+    # First: Patroni notes that a restart is pending before it notes the configuration, so what it says next is not older.
+    taken_over = took_over(params)
     control = os.path.join(params["data_dir"], "global", "pg_control")
     try:
         found["has_data"] = os.path.getsize(control) > 0
@@ -195,7 +197,7 @@ def look(params):
         found["leader"] = next((m["name"] for m in found["members"] if m["role"] in ("leader", "standby_leader")), "")
         found["grows"], found["shrinks"] = tendency(own.get("pending_restart_reason"))
         found["problems"] = judge(params, found["members"])
-        if not took_over(params):
+        if not taken_over:
             found["problems"].append("the member has not taken over the configuration in etcd")
         found["healthy"] = not found["problems"]
         if not params["wait"]:
