@@ -71,7 +71,7 @@ pub(crate) async fn run(session: &Session, args: PlanArgs) -> Result<u8> {
 /// The step's summary page, and the text for a comment on a pull request.
 fn for_github(github: &Github, planned: &Planned, text: &str) {
     let (cluster, refused) = (planned.plan.cluster.to_string(), planned.refused.is_some());
-    let markdown = report::plan_markdown(&cluster, &planned.changes.to_string(), refused, text);
+    let markdown = report::plan_markdown(&cluster, &planned.headline(), refused, text);
     github.summarize(&markdown);
     if let Some(error) = &planned.refused {
         github.error(error);

@@ -65,7 +65,8 @@ pub async fn configure(
         let fleet = known.fleet(cluster)?;
         let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
         software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
-        let mode = PlayMode { mitogen, check, may_interrupt };
+        // A check shows what a run with consent would do.
+        let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check };
         let configured = interruption::configure(run, cluster, &prepared.ansible, mode, None, ask).await?;
         if let Some(error) = interruption::left(CONFIGURE.command, cluster, &configured) {
             return Err(error);

@@ -51,6 +51,16 @@ impl Planned {
         !self.changes.is_empty() || self.configuration.as_ref().is_some_and(ConfigurationPlan::has_changes)
     }
 
+    /// What changes, in a few words: machines, and whether their configuration changes.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        match self.configuration.as_ref().is_some_and(ConfigurationPlan::has_changes) {
+            true if self.changes.is_empty() => "the configuration changes".to_owned(),
+            true => format!("{}, and the configuration changes", self.changes),
+            false => self.changes.to_string(),
+        }
+    }
+
     /// Terraform's part and that of the playbook, for people.
     #[must_use]
     pub fn changes_text(&self) -> String {
