@@ -95,14 +95,6 @@ impl<'a> Table<'a> {
             if inner["properties"].is_object() {
                 self.fields(inner, &format!("{path}."));
             }
-            // An object of one of several kinds: each has fields of its own.
-            for variant in inner["oneOf"].as_array().into_iter().flatten() {
-                if let Some(kind) = variant["properties"]["kind"]["const"].as_str() {
-                    let meaning = self.meaning(variant, kind);
-                    self.rows.push_str(&format!("| `{path}.kind` | `{kind}` | {meaning} |\n"));
-                    self.fields(variant, &format!("{path}."));
-                }
-            }
         }
     }
 
@@ -139,7 +131,6 @@ impl<'a> Table<'a> {
             Some("number") => "number".to_owned(),
             Some("boolean") => "true or false".to_owned(),
             Some("string") if words(schema).is_empty() => "text".to_owned(),
-            _ if words(schema).is_empty() => "any value".to_owned(),
             _ => words(schema).join(", "),
         };
         if null { format!("{kind}, or null") } else { kind }
