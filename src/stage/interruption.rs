@@ -51,7 +51,7 @@ pub(crate) fn left(command: &str, cluster: &Cluster, configured: &Configured) ->
     let mut left = configured.left().peekable();
     left.peek()?;
     let name = cluster.name();
-    let error = Error::failed("consent-missing", &format!("finish `{command}` of"), name);
+    let error = Error::failed("consent-missing", format!("finish `{command}` of"), name);
     let error = left.fold(error, |error, (machine, _)| {
         error.cause(format!("PostgreSQL on {machine}, the primary, waits for a restart, which interrupts writes"))
     });
