@@ -110,7 +110,6 @@ fn planned_and_done(bench: &Bench, text: &str) -> (Value, Shown) {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one cluster for all edits")]
 fn plan_of_each_edit_shows_what_the_next_up_does() {
     let base = &["work_mem: 4MB"];
     let bench = Bench::new(NAME, &file("3.5.35", base, "", 20));
