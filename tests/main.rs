@@ -18,6 +18,7 @@ mod local_engine;
 mod operator;
 mod outside_names;
 mod own_terraform;
+mod plan_shows;
 mod proxmox;
 mod proxmox_api;
 mod proxmox_up;

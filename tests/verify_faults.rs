@@ -120,7 +120,7 @@ async fn strike_and_undo(drill: &Drill, cluster: &FaultTarget<'_>) {
     clock.lap("armed");
     armed.inject().await.unwrap();
     clock.lap("struck");
-    assert!(armed.took_effect(SOON).await.unwrap(), "{} had no effect", drill.title());
+    assert!(armed.took_effect(drill.effect_within()).await.unwrap(), "{} had no effect", drill.title());
     clock.lap("seen");
     if drill.undo == "nothing to revert" {
         assert!(!armed.fired().await.unwrap());

@@ -8,6 +8,7 @@ open file descriptor. Without it the plugin stays silent.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import threading
@@ -24,12 +25,35 @@ description:
     whatever callback prints to standard output.
   - HACTL_EVENTS names a file, or the number of an open file descriptor.
   - A failed task's list C(refused) is given as it is: what of the cluster file was refused, and why.
+  - A task that changed something, or would in check mode, gives its C(effects) - files with their difference where
+    Ansible compares them, units that start, stop, reload or restart, and what a module lists itself as C(effects).
+    A task's variable C(hactl_restarts) names a service that the task restarts, C(hactl_leaves) one that it leaves
+    waiting for a restart.
   - Each line is flushed. Nothing of a task with C(no_log) is given but its
-    name, host and status.
+    name, host and status, and the paths of the files that it changed.
 """
 
 LAST_LINES = 20
 MAX_TEXT = 4000
+FILES = ("copy", "template", "file")
+UNITS = {"started": "start", "stopped": "stop", "restarted": "restart", "reloaded": "reload"}
+
+
+def lines(side):
+    if isinstance(side, dict):
+        # How the module "file" says owner, mode and kind.
+        return ["%s: %s\n" % (key, side[key]) for key in sorted(side) if key != "path"]
+    return (side or "").splitlines(keepends=True) if isinstance(side, str) else []
+
+
+def differences(answer):
+    found = answer.get("diff") or []
+    text = ""
+    for one in found if isinstance(found, list) else [found]:
+        if isinstance(one, dict) and ("before" in one or "after" in one):
+            both = difflib.unified_diff(lines(one.get("before")), lines(one.get("after")), n=1)
+            text += "".join(line if line.endswith("\n") else line + "\n" for line in list(both)[2:])
+    return text[:MAX_TEXT]
 
 
 def last_lines(text):
@@ -47,6 +71,7 @@ class CallbackModule(CallbackBase):
         super().__init__(*args, **kwargs)
         self._lock = threading.Lock()
         self._started = {}
+        self._items = {}
         self._stream = None
         target = os.environ.get("HACTL_EVENTS", "")
         if not target:
@@ -124,7 +149,51 @@ class CallbackModule(CallbackBase):
         refused = answer.get("refused")
         if status in ("failed", "ignored") and not hidden and isinstance(refused, list) and refused:
             fields["refused"] = refused
+        effects = self._effects(result, hidden) if status in ("ok", "changed") else []
+        if effects:
+            fields["effects"] = effects
         self._emit("host_result", **fields)
+
+    def _effects(self, result, hidden):
+        task, answer = result._task, result._result
+        effects = self._items.pop((result._host.get_name(), task._uuid), None)
+        if effects is None:
+            effects = self._effects_of_one(result, hidden)
+        given = task.vars or {}
+        if answer.get("changed") and not answer.get("failed") and "hactl_restarts" in given:
+            effects = [{"kind": "unit", "unit": given["hactl_restarts"], "action": "restart"}]
+        if "hactl_leaves" in given:
+            effects.append({"kind": "left", "unit": given["hactl_leaves"]})
+        return effects
+
+    @staticmethod
+    def _effects_of_one(result, hidden):
+        answer, action = result._result, result._task.action.rpartition(".")[2]
+        if not answer.get("changed") or answer.get("failed"):
+            return []
+        given = result._task_fields.get("args") or {}
+        if action in FILES:
+            difference = "" if hidden else differences(answer)
+            return [{"kind": "file", "path": given.get("dest") or given.get("path"), "diff": difference or None}]
+        if hidden:
+            return []
+        if action == "systemd_service":
+            return [{"kind": "unit", "unit": given.get("name"), "action": UNITS.get(given.get("state"), "start")}]
+        if isinstance(answer.get("effects"), list):
+            return list(answer["effects"])
+        said = answer.get("msg") if action == "debug" else None
+        return [{"kind": "task", "task": said or result._task.get_name().rpartition(" : ")[2].strip()}]
+
+    def _item(self, result):
+        hidden = result._result.get("_ansible_no_log") or result._task.no_log is True
+        known = self._items.setdefault((result._host.get_name(), result._task._uuid), [])
+        known.extend(self._effects_of_one(result, hidden))
+
+    def v2_runner_item_on_ok(self, result):
+        self._item(result)
+
+    def v2_runner_item_on_failed(self, result):
+        self._item(result)
 
     def v2_runner_on_ok(self, result):
         self._result(result, "changed" if result._result.get("changed", False) else "ok")

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::change::{Change, Effect};
 use crate::event::{Event, TaskStatus};
 
 /// What Ansible changed, per host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Configured {
     pub hosts: BTreeMap<String, Recap>,
+    /// What it changed, in its order.
+    pub changes: Vec<Change>,
 }
 
 /// Ansible's own totals of one host.
@@ -25,6 +28,11 @@ pub struct Recap {
 }
 
 impl Configured {
+    /// The machines whose service was left waiting for a restart that interrupts writes, each with the service.
+    pub fn left(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.changes.iter().filter_map(|change| Some((change.machine.as_str(), change.left()?)))
+    }
+
     /// The number of changes on all hosts.
     #[must_use]
     pub fn changed(&self) -> u32 {
@@ -69,6 +77,8 @@ struct HostResult {
     stderr: String,
     #[serde(default)]
     refused: Vec<Refusal>,
+    #[serde(default)]
+    effects: Vec<Effect>,
 }
 
 /// A parameter of PostgreSQL that a task refused.
@@ -102,6 +112,7 @@ pub(super) struct Follower {
     pub(super) configured: Option<Configured>,
     /// What was refused, each once: machines of one kind refuse the same.
     pub(super) refused: Vec<Refusal>,
+    changes: Vec<Change>,
 }
 
 impl Follower {
@@ -117,7 +128,7 @@ impl Follower {
             }
             Line::HostResult(result) => Some(self.result(result)),
             Line::Stats { hosts } => {
-                self.configured = Some(Configured { hosts });
+                self.configured = Some(Configured { hosts, changes: std::mem::take(&mut self.changes) });
                 None
             }
             Line::Other => None,
@@ -125,6 +136,8 @@ impl Follower {
     }
 
     fn result(&mut self, result: HostResult) -> Event {
+        let changes = result.effects.into_iter().map(|effect| Change { machine: result.host.clone(), effect });
+        self.changes.extend(changes);
         let said = [result.msg.trim(), result.stderr.trim()];
         let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
         let message = (!said.is_empty()).then(|| said.join("\n"));
@@ -176,8 +189,13 @@ mod tests {
         let refusal =
             Refusal { parameter: "work_mem".into(), cause: "no value of it".into(), meant: Some("16MB".into()) };
         assert_eq!(follower.refused, [refusal]);
+        let effects = r#"[{"kind":"unit","unit":"etcd","action":"restart"},{"kind":"left","unit":"postgresql"}]"#;
+        follower.line(&format!(r#"{{"event":"host_result","host":"node1","task":"Restart","role":"etcd","status":"changed","effects":{effects}}}"#));
         follower.line(r#"{"event":"stats","hosts":{"node1":{"ok":1,"changed":2,"failures":1,"unreachable":0,"skipped":0,"rescued":0,"ignored":0}}}"#);
-        assert_eq!(follower.configured.map(|configured| configured.changed()), Some(2));
+        let configured = follower.configured.unwrap();
+        assert_eq!(configured.changed(), 2);
+        assert_eq!(configured.changes[0].effect.to_string(), "restart etcd");
+        assert_eq!(configured.left().collect::<Vec<_>>(), [("node1", "postgresql")]);
         assert!(Follower::default().line("PLAY [Etcd] ***").is_none());
     }
 }

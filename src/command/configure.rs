@@ -3,8 +3,12 @@ use clap::Args;
 use super::{
     Session,
     arguments::{AnsibleArgs, ClusterArg},
+    prompt,
 };
-use crate::{error::Result, operation};
+use crate::{
+    error::Result,
+    operation::{self, ConfigureRequest},
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct ConfigureArgs {
@@ -15,13 +19,18 @@ pub(crate) struct ConfigureArgs {
     /// Run Ansible in check mode: show what would change, without changing anything
     #[arg(long)]
     pub(crate) check: bool,
+    /// Restart the primary where a change needs it, which interrupts writes, without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 pub(crate) async fn run(session: &Session, args: ConfigureArgs) -> Result<u8> {
-    let (mitogen, check) = (!args.ansible.no_mitogen, args.check);
+    let request = ConfigureRequest { mitogen: !args.ansible.no_mitogen, check: args.check, may_interrupt: args.yes };
     session
         .act(&operation::CONFIGURE, &args.name.name, async |run, deployment| {
-            operation::configure(run, deployment, mitogen, check).await
+            let name = deployment.cluster.name().clone();
+            let ask = async |question: &str| prompt::agree(session, name.as_str(), question).await;
+            operation::configure(run, deployment, request, ask).await
         })
         .await
 }

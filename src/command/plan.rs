@@ -1,10 +1,13 @@
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{
     Session,
-    arguments::{ClusterArg, ConsentArgs},
+    arguments::{AnsibleArgs, ClusterArg, ConsentArgs},
 };
 use crate::{
+    context::Context,
     error::Result,
     operation::{self, Planned},
     report::{self, Github, Output},
@@ -15,21 +18,33 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
     #[command(flatten)]
+    pub(crate) ansible: AnsibleArgs,
+    #[command(flatten)]
     pub(crate) agreed: ConsentArgs,
     /// Exit with 0 for no changes, 2 for changes, 1 for an error
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+    /// Write the plan to this file, for `hactl up --plan`; the file has no secrets
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 pub(crate) async fn run(session: &Session, args: PlanArgs) -> Result<u8> {
-    let agreed = args.agreed.into();
+    let (agreed, mitogen) = (args.agreed.into(), !args.ansible.no_mitogen);
     let work = async {
         let mut deployment = session.deployment(&args.name.name).await?;
         deployment.cluster.must_be_made_here("plan")?;
         // Terraform's plan is a file: this run must not replace one that another run is about to apply.
         let _lock = session.lock("plan", &deployment.cluster).await?;
         deployment.reread();
-        session.query(async |context| operation::plan(context, &mut deployment, &agreed).await).await
+        let plan = async |context: &Context| {
+            let planned = operation::plan(context, &mut deployment, &agreed, mitogen).await?;
+            if let Some(path) = &args.out {
+                operation::to_save(context, &deployment, &planned).await?.write(path)?;
+            }
+            Ok(planned)
+        };
+        session.query(plan).await
     };
     let planned = match work.await {
         Ok(planned) => planned,
@@ -56,7 +71,7 @@ pub(crate) async fn run(session: &Session, args: PlanArgs) -> Result<u8> {
 /// The step's summary page, and the text for a comment on a pull request.
 fn for_github(github: &Github, planned: &Planned, text: &str) {
     let (cluster, refused) = (planned.plan.cluster.to_string(), planned.refused.is_some());
-    let markdown = report::plan_markdown(&cluster, &planned.changes.to_string(), refused, text);
+    let markdown = report::plan_markdown(&cluster, &planned.headline(), refused, text);
     github.summarize(&markdown);
     if let Some(error) = &planned.refused {
         github.error(error);

@@ -23,6 +23,20 @@ pub(super) async fn confirm(session: &Session, name: &str, refused: impl Fn(&str
     if answer.trim() == name { Ok(()) } else { Err(refused("the answer is not the cluster's name")) }
 }
 
+/// Asks a question and takes `yes` for consent. Without a terminal the answer is no, and so it is for readers of event
+/// lines: a program that reads them does not answer.
+///
+/// # Errors
+/// When the run is interrupted.
+pub(super) async fn agree(session: &Session, name: &str, question: &str) -> Result<bool> {
+    if session.by_events() || !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    report::message(&format!("{question} Type `yes` to continue, or press Enter to leave it:"));
+    // No answer is no consent.
+    Ok(line(session, name).await?.unwrap_or_default().trim() == "yes")
+}
+
 /// A line of standard input.
 ///
 /// # Errors

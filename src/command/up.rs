@@ -1,12 +1,15 @@
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{
     Session,
     arguments::{AnsibleArgs, ClusterArg, ConsentArgs},
+    prompt,
 };
 use crate::{
     error::Result,
-    operation::{self, UpRequest},
+    operation::{self, SavedPlan, UpRequest},
     report::{self, Output},
 };
 
@@ -18,20 +21,30 @@ pub(crate) struct UpArgs {
     pub(crate) ansible: AnsibleArgs,
     #[command(flatten)]
     pub(crate) agreed: ConsentArgs,
-    /// Accepted for scripts; `up` never asks for confirmation
-    #[arg(long)]
+    /// Restart the primary where a change needs it, which interrupts writes, without asking
+    #[arg(long, short)]
     pub(crate) yes: bool,
+    /// Carry out the plan in this file, with the interruption of writes that it has; refuse if anything has changed since
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
     /// Skip the failover drills on a cluster that this run has initialised
     #[arg(long)]
     pub(crate) no_verify: bool,
 }
 
 pub(crate) async fn run(session: &Session, args: UpArgs) -> Result<u8> {
-    let request = UpRequest { agreed: args.agreed.into(), mitogen: !args.ansible.no_mitogen, proof: !args.no_verify };
+    let request = UpRequest {
+        agreed: args.agreed.into(),
+        mitogen: !args.ansible.no_mitogen,
+        proof: !args.no_verify,
+        may_interrupt: args.yes,
+        saved: args.plan.as_deref().map(SavedPlan::read).transpose()?,
+    };
     session
         .act(&operation::UP, &args.name.name, async |run, deployment| {
             let name = deployment.cluster.name().clone();
-            let (summary, verdict) = operation::up(run, deployment, &request).await?;
+            let ask = async |question: &str| prompt::agree(session, name.as_str(), question).await;
+            let (summary, verdict) = operation::up(run, deployment, &request, ask).await?;
             let Some(verdict) = verdict else { return Ok(summary) };
             if session.output == Output::Text {
                 report::print(&report::verify::text(&verdict));

@@ -226,11 +226,6 @@ fn each_fault_is_reported_with_its_code_and_node() {
             &[("paused", None)],
         ),
         (
-            "pending restart",
-            |seen| patroni(seen, "node2").itself.pending_restart = true,
-            &[("pending-restart", Some("node2"))],
-        ),
-        (
             "failsafe",
             |seen| patroni(seen, "node1").itself.failsafe_mode_is_active = true,
             &[("failsafe-active", Some("node1"))],
@@ -369,6 +364,17 @@ fn adopted() -> Plan {
 
 fn noticed(health: &Health) -> Vec<&str> {
     health.notices.iter().map(|notice| notice.code.as_str()).collect()
+}
+
+#[test]
+fn member_that_waits_for_a_restart_is_a_notice_with_what_to_run() {
+    let plan = plan();
+    let mut seen = good(&plan);
+    patroni(&mut seen, LEADER).itself.pending_restart = true;
+    let health = diagnose(&plan, &seen);
+    assert!(health.is_healthy(), "{:?}", codes(&health));
+    assert_eq!(noticed(&health), ["pending-restart"]);
+    assert!(health.notices[0].hint.as_deref().unwrap().contains("hactl up"));
 }
 
 #[test]

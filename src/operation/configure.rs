@@ -7,7 +7,11 @@ use crate::{
     error::{Error, Result},
     event::Summary,
     model::Account,
-    stage::{firewall, prepare, software, versions},
+    stage::{
+        firewall, interruption, prepare,
+        software::{self, PlayMode},
+        versions,
+    },
 };
 
 pub const CONFIGURE: Operation = Operation {
@@ -19,11 +23,28 @@ pub const CONFIGURE: Operation = Operation {
     locks: LockUse::Cluster,
 };
 
-/// Configures the machines of the last provisioning; with `check` it only says what would change.
+/// What `configure` is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigureRequest {
+    /// Whether Ansible runs with Mitogen.
+    pub mitogen: bool,
+    /// Whether it only says what would change.
+    pub check: bool,
+    /// Whether writes may be interrupted.
+    pub may_interrupt: bool,
+}
+
+/// Configures the machines of the last provisioning. `ask` asks for consent to an interruption of writes.
 ///
 /// # Errors
-/// When the cluster was never provisioned, or a task fails.
-pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, check: bool) -> Result<Summary> {
+/// When the cluster was never provisioned, a task fails, or something was left that interrupts writes.
+pub async fn configure(
+    run: &RunContext,
+    deployment: Deployment,
+    request: ConfigureRequest,
+    ask: impl AsyncFnOnce(&str) -> Result<bool>,
+) -> Result<Summary> {
+    let ConfigureRequest { mitogen, check, may_interrupt } = request;
     let work = perform(run, deployment, &CONFIGURE, async |acting| {
         acting.deployment.take_over()?;
         versions::learn(&run.context, &mut acting.deployment).await?;
@@ -47,7 +68,13 @@ pub async fn configure(run: &RunContext, deployment: Deployment, mitogen: bool, 
         if !check {
             firewall::admit_members(cluster, fleet, &access(&run.context, cluster, vault)?).await?;
         }
-        let changed = software::run_playbook(run, cluster, &prepared, mitogen, check).await?.changed();
+        // A check shows what a run with consent would do.
+        let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check };
+        let configured = interruption::configure(run, cluster, &prepared.ansible, mode, None, ask).await?;
+        if let Some(error) = interruption::left(CONFIGURE.command, cluster, &configured) {
+            return Err(error);
+        }
+        let changed = configured.changed();
         let would = if check { "would change" } else { "changed" };
         let outcome = Outcome {
             message: format!("{name}: {changed} tasks {would} something."),

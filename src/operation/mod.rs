@@ -17,14 +17,15 @@ mod up;
 mod verify;
 
 pub use crate::stage::decommission::TeardownRequest;
-pub use configure::{CONFIGURE, configure};
+pub use crate::stage::saved_plan::SavedPlan;
+pub use configure::{CONFIGURE, ConfigureRequest, configure};
 pub use down::{DOWN, TeardownPreview, down, preview};
 pub use fetch::{FETCH, fetch};
 pub use force_unlock::{FORCE_UNLOCK, force_unlock};
 pub use frame::Operation;
 pub use image::{IMAGE, build_image, images, prune_images};
 pub use import::{IMPORT, ImportSelection, import};
-pub use plan::{Planned, plan};
+pub use plan::{Planned, plan, to_save};
 pub use provision::{PROVISION, provision};
 pub use reinit::{REINIT, ReinitRequest, reinit};
 pub use rotate::{ROTATE, rotate_certificates};

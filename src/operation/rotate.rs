@@ -14,7 +14,11 @@ use crate::{
     health::{self, Certificates, Healthy},
     model::InstanceKey,
     secrets::Vault,
-    stage::{prepare, software, versions},
+    stage::{
+        prepare,
+        software::{self, PlayMode},
+        versions,
+    },
 };
 
 pub const ROTATE: Operation = Operation {
@@ -60,7 +64,9 @@ pub async fn rotate_certificates(
         for node in &order {
             vault.forget_leaves(node.key());
             software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
-            software::run_playbook(run, cluster, &prepared, mitogen, false).await?;
+            // A setting that waits for a restart of the primary waits on.
+            let mode = PlayMode { mitogen, check: false, may_interrupt: false };
+            software::run_playbook(run, cluster, &prepared.ansible, mode).await?;
             certificates = settle(run, cluster, fleet, vault, node).await?;
         }
         let name = cluster.name();

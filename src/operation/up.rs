@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::{
     frame::{Acting, LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
+    plan::still_fits,
     verify::prove,
 };
 use crate::{
+    ansible::Configured,
     component::postgres,
     context::RunContext,
     deployment::{Deployment, access, as_owner, client_files, lock::LockRequest},
@@ -14,9 +16,12 @@ use crate::{
     event::{Stage, Summary},
     health, report,
     stage::{
-        firewall,
+        firewall, interruption,
         machines::{self, Provisioned, With},
-        prepare, software, versions,
+        prepare,
+        saved_plan::SavedPlan,
+        software::{self, PlayMode},
+        versions,
     },
     terraform::Consent,
     verify::Verdict,
@@ -47,22 +52,39 @@ pub struct UpRequest {
     pub mitogen: bool,
     /// Whether a cluster that this run initialises is drilled.
     pub proof: bool,
+    /// Whether writes may be interrupted.
+    pub may_interrupt: bool,
+    /// The plan that is carried out, and nothing else.
+    pub saved: Option<SavedPlan>,
 }
 
-/// Creates the cluster, or converges it.
+/// Creates the cluster, or converges it. `ask` asks for consent to an interruption of writes.
 ///
 /// # Errors
 /// When a stage fails. What was done so far stays; the next `up` continues from there.
-pub async fn up(run: &RunContext, deployment: Deployment, request: &UpRequest) -> Result<(Summary, Option<Verdict>)> {
-    perform(run, deployment, &UP, async |acting| converge(acting, request).await).await
+pub async fn up(
+    run: &RunContext,
+    deployment: Deployment,
+    request: &UpRequest,
+    ask: impl AsyncFnOnce(&str) -> Result<bool>,
+) -> Result<(Summary, Option<Verdict>)> {
+    perform(run, deployment, &UP, async |acting| converge(acting, request, ask).await).await
 }
 
 /// The stages that make and change something. A cluster that has no etcd yet is locked as soon as it has one.
-async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outcome, Option<Verdict>)> {
-    let UpRequest { agreed, mitogen, proof } = request;
+async fn converge(
+    acting: &mut Acting<'_>,
+    request: &UpRequest,
+    ask: impl AsyncFnOnce(&str) -> Result<bool>,
+) -> Result<(Outcome, Option<Verdict>)> {
+    let UpRequest { agreed, mitogen, proof, saved, .. } = request;
+    let may_interrupt = request.may_interrupt || saved.as_ref().is_some_and(|saved| saved.interrupts_writes);
     let Acting { run, deployment, locks, .. } = acting;
     let context = &run.context;
     versions::learn(context, deployment).await?;
+    if let Some(saved) = saved {
+        still_fits(context, deployment, agreed, saved).await?;
+    }
     let (cluster, known, vault) = deployment.parts(context).await?;
     let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
     if plain && cluster.plan.platform.local().is_none() {
@@ -82,17 +104,18 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
     let inventory = software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
     let access = access(context, cluster, vault)?;
     let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
-    let current = async { Ok(!provisioned.changed && software::is_current(cluster, fleet, &access, &inventory).await) };
-    let current = context.interruptible("look at the machines of", cluster.name(), current).await?;
-    let configured = if current {
+    let seen = async { Ok(software::look(cluster, fleet, &access, &inventory).await) };
+    let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
+    let configured = if seen.current && !provisioned.changed {
         run.skip(Stage::Configure, "every machine has this configuration, and the cluster is healthy").await;
-        0
+        Configured::default()
     } else {
         locks.take_machines(request).await?;
         // A run elsewhere may have taken it meanwhile; a missing etcd is not reported, because it is expected here.
         locks.try_etcd(request).await?;
         firewall::admit_members(cluster, fleet, &access).await?;
-        software::run_playbook(run, cluster, &prepared, *mitogen, false).await?.changed()
+        let mode = PlayMode { mitogen: *mitogen, check: false, may_interrupt };
+        interruption::configure(run, cluster, &prepared.ansible, mode, seen.leader.as_ref(), ask).await?
     };
     locks.take_etcd(request).await?;
     let (leader, filtered) = run
@@ -107,6 +130,9 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
         })
         .await?;
     versions::keep(context, cluster, known, vault, fleet, prepared.image.as_deref()).await?;
+    if let Some(error) = interruption::left(UP.command, cluster, &configured) {
+        return Err(error);
+    }
     let data_nodes = cluster.plan.data_nodes().count();
     let proved = match (*proof, data_nodes) {
         (false, _) => None,
@@ -119,7 +145,7 @@ async fn converge(acting: &mut Acting<'_>, request: &UpRequest) -> Result<(Outco
 
     let name = cluster.name();
     let earliest = health::earliest_end(&health::certificates(fleet, &access).await);
-    let changed = provisioned.changed || configured > 0 || filtered > 0;
+    let changed = provisioned.changed || configured.changed() > 0 || filtered > 0;
     let message = match (changed, cluster.plan.nodes.len()) {
         (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),
         // The drill has moved the leader.

@@ -1,24 +1,24 @@
 //! Fleet -> Inventory -> Configured: certificates, what Ansible reads, and the playbook.
 
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
 use jiff::Timestamp;
 
-use super::{
-    prepare::{self, Prepared},
-    refused::parameters_refused,
-};
+use super::{prepare, refused::parameters_refused};
 use crate::{
     access::Access,
     ansible::{
-        self, Configured, Playbook, Settings,
+        self, AnsibleEnvironment, Configured, Playbook, Refusal, Settings,
         inventory::{self, Inventory, Material},
     },
     component::{self, Downloaded, KeyPair, RoleSecrets},
     context::{Context, RunContext},
     deployment::{Cluster, client_files, ssh_keys},
-    error::Result,
+    error::{Error, Result},
     event::Stage,
     fleet::Fleet,
     health,
+    model::InstanceKey,
     secrets::{ClientFiles, Leaf, Vault},
 };
 
@@ -32,20 +32,31 @@ pub(crate) async fn render(
 ) -> Result<Inventory> {
     run.stage(Stage::Inventory, async {
         let context = &run.context;
-        let plan = &cluster.plan;
-        let nodes: Vec<_> =
-            fleet.nodes.values().map(|node| (node.key().clone(), node.hostname().clone(), node.address)).collect();
-        let signed = vault.ensure_certificates(&component::certificates(), &nodes, Timestamp::now())?;
-        if vault.ensure_passwords(&cluster.accounts())? || signed {
+        let signed = complete(cluster, vault, fleet)?;
+        if signed.passwords || signed.certificates {
             vault.save()?;
         }
         client_files(context, cluster, vault, fleet)?;
         let material = material(context, cluster, vault, downloads);
-        let inventory = inventory::build(plan, fleet, &material)?;
+        let inventory = inventory::build(&cluster.plan, fleet, &material)?;
         inventory::write(&cluster.dir().inventory(), &inventory)?;
-        Ok((inventory, signed.then(|| "certificates signed".to_owned())))
+        Ok((inventory, signed.certificates.then(|| "certificates signed".to_owned())))
     })
     .await
+}
+
+/// Which secrets were missing or expiring.
+pub(crate) struct Completed {
+    pub(crate) certificates: bool,
+    pub(crate) passwords: bool,
+}
+
+/// Adds what is missing to the secrets, without saving them.
+pub(crate) fn complete(cluster: &Cluster, vault: &mut Vault, fleet: &Fleet) -> Result<Completed> {
+    let nodes: Vec<_> =
+        fleet.nodes.values().map(|node| (node.key().clone(), node.hostname().clone(), node.address)).collect();
+    let certificates = vault.ensure_certificates(&component::certificates(), &nodes, Timestamp::now())?;
+    Ok(Completed { certificates, passwords: vault.ensure_passwords(&cluster.accounts())? })
 }
 
 /// What the inventory needs of the secrets and the downloads.
@@ -64,51 +75,91 @@ pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, down
     }
 }
 
-/// Whether every node carries the digest of this inventory and serves the certificates on its disk, and the cluster is healthy.
-pub(crate) async fn is_current(cluster: &Cluster, fleet: &Fleet, access: &Access, inventory: &Inventory) -> bool {
-    let (seen, certificates) = tokio::join!(health::observe(fleet, access), health::certificates(fleet, access));
-    let same = seen
-        .values()
-        .filter(|view| !view.roles.is_empty())
-        .all(|view| view.digest.as_deref() == Some(inventory.digest()));
-    same && health::are_read(&certificates) && health::diagnose(&cluster.plan, &seen).is_healthy()
+/// What the machines show before the playbook runs.
+pub(crate) struct Seen {
+    /// Whether the playbook has nothing to do.
+    pub(crate) current: bool,
+    /// The machine that leads.
+    pub(crate) leader: Option<InstanceKey>,
+    /// Machines that SSH does not reach, each with the reason.
+    pub(crate) unreachable: BTreeMap<InstanceKey, String>,
 }
 
-/// Runs the site playbook.
+/// Looks whether every node carries the digest of this inventory and serves the certificates on its disk, the cluster is
+/// healthy and no member waits for a restart.
+pub(crate) async fn look(cluster: &Cluster, fleet: &Fleet, access: &Access, inventory: &Inventory) -> Seen {
+    let (seen, certificates) = tokio::join!(health::observe(fleet, access), health::certificates(fleet, access));
+    let mut busy = seen.values().filter(|view| !view.roles.is_empty());
+    let same = busy.all(|view| view.digest.as_deref() == Some(inventory.digest()));
+    let told = seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
+    let waits = told.into_iter().any(|view| view.itself.pending_restart);
+    let health = health::diagnose(&cluster.plan, &seen);
+    let unreachable = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.ssh.as_ref().err()?.to_string())));
+    let current = same && !waits && health.is_healthy() && health::are_read(&certificates);
+    Seen { current, unreachable: unreachable.collect(), leader: health.leader }
+}
+
+/// How the site playbook runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlayMode {
+    pub(crate) mitogen: bool,
+    pub(crate) check: bool,
+    /// Whether the primary may restart.
+    pub(crate) may_interrupt: bool,
+}
+
+/// Runs the site playbook, and keeps what it changed.
 pub(crate) async fn run_playbook(
     run: &RunContext,
     cluster: &Cluster,
-    prepared: &Prepared,
-    mitogen: bool,
-    check: bool,
+    ansible: &AnsibleEnvironment,
+    mode: PlayMode,
+    leader: Option<&InstanceKey>,
 ) -> Result<Configured> {
     run.stage(Stage::Configure, async {
-        let context = &run.context;
-        let dir = cluster.dir();
-        let playbook = Playbook {
-            tree: prepare::tree(context, &cluster.assets)?,
-            file: "patroni-cluster.yml".to_owned(),
-            inventory: dir.inventory(),
-            hosts: cluster.plan.nodes.values().filter(|node| !node.roles.is_empty()).count(),
-            vars_files: Vec::new(),
-        };
-        let scratch = prepare::scratch()?;
-        let settings = Settings {
-            private_key: ssh_keys::identities(context, cluster).machine,
-            // The inventory has them for every host.
-            ssh_arguments: String::new(),
-            mitogen,
-            check,
-            scratch: scratch.path().to_owned(),
-            forks: cluster.plan.nodes.len(),
-        };
-        let configured = ansible::run(context, &prepared.ansible, &playbook, &settings, |refused| {
-            parameters_refused(cluster, refused)
-        });
-        let configured = configured.await?;
+        let hosts = cluster.plan.nodes.values().filter(|node| !node.roles.is_empty()).count();
+        let target = (cluster.dir().inventory(), hosts);
+        let configured = play(&run.context, cluster, ansible, target, mode, leader).await?;
         run.keep("configured", &configured)?;
         let changed = configured.changed();
         Ok((configured, Some(format!("{changed} tasks changed something"))))
     })
     .await
+}
+
+/// Runs the site playbook on the machines of an inventory that was written, and on how many of them.
+pub(crate) async fn play(
+    context: &Context,
+    cluster: &Cluster,
+    ansible: &AnsibleEnvironment,
+    (inventory, hosts): (PathBuf, usize),
+    mode: PlayMode,
+    leader: Option<&InstanceKey>,
+) -> Result<Configured> {
+    let scratch = prepare::scratch()?;
+    // Not a variable of the inventory: the digest of the configuration does not depend on it.
+    let consent = scratch.path().join("consent.json");
+    fs::write(&consent, serde_json::json!({"patroni_may_interrupt": mode.may_interrupt}).to_string())
+        .map_err(|error| Error::failed("scratch", "write", consent.display()).source(&error))?;
+    let playbook = Playbook {
+        tree: prepare::tree(context, &cluster.assets)?,
+        file: "patroni-cluster.yml".to_owned(),
+        inventory,
+        hosts,
+        vars_files: vec![consent],
+    };
+    let settings = Settings {
+        private_key: ssh_keys::identities(context, cluster).machine,
+        // The inventory has them for every host.
+        ssh_arguments: String::new(),
+        mitogen: mode.mitogen,
+        check: mode.check,
+        scratch: scratch.path().to_owned(),
+        forks: cluster.plan.nodes.len(),
+    };
+    let refused = |refused: &[Refusal]| parameters_refused(cluster, refused);
+    let mut configured = ansible::run(context, ansible, &playbook, &settings, refused).await?;
+    let leader = leader.map(InstanceKey::as_str);
+    configured.changes.iter_mut().for_each(|change| change.mark(leader));
+    Ok(configured)
 }

@@ -52,6 +52,26 @@ PLAYBOOK = """
       loop: [top-secret]
       no_log: true
       ignore_errors: true
+    - name: Written
+      ansible.builtin.copy:
+        dest: "{{ playbook_dir }}/written"
+        content: "shown"
+    - name: Written in secret
+      ansible.builtin.copy:
+        dest: "{{ playbook_dir }}/{{ item }}"
+        content: "top-secret"
+      loop: [hidden]
+      no_log: true
+    - name: Restarted
+      ansible.builtin.command: "true"
+      vars: {hactl_restarts: postgresql}
+    - name: Not left
+      ansible.builtin.debug:
+      vars: {hactl_leaves: postgresql}
+      when: false
+    - name: Left
+      ansible.builtin.debug:
+      vars: {hactl_leaves: postgresql}
     - name: Handlers
       ansible.builtin.meta: flush_handlers
     - name: Failed
@@ -83,7 +103,7 @@ class Events(unittest.TestCase):
             )
             program = os.environ.get("ANSIBLE_PLAYBOOK", "ansible-playbook")
             cls.done = subprocess.run(
-                [program, "-i", "one,", "-c", "local", "-e", "ansible_python_interpreter=python3", str(book)],
+                [program, "-i", "one,", "-c", "local", "-e", "ansible_python_interpreter=python3", "--diff", str(book)],
                 env=environment, pass_fds=[write], capture_output=True, text=True, check=False,
             )
             os.close(write)
@@ -98,8 +118,21 @@ class Events(unittest.TestCase):
             {task: e["status"] for task, e in self.results.items()},
             {"Ok": "ok", "Changed": "changed", "Skipped": "skipped", "Ignored": "ignored", "Refused": "ignored",
              "Secret": "failed", "Why": "ignored", "Hidden": "ignored",
-             "Hidden item": "ignored", "Handler": "changed", "Failed": "failed"},
+             "Hidden item": "ignored", "Written": "changed", "Written in secret": "changed", "Restarted": "changed",
+             "Not left": "skipped", "Left": "ok", "Handler": "changed", "Failed": "failed"},
         )
+
+    def test_effects_are_files_services_and_what_was_left(self):
+        effects = {task: e["effects"] for task, e in self.results.items() if "effects" in e}
+        for task, name in (("Written", "written"), ("Written in secret", "hidden")):
+            path = pathlib.Path(effects[task][0].pop("path"))
+            self.assertEqual(path.name, name)
+        self.assertEqual(effects["Written"], [{"kind": "file", "diff": "@@ -0,0 +1 @@\n+shown\n"}])
+        self.assertEqual(effects["Written in secret"], [{"kind": "file", "diff": None}])
+        self.assertEqual(effects["Restarted"], [{"kind": "unit", "unit": "postgresql", "action": "restart"}])
+        self.assertEqual(effects["Left"], [{"kind": "left", "unit": "postgresql"}])
+        self.assertEqual(effects["Changed"], [{"kind": "task", "task": "Changed"}])
+        self.assertEqual(set(effects), {"Changed", "Handler", "Written", "Written in secret", "Restarted", "Left"})
 
     def test_order(self):
         self.assertEqual(self.events[0]["event"], "play_start")

@@ -33,6 +33,7 @@ PARAMETERS = load("library/patroni_parameters.py", "patroni_parameters")
 CANARY = load("library/patroni_canary.py", "patroni_canary")
 MEMBER = load("library/patroni_member_info.py", "patroni_member_info")
 UNDO = load("library/patroni_parameters_undo.py", "patroni_parameters_undo")
+PREVIEW = load("library/patroni_parameters_preview.py", "patroni_parameters_preview")
 
 CATALOGUE = [
     dict(name="work_mem", unit="kB", context="user", type="integer", min="64", max="2147483647", words=None),
@@ -49,6 +50,34 @@ CATALOGUE = [
 def judged(value_of_patroni, name, value, least=None):
     patroni = {name: dict(value=value_of_patroni, shared=False, least=least)}
     return PARAMETERS.judge([name], {name: value}, CATALOGUE, patroni)
+
+
+class Preview(unittest.TestCase):
+    SETTINGS = {
+        "max_connections": dict(setting="100", unit=None, vartype="integer", context="postmaster", boot_val="100"),
+        "shared_buffers": dict(setting="16384", unit="8kB", vartype="integer", context="postmaster", boot_val="16384"),
+        "work_mem": dict(setting="4096", unit="kB", vartype="integer", context="user", boot_val="4096"),
+    }
+
+    def judged(self, parameters, changed, same=()):
+        def equal(items):
+            return [value in same or setting == value for dummy, dummy2, setting, value in items]
+        return PREVIEW.judge(self.SETTINGS, parameters, changed, equal)
+
+    def test_only_a_parameter_that_needs_a_restart_and_differs_from_the_server_waits(self):
+        for parameters, changed, same, expected in (
+            ({"work_mem": "5MB"}, ["work_mem"], (), ([], False, False)),
+            ({"max_connections": 150}, ["max_connections"], (), (["max_connections"], True, False)),
+            ({"max_connections": "50"}, ["max_connections"], (), (["max_connections"], False, True)),
+            ({"max_connections": "100"}, ["max_connections"], (), ([], False, False)),
+            # The same amount in another unit, as Patroni compares it.
+            ({"shared_buffers": "128MB"}, ["shared_buffers"], ("128MB",), ([], False, False)),
+            ({"Shared_Buffers": "1GB"}, ["Shared_Buffers"], (), (["Shared_Buffers"], False, False)),
+            # Taken out of the file: the server goes back to its own value.
+            ({}, ["max_connections"], (), ([], False, False)),
+            ({"library.name": "x"}, ["library.name"], (), ([], False, False)),
+        ):
+            self.assertEqual(self.judged(parameters, changed, same), expected, parameters)
 
 
 class Judge(unittest.TestCase):

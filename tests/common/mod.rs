@@ -101,8 +101,9 @@ impl Bench {
         last
     }
 
+    /// Runs `up`, which may interrupt writes and must succeed.
     pub(crate) fn up(&self) -> Value {
-        self.act(&["up", self.name, "--no-verify"])
+        self.act(&["up", self.name, "--no-verify", "--yes"])
     }
 
     pub(crate) fn status(&self) -> Value {

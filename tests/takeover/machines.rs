@@ -47,13 +47,20 @@ fn cluster_of_the_release_before_is_taken_over_and_only_patroni_and_its_lease_gu
             (application, NODES.map(|node| (node, starts(node))), NODES.map(agents_of))
         });
 
-    steps.step("plan, with this release, finds no changes", || {
+    steps.step("plan, with this release, finds no changes of machines and names the services that restart", || {
         let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
         let text = String::from_utf8_lossy(&planned.stdout);
-        assert_eq!(planned.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&planned.stderr));
+        assert_eq!(planned.status.code(), Some(2), "{text}{}", String::from_utf8_lossy(&planned.stderr));
         let planned: Value = serde_json::from_str(&text).unwrap();
         let resources = planned["changes"]["resources"].as_array().unwrap();
         assert!(resources.iter().all(|resource| resource["action"] == "no-op"), "{planned:#}");
+        assert_eq!(planned["consents"], Value::Array(Vec::new()), "{planned:#}");
+        let changes = planned["configuration"]["changes"].as_array().unwrap().iter();
+        let restarts: Vec<&Value> = changes.filter(|change| change["action"] == "restart").collect();
+        for node in NODES {
+            let of_guard = |change: &&&Value| change["machine"] == node && change["unit"] == "hactl-lease-guard";
+            assert!(restarts.iter().any(|change| of_guard(&change)), "{planned:#}");
+        }
     });
 
     steps.step("status, with this release, is healthy and reports that the lease guards are unknown", || {

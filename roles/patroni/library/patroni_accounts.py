@@ -44,6 +44,7 @@ author: The hactl maintainers
 
 RETURN = r"""
 did: {type: list, returned: always, description: What was changed}
+effects: {type: list, returned: always, description: The same for the events of a run}
 """
 
 
@@ -152,7 +153,7 @@ def main():
             did.append("gave database %s to %s" % (database, owner))
     if statements and not module.check_mode:
         psql("\n".join(statements))
-    module.exit_json(changed=bool(statements), did=did)
+    module.exit_json(changed=bool(statements), did=did, effects=[dict(kind="account", did=what) for what in did])
 
 
 if __name__ == "__main__":

@@ -249,7 +249,9 @@ def main():
         canary.take_out()
     else:
         canary.tried()
-    module.exit_json(changed=True, refused=[])
+    restarted = module.params["state"] == "tried" and module.params["restart"]
+    effects = [dict(kind="unit", unit="postgresql", action="restart")] if restarted else []
+    module.exit_json(changed=True, refused=[], effects=effects)
 
 
 if __name__ == "__main__":

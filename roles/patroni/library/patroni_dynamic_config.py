@@ -42,6 +42,7 @@ RETURN = r"""
 patch: {type: dict, returned: always, description: What was sent}
 config: {type: dict, returned: always, description: What is there now}
 answered: {type: bool, returned: always, description: There was a configuration to read}
+effects: {type: list, returned: always, description: 'For the events of a run: each setting that changes, with its old and new value'}
 """
 
 OWNED = {("postgresql", "parameters"), ("slots",)}
@@ -79,6 +80,18 @@ def merged(have, patch):
         else:
             result[key] = value
     return result
+
+
+def effects(have, patch, path=""):
+    """The settings of `patch`, each with its name, its value in `have` and its new one."""
+    found = []
+    for key in sorted(patch):
+        old, new = have.get(key), patch[key]
+        if isinstance(new, dict) and isinstance(old, dict):
+            found.extend(effects(old, new, path + key + "."))
+        else:
+            found.append(dict(kind="setting", name=path + key, old=old, new=new))
+    return found
 
 
 def main():
@@ -126,6 +139,7 @@ def main():
     if params["expected"] is not None and have.get("postgresql", {}).get("parameters", {}) != params["expected"]:
         module.exit_json(changed=False, patch={}, config=have, answered=True)
     patch = difference(have, params["config"])
+    said = effects(have, patch)
     try:
         if patch and not module.check_mode:
             have = ask("PATCH", patch)
@@ -135,7 +149,7 @@ def main():
         module.fail_json(msg="Patroni refuses: %s: %s" % (error, error.read().decode(errors="replace").strip()))
     except (OSError, ValueError) as error:
         module.fail_json(msg="Patroni's REST API does not answer: %s" % error)
-    module.exit_json(changed=bool(patch), patch=patch, config=have, answered=True)
+    module.exit_json(changed=bool(patch), patch=patch, config=have, answered=True, effects=said)
 
 
 if __name__ == "__main__":

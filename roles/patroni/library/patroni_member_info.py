@@ -194,6 +194,8 @@ def look(params):
     found = dict(answers=False, name="", role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
                  healthy=False, problems=[], parameters=None)
     found["armed"] = any(os.path.exists(path) for path in ARMED)
+    # First: Patroni notes that a restart is pending before it notes the configuration, so what it says next is not older.
+    taken_over = took_over(params)
     control = os.path.join(params["data_dir"], "global", "pg_control")
     try:
         found["has_data"] = os.path.getsize(control) > 0

@@ -35,8 +35,11 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
             findings.add("failsafe-active", Some(key), message, "Check etcd first");
         }
         if view.itself.pending_restart {
-            let hint = format!("Run `hactl up {}` to restart the members in the right order", plan.cluster);
-            findings.ours(
+            let hint = format!(
+                "Run `hactl up {}` to restart the members in the right order; add `--yes` if writes may be interrupted",
+                plan.cluster
+            );
+            findings.notice(
                 "pending-restart",
                 Some(key),
                 "a changed setting waits for a restart of PostgreSQL",

@@ -19,7 +19,8 @@ const LAG: i64 = 16 * 1024 * 1024;
 const SILENCE: f64 = 5.0;
 
 /// Problems that a switchover does not make worse.
-const HARMLESS: &[&str] = &["database-missing", "parameter-differs", "pending-restart", "synchronous-commit-lowered"];
+const HARMLESS: &[&str] =
+    &["certificate-expires", "database-missing", "parameter-differs", "pending-restart", "synchronous-commit-lowered"];
 
 /// What is known of a cluster before its primary moves.
 pub(super) struct Seen<'a> {

@@ -11,7 +11,8 @@
 //!
 //! A fault on a node is shell text around checked values ([`node_fault::NodeFault`], chosen in [`dispatch`]), and its
 //! undo is a timer of the node's own systemd ([`timer`]). A node without power has no timer: a process outside of hactl gives it
-//! its power back ([`power`]). Nothing is ever on the disk of a node, so a reboot also reverts a fault.
+//! its power back ([`power`]). Nothing is on the disk of a node, so a reboot also reverts a fault. The exception is
+//! [`leaf`]: a unit that runs at boot reverts it.
 
 mod bulk_load;
 mod disk;

@@ -1,0 +1,82 @@
+//! What a run does about a step that interrupts writes: it has the consent, asks for it, or leaves the step.
+
+use super::software::{self, PlayMode};
+use crate::{
+    ansible::{AnsibleEnvironment, Configured},
+    context::RunContext,
+    deployment::Cluster,
+    error::{Error, Result},
+    model::InstanceKey,
+};
+
+/// Runs the playbook. What interrupts writes is done with consent: that of `mode`, or the answer of `ask` to a question
+/// about what was left.
+///
+/// # Errors
+/// Those of the playbook, and when the run is interrupted while it asks.
+pub(crate) async fn configure(
+    run: &RunContext,
+    cluster: &Cluster,
+    ansible: &AnsibleEnvironment,
+    mode: PlayMode,
+    leader: Option<&InstanceKey>,
+    ask: impl AsyncFnOnce(&str) -> Result<bool>,
+) -> Result<Configured> {
+    let configured = software::run_playbook(run, cluster, ansible, mode, leader).await?;
+    let Some((machine, _)) = configured.left().next() else { return Ok(configured) };
+    let question = format!(
+        "PostgreSQL on {machine}, the primary, waits for a restart. The restart interrupts writes. Restart it now?"
+    );
+    if !ask(&question).await? {
+        return Ok(configured);
+    }
+    let mode = PlayMode { may_interrupt: true, ..mode };
+    let again = software::run_playbook(run, cluster, ansible, mode, leader).await?;
+    Ok(joined(configured, again))
+}
+
+/// What two runs changed together; what the first one left, the second one has done.
+fn joined(first: Configured, second: Configured) -> Configured {
+    let Configured { mut hosts, mut changes } = first;
+    changes.retain(|change| change.left().is_none());
+    changes.extend(second.changes);
+    for (host, recap) in second.hosts {
+        hosts.entry(host).or_default().changed += recap.changed;
+    }
+    Configured { hosts, changes }
+}
+
+/// The error of a run that did all but what interrupts writes; none where nothing was left.
+pub(crate) fn left(command: &str, cluster: &Cluster, configured: &Configured) -> Option<Error> {
+    let mut left = configured.left().peekable();
+    left.peek()?;
+    let name = cluster.name();
+    let error = Error::failed("consent-missing", format!("finish `{command}` of"), name);
+    let error = left.fold(error, |error, (machine, _)| {
+        error.cause(format!("PostgreSQL on {machine}, the primary, waits for a restart, which interrupts writes"))
+    });
+    Some(error.hint(format!(
+        "Run `hactl {command} {name} --yes` when writes may be interrupted. Everything else is done, and the cluster works"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn second_run_takes_the_place_of_what_the_first_one_left() {
+        let configured = |changed: u32, changes: serde_json::Value| -> Configured {
+            let recap = json!({"ok": 1, "changed": changed, "failures": 0, "unreachable": 0, "skipped": 0, "rescued": 0,
+                               "ignored": 0});
+            serde_json::from_value(json!({"hosts": {"node1": recap}, "changes": changes})).unwrap()
+        };
+        let first = configured(2, json!([{"machine": "node1", "kind": "left", "unit": "postgresql"}]));
+        assert_eq!(first.left().count(), 1);
+        let restart = json!([{"machine": "node1", "kind": "unit", "unit": "postgresql", "action": "restart"}]);
+        let both = joined(first, configured(1, restart));
+        assert_eq!((both.changed(), both.left().count(), both.changes.len()), (3, 0, 1));
+    }
+}
