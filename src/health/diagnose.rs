@@ -3,9 +3,8 @@
 
 use serde::Serialize;
 
-use super::Certificates;
 use crate::{
-    component::{COMPONENTS, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member},
+    component::{COMPONENTS, Certificates, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member},
     model::InstanceKey,
     plan::Plan,
     platform,
