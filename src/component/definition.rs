@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use futures_util::future::BoxFuture;
 
 use super::{
+    door::Door,
     findings::Findings,
     material::{Lookup, RoleVars},
     probe::Reached,
-    served::Door,
     view::{NodeView, Observations, View},
 };
 use crate::{

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 mod definition;
+mod door;
 pub mod etcd;
 mod findings;
 mod material;
@@ -15,14 +16,16 @@ mod view;
 
 use definition::Component;
 pub(crate) use definition::{Download, DownloadRequest, OpenTo};
+pub(crate) use door::Door;
+pub use door::TlsService;
 pub use findings::Problem;
 pub(crate) use findings::{Findings, Hint};
 pub use material::{Downloaded, KeyPair, RoleSecrets};
 pub(crate) use material::{Lookup, RoleVars};
 pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
-pub(crate) use served::{Door, ask_all as ask_certificates, doors};
-pub use served::{Served, Stamp, TlsService};
+pub use served::{Certificates, Served, Stamp};
+pub(crate) use served::{ask_all as ask_certificates, doors};
 pub use view::{FirewallView, NodeView, Observations};
 
 use crate::{

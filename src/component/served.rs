@@ -1,71 +1,28 @@
 //! The certificates that the services of a machine serve, and those that its files hold: asked on the machine itself, in one
 //! command, so that a port that asks for a certificate of its own is among them.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use x509_parser::pem::parse_x509_pem;
 
-use super::of_roles;
+use super::{
+    door::{Door, TlsService},
+    of_roles,
+};
 use crate::{
     access::{Access, PATIENCE},
     fleet::{Fleet, FleetNode},
-    model::{Certificate, Endpoint, InstanceKey},
+    model::InstanceKey,
     ssh::{Remote, quoted},
 };
 
 /// Prints one line of JSON for each service.
 const PROGRAM: &str = include_str!("served.py");
-
-/// A port that serves a certificate.
-#[derive(Clone, Debug)]
-pub(crate) struct Door {
-    pub(crate) service: TlsService,
-    pub(crate) certificate: Certificate,
-    pub(crate) endpoint: Endpoint,
-    /// The directory and the name, without the extension, of the role's files for it.
-    pub(crate) files: [&'static str; 2],
-    /// The name of its authority's file there, in the same form.
-    pub(crate) authority: &'static str,
-}
-
-impl Door {
-    /// The role's certificate, or its key.
-    pub(crate) fn path(&self, extension: &str) -> String {
-        let [directory, name] = self.files;
-        format!("{directory}/{name}.{extension}")
-    }
-}
-
-/// A service that serves a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsService {
-    /// etcd's client port.
-    Etcd,
-    /// etcd's port for its other members.
-    EtcdPeer,
-    /// Patroni's REST API.
-    Patroni,
-    /// PostgreSQL.
-    Postgresql,
-}
-
-impl TlsService {
-    /// Its name in messages.
-    #[must_use]
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::EtcdPeer => "etcd's peer port",
-            Self::Patroni => "Patroni",
-            Self::Postgresql => "PostgreSQL",
-        }
-    }
-}
 
 /// A certificate, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +54,9 @@ pub struct Served {
     pub at: Timestamp,
 }
 
+/// What the services of each machine serve.
+pub type Certificates = BTreeMap<InstanceKey, Vec<Served>>;
+
 /// Asks one machine; nothing if it does not answer.
 pub(crate) async fn ask(remote: &Remote, node: &FleetNode) -> Vec<Served> {
     let doors: Vec<Door> = doors(node);
@@ -122,7 +82,7 @@ pub(crate) fn doors(node: &FleetNode) -> Vec<Door> {
 }
 
 /// Asks all machines at once.
-pub(crate) async fn ask_all(fleet: &Fleet, access: &Access) -> Vec<(InstanceKey, Vec<Served>)> {
+pub(crate) async fn ask_all(fleet: &Fleet, access: &Access) -> Certificates {
     let asked = fleet.nodes.values().filter(|node| !node.node.roles.is_empty()).map(async |node| {
         let seen = match super::reach(access, node).await {
             Ok(remote) => ask(&remote, node).await,
@@ -130,7 +90,7 @@ pub(crate) async fn ask_all(fleet: &Fleet, access: &Access) -> Vec<(InstanceKey,
         };
         (node.key().clone(), seen)
     });
-    join_all(asked).await
+    join_all(asked).await.into_iter().collect()
 }
 
 #[derive(Deserialize)]

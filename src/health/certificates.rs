@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use super::diagnose::Health;
 use crate::{
     access::Access,
-    component::{Problem, Served, Stamp, TlsService, ask_certificates},
+    component::{Certificates, Problem, Served, Stamp, TlsService, ask_certificates},
     fleet::Fleet,
     model::InstanceKey,
     plan::Plan,
@@ -17,12 +17,9 @@ use crate::{
 const NOTICE_DAYS: i64 = 120;
 const PROBLEM_DAYS: i64 = 30;
 
-/// What the services of each machine serve.
-pub type Certificates = BTreeMap<InstanceKey, Vec<Served>>;
-
 /// Asks all machines at once.
 pub async fn certificates(fleet: &Fleet, access: &Access) -> Certificates {
-    ask_certificates(fleet, access).await.into_iter().collect()
+    ask_certificates(fleet, access).await
 }
 
 /// How near the end of a certificate is.
@@ -159,7 +156,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{component::patroni::Member, model::Choices, plan, report, spec};
+    use crate::{component::patroni::Member, model::Choices, plan, spec};
 
     fn plan() -> Plan {
         let text = b"instances: {node1: {}, node2: {}}";
@@ -302,25 +299,5 @@ mod tests {
             found(&[("node1", vec![Served { served: None, ..served(TlsService::Etcd, "2027-01-02T00:00:00Z") }])]);
         assert!(health.is_healthy());
         assert_eq!(earliest_end(&health.certificates), None);
-    }
-
-    #[test]
-    fn status_has_every_certificate_and_its_text_the_earliest_end() {
-        let health = found(&[
-            ("node1", vec![served(TlsService::Etcd, "2028-06-03T00:00:00Z")]),
-            ("node2", vec![served(TlsService::Postgresql, "2028-06-01T00:00:00Z")]),
-        ]);
-        let status = super::super::status(&plan(), &health, "postgresql://".to_owned());
-        let json = serde_json::to_value(&status).unwrap();
-        assert_eq!(
-            json["certificates"],
-            serde_json::json!([
-                {"node": "node1", "service": "etcd", "not_after": "2028-06-03T00:00:00Z", "read": true},
-                {"node": "node2", "service": "postgresql", "not_after": "2028-06-01T00:00:00Z", "read": true},
-            ])
-        );
-        assert_eq!(json["authorities"][0]["not_after"], "2036-01-01T00:00:00Z");
-        let text = report::status_text(&status);
-        assert!(text.contains("\n  certificates the earliest ends on 2028-06-01 (PostgreSQL on node2)\n"), "{text}");
     }
 }

@@ -3,9 +3,11 @@
 
 use serde::Serialize;
 
-use super::Certificates;
 use crate::{
-    component::{COMPONENTS, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member, postgres::SlotView},
+    component::{
+        COMPONENTS, Certificates, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member,
+        postgres::SlotView,
+    },
     model::InstanceKey,
     plan::Plan,
     platform,

@@ -15,7 +15,7 @@ mod tests;
 mod wait;
 
 pub(crate) use certificates::are_read;
-pub use certificates::{Certificates, certificates, earliest_end};
+pub use certificates::{certificates, earliest_end};
 pub use diagnose::{Health, Healthy, diagnose};
 pub use observe::observe;
 pub use status::{Status, status};

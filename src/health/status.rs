@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Certificates, Health, earliest_end};
+use super::{Health, earliest_end};
 use crate::{
-    component::{Problem, TlsService, etcd::Etcd, patroni::fencing, postgres::SlotView},
+    component::{Certificates, Problem, TlsService, etcd::Etcd, patroni::fencing, postgres::SlotView},
     plan::Plan,
 };
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Health, diagnose};
+use super::{Health, diagnose, status};
 use crate::{
     component::{
-        FirewallView, NodeView, Observations, ProbeError,
+        FirewallView, NodeView, Observations, ProbeError, Served, Stamp, TlsService,
         etcd::{EtcdView, ListedMember},
         patroni::{Cluster, GuardState, GuardView, Itself, Member, PatroniView},
         postgres::{PostgresView, SlotView},
@@ -444,4 +444,34 @@ fn machine_without_the_planned_firewall_is_a_notice_and_the_cluster_is_healthy()
     let refused = FirewallView { refused: Some("Operation not supported".to_owned()), ..FirewallView::default() };
     assert_eq!(noticed(&plan, refused), off("Operation not supported"));
     assert!(noticed(&Plan { firewall: false, ..plan.clone() }, FirewallView::default()).is_empty());
+}
+
+#[test]
+fn status_has_every_certificate_and_the_earliest_end() {
+    let plan = plan();
+    let mut health = diagnose(&plan, &good(&plan));
+    let stamp = |day: &str| Stamp { not_after: format!("{day}T00:00:00Z").parse().unwrap(), sha256: [1; 32] };
+    let served = |service, day| Served {
+        service,
+        served: Some(stamp(day)),
+        file: Some(stamp(day)),
+        authority: Some(stamp("2036-01-01")),
+        at: "2027-01-01T00:00:00Z".parse().unwrap(),
+    };
+    let node2 = vec![served(TlsService::Postgresql, "2028-06-01")];
+    health.add_certificates(
+        &plan,
+        BTreeMap::from([(key("node1"), vec![served(TlsService::Etcd, "2028-06-03")]), (key("node2"), node2)]),
+    );
+    let status = status(&plan, &health, "postgresql://".to_owned());
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(
+        json["certificates"],
+        serde_json::json!([
+            {"node": "node1", "service": "etcd", "not_after": "2028-06-03T00:00:00Z", "read": true},
+            {"node": "node2", "service": "postgresql", "not_after": "2028-06-01T00:00:00Z", "read": true},
+        ])
+    );
+    assert_eq!(json["authorities"][0]["not_after"], "2036-01-01T00:00:00Z");
+    assert_eq!(status.earliest_end.as_deref(), Some("2028-06-01 (PostgreSQL on node2)"));
 }

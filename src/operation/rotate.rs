@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
     access::Access,
-    component::{Stamp, doors},
+    component::{Certificates, Stamp, doors},
     context::RunContext,
     deployment::{Cluster, Deployment, access},
     error::{Error, Result},
     event::{Stage, Summary},
     fleet::{Fleet, FleetNode},
-    health::{self, Certificates, Healthy},
+    health::{self, Healthy},
     model::InstanceKey,
     secrets::Vault,
     stage::{
@@ -58,15 +58,15 @@ pub async fn rotate_certificates(
         let order = in_order(&chosen, healthy.leader());
         let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
         if only.is_empty() {
-            vault.forget_clients();
+            vault.forget_certificates(None);
         }
         let mut certificates = Certificates::new();
         for node in &order {
-            vault.forget_leaves(node.key());
+            vault.forget_certificates(Some(node.key()));
             software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
             // A setting that waits for a restart of the primary waits on.
             let mode = PlayMode { mitogen, check: false, may_interrupt: false };
-            software::run_playbook(run, cluster, &prepared.ansible, mode).await?;
+            software::run_playbook(run, cluster, &prepared.ansible, mode, None).await?;
             certificates = settle(run, cluster, fleet, vault, node).await?;
         }
         let name = cluster.name();

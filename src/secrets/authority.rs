@@ -12,7 +12,7 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use x509_parser::{extensions::GeneralName, pem::parse_x509_pem};
 
-use super::validity::Validity;
+use super::validity::{Validity, days_earlier};
 use crate::{
     error::{Error, Result},
     model::{Authority, Certificate, ClusterName, HostName, InstanceKey, Purpose, Secret},
@@ -48,20 +48,24 @@ pub(super) fn generate(cluster: &ClusterName, authority: Authority, now: Timesta
     make().map_err(|problem| problem.error(&format!("{what} authority of"), cluster))
 }
 
-/// When a certificate is made, and how many days before others of that day it ends.
+/// When a certificate is made, and the position of its node among all.
 #[derive(Clone, Copy)]
 pub(super) struct Made {
     pub(super) now: Timestamp,
-    pub(super) days_earlier: i64,
+    pub(super) position: usize,
 }
 
 impl Made {
-    /// From when to when a certificate of `authority` is valid.
     fn validity(self, authority: &Leaf) -> Result<Validity, Problem> {
-        let ends = authority.not_after().ok_or(Problem::Unreadable)?;
-        let validity = Validity::of_leaf(self.now, self.days_earlier, ends)?;
-        if validity.is_over(self.now) { Err(Problem::Ended(ends)) } else { Ok(validity) }
+        validity(authority, self.now, days_earlier(self.position))
     }
+}
+
+/// From when to when a certificate of `authority` is valid.
+fn validity(authority: &Leaf, now: Timestamp, days_earlier: i64) -> Result<Validity, Problem> {
+    let ends = authority.not_after().ok_or(Problem::Unreadable)?;
+    let validity = Validity::of_leaf(now, days_earlier, ends)?;
+    if validity.is_over(now) { Err(Problem::Ended(ends)) } else { Ok(validity) }
 }
 
 /// The certificate of one instance.
@@ -116,7 +120,7 @@ pub(super) fn sign_client(
     certificate: Certificate,
     now: Timestamp,
 ) -> Result<Leaf> {
-    let signed = Made { now, days_earlier: 0 }.validity(authority).and_then(|validity| {
+    let signed = validity(authority, now, 0).and_then(|validity| {
         let mut params = params(cluster, certificate.name, validity);
         params.extended_key_usages = usages(certificate.purpose);
         sign(params, authority)

@@ -26,7 +26,6 @@ use super::{
     identity::{self, Identity, KEY_COMMAND, KEY_FILE},
     short::ShortLeaves,
     store::{self, Existing},
-    validity::days_earlier,
 };
 use crate::{
     context::{Context, Dirs},
@@ -356,10 +355,10 @@ impl Vault {
             }
             for (position, (key, hostname, address)) in nodes.iter().enumerate() {
                 let holder = Holder { key, hostname, address: *address };
-                let made = Made { now, days_earlier: days_earlier(position) };
                 let leaves = known.entry(key.clone()).or_default();
                 if leaves.get(certificate.name).is_none_or(|leaf| leaf.is_due(now) || !leaf.is_for(&holder)) {
-                    let leaf = authority::sign_instance(authority, cluster, *certificate, &holder, made)?;
+                    let leaf =
+                        authority::sign_instance(authority, cluster, *certificate, &holder, Made { now, position })?;
                     leaves.insert(certificate.name.to_owned(), leaf);
                     changed = true;
                 }
@@ -368,18 +367,15 @@ impl Vault {
         Ok(changed)
     }
 
-    /// Forgets the certificates of a node, so that the next [`Vault::ensure_certificates`] makes new ones.
-    pub fn forget_leaves(&mut self, node: &InstanceKey) {
-        self.contents.nodes.remove(node);
-    }
-
-    /// The same with hactl's own certificates.
-    pub fn forget_clients(&mut self) {
-        self.contents.clients.clear();
+    /// The next [`Vault::ensure_certificates`] makes new certificates of the node, or hactl's own.
+    pub fn forget_certificates(&mut self, node: Option<&InstanceKey>) {
+        match node {
+            Some(node) => drop(self.contents.nodes.remove(node)),
+            None => self.contents.clients.clear(),
+        }
     }
 
     /// What signs the short-lived certificates of a drill.
-    #[must_use]
     pub fn short_leaves(&self) -> ShortLeaves {
         ShortLeaves::new(self.cluster(), &self.contents.authorities)
     }

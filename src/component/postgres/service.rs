@@ -1,7 +1,7 @@
 //! Where PostgreSQL runs on a machine.
 
 use crate::{
-    component::served::{Door, TlsService},
+    component::door::{Door, TlsService},
     fleet::FleetNode,
     model::{Certificate, Endpoint},
 };

@@ -43,7 +43,7 @@ async fn certificates_of_nodes_end_on_different_days_and_not_after_their_authori
     assert_eq!(first[0].duration_since(first[1]).as_hours(), 3 * 24, "{first:?}");
     let kept = leaf(&vault, &nodes[1].0, Certificate::PATRONI);
     let before = leaf(&vault, &nodes[0].0, Certificate::PATRONI);
-    vault.forget_leaves(&nodes[0].0);
+    vault.forget_certificates(Some(&nodes[0].0));
     assert!(vault.ensure_certificates(KINDS, &nodes, now()).unwrap());
     assert_ne!(leaf(&vault, &nodes[0].0, Certificate::PATRONI), before);
     assert_eq!(leaf(&vault, &nodes[1].0, Certificate::PATRONI), kept);

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::{node_fault::NodeFault, target::FaultTarget};
 use crate::{
-    component::{Door, TlsService, doors, patroni},
+    component::{Certificates, Door, Served, TlsService, doors, patroni},
     error::{Error, Result},
     fleet::FleetNode,
-    health::{self, Certificates},
+    health,
     model::InstanceKey,
     verify::catalogue::LEAF_LIFE,
 };
@@ -56,7 +56,7 @@ pub(super) async fn all_expired(targets: &[InstanceKey], cluster: &FaultTarget<'
     let certificates = health::certificates(cluster.fleet, cluster.access).await;
     let served = targets.iter().map(|key| certificates.get(key).map_or(&[][..], Vec::as_slice));
     served.into_iter().all(|served| {
-        let expired = |one: &crate::component::Served| one.served.as_ref().is_some_and(|leaf| leaf.not_after < one.at);
+        let expired = |one: &Served| one.served.as_ref().is_some_and(|leaf| leaf.not_after < one.at);
         !served.is_empty() && served.iter().all(expired)
     })
 }
