@@ -45,7 +45,7 @@ pub struct FirewallView {
     pub armed: bool,
     /// Why the machine could not load it.
     pub refused: Option<String>,
-    /// The declared ports that have connections, each with the address of the other side.
+    /// The declared ports that have connections, each with the address of the other side, if the machine was asked for them.
     pub connected: Vec<(u16, IpAddr)>,
 }
 

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# One step of the packet filter on a machine: `ask`, `admit`, `load`, `check`, `keep` or `remove`.
+# One step of the packet filter on a machine: `ask`, `peers`, `admit`, `load`, `check`, `keep` or `remove`.
 step='@STEP@'
 # The declared ports, separated by spaces.
 ports='@PORTS@'
@@ -43,12 +43,13 @@ remove() {
 }
 
 case $step in
-  ask)
+  ask | peers)
     [ ! -e "$file" ] || echo "digest $(sha256sum "$file" | cut -d ' ' -f 1)"
     if nft list table inet hactl >/dev/null 2>&1; then echo loaded; fi
     if systemctl is-enabled --quiet "$unit" 2>/dev/null; then echo enabled; fi
     [ ! -e "$undo" ] || echo armed
     [ ! -s "$reason" ] || echo "refused $(head -n 1 "$reason")"
+    [ "$step" = peers ] || exit 0
     # With all states but that of listening sockets: a health check is connected for a moment only.
     filter=
     for port in $ports; do filter="$filter${filter:+ or }sport = :$port"; done

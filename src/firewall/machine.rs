@@ -66,9 +66,18 @@ async fn run(remote: &Remote, script: &str) -> Result<String, LoadError> {
     }
 }
 
-/// Asks a machine about the packet filter and its connections; none if it does not answer.
+/// Asks a machine about the packet filter; none if it does not answer.
 pub(crate) async fn ask(remote: &Remote, patience: Duration) -> Option<FirewallView> {
-    let done = remote.run("/bin/sh", script("ask", &Values::default()).as_bytes(), patience).await.ok()?;
+    answer(remote, "ask", patience).await
+}
+
+/// The same with the connections to the declared ports.
+pub(crate) async fn ask_with_peers(remote: &Remote) -> Option<FirewallView> {
+    answer(remote, "peers", STEP).await
+}
+
+async fn answer(remote: &Remote, step: &str, patience: Duration) -> Option<FirewallView> {
+    let done = remote.run("/bin/sh", script(step, &Values::default()).as_bytes(), patience).await.ok()?;
     Some(parse(&done.stdout))
 }
 
@@ -164,7 +173,7 @@ mod tests {
 
     #[test]
     fn scripts_have_no_placeholder_and_set_a_timer_before_the_table_is_loaded() {
-        for step in ["ask", "admit", "load", "check", "keep", "remove"] {
+        for step in ["ask", "peers", "admit", "load", "check", "keep", "remove"] {
             let rules = "table inet hactl {}\n";
             let script = script(step, &Values { rules, members: "10.0.0.10", endpoints: "10.0.0.11/2379" });
             assert!(script.contains(&format!("step='{step}'\n")), "{script}");

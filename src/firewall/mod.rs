@@ -6,6 +6,6 @@
 mod machine;
 mod rules;
 
-pub(crate) use machine::{LoadError, STEP, admit, ask, check, keep, load, remove};
+pub(crate) use machine::{LoadError, STEP, admit, ask, ask_with_peers, check, keep, load, remove};
 pub use rules::RefusedSource;
 pub(crate) use rules::{Rules, refused_sources};

@@ -32,7 +32,7 @@ pub(crate) async fn refused_sources(context: &Context, deployment: &Deployment) 
     let Some(rules) = Rules::of(&cluster.plan, fleet) else { return Ok(Vec::new()) };
     // A plan needs no key of the machines. A run that needs one reports it later.
     let Ok(access) = access(context, cluster, vault) else { return Ok(Vec::new()) };
-    let seen = async { Ok(ask(fleet, &access).await) };
+    let seen = async { Ok(ask(fleet, &access, true).await) };
     let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
     Ok(firewall::refused_sources(&rules, &seen))
 }
@@ -44,7 +44,7 @@ pub(crate) async fn refused_sources(context: &Context, deployment: &Deployment) 
 /// When a machine with such a table does not answer.
 pub(crate) async fn admit_members(cluster: &Cluster, fleet: &Fleet, access: &Access) -> Result<()> {
     let Some(rules) = Rules::of(&cluster.plan, fleet) else { return Ok(()) };
-    let (seen, digest) = (ask(fleet, access).await, rules.digest());
+    let (seen, digest) = (ask(fleet, access, false).await, rules.digest());
     let differs = |node: &FleetNode| {
         let there = seen.get(node.key()).and_then(|view| view.firewall.as_ref());
         there.is_some_and(|there| there.loaded && !there.is_current(&digest))
@@ -68,7 +68,7 @@ pub(crate) async fn converge(
     leader: &InstanceKey,
 ) -> Result<usize> {
     let plan = &cluster.plan;
-    let seen = ask(fleet, access).await;
+    let seen = ask(fleet, access, false).await;
     let has = |node: &FleetNode| seen.get(node.key()).and_then(|view| view.firewall.as_ref());
     let Some(rules) = Rules::of(plan, fleet) else {
         let present: Vec<_> = members(fleet).filter(|node| has(node).is_some_and(|there| there.is_present())).collect();
@@ -87,7 +87,7 @@ pub(crate) async fn converge(
     if stale.is_empty() {
         return Ok(0);
     }
-    warn(context, &firewall::refused_sources(&rules, &seen)).await;
+    warn(context, &firewall::refused_sources(&rules, &ask(fleet, access, true).await)).await;
     // A mistake must not meet the leader first.
     stale.sort_by_key(|node| node.key() == leader);
     let mut loading = Loading { context, plan, fleet, access, rules: &rules, loaded: Vec::new() };
@@ -123,12 +123,15 @@ async fn warn(context: &Context, refused: &[RefusedSource]) {
 pub(crate) const LET_IN: &str = "Add the sources that need these ports to `postgres.access`, `postgres.monitoring` or \
                                  `postgres.load_balancers`, or set `firewall: false`";
 
-/// Asks every member about its packet filter.
-async fn ask(fleet: &Fleet, access: &Access) -> Observations {
+/// Asks every member about its packet filter, and for its connections if `with_peers`.
+async fn ask(fleet: &Fleet, access: &Access, with_peers: bool) -> Observations {
     let asked = members(fleet).map(async |node| {
         let mut view = NodeView::new(node.node.roles.clone(), Ok(()));
         if let Ok(remote) = access.connect(node).await {
-            view.firewall = firewall::ask(&remote, firewall::STEP).await;
+            view.firewall = match with_peers {
+                true => firewall::ask_with_peers(&remote).await,
+                false => firewall::ask(&remote, firewall::STEP).await,
+            };
         }
         (node.key().clone(), view)
     });
