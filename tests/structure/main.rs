@@ -70,6 +70,7 @@ const ORDER_EXCEPTIONS: Exceptions = &[];
 
 /// Files outside of `exec` that start processes.
 const PROCESS_EXCEPTIONS: Exceptions = &[
+    ("src/component/served.rs (tests)", "they run the program that machines run"),
     ("src/stage/decommission.rs (tests)", "they run the shell text that machines run"),
     ("src/stage/ownership/tests.rs (tests)", "they run the shell text that machines run"),
     ("src/stage/enroll/tests.rs (tests)", "they start an SSH server"),

@@ -1,8 +1,9 @@
 //! The table of drills against its own rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::plan::{Durability, Timers};
 
 fn titles(fits: impl Fn(&Drill) -> bool) -> Vec<String> {
     CATALOGUE.iter().filter(|drill| fits(drill)).map(Drill::title).collect()

@@ -22,9 +22,9 @@ pub(super) fn expire(node: &FleetNode, cluster: &FaultTarget<'_>) -> NodeFault {
     let inject = match puts(node, &doors, cluster) {
         Ok(puts) => include_str!("short_leaf.sh")
             .replace("@FILES@", &files.join(" "))
-            .replace("@REVERT@", &revert)
+            .replace("@REVERT@\n", &revert)
             .replace("@UNIT@", unit)
-            .replace("@PUTS@", &puts),
+            .replace("@PUTS@\n", &puts),
         Err(error) => format!("echo {} >&2\nexit 1\n", crate::ssh::quoted(&error.to_string())),
     };
     let possible = match cluster.short_leaves {

@@ -5,13 +5,15 @@ kept=/etc/hactl/drill-leaf
 umask 077
 [ ! -e $kept ] || { echo "$kept is there: an earlier fault was not reverted" >&2; exit 1; }
 rm -rf $kept.new
-for file in @FILES@; do
+files='@FILES@'
+for file in $files; do
   mkdir -p "$kept.new/files${file%/*}"
   cp -p "$file" "$kept.new/files$file"
 done
 cat >$kept.new/undo <<'UNDO'
 set -e
-@REVERT@UNDO
+@REVERT@
+UNDO
 cat >/etc/systemd/system/hactl-drill-leaf.service <<'BOOT'
 [Unit]
 Description=Reverts the drill certificate-expired after a restart of the machine
@@ -28,4 +30,5 @@ put() {
   cat >"$1.hactl"
   mv "$1.hactl" "$1"
 }
-@PUTS@systemctl reload '@UNIT@'
+@PUTS@
+systemctl reload '@UNIT@'
