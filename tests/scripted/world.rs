@@ -32,6 +32,9 @@ pub(super) enum Observed {
     EtcdChanged { change: String, go: oneshot::Sender<()> },
 }
 
+/// The file with the consent of a run.
+const CONSENT: &str = "/consent.json";
+
 /// The faults that a scenario can set. Each happens once.
 const FAULTS: [&str; 6] = [
     "terraform apply fails",
@@ -191,7 +194,11 @@ impl World {
         for (name, machine) in &self.machines {
             text = text.replace(&machine.address.to_string(), &format!("@{name}"));
         }
-        text
+        // A temporary file: its directory has a random name.
+        let parts: Vec<&str> = text.split(CONSENT).collect();
+        let (last, before) = parts.split_last().unwrap();
+        let before = before.iter().map(|part| part.rsplit_once('@').map_or(*part, |(start, _)| start).to_owned());
+        before.map(|start| start + "@TMP" + CONSENT).chain([(*last).to_owned()]).collect()
     }
 
     /// A transcript of a real tool, with the values of this world.
