@@ -110,6 +110,7 @@ fn planned_and_done(bench: &Bench, text: &str) -> (Value, Shown) {
 }
 
 #[test]
+#[ignore = "a cluster for itself, several minutes: `make test-long` runs it"]
 fn plan_of_each_edit_shows_what_the_next_up_does() {
     let base = &["work_mem: 4MB"];
     let bench = Bench::new(NAME, &file("3.5.35", base, "", 20));

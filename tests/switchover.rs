@@ -180,23 +180,6 @@ fn moved_primary_and_new_copy_lose_no_row() {
         assert_eq!(node(key, "ls -d /var/lib/postgresql/*/*.diverged-*/PG_VERSION | wc -l"), "1");
     });
 
-    for (parameters, moves) in [("max_connections: 120", true), ("max_connections: 110", false)] {
-        let how = if moves { "grows, moves the primary" } else { "shrinks, restarts the primary in place" };
-        steps.step(&format!("up, with a parameter that {how}"), || {
-            let before = primary(&bench);
-            let timeline = bench.status()["members"][0]["timeline"].as_u64().unwrap();
-            bench.write_file(&file(parameters));
-            bench.up();
-            let after = primary(&bench);
-            let timelines = bench.status()["members"][0]["timeline"].as_u64().unwrap() - timeline;
-            println!("   {before} -> {after}, {timelines} new timelines");
-            assert_eq!((after != before, timelines), (moves, u64::from(moves)));
-            for key in NODES {
-                assert_eq!(ask(key, "SHOW max_connections"), parameters.rsplit(' ').next().unwrap(), "{key}");
-            }
-        });
-    }
-
     steps.step("application, after all steps, finds every row", || {
         let (acknowledged, failed) = application.written();
         println!("   {acknowledged} rows acknowledged, {failed} failed");
