@@ -196,6 +196,7 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
             assert!(cause.starts_with(&format!("{NAME}.yaml:{place}")), "{error:#}");
         }
         assert_eq!(starts(), before, "a server was restarted");
+        bench.write_file(&file(&[]));
         healthy(&bench);
     });
 
