@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{Bench, application::Application, docker, fits, steps::Steps};
 
-const NAME: &str = "plancx";
+const NAME: &str = "t-plan-shows";
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
 /// The cluster file with this version of etcd, these parameters and what else is under `postgres`, and this ttl.
