@@ -92,7 +92,8 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
 
     steps.step("database, new in the cluster file, needs a run that records its password", || {
         second.write_file(&format!("{FILE}postgres: {{databases: {{app: {{}}, crm: {{}}}}}}\n"));
-        assert_eq!(second.status()["healthy"], true);
+        let problems = second.status()["problems"].clone();
+        assert_eq!((problems.as_array().unwrap().len(), &problems[0]["code"]), (1, &"database-missing".into()));
         let (_, error) = second.fail(&["configure", NAME]);
         assert_eq!(error["code"], "secrets-behind", "{error:#}");
     });
