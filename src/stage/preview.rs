@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     event::Stage,
     fleet::Fleet,
-    model::Settled,
+    model::{InstanceKey, Settled},
 };
 
 /// What `up` would change on the machines that exist.
@@ -147,7 +147,16 @@ pub(crate) async fn preview(
     // Only in memory: `up` signs and saves.
     software::complete(cluster, vault, &fleet)?;
     client_files(context, cluster, vault, &fleet)?;
-    let access = access(context, cluster, vault)?;
+    let access = match access(context, cluster, vault) {
+        Ok(access) => access,
+        // A plan of the machines needs no key of theirs.
+        Err(error) => {
+            let reason = format!("cannot {} {}: {}", error.what, error.object, error.causes.join(": "));
+            let known = |key: &InstanceKey| UnknownMachine { machine: key.to_string(), reason: reason.clone() };
+            found.unknown.extend(fleet.nodes.keys().map(known));
+            return Ok(Some(found));
+        }
+    };
     let material = software::material(context, cluster, vault, &[]);
     let inventory = inventory::build(&cluster.plan, &fleet, &material)?;
     let seen = async { Ok(software::look(cluster, &fleet, &access, &inventory).await) };
