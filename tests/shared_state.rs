@@ -66,7 +66,8 @@ fn cluster_with_shared_state_is_run_from_three_machines() {
     let first = machine(&server, &desk);
     steps.must("up, on the first machine, makes the cluster and locks out other directories", || {
         let mut up = first.follow(&["up", NAME, "--no-verify"]);
-        // etcd is not there yet.
+        // Machines and their lock are there, and etcd is not. An image may be baked before, with tasks of its own.
+        up.wait_for_stage("configure");
         up.wait_for("task on the machines", |event| event["type"] == "task-finished");
         let racing = machine(&server, &desk);
         for command in [&["up", NAME][..], &["down", NAME, "--yes"]] {
