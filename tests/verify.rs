@@ -447,7 +447,7 @@ fn leftovers(bench: &Bench) -> String {
                UNION ALL SELECT slot_name FROM pg_replication_slots WHERE NOT active";
     let mut found = superuser(&leader(bench), "postgres", sql);
     for node in NODES {
-        let script = "ls /run | grep hactl-undo; nft list tables | grep hactl; \
+        let script = "ls /run | grep hactl-undo; nft list tables | grep hactl_drill; \
                       systemctl list-units --all --plain --no-legend 'hactl-undo-*' 'hactl-canary-*'; true";
         found += &on(node, &["sh", "-c", script]);
     }
