@@ -382,9 +382,10 @@ fn cluster_in_a_repository_is_run_by_the_workflow() {
         take("hactl-t-flow-configure-4");
     });
 
-    steps.step("up, after configure, changes nothing", || {
+    // `up` loads the firewall once the cluster is healthy.
+    steps.step("up, after configure, loads the firewall", || {
         let up = run(&[("action", "up")]);
-        assert!(!up.failed && up.output("changed") == "false", "{:?}", up.names);
+        assert!(!up.failed && up.output("changed") == "true", "{:?}", up.names);
         assert!(up.output("dsn").contains("sslmode=verify-full") && !up.output("dsn").contains("password="));
     });
 
