@@ -106,7 +106,8 @@ async fn converge(
     let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
     let seen = async { Ok(software::look(cluster, fleet, &access, &inventory).await) };
     let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
-    let configured = if seen.current && !provisioned.changed {
+    let skips = seen.current && !provisioned.changed;
+    let configured = if skips {
         run.skip(Stage::Configure, "every machine has this configuration, and the cluster is healthy").await;
         Configured::default()
     } else {
@@ -144,7 +145,9 @@ async fn converge(
     };
 
     let name = cluster.name();
-    let earliest = health::earliest_end(&health::certificates(fleet, &access).await);
+    // Without a playbook the machines serve what was seen before it.
+    let certificates = if skips { seen.certificates } else { health::certificates(fleet, &access).await };
+    let earliest = health::earliest_end(&certificates);
     let changed = provisioned.changed || configured.changed() > 0 || filtered > 0;
     let message = match (changed, cluster.plan.nodes.len()) {
         (false, _) => format!("{name} is healthy; nothing had to change. {leader} leads."),

@@ -11,7 +11,7 @@ use crate::{
         self, AnsibleEnvironment, Configured, Playbook, Refusal, Settings,
         inventory::{self, Inventory, Material},
     },
-    component::{self, Downloaded, KeyPair, RoleSecrets},
+    component::{self, Certificates, Downloaded, KeyPair, RoleSecrets},
     context::{Context, RunContext},
     deployment::{Cluster, client_files, ssh_keys},
     error::{Error, Result},
@@ -81,6 +81,8 @@ pub(crate) struct Seen {
     pub(crate) current: bool,
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
+    /// What they serve.
+    pub(crate) certificates: Certificates,
     /// Machines that SSH does not reach, each with the reason.
     pub(crate) unreachable: BTreeMap<InstanceKey, String>,
 }
@@ -96,7 +98,7 @@ pub(crate) async fn look(cluster: &Cluster, fleet: &Fleet, access: &Access, inve
     let health = health::diagnose(&cluster.plan, &seen);
     let unreachable = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.ssh.as_ref().err()?.to_string())));
     let current = same && !waits && health.is_healthy() && health::are_read(&certificates);
-    Seen { current, unreachable: unreachable.collect(), leader: health.leader }
+    Seen { current, certificates, unreachable: unreachable.collect(), leader: health.leader }
 }
 
 /// How the site playbook runs.
