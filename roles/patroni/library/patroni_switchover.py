@@ -104,7 +104,7 @@ class Member:
         code, out, err = self.module.run_command(
             ["runuser", "-u", "postgres", "--", self.params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "/var/run/postgresql",
              "-p", str(self.params["postgresql_port"]), "-d", "postgres", "-c", statement],
-            environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": ""})
+            environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": "-c search_path=pg_catalog,pg_temp"})
         if code != 0:
             raise OSError(err.strip())
         return out.strip()
