@@ -247,13 +247,13 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
         }
         std::thread::sleep(Duration::from_secs(10));
         assert_eq!(bench.status()["leader"], Value::Null);
-        let up = bench.hactl(&["up", NAME, "--no-verify", "--yes", "--output", "json"]);
+        let up = bench.hactl(&["up", NAME, "--no-verify", "--yes"]);
         for key in NODES.into_iter().filter(|_| !up.status.success()) {
             let senders = ask(key, "SELECT application_name, state, client_addr FROM pg_stat_replication");
             let receiver = ask(key, "SELECT status, sender_host, slot_name FROM pg_stat_wal_receiver");
             println!("   {key} sends to [{senders}] and receives from [{receiver}]");
         }
-        assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stdout));
+        assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
         healthy(&bench);
     });
     steps.finish();
