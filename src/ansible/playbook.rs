@@ -120,6 +120,8 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
         .env("ANSIBLE_SSH_ARGS", "-C -o ControlMaster=auto -o ControlPersist=30s")
         .env("ANSIBLE_PIPELINING", "True")
         .env("ANSIBLE_FORKS", settings.forks.to_string())
+        // Ansible's default of 10 s (`DEFAULT_TIMEOUT`) is short for a new Python on a machine that has much to do.
+        .env("ANSIBLE_TIMEOUT", "30")
         .env("ANSIBLE_INTERPRETER_PYTHON", "/usr/bin/python3")
         .env("ANSIBLE_GATHERING", "explicit")
         .env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "True")
