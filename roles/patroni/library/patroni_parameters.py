@@ -257,7 +257,7 @@ class Scratch:
 
     def sql(self, statement):
         """A new connection for each statement."""
-        # Nobody else has put anything there, and the search path may be what is tried.
+        # The server is this module's own, and the search path may be what is tried.
         return psql(self.module, statement, self.program("psql"), self.dir, self.port, pinned=False)
 
     def said(self):
