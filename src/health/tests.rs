@@ -325,10 +325,8 @@ fn setting_in_etcd_that_is_not_the_one_of_the_file_is_a_notice_of_the_leaders_vi
     patroni(&mut seen, "node3").configuration.insert("ttl".into(), 40.into());
     let health = diagnose(&plan, &seen);
     assert!(noticed(&health).iter().all(|code| *code == "configuration-differs"), "{:?}", health.notices);
-    let messages: Vec<&str> = health.notices.iter().map(|notice| notice.message.as_str()).collect();
-    let ttl = "Patroni's configuration in etcd is not the one of the cluster file: ttl is 30 instead of 20";
-    assert!(messages.contains(&ttl), "{messages:?}");
-    assert!(!messages.join(" ").contains("40"), "{messages:?}");
+    let ttl = health.notices.iter().filter(|notice| notice.message.contains(": ttl "));
+    assert!(ttl.map(|notice| notice.message.rsplit(": ").next().unwrap()).eq(["ttl is 30 instead of 20"]));
     assert!(health.is_healthy());
 }
 
@@ -336,10 +334,8 @@ fn setting_in_etcd_that_is_not_the_one_of_the_file_is_a_notice_of_the_leaders_vi
 fn waiting_line_of_a_stopped_unit_ends_with_its_last_word() {
     let plan = plan();
     let mut seen = good(&plan);
-    let lines = vec!["ActiveState=failed".to_owned(), "line".to_owned()];
-    seen.get_mut(&key("node2")).unwrap().failed_units.insert("patroni".to_owned(), lines);
-    let words = super::wait::words(&diagnose(&plan, &seen));
-    assert_eq!(words, "node2: unit patroni is not running");
+    seen.get_mut(&key("node2")).unwrap().failed_units.insert("patroni".to_owned(), vec!["failed".to_owned()]);
+    assert_eq!(super::wait::words(&diagnose(&plan, &seen)), "node2: unit patroni is not running");
 }
 
 #[test]
