@@ -2,10 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
     client::{
@@ -47,16 +51,28 @@ pub struct Keys {
     pub restapi: Option<Login>,
 }
 
+/// One attempt to connect to a machine.
+type Attempt = BoxFuture<'static, Result<Remote>>;
+
+/// What there is of a machine's SSH session.
+#[derive(Default)]
+struct Session {
+    /// The last one that was made.
+    kept: Option<Remote>,
+    /// The attempt that callers wait for now. It ends when the last of them stops waiting.
+    attempt: Option<WeakShared<Attempt>>,
+}
+
 /// Keys, and the SSH sessions that they have opened: those are kept, so that asking again is cheap.
 pub struct Access {
     pub keys: Keys,
-    sessions: tokio::sync::Mutex<BTreeMap<InstanceKey, Remote>>,
+    sessions: Mutex<BTreeMap<InstanceKey, Session>>,
 }
 
 impl Access {
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self { keys, sessions: tokio::sync::Mutex::default() }
+        Self { keys, sessions: Mutex::default() }
     }
 
     /// The same keys with sessions of their own: one caller does not wait for another's probes.
@@ -71,17 +87,42 @@ impl Access {
         Self { keys, ..self }
     }
 
-    /// The session to `node`, made when there is none or when the kept one is broken.
-    pub(crate) async fn connect(&self, node: &FleetNode) -> Result<Remote> {
-        let kept = self.sessions.lock().await.get(node.key()).cloned();
-        if let Some(remote) = kept
-            && remote.is_alive(PATIENCE).await
-        {
-            return Ok(remote);
+    /// The session to `node`, made when there is none or when the kept one is broken. Callers that ask at the same time share
+    /// one attempt and its result; a call after a failed attempt makes a new one.
+    ///
+    /// # Errors
+    /// Those of [`Remote::connect`].
+    pub async fn connect(&self, node: &FleetNode) -> Result<Remote> {
+        let result = self.attempt(node).await;
+        if let Ok(remote) = &result {
+            self.sessions().entry(node.key().clone()).or_default().kept = Some(remote.clone());
         }
-        let remote = Remote::connect(node.key(), &node.ssh, &self.keys.ssh, PATIENCE).await?;
-        self.sessions.lock().await.insert(node.key().clone(), remote.clone());
-        Ok(remote)
+        result
+    }
+
+    /// The attempt that runs, or a new one.
+    fn attempt(&self, node: &FleetNode) -> Shared<Attempt> {
+        let mut sessions = self.sessions();
+        let session = sessions.entry(node.key().clone()).or_default();
+        let running = session.attempt.as_ref().and_then(WeakShared::upgrade);
+        if let Some(running) = running.filter(|attempt| attempt.peek().is_none()) {
+            return running;
+        }
+        let (kept, key, target, keys) =
+            (session.kept.clone(), node.key().clone(), node.ssh.clone(), self.keys.ssh.clone());
+        let connected = async move {
+            match kept {
+                Some(remote) if remote.is_alive(PATIENCE).await => Ok(remote),
+                _ => Ok(Remote::connect(key, &target, &keys, PATIENCE).await?),
+            }
+        };
+        let attempt = connected.boxed().shared();
+        session.attempt = attempt.downgrade();
+        attempt
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<InstanceKey, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -25,6 +25,7 @@ pub use self::{
     birth::of as birth_of,
     bounds::ELECTION,
     decide::decide,
+    kernel::of_containers as kernel_of_containers,
     versions::{Refusal, moves},
 };
 use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};

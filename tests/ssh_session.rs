@@ -1,6 +1,7 @@
 //! SSH sessions against a real sshd on loopback, started by the test as the current user.
 
 mod login;
+mod shared;
 
 use std::{
     fs,

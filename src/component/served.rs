@@ -13,6 +13,7 @@ use x509_parser::pem::parse_x509_pem;
 use super::{
     door::{Door, TlsService},
     of_roles,
+    probe::{Observed, ProbeError},
 };
 use crate::{
     access::{Access, PATIENCE},
@@ -54,26 +55,43 @@ pub struct Served {
     pub at: Timestamp,
 }
 
-/// What the services of each machine serve.
-pub type Certificates = BTreeMap<InstanceKey, Vec<Served>>;
+/// What the services of each machine that SSH reaches serve, or why the machine does not say.
+pub type Certificates = BTreeMap<InstanceKey, Observed<Vec<Served>>>;
 
-/// Asks one machine; nothing if it does not answer.
-pub(crate) async fn ask(remote: &Remote, node: &FleetNode) -> Vec<Served> {
+/// Asks one machine.
+async fn ask(remote: &Remote, node: &FleetNode) -> Observed<Vec<Served>> {
     let doors: Vec<Door> = doors(node);
     let theirs = node.found.is_some();
-    let services = doors.iter().filter(|door| door.endpoint.tls).map(|door| {
-        let path = |extension: &str| (!theirs).then(|| door.path(extension));
-        let authority = (!theirs).then(|| format!("{}/{}.crt", door.files[0], door.authority));
-        let starts = if door.service == TlsService::Postgresql { "postgres" } else { "tls" };
-        json!({
-            "service": door.service, "host": door.endpoint.host, "port": door.endpoint.port, "starts": starts,
-            "file": path("crt"), "key": path("key"), "authority": authority,
+    let services: Vec<_> = doors
+        .iter()
+        .filter(|door| door.endpoint.tls)
+        .map(|door| {
+            let path = |extension: &str| (!theirs).then(|| door.path(extension));
+            let authority = (!theirs).then(|| format!("{}/{}.crt", door.files[0], door.authority));
+            let starts = if door.service == TlsService::Postgresql { "postgres" } else { "tls" };
+            json!({
+                "service": door.service, "host": door.endpoint.host, "port": door.endpoint.port, "starts": starts,
+                "file": path("crt"), "key": path("key"), "authority": authority,
+            })
         })
-    });
-    let services = serde_json::Value::Array(services.collect()).to_string();
-    let command = format!("python3 -I - {}", quoted(&services));
-    let Ok(done) = remote.run(&command, PROGRAM.as_bytes(), PATIENCE).await else { return Vec::new() };
-    parse(&done.stdout, Timestamp::now())
+        .collect();
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    let count = services.len();
+    let command = format!("python3 -I - {}", quoted(&serde_json::Value::Array(services).to_string()));
+    let done = remote.run(&command, PROGRAM.as_bytes(), PATIENCE).await;
+    let done = done.map_err(|error| ProbeError::Other(error.causes().join(": ")))?;
+    whole(done.output(), count, Timestamp::now())
+}
+
+/// The answer of the program, if it speaks of all services.
+fn whole(output: Result<String, String>, count: usize, at: Timestamp) -> Observed<Vec<Served>> {
+    let served = parse(&output.map_err(ProbeError::Other)?, at);
+    match served.len() == count {
+        true => Ok(served),
+        false => Err(ProbeError::Other(format!("the answer speaks of {} of {count} services", served.len()))),
+    }
 }
 
 /// Every port of a machine that serves a certificate.
@@ -84,13 +102,10 @@ pub(crate) fn doors(node: &FleetNode) -> Vec<Door> {
 /// Asks all machines at once.
 pub(crate) async fn ask_all(fleet: &Fleet, access: &Access) -> Certificates {
     let asked = fleet.nodes.values().filter(|node| !node.node.roles.is_empty()).map(async |node| {
-        let seen = match super::reach(access, node).await {
-            Ok(remote) => ask(&remote, node).await,
-            Err(_) => Vec::new(),
-        };
-        (node.key().clone(), seen)
+        let remote = super::reach(access, node).await.ok()?;
+        Some((node.key().clone(), ask(&remote, node).await))
     });
-    join_all(asked).await.into_iter().collect()
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 #[derive(Deserialize)]
@@ -161,6 +176,17 @@ mod tests {
         };
         thread::spawn(move || answer(listener.accept().unwrap().0));
         port
+    }
+
+    #[test]
+    fn answer_that_lacks_a_service_or_fails_is_an_error() {
+        let now = Timestamp::now();
+        let line = r#"{"service": "etcd", "served": null, "file": null, "authority": null}"#;
+        assert_eq!(whole(Ok(line.to_owned()), 1, now).unwrap().len(), 1);
+        let said = whole(Ok(line.to_owned()), 2, now).unwrap_err().to_string();
+        assert_eq!(said, "the answer speaks of 1 of 2 services");
+        let refused = Err("the script exited with status 127: python3: not found".to_owned());
+        assert!(whole(refused, 1, now).unwrap_err().to_string().contains("not found"));
     }
 
     #[test]

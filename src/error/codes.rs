@@ -5,6 +5,7 @@
 
 pub const ASSETS: &str = "assets";
 pub const COMMAND_NOT_FOUND: &str = "command-not-found";
+pub const CONFIGURATION_DIFFERS: &str = "configuration-differs";
 pub const DNS_SERVER: &str = "dns-server";
 pub const DNS_SILENT: &str = "dns-silent";
 pub const DOWNLOAD_CHANGED: &str = "download-changed";
@@ -307,6 +308,8 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("certificate-expired", "a service serves a certificate that has expired"),
     ("certificate-expires", "a certificate or its authority ends within 30 days; a notice within 120 days"),
     ("certificate-unread", "a service serves another certificate than the one on its machine's disk"),
+    ("certificate-unknown", "a machine does not say which certificates its services serve"),
+    (CONFIGURATION_DIFFERS, "Patroni's configuration in etcd is not the one of the cluster file"),
     ("copy-kept", "a data directory that `hactl reinit` kept aside is still there"),
     ("database-missing", "a database of the cluster file does not exist"),
     ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),

@@ -60,9 +60,8 @@ fn script(step: &str, values: &Values<'_>) -> String {
 async fn run(remote: &Remote, script: &str) -> Result<String, LoadError> {
     let done = remote.run("/bin/sh", script.as_bytes(), STEP).await?;
     match done.status {
-        0 => Ok(done.stdout),
         CANNOT => Err(LoadError::Refused(done.stdout.trim().to_owned())),
-        status => Err(LoadError::Failed(format!("the script exited with status {status}: {}", done.stderr.trim()))),
+        _ => done.output().map_err(LoadError::Failed),
     }
 }
 

@@ -49,7 +49,7 @@ fn day(at: Timestamp) -> String {
 /// The certificate that ends first, in words: the day, the machine and the service.
 #[must_use]
 pub fn earliest_end(certificates: &Certificates) -> Option<String> {
-    let all = certificates.iter().flat_map(|(key, served)| served.iter().map(move |one| (key, one)));
+    let all = certificates.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)));
     let ends = all.filter_map(|(key, one)| Some((one.served.as_ref()?.not_after, key, one.service)));
     let (not_after, key, service) = ends.min()?;
     Some(format!("{} ({} on {key})", day(not_after), service.title()))
@@ -57,7 +57,7 @@ pub fn earliest_end(certificates: &Certificates) -> Option<String> {
 
 /// Whether every service serves the certificate that is on its machine's disk.
 pub(crate) fn are_read(certificates: &Certificates) -> bool {
-    certificates.values().flatten().all(|one| unread(one).is_none())
+    certificates.values().flatten().flatten().all(|one| unread(one).is_none())
 }
 
 /// The certificate on disk and that which is served instead.
@@ -69,7 +69,15 @@ fn unread(one: &Served) -> Option<(&Stamp, &Stamp)> {
 impl Health {
     /// Adds what the machines serve, and what is wrong with it.
     pub fn add_certificates(&mut self, plan: &Plan, certificates: Certificates) {
-        for (key, one) in certificates.iter().flat_map(|(key, served)| served.iter().map(move |one| (key, one))) {
+        for (key, said) in certificates.iter().filter_map(|(key, served)| Some((key, served.as_ref().err()?))) {
+            let message = format!("the machine does not say which certificates its services serve: {said}");
+            let hint = format!("Run `hactl status {}` again; check that Python 3 runs on the machine", plan.cluster);
+            let (code, node) = ("certificate-unknown".to_owned(), Some(key.to_string()));
+            self.notices.push(Problem { code, node, message, hint: Some(hint) });
+        }
+        for (key, one) in
+            certificates.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)))
+        {
             if let Some(served) = &one.served {
                 self.leaf(plan, key, one, served);
             }
@@ -111,7 +119,7 @@ impl Health {
     /// Each authority once: all machines have the same.
     fn authorities(&mut self, plan: &Plan, certificates: &Certificates) {
         let mut known: BTreeMap<TlsService, (Timestamp, Timestamp)> = BTreeMap::new();
-        for one in certificates.values().flatten() {
+        for one in certificates.values().flatten().flatten() {
             if let Some(authority) = &one.authority {
                 let earliest = known.entry(one.service).or_insert((authority.not_after, one.at));
                 earliest.0 = earliest.0.min(authority.not_after);
@@ -156,7 +164,11 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{component::patroni::Member, model::Choices, plan, spec};
+    use crate::{
+        component::{ProbeError, patroni::Member},
+        model::Choices,
+        plan, spec,
+    };
 
     fn plan() -> Plan {
         let text = b"instances: {node1: {}, node2: {}}";
@@ -189,7 +201,7 @@ mod tests {
             slots: Vec::new(),
             certificates: Certificates::new(),
         };
-        let certificates = nodes.iter().map(|(key, served)| (key.parse().unwrap(), served.clone())).collect();
+        let certificates = nodes.iter().map(|(key, served)| (key.parse().unwrap(), Ok(served.clone()))).collect();
         health.add_certificates(&plan(), certificates);
         health
     }
@@ -280,7 +292,7 @@ mod tests {
     #[test]
     fn certificate_that_differs_from_the_file_was_not_read() {
         let mut one = served(TlsService::Patroni, "2028-06-01T00:00:00Z");
-        assert!(are_read(&Certificates::from([("node1".parse().unwrap(), vec![one.clone()])])));
+        assert!(are_read(&Certificates::from([("node1".parse().unwrap(), Ok(vec![one.clone()]))])));
         one.file = stamp("2029-01-01T00:00:00Z", 2);
         let health = found(&[("node1", vec![one])]);
         assert_eq!(
@@ -291,6 +303,21 @@ mod tests {
             ]
         );
         assert!(!are_read(&health.certificates));
+    }
+
+    #[test]
+    fn machine_that_does_not_answer_for_its_certificates_is_a_notice() {
+        let mut health = found(&[]);
+        let silent = Err(ProbeError::Other("no answer within 3 s".to_owned()));
+        health.add_certificates(&plan(), Certificates::from([("node2".parse().unwrap(), silent)]));
+        assert_eq!(
+            lines(&health.notices),
+            [
+                "[certificate-unknown] node2: the machine does not say which certificates its services serve: no answer within \
+              3 s"
+            ]
+        );
+        assert!(health.is_healthy());
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Progress {
     /// What stood still, and since when, for an error.
     pub(super) fn stood_still(&self, at: Duration) -> Option<String> {
         let things: Vec<String> =
-            self.best.iter().map(|(thing, position)| format!("{thing} at {} MB", position >> 20)).collect();
+            self.best.iter().map(|(thing, position)| format!("{thing} at {} MiB", position >> 20)).collect();
         let still = at.saturating_sub(self.moved).as_secs();
         (!things.is_empty()).then(|| format!("nothing moved for {still} s: {}", things.join(", ")))
     }
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(progress.stood_still(seconds(5)), None);
         progress.note(at(5 << 20), seconds(7));
         let said = progress.stood_still(seconds(70));
-        assert_eq!(said.as_deref(), Some("nothing moved for 63 s: the copy of the data to node3 at 5 MB"));
+        assert_eq!(said.as_deref(), Some("nothing moved for 63 s: the copy of the data to node3 at 5 MiB"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Health, earliest_end};
 use crate::{
     component::{Certificates, Problem, TlsService, etcd::Etcd, patroni::fencing, postgres::SlotView},
-    plan::Plan,
+    plan::{self, Plan},
 };
 
 /// The shape's version; a field is never removed or changed within one.
@@ -27,6 +27,8 @@ pub struct Status {
     pub durability: &'static str,
     /// What stops a primary whose Patroni has failed, as text; names machines whose lease guard has proved nothing.
     pub fencing: String,
+    /// What decides the kernel settings and the clock of containers, as text; null for machines with a kernel of their own.
+    pub kernel: Option<&'static str>,
     /// The leader's key; null if the cluster has no leader.
     pub leader: Option<String>,
     /// A connection string for clients with every host, without a password.
@@ -95,6 +97,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
         healthy: health.is_healthy(),
         durability: plan.patroni.durability.as_str(),
         fencing: fencing(&plan.fencing, &health.unproved),
+        kernel: plan::kernel_of_containers(&plan.platform),
         leader: health.leader.as_ref().map(ToString::to_string),
         dsn,
         members: health
@@ -119,7 +122,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
 }
 
 fn certificates(seen: &Certificates) -> Vec<StatusCertificate> {
-    let all = seen.iter().flat_map(|(key, served)| served.iter().map(move |one| (key, one)));
+    let all = seen.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)));
     let served = all.filter_map(|(key, one)| {
         let served = one.served.as_ref()?;
         Some(StatusCertificate {
@@ -133,7 +136,8 @@ fn certificates(seen: &Certificates) -> Vec<StatusCertificate> {
 }
 
 fn authorities(seen: &Certificates) -> Vec<StatusAuthority> {
-    let ends = seen.values().flatten().filter_map(|one| Some((one.service, one.authority.as_ref()?.not_after)));
+    let ends =
+        seen.values().flatten().flatten().filter_map(|one| Some((one.service, one.authority.as_ref()?.not_after)));
     let mut earliest = BTreeMap::new();
     for (service, not_after) in ends {
         let known = earliest.entry(service).or_insert(not_after);

@@ -295,7 +295,8 @@ fn each_fault_is_reported_with_its_code_and_node() {
         (
             "a parameter that PostgreSQL does not have",
             |seen| {
-                patroni(seen, "node3").parameters.insert("work_mem".into(), "16mb".into());
+                let own = serde_json::json!({"parameters": {"work_mem": "16mb"}});
+                patroni(seen, "node3").configuration.insert("postgresql".into(), own);
                 postgres(seen, "node3").files = Some(BTreeMap::new());
             },
             &[("parameter-differs", Some("node3"))],
@@ -314,6 +315,27 @@ fn each_fault_is_reported_with_its_code_and_node() {
         assert_eq!(codes(&health), *expected, "{what}");
         assert!(health.healthy().is_err(), "{what}");
     }
+}
+
+#[test]
+fn setting_in_etcd_that_is_not_the_one_of_the_file_is_a_notice_of_the_leaders_view() {
+    let plan = plan();
+    let mut seen = good(&plan);
+    patroni(&mut seen, LEADER).configuration.insert("ttl".into(), 30.into());
+    patroni(&mut seen, "node3").configuration.insert("ttl".into(), 40.into());
+    let health = diagnose(&plan, &seen);
+    assert!(noticed(&health).iter().all(|code| *code == "configuration-differs"), "{:?}", health.notices);
+    let ttl = health.notices.iter().filter(|notice| notice.message.contains(": ttl "));
+    assert!(ttl.map(|notice| notice.message.rsplit(": ").next().unwrap()).eq(["ttl is 30 instead of 20"]));
+    assert!(health.is_healthy());
+}
+
+#[test]
+fn waiting_line_of_a_stopped_unit_ends_with_its_last_word() {
+    let plan = plan();
+    let mut seen = good(&plan);
+    seen.get_mut(&key("node2")).unwrap().failed_units.insert("patroni".to_owned(), vec!["failed".to_owned()]);
+    assert_eq!(super::wait::words(&diagnose(&plan, &seen)), "node2: unit patroni is not running");
 }
 
 #[test]
@@ -461,7 +483,7 @@ fn status_has_every_certificate_and_the_earliest_end() {
     let node2 = vec![served(TlsService::Postgresql, "2028-06-01")];
     health.add_certificates(
         &plan,
-        BTreeMap::from([(key("node1"), vec![served(TlsService::Etcd, "2028-06-03")]), (key("node2"), node2)]),
+        BTreeMap::from([(key("node1"), Ok(vec![served(TlsService::Etcd, "2028-06-03")])), (key("node2"), Ok(node2))]),
     );
     let status = status(&plan, &health, "postgresql://".to_owned());
     let json = serde_json::to_value(&status).unwrap();

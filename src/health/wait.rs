@@ -65,9 +65,11 @@ pub async fn wait_until_healthy(
     }
 }
 
-fn words(health: &Health) -> String {
+/// The first problem in one line; lines of a log that follow it are left out.
+pub(super) fn words(health: &Health) -> String {
     let first = health.problems.first();
-    let text = first.map_or("no leader", |problem| problem.message.lines().next().unwrap_or_default());
+    let text =
+        first.map_or("no leader", |problem| problem.message.lines().next().unwrap_or_default().trim_end_matches(':'));
     let node = first.and_then(|problem| problem.node.as_ref()).map(|node| format!("{node}: ")).unwrap_or_default();
     format!("{node}{text}")
 }

@@ -7,6 +7,7 @@ mod force_unlock;
 mod frame;
 mod image;
 mod import;
+mod obstacle;
 mod plan;
 mod provision;
 mod reinit;

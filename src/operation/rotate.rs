@@ -153,7 +153,7 @@ async fn settle(
 
 /// The services of `node` that do not serve the certificate of the secrets file.
 fn missing(node: &FleetNode, vault: &Vault, seen: &Certificates) -> Vec<&'static str> {
-    let served = seen.get(node.key()).map_or(&[][..], Vec::as_slice);
+    let served = seen.get(node.key()).and_then(|seen| seen.as_deref().ok()).unwrap_or_default();
     let leaves = vault.node_leaves().get(node.key());
     let doors = doors(node).into_iter().filter(|door| {
         let wanted = leaves.and_then(|leaves| Stamp::of_pem(&leaves.get(door.certificate.name)?.certificate));

@@ -1,5 +1,5 @@
-//! Parameters that only a cluster that begins gets, because a server must restart to take them: a cluster that runs keeps what it
-//! began with.
+//! Parameters that only a cluster that begins gets, because a server must restart to take them or because its clients would
+//! notice: a cluster that runs keeps what it began with.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +8,40 @@ use serde_json::Value;
 use crate::model::PostgresMajor;
 
 /// The newest set. 0 is that of the releases that had none.
-pub(super) const NEWEST: u32 = 1;
+pub(super) const NEWEST: u32 = 2;
 
 /// The parameters of a set.
 pub(super) fn parameters(set: u32) -> BTreeMap<String, Value> {
     if set == 0 {
         return BTreeMap::new();
     }
-    let parameters = [
+    let mut parameters = BTreeMap::from([
         // Backups that are added later need no restart: the command is changed by a reload.
         ("archive_mode", "on"),
         ("archive_command", ARCHIVE_COMMAND),
         ("shared_preload_libraries", "pg_stat_statements"),
         ("track_io_timing", "on"),
-    ];
-    parameters.map(|(name, value)| (name.to_owned(), value.into())).into()
+    ]);
+    if set > 1 {
+        // A query on a replica holds up its promotion no longer than this.
+        parameters.insert(STANDBY_DELAY, "5s");
+    }
+    parameters.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
+
+const STANDBY_DELAY: &str = "max_standby_streaming_delay";
 
 /// Succeeds, so that no WAL is kept for an archive that does not exist.
 const ARCHIVE_COMMAND: &str = "/bin/true";
 
-/// The set that a running cluster began with, by those of its parameters that need a restart.
+/// The set that a running cluster began with, by those of its parameters that need a restart, and by the one that set 2 added.
 #[must_use]
 pub fn of(parameters: &BTreeMap<String, Value>) -> u32 {
     let text = |name: &str| parameters.get(name).and_then(Value::as_str).unwrap_or_default();
-    u32::from(text("archive_mode") == "on" && text("shared_preload_libraries").contains("pg_stat_statements"))
+    match text("archive_mode") == "on" && text("shared_preload_libraries").contains("pg_stat_statements") {
+        true => 1 + u32::from(parameters.contains_key(STANDBY_DELAY)),
+        false => 0,
+    }
 }
 
 /// Parameters by which PostgreSQL itself copies logical slots with `failover` to the standbys, from 17 on.
@@ -50,7 +59,7 @@ mod tests {
 
     #[test]
     fn set_of_a_running_cluster_is_found_by_its_parameters() {
-        assert_eq!((of(&parameters(NEWEST)), of(&parameters(0))), (NEWEST, 0));
+        assert_eq!([0, 1, NEWEST].map(|set| of(&parameters(set))), [0, 1, NEWEST]);
         let mut changed = parameters(NEWEST);
         changed.insert("archive_command".to_owned(), "pgbackrest archive-push %p".into());
         assert_eq!(of(&changed), NEWEST);

@@ -12,6 +12,18 @@ use crate::model::{Platform, ProxmoxKind};
 /// A server with less takes little from huge pages.
 const HUGE_FROM_MB: u64 = 2048;
 
+/// What decides the kernel settings and the clock of a platform whose machines are containers, in words.
+#[must_use]
+pub fn of_containers(platform: &Platform) -> Option<&'static str> {
+    match platform {
+        Platform::Local(_) => Some("the machines are containers: their host decides the kernel settings and the clock"),
+        Platform::Proxmox(proxmox) if proxmox.kind == ProxmoxKind::Lxc => {
+            Some("the machines are containers: the hypervisor decides the kernel settings and the clock")
+        }
+        _ => None,
+    }
+}
+
 /// The kernel settings, by their names for `sysctl`. `begins` says that the cluster had them from its first start on. Only then are
 /// huge pages reserved: a server that runs without them would take its memory twice until it restarts.
 pub(super) fn settings(
@@ -21,8 +33,9 @@ pub(super) fn settings(
     derived: &BTreeMap<String, Value>,
 ) -> BTreeMap<String, u64> {
     let sets = match platform {
+        _ if of_containers(platform).is_some() => false,
         Platform::Local(_) | Platform::Adopted(_) => false,
-        Platform::Proxmox(proxmox) => proxmox.kind == ProxmoxKind::Vm && (asked || begins),
+        Platform::Proxmox(_) => asked || begins,
         Platform::Hosts(_) | Platform::Terraform(_) => asked,
     };
     if !sets {
@@ -68,6 +81,13 @@ mod tests {
             (format!("{hosts}{asks}"), 16_384, Some(0)),
             (format!("{hosts}{asks}"), 1024, Some(0)),
         ];
+        for (text, decides) in [(lxc, Some("the hypervisor")), (local, Some("their host")), (vm, None), (hosts, None)] {
+            let text = text.replace("MEMORY", "1024");
+            let said = of_containers(&spec::load("t", text.as_bytes(), "t").unwrap().platform);
+            assert!(
+                said.is_some() == decides.is_some() && said.unwrap_or_default().contains(decides.unwrap_or_default())
+            );
+        }
         for (text, memory, pages) in table {
             let text = text.replace("MEMORY", &format!("{memory}"));
             let spec = spec::load("t", text.as_bytes(), "t").unwrap();

@@ -130,6 +130,9 @@ pub fn status_text(status: &Status) -> String {
     let mut text = format!("{}: {word}\n", status.name);
     let _ = writeln!(text, "  durability  {}", status.durability);
     let _ = writeln!(text, "  fencing     {}", status.fencing);
+    if let Some(kernel) = status.kernel {
+        let _ = writeln!(text, "  kernel      {kernel}");
+    }
     if let Some(end) = &status.earliest_end {
         let _ = writeln!(text, "  certificates the earliest ends on {end}");
     }
@@ -161,7 +164,7 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "\n  {:<16} {:<15} {:<12} {:<12} {:>8}", "SLOT", "TYPE", "CLIENT", "WAL", "HELD");
         for slot in &status.slots {
             let client = if slot.active { "connected" } else { "absent" };
-            let held = slot.retained_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{} MB", bytes >> 20));
+            let held = slot.retained_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
             let wal = slot.wal_status.as_deref().unwrap_or("-");
             let _ = writeln!(text, "  {:<16} {:<15} {client:<12} {wal:<12} {held:>8}", slot.name, slot.kind);
         }

@@ -14,6 +14,19 @@ pub struct Finished {
     pub stderr: String,
 }
 
+impl Finished {
+    /// What a command that must succeed has printed.
+    ///
+    /// # Errors
+    /// Its status and what it said, as the cause of an error.
+    pub fn output(self) -> Result<String, String> {
+        match self.status {
+            0 => Ok(self.stdout),
+            status => Err(format!("the script exited with status {status}: {}", self.stderr.trim())),
+        }
+    }
+}
+
 /// A channel that is asked for.
 pub(super) enum Request {
     Run { command: String, input: Vec<u8>, reply: oneshot::Sender<Result<Finished, Seen>> },

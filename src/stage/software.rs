@@ -11,13 +11,13 @@ use crate::{
         self, AnsibleEnvironment, Configured, Playbook, Refusal, Settings,
         inventory::{self, Inventory, Material},
     },
-    component::{self, Certificates, Downloaded, KeyPair, RoleSecrets},
+    component::{self, Certificates, Downloaded, KeyPair, Observations, RoleSecrets},
     context::{Context, RunContext},
     deployment::{Cluster, client_files, ssh_keys},
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::Stage,
     fleet::Fleet,
-    health,
+    health::{self, Health},
     model::InstanceKey,
     secrets::{ClientFiles, Leaf, Vault},
 };
@@ -88,17 +88,23 @@ pub(crate) struct Seen {
 }
 
 /// Looks whether every node carries the digest of this inventory and serves the certificates on its disk, the cluster is
-/// healthy and no member waits for a restart.
+/// healthy, Patroni's configuration is that of the file and no member waits for a restart.
 pub(crate) async fn look(cluster: &Cluster, fleet: &Fleet, access: &Access, inventory: &Inventory) -> Seen {
     let (seen, certificates) = tokio::join!(health::observe(fleet, access), health::certificates(fleet, access));
-    let mut busy = seen.values().filter(|view| !view.roles.is_empty());
-    let same = busy.all(|view| view.digest.as_deref() == Some(inventory.digest()));
-    let told = seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
-    let waits = told.into_iter().any(|view| view.itself.pending_restart);
     let health = health::diagnose(&cluster.plan, &seen);
     let unreachable = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.ssh.as_ref().err()?.to_string())));
-    let current = same && !waits && health.is_healthy() && health::are_read(&certificates);
+    let current = is_current(&seen, &health, inventory.digest()) && health::are_read(&certificates);
     Seen { current, certificates, unreachable: unreachable.collect(), leader: health.leader }
+}
+
+fn is_current(seen: &Observations, health: &Health, digest: &str) -> bool {
+    let mut busy = seen.values().filter(|view| !view.roles.is_empty());
+    let same = busy.all(|view| view.digest.as_deref() == Some(digest));
+    let mut told = seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
+    let waits = told.any(|view| view.itself.pending_restart);
+    // Only the playbook takes back what `patronictl edit-config` has changed.
+    let differs = health.notices.iter().any(|notice| notice.code == codes::CONFIGURATION_DIFFERS);
+    same && !waits && !differs && health.is_healthy()
 }
 
 /// How the site playbook runs.
@@ -164,4 +170,36 @@ pub(crate) async fn play(
     let leader = leader.map(InstanceKey::as_str);
     configured.changes.iter_mut().for_each(|change| change.mark(leader));
     Ok(configured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        component::{NodeView, Problem},
+        model::Role,
+    };
+
+    #[test]
+    fn playbook_is_skipped_unless_a_digest_or_patronis_configuration_differs() {
+        let key: InstanceKey = "node1".parse().unwrap();
+        let view = NodeView { digest: Some("ab12".to_owned()), ..NodeView::new([Role::Etcd].into(), Ok(())) };
+        let seen = Observations::from([(key.clone(), view)]);
+        let health = |notice: &str| {
+            let (code, message) = (notice.to_owned(), "seen".to_owned());
+            Health {
+                leader: Some(key.clone()),
+                members: Vec::new(),
+                etcd: Default::default(),
+                slots: Vec::new(),
+                problems: Vec::new(),
+                notices: vec![Problem { code, node: None, message, hint: None }],
+                unproved: Vec::new(),
+                certificates: Certificates::new(),
+            }
+        };
+        assert!(is_current(&seen, &health("copy-kept"), "ab12"));
+        assert!(!is_current(&seen, &health("copy-kept"), "cd34"));
+        assert!(!is_current(&seen, &health("configuration-differs"), "ab12"));
+    }
 }

@@ -53,10 +53,10 @@ fn settled(seen: &Observations) -> Option<Settled> {
         postgres: patroni().find_map(major)?,
         // Earlier releases let the machines' networks in everywhere.
         own_network: true,
-        birth: patroni().map(|view| plan::birth_of(&view.parameters)).max().unwrap_or_default(),
+        birth: patroni().map(|view| plan::birth_of(&view.parameters())).max().unwrap_or_default(),
         // What earlier releases sized their servers for is not known.
         memory_mib: None,
-        synchronous_nodes: patroni().find_map(|view| view.synchronous_nodes).unwrap_or(1),
+        synchronous_nodes: patroni().find_map(PatroniView::synchronous_nodes).unwrap_or(1),
     })
 }
 

@@ -12,6 +12,7 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_psql import psql
 
 DOCUMENTATION = r"""
 module: patroni_accounts
@@ -92,26 +93,21 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    # A superuser must not run functions that another role has put into a schema.
-    options = "-c log_statement=none -c search_path=pg_catalog,pg_temp"
+    options = "-c log_statement=none"
     if params["only_passwords"]:
         # No standby may be able to confirm: it may be waiting for this very password.
         options += " -c synchronous_commit=local"
 
-    def psql(sql, may_fail=False):
-        code, out, err = module.run_command(
-            ["runuser", "-u", "postgres", "--", params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", params["socket_dir"],
-             "-p", str(params["port"]), "-U", "postgres", "-d", "postgres"],
-            data=sql, environ_update={"PGOPTIONS": options, "LC_ALL": "C.UTF-8"},
-        )
+    def run(sql, may_fail=False):
+        code, out, err = psql(module, sql, params["psql"], params["socket_dir"], params["port"], options)
         if code != 0 and not may_fail:
             # A syntax error quotes the statement.
             module.fail_json(msg="psql: " + re.sub(r"SCRAM-SHA-256\$\S+", "...", err.strip()))
         return out
 
-    if params["only_passwords"] and psql("SELECT pg_is_in_recovery();", may_fail=True).strip() != "f":
+    if params["only_passwords"] and run("SELECT pg_is_in_recovery();", may_fail=True).strip() != "f":
         module.exit_json(changed=False, did=[])
-    have = json.loads(psql("""SELECT json_build_object(
+    have = json.loads(run("""SELECT json_build_object(
         'roles', (SELECT coalesce(json_object_agg(rolname, json_build_array(rolpassword, rolcanlogin, rolsuper,
                   rolreplication)), '{}') FROM pg_authid),
         'databases', (SELECT json_object_agg(d.datname, r.rolname) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba));"""))
@@ -137,7 +133,7 @@ def main():
                 statements.append("ALTER ROLE %s REPLICATION;" % name(role["name"]))
                 did.append("let role %s replicate" % role["name"])
         for function in role.get("grants", []):
-            granted = found is not None and psql(
+            granted = found is not None and run(
                 "SELECT has_function_privilege(%s, %s, 'EXECUTE');" % (literal(role["name"]), literal("pg_catalog." + function))
             ).strip() == "t"
             if not granted:
@@ -152,7 +148,7 @@ def main():
             statements.append("ALTER DATABASE %s OWNER TO %s;" % (name(database), name(owner)))
             did.append("gave database %s to %s" % (database, owner))
     if statements and not module.check_mode:
-        psql("\n".join(statements))
+        run("\n".join(statements))
     module.exit_json(changed=bool(statements), did=did, effects=[dict(kind="account", did=what) for what in did])
 
 

@@ -11,9 +11,10 @@ import ssl
 import struct
 import tempfile
 import time
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_psql import psql
+from ansible.module_utils.patroni_rest import Rest
 from ansible.module_utils.patroni_server_log import blame, complaints, text
 
 DOCUMENTATION = r"""
@@ -70,20 +71,13 @@ FAILED = "the member's state is `start failed`"
 RESTART = " waits for a restart"
 
 
-def direct(context):
-    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-
-
 class Canary:
     def __init__(self, module):
         self.module, self.params = module, module.params
         self.file = os.path.join(self.params["config_dir"], "patroni.yml")
         tls = os.path.join(self.params["config_dir"], "tls")
-        self.context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
-        self.context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
         self.server_context = ssl.create_default_context(cafile=os.path.join(tls, "postgresql-ca.crt"))
-        self.opener = direct(self.context)
+        self.rest = Rest(self.params["config_dir"], self.params["restapi_port"])
 
     def read(self):
         with open(self.file, encoding="utf-8") as file:
@@ -128,15 +122,8 @@ class Canary:
         self.module.run_command([*self.params["ctl"], "restart", "--force", self.params["scope"], self.params["name"]])
 
     def sql(self, statement):
-        code, out, err = self.module.run_command(
-            ["runuser", "-u", "postgres", "--", self.params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "/var/run/postgresql",
-             "-p", str(self.params["port"]), "-d", "postgres", "-c", "SET search_path = pg_catalog, pg_temp", "-c", statement],
-            environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": ""})
+        code, out, err = psql(self.module, statement, self.params["psql"], port=self.params["port"])
         return (out.strip(), None) if code == 0 else (None, err.strip())
-
-    def member(self):
-        with self.opener.open("https://127.0.0.1:%d/patroni" % self.params["restapi_port"], timeout=5) as answer:
-            return json.load(answer)
 
     def tls(self):
         """Whether the server accepts TLS on its own address, as clients and standbys use it."""
@@ -150,7 +137,7 @@ class Canary:
     def wrong(self, wanted=None):
         """Why the member has not passed yet; None where it has."""
         try:
-            member = self.member()
+            member = self.rest.ask("/patroni")
             if member.get("state") != "running":
                 return FAILED if member.get("state") == "start failed" else "the member's state is `%s`" % member.get("state")
             seen, error = self.sql(

@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import ssl
 import time
 import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_rest import Rest
 
 DOCUMENTATION = r"""
 module: patroni_dynamic_config
@@ -46,11 +42,6 @@ effects: {type: list, returned: always, description: 'For the events of a run: e
 """
 
 OWNED = {("postgresql", "parameters"), ("slots",)}
-
-
-def direct(context):
-    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 
 
 def difference(have, want, path=()):
@@ -108,25 +99,11 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    tls = os.path.join(params["config_dir"], "tls")
-    context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
-    context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
-    token = base64.b64encode(("%s:%s" % (params["user"], params["password"])).encode()).decode()
-
-    def ask(method, body=None):
-        request = urllib.request.Request(
-            "https://127.0.0.1:%d/config" % params["port"],
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json", "Authorization": "Basic " + token},
-            method=method,
-        )
-        with direct(context).open(request, timeout=10) as answer:
-            return json.load(answer)
-
+    rest = Rest(params["config_dir"], params["port"], params["user"], params["password"])
     deadline = time.monotonic() + params["wait"]
     while True:
         try:
-            have = ask("GET")
+            have = rest.ask("/config", timeout=10)
             break
         except (OSError, ValueError) as error:
             # Patroni says 502 where etcd has none yet, and 503 while etcd does not answer.
@@ -142,7 +119,7 @@ def main():
     said = effects(have, patch)
     try:
         if patch and not module.check_mode:
-            have = ask("PATCH", patch)
+            have = rest.ask("/config", patch, "PATCH", timeout=10)
         elif patch:
             have = merged(have, patch)
     except urllib.error.HTTPError as error:

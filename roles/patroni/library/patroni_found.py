@@ -8,10 +8,9 @@ import glob
 import json
 import os
 import re
-import ssl
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_rest import Rest
 
 DOCUMENTATION = r"""
 module: patroni_found
@@ -33,11 +32,6 @@ runs: {type: str, returned: always, description: The major version whose server 
 paused: {type: bool, returned: always, description: The cluster is paused}
 ours: {type: bool, returned: always, description: The module patroni_pause made the pause}
 """
-
-
-def direct(context):
-    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 
 
 def version(data_dir):
@@ -78,12 +72,8 @@ def look(params):
 
 
 def pause(params):
-    tls = os.path.join(params["config_dir"], "tls")
     try:
-        context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
-        context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
-        with direct(context).open("https://127.0.0.1:%d/config" % params["port"], timeout=5) as answer:
-            config = json.load(answer)
+        config = Rest(params["config_dir"], params["port"]).ask("/config")
     except (OSError, ValueError):
         config = {}
     return {"paused": bool(config.get("pause")), "ours": "hactl_pause" in config}

@@ -10,10 +10,11 @@ import socket
 import ssl
 import time
 import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.patroni_progress import Progress, concerns, marks
+from ansible.module_utils.patroni_psql import psql
+from ansible.module_utils.patroni_rest import Rest
 from ansible.module_utils.patroni_server_log import complaints
 
 DOCUMENTATION = r"""
@@ -79,23 +80,6 @@ TIED = ("max_connections", "max_prepared_transactions", "max_locks_per_transacti
 
 # Scripts of the timers that patroni_canary and patroni_parameters_undo set; they exist until these have run.
 ARMED = ("/run/hactl-parameters-canary", "/run/hactl-parameters-undo")
-
-
-def direct(context):
-    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-
-
-class Api:
-    def __init__(self, params):
-        tls = os.path.join(params["config_dir"], "tls")
-        self.base = "https://127.0.0.1:%d" % params["port"]
-        self.context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
-        self.context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
-
-    def get(self, path):
-        with direct(self.context).open(self.base + path, timeout=5) as answer:
-            return json.load(answer)
 
 
 def judge(params, members):
@@ -171,7 +155,7 @@ def untouched(data_dir):
 
 def configured(api):
     try:
-        return api.get("/config").get("postgresql", {}).get("parameters", {})
+        return api.ask("/config").get("postgresql", {}).get("parameters", {})
     except (OSError, ValueError):
         return None
 
@@ -207,17 +191,17 @@ def look(params):
     except OSError:
         found["incomplete"] = False
     try:
-        api = Api(params)
+        api = Rest(params["config_dir"], params["port"])
         # Before the question whether a restart is pending, which the member decides with the configuration.
         taken_over = took_over(params)
-        own = api.get("/patroni")
+        own = api.ask("/patroni")
         found["answers"] = True
         found["name"] = own.get("patroni", {}).get("name", "")
         found["role"] = own.get("role", "")
         found["state"] = own.get("state", "")
         found["pending_restart"] = bool(own.get("pending_restart"))
         found["pause"] = bool(own.get("pause"))
-        found["members"] = api.get("/cluster").get("members", [])
+        found["members"] = api.ask("/cluster").get("members", [])
         found["leader"] = next((m["name"] for m in found["members"] if m["role"] in ("leader", "standby_leader")), "")
         found["grows"], found["shrinks"] = tendency(own.get("pending_restart_reason"))
         found["problems"] = judge(params, found["members"])
@@ -238,8 +222,8 @@ def copies(module, found):
     if found["role"] == "primary":
         sql = ("SELECT coalesce(host(r.client_addr), 'a local client'), p.backup_streamed FROM pg_stat_progress_basebackup p "
                "JOIN pg_stat_replication r USING (pid) WHERE p.backup_streamed IS NOT NULL")
-        status, said, dummy = module.run_command(["runuser", "-u", "postgres", "--", "psql", "-XAtqF", " ", "-d", "postgres", "-c", sql])
-        rows = [line.rsplit(" ", 1) for line in said.splitlines()] if status == 0 else []
+        status, said, dummy = psql(module, sql)
+        rows = [line.rsplit("|", 1) for line in said.splitlines()] if status == 0 else []
         return {address: int(done) for address, done in rows}
     if found["state"] != "creating replica":
         return {}

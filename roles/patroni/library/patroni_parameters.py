@@ -14,6 +14,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_psql import psql
 from ansible.module_utils.patroni_server_log import blame, complaints, refusals, text
 
 DOCUMENTATION = r"""
@@ -256,9 +257,8 @@ class Scratch:
 
     def sql(self, statement):
         """A new connection for each statement."""
-        return self.module.run_command(
-            ["runuser", "-u", "postgres", "--", self.program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-p",
-             str(self.port), "-d", "postgres", "-c", statement], environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": ""})
+        # The server is this module's own, and the search path may be what is tried.
+        return psql(self.module, statement, self.program("psql"), self.dir, self.port, pinned=False)
 
     def said(self):
         try:
@@ -362,13 +362,12 @@ def tried(scratch, params, changed, catalogue):
 def running(module):
     """What the node's own server uses now; None where it does not answer."""
     params = module.params
-    code, out, dummy = module.run_command(
-        ["runuser", "-u", "postgres", "--", os.path.join(params["bin_dir"], "psql"), "-XAtq", "-h", params["socket_dir"], "-p",
-         str(params["port"]), "-d", "postgres", "-c",
-         "SELECT json_build_object('slots', (SELECT count(*) FROM pg_replication_slots), "
-         "'logical', (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'), "
-         "'senders', (SELECT count(*) FROM pg_stat_replication), 'prepared', (SELECT count(*) FROM pg_prepared_xacts))"],
-        environ_update={"PGOPTIONS": "-c search_path=pg_catalog,pg_temp"})
+    code, out, dummy = psql(
+        module,
+        "SELECT json_build_object('slots', (SELECT count(*) FROM pg_replication_slots), "
+        "'logical', (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'), "
+        "'senders', (SELECT count(*) FROM pg_stat_replication), 'prepared', (SELECT count(*) FROM pg_prepared_xacts))",
+        os.path.join(params["bin_dir"], "psql"), params["socket_dir"], params["port"])
     return json.loads(out) if code == 0 else None
 
 

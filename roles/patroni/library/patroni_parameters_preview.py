@@ -8,6 +8,7 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_psql import psql
 from ansible.module_utils.patroni_server_log import text
 
 DOCUMENTATION = r"""
@@ -78,13 +79,11 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    code, out, err = module.run_command(
-        ["runuser", "-u", "postgres", "--", params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", params["socket_dir"],
-         "-p", str(params["port"]), "-U", "postgres", "-d", "postgres", "-c",
-         "SELECT json_object_agg(lower(name), json_build_object('setting', setting, 'unit', unit, 'vartype', vartype, "
-         "'context', context, 'boot_val', boot_val)) FROM pg_catalog.pg_settings"],
-        environ_update={"PGOPTIONS": "-c search_path=pg_catalog,pg_temp", "LC_ALL": "C.UTF-8"},
-    )
+    code, out, err = psql(
+        module,
+        "SELECT json_object_agg(lower(name), json_build_object('setting', setting, 'unit', unit, 'vartype', vartype, "
+        "'context', context, 'boot_val', boot_val)) FROM pg_settings",
+        params["psql"], params["socket_dir"], params["port"])
     if code != 0:
         module.fail_json(msg="psql: " + err.strip())
 

@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import ssl
 import time
 import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_rest import Rest
 
 DOCUMENTATION = r"""
 module: patroni_pause
@@ -41,11 +37,6 @@ reason: {type: str, returned: always, description: The mark's text}
 MARK = "hactl_pause"
 
 
-def direct(context):
-    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-
-
 def change(config, state, reason):
     """The patch that brings the configuration to the state; empty where nothing is to be done."""
     paused, ours = bool(config.get("pause")), MARK in config
@@ -56,33 +47,17 @@ def change(config, state, reason):
     return {}
 
 
-class Api:
-    def __init__(self, params):
-        tls = os.path.join(params["config_dir"], "tls")
-        self.base = "https://127.0.0.1:%d" % params["port"]
-        context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
-        context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
-        self.opener = direct(context)
-        token = base64.b64encode(("%s:%s" % (params["user"], params["password"])).encode()).decode()
-        self.headers = {"Content-Type": "application/json", "Authorization": "Basic " + token}
-
-    def ask(self, path, body=None, base=None, timeout=10):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request((base or self.base) + path, data, self.headers, method="PATCH" if data else "GET")
-        with self.opener.open(request, timeout=timeout) as answer:
-            return json.load(answer)
-
-    def behind(self, paused):
-        """Members that answer and have not taken over whether the cluster is paused."""
-        names = []
-        for member in self.ask("/cluster").get("members", []):
-            address = "/".join(member.get("api_url", "").split("/")[:3])
-            try:
-                if bool(self.ask("/patroni", base=address, timeout=3).get("pause")) != paused:
-                    names.append(member["name"])
-            except (OSError, ValueError):
-                continue
-        return names
+def behind(rest, paused):
+    """Members that answer and have not taken over whether the cluster is paused."""
+    names = []
+    for member in rest.ask("/cluster", timeout=10).get("members", []):
+        address = "/".join(member.get("api_url", "").split("/")[:3])
+        try:
+            if bool(rest.ask("/patroni", base=address, timeout=3).get("pause")) != paused:
+                names.append(member["name"])
+        except (OSError, ValueError):
+            continue
+    return names
 
 
 def main():
@@ -103,12 +78,12 @@ def main():
     # The node's own Patroni may be the one that restarts.
     while True:
         try:
-            api = Api(params)
-            config = api.ask("/config")
+            rest = Rest(params["config_dir"], params["port"], params["user"], params["password"])
+            config = rest.ask("/config", timeout=10)
             patch = change(config, params["state"], params["reason"])
             if patch and not module.check_mode:
-                config = api.ask("/config", patch)
-                while api.behind(bool(config.get("pause"))) and time.monotonic() < deadline:
+                config = rest.ask("/config", patch, "PATCH", timeout=10)
+                while behind(rest, bool(config.get("pause"))) and time.monotonic() < deadline:
                     time.sleep(0.2)
             break
         except urllib.error.HTTPError as error:

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import ssl
-import urllib.error
 import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_rest import control
 
 DOCUMENTATION = r"""
 module: patroni_scope
@@ -29,11 +27,6 @@ keys: {type: dict, returned: always, description: Keys below the prefix and thei
 """
 
 
-def direct(context):
-    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-
-
 def encoded(text):
     return base64.b64encode(text.encode()).decode()
 
@@ -48,9 +41,7 @@ def main():
         ),
         supports_check_mode=True,
     )
-    tls = os.path.join(module.params["config_dir"], "tls")
-    context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
-    context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
+    opener = control(module.params["config_dir"])
 
     def post(path, body):
         errors = []
@@ -59,7 +50,7 @@ def main():
                 "https://%s%s" % (endpoint, path), json.dumps(body).encode(), {"Content-Type": "application/json"}
             )
             try:
-                with direct(context).open(request, timeout=5) as answer:
+                with opener.open(request, timeout=5) as answer:
                     return json.load(answer)
             except (OSError, ValueError) as error:
                 errors.append("%s: %s" % (endpoint, error))

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import ssl
 import time
 import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_psql import psql
+from ansible.module_utils.patroni_rest import Rest
 
 DOCUMENTATION = r"""
 module: patroni_switchover
@@ -48,11 +46,6 @@ BY_STANDBY = ("SELECT coalesce(json_object_agg(application_name, pg_wal_lsn_diff
               "WHERE state = 'streaming' AND flush_lsn IS NOT NULL AND application_name <> 'pg_basebackup'")
 
 
-def direct(context):
-    """Opens addresses without the proxy that the node's environment may name: it does not reach the members."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-
-
 def unfit(name, cluster):
     """Why the member cannot hand over to any other; empty where it can."""
     if cluster.get("pause"):
@@ -80,17 +73,10 @@ def late(flushed, standbys):
 class Member:
     def __init__(self, module):
         self.module, self.params = module, module.params
-        tls = os.path.join(self.params["config_dir"], "tls")
-        self.base = "https://127.0.0.1:%d" % self.params["port"]
-        context = ssl.create_default_context(cafile=os.path.join(tls, "control-ca.crt"))
-        context.load_cert_chain(os.path.join(tls, "patroni.crt"), os.path.join(tls, "patroni.key"))
-        self.opener = direct(context)
-        token = base64.b64encode(("%s:%s" % (self.params["user"], self.params["password"])).encode()).decode()
-        self.headers = {"Content-Type": "application/json", "Authorization": "Basic " + token}
+        self.rest = Rest(self.params["config_dir"], self.params["port"], self.params["user"], self.params["password"])
 
     def cluster(self):
-        with self.opener.open(self.base + "/cluster", timeout=5) as answer:
-            return json.load(answer)
+        return self.rest.ask("/cluster")
 
     def leader(self):
         """The name of a leader that runs."""
@@ -101,10 +87,7 @@ class Member:
             return ""
 
     def sql(self, statement):
-        code, out, err = self.module.run_command(
-            ["runuser", "-u", "postgres", "--", self.params["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "/var/run/postgresql",
-             "-p", str(self.params["postgresql_port"]), "-d", "postgres", "-c", statement],
-            environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": "-c search_path=pg_catalog,pg_temp"})
+        code, out, err = psql(self.module, statement, self.params["psql"], port=self.params["postgresql_port"])
         if code != 0:
             raise OSError(err.strip())
         return out.strip()
@@ -129,11 +112,9 @@ class Member:
 
     def ask(self):
         """Asks for the switchover; what Patroni says where it refuses. Its answer comes when the switchover has ended."""
-        body = json.dumps({"leader": self.params["name"]}).encode()
-        request = urllib.request.Request(self.base + "/switchover", body, self.headers, method="POST")
         try:
-            with self.opener.open(request, timeout=self.params["wait"]):
-                return ""
+            self.rest.send("/switchover", {"leader": self.params["name"]}, "POST", timeout=self.params["wait"])
+            return ""
         except urllib.error.HTTPError as error:
             return "Patroni refuses: %s: %s" % (error, error.read().decode(errors="replace").strip())
 

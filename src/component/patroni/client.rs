@@ -22,28 +22,25 @@ pub struct PatroniView {
     pub itself: Itself,
     /// The cluster as the member read it from etcd; absent while it has never read it.
     pub cluster: Option<Cluster>,
-    /// How many replicas hold a commit, by the same configuration.
-    pub synchronous_nodes: Option<u32>,
-    /// PostgreSQL's parameters in the configuration that the members share; empty while the member does not know them.
-    pub parameters: BTreeMap<String, serde_json::Value>,
+    /// The configuration that the members share; empty while the member does not know it.
+    pub configuration: serde_json::Map<String, serde_json::Value>,
     /// Where the timelines before the leader's ended, as WAL positions; asked of a leader that a member does not follow.
     pub history: BTreeMap<u64, u64>,
 }
 
-/// Part of `GET /config`.
-#[derive(Debug, Default, Deserialize)]
-struct Configuration {
-    #[serde(default)]
-    synchronous_node_count: Option<u32>,
-    #[serde(default)]
-    postgresql: Postgresql,
-}
+impl PatroniView {
+    /// How many replicas hold a commit, by the configuration.
+    #[must_use]
+    pub fn synchronous_nodes(&self) -> Option<u32> {
+        self.configuration.get("synchronous_node_count")?.as_u64()?.try_into().ok()
+    }
 
-/// Part of `GET /config`.
-#[derive(Debug, Default, Deserialize)]
-struct Postgresql {
-    #[serde(default)]
-    parameters: BTreeMap<String, serde_json::Value>,
+    /// PostgreSQL's parameters in the configuration.
+    #[must_use]
+    pub fn parameters(&self) -> BTreeMap<String, serde_json::Value> {
+        let server = self.configuration.get("postgresql").and_then(|server| server.get("parameters")?.as_object());
+        server.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
 }
 
 /// `GET /patroni`; the field names are Patroni's.
@@ -220,17 +217,15 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
         member.name = fleet.key_of(&member.name);
     }
     // Patroni answers 502 while etcd has no configuration.
-    let configuration: Option<Configuration> =
-        configuration.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
-    let Configuration { synchronous_node_count: synchronous_nodes, postgresql } = configuration.unwrap_or_default();
-    let parameters = postgresql.parameters;
+    let configuration = configuration.ok().filter(|answer| answer.status == 200);
+    let configuration = configuration.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
     let history = match &cluster {
         Some(cluster) if itself.role == "primary" && cluster.has_timelines() => {
             get(remote, access, node, "/history").await.map(|answer| history(&answer.body)).unwrap_or_default()
         }
         _ => BTreeMap::new(),
     };
-    Ok(PatroniView { itself, cluster, synchronous_nodes, parameters, history })
+    Ok(PatroniView { itself, cluster, configuration, history })
 }
 
 /// `GET /history`: a list of timelines, each with the position at which it ended.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    configuration::differences,
     guard::{Verdict, judge},
     service::LEASE_GUARD,
 };
@@ -11,6 +12,7 @@ use crate::{
         findings::{Findings, Hint},
         view::Observations,
     },
+    error::codes,
     model::InstanceKey,
     plan::Plan,
 };
@@ -147,6 +149,24 @@ fn diverged(
         ),
     };
     findings.add("member-diverged", Some(key), message, hint);
+}
+
+/// Finds settings in etcd that are not those of the cluster file.
+pub(super) fn diagnose_configuration(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    if findings.adopted {
+        return;
+    }
+    let views = seen.iter().filter_map(|(key, view)| Some((key, view.patroni.as_ref()?.as_ref().ok()?)));
+    let known = views.filter(|(_, view)| !view.configuration.is_empty());
+    // The leader's view is the newest.
+    let leads =
+        |key: &InstanceKey| findings.members.iter().any(|member| member.is_leader() && member.name == key.as_str());
+    let Some((_, view)) = known.max_by_key(|(key, _)| leads(key)) else { return };
+    for difference in differences(plan, &view.configuration) {
+        let message = format!("Patroni's configuration in etcd is not the one of the cluster file: {difference}");
+        let hint = format!("Run `hactl up {}` to restore it, or put the setting into the cluster file", plan.cluster);
+        findings.notice(codes::CONFIGURATION_DIFFERS, None, message, Hint::Up(hint));
+    }
 }
 
 /// Finds data directories that `hactl reinit` has kept aside.

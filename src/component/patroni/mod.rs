@@ -1,6 +1,7 @@
 //! Patroni: what elects a primary, and starts and stops PostgreSQL.
 
 mod client;
+mod configuration;
 mod diagnose;
 mod guard;
 mod service;
@@ -52,6 +53,7 @@ pub(super) const COMPONENT: Component = Component {
         diagnose::diagnose(plan, seen, findings);
         diagnose::diagnose_guards(plan, seen, findings);
         diagnose::diagnose_kept(plan, seen, findings);
+        diagnose::diagnose_configuration(plan, seen, findings);
     },
     diagnose_adopted: diagnose::diagnose_adopted,
     may_be_foreign: false,

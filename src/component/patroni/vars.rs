@@ -78,11 +78,20 @@ fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
         patroni_failsafe_mode: true,
         patroni_check_timeline: true,
         patroni_remove_diverged_data: plan.disposable,
-        patroni_member_slots_ttl: if plan.patroni.slots_are_bounded { "24h" } else { "30min" },
+        patroni_member_slots_ttl: slots_ttl(plan),
         patroni_slots: plan.patroni.slots.as_ref(),
         patroni_ignore_slots: plan.patroni.ignore_slots.as_deref(),
     })
 }
+
+/// How long the slot of an absent member is kept.
+pub(super) const fn slots_ttl(plan: &Plan) -> &'static str {
+    if plan.patroni.slots_are_bounded { "24h" } else { "30min" }
+}
+
+/// The role's `patroni_maximum_lag_on_failover` in bytes: without synchronous replication, and with it, where it is no limit.
+pub(super) const MAXIMUM_LAG: u64 = 1 << 20;
+pub(super) const NO_MAXIMUM_LAG: u64 = 1 << 40;
 
 #[derive(Serialize)]
 struct Host<'a> {

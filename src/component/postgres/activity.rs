@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use tokio_postgres::{Client, Row};
 
-use super::client::failure;
-use crate::{component::probe::Observed, fleet::Fleet};
+use super::client::{failure, superuser};
+use crate::{
+    access::Access,
+    component::probe::Observed,
+    fleet::{Fleet, FleetNode},
+};
 
 /// What happens on a primary at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +27,18 @@ pub(crate) struct Activity {
     pub(crate) logical_slots: Vec<String>,
     /// Standbys that stream, by their machine's key.
     pub(crate) standbys: BTreeMap<String, Standby>,
+    /// Open transactions on standbys.
+    pub(crate) readers: Vec<Reader>,
+}
+
+/// A transaction on a standby.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reader {
+    /// The key of the standby's machine.
+    pub(crate) standby: String,
+    /// How long the standby lets it hold up replay, in seconds; none without a limit.
+    pub(crate) delay: Option<i64>,
+    pub(crate) transaction: LongTransaction,
 }
 
 /// A transaction of a client.
@@ -51,10 +68,6 @@ pub(crate) struct Standby {
 pub(crate) async fn activity(client: &Client, fleet: &Fleet) -> Observed<Activity> {
     let sessions =
         "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    let transactions = "SELECT pid, coalesce(usename, '')::text, coalesce(datname, '')::text, \
-                        extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity \
-                        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL \
-                        ORDER BY xact_start";
     let backups = "SELECT pid FROM pg_stat_progress_basebackup ORDER BY pid";
     let prepared = "SELECT gid FROM pg_prepared_xacts ORDER BY prepared";
     let slots = "SELECT slot_name::text FROM pg_replication_slots WHERE slot_type = 'logical' ORDER BY 1";
@@ -63,8 +76,6 @@ pub(crate) async fn activity(client: &Client, fleet: &Fleet) -> Observed<Activit
                     extract(epoch FROM clock_timestamp() - reply_time)::float8 FROM pg_stat_replication \
                     WHERE state = 'streaming' AND application_name <> 'pg_basebackup'";
     let texts = |rows: Vec<Row>| rows.iter().map(|row| row.get(0)).collect();
-    let transaction =
-        |row: &Row| LongTransaction { pid: row.get(0), user: row.get(1), database: row.get(2), seconds: row.get(3) };
     let standby = |row: &Row| {
         let unknown = |value: Option<i64>| value.unwrap_or(i64::MAX);
         let silent = row.get::<_, Option<f64>>(3).unwrap_or(f64::INFINITY);
@@ -75,12 +86,36 @@ pub(crate) async fn activity(client: &Client, fleet: &Fleet) -> Observed<Activit
     };
     Ok(Activity {
         sessions: rows(client, sessions).await?.first().map(|row| row.get(0)).unwrap_or_default(),
-        transactions: rows(client, transactions).await?.iter().map(transaction).collect(),
+        transactions: rows(client, TRANSACTIONS).await?.iter().map(transaction).collect(),
         backups: rows(client, backups).await?.iter().map(|row| row.get(0)).collect(),
         prepared: texts(rows(client, prepared).await?),
         logical_slots: texts(rows(client, slots).await?),
         standbys: rows(client, standbys).await?.iter().map(standby).collect(),
+        readers: Vec::new(),
     })
+}
+
+/// The open transactions of clients, the oldest first.
+const TRANSACTIONS: &str = "SELECT pid, coalesce(usename, '')::text, coalesce(datname, '')::text, \
+                            extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity \
+                            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL \
+                            ORDER BY xact_start";
+
+fn transaction(row: &Row) -> LongTransaction {
+    LongTransaction { pid: row.get(0), user: row.get(1), database: row.get(2), seconds: row.get(3) }
+}
+
+/// The open transactions of standbys. One that does not answer has none that are known: health says that it is silent.
+pub(crate) async fn readers(access: &Access, standbys: impl Iterator<Item = &FleetNode>) -> Vec<Reader> {
+    let asked = standbys.map(async |node| {
+        let client = superuser(access, node, "postgres").await?;
+        let setting = "SELECT setting::int8 FROM pg_settings WHERE name = 'max_standby_streaming_delay'";
+        let milliseconds = rows(&client, setting).await?.first().map_or(-1, |row| row.get::<_, i64>(0));
+        let delay = (milliseconds >= 0).then_some(milliseconds / 1000);
+        let reader = |row: &Row| Reader { standby: node.key().to_string(), delay, transaction: transaction(row) };
+        Observed::Ok(rows(&client, TRANSACTIONS).await?.iter().map(reader).collect::<Vec<_>>())
+    });
+    join_all(asked).await.into_iter().flatten().flatten().collect()
 }
 
 /// Writes a checkpoint, so that the one of a stop that follows has little to write.

@@ -187,7 +187,7 @@ fn parameters(plan: &Plan, seen: &Observations, findings: &mut Findings) {
     for (key, view) in seen {
         let (Some(Ok(patroni)), Some(Ok(server))) = (&view.patroni, &view.postgres) else { continue };
         let Some(files) = &server.files else { continue };
-        for message in differences(&patroni.parameters, files) {
+        for message in differences(&patroni.parameters(), files) {
             let hint = format!("correct `postgres.parameters` in the cluster file and run `hactl up {}`", plan.cluster);
             findings.ours("parameter-differs", Some(key), message, Hint::Up(hint));
         }

@@ -11,10 +11,11 @@ mod write_check;
 
 #[cfg(test)]
 pub(crate) use activity::LongTransaction;
-pub(crate) use activity::{Activity, Standby, activity, checkpoint, flushed, flushed_by};
+pub(crate) use activity::{Activity, Reader, Standby, activity, checkpoint, flushed, flushed_by, readers};
 pub use client::{FileSetting, PostgresView, SlotView};
 pub(crate) use client::{age, recovery, superuser};
 pub(crate) use mark::mark;
+pub(in crate::component) use parameters::differs;
 pub(crate) use service::{PORT, USER, endpoint, user};
 pub(crate) use vars::access;
 pub use write_check::write_and_read;

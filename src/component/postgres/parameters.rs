@@ -30,6 +30,11 @@ pub(super) fn differences(asked: &BTreeMap<String, Value>, files: &BTreeMap<Stri
     asked.filter_map(differs).collect()
 }
 
+/// Whether two values of a parameter differ, whichever way they are written.
+pub(in crate::component) fn differs(asked: &Value, found: &Value) -> bool {
+    !same(&written(asked), &written(found))
+}
+
 /// A value as Patroni writes it.
 fn written(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use self::preflight::{Space, obstacles};
-use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use super::{
+    frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
+    obstacle::refuse,
+};
 use crate::{
     component::patroni,
     context::{Context, RunContext},
@@ -104,10 +107,7 @@ async fn replace(
     let (there, own) = tokio::try_join!(directory(cluster, primary), directory(cluster, node))?;
     let space = Space { needed_kib: there.kib, free_kib: own.free_kib, tablespaces: own.tablespaces };
     let found = obstacles(&health, key, &space, request.allowed);
-    if let Some(hint) = found.first().map(|obstacle| obstacle.hint.clone()) {
-        let error = found.into_iter().fold(refused(cluster, key), |error, obstacle| error.cause(obstacle.cause));
-        return Err(error.hint(hint));
-    }
+    refuse(found, || refused(cluster, key), &cluster.plan.cluster)?;
     let members = settled::wait(context, cluster, primary).await?;
     let kept = space.fits().then(|| format!("{}.diverged-{}", own.path, Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     say(match &kept {
@@ -161,13 +161,8 @@ async fn directory(cluster: &RunningCluster, node: &FleetNode) -> Result<Directo
 /// Runs a script that must succeed, and gives what it printed.
 async fn output(cluster: &RunningCluster, node: &FleetNode, script: &str, patience: Duration) -> Result<String> {
     let done = cluster.access.connect(node).await?.run("/bin/sh", script.as_bytes(), patience).await?;
-    match done.status {
-        0 => Ok(done.stdout.trim().to_owned()),
-        status => {
-            let said = done.stderr.trim();
-            Err(failed(cluster, node.key()).cause(format!("the script exited with status {status}: {said}")))
-        }
-    }
+    let said = done.output().map_err(|cause| failed(cluster, node.key()).cause(cause))?;
+    Ok(said.trim().to_owned())
 }
 
 /// Waits until the replica streams, for as long as its copy grows or its state changes. Gives the size of the copy.

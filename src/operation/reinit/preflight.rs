@@ -1,6 +1,6 @@
 //! Whether a replica may get a new copy now, and what becomes of its old data: pure.
 
-use crate::{health::Health, model::InstanceKey};
+use crate::{health::Health, model::InstanceKey, operation::obstacle::Obstacle};
 
 /// Problems with which no member may be stopped.
 const BLOCKING: &[&str] = &[
@@ -29,16 +29,9 @@ impl Space {
     }
 }
 
-/// Why the replica may not get a new copy, and what to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Obstacle {
-    pub(super) cause: String,
-    pub(super) hint: String,
-}
-
 /// Everything that speaks against a new copy for `key`. `allowed` is whether the loss of its data was allowed by name.
 pub(super) fn obstacles(health: &Health, key: &InstanceKey, space: &Space, allowed: bool) -> Vec<Obstacle> {
-    let obstacle = |cause: String, hint: &str| Obstacle { cause, hint: hint.to_owned() };
+    let obstacle = |cause: String, hint: &str| Obstacle::new(cause, hint);
     let by_name = format!("--allow-destroy {key}");
     let mut found = Vec::new();
     for problem in health.problems.iter().filter(|problem| BLOCKING.contains(&problem.code.as_str())) {

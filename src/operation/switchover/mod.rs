@@ -12,7 +12,10 @@ use self::{
     preflight::{Seen, notes, obstacles},
     watch::{Moved, watch},
 };
-use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use super::{
+    frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
+    obstacle::refuse,
+};
 use crate::{
     component::{
         Problem,
@@ -183,19 +186,18 @@ async fn connect(cluster: &RunningCluster, primary: &FleetNode) -> Result<Client
     client.map_err(|said| refused(&cluster.plan.cluster).cause(format!("{}: {said}", primary.key())))
 }
 
-/// What happens on the primary, if nothing of it speaks against a switchover.
+/// What happens on the primary and its standbys, if nothing of it speaks against a switchover.
 async fn fit(cluster: &RunningCluster, before: &Before, client: &Client, to: Option<&InstanceKey>) -> Result<Activity> {
     let name = &cluster.plan.cluster;
-    let activity = postgres::activity(client, &cluster.fleet).await.map_err(|said| refused(name).cause(said))?;
     let Before { leader, members, problems } = before;
+    let standbys = cluster.fleet.data_nodes().filter(|node| node.key() != leader);
+    let (activity, readers) =
+        tokio::join!(postgres::activity(client, &cluster.fleet), postgres::readers(&cluster.access, standbys));
+    let activity = Activity { readers, ..activity.map_err(|said| refused(name).cause(said))? };
     let durability = cluster.plan.patroni.durability;
     let found = obstacles(&Seen { leader, members, problems, durability, activity: &activity }, to);
-    if found.is_empty() {
-        return Ok(activity);
-    }
-    let hint = found.iter().find_map(|obstacle| obstacle.hint.clone());
-    let error = found.into_iter().fold(refused(name), |error, obstacle| error.cause(obstacle.cause));
-    Err(error.hint(hint.unwrap_or_else(|| format!("Run `hactl status {name}`"))))
+    refuse(found, || refused(name), name)?;
+    Ok(activity)
 }
 
 /// Waits until every standby has on its disk what the primary has there now. One whose receiving is held up never has:

@@ -4,9 +4,10 @@ use crate::{
     component::{
         Problem,
         patroni::Member,
-        postgres::{Activity, Standby},
+        postgres::{Activity, Reader, Standby},
     },
     model::{Durability, InstanceKey},
+    operation::obstacle::Obstacle,
 };
 
 /// The age from which a transaction is too old to be cut off, in seconds.
@@ -17,6 +18,9 @@ const LAG: i64 = 16 * 1024 * 1024;
 
 /// How long a standby that streams may say nothing of itself, in seconds: it reports every second.
 const SILENCE: f64 = 5.0;
+
+/// The longest `max_standby_streaming_delay` that a switchover takes without a look at the queries of standbys, in seconds.
+const DELAY: i64 = 5;
 
 /// Problems that a switchover does not make worse.
 const HARMLESS: &[&str] =
@@ -29,17 +33,6 @@ pub(super) struct Seen<'a> {
     pub(super) problems: &'a [Problem],
     pub(super) durability: Durability,
     pub(super) activity: &'a Activity,
-}
-
-/// Why the primary may not move, and what to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Obstacle {
-    pub(super) cause: String,
-    pub(super) hint: Option<String>,
-}
-
-fn obstacle(cause: impl Into<String>, hint: &str) -> Obstacle {
-    Obstacle { cause: cause.into(), hint: Some(hint.to_owned()) }
 }
 
 fn grave(problems: &[Problem]) -> impl Iterator<Item = &Problem> {
@@ -58,10 +51,10 @@ pub(super) fn obstacles(seen: &Seen<'_>, to: Option<&InstanceKey>) -> Vec<Obstac
         found.extend(unfit(seen, to));
     }
     if seen.activity.standbys.is_empty() {
-        found.push(obstacle("no replica streams from the primary", "Wait until a replica streams"));
+        found.push(Obstacle::new("no replica streams from the primary", "Wait until a replica streams"));
     }
     let behind = seen.activity.standbys.iter().filter_map(|(key, standby)| behind(key, standby));
-    found.extend(behind.map(|cause| obstacle(cause, "Wait until the replica has caught up")));
+    found.extend(behind.map(|cause| Obstacle::new(cause, "Wait until the replica has caught up")));
     for old in seen.activity.transactions.iter().filter(|transaction| transaction.seconds >= OLDEST) {
         let cause = format!(
             "process {} of user {} in database {} has had a transaction open for {:.0} s, which the switchover would roll \
@@ -70,11 +63,13 @@ pub(super) fn obstacles(seen: &Seen<'_>, to: Option<&InstanceKey>) -> Vec<Obstac
         );
         let hint =
             format!("Wait until the transaction has ended, or end it with `SELECT pg_terminate_backend({})`", old.pid);
-        found.push(obstacle(cause, &hint));
+        found.push(Obstacle::new(cause, hint));
     }
+    let readers = seen.activity.readers.iter().filter(|reader| to.is_none_or(|to| to.as_str() == reader.standby));
+    found.extend(readers.filter_map(holds_up));
     for pid in &seen.activity.backups {
         let cause = format!("process {pid} copies a base backup from the primary, which the switchover would end");
-        found.push(obstacle(cause, "Wait until the backup has ended"));
+        found.push(Obstacle::new(cause, "Wait until the backup has ended"));
     }
     found
 }
@@ -87,16 +82,16 @@ fn unhealthy(problem: &Problem) -> Obstacle {
 /// Why `to` cannot become the primary.
 fn unfit(seen: &Seen<'_>, to: &InstanceKey) -> Option<Obstacle> {
     if to == seen.leader {
-        return Some(obstacle(format!("{to} is already the primary"), "Name a replica with --to"));
+        return Some(Obstacle::new(format!("{to} is already the primary"), "Name a replica with --to"));
     }
     let Some(member) = seen.members.iter().find(|member| member.name == to.as_str()) else {
-        return Some(obstacle(format!("{to} is not a member of the cluster"), "Name a replica with --to"));
+        return Some(Obstacle::new(format!("{to} is not a member of the cluster"), "Name a replica with --to"));
     };
     let tag = |name: &str| member.tags.get(name);
     if tag("nofailover").is_some_and(|value| value == true)
         || tag("failover_priority").is_some_and(|value| value.as_i64().is_some_and(|value| value <= 0))
     {
-        return Some(obstacle(format!("the tags of {to} forbid that it leads"), "Name another replica with --to"));
+        return Some(Obstacle::new(format!("the tags of {to} forbid that it leads"), "Name another replica with --to"));
     }
     let role = match seen.durability {
         Durability::QuorumStrict | Durability::Quorum => "quorum_standby",
@@ -106,7 +101,7 @@ fn unfit(seen: &Seen<'_>, to: &InstanceKey) -> Option<Obstacle> {
     (member.role != role).then(|| {
         let cause =
             format!("{to} is not one of the replicas whose acknowledgement counts: Patroni calls it {}", member.role);
-        obstacle(cause, "Wait until `hactl status` shows it as a synchronous replica, or name another with --to")
+        Obstacle::new(cause, "Wait until `hactl status` shows it as a synchronous replica, or name another with --to")
     })
 }
 
@@ -116,10 +111,31 @@ fn behind(key: &str, standby: &Standby) -> Option<String> {
         return Some(format!("{key} has not acknowledged any WAL for {:.0} s", standby.silent));
     }
     if standby.not_flushed > LAG {
-        return Some(format!("{key} has still to receive {} MB of WAL", standby.not_flushed / 1_048_576));
+        return Some(format!("{key} has still to receive {} MiB of WAL", standby.not_flushed / 1_048_576));
     }
     (standby.not_replayed > LAG)
-        .then(|| format!("{key} has still to replay {} MB of WAL", standby.not_replayed / 1_048_576))
+        .then(|| format!("{key} has still to replay {} MiB of WAL", standby.not_replayed / 1_048_576))
+}
+
+/// How a transaction on a standby could hold up the promotion, which replays all WAL first. A standby ends a query that
+/// conflicts with replay after `max_standby_streaming_delay`.
+fn holds_up(Reader { standby, delay, transaction }: &Reader) -> Option<Obstacle> {
+    let longest = match *delay {
+        _ if transaction.seconds < OLDEST => return None,
+        Some(delay) if delay <= DELAY => return None,
+        Some(delay) => format!("for up to {delay} s"),
+        None => "without a limit".to_owned(),
+    };
+    let cause = format!(
+        "process {} of user {} in database {} on {standby} has had a transaction open for {:.0} s; it can hold up the \
+         promotion of {standby} {longest} (`max_standby_streaming_delay`)",
+        transaction.pid, transaction.user, transaction.database, transaction.seconds
+    );
+    let hint = format!(
+        "Wait until the transaction has ended, or set `max_standby_streaming_delay: {DELAY}s` in `postgres.parameters`: \
+         standbys then cancel such queries"
+    );
+    Some(Obstacle::new(cause, hint))
 }
 
 /// What the switchover changes for others, and does not refuse.

@@ -67,8 +67,5 @@ fn failed(node: &FleetNode) -> Error {
 
 async fn run(access: &Access, node: &FleetNode, script: &str) -> Result<()> {
     let done = access.connect(node).await?.run("/bin/sh", script.as_bytes(), SCRIPT).await?;
-    match done.status {
-        0 => Ok(()),
-        status => Err(failed(node).cause(format!("the script exited with status {status}: {}", done.stderr.trim()))),
-    }
+    done.output().map(drop).map_err(|cause| failed(node).cause(cause))
 }

@@ -81,11 +81,8 @@ pub(super) async fn ask(remote: &Remote, unit: Option<&str>) -> Result<MachineRe
 
 async fn script(remote: &Remote, text: &str) -> Result<String, String> {
     let done = remote.run("/bin/sh", text.as_bytes(), PATIENCE).await.map_err(|error| error.causes().join("; "))?;
-    match done.status {
-        0 => Ok(done.stdout),
-        // What it says on stderr comes from tools; the configuration goes to stdout only.
-        status => Err(format!("a script exited with status {status}: {}", done.stderr.trim())),
-    }
+    // What it says on stderr comes from tools; the configuration goes to stdout only.
+    done.output()
 }
 
 /// The words behind each tag.

@@ -54,7 +54,8 @@ fn puts(node: &FleetNode, doors: &[Door], cluster: &FaultTarget<'_>) -> Result<S
 /// Whether every service of the machines serves a certificate that has expired.
 pub(super) async fn all_expired(targets: &[InstanceKey], cluster: &FaultTarget<'_>) -> bool {
     let certificates = health::certificates(cluster.fleet, cluster.access).await;
-    let served = targets.iter().map(|key| certificates.get(key).map_or(&[][..], Vec::as_slice));
+    let served =
+        targets.iter().map(|key| certificates.get(key).and_then(|seen| seen.as_deref().ok()).unwrap_or_default());
     served.into_iter().all(|served| {
         let expired = |one: &Served| one.served.as_ref().is_some_and(|leaf| leaf.not_after < one.at);
         !served.is_empty() && served.iter().all(expired)
@@ -63,7 +64,7 @@ pub(super) async fn all_expired(targets: &[InstanceKey], cluster: &FaultTarget<'
 
 /// The services that serve a certificate that has expired, or none.
 pub fn without_valid(certificates: &Certificates) -> Vec<(&InstanceKey, TlsService)> {
-    let all = certificates.iter().flat_map(|(key, served)| served.iter().map(move |one| (key, one)));
+    let all = certificates.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)));
     let bad = all.filter(|(_, one)| one.served.as_ref().is_none_or(|leaf| leaf.not_after <= one.at));
     bad.map(|(key, one)| (key, one.service)).collect()
 }

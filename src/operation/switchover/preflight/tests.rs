@@ -33,6 +33,10 @@ fn switchover_is_refused_with_each_cause() {
         activity.standbys.insert("node2".to_owned(), standby);
         activity
     };
+    let reader = |delay, seconds| Activity {
+        readers: vec![Reader { standby: "node2".to_owned(), delay, transaction: old(seconds) }],
+        ..streams()
+    };
     let quorum = Durability::QuorumStrict;
     let none = Vec::new;
     let table: Vec<Case<'_>> = vec![
@@ -57,9 +61,16 @@ fn switchover_is_refused_with_each_cause() {
         (Activity { backups: vec![8], ..streams() }, none(), quorum, None, "process 8 copies a base backup"),
         (standby(Standby { silent: 6.0, ..Standby::default() }), none(), quorum, None, "acknowledged any WAL for 6 s"),
         (standby(Standby { silent: 5.0, not_flushed: LAG, not_replayed: LAG }), none(), quorum, None, ""),
-        (standby(Standby { not_flushed: LAG + 1, ..Standby::default() }), none(), quorum, None, "to receive 16 MB"),
-        (standby(Standby { not_replayed: LAG + 1, ..Standby::default() }), none(), quorum, None, "to replay 16 MB"),
+        (standby(Standby { not_flushed: LAG + 1, ..Standby::default() }), none(), quorum, None, "to receive 16 MiB"),
+        (standby(Standby { not_replayed: LAG + 1, ..Standby::default() }), none(), quorum, None, "to replay 16 MiB"),
     ];
+    let table = table.into_iter().chain([
+        (reader(Some(30), 12.0), none(), quorum, Some("node2"), "can hold up the promotion of node2 for up to 30 s"),
+        (reader(None, 12.0), none(), quorum, None, "can hold up the promotion of node2 without a limit"),
+        (reader(Some(30), 12.0), none(), quorum, Some("node3"), ""),
+        (reader(Some(30), OLDEST - 0.1), none(), quorum, None, ""),
+        (reader(Some(DELAY), 12.0), none(), quorum, None, ""),
+    ]);
     let mut members = vec![
         member("node1", "leader"),
         member("node2", "quorum_standby"),
