@@ -1,12 +1,14 @@
 //! Whether the primary may move now: pure.
 
+use std::collections::BTreeMap;
+
 use crate::{
     component::{
         Problem,
         patroni::Member,
         postgres::{Activity, Standby},
     },
-    model::{Durability, InstanceKey},
+    model::{Durability, InstanceKey, Slot},
 };
 
 /// The age from which a transaction is too old to be cut off, in seconds.
@@ -122,13 +124,14 @@ fn behind(key: &str, standby: &Standby) -> Option<String> {
         .then(|| format!("{key} has still to replay {} MB of WAL", standby.not_replayed / 1_048_576))
 }
 
-/// What the switchover changes for others, and does not refuse.
-pub(super) fn notes(activity: &Activity) -> Vec<String> {
+/// What the switchover changes for others, and does not refuse. Patroni keeps the slots of `kept` on every member.
+pub(super) fn notes(activity: &Activity, kept: Option<&BTreeMap<String, Slot>>) -> Vec<String> {
     let prepared = activity
         .prepared
         .iter()
         .map(|name| format!("prepared transaction {name} stays prepared on the new primary, with its locks"));
-    let slots = activity.logical_slots.iter().map(|name| {
+    let is_kept = |name: &&String| kept.is_some_and(|kept| kept.contains_key(*name));
+    let slots = activity.logical_slots.iter().filter(|name| !is_kept(name)).map(|name| {
         format!("logical slot {name} is on the old primary only: its consumer cannot continue from the new one")
     });
     prepared.chain(slots).collect()
