@@ -24,7 +24,6 @@ mod proxmox_api;
 mod proxmox_up;
 mod psql_string;
 mod readme;
-mod recovery;
 mod roles;
 mod scripted;
 mod shared_state;
