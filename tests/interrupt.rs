@@ -16,7 +16,10 @@ use nix::{
 
 use serde_json::json;
 
-use crate::common::Bench;
+use crate::common::{
+    Bench,
+    terminal::{self, Ended},
+};
 
 /// Less than the 5 s that one attempt to connect may take.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -169,30 +172,6 @@ fn first_signal_while_ssh_enrolls_a_machine_leaves_a_whole_record_and_no_lock() 
     assert_eq!(bench.lock_holders(), Vec::<String>::new());
 }
 
-/// Runs a command in a terminal of its own, presses Ctrl-C once a text is on it, and prints how long the command went on and
-/// how it ended. Standard library alone: a terminal is what hactl asks for.
-const TERMINAL: &str = r#"
-import os, pty, sys, time
-text, command = sys.argv[1].encode(), sys.argv[2:]
-child, terminal = pty.fork()
-if child == 0:
-    os.execvp(command[0], command)
-seen, pressed = b"", None
-deadline = time.monotonic() + 60
-while time.monotonic() < deadline:
-    try:
-        seen += os.read(terminal, 4096)
-    except OSError:
-        break
-    if pressed is None and text in seen:
-        os.write(terminal, b"\x03")
-        pressed = time.monotonic()
-_, status = os.waitpid(child, 0)
-took = time.monotonic() - pressed if pressed else -1
-print(f"{took:.3f} {os.waitstatus_to_exitcode(status)}")
-print(seen.decode(errors="replace"))
-"#;
-
 #[test]
 fn ctrl_c_at_a_prompt_ends_the_command_at_once_and_does_nothing() {
     let server = SilentServer::start();
@@ -205,15 +184,9 @@ fn ctrl_c_at_a_prompt_ends_the_command_at_once_and_does_nothing() {
         files
     };
     let before = state();
-    let done = Command::new("python3")
-        .args(["-c", TERMINAL, "to continue:", env!("CARGO_BIN_EXE_hactl"), "verify", name, "--drill", "switchover"])
-        .current_dir(bench.path("."))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    let (took, rest) = said.split_once(' ').unwrap();
-    let took: f64 = took.parse().unwrap();
-    assert!((0.0..2.0).contains(&took) && rest.starts_with("130"), "{said}{}", String::from_utf8_lossy(&done.stderr));
-    assert!(rest.contains("cannot ask for confirmation about t-prompt"), "{said}");
-    assert_eq!(state(), before, "{said}");
+    let args = ["verify", name, "--drill", "switchover"];
+    let Ended { took, code, screen } = terminal::answer(&bench, &args, "to continue:", "\x03");
+    assert!((0.0..2.0).contains(&took) && code == 130, "{took} {code}: {screen}");
+    assert!(screen.contains("cannot ask for confirmation about t-prompt"), "{screen}");
+    assert_eq!(state(), before, "{screen}");
 }

@@ -1,8 +1,12 @@
 //! The primary moves and a replica gets a new copy, on one cluster under clients that write: no acknowledged row is lost,
-//! and a run that is killed in between leaves a cluster that heals.
+//! and a run that is interrupted or killed in between leaves a cluster that heals.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::{Child, Command},
+    time::{Duration, Instant},
+};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::common::{Bench, application::Application, docker, steps::Steps};
@@ -28,7 +32,7 @@ fn ask(key: &str, query: &str) -> String {
 
 /// The primary of a cluster that is healthy, or becomes so.
 fn primary(bench: &Bench) -> &'static str {
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + Duration::from_secs(180);
     let mut status = bench.status();
     while status["healthy"] != true && Instant::now() < deadline {
         std::thread::sleep(Duration::from_secs(1));
@@ -55,6 +59,26 @@ fn causes(error: &Value) -> String {
 /// What `key` has of a raised priority: its mark in the file, and the script of its timer.
 fn preferred(key: &str) -> String {
     node(key, "grep -h ' # hactl-switchover$' /etc/patroni/patroni.yml; ls /run/hactl-switchover 2>/dev/null || :")
+}
+
+/// Starts a script on a machine, which ends by itself.
+fn begin(key: &str, script: &str) -> Child {
+    let machine = format!("{NAME}-{key}");
+    Command::new("docker").args(["exec", &machine, "timeout", "60", "sh", "-c", script]).spawn().unwrap()
+}
+
+/// Nothing is locked: not here, on no machine, and not in etcd.
+fn unlocked(bench: &Bench) {
+    assert_eq!(bench.lock_holders(), Vec::<String>::new());
+    for key in NODES {
+        assert_eq!(node(key, "ls /run/hactl/lock 2>/dev/null || :"), "", "{key}");
+    }
+    let tls = "/etc/patroni/tls";
+    let ask = format!(
+        "etcdctl --endpoints https://127.0.0.1:2379 --cacert {tls}/control-ca.crt --cert {tls}/patroni.crt \
+         --key {tls}/patroni.key get --prefix --keys-only /hactl/ && echo read"
+    );
+    assert_eq!(node("node1", &ask), "read");
 }
 
 #[test]
@@ -160,6 +184,24 @@ fn moved_primary_and_new_copy_lose_no_row() {
         primary(&bench);
     });
 
+    steps.step("switchover, with Ctrl-C before its request, leaves the primary, no priority and no lock", || {
+        let before = primary(&bench);
+        let wanted = replica(before);
+        // Patroni there cannot read its file again, and hactl waits for that.
+        let stops = "until grep -q ' # hactl-switchover$' /etc/patroni/patroni.yml; do sleep 0.01; done; \
+                     kill -STOP $(systemctl show -p MainPID --value patroni)";
+        let mut stopping = begin(wanted, stops);
+        let run = bench.follow(&["switchover", NAME, "--to", wanted, "--yes"]);
+        let stopped = stopping.wait().unwrap();
+        run.signal(Signal::SIGINT);
+        let (code, error) = run.end_in_error();
+        node(wanted, "kill -CONT $(systemctl show -p MainPID --value patroni)");
+        assert!(stopped.success() && code == 130, "{error:#}");
+        assert_eq!(preferred(wanted), "");
+        unlocked(&bench);
+        assert_eq!(primary(&bench), before);
+    });
+
     steps.step("reinit of the primary is refused", || {
         let before = primary(&bench);
         let (code, error) = bench.fail(&["reinit", NAME, before, "--yes"]);
@@ -178,6 +220,34 @@ fn moved_primary_and_new_copy_lose_no_row() {
         let kept = notices.iter().find(|notice| notice["code"] == "copy-kept").expect("a notice about the old data");
         assert_eq!(kept["node"], key, "{kept:#}");
         assert_eq!(node(key, "ls -d /var/lib/postgresql/*/*.diverged-*/PG_VERSION | wc -l"), "1");
+    });
+
+    steps.step("up, with a member that a packet filter shuts out, names it and removes the new rules", || {
+        let primary_is = primary(&bench);
+        let from = replica(primary_is);
+        let to = NODES.into_iter().find(|key| *key != primary_is && *key != from).unwrap();
+        let drop = format!(
+            "nft add table ip strange && nft add chain ip strange input '{{ type filter hook input priority -10; }}' && \
+             nft add rule ip strange input ip saddr {} tcp dport 8008 ct state new drop",
+            bench.address(from)
+        );
+        node(to, &drop);
+        // Rules that no run has confirmed are loaded again.
+        for key in NODES {
+            node(key, "rm /etc/hactl/firewall.nft");
+        }
+        let up = ["up", NAME, "--no-verify", "--yes"];
+        let (code, error) = bench.fail(&up);
+        assert_eq!((code, error["code"].as_str()), (1, Some("firewall-blocks")), "{error:#}");
+        let cause = format!("{from} could not connect to {}/8008 within 3 s", bench.address(to));
+        assert_eq!(causes(&error), cause, "{error:#}");
+        let look = "nft list table inet hactl >/dev/null 2>&1 && echo filtered; ls /run/hactl-firewall* 2>/dev/null || :";
+        // They were loaded on one machine first.
+        assert_eq!(NODES.map(|key| node(key, look)).iter().filter(|said| said.is_empty()).count(), 1);
+        node(to, "nft delete table ip strange");
+        bench.act(&up);
+        assert_eq!(NODES.map(|key| node(key, look)), ["filtered"; 3]);
+        primary(&bench);
     });
 
     steps.step("application, after all steps, finds every row", || {

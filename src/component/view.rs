@@ -79,6 +79,8 @@ pub struct NodeView {
     pub without_tls: Vec<String>,
     /// Data directories of replicas that were kept aside, with their sizes in KiB.
     pub kept: Vec<(String, u64)>,
+    /// Timeline and WAL position of the last checkpoint of a data node's data.
+    pub checkpoint: Option<(u64, u64)>,
     /// The digest that the last good configuration left on the node.
     pub digest: Option<String>,
     /// The packet filter; none if the machine was not asked or did not answer.
@@ -99,6 +101,7 @@ impl NodeView {
             failed_units: BTreeMap::new(),
             without_tls: Vec::new(),
             kept: Vec::new(),
+            checkpoint: None,
             digest: None,
             firewall: None,
         }

@@ -39,19 +39,21 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let reached = Reached { remote, access, fleet, node };
     let views = join_all(components().map(async |component| (component, (component.ask)(reached).await)));
     let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
-    let kept = async {
+    let data = async {
         match roles.contains(&Role::Patroni) && node.found.is_none() {
-            true => kept(remote).await,
-            false => Vec::new(),
+            true => {
+                remote.run(include_str!("data.sh"), b"", PATIENCE).await.map(|done| done.stdout).unwrap_or_default()
+            }
+            false => String::new(),
         }
     };
     let helpers = components().flat_map(|component| component.helpers).filter(|_| node.found.is_none());
     let helpers = join_all(helpers.map(async |unit| (*unit, unit_trouble(remote, unit, ENABLED).await)));
     let firewall = async { if node.found.is_none() { firewall::ask(remote, PATIENCE).await } else { None } };
-    let (views, digest, helpers, firewall, kept) = tokio::join!(views, digest, helpers, firewall, kept);
+    let (views, digest, helpers, firewall, data) = tokio::join!(views, digest, helpers, firewall, data);
 
     let mut view = NodeView::new(roles.clone(), Ok(()));
-    view.kept = kept;
+    (view.kept, view.checkpoint) = (kept(&data), checkpoint(&data));
     let silent = views.iter().filter(|(_, view)| view.is_silent());
     let units: Vec<&str> = silent.filter_map(|(component, _)| component.unit.map(|unit| unit(node))).collect();
     for (_, said) in views {
@@ -71,11 +73,17 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
 }
 
 /// Data directories that `hactl reinit` has kept aside.
-async fn kept(remote: &Remote) -> Vec<(String, u64)> {
-    let script = "du -sk /var/lib/postgresql/*/*.diverged-* 2>/dev/null || :";
-    let said = remote.run(script, b"", PATIENCE).await.map(|done| done.stdout).unwrap_or_default();
+fn kept(said: &str) -> Vec<(String, u64)> {
     let lines = said.lines().filter_map(|line| line.split_once('\t'));
     lines.filter_map(|(size, path)| Some((path.to_owned(), size.parse().ok()?))).collect()
+}
+
+/// Timeline and WAL position of the data's last checkpoint.
+fn checkpoint(said: &str) -> Option<(u64, u64)> {
+    let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name));
+    let (high, low) = value("checkpoint ")?.split_once('/')?;
+    let half = |text: &str| u64::from_str_radix(text, 16).ok();
+    Some((value("timeline ")?.parse().ok()?, (half(high)? << 32) + half(low)?))
 }
 
 /// Services that answered without TLS, from PostgreSQL down to etcd.
@@ -93,4 +101,17 @@ async fn unit_trouble(remote: &Remote, unit: &str, condition: &str) -> Option<Ve
     let done = remote.run(&script, b"", Duration::from_secs(2)).await.ok()?;
     let lines: Vec<String> = done.stdout.lines().map(str::to_owned).collect();
     (!lines.is_empty()).then_some(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_on_the_disk_is_kept_directories_and_the_last_checkpoint() {
+        let said = "164\t/var/lib/postgresql/15/pg.diverged-20261129T224142Z\ncheckpoint 1/A000098\ntimeline 2\n";
+        assert_eq!(kept(said), [("/var/lib/postgresql/15/pg.diverged-20261129T224142Z".to_owned(), 164)]);
+        assert_eq!(checkpoint(said), Some((2, 0x1_0A00_0098)));
+        assert_eq!((kept(""), checkpoint("")), (Vec::new(), None));
+    }
 }

@@ -110,6 +110,21 @@ fn diverge(seen: &mut Observations, replayed: u64) {
     (itself.role, itself.timeline, itself.xlog.replayed_location) = ("replica".to_owned(), Some(1), Some(replayed));
 }
 
+/// The leader left timeline 1 at position 100. PostgreSQL on node3 does not start, and its data has this checkpoint.
+fn do_not_start(seen: &mut Observations, checkpoint: u64) {
+    every_member_list(seen, |members| {
+        members.iter_mut().for_each(|member| member.timeline = Some(2));
+        (members[2].timeline, members[2].state) = (None, "start failed".to_owned());
+    });
+    patroni(seen, LEADER).history = BTreeMap::from([(1, 100)]);
+    let itself = &mut patroni(seen, "node3").itself;
+    (itself.role, itself.state) = ("replica".to_owned(), "start failed".to_owned());
+    postgres(seen, LEADER).streaming.remove("node3");
+    let silent = seen.get_mut(&key("node3")).unwrap();
+    (silent.checkpoint, silent.postgres) =
+        (Some((1, checkpoint)), Some(Err(ProbeError::Refused("nothing answers".into()))));
+}
+
 fn codes(health: &Health) -> Vec<(&str, Option<&str>)> {
     health.problems.iter().map(|problem| (problem.code.as_str(), problem.node.as_deref())).collect()
 }
@@ -186,6 +201,16 @@ fn each_fault_is_reported_with_its_code_and_node() {
                 ("not-streaming", Some("node3")),
                 ("timeline-differs", Some("node3")),
             ],
+        ),
+        (
+            "a member that does not start, with a checkpoint past the fork",
+            |seen| do_not_start(seen, 150),
+            &[("member-diverged", Some("node3")), ("not-streaming", Some("node3")), ("postgres-silent", Some("node3"))],
+        ),
+        (
+            "a member that does not start, with a checkpoint before the fork",
+            |seen| do_not_start(seen, 100),
+            &[("not-streaming", Some("node3")), ("postgres-silent", Some("node3"))],
         ),
         ("a member that has not reached the fork", |seen| diverge(seen, 100), &[("timeline-differs", Some("node3"))]),
         ("a member apart", |seen| etcd(seen, "node3").serving = false, &[("etcd-isolated", Some("node3"))]),

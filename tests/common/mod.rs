@@ -5,6 +5,7 @@ pub(crate) mod http_state;
 pub(crate) mod postgres;
 pub(crate) mod recorded;
 pub(crate) mod steps;
+pub(crate) mod terminal;
 
 use std::{
     fs,

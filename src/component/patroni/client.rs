@@ -16,6 +16,9 @@ use crate::{
     ssh::Remote,
 };
 
+/// Patroni's word for a PostgreSQL that it could not start.
+pub(super) const START_FAILED: &str = "start failed";
+
 /// One member's answers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PatroniView {
@@ -112,11 +115,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Whether the members are on more than one timeline.
+    /// Whether the members are on more than one timeline. That of a member whose PostgreSQL does not start is not known.
     fn has_timelines(&self) -> bool {
         let mut timelines = self.members.iter().filter_map(|member| member.timeline);
         let first = timelines.next();
         timelines.any(|timeline| Some(timeline) != first)
+            || self.members.iter().any(|member| member.state == START_FAILED)
     }
 }
 

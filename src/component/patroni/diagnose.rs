@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    client::START_FAILED,
     configuration::differences,
     guard::{Verdict, judge},
     service::LEASE_GUARD,
@@ -87,7 +88,8 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
         }
     }
     for (key, view) in &views {
-        diverged(plan, key, view, &views, findings);
+        let checkpoint = seen.get(key).and_then(|seen| seen.checkpoint);
+        diverged(plan, (key, view), checkpoint, &views, findings);
     }
     findings.members.clone_from(&cluster.members);
     findings.members.sort_by(|a, b| a.name.cmp(&b.name));
@@ -118,15 +120,19 @@ pub(super) fn diagnose_guards(plan: &Plan, seen: &Observations, findings: &mut F
 }
 
 /// Finds a member whose data has gone past the point at which the leader's history left its timeline: it can only stream
-/// again when `pg_rewind` or a new copy has removed what it has beyond that.
+/// again when `pg_rewind` or a new copy has removed what it has beyond that. If its last checkpoint is beyond that,
+/// PostgreSQL does not even start.
 fn diverged(
     plan: &Plan,
-    key: &InstanceKey,
-    view: &PatroniView,
+    (key, view): (&InstanceKey, &PatroniView),
+    checkpoint: Option<(u64, u64)>,
     views: &[(&InstanceKey, &PatroniView)],
     findings: &mut Findings,
 ) {
-    let (Some(timeline), Some(replayed)) = (view.itself.timeline, view.itself.xlog.replayed_location) else { return };
+    let replayed = view.itself.timeline.zip(view.itself.xlog.replayed_location);
+    let Some((timeline, replayed)) = replayed.or(checkpoint.filter(|_| view.itself.state == START_FAILED)) else {
+        return;
+    };
     let leader = views.iter().find(|(_, leader)| leader.history.contains_key(&timeline));
     let Some((leader, end)) = leader.and_then(|(leader, view)| Some((*leader, *view.history.get(&timeline)?))) else {
         return;

@@ -23,7 +23,7 @@ pub(crate) struct Activity {
     pub(crate) backups: Vec<i32>,
     /// Prepared transactions, by their names.
     pub(crate) prepared: Vec<String>,
-    /// Logical slots, which do not exist on standbys.
+    /// Logical slots that PostgreSQL does not copy to the standbys.
     pub(crate) logical_slots: Vec<String>,
     /// Standbys that stream, by their machine's key.
     pub(crate) standbys: BTreeMap<String, Standby>,
@@ -70,7 +70,10 @@ pub(crate) async fn activity(client: &Client, fleet: &Fleet) -> Observed<Activit
         "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     let backups = "SELECT pid FROM pg_stat_progress_basebackup ORDER BY pid";
     let prepared = "SELECT gid FROM pg_prepared_xacts ORDER BY prepared";
-    let slots = "SELECT slot_name::text FROM pg_replication_slots WHERE slot_type = 'logical' ORDER BY 1";
+    // The column `failover` exists from PostgreSQL 17 on.
+    let slots = "SELECT slot_name::text FROM pg_replication_slots AS slot WHERE slot_type = 'logical' \
+                 AND NOT (coalesce(current_setting('sync_replication_slots', true), 'off') = 'on' \
+                          AND coalesce((to_jsonb(slot) ->> 'failover')::boolean, false)) ORDER BY 1";
     let standbys = "SELECT application_name, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn)::int8, \
                     pg_wal_lsn_diff(pg_current_wal_flush_lsn(), replay_lsn)::int8, \
                     extract(epoch FROM clock_timestamp() - reply_time)::float8 FROM pg_stat_replication \

@@ -120,7 +120,7 @@ async fn switch(
     let primary = cluster.fleet.node(before.leader.as_str())?;
     let client = connect(cluster, primary).await?;
     let activity = fit(cluster, &before, &client, to).await?;
-    for note in notes(&activity) {
+    for note in notes(&activity, cluster.plan.patroni.slots.as_ref()) {
         context.events.warn("switchover-note", note, None).await;
     }
     say(format!(
@@ -140,11 +140,11 @@ async fn switch(
     }
     // The checkpoint took its time.
     fit(cluster, &before, &client, to).await?;
-    if let Some(to) = to {
-        wish::prefer(context, &cluster.access, cluster.fleet.node(to.as_str())?).await?;
-        say(format!("{to} is preferred among members with the same WAL")).await;
-    }
     let moved = async {
+        if let Some(to) = to {
+            wish::prefer(context, &cluster.access, cluster.fleet.node(to.as_str())?).await?;
+            say(format!("{to} is preferred among members with the same WAL")).await;
+        }
         caught_up(cluster, &before, &client).await?;
         watch(context, cluster, primary).await
     };

@@ -1,12 +1,14 @@
 //! Whether the primary may move now: pure.
 
+use std::collections::BTreeMap;
+
 use crate::{
     component::{
         Problem,
         patroni::Member,
         postgres::{Activity, Reader, Standby},
     },
-    model::{Durability, InstanceKey},
+    model::{Durability, InstanceKey, Slot},
     operation::obstacle::Obstacle,
 };
 
@@ -138,13 +140,14 @@ fn holds_up(Reader { standby, delay, transaction }: &Reader) -> Option<Obstacle>
     Some(Obstacle::new(cause, hint))
 }
 
-/// What the switchover changes for others, and does not refuse.
-pub(super) fn notes(activity: &Activity) -> Vec<String> {
+/// What the switchover changes for others, and does not refuse. Patroni keeps the slots of `kept` on every member.
+pub(super) fn notes(activity: &Activity, kept: Option<&BTreeMap<String, Slot>>) -> Vec<String> {
     let prepared = activity
         .prepared
         .iter()
         .map(|name| format!("prepared transaction {name} stays prepared on the new primary, with its locks"));
-    let slots = activity.logical_slots.iter().map(|name| {
+    let is_kept = |name: &&String| kept.is_some_and(|kept| kept.contains_key(*name));
+    let slots = activity.logical_slots.iter().filter(|name| !is_kept(name)).map(|name| {
         format!("logical slot {name} is on the old primary only: its consumer cannot continue from the new one")
     });
     prepared.chain(slots).collect()

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::component::postgres::LongTransaction;
+use crate::{component::postgres::LongTransaction, model::SlotKind};
 
 fn key(name: &str) -> InstanceKey {
     InstanceKey::new(name.to_owned()).unwrap()
@@ -94,12 +94,13 @@ fn switchover_is_refused_with_each_cause() {
 }
 
 #[test]
-fn prepared_transaction_and_logical_slot_are_named() {
+fn prepared_transaction_and_logical_slot_without_a_copy_are_named() {
     let activity = Activity {
         prepared: vec!["two-phase".to_owned()],
-        logical_slots: vec!["feed".to_owned()],
+        logical_slots: vec!["events".to_owned(), "feed".to_owned()],
         ..Activity::default()
     };
-    let notes = notes(&activity);
+    let slot = Slot { kind: SlotKind::Logical, database: None, plugin: None };
+    let notes = notes(&activity, Some(&[("events".to_owned(), slot)].into()));
     assert!(notes.len() == 2 && notes[0].contains("two-phase") && notes[1].contains("feed"), "{notes:?}");
 }
