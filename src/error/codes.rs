@@ -307,6 +307,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("certificate-expired", "a service serves a certificate that has expired"),
     ("certificate-expires", "a certificate or its authority ends within 30 days; a notice within 120 days"),
     ("certificate-unread", "a service serves another certificate than the one on its machine's disk"),
+    ("clock-differs", "the clocks of two machines differ by more than 0.5 s"),
     ("copy-kept", "a data directory that `hactl reinit` kept aside is still there"),
     ("database-missing", "a database of the cluster file does not exist"),
     ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),
@@ -351,6 +352,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("timeline-differs", "a replica is on another timeline"),
     ("two-primaries", "two members are not in recovery"),
     ("unit-failed", "a unit has failed"),
+    ("watchdog-unarmed", "the watchdog device of a machine would not reset it"),
     ("without-tls", "a service answers without TLS"),
 ];
 
