@@ -86,6 +86,9 @@ pub struct Plan {
     /// Kernel settings of the machines with PostgreSQL, by their names for `sysctl`; empty where hactl sets none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kernel: BTreeMap<String, u64>,
+    /// Whether Patroni uses the machines' watchdog devices.
+    #[serde(default)]
+    pub watchdog: bool,
     /// Whether drills may cause faults that the cluster does not promise to survive.
     pub disposable: bool,
 }

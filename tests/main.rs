@@ -4,6 +4,7 @@
 mod adopted;
 mod ansible_reads_inventory;
 mod backends;
+mod cgroup_v2;
 mod cli;
 mod common;
 mod dns;
@@ -36,4 +37,5 @@ mod trouble;
 mod up;
 mod verify;
 mod verify_faults;
+mod virtual_machine;
 mod workflow;

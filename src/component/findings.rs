@@ -128,6 +128,11 @@ impl Findings {
         self.add(code, Some(node), format!("{what}: {error}"), hint);
     }
 
+    /// Whether Patroni's members name this one as their leader.
+    pub(crate) fn leads(&self, node: &InstanceKey) -> bool {
+        self.members.iter().any(|member| member.is_leader() && member.name == node.as_str())
+    }
+
     fn problem(&self, code: &str, node: Option<&InstanceKey>, message: String, hint: Hint) -> Problem {
         let hint = match hint {
             Hint::Text(text) => Some(text),

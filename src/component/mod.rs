@@ -26,7 +26,7 @@ pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
 pub use served::{Certificates, Served, Stamp};
 pub(crate) use served::{ask_all as ask_certificates, doors};
-pub use view::{FirewallView, NodeView, Observations};
+pub use view::{ClockView, FirewallView, NodeView, Observations};
 
 use crate::{
     fleet::FleetNode,

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     etcd::EtcdView,
-    patroni::{GuardView, PatroniView},
+    patroni::{GuardView, PatroniView, Watchdog},
     postgres::PostgresView,
     probe::Observed,
 };
@@ -20,15 +20,15 @@ pub type Observations = BTreeMap<InstanceKey, NodeView>;
 #[derive(Clone, Debug)]
 pub(crate) enum View {
     Etcd(Observed<EtcdView>),
-    /// The second part is the state of the lease guard, if one is enabled.
-    Patroni(Observed<Box<PatroniView>>, Option<GuardView>),
+    /// With the state of the lease guard, if one is enabled, and that of the watchdog device.
+    Patroni(Observed<Box<PatroniView>>, Option<GuardView>, Option<Watchdog>),
     Postgres(Observed<PostgresView>),
 }
 
 impl View {
     /// Whether the component did not answer.
     pub(crate) const fn is_silent(&self) -> bool {
-        matches!(self, Self::Etcd(Err(_)) | Self::Patroni(Err(_), _) | Self::Postgres(Err(_)))
+        matches!(self, Self::Etcd(Err(_)) | Self::Patroni(Err(_), ..) | Self::Postgres(Err(_)))
     }
 }
 
@@ -63,6 +63,13 @@ impl FirewallView {
     }
 }
 
+/// By how many seconds a machine's clock is ahead of this machine's: between two bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockView {
+    pub least: f64,
+    pub most: f64,
+}
+
 /// One node's answers; of components that it does not have, and of all where SSH does not answer, there is none.
 #[derive(Clone, Debug)]
 pub struct NodeView {
@@ -73,6 +80,8 @@ pub struct NodeView {
     pub postgres: Option<Observed<PostgresView>>,
     /// The state of the lease guard; none if none is enabled.
     pub guard: Option<GuardView>,
+    /// What Patroni does with the machine's watchdog device; none if that is not known.
+    pub watchdog: Option<Watchdog>,
     /// Units that failed, each with its last log lines; asked only where a service did not answer.
     pub failed_units: BTreeMap<String, Vec<String>>,
     /// Services that it serves without TLS.
@@ -83,6 +92,8 @@ pub struct NodeView {
     pub checkpoint: Option<(u64, u64)>,
     /// The digest that the last good configuration left on the node.
     pub digest: Option<String>,
+    /// The machine's clock; none if the machine did not tell it.
+    pub clock: Option<ClockView>,
     /// The packet filter; none if the machine was not asked or did not answer.
     pub firewall: Option<FirewallView>,
 }
@@ -98,11 +109,13 @@ impl NodeView {
             patroni: None,
             postgres: None,
             guard: None,
+            watchdog: None,
             failed_units: BTreeMap::new(),
             without_tls: Vec::new(),
             kept: Vec::new(),
             checkpoint: None,
             digest: None,
+            clock: None,
             firewall: None,
         }
     }
@@ -111,7 +124,9 @@ impl NodeView {
     pub(crate) fn add(&mut self, view: View) {
         match view {
             View::Etcd(view) => self.etcd = Some(view),
-            View::Patroni(view, guard) => (self.patroni, self.guard) = (Some(view.map(|view| *view)), guard),
+            View::Patroni(view, guard, watchdog) => {
+                (self.patroni, self.guard, self.watchdog) = (Some(view.map(|view| *view)), guard, watchdog);
+            }
             View::Postgres(view) => self.postgres = Some(view),
         }
     }

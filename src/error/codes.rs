@@ -310,6 +310,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("certificate-unread", "a service serves another certificate than the one on its machine's disk"),
     ("certificate-unknown", "a machine does not say which certificates its services serve"),
     (CONFIGURATION_DIFFERS, "Patroni's configuration in etcd is not the one of the cluster file"),
+    ("clock-differs", "the clocks of two machines differ by more than 0.5 s"),
     ("copy-kept", "a data directory that `hactl reinit` kept aside is still there"),
     ("database-missing", "a database of the cluster file does not exist"),
     ("dcs-not-etcd", "the DCS of an adopted cluster is not etcd"),
@@ -354,6 +355,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("timeline-differs", "a replica is on another timeline"),
     ("two-primaries", "two members are not in recovery"),
     ("unit-failed", "a unit has failed"),
+    ("watchdog-unarmed", "the watchdog device of a machine would not reset it"),
     ("without-tls", "a service answers without TLS"),
 ];
 

@@ -198,6 +198,7 @@ mod tests {
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),
+            watchdogs: BTreeMap::new(),
             slots: Vec::new(),
             certificates: Certificates::new(),
         };

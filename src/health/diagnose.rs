@@ -1,11 +1,16 @@
 //! Observations -> Health: pure. Every problem has a code for scripts, the node it was seen on, what
 //! it is and what to do.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use super::clock;
 use crate::{
     component::{
-        COMPONENTS, Certificates, Findings, Hint, Observations, Problem, etcd::Etcd, patroni::Member,
+        COMPONENTS, Certificates, Findings, Hint, Observations, Problem,
+        etcd::Etcd,
+        patroni::{Member, Watchdog},
         postgres::SlotView,
     },
     model::InstanceKey,
@@ -26,6 +31,8 @@ pub struct Health {
     pub notices: Vec<Problem>,
     /// Machines whose lease guard has not proved that it would stop a primary.
     pub unproved: Vec<InstanceKey>,
+    /// What Patroni does with the watchdog devices.
+    pub watchdogs: BTreeMap<InstanceKey, Watchdog>,
     /// What the machines serve; nothing until [`Health::add_certificates`].
     #[serde(skip)]
     pub certificates: Certificates,
@@ -85,6 +92,7 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     for component in &COMPONENTS {
         (component.diagnose)(plan, seen, &mut findings);
     }
+    clock::diagnose(seen, &mut findings);
     if plan.firewall {
         firewall(seen, &mut findings);
     }
@@ -92,7 +100,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
         adopted(plan, seen, &mut findings);
     }
     let Findings { leader, members, etcd, slots, problems, notices, unproved, .. } = findings;
-    Health { leader, members, etcd, slots, problems, notices, unproved, certificates: Certificates::new() }
+    let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
+    Health { leader, members, etcd, slots, problems, notices, unproved, watchdogs, certificates: Certificates::new() }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.

@@ -5,6 +5,7 @@
 //! healthy one becomes [`Healthy`], which is what a drill requires.
 
 mod certificates;
+mod clock;
 mod diagnose;
 mod observe;
 mod progress;

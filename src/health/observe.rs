@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::clock;
 use crate::{
     access::{Access, PATIENCE},
     component::{COMPONENTS, NodeView, Observations, Reached, reach},
@@ -38,7 +39,6 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let components = || COMPONENTS.iter().filter(|component| roles.contains(&component.role));
     let reached = Reached { remote, access, fleet, node };
     let views = join_all(components().map(async |component| (component, (component.ask)(reached).await)));
-    let digest = remote.run("cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE);
     let data = async {
         match roles.contains(&Role::Patroni) && node.found.is_none() {
             true => {
@@ -50,7 +50,8 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let helpers = components().flat_map(|component| component.helpers).filter(|_| node.found.is_none());
     let helpers = join_all(helpers.map(async |unit| (*unit, unit_trouble(remote, unit, ENABLED).await)));
     let firewall = async { if node.found.is_none() { firewall::ask(remote, PATIENCE).await } else { None } };
-    let (views, digest, helpers, firewall, data) = tokio::join!(views, digest, helpers, firewall, data);
+    let (views, (clock, digest), helpers, firewall, data) =
+        tokio::join!(views, clock::ask(remote), helpers, firewall, data);
 
     let mut view = NodeView::new(roles.clone(), Ok(()));
     (view.kept, view.checkpoint) = (kept(&data), checkpoint(&data));
@@ -59,7 +60,7 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     for (_, said) in views {
         view.add(said);
     }
-    view.digest = digest.ok().map(|done| done.stdout.trim().to_owned()).filter(|text| !text.is_empty());
+    (view.clock, view.digest) = (clock, digest);
     view.firewall = firewall;
     view.without_tls = without_tls(node, &view);
     let failed = helpers.into_iter().filter_map(|(unit, lines)| Some((unit.to_owned(), lines?)));

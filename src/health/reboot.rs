@@ -50,6 +50,7 @@ mod tests {
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),
+            watchdogs: std::collections::BTreeMap::new(),
             certificates: Default::default(),
         }
     }

@@ -7,7 +7,12 @@ use serde::Serialize;
 
 use super::{Health, earliest_end};
 use crate::{
-    component::{Certificates, Problem, TlsService, etcd::Etcd, patroni::fencing, postgres::SlotView},
+    component::{
+        Certificates, Problem, TlsService,
+        etcd::Etcd,
+        patroni::{Watchdog, fencing},
+        postgres::SlotView,
+    },
     plan::{self, Plan},
 };
 
@@ -64,6 +69,8 @@ pub struct StatusMember {
     pub timeline: Option<u64>,
     /// Bytes behind the leader; null on the leader and while unknown.
     pub lag_bytes: Option<u64>,
+    /// What Patroni does with the machine's watchdog device; null while unknown.
+    pub watchdog: Option<Watchdog>,
 }
 
 /// A certificate that a service presents to its clients.
@@ -109,6 +116,11 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
                 state: member.state.clone(),
                 timeline: member.timeline,
                 lag_bytes: member.lag_bytes(),
+                watchdog: health
+                    .watchdogs
+                    .iter()
+                    .find(|(key, _)| key.as_str() == member.name)
+                    .map(|(_, watchdog)| *watchdog),
             })
             .collect(),
         etcd: health.etcd.clone(),

@@ -1,4 +1,6 @@
 //! Each problem as it is observed, and its code.
+//!
+//! Long because each problem is a row of one table.
 
 use std::collections::BTreeMap;
 

@@ -20,6 +20,8 @@ pub const DRILL_NAMES: &[&str] = &[
     "etcd-leader-loss",
     "etcd-quorum-loss",
     "etcd-slow",
+    "etcd-slow/late",
+    "etcd-slow/bursts",
     "certificate-expired",
     "certificate-expired/replica",
     "certificate-expired/primary",

@@ -108,7 +108,7 @@ fn fencing(watchdogs: &BTreeMap<InstanceKey, Watchdog>) -> String {
     if watchdogs.is_empty() {
         "unknown: no Patroni answers".to_owned()
     } else if watchdogs.values().all(|has| *has == Watchdog::Guard) {
-        decide::GUARD.to_owned()
+        decide::fencing(watchdogs.len().max(2), false)
     } else if without.is_empty() {
         let required = watchdogs.values().all(|has| *has == Watchdog::Required);
         format!("watchdog{}", if required { ", required: a machine without one does not become primary" } else { "" })

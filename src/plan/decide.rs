@@ -96,7 +96,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         fencing: match spec.platform.is_adopted() {
             // Read from the machines.
             true => "not known yet".to_owned(),
-            false => fencing(data_nodes().count()).to_owned(),
+            false => fencing(data_nodes().count(), spec.watchdog),
         },
         bounds: bounds::bounds(&spec.patroni.timers, durability, data_nodes().count(), voters.len()),
         nodes,
@@ -127,6 +127,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         limits_ms: spec.limits_ms.clone(),
         firewall: spec.firewall,
         kernel,
+        watchdog: spec.watchdog,
         disposable: spec.disposable,
     })
 }
@@ -178,15 +179,21 @@ fn address_indexes(spec: &Spec, choices: &Choices) -> Result<BTreeMap<InstanceKe
     Ok(indexes)
 }
 
-/// The lease guard, in words.
-pub(super) const GUARD: &str = "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, \
-                                when Patroni is dead or hangs; no watchdog device";
-
-/// What stops a primary whose Patroni has failed.
-fn fencing(data_nodes: usize) -> &'static str {
-    match data_nodes {
-        0 | 1 => "nothing: no other member could take over",
-        _ => GUARD,
+/// What stops a primary whose Patroni has failed: the lease guard where another member could take over, and the watchdog
+/// device where the machines have one.
+pub(super) fn fencing(data_nodes: usize, watchdog: bool) -> String {
+    let device = if watchdog {
+        "a watchdog device resets its machine 5 s before the lease runs out"
+    } else {
+        "no watchdog device"
+    };
+    match (data_nodes, watchdog) {
+        (0 | 1, false) => "nothing: no other member could take over".to_owned(),
+        (0 | 1, true) => format!("{device}, when Patroni is dead or hangs"),
+        _ => format!(
+            "lease guard: a unit beside Patroni stops PostgreSQL 2 s before its lease runs out, when Patroni is dead or \
+             hangs; {device}"
+        ),
     }
 }
 

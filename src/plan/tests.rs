@@ -174,7 +174,7 @@ fn bounds_are_computed_and_explained_from_the_timers() {
         loss.formula,
         "etcd election and lease renewal 3 + ttl 20 + race 2 + (if no candidate wins) loop_wait 3 + race 2 + promote 3"
     );
-    assert!(plan.fencing.starts_with("lease guard:"));
+    assert!(plan.fencing.starts_with("lease guard:") && plan.fencing.ends_with("; no watchdog device"));
 }
 
 #[test]
@@ -242,4 +242,14 @@ fn thousand_proxmox_machines_need_no_local_addresses() {
 fn init_file_for_proxmox_gives_a_plan_without_warnings() {
     let text = spec::init_text(&"my-pg".parse().unwrap(), spec::Template::Proxmox);
     assert_eq!(codes(&plan(&text)), [""; 0]);
+}
+
+#[test]
+fn fencing_names_the_watchdog_device_where_patroni_uses_one() {
+    let fencing =
+        |instances: &str| plan(&format!("platform: {{proxmox: {{watchdog: true}}}}\ninstances: {instances}")).fencing;
+    let device = "a watchdog device resets its machine 5 s before the lease runs out";
+    assert_eq!(fencing("{a: {}}"), format!("{device}, when Patroni is dead or hangs"));
+    let guarded = fencing("{a: {}, b: {}, c: {}}");
+    assert!(guarded.starts_with("lease guard:") && guarded.ends_with(&format!("; {device}")), "{guarded}");
 }

@@ -133,6 +133,11 @@ pub fn status_text(status: &Status) -> String {
     if let Some(kernel) = status.kernel {
         let _ = writeln!(text, "  kernel      {kernel}");
     }
+    let watchdogs = status.members.iter().filter_map(|member| Some((&member.name, member.watchdog?.in_words()?)));
+    let watchdogs: Vec<String> = watchdogs.map(|(name, state)| format!("{state} on {name}")).collect();
+    if !watchdogs.is_empty() {
+        let _ = writeln!(text, "  watchdog    {}", watchdogs.join(", "));
+    }
     if let Some(end) = &status.earliest_end {
         let _ = writeln!(text, "  certificates the earliest ends on {end}");
     }

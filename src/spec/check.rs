@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Instance, Pin, Pinned, Spec, backend,
     checker::Checker,
-    file::{ClusterFile, DefaultsFile, DnsFile, InstanceFile, PROXMOX_FIELDS, PlatformFile},
+    file::{ClusterFile, DefaultsFile, DnsFile, InstanceFile, MachineFile, PROXMOX_FIELDS, PlatformFile},
     hosts, local,
     problem::Collector,
     proxmox, sections,
@@ -118,13 +118,7 @@ pub(super) fn check(
     let drills = sections::drills(&mut checker, verify.drills, &platform);
     let limits_ms = sections::limits(&mut checker, verify.limits);
     let firewall = file.firewall.unwrap_or(matches!(platform, Platform::Local(_) | Platform::Proxmox(_)));
-    let tune = file.machine.and_then(|machine| machine.tune).unwrap_or_default();
-    if tune
-        && (platform.local().is_some() || platform.proxmox().is_some_and(|proxmox| proxmox.kind == ProxmoxKind::Lxc))
-    {
-        checker
-            .say(&["machine", "tune"], "the machines are containers: their kernel is that of the machine they run on");
-    }
+    let (tune, watchdog) = machine(&mut checker, file.machine.unwrap_or_default(), &platform);
     let disposable = file.disposable.unwrap_or(matches!(platform, Platform::Local(_)));
     Some(Spec {
         name: name?,
@@ -145,8 +139,27 @@ pub(super) fn check(
         limits_ms,
         firewall,
         tune,
+        watchdog,
         disposable,
     })
+}
+
+/// Whether the kernels of the machines may be changed, and whether Patroni uses their watchdog devices.
+fn machine(checker: &mut Checker<'_, '_>, written: MachineFile, platform: &Platform) -> (bool, bool) {
+    let proxmox = platform.proxmox();
+    let containers = platform.local().is_some() || proxmox.is_some_and(|proxmox| proxmox.kind == ProxmoxKind::Lxc);
+    let (tune, watchdog) = (written.tune.unwrap_or_default(), written.watchdog.unwrap_or_default());
+    if tune && containers {
+        checker
+            .say(&["machine", "tune"], "the machines are containers: their kernel is that of the machine they run on");
+    }
+    if watchdog && containers {
+        checker.say(&["machine", "watchdog"], "the machines are containers, which have no watchdog device");
+    } else if watchdog && proxmox.is_some() {
+        checker
+            .say(&["machine", "watchdog"], "set `platform.proxmox.watchdog`, which also gives the machines the device");
+    }
+    (tune, watchdog || proxmox.is_some_and(|proxmox| proxmox.watchdog))
 }
 
 fn name(checker: &mut Checker<'_, '_>, given: Option<ClusterName>, fallback: &str) -> Option<ClusterName> {

@@ -430,6 +430,10 @@ pub(super) struct MachineFile {
     /// cluster. Not allowed for containers.
     #[schemars(extend("default" = false))]
     pub(super) tune: Option<bool>,
+    /// Whether Patroni uses the machines' watchdog devices: a device resets a machine whose Patroni leads and has died or
+    /// hangs. On Proxmox, set `platform.proxmox.watchdog`. Not allowed for containers.
+    #[schemars(extend("default" = false))]
+    pub(super) watchdog: Option<bool>,
 }
 
 /// The failover drills.

@@ -79,6 +79,8 @@ pub struct Spec {
     pub firewall: bool,
     /// Whether the kernels of the machines may be changed.
     pub tune: bool,
+    /// Whether Patroni uses the watchdog devices of the machines.
+    pub watchdog: bool,
     pub disposable: bool,
 }
 

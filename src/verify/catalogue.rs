@@ -139,10 +139,18 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("etcd-quorum-loss", Tier::Destructive, Target::EtcdMajority, Fault::KillEtcd)
     },
     Drill {
+        variant: Some("late"),
         effect: "a request to etcd was late",
         undo: ON_NODE,
         until: Until::LockExpiry,
         ..drill("etcd-slow", Tier::SingleFault, Target::All, Fault::SlowEtcd)
+    },
+    Drill {
+        variant: Some("bursts"),
+        effect: "etcd was stopped (state T)",
+        undo: ON_NODE,
+        until: Until::LockExpiry,
+        ..drill("etcd-slow", Tier::SingleFault, Target::All, Fault::FreezeEtcd)
     },
     Drill {
         variant: Some("replica"),

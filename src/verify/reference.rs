@@ -115,6 +115,7 @@ fn fault(fault: Fault) -> &'static str {
         Fault::CutFromEtcd => "Patroni cannot reach etcd; everything else works",
         Fault::KillEtcd => "SIGKILL to etcd; its unit cannot start again",
         Fault::SlowEtcd => "every request from Patroni and the lease guard to etcd arrives 1.5 s late",
+        Fault::FreezeEtcd => "SIGSTOP to every etcd, 1.5 s of every 3 s",
         Fault::ExpireCertificates => {
             "every certificate of the machine expires: those of etcd, its peers, Patroni and PostgreSQL"
         }

@@ -60,6 +60,10 @@ fn cluster(plan: &Plan, fleet: &Fleet, material: &Material) -> Vars {
     if let Some(file) = &material.ssh_private_key {
         cluster.extend(vars([("ansible_ssh_private_key_file", path(file))]));
     }
+    // Where the kernel is the machine's own and hactl may change it, the clock is too.
+    if !plan.kernel.is_empty() {
+        cluster.extend(vars([("common_chrony", json!(true))]));
+    }
     cluster.extend(material.downloads.iter().flat_map(|done| vars([(done.variable, path(&done.dir))])));
     cluster.extend(merged(COMPONENTS.iter().flat_map(|component| {
         let variables = &component.variables;

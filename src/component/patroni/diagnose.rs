@@ -7,6 +7,7 @@ use super::{
     configuration::differences,
     guard::{Verdict, judge},
     service::LEASE_GUARD,
+    watchdog::Watchdog,
 };
 use crate::{
     component::{
@@ -193,5 +194,61 @@ pub(super) fn diagnose_adopted(plan: &Plan, _: &Observations, findings: &mut Fin
     for name in unknown.cloned().collect::<Vec<_>>() {
         let message = format!("Patroni lists {name}, which is not an instance in the cluster file");
         findings.add("member-unknown", None, message, "Add the machine to `instances`");
+    }
+}
+
+/// Finds machines whose watchdog device would not reset them.
+pub(super) fn diagnose_watchdogs(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    if !plan.watchdog {
+        return;
+    }
+    let unarmed = |key: &InstanceKey, watchdog: Watchdog, findings: &Findings| match watchdog {
+        Watchdog::Unavailable => Some("Patroni cannot open the watchdog device"),
+        Watchdog::Off => Some("Patroni does not use the watchdog device yet"),
+        Watchdog::Ready if findings.leads(key) => Some("Patroni leads, but has not armed the watchdog device"),
+        Watchdog::Ready | Watchdog::Armed => None,
+    };
+    for (key, view) in seen {
+        let Some(message) = view.watchdog.and_then(|watchdog| unarmed(key, watchdog, findings)) else { continue };
+        let hint = format!(
+            "Check with `hactl ssh {} {key} -- ls -l /dev/watchdog` that the machine has a device, and run `hactl up {}`",
+            plan.cluster, plan.cluster
+        );
+        findings.notice("watchdog-unarmed", Some(key), message, Hint::Up(hint));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        component::{NodeView, patroni::Member},
+        model::{Choices, Role},
+        plan, spec,
+    };
+
+    fn found(file: &str, states: [Watchdog; 2]) -> Vec<String> {
+        let plan = plan::decide(&spec::load("t", file.as_bytes(), "t").unwrap(), &Choices::default()).unwrap();
+        let members = vec![Member { name: "a".into(), role: "leader".into(), ..Member::default() }];
+        let mut findings = Findings { members, ..Findings::default() };
+        let views = ["a", "b"].into_iter().zip(states).map(|(key, state)| {
+            let mut view = NodeView::new([Role::Patroni].into(), Ok(()));
+            view.watchdog = Some(state);
+            (key.parse().unwrap(), view)
+        });
+        diagnose_watchdogs(&plan, &views.collect(), &mut findings);
+        findings.notices.iter().map(|one| format!("{}: {}", one.node.as_deref().unwrap(), one.message)).collect()
+    }
+
+    #[test]
+    fn device_that_would_not_reset_its_machine_is_reported_where_one_is_asked_for() {
+        let vm = "platform: {proxmox: {watchdog: true}}\ninstances: {a: {}, b: {}}";
+        let none = "platform: proxmox\ninstances: {a: {}, b: {}}";
+        assert_eq!(found(vm, [Watchdog::Armed, Watchdog::Ready]), [""; 0]);
+        assert_eq!(
+            found(vm, [Watchdog::Ready, Watchdog::Unavailable]),
+            ["a: Patroni leads, but has not armed the watchdog device", "b: Patroni cannot open the watchdog device"]
+        );
+        assert_eq!(found(none, [Watchdog::Off, Watchdog::Off]), [""; 0]);
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::service::LEASE_GUARD;
+use super::{
+    service::LEASE_GUARD,
+    watchdog::{self, Watchdog},
+};
 use crate::{access::PATIENCE, model::InstanceKey, ssh::Remote};
 
 /// Seconds for which a lease guard may prove nothing or write nothing before `status` reports a problem: it needs some
@@ -41,14 +44,17 @@ pub struct GuardCertificate {
     pub expired: bool,
 }
 
-/// Reads the state file; none if the lease guard is not enabled or the machine does not answer.
-pub(super) async fn ask(remote: &Remote) -> Option<GuardView> {
+/// Reads the state file and the state of the watchdog device; no guard if the lease guard is not enabled, and neither if the
+/// machine does not answer.
+pub(super) async fn ask(remote: &Remote) -> (Option<GuardView>, Option<Watchdog>) {
     let script = format!(
-        "systemctl is-enabled --quiet {LEASE_GUARD} 2>/dev/null || exit 0; file=/run/{LEASE_GUARD}/state.json; \
-         echo $(($(date +%s) - $(stat -c %Y $file 2>/dev/null || date +%s))); cat $file 2>/dev/null"
+        "{}systemctl is-enabled --quiet {LEASE_GUARD} 2>/dev/null || exit 0; file=/run/{LEASE_GUARD}/state.json; \
+         echo $(($(date +%s) - $(stat -c %Y $file 2>/dev/null || date +%s))); cat $file 2>/dev/null",
+        watchdog::SCRIPT
     );
-    let done = remote.run(&script, b"", PATIENCE).await.ok()?;
-    parse(&done.stdout)
+    let Ok(done) = remote.run(&script, b"", PATIENCE).await else { return (None, None) };
+    let (line, guard) = done.stdout.split_once('\n').unwrap_or_default();
+    (parse(guard), watchdog::parse(line))
 }
 
 /// Parses the output of the script: the age on the first line, and the file on the others.

@@ -6,12 +6,14 @@ mod diagnose;
 mod guard;
 mod service;
 mod vars;
+mod watchdog;
 
 pub use client::{Cluster, Itself, Member, PatroniView, Version};
 pub(crate) use client::{config, failsafe, itself, leader, members, switchover};
 pub(crate) use guard::fencing;
 pub use guard::{GuardState, GuardView};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};
+pub use watchdog::Watchdog;
 
 use super::{
     definition::{Component, Download, DownloadRequest, OpenTo, Port},
@@ -43,8 +45,9 @@ pub(super) const COMPONENT: Component = Component {
     helpers: &[LEASE_GUARD],
     ask: |reached| {
         Box::pin(async move {
-            let (patroni, guard) = tokio::join!(client::ask(reached), guard::ask(reached.remote));
-            View::Patroni(patroni.map(Box::new), guard)
+            let (patroni, (guard, watchdog)) = tokio::join!(client::ask(reached), guard::ask(reached.remote));
+            // The script reads the configuration that hactl's role writes.
+            View::Patroni(patroni.map(Box::new), guard, watchdog.filter(|_| reached.node.found.is_none()))
         })
     },
     complete: |_, _| {},
@@ -54,6 +57,7 @@ pub(super) const COMPONENT: Component = Component {
         diagnose::diagnose_guards(plan, seen, findings);
         diagnose::diagnose_kept(plan, seen, findings);
         diagnose::diagnose_configuration(plan, seen, findings);
+        diagnose::diagnose_watchdogs(plan, seen, findings);
     },
     diagnose_adopted: diagnose::diagnose_adopted,
     may_be_foreign: false,

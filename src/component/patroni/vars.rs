@@ -54,6 +54,9 @@ struct Cluster<'a> {
     patroni_remove_diverged_data: bool,
     /// How long the slot of an absent member is kept.
     patroni_member_slots_ttl: &'static str,
+    /// Whether Patroni uses a watchdog device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patroni_watchdog_mode: Option<&'static str>,
     /// Slots that every member has.
     #[serde(skip_serializing_if = "Option::is_none")]
     patroni_slots: Option<&'a BTreeMap<String, Slot>>,
@@ -79,6 +82,7 @@ fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
         patroni_check_timeline: true,
         patroni_remove_diverged_data: plan.disposable,
         patroni_member_slots_ttl: slots_ttl(plan),
+        patroni_watchdog_mode: plan.watchdog.then_some("automatic"),
         patroni_slots: plan.patroni.slots.as_ref(),
         patroni_ignore_slots: plan.patroni.ignore_slots.as_deref(),
     })

@@ -83,8 +83,8 @@ pub(in crate::spec) struct ProxmoxFile {
     /// The domain in which the machines look up short names.
     #[schemars(example = &"home.sflab.io")]
     pub(in crate::spec) search_domain: Option<DomainName>,
-    /// Whether virtual machines get a watchdog device (i6300esb). Patroni does not use it yet: with or without it, the
-    /// lease guard stops a primary whose Patroni no longer runs.
+    /// Whether virtual machines get a watchdog device (i6300esb) that Patroni uses: the device resets a machine whose Patroni
+    /// leads and has died or hangs.
     #[schemars(extend("default" = false))]
     pub(in crate::spec) watchdog: Option<bool>,
     /// Whether Proxmox refuses to remove the machines. Turn it off before `hactl down`.

@@ -302,3 +302,21 @@ fn malformed_address_on_proxmox_has_no_second_cause() {
         assert!(found.lines().count() == 1 && found.contains("instances.a.address: "), "{found}");
     }
 }
+
+#[test]
+fn watchdog_device_is_used_where_machines_have_one() {
+    let hosts = "platform: hosts\ninstances: {a: {address: 10.0.0.1}}\n";
+    assert!(good(&format!("{hosts}machine: {{watchdog: true}}\n")).watchdog);
+    assert!(!good(hosts).watchdog);
+    assert!(good("platform: {proxmox: {watchdog: true}}\ninstances: {a: {}}\n").watchdog);
+    let refused = [
+        ("local", "the machines are containers, which have no watchdog device"),
+        ("{proxmox: {kind: lxc}}", "the machines are containers, which have no watchdog device"),
+        ("proxmox", "set `platform.proxmox.watchdog`, which also gives the machines the device"),
+    ];
+    for (platform, words) in refused {
+        let text = format!("platform: {platform}\ninstances: {{a: {{}}}}\nmachine: {{watchdog: true}}\n");
+        let said = wrong(&text);
+        assert!(said.contains(words), "{platform}: {said}");
+    }
+}

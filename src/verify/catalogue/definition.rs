@@ -69,6 +69,8 @@ pub enum Fault {
     KillEtcd,
     /// Every request to etcd arrives late.
     SlowEtcd,
+    /// SIGSTOP and SIGCONT to etcd, again and again.
+    FreezeEtcd,
     /// Every certificate of a machine expires.
     ExpireCertificates,
     /// Connections to the REST API send nothing, and stay open.

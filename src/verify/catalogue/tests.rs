@@ -17,7 +17,7 @@ fn drill(title: &str) -> &'static Drill {
 fn drill_titles_are_unique_and_variants_come_in_groups() {
     let unique: BTreeSet<String> = titles(|_| true).into_iter().collect();
     assert_eq!(unique.len(), CATALOGUE.len());
-    assert_eq!(CATALOGUE.len(), 23);
+    assert_eq!(CATALOGUE.len(), 24);
     for drill in CATALOGUE {
         let alike = CATALOGUE.iter().filter(|other| other.name == drill.name).count();
         assert_eq!(drill.variant.is_some(), alike > 1, "{}", drill.title());
@@ -84,7 +84,7 @@ fn drills_have_the_expected_tiers() {
 
 #[test]
 fn etcd_faults_expect_no_new_leader() {
-    let stays = ["primary-cut-from-etcd", "etcd-leader-loss", "etcd-quorum-loss", "etcd-slow"];
+    let stays = ["primary-cut-from-etcd", "etcd-leader-loss", "etcd-quorum-loss", "etcd-slow/late", "etcd-slow/bursts"];
     for title in stays {
         assert_eq!(drill(title).new_leader, Expect::MustNot, "{title}");
         assert_eq!(drill(title).bound, Bound::NoInterruption, "{title}");

@@ -21,11 +21,12 @@ pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>)
         Fault::Asynchronous => patroni::asynchronous(&cluster.plan.patroni.durability.synchronous()),
         // Only machines with Patroni ask etcd.
         Fault::SlowEtcd if node.node.is_data_node() => network::slow_etcd(postgres::user(node), &others),
+        Fault::FreezeEtcd if node.node.is_voter() => process::freeze_etcd(node),
         Fault::ExpireCertificates => leaf::expire(node, cluster),
         Fault::ExhaustRest => rest::exhaust(node),
         Fault::BulkLoad => bulk_load::load(node),
         Fault::FillDisk => disk::fill(node),
-        Fault::Switchover | Fault::PowerOff | Fault::SlowEtcd => return None,
+        Fault::Switchover | Fault::PowerOff | Fault::SlowEtcd | Fault::FreezeEtcd => return None,
     })
 }
 

@@ -60,6 +60,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 /// How long hactl retries to revert a fault after its automatic undo was due.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long a machine may take to boot that its watchdog device has reset.
+const RESET: Duration = Duration::from_secs(180);
 /// No fault is injected when its undo is due within this time.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -241,7 +243,7 @@ impl Armed<'_> {
     /// When a target cannot be asked.
     pub async fn fired(&self) -> Result<bool> {
         match &self.mechanism {
-            _ if self.reverted => Ok(false),
+            _ if self.reverted || self.resets() => Ok(false),
             Mechanism::OnNodes(faults) => timer::fired(&self.id, faults, self.cluster).await,
             Mechanism::Power(switch) => Ok(switch.watcher_ended()),
             Mechanism::Switchover | Mechanism::NewPrimary => Ok(false),
@@ -254,7 +256,8 @@ impl Armed<'_> {
     /// # Errors
     /// If it has not succeeded some time after the deadline.
     pub async fn revert(&mut self) -> Result<()> {
-        let last = self.until.max(Instant::now()) + GRACE;
+        let grace = if self.resets() { GRACE + RESET } else { GRACE };
+        let last = self.until.max(Instant::now()) + grace;
         while !self.reverted {
             match self.revert_once().await {
                 Ok(()) => self.reverted = true,
@@ -277,6 +280,11 @@ impl Armed<'_> {
             Mechanism::Power(switch) => switch.on().await,
             Mechanism::Switchover | Mechanism::NewPrimary => Ok(()),
         }
+    }
+
+    /// Whether the watchdog device resets the machine, which reverts the fault and removes the timer of its undo.
+    fn resets(&self) -> bool {
+        self.cluster.plan.watchdog && matches!(self.drill.fault, Fault::HangPatroni | Fault::StopPatroniForGood)
     }
 
     fn targets(&self) -> String {

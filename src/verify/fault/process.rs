@@ -1,7 +1,13 @@
 //! Processes that are killed or stopped, while their unit stays as it is.
 
 use super::{node_fault::NodeFault, postmaster::postmaster, unit};
-use crate::{component::patroni, fleet::FleetNode};
+use crate::{
+    component::{etcd, patroni},
+    fleet::FleetNode,
+};
+
+/// The unit of the bursts; its directory in `/run` has the same name.
+const FREEZER: &str = "hactl-slow-bursts";
 
 /// SIGKILL to the postmaster: its children end by themselves, and Patroni starts it again.
 pub(super) fn kill_postgres(node: &FleetNode) -> NodeFault {
@@ -24,6 +30,13 @@ pub(super) fn hang_patroni(node: &FleetNode) -> NodeFault {
         revert: format!("systemctl kill --kill-who=all -s CONT {unit}\n"),
         ..unit::kill(unit)
     }
+}
+
+/// SIGSTOP and SIGCONT to etcd, again and again.
+pub(super) fn freeze_etcd(node: &FleetNode) -> NodeFault {
+    let script = include_str!("freeze_etcd.sh").replace("@UNIT@", etcd::unit(node)).replace("@FREEZER@", FREEZER);
+    let step = |step: &str| script.replace("@STEP@", step);
+    NodeFault { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: step("revert") }
 }
 
 #[cfg(test)]
@@ -60,5 +73,23 @@ echo "$main"
         );
         assert_eq!(fault.effect(7), "noted=7\ngrep -q '^State:.T' \"/proc/$noted/status\"\n");
         assert_eq!(fault.revert, "systemctl kill --kill-who=all -s CONT patroni\n");
+    }
+
+    #[test]
+    fn bursts_name_the_unit_of_etcd_and_continue_it_however_they_end() {
+        let fault = freeze_etcd(&node());
+        for (script, step) in [
+            (&fault.possible, "possible"),
+            (&fault.inject, "inject"),
+            (&fault.effect, "effect"),
+            (&fault.revert, "revert"),
+        ] {
+            assert!(script.contains(&format!("step='{step}'\n")) && script.contains("unit='etcd'\n"), "{script}");
+            assert!(!script.contains('@'), "{script}");
+        }
+        let end = "--property=ExecStopPost=\"-systemctl kill --kill-who=main -s CONT $unit\"";
+        assert!(fault.inject.contains(end), "{}", fault.inject);
+        // The undo timer is written as a here document.
+        assert!(!fault.revert.lines().any(|line| line == "END"), "{}", fault.revert);
     }
 }

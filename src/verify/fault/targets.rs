@@ -43,7 +43,7 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
 
 /// Why a drill that is about etcd cannot be done on this cluster; none when it can.
 fn of_etcd(drill: &Drill, plan: &Plan) -> Option<String> {
-    let kills = drill.fault == Fault::KillEtcd;
+    let kills = matches!(drill.fault, Fault::KillEtcd | Fault::FreezeEtcd);
     let cuts = matches!(drill.fault, Fault::CutFromEtcd | Fault::SlowEtcd);
     match &plan.dcs {
         Dcs::Other(dcs) if kills || cuts => {

@@ -94,6 +94,7 @@ fn health() -> Health {
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
+        watchdogs: BTreeMap::new(),
         certificates: Default::default(),
     }
 }
@@ -147,6 +148,7 @@ fn missing_target_is_refused_with_the_reason() {
         problems: Vec::new(),
         notices: Vec::new(),
         unproved: Vec::new(),
+        watchdogs: BTreeMap::new(),
         certificates: Default::default(),
     };
     for (title, expected) in [
