@@ -188,6 +188,7 @@ mod tests {
         let health = |notice: &str| {
             let (code, message) = (notice.to_owned(), "seen".to_owned());
             Health {
+                watchdogs: BTreeMap::new(),
                 leader: Some(key.clone()),
                 members: Vec::new(),
                 etcd: Default::default(),
