@@ -150,3 +150,11 @@ fn variable_missing_or_of_a_wrong_type_is_named() {
         refused(&stack, json!({"instances": {"Web_1": {}}}), &["for example \"web01\""]);
     });
 }
+
+#[test]
+#[ignore = "dev"]
+fn dev_serve() {
+    let recorded = recorded::Recorded::start(recorded::Nowhere);
+    std::fs::write("/tmp/run/modules/reattach", recorded.reattach(None)).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(4 * 3600));
+}
