@@ -379,7 +379,15 @@ impl Stage {
     async fn up(&mut self, text: &str, destroy: &[&str]) -> Result<Provisioned> {
         let (plan, assets) = (self.plan_of(text), Assets::embedded());
         let uuid = Uuid::from_u128(7);
-        let machines = Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &[], record: "" };
+        let machines = Machines {
+            plan: &plan,
+            assets: &assets,
+            image: None,
+            uuid,
+            authorized_keys: &[],
+            record: "",
+            surveyed: None,
+        };
         let dir = self.context.dirs.cluster(&plan.cluster);
         let (consent, reattach) = (self.consent(destroy), Some(self.reattach.clone()));
         let done = terraform::apply(&self.context, &dir, &machines, &consent, reattach, async |_| Ok(())).await?;

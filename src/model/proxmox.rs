@@ -33,8 +33,8 @@ pub struct Proxmox {
     pub search_domain: Option<DomainName>,
     /// Whether virtual machines have a watchdog device.
     pub watchdog: bool,
-    /// Whether Proxmox refuses to remove the machines.
-    pub protection: bool,
+    /// Whether Proxmox refuses to remove the machines; by default those that hold data.
+    pub protection: Option<bool>,
     /// Number of seconds that the guest agent may take to report a new machine's address.
     pub agent_timeout_s: u32,
     /// Whether the one machine comes from `target_ip`.

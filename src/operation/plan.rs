@@ -101,7 +101,7 @@ impl Planned {
 /// # Errors
 /// When Terraform or the playbook cannot plan.
 pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Consent, mitogen: bool) -> Result<Planned> {
-    machines::platform_has_all(context, &deployment.cluster).await?;
+    machines::survey_platform(context, deployment).await?;
     if deployment.vault_if_any(context).await?.is_some() {
         deployment.vault_with_given(context).await?;
         deployment.take_over()?;

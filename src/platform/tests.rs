@@ -16,7 +16,7 @@ fn plan_of(text: &str) -> Plan {
 
 fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
     let uuid = Uuid::from_u128(1);
-    Machines { plan, assets, image: Some("hactl-node:2"), uuid, authorized_keys: keys, record: "{}" }
+    Machines { plan, assets, image: Some("hactl-node:2"), uuid, authorized_keys: keys, record: "{}", surveyed: None }
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn proxmox_stack_values_are_resolved_without_endpoint_and_token() {
         "instances": {
             "a": {"vm_name": "pg-prod-a", "memory": 2048, "cores": 2, "disk_gb": 20, "node": "pve9", "template": 9002,
                 "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "10.0.0.4/24",
-                "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"]},
+                "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"], "protection": true},
             "b": {"vm_name": "bee", "memory": 512, "cores": 2, "node": "pve9", "template": 9002,
                 "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
         },

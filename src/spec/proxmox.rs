@@ -130,7 +130,7 @@ pub(super) fn proxmox(
         nameservers,
         search_domain: written.search_domain,
         watchdog: written.watchdog.unwrap_or_default(),
-        protection: written.protection.unwrap_or_default(),
+        protection: written.protection,
         agent_timeout_s,
         single,
         machines,

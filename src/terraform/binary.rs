@@ -208,6 +208,11 @@ impl Terraform {
         self.command(["state", "pull", "-no-color"])
     }
 
+    /// Removes a resource from the state, and leaves the object as it is.
+    pub(super) fn state_rm(&self, address: &str) -> Command {
+        self.command(["state", "rm", "-no-color", LOCK_TIMEOUT]).arg(address)
+    }
+
     /// Releases a lock on the state that its run has left.
     pub(super) fn force_unlock(&self, id: &str) -> Command {
         self.command(["force-unlock", "-force", "-no-color"]).arg(id)

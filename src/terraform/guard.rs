@@ -150,7 +150,7 @@ fn decide(
             Decision::Never("members restart one at a time: change one machine per run".into())
         }
         Disruption::Restart => agreed(&consent.restart, "allow-restart"),
-        Disruption::Replace | Disruption::Destroy if change.protected => Decision::Never(
+        Disruption::Replace | Disruption::Destroy if change.protected && keeps_protection(plan, plain) => Decision::Never(
             format!(
                 "Proxmox protects the machine: set `protection: false` and run `hactl up {}` without this change first",
                 plan.cluster
@@ -177,6 +177,12 @@ fn decide(
             .into(),
         ),
     }
+}
+
+/// Whether the protection of a machine is the user's: hactl itself protects machines with a role, and lifts that where the
+/// user has agreed to their destruction.
+pub(super) fn keeps_protection(plan: &Plan, plain: bool) -> bool {
+    plain || plan.platform.proxmox().is_some_and(|proxmox| proxmox.protection == Some(true))
 }
 
 /// How to keep the disks that would be removed. The modules support one disk, `scsi0`.

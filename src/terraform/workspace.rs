@@ -111,6 +111,19 @@ impl Workspace {
         }
     }
 
+    /// Adds import blocks to those that are there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub(super) fn add_imports(&self, blocks: &str) -> Result<()> {
+        let (path, before) = (self.stack().join(IMPORT_FILE), self.import_blocks()?);
+        // A run that was killed may have written them.
+        if before.contains(blocks) {
+            return Ok(());
+        }
+        file::replace(&path, format!("{before}{blocks}").as_bytes()).map_err(|error| failed(&path, &error))
+    }
+
     /// Removes import blocks that were applied: they would fail once their machine is gone.
     ///
     /// # Errors

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::{
     Api,
     facts::gather,
+    identity::{numbers, places, relocated},
     judge::{judge, sum_up},
     needs::ProxmoxRequest,
     trouble::Trouble,
 };
-use crate::error::Result;
+use crate::{error::Result, platform::Surveyed};
 
 /// How long all of it may take. Each answer is there within milliseconds, and a refused token after 3 s.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -21,6 +22,8 @@ const WHAT: &str = "use Proxmox at";
 pub struct Checked {
     /// Its version, such as `8.2.4`.
     pub version: String,
+    /// Where the machines are.
+    pub surveyed: Surveyed,
 }
 
 /// Tries whether `api` can be used, and whether it has what `wanted` is about.
@@ -34,5 +37,7 @@ pub async fn check(api: &Api, wanted: &ProxmoxRequest) -> Result<Checked> {
     if let Some(error) = sum_up(problems, WHAT, &api.server.endpoint) {
         return Err(error);
     }
-    Ok(Checked { version: facts.version })
+    let surveyed =
+        Surveyed { places: places(wanted, &facts), moved: relocated(wanted, &facts), vm_ids: numbers(wanted, &facts) };
+    Ok(Checked { version: facts.version, surveyed })
 }

@@ -1,9 +1,11 @@
 //! The API of Proxmox VE, as far as hactl asks it itself: whether what Terraform is about to use is there, and which
-//! machines wait for a restart. It is never changed from here.
+//! machines wait for a restart. Terraform makes all changes but one: hactl lifts the protection that it gave machines, when
+//! they are about to be destroyed.
 //!
 //! ```text
 //! endpoint + token + CA -> [api] -answer or trouble-> [trouble] -> Error
 //! ProxmoxRequest -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
+//!                    [addresses], [knock] -who answers-> [facts]    [identity], [privileges] -> [judge]
 //! vm ids -> [pending] -> Reboots
 //! UUID + names -> [orphans] -> machines that Terraform does not know
 //! ```
@@ -11,14 +13,18 @@
 //! Terraform's provider proves its credentials in the middle of an apply, after seconds of retries and in words that
 //! fit several causes; [`check`] does it before anything is made.
 
+mod addresses;
 mod api;
 mod check;
 pub(super) mod cluster;
 mod facts;
+mod identity;
 mod judge;
+mod knock;
 mod needs;
 mod orphans;
 mod pending;
+mod privileges;
 mod server;
 mod token;
 mod trouble;

@@ -34,6 +34,9 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
             ("vlan", json!(guest.vlan)),
             ("gateway", json!(guest.gateway)),
             ("renamed_from", json!(guest.renamed_from)),
+            ("vm_id", json!(machines.surveyed.and_then(|surveyed| surveyed.vm_ids.get(&node.key)))),
+            // What holds data cannot be removed in the web interface by mistake, unless the file says otherwise.
+            ("protection", json!((proxmox.protection.is_none() && !node.roles.is_empty()).then_some(true))),
         ];
         for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
             values[name] = value;
@@ -50,7 +53,7 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
         "nameservers": proxmox.nameservers,
         "search_domain": proxmox.search_domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.')),
         "authorized_keys": machines.authorized_keys,
-        "protection": proxmox.protection,
+        "protection": proxmox.protection.unwrap_or_default(),
         "dns": plan.dns,
         "record": machines.record,
     });

@@ -87,8 +87,8 @@ pub(in crate::spec) struct ProxmoxFile {
     /// lease guard stops a primary whose Patroni no longer runs.
     #[schemars(extend("default" = false))]
     pub(in crate::spec) watchdog: Option<bool>,
-    /// Whether Proxmox refuses to remove the machines. Turn it off before `hactl down`.
-    #[schemars(extend("default" = false))]
+    /// Whether Proxmox refuses to remove the machines. By default those with a role are protected, and `hactl down` lifts
+    /// that itself. With `true` all are, and you turn it off before `hactl down`.
     pub(in crate::spec) protection: Option<bool>,
     /// How long the guest agent of a new virtual machine may take to report its address.
     #[schemars(

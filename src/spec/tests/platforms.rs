@@ -160,7 +160,7 @@ fn proxmox_machines_have_defaults_that_each_instance_can_override() {
         serde_json::json!({
             "kind": "vm", "endpoint": null, "ca_cert": null, "release": "debian:12", "bridge": "vmbr0", "pool": null,
             "ssh": {"user": "debian", "port": 22, "key": "vault", "bastion": null}, "nameservers": [],
-            "search_domain": null, "watchdog": false, "protection": false, "agent_timeout_s": 180, "single": false,
+            "search_domain": null, "watchdog": false, "protection": null, "agent_timeout_s": 180, "single": false,
             "machines": {"a": {"node": "pve1", "template": 9002, "template_node": null, "datastore": "local-lvm", "vlan": null,
                 "address": "dhcp", "gateway": null, "reserved": false, "pool_id": null, "tags": [], "renamed_from": null}}
         })

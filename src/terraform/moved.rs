@@ -1,0 +1,59 @@
+//! Containers that moved to another hypervisor: the provider looks for them on the former one and takes them for gone.
+//! `up` lets Terraform forget them and import them from where they are.
+
+use super::{
+    binary::Terraform,
+    changes::{Action, Changes},
+    import,
+    workspace::Workspace,
+};
+use crate::{
+    context::Context,
+    error::Result,
+    event::Stage,
+    model::ProxmoxKind,
+    platform::{Machines, MovedMachine},
+};
+
+/// The machines that moved.
+pub(super) fn moved<'a>(machines: &Machines<'a>) -> &'a [MovedMachine] {
+    machines.surveyed.map_or(&[], |surveyed| &surveyed.moved)
+}
+
+/// What `up` will do with them: it imports what Terraform, which cannot find them, would create.
+pub(super) fn as_imports(changes: &mut Changes, moved: &[MovedMachine]) {
+    let created = changes.resources.iter_mut().filter(|change| change.is_machine() && change.action == Action::Create);
+    for change in created.filter(|change| moved.iter().any(|machine| change.node.as_ref() == Some(&machine.key))) {
+        change.action = Action::Import;
+    }
+}
+
+/// Lets Terraform forget the machines, and look for them where they are. A run that is killed in between leaves the import
+/// blocks, with which the next run goes on.
+///
+/// # Errors
+/// Those of Terraform, and when the import blocks cannot be written.
+pub(super) async fn relocate(
+    context: &Context,
+    terraform: &Terraform,
+    workspace: &Workspace,
+    moved: &[MovedMachine],
+) -> Result<()> {
+    let blocks = moved.iter().map(|machine| {
+        let mut block = String::new();
+        let id = format!("{}/{}", machine.hypervisor, machine.vmid);
+        import::block(&mut block, &import::address(ProxmoxKind::Lxc, &machine.key), &id);
+        block
+    });
+    workspace.add_imports(&blocks.collect::<String>())?;
+    for machine in moved {
+        let address = import::address(ProxmoxKind::Lxc, &machine.held_as);
+        terraform.ask(context, &terraform.state_rm(&address)).await?;
+        let step = format!(
+            "{}: container {} is on {} now; Terraform takes it over from there",
+            machine.key, machine.vmid, machine.hypervisor
+        );
+        context.events.step(Stage::Provision, None, step).await;
+    }
+    Ok(())
+}
