@@ -28,7 +28,7 @@ pub(super) fn as_imports(changes: &mut Changes, moved: &[MovedMachine]) {
     }
 }
 
-/// Lets Terraform forget the machines, and look for them where they are. A run that is killed in between leaves the import
+/// Lets Terraform forget the machines, and import them from where they are. A run that is killed in between leaves import
 /// blocks, with which the next run goes on.
 ///
 /// # Errors
@@ -39,21 +39,26 @@ pub(super) async fn relocate(
     workspace: &Workspace,
     moved: &[MovedMachine],
 ) -> Result<()> {
-    let blocks = moved.iter().map(|machine| {
-        let mut block = String::new();
-        let id = format!("{}/{}", machine.hypervisor, machine.vmid);
-        import::block(&mut block, &import::address(ProxmoxKind::Lxc, &machine.key), &id);
-        block
-    });
-    workspace.add_imports(&blocks.collect::<String>())?;
+    let before = workspace.import_blocks()?;
+    let mut blocks = before.clone();
     for machine in moved {
-        let address = import::address(ProxmoxKind::Lxc, &machine.held_as);
-        terraform.ask(context, &terraform.state_rm(&address)).await?;
+        import::block(&mut blocks, &import::address(ProxmoxKind::Lxc, &machine.key), &id(machine));
+    }
+    workspace.write_imports(&blocks)?;
+    for machine in moved {
+        let (held, address) = (&machine.held_as, import::address(ProxmoxKind::Lxc, &machine.key));
+        terraform.ask(context, &terraform.state_rm(&import::address(ProxmoxKind::Lxc, held))).await?;
+        terraform.ask(context, &terraform.import(&address, &id(machine))).await?;
         let step = format!(
-            "{}: container {} is on {} now; Terraform takes it over from there",
+            "{}: container {} is on {} now; Terraform took it over from there",
             machine.key, machine.vmid, machine.hypervisor
         );
         context.events.step(Stage::Provision, None, step).await;
     }
-    Ok(())
+    workspace.write_imports(&before)
+}
+
+/// The container's name for the provider.
+fn id(machine: &MovedMachine) -> String {
+    format!("{}/{}", machine.hypervisor, machine.vmid)
 }

@@ -111,17 +111,17 @@ impl Workspace {
         }
     }
 
-    /// Adds import blocks to those that are there.
+    /// Writes import blocks over those that are there; none removes the file.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
-    pub(super) fn add_imports(&self, blocks: &str) -> Result<()> {
-        let (path, before) = (self.stack().join(IMPORT_FILE), self.import_blocks()?);
-        // A run that was killed may have written them.
-        if before.contains(blocks) {
-            return Ok(());
+    /// When the file cannot be written or removed.
+    pub(super) fn write_imports(&self, blocks: &str) -> Result<()> {
+        let path = self.stack().join(IMPORT_FILE);
+        match blocks.is_empty() {
+            true => remove(&path),
+            false => file::replace(&path, blocks.as_bytes()),
         }
-        file::replace(&path, format!("{before}{blocks}").as_bytes()).map_err(|error| failed(&path, &error))
+        .map_err(|error| failed(&path, &error))
     }
 
     /// Removes import blocks that were applied: they would fail once their machine is gone.

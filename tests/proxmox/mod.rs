@@ -7,6 +7,7 @@ mod examples;
 mod import;
 mod kept;
 mod killed;
+mod moved;
 mod names;
 mod order;
 mod program;

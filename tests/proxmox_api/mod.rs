@@ -3,6 +3,7 @@
 //!
 //! Long because its tests share one simulator and the questions it answers.
 
+mod identity;
 pub(crate) mod simulator;
 
 use std::{

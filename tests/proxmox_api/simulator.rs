@@ -41,6 +41,10 @@ pub(crate) struct World {
     pub(crate) acl: BTreeMap<String, BTreeSet<String>>,
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) guests: BTreeMap<u32, Guest>,
+    /// The datacenter's option `user-tag-access`: its mode, and the list of allowed tags.
+    pub(crate) user_tags: Option<(&'static str, Vec<String>)>,
+    /// Without a quorum nothing can be changed.
+    pub(crate) quorate: bool,
     pub(crate) pools: BTreeSet<String>,
     /// How long every answer takes.
     pub(crate) delay: Duration,
@@ -107,6 +111,8 @@ impl Default for World {
             acl: BTreeMap::from([("/".to_owned(), EVERYTHING.iter().map(|word| (*word).to_owned()).collect())]),
             nodes: names.iter().map(|name| ((*name).to_owned(), node())).collect(),
             guests: templates.collect(),
+            user_tags: None,
+            quorate: true,
             pools: BTreeSet::new(),
             delay: Duration::ZERO,
             asked: Vec::new(),
@@ -265,6 +271,46 @@ impl World {
                     }
                 }
             }
+            // Open to every token, also for numbers of machines that the token may not see.
+            ("GET", ["cluster", "nextid"]) => match values.get("vmid").map(|vmid| vmid.parse::<u32>()) {
+                Some(Ok(vmid)) if self.guests.contains_key(&vmid) => {
+                    Err(refusal(400, "Parameter verification failed."))
+                }
+                Some(Ok(vmid)) => Ok(json!(vmid.to_string())),
+                _ => Err(refusal(501, "this simulator hands out no numbers")),
+            },
+            ("GET", ["cluster", "options"]) => {
+                let mut options = json!({});
+                let privileged = self.may("/", &["Sys.Modify"]);
+                let (mode, list) = self.user_tags.clone().unwrap_or(("free", Vec::new()));
+                let mut allowed: BTreeSet<String> =
+                    if mode != "none" || privileged { list.iter().cloned().collect() } else { BTreeSet::new() };
+                if privileged || matches!(mode, "free" | "existing") {
+                    let seen = self.guests.iter().filter(|(id, _)| self.may(&format!("/vms/{id}"), &["VM.Audit"]));
+                    let tags = seen.filter_map(|(_, guest)| guest.config.get("tags")?.as_str());
+                    allowed.extend(tags.flat_map(|tags| tags.split(';')).map(str::to_owned));
+                }
+                options["allowed-tags"] = json!(allowed);
+                if self.may("/", &["Sys.Audit"]) && self.user_tags.is_some() {
+                    options["user-tag-access"] = json!({"user-allow": mode, "user-allow-list": list});
+                }
+                Ok(options)
+            }
+            ("GET", ["cluster", "status"]) => {
+                self.must("/", "Sys.Audit")?;
+                let nodes = self.nodes.iter().map(|(name, node)| {
+                    json!({"type": "node", "name": name, "id": format!("node/{name}"), "online": u8::from(node.online)})
+                });
+                let cluster = json!({
+                    "type": "cluster", "name": "pve", "id": "cluster", "nodes": self.nodes.len(), "version": 3,
+                    "quorate": u8::from(self.quorate),
+                });
+                Ok([cluster].into_iter().chain(nodes).collect())
+            }
+            ("GET", ["nodes", node, kind @ ("qemu" | "lxc"), id, "config"]) => {
+                self.must(&format!("/vms/{id}"), "VM.Audit")?;
+                Ok(Value::Object(self.guest(node, kind, id)?.config.clone()))
+            }
             ("GET", ["access", "permissions"]) => {
                 let granted: Map<String, Value> =
                     self.privileges(value("path")).into_iter().map(|privilege| (privilege, json!(1))).collect();
@@ -324,13 +370,17 @@ impl World {
             // A running virtual machine goes on with what it has; a container takes the change at once.
             ("PUT", ["nodes", node, kind, id, "config"]) => {
                 for key in values.keys() {
-                    let privilege = if key == "memory" { "VM.Config.Memory" } else { "VM.Config.CPU" };
+                    let privilege = match key.as_str() {
+                        "memory" => "VM.Config.Memory",
+                        "protection" => "VM.Config.Options",
+                        _ => "VM.Config.CPU",
+                    };
                     self.must(&format!("/vms/{id}"), privilege)?;
                 }
                 let guest = self.guest(node, kind, id)?;
                 for (key, value) in values {
                     let value = if key == "memory" { json!(value) } else { value.parse::<u64>().unwrap().into() };
-                    let waits = guest.running && guest.kind == "qemu";
+                    let waits = guest.running && guest.kind == "qemu" && key != "protection";
                     let place = if waits { &mut guest.pending } else { &mut guest.config };
                     place.insert(key.clone(), value);
                 }

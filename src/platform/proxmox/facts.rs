@@ -109,6 +109,8 @@ pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, 
     if !wanted.machines.is_empty() {
         paths.insert(ROOT.to_owned());
     }
+    // A machine that is not in its pool any more has lost the pool's privileges.
+    paths.extend(wanted.machines.values().filter_map(|machine| Some(format!("/pool/{}", machine.pool(wanted)?))));
     let granted = stream::iter(paths)
         .map(async |path: String| {
             let answer = api.get(&["access", "permissions"], &[("path", &path)]).await?;

@@ -227,7 +227,9 @@ impl Judge<'_> {
                 };
                 let mut hint = format!("Set `{field}` to an existing datastore; `pvesm status` on {node} lists them");
                 if !seen {
-                    hint += &format!("; if {name} is right, grant the token the role HactlStorage on {path}");
+                    hint += &format!(
+                        "; if {name} is right, grant the token Datastore.AllocateSpace and Datastore.Audit on {path}"
+                    );
                     self.hidden.insert(path);
                 }
                 self.add("proxmox-datastore", Some(key), message, hint);
@@ -292,7 +294,8 @@ impl Judge<'_> {
                 // Older versions show every bridge to every token.
                 let path = machine.bridge_path();
                 let seen = !facts.granted.contains_key(&path) || self.sees(&path, &["SDN.Use", "SDN.Audit"]);
-                if seen || !bridges.is_empty() {
+                // What Proxmox's SDN makes says nothing about the privileges on bridges.
+                if seen || bridges.values().any(|vnet| !vnet) {
                     let near = nearest(bridge, bridges.keys().map(String::as_str));
                     let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
                     let visible = if seen { "" } else { " that the token may see" };
@@ -306,7 +309,7 @@ impl Judge<'_> {
                     let mut hint =
                         format!("Set `bridge` to one that every hypervisor has, or create {bridge} on {node}");
                     if !seen {
-                        hint += &format!("; if {bridge} is right, grant the token the role HactlNetwork on {path}");
+                        hint += &format!("; if {bridge} is right, grant the token SDN.Use on {path}");
                         self.hidden.insert(path);
                     }
                     self.add("proxmox-bridge", Some(key), message, hint);
