@@ -34,9 +34,15 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
             ("vlan", json!(guest.vlan)),
             ("gateway", json!(guest.gateway)),
             ("renamed_from", json!(guest.renamed_from)),
+            ("data_disk_gb", json!(guest.data_disk_gb)),
+            ("data_datastore", json!(guest.data_datastore)),
         ];
         for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
             values[name] = value;
+        }
+        // As the file spells them, so do the stacks.
+        if let Json::Object(further) = json!(guest.hardware) {
+            further.into_iter().for_each(|(name, value)| values[name] = value);
         }
         instances.insert(node.key.to_string(), values);
     }
