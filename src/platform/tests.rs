@@ -81,6 +81,33 @@ fn proxmox_stack_values_are_resolved_without_endpoint_and_token() {
 }
 
 #[test]
+fn hardware_of_a_proxmox_machine_reaches_the_stack_values() {
+    let plan = plan_of(
+        "platform: {proxmox: {endpoint: 'https://pve1:8006/'}}\n\
+         defaults:\n  data_disk_gb: 100\n  hardware: {cpu_type: host, mtu: 9000, disk: {discard: 'on', ssd: true}}\n\
+         instances:\n  a: {}\n  b:\n    data_disk_gb: 200\n    data_datastore: nvme\n    hardware:\n      mtu: 1500\n      \
+         on_boot: false\n      description: Orders\n      firewall: true\n      startup: {order: 1, up_delay: 30}\n      \
+         extra_nic: {bridge: vmbr1, vlan: 40, address: 10.0.0.21/24}\n",
+    );
+    let values = variables(&machines(&plan, &Assets::embedded(), &[]), &BTreeMap::new());
+    let further = |key: &str| {
+        let mut values = values["instances"][key].as_object().unwrap().clone();
+        for name in ["vm_name", "memory", "cores", "node", "template", "datastore", "address", "tags", "protection"] {
+            assert!(values.remove(name).is_some(), "{name}");
+        }
+        Json::Object(values)
+    };
+    let disk = json!({"discard": "on", "ssd": true});
+    assert_eq!(further("a"), json!({"data_disk_gb": 100, "cpu_type": "host", "mtu": 9000, "disk": disk}));
+    assert_eq!(
+        further("b"),
+        json!({"data_disk_gb": 200, "data_datastore": "nvme", "cpu_type": "host", "mtu": 1500, "disk": disk, "on_boot": false,
+            "description": "Orders", "firewall": true, "startup": {"order": 1, "up_delay": 30},
+            "extra_nic": {"bridge": "vmbr1", "vlan": 40, "address": "10.0.0.21/24"}})
+    );
+}
+
+#[test]
 fn hosts_stack_values_equal_the_cluster_file() {
     let plan = plan_of(
         "platform: {hosts: {ssh: {user: admin}}}\ndns: {zone: a.b, server: 10.0.0.9, key_name: k}\n\

@@ -241,6 +241,7 @@ struct Prepared {
     gone: GoneRecords,
     /// Whether everything that earlier runs created is gone, including the data.
     starts_anew: bool,
+    /// What Terraform works on at once in the apply.
     parallelism: usize,
 }
 
@@ -266,6 +267,7 @@ async fn prepare(
     workspace.init(context, &terraform, machines.assets).await?;
     let before = if workspace.has_state() { read_outputs(context, &terraform).await? } else { Read::default() };
     let parallelism = (plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
+    let of_apply = plan.platform.proxmox().and_then(|proxmox| proxmox.parallelism).map_or(parallelism, usize::from);
 
     let mut kept = before.images.clone();
     let (mut changes, gone) = loop {
@@ -288,7 +290,7 @@ async fn prepare(
         .err()
         .or_else(|| voters_gone(plan, &changes, &created).map(|refusal| refusal.error(plan)));
     let planned = Planned { changes, refused };
-    Ok(Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism })
+    Ok(Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism: of_apply })
 }
 
 fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {

@@ -3,14 +3,18 @@
 //!
 //! Needs `terraform`, and for the records `named`, `dig` and `nsupdate`; `.ci/setup --test` installs them.
 
+mod changed;
 mod examples;
+mod handed_on;
 mod import;
 mod kept;
 mod killed;
 mod moved;
 mod names;
 mod order;
+mod parallelism;
 mod program;
+mod real;
 mod tree;
 
 use serde_json::{Value, json};
@@ -66,7 +70,10 @@ fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Copy 
 
 #[test]
 fn modules_and_stacks_are_valid() {
-    let tree = Tree::new(recorded::Nowhere);
+    validate(&Tree::new(recorded::Nowhere));
+}
+
+fn validate(tree: &Tree) {
     for dir in ["modules", "stacks"] {
         let mut names: Vec<_> =
             std::fs::read_dir(tree.path(dir)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -105,13 +112,16 @@ fn variables_and_outputs_have_a_description_with_an_example() {
 
 #[test]
 fn tests_of_the_modules_pass() {
-    let tree = Tree::new(recorded::Nowhere);
+    terraform_test(&Tree::new(recorded::Nowhere));
+}
+
+fn terraform_test(tree: &Tree) {
     let passed = [
         ("modules/proxmox-pool", 5),
-        ("modules/proxmox-vm", 37),
-        ("modules/proxmox-lxc", 36),
-        ("stacks/proxmox-vm", 20),
-        ("stacks/proxmox-lxc", 20),
+        ("modules/proxmox-vm", 54),
+        ("modules/proxmox-lxc", 47),
+        ("stacks/proxmox-vm", 29),
+        ("stacks/proxmox-lxc", 29),
     ];
     at_once(passed, |(dir, count)| {
         tree.init(dir);
@@ -150,12 +160,4 @@ fn variable_missing_or_of_a_wrong_type_is_named() {
         refused(&stack, json!({"instances": {"web01": {"cores": [2]}}}), &["var.instances", "cores", "number"]);
         refused(&stack, json!({"instances": {"Web_1": {}}}), &["for example \"web01\""]);
     });
-}
-
-#[test]
-#[ignore = "dev"]
-fn dev_serve() {
-    let recorded = recorded::Recorded::start(recorded::Nowhere);
-    std::fs::write("/tmp/run/modules/reattach", recorded.reattach(None)).unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(4 * 3600));
 }

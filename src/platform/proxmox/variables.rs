@@ -37,9 +37,15 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
             ("vm_id", json!(machines.surveyed.and_then(|surveyed| surveyed.vm_ids.get(&node.key)))),
             // What holds data cannot be removed in the web interface by mistake, unless the file says otherwise.
             ("protection", json!((proxmox.protection.is_none() && !node.roles.is_empty()).then_some(true))),
+            ("data_disk_gb", json!(guest.data_disk_gb)),
+            ("data_datastore", json!(guest.data_datastore)),
         ];
         for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
             values[name] = value;
+        }
+        // As the file spells them, so do the stacks.
+        if let Json::Object(further) = json!(guest.hardware) {
+            further.into_iter().for_each(|(name, value)| values[name] = value);
         }
         instances.insert(node.key.to_string(), values);
     }

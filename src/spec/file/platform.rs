@@ -97,6 +97,10 @@ pub(in crate::spec) struct ProxmoxFile {
         extend("patternErrorMessage" = "a time such as 90s or 3m")
     )]
     pub(in crate::spec) agent_timeout: Option<String>,
+    /// How many machines and records Terraform makes or changes at once. By default one more than the file has
+    /// instances, at least 10 and at most 100. Set it lower for a storage that cannot clone as many at a time.
+    #[schemars(range(min = 1, max = 100), example = 2)]
+    pub(in crate::spec) parallelism: Option<u16>,
 }
 
 pub(super) fn template(_: &mut SchemaGenerator) -> Schema {

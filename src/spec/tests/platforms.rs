@@ -192,6 +192,34 @@ fn proxmox_machines_have_defaults_that_each_instance_can_override() {
 }
 
 #[test]
+fn single_machines_by_dhcp_have_names_of_their_clusters() {
+    let hostname = |text: &str| {
+        let (spec, _) = on_proxmox(&format!("platform: proxmox\n{text}"));
+        spec.instances.values().next().unwrap().hostname.to_string()
+    };
+    let dhcp = |name: &str| hostname(&format!("name: {name}\napp: pg\ntarget_ip: dhcp\n"));
+    assert_ne!(dhcp("one"), dhcp("two"));
+    // The name of a cluster whose app is its name is as it has always been, and so is that of a fixed address.
+    assert_eq!(dhcp("pg"), format!("pg-prod-{}", crate::model::derived_suffix("pg", "prod", "dhcp")));
+    let fixed = |name: &str| hostname(&format!("name: {name}\napp: pg\ntarget_ip: 192.168.1.60/24\n"));
+    assert_eq!([fixed("one"), fixed("two")], ["pg-prod-22d3", "pg-prod-22d3"]);
+}
+
+#[test]
+fn invalid_hardware_of_proxmox_machines_is_all_reported() {
+    let text = "platform: {proxmox: {kind: lxc}}\n\
+                defaults:\n  hardware: {cpu_type: host, mtu: 90}\n\
+                instances:\n  a: {data_datastore: nvme}\n  b:\n    hardware:\n      disk: {cache: fast}\n      \
+                extra_nic: {address: 10.0.0.300/24}\n";
+    assert_eq!(wrong(text), "c.yaml:3:34: defaults.hardware.mtu: 90 is too small: expected at least 576\n");
+    let text = "platform: proxmox\ninstances: {a: {hardware: {memory: 1}}}\n";
+    assert!(wrong(text).contains("instances.a.hardware"), "{}", wrong(text));
+    assert!(
+        wrong("instances: {a: {hardware: {mtu: 1500}}}\n").contains("instances.a.hardware: only on platform proxmox")
+    );
+}
+
+#[test]
 fn target_ip_gives_a_single_machine_and_empty_instances_give_none() {
     let text = "name: pg\nplatform: proxmox\ntarget_ip: 192.168.1.60/24\ndefaults: {roles: [], gateway: 192.168.1.1}\n";
     for text in [text.to_owned(), format!("{text}instances: {{}}\n"), format!("{text}instances:\n")] {
