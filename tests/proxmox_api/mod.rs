@@ -3,6 +3,8 @@
 //!
 //! Long because its tests share one simulator and the questions it answers.
 
+pub(crate) mod machines;
+mod power;
 pub(crate) mod simulator;
 
 use std::{

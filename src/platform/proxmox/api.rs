@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use reqwest::{
-    Certificate, Client, Response, StatusCode,
+    Certificate, Client, Method, Response, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
     redirect,
 };
@@ -68,8 +68,17 @@ impl Api {
 
     /// The `data` of one answer.
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Trouble> {
+        self.ask(Method::GET, path, query).await
+    }
+
+    /// The `data` of the answer to a request that changes something.
+    pub(super) async fn post(&self, path: &[&str]) -> Result<Value, Trouble> {
+        self.ask(Method::POST, path, &[]).await
+    }
+
+    async fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Trouble> {
         let url = self.server.endpoint.method(path, query);
-        let response = self.client.get(url).header(AUTHORIZATION, self.authorization.clone()).send().await;
+        let response = self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone()).send().await;
         let response = response.map_err(|error| Trouble::of(&error))?;
         let (status, reason) = (response.status(), reason(&response));
         let body = response.bytes().await.map_err(|error| Trouble::of(&error))?;

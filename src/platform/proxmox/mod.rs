@@ -1,10 +1,11 @@
 //! The API of Proxmox VE, as far as hactl asks it itself: whether what Terraform is about to use is there, and which
-//! machines wait for a restart. It is never changed from here.
+//! machines wait for a restart. Only drills change something from here: [`power`] stops and starts machines.
 //!
 //! ```text
 //! endpoint + token + CA -> [api] -answer or trouble-> [trouble] -> Error
 //! ProxmoxRequest -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
 //! vm ids -> [pending] -> Reboots
+//! vm ids -> [power] -> machines that are stopped and started
 //! UUID + names -> [orphans] -> machines that Terraform does not know
 //! ```
 //!
@@ -19,6 +20,7 @@ mod judge;
 mod needs;
 mod orphans;
 mod pending;
+pub(super) mod power;
 mod server;
 mod token;
 mod trouble;
