@@ -15,7 +15,7 @@ fail() {
 # Says what is to be done; succeeds if it shall be done.
 change() {
   echo "$*"
-  [ "$mode" = do ]
+  [ "$mode" = "do" ]
 }
 
 signature() {
@@ -89,15 +89,15 @@ fill() {
     if [ $last = yes ] && [ $((($(cat "/sys/class/block/$disk/size") - end) * 512)) -gt $least ]; then
       if change "grew partition $number of /dev/$disk"; then
         command -v growpart >/dev/null || fail "cannot grow partition $number of /dev/$disk: install cloud-guest-utils, which has growpart"
-        growpart "/dev/$disk" "$number" >/dev/null
+        said=$(growpart "/dev/$disk" "$number" 2>&1) || fail "$said"
       fi
     fi
   fi
   if [ $(($(blockdev --getsize64 "$source") - $(filled "$source" "$type" "$place"))) -gt $least ]; then
     change "grew the file system at $place" || return 0
     case $type in
-      ext4) resize2fs "$source" >/dev/null 2>&1 ;;
-      xfs) xfs_growfs "$place" >/dev/null ;;
+      ext4) said=$(resize2fs "$source" 2>&1) || fail "$said" ;;
+      xfs) said=$(xfs_growfs "$place" 2>&1) || fail "$said" ;;
     esac
   fi
 }
