@@ -186,6 +186,7 @@ mod tests {
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),
+            needs_leader: true,
             slots: Vec::new(),
             certificates: Certificates::new(),
         };

@@ -26,6 +26,9 @@ pub struct Health {
     pub notices: Vec<Problem>,
     /// Machines whose lease guard has not proved that it would stop a primary.
     pub unproved: Vec<InstanceKey>,
+    /// Whether a machine runs PostgreSQL, so that one must lead.
+    #[serde(skip)]
+    pub needs_leader: bool,
     /// What the machines serve; nothing until [`Health::add_certificates`].
     #[serde(skip)]
     pub certificates: Certificates,
@@ -63,7 +66,7 @@ impl Health {
 
     #[must_use]
     pub const fn is_healthy(&self) -> bool {
-        self.problems.is_empty() && self.leader.is_some()
+        self.problems.is_empty() && (self.leader.is_some() || !self.needs_leader)
     }
 }
 
@@ -92,7 +95,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
         adopted(plan, seen, &mut findings);
     }
     let Findings { leader, members, etcd, slots, problems, notices, unproved, .. } = findings;
-    Health { leader, members, etcd, slots, problems, notices, unproved, certificates: Certificates::new() }
+    let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
+    Health { leader, members, etcd, slots, problems, notices, unproved, needs_leader, certificates }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.

@@ -50,6 +50,7 @@ mod tests {
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),
+            needs_leader: true,
             certificates: Default::default(),
         }
     }

@@ -175,14 +175,16 @@ pub(super) async fn perform<T>(
 async fn announce(context: &Context, cluster: &Cluster) {
     let plan = &cluster.plan;
     let gap = |bound: &Bound| WriteGap { fault: bound.fault.clone(), seconds: bound.seconds };
-    context
-        .events
-        .emit(Event::Planned {
-            durability: plan.patroni.durability.to_string(),
-            fencing: plan.fencing.clone(),
-            bounds: plan.bounds.iter().map(gap).collect(),
-        })
-        .await;
+    if !plan.is_plain() {
+        context
+            .events
+            .emit(Event::Planned {
+                durability: plan.patroni.durability.to_string(),
+                fencing: plan.fencing.clone(),
+                bounds: plan.bounds.iter().map(gap).collect(),
+            })
+            .await;
+    }
     for warning in &plan.warnings {
         let (message, hint) = (warning.message.clone(), warning.hint.clone());
         context.events.emit(Event::Warning { code: "plan", message, hint }).await;

@@ -3,9 +3,11 @@
 //! What follows from the cluster file alone is asked of [`Platform`] itself; what Terraform has to say is handed in.
 
 pub mod adopted;
+mod commands;
 pub mod hosts;
 pub mod local;
 mod machines;
+pub mod power;
 pub mod proxmox;
 mod recorded;
 #[cfg(test)]

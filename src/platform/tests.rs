@@ -3,6 +3,8 @@
 use super::*;
 use crate::{
     assets::Assets,
+    context::Dirs,
+    event::Events,
     model::Choices,
     plan::{self, Plan},
     spec,
@@ -138,4 +140,28 @@ fn every_stack_value_is_a_declared_variable() {
             assert!(text.contains(&format!("\nvariable \"{name}\" {{")), "{name} is not in {file}");
         }
     }
+}
+
+#[tokio::test]
+async fn machines_that_hactl_cannot_power_on_again_tell_the_reason() {
+    let fleet = |plan: &Plan| Fleet { cluster: plan.cluster.clone(), nodes: BTreeMap::new() };
+    let context = Context {
+        dirs: Dirs::new(std::path::Path::new("/"), &BTreeMap::new()),
+        env: BTreeMap::new(),
+        events: Events::channel().0,
+        stop: Default::default(),
+    };
+    for (file, reason) in [
+        ("platform: hosts\ninstances: {a: {address: 10.0.0.1}}", "by SSH; `platform.hosts.power`"),
+        ("platform: {terraform: {dir: infra}}\ninstances: {a: {}}", "because it reaches them only by SSH"),
+        ("platform: proxmox\ninstances: {a: {}}", "PROXMOX_VE_API_TOKEN is not set; `primary-isolated`"),
+    ] {
+        let plan = plan_of(file);
+        let found = power::PowerOrder::find(&context, &plan, &fleet(&plan), []).await.unwrap();
+        assert!(found.unwrap_err().contains(reason), "{file}");
+    }
+    let power = "{off: [off, '{{ host }}'], on: [on, '{{ host }}'], state: [state, '{{ instance }}']}";
+    let plan = plan_of(&format!("platform: {{hosts: {{power: {power}}}}}\ninstances: {{a: {{address: 10.0.0.1}}}}"));
+    let found = power::PowerOrder::find(&context, &plan, &fleet(&plan), []).await.unwrap();
+    assert!(found.unwrap().has_commands());
 }

@@ -16,7 +16,7 @@ pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
-    platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, ProxmoxFile, SshFile, TerraformFile},
+    platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
 };
 use crate::model::{

@@ -99,6 +99,7 @@ fn container_that_moved_is_taken_over_and_never_made_twice() {
     });
 
     program.simulator.world().guests.get_mut(&100).unwrap().node = "pve2".to_owned();
+    program.recorded.migrate(100, "pve2");
     steps.step("plan and up, with the container on another hypervisor, name it and make nothing", || {
         for args in [&["plan", "pg"][..], &["up", "pg"]] {
             let (code, refused) = program.run(args);
@@ -112,13 +113,6 @@ fn container_that_moved_is_taken_over_and_never_made_twice() {
         assert_eq!(program.made(CONTAINER), 1);
     });
 
-    // What the provider finds there.
-    program.recorded.put(
-        CONTAINER.type_name,
-        json!({"node_name": "pve2", "vm_id": 100, "memory": [{"dedicated": 2048}], "cpu": [{"cores": 2}], "tags": [],
-            "unprivileged": true, "initialization": [{"hostname": "pg-prod-web"}],
-            "disk": [{"datastore_id": "local-lvm", "size": 8}], "ipv4": {"eth0": "192.0.2.41"}}),
-    );
     file("pve2");
     steps.step("plan, with the line of the message, imports and creates nothing", || {
         let (code, planned) = program.run(&["plan", "pg"]);
@@ -155,8 +149,9 @@ fn machine_that_moved_or_is_hidden_is_neither_replaced_nor_made_twice() {
     });
     let before = program.machines();
 
-    for guest in program.simulator.world().guests.values_mut().filter(|guest| !guest.template) {
-        guest.node = "pve3".to_owned();
+    for id in [100, 101] {
+        program.simulator.world().guests.get_mut(&id).unwrap().node = "pve3".to_owned();
+        program.recorded.migrate(id.into(), "pve3");
     }
     steps.step("plan, with virtual machines on another hypervisor, changes nothing and says where they are", || {
         let (code, planned) = program.run(&["plan", "pg", "--detailed-exitcode"]);

@@ -282,3 +282,13 @@ fn tags_that_the_token_may_not_set_are_named_before_an_apply() {
         world.acl.get_mut("/").unwrap().insert("Sys.Modify".to_owned());
     });
 }
+
+#[test]
+fn virtual_machine_with_a_start_order_needs_a_privilege_on_the_proxmox_cluster() {
+    let ordered = edit(|machine| machine.startup = true);
+    let words = ["node1: the token hactl@pve!terraform lacks Sys.Modify on /"];
+    refused(|_| {}, &ordered, "proxmox-privileges", &words);
+    let simulator = Simulator::start(World::default());
+    simulator.world().acl.get_mut("/").unwrap().insert("Sys.Modify".to_owned());
+    check(&simulator, &ordered).unwrap();
+}

@@ -4,6 +4,8 @@
 //! Long because its tests share one simulator and the questions it answers.
 
 mod identity;
+pub(crate) mod machines;
+mod power;
 pub(crate) mod simulator;
 
 use std::{
@@ -92,6 +94,7 @@ fn machine(node: &str, id: u32) -> GuestRequest {
         imported: false,
         was_at: None,
         address: None,
+        startup: false,
         tags: BTreeSet::new(),
         name: "pg-prod-new".to_owned(),
         hypervisor: node.to_owned(),

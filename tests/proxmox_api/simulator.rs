@@ -1,6 +1,6 @@
 //! A Proxmox VE on loopback: its API over TLS, with users' privileges, nodes, storages, guests and pools, as far as
 //! hactl asks for them. Who may see what, where Proxmox puts its words and how long it holds back a refused login are
-//! those of the real one; guests are entries in a table.
+//! those of the real one; guests are entries in a table, or [`super::machines`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +27,8 @@ use serde_json::{Map, Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_rustls::TlsAcceptor;
 
+use super::machines::Machines;
+
 pub(crate) const TOKEN: &str = "hactl@pve!terraform";
 pub(crate) const SECRET: &str = "4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11";
 
@@ -50,6 +52,7 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// What was asked, in order.
     pub(crate) asked: Vec<String>,
+    pub(crate) machines: Machines,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +119,7 @@ impl Default for World {
             pools: BTreeSet::new(),
             delay: Duration::ZERO,
             asked: Vec::new(),
+            machines: Machines::default(),
         }
     }
 }
@@ -165,15 +169,15 @@ impl Guest {
 }
 
 /// What is asked: an answer, or a status with Proxmox's words and how long it is held back.
-type Answer = Result<Value, Refusal>;
+pub(super) type Answer = Result<Value, Refusal>;
 
-struct Refusal {
+pub(super) struct Refusal {
     status: u16,
     words: String,
     after: Duration,
 }
 
-fn refusal(status: u16, words: impl Into<String>) -> Refusal {
+pub(super) fn refusal(status: u16, words: impl Into<String>) -> Refusal {
     Refusal { status, words: words.into(), after: Duration::ZERO }
 }
 
@@ -194,19 +198,19 @@ impl World {
         found
     }
 
-    fn may(&self, path: &str, any: &[&str]) -> bool {
+    pub(super) fn may(&self, path: &str, any: &[&str]) -> bool {
         let granted = self.privileges(path);
         any.iter().any(|privilege| granted.contains(*privilege))
     }
 
-    fn must(&self, path: &str, privilege: &str) -> Result<(), Refusal> {
+    pub(super) fn must(&self, path: &str, privilege: &str) -> Result<(), Refusal> {
         match self.may(path, &[privilege]) {
             true => Ok(()),
             false => Err(refusal(403, format!("Permission check failed ({path}, {privilege})"))),
         }
     }
 
-    fn node(&self, name: &str) -> Result<&Node, Refusal> {
+    pub(super) fn node(&self, name: &str) -> Result<&Node, Refusal> {
         match self.nodes.get(name) {
             Some(node) if node.online => Ok(node),
             Some(_) => Err(Refusal { status: 595, words: "No route to host".to_owned(), after: REFUSED_AFTER }),
@@ -219,7 +223,7 @@ impl World {
         }
     }
 
-    fn guest(&mut self, node: &str, kind: &str, id: &str) -> Result<&mut Guest, Refusal> {
+    pub(super) fn guest(&mut self, node: &str, kind: &str, id: &str) -> Result<&mut Guest, Refusal> {
         self.node(node)?;
         let missing = || {
             let dir = if kind == "qemu" { "qemu-server" } else { "lxc" };
@@ -393,7 +397,7 @@ impl World {
                 guest.config.extend(pending);
                 Ok(json!(format!("UPID:{node}:00001A2B:00003C4D:68000000:qmreboot:{id}:{TOKEN}:")))
             }
-            _ => Err(refusal(501, format!("Method '{method} /{}' not implemented", path.join("/")))),
+            _ => self.answer_for_machines(method, path, values),
         }
     }
 }

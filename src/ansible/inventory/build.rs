@@ -60,6 +60,9 @@ fn cluster(plan: &Plan, fleet: &Fleet, material: &Material) -> Vars {
     if let Some(file) = &material.ssh_private_key {
         cluster.extend(vars([("ansible_ssh_private_key_file", path(file))]));
     }
+    if plan.platform.grows_disks() {
+        cluster.extend(vars([("common_grow_disks", json!(true))]));
+    }
     cluster.extend(material.downloads.iter().flat_map(|done| vars([(done.variable, path(&done.dir))])));
     cluster.extend(merged(COMPONENTS.iter().flat_map(|component| {
         let variables = &component.variables;
@@ -76,6 +79,9 @@ fn host(node: &FleetNode) -> Vars {
     ]);
     if node.ssh.sudo {
         host.extend(vars([("ansible_become", json!(true))]));
+    }
+    if let Some(device) = &node.data_device {
+        host.extend(vars([("common_data_device", json!(device))]));
     }
     let components = component::of_roles(&node.node.roles);
     host.extend(merged(components.map(|component| (component.variables.host)(node))));

@@ -105,6 +105,7 @@ mod tests {
             notices: Vec::new(),
             slots: Vec::new(),
             unproved: Vec::new(),
+            needs_leader: true,
             certificates: Default::default(),
         };
         let room = Space { needed_kib: 1000, free_kib: 1101, tablespaces: 0 };

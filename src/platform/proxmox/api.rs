@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use reqwest::{
-    Certificate, Client, Response, StatusCode,
+    Certificate, Client, Method, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
     redirect,
 };
@@ -68,7 +68,12 @@ impl Api {
 
     /// The `data` of one answer.
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Trouble> {
-        data(self.ask(path, query).await?)
+        data(self.ask(Method::GET, path, query).await?)
+    }
+
+    /// The `data` of the answer to a request that changes something.
+    pub(super) async fn post(&self, path: &[&str]) -> Result<Value, Trouble> {
+        data(self.ask(Method::POST, path, &[]).await?)
     }
 
     /// Changes settings of a guest that Proxmox applies at once.
@@ -85,16 +90,17 @@ impl Api {
     pub(super) async fn is_free(&self, vmid: u32) -> Result<bool, Trouble> {
         let (path, id) = (["cluster", "nextid"], vmid.to_string());
         let query = [("vmid", id.as_str())];
-        match self.ask(&path, &query).await? {
+        match self.ask(Method::GET, &path, &query).await? {
             // A wrong parameter: that the number is taken is the only thing that can be wrong about it.
             Answer { status: StatusCode::BAD_REQUEST, json: Some(_), .. } => Ok(false),
             answer => data(answer).map(|_| true),
         }
     }
 
-    async fn ask(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Trouble> {
+    async fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Trouble> {
         let url = self.server.endpoint.method(path, query);
-        Answer::read(self.client.get(url).header(AUTHORIZATION, self.authorization.clone()).send().await).await
+        Answer::read(self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone()).send().await)
+            .await
     }
 }
 

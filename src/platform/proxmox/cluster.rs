@@ -83,6 +83,7 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, fleet: Option<&Fleet>, recorded: &Reco
             was_at: before.filter(|_| direct).map(|node| (node.ssh.host.clone(), node.ssh.port)),
             // That of a machine of the cluster may pass to another one of it.
             address: address.filter(|address| direct && !used.contains(address)),
+            startup: guest.hardware.startup.is_some(),
             tags: guest.tags.iter().map(ToString::to_string).collect(),
             name: plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
             hypervisor: guest.hypervisor.to_string(),

@@ -52,6 +52,8 @@ pub struct GuestRequest {
     pub was_at: Option<(String, u16)>,
     /// The fixed address that it is to have, where the machine that runs hactl reaches it directly.
     pub address: Option<Ipv4Addr>,
+    /// Whether it has an order in which its hypervisor starts it.
+    pub startup: bool,
     /// The tags of its own.
     pub tags: BTreeSet<String>,
     /// Its host name, by which Proxmox shows it.
@@ -164,6 +166,9 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
         let mut guest = vec![ANY_GUEST.to_owned()];
         guest.extend(machine.pool(wanted).map(|pool| format!("/pool/{pool}")));
         add(&guest, &GUEST, key);
+        if machine.startup && machine.template().is_some() {
+            add(&["/".to_owned()], &["Sys.Modify"], key);
+        }
         if let Some((id, on)) = machine.template() {
             add(&guest, &VIRTUAL_MACHINE, key);
             let agent =
@@ -207,6 +212,7 @@ pub(super) mod tests {
             imported: false,
             was_at: None,
             address: None,
+            startup: false,
             tags: BTreeSet::new(),
             name: "pg-prod-new".to_owned(),
             hypervisor: hypervisor.to_owned(),

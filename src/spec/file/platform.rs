@@ -132,6 +132,25 @@ pub(in crate::spec) struct HostsFile {
         extend("patternErrorMessage" = "a unit's name: letters, digits and @ . _ : -")
     )]
     pub(in crate::spec) unit: Option<String>,
+    /// Commands that power the machines off and on, for drills such as `node-loss`. hactl runs them on this machine.
+    pub(in crate::spec) power: Option<PowerFile>,
+}
+
+/// Commands that power the machines off and on, for example with ipmitool or a client of Redfish. Each is a program and its
+/// arguments, started without a shell. In every word, `{{ instance }}` stands for the instance's key and `{{ host }}` for
+/// the host that SSH connects to. A program with a slash in its name is relative to this file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct PowerFile {
+    /// Cuts the power of a machine off at once, without a clean shutdown.
+    #[schemars(example = ["ipmitool", "-E", "-H", "bmc-{{ instance }}", "chassis", "power", "off"], length(min = 1))]
+    pub(in crate::spec) off: Vec<String>,
+    /// Gives a machine its power.
+    #[schemars(example = ["ipmitool", "-E", "-H", "bmc-{{ instance }}", "chassis", "power", "on"], length(min = 1))]
+    pub(in crate::spec) on: Vec<String>,
+    /// Prints whether a machine has power: `on` or `running`, or `off`, `exited`, `stopped` or `shut off`, among other words.
+    #[schemars(example = ["ipmitool", "-E", "-H", "bmc-{{ instance }}", "chassis", "power", "status"], length(min = 1))]
+    pub(in crate::spec) state: Vec<String>,
 }
 
 /// Machines of your own Terraform root module.

@@ -330,3 +330,31 @@ fn malformed_address_on_proxmox_has_no_second_cause() {
         assert!(found.lines().count() == 1 && found.contains("instances.a.address: "), "{found}");
     }
 }
+
+#[test]
+fn power_commands_of_hosts_are_taken_and_checked() {
+    let file = |power: &str| {
+        format!(
+            "platform: {{hosts: {{power: {{{power}}}}}}}\n\
+             instances: {{a: {{address: 10.0.0.1}}, b: {{address: 10.0.0.2}}, c: {{address: 10.0.0.3}}}}\n"
+        )
+    };
+    let spec =
+        good(&file("off: [ipmi, 'bmc-{{ instance }}', off], on: [./wake, '{{host}}'], state: ['~/s', '{{ host }}']"));
+    let power = spec.platform.power_commands().unwrap();
+    assert_eq!(power.off, ["ipmi", "bmc-{{ instance }}", "off"]);
+    assert!(power.on[0].ends_with("/wake") && power.on[0] != "./wake", "{power:?}");
+    assert_eq!(power.state, ["~/s", "{{ host }}"]);
+
+    let all =
+        wrong(&file("off: [off], on: ['', '{{ instance }}'], state: [show, '{{ hots }}', '{{.State}} {{ host }}']"));
+    for words in [
+        "platform.hosts.power.off: has neither {{ instance }} nor {{ host }}",
+        "platform.hosts.power.on: the first word, which is the program, is empty",
+        "`{{ hots }}` is unknown",
+        "host",
+    ] {
+        assert!(all.contains(words), "{words}: {all}");
+    }
+    assert_eq!(all.trim().lines().count(), 3, "{all}");
+}

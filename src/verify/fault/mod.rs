@@ -43,7 +43,7 @@ use futures_util::future::{join_all, try_join_all};
 
 pub use self::{
     leaf::without_valid,
-    power::{PowerWatch, watch},
+    power::watch,
     target::FaultTarget,
     targets::targets,
     timer::{leftovers, sweep},
