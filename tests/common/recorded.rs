@@ -181,6 +181,12 @@ impl Recorded {
         self.change(vm_id, &json!({"node_name": node}));
     }
 
+    /// Removes a machine, as somebody in the web interface does.
+    pub(crate) fn remove(&self, vm_id: u64) {
+        let of_machine = |found: &State| found.get("vm_id").and_then(Json::as_u64) == Some(vm_id);
+        self.provider.existing.lock().unwrap().retain(|_, found| !of_machine(found));
+    }
+
     /// Takes the right to see a machine away from the token.
     pub(crate) fn hide(&self, vm_id: u64) {
         self.provider.hidden.lock().unwrap().insert(vm_id);

@@ -14,6 +14,7 @@ mod names;
 mod order;
 mod parallelism;
 mod program;
+mod protection;
 mod real;
 mod tree;
 

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// The hypervisors of a simulated Proxmox.
-struct Hypervisors {
-    world: Arc<Mutex<World>>,
+pub(super) struct Hypervisors {
+    pub(super) world: Arc<Mutex<World>>,
 }
 
 #[tonic::async_trait]
@@ -182,6 +182,7 @@ fn machine_that_moved_or_is_hidden_is_neither_replaced_nor_made_twice() {
     });
 
     program.simulator.world().guests.remove(&101);
+    program.recorded.remove(101);
     steps.step("up, with a machine that is really gone, makes it with its number", || {
         let (code, summary) = program.run(&["up", "pg"]);
         assert_eq!((code, &summary["ok"]), (0, &true.into()), "{summary:#}");

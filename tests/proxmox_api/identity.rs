@@ -98,7 +98,9 @@ fn machine_hidden_from_the_token_is_not_taken_for_gone() {
     // A token with grants on a pool, out of which the machine was moved.
     let mut pooled = made(GuestRequest { pool: Some("db".to_owned()), ..machine("pve1", 9002) });
     let all = simulator.world().acl["/"].clone();
-    simulator.world().acl.insert("/pool/db".to_owned(), all);
+    for path in ["/pool/db", "/vms/9002"] {
+        simulator.world().acl.insert(path.to_owned(), all.clone());
+    }
     simulator.world().acl.insert("/vms".to_owned(), less);
     simulator.world().acl.remove("/vms/100");
     let error = check(&simulator, &pooled).unwrap_err();

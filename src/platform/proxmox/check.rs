@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     Api,
+    addresses::users,
     facts::gather,
     identity::{numbers, places, relocated},
     judge::{judge, sum_up},
@@ -31,7 +32,12 @@ pub struct Checked {
 /// # Errors
 /// With why it cannot be used, or with everything that is missing, and for which machines.
 pub async fn check(api: &Api, wanted: &ProxmoxRequest) -> Result<Checked> {
-    let facts = tokio::time::timeout(PATIENCE, gather(api, wanted)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
+    let gathered = async {
+        let mut facts = gather(api, wanted).await?;
+        facts.users = users(api, wanted, &facts).await;
+        Ok(facts)
+    };
+    let facts = tokio::time::timeout(PATIENCE, gathered).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
     let facts = facts.map_err(|trouble| trouble.explain(&api.server, WHAT))?;
     let problems = judge(wanted, &facts, &api.server.token.to_string());
     if let Some(error) = sum_up(problems, WHAT, &api.server.endpoint) {

@@ -1,4 +1,4 @@
-//! What a Proxmox says it has: asked in three rounds, each in parallel. Connections to machines go beside the last one.
+//! What a Proxmox says it has: asked in three rounds, each in parallel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,9 +9,7 @@ use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::Value;
 
 use super::{
-    Api,
-    addresses::users,
-    knock,
+    Api, knock,
     needs::{ProxmoxRequest, needs},
     trouble::Trouble,
 };
@@ -148,18 +146,17 @@ pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, 
         let answer = api.get(&["nodes", node, "storage", storage, "content"], &[("content", "vztmpl")]).await;
         (((*node).to_owned(), (*storage).to_owned()), answer.map(|answer| each(&answer, |file| text(file, "volid"))))
     }));
-    let (storages, bridges, files, unlisted, users, quorate, tag_access) = tokio::join!(
+    let (storages, bridges, files, unlisted, quorate, tag_access) = tokio::join!(
         storages,
         bridges,
         files,
         unlisted(api, wanted, &facts),
-        users(api, wanted, &facts),
         quorate(api, &facts),
         tag_access(api, wanted)
     );
     (facts.storages, facts.bridges, facts.files) =
         (storages.into_iter().collect(), bridges.into_iter().collect(), files.into_iter().collect());
-    (facts.unlisted, facts.users, facts.quorate, facts.tag_access) = (unlisted?, users, quorate, tag_access);
+    (facts.unlisted, facts.quorate, facts.tag_access) = (unlisted?, quorate, tag_access);
     Ok(facts)
 }
 

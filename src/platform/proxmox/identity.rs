@@ -41,8 +41,8 @@ impl Judge<'_> {
         }
         let (now, before) = (&guest.hypervisor, &machine.hypervisor);
         let message = format!(
-            "container {vmid} ({}) is on hypervisor {now}, not on {before}: somebody or high availability moved it, and \
-             Terraform would create a second one",
+            "container {vmid} ({}) is on hypervisor {now}, not on {before}: it was moved, and Terraform would create a second \
+             one",
             guest.name
         );
         let hint = format!(
@@ -132,6 +132,10 @@ impl Judge<'_> {
                 true if machine.vmid == Some(orphan.id) => {
                     format!("{orphan} is {key} by the record of the last run, but is not in Terraform's state")
                 }
+                true if orphan.name != machine.name => format!(
+                    "{orphan} has this cluster's tag, but is not in Terraform's state: a run that was killed created it, or \
+                     it is a copy of a machine of the cluster"
+                ),
                 true => format!(
                     "{orphan} has this cluster's tag, but is not in Terraform's state: the run that created it was \
                      killed"
