@@ -119,6 +119,7 @@ pub(super) fn proxmox(
         defaults,
         single,
     };
+    hardware(checker, &["defaults"], defaults.hardware.as_ref(), kind);
     let none = InstanceFile::default();
     let machines: BTreeMap<InstanceKey, Guest> = instances
         .iter()
@@ -207,6 +208,8 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
     if written.data_datastore.is_some() && data_disk_gb.is_none() {
         checker.say(&at("data_datastore"), "needs `data_disk_gb`, the size of the disk for PostgreSQL's data");
     }
+    hardware(checker, &["instances", key.as_str()], written.hardware.as_ref(), globals.kind);
+    let own_hardware = written.hardware.clone().unwrap_or_default();
     Guest {
         hypervisor: written.node.clone().unwrap_or_else(|| globals.hypervisor.clone()),
         template: template.unwrap_or_else(|| globals.template.clone()),
@@ -222,40 +225,29 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
         data_disk_gb,
         data_datastore: data_disk_gb
             .and(written.data_datastore.clone().or_else(|| globals.defaults.data_datastore.clone())),
-        hardware: hardware(checker, key, written, globals),
+        hardware: own_hardware.or(globals.defaults.hardware.clone().unwrap_or_default()),
     }
 }
 
-/// The further properties of a machine, and what its kind cannot have of them.
-fn hardware(
-    checker: &mut Checker<'_, '_>,
-    key: &InstanceKey,
-    written: &InstanceFile,
-    globals: &Globals<'_>,
-) -> Hardware {
-    let own = written.hardware.clone().unwrap_or_default();
-    let hardware = own.or(globals.defaults.hardware.clone().unwrap_or_default());
-    let path = |field: &'static str| match written.hardware.is_some() {
-        true => vec!["instances", key.as_str(), "hardware", field],
-        false => vec!["defaults", "hardware", field],
-    };
-    if globals.kind == ProxmoxKind::Lxc {
-        if hardware.cpu_type.is_some() {
-            checker.say(&path("cpu_type"), "only with `kind: vm`: containers have the hypervisor's CPU");
+/// What is wrong with the further properties at a place of the file.
+fn hardware(checker: &mut Checker<'_, '_>, place: &[&str], written: Option<&Hardware>, kind: ProxmoxKind) {
+    let Some(written) = written else { return };
+    let mut wrong = |field: &str, message: String| checker.say(&[place, &["hardware", field]].concat(), message);
+    if kind == ProxmoxKind::Lxc {
+        if written.cpu_type.is_some() {
+            wrong("cpu_type", "only with `kind: vm`: containers have the hypervisor's CPU".to_owned());
         }
-        if hardware.disk.is_some() {
-            checker.say(&path("disk"), "only with `kind: vm`: the disks of containers have no such flags");
+        if written.disk.is_some() {
+            wrong("disk", "only with `kind: vm`: the disks of containers have no such flags".to_owned());
         }
     }
-    if let Some(nic) = &hardware.extra_nic {
-        if nic.bridge.is_none() {
-            checker.say(&path("extra_nic"), "`bridge` is missing, for example `extra_nic: {bridge: vmbr1}`");
-        }
-        if let Some(text) = nic.address.as_deref().filter(|text| text.parse::<Ipv4Net>().is_err() && *text != "dhcp") {
-            checker.say(&path("extra_nic"), format!("`{text}` is not an IPv4 address with its prefix"));
-        }
+    let Some(nic) = &written.extra_nic else { return };
+    if nic.bridge.is_none() {
+        wrong("extra_nic", "`bridge` is missing, for example `extra_nic: {bridge: vmbr1}`".to_owned());
     }
-    hardware
+    if let Some(text) = nic.address.as_deref().filter(|text| text.parse::<Ipv4Net>().is_err() && *text != "dhcp") {
+        wrong("extra_nic", format!("`{text}` is not an IPv4 address with its prefix"));
+    }
 }
 
 fn template(checker: &mut Checker<'_, '_>, path: &[&str], kind: ProxmoxKind, value: Value) -> Option<Template> {

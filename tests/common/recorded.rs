@@ -475,6 +475,19 @@ impl Provider {
         Ok(Some(Value::Map(state)))
     }
 
+    /// A machine with every attribute, of which a test gives a few.
+    fn read_in_full(&self, type_name: &str, attributes: Object) -> Object {
+        let block = self.block(type_name);
+        let mut found = block.conform(attributes);
+        rules::fill(type_name, &mut found);
+        block.each_computed(&mut found, &mut |name, attribute, value| {
+            if *value == Value::Null && name != "id" {
+                *value = attribute.made_up();
+            }
+        });
+        found
+    }
+
     /// Brings the state to what is there. A virtual machine is found on any hypervisor, a container only on that of the
     /// state: whether the machine is found.
     fn refresh(&self, type_name: &str, state: &mut Object) -> bool {
@@ -488,8 +501,7 @@ impl Provider {
         if type_name == CONTAINER && found.get("node_name") != state.get("node_name") {
             return false;
         }
-        let mut found = self.block(type_name).conform(found);
-        rules::fill(type_name, &mut found);
+        let found = self.read_in_full(type_name, found);
         let kept = paths(NOT_IMPORTED, type_name).iter().map(|path| path[0]);
         // The provider's own settings, and what the hypervisor is asked for.
         let own = [
@@ -525,18 +537,11 @@ impl Provider {
         let found = self.existing.lock().unwrap().get(&key).cloned();
         let attributes = found.ok_or_else(|| format!("there is no {} {}", request.type_name, request.id))?;
         let Value::Map(attributes) = Value::from_json(Json::Object(attributes)) else { unreachable!() };
-        let block = self.block(&request.type_name);
-        let mut state = block.conform(attributes);
-        rules::fill(&request.type_name, &mut state);
+        let mut state = self.read_in_full(&request.type_name, attributes);
         for path in paths(NOT_IMPORTED, &request.type_name) {
             forget(&mut state, path);
         }
         self.identify(&request.type_name, &mut state);
-        block.each_computed(&mut state, &mut |_, attribute, value| {
-            if *value == Value::Null {
-                *value = attribute.made_up();
-            }
-        });
         Ok(Value::Map(state))
     }
 }

@@ -14,7 +14,7 @@ const FILE: &str = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst";
 const OWN_FILE: &str = "nfs:vztmpl/ubuntu-24.04-standard_24.04-2_amd64.tar.zst";
 
 /// Every variable of a stack, each with a value of its own, and two machines: one that says nothing, one that says all.
-fn values(kind: Kind) -> Value {
+fn values(kind: Kind, watchdog: bool) -> Value {
     let mut own = json!({
         "vm_name": "db", "memory": 4096, "cores": 4, "disk_gb": 40, "node": "pve2", "datastore": "zfs", "vlan": 44,
         "address": "192.0.2.44/26", "gateway": "192.0.2.1", "pool_id": "other", "tags": ["own"], "vm_id": 440,
@@ -39,7 +39,7 @@ fn values(kind: Kind) -> Value {
             "disk": {"discard": "ignore", "iothread": false, "ssd": true, "cache": "writeback"}}),
         );
         json!({"template": 9003, "template_node": "pve8", "cpu_type": "host", "ssh_user": "ops", "agent_timeout": "77s",
-            "watchdog": true, "disk": {"discard": "on", "iothread": true, "ssd": false, "cache": "directsync"}})
+            "watchdog": watchdog, "disk": {"discard": "on", "iothread": true, "ssd": false, "cache": "directsync"}})
     } else {
         extend(&mut own, json!({"template_file_id": OWN_FILE}));
         json!({"template_file_id": FILE})
@@ -55,8 +55,8 @@ fn extend(object: &mut Value, more: Value) {
 }
 
 /// What must be planned for the resources, by their addresses.
-fn expected(kind: Kind) -> BTreeMap<String, Value> {
-    let all = values(kind);
+fn expected(kind: Kind, watchdog: bool) -> BTreeMap<String, Value> {
+    let all = values(kind, watchdog);
     let own = all["instances"]["own"].clone();
     let mut bare = all.clone();
     extend(&mut bare, json!({"vm_name": "pg-test-bare", "vm_id": null, "address": "192.0.2.33/25", "pool_id": "team"}));
@@ -88,7 +88,7 @@ fn expected(kind: Kind) -> BTreeMap<String, Value> {
                 &mut values,
                 json!({
                     "name": machine["vm_name"], "on_boot": machine["on_boot"],
-                    "agent": [{"timeout": "77s"}], "disk": [disk, data], "watchdog": [{"enabled": true}],
+                    "agent": [{"timeout": "77s"}], "disk": [disk, data], "watchdog": if watchdog { json!([{"enabled": true}]) } else { json!([]) },
                     "clone": [{"vm_id": machine["template"], "node_name": machine["template_node"], "datastore_id": machine["datastore"]}],
                     "cpu": [{"cores": machine["cores"], "type": machine["cpu_type"]}],
                     "network_device": [nic(&first), nic(&machine["extra_nic"])],
@@ -146,9 +146,17 @@ fn differences(expected: &Value, found: &Value, path: &str, into: &mut Vec<Strin
     }
 }
 
-/// What is wrong with the plan of a stack with all its variables.
-fn wrong(tree: &Tree, kind: Kind) -> Vec<String> {
+/// What is wrong with the plans of a stack with all its variables. Two of them are switches that are on: the second plan
+/// tells them apart.
+pub(super) fn wrong(tree: &Tree, kind: Kind) -> Vec<String> {
+    let switches: &[bool] = if kind.name == VM.name { &[true, false] } else { &[true] };
+    let found = switches.iter().map(|watchdog| wrong_with(tree, kind, *watchdog)).find(|found| !found.is_empty());
+    found.unwrap_or_default()
+}
+
+fn wrong_with(tree: &Tree, kind: Kind, watchdog: bool) -> Vec<String> {
     let stack = kind.stack();
+    tree.set(&stack, &values(kind, watchdog));
     let planned = tree.run(&stack, &["plan", "-no-color", "-input=false", "-out=p"]);
     if planned.code != 0 {
         return vec![planned.text];
@@ -159,7 +167,7 @@ fn wrong(tree: &Tree, kind: Kind) -> Vec<String> {
         found.insert(change["address"].as_str().unwrap().to_owned(), change["change"]["after"].clone());
     }
     let mut wrong = Vec::new();
-    for (address, values) in expected(kind) {
+    for (address, values) in expected(kind, watchdog) {
         differences(&values, found.get(&address).unwrap_or(&Value::Null), &address, &mut wrong);
     }
     if plan["planned_values"]["outputs"]["record"]["value"] != "kept" {
@@ -168,23 +176,17 @@ fn wrong(tree: &Tree, kind: Kind) -> Vec<String> {
     wrong
 }
 
-/// The same, after the tree is set up for it.
-pub(super) fn checked(tree: &Tree, kind: Kind) -> Vec<String> {
-    tree.init(&kind.stack());
-    tree.set(&kind.stack(), &values(kind));
-    wrong(tree, kind)
-}
-
 #[test]
 fn stacks_hand_every_variable_on_to_the_resources() {
     both(|kind| {
         let tree = Tree::new(Nowhere);
-        assert_eq!(checked(&tree, kind), Vec::<String>::new());
+        tree.init(&kind.stack());
+        assert_eq!(wrong(&tree, kind), Vec::<String>::new());
         // The test itself has them all, so that a new variable is not forgotten.
         let text = fs::read_to_string(tree.path(&format!("{}/variables.tf", kind.stack()))).unwrap();
         // Of the single mode, of old files, and of what only a check reads.
         let not_for_many = ["hostname_suffix", "vm_target_ip", "instance_count", "max_instances"];
-        let values = values(kind);
+        let values = values(kind, true);
         let declared = text.lines().filter_map(|line| line.strip_prefix("variable \"")?.split('"').next());
         let missing: Vec<_> =
             declared.filter(|name| values.get(name).is_none() && !not_for_many.contains(name)).collect();
@@ -239,7 +241,8 @@ fn line_that_hands_a_value_on_gives_two_mutants() {
 fn stack_without_a_line_that_hands_a_value_on_is_found_out() {
     at_once([VM, CONTAINER], |kind| {
         let tree = Tree::new(Nowhere);
-        assert_eq!(checked(&tree, kind), Vec::<String>::new());
+        tree.init(&kind.stack());
+        assert_eq!(wrong(&tree, kind), Vec::<String>::new());
         let main = tree.path(&format!("{}/main.tf", kind.stack()));
         let text = fs::read_to_string(&main).unwrap();
         let mutants = mutants(&text);

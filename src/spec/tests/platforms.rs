@@ -211,7 +211,17 @@ fn invalid_hardware_of_proxmox_machines_is_all_reported() {
                 defaults:\n  hardware: {cpu_type: host, mtu: 90}\n\
                 instances:\n  a: {data_datastore: nvme}\n  b:\n    hardware:\n      disk: {cache: fast}\n      \
                 extra_nic: {address: 10.0.0.300/24}\n";
-    assert_eq!(wrong(text), "c.yaml:3:34: defaults.hardware.mtu: 90 is too small: expected at least 576\n");
+    assert_eq!(
+        wrong(text),
+        "c.yaml:3:24: defaults.hardware.cpu_type: only with `kind: vm`: containers have the hypervisor's CPU\n\
+         c.yaml:3:35: defaults.hardware.mtu: 90 is too small: expected at least 576\n\
+         c.yaml:5:23: instances.a.data_datastore: needs `data_disk_gb`, the size of the disk for PostgreSQL's data\n\
+         c.yaml:8:7: instances.b.hardware.disk: only with `kind: vm`: the disks of containers have no such flags\n\
+         c.yaml:8:21: instances.b.hardware.disk.cache: `fast` is not valid: expected none, directsync, writethrough, \
+         writeback or unsafe\n\
+         c.yaml:9:7: instances.b.hardware.extra_nic: `10.0.0.300/24` is not an IPv4 address with its prefix\n\
+         c.yaml:9:7: instances.b.hardware.extra_nic: `bridge` is missing, for example `extra_nic: {bridge: vmbr1}`\n"
+    );
     let text = "platform: proxmox\ninstances: {a: {hardware: {memory: 1}}}\n";
     assert!(wrong(text).contains("instances.a.hardware"), "{}", wrong(text));
     assert!(

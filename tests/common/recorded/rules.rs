@@ -9,7 +9,7 @@ use super::{CONTAINER, POOL, VM, at};
 /// The size in GB of the disk `scsi0` of every template.
 pub(crate) const TEMPLATE_GB: f64 = 2.0;
 
-/// What makes a machine anew when it changes, whatever the change.
+/// What replaces a machine when it changes, whatever the change.
 const REPLACING: &[(&str, &[&[&str]])] = &[
     (VM, &[&["clone"], &["initialization", "user_account"], &["vm_id"]]),
     (
@@ -132,7 +132,8 @@ pub(super) fn refused(type_name: &str, prior: &Object, planned: &Object) -> Opti
         ));
     }
     let added = at(prior, &["disk"]) == Value::List(Vec::new());
-    (added || differs(&["cpu"]) || differs(&["memory"]))
+    let resized = differs(&["disk", "size"]) && (differs(&["cpu"]) || differs(&["memory"]));
+    (added || resized)
         .then_some(("cannot resize disks while the VM is running because `reboot_after_update` is false", "disk"))
 }
 
