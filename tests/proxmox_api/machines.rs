@@ -92,7 +92,7 @@ impl World {
                 Ok(self.machines.begin(node, &name, number, move || match (refused, container) {
                     (Some(refused), _) => refused,
                     (None, Some(container)) => {
-                        docker(&[words, &[&container][..]].concat());
+                        docker(&[words, &[container.as_str()]].concat());
                         "OK".to_owned()
                     }
                     (None, None) => "OK".to_owned(),

@@ -105,7 +105,7 @@ fn machine_whose_power_proxmox_withholds_is_not_drilled() {
         world.guests.get_mut(&ID).unwrap().config.insert("lock".to_owned(), json!("backup"));
     });
     assert_eq!(said, format!("node1: Proxmox has locked the machine {ID} (backup)"));
-    let said = Rig::obstacle(|world| drop(world.machines.managed.insert(ID)));
+    let said = Rig::obstacle(|world| world.machines.managed.extend([ID]));
     assert!(said.contains("high availability manages the machine 100"), "{said}");
 }
 
