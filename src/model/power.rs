@@ -12,7 +12,7 @@ pub struct PowerCommands {
     pub state: Vec<String>,
 }
 
-/// What stands for the machine in the words of a command.
+/// What the words of a command may have in place of a value of the machine.
 pub const PLACEHOLDERS: [&str; 2] = ["instance", "host"];
 
 impl PowerCommands {

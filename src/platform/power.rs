@@ -41,7 +41,7 @@ impl PowerOrder {
     /// What powers the machines `nodes` off and on; the reason if nothing does.
     ///
     /// # Errors
-    /// When the container engine does not answer, or the endpoint of Proxmox is none.
+    /// When the container engine does not answer.
     pub async fn find(
         context: &Context,
         plan: &Plan,
@@ -56,7 +56,7 @@ impl PowerOrder {
                 let keys = machines.iter().map(|node| node.key());
                 Ok(nodes(&engine, &plan.cluster, keys).await?.map(Self::Engine))
             }
-            Platform::Proxmox(proxmox) => on_proxmox(context, proxmox, &machines),
+            Platform::Proxmox(proxmox) => Ok(on_proxmox(context, proxmox, &machines)),
             Platform::Terraform(_) => Ok(Err(by_ssh.to_owned())),
             Platform::Hosts(_) | Platform::Adopted(_) => Ok(match plan.platform.power_commands() {
                 Some(commands) => {
@@ -95,23 +95,23 @@ impl PowerOrder {
     }
 }
 
-fn on_proxmox(context: &Context, proxmox: &Proxmox, machines: &[&FleetNode]) -> Result<Result<PowerOrder, String>> {
+fn on_proxmox(context: &Context, proxmox: &Proxmox, machines: &[&FleetNode]) -> Result<PowerOrder, String> {
     if context.env.get(TOKEN_VARIABLE).is_none_or(|token| token.trim().is_empty()) {
-        return Ok(Err(format!(
+        return Err(format!(
             "hactl powers these machines off and on with Proxmox's API, and {TOKEN_VARIABLE} is not set; \
              `primary-isolated` cuts the primary off from the network instead"
-        )));
+        ));
     }
     let mut found = BTreeMap::new();
     for node in machines {
-        let Some(id) = node.machine_id.as_ref().and_then(|id| id.parse().ok()) else {
-            return Ok(Err(format!("the ID of {} on Proxmox is not known", node.key())));
-        };
+        let id = node.machine_id.as_ref().and_then(|id| id.parse().ok());
+        let id = id.ok_or_else(|| format!("the ID of {} on Proxmox is not known", node.key()))?;
         found.insert(node.key().clone(), ProxmoxMachine { id, name: node.hostname().to_string() });
     }
-    let endpoint = ApiEndpoint::find(proxmox.endpoint.as_deref(), &context.env)?.to_string();
+    let endpoint = ApiEndpoint::find(proxmox.endpoint.as_deref(), &context.env);
+    let endpoint = endpoint.map_err(|error| error.to_string())?.to_string();
     let ca_cert = proxmox.ca_cert.as_ref().map(|path| context.dirs.work.join(context.at_home(path)));
-    Ok(Ok(PowerOrder::Proxmox { endpoint, ca_cert, machines: found }))
+    Ok(PowerOrder::Proxmox { endpoint, ca_cert, machines: found })
 }
 
 /// The power of some machines.

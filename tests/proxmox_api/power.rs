@@ -1,4 +1,4 @@
-//! Power of machines by Proxmox's API: what stands in its way, and stops and starts of machines that move or are locked.
+//! Power of machines by Proxmox's API: what prevents it, and stops and starts of machines that move or are locked.
 
 use std::collections::BTreeMap;
 
@@ -48,9 +48,9 @@ impl Rig {
     /// Why the machine cannot be powered off and on after this change.
     fn obstacle(change: impl FnOnce(&mut World)) -> String {
         let rig = Self::new();
-        run(rig.power.check(&rig.key)).expect("nothing stands in its way before the change");
+        run(rig.power.check(&rig.key)).expect("nothing prevents it before the change");
         change(&mut rig.simulator.world());
-        let error: Error = run(rig.power.check(&rig.key)).expect_err("something stands in its way");
+        let error: Error = run(rig.power.check(&rig.key)).expect_err("something prevents it");
         error.causes.join("; ")
     }
 
@@ -67,7 +67,13 @@ fn machine_on_proxmox_is_stopped_and_started_also_after_it_has_moved() {
         run(rig.power.off(&rig.key)).unwrap();
         assert!(!rig.is_on(), "a stop of a stopped machine is no error");
     }
-    rig.simulator.world().guests.get_mut(&ID).unwrap().node = "pve2".to_owned();
+    let to = BTreeMap::from([("target".to_owned(), "pve2".to_owned())]);
+    let moved = rig.simulator.world().answer_for_machines(
+        &hyper::Method::POST,
+        &["nodes", "pve1", "qemu", "100", "migrate"],
+        &to,
+    );
+    assert!(moved.is_ok());
     for _ in 0..2 {
         run(rig.power.on(&rig.key)).unwrap();
         assert!(rig.is_on(), "a start of a running machine is no error");
@@ -99,7 +105,7 @@ fn machine_whose_power_proxmox_withholds_is_not_drilled() {
         world.guests.get_mut(&ID).unwrap().config.insert("lock".to_owned(), json!("backup"));
     });
     assert_eq!(said, format!("node1: Proxmox has locked the machine {ID} (backup)"));
-    let said = Rig::obstacle(|world| drop(world.machines.managed.insert(ID)));
+    let said = Rig::obstacle(|world| world.machines.managed.extend([ID]));
     assert!(said.contains("high availability manages the machine 100"), "{said}");
 }
 

@@ -27,8 +27,6 @@ use serde_json::{Map, Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_rustls::TlsAcceptor;
 
-use super::machines::Machines;
-
 pub(crate) const TOKEN: &str = "hactl@pve!terraform";
 pub(crate) const SECRET: &str = "4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11";
 
@@ -52,7 +50,7 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// What was asked, in order.
     pub(crate) asked: Vec<String>,
-    pub(crate) machines: Machines,
+    pub(crate) machines: super::machines::Machines,
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +117,7 @@ impl Default for World {
             pools: BTreeSet::new(),
             delay: Duration::ZERO,
             asked: Vec::new(),
-            machines: Machines::default(),
+            machines: super::machines::Machines::default(),
         }
     }
 }

@@ -137,8 +137,8 @@ pub(in crate::spec) struct HostsFile {
 }
 
 /// Commands that power the machines off and on, for example with ipmitool or a client of Redfish. Each is a program and its
-/// arguments, started without a shell. In every word, `{{ instance }}` stands for the instance's key and `{{ host }}` for
-/// the host that SSH connects to. A program with a slash in its name is relative to this file.
+/// arguments, started without a shell. In every word, hactl replaces `{{ instance }}` with the instance's key, and
+/// `{{ host }}` with the host that SSH connects to. A program with a slash in its name is relative to this file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::spec) struct PowerFile {

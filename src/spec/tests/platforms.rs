@@ -349,11 +349,11 @@ fn power_commands_of_hosts_are_taken_and_checked() {
              instances: {{a: {{address: 10.0.0.1}}, b: {{address: 10.0.0.2}}, c: {{address: 10.0.0.3}}}}\n"
         )
     };
-    let spec =
-        good(&file("off: [ipmi, 'bmc-{{ instance }}', off], on: [./wake, '{{host}}'], state: ['~/s', '{{ host }}']"));
+    let text = file("off: [ipmi, 'bmc-{{ instance }}', off], on: [bin/wake, '{{host}}'], state: ['~/s', '{{ host }}']");
+    let spec = load("some/c.yaml", text.as_bytes(), "c").unwrap();
     let power = spec.platform.power_commands().unwrap();
     assert_eq!(power.off, ["ipmi", "bmc-{{ instance }}", "off"]);
-    assert!(power.on[0].ends_with("/wake") && power.on[0] != "./wake", "{power:?}");
+    assert!(power.on[0].ends_with("some/bin/wake"), "{power:?}");
     assert_eq!(power.state, ["~/s", "{{ host }}"]);
 
     let all =
