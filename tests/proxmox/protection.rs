@@ -35,7 +35,7 @@ struct Machinery {
 }
 
 impl Machinery {
-    fn new() -> Self {
+    fn new(simulator: Simulator) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut env: BTreeMap<String, String> = std::env::vars().collect();
         env.remove("TF_REATTACH_PROVIDERS");
@@ -44,7 +44,6 @@ impl Machinery {
         tokio::spawn(async move { while receiver.recv().await.is_some() {} });
         let context = Context { dirs: Dirs::new(dir.path(), &env), env, events, stop: CancellationToken::new() };
         let provider = Provider::start(None, &context, &std::env::temp_dir()).unwrap();
-        let simulator = Simulator::start(World::default());
         let recorded = Recorded::start(Hypervisors { world: simulator.shared() });
         let reattach = recorded.reattach(Some(&provider.reattach_env(None).unwrap()));
         Self { simulator, context, reattach, _dir: dir, _recorded: recorded, _provider: provider }
@@ -90,9 +89,16 @@ impl Machinery {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn protection_of_members_is_lifted_by_a_teardown_and_that_of_the_file_is_not() {
-    let machinery = Machinery::new();
+#[test]
+fn protection_of_members_is_lifted_by_a_teardown_and_that_of_the_file_is_not() {
+    // It has a runtime of its own, which cannot be started within another one.
+    let simulator = Simulator::start(World::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(up_and_down_with_every_protection(simulator));
+}
+
+async fn up_and_down_with_every_protection(simulator: Simulator) {
+    let machinery = Machinery::new(simulator);
     // The hypervisor refuses to destroy what is protected: node1 has been, web has not.
     machinery.up_and_down("").await.unwrap();
     let left =
