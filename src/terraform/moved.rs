@@ -5,10 +5,11 @@ use super::{
     binary::Terraform,
     changes::{Action, Changes},
     import,
+    recorded::recorded,
     workspace::Workspace,
 };
 use crate::{
-    context::Context,
+    context::{ClusterDir, Context},
     error::Result,
     event::Stage,
     model::ProxmoxKind,
@@ -28,20 +29,27 @@ pub(super) fn as_imports(changes: &mut Changes, moved: &[MovedMachine]) {
     }
 }
 
-/// Lets Terraform forget the machines, and import them from where they are. A run that is killed in between leaves import
-/// blocks, with which the next run goes on.
+/// Lets Terraform forget the machines, and import them from where they are: only the state changes. A run that is killed in
+/// between leaves import blocks, with which the next run goes on.
 ///
 /// # Errors
 /// Those of Terraform, and when the import blocks cannot be written.
 pub(super) async fn relocate(
     context: &Context,
+    dir: &ClusterDir,
     terraform: &Terraform,
     workspace: &Workspace,
-    moved: &[MovedMachine],
+    machines: &Machines<'_>,
 ) -> Result<()> {
+    let state = recorded(context, dir, machines.plan).await?.machines;
+    // This run may have done it already.
+    let there = |machine: &&MovedMachine| {
+        state.get(&machine.key).and_then(|held| held.hypervisor.as_ref()) == Some(&machine.hypervisor)
+    };
+    let moved: Vec<&MovedMachine> = moved(machines).iter().filter(|machine| !there(machine)).collect();
     let before = workspace.import_blocks()?;
     let mut blocks = before.clone();
-    for machine in moved {
+    for machine in &moved {
         import::block(&mut blocks, &import::address(ProxmoxKind::Lxc, &machine.key), &id(machine));
     }
     workspace.write_imports(&blocks)?;

@@ -62,41 +62,35 @@ pub async fn apply(
     if let Some(module) = machines.plan.platform.own_module() {
         return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
     }
-    let again = async || prepare(context, dir, machines, consent, reattach.clone(), true).await;
-    let mut prepared = again().await?;
-    if !moved(machines).is_empty() && prepared.planned.refused.is_none() {
-        relocate(context, &prepared.terraform, &prepared.workspace, moved(machines)).await?;
-        // What Terraform finds there is judged like any other plan.
-        prepared = again().await?;
-    }
-    if let Some(error) = prepared.planned.refused {
+    let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
+        prepare(context, dir, machines, consent, reattach, true).await?;
+    let Planned { changes, refused } = planned;
+    if let Some(error) = refused {
         return Err(error);
     }
-    let unchanged = prepared.before.record.as_deref().unwrap_or_default() == machines.record;
-    let outputs = if prepared.planned.changes.is_empty() && unchanged {
-        prepared.before.vms
+    let outputs = if changes.is_empty() && before.record.as_deref().unwrap_or_default() == machines.record {
+        before.vms
     } else {
-        if let Err(error) = before_it(&prepared.planned.changes).await {
-            remove_plan(&prepared.workspace);
+        if let Err(error) = before_it(&changes).await {
+            remove_plan(&workspace);
             return Err(error);
         }
-        if prepared.starts_anew {
-            prepared.workspace.note_new_start()?;
+        if starts_anew {
+            workspace.note_new_start()?;
         }
-        if unprotect(context, dir, machines.plan, &prepared.planned.changes).await? {
-            prepared = again().await?;
-            if let Some(error) = prepared.planned.refused {
-                return Err(error);
-            }
+        if unprotect(context, dir, machines.plan, &changes).await? {
+            let command = terraform.plan(&workspace.plan_file(), parallelism, false);
+            terraform.stream(context, "plan", command).await?;
+            guard(machines.plan, &show(context, &terraform, &workspace).await?.0, consent)?;
         }
-        let command = prepared.terraform.apply(&prepared.workspace.plan_file(), prepared.parallelism);
-        prepared.terraform.stream(context, "apply", command).await?;
-        read_outputs(context, &prepared.terraform).await?.vms
+        let command = terraform.apply(&workspace.plan_file(), parallelism);
+        terraform.stream(context, "apply", command).await?;
+        read_outputs(context, &terraform).await?.vms
     };
-    remove_plan(&prepared.workspace);
-    prepared.workspace.end_new_start()?;
-    prepared.workspace.end_import()?;
-    Ok(Provisioned { outputs, changes: prepared.planned.changes, gone: prepared.gone })
+    remove_plan(&workspace);
+    workspace.end_new_start()?;
+    workspace.end_import()?;
+    Ok(Provisioned { outputs, changes, gone })
 }
 
 /// Lets Proxmox remove the protected machines that the plan destroys: the user has agreed to it. Whether there were any. A
@@ -270,6 +264,10 @@ async fn prepare(
     let of_apply = plan.platform.proxmox().and_then(|proxmox| proxmox.parallelism).map_or(parallelism, usize::from);
 
     let mut kept = before.images.clone();
+    if may_move && !moved(machines).is_empty() {
+        workspace.write_variables(&variables(machines, &kept))?;
+        relocate(context, dir, &terraform, &workspace, machines).await?;
+    }
     let (mut changes, gone) = loop {
         workspace.write_variables(&variables(machines, &kept))?;
         let command = terraform.plan(&workspace.plan_file(), parallelism, false);
