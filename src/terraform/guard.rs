@@ -267,7 +267,7 @@ pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) ->
 mod tests {
     use super::*;
     use crate::terraform::{
-        fixture::{change, changes, keys, plan_of},
+        fixture::{change, changes, keys, on_proxmox, plan_of},
         updates::Disk,
     };
 
@@ -360,7 +360,10 @@ mod tests {
         assert!(guard(&plan, &all, &consent(&["node1", "node2"])).is_ok());
         let mut protected = all;
         protected.resources[0].protected = true;
-        let error = guard(&plan, &protected, &consent(&["node1", "node2"])).unwrap_err();
+        // hactl lifts its own protection of members, and not that of the cluster file.
+        assert!(guard(&plan, &protected, &consent(&["node1", "node2"])).is_ok());
+        let kept = on_proxmox("platform: {proxmox: {protection: true}}\ninstances: {}\n");
+        let error = guard(&kept, &protected, &consent(&["node1", "node2"])).unwrap_err();
         assert!(error.causes[0].contains("protection: false"), "{error}");
     }
 

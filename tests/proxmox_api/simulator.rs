@@ -1,6 +1,8 @@
 //! A Proxmox VE on loopback: its API over TLS, with users' privileges, nodes, storages, guests and pools, as far as
 //! hactl asks for them. Who may see what, where Proxmox puts its words and how long it holds back a refused login are
 //! those of the real one; guests are entries in a table, or [`super::machines`].
+//!
+//! Long because its objects, the privileges on them and the methods that ask for them are one world.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
