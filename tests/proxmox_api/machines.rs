@@ -38,7 +38,7 @@ impl Machines {
     }
 }
 
-/// The benchmark has this file, too, and not what the tests have in common.
+/// What the engine prints. Benchmarks use this file without the rest of the tests.
 fn docker(args: &[&str]) -> String {
     let done = Command::new("docker").args(args).output().expect("docker is installed");
     String::from_utf8_lossy(&done.stdout).into_owned()
