@@ -7,6 +7,9 @@
 #![allow(clippy::print_stdout, reason = "the result of a benchmark")]
 
 #[allow(dead_code, reason = "a benchmark uses a part of it")]
+#[path = "../tests/proxmox_api/machines.rs"]
+mod machines;
+#[allow(dead_code, reason = "a benchmark uses a part of it")]
 #[path = "../tests/common/recorded.rs"]
 mod recorded;
 #[allow(dead_code, reason = "a benchmark uses a part of it")]

@@ -29,6 +29,9 @@ pub struct FleetNode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
     pub ssh: SshTarget,
+    /// The disk of PostgreSQL's data, where it has one of its own that the roles must mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_device: Option<String>,
     /// What was found there; none where hactl's roles made everything.
     #[serde(default)]
     pub found: Option<FoundServices>,
@@ -97,7 +100,8 @@ fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
 /// A machine that Terraform made.
 fn made(plan: &Plan, ssh: &Ssh, node: &PlannedInstance, machine: &Machine, address: Ipv4Addr) -> FleetNode {
     let machine_id = plan.platform.tells_machine_ids().then(|| machine.id.clone());
-    FleetNode { node: node.clone(), address, machine_id, ssh: target(ssh, machine, address), found: None }
+    let (ssh, data_device) = (target(ssh, machine, address), machine.data_device.clone());
+    FleetNode { node: node.clone(), address, machine_id, ssh, data_device, found: None }
 }
 
 impl Fleet {
@@ -197,6 +201,7 @@ mod tests {
             ssh_host: None,
             ssh_port: None,
             host_key: None,
+            data_device: None,
         };
         let address = Ipv4Addr::new(10, 0, 0, 1);
         let reached = target(&ssh, &machine, address);

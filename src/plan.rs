@@ -151,6 +151,12 @@ pub struct Warning {
 }
 
 impl Plan {
+    /// Whether no machine has a role: then there is no cluster on them.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.nodes.values().all(|node| node.roles.is_empty())
+    }
+
     /// The machines that vote in etcd, in the order of their keys.
     pub fn voters(&self) -> impl Iterator<Item = &PlannedInstance> {
         self.nodes.values().filter(|node| node.is_voter())

@@ -8,6 +8,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -50,6 +52,8 @@ struct Containers {
     cluster: ClusterName,
     image: String,
     network: String,
+    /// The API, which shows the machines as well.
+    world: Arc<Mutex<World>>,
 }
 
 impl Containers {
@@ -61,6 +65,19 @@ impl Containers {
     fn container(&self, machine: &Machine) -> String {
         format!("{}-{}", self.cluster, self.key(machine))
     }
+
+    /// Makes the API show the machine, and stop and start its container.
+    fn show(&self, machine: &Machine) {
+        let kind = if machine.type_name == VM { "qemu" } else { "lxc" };
+        let node = machine.attributes["node_name"].as_str().unwrap();
+        let mut world = self.world.lock().unwrap();
+        world.guests.insert(id(machine), Guest::new(kind, node, machine.name()));
+        world.machines.containers.insert(id(machine), self.container(machine));
+    }
+}
+
+fn id(machine: &Machine) -> u32 {
+    machine.vm_id().try_into().unwrap()
 }
 
 async fn engine() -> Engine {
@@ -93,6 +110,7 @@ impl Hypervisor for Containers {
         if machine.user() != "root" {
             crate::common::give_to_sudo_user(&self.container(machine), machine.user());
         }
+        self.show(machine);
         // In an order of its own, as agents tell them.
         let link_local = "fe80::1".parse().unwrap();
         Ok(vec![
@@ -102,6 +120,7 @@ impl Hypervisor for Containers {
     }
 
     async fn destroy(&self, machine: &Machine) -> std::result::Result<(), String> {
+        self.world.lock().unwrap().guests.remove(&id(machine));
         engine().await.remove_node(&self.container(machine)).await.map_err(|error| error.to_string())
     }
 }
@@ -118,7 +137,8 @@ fn image(name: &'static str) -> String {
 }
 
 /// The hypervisor of a cluster, with a network of its own: its name.
-fn hypervisor(cluster: &str, subnet: &str, image_of: &'static str) -> (Recorded, String) {
+fn hypervisor(simulator: &Simulator, cluster: &str, subnet: &str, image_of: &'static str) -> (Recorded, String) {
+    let world = simulator.shared();
     let image = image(image_of);
     let cluster: ClusterName = cluster.parse().unwrap();
     let network = block_on(async {
@@ -126,7 +146,7 @@ fn hypervisor(cluster: &str, subnet: &str, image_of: &'static str) -> (Recorded,
             NetworkRequest { cluster: cluster.clone(), uuid: Uuid::nil(), subnet: Some(subnet.parse().unwrap()) };
         engine().await.create_network(&request).await.unwrap().name
     });
-    (Recorded::start(Containers { cluster, image, network: network.clone() }), network)
+    (Recorded::start(Containers { cluster, image, network: network.clone(), world }), network)
 }
 
 /// What happened to a kind of resource in a run: for each resource, the places of its start and its end among the events.
@@ -157,6 +177,14 @@ fn in_order(events: &[Value], action: &str, kinds: &[(&str, usize)]) {
     }
 }
 
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(180), "not seen: {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 const POOL: &str = "proxmox_virtual_environment_pool";
 const VM: &str = "proxmox_virtual_environment_vm";
 const RECORD: &str = "hactl_dns_record_set";
@@ -179,7 +207,7 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
                  node3: {reserved: true, node: pve3, template: 9004}\n";
     let web = "  web: {address: 10.89.83.31/24, roles: [], memory: 512}\n";
     let mut bench = Bench::new(NAME, &file(&format!("{three}{web}")));
-    let (recorded, network) = hypervisor(NAME, SUBNET, "t-pve-image");
+    let (recorded, network) = hypervisor(&simulator, NAME, SUBNET, "t-pve-image");
     bench.env = vec![
         ("TF_REATTACH_PROVIDERS", recorded.reattach(None)),
         ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}")),
@@ -246,28 +274,41 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
     steps.step("status, with a change that is not live, names the machine that waits for a restart", || {
         let fleet: Value = serde_json::from_slice(&std::fs::read(bench.kept("fleet.json")).unwrap()).unwrap();
         let id: u32 = fleet["nodes"]["node2"]["machine_id"].as_str().unwrap().parse().unwrap();
-        let mut waiting = Guest::new("qemu", "pve2", "t-pve-prod-node2");
-        waiting.pending.insert("memory".to_owned(), "4096".into());
-        simulator.world().guests.insert(id, waiting);
+        let pending = |change: &dyn Fn(&mut Guest)| change(simulator.world().guests.get_mut(&id).unwrap());
+        pending(&|guest| drop(guest.pending.insert("memory".to_owned(), "4096".into())));
         let status = bench.status();
-        simulator.world().guests.remove(&id);
+        pending(&|guest| guest.pending.clear());
         let problem = &status["problems"][0];
         assert_eq!((&problem["code"], &problem["node"]), (&"reboot-pending".into(), &"node2".into()), "{status:#}");
         assert!(problem["message"].as_str().unwrap().contains("memory 2048 -> 4096"), "{status:#}");
         assert_eq!(bench.status()["healthy"], true);
     });
 
-    steps.step("drills, on Proxmox, pass where they can be undone and are skipped elsewhere", || {
+    steps.step("drills, with power by the API, stop a machine and lose no commit", || {
+        simulator.world().asked.clear();
         bench.act(&["verify", NAME, "--yes", "--rounds", "1", "--drill", "switchover", "--drill", "node-loss"]);
         let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
-        let of = |name: &str| {
-            report["drills"].as_array().unwrap().iter().find(|drill| drill["name"] == name).unwrap().clone()
-        };
-        let switchover = of("switchover");
-        assert!(switchover["outcome"] == "passed" && switchover["lost"] == 0, "{switchover:#}");
-        let node_loss = of("node-loss");
-        assert_eq!(node_loss["outcome"], "skipped", "{node_loss:#}");
-        assert!(node_loss["reason"].as_str().unwrap().contains("`primary-isolated`"), "{node_loss:#}");
+        let drills = report["drills"].as_array().unwrap();
+        assert_eq!(drills.len(), 2, "{report:#}");
+        for drill in drills {
+            assert!(drill["outcome"] == "passed" && drill["lost"] == 0, "{drill:#}");
+        }
+        let asked = simulator.world().asked.clone();
+        for action in ["stop", "start"] {
+            let end = format!("/status/{action}");
+            let count = asked.iter().filter(|asked| asked.starts_with("POST ") && asked.ends_with(&end)).count();
+            assert_eq!(count, 1, "{action}: {asked:#?}");
+        }
+    });
+
+    steps.step("verify, killed while a machine has no power, leaves the watcher to start it", || {
+        let verify = bench.follow(&["verify", NAME, "--yes", "--rounds", "1", "--drill", "replica-loss"]);
+        until("a machine without power", || crate::common::containers(NAME).len() == 3);
+        let watchers = crate::common::processes_of("power-watch");
+        assert!(!watchers.is_empty() && watchers.iter().all(|line| !line.contains(SECRET)), "{watchers:?}");
+        verify.kill();
+        until("power", || crate::common::containers(NAME).len() == 4);
+        until("a healthy cluster", || bench.status()["healthy"] == true);
     });
 
     steps.step("up, with an unchanged cluster, changes nothing", || {
@@ -326,7 +367,7 @@ fn cluster_on_containers_of_proxmox_runs_from_up_to_down() {
         simulator.ca_cert().display(),
     );
     let mut bench = Bench::new(LXC_NAME, &file);
-    let (recorded, network) = hypervisor(LXC_NAME, LXC_SUBNET, "t-pvc-image");
+    let (recorded, network) = hypervisor(&simulator, LXC_NAME, LXC_SUBNET, "t-pvc-image");
     bench.env =
         vec![("TF_REATTACH_PROVIDERS", recorded.reattach(None)), ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"))];
     let (code, events) = bench.follow(&["up", LXC_NAME, "--no-verify"]).end();
@@ -379,7 +420,15 @@ impl Stage {
     async fn up(&mut self, text: &str, destroy: &[&str]) -> Result<Provisioned> {
         let (plan, assets) = (self.plan_of(text), Assets::embedded());
         let uuid = Uuid::from_u128(7);
-        let machines = Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &[], record: "" };
+        let machines = Machines {
+            plan: &plan,
+            assets: &assets,
+            image: None,
+            uuid,
+            authorized_keys: &[],
+            record: "",
+            surveyed: None,
+        };
         let dir = self.context.dirs.cluster(&plan.cluster);
         let (consent, reattach) = (self.consent(destroy), Some(self.reattach.clone()));
         let done = terraform::apply(&self.context, &dir, &machines, &consent, reattach, async |_| Ok(())).await?;

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     fleet::Fleet,
     model::InstanceKey,
+    platform::Surveyed,
 };
 
 /// What was read of one record.
@@ -53,6 +54,8 @@ pub struct Known {
     pub(super) pulled: Option<String>,
     /// The last run here left machines, and the state has none.
     pub(super) emptied: bool,
+    /// What the platform said of the machines before this run changes them.
+    pub surveyed: Surveyed,
 }
 
 impl Known {

@@ -4,7 +4,7 @@ use std::{fs, io, os::fd::RawFd, process::Stdio};
 
 use nix::unistd::close;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{ChildStdin, ChildStdout},
 };
 
@@ -29,6 +29,14 @@ impl Detached {
         // A failed read counts as the end of the output.
         let count = self.output.read_line(&mut line).await.unwrap_or(0);
         (count > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Writes a line to its input.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub async fn tell(&mut self, line: &str) -> io::Result<()> {
+        self.input.write_all(format!("{line}\n").as_bytes()).await
     }
 
     /// The first half keeps the process's input open; the second half ends with the process.

@@ -178,6 +178,7 @@ mod tests {
             ssh_host: None,
             ssh_port: None,
             host_key: None,
+            data_device: None,
         };
         let outputs = [("a", "10.0.0.10"), ("b", "10.0.0.11"), ("plain", "10.0.0.12")];
         let outputs: Outputs =

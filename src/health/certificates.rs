@@ -199,6 +199,7 @@ mod tests {
             notices: Vec::new(),
             unproved: Vec::new(),
             watchdogs: BTreeMap::new(),
+            needs_leader: true,
             slots: Vec::new(),
             certificates: Certificates::new(),
         };

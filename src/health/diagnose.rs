@@ -33,6 +33,9 @@ pub struct Health {
     pub unproved: Vec<InstanceKey>,
     /// What Patroni does with the watchdog devices.
     pub watchdogs: BTreeMap<InstanceKey, Watchdog>,
+    /// Whether a machine runs PostgreSQL, so that one must lead.
+    #[serde(skip)]
+    pub needs_leader: bool,
     /// What the machines serve; nothing until [`Health::add_certificates`].
     #[serde(skip)]
     pub certificates: Certificates,
@@ -70,7 +73,7 @@ impl Health {
 
     #[must_use]
     pub const fn is_healthy(&self) -> bool {
-        self.problems.is_empty() && self.leader.is_some()
+        self.problems.is_empty() && (self.leader.is_some() || !self.needs_leader)
     }
 }
 
@@ -101,7 +104,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     }
     let Findings { leader, members, etcd, slots, problems, notices, unproved, .. } = findings;
     let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
-    Health { leader, members, etcd, slots, problems, notices, unproved, watchdogs, certificates: Certificates::new() }
+    let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
+    Health { leader, members, etcd, slots, problems, notices, unproved, watchdogs, needs_leader, certificates }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.

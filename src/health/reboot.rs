@@ -51,6 +51,7 @@ mod tests {
             notices: Vec::new(),
             unproved: Vec::new(),
             watchdogs: std::collections::BTreeMap::new(),
+            needs_leader: true,
             certificates: Default::default(),
         }
     }

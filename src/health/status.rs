@@ -26,7 +26,7 @@ pub struct Status {
     pub version: u32,
     /// The cluster's name.
     pub name: String,
-    /// Whether the cluster has a leader and no problem; the exit code says the same.
+    /// Whether the cluster has a leader and no problem; the exit code says the same. Machines without roles need no leader.
     pub healthy: bool,
     /// What an acknowledged commit guarantees: `durability`, as in the cluster file.
     pub durability: &'static str,
@@ -55,6 +55,9 @@ pub struct Status {
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy, for example a service of an adopted cluster without TLS.
     pub notices: Vec<Problem>,
+    /// Whether no machine has a role: then text says nothing of a cluster.
+    #[serde(skip)]
+    pub plain: bool,
 }
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -130,6 +133,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
         slots: health.slots.clone(),
         problems: health.problems.clone(),
         notices: health.notices.clone(),
+        plain: plan.is_plain(),
     }
 }
 

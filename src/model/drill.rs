@@ -38,5 +38,5 @@ pub const DRILL_NAMES: &[&str] = &[
 /// The default drills: the most frequent faults.
 pub const DEFAULT_DRILLS: [&str; 3] = ["switchover", "postgres-crash", "node-loss"];
 
-/// The same for platforms where hactl cannot power a machine on.
+/// The same for machines outside of this computer: powering them off and on is never a default.
 pub const DEFAULT_DRILLS_BY_SSH: [&str; 3] = ["switchover", "postgres-crash", "primary-isolated"];

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Distribution, InstanceKey, Ssh, SshKeySource};
+use super::{Distribution, InstanceKey, PowerCommands, Ssh, SshKeySource};
 
 /// Existing machines on which hactl makes a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Hosts {
     pub release: Distribution,
     pub ssh: Ssh,
     pub machines: BTreeMap<InstanceKey, HostMachine>,
+    /// What powers them off and on; none where hactl cannot.
+    #[serde(default)]
+    pub power: Option<PowerCommands>,
 }
 
 /// One existing machine.
@@ -35,6 +38,9 @@ pub struct AdoptedHosts {
     pub superuser: Option<String>,
     /// Patroni's unit, if more than one Patroni runs on a machine.
     pub unit: Option<String>,
+    /// What powers the machines off and on; none where hactl cannot.
+    #[serde(default)]
+    pub power: Option<PowerCommands>,
 }
 
 /// Where SSH of a machine answers, and as whom.

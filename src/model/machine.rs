@@ -32,4 +32,7 @@ pub struct Machine {
     /// The SSH host key in OpenSSH's form (`ssh-ed25519 AAAA...`), where the platform knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<String>,
+    /// The disk of PostgreSQL's data on the machine, such as `/dev/disk/by-id/NAME`, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_device: Option<String>,
 }

@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{AdoptedHosts, Distribution, Hosts, InstanceKey, Proxmox, ProxmoxKind, RootModule, Ssh};
+use super::{AdoptedHosts, Distribution, Hosts, InstanceKey, PowerCommands, Proxmox, ProxmoxKind, RootModule, Ssh};
 
 /// Where the machines come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,6 +117,22 @@ impl Platform {
             Self::Adopted(hosts) => Some(hosts),
             _ => None,
         }
+    }
+
+    /// The user's commands that power the machines off and on.
+    #[must_use]
+    pub const fn power_commands(&self) -> Option<&PowerCommands> {
+        match self {
+            Self::Hosts(hosts) => hosts.power.as_ref(),
+            Self::Adopted(hosts) => hosts.power.as_ref(),
+            Self::Local(_) | Self::Proxmox(_) | Self::Terraform(_) => None,
+        }
+    }
+
+    /// Whether the machines have disks of their own that may grow.
+    #[must_use]
+    pub const fn grows_disks(&self) -> bool {
+        matches!(self, Self::Proxmox(Proxmox { kind: ProxmoxKind::Vm, .. }))
     }
 
     /// The platform with its kind, as the shared record says it.

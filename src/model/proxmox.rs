@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{BridgeName, Distribution, DomainName, Hypervisor, InstanceKey, PoolName, Ssh, StorageName, Tag};
+use super::{BridgeName, Distribution, DomainName, Hardware, Hypervisor, InstanceKey, PoolName, Ssh, StorageName, Tag};
 
 /// Virtual machines or containers on Proxmox VE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,10 +33,13 @@ pub struct Proxmox {
     pub search_domain: Option<DomainName>,
     /// Whether virtual machines have a watchdog device.
     pub watchdog: bool,
-    /// Whether Proxmox refuses to remove the machines.
-    pub protection: bool,
+    /// Whether Proxmox refuses to remove the machines; by default those that hold data.
+    pub protection: Option<bool>,
     /// Number of seconds that the guest agent may take to report a new machine's address.
     pub agent_timeout_s: u32,
+    /// Machines that Terraform makes or changes at once, if the file sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u16>,
     /// Whether the one machine comes from `target_ip`.
     pub single: bool,
     pub machines: BTreeMap<InstanceKey, Guest>,
@@ -93,6 +96,14 @@ pub struct Guest {
     pub tags: Vec<Tag>,
     /// The key that the machine had before.
     pub renamed_from: Option<InstanceKey>,
+    /// The size of a disk of its own for PostgreSQL's data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_disk_gb: Option<u32>,
+    /// The storage of that disk, if it is not the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_datastore: Option<StorageName>,
+    #[serde(default, skip_serializing_if = "Hardware::is_empty")]
+    pub hardware: Hardware,
 }
 
 /// What a machine is made from: the id of a virtual machine that is a template, or a template file in a storage.

@@ -123,7 +123,7 @@ pub(super) async fn perform<T>(
     }
     if operation.preflight != Preflight::Nothing {
         deployment.cluster.can_move()?;
-        preflight(context, &deployment.cluster).await?;
+        preflight(context, &mut deployment).await?;
         run.keep("plan", &deployment.cluster.plan)?;
     }
     match operation.secrets {
@@ -175,14 +175,16 @@ pub(super) async fn perform<T>(
 async fn announce(context: &Context, cluster: &Cluster) {
     let plan = &cluster.plan;
     let gap = |bound: &Bound| WriteGap { fault: bound.fault.clone(), seconds: bound.seconds };
-    context
-        .events
-        .emit(Event::Planned {
-            durability: plan.patroni.durability.to_string(),
-            fencing: plan.fencing.clone(),
-            bounds: plan.bounds.iter().map(gap).collect(),
-        })
-        .await;
+    if !plan.is_plain() {
+        context
+            .events
+            .emit(Event::Planned {
+                durability: plan.patroni.durability.to_string(),
+                fencing: plan.fencing.clone(),
+                bounds: plan.bounds.iter().map(gap).collect(),
+            })
+            .await;
+    }
     for warning in &plan.warnings {
         let (message, hint) = (warning.message.clone(), warning.hint.clone());
         context.events.emit(Event::Warning { code: "plan", message, hint }).await;
@@ -190,10 +192,10 @@ async fn announce(context: &Context, cluster: &Cluster) {
 }
 
 /// Asks for all that making machines needs, before anything is made.
-async fn preflight(context: &Context, cluster: &Cluster) -> Result<()> {
-    prepare::tools(context, &cluster.plan.platform).await?;
-    dns::check(context, cluster).await?;
-    machines::check(context, cluster).await
+async fn preflight(context: &Context, deployment: &mut Deployment) -> Result<()> {
+    prepare::tools(context, &deployment.cluster.plan.platform).await?;
+    dns::check(context, &deployment.cluster).await?;
+    machines::check(context, deployment).await
 }
 
 async fn lock(run: &RunContext, deployment: &Deployment, operation: &Operation) -> Result<Locks> {

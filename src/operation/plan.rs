@@ -12,6 +12,7 @@ use crate::{
     event::Stage,
     firewall::RefusedSource,
     plan::Plan,
+    platform::MachinePlace,
     stage::{
         firewall,
         machine_identity::MachineIdentity,
@@ -32,6 +33,8 @@ pub struct Planned {
     pub changes: Changes,
     /// Why `up` would refuse these changes.
     pub refused: Option<Error>,
+    /// Where the machines are that exist, on Proxmox.
+    pub places: Vec<MachinePlace>,
     /// Sources that are connected to the machines now, and that the firewall of the plan would refuse.
     pub refused_sources: Vec<RefusedSource>,
     /// What `up` would change on machines that exist; null before there are machines with a role.
@@ -78,6 +81,12 @@ impl Planned {
         if self.plan.platform.own_module().is_some() {
             self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
         }
+        for MachinePlace { machine, vmid, hypervisor, file } in &self.places {
+            let _ = write!(text, "\n  {machine}: {vmid} on {hypervisor}");
+            if let Some(file) = file {
+                let _ = write!(text, " (the cluster file says {file}; a move is asked of Proxmox, not of Terraform)");
+            }
+        }
         if !self.refused_sources.is_empty() {
             text.push_str("\n\nFirewall: `up` refuses new connections from these sources, which are connected now:");
             self.refused_sources.iter().for_each(|source| _ = write!(text, "\n  {source}"));
@@ -101,7 +110,7 @@ impl Planned {
 /// # Errors
 /// When Terraform or the playbook cannot plan.
 pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Consent, mitogen: bool) -> Result<Planned> {
-    machines::platform_has_all(context, &deployment.cluster).await?;
+    machines::survey_platform(context, deployment).await?;
     if deployment.vault_if_any(context).await?.is_some() {
         deployment.vault_with_given(context).await?;
         deployment.take_over()?;
@@ -113,7 +122,8 @@ pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Conse
     let plan = deployment.cluster.plan.clone();
     let consents = configuration.iter().flat_map(consents).collect();
     let terraform::Planned { changes, refused, .. } = planned;
-    Ok(Planned { plan, changes, refused, refused_sources, configuration, consents })
+    let places = deployment.known.surveyed.places.clone();
+    Ok(Planned { plan, changes, refused, places, refused_sources, configuration, consents })
 }
 
 fn consents(configuration: &ConfigurationPlan) -> impl Iterator<Item = NeededConsent> {

@@ -180,7 +180,10 @@ mod tests {
             let (host, user, port) = ("10.0.0.1".to_owned(), "root".to_owned(), 22);
             let ssh = SshTarget { host, port, user, sudo: false, host_key: None, bastion: None };
             let address = Ipv4Addr::new(10, 0, 0, 1);
-            (node.key.clone(), FleetNode { node: node.clone(), address, machine_id: None, ssh, found: None })
+            (
+                node.key.clone(),
+                FleetNode { node: node.clone(), address, machine_id: None, ssh, data_device: None, found: None },
+            )
         });
         Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() }
     }

@@ -86,7 +86,7 @@ async fn converge(
         still_fits(context, deployment, agreed, saved).await?;
     }
     let (cluster, known, vault) = deployment.parts(context).await?;
-    let plain = cluster.plan.nodes.values().all(|node| node.roles.is_empty());
+    let plain = cluster.plan.is_plain();
     if plain && cluster.plan.platform.local().is_none() {
         let with = With { image: None, agreed };
         let provisioned = machines::apply(run, cluster, known, vault, &with).await?;

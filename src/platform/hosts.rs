@@ -19,6 +19,7 @@ pub fn as_written(hosts: &Hosts) -> Outputs {
             ssh_host: host.ssh_host.clone(),
             ssh_port: host.ssh_port,
             host_key: None,
+            data_device: None,
         };
         (key.clone(), machine)
     };

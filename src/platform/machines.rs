@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::Surveyed;
 use crate::{assets::Assets, plan::Plan};
 
 /// What the machines of a plan are made with.
@@ -16,4 +17,6 @@ pub struct Machines<'a> {
     pub authorized_keys: &'a [String],
     /// What hactl keeps in the state for its runs elsewhere.
     pub record: &'a str,
+    /// What the platform said of the machines, where it was asked.
+    pub surveyed: Option<&'a Surveyed>,
 }

@@ -3,20 +3,28 @@
 //! What follows from the cluster file alone is asked of [`Platform`] itself; what Terraform has to say is handed in.
 
 pub mod adopted;
+mod commands;
 pub mod hosts;
 pub mod local;
 mod machines;
+pub mod power;
 pub mod proxmox;
 mod recorded;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-pub use self::{machines::Machines, recorded::Recorded};
+pub use self::{
+    machines::Machines,
+    recorded::{MachinePlace, MovedMachine, Recorded, RecordedMachine, Surveyed},
+};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -39,14 +47,20 @@ pub async fn engine_answers(context: &Context, platform: &Platform) -> Result<()
     }
 }
 
-/// Checks whether the platform has what the machines are made from. `recorded` is asked only where it matters.
+/// Checks whether the platform has what the machines are made from, and where the machines are that exist. `fleet` is what
+/// the last run left; `recorded` is asked only where it matters.
 ///
 /// # Errors
 /// With everything that is missing.
-pub async fn preflight(context: &Context, plan: &Plan, recorded: impl AsyncFnOnce() -> Result<Recorded>) -> Result<()> {
+pub async fn preflight(
+    context: &Context,
+    plan: &Plan,
+    fleet: Option<&Fleet>,
+    recorded: impl AsyncFnOnce() -> Result<Recorded>,
+) -> Result<Surveyed> {
     match &plan.platform {
-        Platform::Proxmox(proxmox) => proxmox::cluster::preflight(context, plan, proxmox, recorded).await,
-        _ => Ok(()),
+        Platform::Proxmox(proxmox) => proxmox::cluster::preflight(context, plan, proxmox, fleet, recorded).await,
+        _ => Ok(Surveyed::default()),
     }
 }
 
@@ -69,6 +83,17 @@ pub fn variables(machines: &Machines<'_>, kept: &BTreeMap<InstanceKey, String>) 
         Platform::Proxmox(proxmox) => proxmox::variables(machines, proxmox),
         Platform::Hosts(hosts) => hosts::variables(machines, hosts),
         Platform::Adopted(_) | Platform::Terraform(_) => json!({}),
+    }
+}
+
+/// Lets the platform remove these machines again, given by their numbers, where it was told to refuse that.
+///
+/// # Errors
+/// When the platform refuses.
+pub async fn unprotect(context: &Context, platform: &Platform, vmids: &BTreeSet<u32>) -> Result<()> {
+    match platform {
+        Platform::Proxmox(proxmox) => proxmox::cluster::unprotect(context, proxmox, vmids).await,
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use crate::{
     assets::Assets,
+    context::Dirs,
+    event::Events,
     model::Choices,
     plan::{self, Plan},
     spec,
@@ -16,7 +18,7 @@ fn plan_of(text: &str) -> Plan {
 
 fn machines<'a>(plan: &'a Plan, assets: &'a Assets, keys: &'a [String]) -> Machines<'a> {
     let uuid = Uuid::from_u128(1);
-    Machines { plan, assets, image: Some("hactl-node:2"), uuid, authorized_keys: keys, record: "{}" }
+    Machines { plan, assets, image: Some("hactl-node:2"), uuid, authorized_keys: keys, record: "{}", surveyed: None }
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn proxmox_stack_values_are_resolved_without_endpoint_and_token() {
         "instances": {
             "a": {"vm_name": "pg-prod-a", "memory": 2048, "cores": 2, "disk_gb": 20, "node": "pve9", "template": 9002,
                 "template_node": "pve1", "datastore": "local-lvm", "vlan": 30, "address": "10.0.0.4/24",
-                "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"]},
+                "gateway": "10.0.0.1", "pool_id": "own", "tags": ["x"], "protection": true},
             "b": {"vm_name": "bee", "memory": 512, "cores": 2, "node": "pve9", "template": 9002,
                 "datastore": "local-lvm", "vlan": 30, "address": "dhcp", "tags": [], "renamed_from": "default"},
         },
@@ -78,6 +80,33 @@ fn proxmox_stack_values_are_resolved_without_endpoint_and_token() {
         "watchdog": true,
     });
     assert_eq!(values, expected);
+}
+
+#[test]
+fn hardware_of_a_proxmox_machine_reaches_the_stack_values() {
+    let plan = plan_of(
+        "platform: {proxmox: {endpoint: 'https://pve1:8006/'}}\n\
+         defaults:\n  data_disk_gb: 100\n  hardware: {cpu_type: host, mtu: 9000, disk: {discard: 'on', ssd: true}}\n\
+         instances:\n  a: {}\n  b:\n    data_disk_gb: 200\n    data_datastore: nvme\n    hardware:\n      mtu: 1500\n      \
+         on_boot: false\n      description: Orders\n      firewall: true\n      startup: {order: 1, up_delay: 30}\n      \
+         extra_nic: {bridge: vmbr1, vlan: 40, address: 10.0.0.21/24}\n",
+    );
+    let values = variables(&machines(&plan, &Assets::embedded(), &[]), &BTreeMap::new());
+    let further = |key: &str| {
+        let mut values = values["instances"][key].as_object().unwrap().clone();
+        for name in ["vm_name", "memory", "cores", "node", "template", "datastore", "address", "tags", "protection"] {
+            assert!(values.remove(name).is_some(), "{name}");
+        }
+        Json::Object(values)
+    };
+    let disk = json!({"discard": "on", "ssd": true});
+    assert_eq!(further("a"), json!({"data_disk_gb": 100, "cpu_type": "host", "mtu": 9000, "disk": disk}));
+    assert_eq!(
+        further("b"),
+        json!({"data_disk_gb": 200, "data_datastore": "nvme", "cpu_type": "host", "mtu": 1500, "disk": disk, "on_boot": false,
+            "description": "Orders", "firewall": true, "startup": {"order": 1, "up_delay": 30},
+            "extra_nic": {"bridge": "vmbr1", "vlan": 40, "address": "10.0.0.21/24"}})
+    );
 }
 
 #[test]
@@ -111,4 +140,28 @@ fn every_stack_value_is_a_declared_variable() {
             assert!(text.contains(&format!("\nvariable \"{name}\" {{")), "{name} is not in {file}");
         }
     }
+}
+
+#[tokio::test]
+async fn machines_that_hactl_cannot_power_on_again_tell_the_reason() {
+    let fleet = |plan: &Plan| Fleet { cluster: plan.cluster.clone(), nodes: BTreeMap::new() };
+    let context = Context {
+        dirs: Dirs::new(std::path::Path::new("/"), &BTreeMap::new()),
+        env: BTreeMap::new(),
+        events: Events::channel().0,
+        stop: Default::default(),
+    };
+    for (file, reason) in [
+        ("platform: hosts\ninstances: {a: {address: 10.0.0.1}}", "by SSH; `platform.hosts.power`"),
+        ("platform: {terraform: {dir: infra}}\ninstances: {a: {}}", "because it reaches them only by SSH"),
+        ("platform: proxmox\ninstances: {a: {}}", "PROXMOX_VE_API_TOKEN is not set; `primary-isolated`"),
+    ] {
+        let plan = plan_of(file);
+        let found = power::PowerOrder::find(&context, &plan, &fleet(&plan), []).await.unwrap();
+        assert!(found.unwrap_err().contains(reason), "{file}");
+    }
+    let power = "{off: [off, '{{ host }}'], on: [on, '{{ host }}'], state: [state, '{{ instance }}']}";
+    let plan = plan_of(&format!("platform: {{hosts: {{power: {power}}}}}\ninstances: {{a: {{address: 10.0.0.1}}}}"));
+    let found = power::PowerOrder::find(&context, &plan, &fleet(&plan), []).await.unwrap();
+    assert!(found.unwrap().has_commands());
 }

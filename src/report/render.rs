@@ -126,10 +126,16 @@ pub fn summary_text(summary: &Summary) -> String {
 /// `hactl status` for people.
 #[must_use]
 pub fn status_text(status: &Status) -> String {
-    let word = if status.healthy { "healthy" } else { "NOT HEALTHY" };
+    let word = match (status.healthy, status.plain) {
+        (true, true) => "machines without roles",
+        (true, false) => "healthy",
+        (false, _) => "NOT HEALTHY",
+    };
     let mut text = format!("{}: {word}\n", status.name);
-    let _ = writeln!(text, "  durability  {}", status.durability);
-    let _ = writeln!(text, "  fencing     {}", status.fencing);
+    if !status.plain {
+        let _ = writeln!(text, "  durability  {}", status.durability);
+        let _ = writeln!(text, "  fencing     {}", status.fencing);
+    }
     if let Some(kernel) = status.kernel {
         let _ = writeln!(text, "  kernel      {kernel}");
     }
@@ -188,7 +194,10 @@ pub fn status_text(status: &Status) -> String {
             }
         }
     }
-    let _ = write!(text, "\n  psql {}", argument(&for_psql(&status.dsn)));
+    if !status.plain {
+        let _ = write!(text, "\n  psql {}", argument(&for_psql(&status.dsn)));
+    }
+    text.truncate(text.trim_end().len());
     text
 }
 
@@ -212,18 +221,23 @@ fn shortened(line: &str, widest: usize) -> String {
 #[must_use]
 pub fn plan_text(plan: &Plan) -> String {
     let mut text = format!("{} (app {}, env {})\n", plan.cluster, plan.app, plan.env);
-    let _ =
-        writeln!(text, "  PostgreSQL {}, Patroni {}, etcd {}", plan.postgres.major, plan.patroni.version, plan.etcd);
-    let timers = &plan.patroni.timers;
-    let _ = writeln!(
-        text,
-        "  durability {}, ttl {} s, loop_wait {} s, retry_timeout {} s",
-        plan.patroni.durability.as_str(),
-        timers.ttl,
-        timers.loop_wait,
-        timers.retry_timeout
-    );
-    let _ = writeln!(text, "  fencing: {}", plan.fencing);
+    if !plan.is_plain() {
+        let _ = writeln!(
+            text,
+            "  PostgreSQL {}, Patroni {}, etcd {}",
+            plan.postgres.major, plan.patroni.version, plan.etcd
+        );
+        let timers = &plan.patroni.timers;
+        let _ = writeln!(
+            text,
+            "  durability {}, ttl {} s, loop_wait {} s, retry_timeout {} s",
+            plan.patroni.durability.as_str(),
+            timers.ttl,
+            timers.loop_wait,
+            timers.retry_timeout
+        );
+        let _ = writeln!(text, "  fencing: {}", plan.fencing);
+    }
     if let Some(backend) = &plan.backend {
         let _ = writeln!(text, "  state: {backend}");
     }
@@ -245,7 +259,9 @@ pub fn plan_text(plan: &Plan) -> String {
     if let Some(dns) = &plan.dns {
         let _ = writeln!(text, "\n  DNS: HOST NAME.{} at {}, TTL {} s", dns.zone, dns.endpoint(), dns.ttl);
     }
-    text.push_str("\n  Longest write gap to expect:\n");
+    if !plan.bounds.is_empty() {
+        text.push_str("\n  Longest write gap to expect:\n");
+    }
     for bound in &plan.bounds {
         let _ = writeln!(text, "    {:<24} {:>6.1} s  {}", bound.fault, bound.seconds, bound.formula);
     }
@@ -298,7 +314,14 @@ fn word<T: serde::Serialize>(value: &T) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::{
+        health::{diagnose, status},
+        model::Choices,
+        plan, spec,
+    };
 
     #[test]
     fn printed_argument_with_shell_characters_reaches_the_program_unchanged() {
@@ -307,6 +330,22 @@ mod tests {
         for text in ["/a`id`/x", "/say \"hi\"/x", "/wow!/x", "/a\\b/x"] {
             assert_eq!(argument(text), format!("'{text}'"));
         }
+    }
+
+    #[test]
+    fn machines_without_roles_are_planned_and_shown_without_a_cluster() {
+        let file =
+            b"name: web\nplatform: {proxmox: {pool: p}}\ndefaults: {roles: []}\ninstances: {web01: {}, db01: {}}\n";
+        let plan = plan::decide(&spec::load("web.yaml", file, "web").unwrap(), &Choices::default()).unwrap();
+        let text = plan_text(&plan);
+        assert!(text.contains("web-prod-web01"), "{text}");
+        for word in ["durability", "fencing", "PostgreSQL", "write gap"] {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+        let health = diagnose(&plan, &BTreeMap::new());
+        let status = status(&plan, &health, "host=''".to_owned());
+        assert!(status.healthy && status.problems.is_empty(), "{:?}", status.problems);
+        assert_eq!(status_text(&status), "web: machines without roles");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(super) fn check(
     }
     let names = app.as_ref().zip(env.as_ref());
     let (machines, single) =
-        proxmox::machines(&mut checker, file.instances, file.target_ip, file.hostname_suffix, names);
+        proxmox::machines(&mut checker, file.instances, file.target_ip, file.hostname_suffix, name.as_ref(), names);
     if countable {
         count(&mut checker, machines.len(), file.max_instances);
     }

@@ -16,12 +16,12 @@ pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
-    platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, ProxmoxFile, SshFile, TerraformFile},
+    platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
 };
 use crate::model::{
-    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, HostName, Hypervisor, IgnoredSlot,
-    InstanceKey, KeyAlgorithm, PoolName, Role, Slot, StorageName, Tag,
+    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, Hardware, HostName, Hypervisor,
+    IgnoredSlot, InstanceKey, KeyAlgorithm, PoolName, Role, Slot, StorageName, Tag,
 };
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
@@ -183,10 +183,19 @@ pub(super) struct InstanceFile {
     /// On platform proxmox: the machine's previous key. hactl keeps the machine under its new key.
     #[schemars(example = &"default")]
     pub(super) renamed_from: Option<InstanceKey>,
+    /// On platform proxmox: the size in GiB of a disk of its own for PostgreSQL's data, `scsi1` of a virtual machine or
+    /// a mount point of a container.
+    #[schemars(range(min = 1, max = 65_536), example = 100)]
+    pub(super) data_disk_gb: Option<u32>,
+    /// On platform proxmox: the storage of that disk, if it is not `datastore`.
+    #[schemars(example = &"nvme")]
+    pub(super) data_datastore: Option<StorageName>,
+    /// On platform proxmox: CPU type, disk flags, start order, notes and further network settings.
+    pub(super) hardware: Option<Hardware>,
 }
 
 /// Fields of an instance that only platform proxmox has.
-pub(super) const PROXMOX_FIELDS: [&str; 10] = [
+pub(super) const PROXMOX_FIELDS: [&str; 13] = [
     "gateway",
     "reserved",
     "node",
@@ -197,6 +206,9 @@ pub(super) const PROXMOX_FIELDS: [&str; 10] = [
     "pool_id",
     "tags",
     "renamed_from",
+    "data_disk_gb",
+    "data_datastore",
+    "hardware",
 ];
 
 fn ipv4(_: &mut SchemaGenerator) -> Schema {
@@ -232,6 +244,14 @@ pub(super) struct DefaultsFile {
     /// On platform proxmox: tags of the machines, in addition to hactl's own.
     #[schemars(example = ["postgres", "prod"], extend("default" = []))]
     pub(super) tags: Option<Vec<Tag>>,
+    /// On platform proxmox: the size in GiB of a disk for PostgreSQL's data, as for an instance.
+    #[schemars(range(min = 1, max = 65_536), example = 100)]
+    pub(super) data_disk_gb: Option<u32>,
+    /// On platform proxmox: the storage of those disks, if it is not that of the machine.
+    #[schemars(example = &"nvme")]
+    pub(super) data_datastore: Option<StorageName>,
+    /// On platform proxmox: properties as for an instance. An instance overrides each of them on its own.
+    pub(super) hardware: Option<Hardware>,
 }
 
 /// The DNS zone in which every machine gets a record, by updates that a TSIG key signs (RFC 2136). The key's secret

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use super::{
     checker::Checker,
     file::{HostsFile, InstanceFile, TerraformFile},
-    ssh,
+    power, ssh,
 };
 use crate::model::{
     AdoptedHosts, Distribution, Host, HostMachine, Hosts, InstanceKey, Passed, RootModule, SSH_PORT, SshKeySource,
@@ -53,7 +53,8 @@ pub(super) fn hosts(checker: &mut Checker<'_, '_>, written: HostsFile, instances
     }
     let release = release(checker, "hosts", written.release.as_deref());
     let ssh = ssh::ssh(checker, "hosts", written.ssh.unwrap_or_default(), ROOT, SshKeySource::User);
-    Hosts { release, ssh, machines }
+    let power = power::commands(checker, written.power, instances.len());
+    Hosts { release, ssh, machines, power }
 }
 
 /// Machines of a running cluster that hactl did not make.
@@ -89,7 +90,8 @@ pub(super) fn adopted(checker: &mut Checker<'_, '_>, written: HostsFile, instanc
         machines.insert(key.clone(), host);
     }
     let ssh_key = ssh::key(checker, ssh.key, SshKeySource::User);
-    AdoptedHosts { machines, ssh_key, superuser: written.superuser, unit: written.unit }
+    let power = power::commands(checker, written.power, instances.len());
+    AdoptedHosts { machines, ssh_key, superuser: written.superuser, unit: written.unit, power }
 }
 
 /// The user's own module; none without its directory, which the schema has reported.

@@ -12,6 +12,7 @@ mod file;
 mod hosts;
 mod load;
 mod local;
+mod power;
 mod problem;
 mod proxmox;
 mod record;

@@ -14,8 +14,8 @@ use super::{
     ssh,
 };
 use crate::model::{
-    Bastion, Distribution, Guest, GuestAddress, HostName, Hypervisor, InstanceKey, Proxmox, ProxmoxKind, SINGLE_KEY,
-    SSH_PORT, Ssh, SshKeySource, StorageName, Template, can_be_of_a_machine, derived_suffix,
+    Bastion, ClusterName, Distribution, Guest, GuestAddress, Hardware, HostName, Hypervisor, InstanceKey, Proxmox,
+    ProxmoxKind, SINGLE_KEY, SSH_PORT, Ssh, SshKeySource, StorageName, Template, can_be_of_a_machine, derived_suffix,
 };
 
 const DEFAULT_NODE: &str = "pve1";
@@ -35,6 +35,7 @@ pub(super) fn machines(
     written: Option<Instances>,
     target: Option<String>,
     suffix: Option<String>,
+    cluster: Option<&ClusterName>,
     names: Option<(&HostName, &HostName)>,
 ) -> (Instances, bool) {
     let Some(target) = target else {
@@ -52,7 +53,13 @@ pub(super) fn machines(
     }
     let mut vm_name = None;
     if let Some((app, env)) = names {
-        let suffix = suffix.unwrap_or_else(|| derived_suffix(app.as_str(), env.as_str(), &target));
+        // All machines by DHCP have the same target: clusters of one app and env differ by their names.
+        let own_app = cluster.is_none_or(|cluster| cluster.as_str() == app.as_str());
+        let what = match cluster.filter(|_| target == "dhcp" && !own_app) {
+            Some(cluster) => format!("{target}/{cluster}"),
+            None => target.clone(),
+        };
+        let suffix = suffix.unwrap_or_else(|| derived_suffix(app.as_str(), env.as_str(), &what));
         match HostName::new(format!("{app}-{env}-{suffix}")) {
             Ok(name) => vm_name = Some(name),
             Err(error) => checker.say(&["target_ip"], format!("{error}; set a shorter `app`")),
@@ -112,6 +119,7 @@ pub(super) fn proxmox(
         defaults,
         single,
     };
+    hardware(checker, &["defaults"], defaults.hardware.as_ref(), kind);
     let none = InstanceFile::default();
     let machines: BTreeMap<InstanceKey, Guest> = instances
         .iter()
@@ -130,8 +138,9 @@ pub(super) fn proxmox(
         nameservers,
         search_domain: written.search_domain,
         watchdog: written.watchdog.unwrap_or_default(),
-        protection: written.protection.unwrap_or_default(),
+        protection: written.protection,
         agent_timeout_s,
+        parallelism: written.parallelism,
         single,
         machines,
     })
@@ -195,6 +204,12 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
     let mut tags = written.tags.clone().or_else(|| globals.defaults.tags.clone()).unwrap_or_default();
     tags.sort();
     tags.dedup();
+    let data_disk_gb = written.data_disk_gb.or(globals.defaults.data_disk_gb);
+    if written.data_datastore.is_some() && data_disk_gb.is_none() {
+        checker.say(&at("data_datastore"), "needs `data_disk_gb`, the size of the disk for PostgreSQL's data");
+    }
+    hardware(checker, &["instances", key.as_str()], written.hardware.as_ref(), globals.kind);
+    let own_hardware = written.hardware.clone().unwrap_or_default();
     Guest {
         hypervisor: written.node.clone().unwrap_or_else(|| globals.hypervisor.clone()),
         template: template.unwrap_or_else(|| globals.template.clone()),
@@ -207,6 +222,31 @@ fn guest(checker: &mut Checker<'_, '_>, key: &InstanceKey, written: &InstanceFil
         pool_id: written.pool_id.clone(),
         tags,
         renamed_from: written.renamed_from.clone(),
+        data_disk_gb,
+        data_datastore: data_disk_gb
+            .and(written.data_datastore.clone().or_else(|| globals.defaults.data_datastore.clone())),
+        hardware: own_hardware.or(globals.defaults.hardware.clone().unwrap_or_default()),
+    }
+}
+
+/// What is wrong with the further properties at a place of the file.
+fn hardware(checker: &mut Checker<'_, '_>, place: &[&str], written: Option<&Hardware>, kind: ProxmoxKind) {
+    let Some(written) = written else { return };
+    let mut wrong = |field: &str, message: String| checker.say(&[place, &["hardware", field]].concat(), message);
+    if kind == ProxmoxKind::Lxc {
+        if written.cpu_type.is_some() {
+            wrong("cpu_type", "only with `kind: vm`: containers have the hypervisor's CPU".to_owned());
+        }
+        if written.disk.is_some() {
+            wrong("disk", "only with `kind: vm`: the disks of containers have no such flags".to_owned());
+        }
+    }
+    let Some(nic) = &written.extra_nic else { return };
+    if nic.bridge.is_none() {
+        wrong("extra_nic", "`bridge` is missing, for example `extra_nic: {bridge: vmbr1}`".to_owned());
+    }
+    if let Some(text) = nic.address.as_deref().filter(|text| text.parse::<Ipv4Net>().is_err() && *text != "dhcp") {
+        wrong("extra_nic", format!("`{text}` is not an IPv4 address with its prefix"));
     }
 }
 

@@ -150,7 +150,7 @@ pub(super) fn secrets(
 pub(super) fn drills(checker: &mut Checker<'_, '_>, written: Option<Vec<String>>, platform: &Platform) -> Vec<String> {
     let default = match platform {
         Platform::Local(_) => DEFAULT_DRILLS,
-        // hactl cannot power the machines of every other platform off and on.
+        // Nothing powers such machines off unless the user names a drill that does.
         _ => DEFAULT_DRILLS_BY_SSH,
     };
     let Some(words) = written else { return default.map(str::to_owned).to_vec() };

@@ -42,6 +42,15 @@ const FIRST_BOOT_WITHIN: Duration = Duration::from_secs(600);
 /// Prints the status of cloud-init.
 const CLOUD_INIT_STATUS: &str = include_str!("cloud_init_status.sh");
 
+/// Installs Python where it lacks.
+const ENSURE_PYTHON: &str = include_str!("python.sh");
+
+/// The Python that the inventory names.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// How long the distribution's repository and other users of its packages may take for it.
+const PYTHON_WITHIN: Duration = Duration::from_secs(600);
+
 /// Where machines that are not enrolled yet come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
@@ -192,6 +201,7 @@ async fn first_connection(
     }
     let remote = wait_for_first_boot(context, node, remote, keys).await?;
     check_root(node, &remote).await?;
+    ensure_python(node, &remote, origin).await?;
     let shown = match target.host_key {
         Some(_) => shown,
         None => key_after_first_boot(node, &remote, shown, keys).await?,
@@ -303,6 +313,30 @@ async fn check_forwarding(node: &FleetNode, remote: &Remote) -> Result<()> {
 async fn check_root(node: &FleetNode, remote: &Remote) -> Result<()> {
     let uid = output_as_root(node, remote, "id -u", ANSWERS_WITHIN).await?;
     if uid.trim() == "0" { Ok(()) } else { Err(no_root(node, &uid)) }
+}
+
+/// Checks that Ansible's modules can run there. A machine that was just made gets what it lacks; nothing is installed on one
+/// that existed before hactl has looked at it.
+async fn ensure_python(node: &FleetNode, remote: &Remote, origin: Origin) -> Result<()> {
+    let done = remote.run(&ssh::for_sh(&python_script(PYTHON, origin)), b"", PYTHON_WITHIN).await?;
+    if done.status == 0 {
+        return Ok(());
+    }
+    let last = done.stderr.lines().rev().filter(|line| !line.trim().is_empty()).take(5);
+    let said: Vec<&str> = last.collect::<Vec<_>>().into_iter().rev().collect();
+    let hint = match origin {
+        Origin::JustCreated => {
+            "Let the machine reach the repository of its distribution, or add the package python3 to the template; then run \
+             the same command again"
+        }
+        Origin::Existing => "Run `apt-get install python3` on the machine, then the same command again",
+    };
+    Err(Error::failed("machine-python", "find Python on", node.key()).cause(said.join("\n")).hint(hint))
+}
+
+fn python_script(python: &str, origin: Origin) -> String {
+    let install = if origin == Origin::JustCreated { "yes" } else { "no" };
+    ENSURE_PYTHON.replace("@PYTHON@", python).replace("@INSTALL@", install)
 }
 
 /// What a script prints as root there. A script that fails does so because the user cannot become root.

@@ -6,15 +6,17 @@ use crate::{
     context::Context,
     deployment::{Cluster, Known, record, ssh_keys},
     error::Result,
-    platform::Machines,
+    platform::{Machines, Surveyed},
     secrets::Vault,
 };
 
 /// Whose the machines are, and who may log in.
+#[derive(Default)]
 pub(crate) struct MachineIdentity {
     pub(crate) uuid: Uuid,
     pub(crate) authorized_keys: Vec<String>,
     pub(crate) record: String,
+    pub(crate) surveyed: Surveyed,
 }
 
 impl MachineIdentity {
@@ -24,12 +26,13 @@ impl MachineIdentity {
     /// When the user's key or the record of the machines cannot be read.
     pub(crate) fn of(context: &Context, cluster: &Cluster, known: &Known, vault: Option<&Vault>) -> Result<Self> {
         let Some(vault) = vault else {
-            return Ok(Self { uuid: Uuid::nil(), authorized_keys: Vec::new(), record: String::new() });
+            return Ok(Self { surveyed: known.surveyed.clone(), ..Self::default() });
         };
         Ok(Self {
             uuid: vault.uuid(),
             authorized_keys: ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?,
             record: record(cluster, vault, known.fleet_if_any()?),
+            surveyed: known.surveyed.clone(),
         })
     }
 
@@ -42,6 +45,7 @@ impl MachineIdentity {
             uuid: self.uuid,
             authorized_keys: &self.authorized_keys,
             record: &self.record,
+            surveyed: Some(&self.surveyed),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     context::{Context, RunContext},
-    deployment::{Cluster, Known, access, fleet_file, record, ssh_keys},
+    deployment::{Cluster, Deployment, Known, access, fleet_file, record, ssh_keys},
     error::{Error, Result},
     event::Stage,
     fleet::Fleet,
@@ -41,21 +41,28 @@ pub(crate) struct With<'a> {
     pub(crate) agreed: &'a Consent,
 }
 
-/// Checks that the platform has what the machines are made from, before Terraform runs.
+/// Checks that the platform has what the machines are made from, before Terraform runs, and learns where the machines are
+/// that exist.
 ///
 /// # Errors
 /// With everything that is missing.
-pub(crate) async fn platform_has_all(context: &Context, cluster: &Cluster) -> Result<()> {
+pub(crate) async fn survey_platform(context: &Context, deployment: &mut Deployment) -> Result<()> {
+    let Deployment { cluster, known, .. } = deployment;
     let recorded = async || terraform::recorded(context, &cluster.dir(), &cluster.plan).await;
-    platform::preflight(context, &cluster.plan, recorded).await
+    // Also what the state has lost: its machines may still run.
+    let fleet = known.last_fleet()?;
+    let surveyed = platform::preflight(context, &cluster.plan, fleet, recorded).await?;
+    known.surveyed = surveyed;
+    Ok(())
 }
 
 /// Checks that, and that the user's own key and module exist.
 ///
 /// # Errors
 /// With the first of these that is missing.
-pub(crate) async fn check(context: &Context, cluster: &Cluster) -> Result<()> {
-    platform_has_all(context, cluster).await?;
+pub(crate) async fn check(context: &Context, deployment: &mut Deployment) -> Result<()> {
+    survey_platform(context, deployment).await?;
+    let cluster = &deployment.cluster;
     ssh_keys::users_key(context, &cluster.plan.platform)?;
     match cluster.plan.platform.own_module() {
         Some(module) => terraform::module_dir(context, module).map(drop),
@@ -243,7 +250,7 @@ pub(crate) async fn destroy(
         Some(vault) => (vault.uuid(), ssh_keys::authorized_keys(context, &cluster.plan.platform, vault)?),
         None => (uuid::Uuid::nil(), Vec::new()),
     };
-    let identity = MachineIdentity { uuid, authorized_keys, record: String::new() };
+    let identity = MachineIdentity { uuid, authorized_keys, ..MachineIdentity::default() };
     let image = prepare::image_of(cluster);
     terraform::destroy(context, &cluster.dir(), &identity.machines(cluster, image.as_deref()), Some(reattach)).await
 }

@@ -54,14 +54,18 @@ pub(super) fn possible_backends(workspace: &Workspace, plan: &Plan) -> Result<(V
     Ok((backends, here))
 }
 
-/// The addresses of what the state in `backend` holds, one per line.
-pub(super) async fn addresses(context: &Context, cluster: &ClusterName, backend: &Backend) -> Result<String> {
-    let reader = Reader::open(context, cluster, backend).await?;
-    // Terraform fails to list a state that was never written.
-    match Snapshot::parse(&reader.ask(context, Terraform::state_pull).await?) {
-        Ok(snapshot) if snapshot.is_empty() => Ok(String::new()),
-        _ => reader.ask(context, Terraform::state_list).await,
+/// The texts of every state that the cluster may have, with all values.
+pub(super) async fn states(context: &Context, workspace: &Workspace, plan: &Plan) -> Result<Vec<String>> {
+    let (backends, here) = possible_backends(workspace, plan)?;
+    let mut states = Vec::new();
+    for backend in &backends {
+        let reader = Reader::open(context, &plan.cluster, backend).await?;
+        states.push(reader.ask(context, Terraform::state_pull).await?);
     }
+    if here {
+        states.extend(read(&workspace.state_file())?);
+    }
+    Ok(states)
 }
 
 /// The text of the state, with all values.

@@ -208,6 +208,16 @@ impl Terraform {
         self.command(["state", "pull", "-no-color"])
     }
 
+    /// Removes a resource from the state, and leaves the object as it is.
+    pub(super) fn state_rm(&self, address: &str) -> Command {
+        self.command(["state", "rm", "-no-color", LOCK_TIMEOUT]).arg(address)
+    }
+
+    /// Takes an object into the state.
+    pub(super) fn import(&self, address: &str, id: &str) -> Command {
+        self.command(["import", "-input=false", "-no-color", LOCK_TIMEOUT]).arg(address).arg(id)
+    }
+
     /// Releases a lock on the state that its run has left.
     pub(super) fn force_unlock(&self, id: &str) -> Command {
         self.command(["force-unlock", "-force", "-no-color"]).arg(id)

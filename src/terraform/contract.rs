@@ -18,8 +18,15 @@ use crate::{
 };
 
 /// The attributes of a machine, and whether hactl requires them.
-const ATTRIBUTES: [(&str, bool); 6] =
-    [("id", true), ("name", true), ("ipv4", true), ("ssh_host", false), ("ssh_port", false), ("host_key", false)];
+const ATTRIBUTES: [(&str, bool); 7] = [
+    ("id", true),
+    ("name", true),
+    ("ipv4", true),
+    ("ssh_host", false),
+    ("ssh_port", false),
+    ("host_key", false),
+    ("data_device", false),
+];
 
 /// What a plan or a state says of the output `vms`.
 #[derive(Clone, Debug, Default, PartialEq)]

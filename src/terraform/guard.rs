@@ -150,7 +150,7 @@ fn decide(
             Decision::Never("members restart one at a time: change one machine per run".into())
         }
         Disruption::Restart => agreed(&consent.restart, "allow-restart"),
-        Disruption::Replace | Disruption::Destroy if change.protected => Decision::Never(
+        Disruption::Replace | Disruption::Destroy if change.protected && keeps_protection(plan, plain) => Decision::Never(
             format!(
                 "Proxmox protects the machine: set `protection: false` and run `hactl up {}` without this change first",
                 plan.cluster
@@ -177,6 +177,12 @@ fn decide(
             .into(),
         ),
     }
+}
+
+/// Whether the protection of a machine is the user's: hactl itself protects machines with a role, and lifts that where the
+/// user has agreed to their destruction.
+pub(super) fn keeps_protection(plan: &Plan, plain: bool) -> bool {
+    plain || plan.platform.proxmox().is_some_and(|proxmox| proxmox.protection == Some(true))
 }
 
 /// How to keep the disks that would be removed. The modules support one disk, `scsi0`.
@@ -261,7 +267,7 @@ pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) ->
 mod tests {
     use super::*;
     use crate::terraform::{
-        fixture::{change, changes, keys, plan_of},
+        fixture::{change, changes, keys, on_proxmox, plan_of},
         updates::Disk,
     };
 
@@ -354,7 +360,10 @@ mod tests {
         assert!(guard(&plan, &all, &consent(&["node1", "node2"])).is_ok());
         let mut protected = all;
         protected.resources[0].protected = true;
-        let error = guard(&plan, &protected, &consent(&["node1", "node2"])).unwrap_err();
+        // hactl lifts its own protection of members, and not that of the cluster file.
+        assert!(guard(&plan, &protected, &consent(&["node1", "node2"])).is_ok());
+        let kept = on_proxmox("platform: {proxmox: {protection: true}}\ninstances: {}\n");
+        let error = guard(&kept, &protected, &consent(&["node1", "node2"])).unwrap_err();
         assert!(error.causes[0].contains("protection: false"), "{error}");
     }
 

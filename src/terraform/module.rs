@@ -391,8 +391,15 @@ mod tests {
         let values = |text: &str| {
             let plan = plan_of(text);
             let uuid = Uuid::nil();
-            let machines =
-                Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &keys, record: "{}" };
+            let machines = Machines {
+                plan: &plan,
+                assets: &assets,
+                image: None,
+                uuid,
+                authorized_keys: &keys,
+                record: "{}",
+                surveyed: None,
+            };
             passed(module(&plan), &machines)
         };
         assert_eq!(values("pass: [cluster, record]"), json!({"cluster": "pg", "record": "{}"}));

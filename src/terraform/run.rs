@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uuid::Uuid;
-
 use super::{
     backend,
     binary::Terraform,
-    changes::{Action, Changes, GoneRecords, MACHINES, gone_records},
+    changes::{Action, Changes, GoneRecords, ResourceChange, gone_records},
     environment::Environment,
-    guard::{Consent, guard},
+    guard::{Consent, guard, keeps_protection},
     module,
+    moved::{as_imports, moved, relocate},
     orphans::{self, Owner},
     outcome::{Destroyed, Planned, Provisioned},
     outputs::{Read, parse_outputs},
     program::terraform_binary,
+    recorded::recorded,
     voters::{starts_anew, voters_gone},
     workspace::Workspace,
 };
@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     model::InstanceKey,
     plan::Plan,
-    platform::{Machines, Recorded, variables},
+    platform::{self, Machines, variables},
 };
 
 /// Resources that Terraform works on at once: one per node, within limits that this machine can handle.
@@ -78,6 +78,11 @@ pub async fn apply(
         if starts_anew {
             workspace.note_new_start()?;
         }
+        if unprotect(context, dir, machines.plan, &changes).await? {
+            let command = terraform.plan(&workspace.plan_file(), parallelism, false);
+            terraform.stream(context, "plan", command).await?;
+            guard(machines.plan, &show(context, &terraform, &workspace).await?.0, consent)?;
+        }
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
         read_outputs(context, &terraform).await?.vms
@@ -86,6 +91,21 @@ pub async fn apply(
     workspace.end_new_start()?;
     workspace.end_import()?;
     Ok(Provisioned { outputs, changes, gone })
+}
+
+/// Lets Proxmox remove the protected machines that the plan destroys: the user has agreed to it. Whether there were any. A
+/// run that is killed after it leaves them without protection; the next `up` protects those that stay.
+async fn unprotect(context: &Context, dir: &ClusterDir, plan: &Plan, changes: &Changes) -> Result<bool> {
+    let destroyed = changes.resources.iter().filter(|change| change.is_machine() && change.protected);
+    let destroyed = destroyed.filter(|change| matches!(change.action, Action::Delete | Action::Replace));
+    let keys: BTreeSet<&InstanceKey> = destroyed.filter_map(|change| change.node.as_ref()).collect();
+    if keys.is_empty() {
+        return Ok(false);
+    }
+    let machines = recorded(context, dir, plan).await?.machines;
+    let vmids = machines.iter().filter(|(key, _)| keys.contains(key)).filter_map(|(_, machine)| machine.vmid).collect();
+    platform::unprotect(context, &plan.platform, &vmids).await?;
+    Ok(true)
 }
 
 /// Writes another record to the state, with what later stages learnt of the machines, and changes nothing else.
@@ -150,7 +170,7 @@ pub async fn destroy(
         let terraform = terraform.with_state(&plan.cluster, plan.backend.as_ref());
         backend::settle(context, &workspace, &terraform, plan, true).await?;
         workspace.init(context, &terraform, assets).await?;
-        Some(destroy_recorded(context, &terraform, &workspace, owner.as_ref(), plan).await?)
+        Some(destroy_recorded(context, dir, &terraform, &workspace, owner.as_ref(), plan).await?)
     } else {
         None
     };
@@ -165,6 +185,7 @@ pub async fn destroy(
 
 async fn destroy_recorded(
     context: &Context,
+    dir: &ClusterDir,
     terraform: &Terraform,
     workspace: &Workspace,
     owner: Option<&Owner>,
@@ -172,16 +193,23 @@ async fn destroy_recorded(
 ) -> Result<Destroyed> {
     let parallelism = *PARALLELISM.end();
     terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
-    let (changes, gone) = show(context, terraform, workspace).await?;
-    let protected: Vec<&str> =
-        changes.resources.iter().filter(|change| change.protected).map(|change| change.address.as_str()).collect();
-    if !protected.is_empty() {
+    let (mut changes, mut gone) = show(context, terraform, workspace).await?;
+    let plain = |change: &ResourceChange| {
+        change.node.as_ref().and_then(|key| plan.nodes.get(key)).is_some_and(|node| node.roles.is_empty())
+    };
+    let kept = changes.resources.iter().filter(|change| change.protected && keeps_protection(plan, plain(change)));
+    let kept: Vec<&str> = kept.map(|change| change.address.as_str()).collect();
+    if !kept.is_empty() {
         let error = Error::failed("protected", "destroy the machines of", &plan.cluster)
-            .cause(format!("Proxmox protects {}", protected.join(", ")));
+            .cause(format!("Proxmox protects {}", kept.join(", ")));
         return Err(error.hint(format!(
             "Set `protection: false` under `platform.proxmox`, run `hactl up {0}`, then `hactl down {0}`",
             plan.cluster
         )));
+    }
+    if unprotect(context, dir, plan, &changes).await? {
+        terraform.stream(context, "plan", terraform.plan(&workspace.plan_file(), parallelism, true)).await?;
+        (changes, gone) = show(context, terraform, workspace).await?;
     }
     if let Some((owner, cluster)) = owner.and_then(|owner| Some((owner, owner.cluster.as_ref()?))) {
         // A node that is not in the state would keep the network and volume in use.
@@ -198,49 +226,6 @@ async fn destroy_recorded(
     Ok(Destroyed { changes, gone })
 }
 
-/// What earlier runs created, finished or not, and what import blocks name.
-///
-/// # Errors
-/// Those of Terraform, or when the import blocks cannot be read.
-pub async fn recorded(context: &Context, dir: &ClusterDir, plan: &Plan) -> Result<Recorded> {
-    let workspace = Workspace::new(dir, plan);
-    let mut text = workspace.import_blocks()?;
-    let (backends, here) = backend::possible_backends(&workspace, plan)?;
-    for backend in &backends {
-        text += &backend::addresses(context, &plan.cluster, backend).await?;
-    }
-    if here {
-        let terraform = Terraform::find(context, &workspace.stack(), None, Environment::default()).await?;
-        text += &terraform.ask(context, &terraform.state_list()).await?;
-    }
-    Ok(Recorded { begun: begun(dir, plan)?, ..recorded_in(&text) })
-}
-
-/// Reads addresses, each at the end of its line.
-fn recorded_in(text: &str) -> Recorded {
-    let mut recorded = Recorded::default();
-    for address in text.lines().filter_map(|line| line.split_whitespace().last()) {
-        recorded.pool |= address.ends_with("proxmox_virtual_environment_pool.this");
-        let key = address.strip_suffix("\"]").and_then(|start| start.rsplit_once("[\""));
-        if let Some((resource, key)) = key
-            && MACHINES.iter().any(|kind| resource.ends_with(&format!("{kind}.this")))
-        {
-            recorded.machines.extend(key.parse());
-        }
-    }
-    recorded
-}
-
-/// The UUID of the cluster whose machines an earlier run has begun to create here, if any.
-///
-/// # Errors
-/// When the values of that run cannot be read.
-pub fn begun(dir: &ClusterDir, plan: &Plan) -> Result<Option<Uuid>> {
-    let owner = Workspace::new(dir, plan).owner()?;
-    // A plan before the first `up` has none yet.
-    Ok(owner.map(|owner| owner.cluster_uuid).filter(|uuid| !uuid.is_nil()))
-}
-
 struct Prepared {
     terraform: Terraform,
     workspace: Workspace,
@@ -250,6 +235,7 @@ struct Prepared {
     gone: GoneRecords,
     /// Whether everything that earlier runs created is gone, including the data.
     starts_anew: bool,
+    /// What Terraform works on at once in the apply.
     parallelism: usize,
 }
 
@@ -275,9 +261,14 @@ async fn prepare(
     workspace.init(context, &terraform, machines.assets).await?;
     let before = if workspace.has_state() { read_outputs(context, &terraform).await? } else { Read::default() };
     let parallelism = (plan.nodes.len() + 1).clamp(*PARALLELISM.start(), *PARALLELISM.end());
+    let of_apply = plan.platform.proxmox().and_then(|proxmox| proxmox.parallelism).map_or(parallelism, usize::from);
 
     let mut kept = before.images.clone();
-    let (changes, gone) = loop {
+    if may_move && !moved(machines).is_empty() {
+        workspace.write_variables(&variables(machines, &kept))?;
+        relocate(context, dir, &terraform, &workspace, machines).await?;
+    }
+    let (mut changes, gone) = loop {
         workspace.write_variables(&variables(machines, &kept))?;
         let command = terraform.plan(&workspace.plan_file(), parallelism, false);
         terraform.stream(context, "plan", command).await?;
@@ -290,13 +281,14 @@ async fn prepare(
             break (changes, gone);
         }
     };
+    as_imports(&mut changes, moved(machines));
     let created = if workspace.is_new_start() { BTreeSet::new() } else { before.vms.keys().cloned().collect() };
     let starts_anew = starts_anew(plan, &changes, &created);
     let refused = guard(plan, &changes, consent)
         .err()
         .or_else(|| voters_gone(plan, &changes, &created).map(|refusal| refusal.error(plan)));
     let planned = Planned { changes, refused };
-    Ok(Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism })
+    Ok(Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism: of_apply })
 }
 
 fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {
@@ -320,22 +312,4 @@ fn remove_plan(workspace: &Workspace) {
 
 async fn read_outputs(context: &Context, terraform: &Terraform) -> Result<Read> {
     parse_outputs(&terraform.ask(context, &terraform.output()).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn machines_and_pool_are_read_from_state_list_and_import_blocks() {
-        let list = "module.machines.proxmox_virtual_environment_vm.this[\"node1\"]\n\
-                    module.machines.terraform_data.origin[\"node2\"]\n\
-                    module.pool[0].proxmox_virtual_environment_pool.this\n";
-        let recorded = recorded_in(list);
-        assert_eq!((recorded.machines.len(), recorded.pool), (1, true));
-        let import = "import {\n  to = module.machines.proxmox_virtual_environment_container.this[\"a\"]\n  id = \"pve1/100\"\n}\n";
-        let recorded = recorded_in(import);
-        assert_eq!((recorded.machines.len(), recorded.pool), (1, false));
-        assert_eq!(recorded_in(""), Recorded::default());
-    }
 }

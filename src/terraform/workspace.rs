@@ -111,6 +111,19 @@ impl Workspace {
         }
     }
 
+    /// Writes import blocks over those that are there; none removes the file.
+    ///
+    /// # Errors
+    /// When the file cannot be written or removed.
+    pub(super) fn write_imports(&self, blocks: &str) -> Result<()> {
+        let path = self.stack().join(IMPORT_FILE);
+        match blocks.is_empty() {
+            true => remove(&path),
+            false => file::replace(&path, blocks.as_bytes()),
+        }
+        .map_err(|error| failed(&path, &error))
+    }
+
     /// Removes import blocks that were applied: they would fail once their machine is gone.
     ///
     /// # Errors

@@ -175,9 +175,16 @@ fn losses(drill: &Drill) -> String {
 fn needs(drill: &Drill) -> String {
     let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
     let (data_nodes, voters) = (drill.data_nodes, drill.voters);
-    let disk = if drill.fault == Fault::FillDisk { ", PGDATA on its own file system" } else { "" };
+    let more = match drill.fault {
+        Fault::FillDisk => ", PGDATA on its own file system",
+        Fault::PowerOff => {
+            ", power that hactl can cut: the local platform, [Proxmox](proxmox.md#drills), or hosts with \
+             [`power`](hosts.md#power)"
+        }
+        _ => "",
+    };
     format!(
-        "{}, {}{disk}",
+        "{}, {}{more}",
         count(data_nodes, "machine with PostgreSQL", "machines with PostgreSQL"),
         count(voters, "etcd voter", "etcd voters")
     )

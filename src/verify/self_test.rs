@@ -34,9 +34,7 @@ pub async fn self_test(
     let planned = cluster.plan.patroni.durability;
     let mut ended = Ok(());
     // The control needs machines that hactl can power off and on; this check changes nothing.
-    if cluster.plan.platform.is_adopted()
-        && let Some(reason) = fault::obstacle(&SELF_TEST, cluster).await?
-    {
+    if let Some(reason) = fault::obstacle(&SELF_TEST, cluster).await? {
         verdict.drills.push(not_run(&SELF_TEST, DrillOutcome::Skipped, reason));
         return Ok(end(cluster, &table, verdict, ended).await);
     }

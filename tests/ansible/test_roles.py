@@ -334,6 +334,16 @@ class Hba(unittest.TestCase):
 
 
 class Settings(unittest.TestCase):
+    def test_owner_of_a_link_is_set_on_the_link_itself(self):
+        # In an unprivileged container nobody may change the owner of /dev/null.
+        links = []
+        for path in sorted(ROLES.glob("*/tasks/*.yml")):
+            files = [task["ansible.builtin.file"] for task in yaml.safe_load(path.read_text()) or [] if "ansible.builtin.file" in task]
+            links += [(path.name, file) for file in files if file.get("state") == "link" and ("owner" in file or "group" in file)]
+        self.assertGreaterEqual(len(links), 2)
+        for name, link in links:
+            self.assertIs(link.get("follow"), False, "%s: %s" % (name, link["dest"]))
+
     def test_lag_disqualifies_candidates_only_without_votes(self):
         lag = lambda mode: int(value("patroni", "patroni_maximum_lag_on_failover", patroni_synchronous_mode=mode))
         self.assertEqual([lag(mode) for mode in ("off", False, "on", "quorum")], [2**20, 2**20, 2**40, 2**40])

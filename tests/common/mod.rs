@@ -314,6 +314,13 @@ pub(crate) fn give_to_sudo_user(container: &str, user: &str) {
     assert!(said.ends_with("done\n"), "{container}: {said}");
 }
 
+/// The command lines of processes that have `word` as an argument.
+pub(crate) fn processes_of(word: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+    lines.filter(|line| line.split('\0').any(|one| one == word)).collect()
+}
+
 /// The names of a cluster's containers, sorted.
 pub(crate) fn containers(name: &str) -> Vec<String> {
     let filter = format!("label=hactl.cluster={name}");

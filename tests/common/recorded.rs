@@ -5,8 +5,12 @@
 //!
 //! Long because it is one provider: planning and applying its resources share one recorded schema and one state.
 
+// By path: a benchmark takes this file from another directory.
+#[path = "recorded/rules.rs"]
+pub(crate) mod rules;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::{
         Arc, Mutex,
@@ -27,25 +31,6 @@ pub(crate) const ADDRESS: &str = "registry.terraform.io/bpg/proxmox";
 pub(crate) const VM: &str = "proxmox_virtual_environment_vm";
 pub(crate) const CONTAINER: &str = "proxmox_virtual_environment_container";
 pub(crate) const POOL: &str = "proxmox_virtual_environment_pool";
-
-/// What makes a machine anew when it changes. Not in the schema: from the provider's source
-/// (ForceNew), and for what an import brings from its issues #1131, #1406 and #1988.
-const REPLACING: &[(&str, &[&[&str]])] = &[
-    (VM, &[&["clone"], &["node_name"], &["initialization", "user_account"]]),
-    (
-        CONTAINER,
-        &[
-            &["clone"],
-            &["disk"],
-            &["initialization", "user_account"],
-            &["node_name"],
-            &["operating_system"],
-            &["pool_id"],
-            &["unprivileged"],
-        ],
-    ),
-    (POOL, &[&["pool_id"]]),
-];
 
 /// What the API does not say of a machine, so that an import cannot bring it.
 const NOT_IMPORTED: &[(&str, &[&[&str]])] =
@@ -149,6 +134,9 @@ impl Recorded {
             next_id: AtomicU64::new(100),
             existing: Mutex::default(),
             done: Mutex::default(),
+            sent: Mutex::default(),
+            foreign_disks: Mutex::default(),
+            hidden: Mutex::default(),
         });
         let server = {
             let _entered = runtime.enter();
@@ -167,10 +155,46 @@ impl Recorded {
         self.provider.done.lock().unwrap().clone()
     }
 
+    /// What each update wrote, in this order: `web01: cpu.0.cores memory.0.dedicated`.
+    pub(crate) fn sent(&self) -> Vec<String> {
+        self.provider.sent.lock().unwrap().clone()
+    }
+
     /// Puts a machine there that Terraform did not make, to be imported as NODE/VMID.
     pub(crate) fn put(&self, type_name: &str, attributes: Json) {
         let Json::Object(attributes) = attributes else { panic!("attributes are an object") };
         self.provider.keep(type_name, &attributes);
+    }
+
+    /// Changes a machine as somebody does it in Proxmox.
+    pub(crate) fn change(&self, vm_id: u64, attributes: &Json) {
+        let mut existing = self.provider.existing.lock().unwrap();
+        let found = existing.iter_mut().find(|(_, machine)| machine.get("vm_id") == Some(&json!(vm_id)));
+        let ((type_name, _), mut machine) = found.map(|(key, machine)| (key.clone(), machine.clone())).unwrap();
+        existing.remove(&(type_name.clone(), Provider::import_id(&type_name, &machine)));
+        machine.extend(attributes.as_object().unwrap().clone());
+        existing.insert((type_name.clone(), Provider::import_id(&type_name, &machine)), machine);
+    }
+
+    /// Moves a machine to another hypervisor, by hand or by HA.
+    pub(crate) fn migrate(&self, vm_id: u64, node: &str) {
+        self.change(vm_id, &json!({"node_name": node}));
+    }
+
+    /// Removes a machine, as somebody in the web interface does.
+    pub(crate) fn remove(&self, vm_id: u64) {
+        let of_machine = |found: &State| found.get("vm_id").and_then(Json::as_u64) == Some(vm_id);
+        self.provider.existing.lock().unwrap().retain(|_, found| !of_machine(found));
+    }
+
+    /// Takes the right to see a machine away from the token.
+    pub(crate) fn hide(&self, vm_id: u64) {
+        self.provider.hidden.lock().unwrap().insert(vm_id);
+    }
+
+    /// Gives a machine a disk that Terraform's state does not have.
+    pub(crate) fn attach(&self, vm_id: u64, interface: &str) {
+        self.provider.foreign_disks.lock().unwrap().entry(vm_id).or_default().push(interface.to_owned());
     }
 }
 
@@ -310,6 +334,24 @@ struct Provider {
     /// What is there, by type and the name by which it is imported.
     existing: Mutex<BTreeMap<(String, String), State>>,
     done: Mutex<Vec<String>>,
+    /// The values that each update sent.
+    sent: Mutex<Vec<String>>,
+    /// Disks by machine that Terraform's state does not have: of the template, or added by hand.
+    foreign_disks: Mutex<BTreeMap<u64, Vec<String>>>,
+    /// Machines that the token may not see.
+    hidden: Mutex<BTreeSet<u64>>,
+}
+
+/// An apply that failed, with what it had written by then.
+struct Failed {
+    said: String,
+    state: Option<Value>,
+}
+
+impl From<String> for Failed {
+    fn from(said: String) -> Self {
+        Self { said, state: None }
+    }
 }
 
 impl Provider {
@@ -337,7 +379,7 @@ impl Provider {
         self.done.lock().unwrap().push(line);
     }
 
-    async fn try_apply(&self, request: &wire::ApplyRequest) -> Result<Value, String> {
+    async fn try_apply(&self, request: &wire::ApplyRequest) -> Result<Value, Failed> {
         let type_name = &request.type_name;
         let prior = object(request.prior.as_ref());
         let Some(mut planned) = object(request.planned.as_ref()) else {
@@ -351,7 +393,10 @@ impl Provider {
             self.existing.lock().unwrap().remove(&key);
             return Ok(Value::Null);
         };
-        if prior.is_none() {
+        let failed = if let Some(prior) = &prior {
+            self.update(type_name, prior, &mut planned)
+        } else {
+            self.refuse_taken(type_name, &planned)?;
             self.identify(type_name, &mut planned);
             let made = machine(type_name, &planned);
             self.note("create", &made);
@@ -360,16 +405,43 @@ impl Provider {
                 put_interfaces(type_name, &mut planned, &interfaces);
             }
             each_device(&mut planned, |index, mac| *mac = Value::Text(device_mac(index)));
-        } else {
-            self.note("update", &machine(type_name, &planned));
-        }
+            rules::too_small(type_name, &planned)
+        };
         self.block(type_name).each_computed(&mut planned, &mut |_, attribute, value| {
             if *value == Value::Unknown {
                 *value = attribute.made_up();
             }
         });
         self.keep(type_name, &machine(type_name, &planned).attributes);
-        Ok(Value::Map(planned))
+        match failed {
+            Some(said) => Err(Failed { said, state: Some(Value::Map(planned)) }),
+            None => Ok(Value::Map(planned)),
+        }
+    }
+
+    /// What Proxmox says of an id that another machine has.
+    fn refuse_taken(&self, type_name: &str, planned: &Object) -> Result<(), String> {
+        let Some(Value::Number(id)) = planned.get("vm_id").filter(|_| type_name != POOL) else { return Ok(()) };
+        let existing = self.existing.lock().unwrap();
+        let taken = existing.values().any(|machine| machine.get("vm_id").and_then(Json::as_f64) == Some(*id));
+        if taken { Err(format!("unable to create VM {id}: config file already exists")) } else { Ok(()) }
+    }
+
+    /// Notes what an update does; why it fails, if it does, with what it has not written taken out of `planned`.
+    fn update(&self, type_name: &str, prior: &Object, planned: &mut Object) -> Option<String> {
+        let made = machine(type_name, planned);
+        let refused = rules::refused(type_name, prior, planned);
+        if let Some((_, unwritten)) = refused {
+            planned.insert(unwritten.to_owned(), prior[unwritten].clone());
+        }
+        self.note("update", &made);
+        let mut paths = Vec::new();
+        rules::changed(&Value::Map(prior.clone()), &Value::Map(planned.clone()), "", &mut paths);
+        self.sent.lock().unwrap().push(format!("{}: {}", made.name(), paths.join(" ")));
+        let foreign = self.foreign_disks.lock().unwrap().get(&made.vm_id()).cloned().unwrap_or_default();
+        let effects = rules::effects(type_name, prior, planned, &foreign);
+        self.done.lock().unwrap().extend(effects.iter().map(|effect| format!("{effect} of {}", made.name())));
+        refused.map(|(said, _)| said.to_owned())
     }
 
     fn identify(&self, type_name: &str, planned: &mut Object) {
@@ -392,6 +464,9 @@ impl Provider {
             return Ok(Some(Value::Map(state)));
         }
         let machine = machine(&request.type_name, &state);
+        if self.hidden.lock().unwrap().contains(&machine.vm_id()) || !self.refresh(&request.type_name, &mut state) {
+            return Ok(None);
+        }
         let known = interfaces(&machine);
         let Some(found) = self.hypervisor.read(&machine, known.clone()).await? else { return Ok(None) };
         if found != known {
@@ -400,22 +475,73 @@ impl Provider {
         Ok(Some(Value::Map(state)))
     }
 
+    /// A machine with every attribute, of which a test gives a few.
+    fn read_in_full(&self, type_name: &str, attributes: Object) -> Object {
+        let block = self.block(type_name);
+        let mut found = block.conform(attributes);
+        rules::fill(type_name, &mut found);
+        block.each_computed(&mut found, &mut |name, attribute, value| {
+            if *value == Value::Null && name != "id" {
+                *value = attribute.made_up();
+            }
+        });
+        found
+    }
+
+    /// Brings the state to what is there. A virtual machine is found on any hypervisor, a container only on that of the
+    /// state: whether the machine is found.
+    fn refresh(&self, type_name: &str, state: &mut Object) -> bool {
+        let existing = self.existing.lock().unwrap();
+        let same = |((kind, _), found): &(&(String, String), &State)| {
+            kind == type_name && found.get("vm_id").and_then(Json::as_f64) == state.get("vm_id").and_then(as_number)
+        };
+        // Made by a provider of an earlier process: nothing changes there.
+        let Some((_, found)) = existing.iter().find(same) else { return true };
+        let Value::Map(found) = Value::from_json(Json::Object(found.clone())) else { unreachable!() };
+        if type_name == CONTAINER && found.get("node_name") != state.get("node_name") {
+            return false;
+        }
+        let found = self.read_in_full(type_name, found);
+        let kept = paths(NOT_IMPORTED, type_name).iter().map(|path| path[0]);
+        // The provider's own settings, and what the hypervisor is asked for.
+        let own = [
+            "ipv4",
+            "ipv4_addresses",
+            "ipv6",
+            "ipv6_addresses",
+            "mac_addresses",
+            "network_interface_names",
+            "initialization",
+            "agent",
+            "wait_for_ip",
+        ];
+        let own = own.into_iter().chain([
+            "delete_unreferenced_disks_on_destroy",
+            "id",
+            "reboot_after_update",
+            "stop_on_destroy",
+            "migrate",
+            "network_device",
+        ]);
+        let own: Vec<_> = own.chain(kept).collect();
+        for (name, value) in
+            found.into_iter().filter(|(name, value)| !own.contains(&name.as_str()) && *value != Value::Null)
+        {
+            state.insert(name, value);
+        }
+        true
+    }
+
     fn try_import(&self, request: &wire::ImportRequest) -> Result<Value, String> {
         let key = (request.type_name.clone(), request.id.clone());
         let found = self.existing.lock().unwrap().get(&key).cloned();
         let attributes = found.ok_or_else(|| format!("there is no {} {}", request.type_name, request.id))?;
         let Value::Map(attributes) = Value::from_json(Json::Object(attributes)) else { unreachable!() };
-        let block = self.block(&request.type_name);
-        let mut state = block.conform(attributes);
+        let mut state = self.read_in_full(&request.type_name, attributes);
         for path in paths(NOT_IMPORTED, &request.type_name) {
             forget(&mut state, path);
         }
         self.identify(&request.type_name, &mut state);
-        block.each_computed(&mut state, &mut |_, attribute, value| {
-            if *value == Value::Null {
-                *value = attribute.made_up();
-            }
-        });
         Ok(Value::Map(state))
     }
 }
@@ -446,6 +572,7 @@ impl Answers for Provider {
         let Some(mut planned) = object(request.proposed.as_ref()) else {
             return wire::PlanResponse { planned: Some(Value::Null.encode()), ..Default::default() };
         };
+        rules::fill(&request.type_name, &mut planned);
         self.block(&request.type_name).each_computed(&mut planned, &mut |_, _, value| {
             if *value == Value::Null {
                 *value = Value::Unknown;
@@ -455,9 +582,8 @@ impl Answers for Provider {
         if let Some(prior) = &prior {
             each_device(&mut planned, |index, mac| *mac = at_device(prior, index));
         }
-        let changed = |path: &&&[&str]| prior.as_ref().is_some_and(|prior| at(prior, path) != at(&planned, path));
-        let replacing = paths(REPLACING, &request.type_name).iter().filter(changed);
-        let requires_replace = replacing.map(|path| wire::AttributePath::attribute(path[0])).collect();
+        let replacing = prior.map(|prior| rules::replacing(&request.type_name, &prior, &planned)).unwrap_or_default();
+        let requires_replace = replacing.into_iter().map(wire::AttributePath::attribute).collect();
         wire::PlanResponse {
             planned: Some(Value::Map(planned.clone()).encode()),
             requires_replace,
@@ -477,8 +603,9 @@ impl Answers for Provider {
     async fn apply(self: Arc<Self>, request: wire::ApplyRequest) -> wire::ApplyResponse {
         match self.try_apply(&request).await {
             Ok(state) => wire::ApplyResponse { state: Some(state.encode()), diagnostics: Vec::new(), lenient: true },
-            Err(error) => {
-                wire::ApplyResponse { state: request.prior, diagnostics: vec![problem("apply", error)], lenient: true }
+            Err(Failed { said, state }) => {
+                let state = state.map(|state| state.encode()).or(request.prior);
+                wire::ApplyResponse { state, diagnostics: vec![problem("apply", said)], lenient: true }
             }
         }
     }
@@ -501,6 +628,10 @@ impl Answers for Provider {
 fn problem(verb: &str, detail: String) -> wire::Diagnostic {
     let summary = format!("The recorded provider cannot {verb}");
     wire::Diagnostic { severity: wire::SEVERITY_ERROR, summary, detail, attribute: None }
+}
+
+fn as_number(value: &Value) -> Option<f64> {
+    if let Value::Number(number) = value { Some(*number) } else { None }
 }
 
 fn object(wire: Option<&wire::DynamicValue>) -> Option<Object> {

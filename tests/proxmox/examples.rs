@@ -30,7 +30,10 @@ fn counts(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 #[test]
 fn example_values_in_plain_terraform_give_machines_pool_and_records() {
-    let tree = Tree::new(Nowhere);
+    plan_examples(&Tree::new(Nowhere));
+}
+
+pub(super) fn plan_examples(tree: &Tree) {
     tree.init(VM_STACK);
     let page = read("docs/terraform-multi-instance.md");
     let block = page.split("```hcl\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
@@ -44,13 +47,16 @@ fn example_values_in_plain_terraform_give_machines_pool_and_records() {
         ),
     ] {
         tree.write(&format!("{VM_STACK}/example.auto.tfvars"), text);
-        assert_eq!(created(&tree, VM_STACK), expected, "{text}");
+        assert_eq!(created(tree, VM_STACK), expected, "{text}");
     }
 }
 
-/// A unit as a root module of plain Terraform: its inputs, with the stack's values and the mocks of what it depends on.
+/// A unit of the stack as a root module of plain Terraform: its inputs, with the stack's values and the mocks of what it
+/// depends on.
 struct Unit {
-    name: &'static str,
+    name: String,
+    /// What the stack says of it.
+    block: String,
     text: String,
     root: String,
 }
@@ -62,10 +68,10 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 }
 
 impl Unit {
-    fn new(name: &'static str, stack: &str) -> Self {
-        let text = read(&format!("examples/terragrunt/units/{name}/terragrunt.hcl"));
-        let source = format!("/examples/terragrunt/units/{name}\"");
-        let unit = stack.split("\nunit ").find(|unit| unit.contains(&source)).expect("the stack has the unit");
+    fn new(name: &str, stack: &str) -> Self {
+        let block = between(stack, &format!("\nunit \"{name}\" {{"), "\n}\n").to_owned();
+        let source = between(&block, "/examples/terragrunt/units/", "\"");
+        let text = read(&format!("examples/terragrunt/units/{source}/terragrunt.hcl"));
         let module = between(&text, "source = \"${get_repo_root()}/terraform/modules/", "\"");
         let inputs = between(&text, "\ninputs = {\n", "\n}\n");
         let names = inputs.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
@@ -84,11 +90,11 @@ impl Unit {
             "locals {{{}}}\nlocals {{\n  values = {{{}  }}\n}}\nlocals {{\n  dependency = {{\n{}  }}\n  inputs = {{\n{}\n  }}\n}}\n\
              module \"unit\" {{\n  source = \"../../modules/{module}\"\n{arguments}}}\n",
             between(stack, "locals {", "\n}\n").to_owned() + "\n",
-            between(unit, "  values = {", "  }\n"),
+            between(&(block.clone() + "\n"), "  values = {", "\n  }\n").to_owned() + "\n",
             dependencies.replace("values.", "local.values."),
             inputs.replace("values.", "local.values.").replace("dependency.", "local.dependency."),
         );
-        Self { name, text, root }
+        Self { name: name.to_owned(), block, text, root }
     }
 
     /// Writes it into the tree, and gives its directory.
@@ -100,14 +106,21 @@ impl Unit {
     }
 }
 
+const STACK: &str = "examples/terragrunt/stacks/homelab-proxmox-vm/terragrunt.stack.hcl";
+
 #[test]
 fn terragrunt_units_pass_the_variables_of_their_modules() {
-    let stack = read("examples/terragrunt/stacks/homelab-proxmox-vm/terragrunt.stack.hcl");
-    let tree = Tree::new(Nowhere);
-    for (name, expected) in [
-        ("proxmox-pool", counts(&[("proxmox_virtual_environment_pool", 1)])),
-        ("proxmox-vm", counts(&[("proxmox_virtual_environment_vm", 3), ("terraform_data", 3)])),
-        ("dns", counts(&[("hactl_dns_record_set", 3)])),
+    let (stack, tree) = (read(STACK), Tree::new(Nowhere));
+    let machine = counts(&[("proxmox_virtual_environment_vm", 1), ("terraform_data", 1)]);
+    let record = counts(&[("hactl_dns_record_set", 1)]);
+    for (name, memory, expected) in [
+        ("pool", None, counts(&[("proxmox_virtual_environment_pool", 1)])),
+        ("web01", Some(4096), machine.clone()),
+        ("web02", Some(4096), machine.clone()),
+        ("db01", Some(8192), machine),
+        ("dns_web01", None, record.clone()),
+        ("dns_web02", None, record.clone()),
+        ("dns_db01", None, record),
     ] {
         let unit = Unit::new(name, &stack);
         let dir = unit.write(&tree);
@@ -116,17 +129,65 @@ fn terragrunt_units_pass_the_variables_of_their_modules() {
             let commands = between(block, "mock_outputs_allowed_terraform_commands = [", "]");
             assert_eq!(commands, r#""init", "validate", "plan""#, "{name}");
         }
-        // A plan with mocked machines, saved and applied, makes no record.
-        if name == "dns" {
+        let plan = tree.shown(&dir, "read.tfplan");
+        let changes = plan["resource_changes"].as_array().unwrap();
+        let of = |kind: &str| &changes.iter().find(|change| change["type"] == kind).unwrap()["change"]["after"];
+        if let Some(memory) = memory {
+            let vm = of("proxmox_virtual_environment_vm");
+            assert_eq!((&vm["memory"][0]["dedicated"], &vm["name"]), (&memory.into(), &name.into()));
+            assert_eq!(vm["pool_id"], "example-multi-vm-pool");
+        }
+        // A plan with a mocked machine, saved and applied, makes no record.
+        if let Some(machine) = name.strip_prefix("dns_") {
+            let record = of("hactl_dns_record_set");
+            assert_eq!((&record["name"], &record["zone"]), (&machine.into(), &"home.sflab.io.".into()));
+            assert_eq!(
+                (&record["server"], &record["port"], &record["ttl"]),
+                (&"192.168.1.13".into(), &53.into(), &300.into())
+            );
+            assert_eq!((&record["key_name"], &record["key_algorithm"]), (&"ddnskey.".into(), &"hmac-sha256".into()));
             let applied = tree.run(&dir, &["apply", "-input=false", "-no-color", "read.tfplan"]);
             let missing = applied.text.matches("VM IP address is not available").count();
-            assert_eq!((applied.code, missing), (1, 3), "{}", applied.text);
+            assert_eq!((applied.code, missing), (1, 1), "{}", applied.text);
         }
     }
     // Each path that a unit is given is where the stack puts the other one.
-    let unit = |name: &str| between(&stack, &format!("\nunit \"{name}\" {{"), "\n}\n").to_owned();
-    for (from, value, to) in [("machines", "pool_path", "pool"), ("dns", "machines_path", "machines")] {
-        assert!(between(&unit(from), value, "\n").ends_with(&format!("= \"../{to}\"")), "{from}");
-        assert!(unit(to).contains(&format!("path   = \"{to}\"")), "{to}");
+    for (from, value, to) in [
+        ("web01", "pool_unit_path", "pool"),
+        ("web02", "pool_unit_path", "pool"),
+        ("db01", "pool_unit_path", "pool"),
+        ("dns_web01", "vm_unit_path", "web01"),
+        ("dns_web02", "vm_unit_path", "web02"),
+        ("dns_db01", "vm_unit_path", "db01"),
+    ] {
+        assert!(between(&Unit::new(from, &stack).block, value, "\n").ends_with(&format!("= \"../{to}\"")), "{from}");
+        assert!(Unit::new(to, &stack).block.contains(&format!("path   = \"{to}\"")), "{to}");
     }
+}
+
+/// Values as the design of many machines names them, and what may be left out.
+#[test]
+fn terragrunt_units_take_containers_and_machines_without_a_pool() {
+    let (stack, tree) = (read(STACK), Tree::new(Nowhere));
+    let left_out = |name: &str, values: &[&str]| {
+        let unit = between(&stack, &format!("\nunit \"{name}\" {{"), "\n}\n");
+        let kept: Vec<_> =
+            unit.lines().filter(|line| !values.iter().any(|value| line.trim().starts_with(value))).collect();
+        stack.replace(unit, &kept.join("\n"))
+    };
+    let dir = Unit::new("web01", &left_out("web01", &["pool_id", "pool_unit_path"])).write(&tree);
+    assert_eq!(created(&tree, &dir)["proxmox_virtual_environment_vm"], 1);
+    let plan = tree.shown(&dir, "read.tfplan").to_string();
+    assert!(!plan.contains("\"pool_id\":\"example-multi-vm-pool\""), "{plan}");
+
+    let containers = stack.replace("units/proxmox-vm", "units/proxmox-lxc").replace("vm_unit_path", "lxc_unit_path");
+    let dir = Unit::new("db01", &containers).write(&tree);
+    assert_eq!(created(&tree, &dir)["proxmox_virtual_environment_container"], 1);
+    let unit = Unit::new("dns_db01", &containers);
+    let dir = unit.write(&tree);
+    assert_eq!(created(&tree, &dir), counts(&[("hactl_dns_record_set", 1)]));
+    let applied = tree.run(&dir, &["apply", "-input=false", "-no-color", "read.tfplan"]);
+    assert!(applied.text.contains("Container IP address is not available"), "{}", applied.text);
+    let dir = Unit::new("dns_web01", &left_out("dns_web01", &["dns_port", "key_algorithm", "ttl"])).write(&tree);
+    assert_eq!(created(&tree, &dir), counts(&[("hactl_dns_record_set", 1)]));
 }

@@ -177,9 +177,9 @@ fn machines_imported_without_ignored_attributes_would_be_replaced() {
         import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(None)).unwrap();
         let main = place.tree.path("modules").join(module).join("main.tf");
         let text = fs::read_to_string(&main).unwrap();
-        let careless: Vec<&str> = text.lines().filter(|line| !line.trim().starts_with("ignore_changes")).collect();
-        assert_eq!(careless.len() + 1, text.lines().count());
-        fs::write(&main, careless.join("\n")).unwrap();
+        let (before, rest) = text.split_once("ignore_changes = [").unwrap();
+        let (_, after) = rest.split_once("\n    ]").unwrap();
+        fs::write(&main, format!("{before}{after}")).unwrap();
         let replaced = ["node1: delete then create, imported", "node2: delete then create, imported"];
         assert_eq!(place.plan(&[]), replaced);
     }
@@ -303,13 +303,15 @@ fn machines_not_yet_imported_are_not_destroyed() {
     assert_eq!(place.plan(&["-destroy"]), [""; 0]);
 }
 
-/// A container's disk is compared: one of another size or storage is another container, and the guard stops that.
+/// A container's disk is compared: a larger one grows in place, and a smaller one is another container.
 #[test]
-fn container_with_another_disk_would_be_replaced() {
+fn container_with_a_smaller_disk_would_be_replaced() {
     let place = Place::new(ProxmoxKind::Lxc);
     import::write(&place.tree.path(&place.stack).join(import::IMPORT_FILE), &place.imports(None)).unwrap();
     let mut values = values(ProxmoxKind::Lxc);
-    values["instances"]["node2"]["disk_gb"] = json!(16);
-    place.tree.set(&place.stack, &values);
-    assert_eq!(place.plan(&[]), ["node1: update, imported", "node2: delete then create, imported"]);
+    for (disk_gb, node2) in [(16, "update"), (4, "delete then create")] {
+        values["instances"]["node2"]["disk_gb"] = json!(disk_gb);
+        place.tree.set(&place.stack, &values);
+        assert_eq!(place.plan(&[]), ["node1: update, imported".to_owned(), format!("node2: {node2}, imported")]);
+    }
 }

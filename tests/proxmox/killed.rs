@@ -82,7 +82,7 @@ fn clone_of_a_killed_run_is_named_by_up_and_down() {
             code == 1 && said.contains("web: virtual machine 100 (pg-prod-web) on pve1 has this cluster's tag"),
             "{said}"
         );
-        assert!(refused.to_string().contains("hactl import CLUSTER web=pve1/100"), "{refused:#}");
+        assert!(refused.to_string().contains("hactl import pg web=pve1/100"), "{refused:#}");
         assert_eq!(program.simulator.world().guests.len(), 4);
     });
 

@@ -103,7 +103,7 @@ fn life(kind: Kind) {
     assert_eq!(tree.output(&stack, "vm_target_ips"), ips);
     let vms = tree.output(&stack, "vms");
     let name = json!({"id": tree.output(&stack, "resource_ids")["node1"], "name": "pg-prod-node1", "ipv4": "192.0.2.49",
-        "ssh_host": null, "ssh_port": null, "host_key": null});
+        "ssh_host": null, "ssh_port": null, "host_key": null, "data_device": null});
     assert_eq!(vms["node1"], name);
 
     let gone = tree.destroy(&stack).good();

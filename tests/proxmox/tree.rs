@@ -10,14 +10,19 @@ use hactl::{assets::Assets, dns::SECRET_VARIABLE, terraform::provider};
 use serde_json::Value;
 
 use crate::{
-    common::recorded::{Hypervisor, Recorded},
+    common::recorded::{Hypervisor, Nowhere, Recorded},
     dns::servers,
 };
 
 pub(crate) struct Tree {
     dir: tempfile::TempDir,
     pub(crate) recorded: Recorded,
+    /// A filesystem mirror with the real provider, which is then used instead of the recorded one.
+    mirror: Option<PathBuf>,
 }
+
+/// The variable that names such a mirror.
+const MIRROR_VARIABLE: &str = "HACTL_TEST_PROVIDERS";
 
 /// How a command of Terraform ended.
 pub(crate) struct Done {
@@ -29,7 +34,18 @@ pub(crate) struct Done {
 
 impl Tree {
     pub(crate) fn new(hypervisor: impl Hypervisor) -> Self {
-        let tree = Self { dir: tempfile::tempdir().unwrap(), recorded: Recorded::start(hypervisor) };
+        Self::with(hypervisor, None)
+    }
+
+    /// With the real provider, where the environment names a mirror that has it. There is no Proxmox behind it: it can
+    /// plan new machines and validate, but not refresh and apply.
+    pub(crate) fn real() -> Option<Self> {
+        let mirror = std::env::var_os(MIRROR_VARIABLE)?;
+        Some(Self::with(Nowhere, Some(mirror.into())))
+    }
+
+    fn with(hypervisor: impl Hypervisor, mirror: Option<PathBuf>) -> Self {
+        let tree = Self { dir: tempfile::tempdir().unwrap(), recorded: Recorded::start(hypervisor), mirror };
         Assets::embedded().write("terraform", &tree.path("")).unwrap();
         provider::install(&tree.dir.path().join("data"), env!("CARGO_BIN_EXE_hactl").as_ref()).unwrap();
         tree
@@ -44,8 +60,27 @@ impl Tree {
     pub(crate) fn run(&self, dir: &str, args: &[&str]) -> Done {
         let mut command = Command::new("terraform");
         command.args(args).current_dir(self.path(dir)).env("XDG_DATA_HOME", self.dir.path().join("data"));
-        command.env("TF_REATTACH_PROVIDERS", self.recorded.reattach(None)).env(SECRET_VARIABLE, servers::secret());
+        command.env(SECRET_VARIABLE, servers::secret());
         command.env("RUST_BACKTRACE", "0").env_remove("TF_CLI_CONFIG_FILE");
+        match &self.mirror {
+            None => command.env("TF_REATTACH_PROVIDERS", self.recorded.reattach(None)),
+            Some(mirror) => {
+                let own = self.dir.path().join("data/terraform/plugins");
+                let config = self.dir.path().join("terraform.rc");
+                let text = format!(
+                    "provider_installation {{\n  filesystem_mirror {{\n    path = \"{}\"\n    include = [\"hactl.local/*/*\"]\n  }}\n  \
+                     filesystem_mirror {{\n    path = \"{}\"\n    include = [\"registry.terraform.io/*/*\"]\n  }}\n}}\n",
+                    own.display(),
+                    mirror.display()
+                );
+                fs::write(&config, text).unwrap();
+                // Nothing answers there: a plan of new machines asks nothing.
+                command
+                    .env("PROXMOX_VE_ENDPOINT", "https://127.0.0.1:1/")
+                    .env("PROXMOX_VE_API_TOKEN", "a@pve!b=00000000-0000-0000-0000-000000000000");
+                command.env("TF_CLI_CONFIG_FILE", config)
+            }
+        };
         let done = command.stdin(Stdio::null()).output().unwrap();
         let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
         let text = format!("{stdout}{}", String::from_utf8_lossy(&done.stderr));
@@ -68,8 +103,7 @@ impl Tree {
     /// The changes of a plan by address, as `create`, `update`, `delete,create`; those that do nothing are left out.
     pub(crate) fn plan(&self, dir: &str) -> Vec<(String, String)> {
         self.run(dir, &["plan", "-no-color", "-input=false", "-out=read.tfplan"]).good();
-        let shown = self.run(dir, &["show", "-json", "read.tfplan"]).good();
-        let plan: Value = serde_json::from_str(&shown.stdout).unwrap();
+        let plan = self.shown(dir, "read.tfplan");
         let changes = plan["resource_changes"].as_array().cloned().unwrap_or_default();
         let actions = |change: &Value| {
             let actions = change["change"]["actions"].as_array().unwrap();
@@ -77,6 +111,12 @@ impl Tree {
         };
         let changes = changes.iter().map(|change| (change["address"].as_str().unwrap().to_owned(), actions(change)));
         changes.filter(|(_, action)| action != "no-op").collect()
+    }
+
+    /// A plan in a file, as JSON.
+    pub(crate) fn shown(&self, dir: &str, file: &str) -> Value {
+        let shown = self.run(dir, &["show", "-json", file]).good();
+        serde_json::from_str(&shown.stdout).unwrap()
     }
 
     pub(crate) fn output(&self, dir: &str, name: &str) -> Value {

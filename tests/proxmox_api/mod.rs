@@ -3,6 +3,9 @@
 //!
 //! Long because its tests share one simulator and the questions it answers.
 
+mod identity;
+pub(crate) mod machines;
+mod power;
 pub(crate) mod simulator;
 
 use std::{
@@ -84,6 +87,15 @@ fn refused(change: impl FnOnce(&mut World), wanted: &ProxmoxRequest, code: &str,
 fn machine(node: &str, id: u32) -> GuestRequest {
     GuestRequest {
         made: false,
+        vmid: None,
+        recorded_name: None,
+        held_as: None,
+        recorded_on: None,
+        imported: false,
+        was_at: None,
+        address: None,
+        startup: false,
+        tags: BTreeSet::new(),
         name: "pg-prod-new".to_owned(),
         hypervisor: node.to_owned(),
         source: Source::Template { id, hypervisor: None },
@@ -104,7 +116,7 @@ fn key(name: &str) -> InstanceKey {
 
 fn wanted(machines: impl IntoIterator<Item = GuestRequest>) -> ProxmoxRequest {
     let machines = machines.into_iter().zip(1..).map(|(machine, n)| (key(&format!("node{n}")), machine));
-    ProxmoxRequest { machines: machines.collect(), ..ProxmoxRequest::default() }
+    ProxmoxRequest { machines: machines.collect(), name: "pg".to_owned(), ssh_port: 22, ..ProxmoxRequest::default() }
 }
 
 /// One machine on each of three hypervisors, and a pool for them.
@@ -291,7 +303,7 @@ fn machine_unknown_to_the_state_is_not_made_twice() {
         ["node1: virtual machine 104 (pg-prod-node1) on pve2 has the same name", "`qm destroy 104 --purge`, on pve2"];
     refused(cloned, &wanted, "proxmox-machine-there", &words);
     let changed = |world: &mut World| drop(world.guests.insert(104, tagged(&format!("a;hactl-{cluster};z"))));
-    let words = ["has this cluster's tag", "Run `hactl import CLUSTER node1=pve2/104` to take it over"];
+    let words = ["has this cluster's tag", "Run `hactl import pg node1=pve2/104` to take it over"];
     refused(changed, &wanted, "proxmox-machine-there", &words);
     let container = |world: &mut World| drop(world.guests.insert(104, Guest::new("lxc", "pve1", "pg-prod-node1")));
     refused(container, &wanted, "proxmox-machine-there", &["container 104", "`pct destroy 104 --purge`"]);

@@ -1,6 +1,8 @@
 //! A Proxmox VE on loopback: its API over TLS, with users' privileges, nodes, storages, guests and pools, as far as
 //! hactl asks for them. Who may see what, where Proxmox puts its words and how long it holds back a refused login are
-//! those of the real one; guests are entries in a table.
+//! those of the real one; guests are entries in a table, or [`super::machines`].
+//!
+//! Long because its objects, the privileges on them and the methods that ask for them are one world.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,11 +43,16 @@ pub(crate) struct World {
     pub(crate) acl: BTreeMap<String, BTreeSet<String>>,
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) guests: BTreeMap<u32, Guest>,
+    /// The datacenter's option `user-tag-access`: its mode, and the list of allowed tags.
+    pub(crate) user_tags: Option<(&'static str, Vec<String>)>,
+    /// Without a quorum nothing can be changed.
+    pub(crate) quorate: bool,
     pub(crate) pools: BTreeSet<String>,
     /// How long every answer takes.
     pub(crate) delay: Duration,
     /// What was asked, in order.
     pub(crate) asked: Vec<String>,
+    pub(crate) machines: super::machines::Machines,
 }
 
 #[derive(Clone, Debug)]
@@ -107,9 +114,12 @@ impl Default for World {
             acl: BTreeMap::from([("/".to_owned(), EVERYTHING.iter().map(|word| (*word).to_owned()).collect())]),
             nodes: names.iter().map(|name| ((*name).to_owned(), node())).collect(),
             guests: templates.collect(),
+            user_tags: None,
+            quorate: true,
             pools: BTreeSet::new(),
             delay: Duration::ZERO,
             asked: Vec::new(),
+            machines: super::machines::Machines::default(),
         }
     }
 }
@@ -159,15 +169,15 @@ impl Guest {
 }
 
 /// What is asked: an answer, or a status with Proxmox's words and how long it is held back.
-type Answer = Result<Value, Refusal>;
+pub(super) type Answer = Result<Value, Refusal>;
 
-struct Refusal {
+pub(super) struct Refusal {
     status: u16,
     words: String,
     after: Duration,
 }
 
-fn refusal(status: u16, words: impl Into<String>) -> Refusal {
+pub(super) fn refusal(status: u16, words: impl Into<String>) -> Refusal {
     Refusal { status, words: words.into(), after: Duration::ZERO }
 }
 
@@ -188,19 +198,19 @@ impl World {
         found
     }
 
-    fn may(&self, path: &str, any: &[&str]) -> bool {
+    pub(super) fn may(&self, path: &str, any: &[&str]) -> bool {
         let granted = self.privileges(path);
         any.iter().any(|privilege| granted.contains(*privilege))
     }
 
-    fn must(&self, path: &str, privilege: &str) -> Result<(), Refusal> {
+    pub(super) fn must(&self, path: &str, privilege: &str) -> Result<(), Refusal> {
         match self.may(path, &[privilege]) {
             true => Ok(()),
             false => Err(refusal(403, format!("Permission check failed ({path}, {privilege})"))),
         }
     }
 
-    fn node(&self, name: &str) -> Result<&Node, Refusal> {
+    pub(super) fn node(&self, name: &str) -> Result<&Node, Refusal> {
         match self.nodes.get(name) {
             Some(node) if node.online => Ok(node),
             Some(_) => Err(Refusal { status: 595, words: "No route to host".to_owned(), after: REFUSED_AFTER }),
@@ -213,7 +223,7 @@ impl World {
         }
     }
 
-    fn guest(&mut self, node: &str, kind: &str, id: &str) -> Result<&mut Guest, Refusal> {
+    pub(super) fn guest(&mut self, node: &str, kind: &str, id: &str) -> Result<&mut Guest, Refusal> {
         self.node(node)?;
         let missing = || {
             let dir = if kind == "qemu" { "qemu-server" } else { "lxc" };
@@ -264,6 +274,46 @@ impl World {
                         Err(refusal(500, format!("create pool failed: pool '{}' already exists", value("poolid"))))
                     }
                 }
+            }
+            // Open to every token, also for numbers of machines that the token may not see.
+            ("GET", ["cluster", "nextid"]) => match values.get("vmid").map(|vmid| vmid.parse::<u32>()) {
+                Some(Ok(vmid)) if self.guests.contains_key(&vmid) => {
+                    Err(refusal(400, "Parameter verification failed."))
+                }
+                Some(Ok(vmid)) => Ok(json!(vmid.to_string())),
+                _ => Err(refusal(501, "this simulator hands out no numbers")),
+            },
+            ("GET", ["cluster", "options"]) => {
+                let mut options = json!({});
+                let privileged = self.may("/", &["Sys.Modify"]);
+                let (mode, list) = self.user_tags.clone().unwrap_or(("free", Vec::new()));
+                let mut allowed: BTreeSet<String> =
+                    if mode != "none" || privileged { list.iter().cloned().collect() } else { BTreeSet::new() };
+                if privileged || matches!(mode, "free" | "existing") {
+                    let seen = self.guests.iter().filter(|(id, _)| self.may(&format!("/vms/{id}"), &["VM.Audit"]));
+                    let tags = seen.filter_map(|(_, guest)| guest.config.get("tags")?.as_str());
+                    allowed.extend(tags.flat_map(|tags| tags.split(';')).map(str::to_owned));
+                }
+                options["allowed-tags"] = json!(allowed);
+                if self.may("/", &["Sys.Audit"]) && self.user_tags.is_some() {
+                    options["user-tag-access"] = json!({"user-allow": mode, "user-allow-list": list});
+                }
+                Ok(options)
+            }
+            ("GET", ["cluster", "status"]) => {
+                self.must("/", "Sys.Audit")?;
+                let nodes = self.nodes.iter().map(|(name, node)| {
+                    json!({"type": "node", "name": name, "id": format!("node/{name}"), "online": u8::from(node.online)})
+                });
+                let cluster = json!({
+                    "type": "cluster", "name": "pve", "id": "cluster", "nodes": self.nodes.len(), "version": 3,
+                    "quorate": u8::from(self.quorate),
+                });
+                Ok([cluster].into_iter().chain(nodes).collect())
+            }
+            ("GET", ["nodes", node, kind @ ("qemu" | "lxc"), id, "config"]) => {
+                self.must(&format!("/vms/{id}"), "VM.Audit")?;
+                Ok(Value::Object(self.guest(node, kind, id)?.config.clone()))
             }
             ("GET", ["access", "permissions"]) => {
                 let granted: Map<String, Value> =
@@ -324,13 +374,17 @@ impl World {
             // A running virtual machine goes on with what it has; a container takes the change at once.
             ("PUT", ["nodes", node, kind, id, "config"]) => {
                 for key in values.keys() {
-                    let privilege = if key == "memory" { "VM.Config.Memory" } else { "VM.Config.CPU" };
+                    let privilege = match key.as_str() {
+                        "memory" => "VM.Config.Memory",
+                        "protection" => "VM.Config.Options",
+                        _ => "VM.Config.CPU",
+                    };
                     self.must(&format!("/vms/{id}"), privilege)?;
                 }
                 let guest = self.guest(node, kind, id)?;
                 for (key, value) in values {
                     let value = if key == "memory" { json!(value) } else { value.parse::<u64>().unwrap().into() };
-                    let waits = guest.running && guest.kind == "qemu";
+                    let waits = guest.running && guest.kind == "qemu" && key != "protection";
                     let place = if waits { &mut guest.pending } else { &mut guest.config };
                     place.insert(key.clone(), value);
                 }
@@ -343,7 +397,7 @@ impl World {
                 guest.config.extend(pending);
                 Ok(json!(format!("UPID:{node}:00001A2B:00003C4D:68000000:qmreboot:{id}:{TOKEN}:")))
             }
-            _ => Err(refusal(501, format!("Method '{method} /{}' not implemented", path.join("/")))),
+            _ => self.answer_for_machines(method, path, values),
         }
     }
 }

@@ -113,6 +113,7 @@ impl Cluster {
             uuid: self.uuid,
             authorized_keys: &keys,
             record: "",
+            surveyed: None,
         };
         terraform::apply(
             context,
@@ -160,8 +161,15 @@ impl Cluster {
         let (_server, reattach) = self.server(&context);
         let (plan, assets) = (self.plan(), Assets::embedded());
         let (image, keys) = (Some(self.image.as_str()), [KEY.to_owned()]);
-        let machines =
-            Machines { plan: &plan, assets: &assets, image, uuid: self.uuid, authorized_keys: &keys, record: "" };
+        let machines = Machines {
+            plan: &plan,
+            assets: &assets,
+            image,
+            uuid: self.uuid,
+            authorized_keys: &keys,
+            record: "",
+            surveyed: None,
+        };
         let dir = context.dirs.cluster(&self.name);
         terraform::destroy(&context, &dir, &machines, Some(reattach)).await.unwrap();
     }

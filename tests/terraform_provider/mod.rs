@@ -6,6 +6,7 @@
 mod cluster;
 mod interrupted;
 mod plain;
+mod reference;
 
 use std::time::{Duration, Instant};
 

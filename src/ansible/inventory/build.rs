@@ -64,6 +64,9 @@ fn cluster(plan: &Plan, fleet: &Fleet, material: &Material) -> Vars {
     if !plan.kernel.is_empty() {
         cluster.extend(vars([("common_chrony", json!(true))]));
     }
+    if plan.platform.grows_disks() {
+        cluster.extend(vars([("common_grow_disks", json!(true))]));
+    }
     cluster.extend(material.downloads.iter().flat_map(|done| vars([(done.variable, path(&done.dir))])));
     cluster.extend(merged(COMPONENTS.iter().flat_map(|component| {
         let variables = &component.variables;
@@ -80,6 +83,9 @@ fn host(node: &FleetNode) -> Vars {
     ]);
     if node.ssh.sudo {
         host.extend(vars([("ansible_become", json!(true))]));
+    }
+    if let Some(device) = &node.data_device {
+        host.extend(vars([("common_data_device", json!(device))]));
     }
     let components = component::of_roles(&node.node.roles);
     host.extend(merged(components.map(|component| (component.variables.host)(node))));

@@ -229,3 +229,18 @@ fn inventory_variables_match_the_role_options() {
         assert!(unknown.is_empty() && missing.is_empty(), "role {role}: unknown {unknown:?}, missing {missing:?}");
     }
 }
+
+#[test]
+fn disks_of_machines_are_variables_of_the_role_common() {
+    let file = "name: pg\nplatform: {proxmox: {kind: KIND}}\ndefaults: {gateway: 10.0.0.1}\n\
+                instances: {a: {address: 10.0.0.4/24}}\n";
+    let known = options("common");
+    for (kind, grows) in [("vm", true), ("lxc", false)] {
+        let (plan, mut fleet, material) = example(&file.replace("KIND", kind));
+        fleet.nodes.values_mut().next().unwrap().data_device = Some("/dev/disk/by-id/data".to_owned());
+        let inventory = build(&plan, &fleet, &material).unwrap();
+        assert_eq!(inventory.vars.get("common_grow_disks"), grows.then_some(&value!(true)), "{kind}");
+        assert_eq!(inventory.hosts.values().next().unwrap()["common_data_device"], "/dev/disk/by-id/data");
+        assert!(["common_grow_disks", "common_data_device"].iter().all(|name| known.contains_key(*name)));
+    }
+}

@@ -25,6 +25,9 @@ fn etcd(plan: &Plan, seen: &Observations, findings: &mut Findings) -> Etcd {
         let healthy = views.into_iter().any(|view| view.cluster.is_some());
         return Etcd { healthy, ..Etcd::default() };
     }
+    if plan.is_plain() {
+        return Etcd::default();
+    }
     let outside = plan.voter_count() > voters.len();
     let mut answers = BTreeMap::new();
     for key in &voters {

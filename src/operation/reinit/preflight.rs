@@ -99,6 +99,7 @@ mod tests {
             slots: Vec::new(),
             unproved: Vec::new(),
             watchdogs: std::collections::BTreeMap::new(),
+            needs_leader: true,
             certificates: Default::default(),
         };
         let room = Space { needed_kib: 1000, free_kib: 1101, tablespaces: 0 };

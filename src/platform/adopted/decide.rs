@@ -74,7 +74,10 @@ pub(super) fn decide(plan: &Plan, answers: &Answers, known: Option<&AdoptedRecor
             },
         };
         node.roles = roles;
-        nodes.insert(key.clone(), FleetNode { node, address, machine_id: None, ssh: ssh.clone(), found });
+        nodes.insert(
+            key.clone(),
+            FleetNode { node, address, machine_id: None, ssh: ssh.clone(), data_device: None, found },
+        );
     }
     if !problems.is_empty() {
         return Err(problems);

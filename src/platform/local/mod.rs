@@ -19,6 +19,7 @@ mod image_builder;
 mod network;
 mod node;
 mod node_request;
+pub(super) mod power;
 mod progress;
 mod refusal;
 mod subnet;

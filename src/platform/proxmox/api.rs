@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use reqwest::{
-    Certificate, Client, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderValue},
+    Certificate, Client, Method, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
     redirect,
 };
 use serde_json::Value;
@@ -68,24 +68,74 @@ impl Api {
 
     /// The `data` of one answer.
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Trouble> {
+        data(self.ask(Method::GET, path, query).await?)
+    }
+
+    /// The `data` of the answer to a request that changes something.
+    pub(super) async fn post(&self, path: &[&str]) -> Result<Value, Trouble> {
+        data(self.ask(Method::POST, path, &[]).await?)
+    }
+
+    /// Changes settings of a guest that Proxmox applies at once.
+    pub(super) async fn set(&self, path: &[&str], values: &[(&str, &str)]) -> Result<(), Trouble> {
+        // The query of an address has the form of such a body.
+        let form = self.server.endpoint.method(path, values).query().unwrap_or_default().to_owned();
+        let url = self.server.endpoint.method(path, &[]);
+        let request = self.client.put(url).header(AUTHORIZATION, self.authorization.clone());
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        data(Answer::read(request.send().await).await?).map(drop)
+    }
+
+    /// Whether no machine has this number. Proxmox says it to every token, also of machines that the token may not see.
+    pub(super) async fn is_free(&self, vmid: u32) -> Result<bool, Trouble> {
+        let (path, id) = (["cluster", "nextid"], vmid.to_string());
+        let query = [("vmid", id.as_str())];
+        match self.ask(Method::GET, &path, &query).await? {
+            // A wrong parameter: that the number is taken is the only thing that can be wrong about it.
+            Answer { status: StatusCode::BAD_REQUEST, json: Some(_), .. } => Ok(false),
+            answer => data(answer).map(|_| true),
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Trouble> {
         let url = self.server.endpoint.method(path, query);
-        let response = self.client.get(url).header(AUTHORIZATION, self.authorization.clone()).send().await;
+        Answer::read(self.client.request(method, url).header(AUTHORIZATION, self.authorization.clone()).send().await)
+            .await
+    }
+}
+
+/// An answer as it came.
+struct Answer {
+    status: StatusCode,
+    reason: String,
+    /// None where the body is something else.
+    json: Option<Value>,
+}
+
+impl Answer {
+    async fn read(response: reqwest::Result<Response>) -> Result<Self, Trouble> {
         let response = response.map_err(|error| Trouble::of(&error))?;
         let (status, reason) = (response.status(), reason(&response));
         let body = response.bytes().await.map_err(|error| Trouble::of(&error))?;
         // Refusals of Proxmox have no body, or one of JSON; its words are in the status line.
-        let json: Option<Value> = if body.is_empty() { Some(Value::Null) } else { serde_json::from_slice(&body).ok() };
-        match (status, json) {
-            (StatusCode::OK, Some(Value::Object(mut object))) if object.contains_key("data") => {
-                Ok(object.remove("data").unwrap_or_default())
-            }
-            (StatusCode::UNAUTHORIZED, Some(_)) => Err(Trouble::Unauthorized(reason)),
-            (StatusCode::FORBIDDEN, Some(_)) => Err(Trouble::Forbidden(reason)),
-            (status, Some(json)) if status.is_server_error() || status == StatusCode::BAD_REQUEST => {
-                Err(Trouble::Failed(words(status, &reason, &json)))
-            }
-            (status, _) => Err(Trouble::NotProxmox(format!("HTTP {} {reason}", status.as_u16()).trim().to_owned())),
+        let json = if body.is_empty() { Some(Value::Null) } else { serde_json::from_slice(&body).ok() };
+        Ok(Self { status, reason, json })
+    }
+}
+
+/// The `data` of an answer.
+fn data(answer: Answer) -> Result<Value, Trouble> {
+    let Answer { status, reason, json } = answer;
+    match (status, json) {
+        (StatusCode::OK, Some(Value::Object(mut object))) if object.contains_key("data") => {
+            Ok(object.remove("data").unwrap_or_default())
         }
+        (StatusCode::UNAUTHORIZED, Some(_)) => Err(Trouble::Unauthorized(reason)),
+        (StatusCode::FORBIDDEN, Some(_)) => Err(Trouble::Forbidden(reason)),
+        (status, Some(json)) if status.is_server_error() || status == StatusCode::BAD_REQUEST => {
+            Err(Trouble::Failed(words(status, &reason, &json)))
+        }
+        (status, _) => Err(Trouble::NotProxmox(format!("HTTP {} {reason}", status.as_u16()).trim().to_owned())),
     }
 }
 

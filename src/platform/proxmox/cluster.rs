@@ -1,11 +1,17 @@
 //! The cluster's machines on Proxmox: what it must have before Terraform is asked for anything, and what only it knows of
 //! machines that run.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use uuid::Uuid;
 
-use super::{Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, Source, Token, check, left};
+use super::{
+    Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, Source, Token, check, facts::guests, left,
+    trouble::Trouble,
+};
 use crate::{
     context::Context,
     error::{Error, Result},
@@ -13,10 +19,10 @@ use crate::{
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Proxmox, Reboots, Template},
     plan::Plan,
-    platform::Recorded,
+    platform::{Recorded, Surveyed},
 };
 
-/// Tries whether the API can be used, and whether it has what the machines are made from.
+/// Tries whether the API can be used, whether it has what the machines are made from, and where those are that exist.
 ///
 /// # Errors
 /// With why it cannot be used, or with everything that is missing.
@@ -24,14 +30,14 @@ pub(in crate::platform) async fn preflight(
     context: &Context,
     plan: &Plan,
     proxmox: &Proxmox,
+    fleet: Option<&Fleet>,
     recorded: impl AsyncFnOnce() -> Result<Recorded>,
-) -> Result<()> {
+) -> Result<Surveyed> {
     let api = api(context, proxmox)?;
     let recorded = recorded().await?;
-    let wanted = ProxmoxRequest { cluster: recorded.begun, ..wanted(plan, proxmox, &recorded) };
-    let checked = check(&api, &wanted).await?;
+    let checked = check(&api, &wanted(plan, proxmox, fleet, &recorded)).await?;
     context.events.step(Stage::Plan, None, format!("Proxmox {} has what the machines need", checked.version)).await;
-    Ok(())
+    Ok(checked.surveyed)
 }
 
 /// Checks only that the API can be used: a teardown needs no more of it.
@@ -48,7 +54,13 @@ fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
     Api::new(endpoint, Token::from_env(&context.env)?, ca_cert.as_deref())
 }
 
-fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest {
+fn wanted(plan: &Plan, proxmox: &Proxmox, fleet: Option<&Fleet>, recorded: &Recorded) -> ProxmoxRequest {
+    let left = |key: &InstanceKey| fleet.and_then(|fleet| fleet.nodes.get(key));
+    let number = |node: &FleetNode| node.machine_id.as_ref()?.parse().ok();
+    let used: BTreeSet<Ipv4Addr> =
+        fleet.iter().flat_map(|fleet| fleet.nodes.values()).map(|node| node.address).collect();
+    // Only the bastion reaches the machines behind it.
+    let direct = proxmox.ssh.bastion.is_none();
     let machine = |(key, guest): (&InstanceKey, &crate::model::Guest)| {
         let source = match &guest.template {
             Template::Vm(id) => {
@@ -56,9 +68,23 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest
             }
             Template::File(file) => Source::File(file.clone()),
         };
-        let made = |key: &InstanceKey| recorded.machines.contains(key);
+        let keys = || [Some(key), guest.renamed_from.as_ref()].into_iter().flatten();
+        let held = keys().find_map(|key| recorded.machines.get_key_value(key));
+        let made = held.map(|(_, machine)| machine);
+        let before = keys().find_map(left);
+        let address = guest.address.network().map(|network| network.addr());
         let machine = GuestRequest {
-            made: made(key) || guest.renamed_from.as_ref().is_some_and(made),
+            made: made.is_some(),
+            vmid: made.and_then(|made| made.vmid).or_else(|| before.and_then(number)),
+            held_as: held.map(|(key, _)| key.clone()),
+            recorded_on: made.and_then(|made| made.hypervisor.clone()),
+            recorded_name: made.and_then(|made| made.name.clone()),
+            imported: made.is_some_and(|made| made.imported),
+            was_at: before.filter(|_| direct).map(|node| (node.ssh.host.clone(), node.ssh.port)),
+            // That of a machine of the cluster may pass to another one of it.
+            address: address.filter(|address| direct && !used.contains(address)),
+            startup: guest.hardware.startup.is_some(),
+            tags: guest.tags.iter().map(ToString::to_string).collect(),
             name: plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
             hypervisor: guest.hypervisor.to_string(),
             source,
@@ -69,10 +95,15 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, recorded: &Recorded) -> ProxmoxRequest
         };
         (key.clone(), machine)
     };
+    let recorded_ids = recorded.machines.values().filter_map(|machine| machine.vmid);
+    let left_ids = fleet.iter().flat_map(|fleet| fleet.nodes.values()).filter_map(number);
     ProxmoxRequest {
         machines: proxmox.machines.iter().map(machine).collect(),
         pool: proxmox.pool.as_ref().map(|pool| Pool { id: pool.to_string(), made: recorded.pool }),
-        cluster: None,
+        cluster: recorded.begun,
+        name: plan.cluster.to_string(),
+        known: recorded_ids.chain(left_ids).collect(),
+        ssh_port: proxmox.ssh.port,
     }
 }
 
@@ -84,6 +115,24 @@ pub(in crate::platform) async fn reboots(context: &Context, proxmox: &Proxmox, f
     let id = |node: &FleetNode| Some((node.key().clone(), node.machine_id.as_ref()?.parse().ok()?));
     let ids: BTreeMap<InstanceKey, u32> = fleet.nodes.values().filter_map(id).collect();
     super::reboots(&api(context, proxmox)?, &ids).await
+}
+
+/// Lets Proxmox remove these machines again.
+///
+/// # Errors
+/// When Proxmox refuses.
+pub(in crate::platform) async fn unprotect(context: &Context, proxmox: &Proxmox, vmids: &BTreeSet<u32>) -> Result<()> {
+    let api = api(context, proxmox)?;
+    let lift = async {
+        let guests = guests(&api).await?;
+        for (vmid, guest) in vmids.iter().filter_map(|vmid| Some((vmid, guests.get(vmid)?))) {
+            let kind = if guest.container { "lxc" } else { "qemu" };
+            let path = ["nodes", &guest.hypervisor, kind, &vmid.to_string(), "config"];
+            api.set(&path, &[("protection", "0")]).await?;
+        }
+        Ok(())
+    };
+    lift.await.map_err(|trouble: Trouble| trouble.explain(&api.server, "lift the protection of machines at"))
 }
 
 /// Checks that Proxmox has no machine of the cluster any more: Terraform's state lacks one that
@@ -121,5 +170,5 @@ pub(in crate::platform) fn made(proxmox: &Proxmox, recorded: &Recorded, fleet: O
         format!("{} {name}{id}", proxmox.kind)
     };
     let pool = proxmox.pool.iter().filter(|_| recorded.pool).map(|pool| format!("pool {pool}"));
-    recorded.machines.iter().map(machine).chain(pool).collect()
+    recorded.machines.keys().map(machine).chain(pool).collect()
 }

@@ -1,15 +1,19 @@
 //! What a Proxmox says it has: asked in three rounds, each in parallel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::Value;
 
 use super::{
-    Api,
+    Api, knock,
     needs::{ProxmoxRequest, needs},
     trouble::Trouble,
 };
+use crate::model::InstanceKey;
 
 /// Questions under way at once: a node's web server has a handful of workers.
 const AT_ONCE: usize = 8;
@@ -31,7 +35,47 @@ pub(super) struct Facts {
     pub(super) bridges: BTreeMap<String, Result<BTreeMap<String, bool>, Trouble>>,
     /// Template files by node and storage.
     pub(super) files: BTreeMap<(String, String), Result<BTreeSet<String>, Trouble>>,
+    /// Machines of the cluster that Proxmox does not list.
+    pub(super) unlisted: BTreeMap<InstanceKey, Unlisted>,
+    /// What uses the fixed addresses of new machines.
+    pub(super) users: BTreeMap<Ipv4Addr, AddressUser>,
+    /// Whether the Proxmox cluster has a quorum; none where the token may not know.
+    pub(super) quorate: Option<bool>,
+    /// Who may set which tags; none where the token may not know.
+    pub(super) tag_access: Option<TagAccess>,
 }
+
+/// A machine of the cluster that Proxmox does not list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unlisted {
+    /// Whether Proxmox has a machine of its number all the same.
+    pub(super) exists: bool,
+    /// Whether it accepts connections where it did after the last run.
+    pub(super) answers: bool,
+}
+
+/// What uses an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AddressUser {
+    /// The guest of this number, by its configuration.
+    Guest(u32),
+    /// Something that answers there.
+    Unknown,
+}
+
+/// The datacenter's option `user-tag-access`, with what follows from it for the token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TagAccess {
+    /// `free`, `existing`, `list` or `none`.
+    pub(super) mode: String,
+    /// The tags that the token may set.
+    pub(super) allowed: BTreeSet<String>,
+    /// The tags that only a token with Sys.Modify may set.
+    pub(super) registered: BTreeSet<String>,
+}
+
+/// The path of everything, on which the privileges of the Proxmox cluster itself are granted.
+pub(super) const ROOT: &str = "/";
 
 /// A virtual machine or container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +103,12 @@ pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, 
     // Alone and first: each refused token costs three seconds and a line in Proxmox's log.
     (facts.version, facts.major) = version(&api.get(&["version"], &[]).await?)?;
 
-    let paths: BTreeSet<String> = needs(wanted, facts.major).into_keys().flatten().collect();
+    let mut paths: BTreeSet<String> = needs(wanted, facts.major).into_keys().flatten().collect();
+    if !wanted.machines.is_empty() {
+        paths.insert(ROOT.to_owned());
+    }
+    // A machine that is not in its pool any more has lost the pool's privileges.
+    paths.extend(wanted.machines.values().filter_map(|machine| Some(format!("/pool/{}", machine.pool(wanted)?))));
     let granted = stream::iter(paths)
         .map(async |path: String| {
             let answer = api.get(&["access", "permissions"], &[("path", &path)]).await?;
@@ -97,10 +146,66 @@ pub(super) async fn gather(api: &Api, wanted: &ProxmoxRequest) -> Result<Facts, 
         let answer = api.get(&["nodes", node, "storage", storage, "content"], &[("content", "vztmpl")]).await;
         (((*node).to_owned(), (*storage).to_owned()), answer.map(|answer| each(&answer, |file| text(file, "volid"))))
     }));
-    let (storages, bridges, files) = tokio::join!(storages, bridges, files);
+    let (storages, bridges, files, unlisted, quorate, tag_access) = tokio::join!(
+        storages,
+        bridges,
+        files,
+        unlisted(api, wanted, &facts),
+        quorate(api, &facts),
+        tag_access(api, wanted)
+    );
     (facts.storages, facts.bridges, facts.files) =
         (storages.into_iter().collect(), bridges.into_iter().collect(), files.into_iter().collect());
+    (facts.unlisted, facts.quorate, facts.tag_access) = (unlisted?, quorate, tag_access);
     Ok(facts)
+}
+
+/// Looks for the machines that the state or the record knows and the list lacks.
+async fn unlisted(
+    api: &Api,
+    wanted: &ProxmoxRequest,
+    facts: &Facts,
+) -> Result<BTreeMap<InstanceKey, Unlisted>, Trouble> {
+    let missing = wanted.machines.iter().filter_map(|(key, machine)| Some((key, machine, machine.vmid?)));
+    let missing = missing.filter(|(_, _, vmid)| !facts.guests.contains_key(vmid));
+    let asked = stream::iter(missing)
+        .map(async |(key, machine, vmid)| {
+            let answers = async {
+                match &machine.was_at {
+                    Some((host, port)) => knock::accepts(host, *port).await,
+                    None => false,
+                }
+            };
+            let (free, answers) = tokio::join!(api.is_free(vmid), answers);
+            Ok((key.clone(), Unlisted { exists: !free?, answers }))
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<Result<_, Trouble>>>();
+    asked.await.into_iter().collect()
+}
+
+/// Whether the Proxmox cluster has a quorum, where the token may ask.
+async fn quorate(api: &Api, facts: &Facts) -> Option<bool> {
+    let granted = facts.granted.get(ROOT)?;
+    if !granted.contains("Sys.Audit") {
+        return None;
+    }
+    let answer = api.get(&["cluster", "status"], &[]).await.ok()?;
+    let cluster = answer.as_array()?.iter().find(|item| item["type"] == "cluster");
+    // A single hypervisor is no cluster.
+    Some(cluster.is_none_or(|cluster| is_set(&cluster["quorate"])))
+}
+
+/// Who may set tags: Proxmox tells it to tokens with Sys.Audit.
+async fn tag_access(api: &Api, wanted: &ProxmoxRequest) -> Option<TagAccess> {
+    wanted.machines.values().find(|machine| !machine.made)?;
+    let answer = api.get(&["cluster", "options"], &[]).await.ok()?;
+    let tags = |key: &str| each(&answer[key], |tag| tag.as_str().map(str::to_owned));
+    Some(TagAccess {
+        mode: text(&answer["user-tag-access"], "user-allow").unwrap_or_else(|| "free".to_owned()),
+        allowed: tags("allowed-tags"),
+        registered: tags("registered-tags"),
+    })
 }
 
 /// Every virtual machine and container that the token may see.

@@ -1,17 +1,16 @@
 //! Request and facts -> every problem: pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Display,
-};
+use std::{collections::BTreeSet, fmt::Display};
 
 use super::{
     facts::Facts,
-    needs::{ANY_GUEST, GuestRequest, Needs, ProxmoxRequest, needs},
-    orphans::machines,
+    needs::{GuestRequest, ProxmoxRequest, needs},
     trouble::Trouble,
 };
-use crate::{error::Error, model::InstanceKey};
+use crate::{
+    error::Error,
+    model::{InstanceKey, nearest},
+};
 
 /// Machines that a problem names; of more than these the number is said.
 const NAMED: usize = 8;
@@ -56,13 +55,18 @@ pub(super) fn sum_up(mut problems: Vec<Shortfall>, what: &str, endpoint: &impl D
 
 /// Compares what there is with what is wanted. `token` is its name, for messages.
 pub(super) fn judge(wanted: &ProxmoxRequest, facts: &Facts, token: &str) -> Vec<Shortfall> {
-    let mut judge = Judge { facts, found: Vec::new() };
+    let mut judge = Judge { facts, found: Vec::new(), hidden: BTreeSet::new() };
+    judge.quorum();
     for (key, machine) in &wanted.machines {
         judge.node(key, machine);
     }
+    for (key, machine) in &wanted.machines {
+        judge.identity(key, machine, wanted, token);
+    }
     let new = || wanted.machines.iter().filter(|(_, machine)| !machine.made);
     for (key, machine) in new() {
-        judge.orphaned(key, machine, wanted);
+        judge.address(key, machine);
+        judge.tags(key, machine, wanted);
     }
     for (key, machine) in new() {
         judge.template(key, machine);
@@ -88,13 +92,15 @@ struct Needed<'a> {
     field: &'a str,
 }
 
-struct Judge<'a> {
-    facts: &'a Facts,
-    found: Vec<Shortfall>,
+pub(super) struct Judge<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) found: Vec<Shortfall>,
+    /// Paths of objects that are named as unknown: a privilege on them is not asked for as well.
+    pub(super) hidden: BTreeSet<String>,
 }
 
 impl Judge<'_> {
-    fn add(&mut self, code: &'static str, key: Option<&InstanceKey>, message: String, hint: String) {
+    pub(super) fn add(&mut self, code: &'static str, key: Option<&InstanceKey>, message: String, hint: String) {
         let same = |problem: &&mut Shortfall| problem.code == code && problem.message == message;
         if let Some(problem) = self.found.iter_mut().find(same) {
             problem.machines.extend(key.cloned());
@@ -104,7 +110,7 @@ impl Judge<'_> {
     }
 
     /// Whether the token may see what `path` is about. What it may not see is not said to be missing: the privilege is.
-    fn sees(&self, path: &str, any: &[&str]) -> bool {
+    pub(super) fn sees(&self, path: &str, any: &[&str]) -> bool {
         let granted = self.facts.granted.get(path);
         granted.is_some_and(|granted| any.iter().any(|privilege| granted.contains(*privilege)))
     }
@@ -120,7 +126,9 @@ impl Judge<'_> {
     }
 
     fn node(&mut self, key: &InstanceKey, machine: &GuestRequest) {
-        let node = &machine.hypervisor;
+        // What exists is where Proxmox says, also after a move.
+        let guest = machine.vmid.filter(|_| machine.made).and_then(|vmid| self.facts.guests.get(&vmid));
+        let node = guest.map_or(&machine.hypervisor, |guest| &guest.hypervisor);
         match self.facts.nodes.get(node) {
             Some(true) => {}
             Some(false) => {
@@ -133,33 +141,6 @@ impl Judge<'_> {
                 let hint = "Set `node` to the name of a hypervisor as `pvecm nodes` or the web interface shows it";
                 self.add("proxmox-node", Some(key), message, hint.to_owned());
             }
-        }
-    }
-
-    /// A machine of that name that Terraform does not know: Terraform would create a second one beside it.
-    fn orphaned(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
-        for orphan in machines(&self.facts.guests, wanted.cluster).filter(|orphan| orphan.name == machine.name) {
-            let message = match orphan.ours {
-                true => format!(
-                    "{orphan} has this cluster's tag, but is not in Terraform's state: the run that created it was \
-                     killed"
-                ),
-                false => {
-                    format!(
-                        "{orphan} has the same name, but is not in Terraform's state: Terraform would create a second \
-                         one"
-                    )
-                }
-            };
-            // If the state was lost, it may be a member with data: taking it over is safe.
-            let hint = format!(
-                "Run `hactl import CLUSTER {key}={}/{}` to take it over; if it has no data yet, remove it: {}; or set \
-                 another `vm_name` for {key} to keep both",
-                orphan.hypervisor,
-                orphan.id,
-                orphan.removal()
-            );
-            self.add("proxmox-machine-there", Some(key), message, hint);
         }
     }
 
@@ -228,16 +209,29 @@ impl Judge<'_> {
             Some(Ok(storages)) => storages,
         };
         let Some(storage) = storages.get(name) else {
-            if self.sees(&format!("/storage/{name}"), &["Datastore.AllocateSpace", "Datastore.Audit"]) {
+            let path = format!("/storage/{name}");
+            let seen = self.sees(&path, &["Datastore.AllocateSpace", "Datastore.Audit"]);
+            // A token that sees no datastore at all lacks the privilege. One that sees others may have been given a wrong
+            // name: Proxmox tells such a token nothing about it.
+            if seen || !storages.is_empty() {
                 let fit: Vec<_> = storages.iter().filter(|(_, found)| found.content.contains(content)).collect();
+                let near = nearest(name, fit.iter().map(|(name, _)| name.as_str()));
+                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                let visible = if seen { "" } else { " that the token may see" };
                 let message = match fit.is_empty() {
-                    true => format!("hypervisor {node} has no datastore {name}, and none that holds {words}"),
+                    true => format!("hypervisor {node} has no datastore {name}{visible}, and none that holds {words}"),
                     false => format!(
-                        "hypervisor {node} has no datastore {name}; {words} can be in {}",
+                        "hypervisor {node} has no datastore {name}{visible}; {words} can be in {}{near}",
                         list(fit.iter().map(|(name, _)| name))
                     ),
                 };
-                let hint = format!("Set `{field}` to an existing datastore; `pvesm status` on {node} lists them");
+                let mut hint = format!("Set `{field}` to an existing datastore; `pvesm status` on {node} lists them");
+                if !seen {
+                    hint += &format!(
+                        "; if {name} is right, grant the token Datastore.AllocateSpace and Datastore.Audit on {path}"
+                    );
+                    self.hidden.insert(path);
+                }
                 self.add("proxmox-datastore", Some(key), message, hint);
             }
             return false;
@@ -299,12 +293,25 @@ impl Judge<'_> {
             Some(Ok(bridges)) if !bridges.contains_key(bridge) => {
                 // Older versions show every bridge to every token.
                 let path = machine.bridge_path();
-                if !facts.granted.contains_key(&path) || self.sees(&path, &["SDN.Use", "SDN.Audit"]) {
+                let seen = !facts.granted.contains_key(&path) || self.sees(&path, &["SDN.Use", "SDN.Audit"]);
+                // What Proxmox's SDN makes says nothing about the privileges on bridges.
+                if seen || bridges.values().any(|vnet| !vnet) {
+                    let near = nearest(bridge, bridges.keys().map(String::as_str));
+                    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                    let visible = if seen { "" } else { " that the token may see" };
                     let message = match bridges.is_empty() {
                         true => format!("hypervisor {node} has no bridge {bridge}, and no other"),
-                        false => format!("hypervisor {node} has no bridge {bridge}; it has {}", list(bridges.keys())),
+                        false => format!(
+                            "hypervisor {node} has no bridge {bridge}{visible}; it has {}{near}",
+                            list(bridges.keys())
+                        ),
                     };
-                    let hint = format!("Set `bridge` to one that every hypervisor has, or create {bridge} on {node}");
+                    let mut hint =
+                        format!("Set `bridge` to one that every hypervisor has, or create {bridge} on {node}");
+                    if !seen {
+                        hint += &format!("; if {bridge} is right, grant the token SDN.Use on {path}");
+                        self.hidden.insert(path);
+                    }
                     self.add("proxmox-bridge", Some(key), message, hint);
                 }
             }
@@ -337,57 +344,21 @@ impl Judge<'_> {
             }
         }
     }
-
-    fn privileges(&mut self, needs: Needs, wanted: &ProxmoxRequest, token: &str) {
-        let facts = self.facts;
-        // What the SDN makes is granted by its own zone, and shown only to whom it is granted.
-        let vnet = |key: &InstanceKey| {
-            let Some(machine) = wanted.machines.get(key) else { return false };
-            matches!(facts.bridges.get(&machine.hypervisor), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
-        };
-        // By what is lacking, the paths that it is lacking on and the machines that need it.
-        let mut missing: BTreeMap<String, (Vec<String>, BTreeSet<InstanceKey>)> = BTreeMap::new();
-        for (paths, mut need) in needs {
-            if paths.iter().any(|path| path.starts_with("/sdn/")) {
-                need.machines.retain(|key| !vnet(key));
-                if need.machines.is_empty() {
-                    continue;
-                }
-            }
-            let granted: BTreeSet<&str> =
-                paths.iter().filter_map(|path| facts.granted.get(path)).flatten().map(String::as_str).collect();
-            let lacks = |privilege: &&str| !privilege.split('|').any(|one| granted.contains(one));
-            let lacking: Vec<&str> = need.privileges.into_iter().filter(lacks).collect();
-            if !lacking.is_empty() {
-                // A new machine's id is not known: the path for all of them grants it.
-                let any = |path: &String| if path == ANY_GUEST { "/vms".to_owned() } else { path.clone() };
-                let paths = paths.iter().map(any).collect::<Vec<_>>().join(" or ");
-                let (all, machines) = missing.entry(list(lacking)).or_default();
-                all.push(paths);
-                machines.extend(need.machines);
-            }
-        }
-        for (lacking, (paths, machines)) in missing {
-            let message = format!("the token {token} lacks {lacking} on {}", list(paths));
-            let hint = "Run `pveum user token permissions USER TOKENID` to see its privileges; docs/proxmox.md has the role \
-                 and the commands that grant it. A token with privilege separation has only what both it and \
-                        its user have";
-            self.found.push(Shortfall { code: "proxmox-privileges", machines, message, hint: hint.to_owned() });
-        }
-    }
 }
 
-fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::platform::proxmox::{
         facts::{Guest, Storage},
         needs::{
-            Pool, Source,
+            ANY_GUEST, Pool, Source,
             tests::{machine, wanted},
         },
     };

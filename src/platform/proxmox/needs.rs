@@ -1,6 +1,9 @@
 //! What the machines are to be made from and where, and the privileges that it takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use uuid::Uuid;
 
@@ -14,6 +17,12 @@ pub struct ProxmoxRequest {
     pub pool: Option<Pool>,
     /// The cluster's, where an earlier run has begun to make it: its machines carry it in a tag.
     pub cluster: Option<Uuid>,
+    /// The cluster's name, for the commands in messages.
+    pub name: String,
+    /// The numbers of all machines that Terraform or the record of the last run knows.
+    pub known: BTreeSet<u32>,
+    /// Where an SSH server listens on machines.
+    pub ssh_port: u16,
 }
 
 /// The pool that is made for the cluster, and for machines that have none of their own.
@@ -29,6 +38,24 @@ pub struct Pool {
 pub struct GuestRequest {
     /// Whether it was made by an earlier run: what it was made from may then be gone.
     pub made: bool,
+    /// Its number, where the state or the record of the last run has it.
+    pub vmid: Option<u32>,
+    /// Its key in the state.
+    pub held_as: Option<InstanceKey>,
+    /// The hypervisor on which Terraform looks for it.
+    pub recorded_on: Option<String>,
+    /// Its host name after the last apply.
+    pub recorded_name: Option<String>,
+    /// Whether an import block names it: its name and tags are then those that others gave it.
+    pub imported: bool,
+    /// Where it accepted SSH connections after the last run.
+    pub was_at: Option<(String, u16)>,
+    /// The fixed address that it is to have, where the machine that runs hactl reaches it directly.
+    pub address: Option<Ipv4Addr>,
+    /// Whether it has an order in which its hypervisor starts it.
+    pub startup: bool,
+    /// The tags of its own.
+    pub tags: BTreeSet<String>,
     /// Its host name, by which Proxmox shows it.
     pub name: String,
     pub hypervisor: String,
@@ -53,7 +80,7 @@ pub enum Source {
 
 impl GuestRequest {
     /// The pool that it is put into.
-    fn pool<'a>(&'a self, wanted: &'a ProxmoxRequest) -> Option<&'a str> {
+    pub(super) fn pool<'a>(&'a self, wanted: &'a ProxmoxRequest) -> Option<&'a str> {
         self.pool.as_deref().or_else(|| wanted.pool.as_ref().map(|pool| pool.id.as_str()))
     }
 
@@ -139,6 +166,9 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
         let mut guest = vec![ANY_GUEST.to_owned()];
         guest.extend(machine.pool(wanted).map(|pool| format!("/pool/{pool}")));
         add(&guest, &GUEST, key);
+        if machine.startup && machine.template().is_some() {
+            add(&["/".to_owned()], &["Sys.Modify"], key);
+        }
         if let Some((id, on)) = machine.template() {
             add(&guest, &VIRTUAL_MACHINE, key);
             let agent =
@@ -153,6 +183,8 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
             }
         }
         if let Some((_, storage)) = machine.file() {
+            // A container gets its tags before it is in its pool.
+            add(&[ANY_GUEST.to_owned()], &["VM.Config.Options"], key);
             add(&[format!("/storage/{storage}")], &["Datastore.AllocateSpace|Datastore.Audit"], key);
         }
         add(&[format!("/storage/{}", machine.datastore)], &["Datastore.AllocateSpace"], key);
@@ -173,6 +205,15 @@ pub(super) mod tests {
     pub(in crate::platform::proxmox) fn machine(hypervisor: &str) -> GuestRequest {
         GuestRequest {
             made: false,
+            vmid: None,
+            held_as: None,
+            recorded_on: None,
+            recorded_name: None,
+            imported: false,
+            was_at: None,
+            address: None,
+            startup: false,
+            tags: BTreeSet::new(),
             name: "pg-prod-new".to_owned(),
             hypervisor: hypervisor.to_owned(),
             source: Source::Template { id: 9002, hypervisor: None },

@@ -42,7 +42,7 @@ impl OrphanedGuest {
 }
 
 /// The tag that the modules put on a cluster's machines.
-fn tag(cluster: Uuid) -> String {
+pub(super) fn tag(cluster: Uuid) -> String {
     format!("hactl-{cluster}")
 }
 

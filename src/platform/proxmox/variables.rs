@@ -34,9 +34,18 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
             ("vlan", json!(guest.vlan)),
             ("gateway", json!(guest.gateway)),
             ("renamed_from", json!(guest.renamed_from)),
+            ("vm_id", json!(machines.surveyed.and_then(|surveyed| surveyed.vm_ids.get(&node.key)))),
+            // What holds data cannot be removed in the web interface by mistake, unless the file says otherwise.
+            ("protection", json!((proxmox.protection.is_none() && !node.roles.is_empty()).then_some(true))),
+            ("data_disk_gb", json!(guest.data_disk_gb)),
+            ("data_datastore", json!(guest.data_datastore)),
         ];
         for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
             values[name] = value;
+        }
+        // As the file spells them, so do the stacks.
+        if let Json::Object(further) = json!(guest.hardware) {
+            further.into_iter().for_each(|(name, value)| values[name] = value);
         }
         instances.insert(node.key.to_string(), values);
     }
@@ -50,7 +59,7 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
         "nameservers": proxmox.nameservers,
         "search_domain": proxmox.search_domain.as_ref().map(|domain| domain.as_str().trim_end_matches('.')),
         "authorized_keys": machines.authorized_keys,
-        "protection": proxmox.protection,
+        "protection": proxmox.protection.unwrap_or_default(),
         "dns": plan.dns,
         "record": machines.record,
     });

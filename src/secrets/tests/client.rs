@@ -33,7 +33,7 @@ async fn client_files_are_private_and_complete() {
             host_key: Some(format!("ssh-ed25519 AAAA{port}")),
             bastion: None,
         };
-        (key, FleetNode { node, address, machine_id: None, ssh, found: None })
+        (key, FleetNode { node, address, machine_id: None, ssh, data_device: None, found: None })
     });
     let mut fleet = Fleet { cluster: cluster(), nodes: nodes.collect() };
     let dir = site.context.dirs.cluster(&cluster());

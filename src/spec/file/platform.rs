@@ -87,8 +87,8 @@ pub(in crate::spec) struct ProxmoxFile {
     /// leads and has died or hangs.
     #[schemars(extend("default" = false))]
     pub(in crate::spec) watchdog: Option<bool>,
-    /// Whether Proxmox refuses to remove the machines. Turn it off before `hactl down`.
-    #[schemars(extend("default" = false))]
+    /// Whether Proxmox refuses to remove the machines. By default those with a role are protected, and `hactl down` lifts
+    /// that itself. With `true` all are, and you turn it off before `hactl down`.
     pub(in crate::spec) protection: Option<bool>,
     /// How long the guest agent of a new virtual machine may take to report its address.
     #[schemars(
@@ -97,6 +97,10 @@ pub(in crate::spec) struct ProxmoxFile {
         extend("patternErrorMessage" = "a time such as 90s or 3m")
     )]
     pub(in crate::spec) agent_timeout: Option<String>,
+    /// How many machines and records Terraform makes or changes at once. By default one more than the file has
+    /// instances, at least 10 and at most 100. Set it lower for a storage that cannot clone as many at a time.
+    #[schemars(range(min = 1, max = 100), example = 2)]
+    pub(in crate::spec) parallelism: Option<u16>,
 }
 
 pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
@@ -128,6 +132,25 @@ pub(in crate::spec) struct HostsFile {
         extend("patternErrorMessage" = "a unit's name: letters, digits and @ . _ : -")
     )]
     pub(in crate::spec) unit: Option<String>,
+    /// Commands that power the machines off and on, for drills such as `node-loss`. hactl runs them on this machine.
+    pub(in crate::spec) power: Option<PowerFile>,
+}
+
+/// Commands that power the machines off and on, for example with ipmitool or a client of Redfish. Each is a program and its
+/// arguments, started without a shell. In every word, hactl replaces `{{ instance }}` with the instance's key, and
+/// `{{ host }}` with the host that SSH connects to. A program with a slash in its name is relative to this file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct PowerFile {
+    /// Cuts the power of a machine off at once, without a clean shutdown.
+    #[schemars(example = ["ipmitool", "-E", "-H", "bmc-{{ instance }}", "chassis", "power", "off"], length(min = 1))]
+    pub(in crate::spec) off: Vec<String>,
+    /// Gives a machine its power.
+    #[schemars(example = ["ipmitool", "-E", "-H", "bmc-{{ instance }}", "chassis", "power", "on"], length(min = 1))]
+    pub(in crate::spec) on: Vec<String>,
+    /// Prints whether a machine has power: `on` or `running`, or `off`, `exited`, `stopped` or `shut off`, among other words.
+    #[schemars(example = ["ipmitool", "-E", "-H", "bmc-{{ instance }}", "chassis", "power", "status"], length(min = 1))]
+    pub(in crate::spec) state: Vec<String>,
 }
 
 /// Machines of your own Terraform root module.

@@ -160,7 +160,7 @@ fn proxmox_machines_have_defaults_that_each_instance_can_override() {
         serde_json::json!({
             "kind": "vm", "endpoint": null, "ca_cert": null, "release": "debian:12", "bridge": "vmbr0", "pool": null,
             "ssh": {"user": "debian", "port": 22, "key": "vault", "bastion": null}, "nameservers": [],
-            "search_domain": null, "watchdog": false, "protection": false, "agent_timeout_s": 180, "single": false,
+            "search_domain": null, "watchdog": false, "protection": null, "agent_timeout_s": 180, "single": false,
             "machines": {"a": {"node": "pve1", "template": 9002, "template_node": null, "datastore": "local-lvm", "vlan": null,
                 "address": "dhcp", "gateway": null, "reserved": false, "pool_id": null, "tags": [], "renamed_from": null}}
         })
@@ -189,6 +189,44 @@ fn proxmox_machines_have_defaults_that_each_instance_can_override() {
     assert_eq!(proxmox.ssh.bastion.unwrap().to_string(), "me@b:2022");
     assert_eq!(proxmox.ssh.key, crate::model::SshKeySource::File("~/.ssh/id".into()));
     assert_eq!(spec.instances.values().next().unwrap().memory_mib, 4096);
+}
+
+#[test]
+fn single_machines_by_dhcp_have_names_of_their_clusters() {
+    let hostname = |text: &str| {
+        let (spec, _) = on_proxmox(&format!("platform: proxmox\n{text}"));
+        spec.instances.values().next().unwrap().hostname.to_string()
+    };
+    let dhcp = |name: &str| hostname(&format!("name: {name}\napp: pg\ntarget_ip: dhcp\n"));
+    assert_ne!(dhcp("one"), dhcp("two"));
+    // The name of a cluster whose app is its name is as it has always been, and so is that of a fixed address.
+    assert_eq!(dhcp("pg"), format!("pg-prod-{}", crate::model::derived_suffix("pg", "prod", "dhcp")));
+    let fixed = |name: &str| hostname(&format!("name: {name}\napp: pg\ntarget_ip: 192.168.1.60/24\n"));
+    assert_eq!([fixed("one"), fixed("two")], ["pg-prod-22d3", "pg-prod-22d3"]);
+}
+
+#[test]
+fn invalid_hardware_of_proxmox_machines_is_all_reported() {
+    let text = "platform: {proxmox: {kind: lxc}}\n\
+                defaults:\n  hardware: {cpu_type: host, mtu: 90}\n\
+                instances:\n  a: {data_datastore: nvme}\n  b:\n    hardware:\n      disk: {cache: fast}\n      \
+                extra_nic: {address: 10.0.0.300/24}\n";
+    assert_eq!(
+        wrong(text),
+        "c.yaml:3:24: defaults.hardware.cpu_type: only with `kind: vm`: containers have the hypervisor's CPU\n\
+         c.yaml:3:35: defaults.hardware.mtu: 90 is too small: expected at least 576\n\
+         c.yaml:5:23: instances.a.data_datastore: needs `data_disk_gb`, the size of the disk for PostgreSQL's data\n\
+         c.yaml:8:7: instances.b.hardware.disk: only with `kind: vm`: the disks of containers have no such flags\n\
+         c.yaml:8:21: instances.b.hardware.disk.cache: `fast` is not valid: expected none, directsync, writethrough, \
+         writeback or unsafe\n\
+         c.yaml:9:7: instances.b.hardware.extra_nic: `10.0.0.300/24` is not an IPv4 address with its prefix\n\
+         c.yaml:9:7: instances.b.hardware.extra_nic: `bridge` is missing, for example `extra_nic: {bridge: vmbr1}`\n"
+    );
+    let text = "platform: proxmox\ninstances: {a: {hardware: {memory: 1}}}\n";
+    assert!(wrong(text).contains("instances.a.hardware"), "{}", wrong(text));
+    assert!(
+        wrong("instances: {a: {hardware: {mtu: 1500}}}\n").contains("instances.a.hardware: only on platform proxmox")
+    );
 }
 
 #[test]
@@ -319,4 +357,32 @@ fn watchdog_device_is_used_where_machines_have_one() {
         let said = wrong(&text);
         assert!(said.contains(words), "{platform}: {said}");
     }
+}
+
+#[test]
+fn power_commands_of_hosts_are_taken_and_checked() {
+    let file = |power: &str| {
+        format!(
+            "platform: {{hosts: {{power: {{{power}}}}}}}\n\
+             instances: {{a: {{address: 10.0.0.1}}, b: {{address: 10.0.0.2}}, c: {{address: 10.0.0.3}}}}\n"
+        )
+    };
+    let text = file("off: [ipmi, 'bmc-{{ instance }}', off], on: [bin/wake, '{{host}}'], state: ['~/s', '{{ host }}']");
+    let spec = load("some/c.yaml", text.as_bytes(), "c").unwrap();
+    let power = spec.platform.power_commands().unwrap();
+    assert_eq!(power.off, ["ipmi", "bmc-{{ instance }}", "off"]);
+    assert!(power.on[0].ends_with("some/bin/wake"), "{power:?}");
+    assert_eq!(power.state, ["~/s", "{{ host }}"]);
+
+    let all =
+        wrong(&file("off: [off], on: ['', '{{ instance }}'], state: [show, '{{ hots }}', '{{.State}} {{ host }}']"));
+    for words in [
+        "platform.hosts.power.off: has neither {{ instance }} nor {{ host }}",
+        "platform.hosts.power.on: the first word, which is the program, is empty",
+        "`{{ hots }}` is unknown",
+        "host",
+    ] {
+        assert!(all.contains(words), "{words}: {all}");
+    }
+    assert_eq!(all.trim().lines().count(), 3, "{all}");
 }

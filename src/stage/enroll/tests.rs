@@ -88,7 +88,7 @@ fn fleet(machines: &[(&str, &Sshd)], bastion: Option<&Sshd>) -> Fleet {
             host_key: None,
             bastion: bastion.map(hop),
         };
-        (key, FleetNode { node, address: Ipv4Addr::LOCALHOST, machine_id: None, ssh, found: None })
+        (key, FleetNode { node, address: Ipv4Addr::LOCALHOST, machine_id: None, ssh, data_device: None, found: None })
     });
     Fleet { cluster: ClusterName::new("pg").unwrap(), nodes: nodes.collect() }
 }
@@ -252,4 +252,32 @@ async fn existing_machine_with_another_key_in_known_hosts_is_refused_at_once() {
     let began = Instant::now();
     let (enrolled, _) = site.enroll_from(fleet(&[("one", &one)], None), Origin::Existing).await;
     assert!(enrolled.unwrap_err().to_string().contains("refused the SSH key") && began.elapsed().as_secs() < 10);
+}
+
+/// Runs the script about Python with an `apt-get` that `installs` or fails; whether it succeeded, and what it printed.
+fn python(origin: Origin, installs: bool) -> (bool, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let python = dir.path().join("python3");
+    let apt = match installs {
+        true => format!("#!/bin/sh\ncase $* in *' install '*) : >{0}; chmod +x {0} ;; esac\n", python.display()),
+        false => "#!/bin/sh\necho 'E: Temporary failure resolving'\nexit 100\n".to_owned(),
+    };
+    let program = dir.path().join("apt-get");
+    fs::write(&program, apt).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let done = Command::new("/bin/sh")
+        .args(["-c", &python_script(&python.display().to_string(), origin)])
+        .env("PATH", format!("{}:/usr/bin:/bin", dir.path().display()))
+        .output()
+        .unwrap();
+    (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+#[test]
+fn new_machine_without_python_gets_it_and_an_existing_one_does_not() {
+    assert_eq!(python(Origin::JustCreated, true), (true, String::new()));
+    let (installed, said) = python(Origin::JustCreated, false);
+    assert!(!installed && said.contains("Temporary failure resolving") && said.contains("does not exist"), "{said}");
+    let (installed, said) = python(Origin::Existing, true);
+    assert!(!installed && said.ends_with("/python3 does not exist\n"), "{said}");
 }

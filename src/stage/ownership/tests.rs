@@ -22,7 +22,7 @@ fn node(roles: &[Role]) -> FleetNode {
         host_key: None,
         bastion: None,
     };
-    FleetNode { node, address: std::net::Ipv4Addr::LOCALHOST, machine_id: None, ssh, found: None }
+    FleetNode { node, address: std::net::Ipv4Addr::LOCALHOST, machine_id: None, ssh, data_device: None, found: None }
 }
 
 fn ours() -> OwnershipMarker {

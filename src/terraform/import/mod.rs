@@ -86,8 +86,7 @@ impl Imports {
             block(&mut text, "module.pool[0].proxmox_virtual_environment_pool.this", pool);
         }
         for (key, id) in &self.machines {
-            // Keys and nodes are DNS labels: nothing in them needs quoting.
-            block(&mut text, &format!("{}[\"{key}\"]", resource(self.kind)), &id.to_string());
+            block(&mut text, &address(self.kind, key), &id.to_string());
         }
         for (key, id) in &self.records {
             block(&mut text, &format!("module.dns[0].hactl_dns_record_set.this[\"{key}\"]"), id);
@@ -96,7 +95,13 @@ impl Imports {
     }
 }
 
-fn block(text: &mut String, to: &str, id: &str) {
+/// The address of the machine `key` in its stack.
+pub(super) fn address(kind: ProxmoxKind, key: &InstanceKey) -> String {
+    format!("{}[\"{key}\"]", resource(kind))
+}
+
+/// Writes one import block. Keys and hypervisors are DNS labels: nothing in them needs quoting.
+pub(super) fn block(text: &mut String, to: &str, id: &str) {
     let _ = write!(text, "\nimport {{\n  to = {to}\n  id = \"{id}\"\n}}\n");
 }
 

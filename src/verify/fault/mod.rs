@@ -43,7 +43,7 @@ use futures_util::future::{join_all, try_join_all};
 
 pub use self::{
     leaf::without_valid,
-    power::{PowerWatch, watch},
+    power::watch,
     target::FaultTarget,
     targets::targets,
     timer::{leftovers, sweep},
@@ -107,7 +107,7 @@ pub async fn arm<'a>(
     let mechanism = match drill.fault {
         Fault::Switchover => Mechanism::Switchover,
         Fault::KillNewPrimary => Mechanism::NewPrimary,
-        Fault::PowerOff => Mechanism::Power(power::arm(targets, deadline, cluster).await?),
+        Fault::PowerOff => Mechanism::Power(Box::new(power::arm(targets, deadline, cluster).await?)),
         fault => {
             let mut faults = BTreeMap::new();
             for key in targets {
@@ -137,7 +137,7 @@ enum Mechanism {
     /// Shell text on the nodes.
     OnNodes(BTreeMap<InstanceKey, NodeFault>),
     /// The machines' power.
-    Power(Switch),
+    Power(Box<Switch>),
     /// A request to Patroni.
     Switchover,
     /// A request to Patroni, and a fault on the member that it promotes.

@@ -1,73 +1,62 @@
-//! Power: the container engine takes it from nodes of the local platform, and a process beside hactl restores it.
+//! Power: the platform takes it from machines, and a process beside hactl restores it.
 //!
-//! That process, the watcher, is another hactl in a session of its own. It powers the nodes on at its deadline, when the
-//! pipe from the run that started it closes for any reason, and when it gets a signal to stop.
+//! That process, the watcher, is another hactl in a session of its own. It powers the machines on at its deadline, when the
+//! pipe from the run that started it closes for any reason, and when it gets a signal to stop. What it must know comes by
+//! that pipe, and a token by its environment: neither is in its arguments.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::unix::pipe,
     process::ChildStdin,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::target::FaultTarget;
+use super::{shell, target::FaultTarget};
 use crate::{
     context::Context,
     env,
     error::{Error, Result, codes},
     exec::Command,
     model::InstanceKey,
-    platform::local::{Engine, Progress, node_name},
+    platform::power::{Power, PowerOrder},
 };
 
 /// What the watcher prints when it is able to restore power.
 const READY: &str = "ready";
-/// How long the watcher may take until it says so, and until it has ended.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How long the watcher tries while the engine refuses.
+/// How long the watcher may take until it says so, and until it has ended: commands of the user may be slow.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long the watcher tries while the platform refuses.
 const RETRIES: u32 = 120;
+/// How long a machine may take from its power to the first answer by SSH.
+const STARTS_WITHIN: Duration = Duration::from_secs(120);
+
+const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn obstacle(cluster: &FaultTarget<'_>) -> Result<Option<String>> {
-    if is_elsewhere(cluster) {
-        let reason = match cluster.plan.platform.proxmox() {
-            Some(_) => {
-                "this version cannot power machines off and on with Proxmox's API; `primary-isolated` cuts the primary off from the \
-                 network instead"
-            }
-            None => "hactl cannot power these machines back on, because it reaches them only by SSH",
-        };
-        return Ok(Some(reason.to_owned()));
-    }
-    let (engine, names) = (engine(cluster).await?, names(cluster.members().map(|node| node.key()), cluster));
-    for name in names.values() {
-        if engine.find_node(name).await?.is_none() {
-            return Ok(Some(format!("the container engine has no container {name}")));
-        }
-    }
-    Ok(None)
+    let order = match order(cluster, cluster.members().map(|node| node.key())).await? {
+        Ok(order) => order,
+        Err(reason) => return Ok(Some(reason)),
+    };
+    let power = order.open(cluster.context).await?;
+    let checked = join_all(power.keys().into_iter().map(|key| power.check(key))).await;
+    let reason = |error: Error| if error.causes.is_empty() { error.to_string() } else { error.causes.join("; ") };
+    Ok(checked.into_iter().find_map(Result::err).map(reason))
 }
 
-/// Whether the machines do not run in the container engine.
-const fn is_elsewhere(cluster: &FaultTarget<'_>) -> bool {
-    cluster.plan.platform.local().is_none()
+async fn order(
+    cluster: &FaultTarget<'_>,
+    keys: impl IntoIterator<Item = &InstanceKey>,
+) -> Result<Result<PowerOrder, String>> {
+    PowerOrder::find(cluster.context, cluster.plan, cluster.fleet, keys).await
 }
 
-async fn engine(cluster: &FaultTarget<'_>) -> Result<Engine> {
-    Engine::connect(&cluster.context.env).await
-}
-
-fn names<'k>(keys: impl Iterator<Item = &'k InstanceKey>, cluster: &FaultTarget<'_>) -> BTreeMap<InstanceKey, String> {
-    keys.map(|key| (key.clone(), node_name(&cluster.plan.cluster, key))).collect()
-}
-
-/// The power of some nodes, and the watcher beside it.
+/// The power of some machines, and the watcher beside it.
 pub(super) struct Switch {
-    engine: Engine,
-    names: BTreeMap<InstanceKey, String>,
+    power: Power,
     /// Dropped, it makes the watcher act and end.
     line: Option<ChildStdin>,
     ended: CancellationToken,
@@ -75,27 +64,26 @@ pub(super) struct Switch {
 
 /// Starts the watcher and waits until it is ready: that is the proof that the undo will come.
 pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &FaultTarget<'_>) -> Result<Switch> {
-    let (engine, names) = (engine(cluster).await?, names(targets.iter(), cluster));
-    let failed = || {
-        Error::failed("power-watch", "start the power watcher for", Vec::from_iter(names.values().cloned()).join(", "))
-    };
-    let first = names.values().next().ok_or_else(|| failed().cause("no machine is named"))?;
-    let node = engine
-        .find_node(first)
-        .await?
-        .ok_or_else(|| failed().cause(format!("the container engine has no container {first}")))?;
-    let watcher = Command::new(program(cluster.context)?)
+    let failed = || Error::failed("power-watch", "start the power watcher for", names(targets.iter()));
+    let order = order(cluster, targets).await?.map_err(|reason| failed().cause(reason))?;
+    let mut watcher = Command::new(program(cluster.context)?)
         .arg("power-watch")
-        .args(["--uuid".to_owned(), node.uuid.to_string()])
         .args(["--after-ms".to_owned(), deadline.as_millis().to_string()])
-        .args(names.values().cloned());
+        .pass(&[env::PROXMOX_VE_API_TOKEN]);
+    if order.has_commands() {
+        // They get what they get from this process.
+        watcher = watcher.pass_prefix("");
+    }
     let mut detached = watcher.detach(cluster.context).await?;
+    let text = serde_json::to_string(&order).map_err(|error| failed().source(&error))?;
+    detached.tell(&text).await.map_err(|error| failed().source(&error))?;
     match tokio::time::timeout(PATIENCE, detached.line()).await {
         Ok(Some(said)) if said == READY => {}
         Ok(Some(said)) => return Err(failed().cause(said)),
         Ok(None) => return Err(failed().cause("the watcher exited without output")),
         Err(_) => return Err(failed().cause(format!("the watcher was not ready within {} s", PATIENCE.as_secs()))),
     }
+    let power = order.open(&undisturbed(cluster.context)).await?;
     let (line, mut output) = detached.split();
     let ended = CancellationToken::new();
     let end = ended.clone();
@@ -105,7 +93,16 @@ pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &F
         let _ = output.read_line(&mut rest).await;
         end.cancel();
     });
-    Ok(Switch { engine, names, line: Some(line), ended })
+    Ok(Switch { power, line: Some(line), ended })
+}
+
+/// For the undo, which a stop of the run must not interrupt.
+fn undisturbed(context: &Context) -> Context {
+    Context { stop: CancellationToken::new(), ..context.clone() }
+}
+
+fn names<'k>(keys: impl Iterator<Item = &'k InstanceKey>) -> String {
+    keys.map(InstanceKey::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The hactl that the watcher is. Tests are another program and name it.
@@ -119,31 +116,23 @@ fn program(context: &Context) -> Result<PathBuf> {
 
 impl Switch {
     pub(super) async fn off(&self) -> Result<()> {
-        try_join_all(self.names.values().map(|name| self.engine.kill_node(name))).await.map(drop)
+        // All of them before an error: no stop may still run when the revert begins.
+        join_all(self.power.keys().into_iter().map(|key| self.power.off(key))).await.into_iter().collect()
     }
 
     pub(super) async fn is_off(&self) -> Result<bool> {
-        Ok(self.running().await?.is_empty())
-    }
-
-    async fn running(&self) -> Result<Vec<&InstanceKey>> {
-        let nodes = try_join_all(self.names.values().map(|name| self.engine.find_node(name))).await?;
-        let both = self.names.keys().zip(nodes);
-        Ok(both.filter(|(_, node)| node.as_ref().is_some_and(|node| node.running)).map(|(key, _)| key).collect())
+        let on = try_join_all(self.power.keys().into_iter().map(|key| self.power.is_on(key))).await?;
+        Ok(!on.contains(&true))
     }
 
     /// Restores the power, and stops the watcher.
     pub(super) async fn on(&mut self) -> Result<()> {
-        try_join_all(self.names.values().map(|name| self.engine.power_on_node(name))).await?;
+        try_join_all(self.power.keys().into_iter().map(|key| self.power.on(key))).await?;
         self.line = None;
         tokio::time::timeout(PATIENCE, self.ended.cancelled()).await.map_err(|_| {
-            Error::failed(
-                "power-watch",
-                "stop the power watcher of",
-                Vec::from_iter(self.names.values().cloned()).join(", "),
-            )
-            .cause(format!("the process `hactl power-watch` is still running after {} s", PATIENCE.as_secs()))
-            .hint("Wait until the process ends by itself at its deadline")
+            Error::failed("power-watch", "stop the power watcher of", names(self.power.keys().into_iter()))
+                .cause(format!("the process `hactl power-watch` is still running after {} s", PATIENCE.as_secs()))
+                .hint("Wait until the process ends by itself at its deadline")
         })
     }
 
@@ -153,93 +142,86 @@ impl Switch {
     }
 }
 
-/// Nodes without power that should have it.
+/// Members without power that should have it, and what powers them on. A machine whose power cannot be asked does not
+/// answer either, which is found elsewhere.
+async fn without_power(cluster: &FaultTarget<'_>) -> Result<Option<(Power, Vec<InstanceKey>)>> {
+    let Ok(order) = order(cluster, cluster.members().map(|node| node.key())).await? else { return Ok(None) };
+    let power = match order.open(cluster.context).await {
+        Ok(power) => power,
+        Err(error) if cluster.plan.platform.local().is_some() => return Err(error),
+        Err(_) => return Ok(None),
+    };
+    let asked = join_all(power.keys().into_iter().map(async |key| (key.clone(), power.is_on(key).await))).await;
+    let off = asked.into_iter().filter(|(_, on)| matches!(on, Ok(false))).map(|(key, _)| key).collect();
+    Ok(Some((power, off)))
+}
+
+/// Members without power that should have it.
 pub(super) async fn off(cluster: &FaultTarget<'_>) -> Result<Vec<InstanceKey>> {
-    if is_elsewhere(cluster) {
-        return Ok(Vec::new());
-    }
-    let (engine, names) = (engine(cluster).await?, names(cluster.members().map(|node| node.key()), cluster));
-    let nodes = try_join_all(names.values().map(|name| engine.find_node(name))).await?;
-    let off = names.into_keys().zip(nodes).filter(|(_, node)| node.as_ref().is_some_and(|node| !node.running));
-    Ok(off.map(|(key, _)| key).collect())
+    Ok(without_power(cluster).await?.map(|(_, off)| off).unwrap_or_default())
 }
 
 /// Gives them their power, and waits until they answer.
 pub(super) async fn on(cluster: &FaultTarget<'_>) -> Result<()> {
-    if is_elsewhere(cluster) {
-        return Ok(());
-    }
-    let engine = engine(cluster).await?;
-    let names = names(off(cluster).await?.iter(), cluster);
-    let progress = Progress::none();
-    let started = names.values().map(|name| engine.start_node(name, &progress, &cluster.context.stop));
-    try_join_all(started).await.map(drop)
+    let Some((power, off)) = without_power(cluster).await? else { return Ok(()) };
+    try_join_all(off.iter().map(async |key| {
+        power.on(key).await?;
+        let last = Instant::now() + STARTS_WITHIN;
+        loop {
+            match shell::succeed(cluster, key, "wait for the start of", "systemctl is-system-running --wait || :\n")
+                .await
+            {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > last || cluster.context.stop.is_cancelled() => return Err(error),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }))
+    .await
+    .map(drop)
 }
 
-/// The arguments of a watcher.
-#[derive(Clone, Debug)]
-pub struct PowerWatch {
-    /// The cluster's UUID: containers without it are left alone.
-    pub uuid: Uuid,
-    pub after: Duration,
-    /// Names of containers.
-    pub names: Vec<String>,
-}
-
-/// The watcher: says that it is ready, waits, and powers the nodes on.
+/// The watcher: reads which machines it is for, says that it is ready, waits for `after`, and powers them on.
 ///
 /// # Errors
-/// If the engine does not answer at the start, or refuses until the end: nothing else restores the power then.
-pub async fn watch(
-    watch: &PowerWatch,
-    env: &BTreeMap<String, String>,
-    stop: &CancellationToken,
-    say: impl Fn(&str),
-) -> Result<()> {
-    let engine = Engine::connect(env).await?;
-    for name in &watch.names {
-        check_ours(&engine, name, watch.uuid).await?;
-    }
-    let mut line = line()?;
+/// If a machine's power cannot be used at the start, or not restored until the end: nothing else restores it then.
+pub async fn watch(after: Duration, context: &Context, say: impl Fn(&str)) -> Result<()> {
+    let mut line = BufReader::new(line()?);
+    let mut text = String::new();
+    line.read_line(&mut text).await.map_err(|error| no_order().source(&error))?;
+    let order: PowerOrder = serde_json::from_str(&text).map_err(|error| no_order().source(&error))?;
+    let power = order.open(&undisturbed(context)).await?;
+    try_join_all(power.keys().into_iter().map(|key| power.check(key))).await?;
     say(READY);
     let mut byte = [0];
     tokio::select! {
-        () = tokio::time::sleep(watch.after) => {}
+        () = tokio::time::sleep(after) => {}
         _ = line.read(&mut byte) => {}
-        () = stop.cancelled() => {}
+        () = context.stop.cancelled() => {}
     }
-    let done = join_all(watch.names.iter().map(|name| power_on(&engine, name, watch.uuid))).await;
-    done.into_iter().collect()
+    join_all(power.keys().into_iter().map(|key| power_on(&power, key))).await.into_iter().collect()
 }
 
 /// Standard input, whose end is the end of the run that started this one.
 fn line() -> Result<pipe::Receiver> {
     use std::os::fd::AsFd;
     let owned = std::io::stdin().as_fd().try_clone_to_owned();
-    owned.and_then(|owned| pipe::Receiver::from_file(owned.into())).map_err(|error| {
-        Error::usage("power-watch", "read", "standard input")
-            .source(&error)
-            .hint("Do not run this command yourself: hactl starts it")
-    })
+    owned.and_then(|owned| pipe::Receiver::from_file(owned.into())).map_err(|error| no_order().source(&error))
 }
 
-/// Tries until it works: the engine itself may be starting again.
-async fn power_on(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
+fn no_order() -> Error {
+    Error::usage("power-watch", "read", "standard input").hint("Do not run this command yourself: hactl starts it")
+}
+
+/// Tries until it works: the platform itself may be starting again.
+async fn power_on(power: &Power, key: &InstanceKey) -> Result<()> {
     for _ in 0..RETRIES {
-        match check_ours(engine, name, uuid).await {
-            Ok(()) if engine.power_on_node(name).await.is_ok() => return Ok(()),
-            // The container was removed or created again: its power is not ours to restore.
+        match power.on(key).await {
+            Ok(()) => return Ok(()),
+            // The machine was removed or created again: its power is not ours to restore.
             Err(error) if error.code == codes::POWER_FOREIGN => return Ok(()),
-            _ => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
-    engine.power_on_node(name).await
-}
-
-async fn check_ours(engine: &Engine, name: &str, uuid: Uuid) -> Result<()> {
-    match engine.find_node(name).await? {
-        Some(node) if node.uuid == uuid => Ok(()),
-        _ => Err(Error::failed(codes::POWER_FOREIGN, "power on", name)
-            .cause(format!("the cluster with the UUID {uuid} has no such container"))),
-    }
+    power.on(key).await
 }

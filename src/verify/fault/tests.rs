@@ -39,7 +39,10 @@ impl Scene {
                 host_key: None,
                 bastion: None,
             };
-            (node.key.clone(), FleetNode { node: node.clone(), address, machine_id: None, ssh, found: None })
+            (
+                node.key.clone(),
+                FleetNode { node: node.clone(), address, machine_id: None, ssh, data_device: None, found: None },
+            )
         });
         let fleet = Fleet { cluster: plan.cluster.clone(), nodes: nodes.collect() };
         let secret = || Secret::new(String::new());
@@ -95,6 +98,7 @@ fn health() -> Health {
         notices: Vec::new(),
         unproved: Vec::new(),
         watchdogs: BTreeMap::new(),
+        needs_leader: true,
         certificates: Default::default(),
     }
 }
@@ -149,6 +153,7 @@ fn missing_target_is_refused_with_the_reason() {
         notices: Vec::new(),
         unproved: Vec::new(),
         watchdogs: BTreeMap::new(),
+        needs_leader: true,
         certificates: Default::default(),
     };
     for (title, expected) in [

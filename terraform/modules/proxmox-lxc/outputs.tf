@@ -8,12 +8,13 @@ locals {
   }
 
   # The fixed address where it is there, else that of eth0, else any: a container can have bridges
-  # and tunnels of its own.
+  # and tunnels of its own. Of a container that reports nothing the fixed address is known all the same.
   ipv4 = {
     for key, container in proxmox_virtual_environment_container.this : key => try(concat(
       [for found in local.reachable[key] : found.address if found.address == split("/", var.vms[key].address)[0]],
       [for found in local.reachable[key] : found.address if found.name == "eth0"],
       [for found in local.reachable[key] : found.address],
+      [for address in [split("/", var.vms[key].address)[0]] : address if address != "dhcp"],
     )[0], null)
   }
 
@@ -21,15 +22,16 @@ locals {
 }
 
 output "vms" {
-  description = "The containers by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }. ipv4 is null if the container has no address yet."
+  description = "The containers by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null, data_device = null } }. ipv4 is null if the container has neither a fixed address nor another one yet. data_device is always null: Proxmox mounts the data disk."
   value = {
     for key, container in proxmox_virtual_environment_container.this : key => {
-      id       = container.id
-      name     = local.hostnames[key]
-      ipv4     = local.ipv4[key]
-      ssh_host = null
-      ssh_port = null
-      host_key = null
+      id          = container.id
+      name        = local.hostnames[key]
+      ipv4        = local.ipv4[key]
+      ssh_host    = null
+      ssh_port    = null
+      host_key    = null
+      data_device = null
     }
   }
 }

@@ -4,7 +4,7 @@ variable "vms" {
     - vm_name: the host name, one DNS label.
     - memory: in MiB.
     - cores: of the CPU.
-    - disk_gb: size of the root disk in GB. A change replaces the container.
+    - disk_gb: size of the root disk in GB. It grows in place; a smaller size replaces the container.
     - pool_id: resource pool of the container, for example "example-multi-vm-pool"; empty for none. It must exist.
     - node: the hypervisor, for example "pve1".
     - template_file_id: the file that the container is made from, on its own hypervisor or a shared storage. A change replaces the container.
@@ -14,6 +14,16 @@ variable "vms" {
     - address: "dhcp", or a fixed one with its prefix, for example "192.168.1.21/24". A change replaces the container.
     - gateway: of a fixed address, for example "192.168.1.1".
     - tags: for example ["postgres"].
+    - vm_id: the id in Proxmox, for example 120; null for the next free one. A change replaces the container.
+    - protection: whether Proxmox refuses to remove the container; null for the variable protection.
+    - data_disk_gb: size in GB of a disk for PostgreSQL's data, the mount point /var/lib/postgresql; null for none. Used only for a new container.
+    - data_datastore: of that disk; null for datastore.
+    - on_boot: whether the container starts with its hypervisor.
+    Used only for a new container; what an existing one has stays:
+    - startup: the order when the hypervisor starts and stops, for example { order = 1, up_delay = 30 }.
+    - description: the notes in Proxmox.
+    - firewall: whether Proxmox's firewall filters the network devices; mtu: their MTU, for example 9000.
+    - extra_nic: a second network device, for example { bridge = "vmbr1", vlan = 40, address = "10.0.0.21/24" }; without address it has none.
   EOT
   type = map(object({
     vm_name          = string
@@ -29,6 +39,24 @@ variable "vms" {
     address          = optional(string, "dhcp")
     gateway          = optional(string)
     tags             = optional(list(string), [])
+    vm_id            = optional(number)
+    protection       = optional(bool)
+    data_disk_gb     = optional(number)
+    data_datastore   = optional(string)
+    on_boot          = optional(bool, true)
+    description      = optional(string)
+    firewall         = optional(bool)
+    mtu              = optional(number)
+    startup = optional(object({
+      order      = optional(number)
+      up_delay   = optional(number)
+      down_delay = optional(number)
+    }))
+    extra_nic = optional(object({
+      bridge  = string
+      vlan    = optional(number)
+      address = optional(string)
+    }))
   }))
   default  = {}
   nullable = false
@@ -96,6 +124,41 @@ variable "vms" {
   validation {
     condition     = alltrue(flatten([for vm in values(var.vms) : [for tag in vm.tags : can(regex("^[a-z0-9_][a-z0-9_+.-]*$", tag))]]))
     error_message = "Each tag must be lower-case letters, digits, and _ + . - within, for example \"postgres\"."
+  }
+
+  validation {
+    condition     = alltrue([for vm in values(var.vms) : vm.vm_id == null ? true : vm.vm_id >= 100 && vm.vm_id <= 999999999 && floor(vm.vm_id) == vm.vm_id])
+    error_message = "Each vm_id must be an id of 100 or more, for example 120."
+  }
+
+  validation {
+    condition     = length(distinct([for vm in values(var.vms) : vm.vm_id if vm.vm_id != null])) == length([for vm in values(var.vms) : vm if vm.vm_id != null])
+    error_message = "Each container needs a vm_id of its own, for example 120."
+  }
+
+  validation {
+    condition     = alltrue([for vm in values(var.vms) : vm.data_disk_gb == null ? true : vm.data_disk_gb >= 1 && floor(vm.data_disk_gb) == vm.data_disk_gb])
+    error_message = "Each data_disk_gb must be a whole number of GB, at least 1, for example 100."
+  }
+
+  validation {
+    condition     = alltrue([for vm in values(var.vms) : vm.data_datastore == null || vm.data_disk_gb != null])
+    error_message = "data_datastore needs data_disk_gb, for example data_disk_gb = 100."
+  }
+
+  validation {
+    condition     = alltrue([for vm in values(var.vms) : vm.mtu == null ? true : vm.mtu >= 576 && vm.mtu <= 65520 && floor(vm.mtu) == vm.mtu])
+    error_message = "Each mtu must be a whole number from 576 to 65520, for example 9000."
+  }
+
+  validation {
+    condition     = alltrue([for vm in values(var.vms) : vm.extra_nic == null ? true : vm.extra_nic.vlan == null ? true : vm.extra_nic.vlan >= 1 && vm.extra_nic.vlan <= 4094 && floor(vm.extra_nic.vlan) == vm.extra_nic.vlan])
+    error_message = "Each vlan of an extra_nic must be a tag from 1 to 4094, for example 40."
+  }
+
+  validation {
+    condition     = alltrue([for vm in values(var.vms) : vm.extra_nic == null ? true : vm.extra_nic.address == null || vm.extra_nic.address == "dhcp" || can(cidrnetmask(coalesce(vm.extra_nic.address, "-")))])
+    error_message = "Each address of an extra_nic must be \"dhcp\" or an IPv4 address with its prefix, for example \"10.0.0.21/24\"."
   }
 }
 

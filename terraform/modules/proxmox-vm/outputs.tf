@@ -10,18 +10,20 @@ locals {
   }
 
   # The fixed address where it is reported, else one of the first network device, else any: a guest
-  # lists its interfaces in an order of its own, with bridges and tunnels between them.
+  # lists its interfaces in an order of its own, with bridges and tunnels between them. Of a machine whose
+  # agent is silent the fixed address is known all the same.
   ipv4 = {
     for key, vm in proxmox_virtual_environment_vm.this : key => try(concat(
       [for found in local.reachable[key] : found.address if found.address == split("/", var.vms[key].address)[0]],
       [for found in local.reachable[key] : found.address if found.mac != "" && found.mac == try(lower(vm.network_device[0].mac_address), "")],
       [for found in local.reachable[key] : found.address],
+      [for address in [split("/", var.vms[key].address)[0]] : address if address != "dhcp"],
     )[0], null)
   }
 }
 
 output "vms" {
-  description = "The machines by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }. ipv4 is null if the guest agent reports no address."
+  description = "The machines by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null, data_device = null } }. ipv4 is null if the machine has no fixed address and its guest agent reports none. data_device is the data disk in the machine."
   value = {
     for key, vm in proxmox_virtual_environment_vm.this : key => {
       id       = vm.id
@@ -30,6 +32,8 @@ output "vms" {
       ssh_host = null
       ssh_port = null
       host_key = null
+      # As QEMU names the disk scsi1.
+      data_device = var.vms[key].data_disk_gb == null ? null : "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1"
     }
   }
 }

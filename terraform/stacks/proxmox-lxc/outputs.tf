@@ -1,5 +1,5 @@
 output "vms" {
-  description = "The machines by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"app-prod-web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null } }."
+  description = "The machines by their key; hactl reads this output, for example { web01 = { id = \"100\", name = \"app-prod-web01\", ipv4 = \"192.168.1.60\", ssh_host = null, ssh_port = null, host_key = null, data_device = null } }."
   value       = module.machines.vms
 }
 

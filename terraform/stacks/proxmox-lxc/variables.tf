@@ -25,7 +25,7 @@ variable "env" {
 }
 
 variable "hostname_suffix" {
-  description = "Last part of the host name in single mode, 4 hexadecimal digits, for example \"3f1a\". Null derives it from app, env and vm_target_ip: the first digits of the SHA-256 of \"APP/ENV/TARGET\"."
+  description = "Last part of the host name in single mode, 4 hexadecimal digits, for example \"3f1a\". Null derives it: from the SHA-256 of \"APP/ENV/TARGET\" for a fixed address, and from an id in the state for \"dhcp\"."
   type        = string
   default     = null
 
@@ -59,6 +59,10 @@ variable "instances" {
     - datastore, vlan.
     - address: "dhcp" by default, or a fixed one, for example "192.168.1.21/24"; gateway.
     - tags: in addition to those of all machines.
+    - vm_id: the id in Proxmox, for example 120; null for the next free one. A change replaces the machine.
+    - protection: whether Proxmox refuses to remove the machine.
+    - data_disk_gb, data_datastore: a disk for PostgreSQL's data, and its storage.
+    - on_boot, startup, description, firewall, mtu, extra_nic: see the variables of the same names.
     - renamed_from: the key that the machine had before, for example "default", so that the machine is kept. hactl writes the
       moved blocks for it into renamed.tf.json; without hactl write moved blocks instead.
   EOT
@@ -76,11 +80,29 @@ variable "instances" {
     gateway          = optional(string)
     tags             = optional(list(string), [])
     renamed_from     = optional(string)
+    vm_id            = optional(number)
+    protection       = optional(bool)
+    data_disk_gb     = optional(number)
+    data_datastore   = optional(string)
+    on_boot          = optional(bool)
+    description      = optional(string)
+    firewall         = optional(bool)
+    mtu              = optional(number)
+    startup = optional(object({
+      order      = optional(number)
+      up_delay   = optional(number)
+      down_delay = optional(number)
+    }))
+    extra_nic = optional(object({
+      bridge  = string
+      vlan    = optional(number)
+      address = optional(string)
+    }))
   }))
   default = null
 
   validation {
-    condition     = var.instances != null || var.vm_target_ip != null
+    condition     = var.instances != null || can(coalesce(var.vm_target_ip))
     error_message = "instances or vm_target_ip must be given, for example instances = { node1 = {} }. No machines at all are instances = {}."
   }
 
@@ -95,22 +117,27 @@ variable "instances" {
 }
 
 variable "vm_target_ip" {
-  description = "Address of the one machine in single mode: a fixed one, for example \"192.168.1.60/24\", or \"dhcp\". Ignored if instances has machines."
+  description = "Address of the one machine in single mode: a fixed one, for example \"192.168.1.60/24\", or \"dhcp\". Without a prefix the prefix is 24. Null or \"\" for none. Ignored if instances has machines."
   type        = string
   default     = null
 
   validation {
-    condition     = var.vm_target_ip == null || var.vm_target_ip == "dhcp" || can(cidrnetmask(var.vm_target_ip))
-    error_message = "vm_target_ip must be an IPv4 address with its prefix, for example \"192.168.1.60/24\", or \"dhcp\"."
+    condition     = !can(coalesce(var.vm_target_ip)) || try(var.vm_target_ip == "dhcp" || can(cidrnetmask(var.vm_target_ip)) || can(cidrnetmask("${var.vm_target_ip}/24")), false)
+    error_message = "vm_target_ip must be an IPv4 address, for example \"192.168.1.60/24\", or \"dhcp\"."
   }
 }
 
 # It is only checked.
 # tflint-ignore: terraform_unused_declarations
 variable "instance_count" {
-  description = "Only for old configurations: the number of machines, for example 3. The map instances has replaced it, and must have the same number of entries."
+  description = "Only for old configurations: the number of machines, for example 3, from 1 to max_instances. The map instances has replaced it, and must have the same number of entries."
   type        = number
   default     = null
+
+  validation {
+    condition     = var.instance_count == null ? true : var.instance_count >= 1 && var.instance_count <= var.max_instances && floor(var.instance_count) == var.instance_count
+    error_message = "instance_count must be between 1 and ${var.max_instances}, but is ${coalesce(var.instance_count, 0)}. Set max_instances for more machines."
+  }
 
   validation {
     condition     = var.instance_count == null || try(length(var.instances), 0) == 0 || var.instance_count == try(length(var.instances), 0)
@@ -118,8 +145,22 @@ variable "instance_count" {
   }
 
   validation {
-    condition     = var.instance_count == null || try(length(var.instances), 0) > 0 || var.instance_count == (var.vm_target_ip == null ? 0 : 1)
-    error_message = "instance_count is ${coalesce(var.instance_count, 0)}, but there ${var.vm_target_ip == null ? "are no machines" : "is one machine, vm_target_ip"}. The map instances has replaced instance_count: write one entry for each machine, for example instances = { node1 = {}, node2 = {} }."
+    condition     = var.instance_count == null || try(length(var.instances), 0) > 0 || var.instance_count == (can(coalesce(var.vm_target_ip)) ? 1 : 0)
+    error_message = "instance_count is ${coalesce(var.instance_count, 0)}, but there ${can(coalesce(var.vm_target_ip)) ? "is one machine, vm_target_ip" : "are no machines"}. The map instances has replaced instance_count: write one entry for each machine, for example instances = { node1 = {}, node2 = {} }."
+  }
+}
+
+# It is only for a check.
+# tflint-ignore: terraform_unused_declarations
+variable "max_instances" {
+  description = "Highest instance_count that is accepted, for example 20."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.max_instances >= 1 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances must be a whole number, at least 1, for example 20."
   }
 }
 
@@ -156,6 +197,78 @@ variable "disk_gb" {
     condition     = var.disk_gb == null ? true : var.disk_gb >= 1 && floor(var.disk_gb) == var.disk_gb
     error_message = "disk_gb must be a whole number of GB, at least 1, for example 20."
   }
+}
+
+variable "data_disk_gb" {
+  description = "Size in GB of a disk for PostgreSQL's data, for example 100; null for none. Used only for new containers."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.data_disk_gb == null ? true : var.data_disk_gb >= 1 && floor(var.data_disk_gb) == var.data_disk_gb
+    error_message = "data_disk_gb must be a whole number of GB, at least 1, for example 100."
+  }
+}
+
+variable "data_datastore" {
+  description = "Storage of the data disks, for example \"ceph\"; null for that of the machine."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.data_datastore == null || can(regex("^[A-Za-z][A-Za-z0-9._-]*$", var.data_datastore))
+    error_message = "data_datastore must be the name of a storage, for example \"ceph\"."
+  }
+}
+
+variable "on_boot" {
+  description = "Whether the machines start with their hypervisor, for example false."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "startup" {
+  description = "Order and delays in seconds when the hypervisor starts and stops, for example { order = 1, up_delay = 30 }; null for Proxmox's. The token needs Sys.Modify on / for it. Used only for new machines."
+  type = object({
+    order      = optional(number)
+    up_delay   = optional(number)
+    down_delay = optional(number)
+  })
+  default = null
+}
+
+variable "description" {
+  description = "Notes of the machines in Proxmox, for example \"PostgreSQL of the shop\". Used only for new machines."
+  type        = string
+  default     = null
+}
+
+variable "firewall" {
+  description = "Whether Proxmox's firewall filters the machines' network devices, for example true; null for the provider's default, false. Used only for new machines."
+  type        = bool
+  default     = null
+}
+
+variable "mtu" {
+  description = "MTU of the machines' network devices, for example 9000; null for the bridge's. Used only for new machines."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.mtu == null ? true : var.mtu >= 576 && var.mtu <= 65520 && floor(var.mtu) == var.mtu
+    error_message = "mtu must be a whole number from 576 to 65520, for example 9000."
+  }
+}
+
+variable "extra_nic" {
+  description = "A second network device of the machines, for example { bridge = \"vmbr1\", vlan = 40, address = \"dhcp\" }; without address it has none. Null for no second device."
+  type = object({
+    bridge  = string
+    vlan    = optional(number)
+    address = optional(string)
+  })
+  default = null
 }
 
 variable "node" {

@@ -86,3 +86,17 @@ run "the_fixed_one_where_it_is_reported" {
     error_message = "The configured address is the container's wherever it is."
   }
 }
+
+run "the_fixed_one_of_a_container_that_reports_nothing" {
+  variables {
+    vms = { g = { vm_name = "g", address = "192.168.1.62/24" } }
+  }
+  override_resource {
+    target = proxmox_virtual_environment_container.this
+    values = { ipv4 = {} }
+  }
+  assert {
+    condition     = output.lxc_ips.g == "192.168.1.62" && output.vms.g.ipv4 == "192.168.1.62"
+    error_message = "The configuration has the address."
+  }
+}

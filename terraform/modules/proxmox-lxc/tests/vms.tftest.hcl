@@ -115,6 +115,62 @@ run "tags_must_be_what_proxmox_takes" {
   expect_failures = [var.vms]
 }
 
+run "vm_id_must_be_an_id" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", vm_id = 7 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "vm_ids_must_differ" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", vm_id = 120 }, b = { vm_name = "b", vm_id = 120 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "data_disk_gb_must_be_whole" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", data_disk_gb = 0.5 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "data_datastore_needs_a_data_disk" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", data_datastore = "ceph" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "mtu_must_be_one" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", mtu = 90 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "vlan_of_an_extra_nic_must_be_a_tag" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", extra_nic = { bridge = "vmbr1", vlan = 4095 } } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "address_of_an_extra_nic_must_have_a_prefix" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", extra_nic = { bridge = "vmbr1", address = "10.0.0.21" } } }
+  }
+  expect_failures = [var.vms]
+}
+
 run "none_is_allowed" {
   command = plan
   assert {
@@ -146,6 +202,18 @@ run "one_with_all_defaults" {
   assert {
     condition     = proxmox_virtual_environment_container.this["web01"].unprivileged && proxmox_virtual_environment_container.this["web01"].features[0].nesting
     error_message = "Without privileges, and with what systemd needs there."
+  }
+}
+
+# Its input replaces the container when it changes: an attribute more would replace all that exist.
+run "the_origin_has_template_and_address_alone" {
+  command = plan
+  variables {
+    vms = { web01 = { vm_name = "web01" } }
+  }
+  assert {
+    condition     = terraform_data.origin["web01"].input == { template = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst", address = "dhcp" }
+    error_message = "Another attribute would replace every container that exists."
   }
 }
 
@@ -203,5 +271,72 @@ run "one_with_every_property" {
   assert {
     condition     = proxmox_virtual_environment_container.this["db01"].tags == tolist(["db", "hactl-4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11", "postgres"])
     error_message = "Tags must be sorted, as Proxmox keeps them, with the cluster's among them."
+  }
+}
+
+run "one_with_every_option" {
+  command = plan
+  variables {
+    protection = true
+    vms = {
+      db01 = {
+        vm_name        = "pg-prod-db01"
+        disk_gb        = 40
+        datastore      = "ceph"
+        address        = "192.168.30.21/24"
+        vm_id          = 120
+        protection     = false
+        data_disk_gb   = 100
+        data_datastore = "nvme"
+        on_boot        = false
+        description    = "orders"
+        firewall       = true
+        mtu            = 9000
+        startup        = { order = 2, up_delay = 30, down_delay = 60 }
+        extra_nic      = { bridge = "vmbr2", vlan = 40, address = "10.0.0.21/24" }
+      }
+      db02 = { vm_name = "pg-prod-db02", data_disk_gb = 100, extra_nic = { bridge = "vmbr2" } }
+    }
+  }
+  assert {
+    condition = alltrue([
+      for container in [proxmox_virtual_environment_container.this["db01"]] :
+      container.vm_id == 120 && !container.protection && !container.start_on_boot && container.description == "orders" && container.startup[0].order == 2 && container.startup[0].up_delay == 30 && container.startup[0].down_delay == 60
+    ])
+    error_message = "Id, protection, start and notes must reach the container."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_container.this["db02"].protection && proxmox_virtual_environment_container.this["db02"].start_on_boot && length(proxmox_virtual_environment_container.this["db02"].startup) == 0 && proxmox_virtual_environment_container.this["db02"].description == null
+    error_message = "What a container does not say is what holds for all."
+  }
+  assert {
+    condition = alltrue([
+      for nics in [proxmox_virtual_environment_container.this["db01"].network_interface] :
+      length(nics) == 2 && alltrue([for nic in nics : nic.firewall && nic.mtu == 9000]) && nics[1].bridge == "vmbr2" && nics[1].vlan_id == 40
+    ])
+    error_message = "Both network devices must reach the container."
+  }
+  assert {
+    condition = alltrue([
+      for first in [proxmox_virtual_environment_container.this["db01"].initialization[0]] :
+      length(first.ip_config) == 2 && first.ip_config[1].ipv4[0].address == "10.0.0.21/24"
+    ]) && length(proxmox_virtual_environment_container.this["db02"].initialization[0].ip_config) == 1
+    error_message = "The second network device has an address only if one is given."
+  }
+  assert {
+    condition = alltrue([
+      for mount in proxmox_virtual_environment_container.this["db01"].mount_point : mount.path == "/var/lib/postgresql" && mount.size == "100G" && mount.volume == "nvme" && mount.backup
+    ]) && [for mount in proxmox_virtual_environment_container.this["db02"].mount_point : mount.volume] == ["local-lvm"]
+    error_message = "The data disk must be mounted above PGDATA, in its own datastore or in that of the container."
+  }
+}
+
+run "the_data_disk_is_in_the_output" {
+  variables {
+    vms = { db01 = { vm_name = "db01", data_disk_gb = 100 }, web01 = { vm_name = "web01" } }
+  }
+  assert {
+    condition     = output.vms.db01.data_device == null && output.vms.web01.data_device == null
+    error_message = "Proxmox mounts the data disk: the roles have nothing to do."
   }
 }

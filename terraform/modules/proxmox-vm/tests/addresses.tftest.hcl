@@ -73,3 +73,17 @@ run "the_fixed_one_where_it_is_reported" {
     error_message = "A virtual address beside it is not the machine's."
   }
 }
+
+run "the_fixed_one_of_a_machine_that_reports_nothing" {
+  variables {
+    vms = { g = { vm_name = "g", address = "192.168.1.62/24" } }
+  }
+  override_resource {
+    target = proxmox_virtual_environment_vm.this
+    values = { ipv4_addresses = [], mac_addresses = [] }
+  }
+  assert {
+    condition     = output.vm_target_ips.g == "192.168.1.62" && output.vms.g.ipv4 == "192.168.1.62"
+    error_message = "The configuration has the address."
+  }
+}

@@ -62,6 +62,33 @@ run "what_is_for_the_first_boot_changes_nothing" {
   }
 }
 
+run "another_hypervisor_changes_nothing" {
+  variables {
+    vms = { web02 = { vm_name = "web02", memory = 1024, node = "pve2" }, db01 = var.db01 }
+  }
+  assert {
+    condition     = output.resource_ids == run.the_first_is_removed.resource_ids && proxmox_virtual_environment_vm.this["web02"].node_name == "pve1"
+    error_message = "Proxmox moves machines, not Terraform."
+  }
+}
+
+run "what_is_for_new_machines_changes_nothing" {
+  variables {
+    cpu_type = "host"
+    vms = {
+      web02 = { vm_name = "web02", memory = 1024, description = "new", startup = { order = 1 }, firewall = true, mtu = 9000 }
+      db01  = var.db01
+    }
+  }
+  assert {
+    condition = alltrue([
+      for vm in [proxmox_virtual_environment_vm.this["web02"]] :
+      vm.cpu[0].type == "x86-64-v2-AES" && vm.description == null && length(vm.startup) == 0 && vm.network_device[0].firewall == null && vm.network_device[0].mtu == null
+    ])
+    error_message = "What Proxmox has for a machine must stay."
+  }
+}
+
 run "another_template_replaces_that_machine_alone" {
   variables {
     vms = { web02 = { vm_name = "web02", memory = 1024, template = 9003 }, db01 = var.db01 }

@@ -115,6 +115,94 @@ run "tags_must_be_what_proxmox_takes" {
   expect_failures = [var.vms]
 }
 
+run "vm_id_must_be_an_id" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", vm_id = 7 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "vm_ids_must_differ" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", vm_id = 120 }, b = { vm_name = "b", vm_id = 120 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "data_disk_gb_must_be_whole" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", data_disk_gb = 0.5 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "data_datastore_needs_a_data_disk" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", data_datastore = "ceph" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "mtu_must_be_one" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", mtu = 90 } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "vlan_of_an_extra_nic_must_be_a_tag" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", extra_nic = { bridge = "vmbr1", vlan = 4095 } } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "address_of_an_extra_nic_must_have_a_prefix" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", extra_nic = { bridge = "vmbr1", address = "10.0.0.21" } } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "cpu_type_of_a_machine_must_be_a_name" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", cpu_type = "big one" } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "disk_flags_need_a_size" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", disk = { ssd = true } } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "discard_must_be_a_word" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", disk_gb = 20, disk = { discard = "yes" } } }
+  }
+  expect_failures = [var.vms]
+}
+
+run "cache_must_be_a_word" {
+  command = plan
+  variables {
+    vms = { a = { vm_name = "a", disk_gb = 20, disk = { cache = "fast" } } }
+  }
+  expect_failures = [var.vms]
+}
+
 run "none_is_allowed" {
   command = plan
   assert {
@@ -154,6 +242,18 @@ run "one_with_all_defaults" {
   assert {
     condition     = proxmox_virtual_environment_vm.this["web01"].reboot_after_update == false
     error_message = "Machines must never reboot by the provider's hand."
+  }
+}
+
+# Its input replaces the machine when it changes: an attribute more would replace all that exist.
+run "the_origin_has_template_and_address_alone" {
+  command = plan
+  variables {
+    vms = { web01 = { vm_name = "web01" } }
+  }
+  assert {
+    condition     = terraform_data.origin["web01"].input == { template = 9002, address = "dhcp" }
+    error_message = "Another attribute would replace every machine that exists."
   }
 }
 
@@ -220,5 +320,85 @@ run "one_with_every_property" {
   assert {
     condition     = proxmox_virtual_environment_vm.this["db01"].watchdog[0].enabled && proxmox_virtual_environment_vm.this["db01"].watchdog[0].action == "reset"
     error_message = "The watchdog must reset the machine."
+  }
+}
+
+run "one_with_every_option" {
+  command = plan
+  variables {
+    protection = true
+    vms = {
+      db01 = {
+        vm_name        = "pg-prod-db01"
+        disk_gb        = 40
+        datastore      = "ceph"
+        address        = "192.168.30.21/24"
+        vm_id          = 120
+        protection     = false
+        data_disk_gb   = 100
+        data_datastore = "nvme"
+        on_boot        = false
+        description    = "orders"
+        firewall       = true
+        mtu            = 9000
+        startup        = { order = 2, up_delay = 30, down_delay = 60 }
+        extra_nic      = { bridge = "vmbr2", vlan = 40, address = "10.0.0.21/24" }
+        cpu_type       = "x86-64-v3"
+        disk           = { discard = "on", iothread = true, ssd = true, cache = "writeback" }
+      }
+      db02 = { vm_name = "pg-prod-db02", data_disk_gb = 100, extra_nic = { bridge = "vmbr2" } }
+    }
+  }
+  assert {
+    condition = alltrue([
+      for vm in [proxmox_virtual_environment_vm.this["db01"]] :
+      vm.vm_id == 120 && !vm.protection && !vm.on_boot && vm.description == "orders" && vm.startup[0].order == 2 && vm.startup[0].up_delay == 30 && vm.startup[0].down_delay == 60
+    ])
+    error_message = "Id, protection, start and notes must reach the machine."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["db02"].protection && proxmox_virtual_environment_vm.this["db02"].on_boot && length(proxmox_virtual_environment_vm.this["db02"].startup) == 0 && proxmox_virtual_environment_vm.this["db02"].description == null
+    error_message = "What a machine does not say is what holds for all."
+  }
+  assert {
+    condition = alltrue([
+      for nics in [proxmox_virtual_environment_vm.this["db01"].network_device] :
+      length(nics) == 2 && alltrue([for nic in nics : nic.firewall && nic.mtu == 9000]) && nics[1].bridge == "vmbr2" && nics[1].vlan_id == 40
+    ])
+    error_message = "Both network devices must reach the machine."
+  }
+  assert {
+    condition = alltrue([
+      for first in [proxmox_virtual_environment_vm.this["db01"].initialization[0]] :
+      length(first.ip_config) == 2 && first.ip_config[1].ipv4[0].address == "10.0.0.21/24"
+    ]) && length(proxmox_virtual_environment_vm.this["db02"].initialization[0].ip_config) == 1
+    error_message = "The second network device has an address only if one is given."
+  }
+  assert {
+    condition = alltrue([
+      for disk in proxmox_virtual_environment_vm.this["db01"].disk :
+      disk.discard == "on" && disk.iothread && disk.ssd && disk.cache == "writeback"
+    ]) && proxmox_virtual_environment_vm.this["db01"].cpu[0].type == "x86-64-v3"
+    error_message = "The flags of the disks and the CPU must reach the machine."
+  }
+  assert {
+    condition = alltrue([
+      for disk in [proxmox_virtual_environment_vm.this["db01"].disk[1]] : disk.interface == "scsi1" && disk.size == 100 && disk.datastore_id == "nvme"
+    ]) && [for disk in proxmox_virtual_environment_vm.this["db02"].disk : [disk.interface, disk.datastore_id]] == [["scsi1", "local-lvm"]]
+    error_message = "The data disk must be scsi1, in its own datastore or in that of the machine."
+  }
+  assert {
+    condition     = proxmox_virtual_environment_vm.this["db01"].delete_unreferenced_disks_on_destroy == false
+    error_message = "Proxmox must not remove volumes that the machine does not refer to."
+  }
+}
+
+run "the_data_disk_is_in_the_output" {
+  variables {
+    vms = { db01 = { vm_name = "db01", data_disk_gb = 100 }, web01 = { vm_name = "web01" } }
+  }
+  assert {
+    condition     = output.vms.db01.data_device == "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1" && output.vms.web01.data_device == null
+    error_message = "The roles find the disk by this name."
   }
 }

@@ -140,7 +140,7 @@ run "outputs_have_the_machines_keys" {
     error_message = "Every output must be a map with the keys of instances."
   }
   assert {
-    condition     = alltrue([for id in values(output.vm_ids) : can(id + 1)]) && alltrue([for vm in values(output.vms) : keys(vm) == ["host_key", "id", "ipv4", "name", "ssh_host", "ssh_port"]])
+    condition     = alltrue([for id in values(output.vm_ids) : can(id + 1)]) && alltrue([for vm in values(output.vms) : keys(vm) == ["data_device", "host_key", "id", "ipv4", "name", "ssh_host", "ssh_port"]])
     error_message = "Ids must be numbers, and each machine the object that hactl reads."
   }
   assert {

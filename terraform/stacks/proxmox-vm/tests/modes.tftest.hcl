@@ -107,12 +107,101 @@ run "the_count_of_a_target_is_one" {
   }
 }
 
-run "a_target_needs_a_prefix" {
+run "an_empty_target_is_none" {
+  command = plan
+  variables {
+    vm_target_ip = ""
+  }
+  expect_failures = [var.instances]
+}
+
+run "an_empty_target_beside_a_map_is_ignored" {
+  command = plan
+  variables {
+    vm_target_ip   = ""
+    instances      = { a = {}, b = {} }
+    instance_count = 2
+  }
+  assert {
+    condition     = keys(output.vms) == ["a", "b"]
+    error_message = "Old files have vm_target_ip = \"\" beside instances."
+  }
+}
+
+run "a_target_without_a_prefix_has_24" {
   command = plan
   variables {
     vm_target_ip = "192.168.1.60"
+    gateway      = "192.168.1.1"
+  }
+  assert {
+    condition     = local.machines.default.address == "192.168.1.60/24" && local.machines.default.gateway == "192.168.1.1"
+    error_message = "A bare address must be a fixed address with the prefix 24."
+  }
+  assert {
+    condition     = output.vm_hostnames == { default = "pg-prod-${substr(sha256("pg/prod/192.168.1.60"), 0, 4)}" }
+    error_message = "Its name must follow from the address as it is written."
+  }
+}
+
+run "a_target_must_be_an_address" {
+  command = plan
+  variables {
+    vm_target_ip = "web01"
   }
   expect_failures = [var.vm_target_ip]
+}
+
+run "a_target_by_dhcp_is_named_after_its_state" {
+  variables {
+    vm_target_ip = "dhcp"
+  }
+  assert {
+    condition     = output.vm_hostnames == { default = "pg-prod-${substr(sha256(terraform_data.suffix[0].id), 0, 4)}" }
+    error_message = "Two machines by DHCP must not get one name."
+  }
+}
+
+run "the_count_may_be_ten" {
+  command = plan
+  variables {
+    instances      = { for index in range(10) : "n${index}" => {} }
+    instance_count = 10
+  }
+}
+
+run "the_count_may_not_be_eleven" {
+  command = plan
+  variables {
+    instances      = { for index in range(11) : "n${index}" => {} }
+    instance_count = 11
+  }
+  expect_failures = [var.instance_count]
+}
+
+run "the_count_may_not_be_none" {
+  command = plan
+  variables {
+    instances      = {}
+    instance_count = 0
+  }
+  expect_failures = [var.instance_count]
+}
+
+run "max_instances_allows_a_higher_count" {
+  command = plan
+  variables {
+    instances      = { for index in range(11) : "n${index}" => {} }
+    instance_count = 11
+    max_instances  = 11
+  }
+}
+
+run "more_machines_than_ten_need_no_count" {
+  command = plan
+  variables {
+    instances = { for index in range(11) : "n${index}" => {} }
+  }
 }
 
 run "a_suffix_is_four_digits" {
