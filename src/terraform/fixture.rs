@@ -34,6 +34,11 @@ pub(super) fn change(kind: &str, node: &str, action: Action) -> ResourceChange {
         restarts: false,
         protected: false,
         lost_disks: Vec::new(),
+        attributes: Vec::new(),
+        moved_from: None,
+        deposed: None,
+        machine_id: None,
+        disks: None,
     }
 }
 

@@ -5,10 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::changes::{Action, Changes, ResourceChange};
+use super::{
+    asked::{Missing, missing},
+    changes::{Action, Changes, ResourceChange},
+};
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, Role},
+    model::{InstanceKey, ProxmoxKind, Role},
     plan::Plan,
 };
 
@@ -21,11 +24,30 @@ pub struct Consent {
     pub addresses: BTreeSet<String>,
     /// Machines that may be stopped and started: `--allow-restart`.
     pub restart: BTreeSet<InstanceKey>,
+    /// Attributes of machines that may change while the machines run: `--allow-change`.
+    pub change: BTreeMap<InstanceKey, BTreeSet<String>>,
     /// What ran on each machine after the last run: the plan has no machine that was removed from the cluster file.
     pub ran: BTreeMap<InstanceKey, BTreeSet<Role>>,
+    /// What the platform called these machines then.
+    pub machine_ids: BTreeMap<InstanceKey, String>,
 }
 
 impl Consent {
+    /// Whether the last run has used the machine that `change` is about. Another machine of the same key was never in use,
+    /// if its creation failed.
+    fn has_run(&self, change: &ResourceChange) -> bool {
+        let Some(key) = change.node.as_ref().filter(|key| self.ran.contains_key(*key)) else { return false };
+        match (self.machine_ids.get(key), &change.machine_id) {
+            (Some(then), Some(now)) => then == now,
+            _ => false,
+        }
+    }
+
+    /// Whether a machine is a member of the cluster now, or becomes one by `plan`.
+    pub(super) fn is_member(&self, plan: &Plan, key: &InstanceKey) -> bool {
+        self.roles(plan, key).is_none_or(|roles| !roles.is_empty())
+    }
+
     /// The roles of a machine, current and planned together; `None` for an unknown machine.
     fn roles(&self, plan: &Plan, key: &InstanceKey) -> Option<BTreeSet<Role>> {
         let (ran, meant) = (self.ran.get(key), plan.nodes.get(key).map(|node| &node.roles));
@@ -36,8 +58,9 @@ impl Consent {
     }
 }
 
-/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops a running machine, or has an unknown
-/// action, unless the user has agreed by the machine's name and the cluster loses no member.
+/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops a running machine, changes attributes of
+/// a running machine that need consent, or has an unknown action, unless the user has agreed by the machine's name and the
+/// cluster loses no member.
 ///
 /// The guard allows a plan to create resources (including a node that vanished while its volume remained), to change
 /// them in place, to start a stopped node, and to replace a node whose creation failed: it was never in use.
@@ -47,35 +70,20 @@ impl Consent {
 pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
     // Without machines there is no cluster that could lose its majority.
     let all_go = plan.nodes.is_empty();
-    let busy = |change: &&ResourceChange| {
-        let roles = change.node.as_ref().and_then(|key| consent.roles(plan, key));
-        change.restarts && roles.is_none_or(|roles| !roles.is_empty())
-    };
-    let restarts = changes.resources.iter().filter(busy).count();
-    let mut causes = Vec::new();
-    let mut options = BTreeSet::new();
+    let mut refusal = RefusedPlan::default();
     for change in &changes.resources {
-        let Some(disruption) = disruption(change) else { continue };
-        match decide(change, disruption, plan, consent, all_go, restarts) {
+        if let Some(key) = change.node.as_ref().filter(|_| change.is_machine() && !change.is_entry()) {
+            refusal.ask_for(missing(change, key, &format!("the machine {key}"), consent));
+        }
+        let Some(disruption) = disruption(change, consent) else { continue };
+        let cause = said(change, disruption);
+        match decide(change, disruption, plan, consent, all_go) {
             Decision::Agreed => {}
-            Decision::Ask(option) => {
-                options.insert(option);
-                causes.push(said(change, disruption));
-            }
-            Decision::Never(why) => causes.push(format!("{}; {why}", said(change, disruption))),
-            Decision::No => causes.push(said(change, disruption)),
+            Decision::Ask(option) => refusal.ask(cause, option),
+            Decision::Never(why) => refusal.never(format!("{cause}; {why}")),
+            Decision::No => refusal.never(cause),
         }
     }
-    if causes.is_empty() {
-        return Ok(());
-    }
-    let error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
-    let error = causes.into_iter().fold(error, Error::cause);
-    let options: Vec<String> = options.into_iter().collect();
-    let start = match options.is_empty() {
-        true => "Revert".to_owned(),
-        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
-    };
     let rebuild = match plan.platform.hosts() {
         Some(_) => {
             format!(
@@ -85,12 +93,60 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
         }
         None => format!("To rebuild the cluster without its data, run `hactl down {}` first", plan.cluster),
     };
-    Err(error.hint(format!("{start} the change in the cluster file. {rebuild}")))
+    refusal.error(plan, "the change in the cluster file", &rebuild)
+}
+
+/// Why a plan is refused, and the options that would allow it.
+#[derive(Default)]
+pub(super) struct RefusedPlan {
+    causes: Vec<String>,
+    options: BTreeSet<String>,
+    /// Whether something is refused that is more than a changed attribute.
+    disrupts: bool,
+}
+
+impl RefusedPlan {
+    /// Refuses what no option allows.
+    pub(super) fn never(&mut self, cause: String) {
+        self.disrupts = true;
+        self.causes.push(cause);
+    }
+
+    /// Refuses what `option` allows.
+    pub(super) fn ask(&mut self, cause: String, option: String) {
+        self.options.insert(option);
+        self.never(cause);
+    }
+
+    /// Refuses changes of attributes.
+    pub(super) fn ask_for(&mut self, missing: Vec<Missing>) {
+        for Missing { cause, option } in missing {
+            self.options.insert(option);
+            self.causes.push(cause);
+        }
+    }
+
+    /// The error with all causes and options; `change` is what the user could revert, and `rebuild` how to lose it all.
+    pub(super) fn error(self, plan: &Plan, change: &str, rebuild: &str) -> Result<()> {
+        let Self { causes, options, disrupts } = self;
+        if causes.is_empty() {
+            return Ok(());
+        }
+        let code = if disrupts { "plan-refused" } else { "consent-missing" };
+        let error = causes.into_iter().fold(Error::failed(code, "apply the plan for", &plan.cluster), Error::cause);
+        let options: Vec<String> = options.into_iter().collect();
+        let start = match options.is_empty() {
+            true => "Revert".to_owned(),
+            false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
+        };
+        let end = if disrupts { format!(". {rebuild}") } else { String::new() };
+        Err(error.hint(format!("{start} {change}{end}")))
+    }
 }
 
 /// What a change does to a resource that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Disruption {
+pub(super) enum Disruption {
     Replace,
     Destroy,
     Forget,
@@ -110,7 +166,7 @@ enum Decision {
     No,
 }
 
-fn disruption(change: &ResourceChange) -> Option<Disruption> {
+fn disruption(change: &ResourceChange, consent: &Consent) -> Option<Disruption> {
     // A DNS record holds no data: it follows its machine and the cluster file. `terraform_data` exists only in the
     // state.
     let holds_nothing =
@@ -119,7 +175,7 @@ fn disruption(change: &ResourceChange) -> Option<Disruption> {
         Action::Update if !change.lost_disks.is_empty() => Some(Disruption::Disk),
         Action::Update if change.restarts => Some(Disruption::Restart),
         Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => None,
-        Action::Replace if change.unfinished && change.is_machine() => None,
+        Action::Replace if change.unfinished && change.is_machine() && !consent.has_run(change) => None,
         Action::Replace | Action::Delete | Action::Forget if holds_nothing => None,
         Action::Replace => Some(Disruption::Replace),
         Action::Delete => Some(Disruption::Destroy),
@@ -128,14 +184,17 @@ fn disruption(change: &ResourceChange) -> Option<Disruption> {
     }
 }
 
-fn decide(
-    change: &ResourceChange,
-    disruption: Disruption,
-    plan: &Plan,
-    consent: &Consent,
-    all_go: bool,
-    restarts: usize,
-) -> Decision {
+fn decide(change: &ResourceChange, disruption: Disruption, plan: &Plan, consent: &Consent, all_go: bool) -> Decision {
+    if change.is_deposed() {
+        let address = change.by_address();
+        return match consent.addresses.contains(&address) {
+            true => Decision::Agreed,
+            false => Decision::Ask(format!("--allow-destroy '{address}'")),
+        };
+    }
+    if change.kind == POOL {
+        return pool(change, disruption, plan, consent);
+    }
     let of_a_machine = change.is_machine() || change.kind == "hactl_volume";
     let Some(key) = change.node.as_ref().filter(|_| of_a_machine) else { return Decision::No };
     let plain = consent.roles(plan, key).is_some_and(|roles| roles.is_empty());
@@ -146,10 +205,15 @@ fn decide(
     match disruption {
         Disruption::Unknown => Decision::No,
         Disruption::Disk => Decision::Never(keep_disks(change).into()),
-        Disruption::Restart if restarts > 1 && !plain => {
-            Decision::Never("members restart one at a time: change one machine per run".into())
-        }
         Disruption::Restart => agreed(&consent.restart, "allow-restart"),
+        Disruption::Replace if change.unfinished && !plain => Decision::Never(
+            format!(
+                "Terraform's state marks the machine as tainted, although the last run used it: run `terraform untaint \
+                 '{}'` in the directory of the stack below .hactl/{}/terraform/stacks",
+                change.address, plan.cluster
+            )
+            .into(),
+        ),
         Disruption::Replace | Disruption::Destroy if change.protected => Decision::Never(
             format!(
                 "Proxmox protects the machine: set `protection: false` and run `hactl up {}` without this change first",
@@ -179,6 +243,29 @@ fn decide(
     }
 }
 
+/// The resource type of a pool of Proxmox.
+const POOL: &str = "proxmox_virtual_environment_pool";
+
+/// A pool holds no data, but the machines in it may have their privileges by it. Proxmox removes a pool only when it is
+/// empty: the modules take virtual machines out of it, and leave containers in it.
+fn pool(change: &ResourceChange, disruption: Disruption, plan: &Plan, consent: &Consent) -> Decision {
+    let containers = plan.platform.proxmox().is_some_and(|proxmox| proxmox.kind == ProxmoxKind::Lxc);
+    match disruption {
+        Disruption::Replace => Decision::Never(
+            "Proxmox cannot rename a pool, and does not remove one with machines in it: restore `pool`, or create the \
+             other pool in Proxmox, move the machines there, and set `pool_id` instead of `pool`"
+                .into(),
+        ),
+        Disruption::Destroy if containers && !plan.nodes.is_empty() => Decision::Never(
+            "Proxmox does not remove a pool with containers in it, and Terraform does not take them out: restore `pool`"
+                .into(),
+        ),
+        Disruption::Destroy if consent.addresses.contains(&change.address) => Decision::Agreed,
+        Disruption::Destroy => Decision::Ask(format!("--allow-destroy '{}'", change.address)),
+        _ => Decision::No,
+    }
+}
+
 /// How to keep the disks that would be removed. The modules support one disk, `scsi0`.
 fn keep_disks(change: &ResourceChange) -> String {
     match change.lost_disks.iter().find(|disk| disk.interface != "scsi0") {
@@ -190,7 +277,7 @@ fn keep_disks(change: &ResourceChange) -> String {
     }
 }
 
-fn said(change: &ResourceChange, disruption: Disruption) -> String {
+pub(super) fn said(change: &ResourceChange, disruption: Disruption) -> String {
     let verb = match disruption {
         Disruption::Replace => "replace",
         Disruption::Destroy => "destroy",
@@ -201,67 +288,25 @@ fn said(change: &ResourceChange, disruption: Disruption) -> String {
     };
     let disk = || change.lost_disks.iter().map(|disk| format!("{} ({} GB)", disk.interface, disk.size_gb));
     let what = match (&change.node, change.kind.as_str()) {
+        _ if change.is_deposed() => "an old object that an earlier replacement left".to_owned(),
         (Some(node), _) if disruption == Disruption::Disk => {
             format!("the disk {} of the machine {node}", disk().collect::<Vec<_>>().join(", "))
         }
         (Some(node), "hactl_volume") => format!("the data of {node}"),
         (Some(node), _) if change.is_entry() => format!("the entry of the machine {node}"),
         (Some(node), _) if change.is_machine() => format!("the machine {node}"),
-        (_, "proxmox_virtual_environment_pool") => "the pool of the machines".to_owned(),
+        (_, POOL) => "the pool of the machines".to_owned(),
         _ => "a part of the cluster".to_owned(),
     };
-    format!("the plan would {verb} {what}: {}", change.address)
-}
-
-/// Refuses a plan of a module that is not hactl's. hactl does not know which resources are machines or hold their data,
-/// so the user must name the address of every resource that is destroyed, replaced or forgotten.
-///
-/// # Errors
-/// Names every such resource, and the option that would allow it.
-pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
-    let mut causes = Vec::new();
-    let mut options = Vec::new();
-    for change in &changes.resources {
-        let verb = match change.action {
-            Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => continue,
-            Action::Replace => "replace",
-            Action::Delete => "destroy",
-            Action::Forget => "forget",
-            Action::Unknown => {
-                causes.push(said(change, Disruption::Unknown));
-                continue;
-            }
-        };
-        if !consent.addresses.contains(&change.address) {
-            causes.push(format!("the plan would {verb} {}", change.address));
-            options.push(format!("--allow-destroy '{}'", change.address));
-        }
-    }
-    for (key, _) in consent.ran.iter().filter(|(key, roles)| !roles.is_empty() && !plan.nodes.contains_key(*key)) {
-        causes.push(format!(
-            "instance {key} is a member of the cluster, and this version of hactl cannot remove a member from a running cluster"
-        ));
-    }
-    if causes.is_empty() {
-        return Ok(());
-    }
-    let error =
-        causes.into_iter().fold(Error::failed("plan-refused", "apply the plan for", &plan.cluster), Error::cause);
-    let start = match options.is_empty() {
-        true => "Revert".to_owned(),
-        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
-    };
-    Err(error.hint(format!(
-        "{start} the change in the module or the cluster file. To take the whole cluster down, run `hactl down {}`",
-        plan.cluster
-    )))
+    format!("the plan would {verb} {what}: {}", change.by_address())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::terraform::{
-        fixture::{change, changes, keys, plan_of},
+        diff::{AttributeChange, Cost},
+        fixture::{change, changes, keys, on_proxmox, plan_of},
         updates::Disk,
     };
 
@@ -359,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn restart_option_allows_named_machines_and_a_single_member_at_a_time() {
+    fn restart_option_allows_named_machines_only() {
         let restart = |key: &str| ResourceChange {
             restarts: true,
             ..change("proxmox_virtual_environment_container", key, Action::Update)
@@ -372,8 +417,9 @@ mod tests {
         assert!(error.hint.unwrap().contains("--allow-restart node1"));
         assert!(guard(&plan, &one, &agreed(&["node1"])).is_ok());
         let both = changes(vec![restart("node1"), restart("node2")]);
-        let error = guard(&plan, &both, &agreed(&["node1", "node2"])).unwrap_err();
-        assert!(error.causes[1].contains("one at a time"), "{error}");
+        let error = guard(&plan, &both, &agreed(&["node1"])).unwrap_err();
+        assert!(error.causes.len() == 1 && error.causes[0].contains("node2"), "{error}");
+        assert!(guard(&plan, &both, &agreed(&["node1", "node2"])).is_ok());
     }
 
     #[test]
@@ -414,34 +460,91 @@ mod tests {
     }
 
     #[test]
-    fn destructive_changes_of_a_user_module_are_refused_with_their_addresses() {
-        let plan = plan_of(&["node1"]);
-        let resource = |address: &str, action| ResourceChange {
-            address: address.to_owned(),
-            kind: "aws_instance".to_owned(),
-            ..change("aws_instance", "node1", action)
+    fn tainted_machine_that_the_last_run_used_is_refused_and_another_of_its_key_is_replaced() {
+        let tainted = |key: &str, id: &str| ResourceChange {
+            unfinished: true,
+            machine_id: Some(id.to_owned()),
+            ..change("proxmox_virtual_environment_vm", key, Action::Replace)
         };
-        let harmless = [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import];
-        let harmless = harmless.map(|action| resource("aws_instance.a", action)).to_vec();
-        assert!(guard_module(&plan, &changes(harmless), &Consent::default()).is_ok());
+        let (plan, consent) = mixed(true);
+        let ids = [("node1", "101"), ("web", "102")];
+        let machine_ids = ids.into_iter().map(|(key, id)| (key.parse().unwrap(), id.to_owned())).collect();
+        let consent = Consent { machine_ids, destroy: keys(&["node1"]), ..consent };
+        let error = guard(&plan, &changes(vec![tainted("node1", "101")]), &consent).unwrap_err();
+        assert!(
+            error.causes[0].contains("marks the machine as tainted") && error.causes[0].contains("untaint"),
+            "{error}"
+        );
+        let error = guard(&plan, &changes(vec![tainted("web", "102")]), &consent).unwrap_err();
+        assert!(error.hint.unwrap().contains("--allow-destroy web"), "a plain machine goes by name");
+        // The machine that ran is gone, and making it again failed.
+        assert!(guard(&plan, &changes(vec![tainted("node1", "103")]), &consent).is_ok());
+        assert!(guard(&plan, &changes(vec![tainted("new", "101")]), &consent).is_ok());
+    }
 
-        let gone = changes(vec![
-            resource("aws_instance.node[\"a\"]", Action::Replace),
-            resource("aws_eip.b", Action::Delete),
-            resource("module.x.random_id.c", Action::Forget),
-        ]);
-        let error = guard_module(&plan, &gone, &Consent::default()).unwrap_err();
-        assert_eq!(error.causes.len(), 3, "{error}");
-        assert!(error.hint.unwrap().contains("--allow-destroy 'aws_instance.node[\"a\"]'"));
-        let addresses = gone.resources.iter().map(|change| change.address.clone()).collect();
-        assert!(guard_module(&plan, &gone, &Consent { addresses, ..Consent::default() }).is_ok());
+    #[test]
+    fn deposed_object_is_destroyed_only_by_its_address_and_key() {
+        let kind = "proxmox_virtual_environment_vm";
+        let old = ResourceChange { deposed: Some("1a2b3c4d".to_owned()), ..change(kind, "node1", Action::Delete) };
+        let (plan, consent) = mixed(true);
+        let name = format!("{}#1a2b3c4d", old.address);
+        let error = guard(&plan, &changes(vec![old.clone()]), &consent).unwrap_err();
+        assert!(error.causes[0].contains("destroy an old object that an earlier replacement left"), "{error}");
+        assert!(error.hint.unwrap().contains(&format!("--allow-destroy '{name}'")));
+        let by = |address: &str| Consent { addresses: [address.to_owned()].into(), ..consent.clone() };
+        assert!(guard(&plan, &changes(vec![old.clone()]), &by(&name)).is_ok());
+        // Neither the address alone nor the key of the machine in use.
+        assert!(guard(&plan, &changes(vec![old.clone()]), &by(&old.address)).is_err());
+        let named = Consent { destroy: keys(&["node1"]), ..consent.clone() };
+        assert!(guard(&plan, &changes(vec![old]), &named).is_err());
+    }
 
-        // What no address allows.
-        let unknown = changes(vec![resource("aws_instance.a", Action::Unknown)]);
-        let named = Consent { addresses: ["aws_instance.a".to_owned()].into(), ..Consent::default() };
-        assert!(guard_module(&plan, &unknown, &named).unwrap_err().causes[0].contains("does not know"));
-        let ran = [("node2".parse().unwrap(), BTreeSet::from([Role::Patroni]))].into();
-        let error = guard_module(&plan, &changes(Vec::new()), &Consent { ran, ..Consent::default() }).unwrap_err();
-        assert!(error.causes[0].contains("instance node2 is a member"), "{error}");
+    #[test]
+    fn pool_is_never_renamed_and_removed_by_address_where_no_container_is_in_it() {
+        let pool = |action| ResourceChange { node: None, ..change(POOL, "p", action) };
+        let of = |kind: &str| {
+            on_proxmox(&format!("platform: {{proxmox: {{kind: {kind}}}}}\ninstances: {{web: {{roles: []}}}}"))
+        };
+        let refused = |plan: &Plan, action, consent: &Consent| guard(plan, &changes(vec![pool(action)]), consent).err();
+        let named = Consent { addresses: [pool(Action::Delete).address].into(), ..Consent::default() };
+        for kind in ["vm", "lxc"] {
+            let error = refused(&of(kind), Action::Replace, &named).unwrap();
+            assert!(error.causes[0].contains("cannot rename a pool"), "{error}");
+        }
+        let error = refused(&of("vm"), Action::Delete, &Consent::default()).unwrap();
+        assert!(error.hint.unwrap().contains("--allow-destroy 'module."), "the way out is named");
+        assert!(refused(&of("vm"), Action::Delete, &named).is_none());
+        let error = refused(&of("lxc"), Action::Delete, &named).unwrap();
+        assert!(error.causes[0].contains("with containers in it"), "{error}");
+    }
+
+    #[test]
+    fn attribute_of_a_running_machine_needs_consent_by_its_name() {
+        let bios = AttributeChange {
+            path: "bios".to_owned(),
+            before: "ovmf".into(),
+            after: "seabios".into(),
+            cost: Cost::NextRestart,
+        };
+        let changed = |key: &str| ResourceChange {
+            attributes: vec![bios.clone()],
+            ..change("proxmox_virtual_environment_vm", key, Action::Update)
+        };
+        let (plan, consent) = mixed(true);
+        let both = changes(vec![changed("node1"), changed("web")]);
+        let error = guard(&plan, &both, &consent).unwrap_err();
+        assert_eq!((error.code, error.causes.len()), ("consent-missing", 2));
+        assert!(
+            error.causes[0].contains("change bios of the machine node1") && error.causes[0].contains("ovmf"),
+            "{error}"
+        );
+        assert!(error.hint.unwrap().contains("`--allow-change node1:bios --allow-change web:bios`"));
+        let change = ["node1", "web"].map(|key| (key.parse().unwrap(), BTreeSet::from(["bios".to_owned()]))).into();
+        assert!(guard(&plan, &both, &Consent { change, ..consent.clone() }).is_ok());
+        // With something worse beside it, the code is that of the worse.
+        let worse =
+            changes(vec![changed("node1"), crate::terraform::fixture::change("hactl_node", "node1", Action::Delete)]);
+        let error = guard(&plan, &worse, &consent).unwrap_err();
+        assert_eq!((error.code, error.causes.len()), ("plan-refused", 2));
     }
 }

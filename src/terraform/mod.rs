@@ -9,15 +9,18 @@
 //! hactl reads Terraform's JSON, and applies exactly the plan that it has read. Resources and diagnostics become
 //! events; errors become the causes of hactl's error.
 
+mod asked;
 mod backend;
 mod binary;
 mod changes;
 mod contract;
 mod diagnosis;
+mod diff;
 mod environment;
 #[cfg(test)]
 mod fixture;
 mod guard;
+mod guard_module;
 pub mod import;
 mod messages;
 mod module;
@@ -28,19 +31,23 @@ mod outcome;
 mod outputs;
 mod program;
 pub mod provider;
+mod roll;
 mod run;
 mod shown;
 mod updates;
 mod voters;
 mod workspace;
+mod zones;
 
 pub use backend::{force_unlock, pull, state};
 pub use binary::{Terraform, terraform_version};
 pub use changes::{Action, Changes, GoneRecords, ResourceChange};
+pub use diff::{AttributeChange, Cost};
 pub use guard::{Consent, guard};
 pub use module::{Module, OTHER_STATE, pull_module};
 pub use module_dir::module_dir;
 pub use outcome::{Destroyed, Planned, Provisioned, Pulled};
 pub use program::{LOWEST_VERSION, terraform_binary};
 pub use run::{apply, begun, destroy, keep_record, plan, recorded};
+pub use updates::{PlannedDisk, VmDisks};
 pub use voters::{Refusal, voters_gone};

@@ -5,6 +5,7 @@
 //! endpoint + token + CA -> [api] -answer or trouble-> [trouble] -> Error
 //! ProxmoxRequest -> [needs] -paths, nodes, storages-> [facts] -Facts-> [judge] -every problem-> Error
 //! vm ids -> [pending] -> Reboots
+//! vm ids -> [disks] -> GuestDisks
 //! UUID + names -> [orphans] -> machines that Terraform does not know
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod api;
 mod check;
 pub(super) mod cluster;
+mod disks;
 mod facts;
 mod judge;
 mod needs;
@@ -27,6 +29,7 @@ mod variables;
 use crate::env;
 pub use api::Api;
 pub use check::{Checked, check};
+pub use disks::{GuestDisk, GuestDisks, disks};
 pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
 pub use orphans::{OrphanedGuest, left};
 pub use pending::reboots;
