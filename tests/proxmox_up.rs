@@ -435,3 +435,39 @@ async fn machines_added_renamed_and_removed_are_lost_only_when_named() {
         .await;
     steps.finish();
 }
+
+/// The bridge or VLAN of members: their network is interrupted, so each is changed by an apply of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn network_of_several_members_changes_one_member_at_a_time() {
+    let mut stage = Stage::new();
+    let three = |vlan: &str| {
+        let member = |n: u8| format!("  node{n}: {{address: 192.0.2.7{n}/24, roles: [etcd, patroni]{vlan}}}\n");
+        format!("instances:\n{}", (1..=3).map(member).collect::<String>())
+    };
+    stage.up(&three(""), &[]).await.unwrap();
+    let before = stage.recorded.done().len();
+    let error = stage.up(&three(", vlan: 30"), &[]).await.unwrap_err();
+    assert_eq!((error.code, error.causes.len()), ("consent-missing", 3), "{error}");
+
+    let (plan, assets) = (stage.plan_of(&three(", vlan: 30")), Assets::embedded());
+    let uuid = Uuid::from_u128(7);
+    let machines = Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &[], record: "" };
+    let network = BTreeSet::from(["network_device".to_owned()]);
+    let change = ["node1", "node2", "node3"].map(|key| (key.parse().unwrap(), network.clone())).into();
+    let consent = Consent { change, ..stage.consent(&[]) };
+    let (mut steps, recorded) = (Vec::new(), &stage.recorded);
+    let before_it = async |changes: &terraform::Changes| {
+        let disrupted = changes.resources.iter().filter(|change| change.disrupts());
+        let keys: Vec<String> = disrupted.map(|change| change.node.as_ref().unwrap().to_string()).collect();
+        steps.push((keys.join(" "), recorded.done().len() - before));
+        Ok(())
+    };
+    let dir = stage.context.dirs.cluster(&plan.cluster);
+    let reattach = Some(stage.reattach.clone());
+    let done = terraform::apply(&stage.context, &dir, &machines, &consent, reattach, before_it).await.unwrap();
+    // Each step begins after the one before it was applied.
+    assert_eq!(steps, [("node1".to_owned(), 0), ("node2".to_owned(), 1), ("node3".to_owned(), 2)]);
+    assert_eq!(stage.recorded.done().len() - before, 3, "{:?}", stage.recorded.done());
+    assert_eq!(done.changes.with(Action::Update).count(), 3);
+    assert!(stage.up(&three(", vlan: 30"), &[]).await.unwrap().changes.is_empty());
+}

@@ -10,6 +10,7 @@ mod killed;
 mod names;
 mod order;
 mod program;
+mod shown;
 mod tree;
 
 use serde_json::{Value, json};
