@@ -471,3 +471,70 @@ async fn network_of_several_members_changes_one_member_at_a_time() {
     assert_eq!(done.changes.with(Action::Update).count(), 3);
     assert!(stage.up(&three(", vlan: 30"), &[]).await.unwrap().changes.is_empty());
 }
+
+const OWN_MODULE: &str = r#"
+terraform {
+  required_providers {
+    proxmox = { source = "registry.terraform.io/bpg/proxmox" }
+  }
+}
+
+variable "memory" {
+  type = number
+}
+
+resource "proxmox_virtual_environment_container" "this" {
+  for_each  = toset(["node1", "node2", "node3"])
+  node_name = "pve1"
+
+  memory {
+    dedicated = var.memory
+  }
+
+  initialization {
+    hostname = each.key
+  }
+}
+
+output "vms" {
+  value = {
+    for key, machine in proxmox_virtual_environment_container.this : key => {
+      id   = tostring(machine.vm_id)
+      name = key
+      ipv4 = machine.ipv4["eth0"]
+    }
+  }
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_an_own_module_restart_one_at_a_time_by_consent() {
+    let stage = Stage::new();
+    let infra = stage.context.dirs.work.join("infra");
+    std::fs::create_dir_all(&infra).unwrap();
+    std::fs::write(infra.join("main.tf"), OWN_MODULE).unwrap();
+    let text = "name: pg\nplatform: {terraform: {dir: infra}}\ninstances: {node1: {}, node2: {}, node3: {}}\n";
+    let plan = plan::decide(&spec::load("pg.yaml", text.as_bytes(), "pg").unwrap(), &Choices::default()).unwrap();
+    let (dir, assets) = (stage.context.dirs.cluster(&plan.cluster), Assets::embedded());
+    let mut steps = Vec::new();
+    let mut up = async |memory: u64, consent: &Consent| {
+        std::fs::write(infra.join("terraform.tfvars"), format!("memory = {memory}\n")).unwrap();
+        let uuid = Uuid::from_u128(7);
+        let machines = Machines { plan: &plan, assets: &assets, image: None, uuid, authorized_keys: &[], record: "" };
+        let before_it = async |changes: &terraform::Changes| {
+            let disrupted = changes.resources.iter().filter(|change| change.disrupts());
+            steps.push(disrupted.map(|change| change.node.as_ref().unwrap().to_string()).collect::<Vec<_>>().join(" "));
+            Ok(())
+        };
+        terraform::apply(&stage.context, &dir, &machines, consent, Some(stage.reattach.clone()), before_it).await
+    };
+    up(1024, &Consent::default()).await.unwrap();
+    let ran = plan.nodes.iter().map(|(key, node)| (key.clone(), node.roles.clone())).collect();
+    let consent = Consent { ran, ..Consent::default() };
+    let error = up(2048, &consent).await.unwrap_err();
+    assert!(error.hint.unwrap().contains("--allow-restart node1 --allow-restart node2 --allow-restart node3"));
+    let consent = Consent { restart: plan.nodes.keys().cloned().collect(), ..consent };
+    up(2048, &consent).await.unwrap();
+    assert!(up(2048, &consent).await.unwrap().changes.is_empty());
+    assert_eq!(steps, ["", "node1", "node2", "node3"]);
+}

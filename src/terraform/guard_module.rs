@@ -40,6 +40,9 @@ pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) ->
             Action::Update => {
                 let ran = |key: &&InstanceKey| consent.ran.get(*key).is_some_and(|roles| !roles.is_empty());
                 if let Some(key) = change.node.as_ref().filter(ran) {
+                    if change.restarts && !consent.restart.contains(key) {
+                        refusal.ask(said(change, Disruption::Restart), format!("--allow-restart {key}"));
+                    }
                     let what = format!("a resource of the member {key}");
                     refusal.ask_for(missing(change, key, &what, consent));
                 }
