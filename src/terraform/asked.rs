@@ -2,8 +2,8 @@
 
 use super::{
     changes::{Action, ResourceChange},
+    consent::Consent,
     diff::Cost,
-    guard::Consent,
     updates::asked,
 };
 use crate::model::InstanceKey;
@@ -17,21 +17,15 @@ pub(super) struct Missing {
     pub(super) option: String,
 }
 
-impl Consent {
-    /// Whether the user allows the change of the attribute `name` of a machine, or of all attributes in which it is.
-    fn allows(&self, key: &InstanceKey, name: &str) -> bool {
-        let within =
-            |allowed: &str| name.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.change.get(key).is_some_and(|names| names.iter().any(|allowed| within(allowed)))
-    }
-}
-
 /// The attributes of `change` that need consent and have none; `what` is the machine `key` in words.
 pub(super) fn missing(change: &ResourceChange, key: &InstanceKey, what: &str, consent: &Consent) -> Vec<Missing> {
     if change.action != Action::Update {
         return Vec::new();
     }
     let attributes = asked(&change.kind, &change.attributes).into_iter();
+    // A disk that would go is refused as such.
+    let attributes =
+        attributes.filter(|attribute| change.lost_disks.is_empty() || !attribute.path.starts_with("disk["));
     let not_allowed = attributes.filter(|attribute| !consent.allows(key, &attribute.name()));
     let missing = not_allowed.map(|attribute| {
         let cost = match attribute.cost {

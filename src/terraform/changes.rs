@@ -55,7 +55,7 @@ pub struct ResourceChange {
     pub node: Option<InstanceKey>,
     /// What Terraform does with the resource.
     pub action: Action,
-    /// Whether it is replaced because its creation failed: it was never in use.
+    /// Whether it is replaced because Terraform's state marks it as tainted: its creation failed, or the user marked it.
     pub unfinished: bool,
     /// Whether the provider stops or restarts the machine for this change.
     pub restarts: bool,

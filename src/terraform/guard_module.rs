@@ -3,7 +3,8 @@
 use super::{
     asked::missing,
     changes::{Action, Changes},
-    guard::{Consent, Disruption, RefusedPlan, said},
+    consent::Consent,
+    guard::{Disruption, RefusedPlan, said},
 };
 use serde_json::Value as Json;
 

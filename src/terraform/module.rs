@@ -15,10 +15,10 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     binary::{Init, Terraform},
     changes::{Changes, module_output},
+    consent::Consent,
     contract::{self, ModuleOutput},
     diagnosis::{Diagnosis, TerraformError},
     environment::Environment,
-    guard::Consent,
     guard_module::{assign, guard_module},
     module_dir::module_dir,
     names::{MAKE_ROOM, MODULE_NOTE, PASSED_FILE, PLAN_FILE},

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     changes::{Action, Changes, ResourceChange},
-    guard::Consent,
+    consent::Consent,
 };
 use crate::{
     error::{Error, Result},

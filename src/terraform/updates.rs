@@ -18,16 +18,19 @@ pub struct Disk {
     pub size_gb: u64,
 }
 
-/// What the update of an attribute does to a machine that runs, and whether the user has to allow it.
-struct Rule {
-    /// The attribute, with all below it: `memory.dedicated`.
-    name: &'static str,
+/// What the update of an attribute does to a machine that runs, and whether the user has to allow it by name.
+#[derive(Clone, Copy)]
+struct Effect {
     cost: Cost,
     asks: bool,
 }
 
-const fn free(name: &'static str) -> Rule {
-    Rule { name, cost: Cost::Nothing, asks: false }
+const fn free(cost: Cost) -> Effect {
+    Effect { cost, asks: false }
+}
+
+const fn asks(cost: Cost) -> Effect {
+    Effect { cost, asks: true }
 }
 
 /// What no machine of Proxmox notices: the provider alone reads it, or Proxmox does.
@@ -51,83 +54,85 @@ const UNNOTICED: [&str; 17] = [
     "wait_for_ip",
 ];
 
-/// What the provider does to a virtual machine that it was told not to restart. All that is not here waits for the next
-/// restart, and asks.
-const VM: [Rule; 11] = [
-    free("agent.timeout"),
-    free("agent.wait_for_ip"),
-    Rule { name: "agent", cost: Cost::NextRestart, asks: false },
-    Rule { name: "cpu.cores", cost: Cost::NextRestart, asks: false },
-    free("description"),
-    Rule { name: "memory.dedicated", cost: Cost::NextRestart, asks: false },
-    free("name"),
-    Rule { name: "network_device", cost: Cost::Interrupts, asks: true },
-    free("on_boot"),
-    free("startup"),
-    Rule { name: "watchdog", cost: Cost::NextRestart, asks: false },
+/// What the provider does to a virtual machine that it was told not to restart, by attribute, with all below it. What is not
+/// here waits for the next restart, and asks.
+const VM: [(&str, Effect); 11] = [
+    ("agent.timeout", free(Cost::Nothing)),
+    ("agent.wait_for_ip", free(Cost::Nothing)),
+    ("agent", free(Cost::NextRestart)),
+    ("cpu.cores", free(Cost::NextRestart)),
+    ("description", free(Cost::Nothing)),
+    ("memory.dedicated", free(Cost::NextRestart)),
+    ("name", free(Cost::Nothing)),
+    ("network_device", asks(Cost::Interrupts)),
+    ("on_boot", free(Cost::Nothing)),
+    ("startup", free(Cost::Nothing)),
+    ("watchdog", free(Cost::NextRestart)),
 ];
 
-/// What the provider does to a container (its source, `containerUpdate`). All that is not here waits for the next
-/// restart, and asks.
-const CONTAINER: [Rule; 11] = [
-    free("cpu.cores"),
-    free("description"),
-    Rule { name: "console", cost: Cost::Restarts, asks: true },
-    Rule { name: "initialization", cost: Cost::Restarts, asks: false },
-    Rule { name: "memory", cost: Cost::Restarts, asks: false },
-    Rule { name: "mount_point", cost: Cost::Restarts, asks: true },
-    Rule { name: "network_interface", cost: Cost::Restarts, asks: true },
-    Rule { name: "operating_system", cost: Cost::Restarts, asks: true },
-    free("start_on_boot"),
-    free("startup"),
-    Rule { name: "environment_variables", cost: Cost::NextRestart, asks: true },
+/// The same of a container (the provider's source, `containerUpdate`).
+const CONTAINER: [(&str, Effect); 10] = [
+    ("cpu.cores", free(Cost::Nothing)),
+    ("description", free(Cost::Nothing)),
+    ("console", asks(Cost::Restarts)),
+    ("initialization", free(Cost::Restarts)),
+    ("memory", free(Cost::Restarts)),
+    ("mount_point", asks(Cost::Restarts)),
+    ("network_interface", asks(Cost::Restarts)),
+    ("operating_system", asks(Cost::Restarts)),
+    ("start_on_boot", free(Cost::Nothing)),
+    ("startup", free(Cost::Nothing)),
 ];
 
-/// The types of hactl's own provider, and those of which nothing exists outside Terraform's state.
-const WITHOUT_A_MACHINE: [&str; 3] = ["hactl_", "terraform_data", "null_resource"];
-
-/// The types of small providers that make values and files.
-const VALUES: [&str; 5] = ["random_", "time_", "tls_", "local_file", "local_sensitive_file"];
+/// Types of resources behind which is no machine of a provider that hactl does not know: those of hactl's own provider,
+/// those that exist only in the state, values, files, and pools of Proxmox.
+const WITHOUT_A_MACHINE: [&str; 8] = [
+    "hactl_",
+    "local_",
+    "null_resource",
+    "proxmox_virtual_environment_pool",
+    "random_",
+    "terraform_data",
+    "time_",
+    "tls_",
+];
 
 /// Attributes that no provider stops a machine for.
 const LABELS: [&str; 5] = ["description", "labels", "tags", "tags_all", "timeouts"];
 
-/// What the update of `attribute` does, and whether the user has to allow it by name. `reboots` says whether the provider
-/// restarts a virtual machine after a change that needs it.
-fn rule(kind: &str, attribute: &AttributeChange, reboots: bool) -> Rule {
+/// What the update of `attribute` does. `reboots` says whether the provider restarts a virtual machine after a change that
+/// needs it.
+fn effect(kind: &str, attribute: &AttributeChange, reboots: bool) -> Effect {
     let name = attribute.name();
     let within = |rule: &str| name.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let is_a = |prefixes: &[&str]| prefixes.iter().any(|prefix| kind.starts_with(prefix));
-    let rules: &[Rule] = match kind {
+    let rules: &[(&str, Effect)] = match kind {
         "proxmox_virtual_environment_vm" => &VM,
         "proxmox_virtual_environment_container" => &CONTAINER,
-        _ if kind.starts_with("proxmox_virtual_environment_pool") || is_a(&WITHOUT_A_MACHINE) || is_a(&VALUES) => {
-            return free("");
-        }
-        _ if LABELS.iter().any(|label| within(label)) => return free(""),
-        _ => return Rule { name: "", cost: Cost::Unknown, asks: true },
+        _ if is_a(&WITHOUT_A_MACHINE) || LABELS.iter().any(|label| within(label)) => return free(Cost::Nothing),
+        _ => return asks(Cost::Unknown),
     };
     if UNNOTICED.iter().any(|known| within(known)) || name.starts_with("timeout_") {
-        return free("");
+        return free(Cost::Nothing);
     }
     // A disk that grows is resized while the machine runs; that one is added is checked against Proxmox's own list.
     if name == "disk.size" && attribute.grows() || name == "disk" && attribute.before.is_null() {
-        return free("");
+        return free(Cost::Nothing);
     }
     if name == "started" || name == "template" {
-        let stops = (attribute.after == false) == (name == "started");
-        return if stops { Rule { name: "", cost: Cost::Stops, asks: false } } else { free("") };
+        let stops = attribute.after == (name == "template");
+        return free(if stops { Cost::Stops } else { Cost::Nothing });
     }
-    let found = rules.iter().find(|rule| within(rule.name));
-    let Rule { cost, asks, .. } = *found.unwrap_or(&Rule { name: "", cost: Cost::NextRestart, asks: true });
+    let found = rules.iter().find(|(rule, _)| within(rule)).map(|(_, effect)| *effect);
+    let Effect { cost, asks } = found.unwrap_or(asks(Cost::NextRestart));
     let restarts = reboots && kind == "proxmox_virtual_environment_vm" && cost != Cost::Nothing;
-    Rule { name: "", cost: if restarts { Cost::Restarts } else { cost }, asks }
+    Effect { cost: if restarts { Cost::Restarts } else { cost }, asks }
 }
 
 /// The attributes that a change sets to other values, with what each costs.
 pub(super) fn changed(kind: &str, change: &Change) -> Vec<AttributeChange> {
     let reboots = change.after["reboot_after_update"] != false;
-    let mut attributes = differences(change, |attribute| rule(kind, attribute, reboots).cost);
+    let mut attributes = differences(change, |attribute| effect(kind, attribute, reboots).cost);
     // A value that the apply gives follows from one that is known, where there is one.
     if attributes.iter().any(|attribute| !attribute.is_unknown()) {
         let follows = |attribute: &&mut AttributeChange| attribute.is_unknown() && attribute.cost != Cost::Replaces;
@@ -139,9 +144,9 @@ pub(super) fn changed(kind: &str, change: &Change) -> Vec<AttributeChange> {
 /// Which of the attributes that change the user has to allow by name, because the machine runs.
 pub(super) fn asked<'a>(kind: &str, attributes: &'a [AttributeChange]) -> Vec<&'a AttributeChange> {
     let all_unknown = attributes.iter().all(AttributeChange::is_unknown);
-    let asks =
-        |attribute: &&AttributeChange| (all_unknown || !attribute.is_unknown()) && rule(kind, attribute, false).asks;
-    attributes.iter().filter(asks).collect()
+    let must_ask =
+        |attribute: &&AttributeChange| (all_unknown || !attribute.is_unknown()) && effect(kind, attribute, false).asks;
+    attributes.iter().filter(must_ask).collect()
 }
 
 /// The disks of a virtual machine in a plan, to be compared with those that Proxmox has.

@@ -241,6 +241,18 @@ fn instances(program: &Program, both: &str, node2: &str) {
 
 const DISK: &str = ", disk_gb: 20";
 
+/// The consent to what the import changes of the running machines.
+const ALLOWED: [&str; 8] = [
+    "--allow-change",
+    "node1:cpu.type",
+    "--allow-change",
+    "node1:network_device",
+    "--allow-change",
+    "node2:cpu.type",
+    "--allow-change",
+    "node2:network_device",
+];
+
 /// The whole of it: `import`, `plan` and `up`, and the machines are hactl's.
 #[test]
 fn machines_made_by_others_are_imported_by_hactl() {
@@ -258,7 +270,7 @@ fn machines_made_by_others_are_imported_by_hactl() {
     assert_eq!(code, 2, "{planned:#}");
     assert!(import_file.exists() && taker.recorded.done().is_empty());
 
-    let (code, summary) = taker.run(&["up", "pg", "--no-verify"]);
+    let (code, summary) = taker.run(&[&["up", "pg", "--no-verify"][..], &ALLOWED].concat());
     assert_eq!((code, &summary["ok"]), (0, &true.into()), "{summary:#}");
     let done: BTreeSet<String> = taker.recorded.done().into_iter().collect();
     assert_eq!(done, BTreeSet::from([format!("update {VM} old-name"), format!("update {VM} pg-prod-node1")]));

@@ -109,3 +109,51 @@ fn disk_smaller_than_that_of_the_template_is_refused_before_the_clone() {
     write(&program, "disk_gb: 20");
     assert_eq!(program.run(&["up", "pg", "--no-verify"]).0, 0);
 }
+
+/// Runs Terraform in the stack of `pg`.
+fn terraform(program: &Program, args: &[&str]) {
+    let mut command = std::process::Command::new("terraform");
+    command.args(args).current_dir(program.path(".hactl/pg/terraform/stacks/proxmox-vm"));
+    command.env("TF_REATTACH_PROVIDERS", program.recorded.reattach(None)).env_remove("TF_CLI_CONFIG_FILE");
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "terraform {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn tainted_machine_that_ran_is_replaced_only_by_name() {
+    let program = made("memory: 2048");
+    let address = format!("module.machines.{VM}.this[\"web\"]");
+    terraform(&program, &["taint", &address]);
+    let (_, planned) = program.run(&["plan", "pg"]);
+    assert_eq!(planned["refused"]["code"], "plan-refused", "{planned:#}");
+    assert!(planned["refused"]["hint"].as_str().unwrap().contains("--allow-destroy web"), "{planned:#}");
+    terraform(&program, &["untaint", &address]);
+    let (_, planned) = program.run(&["plan", "pg"]);
+    assert_eq!(
+        (&planned["refused"], planned["changes"]["outputs"].as_bool()),
+        (&Value::Null, Some(false)),
+        "{planned:#}"
+    );
+}
+
+#[test]
+fn pool_is_not_renamed_and_is_removed_only_by_its_address() {
+    let program = Program::new(recorded::Nowhere, Simulator::start(World::default()));
+    let with = |pool: &str| program.file(pool, "defaults: {roles: []}\ninstances:\n  web: {}\n");
+    with(", pool: one");
+    assert_eq!(program.run(&["up", "pg", "--no-verify"]).0, 0);
+    program.simulator.world().guests.insert(100, Guest::new("qemu", "pve1", "pg-prod-web"));
+    program.simulator.world().pools.insert("one".to_owned());
+    with(", pool: two");
+    let (_, planned) = program.run(&["plan", "pg"]);
+    assert!(planned["refused"].to_string().contains("cannot rename a pool"), "{planned:#}");
+    with("");
+    let (_, planned) = program.run(&["plan", "pg"]);
+    let hint = planned["refused"]["hint"].as_str().unwrap();
+    let (_, rest) = hint.split_once("--allow-destroy '").unwrap();
+    let address = rest.split('\'').next().unwrap();
+    let (code, summary) = program.run(&["up", "pg", "--no-verify", "--allow-destroy", address]);
+    assert_eq!((code, &summary["changed"]), (0, &true.into()), "{summary:#}");
+    let done = program.recorded.done();
+    assert_eq!(done.last().unwrap(), &format!("destroy {} one", recorded::POOL), "{done:?}");
+}

@@ -1,6 +1,9 @@
 //! Tests of what `up` refuses.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::model::Role;
 use crate::terraform::{
     diff::{AttributeChange, Cost},
     fixture::{change, changes, keys, on_proxmox, plan_of},
