@@ -76,6 +76,9 @@ pub struct ResourceChange {
     /// What the platform calls the object before the plan.
     #[serde(skip)]
     pub(super) machine_id: Option<String>,
+    /// The pool of Proxmox that it is, or that it is in, before the plan.
+    #[serde(skip)]
+    pub(super) pool: Option<String>,
     /// The disks of a virtual machine on Proxmox.
     #[serde(skip)]
     pub disks: Option<VmDisks>,
@@ -350,6 +353,7 @@ impl From<Resource> for ResourceChange {
             restarts: action == Action::Update && attributes.iter().any(stops),
             protected: before["protection"] == true,
             machine_id: id.or_else(|| before["id"].as_str().map(str::to_owned)),
+            pool: before["pool_id"].as_str().filter(|pool| !pool.is_empty()).map(str::to_owned),
             disks: VmDisks::of(&resource.r#type, &resource.change),
             attributes,
             moved_from: resource.previous_address,

@@ -38,6 +38,7 @@ pub(super) fn change(kind: &str, node: &str, action: Action) -> ResourceChange {
         moved_from: None,
         deposed: None,
         machine_id: None,
+        pool: None,
         disks: None,
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, ProxmoxKind},
+    model::InstanceKey,
     plan::Plan,
 };
 
@@ -26,8 +26,6 @@ use crate::{
 /// # Errors
 /// Names every machine that would be lost or stopped, and the option that would allow it.
 pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
-    // Without machines there is no cluster that could lose its majority.
-    let all_go = plan.nodes.is_empty();
     let mut refusal = RefusedPlan::default();
     for change in &changes.resources {
         if let Some(key) = change.node.as_ref().filter(|_| change.is_machine() && !change.is_entry()) {
@@ -35,7 +33,7 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
         }
         let Some(disruption) = disruption(change, consent) else { continue };
         let cause = said(change, disruption);
-        match decide(change, disruption, plan, consent, all_go) {
+        match decide(change, disruption, plan, changes, consent) {
             Decision::Agreed => {}
             Decision::Ask(option) => refusal.ask(cause, option),
             Decision::Never(why) => refusal.never(format!("{cause}; {why}")),
@@ -142,7 +140,15 @@ fn disruption(change: &ResourceChange, consent: &Consent) -> Option<Disruption> 
     }
 }
 
-fn decide(change: &ResourceChange, disruption: Disruption, plan: &Plan, consent: &Consent, all_go: bool) -> Decision {
+fn decide(
+    change: &ResourceChange,
+    disruption: Disruption,
+    plan: &Plan,
+    changes: &Changes,
+    consent: &Consent,
+) -> Decision {
+    // Without machines there is no cluster that could lose its majority.
+    let all_go = plan.nodes.is_empty();
     if change.is_deposed() {
         let address = change.by_address();
         return match consent.addresses.contains(&address) {
@@ -151,7 +157,7 @@ fn decide(change: &ResourceChange, disruption: Disruption, plan: &Plan, consent:
         };
     }
     if change.kind == POOL {
-        return pool(change, disruption, plan, consent);
+        return pool(change, disruption, changes, consent);
     }
     let of_a_machine = change.is_machine() || change.kind == "hactl_volume";
     let Some(key) = change.node.as_ref().filter(|_| of_a_machine) else { return Decision::No };
@@ -205,18 +211,25 @@ fn decide(change: &ResourceChange, disruption: Disruption, plan: &Plan, consent:
 const POOL: &str = "proxmox_virtual_environment_pool";
 
 /// A pool holds no data, but the machines in it may have their privileges by it. Proxmox removes a pool only when it is
-/// empty: the modules take virtual machines out of it, and leave containers in it.
-fn pool(change: &ResourceChange, disruption: Disruption, plan: &Plan, consent: &Consent) -> Decision {
-    let containers = plan.platform.proxmox().is_some_and(|proxmox| proxmox.kind == ProxmoxKind::Lxc);
+/// empty, and Terraform removes it before it takes machines out.
+fn pool(change: &ResourceChange, disruption: Disruption, changes: &Changes, consent: &Consent) -> Decision {
+    let stays = |machine: &&ResourceChange| machine.is_machine() && machine.action != Action::Delete;
+    let inside = changes.resources.iter().filter(stays).filter(|machine| machine.pool == change.pool);
+    let ids: Vec<&str> = inside.filter_map(|machine| machine.machine_id.as_deref()).collect();
     match disruption {
         Disruption::Replace => Decision::Never(
             "Proxmox cannot rename a pool, and does not remove one with machines in it: restore `pool`, or create the \
              other pool in Proxmox, move the machines there, and set `pool_id` instead of `pool`"
                 .into(),
         ),
-        Disruption::Destroy if containers && !plan.nodes.is_empty() => Decision::Never(
-            "Proxmox does not remove a pool with containers in it, and Terraform does not take them out: restore `pool`"
-                .into(),
+        Disruption::Destroy if !ids.is_empty() => Decision::Never(
+            format!(
+                "Proxmox does not remove a pool with machines in it: restore `pool`, or take virtual machines out first with \
+                 `pveum pool modify {} --vms {} --delete 1` on a hypervisor",
+                change.pool.as_deref().unwrap_or_default(),
+                ids.join(",")
+            )
+            .into(),
         ),
         Disruption::Destroy if consent.addresses.contains(&change.address) => Decision::Agreed,
         Disruption::Destroy => Decision::Ask(format!("--allow-destroy '{}'", change.address)),

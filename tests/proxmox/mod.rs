@@ -10,6 +10,7 @@ mod killed;
 mod names;
 mod order;
 mod program;
+mod roll;
 mod shown;
 mod tree;
 

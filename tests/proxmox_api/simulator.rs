@@ -1,6 +1,8 @@
 //! A Proxmox VE on loopback: its API over TLS, with users' privileges, nodes, storages, guests and pools, as far as
 //! hactl asks for them. Who may see what, where Proxmox puts its words and how long it holds back a refused login are
 //! those of the real one; guests are entries in a table.
+//!
+//! Long because the API is one match over one world.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

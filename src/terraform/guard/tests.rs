@@ -194,21 +194,26 @@ fn deposed_object_is_destroyed_only_by_its_address_and_key() {
 }
 
 #[test]
-fn pool_is_never_renamed_and_removed_by_address_where_no_container_is_in_it() {
-    let pool = |action| ResourceChange { node: None, ..change(POOL, "p", action) };
-    let of =
-        |kind: &str| on_proxmox(&format!("platform: {{proxmox: {{kind: {kind}}}}}\ninstances: {{web: {{roles: []}}}}"));
-    let refused = |plan: &Plan, action, consent: &Consent| guard(plan, &changes(vec![pool(action)]), consent).err();
-    let named = Consent { addresses: [pool(Action::Delete).address].into(), ..Consent::default() };
-    for kind in ["vm", "lxc"] {
-        let error = refused(&of(kind), Action::Replace, &named).unwrap();
-        assert!(error.causes[0].contains("cannot rename a pool"), "{error}");
-    }
-    let error = refused(&of("vm"), Action::Delete, &Consent::default()).unwrap();
+fn pool_is_never_renamed_and_removed_by_its_address_only_when_it_is_empty() {
+    let plan = on_proxmox("platform: {proxmox: {}}\ninstances: {web: {roles: []}}");
+    let of = |change: ResourceChange, pool: &str| ResourceChange {
+        pool: Some(pool.to_owned()),
+        machine_id: Some("100".to_owned()),
+        ..change
+    };
+    let pool = |action| of(ResourceChange { node: None, ..change(POOL, "p", action) }, "one");
+    let machine = |pool: &str, action| of(change("proxmox_virtual_environment_vm", "web", action), pool);
+    let named = Consent { addresses: [pool(Action::Delete).address].into(), destroy: keys(&["web"]), ..mixed(true).1 };
+    let refused = |resources: Vec<ResourceChange>, consent: &Consent| guard(&plan, &changes(resources), consent).err();
+    let error = refused(vec![pool(Action::Replace)], &named).unwrap();
+    assert!(error.causes[0].contains("cannot rename a pool"), "{error}");
+    let error = refused(vec![pool(Action::Delete), machine("one", Action::Update)], &named).unwrap();
+    assert!(error.causes[0].contains("`pveum pool modify one --vms 100 --delete 1`"), "{error}");
+    let other = vec![pool(Action::Delete), machine("two", Action::NoOp)];
+    let error = refused(other.clone(), &mixed(true).1).unwrap();
     assert!(error.hint.unwrap().contains("--allow-destroy 'module."), "the way out is named");
-    assert!(refused(&of("vm"), Action::Delete, &named).is_none());
-    let error = refused(&of("lxc"), Action::Delete, &named).unwrap();
-    assert!(error.causes[0].contains("with containers in it"), "{error}");
+    assert!(refused(other, &named).is_none());
+    assert!(refused(vec![pool(Action::Delete), machine("one", Action::Delete)], &named).is_none(), "it goes first");
 }
 
 #[test]
