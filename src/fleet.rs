@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    model::{ClusterName, Endpoint, HostName, InstanceKey, Role, Ssh},
+    model::{ClusterName, Endpoint, HostName, InstanceKey, Role, Ssh, needs_sudo},
     plan::{Plan, PlannedInstance},
 };
 
@@ -87,13 +87,14 @@ impl FleetNode {
 
 /// How `machine` is reached: what Terraform says of it goes before what holds for all.
 fn target(ssh: &Ssh, machine: &Machine, address: Ipv4Addr) -> SshTarget {
+    let user = machine.ssh_user.clone().unwrap_or_else(|| ssh.user.clone());
     SshTarget {
         host: machine.ssh_host.clone().unwrap_or_else(|| address.to_string()),
         port: machine.ssh_port.unwrap_or(ssh.port),
-        user: ssh.user.clone(),
-        sudo: ssh.sudo(),
+        sudo: needs_sudo(&user),
+        user,
         host_key: machine.host_key.clone(),
-        bastion: ssh.bastion.clone().map(Hop::from),
+        bastion: machine.ssh_bastion.clone().or_else(|| ssh.bastion.clone()).map(Hop::from),
     }
 }
 
@@ -194,20 +195,21 @@ mod tests {
             bastion: Some("me@bastion:2022".parse().unwrap()),
             ..Ssh::default()
         };
-        let machine = Machine {
-            id: "100".to_owned(),
-            name: "pg-node1".to_owned(),
-            ipv4: None,
-            ssh_host: None,
-            ssh_port: None,
-            host_key: None,
-            data_device: None,
-        };
+        let machine = Machine { id: "100".to_owned(), name: "pg-node1".to_owned(), ..Machine::default() };
         let address = Ipv4Addr::new(10, 0, 0, 1);
         let reached = target(&ssh, &machine, address);
         assert_eq!((reached.host.as_str(), reached.port, reached.sudo), ("10.0.0.1", 2222, true));
         let hop = reached.bastion.unwrap();
         assert_eq!((hop.user.as_str(), hop.host.as_str(), hop.port, hop.host_key), ("me", "bastion", 2022, None));
+
+        let own = Machine {
+            ssh_user: Some("root".to_owned()),
+            ssh_bastion: Some("you@other".parse().unwrap()),
+            ..machine.clone()
+        };
+        let reached = target(&ssh, &own, address);
+        let hop = reached.bastion.unwrap();
+        assert_eq!((reached.user.as_str(), reached.sudo, hop.host.as_str(), hop.port), ("root", false, "other", 22));
 
         let machine =
             Machine { ssh_host: Some("nat".to_owned()), ssh_port: Some(22), host_key: Some("k".to_owned()), ..machine };

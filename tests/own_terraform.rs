@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::http_state::{self, HttpState};
@@ -94,4 +95,37 @@ fn lock_of_a_module_never_initialised_is_released() {
     let (code, said) = place.hactl(&["terraform", "force-unlock", "pg", "dead"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(!server.is_locked("own"));
+}
+
+#[test]
+fn addresses_of_the_own_module_stay_when_an_instance_is_added() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/own-terraform/infra/main.tf"),
+        dir.path().join("main.tf"),
+    )
+    .unwrap();
+    let terraform = |args: &[&str]| {
+        let mut command = Command::new("terraform");
+        let done = command.args(args).current_dir(dir.path()).env_remove("TF_CLI_CONFIG_FILE").output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let values = |keys: &[&str]| {
+        let instance = json!({"hostname": "h", "memory": 1, "cores": 1, "roles": []});
+        let instances: serde_json::Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), instance.clone())).collect();
+        let mut values = json!({"instances": instances, "authorized_keys": []});
+        if keys.contains(&"arbiter") {
+            let addresses = [("arbiter", 24), ("node1", 21), ("node2", 22), ("node3", 23)];
+            values["addresses"] =
+                addresses.map(|(key, last)| (key.to_owned(), json!(format!("192.168.1.{last}")))).into_iter().collect();
+        }
+        fs::write(dir.path().join("a.auto.tfvars.json"), values.to_string()).unwrap();
+    };
+    values(&["node1", "node2", "node3"]);
+    terraform(&["init"]);
+    terraform(&["apply", "-auto-approve"]);
+    values(&["node1", "node2", "node3", "arbiter"]);
+    let planned = terraform(&["plan", "-no-color"]);
+    assert!(planned.contains("Plan: 1 to add, 0 to change, 0 to destroy."), "{planned}");
 }

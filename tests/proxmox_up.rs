@@ -384,17 +384,17 @@ fn cluster_on_containers_of_proxmox_runs_from_up_to_down() {
 }
 
 /// The provision stage alone, on a hypervisor without machines.
-struct Stage {
-    context: Context,
+pub(crate) struct Stage {
+    pub(crate) context: Context,
     _dir: tempfile::TempDir,
-    recorded: Recorded,
-    reattach: String,
+    pub(crate) recorded: Recorded,
+    pub(crate) reattach: String,
     _provider: Provider,
     ran: BTreeMap<InstanceKey, BTreeSet<Role>>,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut env: BTreeMap<String, String> = std::env::vars().collect();
         env.remove("TF_REATTACH_PROVIDERS");
@@ -407,17 +407,17 @@ impl Stage {
         Self { context, _dir: dir, recorded, reattach, _provider: provider, ran: BTreeMap::new() }
     }
 
-    fn plan_of(&self, text: &str) -> Plan {
+    pub(crate) fn plan_of(&self, text: &str) -> Plan {
         let text = format!("name: pg\nplatform: {{proxmox: {{pool: p}}}}\ndefaults: {{roles: []}}\n{text}");
         plan::decide(&spec::load("pg.yaml", text.as_bytes(), "pg").unwrap(), &Choices::default()).unwrap()
     }
 
-    fn consent(&self, destroy: &[&str]) -> Consent {
+    pub(crate) fn consent(&self, destroy: &[&str]) -> Consent {
         let destroy = destroy.iter().map(|key| key.parse().unwrap()).collect();
         Consent { destroy, ran: self.ran.clone(), ..Consent::default() }
     }
 
-    async fn up(&mut self, text: &str, destroy: &[&str]) -> Result<Provisioned> {
+    pub(crate) async fn up(&mut self, text: &str, destroy: &[&str]) -> Result<Provisioned> {
         let (plan, assets) = (self.plan_of(text), Assets::embedded());
         let uuid = Uuid::from_u128(7);
         let machines = Machines {

@@ -1,5 +1,7 @@
 //! Arguments that several commands share.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::{Args, ValueEnum};
 
 use crate::{model::InstanceKey, terraform::Consent};
@@ -43,17 +45,35 @@ pub(crate) struct ConsentArgs {
     /// Allow hactl to stop and start this machine; can be given several times
     #[arg(long, value_name = "NODE")]
     pub(crate) allow_restart: Vec<InstanceKey>,
+    /// Allow Terraform to change this attribute of this machine while the machine runs; can be given several times
+    #[arg(long, value_name = "NODE:ATTRIBUTE", value_parser = machine_and_attribute)]
+    pub(crate) allow_change: Vec<(InstanceKey, String)>,
 }
 
 impl From<ConsentArgs> for Consent {
     fn from(agreed: ConsentArgs) -> Self {
+        let mut change: BTreeMap<InstanceKey, BTreeSet<String>> = BTreeMap::new();
+        for (key, attribute) in agreed.allow_change {
+            change.entry(key).or_default().insert(attribute);
+        }
         Self {
+            change,
             destroy: agreed.allow_destroy.iter().filter_map(|text| text.parse().ok()).collect(),
             addresses: agreed.allow_destroy.into_iter().collect(),
             restart: agreed.allow_restart.into_iter().collect(),
             ..Self::default()
         }
     }
+}
+
+/// Accepts an instance's key and the name of an attribute, as `plan` prints them.
+fn machine_and_attribute(text: &str) -> Result<(InstanceKey, String), String> {
+    let (key, attribute) = text.split_once(':').ok_or("expected NODE:ATTRIBUTE, such as node1:network_device")?;
+    let is_name = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if !attribute.split('.').all(is_name) {
+        return Err(format!("`{attribute}` is not the name of an attribute, such as network_device or cpu.type"));
+    }
+    Ok((key.parse::<InstanceKey>().map_err(|error| error.to_string())?, attribute.to_owned()))
 }
 
 /// Accepts an instance's key, or a resource's address, which contains a dot.

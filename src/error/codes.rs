@@ -51,7 +51,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("command", "a program failed"),
     (COMMAND_NOT_FOUND, "a program is not on this machine"),
     ("command-not-started", "a program could not be started"),
-    ("consent-missing", "a change that interrupts writes was left, because the run had no consent"),
+    ("consent-missing", "a change that interrupts writes or that alters a running machine had no consent"),
     ("directory", "a directory cannot be written"),
     ("disk-full", "a file system has no free space"),
     ("dns-answer", "an answer of the DNS server cannot be trusted"),
@@ -177,6 +177,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("proxmox-datastore", "a datastore does not exist"),
     ("proxmox-datastore-content", "a datastore does not accept this type of content"),
     ("proxmox-datastore-inactive", "a datastore is not active"),
+    ("proxmox-disk", "a change of disks would detach one, or the provider would refuse it midway"),
     ("proxmox-down", "nothing accepts connections at the endpoint"),
     ("proxmox-endpoint", "the endpoint is not the address of an API"),
     ("proxmox-endpoint-missing", "the endpoint is not given"),
@@ -307,7 +308,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("switchover-note", "what a switchover changes for others"),
     ("terraform-config", "the named CLI configuration of Terraform does not exist"),
     ("version-newer", "this hactl has a newer version than the one that runs"),
-    ("voters-together", "etcd voters share a hypervisor"),
+    ("voters-together", "etcd voters share a hypervisor or a zone"),
 ];
 
 /// Codes of what `hactl status` finds, and what each means.

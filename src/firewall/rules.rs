@@ -175,10 +175,7 @@ mod tests {
             id: address.to_owned(),
             name: address.to_owned(),
             ipv4: address.parse().ok(),
-            ssh_host: None,
-            ssh_port: None,
-            host_key: None,
-            data_device: None,
+            ..Machine::default()
         };
         let outputs = [("a", "10.0.0.10"), ("b", "10.0.0.11"), ("plain", "10.0.0.12")];
         let outputs: Outputs =

@@ -47,5 +47,5 @@ pub use reserved::{RESERVED_DATABASES, RESERVED_ROLES};
 pub use role::Role;
 pub use secret::Secret;
 pub use slot::{IgnoredSlot, Slot, SlotKind};
-pub use ssh::{Bastion, Hop, SSH_PORT, Ssh, SshKeySource, SshTarget};
+pub use ssh::{Bastion, Hop, SSH_PORT, Ssh, SshKeySource, SshTarget, needs_sudo};
 pub use version::{EtcdSource, EtcdVersion, PostgresMajor, PythonVersion};

@@ -28,8 +28,14 @@ impl Ssh {
     /// Whether commands need sudo there.
     #[must_use]
     pub fn sudo(&self) -> bool {
-        self.user != "root"
+        needs_sudo(&self.user)
     }
+}
+
+/// Whether commands of `user` need sudo.
+#[must_use]
+pub fn needs_sudo(user: &str) -> bool {
+    user != "root"
 }
 
 /// Which private key opens the machines.

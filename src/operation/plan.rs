@@ -19,7 +19,7 @@ use crate::{
         machines, prepare,
         preview::{ConfigurationPlan, preview},
         saved_plan::SavedPlan,
-        versions,
+        versions, vm_disks,
     },
     terraform::{self, Changes, Consent, provider},
 };
@@ -72,14 +72,11 @@ impl Planned {
     #[must_use]
     pub fn changes_text(&self) -> String {
         let mut text = String::new();
-        if self.changes.is_empty() {
-            text.push_str("Machines: no changes");
-        } else {
-            let _ = write!(text, "Machines: {}", self.changes);
-        }
-        // hactl does not know what these are: the user does, by their addresses.
-        if self.plan.platform.own_module().is_some() {
-            self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}"));
+        text.push_str(&self.changes.headline());
+        // hactl does not know what the resources of the user's own module are: the user does, by their addresses.
+        match self.plan.platform.own_module() {
+            Some(_) => self.changes.listed().for_each(|line| _ = write!(text, "\n  {line}")),
+            None => self.changes.listed_without_new().for_each(|line| _ = write!(text, "\n  {line}")),
         }
         for MachinePlace { machine, vmid, hypervisor, file } in &self.places {
             let _ = write!(text, "\n  {machine}: {vmid} on {hypervisor}");
@@ -143,7 +140,11 @@ async fn plan_machines(context: &Context, deployment: &Deployment, agreed: &Cons
     let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
     context.events.step(Stage::Plan, None, "running `terraform plan`").await;
     let consent = machines::consent(known, agreed)?;
-    terraform::plan(context, &cluster.dir(), &machines, &consent, Some(reattach)).await
+    let mut planned = terraform::plan(context, &cluster.dir(), &machines, &consent, Some(reattach)).await?;
+    if planned.refused.is_none() {
+        planned.refused = vm_disks::check(context, cluster, &planned.changes).await.err();
+    }
+    Ok(planned)
 }
 
 /// The plan to save, with digests of what it was made from.

@@ -18,8 +18,7 @@ pub fn as_written(hosts: &Hosts) -> Outputs {
             ipv4: Some(host.address),
             ssh_host: host.ssh_host.clone(),
             ssh_port: host.ssh_port,
-            host_key: None,
-            data_device: None,
+            ..Machine::default()
         };
         (key.clone(), machine)
     };

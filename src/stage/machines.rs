@@ -1,12 +1,15 @@
 //! Plan -> Outputs -> Fleet: the machines, by Terraform.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     dns, enroll,
     machine_identity::MachineIdentity,
     ownership::{self, Looked},
-    prepare,
+    prepare, vm_disks,
 };
 use crate::{
     context::{Context, RunContext},
@@ -28,6 +31,9 @@ use crate::{
     secrets::Vault,
     terraform::{self, Changes, Consent, Destroyed, GoneRecords, provider},
 };
+
+/// How long a cluster may take to become healthy after one of its machines was changed.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) struct Provisioned {
     pub(crate) fleet: Fleet,
@@ -89,7 +95,8 @@ pub(crate) async fn apply(
 /// When the record of the machines cannot be read.
 pub(crate) fn consent(known: &Known, agreed: &Consent) -> Result<Consent> {
     let nodes = known.fleet_if_any()?.into_iter().flat_map(|fleet| &fleet.nodes);
-    Ok(Consent { ran: nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect(), ..agreed.clone() })
+    let ran = nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect();
+    Ok(Consent { ran, machine_ids: known.machine_ids(), ..agreed.clone() })
 }
 
 /// Checks that these machines may stop now, one at a time. Before Terraform has planned, they are those that the user
@@ -110,7 +117,8 @@ async fn may_restart(
     let situation = |key: &InstanceKey, problems: &[String]| Situation {
         members: members.clone(),
         restarts: [key.clone()].into(),
-        agreed: consent.restart.clone(),
+        // The guard has checked by now that each machine has the consent that it needs.
+        agreed: consent.restart.iter().chain(consent.change.keys()).cloned().collect(),
         problems: problems.to_vec(),
     };
     if restarts.iter().all(|key| next_step(&situation(key, &[])) == Ok(None)) {
@@ -135,6 +143,14 @@ async fn may_restart(
     )))
 }
 
+/// Waits until the cluster is healthy again after the machine of `key` was changed: the next one may stop only then.
+async fn is_back(context: &Context, cluster: &Cluster, known: &Known, vault: &Vault, key: &InstanceKey) -> Result<()> {
+    let Some(fleet) = known.fleet_if_any()? else { return Ok(()) };
+    let access = access(context, cluster, vault)?;
+    context.events.step(Stage::Provision, Some(key), "waiting until the cluster is healthy again").await;
+    health::wait_until_healthy(context, &cluster.plan, fleet, &access, HEALTHY_WITHIN).await.map(drop)
+}
+
 async fn make(
     run: &RunContext,
     cluster: &Cluster,
@@ -155,13 +171,16 @@ async fn make(
         may_restart(context, cluster, known, vault, &consent, consent.restart.clone()).await?;
         let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let mut met = None;
+        let mut stopped: Option<InstanceKey> = None;
         let before = async |made: &Changes| {
-            // hactl does not judge the restarts of the user's own module; neither does the guard.
-            if cluster.plan.platform.own_module().is_none() {
-                let restarts = made.resources.iter().filter(|change| change.restarts);
-                let restarts = restarts.filter_map(|change| change.node.clone()).collect();
-                may_restart(context, cluster, known, vault, &consent, restarts).await?;
+            if let Some(key) = &stopped {
+                is_back(context, cluster, known, vault, key).await?;
             }
+            vm_disks::check(context, cluster, made).await?;
+            let disrupted = made.resources.iter().filter(|change| change.disrupts());
+            let disrupted: BTreeSet<InstanceKey> = disrupted.filter_map(|change| change.node.clone()).collect();
+            stopped = disrupted.first().cloned();
+            may_restart(context, cluster, known, vault, &consent, disrupted).await?;
             // Machines that exist are examined first: nothing is made for those that another cluster or system uses.
             if let Some(machines) = cluster.plan.platform.hosts() {
                 let fleet = Fleet::new(&cluster.plan, &hosts::as_written(machines))?;

@@ -15,3 +15,4 @@ mod refused;
 pub mod saved_plan;
 pub mod software;
 pub mod versions;
+pub(crate) mod vm_disks;

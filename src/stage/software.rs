@@ -196,6 +196,7 @@ mod tests {
                 problems: Vec::new(),
                 notices: vec![Problem { code, node: None, message, hint: None }],
                 unproved: Vec::new(),
+                needs_leader: true,
                 certificates: Certificates::new(),
             }
         };

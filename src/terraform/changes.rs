@@ -1,5 +1,8 @@
 //! What a plan would do, as values: the JSON of `terraform show` in, [`Changes`] out.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use schemars::JsonSchema;
@@ -7,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     contract::ModuleOutput,
+    diff::{AttributeChange, Cost},
     shown::{Change, Plan, Resource},
-    updates::{Disk, lost_disks, restarts},
+    updates::{Disk, VmDisks, changed, lost_disks},
 };
 use crate::{
     dns::ask::Names,
@@ -51,7 +55,7 @@ pub struct ResourceChange {
     pub node: Option<InstanceKey>,
     /// What Terraform does with the resource.
     pub action: Action,
-    /// Whether it is replaced because its creation failed: it was never in use.
+    /// Whether it is replaced because Terraform's state marks it as tainted: its creation failed, or the user marked it.
     pub unfinished: bool,
     /// Whether the provider stops or restarts the machine for this change.
     pub restarts: bool,
@@ -60,6 +64,24 @@ pub struct ResourceChange {
     /// Disks of a virtual machine that the change would remove or shrink.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost_disks: Vec<Disk>,
+    /// The attributes that an update or a replacement sets to other values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<AttributeChange>,
+    /// The address that the resource had before, if a `moved` block changes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<String>,
+    /// The key of an old object at this address that a replacement left behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deposed: Option<String>,
+    /// What the platform calls the object before the plan.
+    #[serde(skip)]
+    pub(super) machine_id: Option<String>,
+    /// The pool of Proxmox that it is, or that it is in, before the plan.
+    #[serde(skip)]
+    pub(super) pool: Option<String>,
+    /// The disks of a virtual machine on Proxmox.
+    #[serde(skip)]
+    pub disks: Option<VmDisks>,
 }
 
 /// The resources that are machines.
@@ -76,6 +98,42 @@ impl ResourceChange {
     /// Whether it is the entry of a machine that exists, on platform hosts.
     pub(super) fn is_entry(&self) -> bool {
         self.address.starts_with("terraform_data.host[")
+    }
+
+    /// Whether it is an old object that a replacement left behind, and not what is in use.
+    pub(super) const fn is_deposed(&self) -> bool {
+        self.deposed.is_some()
+    }
+
+    /// Whether the machine may stop, or lose its network, while it is changed in place.
+    #[must_use]
+    pub fn disrupts(&self) -> bool {
+        let hurts = |cost| matches!(cost, Cost::Interrupts | Cost::Restarts | Cost::Stops | Cost::Unknown);
+        self.restarts || self.action == Action::Update && self.attributes.iter().any(|attribute| hurts(attribute.cost))
+    }
+
+    /// Whether applying leaves the resource and its place in the state as they are.
+    fn is_still(&self) -> bool {
+        matches!(self.action, Action::NoOp | Action::Read) && self.moved_from.is_none()
+    }
+
+    /// Its address, with the key of a deposed object behind `#`: the name by which it may be destroyed.
+    pub(super) fn by_address(&self) -> String {
+        match &self.deposed {
+            Some(key) => format!("{}#{key}", self.address),
+            None => self.address.clone(),
+        }
+    }
+
+    /// What happens to it, in a line, and the attributes that change, each in a line of its own.
+    fn lines(&self) -> Vec<String> {
+        let verb = WORDS.iter().find(|(action, _)| *action == self.action).map(|(_, words)| *words);
+        let moved = self.moved_from.as_ref().map(|from| format!("moved from {from}"));
+        let what: Vec<String> = verb.map(str::to_owned).into_iter().chain(moved).collect();
+        let what = if what.is_empty() { "to read".to_owned() } else { what.join(", ") };
+        let mut lines = vec![format!("{}: {what}", self.by_address())];
+        lines.extend(self.attributes.iter().map(|attribute| format!("  {attribute}")));
+        lines
     }
 
     /// Whether it is created or replaced. The entry of an existing machine does not create the machine.
@@ -113,9 +171,8 @@ pub struct Changes {
 
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = self.counts();
-        let text = if counts.is_empty() { "no changes".to_owned() } else { counts.join(", ") };
-        f.pad(&text)
+        let headline = self.headline();
+        f.pad(headline.split_once(": ").map_or(&headline, |(_, counts)| counts))
     }
 }
 
@@ -128,7 +185,7 @@ impl Changes {
     /// Whether applying would do nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.outputs && self.resources.iter().all(|change| matches!(change.action, Action::NoOp | Action::Read))
+        !self.outputs && self.resources.iter().all(ResourceChange::is_still)
     }
 
     /// Whether applying would not even change the state.
@@ -136,13 +193,16 @@ impl Changes {
         self.is_empty() && !self.record
     }
 
-    /// The resources that change, in Terraform's order: `aws_instance.node["a"]: to create`.
+    /// The resources that change, in Terraform's order: `aws_instance.node["a"]: to create`, each followed by its
+    /// attributes.
     pub fn listed(&self) -> impl Iterator<Item = String> {
-        let acting = self.resources.iter().filter(|change| !matches!(change.action, Action::NoOp | Action::Read));
-        acting.map(|change| {
-            let verb = WORDS.iter().find(|(action, _)| *action == change.action).map_or("to read", |(_, words)| words);
-            format!("{}: {}", change.address, verb)
-        })
+        self.resources.iter().filter(|change| !change.is_still()).flat_map(ResourceChange::lines)
+    }
+
+    /// The same without what is only created: of that there is nothing to compare.
+    pub fn listed_without_new(&self) -> impl Iterator<Item = String> {
+        let changed = |change: &&ResourceChange| !change.is_still() && change.action != Action::Create;
+        self.resources.iter().filter(changed).flat_map(ResourceChange::lines)
     }
 
     /// The instances whose machines are created or replaced.
@@ -151,21 +211,40 @@ impl Changes {
         machines.filter_map(|change| change.node.as_ref())
     }
 
-    /// Counts by action, in Terraform's words: `3 to create, 1 to update`.
-    fn counts(&self) -> Vec<String> {
-        let count = |action| self.with(action).count();
-        WORDS
-            .iter()
-            .filter(|(action, _)| count(*action) > 0)
-            .map(|(action, word)| format!("{} {word}", count(*action)))
-            .collect()
+    /// Counts by action, in Terraform's words: `3 to create, 1 to update in place`.
+    fn counts(&self, of: impl Fn(&ResourceChange) -> bool) -> String {
+        let count = |action| self.with(action).filter(|change| of(change)).count();
+        let counts = WORDS.iter().map(|(action, word)| (count(*action), *word));
+        let moved = |change: &&ResourceChange| change.action == Action::NoOp && change.moved_from.is_some();
+        let moved = self.resources.iter().filter(moved).filter(|change| of(change)).count();
+        let counts = counts.chain([(moved, "moved")]).filter(|(count, _)| *count > 0);
+        counts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether hactl knows which of the resources are machines.
+    fn has_machines(&self) -> bool {
+        self.resources.iter().any(ResourceChange::is_machine)
+    }
+
+    /// What changes, counted by machines where hactl knows them: `Machines: 3 to create`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let is_live = |change: &ResourceChange| change.is_machine() && !change.is_deposed();
+        let (machines, others) = (self.counts(is_live), self.counts(|change| !is_live(change)));
+        let machines = if machines.is_empty() { "no changes".to_owned() } else { machines };
+        match (self.has_machines(), others.is_empty()) {
+            (true, true) => format!("Machines: {machines}"),
+            (true, false) => format!("Machines: {machines}; other resources: {others}"),
+            (false, true) => "Machines: no changes".to_owned(),
+            (false, false) => format!("Resources: {others}"),
+        }
     }
 
     /// Reads the JSON of `terraform show -json PLAN`.
     ///
     /// # Errors
     /// When it is not that.
-    pub(super) fn parse(json: &str) -> Result<Self> {
+    pub fn parse(json: &str) -> Result<Self> {
         let plan: Plan = serde_json::from_str(json)
             .map_err(|error| Error::failed("terraform-show", "read", "Terraform's plan").source(&error))?;
         let resources = plan.resource_changes.into_iter().filter(|change| change.mode != "data");
@@ -261,11 +340,24 @@ impl From<Resource> for ResourceChange {
             Action::NoOp if resource.change.importing.is_some() => Action::Import,
             action => action,
         };
+        let attributes = match action {
+            Action::Update | Action::Replace => changed(&resource.r#type, &resource.change),
+            _ => Vec::new(),
+        };
+        let stops = |attribute: &AttributeChange| matches!(attribute.cost, Cost::Restarts | Cost::Stops);
+        let before = &resource.change.before;
+        let id = before["vm_id"].as_u64().map(|id| id.to_string());
         Self {
             node: resource.index.as_str().and_then(|key| key.parse().ok()),
             unfinished: resource.action_reason == "replace_because_tainted",
-            restarts: action == Action::Update && restarts(&resource.r#type, &resource.change),
-            protected: resource.change.before["protection"] == true,
+            restarts: action == Action::Update && attributes.iter().any(stops),
+            protected: before["protection"] == true,
+            machine_id: id.or_else(|| before["id"].as_str().map(str::to_owned)),
+            pool: before["pool_id"].as_str().filter(|pool| !pool.is_empty()).map(str::to_owned),
+            disks: VmDisks::of(&resource.r#type, &resource.change),
+            attributes,
+            moved_from: resource.previous_address,
+            deposed: resource.deposed,
             lost_disks: if action == Action::Update { lost_disks(&resource.change) } else { Vec::new() },
             address: resource.address,
             kind: resource.r#type,
@@ -285,148 +377,5 @@ fn action(words: &[String]) -> Action {
         ["delete"] => Action::Delete,
         ["forget"] => Action::Forget,
         _ => Action::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one(actions: &str, more: &str) -> ResourceChange {
-        let json = format!(
-            r#"{{"format_version":"1.2","resource_changes":[{{"address":"module.nodes.hactl_node.this[\"node1\"]",
-            "mode":"managed","type":"hactl_node","name":"this","index":"node1"{more},
-            "change":{{"actions":{actions},"before":null,"after":{{}}}}}}]}}"#
-        );
-        Changes::parse(&json).unwrap().resources.remove(0)
-    }
-
-    #[test]
-    fn known_actions_are_read_and_new_actions_are_unknown() {
-        let known = [
-            (r#"["no-op"]"#, Action::NoOp),
-            (r#"["create"]"#, Action::Create),
-            (r#"["update"]"#, Action::Update),
-            (r#"["delete","create"]"#, Action::Replace),
-            (r#"["create","delete"]"#, Action::Replace),
-            (r#"["delete"]"#, Action::Delete),
-            (r#"["forget"]"#, Action::Forget),
-            (r#"["create","forget"]"#, Action::Unknown),
-            (r#"["reboot"]"#, Action::Unknown),
-            (r"[]", Action::Unknown),
-        ];
-        for (words, action) in known {
-            let change = one(words, "");
-            assert_eq!(change.action, action, "{words}");
-            assert_eq!(change.node.unwrap().as_str(), "node1");
-        }
-    }
-
-    #[test]
-    fn tainted_resource_is_unfinished() {
-        assert!(one(r#"["delete","create"]"#, r#","action_reason":"replace_because_tainted""#).unfinished);
-        assert!(!one(r#"["delete","create"]"#, r#","action_reason":"replace_because_cannot_update""#).unfinished);
-    }
-
-    #[test]
-    fn updates_that_restart_a_machine_are_recognised() {
-        let of = |kind: &str, before: &str, after: &str| {
-            let json = format!(
-                r#"{{"resource_changes":[{{"address":"a","mode":"managed","type":"{kind}","index":"node1",
-                "change":{{"actions":["update"],"before":{before},"after":{after}}}}}]}}"#
-            );
-            Changes::parse(&json).unwrap().resources.remove(0).restarts
-        };
-        let vm = |before: &str, after: &str| of("proxmox_virtual_environment_vm", before, after);
-        let (small, large) =
-            (r#"{"memory":[{"dedicated":1}],"name":"a"}"#, r#"{"memory":[{"dedicated":2}],"name":"a"}"#);
-        assert!(vm(small, large), "by default the provider reboots");
-        let told_not_to = r#"{"memory":[{"dedicated":2}],"name":"a","reboot_after_update":false}"#;
-        assert!(!vm(small, told_not_to));
-        assert!(!vm(small, &small.replace(r#""a""#, r#""b""#)), "a new name needs no reboot");
-        assert!(vm(r#"{"started":true}"#, r#"{"started":false,"reboot_after_update":false}"#));
-        assert!(!vm(r#"{"started":false}"#, r#"{"started":true,"reboot_after_update":false}"#));
-        let container = |before: &str, after: &str| of("proxmox_virtual_environment_container", before, after);
-        assert!(container(small, large) && !container(r#"{"tags":["a"]}"#, r#"{"tags":["b"]}"#));
-        assert!(!of("hactl_node", small, large));
-    }
-
-    #[test]
-    fn removed_or_shrunk_disks_are_recognised() {
-        let lost = |before: &str, after: &str| {
-            let json = format!(
-                r#"{{"resource_changes":[{{"address":"a","mode":"managed","type":"proxmox_virtual_environment_vm",
-                "index":"node1","change":{{"actions":["update"],"before":{before},"after":{after}}}}}]}}"#
-            );
-            let lost = Changes::parse(&json).unwrap().resources.remove(0).lost_disks;
-            lost.into_iter().map(|disk| format!("{} {}", disk.interface, disk.size_gb)).collect::<Vec<_>>()
-        };
-        let two = r#"{"disk":[{"interface":"scsi0","size":20},{"interface":"virtio0","size":8}]}"#;
-        assert_eq!(lost(two, two), [""; 0]);
-        assert_eq!(lost(two, r#"{"disk":[]}"#), ["scsi0 20", "virtio0 8"]);
-        assert_eq!(lost(two, r#"{"disk":[{"interface":"scsi0","size":20}]}"#), ["virtio0 8"]);
-        assert_eq!(
-            lost(r#"{"disk":[{"interface":"scsi0","size":20}]}"#, r#"{"disk":[{"interface":"scsi0","size":10}]}"#),
-            ["scsi0 20"]
-        );
-        assert_eq!(lost(r#"{"disk":[]}"#, two), [""; 0], "a disk that is added takes nothing away");
-        assert_eq!(lost("null", two), [""; 0]);
-    }
-
-    #[test]
-    fn deleted_dns_records_are_listed_with_zone_and_addresses() {
-        let record = |name: &str, actions: &str| {
-            format!(
-                r#"{{"address":"module.dns[0].hactl_dns_record_set.this[\"{name}\"]","mode":"managed",
-                "type":"hactl_dns_record_set","index":"{name}","change":{{"actions":{actions},"before":{{
-                "server":"10.0.0.1","port":5353,"zone":"a.b.","key_name":"k.","key_algorithm":null,"name":"{name}",
-                "fqdn":"{name}.a.b.","made":["10.0.0.9"],"addresses":["10.9.9.9"]}},"after":null}}}}"#
-            )
-        };
-        let records =
-            [record("n1", r#"["delete"]"#), record("n2", r#"["no-op"]"#), record("n3", r#"["delete","create"]"#)];
-        let gone = gone_records(&format!(r#"{{"resource_changes":[{}]}}"#, records.join(","))).unwrap();
-        let [(dns, names)] = gone.as_slice() else { panic!("{gone:?}") };
-        assert_eq!(dns.endpoint(), "10.0.0.1:5353");
-        assert_eq!(names.keys().collect::<Vec<_>>(), ["n1.a.b.", "n3.a.b."]);
-        assert_eq!(names["n1.a.b."], BTreeSet::from(["10.0.0.9".parse().unwrap()]));
-    }
-
-    #[test]
-    fn changed_outputs_without_resources_are_a_change() {
-        let json = r#"{"output_changes":{"vms":{"actions":["update"]}}}"#;
-        assert!(!Changes::parse(json).unwrap().is_empty());
-        assert!(Changes::parse(r#"{"output_changes":{"vms":{"actions":["no-op"]}}}"#).unwrap().is_empty());
-        assert!(Changes::parse("x").is_err());
-    }
-
-    #[test]
-    fn changed_record_output_counts_as_a_change_of_the_state_only() {
-        let record = |actions: &str| {
-            let json = format!(r#"{{"output_changes":{{"record":{{"actions":{actions}}}}}}}"#);
-            let changes = Changes::parse(&json).unwrap();
-            (changes.is_empty(), changes.leaves_the_state())
-        };
-        assert_eq!(record(r#"["delete"]"#), (true, false));
-        assert_eq!(record(r#"["no-op"]"#), (true, true));
-        let vms = Changes::parse(r#"{"output_changes":{"vms":{"actions":["delete"]}}}"#).unwrap();
-        assert!(!vms.is_empty() && !vms.leaves_the_state());
-    }
-
-    #[test]
-    fn machine_is_made_if_any_part_except_its_dns_record_is_made() {
-        let change = |kind: &str, key: &str, actions: &str| {
-            format!(r#"{{"address":"a","type":"{kind}","index":"{key}","change":{{"actions":{actions}}}}}"#)
-        };
-        let changes = [
-            change("proxmox_virtual_environment_vm", "new", r#"["create"]"#),
-            change("proxmox_virtual_environment_vm", "again", r#"["delete","create"]"#),
-            change("proxmox_virtual_environment_vm", "bigger", r#"["update"]"#),
-            change("proxmox_virtual_environment_vm", "gone", r#"["delete"]"#),
-            change("hactl_dns_record_set", "record", r#"["create"]"#),
-        ];
-        let changes = Changes::parse(&format!(r#"{{"resource_changes":[{}]}}"#, changes.join(","))).unwrap();
-        let made: Vec<&str> = changes.machines_made().map(InstanceKey::as_str).collect();
-        assert_eq!(made, ["new", "again"]);
     }
 }

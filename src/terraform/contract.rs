@@ -13,19 +13,22 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, Machine, Outputs, can_be_of_a_machine, nearest},
+    model::{Bastion, InstanceKey, Machine, Outputs, can_be_of_a_machine, nearest},
     plan::Plan,
 };
 
 /// The attributes of a machine, and whether hactl requires them.
-const ATTRIBUTES: [(&str, bool); 7] = [
+const ATTRIBUTES: [(&str, bool); 10] = [
     ("id", true),
     ("name", true),
     ("ipv4", true),
     ("ssh_host", false),
     ("ssh_port", false),
+    ("ssh_user", false),
+    ("ssh_bastion", false),
     ("host_key", false),
     ("data_device", false),
+    ("zone", false),
 ];
 
 /// What a plan or a state says of the output `vms`.
@@ -172,12 +175,20 @@ fn attribute(name: &str, value: &Json) -> Option<String> {
         }
         ("ssh_port", other) => Some(format!("is {}, but must be a number", kind(other))),
         (_, Json::String(text)) if text.is_empty() => Some("is empty".to_owned()),
+        ("ssh_bastion", Json::String(text)) => text.parse::<Bastion>().err().map(|wrong| format!("is wrong: {wrong}")),
+        ("ssh_user", Json::String(text)) => (!is_user(text)).then(|| format!("is \"{text}\", which is not a user's name")),
         (_, Json::String(_)) => None,
         (_, Json::Number(number)) => {
             Some(format!("is the number {number}, but must be a string: convert it with `tostring(...)`"))
         }
         (_, other) => Some(format!("is {}, but must be a string", kind(other))),
     }
+}
+
+/// Whether a text can be a user's name in SSH's arguments.
+fn is_user(text: &str) -> bool {
+    let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    starts && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
 const fn kind(value: &Json) -> &'static str {
@@ -228,8 +239,10 @@ fn example(plan: &Plan) -> String {
             break;
         }
     }
-    text.push_str("  }\n}\nadd ssh_host and ssh_port (a number) where SSH uses another address or port, ");
-    text.push_str("and host_key where it is known");
+    text.push_str("  }\n}\nadd ssh_host, ssh_port (a number), ssh_user and ssh_bastion where SSH uses another address, port, user ");
+    text.push_str(
+        "or bastion than the cluster file says, host_key where it is known, and zone for what fails as a whole",
+    );
     text
 }
 
@@ -249,10 +262,13 @@ mod tests {
         let plan = plan_of(&["a", "b"]);
         let value = json!({
             "a": {"id": "i-1", "name": "a", "ipv4": "10.0.0.1", "ssh_host": null, "tags": ["x"]},
-            "b": {"id": "i-2", "name": "b", "ipv4": "10.0.0.2", "ssh_host": "nat", "ssh_port": 2202, "host_key": "ssh-ed25519 A"},
+            "b": {"id": "i-2", "name": "b", "ipv4": "10.0.0.2", "ssh_host": "nat", "ssh_port": 2202, "host_key": "ssh-ed25519 A",
+                "ssh_user": "admin", "ssh_bastion": "me@bastion:2022", "zone": "eu-1a"},
         });
         let read = machines(&plan, &told(value), std::path::Path::new("infra")).unwrap();
-        assert_eq!(read[&"b".parse::<InstanceKey>().unwrap()].ssh_port, Some(2202));
+        let b = &read[&"b".parse::<InstanceKey>().unwrap()];
+        assert_eq!((b.ssh_port, b.ssh_user.as_deref(), b.zone.as_deref()), (Some(2202), Some("admin"), Some("eu-1a")));
+        assert_eq!(b.ssh_bastion.as_ref().unwrap().port, 2022);
         assert_eq!(misfits(&plan_of(&[]), &told(json!({}))), Vec::<String>::new());
     }
 
@@ -328,6 +344,21 @@ mod tests {
             ..ModuleOutput::default()
         };
         assert_eq!(misfits(&plan_of(&["a", "b"]), &output), [""; 0]);
+    }
+
+    #[test]
+    fn invalid_user_or_bastion_of_a_machine_is_reported() {
+        let value = json!({"a": {"id": "1", "name": "a", "ipv4": "10.0.0.1", "ssh_user": "-x", "ssh_bastion": "bastion",
+            "zone": 1}});
+        assert_eq!(
+            misfits(&plan_of(&["a"]), &told(value)),
+            [
+                "`vms[\"a\"].ssh_user` is \"-x\", which is not a user's name",
+                "`vms[\"a\"].ssh_bastion` is wrong: `bastion` is not a bastion: expected USER@HOST or USER@HOST:PORT, such \
+                 as me@bastion:22",
+                "`vms[\"a\"].zone` is the number 1, but must be a string: convert it with `tostring(...)`",
+            ]
+        );
     }
 
     #[test]

@@ -34,6 +34,12 @@ pub(super) fn change(kind: &str, node: &str, action: Action) -> ResourceChange {
         restarts: false,
         protected: false,
         lost_disks: Vec::new(),
+        attributes: Vec::new(),
+        moved_from: None,
+        deposed: None,
+        machine_id: None,
+        pool: None,
+        disks: None,
     }
 }
 

@@ -1,43 +1,24 @@
 //! What `up` refuses to do: pure decisions over a plan, before it is applied.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+#[cfg(test)]
+mod tests;
 
-use super::changes::{Action, Changes, ResourceChange};
+use std::{borrow::Cow, collections::BTreeSet};
+
+use super::{
+    asked::{Missing, missing},
+    changes::{Action, Changes, ResourceChange},
+    consent::Consent,
+};
 use crate::{
     error::{Error, Result},
-    model::{InstanceKey, Role},
+    model::InstanceKey,
     plan::Plan,
 };
 
-/// What the user has agreed to by name, and what ran on the machines.
-#[derive(Clone, Debug, Default)]
-pub struct Consent {
-    /// Machines that may be destroyed, replaced or forgotten: `--allow-destroy`.
-    pub destroy: BTreeSet<InstanceKey>,
-    /// The same by resource addresses, for modules in which hactl cannot tell which resources are machines.
-    pub addresses: BTreeSet<String>,
-    /// Machines that may be stopped and started: `--allow-restart`.
-    pub restart: BTreeSet<InstanceKey>,
-    /// What ran on each machine after the last run: the plan has no machine that was removed from the cluster file.
-    pub ran: BTreeMap<InstanceKey, BTreeSet<Role>>,
-}
-
-impl Consent {
-    /// The roles of a machine, current and planned together; `None` for an unknown machine.
-    fn roles(&self, plan: &Plan, key: &InstanceKey) -> Option<BTreeSet<Role>> {
-        let (ran, meant) = (self.ran.get(key), plan.nodes.get(key).map(|node| &node.roles));
-        match (ran, meant) {
-            (None, None) => None,
-            (ran, meant) => Some(ran.into_iter().chain(meant).flatten().copied().collect()),
-        }
-    }
-}
-
-/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops a running machine, or has an unknown
-/// action, unless the user has agreed by the machine's name and the cluster loses no member.
+/// Refuses a plan that replaces, destroys or forgets a machine or its data, stops a running machine, changes attributes of
+/// a running machine that need consent, or has an unknown action, unless the user has agreed by the machine's name and the
+/// cluster loses no member.
 ///
 /// The guard allows a plan to create resources (including a node that vanished while its volume remained), to change
 /// them in place, to start a stopped node, and to replace a node whose creation failed: it was never in use.
@@ -45,37 +26,20 @@ impl Consent {
 /// # Errors
 /// Names every machine that would be lost or stopped, and the option that would allow it.
 pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
-    // Without machines there is no cluster that could lose its majority.
-    let all_go = plan.nodes.is_empty();
-    let busy = |change: &&ResourceChange| {
-        let roles = change.node.as_ref().and_then(|key| consent.roles(plan, key));
-        change.restarts && roles.is_none_or(|roles| !roles.is_empty())
-    };
-    let restarts = changes.resources.iter().filter(busy).count();
-    let mut causes = Vec::new();
-    let mut options = BTreeSet::new();
+    let mut refusal = RefusedPlan::default();
     for change in &changes.resources {
-        let Some(disruption) = disruption(change) else { continue };
-        match decide(change, disruption, plan, consent, all_go, restarts) {
+        if let Some(key) = change.node.as_ref().filter(|_| change.is_machine() && !change.is_entry()) {
+            refusal.ask_for(missing(change, key, &format!("the machine {key}"), consent));
+        }
+        let Some(disruption) = disruption(change, consent) else { continue };
+        let cause = said(change, disruption);
+        match decide(change, disruption, plan, changes, consent) {
             Decision::Agreed => {}
-            Decision::Ask(option) => {
-                options.insert(option);
-                causes.push(said(change, disruption));
-            }
-            Decision::Never(why) => causes.push(format!("{}; {why}", said(change, disruption))),
-            Decision::No => causes.push(said(change, disruption)),
+            Decision::Ask(option) => refusal.ask(cause, option),
+            Decision::Never(why) => refusal.never(format!("{cause}; {why}")),
+            Decision::No => refusal.never(cause),
         }
     }
-    if causes.is_empty() {
-        return Ok(());
-    }
-    let error = Error::failed("plan-refused", "apply the plan for", &plan.cluster);
-    let error = causes.into_iter().fold(error, Error::cause);
-    let options: Vec<String> = options.into_iter().collect();
-    let start = match options.is_empty() {
-        true => "Revert".to_owned(),
-        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
-    };
     let rebuild = match plan.platform.hosts() {
         Some(_) => {
             format!(
@@ -85,12 +49,60 @@ pub fn guard(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
         }
         None => format!("To rebuild the cluster without its data, run `hactl down {}` first", plan.cluster),
     };
-    Err(error.hint(format!("{start} the change in the cluster file. {rebuild}")))
+    refusal.error(plan, "the change in the cluster file", &rebuild)
+}
+
+/// Why a plan is refused, and the options that would allow it.
+#[derive(Default)]
+pub(super) struct RefusedPlan {
+    causes: Vec<String>,
+    options: BTreeSet<String>,
+    /// Whether something is refused that is more than a changed attribute.
+    disrupts: bool,
+}
+
+impl RefusedPlan {
+    /// Refuses what no option allows.
+    pub(super) fn never(&mut self, cause: String) {
+        self.disrupts = true;
+        self.causes.push(cause);
+    }
+
+    /// Refuses what `option` allows.
+    pub(super) fn ask(&mut self, cause: String, option: String) {
+        self.options.insert(option);
+        self.never(cause);
+    }
+
+    /// Refuses changes of attributes.
+    pub(super) fn ask_for(&mut self, missing: Vec<Missing>) {
+        for Missing { cause, option } in missing {
+            self.options.insert(option);
+            self.causes.push(cause);
+        }
+    }
+
+    /// The error with all causes and options; `change` is what the user could revert, and `rebuild` how to lose it all.
+    pub(super) fn error(self, plan: &Plan, change: &str, rebuild: &str) -> Result<()> {
+        let Self { causes, options, disrupts } = self;
+        if causes.is_empty() {
+            return Ok(());
+        }
+        let code = if disrupts { "plan-refused" } else { "consent-missing" };
+        let error = causes.into_iter().fold(Error::failed(code, "apply the plan for", &plan.cluster), Error::cause);
+        let options: Vec<String> = options.into_iter().collect();
+        let start = match options.is_empty() {
+            true => "Revert".to_owned(),
+            false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
+        };
+        let end = if disrupts { format!(". {rebuild}") } else { String::new() };
+        Err(error.hint(format!("{start} {change}{end}")))
+    }
 }
 
 /// What a change does to a resource that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Disruption {
+pub(super) enum Disruption {
     Replace,
     Destroy,
     Forget,
@@ -110,7 +122,7 @@ enum Decision {
     No,
 }
 
-fn disruption(change: &ResourceChange) -> Option<Disruption> {
+fn disruption(change: &ResourceChange, consent: &Consent) -> Option<Disruption> {
     // A DNS record holds no data: it follows its machine and the cluster file. `terraform_data` exists only in the
     // state.
     let holds_nothing =
@@ -119,7 +131,7 @@ fn disruption(change: &ResourceChange) -> Option<Disruption> {
         Action::Update if !change.lost_disks.is_empty() => Some(Disruption::Disk),
         Action::Update if change.restarts => Some(Disruption::Restart),
         Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => None,
-        Action::Replace if change.unfinished && change.is_machine() => None,
+        Action::Replace if change.unfinished && change.is_machine() && !consent.has_run(change) => None,
         Action::Replace | Action::Delete | Action::Forget if holds_nothing => None,
         Action::Replace => Some(Disruption::Replace),
         Action::Delete => Some(Disruption::Destroy),
@@ -132,10 +144,21 @@ fn decide(
     change: &ResourceChange,
     disruption: Disruption,
     plan: &Plan,
+    changes: &Changes,
     consent: &Consent,
-    all_go: bool,
-    restarts: usize,
 ) -> Decision {
+    // Without machines there is no cluster that could lose its majority.
+    let all_go = plan.nodes.is_empty();
+    if change.is_deposed() {
+        let address = change.by_address();
+        return match consent.addresses.contains(&address) {
+            true => Decision::Agreed,
+            false => Decision::Ask(format!("--allow-destroy '{address}'")),
+        };
+    }
+    if change.kind == POOL {
+        return pool(change, disruption, changes, consent);
+    }
     let of_a_machine = change.is_machine() || change.kind == "hactl_volume";
     let Some(key) = change.node.as_ref().filter(|_| of_a_machine) else { return Decision::No };
     let plain = consent.roles(plan, key).is_some_and(|roles| roles.is_empty());
@@ -146,10 +169,15 @@ fn decide(
     match disruption {
         Disruption::Unknown => Decision::No,
         Disruption::Disk => Decision::Never(keep_disks(change).into()),
-        Disruption::Restart if restarts > 1 && !plain => {
-            Decision::Never("members restart one at a time: change one machine per run".into())
-        }
         Disruption::Restart => agreed(&consent.restart, "allow-restart"),
+        Disruption::Replace if change.unfinished && !plain => Decision::Never(
+            format!(
+                "Terraform's state marks the machine as tainted, although the last run used it: run `terraform untaint \
+                 '{}'` in the directory of the stack below .hactl/{}/terraform/stacks",
+                change.address, plan.cluster
+            )
+            .into(),
+        ),
         Disruption::Replace | Disruption::Destroy if change.protected && keeps_protection(plan, plain) => Decision::Never(
             format!(
                 "Proxmox protects the machine: set `protection: false` and run `hactl up {}` without this change first",
@@ -185,6 +213,36 @@ pub(super) fn keeps_protection(plan: &Plan, plain: bool) -> bool {
     plain || plan.platform.proxmox().is_some_and(|proxmox| proxmox.protection == Some(true))
 }
 
+/// The resource type of a pool of Proxmox.
+const POOL: &str = "proxmox_virtual_environment_pool";
+
+/// A pool holds no data, but the machines in it may have their privileges by it. Proxmox removes a pool only when it is
+/// empty, and Terraform removes it before it takes machines out.
+fn pool(change: &ResourceChange, disruption: Disruption, changes: &Changes, consent: &Consent) -> Decision {
+    let stays = |machine: &&ResourceChange| machine.is_machine() && machine.action != Action::Delete;
+    let inside = changes.resources.iter().filter(stays).filter(|machine| machine.pool == change.pool);
+    let ids: Vec<&str> = inside.filter_map(|machine| machine.machine_id.as_deref()).collect();
+    match disruption {
+        Disruption::Replace => Decision::Never(
+            "Proxmox cannot rename a pool, and does not remove one with machines in it: restore `pool`, or create the \
+             other pool in Proxmox, move the machines there, and set `pool_id` instead of `pool`"
+                .into(),
+        ),
+        Disruption::Destroy if !ids.is_empty() => Decision::Never(
+            format!(
+                "Proxmox does not remove a pool with machines in it: restore `pool`, or take virtual machines out first with \
+                 `pveum pool modify {} --vms {} --delete 1` on a hypervisor",
+                change.pool.as_deref().unwrap_or_default(),
+                ids.join(",")
+            )
+            .into(),
+        ),
+        Disruption::Destroy if consent.addresses.contains(&change.address) => Decision::Agreed,
+        Disruption::Destroy => Decision::Ask(format!("--allow-destroy '{}'", change.address)),
+        _ => Decision::No,
+    }
+}
+
 /// How to keep the disks that would be removed. The modules support one disk, `scsi0`.
 fn keep_disks(change: &ResourceChange) -> String {
     match change.lost_disks.iter().find(|disk| disk.interface != "scsi0") {
@@ -196,7 +254,7 @@ fn keep_disks(change: &ResourceChange) -> String {
     }
 }
 
-fn said(change: &ResourceChange, disruption: Disruption) -> String {
+pub(super) fn said(change: &ResourceChange, disruption: Disruption) -> String {
     let verb = match disruption {
         Disruption::Replace => "replace",
         Disruption::Destroy => "destroy",
@@ -207,250 +265,15 @@ fn said(change: &ResourceChange, disruption: Disruption) -> String {
     };
     let disk = || change.lost_disks.iter().map(|disk| format!("{} ({} GB)", disk.interface, disk.size_gb));
     let what = match (&change.node, change.kind.as_str()) {
+        _ if change.is_deposed() => "an old object that an earlier replacement left".to_owned(),
         (Some(node), _) if disruption == Disruption::Disk => {
             format!("the disk {} of the machine {node}", disk().collect::<Vec<_>>().join(", "))
         }
         (Some(node), "hactl_volume") => format!("the data of {node}"),
         (Some(node), _) if change.is_entry() => format!("the entry of the machine {node}"),
         (Some(node), _) if change.is_machine() => format!("the machine {node}"),
-        (_, "proxmox_virtual_environment_pool") => "the pool of the machines".to_owned(),
+        (_, POOL) => "the pool of the machines".to_owned(),
         _ => "a part of the cluster".to_owned(),
     };
-    format!("the plan would {verb} {what}: {}", change.address)
-}
-
-/// Refuses a plan of a module that is not hactl's. hactl does not know which resources are machines or hold their data,
-/// so the user must name the address of every resource that is destroyed, replaced or forgotten.
-///
-/// # Errors
-/// Names every such resource, and the option that would allow it.
-pub(super) fn guard_module(plan: &Plan, changes: &Changes, consent: &Consent) -> Result<()> {
-    let mut causes = Vec::new();
-    let mut options = Vec::new();
-    for change in &changes.resources {
-        let verb = match change.action {
-            Action::NoOp | Action::Create | Action::Read | Action::Update | Action::Import => continue,
-            Action::Replace => "replace",
-            Action::Delete => "destroy",
-            Action::Forget => "forget",
-            Action::Unknown => {
-                causes.push(said(change, Disruption::Unknown));
-                continue;
-            }
-        };
-        if !consent.addresses.contains(&change.address) {
-            causes.push(format!("the plan would {verb} {}", change.address));
-            options.push(format!("--allow-destroy '{}'", change.address));
-        }
-    }
-    for (key, _) in consent.ran.iter().filter(|(key, roles)| !roles.is_empty() && !plan.nodes.contains_key(*key)) {
-        causes.push(format!(
-            "instance {key} is a member of the cluster, and this version of hactl cannot remove a member from a running cluster"
-        ));
-    }
-    if causes.is_empty() {
-        return Ok(());
-    }
-    let error =
-        causes.into_iter().fold(Error::failed("plan-refused", "apply the plan for", &plan.cluster), Error::cause);
-    let start = match options.is_empty() {
-        true => "Revert".to_owned(),
-        false => format!("Run again with `{}` if you intend this; otherwise revert", options.join(" ")),
-    };
-    Err(error.hint(format!(
-        "{start} the change in the module or the cluster file. To take the whole cluster down, run `hactl down {}`",
-        plan.cluster
-    )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::terraform::{
-        fixture::{change, changes, keys, on_proxmox, plan_of},
-        updates::Disk,
-    };
-
-    #[test]
-    fn changes_that_create_or_repair_are_allowed() {
-        let plan = plan_of(&["node1"]);
-        for action in [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import] {
-            assert!(
-                guard(&plan, &changes(vec![change("hactl_node", "node1", action)]), &Consent::default()).is_ok(),
-                "{action:?}"
-            );
-        }
-        let unfinished = ResourceChange { unfinished: true, ..change("hactl_node", "node1", Action::Replace) };
-        assert!(guard(&plan, &changes(vec![unfinished]), &Consent::default()).is_ok());
-    }
-
-    #[test]
-    fn destructive_and_unknown_changes_are_refused_with_the_name() {
-        let plan = plan_of(&["node1"]);
-        for action in [Action::Replace, Action::Delete, Action::Forget, Action::Unknown] {
-            for kind in ["hactl_node", "hactl_volume", "hactl_network"] {
-                let error =
-                    guard(&plan, &changes(vec![change(kind, "node1", action)]), &Consent::default()).unwrap_err();
-                assert_eq!(error.code, "plan-refused");
-                assert!(error.causes[0].contains("node1"), "{error}");
-                assert!(error.hint.unwrap().contains("hactl down"));
-            }
-        }
-        for action in [Action::Replace, Action::Delete, Action::Forget] {
-            assert!(
-                guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", action)]), &Consent::default())
-                    .is_ok()
-            );
-        }
-        assert!(
-            guard(&plan, &changes(vec![change("hactl_dns_record_set", "node1", Action::Unknown)]), &Consent::default())
-                .is_err()
-        );
-        let data = ResourceChange { unfinished: true, ..change("hactl_volume", "node1", Action::Replace) };
-        assert!(guard(&plan, &changes(vec![data]), &Consent::default()).is_err());
-    }
-
-    /// A plan of node1 with its roles and web, a plain machine; without `web` it was taken out of the file.
-    fn mixed(web: bool) -> (Plan, Consent) {
-        let mut plan = plan_of(if web { &["node1", "web"] } else { &["node1"] });
-        if let Some(node) = plan.nodes.get_mut(&"web".parse::<InstanceKey>().unwrap()) {
-            node.roles.clear();
-        }
-        let ran = [("node1", BTreeSet::from([Role::Etcd, Role::Patroni])), ("web", BTreeSet::new())];
-        let ran = ran.into_iter().map(|(key, roles)| (key.parse().unwrap(), roles)).collect();
-        (plan, Consent { ran, ..Consent::default() })
-    }
-
-    #[test]
-    fn destroy_option_allows_plain_machines_and_never_members() {
-        for kind in ["hactl_node", "proxmox_virtual_environment_vm", "proxmox_virtual_environment_container"] {
-            for (action, web) in [(Action::Delete, false), (Action::Forget, false), (Action::Replace, true)] {
-                let (plan, consent) = mixed(web);
-                let destructive = changes(vec![change(kind, "web", action), change("terraform_data", "web", action)]);
-                let error = guard(&plan, &destructive, &consent).unwrap_err();
-                assert_eq!(error.causes.len(), 1, "{error}");
-                assert!(error.hint.unwrap().starts_with("Run again with `--allow-destroy web` if you intend this"));
-                let named = Consent { destroy: keys(&["web"]), ..consent.clone() };
-                assert!(guard(&plan, &destructive, &named).is_ok());
-                let other = Consent { destroy: keys(&["node1"]), ..consent.clone() };
-                assert!(guard(&plan, &destructive, &other).is_err());
-
-                let member = changes(vec![change(kind, "node1", action)]);
-                let named = Consent { destroy: keys(&["node1"]), ..consent };
-                let error = guard(&plan, &member, &named).unwrap_err();
-                assert!(error.causes[0].contains("cannot remove a member from a running cluster"), "{error}");
-            }
-        }
-        // An unknown machine may be a member.
-        let unknown = changes(vec![change("hactl_node", "old", Action::Delete)]);
-        let consent = Consent { destroy: keys(&["old"]), ..Consent::default() };
-        assert!(guard(&mixed(true).0, &unknown, &consent).is_err());
-    }
-
-    #[test]
-    fn removal_of_all_machines_requires_every_name() {
-        let plan = plan_of(&[]);
-        let all = ["node1", "node2"].map(|key| change("proxmox_virtual_environment_vm", key, Action::Delete));
-        let all = changes(all.to_vec());
-        let ran = keys(&["node1", "node2"]).into_iter().map(|key| (key, BTreeSet::from([Role::Patroni]))).collect();
-        let consent =
-            |names: &[&str]| Consent { destroy: keys(names), ran: BTreeMap::clone(&ran), ..Consent::default() };
-        let error = guard(&plan, &all, &consent(&["node1"])).unwrap_err();
-        assert_eq!((error.causes.len(), error.hint.unwrap().contains("--allow-destroy node2")), (1, true));
-        assert!(guard(&plan, &all, &consent(&["node1", "node2"])).is_ok());
-        let mut protected = all;
-        protected.resources[0].protected = true;
-        // hactl lifts its own protection of members, and not that of the cluster file.
-        assert!(guard(&plan, &protected, &consent(&["node1", "node2"])).is_ok());
-        let kept = on_proxmox("platform: {proxmox: {protection: true}}\ninstances: {}\n");
-        let error = guard(&kept, &protected, &consent(&["node1", "node2"])).unwrap_err();
-        assert!(error.causes[0].contains("protection: false"), "{error}");
-    }
-
-    #[test]
-    fn restart_option_allows_named_machines_and_a_single_member_at_a_time() {
-        let restart = |key: &str| ResourceChange {
-            restarts: true,
-            ..change("proxmox_virtual_environment_container", key, Action::Update)
-        };
-        let plan = plan_of(&["node1", "node2"]);
-        let agreed = |names: &[&str]| Consent { restart: keys(names), ..Consent::default() };
-        let one = changes(vec![restart("node1")]);
-        let error = guard(&plan, &one, &agreed(&[])).unwrap_err();
-        assert!(error.causes[0].contains("restart the machine node1"), "{error}");
-        assert!(error.hint.unwrap().contains("--allow-restart node1"));
-        assert!(guard(&plan, &one, &agreed(&["node1"])).is_ok());
-        let both = changes(vec![restart("node1"), restart("node2")]);
-        let error = guard(&plan, &both, &agreed(&["node1", "node2"])).unwrap_err();
-        assert!(error.causes[1].contains("one at a time"), "{error}");
-    }
-
-    #[test]
-    fn lost_disk_is_refused_with_every_option_and_a_hint() {
-        let lost = |interface: &str| ResourceChange {
-            lost_disks: vec![Disk { interface: interface.to_owned(), size_gb: 20 }],
-            ..change("proxmox_virtual_environment_vm", "web", Action::Update)
-        };
-        let (plan, consent) = mixed(true);
-        let consent = Consent { destroy: keys(&["web"]), restart: keys(&["web"]), ..consent };
-        let error = guard(&plan, &changes(vec![lost("scsi0")]), &consent).unwrap_err();
-        assert!(error.causes[0].contains("the disk scsi0 (20 GB) of the machine web"), "{error}");
-        assert!(error.causes[0].contains("set `disk_gb: 20` on that instance to keep the disk"), "{error}");
-        let error = guard(&plan, &changes(vec![lost("virtio0")]), &consent).unwrap_err();
-        assert!(error.causes[0].contains("attach virtio0 as scsi0"), "{error}");
-    }
-
-    #[test]
-    fn removed_entry_of_an_existing_machine_is_refused_like_the_machine() {
-        let entry = |node: &str, action| ResourceChange {
-            address: format!("terraform_data.host[\"{node}\"]"),
-            ..change("terraform_data", node, action)
-        };
-        let (plan, consent) = mixed(false);
-        let gone = changes(vec![entry("web", Action::Delete)]);
-        let error = guard(&plan, &gone, &consent).unwrap_err();
-        assert!(error.causes[0].contains("the entry of the machine web"), "{error}");
-        assert!(guard(&plan, &gone, &Consent { destroy: keys(&["web"]), ..consent.clone() }).is_ok());
-        // Also when the file has no machine left: the cluster would keep running without hactl.
-        for (plan, action) in [(plan_of(&["node1"]), Action::Replace), (plan_of(&[]), Action::Delete)] {
-            let named = Consent { destroy: keys(&["node1"]), ..consent.clone() };
-            let error = guard(&plan, &changes(vec![entry("node1", action)]), &named).unwrap_err();
-            assert!(error.causes[0].contains("its services would keep running"), "{error}");
-        }
-        // The machine exists already; only another address makes it another machine.
-        let made = |action| changes(vec![entry("node1", action)]).machines_made().count();
-        assert_eq!((made(Action::Create), made(Action::Replace)), (0, 1));
-    }
-
-    #[test]
-    fn destructive_changes_of_a_user_module_are_refused_with_their_addresses() {
-        let plan = plan_of(&["node1"]);
-        let resource = |address: &str, action| ResourceChange {
-            address: address.to_owned(),
-            kind: "aws_instance".to_owned(),
-            ..change("aws_instance", "node1", action)
-        };
-        let harmless = [Action::NoOp, Action::Create, Action::Read, Action::Update, Action::Import];
-        let harmless = harmless.map(|action| resource("aws_instance.a", action)).to_vec();
-        assert!(guard_module(&plan, &changes(harmless), &Consent::default()).is_ok());
-
-        let gone = changes(vec![
-            resource("aws_instance.node[\"a\"]", Action::Replace),
-            resource("aws_eip.b", Action::Delete),
-            resource("module.x.random_id.c", Action::Forget),
-        ]);
-        let error = guard_module(&plan, &gone, &Consent::default()).unwrap_err();
-        assert_eq!(error.causes.len(), 3, "{error}");
-        assert!(error.hint.unwrap().contains("--allow-destroy 'aws_instance.node[\"a\"]'"));
-        let addresses = gone.resources.iter().map(|change| change.address.clone()).collect();
-        assert!(guard_module(&plan, &gone, &Consent { addresses, ..Consent::default() }).is_ok());
-
-        // What no address allows.
-        let unknown = changes(vec![resource("aws_instance.a", Action::Unknown)]);
-        let named = Consent { addresses: ["aws_instance.a".to_owned()].into(), ..Consent::default() };
-        assert!(guard_module(&plan, &unknown, &named).unwrap_err().causes[0].contains("does not know"));
-        let ran = [("node2".parse().unwrap(), BTreeSet::from([Role::Patroni]))].into();
-        let error = guard_module(&plan, &changes(Vec::new()), &Consent { ran, ..Consent::default() }).unwrap_err();
-        assert!(error.causes[0].contains("instance node2 is a member"), "{error}");
-    }
+    format!("the plan would {verb} {what}: {}", change.by_address())
 }

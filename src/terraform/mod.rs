@@ -9,15 +9,19 @@
 //! hactl reads Terraform's JSON, and applies exactly the plan that it has read. Resources and diagnostics become
 //! events; errors become the causes of hactl's error.
 
+mod asked;
 mod backend;
 mod binary;
 mod changes;
+mod consent;
 mod contract;
 mod diagnosis;
+mod diff;
 mod environment;
 #[cfg(test)]
 mod fixture;
 mod guard;
+mod guard_module;
 pub mod import;
 mod messages;
 mod module;
@@ -30,20 +34,25 @@ mod outputs;
 mod program;
 pub mod provider;
 mod recorded;
+mod roll;
 mod run;
 mod shown;
 mod updates;
 mod voters;
 mod workspace;
+mod zones;
 
 pub use backend::{force_unlock, pull, state};
 pub use binary::{Terraform, terraform_version};
 pub use changes::{Action, Changes, GoneRecords, ResourceChange};
-pub use guard::{Consent, guard};
+pub use consent::Consent;
+pub use diff::{AttributeChange, Cost};
+pub use guard::guard;
 pub use module::{Module, OTHER_STATE, pull_module};
 pub use module_dir::module_dir;
 pub use outcome::{Destroyed, Planned, Provisioned, Pulled};
 pub use program::{LOWEST_VERSION, terraform_binary};
 pub use recorded::{begun, recorded};
 pub use run::{apply, destroy, keep_record, plan};
+pub use updates::{PlannedDisk, VmDisks};
 pub use voters::{Refusal, voters_gone};

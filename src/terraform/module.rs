@@ -1,7 +1,11 @@
 //! A root module of the user's own: Terraform runs in its directory, with its own state, backend and lock file. hactl
 //! writes nothing to that directory; the plan, and the values of `pass`, are in `.hactl/NAME`.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -11,15 +15,18 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     binary::{Init, Terraform},
     changes::{Changes, module_output},
+    consent::Consent,
     contract::{self, ModuleOutput},
     diagnosis::{Diagnosis, TerraformError},
     environment::Environment,
-    guard::{Consent, guard_module},
+    guard_module::{assign, guard_module},
     module_dir::module_dir,
     names::{MAKE_ROOM, MODULE_NOTE, PASSED_FILE, PLAN_FILE},
     outcome::{Planned, Provisioned, Pulled},
     outputs::parse_a_modules,
+    roll::{self, Step},
     workspace::is_of_no_stack,
+    zones::voters_together,
 };
 use crate::{
     context::{ClusterDir, Context},
@@ -106,9 +113,37 @@ impl Module {
 
     /// What Terraform would do, and what the output `vms` would be.
     async fn plan(&self, context: &Context, destroy: bool) -> Result<(Changes, ModuleOutput)> {
-        self.terraform.stream(context, "plan", self.plan_command(destroy)).await?;
+        self.plan_with(context, self.plan_command(destroy)).await
+    }
+
+    async fn plan_with(&self, context: &Context, command: Command) -> Result<(Changes, ModuleOutput)> {
+        self.terraform.stream(context, "plan", command).await?;
         let shown = self.terraform.show(&self.plan_file()).succeed(context, |_| ()).await?;
         Ok((Changes::parse(&shown.stdout)?, module_output(&shown.stdout)?))
+    }
+
+    /// Changes the resources of one member and nothing else.
+    async fn change_alone(
+        &self,
+        context: &Context,
+        plan: &Plan,
+        consent: &Consent,
+        step: &Step,
+        before_it: &mut impl AsyncFnMut(&Changes) -> Result<()>,
+    ) -> Result<()> {
+        let known = self.output(context).await?;
+        let (mut changes, _) = self.plan_with(context, self.plan_command(false).args(step.targets())).await?;
+        assign(&mut changes, consent, known.value.as_ref());
+        let checked = async {
+            guard_module(plan, &changes, consent)?;
+            roll::is_alone(plan, &changes, consent, step)?;
+            before_it(&changes).await
+        };
+        if let Err(error) = checked.await {
+            self.remove_plan();
+            return Err(error);
+        }
+        self.apply(context).await
     }
 
     async fn apply(&self, context: &Context) -> Result<()> {
@@ -239,6 +274,17 @@ fn passed(module: &RootModule, machines: &Machines<'_>) -> Json {
 struct Prepared {
     root: Module,
     planned: Planned,
+    /// Warnings about voters that fail together.
+    together: Vec<String>,
+}
+
+impl Prepared {
+    async fn warn(&self, context: &Context) {
+        for message in &self.together {
+            let hint = "Place each voter in a zone of its own".to_owned();
+            context.events.warn("voters-together", message.clone(), Some(hint)).await;
+        }
+    }
 }
 
 async fn prepare(
@@ -250,10 +296,12 @@ async fn prepare(
     reattach: Option<String>,
 ) -> Result<Prepared> {
     let root = Module::open(context, dir, module, machines, reattach).await?;
-    if !consent.ran.is_empty() && root.output(context).await?.value.is_none() {
+    let known = if consent.ran.is_empty() { None } else { Some(root.output(context).await?) };
+    if known.as_ref().is_some_and(|known| known.value.is_none()) {
         return Err(knows_none(machines.plan, module, &root.dir));
     }
-    let (changes, output) = root.plan(context, false).await?;
+    let (mut changes, output) = root.plan(context, false).await?;
+    assign(&mut changes, consent, known.as_ref().and_then(|known| known.value.as_ref()));
     let mut misfits = contract::misfits(machines.plan, &output);
     if module.pass.contains(&Passed::Record) && !output.record {
         misfits.push(
@@ -266,7 +314,7 @@ async fn prepare(
         return Err(contract::error(machines.plan, &root.dir, misfits));
     }
     let refused = guard_module(machines.plan, &changes, consent).err();
-    Ok(Prepared { root, planned: Planned { changes, refused } })
+    Ok(Prepared { root, planned: Planned { changes, refused }, together: voters_together(machines.plan, &output) })
 }
 
 /// Plans what `up` would do.
@@ -278,7 +326,9 @@ pub(super) async fn plan(
     consent: &Consent,
     reattach: Option<String>,
 ) -> Result<Planned> {
-    let Prepared { root, planned } = prepare(context, dir, module, machines, consent, reattach).await?;
+    let prepared = prepare(context, dir, module, machines, consent, reattach).await?;
+    prepared.warn(context).await;
+    let Prepared { root, planned, .. } = prepared;
     root.remove_plan();
     Ok(planned)
 }
@@ -291,14 +341,31 @@ pub(super) async fn apply(
     machines: &Machines<'_>,
     consent: &Consent,
     reattach: Option<String>,
-    before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
+    mut before_it: impl AsyncFnMut(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
-    let Prepared { root, planned } = prepare(context, dir, module, machines, consent, reattach).await?;
-    let Planned { changes, refused } = planned;
-    if let Some(error) = refused {
-        root.remove_plan();
-        return Err(error);
-    }
+    let (mut done, mut rolled) = (BTreeSet::new(), None);
+    let (root, changes) = loop {
+        let prepared = prepare(context, dir, module, machines, consent, reattach.clone()).await?;
+        if done.is_empty() {
+            prepared.warn(context).await;
+        }
+        let Prepared { root, planned: Planned { changes, refused }, .. } = prepared;
+        if let Some(error) = refused {
+            root.remove_plan();
+            return Err(error);
+        }
+        let step = match roll::next_alone(machines.plan, &changes, consent, &done) {
+            Ok(Some(step)) => step,
+            Ok(None) => break (root, changes),
+            Err(error) => {
+                root.remove_plan();
+                return Err(error);
+            }
+        };
+        rolled.get_or_insert(changes);
+        root.change_alone(context, machines.plan, consent, &step, &mut before_it).await?;
+        done.insert(step.key);
+    };
     if changes.is_empty() {
         root.remove_plan();
     } else {
@@ -312,7 +379,7 @@ pub(super) async fn apply(
         root.apply(context).await?;
     }
     let outputs = contract::machines(machines.plan, &root.output(context).await?, &root.dir)?;
-    Ok(Provisioned { outputs, changes, gone: Vec::new() })
+    Ok(Provisioned { outputs, changes: rolled.unwrap_or(changes), gone: Vec::new() })
 }
 
 /// What the module's state has from the last run, on this or another machine.
@@ -358,93 +425,5 @@ pub(super) async fn keep_record(
             root.remove_plan();
             Ok(())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::{
-        assets::Assets,
-        model::Choices,
-        plan::{self, Plan},
-        spec,
-    };
-
-    fn plan_of(text: &str) -> Plan {
-        let text = format!(
-            "name: pg\nplatform: {{terraform: {{dir: infra, {text}}}}}\ninstances: {{a: {{}}, web: {{roles: []}}}}\n"
-        );
-        plan::decide(&spec::load("pg.yaml", text.as_bytes(), "pg").unwrap(), &Choices::default()).unwrap()
-    }
-
-    fn module(plan: &Plan) -> &RootModule {
-        let crate::model::Platform::Terraform(module) = &plan.platform else { panic!("{:?}", plan.platform) };
-        module
-    }
-
-    #[test]
-    fn module_gets_only_the_requested_values() {
-        let (assets, keys) = (Assets::embedded(), ["ssh-ed25519 AAAA".to_owned()]);
-        let values = |text: &str| {
-            let plan = plan_of(text);
-            let uuid = Uuid::nil();
-            let machines = Machines {
-                plan: &plan,
-                assets: &assets,
-                image: None,
-                uuid,
-                authorized_keys: &keys,
-                record: "{}",
-                surveyed: None,
-            };
-            passed(module(&plan), &machines)
-        };
-        assert_eq!(values("pass: [cluster, record]"), json!({"cluster": "pg", "record": "{}"}));
-        assert_eq!(
-            values("pass: [instances, authorized_keys, cluster_uuid]"),
-            json!({
-                "instances": {
-                    "a": {"hostname": "pg-prod-a", "memory": 1024, "cores": 2, "roles": ["etcd", "patroni"]},
-                    "web": {"hostname": "pg-prod-web", "memory": 1024, "cores": 2, "roles": []},
-                },
-                "authorized_keys": ["ssh-ed25519 AAAA"],
-                "cluster_uuid": "00000000-0000-0000-0000-000000000000",
-            })
-        );
-    }
-
-    #[test]
-    fn managed_addresses_are_distinguished_from_data_sources() {
-        let addresses = [
-            "terraform_data.n",
-            r#"terraform_data.n["a.data.b"]"#,
-            "module.data.terraform_data.n",
-            "module.machines.module.data[0].terraform_data.n",
-            r#"module.zone["eu.data.x"].terraform_data.n"#,
-            r#"module.zone["\".data."].terraform_data.n"#,
-            r#"module.zone["\\"].terraform_data.n"#,
-        ];
-        let read = [
-            "data.external.image",
-            "module.data.data.external.image",
-            "module.machines[1].data.external.image[0]",
-            r#"module.zone["\\"].data.external.image"#,
-            r#"module.zone["]\".terraform_data.n"].data.external.image"#,
-        ];
-        assert_eq!(listed(Ok([addresses.join("\n"), read.join("\n")].join("\n"))).unwrap(), addresses);
-    }
-
-    #[test]
-    fn state_list_is_empty_only_if_no_state_was_written() {
-        let failed = |diagnosis| {
-            let error = Error::failed("command", "run", "terraform state list");
-            listed(Err(TerraformError { diagnosis, error }))
-        };
-        assert_eq!(failed(Diagnosis::NoState).unwrap(), [""; 0]);
-        assert!(failed(Diagnosis::NotInitialised).is_err() && failed(Diagnosis::Other).is_err());
-        assert_eq!(listed(Ok(String::new())).unwrap(), [""; 0], "all of it was destroyed");
     }
 }

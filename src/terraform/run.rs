@@ -6,8 +6,9 @@ use super::{
     backend,
     binary::Terraform,
     changes::{Action, Changes, GoneRecords, ResourceChange, gone_records},
+    consent::Consent,
     environment::Environment,
-    guard::{Consent, guard, keeps_protection},
+    guard::{guard, keeps_protection},
     module,
     moved::{as_imports, moved, relocate},
     orphans::{self, Owner},
@@ -15,6 +16,7 @@ use super::{
     outputs::{Read, parse_outputs},
     program::terraform_binary,
     recorded::recorded,
+    roll::{self, Step},
     voters::{starts_anew, voters_gone},
     workspace::Workspace,
 };
@@ -47,7 +49,8 @@ pub async fn plan(
     Ok(prepare(context, dir, machines, consent, reattach, false).await?.planned)
 }
 
-/// Applies exactly the plan that hactl has read. `before_it` gets the changes before the apply starts.
+/// Applies exactly the plan that hactl has read. `before_it` gets the changes before the apply starts. Where the plan may
+/// stop several members, each is changed by a plan of its own first, one after another.
 ///
 /// # Errors
 /// When the guard refuses the plan, and those of Terraform with every diagnostic.
@@ -57,17 +60,33 @@ pub async fn apply(
     machines: &Machines<'_>,
     consent: &Consent,
     reattach: Option<String>,
-    before_it: impl AsyncFnOnce(&Changes) -> Result<()>,
+    mut before_it: impl AsyncFnMut(&Changes) -> Result<()>,
 ) -> Result<Provisioned> {
     if let Some(module) = machines.plan.platform.own_module() {
         return module::apply(context, dir, module, machines, consent, reattach, before_it).await;
     }
-    let Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism } =
-        prepare(context, dir, machines, consent, reattach, true).await?;
-    let Planned { changes, refused } = planned;
-    if let Some(error) = refused {
-        return Err(error);
-    }
+    let (mut done, mut rolled) = (BTreeSet::new(), None);
+    let prepared = loop {
+        let mut prepared = prepare(context, dir, machines, consent, reattach.clone(), true).await?;
+        if let Some(error) = prepared.planned.refused.take() {
+            return Err(error);
+        }
+        let changes = &prepared.planned.changes;
+        let Some(step) = roll::next_alone(machines.plan, changes, &prepared.consent, &done)? else { break prepared };
+        rolled.get_or_insert_with(|| changes.clone());
+        prepared.change_alone(context, machines.plan, &step, &mut before_it).await?;
+        done.insert(step.key);
+    };
+    let Prepared {
+        terraform,
+        workspace,
+        before,
+        consent,
+        planned: Planned { changes, .. },
+        gone,
+        starts_anew,
+        parallelism,
+    } = prepared;
     let outputs = if changes.is_empty() && before.record.as_deref().unwrap_or_default() == machines.record {
         before.vms
     } else {
@@ -81,7 +100,7 @@ pub async fn apply(
         if unprotect(context, dir, machines.plan, &changes).await? {
             let command = terraform.plan(&workspace.plan_file(), parallelism, false);
             terraform.stream(context, "plan", command).await?;
-            guard(machines.plan, &show(context, &terraform, &workspace).await?.0, consent)?;
+            guard(machines.plan, &show(context, &terraform, &workspace).await?.0, &consent)?;
         }
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
@@ -90,7 +109,7 @@ pub async fn apply(
     remove_plan(&workspace);
     workspace.end_new_start()?;
     workspace.end_import()?;
-    Ok(Provisioned { outputs, changes, gone })
+    Ok(Provisioned { outputs, changes: rolled.unwrap_or(changes), gone })
 }
 
 /// Lets Proxmox remove the protected machines that the plan destroys: the user has agreed to it. Whether there were any. A
@@ -231,12 +250,41 @@ struct Prepared {
     workspace: Workspace,
     /// The machines as the run before this one left them.
     before: Read,
+    /// What the user allows, with what the platform calls the machines.
+    consent: Consent,
     planned: Planned,
     gone: GoneRecords,
     /// Whether everything that earlier runs created is gone, including the data.
     starts_anew: bool,
     /// What Terraform works on at once in the apply.
     parallelism: usize,
+}
+
+impl Prepared {
+    /// Changes the machine of one member and nothing else.
+    async fn change_alone(
+        &self,
+        context: &Context,
+        plan: &Plan,
+        step: &Step,
+        before_it: &mut impl AsyncFnMut(&Changes) -> Result<()>,
+    ) -> Result<()> {
+        let Self { terraform, workspace, consent, parallelism, .. } = self;
+        let command = terraform.plan(&workspace.plan_file(), *parallelism, false);
+        terraform.stream(context, "plan", command.args(step.targets())).await?;
+        let (changes, _) = show(context, terraform, workspace).await?;
+        let checked = async {
+            guard(plan, &changes, consent)?;
+            roll::is_alone(plan, &changes, consent, step)?;
+            before_it(&changes).await
+        };
+        if let Err(error) = checked.await {
+            remove_plan(workspace);
+            return Err(error);
+        }
+        let command = terraform.apply(&workspace.plan_file(), *parallelism);
+        terraform.stream(context, "apply", command).await.map(drop)
+    }
 }
 
 async fn prepare(
@@ -284,11 +332,14 @@ async fn prepare(
     as_imports(&mut changes, moved(machines));
     let created = if workspace.is_new_start() { BTreeSet::new() } else { before.vms.keys().cloned().collect() };
     let starts_anew = starts_anew(plan, &changes, &created);
-    let refused = guard(plan, &changes, consent)
+    // Where the last run did not write down what the platform called the machines, the state has it.
+    let ids = before.vms.iter().map(|(key, machine)| (key.clone(), machine.id.clone()));
+    let consent = Consent { machine_ids: ids.chain(consent.machine_ids.clone()).collect(), ..consent.clone() };
+    let refused = guard(plan, &changes, &consent)
         .err()
         .or_else(|| voters_gone(plan, &changes, &created).map(|refusal| refusal.error(plan)));
     let planned = Planned { changes, refused };
-    Ok(Prepared { terraform, workspace, before, planned, gone, starts_anew, parallelism: of_apply })
+    Ok(Prepared { terraform, workspace, before, consent, planned, gone, starts_anew, parallelism: of_apply })
 }
 
 fn made_nodes(changes: &Changes) -> impl Iterator<Item = &InstanceKey> {

@@ -26,6 +26,12 @@ pub(super) struct Resource {
     pub(super) change: Change,
     #[serde(default)]
     pub(super) action_reason: String,
+    /// The address before the plan, if a `moved` block changes it.
+    #[serde(default)]
+    pub(super) previous_address: Option<String>,
+    /// The key of an old object that Terraform has replaced and not yet destroyed.
+    #[serde(default)]
+    pub(super) deposed: Option<String>,
 }
 
 /// What happens to a resource or an output.
@@ -38,6 +44,13 @@ pub(super) struct Change {
     pub(super) after: Json,
     #[serde(default)]
     pub(super) after_unknown: Json,
+    #[serde(default)]
+    pub(super) before_sensitive: Json,
+    #[serde(default)]
+    pub(super) after_sensitive: Json,
+    /// The attributes that force a replacement, each as its steps.
+    #[serde(default)]
+    pub(super) replace_paths: Vec<Json>,
     #[serde(default)]
     pub(super) importing: Option<Json>,
 }

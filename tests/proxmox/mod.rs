@@ -16,6 +16,8 @@ mod parallelism;
 mod program;
 mod protection;
 mod real;
+mod roll;
+mod shown;
 mod tree;
 
 use serde_json::{Value, json};

@@ -371,6 +371,10 @@ impl World {
                 list.extend(new.map(|(key, pending)| json!({"key": key, "pending": pending})));
                 Ok(list.into())
             }
+            ("GET", ["nodes", node, kind, id, "config"]) => {
+                self.must(&format!("/vms/{id}"), "VM.Audit")?;
+                Ok(self.guest(node, kind, id)?.config.clone().into())
+            }
             // A running virtual machine goes on with what it has; a container takes the change at once.
             ("PUT", ["nodes", node, kind, id, "config"]) => {
                 for key in values.keys() {

@@ -33,15 +33,15 @@ variable "record" {
   nullable    = false
 }
 
-variable "network" {
-  description = "The machines' network, for example \"192.168.1.0/24\"."
-  type        = string
-  default     = "192.168.1.0/24"
-}
-
-locals {
-  # An address here can change when instances are added or removed. Use addresses that stay the same.
-  addresses = { for index, key in sort(keys(var.instances)) : key => cidrhost(var.network, 21 + index) }
+variable "addresses" {
+  description = "The addresses by key. An instance that is added gets a line of its own, so the others keep theirs."
+  type        = map(string)
+  default = {
+    node1 = "192.168.1.21"
+    node2 = "192.168.1.22"
+    node3 = "192.168.1.23"
+  }
+  nullable = false
 }
 
 resource "terraform_data" "machine" {
@@ -51,7 +51,7 @@ resource "terraform_data" "machine" {
     name    = each.value.hostname
     memory  = each.value.memory
     cores   = each.value.cores
-    address = local.addresses[each.key]
+    address = var.addresses[each.key]
     keys    = var.authorized_keys
   }
 }

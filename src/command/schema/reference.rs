@@ -131,6 +131,7 @@ impl<'a> Table<'a> {
             Some("number") => "number".to_owned(),
             Some("boolean") => "true or false".to_owned(),
             Some("string") if words(schema).is_empty() => "text".to_owned(),
+            _ if words(schema).is_empty() => "any value".to_owned(),
             _ => words(schema).join(", "),
         };
         if null { format!("{kind}, or null") } else { kind }

@@ -48,7 +48,7 @@ pub(in crate::platform) async fn answers(context: &Context, proxmox: &Proxmox) -
     check(&api(context, proxmox)?, &ProxmoxRequest::default()).await.map(|_| ())
 }
 
-fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
+pub(super) fn api(context: &Context, proxmox: &Proxmox) -> Result<Api> {
     let endpoint = ApiEndpoint::find(proxmox.endpoint.as_deref(), &context.env)?;
     let ca_cert = proxmox.ca_cert.as_ref().map(|path| context.at_home(path));
     Api::new(endpoint, Token::from_env(&context.env)?, ca_cert.as_deref())

@@ -84,6 +84,7 @@ pub(super) struct Guest {
     pub(super) name: String,
     pub(super) container: bool,
     pub(super) template: bool,
+    pub(super) running: bool,
     pub(super) tags: BTreeSet<String>,
 }
 
@@ -218,6 +219,7 @@ pub(super) async fn guests(api: &Api) -> Result<BTreeMap<u32, Guest>, Trouble> {
             name: text(guest, "name").unwrap_or_default(),
             container: guest["type"] == "lxc",
             template: is_set(&guest["template"]),
+            running: guest["status"] == "running",
             tags: tags(&text(guest, "tags").unwrap_or_default()),
         };
         Some((id, found))

@@ -8,6 +8,7 @@
 //!                    [addresses], [knock] -who answers-> [facts]    [identity], [privileges] -> [judge]
 //! vm ids -> [pending] -> Reboots
 //! vm ids -> [power] -> machines that are stopped and started
+//! vm ids -> [disks] -> GuestDisks
 //! UUID + names -> [orphans] -> machines that Terraform does not know
 //! ```
 //!
@@ -18,6 +19,7 @@ mod addresses;
 mod api;
 mod check;
 pub(super) mod cluster;
+mod disks;
 mod facts;
 mod identity;
 mod judge;
@@ -35,6 +37,7 @@ mod variables;
 use crate::env;
 pub use api::Api;
 pub use check::{Checked, check};
+pub use disks::{GuestDisk, GuestDisks, disks};
 pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
 pub use orphans::{OrphanedGuest, left};
 pub use pending::reboots;

@@ -1,0 +1,142 @@
+//! The disks that virtual machines and templates have in Proxmox: Terraform's state has those that it was told of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+
+use super::{Api, facts::guests, trouble::Trouble};
+use crate::{context::Context, error::Result, model::Proxmox};
+
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Machines asked at once.
+const AT_ONCE: usize = 8;
+
+/// The controllers on which a disk can be.
+const CONTROLLERS: [&str; 4] = ["ide", "sata", "scsi", "virtio"];
+
+/// What Proxmox has of a virtual machine's disks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuestDisks {
+    /// Whether the machine runs.
+    pub running: bool,
+    /// The disks by interface, such as `scsi0`.
+    pub disks: BTreeMap<String, GuestDisk>,
+}
+
+/// A disk of a virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestDisk {
+    /// The storage that has it.
+    pub datastore: String,
+    /// Its size in MiB, where Proxmox says it.
+    pub size_mib: Option<u64>,
+}
+
+impl GuestDisk {
+    /// Its size in whole GB, rounded up as the provider needs it.
+    #[must_use]
+    pub fn size_gb(&self) -> Option<u64> {
+        self.size_mib.map(|size| size.div_ceil(1024))
+    }
+}
+
+/// Asks for the disks of these virtual machines, by their ids. What the token does not see is left out.
+///
+/// # Errors
+/// When Proxmox does not say.
+pub async fn disks(context: &Context, proxmox: &Proxmox, ids: &BTreeSet<u32>) -> Result<BTreeMap<u32, GuestDisks>> {
+    let api = super::cluster::api(context, proxmox)?;
+    let found = tokio::time::timeout(PATIENCE, ask(&api, ids)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
+    found.map_err(|trouble| trouble.explain(&api.server, "look at the disks of virtual machines at"))
+}
+
+async fn ask(api: &Api, ids: &BTreeSet<u32>) -> Result<BTreeMap<u32, GuestDisks>, Trouble> {
+    // Where they are now: high availability may have moved them.
+    let guests = guests(api).await?;
+    let there = ids.iter().filter_map(|id| Some((*id, guests.get(id).filter(|guest| !guest.container)?)));
+    let answers = stream::iter(there)
+        .map(async |(id, guest)| {
+            let guest_id = id.to_string();
+            let path = |what| ["nodes", guest.hypervisor.as_str(), "qemu", guest_id.as_str(), what];
+            let config = match api.get(&path("config"), &[]).await {
+                Err(Trouble::Forbidden(_)) => return Ok(None),
+                answer => answer?,
+            };
+            Ok::<_, Trouble>(Some((id, GuestDisks { running: guest.running, disks: read(&config) })))
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
+    answers.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// The disks in a configuration. Drives for CDs, with that of cloud-init, are none.
+fn read(config: &Value) -> BTreeMap<String, GuestDisk> {
+    let disk = |(interface, value): (&String, &Value)| {
+        let on = CONTROLLERS.iter().find_map(|controller| interface.strip_prefix(controller))?;
+        on.parse::<u8>().ok()?;
+        let value = value.as_str()?;
+        let mut parts = value.split(',');
+        let volume = parts.next()?;
+        let options: Vec<&str> = parts.collect();
+        if options.contains(&"media=cdrom") {
+            return None;
+        }
+        let size_mib = options.iter().find_map(|option| option.strip_prefix("size=")).and_then(size_mib);
+        let datastore = volume.split_once(':').map_or(volume, |(datastore, _)| datastore).to_owned();
+        Some((interface.clone(), GuestDisk { datastore, size_mib }))
+    };
+    config.as_object().into_iter().flatten().filter_map(disk).collect()
+}
+
+/// A size as Proxmox writes it: `40G`.
+fn size_mib(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "K" => Some(number.div_ceil(1024)),
+        "M" => Some(number),
+        "G" => number.checked_mul(1024),
+        "T" => number.checked_mul(1024 * 1024),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn disks_are_read_from_a_configuration_without_its_cd_drives() {
+        let found = read(&json!({
+            "scsi0": "local-lvm:vm-100-disk-0,discard=on,iothread=1,size=2252M",
+            "scsi1": "ceph:vm-100-disk-1,size=1T",
+            "virtio12": "/dev/sdb,size=512K",
+            "ide2": "local-lvm:vm-100-cloudinit,media=cdrom,size=4M",
+            "scsihw": "virtio-scsi-single",
+            "unused0": "local-lvm:vm-100-disk-2",
+            "efidisk0": "local-lvm:vm-100-disk-3,size=4M",
+            "sata0": "local-lvm:vm-100-disk-4",
+            "memory": 2048,
+        }));
+        let found: Vec<_> =
+            found.iter().map(|(name, disk)| (name.as_str(), disk.datastore.as_str(), disk.size_gb())).collect();
+        assert_eq!(
+            found,
+            [
+                ("sata0", "local-lvm", None),
+                ("scsi0", "local-lvm", Some(3)),
+                ("scsi1", "ceph", Some(1024)),
+                ("virtio12", "/dev/sdb", Some(1)),
+            ]
+        );
+    }
+}
