@@ -42,7 +42,7 @@ variables! {
     HACTL_AGE_KEY_COMMAND = "HACTL_AGE_KEY_COMMAND", Reads, "The command that prints the key of the secrets files.";
     HACTL_SECRET_ = "HACTL_SECRET_", Reads, "The password of an account, for example `HACTL_SECRET_SUPERUSER`.";
     HACTL_PROGRAM = "HACTL_PROGRAM", Reads, "The hactl program that restores the power of machines during a drill. The running program by default.";
-    HACTL_ = "HACTL_", Withholds, "All variables of hactl, on `platform: terraform`.";
+    HACTL_ = "HACTL_", Withholds, "All variables of hactl, on `platform: terraform`, and from the commands of `platform.hosts.power`.";
     HACTL_EVENTS = "HACTL_EVENTS", Sets, "The pipe on which Ansible reports its tasks.";
 }
 

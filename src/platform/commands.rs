@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
     context::Context,
+    env,
     error::{Error, Result},
     exec::{Command, describe_end},
     model::{InstanceKey, PowerCommands},
@@ -69,7 +70,7 @@ impl CommandPower {
         if program.components().count() > 1 {
             program = self.dir.join(program);
         }
-        let command = Command::new(program).args(arguments).dir(&self.dir).pass_prefix("").withhold_prefix("HACTL_");
+        let command = Command::new(program).args(arguments).dir(&self.dir).pass_prefix("").withhold_prefix(env::HACTL_);
         let done = tokio::time::timeout(PATIENCE, command.run(&self.context, |_| ())).await;
         let done =
             done.map_err(|_| failed(name, key).cause(format!("it took more than {} s", PATIENCE.as_secs())))??;

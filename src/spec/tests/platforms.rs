@@ -368,7 +368,7 @@ fn power_commands_of_hosts_are_taken_and_checked() {
         )
     };
     let text = file("off: [ipmi, 'bmc-{{ instance }}', off], on: [bin/wake, '{{host}}'], state: ['~/s', '{{ host }}']");
-    let spec = load("some/c.yaml", text.as_bytes(), "c").unwrap();
+    let spec = crate::spec::load::load_from(std::path::Path::new("some"), "some/c.yaml", text.as_bytes(), "c").unwrap();
     let power = spec.platform.power_commands().unwrap();
     assert_eq!(power.off, ["ipmi", "bmc-{{ instance }}", "off"]);
     assert!(power.on[0].ends_with("some/bin/wake"), "{power:?}");
