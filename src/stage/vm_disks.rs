@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     deployment::Cluster,
     error::{Error, Result},
-    platform::proxmox::{GuestDisks, disks},
+    platform::proxmox::{GuestDisk, GuestDisks, disks},
     terraform::{Action, Changes, ResourceChange, VmDisks},
 };
 
@@ -84,10 +84,15 @@ fn updated(name: &str, id: u32, change: &ResourceChange, disks: &VmDisks, has: &
                 "{name}: virtual machine {id} has the disk {left}, which is not in Terraform's state: the provider would \
                  detach it with this change"
             ),
-            hint: format!(
-                "Run `qm disk resize {id} scsi0 SIZE` on the hypervisor, and set `disk_gb` of {name} to that size: Terraform \
-                 then has nothing to change"
-            ),
+            hint: match has.disks.get("scsi0").filter(|_| !planned("scsi0")).and_then(GuestDisk::size_gb) {
+                Some(size) => {
+                    format!("Set `disk_gb: {size}` for {name}, the present size of scsi0, so that Terraform knows the disk")
+                }
+                None => format!(
+                    "Run `qm disk resize {id} scsi0 SIZE` on the hypervisor, and set `disk_gb` of {name} to that size: \
+                     Terraform then has nothing to change"
+                ),
+            },
         });
     }
     // A machine that is off takes all of it.
@@ -111,15 +116,17 @@ fn updated(name: &str, id: u32, change: &ResourceChange, disks: &VmDisks, has: &
             });
         }
         let Some(size) = now.size_gb() else { continue };
+        // The stack has these two.
+        let field = if disk.interface == "scsi1" { "data_disk_gb" } else { "disk_gb" };
         let is_new = !disks.before.iter().any(|before| before.interface == disk.interface);
         if is_new && disk.size_gb != size {
             wrong.push(Wrong {
                 cause: format!(
-                    "{name}: the disk {} has {size} GB and was made without `disk_gb`: the provider does not resize it in \
+                    "{name}: the disk {} has {size} GB and was made without `{field}`: the provider does not resize it in \
                      the step that adds it",
                     disk.interface
                 ),
-                hint: format!("Set `disk_gb: {size}` for {name} and run `up`, then set the larger size and run `up` again"),
+                hint: format!("Set `{field}: {size}` for {name} and run `up`, then set the larger size and run `up` again"),
             });
         }
         grows |= !is_new && disk.size_gb > size;
@@ -134,7 +141,7 @@ fn updated(name: &str, id: u32, change: &ResourceChange, disks: &VmDisks, has: &
             cause: format!(
                 "{name}: the provider resizes no disk of a running machine in the step that changes its {with}"
             ),
-            hint: format!("Change `disk_gb` of {name} in a run of its own"),
+            hint: format!("Change the size of the disk of {name} in a run of its own"),
         });
     }
     wrong
@@ -160,7 +167,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::platform::proxmox::GuestDisk;
 
     /// What is wrong with a change of virtual machine 100, which has these disks in GB.
     fn wrong(change: Value, running: bool, disks: &[(&str, u64)]) -> Vec<String> {
@@ -195,6 +201,18 @@ mod tests {
         // Another change leaves them alone.
         let renamed = update(vm(Some(40), json!({"name": "a"})), vm(Some(40), json!({"name": "b"})));
         assert_eq!(wrong(renamed, true, &[("scsi0", 40), ("scsi1", 100)]), [""; 0]);
+    }
+
+    #[test]
+    fn data_disk_of_a_machine_without_disk_gb_needs_the_size_of_its_first_disk() {
+        let mut after = vm(Some(100), json!({}));
+        after["disk"][0]["interface"] = json!("scsi1");
+        let plan = json!({"resource_changes": [{"address": "a", "type": "proxmox_virtual_environment_vm", "index": "node1",
+            "change": update(vm(None, json!({})), after)}]});
+        let disk = GuestDisk { datastore: "lvm".to_owned(), size_mib: Some(20 * 1024) };
+        let found = [(100, GuestDisks { running: true, disks: [("scsi0".to_owned(), disk)].into() })].into();
+        let said = judge(&Changes::parse(&plan.to_string()).unwrap(), &found);
+        assert!(said.len() == 1 && said[0].hint.starts_with("Set `disk_gb: 20` for node1"), "{said:?}");
     }
 
     #[test]

@@ -243,12 +243,22 @@ fn pool(change: &ResourceChange, disruption: Disruption, changes: &Changes, cons
     }
 }
 
-/// How to keep the disks that would be removed. The modules support one disk, `scsi0`.
+/// How to keep the disks that would be removed. The modules support two disks, `scsi0` and `scsi1`.
 fn keep_disks(change: &ResourceChange) -> String {
-    match change.lost_disks.iter().find(|disk| disk.interface != "scsi0") {
-        None => format!("set `disk_gb: {}` on that instance to keep the disk", change.lost_disks[0].size_gb),
+    let field = |interface: &str| match interface {
+        "scsi0" => Some("disk_gb"),
+        "scsi1" => Some("data_disk_gb"),
+        _ => None,
+    };
+    match change.lost_disks.iter().find(|disk| field(&disk.interface).is_none()) {
+        None => {
+            let sizes = change.lost_disks.iter().filter_map(|disk| Some((field(&disk.interface)?, disk.size_gb)));
+            let sizes: Vec<String> = sizes.map(|(field, size)| format!("`{field}: {size}`")).collect();
+            format!("set {} on that instance to keep the disk", sizes.join(" and "))
+        }
         Some(other) => format!(
-            "hactl supports only the disk scsi0: attach {} as scsi0 in Proxmox, or remove the machine from the cluster file",
+            "hactl supports only the disks scsi0 and scsi1: attach {} as scsi0 in Proxmox, or remove the machine from the \
+             cluster file",
             other.interface
         ),
     }

@@ -133,6 +133,8 @@ fn lost_disk_is_refused_with_every_option_and_a_hint() {
     let error = guard(&plan, &changes(vec![lost("scsi0")]), &consent).unwrap_err();
     assert!(error.causes[0].contains("the disk scsi0 (20 GB) of the machine web"), "{error}");
     assert!(error.causes[0].contains("set `disk_gb: 20` on that instance to keep the disk"), "{error}");
+    let error = guard(&plan, &changes(vec![lost("scsi1")]), &consent).unwrap_err();
+    assert!(error.causes[0].contains("set `data_disk_gb: 20` on that instance to keep the disk"), "{error}");
     let error = guard(&plan, &changes(vec![lost("virtio0")]), &consent).unwrap_err();
     assert!(error.causes[0].contains("attach virtio0 as scsi0"), "{error}");
 }
