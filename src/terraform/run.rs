@@ -100,7 +100,11 @@ pub async fn apply(
         if unprotect(context, dir, machines.plan, &changes).await? {
             let command = terraform.plan(&workspace.plan_file(), parallelism, false);
             terraform.stream(context, "plan", command).await?;
-            guard(machines.plan, &show(context, &terraform, &workspace).await?.0, &consent)?;
+            let (again, _) = show(context, &terraform, &workspace).await?;
+            if let Err(error) = guard(machines.plan, &again, &consent) {
+                remove_plan(&workspace);
+                return Err(error);
+            }
         }
         let command = terraform.apply(&workspace.plan_file(), parallelism);
         terraform.stream(context, "apply", command).await?;
