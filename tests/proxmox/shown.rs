@@ -45,7 +45,7 @@ fn plan_shows_the_attributes_of_a_machine_and_asks_for_those_that_are_not_free()
     let (_, planned) = program.run(&["plan", "pg"]);
     assert_eq!(
         shown(&planned),
-        ["memory[0].dedicated 2048 4096 next-restart", "network_device[0].vlan_id null 30 interrupts"],
+        ["memory[0].dedicated 2048 4096 next-restart", "network_device[0].vlan_id 0 30 interrupts"],
         "{planned:#}"
     );
     assert_eq!(planned["refused"]["code"], "consent-missing", "{planned:#}");
