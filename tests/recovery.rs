@@ -34,14 +34,7 @@ fn ask(key: &str, query: &str) -> String {
 
 /// The status of a cluster that is healthy, or becomes so.
 fn healthy(bench: &Bench) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(180);
-    let mut status = bench.status();
-    while status["healthy"] != true && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_secs(1));
-        status = bench.status();
-    }
-    assert_eq!(status["healthy"], true, "{status:#}");
-    status
+    bench.healthy_within(Duration::from_secs(180))
 }
 
 fn primary(bench: &Bench) -> &'static str {

@@ -33,13 +33,7 @@ fn ask(key: &str, query: &str) -> String {
 
 /// The primary of a cluster that is healthy, or becomes so.
 fn primary(bench: &Bench) -> &'static str {
-    let deadline = Instant::now() + Duration::from_secs(180);
-    let mut status = bench.status();
-    while status["healthy"] != true && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_secs(1));
-        status = bench.status();
-    }
-    assert_eq!(status["healthy"], true, "{status:#}");
+    let status = bench.healthy_within(Duration::from_secs(180));
     NODES.into_iter().find(|key| status["leader"] == *key).unwrap()
 }
 

@@ -159,6 +159,7 @@ impl Machine {
 
     /// What a command on the machine prints, if the machine answers.
     fn try_run(&self, command: &str) -> Option<String> {
+        // Each image has a new host key, and the bridge is this test's own.
         let options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"];
         let options =
             options.into_iter().chain(["ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=2"]);
