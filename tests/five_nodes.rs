@@ -9,10 +9,8 @@ defaults: {memory: 640, cores: 1}
 ";
 
 #[test]
+#[ignore = "five machines take 4 minutes: `make test-long` runs it"]
 fn cluster_of_five_survives_two_losses_at_once_and_the_loss_of_a_loaded_primary() {
-    if std::env::var_os("HACTL_TEST_LONG").is_none() {
-        return;
-    }
     let bench = Bench::new(NAME, FILE);
     let mut steps = Steps::new();
     steps.must("up, with five data nodes, makes five voters", || {

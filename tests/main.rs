@@ -25,6 +25,7 @@ mod proxmox_api;
 mod proxmox_up;
 mod psql_string;
 mod readme;
+mod recovery;
 mod roles;
 mod scripted;
 mod shared_state;

@@ -1,5 +1,6 @@
 //! The primary moves and a replica gets a new copy, on one cluster under clients that write: no acknowledged row is lost,
-//! and a run that is interrupted or killed in between leaves a cluster that heals.
+//! and a run that is interrupted or killed in between leaves a cluster that heals. With `HACTL_TEST_LONG` a member really
+//! diverges, and another one has no room for a second copy.
 
 use std::{
     process::{Child, Command},
@@ -9,14 +10,14 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::common::{Bench, application::Application, docker, steps::Steps};
+use crate::common::{Bench, application::Application, docker, steps::Steps, terminal};
 
 const NAME: &str = "t-switchover";
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
 fn file(parameters: &str) -> String {
     format!(
-        "instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\ndefaults: {{memory: 640, cores: 1}}\n\
+        "disposable: false\ninstances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\ndefaults: {{memory: 640, cores: 1}}\n\
          postgres: {{parameters: {{{parameters}}}}}\n"
     )
 }
@@ -32,13 +33,7 @@ fn ask(key: &str, query: &str) -> String {
 
 /// The primary of a cluster that is healthy, or becomes so.
 fn primary(bench: &Bench) -> &'static str {
-    let deadline = Instant::now() + Duration::from_secs(180);
-    let mut status = bench.status();
-    while status["healthy"] != true && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_secs(1));
-        status = bench.status();
-    }
-    assert_eq!(status["healthy"], true, "{status:#}");
+    let status = bench.healthy_within(Duration::from_secs(180));
     NODES.into_iter().find(|key| status["leader"] == *key).unwrap()
 }
 
@@ -79,6 +74,61 @@ fn unlocked(bench: &Bench) {
          --key {tls}/patroni.key get --prefix --keys-only /hactl/ && echo read"
     );
     assert_eq!(node("node1", &ask), "read");
+}
+
+/// The data directories that were kept aside.
+fn kept(key: &str) -> Vec<String> {
+    node(key, "ls -d /var/lib/postgresql/*/*.diverged-* 2>/dev/null || :").lines().map(str::to_owned).collect()
+}
+
+/// Takes the primary's Patroni and its fencing away, so that it accepts writes beside the new primary. Then it goes on past
+/// the WAL that `pg_rewind` needs, and its Patroni starts again.
+fn diverge(bench: &Bench, key: &str) {
+    node(
+        key,
+        "systemctl stop hactl-lease-guard; kill -KILL $(systemctl show -p MainPID --value patroni); \
+         systemctl stop patroni",
+    );
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while bench.status()["leader"].as_str().is_none_or(|leader| leader == key) {
+        assert!(Instant::now() < deadline, "no other primary");
+    }
+    ask(key, "SET synchronous_commit = local; CREATE TABLE alone AS SELECT generate_series(1, 1000)");
+    let said = node(
+        key,
+        "set -e
+         bin=$(echo /usr/lib/postgresql/*/bin) dir=$(echo /var/lib/postgresql/*/t-switchover)
+         for turn in 1 2; do
+           runuser -u postgres -- psql -XAtqc 'SELECT pg_switch_wal()' -c CHECKPOINT postgres >/dev/null
+         done
+         runuser -u postgres -- $bin/pg_ctl -s -D $dir -m immediate stop
+         keep=$($bin/pg_controldata $dir | sed -n 's/.*REDO WAL file: *//p')
+         for file in $(ls $dir/pg_wal | grep -E '^[0-9A-F]{24}$'); do
+           [ \"$file\" \\> \"$keep\" ] || [ \"$file\" = \"$keep\" ] || rm $dir/pg_wal/$file
+         done
+         echo diverged >$dir/alone
+         systemctl start patroni hactl-lease-guard
+         echo diverged",
+    );
+    assert!(said.ends_with("diverged"), "{said}");
+}
+
+/// Moves a replica's data onto a file system that has no room for a second copy.
+fn confine(key: &str) {
+    docker(&["update", "--memory", "1200m", "--memory-swap", "1200m", &format!("{NAME}-{key}")]);
+    let said = node(
+        key,
+        "set -e
+         systemctl stop patroni
+         cd /var/lib/postgresql
+         major=$(ls) && mv $major aside && mkdir $major && rm -rf aside/*.diverged-*
+         mount -t tmpfs -o size=$(($(du -sk aside | cut -f 1) * 3 / 2))k tmpfs $major
+         chown postgres: $major && chmod 700 $major
+         cp -a aside/. $major/ && rm -r aside
+         systemctl start patroni
+         echo confined",
+    );
+    assert!(said.ends_with("confined"), "{said}");
 }
 
 #[test]
@@ -202,6 +252,25 @@ fn moved_primary_and_new_copy_lose_no_row() {
         assert_eq!(primary(&bench), before);
     });
 
+    steps.step("switchover, with Ctrl-C after its request, leaves a new primary, no priority and no lock", || {
+        let before = primary(&bench);
+        let wanted = replica(before);
+        let asked = "since=$(date +%s); \
+                     until journalctl -u patroni --since @$since -o cat | grep -q 'received switchover request'; do :; done";
+        let mut asked = begin(before, asked);
+        let run = bench.follow(&["switchover", NAME, "--to", wanted, "--yes"]);
+        assert!(asked.wait().unwrap().success());
+        run.signal(Signal::SIGINT);
+        let (code, error) = run.end_in_error();
+        assert!(code == 130 && causes(&error).contains("Patroni continues without hactl"), "{error:#}");
+        assert_eq!(preferred(wanted), "");
+        unlocked(&bench);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while primary(&bench) == before {
+            assert!(Instant::now() < deadline, "{before} still leads");
+        }
+    });
+
     steps.step("reinit of the primary is refused", || {
         let before = primary(&bench);
         let (code, error) = bench.fail(&["reinit", NAME, before, "--yes"]);
@@ -221,6 +290,68 @@ fn moved_primary_and_new_copy_lose_no_row() {
         assert_eq!(kept["node"], key, "{kept:#}");
         assert_eq!(node(key, "ls -d /var/lib/postgresql/*/*.diverged-*/PG_VERSION | wc -l"), "1");
     });
+
+    if std::env::var_os("HACTL_TEST_LONG").is_some() {
+        let mut diverged = None;
+        steps.step(
+            "status, of a primary that went on alone and cannot be rewound, shows member-diverged within 60 s",
+            || {
+                let key = primary(&bench);
+                diverge(&bench, key);
+                let began = Instant::now();
+                let found = loop {
+                    let status = bench.status();
+                    let problems = status["problems"].as_array().unwrap().clone();
+                    let found = problems.into_iter().find(|problem| problem["code"] == "member-diverged");
+                    if let Some(found) = found {
+                        break found;
+                    }
+                    assert!(began.elapsed() < Duration::from_secs(60), "{status:#}");
+                    std::thread::sleep(Duration::from_millis(500));
+                };
+                println!("   after {:.1} s: {}", began.elapsed().as_secs_f64(), found["message"]);
+                assert_eq!(found["node"], key, "{found:#}");
+                diverged = Some(key);
+            },
+        );
+        steps.step("reinit that is killed completes by the same command, and keeps the diverged data", || {
+            let key = diverged.expect("a member diverged");
+            let before = kept(key);
+            let mut run = bench.follow(&["reinit", NAME, key, "--yes"]);
+            run.wait_for("move", |event| event["step"].as_str().is_some_and(|step| step.contains("moving the data")));
+            std::thread::sleep(Duration::from_millis(300));
+            run.kill();
+            let done = bench.act(&["reinit", NAME, key, "--yes"]);
+            println!("   {}", done["message"]);
+            primary(&bench);
+            assert_eq!(ask(key, "SELECT to_regclass('alone') IS NULL"), "t");
+            let kept: Vec<String> = kept(key).into_iter().filter(|path| !before.contains(path)).collect();
+            println!("   kept: {kept:?}");
+            let rows = |path: &String| node(key, &format!("cat {path}/alone 2>/dev/null || :"));
+            assert!(kept.iter().any(|path| rows(path) == "diverged"), "{kept:?}");
+        });
+        steps.step("reinit, without room for a second copy, asks by name, and a killed one is completed", || {
+            let key = replica(primary(&bench));
+            confine(key);
+            primary(&bench);
+            let (code, error) = bench.fail(&["reinit", NAME, key, "--yes"]);
+            assert_eq!((code, error["code"].as_str()), (1, Some("reinit-refused")), "{error:#}");
+            assert!(causes(&error).contains("too little to keep its data"), "{error:#}");
+            assert!(error["hint"].as_str().unwrap().contains(&format!("--allow-destroy {key}")), "{error:#}");
+            let before = ask(key, "SELECT pg_postmaster_start_time()");
+            primary(&bench);
+            assert_eq!(ask(key, "SELECT pg_postmaster_start_time()"), before);
+            let allowed = ["reinit", NAME, key, "--yes", "--allow-destroy", key];
+            let mut run = bench.follow(&allowed);
+            run.wait_for("copy", |event| event["step"].as_str().is_some_and(|step| step.contains(" of about ")));
+            run.kill();
+            let done = bench.act(&allowed);
+            println!("   {}", done["message"]);
+            primary(&bench);
+            assert_ne!(ask(key, "SELECT pg_postmaster_start_time()"), before);
+            assert_eq!(kept(key), Vec::<String>::new());
+        });
+    }
 
     steps.step("up, with a member that a packet filter shuts out, names it and removes the new rules", || {
         let primary_is = primary(&bench);
@@ -248,6 +379,26 @@ fn moved_primary_and_new_copy_lose_no_row() {
         bench.act(&up);
         assert_eq!(NODES.map(|key| node(key, look)), ["filtered"; 3]);
         primary(&bench);
+    });
+
+    steps.step("up at a terminal, with a restart of the primary, leaves it for `n` and does it for `yes`", || {
+        bench.write_file(&file("max_connections: 150"));
+        let before = primary(&bench);
+        let up = ["up", NAME, "--no-verify"];
+        let question = "or press Enter to leave it:";
+        let no = terminal::answer(&bench, &up, question, "n\n");
+        assert!(
+            no.took > 0.0 && no.code == 1 && no.screen.contains("waits for a restart, which interrupts writes"),
+            "{}: {}",
+            no.code,
+            no.screen
+        );
+        let shown = |key: &str| ask(key, "SHOW max_connections");
+        assert!(NODES.iter().all(|key| shown(key) == if *key == before { "100" } else { "150" }), "{}", no.screen);
+        let yes = terminal::answer(&bench, &up, question, "yes\n");
+        assert!(yes.took > 0.0 && yes.code == 0, "{}: {}", yes.code, yes.screen);
+        primary(&bench);
+        assert_eq!(NODES.map(shown), ["150"; 3]);
     });
 
     steps.step("application, after all steps, finds every row", || {

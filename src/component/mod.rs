@@ -25,7 +25,7 @@ pub(crate) use material::{Lookup, RoleVars};
 pub use probe::{Observed, ProbeError};
 pub(crate) use probe::{Reached, reach};
 pub use served::{Certificates, Served, Stamp};
-pub(crate) use served::{ask_all as ask_certificates, doors};
+pub(crate) use served::{ask_all as ask_certificates, doors, each as each_served};
 pub use view::{ClockView, FirewallView, NodeView, Observations};
 
 use crate::{

@@ -58,6 +58,11 @@ pub struct Served {
 /// What the services of each machine that SSH reaches serve, or why the machine does not say.
 pub type Certificates = BTreeMap<InstanceKey, Observed<Vec<Served>>>;
 
+/// Each service of each machine that answered, with the machine.
+pub(crate) fn each(certificates: &Certificates) -> impl Iterator<Item = (&InstanceKey, &Served)> {
+    certificates.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)))
+}
+
 /// Asks one machine.
 async fn ask(remote: &Remote, node: &FleetNode) -> Observed<Vec<Served>> {
     let doors: Vec<Door> = doors(node);

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use super::diagnose::Health;
 use crate::{
     access::Access,
-    component::{Certificates, Problem, Served, Stamp, TlsService, ask_certificates},
+    component::{Certificates, Problem, Served, Stamp, TlsService, ask_certificates, each_served},
     fleet::Fleet,
     model::InstanceKey,
     plan::Plan,
@@ -49,7 +49,7 @@ fn day(at: Timestamp) -> String {
 /// The certificate that ends first, in words: the day, the machine and the service.
 #[must_use]
 pub fn earliest_end(certificates: &Certificates) -> Option<String> {
-    let all = certificates.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)));
+    let all = each_served(certificates);
     let ends = all.filter_map(|(key, one)| Some((one.served.as_ref()?.not_after, key, one.service)));
     let (not_after, key, service) = ends.min()?;
     Some(format!("{} ({} on {key})", day(not_after), service.title()))
@@ -75,9 +75,7 @@ impl Health {
             let (code, node) = ("certificate-unknown".to_owned(), Some(key.to_string()));
             self.notices.push(Problem { code, node, message, hint: Some(hint) });
         }
-        for (key, one) in
-            certificates.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)))
-        {
+        for (key, one) in each_served(&certificates) {
             if let Some(served) = &one.served {
                 self.leaf(plan, key, one, served);
             }

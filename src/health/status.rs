@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Health, earliest_end};
 use crate::{
     component::{
-        Certificates, Problem, TlsService,
+        Certificates, Problem, TlsService, each_served,
         etcd::Etcd,
         patroni::{Watchdog, fencing},
         postgres::SlotView,
@@ -138,7 +138,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
 }
 
 fn certificates(seen: &Certificates) -> Vec<StatusCertificate> {
-    let all = seen.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)));
+    let all = each_served(seen);
     let served = all.filter_map(|(key, one)| {
         let served = one.served.as_ref()?;
         Some(StatusCertificate {

@@ -116,6 +116,18 @@ impl Bench {
         status
     }
 
+    /// The status of a cluster that is healthy, or becomes so in that time.
+    pub(crate) fn healthy_within(&self, patience: Duration) -> Value {
+        let deadline = Instant::now() + patience;
+        let mut status = self.status();
+        while status["healthy"] != true && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_secs(1));
+            status = self.status();
+        }
+        assert_eq!(status["healthy"], true, "{status:#}");
+        status
+    }
+
     /// Runs an acting command that must fail, and gives its exit code and error.
     pub(crate) fn fail(&self, args: &[&str]) -> (i32, Value) {
         self.follow(args).end_in_error()

@@ -63,14 +63,22 @@ fn cluster_of_the_release_before_is_taken_over_and_only_patroni_and_its_lease_gu
         }
     });
 
-    steps.step("status, with this release, is healthy and reports that the lease guards are unknown", || {
-        let status = bench.status();
-        let notices = status["notices"].as_array().unwrap().iter();
-        let notices: Vec<_> =
-            notices.map(|notice| (notice["code"].as_str().unwrap(), notice["node"].as_str().unwrap())).collect();
-        assert_eq!(notices, NODES.map(|node| ("guard-unknown", node)), "{status:#}");
-        assert_eq!(status["healthy"], true, "{status:#}");
-    });
+    steps.step(
+        "status, with this release, is healthy and reports unknown lease guards, no firewall, and settings that it adds",
+        || {
+            let status = bench.status();
+            let notices = status["notices"].as_array().unwrap();
+            let of = |code: &str| {
+                let notices = notices.iter().filter(|notice| notice["code"] == code);
+                notices.map(|notice| notice["node"].as_str()).collect::<Vec<_>>()
+            };
+            assert_eq!((of("guard-unknown"), of("firewall-off")), (NODES.map(Some).to_vec(), NODES.map(Some).to_vec()));
+            // The settings that this release adds are in etcd after its first `up`.
+            let differs = of("configuration-differs");
+            assert!(!differs.is_empty() && notices.len() == 6 + differs.len(), "{status:#}");
+            assert_eq!(status["healthy"], true, "{status:#}");
+        },
+    );
 
     steps.step("up, with this release, updates Patroni's units and the lease guards, and skips verify", || {
         let up = bench.act(&["up", NAME]);

@@ -10,13 +10,13 @@ pub(super) const SCRIPT: &str = include_str!("watchdog.sh");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Watchdog {
-    /// Patroni is told to use no device.
+    /// Patroni does not use a device.
     Off,
     /// Patroni feeds the device, which resets the machine when it is not fed: only on the leader.
     Armed,
     /// Patroni will arm the device when the member becomes the leader.
     Ready,
-    /// Patroni is told to use the device, but the machine has none that it can open.
+    /// Patroni is configured to use the device, and cannot open one on the machine.
     Unavailable,
 }
 

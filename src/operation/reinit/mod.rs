@@ -69,7 +69,9 @@ pub async fn reinit(run: &RunContext, deployment: Deployment, request: &ReinitRe
                 "{name}: {key} streams with a new copy of {size}; its old data is kept in {kept} there. Remove it with \
                  `hactl ssh {name} {key} -- rm -r {kept}` when nothing in it is missed."
             ),
-            None => format!("{name}: {key} streams with a new copy of {size}; its old data was removed."),
+            None => {
+                format!("{name}: {key} streams with a new copy of {size}; what its data directory had was removed.")
+            }
         };
         let next = vec![format!("hactl status {name}")];
         Ok((Outcome { message, next, changed: true, ..Outcome::default() }, ()))
@@ -119,9 +121,11 @@ async fn replace(
         include_str!("replace.sh").replace("@DIR@", &own.path).replace("@KEPT@", kept.as_deref().unwrap_or_default());
     let patience = STOP + Duration::from_secs(cluster.plan.patroni.timers.primary_stop_timeout.into());
     // The unit on the node ends its work whatever becomes of this run.
-    output(cluster, node, &script, patience).await.map_err(|error| {
+    let said = output(cluster, node, &script, patience).await.map_err(|error| {
         error.hint(format!("Run `hactl status {}`: Patroni was started again", cluster.plan.cluster))
     })?;
+    // A copy that a run before this one began and did not end is removed.
+    let kept = kept.filter(|_| said == "kept");
     let kib = copied(context, cluster, node, there.kib).await?;
     settled::named(context, cluster, primary, &members).await?;
     let event = Event::Reinitialized { node: key.to_string(), bytes: kib * 1024, kept: kept.clone() };

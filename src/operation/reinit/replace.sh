@@ -15,9 +15,14 @@ if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
   exit 1
 fi
 if [ ! -e "$dir" ]; then exit 0; fi
+# A copy that did not end: pg_basebackup writes pg_control last.
+if [ -e "$dir/backup_label" ] && [ ! -e "$dir/global/pg_control" ]; then kept=; fi
 if [ -n "$kept" ]; then mv "$dir" "$kept"; else rm -r "$dir"; fi
 END
 systemctl reset-failed hactl-reinit.service 2>/dev/null || :
-systemd-run --quiet --wait --unit=hactl-reinit --service-type=oneshot /bin/sh /run/hactl-reinit && exit 0
-journalctl -u hactl-reinit.service -n 6 --no-pager -o cat | sed '/^Started\|^Finished/d' >&2
-exit 1
+systemd-run --quiet --wait --unit=hactl-reinit --service-type=oneshot /bin/sh /run/hactl-reinit || {
+  journalctl -u hactl-reinit.service -n 6 --no-pager -o cat | sed '/^Started\|^Finished/d' >&2
+  exit 1
+}
+kept='@KEPT@'
+if [ -n "$kept" ] && [ -e "$kept" ]; then echo kept; fi

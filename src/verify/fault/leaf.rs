@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{node_fault::NodeFault, target::FaultTarget};
 use crate::{
-    component::{Certificates, Door, Served, TlsService, doors, patroni},
+    component::{Certificates, Door, Served, TlsService, doors, each_served, patroni},
     error::{Error, Result},
     fleet::FleetNode,
     health,
@@ -64,7 +64,7 @@ pub(super) async fn all_expired(targets: &[InstanceKey], cluster: &FaultTarget<'
 
 /// The services that serve a certificate that has expired, or none.
 pub fn without_valid(certificates: &Certificates) -> Vec<(&InstanceKey, TlsService)> {
-    let all = certificates.iter().flat_map(|(key, served)| served.iter().flatten().map(move |one| (key, one)));
+    let all = each_served(certificates);
     let bad = all.filter(|(_, one)| one.served.as_ref().is_none_or(|leaf| leaf.not_after <= one.at));
     bad.map(|(key, one)| (key, one.service)).collect()
 }
