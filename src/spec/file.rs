@@ -289,9 +289,9 @@ pub(super) struct EtcdFile {
     #[serde(default)]
     #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
-    /// How many instances vote in etcd: hactl picks as many among those without `roles`. By default 1 for one or two data
-    /// nodes, 3 for three or four and 5 for more. A cluster that runs keeps its voters until the file sets a higher number,
-    /// and hactl takes the vote from no instance.
+    /// How many instances vote in etcd: hactl picks as many among those without `roles`, on Proxmox on as many hypervisors as
+    /// it can. By default 1 for one or two data nodes, 3 for three or four and 5 for more. A cluster that runs keeps its
+    /// voters until the file sets a higher number, and hactl takes the vote from no instance.
     #[schemars(range(min = 1, max = 7), example = 5)]
     pub(super) voters: Option<u8>,
     /// A release archive of etcd, used instead of the project's release or a build: a path relative to the working
