@@ -28,7 +28,7 @@ pub use self::{
     kernel::of_containers as kernel_of_containers,
     versions::{Refusal, moves},
 };
-use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
+use crate::model::{Backend, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};
 
 /// What one cluster should be.
@@ -64,6 +64,9 @@ pub struct Plan {
     pub postgres: Postgres,
     /// Patroni's version and settings.
     pub patroni: Patroni,
+    /// The entry point for applications; absent if the cluster has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EntryPoint>,
     /// The store (DCS) of Patroni's leader key: `etcd` with the key's name and voters on other machines, or another
     /// store's name.
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
@@ -113,6 +116,9 @@ pub struct PlannedInstance {
     /// other platforms.
     #[serde(default, rename = "slot")]
     pub address_index: u8,
+    /// The port of the pooler on the machine; absent where none runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooler_port: Option<u16>,
 }
 
 impl PlannedInstance {
@@ -194,6 +200,7 @@ impl Plan {
             synchronous_nodes: self.patroni.synchronous_nodes,
             memory_mib: self.postgres.memory_mib,
             birth: self.postgres.birth,
+            entry_point: self.endpoint.is_some(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod cgroup_v2;
 mod cli;
 mod common;
 mod dns;
+mod endpoint;
 mod faults;
 mod fetch;
 mod five_nodes;

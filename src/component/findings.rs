@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{etcd::Etcd, patroni::Member, postgres::SlotView, probe::ProbeError};
+use super::{etcd::Etcd, patroni::Member, pgbouncer::PoolerState, postgres::SlotView, probe::ProbeError};
 use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
 
 /// Something that is not as it should be.
@@ -55,6 +55,8 @@ pub(crate) struct Findings {
     pub(crate) members: Vec<Member>,
     /// The replication slots of the primary.
     pub(crate) slots: Vec<SlotView>,
+    /// The poolers of the entry point.
+    pub(crate) poolers: Vec<PoolerState>,
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
     /// Machines whose lease guard has not proved that it would stop a primary.

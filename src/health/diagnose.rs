@@ -11,6 +11,7 @@ use crate::{
         COMPONENTS, Certificates, Findings, Hint, Observations, Problem,
         etcd::Etcd,
         patroni::{Member, Watchdog},
+        pgbouncer::PoolerState,
         postgres::SlotView,
     },
     model::InstanceKey,
@@ -26,6 +27,8 @@ pub struct Health {
     pub etcd: Etcd,
     /// The replication slots of the primary.
     pub slots: Vec<SlotView>,
+    /// The poolers of the entry point.
+    pub poolers: Vec<PoolerState>,
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy.
     pub notices: Vec<Problem>,
@@ -102,10 +105,10 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, slots, problems, notices, unproved, .. } = findings;
+    let Findings { leader, members, etcd, slots, poolers, problems, notices, unproved, .. } = findings;
     let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
     let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
-    Health { leader, members, etcd, slots, problems, notices, unproved, watchdogs, needs_leader, certificates }
+    Health { leader, members, etcd, slots, poolers, problems, notices, unproved, watchdogs, needs_leader, certificates }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.

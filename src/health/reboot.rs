@@ -47,6 +47,7 @@ mod tests {
             members: Vec::new(),
             etcd: Default::default(),
             slots: Vec::new(),
+            poolers: Vec::new(),
             problems: Vec::new(),
             notices: Vec::new(),
             unproved: Vec::new(),

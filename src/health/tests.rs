@@ -2,6 +2,8 @@
 //!
 //! Long because each problem is a row of one table.
 
+mod entry_point;
+
 use std::collections::BTreeMap;
 
 use super::{Health, diagnose, status};
@@ -512,7 +514,7 @@ fn status_has_every_certificate_and_the_earliest_end() {
         &plan,
         BTreeMap::from([(key("node1"), Ok(vec![served(TlsService::Etcd, "2028-06-03")])), (key("node2"), Ok(node2))]),
     );
-    let status = status(&plan, &health, "postgresql://".to_owned());
+    let status = status(&plan, &health, "postgresql://".to_owned(), None);
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!(
         json["certificates"],

@@ -20,6 +20,7 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: spec.patroni.synchronous_nodes,
         memory_mib: spec.postgres.memory_mib,
         birth: birth::NEWEST,
+        entry_point: spec.endpoint.is_some(),
     };
     let Some(runs) = &choices.settled else { return wanted };
     let pinned = spec.pinned;
@@ -44,6 +45,7 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
         memory_mib: spec.postgres.memory_mib,
         birth: runs.birth,
+        entry_point: wanted.entry_point,
     }
 }
 
@@ -122,7 +124,23 @@ pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     {
         return Err(Refusal { code: "version-refused", what: VERSION, field: ["etcd", "version"], message, hint });
     }
+    entry_point(plan, runs)?;
     memory(plan, runs)
+}
+
+/// Whether a cluster keeps its entry point: clients are connected there.
+fn entry_point(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
+    if !runs.entry_point || plan.endpoint.is_some() {
+        return Ok(());
+    }
+    Err(Refusal {
+        code: "endpoint-removed",
+        what: "remove the entry point of",
+        field: ["endpoint", "pooler"],
+        message: "the machines run poolers, and this version of hactl does not remove them from a running cluster"
+            .to_owned(),
+        hint: "Add the section `endpoint` to the cluster file again".to_owned(),
+    })
 }
 
 const VERSION: &str = "change a version of";
@@ -191,6 +209,7 @@ mod tests {
             synchronous_nodes: 1,
             memory_mib: Some(1024),
             birth: 0,
+            entry_point: false,
         }
     }
 

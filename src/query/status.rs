@@ -25,7 +25,7 @@ impl StatusProbe {
 
     /// Asks every node. Takes at most 10 s, however many do not answer.
     pub async fn look(&self, context: &Context) -> Status {
-        let RunningCluster { plan, fleet, conninfo, .. } = &self.0;
+        let RunningCluster { plan, fleet, conninfo, endpoints, .. } = &self.0;
         let (mut health, certificates, reboots) = tokio::join!(
             self.health(),
             health::certificates(fleet, &self.0.access),
@@ -38,7 +38,7 @@ impl StatusProbe {
         if let Some(said) = reboots {
             health.add_reboots(&said);
         }
-        health::status(plan, &health, conninfo.to_string())
+        health::status(plan, &health, conninfo.to_string(), endpoints.clone())
     }
 
     /// The same as it was diagnosed.

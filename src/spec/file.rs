@@ -3,6 +3,7 @@
 //! Nothing here is decided: `spec::check` interprets the fields together.
 
 mod backend;
+mod endpoint;
 mod platform;
 mod secrets;
 
@@ -16,6 +17,7 @@ pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
+    endpoint::EndpointFile,
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
 };
@@ -88,6 +90,8 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// Patroni: version, durability and timers.
     pub(super) patroni: Option<PatroniFile>,
+    /// The entry point for applications: a pooler and a proxy on every data node. Without this section the cluster has none.
+    pub(super) endpoint: Option<EndpointFile>,
     /// The machines' operating system.
     pub(super) machine: Option<MachineFile>,
     /// The failover drills.

@@ -8,6 +8,7 @@ mod backend;
 mod blueprint;
 mod check;
 mod checker;
+mod endpoint;
 mod file;
 mod hosts;
 mod load;
@@ -45,8 +46,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform, Postgres,
-    Role,
+    Account, Backend, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform,
+    Postgres, Role,
 };
 
 /// A cluster as its file describes it.
@@ -68,6 +69,8 @@ pub struct Spec {
     pub etcd_source: Option<EtcdSource>,
     pub postgres: Postgres,
     pub patroni: Patroni,
+    /// The entry point for applications, if the cluster has one.
+    pub endpoint: Option<EntryPoint>,
     /// Commands that print passwords, used instead of the secrets file.
     pub secrets: Vec<SecretCommand>,
     /// The directory with changed roles, playbooks, templates and modules, when the file names one.

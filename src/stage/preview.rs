@@ -262,6 +262,7 @@ mod tests {
             synchronous_nodes: 1,
             memory_mib: None,
             birth: 0,
+            entry_point: false,
         };
         let moved = version_moves(&settled("4.1.4"), &settled("4.1.5"));
         assert_eq!(moved, [VersionMove { program: "patroni".into(), from: "4.1.4".into(), to: "4.1.5".into() }]);

@@ -193,6 +193,7 @@ mod tests {
                 members: Vec::new(),
                 etcd: Default::default(),
                 slots: Vec::new(),
+                poolers: Vec::new(),
                 problems: Vec::new(),
                 notices: vec![Problem { code, node: None, message, hint: None }],
                 unproved: Vec::new(),

@@ -97,6 +97,7 @@ mod tests {
                 .collect(),
             notices: Vec::new(),
             slots: Vec::new(),
+            poolers: Vec::new(),
             unproved: Vec::new(),
             watchdogs: std::collections::BTreeMap::new(),
             needs_leader: true,
