@@ -239,13 +239,14 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
 
     let counts = || {
         let said = answer(&direct, "SELECT (SELECT sum(n) FROM accounts), (SELECT count(*) FROM orders WHERE id > 0)");
-        let (sum, rows) = said.split_once('|').map(|(sum, rows)| (sum.to_owned(), rows.parse().unwrap())).unwrap();
+        let (sum, rows) =
+            said.split_once('|').map(|(sum, rows)| (sum.to_owned(), rows.parse::<usize>().unwrap())).unwrap();
         assert_eq!(sum, rows.to_string(), "a transaction is half done");
         rows
     };
     steps.step("a switchover fails no transaction of the poolers' clients, and loses none", || {
         answer(&pooled, "CREATE TABLE accounts AS SELECT id, 0::bigint AS n FROM generate_series(1, 100) AS id");
-        let before: usize = counts();
+        let before = counts();
         let clients = Clients::start(&pooled);
         thread::sleep(Duration::from_secs(4));
         let moved = bench.act(&["switchover", NAME, "--yes"]);
@@ -254,7 +255,7 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
         println!("   through the poolers: {work:?}");
         assert_eq!(work.errors, Vec::<String>::new());
         assert_eq!(counts() - before, work.done);
-        assert!(work.done > 150 * usize::try_from(WORK).unwrap(), "{}", work.done);
+        assert!(work.done > 100 * usize::try_from(WORK).unwrap(), "{}", work.done);
         for address in &addresses {
             let said = answer(&with(&pooled, &format!("host={address}")), "SELECT pg_is_in_recovery()");
             assert_eq!(said, "f", "{address}");

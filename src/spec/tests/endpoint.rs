@@ -24,7 +24,7 @@ fn entry_point_that_does_not_fit_the_file_is_a_problem() {
             "endpoint: {pooler: {port: 5432}}".to_owned(),
             vec!["endpoint.pooler.port: port 5432 is that of PostgreSQL"],
         ),
-        (THREE, "endpoint: {vip: {address: 10.0.0.1/24}}".to_owned(), vec!["`vip`"]),
+        (THREE, "endpoint: {vip: {address: 10.0.0.1/24}}".to_owned(), vec!["endpoint.vip: unknown key"]),
         (THREE, "endpoint: {pooler: {pool_mode: statement}}".to_owned(), vec!["endpoint.pooler.pool_mode"]),
         (one, "endpoint: {replicas: true}".to_owned(), vec!["no replica to read from"]),
         ("instances: {node1: {roles: []}}\n", "endpoint: {}".to_owned(), vec!["needs a data node"]),
