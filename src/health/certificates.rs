@@ -199,6 +199,7 @@ mod tests {
             watchdogs: BTreeMap::new(),
             needs_leader: true,
             slots: Vec::new(),
+            poolers: Vec::new(),
             certificates: Certificates::new(),
         };
         let certificates = nodes.iter().map(|(key, served)| (key.parse().unwrap(), Ok(served.clone()))).collect();
