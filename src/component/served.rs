@@ -73,11 +73,13 @@ async fn ask(remote: &Remote, node: &FleetNode) -> Observed<Vec<Served>> {
         .map(|door| {
             let path = |extension: &str| (!theirs).then(|| door.path(extension));
             let authority = (!theirs).then(|| format!("{}/{}.crt", door.files[0], door.authority));
+            // PgBouncer refuses a certificate that it did not ask for.
+            let key = path("key").filter(|_| door.service != TlsService::Pooler);
             let asked = matches!(door.service, TlsService::Postgresql | TlsService::Pooler);
             let starts = if asked { "postgres" } else { "tls" };
             json!({
                 "service": door.service, "host": door.endpoint.host, "port": door.endpoint.port, "starts": starts,
-                "file": path("crt"), "key": path("key"), "authority": authority,
+                "file": path("crt"), "key": key, "authority": authority,
             })
         })
         .collect();
