@@ -295,7 +295,7 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
         assert_eq!(bench.status()["healthy"], true);
     });
 
-    let moved = steps.must("leader's machine, live on another hypervisor under clients, stays as it is", || {
+    let moved = steps.step("leader's machine, live on another hypervisor under clients, stays as it is", || {
         let moves = Moves { bench: &bench, simulator: &simulator, recorded: &recorded, name: NAME };
         let (moved, failed) = moves.move_the_leader("&online=1", |moved| {
             assert_eq!(bench.up()["changed"], false);
@@ -310,7 +310,7 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
         moved
     });
 
-    steps.step("drills, with power by the API, stop machines where they are and lose no commit", || {
+    steps.needs(&moved, "drills, with power by the API, stop machines where they are and lose no commit", |moved| {
         simulator.world().asked.clear();
         let drills = ["switchover", "node-loss", "cluster-power-off"];
         let chosen = drills.iter().flat_map(|drill| ["--drill", drill]);
@@ -409,18 +409,20 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
 #[test]
 fn cluster_on_containers_of_proxmox_runs_from_up_to_down() {
     let simulator = Simulator::start(World::default());
-    let file = |on: [&str; 3]| {
+    let file = |moved: Option<(&str, &str)>| {
         let head = format!(
             "name: {LXC_NAME}\nplatform:\n  proxmox: {{kind: lxc, endpoint: '{}', ca_cert: {}, pool: {LXC_NAME}}}\n\
              defaults: {{memory: 768, cores: 1, disk_gb: 8, gateway: 10.89.84.1}}\ninstances:\n",
             simulator.endpoint(),
             simulator.ca_cert().display(),
         );
-        on.iter()
-            .zip(1..)
-            .fold(head, |text, (node, n)| text + &format!("  node{n}: {{address: 10.89.84.2{n}/24, node: {node}}}\n"))
+        (1..=3).fold(head, |text, n| {
+            let (key, from) = (format!("node{n}"), format!("pve{n}"));
+            let node = moved.filter(|(moved, _)| *moved == key).map_or(from.as_str(), |(_, to)| to);
+            text + &format!("  {key}: {{address: 10.89.84.2{n}/24, node: {node}}}\n")
+        })
     };
-    let mut bench = Bench::new(LXC_NAME, &file(["pve1"; 3]));
+    let mut bench = Bench::new(LXC_NAME, &file(None));
     let (recorded, network) = hypervisor(&simulator, LXC_NAME, LXC_SUBNET, "t-pvc-image");
     bench.env =
         vec![("TF_REATTACH_PROVIDERS", recorded.reattach(None)), ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"))];
@@ -443,12 +445,10 @@ fn cluster_on_containers_of_proxmox_runs_from_up_to_down() {
             let (code, error) = bench.fail(&["up", LXC_NAME, "--no-verify"]);
             assert_eq!((code, &error["code"]), (1, &"proxmox-machine-moved".into()), "{error:#}");
             assert!(
-                error["hint"].as_str().unwrap().contains(&format!("Set `node: pve2` for {}", moved.key)),
+                error["hint"].as_str().unwrap().contains(&format!("Set `node: {}` for {}", moved.to, moved.key)),
                 "{error:#}"
             );
-            bench.write_file(&file(
-                ["node1", "node2", "node3"].map(|node| if node == moved.key { "pve2" } else { "pve1" }),
-            ));
+            bench.write_file(&file(Some((&moved.key, moved.to))));
             bench.up();
             assert_eq!(bench.up()["changed"], false);
         });
