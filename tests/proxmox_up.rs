@@ -313,7 +313,7 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
     steps.needs(&moved, "drills, with power by the API, stop machines where they are and lose no commit", |moved| {
         simulator.world().asked.clear();
         let drills = ["switchover", "node-loss", "cluster-power-off"];
-        let chosen = drills.iter().flat_map(|drill| ["--drill", drill]);
+        let chosen = drills.iter().flat_map(|drill| ["--drill", *drill]);
         bench.act(&["verify", NAME, "--yes", "--rounds", "1"].into_iter().chain(chosen).collect::<Vec<_>>());
         let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
         let done = report["drills"].as_array().unwrap();
@@ -448,7 +448,7 @@ fn cluster_on_containers_of_proxmox_runs_from_up_to_down() {
                 error["hint"].as_str().unwrap().contains(&format!("Set `node: {}` for {}", moved.to, moved.key)),
                 "{error:#}"
             );
-            bench.write_file(&file(Some((&moved.key, moved.to))));
+            bench.write_file(&file(Some((moved.key.as_str(), moved.to))));
             bench.up();
             assert_eq!(bench.up()["changed"], false);
         });

@@ -95,7 +95,7 @@ fn machine_in_a_migration_is_locked_until_it_has_moved() {
     migrate(&rig.simulator, ID, "pve2", "&online=1").unwrap();
     assert_eq!(migrate(&rig.simulator, ID, "pve3", "&online=1").unwrap_err(), "VM is locked (migrate)");
     let obstacle = run(rig.power.check(&rig.key)).unwrap_err();
-    assert!(obstacle.to_string().contains("has locked the machine 100 (migrate)"), "{obstacle}");
+    assert_eq!(obstacle.causes, ["node1: Proxmox has locked the machine 100 (migrate)"]);
     assert_eq!(run(rig.power.off(&rig.key)).unwrap_err().causes, ["VM is locked (migrate)"]);
     assert!(rig.is_on());
     drop(under_way);
