@@ -125,7 +125,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                  FROM pg_db_role_setting s \
                  LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase \
                  WHERE EXISTS (SELECT 1 FROM unnest(s.setconfig) c \
-                               WHERE c IN ('synchronous_commit=off', 'synchronous_commit=local'))",
+                               WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')",
                 &[],
             )
             .await
