@@ -264,7 +264,11 @@ class Scratch:
         """What `postgres -C` computes, or the lines of its complaint."""
         code, out, err = self.run([self.program("postgres"), "-D", self.data, "-c", "config_file=" + self.conf, *options, "-C", name],
                                   may_fail=True)
-        return (out.strip(), []) if code == 0 else (None, complaints(err))
+        return (out.strip(), []) if code == 0 else (None, self.own(complaints(err)))
+
+    def own(self, lines):
+        """Lines of the server without the directory, which differs between machines."""
+        return [line.replace(self.dir + "/", "") for line in lines]
 
     def start(self, options):
         unit = ["systemd-run", "--quiet", "--collect", "--unit=" + self.unit, *self.properties(), "-p", "KillSignal=SIGQUIT",
@@ -299,7 +303,7 @@ class Scratch:
             if state.strip() not in ("active", "activating") or "starting up" not in err and "FATAL" in err \
                     or time.monotonic() > deadline:
                 lines = complaints(self.said() + "\n" + err)
-                return lines or ["it did not accept a connection within %d s: %s" % (PATIENCE, err.strip())]
+                return self.own(lines or ["it did not accept a connection within %d s: %s" % (PATIENCE, err.strip())])
             time.sleep(0.1)
 
     def remove(self):
