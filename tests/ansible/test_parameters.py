@@ -162,6 +162,11 @@ class Blame(unittest.TestCase):
             ('FATAL: could not load library "/usr/lib/postgresql/15/lib/pgaudit": x', "shared_preload_libraries"),
             ('FATAL: could not open log file "/proc/none/postgresql.log": No such file or directory', "log_directory"),
         ]
+        parameters.update(statement_timeout="1", idle_session_timeout="1ms")
+        table += [
+            ("ERROR:  canceling statement due to statement timeout", "statement_timeout"),
+            ("FATAL: terminating connection due to idle-session timeout", "idle_session_timeout"),
+        ]
         for line, name in table:
             self.assertEqual(LOG.blame(["FATAL: other", line], list(parameters), parameters), (name, line))
 

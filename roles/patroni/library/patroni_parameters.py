@@ -361,7 +361,8 @@ def tried(scratch, params, changed, catalogue):
         "'settings', (SELECT json_object_agg(lower(name), json_build_array(setting, context)) FROM pg_settings),"
         "'errors', (SELECT coalesce(json_object_agg(name, error), '{}') FROM pg_file_settings WHERE error IS NOT NULL AND name IS NOT NULL))")
     if code != 0:
-        scratch.module.fail_json(msg="could not read the tried parameters: " + err.strip(), refused=[])
+        # It accepts connections, and ends what they ask.
+        return refusals(scratch.own(err.strip().splitlines()[:1]), changed, parameters), {}, []
     seen = json.loads(out)
     for name in changed:
         if name in seen["settings"] or name.lower() in seen["settings"]:
