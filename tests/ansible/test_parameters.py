@@ -129,6 +129,19 @@ class Rest(unittest.TestCase):
         self.assertEqual(PARAMETERS.without(params, ["timezone"], [])[1], ["timezone"])
 
 
+class Psql(unittest.TestCase):
+    def options(self, **given):
+        module = mock.Mock()
+        sys.modules["ansible.module_utils.patroni_psql"].psql(module, "SELECT 1", **given)
+        return module.run_command.call_args.kwargs["environ_update"]["PGOPTIONS"]
+
+    def test_time_limits_of_applications_end_no_statement_of_the_roles(self):
+        self.assertIn("-c statement_timeout=0", self.options())
+        self.assertTrue(self.options(options="-c log_statement=none").endswith(" -c log_statement=none"))
+        # The server on trial shows what applications would get.
+        self.assertEqual(self.options(pinned=False), "")
+
+
 class Archiving(unittest.TestCase):
     def test_two_ways_to_archive_at_once_are_refused_where_the_archiver_refuses_them(self):
         both = {"archive_command": "/bin/true", "archive_library": "basic_archive"}

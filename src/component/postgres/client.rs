@@ -223,7 +223,7 @@ pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, 
     config.user(user).password(password.expose()).dbname(database).application_name("hactl");
     config.ssl_mode(access.keys.postgres_ssl);
     // A superuser must not run functions that another role has put into a schema.
-    config.options("-c search_path=pg_catalog,pg_temp");
+    config.options("-c search_path=pg_catalog,pg_temp -c statement_timeout=0 -c lock_timeout=0");
     let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| failure(&error))?;
     tokio::spawn(connection);
     Ok(client)
