@@ -262,7 +262,7 @@ fn without_guard(bench: &Bench) {
 /// A role whose sessions wait for no replica.
 fn lowered_role(bench: &Bench) {
     let primary = leader(bench);
-    superuser(&primary, "postgres", "ALTER ROLE app SET synchronous_commit = off");
+    superuser(&primary, "postgres", "ALTER ROLE app SET synchronous_commit = false");
     let (code, error) = bench.fail(&["verify", NAME, "--drill", "switchover"]);
     superuser(&primary, "postgres", "ALTER ROLE app RESET synchronous_commit");
     assert!(code == 4 && error.to_string().contains("synchronous_commit"), "{error}");

@@ -282,6 +282,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("cache-damaged", "a damaged file of the cache was fetched again"),
     ("check-timeline-off", "an adopted cluster lets a member on an old timeline lead"),
     ("clock-behind", "the clock of a machine is behind the creation of the cluster"),
+    ("parameter-untried", "a parameter reached the cluster without a trial"),
     ("combination-not-run", "hactl's own tests do not run this combination"),
     ("dhcp-voter", "an etcd voter has an address from DHCP"),
     ("dns-kept", "records could not be removed"),

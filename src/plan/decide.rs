@@ -143,7 +143,7 @@ fn packages(release: Distribution, major: PostgresMajor, warnings: &mut Vec<Warn
         warnings.push(Warning {
             code: "combination-not-run".to_owned(),
             message: format!("hactl's own tests do not run PostgreSQL {major} on {release}"),
-            hint: Some("Use PostgreSQL 15 on debian:12, which they run".to_owned()),
+            hint: Some("Use PostgreSQL 15 on debian:12 or PostgreSQL 17 on debian:13, which they run".to_owned()),
         });
     }
     let pgdg = packages.repository == Repository::Pgdg;

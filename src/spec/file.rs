@@ -475,7 +475,11 @@ pub(super) struct VerifyFile {
 fn limits(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": ["object", "null"],
-        "additionalProperties": {"type": "string"},
+        "additionalProperties": {
+            "type": "string",
+            "pattern": "[a-z]",
+            "patternErrorMessage": "a duration above zero, such as `5s` or `1m 30s`"
+        },
         "examples": [{"switchover": "5s", "node-loss": "30s"}]
     })
 }

@@ -57,7 +57,8 @@ pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_
 
 /// Whether Patroni and PostgreSQL can make the slots.
 pub(super) fn slots(checker: &mut Checker<'_, '_>, patroni: &Patroni, postgres: &Postgres) {
-    let logical = postgres.parameters.get("wal_level").and_then(|level| level.as_str()) == Some("logical");
+    let level = postgres.parameters.get("wal_level").and_then(|level| level.as_str()).unwrap_or_default();
+    let logical = level.eq_ignore_ascii_case("logical");
     for (name, slot) in patroni.slots.iter().flatten() {
         let path = ["patroni", "slots", name];
         let told = slot.database.is_some() && slot.plugin.is_some();

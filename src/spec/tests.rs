@@ -345,6 +345,13 @@ fn invalid_field_is_reported_with_the_expected_value() {
         ("defaults: {disk_gb: 0}", "1:21: defaults.disk_gb: 0 is too small: expected at least 1\n"),
         ("defaults: {cores: 0}", "1:19: defaults.cores: 0 is too small: expected at least 1\n"),
         ("disposable: maybe", "1:13: disposable: expected true or false, found the text `maybe`\n"),
+        ("firewall: On", "1:11: firewall: expected true or false, found the text `On` (did you mean true?)\n"),
+        ("disposable: 'no'", "1:13: disposable: expected true or false, found the text `no` (did you mean false?)\n"),
+        (
+            "verify: {limits: {switchover: 5, node-loss: '30'}}",
+            "1:31: verify.limits.switchover: expected text (a duration above zero, such as `5s` or `1m 30s`), found the number 5\n\
+             1:45: verify.limits.node-loss: `30` is not valid: expected a duration above zero, such as `5s` or `1m 30s`\n",
+        ),
         ("env: *x", "1:6: not valid YAML: while parsing node, found unknown anchor\n"),
     ];
     for (field, expected) in table {

@@ -84,6 +84,9 @@ pub struct Itself {
 /// Part of `GET /patroni`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Xlog {
+    /// Of the primary.
+    #[serde(default)]
+    pub location: Option<u64>,
     /// Of a replica.
     #[serde(default)]
     pub replayed_location: Option<u64>,

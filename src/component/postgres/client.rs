@@ -125,7 +125,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                  FROM pg_db_role_setting s \
                  LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase \
                  WHERE EXISTS (SELECT 1 FROM unnest(s.setconfig) c \
-                               WHERE c IN ('synchronous_commit=off', 'synchronous_commit=local'))",
+                               WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')",
                 &[],
             )
             .await
@@ -223,7 +223,7 @@ pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, 
     config.user(user).password(password.expose()).dbname(database).application_name("hactl");
     config.ssl_mode(access.keys.postgres_ssl);
     // A superuser must not run functions that another role has put into a schema.
-    config.options("-c search_path=pg_catalog,pg_temp");
+    config.options("-c search_path=pg_catalog,pg_temp -c statement_timeout=0 -c lock_timeout=0");
     let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| failure(&error))?;
     tokio::spawn(connection);
     Ok(client)
