@@ -6,6 +6,7 @@ mod bounds;
 mod decide;
 mod disk;
 mod kernel;
+mod locale;
 mod memory;
 pub mod safety;
 pub mod steps;
@@ -26,6 +27,7 @@ pub use self::{
     bounds::ELECTION,
     decide::decide,
     kernel::of_containers as kernel_of_containers,
+    locale::of_databases as locales_of_databases,
     versions::{Refusal, moves},
 };
 use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
@@ -194,6 +196,8 @@ impl Plan {
             synchronous_nodes: self.patroni.synchronous_nodes,
             memory_mib: self.postgres.memory_mib,
             birth: self.postgres.birth,
+            locale: self.postgres.locale.clone(),
+            icu_locales: self.postgres.icu_locales.clone(),
         }
     }
 }

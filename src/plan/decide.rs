@@ -109,6 +109,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             own_network: versions.own_network,
             memory_mib,
             birth: versions.birth,
+            locale: versions.locale,
             packages,
             pgdg_suite,
             parameters,

@@ -148,13 +148,19 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "  certificates the earliest ends on {end}");
     }
     if !status.members.is_empty() {
-        let _ = writeln!(text, "\n  {:<16} {:<15} {:<12} {:>8} {:>12}", "PATRONI", "ROLE", "STATE", "TIMELINE", "LAG");
+        let _ = writeln!(
+            text,
+            "\n  {:<16} {:<15} {:<12} {:>8} {:>12} {:>20}",
+            "PATRONI", "ROLE", "STATE", "TIMELINE", "LAG", "REPLAY LAG"
+        );
         for member in &status.members {
             let timeline = member.timeline.map_or_else(|| "-".to_owned(), |number| number.to_string());
             let lag = member.lag_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes} B"));
+            let seconds = member.replay_lag_seconds.map(|seconds| format!(", {seconds:.1} s")).unwrap_or_default();
+            let replay = member.replay_lag_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes} B{seconds}"));
             let _ = writeln!(
                 text,
-                "  {:<16} {:<15} {:<12} {timeline:>8} {lag:>12}",
+                "  {:<16} {:<15} {:<12} {timeline:>8} {lag:>12} {replay:>20}",
                 member.name, member.role, member.state
             );
         }

@@ -324,6 +324,15 @@ pub(super) struct PostgresFile {
     /// The major version. It cannot change in a cluster that has data.
     #[schemars(range(min = 14, max = 18), extend("default" = 15), example = 17)]
     pub(super) version: Option<u8>,
+    /// The locale by which text is sorted: `C`, `C.UTF-8`, which sorts by code points on every machine, or a locale of the
+    /// machines' C library, which hactl generates there, such as `de_DE.UTF-8`. It cannot change in a cluster that has data:
+    /// [locales](locale.md).
+    #[schemars(
+        regex(pattern = r"^(C|C\.UTF-8|[a-z]{2,3}_[A-Z]{2}\.UTF-8)$"),
+        extend("default" = "C.UTF-8", "patternErrorMessage" = "`C`, `C.UTF-8` or a locale with UTF-8, such as de_DE.UTF-8"),
+        example = &"de_DE.UTF-8"
+    )]
+    pub(super) locale: Option<String>,
     /// Parameters of postgresql.conf. They override those that hactl derives from the machines' size. hactl tries a
     /// changed parameter on the machines before the cluster gets it:
     /// [how a parameter is tried](patroni-ha-cluster.md#how-a-parameter-is-tried).
@@ -372,6 +381,14 @@ fn parameters(_: &mut SchemaGenerator) -> Schema {
 pub(super) struct DatabaseFile {
     /// The role that owns the database and may log in; by default the database's name.
     pub(super) owner: Option<DatabaseName>,
+    /// The locale of ICU by which the database sorts text, as a language tag; by default the database has the cluster's
+    /// locale. Needs PostgreSQL 15. It cannot change in a database that exists: [locales](locale.md).
+    #[schemars(
+        regex(pattern = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"),
+        extend("patternErrorMessage" = "a language tag, such as de-DE or en-US-u-kn-true"),
+        example = &"de-DE"
+    )]
+    pub(super) icu_locale: Option<String>,
 }
 
 /// Patroni: version, durability and timers.

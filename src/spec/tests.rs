@@ -326,6 +326,17 @@ fn invalid_field_is_reported_with_the_expected_value() {
             "1:37: postgres.databases.app.owner: `App` is not valid: expected 1 to 63 lower-case letters, digits and underscores, starting with a letter, not starting with pg_\n",
         ),
         (
+            "postgres: {version: 14, databases: {app: {icu_locale: de-DE}}}",
+            "1:55: postgres.databases.app.icu_locale: PostgreSQL 14 has no ICU locales of databases: 15 is the oldest version \
+             that does\n",
+        ),
+        (
+            "postgres: {locale: german, databases: {app: {icu_locale: de_DE.UTF-8}}}",
+            "1:20: postgres.locale: `german` is not valid: expected `C`, `C.UTF-8` or a locale with UTF-8, such as de_DE.UTF-8\n\
+             1:58: postgres.databases.app.icu_locale: `de_DE.UTF-8` is not valid: expected a language tag, such as de-DE or \
+             en-US-u-kn-true\n",
+        ),
+        (
             "postgres: {access: [10.0.0.1]}",
             "1:21: postgres.access[0]: `10.0.0.1` is not a network in CIDR notation, such as 192.168.1.0/24 (did you mean 10.0.0.1/32?)\n",
         ),
