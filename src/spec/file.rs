@@ -3,6 +3,7 @@
 //! Nothing here is decided: `spec::check` interprets the fields together.
 
 mod backend;
+mod database;
 mod platform;
 mod secrets;
 
@@ -16,6 +17,7 @@ pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
+    database::DatabaseFile,
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
 };
@@ -373,22 +375,6 @@ fn parameters(_: &mut SchemaGenerator) -> Schema {
         },
         "additionalProperties": {"type": ["string", "number", "boolean"]}
     })
-}
-
-/// One database.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DatabaseFile {
-    /// The role that owns the database and may log in; by default the database's name.
-    pub(super) owner: Option<DatabaseName>,
-    /// The locale of ICU by which the database sorts text, as a language tag; by default the database has the cluster's
-    /// locale. Needs PostgreSQL 15. It cannot change in a database that exists: [locales](locale.md).
-    #[schemars(
-        regex(pattern = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$"),
-        extend("patternErrorMessage" = "a language tag, such as de-DE or en-US-u-kn-true"),
-        example = &"de-DE"
-    )]
-    pub(super) icu_locale: Option<String>,
 }
 
 /// Patroni: version, durability and timers.
