@@ -227,6 +227,26 @@ fn adopted_cluster_is_refused_by_commands_that_change_it() {
     assert_eq!(place.files(), ["pg-prod.yaml"]);
 }
 
+#[test]
+fn command_with_a_question_on_a_cluster_without_machines_fails_before_the_question() {
+    let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
+    for command in [&["switchover", "pg"][..], &["reinit", "pg", "node1"]] {
+        let (code, error) = place.error(command);
+        assert_eq!((code, &error["code"]), (1, &"not-provisioned".into()), "{error:#}");
+    }
+}
+
+#[test]
+fn drill_unknown_is_reported_with_a_similar_name_if_there_is_one() {
+    let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
+    for (wrong, right) in [("node-los", Some("node-loss")), ("al", Some("all")), ("nonsense", None)] {
+        let (code, error) = place.error(&["verify", "pg", "--drill", wrong]);
+        assert_eq!((code, &error["code"]), (2, &"drill-unknown".into()));
+        let hint = error["hint"].as_str().unwrap();
+        assert_eq!(hint.split_once("did you mean ").map(|(_, meant)| meant.trim_end_matches('?')), right, "{hint}");
+    }
+}
+
 const PROXMOX: &str = "
 name: pg
 platform: {proxmox: {endpoint: https://pve1:8006/, pool: pg}}

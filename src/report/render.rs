@@ -73,7 +73,8 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 _ => String::new(),
             };
             let address = address.as_ref().map(|address| format!(" {address}")).unwrap_or_default();
-            format!("  Terraform {severity}{address}{place}: {summary}\n    {}", detail.replace('\n', "\n    "))
+            let detail: String = detail.lines().map(|line| format!("\n    {line}")).collect();
+            format!("  Terraform {severity}{address}{place}: {summary}{}", detail.trim_end())
         }
         Event::Planned { durability, fencing, bounds } => {
             let gaps: Vec<String> = bounds.iter().map(|gap| format!("{} {:.0} s", gap.fault, gap.seconds)).collect();
@@ -336,6 +337,17 @@ mod tests {
         for text in ["/a`id`/x", "/say \"hi\"/x", "/wow!/x", "/a\\b/x"] {
             assert_eq!(argument(text), format!("'{text}'"));
         }
+    }
+
+    #[test]
+    fn diagnostic_without_detail_is_one_line() {
+        let shown = |detail: &str| {
+            let (severity, summary) = ("error".to_owned(), "execution halted".to_owned());
+            let detail = detail.to_owned();
+            line(&Event::Diagnostic { severity, summary, detail, address: None, file: None, line: None }).unwrap()
+        };
+        assert_eq!(shown(""), "  Terraform error: execution halted");
+        assert_eq!(shown("a\nb\n"), "  Terraform error: execution halted\n    a\n    b");
     }
 
     #[test]

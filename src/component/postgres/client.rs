@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error as _,
-    io,
 };
 
 use rustls::ClientConfig;
@@ -272,10 +271,9 @@ pub(super) fn failure(error: &tokio_postgres::Error) -> ProbeError {
     }
 }
 
-/// Whether TLS failed: a connection passes on the error of rustls as an error of input and output.
+/// Whether TLS failed.
 fn is_of_tls(error: &tokio_postgres::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
+    error.source().and_then(|cause| cause.downcast_ref()).is_some_and(probe::is_of_tls)
 }
 
 /// The server's message, if it answered.
