@@ -8,6 +8,7 @@ mod disk;
 mod kernel;
 mod locale;
 mod memory;
+mod refusal;
 pub mod safety;
 pub mod steps;
 mod versions;
@@ -28,7 +29,8 @@ pub use self::{
     decide::decide,
     kernel::of_containers as kernel_of_containers,
     locale::of_databases as locales_of_databases,
-    versions::{Refusal, moves},
+    refusal::Refusal,
+    versions::moves,
 };
 use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};

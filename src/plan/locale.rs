@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Plan, Settled,
-    versions::{Refusal, field},
+    refusal::{Refusal, field},
 };
 use crate::{
     model::{DatabaseLocale, Locale, is_same_icu_locale},

@@ -1,6 +1,9 @@
 //! Which versions a plan has: what the file sets, else what runs. And which of them a cluster that runs can move to.
 
-use super::{Choices, Durability, Plan, Settled, Warning, birth, locale};
+use super::{
+    Choices, Durability, Plan, Settled, Warning, birth, locale,
+    refusal::{Refusal, field},
+};
 use crate::{
     model::EtcdVersion,
     spec::{Pin, Spec},
@@ -89,18 +92,6 @@ fn numbers(version: &str) -> Vec<u32> {
     version.split('.').filter_map(|part| part.parse().ok()).collect()
 }
 
-/// A version that a cluster cannot move to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub code: &'static str,
-    /// What the file asks for, after "could not".
-    pub what: &'static str,
-    /// The field of the cluster file.
-    pub field: Vec<String>,
-    pub message: String,
-    pub hint: String,
-}
-
 /// Whether a cluster on which `runs` is settled can move to the versions of `plan`.
 ///
 /// # Errors
@@ -135,10 +126,6 @@ pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     }
     locale::of_cluster(plan, runs)?;
     memory(plan, runs)
-}
-
-pub(super) fn field<const LENGTH: usize>(path: [&str; LENGTH]) -> Vec<String> {
-    path.map(str::to_owned).to_vec()
 }
 
 const VERSION: &str = "change a version of";

@@ -6,6 +6,7 @@ mod backend;
 mod database;
 mod platform;
 mod secrets;
+mod verify;
 
 use std::collections::BTreeMap;
 
@@ -20,10 +21,11 @@ pub(super) use self::{
     database::DatabaseFile,
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
+    verify::VerifyFile,
 };
 use crate::model::{
-    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, Hardware, HostName, Hypervisor,
-    IgnoredSlot, InstanceKey, KeyAlgorithm, PoolName, Role, Slot, StorageName, Tag,
+    ClusterName, DatabaseName, DomainName, Durability, Hardware, HostName, Hypervisor, IgnoredSlot, InstanceKey,
+    KeyAlgorithm, PoolName, Role, Slot, StorageName, Tag,
 };
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
@@ -457,42 +459,6 @@ pub(super) struct MachineFile {
     /// hangs. On Proxmox, set `platform.proxmox.watchdog`. Not allowed for containers.
     #[schemars(extend("default" = false))]
     pub(super) watchdog: Option<bool>,
-}
-
-/// The failover drills.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct VerifyFile {
-    /// The drills that `hactl verify NAME` runs by default: each a `name`, which means all of its variants, a
-    /// `name/variant`, or `all`. `hactl verify --list` shows them.
-    #[serde(default)]
-    #[schemars(schema_with = "drills", extend("default" = DEFAULT_DRILLS))]
-    pub(super) drills: Option<Vec<String>>,
-    /// The longest write gap that you accept, by drill, for example `switchover: 5s`. A round with a longer one fails, also within
-    /// the bound that follows from the timers. The keys are those of `drills`; `name/variant` wins over `name`, and `name` over `all`.
-    #[serde(default)]
-    #[schemars(schema_with = "limits")]
-    pub(super) limits: Option<BTreeMap<String, String>>,
-}
-
-fn limits(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": ["object", "null"],
-        "additionalProperties": {
-            "type": "string",
-            "pattern": "[a-z]",
-            "patternErrorMessage": "a duration above zero, such as `5s` or `1m 30s`"
-        },
-        "examples": [{"switchover": "5s", "node-loss": "30s"}]
-    })
-}
-
-fn drills(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": ["array", "null"],
-        "items": {"type": "string", "enum": DRILL_NAMES},
-        "examples": [["switchover", "patroni-crash/dead"], ["all"]]
-    })
 }
 
 /// The JSON Schema of the cluster file.
