@@ -109,6 +109,20 @@ fn name_unknown_is_reported_with_the_nearest_name() {
     assert_eq!(place.files(), ["pg-prod.yaml"], "a refused command made something");
 }
 
+#[test]
+fn name_of_a_directory_is_reported_without_suggesting_itself() {
+    let place = Place::with("other.yaml", "instances: {node1: {}}\n");
+    for dir in ["pg.yaml", ".hactl/pg"] {
+        fs::create_dir_all(place.path().join(dir)).unwrap();
+    }
+    let (code, error) = place.error(&["status", "pg"]);
+    assert_eq!((code, &error["code"]), (2, &"cluster-unknown".into()));
+    assert!(!error["hint"].as_str().unwrap().contains("did you mean"), "{error}");
+    let (code, error) = place.error(&["status", "pg.yaml"]);
+    assert_eq!((code, &error["code"]), (2, &"cluster-file".into()));
+    assert_eq!(error["hint"], "Check that it is a file, and that you may read it");
+}
+
 const WRONG: &str = "name: bad
 instances:
   node1: {memory: lots, coers: 2}
