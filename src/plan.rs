@@ -6,7 +6,9 @@ mod bounds;
 mod decide;
 mod disk;
 mod kernel;
+mod locale;
 mod memory;
+mod refusal;
 pub mod safety;
 pub mod steps;
 mod versions;
@@ -26,7 +28,9 @@ pub use self::{
     bounds::ELECTION,
     decide::decide,
     kernel::of_containers as kernel_of_containers,
-    versions::{Refusal, moves},
+    locale::of_databases as locales_of_databases,
+    refusal::Refusal,
+    versions::moves,
 };
 use crate::model::{Backend, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};
@@ -201,6 +205,8 @@ impl Plan {
             memory_mib: self.postgres.memory_mib,
             birth: self.postgres.birth,
             entry_point: self.endpoint.is_some(),
+            locale: self.postgres.locale.clone(),
+            icu_locales: self.postgres.icu_locales.clone(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         etcd::Etcd,
         patroni::{Member, Watchdog},
         pgbouncer::PoolerState,
-        postgres::SlotView,
+        postgres::{ReplayLag, SlotView},
     },
     model::InstanceKey,
     plan::Plan,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A cluster's state at one moment, good or bad.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Health {
     pub leader: Option<InstanceKey>,
     pub members: Vec<Member>,
@@ -29,6 +29,8 @@ pub struct Health {
     pub slots: Vec<SlotView>,
     /// The poolers of the entry point.
     pub poolers: Vec<PoolerState>,
+    /// How far the primary's standbys are behind with their replay, by their machines' keys.
+    pub replay: BTreeMap<String, ReplayLag>,
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy.
     pub notices: Vec<Problem>,
@@ -105,10 +107,23 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, slots, poolers, problems, notices, unproved, .. } = findings;
+    let Findings { leader, members, etcd, slots, replay, poolers, problems, notices, unproved, .. } = findings;
     let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
     let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
-    Health { leader, members, etcd, slots, poolers, problems, notices, unproved, watchdogs, needs_leader, certificates }
+    Health {
+        leader,
+        members,
+        etcd,
+        slots,
+        replay,
+        poolers,
+        problems,
+        notices,
+        unproved,
+        watchdogs,
+        needs_leader,
+        certificates,
+    }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.
