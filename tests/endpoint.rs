@@ -133,6 +133,7 @@ impl Clients {
 }
 
 #[test]
+#[ignore = "a cluster for itself, several minutes: `make test-long` runs it"]
 #[expect(clippy::too_many_lines, reason = "one cluster for all steps")]
 fn running_cluster_gets_an_entry_point_that_applications_use() {
     let mut bench = Bench::new(NAME, &file("app: {}", ""));
