@@ -142,7 +142,7 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
     assert!(up["endpoints"].is_null(), "{up}");
     let started = postmasters();
 
-    let up = steps.must("up with an entry point needs no consent and restarts nothing of PostgreSQL", || {
+    let up = steps.must("up with an entry point needs no consent and does not restart PostgreSQL", || {
         bench.write_file(&file("app: {}", ENDPOINT));
         let up = bench.act(&["up", NAME, "--no-verify"]);
         assert_eq!(postmasters(), started);

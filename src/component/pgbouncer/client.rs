@@ -1,5 +1,8 @@
 //! What PgBouncer says of its clients and connections, on its console.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::{
     access::PATIENCE,
     component::probe::{Observed, ProbeError, Reached},
@@ -14,6 +17,27 @@ pub struct PoolerView {
     pub paused: bool,
     /// The pools that clients or servers are in.
     pub pools: Vec<Pool>,
+}
+
+/// The pooler and the proxy of one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PoolerState {
+    /// The instance's key.
+    pub node: String,
+    /// `running`, `paused` or `silent`.
+    pub pooler: &'static str,
+    /// PgBouncer's version; null while it is silent.
+    pub version: Option<String>,
+    /// The clients that are connected.
+    pub clients: u64,
+    /// Those of them that wait for a connection to a server.
+    pub waiting: u64,
+    /// The connections to the servers.
+    pub servers: u64,
+    /// Where the machine's proxy sends clients that write, by the instances' keys.
+    pub primary: Vec<String>,
+    /// Where it sends clients that only read.
+    pub replicas: Vec<String>,
 }
 
 /// The pool of one database and user.

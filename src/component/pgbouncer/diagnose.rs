@@ -1,9 +1,6 @@
 //! What the poolers say -> problems: pure.
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use super::Pool;
+use super::{Pool, PoolerState};
 use crate::{
     component::{
         findings::{Findings, Hint},
@@ -15,27 +12,6 @@ use crate::{
 
 /// How long a client may wait for a connection until it is a problem, in seconds: longer than a switchover takes.
 const LONG_WAIT: u64 = 15;
-
-/// The pooler and the proxy of one machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct PoolerState {
-    /// The instance's key.
-    pub node: String,
-    /// `running`, `paused` or `silent`.
-    pub pooler: &'static str,
-    /// PgBouncer's version; null while it is silent.
-    pub version: Option<String>,
-    /// The clients that are connected.
-    pub clients: u64,
-    /// Those of them that wait for a connection to a server.
-    pub waiting: u64,
-    /// The connections to the servers.
-    pub servers: u64,
-    /// Where the machine's proxy sends clients that write, by the instances' keys.
-    pub primary: Vec<String>,
-    /// Where it sends clients that only read.
-    pub replicas: Vec<String>,
-}
 
 /// Finds poolers that do not answer, hold clients back or let them wait, and notes the state of each.
 pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings) {

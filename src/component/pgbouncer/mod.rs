@@ -4,8 +4,7 @@ mod client;
 mod diagnose;
 mod vars;
 
-pub use client::{Pool, PoolerView};
-pub use diagnose::PoolerState;
+pub use client::{Pool, PoolerState, PoolerView};
 pub(in crate::component) use vars::connections;
 
 use super::{
