@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -130,16 +131,30 @@ class Rest(unittest.TestCase):
 
 
 class Psql(unittest.TestCase):
+    def psql(self, script, sql="SELECT 1", **given):
+        """Runs SQL with a program in psql's place."""
+        with tempfile.TemporaryDirectory() as path:
+            program = pathlib.Path(path, "runuser")
+            program.write_text("#!/bin/sh\n" + script)
+            program.chmod(0o755)
+            with mock.patch.dict(os.environ, {"PATH": path + ":" + os.environ["PATH"]}):
+                return sys.modules["ansible.module_utils.patroni_psql"].psql(mock.Mock(), sql, **given)
+
     def options(self, **given):
-        module = mock.Mock()
-        sys.modules["ansible.module_utils.patroni_psql"].psql(module, "SELECT 1", **given)
-        return module.run_command.call_args.kwargs["environ_update"]["PGOPTIONS"]
+        return self.psql('echo "$PGOPTIONS"', **given)[1].removesuffix("\n")
 
     def test_time_limits_of_applications_end_no_statement_of_the_roles(self):
         self.assertIn("-c statement_timeout=0", self.options())
         self.assertTrue(self.options(options="-c log_statement=none").endswith(" -c log_statement=none"))
         # The server on trial shows what applications would get.
         self.assertEqual(self.options(pinned=False), "")
+
+    def test_psql_that_ends_before_it_reads_the_sql_has_a_status_and_a_complaint(self):
+        long = "SELECT 1;" * 100_000
+        self.assertEqual(self.psql("echo 'no server' >&2; exit 2", sql=long), (2, "", "no server\n"))
+
+    def test_sql_is_on_standard_input_with_a_pinned_search_path(self):
+        self.assertEqual(self.psql("cat")[1], "SET search_path = pg_catalog, pg_temp;\nSELECT 1")
 
 
 class Archiving(unittest.TestCase):

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.patroni_psql import psql
+from ansible.module_utils.patroni_psql import fed, psql
 from ansible.module_utils.patroni_server_log import blame, complaints, refusals, text
 
 DOCUMENTATION = r"""
@@ -230,10 +230,10 @@ class Scratch:
     def program(self, name):
         return os.path.join(self.module.params["bin_dir"], name)
 
-    def run(self, argv, data=None, may_fail=False):
+    def run(self, argv, data="", may_fail=False):
         """Runs a program of PostgreSQL to its end in a unit with little memory."""
-        code, out, err = self.module.run_command(
-            ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *self.properties(), *argv], data=data)
+        code, out, err = fed(
+            self.module, ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *self.properties(), *argv], data)
         if code != 0 and not may_fail:
             self.module.fail_json(msg="%s: %s" % (" ".join(argv[:2]), err.strip()[-2000:]), refused=[])
         return code, out, err
@@ -437,7 +437,9 @@ def main():
         scratch.initdb()
         catalogue = scratch.catalogue()
         given = dict(parameters=params["parameters"], version=major * 10000, available=[entry["name"] for entry in catalogue])
-        dummy, out, dummy2 = module.run_command([params["python"], "-c", ASK_PATRONI], data=json.dumps(given), check_rc=True)
+        code, out, err = fed(module, [params["python"], "-c", ASK_PATRONI], json.dumps(given))
+        if code != 0:
+            module.fail_json(msg="Patroni's own validators failed: " + err.strip(), refused=[])
         patroni = json.loads(out)
         refused = judge(changed, params["parameters"], catalogue, patroni) + archiving(changed, params["parameters"], major)
         # The others are tried all the same: one run names everything that is wrong.
