@@ -34,6 +34,7 @@ options:
   server: {type: bool, default: true, description: Start a server; without it only sizes and limits are compared}
   live: {type: bool, default: false, description: Compare limits with the node's own running server}
   replica: {type: bool, default: true, description: A replica tries the parameters after this}
+  data_dir: {type: path, required: true, description: Directory of the node's own server; it may not exist yet}
   port: {type: int, default: 5432, description: Port of the node's own server}
   socket_dir: {type: path, default: /var/run/postgresql, description: Directory of its socket}
   reason: {type: str, default: "", description: 'Only report that the cluster did not take the parameters, and why'}
@@ -189,6 +190,35 @@ def limits(changed, parameters, live):
     if "wal_level" in changed and live["logical"] and text(parameters.get("wal_level")).lower() != "logical":
         refuse("wal_level", "%d logical replication slots exist, which need `logical`" % live["logical"])
     return refused
+
+
+# Milliseconds. A busy standby or primary is silent for longer than a shorter limit, and both would connect in a loop.
+LEAST_SILENCE = 1000
+
+
+def harmful(changed, parameters, settings, disk):
+    """Values that a server starts with, and that stop its standbys or fill its disk later."""
+    refused = []
+
+    def refuse(name, cause):
+        refused.append(dict(parameter=name, value=text(parameters[name]), cause=cause, meant=None))
+
+    for name in [name for name in changed if name in settings]:
+        shown = settings[name]
+        if name.lower() in ("wal_sender_timeout", "wal_receiver_timeout") and 0 < int(shown) < LEAST_SILENCE:
+            refuse(name, "standbys would lose their connection again and again, and writes would wait for them; allowed: "
+                         "0 (no limit), or at least 1s")
+        elif name.lower() in ("wal_keep_size", "min_wal_size", "max_wal_size") and int(shown) << 20 >= disk:
+            refuse(name, "the server would keep up to %s MB of WAL, and the disk of its data has %d MB" % (shown, disk >> 20))
+    return refused
+
+
+def disk_size(path):
+    """Bytes of the file system that a directory is on, or will be on."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    found = os.statvfs(path)
+    return found.f_blocks * found.f_frsize
 
 
 def machine_memory():
@@ -356,9 +386,10 @@ def tried(scratch, params, changed, catalogue):
     if lines:
         return refusals(lines, changed, parameters), {}, []
     refused, settings, restart = [], {}, []
+    # Not `setting`: a connection over a socket shows the options of TCP as 0.
     code, out, err = scratch.sql(
         "SELECT json_build_object("
-        "'settings', (SELECT json_object_agg(lower(name), json_build_array(setting, context)) FROM pg_settings),"
+        "'settings', (SELECT json_object_agg(lower(name), json_build_array(reset_val, context)) FROM pg_settings),"
         "'errors', (SELECT coalesce(json_object_agg(name, error), '{}') FROM pg_file_settings WHERE error IS NOT NULL AND name IS NOT NULL))")
     if code != 0:
         # It accepts connections, and ends what they ask.
@@ -417,6 +448,7 @@ def main():
             server=dict(type="bool", default=True),
             live=dict(type="bool", default=False),
             replica=dict(type="bool", default=True),
+            data_dir=dict(type="path", required=True),
             port=dict(type="int", default=5432),
             socket_dir=dict(type="path", default="/var/run/postgresql"),
             reason=dict(type="str", default=""),
@@ -453,6 +485,7 @@ def main():
             found = sizes(scratch, params, changed, major * 10000)
         if not found and (changed or not refused) and params["server"]:
             found, settings, restart = tried(scratch, params, changed, catalogue)
+            found += harmful(changed, params["parameters"], settings, disk_size(params["data_dir"]))
         refused += found
     finally:
         scratch.remove()

@@ -18,7 +18,8 @@ def fed(module, argv, data, **environment):
     run_command() fails the module if the program ends before it has read its input, as psql does without a server.
     """
     try:
-        done = subprocess.run(argv, input=data, env={**os.environ, **environment}, capture_output=True, check=False,
+        # postgres may not enter the directory of the session, and psql would complain about that before the server's own words.
+        done = subprocess.run(argv, input=data, cwd="/", env={**os.environ, **environment}, capture_output=True, check=False,
                               encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         module.fail_json(msg="could not run %s: %s" % (argv[0], error))
