@@ -217,8 +217,7 @@ def disk_size(path):
     """Bytes of the file system that a directory is on, or will be on."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
-    found = os.statvfs(path)
-    return found.f_blocks * found.f_frsize
+    return shutil.disk_usage(path).total
 
 
 def machine_memory():
