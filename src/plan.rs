@@ -9,6 +9,7 @@ mod kernel;
 mod locale;
 mod memory;
 mod refusal;
+mod roles;
 pub mod safety;
 pub mod steps;
 mod versions;
@@ -200,6 +201,8 @@ impl Plan {
             birth: self.postgres.birth,
             locale: self.postgres.locale.clone(),
             icu_locales: self.postgres.icu_locales.clone(),
+            data_nodes: roles::machines(self, Role::Patroni),
+            voters: roles::machines(self, Role::Etcd),
         }
     }
 }
