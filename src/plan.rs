@@ -9,6 +9,7 @@ mod kernel;
 mod locale;
 mod memory;
 mod refusal;
+mod roles;
 pub mod safety;
 pub mod steps;
 mod versions;
@@ -207,6 +208,8 @@ impl Plan {
             entry_point: self.endpoint.is_some(),
             locale: self.postgres.locale.clone(),
             icu_locales: self.postgres.icu_locales.clone(),
+            data_nodes: roles::machines(self, Role::Patroni),
+            voters: roles::machines(self, Role::Etcd),
         }
     }
 }
