@@ -201,8 +201,8 @@ impl Plan {
             birth: self.postgres.birth,
             locale: self.postgres.locale.clone(),
             icu_locales: self.postgres.icu_locales.clone(),
-            data_nodes: roles::machines(self, Role::Patroni),
-            voters: roles::machines(self, Role::Etcd),
+            data_nodes: self.data_nodes().map(|node| node.key.clone()).collect(),
+            voters: self.voters().map(|node| node.key.clone()).collect(),
         }
     }
 }
