@@ -208,8 +208,8 @@ impl Plan {
             entry_point: self.endpoint.is_some(),
             locale: self.postgres.locale.clone(),
             icu_locales: self.postgres.icu_locales.clone(),
-            data_nodes: roles::machines(self, Role::Patroni),
-            voters: roles::machines(self, Role::Etcd),
+            data_nodes: self.data_nodes().map(|node| node.key.clone()).collect(),
+            voters: self.voters().map(|node| node.key.clone()).collect(),
         }
     }
 }

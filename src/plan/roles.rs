@@ -8,12 +8,6 @@ use super::{
 };
 use crate::model::{InstanceKey, Role};
 
-/// The machines of `plan` that have `role`.
-pub(super) fn machines(plan: &Plan, role: Role) -> BTreeSet<InstanceKey> {
-    let with_role = plan.nodes.values().filter(|node| node.roles.contains(&role));
-    with_role.map(|node| node.key.clone()).collect()
-}
-
 /// Whether every machine of the cluster file still has the roles that it has in the cluster. A machine that the file no
 /// longer has is not looked at: the plan of the machines decides about it.
 pub(super) fn kept(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
