@@ -319,7 +319,7 @@ fn bound_of_a_drill_comes_from_the_plan() {
     assert_eq!(of("patroni-hang", three), Some(32_000));
     assert_eq!(of("etcd-leader-loss", three), Some(8_000));
     assert_eq!(of("cluster-power-off", three), Some(95_000));
-    assert_eq!(of("cluster-power-off", two), Some(85_000));
+    assert_eq!(of("cluster-power-off", two), Some(95_000));
     // The fault stays for 30 s, and postgres-crash takes 52 s.
     assert_eq!(of("disk-full", three), Some(82_000));
     assert_eq!(of("node-loss", two), None);
