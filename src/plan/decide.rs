@@ -78,7 +78,10 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     parameters.extend(birth::failover_slots(versions.postgres, &spec.postgres.parameters));
     parameters.extend(spec.postgres.parameters.clone());
     let (packages, pgdg_suite) = match spec.platform.release() {
-        Some(release) if data_nodes().next().is_some() => packages(release, versions.postgres, &mut warnings),
+        // The image of local nodes has PostgreSQL, whatever their roles: clusters with the same versions share it.
+        Some(release) if data_nodes().next().is_some() || spec.platform.local().is_some() => {
+            packages(release, versions.postgres, &mut warnings)
+        }
         // hactl installs nothing there.
         _ => (Vec::new(), None),
     };
