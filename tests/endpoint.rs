@@ -204,7 +204,8 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
         }
         assert_eq!(status["endpoints"]["pooled"], pooled.as_str());
         let said = bench.hactl(&["psql", NAME, "--pooled", "--", "-XAtqc", "SELECT 'through'"]);
-        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "through");
+        let complaint = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "through", "{}: {complaint}", said.status);
     });
 
     steps.step("secrets are in files of the user postgres alone, and in no record", || {
