@@ -63,11 +63,19 @@ impl EntryPoint {
     /// The pooler's own database, its console, and the only user of it.
     pub const CONSOLE: &'static str = "pgbouncer";
 
-    /// How many connections one pooler opens to one database: its share of the server's, less a fifth of them. 0 where the
-    /// server has too few.
+    /// How many names a pooler has for each database: one that leads to the primary, and one to the replicas.
     #[must_use]
-    pub fn pool_size(max_connections: u32, poolers: usize, databases: usize) -> u32 {
-        let share = u32::try_from(poolers.saturating_mul(databases)).unwrap_or(u32::MAX).max(1);
+    pub const fn doors(&self) -> u32 {
+        if self.replicas { 2 } else { 1 }
+    }
+
+    /// How many connections one pooler opens by one name of a database: its share of the server's, less a fifth of them. 0
+    /// where the server has too few. Readers of a replica that becomes the primary keep their connections, so both pools must
+    /// fit one server.
+    #[must_use]
+    pub fn pool_size(&self, max_connections: u32, poolers: usize, databases: usize) -> u32 {
+        let pools = u32::try_from(poolers.saturating_mul(databases)).unwrap_or(u32::MAX);
+        let share = pools.saturating_mul(self.doors()).max(1);
         max_connections.saturating_sub(Self::reserve(max_connections)) / share
     }
 
@@ -98,19 +106,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pools_of_all_poolers_and_databases_leave_the_reserve() {
-        for (max_connections, poolers, databases, expected) in [
-            (100, 3, 1, 26),
-            (200, 3, 1, 53),
-            (100, 3, 4, 6),
-            (100, 3, 27, 0),
-            (30, 1, 1, 10),
-            (15, 1, 1, 0),
-            (100, 0, 0, 80),
+    fn pools_of_all_poolers_databases_and_doors_leave_the_reserve() {
+        for (max_connections, poolers, databases, replicas, expected) in [
+            (100, 3, 1, false, 26),
+            (100, 3, 1, true, 13),
+            (200, 3, 1, false, 53),
+            (100, 3, 4, false, 6),
+            (100, 3, 27, false, 0),
+            (30, 1, 1, false, 10),
+            (15, 1, 1, false, 0),
+            (100, 0, 0, false, 80),
         ] {
-            let size = EntryPoint::pool_size(max_connections, poolers, databases);
-            assert_eq!(size, expected, "{max_connections} {poolers} {databases}");
-            let opened = size * u32::try_from(poolers * databases).unwrap();
+            let entry = EntryPoint { port: 6432, pool_mode: PoolMode::Session, max_client_connections: 9, replicas };
+            let size = entry.pool_size(max_connections, poolers, databases);
+            assert_eq!(size, expected, "{max_connections} {poolers} {databases} {replicas}");
+            let opened = size * entry.doors() * u32::try_from(poolers * databases).unwrap();
             assert!(opened == 0 || opened + EntryPoint::reserve(max_connections) <= max_connections);
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn endpoint(
     if entry.replicas && poolers.len() == 1 {
         checker.say(&["endpoint", "replicas"], "the cluster has one data node, and so no replica to read from");
     }
-    pools(checker, postgres, &poolers);
+    pools(checker, &entry, postgres, &poolers);
     entry
 }
 
@@ -64,18 +64,18 @@ fn names(checker: &mut Checker<'_, '_>, entry: &EntryPoint, postgres: &Postgres)
 }
 
 /// Whether each pooler gets a connection to each database.
-fn pools(checker: &mut Checker<'_, '_>, postgres: &Postgres, poolers: &[&Instance]) {
+fn pools(checker: &mut Checker<'_, '_>, entry: &EntryPoint, postgres: &Postgres, poolers: &[&Instance]) {
     let given = postgres.parameters.get("max_connections");
     let given = given.and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()));
     let memory = poolers.iter().map(|one| one.memory_mib).min();
     let derived = || default_max_connections(postgres.memory_mib.or(memory).unwrap_or_default());
     let connections = given.map_or_else(derived, |given| u32::try_from(given).unwrap_or(u32::MAX));
     let (poolers, databases) = (poolers.len(), postgres.databases.len());
-    if poolers == 0 || EntryPoint::pool_size(connections, poolers, databases) > 0 {
+    if poolers == 0 || entry.pool_size(connections, poolers, databases) > 0 {
         return;
     }
     let reserve = EntryPoint::reserve(connections);
-    let enough = (connections..).step_by(10).find(|more| EntryPoint::pool_size(*more, poolers, databases) > 0);
+    let enough = (connections..).step_by(10).find(|more| entry.pool_size(*more, poolers, databases) > 0);
     let message = format!(
         "`max_connections` is {connections}, of which {reserve} stay for others: too few for a connection of each of \
          {poolers} poolers to each of {databases} databases"

@@ -68,7 +68,7 @@ fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
         pgbouncer_port: entry.port,
         pgbouncer_pool_mode: entry.pool_mode,
         pgbouncer_max_client_connections: entry.max_client_connections,
-        pgbouncer_pool_size: pool_size(plan),
+        pgbouncer_pool_size: pool_size(plan, entry),
         pgbouncer_query_wait_timeout: query_wait_timeout(plan),
         pgbouncer_databases: databases.collect(),
         pgbouncer_users: users,
@@ -77,18 +77,17 @@ fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
     })
 }
 
-fn pool_size(plan: &Plan) -> u32 {
+fn pool_size(plan: &Plan, entry: &EntryPoint) -> u32 {
     let written = plan.postgres.parameters.get("max_connections");
     let written = written.and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()));
     let connections = written.and_then(|value| u32::try_from(value).ok()).unwrap_or_default();
-    EntryPoint::pool_size(connections, plan.data_nodes().count(), plan.postgres.databases.len()).max(1)
+    entry.pool_size(connections, plan.data_nodes().count(), plan.postgres.databases.len()).max(1)
 }
 
 /// The connections that one pooler may open.
 pub(in crate::component) fn connections(plan: &Plan, entry: &EntryPoint) -> u32 {
     let databases = u32::try_from(plan.postgres.databases.len()).unwrap_or(u32::MAX);
-    let doors = if entry.replicas { 2 } else { 1 };
-    pool_size(plan).saturating_mul(databases).saturating_mul(doors)
+    pool_size(plan, entry).saturating_mul(databases).saturating_mul(entry.doors())
 }
 
 /// Clients wait longer than the loss of a node takes, and than a switchover may hold them back.
@@ -133,7 +132,8 @@ mod tests {
         let file = "instances: {a: {}, b: {}, c: {}}\nendpoint: {replicas: true}\n";
         let plan = plan::decide(&spec::load("t", file.as_bytes(), "t").unwrap(), &plan::Choices::default()).unwrap();
         assert!(plan.bounds.iter().all(|bound| f64::from(query_wait_timeout(&plan)) >= bound.seconds + 30.0));
-        assert_eq!((pool_size(&plan), connections(&plan, plan.endpoint.as_ref().unwrap())), (26, 52));
+        let entry = plan.endpoint.as_ref().unwrap();
+        assert_eq!((pool_size(&plan, entry), connections(&plan, entry)), (13, 26));
         assert!(plan.nodes.values().all(|node| node.pooler_port == Some(6432)));
     }
 }
