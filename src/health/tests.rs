@@ -527,7 +527,7 @@ fn replica_that_streams_for_patroni_alone_is_reported_with_what_the_primary_sees
     postgres(&mut seen, LEADER).streaming.remove("node3");
     every_member_list(&mut seen, |members| members[2].state = "streaming".into());
     let said = |seen: &Observations| diagnose(&plan, seen).problems[0].message.clone();
-    assert_eq!(said(&seen), format!("streams, but {LEADER} has no connection from it"));
+    assert_eq!(said(&seen), format!("Patroni reports `streaming`, but {LEADER} has no connection from it"));
     postgres(&mut seen, LEADER).senders.insert("node3".into(), "catchup".into());
     let sends = format!("{LEADER} sends to it in the state `catchup`");
     assert_eq!(said(&seen), format!("does not stream from {LEADER}: streaming; {sends}"));
