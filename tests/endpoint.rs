@@ -203,7 +203,9 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
             assert_eq!(pooler["replicas"].as_array().unwrap().len(), 2, "{pooler}");
         }
         assert_eq!(status["endpoints"]["pooled"], pooled.as_str());
-        let said = bench.hactl(&["psql", NAME, "--pooled", "--", "-XAtqc", "SELECT 'through'"]);
+        let mut through = Command::new(env!("CARGO_BIN_EXE_hactl"));
+        through.args(["psql", NAME, "--pooled", "--", "-XAtqc", "SELECT 'through'"]).current_dir(bench.path(""));
+        let said = through.output().unwrap();
         let complaint = String::from_utf8_lossy(&said.stderr);
         assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "through", "{}: {complaint}", said.status);
     });
