@@ -55,6 +55,17 @@ def table(**up):
     return rows + [("primary", "BACKEND", "3", "UP"), ("replicas", "node2", "", "UP 1/2")]
 
 
+class Verifiers(unittest.TestCase):
+    def test_question_is_an_argument_so_that_a_server_that_is_away_does_not_fail_the_module(self):
+        verifiers = load(SRC.parent / "roles/pgbouncer/library/pgbouncer_verifiers.py")
+        module = mock.Mock(params=dict(users=["o'app"], socket_dir="/run/x", port=5432))
+        verifiers.ask(module)
+        (argv,), given = module.run_command.call_args
+        self.assertNotIn("data", given)
+        self.assertIn("ARRAY['o''app']", argv[-1])
+        self.assertEqual(argv[-3], "SET search_path = pg_catalog, pg_temp")
+
+
 class EntryPoint(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()

@@ -27,8 +27,8 @@ primary: {type: bool, returned: always, description: Whether the server is the p
 verifiers: {type: dict, returned: always, description: Verifiers by the names of the roles; empty on a replica}
 """
 
-SQL = """SET search_path = pg_catalog, pg_temp;
-SELECT json_build_object('primary', NOT pg_is_in_recovery(), 'verifiers',
+PINNED = "SET search_path = pg_catalog, pg_temp"
+SQL = """SELECT json_build_object('primary', NOT pg_is_in_recovery(), 'verifiers',
   (SELECT coalesce(json_object_agg(rolname, rolpassword), '{}') FROM pg_authid
    WHERE rolname = ANY (ARRAY[%s]::name[]) AND rolcanlogin AND NOT rolsuper AND NOT rolreplication
    AND rolpassword LIKE 'SCRAM-SHA-256$%%'));
@@ -37,6 +37,17 @@ SELECT json_build_object('primary', NOT pg_is_in_recovery(), 'verifiers',
 
 def literal(text):
     return "'" + text.replace("'", "''") + "'"
+
+
+def ask(module):
+    """The question has no secret. On standard input it would fail the module where psql ends before it has read it, as it does
+    without a server."""
+    params = module.params
+    question = SQL % ", ".join(literal(user) for user in params["users"])
+    return module.run_command(
+        ["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", params["socket_dir"],
+         "-p", str(params["port"]), "-U", "postgres", "-d", "postgres", "-c", PINNED, "-c", question],
+        environ_update={"LC_ALL": "C.UTF-8"})
 
 
 def main():
@@ -48,11 +59,7 @@ def main():
         ),
         supports_check_mode=True,
     )
-    params = module.params
-    code, out, err = module.run_command(
-        ["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", params["socket_dir"],
-         "-p", str(params["port"]), "-U", "postgres", "-d", "postgres"],
-        data=SQL % ", ".join(literal(user) for user in params["users"]), environ_update={"LC_ALL": "C.UTF-8"})
+    code, out, err = ask(module)
     if code != 0:
         # A server that is away is not the primary; without one the role says so.
         module.exit_json(changed=False, primary=False, verifiers={}, error=err.strip())
