@@ -326,6 +326,18 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
         assert_eq!(on_all("ls /run/hactl-hold 2>/dev/null || :"), [""; 3]);
     });
 
+    steps.step("a drill shows when the clients of the poolers wrote again", || {
+        bench.healthy_within(Duration::from_secs(60));
+        bench.act(&["verify", NAME, "--drill", "node-loss", "--rounds", "1"]);
+        let report = std::fs::read_to_string(bench.kept("runs/latest/report.json")).unwrap();
+        let report: Value = serde_json::from_str(&report).unwrap();
+        assert!(report["libpq"].as_str().unwrap().ends_with(", also through the poolers"), "{}", report["libpq"]);
+        let recovered = &report["drills"][0]["rounds"][0]["recovered_ms"];
+        println!("   node-loss: {recovered}");
+        let (last, pooled) = (recovered["last"].as_u64().unwrap(), recovered["pooled"].as_u64().unwrap());
+        assert!(1000 < pooled && pooled <= last, "{recovered}");
+    });
+
     steps.step("a pooler that is paused or stopped is a problem, and up starts it again", || {
         let codes = || -> BTreeSet<String> {
             let status = bench.status();

@@ -9,7 +9,7 @@ use crate::{
     access::Access,
     component::postgres,
     context::RunContext,
-    deployment::{Cluster, Deployment, RunningCluster, as_owner, for_psql},
+    deployment::{Cluster, Deployment, RunningCluster, as_owner, endpoints, for_psql},
     error::{Error, Kind, Result},
     event::{Stage, Summary},
     fleet::Fleet,
@@ -52,13 +52,14 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
                         cluster during the drills";
             context.events.step(Stage::Verify, None, step).await;
         }
-        let RunningCluster { plan, fleet, access, conninfo, short_leaves, .. } =
+        let RunningCluster { plan, fleet, access, conninfo, endpoints, short_leaves, .. } =
             acting.deployment.running(context).await?;
         let running = Running {
             plan: &plan,
             fleet: &fleet,
             access: &access,
             dsn: conninfo.to_string(),
+            pooled: endpoints.map(|endpoints| endpoints.pooled),
             short_leaves: short_leaves.as_ref(),
         };
         let verdict = run.stage(Stage::Verify, drill(run, running, work, seed)).await?;
@@ -103,8 +104,14 @@ pub(crate) async fn prove(
     }
     let drills = verify::choose(&PROOF.map(str::to_owned)).unwrap_or_default();
     let work = Work::Drills(Choice { drills, rounds: 1, load: Load::default(), left_out: Vec::new(), soak: None });
-    let running =
-        Running { plan: &cluster.plan, fleet, access, dsn: as_owner(cluster, fleet).to_string(), short_leaves: None };
+    let running = Running {
+        plan: &cluster.plan,
+        fleet,
+        access,
+        dsn: as_owner(cluster, fleet).to_string(),
+        pooled: endpoints(cluster, fleet).map(|endpoints| endpoints.pooled),
+        short_leaves: None,
+    };
     run.stage(Stage::Verify, drill(run, running, &work, 0)).await.map(Some)
 }
 
@@ -113,18 +120,19 @@ fn made_within(age: i64, elapsed: Duration) -> Result<bool, u64> {
     u64::try_from(age).map(|age| Duration::from_secs(age) <= elapsed).map_err(|_| age.unsigned_abs())
 }
 
-/// The cluster that is drilled, and the connection string that is printed for it.
+/// The cluster that is drilled, and the connection strings that are printed for it.
 struct Running<'a> {
     plan: &'a Plan,
     fleet: &'a Fleet,
     access: &'a Access,
     dsn: String,
+    pooled: Option<String>,
     short_leaves: Option<&'a ShortLeaves>,
 }
 
 async fn drill(
     run: &RunContext,
-    Running { plan, fleet, access, dsn, short_leaves }: Running<'_>,
+    Running { plan, fleet, access, dsn, pooled, short_leaves }: Running<'_>,
     work: &Work,
     seed: u64,
 ) -> Result<(Verdict, Option<String>)> {
@@ -139,7 +147,7 @@ async fn drill(
     }
     // The string of an adopted cluster leads to no password: it is the user's to give.
     let password = plan.platform.is_adopted().then(|| access.keys.superuser.1.clone());
-    let printed = PrintedString { dsn: for_psql(&dsn), password };
+    let printed = PrintedString { dsn: for_psql(&dsn), pooled: pooled.map(|dsn| for_psql(&dsn)), password };
     let heading = Heading { started: Timestamp::now().strftime("%FT%TZ").to_string(), platform, stamps, seed, printed };
     let history: PathBuf = run.record().join("history.jsonl");
     let Verification { verdict, error } = match work {

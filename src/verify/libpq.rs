@@ -1,6 +1,6 @@
 //! Clients that are not hactl: psql, which is libpq, connects with the connection string that `hactl status` prints, byte for
 //! byte. One client writes all the time. Another one keeps its connection idle, as a pool does, and uses it only while the fault is in
-//! place. They have no deadline of their own: how long they hang is up to the string.
+//! place. Where the cluster has an entry point, a third one writes through the poolers. They have no deadline of their own: how long they hang is up to the string.
 //!
 //! A write is `pg_logical_emit_message`: a commit that waits for its replicas like any other, and leaves no row behind in the
 //! user's database.
@@ -28,10 +28,12 @@ const WRITE: &str = "SELECT 'written ' || (pg_logical_emit_message(true, 'hactl_
 /// How long the first write may take, before any fault.
 const FIRST: Duration = Duration::from_secs(20);
 
-/// The printed connection string, and the password where the string does not lead to one.
+/// The printed connection strings, and the password where they do not lead to one.
 #[derive(Clone)]
 pub struct PrintedString {
     pub dsn: String,
+    /// Through the poolers, where the cluster has an entry point.
+    pub pooled: Option<String>,
     pub password: Option<Secret<String>>,
 }
 
@@ -42,13 +44,23 @@ pub(super) struct Psql {
     printed: PrintedString,
 }
 
+/// What a client does with which of the printed strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LibpqKind {
+    /// It writes all the time.
+    Writes,
+    /// It keeps its connection idle until it is woken.
+    Idle,
+    /// It writes all the time, through the poolers.
+    Pooled,
+}
+
 /// What one of these clients wrote: the times of its acknowledged writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LibpqClient {
+    pub(super) kind: LibpqKind,
     /// When it was woken, if it kept its connection idle.
     pub(super) woken: Option<Micros>,
-    /// Whether it kept its connection idle.
-    pub(super) idle: bool,
     pub(super) acknowledged: Vec<Micros>,
 }
 
@@ -57,25 +69,37 @@ impl Psql {
         Self { context: context.clone(), printed }
     }
 
-    fn command(&self) -> Command {
+    /// Every kind of client that the cluster has a string for.
+    fn kinds(&self) -> impl Iterator<Item = LibpqKind> {
+        let pooled = self.printed.pooled.is_some().then_some(LibpqKind::Pooled);
+        [LibpqKind::Writes, LibpqKind::Idle].into_iter().chain(pooled)
+    }
+
+    fn command(&self, kind: LibpqKind) -> Command {
+        let pooled = self.printed.pooled.as_ref().filter(|_| kind == LibpqKind::Pooled);
         // Without a terminal psql asks for no password.
-        let psql = Command::new("psql").args(["-XAtqw", "-v", "ON_ERROR_STOP=1"]).arg(self.printed.dsn.clone());
+        let psql = Command::new("psql").args(["-XAtqw", "-v", "ON_ERROR_STOP=1"]);
+        let psql = psql.arg(pooled.unwrap_or(&self.printed.dsn).clone());
         match &self.printed.password {
             Some(password) => psql.env(env::PGPASSWORD, password.expose().as_str()),
             None => psql,
         }
     }
 
-    /// The version of psql, once a write by it was acknowledged; else why these clients cannot run.
+    /// The version of psql, once a write by each string was acknowledged; else why these clients cannot run.
     pub(super) async fn try_once(&self) -> Result<String, String> {
         let said = |error: Error| error.causes.join(": ");
         let version = Command::new("psql").arg("--version").run(&self.context, |_| {}).await.map_err(said)?;
-        let mut dialogue = self.command().dialogue(&self.context).map_err(said)?;
-        match tokio::time::timeout(FIRST, dialogue.ask(WRITE)).await {
-            Ok(Some(_)) => Ok(version.stdout.trim().to_owned()),
-            Ok(None) => Err(dialogue.complaint().await),
-            Err(_) => Err(format!("no write was acknowledged within {} s", FIRST.as_secs())),
+        for kind in self.kinds().filter(|kind| *kind != LibpqKind::Idle) {
+            let mut dialogue = self.command(kind).dialogue(&self.context).map_err(said)?;
+            match tokio::time::timeout(FIRST, dialogue.ask(WRITE)).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(dialogue.complaint().await),
+                Err(_) => return Err(format!("no write was acknowledged within {} s", FIRST.as_secs())),
+            }
         }
+        let pooled = if self.printed.pooled.is_some() { ", also through the poolers" } else { "" };
+        Ok(format!("{}{pooled}", version.stdout.trim()))
     }
 }
 
@@ -91,17 +115,17 @@ pub(super) struct LibpqClients {
 }
 
 impl LibpqClients {
-    /// Starts a client that writes, and an idle one.
+    /// Starts a client of each kind.
     pub(super) fn start(psql: &Psql, began: Instant) -> Self {
         let (stop, wake) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         let mut last = Vec::new();
-        for idle in [false, true] {
+        for kind in psql.kinds() {
             let seen = Arc::new(AtomicU64::new(0));
             last.push(Arc::clone(&seen));
             let (psql, stop) = (psql.clone(), stop.clone());
-            let wake = idle.then(|| wake.clone());
-            tasks.spawn(run(psql, wake, stop, seen, began));
+            let wake = wake.clone();
+            tasks.spawn(run(psql, kind, wake, stop, seen, began));
         }
         Self { stop, wake, tasks, last, woken: None }
     }
@@ -122,9 +146,10 @@ impl LibpqClients {
         self.stop.cancel();
         let mut clients = Vec::new();
         while let Some(finished) = self.tasks.join_next().await {
-            clients.extend(
-                finished.ok().map(|client| LibpqClient { woken: self.woken.filter(|_| client.idle), ..client }),
-            );
+            clients.extend(finished.ok().map(|client| {
+                let woken = self.woken.filter(|_| client.kind == LibpqKind::Idle);
+                LibpqClient { woken, ..client }
+            }));
         }
         clients
     }
@@ -132,18 +157,19 @@ impl LibpqClients {
 
 async fn run(
     psql: Psql,
-    wake: Option<CancellationToken>,
+    kind: LibpqKind,
+    wake: CancellationToken,
     stop: CancellationToken,
     last: Arc<AtomicU64>,
     began: Instant,
 ) -> LibpqClient {
-    let mut client = LibpqClient { woken: None, idle: wake.is_some(), acknowledged: Vec::new() };
+    let mut client = LibpqClient { kind, woken: None, acknowledged: Vec::new() };
     let write = async {
         let mut dialogue = None;
         loop {
             let mut open = match dialogue.take() {
                 Some(open) => open,
-                None => match psql.command().dialogue(&psql.context) {
+                None => match psql.command(kind).dialogue(&psql.context) {
                     Ok(open) => open,
                     Err(_) => return,
                 },
@@ -153,7 +179,7 @@ async fn run(
                 client.acknowledged.push(now);
                 last.store(now, Ordering::Relaxed);
                 dialogue = Some(open);
-                if let Some(wake) = &wake {
+                if kind == LibpqKind::Idle {
                     wake.cancelled().await;
                 }
             }

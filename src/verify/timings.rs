@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     history::{Attempt, History, Micros, Outcome, Server},
-    libpq::LibpqClient,
+    libpq::{LibpqClient, LibpqKind},
     verdict::{Phases, Recovery, Spread},
 };
 
@@ -63,8 +63,11 @@ pub(super) fn recovery(history: &History, libpq: &[LibpqClient]) -> Recovery {
     for attempt in application(history) {
         clients.entry(attempt.row.client).or_default().push(attempt.done);
     }
-    let writes = libpq.iter().filter(|client| !client.idle).map(|client| client.acknowledged.clone());
-    let writes: Vec<Gap> = writes.filter_map(|times| interruption(times, history)).collect();
+    let of = |kind| -> Vec<Gap> {
+        let times = libpq.iter().filter(|client| client.kind == kind).map(|client| client.acknowledged.clone());
+        times.filter_map(|times| interruption(times, history)).collect()
+    };
+    let (writes, pooled) = (of(LibpqKind::Writes), of(LibpqKind::Pooled));
     // The time before it was woken is no interruption.
     let idle = libpq.iter().filter_map(|client| {
         let woken = client.woken?;
@@ -74,10 +77,15 @@ pub(super) fn recovery(history: &History, libpq: &[LibpqClient]) -> Recovery {
     });
     let idle: Vec<Gap> = idle.collect();
     let gaps = clients.into_values().filter_map(|times| interruption(times, history));
-    let gaps = gaps.chain(writes.iter().chain(&idle).copied());
+    let gaps = gaps.chain(writes.iter().chain(&idle).chain(&pooled).copied());
     let ends: Option<Vec<Micros>> = gaps.map(|gap| gap.ended.then_some(gap.to)).collect();
     let last = |gaps: &[Gap]| gaps.iter().filter(|gap| gap.ended).map(|gap| since(gap.to)).max();
-    Recovery { last: ends.and_then(|ends| ends.into_iter().max()).map(since), libpq: last(&writes), idle: last(&idle) }
+    Recovery {
+        last: ends.and_then(|ends| ends.into_iter().max()).map(since),
+        libpq: last(&writes),
+        idle: last(&idle),
+        pooled: last(&pooled),
+    }
 }
 
 /// The longest gap of one client, if it is an interruption.

@@ -191,6 +191,9 @@ pub struct Recovery {
     pub libpq: Option<u64>,
     /// psql with the printed connection string, which left its connection idle and used it while the fault was in place.
     pub idle: Option<u64>,
+    /// psql with the printed connection string through the poolers, which writes all the time; null without an entry point.
+    #[serde(default)]
+    pub pooled: Option<u64>,
 }
 
 impl std::ops::Add for Counts {

@@ -230,12 +230,14 @@ fn round_facts(report: &RoundReport) -> Vec<Fact> {
     commits.extend(wrong(counts));
     let limit = report.limit_ms.map(|limit| format!(", limit {}", span_or_dash(Some(limit)))).unwrap_or_default();
     let gap = format!("{}, bound {}{limit}", span_or_dash(report.write_gap_ms), span_or_dash(report.bound_ms));
-    let Recovery { last, libpq, idle } = &report.recovered_ms;
+    let Recovery { last, libpq, idle, pooled } = &report.recovered_ms;
+    let pooled = pooled.map(|pooled| format!(", {} for psql through the poolers", span_or_dash(Some(pooled))));
     let clients = format!(
-        "{} for the last client, {} for psql, {} for an idle psql",
+        "{} for the last client, {} for psql, {} for an idle psql{}",
         span_or_dash(*last),
         span_or_dash(*libpq),
-        span_or_dash(*idle)
+        span_or_dash(*idle),
+        pooled.unwrap_or_default()
     );
     let or_dash = |node: &Option<String>| node.clone().unwrap_or_else(|| "-".to_owned());
     let mut facts = vec![

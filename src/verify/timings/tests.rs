@@ -227,18 +227,23 @@ fn the_last_client_to_write_again_counts_and_psql_is_one_of_them() {
     history
         .attempts
         .extend(seconds.filter(|second| *second >= 33 || *second < 20).map(|second| write(1, second, second)));
-    let writing = |acknowledged| LibpqClient { woken: None, idle: false, acknowledged };
-    let idle = |woken: u64, acknowledged| LibpqClient { woken: Some(woken * SECOND), idle: true, acknowledged };
+    let writing = |acknowledged| LibpqClient { kind: LibpqKind::Writes, woken: None, acknowledged };
+    let pooled = |acknowledged| LibpqClient { kind: LibpqKind::Pooled, woken: None, acknowledged };
+    let idle =
+        |woken: u64, acknowledged| LibpqClient { kind: LibpqKind::Idle, woken: Some(woken * SECOND), acknowledged };
     let found = recovery(&history, &[]);
-    assert_eq!(found, Recovery { last: Some(13_000), libpq: None, idle: None });
+    assert_eq!(found, Recovery { last: Some(13_000), ..Recovery::default() });
     let busy = [every(0..20), every(36..60)].concat();
     let found = recovery(&history, &[writing(busy.clone()), idle(31, times(&[1, 34, 40]))]);
-    assert_eq!(found, Recovery { last: Some(16_000), libpq: Some(16_000), idle: Some(14_000) });
+    assert_eq!(found, Recovery { last: Some(16_000), libpq: Some(16_000), idle: Some(14_000), pooled: None });
     // The time in which it was idle on purpose is no interruption.
     assert_eq!(recovery(&history, &[idle(50, vec![SECOND, 50 * SECOND + 1])]).idle, None);
+    // The poolers' client is one of those that have to recover.
+    let found = recovery(&history, &[pooled(busy.clone())]);
+    assert_eq!(found, Recovery { last: Some(16_000), pooled: Some(16_000), ..Recovery::default() });
     // One that never wrote again leaves no last one.
     let found = recovery(&history, &[writing(busy), idle(31, times(&[1]))]);
-    assert_eq!(found, Recovery { last: None, libpq: Some(16_000), idle: None });
+    assert_eq!(found, Recovery { last: None, libpq: Some(16_000), ..Recovery::default() });
     // A pause below a second is no interruption.
     let half = (0..120).map(|half| half * SECOND / 2).collect();
     history.attempts.retain(|attempt| attempt.row.client == 2);
