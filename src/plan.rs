@@ -1,6 +1,7 @@
 //! Spec -> Plan: what the cluster should be, decided without looking at any machine.
 
 mod adopt;
+mod backup;
 mod birth;
 mod bounds;
 mod decide;
@@ -28,7 +29,7 @@ pub use self::{
     kernel::of_containers as kernel_of_containers,
     versions::{Refusal, moves},
 };
-use crate::model::{Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
+use crate::model::{Backend, Backup, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};
 
 /// What one cluster should be.
@@ -64,6 +65,10 @@ pub struct Plan {
     pub postgres: Postgres,
     /// Patroni's version and settings.
     pub patroni: Patroni,
+    /// Where backups go, if hactl makes any: `backup` of the cluster file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
+    pub backup: Option<Backup>,
     /// The store (DCS) of Patroni's leader key: `etcd` with the key's name and voters on other machines, or another
     /// store's name.
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]

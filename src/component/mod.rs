@@ -9,6 +9,7 @@ pub mod etcd;
 mod findings;
 mod material;
 pub mod patroni;
+pub mod pgbackrest;
 pub mod postgres;
 mod probe;
 mod served;
@@ -34,7 +35,8 @@ use crate::{
 };
 
 /// Every component, each after those that it needs.
-pub(crate) static COMPONENTS: [Component; 3] = [etcd::COMPONENT, patroni::COMPONENT, postgres::COMPONENT];
+pub(crate) static COMPONENTS: [Component; 4] =
+    [etcd::COMPONENT, patroni::COMPONENT, postgres::COMPONENT, pgbackrest::COMPONENT];
 
 /// The components' own units on `node`, from what clients use to what holds that up.
 pub(crate) fn units(node: &FleetNode) -> impl Iterator<Item = &str> {

@@ -10,7 +10,9 @@ use crate::{
     assets::Assets,
     context::{ClusterDir, Context, Dirs},
     error::{Error, Result, codes},
-    model::{Account, AdoptedHosts, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret, Settled},
+    model::{
+        Account, AdoptedHosts, Backup, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret, Settled,
+    },
     plan::{self, Plan, PlannedInstance, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
@@ -171,6 +173,7 @@ impl Cluster {
     pub(crate) fn accounts(&self) -> Vec<Account> {
         let mut accounts = Account::of_every_cluster();
         accounts.extend(self.owners().into_iter().map(Account::Owner));
+        accounts.extend(self.plan.backup.iter().flat_map(Backup::accounts));
         accounts
     }
 

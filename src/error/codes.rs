@@ -33,6 +33,10 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("backend", "Terraform's backend does not answer, or refuses the credentials"),
     ("backend-changed", "the cluster file names another backend than the state is in"),
     ("backend-on-cluster", "the backend runs on the cluster whose state it would keep"),
+    ("backup-failed", "a backup could not be made"),
+    ("backup-not-configured", "the cluster file has no backups"),
+    ("backup-refused", "the cluster has no primary to back up"),
+    ("backup-repository", "the repository of the backups cannot be read"),
     ("bootstrap", "a base image could not be made from packages"),
     ("bundle", "the archive of a run record could not be written"),
     ("ca-cert", "the CA certificate for Proxmox cannot be read, or its copy not written"),
@@ -218,6 +222,11 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("report-template", "a template of the report is wrong"),
     ("run-unknown", "no run has that ID"),
     ("scratch", "a temporary directory could not be made"),
+    ("restore-refused", "a cluster cannot begin with the backups of another one"),
+    ("restore-test-failed", "the backups were not proved to restore"),
+    ("restore-test-refused", "no replica can test the backups"),
+    ("secret-unknown", "the cluster file needs no secret of that name"),
+    ("secret-unset", "a secret that the cluster file needs is not in the secrets file"),
     ("secrets-behind", "the secrets file is older than the cluster"),
     ("secrets-cluster", "the secrets file belongs to another cluster"),
     ("secrets-command", "a command that gives a password failed"),
@@ -313,6 +322,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
 
 /// Codes of what `hactl status` finds, and what each means.
 pub const PROBLEMS: &[(&str, &str)] = &[
+    ("archive-failing", "WAL does not reach the repository of the backups; a notice for the first 5 minutes"),
     ("authentication", "a login was refused"),
     ("certificate-expired", "a service serves a certificate that has expired"),
     ("certificate-expires", "a certificate or its authority ends within 30 days; a notice within 120 days"),

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod arch;
 pub mod backend;
+pub mod backup;
 pub mod certificate;
 pub mod cluster;
 pub mod distribution;
@@ -25,9 +26,10 @@ pub mod slot;
 pub mod ssh;
 pub mod version;
 
-pub use account::{ACCOUNTS, Account};
+pub use account::{ACCOUNTS, Account, RepositorySecret};
 pub use arch::Arch;
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
+pub use backup::{Backup, Retention, S3Repository};
 pub use certificate::{Authority, Certificate, Purpose};
 pub use cluster::*;
 pub use distribution::Distribution;
@@ -37,7 +39,10 @@ pub use endpoint::Endpoint;
 pub use hardware::{DiskFlags, ExtraNic, Hardware, Startup};
 pub use hosts::{AdoptedHosts, Host, HostMachine, Hosts, Passed, RootModule};
 pub use machine::{Machine, Outputs, can_be_of_a_machine};
-pub use name::{BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, StorageName, Tag};
+pub use name::{
+    BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, RepositoryName, StanzaName,
+    StorageName, Tag,
+};
 pub use nearest::nearest;
 pub use platform::*;
 pub use power::{PLACEHOLDERS, PowerCommands, nearest_placeholder, placeholders};

@@ -144,6 +144,28 @@ name!(
 );
 
 name!(
+    /// A repository of backups.
+    RepositoryName,
+    "repository name",
+    "1 to 20 lower-case letters and digits, starting with a letter",
+    "^[a-z][a-z0-9]{0,19}$",
+    |text| {
+        text.len() <= 20
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    }
+);
+
+name!(
+    /// The name of a cluster in the repositories of its backups.
+    StanzaName,
+    "stanza",
+    "1 to 60 lower-case letters, digits and hyphens, neither starting nor ending with a hyphen",
+    "^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$",
+    |text| is_label(text, 60)
+);
+
+name!(
     /// A database or role name that needs no quoting in PostgreSQL.
     DatabaseName,
     "database or role name",

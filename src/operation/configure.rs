@@ -69,7 +69,7 @@ pub async fn configure(
             firewall::admit_members(cluster, fleet, &access(&run.context, cluster, vault)?).await?;
         }
         // A check shows what a run with consent would do.
-        let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check };
+        let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check, origin: None };
         let configured = interruption::configure(run, cluster, &prepared.ansible, mode, None, ask).await?;
         if let Some(error) = interruption::left(CONFIGURE.command, cluster, &configured) {
             return Err(error);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ansible::Configured,
-    component::postgres,
+    component::{pgbackrest::Origin, postgres},
     context::RunContext,
     deployment::{Deployment, access, as_owner, client_files, lock::LockRequest},
     error::Result,
@@ -56,6 +56,8 @@ pub struct UpRequest {
     pub may_interrupt: bool,
     /// The plan that is carried out, and nothing else.
     pub saved: Option<SavedPlan>,
+    /// What a new cluster begins with in place of an empty one.
+    pub origin: Option<Origin>,
 }
 
 /// Creates the cluster, or converges it. `ask` asks for consent to an interruption of writes.
@@ -72,12 +74,12 @@ pub async fn up(
 }
 
 /// The stages that make and change something. A cluster that has no etcd yet is locked as soon as it has one.
-async fn converge(
+pub(super) async fn converge(
     acting: &mut Acting<'_>,
     request: &UpRequest,
     ask: impl AsyncFnOnce(&str) -> Result<bool>,
 ) -> Result<(Outcome, Option<Verdict>)> {
-    let UpRequest { agreed, mitogen, proof, saved, .. } = request;
+    let UpRequest { agreed, mitogen, proof, saved, origin, .. } = request;
     let may_interrupt = request.may_interrupt || saved.as_ref().is_some_and(|saved| saved.interrupts_writes);
     let Acting { run, deployment, locks, .. } = acting;
     let context = &run.context;
@@ -115,7 +117,7 @@ async fn converge(
         // A run elsewhere may have taken it meanwhile; a missing etcd is not reported, because it is expected here.
         locks.try_etcd(request).await?;
         firewall::admit_members(cluster, fleet, &access).await?;
-        let mode = PlayMode { mitogen: *mitogen, check: false, may_interrupt };
+        let mode = PlayMode { mitogen: *mitogen, check: false, may_interrupt, origin: origin.as_ref() };
         interruption::configure(run, cluster, &prepared.ansible, mode, seen.leader.as_ref(), ask).await?
     };
     locks.take_etcd(request).await?;

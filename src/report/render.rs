@@ -25,6 +25,7 @@ pub(super) const fn stage(stage: Stage) -> &'static str {
         Stage::Verify => "verify",
         Stage::Switchover => "switchover",
         Stage::Reinit => "reinit",
+        Stage::Backup => "backup",
         Stage::Destroy => "destroy",
     }
 }

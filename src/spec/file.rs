@@ -3,6 +3,7 @@
 //! Nothing here is decided: `spec::check` interprets the fields together.
 
 mod backend;
+mod backup;
 mod platform;
 mod secrets;
 
@@ -16,6 +17,7 @@ pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
+    backup::{BackupFile, S3RepositoryFile},
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
 };
@@ -88,6 +90,8 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// Patroni: version, durability and timers.
     pub(super) patroni: Option<PatroniFile>,
+    /// Backups by pgBackRest: of the data at times, and of the WAL all the time. Without it hactl makes none.
+    pub(super) backup: Option<BackupFile>,
     /// The machines' operating system.
     pub(super) machine: Option<MachineFile>,
     /// The failover drills.

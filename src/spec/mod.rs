@@ -5,6 +5,7 @@
 //! place, its field, and the word that was probably meant. Later stages need not check their input.
 
 mod backend;
+mod backup;
 mod blueprint;
 mod check;
 mod checker;
@@ -45,8 +46,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, Backend, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform, Postgres,
-    Role,
+    Account, Backend, Backup, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform,
+    Postgres, Role,
 };
 
 /// A cluster as its file describes it.
@@ -68,6 +69,8 @@ pub struct Spec {
     pub etcd_source: Option<EtcdSource>,
     pub postgres: Postgres,
     pub patroni: Patroni,
+    /// Where backups go, if hactl makes any.
+    pub backup: Option<Backup>,
     /// Commands that print passwords, used instead of the secrets file.
     pub secrets: Vec<SecretCommand>,
     /// The directory with changed roles, playbooks, templates and modules, when the file names one.

@@ -225,7 +225,7 @@ def copies(module, found):
         status, said, dummy = psql(module, sql)
         rows = [line.rsplit("|", 1) for line in said.splitlines()] if status == 0 else []
         return {address: int(done) for address, done in rows}
-    if found["state"] != "creating replica":
+    if found["state"] not in ("creating replica", "running custom bootstrap script"):
         return {}
     status, said, dummy = module.run_command(["du", "-sB1", module.params["data_dir"]])
     # Files may go while du counts.

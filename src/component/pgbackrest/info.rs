@@ -1,0 +1,178 @@
+//! What pgBackRest says of a cluster's repository: its backups, and from when on the cluster can be restored.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    ssh::Remote,
+};
+
+/// The program on the machines that calls pgBackRest for the cluster's stanza.
+const PROGRAM: &str = "/usr/local/sbin/hactl-pgbackrest";
+
+/// How long the repository may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+
+/// The backups of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Backups {
+    /// The cluster's name in the repository.
+    pub stanza: String,
+    /// The backups, the oldest first.
+    pub backups: Vec<BackupView>,
+    /// The first moment to which the cluster can be restored: the end of the oldest backup; null without one.
+    #[schemars(with = "Option<String>")]
+    pub restorable_from: Option<Timestamp>,
+    /// The newest WAL segment in the repository; null without one.
+    pub last_segment: Option<String>,
+}
+
+/// One backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BackupView {
+    /// Its name.
+    pub label: String,
+    /// `full`, `diff` or `incr`.
+    pub kind: String,
+    /// When it began.
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    /// When it ended.
+    #[schemars(with = "String")]
+    pub ended: Timestamp,
+    /// The size of the data in bytes.
+    pub size_bytes: u64,
+    /// The bytes that it added to the repository.
+    pub added_bytes: u64,
+    /// Whether pgBackRest found damaged pages.
+    pub has_errors: bool,
+}
+
+#[derive(Deserialize)]
+struct Stanza {
+    name: String,
+    #[serde(default)]
+    archive: Vec<Archive>,
+    #[serde(default)]
+    backup: Vec<Backup>,
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    max: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Backup {
+    label: String,
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: Times,
+    info: Sizes,
+    #[serde(default)]
+    error: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Times {
+    start: i64,
+    stop: i64,
+}
+
+#[derive(Deserialize)]
+struct Sizes {
+    size: u64,
+    repository: Added,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    delta: u64,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    code: u32,
+    message: String,
+}
+
+/// pgBackRest's status of a stanza without a backup.
+const NO_BACKUP: u32 = 2;
+
+/// What `pgbackrest info --output=json` printed.
+fn parsed(text: &str) -> Result<Backups, String> {
+    let stanzas: Vec<Stanza> = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+    let stanza = stanzas.into_iter().next().ok_or("it knows no stanza")?;
+    if ![0, NO_BACKUP].contains(&stanza.status.code) {
+        return Err(stanza.status.message);
+    }
+    let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    let backups: Vec<BackupView> = stanza
+        .backup
+        .into_iter()
+        .map(|backup| BackupView {
+            label: backup.label,
+            kind: backup.kind,
+            started: time(backup.timestamp.start),
+            ended: time(backup.timestamp.stop),
+            size_bytes: backup.info.size,
+            added_bytes: backup.info.repository.delta,
+            has_errors: backup.error.unwrap_or_default(),
+        })
+        .collect();
+    let restorable_from = backups.iter().map(|backup| backup.ended).min();
+    let last_segment = stanza.archive.into_iter().filter_map(|archive| archive.max).max();
+    Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment })
+}
+
+/// Asks the repository, from a machine of the cluster.
+///
+/// # Errors
+/// When the machine or the repository does not answer, or the repository has nothing of the cluster.
+pub(crate) async fn ask(remote: &Remote) -> Result<Backups> {
+    let done = remote.run(&format!("{PROGRAM} --output=json info"), b"", ANSWERS_WITHIN).await?;
+    let read = done.output().map_err(|said| said.to_string()).and_then(|text| parsed(&text));
+    read.map_err(|said| Error::failed("backup-repository", "read the backups in", "the repository").cause(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = r#"[{"archive":[{"database":{"id":1,"repo-key":1},"id":"17-1","max":"000000020000000000000009",
+        "min":"000000010000000000000001"}],"backup":[{"archive":{"start":"000000010000000000000005",
+        "stop":"000000010000000000000005"},"backrest":{"format":5,"version":"2.55.1"},"database":{"id":1,"repo-key":1},
+        "error":false,"info":{"delta":31181764,"repository":{"delta":3777384,"delta-map":32992,"size-map":32992},
+        "size":31181764},"label":"20261130-022015F","lsn":{"start":"0/5000028","stop":"0/5000158"},"prior":null,
+        "reference":null,"timestamp":{"start":1796005215,"stop":1796005216},"type":"full"}],"cipher":"aes-256-cbc",
+        "db":[{"id":1,"repo-key":1,"system-id":7713778807210115485,"version":"17"}],"name":"hand",
+        "repo":[{"cipher":"aes-256-cbc","key":1,"status":{"code":0,"message":"ok"}}],
+        "status":{"code":0,"lock":{"backup":{"held":false}},"message":"ok"}}]"#;
+
+    #[test]
+    fn info_of_pgbackrest_is_backups_and_the_first_moment_to_restore_to() {
+        let seen = parsed(INFO).unwrap();
+        let backup = &seen.backups[0];
+        assert_eq!(
+            (backup.label.as_str(), backup.kind.as_str(), backup.added_bytes),
+            ("20261130-022015F", "full", 3_777_384)
+        );
+        assert_eq!(seen.restorable_from, Some("2026-11-30T02:20:16Z".parse().unwrap()));
+        assert_eq!((seen.stanza.as_str(), seen.last_segment.as_deref()), ("hand", Some("000000020000000000000009")));
+    }
+
+    #[test]
+    fn stanza_that_cannot_be_read_is_an_error_and_one_without_backups_is_not() {
+        let status = |code: u32, message: &str| {
+            parsed(&format!(r#"[{{"name": "pg", "status": {{"code": {code}, "message": "{message}"}}}}]"#))
+        };
+        assert_eq!(status(1, "missing stanza path").unwrap_err(), "missing stanza path");
+        assert!(status(2, "no valid backups").unwrap().backups.is_empty());
+        assert!(parsed("[]").is_err() && parsed("").is_err());
+    }
+}

@@ -1,0 +1,6 @@
+# shellcheck shell=sh
+# The size of PostgreSQL's data with its tablespaces, and the free space on its disk, in KiB.
+dir=$(sed -n 's/^  data_dir: "\(.*\)"$/\1/p' /etc/patroni/patroni.yml)
+[ -n "$dir" ] || { echo '/etc/patroni/patroni.yml names no data directory' >&2; exit 1; }
+du -skL "$dir" 2>/dev/null | cut -f 1
+df -Pk /var/lib/postgresql | awk 'NR == 2 { print $4 }'
