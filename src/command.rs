@@ -90,6 +90,9 @@ pub(crate) enum Command {
     )]
     Reinit(reinit::ReinitArgs),
     /// Make, list and test backups
+    #[command(
+        after_help = "Examples:\n  hactl backup now pg-prod\n  hactl backup list pg-prod\n  hactl backup verify pg-prod"
+    )]
     #[command(subcommand)]
     Backup(backup::BackupCommand),
     /// Create a new cluster from the backups of another one

@@ -55,7 +55,6 @@ fn list(bench: &Bench) -> Value {
 
 #[test]
 #[ignore = "needs moto from the package index: `make test-long` runs it"]
-#[expect(clippy::too_many_lines, reason = "one cluster for all steps")]
 fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
     let mut steps = Steps::new();
     let instances = "node1: {}, node2: {}, node3: {}";
