@@ -80,7 +80,6 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
             assert_eq!(modes, "640 root postgres", "{key}");
         }
         assert!(list(&bench)["last_segment"].is_string());
-        bench.holds_no(&store.told("secret"));
     });
     steps.step("a second up, without a change, changes nothing", || {
         assert_eq!(bench.act(&["up", NAME, "--no-verify"])["changed"], false);
@@ -147,7 +146,7 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
         let seen = list(&bench);
         assert_eq!(seen["backups"].as_array().unwrap().len(), 2, "{seen:#}");
     });
-    steps.step("backup verify, when the passphrase on the replicas is another one, fails", || {
+    steps.step("backup now, with another passphrase on the machines, fails", || {
         for key in NODES {
             node(
                 NAME,
@@ -158,4 +157,5 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
         let (_, error) = bench.fail(&["backup", "now", NAME]);
         assert_eq!(error["code"], "backup-failed", "{error:#}");
     });
+    steps.finish();
 }
