@@ -40,8 +40,13 @@ class Keep(unittest.TestCase):
         self.assertEqual(self.keep([10, 3], 1, 14), 2)
         self.assertEqual(self.keep([], 2, 14), 2)
 
-    def test_other_kinds_and_damaged_backups_do_not_count(self):
-        self.assertEqual(self.keep([40, 20, (10, "diff", False), (5, "full", True), 3], 1, 14), 2)
+    def test_backups_of_other_kinds_do_not_count(self):
+        self.assertEqual(self.keep([40, 20, (10, "diff", False), 3], 1, 14), 2)
+
+    def test_damaged_backup_takes_the_place_of_no_other_one(self):
+        # pgBackRest counts it: with 2 it would keep those of 5 and 3 days, and the window would begin 3 days ago.
+        self.assertEqual(self.keep([40, 20, (5, "full", True), 3], 1, 14), 3)
+        self.assertEqual(self.keep([40, 30, (20, "full", True)], 2, 14), 3)
 
 
 if __name__ == "__main__":
