@@ -50,9 +50,50 @@ impl Backup {
         self.stanza.as_ref().map_or_else(default, ToString::to_string)
     }
 
+    /// Where `cluster` writes: the bucket, the directory in it, and its name there. Two addresses may be of one store.
+    #[must_use]
+    pub fn places(&self, cluster: &ClusterName, uuid: Uuid) -> Vec<(&str, &str, String)> {
+        let place = |one: &S3Repository| (one.bucket.as_str(), one.path.as_str(), self.stanza_of(cluster, uuid));
+        self.repositories.values().map(place).collect()
+    }
+
     /// The accounts of its repositories.
     pub fn accounts(&self) -> impl Iterator<Item = Account> {
         let each = |name: &RepositoryName| RepositorySecret::ALL.map(|what| Account::Repository(name.clone(), what));
         self.repositories.keys().flat_map(each)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backup(stanza: Option<&str>, host: &str) -> Backup {
+        let repository = S3Repository {
+            bucket: "b".into(),
+            host: host.into(),
+            port: 443,
+            region: "r".into(),
+            path: "/p".into(),
+            path_style: false,
+            ca: None,
+        };
+        Backup {
+            stanza: stanza.map(|name| name.parse().unwrap()),
+            repositories: [("main".parse().unwrap(), repository)].into(),
+            retention: Retention { full: 2, days: 14 },
+        }
+    }
+
+    #[test]
+    fn two_clusters_write_to_one_place_when_one_names_the_default_stanza_of_the_other() {
+        let (source, copy): (ClusterName, ClusterName) = ("pg".parse().unwrap(), "copy".parse().unwrap());
+        let (own, other) = (Uuid::from_u128(0x1a2b_3c4d << 96), Uuid::from_u128(7));
+        let its = backup(None, "s3.example.org");
+        let same = |stanza, host| backup(stanza, host).places(&copy, other) == its.places(&source, own);
+        assert!(same(Some("pg-1a2b3c4d"), "s3.example.org"));
+        // Another name of the same store.
+        assert!(same(Some("pg-1a2b3c4d"), "store.example.org"));
+        assert!(!same(None, "s3.example.org"));
     }
 }

@@ -48,7 +48,7 @@ pub async fn restore(
 ) -> Result<Summary> {
     let done = perform(run, deployment, &RESTORE, async |acting| {
         let context = &run.context;
-        fits(context, &mut acting.deployment, &source).await?;
+        fits(context, &mut acting.deployment, &mut source).await?;
         let origin = origin(context, &mut source, request.at).await?;
         let seen = ask_source(context, &mut source).await;
         is_restorable(context, &source, request.at, seen.as_ref()).await?;
@@ -74,7 +74,8 @@ pub async fn restore(
 }
 
 /// Refuses what cannot become the new cluster, with every reason.
-async fn fits(context: &Context, new: &mut Deployment, source: &Deployment) -> Result<()> {
+async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) -> Result<()> {
+    let uuids = (new.vault(context).await?.uuid(), source.vault(context).await?.uuid());
     let (name, from) = (new.cluster.name().clone(), source.cluster.name().clone());
     let mut causes = Vec::new();
     let (plan, other) = (&new.cluster.plan, &source.cluster.plan);
@@ -92,12 +93,15 @@ async fn fits(context: &Context, new: &mut Deployment, source: &Deployment) -> R
         let (new, old) = (plan.postgres.major, other.postgres.major);
         causes.push(format!("{name} has PostgreSQL {new}, and the backups are of PostgreSQL {old}"));
     }
-    if let (Some(own), Some(its)) = (&plan.backup, &other.backup)
-        && own.stanza.is_some()
-        && own.stanza == its.stanza
-        && own.repositories == its.repositories
-    {
-        causes.push(format!("{name} and {from} have the same `backup.stanza` in the same repository"));
+    // A restored cluster has the system identifier of its source, so pgBackRest would take the WAL of both.
+    if let (Some(own), Some(its)) = (&plan.backup, &other.backup) {
+        let (own, its) = (own.places(&name, uuids.0), its.places(&from, uuids.1));
+        if let Some((bucket, path, stanza)) = own.iter().find(|place| its.contains(place)) {
+            causes.push(format!(
+                "{name} and {from} would both write to the stanza {stanza} in {path} of the bucket {bucket}: set \
+                 `backup.stanza` of {name} to another name"
+            ));
+        }
     }
     if new.known.fleet_if_any()?.is_some() {
         let cluster = new.running(context).await?;
