@@ -7,7 +7,9 @@ mod bounds;
 mod decide;
 mod disk;
 mod kernel;
+mod locale;
 mod memory;
+mod refusal;
 pub mod safety;
 pub mod steps;
 mod versions;
@@ -27,7 +29,9 @@ pub use self::{
     bounds::ELECTION,
     decide::decide,
     kernel::of_containers as kernel_of_containers,
-    versions::{Refusal, moves},
+    locale::of_databases as locales_of_databases,
+    refusal::Refusal,
+    versions::moves,
 };
 use crate::model::{Backend, Backup, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};
@@ -199,6 +203,8 @@ impl Plan {
             synchronous_nodes: self.patroni.synchronous_nodes,
             memory_mib: self.postgres.memory_mib,
             birth: self.postgres.birth,
+            locale: self.postgres.locale.clone(),
+            icu_locales: self.postgres.icu_locales.clone(),
         }
     }
 }

@@ -109,6 +109,20 @@ fn name_unknown_is_reported_with_the_nearest_name() {
     assert_eq!(place.files(), ["pg-prod.yaml"], "a refused command made something");
 }
 
+#[test]
+fn name_of_a_directory_is_reported_without_suggesting_itself() {
+    let place = Place::with("other.yaml", "instances: {node1: {}}\n");
+    for dir in ["pg.yaml", ".hactl/pg"] {
+        fs::create_dir_all(place.path().join(dir)).unwrap();
+    }
+    let (code, error) = place.error(&["status", "pg"]);
+    assert_eq!((code, &error["code"]), (2, &"cluster-unknown".into()));
+    assert!(!error["hint"].as_str().unwrap().contains("did you mean"), "{error}");
+    let (code, error) = place.error(&["status", "pg.yaml"]);
+    assert_eq!((code, &error["code"]), (2, &"cluster-file".into()));
+    assert_eq!(error["hint"], "Check that it is a file, and that you may read it");
+}
+
 const WRONG: &str = "name: bad
 instances:
   node1: {memory: lots, coers: 2}
@@ -225,6 +239,26 @@ fn adopted_cluster_is_refused_by_commands_that_change_it() {
         assert!(error["hint"].as_str().unwrap().contains("`hactl status pg-prod`"), "{words:?}: {error}");
     }
     assert_eq!(place.files(), ["pg-prod.yaml"]);
+}
+
+#[test]
+fn command_with_a_question_on_a_cluster_without_machines_fails_before_the_question() {
+    let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
+    for command in [&["switchover", "pg"][..], &["reinit", "pg", "node1"]] {
+        let (code, error) = place.error(command);
+        assert_eq!((code, &error["code"]), (1, &"not-provisioned".into()), "{error:#}");
+    }
+}
+
+#[test]
+fn drill_unknown_is_reported_with_a_similar_name_if_there_is_one() {
+    let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
+    for (wrong, right) in [("node-los", Some("node-loss")), ("al", Some("all")), ("nonsense", None)] {
+        let (code, error) = place.error(&["verify", "pg", "--drill", wrong]);
+        assert_eq!((code, &error["code"]), (2, &"drill-unknown".into()));
+        let hint = error["hint"].as_str().unwrap();
+        assert_eq!(hint.split_once("did you mean ").map(|(_, meant)| meant.trim_end_matches('?')), right, "{hint}");
+    }
 }
 
 const PROXMOX: &str = "

@@ -181,6 +181,13 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
         let edits = [
             ("version: 17", "version: 16", "5:12: postgres.version: ", "version-refused"),
             ("postgres:\n", "etcd: {version: 3.5.35}\npostgres:\n", "4:17: etcd.version: ", "version-refused"),
+            ("version: 17", "version: 17\n  locale: de_DE.UTF-8", "6:11: postgres.locale: ", "locale-fixed"),
+            (
+                "version: 17",
+                "version: 17\n  databases: {app: {icu_locale: de-DE}}",
+                "6:33: postgres.databases.app.icu_locale: ",
+                "locale-fixed",
+            ),
             ("version: 17", "databases: {hactl_verify: {}}", "5:15: postgres.databases.hactl_verify: ", "cluster-file"),
         ];
         for (found, changed, place, code) in edits {
@@ -191,6 +198,9 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
             assert!(cause.starts_with(&format!("{NAME}.yaml:{place}")), "{error:#}");
         }
         assert_eq!(starts(), before, "a server was restarted");
+        // What a new cluster with this version gets.
+        let locale = "SELECT datlocprovider, datlocale, datcollate FROM pg_database WHERE datname = 'app'";
+        assert_eq!(ask("node1", locale), "b|C.UTF-8|C.UTF-8");
         bench.write_file(&file(&[]));
         healthy(&bench);
     });

@@ -4,6 +4,10 @@
 //!
 //! It proves the chain and the stack's wiring, not that Proxmox accepts them. Needs the container engine, Terraform,
 //! named and dig; `.ci/setup --test` installs them.
+//!
+//! Long because the steps of each test share one expensive cluster.
+
+mod moved;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +43,8 @@ use hactl::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use moved::Moves;
 
 const NAME: &str = "t-pve";
 const SUBNET: &str = "10.89.83.0/24";
@@ -185,6 +191,12 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// The number of an instance's machine on Proxmox.
+fn machine_id(bench: &Bench, key: &str) -> u32 {
+    let fleet: Value = serde_json::from_slice(&std::fs::read(bench.kept("fleet.json")).unwrap()).unwrap();
+    fleet["nodes"][key]["machine_id"].as_str().unwrap().parse().unwrap()
+}
+
 const POOL: &str = "proxmox_virtual_environment_pool";
 const VM: &str = "proxmox_virtual_environment_vm";
 const RECORD: &str = "hactl_dns_record_set";
@@ -194,7 +206,7 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
     let (simulator, zone) = (Simulator::start(World::default()), Server::start(Kind::Bind));
     let file = |instances: &str| {
         format!(
-            "name: {NAME}\nplatform:\n  proxmox: {{endpoint: '{}', ca_cert: {}, pool: {NAME}}}\n\
+            "name: {NAME}\ndisposable: true\nplatform:\n  proxmox: {{endpoint: '{}', ca_cert: {}, pool: {NAME}}}\n\
              dns: {{zone: {ZONE}, server: {}, port: {}, key_name: {KEY}}}\n\
              defaults: {{memory: 768, cores: 1, gateway: 10.89.83.1}}\ninstances:\n{instances}",
             simulator.endpoint(),
@@ -272,8 +284,7 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
     });
 
     steps.step("status, with a change that is not live, names the machine that waits for a restart", || {
-        let fleet: Value = serde_json::from_slice(&std::fs::read(bench.kept("fleet.json")).unwrap()).unwrap();
-        let id: u32 = fleet["nodes"]["node2"]["machine_id"].as_str().unwrap().parse().unwrap();
+        let id = machine_id(&bench, "node2");
         let pending = |change: &dyn Fn(&mut Guest)| change(simulator.world().guests.get_mut(&id).unwrap());
         pending(&|guest| drop(guest.pending.insert("memory".to_owned(), "4096".into())));
         let status = bench.status();
@@ -284,22 +295,61 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
         assert_eq!(bench.status()["healthy"], true);
     });
 
-    steps.step("drills, with power by the API, stop a machine and lose no commit", || {
+    let moved = steps.step("leader's machine, live on another hypervisor under clients, stays as it is", || {
+        let moves = Moves { bench: &bench, simulator: &simulator, recorded: &recorded, name: NAME };
+        let (moved, failed) = moves.move_the_leader("&online=1", |moved| {
+            assert_eq!(bench.up()["changed"], false);
+            let planned = bench.hactl(&["plan", NAME, "--detailed-exitcode"]);
+            let plan: Value = serde_json::from_slice(&planned.stdout).unwrap();
+            assert_eq!(planned.status.code(), Some(0), "{plan:#}");
+            let place = plan["places"].as_array().unwrap().iter().find(|place| place["vmid"] == moved.id).unwrap();
+            let (now, file) = (&place["hypervisor"], &place["file"]);
+            assert_eq!((now.as_str(), file.as_str()), (Some(moved.to), Some(moved.from.as_str())), "{plan:#}");
+        });
+        assert_eq!(failed, 0, "a live migration interrupts no client");
+        moved
+    });
+
+    steps.needs(&moved, "drills, with power by the API, stop machines where they are and lose no commit", |moved| {
         simulator.world().asked.clear();
-        bench.act(&["verify", NAME, "--yes", "--rounds", "1", "--drill", "switchover", "--drill", "node-loss"]);
+        let drills = ["switchover", "node-loss", "cluster-power-off"];
+        let chosen = drills.iter().flat_map(|drill| ["--drill", *drill]);
+        bench.act(&["verify", NAME, "--yes", "--rounds", "1"].into_iter().chain(chosen).collect::<Vec<_>>());
         let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
-        let drills = report["drills"].as_array().unwrap();
-        assert_eq!(drills.len(), 2, "{report:#}");
-        for drill in drills {
+        let done = report["drills"].as_array().unwrap();
+        assert_eq!(done.len(), drills.len(), "{report:#}");
+        for drill in done {
+            let round = &drill["rounds"][0];
+            println!(
+                "   {}: {} ms of {}, {}",
+                drill["name"], round["write_gap_ms"], round["bound_ms"], drill["acknowledged"]
+            );
             assert!(drill["outcome"] == "passed" && drill["lost"] == 0, "{drill:#}");
         }
         let asked = simulator.world().asked.clone();
         for action in ["stop", "start"] {
             let end = format!("/status/{action}");
-            let count = asked.iter().filter(|asked| asked.starts_with("POST ") && asked.ends_with(&end)).count();
-            assert_eq!(count, 1, "{action}: {asked:#?}");
+            let found = asked.iter().filter(|asked| asked.starts_with("POST ") && asked.ends_with(&end));
+            // One by the loss of a node, three by that of all.
+            assert_eq!(found.count(), 4, "{action}: {asked:#?}");
+            let there = format!("POST /api2/json/nodes/{}/qemu/{}/status/{action}", moved.to, moved.id);
+            assert!(asked.contains(&there), "no {there}: {asked:#?}");
         }
     });
+
+    if std::env::var_os("HACTL_TEST_LONG").is_some() {
+        steps.step("self-test, with power by the API, loses rows that nothing protects and no others", || {
+            bench.act(&["verify", NAME, "--yes", "--self-test"]);
+            let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
+            let drills = report["drills"].as_array().unwrap();
+            assert_eq!(drills.len(), 4, "{report:#}");
+            for drill in drills {
+                println!("   {} {}: {} lost", drill["name"], drill["variant"], drill["lost"]);
+                let unprotected = drill["variant"] == "async" || drill["variant"] == "unguarded";
+                assert!(drill["outcome"] == "passed" && (drill["lost"] != 0) == unprotected, "{drill:#}");
+            }
+        });
+    }
 
     steps.step("verify, killed while a machine has no power, leaves the watcher to start it", || {
         let verify = bench.follow(&["verify", NAME, "--yes", "--rounds", "1", "--drill", "replica-loss"]);
@@ -355,30 +405,59 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
     assert_eq!(bench.leftovers(), "");
 }
 
-/// A member in a container of Proxmox, from `up` to `down`.
+/// Members in containers of Proxmox, from `up` to `down`.
 #[test]
 fn cluster_on_containers_of_proxmox_runs_from_up_to_down() {
     let simulator = Simulator::start(World::default());
-    let file = format!(
-        "name: {LXC_NAME}\nplatform:\n  proxmox: {{kind: lxc, endpoint: '{}', ca_cert: {}, pool: {LXC_NAME}}}\n\
-         defaults: {{memory: 768, cores: 1, disk_gb: 8, gateway: 10.89.84.1}}\n\
-         instances: {{node1: {{address: 10.89.84.21/24}}}}\n",
-        simulator.endpoint(),
-        simulator.ca_cert().display(),
-    );
-    let mut bench = Bench::new(LXC_NAME, &file);
+    let file = |moved: Option<(&str, &str)>| {
+        let head = format!(
+            "name: {LXC_NAME}\nplatform:\n  proxmox: {{kind: lxc, endpoint: '{}', ca_cert: {}, pool: {LXC_NAME}}}\n\
+             defaults: {{memory: 768, cores: 1, disk_gb: 8, gateway: 10.89.84.1}}\ninstances:\n",
+            simulator.endpoint(),
+            simulator.ca_cert().display(),
+        );
+        (1..=3).fold(head, |text, n| {
+            let (key, from) = (format!("node{n}"), format!("pve{n}"));
+            let node = moved.filter(|(moved, _)| *moved == key).map_or(from.as_str(), |(_, to)| to);
+            text + &format!("  {key}: {{address: 10.89.84.2{n}/24, node: {node}}}\n")
+        })
+    };
+    let mut bench = Bench::new(LXC_NAME, &file(None));
     let (recorded, network) = hypervisor(&simulator, LXC_NAME, LXC_SUBNET, "t-pvc-image");
     bench.env =
         vec![("TF_REATTACH_PROVIDERS", recorded.reattach(None)), ("PROXMOX_VE_API_TOKEN", format!("{TOKEN}={SECRET}"))];
-    let (code, events) = bench.follow(&["up", LXC_NAME, "--no-verify"]).end();
-    assert_eq!(code, 0, "{:#?}", events.iter().rev().take(3).collect::<Vec<_>>());
-    in_order(&events, "create", &[(POOL, 1), (crate::common::recorded::CONTAINER, 1)]);
-    let status = bench.status();
-    assert_eq!((&status["healthy"], &status["notices"]), (&Value::Bool(true), &serde_json::json!([])), "{status:#}");
-    assert_eq!(bench.sql(status["dsn"].as_str().unwrap(), "SELECT 1"), "1");
-    assert_eq!(bench.up()["changed"], false);
-    bench.act(&["down", LXC_NAME, "--yes"]);
-    assert_eq!(crate::common::containers(LXC_NAME), Vec::<String>::new());
+    let mut steps = Steps::new();
+    steps.must("up, without a cluster, makes pool, containers and a healthy cluster", || {
+        let (code, events) = bench.follow(&["up", LXC_NAME, "--no-verify"]).end();
+        assert_eq!(code, 0, "{:#?}", events.iter().rev().take(3).collect::<Vec<_>>());
+        in_order(&events, "create", &[(POOL, 1), (crate::common::recorded::CONTAINER, 3)]);
+        let status = bench.status();
+        assert_eq!(
+            (&status["healthy"], &status["notices"]),
+            (&Value::Bool(true), &serde_json::json!([])),
+            "{status:#}"
+        );
+        assert_eq!(bench.up()["changed"], false);
+    });
+    steps.step("leader's container, restarted on another hypervisor under clients, is taken over from there", || {
+        let moves = Moves { bench: &bench, simulator: &simulator, recorded: &recorded, name: LXC_NAME };
+        moves.move_the_leader("&restart=1", |moved| {
+            let (code, error) = bench.fail(&["up", LXC_NAME, "--no-verify"]);
+            assert_eq!((code, &error["code"]), (1, &"proxmox-machine-moved".into()), "{error:#}");
+            assert!(
+                error["hint"].as_str().unwrap().contains(&format!("Set `node: {}` for {}", moved.to, moved.key)),
+                "{error:#}"
+            );
+            bench.write_file(&file(Some((moved.key.as_str(), moved.to))));
+            bench.up();
+            assert_eq!(bench.up()["changed"], false);
+        });
+    });
+    steps.step("down, with `--yes`, removes all of them", || {
+        bench.act(&["down", LXC_NAME, "--yes"]);
+        assert_eq!(crate::common::containers(LXC_NAME), Vec::<String>::new());
+    });
+    steps.finish();
     block_on(async { engine().await.remove_network(&network).await.unwrap() });
     assert_eq!(bench.leftovers(), "");
 }

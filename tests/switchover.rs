@@ -349,7 +349,9 @@ fn moved_primary_and_new_copy_lose_no_row() {
             println!("   {}", done["message"]);
             primary(&bench);
             assert_ne!(ask(key, "SELECT pg_postmaster_start_time()"), before);
-            assert_eq!(kept(key), Vec::<String>::new());
+            // The copy of the killed run goes on by itself. If it has ended, it may be small enough to be kept.
+            let unfinished = |path: &String| node(key, &format!("ls {path}/backup_label 2>/dev/null || :"));
+            assert!(kept(key).iter().all(|path| unfinished(path).is_empty()), "{:?}", kept(key));
         });
     }
 

@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::common::{Bench, steps::Steps};
+use crate::common::{Bench, ansible, steps::Steps};
 
 const NAME: &str = "t-vm";
 const ADDRESS: &str = "10.99.77.2";
@@ -67,6 +67,12 @@ fn virtual_machine_has_kernel_settings_and_a_watchdog_that_resets_it() {
         },
     );
 
+    // How many of them a kernel that runs can still reserve depends on its free memory.
+    steps.step("role, with a number of huge pages, sets them for the next boot", || {
+        kernel_of_the_role(&bench);
+        assert_eq!(machine.run("grep nr_hugepages /etc/sysctl.d/60-hactl.conf"), "vm.nr_hugepages = 137\n");
+    });
+
     let boot = machine.run(BOOT_ID);
     steps.step("machine, with a stopped Patroni, is reset by its device and keeps its kernel parameters", || {
         machine.run("kill -STOP $(systemctl show -p MainPID --value patroni)");
@@ -82,9 +88,34 @@ fn virtual_machine_has_kernel_settings_and_a_watchdog_that_resets_it() {
         machine.wait_for(|| bench.status()["members"][0]["watchdog"] == "armed");
         let status = bench.status();
         assert_eq!(status["healthy"], true, "{status:#}");
+    });
+
+    steps.step("PostgreSQL, which starts after the reset, has its shared memory in the huge pages", || {
+        assert_eq!(machine.run(HUGE_PAGES), "reserved 137 server yes\n");
+    });
+
+    steps.step("up, on the machine that was reset, changes only the huge pages back, and then nothing", || {
+        let up = || bench.hactl(&["up", NAME, "--no-verify", "--yes"]);
+        machine.wait_for(|| up().status.success());
+        assert_eq!(machine.run("cat /etc/sysctl.d/60-hactl.conf | grep -c nr_hugepages || :"), "0\n");
         assert_eq!(bench.up()["changed"], false);
     });
     steps.finish();
+}
+
+/// Runs the role's tasks for the kernel with the settings that hactl decides for machines that it made, with as many huge pages as
+/// it would reserve for the `shared_buffers` of this small machine.
+fn kernel_of_the_role(bench: &Bench) {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ansible = ansible();
+    done(
+        Command::new(ansible.ansible_playbook)
+            .arg("--inventory")
+            .arg(bench.kept("inventory/patroni-cluster.ini"))
+            .arg(top.join("tests/virtual_machine/huge-pages.yml"))
+            .env("ANSIBLE_ROLES_PATH", top.join("roles"))
+            .env("ANSIBLE_TIMEOUT", "120"),
+    );
 }
 
 const SETTINGS: &str = "sysctl -n vm.dirty_background_bytes vm.dirty_bytes vm.swappiness";
@@ -95,6 +126,9 @@ postmaster=$(head -n 1 /var/lib/postgresql/15/*/postmaster.pid)
 echo patroni $(cat /proc/$main/oom_score_adj)
 echo postmaster $(cat /proc/$postmaster/oom_score_adj)
 echo backend $(cat /proc/$(pgrep -P $postmaster | head -n 1)/oom_score_adj)";
+/// The huge pages of the kernel, and whether PostgreSQL has its shared memory there.
+const HUGE_PAGES: &str = "postmaster=$(head -n 1 /var/lib/postgresql/15/*/postmaster.pid)
+echo reserved $(cat /proc/sys/vm/nr_hugepages) server $(grep -q anon_hugepage /proc/$postmaster/maps && echo yes || echo no)";
 const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
 
 /// Why the machine cannot be made here.

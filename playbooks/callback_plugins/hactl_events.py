@@ -24,7 +24,8 @@ description:
   - Enable it with C(ANSIBLE_CALLBACKS_ENABLED=hactl_events). It writes beside
     whatever callback prints to standard output.
   - HACTL_EVENTS names a file, or the number of an open file descriptor.
-  - A failed task's list C(refused) is given as it is: what of the cluster file was refused, and why.
+  - A failed task's list C(refused) is given as it is: what of the cluster file was refused, and why. So is the list
+    C(untried) of a task that succeeded: what it could not try.
   - A task that changed something, or would in check mode, gives its C(effects) - files with their difference where
     Ansible compares them, units that start, stop, reload or restart, and what a module lists itself as C(effects).
     A task's variable C(hactl_restarts) names a service that the task restarts, C(hactl_leaves) one that it leaves
@@ -149,6 +150,9 @@ class CallbackModule(CallbackBase):
         refused = answer.get("refused")
         if status in ("failed", "ignored") and not hidden and isinstance(refused, list) and refused:
             fields["refused"] = refused
+        untried = answer.get("untried")
+        if status == "ok" and not hidden and isinstance(untried, list) and untried:
+            fields["untried"] = untried
         effects = self._effects(result, hidden) if status in ("ok", "changed") else []
         if effects:
             fields["effects"] = effects

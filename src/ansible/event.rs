@@ -1,6 +1,6 @@
 //! The callback plugin's lines -> events, and at the end the recap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,8 @@ struct HostResult {
     #[serde(default)]
     refused: Vec<Refusal>,
     #[serde(default)]
+    untried: Vec<String>,
+    #[serde(default)]
     effects: Vec<Effect>,
 }
 
@@ -112,6 +114,8 @@ pub(super) struct Follower {
     pub(super) configured: Option<Configured>,
     /// What was refused, each once: machines of one kind refuse the same.
     pub(super) refused: Vec<Refusal>,
+    /// Parameters that the cluster got without a trial.
+    pub(super) untried: BTreeSet<String>,
     changes: Vec<Change>,
 }
 
@@ -138,6 +142,7 @@ impl Follower {
     fn result(&mut self, result: HostResult) -> Event {
         let changes = result.effects.into_iter().map(|effect| Change { machine: result.host.clone(), effect });
         self.changes.extend(changes);
+        self.untried.extend(result.untried);
         let said = [result.msg.trim(), result.stderr.trim()];
         let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
         let message = (!said.is_empty()).then(|| said.join("\n"));
@@ -189,6 +194,10 @@ mod tests {
         let refusal =
             Refusal { parameter: "work_mem".into(), cause: "no value of it".into(), meant: Some("16MB".into()) };
         assert_eq!(follower.refused, [refusal]);
+        for host in ["node1", "node2"] {
+            follower.line(&format!(r#"{{"event":"host_result","host":"{host}","task":"Try","role":"patroni","status":"ok","untried":["archive_command"]}}"#));
+        }
+        assert_eq!(follower.untried, ["archive_command".to_owned()].into());
         let effects = r#"[{"kind":"unit","unit":"etcd","action":"restart"},{"kind":"left","unit":"postgresql"}]"#;
         follower.line(&format!(r#"{{"event":"host_result","host":"node1","task":"Restart","role":"etcd","status":"changed","effects":{effects}}}"#));
         follower.line(r#"{"event":"stats","hosts":{"node1":{"ok":1,"changed":2,"failures":1,"unreachable":0,"skipped":0,"rescued":0,"ignored":0}}}"#);

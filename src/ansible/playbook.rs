@@ -197,6 +197,12 @@ pub async fn run(
         context.events.emit(Line::event(line, "ansible")).await;
     }
     let finished = finished?;
+    if !follower.untried.is_empty() {
+        let names: Vec<&str> = follower.untried.iter().map(String::as_str).collect();
+        let message = format!("could not try {} before the cluster got the change", names.join(", "));
+        let hint = "Read the log of the primary with `hactl logs`, to see that the new value works".to_owned();
+        context.events.warn("parameter-untried", message, Some(hint)).await;
+    }
     let mut error = Error::failed("ansible", "run", format!("playbook {}", playbook.file));
     if finished.status.success()
         && let Some(configured) = follower.configured

@@ -28,9 +28,8 @@ pub(crate) async fn run(session: &Session, args: ReinitArgs) -> Result<u8> {
     let ReinitArgs { name, node: key, allow_destroy, yes } = args;
     let allowed = allow_destroy.contains(&key);
     if !yes {
-        let cluster = session.cluster(&name.name)?;
-        cluster.must_be_made_here(operation::REINIT.command)?;
-        let cluster = cluster.name().as_str();
+        let deployment = session.deployment_to_ask_about(&name.name, &operation::REINIT, Some(&key)).await?;
+        let cluster = deployment.cluster.name().as_str();
         let fate = if allowed { "kept aside if there is space for it, or else removed" } else { "kept aside" };
         report::message(&format!("{cluster}: {key} stops and copies the primary's data; its own data is {fate}."));
         prompt::confirm(session, cluster, |cause| {

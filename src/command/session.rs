@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     event::{Event, Events, Summary},
     exec::Lock,
+    model::InstanceKey,
     operation::Operation,
     report::{self, Github, Output, Reporters},
 };
@@ -57,6 +58,23 @@ impl Session {
         // A run that holds the lock has newer data here than what this query could have read before that run wrote.
         if !Lock::is_held(&deployment.cluster.dir().lock()) {
             self.query(async |context| deployment.pull(context).await).await?;
+        }
+        Ok(deployment)
+    }
+
+    /// The same, for a command that asks for confirmation before it acts on the machines: it fails before its question if
+    /// the cluster has no machines, or no machine `node`.
+    pub(crate) async fn deployment_to_ask_about(
+        &self,
+        name: &str,
+        operation: &Operation,
+        node: Option<&InstanceKey>,
+    ) -> Result<Deployment> {
+        self.cluster(name)?.must_be_made_here(operation.command)?;
+        let deployment = self.deployment(name).await?;
+        let fleet = deployment.known.fleet(&deployment.cluster)?;
+        if let Some(node) = node {
+            fleet.node(node.as_str())?;
         }
         Ok(deployment)
     }

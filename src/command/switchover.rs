@@ -23,9 +23,8 @@ pub(crate) struct SwitchoverArgs {
 pub(crate) async fn run(session: &Session, args: SwitchoverArgs) -> Result<u8> {
     let SwitchoverArgs { name, to, yes } = args;
     if !yes {
-        let cluster = session.cluster(&name.name)?;
-        cluster.must_be_made_here(operation::SWITCHOVER.command)?;
-        let cluster = cluster.name().as_str();
+        let deployment = session.deployment_to_ask_about(&name.name, &operation::SWITCHOVER, to.as_ref()).await?;
+        let cluster = deployment.cluster.name().as_str();
         let text = format!(
             "{cluster}: another member becomes the primary. Connections to the primary end, and writes fail for some \
              seconds."

@@ -4,7 +4,7 @@ use super::{Session, prompt};
 use crate::{
     deployment::{Cluster, Deployment},
     error::{Error, Result},
-    model::ClusterName,
+    model::{ClusterName, nearest},
     operation::{self, Work},
     report::{self, Output},
     verify::{self, Choice, Cost, Drill, Load, Soak, Verdict, verdict::DrillOutcome},
@@ -155,9 +155,8 @@ async fn drills(session: &Session, cluster: &Cluster, args: &VerifyArgs) -> Resu
 fn choose(words: &[String]) -> Result<Vec<&'static Drill>> {
     verify::choose(words).map_err(|word| {
         let titles: Vec<String> = verify::CATALOGUE.iter().map(Drill::title).collect();
-        let nearest =
-            titles.iter().max_by(|a, b| strsim::jaro_winkler(a, &word).total_cmp(&strsim::jaro_winkler(b, &word)));
-        let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+        let known = titles.iter().map(String::as_str).chain(["all", "soak"]);
+        let hint = nearest(&word, known).map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
         Error::usage("drill-unknown", "find drill", &word)
             .cause(format!("the drills are {}, `all` and `soak`", titles.join(", ")))
             .hint(format!("Run `hactl verify --list` to see what each drill does{hint}"))

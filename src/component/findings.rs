@@ -1,9 +1,16 @@
 //! What components find in the observations: problems by name, each with what to do about it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{etcd::Etcd, patroni::Member, postgres::SlotView, probe::ProbeError};
+use super::{
+    etcd::Etcd,
+    patroni::Member,
+    postgres::{ReplayLag, SlotView},
+    probe::ProbeError,
+};
 use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
 
 /// Something that is not as it should be.
@@ -55,6 +62,8 @@ pub(crate) struct Findings {
     pub(crate) members: Vec<Member>,
     /// The replication slots of the primary.
     pub(crate) slots: Vec<SlotView>,
+    /// How far the standbys of the primary are behind with their replay.
+    pub(crate) replay: BTreeMap<String, ReplayLag>,
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
     /// Machines whose lease guard has not proved that it would stop a primary.

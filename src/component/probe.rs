@@ -1,6 +1,6 @@
 //! Asking a service: what came of it, and one HTTP request through a tunnel.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http_body_util::{BodyExt, Full};
@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     access::{Access, Login, PATIENCE},
@@ -146,19 +146,29 @@ pub(super) async fn http(
         if !endpoint.tls {
             return exchange(stream, endpoint, question).await;
         }
-        let name = ServerName::try_from(endpoint.host.clone()).map_err(ProbeError::other)?;
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        exchange(
-            stream.map_err(|error| ProbeError::Tls(format!("TLS on {endpoint} failed: {error}")))?,
-            endpoint,
-            question,
-        )
-        .await
+        exchange(secured(stream, tls, endpoint).await?, endpoint, question).await
     };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(answer) => answer,
         Err(_) => Err(ProbeError::Timeout(format!("{endpoint} did not answer within {} s", PATIENCE.as_secs()))),
     }
+}
+
+/// TLS over `stream`. A connection that ends during the handshake says nothing about certificates.
+async fn secured<S>(stream: S, tls: &Arc<ClientConfig>, endpoint: &Endpoint) -> Observed<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(ProbeError::other)?;
+    TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(|error| match is_of_tls(&error) {
+        true => ProbeError::Tls(format!("TLS on {endpoint} failed: {error}")),
+        false => ProbeError::Other(format!("the connection to {endpoint} ended during the TLS handshake: {error}")),
+    })
+}
+
+/// Whether TLS failed: a connection passes on the error of rustls as an error of input and output.
+pub(super) fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
 async fn exchange<S>(stream: S, endpoint: &Endpoint, question: Question<'_>) -> Observed<Answer>
@@ -175,4 +185,37 @@ where
     let body = answer.into_body().collect().await.map_err(ProbeError::other)?.to_bytes().to_vec();
     driver.abort();
     Ok(Answer { status, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::RootCertStore;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// What a probe sees of a server that answers the handshake with `answer`, or ends the connection without one.
+    async fn seen(answer: &[u8]) -> ProbeError {
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let (near, mut far) = tokio::io::duplex(4096);
+        far.write_all(answer).await.unwrap();
+        let _open = (!answer.is_empty()).then_some(far);
+        let endpoint = Endpoint { host: "10.0.0.1".to_owned(), port: 2379, tls: true };
+        secured(near, &Arc::new(tls), &endpoint).await.err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn connection_that_ends_during_the_handshake_is_not_a_tls_error() {
+        let error = seen(b"").await;
+        assert!(
+            matches!(&error, ProbeError::Other(said) if said.contains("ended during the TLS handshake")),
+            "{error:?}"
+        );
+        let error = seen(b"HTTP/1.0 400 Bad Request\r\n\r\n").await;
+        assert!(matches!(&error, ProbeError::Tls(said) if said.contains("failed")), "{error:?}");
+    }
 }

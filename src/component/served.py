@@ -21,8 +21,9 @@ def served(service):
     # An expired certificate is what this program looks for.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    # A server of TLS 1.2 that asks for a certificate ends the handshake without one.
-    if service["key"]:
+    # A server of TLS 1.2 that asks for a certificate ends the handshake without one. PostgreSQL does not need one, and would
+    # log that it cannot verify its own, which is for servers only.
+    if service["key"] and service["starts"] != "postgres":
         context.load_cert_chain(service["file"], service["key"])
     with socket.create_connection((service["host"], service["port"]), timeout=PATIENCE) as plain:
         if service["starts"] == "postgres":
@@ -30,7 +31,10 @@ def served(service):
             if plain.recv(1) != b"S":
                 return None
         with context.wrap_socket(plain) as secure:
-            return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True))
+            pem = ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True))
+            # A connection that ends within TLS is an error to some servers.
+            attempt(ssl.SSLSocket.unwrap, secure)
+            return pem
 
 
 def text(path):

@@ -163,8 +163,8 @@ mod tests {
         (Arc::new(config), made.pem())
     }
 
-    /// Serves one client; one of PostgreSQL first asks for TLS.
-    fn serve(config: &Arc<rustls::ServerConfig>, asked_for: bool) -> u16 {
+    /// Serves one client, and tells whether it ended the connection within TLS; one of PostgreSQL first asks for TLS.
+    fn serve(config: &Arc<rustls::ServerConfig>, asked_for: bool) -> (u16, thread::JoinHandle<bool>) {
         let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(config));
         let port = listener.local_addr().unwrap().port();
         let answer = move |mut client: TcpStream| {
@@ -178,9 +178,16 @@ mod tests {
             while connection.is_handshaking() {
                 connection.complete_io(&mut client).unwrap();
             }
+            // Without the end of TLS this is an error, which PostgreSQL logs.
+            while connection.read_tls(&mut client).unwrap() > 0 {
+                if connection.process_new_packets().unwrap().peer_has_closed() {
+                    return true;
+                }
+            }
+            false
         };
-        thread::spawn(move || answer(listener.accept().unwrap().0));
-        port
+        let server = thread::spawn(move || answer(listener.accept().unwrap().0));
+        (port, server)
     }
 
     #[test]
@@ -206,12 +213,15 @@ mod tests {
             json!({"service": service, "host": "127.0.0.1", "port": port, "starts": starts, "file": file, "key": null,
                    "authority": null})
         };
+        let (patroni, at_patroni) = serve(&config, false);
+        let (postgres, at_postgres) = serve(&config, true);
         let services = json!([
-            service(TlsService::Patroni, serve(&config, false), "tls"),
-            service(TlsService::Postgresql, serve(&config, true), "postgres"),
+            service(TlsService::Patroni, patroni, "tls"),
+            service(TlsService::Postgresql, postgres, "postgres"),
             service(TlsService::Etcd, closed, "tls"),
         ]);
         let done = Command::new("python3").args(["-I", "-c", PROGRAM, &services.to_string()]).output().unwrap();
+        assert!(at_patroni.join().unwrap() && at_postgres.join().unwrap());
         let now = Timestamp::now();
         let seen = parse(&String::from_utf8_lossy(&done.stdout), now);
         let found = |service, served| Served { service, served, file: Stamp::of_pem(&other), authority: None, at: now };

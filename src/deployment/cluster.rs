@@ -11,9 +11,10 @@ use crate::{
     context::{ClusterDir, Context, Dirs},
     error::{Error, Result, codes},
     model::{
-        Account, AdoptedHosts, Backup, Choices, ClusterName, DatabaseName, Distribution, InstanceKey, Secret, Settled,
+        Account, AdoptedHosts, Backup, Choices, ClusterName, DatabaseLocale, DatabaseName, Distribution, InstanceKey,
+        Secret, Settled,
     },
-    plan::{self, Plan, PlannedInstance, Warning},
+    plan::{self, Plan, PlannedInstance, Refusal, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
     spec::{self, Origin, Record, SecretCommand, Source},
 };
@@ -83,12 +84,34 @@ impl Cluster {
     /// With the place of the version in the cluster file.
     pub(crate) fn can_move(&self) -> Result<()> {
         let Some(runs) = self.settled() else { return Ok(()) };
-        plan::moves(&self.plan, runs).map_err(|refusal| {
-            let problem = self.source.problem(&refusal.field, &refusal.message, None);
-            let mut error = Error::usage(refusal.code, refusal.what, self.name()).cause(&problem);
-            error.locations = [problem.location()].into();
-            error.hint(refusal.hint)
+        plan::moves(&self.plan, runs).map_err(|refusal| self.refused(refusal))
+    }
+
+    /// Whether the file asks for a locale of ICU that no run has noted: the database may exist without it.
+    pub(crate) fn has_new_icu_locales(&self) -> bool {
+        self.settled().is_some_and(|runs| {
+            self.plan
+                .postgres
+                .icu_locales
+                .iter()
+                .any(|(database, locale)| runs.icu_locales.get(database) != Some(locale))
         })
+    }
+
+    /// Whether the databases that exist have the locales of the file.
+    ///
+    /// # Errors
+    /// With the place of the locale in the cluster file.
+    pub(crate) fn fits_databases(&self, found: &BTreeMap<String, DatabaseLocale>) -> Result<()> {
+        plan::locales_of_databases(&self.plan, found).map_err(|refusal| self.refused(refusal))
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        let field: Vec<&str> = refusal.field.iter().map(String::as_str).collect();
+        let problem = self.source.problem(&field, &refusal.message, None);
+        let mut error = Error::usage(refusal.code, refusal.what, self.name()).cause(&problem);
+        error.locations = [problem.location()].into();
+        error.hint(refusal.hint)
     }
 
     fn replan(&mut self) -> Result<()> {

@@ -33,23 +33,38 @@ use crate::{
 /// provider by itself; no Terraform variable of that name is declared, so it is in no file.
 pub const SECRET_VARIABLE: &str = env::TF_VAR_DNS_KEY_SECRET;
 
-/// The TSIG key's secret, from the environment as given.
+/// The secret of a TSIG key, and the environment variable that has it.
+#[derive(Clone, Debug)]
+pub struct KeySecret {
+    variable: String,
+    bytes: Secret<Vec<u8>>,
+}
+
+/// The secret in [`SECRET_VARIABLE`], from the environment as given.
 ///
 /// # Errors
 /// Of kind `Missing` when the variable is not set, and when it is not base64.
-pub fn secret(env: &BTreeMap<String, String>) -> Result<Secret<Vec<u8>>> {
-    let hint = format!("Set {SECRET_VARIABLE} to the `secret` of the key in the DNS server's configuration");
-    let text = env.get(SECRET_VARIABLE).map(|text| text.trim()).filter(|text| !text.is_empty());
+pub fn secret(env: &BTreeMap<String, String>) -> Result<KeySecret> {
+    secret_in(env, SECRET_VARIABLE)
+}
+
+/// The secret in another variable: a configuration of Terraform may use several keys.
+///
+/// # Errors
+/// Of kind `Missing` when the variable is not set, and when it is not base64.
+pub fn secret_in(env: &BTreeMap<String, String>, variable: &str) -> Result<KeySecret> {
+    let hint = format!("Set {variable} to the `secret` of the key in the DNS server's configuration");
+    let text = env.get(variable).map(|text| text.trim()).filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| {
         Error::missing("dns-secret-missing", "find", "the secret of the TSIG key")
-            .cause(format!("the environment variable {SECRET_VARIABLE} is not set"))
+            .cause(format!("the environment variable {variable} is not set"))
             .hint(&hint)
     })?;
     match STANDARD.decode(text) {
-        Ok(bytes) => Ok(Secret::new(bytes)),
+        Ok(bytes) => Ok(KeySecret { variable: variable.to_owned(), bytes: Secret::new(bytes) }),
         // What was decoded up to the wrong character is not quoted.
         Err(_) => Err(Error::missing("dns-secret-encoding", "read", "the secret of the TSIG key")
-            .cause(format!("the environment variable {SECRET_VARIABLE} does not hold base64"))
+            .cause(format!("the environment variable {variable} does not hold base64"))
             .hint(hint)),
     }
 }
@@ -64,7 +79,7 @@ mod tests {
 
     #[test]
     fn invalid_dns_secret_is_refused_without_its_text() {
-        assert_eq!(secret(&env(" aHVudGVyMg==\n")).unwrap().expose(), b"hunter2");
+        assert_eq!(secret(&env(" aHVudGVyMg==\n")).unwrap().bytes.expose(), b"hunter2");
         for empty in [BTreeMap::new(), env(""), env(" ")] {
             let error = secret(&empty).unwrap_err();
             assert_eq!((error.code, error.kind.exit_code()), ("dns-secret-missing", 3));
@@ -72,5 +87,7 @@ mod tests {
         let error = secret(&env("hunter2!")).unwrap_err();
         assert_eq!(error.code, "dns-secret-encoding");
         assert!(!error.to_string().contains("hunter2"), "{error}");
+        let error = secret_in(&env("aHVudGVyMg=="), "LAB_KEY").unwrap_err().to_string();
+        assert!(error.contains("LAB_KEY") && !error.contains(SECRET_VARIABLE), "{error}");
     }
 }

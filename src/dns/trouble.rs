@@ -2,7 +2,6 @@
 
 use hickory_proto::op::ResponseCode;
 
-use super::SECRET_VARIABLE;
 use crate::{
     error::{Error, codes},
     model::{Dns, KeyAlgorithm},
@@ -28,8 +27,8 @@ pub(super) enum Reason {
     Code(ResponseCode),
 }
 
-/// The error of failing to do `what` to `object`.
-pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Error {
+/// The error of failing to do `what` to `object`; `secret` is the environment variable with the key's secret.
+pub(super) fn explain(dns: &Dns, secret: &str, what: &str, object: &str, reason: Reason) -> Error {
     let (server, key, zone, algorithm) = (dns.endpoint(), &dns.key_name, &dns.zone, dns.key_algorithm);
     let failed = |code: &'static str| Error::failed(code, what, object);
     match reason {
@@ -44,7 +43,7 @@ pub(super) fn explain(dns: &Dns, what: &str, object: &str, reason: Reason) -> Er
         }
         Reason::Secret => failed("dns-secret")
             .cause(format!("the TSIG secret is wrong: {server} has another secret for the key {key} with {algorithm}"))
-            .hint(format!("Set {SECRET_VARIABLE} to the `secret` of {key} in the server's configuration")),
+            .hint(format!("Set {secret} to the `secret` of {key} in the server's configuration")),
         Reason::KeyName => failed("dns-key-name")
             .cause(format!(
                 "the key name is wrong: {server} knows no key {key} for {zone}, with {algorithm} or with another \
@@ -141,16 +140,18 @@ mod tests {
         let mut codes: Vec<_> = reasons
             .into_iter()
             .map(|reason| {
-                let error = explain(&dns, "create the record", "node1.a.b.", reason);
+                let error = explain(&dns, "LAB_KEY", "create the record", "node1.a.b.", reason);
                 assert!(error.hint.is_some() && error.to_string().contains("10.0.0.1"), "{error}");
                 error.code
             })
             .collect();
         codes.dedup();
         assert_eq!(codes.len(), 10);
-        let error = explain(&dns, "create", "x", Reason::Clock(Some(-400))).to_string();
+        let error = explain(&dns, "LAB_KEY", "create", "x", Reason::Clock(Some(-400))).to_string();
         assert!(error.contains("400 s behind"), "{error}");
-        let error = explain(&dns, "create", "x", Reason::Zone(Some("b.".to_owned()))).to_string();
+        let error = explain(&dns, "LAB_KEY", "create", "x", Reason::Zone(Some("b.".to_owned()))).to_string();
         assert!(error.contains("a.b. is inside its zone b."), "{error}");
+        let error = explain(&dns, "LAB_KEY", "create", "x", Reason::Secret).to_string();
+        assert!(error.contains("Set LAB_KEY to the `secret` of k."), "{error}");
     }
 }

@@ -18,13 +18,13 @@ use hickory_proto::{
 use uuid::Uuid;
 
 use super::{
-    RecordMarker,
+    KeySecret, RecordMarker,
     exchange::{Trouble, exchange, now},
     trouble::{Reason, explain},
 };
 use crate::{
     error::{Error, Result},
-    model::{Dns, KeyAlgorithm, Secret},
+    model::{Dns, KeyAlgorithm},
 };
 
 /// How far the clocks of both sides may differ, in seconds (RFC 8945 recommends 300).
@@ -81,6 +81,8 @@ impl FoundRecords {
 /// A zone, its server, and the key that may change it.
 pub struct Zone {
     dns: Dns,
+    /// The environment variable with the key's secret, for messages.
+    secret_variable: String,
     origin: Name,
     signer: TSigner,
 }
@@ -90,10 +92,10 @@ impl Zone {
     ///
     /// # Errors
     /// When the secret cannot be used.
-    pub fn new(dns: Dns, secret: &Secret<Vec<u8>>) -> Result<Self> {
+    pub fn new(dns: Dns, secret: &KeySecret) -> Result<Self> {
         let origin = name(dns.zone.as_str())?;
-        let signer = signer(&dns, dns.key_algorithm, secret.expose())?;
-        Ok(Self { dns, origin, signer })
+        let signer = signer(&dns, dns.key_algorithm, secret.bytes.expose())?;
+        Ok(Self { dns, secret_variable: secret.variable.clone(), origin, signer })
     }
 
     /// Whether the server serves the zone, and knows the key.
@@ -109,7 +111,7 @@ impl Zone {
         };
         match self.served(&answer) {
             Ok(()) => Ok(()),
-            Err(reason) => Err(explain(&self.dns, what, zone, reason)),
+            Err(reason) => Err(explain(&self.dns, &self.secret_variable, what, zone, reason)),
         }
     }
 
@@ -288,7 +290,7 @@ impl Zone {
         let mut found = FoundRecords::default();
         for answer in [Some(v4), Some(v6), texts].into_iter().flatten() {
             if !answer.authoritative {
-                return Err(explain(&self.dns, what, &fqdn, Reason::Zone(None)));
+                return Err(explain(&self.dns, &self.secret_variable, what, &fqdn, Reason::Zone(None)));
             }
             for record in answer.answers.iter().filter(|record| record.name == owner) {
                 match &record.data {
@@ -342,7 +344,7 @@ impl Zone {
     }
 
     async fn error(&self, what: &str, object: &str, trouble: Trouble) -> Error {
-        explain(&self.dns, what, object, self.reason(trouble).await)
+        explain(&self.dns, &self.secret_variable, what, object, self.reason(trouble).await)
     }
 
     /// Asks again if the server's answer has several possible causes.

@@ -275,7 +275,7 @@ impl Command {
         }
         alive.0 = None;
         if stopped {
-            return Err(Error::interrupted("finish", self));
+            return Err(Error::interrupted("finish", format!("`{}`", self.title())));
         }
         Ok(Finished { status, stdout: String::new(), tail, duration: started.elapsed() })
     }
@@ -462,6 +462,15 @@ async fn read_lines(reader: impl AsyncRead + Unpin, stream: Stream, lines: mpsc:
                 }
             }
         }
+    }
+}
+
+impl Command {
+    /// The program and its subcommand, as a user knows them: `terraform apply`.
+    fn title(&self) -> String {
+        let program = self.program.file_name().unwrap_or(self.program.as_os_str()).to_string_lossy();
+        let subcommand = self.args.first().filter(|arg| arg.chars().all(|c| c.is_ascii_lowercase()));
+        subcommand.map_or_else(|| program.to_string(), |subcommand| format!("{program} {subcommand}"))
     }
 }
 

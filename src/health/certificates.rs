@@ -189,18 +189,7 @@ mod tests {
 
     fn found(nodes: &[(&str, Vec<Served>)]) -> Health {
         let member = Member { name: "node1".into(), ..Member::default() };
-        let mut health = Health {
-            leader: "node1".parse().ok(),
-            members: vec![member],
-            etcd: Default::default(),
-            problems: Vec::new(),
-            notices: Vec::new(),
-            unproved: Vec::new(),
-            watchdogs: BTreeMap::new(),
-            needs_leader: true,
-            slots: Vec::new(),
-            certificates: Certificates::new(),
-        };
+        let mut health = Health { leader: "node1".parse().ok(), members: vec![member], ..Health::default() };
         let certificates = nodes.iter().map(|(key, served)| (key.parse().unwrap(), Ok(served.clone()))).collect();
         health.add_certificates(&plan(), certificates);
         health

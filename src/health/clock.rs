@@ -1,4 +1,4 @@
-//! The machines' clocks -> a problem where two of them differ: pure, apart from [`ask`].
+//! The machines' clocks -> a problem where two of them differ: pure, apart from [`clock_and_digest`].
 //!
 //! The end of a lease, certificates, journals and reports are times of different machines.
 
@@ -14,7 +14,7 @@ use crate::{
 const TOLERANCE: f64 = 0.5;
 
 /// Reads the clock of a machine, and the digest that the last good configuration left there.
-pub(super) async fn ask(remote: &Remote) -> (Option<ClockView>, Option<String>) {
+pub(super) async fn clock_and_digest(remote: &Remote) -> (Option<ClockView>, Option<String>) {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map(|time| time.as_secs_f64());
     let before = now();
     let done = remote.run("date +%s.%N; cat /etc/hactl/digest 2>/dev/null", b"", PATIENCE).await;

@@ -11,7 +11,7 @@ use crate::{
         COMPONENTS, Certificates, Findings, Hint, Observations, Problem,
         etcd::Etcd,
         patroni::{Member, Watchdog},
-        postgres::SlotView,
+        postgres::{ReplayLag, SlotView},
     },
     model::InstanceKey,
     plan::Plan,
@@ -19,13 +19,15 @@ use crate::{
 };
 
 /// A cluster's state at one moment, good or bad.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Health {
     pub leader: Option<InstanceKey>,
     pub members: Vec<Member>,
     pub etcd: Etcd,
     /// The replication slots of the primary.
     pub slots: Vec<SlotView>,
+    /// How far the primary's standbys are behind with their replay, by their machines' keys.
+    pub replay: BTreeMap<String, ReplayLag>,
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy.
     pub notices: Vec<Problem>,
@@ -102,10 +104,10 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, slots, problems, notices, unproved, .. } = findings;
+    let Findings { leader, members, etcd, slots, replay, problems, notices, unproved, .. } = findings;
     let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
     let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
-    Health { leader, members, etcd, slots, problems, notices, unproved, watchdogs, needs_leader, certificates }
+    Health { leader, members, etcd, slots, replay, problems, notices, unproved, watchdogs, needs_leader, certificates }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.

@@ -52,7 +52,7 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     let helpers = join_all(helpers.map(async |unit| (*unit, unit_trouble(remote, unit, ENABLED).await)));
     let firewall = async { if node.found.is_none() { firewall::ask(remote, PATIENCE).await } else { None } };
     let (views, (clock, digest), helpers, firewall, data) =
-        tokio::join!(views, clock::ask(remote), helpers, firewall, data);
+        tokio::join!(views, clock::clock_and_digest(remote), helpers, firewall, data);
 
     let mut view = NodeView::new(roles.clone(), Ok(()));
     (view.kept, view.checkpoint) = (kept(&data), checkpoint(&data));

@@ -9,12 +9,18 @@ use crate::component::Observations;
 /// nothing.
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
+/// A member within so many bytes of the primary has nothing to catch up: it does not stream for another reason, and moves with
+/// each write all the same.
+const NEAR: u64 = 16 << 20;
+
 /// How far each thing is, in bytes.
 pub(super) type Marks = BTreeMap<String, u64>;
 
 /// The positions of all that may still move. A member that streams counts for nothing: its position moves with each write.
 pub(super) fn marks(seen: &Observations) -> Marks {
     let mut marks = Marks::new();
+    let told = || seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
+    let written = told().filter_map(|patroni| patroni.itself.xlog.location).max();
     for (key, view) in seen {
         if let Some(Ok(postgres)) = &view.postgres {
             let copies = postgres.copies.iter();
@@ -22,7 +28,10 @@ pub(super) fn marks(seen: &Observations) -> Marks {
         }
         if let Some(Ok(patroni)) = &view.patroni {
             let follows = patroni.itself.replication_state.as_deref() == Some("streaming");
-            let replayed = patroni.itself.xlog.replayed_location.filter(|_| !follows);
+            let replayed =
+                patroni.itself.xlog.replayed_location.filter(|replayed| {
+                    !follows && written.is_none_or(|written| replayed.saturating_add(NEAR) < written)
+                });
             marks.extend(replayed.map(|position| (format!("replay on {key}"), position)));
         }
     }
@@ -110,14 +119,15 @@ mod tests {
 
     #[test]
     fn member_that_streams_does_not_count_as_movement() {
-        let member = |state: Option<&str>| {
+        let replica = |state: Option<&str>, replayed: u64| {
             let mut view = NodeView::new(BTreeSet::new(), Ok(()));
             let mut told = PatroniView::default();
             told.itself.replication_state = state.map(str::to_owned);
-            told.itself.xlog.replayed_location = Some(7);
+            told.itself.xlog.replayed_location = Some(replayed);
             view.patroni = Some(Ok(told));
             view
         };
+        let member = |state| replica(state, 7);
         let mut primary = NodeView::new(BTreeSet::new(), Ok(()));
         let copies = BTreeMap::from([("node4".to_owned(), 9)]);
         primary.postgres = Some(Ok(PostgresView { copies, ..PostgresView::default() }));
@@ -126,5 +136,15 @@ mod tests {
         let seen: Observations = keys.into_iter().zip(views).collect();
         let expected = [("the copy of the data to node4", 9), ("replay on node3", 7), ("replay on node5", 7)];
         assert_eq!(marks(&seen), expected.map(|(thing, position)| (thing.to_owned(), position)).into());
+
+        // A replica whose connection ends again and again has all that the primary has written, and one that catches up has not.
+        let mut leads = NodeView::new(BTreeSet::new(), Ok(()));
+        let mut told = PatroniView::default();
+        told.itself.xlog.location = Some(1 << 30);
+        leads.patroni = Some(Ok(told));
+        let views = [leads, replica(None, (1 << 30) - 4096), replica(None, 1 << 29)];
+        let keys = ["node1", "node2", "node3"].map(|key| key.parse().unwrap());
+        let seen: Observations = keys.into_iter().zip(views).collect();
+        assert_eq!(marks(&seen), Marks::from([("replay on node3".to_owned(), 1 << 29)]));
     }
 }

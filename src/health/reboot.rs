@@ -42,18 +42,7 @@ mod tests {
     use crate::model::{Change, Reboot};
 
     fn health() -> Health {
-        Health {
-            leader: Some("node1".parse().unwrap()),
-            members: Vec::new(),
-            etcd: Default::default(),
-            slots: Vec::new(),
-            problems: Vec::new(),
-            notices: Vec::new(),
-            unproved: Vec::new(),
-            watchdogs: std::collections::BTreeMap::new(),
-            needs_leader: true,
-            certificates: Default::default(),
-        }
+        Health { leader: Some("node1".parse().unwrap()), ..Health::default() }
     }
 
     #[test]

@@ -72,6 +72,10 @@ pub struct StatusMember {
     pub timeline: Option<u64>,
     /// Bytes behind the leader; null on the leader and while unknown.
     pub lag_bytes: Option<u64>,
+    /// The WAL that the replica has not replayed, in bytes; null on the leader and while unknown.
+    pub replay_lag_bytes: Option<u64>,
+    /// The time from a commit on the primary to its replay on the replica, in seconds; null on the leader and while unknown.
+    pub replay_lag_seconds: Option<f64>,
     /// What Patroni does with the machine's watchdog device; null while unknown.
     pub watchdog: Option<Watchdog>,
 }
@@ -119,6 +123,8 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
                 state: member.state.clone(),
                 timeline: member.timeline,
                 lag_bytes: member.lag_bytes(),
+                replay_lag_bytes: health.replay.get(&member.name).map(|lag| lag.bytes),
+                replay_lag_seconds: health.replay.get(&member.name).and_then(|lag| lag.seconds),
                 watchdog: health
                     .watchdogs
                     .iter()

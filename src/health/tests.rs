@@ -10,7 +10,7 @@ use crate::{
         FirewallView, NodeView, Observations, ProbeError, Served, Stamp, TlsService,
         etcd::{EtcdView, ListedMember},
         patroni::{Cluster, GuardState, GuardView, Itself, Member, PatroniView},
-        postgres::{PostgresView, SlotView},
+        postgres::{CollationView, PostgresView, ReplayLag, SlotView},
     },
     model::{Choices, InstanceKey, Role},
     plan::{self, Plan},
@@ -213,6 +213,37 @@ fn each_fault_is_reported_with_its_code_and_node() {
             "a member that does not start, with a checkpoint before the fork",
             |seen| do_not_start(seen, 100),
             &[("not-streaming", Some("node3")), ("postgres-silent", Some("node3"))],
+        ),
+        (
+            "a member on a timeline that the leader's history lacks",
+            |seen| {
+                diverge(seen, 90);
+                let leader = patroni(seen, LEADER);
+                (leader.itself.role, leader.itself.timeline) = ("primary".to_owned(), Some(4));
+                leader.history = BTreeMap::from([(1, 80), (3, 100)]);
+                patroni(seen, "node3").itself.timeline = Some(2);
+            },
+            &[("member-diverged", Some("node3")), ("timeline-differs", Some("node3"))],
+        ),
+        (
+            "a member on a later timeline than the leader's",
+            |seen| {
+                diverge(seen, 90);
+                let leader = patroni(seen, LEADER);
+                (leader.itself.role, leader.itself.timeline) = ("primary".to_owned(), Some(2));
+                patroni(seen, "node3").itself.timeline = Some(3);
+            },
+            &[("member-diverged", Some("node3")), ("timeline-differs", Some("node3"))],
+        ),
+        (
+            "a leader whose history is not written to its end yet",
+            |seen| {
+                diverge(seen, 90);
+                let leader = patroni(seen, LEADER);
+                (leader.itself.role, leader.itself.timeline) = ("primary".to_owned(), Some(4));
+                patroni(seen, "node3").itself.timeline = Some(3);
+            },
+            &[("timeline-differs", Some("node3"))],
         ),
         ("a member that has not reached the fork", |seen| diverge(seen, 100), &[("timeline-differs", Some("node3"))]),
         ("a member apart", |seen| etcd(seen, "node3").serving = false, &[("etcd-isolated", Some("node3"))]),
@@ -469,6 +500,34 @@ fn unknown_members_and_other_dcs_of_an_adopted_cluster_are_reported() {
     let health = diagnose(&plan, &seen);
     assert!(health.is_healthy() && health.etcd.healthy, "{:?}", codes(&health));
     assert_eq!(noticed(&health), ["dcs-not-etcd"]);
+}
+
+#[test]
+fn machine_whose_library_sorts_in_another_version_is_a_notice_with_both_versions() {
+    let plan = plan();
+    let mut seen = good(&plan);
+    let (database, made, found) = ("app".to_owned(), "2.36".to_owned(), "2.41".to_owned());
+    postgres(&mut seen, "node2").collations = vec![CollationView { database, made, found }];
+    let health = diagnose(&plan, &seen);
+    assert!(health.is_healthy(), "{:?}", codes(&health));
+    assert_eq!(noticed(&health), ["collation-version"]);
+    let notice = &health.notices[0];
+    assert_eq!(notice.node.as_deref(), Some("node2"));
+    assert!(
+        notice.message.contains("database `app`") && notice.message.contains("2.36") && notice.message.contains("2.41")
+    );
+}
+
+#[test]
+fn replay_lag_is_what_the_primary_tells_of_each_standby() {
+    let plan = plan();
+    let mut seen = good(&plan);
+    let behind = ReplayLag { bytes: 4096, seconds: Some(1.5) };
+    postgres(&mut seen, LEADER).replay.insert("node2".to_owned(), behind);
+    postgres(&mut seen, "node3").replay.insert("node2".to_owned(), ReplayLag::default());
+    let status = status(&plan, &diagnose(&plan, &seen), String::new());
+    let lags: Vec<_> = status.members.iter().map(|one| (one.replay_lag_bytes, one.replay_lag_seconds)).collect();
+    assert_eq!(lags, [(None, None), (Some(4096), Some(1.5)), (None, None)]);
 }
 
 #[test]

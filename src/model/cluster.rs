@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DatabaseName, EtcdVersion, IgnoredSlot, InstanceKey, PostgresMajor, Slot};
+use super::{DatabaseName, EtcdVersion, IcuLocales, IgnoredSlot, InstanceKey, Locale, PostgresMajor, Slot};
 
 /// The store of Patroni's leader key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +147,13 @@ pub struct Postgres {
     pub given: Vec<String>,
     /// Databases and the role that owns each.
     pub databases: BTreeMap<DatabaseName, DatabaseName>,
+    /// The locale of the cluster, fixed when its data is made; absent in the plans of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Locale>,
+    /// Databases with a locale of ICU, fixed when the database is made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub icu_locales: IcuLocales,
     /// Networks that may connect, in addition to the cluster's machines and, with `own_network`, to their networks.
     #[schemars(with = "Vec<String>")]
     pub access: Vec<IpNet>,
@@ -252,4 +259,10 @@ pub struct Settled {
     /// Which set of parameters of new clusters it began with; 0 for none.
     #[serde(default)]
     pub birth: u32,
+    /// The locale of the cluster; absent in the records of earlier releases, which had one for all clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Locale>,
+    /// The databases with a locale of ICU.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub icu_locales: IcuLocales,
 }

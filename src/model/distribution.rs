@@ -121,7 +121,7 @@ pub fn postgres_packages(release: Distribution, major: PostgresMajor) -> Postgre
             "python3-venv".to_owned(),
         ],
         repository: if own { Repository::Distribution } else { Repository::Pgdg },
-        ran_here: release == Distribution::Debian12 && major.number() == 15,
+        ran_here: matches!((release, major.number()), (Distribution::Debian12, 15) | (Distribution::Debian13, 17)),
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(
             table,
             "P D!P P P \n\
-             P P P D P \n\
+             P P P D!P \n\
              D P P P P \n\
              P P D P P \n"
         );

@@ -12,6 +12,7 @@ pub mod drill;
 pub mod endpoint;
 pub mod hardware;
 pub mod hosts;
+pub mod locale;
 pub mod machine;
 pub mod name;
 pub mod nearest;
@@ -38,6 +39,7 @@ pub use drill::{DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES};
 pub use endpoint::Endpoint;
 pub use hardware::{DiskFlags, ExtraNic, Hardware, Startup};
 pub use hosts::{AdoptedHosts, Host, HostMachine, Hosts, Passed, RootModule};
+pub use locale::{DatabaseLocale, IcuLocales, Locale, LocaleProvider, is_same_icu_locale};
 pub use machine::{Machine, Outputs, can_be_of_a_machine};
 pub use name::{
     BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, RepositoryName, StanzaName,

@@ -3,7 +3,9 @@
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{AdoptedHosts, Distribution, Hosts, InstanceKey, PowerCommands, Proxmox, ProxmoxKind, RootModule, Ssh};
+use super::{
+    AdoptedHosts, Distribution, Hosts, Hypervisor, InstanceKey, PowerCommands, Proxmox, ProxmoxKind, RootModule, Ssh,
+};
 
 /// Where the machines come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,6 +180,12 @@ impl Platform {
     #[must_use]
     pub fn renamed_from(&self, key: &InstanceKey) -> Option<&InstanceKey> {
         self.proxmox()?.machines.get(key)?.renamed_from.as_ref()
+    }
+
+    /// The hypervisor of an instance, where the cluster file says it.
+    #[must_use]
+    pub fn hypervisor(&self, key: &InstanceKey) -> Option<&Hypervisor> {
+        self.proxmox()?.machines.get(key).map(|machine| &machine.hypervisor)
     }
 
     /// The hactl stack that makes the machines; none if the user's own module does.

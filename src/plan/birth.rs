@@ -46,7 +46,8 @@ pub fn of(parameters: &BTreeMap<String, Value>) -> u32 {
 
 /// Parameters by which PostgreSQL itself copies logical slots with `failover` to the standbys, from 17 on.
 pub(super) fn failover_slots(major: PostgresMajor, given: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
-    let logical = given.get("wal_level").and_then(Value::as_str) == Some("logical");
+    let level = given.get("wal_level").and_then(Value::as_str).unwrap_or_default();
+    let logical = level.eq_ignore_ascii_case("logical");
     if major.number() < 17 || !logical {
         return BTreeMap::new();
     }

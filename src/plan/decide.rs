@@ -113,6 +113,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             own_network: versions.own_network,
             memory_mib,
             birth: versions.birth,
+            locale: versions.locale,
             packages,
             pgdg_suite,
             parameters,
@@ -148,7 +149,7 @@ fn packages(release: Distribution, major: PostgresMajor, warnings: &mut Vec<Warn
         warnings.push(Warning {
             code: "combination-not-run".to_owned(),
             message: format!("hactl's own tests do not run PostgreSQL {major} on {release}"),
-            hint: Some("Use PostgreSQL 15 on debian:12, which they run".to_owned()),
+            hint: Some("Use PostgreSQL 15 on debian:12 or PostgreSQL 17 on debian:13, which they run".to_owned()),
         });
     }
     let pgdg = packages.repository == Repository::Pgdg;

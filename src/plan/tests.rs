@@ -225,6 +225,21 @@ fn proxmox_placement_that_weakens_the_cluster_gives_a_warning() {
 }
 
 #[test]
+fn voters_of_a_new_cluster_are_spread_over_the_hypervisors() {
+    let of = |nodes: &[(&str, &str)], chosen: &[&str]| {
+        let instances: Vec<String> = nodes.iter().map(|(key, node)| format!("{key}: {{node: {node}}}")).collect();
+        let text = format!("platform: proxmox\ninstances: {{{}}}", instances.join(", "));
+        voters(&decide(&spec(&text), &choices(chosen)).unwrap())
+    };
+    let four = [("a", "pve1"), ("b", "pve1"), ("c", "pve2"), ("d", "pve3")];
+    assert_eq!(of(&four, &[]), "a c d");
+    assert_eq!(of(&four, &["a", "b", "c"]), "a b c", "voters that were chosen stay");
+    let six = [("a", "pve1"), ("b", "pve1"), ("c", "pve1"), ("d", "pve2"), ("e", "pve2"), ("f", "pve3")];
+    assert_eq!(of(&six, &[]), "a b d e f", "five voters, two at most on one hypervisor");
+    assert_eq!(of(&[("a", "pve1"), ("b", "pve1"), ("c", "pve1")], &[]), "a b c");
+}
+
+#[test]
 fn renamed_voter_remains_a_voter() {
     let text = "platform: proxmox\ninstances: {z: {renamed_from: default}, a: {}, b: {}, c: {}}";
     let plan = decide(&spec(text), &choices(&["default"])).unwrap();

@@ -1,6 +1,9 @@
 //! Which versions a plan has: what the file sets, else what runs. And which of them a cluster that runs can move to.
 
-use super::{Choices, Durability, Plan, Settled, Warning, birth};
+use super::{
+    Choices, Durability, Plan, Settled, Warning, birth, locale,
+    refusal::{Refusal, field},
+};
 use crate::{
     model::EtcdVersion,
     spec::{Pin, Spec},
@@ -20,6 +23,9 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: spec.patroni.synchronous_nodes,
         memory_mib: spec.postgres.memory_mib,
         birth: birth::NEWEST,
+        // That of an adopted cluster is not known.
+        locale: (!spec.platform.is_adopted()).then(|| locale::of_new_cluster(spec)),
+        icu_locales: spec.postgres.icu_locales.clone(),
     };
     let Some(runs) = &choices.settled else { return wanted };
     let pinned = spec.pinned;
@@ -44,6 +50,8 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
         memory_mib: spec.postgres.memory_mib,
         birth: runs.birth,
+        locale: Some(locale::settled(spec, runs)),
+        icu_locales: wanted.icu_locales,
     }
 }
 
@@ -84,18 +92,6 @@ fn numbers(version: &str) -> Vec<u32> {
     version.split('.').filter_map(|part| part.parse().ok()).collect()
 }
 
-/// A version that a cluster cannot move to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub code: &'static str,
-    /// What the file asks for, after "could not".
-    pub what: &'static str,
-    /// The field of the cluster file.
-    pub field: [&'static str; 2],
-    pub message: String,
-    pub hint: String,
-}
-
 /// Whether a cluster on which `runs` is settled can move to the versions of `plan`.
 ///
 /// # Errors
@@ -105,7 +101,7 @@ pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
         return Err(Refusal {
             code: "version-refused",
             what: VERSION,
-            field: ["postgres", "version"],
+            field: field(["postgres", "version"]),
             message: format!(
                 "the cluster has data of PostgreSQL {}, and PostgreSQL {} cannot use it",
                 runs.postgres, plan.postgres.major
@@ -120,8 +116,15 @@ pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     if plan.voters().next().is_some()
         && let Some((message, hint)) = etcd(runs.etcd, plan.etcd)
     {
-        return Err(Refusal { code: "version-refused", what: VERSION, field: ["etcd", "version"], message, hint });
+        return Err(Refusal {
+            code: "version-refused",
+            what: VERSION,
+            field: field(["etcd", "version"]),
+            message,
+            hint,
+        });
     }
+    locale::of_cluster(plan, runs)?;
     memory(plan, runs)
 }
 
@@ -139,7 +142,7 @@ fn memory(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
     Err(Refusal {
         code: "memory-shrinks",
         what: "shrink the servers of",
-        field: ["postgres", "memory"],
+        field: field(["postgres", "memory"]),
         message: format!(
             "{key} has {memory} MiB of memory, and the servers are sized for {sized} MiB: all of them would get smaller \
              parameters and restart"
@@ -178,7 +181,11 @@ fn etcd(from: EtcdVersion, to: EtcdVersion) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{plan::decide, spec};
+    use crate::{
+        model::{IcuLocales, Locale},
+        plan::decide,
+        spec,
+    };
 
     fn settled(etcd: &str) -> Settled {
         let postgres = 15.try_into().unwrap();
@@ -191,6 +198,8 @@ mod tests {
             synchronous_nodes: 1,
             memory_mib: Some(1024),
             birth: 0,
+            locale: Some(Locale::of_earlier_releases()),
+            icu_locales: IcuLocales::new(),
         }
     }
 

@@ -43,11 +43,14 @@ pub(super) fn pick(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>) 
         choices.voters.contains(key) || before.is_some_and(|before| choices.voters.contains(before))
     };
     voters.extend(free().filter(|key| chosen(key)).cloned());
-    for key in free() {
-        if voters.len() >= wanted {
-            break;
-        }
-        voters.insert(key.clone());
+    // The next voter is on the hypervisor that has the fewest, so that etcd survives the loss of one where that is possible.
+    while voters.len() < wanted {
+        let together = |key: &InstanceKey| {
+            let hypervisor = spec.platform.hypervisor(key);
+            voters.iter().filter(|voter| hypervisor.is_some() && spec.platform.hypervisor(voter) == hypervisor).count()
+        };
+        let Some(next) = free().filter(|key| !voters.contains(*key)).min_by_key(|key| together(key)) else { break };
+        voters.insert(next.clone());
     }
 
     let mut warn = |code: &str, message: String, hint: &str| {

@@ -26,6 +26,8 @@ pub struct RecordedMachine {
     pub name: Option<String>,
     /// The hypervisor on which Terraform looks for it.
     pub hypervisor: Option<String>,
+    /// Whether Proxmox protected it against removal after the last apply.
+    pub protection: bool,
     /// Whether an import block names it: until it is applied, the machine has the name and tags that others gave it.
     pub imported: bool,
 }

@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     health::{self, Health, Status},
     platform,
+    stage::versions,
     verify::fault::FaultTarget,
 };
 
@@ -20,7 +21,13 @@ impl StatusProbe {
     /// # Errors
     /// Those of [`Deployment::running`].
     pub async fn new(context: &Context, deployment: &mut Deployment) -> Result<Self> {
-        deployment.running(context).await.map(Self)
+        let mut running = deployment.running(context).await?;
+        if deployment.cluster.adopted().is_none() {
+            // What an earlier release made has settings of its own until its next `up`.
+            versions::recognize(context, deployment).await?;
+            running.plan.clone_from(&deployment.cluster.plan);
+        }
+        Ok(Self(running))
     }
 
     /// Asks every node. Takes at most 10 s, however many do not answer.

@@ -8,13 +8,13 @@ use std::{
 use crate::error::{Error, Result};
 
 /// Why the first line of results was not written.
-static NOT_WRITTEN: OnceLock<ErrorKind> = OnceLock::new();
+static NOT_WRITTEN: OnceLock<io::Error> = OnceLock::new();
 
 /// Prints a line of results. [`written`] tells whether it was written.
 pub fn print(line: &str) {
     let mut stdout = io::stdout().lock();
     if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        NOT_WRITTEN.get_or_init(|| error.kind());
+        NOT_WRITTEN.get_or_init(|| error);
     }
 }
 
@@ -24,8 +24,8 @@ pub fn print(line: &str) {
 /// Why they could not: the disk is full, say.
 pub fn written() -> Result<()> {
     match NOT_WRITTEN.get() {
-        None | Some(ErrorKind::BrokenPipe) => Ok(()),
-        Some(kind) => Err(not_written(kind)),
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => Err(not_written(error)),
+        _ => Ok(()),
     }
 }
 

@@ -74,7 +74,8 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 _ => String::new(),
             };
             let address = address.as_ref().map(|address| format!(" {address}")).unwrap_or_default();
-            format!("  Terraform {severity}{address}{place}: {summary}\n    {}", detail.replace('\n', "\n    "))
+            let detail: String = detail.lines().map(|line| format!("\n    {line}")).collect();
+            format!("  Terraform {severity}{address}{place}: {summary}{}", detail.trim_end())
         }
         Event::Planned { durability, fencing, bounds } => {
             let gaps: Vec<String> = bounds.iter().map(|gap| format!("{} {:.0} s", gap.fault, gap.seconds)).collect();
@@ -149,13 +150,19 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "  certificates the earliest ends on {end}");
     }
     if !status.members.is_empty() {
-        let _ = writeln!(text, "\n  {:<16} {:<15} {:<12} {:>8} {:>12}", "PATRONI", "ROLE", "STATE", "TIMELINE", "LAG");
+        let _ = writeln!(
+            text,
+            "\n  {:<16} {:<15} {:<12} {:>8} {:>12} {:>20}",
+            "PATRONI", "ROLE", "STATE", "TIMELINE", "LAG", "REPLAY LAG"
+        );
         for member in &status.members {
             let timeline = member.timeline.map_or_else(|| "-".to_owned(), |number| number.to_string());
             let lag = member.lag_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes} B"));
+            let seconds = member.replay_lag_seconds.map(|seconds| format!(", {seconds:.1} s")).unwrap_or_default();
+            let replay = member.replay_lag_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes} B{seconds}"));
             let _ = writeln!(
                 text,
-                "  {:<16} {:<15} {:<12} {timeline:>8} {lag:>12}",
+                "  {:<16} {:<15} {:<12} {timeline:>8} {lag:>12} {replay:>20}",
                 member.name, member.role, member.state
             );
         }
@@ -331,6 +338,17 @@ mod tests {
         for text in ["/a`id`/x", "/say \"hi\"/x", "/wow!/x", "/a\\b/x"] {
             assert_eq!(argument(text), format!("'{text}'"));
         }
+    }
+
+    #[test]
+    fn diagnostic_without_detail_is_one_line() {
+        let shown = |detail: &str| {
+            let (severity, summary) = ("error".to_owned(), "execution halted".to_owned());
+            let detail = detail.to_owned();
+            line(&Event::Diagnostic { severity, summary, detail, address: None, file: None, line: None }).unwrap()
+        };
+        assert_eq!(shown(""), "  Terraform error: execution halted");
+        assert_eq!(shown("a\nb\n"), "  Terraform error: execution halted\n    a\n    b");
     }
 
     #[test]

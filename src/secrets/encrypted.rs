@@ -54,9 +54,19 @@ pub(super) fn not_opened(file: &Path, identity: &Identity, error: &age::DecryptE
                  the right key"
             ))
         }
-        error => result.cause(format!("the file is damaged: {error}")).hint(
+        error => result.cause(format!("the file is damaged: {}", damage(error))).hint(
             "Restore the last good version (`git checkout`, a backup); hactl never overwrites a damaged secrets file",
         ),
+    }
+}
+
+/// What is wrong with a file that is not as [`encrypt`] writes it.
+fn damage(error: &age::DecryptError) -> String {
+    match error {
+        age::DecryptError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "it is empty, or ends too early".to_owned()
+        }
+        error => error.to_string(),
     }
 }
 

@@ -180,6 +180,10 @@ async fn damaged_secrets_file_is_refused_and_kept() {
         fs::write(&site.paths.file, broken).unwrap();
         site.refuses("the file is damaged").await;
     }
+    for short in ["", "hello\n"] {
+        fs::write(&site.paths.file, short).unwrap();
+        site.refuses("the file is damaged: it is empty, or ends too early").await;
+    }
 
     fs::write(&site.paths.file, &good).unwrap();
     fs::rename(&site.paths.key, site.dir.path().join("saved.key")).unwrap();

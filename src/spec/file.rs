@@ -4,8 +4,10 @@
 
 mod backend;
 mod backup;
+mod database;
 mod platform;
 mod secrets;
+mod verify;
 
 use std::collections::BTreeMap;
 
@@ -18,12 +20,14 @@ use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
     backup::{BackupFile, S3RepositoryFile},
+    database::DatabaseFile,
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
+    verify::VerifyFile,
 };
 use crate::model::{
-    ClusterName, DEFAULT_DRILLS, DRILL_NAMES, DatabaseName, DomainName, Durability, Hardware, HostName, Hypervisor,
-    IgnoredSlot, InstanceKey, KeyAlgorithm, PoolName, Role, Slot, StorageName, Tag,
+    ClusterName, DatabaseName, DomainName, Durability, Hardware, HostName, Hypervisor, IgnoredSlot, InstanceKey,
+    KeyAlgorithm, PoolName, Role, Slot, StorageName, Tag,
 };
 
 /// A PostgreSQL cluster: its machines, and what runs on them.
@@ -293,9 +297,9 @@ pub(super) struct EtcdFile {
     #[serde(default)]
     #[schemars(schema_with = "etcd_version", extend("default" = "3.6"))]
     pub(super) version: Option<Value>,
-    /// How many instances vote in etcd: hactl picks as many among those without `roles`. By default 1 for one or two data
-    /// nodes, 3 for three or four and 5 for more. A cluster that runs keeps its voters until the file sets a higher number,
-    /// and hactl takes the vote from no instance.
+    /// How many instances vote in etcd: hactl picks as many among those without `roles`, on Proxmox on as many hypervisors as
+    /// it can. By default 1 for one or two data nodes, 3 for three or four and 5 for more. A cluster that runs keeps its
+    /// voters until the file sets a higher number, and hactl takes the vote from no instance.
     #[schemars(range(min = 1, max = 7), example = 5)]
     pub(super) voters: Option<u8>,
     /// A release archive of etcd, used instead of the project's release or a build: a path relative to the working
@@ -328,6 +332,15 @@ pub(super) struct PostgresFile {
     /// The major version. It cannot change in a cluster that has data.
     #[schemars(range(min = 14, max = 18), extend("default" = 15), example = 17)]
     pub(super) version: Option<u8>,
+    /// The locale by which text is sorted: `C`, `C.UTF-8`, which sorts by code points on every machine, or a locale of the
+    /// machines' C library, which hactl generates there, such as `de_DE.UTF-8`. It cannot change in a cluster that has data:
+    /// [locales](locale.md).
+    #[schemars(
+        regex(pattern = r"^(C|C\.UTF-8|[a-z]{2,3}_[A-Z]{2}\.UTF-8)$"),
+        extend("default" = "C.UTF-8", "patternErrorMessage" = "`C`, `C.UTF-8` or a locale with UTF-8, such as de_DE.UTF-8"),
+        example = &"de_DE.UTF-8"
+    )]
+    pub(super) locale: Option<String>,
     /// Parameters of postgresql.conf. They override those that hactl derives from the machines' size. hactl tries a
     /// changed parameter on the machines before the cluster gets it:
     /// [how a parameter is tried](patroni-ha-cluster.md#how-a-parameter-is-tried).
@@ -368,14 +381,6 @@ fn parameters(_: &mut SchemaGenerator) -> Schema {
         },
         "additionalProperties": {"type": ["string", "number", "boolean"]}
     })
-}
-
-/// One database.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DatabaseFile {
-    /// The role that owns the database and may log in; by default the database's name.
-    pub(super) owner: Option<DatabaseName>,
 }
 
 /// Patroni: version, durability and timers.
@@ -458,38 +463,6 @@ pub(super) struct MachineFile {
     /// hangs. On Proxmox, set `platform.proxmox.watchdog`. Not allowed for containers.
     #[schemars(extend("default" = false))]
     pub(super) watchdog: Option<bool>,
-}
-
-/// The failover drills.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct VerifyFile {
-    /// The drills that `hactl verify NAME` runs by default: each a `name`, which means all of its variants, a
-    /// `name/variant`, or `all`. `hactl verify --list` shows them.
-    #[serde(default)]
-    #[schemars(schema_with = "drills", extend("default" = DEFAULT_DRILLS))]
-    pub(super) drills: Option<Vec<String>>,
-    /// The longest write gap that you accept, by drill, for example `switchover: 5s`. A round with a longer one fails, also within
-    /// the bound that follows from the timers. The keys are those of `drills`; `name/variant` wins over `name`, and `name` over `all`.
-    #[serde(default)]
-    #[schemars(schema_with = "limits")]
-    pub(super) limits: Option<BTreeMap<String, String>>,
-}
-
-fn limits(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": ["object", "null"],
-        "additionalProperties": {"type": "string"},
-        "examples": [{"switchover": "5s", "node-loss": "30s"}]
-    })
-}
-
-fn drills(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": ["array", "null"],
-        "items": {"type": "string", "enum": DRILL_NAMES},
-        "examples": [["switchover", "patroni-crash/dead"], ["all"]]
-    })
 }
 
 /// The JSON Schema of the cluster file.

@@ -17,6 +17,9 @@ use crate::{
 /// The version that this hactl writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
+/// What to do about a file that is there and that hactl cannot read.
+pub(super) const READABLE: &str = "Check that it is a file, and that you may read it";
+
 /// What hactl records about a cluster, apart from its machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -42,7 +45,7 @@ impl Record {
         file::read_record(path, VERSION).map_err(|error| {
             let failed = failed().cause(&error);
             match &error {
-                RecordError::Io(_) => failed,
+                RecordError::Io(_) => failed.hint(READABLE),
                 RecordError::Json(_) | RecordError::TooNew(_) => failed.hint(error.next_step(
                     "Move the file away; `hactl up` then writes a new one, but may choose other etcd voters",
                 )),

@@ -17,8 +17,8 @@ use crate::{
     assets,
     model::{
         Account, Backup, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES, DatabaseName, Durability, EtcdSource,
-        EtcdVersion, Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, RepositoryName,
-        SlotKind, Timers, default_synchronous_nodes, nearest, version::PATRONI_NEWEST,
+        EtcdVersion, IcuLocales, Locale, Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES,
+        RESERVED_ROLES, RepositoryName, SlotKind, Timers, default_synchronous_nodes, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -57,7 +57,8 @@ pub(super) fn patroni(checker: &mut Checker<'_, '_>, written: PatroniFile, data_
 
 /// Whether Patroni and PostgreSQL can make the slots.
 pub(super) fn slots(checker: &mut Checker<'_, '_>, patroni: &Patroni, postgres: &Postgres) {
-    let logical = postgres.parameters.get("wal_level").and_then(|level| level.as_str()) == Some("logical");
+    let level = postgres.parameters.get("wal_level").and_then(|level| level.as_str()).unwrap_or_default();
+    let logical = level.eq_ignore_ascii_case("logical");
     for (name, slot) in patroni.slots.iter().flatten() {
         let path = ["patroni", "slots", name];
         let told = slot.database.is_some() && slot.plugin.is_some();
@@ -273,15 +274,21 @@ pub(super) fn postgres(
             checker.say(&["postgres", "parameters", name], "a parameter's value must be one line");
         }
     }
+    // The schema has checked the range.
+    let major = written.version.and_then(|version| version.try_into().ok()).unwrap_or(PostgresMajor::DEFAULT);
+    let written_databases = written.databases.unwrap_or_default();
+    let icu_locales = icu_locales(checker, &written_databases, major);
     Postgres {
-        // The schema has checked the range.
-        major: written.version.and_then(|version| version.try_into().ok()).unwrap_or(PostgresMajor::DEFAULT),
+        major,
+        // The plan gives one that the file does not name.
+        locale: written.locale.map(|name| Locale::new(&name, major)),
+        icu_locales,
         // The plan adds them.
         packages: Vec::new(),
         pgdg_suite: None,
         given: parameters.keys().cloned().collect(),
         parameters,
-        databases: databases(checker, written.databases.unwrap_or_default()),
+        databases: databases(checker, written_databases),
         access: networks(checker, "access", written.access),
         monitoring: networks(checker, "monitoring", written.monitoring),
         load_balancers: networks(checker, "load_balancers", written.load_balancers),
@@ -291,6 +298,24 @@ pub(super) fn postgres(
         birth: 0,
         own_network: written.own_network.unwrap_or(!matches!(platform, Platform::Hosts(_) | Platform::Terraform(_))),
     }
+}
+
+/// The first major version in which a database can have a locale of ICU.
+const ICU: u8 = 15;
+
+fn icu_locales(
+    checker: &mut Checker<'_, '_>,
+    written: &BTreeMap<DatabaseName, Option<DatabaseFile>>,
+    major: PostgresMajor,
+) -> IcuLocales {
+    let given = written.iter().filter_map(|(name, file)| Some((name.clone(), file.as_ref()?.icu_locale.clone()?)));
+    let locales: IcuLocales = given.collect();
+    for name in locales.keys().filter(|_| major.number() < ICU) {
+        let message =
+            format!("PostgreSQL {major} has no ICU locales of databases: {ICU} is the oldest version that does");
+        checker.say(&["postgres", "databases", name.as_str(), "icu_locale"], message);
+    }
+    locales
 }
 
 fn databases(

@@ -226,13 +226,19 @@ fn expected_type(error: &ValidationError<'_>, expected: &str) -> String {
     format!("expected {expected}, found {found}")
 }
 
-/// Suggests a number for a number in quotes.
+/// Suggests a number for a number in quotes, and a truth value for a word that YAML 1.1 takes for one.
 fn unquoted(error: &ValidationError<'_>) -> Option<String> {
-    let ValidationErrorKind::Type { kind: TypeKind::Multiple(_) | TypeKind::Single(_) } = error.kind() else {
-        return None;
+    let ValidationErrorKind::Type { kind } = error.kind() else { return None };
+    let takes_truth = match kind {
+        TypeKind::Single(kind) => kind.to_string() == "boolean",
+        TypeKind::Multiple(kinds) => kinds.iter().any(|kind| kind.to_string() == "boolean"),
     };
     let text = error.instance().as_str()?;
-    (text.parse::<u64>().is_ok()).then(|| format!("{text} without quotes"))
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" if takes_truth => Some("true".to_owned()),
+        "false" | "no" | "off" | "n" if takes_truth => Some("false".to_owned()),
+        _ => text.parse::<u64>().is_ok().then(|| format!("{text} without quotes")),
+    }
 }
 
 /// The value at `path` has none of the types that `errors` want.

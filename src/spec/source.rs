@@ -9,6 +9,7 @@ use std::{
 use super::{
     FileProblem, Record, Spec, blueprint, load,
     problem::Collector,
+    record::READABLE,
     yaml::{self, Position},
 };
 use crate::{
@@ -136,7 +137,7 @@ fn read(path: &Path, shown: &str) -> Result<Source> {
         if error.kind() == io::ErrorKind::NotFound {
             wrong.hint("Run `hactl init NAME` to write a cluster file")
         } else {
-            wrong
+            wrong.hint(READABLE)
         }
     })?;
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -159,7 +160,8 @@ fn unknown(word: &str, dirs: &Dirs) -> Error {
     if dirs.work.join(&other_end).is_file() {
         return error.hint(format!("Rename {other_end} to {word}.yaml, or give its path: `{other_end}`"));
     }
-    match nearest(word, names.iter().map(String::as_str)) {
+    // Nothing usable has the word itself as its name.
+    match nearest(word, names.iter().map(String::as_str).filter(|name| *name != word)) {
         Some(name) => error.hint(format!("{KNOWN}; did you mean {name}?")),
         None if ClusterName::new(word).is_ok() => error.hint(format!("{KNOWN}; `hactl init {word}` writes a new file")),
         None => error.hint(KNOWN),

@@ -4,6 +4,7 @@ mod backend;
 mod backup;
 mod platforms;
 mod slots;
+mod yaml_values;
 
 use super::*;
 use crate::model::{ClusterName, Durability, SshKeySource};
@@ -327,6 +328,17 @@ fn invalid_field_is_reported_with_the_expected_value() {
             "1:37: postgres.databases.app.owner: `App` is not valid: expected 1 to 63 lower-case letters, digits and underscores, starting with a letter, not starting with pg_\n",
         ),
         (
+            "postgres: {version: 14, databases: {app: {icu_locale: de-DE}}}",
+            "1:55: postgres.databases.app.icu_locale: PostgreSQL 14 has no ICU locales of databases: 15 is the oldest version \
+             that does\n",
+        ),
+        (
+            "postgres: {locale: german, databases: {app: {icu_locale: de_DE.UTF-8}}}",
+            "1:20: postgres.locale: `german` is not valid: expected `C`, `C.UTF-8` or a locale with UTF-8, such as de_DE.UTF-8\n\
+             1:58: postgres.databases.app.icu_locale: `de_DE.UTF-8` is not valid: expected a language tag, such as de-DE or \
+             en-US-u-kn-true\n",
+        ),
+        (
             "postgres: {access: [10.0.0.1]}",
             "1:21: postgres.access[0]: `10.0.0.1` is not a network in CIDR notation, such as 192.168.1.0/24 (did you mean 10.0.0.1/32?)\n",
         ),
@@ -346,6 +358,13 @@ fn invalid_field_is_reported_with_the_expected_value() {
         ("defaults: {disk_gb: 0}", "1:21: defaults.disk_gb: 0 is too small: expected at least 1\n"),
         ("defaults: {cores: 0}", "1:19: defaults.cores: 0 is too small: expected at least 1\n"),
         ("disposable: maybe", "1:13: disposable: expected true or false, found the text `maybe`\n"),
+        ("firewall: On", "1:11: firewall: expected true or false, found the text `On` (did you mean true?)\n"),
+        ("disposable: 'no'", "1:13: disposable: expected true or false, found the text `no` (did you mean false?)\n"),
+        (
+            "verify: {limits: {switchover: 5, node-loss: '30'}}",
+            "1:31: verify.limits.switchover: expected text (a duration above zero, such as `5s` or `1m 30s`), found the number 5\n\
+             1:45: verify.limits.node-loss: `30` is not valid: expected a duration above zero, such as `5s` or `1m 30s`\n",
+        ),
         ("env: *x", "1:6: not valid YAML: while parsing node, found unknown anchor\n"),
     ];
     for (field, expected) in table {
@@ -433,58 +452,4 @@ fn schema_describes_every_field() {
     let mut bare = Vec::new();
     look(&schema(), "", &mut bare);
     assert!(bare.is_empty(), "{bare:?}");
-}
-
-#[test]
-fn name_that_yaml_reads_as_another_type_is_suggested_in_quotes() {
-    for (text, expected) in [
-        ("env: 001", "1:6: env: expected text, found the number 1 (did you mean \"001\" in quotes?)"),
-        ("env: true", "1:6: env: expected text, found the boolean true (did you mean \"true\" in quotes?)"),
-        (
-            "postgres: {databases: {app: {owner: 007}}}",
-            "1:37: postgres.databases.app.owner: expected text (1 to 63 lower-case letters",
-        ),
-        // In quotes, it would still be no name.
-        ("name: 123", "1:7: name: expected text (1 to 40 lower-case letters"),
-    ] {
-        let found = wrong(&format!("{text}\n{THREE}"));
-        assert!(found.starts_with(&format!("c.yaml:{expected}")), "{text}: {found}");
-        assert_eq!(found.lines().count(), 1, "{found}");
-    }
-    let found = wrong("platform: {proxmox: {node: 7}}\ninstances: {a: {address: dhcp, vm_name: 012}}\n");
-    assert!(found.contains("1:28: platform.proxmox.node: expected text, found the number 7"), "{found}");
-    let quoted = "instances.a.vm_name: expected text, found the number 12 (did you mean \"012\" in quotes?)";
-    assert!(found.contains(&format!("2:41: {quoted}")), "{found}");
-}
-
-#[test]
-fn whole_number_written_as_a_float_is_reported_at_its_place() {
-    for (text, expected) in [
-        (
-            "postgres: {version: 15.0}",
-            "1:21: postgres.version: 15.0 is not written as a whole number (did you mean 15?)",
-        ),
-        ("defaults: {memory: 2e3}", "1:20: defaults.memory: 2e3 is not written as a whole number (did you mean 2000?)"),
-        (
-            "patroni: {timers: {ttl: 3e1}}",
-            "1:25: patroni.timers.ttl: 3e1 is not written as a whole number (did you mean 30?)",
-        ),
-    ] {
-        assert_eq!(wrong(&format!("{text}\n{THREE}")), format!("c.yaml:{expected}\n"));
-    }
-    good(&format!("postgres: {{parameters: {{random_page_cost: 2.0}}}}\n{THREE}"));
-}
-
-#[test]
-fn unknown_yaml_tag_is_an_error_at_its_place() {
-    for (text, expected) in [
-        ("env: !env ZONE", "env: unknown YAML tag `!env`"),
-        ("postgres: !include pg.yaml", "postgres: unknown YAML tag `!include`"),
-        ("postgres: !vault {version: 15}", "postgres: unknown YAML tag `!vault`"),
-    ] {
-        let found = wrong(&format!("{text}\n{THREE}"));
-        assert!(found.starts_with("c.yaml:1:") && found.contains(expected), "{text}: {found}");
-    }
-    good(&format!("env: !!str 001\n{THREE}"));
-    good(&format!("env: ! prod\n{THREE}"));
 }

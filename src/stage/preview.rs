@@ -221,6 +221,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::IcuLocales;
 
     fn change(value: serde_json::Value) -> Change {
         serde_json::from_value(value).unwrap()
@@ -262,6 +263,8 @@ mod tests {
             synchronous_nodes: 1,
             memory_mib: None,
             birth: 0,
+            locale: None,
+            icu_locales: IcuLocales::new(),
         };
         let moved = version_moves(&settled("4.1.4"), &settled("4.1.5"));
         assert_eq!(moved, [VersionMove { program: "patroni".into(), from: "4.1.4".into(), to: "4.1.5".into() }]);

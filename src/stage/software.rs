@@ -200,18 +200,8 @@ mod tests {
         let seen = Observations::from([(key.clone(), view)]);
         let health = |notice: &str| {
             let (code, message) = (notice.to_owned(), "seen".to_owned());
-            Health {
-                watchdogs: BTreeMap::new(),
-                leader: Some(key.clone()),
-                members: Vec::new(),
-                etcd: Default::default(),
-                slots: Vec::new(),
-                problems: Vec::new(),
-                notices: vec![Problem { code, node: None, message, hint: None }],
-                unproved: Vec::new(),
-                needs_leader: true,
-                certificates: Certificates::new(),
-            }
+            let notices = vec![Problem { code, node: None, message, hint: None }];
+            Health { leader: Some(key.clone()), notices, ..Health::default() }
         };
         assert!(is_current(&seen, &health("copy-kept"), "ab12"));
         assert!(!is_current(&seen, &health("copy-kept"), "cd34"));

@@ -1,5 +1,7 @@
 //! What runs on the machines: read where no run has noted it, and noted when a run has brought it there.
 
+use std::collections::BTreeMap;
+
 use super::machine_identity::MachineIdentity;
 use crate::{
     component::{Observations, etcd::EtcdView, patroni::PatroniView},
@@ -8,34 +10,58 @@ use crate::{
     error::Result,
     fleet::Fleet,
     health,
-    model::{PostgresMajor, Settled},
+    model::{DatabaseLocale, IcuLocales, PostgresMajor, Settled},
     plan,
     platform::Machines,
     secrets::Vault,
     terraform::{self, provider},
 };
 
-/// Asks the machines of a cluster whose record does not say what runs, because an earlier release made it. Then checks
-/// that the cluster can move from there to the planned versions.
+/// The database that new ones are made from; it has the locale of the cluster.
+const NEW_DATABASES: &str = "template0";
+
+/// Asks the machines of a cluster whose record does not say what runs, because an earlier release made it, or whose
+/// file asks for a locale of a database. Then checks that the cluster can move from there to the planned versions.
 ///
 /// # Errors
 /// When a planned version is refused, with its place in the cluster file.
 pub(crate) async fn learn(context: &Context, deployment: &mut Deployment) -> Result<()> {
-    if deployment.cluster.settled().is_none()
-        && let Some(settled) = ask(context, deployment).await?
-    {
-        deployment.cluster.settle(settled)?;
+    let mut seen = recognize(context, deployment).await?;
+    if seen.is_none() && deployment.cluster.has_new_icu_locales() {
+        seen = ask(context, deployment).await?;
     }
-    deployment.cluster.can_move()
+    deployment.cluster.can_move()?;
+    deployment.cluster.fits_databases(&seen.as_ref().map(locales).unwrap_or_default())
 }
 
-async fn ask(context: &Context, deployment: &Deployment) -> Result<Option<Settled>> {
+/// Plans with what runs on the machines of a cluster whose record does not say it. Returns what they told, if they were asked.
+///
+/// # Errors
+/// When the run was interrupted, or what runs cannot be planned.
+pub(crate) async fn recognize(context: &Context, deployment: &mut Deployment) -> Result<Option<Observations>> {
+    if deployment.cluster.settled().is_some() {
+        return Ok(None);
+    }
+    let seen = ask(context, deployment).await?;
+    if let Some(settled) = seen.as_ref().and_then(settled) {
+        deployment.cluster.settle(settled)?;
+    }
+    Ok(seen)
+}
+
+async fn ask(context: &Context, deployment: &Deployment) -> Result<Option<Observations>> {
     let (cluster, vault) = (&deployment.cluster, deployment.opened());
     let (Some(fleet), Some(vault)) = (deployment.known.fleet_if_any()?, vault) else { return Ok(None) };
     // A plan needs no key of the machines. A run that needs one reports it later.
     let Ok(access) = access(context, cluster, vault) else { return Ok(None) };
     let seen = async { Ok(health::observe(fleet, &access).await) };
-    Ok(settled(&context.interruptible("look at the machines of", cluster.name(), seen).await?))
+    context.interruptible("look at the machines of", cluster.name(), seen).await.map(Some)
+}
+
+/// The locales of the databases, as one server tells them.
+fn locales(seen: &Observations) -> BTreeMap<String, DatabaseLocale> {
+    let servers = seen.values().filter_map(|view| view.postgres.as_ref()?.as_ref().ok());
+    servers.map(|server| server.locales.clone()).max_by_key(BTreeMap::len).unwrap_or_default()
 }
 
 /// What runs, where all three programs answer somewhere. The newest of versions that differ: an upgrade was interrupted.
@@ -57,6 +83,11 @@ fn settled(seen: &Observations) -> Option<Settled> {
         // What earlier releases sized their servers for is not known.
         memory_mib: None,
         synchronous_nodes: patroni().find_map(PatroniView::synchronous_nodes).unwrap_or(1),
+        locale: match locales(seen).remove(NEW_DATABASES) {
+            Some(DatabaseLocale::Plain(locale)) => Some(locale),
+            Some(DatabaseLocale::Icu(_)) | None => None,
+        },
+        icu_locales: IcuLocales::new(),
     })
 }
 
@@ -88,7 +119,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::component::NodeView;
+    use crate::{
+        component::{NodeView, postgres::PostgresView},
+        model::{Locale, LocaleProvider},
+    };
 
     fn node(etcd: &str, patroni: &str, server_version: u32) -> NodeView {
         let mut view = NodeView::new(BTreeSet::new(), Ok(()));
@@ -113,6 +147,14 @@ mod tests {
             (found.etcd.to_string().as_str(), found.patroni.as_str(), found.postgres.number()),
             ("3.6.11", "4.1.4", 15)
         );
+        assert_eq!(found.locale, None);
+
+        let locale = Locale { name: "de_DE.UTF-8".to_owned(), provider: LocaleProvider::Libc };
+        let mut told = node("3.6.9", "4.1.4", 150_014);
+        let locales = BTreeMap::from([(NEW_DATABASES.to_owned(), DatabaseLocale::Plain(locale.clone()))]);
+        told.postgres = Some(Ok(PostgresView { locales, ..PostgresView::default() }));
+        let members = vec![node("3.6.9", "4.1.4", 150_014), told];
+        assert_eq!(settled(&seen(members)).unwrap().locale, Some(locale));
         // PostgreSQL does not run anywhere: perhaps the first start has not come to its end.
         assert_eq!(settled(&seen(vec![node("3.6.9", "4.1.4", 0)])), None);
         assert_eq!(settled(&seen(vec![NodeView::new(BTreeSet::new(), Ok(()))])), None);

@@ -92,6 +92,7 @@ fn read_state(text: &str, recorded: &mut Recorded) -> serde_json::Result<()> {
                 vmid: attributes["vm_id"].as_u64().and_then(|id| id.try_into().ok()),
                 name: name.map(str::to_owned),
                 hypervisor: attributes["node_name"].as_str().map(str::to_owned),
+                protection: attributes["protection"] == true,
                 // Terraform ignores an import block for what the state has.
                 imported: false,
             };
@@ -115,7 +116,8 @@ fn read_imports(text: &str, recorded: &mut Recorded) {
         {
             let (hypervisor, vmid) = id.trim_matches('"').split_once('/').unwrap_or_default();
             let hypervisor = Some(hypervisor.to_owned()).filter(|name| !name.is_empty());
-            let machine = RecordedMachine { vmid: vmid.parse().ok(), name: None, hypervisor, imported: true };
+            let vmid = vmid.parse().ok();
+            let machine = RecordedMachine { vmid, hypervisor, imported: true, ..RecordedMachine::default() };
             recorded.machines.insert(key, machine);
         }
     }
@@ -132,8 +134,7 @@ mod tests {
         let resource = |kind: &str, name: &str, instances: Json| json!({"module": "module.machines", "mode": "managed", "type": kind, "name": name, "instances": instances});
         let uuid = Uuid::from_u128(7);
         let instance = |key: &str, id: u32| {
-            let attributes =
-                json!({"vm_id": id, "node_name": "pve1", "name": key, "tags": ["a", format!("hactl-{uuid}")]});
+            let attributes = json!({"vm_id": id, "node_name": "pve1", "name": key, "tags": ["a", format!("hactl-{uuid}")], "protection": id == 101});
             json!({"index_key": key, "attributes": attributes})
         };
         let state = json!({"version": 4, "resources": [
@@ -153,6 +154,8 @@ mod tests {
             (machine.vmid, machine.hypervisor.as_deref(), machine.imported)
         };
         assert_eq!(of("node1"), (Some(100), Some("pve1"), false));
+        assert!(recorded.machines[&"node2".parse().unwrap()].protection);
+        assert!(!recorded.machines[&"node1".parse().unwrap()].protection);
         assert_eq!(of("a"), (Some(104), Some("pve2"), true));
         assert_eq!((recorded.machines.len(), recorded.pool, recorded.begun), (3, true, Some(uuid)));
 

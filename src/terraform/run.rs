@@ -101,7 +101,12 @@ pub async fn apply(
             let command = terraform.plan(&workspace.plan_file(), parallelism, false);
             terraform.stream(context, "plan", command).await?;
             let (again, _) = show(context, &terraform, &workspace).await?;
-            if let Err(error) = guard(machines.plan, &again, &consent) {
+            // Between the two plans somebody may have changed machines, or the cluster its health.
+            let checked = match guard(machines.plan, &again, &consent) {
+                Ok(()) => before_it(&again).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = checked {
                 remove_plan(&workspace);
                 return Err(error);
             }

@@ -110,7 +110,8 @@ class Disks(unittest.TestCase):
         self.assertEqual((said[:-1], wrong), ([grew, "-", grew, "-", "-"], ""))
         self.assertGreater(int(said[-1]), 100)
 
-    def test_last_partition_grows_before_its_file_system(self):
+    def partitioned(self):
+        """Gives the disk one partition with a file system."""
         with open(self.image, "r+b") as image:
             image.seek(446)
             image.write(struct.pack("<B3sB3sII", 0x80, b"", 0x83, b"", 2048, 64 * MIB // 512 - 2048))
@@ -118,6 +119,28 @@ class Disks(unittest.TestCase):
             image.write(b"\x55\xaa")
         self.root("partx", "--add", self.device)
         self.root("mkfs.ext4", "-q", self.device + "p1")
+
+    def test_partition_without_growpart_is_named_until_it_can_be_installed(self):
+        self.partitioned()
+        self.grow_image(128)
+        programs = self.dir / "bin"
+        (programs / "growpart").rename(self.dir / "growpart")
+        (programs / "apt-get").write_text("#!/bin/sh\n[ -n \"$ONLINE\" ] || exit 100\ncp %s/growpart %s\n" % (self.dir, programs))
+        (programs / "apt-get").chmod(0o755)
+        script = """
+            [ ! -e /usr/bin/growpart ] || mount --bind /dev/null /usr/bin/growpart
+            mkdir -p $MOUNT; mount ${DEVICE}p1 $MOUNT
+            disks look yes '' $MOUNT; echo -
+            disks do yes '' $MOUNT; echo -
+            ONLINE=yes disks do yes '' $MOUNT; echo -"""
+        said, wrong = self.machine(script)
+        name = self.device.rpartition("/")[2]
+        left = "left partition 1 of /dev/%s smaller than its disk: growpart (package cloud-guest-utils) could not be installed" % name
+        grew = "grew partition 1 of /dev/" + name
+        self.assertEqual((said, wrong), ([grew, "-", left, "-", grew, "grew the file system at %s" % self.mount, "-"], ""))
+
+    def test_last_partition_grows_before_its_file_system(self):
+        self.partitioned()
         script = """
             mkdir -p $MOUNT; mount ${DEVICE}p1 $MOUNT
             disks do yes '' $MOUNT; echo -

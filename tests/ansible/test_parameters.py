@@ -29,7 +29,7 @@ def load(path, name):
 LOG = load("module_utils/patroni_server_log.py", "ansible.module_utils.patroni_server_log")
 sys.modules["ansible.module_utils.patroni_server_log"] = LOG
 sys.modules["ansible.module_utils.patroni_progress"] = load("module_utils/patroni_progress.py", "ansible.module_utils.patroni_progress")
-for shared in ("patroni_psql", "patroni_rest"):
+for shared in ("patroni_libraries", "patroni_psql", "patroni_rest"):
     sys.modules["ansible.module_utils." + shared] = load("module_utils/%s.py" % shared, "ansible.module_utils." + shared)
 PARAMETERS = load("library/patroni_parameters.py", "patroni_parameters")
 CANARY = load("library/patroni_canary.py", "patroni_canary")
@@ -121,6 +121,38 @@ class Judge(unittest.TestCase):
         self.assertIn("sets it itself", judged("8192", "block_size", "8192")[0]["cause"])
 
 
+class Rest(unittest.TestCase):
+    def test_parameters_beside_a_refused_one_are_left_to_try(self):
+        params = dict(parameters={"work_mem": "16mb", "timezone": "x", "jit": "on"}, server=True)
+        kept, changed = PARAMETERS.without(params, ["work_mem", "timezone"], ["work_mem"])
+        self.assertEqual((kept["parameters"], kept["server"], changed), ({"timezone": "x", "jit": "on"}, True, ["timezone"]))
+        self.assertEqual(PARAMETERS.without(params, ["timezone"], [])[1], ["timezone"])
+
+
+class Psql(unittest.TestCase):
+    def options(self, **given):
+        module = mock.Mock()
+        sys.modules["ansible.module_utils.patroni_psql"].psql(module, "SELECT 1", **given)
+        return module.run_command.call_args.kwargs["environ_update"]["PGOPTIONS"]
+
+    def test_time_limits_of_applications_end_no_statement_of_the_roles(self):
+        self.assertIn("-c statement_timeout=0", self.options())
+        self.assertTrue(self.options(options="-c log_statement=none").endswith(" -c log_statement=none"))
+        # The server on trial shows what applications would get.
+        self.assertEqual(self.options(pinned=False), "")
+
+
+class Archiving(unittest.TestCase):
+    def test_two_ways_to_archive_at_once_are_refused_where_the_archiver_refuses_them(self):
+        both = {"archive_command": "/bin/true", "archive_library": "basic_archive"}
+        refused = PARAMETERS.archiving(["archive_library"], both, 16)
+        self.assertEqual([(item["parameter"], item["value"]) for item in refused], [("archive_library", "basic_archive")])
+        self.assertEqual([item["parameter"] for item in PARAMETERS.archiving(["archive_command"], both, 17)], ["archive_command"])
+        self.assertEqual(PARAMETERS.archiving(["archive_library"], both, 15), [])
+        self.assertEqual(PARAMETERS.archiving(["archive_library"], dict(both, archive_command=""), 17), [])
+        self.assertEqual(PARAMETERS.archiving(["work_mem"], both, 17), [])
+
+
 class Limits(unittest.TestCase):
     def test_limits_below_what_is_used_are_refused(self):
         live = dict(slots=3, logical=1, senders=2, prepared=1)
@@ -142,6 +174,11 @@ class Blame(unittest.TestCase):
             ('FATAL: could not access file "pgaudit": No such file or directory', "shared_preload_libraries"),
             ('FATAL: could not load library "/usr/lib/postgresql/15/lib/pgaudit": x', "shared_preload_libraries"),
             ('FATAL: could not open log file "/proc/none/postgresql.log": No such file or directory', "log_directory"),
+        ]
+        parameters.update(statement_timeout="1", idle_session_timeout="1ms")
+        table += [
+            ("ERROR:  canceling statement due to statement timeout", "statement_timeout"),
+            ("FATAL: terminating connection due to idle-session timeout", "idle_session_timeout"),
         ]
         for line, name in table:
             self.assertEqual(LOG.blame(["FATAL: other", line], list(parameters), parameters), (name, line))

@@ -57,6 +57,13 @@ class Progress(unittest.TestCase):
         found = PROGRESS.marks([LEADER, STREAMS, behind, new], {"d": 9})
         self.assertEqual(found, {"replay on c": (1 << 32) + 16, "the copy to d": 9})
 
+    def test_member_that_has_what_its_leader_has_is_not_on_its_way(self):
+        loses_its_connection = member("c", "replica", "running", replay_lsn="0/5000000", lag=0, replay_lag=4096)
+        self.assertEqual(PROGRESS.marks([LEADER, loses_its_connection], {}), {})
+        for lag in ("unknown", 1 << 30):
+            behind = member("c", "replica", "running", replay_lsn="0/5000000", lag=0, replay_lag=lag)
+            self.assertEqual(PROGRESS.marks([LEADER, behind], {}), {"replay on c": 5 << 24})
+
     def test_hosts_without_a_part_in_a_copy_leave_it_to_the_others(self):
         new = member("c", "replica", "creating replica")
         table = [

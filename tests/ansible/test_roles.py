@@ -355,6 +355,12 @@ class Settings(unittest.TestCase):
             self.assertTrue(all("__patroni_open_umask" in command for command in commands if name in command), name)
             self.assertTrue(any(name in command for command in commands), name)
 
+    def test_etcd_asks_no_proxy_for_its_peers(self):
+        unit = (ROLES / "etcd/templates/etcd.service.j2").read_text()
+        unset = re.search("^UnsetEnvironment=(.*)$", unit, re.M).group(1).split()
+        names = ["http_proxy", "https_proxy", "all_proxy"]
+        self.assertEqual(sorted(unset), sorted(names + [name.upper() for name in names]))
+
     def test_unit_keeps_backends_from_the_score_of_the_postmaster(self):
         unit = (ROLES / "patroni/templates/patroni.service.j2").read_text()
         for line in ("PG_OOM_ADJUST_FILE=/proc/self/oom_score_adj PG_OOM_ADJUST_VALUE=0", "OOMPolicy=continue", "LogRateLimitIntervalSec=0"):

@@ -23,9 +23,9 @@ use hactl::{
     },
     model::{Dns, KeyAlgorithm},
 };
-use plain::Plain;
+use plain::{OTHER_VARIABLE, Plain};
 use serde_json::{Value, json};
-use servers::{IDLE_KEY, KEY, KEY_512, Kind, PLAIN_KEY, Server, ZONE};
+use servers::{IDLE_KEY, KEY, KEY_512, Kind, OTHER_KEY, PLAIN_KEY, Server, ZONE, other_secret};
 use tokio_util::sync::CancellationToken;
 
 const UUID: &str = "4c0fbb2e-52a3-4c2b-9a0e-1f0c0e0d7a11";
@@ -356,6 +356,40 @@ fn wrong_settings_in_terraform_are_reported_at_the_resource() {
 }
 
 #[test]
+fn records_of_two_keys_in_one_configuration_are_made_each_with_its_secret() {
+    let (server, mut plain) = (Server::start(Kind::Bind), Plain::new());
+    plain.root = plain.path("tree/two");
+    std::fs::create_dir(&plain.root).unwrap();
+    let module = |name: &str, key: &str, more: Value| {
+        let mut module = json!({
+            "source": "../modules/dns-records", "zone": ZONE, "server": server.address, "port": server.port,
+            "key_name": key, "records": {"a": {"name": name, "addresses": ["192.0.2.7"]}},
+        });
+        module.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        module
+    };
+    let write = |plain: &Plain, other: Value| {
+        let both = json!({"module": {"home": module("home", KEY, json!({})), "lab": module("lab", OTHER_KEY, other)}});
+        std::fs::write(plain.root.join("main.tf.json"), both.to_string()).unwrap();
+    };
+    write(&plain, json!({}));
+    plain.run(&["init", "-no-color"]).good();
+    plain.apply().bad(&["the TSIG secret is wrong", "for the key otherkey.", "Set TF_VAR_dns_key_secret"]);
+    assert_eq!((server.dig("home", "A").len(), server.dig("lab", "A").len()), (1, 0));
+
+    write(&plain, json!({"key_secret_variable": OTHER_VARIABLE}));
+    plain.apply().good();
+    assert_eq!(server.dig("lab", "A"), ["300 IN A 192.0.2.7"]);
+    plain.plan().good();
+    assert!(!plain.state().contains(&other_secret()), "the secret is in the state");
+    plain.destroy().good();
+    assert_eq!((server.dig("home", "A").len(), server.dig("lab", "A").len()), (0, 0));
+
+    write(&plain, json!({"key_secret_variable": "NO_SUCH_SECRET"}));
+    plain.apply().bad(&["the environment variable NO_SUCH_SECRET is not set"]);
+}
+
+#[test]
 fn records_larger_than_a_datagram_are_made_with_hmac_sha512() {
     let (server, plain) = (Server::start(Kind::Bind), Plain::new());
     let many: Vec<String> = (1..=90).map(|number| format!("2001:db8::{number:x}")).collect();
@@ -566,7 +600,7 @@ fn record_of_a_machine_is_made_by_up_and_removed_by_down() {
 fn tests_of_the_dns_module_pass() {
     let plain = Plain::new();
     let tested = plain.run(&["test", "-no-color"]).good();
-    assert!(tested.text.contains("Success! 15 passed, 0 failed."), "{}", tested.text);
+    assert!(tested.text.contains("Success! 16 passed, 0 failed."), "{}", tested.text);
 }
 
 #[test]

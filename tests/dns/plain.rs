@@ -10,11 +10,16 @@ use std::{
 use hactl::{assets::Assets, dns::SECRET_VARIABLE, terraform::provider};
 use serde_json::{Value, json};
 
-use super::servers::{KEY, Server, ZONE, secret};
+use super::servers::{KEY, Server, ZONE, other_secret, secret};
+
+/// The environment variable with the secret of the other key.
+pub(crate) const OTHER_VARIABLE: &str = "LAB_DNS_SECRET";
 
 pub(crate) struct Plain {
     dir: tempfile::TempDir,
     pub(crate) secret: String,
+    /// The directory that Terraform runs in: the module itself, unless a test has a configuration around it.
+    pub(crate) root: PathBuf,
 }
 
 /// How a command of Terraform ended.
@@ -26,7 +31,9 @@ pub(crate) struct Done {
 
 impl Plain {
     pub(crate) fn new() -> Self {
-        let plain = Self { dir: tempfile::tempdir().unwrap(), secret: secret() };
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("tree/modules/dns-records");
+        let plain = Self { dir, secret: secret(), root };
         Assets::embedded().write("terraform", &plain.path("tree")).unwrap();
         provider::install(&plain.path("data"), env!("CARGO_BIN_EXE_hactl").as_ref()).unwrap();
         plain.run(&["init", "-no-color"]).good();
@@ -37,14 +44,14 @@ impl Plain {
         self.dir.path().join(name)
     }
 
-    fn module(&self) -> PathBuf {
-        self.path("tree/modules/dns-records")
-    }
-
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("terraform");
-        command.args(args).current_dir(self.module()).env("XDG_DATA_HOME", self.path("data"));
-        command.env(SECRET_VARIABLE, &self.secret).env("RUST_BACKTRACE", "0").env_remove("TF_CLI_CONFIG_FILE");
+        command.args(args).current_dir(&self.root).env("XDG_DATA_HOME", self.path("data"));
+        command
+            .env(SECRET_VARIABLE, &self.secret)
+            .env(OTHER_VARIABLE, other_secret())
+            .env("RUST_BACKTRACE", "0")
+            .env_remove("TF_CLI_CONFIG_FILE");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -65,7 +72,7 @@ impl Plain {
         for (name, value) in more.as_object().unwrap() {
             values[name] = value.clone();
         }
-        fs::write(self.module().join("terraform.tfvars.json"), values.to_string()).unwrap();
+        fs::write(self.root.join("terraform.tfvars.json"), values.to_string()).unwrap();
     }
 
     pub(crate) fn apply(&self) -> Done {
@@ -89,7 +96,7 @@ impl Plain {
     }
 
     pub(crate) fn state(&self) -> String {
-        fs::read_to_string(self.module().join("terraform.tfstate")).unwrap_or_default()
+        fs::read_to_string(self.root.join("terraform.tfstate")).unwrap_or_default()
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) const ZONE: &str = "home.sflab.io.";
 pub(crate) const KEY: &str = "ddnskey.";
 /// The same with another algorithm.
 pub(crate) const KEY_512: &str = "sha512key.";
+/// May write everything, and has a secret of its own.
+pub(crate) const OTHER_KEY: &str = "otherkey.";
 /// Known, and allowed nothing.
 pub(crate) const IDLE_KEY: &str = "idlekey.";
 /// May write addresses, and no texts.
@@ -29,6 +31,11 @@ pub(crate) const PLAIN_KEY: &str = "plainkey.";
 
 pub(crate) fn secret() -> String {
     STANDARD.encode("0123456789abcdef0123456789abcdef")
+}
+
+/// The secret of [`OTHER_KEY`].
+pub(crate) fn other_secret() -> String {
+    STANDARD.encode("fedcba9876543210fedcba9876543210")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,15 +98,17 @@ impl Server {
 
     fn named_conf(&self) -> String {
         let (dir, port, address, secret) = (self.dir.path().display(), self.port, self.address, secret());
+        let other = other_secret();
         let key = |name: &str, algorithm: &str| {
+            let secret = if name == OTHER_KEY { &other } else { &secret };
             format!("key \"{name}\" {{ algorithm {algorithm}; secret \"{secret}\"; }};\n")
         };
-        let keys = [(KEY, 256), (KEY_512, 512), (PLAIN_KEY, 256), (IDLE_KEY, 256)];
+        let keys = [(KEY, 256), (OTHER_KEY, 256), (KEY_512, 512), (PLAIN_KEY, 256), (IDLE_KEY, 256)];
         let keys: String = keys.map(|(name, bits)| key(name, &format!("hmac-sha{bits}"))).concat();
         format!(
             "{keys}controls {{ }};\noptions {{ directory \"{dir}\"; listen-on port {port} {{ {address}; }}; listen-on-v6 {{ none; }};\n\
              pid-file none; session-keyfile none; recursion no; dnssec-validation no; }};\n\
-             zone \"{ZONE}\" {{ type primary; file \"zone\"; update-policy {{ grant {KEY} zonesub ANY;\n\
+             zone \"{ZONE}\" {{ type primary; file \"zone\"; update-policy {{ grant {KEY} zonesub ANY; grant {OTHER_KEY} zonesub ANY;\n\
              grant {KEY_512} zonesub ANY; grant {PLAIN_KEY} zonesub A AAAA; }}; }};\n"
         )
     }

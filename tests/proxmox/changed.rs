@@ -219,7 +219,7 @@ fn virtual_machine_resized_gets_what_the_provider_can_do_while_it_runs() {
     tree.init(&stack);
     let set = |a: Value| tree.set(&stack, &json!({"instances": {"a": a}}));
     set(json!({"disk_gb": 1}));
-    // Smaller than the template's: the clone is there, and Terraform wants to make it anew.
+    // Smaller than the template's: the clone is there, and Terraform plans to replace it.
     let refused = tree.apply(&stack);
     assert!(refused.code == 1 && refused.text.contains("is lower than current size"), "{}", refused.text);
     set(json!({"disk_gb": 20}));

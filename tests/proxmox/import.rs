@@ -282,7 +282,7 @@ fn machines_made_by_others_are_imported_by_hactl() {
     }
     assert!(event["message"].as_str().unwrap().contains("set `disk_gb: 20` on that instance"), "{event:#}");
 
-    // As of any other machine: another template would make it anew, and that is stopped.
+    // As of any other machine: another template would replace it, and that is refused.
     instances(&taker, DISK, ", template: 9003");
     let (code, event) = taker.run(&["up", "pg", "--no-verify"]);
     assert_eq!(code, 1);

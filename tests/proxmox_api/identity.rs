@@ -286,6 +286,21 @@ fn tags_that_the_token_may_not_set_are_named_before_an_apply() {
 }
 
 #[test]
+fn protection_that_an_apply_changes_needs_a_privilege_on_the_machine() {
+    let mut wanted = made(machine("pve1", 9002));
+    let simulator = with(100, guest("qemu", "pve1"));
+    let less = all_but(&simulator.world(), "VM.Config.Options");
+    simulator.world().acl.insert("/vms/100".to_owned(), less);
+    check(&simulator, &wanted).unwrap();
+    one(&mut wanted).protects = true;
+    let error = check(&simulator, &wanted).unwrap_err();
+    assert_eq!(error.code, "proxmox-privileges", "{error}");
+    assert!(error.to_string().contains("node1: the token hactl@pve!terraform lacks VM.Config.Options on /vms/100"));
+    simulator.world().acl.remove("/vms/100");
+    check(&simulator, &wanted).unwrap();
+}
+
+#[test]
 fn virtual_machine_with_a_start_order_needs_a_privilege_on_the_proxmox_cluster() {
     let ordered = edit(|machine| machine.startup = true);
     let words = ["node1: the token hactl@pve!terraform lacks Sys.Modify on /"];

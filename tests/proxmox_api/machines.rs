@@ -1,5 +1,6 @@
 //! Guests of the simulated API that are containers of the local engine. A stop kills the container and a start starts it,
-//! each in a task that ends later, so a stop is a loss of power. Locks, high availability and migration are those of the API.
+//! each in a task that ends later, so a stop is a loss of power. A migration locks the guest until its task ends; a container
+//! restarts with it, a virtual machine continues to run.
 //! A method that is not here is answered with an error.
 
 use std::{
@@ -20,8 +21,12 @@ pub(crate) struct Machines {
     pub(crate) containers: BTreeMap<u32, String>,
     /// Guests that high availability manages.
     pub(crate) managed: BTreeSet<u32>,
+    /// Held by a test while migrations are not to end.
+    pub(crate) migration: Arc<Mutex<()>>,
     /// How each task ended, by its UPID; none while it runs.
     tasks: BTreeMap<String, Arc<Mutex<Option<String>>>>,
+    /// Guests that migrate: the task, and the hypervisor that has them when it ends.
+    migrating: BTreeMap<u32, (String, String)>,
 }
 
 impl Machines {
@@ -49,6 +54,19 @@ fn has_power(container: &str) -> bool {
 }
 
 impl World {
+    /// Puts the guests whose migration has ended on their hypervisors.
+    pub(crate) fn settle(&mut self) {
+        let Self { guests, machines, .. } = self;
+        machines.migrating.retain(|id, (task, target)| {
+            let ended = machines.tasks[task].lock().unwrap().is_some();
+            if let Some(guest) = guests.get_mut(id).filter(|_| ended) {
+                guest.node.clone_from(target);
+                guest.config.remove("lock");
+            }
+            !ended
+        });
+    }
+
     fn is_running(&self, id: u32) -> bool {
         match self.machines.containers.get(&id) {
             Some(container) => has_power(container),
@@ -108,9 +126,37 @@ impl World {
                 self.must(&format!("/vms/{id}"), "VM.Migrate")?;
                 let target = values.get("target").cloned().unwrap_or_default();
                 self.node(&target)?;
-                self.guest(node, kind, id)?.node = target;
-                let name = if *kind == "qemu" { "qmigrate" } else { "vzmigrate" };
-                Ok(self.machines.begin(node, name, id.parse().unwrap(), || "OK".to_owned()))
+                let (number, container) = (id.parse().unwrap(), *kind == "lxc");
+                let lock = self.guest(node, kind, id)?.config.get("lock").cloned();
+                if let Some(lock) = lock {
+                    let word = if container { "CT" } else { "VM" };
+                    return Err(refusal(500, format!("{word} is locked ({})", lock.as_str().unwrap_or_default())));
+                }
+                let running = self.is_running(number);
+                let with = |option: &str| values.get(option).is_some_and(|value| value == "1");
+                if running && !with("online") && !(container && with("restart")) {
+                    return Err(refusal(
+                        500,
+                        match container {
+                            true => "Can't migrate running container without --online or --restart",
+                            false => "can't migrate running VM without --online",
+                        },
+                    ));
+                }
+                self.guest(node, kind, id)?.config.insert("lock".to_owned(), json!("migrate"));
+                // Proxmox has no live migration of containers.
+                let restarted = self.machines.containers.get(&number).filter(|_| running && container).cloned();
+                let (name, ends) =
+                    (if container { "vzmigrate" } else { "qmigrate" }, Arc::clone(&self.machines.migration));
+                let task = self.machines.begin(node, name, number, move || {
+                    let _free = ends.lock().unwrap();
+                    for action in ["stop", "start"] {
+                        restarted.iter().for_each(|container| drop(docker(&[action, container])));
+                    }
+                    "OK".to_owned()
+                });
+                self.machines.migrating.insert(number, (task.as_str().unwrap().to_owned(), target));
+                Ok(task)
             }
             ("GET", ["nodes", node, "tasks", upid, "status"]) => {
                 self.node(node)?;

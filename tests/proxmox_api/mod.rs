@@ -94,14 +94,17 @@ fn machine(node: &str, id: u32) -> GuestRequest {
         imported: false,
         was_at: None,
         address: None,
+        protects: false,
         startup: false,
         tags: BTreeSet::new(),
         name: "pg-prod-new".to_owned(),
         hypervisor: node.to_owned(),
         source: Source::Template { id, hypervisor: None },
         datastore: "local-lvm".to_owned(),
+        data_datastore: None,
         bridge: "vmbr0".to_owned(),
         vlan: None,
+        extra_nic: None,
         pool: None,
     }
 }
@@ -276,6 +279,11 @@ fn object_missing_on_proxmox_is_named_with_the_machines_that_need_it() {
     };
     refused(disabled, &three, "proxmox-datastore-inactive", &["is disabled"]);
 
+    let data = edit(|machine| machine.data_datastore = Some("nvme".to_owned()));
+    let error = refused(|_| {}, &data, "proxmox-datastore", &["node1: hypervisor pve1 has no datastore nvme"]);
+    assert!(error.hint.unwrap().contains("Set `data_datastore`"));
+    let extra = edit(|machine| machine.extra_nic = Some(("vmbr8".to_owned(), None)));
+    refused(|_| {}, &extra, "proxmox-bridge", &["node1: hypervisor pve1 has no bridge vmbr8; it has vmbr0"]);
     let bridge = edit(|machine| machine.bridge = "vmbr7".to_owned());
     refused(|_| {}, &bridge, "proxmox-bridge", &["node1: hypervisor pve1 has no bridge vmbr7; it has vmbr0"]);
 
@@ -536,6 +544,12 @@ fn change_that_is_not_live_waits_for_a_restart() {
 
 /// A change by somebody else than hactl, which changes nothing itself.
 fn send(simulator: &Simulator, method: &str, path: &str, form: &str) {
+    let done = try_send(simulator, method, path, form);
+    done.unwrap_or_else(|words| panic!("{method} {path}: {words}"));
+}
+
+/// The same where Proxmox may refuse it; then its words.
+fn try_send(simulator: &Simulator, method: &str, path: &str, form: &str) -> Result<(), String> {
     let ca_cert = reqwest::Certificate::from_pem(&fs::read(simulator.ca_cert()).unwrap()).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([ca_cert]).build().unwrap();
     let request = client
@@ -544,5 +558,33 @@ fn send(simulator: &Simulator, method: &str, path: &str, form: &str) {
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form.to_owned());
     let response = run(request.send()).unwrap();
-    assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+    let words = response.extensions().get::<hyper::ext::ReasonPhrase>().map(|words| words.as_bytes().to_vec());
+    match response.status().is_success() {
+        true => Ok(()),
+        false => Err(String::from_utf8(words.unwrap_or_default()).unwrap()),
+    }
+}
+
+/// Begins to move a guest to another hypervisor, as an administrator does it.
+pub(crate) fn migrate(simulator: &Simulator, id: u32, target: &str, option: &str) -> Result<(), String> {
+    let path = {
+        let world = simulator.world();
+        let guest = &world.guests[&id];
+        format!("nodes/{}/{}/{id}/migrate", guest.node, guest.kind)
+    };
+    try_send(simulator, "POST", &path, &format!("target={target}{option}"))
+}
+
+/// The hypervisor of a guest, once no migration moves it any more.
+pub(crate) fn settled(simulator: &Simulator, id: u32) -> String {
+    let started = Instant::now();
+    loop {
+        simulator.world().settle();
+        let guest = simulator.world().guests[&id].clone();
+        if !guest.config.contains_key("lock") {
+            return guest.node;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{guest:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -1,6 +1,6 @@
 //! Power of machines by Proxmox's API: what prevents it, and stops and starts of machines that move or are locked.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hactl::{
     context::{Context, Dirs},
@@ -12,7 +12,7 @@ use hactl::{
 use serde_json::json;
 
 use super::{
-    key, run,
+    key, migrate, run, settled,
     simulator::{Guest, SECRET, Simulator, TOKEN, World},
     token,
 };
@@ -67,13 +67,8 @@ fn machine_on_proxmox_is_stopped_and_started_also_after_it_has_moved() {
         run(rig.power.off(&rig.key)).unwrap();
         assert!(!rig.is_on(), "a stop of a stopped machine is no error");
     }
-    let to = BTreeMap::from([("target".to_owned(), "pve2".to_owned())]);
-    let moved = rig.simulator.world().answer_for_machines(
-        &hyper::Method::POST,
-        &["nodes", "pve1", "qemu", "100", "migrate"],
-        &to,
-    );
-    assert!(moved.is_ok());
+    migrate(&rig.simulator, ID, "pve2", "").unwrap();
+    assert_eq!(settled(&rig.simulator, ID), "pve2");
     for _ in 0..2 {
         run(rig.power.on(&rig.key)).unwrap();
         assert!(rig.is_on(), "a start of a running machine is no error");
@@ -84,9 +79,30 @@ fn machine_on_proxmox_is_stopped_and_started_also_after_it_has_moved() {
         changed,
         [
             format!("POST /api2/json/nodes/pve1/qemu/{ID}/status/stop"),
+            format!("POST /api2/json/nodes/pve1/qemu/{ID}/migrate"),
             format!("POST /api2/json/nodes/pve2/qemu/{ID}/status/start"),
         ]
     );
+}
+
+#[test]
+fn machine_in_a_migration_is_locked_until_it_has_moved() {
+    let rig = Rig::new();
+    let refused = migrate(&rig.simulator, ID, "pve2", "").unwrap_err();
+    assert_eq!(refused, "can't migrate running VM without --online");
+    let migration = Arc::clone(&rig.simulator.world().machines.migration);
+    let under_way = migration.lock().unwrap();
+    migrate(&rig.simulator, ID, "pve2", "&online=1").unwrap();
+    assert_eq!(migrate(&rig.simulator, ID, "pve3", "&online=1").unwrap_err(), "VM is locked (migrate)");
+    let obstacle = run(rig.power.check(&rig.key)).unwrap_err();
+    assert_eq!(obstacle.causes, ["node1: Proxmox has locked the machine 100 (migrate)"]);
+    assert_eq!(run(rig.power.off(&rig.key)).unwrap_err().causes, ["VM is locked (migrate)"]);
+    assert!(rig.is_on());
+    drop(under_way);
+    assert_eq!(settled(&rig.simulator, ID), "pve2");
+    run(rig.power.check(&rig.key)).unwrap();
+    run(rig.power.off(&rig.key)).unwrap();
+    assert!(!rig.is_on());
 }
 
 #[test]

@@ -235,6 +235,7 @@ impl World {
     }
 
     fn answer(&mut self, method: &Method, path: &[&str], values: &BTreeMap<String, String>) -> Answer {
+        self.settle();
         let value = |key: &str| values.get(key).map(String::as_str).unwrap_or_default();
         match (method.as_str(), path) {
             ("GET", ["version"]) => {
@@ -371,23 +372,22 @@ impl World {
                 list.extend(new.map(|(key, pending)| json!({"key": key, "pending": pending})));
                 Ok(list.into())
             }
-            ("GET", ["nodes", node, kind, id, "config"]) => {
-                self.must(&format!("/vms/{id}"), "VM.Audit")?;
-                Ok(self.guest(node, kind, id)?.config.clone().into())
-            }
             // A running virtual machine goes on with what it has; a container takes the change at once.
             ("PUT", ["nodes", node, kind, id, "config"]) => {
                 for key in values.keys() {
                     let privilege = match key.as_str() {
                         "memory" => "VM.Config.Memory",
                         "protection" => "VM.Config.Options",
-                        _ => "VM.Config.CPU",
+                        "cores" => "VM.Config.CPU",
+                        _ => return Err(refusal(501, format!("this simulator does not change {key}"))),
                     };
                     self.must(&format!("/vms/{id}"), privilege)?;
                 }
                 let guest = self.guest(node, kind, id)?;
+                let unsound = |_| refusal(400, "Parameter verification failed.");
                 for (key, value) in values {
-                    let value = if key == "memory" { json!(value) } else { value.parse::<u64>().unwrap().into() };
+                    let number: u64 = value.parse().map_err(unsound)?;
+                    let value = if key == "memory" { json!(value) } else { number.into() };
                     let waits = guest.running && guest.kind == "qemu" && key != "protection";
                     let place = if waits { &mut guest.pending } else { &mut guest.config };
                     place.insert(key.clone(), value);

@@ -38,11 +38,16 @@ impl Transcript {
         }
     }
 
-    /// Adds the files that were created or removed on a machine.
+    /// Adds the files that were created or removed on a machine. Two commands that run at once both see a change.
     fn files(&mut self, machine: &str, before: &str, after: &str) {
         for (one, other, word) in [(after, before, "created"), (before, after, "removed")] {
             for file in one.lines().filter(|file| !other.lines().any(|same| same == *file)) {
-                self.add(machine, format!("{file}: {word}"));
+                let of_file =
+                    |(who, line): &&(String, String)| who == machine && line.starts_with(&format!("{file}: "));
+                let line = format!("{file}: {word}");
+                if self.lines.iter().rev().find(of_file).is_none_or(|(_, last)| *last != line) {
+                    self.add(machine, line);
+                }
             }
         }
     }

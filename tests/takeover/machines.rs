@@ -76,6 +76,9 @@ fn cluster_of_the_release_before_is_taken_over_and_only_patroni_and_its_lease_gu
             // The settings that this release adds are in etcd after its first `up`.
             let differs = of("configuration-differs");
             assert!(!differs.is_empty() && notices.len() == 6 + differs.len(), "{status:#}");
+            // Those of new clusters are not among them.
+            let text = status.to_string();
+            assert!(["archive_mode", "shared_preload_libraries"].iter().all(|name| !text.contains(name)), "{status:#}");
             assert_eq!(status["healthy"], true, "{status:#}");
         },
     );

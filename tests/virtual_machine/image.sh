@@ -20,7 +20,8 @@ echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.d/ha
 ln -s /dev/null "$1/etc/systemd/system/postgresql.service"
 PREPARE
 
-mmdebstrap --mode=root --variant=important --aptopt='Acquire::Languages "none"' \
+# An image that did not become complete is made again, so no package needs to be synchronised to the disk.
+mmdebstrap --mode=root --variant=important --aptopt='Acquire::Languages "none"' --dpkgopt=force-unsafe-io \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --include=systemd-sysv,dbus,openssh-server,python3,python3-apt,python3-venv,sudo,iproute2,nftables,ca-certificates,udev,kmod,procps \
   --include=postgresql-15,chrony,linux-image-amd64,initramfs-tools \

@@ -34,6 +34,7 @@ options:
     description: 'Roles: name, options (SQL), grants (functions to execute)'
   passwords: {type: dict, required: true, description: Password of each role}
   databases: {type: dict, default: {}, description: name to owner}
+  icu_locales: {type: dict, default: {}, description: name to the locale of ICU that the database gets when it is made}
   only_passwords:
     type: bool
     default: false
@@ -78,6 +79,16 @@ def verifier(password):
     return "SCRAM-SHA-256$4096:%s$%s:%s" % tuple(parts)
 
 
+def creation(database, owner, icu_locale, checks_icu):
+    """The statements that make a database."""
+    if not icu_locale:
+        return ["CREATE DATABASE %s OWNER %s;" % (name(database), name(owner))]
+    # PostgreSQL would only warn of a language that ICU does not know, and sort by ICU's root.
+    check = ["SET icu_validation_level = error;"] if checks_icu else []
+    return check + ["CREATE DATABASE %s OWNER %s TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE %s;"
+                    % (name(database), name(owner), literal(icu_locale))]
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -88,6 +99,7 @@ def main():
             # Ansible keeps these out of results and logs, and shows the rest.
             passwords=dict(type="dict", required=True, no_log=True),
             databases=dict(type="dict", default={}),
+            icu_locales=dict(type="dict", default={}),
             only_passwords=dict(type="bool", default=False, no_log=False),
         ),
         supports_check_mode=True,
@@ -110,6 +122,9 @@ def main():
     have = json.loads(run("""SELECT json_build_object(
         'roles', (SELECT coalesce(json_object_agg(rolname, json_build_array(rolpassword, rolcanlogin, rolsuper,
                   rolreplication)), '{}') FROM pg_authid),
+        'checks_icu', current_setting('icu_validation_level', true) IS NOT NULL,
+        'icu', (SELECT coalesce(json_object_agg(datname, a->>'datlocprovider'), '{}')
+                FROM (SELECT datname, to_jsonb(pg_database) AS a FROM pg_database) d),
         'databases', (SELECT json_object_agg(d.datname, r.rolname) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba));"""))
     statements, did = [], []
     for role in params["roles"]:
@@ -139,10 +154,14 @@ def main():
             if not granted:
                 statements.append("GRANT EXECUTE ON FUNCTION pg_catalog.%s TO %s;" % (function, name(role["name"])))
                 did.append("granted %s to role %s" % (function, role["name"]))
+    for database in params["icu_locales"]:
+        if have["icu"].get(database, "i") != "i":
+            module.fail_json(msg="database %s exists without a locale of ICU, and a database keeps its locale: remove icu_locale, "
+                                 "or make a database with another name" % database)
     for database, owner in params["databases"].items():
         found = have["databases"].get(database)
         if found is None:
-            statements.append("CREATE DATABASE %s OWNER %s;" % (name(database), name(owner)))
+            statements += creation(database, owner, params["icu_locales"].get(database), have["checks_icu"])
             did.append("created database " + database)
         elif found != owner:
             statements.append("ALTER DATABASE %s OWNER TO %s;" % (name(database), name(owner)))

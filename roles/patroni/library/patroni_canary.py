@@ -199,7 +199,8 @@ class Canary:
         if self.params["restart"]:
             # Patroni writes the old values at its next look.
             time.sleep(2 * self.params["loop_wait"] + 2)
-            if RESTART in (self.until_right(self.params["wait"]) or ""):
+            # A server whose new value keeps even this module out does not say that it waits for a restart.
+            if self.until_right(self.params["wait"]):
                 self.restart()
         back = self.until_right(self.params["wait"] * 2)
         name, line = blame(lines, list(self.params["parameters"]), self.params["parameters"])

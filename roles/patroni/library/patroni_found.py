@@ -10,6 +10,7 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_libraries import libraries
 from ansible.module_utils.patroni_rest import Rest
 
 DOCUMENTATION = r"""
@@ -23,6 +24,8 @@ options:
   scope: {type: str, required: true, description: Patroni's name of the cluster}
   data_dir: {type: path, required: true, description: The data directory that is meant}
   port: {type: int, default: 8008, description: Port of the node's REST API}
+  libraries: {type: list, elements: str, default: [], description: 'Libraries whose versions are asked for: glibc, icu'}
+  bin_dir: {type: path, default: "", description: Directory of PostgreSQL's programs}
 author: The hactl maintainers
 """
 
@@ -31,6 +34,7 @@ data: {type: dict, returned: always, description: Data directories that hold a c
 runs: {type: str, returned: always, description: The major version whose server runs, or nothing}
 paused: {type: bool, returned: always, description: The cluster is paused}
 ours: {type: bool, returned: always, description: The module patroni_pause made the pause}
+libraries: {type: dict, returned: always, description: 'The versions of the libraries; empty text where one is not installed'}
 """
 
 
@@ -87,10 +91,13 @@ def main():
             scope=dict(type="str", required=True),
             data_dir=dict(type="path", required=True),
             port=dict(type="int", default=8008),
+            libraries=dict(type="list", elements="str", default=[]),
+            bin_dir=dict(type="path", default=""),
         ),
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **look(module.params), **pause(module.params))
+    versions = libraries(module, module.params["libraries"], module.params["bin_dir"])
+    module.exit_json(changed=False, libraries=versions, **look(module.params), **pause(module.params))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import time
 import urllib.error
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_libraries import libraries
 from ansible.module_utils.patroni_progress import Progress, concerns, marks
 from ansible.module_utils.patroni_psql import psql
 from ansible.module_utils.patroni_rest import Rest
@@ -36,6 +37,8 @@ options:
   wait: {type: int, default: 0, description: 'Seconds to wait until the cluster is healthy, and longer while data moves'}
   dynamic_config: {type: dict, description: Wait until the member has taken over this configuration}
   stuck: {type: int, default: 0, description: Seconds after which a member that Patroni cannot start is given up; 0 for never}
+  libraries: {type: list, elements: str, default: [], description: 'Libraries whose versions are asked for: glibc, icu'}
+  bin_dir: {type: path, default: "", description: Directory of PostgreSQL's programs}
 author: The hactl maintainers
 """
 
@@ -53,6 +56,7 @@ pending_restart: {type: bool, returned: always, description: Settings wait for a
 leader: {type: str, returned: always, description: The leader's name}
 grows: {type: bool, returned: always, description: A setting that waits needs the standbys to restart first}
 shrinks: {type: bool, returned: always, description: A setting that waits needs the primary to restart first}
+libraries: {type: dict, returned: without wait, description: 'The versions of the libraries; empty text where one is not installed'}
 healthy: {type: bool, returned: always, description: The cluster is healthy}
 problems: {type: list, returned: always, description: Why it is not}
 """
@@ -258,6 +262,8 @@ def main():
             wait=dict(type="int", default=0),
             dynamic_config=dict(type="dict"),
             stuck=dict(type="int", default=0),
+            libraries=dict(type="list", elements="str", default=[]),
+            bin_dir=dict(type="path", default=""),
         ),
         supports_check_mode=True,
     )
@@ -267,6 +273,8 @@ def main():
     found = look(params)
     # With a certificate that has expired the REST API answers no request of this module.
     found["stale"] = not params["wait"] and is_stale(params)
+    if not params["wait"]:
+        found["libraries"] = libraries(module, params["libraries"], params["bin_dir"])
     while not found["healthy"]:
         now = time.monotonic() - started
         if params["wait"] and now - counted > COUNTED:

@@ -33,6 +33,7 @@ options:
   changed: {type: list, elements: str, required: true, description: The parameters that are tried}
   server: {type: bool, default: true, description: Start a server; without it only sizes and limits are compared}
   live: {type: bool, default: false, description: Compare limits with the node's own running server}
+  replica: {type: bool, default: true, description: A replica tries the parameters after this}
   port: {type: int, default: 5432, description: Port of the node's own server}
   socket_dir: {type: path, default: /var/run/postgresql, description: Directory of its socket}
   reason: {type: str, default: "", description: 'Only report that the cluster did not take the parameters, and why'}
@@ -45,7 +46,7 @@ refused: {type: list, returned: always, description: 'What was refused: paramete
 settings: {type: dict, returned: success, description: What the server shows of the tried parameters}
 restart: {type: list, returned: success, description: The tried parameters that need a restart}
 local: {type: list, returned: success, description: The tried parameters that one member can have alone}
-forced: {type: list, returned: success, description: Tried parameters to which the server gave another value}
+untried: {type: list, returned: success, description: Parameters that neither this server nor a replica tries}
 """
 
 # What the server must not do beside the running one. These values are not tried.
@@ -58,6 +59,8 @@ FORCED = {
 }
 # These exist only when their library is loaded; a name with a dot is accepted in any case.
 FORCED_OF_LIBRARIES = {"cron.launch_active_jobs": "off"}
+# Programs that only a primary or a recovery runs: no replica tries them either.
+COMMANDS = ("archive_command", "restore_command", "archive_cleanup_command", "recovery_end_command")
 PREFIX = "/var/tmp/hactl-parameters-"
 PATIENCE = 30
 MEMORY = "MemoryMax=512M"
@@ -155,6 +158,22 @@ def judge(changed, parameters, catalogue, patroni):
     return refused
 
 
+def archiving(changed, parameters, major):
+    """The archiver of PostgreSQL 16 and later refuses two ways at once, again and again, and WAL stays on the disk."""
+    ways = ("archive_library", "archive_command")
+    names = [name for name in ways if name in changed and name in parameters]
+    if major < 16 or not names or not all(text(parameters.get(name, "")) for name in ways):
+        return []
+    cause = "the server archives with `archive_library` or `archive_command`, and both are set; set one of them to ''"
+    return [dict(parameter=names[0], value=text(parameters[names[0]]), cause=cause, meant=None)]
+
+
+def without(params, changed, names):
+    """What is left to try without parameters of these names."""
+    kept = {name: value for name, value in params["parameters"].items() if name not in names}
+    return dict(params, parameters=kept), [name for name in changed if name not in names]
+
+
 def limits(changed, parameters, live):
     """Limits that the running server already exceeds."""
     refused = []
@@ -245,7 +264,11 @@ class Scratch:
         """What `postgres -C` computes, or the lines of its complaint."""
         code, out, err = self.run([self.program("postgres"), "-D", self.data, "-c", "config_file=" + self.conf, *options, "-C", name],
                                   may_fail=True)
-        return (out.strip(), []) if code == 0 else (None, complaints(err))
+        return (out.strip(), []) if code == 0 else (None, self.own(complaints(err)))
+
+    def own(self, lines):
+        """Lines of the server without the directory, which differs between machines."""
+        return [line.replace(self.dir + "/", "") for line in lines]
 
     def start(self, options):
         unit = ["systemd-run", "--quiet", "--collect", "--unit=" + self.unit, *self.properties(), "-p", "KillSignal=SIGQUIT",
@@ -280,7 +303,7 @@ class Scratch:
             if state.strip() not in ("active", "activating") or "starting up" not in err and "FATAL" in err \
                     or time.monotonic() > deadline:
                 lines = complaints(self.said() + "\n" + err)
-                return lines or ["it did not accept a connection within %d s: %s" % (PATIENCE, err.strip())]
+                return self.own(lines or ["it did not accept a connection within %d s: %s" % (PATIENCE, err.strip())])
             time.sleep(0.1)
 
     def remove(self):
@@ -338,7 +361,8 @@ def tried(scratch, params, changed, catalogue):
         "'settings', (SELECT json_object_agg(lower(name), json_build_array(setting, context)) FROM pg_settings),"
         "'errors', (SELECT coalesce(json_object_agg(name, error), '{}') FROM pg_file_settings WHERE error IS NOT NULL AND name IS NOT NULL))")
     if code != 0:
-        scratch.module.fail_json(msg="could not read the tried parameters: " + err.strip(), refused=[])
+        # It accepts connections, and ends what they ask.
+        return refusals(scratch.own(err.strip().splitlines()[:1]), changed, parameters), {}, []
     seen = json.loads(out)
     for name in changed:
         if name in seen["settings"] or name.lower() in seen["settings"]:
@@ -353,6 +377,12 @@ def tried(scratch, params, changed, catalogue):
             if gone:
                 refused.append(dict(parameter=name, value=text(parameters[name]), meant=None,
                                     cause="the library that it belongs to has no such parameter"))
+    # The server loads this one only while it archives, which a standby does not.
+    library = text(parameters.get("archive_library", "")) if "archive_library" in changed else ""
+    if library:
+        code, dummy, err = scratch.sql("LOAD '%s'" % library.replace("'", "''"))
+        if code != 0:
+            refused.append(dict(parameter="archive_library", value=library, cause="the server says: " + err.strip(), meant=None))
     for name, error in seen["errors"].items():
         if name in changed and name not in forced and name not in [item["parameter"] for item in refused]:
             refused.append(dict(parameter=name, value=text(parameters[name]), cause="the server says: " + error, meant=None))
@@ -386,6 +416,7 @@ def main():
             changed=dict(type="list", elements="str", required=True),
             server=dict(type="bool", default=True),
             live=dict(type="bool", default=False),
+            replica=dict(type="bool", default=True),
             port=dict(type="int", default=5432),
             socket_dir=dict(type="path", default="/var/run/postgresql"),
             reason=dict(type="str", default=""),
@@ -408,23 +439,27 @@ def main():
         given = dict(parameters=params["parameters"], version=major * 10000, available=[entry["name"] for entry in catalogue])
         dummy, out, dummy2 = module.run_command([params["python"], "-c", ASK_PATRONI], data=json.dumps(given), check_rc=True)
         patroni = json.loads(out)
-        refused = judge(changed, params["parameters"], catalogue, patroni)
-        settings, restart = {}, []
+        refused = judge(changed, params["parameters"], catalogue, patroni) + archiving(changed, params["parameters"], major)
+        # The others are tried all the same: one run names everything that is wrong.
+        params, changed = without(params, changed, [item["parameter"] for item in refused])
+        settings, restart, found = {}, [], []
         live = running(module) if params["live"] else None
-        if not refused and live:
-            refused = limits(changed, params["parameters"], live)
-        if not refused:
+        if live:
+            found = limits(changed, params["parameters"], live)
+        if not found and (changed or not refused):
             scratch.write(params["parameters"])
-            refused = sizes(scratch, params, changed, major * 10000)
-        if not refused and params["server"]:
-            refused, settings, restart = tried(scratch, params, changed, catalogue)
+            found = sizes(scratch, params, changed, major * 10000)
+        if not found and (changed or not refused) and params["server"]:
+            found, settings, restart = tried(scratch, params, changed, catalogue)
+        refused += found
     finally:
         scratch.remove()
     if refused:
         failing(module, refused)
     module.exit_json(changed=False, refused=[], settings=settings, restart=restart, major=major,
                      local=[name for name in changed if name in patroni and not patroni[name]["shared"]],
-                     forced=[name for name in changed if name in FORCED])
+                     untried=[name for name in changed if name in params["parameters"]
+                              and name in (COMMANDS if params["replica"] else FORCED)])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 # Seconds for which everything may stand still once the wait has run out. A copy moves nothing until its checkpoint ends.
 STALL = 60
+# A member within so many bytes of its leader has nothing to catch up.
+NEAR = 16 << 20
 
 
 def position(lsn):
@@ -16,11 +18,17 @@ def position(lsn):
         return 0
 
 
+def is_level(member):
+    """Whether a member has what its leader has: it cannot stream for another reason, and moves with each write all the same."""
+    lag = member.get("replay_lag", member.get("lag"))
+    return isinstance(lag, int) and lag < NEAR
+
+
 def marks(members, copies):
     """How far each thing is that may still move. The position of a member that streams moves with each write, and counts for nothing."""
     found = {"the copy to %s" % to: done for to, done in copies.items()}
     for member in members:
-        if member["role"] in ("leader", "standby_leader") or member["state"] == "streaming":
+        if member["role"] in ("leader", "standby_leader") or member["state"] == "streaming" or is_level(member):
             continue
         replayed = position(member.get("replay_lsn") or member.get("lsn"))
         if replayed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 # A superuser must not run functions that another role has put into a schema.
 PINNED = "SET search_path = pg_catalog, pg_temp;\n"
+# Statements of applications may have a time limit; these run as long as they need.
+UNLIMITED = "-c statement_timeout=0 -c lock_timeout=0 "
 
 
 def psql(module, sql, program="psql", socket_dir="/var/run/postgresql", port=5432, options="", pinned=True):
@@ -15,4 +17,4 @@ def psql(module, sql, program="psql", socket_dir="/var/run/postgresql", port=543
     return module.run_command(
         ["runuser", "-u", "postgres", "--", program, "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", socket_dir, "-p", str(port),
          "-U", "postgres", "-d", "postgres"],
-        data=(PINNED if pinned else "") + sql, environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": options})
+        data=(PINNED if pinned else "") + sql, environ_update={"LC_ALL": "C.UTF-8", "PGOPTIONS": (UNLIMITED if pinned else "") + options})

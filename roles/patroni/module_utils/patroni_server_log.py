@@ -26,6 +26,11 @@ def blame(lines, changed, parameters):
             named = quoted + [os.path.basename(path) for path in quoted] + [os.path.dirname(path) for path in quoted]
             if any(word and word in named for word in words):
                 return name, line
+        # A timeout is called by its name without underscores.
+        said = line.lower().replace("-", " ")
+        for name in wanted:
+            if "_" in name and name.lower().replace("_", " ") in said:
+                return name, line
     return (wanted[0] if len(wanted) == 1 else ", ".join(wanted)), (lines[0] if lines else "")
 
 

@@ -16,9 +16,6 @@ use crate::{
     ssh::Remote,
 };
 
-/// Patroni's word for a PostgreSQL that it could not start.
-pub(super) const START_FAILED: &str = "start failed";
-
 /// One member's answers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PatroniView {
@@ -32,6 +29,14 @@ pub struct PatroniView {
 }
 
 impl PatroniView {
+    /// Whether the member leads on a history that has no timeline of this number. A history that ends before the leader's own
+    /// timeline is not written to its end yet.
+    pub(super) fn has_left_out(&self, timeline: u64) -> bool {
+        let (Some(own), true) = (self.itself.timeline, self.itself.role == "primary") else { return false };
+        let last = self.history.keys().next_back().copied().unwrap_or_default();
+        timeline > own || (last < own && last > timeline && !self.history.contains_key(&timeline))
+    }
+
     /// How many replicas hold a commit, by the configuration.
     #[must_use]
     pub fn synchronous_nodes(&self) -> Option<u32> {
@@ -84,6 +89,9 @@ pub struct Itself {
 /// Part of `GET /patroni`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Xlog {
+    /// Of the primary.
+    #[serde(default)]
+    pub location: Option<u64>,
     /// Of a replica.
     #[serde(default)]
     pub replayed_location: Option<u64>,
@@ -115,12 +123,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Whether the members are on more than one timeline. That of a member whose PostgreSQL does not start is not known.
+    /// Whether the members may be on more than one timeline. That of a member whose PostgreSQL does not run is not known.
     fn has_timelines(&self) -> bool {
-        let mut timelines = self.members.iter().filter_map(|member| member.timeline);
-        let first = timelines.next();
-        timelines.any(|timeline| Some(timeline) != first)
-            || self.members.iter().any(|member| member.state == START_FAILED)
+        let mut timelines = self.members.iter().map(|member| member.timeline);
+        let first = timelines.next().flatten();
+        first.is_none() || timelines.any(|timeline| timeline != first)
     }
 }
 

@@ -1,42 +1,31 @@
 //! The configuration that the members share in etcd, against the one that the roles write there: pure. Someone may have changed
 //! it with `patronictl edit-config`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use serde_json::{Map, Value, json};
 
 use super::vars::{MAXIMUM_LAG, NO_MAXIMUM_LAG, slots_ttl};
 use crate::{component::postgres::differs, plan::Plan};
 
-/// PostgreSQL's parameters that the role `patroni` sets on every server, as text: `__patroni_base_parameters` of its variables.
-const BASE: [(&str, &str); 26] = [
-    ("ssl", "on"),
-    ("ssl_ca_file", "/etc/patroni/tls/postgresql-ca.crt"),
-    ("ssl_cert_file", "/etc/patroni/tls/postgresql.crt"),
-    ("ssl_key_file", "/etc/patroni/tls/postgresql.key"),
-    ("ssl_min_protocol_version", "TLSv1.2"),
-    ("password_encryption", "scram-sha-256"),
-    ("unix_socket_directories", "/var/run/postgresql"),
-    ("wal_level", "replica"),
-    ("hot_standby", "on"),
-    ("wal_log_hints", "on"),
-    ("max_wal_senders", "10"),
-    ("max_replication_slots", "10"),
-    ("max_slot_wal_keep_size", "4GB"),
-    ("wal_keep_size", "128MB"),
-    ("wal_sender_timeout", "15s"),
-    ("wal_receiver_timeout", "15s"),
-    ("wal_receiver_status_interval", "1s"),
-    ("wal_retrieve_retry_interval", "1s"),
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-    ("log_destination", "stderr"),
-    ("logging_collector", "off"),
-    ("log_line_prefix", "%m [%p] %q%u@%d "),
-    ("log_checkpoints", "on"),
-    ("log_lock_waits", "on"),
-];
+/// The variables of the role `patroni`, as they are built in.
+const ROLE: &str = include_str!("../../../roles/patroni/vars/main.yml");
+
+/// PostgreSQL's parameters that the role sets on every server, as text: `__patroni_base_parameters` of its variables.
+static BASE: LazyLock<BTreeMap<&'static str, String>> = LazyLock::new(|| {
+    let parameters = block("__patroni_base_parameters").filter_map(|line| line.split_once(": "));
+    let plain = |value: &str| value.trim_matches('"').replace("{{ __patroni_tls_dir }}", "/etc/patroni/tls");
+    parameters.map(|(name, value)| (name, plain(value))).collect()
+});
+
+/// The lines of one of the role's variables, without their indentation and without comments.
+fn block(name: &str) -> impl Iterator<Item = &'static str> {
+    let lines = ROLE.lines().skip_while(move |line| line.strip_suffix(':') != Some(name)).skip(1);
+    lines.map_while(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with('#'))
+}
 
 /// What the roles write, without PostgreSQL's parameters: `__patroni_dynamic_config` and `__patroni_dynamic_slots`.
 fn settings(plan: &Plan) -> Value {
@@ -78,9 +67,9 @@ fn settings(plan: &Plan) -> Value {
 
 /// The parameters that the roles write, each as text or as a value of the plan.
 fn parameters(plan: &Plan) -> BTreeMap<&str, Value> {
-    let base = BASE.map(|(name, value)| (name, json!(value)));
+    let base = BASE.iter().map(|(name, value)| (*name, json!(value)));
     let own = plan.postgres.parameters.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    base.into_iter().chain(own).collect()
+    base.chain(own).collect()
 }
 
 /// What differs between `found` and what the roles of `plan` write, each as the setting with both values.
@@ -125,7 +114,11 @@ fn difference(name: &str, wanted: Option<&Value>, found: Option<&Value>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Choices, plan::decide, spec};
+    use crate::{
+        model::{Choices, Settled},
+        plan::{birth_of, decide},
+        spec,
+    };
 
     fn plan(text: &str) -> Plan {
         let text = format!("instances: {{node1: {{}}, node2: {{}}, node3: {{}}}}\n{text}");
@@ -139,23 +132,12 @@ mod tests {
         found.as_object().unwrap().clone()
     }
 
-    /// The lines of a block of the role's variables, without their indentation.
-    fn block(name: &str) -> Vec<&'static str> {
-        let text = include_str!("../../../roles/patroni/vars/main.yml");
-        let (_, block) = text.split_once(&format!("\n{name}:\n")).unwrap();
-        block.lines().take_while(|line| line.starts_with("  ")).map(|line| &line[2..]).collect()
-    }
-
     #[test]
     fn settings_and_base_parameters_are_those_of_the_role() {
-        let base = block("__patroni_base_parameters").into_iter().filter(|line| !line.starts_with('#')).map(|line| {
-            let (name, value) = line.split_once(": ").unwrap();
-            (name, value.trim_matches('"').replace("{{ __patroni_tls_dir }}", "/etc/patroni/tls"))
-        });
-        let base: Vec<(&str, String)> = base.collect();
-        assert_eq!(base, BASE.map(|(name, value)| (name, value.to_owned())));
+        assert_eq!((BASE.len(), BASE["max_wal_senders"].as_str()), (26, "10"));
+        assert_eq!(BASE["ssl_ca_file"], "/etc/patroni/tls/postgresql-ca.crt");
+        assert_eq!(BASE["log_line_prefix"], "%m [%p] %q%u@%d ");
         let names: BTreeSet<&str> = block("__patroni_dynamic_config")
-            .into_iter()
             .map(|line| line.trim_start().split_once(':').unwrap().0)
             .filter(|name| *name != "parameters")
             .collect();
@@ -168,6 +150,40 @@ mod tests {
         let defaults = include_str!("../../../roles/patroni/defaults/main.yml");
         assert!(defaults.contains(&format!("\"{{{{ {MAXIMUM_LAG} if patroni_synchronous_mode")));
         assert!(defaults.contains(&format!("else {NO_MAXIMUM_LAG} }}}}\"")));
+    }
+
+    #[test]
+    fn cluster_keeps_the_parameters_that_it_began_with() {
+        let text = "instances: {node1: {}, node2: {}, node3: {}}";
+        let decide = |settled: Option<Settled>| {
+            let choices = Choices { settled, ..Choices::default() };
+            decide(&spec::load("t.yaml", text.as_bytes(), "t").unwrap(), &choices).unwrap()
+        };
+        let newest = decide(None);
+        // What earlier releases wrote: set 1 without the newest parameter, and set 0 without all of them.
+        let sets: [(u32, &[&str]); 2] = [
+            (1, &["max_standby_streaming_delay"]),
+            (
+                0,
+                &[
+                    "max_standby_streaming_delay",
+                    "archive_mode",
+                    "archive_command",
+                    "shared_preload_libraries",
+                    "track_io_timing",
+                ],
+            ),
+        ];
+        for (set, lacks) in sets {
+            let mut found = written(&newest);
+            let parameters = found["postgresql"]["parameters"].as_object_mut().unwrap();
+            parameters.retain(|name, _| !lacks.contains(&name.as_str()));
+            let birth = birth_of(&parameters.clone().into_iter().collect());
+            assert_eq!(birth, set);
+            let plan = decide(Some(Settled { birth, ..newest.settled() }));
+            assert_eq!(differences(&plan, &found), [""; 0], "set {set}");
+            assert_eq!(differences(&newest, &found).len(), lacks.len(), "set {set}");
+        }
     }
 
     #[test]

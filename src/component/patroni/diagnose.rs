@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::{
-    client::START_FAILED,
     configuration::differences,
     guard::{Verdict, judge},
     service::LEASE_GUARD,
@@ -120,9 +119,8 @@ pub(super) fn diagnose_guards(plan: &Plan, seen: &Observations, findings: &mut F
     }
 }
 
-/// Finds a member whose data has gone past the point at which the leader's history left its timeline: it can only stream
-/// again when `pg_rewind` or a new copy has removed what it has beyond that. If its last checkpoint is beyond that,
-/// PostgreSQL does not even start.
+/// Finds a member whose data has gone past the point at which the leader's history left its timeline, or that is on a timeline
+/// which the leader's history does not have: it can only stream again when `pg_rewind` or a new copy has removed that. Of a PostgreSQL that does not run, the last checkpoint is known.
 fn diverged(
     plan: &Plan,
     (key, view): (&InstanceKey, &PatroniView),
@@ -131,20 +129,27 @@ fn diverged(
     findings: &mut Findings,
 ) {
     let replayed = view.itself.timeline.zip(view.itself.xlog.replayed_location);
-    let Some((timeline, replayed)) = replayed.or(checkpoint.filter(|_| view.itself.state == START_FAILED)) else {
+    let Some((timeline, replayed)) = replayed.or(checkpoint) else {
         return;
     };
-    let leader = views.iter().find(|(_, leader)| leader.history.contains_key(&timeline));
-    let Some((leader, end)) = leader.and_then(|(leader, view)| Some((*leader, *view.history.get(&timeline)?))) else {
-        return;
-    };
-    if view.itself.role == "primary" || replayed <= end {
+    if view.itself.role == "primary" {
         return;
     }
-    let message = format!(
-        "its data has diverged from {leader}: it has {} bytes of timeline {timeline} that {leader} does not have",
-        replayed - end
-    );
+    let Some((leader, what)) = views.iter().find_map(|(leader, view)| {
+        let what = match view.history.get(&timeline) {
+            Some(end) if replayed > *end => {
+                format!("it has {} bytes of timeline {timeline} that {leader} does not have", replayed - end)
+            }
+            None if view.has_left_out(timeline) => {
+                format!("it is on timeline {timeline}, which is not in the history of {leader}")
+            }
+            Some(_) | None => return None,
+        };
+        Some((*leader, what))
+    }) else {
+        return;
+    };
+    let message = format!("its data has diverged from {leader}: {what}");
     let hint = match plan.platform.is_adopted() {
         false => format!(
             "Run `hactl reinit {} {key}`, which keeps its data directory aside and copies {leader}'s",

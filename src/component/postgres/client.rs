@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error as _,
-    io,
 };
 
 use rustls::ClientConfig;
@@ -12,11 +11,15 @@ use serde::Serialize;
 use tokio_postgres::{Client, Config, error::SqlState, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::service::endpoint;
+use super::{
+    locale::{self, CollationView},
+    service::endpoint,
+};
 use crate::{
     access::{Access, PATIENCE},
     component::probe::{self, Observed, ProbeError, Reached},
     fleet::FleetNode,
+    model::DatabaseLocale,
     ssh::Remote,
 };
 
@@ -34,6 +37,12 @@ pub struct PostgresView {
     pub lowered: Vec<String>,
     /// Its databases.
     pub databases: BTreeSet<String>,
+    /// Their locales.
+    pub locales: BTreeMap<String, DatabaseLocale>,
+    /// Databases that were made with another version of the library that sorts text than this machine has.
+    pub collations: Vec<CollationView>,
+    /// How far the standbys that stream from here are behind with their replay, by the same keys as `streaming`.
+    pub replay: BTreeMap<String, ReplayLag>,
     pub version: String,
     /// A standby that does not replay what it receives.
     pub replay_paused: bool,
@@ -73,6 +82,15 @@ pub struct SlotView {
     pub retained_bytes: Option<u64>,
 }
 
+/// How far a standby is behind with its replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ReplayLag {
+    /// The WAL that it has not replayed, in bytes.
+    pub bytes: u64,
+    /// The time from a commit to its replay there, in seconds; none if not known.
+    pub seconds: Option<f64>,
+}
+
 /// A parameter's last line in the configuration files.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FileSetting {
@@ -92,16 +110,20 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             .query_one(
                 "SELECT pg_is_in_recovery(), current_setting('server_version'), \
                  (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), \
-                 ARRAY(SELECT datname::text FROM pg_database), \
-                 CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END",
+                 CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END, \
+                 current_setting('server_version_num')::int",
                 &[],
             )
             .await
             .map_err(|error| failure(&error))?;
+        let databases = locale::databases(&client).await.map_err(|error| failure(&error))?;
+        let collations = locale::collations(&client, row.get(4)).await.map_err(|error| failure(&error))?;
         // pg_basebackup streams WAL, too, and would count a replica that is still being made.
         let streaming = client
             .query(
-                "SELECT application_name, sync_state FROM pg_stat_replication \
+                "SELECT application_name, sync_state, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() \
+                 THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, replay_lsn)::int8, \
+                 extract(epoch FROM replay_lag)::float8 FROM pg_stat_replication \
                  WHERE state = 'streaming' AND application_name <> 'pg_basebackup'",
                 &[],
             )
@@ -152,7 +174,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                  FROM pg_db_role_setting s \
                  LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase \
                  WHERE EXISTS (SELECT 1 FROM unnest(s.setconfig) c \
-                               WHERE c IN ('synchronous_commit=off', 'synchronous_commit=local'))",
+                               WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')",
                 &[],
             )
             .await
@@ -166,6 +188,13 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await;
+        let replay = |row: &tokio_postgres::Row| {
+            // A standby that has just connected has not told a position yet.
+            let bytes = u64::try_from(row.get::<_, Option<i64>>(2)?).unwrap_or_default();
+            // PostgreSQL forgets the time of a standby that has replayed all.
+            let seconds = row.get::<_, Option<f64>>(3).or((bytes == 0).then_some(0.0));
+            Some(ReplayLag { bytes, seconds })
+        };
         let copy = |row: &tokio_postgres::Row| {
             let (address, bytes): (String, i64) = (row.get(0), row.get(1));
             let node = fleet.nodes.values().find(|node| node.addresses().iter().any(|own| own.to_string() == address));
@@ -177,9 +206,12 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             files: files.ok().map(|rows| rows.iter().map(setting).collect()),
             in_recovery: row.get(0),
             version: row.get(1),
-            replay_paused: row.get(4),
+            replay_paused: row.get(3),
             tls: row.get::<_, Option<bool>>(2).unwrap_or_default(),
-            databases: row.get::<_, Vec<String>>(3).into_iter().collect(),
+            databases: databases.keys().cloned().collect(),
+            locales: databases,
+            collations,
+            replay: streaming.iter().filter_map(|row| Some((fleet.key_of(row.get(0)), replay(row)?))).collect(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),
             slots: slots.ok().map(|rows| rows.iter().map(slot).collect()).unwrap_or_default(),
@@ -251,7 +283,7 @@ pub(super) async fn connect(remote: &Remote, access: &Access, node: &FleetNode, 
     config.user(user).password(password.expose()).dbname(database).application_name("hactl");
     config.ssl_mode(access.keys.postgres_ssl);
     // A superuser must not run functions that another role has put into a schema.
-    config.options("-c search_path=pg_catalog,pg_temp");
+    config.options("-c search_path=pg_catalog,pg_temp -c statement_timeout=0 -c lock_timeout=0");
     let (client, connection) = config.connect_raw(stream, tls).await.map_err(|error| failure(&error))?;
     tokio::spawn(connection);
     Ok(client)
@@ -267,10 +299,9 @@ pub(super) fn failure(error: &tokio_postgres::Error) -> ProbeError {
     }
 }
 
-/// Whether TLS failed: a connection passes on the error of rustls as an error of input and output.
+/// Whether TLS failed.
 fn is_of_tls(error: &tokio_postgres::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
+    error.source().and_then(|cause| cause.downcast_ref()).is_some_and(probe::is_of_tls)
 }
 
 /// The server's message, if it answered.

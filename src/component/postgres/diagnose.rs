@@ -1,6 +1,6 @@
 //! What the PostgreSQL servers say, beside what Patroni says of them -> problems: pure.
 
-use super::parameters::differences;
+use super::{locale::CollationView, parameters::differences};
 use crate::{
     component::{
         findings::{Findings, Hint},
@@ -20,6 +20,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
         replication(plan, seen, &leader, findings);
     }
     parameters(plan, seen, findings);
+    collations(plan, seen, findings);
 }
 
 fn leader(plan: &Plan, seen: &Observations, members: &[Member], findings: &mut Findings) -> Option<InstanceKey> {
@@ -103,6 +104,7 @@ fn slots(leader: &InstanceKey, slots: &[SlotView], findings: &mut Findings) {
 fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings: &mut Findings) {
     let Some(NodeView { postgres: Some(Ok(primary)), patroni, .. }) = seen.get(leader) else { return };
     slots(leader, &primary.slots, findings);
+    findings.replay.clone_from(&primary.replay);
     let cluster = patroni.as_ref().and_then(|view| view.as_ref().ok()).and_then(|view| view.cluster.as_ref());
     let timeline = cluster.and_then(|cluster| cluster.members.iter().find(|m| m.is_leader())).and_then(|m| m.timeline);
     let mut quorum = 0;
@@ -190,6 +192,25 @@ fn parameters(plan: &Plan, seen: &Observations, findings: &mut Findings) {
         for message in differences(&patroni.parameters(), files) {
             let hint = format!("correct `postgres.parameters` in the cluster file and run `hactl up {}`", plan.cluster);
             findings.ours("parameter-differs", Some(key), message, Hint::Up(hint));
+        }
+    }
+}
+
+/// Finds machines whose library sorts in another version than the one that the data was made with.
+fn collations(plan: &Plan, seen: &Observations, findings: &mut Findings) {
+    for (key, view) in seen {
+        let Some(Ok(server)) = &view.postgres else { continue };
+        for CollationView { database, made, found } in &server.collations {
+            let message = format!(
+                "database `{database}` was made with version {made} of the library that sorts text, and this machine has \
+                 {found}: indexes on text may be wrong"
+            );
+            let hint = format!(
+                "Use machines with the same release of the operating system. If all have {found}, run `REINDEX DATABASE \
+                 {database}` in the database, then `ALTER DATABASE {database} REFRESH COLLATION VERSION` (`hactl psql {}`)",
+                plan.cluster
+            );
+            findings.notice("collation-version", Some(key), message, hint);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod activity;
 mod client;
 mod diagnose;
+mod locale;
 mod mark;
 mod parameters;
 mod service;
@@ -12,8 +13,9 @@ mod write_check;
 #[cfg(test)]
 pub(crate) use activity::LongTransaction;
 pub(crate) use activity::{Activity, Reader, Standby, activity, checkpoint, flushed, flushed_by, readers};
-pub use client::{ArchiverView, FileSetting, PostgresView, SlotView};
+pub use client::{ArchiverView, FileSetting, PostgresView, ReplayLag, SlotView};
 pub(crate) use client::{age, recovery, superuser};
+pub use locale::CollationView;
 pub(crate) use mark::mark;
 pub(in crate::component) use parameters::differs;
 pub(crate) use service::{PORT, USER, endpoint, user};

@@ -12,7 +12,7 @@ use crate::{
         material::{Lookup, RoleVars, role_vars},
     },
     fleet::{Fleet, FleetNode},
-    model::{Account, Authority, Certificate, DatabaseName, InstanceKey, PostgresMajor, Secret},
+    model::{Account, Authority, Certificate, DatabaseName, InstanceKey, Locale, PostgresMajor, Secret},
     plan::Plan,
 };
 
@@ -51,6 +51,9 @@ struct Cluster<'a> {
     patroni_kernel: &'a BTreeMap<String, u64>,
     /// The networks that may connect.
     patroni_access: Vec<IpNet>,
+    /// The locale of the cluster, and what implements it.
+    patroni_locale: &'a str,
+    patroni_locale_provider: &'static str,
     /// The databases, each with its owner.
     patroni_databases: BTreeMap<&'a DatabaseName, Database<'a>>,
 }
@@ -58,15 +61,25 @@ struct Cluster<'a> {
 #[derive(Serialize)]
 struct Database<'a> {
     owner: &'a DatabaseName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icu_locale: Option<&'a str>,
 }
 
 fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
+    let earlier = Locale::of_earlier_releases();
+    let locale = plan.postgres.locale.as_ref().unwrap_or(&earlier);
+    let icu_locale = |name: &DatabaseName| plan.postgres.icu_locales.get(name).map(String::as_str);
+    let databases = plan.postgres.databases.iter();
     role_vars(&Cluster {
+        patroni_locale: &locale.name,
+        patroni_locale_provider: locale.provider.as_str(),
         patroni_postgresql_parameters: &plan.postgres.parameters,
         patroni_postgresql_parameters_given: &plan.postgres.given,
         patroni_kernel: &plan.kernel,
         patroni_access: access(plan, fleet),
-        patroni_databases: plan.postgres.databases.iter().map(|(name, owner)| (name, Database { owner })).collect(),
+        patroni_databases: databases
+            .map(|(name, owner)| (name, Database { owner, icu_locale: icu_locale(name) }))
+            .collect(),
     })
 }
 

@@ -1,12 +1,15 @@
 use super::*;
-use crate::model::{DEFAULT_PORT, DEFAULT_TTL};
+use crate::{
+    dns,
+    model::{DEFAULT_PORT, DEFAULT_TTL},
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 fn zone() -> Zone {
-    let dns = Dns {
+    let settings = Dns {
         zone: "a.b".parse().unwrap(),
         server: "192.0.2.53".parse().unwrap(),
         port: DEFAULT_PORT,
@@ -14,7 +17,8 @@ fn zone() -> Zone {
         key_name: "k".parse().unwrap(),
         key_algorithm: KeyAlgorithm::HmacSha256,
     };
-    Zone::new(dns, &Secret::new(b"secret".to_vec())).unwrap()
+    let env = BTreeMap::from([(dns::SECRET_VARIABLE.to_owned(), "c2VjcmV0".to_owned())]);
+    Zone::new(settings, &dns::secret(&env).unwrap()).unwrap()
 }
 
 fn wanted(addresses: &[&str]) -> Records {

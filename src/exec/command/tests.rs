@@ -44,7 +44,15 @@ async fn stop_interrupts_the_whole_process_group() {
     let started = Instant::now();
     let error = Command::new("sh").args(["-c", "sleep 60 & wait"]).run(&context, |_| ()).await.unwrap_err();
     assert_eq!(error.kind.exit_code(), 130);
+    assert_eq!(&*error.object, "`sh`");
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn interrupted_command_is_named_by_its_program_and_subcommand() {
+    let title = |program, args: &[&str]| Command::new(program).args(args.iter().copied()).title();
+    assert_eq!(title("/usr/bin/terraform", &["apply", "-json", "/tmp/a/plan"]), "terraform apply");
+    assert_eq!(title("/tmp/a/ansible-playbook", &["--inventory", "/tmp/a/inventory"]), "ansible-playbook");
 }
 
 /// Whether a process whose arguments hold `word` is there.

@@ -95,12 +95,7 @@ mod tests {
                 .iter()
                 .map(|code| Problem { code: (*code).to_owned(), node: None, message: "seen".to_owned(), hint: None })
                 .collect(),
-            notices: Vec::new(),
-            slots: Vec::new(),
-            unproved: Vec::new(),
-            watchdogs: std::collections::BTreeMap::new(),
-            needs_leader: true,
-            certificates: Default::default(),
+            ..Health::default()
         };
         let room = Space { needed_kib: 1000, free_kib: 1101, tablespaces: 0 };
         let full = Space { free_kib: 1100, ..room.clone() };

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, Source, Token, check, facts::guests, left,
-    trouble::Trouble,
+    trouble::Trouble, variables::protected,
 };
 use crate::{
     context::Context,
@@ -73,6 +73,8 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, fleet: Option<&Fleet>, recorded: &Reco
         let made = held.map(|(_, machine)| machine);
         let before = keys().find_map(left);
         let address = guest.address.network().map(|network| network.addr());
+        let data = guest.data_datastore.as_ref().filter(|_| guest.data_disk_gb.is_some());
+        let extra_nic = guest.hardware.extra_nic.as_ref().and_then(|nic| Some((nic, nic.bridge.as_ref()?)));
         let machine = GuestRequest {
             made: made.is_some(),
             vmid: made.and_then(|made| made.vmid).or_else(|| before.and_then(number)),
@@ -83,14 +85,17 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, fleet: Option<&Fleet>, recorded: &Reco
             was_at: before.filter(|_| direct).map(|node| (node.ssh.host.clone(), node.ssh.port)),
             // That of a machine of the cluster may pass to another one of it.
             address: address.filter(|address| direct && !used.contains(address)),
+            protects: made.is_some_and(|made| made.protection != protected(proxmox, plan, key)),
             startup: guest.hardware.startup.is_some(),
             tags: guest.tags.iter().map(ToString::to_string).collect(),
             name: plan.nodes.get(key).map(|node| node.hostname.to_string()).unwrap_or_default(),
             hypervisor: guest.hypervisor.to_string(),
             source,
             datastore: guest.datastore.to_string(),
+            data_datastore: data.map(ToString::to_string),
             bridge: proxmox.bridge.to_string(),
             vlan: guest.vlan,
+            extra_nic: extra_nic.map(|(nic, bridge)| (bridge.to_string(), nic.vlan)),
             pool: guest.pool_id.as_ref().map(ToString::to_string),
         };
         (key.clone(), machine)

@@ -188,11 +188,15 @@ impl Judge<'_> {
 
     fn datastore(&mut self, key: &InstanceKey, machine: &GuestRequest) {
         let (content, words) = machine.disk();
-        let needed = Needed { name: &machine.datastore, content, words, field: "datastore" };
-        self.storage(key, &machine.hypervisor, &needed);
-        // A clone begins where its template is, and is then moved.
-        if let Some((_, on)) = machine.template().filter(|(_, on)| *on != machine.hypervisor) {
-            self.storage(key, on, &needed);
+        for (name, field) in machine.datastores() {
+            let needed = Needed { name, content, words, field };
+            self.storage(key, &machine.hypervisor, &needed);
+            // A clone begins where its template is, and is then moved; the disk of the data is made after that.
+            if let Some((_, on)) =
+                machine.template().filter(|(_, on)| *on != machine.hypervisor && field == "datastore")
+            {
+                self.storage(key, on, &needed);
+            }
         }
     }
 
@@ -288,11 +292,16 @@ impl Judge<'_> {
     }
 
     fn bridge(&mut self, key: &InstanceKey, machine: &GuestRequest) {
-        let (node, bridge, facts) = (&machine.hypervisor, &machine.bridge, self.facts);
+        for (bridge, path) in machine.bridges() {
+            self.bridge_of(key, &machine.hypervisor, bridge, path);
+        }
+    }
+
+    fn bridge_of(&mut self, key: &InstanceKey, node: &str, bridge: &str, path: String) {
+        let facts = self.facts;
         match facts.bridges.get(node) {
             Some(Ok(bridges)) if !bridges.contains_key(bridge) => {
                 // Older versions show every bridge to every token.
-                let path = machine.bridge_path();
                 let seen = !facts.granted.contains_key(&path) || self.sees(&path, &["SDN.Use", "SDN.Audit"]);
                 // What Proxmox's SDN makes says nothing about the privileges on bridges.
                 if seen || bridges.values().any(|vnet| !vnet) {

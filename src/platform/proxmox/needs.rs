@@ -52,6 +52,8 @@ pub struct GuestRequest {
     pub was_at: Option<(String, u16)>,
     /// The fixed address that it is to have, where the machine that runs hactl reaches it directly.
     pub address: Option<Ipv4Addr>,
+    /// Whether the next apply sets or lifts its protection against removal.
+    pub protects: bool,
     /// Whether it has an order in which its hypervisor starts it.
     pub startup: bool,
     /// The tags of its own.
@@ -62,8 +64,12 @@ pub struct GuestRequest {
     pub source: Source,
     /// The storage of its disk.
     pub datastore: String,
+    /// The storage of the disk for PostgreSQL's data, where the machine has one.
+    pub data_datastore: Option<String>,
     pub bridge: String,
     pub vlan: Option<u16>,
+    /// Bridge and VLAN of its second network device.
+    pub extra_nic: Option<(String, Option<u16>)>,
     /// A pool of its own, over the cluster's.
     pub pool: Option<String>,
 }
@@ -108,10 +114,19 @@ impl GuestRequest {
         }
     }
 
-    /// The path by which a bridge, and a VLAN on it, is granted.
-    pub(super) fn bridge_path(&self) -> String {
-        let path = format!("/sdn/zones/localnetwork/{}", self.bridge);
-        self.vlan.map_or_else(|| path.clone(), |tag| format!("{path}/{tag}"))
+    /// The storages of its disks, and the field of the cluster file that names each.
+    pub(super) fn datastores(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let data = self.data_datastore.as_deref().map(|name| (name, "data_datastore"));
+        [(self.datastore.as_str(), "datastore")].into_iter().chain(data)
+    }
+
+    /// The bridges of its network devices, each with the path by which it, and a VLAN on it, is granted.
+    pub(super) fn bridges(&self) -> impl Iterator<Item = (&str, String)> {
+        let extra = self.extra_nic.iter().map(|(bridge, vlan)| (bridge.as_str(), *vlan));
+        [(self.bridge.as_str(), self.vlan)].into_iter().chain(extra).map(|(bridge, vlan)| {
+            let path = format!("/sdn/zones/localnetwork/{bridge}");
+            (bridge, vlan.map_or_else(|| path.clone(), |tag| format!("{path}/{tag}")))
+        })
     }
 }
 
@@ -160,6 +175,10 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
     if let Some(pool) = &wanted.pool {
         add(&[format!("/pool/{}", pool.id)], &["Pool.Allocate", "Pool.Audit"], None);
     }
+    for (key, machine) in wanted.machines.iter().filter(|(_, machine)| machine.made && machine.protects) {
+        let Some(vmid) = machine.vmid else { continue };
+        add(&[format!("/vms/{vmid}")], &["VM.Config.Options"], Some(key));
+    }
     for (key, machine) in wanted.machines.iter().filter(|(_, machine)| !machine.made) {
         let key = Some(key);
         // What is in a pool has the pool's privileges as well as its own.
@@ -176,7 +195,9 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
             add(&guest, &[agent], key);
             add(&[format!("/vms/{id}")], &["VM.Audit", "VM.Clone"], key);
             // The provider reads the size of a disk from its storage.
-            add(&[format!("/storage/{}", machine.datastore)], &["Datastore.Audit"], key);
+            for (datastore, _) in machine.datastores() {
+                add(&[format!("/storage/{datastore}")], &["Datastore.Audit"], key);
+            }
             // It is cloned where the template is, and then moved.
             if on != machine.hypervisor {
                 add(&guest, &["VM.Migrate"], key);
@@ -187,12 +208,16 @@ pub(super) fn needs(wanted: &ProxmoxRequest, major: u64) -> Needs {
             add(&[ANY_GUEST.to_owned()], &["VM.Config.Options"], key);
             add(&[format!("/storage/{storage}")], &["Datastore.AllocateSpace|Datastore.Audit"], key);
         }
-        add(&[format!("/storage/{}", machine.datastore)], &["Datastore.AllocateSpace"], key);
+        for (datastore, _) in machine.datastores() {
+            add(&[format!("/storage/{datastore}")], &["Datastore.AllocateSpace"], key);
+        }
         if let Some(pool) = &machine.pool {
             add(&[format!("/pool/{pool}")], &["Pool.Audit"], key);
         }
         if major > WITHOUT_SDN {
-            add(&[machine.bridge_path()], &["SDN.Use"], key);
+            for (_, path) in machine.bridges() {
+                add(&[path], &["SDN.Use"], key);
+            }
         }
     }
     found
@@ -212,14 +237,17 @@ pub(super) mod tests {
             imported: false,
             was_at: None,
             address: None,
+            protects: false,
             startup: false,
             tags: BTreeSet::new(),
             name: "pg-prod-new".to_owned(),
             hypervisor: hypervisor.to_owned(),
             source: Source::Template { id: 9002, hypervisor: None },
             datastore: "local-lvm".to_owned(),
+            data_datastore: None,
             bridge: "vmbr0".to_owned(),
             vlan: None,
+            extra_nic: None,
             pool: None,
         }
     }
@@ -278,6 +306,25 @@ pub(super) mod tests {
         assert_eq!(privileges(&needs, &["/pool/all"]), ["Pool.Allocate", "Pool.Audit"]);
         assert_eq!(privileges(&needs, &["/pool/own"]), ["Pool.Audit"]);
         assert!(needs.keys().flatten().all(|path| !path.contains("old")), "a machine that is there takes nothing");
+    }
+
+    #[test]
+    fn data_disk_and_second_network_device_need_privileges_of_their_own() {
+        let machine = GuestRequest {
+            data_datastore: Some("nvme".to_owned()),
+            extra_nic: Some(("vmbr1".to_owned(), Some(40))),
+            ..machine("pve1")
+        };
+        let needs = needs(&wanted(&[("node1", machine)]), 8);
+        assert_eq!(privileges(&needs, &["/storage/nvme"]), ["Datastore.AllocateSpace", "Datastore.Audit"]);
+        assert_eq!(privileges(&needs, &["/sdn/zones/localnetwork/vmbr1/40"]), ["SDN.Use"]);
+    }
+
+    #[test]
+    fn protection_of_a_machine_that_exists_needs_a_privilege_on_it() {
+        let made = |protects| GuestRequest { made: true, vmid: Some(104), protects, ..machine("pve1") };
+        assert!(needs(&wanted(&[("node1", made(false))]), 8).is_empty());
+        assert_eq!(privileges(&needs(&wanted(&[("node1", made(true))]), 8), &["/vms/104"]), ["VM.Config.Options"]);
     }
 
     #[test]

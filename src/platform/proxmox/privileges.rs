@@ -15,9 +15,13 @@ impl Judge<'_> {
     pub(super) fn privileges(&mut self, needs: Needs, wanted: &ProxmoxRequest, token: &str) {
         let facts = self.facts;
         // What the SDN makes is granted by its own zone, and shown only to whom it is granted.
-        let vnet = |key: &InstanceKey| {
+        let vnet = |key: &InstanceKey, paths: &[String]| {
             let Some(machine) = wanted.machines.get(key) else { return false };
-            matches!(facts.bridges.get(&machine.hypervisor), Some(Ok(found)) if found.get(&machine.bridge) == Some(&true))
+            let Some(Ok(found)) = facts.bridges.get(&machine.hypervisor) else { return false };
+            machine
+                .bridges()
+                .filter(|(_, path)| paths.contains(path))
+                .all(|(bridge, _)| found.get(bridge) == Some(&true))
         };
         // By what is lacking, the paths that it is lacking on and the machines that need it.
         let mut missing: BTreeMap<String, (BTreeSet<String>, BTreeSet<InstanceKey>)> = BTreeMap::new();
@@ -26,7 +30,7 @@ impl Judge<'_> {
                 continue;
             }
             if paths.iter().any(|path| path.starts_with("/sdn/")) {
-                need.machines.retain(|key| !vnet(key));
+                need.machines.retain(|key| !vnet(key, &paths));
                 if need.machines.is_empty() {
                     continue;
                 }

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    model::{Guest, Hypervisor, Proxmox, ProxmoxKind},
+    model::{Guest, Hypervisor, InstanceKey, Proxmox, ProxmoxKind},
+    plan::Plan,
     platform::machines::Machines,
 };
 
@@ -36,7 +37,10 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
             ("renamed_from", json!(guest.renamed_from)),
             ("vm_id", json!(machines.surveyed.and_then(|surveyed| surveyed.vm_ids.get(&node.key)))),
             // What holds data cannot be removed in the web interface by mistake, unless the file says otherwise.
-            ("protection", json!((proxmox.protection.is_none() && !node.roles.is_empty()).then_some(true))),
+            (
+                "protection",
+                json!((proxmox.protection.is_none() && protected(proxmox, plan, &node.key)).then_some(true)),
+            ),
             ("data_disk_gb", json!(guest.data_disk_gb)),
             ("data_datastore", json!(guest.data_datastore)),
         ];
@@ -69,6 +73,12 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
         values["watchdog"] = json!(proxmox.watchdog);
     }
     values
+}
+
+/// Whether a machine is protected against its removal in the web interface.
+pub(super) fn protected(proxmox: &Proxmox, plan: &Plan, key: &InstanceKey) -> bool {
+    let holds_data = || plan.nodes.get(key).is_some_and(|node| !node.roles.is_empty());
+    proxmox.protection.unwrap_or_else(holds_data)
 }
 
 /// The hypervisor that has a machine's template, where that is not the machine's own.

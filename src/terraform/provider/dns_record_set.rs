@@ -30,6 +30,7 @@ struct Attributes {
     ttl: Option<u32>,
     key_name: DomainName,
     key_algorithm: Option<KeyAlgorithm>,
+    key_secret_variable: Option<String>,
     cluster_uuid: Option<Uuid>,
     machine: Option<String>,
     machine_kind: Option<MachineKind>,
@@ -60,7 +61,8 @@ impl Attributes {
     }
 
     fn zone(&self, call: &Call<'_>) -> Result<Zone> {
-        Zone::new(self.dns(), &dns::secret(call.env())?)
+        let variable = self.key_secret_variable.as_deref().unwrap_or(dns::SECRET_VARIABLE);
+        Zone::new(self.dns(), &dns::secret_in(call.env(), variable)?)
     }
 
     /// The records to write.
@@ -115,7 +117,7 @@ impl Resource for DnsRecordSet {
         use {Kind::*, Mode::*};
         Schema {
             description: "The addresses of one name: A and AAAA records, written by dynamic updates (RFC 2136) that are signed \
-                          with a TSIG key. The environment variable TF_VAR_dns_key_secret has the key's secret, in base64.",
+                          with a TSIG key. An environment variable has the key's secret, in base64.",
             attributes: vec![
                 Attribute::new("server", Text, Required, "The zone's primary server: an IP address or a host name."),
                 Attribute::new("port", Number, Optional, "The server's port, 53 by default."),
@@ -141,6 +143,12 @@ impl Resource for DnsRecordSet {
                     Text,
                     Optional,
                     "`hmac-sha256` by default, `hmac-sha384` or `hmac-sha512`.",
+                ),
+                Attribute::new(
+                    "key_secret_variable",
+                    Text,
+                    Optional,
+                    "The environment variable that has the key's secret, `TF_VAR_dns_key_secret` by default.",
                 ),
                 Attribute::new(
                     "cluster_uuid",
@@ -174,6 +182,12 @@ impl Resource for DnsRecordSet {
             labels().map_err(|error| error.to_string())
         });
         check_text(config, "key_algorithm", &mut problems, |text| text.parse::<KeyAlgorithm>().map(|_| ()));
+        check_text(config, "key_secret_variable", &mut problems, |text| {
+            let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+            let valid = text.chars().all(word) && text.starts_with(|first: char| !first.is_ascii_digit());
+            // The text is not quoted: it may be the secret itself.
+            if valid { Ok(()) } else { Err("The value is not the name of an environment variable.") }
+        });
         check_text(config, "machine_kind", &mut problems, |text| match text {
             "vm" | "container" => Ok(()),
             other => Err(format!("`{other}` is neither vm nor container.")),
@@ -287,6 +301,7 @@ fn parse_id(id: &str) -> Result<Attributes, String> {
         ttl: None,
         key_name: said(key.parse())?,
         key_algorithm,
+        key_secret_variable: None,
         cluster_uuid: None,
         machine: None,
         machine_kind: None,
@@ -335,6 +350,7 @@ mod tests {
             ("key_name", text("ddnskey")),
             ("key_algorithm", text("hmac-md5")),
             ("cluster_uuid", text("1")),
+            ("key_secret_variable", text("aHVudGVyMg==")),
             ("machine_kind", text("pod")),
         ]);
         let problems = DnsRecordSet.validate(&bad);
@@ -346,6 +362,7 @@ mod tests {
             "cluster_uuid",
             "name",
             "key_algorithm",
+            "key_secret_variable",
             "machine_kind",
             "addresses",
             "addresses",
@@ -357,6 +374,7 @@ mod tests {
         for word in ["hmac-md5", "written as home.sflab.io.", "written as 2001:db8::1", "10.0.0.256"] {
             assert!(all.contains(word), "no {word} in {all}");
         }
+        assert!(!all.contains("aHVudGVyMg"), "{all}");
         let good = object(&[
             ("addresses", texts(&["10.0.0.1", "2001:db8::1"])),
             ("zone", Value::Unknown),

@@ -93,13 +93,7 @@ fn health() -> Health {
             member("node3", "quorum_standby", "streaming"),
         ],
         etcd: Etcd { healthy: true, leader: Some("node2".to_owned()), members: Vec::new() },
-        slots: Vec::new(),
-        problems: Vec::new(),
-        notices: Vec::new(),
-        unproved: Vec::new(),
-        watchdogs: BTreeMap::new(),
-        needs_leader: true,
-        certificates: Default::default(),
+        ..Health::default()
     }
 }
 
@@ -144,18 +138,7 @@ fn voter_on_the_primary_is_chosen_last() {
 #[test]
 fn missing_target_is_refused_with_the_reason() {
     let scene = Scene::new(THREE);
-    let empty = Health {
-        leader: None,
-        members: Vec::new(),
-        etcd: Etcd::default(),
-        slots: Vec::new(),
-        problems: Vec::new(),
-        notices: Vec::new(),
-        unproved: Vec::new(),
-        watchdogs: BTreeMap::new(),
-        needs_leader: true,
-        certificates: Default::default(),
-    };
+    let empty = Health::default();
     for (title, expected) in [
         ("node-loss", "the cluster has no primary now"),
         ("replica-loss", "the cluster has no replica now"),

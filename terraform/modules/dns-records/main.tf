@@ -7,16 +7,17 @@ locals {
 resource "hactl_dns_record_set" "this" {
   for_each = var.records
 
-  server        = var.server
-  port          = var.port
-  zone          = local.zone
-  name          = lower(each.value.name)
-  ttl           = var.ttl
-  key_name      = local.key_name
-  key_algorithm = var.key_algorithm
-  cluster_uuid  = var.cluster_uuid
-  machine       = coalesce(each.value.vm_identifier, each.key)
-  machine_kind  = each.value.kind
+  server              = var.server
+  port                = var.port
+  zone                = local.zone
+  name                = lower(each.value.name)
+  ttl                 = var.ttl
+  key_name            = local.key_name
+  key_algorithm       = var.key_algorithm
+  key_secret_variable = var.key_secret_variable
+  cluster_uuid        = var.cluster_uuid
+  machine             = coalesce(each.value.vm_identifier, each.key)
+  machine_kind        = each.value.kind
 
   # Empty where the machine has no address: that record fails in apply, and no other.
   addresses = [

@@ -45,7 +45,7 @@ variable "ttl" {
 }
 
 variable "key_name" {
-  description = "Name of the TSIG key, for example \"ddnskey.\". Its secret comes from the environment variable TF_VAR_dns_key_secret."
+  description = "Name of the TSIG key, for example \"ddnskey.\". The environment variable that key_secret_variable names has its secret."
   type        = string
   nullable    = false
 
@@ -64,6 +64,18 @@ variable "key_algorithm" {
   validation {
     condition     = contains(["hmac-sha256", "hmac-sha384", "hmac-sha512"], var.key_algorithm)
     error_message = "${var.key_algorithm} is not supported: key_algorithm must be hmac-sha256, hmac-sha384 or hmac-sha512."
+  }
+}
+
+variable "key_secret_variable" {
+  description = "The environment variable that has the key's secret, in base64. Each key of a configuration needs a variable of its own."
+  type        = string
+  default     = "TF_VAR_dns_key_secret"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z_][A-Za-z0-9_]*$", var.key_secret_variable))
+    error_message = "key_secret_variable must be the name of an environment variable, for example \"LAB_DNS_SECRET\", and not the secret."
   }
 }
 

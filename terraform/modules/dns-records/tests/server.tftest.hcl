@@ -56,6 +56,14 @@ run "old_algorithms_are_refused" {
   expect_failures = [var.key_algorithm]
 }
 
+run "secret_variable_must_be_a_name" {
+  command = plan
+  variables {
+    key_secret_variable = "aHVudGVyMg=="
+  }
+  expect_failures = [var.key_secret_variable]
+}
+
 run "uuid_must_be_one" {
   command = plan
   variables {
