@@ -53,8 +53,8 @@ impl Backup {
     /// Where `cluster` writes: the bucket, the directory in it, and its name there. Two addresses may be of one store.
     #[must_use]
     pub fn places(&self, cluster: &ClusterName, uuid: Uuid) -> Vec<(&str, &str, String)> {
-        let place = |one: &S3Repository| (one.bucket.as_str(), one.path.as_str(), self.stanza_of(cluster, uuid));
-        self.repositories.values().map(place).collect()
+        let stanza = self.stanza_of(cluster, uuid);
+        self.repositories.values().map(|one| (one.bucket.as_str(), one.path.as_str(), stanza.clone())).collect()
     }
 
     /// The accounts of its repositories.
