@@ -4,6 +4,7 @@
 //! [`diagnose`] is pure and turns observations into a [`Health`] with every problem named. Only a
 //! healthy one becomes [`Healthy`], which is what a drill requires.
 
+mod backups;
 mod certificates;
 mod clock;
 mod diagnose;
@@ -15,6 +16,7 @@ mod status;
 mod tests;
 mod wait;
 
+pub use backups::StatusBackup;
 pub(crate) use certificates::are_read;
 pub use certificates::{certificates, earliest_end};
 pub use diagnose::{Health, Healthy, diagnose};

@@ -5,9 +5,9 @@ mod info;
 mod origin;
 mod vars;
 
-pub(crate) use info::ask;
-pub use info::{BackupView, Backups};
-pub use origin::Origin;
+pub use info::{BackupView, Backups, Seen};
+pub(crate) use info::{ask, look};
+pub use origin::{Lsn, Origin, Target};
 
 use super::{definition::Component, postgres};
 use crate::model::Role;
