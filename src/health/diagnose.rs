@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{backups::StatusBackup, clock};
+use super::clock;
 use crate::{
     component::{
         COMPONENTS, Certificates, Findings, Hint, Observations, Problem,
         etcd::Etcd,
         patroni::{Member, Watchdog},
+        pgbackrest::StatusBackup,
         postgres::{ArchiverView, ReplayLag, SlotView},
     },
     model::InstanceKey,

@@ -16,7 +16,6 @@ mod status;
 mod tests;
 mod wait;
 
-pub use backups::StatusBackup;
 pub(crate) use certificates::are_read;
 pub use certificates::{certificates, earliest_end};
 pub use diagnose::{Health, Healthy, diagnose};

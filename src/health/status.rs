@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Health, StatusBackup, earliest_end};
+use super::{Health, earliest_end};
 use crate::{
     component::{
         Certificates, Problem, TlsService, each_served,
         etcd::Etcd,
         patroni::{Watchdog, fencing},
+        pgbackrest::StatusBackup,
         postgres::SlotView,
     },
     plan::{self, Plan},

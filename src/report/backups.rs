@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{component::pgbackrest::Backups, health::StatusBackup};
+use crate::component::pgbackrest::{Backups, StatusBackup};
 
 /// The backups of a cluster, for people.
 #[must_use]
