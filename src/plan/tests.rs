@@ -159,8 +159,15 @@ fn bounds_are_computed_and_explained_from_the_timers() {
     // One voter: no guarantee covers the loss of a machine; one data node: no replica can take over.
     assert_eq!(
         seconds("instances: {a: {}, b: {}}"),
-        "switchover 23, postgres-crash 41, patroni-hang 25, patroni-crash 25"
+        "switchover 23, postgres-crash 47, patroni-hang 31, patroni-crash 31"
     );
+    // The last data node waits for no other under `async`, and forever under `quorum-strict`.
+    let two = |more: &str| {
+        let data = "{roles: [etcd, patroni]}";
+        seconds(&format!("instances: {{a: {data}, b: {data}, c: {{roles: [etcd]}}}}\n{more}"))
+    };
+    assert!(two("").ends_with("node-loss 34, primary-isolated 34"), "{}", two(""));
+    assert!(two("patroni: {durability: async}").ends_with("node-loss 28, primary-isolated 28"));
     // Patroni limits the stop of an asynchronous primary by no timeout.
     assert_eq!(
         seconds("instances: {a: {}, b: {}, c: {}}\npatroni: {durability: async}"),
