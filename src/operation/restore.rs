@@ -114,6 +114,12 @@ async fn fits(context: &Context, new: &mut Deployment, source: &Deployment) -> R
         let (new, old) = (plan.postgres.major, other.postgres.major);
         causes.push(format!("{name} has PostgreSQL {new}, and the backups are of PostgreSQL {old}"));
     }
+    // Its machines generate the locale of their own file only.
+    if let (Some(own), Some(its)) = (&plan.postgres.locale, &other.postgres.locale)
+        && own.name != its.name
+    {
+        causes.push(format!("{name} has the locale {}, and the backups have {}", own.name, its.name));
+    }
     if let (Some(own), Some(its)) = (&plan.backup, &other.backup)
         && own.stanza.is_some()
         && own.stanza == its.stanza

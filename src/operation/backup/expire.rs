@@ -1,7 +1,7 @@
 //! `hactl backup expire`: removes the backups that the retention does not keep.
 
 use super::{
-    now::{UNIT, program},
+    now::program,
     shared::{configured, look, primary},
     unit,
 };
@@ -18,6 +18,9 @@ use crate::{
 };
 
 pub const EXPIRE: Operation = Operation { command: "backup expire", ..BACKUP };
+
+/// Its unit, which is not that of a backup: a command waits for its own unit that runs already.
+const UNIT: &str = "hactl-backup-expire.service";
 
 /// Removes the backups of a cluster that its retention does not keep.
 ///

@@ -24,7 +24,7 @@ pub const BACKUP: Operation = Operation {
 };
 
 /// The unit of a backup.
-pub(super) const UNIT: &str = "hactl-backup.service";
+const UNIT: &str = "hactl-backup.service";
 
 /// The command of the unit.
 pub(super) fn program(what: &str) -> String {
