@@ -143,6 +143,14 @@ fn parameters_fit_the_smallest_data_node_unless_the_user_sets_them() {
 }
 
 #[test]
+fn image_of_local_nodes_without_roles_has_the_packages_of_all_others() {
+    let packages = |file: &str| plan(file).postgres.packages;
+    assert_eq!(packages("instances: {a: {roles: []}}"), packages("instances: {a: {}}"));
+    let elsewhere = "platform: proxmox\ninstances: {a: {address: 10.0.0.21/24, roles: []}}";
+    assert!(packages(elsewhere).is_empty());
+}
+
+#[test]
 fn bounds_are_computed_and_explained_from_the_timers() {
     let seconds = |text: &str| {
         let plan = plan(text);

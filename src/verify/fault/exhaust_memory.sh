@@ -57,7 +57,7 @@ case $step in
     echo "$postmaster"
     ;;
   effect)
-    [ "$(killed)" -gt "$(cat "$dir/killed")" ] && [ "$(head -n 1 "$data/postmaster.pid")" = "$noted" ]
+    [ "$(killed)" -gt "$(cat "$dir/killed")" ] && [ "$(head -n 1 "$data/postmaster.pid")" = "${noted:-}" ]
     ;;
   revert)
     ! systemctl is-active --quiet "$unit" || systemctl stop "$unit"
