@@ -10,6 +10,7 @@ mod kernel;
 mod locale;
 mod memory;
 mod refusal;
+mod roles;
 pub mod safety;
 pub mod steps;
 mod versions;
@@ -205,6 +206,8 @@ impl Plan {
             birth: self.postgres.birth,
             locale: self.postgres.locale.clone(),
             icu_locales: self.postgres.icu_locales.clone(),
+            data_nodes: self.data_nodes().map(|node| node.key.clone()).collect(),
+            voters: self.voters().map(|node| node.key.clone()).collect(),
         }
     }
 }

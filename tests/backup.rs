@@ -1,7 +1,12 @@
-//! Backups of a running cluster: added without a restart, made, proved to restore, and restored to a moment in a new cluster.
+//! Backups of a running cluster: added without a restart, made by hand and by the schedule, proved to restore, restored to a moment in
+//! a new cluster, and cloned.
 //! The repository is a bucket of moto, by TLS.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -18,11 +23,11 @@ fn file(instances: &str, backup: &str) -> String {
     )
 }
 
-fn section(store: &S3, ca: &Path) -> String {
+fn section(store: &S3, ca: &Path, rest: &str) -> String {
     let (bucket, endpoint, region) = (store.told("bucket"), store.told("endpoint"), store.told("region"));
     let ca = ca.display();
     format!(
-        "backup: {{repositories: {{main: {{s3: {{bucket: {bucket}, endpoint: '{endpoint}', region: {region}, ca: '{ca}'}}}}}}}}\n"
+        "backup: {{repositories: {{main: {{s3: {{bucket: {bucket}, endpoint: '{endpoint}', region: {region}, ca: '{ca}'}}}}}}{rest}}}\n"
     )
 }
 
@@ -53,6 +58,12 @@ fn list(bench: &Bench) -> Value {
     serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"))
 }
 
+/// The kinds of the backups, the oldest first.
+fn kinds(bench: &Bench) -> Vec<String> {
+    let seen = list(bench);
+    seen["backups"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
+}
+
 #[test]
 #[ignore = "needs moto from the package index: `make test-long` runs it"]
 fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
@@ -65,7 +76,7 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
     let dsn = up["dsn"].as_str().unwrap().to_owned();
     let before = starts();
 
-    bench.write_file(&file(instances, &section(&store, &ca)));
+    bench.write_file(&file(instances, &section(&store, &ca, "")));
     steps.step("up, without the access key of the store, says how to give it", || {
         let (code, error) = bench.fail(&["up", NAME, "--no-verify"]);
         assert_eq!((code, error["code"].as_str()), (2, Some("secret-unset")), "{error:#}");
@@ -89,13 +100,40 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
         assert_eq!(error["code"], "restore-test-failed", "{error:#}");
         assert!(error.to_string().contains("no backup set"), "{error:#}");
     });
-    steps.must("backup now makes a full backup first, then an incremental one", || {
+    steps.step("status, without a backup, is healthy and has a notice", || {
+        let status = bench.status();
+        assert!(status["backup"]["archived_segment"].is_string(), "{status:#}");
+        let notices = status["notices"].as_array().unwrap();
+        assert!(notices.iter().any(|notice| notice["code"] == "backup-missing"), "{status:#}");
+        assert_eq!(status["healthy"], true, "{status:#}");
+    });
+    steps.must("the schedule makes a full backup on the primary's machine, and then none until it is due", || {
+        bench.write_file(&file(instances, &section(&store, &ca, ", schedule: {full: weekly}")));
+        bench.act(&["up", NAME, "--no-verify"]);
+        assert_eq!(starts(), before);
+        for _ in 0..2 {
+            for key in NODES {
+                assert_eq!(node(NAME, key, "systemctl is-active hactl-backup-scheduled.timer"), "active", "{key}");
+                node(NAME, key, "systemctl start hactl-backup-scheduled.service");
+            }
+            assert_eq!(kinds(&bench), ["full"]);
+        }
+    });
+    steps.must("backup now adds what has changed since", || {
         bench.act(&["backup", "now", NAME]);
-        bench.act(&["backup", "now", NAME]);
-        let seen = list(&bench);
-        let kinds: Vec<&str> =
-            seen["backups"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
-        assert_eq!(kinds, ["full", "incr"], "{seen:#}");
+        assert_eq!(kinds(&bench), ["full", "incr"]);
+    });
+    steps.step("status has the last backup and the archive", || {
+        let status = bench.healthy_within(Duration::from_secs(30));
+        assert_eq!(status["backup"]["last"]["kind"], "incr", "{status:#}");
+        assert!(status["backup"]["restorable_from"].is_string(), "{status:#}");
+        assert_eq!(status["backup"]["failing_segment"], Value::Null, "{status:#}");
+    });
+    steps.step("backup expire removes nothing that the retention keeps", || {
+        let done = bench.act(&["backup", "expire", NAME]);
+        assert_eq!(done["changed"], false, "{done:#}");
+        assert!(done["message"].as_str().unwrap().contains("the retention keeps every backup"), "{done:#}");
+        assert_eq!(kinds(&bench), ["full", "incr"]);
     });
     steps.step("backup verify restores on a replica and leaves nothing there", || {
         let done = bench.act(&["backup", "verify", NAME]);
@@ -117,7 +155,7 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
         // On replicas it is an error.
         ask(NAME, key, "SELECT pg_switch_wal()");
     }
-    let copy = Bench::new(COPY, &file("one: {}, two: {}", &section(&store, &ca)));
+    let copy = Bench::new(COPY, &file("one: {}, two: {}", &section(&store, &ca, "")));
     for kept in [format!("{NAME}.yaml"), format!("{NAME}.secrets.age")] {
         std::fs::copy(bench.path(&kept), copy.path(&kept)).unwrap();
     }
@@ -142,9 +180,19 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
         assert_eq!(error["code"], "restore-refused", "{error:#}");
         assert!(error.to_string().contains("has data"), "{error:#}");
     });
-    steps.step("the repository of the source has no backup of the new cluster", || {
-        let seen = list(&bench);
-        assert_eq!(seen["backups"].as_array().unwrap().len(), 2, "{seen:#}");
+    steps.step("clone makes a new cluster with the last row, in a stanza of its own", || {
+        copy.act(&["down", COPY, "--yes"]);
+        copy.write_file(&file("one: {}", &section(&store, &ca, ", stanza: t-backup-clone")));
+        // The directory knows the machines of the source now.
+        let (known, here) = (bench.kept("."), copy.path(&format!(".hactl/{NAME}/")));
+        assert!(Command::new("cp").arg("-a").args([known, here]).status().unwrap().success());
+        bench.sql(&dsn, "INSERT INTO moments VALUES ('last')");
+        let done = copy.act(&["clone", NAME, "--to", COPY]);
+        let dsn = done["dsn"].as_str().unwrap();
+        assert_eq!(copy.sql(dsn, "SELECT string_agg(word, ' ' ORDER BY word) FROM moments"), "after before last");
+    });
+    steps.step("the repository of the source has no backup of the new clusters", || {
+        assert_eq!(kinds(&bench), ["full", "incr"]);
     });
     steps.step("backup now, with another passphrase on the machines, fails", || {
         for key in NODES {

@@ -188,6 +188,7 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
                 "6:33: postgres.databases.app.icu_locale: ",
                 "locale-fixed",
             ),
+            ("node3: {}", "node3: {roles: [etcd]}", "2:43: instances.node3.roles: ", "role-lost"),
             ("version: 17", "databases: {hactl_verify: {}}", "5:15: postgres.databases.hactl_verify: ", "cluster-file"),
         ];
         for (found, changed, place, code) in edits {

@@ -38,6 +38,7 @@ defaults: {memory: 768, cores: 1}
 const DRILLS: &[&str] = &[
     "switchover",
     "postgres-crash",
+    "oom-backend",
     "patroni-crash/restart",
     "patroni-crash/dead",
     "patroni-hang",

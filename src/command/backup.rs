@@ -17,6 +17,9 @@ pub(crate) enum BackupCommand {
     /// List the backups in the repository
     #[command(after_help = "Examples:\n  hactl backup list pg-prod\n  hactl backup list pg-prod --output json")]
     List(ListArgs),
+    /// Remove the backups that the retention does not keep
+    #[command(after_help = "Examples:\n  hactl backup expire pg-prod")]
+    Expire(ExpireArgs),
     /// Restore the cluster into a directory of its own on a replica's machine, and compare it with the primary
     #[command(after_help = "Examples:\n  hactl backup verify pg-prod\n  hactl backup verify pg-prod --on node2")]
     Verify(VerifyArgs),
@@ -44,6 +47,12 @@ pub(crate) enum Kind {
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) name: ClusterArg,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExpireArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
 }
@@ -80,6 +89,13 @@ pub(crate) async fn run(session: &Session, command: BackupCommand) -> Result<u8>
                 Output::Text => report::print(report::backups_text(&seen).trim_end()),
             }
             Ok(0)
+        }
+        BackupCommand::Expire(ExpireArgs { name }) => {
+            session
+                .act(&operation::EXPIRE, &name.name, async |run, deployment| {
+                    operation::expire_backups(run, deployment).await
+                })
+                .await
         }
         BackupCommand::Verify(VerifyArgs { name, on }) => {
             let request = VerifyBackupRequest { on };

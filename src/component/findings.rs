@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     etcd::Etcd,
     patroni::Member,
-    postgres::{ReplayLag, SlotView},
+    postgres::{ArchiverView, ReplayLag, SlotView},
     probe::ProbeError,
 };
 use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
@@ -64,6 +64,8 @@ pub(crate) struct Findings {
     pub(crate) slots: Vec<SlotView>,
     /// How far the standbys of the primary are behind with their replay.
     pub(crate) replay: BTreeMap<String, ReplayLag>,
+    /// The archiver of the primary; none without backups.
+    pub(crate) archiver: Option<ArchiverView>,
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
     /// Machines whose lease guard has not proved that it would stop a primary.

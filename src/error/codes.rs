@@ -2,6 +2,7 @@
 //!
 //! Codes that decisions are made on have a constant. Tests hold the list to the source and docs/troubleshooting.md to
 //! the list.
+//! Long because one list has every code.
 
 pub const ASSETS: &str = "assets";
 pub const COMMAND_NOT_FOUND: &str = "command-not-found";
@@ -44,6 +45,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("certificate", "a certificate cannot be read, is not trusted or has expired"),
     ("changed-meanwhile", "another run has changed the cluster since this run began"),
     ("client-files", "files for clients could not be written"),
+    ("clone-failed", "what a cluster has now could not be brought into the repository of its backups"),
     ("cloud-init", "the first boot of a machine failed or did not finish"),
     ("cluster-age", "the age of the data could not be read"),
     ("cluster-file", "the cluster file is wrong"),
@@ -221,6 +223,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("report-none", "the run has no report"),
     ("report-open", "no program opened the report"),
     ("report-template", "a template of the report is wrong"),
+    ("role-lost", "the file takes a role from a machine that has it in the cluster"),
     ("run-unknown", "no run has that ID"),
     ("scratch", "a temporary directory could not be made"),
     ("restore-refused", "a cluster cannot begin with the backups of another one"),
@@ -294,6 +297,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("clock-behind", "the clock of a machine is behind the creation of the cluster"),
     ("parameter-untried", "a parameter reached the cluster without a trial"),
     ("combination-not-run", "hactl's own tests do not run this combination"),
+    ("consent-unknown", "an option allows a change of a machine that the cluster does not have"),
     ("dhcp-voter", "an etcd voter has an address from DHCP"),
     ("dns-kept", "records could not be removed"),
     ("dns-unseen", "hactl could not look for records"),
@@ -326,6 +330,11 @@ pub const WARNINGS: &[(&str, &str)] = &[
 pub const PROBLEMS: &[(&str, &str)] = &[
     ("archive-failing", "WAL does not reach the repository of the backups; a notice for the first 5 minutes"),
     ("authentication", "a login was refused"),
+    ("backup-damaged", "the newest backup has damaged pages"),
+    ("backup-failing", "the last backup of the schedule failed"),
+    ("backup-missing", "the cluster has no backup yet; a notice"),
+    ("backup-overdue", "the newest backup is older than the schedule allows"),
+    ("backup-unknown", "the repository of the backups cannot be read; a notice"),
     ("certificate-expired", "a service serves a certificate that has expired"),
     ("certificate-expires", "a certificate or its authority ends within 30 days; a notice within 120 days"),
     ("certificate-unread", "a service serves another certificate than the one on its machine's disk"),

@@ -11,7 +11,8 @@ use crate::{
         COMPONENTS, Certificates, Findings, Hint, Observations, Problem,
         etcd::Etcd,
         patroni::{Member, Watchdog},
-        postgres::{ReplayLag, SlotView},
+        pgbackrest::StatusBackup,
+        postgres::{ArchiverView, ReplayLag, SlotView},
     },
     model::InstanceKey,
     plan::Plan,
@@ -41,6 +42,12 @@ pub struct Health {
     /// What the machines serve; nothing until [`Health::add_certificates`].
     #[serde(skip)]
     pub certificates: Certificates,
+    /// The archiver of the primary; none without backups.
+    #[serde(skip)]
+    pub archiver: Option<ArchiverView>,
+    /// The backups; none without them, and until [`Health::add_backups`].
+    #[serde(skip)]
+    pub backup: Option<StatusBackup>,
 }
 
 /// A cluster that was healthy when it was last asked. Only [`Health::healthy`] makes one.
@@ -104,10 +111,24 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, slots, replay, problems, notices, unproved, .. } = findings;
+    let Findings { leader, members, etcd, slots, replay, problems, notices, unproved, archiver, .. } = findings;
     let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
     let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
-    Health { leader, members, etcd, slots, replay, problems, notices, unproved, watchdogs, needs_leader, certificates }
+    Health {
+        leader,
+        members,
+        etcd,
+        slots,
+        replay,
+        problems,
+        notices,
+        unproved,
+        watchdogs,
+        needs_leader,
+        certificates,
+        archiver,
+        backup: None,
+    }
 }
 
 /// Machines that accept connections from everywhere, although the plan has a firewall.

@@ -519,6 +519,19 @@ fn machine_whose_library_sorts_in_another_version_is_a_notice_with_both_versions
 }
 
 #[test]
+fn replica_that_streams_for_patroni_alone_is_reported_with_what_the_primary_sees() {
+    let plan = plan();
+    let mut seen = good(&plan);
+    postgres(&mut seen, LEADER).streaming.remove("node3");
+    every_member_list(&mut seen, |members| members[2].state = "streaming".into());
+    let said = |seen: &Observations| diagnose(&plan, seen).problems[0].message.clone();
+    assert_eq!(said(&seen), format!("streams, but {LEADER} has no connection from it"));
+    postgres(&mut seen, LEADER).senders.insert("node3".into(), "catchup".into());
+    let sends = format!("{LEADER} sends to it in the state `catchup`");
+    assert_eq!(said(&seen), format!("does not stream from {LEADER}: streaming; {sends}"));
+}
+
+#[test]
 fn replay_lag_is_what_the_primary_tells_of_each_standby() {
     let plan = plan();
     let mut seen = good(&plan);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -15,6 +16,65 @@ pub struct Backup {
     /// Where the backups and the WAL go.
     pub repositories: BTreeMap<RepositoryName, S3Repository>,
     pub retention: Retention,
+    /// When a timer makes backups; none where they are made by hand.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
+}
+
+/// How often a timer makes a backup of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    pub full: Period,
+    pub differential: Option<Period>,
+    pub incremental: Option<Period>,
+}
+
+impl Schedule {
+    /// The kinds that it has, by their names for pgBackRest, the largest first.
+    pub fn kinds(self) -> impl Iterator<Item = (&'static str, Period)> {
+        let kinds = [("full", Some(self.full)), ("diff", self.differential), ("incr", self.incremental)];
+        kinds.into_iter().filter_map(|(kind, period)| Some((kind, period?)))
+    }
+
+    /// The time in which at least one backup is made.
+    #[must_use]
+    pub fn shortest(self) -> Period {
+        self.kinds().map(|(_, period)| period).min().unwrap_or(self.full)
+    }
+}
+
+/// The time between two backups of a kind, the shortest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Period {
+    Hourly,
+    Daily,
+    Weekly,
+    Monthly,
+}
+
+impl Period {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hourly => "hourly",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+        }
+    }
+
+    /// Its length; a month has 30 days.
+    #[must_use]
+    pub const fn seconds(self) -> u32 {
+        const DAY: u32 = 86_400;
+        match self {
+            Self::Hourly => 3600,
+            Self::Daily => DAY,
+            Self::Weekly => 7 * DAY,
+            Self::Monthly => 30 * DAY,
+        }
+    }
 }
 
 /// A bucket of a store that speaks S3.

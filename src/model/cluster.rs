@@ -265,4 +265,10 @@ pub struct Settled {
     /// The databases with a locale of ICU.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub icu_locales: IcuLocales,
+    /// The machines with PostgreSQL; empty in the records of earlier releases.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub data_nodes: BTreeSet<InstanceKey>,
+    /// The machines that vote in etcd; empty in the records of earlier releases.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub voters: BTreeSet<InstanceKey>,
 }

@@ -6,6 +6,7 @@
 pub const DRILL_NAMES: &[&str] = &[
     "switchover",
     "postgres-crash",
+    "oom-backend",
     "new-primary-crash",
     "patroni-crash",
     "patroni-crash/restart",

@@ -30,7 +30,7 @@ pub mod version;
 pub use account::{ACCOUNTS, Account, RepositorySecret};
 pub use arch::Arch;
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
-pub use backup::{Backup, Retention, S3Repository};
+pub use backup::{Backup, Period, Retention, S3Repository, Schedule};
 pub use certificate::{Authority, Certificate, Purpose};
 pub use cluster::*;
 pub use distribution::Distribution;
@@ -42,8 +42,8 @@ pub use hosts::{AdoptedHosts, Host, HostMachine, Hosts, Passed, RootModule};
 pub use locale::{DatabaseLocale, IcuLocales, Locale, LocaleProvider, is_same_icu_locale};
 pub use machine::{Machine, Outputs, can_be_of_a_machine};
 pub use name::{
-    BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, RepositoryName, StanzaName,
-    StorageName, Tag,
+    BackupLabel, BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, RepositoryName,
+    StanzaName, StorageName, Tag,
 };
 pub use nearest::nearest;
 pub use platform::*;

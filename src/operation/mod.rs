@@ -21,7 +21,9 @@ mod verify;
 
 pub use crate::stage::decommission::TeardownRequest;
 pub use crate::stage::saved_plan::SavedPlan;
-pub use backup::{BACKUP, BackupKind, VERIFY_BACKUP, VerifyBackupRequest, backup_now, verify_backup};
+pub use backup::{
+    BACKUP, BackupKind, EXPIRE, VERIFY_BACKUP, VerifyBackupRequest, backup_now, expire_backups, verify_backup,
+};
 pub use configure::{CONFIGURE, ConfigureRequest, configure};
 pub use down::{DOWN, TeardownPreview, down, preview};
 pub use fetch::{FETCH, fetch};
@@ -32,7 +34,7 @@ pub use import::{IMPORT, ImportSelection, import};
 pub use plan::{Planned, plan, to_save};
 pub use provision::{PROVISION, provision};
 pub use reinit::{REINIT, ReinitRequest, reinit};
-pub use restore::{RESTORE, RestoreRequest, restore};
+pub use restore::{RestoreRequest, restore};
 pub use rotate::{ROTATE, rotate_certificates};
 pub use secrets::{SECRETS, add_recipient, create_secrets, forget_host_keys, remove_recipient, set_secret};
 pub use switchover::{SWITCHOVER, switchover};

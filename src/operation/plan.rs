@@ -139,7 +139,7 @@ async fn plan_machines(context: &Context, deployment: &Deployment, agreed: &Cons
     let machines = identity.machines(cluster, image.as_deref());
     let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
     context.events.step(Stage::Plan, None, "running `terraform plan`").await;
-    let consent = machines::consent(known, agreed)?;
+    let consent = machines::consent(context, cluster, known, agreed).await?;
     let mut planned = terraform::plan(context, &cluster.dir(), &machines, &consent, Some(reattach)).await?;
     if planned.refused.is_none() {
         planned.refused = vm_disks::check(context, cluster, &planned.changes).await.err();

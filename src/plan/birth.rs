@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::PostgresMajor;
 
 /// The newest set. 0 is that of the releases that had none.
-pub(super) const NEWEST: u32 = 2;
+pub(super) const NEWEST: u32 = 3;
 
 /// The parameters of a set.
 pub(super) fn parameters(set: u32) -> BTreeMap<String, Value> {
@@ -26,22 +26,29 @@ pub(super) fn parameters(set: u32) -> BTreeMap<String, Value> {
         // A query on a replica holds up its promotion no longer than this.
         parameters.insert(STANDBY_DELAY, "5s");
     }
+    if set > 2 {
+        // A client that forgot its transaction holds its locks, and keeps vacuum from removing rows, no longer than this.
+        parameters.insert(IDLE_TRANSACTION, "1h");
+    }
     parameters.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 const STANDBY_DELAY: &str = "max_standby_streaming_delay";
+const IDLE_TRANSACTION: &str = "idle_in_transaction_session_timeout";
 
 /// Succeeds, so that no WAL is kept for an archive that does not exist.
 const ARCHIVE_COMMAND: &str = "/bin/true";
 
-/// The set that a running cluster began with, by those of its parameters that need a restart, and by the one that set 2 added.
+/// The set that a running cluster began with, by those of its parameters that need a restart, and by those that sets 2 and
+/// 3 added.
 #[must_use]
 pub fn of(parameters: &BTreeMap<String, Value>) -> u32 {
     let text = |name: &str| parameters.get(name).and_then(Value::as_str).unwrap_or_default();
-    match text("archive_mode") == "on" && text("shared_preload_libraries").contains("pg_stat_statements") {
-        true => 1 + u32::from(parameters.contains_key(STANDBY_DELAY)),
-        false => 0,
+    if text("archive_mode") != "on" || !text("shared_preload_libraries").contains("pg_stat_statements") {
+        return 0;
     }
+    let later = [STANDBY_DELAY, IDLE_TRANSACTION].into_iter().take_while(|name| parameters.contains_key(*name));
+    later.fold(1, |set, _| set + 1)
 }
 
 /// Parameters by which PostgreSQL itself copies logical slots with `failover` to the standbys, from 17 on.
@@ -60,10 +67,14 @@ mod tests {
 
     #[test]
     fn set_of_a_running_cluster_is_found_by_its_parameters() {
-        assert_eq!([0, 1, NEWEST].map(|set| of(&parameters(set))), [0, 1, NEWEST]);
+        assert_eq!([0, 1, 2, NEWEST].map(|set| of(&parameters(set))), [0, 1, 2, NEWEST]);
         let mut changed = parameters(NEWEST);
         changed.insert("archive_command".to_owned(), "pgbackrest archive-push %p".into());
         assert_eq!(of(&changed), NEWEST);
+        // The file of a cluster of set 1 sets what set 3 added.
+        let mut own = parameters(1);
+        own.insert(IDLE_TRANSACTION.to_owned(), "5min".into());
+        assert_eq!(of(&own), 1);
         // An earlier release, with an archive in its file.
         let own = [("archive_mode", "on"), ("archive_command", "cp %p /mnt/%f")];
         assert_eq!(of(&own.map(|(name, value)| (name.to_owned(), value.into())).into()), 0);

@@ -77,7 +77,10 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     parameters.extend(spec.backup.iter().flat_map(|_| backup::parameters()));
     parameters.extend(spec.postgres.parameters.clone());
     let (mut packages, pgdg_suite) = match spec.platform.release() {
-        Some(release) if data_nodes().next().is_some() => packages(release, versions.postgres, &mut warnings),
+        // The image of local nodes has PostgreSQL, whatever their roles: clusters with the same versions share it.
+        Some(release) if data_nodes().next().is_some() || spec.platform.local().is_some() => {
+            packages(release, versions.postgres, &mut warnings)
+        }
         // hactl installs nothing there.
         _ => (Vec::new(), None),
     };

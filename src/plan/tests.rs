@@ -143,6 +143,14 @@ fn parameters_fit_the_smallest_data_node_unless_the_user_sets_them() {
 }
 
 #[test]
+fn image_of_local_nodes_without_roles_has_the_packages_of_all_others() {
+    let packages = |file: &str| plan(file).postgres.packages;
+    assert_eq!(packages("instances: {a: {roles: []}}"), packages("instances: {a: {}}"));
+    let elsewhere = "platform: proxmox\ninstances: {a: {address: 10.0.0.21/24, roles: []}}";
+    assert!(packages(elsewhere).is_empty());
+}
+
+#[test]
 fn bounds_are_computed_and_explained_from_the_timers() {
     let seconds = |text: &str| {
         let plan = plan(text);
@@ -159,8 +167,15 @@ fn bounds_are_computed_and_explained_from_the_timers() {
     // One voter: no guarantee covers the loss of a machine; one data node: no replica can take over.
     assert_eq!(
         seconds("instances: {a: {}, b: {}}"),
-        "switchover 23, postgres-crash 41, patroni-hang 25, patroni-crash 25"
+        "switchover 23, postgres-crash 47, patroni-hang 31, patroni-crash 31"
     );
+    // The last data node waits for no other under `async`, and forever under `quorum-strict`.
+    let two = |more: &str| {
+        let data = "{roles: [etcd, patroni]}";
+        seconds(&format!("instances: {{a: {data}, b: {data}, c: {{roles: [etcd]}}}}\n{more}"))
+    };
+    assert!(two("").ends_with("node-loss 34, primary-isolated 34"), "{}", two(""));
+    assert!(two("patroni: {durability: async}").ends_with("node-loss 28, primary-isolated 28"));
     // Patroni limits the stop of an asynchronous primary by no timeout.
     assert_eq!(
         seconds("instances: {a: {}, b: {}, c: {}}\npatroni: {durability: async}"),

@@ -1,8 +1,11 @@
 //! Which versions a plan has: what the file sets, else what runs. And which of them a cluster that runs can move to.
 
+use std::collections::BTreeSet;
+
 use super::{
     Choices, Durability, Plan, Settled, Warning, birth, locale,
     refusal::{Refusal, field},
+    roles,
 };
 use crate::{
     model::EtcdVersion,
@@ -26,6 +29,8 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         // That of an adopted cluster is not known.
         locale: (!spec.platform.is_adopted()).then(|| locale::of_new_cluster(spec)),
         icu_locales: spec.postgres.icu_locales.clone(),
+        data_nodes: BTreeSet::new(),
+        voters: BTreeSet::new(),
     };
     let Some(runs) = &choices.settled else { return wanted };
     let pinned = spec.pinned;
@@ -52,6 +57,8 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         birth: runs.birth,
         locale: Some(locale::settled(spec, runs)),
         icu_locales: wanted.icu_locales,
+        data_nodes: runs.data_nodes.clone(),
+        voters: runs.voters.clone(),
     }
 }
 
@@ -92,11 +99,12 @@ fn numbers(version: &str) -> Vec<u32> {
     version.split('.').filter_map(|part| part.parse().ok()).collect()
 }
 
-/// Whether a cluster on which `runs` is settled can move to the versions of `plan`.
+/// Whether a cluster on which `runs` is settled can move to the roles and versions of `plan`.
 ///
 /// # Errors
-/// The first version that it cannot move to.
+/// The first role that a machine would lose, or version that it cannot move to.
 pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
+    roles::kept(plan, runs)?;
     if plan.data_nodes().next().is_some() && plan.postgres.major != runs.postgres {
         return Err(Refusal {
             code: "version-refused",
@@ -200,6 +208,8 @@ mod tests {
             birth: 0,
             locale: Some(Locale::of_earlier_releases()),
             icu_locales: IcuLocales::new(),
+            data_nodes: BTreeSet::new(),
+            voters: BTreeSet::new(),
         }
     }
 
@@ -232,7 +242,10 @@ mod tests {
         assert_eq!((fresh.etcd, fresh.warnings.len()), (EtcdVersion::DEFAULT, 0));
         let warned = plan("", Some(settled("3.6.11")));
         assert_eq!(warned.warnings[0].message, format!("etcd 3.6.11 runs, and this release of hactl has {newest}"));
-        assert_eq!(warned.settled(), settled("3.6.11"));
+        let roles = warned.settled();
+        let (data_nodes, voters) = (roles.data_nodes.clone(), roles.voters.clone());
+        assert_eq!((data_nodes.len(), voters.len()), (3, 3));
+        assert_eq!(roles, Settled { data_nodes, voters, ..settled("3.6.11") });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::component::pgbackrest::Backups;
+use crate::component::pgbackrest::{Backups, StatusBackup};
 
 /// The backups of a cluster, for people.
 #[must_use]
@@ -35,10 +35,76 @@ pub fn backups_text(seen: &Backups) -> String {
     text
 }
 
+/// A time that has passed, in its largest unit.
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// The lines of `hactl status` about backups.
+pub(super) fn backup_lines(seen: &StatusBackup) -> String {
+    let mut text = String::new();
+    if let Some(last) = &seen.last {
+        let age = ago(u64::try_from(seen.last_age_seconds.unwrap_or_default()).unwrap_or_default());
+        let size = last.size_bytes.div_ceil(1 << 20);
+        let from = seen.restorable_from.map_or_else(String::new, |from| {
+            format!("; restores to moments from {}", from.strftime("%Y-%m-%d %H:%M:%SZ"))
+        });
+        let _ = writeln!(text, "  backup      {} ({}, {size} MiB), {age}{from}", last.label, last.kind);
+    }
+    let archived = seen.archived_segment.as_ref().zip(seen.archived_age_seconds);
+    let archived = archived.map(|(segment, age)| format!("WAL to {segment}, {}", ago(age)));
+    let failing = seen.failing_segment.as_ref().map(|segment| format!("{segment} could not be archived"));
+    let both: Vec<String> = archived.into_iter().chain(failing).collect();
+    if !both.is_empty() {
+        let _ = writeln!(text, "  archive     {}", both.join("; "));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::component::pgbackrest::BackupView;
+
+    #[test]
+    fn status_has_the_last_backup_the_window_and_the_archive() {
+        let time = "2026-11-30T02:20:16Z".parse().unwrap();
+        let last = BackupView {
+            label: "20261130-022015F".into(),
+            kind: "full".into(),
+            started: time,
+            ended: time,
+            stop_lsn: None,
+            size_bytes: 31_181_764,
+            added_bytes: 3_777_384,
+            has_errors: false,
+        };
+        let mut seen = StatusBackup {
+            last: Some(last),
+            last_age_seconds: Some(7300),
+            restorable_from: Some(time),
+            archived_segment: Some("000000010000000000000007".into()),
+            archived_age_seconds: Some(12),
+            failing_segment: None,
+        };
+        assert_eq!(
+            backup_lines(&seen),
+            "  backup      20261130-022015F (full, 30 MiB), 2 h ago; restores to moments from 2026-11-30 02:20:16Z\n  \
+             archive     WAL to 000000010000000000000007, 12 s ago\n"
+        );
+        seen.failing_segment = Some("000000010000000000000008".into());
+        seen.last = None;
+        assert_eq!(
+            backup_lines(&seen),
+            "  archive     WAL to 000000010000000000000007, 12 s ago; 000000010000000000000008 could not be archived\n"
+        );
+        assert_eq!([119, 120, 172_800].map(ago), ["119 s ago", "2 min ago", "2 days ago"]);
+    }
 
     #[test]
     fn backups_are_a_table_with_the_first_moment_to_restore_to() {
@@ -51,6 +117,7 @@ mod tests {
             kind: "full".into(),
             started: time,
             ended: time,
+            stop_lsn: Some("0/5000158".into()),
             size_bytes: 31_181_764,
             added_bytes: 3_777_384,
             has_errors: false,

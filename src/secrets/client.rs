@@ -61,7 +61,8 @@ pub fn write_client_files(
         Error::failed("client-files", "write the client file", object).source(error)
     };
     store::private_dir(&target).map_err(|error| failed(&target.display(), &error))?;
-    let passfile = Zeroizing::new(passfile(vault, fleet, databases));
+    let had = Zeroizing::new(std::fs::read_to_string(target.join(ClientFiles::PASSFILE)).unwrap_or_default());
+    let passfile = Zeroizing::new(with_former(passfile(vault, fleet, databases), &had));
     let known_hosts = known_hosts(fleet);
     let certificate = vault.client(Certificate::CONTROLLER)?;
     let path = |name: &str| target.join(name);
@@ -102,6 +103,18 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
         }
     }
     text
+}
+
+/// The lines of the passfile, and after them the former lines of other hosts and owners: the file of the cluster may have
+/// been edited and only planned, and hactl never drops a role, so clients go on using them.
+fn with_former(mut lines: String, had: &str) -> String {
+    let login = |line: &str| line.splitn(5, ':').take(4).map(str::to_owned).collect::<Vec<_>>();
+    let logins: BTreeSet<_> = lines.lines().map(login).collect();
+    for line in had.lines().filter(|line| !logins.contains(&login(line))) {
+        lines.push_str(line);
+        lines.push('\n');
+    }
+    lines
 }
 
 /// The pinned host keys in OpenSSH's form, those of bastions among them: a port other than 22 goes with the host in

@@ -1,4 +1,4 @@
-//! The section `backup` -> repositories and retention.
+//! The section `backup` -> repositories, retention and schedule.
 
 use std::{collections::BTreeMap, fs};
 
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::{
     checker::Checker,
-    file::{BackupFile, S3RepositoryFile},
+    file::{BackupFile, S3RepositoryFile, ScheduleFile},
 };
-use crate::model::{Backup, RepositoryName, Retention, S3Repository};
+use crate::model::{Backup, RepositoryName, Retention, S3Repository, Schedule};
 
 /// Parameters that hactl sets for backups.
 const OWNED: [&str; 4] = ["archive_mode", "archive_command", "archive_library", "restore_command"];
@@ -42,7 +42,28 @@ pub(super) fn backup(
     }
     let retention = written.retention.unwrap_or_default();
     let retention = Retention { full: retention.full.unwrap_or(2), days: retention.days.unwrap_or(14) };
-    Backup { stanza: written.stanza, repositories: checked, retention }
+    let schedule = written.schedule.and_then(|written| self::schedule(checker, &written));
+    Backup { stanza: written.stanza, repositories: checked, retention, schedule }
+}
+
+/// The schema has reported a missing full backup.
+fn schedule(checker: &mut Checker<'_, '_>, written: &ScheduleFile) -> Option<Schedule> {
+    let ScheduleFile { full, differential, incremental } = *written;
+    let mut larger = ("full", full?);
+    for (name, period) in [("differential", differential), ("incremental", incremental)] {
+        let Some(period) = period else { continue };
+        if period >= larger.1 {
+            let message = format!(
+                "`{}` is not more often than `{}`, the time of `{}`: that backup has all of it",
+                period.as_str(),
+                larger.1.as_str(),
+                larger.0
+            );
+            checker.say(&["backup", "schedule", name], message);
+        }
+        larger = (name, period);
+    }
+    Some(Schedule { full: full?, differential, incremental })
 }
 
 /// The schema has checked the fields one by one.

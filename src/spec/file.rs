@@ -19,7 +19,7 @@ pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
-    backup::{BackupFile, S3RepositoryFile},
+    backup::{BackupFile, S3RepositoryFile, ScheduleFile},
     database::DatabaseFile,
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,

@@ -89,14 +89,20 @@ pub(crate) async fn apply(
     Ok(provisioned)
 }
 
-/// What the user has agreed to, with what is known of the machines as the last run left them.
+/// What the user has agreed to, with what is known of the machines as the last run left them. Warns about names of
+/// machines that the cluster does not have.
 ///
 /// # Errors
 /// When the record of the machines cannot be read.
-pub(crate) fn consent(known: &Known, agreed: &Consent) -> Result<Consent> {
+pub(crate) async fn consent(context: &Context, cluster: &Cluster, known: &Known, agreed: &Consent) -> Result<Consent> {
     let nodes = known.fleet_if_any()?.into_iter().flat_map(|fleet| &fleet.nodes);
     let ran = nodes.map(|(key, node)| (key.clone(), node.node.roles.clone())).collect();
-    Ok(Consent { ran, machine_ids: known.machine_ids(), ..agreed.clone() })
+    let consent = Consent { ran, machine_ids: known.machine_ids(), ..agreed.clone() };
+    if let Some(message) = consent.strangers(&cluster.plan) {
+        let hint = "Check the names after `--allow-destroy`, `--allow-restart` and `--allow-change`".to_owned();
+        context.events.warn("consent-unknown", message, Some(hint)).await;
+    }
+    Ok(consent)
 }
 
 /// Checks that these machines may stop now, one at a time. Before Terraform has planned, they are those that the user
@@ -167,7 +173,7 @@ async fn make(
         if let Some(image) = image {
             try_disks(context, &cluster.plan, image).await?;
         }
-        let consent = consent(known, agreed)?;
+        let consent = consent(context, cluster, known, agreed).await?;
         may_restart(context, cluster, known, vault, &consent, consent.restart.clone()).await?;
         let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
         let mut met = None;

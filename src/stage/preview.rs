@@ -220,6 +220,8 @@ fn version_moves(runs: &Settled, wanted: &Settled) -> Vec<VersionMove> {
 mod tests {
     use serde_json::json;
 
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::model::IcuLocales;
 
@@ -265,6 +267,8 @@ mod tests {
             birth: 0,
             locale: None,
             icu_locales: IcuLocales::new(),
+            data_nodes: BTreeSet::new(),
+            voters: BTreeSet::new(),
         };
         let moved = version_moves(&settled("4.1.4"), &settled("4.1.5"));
         assert_eq!(moved, [VersionMove { program: "patroni".into(), from: "4.1.4".into(), to: "4.1.5".into() }]);

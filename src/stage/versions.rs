@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::machine_identity::MachineIdentity;
 use crate::{
-    component::{Observations, etcd::EtcdView, patroni::PatroniView},
+    component::{NodeView, Observations, etcd::EtcdView, patroni::PatroniView},
     context::Context,
     deployment::{Cluster, Deployment, Known, access, settled_record},
     error::Result,
@@ -71,6 +71,8 @@ fn settled(seen: &Observations) -> Option<Settled> {
     let numbers = |view: &PatroniView| -> Vec<u32> {
         view.itself.patroni.version.split('.').filter_map(|part| part.parse().ok()).collect()
     };
+    let answering =
+        |runs: fn(&NodeView) -> bool| seen.iter().filter(|(_, view)| runs(view)).map(|(key, _)| key.clone()).collect();
     let major =
         |view: &PatroniView| PostgresMajor::try_from(u8::try_from(view.itself.server_version / 10_000).ok()?).ok();
     Some(Settled {
@@ -88,6 +90,8 @@ fn settled(seen: &Observations) -> Option<Settled> {
             Some(DatabaseLocale::Icu(_)) | None => None,
         },
         icu_locales: IcuLocales::new(),
+        data_nodes: answering(|view| matches!(view.patroni, Some(Ok(_)))),
+        voters: answering(|view| matches!(view.etcd, Some(Ok(_)))),
     })
 }
 

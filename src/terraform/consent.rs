@@ -50,10 +50,44 @@ impl Consent {
         }
     }
 
+    /// The machines that the user names and that neither the cluster nor its file has; none if there are none.
+    pub(crate) fn strangers(&self, plan: &Plan) -> Option<String> {
+        let named: BTreeSet<&InstanceKey> =
+            self.destroy.iter().chain(&self.restart).chain(self.change.keys()).collect();
+        let known: BTreeSet<&InstanceKey> =
+            plan.nodes.keys().chain(self.ran.keys()).chain(self.machine_ids.keys()).collect();
+        let list = |keys: Vec<&InstanceKey>| keys.into_iter().map(InstanceKey::as_str).collect::<Vec<_>>().join(", ");
+        let strangers = list(named.difference(&known).copied().collect());
+        let known = || list(known.iter().copied().collect());
+        (!strangers.is_empty()).then(|| format!("the cluster has no machine {strangers}; its machines are {}", known()))
+    }
+
     /// Whether the user allows the change of the attribute `name` of a machine, or of all attributes in which it is.
     pub(super) fn allows(&self, key: &InstanceKey, name: &str) -> bool {
         let within =
             |allowed: &str| name.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         self.change.get(key).is_some_and(|names| names.iter().any(|allowed| within(allowed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Choices, plan::decide, spec};
+
+    #[test]
+    fn named_machine_that_the_cluster_does_not_have_is_said_with_those_that_it_has() {
+        let spec = spec::load("t", b"instances: {a: {}, b: {}}", "t").unwrap();
+        let plan = decide(&spec, &Choices::default()).unwrap();
+        let keys = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<InstanceKey>>();
+        let removed: InstanceKey = "gone".parse().unwrap();
+        let consent = |names: &[&str]| Consent {
+            destroy: keys(names),
+            ran: [(removed.clone(), BTreeSet::new())].into(),
+            ..Consent::default()
+        };
+        assert_eq!(consent(&["a", "gone"]).strangers(&plan), None);
+        let said = consent(&["a", "node9"]).strangers(&plan);
+        assert_eq!(said.as_deref(), Some("the cluster has no machine node9; its machines are a, b, gone"));
     }
 }

@@ -30,6 +30,16 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("postgres-crash", Tier::SingleFault, Target::Primary, Fault::KillPostgres)
     },
     Drill {
+        effect: "the kernel has killed a backend, and the postmaster's process is there",
+        undo: ON_NODE,
+        new_leader: Expect::May,
+        new_timeline: Expect::May,
+        until: Until::Moment,
+        bound: Bound::Planned("postgres-crash"),
+        data_nodes: 1,
+        ..drill("oom-backend", Tier::SingleFault, Target::Primary, Fault::ExhaustMemory)
+    },
+    Drill {
         effect: "the leader key names another member, whose postmaster's process is gone",
         new_leader: Expect::Must,
         new_timeline: Expect::Must,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    catalogue::{Bound, Drill, Expect, Loss, Target},
+    catalogue::{Bound, Drill, Expect, Fault, Loss, Target},
     history::{History, Micros, Sample},
     oracle::{Acknowledgement, Difference, Judgement, SplitBrain},
     timings,
@@ -178,6 +178,8 @@ impl<'a> RoundReview<'a> {
         match self.drill.new_leader {
             Expect::Must if taken_over.is_none() => self.fails("no other member became the primary".into()),
             Expect::MustNot => self.keeps(taken_over),
+            // The kernel has to find a backend: without its postmaster, PostgreSQL is down.
+            Expect::May if self.drill.fault == Fault::ExhaustMemory => self.same_postmaster(),
             Expect::Must | Expect::May => {}
         }
         self
@@ -205,13 +207,8 @@ impl<'a> RoundReview<'a> {
     /// Neither the primary's server nor a session on it may have been replaced: a crash that recovers within the bound is an
     /// interruption nevertheless.
     fn continues(&mut self) {
+        self.same_postmaster();
         let own = self.name(self.primary);
-        let started = self.said(Some(0)).filter_map(|sample| Some((sample.at, sample.postmaster_started?)));
-        let started: Vec<(Micros, i64)> = started.collect();
-        let replaced = started.iter().find(|(_, one)| *one != started[0].1).map(|(at, _)| *at);
-        if let Some(at) = replaced {
-            self.fails(format!("PostgreSQL on {own} was restarted: another postmaster answered at {}", seconds(at)));
-        }
         let struck = self.history.struck;
         let ended = self.history.disconnects.iter().filter(|lost| lost.node == self.primary);
         let ended: Vec<_> = ended.filter(|lost| struck.is_some_and(|struck| lost.at >= struck)).collect();
@@ -219,6 +216,16 @@ impl<'a> RoundReview<'a> {
             let sessions = count(ended.len() as u64, "session");
             let (client, at) = (first.client, seconds(first.at));
             self.fails(format!("{own} ended {sessions}; the first: of client {client} at {at}: {}", first.reason));
+        }
+    }
+
+    fn same_postmaster(&mut self) {
+        let own = self.name(self.primary);
+        let started = self.said(Some(0)).filter_map(|sample| Some((sample.at, sample.postmaster_started?)));
+        let started: Vec<(Micros, i64)> = started.collect();
+        let replaced = started.iter().find(|(_, one)| *one != started[0].1).map(|(at, _)| *at);
+        if let Some(at) = replaced {
+            self.fails(format!("PostgreSQL on {own} was restarted: another postmaster answered at {}", seconds(at)));
         }
     }
 

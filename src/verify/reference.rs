@@ -120,6 +120,7 @@ fn fault(fault: Fault) -> &'static str {
             "every certificate of the machine expires: those of etcd, its peers, Patroni and PostgreSQL"
         }
         Fault::ExhaustRest => "ten connections to the REST API of each replica's Patroni that send nothing",
+        Fault::ExhaustMemory => "a backend asks for more memory than there is, and the kernel kills it",
         Fault::FillDisk => "the file system of PGDATA is full, and PostgreSQL needs more space",
         Fault::LosePackets => "random packets between the members are lost",
         Fault::DelayPackets => "packets between the members are delayed",
@@ -177,6 +178,9 @@ fn needs(drill: &Drill) -> String {
     let (data_nodes, voters) = (drill.data_nodes, drill.voters);
     let more = match drill.fault {
         Fault::FillDisk => ", PGDATA on its own file system",
+        Fault::ExhaustMemory => {
+            ", a memory controller that the unit of Patroni may use (cgroup v2), or a container with a limit of at most 4 GiB"
+        }
         Fault::PowerOff => {
             ", power that hactl can cut: the local platform, [Proxmox](proxmox.md#drills), or hosts with \
              [`power`](hosts.md#power)"

@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -130,16 +131,33 @@ class Rest(unittest.TestCase):
 
 
 class Psql(unittest.TestCase):
+    def psql(self, script, sql="SELECT 1", **given):
+        """Runs SQL with a program in psql's place."""
+        with tempfile.TemporaryDirectory() as path:
+            program = pathlib.Path(path, "runuser")
+            program.write_text("#!/bin/sh\n" + script)
+            program.chmod(0o755)
+            with mock.patch.dict(os.environ, {"PATH": path + ":" + os.environ["PATH"]}):
+                return sys.modules["ansible.module_utils.patroni_psql"].psql(mock.Mock(), sql, **given)
+
     def options(self, **given):
-        module = mock.Mock()
-        sys.modules["ansible.module_utils.patroni_psql"].psql(module, "SELECT 1", **given)
-        return module.run_command.call_args.kwargs["environ_update"]["PGOPTIONS"]
+        return self.psql('echo "$PGOPTIONS"', **given)[1].removesuffix("\n")
 
     def test_time_limits_of_applications_end_no_statement_of_the_roles(self):
         self.assertIn("-c statement_timeout=0", self.options())
         self.assertTrue(self.options(options="-c log_statement=none").endswith(" -c log_statement=none"))
         # The server on trial shows what applications would get.
         self.assertEqual(self.options(pinned=False), "")
+
+    def test_psql_that_ends_before_it_reads_the_sql_has_a_status_and_a_complaint(self):
+        long = "SELECT 1;" * 100_000
+        self.assertEqual(self.psql("echo 'no server' >&2; exit 2", sql=long), (2, "", "no server\n"))
+
+    def test_sql_is_on_standard_input_with_a_pinned_search_path(self):
+        self.assertEqual(self.psql("cat")[1], "SET search_path = pg_catalog, pg_temp;\nSELECT 1")
+
+    def test_directory_of_the_session_is_one_that_postgres_may_enter(self):
+        self.assertEqual(self.psql("pwd")[1], "/\n")
 
 
 class Archiving(unittest.TestCase):
@@ -165,6 +183,44 @@ class Limits(unittest.TestCase):
         self.assertEqual(PARAMETERS.limits(["work_mem"], dict(max_replication_slots=2), dict(slots=3, logical=1, senders=2, prepared=1)), [])
 
 
+class Harmful(unittest.TestCase):
+    def causes(self, name, given, shown):
+        refused = PARAMETERS.harmful([name], {name: given}, {name: shown}, 20 << 30)
+        return [(item["parameter"], item["value"], item["cause"]) for item in refused]
+
+    def test_limit_of_silence_that_no_standby_keeps_is_refused(self):
+        for name, given, shown in (("wal_sender_timeout", 1, "1"), ("wal_receiver_timeout", "999ms", "999")):
+            (found,) = self.causes(name, given, shown)
+            self.assertEqual(found[:2], (name, str(given)))
+            self.assertIn("at least 1s", found[2])
+        for shown in ("0", "1000", "15000"):
+            self.assertEqual(self.causes("wal_sender_timeout", shown, shown), [])
+
+    def test_wal_of_the_size_of_the_disk_is_refused(self):
+        for name in ("wal_keep_size", "min_wal_size", "max_wal_size"):
+            (found,) = self.causes(name, "20GB", "20480")
+            self.assertIn("20480 MB of WAL, and the disk of its data has 20480 MB", found[2])
+            self.assertEqual(self.causes(name, "20479MB", "20479"), [])
+
+    def test_value_that_the_server_did_not_show_is_not_judged(self):
+        self.assertEqual(PARAMETERS.harmful(["wal_keep_size"], {"wal_keep_size": "100TB"}, {}, 1), [])
+
+    def test_disk_of_a_directory_that_does_not_exist_yet_is_that_of_its_parent(self):
+        self.assertEqual(PARAMETERS.disk_size("/tmp/not/yet/there"), PARAMETERS.disk_size("/tmp"))
+
+
+class Shown(unittest.TestCase):
+    def test_option_of_tcp_is_compared_by_the_value_of_new_connections(self):
+        # Over a socket the server shows 0 as the setting of tcp_user_timeout, whatever it is.
+        scratch = mock.Mock(dir="/x")
+        scratch.answers.return_value = None
+        scratch.sql.side_effect = lambda statement: (0, json.dumps(dict(
+            settings={"tcp_user_timeout": ["5000" if "reset_val" in statement else "0", "user"]}, errors={})), "")
+        parameters = dict(tcp_user_timeout="5s")
+        refused, settings, restart = PARAMETERS.tried(scratch, dict(parameters=parameters), list(parameters), [])
+        self.assertEqual((refused, settings, restart), ([], {"tcp_user_timeout": "5000"}, []))
+
+
 class Blame(unittest.TestCase):
     def test_parameter_is_found_by_its_name_its_library_or_its_directory(self):
         parameters = {"timezone": "Europe/Berlim", "shared_preload_libraries": "pg_stat_statements, pgaudit", "work_mem": "4MB",
@@ -175,6 +231,7 @@ class Blame(unittest.TestCase):
             ('FATAL: could not load library "/usr/lib/postgresql/15/lib/pgaudit": x', "shared_preload_libraries"),
             ('FATAL: could not open log file "/proc/none/postgresql.log": No such file or directory', "log_directory"),
         ]
+        table.append(('"work_mem" is 4096, not 8192', "work_mem"))
         parameters.update(statement_timeout="1", idle_session_timeout="1ms")
         table += [
             ("ERROR:  canceling statement due to statement timeout", "statement_timeout"),

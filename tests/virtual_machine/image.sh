@@ -3,6 +3,11 @@
 # in the directory that is the argument. The machine has the address 10.99.77.2 and everything that hactl's roles install by apt,
 # so it needs no way to a package mirror.
 set -eu
+# mmdebstrap mounts file systems below the root. The namespaces end with this script, also when it is killed, and the mounts
+# and processes with them.
+if [ "${2-}" != inside ]; then
+  exec unshare --mount --pid --fork --kill-child --mount-proc sh "$0" "$1" inside
+fi
 out=$1
 root=$out/root
 trap 'rm -rf "$root"' EXIT

@@ -149,7 +149,7 @@ class Canary:
             seen = json.loads(seen)
             for name, value in (wanted or {}).items():
                 if seen["settings"].get(name.lower()) != value:
-                    return "%s is %s, not %s" % (name, seen["settings"].get(name.lower()), value)
+                    return '"%s" is %s, not %s' % (name, seen["settings"].get(name.lower()), value)
             # Others may wait for reasons of their own.
             pending = [name for name in self.params["parameters"] if name.lower() in [other.lower() for other in seen["pending"]]]
             if pending:

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.patroni_psql import psql
+from ansible.module_utils.patroni_psql import fed, psql
 from ansible.module_utils.patroni_server_log import blame, complaints, refusals, text
 
 DOCUMENTATION = r"""
@@ -34,6 +34,7 @@ options:
   server: {type: bool, default: true, description: Start a server; without it only sizes and limits are compared}
   live: {type: bool, default: false, description: Compare limits with the node's own running server}
   replica: {type: bool, default: true, description: A replica tries the parameters after this}
+  data_dir: {type: path, required: true, description: Directory of the node's own server; it may not exist yet}
   port: {type: int, default: 5432, description: Port of the node's own server}
   socket_dir: {type: path, default: /var/run/postgresql, description: Directory of its socket}
   reason: {type: str, default: "", description: 'Only report that the cluster did not take the parameters, and why'}
@@ -191,6 +192,34 @@ def limits(changed, parameters, live):
     return refused
 
 
+# Milliseconds. A busy standby or primary is silent for longer than a shorter limit, and both would connect in a loop.
+LEAST_SILENCE = 1000
+
+
+def harmful(changed, parameters, settings, disk):
+    """Values that a server starts with, and that stop its standbys or fill its disk later."""
+    refused = []
+
+    def refuse(name, cause):
+        refused.append(dict(parameter=name, value=text(parameters[name]), cause=cause, meant=None))
+
+    for name in [name for name in changed if name in settings]:
+        shown = settings[name]
+        if name.lower() in ("wal_sender_timeout", "wal_receiver_timeout") and 0 < int(shown) < LEAST_SILENCE:
+            refuse(name, "standbys would lose their connection again and again, and writes would wait for them; allowed: "
+                         "0 (no limit), or at least 1s")
+        elif name.lower() in ("wal_keep_size", "min_wal_size", "max_wal_size") and int(shown) << 20 >= disk:
+            refuse(name, "the server would keep up to %s MB of WAL, and the disk of its data has %d MB" % (shown, disk >> 20))
+    return refused
+
+
+def disk_size(path):
+    """Bytes of the file system that a directory is on, or will be on."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).total
+
+
 def machine_memory():
     """Bytes that this machine, or its container, has."""
     found = []
@@ -230,10 +259,10 @@ class Scratch:
     def program(self, name):
         return os.path.join(self.module.params["bin_dir"], name)
 
-    def run(self, argv, data=None, may_fail=False):
+    def run(self, argv, data="", may_fail=False):
         """Runs a program of PostgreSQL to its end in a unit with little memory."""
-        code, out, err = self.module.run_command(
-            ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *self.properties(), *argv], data=data)
+        code, out, err = fed(
+            self.module, ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *self.properties(), *argv], data)
         if code != 0 and not may_fail:
             self.module.fail_json(msg="%s: %s" % (" ".join(argv[:2]), err.strip()[-2000:]), refused=[])
         return code, out, err
@@ -356,9 +385,10 @@ def tried(scratch, params, changed, catalogue):
     if lines:
         return refusals(lines, changed, parameters), {}, []
     refused, settings, restart = [], {}, []
+    # Not `setting`: a connection over a socket shows the options of TCP as 0.
     code, out, err = scratch.sql(
         "SELECT json_build_object("
-        "'settings', (SELECT json_object_agg(lower(name), json_build_array(setting, context)) FROM pg_settings),"
+        "'settings', (SELECT json_object_agg(lower(name), json_build_array(reset_val, context)) FROM pg_settings),"
         "'errors', (SELECT coalesce(json_object_agg(name, error), '{}') FROM pg_file_settings WHERE error IS NOT NULL AND name IS NOT NULL))")
     if code != 0:
         # It accepts connections, and ends what they ask.
@@ -417,6 +447,7 @@ def main():
             server=dict(type="bool", default=True),
             live=dict(type="bool", default=False),
             replica=dict(type="bool", default=True),
+            data_dir=dict(type="path", required=True),
             port=dict(type="int", default=5432),
             socket_dir=dict(type="path", default="/var/run/postgresql"),
             reason=dict(type="str", default=""),
@@ -437,7 +468,9 @@ def main():
         scratch.initdb()
         catalogue = scratch.catalogue()
         given = dict(parameters=params["parameters"], version=major * 10000, available=[entry["name"] for entry in catalogue])
-        dummy, out, dummy2 = module.run_command([params["python"], "-c", ASK_PATRONI], data=json.dumps(given), check_rc=True)
+        code, out, err = fed(module, [params["python"], "-c", ASK_PATRONI], json.dumps(given))
+        if code != 0:
+            module.fail_json(msg="Patroni's own validators failed: " + err.strip(), refused=[])
         patroni = json.loads(out)
         refused = judge(changed, params["parameters"], catalogue, patroni) + archiving(changed, params["parameters"], major)
         # The others are tried all the same: one run names everything that is wrong.
@@ -451,6 +484,7 @@ def main():
             found = sizes(scratch, params, changed, major * 10000)
         if not found and (changed or not refused) and params["server"]:
             found, settings, restart = tried(scratch, params, changed, catalogue)
+            found += harmful(changed, params["parameters"], settings, disk_size(params["data_dir"]))
         refused += found
     finally:
         scratch.remove()

@@ -8,7 +8,7 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.patroni_psql import psql
+from ansible.module_utils.patroni_psql import fed, psql
 from ansible.module_utils.patroni_server_log import text
 
 DOCUMENTATION = r"""
@@ -92,7 +92,7 @@ def main():
             return []
         if not os.path.exists(params["python"]):
             return [setting == value for dummy, dummy2, setting, value in items]
-        code, out, err = module.run_command([params["python"], "-c", COMPARE], data=json.dumps(items))
+        code, out, err = fed(module, [params["python"], "-c", COMPARE], json.dumps(items))
         if code != 0:
             module.fail_json(msg="Patroni's own comparison failed: " + err.strip())
         return json.loads(out)

@@ -160,12 +160,14 @@ mod tests {
             decide(&spec::load("t.yaml", text.as_bytes(), "t").unwrap(), &choices).unwrap()
         };
         let newest = decide(None);
-        // What earlier releases wrote: set 1 without the newest parameter, and set 0 without all of them.
-        let sets: [(u32, &[&str]); 2] = [
-            (1, &["max_standby_streaming_delay"]),
+        // What earlier releases wrote: sets 2 and 1 without the newest parameters, and set 0 without all of them.
+        let sets: [(u32, &[&str]); 3] = [
+            (2, &["idle_in_transaction_session_timeout"]),
+            (1, &["max_standby_streaming_delay", "idle_in_transaction_session_timeout"]),
             (
                 0,
                 &[
+                    "idle_in_transaction_session_timeout",
                     "max_standby_streaming_delay",
                     "archive_mode",
                     "archive_command",

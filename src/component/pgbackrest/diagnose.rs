@@ -19,6 +19,7 @@ pub(super) fn diagnose(plan: &Plan, seen: &Observations, findings: &mut Findings
     let Some(leader) = findings.leader.clone() else { return };
     let archiver = |view: &NodeView| view.postgres.as_ref()?.as_ref().ok()?.archiver.clone();
     let Some(archiver) = seen.get(&leader).and_then(archiver) else { return };
+    findings.archiver = Some(archiver.clone());
     let Some(segment) = archiver.failing else { return };
     let message = format!(
         "WAL segment {segment} could not be archived, and none was for {} s: the WAL that waits fills the primary's disk",
@@ -65,6 +66,7 @@ mod tests {
             |since_s| Some(ArchiverView { archived: None, failing: Some("000000010000000000000007".into()), since_s });
         let short = found(backup, failing(60));
         assert_eq!((short.problems.len(), short.notices.len()), (0, 1));
+        assert_eq!(short.archiver.map(|archiver| archiver.since_s), Some(60));
         let long = found(backup, failing(301));
         assert_eq!((long.problems[0].code.as_str(), long.notices.len()), ("archive-failing", 0));
         assert!(long.problems[0].message.contains("000000010000000000000007"), "{:?}", long.problems);

@@ -17,6 +17,9 @@ const PROGRAM: &str = "/usr/local/sbin/hactl-pgbackrest";
 /// How long the repository may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
 
+/// How long `look.sh` takes at most, and the connection.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
 /// The backups of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Backups {
@@ -44,6 +47,8 @@ pub struct BackupView {
     /// When it ended.
     #[schemars(with = "String")]
     pub ended: Timestamp,
+    /// The position in the WAL at its end: the option `--lsn` of `hactl restore` takes it and later ones; null if pgBackRest does not say it.
+    pub stop_lsn: Option<String>,
     /// The size of the data in bytes.
     pub size_bytes: u64,
     /// The bytes that it added to the repository.
@@ -60,6 +65,14 @@ struct Stanza {
     #[serde(default)]
     backup: Vec<Backup>,
     status: Status,
+    #[serde(default)]
+    repo: Vec<Repository>,
+}
+
+/// What pgBackRest says of one repository.
+#[derive(Deserialize)]
+struct Repository {
+    status: Status,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +86,8 @@ struct Backup {
     #[serde(rename = "type")]
     kind: String,
     timestamp: Times,
+    #[serde(default)]
+    lsn: Option<Positions>,
     info: Sizes,
     #[serde(default)]
     error: Option<bool>,
@@ -82,6 +97,11 @@ struct Backup {
 struct Times {
     start: i64,
     stop: i64,
+}
+
+#[derive(Deserialize)]
+struct Positions {
+    stop: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,10 +126,14 @@ const NO_BACKUP: u32 = 2;
 
 /// What `pgbackrest info --output=json` printed.
 fn parsed(text: &str) -> Result<Backups, String> {
-    let stanzas: Vec<Stanza> = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+    // It quotes files of the repository as they are, and JSON has no control characters.
+    let text = text.replace(char::is_control, " ");
+    let stanzas: Vec<Stanza> = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
     let stanza = stanzas.into_iter().next().ok_or("it knows no stanza")?;
     if ![0, NO_BACKUP].contains(&stanza.status.code) {
-        return Err(stanza.status.message);
+        // That of the stanza is "other" if the repository cannot be read.
+        let message = stanza.repo.into_iter().next().map_or(stanza.status.message, |first| first.status.message);
+        return Err(message.lines().next().unwrap_or_default().to_owned());
     }
     let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
     let backups: Vec<BackupView> = stanza
@@ -120,6 +144,7 @@ fn parsed(text: &str) -> Result<Backups, String> {
             kind: backup.kind,
             started: time(backup.timestamp.start),
             ended: time(backup.timestamp.stop),
+            stop_lsn: backup.lsn.and_then(|lsn| lsn.stop),
             size_bytes: backup.info.size,
             added_bytes: backup.info.repository.delta,
             has_errors: backup.error.unwrap_or_default(),
@@ -130,6 +155,37 @@ fn parsed(text: &str) -> Result<Backups, String> {
     Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment })
 }
 
+/// What a machine says of the repository and of the schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub backups: Backups,
+    /// Whether the last backup of the schedule failed on this machine.
+    pub scheduled_failed: bool,
+}
+
+/// Asks for what `hactl status` shows, without waiting long for the repository.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn look(remote: &Remote) -> Result<Seen> {
+    let done = remote.run("/bin/sh", include_bytes!("look.sh"), LOOK_WITHIN).await?;
+    let read = match done.output() {
+        Ok(text) => looked(&text),
+        Err(said) => Err(said.to_string()),
+    };
+    read.map_err(unread)
+}
+
+/// What `look.sh` printed.
+fn looked(text: &str) -> Result<Seen, String> {
+    let (result, info) = text.split_once('\n').unwrap_or((text, ""));
+    Ok(Seen { backups: parsed(info)?, scheduled_failed: result != "success" })
+}
+
+fn unread(said: String) -> Error {
+    Error::failed("backup-repository", "read the backups in", "the repository").cause(said)
+}
+
 /// Asks the repository, from a machine of the cluster.
 ///
 /// # Errors
@@ -137,7 +193,7 @@ fn parsed(text: &str) -> Result<Backups, String> {
 pub(crate) async fn ask(remote: &Remote) -> Result<Backups> {
     let done = remote.run(&format!("{PROGRAM} --output=json info"), b"", ANSWERS_WITHIN).await?;
     let read = done.output().map_err(|said| said.to_string()).and_then(|text| parsed(&text));
-    read.map_err(|said| Error::failed("backup-repository", "read the backups in", "the repository").cause(said))
+    read.map_err(unread)
 }
 
 #[cfg(test)]
@@ -159,11 +215,20 @@ mod tests {
         let seen = parsed(INFO).unwrap();
         let backup = &seen.backups[0];
         assert_eq!(
-            (backup.label.as_str(), backup.kind.as_str(), backup.added_bytes),
-            ("20261130-022015F", "full", 3_777_384)
+            (backup.label.as_str(), backup.kind.as_str(), backup.added_bytes, backup.stop_lsn.as_deref()),
+            ("20261130-022015F", "full", 3_777_384, Some("0/5000158"))
         );
         assert_eq!(seen.restorable_from, Some("2026-11-30T02:20:16Z".parse().unwrap()));
         assert_eq!((seen.stanza.as_str(), seen.last_segment.as_deref()), ("hand", Some("000000020000000000000009")));
+    }
+
+    #[test]
+    fn look_is_the_result_of_the_schedule_and_what_pgbackrest_says() {
+        for (result, failed) in [("success", false), ("exit-code", true), ("signal", true)] {
+            let seen = looked(&format!("{result}\n{INFO}\n")).unwrap();
+            assert_eq!((seen.scheduled_failed, seen.backups.backups.len()), (failed, 1), "{result}");
+        }
+        assert!(looked("success\n").is_err() && looked("").is_err());
     }
 
     #[test]
@@ -172,6 +237,11 @@ mod tests {
             parsed(&format!(r#"[{{"name": "pg", "status": {{"code": {code}, "message": "{message}"}}}}]"#))
         };
         assert_eq!(status(1, "missing stanza path").unwrap_err(), "missing stanza path");
+        // What another passphrase makes of a file is in the message.
+        let unread = "[{\"name\": \"pg\", \"repo\": [{\"status\": {\"code\": 99, \"message\": \
+                      \"[FormatError] unable to load\\nline 1: \u{fffd}\u{1f}\"}}], \"status\": {\"code\": 99, \
+                      \"message\": \"other\"}}]";
+        assert_eq!(parsed(unread).unwrap_err(), "[FormatError] unable to load");
         assert!(status(2, "no valid backups").unwrap().backups.is_empty());
         assert!(parsed("[]").is_err() && parsed("").is_err());
     }

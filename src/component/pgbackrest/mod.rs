@@ -3,11 +3,13 @@
 mod diagnose;
 mod info;
 mod origin;
+mod status;
 mod vars;
 
-pub(crate) use info::ask;
-pub use info::{BackupView, Backups};
-pub use origin::Origin;
+pub use info::{BackupView, Backups, Seen};
+pub(crate) use info::{ask, look};
+pub use origin::{Lsn, Origin, Target};
+pub use status::StatusBackup;
 
 use super::{definition::Component, postgres};
 use crate::model::Role;

@@ -2,7 +2,8 @@
 # A backup or a restore test that runs is a unit of its own.
 pgbackrest_stop() {
   [ "$1" = replicas ] || return 0
-  for unit in hactl-backup.service hactl-restore-test.service; do
+  stop hactl-backup-scheduled.timer
+  for unit in hactl-backup-scheduled.service hactl-backup.service hactl-backup-expire.service hactl-restore-test.service; do
     systemctl stop "$unit" 2>/dev/null || true
   done
 }

@@ -1,5 +1,7 @@
 //! The variables of the role `pgbackrest`: what is set of roles/pgbackrest/meta/argument_specs.yml.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
@@ -38,6 +40,8 @@ struct Cluster<'a> {
     /// How many full backups stay at least, and for how many days.
     pgbackrest_retention_full: u32,
     pgbackrest_retention_days: u32,
+    /// Seconds between backups of each kind.
+    pgbackrest_schedule: BTreeMap<&'static str, u32>,
 }
 
 fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
@@ -55,6 +59,10 @@ fn cluster(plan: &Plan, _: &Fleet) -> RoleVars {
         pgbackrest_s3_ca: s3.ca.as_deref().unwrap_or_default(),
         pgbackrest_retention_full: backup.retention.full,
         pgbackrest_retention_days: backup.retention.days,
+        pgbackrest_schedule: backup
+            .schedule
+            .map(|schedule| schedule.kinds().map(|(kind, period)| (kind, period.seconds())).collect())
+            .unwrap_or_default(),
     })
 }
 

@@ -29,6 +29,8 @@ pub struct PostgresView {
     pub in_recovery: bool,
     /// Standbys that stream from here, by their machine's key where it is one of these; `pg_basebackup`'s stream is not among them.
     pub streaming: BTreeMap<String, String>,
+    /// The state of the senders to standbys that do not stream, by the same keys.
+    pub senders: BTreeMap<String, String>,
     /// The copies of the data that it is sending, in bytes, by the receiving machine's key or address.
     pub copies: BTreeMap<String, u64>,
     /// The replication slots, on a primary.
@@ -119,16 +121,18 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
         let databases = locale::databases(&client).await.map_err(|error| failure(&error))?;
         let collations = locale::collations(&client, row.get(4)).await.map_err(|error| failure(&error))?;
         // pg_basebackup streams WAL, too, and would count a replica that is still being made.
-        let streaming = client
+        let standbys = client
             .query(
                 "SELECT application_name, sync_state, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() \
                  THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, replay_lsn)::int8, \
-                 extract(epoch FROM replay_lag)::float8 FROM pg_stat_replication \
-                 WHERE state = 'streaming' AND application_name <> 'pg_basebackup'",
+                 extract(epoch FROM replay_lag)::float8, state FROM pg_stat_replication \
+                 WHERE application_name <> 'pg_basebackup'",
                 &[],
             )
             .await
             .map_err(|error| failure(&error))?;
+        let sender = |row: &tokio_postgres::Row| row.get::<_, Option<String>>(4).unwrap_or_default();
+        let (streaming, others): (Vec<_>, Vec<_>) = standbys.into_iter().partition(|row| sender(row) == "streaming");
         // Servers before PostgreSQL 13 do not say how far a copy is.
         let copies = client
             .query(
@@ -211,6 +215,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
             databases: databases.keys().cloned().collect(),
             locales: databases,
             collations,
+            senders: others.iter().map(|row| (fleet.key_of(row.get(0)), sender(row))).collect(),
             replay: streaming.iter().filter_map(|row| Some((fleet.key_of(row.get(0)), replay(row)?))).collect(),
             streaming: streaming.iter().map(|row| (fleet.key_of(row.get(0)), row.get(1))).collect(),
             lowered: lowered.iter().map(|row| row.get(0)).collect(),

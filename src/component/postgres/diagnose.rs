@@ -121,7 +121,17 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             None if findings.adopted && streams_from_another(seen, key) => {}
             None => {
                 let state = member.map_or("not a member", |member| member.state.as_str());
-                findings.add("not-streaming", Some(key), format!("does not stream from {leader}: {state}"), Hint::None);
+                let message = match primary.senders.get(key.as_str()) {
+                    // A replica that is behind reads old WAL first (`catchup`).
+                    Some(sender) => {
+                        format!("does not stream from {leader}: {state}; {leader} sends to it in the state `{sender}`")
+                    }
+                    None if state == "streaming" => {
+                        format!("streams, but {leader} has no connection from it")
+                    }
+                    None => format!("does not stream from {leader}: {state}"),
+                };
+                findings.add("not-streaming", Some(key), message, Hint::None);
             }
         }
         if let (Some(ours), Some(theirs)) = (member.and_then(|m| m.timeline), timeline)

@@ -26,6 +26,11 @@ pub const BACKUP: Operation = Operation {
 /// The unit of a backup.
 const UNIT: &str = "hactl-backup.service";
 
+/// The command of the unit.
+pub(super) fn program(what: &str) -> String {
+    format!("/usr/local/sbin/hactl-backup {what}")
+}
+
 /// What a backup has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupKind {
@@ -67,7 +72,7 @@ async fn back_up(run: &RunContext, cluster: &RunningCluster, kind: BackupKind) -
     let context: &Context = &run.context;
     let health = look(run, cluster).await?;
     let node = primary(cluster, &health, "back up")?;
-    let command = format!("/usr/local/sbin/hactl-backup {}", kind.as_str());
+    let command = program(kind.as_str());
     let started = std::time::Instant::now();
     let failed = || Error::failed("backup-failed", "back up", &cluster.plan.cluster);
     let unit = unit::Unit { name: UNIT, user: "postgres", command: &command, memory_mib: None };

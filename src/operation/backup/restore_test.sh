@@ -26,7 +26,7 @@ began=$(date +%s)
 echo 'restoring from the repository'
 # The data directory is empty, so that every byte comes from the repository.
 "$program" --pg1-path="$dir/data" --no-delta --archive-mode=off --tablespace-map-all="$dir/tablespaces" \
-  --type=name --target='@TARGET@' --target-action=promote \
+  --type=lsn --target='@TARGET@' --target-action=promote \
   --recovery-option=restore_command="$program --pg1-path=$dir/data --no-archive-async archive-get %f \"%p\"" restore
 restored=$(date +%s)
 echo "result bytes $(du -sb "$dir/data" | cut -f 1)"

@@ -1,13 +1,13 @@
 //! `hactl backup verify`: restores the cluster on a replica's machine into a directory of its own, and compares what is there
 //! with the primary.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_postgres::Client;
 
 use super::{
-    shared::{configured, look, primary},
+    shared::{archived, configured, look, primary},
     unit,
 };
 use crate::{
@@ -43,9 +43,6 @@ pub struct VerifyBackupRequest {
 
 /// The unit of a test.
 const UNIT: &str = "hactl-restore-test.service";
-
-/// How long a segment may take to arrive in the repository.
-const ARCHIVED_WITHIN: Duration = Duration::from_secs(180);
 
 /// How long a look at a machine may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -118,8 +115,8 @@ async fn test(
     context.events.step(Stage::Backup, Some(primary.key()), words).await;
     context.interruptible("wait for the archive of", name, archived(&client, &expected.segment, &failed)).await?;
 
-    // A test that an interrupted command left behind looks for older rows: its result would be taken for this one's.
-    let script = include_str!("restore_test.sh").replace("@TARGET@", &expected.point);
+    // A test that an interrupted command left behind restores to another moment: its result would be taken for this one's.
+    let script = include_str!("restore_test.sh").replace("@TARGET@", &expected.lsn);
     let remote = cluster.access.connect(node).await?;
     let install = format!(
         "systemctl stop {UNIT} 2>/dev/null; cat >/run/hactl-restore-test.sh && chmod 644 /run/hactl-restore-test.sh"
@@ -137,8 +134,8 @@ async fn test(
 /// What the restored cluster must have.
 #[derive(Debug, PartialEq, Eq)]
 struct Expected {
-    /// The restore point.
-    point: String,
+    /// Where the restore point ends.
+    lsn: String,
     /// The segment that has it.
     segment: String,
     /// The number of rows that were acknowledged before the restore point, and what is in them.
@@ -153,7 +150,8 @@ async fn write(client: &Client) -> Result<Expected, tokio_postgres::Error> {
     client.batch_execute(TABLE).await?;
     let insert = "INSERT INTO hactl_backup.heartbeat (token) VALUES ($1)";
     client.execute(insert, &[&token]).await?;
-    client.query_one("SELECT pg_create_restore_point($1)", &[&point]).await?;
+    let row = client.query_one("SELECT pg_create_restore_point($1)::text", &[&point]).await?;
+    let lsn = row.get(0);
     let row = client
         .query_one(
             "SELECT count(*), coalesce(md5(string_agg(id || ':' || token, ',' ORDER BY id)), '-') \
@@ -164,32 +162,7 @@ async fn write(client: &Client) -> Result<Expected, tokio_postgres::Error> {
     let (rows, digest) = (row.get(0), row.get(1));
     client.execute(insert, &[&format!("after {token}")]).await?;
     let row = client.query_one("SELECT pg_walfile_name(pg_switch_wal())", &[]).await?;
-    Ok(Expected { point, segment: row.get(0), rows, digest })
-}
-
-/// Waits until the archiver of the primary has sent a segment to the repository.
-async fn archived(client: &Client, segment: &str, failed: &impl Fn() -> Error) -> Result<()> {
-    let deadline = Instant::now() + ARCHIVED_WITHIN;
-    loop {
-        let query = "SELECT last_archived_wal, last_failed_wal FROM pg_stat_archiver";
-        let row = client.query_one(query, &[]).await.map_err(|error| failed().cause(error.to_string()))?;
-        let last: Option<String> = row.get(0);
-        // Their names sort as they follow each other, those of later timelines behind.
-        if last.is_some_and(|last| last.len() == segment.len() && last.as_str() >= segment) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            let trouble: Option<String> = row.get(1);
-            let error = failed()
-                .cause(format!("segment {segment} is not in the repository after {} s", ARCHIVED_WITHIN.as_secs()));
-            let error = match trouble {
-                Some(trouble) => error.cause(format!("archiving {trouble} failed")),
-                None => error,
-            };
-            return Err(error.hint("Read PostgreSQL's log on the primary's machine: it has pgBackRest's words"));
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    Ok(Expected { lsn, segment: row.get(0), rows, digest })
 }
 
 /// The replica whose machine restores: never the primary's.
@@ -282,7 +255,7 @@ mod tests {
     #[test]
     fn restored_rows_that_differ_are_no_proof() {
         let expected = Expected {
-            point: "hactl-1".into(),
+            lsn: "0/7000090".into(),
             segment: "000000010000000000000007".into(),
             rows: 2,
             digest: "ab".into(),

@@ -109,4 +109,10 @@ async fn client_files_are_private_and_complete() {
     let before = fs::metadata(&path).unwrap().modified().unwrap();
     write_client_files(&dir, &vault, &fleet, &databases, &SshIdentities::default()).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+
+    // An edit that is only planned takes no login away.
+    let had = read(ClientFiles::PASSFILE);
+    fleet.nodes.clear();
+    write_client_files(&dir, &vault, &fleet, &BTreeMap::new(), &SshIdentities::default()).unwrap();
+    assert_eq!(read(ClientFiles::PASSFILE), had);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::model::{RepositoryName, StanzaName};
+use crate::model::{Period, RepositoryName, StanzaName};
 
 /// Backups by pgBackRest: of the data at times, and of the WAL all the time. Without it hactl makes none.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -19,6 +19,8 @@ pub(in crate::spec) struct BackupFile {
     pub(in crate::spec) repositories: Option<BTreeMap<RepositoryName, Option<RepositoryFile>>>,
     /// How long backups stay.
     pub(in crate::spec) retention: Option<RetentionFile>,
+    /// How often a timer on the primary's machine makes backups. Without it you make them by `hactl backup now`.
+    pub(in crate::spec) schedule: Option<ScheduleFile>,
     /// The name of this cluster in the repository; by default the cluster's name with the beginning of its UUID. Set
     /// another one if the repository has backups of an earlier cluster under that name.
     #[schemars(example = &"pg-prod-2")]
@@ -88,4 +90,19 @@ pub(in crate::spec) struct RetentionFile {
     /// For how many days the cluster can be restored to each moment.
     #[schemars(range(min = 1, max = 9999), extend("default" = 14))]
     pub(in crate::spec) days: Option<u32>,
+}
+
+/// How often backups are made. A smaller kind must be made more often than a larger one.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::spec) struct ScheduleFile {
+    /// How often all of the data is backed up; required.
+    #[schemars(required, example = &"weekly")]
+    pub(in crate::spec) full: Option<Period>,
+    /// How often what has changed since the last full backup is backed up.
+    #[schemars(example = &"daily")]
+    pub(in crate::spec) differential: Option<Period>,
+    /// How often what has changed since the last backup is backed up.
+    #[schemars(example = &"hourly")]
+    pub(in crate::spec) incremental: Option<Period>,
 }

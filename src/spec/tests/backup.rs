@@ -67,9 +67,20 @@ fn backup_that_cannot_be_made_is_a_problem_at_its_place() {
     let two = format!("{{a: {{s3: {{{S3}}}}}, b: {{s3: {{{S3}}}}}}}");
     assert!(wrong(&with(&two, "")).contains("expected one repository, found 2: hactl writes to one"));
     let one = format!("{{main: {{s3: {{{S3}}}}}}}");
-    for (rest, expected) in
-        [(", schedule: {full: weekly}", "backup.schedule"), (", retention: {days: 0}", "backup.retention.days")]
-    {
+    for (rest, expected) in [
+        (", retention: {days: 0}", "backup.retention.days"),
+        (", restore_test: weekly", "backup.restore_test"),
+        (", schedule: {incremental: hourly}", "`full` is missing"),
+        (", schedule: {full: yearly}", "`yearly` is not one of hourly, daily, weekly, monthly"),
+        (
+            ", schedule: {full: daily, differential: daily}",
+            "backup.schedule.differential: `daily` is not more often than `daily`, the time of `full`",
+        ),
+        (
+            ", schedule: {full: weekly, differential: hourly, incremental: daily}",
+            "backup.schedule.incremental: `daily` is not more often than `hourly`, the time of `differential`",
+        ),
+    ] {
         let text = wrong(&with(&one, rest));
         assert!(text.contains(expected), "{rest}: {text}");
     }
@@ -93,4 +104,26 @@ fn parameters_that_backups_set_and_secrets_of_no_repository_are_problems() {
     let name = RepositoryName::new("main").unwrap();
     let account = Account::Repository(name, crate::model::RepositorySecret::Key);
     assert!(given.secrets.iter().any(|secret| secret.account == account));
+}
+
+#[test]
+fn schedule_reaches_the_timer_in_seconds() {
+    let one = format!("{{main: {{s3: {{{S3}}}}}}}");
+    let kinds = |rest: &str| {
+        let schedule = good(&with(&one, rest)).backup.unwrap().schedule;
+        schedule.map(|schedule| {
+            let kinds: Vec<(&str, u32)> = schedule.kinds().map(|(kind, period)| (kind, period.seconds())).collect();
+            (kinds, schedule.shortest().as_str())
+        })
+    };
+    assert_eq!(kinds(""), None);
+    assert_eq!(kinds(", schedule: {full: monthly}"), Some((vec![("full", 2_592_000)], "monthly")));
+    assert_eq!(
+        kinds(", schedule: {full: weekly, differential: daily, incremental: hourly}"),
+        Some((vec![("full", 604_800), ("diff", 86_400), ("incr", 3600)], "hourly"))
+    );
+    assert_eq!(
+        kinds(", schedule: {full: weekly, incremental: daily}"),
+        Some((vec![("full", 604_800), ("incr", 86_400)], "daily"))
+    );
 }

@@ -75,6 +75,8 @@ pub enum Fault {
     ExpireCertificates,
     /// Connections to the REST API send nothing, and stay open.
     ExhaustRest,
+    /// A backend asks for more memory than there is, and the kernel kills it.
+    ExhaustMemory,
     /// The file system of PGDATA is full.
     FillDisk,
     /// Random packets between the members are lost.

@@ -1,6 +1,8 @@
 //! A fault of the catalogue -> what it is on one node.
 
-use super::{bulk_load, disk, leaf, network, node_fault::NodeFault, patroni, process, rest, target::FaultTarget, unit};
+use super::{
+    bulk_load, disk, leaf, memory, network, node_fault::NodeFault, patroni, process, rest, target::FaultTarget, unit,
+};
 use crate::{component::postgres, fleet::FleetNode, verify::catalogue::Fault};
 
 /// The fault on one node; none for the faults that are not done on the node itself.
@@ -26,6 +28,7 @@ pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>)
         Fault::ExhaustRest => rest::exhaust(node),
         Fault::BulkLoad => bulk_load::load(node),
         Fault::FillDisk => disk::fill(node),
+        Fault::ExhaustMemory => memory::exhaust(node),
         Fault::Switchover | Fault::PowerOff | Fault::SlowEtcd | Fault::FreezeEtcd => return None,
     })
 }

@@ -5,7 +5,7 @@ for undo in /run/hactl-undo-*; do
   [ ! -e "$undo" ] || echo "${undo#/run/}"
 done
 [ ! -e /etc/hactl/drill-leaf/undo ] || echo 'certificates that end soon'
-systemctl list-units --all --plain --no-legend 'hactl-undo-*.timer' 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*' | cut -d ' ' -f 1
+systemctl list-units --all --plain --no-legend 'hactl-undo-*.timer' 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*' 'hactl-oom-*' | cut -d ' ' -f 1
 for unit in $units; do
   [ ! -e "/run/systemd/system/$unit.service.d/hactl-drill.conf" ] || echo "$unit is kept from starting"
 done

@@ -18,6 +18,7 @@ mod bulk_load;
 mod disk;
 mod dispatch;
 mod leaf;
+mod memory;
 mod network;
 mod node_fault;
 mod patroni;

@@ -8,9 +8,9 @@ for undo in /run/hactl-undo-*; do
   /bin/sh "$undo"
 done
 if [ -e /etc/hactl/drill-leaf/undo ]; then /bin/sh /etc/hactl/drill-leaf/undo; fi
-systemctl stop 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*'
-systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*'
-rm -rf /run/hactl-slow-* /run/hactl-silent-*
+systemctl stop 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*' 'hactl-oom-*'
+systemctl reset-failed 'hactl-undo-*' 'hactl-fill-*' 'hactl-slow-*' 'hactl-silent-*' 'hactl-oom-*'
+rm -rf /run/hactl-slow-* /run/hactl-silent-* /run/hactl-oom-*
 for unit in $units; do
   if [ -e "/run/systemd/system/$unit.service.d/hactl-drill.conf" ]; then
     rm "/run/systemd/system/$unit.service.d/hactl-drill.conf"
