@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::model::InstanceKey;
+use crate::model::{Endpoints, InstanceKey};
 
 /// The stages, in their order: docs/how-it-works.md says what each does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, JsonSchema)]
@@ -230,6 +230,9 @@ pub struct Summary {
     pub message: String,
     /// A connection string for clients, without a password; null if the cluster has none.
     pub dsn: Option<String>,
+    /// Every way in of a cluster with an entry point; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
     /// Commands to run next.
     pub next: Vec<String>,
     /// The stages that ran, in their order.

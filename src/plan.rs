@@ -34,7 +34,9 @@ pub use self::{
     refusal::Refusal,
     versions::moves,
 };
-use crate::model::{Backend, Backup, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
+use crate::model::{
+    Backend, Backup, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Role,
+};
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};
 
 /// What one cluster should be.
@@ -74,6 +76,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub backup: Option<Backup>,
+    /// The entry point for applications; absent if the cluster has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EntryPoint>,
     /// The store (DCS) of Patroni's leader key: `etcd` with the key's name and voters on other machines, or another
     /// store's name.
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
@@ -123,6 +128,9 @@ pub struct PlannedInstance {
     /// other platforms.
     #[serde(default, rename = "slot")]
     pub address_index: u8,
+    /// The port of the pooler on the machine; absent where none runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooler_port: Option<u16>,
 }
 
 impl PlannedInstance {
@@ -204,6 +212,7 @@ impl Plan {
             synchronous_nodes: self.patroni.synchronous_nodes,
             memory_mib: self.postgres.memory_mib,
             birth: self.postgres.birth,
+            entry_point: self.endpoint.is_some(),
             locale: self.postgres.locale.clone(),
             icu_locales: self.postgres.icu_locales.clone(),
             data_nodes: self.data_nodes().map(|node| node.key.clone()).collect(),

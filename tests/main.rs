@@ -9,6 +9,7 @@ mod cgroup_v2;
 mod cli;
 mod common;
 mod dns;
+mod endpoint;
 mod faults;
 mod fetch;
 mod five_nodes;

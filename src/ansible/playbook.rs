@@ -124,6 +124,8 @@ fn command(environment: &AnsibleEnvironment, playbook: &Playbook, settings: &Set
         .env("ANSIBLE_TIMEOUT", "30")
         .env("ANSIBLE_INTERPRETER_PYTHON", "/usr/bin/python3")
         .env("ANSIBLE_GATHERING", "explicit")
+        // Plays name the groups of programs that a cluster may not have.
+        .env("ANSIBLE_HOST_PATTERN_MISMATCH", "ignore")
         .env("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "True")
         .env("ANSIBLE_RETRY_FILES_ENABLED", "False")
         .env("ANSIBLE_NOCOLOR", "1")

@@ -15,6 +15,9 @@ use crate::{
 pub(crate) struct PsqlArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
+    /// Connect through the poolers of the cluster's entry point
+    #[arg(long)]
+    pub(crate) pooled: bool,
     /// Arguments for psql
     #[arg(last = true)]
     pub(crate) args: Vec<String>,
@@ -24,7 +27,7 @@ pub(crate) async fn run(session: &Session, args: &PsqlArgs) -> Result<u8> {
     let mut deployment = session.deployment(&args.name.name).await?;
     session
         .query(async |context| {
-            let connection = query::psql_connection(context, &mut deployment).await?;
+            let connection = query::psql_connection(context, &mut deployment, args.pooled).await?;
             // As environment variables and a service, so that any argument of the user overrides them.
             let mut psql = Command::new("psql").args(args.args.iter().cloned());
             // The variables of a PostgreSQL backend describe the backend, not the cluster.

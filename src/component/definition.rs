@@ -17,7 +17,7 @@ use crate::{
     fetch::LockFile,
     fleet::{Fleet, FleetNode},
     model::{Arch, Certificate, Distribution, Endpoint, InstanceKey, Role},
-    plan::Plan,
+    plan::{Plan, PlannedInstance},
 };
 
 /// The variables of a component's role, by what they are about.
@@ -77,14 +77,18 @@ pub(crate) struct Component {
     pub(crate) title: &'static str,
     /// The role of the machines that it runs on.
     pub(crate) role: Role,
+    /// Whether a machine with this role has it.
+    pub(crate) is_on: fn(&PlannedInstance) -> bool,
+    /// The Ansible group of its machines, if not that of their role.
+    pub(crate) group: Option<&'static str>,
     /// The version that is installed.
     pub(crate) version: fn(&Plan) -> String,
     pub(crate) download: Option<Download>,
     pub(crate) variables: Variables,
     /// The certificates that its machines have for it.
     pub(crate) certificates: &'static [Certificate],
-    /// Every port that it listens on, as the roles configure it.
-    pub(crate) ports: &'static [Port],
+    /// Every port of a machine on which it accepts others, as the roles configure it.
+    pub(crate) ports: fn(&PlannedInstance) -> Vec<Port>,
     /// Its ports that serve a certificate.
     pub(crate) doors: fn(&FleetNode) -> Vec<Door>,
     /// Where it answers.

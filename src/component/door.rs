@@ -37,6 +37,8 @@ pub enum TlsService {
     Patroni,
     /// PostgreSQL.
     Postgresql,
+    /// The pooler of the entry point.
+    Pooler,
 }
 
 impl TlsService {
@@ -48,6 +50,7 @@ impl TlsService {
             Self::EtcdPeer => "etcd's peer port",
             Self::Patroni => "Patroni",
             Self::Postgresql => "PostgreSQL",
+            Self::Pooler => "PgBouncer",
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     etcd::Etcd,
     patroni::Member,
+    pgbouncer::PoolerState,
     postgres::{ArchiverView, ReplayLag, SlotView},
     probe::ProbeError,
 };
@@ -62,6 +63,8 @@ pub(crate) struct Findings {
     pub(crate) members: Vec<Member>,
     /// The replication slots of the primary.
     pub(crate) slots: Vec<SlotView>,
+    /// The poolers of the entry point.
+    pub(crate) poolers: Vec<PoolerState>,
     /// How far the standbys of the primary are behind with their replay.
     pub(crate) replay: BTreeMap<String, ReplayLag>,
     /// The archiver of the primary; none without backups.

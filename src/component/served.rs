@@ -12,7 +12,7 @@ use x509_parser::pem::parse_x509_pem;
 
 use super::{
     door::{Door, TlsService},
-    of_roles,
+    on,
     probe::{Observed, ProbeError},
 };
 use crate::{
@@ -73,10 +73,13 @@ async fn ask(remote: &Remote, node: &FleetNode) -> Observed<Vec<Served>> {
         .map(|door| {
             let path = |extension: &str| (!theirs).then(|| door.path(extension));
             let authority = (!theirs).then(|| format!("{}/{}.crt", door.files[0], door.authority));
-            let starts = if door.service == TlsService::Postgresql { "postgres" } else { "tls" };
+            // PgBouncer refuses a certificate that it did not ask for.
+            let key = path("key").filter(|_| door.service != TlsService::Pooler);
+            let asked = matches!(door.service, TlsService::Postgresql | TlsService::Pooler);
+            let starts = if asked { "postgres" } else { "tls" };
             json!({
                 "service": door.service, "host": door.endpoint.host, "port": door.endpoint.port, "starts": starts,
-                "file": path("crt"), "key": path("key"), "authority": authority,
+                "file": path("crt"), "key": key, "authority": authority,
             })
         })
         .collect();
@@ -101,7 +104,7 @@ fn whole(output: Result<String, String>, count: usize, at: Timestamp) -> Observe
 
 /// Every port of a machine that serves a certificate.
 pub(crate) fn doors(node: &FleetNode) -> Vec<Door> {
-    of_roles(&node.node.roles).flat_map(|component| (component.doors)(node)).collect()
+    on(&node.node).flat_map(|component| (component.doors)(node)).collect()
 }
 
 /// Asks all machines at once.

@@ -7,7 +7,9 @@ use std::{
 
 use super::{
     etcd::EtcdView,
+    haproxy::ProxyView,
     patroni::{GuardView, PatroniView, Watchdog},
+    pgbouncer::PoolerView,
     postgres::PostgresView,
     probe::Observed,
 };
@@ -23,12 +25,21 @@ pub(crate) enum View {
     /// With the state of the lease guard, if one is enabled, and that of the watchdog device.
     Patroni(Observed<Box<PatroniView>>, Option<GuardView>, Option<Watchdog>),
     Postgres(Observed<PostgresView>),
+    Haproxy(Observed<ProxyView>),
+    Pgbouncer(Observed<PoolerView>),
 }
 
 impl View {
     /// Whether the component did not answer.
     pub(crate) const fn is_silent(&self) -> bool {
-        matches!(self, Self::Etcd(Err(_)) | Self::Patroni(Err(_), ..) | Self::Postgres(Err(_)))
+        matches!(
+            self,
+            Self::Etcd(Err(_))
+                | Self::Patroni(Err(_), ..)
+                | Self::Postgres(Err(_))
+                | Self::Haproxy(Err(_))
+                | Self::Pgbouncer(Err(_))
+        )
     }
 }
 
@@ -78,6 +89,8 @@ pub struct NodeView {
     pub etcd: Option<Observed<EtcdView>>,
     pub patroni: Option<Observed<PatroniView>>,
     pub postgres: Option<Observed<PostgresView>>,
+    pub proxy: Option<Observed<ProxyView>>,
+    pub pooler: Option<Observed<PoolerView>>,
     /// The state of the lease guard; none if none is enabled.
     pub guard: Option<GuardView>,
     /// What Patroni does with the machine's watchdog device; none if that is not known.
@@ -108,6 +121,8 @@ impl NodeView {
             etcd: None,
             patroni: None,
             postgres: None,
+            proxy: None,
+            pooler: None,
             guard: None,
             watchdog: None,
             failed_units: BTreeMap::new(),
@@ -128,6 +143,8 @@ impl NodeView {
                 (self.patroni, self.guard, self.watchdog) = (Some(view.map(|view| *view)), guard, watchdog);
             }
             View::Postgres(view) => self.postgres = Some(view),
+            View::Haproxy(view) => self.proxy = Some(view),
+            View::Pgbouncer(view) => self.pooler = Some(view),
         }
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 pub(crate) use access::access;
 pub(crate) use client_files::client_files;
 pub use cluster::Cluster;
-pub(crate) use connection::{as_owner, hosts, login};
+pub(crate) use connection::{WayIn, as_owner, as_owner_by, endpoints, hosts, login};
 pub use conninfo::{Conninfo, for_psql};
 pub use known::{Known, Recorded};
 pub use running::RunningCluster;

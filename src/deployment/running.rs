@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use super::{
     Conninfo, Deployment, access,
-    connection::{as_owner, as_superuser},
+    connection::{as_owner, as_superuser, endpoints},
 };
 use crate::{
     access::Access,
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
-    model::Certificate,
+    model::{Certificate, Endpoints},
     plan::Plan,
     platform::adopted::{self, Adopted},
     secrets::ShortLeaves,
@@ -30,6 +30,8 @@ pub struct RunningCluster {
     pub access: Access,
     /// How people connect, without a password.
     pub conninfo: Conninfo,
+    /// Every way in, where the cluster has an entry point.
+    pub endpoints: Option<Endpoints>,
     /// When hactl's own certificate for etcd and Patroni ends; none where hactl did not make it.
     pub own_certificate_ends: Option<Timestamp>,
     /// What makes certificates that end soon, for a drill; none where hactl made no certificates.
@@ -62,6 +64,7 @@ impl Deployment {
                 fleet,
                 access,
                 conninfo,
+                endpoints: None,
                 own_certificate_ends: None,
                 short_leaves: None,
             });
@@ -70,10 +73,12 @@ impl Deployment {
         self.vault_with_given(context).await?;
         let (cluster, _, vault) = self.parts(context).await?;
         let conninfo = as_owner(cluster, &fleet);
+        let endpoints = endpoints(cluster, &fleet);
         let access = access(context, cluster, vault)?;
         let own_certificate_ends = vault.client(Certificate::CONTROLLER)?.not_after();
         let short_leaves = Some(vault.short_leaves());
-        Ok(RunningCluster { plan: cluster.plan.clone(), fleet, access, conninfo, own_certificate_ends, short_leaves })
+        let plan = cluster.plan.clone();
+        Ok(RunningCluster { plan, fleet, access, conninfo, endpoints, own_certificate_ends, short_leaves })
     }
 
     /// Takes the plan of what runs: that of an adopted cluster is known only after it was asked.

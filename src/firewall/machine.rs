@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::Rules;
 use crate::{
-    component::{COMPONENTS, FirewallView},
+    component::{self, FirewallView},
     fleet::FleetNode,
     ssh::{Remote, SshError},
 };
@@ -41,16 +41,16 @@ struct Values<'a> {
     members: &'a str,
     /// What `check` connects to.
     endpoints: &'a str,
+    /// The ports whose connections `peers` lists.
+    ports: &'a str,
 }
 
 /// The script of a step.
 fn script(step: &str, values: &Values<'_>) -> String {
-    let Values { rules, members, endpoints } = values;
-    let ports: Vec<String> =
-        COMPONENTS.iter().flat_map(|component| component.ports).map(|port| port.number.to_string()).collect();
+    let Values { rules, members, endpoints, ports } = values;
     include_str!("firewall.sh")
         .replace("@STEP@", step)
-        .replace("@PORTS@", &ports.join(" "))
+        .replace("@PORTS@", ports)
         .replace("@MEMBERS@", members)
         .replace("@ENDPOINTS@", endpoints)
         .replace("@PATIENCE@", &CONFIRMED_WITHIN.to_string())
@@ -67,16 +67,17 @@ async fn run(remote: &Remote, script: &str) -> Result<String, LoadError> {
 
 /// Asks a machine about the packet filter; none if it does not answer.
 pub(crate) async fn ask(remote: &Remote, patience: Duration) -> Option<FirewallView> {
-    answer(remote, "ask", patience).await
+    answer(remote, &script("ask", &Values::default()), patience).await
 }
 
 /// The same with the connections to the declared ports.
-pub(crate) async fn ask_with_peers(remote: &Remote) -> Option<FirewallView> {
-    answer(remote, "peers", STEP).await
+pub(crate) async fn ask_with_peers(remote: &Remote, node: &FleetNode) -> Option<FirewallView> {
+    let ports: Vec<String> = component::ports(&node.node).map(|(_, port)| port.number.to_string()).collect();
+    answer(remote, &script("peers", &Values { ports: &ports.join(" "), ..Values::default() }), STEP).await
 }
 
-async fn answer(remote: &Remote, step: &str, patience: Duration) -> Option<FirewallView> {
-    let done = remote.run("/bin/sh", script(step, &Values::default()).as_bytes(), patience).await.ok()?;
+async fn answer(remote: &Remote, script: &str, patience: Duration) -> Option<FirewallView> {
+    let done = remote.run("/bin/sh", script.as_bytes(), patience).await.ok()?;
     Some(parse(&done.stdout))
 }
 
@@ -121,8 +122,8 @@ pub(crate) async fn load(remote: &Remote, rules: &Rules) -> Result<(), LoadError
 pub(crate) async fn check(remote: &Remote, node: &FleetNode, others: &[&FleetNode]) -> Result<Vec<String>, LoadError> {
     let others = others.iter().filter(|other| other.key() != node.key());
     let endpoints = others.flat_map(|other| {
-        let components = COMPONENTS.iter().filter(|component| other.node.roles.contains(&component.role));
-        components.flat_map(|component| component.ports).map(|port| format!("{}/{}", other.address, port.number))
+        let ports = component::on(&other.node).flat_map(|component| (component.ports)(&other.node));
+        ports.map(|port| format!("{}/{}", other.address, port.number))
     });
     let endpoints = endpoints.collect::<Vec<_>>().join(" ");
     let said = run(remote, &script("check", &Values { endpoints: &endpoints, ..Values::default() })).await?;
@@ -174,9 +175,10 @@ mod tests {
     fn scripts_have_no_placeholder_and_set_a_timer_before_the_table_is_loaded() {
         for step in ["ask", "peers", "admit", "load", "check", "keep", "remove"] {
             let rules = "table inet hactl {}\n";
-            let script = script(step, &Values { rules, members: "10.0.0.10", endpoints: "10.0.0.11/2379" });
+            let script =
+                script(step, &Values { rules, members: "10.0.0.10", endpoints: "10.0.0.11/2379", ports: "2379 5432" });
             assert!(script.contains(&format!("step='{step}'\n")), "{script}");
-            assert!(script.contains("ports='2379 2380 8008 5432'\n"), "{script}");
+            assert!(script.contains("ports='2379 5432'\n"), "{script}");
             assert!(script.contains("<<'RULES'\ntable inet hactl {}\nRULES\n"), "{script}");
             assert!(!script.contains('@'), "{script}");
             let place = |text: &str| script.find(text).unwrap();

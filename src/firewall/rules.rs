@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     assets,
-    component::{COMPONENTS, NodeView, OpenTo, postgres},
+    component::{self, NodeView, OpenTo, postgres},
     fleet::Fleet,
     model::InstanceKey,
     plan::Plan,
@@ -67,16 +67,17 @@ impl Rules {
             OpenTo::Monitoring => [postgres.monitoring.as_slice(), &postgres.load_balancers].concat(),
             OpenTo::Clients => postgres::access(plan, fleet),
         };
-        let ports = COMPONENTS.iter().flat_map(|component| {
-            component.ports.iter().map(move |port| PortRule {
-                number: port.number,
-                component: component.title,
-                // nftables refuses networks that overlap.
-                networks: IpNet::aggregate(&networks(port.open_to)),
-            })
+        let ports = fleet.nodes.values().flat_map(|node| component::ports(&node.node));
+        let ports = ports.map(|(component, port)| PortRule {
+            number: port.number,
+            component: component.title,
+            // nftables refuses networks that overlap.
+            networks: IpNet::aggregate(&networks(port.open_to)),
         });
         let mut ports: Vec<PortRule> = ports.collect();
         ports.sort_by_key(|port| port.number);
+        // Most machines have the same.
+        ports.dedup_by_key(|port| port.number);
         let members = fleet.nodes.values().filter(|node| !node.node.roles.is_empty());
         Some(Self { members: members.flat_map(|node| node.addresses()).collect(), ports })
     }
@@ -191,6 +192,17 @@ mod tests {
 
     const NETWORKS: &str = "postgres: {own_network: false, access: [10.1.0.0/16, 10.1.2.0/24, 'fd00:1::/64'], \
                             monitoring: [192.0.2.5/32, 'fd00:2::5/128'], load_balancers: [192.0.2.6/32]}";
+
+    #[test]
+    fn port_of_the_poolers_is_open_to_the_networks_of_clients() {
+        let text = rules(&format!("{NETWORKS}\nendpoint: {{pooler: {{port: 7000}}}}")).text();
+        let of = |port: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| line.contains(&format!("tcp dport {port} ")));
+            lines.map(|line| line.replace(port, "PORT")).collect()
+        };
+        assert!(of("7000").len() > 1 && of("7000") == of("5432"), "{text}");
+        assert!(text.contains("tcp dport { 2379, 2380, 5432, 7000, 8008 } "), "{text}");
+    }
 
     #[test]
     fn rules_accept_members_and_named_networks_and_refuse_new_connections_of_others() {

@@ -12,6 +12,7 @@ use crate::{
         etcd::Etcd,
         patroni::{Member, Watchdog},
         pgbackrest::StatusBackup,
+        pgbouncer::PoolerState,
         postgres::{ArchiverView, ReplayLag, SlotView},
     },
     model::InstanceKey,
@@ -27,6 +28,8 @@ pub struct Health {
     pub etcd: Etcd,
     /// The replication slots of the primary.
     pub slots: Vec<SlotView>,
+    /// The poolers of the entry point.
+    pub poolers: Vec<PoolerState>,
     /// How far the primary's standbys are behind with their replay, by their machines' keys.
     pub replay: BTreeMap<String, ReplayLag>,
     pub problems: Vec<Problem>,
@@ -111,7 +114,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, slots, replay, problems, notices, unproved, archiver, .. } = findings;
+    let Findings { leader, members, etcd, slots, replay, poolers, problems, notices, unproved, archiver, .. } =
+        findings;
     let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
     let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
     Health {
@@ -120,6 +124,7 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
         etcd,
         slots,
         replay,
+        poolers,
         problems,
         notices,
         unproved,

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::clock;
 use crate::{
     access::{Access, PATIENCE},
-    component::{COMPONENTS, NodeView, Observations, Reached, reach},
+    component::{self, COMPONENTS, NodeView, Observations, Reached, reach},
     firewall,
     fleet::{Fleet, FleetNode},
     model::Role,
@@ -36,7 +36,7 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
         Ok(remote) => remote,
         Err(said) => return NodeView::new(roles, Err(said)),
     };
-    let components = || COMPONENTS.iter().filter(|component| roles.contains(&component.role));
+    let components = || component::on(&node.node);
     let reached = Reached { remote, access, fleet, node };
     let asked = components().filter_map(|component| component.ask.map(|ask| (component, ask)));
     let views = join_all(asked.map(async |(component, ask)| (component, ask(reached).await)));

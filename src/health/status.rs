@@ -12,8 +12,10 @@ use crate::{
         etcd::Etcd,
         patroni::{Watchdog, fencing},
         pgbackrest::StatusBackup,
+        pgbouncer::PoolerState,
         postgres::SlotView,
     },
+    model::Endpoints,
     plan::{self, Plan},
 };
 
@@ -39,6 +41,12 @@ pub struct Status {
     pub leader: Option<String>,
     /// A connection string for clients with every host, without a password.
     pub dsn: String,
+    /// Every way in of a cluster with an entry point; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+    /// The poolers of the entry point; absent without one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub poolers: Vec<PoolerState>,
     /// Patroni's members.
     pub members: Vec<StatusMember>,
     /// etcd, as its members report it.
@@ -108,7 +116,7 @@ pub struct StatusAuthority {
 
 /// Puts health and plan into the contract's shape.
 #[must_use]
-pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
+pub fn status(plan: &Plan, health: &Health, dsn: String, endpoints: Option<Endpoints>) -> Status {
     Status {
         version: VERSION,
         name: plan.cluster.to_string(),
@@ -118,6 +126,8 @@ pub fn status(plan: &Plan, health: &Health, dsn: String) -> Status {
         kernel: plan::kernel_of_containers(&plan.platform),
         leader: health.leader.as_ref().map(ToString::to_string),
         dsn,
+        endpoints,
+        poolers: health.poolers.clone(),
         members: health
             .members
             .iter()

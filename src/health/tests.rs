@@ -2,6 +2,8 @@
 //!
 //! Long because each problem is a row of one table.
 
+mod entry_point;
+
 use std::collections::BTreeMap;
 
 use super::{Health, diagnose, status};
@@ -525,7 +527,7 @@ fn replica_that_streams_for_patroni_alone_is_reported_with_what_the_primary_sees
     postgres(&mut seen, LEADER).streaming.remove("node3");
     every_member_list(&mut seen, |members| members[2].state = "streaming".into());
     let said = |seen: &Observations| diagnose(&plan, seen).problems[0].message.clone();
-    assert_eq!(said(&seen), format!("streams, but {LEADER} has no connection from it"));
+    assert_eq!(said(&seen), format!("Patroni reports `streaming`, but {LEADER} has no connection from it"));
     postgres(&mut seen, LEADER).senders.insert("node3".into(), "catchup".into());
     let sends = format!("{LEADER} sends to it in the state `catchup`");
     assert_eq!(said(&seen), format!("does not stream from {LEADER}: streaming; {sends}"));
@@ -538,7 +540,7 @@ fn replay_lag_is_what_the_primary_tells_of_each_standby() {
     let behind = ReplayLag { bytes: 4096, seconds: Some(1.5) };
     postgres(&mut seen, LEADER).replay.insert("node2".to_owned(), behind);
     postgres(&mut seen, "node3").replay.insert("node2".to_owned(), ReplayLag::default());
-    let status = status(&plan, &diagnose(&plan, &seen), String::new());
+    let status = status(&plan, &diagnose(&plan, &seen), String::new(), None);
     let lags: Vec<_> = status.members.iter().map(|one| (one.replay_lag_bytes, one.replay_lag_seconds)).collect();
     assert_eq!(lags, [(None, None), (Some(4096), Some(1.5)), (None, None)]);
 }
@@ -584,7 +586,7 @@ fn status_has_every_certificate_and_the_earliest_end() {
         &plan,
         BTreeMap::from([(key("node1"), Ok(vec![served(TlsService::Etcd, "2028-06-03")])), (key("node2"), Ok(node2))]),
     );
-    let status = status(&plan, &health, "postgresql://".to_owned());
+    let status = status(&plan, &health, "postgresql://".to_owned(), None);
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!(
         json["certificates"],

@@ -142,6 +142,7 @@ mod tests {
             stanza: stanza.map(|name| name.parse().unwrap()),
             repositories: [("main".parse().unwrap(), repository)].into(),
             retention: Retention { full: 2, days: 14 },
+            schedule: None,
         }
     }
 

@@ -213,6 +213,16 @@ pub fn default_synchronous_nodes(data_nodes: usize) -> u32 {
     u32::try_from(data_nodes.saturating_sub(1) / 2).unwrap_or(1).max(1)
 }
 
+/// How many connections a server accepts, by its memory in MiB, where the cluster file sets no `max_connections`.
+#[must_use]
+pub const fn default_max_connections(memory_mib: u32) -> u32 {
+    match memory_mib {
+        0..4096 => 100,
+        4096..16_384 => 200,
+        _ => 400,
+    }
+}
+
 /// What earlier releases set, whatever the number of data nodes.
 const fn one() -> u32 {
     1
@@ -259,6 +269,9 @@ pub struct Settled {
     /// Which set of parameters of new clusters it began with; 0 for none.
     #[serde(default)]
     pub birth: u32,
+    /// Whether it has an entry point.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub entry_point: bool,
     /// The locale of the cluster; absent in the records of earlier releases, which had one for all clusters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<Locale>,

@@ -16,6 +16,7 @@ use crate::{
     },
     error::Result,
     event::{Event, Stage, Summary, WriteGap},
+    model::Endpoints,
     plan::Bound,
     stage::{dns, machines, prepare},
 };
@@ -99,6 +100,7 @@ pub(super) struct Outcome {
     pub failed: bool,
     pub message: String,
     pub dsn: Option<String>,
+    pub endpoints: Option<Endpoints>,
     pub next: Vec<String>,
     pub changed: bool,
 }
@@ -156,13 +158,14 @@ pub(super) async fn perform<T>(
     }
     let Acting { deployment, locks, ends_cluster, .. } = acting;
     let result = if ends_cluster { locks.drop_with_cluster(result).await } else { locks.give_back(result).await };
-    let (Outcome { failed, message, dsn, next, changed }, value) = result?;
+    let (Outcome { failed, message, dsn, endpoints, next, changed }, value) = result?;
     let summary = Summary {
         ok: !failed,
         command: operation.command.to_owned(),
         cluster: deployment.cluster.name().to_string(),
         message,
         dsn,
+        endpoints,
         next,
         stages: run.times(),
         changed,

@@ -11,7 +11,7 @@ use crate::{
     ansible::Configured,
     component::{pgbackrest::Origin, postgres},
     context::RunContext,
-    deployment::{Deployment, access, as_owner, client_files, lock::LockRequest},
+    deployment::{Deployment, access, as_owner, client_files, endpoints, lock::LockRequest},
     error::Result,
     event::{Stage, Summary},
     health, report,
@@ -170,6 +170,7 @@ pub(super) async fn converge(
         failed: false,
         message,
         dsn: Some(as_owner(cluster, fleet).to_string()),
+        endpoints: endpoints(cluster, fleet),
         next: vec![format!("hactl status {name}"), format!("hactl psql {name}"), format!("hactl down {name}")],
         changed,
     };

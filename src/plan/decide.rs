@@ -41,8 +41,10 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             if voters.contains(key) {
                 roles.insert(Role::Etcd);
             }
+            let pooler = spec.endpoint.as_ref().filter(|_| Role::holds_data(&roles));
             let node = PlannedInstance {
                 key: key.clone(),
+                pooler_port: pooler.map(|entry| entry.port),
                 hostname: instance.hostname.clone(),
                 roles,
                 memory_mib: instance.memory_mib,
@@ -129,6 +131,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             ..spec.patroni.clone()
         },
         backup: spec.backup.clone(),
+        endpoint: spec.endpoint.clone(),
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },
         warnings,

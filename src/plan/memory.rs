@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::model::default_max_connections;
+
 /// What etcd, Patroni and the system need beside PostgreSQL, in MiB.
 const OTHERS_MIB: u32 = 256;
 
@@ -15,11 +17,7 @@ const OTHERS_MIB: u32 = 256;
 pub(super) fn parameters(memory_mib: u32, cores: u32) -> BTreeMap<String, Value> {
     let usable = memory_mib.saturating_sub(OTHERS_MIB).max(OTHERS_MIB);
     let shared_buffers = (usable / 4).max(64);
-    let max_connections: u32 = match memory_mib {
-        0..4096 => 100,
-        4096..16_384 => 200,
-        _ => 400,
-    };
+    let max_connections = default_max_connections(memory_mib);
     // A query may use it several times over, and not all sessions sort at once: a third of what is left.
     let work_mem = ((usable - shared_buffers) / (max_connections * 3)).clamp(4, 256);
     // One for each autovacuum worker and manual command; more than 2 GB brings no gain.

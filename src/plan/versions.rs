@@ -26,6 +26,7 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: spec.patroni.synchronous_nodes,
         memory_mib: spec.postgres.memory_mib,
         birth: birth::NEWEST,
+        entry_point: spec.endpoint.is_some(),
         // That of an adopted cluster is not known.
         locale: (!spec.platform.is_adopted()).then(|| locale::of_new_cluster(spec)),
         icu_locales: spec.postgres.icu_locales.clone(),
@@ -55,6 +56,7 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
         memory_mib: spec.postgres.memory_mib,
         birth: runs.birth,
+        entry_point: wanted.entry_point,
         locale: Some(locale::settled(spec, runs)),
         icu_locales: wanted.icu_locales,
         data_nodes: runs.data_nodes.clone(),
@@ -132,8 +134,24 @@ pub fn moves(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
             hint,
         });
     }
+    entry_point(plan, runs)?;
     locale::of_cluster(plan, runs)?;
     memory(plan, runs)
+}
+
+/// Whether a cluster keeps its entry point: clients are connected there.
+fn entry_point(plan: &Plan, runs: &Settled) -> Result<(), Refusal> {
+    if !runs.entry_point || plan.endpoint.is_some() {
+        return Ok(());
+    }
+    Err(Refusal {
+        code: "endpoint-removed",
+        what: "remove the entry point of",
+        field: field(["endpoint", "pooler"]),
+        message: "the machines run poolers, and this version of hactl does not remove them from a running cluster"
+            .to_owned(),
+        hint: "Add the section `endpoint` to the cluster file again".to_owned(),
+    })
 }
 
 const VERSION: &str = "change a version of";
@@ -206,6 +224,7 @@ mod tests {
             synchronous_nodes: 1,
             memory_mib: Some(1024),
             birth: 0,
+            entry_point: false,
             locale: Some(Locale::of_earlier_releases()),
             icu_locales: IcuLocales::new(),
             data_nodes: BTreeSet::new(),

@@ -33,7 +33,7 @@ impl StatusProbe {
 
     /// Asks every node. Takes at most 10 s, however many do not answer; with backups at most 10 s more.
     pub async fn look(&self, context: &Context) -> Status {
-        let RunningCluster { plan, fleet, conninfo, .. } = &self.0;
+        let RunningCluster { plan, fleet, conninfo, endpoints, .. } = &self.0;
         let ((mut health, backups), certificates, reboots) = tokio::join!(
             self.health_and_backups(),
             health::certificates(fleet, &self.0.access),
@@ -49,7 +49,7 @@ impl StatusProbe {
         if let Some(said) = reboots {
             health.add_reboots(&said);
         }
-        health::status(plan, &health, conninfo.to_string())
+        health::status(plan, &health, conninfo.to_string(), endpoints.clone())
     }
 
     /// The health, and what a machine says of the repository of the backups, where the cluster has one: that of the primary, which

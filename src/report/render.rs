@@ -7,6 +7,7 @@ use crate::{
     deployment::for_psql,
     event::{Event, Outcome, ResourceState, Stage, Summary},
     health::Status,
+    model::Endpoints,
     plan::Plan,
     ssh,
     verify::{Cost, Drill},
@@ -105,8 +106,10 @@ pub(super) fn line(event: &Event) -> Option<String> {
 #[must_use]
 pub fn summary_text(summary: &Summary) -> String {
     let mut text = format!("\n{}\n", summary.message);
-    if let Some(dsn) = &summary.dsn {
-        let _ = write!(text, "\n  psql {}\n", argument(&for_psql(dsn)));
+    match (&summary.endpoints, &summary.dsn) {
+        (Some(endpoints), _) => text.push_str(&ways_in(endpoints)),
+        (None, Some(dsn)) => drop(write!(text, "\n  psql {}\n", argument(&for_psql(dsn)))),
+        (None, None) => {}
     }
     if !summary.stages.is_empty() {
         text.push('\n');
@@ -183,6 +186,27 @@ pub fn status_text(status: &Status) -> String {
             let _ = writeln!(text, "  {name:<16} {role:<15} {}", member.id);
         }
     }
+    if !status.poolers.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n  {:<16} {:<15} {:<12} {:>8} {:>12} {:<16} REPLICAS",
+            "POOLER", "STATE", "CLIENTS", "WAITING", "CONNECTIONS", "PRIMARY"
+        );
+        for one in &status.poolers {
+            let list = |keys: &[String]| if keys.is_empty() { "-".to_owned() } else { keys.join(",") };
+            let _ = writeln!(
+                text,
+                "  {:<16} {:<15} {:<12} {:>8} {:>12} {:<16} {}",
+                one.node,
+                one.pooler,
+                one.clients,
+                one.waiting,
+                one.servers,
+                list(&one.primary),
+                list(&one.replicas)
+            );
+        }
+    }
     if !status.slots.is_empty() {
         let _ = writeln!(text, "\n  {:<16} {:<15} {:<12} {:<12} {:>8}", "SLOT", "TYPE", "CLIENT", "WAL", "HELD");
         for slot in &status.slots {
@@ -206,10 +230,26 @@ pub fn status_text(status: &Status) -> String {
             }
         }
     }
-    if !status.plain {
-        let _ = write!(text, "\n  psql {}", argument(&for_psql(&status.dsn)));
+    match &status.endpoints {
+        Some(endpoints) => text.push_str(&ways_in(endpoints)),
+        None if status.plain => {}
+        None => drop(write!(text, "\n  psql {}", argument(&for_psql(&status.dsn)))),
     }
     text.truncate(text.trim_end().len());
+    text
+}
+
+/// The ways into a cluster with an entry point, each with what it is for.
+fn ways_in(endpoints: &Endpoints) -> String {
+    let mut text = String::new();
+    let mut add = |what: &str, dsn: &str| {
+        let _ = write!(text, "\n  {what}:\n  psql {}\n", argument(&for_psql(dsn)));
+    };
+    add("Applications, through the poolers", &endpoints.pooled);
+    if let Some(replicas) = &endpoints.replicas {
+        add("Applications that only read, on the replicas", replicas);
+    }
+    add("Schema changes, LISTEN, advisory locks and temporary tables, on the servers themselves", &endpoints.direct);
     text
 }
 
@@ -366,7 +406,7 @@ mod tests {
             assert!(!text.contains(word), "{word}: {text}");
         }
         let health = diagnose(&plan, &BTreeMap::new());
-        let status = status(&plan, &health, "host=''".to_owned());
+        let status = status(&plan, &health, "host=''".to_owned(), None);
         assert!(status.healthy && status.problems.is_empty(), "{:?}", status.problems);
         assert_eq!(status_text(&status), "web: machines without roles");
     }

@@ -92,8 +92,13 @@ fn passfile(vault: &Vault, fleet: &Fleet, databases: &BTreeMap<DatabaseName, Dat
     let owners: BTreeSet<_> = databases.values().collect();
     for node in fleet.data_nodes() {
         // Behind a bastion it is reached by a port of this machine, another one each time.
-        let port = if node.ssh.bastion.is_some() { "*".to_owned() } else { POSTGRES_PORT.to_string() };
-        for host in [node.address.to_string(), node.hostname().to_string()] {
+        let mut ports = vec![POSTGRES_PORT.to_string()];
+        ports.extend(node.node.pooler_port.map(|port| port.to_string()));
+        if node.ssh.bastion.is_some() {
+            ports = vec!["*".to_owned()];
+        }
+        let hosts = [node.address.to_string(), node.hostname().to_string()];
+        for (host, port) in hosts.iter().flat_map(|host| ports.iter().map(move |port| (host, port))) {
             for owner in &owners {
                 let Some(password) = passwords.get(&Account::Owner((*owner).clone())) else { continue };
                 // Hosts and names hold neither of the two characters that are escaped; a given password may.

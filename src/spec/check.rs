@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Instance, Pin, Pinned, Spec, backend, backup,
     checker::Checker,
+    endpoint,
     file::{ClusterFile, DefaultsFile, DnsFile, InstanceFile, MachineFile, PROXMOX_FIELDS, PlatformFile},
     hosts, local,
     problem::Collector,
@@ -111,6 +112,9 @@ pub(super) fn check(
         let message = format!("more than the smallest data node has, which is {least}");
         checker.say(&["postgres", "memory"], message);
     }
+    let endpoint = file
+        .endpoint
+        .map(|written| endpoint::endpoint(&mut checker, &written, &postgres, countable.then_some(&instances)));
     sections::patroni_knows(&mut checker, &patroni.version, postgres.major);
     let backup = file.backup.map(|written| backup::backup(&mut checker, written, &postgres.parameters));
     let given = file.secrets.unwrap_or_default();
@@ -136,6 +140,7 @@ pub(super) fn check(
         postgres,
         patroni,
         backup,
+        endpoint,
         secrets,
         assets,
         drills,
@@ -261,9 +266,11 @@ fn only_there(
 
 /// Fields that the file of an adopted cluster must not have.
 fn refuse_on_adopted<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
-    let sections =
-        ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "backup", "machine", "assets", "firewall"]
-            .map(|field| vec![field]);
+    let sections = [
+        "app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "backup", "machine", "assets", "firewall",
+        "endpoint",
+    ]
+    .map(|field| vec![field]);
     let accounts: Vec<String> =
         ACCOUNTS.iter().filter(|known| !known.adopted).map(|known| known.account.to_string()).collect();
     let secrets = accounts.iter().map(String::as_str).chain(["owners", "backup"]).map(|field| vec!["secrets", field]);

@@ -5,6 +5,7 @@
 mod backend;
 mod backup;
 mod database;
+mod endpoint;
 mod platform;
 mod secrets;
 mod verify;
@@ -21,6 +22,7 @@ pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
     backup::{BackupFile, S3RepositoryFile, ScheduleFile},
     database::DatabaseFile,
+    endpoint::EndpointFile,
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
     secrets::SecretsFile,
     verify::VerifyFile,
@@ -96,6 +98,8 @@ pub(super) struct ClusterFile {
     pub(super) patroni: Option<PatroniFile>,
     /// Backups by pgBackRest: of the data at times, and of the WAL all the time. Without it hactl makes none.
     pub(super) backup: Option<BackupFile>,
+    /// The entry point for applications: a pooler and a proxy on every data node. Without this section the cluster has none.
+    pub(super) endpoint: Option<EndpointFile>,
     /// The machines' operating system.
     pub(super) machine: Option<MachineFile>,
     /// The failover drills.

@@ -9,6 +9,7 @@ mod backup;
 mod blueprint;
 mod check;
 mod checker;
+mod endpoint;
 mod file;
 mod hosts;
 mod load;
@@ -46,8 +47,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, Backend, Backup, ClusterName, Dns, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform,
-    Postgres, Role,
+    Account, Backend, Backup, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni,
+    Platform, Postgres, Role,
 };
 
 /// A cluster as its file describes it.
@@ -71,6 +72,8 @@ pub struct Spec {
     pub patroni: Patroni,
     /// Where backups go, if hactl makes any.
     pub backup: Option<Backup>,
+    /// The entry point for applications, if the cluster has one.
+    pub endpoint: Option<EntryPoint>,
     /// Commands that print passwords, used instead of the secrets file.
     pub secrets: Vec<SecretCommand>,
     /// The directory with changed roles, playbooks, templates and modules, when the file names one.

@@ -2,6 +2,7 @@
 
 mod backend;
 mod backup;
+mod endpoint;
 mod platforms;
 mod slots;
 mod yaml_values;

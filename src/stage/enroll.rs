@@ -298,7 +298,7 @@ fn one_line(done: &Finished) -> String {
 /// Checks that the machine's SSH server forwards connections to its services. Whether they answer is another question. The
 /// last use of the session, because a channel that does not open ends it.
 async fn check_forwarding(node: &FleetNode, remote: &Remote) -> Result<()> {
-    for component in component::of_roles(&node.node.roles) {
+    for component in component::on(&node.node) {
         let endpoint = (component.endpoint)(node);
         if let Err(error) = remote.tunnel(&endpoint.host, endpoint.port, FORWARDS_WITHIN).await
             && error.failure == SshFailure::TunnelProhibited

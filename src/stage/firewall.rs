@@ -129,7 +129,7 @@ async fn ask(fleet: &Fleet, access: &Access, with_peers: bool) -> Observations {
         let mut view = NodeView::new(node.node.roles.clone(), Ok(()));
         if let Ok(remote) = access.connect(node).await {
             view.firewall = match with_peers {
-                true => firewall::ask_with_peers(&remote).await,
+                true => firewall::ask_with_peers(&remote, node).await,
                 false => firewall::ask(&remote, firewall::STEP).await,
             };
         }

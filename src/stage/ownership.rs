@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::enroll;
 use crate::{
-    component::{COMPONENTS, etcd},
+    component::{self, COMPONENTS, etcd},
     context::{Context, RunContext},
     deployment::{Cluster, ssh_keys},
     error::{Error, Result},
@@ -131,11 +131,11 @@ pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fle
 fn script(fleet: &Fleet, node: &FleetNode) -> String {
     let others = fleet.nodes.values().filter(|other| !other.node.roles.is_empty() && other.key() != node.key());
     let others: Vec<String> = others.map(|other| other.address.to_string()).collect();
-    let functions: String = COMPONENTS.iter().map(|component| component.detect).collect();
+    let components = || COMPONENTS.iter().filter(|component| (component.is_on)(&node.node));
+    let functions: String = components().map(|component| component.detect).collect();
     // From what holds the data to what holds that up: the causes of an error are in this order.
-    let names: Vec<&str> = COMPONENTS.iter().rev().map(|component| component.name).collect();
-    let ports: Vec<String> =
-        COMPONENTS.iter().flat_map(|component| component.ports).map(|port| port.number.to_string()).collect();
+    let names: Vec<&str> = components().rev().map(|component| component.name).collect();
+    let ports: Vec<String> = component::ports(&node.node).map(|(_, port)| port.number.to_string()).collect();
     let script = include_str!("ownership.sh").replace("@MARK@", MARK).replace("@OTHERS@", &others.join(" "));
     functions + &script.replace("@COMPONENTS@", &names.join(" ")).replace("@PORTS@", &ports.join(" "))
 }

@@ -84,6 +84,8 @@ fn settled(seen: &Observations) -> Option<Settled> {
         birth: patroni().map(|view| plan::birth_of(&view.parameters())).max().unwrap_or_default(),
         // What earlier releases sized their servers for is not known.
         memory_mib: None,
+        // Earlier releases have none.
+        entry_point: false,
         synchronous_nodes: patroni().find_map(PatroniView::synchronous_nodes).unwrap_or(1),
         locale: match locales(seen).remove(NEW_DATABASES) {
             Some(DatabaseLocale::Plain(locale)) => Some(locale),

@@ -1,6 +1,9 @@
 //! Plan + Fleet + Material -> Inventory. The names of the variables are the contract with the roles.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde_json::{Value, json};
 
@@ -9,7 +12,7 @@ use crate::{
     component::{self, COMPONENTS, Lookup, RoleVars, pgbackrest},
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::Role,
+    model::{InstanceKey, Role},
     plan::Plan,
 };
 
@@ -21,7 +24,7 @@ pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventor
     let mut lookup = Lookup::new(&material.secrets);
     let with_roles = fleet.nodes.iter().filter(|(_, node)| !node.node.roles.is_empty());
     let host_secrets = with_roles.map(|(key, node)| {
-        let components = component::of_roles(&node.node.roles);
+        let components = component::on(&node.node);
         let vars = components.map(|component| (component.variables.host_secrets)(key, &mut lookup));
         (key.clone(), merged(vars))
     });
@@ -38,6 +41,7 @@ pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventor
         .iter()
         .map(|role| (role.as_str().to_owned(), fleet.with_role(*role).map(|node| node.key().clone()).collect()))
         .chain([(pgbackrest::GROUP.to_owned(), backed_up)])
+        .chain(own_groups(fleet))
         .collect();
     let mut inventory = Inventory {
         cluster: plan.cluster.to_string(),
@@ -52,6 +56,17 @@ pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventor
     let digest = digest::digest(&inventory);
     inventory.secrets.insert("hactl_digest".to_owned(), Value::String(digest));
     Ok(inventory)
+}
+
+/// The groups of components that only some clusters have, where a machine has the component.
+fn own_groups(fleet: &Fleet) -> BTreeMap<String, BTreeSet<InstanceKey>> {
+    let mut groups: BTreeMap<String, BTreeSet<InstanceKey>> = BTreeMap::new();
+    for node in fleet.nodes.values() {
+        for group in component::on(&node.node).filter_map(|component| component.group) {
+            groups.entry(group.to_owned()).or_default().insert(node.key().clone());
+        }
+    }
+    groups
 }
 
 fn cluster(plan: &Plan, fleet: &Fleet, material: &Material) -> Vars {
@@ -89,7 +104,7 @@ fn host(node: &FleetNode) -> Vars {
     if let Some(device) = &node.data_device {
         host.extend(vars([("common_data_device", json!(device))]));
     }
-    let components = component::of_roles(&node.node.roles);
+    let components = component::on(&node.node);
     host.extend(merged(components.map(|component| (component.variables.host)(node))));
     host
 }

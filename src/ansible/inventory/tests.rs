@@ -216,18 +216,46 @@ fn options(role: &str) -> BTreeMap<String, bool> {
 
 #[test]
 fn inventory_variables_match_the_role_options() {
-    let inventory = built(blueprint("patroni-3node"));
+    let inventory = built(&format!("{}\nendpoint: {{}}\n", blueprint("patroni-3node")));
     let list = json(&inventory, Reader::Ansible);
     let mut given: BTreeSet<String> = list["all"]["vars"].as_object().unwrap().keys().cloned().collect();
     given.extend(list["_meta"]["hostvars"]["node1"].as_object().unwrap().keys().cloned());
-    for role in Role::ALL {
-        let options = options(role.as_str());
+    for role in Role::ALL.iter().map(|role| role.as_str()).chain(["haproxy", "pgbouncer"]) {
+        let options = options(role);
         let prefix = format!("{role}_");
         let unknown: Vec<_> =
             given.iter().filter(|name| name.starts_with(&prefix) && !options.contains_key(*name)).collect();
         let missing: Vec<_> = options.iter().filter(|(name, required)| **required && !given.contains(*name)).collect();
         assert!(unknown.is_empty() && missing.is_empty(), "role {role}: unknown {unknown:?}, missing {missing:?}");
     }
+}
+
+#[test]
+fn entry_point_has_groups_of_data_nodes_and_a_cluster_without_it_has_none() {
+    let file = "instances: {a: {}, b: {}, c: {roles: [etcd]}}\n";
+    let without = json(&built(file), Reader::Ansible).to_string();
+    assert!(!without.contains("pgbouncer") && !without.contains("haproxy"), "{without}");
+    let inventory = built(&format!("{file}endpoint: {{pooler: {{port: 7000}}, replicas: true}}\n"));
+    let list = json(&inventory, Reader::Ansible);
+    for group in ["haproxy", "pgbouncer"] {
+        assert_eq!(list[group], value!({"hosts": ["a", "b"]}));
+    }
+    let vars = &list["all"]["vars"];
+    assert_eq!(vars["pgbouncer_port"], 7000);
+    let databases = value!([
+        {"name": "app", "database": "app", "port": 5000},
+        {"name": "app_replicas", "database": "app", "port": 5001},
+    ]);
+    assert_eq!(vars["pgbouncer_databases"], databases);
+    assert_eq!(vars["pgbouncer_users"], value!(["app"]));
+    assert_eq!(vars["haproxy_servers"].as_array().unwrap().len(), 2);
+    // A certificate of the control CA could write etcd.
+    let names = |host: &str| list["_meta"]["hostvars"][host].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert!(
+        names("a").iter().any(|name| name == "pgbouncer_key")
+            && !names("a").iter().any(|name| name.starts_with("haproxy_"))
+    );
+    assert!(!names("c").iter().any(|name| name.starts_with("pgbouncer_")));
 }
 
 #[test]

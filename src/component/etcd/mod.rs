@@ -27,6 +27,8 @@ pub(super) const COMPONENT: Component = Component {
     name: NAME,
     title: "etcd",
     role: Role::Etcd,
+    is_on: |_| true,
+    group: None,
     version: |plan| plan.etcd.to_string(),
     download: Some(Download {
         variable: "etcd_binaries_dir",
@@ -38,7 +40,7 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::ETCD_PEER, Certificate::ETCD_SERVER],
     doors: service::doors,
-    ports: &[Port { number: PORT, open_to: OpenTo::Members }, Port { number: PEER_PORT, open_to: OpenTo::Members }],
+    ports: |_| [PORT, PEER_PORT].map(|number| Port { number, open_to: OpenTo::Members }).into(),
     endpoint,
     unit: Some(unit),
     helpers: &[],

@@ -28,6 +28,8 @@ pub(super) const COMPONENT: Component = Component {
     name: "patroni",
     title: "Patroni",
     role: Role::Patroni,
+    is_on: |_| true,
+    group: None,
     version: |plan| plan.patroni.version.clone(),
     download: Some(Download {
         variable: "patroni_wheels_dir",
@@ -39,7 +41,7 @@ pub(super) const COMPONENT: Component = Component {
     variables: vars::VARIABLES,
     certificates: &[Certificate::PATRONI],
     doors: |node| vec![service::door(node)],
-    ports: &[Port { number: PORT, open_to: OpenTo::Monitoring }],
+    ports: |_| vec![Port { number: PORT, open_to: OpenTo::Monitoring }],
     endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],

@@ -21,13 +21,16 @@ pub(super) const COMPONENT: Component = Component {
     name: "pgbackrest",
     title: "pgBackRest",
     role: Role::Patroni,
+    // Its stop and its wipe hold for a cluster that had backups, too. The inventory's group depends on the plan.
+    is_on: |_| true,
+    group: None,
     // The package of the distribution; the node image depends on whether it is installed.
     version: |plan| if plan.backup.is_some() { "installed".to_owned() } else { String::new() },
     download: None,
     variables: vars::VARIABLES,
     certificates: &[],
     doors: |_| Vec::new(),
-    ports: &[],
+    ports: |_| Vec::new(),
     // It listens nowhere: PostgreSQL starts it.
     endpoint: postgres::endpoint,
     unit: None,

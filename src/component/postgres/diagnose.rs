@@ -127,7 +127,7 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
                         format!("does not stream from {leader}: {state}; {leader} sends to it in the state `{sender}`")
                     }
                     None if state == "streaming" => {
-                        format!("streams, but {leader} has no connection from it")
+                        format!("Patroni reports `streaming`, but {leader} has no connection from it")
                     }
                     None => format!("does not stream from {leader}: {state}"),
                 };

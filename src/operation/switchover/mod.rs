@@ -1,14 +1,19 @@
 //! `hactl switchover`: the primary moves to another member, without losing a commit.
 
+mod hold;
 mod preflight;
 mod watch;
 mod wish;
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use tokio_postgres::Client;
 
 use self::{
+    hold::Hold,
     preflight::{Seen, notes, obstacles},
     watch::{Moved, watch},
 };
@@ -22,7 +27,7 @@ use crate::{
         patroni::Member,
         postgres::{self, Activity},
     },
-    context::RunContext,
+    context::{Context, RunContext},
     deployment::{Deployment, RunningCluster},
     error::{Error, Result},
     event::{Event, Stage, Summary},
@@ -123,8 +128,9 @@ async fn switch(
     for note in notes(&activity, cluster.plan.patroni.slots.as_ref()) {
         context.events.warn("switchover-note", note, None).await;
     }
+    let pooled = if cluster.plan.endpoint.is_some() { "; the clients of poolers in transaction mode wait" } else { "" };
     say(format!(
-        "{} hands over: {} client connections there end, and writes fail until another member is the primary",
+        "{} hands over: {} client connections there end, and writes fail until another member is the primary{pooled}",
         before.leader, activity.sessions
     ))
     .await;
@@ -146,7 +152,14 @@ async fn switch(
             say(format!("{to} is preferred among members with the same WAL")).await;
         }
         caught_up(cluster, &before, &client).await?;
-        watch(context, cluster, primary).await
+        match Hold::begin(cluster).await? {
+            None => watch(context, cluster, primary).await,
+            Some(hold) => {
+                let moved = under_hold(context, cluster, &before, (&client, primary), &hold).await;
+                hold.end().await;
+                moved
+            }
+        }
     };
     let moved = moved.await;
     if to.is_some() {
@@ -162,6 +175,31 @@ async fn switch(
     context.events.emit(event).await;
     let detail = format!("{} leads instead of {}", moved.to, moved.from);
     Ok((moved, Some(detail)))
+}
+
+/// Moves the primary while the clients of the poolers wait.
+async fn under_hold(
+    context: &Context,
+    cluster: &RunningCluster,
+    before: &Before,
+    (client, primary): (&Client, &FleetNode),
+    hold: &Hold<'_>,
+) -> Result<Moved> {
+    let say = async |words: String| context.events.step(Stage::Switchover, None, words).await;
+    // What the clients wrote last.
+    caught_up(cluster, before, client).await?;
+    let mut released = pin!(hold.until_moved(primary));
+    let mut moved = pin!(watch(context, cluster, primary));
+    let (moved, (waited, errors)) = tokio::select! {
+        // Without a new primary nothing is waited for.
+        moved = &mut moved => (moved?, released.await),
+        done = &mut released => ((&mut moved).await?, done),
+    };
+    for error in errors {
+        context.events.warn("switchover-note", error.to_string(), None).await;
+    }
+    say(format!("the clients of the poolers have waited for {:.1} s at most", waited.as_secs_f64())).await;
+    Ok(moved)
 }
 
 /// The state of the cluster, once it has no problem or some time has passed: a replica that has just followed a new primary

@@ -15,6 +15,7 @@ async fn client_files_are_private_and_complete() {
     let databases = BTreeMap::from([(name.clone(), name)]);
     let nodes = nodes().into_iter().zip([22, 2201]).map(|((key, hostname, address), port)| {
         let node = PlannedInstance {
+            pooler_port: None,
             key: key.clone(),
             hostname,
             // The other one is a plain machine.

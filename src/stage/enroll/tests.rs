@@ -71,6 +71,7 @@ fn fleet(machines: &[(&str, &Sshd)], bastion: Option<&Sshd>) -> Fleet {
     let nodes = machines.iter().map(|(name, sshd)| {
         let key = InstanceKey::new(*name).unwrap();
         let node = PlannedInstance {
+            pooler_port: None,
             key: key.clone(),
             hostname: crate::model::HostName::new(format!("pg-{name}")).unwrap(),
             roles: [crate::model::Role::Patroni].into(),

@@ -7,6 +7,7 @@ fn node(roles: &[Role]) -> FleetNode {
     let key: InstanceKey = "node1".parse().unwrap();
     let node = crate::plan::PlannedInstance {
         key,
+        pooler_port: None,
         hostname: "pg-node1".parse().unwrap(),
         roles: roles.iter().copied().collect(),
         memory_mib: 1024,

@@ -23,9 +23,8 @@ pub(super) fn load(node: &FleetNode) -> NodeFault {
         .replace("@UNIT@", UNIT)
         .replace("@DATABASE@", reserved::DRILLS)
         .replace("@CONNECT@", &connect.unwrap_or_default());
-    let step = |step: &str| script.replace("@STEP@", step);
     // It ends with the machine, or by itself.
-    NodeFault { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: String::new() }
+    NodeFault { revert: String::new(), ..NodeFault::of_steps(&script) }
 }
 
 /// Whether every replica is far behind the position that Patroni knows of `primary`.

@@ -18,13 +18,10 @@ pub(super) fn fill(node: &FleetNode) -> NodeFault {
         .replace("@USER@", postgres::user(node))
         .replace("@UNIT@", UNIT)
         .replace("@CONNECT@", &connect.unwrap_or_default());
-    let step = |step: &str| script.replace("@STEP@", step);
     NodeFault {
-        possible: step("possible"),
-        inject: step("inject"),
-        effect: step("effect"),
         // Nothing in it may fail: the undo runs it.
         revert: format!("! systemctl is-active --quiet {UNIT} || systemctl stop {UNIT}\n"),
+        ..NodeFault::of_steps(&script)
     }
 }
 

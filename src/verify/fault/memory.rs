@@ -21,8 +21,7 @@ pub(super) fn exhaust(node: &FleetNode) -> NodeFault {
         .replace("@SERVER@", patroni::unit(node))
         .replace("@UNIT@", UNIT)
         .replace("@PORT@", &port.unwrap_or_default());
-    let step = |step: &str| script.replace("@STEP@", step);
-    NodeFault { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: step("revert") }
+    NodeFault::of_steps(&script)
 }
 
 #[cfg(test)]

@@ -102,15 +102,10 @@ pub(super) fn slow_etcd(user: &str, others: &Others) -> NodeFault {
         .replace("@USER@", user)
         .replace("@PORTS@", &ports(others))
         .replace("@UNIT@", RELAY);
-    let step = |step: &str| script.replace("@STEP@", step);
+    let steps = NodeFault::of_steps(&script);
     let relay = include_str!("slow_etcd.py");
     let write = format!("mkdir -p /run/{RELAY}\ncat >/run/{RELAY}/relay.py <<'RELAY'\n{relay}RELAY\n");
-    NodeFault {
-        possible: apart(user) + &step("possible"),
-        inject: write + &step("inject"),
-        effect: step("effect"),
-        revert: step("revert"),
-    }
+    NodeFault { possible: apart(user) + &steps.possible, inject: write + &steps.inject, ..steps }
 }
 
 /// No packet to or from the server that this node streams from: what that acknowledges from now on is
@@ -172,8 +167,7 @@ pub(super) fn delay(others: &Others) -> NodeFault {
     let script = include_str!("delay.sh")
         .replace("@ADDRESSES@", &addresses.join(" "))
         .replace("@ENDPOINTS@", &others.endpoints.join(" "));
-    let step = |step: &str| script.replace("@STEP@", step);
-    NodeFault { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: step("revert") }
+    NodeFault::of_steps(&script)
 }
 
 #[cfg(test)]

@@ -14,6 +14,12 @@ pub(super) struct NodeFault {
 }
 
 impl NodeFault {
+    /// A fault whose script takes each step: `possible`, `inject`, `effect` or `revert`, in place of `@STEP@`.
+    pub(super) fn of_steps(script: &str) -> Self {
+        let step = |step: &str| script.replace("@STEP@", step);
+        Self { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: step("revert") }
+    }
+
     /// The complete test whether the machine can run the fault.
     pub(super) fn obstacle(&self) -> String {
         let systemd = "[ -d /run/systemd/system ] || { echo 'systemd is not running'; exit 1; }\n";

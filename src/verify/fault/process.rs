@@ -35,8 +35,7 @@ pub(super) fn hang_patroni(node: &FleetNode) -> NodeFault {
 /// SIGSTOP and SIGCONT to etcd, again and again.
 pub(super) fn freeze_etcd(node: &FleetNode) -> NodeFault {
     let script = include_str!("freeze_etcd.sh").replace("@UNIT@", etcd::unit(node)).replace("@FREEZER@", FREEZER);
-    let step = |step: &str| script.replace("@STEP@", step);
-    NodeFault { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: step("revert") }
+    NodeFault::of_steps(&script)
 }
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ pub(super) fn exhaust(node: &FleetNode) -> NodeFault {
     let script = include_str!("silent_rest.sh")
         .replace("@ENDPOINT@", &format!("{}/{}", endpoint.host, endpoint.port))
         .replace("@UNIT@", UNIT);
-    let step = |step: &str| script.replace("@STEP@", step);
-    NodeFault { possible: step("possible"), inject: step("inject"), effect: step("effect"), revert: step("revert") }
+    NodeFault::of_steps(&script)
 }
 
 #[cfg(test)]

@@ -1,0 +1,4 @@
+# shellcheck shell=sh
+pgbouncer_detect() {
+  [ -z "$(processes pgbouncer)" ] || found pgbouncer process "a PgBouncer that runs"
+}
