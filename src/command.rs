@@ -2,6 +2,7 @@
 //! `operation` or `query`, and what it shows.
 
 mod arguments;
+mod backup;
 mod configure;
 mod doctor;
 mod down;
@@ -19,6 +20,7 @@ mod provision;
 mod psql;
 mod reinit;
 mod report;
+mod restore;
 mod schema;
 mod secrets;
 mod session;
@@ -87,6 +89,20 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hactl reinit pg-prod node2\n  hactl reinit pg-prod node2 --yes --allow-destroy node2"
     )]
     Reinit(reinit::ReinitArgs),
+    /// Make, list, remove and test backups
+    #[command(
+        after_help = "Examples:\n  hactl backup now pg-prod\n  hactl backup list pg-prod\n  hactl backup verify pg-prod"
+    )]
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Create a new cluster from the backups of another one
+    #[command(
+        after_help = "Examples:\n  hactl restore pg-prod --to pg-copy\n  hactl restore pg-prod --to pg-copy --at 2026-11-30T08:15:00Z"
+    )]
+    Restore(restore::RestoreArgs),
+    /// Create a new cluster with all that another one has now, from its backups
+    #[command(after_help = "Examples:\n  hactl clone pg-prod --to pg-copy")]
+    Clone(restore::CloneArgs),
     /// Destroy the cluster's DNS records, machines and networks; on machines that stay, stop its services
     #[command(
         after_help = "Examples:\n  hactl down pg-dev\n  hactl down pg-dev --yes --purge\n  hactl down pg-hosts --wipe-data"
@@ -176,6 +192,9 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Report(args) => report::run(session, &args).await,
         Command::Switchover(args) => switchover::run(session, args).await,
         Command::Reinit(args) => reinit::run(session, args).await,
+        Command::Backup(command) => backup::run(session, command).await,
+        Command::Restore(args) => restore::run(session, args).await,
+        Command::Clone(args) => restore::clone(session, args).await,
         Command::Down(args) => down::run(session, args).await,
         Command::Init(args) => init::run(session, &args),
         Command::Import(args) => import::run(session, args).await,

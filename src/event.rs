@@ -22,6 +22,7 @@ pub enum Stage {
     Verify,
     Switchover,
     Reinit,
+    Backup,
     Destroy,
 }
 

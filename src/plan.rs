@@ -1,6 +1,7 @@
 //! Spec -> Plan: what the cluster should be, decided without looking at any machine.
 
 mod adopt;
+mod backup;
 mod birth;
 mod bounds;
 mod decide;
@@ -33,7 +34,9 @@ pub use self::{
     refusal::Refusal,
     versions::moves,
 };
-use crate::model::{Backend, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Role};
+use crate::model::{
+    Backend, Backup, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Role,
+};
 pub use crate::model::{Choices, Dcs, Durability, Local, Patroni, Platform, Postgres, Settled, Synchronous, Timers};
 
 /// What one cluster should be.
@@ -69,6 +72,10 @@ pub struct Plan {
     pub postgres: Postgres,
     /// Patroni's version and settings.
     pub patroni: Patroni,
+    /// Where backups go, if hactl makes any: `backup` of the cluster file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
+    pub backup: Option<Backup>,
     /// The entry point for applications; absent if the cluster has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EntryPoint>,

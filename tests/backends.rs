@@ -5,22 +5,20 @@
 //! S3, with moto from PyPI, and Consul, where the program is on PATH: 80 and 120 s.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use hactl::context::Dirs;
 use serde_json::{Value, json};
 
 use crate::common::{
     Bench, Running,
     http_state::{self, HttpState},
     output,
+    s3::S3,
     steps::Steps,
 };
 
@@ -204,54 +202,6 @@ fn state_on_an_http_server_is_shared_and_locked() {
         tells_holder: false,
         outlives: true,
     });
-}
-
-/// An S3 that checks signatures: moto's, in an environment of its own in the cache.
-struct S3 {
-    child: Child,
-    told: Value,
-}
-
-impl S3 {
-    fn start() -> Self {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new(python(&sources.join(".ci/s3-requirements.txt")));
-        command.arg(sources.join("tests/backends/s3.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        Self { child, told: serde_json::from_str(&line).unwrap() }
-    }
-
-    fn told(&self, name: &str) -> String {
-        self.told[name].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for S3 {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The Python of an environment that has what a file of requirements says, made where it is not there yet.
-fn python(requirements: &Path) -> PathBuf {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    (fs::read(requirements).unwrap(), output(Command::new("python3").arg("-V"))).hash(&mut hasher);
-    let env: BTreeMap<String, String> = std::env::vars().collect();
-    let cache = Dirs::new(Path::new("/"), &env).cache;
-    let dir = cache.join(format!("test-s3/{:016x}", hasher.finish()));
-    let (python, complete) = (dir.join("bin/python3"), dir.join("complete"));
-    if !complete.exists() {
-        let _ = fs::remove_dir_all(&dir);
-        assert!(Command::new("python3").args(["-m", "venv"]).arg(&dir).status().unwrap().success());
-        let pip = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--require-hashes", "--requirement"];
-        assert!(Command::new(&python).args(pip).arg(requirements).status().unwrap().success());
-        fs::write(complete, "").unwrap();
-    }
-    python
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod adopted;
 mod ansible_reads_inventory;
 mod backends;
+mod backup;
 mod cgroup_v2;
 mod cli;
 mod common;

@@ -122,8 +122,9 @@ fn inline_code(text: &str) -> Vec<&str> {
 /// What follows `hactl` in a command of a page: its words, quotes removed as far as they matter here.
 fn arguments(command: &str) -> Option<Vec<String>> {
     let rest = command.trim().strip_prefix("hactl ")?;
-    // A remark, or what a shell does with the output, is not hactl's business; nor is what follows `--`.
-    let rest = [" #", " -- ", " | ", " || ", " >"].into_iter().try_fold(rest, |rest, end| rest.split(end).next())?;
+    // A remark, or what a shell does with input and output, is not hactl's business; nor is what follows `--`.
+    let rest =
+        [" #", " -- ", " | ", " || ", " >", " <"].into_iter().try_fold(rest, |rest, end| rest.split(end).next())?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 

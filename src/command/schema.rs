@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{doctor::Doctor, secrets, version::Versions};
 use crate::{
+    component::pgbackrest::Backups,
     error::Error,
     health::Status,
     operation::Planned,
@@ -50,6 +51,8 @@ pub(crate) enum Shape {
     Version,
     /// `hactl image list`
     Images,
+    /// `hactl backup list`
+    Backups,
     /// `hactl secrets NAME recipients`
     Recipients,
     /// `hactl secrets NAME host-keys`
@@ -75,6 +78,7 @@ fn schema(shape: Shape) -> Value {
         Shape::Doctor => (written::<Doctor>(), "doctor"),
         Shape::Version => (written::<Versions>(), "version"),
         Shape::Images => (written::<Vec<ImageInfo>>(), "images"),
+        Shape::Backups => (written::<Backups>(), "backups"),
         Shape::Recipients => (written::<secrets::List>(), "recipients"),
         Shape::HostKeys => (written::<secrets::HostKeyList>(), "host-keys"),
     };
@@ -134,6 +138,12 @@ const PAGE: &[(Shape, &str, &str, &str)] = &[
     (Shape::Doctor, "Doctor", "`hactl doctor --output json`", "Exit code 0 when `ok`, else 3."),
     (Shape::Version, "Version", "`hactl version --output json`", ""),
     (Shape::Images, "Images", "`hactl image list --output json`", ""),
+    (
+        Shape::Backups,
+        "Backups",
+        "`hactl backup list NAME --output json`",
+        "[Backups](backup.md) describes the commands.",
+    ),
     (Shape::Recipients, "Recipients", "`hactl secrets NAME recipients --output json`", ""),
     (Shape::HostKeys, "Host keys", "`hactl secrets NAME host-keys --output json`", ""),
 ];

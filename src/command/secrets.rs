@@ -1,9 +1,10 @@
 use clap::{Args, Subcommand};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Read as _};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::{
     Session,
@@ -12,7 +13,8 @@ use super::{
 use crate::{
     context::RunContext,
     deployment::Deployment,
-    error::Result,
+    error::{Error, Result},
+    model::Secret,
     operation, query,
     report::{self, Output},
     secrets::Recipient,
@@ -30,6 +32,12 @@ pub(crate) struct SecretsArgs {
 pub(crate) enum SecretsCommand {
     /// Create the secrets file before the first `up`, or add what the cluster file needs now, so that you can commit it
     Create,
+    /// Keep a secret of a repository of backups, read from standard input
+    Set {
+        /// The secret: backup.REPOSITORY.key, backup.REPOSITORY.secret or backup.REPOSITORY.passphrase
+        #[arg(value_name = "SECRET")]
+        account: String,
+    },
     /// List, add and remove the public keys for which the file is encrypted
     Recipients {
         #[command(subcommand)]
@@ -115,6 +123,12 @@ pub(crate) async fn run(session: &Session, args: SecretsArgs) -> Result<u8> {
             };
             return session.act(&operation::ROTATE, name, rotate).await;
         }
+        SecretsCommand::Set { account } => {
+            let secret = read_secret(&account)?;
+            let set =
+                async |run: &RunContext, deployment| operation::set_secret(run, deployment, &account, secret).await;
+            return session.act(&operation::SECRETS, name, set).await;
+        }
         SecretsCommand::Recipients { command } => command,
         SecretsCommand::HostKeys { command } => {
             return match command.unwrap_or(HostKeysCommand::List) {
@@ -147,6 +161,15 @@ pub(crate) async fn run(session: &Session, args: SecretsArgs) -> Result<u8> {
                 .await
         }
     }
+}
+
+/// What standard input has, without the line break at its end.
+fn read_secret(account: &str) -> Result<Secret> {
+    let mut text = Zeroizing::new(String::new());
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Error::failed("secrets-given", "read from standard input", account).source(&error))?;
+    Ok(Secret::new(text.strip_suffix('\n').unwrap_or(&text).to_owned()))
 }
 
 async fn list(session: &Session, name: &str) -> Result<u8> {

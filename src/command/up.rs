@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &Session, args: UpArgs) -> Result<u8> {
         proof: !args.no_verify,
         may_interrupt: args.yes,
         saved: args.plan.as_deref().map(SavedPlan::read).transpose()?,
+        origin: None,
     };
     session
         .act(&operation::UP, &args.name.name, async |run, deployment| {

@@ -97,8 +97,8 @@ pub(crate) struct Component {
     pub(crate) unit: Option<fn(&FleetNode) -> &str>,
     /// Units beside it that hactl's roles may enable. They must run where they are enabled.
     pub(crate) helpers: &'static [&'static str],
-    /// Asks it on one machine.
-    pub(crate) ask: for<'a> fn(Reached<'a>) -> BoxFuture<'a, View>,
+    /// Asks it on one machine; none where others say what it does.
+    pub(crate) ask: Option<for<'a> fn(Reached<'a>) -> BoxFuture<'a, View>>,
     /// Completes its views by those of the other machines.
     pub(crate) complete: fn(&Fleet, &mut Observations),
     /// Whether it answered in the clear.

@@ -9,7 +9,7 @@ use super::{
     etcd::Etcd,
     patroni::Member,
     pgbouncer::PoolerState,
-    postgres::{ReplayLag, SlotView},
+    postgres::{ArchiverView, ReplayLag, SlotView},
     probe::ProbeError,
 };
 use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
@@ -67,6 +67,8 @@ pub(crate) struct Findings {
     pub(crate) poolers: Vec<PoolerState>,
     /// How far the standbys of the primary are behind with their replay.
     pub(crate) replay: BTreeMap<String, ReplayLag>,
+    /// The archiver of the primary; none without backups.
+    pub(crate) archiver: Option<ArchiverView>,
     /// The machine that leads.
     pub(crate) leader: Option<InstanceKey>,
     /// Machines whose lease guard has not proved that it would stop a primary.

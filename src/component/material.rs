@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::model::{Account, Authority, Certificate, InstanceKey, Secret};
 
@@ -23,6 +24,8 @@ pub struct Downloaded {
 /// Passwords, authorities and certificates, as the roles get them.
 #[derive(Clone, Debug)]
 pub struct RoleSecrets {
+    /// The cluster's identity.
+    pub uuid: Uuid,
     pub passwords: BTreeMap<Account, Secret>,
     /// The certificates of authorities by their names, PEM.
     pub authorities: BTreeMap<String, String>,
@@ -55,6 +58,11 @@ impl<'a> Lookup<'a> {
         self.missing
     }
 
+    /// The cluster's identity.
+    pub(super) const fn uuid(&self) -> Uuid {
+        self.secrets.uuid
+    }
+
     /// The certificate of an authority, PEM.
     pub(super) fn authority(&mut self, authority: Authority) -> Option<&'a str> {
         let found = self.secrets.authorities.get(authority.name).map(String::as_str);
@@ -67,6 +75,7 @@ impl<'a> Lookup<'a> {
         self.noted(found, || match account {
             Account::Owner(owner) => format!("no password for {owner}"),
             Account::Named(name) => format!("no password for {name}"),
+            Account::Repository(..) => format!("no {account}"),
         })
     }
 

@@ -8,6 +8,7 @@ mod findings;
 pub mod haproxy;
 mod material;
 pub mod patroni;
+pub mod pgbackrest;
 pub mod pgbouncer;
 pub mod postgres;
 mod probe;
@@ -31,8 +32,14 @@ pub use view::{ClockView, FirewallView, NodeView, Observations};
 use crate::{fleet::FleetNode, model::Certificate, plan::PlannedInstance};
 
 /// Every component, each after those that it needs.
-pub(crate) static COMPONENTS: [Component; 5] =
-    [etcd::COMPONENT, patroni::COMPONENT, postgres::COMPONENT, haproxy::COMPONENT, pgbouncer::COMPONENT];
+pub(crate) static COMPONENTS: [Component; 6] = [
+    etcd::COMPONENT,
+    patroni::COMPONENT,
+    postgres::COMPONENT,
+    pgbackrest::COMPONENT,
+    haproxy::COMPONENT,
+    pgbouncer::COMPONENT,
+];
 
 /// The components' own units on `node`, from what clients use to what holds that up.
 pub(crate) fn units(node: &FleetNode) -> impl Iterator<Item = &str> {

@@ -11,8 +11,8 @@ use crate::{
     context::{ClusterDir, Context, Dirs},
     error::{Error, Result, codes},
     model::{
-        Account, AdoptedHosts, Choices, ClusterName, DatabaseLocale, DatabaseName, Distribution, InstanceKey, Secret,
-        Settled,
+        Account, AdoptedHosts, Backup, Choices, ClusterName, DatabaseLocale, DatabaseName, Distribution, InstanceKey,
+        Secret, Settled,
     },
     plan::{self, Plan, PlannedInstance, Refusal, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
@@ -196,6 +196,7 @@ impl Cluster {
     pub(crate) fn accounts(&self) -> Vec<Account> {
         let mut accounts = Account::of_every_cluster();
         accounts.extend(self.owners().into_iter().map(Account::Owner));
+        accounts.extend(self.plan.backup.iter().flat_map(Backup::accounts));
         accounts
     }
 

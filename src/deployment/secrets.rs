@@ -120,7 +120,21 @@ impl Deployment {
         if vault.ensure_passwords(&accounts)? {
             vault.save()?;
         }
-        Ok(())
+        self.has_all(&accounts)
+    }
+
+    /// Refuses to go on without secrets that only the user can give.
+    fn has_all(&self, accounts: &[Account]) -> Result<()> {
+        let Some(vault) = self.opened() else { return Ok(()) };
+        let unset = accounts.iter().filter(|account| account.is_from_outside() && vault.password(account).is_err());
+        let unset: Vec<String> = unset.map(ToString::to_string).collect();
+        let Some(first) = unset.first() else { return Ok(()) };
+        let name = self.cluster.name();
+        let error = Error::usage("secret-unset", "find the secrets of", name);
+        let error = unset.iter().fold(error, |error, unset| {
+            error.cause(format!("{} has no {unset}", self.cluster.secrets_file().display()))
+        });
+        Err(error.hint(format!("Run `hactl secrets {name} set {first}`, which reads it from standard input")))
     }
 
     /// What a run that changes the cluster takes over from runs elsewhere, and must not undo: host keys that the secrets file

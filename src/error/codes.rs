@@ -2,6 +2,7 @@
 //!
 //! Codes that decisions are made on have a constant. Tests hold the list to the source and docs/troubleshooting.md to
 //! the list.
+//! Long because one list has every code.
 
 pub const ASSETS: &str = "assets";
 pub const COMMAND_NOT_FOUND: &str = "command-not-found";
@@ -33,6 +34,10 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("backend", "Terraform's backend does not answer, or refuses the credentials"),
     ("backend-changed", "the cluster file names another backend than the state is in"),
     ("backend-on-cluster", "the backend runs on the cluster whose state it would keep"),
+    ("backup-failed", "a backup could not be made"),
+    ("backup-not-configured", "the cluster file has no backups"),
+    ("backup-refused", "the cluster has no primary to back up"),
+    ("backup-repository", "the repository of the backups cannot be read"),
     ("bootstrap", "a base image could not be made from packages"),
     ("bundle", "the archive of a run record could not be written"),
     ("ca-cert", "the CA certificate for Proxmox cannot be read, or its copy not written"),
@@ -40,6 +45,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("certificate", "a certificate cannot be read, is not trusted or has expired"),
     ("changed-meanwhile", "another run has changed the cluster since this run began"),
     ("client-files", "files for clients could not be written"),
+    ("clone-failed", "what a cluster has now could not be brought into the repository of its backups"),
     ("cloud-init", "the first boot of a machine failed or did not finish"),
     ("cluster-age", "the age of the data could not be read"),
     ("cluster-file", "the cluster file is wrong"),
@@ -222,6 +228,12 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("role-lost", "the file takes a role from a machine that has it in the cluster"),
     ("run-unknown", "no run has that ID"),
     ("scratch", "a temporary directory could not be made"),
+    ("restore-refused", "a cluster cannot begin with the backups of another one"),
+    ("restore-test-failed", "the backups were not proved to restore"),
+    ("restore-test-refused", "no replica can test the backups"),
+    ("secret-kept", "a passphrase that has encrypted backups is not replaced"),
+    ("secret-unknown", "the cluster file needs no secret of that name"),
+    ("secret-unset", "a secret that the cluster file needs is not in the secrets file"),
     ("secrets-behind", "the secrets file is older than the cluster"),
     ("secrets-cluster", "the secrets file belongs to another cluster"),
     ("secrets-command", "a command that gives a password failed"),
@@ -319,7 +331,13 @@ pub const WARNINGS: &[(&str, &str)] = &[
 
 /// Codes of what `hactl status` finds, and what each means.
 pub const PROBLEMS: &[(&str, &str)] = &[
+    ("archive-failing", "WAL does not reach the repository of the backups; a notice for the first 5 minutes"),
     ("authentication", "a login was refused"),
+    ("backup-damaged", "the newest backup has damaged pages"),
+    ("backup-failing", "the last backup of the schedule failed"),
+    ("backup-missing", "the cluster has no backup yet; a notice"),
+    ("backup-overdue", "the newest backup is older than the schedule allows"),
+    ("backup-unknown", "the repository of the backups cannot be read; a notice"),
     ("certificate-expired", "a service serves a certificate that has expired"),
     ("certificate-expires", "a certificate or its authority ends within 30 days; a notice within 120 days"),
     ("certificate-unread", "a service serves another certificate than the one on its machine's disk"),

@@ -11,8 +11,9 @@ use crate::{
         COMPONENTS, Certificates, Findings, Hint, Observations, Problem,
         etcd::Etcd,
         patroni::{Member, Watchdog},
+        pgbackrest::StatusBackup,
         pgbouncer::PoolerState,
-        postgres::{ReplayLag, SlotView},
+        postgres::{ArchiverView, ReplayLag, SlotView},
     },
     model::InstanceKey,
     plan::Plan,
@@ -44,6 +45,12 @@ pub struct Health {
     /// What the machines serve; nothing until [`Health::add_certificates`].
     #[serde(skip)]
     pub certificates: Certificates,
+    /// The archiver of the primary; none without backups.
+    #[serde(skip)]
+    pub archiver: Option<ArchiverView>,
+    /// The backups; none without them, and until [`Health::add_backups`].
+    #[serde(skip)]
+    pub backup: Option<StatusBackup>,
 }
 
 /// A cluster that was healthy when it was last asked. Only [`Health::healthy`] makes one.
@@ -107,7 +114,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
     if findings.adopted {
         adopted(plan, seen, &mut findings);
     }
-    let Findings { leader, members, etcd, slots, replay, poolers, problems, notices, unproved, .. } = findings;
+    let Findings { leader, members, etcd, slots, replay, poolers, problems, notices, unproved, archiver, .. } =
+        findings;
     let watchdogs = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.watchdog?))).collect();
     let (needs_leader, certificates) = (plan.data_nodes().next().is_some(), Certificates::new());
     Health {
@@ -123,6 +131,8 @@ pub fn diagnose(plan: &Plan, seen: &Observations) -> Health {
         watchdogs,
         needs_leader,
         certificates,
+        archiver,
+        backup: None,
     }
 }
 

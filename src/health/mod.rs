@@ -4,6 +4,7 @@
 //! [`diagnose`] is pure and turns observations into a [`Health`] with every problem named. Only a
 //! healthy one becomes [`Healthy`], which is what a drill requires.
 
+mod backups;
 mod certificates;
 mod clock;
 mod diagnose;

@@ -38,7 +38,8 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
     };
     let components = || component::on(&node.node);
     let reached = Reached { remote, access, fleet, node };
-    let views = join_all(components().map(async |component| (component, (component.ask)(reached).await)));
+    let asked = components().filter_map(|component| component.ask.map(|ask| (component, ask)));
+    let views = join_all(asked.map(async |(component, ask)| (component, ask(reached).await)));
     let data = async {
         match roles.contains(&Role::Patroni) && node.found.is_none() {
             true => {

@@ -11,6 +11,7 @@ use crate::{
         Certificates, Problem, TlsService, each_served,
         etcd::Etcd,
         patroni::{Watchdog, fencing},
+        pgbackrest::StatusBackup,
         pgbouncer::PoolerState,
         postgres::SlotView,
     },
@@ -59,6 +60,9 @@ pub struct Status {
     pub authorities: Vec<StatusAuthority>,
     /// The replication slots of the primary, with the WAL that each holds.
     pub slots: Vec<SlotView>,
+    /// The backups and the archive; absent if the cluster file has no `backup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<StatusBackup>,
     /// Problems that make the cluster unhealthy.
     pub problems: Vec<Problem>,
     /// Findings that do not make the cluster unhealthy, for example a service of an adopted cluster without TLS.
@@ -147,6 +151,7 @@ pub fn status(plan: &Plan, health: &Health, dsn: String, endpoints: Option<Endpo
         earliest_end: earliest_end(&health.certificates),
         authorities: authorities(&health.certificates),
         slots: health.slots.clone(),
+        backup: health.backup.clone(),
         problems: health.problems.clone(),
         notices: health.notices.clone(),
         plain: plan.is_plain(),

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod arch;
 pub mod backend;
+pub mod backup;
 pub mod certificate;
 pub mod cluster;
 pub mod distribution;
@@ -27,9 +28,10 @@ pub mod slot;
 pub mod ssh;
 pub mod version;
 
-pub use account::{ACCOUNTS, Account};
+pub use account::{ACCOUNTS, Account, RepositorySecret};
 pub use arch::Arch;
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
+pub use backup::{Backup, Period, Retention, S3Repository, Schedule};
 pub use certificate::{Authority, Certificate, Purpose};
 pub use cluster::*;
 pub use distribution::Distribution;
@@ -41,7 +43,10 @@ pub use hardware::{DiskFlags, ExtraNic, Hardware, Startup};
 pub use hosts::{AdoptedHosts, Host, HostMachine, Hosts, Passed, RootModule};
 pub use locale::{DatabaseLocale, IcuLocales, Locale, LocaleProvider, is_same_icu_locale};
 pub use machine::{Machine, Outputs, can_be_of_a_machine};
-pub use name::{BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, StorageName, Tag};
+pub use name::{
+    BackupLabel, BridgeName, ClusterName, DatabaseName, HostName, Hypervisor, InstanceKey, PoolName, RepositoryName,
+    StanzaName, StorageName, Tag,
+};
 pub use nearest::nearest;
 pub use platform::*;
 pub use power::{PLACEHOLDERS, PowerCommands, nearest_placeholder, placeholders};

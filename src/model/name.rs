@@ -144,6 +144,49 @@ name!(
 );
 
 name!(
+    /// A repository of backups.
+    RepositoryName,
+    "repository name",
+    "1 to 20 lower-case letters and digits, starting with a letter",
+    "^[a-z][a-z0-9]{0,19}$",
+    |text| {
+        text.len() <= 20
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    }
+);
+
+name!(
+    /// The name of a cluster in the repositories of its backups.
+    StanzaName,
+    "stanza",
+    "1 to 60 lower-case letters, digits and hyphens, neither starting nor ending with a hyphen",
+    "^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$",
+    |text| is_label(text, 60)
+);
+
+name!(
+    /// The name of a backup, as pgBackRest makes it.
+    BackupLabel,
+    "backup",
+    "the name of a backup, such as 20261130-022015F or 20261130-022015F_20261130-032015I",
+    "^[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?$",
+    |text| {
+        let is_time = |text: &str| {
+            let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+            text.split_once('-')
+                .is_some_and(|(day, time)| (day.len(), time.len()) == (8, 6) && digits(day) && digits(time))
+        };
+        match text.split_once('_') {
+            None => text.strip_suffix('F').is_some_and(is_time),
+            Some((full, later)) => {
+                full.strip_suffix('F').is_some_and(is_time) && later.strip_suffix(['D', 'I']).is_some_and(is_time)
+            }
+        }
+    }
+);
+
+name!(
     /// A database or role name that needs no quoting in PostgreSQL.
     DatabaseName,
     "database or role name",
@@ -231,6 +274,19 @@ mod tests {
         assert!(Tag::new("a_1+b").is_ok() && Tag::new("A").is_err() && Tag::new("-a").is_err());
         assert!(DatabaseName::new("pg_app").is_err());
         assert!(DatabaseName::new("app_1").is_ok());
+        for good in ["20261130-022015F", "20261130-022015F_20261130-032015I", "20261130-022015F_20261130-032015D"] {
+            assert!(BackupLabel::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "latest",
+            "20261130-022015I",
+            "20261130-022015F_20261130-032015F",
+            "20261130-022015F\n",
+            "2026113-0022015F",
+        ] {
+            assert!(BackupLabel::new(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

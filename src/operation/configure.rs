@@ -72,7 +72,7 @@ pub async fn configure(
             firewall::admit_members(cluster, fleet, &access(&run.context, cluster, vault)?).await?;
         }
         // A check shows what a run with consent would do.
-        let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check };
+        let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check, origin: None };
         let hand_over = async || {
             let running = RunningCluster::made_here(&run.context, cluster, vault, fleet.clone())?;
             switchover::before_restart(run, &running).await

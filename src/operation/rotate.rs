@@ -65,7 +65,7 @@ pub async fn rotate_certificates(
             vault.forget_certificates(Some(node.key()));
             software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
             // A setting that waits for a restart of the primary waits on.
-            let mode = PlayMode { mitogen, check: false, may_interrupt: false };
+            let mode = PlayMode { mitogen, check: false, may_interrupt: false, origin: None };
             software::run_playbook(run, cluster, &prepared.ansible, mode, None).await?;
             certificates = settle(run, cluster, fleet, vault, node).await?;
         }

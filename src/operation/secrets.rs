@@ -6,6 +6,7 @@ use crate::{
     deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::Summary,
+    model::{Account, Backup, RepositorySecret, Secret, nearest},
 };
 
 pub const SECRETS: Operation = Operation::on_files("secrets");
@@ -63,6 +64,53 @@ pub async fn create_secrets(run: &RunContext, deployment: Deployment) -> Result<
             "is already complete"
         };
         Ok((outcome(cluster, changed, done), ()))
+    });
+    Ok(work.await?.0)
+}
+
+/// Keeps a secret that others have made: that of a repository of backups.
+///
+/// # Errors
+/// When the cluster file needs no such secret, the secret is not one line of text, or the file cannot be made or written.
+pub async fn set_secret(run: &RunContext, deployment: Deployment, account: &str, secret: Secret) -> Result<Summary> {
+    let work = perform(run, deployment, &SECRETS, async |acting| {
+        let context = &run.context;
+        let account = Account::from(account.to_owned());
+        let known: Vec<Account> = acting.deployment.cluster.plan.backup.iter().flat_map(Backup::accounts).collect();
+        if !known.contains(&account) {
+            let names: Vec<String> = known.iter().map(ToString::to_string).collect();
+            let error = Error::usage("secret-unknown", "keep", &account);
+            return Err(match names.as_slice() {
+                [] => error
+                    .cause("only secrets of backups can be set, and the cluster file has no `backup`")
+                    .hint("Add `backup` to the cluster file first"),
+                names => {
+                    let meant = nearest(&account.to_string(), names.iter().map(String::as_str));
+                    error
+                        .cause(format!("the cluster file needs {}", names.join(", ")))
+                        .hint(format!("Set {}", meant.unwrap_or_else(|| "one of them".to_owned())))
+                }
+            });
+        }
+        acting.deployment.create_vault(context).await?;
+        let (cluster, known, vault) = acting.deployment.parts(context).await?;
+        // What was made before the first `up` has encrypted nothing yet.
+        if let Account::Repository(_, RepositorySecret::Passphrase) = account
+            && known.fleet_if_any()?.is_some()
+            && vault.password(&account).is_ok_and(|kept| kept.expose() != secret.expose())
+        {
+            return Err(Error::usage("secret-kept", "replace", &account)
+                .cause("backups that it has encrypted could not be read any more")
+                .hint("Keep it. For another passphrase, give the repository another name in the cluster file"));
+        }
+        let changed = vault.set_password(&account, secret)?;
+        if changed {
+            vault.save()?;
+        }
+        let done = if changed { format!("has {account} now") } else { format!("already has this {account}") };
+        let mut outcome = outcome(cluster, changed, &done);
+        outcome.next = vec![format!("hactl up {}", cluster.name())];
+        Ok((outcome, ()))
     });
     Ok(work.await?.0)
 }

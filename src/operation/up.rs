@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ansible::Configured,
-    component::postgres,
+    component::{pgbackrest::Origin, postgres},
     context::RunContext,
     deployment::{Deployment, RunningCluster, access, as_owner, client_files, endpoints, lock::LockRequest},
     error::Result,
@@ -57,6 +57,8 @@ pub struct UpRequest {
     pub may_interrupt: bool,
     /// The plan that is carried out, and nothing else.
     pub saved: Option<SavedPlan>,
+    /// What a new cluster begins with in place of an empty one.
+    pub origin: Option<Origin>,
 }
 
 /// Creates the cluster, or converges it. `ask` asks for consent to an interruption of writes.
@@ -73,12 +75,12 @@ pub async fn up(
 }
 
 /// The stages that make and change something. A cluster that has no etcd yet is locked as soon as it has one.
-async fn converge(
+pub(super) async fn converge(
     acting: &mut Acting<'_>,
     request: &UpRequest,
     ask: impl AsyncFnOnce(&str) -> Result<bool>,
 ) -> Result<(Outcome, Option<Verdict>)> {
-    let UpRequest { agreed, mitogen, proof, saved, .. } = request;
+    let UpRequest { agreed, mitogen, proof, saved, origin, .. } = request;
     let may_interrupt = request.may_interrupt || saved.as_ref().is_some_and(|saved| saved.interrupts_writes);
     let Acting { run, deployment, locks, .. } = acting;
     let context = &run.context;
@@ -116,7 +118,7 @@ async fn converge(
         // A run elsewhere may have taken it meanwhile; a missing etcd is not reported, because it is expected here.
         locks.try_etcd(request).await?;
         firewall::admit_members(cluster, fleet, &access).await?;
-        let mode = PlayMode { mitogen: *mitogen, check: false, may_interrupt };
+        let mode = PlayMode { mitogen: *mitogen, check: false, may_interrupt, origin: origin.as_ref() };
         let hand_over = async || {
             let running = RunningCluster::made_here(context, cluster, vault, fleet.clone())?;
             switchover::before_restart(run, &running).await

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Choices, Dcs, Durability, Patroni, Plan, PlannedInstance, Postgres, Warning, birth, bounds, disk, kernel, memory,
-    versions, voters,
+    Choices, Dcs, Durability, Patroni, Plan, PlannedInstance, Postgres, Warning, backup, birth, bounds, disk, kernel,
+    memory, versions, voters,
 };
 use crate::{
     error::{Error, Result},
@@ -76,8 +76,9 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     parameters.extend(disk::parameters(smallest_known));
     parameters.extend(birth::parameters(versions.birth));
     parameters.extend(birth::failover_slots(versions.postgres, &spec.postgres.parameters));
+    parameters.extend(spec.backup.iter().flat_map(|_| backup::parameters()));
     parameters.extend(spec.postgres.parameters.clone());
-    let (packages, pgdg_suite) = match spec.platform.release() {
+    let (mut packages, pgdg_suite) = match spec.platform.release() {
         // The image of local nodes has PostgreSQL, whatever their roles: clusters with the same versions share it.
         Some(release) if data_nodes().next().is_some() || spec.platform.local().is_some() => {
             packages(release, versions.postgres, &mut warnings)
@@ -85,6 +86,9 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         // hactl installs nothing there.
         _ => (Vec::new(), None),
     };
+    if spec.backup.is_some() && !packages.is_empty() {
+        packages.push(backup::PACKAGE.to_owned());
+    }
     if let Some(proxmox) = spec.platform.proxmox() {
         proxmox_warnings(proxmox, &nodes, &mut warnings);
     }
@@ -126,6 +130,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
             slots_are_bounded: disk::bounds_slots(disk_gb, &spec.postgres.parameters),
             ..spec.patroni.clone()
         },
+        backup: spec.backup.clone(),
         endpoint: spec.endpoint.clone(),
         // The roles' namespace is Patroni's default.
         dcs: Dcs::Etcd { leader_key, outside: Vec::new() },

@@ -1,5 +1,6 @@
 //! Commands that only look: they open a cluster and change nothing.
 
+mod backups;
 mod bundle;
 mod inventory;
 mod psql;
@@ -7,6 +8,7 @@ mod secrets;
 mod ssh;
 mod status;
 
+pub use backups::backups;
 pub use bundle::bundle;
 pub use inventory::inventory;
 pub use psql::{PsqlConnection, psql_connection};

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
+    component::pgbackrest,
     context::Context,
     deployment::{Deployment, RunningCluster},
     error::Result,
@@ -30,14 +31,17 @@ impl StatusProbe {
         Ok(Self(running))
     }
 
-    /// Asks every node. Takes at most 10 s, however many do not answer.
+    /// Asks every node. Takes at most 10 s, however many do not answer; with backups at most 10 s more.
     pub async fn look(&self, context: &Context) -> Status {
         let RunningCluster { plan, fleet, conninfo, endpoints, .. } = &self.0;
-        let (mut health, certificates, reboots) = tokio::join!(
-            self.health(),
+        let ((mut health, backups), certificates, reboots) = tokio::join!(
+            self.health_and_backups(),
             health::certificates(fleet, &self.0.access),
             platform::reboots(context, &plan.platform, fleet)
         );
+        if let Some(said) = backups {
+            health.add_backups(plan, &said, Timestamp::now());
+        }
         health.add_certificates(plan, certificates);
         if let Some(ends) = self.0.own_certificate_ends {
             health.add_own_certificate(plan, ends, Timestamp::now());
@@ -46,6 +50,20 @@ impl StatusProbe {
             health.add_reboots(&said);
         }
         health::status(plan, &health, conninfo.to_string(), endpoints.clone())
+    }
+
+    /// The health, and what a machine says of the repository of the backups, where the cluster has one: that of the primary, which
+    /// makes the backups.
+    async fn health_and_backups(&self) -> (Health, Option<Result<pgbackrest::Seen>>) {
+        let health = self.health().await;
+        let RunningCluster { plan, fleet, access, .. } = &self.0;
+        if plan.backup.is_none() {
+            return (health, None);
+        }
+        let leader = health.leader.as_ref().and_then(|leader| fleet.node(leader.as_str()).ok());
+        let Some(node) = leader.or_else(|| fleet.data_nodes().next()) else { return (health, None) };
+        let said = async { pgbackrest::look(&access.connect(node).await?).await }.await;
+        (health, Some(said))
     }
 
     /// The same as it was diagnosed.

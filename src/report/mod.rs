@@ -1,6 +1,7 @@
 //! Reporters: the only place that prints. Every event goes, stamped and in one order, to the run
 //! record and to one of four views: a terminal with bars, plain lines for pipes, JSON lines, or GitHub's log.
 
+mod backups;
 mod bundle;
 mod github;
 mod plain;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 
+pub use backups::backups_text;
 pub use bundle::{Bundled, Mask, bundle, secret_variables};
 pub use github::{Github, plan_markdown};
 pub use print::{message, not_written, print, written};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::backups::backup_lines;
 use crate::{
     deployment::for_psql,
     event::{Event, Outcome, ResourceState, Stage, Summary},
@@ -26,6 +27,7 @@ pub(super) const fn stage(stage: Stage) -> &'static str {
         Stage::Verify => "verify",
         Stage::Switchover => "switchover",
         Stage::Reinit => "reinit",
+        Stage::Backup => "backup",
         Stage::Destroy => "destroy",
     }
 }
@@ -150,6 +152,9 @@ pub fn status_text(status: &Status) -> String {
     }
     if let Some(end) = &status.earliest_end {
         let _ = writeln!(text, "  certificates the earliest ends on {end}");
+    }
+    if let Some(backup) = &status.backup {
+        text.push_str(&backup_lines(backup));
     }
     if !status.members.is_empty() {
         let _ = writeln!(

@@ -73,6 +73,19 @@ async fn from_command(context: &Context, account: &Account, words: &[String], di
     }
 }
 
+/// A secret that is to be kept.
+///
+/// # Errors
+/// When it has characters that it must not have.
+pub(super) fn checked(account: &Account, secret: Secret) -> Result<Secret> {
+    match flaw(secret.expose()) {
+        None => Ok(secret),
+        Some(flaw) => Err(Error::usage("secrets-given", "keep", account)
+            .cause(format!("the value on standard input {flaw}"))
+            .hint(EXPECTED)),
+    }
+}
+
 const EXPECTED: &str = "Use one line of printable ASCII characters as the password";
 
 /// What is wrong with a password, if anything is. Beyond ASCII not all clients encode alike.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Instance, Pin, Pinned, Spec, backend,
+    Instance, Pin, Pinned, Spec, backend, backup,
     checker::Checker,
     endpoint,
     file::{ClusterFile, DefaultsFile, DnsFile, InstanceFile, MachineFile, PROXMOX_FIELDS, PlatformFile},
@@ -116,7 +116,9 @@ pub(super) fn check(
         .endpoint
         .map(|written| endpoint::endpoint(&mut checker, &written, &postgres, countable.then_some(&instances)));
     sections::patroni_knows(&mut checker, &patroni.version, postgres.major);
-    let secrets = sections::secrets(&mut checker, file.secrets.unwrap_or_default(), &postgres.databases);
+    let backup = file.backup.map(|written| backup::backup(&mut checker, written, &postgres.parameters));
+    let given = file.secrets.unwrap_or_default();
+    let secrets = sections::secrets(&mut checker, given, &postgres.databases, backup.as_ref());
     let assets = file.assets.map(|dir| sections::assets(&mut checker, &dir));
     let verify = file.verify.unwrap_or_default();
     let drills = sections::drills(&mut checker, verify.drills, &platform);
@@ -137,6 +139,7 @@ pub(super) fn check(
         etcd_source,
         postgres,
         patroni,
+        backup,
         endpoint,
         secrets,
         assets,
@@ -263,12 +266,14 @@ fn only_there(
 
 /// Fields that the file of an adopted cluster must not have.
 fn refuse_on_adopted<'a>(checker: &mut Checker<'_, '_>, instances: impl Iterator<Item = &'a InstanceKey>) {
-    let sections =
-        ["app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "machine", "assets", "firewall", "endpoint"]
-            .map(|field| vec![field]);
+    let sections = [
+        "app", "env", "defaults", "dns", "etcd", "postgres", "patroni", "backup", "machine", "assets", "firewall",
+        "endpoint",
+    ]
+    .map(|field| vec![field]);
     let accounts: Vec<String> =
         ACCOUNTS.iter().filter(|known| !known.adopted).map(|known| known.account.to_string()).collect();
-    let secrets = accounts.iter().map(String::as_str).chain(["owners"]).map(|field| vec!["secrets", field]);
+    let secrets = accounts.iter().map(String::as_str).chain(["owners", "backup"]).map(|field| vec!["secrets", field]);
     let machines =
         instances.flat_map(|key| ["vm_name", "memory", "cores", "disk_gb"].map(|f| vec!["instances", key.as_str(), f]));
     for path in sections.into_iter().chain(secrets).chain(machines) {

@@ -3,6 +3,7 @@
 //! Nothing here is decided: `spec::check` interprets the fields together.
 
 mod backend;
+mod backup;
 mod database;
 mod endpoint;
 mod platform;
@@ -19,6 +20,7 @@ pub use self::platform::{Template, init_text};
 use self::platform::{platform, template};
 pub(super) use self::{
     backend::{BackendFile, ConsulFile, HttpFile, PgFile, S3File},
+    backup::{BackupFile, S3RepositoryFile, ScheduleFile},
     database::DatabaseFile,
     endpoint::EndpointFile,
     platform::{HostsFile, LocalFile, PLATFORMS, PlatformFile, PowerFile, ProxmoxFile, SshFile, TerraformFile},
@@ -94,6 +96,8 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// Patroni: version, durability and timers.
     pub(super) patroni: Option<PatroniFile>,
+    /// Backups by pgBackRest: of the data at times, and of the WAL all the time. Without it hactl makes none.
+    pub(super) backup: Option<BackupFile>,
     /// The entry point for applications: a pooler and a proxy on every data node. Without this section the cluster has none.
     pub(super) endpoint: Option<EndpointFile>,
     /// The machines' operating system.

@@ -5,6 +5,7 @@
 //! place, its field, and the word that was probably meant. Later stages need not check their input.
 
 mod backend;
+mod backup;
 mod blueprint;
 mod check;
 mod checker;
@@ -46,8 +47,8 @@ pub use self::{
     source::{Origin, Source, resolve},
 };
 use crate::model::{
-    Account, Backend, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni, Platform,
-    Postgres, Role,
+    Account, Backend, Backup, ClusterName, Dns, EntryPoint, EtcdSource, EtcdVersion, HostName, InstanceKey, Patroni,
+    Platform, Postgres, Role,
 };
 
 /// A cluster as its file describes it.
@@ -69,6 +70,8 @@ pub struct Spec {
     pub etcd_source: Option<EtcdSource>,
     pub postgres: Postgres,
     pub patroni: Patroni,
+    /// Where backups go, if hactl makes any.
+    pub backup: Option<Backup>,
     /// The entry point for applications, if the cluster has one.
     pub endpoint: Option<EntryPoint>,
     /// Commands that print passwords, used instead of the secrets file.

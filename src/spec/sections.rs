@@ -16,9 +16,9 @@ use super::{
 use crate::{
     assets,
     model::{
-        Account, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES, DatabaseName, Durability, EtcdSource, EtcdVersion,
-        IcuLocales, Locale, Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES, RESERVED_ROLES, SlotKind,
-        Timers, default_synchronous_nodes, nearest, version::PATRONI_NEWEST,
+        Account, Backup, DEFAULT_DRILLS, DEFAULT_DRILLS_BY_SSH, DRILL_NAMES, DatabaseName, Durability, EtcdSource,
+        EtcdVersion, IcuLocales, Locale, Patroni, Platform, Postgres, PostgresMajor, RESERVED_DATABASES,
+        RESERVED_ROLES, RepositoryName, SlotKind, Timers, default_synchronous_nodes, nearest, version::PATRONI_NEWEST,
     },
 };
 
@@ -119,6 +119,7 @@ pub(super) fn secrets(
     checker: &mut Checker<'_, '_>,
     written: SecretsFile,
     databases: &BTreeMap<DatabaseName, DatabaseName>,
+    backup: Option<&Backup>,
 ) -> Vec<SecretCommand> {
     let mut accounts = written.accounts;
     let mut given: Vec<_> = Account::of_every_cluster()
@@ -135,6 +136,14 @@ pub(super) fn secrets(
             checker.meant(&["secrets", "owners", owner.as_str()], message, nearest(owner.as_str(), known));
         }
         given.push((Account::Owner(owner), secret));
+    }
+    for (name, secrets) in written.backup.unwrap_or_default() {
+        if !backup.is_some_and(|backup| backup.repositories.contains_key(&name)) {
+            let known = backup.into_iter().flat_map(|backup| backup.repositories.keys()).map(RepositoryName::as_str);
+            let message = format!("`{name}` is no repository of this file");
+            checker.meant(&["secrets", "backup", name.as_str()], message, nearest(name.as_str(), known));
+        }
+        given.extend(secrets.into_iter().map(|(what, secret)| (Account::Repository(name.clone(), what), secret)));
     }
     let commands = given.into_iter().filter_map(|(account, secret)| {
         let command = secret?.command;

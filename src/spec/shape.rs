@@ -10,7 +10,7 @@ use jsonschema::{
 use serde_json::Value;
 
 use super::file;
-use crate::model::{BackendKind, DatabaseName, InstanceKey, nearest};
+use crate::model::{BackendKind, DatabaseName, InstanceKey, RepositoryName, nearest};
 
 /// One part of the file that has the wrong shape.
 pub(super) struct Misfit {
@@ -191,6 +191,9 @@ fn bad_name(path: &[String]) -> Option<String> {
         ["instances", key] => InstanceKey::new(key).err().map(|error| error.to_string()),
         ["postgres", "databases", name] | ["secrets", "owners", name] => {
             DatabaseName::new(name).err().map(|error| error.to_string())
+        }
+        ["backup", "repositories", name] | ["secrets", "backup", name] => {
+            RepositoryName::new(name).err().map(|error| error.to_string())
         }
         _ => None,
     }

@@ -18,7 +18,7 @@ pub(crate) async fn configure(
     run: &RunContext,
     cluster: &Cluster,
     ansible: &AnsibleEnvironment,
-    mode: PlayMode,
+    mode: PlayMode<'_>,
     leader: Option<&InstanceKey>,
     ask: impl AsyncFnOnce(&str) -> Result<bool>,
     hand_over: impl AsyncFnOnce() -> Result<()>,

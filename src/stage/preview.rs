@@ -177,7 +177,7 @@ pub(crate) async fn preview(
     let inventory = inventory::build(&cluster.plan, &fleet, &software::material(context, cluster, vault, &downloads))?;
     inventory::write(scratch.path(), &inventory)?;
     // What it would do with the consent that it asks for.
-    let mode = PlayMode { mitogen, check: true, may_interrupt: true };
+    let mode = PlayMode { mitogen, check: true, may_interrupt: true, origin: None };
     let target = (scratch.path().to_owned(), fleet.nodes.values().filter(|node| !node.node.roles.is_empty()).count());
     let configured = software::play(context, cluster, &ansible, target, mode, seen.leader.as_ref()).await;
     // A plan keeps no record to read.

@@ -1,6 +1,6 @@
 //! Fleet -> Inventory -> Configured: certificates, what Ansible reads, and the playbook.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, io::Write as _, path::PathBuf};
 
 use jiff::Timestamp;
 
@@ -11,11 +11,12 @@ use crate::{
         self, AnsibleEnvironment, Configured, Playbook, Refusal, Settings,
         inventory::{self, Inventory, Material},
     },
-    component::{self, Certificates, Downloaded, KeyPair, Observations, RoleSecrets},
+    component::{self, Certificates, Downloaded, KeyPair, Observations, RoleSecrets, pgbackrest::Origin},
     context::{Context, RunContext},
     deployment::{Cluster, client_files, ssh_keys},
     error::{Error, Result, codes},
     event::Stage,
+    file,
     fleet::Fleet,
     health::{self, Health},
     model::InstanceKey,
@@ -68,7 +69,12 @@ pub(crate) fn material(context: &Context, cluster: &Cluster, vault: &Vault, down
     });
     Material {
         assets: cluster.assets.clone(),
-        secrets: RoleSecrets { passwords: vault.passwords(), authorities: vault.authorities(), nodes: nodes.collect() },
+        secrets: RoleSecrets {
+            uuid: vault.uuid(),
+            passwords: vault.passwords(),
+            authorities: vault.authorities(),
+            nodes: nodes.collect(),
+        },
         downloads: downloads.to_vec(),
         ssh_private_key: ssh_keys::identities(context, cluster).machine,
         ssh_config: files.join(ClientFiles::SSH_CONFIG),
@@ -108,12 +114,14 @@ fn is_current(seen: &Observations, health: &Health, digest: &str) -> bool {
 }
 
 /// How the site playbook runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PlayMode {
+#[derive(Clone, Copy)]
+pub(crate) struct PlayMode<'a> {
     pub(crate) mitogen: bool,
     pub(crate) check: bool,
     /// Whether the primary may restart.
     pub(crate) may_interrupt: bool,
+    /// What a new cluster begins with in place of an empty one.
+    pub(crate) origin: Option<&'a Origin>,
 }
 
 /// Runs the site playbook, and keeps what it changed.
@@ -121,7 +129,7 @@ pub(crate) async fn run_playbook(
     run: &RunContext,
     cluster: &Cluster,
     ansible: &AnsibleEnvironment,
-    mode: PlayMode,
+    mode: PlayMode<'_>,
     leader: Option<&InstanceKey>,
 ) -> Result<Configured> {
     run.stage(Stage::Configure, async {
@@ -141,13 +149,18 @@ pub(crate) async fn play(
     cluster: &Cluster,
     ansible: &AnsibleEnvironment,
     (inventory, hosts): (PathBuf, usize),
-    mode: PlayMode,
+    mode: PlayMode<'_>,
     leader: Option<&InstanceKey>,
 ) -> Result<Configured> {
     let scratch = prepare::scratch()?;
     // Not a variable of the inventory: the digest of the configuration does not depend on it.
     let consent = scratch.path().join("consent.json");
-    fs::write(&consent, serde_json::json!({"patroni_may_interrupt": mode.may_interrupt}).to_string())
+    let mut vars = serde_json::json!({"patroni_may_interrupt": mode.may_interrupt});
+    if let (Some(origin), Some(vars)) = (mode.origin, vars.as_object_mut()) {
+        vars.extend(origin.vars());
+    }
+    file::private(&consent)
+        .and_then(|mut file| file.write_all(vars.to_string().as_bytes()))
         .map_err(|error| Error::failed("scratch", "write", consent.display()).source(&error))?;
     let playbook = Playbook {
         tree: prepare::tree(context, &cluster.assets)?,

@@ -1,10 +1,13 @@
-"""A store that speaks S3, on loopback, with one bucket and one key; ends when its standard input does.
+"""A store that speaks S3, with one bucket and one key; ends when its standard input does.
 
-moto keeps the objects. Who asks is checked here, as AWS does it: by the signature over the request as it was sent.
+It is on loopback, or by TLS on the address and with the certificate and key that are given, in this order. moto keeps
+the objects. Who asks is checked here, as AWS does it: by the signature over the request as it was sent.
 """
 
+import contextlib
 import json
 import secrets
+import ssl
 import sys
 import threading
 
@@ -47,12 +50,21 @@ class Quiet(WSGIRequestHandler):
     def log_request(self, *args):
         pass
 
+    def finish(self):
+        super().finish()
+        if isinstance(self.connection, ssl.SSLSocket):
+            # pgBackRest takes a connection that ends without TLS's own goodbye for a fault.
+            self.connection.settimeout(1)
+            with contextlib.suppress(OSError):
+                self.connection.unwrap()
 
-server = make_server("127.0.0.1", 0, serve, threaded=True, request_handler=Quiet)
+
+address, *pair = sys.argv[1:] or ["127.0.0.1"]
+server = make_server(address, 0, serve, threaded=True, request_handler=Quiet, ssl_context=tuple(pair) or None)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-endpoint = f"http://127.0.0.1:{server.server_port}"
+endpoint = f"http{'s' if pair else ''}://{address}:{server.server_port}"
 client = boto3.client("s3", region_name=REGION, endpoint_url=endpoint, aws_access_key_id=KEY.access_key,
-                      aws_secret_access_key=KEY.secret_key)
+                      aws_secret_access_key=KEY.secret_key, verify=False)
 client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
 print(json.dumps({"endpoint": endpoint, "bucket": BUCKET, "region": REGION, "id": KEY.access_key, "secret": KEY.secret_key}),
       flush=True)

@@ -4,6 +4,7 @@ pub(crate) mod application;
 pub(crate) mod http_state;
 pub(crate) mod postgres;
 pub(crate) mod recorded;
+pub(crate) mod s3;
 pub(crate) mod steps;
 pub(crate) mod terminal;
 

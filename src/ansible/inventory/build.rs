@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Inventory, Material, Vars, digest, literal};
 use crate::{
-    component::{self, COMPONENTS, Lookup, RoleVars},
+    component::{self, COMPONENTS, Lookup, RoleVars, pgbackrest},
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Role},
@@ -36,9 +36,11 @@ pub fn build(plan: &Plan, fleet: &Fleet, material: &Material) -> Result<Inventor
         return Err(missing.iter().fold(error, |error, text| error.cause(text)));
     }
 
+    let backed_up = fleet.data_nodes().filter(|_| plan.backup.is_some()).map(|node| node.key().clone()).collect();
     let groups = Role::ALL
         .iter()
         .map(|role| (role.as_str().to_owned(), fleet.with_role(*role).map(|node| node.key().clone()).collect()))
+        .chain([(pgbackrest::GROUP.to_owned(), backed_up)])
         .chain(own_groups(fleet))
         .collect();
     let mut inventory = Inventory {

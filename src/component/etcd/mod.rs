@@ -44,7 +44,7 @@ pub(super) const COMPONENT: Component = Component {
     endpoint,
     unit: Some(unit),
     helpers: &[],
-    ask: |reached| Box::pin(async move { View::Etcd(ask(reached).await) }),
+    ask: Some(|reached| Box::pin(async move { View::Etcd(ask(reached).await) })),
     complete: member_names::complete,
     is_plain: |node, view| matches!(view.etcd, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: diagnose::diagnose,

@@ -32,7 +32,7 @@ pub(super) const COMPONENT: Component = Component {
     endpoint: |_| Endpoint { host: Ipv4Addr::LOCALHOST.to_string(), port: PRIMARY_PORT, tls: true },
     unit: Some(|_| UNIT),
     helpers: &[],
-    ask: |reached| Box::pin(async move { View::Haproxy(client::ask(reached.remote).await) }),
+    ask: Some(|reached| Box::pin(async move { View::Haproxy(client::ask(reached.remote).await) })),
     complete: |_, _| {},
     is_plain: |_, _| false,
     diagnose: diagnose::diagnose,

@@ -45,13 +45,13 @@ pub(super) const COMPONENT: Component = Component {
     endpoint,
     unit: Some(unit),
     helpers: &[LEASE_GUARD],
-    ask: |reached| {
+    ask: Some(|reached| {
         Box::pin(async move {
             let (patroni, (guard, watchdog)) = tokio::join!(client::ask(reached), guard::ask(reached.remote));
             // The script reads the configuration that hactl's role writes.
             View::Patroni(patroni.map(Box::new), guard, watchdog.filter(|_| reached.node.found.is_none()))
         })
-    },
+    }),
     complete: |_, _| {},
     is_plain: |node, view| matches!(view.patroni, Some(Ok(_))) && !endpoint(node).tls,
     diagnose: |plan, seen, findings| {

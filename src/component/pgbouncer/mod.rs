@@ -36,7 +36,7 @@ pub(super) const COMPONENT: Component = Component {
     endpoint,
     unit: Some(|_| UNIT),
     helpers: &[],
-    ask: |reached| Box::pin(async move { View::Pgbouncer(client::ask(reached).await) }),
+    ask: Some(|reached| Box::pin(async move { View::Pgbouncer(client::ask(reached).await) })),
     complete: |_, _| {},
     is_plain: |_, _| false,
     diagnose: diagnose::diagnose,

@@ -51,8 +51,21 @@ pub struct PostgresView {
     /// What its configuration files say of each parameter, by the name in lower case, and why PostgreSQL refuses it;
     /// none where the role may not read that.
     pub files: Option<BTreeMap<String, FileSetting>>,
+    /// What the archiver of a primary has done; none where it archives nothing.
+    pub archiver: Option<ArchiverView>,
     /// Whether it serves TLS: the connection that asks is made with it where it can be.
     pub tls: bool,
+}
+
+/// The archiver of a primary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiverView {
+    /// The last segment that was archived.
+    pub archived: Option<String>,
+    /// The segment that could not be archived, if that is newer than the last success.
+    pub failing: Option<String>,
+    /// Seconds since the last success, or since the counters began.
+    pub since_s: u64,
 }
 
 /// A replication slot of the primary.
@@ -138,6 +151,20 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
                 &[],
             )
             .await;
+        let archiver = client
+            .query_opt(
+                "SELECT last_archived_wal, \
+                 CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal END, \
+                 extract(epoch FROM clock_timestamp() - coalesce(last_archived_time, stats_reset))::bigint \
+                 FROM pg_stat_archiver WHERE NOT pg_is_in_recovery() AND current_setting('archive_mode') <> 'off'",
+                &[],
+            )
+            .await;
+        let archived = |row: tokio_postgres::Row| ArchiverView {
+            archived: row.get(0),
+            failing: row.get(1),
+            since_s: row.get::<_, Option<i64>>(2).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default(),
+        };
         let slot = |row: &tokio_postgres::Row| SlotView {
             name: row.get(0),
             kind: row.get(1),
@@ -179,6 +206,7 @@ pub(crate) async fn ask(Reached { remote, access, fleet, node }: Reached<'_>) ->
         };
         let setting = |row: &tokio_postgres::Row| (row.get(0), FileSetting { value: row.get(1), error: row.get(2) });
         Ok(PostgresView {
+            archiver: archiver.ok().flatten().map(archived),
             files: files.ok().map(|rows| rows.iter().map(setting).collect()),
             in_recovery: row.get(0),
             version: row.get(1),

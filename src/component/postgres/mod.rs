@@ -13,7 +13,7 @@ mod write_check;
 #[cfg(test)]
 pub(crate) use activity::LongTransaction;
 pub(crate) use activity::{Activity, Reader, Standby, activity, checkpoint, flushed, flushed_by, readers};
-pub use client::{FileSetting, PostgresView, ReplayLag, SlotView};
+pub use client::{ArchiverView, FileSetting, PostgresView, ReplayLag, SlotView};
 pub(crate) use client::{age, recovery, superuser};
 pub use locale::CollationView;
 pub(crate) use mark::mark;
@@ -43,7 +43,7 @@ pub(super) const COMPONENT: Component = Component {
     endpoint,
     unit: None,
     helpers: &[],
-    ask: |reached| Box::pin(async move { View::Postgres(client::ask(reached).await) }),
+    ask: Some(|reached| Box::pin(async move { View::Postgres(client::ask(reached).await) })),
     complete: |_, _| {},
     is_plain: |_, view| matches!(&view.postgres, Some(Ok(server)) if !server.tls),
     diagnose: diagnose::diagnose,

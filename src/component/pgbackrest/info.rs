@@ -1,0 +1,267 @@
+//! What pgBackRest says of a cluster's repository: its backups, and from when on the cluster can be restored.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    ssh::Remote,
+};
+
+/// The program on the machines that calls pgBackRest for the cluster's stanza.
+const PROGRAM: &str = "/usr/local/sbin/hactl-pgbackrest";
+
+/// How long the repository may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long `look.sh` takes at most, and the connection.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
+/// The backups of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Backups {
+    /// The cluster's name in the repository.
+    pub stanza: String,
+    /// The backups, the oldest first.
+    pub backups: Vec<BackupView>,
+    /// The first moment to which the cluster can be restored: the second after the end of the oldest backup; null without one.
+    #[schemars(with = "Option<String>")]
+    pub restorable_from: Option<Timestamp>,
+    /// The newest WAL segment in the repository; null without one.
+    pub last_segment: Option<String>,
+    /// Whether the machine that was asked makes a backup now.
+    pub is_running: bool,
+}
+
+/// One backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BackupView {
+    /// Its name.
+    pub label: String,
+    /// `full`, `diff` or `incr`.
+    pub kind: String,
+    /// When it began.
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    /// When it ended.
+    #[schemars(with = "String")]
+    pub ended: Timestamp,
+    /// The position in the WAL at its end: the option `--lsn` of `hactl restore` takes it and later ones; null if pgBackRest does not say it.
+    pub stop_lsn: Option<String>,
+    /// The size of the data in bytes.
+    pub size_bytes: u64,
+    /// The bytes that it added to the repository.
+    pub added_bytes: u64,
+    /// Whether pgBackRest found damaged pages.
+    pub has_errors: bool,
+}
+
+#[derive(Deserialize)]
+struct Stanza {
+    name: String,
+    #[serde(default)]
+    archive: Vec<Archive>,
+    #[serde(default)]
+    backup: Vec<Backup>,
+    status: Status,
+    #[serde(default)]
+    repo: Vec<Repository>,
+}
+
+/// What pgBackRest says of one repository.
+#[derive(Deserialize)]
+struct Repository {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    max: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Backup {
+    label: String,
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: Times,
+    #[serde(default)]
+    lsn: Option<Positions>,
+    info: Sizes,
+    #[serde(default)]
+    error: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Times {
+    start: i64,
+    stop: i64,
+}
+
+#[derive(Deserialize)]
+struct Positions {
+    stop: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Sizes {
+    size: u64,
+    repository: Added,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    delta: u64,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    code: u32,
+    message: String,
+    #[serde(default)]
+    lock: Option<Locks>,
+}
+
+/// Commands that work on the stanza now, on the machine that was asked.
+#[derive(Deserialize)]
+struct Locks {
+    backup: Held,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    held: bool,
+}
+
+/// pgBackRest's status of a stanza without a backup.
+const NO_BACKUP: u32 = 2;
+
+/// What `pgbackrest info --output=json` printed.
+fn parsed(text: &str) -> Result<Backups, String> {
+    // It quotes files of the repository as they are, and JSON has no control characters.
+    let text = text.replace(char::is_control, " ");
+    let stanzas: Vec<Stanza> = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+    let stanza = stanzas.into_iter().next().ok_or("it knows no stanza")?;
+    if ![0, NO_BACKUP].contains(&stanza.status.code) {
+        // That of the stanza is "other" if the repository cannot be read.
+        let message = stanza.repo.into_iter().next().map_or(stanza.status.message, |first| first.status.message);
+        return Err(message.lines().next().unwrap_or_default().to_owned());
+    }
+    let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    let backups: Vec<BackupView> = stanza
+        .backup
+        .into_iter()
+        .map(|backup| BackupView {
+            label: backup.label,
+            kind: backup.kind,
+            started: time(backup.timestamp.start),
+            ended: time(backup.timestamp.stop),
+            stop_lsn: backup.lsn.and_then(|lsn| lsn.stop),
+            size_bytes: backup.info.size,
+            added_bytes: backup.info.repository.delta,
+            has_errors: backup.error.unwrap_or_default(),
+        })
+        .collect();
+    // pgBackRest restores to a moment from a backup that ended before it, in whole seconds.
+    let restorable_from =
+        backups.iter().map(|backup| backup.ended).min().map(|ended| ended + SignedDuration::from_secs(1));
+    let last_segment = stanza.archive.into_iter().filter_map(|archive| archive.max).max();
+    let is_running = stanza.status.lock.is_some_and(|locks| locks.backup.held);
+    Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment, is_running })
+}
+
+/// What a machine says of the repository and of the schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub backups: Backups,
+    /// Whether the last backup of the schedule failed on this machine.
+    pub scheduled_failed: bool,
+}
+
+/// Asks for what `hactl status` shows, without waiting long for the repository.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn look(remote: &Remote) -> Result<Seen> {
+    let done = remote.run("/bin/sh", include_bytes!("look.sh"), LOOK_WITHIN).await?;
+    let read = match done.output() {
+        Ok(text) => looked(&text),
+        Err(said) => Err(said.to_string()),
+    };
+    read.map_err(unread)
+}
+
+/// What `look.sh` printed.
+fn looked(text: &str) -> Result<Seen, String> {
+    let (result, info) = text.split_once('\n').unwrap_or((text, ""));
+    Ok(Seen { backups: parsed(info)?, scheduled_failed: result != "success" })
+}
+
+fn unread(said: String) -> Error {
+    Error::failed("backup-repository", "read the backups in", "the repository").cause(said)
+}
+
+/// Asks the repository, from a machine of the cluster.
+///
+/// # Errors
+/// When the machine or the repository does not answer, or the repository has nothing of the cluster.
+pub(crate) async fn ask(remote: &Remote) -> Result<Backups> {
+    let done = remote.run(&format!("{PROGRAM} --output=json info"), b"", ANSWERS_WITHIN).await?;
+    let read = done.output().map_err(|said| said.to_string()).and_then(|text| parsed(&text));
+    read.map_err(unread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = r#"[{"archive":[{"database":{"id":1,"repo-key":1},"id":"17-1","max":"000000020000000000000009",
+        "min":"000000010000000000000001"}],"backup":[{"archive":{"start":"000000010000000000000005",
+        "stop":"000000010000000000000005"},"backrest":{"format":5,"version":"2.55.1"},"database":{"id":1,"repo-key":1},
+        "error":false,"info":{"delta":31181764,"repository":{"delta":3777384,"delta-map":32992,"size-map":32992},
+        "size":31181764},"label":"20261130-022015F","lsn":{"start":"0/5000028","stop":"0/5000158"},"prior":null,
+        "reference":null,"timestamp":{"start":1796005215,"stop":1796005216},"type":"full"}],"cipher":"aes-256-cbc",
+        "db":[{"id":1,"repo-key":1,"system-id":7713778807210115485,"version":"17"}],"name":"hand",
+        "repo":[{"cipher":"aes-256-cbc","key":1,"status":{"code":0,"message":"ok"}}],
+        "status":{"code":0,"lock":{"backup":{"held":false}},"message":"ok"}}]"#;
+
+    #[test]
+    fn info_of_pgbackrest_is_backups_and_the_first_moment_to_restore_to() {
+        let seen = parsed(INFO).unwrap();
+        let backup = &seen.backups[0];
+        assert_eq!(
+            (backup.label.as_str(), backup.kind.as_str(), backup.added_bytes, backup.stop_lsn.as_deref()),
+            ("20261130-022015F", "full", 3_777_384, Some("0/5000158"))
+        );
+        assert_eq!(seen.restorable_from, Some("2026-11-30T02:20:17Z".parse().unwrap()));
+        assert_eq!((seen.stanza.as_str(), seen.last_segment.as_deref()), ("hand", Some("000000020000000000000009")));
+        assert!(!seen.is_running && parsed(&INFO.replace("\"held\":false", "\"held\":true")).unwrap().is_running);
+    }
+
+    #[test]
+    fn look_is_the_result_of_the_schedule_and_what_pgbackrest_says() {
+        for (result, failed) in [("success", false), ("exit-code", true), ("signal", true)] {
+            let seen = looked(&format!("{result}\n{INFO}\n")).unwrap();
+            assert_eq!((seen.scheduled_failed, seen.backups.backups.len()), (failed, 1), "{result}");
+        }
+        assert!(looked("success\n").is_err() && looked("").is_err());
+    }
+
+    #[test]
+    fn stanza_that_cannot_be_read_is_an_error_and_one_without_backups_is_not() {
+        let status = |code: u32, message: &str| {
+            parsed(&format!(r#"[{{"name": "pg", "status": {{"code": {code}, "message": "{message}"}}}}]"#))
+        };
+        assert_eq!(status(1, "missing stanza path").unwrap_err(), "missing stanza path");
+        // What another passphrase makes of a file is in the message.
+        let unread = "[{\"name\": \"pg\", \"repo\": [{\"status\": {\"code\": 99, \"message\": \
+                      \"[FormatError] unable to load\\nline 1: \u{fffd}\u{1f}\"}}], \"status\": {\"code\": 99, \
+                      \"message\": \"other\"}}]";
+        assert_eq!(parsed(unread).unwrap_err(), "[FormatError] unable to load");
+        assert!(status(2, "no valid backups").unwrap().backups.is_empty());
+        assert!(parsed("[]").is_err() && parsed("").is_err());
+    }
+}

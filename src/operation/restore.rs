@@ -1,0 +1,321 @@
+//! `hactl restore NAME --to NEW`: a new cluster that begins with the backups of another one. It has its own machines, secrets
+//! and stanza, and only reads the repository of the other. `hactl clone` is the same with all that the other has now.
+
+use jiff::Timestamp;
+
+use super::{
+    backup::{archived, configured, look, primary},
+    frame::{LockUse, Operation, Preflight, SecretsUse, perform},
+    up::{UpRequest, converge},
+};
+use crate::{
+    component::{
+        pgbackrest::{self, Backups, Origin, Target},
+        postgres,
+    },
+    context::{Context, RunContext},
+    deployment::Deployment,
+    error::{Error, Result},
+    event::{Stage, Summary},
+    health,
+    model::{Account, RepositorySecret},
+    terraform::Consent,
+};
+
+const RESTORE: Operation = Operation {
+    command: "restore",
+    on_adopted: false,
+    reads_state: true,
+    preflight: Preflight::Announced,
+    secrets: SecretsUse::Create,
+    locks: LockUse::IfKnown,
+};
+
+const CLONE: Operation = Operation { command: "clone", ..RESTORE };
+
+/// What is restored.
+#[derive(Clone, Debug)]
+pub struct RestoreRequest {
+    /// How far; none for what the other cluster has now, which `hactl clone` makes.
+    pub target: Option<Target>,
+    /// Whether Ansible runs with Mitogen.
+    pub mitogen: bool,
+}
+
+impl RestoreRequest {
+    /// The command that makes it.
+    #[must_use]
+    pub const fn operation(&self) -> &'static Operation {
+        match self.target {
+            Some(_) => &RESTORE,
+            None => &CLONE,
+        }
+    }
+}
+
+/// Makes the cluster of `deployment` from the backups of `source`.
+///
+/// # Errors
+/// When the new cluster exists, the two do not fit, or the target is not in the backups: nothing was made then. Those of `up`.
+pub async fn restore(
+    run: &RunContext,
+    deployment: Deployment,
+    mut source: Deployment,
+    RestoreRequest { target, mitogen }: RestoreRequest,
+) -> Result<Summary> {
+    let operation = RestoreRequest { target: target.clone(), mitogen }.operation();
+    let done = perform(run, deployment, operation, async |acting| {
+        let context = &run.context;
+        fits(context, &mut acting.deployment, &mut source).await?;
+        let seen = ask_source(context, &mut source).await?;
+        let target = match target {
+            Some(target) => target,
+            None => run.stage(Stage::Backup, now(run, &mut source)).await?,
+        };
+        is_restorable(context, &source, &target, seen.as_ref()).await?;
+        let what = target.to_string();
+        let origin = origin(context, &mut source, target).await?;
+        let up = UpRequest {
+            agreed: Consent::default(),
+            mitogen,
+            proof: false,
+            may_interrupt: true,
+            saved: None,
+            origin: Some(origin),
+        };
+        let (mut outcome, _) = converge(acting, &up, async |_| Ok(true)).await?;
+        let (name, from) = (acting.deployment.cluster.name(), source.cluster.name());
+        outcome.message = format!(
+            "{}\nIt has the data of {from} at {what}. Subscriptions in it are disabled and have no slot.",
+            outcome.message
+        );
+        outcome.next.insert(0, format!("hactl backup now {name}"));
+        Ok((outcome, ()))
+    });
+    Ok(done.await?.0)
+}
+
+/// Refuses what cannot become the new cluster, with every reason.
+async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) -> Result<()> {
+    let uuids = (new.vault(context).await?.uuid(), source.vault(context).await?.uuid());
+    let (name, from) = (new.cluster.name().clone(), source.cluster.name().clone());
+    let mut causes = Vec::new();
+    let (plan, other) = (&new.cluster.plan, &source.cluster.plan);
+    if name == from {
+        causes.push(format!("{name} would be made from itself: give the new cluster a cluster file with another name"));
+    }
+    if other.backup.is_none() {
+        causes.push(format!("the cluster file of {from} has no `backup`"));
+    }
+    if plan.backup.is_none() {
+        causes
+            .push(format!("the cluster file of {name} has no `backup`: a restored cluster archives to its own stanza"));
+    }
+    if plan.postgres.major != other.postgres.major {
+        let (new, old) = (plan.postgres.major, other.postgres.major);
+        causes.push(format!("{name} has PostgreSQL {new}, and the backups are of PostgreSQL {old}"));
+    }
+    // A restored cluster has the system identifier of its source, so pgBackRest would take the WAL of both.
+    if let (Some(own), Some(its)) = (&plan.backup, &other.backup) {
+        let (own, its) = (own.places(&name, uuids.0), its.places(&from, uuids.1));
+        if let Some((bucket, path, stanza)) = own.iter().find(|place| its.contains(place)) {
+            causes.push(format!(
+                "{name} and {from} would both write to the stanza {stanza} in {path} of the bucket {bucket}: set \
+                 `backup.stanza` of {name} to another name"
+            ));
+        }
+    }
+    // Its machines generate the locale of their own file only.
+    if let (Some(own), Some(its)) = (&plan.postgres.locale, &other.postgres.locale)
+        && own.name != its.name
+    {
+        causes.push(format!("{name} has the locale {}, and the backups have {}", own.name, its.name));
+    }
+    if new.known.fleet_if_any()?.is_some() {
+        let cluster = new.running(context).await?;
+        let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
+        let seen = context.interruptible("look at the machines of", &name, looked).await?;
+        let has_data = seen.values().any(|view| view.checkpoint.is_some());
+        if has_data {
+            causes.push(format!("{name} exists and has data: only a cluster that is not there yet can be restored"));
+        }
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed("restore-refused", "restore", format!("{from} to {name}"));
+    Err(causes.into_iter().fold(error, |error, cause| error.cause(cause)).hint(format!(
+        "Write a cluster file for the new cluster, for example a copy of that of {from} with another `name`"
+    )))
+}
+
+/// What opens the repository of `source`.
+async fn origin(context: &Context, source: &mut Deployment, target: Target) -> Result<Origin> {
+    source.vault_with_given(context).await?;
+    let (cluster, _, vault) = source.parts(context).await?;
+    let backup = configured(&cluster.plan, "restore")?;
+    let Some((name, repository)) = backup.repositories.iter().next() else {
+        return Err(Error::failed("restore-refused", "restore", cluster.name()).cause("it has no repository"));
+    };
+    let secret = |what| vault.password(&Account::Repository(name.clone(), what)).cloned();
+    Ok(Origin {
+        stanza: backup.stanza_of(cluster.name(), vault.uuid()),
+        repository: repository.clone(),
+        key: secret(RepositorySecret::Key)?,
+        key_secret: secret(RepositorySecret::Secret)?,
+        passphrase: secret(RepositorySecret::Passphrase)?,
+        target,
+    })
+}
+
+/// All that `source` has acknowledged when this begins: waits until it is in the repository.
+async fn now(run: &RunContext, source: &mut Deployment) -> Result<(Target, Option<String>)> {
+    let (context, name) = (&run.context, source.cluster.name().clone());
+    let failed = || Error::failed("clone-failed", "clone", &name);
+    let cluster = source.running(context).await?;
+    let health = look(run, &cluster).await?;
+    let node = primary(&cluster, &health, "clone")?;
+    let client = postgres::superuser(&cluster.access, node, "postgres").await;
+    let client = client.map_err(|said| failed().cause(format!("{}: {said}", node.key())))?;
+    // The record that follows the restore point, which the recovery waits for, is the end of the segment.
+    let query = "SELECT pg_create_restore_point($1)::text";
+    let asked = async {
+        let point = format!("hactl-clone-{:032x}", rand::random::<u128>());
+        let row = client.query_one(query, &[&point]).await?;
+        let segment = client.query_one("SELECT pg_walfile_name(pg_switch_wal())", &[]).await?;
+        Ok((row.get::<_, String>(0), segment.get::<_, String>(0)))
+    };
+    let asked = async { asked.await.map_err(|error: tokio_postgres::Error| failed().cause(error.to_string())) };
+    let (lsn, segment) = context.interruptible("write a restore point on", node.key(), asked).await?;
+    let words = format!("waiting until segment {segment} is in the repository");
+    context.events.step(Stage::Backup, Some(node.key()), words).await;
+    context.interruptible("wait for the archive of", &name, archived(&client, &segment, &failed)).await?;
+    let lsn = lsn.parse().map_err(|said: String| failed().cause(format!("{lsn}: {said}")))?;
+    Ok((Target::Lsn(lsn), Some(format!("all WAL of {name} to {segment} is in the repository"))))
+}
+
+/// What the machines of `source` say of its backups; none where none of them answers.
+///
+/// # Errors
+/// When machines answer, and none can read the repository.
+async fn ask_source(context: &Context, source: &mut Deployment) -> Result<Option<Backups>> {
+    if source.known.fleet_if_any()?.is_none() {
+        return Ok(None);
+    }
+    let cluster = source.running(context).await?;
+    let mut unread = None;
+    for node in cluster.fleet.data_nodes() {
+        // One that does not answer says nothing about the repository.
+        let asked = async {
+            match cluster.access.connect(node).await {
+                Ok(remote) => Ok(Some(pgbackrest::ask(&remote).await)),
+                Err(_) => Ok(None),
+            }
+        };
+        match context.interruptible("read the backups from", node.key(), asked).await? {
+            Some(Ok(seen)) => return Ok(Some(seen)),
+            Some(Err(error)) => unread = Some(error),
+            None => {}
+        }
+    }
+    unread.map_or(Ok(None), Err)
+}
+
+/// Refuses a target that the backups do not reach.
+async fn is_restorable(context: &Context, source: &Deployment, target: &Target, seen: Option<&Backups>) -> Result<()> {
+    let name = source.cluster.name();
+    let Some(seen) = seen else {
+        let step = format!("no machine of {name} answers: its backups are not known before they are restored");
+        context.events.step(Stage::Plan, None, step).await;
+        return Ok(());
+    };
+    reaches(seen, target, Timestamp::now()).map_err(|(cause, hint)| {
+        Error::failed("restore-refused", "restore", name).cause(cause).hint(hint.replace("NAME", name.as_str()))
+    })
+}
+
+/// Whether the backups reach `target`: otherwise why not, and what to do.
+fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (String, String)> {
+    let Some(from) = seen.restorable_from else {
+        return Err(("its repository has no backup".to_owned(), "Run `hactl backup now NAME`".to_owned()));
+    };
+    match target {
+        Target::Newest => Ok(()),
+        Target::Time(at) if *at < from => Err((
+            format!("{at} is before {from}, the second after the end of its oldest backup"),
+            format!("Give `--at` a moment from {from} on"),
+        )),
+        Target::Time(at) if *at > now => {
+            Err((format!("{at} is in the future"), "Give `--at` a moment that has passed".to_owned()))
+        }
+        Target::Time(_) => Ok(()),
+        Target::Lsn(lsn) => match seen.backups.iter().filter_map(|backup| backup.stop_lsn.as_ref()?.parse().ok()).min()
+        {
+            Some(first) if *lsn < first => Err((
+                format!("{lsn} is before {first}, the end of its oldest backup"),
+                format!("Give `--lsn` a position from {first} on"),
+            )),
+            _ => Ok(()),
+        },
+        Target::Backup(label) if seen.backups.iter().any(|backup| backup.label == label.as_str()) => Ok(()),
+        Target::Backup(label) => Err((
+            format!("its repository has no backup {label}"),
+            "Give `--backup` one of those that `hactl backup list NAME` shows".to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::pgbackrest::BackupView;
+
+    fn seen(backups: &[(&str, &str, &str)]) -> Backups {
+        let view = |(label, ended, lsn): &(&str, &str, &str)| BackupView {
+            label: (*label).to_owned(),
+            kind: "full".to_owned(),
+            started: ended.parse().unwrap(),
+            ended: ended.parse().unwrap(),
+            stop_lsn: Some((*lsn).to_owned()),
+            size_bytes: 0,
+            added_bytes: 0,
+            has_errors: false,
+        };
+        let backups: Vec<BackupView> = backups.iter().map(view).collect();
+        let restorable_from = backups.iter().map(|backup| backup.ended).min();
+        Backups { stanza: "pg-1a2b3c4d".to_owned(), backups, restorable_from, last_segment: None, is_running: false }
+    }
+
+    #[test]
+    fn target_outside_the_backups_is_refused_with_what_they_reach() {
+        let two = seen(&[
+            ("20261130-022015F", "2026-11-30T02:20:16Z", "0/FE000158"),
+            ("20261201-022015F", "2026-12-01T02:20:16Z", "1/158"),
+        ]);
+        let now = "2026-12-02T00:00:00Z".parse().unwrap();
+        let lsn = |text: &str| Target::Lsn(text.parse().unwrap());
+        let at = |text: &str| Target::Time(text.parse().unwrap());
+        let backup = |text: &str| Target::Backup(text.parse().unwrap());
+        for good in [
+            Target::Newest,
+            at("2026-11-30T02:20:16Z"),
+            at("2026-12-01T23:59:59Z"),
+            lsn("0/FE000158"),
+            lsn("2/0"),
+            backup("20261201-022015F"),
+        ] {
+            assert_eq!(reaches(&two, &good, now), Ok(()), "{good}");
+            let (cause, hint) = reaches(&seen(&[]), &good, now).unwrap_err();
+            assert!(cause.contains("no backup") && hint.contains("backup now"), "{cause} {hint}");
+        }
+        for (bad, expected) in [
+            (at("2026-11-30T02:20:15Z"), "from 2026-11-30T02:20:16Z on"),
+            (at("2026-12-02T00:00:01Z"), "has passed"),
+            (lsn("0/FE000157"), "from 0/FE000158 on"),
+            (backup("20261201-022016F"), "backup list"),
+        ] {
+            let (_, hint) = reaches(&two, &bad, now).unwrap_err();
+            assert!(hint.contains(expected), "{bad}: {hint}");
+        }
+    }
+}
