@@ -74,7 +74,7 @@ PLAYBOOK = """
       vars: {hactl_leaves: postgresql}
     - name: Left in place
       ansible.builtin.set_fact:
-        hactl_in_place: "{{ [] | length == 0 }}"
+        patroni_restarts_in_place: "{{ [] | length == 0 }}"
       vars: {hactl_leaves: postgresql}
     - name: Handlers
       ansible.builtin.meta: flush_handlers
