@@ -84,13 +84,13 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
     let untouched: [(&str, &[&str], &[Expected<'_>]); 5] = [
         (
             "up, with values that Patroni drops, names each of them and what is allowed",
-            &["wal_keep_size: 2G", "work_mem: 16mb", "wrok_mem: 4MB", "log_statement: DDLL", "max_connections: 20"],
+            &["wal_keep_size: 2G", "work_mem: 16mb", "wrok_mem: 4MB", "log_statement: DDLL", "max_worker_processes: 1"],
             &[
                 ("7:20", &["postgres.parameters.wal_keep_size", "units B, kB, MB, GB, TB", "(did you mean 2GB?)"]),
                 ("8:15", &["postgres.parameters.work_mem", "`16mb`", "(did you mean 16MB?)"]),
                 ("9:15", &["no such parameter", "(did you mean work_mem?)"]),
                 ("10:20", &["none, ddl, mod, all", "(did you mean ddl?)"]),
-                ("11:22", &["allowed: 25 to 262143"]),
+                ("11:27", &["allowed: 2 to 262143"]),
             ],
         ),
         (

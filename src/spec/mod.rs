@@ -8,6 +8,7 @@ mod backend;
 mod blueprint;
 mod check;
 mod checker;
+mod connections;
 mod endpoint;
 mod file;
 mod hosts;

@@ -1,6 +1,7 @@
 //! What loads, and what people read when it does not.
 
 mod backend;
+mod connections;
 mod endpoint;
 mod platforms;
 mod slots;
