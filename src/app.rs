@@ -31,6 +31,8 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help) => {
+            let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+            let help = command::with_list(help, arguments);
             let code = u8::try_from(help.exit_code()).unwrap_or(Kind::Usage.exit_code());
             return match help.print() {
                 Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

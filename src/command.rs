@@ -26,6 +26,7 @@ mod secrets;
 mod session;
 mod ssh;
 mod status;
+mod subcommand;
 mod switchover;
 mod terraform;
 mod up;
@@ -34,7 +35,7 @@ mod version;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub(crate) use self::session::Session;
+pub(crate) use self::{session::Session, subcommand::with_list};
 use crate::{error::Result, report as reports};
 
 const EXAMPLES: &str = "Examples:

@@ -251,6 +251,52 @@ fn command_with_a_question_on_a_cluster_without_machines_fails_before_the_questi
 }
 
 #[test]
+fn word_that_is_no_subcommand_is_reported_with_the_subcommands() {
+    let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
+    let lists = [
+        (&["secrets", "pg", "creat"][..], "[subcommands: create, recipients, rotate, host-keys", Some("'create'")),
+        (&["secrets", "pg", "zzz", "more"], "[subcommands: create, recipients, rotate, host-keys", None),
+        (&["secrets", "pg", "recipients", "ad"], "[subcommands: list, add, remove", Some("'add'")),
+        (&["--output", "json", "secrets", "up", "rotat"], "[subcommands: create, recipients,", Some("'rotate'")),
+        (&["image", "biuld"], "[subcommands: list, build, prune", Some("'build'")),
+    ];
+    for (words, list, meant) in lists {
+        let (code, stdout, stderr) = place.fails(words);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{words:?}");
+        assert!(stderr.contains("error: unrecognized subcommand") && stderr.contains(list), "{words:?}: {stderr}");
+        let suggests = meant.map(|name| format!("tip: did you mean {name}?"));
+        assert_eq!(stderr.contains("did you mean"), suggests.is_some(), "{stderr}");
+        assert!(stderr.contains(suggests.as_deref().unwrap_or_default()), "{stderr}");
+    }
+    // Another mistake keeps its own words.
+    for (words, said) in [
+        (&["secrets", "pg", "create", "more"][..], "unexpected argument 'more'"),
+        (&["secrets", "pg", "--creat"], "unexpected argument '--creat'"),
+        (&["statsu", "pg"], "similar subcommand exists: 'status'"),
+    ] {
+        let (_, _, stderr) = place.fails(words);
+        assert!(stderr.contains(said) && !stderr.contains("[subcommands"), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn plan_with_a_key_file_that_does_not_exist_is_refused() {
+    let file = |key: &str| {
+        format!(
+            "platform: {{hosts: {{ssh: {{key: {key}}}}}}}\ninstances: {{node1: {{address: 192.0.2.1}}}}\n\
+             postgres: {{own_network: true}}\n"
+        )
+    };
+    let place = Place::with("pg.yaml", &file("/nonexistent/id"));
+    for command in ["plan", "up"] {
+        let (code, error) = place.error(&[command, "pg"]);
+        assert_eq!((code, &error["code"]), (3, &"ssh-key".into()), "{command}: {error:#}");
+        assert_eq!(error["object"], "/nonexistent/id");
+        assert_eq!(error["hint"], "Check `ssh.key` in the cluster file");
+    }
+}
+
+#[test]
 fn drill_unknown_is_reported_with_a_similar_name_if_there_is_one() {
     let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
     for (wrong, right) in [("node-los", Some("node-loss")), ("al", Some("all")), ("nonsense", None)] {

@@ -81,16 +81,16 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
     let application = Application::start(&dsn, 2);
 
     // Nothing but the server that tries them sees these.
-    let untouched: [(&str, &[&str], &[Expected<'_>]); 5] = [
+    let untouched: [(&str, &[&str], &[Expected<'_>]); 7] = [
         (
             "up, with values that Patroni drops, names each of them and what is allowed",
-            &["wal_keep_size: 2G", "work_mem: 16mb", "wrok_mem: 4MB", "log_statement: DDLL", "max_connections: 20"],
+            &["wal_keep_size: 2G", "work_mem: 16mb", "wrok_mem: 4MB", "log_statement: DDLL", "max_worker_processes: 1"],
             &[
                 ("7:20", &["postgres.parameters.wal_keep_size", "units B, kB, MB, GB, TB", "(did you mean 2GB?)"]),
                 ("8:15", &["postgres.parameters.work_mem", "`16mb`", "(did you mean 16MB?)"]),
                 ("9:15", &["no such parameter", "(did you mean work_mem?)"]),
                 ("10:20", &["none, ddl, mod, all", "(did you mean ddl?)"]),
-                ("11:22", &["allowed: 25 to 262143"]),
+                ("11:27", &["allowed: 2 to 262143"]),
             ],
         ),
         (
@@ -115,6 +115,16 @@ fn edit_of_parameters_never_takes_a_healthy_cluster_down() {
             "up, with a library that breaks each new connection, quotes the server",
             &["session_preload_libraries: pgaudit"],
             &[("7:32", &["could not access file \"pgaudit\""])],
+        ),
+        (
+            "up, with huge pages that the machine does not have, says so",
+            &["huge_pages: on"],
+            &[("7:17", &["MB of shared memory", "the machine has 0 MB of huge pages"])],
+        ),
+        (
+            "up, with a restore_command that no shell finds, says what it does to each standby",
+            &["restore_command: /nonexistent/archive-get %f %p"],
+            &[("7:22", &["it ended with status 127", "no standby would start", "/nonexistent/archive-get: not found"])],
         ),
     ];
     for (name, parameters, expected) in untouched {

@@ -31,6 +31,18 @@ pub(crate) fn users_key(context: &Context, platform: &Platform) -> Result<Option
     }))
 }
 
+/// Checks that the key file exists that the cluster file names, and that it is a usable key.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn check_named(context: &Context, platform: &Platform) -> Result<()> {
+    match platform.ssh().key {
+        SshKeySource::File(_) => users_key(context, platform).map(drop),
+        // A plan needs no key as long as no machine exists, so that a machine without one can plan a new cluster.
+        SshKeySource::Vault | SshKeySource::User | SshKeySource::Agent => Ok(()),
+    }
+}
+
 /// The files of those keys, for programs that read files.
 pub(crate) fn identities(context: &Context, cluster: &Cluster) -> SshIdentities {
     let machine = match cluster.plan.platform.ssh().key {

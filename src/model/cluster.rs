@@ -179,6 +179,16 @@ pub struct Postgres {
     pub birth: u32,
 }
 
+impl Postgres {
+    /// The value of a parameter that is a number of things, or `default` where none is set. None where it is no such number.
+    #[must_use]
+    pub fn count(&self, parameter: &str, default: u32) -> Option<u32> {
+        let Some(value) = self.parameters.get(parameter) else { return Some(default) };
+        let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
+        Some(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+}
+
 /// What Patroni is told: the checked section of the cluster file, and what a plan hands on to the roles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Patroni {

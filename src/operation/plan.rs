@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     context::Context,
-    deployment::Deployment,
+    deployment::{Deployment, ssh_keys},
     error::{Error, Result},
     event::Stage,
     firewall::RefusedSource,
@@ -108,6 +108,7 @@ impl Planned {
 /// When Terraform or the playbook cannot plan.
 pub async fn plan(context: &Context, deployment: &mut Deployment, agreed: &Consent, mitogen: bool) -> Result<Planned> {
     machines::survey_platform(context, deployment).await?;
+    ssh_keys::check_named(context, &deployment.cluster.plan.platform)?;
     if deployment.vault_if_any(context).await?.is_some() {
         deployment.vault_with_given(context).await?;
         deployment.take_over()?;

@@ -52,7 +52,8 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         etcd,
         patroni,
         postgres: if pinned.postgres { wanted.postgres } else { runs.postgres },
-        own_network: if pinned.own_network { wanted.own_network } else { runs.own_network },
+        // Only a file can have set `false` where the default is `true`: without the field it is the default again.
+        own_network: wanted.own_network || !pinned.own_network && runs.own_network,
         synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
         memory_mib: spec.postgres.memory_mib,
         birth: runs.birth,
@@ -283,6 +284,10 @@ mod tests {
         assert!(!own("own_network: false", Some(settled("3.6.11"))));
         assert!(own("own_network: true", None));
         assert!(plan("", None).postgres.own_network);
+        // The file of a local cluster said `false`, and no longer does.
+        let closed = Settled { own_network: false, ..settled("3.6.11") };
+        assert!(plan("", Some(closed.clone())).postgres.own_network);
+        assert!(!own("", Some(closed)));
     }
 
     #[test]

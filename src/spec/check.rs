@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Instance, Pin, Pinned, Spec, backend, backup,
     checker::Checker,
-    endpoint,
+    connections, endpoint,
     file::{ClusterFile, DefaultsFile, DnsFile, InstanceFile, MachineFile, PROXMOX_FIELDS, PlatformFile},
     hosts, local,
     problem::Collector,
@@ -115,6 +115,9 @@ pub(super) fn check(
     let endpoint = file
         .endpoint
         .map(|written| endpoint::endpoint(&mut checker, &written, &postgres, countable.then_some(&instances)));
+    if countable {
+        connections::connections(&mut checker, &postgres, &patroni, endpoint.as_ref(), &instances);
+    }
     sections::patroni_knows(&mut checker, &patroni.version, postgres.major);
     let backup = file.backup.map(|written| backup::backup(&mut checker, written, &postgres.parameters));
     let given = file.secrets.unwrap_or_default();

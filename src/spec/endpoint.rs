@@ -65,11 +65,10 @@ fn names(checker: &mut Checker<'_, '_>, entry: &EntryPoint, postgres: &Postgres)
 
 /// Whether each pooler gets a connection to each database.
 fn pools(checker: &mut Checker<'_, '_>, entry: &EntryPoint, postgres: &Postgres, poolers: &[&Instance]) {
-    let given = postgres.parameters.get("max_connections");
-    let given = given.and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()));
     let memory = poolers.iter().map(|one| one.memory_mib).min();
-    let derived = || default_max_connections(postgres.memory_mib.or(memory).unwrap_or_default());
-    let connections = given.map_or_else(derived, |given| u32::try_from(given).unwrap_or(u32::MAX));
+    let derived = default_max_connections(postgres.memory_mib.or(memory).unwrap_or_default());
+    let given = postgres.parameters.contains_key("max_connections");
+    let connections = postgres.count("max_connections", derived).unwrap_or(derived);
     let (poolers, databases) = (poolers.len(), postgres.databases.len());
     if poolers == 0 || entry.pool_size(connections, poolers, databases) > 0 {
         return;
@@ -81,6 +80,6 @@ fn pools(checker: &mut Checker<'_, '_>, entry: &EntryPoint, postgres: &Postgres,
          {poolers} poolers to each of {databases} databases"
     );
     let written = ["postgres", "parameters", "max_connections"];
-    let (path, field) = if given.is_some() { (&written[..], "") } else { (&["endpoint"][..], "max_connections: ") };
+    let (path, field) = if given { (&written[..], "") } else { (&["endpoint"][..], "max_connections: ") };
     checker.meant(path, message, enough.map(|enough| format!("{field}{enough}")));
 }

@@ -370,7 +370,8 @@ pub(super) struct PostgresFile {
     #[schemars(example = ["192.168.1.5/32"])]
     pub(super) load_balancers: Option<Vec<String>>,
     /// Whether every address in the network of a machine may connect. The default is `true` on platforms `local` and
-    /// `proxmox`, and `false` on `hosts` and `terraform`, where hactl assumes a network of 256 addresses.
+    /// `proxmox`, and `false` on `hosts` and `terraform`, where hactl assumes a network of 256 addresses. A running cluster
+    /// keeps `true` until its file says `false`.
     #[schemars(example = false)]
     pub(super) own_network: Option<bool>,
 }

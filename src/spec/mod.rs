@@ -9,6 +9,7 @@ mod backup;
 mod blueprint;
 mod check;
 mod checker;
+mod connections;
 mod endpoint;
 mod file;
 mod hosts;

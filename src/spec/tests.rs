@@ -2,6 +2,7 @@
 
 mod backend;
 mod backup;
+mod connections;
 mod endpoint;
 mod platforms;
 mod slots;

@@ -30,7 +30,7 @@ def load(path, name):
 LOG = load("module_utils/patroni_server_log.py", "ansible.module_utils.patroni_server_log")
 sys.modules["ansible.module_utils.patroni_server_log"] = LOG
 sys.modules["ansible.module_utils.patroni_progress"] = load("module_utils/patroni_progress.py", "ansible.module_utils.patroni_progress")
-for shared in ("patroni_libraries", "patroni_psql", "patroni_rest"):
+for shared in ("patroni_libraries", "patroni_psql", "patroni_rest", "patroni_restore"):
     sys.modules["ansible.module_utils." + shared] = load("module_utils/%s.py" % shared, "ansible.module_utils." + shared)
 PARAMETERS = load("library/patroni_parameters.py", "patroni_parameters")
 CANARY = load("library/patroni_canary.py", "patroni_canary")

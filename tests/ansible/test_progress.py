@@ -45,6 +45,38 @@ class Progress(unittest.TestCase):
         for looks, end in table:
             self.assertEqual(self.ends(looks), end, looks)
 
+    def test_wait_for_members_that_all_run_ends_once_nothing_moves(self):
+        away = member("c", "replica", "running", replay_lsn="0/5000000")
+        table = [
+            ("a standby that does not stream", [LEADER, STREAMS, away], [], 61),
+            ("one that an archive feeds", [LEADER, STREAMS, member("c", "replica", "in archive recovery")], [], 61),
+            ("one that catches up until then", [LEADER, STREAMS, away], [(50, 1), (100, 2)], 161),
+            ("all stream", [LEADER, STREAMS, member("c", "replica", "streaming")], [], 181),
+            ("one starts", [LEADER, STREAMS, member("c", "replica", "starting")], [], 181),
+            ("one is copied", [LEADER, STREAMS, member("c", "replica", "creating replica")], [], 181),
+            ("one is away", [LEADER, STREAMS], [], 181),
+            ("no leader", [member("a", "replica", "running"), STREAMS, away], [], 181),
+        ]
+        for name, members, looks, end in table:
+            progress = PROGRESS.Progress()
+            for now in range(200):
+                progress.note({"replay on c": done for at, done in looks if at == now}, now)
+                stuck = progress.is_stuck(PROGRESS.all_run(members, ["a", "b", "c"]), now)
+                if stuck or progress.is_over(now, 180):
+                    break
+            self.assertEqual(now, end, name)
+        progress = PROGRESS.Progress()
+        progress.is_stuck(True, 5)
+        self.assertEqual(progress.stood_still(70), "all members run, and nothing moved for 65 s")
+
+    def test_wait_of_members_that_start_meanwhile_begins_again(self):
+        progress = PROGRESS.Progress()
+        self.assertFalse(progress.is_stuck(True, 10))
+        self.assertFalse(progress.is_stuck(False, 60))
+        self.assertFalse(progress.is_stuck(True, 100))
+        self.assertFalse(progress.is_stuck(True, 160))
+        self.assertTrue(progress.is_stuck(True, 161))
+
     def test_end_names_what_stood_still(self):
         progress = PROGRESS.Progress()
         self.assertEqual(progress.stood_still(5), "")

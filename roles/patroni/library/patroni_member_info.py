@@ -13,7 +13,7 @@ import urllib.error
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.patroni_libraries import libraries
-from ansible.module_utils.patroni_progress import LONG_STALL, STALL, Progress, concerns, marks, recovered, waits_for_data
+from ansible.module_utils.patroni_progress import LONG_STALL, STALL, Progress, all_run, concerns, marks, recovered, waits_for_data
 from ansible.module_utils.patroni_psql import psql
 from ansible.module_utils.patroni_rest import Rest
 from ansible.module_utils.patroni_server_log import complaints
@@ -27,6 +27,7 @@ description:
     on one timeline, and as many synchronous standbys as the mode demands. A
     member that still runs pg_basebackup does not count as streaming.
   - A copy of the data and a replay extend the wait as long as they get farther.
+  - The wait ends early when all members run, one of them does not stream, and nothing has moved for 60 seconds.
 options:
   config_dir: {type: path, required: true, description: Patroni's configuration directory}
   data_dir: {type: path, required: true, description: PostgreSQL's data directory}
@@ -290,7 +291,7 @@ def main():
         # Another host judges. This one waits for what follows.
         if params["failure"] and now > params["wait"] and waits_for_data(found["name"], found["members"]):
             module.exit_json(changed=False, **found)
-        if progress.is_over(now, params["wait"]):
+        if progress.is_over(now, params["wait"]) or progress.is_stuck(all_run(found["members"], params["members"]), now):
             break
         if now > params["wait"] and not concerns(found["name"], found["members"], params["members"]):
             module.exit_json(changed=False, **found)

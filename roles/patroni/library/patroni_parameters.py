@@ -15,6 +15,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.patroni_psql import fed, psql
+from ansible.module_utils.patroni_restore import tried as restore_command
 from ansible.module_utils.patroni_server_log import blame, complaints, refusals, text
 
 DOCUMENTATION = r"""
@@ -61,7 +62,7 @@ FORCED = {
 # These exist only when their library is loaded; a name with a dot is accepted in any case.
 FORCED_OF_LIBRARIES = {"cron.launch_active_jobs": "off"}
 # Programs that only a primary or a recovery runs: no replica tries them either.
-COMMANDS = ("archive_command", "restore_command", "archive_cleanup_command", "recovery_end_command")
+COMMANDS = ("archive_command", "archive_cleanup_command", "recovery_end_command")
 PREFIX = "/var/tmp/hactl-parameters-"
 PATIENCE = 30
 MEMORY = "MemoryMax=512M"
@@ -171,8 +172,8 @@ def archiving(changed, parameters, major):
 
 def without(params, changed, names):
     """What is left to try without parameters of these names."""
-    kept = {name: value for name, value in params["parameters"].items() if name not in names}
-    return dict(params, parameters=kept), [name for name in changed if name not in names]
+    kept = dict(params, parameters={name: value for name, value in params["parameters"].items() if name not in names})
+    return kept, [name for name in changed if name not in names]
 
 
 def limits(changed, parameters, live):
@@ -222,11 +223,7 @@ def disk_size(path):
 
 def machine_memory():
     """Bytes that this machine, or its container, has."""
-    found = []
-    with open("/proc/meminfo", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("MemTotal:"):
-                found.append(int(line.split()[1]) * 1024)
+    found = [int(re.search(r"^MemTotal:\s+(\d+)", open("/proc/meminfo", encoding="ascii").read(), re.M).group(1)) * 1024]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             with open(path, encoding="ascii") as file:
@@ -259,17 +256,17 @@ class Scratch:
     def program(self, name):
         return os.path.join(self.module.params["bin_dir"], name)
 
-    def run(self, argv, data="", may_fail=False):
-        """Runs a program of PostgreSQL to its end in a unit with little memory."""
+    def run(self, argv, data="", may_fail=False, network=False):
+        """Runs a program to its end as postgres, in a unit with little memory."""
         code, out, err = fed(
-            self.module, ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *self.properties(), *argv], data)
+            self.module, ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *self.properties(network), *argv], data)
         if code != 0 and not may_fail:
             self.module.fail_json(msg="%s: %s" % (" ".join(argv[:2]), err.strip()[-2000:]), refused=[])
         return code, out, err
 
-    def properties(self):
-        values = ["User=postgres", MEMORY, "OOMScoreAdjust=1000", "Nice=10", "PrivateNetwork=yes", "RuntimeMaxSec=120",
-                  "WorkingDirectory=" + self.dir]
+    def properties(self, network=False):
+        values = ["User=postgres", MEMORY, "OOMScoreAdjust=1000", "Nice=10", "RuntimeMaxSec=120", "WorkingDirectory=" + self.dir,
+                  "PrivateNetwork=" + ("no" if network else "yes")]
         return [word for value in values for word in ("-p", value)] + ["--setenv=LC_ALL=C.UTF-8", "--setenv=PGDATA=" + self.data]
 
     def initdb(self):
@@ -347,9 +344,9 @@ def sizes(scratch, params, changed, version):
     # The server computes its whole size from version 15 on.
     what = "shared_memory_size" if version >= 150000 else "shared_buffers"
     shown, lines = scratch.shows(what, options)
-    bytes_wanted = int(shown) * (8192 if what == "shared_buffers" else 1048576) if shown else 0
     if shown is None:
         return refusals(lines, changed, parameters)
+    bytes_wanted = int(shown) * (8192 if what == "shared_buffers" else 1048576)
     in_huge_pages = text(parameters.get("huge_pages", "try")).lower() == "on"
     if in_huge_pages and "huge_pages" in changed and bytes_wanted > huge_pages():
         name, limit, kind = "huge_pages", huge_pages(), "huge pages"
@@ -385,7 +382,7 @@ def tried(scratch, params, changed, catalogue):
     if lines:
         return refusals(lines, changed, parameters), {}, []
     refused, settings, restart = [], {}, []
-    # Not `setting`: a connection over a socket shows the options of TCP as 0.
+    # A connection over a socket shows the options of TCP as 0 in `setting`.
     code, out, err = scratch.sql(
         "SELECT json_build_object("
         "'settings', (SELECT json_object_agg(lower(name), json_build_array(reset_val, context)) FROM pg_settings),"
@@ -485,6 +482,7 @@ def main():
         if not found and (changed or not refused) and params["server"]:
             found, settings, restart = tried(scratch, params, changed, catalogue)
             found += harmful(changed, params["parameters"], settings, disk_size(params["data_dir"]))
+            found = found or restore_command(scratch, changed, params["parameters"])
         refused += found
     finally:
         scratch.remove()
@@ -493,7 +491,7 @@ def main():
     module.exit_json(changed=False, refused=[], settings=settings, restart=restart, major=major,
                      local=[name for name in changed if name in patroni and not patroni[name]["shared"]],
                      untried=[name for name in changed if name in params["parameters"]
-                              and name in (COMMANDS if params["replica"] else FORCED)])
+                              and name in (COMMANDS if params["replica"] else FORCED) and name != "restore_command"])
 
 
 if __name__ == "__main__":

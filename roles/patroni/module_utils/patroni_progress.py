@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 
-# Seconds for which everything may stand still once the wait has run out. A copy moves nothing until its checkpoint ends.
+# Seconds for which everything may stand still once the wait has run out, or once all members run. A copy moves nothing until
+# its checkpoint ends.
 STALL = 60
 # The same for a new cluster whose data comes from elsewhere: a server that starts first writes all of it to the disk.
 LONG_STALL = 600
@@ -73,6 +74,15 @@ def recovered(processes):
     return (int(found.group(2), 16) << 32) + (int(found.group(3), 16) << 24) if found else 0
 
 
+def all_run(members, wanted):
+    """Whether all members that are waited for run below a leader and nothing is copied, and a standby does not stream all the same."""
+    states = {member["name"]: member for member in members}
+    found = [states.get(name, {"role": "", "state": "absent"}) for name in wanted]
+    standbys = [member["state"] for member in found if member["role"] not in ("leader", "standby_leader")]
+    runs = all(member["state"] in ("running", "streaming", "in archive recovery") for member in found)
+    return runs and len(standbys) == len(found) - 1 and any(state != "streaming" for state in standbys)
+
+
 class Progress:
     """The farthest position of each thing, and when one of them last moved."""
 
@@ -80,6 +90,12 @@ class Progress:
         self.stall = stall
         self.best = {}
         self.moved = 0
+        self.idle = None
+
+    def is_stuck(self, all_run, now):
+        """Whether for a while no start and no copy was under way that could end, and nothing moved: no wait helps then."""
+        self.idle = (now if self.idle is None else self.idle) if all_run else None
+        return self.idle is not None and now - max(self.idle, self.moved) > STALL
 
     def note(self, found, now):
         for thing, done in found.items():
@@ -92,4 +108,6 @@ class Progress:
 
     def stood_still(self, now):
         things = ", ".join("%s at %d MB" % (thing, done >> 20) for thing, done in sorted(self.best.items()))
-        return "nothing moved for %d s: %s" % (now - self.moved, things) if things else ""
+        if things:
+            return "nothing moved for %d s: %s" % (now - self.moved, things)
+        return "" if self.idle is None else "all members run, and nothing moved for %d s" % (now - self.idle)

@@ -78,9 +78,7 @@ fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
 }
 
 fn pool_size(plan: &Plan, entry: &EntryPoint) -> u32 {
-    let written = plan.postgres.parameters.get("max_connections");
-    let written = written.and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()));
-    let connections = written.and_then(|value| u32::try_from(value).ok()).unwrap_or_default();
+    let connections = plan.postgres.count("max_connections", 0).unwrap_or_default();
     entry.pool_size(connections, plan.data_nodes().count(), plan.postgres.databases.len()).max(1)
 }
 

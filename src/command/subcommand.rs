@@ -1,0 +1,39 @@
+//! A word in the place of a subcommand.
+
+use clap::{
+    Command, CommandFactory,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::Cli;
+use crate::model::nearest;
+
+/// Lists the subcommands if a word is none of them: clap calls it an unexpected argument where a name precedes it, as in
+/// `hactl secrets NAME WORD`.
+pub(crate) fn with_list(error: clap::Error, arguments: impl IntoIterator<Item = String>) -> clap::Error {
+    let kind = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => return error,
+    };
+    let Some(ContextValue::String(word)) = error.get(kind) else { return error };
+    if word.starts_with('-') {
+        return error;
+    }
+    let mut root = Cli::command();
+    root.build();
+    let mut command = &mut root;
+    for argument in arguments.into_iter().take_while(|argument| argument != word) {
+        if command.find_subcommand(&argument).is_some() {
+            command = command.find_subcommand_mut(&argument).expect("it is there");
+        }
+    }
+    // Clap's own error suggests one of the many commands of hactl.
+    if !command.has_subcommands() || kind == ContextKind::InvalidSubcommand && command.get_name() == "hactl" {
+        return error;
+    }
+    let names: Vec<&str> = command.get_subcommands().filter(|one| !one.is_hide_set()).map(Command::get_name).collect();
+    let list = format!("unrecognized subcommand '{word}'\n  [subcommands: {}]", names.join(", "));
+    let meant = nearest(word, names).map(|name| format!("\n\n  tip: did you mean '{name}'?"));
+    command.error(ErrorKind::InvalidSubcommand, list + &meant.unwrap_or_default())
+}
