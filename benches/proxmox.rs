@@ -2,7 +2,8 @@
 //!
 //! Real Terraform on the recorded schema of bpg/proxmox, whose machines are there at once, and BIND on loopback: what is
 //! left is Terraform's own time, and hactl's beside it. Both work on the same stack with the same values, in turn, three times or as often as the first number among
-//! the arguments says. Prints one JSON line. Needs Terraform and `named`: `.ci/setup --test`.
+//! the arguments says. Prints one JSON line. With `HACTL_BENCH_BEFORE=PROGRAM`, another hactl such as that of the release before, it takes its
+//! turn as well: the times then tell whether this one has become slower. Needs Terraform and `named`: `.ci/setup --test`.
 
 #![allow(clippy::print_stdout, reason = "the result of a benchmark")]
 
@@ -40,6 +41,10 @@ const PARALLELISM: &str = "-parallelism=100";
 /// Its values are hactl's, as the last `up` left them.
 const VALUES: &str = ".hactl/pg/terraform/stacks/proxmox-vm/terraform.tfvars.json";
 const RECORD: &str = "hactl_dns_record_set";
+/// Whose time it is.
+const TERRAFORM: usize = 0;
+const HACTL: usize = 1;
+const BEFORE: usize = 2;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -92,20 +97,31 @@ fn main() {
     fs::write(top.join("pg.yaml"), file).expect("it can be written");
     provider::install(&top.join("data"), hactl.as_ref()).expect("it can be written");
 
+    let before = std::env::var("HACTL_BENCH_BEFORE").ok();
     let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(3);
-    let mut times: BTreeMap<&str, [Vec<f64>; 2]> = BTreeMap::new();
-    let mut add =
-        |what: &'static str, by_hactl: usize, seconds: f64| times.entry(what).or_default()[by_hactl].push(seconds);
-    let mut records = Vec::new();
+    let mut times: BTreeMap<&str, [Vec<f64>; 3]> = BTreeMap::new();
+    let mut add = |what: &'static str, by: usize, seconds: f64| times.entry(what).or_default()[by].push(seconds);
+    let mut records = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..rounds {
-        let own = |args: &[&str]| place.run(hactl, top, &[args, &["--output", "json"]].concat());
-        add("plan", 1, own(&["plan", "pg"]).0);
-        let (took, span) = own(&["up", "pg"]);
-        add("make", 1, took);
-        records.extend(span.map(|span| MACHINES as f64 / span));
-        let values = fs::read(top.join(VALUES)).expect("up has written it");
-        add("nothing to change", 1, own(&["up", "pg"]).0);
-        add("destroy", 1, own(&["down", "pg", "--yes"]).0);
+        let mut values = Vec::new();
+        let programs = [(HACTL, Some(hactl)), (BEFORE, before.as_deref())];
+        for (by, program) in programs.into_iter().filter_map(|(by, program)| Some((by, program?))) {
+            let own = |args: &[&str]| place.run(program, top, &[args, &["--output", "json"]].concat());
+            add("plan", by, own(&["plan", "pg"]).0);
+            let (took, span) = own(&["up", "pg"]);
+            add("make", by, took);
+            records[by].extend(span.map(|span| MACHINES as f64 / span));
+            if by == HACTL {
+                values = fs::read(top.join(VALUES)).expect("up has written it");
+            }
+            add("nothing to change", by, own(&["up", "pg"]).0);
+            add("destroy", by, own(&["down", "pg", "--yes"]).0);
+            // The next program finds a directory in which no hactl has run.
+            for left in [top.join(".hactl"), top.join("pg.secrets.age")].iter().filter(|left| left.exists()) {
+                if left.is_dir() { fs::remove_dir_all(left) } else { fs::remove_file(left) }
+                    .expect("it can be removed");
+            }
+        }
 
         let tree = top.join(format!("terraform-{round}"));
         Assets::embedded().write("terraform", &tree).expect("it can be written");
@@ -116,19 +132,29 @@ fn main() {
         // What hactl has done for its first plan, and does again when `down` has removed the directory.
         let init = terraform(&["init", "-input=false"]) + terraform(&["validate"]);
         let planned = plan() + terraform(&["show", "-json", "p"]);
-        add("plan", 0, init + planned);
+        add("plan", TERRAFORM, init + planned);
         // hactl has init behind it in `up`, too, when `plan` went before.
         add(
             "make",
-            0,
+            TERRAFORM,
             planned + terraform(&["apply", "-input=false", PARALLELISM, "p"]) + terraform(&["output", "-json"]),
         );
-        add("nothing to change", 0, plan());
-        add("destroy", 0, terraform(&["destroy", "-auto-approve", "-input=false", PARALLELISM]));
+        add("nothing to change", TERRAFORM, plan());
+        add("destroy", TERRAFORM, terraform(&["destroy", "-auto-approve", "-input=false", PARALLELISM]));
     }
     let rows: Vec<Value> = ["plan", "make", "nothing to change", "destroy"]
         .iter()
-        .map(|what| json!({"what": what, "terraform": times[what][0], "hactl": times[what][1]}))
+        .map(|what| {
+            let mut row = json!({"what": what, "terraform": times[what][TERRAFORM], "hactl": times[what][HACTL]});
+            if before.is_some() {
+                row["before"] = json!(times[what][BEFORE]);
+            }
+            row
+        })
         .collect();
-    println!("{}", json!({"benchmark": "proxmox", "machines": MACHINES, "rows": rows, "records per second": records}));
+    println!(
+        "{}",
+        json!({"benchmark": "proxmox", "machines": MACHINES, "rows": rows, "records per second": records[HACTL],
+            "records per second before": records[BEFORE]})
+    );
 }

@@ -342,7 +342,7 @@ fn cluster_on_virtual_machines_of_proxmox_runs_from_up_to_down() {
             bench.act(&["verify", NAME, "--yes", "--self-test"]);
             let report: Value = serde_json::from_slice(&bench.hactl(&["report", NAME]).stdout).unwrap();
             let drills = report["drills"].as_array().unwrap();
-            assert_eq!(drills.len(), 4, "{report:#}");
+            assert_eq!(drills.len(), 5, "{report:#}");
             for drill in drills {
                 println!("   {} {}: {} lost", drill["name"], drill["variant"], drill["lost"]);
                 let unprotected = drill["variant"] == "async" || drill["variant"] == "unguarded";

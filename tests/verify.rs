@@ -69,9 +69,17 @@ fn cluster_with_three_nodes_proves_its_failover() {
         let control = report(&bench);
         assert_eq!(
             titles(&control),
-            ["self-test/quorum-strict", "self-test/async", "self-test/guarded", "self-test/unguarded"]
+            [
+                "self-test/watcher",
+                "self-test/quorum-strict",
+                "self-test/async",
+                "self-test/guarded",
+                "self-test/unguarded"
+            ]
         );
-        let lost = [0, 1, 2, 3].map(|index| control["drills"][index]["lost"].as_u64().unwrap());
+        let watcher = &control["drills"][0];
+        assert!(watcher["outcome"] == "passed" && watcher["lost"] == 0, "{watcher:#}");
+        let lost = [1, 2, 3, 4].map(|index| control["drills"][index]["lost"].as_u64().unwrap());
         assert!(lost[0] == 0 && lost[1] > 0 && lost[2] == 0 && lost[3] > 0, "{control:#}");
         other_oracle(&bench, &control);
     });

@@ -16,7 +16,7 @@ pub(crate) struct PowerWatchArgs {
     pub(crate) after_ms: u64,
 }
 
-/// The parent reads only the first line of standard output, so an error goes there. Events have no reader: what it asks
+/// The parent reads standard output, so an error goes there. Events have no reader: what it asks
 /// the platform is no part of a run's record.
 pub(crate) async fn run(session: &Session, args: PowerWatchArgs) -> Result<u8> {
     exec::leave_parent()

@@ -98,6 +98,19 @@ pub struct DiskFlags {
     pub cache: Option<String>,
 }
 
+impl DiskFlags {
+    /// These flags, with those of another disk where they say nothing.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            discard: self.discard.or_else(|| other.discard.clone()),
+            iothread: self.iothread.or(other.iothread),
+            ssd: self.ssd.or(other.ssd),
+            cache: self.cache.or_else(|| other.cache.clone()),
+        }
+    }
+}
+
 /// When a machine starts and stops with its hypervisor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 pub use self::{
     machines::Machines,
-    recorded::{MachinePlace, MovedMachine, Recorded, RecordedMachine, Surveyed},
+    recorded::{FoundFlags, MachinePlace, MovedMachine, Recorded, RecordedMachine, Surveyed},
 };
 use crate::{
     context::Context,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::model::InstanceKey;
+use crate::model::{DiskFlags, InstanceKey};
 
 /// What Terraform's state holds, or is about to take in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct RecordedMachine {
     pub hypervisor: Option<String>,
     /// Whether Proxmox protected it against removal after the last apply.
     pub protection: bool,
+    /// How many of its disks Terraform manages.
+    pub disks: usize,
     /// Whether an import block names it: until it is applied, the machine has the name and tags that others gave it.
     pub imported: bool,
 }
@@ -65,4 +67,15 @@ pub struct Surveyed {
     pub moved: Vec<MovedMachine>,
     /// The numbers that the machines have, or had: with them Proxmox itself refuses to make one of them twice.
     pub vm_ids: BTreeMap<InstanceKey, u32>,
+    /// The flags that the first disks have, for virtual machines whose disks get a size from the cluster file for the
+    /// first time.
+    pub disk_flags: BTreeMap<InstanceKey, FoundFlags>,
+}
+
+/// The flags of a disk before its size is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFlags {
+    pub flags: DiskFlags,
+    /// Whether the disk is that of a machine that exists, and not of its template.
+    pub kept: bool,
 }

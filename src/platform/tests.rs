@@ -5,7 +5,7 @@ use crate::{
     assets::Assets,
     context::Dirs,
     event::Events,
-    model::Choices,
+    model::{Choices, DiskFlags},
     plan::{self, Plan},
     spec,
 };
@@ -107,6 +107,32 @@ fn hardware_of_a_proxmox_machine_reaches_the_stack_values() {
             "description": "Orders", "firewall": true, "startup": {"order": 1, "up_delay": 30},
             "extra_nic": {"bridge": "vmbr1", "vlan": 40, "address": "10.0.0.21/24"}})
     );
+}
+
+#[test]
+fn flags_of_a_disk_reach_the_stack_by_file_then_template_and_stay_on_a_machine_that_exists() {
+    let plan = plan_of(
+        "platform: {proxmox: {endpoint: 'https://pve1:8006/'}}\n\
+         defaults: {disk_gb: 40, hardware: {disk: {cache: none}}}\ninstances: {a: {}, b: {}, c: {}}\n",
+    );
+    let flags = || DiskFlags {
+        discard: Some("on".to_owned()),
+        iothread: Some(true),
+        ssd: None,
+        cache: Some("writeback".to_owned()),
+    };
+    let found = |kept| FoundFlags { flags: flags(), kept };
+    let surveyed = Surveyed {
+        disk_flags: [("a", found(false)), ("b", found(true))].map(|(key, found)| (key.parse().unwrap(), found)).into(),
+        ..Surveyed::default()
+    };
+    let assets = Assets::embedded();
+    let machines = Machines { surveyed: Some(&surveyed), ..machines(&plan, &assets, &[]) };
+    let values = variables(&machines, &BTreeMap::new());
+    let disk = |key: &str| &values["instances"][key]["disk"];
+    assert_eq!(disk("a"), &json!({"discard": "on", "iothread": true, "cache": "none"}));
+    assert_eq!(disk("b"), &json!({"discard": "on", "iothread": true, "cache": "writeback"}));
+    assert_eq!(disk("c"), &json!({"cache": "none"}));
 }
 
 #[test]

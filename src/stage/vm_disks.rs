@@ -167,12 +167,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::DiskFlags;
 
     /// What is wrong with a change of virtual machine 100, which has these disks in GB.
     fn wrong(change: Value, running: bool, disks: &[(&str, u64)]) -> Vec<String> {
         let plan = json!({"resource_changes": [{"address": "a", "type": "proxmox_virtual_environment_vm", "index": "node1",
             "change": change}]});
-        let disk = |gb: u64| GuestDisk { datastore: "lvm".to_owned(), size_mib: Some(gb * 1024) };
+        let disk =
+            |gb: u64| GuestDisk { datastore: "lvm".to_owned(), size_mib: Some(gb * 1024), flags: DiskFlags::default() };
         let disks = disks.iter().map(|(interface, gb)| ((*interface).to_owned(), disk(*gb))).collect();
         let found = [(100, GuestDisks { running, disks })].into();
         let changes = Changes::parse(&plan.to_string()).unwrap();
@@ -209,7 +211,7 @@ mod tests {
         after["disk"][0]["interface"] = json!("scsi1");
         let plan = json!({"resource_changes": [{"address": "a", "type": "proxmox_virtual_environment_vm", "index": "node1",
             "change": update(vm(None, json!({})), after)}]});
-        let disk = GuestDisk { datastore: "lvm".to_owned(), size_mib: Some(20 * 1024) };
+        let disk = GuestDisk { datastore: "lvm".to_owned(), size_mib: Some(20 * 1024), flags: DiskFlags::default() };
         let found = [(100, GuestDisks { running: true, disks: [("scsi0".to_owned(), disk)].into() })].into();
         let said = judge(&Changes::parse(&plan.to_string()).unwrap(), &found);
         assert!(said.len() == 1 && said[0].hint.starts_with("Set `disk_gb: 20` for node1"), "{said:?}");

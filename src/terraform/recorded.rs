@@ -93,6 +93,7 @@ fn read_state(text: &str, recorded: &mut Recorded) -> serde_json::Result<()> {
                 name: name.map(str::to_owned),
                 hypervisor: attributes["node_name"].as_str().map(str::to_owned),
                 protection: attributes["protection"] == true,
+                disks: attributes["disk"].as_array().map_or(0, Vec::len),
                 // Terraform ignores an import block for what the state has.
                 imported: false,
             };
@@ -134,7 +135,8 @@ mod tests {
         let resource = |kind: &str, name: &str, instances: Json| json!({"module": "module.machines", "mode": "managed", "type": kind, "name": name, "instances": instances});
         let uuid = Uuid::from_u128(7);
         let instance = |key: &str, id: u32| {
-            let attributes = json!({"vm_id": id, "node_name": "pve1", "name": key, "tags": ["a", format!("hactl-{uuid}")], "protection": id == 101});
+            let attributes = json!({"vm_id": id, "node_name": "pve1", "name": key, "tags": ["a", format!("hactl-{uuid}")], "protection": id == 101,
+                "disk": vec![json!({"interface": "scsi0"}); usize::from(id == 101)]});
             json!({"index_key": key, "attributes": attributes})
         };
         let state = json!({"version": 4, "resources": [
@@ -156,6 +158,8 @@ mod tests {
         assert_eq!(of("node1"), (Some(100), Some("pve1"), false));
         assert!(recorded.machines[&"node2".parse().unwrap()].protection);
         assert!(!recorded.machines[&"node1".parse().unwrap()].protection);
+        let disks = ["node1", "node2"].map(|key| recorded.machines[&key.parse().unwrap()].disks);
+        assert_eq!(disks, [0, 1]);
         assert_eq!(of("a"), (Some(104), Some("pve2"), true));
         assert_eq!((recorded.machines.len(), recorded.pool, recorded.begun), (3, true, Some(uuid)));
 

@@ -252,6 +252,17 @@ pub const SELF_TEST: Drill = Drill {
     ..drill("self-test", Tier::Destructive, Target::Primary, Fault::PowerOff)
 };
 
+/// The first step of the self-test: the watcher alone restores the power of a replica, at its deadline.
+pub const WATCHER: Drill = Drill {
+    variant: Some("watcher"),
+    effect: "the machine is not running",
+    undo: OUTSIDE,
+    until: Until::Undo,
+    data_nodes: 3,
+    voters: 3,
+    ..drill("self-test", Tier::Destructive, Target::Replica, Fault::PowerOff)
+};
+
 /// Comes before [`SELF_TEST`]: from then on, no other machine has the commits that the primary acknowledges.
 pub const CUT_REPLICATION: Drill = Drill {
     effect: "the nftables rule has dropped packets",

@@ -146,6 +146,7 @@ fn duration(until: Until) -> &'static str {
         Until::LockExpiry => "ttl + loop_wait + 5 s",
         Until::Moment => "5 s",
         Until::Succession => "until 5 s after the leader key names another member",
+        Until::Undo => "until the automatic undo reverts it",
     }
 }
 

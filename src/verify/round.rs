@@ -59,6 +59,9 @@ const IDLE_WITHIN: Duration = Duration::from_secs(12);
 /// How long clients write after the leader key has gone to another member.
 const SUCCESSION: Duration = Duration::from_secs(5);
 
+/// How long after its deadline an automatic undo may still be at work: a platform takes its time to start a machine.
+const UNDONE_WITHIN: Duration = Duration::from_secs(60);
+
 /// The pause between two looks at a running round.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -161,6 +164,10 @@ impl<'a> RunningRound<'a> {
         let bound_ms = expectation::bound_ms(drill, plan);
         let hold = drill.hold(&plan.patroni.timers, bound_ms.unwrap_or_default() as f64 / 1000.0);
         let hold = Duration::from_secs_f64(hold);
+        let deadline = match drill.until {
+            Until::Undo => hold,
+            _ => hold + UNDO_MARGIN + drill.effect_within(),
+        };
         let table = table_name(drill, n);
         setup.table.begin(healthy.leader(), &table).await?;
         let nodes: Vec<&FleetNode> = table::data_nodes(fleet).collect();
@@ -195,7 +202,7 @@ impl<'a> RunningRound<'a> {
             bound_ms,
             limit_ms: drill.limit_ms(&plan.limits_ms),
             hold,
-            deadline: hold + UNDO_MARGIN + drill.effect_within(),
+            deadline,
             table,
             began,
             armed: Vec::new(),
@@ -288,6 +295,17 @@ impl<'a> RunningRound<'a> {
                 self.progress.rest(false);
                 self.pause(SUCCESSION).await?;
             }
+            Until::Undo => {
+                let within = self.deadline + UNDONE_WITHIN;
+                while !self.undone().await? {
+                    if started.elapsed() > within {
+                        self.reasons
+                            .push(format!("the automatic undo did not revert the fault within {} s", within.as_secs()));
+                        break;
+                    }
+                    self.pause(LOOK).await?;
+                }
+            }
         }
         let woken = self.now();
         if let Some(libpq) = &mut self.libpq {
@@ -302,6 +320,16 @@ impl<'a> RunningRound<'a> {
         Ok(())
     }
 
+    /// Whether the automatic undo of every fault has run.
+    async fn undone(&self) -> Result<bool> {
+        for armed in &self.armed {
+            if !armed.undone().await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn another_has_the_key(&self) -> bool {
         let Some((_, sampler)) = &self.writing else { return false };
         sampler.holder().await.is_some_and(|holder| holder != self.healthy.leader().as_str())
@@ -311,7 +339,7 @@ impl<'a> RunningRound<'a> {
     async fn revert(&mut self) -> Result<()> {
         let mut undone = Ok(());
         for armed in &mut self.armed {
-            self.fired |= armed.fired().await.unwrap_or(false);
+            self.fired |= self.drill.until != Until::Undo && armed.fired().await.unwrap_or(false);
             undone = undone.and(armed.revert().await);
         }
         if self.drill.until != Until::Once {

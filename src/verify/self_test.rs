@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use super::{
-    catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD},
+    catalogue::{ASYNCHRONOUS, CUT_REPLICA, CUT_REPLICATION, Drill, ORPHAN, SELF_TEST, STOP_GUARD, WATCHER},
     clients::ClientAccess,
     drill::{empty, failed, not_run, one, refused},
     fault::{self, FaultTarget},
@@ -19,7 +19,8 @@ use crate::{error::Result, model::Durability};
 const ASYNCHRONOUS_FOR: Duration = Duration::from_secs(300);
 
 /// The positive control: the same fault must lose rows if commits are on one node only, and none if they are on two.
-/// Without this test, a count of zero proves nothing.
+/// Without this test, a count of zero proves nothing. Before it, the watcher alone has to restore the power of a replica:
+/// every other loss of power relies on it if hactl dies.
 ///
 /// # Errors
 /// As [`super::verify`].
@@ -37,6 +38,22 @@ pub async fn self_test(
     if let Some(reason) = fault::obstacle(&SELF_TEST, cluster).await? {
         verdict.drills.push(not_run(&SELF_TEST, DrillOutcome::Skipped, reason));
         return Ok(end(cluster, &table, verdict, ended).await);
+    }
+    let rounds = RoundSetup {
+        cluster,
+        table: &table,
+        clients: &clients,
+        psql: None,
+        load,
+        durability: planned,
+        before: &[],
+        record,
+    };
+    let (report, result) = one(cluster, &rounds, &WATCHER, 1..=1, &mut writer).await;
+    let restored = report.outcome == DrillOutcome::Passed;
+    verdict.drills.push(report);
+    if result.is_err() || !restored {
+        return Ok(end(cluster, &table, verdict, result).await);
     }
     if planned != Durability::Async {
         let drill = Drill { variant: Some(planned.as_str()), ..SELF_TEST };

@@ -1,6 +1,7 @@
 //! Guests of the simulated API that are containers of the local engine. A stop kills the container and a start starts it,
 //! each in a task that ends later, so a stop is a loss of power. A migration locks the guest until its task ends; a container
-//! restarts with it, a virtual machine continues to run.
+//! restarts with it, a virtual machine continues to run. A clone is locked until its task ends, and goes on without the one
+//! that asked for it.
 //! A method that is not here is answered with an error.
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::simulator::{Answer, TOKEN, World, refusal};
+use super::simulator::{Answer, Guest, Refusal, TOKEN, World, refusal};
 
 /// What guests run as, and the tasks that change them.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +24,14 @@ pub(crate) struct Machines {
     pub(crate) managed: BTreeSet<u32>,
     /// Held by a test while migrations are not to end.
     pub(crate) migration: Arc<Mutex<()>>,
+    /// Held by a test while clones are not to end.
+    pub(crate) cloning: Arc<Mutex<()>>,
     /// How each task ended, by its UPID; none while it runs.
     tasks: BTreeMap<String, Arc<Mutex<Option<String>>>>,
     /// Guests that migrate: the task, and the hypervisor that has them when it ends.
     migrating: BTreeMap<u32, (String, String)>,
+    /// Guests that a task clones or removes, and whether they are there when it ends.
+    changing: BTreeMap<u32, (String, bool)>,
 }
 
 impl Machines {
@@ -65,6 +70,113 @@ impl World {
             }
             !ended
         });
+        machines.changing.retain(|id, (task, stays)| {
+            let ended = machines.tasks[task].lock().unwrap().is_some();
+            if ended && !*stays {
+                guests.remove(id);
+            } else if let Some(guest) = guests.get_mut(id).filter(|_| ended) {
+                guest.config.remove("lock");
+            }
+            !ended
+        });
+    }
+
+    /// Refuses a guest that a task holds, in the words of its kind.
+    fn unlocked(&mut self, node: &str, kind: &str, id: &str) -> Result<(), Refusal> {
+        let word = if kind == "qemu" { "VM" } else { "CT" };
+        match self.guest(node, kind, id)?.config.get("lock") {
+            Some(lock) => Err(refusal(500, format!("{word} is locked ({})", lock.as_str().unwrap_or_default()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a full clone of a virtual machine, which has the disks of the original and no tags.
+    fn clone_of(&mut self, node: &str, id: &str, values: &BTreeMap<String, String>) -> Answer {
+        self.must(&format!("/vms/{id}"), "VM.Clone")?;
+        let unsound = || refusal(400, "Parameter verification failed.");
+        let value = |name: &str| values.get(name).cloned();
+        let new: u32 = value("newid").and_then(|id| id.parse().ok()).ok_or_else(unsound)?;
+        let pool = value("pool");
+        let by_pool = pool.as_ref().is_some_and(|pool| self.may(&format!("/pool/{pool}"), &["VM.Allocate"]));
+        if !by_pool {
+            self.must(&format!("/vms/{new}"), "VM.Allocate")?;
+        }
+        if !self.quorate {
+            return Err(refusal(500, "cluster not ready - no quorum?"));
+        }
+        if let Some(guest) = self.guests.get(&new) {
+            return Err(refusal(500, format!("VM {new} already exists on node '{}'", guest.node)));
+        }
+        self.unlocked(node, "qemu", id)?;
+        let target = value("target").unwrap_or_else(|| node.to_owned());
+        self.node(&target)?;
+        let mut config = self.guest(node, "qemu", id)?.config.clone();
+        let storage = value("storage");
+        for (_, disk) in config.iter_mut().filter(|(name, _)| name.starts_with("scsi")) {
+            let Some((volume, options)) = disk.as_str().and_then(|disk| disk.split_once(',')) else { continue };
+            let place = storage.as_deref().unwrap_or_else(|| volume.split(':').next().unwrap_or_default());
+            *disk = json!(format!("{place}:vm-{new}-disk-0,{options}"));
+        }
+        config.remove("tags");
+        config.insert("name".to_owned(), json!(value("name").ok_or_else(unsound)?));
+        config.insert("lock".to_owned(), json!("clone"));
+        let guest = Guest { pool, running: false, config, ..Guest::new("qemu", &target, "") };
+        self.guests.insert(new, guest);
+        let ends = Arc::clone(&self.machines.cloning);
+        let number = id.parse().unwrap();
+        let task = self.machines.begin(node, "qmclone", number, move || {
+            let _free = ends.lock().unwrap();
+            "OK".to_owned()
+        });
+        self.machines.changing.insert(new, (task.as_str().unwrap().to_owned(), true));
+        Ok(task)
+    }
+
+    /// Lets a disk of a virtual machine grow: to a size, or by one after a plus.
+    fn resize(&mut self, node: &str, id: &str, values: &BTreeMap<String, String>) -> Answer {
+        self.must(&format!("/vms/{id}"), "VM.Config.Disk")?;
+        self.unlocked(node, "qemu", id)?;
+        let value = |name: &str| values.get(name).map(String::as_str).unwrap_or_default();
+        let gb = |text: &str| text.strip_suffix('G')?.parse::<u64>().ok();
+        let config = &mut self.guest(node, "qemu", id)?.config;
+        let disk = config.get_mut(value("disk")).and_then(|disk| Some((disk.as_str()?.to_owned(), disk)));
+        let (text, disk) = disk.ok_or_else(|| refusal(500, format!("disk '{}' does not exist", value("disk"))))?;
+        let size = |option: &str| gb(option.strip_prefix("size=")?);
+        let now = text.split(',').find_map(size).ok_or_else(|| refusal(501, "this simulator resizes sizes in G"))?;
+        let wanted = match value("size").strip_prefix('+') {
+            Some(more) => gb(more).map(|more| now + more),
+            None => gb(value("size")),
+        };
+        let wanted = wanted.ok_or_else(|| refusal(400, "Parameter verification failed."))?;
+        if wanted < now {
+            return Err(refusal(500, "shrinking disks is not supported"));
+        }
+        *disk = json!(text.replace(&format!("size={now}G"), &format!("size={wanted}G")));
+        let number = id.parse().unwrap();
+        Ok(self.machines.begin(node, "resize", number, || "OK".to_owned()))
+    }
+
+    /// Removes a guest with its disks.
+    fn remove(&mut self, node: &str, kind: &str, id: &str) -> Answer {
+        self.must(&format!("/vms/{id}"), "VM.Allocate")?;
+        let word = if kind == "qemu" { "VM" } else { "CT" };
+        if self.guest(node, kind, id)?.config.get("protection").is_some_and(|set| set == 1) {
+            return Err(refusal(500, format!("can't remove {word} {id} - protection mode enabled")));
+        }
+        self.unlocked(node, kind, id)?;
+        let number = id.parse().unwrap();
+        if self.is_running(number) {
+            return Err(refusal(500, format!("{word} {id} is running - destroy failed")));
+        }
+        self.guest(node, kind, id)?.config.insert("lock".to_owned(), json!("destroyed"));
+        let container = self.machines.containers.remove(&number);
+        let name = if kind == "qemu" { "qmdestroy" } else { "vzdestroy" };
+        let task = self.machines.begin(node, name, number, move || {
+            container.iter().for_each(|container| drop(docker(&["rm", "--force", "--volumes", container])));
+            "OK".to_owned()
+        });
+        self.machines.changing.insert(number, (task.as_str().unwrap().to_owned(), false));
+        Ok(task)
     }
 
     fn is_running(&self, id: u32) -> bool {
@@ -74,7 +186,7 @@ impl World {
         }
     }
 
-    /// The methods that stop, start and move guests, and those that tell of it.
+    /// The methods that make, change, stop, start, move and remove guests, and those that tell of it.
     pub(super) fn answer_for_machines(
         &mut self,
         method: &Method,
@@ -97,6 +209,9 @@ impl World {
             }
             ("POST", ["nodes", node, kind @ ("qemu" | "lxc"), id, "status", action @ ("start" | "stop")]) => {
                 self.must(&format!("/vms/{id}"), "VM.PowerMgmt")?;
+                if *action == "start" && !self.quorate {
+                    return Err(refusal(500, "cluster not ready - no quorum?"));
+                }
                 let lock = self.guest(node, kind, id)?.config.get("lock").cloned();
                 let number: u32 = id.parse().unwrap();
                 let running = self.is_running(number);
@@ -127,11 +242,7 @@ impl World {
                 let target = values.get("target").cloned().unwrap_or_default();
                 self.node(&target)?;
                 let (number, container) = (id.parse().unwrap(), *kind == "lxc");
-                let lock = self.guest(node, kind, id)?.config.get("lock").cloned();
-                if let Some(lock) = lock {
-                    let word = if container { "CT" } else { "VM" };
-                    return Err(refusal(500, format!("{word} is locked ({})", lock.as_str().unwrap_or_default())));
-                }
+                self.unlocked(node, kind, id)?;
                 let running = self.is_running(number);
                 let with = |option: &str| values.get(option).is_some_and(|value| value == "1");
                 if running && !with("online") && !(container && with("restart")) {
@@ -158,6 +269,9 @@ impl World {
                 self.machines.migrating.insert(number, (task.as_str().unwrap().to_owned(), target));
                 Ok(task)
             }
+            ("POST", ["nodes", node, "qemu", id, "clone"]) => self.clone_of(node, id, values),
+            ("PUT", ["nodes", node, "qemu", id, "resize"]) => self.resize(node, id, values),
+            ("DELETE", ["nodes", node, kind @ ("qemu" | "lxc"), id]) => self.remove(node, kind, id),
             ("GET", ["nodes", node, "tasks", upid, "status"]) => {
                 self.node(node)?;
                 let task = self.machines.tasks.get(*upid).ok_or_else(|| refusal(500, "no such task"))?;

@@ -3,6 +3,7 @@
 //!
 //! Long because its tests share one simulator and the questions it answers.
 
+mod clones;
 mod identity;
 pub(crate) mod machines;
 mod power;
@@ -19,9 +20,13 @@ use std::{
 
 use hactl::{
     error::{Error, codes::ERRORS},
-    model::InstanceKey,
-    platform::proxmox::{
-        self, Api, Checked, ENDPOINT_VARIABLE, GuestRequest, Pool, ProxmoxRequest, Source, TOKEN_VARIABLE,
+    model::{DiskFlags, InstanceKey},
+    platform::{
+        FoundFlags,
+        proxmox::{
+            self, Api, Checked, ENDPOINT_VARIABLE, GuestRequest, Pool, ProxmoxRequest, SizedDisks, Source,
+            TOKEN_VARIABLE,
+        },
     },
 };
 use simulator::{Guest, REFUSED_AFTER, SECRET, Simulator, TOKEN, World};
@@ -102,6 +107,7 @@ fn machine(node: &str, id: u32) -> GuestRequest {
         source: Source::Template { id, hypervisor: None },
         datastore: "local-lvm".to_owned(),
         data_datastore: None,
+        sized: SizedDisks::None,
         bridge: "vmbr0".to_owned(),
         vlan: None,
         extra_nic: None,
@@ -418,6 +424,50 @@ fn network_of_an_sdn_is_granted_by_its_zone() {
     let granted = BTreeSet::from(["SDN.Use".to_owned()]);
     simulator.world().acl.insert("/sdn/zones/localnetwork/vmbr0/30".to_owned(), granted);
     check(&simulator, &tagged).unwrap();
+}
+
+#[test]
+fn flags_of_a_disk_whose_size_is_set_first_are_those_of_the_template_or_the_machine() {
+    let simulator = Simulator::start(World::default());
+    let disk = |id: u32, flags: &str| {
+        let mut world = simulator.world();
+        let config = &mut world.guests.entry(id).or_insert_with(|| Guest::new("qemu", "pve1", "pg-prod-node3")).config;
+        config.insert("scsi0".to_owned(), format!("local-lvm:vm-{id}-disk-0,{flags}size=10G").into());
+    };
+    disk(9002, "cache=writeback,discard=on,iothread=1,ssd=1,");
+    disk(9003, "");
+    disk(100, "discard=on,");
+    let sized = |sized, machine| GuestRequest { sized, ..machine };
+    let made = GuestRequest {
+        made: true,
+        vmid: Some(100),
+        recorded_on: Some("pve1".to_owned()),
+        recorded_name: Some("pg-prod-node3".to_owned()),
+        name: "pg-prod-node3".to_owned(),
+        ..machine("pve1", 9002)
+    };
+    let wanted = ProxmoxRequest {
+        known: BTreeSet::from([100]),
+        ..wanted([
+            sized(SizedDisks::New, machine("pve1", 9002)),
+            sized(SizedDisks::New, machine("pve2", 9003)),
+            sized(SizedDisks::Kept, made),
+            machine("pve1", 9002),
+        ])
+    };
+    let found = check(&simulator, &wanted).unwrap().surveyed.disk_flags;
+    let flags = |discard: Option<&str>, cache: Option<&str>, on| DiskFlags {
+        discard: discard.map(str::to_owned),
+        iothread: on,
+        ssd: on,
+        cache: cache.map(str::to_owned),
+    };
+    let expected = [
+        ("node1", flags(Some("on"), Some("writeback"), Some(true)), false),
+        ("node2", DiskFlags::default(), false),
+        ("node3", flags(Some("on"), None, None), true),
+    ];
+    assert_eq!(found, expected.map(|(name, flags, kept)| (key(name), FoundFlags { flags, kept })).into());
 }
 
 #[test]

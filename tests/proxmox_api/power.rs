@@ -1,6 +1,11 @@
 //! Power of machines by Proxmox's API: what prevents it, and stops and starts of machines that move or are locked.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Lines, Write},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
+};
 
 use hactl::{
     context::{Context, Dirs},
@@ -24,6 +29,8 @@ struct Rig {
     simulator: Simulator,
     power: Power,
     key: InstanceKey,
+    /// What hactl tells the watcher.
+    order: String,
 }
 
 impl Rig {
@@ -42,7 +49,7 @@ impl Rig {
         let dirs = Dirs::new(&std::env::temp_dir(), &env);
         let context = Context { dirs, env, events: Events::channel().0, stop: Default::default() };
         let power = run(order.open(&context)).unwrap();
-        Self { simulator, power, key: key("node1") }
+        Self { simulator, power, key: key("node1"), order: written }
     }
 
     /// Why the machine cannot be powered off and on after this change.
@@ -123,6 +130,60 @@ fn machine_whose_power_proxmox_withholds_is_not_drilled() {
     assert_eq!(said, format!("node1: Proxmox has locked the machine {ID} (backup)"));
     let said = Rig::obstacle(|world| world.machines.managed.extend([ID]));
     assert!(said.contains("high availability manages the machine 100"), "{said}");
+}
+
+/// Proxmox stops machines without a quorum, and does not start them.
+#[test]
+fn machine_of_proxmox_without_a_quorum_is_not_drilled_where_the_token_may_know() {
+    let rig = Rig::new();
+    rig.simulator.world().quorate = false;
+    run(rig.power.check(&rig.key)).expect("the token lacks Sys.Audit");
+    run(rig.power.off(&rig.key)).unwrap();
+    let refused = run(rig.power.on(&rig.key)).unwrap_err();
+    assert!(refused.to_string().contains("no quorum"), "{refused}");
+    let said = Rig::obstacle(|world| {
+        world.acl.get_mut("/").unwrap().insert("Sys.Audit".to_owned());
+        world.quorate = false;
+    });
+    assert_eq!(said, "node1: the Proxmox cluster has no quorum, so it would stop the machine and not start it again");
+}
+
+/// The watcher of a drill, as hactl starts it: its lines, and its end.
+fn watcher(rig: &Rig, after_ms: u32) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut watcher = Command::new(env!("CARGO_BIN_EXE_hactl"))
+        .args(["power-watch", "--after-ms", &after_ms.to_string()])
+        .env("PROXMOX_VE_API_TOKEN", token())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(watcher.stdin.as_mut().unwrap(), "{}", rig.order).unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    (watcher, lines)
+}
+
+#[test]
+fn watcher_at_its_deadline_starts_the_machine_and_reports_it() {
+    let rig = Rig::new();
+    // Long enough for the stop that comes between.
+    let (mut watcher, mut lines) = watcher(&rig, 5_000);
+    run(rig.power.off(&rig.key)).unwrap();
+    assert!(!rig.is_on());
+    assert_eq!(lines.next().unwrap().unwrap(), "restored");
+    assert!(rig.is_on() && watcher.wait().unwrap().success());
+}
+
+#[test]
+fn watcher_of_a_running_machine_reports_power_and_changes_nothing() {
+    let rig = Rig::new();
+    let (mut watcher, mut lines) = watcher(&rig, 100);
+    assert_eq!(lines.next().unwrap().unwrap(), "restored");
+    assert!(watcher.wait().unwrap().success() && lines.next().is_none());
+    let changed: Vec<_> =
+        rig.simulator.world().asked.iter().filter(|asked| !asked.starts_with("GET ")).cloned().collect();
+    assert_eq!(changed, [""; 0]);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, Source, Token, check, facts::guests, left,
-    trouble::Trouble, variables::protected,
+    Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, SizedDisks, Source, Token, check,
+    facts::guests, left, trouble::Trouble, variables::protected,
 };
 use crate::{
     context::Context,
@@ -19,7 +19,7 @@ use crate::{
     fleet::{Fleet, FleetNode},
     model::{InstanceKey, Proxmox, Reboots, Template},
     plan::Plan,
-    platform::{Recorded, Surveyed},
+    platform::{Recorded, RecordedMachine, Surveyed},
 };
 
 /// Tries whether the API can be used, whether it has what the machines are made from, and where those are that exist.
@@ -93,6 +93,7 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, fleet: Option<&Fleet>, recorded: &Reco
             source,
             datastore: guest.datastore.to_string(),
             data_datastore: data.map(ToString::to_string),
+            sized: sized(plan, key, guest, made),
             bridge: proxmox.bridge.to_string(),
             vlan: guest.vlan,
             extra_nic: extra_nic.map(|(nic, bridge)| (bridge.to_string(), nic.vlan)),
@@ -109,6 +110,18 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, fleet: Option<&Fleet>, recorded: &Reco
         name: plan.cluster.to_string(),
         known: recorded_ids.chain(left_ids).collect(),
         ssh_port: proxmox.ssh.port,
+    }
+}
+
+/// Which disks of a machine Terraform manages from the next apply on. An import takes in all of them.
+fn sized(plan: &Plan, key: &InstanceKey, guest: &crate::model::Guest, made: Option<&RecordedMachine>) -> SizedDisks {
+    let resized = plan.nodes.get(key).is_some_and(|node| node.disk_gb.is_some());
+    let disks = usize::from(resized) + usize::from(guest.data_disk_gb.is_some());
+    match made {
+        Some(machine) if machine.imported || machine.disks >= disks => SizedDisks::None,
+        Some(machine) if machine.disks == 0 && resized => SizedDisks::Kept,
+        _ if disks == 0 => SizedDisks::None,
+        _ => SizedDisks::New,
     }
 }
 

@@ -8,8 +8,16 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
-use super::{Api, facts::guests, trouble::Trouble};
-use crate::{context::Context, error::Result, model::Proxmox};
+use super::{
+    Api,
+    facts::{Guest, guests},
+    trouble::Trouble,
+};
+use crate::{
+    context::Context,
+    error::Result,
+    model::{DiskFlags, Proxmox},
+};
 
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -36,6 +44,8 @@ pub struct GuestDisk {
     pub datastore: String,
     /// Its size in MiB, where Proxmox says it.
     pub size_mib: Option<u64>,
+    /// The flags that differ from Proxmox's defaults.
+    pub flags: DiskFlags,
 }
 
 impl GuestDisk {
@@ -52,13 +62,21 @@ impl GuestDisk {
 /// When Proxmox does not say.
 pub async fn disks(context: &Context, proxmox: &Proxmox, ids: &BTreeSet<u32>) -> Result<BTreeMap<u32, GuestDisks>> {
     let api = super::cluster::api(context, proxmox)?;
-    let found = tokio::time::timeout(PATIENCE, ask(&api, ids)).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
+    let asked = async {
+        // Where they are now: high availability may have moved them.
+        let guests = guests(&api).await?;
+        disks_of(&api, &guests, ids).await
+    };
+    let found = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
     found.map_err(|trouble| trouble.explain(&api.server, "look at the disks of virtual machines at"))
 }
 
-async fn ask(api: &Api, ids: &BTreeSet<u32>) -> Result<BTreeMap<u32, GuestDisks>, Trouble> {
-    // Where they are now: high availability may have moved them.
-    let guests = guests(api).await?;
+/// The disks of those of these virtual machines that are among `guests`.
+pub(super) async fn disks_of(
+    api: &Api,
+    guests: &BTreeMap<u32, Guest>,
+    ids: &BTreeSet<u32>,
+) -> Result<BTreeMap<u32, GuestDisks>, Trouble> {
     let there = ids.iter().filter_map(|id| Some((*id, guests.get(id).filter(|guest| !guest.container)?)));
     let answers = stream::iter(there)
         .map(async |(id, guest)| {
@@ -90,9 +108,24 @@ fn read(config: &Value) -> BTreeMap<String, GuestDisk> {
         }
         let size_mib = options.iter().find_map(|option| option.strip_prefix("size=")).and_then(size_mib);
         let datastore = volume.split_once(':').map_or(volume, |(datastore, _)| datastore).to_owned();
-        Some((interface.clone(), GuestDisk { datastore, size_mib }))
+        Some((interface.clone(), GuestDisk { datastore, size_mib, flags: flags(&options) }))
     };
     config.as_object().into_iter().flatten().filter_map(disk).collect()
+}
+
+/// The flags among a disk's options. Proxmox writes a flag that is not its default.
+fn flags(options: &[&str]) -> DiskFlags {
+    let option = |name: &str| {
+        let named = |option: &&str| option.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        options.iter().find_map(named)
+    };
+    let is_on = |value: String| ["1", "on", "yes", "true"].contains(&value.as_str());
+    DiskFlags {
+        discard: option("discard"),
+        iothread: option("iothread").map(is_on),
+        ssd: option("ssd").map(is_on),
+        cache: option("cache"),
+    }
 }
 
 /// A size as Proxmox writes it: `40G`.
@@ -113,6 +146,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn flags_of_a_disk_are_read_where_they_are_set() {
+        let found = read(&json!({
+            "scsi0": "local-lvm:base-9002-disk-0,cache=writeback,discard=on,iothread=1,size=10G,ssd=1",
+            "scsi1": "local-lvm:base-9002-disk-1,discard=ignore,iothread=0,size=10G",
+            "scsi2": "local-lvm:base-9002-disk-2,size=10G",
+        }));
+        let flags = |discard: Option<&str>, iothread, ssd, cache: Option<&str>| DiskFlags {
+            discard: discard.map(str::to_owned),
+            iothread,
+            ssd,
+            cache: cache.map(str::to_owned),
+        };
+        assert_eq!(found["scsi0"].flags, flags(Some("on"), Some(true), Some(true), Some("writeback")));
+        assert_eq!(found["scsi1"].flags, flags(Some("ignore"), Some(false), None, None));
+        assert_eq!(found["scsi2"].flags, DiskFlags::default());
+    }
 
     #[test]
     fn disks_are_read_from_a_configuration_without_its_cd_drives() {

@@ -191,6 +191,11 @@ async fn quorate(api: &Api, facts: &Facts) -> Option<bool> {
     if !granted.contains("Sys.Audit") {
         return None;
     }
+    has_quorum(api).await
+}
+
+/// Whether the Proxmox cluster has a quorum; none if Proxmox does not say.
+pub(super) async fn has_quorum(api: &Api) -> Option<bool> {
     let answer = api.get(&["cluster", "status"], &[]).await.ok()?;
     let cluster = answer.as_array()?.iter().find(|item| item["type"] == "cluster");
     // A single hypervisor is no cluster.

@@ -1,6 +1,6 @@
 //! Which machine on Proxmox is which of the cluster: one that exists is not made a second time. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     facts::{AddressUser, Facts, Guest, Unlisted},
@@ -27,7 +27,7 @@ impl Judge<'_> {
             _ => {}
         }
         if !machine.made {
-            self.orphaned(key, machine, wanted);
+            self.orphaned(key, machine, &wanted.name);
         }
     }
 
@@ -119,15 +119,12 @@ impl Judge<'_> {
     }
 
     /// A machine that Terraform does not know and that may be this one: Terraform would create a second one beside it.
-    fn orphaned(&mut self, key: &InstanceKey, machine: &GuestRequest, wanted: &ProxmoxRequest) {
-        let names: Vec<&str> = wanted.machines.values().map(|machine| machine.name.as_str()).collect();
-        // A machine with the cluster's tag and the name of none of its machines may be any of them.
-        let maybe = |orphan: &OrphanedGuest| {
-            orphan.name == machine.name
-                || machine.vmid == Some(orphan.id) && orphan.ours
-                || orphan.ours && !wanted.known.contains(&orphan.id) && !names.contains(&orphan.name.as_str())
+    fn orphaned(&mut self, key: &InstanceKey, machine: &GuestRequest, cluster: &str) {
+        let maybe = |(orphan, any): &&(OrphanedGuest, bool)| {
+            orphan.name == machine.name || machine.vmid == Some(orphan.id) && orphan.ours || *any
         };
-        for orphan in machines(&self.facts.guests, wanted.cluster).filter(maybe) {
+        let found: Vec<OrphanedGuest> = self.alike.iter().filter(maybe).map(|(orphan, _)| orphan.clone()).collect();
+        for orphan in found {
             let message = match orphan.ours {
                 true if machine.vmid == Some(orphan.id) => {
                     format!("{orphan} is {key} by the record of the last run, but is not in Terraform's state")
@@ -154,7 +151,7 @@ impl Judge<'_> {
             // If the state was lost, it may be a member with data: taking it over is safe.
             let hint = format!(
                 "Run `hactl import {} {key}={}/{}` to take it over; if it has no data yet, remove it: {}; or {other}",
-                wanted.name,
+                cluster,
                 orphan.hypervisor,
                 orphan.id,
                 orphan.removal()
@@ -181,6 +178,18 @@ impl Judge<'_> {
         let hint = format!("Set another `address` for {key}, or give the other machine another one");
         self.add("proxmox-address-taken", Some(key), message, hint);
     }
+}
+
+/// The machines with the cluster's tag or the name of one of its machines. One with the tag and the name of none of them
+/// may be any of them. Looked for once: Proxmox may have many guests, and the cluster many new machines.
+pub(super) fn alike(wanted: &ProxmoxRequest, facts: &Facts) -> Vec<(OrphanedGuest, bool)> {
+    let names: BTreeSet<&str> = wanted.machines.values().map(|machine| machine.name.as_str()).collect();
+    let found = machines(&facts.guests, wanted.cluster).filter_map(|orphan| {
+        let named = names.contains(orphan.name.as_str());
+        let any = orphan.ours && !named && !wanted.known.contains(&orphan.id);
+        (orphan.ours || named).then_some((orphan, any))
+    });
+    found.collect()
 }
 
 /// Whether a guest is the machine whose number it has: by its name or by the cluster's tag.

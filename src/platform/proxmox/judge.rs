@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fmt::Display};
 
 use super::{
     facts::Facts,
+    identity::alike,
     needs::{GuestRequest, ProxmoxRequest, needs},
+    orphans::OrphanedGuest,
     trouble::Trouble,
 };
 use crate::{
@@ -55,7 +57,7 @@ pub(super) fn sum_up(mut problems: Vec<Shortfall>, what: &str, endpoint: &impl D
 
 /// Compares what there is with what is wanted. `token` is its name, for messages.
 pub(super) fn judge(wanted: &ProxmoxRequest, facts: &Facts, token: &str) -> Vec<Shortfall> {
-    let mut judge = Judge { facts, found: Vec::new(), hidden: BTreeSet::new() };
+    let mut judge = Judge { facts, found: Vec::new(), hidden: BTreeSet::new(), alike: alike(wanted, facts) };
     judge.quorum();
     for (key, machine) in &wanted.machines {
         judge.node(key, machine);
@@ -97,6 +99,8 @@ pub(super) struct Judge<'a> {
     pub(super) found: Vec<Shortfall>,
     /// Paths of objects that are named as unknown: a privilege on them is not asked for as well.
     pub(super) hidden: BTreeSet<String>,
+    /// Machines with the cluster's tag or the name of one of its machines; whether each may be any of them.
+    pub(super) alike: Vec<(OrphanedGuest, bool)>,
 }
 
 impl Judge<'_> {

@@ -38,7 +38,7 @@ use crate::env;
 pub use api::Api;
 pub use check::{Checked, check};
 pub use disks::{GuestDisk, GuestDisks, disks};
-pub use needs::{GuestRequest, Pool, ProxmoxRequest, Source};
+pub use needs::{GuestRequest, Pool, ProxmoxRequest, SizedDisks, Source};
 pub use orphans::{OrphanedGuest, left};
 pub use pending::reboots;
 pub use server::ApiEndpoint;

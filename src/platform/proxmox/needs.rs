@@ -66,12 +66,25 @@ pub struct GuestRequest {
     pub datastore: String,
     /// The storage of the disk for PostgreSQL's data, where the machine has one.
     pub data_datastore: Option<String>,
+    /// The disks that get a size from the cluster file for the first time.
+    pub sized: SizedDisks,
     pub bridge: String,
     pub vlan: Option<u16>,
     /// Bridge and VLAN of its second network device.
     pub extra_nic: Option<(String, Option<u16>)>,
     /// A pool of its own, over the cluster's.
     pub pool: Option<String>,
+}
+
+/// The disks of a machine that get a size from the cluster file for the first time. Terraform's provider then sets their
+/// flags, too, to its own defaults where it is told none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizedDisks {
+    None,
+    /// Disks that are made now, and get the flags of the template's.
+    New,
+    /// The disk of a machine that exists, and keeps its flags.
+    Kept,
 }
 
 /// What a machine is made from, which says what it is.
@@ -245,6 +258,7 @@ pub(super) mod tests {
             source: Source::Template { id: 9002, hypervisor: None },
             datastore: "local-lvm".to_owned(),
             data_datastore: None,
+            sized: SizedDisks::None,
             bridge: "vmbr0".to_owned(),
             vlan: None,
             extra_nic: None,

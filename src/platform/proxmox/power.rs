@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Api, facts::guests, trouble::Trouble};
+use super::{
+    Api,
+    facts::{guests, has_quorum},
+    trouble::Trouble,
+};
 use crate::{
     error::{Error, Result, codes},
     model::InstanceKey,
@@ -71,7 +75,14 @@ impl ProxmoxPower {
             )));
         }
         let lock = current["lock"].as_str().filter(|lock| !lock.is_empty());
-        Ok(lock.map(|lock| format!("{key}: Proxmox has locked the machine {} ({lock})", place.id)))
+        if let Some(lock) = lock {
+            return Ok(Some(format!("{key}: Proxmox has locked the machine {} ({lock})", place.id)));
+        }
+        // A stop needs no quorum, but a start does. Only tokens with Sys.Audit learn of it before.
+        let lost = has_quorum(&self.api).await == Some(false);
+        Ok(lost.then(|| {
+            format!("{key}: the Proxmox cluster has no quorum, so it would stop the machine and not start it again")
+        }))
     }
 
     pub(in crate::platform) async fn off(&self, key: &InstanceKey) -> Result<()> {

@@ -51,6 +51,11 @@ pub(in crate::platform) fn variables(machines: &Machines<'_>, proxmox: &Proxmox)
         if let Json::Object(further) = json!(guest.hardware) {
             further.into_iter().for_each(|(name, value)| values[name] = value);
         }
+        // The provider would reset what it is not told. The file's flags are those of new disks.
+        if let Some(found) = machines.surveyed.and_then(|surveyed| surveyed.disk_flags.get(&node.key)) {
+            let own = guest.hardware.disk.clone().filter(|_| !found.kept).unwrap_or_default();
+            values["disk"] = json!(own.or(&found.flags));
+        }
         instances.insert(node.key.to_string(), values);
     }
     let mut values = json!({

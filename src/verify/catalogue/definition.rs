@@ -152,6 +152,8 @@ pub enum Until {
     Moment,
     /// 5 s after the leader key names another member; clients write only in these 5 s.
     Succession,
+    /// When the automatic undo reverts it, which is due 20 s after it was armed. hactl reverts nothing before.
+    Undo,
 }
 
 /// The longest write gap that a drill allows.
@@ -250,6 +252,7 @@ impl Drill {
             Until::LockExpiry => f64::from(timers.ttl + timers.loop_wait + 5),
             Until::Succession => f64::from(timers.ttl + timers.loop_wait + 15),
             Until::Moment => 5.0,
+            Until::Undo => 20.0,
         }
     }
 }

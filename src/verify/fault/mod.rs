@@ -251,6 +251,17 @@ impl Armed<'_> {
         }
     }
 
+    /// Whether the automatic undo, and not hactl, has reverted the fault.
+    ///
+    /// # Errors
+    /// When a target cannot be asked.
+    pub async fn undone(&self) -> Result<bool> {
+        match &self.mechanism {
+            Mechanism::Power(switch) => switch.is_restored().await,
+            _ => self.fired().await,
+        }
+    }
+
     /// Reverts the fault now and disarms the undo, also if nothing was injected or the undo has already run. Retries
     /// until it succeeds.
     ///

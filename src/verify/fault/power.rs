@@ -2,7 +2,8 @@
 //!
 //! That process, the watcher, is another hactl in a session of its own. It powers the machines on at its deadline, when the
 //! pipe from the run that started it closes for any reason, and when it gets a signal to stop. What it must know comes by
-//! that pipe, and a token by its environment: neither is in its arguments.
+//! that pipe, and a token by its environment: neither is in its arguments. A drill relies on it only after a canary, a
+//! second watcher whose deadline comes at once, has acted by itself.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,13 +21,17 @@ use crate::{
     context::Context,
     env,
     error::{Error, Result, codes},
-    exec::Command,
+    exec::{Command, Detached},
     model::InstanceKey,
     platform::power::{Power, PowerOrder},
 };
 
 /// What the watcher prints when it is able to restore power.
 const READY: &str = "ready";
+/// What the watcher prints when the machines have power.
+const RESTORED: &str = "restored";
+/// The deadline of the canary, a watcher that is tested before the one that a drill relies on.
+const CANARY: Duration = Duration::from_millis(300);
 /// How long the watcher may take until it says so, and until it has ended: commands of the user may be slow.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long the watcher tries while the platform refuses.
@@ -62,11 +67,38 @@ pub(super) struct Switch {
     ended: CancellationToken,
 }
 
-/// Starts the watcher and waits until it is ready: that is the proof that the undo will come.
+/// Starts the watcher and waits until it is ready. A canary runs before it: a watcher of the same machines whose deadline
+/// comes at once. They have power, so it changes nothing, but it has to act by itself. Both are the proof that the undo
+/// will come.
 pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &FaultTarget<'_>) -> Result<Switch> {
+    let context = cluster.context;
+    let untested = || Error::failed("power-watch", "test the power watcher of", names(targets.iter()));
     let failed = || Error::failed("power-watch", "start the power watcher for", names(targets.iter()));
     let order = order(cluster, targets).await?.map_err(|reason| failed().cause(reason))?;
-    let mut watcher = Command::new(program(cluster.context)?)
+    let mut canary = start(&order, CANARY, context, &untested).await?;
+    heard(&mut canary, RESTORED).await.map_err(|said| untested().cause(said))?;
+    let detached = start(&order, deadline, context, &failed).await?;
+    let power = order.open(&undisturbed(context)).await?;
+    let (line, mut output) = detached.split();
+    let ended = CancellationToken::new();
+    let end = ended.clone();
+    tokio::spawn(async move {
+        let mut rest = String::new();
+        // Only the end of its output counts.
+        while output.read_line(&mut rest).await.is_ok_and(|count| count > 0) {}
+        end.cancel();
+    });
+    Ok(Switch { power, line: Some(line), ended })
+}
+
+/// A watcher that is ready.
+async fn start(
+    order: &PowerOrder,
+    deadline: Duration,
+    context: &Context,
+    failed: &impl Fn() -> Error,
+) -> Result<Detached> {
+    let mut watcher = Command::new(program(context)?)
         .arg("power-watch")
         .args(["--after-ms".to_owned(), deadline.as_millis().to_string()])
         .pass(&[env::PROXMOX_VE_API_TOKEN]);
@@ -74,26 +106,24 @@ pub(super) async fn arm(targets: &[InstanceKey], deadline: Duration, cluster: &F
         // They get what they get from this process.
         watcher = watcher.pass_prefix("");
     }
-    let mut detached = watcher.detach(cluster.context).await?;
-    let text = serde_json::to_string(&order).map_err(|error| failed().source(&error))?;
+    let mut detached = watcher.detach(context).await?;
+    let text = serde_json::to_string(order).map_err(|error| failed().source(&error))?;
     detached.tell(&text).await.map_err(|error| failed().source(&error))?;
-    match tokio::time::timeout(PATIENCE, detached.line()).await {
-        Ok(Some(said)) if said == READY => {}
-        Ok(Some(said)) => return Err(failed().cause(said)),
-        Ok(None) => return Err(failed().cause("the watcher exited without output")),
-        Err(_) => return Err(failed().cause(format!("the watcher was not ready within {} s", PATIENCE.as_secs()))),
+    heard(&mut detached, READY).await.map_err(|said| failed().cause(said))?;
+    Ok(detached)
+}
+
+/// Waits until a watcher prints `word`.
+///
+/// # Errors
+/// With what it printed instead.
+async fn heard(watcher: &mut Detached, word: &str) -> std::result::Result<(), String> {
+    match tokio::time::timeout(PATIENCE, watcher.line()).await {
+        Ok(Some(said)) if said == word => Ok(()),
+        Ok(Some(said)) => Err(said),
+        Ok(None) => Err(format!("the watcher exited before it reported `{word}`")),
+        Err(_) => Err(format!("the watcher did not report `{word}` within {} s", PATIENCE.as_secs())),
     }
-    let power = order.open(&undisturbed(cluster.context)).await?;
-    let (line, mut output) = detached.split();
-    let ended = CancellationToken::new();
-    let end = ended.clone();
-    tokio::spawn(async move {
-        let mut rest = String::new();
-        // It prints nothing more: only the end of its output counts.
-        let _ = output.read_line(&mut rest).await;
-        end.cancel();
-    });
-    Ok(Switch { power, line: Some(line), ended })
 }
 
 /// For the undo, which a stop of the run must not interrupt.
@@ -140,6 +170,12 @@ impl Switch {
     pub(super) fn watcher_ended(&self) -> bool {
         self.line.is_some() && self.ended.is_cancelled()
     }
+
+    /// Whether the watcher, and not hactl, has restored the power.
+    pub(super) async fn is_restored(&self) -> Result<bool> {
+        let asked = try_join_all(self.power.keys().into_iter().map(|key| self.power.is_on(key))).await?;
+        Ok(self.watcher_ended() && !asked.contains(&false))
+    }
 }
 
 /// Members without power that should have it, and what powers them on. A machine whose power cannot be asked does not
@@ -181,7 +217,7 @@ pub(super) async fn on(cluster: &FaultTarget<'_>) -> Result<()> {
     .map(drop)
 }
 
-/// The watcher: reads which machines it is for, says that it is ready, waits for `after`, and powers them on.
+/// The watcher: reads which machines it is for, says that it is ready, waits for `after`, powers them on, and says so.
 ///
 /// # Errors
 /// If a machine's power cannot be used at the start, or not restored until the end: nothing else restores it then.
@@ -199,7 +235,9 @@ pub async fn watch(after: Duration, context: &Context, say: impl Fn(&str)) -> Re
         _ = line.read(&mut byte) => {}
         () = context.stop.cancelled() => {}
     }
-    join_all(power.keys().into_iter().map(|key| power_on(&power, key))).await.into_iter().collect()
+    join_all(power.keys().into_iter().map(|key| power_on(&power, key))).await.into_iter().collect::<Result<()>>()?;
+    say(RESTORED);
+    Ok(())
 }
 
 /// Standard input, whose end is the end of the run that started this one.

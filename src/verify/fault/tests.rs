@@ -1,14 +1,22 @@
 //! A planned cluster, and the targets that drills choose in its states.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
 
 use tokio_postgres::config::SslMode;
 
-use super::{dispatch, target::FaultTarget, targets, targets::too_few};
+use super::{dispatch, power, target::FaultTarget, targets, targets::too_few};
 use crate::{
     access::{self, Access, Keys},
     component::{etcd::Etcd, patroni::Member},
     context::{Context, Dirs},
+    env,
     event::Events,
     fleet::{Fleet, FleetNode, FoundServices, SshTarget},
     health::Health,
@@ -244,4 +252,60 @@ fn faults_use_the_discovered_units_ports_and_users() {
     assert!(cut.contains("ip saddr { 10.0.0.10, 10.0.0.12, 10.7.0.10, 10.9.9.9 } counter drop"), "{cut}");
     let cut = inject(Fault::CutFromEtcd, nodes[0]);
     assert!(cut.contains("meta skuid \"dba\" tcp dport { 2379, 23790 } counter drop"), "{cut}");
+}
+
+/// Arms the loss of power of node1, a machine whose power is a word in a file, with a program in the place of the watcher.
+/// That gets its deadline in milliseconds as `$3`; the causes if that fails.
+async fn armed_with(dir: &Path, script: &str) -> Result<power::Switch, Vec<String>> {
+    let (program, machine) = (dir.join("watcher"), dir.join("machine"));
+    fs::write(&machine, "on\n").unwrap();
+    fs::write(&program, format!("#!/bin/sh\nread order\ncd ${{0%/*}}\n{script}\n")).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let machine = machine.display();
+    let mut scene = Scene::new(&format!(
+        "platform:\n  hosts:\n    power:\n      off: [sh, -c, 'echo off >{machine}', '{{{{ instance }}}}']\n      \
+         on: [sh, -c, 'echo on >{machine}', '{{{{ instance }}}}']\n      state: [sh, -c, 'cat {machine}', '{{{{ instance }}}}']\n\
+         instances: {{node1: {{address: 192.0.2.1}}, node2: {{address: 192.0.2.2}}, node3: {{address: 192.0.2.3}}}}",
+    ));
+    // The commands start in the directory of work.
+    scene.context.dirs = Dirs::new(dir, &BTreeMap::new());
+    scene.context.env.insert(env::HACTL_PROGRAM.to_owned(), program.display().to_string());
+    scene.context.env.insert("PATH".to_owned(), std::env::var("PATH").unwrap());
+    let target = InstanceKey::new("node1").unwrap();
+    power::arm(&[target], Duration::from_secs(60), &scene.cluster()).await.map_err(|error| {
+        assert_eq!((error.code, &*error.object), ("power-watch", "node1"));
+        error.causes
+    })
+}
+
+#[tokio::test]
+async fn power_of_a_machine_is_armed_only_after_a_watcher_has_acted_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let by_itself = "echo $3 >>log; echo ready; [ $3 != 300 ] || { echo restored; exit; }; cat >/dev/null";
+    armed_with(dir.path(), by_itself).await.unwrap();
+    // The watcher of the drill comes after the canary.
+    assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "300\n60000\n");
+    for (script, cause) in [
+        ("echo ready; [ $3 = 300 ] || cat >/dev/null", "the watcher exited before it reported `restored`"),
+        ("echo ready; echo no power", "no power"),
+        ("", "the watcher exited before it reported `ready`"),
+    ] {
+        assert_eq!(armed_with(dir.path(), script).await.err(), Some(vec![cause.to_owned()]), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn watcher_that_ended_without_power_has_not_restored_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let canary = "echo ready; [ $3 != 300 ] || { echo restored; exit; }; until grep -q off machine; do sleep 0.1; done";
+    for (act, restored) in [("echo on >machine; echo restored", true), ("exit 1", false)] {
+        let switch = armed_with(dir.path(), &format!("{canary}; {act}")).await.unwrap();
+        assert!(!switch.is_restored().await.unwrap(), "the machine has power, and the watcher has done nothing");
+        switch.off().await.unwrap();
+        let last = std::time::Instant::now() + Duration::from_secs(20);
+        while !switch.watcher_ended() && std::time::Instant::now() < last {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(switch.is_restored().await.unwrap(), restored, "{act}");
+    }
 }
