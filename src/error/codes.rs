@@ -317,6 +317,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("plan", "a warning of the plan"),
     ("secrets-changed", "the secrets file was changed by another run"),
     ("single-data-node", "one data node cannot fail over"),
+    ("restore-quiet", "no commit after the moment of a restore could be written"),
     ("single-voter", "one etcd voter survives no failure"),
     ("state-moved", "the state was moved to another backend"),
     ("stop-timeout-unset", "an adopted cluster sets no `primary_stop_timeout`"),

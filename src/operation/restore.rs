@@ -73,6 +73,9 @@ pub async fn restore(
             None => run.stage(Stage::Backup, now(run, &mut source)).await?,
         };
         is_restorable(context, &source, &target, seen.as_ref()).await?;
+        if let (Target::Time(_), Some(_)) = (&target, &seen) {
+            pass_the_moment(run, &mut source).await;
+        }
         let what = target.to_string();
         let origin = origin(context, &mut source, target).await?;
         let up = UpRequest {
@@ -168,6 +171,17 @@ async fn origin(context: &Context, source: &mut Deployment, target: Target) -> R
     })
 }
 
+/// Writes a commit on the primary of `source`, and waits until it is in the repository: PostgreSQL's recovery reaches a moment only
+/// with a commit after it, and `source` may have been quiet since. Where that fails, the repository may have one.
+async fn pass_the_moment(run: &RunContext, source: &mut Deployment) {
+    if let Err(error) = now(run, source).await {
+        let (name, causes) = (source.cluster.name(), error.causes.join(": "));
+        let message = format!("could not write to {name} after the moment that is asked for: {causes}");
+        let hint = "If the restore finds no commit after the moment, run it again without `--at`";
+        run.context.events.warn("restore-quiet", message, Some(hint.to_owned())).await;
+    }
+}
+
 /// All that `source` has acknowledged when this begins: waits until it is in the repository.
 async fn now(run: &RunContext, source: &mut Deployment) -> Result<(Target, Option<String>)> {
     let (context, name) = (&run.context, source.cluster.name().clone());
@@ -181,6 +195,8 @@ async fn now(run: &RunContext, source: &mut Deployment) -> Result<(Target, Optio
     let query = "SELECT pg_create_restore_point($1)::text";
     let asked = async {
         let point = format!("hactl-clone-{:032x}", rand::random::<u128>());
+        // A transaction with a number, whose commit is in the WAL.
+        client.query_one("SELECT txid_current()", &[]).await?;
         let row = client.query_one(query, &[&point]).await?;
         let segment = client.query_one("SELECT pg_walfile_name(pg_switch_wal())", &[]).await?;
         Ok((row.get::<_, String>(0), segment.get::<_, String>(0)))

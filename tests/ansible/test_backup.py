@@ -61,6 +61,8 @@ class Listed(unittest.TestCase):
         # What another passphrase makes of a file is in the message.
         with self.assertRaisesRegex(module.Unreadable, "^\\[FormatError\\] unable to load$"):
             module.listed(self.info(99, "[FormatError] unable to load\\nline 1: \x97\x1f"))
+        with self.assertRaisesRegex(module.Unreadable, "^\\[ProtocolError\\] unable to load: HTTP 403$"):
+            module.listed(self.info(99, "[ProtocolError] unable to load:\\nHTTP 403"))
 
 
 class Due(unittest.TestCase):

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    ssh::Remote,
+    ssh::{Finished, Remote},
 };
 
 /// The program on the machines that calls pgBackRest for the cluster's stanza.
@@ -133,7 +133,7 @@ fn parsed(text: &str) -> Result<Backups, String> {
     if ![0, NO_BACKUP].contains(&stanza.status.code) {
         // That of the stanza is "other" if the repository cannot be read.
         let message = stanza.repo.into_iter().next().map_or(stanza.status.message, |first| first.status.message);
-        return Err(message.lines().next().unwrap_or_default().to_owned());
+        return Err(readable(&message));
     }
     let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
     let backups: Vec<BackupView> = stanza
@@ -155,6 +155,24 @@ fn parsed(text: &str) -> Result<Backups, String> {
     Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment })
 }
 
+/// A message of pgBackRest, whose cause is in its later lines, without those that another passphrase makes of a file.
+fn readable(message: &str) -> String {
+    let garbled = |line: &&str| line.contains(|sign: char| sign.is_control() || sign == char::REPLACEMENT_CHARACTER);
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !garbled(line));
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+/// What a command of pgBackRest printed. It says its errors on standard output, or in older versions on standard error.
+fn printed(done: Finished) -> Result<String, String> {
+    match done.status {
+        0 => Ok(done.stdout),
+        status => {
+            let said = readable(&format!("{}\n{}", done.stderr, done.stdout));
+            Err(format!("pgBackRest exited with status {status}: {said}"))
+        }
+    }
+}
+
 /// What a machine says of the repository and of the schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -169,11 +187,7 @@ pub struct Seen {
 /// As [`ask`].
 pub(crate) async fn look(remote: &Remote) -> Result<Seen> {
     let done = remote.run("/bin/sh", include_bytes!("look.sh"), LOOK_WITHIN).await?;
-    let read = match done.output() {
-        Ok(text) => looked(&text),
-        Err(said) => Err(said.to_string()),
-    };
-    read.map_err(unread)
+    printed(done).and_then(|text| looked(&text)).map_err(unread)
 }
 
 /// What `look.sh` printed.
@@ -192,8 +206,7 @@ fn unread(said: String) -> Error {
 /// When the machine or the repository does not answer, or the repository has nothing of the cluster.
 pub(crate) async fn ask(remote: &Remote) -> Result<Backups> {
     let done = remote.run(&format!("{PROGRAM} --output=json info"), b"", ANSWERS_WITHIN).await?;
-    let read = done.output().map_err(|said| said.to_string()).and_then(|text| parsed(&text));
-    read.map_err(unread)
+    printed(done).and_then(|text| parsed(&text)).map_err(unread)
 }
 
 #[cfg(test)]
@@ -242,7 +255,22 @@ mod tests {
                       \"[FormatError] unable to load\\nline 1: \u{fffd}\u{1f}\"}}], \"status\": {\"code\": 99, \
                       \"message\": \"other\"}}]";
         assert_eq!(parsed(unread).unwrap_err(), "[FormatError] unable to load");
+        let denied = status(99, "[ProtocolError] unable to load info file 'archive.info':\\nProtocolError: HTTP 403");
+        let cause = "[ProtocolError] unable to load info file 'archive.info': ProtocolError: HTTP 403";
+        assert_eq!(denied.unwrap_err(), cause);
         assert!(status(2, "no valid backups").unwrap().backups.is_empty());
         assert!(parsed("[]").is_err() && parsed("").is_err());
+    }
+
+    #[test]
+    fn error_on_either_output_is_the_cause() {
+        let done = |status, stdout: &str, stderr: &str| {
+            printed(Finished { status, stdout: stdout.to_owned(), stderr: stderr.to_owned() })
+        };
+        assert_eq!(done(0, "[]", "WARN: slow").unwrap(), "[]");
+        for (stdout, stderr) in [("ERROR: [055]: no file\n", ""), ("", "ERROR: [055]: no file\n")] {
+            let said = done(55, stdout, stderr).unwrap_err();
+            assert_eq!(said, "pgBackRest exited with status 55: ERROR: [055]: no file");
+        }
     }
 }

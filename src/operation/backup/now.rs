@@ -23,9 +23,6 @@ pub const BACKUP: Operation = Operation {
     locks: LockUse::Cluster,
 };
 
-/// The unit of a backup.
-const UNIT: &str = "hactl-backup.service";
-
 /// The command of the unit.
 pub(super) fn program(what: &str) -> String {
     format!("/usr/local/sbin/hactl-backup {what}")
@@ -48,6 +45,16 @@ impl BackupKind {
             Self::Full => "full",
             Self::Differential => "diff",
             Self::Incremental => "incr",
+        }
+    }
+
+    /// The unit of such a backup. Each kind has its own, so that a command waits for a backup of its kind alone; the program lets
+    /// one backup run at a time.
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Full => "hactl-backup-full.service",
+            Self::Differential => "hactl-backup-diff.service",
+            Self::Incremental => "hactl-backup-incr.service",
         }
     }
 }
@@ -75,7 +82,7 @@ async fn back_up(run: &RunContext, cluster: &RunningCluster, kind: BackupKind) -
     let command = program(kind.as_str());
     let started = std::time::Instant::now();
     let failed = || Error::failed("backup-failed", "back up", &cluster.plan.cluster);
-    let unit = unit::Unit { name: UNIT, user: "postgres", command: &command, memory_mib: None };
+    let unit = unit::Unit { name: kind.unit(), user: "postgres", command: &command, memory_mib: None };
     unit.run(context, cluster, node, failed).await?;
     let seconds = started.elapsed().as_secs_f64();
     let seen = pgbackrest::ask(&cluster.access.connect(node).await?).await?;
