@@ -218,6 +218,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("python-version", "hactl pins no packages for this version of Python"),
     ("record", "the run record could not be written"),
     ("record-none", "the cluster has no run record"),
+    ("recovery-refused", "a cluster that is still there cannot be made again from its backups"),
     ("reinit-failed", "the data of a replica could not be replaced"),
     ("reinit-refused", "the cluster cannot bear that a replica gets a new copy now"),
     ("reinit-stalled", "the new copy of a replica does not advance"),

@@ -77,7 +77,7 @@ pub async fn restore(
             pass_the_moment(run, &mut source).await;
         }
         let what = target.to_string();
-        let origin = origin(context, &mut source, target).await?;
+        let origin = origin(context, &mut source, target, false).await?;
         let up = UpRequest {
             agreed: Consent::default(),
             mitogen,
@@ -138,8 +138,7 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
         let cluster = new.running(context).await?;
         let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
         let seen = context.interruptible("look at the machines of", &name, looked).await?;
-        let has_data = seen.values().any(|view| view.checkpoint.is_some());
-        if has_data {
+        if !health::with_data(&seen).is_empty() {
             causes.push(format!("{name} exists and has data: only a cluster that is not there yet can be restored"));
         }
     }
@@ -153,7 +152,7 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
 }
 
 /// What opens the repository of `source`.
-async fn origin(context: &Context, source: &mut Deployment, target: Target) -> Result<Origin> {
+pub(super) async fn origin(context: &Context, source: &mut Deployment, target: Target, own: bool) -> Result<Origin> {
     source.vault_with_given(context).await?;
     let (cluster, _, vault) = source.parts(context).await?;
     let backup = configured(&cluster.plan, "restore")?;
@@ -168,6 +167,7 @@ async fn origin(context: &Context, source: &mut Deployment, target: Target) -> R
         key_secret: secret(RepositorySecret::Secret)?,
         passphrase: secret(RepositorySecret::Passphrase)?,
         target,
+        own,
     })
 }
 

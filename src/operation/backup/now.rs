@@ -75,7 +75,11 @@ pub async fn backup_now(run: &RunContext, deployment: Deployment, kind: BackupKi
     Ok(done.await?.0)
 }
 
-async fn back_up(run: &RunContext, cluster: &RunningCluster, kind: BackupKind) -> Result<(String, Option<String>)> {
+pub(in crate::operation) async fn back_up(
+    run: &RunContext,
+    cluster: &RunningCluster,
+    kind: BackupKind,
+) -> Result<(String, Option<String>)> {
     let context: &Context = &run.context;
     let health = look(run, cluster).await?;
     let node = primary(cluster, &health, "back up")?;
