@@ -14,6 +14,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lsn(u64);
 
+impl Lsn {
+    /// The number of the segment of 16 MiB that has it.
+    pub(super) const fn segment(self) -> u64 {
+        self.0 >> 24
+    }
+}
+
 impl FromStr for Lsn {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
