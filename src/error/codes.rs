@@ -234,6 +234,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("restore-refused", "a cluster cannot begin with the backups of another one"),
     (RESTORE_TEST_FAILED, "the backups were not proved to restore"),
     ("restore-test-refused", "no replica can test the backups"),
+    ("secret-kept", "a passphrase that has encrypted backups is not replaced"),
     ("secret-unknown", "the cluster file needs no secret of that name"),
     ("secret-unset", "a secret that the cluster file needs is not in the secrets file"),
     ("secrets-behind", "the secrets file is older than the cluster"),

@@ -16,6 +16,9 @@ use crate::{
 /// After so many days without a proof that they restore, backups are a problem.
 const UNTESTED_DAYS: i64 = 14;
 
+/// For so many seconds a repository may not answer before that is a problem.
+const PATIENCE_S: u64 = 300;
+
 impl Health {
     /// Adds what a machine says of the repository, and what is wrong with it.
     pub fn add_backups(
@@ -53,7 +56,31 @@ impl Health {
                 );
             }
         }
+        self.judge_archive(plan);
         self.backup = Some(status);
+    }
+
+    fn judge_archive(&mut self, plan: &Plan) {
+        let (Some(leader), Some(archiver)) = (&self.leader, &self.archiver) else { return };
+        let Some(segment) = &archiver.failing else { return };
+        let problem = Problem {
+            code: "archive-failing".to_owned(),
+            node: Some(leader.to_string()),
+            message: format!(
+                "WAL segment {segment} could not be archived, and none was for {} s: the WAL that waits fills the primary's disk",
+                archiver.since_s
+            ),
+            hint: Some(format!(
+                "Run `hactl ssh {} {leader} -- hactl-pgbackrest check` to see why; check the repository and its access key",
+                plan.cluster
+            )),
+        };
+        // Also where the archive has just been set up, or one attempt failed.
+        if archiver.since_s > PATIENCE_S {
+            self.problems.push(problem);
+        } else {
+            self.notices.push(problem);
+        }
     }
 
     fn judge(&mut self, plan: &Plan, seen: &Seen, now: Timestamp) {
@@ -100,8 +127,8 @@ impl Health {
         if let Some(schedule) = schedule {
             let period = schedule.shortest();
             let age = now.duration_since(last.started);
-            // One may be missed, for example during a failover.
-            if age > SignedDuration::from_secs(i64::from(period.seconds()) * 2) {
+            // One may be missed, for example during a failover. A full backup may take longer than the time between others.
+            if !seen.backups.is_running && age > SignedDuration::from_secs(i64::from(period.seconds()) * 2) {
                 let message = format!(
                     "the last backup, {}, began {} h ago, and the schedule is {}",
                     last.label,
@@ -187,6 +214,7 @@ mod tests {
             restorable_from,
             last_segment: None,
             gaps: Vec::new(),
+            is_running: false,
         };
         let mut seen = Seen { backups, scheduled_failed: false };
         change(&mut seen);
@@ -215,6 +243,7 @@ mod tests {
         let late = after(DAILY, Some(49), |_| ());
         assert_eq!(codes(&late), (vec!["backup-overdue"], vec![]));
         assert!(late.problems[0].message.contains("began 49 h ago, and the schedule is daily"), "{:?}", late.problems);
+        assert_eq!(codes(&after(DAILY, Some(49), |seen| seen.backups.is_running = true)), none);
         // Without a schedule no age is too old.
         assert_eq!(codes(&after("", Some(1000), |_| ())), none);
     }
@@ -266,6 +295,25 @@ mod tests {
         assert!(late.problems[0].message.contains("15 days ago"), "{:?}", late.problems);
         assert!(late.backup.unwrap().last_restore.is_some());
         assert_eq!(codes(&proved("", None, None, |_| ())), (vec![], vec!["backup-missing"]));
+    }
+
+    #[test]
+    fn archive_that_fails_is_a_notice_and_after_five_minutes_a_problem() {
+        let failing =
+            |since_s| ArchiverView { archived: None, failing: Some("000000010000000000000007".into()), since_s };
+        let judged = |archiver| {
+            let mut health =
+                Health { leader: Some("n".parse().unwrap()), archiver: Some(archiver), ..Health::default() };
+            health.judge_archive(&plan(""));
+            health
+        };
+        let short = judged(failing(60));
+        assert_eq!(codes(&short), (vec![], vec!["archive-failing"]));
+        let long = judged(failing(301));
+        assert_eq!(codes(&long), (vec!["archive-failing"], vec![]));
+        assert!(long.problems[0].message.contains("000000010000000000000007"), "{:?}", long.problems);
+        let well = ArchiverView { archived: Some("1".into()), failing: None, since_s: 1000 };
+        assert_eq!(codes(&judged(well)), (vec![], vec![]));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub async fn restore(
     let done = perform(run, deployment, operation, async |acting| {
         let context = &run.context;
         fits(context, &mut acting.deployment, &mut source).await?;
-        let seen = ask_source(context, &mut source).await;
+        let seen = ask_source(context, &mut source).await?;
         let target = match target {
             Some(target) => target,
             None => run.stage(Stage::Backup, now(run, &mut source)).await?,
@@ -211,16 +211,30 @@ async fn now(run: &RunContext, source: &mut Deployment) -> Result<(Target, Optio
 }
 
 /// What the machines of `source` say of its backups; none where none of them answers.
-async fn ask_source(context: &Context, source: &mut Deployment) -> Option<Backups> {
-    source.known.fleet_if_any().ok().flatten()?;
-    let cluster = source.running(context).await.ok()?;
+///
+/// # Errors
+/// When machines answer, and none can read the repository.
+async fn ask_source(context: &Context, source: &mut Deployment) -> Result<Option<Backups>> {
+    if source.known.fleet_if_any()?.is_none() {
+        return Ok(None);
+    }
+    let cluster = source.running(context).await?;
+    let mut unread = None;
     for node in cluster.fleet.data_nodes() {
-        let asked = async { pgbackrest::ask(&cluster.access.connect(node).await?).await };
-        if let Ok(seen) = context.interruptible("read the backups from", node.key(), asked).await {
-            return Some(seen);
+        // One that does not answer says nothing about the repository.
+        let asked = async {
+            match cluster.access.connect(node).await {
+                Ok(remote) => Ok(Some(pgbackrest::ask(&remote).await)),
+                Err(_) => Ok(None),
+            }
+        };
+        match context.interruptible("read the backups from", node.key(), asked).await? {
+            Some(Ok(seen)) => return Ok(Some(seen)),
+            Some(Err(error)) => unread = Some(error),
+            None => {}
         }
     }
-    None
+    unread.map_or(Ok(None), Err)
 }
 
 /// Refuses a target that the backups do not reach.
@@ -254,7 +268,7 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
     match target {
         Target::Newest => Ok(()),
         Target::Time(at) if *at < from => Err((
-            format!("{at} is before {from}, the end of its oldest backup"),
+            format!("{at} is before {from}, the second after the end of its oldest backup"),
             format!("Give `--at` a moment from {from} on"),
         )),
         Target::Time(at) if *at > now => {
@@ -312,7 +326,14 @@ mod tests {
         };
         let backups: Vec<BackupView> = backups.iter().map(view).collect();
         let restorable_from = backups.iter().map(|backup| backup.ended).min();
-        Backups { stanza: "pg-1a2b3c4d".to_owned(), backups, restorable_from, last_segment: None, gaps: Vec::new() }
+        Backups {
+            stanza: "pg-1a2b3c4d".to_owned(),
+            backups,
+            restorable_from,
+            last_segment: None,
+            gaps: Vec::new(),
+            is_running: false,
+        }
     }
 
     #[test]

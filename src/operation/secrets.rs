@@ -6,7 +6,7 @@ use crate::{
     deployment::{Cluster, Deployment},
     error::{Error, Result},
     event::Summary,
-    model::{Account, Backup, Secret, nearest},
+    model::{Account, Backup, RepositorySecret, Secret, nearest},
 };
 
 pub const SECRETS: Operation = Operation::on_files("secrets");
@@ -93,7 +93,16 @@ pub async fn set_secret(run: &RunContext, deployment: Deployment, account: &str,
             });
         }
         acting.deployment.create_vault(context).await?;
-        let (cluster, _, vault) = acting.deployment.parts(context).await?;
+        let (cluster, known, vault) = acting.deployment.parts(context).await?;
+        // What was made before the first `up` has encrypted nothing yet.
+        if let Account::Repository(_, RepositorySecret::Passphrase) = account
+            && known.fleet_if_any()?.is_some()
+            && vault.password(&account).is_ok_and(|kept| kept.expose() != secret.expose())
+        {
+            return Err(Error::usage("secret-kept", "replace", &account)
+                .cause("backups that it has encrypted could not be read any more")
+                .hint("Keep it. For another passphrase, give the repository another name in the cluster file"));
+        }
         let changed = vault.set_password(&account, secret)?;
         if changed {
             vault.save()?;

@@ -130,6 +130,7 @@ mod tests {
             restorable_from: None,
             last_segment: None,
             gaps: Vec::new(),
+            is_running: false,
         };
         assert_eq!(backups_text(&seen), "stanza pg-1a2b3c4d\nno backups yet\n");
         let time = "2026-11-30T02:20:16Z".parse().unwrap();

@@ -77,6 +77,31 @@ class Progress(unittest.TestCase):
         for name, members, expected in table:
             self.assertEqual(PROGRESS.concerns(name, members, ["a", "b", "c"]), expected, (name, members))
 
+    def test_hosts_without_data_leave_the_restore_to_the_one_that_makes_it(self):
+        waits = member("b", "replica", "stopped")
+        table = [
+            ("b", [member("a", "replica", "running custom bootstrap script"), waits], True),
+            ("b", [member("a", "replica", "starting"), waits], True),
+            # Nobody makes anything, and the host itself does.
+            ("b", [member("a", "replica", "stopped"), waits], False),
+            ("a", [member("a", "replica", "running custom bootstrap script"), waits], False),
+            ("b", [LEADER, waits], False),
+            ("b", [], False),
+        ]
+        for name, members, expected in table:
+            self.assertEqual(PROGRESS.waits_for_data(name, members), expected, (name, members))
+
+    def test_recovery_is_as_far_as_the_title_of_its_process_says(self):
+        titles = "postgres: pg: checkpointer\npostgres: pg: startup recovering 0000000200000001000000FE\n"
+        self.assertEqual(PROGRESS.recovered(titles), (1 << 32) + (0xFE << 24))
+        self.assertEqual(PROGRESS.recovered("postgres: pg: startup waiting for 000000020000000100000001"), 0)
+
+    def test_server_that_starts_on_restored_data_may_stand_still_for_longer(self):
+        progress = PROGRESS.Progress(PROGRESS.LONG_STALL)
+        progress.note({"this host": 1}, 100)
+        self.assertFalse(progress.is_over(700, 180))
+        self.assertTrue(progress.is_over(701, 180))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -13,7 +13,7 @@ import urllib.error
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.patroni_libraries import libraries
-from ansible.module_utils.patroni_progress import Progress, concerns, marks
+from ansible.module_utils.patroni_progress import LONG_STALL, STALL, Progress, concerns, marks, recovered, waits_for_data
 from ansible.module_utils.patroni_psql import psql
 from ansible.module_utils.patroni_rest import Rest
 from ansible.module_utils.patroni_server_log import complaints
@@ -37,6 +37,7 @@ options:
   wait: {type: int, default: 0, description: 'Seconds to wait until the cluster is healthy, and longer while data moves'}
   dynamic_config: {type: dict, description: Wait until the member has taken over this configuration}
   stuck: {type: int, default: 0, description: Seconds after which a member that Patroni cannot start is given up; 0 for never}
+  failure: {type: path, description: The file in which the command that makes a new cluster says why it failed}
   libraries: {type: list, elements: str, default: [], description: 'Libraries whose versions are asked for: glibc, icu'}
   bin_dir: {type: path, default: "", description: Directory of PostgreSQL's programs}
 author: The hactl maintainers
@@ -232,6 +233,9 @@ def copies(module, found):
         status, said, dummy = psql(module, sql)
         rows = [line.rsplit("|", 1) for line in said.splitlines()] if status == 0 else []
         return {address: int(done) for address, done in rows}
+    if module.params["failure"] and found["state"] in ("starting", "running"):
+        dummy, said, dummy2 = module.run_command(["ps", "-eo", "args"])
+        return {"the recovery": recovered(said)}
     if found["state"] not in ("creating replica", "running custom bootstrap script"):
         return {}
     status, said, dummy = module.run_command(["du", "-sB1", module.params["data_dir"]])
@@ -265,13 +269,14 @@ def main():
             wait=dict(type="int", default=0),
             dynamic_config=dict(type="dict"),
             stuck=dict(type="int", default=0),
+            failure=dict(type="path"),
             libraries=dict(type="list", elements="str", default=[]),
             bin_dir=dict(type="path", default=""),
         ),
         supports_check_mode=True,
     )
     params, began = module.params, time.time()
-    started, failing, progress = time.monotonic(), None, Progress()
+    started, failing, progress = time.monotonic(), None, Progress(LONG_STALL if params["failure"] else STALL)
     counted = -COUNTED
     found = look(params)
     # With a certificate that has expired the REST API answers no request of this module.
@@ -283,6 +288,11 @@ def main():
         if params["wait"] and now - counted > COUNTED:
             counted = now
             progress.note(marks(found["members"], copies(module, found)), now)
+        if params["failure"] and os.path.exists(params["failure"]):
+            break
+        # Another host judges. This one waits for what follows.
+        if params["failure"] and now > params["wait"] and waits_for_data(found["name"], found["members"]):
+            module.exit_json(changed=False, **found)
         if progress.is_over(now, params["wait"]):
             break
         if now > params["wait"] and not concerns(found["name"], found["members"], params["members"]):
@@ -299,6 +309,9 @@ def main():
     if params["wait"] and not found["healthy"]:
         # Lines from shortly before count: a reload or restart may have been refused before this look.
         found["diagnosis"], found["complaints"] = diagnose(module, began - 60)
+        if params["failure"] and os.path.exists(params["failure"]):
+            with open(params["failure"], encoding="utf-8", errors="replace") as file:
+                found["problems"].insert(0, file.read().strip())
         still = progress.stood_still(time.monotonic() - started)
         found["problems"] += [still] if still else []
         module.fail_json(msg="The cluster is not healthy: %s.\n%s"

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import re
+
 # Seconds for which everything may stand still once the wait has run out. A copy moves nothing until its checkpoint ends.
 STALL = 60
+# The same for a new cluster whose data comes from elsewhere: a server that starts first writes all of it to the disk.
+LONG_STALL = 600
 # A member within so many bytes of its leader has nothing to catch up.
 NEAR = 16 << 20
 
@@ -50,10 +54,30 @@ def concerns(name, members, wanted):
     return not missing or any(state != "creating replica" for state in missing)
 
 
+# A member without data that waits until another one has made the cluster.
+WAITS = ("stopped", "uninitialized", "")
+SEGMENT = re.compile(r"startup\s+recovering ([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
+
+
+def waits_for_data(name, members):
+    """Whether another member is at making the new cluster: only its host sees how far that is."""
+    if any(member["role"] in ("leader", "standby_leader") for member in members):
+        return False
+    own = next((member for member in members if member["name"] == name), {"state": ""})
+    return own["state"] in WAITS and any(member["name"] != name and member["state"] not in WAITS for member in members)
+
+
+def recovered(processes):
+    """The WAL that a server in recovery has reached, in bytes for segments of 16 MB, by the titles of its processes."""
+    found = SEGMENT.search(processes)
+    return (int(found.group(2), 16) << 32) + (int(found.group(3), 16) << 24) if found else 0
+
+
 class Progress:
     """The farthest position of each thing, and when one of them last moved."""
 
-    def __init__(self):
+    def __init__(self, stall=STALL):
+        self.stall = stall
         self.best = {}
         self.moved = 0
 
@@ -64,7 +88,7 @@ class Progress:
                 self.best[thing], self.moved = done, now
 
     def is_over(self, now, wait):
-        return now > wait and (not self.best or now - self.moved > STALL)
+        return now > wait and (not self.best or now - self.moved > self.stall)
 
     def stood_still(self, now):
         things = ", ".join("%s at %d MB" % (thing, done >> 20) for thing, done in sorted(self.best.items()))

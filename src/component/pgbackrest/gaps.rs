@@ -24,7 +24,7 @@ pub struct Gap {
     /// When the segment before it arrived: a restore reaches moments until shortly before.
     #[schemars(with = "String")]
     pub until: Timestamp,
-    /// The first moment after it: the end of the first backup that began after it; null without one.
+    /// The first moment after it: the second after the end of the first backup that began after it; null without one.
     #[schemars(with = "Option<String>")]
     pub from: Option<Timestamp>,
 }
@@ -89,16 +89,16 @@ pub(super) struct Entry {
     time: Option<i64>,
 }
 
-/// A backup: the first segment that it needs, and when it ended.
+/// A backup: the first segment that it needs, and the first moment that it restores to.
 pub(super) struct Made {
     pub(super) start: String,
-    pub(super) ended: Timestamp,
+    pub(super) from: Timestamp,
 }
 
 /// What is missing between the segments of the newest archive in `listed`, as far as a restore needs it.
 pub(super) fn gaps(listed: &BTreeMap<String, Entry>, backups: &[Made], now: Timestamp) -> Vec<Gap> {
     let starts: Vec<(u64, Timestamp)> =
-        backups.iter().filter_map(|made| Some((Segment::named(&made.start)?.number, made.ended))).collect();
+        backups.iter().filter_map(|made| Some((Segment::named(&made.start)?.number, made.from))).collect();
     let Some(oldest) = starts.iter().map(|(number, _)| *number).min() else { return Vec::new() };
     // "17-1/0000000100000000/000000010000000000000005-…": the last number counts the archives of a stanza.
     let archive = |path: &str| path.split('/').next()?.rsplit('-').next()?.parse::<u32>().ok();
@@ -117,7 +117,7 @@ pub(super) fn gaps(listed: &BTreeMap<String, Entry>, backups: &[Made], now: Time
             continue;
         }
         let missing = |number| Segment { number, ..*before }.name();
-        let from = starts.iter().filter(|(start, _)| *start >= after.number).map(|(_, ended)| *ended).min();
+        let from = starts.iter().filter(|(start, _)| *start >= after.number).map(|(_, from)| *from).min();
         found.push(Gap { first: missing(before.number + 1), last: missing(after.number - 1), until: *until, from });
     }
     found
@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn made(number: u64, minute: i64) -> Made {
-        Made { start: Segment { timeline: 1, number }.name(), ended: at(minute) }
+        Made { start: Segment { timeline: 1, number }.name(), from: at(minute) }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +25,15 @@ pub struct Backups {
     pub stanza: String,
     /// The backups, the oldest first.
     pub backups: Vec<BackupView>,
-    /// The first moment to which the cluster can be restored: the end of the oldest backup; null without one.
+    /// The first moment to which the cluster can be restored: the second after the end of the oldest backup; null without one.
     #[schemars(with = "Option<String>")]
     pub restorable_from: Option<Timestamp>,
     /// The newest WAL segment in the repository; null without one.
     pub last_segment: Option<String>,
     /// What the archive misses, the oldest first.
     pub gaps: Vec<Gap>,
+    /// Whether the machine that was asked makes a backup now.
+    pub is_running: bool,
 }
 
 /// One backup.
@@ -126,6 +128,19 @@ struct Added {
 struct Status {
     code: u32,
     message: String,
+    #[serde(default)]
+    lock: Option<Locks>,
+}
+
+/// Commands that work on the stanza now, on the machine that was asked.
+#[derive(Deserialize)]
+struct Locks {
+    backup: Held,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    held: bool,
 }
 
 /// pgBackRest's status of a stanza without a backup.
@@ -145,9 +160,11 @@ fn parsed(text: &str, now: Timestamp) -> Result<Backups, String> {
         return Err(readable(&message));
     }
     let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    // pgBackRest restores to a moment from a backup that ended before it, in whole seconds.
+    let from = |ended: Timestamp| ended + SignedDuration::from_secs(1);
     let made = |backup: &Backup| {
         let start = backup.archive.as_ref()?.start.clone()?;
-        Some(Made { start, ended: time(backup.timestamp.stop) })
+        Some(Made { start, from: from(time(backup.timestamp.stop)) })
     };
     let gaps = gaps(&listed, &stanza.backup.iter().filter_map(made).collect::<Vec<_>>(), now);
     let backups: Vec<BackupView> = stanza
@@ -164,9 +181,10 @@ fn parsed(text: &str, now: Timestamp) -> Result<Backups, String> {
             has_errors: backup.error.unwrap_or_default(),
         })
         .collect();
-    let restorable_from = backups.iter().map(|backup| backup.ended).min();
+    let restorable_from = backups.iter().map(|backup| backup.ended).min().map(from);
     let last_segment = stanza.archive.into_iter().filter_map(|archive| archive.max).max();
-    Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment, gaps })
+    let is_running = stanza.status.lock.is_some_and(|locks| locks.backup.held);
+    Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment, gaps, is_running })
 }
 
 /// A message of pgBackRest, whose cause is in its later lines, without those that another passphrase makes of a file.
@@ -268,8 +286,9 @@ mod tests {
             (backup.label.as_str(), backup.kind.as_str(), backup.added_bytes, backup.stop_lsn.as_deref()),
             ("20261130-022015F", "full", 3_777_384, Some("0/5000158"))
         );
-        assert_eq!(seen.restorable_from, Some("2026-11-30T02:20:16Z".parse().unwrap()));
+        assert_eq!(seen.restorable_from, Some("2026-11-30T02:20:17Z".parse().unwrap()));
         assert_eq!((seen.stanza.as_str(), seen.last_segment.as_deref()), ("hand", Some("000000020000000000000009")));
+        assert!(!seen.is_running && parsed(&INFO.replace("\"held\":false", "\"held\":true")).unwrap().is_running);
     }
 
     #[test]

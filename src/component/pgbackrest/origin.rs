@@ -109,6 +109,7 @@ impl Origin {
             },
             "patroni_bootstrap_command": "/usr/local/sbin/hactl-restore data",
             "patroni_bootstrap_post_init": "/usr/local/sbin/hactl-restore opened",
+            "patroni_bootstrap_failure": "/var/lib/postgresql/hactl-spool/restore-failed",
         });
         vars.as_object().cloned().unwrap_or_default()
     }

@@ -5,7 +5,8 @@ postgres_wipe() {
   case $data in
     /?*/?*)
       empty "$data"
-      rm -rf -- "$data".unfinished-*
+      # The second is what Patroni sets aside of a restore that failed.
+      rm -rf -- "$data".unfinished-* "$data".failed
       ;;
   esac
 }

@@ -89,7 +89,14 @@ mod tests {
             };
             let restorable_from = (!labels.is_empty()).then_some(time);
             let backups = labels.iter().map(view).collect();
-            Backups { stanza: "pg-1a2b3c4d".to_owned(), backups, restorable_from, last_segment: None, gaps: Vec::new() }
+            Backups {
+                stanza: "pg-1a2b3c4d".to_owned(),
+                backups,
+                restorable_from,
+                last_segment: None,
+                gaps: Vec::new(),
+                is_running: false,
+            }
         };
         let left = "The cluster can be restored to moments from 2026-11-30 02:20:16Z on.";
         let all = seen(&["a", "b", "c"]);

@@ -20,7 +20,8 @@ pub const BACKUP: Operation = Operation {
     reads_state: true,
     preflight: Preflight::Nothing,
     secrets: SecretsUse::Open,
-    locks: LockUse::Cluster,
+    // Other changes need not wait for it, and its unit runs once on a machine.
+    locks: LockUse::Directory,
 };
 
 /// The command of the unit.
