@@ -66,8 +66,9 @@ fn with(dsn: &str, parameters: &str) -> String {
 /// The transactions of the clients: several statements, of which all or none are done.
 const TRANSACTION: &str = "\\set id random(1, 100)\nBEGIN;\nUPDATE accounts SET n = n + 1 WHERE id = :id;\n\
                            INSERT INTO orders VALUES (:id);\nCOMMIT;\n";
-/// How long the clients work, in seconds.
+/// How long the clients work while the primary moves, and while a change restarts every server, in seconds.
 const WORK: u64 = 25;
+const LONG_WORK: u64 = 100;
 
 /// Applications at work: eight clients with prepared statements, and two that connect for each transaction. The times of
 /// their transactions are fixed beforehand, so that a stall is seen as one.
@@ -88,13 +89,13 @@ struct Work {
 }
 
 impl Clients {
-    fn start(dsn: &str) -> Self {
+    fn start(dsn: &str, seconds: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("work.sql"), TRANSACTION).unwrap();
         let bench = |name: &str, args: &[&str]| {
             let mut pgbench = Command::new("pgbench");
             pgbench.args(["--no-vacuum", "--file=work.sql", "--log"]).args(args).current_dir(dir.path());
-            pgbench.arg(format!("--time={WORK}")).arg(format!("--log-prefix={name}")).arg(dsn);
+            pgbench.arg(format!("--time={seconds}")).arg(format!("--log-prefix={name}")).arg(dsn);
             let said = std::fs::File::create(dir.path().join(format!("{name}.said"))).unwrap();
             pgbench.stdout(Stdio::null()).stderr(said).spawn().unwrap()
         };
@@ -251,7 +252,7 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
     steps.step("a switchover fails no transaction of the poolers' clients, and loses none", || {
         answer(&pooled, "CREATE TABLE accounts AS SELECT id, 0::bigint AS n FROM generate_series(1, 100) AS id");
         let before = counts();
-        let clients = Clients::start(&pooled);
+        let clients = Clients::start(&pooled, WORK);
         thread::sleep(Duration::from_secs(4));
         let moved = bench.act(&["switchover", NAME, "--yes"]);
         println!("   {}", moved["message"].as_str().unwrap());
@@ -266,9 +267,38 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
         }
     });
 
+    let parameters = |parameters: &str| {
+        file("app: {}, shop: {owner: seller}", ENDPOINT)
+            .replace("version: 17,", &format!("version: 17, parameters: {{{parameters}}},"))
+    };
+    steps.step("up restarts every server for a change and fails no transaction of the poolers' clients", || {
+        bench.healthy_within(Duration::from_secs(60));
+        let (before, started) = (counts(), postmasters());
+        let clients = Clients::start(&pooled, LONG_WORK);
+        bench.write_file(&parameters("track_activity_query_size: 2048"));
+        bench.act(&["up", NAME, "--yes", "--no-verify"]);
+        let after = postmasters();
+        assert!(started.iter().zip(&after).all(|(started, after)| started != after), "{started:?} {after:?}");
+        assert_eq!(answer(&pooled, "SHOW track_activity_query_size"), "2kB");
+        let work = clients.finish();
+        println!("   while every server restarted: {work:?}");
+        assert_eq!(work.errors, Vec::<String>::new());
+        assert_eq!(counts() - before, work.done);
+    });
+
+    steps.step("up restarts a primary in place for a value that shrinks", || {
+        let leader = bench.status()["leader"].clone();
+        bench.write_file(&parameters("track_activity_query_size: 2048, max_connections: 95"));
+        bench.act(&["up", NAME, "--yes", "--no-verify"]);
+        assert_eq!(answer(&direct, "SHOW max_connections"), "95");
+        assert_eq!(bench.status()["leader"], leader);
+        bench.write_file(&file("app: {}, shop: {owner: seller}", ENDPOINT));
+        bench.act(&["up", NAME, "--yes", "--no-verify"]);
+    });
+
     steps.step("a switchover that holds no client back fails transactions", || {
         bench.healthy_within(Duration::from_secs(60));
-        let clients = Clients::start(&pooled);
+        let clients = Clients::start(&pooled, WORK);
         thread::sleep(Duration::from_secs(4));
         node("node1", "/opt/patroni-*/bin/patronictl -c /etc/patroni/patroni.yml switchover --force");
         let work = clients.finish();

@@ -29,7 +29,7 @@ description:
   - A task that changed something, or would in check mode, gives its C(effects) - files with their difference where
     Ansible compares them, units that start, stop, reload or restart, and what a module lists itself as C(effects).
     A task's variable C(hactl_restarts) names a service that the task restarts, C(hactl_leaves) one that it leaves
-    waiting for a restart.
+    waiting for a restart; the fact C(hactl_in_place), which that task may set, says that it must restart where it is.
   - Each line is flushed. Nothing of a task with C(no_log) is given but its
     name, host and status, and the paths of the files that it changed.
 """
@@ -167,7 +167,8 @@ class CallbackModule(CallbackBase):
         if answer.get("changed") and not answer.get("failed") and "hactl_restarts" in given:
             effects = [{"kind": "unit", "unit": given["hactl_restarts"], "action": "restart"}]
         if "hactl_leaves" in given:
-            effects.append({"kind": "left", "unit": given["hactl_leaves"]})
+            in_place = bool((answer.get("ansible_facts") or {}).get("hactl_in_place"))
+            effects.append({"kind": "left", "unit": given["hactl_leaves"], "in_place": in_place})
         return effects
 
     @staticmethod

@@ -41,6 +41,9 @@ pub enum Effect {
     Left {
         /// The service.
         unit: String,
+        /// Whether it must restart where it is: a switchover before would not help.
+        #[serde(default)]
+        in_place: bool,
     },
     /// A setting of the configuration that Patroni keeps in etcd for all members.
     Setting {
@@ -91,11 +94,11 @@ impl Change {
         matches!(self.effect, Effect::Unit { interrupts_writes: true, .. })
     }
 
-    /// The service that was left waiting for a restart.
+    /// Whether a service that was left waiting for a restart must restart where it is; none where nothing was left.
     #[must_use]
-    pub fn left(&self) -> Option<&str> {
-        match &self.effect {
-            Effect::Left { unit } => Some(unit),
+    pub const fn left(&self) -> Option<bool> {
+        match self.effect {
+            Effect::Left { in_place, .. } => Some(in_place),
             _ => None,
         }
     }
@@ -118,7 +121,7 @@ impl fmt::Display for Effect {
             Self::File { path, .. } => f.write_str(path),
             Self::Unit { unit, action, interrupts_writes: true } => write!(f, "{action} {unit} (interrupts writes)"),
             Self::Unit { unit, action, .. } => write!(f, "{action} {unit}"),
-            Self::Left { unit } => write!(f, "{unit} waits for a restart"),
+            Self::Left { unit, .. } => write!(f, "{unit} waits for a restart"),
             Self::Setting { name, old, new } => write!(f, "{name}: {} -> {}", shown(old), shown(new)),
             Self::Account { did } => f.write_str(did),
             Self::Task { task } => f.write_str(task),

@@ -28,8 +28,9 @@ pub struct Recap {
 }
 
 impl Configured {
-    /// The machines whose service was left waiting for a restart that interrupts writes, each with the service.
-    pub fn left(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The machines whose service was left waiting for a restart that interrupts writes, each with whether it must restart
+    /// where it is.
+    pub fn left(&self) -> impl Iterator<Item = (&str, bool)> {
         self.changes.iter().filter_map(|change| Some((change.machine.as_str(), change.left()?)))
     }
 
@@ -198,13 +199,14 @@ mod tests {
             follower.line(&format!(r#"{{"event":"host_result","host":"{host}","task":"Try","role":"patroni","status":"ok","untried":["archive_command"]}}"#));
         }
         assert_eq!(follower.untried, ["archive_command".to_owned()].into());
-        let effects = r#"[{"kind":"unit","unit":"etcd","action":"restart"},{"kind":"left","unit":"postgresql"}]"#;
+        let effects =
+            r#"[{"kind":"unit","unit":"etcd","action":"restart"},{"kind":"left","unit":"postgresql","in_place":true}]"#;
         follower.line(&format!(r#"{{"event":"host_result","host":"node1","task":"Restart","role":"etcd","status":"changed","effects":{effects}}}"#));
         follower.line(r#"{"event":"stats","hosts":{"node1":{"ok":1,"changed":2,"failures":1,"unreachable":0,"skipped":0,"rescued":0,"ignored":0}}}"#);
         let configured = follower.configured.unwrap();
         assert_eq!(configured.changed(), 2);
         assert_eq!(configured.changes[0].effect.to_string(), "restart etcd");
-        assert_eq!(configured.left().collect::<Vec<_>>(), [("node1", "postgresql")]);
+        assert_eq!(configured.left().collect::<Vec<_>>(), [("node1", true)]);
         assert!(Follower::default().line("PLAY [Etcd] ***").is_none());
     }
 }

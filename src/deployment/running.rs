@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Conninfo, Deployment, access,
+    Cluster, Conninfo, Deployment, access,
     connection::{as_owner, as_superuser, endpoints},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     model::{Certificate, Endpoints},
     plan::Plan,
     platform::adopted::{self, Adopted},
-    secrets::ShortLeaves,
+    secrets::{ShortLeaves, Vault},
     ssh::Remote,
 };
 
@@ -39,6 +39,22 @@ pub struct RunningCluster {
 }
 
 impl RunningCluster {
+    /// A cluster that hactl made, on the machines of `fleet`.
+    ///
+    /// # Errors
+    /// When the secrets lack what opens it.
+    pub(crate) fn made_here(context: &Context, cluster: &Cluster, vault: &mut Vault, fleet: Fleet) -> Result<Self> {
+        Ok(Self {
+            plan: cluster.plan.clone(),
+            access: access(context, cluster, vault)?,
+            conninfo: as_owner(cluster, &fleet),
+            endpoints: endpoints(cluster, &fleet),
+            own_certificate_ends: vault.client(Certificate::CONTROLLER)?.not_after(),
+            short_leaves: Some(vault.short_leaves()),
+            fleet,
+        })
+    }
+
     /// An SSH session to one of its machines.
     ///
     /// # Errors
@@ -72,13 +88,7 @@ impl Deployment {
         let fleet = self.known.fleet(&self.cluster)?.clone();
         self.vault_with_given(context).await?;
         let (cluster, _, vault) = self.parts(context).await?;
-        let conninfo = as_owner(cluster, &fleet);
-        let endpoints = endpoints(cluster, &fleet);
-        let access = access(context, cluster, vault)?;
-        let own_certificate_ends = vault.client(Certificate::CONTROLLER)?.not_after();
-        let short_leaves = Some(vault.short_leaves());
-        let plan = cluster.plan.clone();
-        Ok(RunningCluster { plan, fleet, access, conninfo, endpoints, own_certificate_ends, short_leaves })
+        RunningCluster::made_here(context, cluster, vault, fleet)
     }
 
     /// Takes the plan of what runs: that of an adopted cluster is known only after it was asked.

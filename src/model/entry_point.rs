@@ -63,6 +63,13 @@ impl EntryPoint {
     /// The pooler's own database, its console, and the only user of it.
     pub const CONSOLE: &'static str = "pgbouncer";
 
+    /// Whether the clients of the poolers can wait while the primary moves. A client of a session pool keeps its connection:
+    /// it would never come to rest.
+    #[must_use]
+    pub fn can_hold(&self) -> bool {
+        self.pool_mode == PoolMode::Transaction
+    }
+
     /// How many names a pooler has for each database: one that leads to the primary, and one to the replicas.
     #[must_use]
     pub const fn doors(&self) -> u32 {

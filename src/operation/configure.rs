@@ -1,9 +1,12 @@
 //! `hactl configure`: the playbook on the machines that exist.
 
-use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
+use super::{
+    frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
+    switchover,
+};
 use crate::{
     context::RunContext,
-    deployment::{Deployment, access},
+    deployment::{Deployment, RunningCluster, access},
     error::{Error, Result},
     event::Summary,
     model::Account,
@@ -70,7 +73,11 @@ pub async fn configure(
         }
         // A check shows what a run with consent would do.
         let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check, origin: None };
-        let configured = interruption::configure(run, cluster, &prepared.ansible, mode, None, ask).await?;
+        let hand_over = async || {
+            let running = RunningCluster::made_here(&run.context, cluster, vault, fleet.clone())?;
+            switchover::before_restart(run, &running).await
+        };
+        let configured = interruption::configure(run, cluster, &prepared.ansible, mode, None, ask, hand_over).await?;
         if let Some(error) = interruption::left(CONFIGURE.command, cluster, &configured) {
             return Err(error);
         }

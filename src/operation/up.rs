@@ -6,13 +6,14 @@ use super::{
     frame::{Acting, LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
     plan::still_fits,
     recover::has_no_data,
+    switchover,
     verify::prove,
 };
 use crate::{
     ansible::Configured,
     component::{pgbackrest::Origin, postgres},
     context::RunContext,
-    deployment::{Deployment, access, as_owner, client_files, endpoints, lock::LockRequest},
+    deployment::{Deployment, RunningCluster, access, as_owner, client_files, endpoints, lock::LockRequest},
     error::Result,
     event::{Stage, Summary},
     health, report,
@@ -122,7 +123,11 @@ pub(super) async fn converge(
         locks.try_etcd(request).await?;
         firewall::admit_members(cluster, fleet, &access).await?;
         let mode = PlayMode { mitogen: *mitogen, check: false, may_interrupt, origin: origin.as_ref() };
-        interruption::configure(run, cluster, &prepared.ansible, mode, seen.leader.as_ref(), ask).await?
+        let hand_over = async || {
+            let running = RunningCluster::made_here(context, cluster, vault, fleet.clone())?;
+            switchover::before_restart(run, &running).await
+        };
+        interruption::configure(run, cluster, &prepared.ansible, mode, seen.leader.as_ref(), ask, hand_over).await?
     };
     locks.take_etcd(request).await?;
     let (leader, filtered) = run

@@ -6,14 +6,14 @@ use crate::{
     context::RunContext,
     deployment::Cluster,
     error::{Error, Result},
-    model::InstanceKey,
+    model::{EntryPoint, InstanceKey},
 };
 
 /// Runs the playbook. What interrupts writes is done with consent: that of `mode`, or the answer of `ask` to a question
-/// about what was left.
+/// about what was left. Where the clients of poolers can wait, `hand_over` moves the primary before its restart.
 ///
 /// # Errors
-/// Those of the playbook, and when the run is interrupted while it asks.
+/// Those of the playbook and of `hand_over`, and when the run is interrupted while it asks.
 pub(crate) async fn configure(
     run: &RunContext,
     cluster: &Cluster,
@@ -21,16 +21,25 @@ pub(crate) async fn configure(
     mode: PlayMode<'_>,
     leader: Option<&InstanceKey>,
     ask: impl AsyncFnOnce(&str) -> Result<bool>,
+    hand_over: impl AsyncFnOnce() -> Result<()>,
 ) -> Result<Configured> {
-    let configured = software::run_playbook(run, cluster, ansible, mode, leader).await?;
-    let Some((machine, _)) = configured.left().next() else { return Ok(configured) };
+    let holds = !mode.check && cluster.plan.endpoint.as_ref().is_some_and(EntryPoint::can_hold);
+    // The roles cannot let those clients wait.
+    let first = PlayMode { may_interrupt: mode.may_interrupt && !holds, ..mode };
+    let configured = software::run_playbook(run, cluster, ansible, first, leader).await?;
+    let Some((machine, in_place)) = configured.left().next() else { return Ok(configured) };
     let question = format!(
         "PostgreSQL on {machine}, the primary, waits for a restart. The restart interrupts writes. Restart it now?"
     );
-    if !ask(&question).await? {
+    if !mode.may_interrupt && !ask(&question).await? {
         return Ok(configured);
     }
+    let moves = holds && !in_place;
+    if moves {
+        hand_over().await?;
+    }
     let mode = PlayMode { may_interrupt: true, ..mode };
+    let leader = leader.filter(|_| !moves);
     let again = software::run_playbook(run, cluster, ansible, mode, leader).await?;
     Ok(joined(configured, again))
 }
@@ -73,7 +82,8 @@ mod tests {
                                "ignored": 0});
             serde_json::from_value(json!({"hosts": {"node1": recap}, "changes": changes})).unwrap()
         };
-        let first = configured(2, json!([{"machine": "node1", "kind": "left", "unit": "postgresql"}]));
+        let first =
+            configured(2, json!([{"machine": "node1", "kind": "left", "unit": "postgresql", "in_place": false}]));
         assert_eq!(first.left().count(), 1);
         let restart = json!([{"machine": "node1", "kind": "unit", "unit": "postgresql", "action": "restart"}]);
         let both = joined(first, configured(1, restart));

@@ -72,6 +72,10 @@ PLAYBOOK = """
     - name: Left
       ansible.builtin.debug:
       vars: {hactl_leaves: postgresql}
+    - name: Left in place
+      ansible.builtin.set_fact:
+        hactl_in_place: "{{ [] | length == 0 }}"
+      vars: {hactl_leaves: postgresql}
     - name: Handlers
       ansible.builtin.meta: flush_handlers
     - name: Failed
@@ -119,7 +123,7 @@ class Events(unittest.TestCase):
             {"Ok": "ok", "Changed": "changed", "Skipped": "skipped", "Ignored": "ignored", "Refused": "ignored",
              "Secret": "failed", "Why": "ignored", "Hidden": "ignored",
              "Hidden item": "ignored", "Written": "changed", "Written in secret": "changed", "Restarted": "changed",
-             "Not left": "skipped", "Left": "ok", "Handler": "changed", "Failed": "failed"},
+             "Not left": "skipped", "Left": "ok", "Left in place": "ok", "Handler": "changed", "Failed": "failed"},
         )
 
     def test_effects_are_files_services_and_what_was_left(self):
@@ -130,9 +134,10 @@ class Events(unittest.TestCase):
         self.assertEqual(effects["Written"], [{"kind": "file", "diff": "@@ -0,0 +1 @@\n+shown\n"}])
         self.assertEqual(effects["Written in secret"], [{"kind": "file", "diff": None}])
         self.assertEqual(effects["Restarted"], [{"kind": "unit", "unit": "postgresql", "action": "restart"}])
-        self.assertEqual(effects["Left"], [{"kind": "left", "unit": "postgresql"}])
+        self.assertEqual(effects["Left"], [{"kind": "left", "unit": "postgresql", "in_place": False}])
+        self.assertEqual(effects["Left in place"], [{"kind": "left", "unit": "postgresql", "in_place": True}])
         self.assertEqual(effects["Changed"], [{"kind": "task", "task": "Changed"}])
-        self.assertEqual(set(effects), {"Changed", "Handler", "Written", "Written in secret", "Restarted", "Left"})
+        self.assertEqual(set(effects), {"Changed", "Handler", "Written", "Written in secret", "Restarted", "Left", "Left in place"})
 
     def test_order(self):
         self.assertEqual(self.events[0]["event"], "play_start")

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hactl::context::Dirs;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use serde_json::Value;
 
 use super::{docker, output};
@@ -33,6 +33,8 @@ impl S3 {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // With the name of its authority a certificate passes for one that signs itself.
+        params.distinguished_name.push(DnType::CommonName, "authority of a store");
         let authority = params.self_signed(&key).unwrap();
         fs::write(ca, authority.pem()).unwrap();
         let issuer = Issuer::new(params, key);

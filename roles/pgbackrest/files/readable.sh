@@ -7,7 +7,7 @@ said=$(timeout 90 pgbackrest --config="$1" --stanza="$2" --log-level-file=off --
 }
 case $said in
   *'"code":99'*)
-    echo "the repository cannot be read: $(echo "$said" | sed 's/.*"code":99,"message":"\([^"\\]*\).*/\1/')" >&2
+    echo "the repository cannot be read: $(echo "$said" | sed -n 's/.*"code":99,"message":"\([^"\\]*\).*/\1/p' | head -n 1)" >&2
     exit 1
     ;;
   *'missing stanza path'*) ;;

@@ -9,7 +9,7 @@ use crate::{
     deployment::RunningCluster,
     error::{Error, Result},
     fleet::FleetNode,
-    model::{EntryPoint, PoolMode},
+    model::EntryPoint,
     ssh::quoted,
 };
 
@@ -35,8 +35,7 @@ impl<'a> Hold<'a> {
     /// When a pooler does not answer, or its clients have transactions that do not end in time. All clients go on then.
     pub(super) async fn begin(cluster: &'a RunningCluster) -> Result<Option<Self>> {
         let Some(entry) = &cluster.plan.endpoint else { return Ok(None) };
-        // A client of such a pool keeps its connection: it would never come to rest.
-        if entry.pool_mode != PoolMode::Transaction {
+        if !entry.can_hold() {
             return Ok(None);
         }
         let id = format!("{:016x}", rand::random::<u64>());

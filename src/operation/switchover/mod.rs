@@ -29,7 +29,7 @@ use crate::{
     },
     context::{Context, RunContext},
     deployment::{Deployment, RunningCluster},
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::{Event, Stage, Summary},
     fleet::FleetNode,
     health::{self, Health},
@@ -95,6 +95,22 @@ pub async fn switchover(run: &RunContext, deployment: Deployment, to: Option<&In
         Ok((Outcome { message, next, changed: true, ..Outcome::default() }, ()))
     });
     Ok(done.await?.0)
+}
+
+/// Moves the primary before it restarts, so that the clients of the poolers wait instead of failing. A cluster that is not fit
+/// for it keeps its primary, with a warning: the restart is agreed, and the role moves the primary where it can.
+///
+/// # Errors
+/// When the run is interrupted.
+pub(super) async fn before_restart(run: &RunContext, cluster: &RunningCluster) -> Result<()> {
+    match run.stage(Stage::Switchover, switch(run, cluster, None)).await {
+        Err(error) if error.code != codes::INTERRUPTED => {
+            let words = format!("the clients of the poolers do not wait for the restart of the primary: {error}");
+            run.context.events.warn("switchover-note", words, None).await;
+            Ok(())
+        }
+        done => done.map(drop),
+    }
 }
 
 /// The cluster before the move.
