@@ -58,7 +58,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create the cluster, or converge it to its file
-    #[command(after_help = "Examples:\n  hactl up patroni-3node\n  hactl up ./pg-prod.yaml --output json")]
+    #[command(
+        after_help = "Examples:\n  hactl up patroni-3node\n  hactl up ./pg-prod.yaml --output json\n  hactl up pg-prod --from-backup"
+    )]
     Up(up::UpArgs),
     /// Show what `up` would do, and the longest write gap to expect for each fault
     #[command(after_help = "Examples:\n  hactl plan pg-prod\n  hactl plan pg-prod --detailed-exitcode")]

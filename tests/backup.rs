@@ -16,14 +16,14 @@ const NAME: &str = "t-backup";
 const COPY: &str = "t-backup-copy";
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
-fn file(instances: &str, backup: &str) -> String {
+pub(crate) fn file(instances: &str, backup: &str) -> String {
     format!(
         "platform: {{local: {{image: 'debian:13'}}}}\ninstances: {{{instances}}}\ndefaults: {{memory: 640, cores: 1}}\n\
          postgres: {{version: 17}}\n{backup}"
     )
 }
 
-fn section(store: &S3, ca: &Path, rest: &str) -> String {
+pub(crate) fn section(store: &S3, ca: &Path, rest: &str) -> String {
     let (bucket, endpoint, region) = (store.told("bucket"), store.told("endpoint"), store.told("region"));
     let ca = ca.display();
     format!(
@@ -31,7 +31,7 @@ fn section(store: &S3, ca: &Path, rest: &str) -> String {
     )
 }
 
-fn node(cluster: &str, key: &str, command: &str) -> String {
+pub(crate) fn node(cluster: &str, key: &str, command: &str) -> String {
     docker(&["exec", &format!("{cluster}-{key}"), "sh", "-c", command]).trim().to_owned()
 }
 
@@ -44,7 +44,7 @@ fn starts() -> Vec<String> {
 }
 
 /// Gives hactl the access key of the store, as a user does.
-fn give_key(bench: &Bench, cluster: &str, store: &S3) {
+pub(crate) fn give_key(bench: &Bench, cluster: &str, store: &S3) {
     for (account, value) in [("backup.main.key", store.told("id")), ("backup.main.secret", store.told("secret"))] {
         let mut command = bench.command(&["secrets", cluster, "set", account]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -53,14 +53,14 @@ fn give_key(bench: &Bench, cluster: &str, store: &S3) {
     }
 }
 
-fn list(bench: &Bench) -> Value {
-    let done = bench.hactl(&["backup", "list", NAME]);
+fn list(bench: &Bench, name: &str) -> Value {
+    let done = bench.hactl(&["backup", "list", name]);
     serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"))
 }
 
 /// The kinds of the backups, the oldest first.
-fn kinds(bench: &Bench) -> Vec<String> {
-    let seen = list(bench);
+pub(crate) fn kinds(bench: &Bench, name: &str) -> Vec<String> {
+    let seen = list(bench, name);
     seen["backups"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -90,7 +90,7 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
             let modes = node(NAME, key, "stat -c '%a %U %G' /etc/pgbackrest/pgbackrest.conf");
             assert_eq!(modes, "640 root postgres", "{key}");
         }
-        assert!(list(&bench)["last_segment"].is_string());
+        assert!(list(&bench, NAME)["last_segment"].is_string());
     });
     steps.step("a second up, without a change, changes nothing", || {
         assert_eq!(bench.act(&["up", NAME, "--no-verify"])["changed"], false);
@@ -116,12 +116,12 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
                 assert_eq!(node(NAME, key, "systemctl is-active hactl-backup-scheduled.timer"), "active", "{key}");
                 node(NAME, key, "systemctl start hactl-backup-scheduled.service");
             }
-            assert_eq!(kinds(&bench), ["full"]);
+            assert_eq!(kinds(&bench, NAME), ["full"]);
         }
     });
     steps.must("backup now adds what has changed since", || {
         bench.act(&["backup", "now", NAME]);
-        assert_eq!(kinds(&bench), ["full", "incr"]);
+        assert_eq!(kinds(&bench, NAME), ["full", "incr"]);
     });
     steps.step("status has the last backup and the archive", || {
         let status = bench.healthy_within(Duration::from_secs(30));
@@ -133,7 +133,7 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
         let done = bench.act(&["backup", "expire", NAME]);
         assert_eq!(done["changed"], false, "{done:#}");
         assert!(done["message"].as_str().unwrap().contains("the retention keeps every backup"), "{done:#}");
-        assert_eq!(kinds(&bench), ["full", "incr"]);
+        assert_eq!(kinds(&bench, NAME), ["full", "incr"]);
     });
     steps.step("backup verify restores on a replica and leaves nothing there", || {
         let done = bench.act(&["backup", "verify", NAME]);
@@ -192,7 +192,7 @@ fn cluster_with_backups_restores_to_a_moment_and_proves_it() {
         assert_eq!(copy.sql(dsn, "SELECT string_agg(word, ' ' ORDER BY word) FROM moments"), "after before last");
     });
     steps.step("the repository of the source has no backup of the new clusters", || {
-        assert_eq!(kinds(&bench), ["full", "incr"]);
+        assert_eq!(kinds(&bench, NAME), ["full", "incr"]);
     });
     steps.step("backup now, with another passphrase on the machines, fails", || {
         for key in NODES {

@@ -5,6 +5,7 @@ mod adopted;
 mod ansible_reads_inventory;
 mod backends;
 mod backup;
+mod backup_disaster;
 mod cgroup_v2;
 mod cli;
 mod common;

@@ -49,7 +49,10 @@ pub(crate) async fn run(session: &Session, args: DownArgs) -> Result<u8> {
         if preview.things.is_empty() {
             report::message(&format!("{cluster}: nothing is left to destroy"));
         } else {
-            report::message(&format!("{}\n  {}", preview.headline, preview.things.join("\n  ")));
+            let restore = preview
+                .last_restore
+                .map_or_else(String::new, |last| format!("\nIts backups stay in their repository: {last}."));
+            report::message(&format!("{}\n  {}{restore}", preview.headline, preview.things.join("\n  ")));
             prompt::confirm(session, cluster, |cause| not_confirmed(cluster, cause)).await?;
         }
     }

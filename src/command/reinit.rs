@@ -31,7 +31,11 @@ pub(crate) async fn run(session: &Session, args: ReinitArgs) -> Result<u8> {
         let deployment = session.deployment_to_ask_about(&name.name, &operation::REINIT, Some(&key)).await?;
         let cluster = deployment.cluster.name().as_str();
         let fate = if allowed { "kept aside if there is space for it, or else removed" } else { "kept aside" };
-        report::message(&format!("{cluster}: {key} stops and copies the primary's data; its own data is {fate}."));
+        let restore =
+            deployment.cluster.last_restore().map_or_else(String::new, |last| format!("\nIf both are lost: {last}."));
+        report::message(&format!(
+            "{cluster}: {key} stops and copies the primary's data; its own data is {fate}.{restore}"
+        ));
         prompt::confirm(session, cluster, |cause| {
             let hint = format!("Run `hactl reinit {cluster} {key} --yes` to skip the confirmation");
             Error::failed("not-confirmed", "reinitialize", format!("{key} of {cluster}")).cause(cause).hint(hint)

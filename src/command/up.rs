@@ -30,6 +30,9 @@ pub(crate) struct UpArgs {
     /// Skip the failover drills on a cluster that this run has initialised
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Make the cluster again from the newest state in its repository, after all of its machines are gone
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) from_backup: bool,
 }
 
 pub(crate) async fn run(session: &Session, args: UpArgs) -> Result<u8> {
@@ -45,6 +48,9 @@ pub(crate) async fn run(session: &Session, args: UpArgs) -> Result<u8> {
         .act(&operation::UP, &args.name.name, async |run, deployment| {
             let name = deployment.cluster.name().clone();
             let ask = async |question: &str| prompt::agree(session, name.as_str(), question).await;
+            if args.from_backup {
+                return operation::recover(run, deployment, &request).await;
+            }
             let (summary, verdict) = operation::up(run, deployment, &request, ask).await?;
             let Some(verdict) = verdict else { return Ok(summary) };
             if session.output == Output::Text {

@@ -34,6 +34,7 @@ impl Record {
         let runs = cluster.runs();
         private_dir(&runs)?;
         let stamp = now.strftime("%Y%m%dT%H%M%S");
+        let command = command.replace(' ', "-");
         let mut name = format!("{stamp}-{command}");
         let mut count = 1;
         // Two runs within one second get different names.

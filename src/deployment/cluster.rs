@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result, codes},
     model::{
         Account, AdoptedHosts, Backup, Choices, ClusterName, DatabaseLocale, DatabaseName, Distribution, InstanceKey,
-        Secret, Settled,
+        ProvedRestore, Secret, Settled,
     },
     plan::{self, Plan, PlannedInstance, Refusal, Warning},
     secrets::{self, SecretsPaths, Sources, Vault},
@@ -226,6 +226,34 @@ impl Cluster {
     /// When the record cannot be written.
     pub(crate) fn note(&self) -> Result<()> {
         self.recorded(self.record.choices.clone()).write(&self.dir().record())
+    }
+
+    /// Notes that the backups were proved to restore.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn note_restored(&mut self, proved: ProvedRestore) -> Result<()> {
+        self.record.restored = Some(proved);
+        self.note()
+    }
+
+    /// When the backups were last proved to restore.
+    pub(crate) const fn restored(&self) -> Option<ProvedRestore> {
+        self.record.restored
+    }
+
+    /// When the backups were last proved to restore, for people who are about to lose data; none for a cluster without backups.
+    #[must_use]
+    pub fn last_restore(&self) -> Option<String> {
+        self.plan.backup.as_ref()?;
+        let name = self.name();
+        Some(match self.record.restored {
+            Some(ProvedRestore { at, .. }) => format!(
+                "`hactl backup verify` last proved at {} that the backups of {name} restore",
+                at.strftime("%Y-%m-%d %H:%M:%SZ")
+            ),
+            None => format!("no `hactl backup verify` has proved yet that the backups of {name} restore"),
+        })
     }
 
     /// Notes what this plan has chosen: from now on it sticks. Not of a plan that is refused.

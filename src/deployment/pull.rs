@@ -53,6 +53,7 @@ impl Deployment {
         }
         file::private_dir(dir.path())
             .map_err(|error| Error::failed("record", "create", dir.path().display()).source(&error))?;
+        self.cluster.record.restored = record.restored;
         self.cluster.choose(&record.nodes, record.settled.clone())?;
         self.cluster.note()?;
         let Some(outputs) = pulled.outputs else { return Ok(()) };

@@ -16,7 +16,7 @@ use super::{Cluster, state_location::StateLocation};
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetNode},
-    model::{Account, ClusterName, DatabaseName, InstanceKey, Settled},
+    model::{Account, ClusterName, DatabaseName, InstanceKey, ProvedRestore, Settled},
     plan::PlannedInstance,
     secrets::{HostKeys, Vault},
 };
@@ -44,6 +44,9 @@ pub(crate) struct SharedRecord {
     /// What runs on them; none before the first `up` has ended well, and in the records of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) settled: Option<Settled>,
+    /// When the backups were last proved to restore; none where they never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) restored: Option<ProvedRestore>,
 }
 
 /// A [`SharedRecord`] as its writer wrote it, whatever else a reader's version knows, and its seal.
@@ -72,6 +75,7 @@ impl SharedRecord {
             told_keys,
             machine_ids,
             settled: cluster.settled().cloned(),
+            restored: cluster.record.restored,
         }
     }
 

@@ -15,8 +15,10 @@ pub const FIREWALL_BLOCKS: &str = "firewall-blocks";
 pub const INTERRUPTED: &str = "interrupted";
 pub const MACHINES_LOCK: &str = "machines-lock";
 pub const NAME_TAKEN: &str = "name-taken";
+pub const PLAN_REFUSED: &str = "plan-refused";
 pub const PORT_TAKEN: &str = "port-taken";
 pub const POWER_FOREIGN: &str = "power-foreign";
+pub const RESTORE_TEST_FAILED: &str = "restore-test-failed";
 pub const SSH_FORWARDING: &str = "ssh-forwarding";
 
 /// Codes of errors, and what each means.
@@ -165,7 +167,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("plan-addresses", "the local network has too few addresses"),
     ("plan-file", "a saved plan could not be written or read"),
     ("plan-outdated", "what a saved plan was made from has changed"),
-    ("plan-refused", "Terraform's plan would destroy or stop a machine in use"),
+    (PLAN_REFUSED, "Terraform's plan would destroy or stop a machine in use"),
     ("plan-voters", "no instance can be an etcd voter"),
     ("platform-changed", "the cluster was made on another platform"),
     ("plugin-protocol", "Terraform speaks another plugin protocol"),
@@ -218,6 +220,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("python-version", "hactl pins no packages for this version of Python"),
     ("record", "the run record could not be written"),
     ("record-none", "the cluster has no run record"),
+    ("recovery-refused", "a cluster that is still there cannot be made again from its backups"),
     ("reinit-failed", "the data of a replica could not be replaced"),
     ("reinit-refused", "the cluster cannot bear that a replica gets a new copy now"),
     ("reinit-stalled", "the new copy of a replica does not advance"),
@@ -229,7 +232,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("run-unknown", "no run has that ID"),
     ("scratch", "a temporary directory could not be made"),
     ("restore-refused", "a cluster cannot begin with the backups of another one"),
-    ("restore-test-failed", "the backups were not proved to restore"),
+    (RESTORE_TEST_FAILED, "the backups were not proved to restore"),
     ("restore-test-refused", "no replica can test the backups"),
     ("secret-kept", "a passphrase that has encrypted backups is not replaced"),
     ("secret-unknown", "the cluster file needs no secret of that name"),
@@ -318,6 +321,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
     ("plan", "a warning of the plan"),
     ("secrets-changed", "the secrets file was changed by another run"),
     ("single-data-node", "one data node cannot fail over"),
+    ("restore-quiet", "no commit after the moment of a restore could be written"),
     ("single-voter", "one etcd voter survives no failure"),
     ("state-moved", "the state was moved to another backend"),
     ("stop-timeout-unset", "an adopted cluster sets no `primary_stop_timeout`"),
@@ -332,6 +336,7 @@ pub const WARNINGS: &[(&str, &str)] = &[
 /// Codes of what `hactl status` finds, and what each means.
 pub const PROBLEMS: &[(&str, &str)] = &[
     ("archive-failing", "WAL does not reach the repository of the backups; a notice for the first 5 minutes"),
+    ("archive-gap", "the archive of the WAL misses segments; a notice when a backup was made since"),
     ("authentication", "a login was refused"),
     ("backup-damaged", "the newest backup has damaged pages"),
     ("backup-failing", "the last backup of the schedule failed"),
@@ -388,6 +393,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("reboot-pending", "a change waits for a restart of the machine"),
     ("reboot-unknown", "Proxmox does not say whether a machine waits for a restart"),
     ("replay-paused", "a replica does not replay the WAL that it receives"),
+    ("restore-untested", "the backups were not proved to restore for 14 days"),
     ("slot-lost", "a replication slot has lost WAL that its client needs"),
     ("synchronous-commit-lowered", "a role or database lowers `synchronous_commit`"),
     ("system-id-mismatch", "members hold different databases"),

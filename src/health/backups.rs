@@ -9,15 +9,25 @@ use crate::{
         pgbackrest::{Seen, StatusBackup},
     },
     error::Error,
+    model::ProvedRestore,
     plan::Plan,
 };
+
+/// After so many days without a proof that they restore, backups are a problem.
+const UNTESTED_DAYS: i64 = 14;
 
 /// For so many seconds a repository may not answer before that is a problem.
 const PATIENCE_S: u64 = 300;
 
 impl Health {
     /// Adds what a machine says of the repository, and what is wrong with it.
-    pub fn add_backups(&mut self, plan: &Plan, said: &Result<Seen, Error>, now: Timestamp) {
+    pub fn add_backups(
+        &mut self,
+        plan: &Plan,
+        said: &Result<Seen, Error>,
+        restored: Option<ProvedRestore>,
+        now: Timestamp,
+    ) {
         let name = &plan.cluster;
         let archiver = self.archiver.clone().unwrap_or_default();
         let mut status = StatusBackup {
@@ -27,6 +37,7 @@ impl Health {
             archived_age_seconds: self.archiver.as_ref().map(|archiver| archiver.since_s),
             archived_segment: archiver.archived,
             failing_segment: archiver.failing,
+            last_restore: restored.map(|restored| restored.at),
         };
         match said {
             Ok(seen) => {
@@ -34,6 +45,7 @@ impl Health {
                 status.last_age_seconds = status.last.as_ref().map(|last| now.duration_since(last.ended).as_secs());
                 status.restorable_from = seen.backups.restorable_from;
                 self.judge(plan, seen, now);
+                self.judge_restores(plan, seen, restored, now);
             }
             Err(error) => {
                 let message = format!("the repository of the backups cannot be read: {}", error.causes.join(": "));
@@ -95,6 +107,23 @@ impl Health {
             let (code, hint) = ("backup-damaged".to_owned(), Some(hint.to_owned()));
             self.problems.push(Problem { code, node: None, message, hint });
         }
+        for gap in &seen.backups.gaps {
+            let moment = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ");
+            let missing = format!("the archive misses {}", gap.segments());
+            match gap.from {
+                Some(from) => self.note(
+                    "archive-gap",
+                    format!("{missing}: no restore reaches a moment from {} to {}", moment(gap.until), moment(from)),
+                    "Nothing is to be done: a backup was made since, and the gap goes when the retention removes what is before it"
+                        .to_owned(),
+                ),
+                None => {
+                    let message = format!("{missing}: no restore reaches a moment after {}", moment(gap.until));
+                    let hint = Some(format!("{now_hint} --type full"));
+                    self.problems.push(Problem { code: "archive-gap".to_owned(), node: None, message, hint });
+                }
+            }
+        }
         if let Some(schedule) = schedule {
             let period = schedule.shortest();
             let age = now.duration_since(last.started);
@@ -113,6 +142,28 @@ impl Health {
         }
     }
 
+    /// Finds backups that were not proved to restore for long.
+    fn judge_restores(&mut self, plan: &Plan, seen: &Seen, restored: Option<ProvedRestore>, now: Timestamp) {
+        let Some(oldest) = seen.backups.backups.first() else { return };
+        let days = |age: SignedDuration| age.as_hours() / 24;
+        let message = match restored {
+            Some(ProvedRestore { at, .. }) => {
+                let age = days(now.duration_since(at));
+                (age > UNTESTED_DAYS).then(|| format!("the backups were last proved to restore {age} days ago"))
+            }
+            None => {
+                let age = days(now.duration_since(oldest.ended));
+                // With a shorter retention no backup is ever older.
+                let kept = plan.backup.as_ref().map_or(UNTESTED_DAYS, |backup| i64::from(backup.retention.days));
+                (age >= UNTESTED_DAYS.min(kept))
+                    .then(|| format!("the oldest backup is {age} days old, and no backup was proved to restore"))
+            }
+        };
+        let Some(message) = message else { return };
+        let hint = Some(format!("Run `hactl backup verify {}`", plan.cluster));
+        self.problems.push(Problem { code: "restore-untested".to_owned(), node: None, message, hint });
+    }
+
     fn note(&mut self, code: &str, message: String, hint: String) {
         self.notices.push(Problem { code: code.to_owned(), node: None, message, hint: Some(hint) });
     }
@@ -123,7 +174,7 @@ mod tests {
     use super::*;
     use crate::{
         component::{
-            pgbackrest::{BackupView, Backups},
+            pgbackrest::{BackupView, Backups, Gap},
             postgres::ArchiverView,
         },
         model::Choices,
@@ -139,6 +190,11 @@ mod tests {
 
     /// What status says with the last backup begun so many hours ago.
     fn after(schedule: &str, hours: Option<i64>, change: impl Fn(&mut Seen)) -> Health {
+        proved(schedule, hours, Some(0), change)
+    }
+
+    /// The same, with the backups proved to restore so many days ago.
+    fn proved(schedule: &str, hours: Option<i64>, days: Option<i64>, change: impl Fn(&mut Seen)) -> Health {
         let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
         let backup = hours.map(|hours| BackupView {
             label: "20261130-022015F".to_owned(),
@@ -157,6 +213,7 @@ mod tests {
             backups,
             restorable_from,
             last_segment: None,
+            gaps: Vec::new(),
             is_running: false,
         };
         let mut seen = Seen { backups, scheduled_failed: false };
@@ -165,7 +222,8 @@ mod tests {
             ArchiverView { archived: Some("000000010000000000000007".to_owned()), failing: None, since_s: 12 };
         let leader = Some("n".parse().unwrap());
         let mut health = Health { leader, archiver: Some(archiver), ..Health::default() };
-        health.add_backups(&plan(schedule), &Ok(seen), now);
+        let restored = days.map(|days| ProvedRestore { at: now - SignedDuration::from_hours(24 * days), seconds: 90 });
+        health.add_backups(&plan(schedule), &Ok(seen), restored, now);
         health
     }
 
@@ -204,6 +262,42 @@ mod tests {
     }
 
     #[test]
+    fn gap_of_the_archive_is_a_problem_until_a_backup_is_made() {
+        let gap = |from: Option<&str>| Gap {
+            first: "000000010000000000000006".to_owned(),
+            last: "000000010000000000000007".to_owned(),
+            until: "2026-11-30T11:00:00Z".parse().unwrap(),
+            from: from.map(|from| from.parse().unwrap()),
+        };
+        let open = after("", Some(2), |seen| seen.backups.gaps = vec![gap(None)]);
+        assert_eq!(codes(&open), (vec!["archive-gap"], vec![]));
+        assert!(open.problems[0].message.contains("after 2026-11-30 11:00:00Z"), "{:?}", open.problems);
+        let closed = after("", Some(2), |seen| seen.backups.gaps = vec![gap(Some("2026-11-30T11:30:00Z"))]);
+        assert_eq!(codes(&closed), (vec![], vec!["archive-gap"]));
+    }
+
+    #[test]
+    fn backups_that_nothing_has_restored_for_two_weeks_are_a_problem() {
+        let seen = |hours: i64, days: Option<i64>, rest: &str| proved(rest, Some(hours), days, |_| ());
+        for (hours, days, rest, found) in [
+            (24, Some(14), "", false),
+            (24, Some(15), "", true),
+            (24 * 13, None, "", false),
+            (24 * 14 + 1, None, "", true),
+            // With a shorter retention no backup gets that old.
+            (24 * 3 + 1, None, ", retention: {days: 3}", true),
+        ] {
+            let health = seen(hours, days, rest);
+            let expected: Vec<&str> = found.then_some("restore-untested").into_iter().collect();
+            assert_eq!(codes(&health), (expected, vec![]), "{hours} {days:?} {rest}");
+        }
+        let late = seen(24, Some(15), "");
+        assert!(late.problems[0].message.contains("15 days ago"), "{:?}", late.problems);
+        assert!(late.backup.unwrap().last_restore.is_some());
+        assert_eq!(codes(&proved("", None, None, |_| ())), (vec![], vec!["backup-missing"]));
+    }
+
+    #[test]
     fn archive_that_fails_is_a_notice_and_after_five_minutes_a_problem() {
         let failing =
             |since_s| ArchiverView { archived: None, failing: Some("000000010000000000000007".into()), since_s };
@@ -232,7 +326,7 @@ mod tests {
         let mut health = Health { archiver: Some(archiver), ..Health::default() };
         let error =
             Error::failed("backup-repository", "read the backups in", "the repository").cause("no route to host");
-        health.add_backups(&plan(""), &Err(error), Timestamp::now());
+        health.add_backups(&plan(""), &Err(error), None, Timestamp::now());
         assert_eq!(codes(&health), (vec![], vec!["backup-unknown"]));
         assert!(health.notices[0].message.ends_with("cannot be read: no route to host"), "{:?}", health.notices);
         let shown = health.backup.unwrap();

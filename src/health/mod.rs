@@ -20,5 +20,6 @@ pub(crate) use certificates::are_read;
 pub use certificates::{certificates, earliest_end};
 pub use diagnose::{Health, Healthy, diagnose};
 pub use observe::observe;
+pub(crate) use observe::with_data;
 pub use status::{Status, status};
 pub use wait::wait_until_healthy;

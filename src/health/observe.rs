@@ -10,7 +10,7 @@ use crate::{
     component::{self, COMPONENTS, NodeView, Observations, Reached, reach},
     firewall,
     fleet::{Fleet, FleetNode},
-    model::Role,
+    model::{InstanceKey, Role},
     ssh::Remote,
 };
 
@@ -78,6 +78,11 @@ async fn ask(node: &FleetNode, fleet: &Fleet, access: &Access) -> NodeView {
 fn kept(said: &str) -> Vec<(String, u64)> {
     let lines = said.lines().filter_map(|line| line.split_once('\t'));
     lines.filter_map(|(size, path)| Some((path.to_owned(), size.parse().ok()?))).collect()
+}
+
+/// The machines that have data of the cluster, whether PostgreSQL runs there or not.
+pub(crate) fn with_data(seen: &Observations) -> Vec<InstanceKey> {
+    seen.iter().filter(|(_, view)| view.checkpoint.is_some()).map(|(key, _)| key.clone()).collect()
 }
 
 /// Timeline and WAL position of the data's last checkpoint.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -100,6 +101,15 @@ pub struct Retention {
     pub full: u32,
     /// To which time in the past the cluster can be restored, in days.
     pub days: u32,
+}
+
+/// The last time that the backups were proved to restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvedRestore {
+    /// When the proof ended.
+    pub at: Timestamp,
+    /// Seconds that the restore and the recovery took.
+    pub seconds: u64,
 }
 
 impl Backup {

@@ -31,7 +31,7 @@ pub mod version;
 pub use account::{ACCOUNTS, Account, RepositorySecret};
 pub use arch::Arch;
 pub use backend::{BACKENDS, Backend, BackendKind, ConnStr};
-pub use backup::{Backup, Period, Retention, S3Repository, Schedule};
+pub use backup::{Backup, Period, ProvedRestore, Retention, S3Repository, Schedule};
 pub use certificate::{Authority, Certificate, Purpose};
 pub use cluster::*;
 pub use distribution::Distribution;

@@ -23,6 +23,8 @@ use crate::{
 pub struct TeardownPreview {
     pub headline: &'static str,
     pub things: Vec<String>,
+    /// When the backups were last proved to restore; none for a cluster without backups.
+    pub last_restore: Option<String>,
 }
 
 /// What `down` would destroy or stop: records, then containers, networks and volumes with the cluster's label; elsewhere the
@@ -61,7 +63,8 @@ pub async fn preview(
         .into_iter()
         .filter(|_| !things.is_empty())
         .map(|name| format!("DNS record {name}"));
-    Ok(TeardownPreview { headline, things: records.chain(things.clone()).collect() })
+    let last_restore = deployment.cluster.last_restore();
+    Ok(TeardownPreview { headline, things: records.chain(things.clone()).collect(), last_restore })
 }
 
 /// Refuses options that do not fit the cluster's platform.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     component::{
-        pgbackrest::{self, Backups, Origin, Target},
+        pgbackrest::{self, Backups, Gap, Origin, Target},
         postgres,
     },
     context::{Context, RunContext},
@@ -73,8 +73,11 @@ pub async fn restore(
             None => run.stage(Stage::Backup, now(run, &mut source)).await?,
         };
         is_restorable(context, &source, &target, seen.as_ref()).await?;
+        if let (Target::Time(_), Some(_)) = (&target, &seen) {
+            pass_the_moment(run, &mut source).await;
+        }
         let what = target.to_string();
-        let origin = origin(context, &mut source, target).await?;
+        let origin = origin(context, &mut source, target, false).await?;
         let up = UpRequest {
             agreed: Consent::default(),
             mitogen,
@@ -135,8 +138,7 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
         let cluster = new.running(context).await?;
         let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
         let seen = context.interruptible("look at the machines of", &name, looked).await?;
-        let has_data = seen.values().any(|view| view.checkpoint.is_some());
-        if has_data {
+        if !health::with_data(&seen).is_empty() {
             causes.push(format!("{name} exists and has data: only a cluster that is not there yet can be restored"));
         }
     }
@@ -150,7 +152,7 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
 }
 
 /// What opens the repository of `source`.
-async fn origin(context: &Context, source: &mut Deployment, target: Target) -> Result<Origin> {
+pub(super) async fn origin(context: &Context, source: &mut Deployment, target: Target, own: bool) -> Result<Origin> {
     source.vault_with_given(context).await?;
     let (cluster, _, vault) = source.parts(context).await?;
     let backup = configured(&cluster.plan, "restore")?;
@@ -165,7 +167,19 @@ async fn origin(context: &Context, source: &mut Deployment, target: Target) -> R
         key_secret: secret(RepositorySecret::Secret)?,
         passphrase: secret(RepositorySecret::Passphrase)?,
         target,
+        own,
     })
+}
+
+/// Writes a commit on the primary of `source`, and waits until it is in the repository: PostgreSQL's recovery reaches a moment only
+/// with a commit after it, and `source` may have been quiet since. Where that fails, the repository may have one.
+async fn pass_the_moment(run: &RunContext, source: &mut Deployment) {
+    if let Err(error) = now(run, source).await {
+        let (name, causes) = (source.cluster.name(), error.causes.join(": "));
+        let message = format!("could not write to {name} after the moment that is asked for: {causes}");
+        let hint = "If the restore finds no commit after the moment, run it again without `--at`";
+        run.context.events.warn("restore-quiet", message, Some(hint.to_owned())).await;
+    }
 }
 
 /// All that `source` has acknowledged when this begins: waits until it is in the repository.
@@ -181,6 +195,8 @@ async fn now(run: &RunContext, source: &mut Deployment) -> Result<(Target, Optio
     let query = "SELECT pg_create_restore_point($1)::text";
     let asked = async {
         let point = format!("hactl-clone-{:032x}", rand::random::<u128>());
+        // A transaction with a number, whose commit is in the WAL.
+        client.query_one("SELECT txid_current()", &[]).await?;
         let row = client.query_one(query, &[&point]).await?;
         let segment = client.query_one("SELECT pg_walfile_name(pg_switch_wal())", &[]).await?;
         Ok((row.get::<_, String>(0), segment.get::<_, String>(0)))
@@ -239,6 +255,16 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
     let Some(from) = seen.restorable_from else {
         return Err(("its repository has no backup".to_owned(), "Run `hactl backup now NAME`".to_owned()));
     };
+    let stops = || seen.backups.iter().filter_map(|backup| backup.stop_lsn.as_ref()?.parse().ok());
+    let in_gap = |gap: &&Gap| match target {
+        Target::Newest => gap.from.is_none(),
+        Target::Time(at) => gap.has(*at),
+        Target::Lsn(lsn) => gap.has_position(*lsn, stops()),
+        Target::Backup(_) => false,
+    };
+    if let Some(gap) = seen.gaps.iter().find(in_gap) {
+        return Err(misses(gap, target));
+    }
     match target {
         Target::Newest => Ok(()),
         Target::Time(at) if *at < from => Err((
@@ -249,8 +275,7 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
             Err((format!("{at} is in the future"), "Give `--at` a moment that has passed".to_owned()))
         }
         Target::Time(_) => Ok(()),
-        Target::Lsn(lsn) => match seen.backups.iter().filter_map(|backup| backup.stop_lsn.as_ref()?.parse().ok()).min()
-        {
+        Target::Lsn(lsn) => match stops().min() {
             Some(first) if *lsn < first => Err((
                 format!("{lsn} is before {first}, the end of its oldest backup"),
                 format!("Give `--lsn` a position from {first} on"),
@@ -263,6 +288,24 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
             "Give `--backup` one of those that `hactl backup list NAME` shows".to_owned(),
         )),
     }
+}
+
+/// Why a target in a gap of the archive is not reached, and the nearest ones that are.
+fn misses(gap: &Gap, target: &Target) -> (String, String) {
+    let Gap { until, from, .. } = gap;
+    let cause = format!("the archive misses {}, which a restore to {target} needs", gap.segments());
+    // A restore to a moment needs a commit after it, and the last one before the gap is not known.
+    let before = format!("Give `--at` a moment some seconds before {until}, when the segment before the gap arrived");
+    let hint = match (target, from) {
+        (Target::Lsn(_), _) => {
+            format!("{before}, or `--backup` the name of a backup that `hactl backup list NAME` shows")
+        }
+        (_, Some(from)) => format!("{before}, or a moment from {from} on"),
+        (_, None) => {
+            format!("{before}. For later moments, run `hactl backup now NAME --type full` on the cluster, if it runs")
+        }
+    };
+    (cause, hint)
 }
 
 #[cfg(test)]
@@ -283,7 +326,45 @@ mod tests {
         };
         let backups: Vec<BackupView> = backups.iter().map(view).collect();
         let restorable_from = backups.iter().map(|backup| backup.ended).min();
-        Backups { stanza: "pg-1a2b3c4d".to_owned(), backups, restorable_from, last_segment: None, is_running: false }
+        Backups {
+            stanza: "pg-1a2b3c4d".to_owned(),
+            backups,
+            restorable_from,
+            last_segment: None,
+            gaps: Vec::new(),
+            is_running: false,
+        }
+    }
+
+    #[test]
+    fn target_in_a_gap_of_the_archive_is_refused_with_the_nearest_moments() {
+        let mut two = seen(&[
+            ("20261130-022015F", "2026-11-30T02:20:16Z", "0/5000158"),
+            ("20261201-022015F", "2026-12-01T02:20:16Z", "0/9000158"),
+        ]);
+        let gap = Gap {
+            first: "000000010000000000000006".to_owned(),
+            last: "000000010000000000000007".to_owned(),
+            until: "2026-11-30T03:00:00Z".parse().unwrap(),
+            from: Some("2026-12-01T02:20:16Z".parse().unwrap()),
+        };
+        two.gaps = vec![gap.clone()];
+        let now = "2026-12-02T00:00:00Z".parse().unwrap();
+        let at = |text: &str| Target::Time(text.parse().unwrap());
+        let lsn = |text: &str| Target::Lsn(text.parse().unwrap());
+        for good in
+            [at("2026-11-30T03:00:00Z"), at("2026-12-01T02:20:16Z"), lsn("0/5FFFFFF"), lsn("0/9000158"), Target::Newest]
+        {
+            assert_eq!(reaches(&two, &good, now), Ok(()), "{good}");
+        }
+        for bad in [at("2026-11-30T12:00:00Z"), lsn("0/6000000"), lsn("0/9000157")] {
+            let (cause, hint) = reaches(&two, &bad, now).unwrap_err();
+            assert!(cause.contains("000000010000000000000006 to 000000010000000000000007"), "{cause}");
+            assert!(hint.contains("before 2026-11-30T03:00:00Z"), "{hint}");
+        }
+        two.gaps = vec![Gap { from: None, ..gap }];
+        let (_, hint) = reaches(&two, &Target::Newest, now).unwrap_err();
+        assert!(hint.contains("backup now"), "{hint}");
     }
 
     #[test]

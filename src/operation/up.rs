@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     frame::{Acting, LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
     plan::still_fits,
+    recover::has_no_data,
     switchover,
     verify::prove,
 };
@@ -109,6 +110,9 @@ pub(super) async fn converge(
     let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
     let seen = async { Ok(software::look(cluster, fleet, &access, &inventory).await) };
     let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
+    if origin.as_ref().is_some_and(|origin| origin.own) {
+        has_no_data(cluster, &seen.with_data)?;
+    }
     let skips = seen.current && !provisioned.changed;
     let configured = if skips {
         run.skip(Stage::Configure, "every machine has this configuration, and the cluster is healthy").await;

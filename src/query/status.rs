@@ -8,13 +8,14 @@ use crate::{
     deployment::{Deployment, RunningCluster},
     error::Result,
     health::{self, Health, Status},
+    model::ProvedRestore,
     platform,
     stage::versions,
     verify::fault::FaultTarget,
 };
 
-/// Probes a cluster, once or repeatedly.
-pub struct StatusProbe(RunningCluster);
+/// Probes a cluster, once or repeatedly, with the last time that its backups were proved to restore.
+pub struct StatusProbe(RunningCluster, Option<ProvedRestore>);
 
 impl StatusProbe {
     /// Opens the secrets and finds the machines.
@@ -28,10 +29,10 @@ impl StatusProbe {
             versions::recognize(context, deployment).await?;
             running.plan.clone_from(&deployment.cluster.plan);
         }
-        Ok(Self(running))
+        Ok(Self(running, deployment.cluster.restored()))
     }
 
-    /// Asks every node. Takes at most 10 s, however many do not answer; with backups at most 10 s more.
+    /// Asks every node. Takes at most 10 s, however many do not answer; with backups at most 15 s more.
     pub async fn look(&self, context: &Context) -> Status {
         let RunningCluster { plan, fleet, conninfo, endpoints, .. } = &self.0;
         let ((mut health, backups), certificates, reboots) = tokio::join!(
@@ -40,7 +41,7 @@ impl StatusProbe {
             platform::reboots(context, &plan.platform, fleet)
         );
         if let Some(said) = backups {
-            health.add_backups(plan, &said, Timestamp::now());
+            health.add_backups(plan, &said, self.1, Timestamp::now());
         }
         health.add_certificates(plan, certificates);
         if let Some(ends) = self.0.own_certificate_ends {

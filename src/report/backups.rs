@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use crate::component::pgbackrest::{Backups, StatusBackup};
 
 /// The backups of a cluster, for people.
@@ -31,6 +33,14 @@ pub fn backups_text(seen: &Backups) -> String {
     }
     if let Some(segment) = &seen.last_segment {
         let _ = writeln!(text, "newest WAL segment {segment}");
+    }
+    for gap in &seen.gaps {
+        let moment = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        let to = gap
+            .from
+            .map_or_else(|| "on, until there is a new backup".to_owned(), |from| format!("to {}", moment(from)));
+        let (segments, until) = (gap.segments(), moment(gap.until));
+        let _ = writeln!(text, "the archive misses {segments}: no restore reaches moments from {until} {to}");
     }
     text
 }
@@ -63,13 +73,16 @@ pub(super) fn backup_lines(seen: &StatusBackup) -> String {
     if !both.is_empty() {
         let _ = writeln!(text, "  archive     {}", both.join("; "));
     }
+    if let Some(at) = seen.last_restore {
+        let _ = writeln!(text, "  restore     proved at {}", at.strftime("%Y-%m-%d %H:%M:%SZ"));
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::pgbackrest::BackupView;
+    use crate::component::pgbackrest::{BackupView, Gap};
 
     #[test]
     fn status_has_the_last_backup_the_window_and_the_archive() {
@@ -91,12 +104,15 @@ mod tests {
             archived_segment: Some("000000010000000000000007".into()),
             archived_age_seconds: Some(12),
             failing_segment: None,
+            last_restore: Some(time),
         };
         assert_eq!(
             backup_lines(&seen),
             "  backup      20261130-022015F (full, 30 MiB), 2 h ago; restores to moments from 2026-11-30 02:20:16Z\n  \
-             archive     WAL to 000000010000000000000007, 12 s ago\n"
+             archive     WAL to 000000010000000000000007, 12 s ago\n  \
+             restore     proved at 2026-11-30 02:20:16Z\n"
         );
+        seen.last_restore = None;
         seen.failing_segment = Some("000000010000000000000008".into());
         seen.last = None;
         assert_eq!(
@@ -113,6 +129,7 @@ mod tests {
             backups: Vec::new(),
             restorable_from: None,
             last_segment: None,
+            gaps: Vec::new(),
             is_running: false,
         };
         assert_eq!(backups_text(&seen), "stanza pg-1a2b3c4d\nno backups yet\n");
@@ -137,5 +154,14 @@ mod tests {
              the cluster can be restored to moments from 2026-11-30 02:20:16Z\n\
              newest WAL segment 000000010000000000000005\n"
         );
+        seen.gaps.push(Gap {
+            first: "000000010000000000000003".into(),
+            last: "000000010000000000000004".into(),
+            until: time,
+            from: None,
+        });
+        let last = "the archive misses the WAL segments 000000010000000000000003 to 000000010000000000000004: no restore \
+                    reaches moments from 2026-11-30 02:20:16Z on, until there is a new backup\n";
+        assert!(backups_text(&seen).ends_with(last), "{}", backups_text(&seen));
     }
 }

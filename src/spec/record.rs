@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result},
     file::{self, RecordError},
-    model::Choices,
+    model::{Choices, ProvedRestore},
 };
 
 /// The version that this hactl writes, and the newest that it reads.
@@ -33,6 +33,9 @@ pub struct Record {
     pub uuid: Option<Uuid>,
     #[serde(default)]
     pub choices: Choices,
+    /// When the backups were last proved to restore; none where they never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<ProvedRestore>,
 }
 
 impl Record {

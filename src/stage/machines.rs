@@ -14,7 +14,7 @@ use super::{
 use crate::{
     context::{Context, RunContext},
     deployment::{Cluster, Deployment, Known, access, fleet_file, record, ssh_keys},
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::Stage,
     fleet::Fleet,
     health,
@@ -195,7 +195,8 @@ async fn make(
             cluster.note_choices()?;
             forget(made, vault)
         };
-        let provisioned = terraform::apply(context, &dir, &machines, &consent, Some(reattach.clone()), before).await?;
+        let provisioned = terraform::apply(context, &dir, &machines, &consent, Some(reattach.clone()), before).await;
+        let provisioned = provisioned.map_err(|error| with_last_restore(error, cluster))?;
         cluster.note_choices()?;
         run.keep("outputs", &provisioned.outputs)?;
         let fleet = Fleet::new(&cluster.plan, &provisioned.outputs)?;
@@ -221,6 +222,16 @@ async fn make(
         Ok(((Provisioned { fleet, changed }, provisioned.gone), Some(detail)))
     })
     .await
+}
+
+/// A plan that loses data is refused with what is known of the backups, before the user consents to it.
+fn with_last_restore(mut error: Error, cluster: &Cluster) -> Error {
+    if error.code == codes::PLAN_REFUSED
+        && let (Some(hint), Some(last)) = (&mut error.hint, cluster.last_restore())
+    {
+        hint.push_str(&format!(". Before you do: {last}"));
+    }
+    error
 }
 
 /// Forgets the host keys of machines that are about to be replaced, so that the host keys of the new ones are accepted,

@@ -89,6 +89,8 @@ pub(crate) struct Seen {
     pub(crate) leader: Option<InstanceKey>,
     /// What they serve.
     pub(crate) certificates: Certificates,
+    /// Machines that have data of the cluster.
+    pub(crate) with_data: Vec<InstanceKey>,
     /// Machines that SSH does not reach, each with the reason.
     pub(crate) unreachable: BTreeMap<InstanceKey, String>,
 }
@@ -100,7 +102,8 @@ pub(crate) async fn look(cluster: &Cluster, fleet: &Fleet, access: &Access, inve
     let health = health::diagnose(&cluster.plan, &seen);
     let unreachable = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.ssh.as_ref().err()?.to_string())));
     let current = is_current(&seen, &health, inventory.digest()) && health::are_read(&certificates);
-    Seen { current, certificates, unreachable: unreachable.collect(), leader: health.leader }
+    let with_data = health::with_data(&seen);
+    Seen { current, certificates, with_data, unreachable: unreachable.collect(), leader: health.leader }
 }
 
 fn is_current(seen: &Observations, health: &Health, digest: &str) -> bool {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::machine_identity::MachineIdentity;
+use super::{machine_identity::MachineIdentity, prepare};
 use crate::{
     component::{NodeView, Observations, etcd::EtcdView, patroni::PatroniView},
     context::Context,
-    deployment::{Cluster, Deployment, Known, access, settled_record},
+    deployment::{Cluster, Deployment, Known, access, record, settled_record},
     error::Result,
     fleet::Fleet,
     health,
@@ -116,6 +116,23 @@ pub(crate) async fn keep(
     let identity = MachineIdentity::of(context, cluster, known, Some(vault))?;
     let record = settled_record(cluster, vault, fleet);
     let machines = Machines { record: &record, ..identity.machines(cluster, image) };
+    let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
+    terraform::keep_record(context, &cluster.dir(), &machines, Some(reattach)).await
+}
+
+/// Shares what the record here has with runs elsewhere.
+///
+/// # Errors
+/// When the state cannot be written.
+pub(crate) async fn share(context: &Context, deployment: &mut Deployment) -> Result<()> {
+    if deployment.cluster.state_location().is_none() {
+        return Ok(());
+    }
+    let (cluster, known, vault) = deployment.parts(context).await?;
+    let identity = MachineIdentity::of(context, cluster, known, Some(vault))?;
+    let record = record(cluster, vault, known.fleet_if_any()?);
+    let image = prepare::image_of(cluster);
+    let machines = Machines { record: &record, ..identity.machines(cluster, image.as_deref()) };
     let (_server, reattach) = provider::serve(context, &cluster.plan.platform).await?;
     terraform::keep_record(context, &cluster.dir(), &machines, Some(reattach)).await
 }

@@ -11,7 +11,7 @@ use super::{
     consent::Consent,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, codes},
     model::InstanceKey,
     plan::Plan,
 };
@@ -88,7 +88,7 @@ impl RefusedPlan {
         if causes.is_empty() {
             return Ok(());
         }
-        let code = if disrupts { "plan-refused" } else { "consent-missing" };
+        let code = if disrupts { codes::PLAN_REFUSED } else { "consent-missing" };
         let error = causes.into_iter().fold(Error::failed(code, "apply the plan for", &plan.cluster), Error::cause);
         let options: Vec<String> = options.into_iter().collect();
         let start = match options.is_empty() {

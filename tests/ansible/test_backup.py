@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backups roles/pgbackrest/files/hactl-backup makes, and how many full ones it keeps.
+"""Which backups roles/pgbackrest/files/hactl-backup makes, and how many full ones it keeps;
+and which stanzas hactl-alone, beside it, finds in use.
 
     python3 -m unittest discover tests/ansible
 """
@@ -9,12 +10,12 @@ import importlib.util
 import pathlib
 import unittest
 
-FILE = pathlib.Path(__file__).resolve().parents[2] / "roles/pgbackrest/files/hactl-backup"
+FILES = pathlib.Path(__file__).resolve().parents[2] / "roles/pgbackrest/files"
 
 
-def load():
-    loader = importlib.machinery.SourceFileLoader("hactl_backup", str(FILE))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("hactl_backup", loader))
+def load(name="hactl-backup"):
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(FILES / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     loader.exec_module(module)
     return module
 
@@ -61,6 +62,46 @@ class Listed(unittest.TestCase):
         # What another passphrase makes of a file is in the message.
         with self.assertRaisesRegex(module.Unreadable, "^\\[FormatError\\] unable to load$"):
             module.listed(self.info(99, "[FormatError] unable to load\\nline 1: \x97\x1f"))
+        with self.assertRaisesRegex(module.Unreadable, "^\\[ProtocolError\\] unable to load: HTTP 403$"):
+            module.listed(self.info(99, "[ProtocolError] unable to load:\\nHTTP 403"))
+
+
+class Alone(unittest.TestCase):
+    SEGMENT = "000000020000000000000009"
+
+    def stanza(self, **change):
+        return {"name": "pg-1a2b3c4d", "status": {"code": 0, "message": "ok"},
+                "db": [{"id": 1, "system-id": 71, "version": "17"}],
+                "archive": [{"database": {"id": 1}, "id": "17-1", "max": self.SEGMENT}],
+                "backup": [{"label": "20261130-022015F", "database": {"id": 1}}], **change}
+
+    def test_stanza_of_another_cluster_is_refused_with_both_identifiers(self):
+        module = load("hactl-alone")
+        self.assertEqual(module.judged(self.stanza(), "17")["system-id"], 71)
+        two = [{"id": 1, "system-id": 71, "version": "17"}, {"id": 2, "system-id": 72, "version": "17"}]
+        with self.assertRaisesRegex(module.Refused, "identifier 72, and its newest backup, 20261130-022015F, is of one with 71"):
+            module.judged(self.stanza(db=two), "17")
+
+    def test_backups_of_another_version_and_stanza_without_a_backup_are_refused(self):
+        module = load("hactl-alone")
+        with self.assertRaisesRegex(module.Refused, "of PostgreSQL 17, and the cluster file asks for 15"):
+            module.judged(self.stanza(), "15")
+        with self.assertRaisesRegex(module.Refused, "no valid backups"):
+            module.judged(self.stanza(status={"code": 2, "message": "no valid backups"}, backup=[]), "17")
+
+    def test_newest_segment_has_the_moment_when_it_arrived(self):
+        module = load("hactl-alone")
+        asked = []
+
+        def listed(path):
+            asked.append(path)
+            return {self.SEGMENT + "-ab12.zst": {"time": 1796005216, "type": "file"},
+                    "000000020000000000000008-ab12.zst": {"time": 1796005300, "type": "file"}}
+
+        self.assertEqual(module.newest(self.stanza(), {"id": 1}, listed), (self.SEGMENT, 1796005216))
+        self.assertEqual(asked, ["archive/pg-1a2b3c4d/17-1/0000000200000000"])
+        self.assertIsNone(module.newest(self.stanza(archive=[]), {"id": 1}, listed))
+        self.assertIn("000000020000000000000009 of 2026-11-30T02:20:16Z", module.words((self.SEGMENT, 1796005216)))
 
 
 class Due(unittest.TestCase):

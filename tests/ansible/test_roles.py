@@ -99,6 +99,18 @@ class Certificates(unittest.TestCase):
         self.assertFalse(self.module.is_stale({**self.params, "port": port}))
 
 
+class Diagnosis(unittest.TestCase):
+    def test_archive_that_ends_before_the_moment_of_a_restore_is_said_although_later_lines_hide_it(self):
+        log = "2026-11-30 10:40:50.1 UTC [9] FATAL:  recovery ended before configured recovery target was reached\n"
+
+        class Module:
+            def run_command(self, command):
+                return 0, {"systemctl": "ActiveState=active", "journalctl": log if "--since" in command else "later"}[command[0]], ""
+
+        said = load(ROLES / "patroni/library/patroni_member_info.py").diagnose(Module(), 0)[0]
+        self.assertTrue([line for line in said if "has no commit after that moment" in line], said)
+
+
 class Proxies(unittest.TestCase):
     def test_programs_that_ask_members_use_no_proxy_of_the_node(self):
         server = http.server.HTTPServer(("127.0.0.1", 0), Answer)

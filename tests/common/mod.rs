@@ -206,7 +206,8 @@ impl Bench {
         assert!(files > 5, "only {files} files were read");
     }
 
-    fn sweep(&self) {
+    /// Takes away what the engine has of the cluster.
+    pub(crate) fn sweep(&self) {
         let label = format!("label=hactl.cluster={}", self.name);
         for (list, remove) in [
             (&["ps", "-a"][..], &["rm", "-f"][..]),

@@ -72,6 +72,9 @@ KNOWN = [
     ("no pg_hba.conf entry", "pg_hba refuses another member"),
     ("waiting for leader to bootstrap", "it waits for a leader that never came (stuck initialisation)"),
     ("could not load pg_hba.conf", "pg_hba has a line that PostgreSQL refuses"),
+    ("recovery ended before configured recovery target was reached",
+     "the archive of the WAL ends before the moment or position to restore to, or has no commit after that moment: restore to an "
+     "earlier one, or to all that the repository has"),
     ("Failed to bootstrap cluster", "the first start of the cluster fails again and again"),
     ("No space left on device", "the disk is full"),
     ("could not bind", "a port is in use by something else"),
@@ -246,10 +249,10 @@ def diagnose(module, began):
     dummy, state, dummy2 = module.run_command(["systemctl", "show", "-p", "ActiveState,SubState,Result", "patroni"])
     said.append("unit: " + " ".join(state.split()))
     dummy, log, dummy2 = module.run_command(["journalctl", "-u", "patroni", "-n", "60", "--no-pager", "-o", "cat"])
-    said.extend(meaning for words, meaning in KNOWN if words in log)
     dummy, server, dummy2 = module.run_command(["journalctl", "-u", "patroni", "--since", "@%d" % began, "--no-pager", "-o", "cat"])
     # The first lines name the cause; what follows repeats at each attempt.
     lines = complaints(server)[:3]
+    said.extend(meaning for words, meaning in KNOWN if words in log or any(words in line for line in lines))
     said.extend("the server says: " + line for line in lines)
     said.append("last lines of its log:\n" + "\n".join(log.strip().splitlines()[-8:]))
     return said, lines

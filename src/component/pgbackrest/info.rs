@@ -1,24 +1,22 @@
 //! What pgBackRest says of a cluster's repository: its backups, and from when on the cluster can be restored.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::gaps::{Entry, Gap, Made, gaps};
 use crate::{
     error::{Error, Result},
-    ssh::Remote,
+    ssh::{Finished, Remote},
 };
-
-/// The program on the machines that calls pgBackRest for the cluster's stanza.
-const PROGRAM: &str = "/usr/local/sbin/hactl-pgbackrest";
 
 /// How long the repository may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
 
-/// How long `look.sh` takes at most, and the connection.
-const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take for `hactl status`.
+const LOOK_WITHIN: Duration = Duration::from_secs(15);
 
 /// The backups of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -32,6 +30,8 @@ pub struct Backups {
     pub restorable_from: Option<Timestamp>,
     /// The newest WAL segment in the repository; null without one.
     pub last_segment: Option<String>,
+    /// What the archive misses, the oldest first.
+    pub gaps: Vec<Gap>,
     /// Whether the machine that was asked makes a backup now.
     pub is_running: bool,
 }
@@ -85,6 +85,7 @@ struct Archive {
 #[derive(Deserialize)]
 struct Backup {
     label: String,
+    archive: Option<Archived>,
     #[serde(rename = "type")]
     kind: String,
     timestamp: Times,
@@ -93,6 +94,12 @@ struct Backup {
     info: Sizes,
     #[serde(default)]
     error: Option<bool>,
+}
+
+/// The WAL that a backup needs.
+#[derive(Deserialize)]
+struct Archived {
+    start: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -139,18 +146,27 @@ struct Held {
 /// pgBackRest's status of a stanza without a backup.
 const NO_BACKUP: u32 = 2;
 
-/// What `pgbackrest info --output=json` printed.
-fn parsed(text: &str) -> Result<Backups, String> {
+/// What `list.sh` printed: `pgbackrest info --output=json`, and the files of the archive, if they could be listed.
+fn parsed(text: &str, now: Timestamp) -> Result<Backups, String> {
     // It quotes files of the repository as they are, and JSON has no control characters.
     let text = text.replace(char::is_control, " ");
-    let stanzas: Vec<Stanza> = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+    let mut parts = serde_json::Deserializer::from_str(&text);
+    let stanzas = Vec::<Stanza>::deserialize(&mut parts).map_err(|error| format!("{error}: {text}"))?;
+    let listed = BTreeMap::<String, Entry>::deserialize(&mut parts).unwrap_or_default();
     let stanza = stanzas.into_iter().next().ok_or("it knows no stanza")?;
     if ![0, NO_BACKUP].contains(&stanza.status.code) {
         // That of the stanza is "other" if the repository cannot be read.
         let message = stanza.repo.into_iter().next().map_or(stanza.status.message, |first| first.status.message);
-        return Err(message.lines().next().unwrap_or_default().to_owned());
+        return Err(readable(&message));
     }
     let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    // pgBackRest restores to a moment from a backup that ended before it, in whole seconds.
+    let from = |ended: Timestamp| ended + SignedDuration::from_secs(1);
+    let made = |backup: &Backup| {
+        let start = backup.archive.as_ref()?.start.clone()?;
+        Some(Made { start, from: from(time(backup.timestamp.stop)) })
+    };
+    let gaps = gaps(&listed, &stanza.backup.iter().filter_map(made).collect::<Vec<_>>(), now);
     let backups: Vec<BackupView> = stanza
         .backup
         .into_iter()
@@ -165,12 +181,28 @@ fn parsed(text: &str) -> Result<Backups, String> {
             has_errors: backup.error.unwrap_or_default(),
         })
         .collect();
-    // pgBackRest restores to a moment from a backup that ended before it, in whole seconds.
-    let restorable_from =
-        backups.iter().map(|backup| backup.ended).min().map(|ended| ended + SignedDuration::from_secs(1));
+    let restorable_from = backups.iter().map(|backup| backup.ended).min().map(from);
     let last_segment = stanza.archive.into_iter().filter_map(|archive| archive.max).max();
     let is_running = stanza.status.lock.is_some_and(|locks| locks.backup.held);
-    Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment, is_running })
+    Ok(Backups { stanza: stanza.name, backups, restorable_from, last_segment, gaps, is_running })
+}
+
+/// A message of pgBackRest, whose cause is in its later lines, without those that another passphrase makes of a file.
+fn readable(message: &str) -> String {
+    let garbled = |line: &&str| line.contains(|sign: char| sign.is_control() || sign == char::REPLACEMENT_CHARACTER);
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !garbled(line));
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+/// What a command of pgBackRest printed. It says its errors on standard output, or in older versions on standard error.
+fn printed(done: Finished) -> Result<String, String> {
+    match done.status {
+        0 => Ok(done.stdout),
+        status => {
+            let said = readable(&format!("{}\n{}", done.stderr, done.stdout));
+            Err(format!("pgBackRest exited with status {status}: {said}"))
+        }
+    }
 }
 
 /// What a machine says of the repository and of the schedule.
@@ -186,18 +218,20 @@ pub struct Seen {
 /// # Errors
 /// As [`ask`].
 pub(crate) async fn look(remote: &Remote) -> Result<Seen> {
-    let done = remote.run("/bin/sh", include_bytes!("look.sh"), LOOK_WITHIN).await?;
-    let read = match done.output() {
-        Ok(text) => looked(&text),
-        Err(said) => Err(said.to_string()),
-    };
-    read.map_err(unread)
+    let script = format!("{}{}", include_str!("look.sh"), list(LOOK_WITHIN));
+    let done = remote.run("/bin/sh", script.as_bytes(), LOOK_WITHIN).await?;
+    printed(done).and_then(|text| looked(&text, Timestamp::now())).map_err(unread)
 }
 
 /// What `look.sh` printed.
-fn looked(text: &str) -> Result<Seen, String> {
+fn looked(text: &str, now: Timestamp) -> Result<Seen, String> {
     let (result, info) = text.split_once('\n').unwrap_or((text, ""));
-    Ok(Seen { backups: parsed(info)?, scheduled_failed: result != "success" })
+    Ok(Seen { backups: parsed(info, now)?, scheduled_failed: result != "success" })
+}
+
+/// The script that lists the repository, for an answer within `patience`: the connection and each of its two questions get a part.
+fn list(patience: Duration) -> String {
+    include_str!("list.sh").replace("@SECONDS@", &(patience.as_secs() * 2 / 5).to_string())
 }
 
 fn unread(said: String) -> Error {
@@ -209,9 +243,8 @@ fn unread(said: String) -> Error {
 /// # Errors
 /// When the machine or the repository does not answer, or the repository has nothing of the cluster.
 pub(crate) async fn ask(remote: &Remote) -> Result<Backups> {
-    let done = remote.run(&format!("{PROGRAM} --output=json info"), b"", ANSWERS_WITHIN).await?;
-    let read = done.output().map_err(|said| said.to_string()).and_then(|text| parsed(&text));
-    read.map_err(unread)
+    let done = remote.run("/bin/sh", list(ANSWERS_WITHIN).as_bytes(), ANSWERS_WITHIN).await?;
+    printed(done).and_then(|text| parsed(&text, Timestamp::now())).map_err(unread)
 }
 
 #[cfg(test)]
@@ -227,6 +260,23 @@ mod tests {
         "db":[{"id":1,"repo-key":1,"system-id":7713778807210115485,"version":"17"}],"name":"hand",
         "repo":[{"cipher":"aes-256-cbc","key":1,"status":{"code":0,"message":"ok"}}],
         "status":{"code":0,"lock":{"backup":{"held":false}},"message":"ok"}}]"#;
+
+    fn parsed(text: &str) -> Result<Backups, String> {
+        super::parsed(text, Timestamp::from_second(1_796_100_000).unwrap())
+    }
+
+    #[test]
+    fn segments_that_are_not_listed_are_gaps() {
+        let file = |segment: &str| {
+            format!(r#""17-1/0000000100000000/{segment}-ab.zst": {{"size": 1, "time": 1796005216, "type": "file"}}"#)
+        };
+        let files = [file("000000010000000000000005"), file("000000010000000000000007")].join(",");
+        let seen = parsed(&format!("{INFO}\n{{{files}}}\n")).unwrap();
+        assert_eq!(seen.gaps.len(), 1);
+        assert_eq!((seen.gaps[0].first.as_str(), seen.gaps[0].from), ("000000010000000000000006", None));
+        // Without the files of the archive nothing is known of it.
+        assert_eq!(parsed(&format!("{INFO}\n")).unwrap().gaps, []);
+    }
 
     #[test]
     fn info_of_pgbackrest_is_backups_and_the_first_moment_to_restore_to() {
@@ -244,10 +294,10 @@ mod tests {
     #[test]
     fn look_is_the_result_of_the_schedule_and_what_pgbackrest_says() {
         for (result, failed) in [("success", false), ("exit-code", true), ("signal", true)] {
-            let seen = looked(&format!("{result}\n{INFO}\n")).unwrap();
+            let seen = looked(&format!("{result}\n{INFO}\n"), Timestamp::now()).unwrap();
             assert_eq!((seen.scheduled_failed, seen.backups.backups.len()), (failed, 1), "{result}");
         }
-        assert!(looked("success\n").is_err() && looked("").is_err());
+        assert!(looked("success\n", Timestamp::now()).is_err() && looked("", Timestamp::now()).is_err());
     }
 
     #[test]
@@ -261,7 +311,22 @@ mod tests {
                       \"[FormatError] unable to load\\nline 1: \u{fffd}\u{1f}\"}}], \"status\": {\"code\": 99, \
                       \"message\": \"other\"}}]";
         assert_eq!(parsed(unread).unwrap_err(), "[FormatError] unable to load");
+        let denied = status(99, "[ProtocolError] unable to load info file 'archive.info':\\nProtocolError: HTTP 403");
+        let cause = "[ProtocolError] unable to load info file 'archive.info': ProtocolError: HTTP 403";
+        assert_eq!(denied.unwrap_err(), cause);
         assert!(status(2, "no valid backups").unwrap().backups.is_empty());
         assert!(parsed("[]").is_err() && parsed("").is_err());
+    }
+
+    #[test]
+    fn error_on_either_output_is_the_cause() {
+        let done = |status, stdout: &str, stderr: &str| {
+            printed(Finished { status, stdout: stdout.to_owned(), stderr: stderr.to_owned() })
+        };
+        assert_eq!(done(0, "[]", "WARN: slow").unwrap(), "[]");
+        for (stdout, stderr) in [("ERROR: [055]: no file\n", ""), ("", "ERROR: [055]: no file\n")] {
+            let said = done(55, stdout, stderr).unwrap_err();
+            assert_eq!(said, "pgBackRest exited with status 55: ERROR: [055]: no file");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! pgBackRest: backups of the data, and the archive of the WAL.
 
 mod diagnose;
+mod gaps;
 mod info;
 mod origin;
 mod status;
 mod vars;
 
+pub use gaps::Gap;
 pub use info::{BackupView, Backups, Seen};
 pub(crate) use info::{ask, look};
 pub use origin::{Lsn, Origin, Target};

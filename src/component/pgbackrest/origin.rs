@@ -1,4 +1,4 @@
-//! The backup of another cluster that a new cluster begins with.
+//! The backup that a new cluster begins with: that of another cluster, or its own.
 
 use std::{fmt, str::FromStr};
 
@@ -13,6 +13,13 @@ use crate::{
 /// A position in the WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lsn(u64);
+
+impl Lsn {
+    /// The number of the segment of 16 MiB that has it.
+    pub(super) const fn segment(self) -> u64 {
+        self.0 >> 24
+    }
+}
 
 impl FromStr for Lsn {
     type Err = String;
@@ -67,12 +74,14 @@ pub struct Origin {
     pub key_secret: Secret,
     pub passphrase: Secret,
     pub target: Target,
+    /// Whether it is the cluster's own: it goes on in its stanza, on a new timeline.
+    pub own: bool,
 }
 
 impl Origin {
     /// The variables of the roles. They are no part of the configuration: a cluster begins once.
     pub(crate) fn vars(&self) -> RoleVars {
-        let Self { stanza, repository, key, key_secret, passphrase, target } = self;
+        let Self { stanza, repository, key, key_secret, passphrase, target, own } = self;
         // pgBackRest's type, the target of that type, and the backup; it chooses one where none is given.
         let (kind, target, set) = match target {
             Target::Newest => ("default", String::new(), String::new()),
@@ -96,6 +105,7 @@ impl Origin {
                 "type": kind,
                 "target": target,
                 "set": set,
+                "own": own,
             },
             "patroni_bootstrap_command": "/usr/local/sbin/hactl-restore data",
             "patroni_bootstrap_post_init": "/usr/local/sbin/hactl-restore opened",
@@ -126,6 +136,7 @@ mod tests {
             key_secret: Secret::new("S".into()),
             passphrase: Secret::new("P".into()),
             target,
+            own: false,
         };
         let label: BackupLabel = "20261130-022015F_20261130-032015I".parse().unwrap();
         for (target, kind, text, set) in [

@@ -22,4 +22,7 @@ pub struct StatusBackup {
     pub archived_age_seconds: Option<u64>,
     /// The WAL segment that could not be archived, if no later attempt has succeeded.
     pub failing_segment: Option<String>,
+    /// When `hactl backup verify` last proved that the backups restore; null where it never did.
+    #[schemars(with = "Option<String>")]
+    pub last_restore: Option<Timestamp>,
 }

@@ -94,6 +94,7 @@ mod tests {
                 backups,
                 restorable_from,
                 last_segment: None,
+                gaps: Vec::new(),
                 is_running: false,
             }
         };

@@ -24,9 +24,6 @@ pub const BACKUP: Operation = Operation {
     locks: LockUse::Directory,
 };
 
-/// The unit of a backup.
-const UNIT: &str = "hactl-backup.service";
-
 /// The command of the unit.
 pub(super) fn program(what: &str) -> String {
     format!("/usr/local/sbin/hactl-backup {what}")
@@ -51,6 +48,16 @@ impl BackupKind {
             Self::Incremental => "incr",
         }
     }
+
+    /// The unit of such a backup. Each kind has its own, so that a command waits for a backup of its kind alone; the program lets
+    /// one backup run at a time.
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Full => "hactl-backup-full.service",
+            Self::Differential => "hactl-backup-diff.service",
+            Self::Incremental => "hactl-backup-incr.service",
+        }
+    }
 }
 
 /// Makes a backup.
@@ -69,14 +76,18 @@ pub async fn backup_now(run: &RunContext, deployment: Deployment, kind: BackupKi
     Ok(done.await?.0)
 }
 
-async fn back_up(run: &RunContext, cluster: &RunningCluster, kind: BackupKind) -> Result<(String, Option<String>)> {
+pub(in crate::operation) async fn back_up(
+    run: &RunContext,
+    cluster: &RunningCluster,
+    kind: BackupKind,
+) -> Result<(String, Option<String>)> {
     let context: &Context = &run.context;
     let health = look(run, cluster).await?;
     let node = primary(cluster, &health, "back up")?;
     let command = program(kind.as_str());
     let started = std::time::Instant::now();
     let failed = || Error::failed("backup-failed", "back up", &cluster.plan.cluster);
-    let unit = unit::Unit { name: UNIT, user: "postgres", command: &command, memory_mib: None };
+    let unit = unit::Unit { name: kind.unit(), user: "postgres", command: &command, memory_mib: None };
     unit.run(context, cluster, node, failed).await?;
     let seconds = started.elapsed().as_secs_f64();
     let seen = pgbackrest::ask(&cluster.access.connect(node).await?).await?;

@@ -80,12 +80,11 @@ impl Unit<'_> {
                 match (seen.active.as_str(), seen.result.as_str()) {
                     ("active", _) => return Ok(seen.lines),
                     ("activating" | "deactivating" | "reloading", _) => {}
-                    (_, result) => {
-                        let error = failed().hint(format!(
+                    (state, result) => {
+                        let error = failed().cause(ended(self.name, key.as_str(), state, result)).hint(format!(
                             "Run `hactl logs {} {key} --unit {}` for more lines",
                             cluster.plan.cluster, self.name
                         ));
-                        let error = error.cause(format!("{} on {key} ended with {result}", self.name));
                         return Err(seen.lines.iter().fold(error, |error, line| error.cause(line)));
                     }
                 }
@@ -126,6 +125,14 @@ impl Unit<'_> {
     }
 }
 
+/// How a unit ended that did not end well.
+fn ended(unit: &str, key: &str, state: &str, result: &str) -> String {
+    match state {
+        "lost" => format!("{unit} on {key} was stopped before its end: by someone, or by a restart of the machine"),
+        _ => format!("{unit} on {key} ended with {result}"),
+    }
+}
+
 /// A line of pgBackRest's log without its time, process and level.
 fn words(line: &str) -> String {
     for level in [" INFO: ", " ERROR: ", " WARN: "] {
@@ -147,5 +154,15 @@ mod tests {
         let line = "2026-11-30 02:20:17.471 P00   INFO: full backup size = 29.7MB, file total = 1270";
         assert_eq!(words(line), "full backup size = 29.7MB, file total = 1270");
         assert_eq!(words("  HINT: this is INFO: a hint "), "HINT: this is INFO: a hint");
+    }
+
+    #[test]
+    fn unit_that_a_restart_ended_did_not_succeed() {
+        let said = ended("hactl-backup-full.service", "node1", "lost", "success");
+        assert!(said.contains("a restart of the machine") && !said.contains("success"), "{said}");
+        assert_eq!(
+            ended("hactl-backup-full.service", "node1", "failed", "signal"),
+            "hactl-backup-full.service on node1 ended with signal"
+        );
     }
 }

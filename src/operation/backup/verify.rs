@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -14,15 +15,18 @@ use crate::{
     component::postgres,
     context::RunContext,
     deployment::{Deployment, RunningCluster},
-    error::{Error, Result},
+    error::{Error, Result, codes},
     event::{Stage, Summary},
+    file,
     fleet::FleetNode,
     health::Health,
-    model::InstanceKey,
+    model::{InstanceKey, ProvedRestore},
     operation::{
         frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
         obstacle::{Obstacle, refuse},
     },
+    report::verify::{JUNIT, RestoreCase, junit_of_restore},
+    stage::versions,
 };
 
 pub const VERIFY_BACKUP: Operation = Operation {
@@ -71,6 +75,30 @@ struct Proof {
     checksums: String,
 }
 
+impl Proof {
+    /// What each step has shown.
+    fn cases(&self) -> Vec<RestoreCase> {
+        let case = |name, seconds, output: String| RestoreCase { name, seconds, output };
+        vec![
+            case("restore", self.restore_seconds, format!("{} bytes on {}", self.bytes, self.node)),
+            case("recovery", self.recovery_seconds, "to the asked restore point".to_owned()),
+            case("rows", 0, format!("{} rows are those of the primary, and none was written later", self.rows)),
+            case("amcheck and checksums", self.check_seconds, format!("{}, {}", self.amcheck, self.checksums)),
+        ]
+    }
+}
+
+/// The result of a test, as it is written into the run record.
+#[derive(Serialize)]
+struct Written<'a> {
+    cluster: &'a str,
+    started: Timestamp,
+    /// Whether the backups restore.
+    proved: bool,
+    proof: Option<&'a Proof>,
+    error: Option<&'a Error>,
+}
+
 /// Restores the cluster beside a replica, and compares.
 ///
 /// # Errors
@@ -79,8 +107,13 @@ pub async fn verify_backup(run: &RunContext, deployment: Deployment, request: &V
     let done = perform(run, deployment, &VERIFY_BACKUP, async |acting| {
         configured(&acting.deployment.cluster.plan, "test the backups of")?;
         let cluster = acting.deployment.running(&run.context).await?;
-        let proof = run.stage(Stage::Backup, test(run, &cluster, request)).await?;
-        run.keep("restore-test", &proof)?;
+        let started = Timestamp::now();
+        let tested = run.stage(Stage::Backup, test(run, &cluster, request)).await;
+        report_files(run, cluster.plan.cluster.as_str(), started, tested.as_ref())?;
+        let proof = tested?;
+        let seconds = proof.restore_seconds + proof.recovery_seconds;
+        acting.deployment.cluster.note_restored(ProvedRestore { at: Timestamp::now(), seconds })?;
+        versions::share(&run.context, &mut acting.deployment).await?;
         let name = &cluster.plan.cluster;
         let message = format!(
             "{name}: the backups restore. {} restored {} MiB in {} s and recovered to the asked moment in {} s: {} rows are \
@@ -104,7 +137,7 @@ async fn test(
     request: &VerifyBackupRequest,
 ) -> Result<(Proof, Option<String>)> {
     let (context, name) = (&run.context, &cluster.plan.cluster);
-    let failed = || Error::failed("restore-test-failed", "restore the backups of", name);
+    let failed = || Error::failed(codes::RESTORE_TEST_FAILED, "restore the backups of", name);
     let health = look(run, cluster).await?;
     let primary = primary(cluster, &health, "test the backups of")?;
     let node = machine(cluster, &health, request).await?;
@@ -130,6 +163,16 @@ async fn test(
     let proof = judged(node.key(), &lines, &expected).map_err(|said| failed().cause(said))?;
     let detail = format!("restored on {} in {} s", node.key(), proof.restore_seconds + proof.recovery_seconds);
     Ok((proof, Some(detail)))
+}
+
+/// Writes the result into the run record, as JSON and for CI systems.
+fn report_files(run: &RunContext, cluster: &str, started: Timestamp, tested: Result<&Proof, &Error>) -> Result<()> {
+    let written = Written { cluster, started, proved: tested.is_ok(), proof: tested.ok(), error: tested.err() };
+    run.keep("restore-test", &written)?;
+    let xml = junit_of_restore(cluster, &started.to_string(), tested.map(Proof::cases))?;
+    let path = run.record().join(JUNIT);
+    file::replace(&path, xml.as_bytes())
+        .map_err(|error| Error::failed("report", "write", path.display()).source(&error))
 }
 
 /// What the restored cluster must have.

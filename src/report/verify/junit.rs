@@ -1,4 +1,4 @@
-//! The report for CI systems: a suite per drill, a case per round.
+//! The report for CI systems: a suite per drill, a case per round; and one of a restore that proves the backups.
 
 use serde::Serialize;
 
@@ -7,12 +7,14 @@ use super::{
     words::{complaints, count, drill_outcome, span_or_dash, title},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result, codes},
     verify::verdict::{DrillOutcome, DrillReport, RoundOutcome, RoundReport, Verdict},
 };
 
 #[derive(Serialize)]
 struct Page<'a> {
+    /// The command.
+    command: &'a str,
     cluster: &'a str,
     all: Sums,
     suites: Vec<Suite<'a>>,
@@ -63,7 +65,53 @@ pub fn junit(verdict: &Verdict) -> Result<String> {
         })
         .collect();
     let all = sums(suites.iter().flat_map(|suite| &suite.cases));
-    template::render("junit.xml", include_str!("junit.xml.tera"), &Page { cluster: &verdict.cluster, all, suites })
+    let cluster = &verdict.cluster;
+    template::render("junit.xml", include_str!("junit.xml.tera"), &Page { command: "verify", cluster, all, suites })
+}
+
+/// What one step of a restore that proves the backups has shown.
+pub struct RestoreCase {
+    pub name: &'static str,
+    pub seconds: u64,
+    pub output: String,
+}
+
+/// A restore that proves the backups as JUnit's XML: the steps that passed, or why it did not prove them. `started` is RFC
+/// 3339.
+///
+/// # Errors
+/// Only if the template does not fit.
+pub fn junit_of_restore(cluster: &str, started: &str, outcome: Result<Vec<RestoreCase>, &Error>) -> Result<String> {
+    let case = |name: &str, milliseconds| Case {
+        name: name.to_owned(),
+        milliseconds,
+        time: seconds(milliseconds),
+        element: None,
+        outcome: "passed",
+        reasons: Vec::new(),
+        output: String::new(),
+    };
+    let cases: Vec<Case> = match outcome {
+        Ok(passed) => passed
+            .into_iter()
+            .map(|step| Case { output: step.output, ..case(step.name, step.seconds * 1000) })
+            .collect(),
+        Err(error) => {
+            // A test that could not begin proves nothing, neither well nor badly.
+            let (element, outcome) = match error.code {
+                codes::RESTORE_TEST_FAILED => ("failure", "failed"),
+                _ => ("error", error.code),
+            };
+            let reasons =
+                std::iter::once(format!("cannot {} {}", error.what, error.object)).chain(error.causes.clone());
+            vec![Case { element: Some(element), outcome, reasons: reasons.collect(), ..case("restore", 0) }]
+        }
+    };
+    let timestamp = started.get(..19).unwrap_or(started);
+    let suite = Suite { name: "backup verify".to_owned(), timestamp, sums: sums(&cases), cases };
+    let all = sums(&suite.cases);
+    let page = Page { command: "backup verify", cluster, all, suites: vec![suite] };
+    template::render("junit.xml", include_str!("junit.xml.tera"), &page)
 }
 
 fn cases(drill: &DrillReport) -> Vec<Case> {

@@ -22,7 +22,7 @@ mod tests;
 mod words;
 
 pub use files::{HISTORY, HTML, JSON, JUNIT, MARKDOWN, of_run, page, read, runs, write_all};
-pub use junit::junit;
+pub use junit::{RestoreCase, junit, junit_of_restore};
 pub use markdown::markdown;
 pub use summary::text;
 pub use words::{headline, proof};

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use super::{HISTORY, HTML, JSON, JUNIT, MARKDOWN, junit, markdown, read, text, write_all};
+use super::{
+    HISTORY, HTML, JSON, JUNIT, MARKDOWN, RestoreCase, junit, junit_of_restore, markdown, read, text, write_all,
+};
 use crate::{
+    error::Error,
     model::InstanceKey,
     verify::{
         history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server},
@@ -308,6 +311,25 @@ fn junit_report_counts_a_drill_that_failed_as_a_whole() {
     let failed = drill("switchover", DrillOutcome::Failed, vec![passed], Some("the cluster did not heal"));
     let xml = junit(&verdict(vec![failed])).unwrap();
     assert!(xml.contains("failures=\"1\"") && xml.contains("message=\"the cluster did not heal\""), "{xml}");
+}
+
+#[test]
+fn junit_report_of_a_restore_has_its_steps_or_why_it_failed() {
+    let step = |name, seconds| RestoreCase { name, seconds, output: "31 MiB".to_owned() };
+    let started = "2026-11-30T10:00:00.123Z";
+    let xml = junit_of_restore("pg", started, Ok(vec![step("restore", 4), step("recovery", 2)])).unwrap();
+    let document = roxmltree::Document::parse(&xml).unwrap();
+    let all = document.root_element();
+    assert_eq!((all.attribute("name"), all.attribute("time")), (Some("hactl backup verify pg"), Some("6.000")));
+    assert_eq!((all.attribute("tests"), all.attribute("failures")), (Some("2"), Some("0")));
+    for (code, failures, errors) in [("restore-test-failed", "1", "0"), ("restore-test-refused", "0", "1")] {
+        let error = Error::failed(code, "restore the backups of", "pg").cause("rows <differ>");
+        let xml = junit_of_restore("pg", started, Err(&error)).unwrap();
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let all = document.root_element();
+        assert_eq!((all.attribute("failures"), all.attribute("errors")), (Some(failures), Some(errors)), "{xml}");
+        assert!(xml.contains("cannot restore the backups of pg") && xml.contains("rows &lt;differ&gt;"), "{xml}");
+    }
 }
 
 #[test]
