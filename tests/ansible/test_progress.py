@@ -90,6 +90,7 @@ class Progress(unittest.TestCase):
             ("another that streamed", [LEADER, STREAMS, runs], [LEADER, member("b", "replica", "running"), runs], False),
             ("one that went away", [LEADER, STREAMS, runs], [LEADER, STREAMS], False),
             ("no leader", [LEADER, STREAMS, runs], [member("a", "replica", "running"), STREAMS, runs], False),
+            ("nothing that changed", [], [LEADER, STREAMS, runs], False),
             ("a cluster that was well", [LEADER, STREAMS, member("c", "replica", "streaming")], [LEADER, STREAMS, runs], False),
         ]
         for name, before, now, expected in table:

@@ -71,6 +71,8 @@ def rank(member):
 def is_no_worse(before, members, wanted):
     """Whether a member was not well before a change, and each is at least as well after it."""
     past, now = ({member["name"]: rank(member) for member in seen} for seen in (before, members))
+    if not past:
+        return False
     return any(past.get(name, 0) < 2 for name in wanted) and all(now.get(name, 0) >= past.get(name, 0) for name in wanted)
 
 
