@@ -12,6 +12,7 @@ const OWNED: &[(&str, &str)] = &[
     ("primary_slot_name", "Patroni sets it"),
     ("recovery_min_apply_delay", "each replica would be so far behind when it has to take over"),
     ("promote_trigger_file", "Patroni promotes"),
+    ("recovery_end_command", "a new primary stops if the command is not found or killed, and so would the next one"),
     ("synchronous_standby_names", "Patroni sets it according to patroni.durability"),
     ("wal_log_hints", "Patroni keeps it on"),
     ("data_directory", "hactl sets it"),
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn value_that_endangers_the_cluster_is_refused_however_it_is_written() {
-        let refused: [(&str, &[Value]); 6] = [
+        let refused: [(&str, &[Value]); 7] = [
             (
                 "fsync",
                 &[
@@ -94,6 +95,7 @@ mod tests {
             ("synchronous_commit", &[json!("Local"), json!("F"), json!(false), json!("no")]),
             ("wal_level", &[json!("minimal"), json!("Minimal"), json!("MINIMAL")]),
             ("default_transaction_read_only", &[json!(true), json!("on"), json!("t"), json!("YE"), json!(1)]),
+            ("recovery_end_command", &[json!("/bin/true"), json!("")]),
             ("recovery_target_time", &[json!("2030-01-01"), json!("")]),
         ];
         for (name, values) in refused {

@@ -77,6 +77,25 @@ class Progress(unittest.TestCase):
         self.assertFalse(progress.is_stuck(True, 160))
         self.assertTrue(progress.is_stuck(True, 161))
 
+    def test_change_of_a_broken_cluster_that_breaks_no_more_is_no_worse(self):
+        down, runs = member("c", "replica", "start failed"), member("c", "replica", "running")
+        other = [member("a", "replica", "streaming"), member("b", "leader", "running")]
+        table = [
+            ("a standby that does not stream", [LEADER, STREAMS, runs], [LEADER, STREAMS, runs], True),
+            ("one that starts now", [LEADER, STREAMS, down], [LEADER, STREAMS, runs], True),
+            ("one that failed and fails", [LEADER, STREAMS, down], [LEADER, STREAMS, down], True),
+            ("one that was away and is away", [LEADER, STREAMS], [LEADER, STREAMS], True),
+            ("another leader meanwhile", [LEADER, STREAMS, runs], [*other, runs], True),
+            ("one that ran and fails", [LEADER, STREAMS, runs], [LEADER, STREAMS, down], False),
+            ("another that streamed", [LEADER, STREAMS, runs], [LEADER, member("b", "replica", "running"), runs], False),
+            ("one that went away", [LEADER, STREAMS, runs], [LEADER, STREAMS], False),
+            ("no leader", [LEADER, STREAMS, runs], [member("a", "replica", "running"), STREAMS, runs], False),
+            ("nothing that changed", [], [LEADER, STREAMS, runs], False),
+            ("a cluster that was well", [LEADER, STREAMS, member("c", "replica", "streaming")], [LEADER, STREAMS, runs], False),
+        ]
+        for name, before, now, expected in table:
+            self.assertEqual(PROGRESS.is_no_worse(before, now, ["a", "b", "c"]), expected, name)
+
     def test_end_names_what_stood_still(self):
         progress = PROGRESS.Progress()
         self.assertEqual(progress.stood_still(5), "")

@@ -199,18 +199,6 @@ class Switchover(unittest.TestCase):
                 self.assertIn(why, unfit("node1", cluster))
                 self.assertEqual(bool(why), bool(unfit("node1", cluster)))
 
-    def test_failed_change_says_if_no_replica_streamed_before_it(self):
-        table = [
-            (["work_mem"], "b", ["a", "b"], "x; the change was taken back"),
-            (["work_mem"], "", ["a", "b"],
-             "x; the change was taken back; no replica streamed before the change, so look at the replicas first"),
-            (["work_mem"], "", ["a"], "x; the change was taken back"),
-            ([], "", ["a", "b"], "x"),
-        ]
-        for changed, canary, hosts, expected in table:
-            given = dict(__patroni_failure=dict(why="x"), __patroni_changed=changed, __patroni_led="a", __patroni_canary=canary)
-            self.assertEqual(value("patroni", "__patroni_failure_reason", ansible_play_hosts=hosts, **given), expected)
-
     def test_replica_without_what_the_primary_has_written_is_late(self):
         late = load(ROLES / "patroni/library/patroni_switchover.py").late
         self.assertEqual(late(100, {"node2": 100, "node3": 101}), [])

@@ -13,7 +13,8 @@ import urllib.error
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.patroni_libraries import libraries
-from ansible.module_utils.patroni_progress import LONG_STALL, STALL, Progress, all_run, concerns, marks, recovered, waits_for_data
+from ansible.module_utils.patroni_progress import (
+    LONG_STALL, STALL, Progress, all_run, concerns, is_no_worse, marks, recovered, waits_for_data)
 from ansible.module_utils.patroni_psql import psql
 from ansible.module_utils.patroni_rest import Rest
 from ansible.module_utils.patroni_server_log import complaints
@@ -37,6 +38,7 @@ options:
   synchronous_node_count: {type: int, default: 1, description: How many standbys must be synchronous}
   wait: {type: int, default: 0, description: 'Seconds to wait until the cluster is healthy, and longer while data moves'}
   dynamic_config: {type: dict, description: Wait until the member has taken over this configuration}
+  before: {type: list, elements: dict, default: [], description: The members as they were before a change}
   stuck: {type: int, default: 0, description: Seconds after which a member that Patroni cannot start is given up; 0 for never}
   failure: {type: path, description: The file in which the command that makes a new cluster says why it failed}
   libraries: {type: list, elements: str, default: [], description: 'Libraries whose versions are asked for: glibc, icu'}
@@ -61,6 +63,7 @@ shrinks: {type: bool, returned: always, description: A setting that waits needs 
 libraries: {type: dict, returned: without wait, description: 'The versions of the libraries; empty text where one is not installed'}
 healthy: {type: bool, returned: always, description: The cluster is healthy}
 problems: {type: list, returned: always, description: Why it is not}
+no_worse: {type: bool, returned: always, description: 'It is not, and it was not before the change: no member is worse than it was'}
 """
 
 # What the log says when something is wrong, and what that means.
@@ -185,7 +188,7 @@ def is_stale(params):
 
 def look(params):
     found = dict(answers=False, name="", role="", state="", pending_restart=False, pause=False, leader="", members=[], grows=False, shrinks=False,
-                 healthy=False, problems=[], parameters=None)
+                 healthy=False, problems=[], no_worse=False, parameters=None)
     found["armed"] = any(os.path.exists(path) for path in ARMED)
     # First: Patroni notes that a restart is pending before it notes the configuration, so what it says next is not older.
     taken_over = took_over(params)
@@ -217,6 +220,7 @@ def look(params):
         if not taken_over:
             found["problems"].append("the member has not taken over the configuration in etcd")
         found["healthy"] = not found["problems"]
+        found["no_worse"] = taken_over and not found["healthy"] and is_no_worse(params["before"], found["members"], params["members"])
         if not params["wait"]:
             found["parameters"] = configured(api)
     except urllib.error.HTTPError as error:
@@ -269,6 +273,7 @@ def main():
             synchronous_node_count=dict(type="int", default=1),
             wait=dict(type="int", default=0),
             dynamic_config=dict(type="dict"),
+            before=dict(type="list", elements="dict", default=[]),
             stuck=dict(type="int", default=0),
             failure=dict(type="path"),
             libraries=dict(type="list", elements="str", default=[]),

@@ -83,6 +83,22 @@ def all_run(members, wanted):
     return runs and len(standbys) == len(found) - 1 and any(state != "streaming" for state in standbys)
 
 
+def rank(member):
+    """How well a member is: 2 leads or streams, 1 runs or is on its way, 0 is down or away."""
+    leads = member["role"] in ("leader", "standby_leader") and member["state"] == "running"
+    if leads or member["state"] == "streaming":
+        return 2
+    return 1 if member["state"] in ("running", "in archive recovery", "creating replica", "starting") else 0
+
+
+def is_no_worse(before, members, wanted):
+    """Whether a member was not well before a change, and each is at least as well after it."""
+    past, now = ({member["name"]: rank(member) for member in seen} for seen in (before, members))
+    if not past:
+        return False
+    return any(past.get(name, 0) < 2 for name in wanted) and all(now.get(name, 0) >= past.get(name, 0) for name in wanted)
+
+
 class Progress:
     """The farthest position of each thing, and when one of them last moved."""
 

@@ -138,12 +138,13 @@ fn replication(plan: &Plan, seen: &Observations, leader: &InstanceKey, findings:
             && ours != theirs
         {
             let message = format!("is on timeline {ours}, but the leader is on timeline {theirs}");
-            findings.add(
-                "timeline-differs",
-                Some(key),
-                message,
-                "Wait until the replica has reached the switch point: it then follows",
+            let copy = if findings.adopted { "patronictl reinit" } else { "hactl reinit" };
+            let hint = format!(
+                "Wait until the replica has reached the switch point: it then follows. If it does not move and its log says \
+                 that a WAL segment has been removed, copy the primary's data to it again with `{copy} {} {key}`",
+                plan.cluster
             );
+            findings.add("timeline-differs", Some(key), message, hint);
         }
         let server = seen.get(key).and_then(|view| view.postgres.as_ref());
         if server.is_some_and(|server| server.as_ref().is_ok_and(|server| server.replay_paused)) {
