@@ -4,13 +4,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    time::Duration,
 };
 
 use uuid::Uuid;
 
 use super::{
-    Api, ApiEndpoint, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, SizedDisks, Source, Token, check,
-    facts::guests, left, trouble::Trouble, variables::protected,
+    Api, ApiEndpoint, GuestDisks, GuestRequest, OrphanedGuest, Pool, ProxmoxRequest, SizedDisks, Source, Token, check,
+    disks::disks_of, facts::guests, left, trouble::Trouble, variables::protected,
 };
 use crate::{
     context::Context,
@@ -21,6 +22,9 @@ use crate::{
     plan::Plan,
     platform::{Recorded, RecordedMachine, Surveyed},
 };
+
+/// How long the questions about disks may take.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Tries whether the API can be used, whether it has what the machines are made from, and where those are that exist.
 ///
@@ -111,6 +115,21 @@ fn wanted(plan: &Plan, proxmox: &Proxmox, fleet: Option<&Fleet>, recorded: &Reco
         known: recorded_ids.chain(left_ids).collect(),
         ssh_port: proxmox.ssh.port,
     }
+}
+
+/// Asks for the disks of these virtual machines, by their ids. What the token does not see is left out.
+///
+/// # Errors
+/// When Proxmox does not say.
+pub async fn disks(context: &Context, proxmox: &Proxmox, ids: &BTreeSet<u32>) -> Result<BTreeMap<u32, GuestDisks>> {
+    let api = api(context, proxmox)?;
+    let asked = async {
+        // Where they are now: high availability may have moved them.
+        let guests = guests(&api).await?;
+        disks_of(&api, &guests, ids).await
+    };
+    let found = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
+    found.map_err(|trouble| trouble.explain(&api.server, "look at the disks of virtual machines at"))
 }
 
 /// Which disks of a machine Terraform manages from the next apply on. An import takes in all of them.

@@ -1,26 +1,12 @@
 //! The disks that virtual machines and templates have in Proxmox: Terraform's state has those that it was told of.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
-use super::{
-    Api,
-    facts::{Guest, guests},
-    trouble::Trouble,
-};
-use crate::{
-    context::Context,
-    error::Result,
-    model::{DiskFlags, Proxmox},
-};
-
-/// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+use super::{Api, facts::Guest, trouble::Trouble};
+use crate::model::DiskFlags;
 
 /// Machines asked at once.
 const AT_ONCE: usize = 8;
@@ -54,21 +40,6 @@ impl GuestDisk {
     pub fn size_gb(&self) -> Option<u64> {
         self.size_mib.map(|size| size.div_ceil(1024))
     }
-}
-
-/// Asks for the disks of these virtual machines, by their ids. What the token does not see is left out.
-///
-/// # Errors
-/// When Proxmox does not say.
-pub async fn disks(context: &Context, proxmox: &Proxmox, ids: &BTreeSet<u32>) -> Result<BTreeMap<u32, GuestDisks>> {
-    let api = super::cluster::api(context, proxmox)?;
-    let asked = async {
-        // Where they are now: high availability may have moved them.
-        let guests = guests(&api).await?;
-        disks_of(&api, &guests, ids).await
-    };
-    let found = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
-    found.map_err(|trouble| trouble.explain(&api.server, "look at the disks of virtual machines at"))
 }
 
 /// The disks of those of these virtual machines that are among `guests`.

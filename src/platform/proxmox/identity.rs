@@ -1,12 +1,12 @@
 //! Which machine on Proxmox is which of the cluster: one that exists is not made a second time. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     facts::{AddressUser, Facts, Guest, Unlisted},
     judge::Judge,
     needs::{GuestRequest, ProxmoxRequest},
-    orphans::{OrphanedGuest, machines, tag},
+    orphans::{OrphanedGuest, tag},
 };
 use crate::{
     model::InstanceKey,
@@ -178,18 +178,6 @@ impl Judge<'_> {
         let hint = format!("Set another `address` for {key}, or give the other machine another one");
         self.add("proxmox-address-taken", Some(key), message, hint);
     }
-}
-
-/// The machines with the cluster's tag or the name of one of its machines. One with the tag and the name of none of them
-/// may be any of them. Looked for once: Proxmox may have many guests, and the cluster many new machines.
-pub(super) fn alike(wanted: &ProxmoxRequest, facts: &Facts) -> Vec<(OrphanedGuest, bool)> {
-    let names: BTreeSet<&str> = wanted.machines.values().map(|machine| machine.name.as_str()).collect();
-    let found = machines(&facts.guests, wanted.cluster).filter_map(|orphan| {
-        let named = names.contains(orphan.name.as_str());
-        let any = orphan.ours && !named && !wanted.known.contains(&orphan.id);
-        (orphan.ours || named).then_some((orphan, any))
-    });
-    found.collect()
 }
 
 /// Whether a guest is the machine whose number it has: by its name or by the cluster's tag.

@@ -4,9 +4,8 @@ use std::{collections::BTreeSet, fmt::Display};
 
 use super::{
     facts::Facts,
-    identity::alike,
     needs::{GuestRequest, ProxmoxRequest, needs},
-    orphans::OrphanedGuest,
+    orphans::{OrphanedGuest, alike},
     trouble::Trouble,
 };
 use crate::{

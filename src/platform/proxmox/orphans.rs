@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    facts::{Guest, guests},
+    facts::{Facts, Guest, guests},
+    needs::ProxmoxRequest,
 };
 use crate::error::Result;
 
@@ -47,7 +48,7 @@ pub(super) fn tag(cluster: Uuid) -> String {
 }
 
 /// Every guest but templates, which are no machines.
-pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> impl Iterator<Item = OrphanedGuest> {
+fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> impl Iterator<Item = OrphanedGuest> {
     let tag = cluster.map(tag);
     guests.iter().filter(|(_, guest)| !guest.template).map(move |(id, guest)| OrphanedGuest {
         id: *id,
@@ -56,6 +57,18 @@ pub(super) fn machines(guests: &BTreeMap<u32, Guest>, cluster: Option<Uuid>) -> 
         container: guest.container,
         ours: tag.as_ref().is_some_and(|tag| guest.tags.contains(tag)),
     })
+}
+
+/// The machines with the cluster's tag or the name of one of its machines. One with the tag and the name of none of them
+/// may be any of them. Looked for once: Proxmox may have many guests, and the cluster many new machines.
+pub(super) fn alike(wanted: &ProxmoxRequest, facts: &Facts) -> Vec<(OrphanedGuest, bool)> {
+    let names: BTreeSet<&str> = wanted.machines.values().map(|machine| machine.name.as_str()).collect();
+    let found = machines(&facts.guests, wanted.cluster).filter_map(|orphan| {
+        let named = names.contains(orphan.name.as_str());
+        let any = orphan.ours && !named && !wanted.known.contains(&orphan.id);
+        (orphan.ours || named).then_some((orphan, any))
+    });
+    found.collect()
 }
 
 /// The machines that remain of a cluster whose machines should all be gone, by its tag and by their names.
