@@ -64,10 +64,10 @@ fn cluster_whose_machines_are_gone_comes_back_from_its_repository() {
         let program = fs::read_to_string("roles/pgbackrest/files/hactl-alone").unwrap();
         fs::write(bench.path("hactl-alone"), program).unwrap();
         let container = format!("{NAME}-{key}");
-        docker(&["cp", bench.path("hactl-alone").to_str().unwrap(), &format!("{container}:/run/hactl-alone")]);
+        docker(&["cp", bench.path("hactl-alone").to_str().unwrap(), &format!("{container}:/opt/hactl-alone")]);
         let stanza = node(NAME, &key, "sed -n 's/.*--stanza=\\([^ ]*\\) .*/\\1/p' /usr/local/sbin/hactl-pgbackrest");
         let look =
-            format!("runuser -u postgres -- python3 /run/hactl-alone /etc/pgbackrest/pgbackrest.conf {stanza} 17 5");
+            format!("runuser -u postgres -- python3 /opt/hactl-alone /etc/pgbackrest/pgbackrest.conf {stanza} 17 5");
         let quiet = node(NAME, &key, &look);
         assert!(quiet.contains("for 5 s no other one came"), "{quiet}");
         let write = "runuser -u postgres -- psql -XAtqc 'SELECT txid_current()' -c 'SELECT pg_switch_wal()' postgres";

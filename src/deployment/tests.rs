@@ -13,7 +13,7 @@ use crate::{
     context::{Context, Dirs},
     event::Events,
     fleet::{Fleet, Outputs},
-    model::{Backend, InstanceKey},
+    model::{Backend, InstanceKey, ProvedRestore},
     secrets::{HostKeys, Vault},
 };
 
@@ -250,4 +250,24 @@ async fn unreadable_fleet_fails_every_command_that_needs_it() {
     let known = desk.deployment().known;
     assert_eq!(known.fleet(&desk.cluster()).unwrap_err().code, "not-provisioned");
     assert!(known.fleet_if_any().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn last_proof_that_backups_restore_is_recorded_here_and_in_the_state_and_said() {
+    let backup = "backup: {repositories: {main: {s3: {bucket: b0b, endpoint: 'https://s3.example.org', region: r}}}}\n";
+    assert_eq!(Desk::new(THREE).cluster().last_restore(), None);
+    let desk = Desk::new(&format!("{THREE}{backup}"));
+    let mut cluster = desk.cluster();
+    assert!(cluster.last_restore().unwrap().starts_with("no `hactl backup verify` has proved"));
+    let proved = ProvedRestore { at: "2026-11-30T10:34:36Z".parse().unwrap(), seconds: 41 };
+    cluster.note_restored(proved).unwrap();
+    // Later notes of the same record keep it.
+    desk.cluster().note_choices().unwrap();
+    assert_eq!(desk.cluster().restored(), Some(proved));
+    assert!(desk.cluster().last_restore().unwrap().contains("at 2026-11-30 10:34:36Z"));
+
+    let mut deployment = desk.deployment();
+    deployment.create_vault(&desk.context).await.unwrap();
+    let text = record(&desk.cluster(), deployment.opened().unwrap(), None);
+    assert_eq!(read(&text, &desk.location()).unwrap().0.restored, Some(proved));
 }

@@ -7,7 +7,7 @@ use super::{
     backup::{BackupKind, back_up, configured, look, primary},
     frame::{Acting, perform},
     restore::origin,
-    up::{UP, UpRequest, converge},
+    up::{UP, UpRequest, converge, has_no_data},
 };
 use crate::{
     component::{pgbackrest::Target, postgres},
@@ -16,7 +16,6 @@ use crate::{
     error::{Error, Result},
     event::{Stage, Summary},
     health,
-    model::InstanceKey,
 };
 
 /// Makes the cluster again from its repository, and a full backup of it.
@@ -73,19 +72,6 @@ async fn is_gone(context: &Context, deployment: &mut Deployment) -> Result<()> {
     let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
     let seen = context.interruptible("look at the machines of", &cluster.plan.cluster, looked).await?;
     has_no_data(&deployment.cluster, &health::with_data(&seen))
-}
-
-/// Refuses machines that have data of the cluster: an interrupted recovery leaves machines without it.
-pub(super) fn has_no_data(cluster: &Cluster, with_data: &[InstanceKey]) -> Result<()> {
-    if with_data.is_empty() {
-        return Ok(());
-    }
-    let name = cluster.name();
-    let error = Error::failed("recovery-refused", "recover", format!("{name} from its backups"));
-    let error = with_data.iter().fold(error, |error, key| error.cause(format!("{key} answers and has data of {name}")));
-    Err(error.hint(format!(
-        "Run `hactl status {name}`, and `hactl up {name}` to repair the cluster with the data that it has"
-    )))
 }
 
 /// The cluster that runs now, and when its last transaction ended, as the primary's recovery saw it.

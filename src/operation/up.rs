@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{
     frame::{Acting, LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
     plan::still_fits,
-    recover::has_no_data,
     switchover,
     verify::prove,
 };
@@ -13,10 +12,12 @@ use crate::{
     ansible::Configured,
     component::{pgbackrest::Origin, postgres},
     context::RunContext,
-    deployment::{Deployment, RunningCluster, access, as_owner, client_files, endpoints, lock::LockRequest},
-    error::Result,
+    deployment::{Cluster, Deployment, RunningCluster, access, as_owner, client_files, endpoints, lock::LockRequest},
+    error::{Error, Result},
     event::{Stage, Summary},
-    health, report,
+    health,
+    model::InstanceKey,
+    report,
     stage::{
         firewall, interruption,
         machines::{self, Provisioned, With},
@@ -184,6 +185,19 @@ pub(super) async fn converge(
         changed,
     };
     Ok((outcome, proved))
+}
+
+/// Refuses machines that have data of the cluster: an interrupted recovery leaves machines without it.
+pub(super) fn has_no_data(cluster: &Cluster, with_data: &[InstanceKey]) -> Result<()> {
+    if with_data.is_empty() {
+        return Ok(());
+    }
+    let name = cluster.name();
+    let error = Error::failed("recovery-refused", "recover", format!("{name} from its backups"));
+    let error = with_data.iter().fold(error, |error, key| error.cause(format!("{key} answers and has data of {name}")));
+    Err(error.hint(format!(
+        "Run `hactl status {name}`, and `hactl up {name}` to repair the cluster with the data that it has"
+    )))
 }
 
 /// Machines without a role are made and listed, and nothing is configured on them.
