@@ -4,10 +4,14 @@
     python3 -m unittest discover tests/ansible
 """
 
+import pathlib
+import subprocess
 import sys
+import tempfile
 import unittest
 import unittest.mock
 
+import yaml
 from test_roles import ROLES, load, value
 
 
@@ -25,6 +29,30 @@ class Locale(unittest.TestCase):
         ]
         for given, expected in table:
             self.assertEqual(self.options(**given), [{"encoding": "UTF8"}, *expected, *rest], given)
+
+    def generated(self, locale, known):
+        """Runs the task's script with a locale-gen that makes the `known` locales, as Debian's does: it never fails."""
+        script = yaml.safe_load((ROLES / "patroni/tasks/locale.yml").read_text())[0]["ansible.builtin.command"]["argv"][2]
+        with tempfile.TemporaryDirectory() as path:
+            file, made = pathlib.Path(path, "locale.gen"), pathlib.Path(path, "made")
+            file.write_text("# en_US.UTF-8 UTF-8\n")
+            made.write_text("C.utf8\n")
+            makes = "grep -qx '%s UTF-8' '%s' && echo %s >>'%s'\n" % (known, file, known.replace("UTF-8", "utf8"), made)
+            for name, text in (("locale", "cat '%s'\n" % made), ("locale-gen", makes + "exit 0\n")):
+                pathlib.Path(path, name).write_text("#!/bin/sh\n" + text)
+                pathlib.Path(path, name).chmod(0o755)
+            argv = ["sh", "-c", script.replace("/etc/locale.gen", str(file)), "generate", locale, locale.replace("UTF-8", "utf8")]
+            done = subprocess.run(argv, env={"PATH": path + ":/usr/bin:/bin"}, capture_output=True, check=False, encoding="utf-8")
+            return done.returncode, done.stdout, done.stderr, file.read_text().splitlines()[1:]
+
+    def test_locale_that_the_machine_cannot_generate_is_named(self):
+        code, out, err, lines = self.generated("xx_YY.UTF-8", "de_DE.UTF-8")
+        self.assertEqual((code, out, lines), (1, "", []))
+        self.assertIn("cannot generate the locale xx_YY.UTF-8: set postgres.locale to a name that", err)
+
+    def test_locale_is_generated_once(self):
+        self.assertEqual(self.generated("de_DE.UTF-8", "de_DE.UTF-8"), (0, "generated\n", "", ["de_DE.UTF-8 UTF-8"]))
+        self.assertEqual(self.generated("C.UTF-8", "de_DE.UTF-8"), (0, "", "", []))
 
     def test_database_is_made_with_its_locale_of_icu(self):
         shared = "ansible.module_utils.patroni_psql"
