@@ -114,8 +114,7 @@ impl Health {
                 Some(from) => self.note(
                     "archive-gap",
                     format!("{missing}: no restore reaches a moment from {} to {}", moment(gap.until), moment(from)),
-                    "Nothing is to be done: a backup was made since, and the gap goes when the retention removes what is before it"
-                        .to_owned(),
+                    "Wait until the retention removes the backups before the gap: one was made after it".to_owned(),
                 ),
                 None => {
                     let message = format!("{missing}: no restore reaches a moment after {}", moment(gap.until));
