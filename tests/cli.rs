@@ -254,10 +254,10 @@ fn command_with_a_question_on_a_cluster_without_machines_fails_before_the_questi
 fn word_that_is_no_subcommand_is_reported_with_the_subcommands() {
     let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
     let lists = [
-        (&["secrets", "pg", "creat"][..], "[subcommands: create, recipients, rotate, host-keys", Some("'create'")),
-        (&["secrets", "pg", "zzz", "more"], "[subcommands: create, recipients, rotate, host-keys", None),
+        (&["secrets", "pg", "creat"][..], "[subcommands: create, set, recipients, rotate, host-keys", Some("'create'")),
+        (&["secrets", "pg", "zzz", "more"], "[subcommands: create, set, recipients, rotate, host-keys", None),
         (&["secrets", "pg", "recipients", "ad"], "[subcommands: list, add, remove", Some("'add'")),
-        (&["--output", "json", "secrets", "up", "rotat"], "[subcommands: create, recipients,", Some("'rotate'")),
+        (&["--output", "json", "secrets", "up", "rotat"], "[subcommands: create, set, recipients,", Some("'rotate'")),
         (&["image", "biuld"], "[subcommands: list, build, prune", Some("'build'")),
     ];
     for (words, list, meant) in lists {
