@@ -26,14 +26,15 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     time::Instant,
 };
 
 use hactl::{assets::Assets, dns::SECRET_VARIABLE, terraform::provider};
-use recorded::{Nowhere, Recorded};
+use recorded::{Hypervisor, Interfaces, Machine, Nowhere, Recorded};
 use serde_json::{Value, json};
 use servers::{KEY, Kind, Server, ZONE};
-use simulator::{SECRET, Simulator, TOKEN, World};
+use simulator::{Guest, SECRET, Simulator, TOKEN, World};
 
 const MACHINES: usize = 100;
 /// As hactl asks Terraform for as many machines.
@@ -45,6 +46,34 @@ const RECORD: &str = "hactl_dns_record_set";
 const TERRAFORM: usize = 0;
 const HACTL: usize = 1;
 const BEFORE: usize = 2;
+
+/// Machines that are there at once, and that the API shows: hactl would otherwise look for each of them.
+struct Shown(Arc<Mutex<World>>);
+
+impl Shown {
+    fn guests(&self, change: impl FnOnce(&mut BTreeMap<u32, Guest>)) {
+        change(&mut self.0.lock().expect("no test panics with it").guests);
+    }
+}
+
+#[tonic::async_trait]
+impl Hypervisor for Shown {
+    async fn create(&self, machine: &Machine) -> Result<Interfaces, String> {
+        let node = machine.attributes["node_name"].as_str().expect("the schema requires it");
+        let guest = Guest::new("qemu", node, machine.name());
+        self.guests(|guests| drop(guests.insert(number(machine), guest)));
+        Nowhere.create(machine).await
+    }
+
+    async fn destroy(&self, machine: &Machine) -> Result<(), String> {
+        self.guests(|guests| drop(guests.remove(&number(machine))));
+        Ok(())
+    }
+}
+
+fn number(machine: &Machine) -> u32 {
+    machine.vm_id().try_into().expect("it is small")
+}
 
 struct Place {
     dir: tempfile::TempDir,
@@ -81,7 +110,8 @@ impl Place {
 
 fn main() {
     let (server, simulator) = (Server::start(Kind::Bind), Simulator::start(World::default()));
-    let place = Place { dir: tempfile::tempdir().expect("room for files"), recorded: Recorded::start(Nowhere) };
+    let recorded = Recorded::start(Shown(simulator.shared()));
+    let place = Place { dir: tempfile::tempdir().expect("room for files"), recorded };
     let (hactl, top) = (env!("CARGO_BIN_EXE_hactl"), place.dir.path());
     let instances: String = (0..MACHINES).map(|number| format!("  m{number:03}: {{}}\n")).collect();
     let file = format!(

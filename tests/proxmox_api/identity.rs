@@ -133,6 +133,35 @@ fn machine_that_answers_is_not_gone_because_this_proxmox_lacks_it() {
     assert_eq!(check(&simulator, &wanted).unwrap().surveyed.vm_ids[&key("node1")], 100);
 }
 
+/// A listener whose queue is full lets connections wait, as an address without a machine does.
+#[test]
+fn hundred_machines_that_are_gone_are_found_gone_within_the_time_of_the_check() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        socket.listen(0).unwrap()
+    });
+    let address = listener.local_addr().unwrap();
+    let first = std::net::TcpStream::connect(address).unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100));
+    assert!((0..5).any(|_| connect().is_err()), "the queue is never full");
+    let gone = |n: u32| GuestRequest {
+        made: true,
+        vmid: Some(100 + n),
+        recorded_on: Some("pve1".to_owned()),
+        was_at: Some((address.ip().to_string(), address.port())),
+        name: format!("pg-prod-node{}", n + 1),
+        ..machine("pve1", 9002)
+    };
+    let wanted = ProxmoxRequest { cluster: Some(CLUSTER), known: (100..200).collect(), ..wanted((0..100).map(gone)) };
+    let simulator = Simulator::start(World::default());
+    // One after the other they would take longer than all of the check may.
+    let surveyed = check(&simulator, &wanted).unwrap().surveyed;
+    assert_eq!((surveyed.places.len(), surveyed.vm_ids.len()), (0, 100));
+    drop(first);
+}
+
 #[test]
 fn number_that_another_machine_has_now_is_not_changed() {
     let wanted = made(machine("pve1", 9002));

@@ -18,6 +18,9 @@ use crate::model::InstanceKey;
 /// Questions under way at once: a node's web server has a handful of workers.
 const AT_ONCE: usize = 8;
 
+/// Connections to machines under way at once: a process may have some 1,000 open.
+const KNOCKS_AT_ONCE: usize = 256;
+
 /// What the token sees of a Proxmox, as far as a [`ProxmoxRequest`] is about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -168,21 +171,22 @@ async fn unlisted(
     facts: &Facts,
 ) -> Result<BTreeMap<InstanceKey, Unlisted>, Trouble> {
     let missing = wanted.machines.iter().filter_map(|(key, machine)| Some((key, machine, machine.vmid?)));
-    let missing = missing.filter(|(_, _, vmid)| !facts.guests.contains_key(vmid));
-    let asked = stream::iter(missing)
-        .map(async |(key, machine, vmid)| {
-            let answers = async {
-                match &machine.was_at {
-                    Some((host, port)) => knock::accepts(host, *port).await,
-                    None => false,
-                }
-            };
-            let (free, answers) = tokio::join!(api.is_free(vmid), answers);
-            Ok((key.clone(), Unlisted { exists: !free?, answers }))
+    let missing: Vec<_> = missing.filter(|(_, _, vmid)| !facts.guests.contains_key(vmid)).collect();
+    let free = stream::iter(&missing)
+        .map(async |(_, _, vmid)| api.is_free(*vmid).await)
+        .buffered(AT_ONCE)
+        .collect::<Vec<Result<bool, Trouble>>>();
+    // No question to Proxmox. Each machine that is gone takes the whole patience of a connection.
+    let answers = stream::iter(&missing)
+        .map(async |(_, machine, _)| match &machine.was_at {
+            Some((host, port)) => knock::accepts(host, *port).await,
+            None => false,
         })
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<Result<_, Trouble>>>();
-    asked.await.into_iter().collect()
+        .buffered(KNOCKS_AT_ONCE)
+        .collect::<Vec<bool>>();
+    let (free, answers) = tokio::join!(free, answers);
+    let found = missing.iter().zip(free).zip(answers);
+    found.map(|(((key, _, _), free), answers)| Ok(((*key).clone(), Unlisted { exists: !free?, answers }))).collect()
 }
 
 /// Whether the Proxmox cluster has a quorum, where the token may ask.
