@@ -39,17 +39,17 @@ pub async fn self_test(
         verdict.drills.push(not_run(&SELF_TEST, DrillOutcome::Skipped, reason));
         return Ok(end(cluster, &table, verdict, ended).await);
     }
-    let rounds = RoundSetup {
+    let setup = |durability, before| RoundSetup {
         cluster,
         table: &table,
         clients: &clients,
         psql: None,
         load,
-        durability: planned,
-        before: &[],
+        durability,
+        before,
         record,
     };
-    let (report, result) = one(cluster, &rounds, &WATCHER, 1..=1, &mut writer).await;
+    let (report, result) = one(cluster, &setup(planned, &[]), &WATCHER, 1..=1, &mut writer).await;
     let restored = report.outcome == DrillOutcome::Passed;
     verdict.drills.push(report);
     if result.is_err() || !restored {
@@ -57,18 +57,7 @@ pub async fn self_test(
     }
     if planned != Durability::Async {
         let drill = Drill { variant: Some(planned.as_str()), ..SELF_TEST };
-        let before = &[CUT_REPLICATION];
-        let rounds = RoundSetup {
-            cluster,
-            table: &table,
-            clients: &clients,
-            psql: None,
-            load,
-            durability: planned,
-            before,
-            record,
-        };
-        let (report, result) = one(cluster, &rounds, &drill, 1..=1, &mut writer).await;
+        let (report, result) = one(cluster, &setup(planned, &[CUT_REPLICATION]), &drill, 1..=1, &mut writer).await;
         verdict.drills.push(report);
         ended = result;
     }
@@ -87,9 +76,7 @@ pub async fn self_test(
                 break;
             }
             let drill = Drill { variant: Some(variant), ..ORPHAN };
-            let rounds =
-                RoundSetup { cluster, table: &table, clients: &clients, psql: None, load, durability, before, record };
-            let (report, result) = one(cluster, &rounds, &drill, 1..=1, &mut writer).await;
+            let (report, result) = one(cluster, &setup(durability, before), &drill, 1..=1, &mut writer).await;
             verdict.drills.push(if durability == Durability::Async { must_lose(report) } else { report });
             ended = result;
         }
