@@ -196,25 +196,17 @@ mod tests {
     fn proved(schedule: &str, hours: Option<i64>, days: Option<i64>, change: impl Fn(&mut Seen)) -> Health {
         let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
         let backup = hours.map(|hours| BackupView {
-            label: "20261130-022015F".to_owned(),
-            kind: "full".to_owned(),
             started: now - SignedDuration::from_hours(hours),
-            ended: now - SignedDuration::from_hours(hours) + SignedDuration::from_secs(60),
-            stop_lsn: None,
             size_bytes: 1 << 30,
             added_bytes: 1 << 20,
-            has_errors: false,
+            ..BackupView::sample(
+                "20261130-022015F",
+                now - SignedDuration::from_hours(hours) + SignedDuration::from_secs(60),
+            )
         });
         let restorable_from = backup.as_ref().map(|backup| backup.ended);
         let backups: Vec<BackupView> = backup.into_iter().collect();
-        let backups = Backups {
-            stanza: "pg-1a2b3c4d".to_owned(),
-            backups,
-            restorable_from,
-            last_segment: None,
-            gaps: Vec::new(),
-            is_running: false,
-        };
+        let backups = Backups::sample(backups, restorable_from);
         let mut seen = Seen { backups, scheduled_failed: false };
         change(&mut seen);
         let archiver =

@@ -315,25 +315,12 @@ mod tests {
 
     fn seen(backups: &[(&str, &str, &str)]) -> Backups {
         let view = |(label, ended, lsn): &(&str, &str, &str)| BackupView {
-            label: (*label).to_owned(),
-            kind: "full".to_owned(),
-            started: ended.parse().unwrap(),
-            ended: ended.parse().unwrap(),
             stop_lsn: Some((*lsn).to_owned()),
-            size_bytes: 0,
-            added_bytes: 0,
-            has_errors: false,
+            ..BackupView::sample(label, ended.parse().unwrap())
         };
         let backups: Vec<BackupView> = backups.iter().map(view).collect();
         let restorable_from = backups.iter().map(|backup| backup.ended).min();
-        Backups {
-            stanza: "pg-1a2b3c4d".to_owned(),
-            backups,
-            restorable_from,
-            last_segment: None,
-            gaps: Vec::new(),
-            is_running: false,
-        }
+        Backups::sample(backups, restorable_from)
     }
 
     #[test]

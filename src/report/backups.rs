@@ -124,14 +124,7 @@ mod tests {
 
     #[test]
     fn backups_are_a_table_with_the_first_moment_to_restore_to() {
-        let mut seen = Backups {
-            stanza: "pg-1a2b3c4d".into(),
-            backups: Vec::new(),
-            restorable_from: None,
-            last_segment: None,
-            gaps: Vec::new(),
-            is_running: false,
-        };
+        let mut seen = Backups::sample(Vec::new(), None);
         assert_eq!(backups_text(&seen), "stanza pg-1a2b3c4d\nno backups yet\n");
         let time = "2026-11-30T02:20:16Z".parse().unwrap();
         seen.backups.push(BackupView {

@@ -59,6 +59,32 @@ pub struct BackupView {
     pub has_errors: bool,
 }
 
+#[cfg(test)]
+impl BackupView {
+    /// A full backup of nothing, in no time.
+    pub(crate) fn sample(label: &str, ended: Timestamp) -> Self {
+        Self {
+            label: label.to_owned(),
+            kind: "full".to_owned(),
+            started: ended,
+            ended,
+            stop_lsn: None,
+            size_bytes: 0,
+            added_bytes: 0,
+            has_errors: false,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Backups {
+    /// A repository whose archive has no segment and misses none.
+    pub(crate) fn sample(backups: Vec<BackupView>, restorable_from: Option<Timestamp>) -> Self {
+        let stanza = "pg-1a2b3c4d".to_owned();
+        Self { stanza, backups, restorable_from, last_segment: None, gaps: Vec::new(), is_running: false }
+    }
+}
+
 #[derive(Deserialize)]
 struct Stanza {
     name: String,

@@ -77,26 +77,10 @@ mod tests {
     fn removed_backups_are_named_with_the_first_moment_that_is_left() {
         let seen = |labels: &[&str]| {
             let time = "2026-11-30T02:20:16Z".parse().unwrap();
-            let view = |label: &&str| BackupView {
-                label: (*label).to_owned(),
-                kind: "full".to_owned(),
-                started: time,
-                ended: time,
-                stop_lsn: None,
-                size_bytes: 0,
-                added_bytes: 0,
-                has_errors: false,
-            };
+            let view = |label: &&str| BackupView::sample(label, time);
             let restorable_from = (!labels.is_empty()).then_some(time);
             let backups = labels.iter().map(view).collect();
-            Backups {
-                stanza: "pg-1a2b3c4d".to_owned(),
-                backups,
-                restorable_from,
-                last_segment: None,
-                gaps: Vec::new(),
-                is_running: false,
-            }
+            Backups::sample(backups, restorable_from)
         };
         let left = "The cluster can be restored to moments from 2026-11-30 02:20:16Z on.";
         let all = seen(&["a", "b", "c"]);
