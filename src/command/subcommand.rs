@@ -8,8 +8,8 @@ use clap::{
 use super::Cli;
 use crate::model::nearest;
 
-/// Lists the subcommands if a word is none of them: clap calls it an unexpected argument where a name precedes it, as in
-/// `hactl secrets NAME WORD`.
+/// Adds the list of subcommands to the error about a word that is not a subcommand. After a name, as in `hactl secrets NAME WORD`,
+/// clap calls such a word an unexpected argument.
 pub(crate) fn with_list(error: clap::Error, arguments: impl IntoIterator<Item = String>) -> clap::Error {
     let kind = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,

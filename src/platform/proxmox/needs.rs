@@ -77,7 +77,7 @@ pub struct GuestRequest {
 }
 
 /// The disks of a machine that get a size from the cluster file for the first time. Terraform's provider then sets their
-/// flags, too, to its own defaults where it is told none.
+/// flags, too: those that its configuration leaves out get the provider's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SizedDisks {
     None,
