@@ -54,8 +54,8 @@ const CHECKPOINTS: u32 = 3;
 /// How long a standby may take to have what the primary has had on its disk.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a problem may last that passes by itself.
-const SETTLED_WITHIN: Duration = Duration::from_secs(8);
+/// How long a problem may last that passes by itself: Patroni's default `loop_wait` of 10 s, and a turn that is slow.
+const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long the cluster may take to be healthy again: the old primary may have to be rewound.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
@@ -129,7 +129,7 @@ async fn switch(
     let name = &cluster.plan.cluster;
     let say = async |words: String| context.events.step(Stage::Switchover, None, words).await;
     wish::settle(cluster).await;
-    let looked = async { Ok(settled(cluster).await) };
+    let looked = async { Ok(settled(cluster, to).await) };
     let health = context.interruptible("look at the machines of", name, looked).await?;
     run.keep("health", &health)?;
     let Some(leader) = health.leader else {
@@ -218,13 +218,14 @@ async fn under_hold(
     Ok(moved)
 }
 
-/// The state of the cluster, once it has no problem or some time has passed: a replica that has just followed a new primary
-/// shows its old timeline for a moment.
-async fn settled(cluster: &RunningCluster) -> Health {
+/// The state of the cluster, once nothing speaks against a switchover to `to` or some time has passed: a replica that has just
+/// followed a new primary shows its old timeline for a moment, and its acknowledgement does not count at once.
+async fn settled(cluster: &RunningCluster, to: Option<&InstanceKey>) -> Health {
     let deadline = Instant::now() + SETTLED_WITHIN;
     loop {
         let health = health::diagnose(&cluster.plan, &health::observe(&cluster.fleet, &cluster.access).await);
-        if preflight::is_fit(&health.problems) || Instant::now() > deadline {
+        let durability = cluster.plan.patroni.durability;
+        if preflight::is_settled(&health.problems, &health.members, durability, to) || Instant::now() > deadline {
             return health;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

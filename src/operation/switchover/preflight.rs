@@ -41,9 +41,26 @@ fn grave(problems: &[Problem]) -> impl Iterator<Item = &Problem> {
     problems.iter().filter(|problem| !HARMLESS.contains(&problem.code.as_str()))
 }
 
-/// Whether no problem speaks against a switchover.
-pub(super) fn is_fit(problems: &[Problem]) -> bool {
-    grave(problems).next().is_none()
+/// Whether nothing that may pass by itself speaks against a switchover, to `to` if one is wished for.
+pub(super) fn is_settled(
+    problems: &[Problem],
+    members: &[Member],
+    durability: Durability,
+    to: Option<&InstanceKey>,
+) -> bool {
+    let joins = |member: &Member| {
+        to.is_some_and(|to| member.name == to.as_str()) && member.role == "replica" && !acknowledges(member, durability)
+    };
+    grave(problems).next().is_none() && !members.iter().any(joins)
+}
+
+/// Whether the acknowledgement of `member` counts. Patroni lets a replica that has joined count from its next turns on.
+fn acknowledges(member: &Member, durability: Durability) -> bool {
+    match durability {
+        Durability::QuorumStrict | Durability::Quorum => member.role == "quorum_standby",
+        Durability::SyncStrict | Durability::Sync => member.role == "sync_standby",
+        Durability::Async => true,
+    }
 }
 
 /// Everything that speaks against a switchover, to `to` if one is wished for.
@@ -95,12 +112,7 @@ fn unfit(seen: &Seen<'_>, to: &InstanceKey) -> Option<Obstacle> {
     {
         return Some(Obstacle::new(format!("the tags of {to} forbid that it leads"), "Name another replica with --to"));
     }
-    let role = match seen.durability {
-        Durability::QuorumStrict | Durability::Quorum => "quorum_standby",
-        Durability::SyncStrict | Durability::Sync => "sync_standby",
-        Durability::Async => return None,
-    };
-    (member.role != role).then(|| {
+    (!acknowledges(member, seen.durability)).then(|| {
         let cause =
             format!("{to} is not one of the replicas whose acknowledgement counts: Patroni calls it {}", member.role);
         Obstacle::new(cause, "Wait until `hactl status` shows it as a synchronous replica, or name another with --to")

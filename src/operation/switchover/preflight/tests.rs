@@ -104,3 +104,19 @@ fn prepared_transaction_and_logical_slot_without_a_copy_are_named() {
     let notes = notes(&activity, Some(&[("events".to_owned(), slot)].into()));
     assert!(notes.len() == 2 && notes[0].contains("two-phase") && notes[1].contains("feed"), "{notes:?}");
 }
+
+#[test]
+fn member_that_is_wished_for_is_waited_for_until_its_acknowledgement_counts() {
+    let members = [member("node1", "leader"), member("node2", "quorum_standby"), member("node3", "replica")];
+    let settled = |durability, to: Option<&str>, problems: &[Problem]| {
+        is_settled(problems, &members, durability, to.map(key).as_ref())
+    };
+    let quorum = Durability::QuorumStrict;
+    for (to, expected) in [(None, true), (Some("node1"), true), (Some("node2"), true), (Some("node3"), false)] {
+        assert_eq!(settled(quorum, to, &[]), expected, "{to:?}");
+    }
+    assert!(settled(Durability::Async, Some("node3"), &[]));
+    assert!(!settled(Durability::Sync, Some("node3"), &[]));
+    assert!(settled(quorum, None, &[problem("pending-restart")]));
+    assert!(!settled(quorum, None, &[problem("not-streaming")]));
+}
