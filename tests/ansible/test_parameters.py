@@ -30,8 +30,9 @@ def load(path, name):
 LOG = load("module_utils/patroni_server_log.py", "ansible.module_utils.patroni_server_log")
 sys.modules["ansible.module_utils.patroni_server_log"] = LOG
 sys.modules["ansible.module_utils.patroni_progress"] = load("module_utils/patroni_progress.py", "ansible.module_utils.patroni_progress")
-for shared in ("patroni_libraries", "patroni_psql", "patroni_rest", "patroni_restore"):
+for shared in ("patroni_libraries", "patroni_machine", "patroni_psql", "patroni_rest", "patroni_restore"):
     sys.modules["ansible.module_utils." + shared] = load("module_utils/%s.py" % shared, "ansible.module_utils." + shared)
+MACHINE = sys.modules["ansible.module_utils.patroni_machine"]
 PARAMETERS = load("library/patroni_parameters.py", "patroni_parameters")
 CANARY = load("library/patroni_canary.py", "patroni_canary")
 MEMBER = load("library/patroni_member_info.py", "patroni_member_info")
@@ -206,7 +207,20 @@ class Harmful(unittest.TestCase):
         self.assertEqual(PARAMETERS.harmful(["wal_keep_size"], {"wal_keep_size": "100TB"}, {}, 1), [])
 
     def test_disk_of_a_directory_that_does_not_exist_yet_is_that_of_its_parent(self):
-        self.assertEqual(PARAMETERS.disk_size("/tmp/not/yet/there"), PARAMETERS.disk_size("/tmp"))
+        self.assertEqual(MACHINE.disk_size("/tmp/not/yet/there"), MACHINE.disk_size("/tmp"))
+
+    def test_memory_is_that_of_the_container_and_huge_pages_are_those_of_the_kernel(self):
+        lines = "MemTotal:       2048 kB\nMemFree:  7 kB\nHugePages_Total:       3\nHugepagesize:       2048 kB\n"
+        with tempfile.TemporaryDirectory() as place:
+            limit = pathlib.Path(place, "memory.max")
+            info = pathlib.Path(place, "meminfo")
+            info.write_text(lines, encoding="ascii")
+            found = MACHINE.meminfo(str(info))
+            with mock.patch.object(MACHINE, "meminfo", lambda: found):
+                self.assertEqual(MACHINE.huge_pages(), 3 * 2048 * 1024)
+                for said, expected in (("1048576\n", 1048576), ("max\n", 2048 * 1024), ("9223372036854771712\n", 2048 * 1024)):
+                    limit.write_text(said, encoding="ascii")
+                    self.assertEqual(MACHINE.memory((str(limit), place + "/none")), expected)
 
 
 class Shown(unittest.TestCase):

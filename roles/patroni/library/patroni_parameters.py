@@ -14,6 +14,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_machine import disk_size, huge_pages, memory
 from ansible.module_utils.patroni_psql import fed, psql
 from ansible.module_utils.patroni_restore import tried as restore_command
 from ansible.module_utils.patroni_server_log import blame, complaints, refusals, text
@@ -214,31 +215,6 @@ def harmful(changed, parameters, settings, disk):
     return refused
 
 
-def disk_size(path):
-    """Bytes of the file system that a directory is on, or will be on."""
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return shutil.disk_usage(path).total
-
-
-def machine_memory():
-    """Bytes that this machine, or its container, has."""
-    found = [int(re.search(r"^MemTotal:\s+(\d+)", open("/proc/meminfo", encoding="ascii").read(), re.M).group(1)) * 1024]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path, encoding="ascii") as file:
-                found.append(int(file.read()))
-        except (OSError, ValueError):
-            continue
-    return min(found)
-
-
-def huge_pages():
-    """Bytes of the machine's huge pages, used or not: the next start takes those of the running server."""
-    found = dict(re.findall(r"^(HugePages_Total|Hugepagesize):\s+(\d+)", open("/proc/meminfo", encoding="ascii").read(), re.M))
-    return int(found.get("HugePages_Total", 0)) * int(found.get("Hugepagesize", 0)) * 1024
-
-
 class Scratch:
     """The server of its own, and its directory."""
 
@@ -339,7 +315,7 @@ class Scratch:
 
 def sizes(scratch, params, changed, version):
     """Refuses what does not fit into the machine's memory, or that the server cannot compute."""
-    parameters, memory = params["parameters"], machine_memory()
+    parameters, whole, pages = params["parameters"], memory(), huge_pages()
     options = ["-c", "archive_mode=off"]
     # The server computes its whole size from version 15 on.
     what = "shared_memory_size" if version >= 150000 else "shared_buffers"
@@ -348,10 +324,10 @@ def sizes(scratch, params, changed, version):
         return refusals(lines, changed, parameters)
     bytes_wanted = int(shown) * (8192 if what == "shared_buffers" else 1048576)
     in_huge_pages = text(parameters.get("huge_pages", "try")).lower() == "on"
-    if in_huge_pages and "huge_pages" in changed and bytes_wanted > huge_pages():
-        name, limit, kind = "huge_pages", huge_pages(), "huge pages"
-    elif in_huge_pages and bytes_wanted > huge_pages() or bytes_wanted >= memory:
-        limit, kind = (huge_pages(), "huge pages") if in_huge_pages else (memory, "memory")
+    if in_huge_pages and "huge_pages" in changed and bytes_wanted > pages:
+        name, limit, kind = "huge_pages", pages, "huge pages"
+    elif in_huge_pages and bytes_wanted > pages or bytes_wanted >= whole:
+        limit, kind = (pages, "huge pages") if in_huge_pages else (whole, "memory")
         name = largest(scratch, parameters, changed, what, options, bytes_wanted)
     else:
         return []
