@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
@@ -31,6 +32,9 @@ options:
         carries clientAuth, so that it serves here, too.
   port: {type: int, default: 2379, description: Client port of the node's own etcd}
   wait: {type: int, default: 0, description: Seconds to wait for a quorum}
+  peers: {type: list, elements: str, default: [], description: Peer URLs that are tried where no quorum came}
+  required: {type: bool, default: false, description: Fail without a quorum}
+  runs: {type: str, default: "", description: Fail if the server runs another version than this}
   program: {type: path, description: Path of etcd, whose version is asked for}
 author: The hactl maintainers
 """
@@ -46,7 +50,7 @@ leader_id: {type: str, returned: always, description: The leader's id}
 version: {type: str, returned: always, description: The version of the server that runs}
 cluster_version: {type: str, returned: always, description: 'The version that the cluster has agreed on, MAJOR.MINOR.0'}
 installed: {type: str, returned: with program, description: 'The version of the program, or nothing'}
-error: {type: str, returned: always, description: Why no answer came}
+error: {type: str, returned: always, description: 'Why no answer came, and which peers do not accept connections'}
 """
 
 
@@ -74,11 +78,31 @@ class Client:
             return json.load(answer)
 
 
-def refused(port):
+def refused(port, host="127.0.0.1"):
     try:
-        socket.create_connection(("127.0.0.1", port), 2).close()
+        socket.create_connection((host, port), 2).close()
     except OSError as error:
         return str(error)
+    return ""
+
+
+def unreached(peers):
+    """The peers that do not accept connections, each with the system's reason."""
+    found = []
+    for url in peers:
+        address = urllib.parse.urlsplit(url)
+        cause = refused(address.port, address.hostname)
+        if cause:
+            found.append("%s:%d (%s)" % (address.hostname, address.port, cause))
+    return found
+
+
+def complaint(params, found):
+    """Why the answer is not the one that is required; nothing if it is."""
+    if params["required"] and not found["quorum"]:
+        return "etcd has no quorum after %d s: %s" % (params["wait"], found["error"] or "no leader")
+    if params["runs"] and found["version"] != params["runs"]:
+        return "etcd runs version %s instead of %s" % (found["version"] or "unknown", params["runs"])
     return ""
 
 
@@ -130,6 +154,9 @@ def main():
             port=dict(type="int", default=2379),
             wait=dict(type="int", default=0),
             program=dict(type="path"),
+            peers=dict(type="list", elements="str", default=[]),
+            required=dict(type="bool", default=False),
+            runs=dict(type="str", default=""),
         ),
         supports_check_mode=True,
     )
@@ -138,10 +165,16 @@ def main():
     while not found["quorum"] and time.monotonic() < deadline:
         time.sleep(0.2)
         found = ask(module.params)
+    away = [] if found["quorum"] else unreached(module.params["peers"])
+    if away:
+        found["error"] = "%s; this machine does not reach the peers %s" % (found["error"] or "no leader", ", ".join(away))
     found["has_data"] = os.path.isdir(os.path.join(module.params["data_dir"], "member", "wal"))
     found["unfinished"] = os.path.exists(os.path.join(module.params["config_dir"], "first-start.env"))
     if module.params["program"]:
         found["installed"] = installed(module, module.params["program"])
+    wrong = complaint(module.params, found)
+    if wrong:
+        module.fail_json(msg=wrong, **found)
     module.exit_json(changed=False, **found)
 
 
