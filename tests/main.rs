@@ -38,6 +38,7 @@ mod switchover;
 mod takeover;
 mod terraform_provider;
 mod trouble;
+mod unprivileged;
 mod up;
 mod verify;
 mod verify_faults;
