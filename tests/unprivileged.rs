@@ -176,6 +176,8 @@ impl Drop for Containers {
         for node in NODES {
             let _ = Command::new("lxc-stop").arg("-P").arg(self.directory.path()).args(["-k", "-n", node]).status();
         }
+        // It sorts by inode, and so is faster than the standard library with many files.
+        let _ = Command::new("rm").arg("-rf").arg(self.directory.path()).status();
     }
 }
 
