@@ -279,6 +279,44 @@ class Override(unittest.TestCase):
         self.assertEqual(CANARY.with_override(changed, {"work_mem": "1MB"}).count(CANARY.MARK), 1)
 
 
+class Member(unittest.TestCase):
+    def wrong(self, name, given, tried, shown, source, in_file):
+        """Why a replica has not passed whose session shows a parameter so, from this source."""
+        canary = CANARY.Canary.__new__(CANARY.Canary)
+        canary.params = dict(parameters={name: given})
+        canary.rest = mock.Mock(**{"ask.return_value": dict(state="running")})
+        canary.tls = mock.Mock(return_value=None)
+
+        def sql(statement):
+            hidden = "'%s'" % source in statement
+            return json.dumps(dict(settings={name: None if hidden else shown}, files={name: in_file} if in_file else {}, pending=[],
+                                   streams=1)), None
+
+        canary.sql = sql
+        return canary.wrong({name: tried})
+
+    def test_value_of_a_session_of_its_own_does_not_hide_that_of_the_server(self):
+        for name, given, tried, shown, source, in_file in (
+            ("work_mem", "8MB", "8192", "8192", "configuration file", "8MB"),
+            # The modules' own sessions have no limits.
+            ("statement_timeout", "30s", "30000", "0", "client", "30s"),
+            # ALTER ROLE postgres SET lock_timeout = 0
+            ("lock_timeout", "5s", "5000", "0", "user", "5s"),
+            ("jit", False, "off", "on", "database", "off"),
+            # Computed from shared_buffers, which are small on the server that tried it.
+            ("wal_buffers", "-1", "64", "768", "override", "-1"),
+        ):
+            self.assertIsNone(self.wrong(name, given, tried, shown, source, in_file), name)
+
+    def test_value_that_the_server_has_not_taken_does_not_pass(self):
+        for name, given, tried, shown, source, in_file, words in (
+            ("work_mem", "8MB", "8192", "4096", "default", "8MB", '"work_mem" is 4096, not 8192'),
+            ("statement_timeout", "30s", "30000", "0", "client", None, '"statement_timeout" is unset, not 30s'),
+            ("statement_timeout", "30s", "30000", "0", "client", "10s", '"statement_timeout" is 10s, not 30s'),
+        ):
+            self.assertEqual(self.wrong(name, given, tried, shown, source, in_file), words)
+
+
 class Data(unittest.TestCase):
     def made(self, *names):
         directory = tempfile.TemporaryDirectory()
