@@ -421,6 +421,29 @@ class Undo(unittest.TestCase):
         asked = self.run_on({"postgresql": {"parameters": {"work_mem": "10MB"}}})
         self.assertEqual([path for path, _ in asked], ["range"])
 
+    def test_change_that_a_timer_has_put_back_has_not_come_to_its_end(self):
+        class Ended(Exception):
+            pass
+
+        def settled(wanted, answer):
+            module = mock.Mock(params=dict(self.GIVEN, state="settled", port=8008, after=900, wanted=wanted))
+            module.exit_json.side_effect = module.fail_json.side_effect = Ended
+            rest = mock.Mock(**{"return_value.ask": mock.Mock(side_effect=answer if isinstance(answer, list) else [answer])})
+            with mock.patch.object(UNDO, "AnsibleModule", return_value=module), mock.patch.object(UNDO, "Rest", rest), \
+                    mock.patch("os.path.exists", return_value=False), self.assertRaises(Ended):
+                UNDO.main()
+            self.assertIn(["systemctl", "stop", UNDO.UNIT + ".timer"], [call.args[0] for call in module.run_command.call_args_list])
+            return module.fail_json.called
+
+        def config(work_mem):
+            return {"ttl": 20, "postgresql": {"parameters": {"work_mem": work_mem}}}
+
+        self.assertFalse(settled({"work_mem": "9MB"}, config("9MB")))
+        self.assertTrue(settled({"work_mem": "9MB"}, config("4MB")))
+        # Timers that an interrupted run left, and a Patroni that does not answer.
+        self.assertFalse(settled({}, config("4MB")))
+        self.assertFalse(settled({"work_mem": "9MB"}, [OSError("refused")]))
+
     def test_program_of_the_timer_is_valid_and_holds_what_it_compares(self):
         given = dict(config_dir="/etc/patroni", endpoints=["10.0.0.1:2379"], prefix="/service/x/",
                      before={"search_path": "\"$user\", 'a' \\ %s"}, wanted={"work_mem": "4MB"})
