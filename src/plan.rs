@@ -121,7 +121,7 @@ pub struct PlannedInstance {
     pub memory_mib: u32,
     /// Processor cores.
     pub cores: u32,
-    /// The size in GiB of the disk that holds PGDATA, when the cluster file sets it.
+    /// The size in GiB of the machine's first disk, when the cluster file sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_gb: Option<u32>,
     /// Position of the address within the network of the local platform, from 10; never changes once assigned. 0 on

@@ -47,6 +47,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("certificate", "a certificate cannot be read, is not trusted or has expired"),
     ("changed-meanwhile", "another run has changed the cluster since this run began"),
     ("client-files", "files for clients could not be written"),
+    ("clock-wrong", "certificates would not be valid by the clocks of the machines"),
     ("clone-failed", "what a cluster has now could not be brought into the repository of its backups"),
     ("cloud-init", "the first boot of a machine failed or did not finish"),
     ("cluster-age", "the age of the data could not be read"),

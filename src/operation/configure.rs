@@ -69,7 +69,9 @@ pub async fn configure(
         let prepared = prepare::prepare(run, cluster, vault, mitogen).await?;
         software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
         if !check {
-            firewall::admit_members(cluster, fleet, &access(&run.context, cluster, vault)?).await?;
+            let access = access(&run.context, cluster, vault)?;
+            software::look_at_dates(&run.context, cluster, vault, fleet, &access).await?;
+            firewall::admit_members(cluster, fleet, &access).await?;
         }
         // A check shows what a run with consent would do.
         let mode = PlayMode { mitogen, check, may_interrupt: may_interrupt || check, origin: None };

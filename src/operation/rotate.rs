@@ -64,6 +64,8 @@ pub async fn rotate_certificates(
         for node in &order {
             vault.forget_certificates(Some(node.key()));
             software::render(run, cluster, vault, fleet, &prepared.downloads).await?;
+            let access = access(&run.context, cluster, vault)?;
+            software::look_at_dates(&run.context, cluster, vault, fleet, &access).await?;
             // A setting that waits for a restart of the primary waits on.
             let mode = PlayMode { mitogen, check: false, may_interrupt: false, origin: None };
             software::run_playbook(run, cluster, &prepared.ansible, mode, None).await?;

@@ -119,6 +119,7 @@ pub(super) async fn converge(
         run.skip(Stage::Configure, "every machine has this configuration, and the cluster is healthy").await;
         Configured::default()
     } else {
+        software::check_dates(cluster, vault, &seen)?;
         locks.take_machines(request).await?;
         // A run elsewhere may have taken it meanwhile; a missing etcd is not reported, because it is expected here.
         locks.try_etcd(request).await?;

@@ -69,10 +69,10 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     let derived = if own_size { parameters.clone() } else { BTreeMap::new() };
     let begins = versions.birth > 0;
     let kernel = kernel::settings(&spec.platform, spec.tune, begins, &derived);
-    let disks = data_nodes().map(|node| node.disk_gb);
+    let disks = data_nodes().map(|node| data_gb(spec, node));
     // A disk of unknown size may be smaller than the others.
     let disk_gb = disks.collect::<Option<Vec<u32>>>().and_then(|sizes| sizes.into_iter().min());
-    let smallest_known = data_nodes().filter_map(|node| node.disk_gb).min();
+    let smallest_known = data_nodes().filter_map(|node| data_gb(spec, node)).min();
     parameters.extend(disk::parameters(smallest_known));
     parameters.extend(birth::parameters(versions.birth));
     parameters.extend(birth::failover_slots(versions.postgres, &spec.postgres.parameters));
@@ -142,6 +142,12 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
         watchdog: spec.watchdog,
         disposable: spec.disposable,
     })
+}
+
+/// The size of the disk with PGDATA: one of its own where the file gives the machine one.
+fn data_gb(spec: &Spec, node: &PlannedInstance) -> Option<u32> {
+    let guest = spec.platform.proxmox().and_then(|proxmox| proxmox.machines.get(&node.key));
+    guest.and_then(|guest| guest.data_disk_gb).or(node.disk_gb)
 }
 
 fn has_role(spec: &Spec, key: &InstanceKey, role: Role) -> bool {

@@ -143,6 +143,19 @@ fn parameters_fit_the_smallest_data_node_unless_the_user_sets_them() {
 }
 
 #[test]
+fn wal_fits_the_disk_of_the_data_where_the_machines_have_one() {
+    let slots = |more: &str| {
+        let plan = plan(&format!("platform: proxmox\ninstances: {{a: {{}}, b: {{}}, w: {{roles: [etcd]}}}}\n{more}"));
+        let kept = plan.postgres.parameters.get("max_slot_wal_keep_size").cloned();
+        (kept, plan.patroni.slots_are_bounded)
+    };
+    assert_eq!(slots("defaults: {disk_gb: 400}"), (Some("65536MB".into()), true));
+    assert_eq!(slots("defaults: {disk_gb: 400, data_disk_gb: 40}"), (Some("10240MB".into()), true));
+    assert_eq!(slots("defaults: {data_disk_gb: 40}"), (Some("10240MB".into()), true));
+    assert_eq!(slots(""), (None, false));
+}
+
+#[test]
 fn image_of_local_nodes_without_roles_has_the_packages_of_all_others() {
     let packages = |file: &str| plan(file).postgres.packages;
     assert_eq!(packages("instances: {a: {roles: []}}"), packages("instances: {a: {}}"));

@@ -177,20 +177,26 @@ fn names(holder: &Holder<'_>) -> Vec<Name> {
 }
 
 impl Leaf {
+    /// From when to when the certificate is valid; none if it is not readable.
+    #[must_use]
+    pub fn validity(&self) -> Option<[Timestamp; 2]> {
+        let (_, pem) = parse_x509_pem(self.certificate.as_bytes()).ok()?;
+        let certificate = pem.parse_x509().ok()?;
+        let validity = certificate.validity();
+        let at = |seconds: i64| Timestamp::from_second(seconds).ok();
+        Some([at(validity.not_before.timestamp())?, at(validity.not_after.timestamp())?])
+    }
+
     /// When the certificate ends; none if it is not readable.
     #[must_use]
     pub fn not_after(&self) -> Option<Timestamp> {
-        let (_, pem) = parse_x509_pem(self.certificate.as_bytes()).ok()?;
-        Timestamp::from_second(pem.parse_x509().ok()?.validity().not_after.timestamp()).ok()
+        self.validity().map(|[_, until]| until)
     }
 
     /// Whether a new certificate is due: less than a third of its time left, not valid yet, or not readable.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        let Ok((_, pem)) = parse_x509_pem(self.certificate.as_bytes()) else { return true };
-        let Ok(certificate) = pem.parse_x509() else { return true };
-        let (from, until) =
-            (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
-        let now = now.as_second();
+        let Some([from, until]) = self.validity() else { return true };
+        let [from, until, now] = [from, until, now].map(Timestamp::as_second);
         now < from || until - now < (until - from) / 3
     }
 

@@ -40,8 +40,7 @@ fn scan(host: &str, port: u16, file: &Path) -> Result<HostKey, Seen> {
     let mut first: Option<HostKey> = None;
     let mut other = false;
     let mut last = Seen::new(SshFailure::Unreachable, format!("{host}:{port} offered no host key"));
-    // Without a file no key is known.
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = read(file);
     // The user's file may know the machine by any kind of key.
     for kind in KINDS {
         let socket = dial(host, port)?;
@@ -103,6 +102,11 @@ fn scan(host: &str, port: u16, file: &Path) -> Result<HostKey, Seen> {
     }
 }
 
+/// A file of known hosts. Without one no key is known; a comment that is not UTF-8 hides no line of it.
+fn read(file: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned()
+}
+
 /// Whether a file of known hosts has the key in a line with `@revoked`, for any host: the key is the same everywhere.
 fn is_revoked(known_hosts: &str, key: &str) -> bool {
     known_hosts.lines().any(|line| {
@@ -117,6 +121,15 @@ mod tests {
 
     use super::*;
     use crate::ssh::connect::ATTEMPT;
+
+    #[test]
+    fn file_with_a_comment_that_is_not_utf8_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known_hosts");
+        std::fs::write(&file, b"# serveur \xe9crit\n@revoked * ssh-ed25519 AAAAC3\n").unwrap();
+        assert!(is_revoked(&read(&file), "ssh-ed25519 AAAAC3"));
+        assert_eq!(read(&dir.path().join("none")), "");
+    }
 
     #[tokio::test]
     async fn silent_server_is_asked_once() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write as _, path::PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{prepare, refused::parameters_refused};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         self, AnsibleEnvironment, Configured, Playbook, Refusal, Settings,
         inventory::{self, Inventory, Material},
     },
-    component::{self, Certificates, Downloaded, KeyPair, Observations, RoleSecrets, pgbackrest::Origin},
+    component::{self, Certificates, ClockView, Downloaded, KeyPair, Observations, RoleSecrets, pgbackrest::Origin},
     context::{Context, RunContext},
     deployment::{Cluster, client_files, ssh_keys},
     error::{Error, Result, codes},
@@ -93,7 +93,11 @@ pub(crate) struct Seen {
     pub(crate) with_data: Vec<InstanceKey>,
     /// Machines that SSH does not reach, each with the reason.
     pub(crate) unreachable: BTreeMap<InstanceKey, String>,
+    clocks: Clocks,
 }
+
+/// The clocks of the machines of a cluster that has data; none before.
+type Clocks = BTreeMap<InstanceKey, ClockView>;
 
 /// Looks whether every node carries the digest of this inventory and serves the certificates on its disk, the cluster is
 /// healthy, Patroni's configuration is that of the file and no member waits for a restart.
@@ -102,8 +106,68 @@ pub(crate) async fn look(cluster: &Cluster, fleet: &Fleet, access: &Access, inve
     let health = health::diagnose(&cluster.plan, &seen);
     let unreachable = seen.iter().filter_map(|(key, view)| Some((key.clone(), view.ssh.as_ref().err()?.to_string())));
     let current = is_current(&seen, &health, inventory.digest()) && health::are_read(&certificates);
-    let with_data = health::with_data(&seen);
-    Seen { current, certificates, with_data, unreachable: unreachable.collect(), leader: health.leader }
+    let (with_data, clocks) = (health::with_data(&seen), clocks(&seen));
+    Seen { current, certificates, with_data, unreachable: unreachable.collect(), leader: health.leader, clocks }
+}
+
+fn clocks(seen: &Observations) -> Clocks {
+    if health::with_data(seen).is_empty() {
+        return Clocks::new();
+    }
+    seen.iter().filter_map(|(key, view)| Some((key.clone(), view.clock?))).collect()
+}
+
+/// Checks that the certificates of a cluster that has data are valid by the clocks of its machines. A wrong clock of this
+/// machine would give all of them certificates that no service accepts.
+///
+/// # Errors
+/// With every machine for which that is not so.
+pub(crate) fn check_dates(cluster: &Cluster, vault: &Vault, seen: &Seen) -> Result<()> {
+    in_time(cluster, vault, &seen.clocks)
+}
+
+/// The same for a run that has not looked at the machines.
+///
+/// # Errors
+/// The same, and when the run is interrupted.
+pub(crate) async fn look_at_dates(
+    context: &Context,
+    cluster: &Cluster,
+    vault: &Vault,
+    fleet: &Fleet,
+    access: &Access,
+) -> Result<()> {
+    let seen = async { Ok(health::observe(fleet, access).await) };
+    let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
+    in_time(cluster, vault, &clocks(&seen))
+}
+
+fn in_time(cluster: &Cluster, vault: &Vault, clocks: &Clocks) -> Result<()> {
+    let misdated = misdated(vault.node_leaves(), clocks, Timestamp::now());
+    if misdated.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed("clock-wrong", "install the certificates of", cluster.name());
+    Err(misdated.into_iter().fold(error, Error::cause).hint(
+        "Run `date` here and on these machines, and set the clock that is wrong; then run the same command again. The \
+         machines keep the certificates that they have",
+    ))
+}
+
+/// Certificates that are not valid yet, or no longer, by the clocks of their machines: one sentence for each machine.
+fn misdated(leaves: &BTreeMap<InstanceKey, BTreeMap<String, Leaf>>, clocks: &Clocks, now: Timestamp) -> Vec<String> {
+    let time = |ahead: f64| SignedDuration::try_from_secs_f64(ahead).ok().and_then(|ahead| now.checked_add(ahead).ok());
+    let sentence = |(key, clock): (&InstanceKey, &ClockView)| {
+        let [least, most] = [time(clock.least)?, time(clock.most)?];
+        let certificates = leaves.get(key)?.iter();
+        let mut wrong = certificates.filter_map(|(name, leaf)| Some((name, leaf.validity()?)));
+        let (name, [from, until]) = wrong.find(|(_, [from, until])| most < *from || *until <= least)?;
+        Some(format!(
+            "{key}: its clock says {least:.0}, and the {name} certificate is valid from {from} to {until}, by the clock of this \
+             machine, which says {now:.0}"
+        ))
+    };
+    clocks.iter().filter_map(sentence).collect()
 }
 
 fn is_current(seen: &Observations, health: &Health, digest: &str) -> bool {
@@ -193,8 +257,52 @@ mod tests {
     use super::*;
     use crate::{
         component::{NodeView, Problem},
-        model::Role,
+        model::{Role, Secret},
     };
+
+    #[test]
+    fn certificates_are_not_installed_on_machines_by_whose_clocks_they_are_not_valid() {
+        let leaf = |from: (i32, u8, u8), until: (i32, u8, u8)| {
+            let mut params = rcgen::CertificateParams::default();
+            params.not_before = rcgen::date_time_ymd(from.0, from.1, from.2);
+            params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = params.self_signed(&key).unwrap().pem();
+            BTreeMap::from([("patroni".to_owned(), Leaf { certificate, key: Secret::new(key.serialize_pem()) })])
+        };
+        let key: InstanceKey = "node1".parse().unwrap();
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        let fresh = ((2026, 11, 29), (2028, 11, 27));
+        let table = [
+            (fresh, 0.0, None),
+            // The clocks of fresh machines are often behind.
+            (fresh, -86_400.0, None),
+            // This machine is a year ahead of the other one, and then behind it.
+            (fresh, -365.0 * 86_400.0, Some("2025-11-30T12:00:00Z")),
+            (fresh, 800.0 * 86_400.0, Some("2029-02-07T12:00:00Z")),
+        ];
+        for ((from, until), ahead, expected) in table {
+            let leaves = BTreeMap::from([(key.clone(), leaf(from, until))]);
+            // An answer that takes its time says less.
+            for slow in [0.0, 3.0] {
+                let clocks = Clocks::from([(key.clone(), ClockView { least: ahead - slow, most: ahead })]);
+                let found = misdated(&leaves, &clocks, now);
+                assert_eq!(found.len(), usize::from(expected.is_some()), "{ahead}: {found:?}");
+                assert!(slow > 0.0 || expected.is_none_or(|time| found[0].contains(time)), "{found:?}");
+            }
+            assert_eq!(misdated(&leaves, &Clocks::new(), now), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn clocks_of_a_cluster_without_data_are_not_looked_at() {
+        let clock = Some(ClockView { least: 0.0, most: 0.0 });
+        let mut view = NodeView { clock, ..NodeView::new([Role::Patroni].into(), Ok(())) };
+        let seen = |view: &NodeView| Observations::from([("node1".parse().unwrap(), view.clone())]);
+        assert!(clocks(&seen(&view)).is_empty());
+        view.checkpoint = Some((1, 1));
+        assert_eq!(clocks(&seen(&view)).len(), 1);
+    }
 
     #[test]
     fn playbook_is_skipped_unless_a_digest_or_patronis_configuration_differs() {

@@ -30,8 +30,9 @@ def load(path, name):
 LOG = load("module_utils/patroni_server_log.py", "ansible.module_utils.patroni_server_log")
 sys.modules["ansible.module_utils.patroni_server_log"] = LOG
 sys.modules["ansible.module_utils.patroni_progress"] = load("module_utils/patroni_progress.py", "ansible.module_utils.patroni_progress")
-for shared in ("patroni_libraries", "patroni_machine", "patroni_psql", "patroni_rest", "patroni_restore"):
+for shared in ("patroni_libraries", "patroni_machine", "patroni_psql", "patroni_rest", "patroni_restore", "patroni_limits"):
     sys.modules["ansible.module_utils." + shared] = load("module_utils/%s.py" % shared, "ansible.module_utils." + shared)
+LIMITS = sys.modules["ansible.module_utils.patroni_limits"]
 MACHINE = sys.modules["ansible.module_utils.patroni_machine"]
 PARAMETERS = load("library/patroni_parameters.py", "patroni_parameters")
 CANARY = load("library/patroni_canary.py", "patroni_canary")
@@ -176,35 +177,77 @@ class Limits(unittest.TestCase):
     def test_limits_below_what_is_used_are_refused(self):
         live = dict(slots=3, logical=1, senders=2, prepared=1)
         wanted = dict(max_replication_slots=2, max_wal_senders=2, max_prepared_transactions=0, wal_level="replica")
-        refused = PARAMETERS.limits(list(wanted), wanted, live)
+        refused = LIMITS.limits(list(wanted), wanted, live)
         self.assertEqual([item["parameter"] for item in refused], ["max_replication_slots", "max_prepared_transactions", "wal_level"])
         self.assertIn("3 replication slots", refused[0]["cause"])
 
+    def test_limit_that_leaves_the_file_is_that_of_the_server(self):
+        live = dict(slots=0, logical=0, senders=0, prepared=2)
+        refused = LIMITS.limits(["max_prepared_transactions", "work_mem"], {}, live)
+        self.assertEqual([(item["parameter"], item["value"], item["cause"]) for item in refused],
+                         [("max_prepared_transactions", "", "2 prepared transactions exist")])
+        self.assertEqual(LIMITS.limits(["max_prepared_transactions"], {}, dict(live, prepared=0)), [])
+        self.assertEqual(LIMITS.limits(["max_wal_senders"], {}, dict(live, senders=5)), [])
+
+    def test_library_that_a_database_uses_stays(self):
+        live = dict(slots=0, logical=0, senders=0, prepared=0, preloaded='pg_stat_statements, "$libdir/timescaledb",auto_explain',
+                    extensions={"timescaledb": "app", "plpgsql": "postgres"})
+        for value, taken in (("pg_stat_statements", ["timescaledb"]), (None, ["timescaledb"]), ("TIMESCALEDB", ["timescaledb"]),
+                             ("timescaledb", []), ("pgaudit, $libdir/timescaledb", [])):
+            given = {} if value is None else {"shared_preload_libraries": value}
+            refused = LIMITS.limits(["shared_preload_libraries"], given, live)
+            self.assertEqual([item["parameter"] for item in refused], ["shared_preload_libraries"] * len(taken), value)
+            self.assertTrue(all("database app has the extension timescaledb" in item["cause"] for item in refused))
+        self.assertEqual(LIMITS.limits(["work_mem"], {}, live), [])
+
+    def test_databases_are_asked_for_their_extensions_only_where_libraries_change(self):
+        asked = []
+
+        def psql(module, sql, program, socket_dir, port, database="postgres"):
+            asked.append(database)
+            found = dict(slots=0, logical=0, senders=0, prepared=0, preloaded="x", databases=["postgres", "a=b'c"])
+            return 0, json.dumps(found) if sql.startswith("SELECT json") else "plpgsql\nx\n", ""
+
+        for changed, databases in ((["work_mem"], []), (["shared_preload_libraries"], ["dbname='postgres'", "dbname='a=b\\'c'"])):
+            module = mock.Mock(params=dict(bin_dir="/b", socket_dir="/s", port=5432, changed=changed))
+            with mock.patch.object(LIMITS, "psql", psql):
+                found = LIMITS.running(module)
+            self.assertEqual(asked[1:], databases)
+            self.assertEqual(found["extensions"], dict(plpgsql="postgres", x="postgres") if databases else {})
+            asked.clear()
+
     def test_limits_that_do_not_change_are_not_judged(self):
-        self.assertEqual(PARAMETERS.limits(["work_mem"], dict(max_replication_slots=2), dict(slots=3, logical=1, senders=2, prepared=1)), [])
+        self.assertEqual(LIMITS.limits(["work_mem"], dict(max_replication_slots=2), dict(slots=3, logical=1, senders=2, prepared=1)), [])
 
 
 class Harmful(unittest.TestCase):
     def causes(self, name, given, shown):
-        refused = PARAMETERS.harmful([name], {name: given}, {name: shown}, 20 << 30)
+        refused = LIMITS.harmful([name], {name: given}, {name: shown}, 20 << 30)
         return [(item["parameter"], item["value"], item["cause"]) for item in refused]
 
     def test_limit_of_silence_that_no_standby_keeps_is_refused(self):
-        for name, given, shown in (("wal_sender_timeout", 1, "1"), ("wal_receiver_timeout", "999ms", "999")):
+        for name, given, shown in (("wal_sender_timeout", 1, "1"), ("wal_receiver_timeout", "999ms", "999"), ("tcp_user_timeout", "5", "5")):
             (found,) = self.causes(name, given, shown)
             self.assertEqual(found[:2], (name, str(given)))
             self.assertIn("at least 1s", found[2])
         for shown in ("0", "1000", "15000"):
             self.assertEqual(self.causes("wal_sender_timeout", shown, shown), [])
 
+    def test_pause_after_which_no_standby_follows_a_new_primary_in_time_is_refused(self):
+        (found,) = self.causes("wal_retrieve_retry_interval", "1h", "3600000")
+        self.assertIn("writes would wait for it; allowed: at most 1min", found[2])
+        for shown in ("1000", "60000"):
+            self.assertEqual(self.causes("wal_retrieve_retry_interval", shown, shown), [])
+
     def test_wal_of_the_size_of_the_disk_is_refused(self):
-        for name in ("wal_keep_size", "min_wal_size", "max_wal_size"):
+        self.assertEqual(self.causes("max_slot_wal_keep_size", -1, "-1"), [])
+        for name in ("wal_keep_size", "min_wal_size", "max_wal_size", "max_slot_wal_keep_size"):
             (found,) = self.causes(name, "20GB", "20480")
             self.assertIn("20480 MB of WAL, and the disk of its data has 20480 MB", found[2])
             self.assertEqual(self.causes(name, "20479MB", "20479"), [])
 
     def test_value_that_the_server_did_not_show_is_not_judged(self):
-        self.assertEqual(PARAMETERS.harmful(["wal_keep_size"], {"wal_keep_size": "100TB"}, {}, 1), [])
+        self.assertEqual(LIMITS.harmful(["wal_keep_size"], {"wal_keep_size": "100TB"}, {}, 1), [])
 
     def test_disk_of_a_directory_that_does_not_exist_yet_is_that_of_its_parent(self):
         self.assertEqual(MACHINE.disk_size("/tmp/not/yet/there"), MACHINE.disk_size("/tmp"))
@@ -293,6 +336,44 @@ class Override(unittest.TestCase):
         self.assertEqual(CANARY.with_override(changed, {"work_mem": "1MB"}).count(CANARY.MARK), 1)
 
 
+class Member(unittest.TestCase):
+    def wrong(self, name, given, tried, shown, source, in_file):
+        """Why a replica has not passed whose session shows a parameter so, from this source."""
+        canary = CANARY.Canary.__new__(CANARY.Canary)
+        canary.params = dict(parameters={name: given})
+        canary.rest = mock.Mock(**{"ask.return_value": dict(state="running")})
+        canary.tls = mock.Mock(return_value=None)
+
+        def sql(statement):
+            hidden = "'%s'" % source in statement
+            return json.dumps(dict(settings={name: None if hidden else shown}, files={name: in_file} if in_file else {}, pending=[],
+                                   streams=1)), None
+
+        canary.sql = sql
+        return canary.wrong({name: tried})
+
+    def test_value_of_a_session_of_its_own_does_not_hide_that_of_the_server(self):
+        for name, given, tried, shown, source, in_file in (
+            ("work_mem", "8MB", "8192", "8192", "configuration file", "8MB"),
+            # The modules' own sessions have no limits.
+            ("statement_timeout", "30s", "30000", "0", "client", "30s"),
+            # ALTER ROLE postgres SET lock_timeout = 0
+            ("lock_timeout", "5s", "5000", "0", "user", "5s"),
+            ("jit", False, "off", "on", "database", "off"),
+            # Computed from shared_buffers, which are small on the server that tried it.
+            ("wal_buffers", "-1", "64", "768", "override", "-1"),
+        ):
+            self.assertIsNone(self.wrong(name, given, tried, shown, source, in_file), name)
+
+    def test_value_that_the_server_has_not_taken_does_not_pass(self):
+        for name, given, tried, shown, source, in_file, words in (
+            ("work_mem", "8MB", "8192", "4096", "default", "8MB", '"work_mem" is 4096, not 8192'),
+            ("statement_timeout", "30s", "30000", "0", "client", None, '"statement_timeout" is unset, not 30s'),
+            ("statement_timeout", "30s", "30000", "0", "client", "10s", '"statement_timeout" is 10s, not 30s'),
+        ):
+            self.assertEqual(self.wrong(name, given, tried, shown, source, in_file), words)
+
+
 class Data(unittest.TestCase):
     def made(self, *names):
         directory = tempfile.TemporaryDirectory()
@@ -353,6 +434,29 @@ class Undo(unittest.TestCase):
     def test_parameters_that_are_no_longer_those_of_the_change_stay(self):
         asked = self.run_on({"postgresql": {"parameters": {"work_mem": "10MB"}}})
         self.assertEqual([path for path, _ in asked], ["range"])
+
+    def test_change_that_a_timer_has_put_back_has_not_come_to_its_end(self):
+        class Ended(Exception):
+            pass
+
+        def settled(wanted, answer):
+            module = mock.Mock(params=dict(self.GIVEN, state="settled", port=8008, after=900, wanted=wanted))
+            module.exit_json.side_effect = module.fail_json.side_effect = Ended
+            rest = mock.Mock(**{"return_value.ask": mock.Mock(side_effect=answer if isinstance(answer, list) else [answer])})
+            with mock.patch.object(UNDO, "AnsibleModule", return_value=module), mock.patch.object(UNDO, "Rest", rest), \
+                    mock.patch("os.path.exists", return_value=False), self.assertRaises(Ended):
+                UNDO.main()
+            self.assertIn(["systemctl", "stop", UNDO.UNIT + ".timer"], [call.args[0] for call in module.run_command.call_args_list])
+            return module.fail_json.called
+
+        def config(work_mem):
+            return {"ttl": 20, "postgresql": {"parameters": {"work_mem": work_mem}}}
+
+        self.assertFalse(settled({"work_mem": "9MB"}, config("9MB")))
+        self.assertTrue(settled({"work_mem": "9MB"}, config("4MB")))
+        # Timers that an interrupted run left, and a Patroni that does not answer.
+        self.assertFalse(settled({}, config("4MB")))
+        self.assertFalse(settled({"work_mem": "9MB"}, [OSError("refused")]))
 
     def test_program_of_the_timer_is_valid_and_holds_what_it_compares(self):
         given = dict(config_dir="/etc/patroni", endpoints=["10.0.0.1:2379"], prefix="/service/x/",

@@ -66,6 +66,9 @@ def without_override(config):
     return "".join(line for line in config.splitlines(keepends=True) if not line.rstrip("\n").endswith(MARK))
 
 
+# A session shows a value of its own where the limits of this module, the role postgres, the database or the server itself set one.
+HIDDEN = "source IN ('client', 'user', 'database', 'database user', 'override', 'session')"
+
 # Why a member has not passed, as far as it is decided on.
 FAILED = "the member's state is `start failed`"
 RESTART = " waits for a restart"
@@ -141,15 +144,22 @@ class Canary:
             if member.get("state") != "running":
                 return FAILED if member.get("state") == "start failed" else "the member's state is `%s`" % member.get("state")
             seen, error = self.sql(
-                "SELECT json_build_object('settings', (SELECT json_object_agg(lower(name), reset_val) FROM pg_settings), "
+                "SELECT json_build_object('settings', (SELECT json_object_agg(lower(name), CASE WHEN " + HIDDEN + " THEN NULL "
+                "ELSE reset_val END) FROM pg_settings), "
+                "'files', (SELECT coalesce(json_object_agg(lower(name), setting ORDER BY seqno), '{}') FROM pg_file_settings "
+                "WHERE name IS NOT NULL AND error IS NULL), "
                 "'pending', (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart), "
                 "'streams', (SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'))")
             if error:
                 return "a new connection failed: " + error
             seen = json.loads(seen)
             for name, value in (wanted or {}).items():
-                if seen["settings"].get(name.lower()) != value:
-                    return '"%s" is %s, not %s' % (name, seen["settings"].get(name.lower()), value)
+                shown = seen["settings"].get(name.lower())
+                if shown is None and name.lower() in seen["settings"]:
+                    # That of other sessions is what the server has read from its files.
+                    shown, value = (seen["files"].get(name.lower()) or "unset").lower(), text(self.params["parameters"][name]).lower()
+                if shown != value:
+                    return '"%s" is %s, not %s' % (name, shown, value)
             # Others may wait for reasons of their own.
             pending = [name for name in self.params["parameters"] if name.lower() in [other.lower() for other in seen["pending"]]]
             if pending:

@@ -14,6 +14,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_limits import harmful, limits, running
 from ansible.module_utils.patroni_machine import disk_size, huge_pages, memory
 from ansible.module_utils.patroni_psql import fed, psql
 from ansible.module_utils.patroni_restore import tried as restore_command
@@ -175,44 +176,6 @@ def without(params, changed, names):
     """What is left to try without parameters of these names."""
     kept = dict(params, parameters={name: value for name, value in params["parameters"].items() if name not in names})
     return kept, [name for name in changed if name not in names]
-
-
-def limits(changed, parameters, live):
-    """Limits that the running server already exceeds."""
-    refused = []
-
-    def refuse(name, cause):
-        refused.append(dict(parameter=name, value=text(parameters[name]), cause=cause, meant=None))
-
-    for name, used, what in (("max_replication_slots", live["slots"], "replication slots exist"),
-                             ("max_wal_senders", live["senders"], "standbys and backups stream"),
-                             ("max_prepared_transactions", live["prepared"], "prepared transactions exist")):
-        if name in changed and name in parameters and int(parameters[name]) < used:
-            refuse(name, "%d %s" % (used, what))
-    if "wal_level" in changed and live["logical"] and text(parameters.get("wal_level")).lower() != "logical":
-        refuse("wal_level", "%d logical replication slots exist, which need `logical`" % live["logical"])
-    return refused
-
-
-# Milliseconds. A busy standby or primary is silent for longer than a shorter limit, and both would connect in a loop.
-LEAST_SILENCE = 1000
-
-
-def harmful(changed, parameters, settings, disk):
-    """Values that a server starts with, and that stop its standbys or fill its disk later."""
-    refused = []
-
-    def refuse(name, cause):
-        refused.append(dict(parameter=name, value=text(parameters[name]), cause=cause, meant=None))
-
-    for name in [name for name in changed if name in settings]:
-        shown = settings[name]
-        if name.lower() in ("wal_sender_timeout", "wal_receiver_timeout") and 0 < int(shown) < LEAST_SILENCE:
-            refuse(name, "standbys would lose their connection again and again, and writes would wait for them; allowed: "
-                         "0 (no limit), or at least 1s")
-        elif name.lower() in ("wal_keep_size", "min_wal_size", "max_wal_size") and int(shown) << 20 >= disk:
-            refuse(name, "the server would keep up to %s MB of WAL, and the disk of its data has %d MB" % (shown, disk >> 20))
-    return refused
 
 
 class Scratch:
@@ -390,18 +353,6 @@ def tried(scratch, params, changed, catalogue):
         if name in changed and name not in forced and name not in [item["parameter"] for item in refused]:
             refused.append(dict(parameter=name, value=text(parameters[name]), cause="the server says: " + error, meant=None))
     return refused, settings, restart
-
-
-def running(module):
-    """What the node's own server uses now; None where it does not answer."""
-    params = module.params
-    code, out, dummy = psql(
-        module,
-        "SELECT json_build_object('slots', (SELECT count(*) FROM pg_replication_slots), "
-        "'logical', (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'), "
-        "'senders', (SELECT count(*) FROM pg_stat_replication), 'prepared', (SELECT count(*) FROM pg_prepared_xacts))",
-        os.path.join(params["bin_dir"], "psql"), params["socket_dir"], params["port"])
-    return json.loads(out) if code == 0 else None
 
 
 def failing(module, refused):

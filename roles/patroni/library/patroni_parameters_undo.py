@@ -8,6 +8,7 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.patroni_rest import Rest
 
 DOCUMENTATION = r"""
 module: patroni_parameters_undo
@@ -17,13 +18,15 @@ description:
     compares first, and does so in one transaction with the write, so that it changes nothing where
     the parameters are no longer those of this change.
   - It needs neither the controller nor Patroni.
+  - Ended for a change that has come to its end, it fails where a timer has acted before.
 options:
   state: {type: str, choices: [armed, settled], default: armed, description: settled ends the timer}
   config_dir: {type: path, required: true, description: Patroni's configuration directory}
+  port: {type: int, default: 8008, description: Port of the node's REST API}
   endpoints: {type: list, elements: str, default: [], description: 'etcd members, address:port'}
   prefix: {type: str, default: "", description: Namespace and scope with a slash at the end}
   before: {type: dict, default: {}, description: PostgreSQL's parameters before the change}
-  wanted: {type: dict, default: {}, description: PostgreSQL's parameters of the change}
+  wanted: {type: dict, default: {}, description: 'PostgreSQL''s parameters of the change; settled checks that they are in etcd'}
   after: {type: int, default: 900, description: Seconds until the timer acts}
 author: The hactl maintainers
 """
@@ -81,6 +84,17 @@ os.remove(%r)
 '''
 
 
+def has_acted(params):
+    """Whether the parameters in etcd are not those of the change any more; a Patroni that does not answer says nothing of it."""
+    if not params["wanted"]:
+        return False
+    try:
+        config = Rest(params["config_dir"], params["port"]).ask("/config")
+    except (OSError, ValueError):
+        return False
+    return config.get("postgresql", {}).get("parameters") != params["wanted"]
+
+
 def program(given):
     return PROGRAM % (json.dumps(given), SCRIPT)
 
@@ -90,6 +104,7 @@ def main():
         argument_spec=dict(
             state=dict(type="str", choices=["armed", "settled"], default="armed"),
             config_dir=dict(type="path", required=True),
+            port=dict(type="int", default=8008),
             endpoints=dict(type="list", elements="str", default=[]),
             prefix=dict(type="str", default=""),
             before=dict(type="dict", default={}),
@@ -103,6 +118,9 @@ def main():
     if params["state"] == "settled":
         if os.path.exists(SCRIPT):
             os.remove(SCRIPT)
+        if has_acted(params):
+            module.fail_json(msg="the parameters in etcd are not those of this change any more: it took so long that a timer has put the "
+                                 "former ones back, or somebody has changed them. Run the same command again", armed=False)
         module.exit_json(changed=True, armed=False)
     given = {name: params[name] for name in ("config_dir", "endpoints", "prefix", "before", "wanted")}
     handle = os.open(SCRIPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)

@@ -26,11 +26,11 @@ def fed(module, argv, data, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-def psql(module, sql, program="psql", socket_dir="/var/run/postgresql", port=5432, options="", pinned=True):
+def psql(module, sql, program="psql", socket_dir="/var/run/postgresql", port=5432, options="", pinned=True, database="postgres"):
     """Runs SQL as the user and role postgres over the local socket: the exit status, the rows, and what psql complains about.
 
     The SQL is on standard input, so that arguments have no secret. `options` are settings from the start of the session.
     """
     argv = ["runuser", "-u", "postgres", "--", program, "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", socket_dir, "-p", str(port),
-            "-U", "postgres", "-d", "postgres"]
+            "-U", "postgres", "-d", database]
     return fed(module, argv, (PINNED if pinned else "") + sql, LC_ALL="C.UTF-8", PGOPTIONS=(UNLIMITED if pinned else "") + options)
