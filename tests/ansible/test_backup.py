@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which backups roles/pgbackrest/files/hactl-backup makes, and how many full ones it keeps;
-and which stanzas hactl-alone, beside it, finds in use.
+which stanzas hactl-alone, beside it, finds in use; and what hactl-restore makes of the settings of the source.
 
     python3 -m unittest discover tests/ansible
 """
 
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
+import subprocess
+import tempfile
 import unittest
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 FILES = pathlib.Path(__file__).resolve().parents[2] / "roles/pgbackrest/files"
 
@@ -136,6 +142,27 @@ class Due(unittest.TestCase):
     def test_kind_that_the_schedule_does_not_name_is_never_due(self):
         self.assertIsNone(self.due(schedule={"full": 7 * 86400}, full=6 * 86400))
         self.assertIsNone(self.due(schedule={}))
+
+
+class Restore(unittest.TestCase):
+    def test_copy_does_not_archive_where_alter_system_of_its_source_did(self):
+        text = (FILES.parent / "templates/hactl-restore.j2").read_text()
+        settings = ["# by ALTER SYSTEM", "archive_command = 'pgbackrest --stanza=source archive-push %p'", "archive_library = ''",
+                    "archive_mode = 'on'", "archive_timeout = '60s'", "work_mem = '8MB'"]
+        with tempfile.TemporaryDirectory() as scratch:
+            scratch = pathlib.Path(scratch)
+            names = dict(ansible_managed="", pgbackrest_data_dir=str(scratch / "data"), pgbackrest_config_dir="/etc/pgbackrest",
+                         pgbackrest_postgresql_port=5432, pgbackrest_source=dict(stanza="s", type="default", target="", set=""),
+                         __pgbackrest_failure=str(scratch / "failed"))
+            script = Templar(DataLoader(), variables=names).template(trust_as_template(text))
+            program = scratch / "pgbackrest"
+            program.write_text("#!/bin/sh\nprintf '%%s\\n' %s >%s/data/postgresql.auto.conf\n"
+                               % (" ".join('"%s"' % line for line in settings), scratch))
+            program.chmod(0o755)
+            subprocess.run(["sh", "-c", script, "hactl-restore", "data"], check=True,
+                           env=dict(os.environ, PATH="%s:%s" % (scratch, os.environ["PATH"])))
+            left = (scratch / "data/postgresql.auto.conf").read_text().splitlines()
+        self.assertEqual(left, [settings[0], *settings[4:], "max_logical_replication_workers = 0"])
 
 
 if __name__ == "__main__":
