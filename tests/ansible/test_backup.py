@@ -9,8 +9,10 @@ import importlib.machinery
 import importlib.util
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from ansible.parsing.dataloader import DataLoader
@@ -163,6 +165,31 @@ class Restore(unittest.TestCase):
                            env=dict(os.environ, PATH="%s:%s" % (scratch, os.environ["PATH"])))
             left = (scratch / "data/postgresql.auto.conf").read_text().splitlines()
         self.assertEqual(left, [settings[0], *settings[4:], "max_logical_replication_workers = 0"])
+
+
+class RestoreTest(unittest.TestCase):
+    def test_copy_of_a_test_that_is_stopped_does_not_stay_on_the_disk(self):
+        text = (FILES.parents[2] / "src/operation/backup/restore_test.sh").read_text()
+        with tempfile.TemporaryDirectory() as scratch:
+            scratch = pathlib.Path(scratch)
+            program = scratch / "program"
+            program.write_text("#!/bin/sh\ntouch %s/copy/data/base\nexec sleep 60\n" % scratch)
+            program.chmod(0o755)
+            (scratch / "patroni.yml").write_text('  bin_dir: "/nonexistent"\n')
+            for path, own in {"/var/lib/postgresql/hactl-restore-test": "copy", "/usr/local/sbin/hactl-pgbackrest": "program",
+                              "/etc/patroni/patroni.yml": "patroni.yml"}.items():
+                self.assertIn(path, text)
+                text = text.replace(path, str(scratch / own))
+            # As systemd stops a unit: each of its processes gets the signal.
+            unit = subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+            unit.stdin.write(text)
+            unit.stdin.close()
+            while not (scratch / "copy/data/base").exists():
+                self.assertIsNone(unit.poll())
+                time.sleep(0.05)
+            os.killpg(unit.pid, signal.SIGTERM)
+            unit.wait()
+            self.assertFalse((scratch / "copy").exists())
 
 
 if __name__ == "__main__":
