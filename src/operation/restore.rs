@@ -1,6 +1,8 @@
 //! `hactl restore NAME --to NEW`: a new cluster that begins with the backups of another one. It has its own machines, secrets
 //! and stanza, and only reads the repository of the other. `hactl clone` is the same with all that the other has now.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -18,7 +20,7 @@ use crate::{
     error::{Error, Result},
     event::{Stage, Summary},
     health,
-    model::{Account, RepositorySecret},
+    model::{Account, Backup, RepositorySecret},
     terraform::Consent,
 };
 
@@ -128,6 +130,15 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
             ));
         }
     }
+    // A variable counts for every cluster that has such an account, and the passphrase of a repository cannot change.
+    if let (Some(own), Some(its)) = (&plan.backup, &other.backup) {
+        causes.extend(shared_passphrases(own, its, &context.env).map(|variable| {
+            format!(
+                "{variable} counts for {from} and for {name}, and each has a passphrase of its own: unset it, and keep the \
+                 passphrases in the secrets files or give them by `secrets` in the cluster files"
+            )
+        }));
+    }
     // Its machines generate the locale of their own file only.
     if let (Some(own), Some(its)) = (&plan.postgres.locale, &other.postgres.locale)
         && own.name != its.name
@@ -149,6 +160,17 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
     Err(causes.into_iter().fold(error, |error, cause| error.cause(cause)).hint(format!(
         "Write a cluster file for the new cluster, for example a copy of that of {from} with another `name`"
     )))
+}
+
+/// The variables that give the repositories of two clusters one passphrase.
+fn shared_passphrases(own: &Backup, its: &Backup, env: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    let passphrases = |backup: &Backup| -> Vec<String> {
+        let accounts = backup.accounts();
+        let accounts = accounts.filter(|one| matches!(one, Account::Repository(_, RepositorySecret::Passphrase)));
+        accounts.map(|account| account.variable()).collect()
+    };
+    let its = passphrases(its);
+    passphrases(own).into_iter().filter(move |variable| its.contains(variable) && env.contains_key(variable))
 }
 
 /// What opens the repository of `source`.
@@ -311,7 +333,36 @@ fn misses(gap: &Gap, target: &Target) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::pgbackrest::BackupView;
+    use crate::{
+        component::pgbackrest::BackupView,
+        model::{Retention, S3Repository},
+    };
+
+    #[test]
+    fn passphrase_that_a_variable_would_give_to_source_and_copy_is_found() {
+        let backup = |name: &str| {
+            let s3 = S3Repository {
+                bucket: "b".into(),
+                host: "h".into(),
+                port: 443,
+                region: "r".into(),
+                path: "/p".into(),
+                path_style: true,
+                ca: None,
+            };
+            let repositories = [(name.parse().unwrap(), s3)].into();
+            Backup { stanza: None, repositories, retention: Retention { full: 1, days: 1 }, schedule: None }
+        };
+        let found = |own: &str, variable: &str| {
+            let env = [(variable.to_owned(), "p".to_owned())].into();
+            shared_passphrases(&backup(own), &backup("main"), &env).collect::<Vec<_>>()
+        };
+        let variable = "HACTL_SECRET_BACKUP_MAIN_PASSPHRASE";
+        assert_eq!(found("main", variable), [variable]);
+        assert_eq!(found("other", variable), [""; 0]);
+        // One access key may open both.
+        assert_eq!(found("main", "HACTL_SECRET_BACKUP_MAIN_KEY"), [""; 0]);
+    }
 
     fn seen(backups: &[(&str, &str, &str)]) -> Backups {
         let view = |(label, ended, lsn): &(&str, &str, &str)| BackupView {
