@@ -268,11 +268,25 @@ async fn is_restorable(context: &Context, source: &Deployment, target: &Target, 
         return Ok(());
     };
     reaches(seen, target, Timestamp::now()).map_err(|(cause, hint)| {
+    if let (None, Some(message)) = (&seen.gaps, unchecked(target)) {
+        let hint = format!("Run `hactl backup list {name}`, which shows the gaps if the store answers faster");
+        context.events.warn("restore-unchecked", message, Some(hint)).await;
+    }
         Error::failed("restore-refused", "restore", name).cause(cause).hint(hint.replace("NAME", name.as_str()))
     })
 }
 
 /// Whether the backups reach `target`: otherwise why not, and what to do.
+/// What may become of a restore to `target` when nothing is known of gaps in the archive. A backup needs no other WAL than its own.
+fn unchecked(target: &Target) -> Option<String> {
+    let then = match target {
+        Target::Backup(_) => return None,
+        Target::Newest => "the restore would end at it, and say nothing of the WAL after it",
+        Target::Time(_) | Target::Lsn(_) => "the restore would fail at it",
+    };
+    Some(format!("the archive could not be listed in time: if it misses WAL before {target}, {then}"))
+}
+
 fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (String, String)> {
     let Some(from) = seen.restorable_from else {
         return Err(("its repository has no backup".to_owned(), "Run `hactl backup now NAME`".to_owned()));
@@ -284,7 +298,7 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
         Target::Lsn(lsn) => gap.has_position(*lsn, stops()),
         Target::Backup(_) => false,
     };
-    if let Some(gap) = seen.gaps.iter().find(in_gap) {
+    if let Some(gap) = seen.gaps.iter().flatten().find(in_gap) {
         return Err(misses(gap, target));
     }
     match target {
@@ -386,7 +400,7 @@ mod tests {
             until: "2026-11-30T03:00:00Z".parse().unwrap(),
             from: Some("2026-12-01T02:20:16Z".parse().unwrap()),
         };
-        two.gaps = vec![gap.clone()];
+        two.gaps = Some(vec![gap.clone()]);
         let now = "2026-12-02T00:00:00Z".parse().unwrap();
         let at = |text: &str| Target::Time(text.parse().unwrap());
         let lsn = |text: &str| Target::Lsn(text.parse().unwrap());
@@ -400,10 +414,15 @@ mod tests {
             assert!(cause.contains("000000010000000000000006 to 000000010000000000000007"), "{cause}");
             assert!(hint.contains("before 2026-11-30T03:00:00Z"), "{hint}");
         }
-        two.gaps = vec![Gap { from: None, ..gap }];
+        two.gaps = Some(vec![Gap { from: None, ..gap }]);
         let (_, hint) = reaches(&two, &Target::Newest, now).unwrap_err();
         assert!(hint.contains("backup now"), "{hint}");
     }
+        two.gaps = None;
+        assert_eq!(reaches(&two, &Target::Newest, now), Ok(()));
+        assert!(unchecked(&Target::Newest).unwrap().contains("say nothing of the WAL after it"));
+        assert!(unchecked(&at("2026-11-30T12:00:00Z")).unwrap().ends_with("would fail at it"));
+        assert_eq!(unchecked(&Target::Backup("20261130-022015F".parse().unwrap())), None);
 
     #[test]
     fn target_outside_the_backups_is_refused_with_what_they_reach() {
