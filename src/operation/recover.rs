@@ -10,7 +10,10 @@ use super::{
     up::{UP, UpRequest, converge, has_no_data},
 };
 use crate::{
-    component::{pgbackrest::Target, postgres},
+    component::{
+        pgbackrest::{self, Gap, LONGEST_LOOK, Target},
+        postgres,
+    },
     context::{Context, RunContext},
     deployment::{Cluster, Deployment, RunningCluster},
     error::{Error, Result},
@@ -30,17 +33,25 @@ pub async fn recover(run: &RunContext, deployment: Deployment, request: &UpReque
         let context = &run.context;
         is_gone(context, &mut acting.deployment).await?;
         let origin = origin(context, &mut acting.deployment, Target::Newest, true).await?;
+        if origin.looks_apart.is_none() {
+            let message = format!(
+                "with its `archive_timeout` a cluster that still runs may archive nothing in the {LONGEST_LOOK} s between two looks at \
+                 its archive"
+            );
+            let hint = "Check that no machine of the cluster still runs";
+            context.events.warn("recovery-unseen", message, Some(hint.to_owned())).await;
+        }
         // Drills come after a backup, when the user asks for them.
         let request = UpRequest { proof: false, may_interrupt: true, origin: Some(origin), ..request.clone() };
         let (mut outcome, _) = converge(acting, &request, async |_| Ok(true)).await?;
-        let (cluster, last) = recovered(run, acting).await?;
+        let (cluster, last, misses) = recovered(run, acting).await?;
         let backup = run.stage(Stage::Backup, back_up(run, &cluster, BackupKind::Full)).await?;
         let name = &cluster.plan.cluster;
         let last = last.map_or_else(String::new, |last| {
             format!(" The last transaction in it ended at {}.", last.strftime("%Y-%m-%d %H:%M:%SZ"))
         });
         outcome.message = format!(
-            "{}\nIt has the newest data that its repository has.{last} Subscriptions in it are disabled.\nThen {backup}",
+            "{}\nIt has the newest data that its repository has.{last}{misses} Subscriptions in it are disabled.\nThen {backup}",
             outcome.message
         );
         outcome.next = [format!("hactl backup verify {name}"), format!("hactl verify {name}")]
@@ -74,8 +85,8 @@ async fn is_gone(context: &Context, deployment: &mut Deployment) -> Result<()> {
     has_no_data(&deployment.cluster, &health::with_data(&seen))
 }
 
-/// The cluster that runs now, and when its last transaction ended, as the primary's recovery saw it.
-async fn recovered(run: &RunContext, acting: &mut Acting<'_>) -> Result<(RunningCluster, Option<Timestamp>)> {
+/// The cluster that runs now, when its last transaction ended, as the primary's recovery saw it, and what the archive misses.
+async fn recovered(run: &RunContext, acting: &mut Acting<'_>) -> Result<(RunningCluster, Option<Timestamp>, String)> {
     let (context, deployment) = (&run.context, &mut acting.deployment);
     // The machines are those of this run.
     deployment.pull(context).await?;
@@ -90,5 +101,46 @@ async fn recovered(run: &RunContext, acting: &mut Acting<'_>) -> Result<(Running
         Timestamp::from_second(seconds?).ok()
     };
     let last = asked.await;
-    Ok((cluster, last))
+    let listed = async { pgbackrest::ask(&cluster.access.connect(node).await?).await }.await;
+    let misses = ended_early(listed.ok().and_then(|seen| seen.gaps).as_deref());
+    Ok((cluster, last, misses))
+}
+
+/// What the recovery did not reach: for PostgreSQL, WAL that is missing is the end of it. A new backup has not been made yet.
+fn ended_early(gaps: Option<&[Gap]>) -> String {
+    let Some(gaps) = gaps else {
+        return " The archive could not be listed in time: if it misses WAL, the data ends there.".to_owned();
+    };
+    let first = gaps.iter().find(|gap| gap.from.is_none());
+    first.map_or_else(String::new, |gap| {
+        format!(
+            " The archive misses {}, and the data ends there: the WAL after it was not restored, although the repository has it.",
+            gap.segments()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_that_ended_at_missing_wal_says_so() {
+        let gap = |from: Option<&str>| Gap {
+            first: "000000010000000000000006".to_owned(),
+            last: "000000010000000000000007".to_owned(),
+            until: "2026-11-30T11:00:00Z".parse().unwrap(),
+            from: from.map(|from| from.parse().unwrap()),
+        };
+        // The recovery began with the backup after a gap.
+        let before = gap(Some("2026-11-30T11:30:00Z"));
+        assert_eq!(ended_early(Some(&[])), "");
+        assert_eq!(ended_early(Some(std::slice::from_ref(&before))), "");
+        let said = ended_early(Some(&[before, gap(None)]));
+        assert!(
+            said.contains("000000010000000000000006 to 000000010000000000000007, and the data ends there"),
+            "{said}"
+        );
+        assert!(ended_early(None).contains("could not be listed"));
+    }
 }

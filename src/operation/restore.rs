@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     component::{
-        pgbackrest::{self, Backups, Gap, Origin, Target},
+        pgbackrest::{self, Backups, Gap, Origin, Target, looks_apart},
         postgres,
     },
     context::{Context, RunContext},
@@ -190,6 +190,7 @@ pub(super) async fn origin(context: &Context, source: &mut Deployment, target: T
         passphrase: secret(RepositorySecret::Passphrase)?,
         target,
         own,
+        looks_apart: cluster.plan.postgres.parameters.get("archive_timeout").and_then(looks_apart),
     })
 }
 
@@ -267,16 +268,15 @@ async fn is_restorable(context: &Context, source: &Deployment, target: &Target, 
         context.events.step(Stage::Plan, None, step).await;
         return Ok(());
     };
-    reaches(seen, target, Timestamp::now()).map_err(|(cause, hint)| {
     if let (None, Some(message)) = (&seen.gaps, unchecked(target)) {
         let hint = format!("Run `hactl backup list {name}`, which shows the gaps if the store answers faster");
         context.events.warn("restore-unchecked", message, Some(hint)).await;
     }
+    reaches(seen, target, Timestamp::now()).map_err(|(cause, hint)| {
         Error::failed("restore-refused", "restore", name).cause(cause).hint(hint.replace("NAME", name.as_str()))
     })
 }
 
-/// Whether the backups reach `target`: otherwise why not, and what to do.
 /// What may become of a restore to `target` when nothing is known of gaps in the archive. A backup needs no other WAL than its own.
 fn unchecked(target: &Target) -> Option<String> {
     let then = match target {
@@ -287,6 +287,7 @@ fn unchecked(target: &Target) -> Option<String> {
     Some(format!("the archive could not be listed in time: if it misses WAL before {target}, {then}"))
 }
 
+/// Whether the backups reach `target`: otherwise why not, and what to do.
 fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (String, String)> {
     let Some(from) = seen.restorable_from else {
         return Err(("its repository has no backup".to_owned(), "Run `hactl backup now NAME`".to_owned()));
@@ -417,12 +418,12 @@ mod tests {
         two.gaps = Some(vec![Gap { from: None, ..gap }]);
         let (_, hint) = reaches(&two, &Target::Newest, now).unwrap_err();
         assert!(hint.contains("backup now"), "{hint}");
-    }
         two.gaps = None;
         assert_eq!(reaches(&two, &Target::Newest, now), Ok(()));
         assert!(unchecked(&Target::Newest).unwrap().contains("say nothing of the WAL after it"));
         assert!(unchecked(&at("2026-11-30T12:00:00Z")).unwrap().ends_with("would fail at it"));
         assert_eq!(unchecked(&Target::Backup("20261130-022015F".parse().unwrap())), None);
+    }
 
     #[test]
     fn target_outside_the_backups_is_refused_with_what_they_reach() {
