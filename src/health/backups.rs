@@ -67,7 +67,8 @@ impl Health {
             code: "archive-failing".to_owned(),
             node: Some(leader.to_string()),
             message: format!(
-                "WAL segment {segment} could not be archived, and none was for {} s: the WAL that waits fills the primary's disk",
+                "WAL segment {segment} could not be archived, and none was for {} s: the WAL that waits is dropped when it takes a \
+                 quarter of the primary's disk",
                 archiver.since_s
             ),
             hint: Some(format!(

@@ -167,6 +167,49 @@ class Restore(unittest.TestCase):
         self.assertEqual(left, [settings[0], *settings[4:], "max_logical_replication_workers = 0"])
 
 
+class Queue(unittest.TestCase):
+    """The most WAL that may wait for the repository, as hactl-pgbackrest tells pgBackRest."""
+
+    GIB = 1 << 30
+
+    def called(self, *arguments, size=100, free=50, waiting=0, fails=False):
+        """The arguments of pgBackRest, with a disk of so many GiB and so many segments that wait."""
+        with tempfile.TemporaryDirectory() as scratch:
+            scratch = pathlib.Path(scratch)
+            status = scratch / "data/pg_wal/archive_status"
+            status.mkdir(parents=True)
+            for number in range(waiting):
+                (status / ("%024X.ready" % number)).touch()
+            (status / "000000010000000000000001.done").touch()
+            table = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/x %d 0 %d 1%% /\n" % (size << 20, free * (1 << 20))
+            stubs = {"id": "echo 1000", "df": "false" if fails else "printf '%s'" % table.replace("%", "%%"), "pgbackrest": "echo \"$@\""}
+            for name, text in stubs.items():
+                (scratch / name).write_text("#!/bin/sh\n%s\n" % text)
+                (scratch / name).chmod(0o755)
+            names = dict(ansible_managed="", pgbackrest_data_dir=str(scratch / "data"), pgbackrest_config_dir="/c", pgbackrest_stanza="s")
+            text = (FILES.parent / "templates/hactl-pgbackrest.j2").read_text()
+            script = Templar(DataLoader(), variables=names).template(trust_as_template(text))
+            done = subprocess.run(["sh", "-c", script, "hactl-pgbackrest", *arguments], check=True, capture_output=True, text=True,
+                                  env=dict(os.environ, PATH="%s:%s" % (scratch, os.environ["PATH"])))
+        return done.stdout.split()[2:]
+
+    def test_wal_that_waits_leaves_room_on_the_disk(self):
+        def limit(**disk):
+            option, *rest = self.called("archive-push", "pg_wal/1", **disk)
+            self.assertEqual(rest, ["archive-push", "pg_wal/1"])
+            return int(option.removeprefix("--archive-push-queue-max="))
+
+        self.assertEqual(limit(), 25 * self.GIB)
+        # Of 6 GiB that are free, 5 stay free; 1 GiB waits already.
+        self.assertEqual(limit(free=6, waiting=64), 2 * self.GIB)
+        # Data alone has filled the disk: what an archive that works has waiting is not dropped.
+        self.assertEqual(limit(free=0, waiting=2), self.GIB // 4)
+
+    def test_disk_that_cannot_be_measured_and_other_commands_have_no_limit(self):
+        self.assertEqual(self.called("archive-push", "pg_wal/1", fails=True), ["archive-push", "pg_wal/1"])
+        self.assertEqual(self.called("--output=json", "info"), ["--output=json", "info"])
+
+
 class RestoreTest(unittest.TestCase):
     def test_copy_of_a_test_that_is_stopped_does_not_stay_on_the_disk(self):
         text = (FILES.parents[2] / "src/operation/backup/restore_test.sh").read_text()
@@ -181,7 +224,8 @@ class RestoreTest(unittest.TestCase):
                 self.assertIn(path, text)
                 text = text.replace(path, str(scratch / own))
             # As systemd stops a unit: each of its processes gets the signal.
-            unit = subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+            unit = subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                    text=True, start_new_session=True)
             unit.stdin.write(text)
             unit.stdin.close()
             while not (scratch / "copy/data/base").exists():
