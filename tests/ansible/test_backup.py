@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which backups roles/pgbackrest/files/hactl-backup makes, and how many full ones it keeps;
-which stanzas hactl-alone, beside it, finds in use; and what hactl-restore makes of the settings of the source.
+which stanzas hactl-alone, beside it, finds in use; what hactl-restore makes of the settings of the source;
+how much WAL may wait; and what a test of a backup leaves behind.
 
     python3 -m unittest discover tests/ansible
 """
@@ -66,12 +67,12 @@ class Listed(unittest.TestCase):
 
     def test_repository_that_cannot_be_read_is_not_one_without_backups(self):
         module = load()
-        self.assertEqual(module.listed(self.info(2, "no valid backups")), [])
+        self.assertEqual(module.read(self.info(2, "no valid backups"))["backup"], [])
         # What another passphrase makes of a file is in the message.
         with self.assertRaisesRegex(module.Unreadable, "^\\[FormatError\\] unable to load$"):
-            module.listed(self.info(99, "[FormatError] unable to load\\nline 1: \x97\x1f"))
+            module.read(self.info(99, "[FormatError] unable to load\\nline 1: \x97\x1f"))
         with self.assertRaisesRegex(module.Unreadable, "^\\[ProtocolError\\] unable to load: HTTP 403$"):
-            module.listed(self.info(99, "[ProtocolError] unable to load:\\nHTTP 403"))
+            module.read(self.info(99, "[ProtocolError] unable to load:\\nHTTP 403"))
 
 
 class Alone(unittest.TestCase):
@@ -165,6 +166,44 @@ class Restore(unittest.TestCase):
                            env=dict(os.environ, PATH="%s:%s" % (scratch, os.environ["PATH"])))
             left = (scratch / "data/postgresql.auto.conf").read_text().splitlines()
         self.assertEqual(left, [settings[0], *settings[4:], "max_logical_replication_workers = 0"])
+
+
+class Broken(unittest.TestCase):
+    def broken(self, *segments, start="000000010000000000000005", now=1000):
+        """With segments of timeline, number and time of arrival, and the newest backup from `start` on."""
+        directories = {}
+        for timeline, number, arrived in segments:
+            name = "%08X%08X%08X" % (timeline, number // 256, number % 256)
+            directories.setdefault(name[:16], {})[name + "-ab12.zst"] = {"type": "file", "time": arrived}
+            directories[name[:16]]["%s.partial-ab12.zst" % name] = {"type": "file", "time": arrived}
+        asked = []
+
+        def entries(path):
+            asked.append(path)
+            if path == "archive/s/17-1":
+                return {".": {"type": "path"}, "00000002.history-ab": {"type": "file", "time": 1}, **{name: {} for name in directories}}
+            return directories[path.rsplit("/", 1)[1]]
+
+        stanza = {"name": "s", "archive": [{"id": "16-0", "database": {"id": 0}}, {"id": "17-1", "database": {"id": 1}}],
+                  "backup": [{"archive": {"start": start}, "database": {"id": 1}}]}
+        return load().broken(stanza, entries, now), asked
+
+    def test_missing_segment_since_the_newest_backup_asks_for_another_one(self):
+        self.assertEqual(self.broken((1, 5, 1), (1, 6, 2), (1, 8, 3))[0], True)
+        # What the old primary had not archived before a failover.
+        self.assertEqual(self.broken((1, 5, 1), (2, 7, 2))[0], True)
+        self.assertEqual(self.broken((1, 255, 1), (1, 257, 2))[0], True)
+
+    def test_whole_archive_gap_before_the_backup_and_segment_on_its_way_ask_for_none(self):
+        self.assertEqual(self.broken((1, 5, 1), (1, 6, 2), (2, 6, 3), (2, 7, 4))[0], False)
+        self.assertEqual(self.broken((1, 2, 1), (1, 5, 2), (1, 6, 3))[0], False)
+        self.assertEqual(self.broken((1, 5, 1), (1, 7, 900))[0], False)
+        self.assertEqual(self.broken()[0], False)
+        self.assertEqual(load().broken({"backup": []}, None, 0), False)
+
+    def test_only_directories_since_the_backup_are_listed(self):
+        found, asked = self.broken((1, 5, 1), (1, 300, 2), (1, 302, 3), start="00000001000000010000002C")
+        self.assertEqual((found, asked), (True, ["archive/s/17-1", "archive/s/17-1/0000000100000001"]))
 
 
 class Queue(unittest.TestCase):
