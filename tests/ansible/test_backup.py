@@ -8,6 +8,7 @@ how much WAL may wait; and what a test of a backup leaves behind.
 
 import importlib.machinery
 import importlib.util
+import json
 import os
 import pathlib
 import signal
@@ -15,6 +16,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
@@ -204,6 +206,38 @@ class Broken(unittest.TestCase):
     def test_only_directories_since_the_backup_are_listed(self):
         found, asked = self.broken((1, 5, 1), (1, 300, 2), (1, 302, 3), start="00000001000000010000002C")
         self.assertEqual((found, asked), (True, ["archive/s/17-1", "archive/s/17-1/0000000100000001"]))
+
+    def test_look_of_the_schedule_makes_the_backup_that_the_archive_needs(self):
+        """With a program in place of pgBackRest, and an archive with and without the segment in the middle."""
+        for segments, calls in (((5, 6, 7), ["info", "repo-ls", "repo-ls"]),
+                                ((5, 7), ["info", "repo-ls", "repo-ls", "backup --type=incr", "info", "expire --repo1-retention-full=2"])):
+            with tempfile.TemporaryDirectory() as scratch:
+                scratch = pathlib.Path(scratch)
+                now = int(time.time())
+                info = [{"name": "s", "status": {"code": 0}, "archive": [{"id": "17-1", "database": {"id": 1}}],
+                         "backup": [{"type": "full", "label": "20261130-022015F", "database": {"id": 1}, "timestamp": {"start": now, "stop": now},
+                                     "archive": {"start": "%024X" % ((1 << 64) + 5)}}]}]
+                files = {"%024X-ab" % ((1 << 64) + number): {"time": 1} for number in segments}
+                for name, found in {"info": info, "top": {"0000000100000000": {}}, "files": files}.items():
+                    (scratch / name).write_text(json.dumps(found))
+                programs = {"psql": "echo t", "pgbackrest": """cd %s
+case "$*" in
+  *info) echo info >>calls; cat info ;;
+  *repo-ls*17-1) echo repo-ls >>calls; cat top ;;
+  *repo-ls*) echo repo-ls >>calls; cat files ;;
+  *backup) echo "backup $2" >>calls ;;
+  *expire) echo "expire $1" >>calls ;;
+esac""" % scratch}
+                for name, text in programs.items():
+                    (scratch / name).write_text("#!/bin/sh\n%s\n" % text)
+                    (scratch / name).chmod(0o755)
+                (scratch / "c.json").write_text(json.dumps({"program": str(scratch / "pgbackrest"), "port": 5432, "full": 2, "days": 14,
+                                                            "schedule": {"full": 7 * 86400}}))
+                module = load()
+                with mock.patch.object(module, "CONFIG", str(scratch / "c.json")), mock.patch("builtins.print"), \
+                        mock.patch.dict(os.environ, PATH="%s:%s" % (scratch, os.environ["PATH"])):
+                    self.assertEqual(module.main("scheduled"), 0)
+                self.assertEqual((scratch / "calls").read_text().splitlines(), calls)
 
 
 class Queue(unittest.TestCase):
