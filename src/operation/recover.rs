@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     component::{
-        pgbackrest::{self, Gap, LONGEST_LOOK, Target},
+        pgbackrest::{self, Backups, LONGEST_LOOK, Target},
         postgres,
     },
     context::{Context, RunContext},
@@ -102,16 +102,18 @@ async fn recovered(run: &RunContext, acting: &mut Acting<'_>) -> Result<(Running
     };
     let last = asked.await;
     let listed = async { pgbackrest::ask(&cluster.access.connect(node).await?).await }.await;
-    let misses = ended_early(listed.ok().and_then(|seen| seen.gaps).as_deref());
+    let misses = ended_early(listed.ok().as_ref());
     Ok((cluster, last, misses))
 }
 
-/// What the recovery did not reach: for PostgreSQL, WAL that is missing is the end of it. A new backup has not been made yet.
-fn ended_early(gaps: Option<&[Gap]>) -> String {
-    let Some(gaps) = gaps else {
+/// What the recovery did not reach: for PostgreSQL, WAL that is missing is the end of it. `seen` is from before the next backup, so
+/// that the newest one is the one that the recovery began with.
+fn ended_early(seen: Option<&Backups>) -> String {
+    let Some((seen, gaps)) = seen.and_then(|seen| Some((seen, seen.gaps.as_ref()?))) else {
         return " The archive could not be listed in time: if it misses WAL, the data ends there.".to_owned();
     };
-    let first = gaps.iter().find(|gap| gap.from.is_none());
+    let newest = seen.backups.last();
+    let first = gaps.iter().find(|gap| newest.is_some_and(|newest| gap.until >= newest.started));
     first.map_or_else(String::new, |gap| {
         format!(
             " The archive misses {}, and the data ends there: the WAL after it was not restored, although the repository has it.",
@@ -123,24 +125,33 @@ fn ended_early(gaps: Option<&[Gap]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::pgbackrest::{BackupView, Gap};
 
     #[test]
     fn recovery_that_ended_at_missing_wal_says_so() {
-        let gap = |from: Option<&str>| Gap {
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let gap = |until: &str| Gap {
             first: "000000010000000000000006".to_owned(),
             last: "000000010000000000000007".to_owned(),
-            until: "2026-11-30T11:00:00Z".parse().unwrap(),
-            from: from.map(|from| from.parse().unwrap()),
+            until: at(until),
+            // The new timeline has archived a segment.
+            from: Some(at("2026-11-30T15:00:00Z")),
+        };
+        let backup = BackupView::sample("20261130-120000F", at("2026-11-30T12:00:00Z"));
+        let seen = |gaps: Option<Vec<Gap>>| {
+            let from = Some(backup.ended);
+            ended_early(Some(&Backups { gaps, ..Backups::sample(vec![backup.clone()], from) }))
         };
         // The recovery began with the backup after a gap.
-        let before = gap(Some("2026-11-30T11:30:00Z"));
-        assert_eq!(ended_early(Some(&[])), "");
-        assert_eq!(ended_early(Some(std::slice::from_ref(&before))), "");
-        let said = ended_early(Some(&[before, gap(None)]));
+        let before = gap("2026-11-30T11:00:00Z");
+        assert_eq!(seen(Some(Vec::new())), "");
+        assert_eq!(seen(Some(vec![before.clone()])), "");
+        let said = seen(Some(vec![before, gap("2026-11-30T12:05:00Z")]));
         assert!(
             said.contains("000000010000000000000006 to 000000010000000000000007, and the data ends there"),
             "{said}"
         );
+        assert!(seen(None).contains("could not be listed"));
         assert!(ended_early(None).contains("could not be listed"));
     }
 }

@@ -200,6 +200,9 @@ class Broken(unittest.TestCase):
         self.assertEqual(self.broken((1, 5, 1), (1, 6, 2), (2, 6, 3), (2, 7, 4))[0], False)
         self.assertEqual(self.broken((1, 2, 1), (1, 5, 2), (1, 6, 3))[0], False)
         self.assertEqual(self.broken((1, 5, 1), (1, 7, 900))[0], False)
+        # A recovery has ended at the missing segment, and its timeline goes on from there.
+        self.assertEqual(self.broken((1, 5, 1), (1, 8, 2), (2, 6, 3))[0], False)
+        self.assertEqual(self.broken((1, 5, 1), (1, 8, 2), (2, 8, 3))[0], True)
         self.assertEqual(self.broken()[0], False)
         self.assertEqual(load().broken({"backup": []}, None, 0), False)
 
