@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     adopt::{Running, Watchdog, adopt},
-    birth::of as birth_of,
+    birth::{archives, of as birth_of},
     bounds::ELECTION,
     decide::decide,
     kernel::of_containers as kernel_of_containers,
@@ -212,6 +212,7 @@ impl Plan {
             synchronous_nodes: self.patroni.synchronous_nodes,
             memory_mib: self.postgres.memory_mib,
             birth: self.postgres.birth,
+            archives: birth::archives(&self.postgres.parameters),
             entry_point: self.endpoint.is_some(),
             locale: self.postgres.locale.clone(),
             icu_locales: self.postgres.icu_locales.clone(),

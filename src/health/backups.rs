@@ -67,7 +67,8 @@ impl Health {
             code: "archive-failing".to_owned(),
             node: Some(leader.to_string()),
             message: format!(
-                "WAL segment {segment} could not be archived, and none was for {} s: the WAL that waits fills the primary's disk",
+                "WAL segment {segment} could not be archived, and none was for {} s: the WAL that waits is dropped when it takes a \
+                 quarter of the primary's disk",
                 archiver.since_s
             ),
             hint: Some(format!(
@@ -107,7 +108,14 @@ impl Health {
             let (code, hint) = ("backup-damaged".to_owned(), Some(hint.to_owned()));
             self.problems.push(Problem { code, node: None, message, hint });
         }
-        for gap in &seen.backups.gaps {
+        if seen.backups.gaps.is_none() {
+            self.note(
+                "backup-unknown",
+                "the archive of the WAL could not be listed in time: a gap in it would not be seen".to_owned(),
+                format!("Run `hactl backup list {name}`, which waits longer"),
+            );
+        }
+        for gap in seen.backups.gaps.iter().flatten() {
             let moment = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ");
             let missing = format!("the archive misses {}", gap.segments());
             match gap.from {
@@ -260,11 +268,13 @@ mod tests {
             until: "2026-11-30T11:00:00Z".parse().unwrap(),
             from: from.map(|from| from.parse().unwrap()),
         };
-        let open = after("", Some(2), |seen| seen.backups.gaps = vec![gap(None)]);
+        let open = after("", Some(2), |seen| seen.backups.gaps = Some(vec![gap(None)]));
         assert_eq!(codes(&open), (vec!["archive-gap"], vec![]));
         assert!(open.problems[0].message.contains("after 2026-11-30 11:00:00Z"), "{:?}", open.problems);
-        let closed = after("", Some(2), |seen| seen.backups.gaps = vec![gap(Some("2026-11-30T11:30:00Z"))]);
+        let closed = after("", Some(2), |seen| seen.backups.gaps = Some(vec![gap(Some("2026-11-30T11:30:00Z"))]));
         assert_eq!(codes(&closed), (vec![], vec!["archive-gap"]));
+        let unknown = after("", Some(2), |seen| seen.backups.gaps = None);
+        assert_eq!(codes(&unknown), (vec![], vec!["backup-unknown"]));
     }
 
     #[test]

@@ -279,6 +279,9 @@ pub struct Settled {
     /// Which set of parameters of new clusters it began with; 0 for none.
     #[serde(default)]
     pub birth: u32,
+    /// Whether it has the `archive_mode` of hactl, which it keeps when it has no backups any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archives: bool,
     /// Whether it has an entry point.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub entry_point: bool,

@@ -1,6 +1,8 @@
 //! `hactl restore NAME --to NEW`: a new cluster that begins with the backups of another one. It has its own machines, secrets
 //! and stanza, and only reads the repository of the other. `hactl clone` is the same with all that the other has now.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     component::{
-        pgbackrest::{self, Backups, Gap, Origin, Target},
+        pgbackrest::{self, Backups, Gap, Origin, Target, looks_apart},
         postgres,
     },
     context::{Context, RunContext},
@@ -18,7 +20,7 @@ use crate::{
     error::{Error, Result},
     event::{Stage, Summary},
     health,
-    model::{Account, RepositorySecret},
+    model::{Account, Backup, RepositorySecret},
     terraform::Consent,
 };
 
@@ -128,6 +130,15 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
             ));
         }
     }
+    // A variable counts for every cluster that has such an account, and the passphrase of a repository cannot change.
+    if let (Some(own), Some(its)) = (&plan.backup, &other.backup) {
+        causes.extend(shared_passphrases(own, its, &context.env).map(|variable| {
+            format!(
+                "{variable} counts for {from} and for {name}, and each has a passphrase of its own: unset it, and keep the \
+                 passphrases in the secrets files or give them by `secrets` in the cluster files"
+            )
+        }));
+    }
     // Its machines generate the locale of their own file only.
     if let (Some(own), Some(its)) = (&plan.postgres.locale, &other.postgres.locale)
         && own.name != its.name
@@ -151,6 +162,17 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
     )))
 }
 
+/// The variables that give the repositories of two clusters one passphrase.
+fn shared_passphrases(own: &Backup, its: &Backup, env: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    let passphrases = |backup: &Backup| -> Vec<String> {
+        let accounts = backup.accounts();
+        let accounts = accounts.filter(|one| matches!(one, Account::Repository(_, RepositorySecret::Passphrase)));
+        accounts.map(|account| account.variable()).collect()
+    };
+    let its = passphrases(its);
+    passphrases(own).into_iter().filter(move |variable| its.contains(variable) && env.contains_key(variable))
+}
+
 /// What opens the repository of `source`.
 pub(super) async fn origin(context: &Context, source: &mut Deployment, target: Target, own: bool) -> Result<Origin> {
     source.vault_with_given(context).await?;
@@ -168,6 +190,7 @@ pub(super) async fn origin(context: &Context, source: &mut Deployment, target: T
         passphrase: secret(RepositorySecret::Passphrase)?,
         target,
         own,
+        looks_apart: cluster.plan.postgres.parameters.get("archive_timeout").and_then(looks_apart),
     })
 }
 
@@ -245,9 +268,23 @@ async fn is_restorable(context: &Context, source: &Deployment, target: &Target, 
         context.events.step(Stage::Plan, None, step).await;
         return Ok(());
     };
+    if let (None, Some(message)) = (&seen.gaps, unchecked(target)) {
+        let hint = format!("Run `hactl backup list {name}`, which shows the gaps if the store answers faster");
+        context.events.warn("restore-unchecked", message, Some(hint)).await;
+    }
     reaches(seen, target, Timestamp::now()).map_err(|(cause, hint)| {
         Error::failed("restore-refused", "restore", name).cause(cause).hint(hint.replace("NAME", name.as_str()))
     })
+}
+
+/// What may become of a restore to `target` when nothing is known of gaps in the archive. A backup needs no other WAL than its own.
+fn unchecked(target: &Target) -> Option<String> {
+    let then = match target {
+        Target::Backup(_) => return None,
+        Target::Newest => "the restore would end at it without an error",
+        Target::Time(_) | Target::Lsn(_) => "the restore would fail at it",
+    };
+    Some(format!("the archive could not be listed in time: if it misses WAL before {target}, {then}"))
 }
 
 /// Whether the backups reach `target`: otherwise why not, and what to do.
@@ -262,7 +299,7 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
         Target::Lsn(lsn) => gap.has_position(*lsn, stops()),
         Target::Backup(_) => false,
     };
-    if let Some(gap) = seen.gaps.iter().find(in_gap) {
+    if let Some(gap) = seen.gaps.iter().flatten().find(in_gap) {
         return Err(misses(gap, target));
     }
     match target {
@@ -311,7 +348,36 @@ fn misses(gap: &Gap, target: &Target) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::pgbackrest::BackupView;
+    use crate::{
+        component::pgbackrest::BackupView,
+        model::{Retention, S3Repository},
+    };
+
+    #[test]
+    fn passphrase_that_a_variable_would_give_to_source_and_copy_is_found() {
+        let backup = |name: &str| {
+            let s3 = S3Repository {
+                bucket: "b".into(),
+                host: "h".into(),
+                port: 443,
+                region: "r".into(),
+                path: "/p".into(),
+                path_style: true,
+                ca: None,
+            };
+            let repositories = [(name.parse().unwrap(), s3)].into();
+            Backup { stanza: None, repositories, retention: Retention { full: 1, days: 1 }, schedule: None }
+        };
+        let found = |own: &str, variable: &str| {
+            let env = [(variable.to_owned(), "p".to_owned())].into();
+            shared_passphrases(&backup(own), &backup("main"), &env).collect::<Vec<_>>()
+        };
+        let variable = "HACTL_SECRET_BACKUP_MAIN_PASSPHRASE";
+        assert_eq!(found("main", variable), [variable]);
+        assert_eq!(found("other", variable), [""; 0]);
+        // One access key may open both.
+        assert_eq!(found("main", "HACTL_SECRET_BACKUP_MAIN_KEY"), [""; 0]);
+    }
 
     fn seen(backups: &[(&str, &str, &str)]) -> Backups {
         let view = |(label, ended, lsn): &(&str, &str, &str)| BackupView {
@@ -335,7 +401,7 @@ mod tests {
             until: "2026-11-30T03:00:00Z".parse().unwrap(),
             from: Some("2026-12-01T02:20:16Z".parse().unwrap()),
         };
-        two.gaps = vec![gap.clone()];
+        two.gaps = Some(vec![gap.clone()]);
         let now = "2026-12-02T00:00:00Z".parse().unwrap();
         let at = |text: &str| Target::Time(text.parse().unwrap());
         let lsn = |text: &str| Target::Lsn(text.parse().unwrap());
@@ -349,9 +415,14 @@ mod tests {
             assert!(cause.contains("000000010000000000000006 to 000000010000000000000007"), "{cause}");
             assert!(hint.contains("before 2026-11-30T03:00:00Z"), "{hint}");
         }
-        two.gaps = vec![Gap { from: None, ..gap }];
+        two.gaps = Some(vec![Gap { from: None, ..gap }]);
         let (_, hint) = reaches(&two, &Target::Newest, now).unwrap_err();
         assert!(hint.contains("backup now"), "{hint}");
+        two.gaps = None;
+        assert_eq!(reaches(&two, &Target::Newest, now), Ok(()));
+        assert!(unchecked(&Target::Newest).unwrap().ends_with("would end at it without an error"));
+        assert!(unchecked(&at("2026-11-30T12:00:00Z")).unwrap().ends_with("would fail at it"));
+        assert_eq!(unchecked(&Target::Backup("20261130-022015F".parse().unwrap())), None);
     }
 
     #[test]

@@ -5,12 +5,14 @@ use serde_json::Value;
 /// The package of pgBackRest, in every distribution.
 pub(super) const PACKAGE: &str = "pgbackrest";
 
-/// The parameters of a cluster with backups. The command is a program of the role `pgbackrest`, so that no setting of a
-/// repository is a parameter of the server.
+/// A program of the role `pgbackrest`, so that no setting of a repository is a parameter of the server.
+pub(super) const ARCHIVE_COMMAND: &str = "/usr/local/sbin/hactl-pgbackrest archive-push %p";
+
+/// The parameters of a cluster with backups.
 pub(super) fn parameters() -> [(String, Value); 3] {
     [
         ("archive_mode", "on"),
-        ("archive_command", "/usr/local/sbin/hactl-pgbackrest archive-push %p"),
+        ("archive_command", ARCHIVE_COMMAND),
         // A commit is in the archive after this time, however little is written.
         ("archive_timeout", "60s"),
     ]
@@ -49,10 +51,29 @@ mod tests {
 
     #[test]
     fn cluster_that_began_without_an_archive_gets_one_and_the_file_decides_the_timeout() {
-        let settled = Settled { birth: 0, ..plan("", None).settled() };
+        let settled = Settled { birth: 0, archives: false, ..plan("", None).settled() };
         assert!(!plan("", Some(settled.clone())).postgres.parameters.contains_key("archive_mode"));
         let text = format!("{BACKUP}\npostgres: {{parameters: {{archive_timeout: 30s}}}}");
         let parameters = plan(&text, Some(settled)).postgres.parameters;
         assert_eq!((&parameters["archive_mode"], &parameters["archive_timeout"]), (&"on".into(), &"30s".into()));
+    }
+
+    #[test]
+    fn cluster_whose_backups_are_removed_keeps_no_wal_for_them_and_restarts_nothing() {
+        for birth in [0, plan("", None).settled().birth] {
+            let began = Settled { birth, archives: birth > 0, ..plan("", None).settled() };
+            let with = plan(BACKUP, Some(began)).settled();
+            // Twice: the record has no backups then.
+            let after = plan("", Some(plan("", Some(with)).settled())).postgres.parameters;
+            assert_eq!(
+                (&after["archive_mode"], &after["archive_command"]),
+                (&"on".into(), &"/bin/true".into()),
+                "{birth}"
+            );
+        }
+        // An archive of the file's own is none of hactl's.
+        let own = "postgres: {parameters: {archive_mode: 'on', archive_command: 'cp %p /mnt/%f'}}";
+        let began = Settled { birth: 0, archives: false, ..plan("", None).settled() };
+        assert!(!plan(own, Some(began)).settled().archives);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::backup;
 use crate::model::PostgresMajor;
 
 /// The newest set. 0 is that of the releases that had none.
@@ -15,13 +16,8 @@ pub(super) fn parameters(set: u32) -> BTreeMap<String, Value> {
     if set == 0 {
         return BTreeMap::new();
     }
-    let mut parameters = BTreeMap::from([
-        // Backups that are added later need no restart: the command is changed by a reload.
-        ("archive_mode", "on"),
-        ("archive_command", ARCHIVE_COMMAND),
-        ("shared_preload_libraries", "pg_stat_statements"),
-        ("track_io_timing", "on"),
-    ]);
+    let mut parameters =
+        BTreeMap::from([("shared_preload_libraries", "pg_stat_statements"), ("track_io_timing", "on")]);
     if set > 1 {
         // A query on a replica holds up its promotion no longer than this.
         parameters.insert(STANDBY_DELAY, "5s");
@@ -30,7 +26,23 @@ pub(super) fn parameters(set: u32) -> BTreeMap<String, Value> {
         // A client that forgot its transaction holds its locks, and keeps vacuum from removing rows, no longer than this.
         parameters.insert(IDLE_TRANSACTION, "1h");
     }
-    parameters.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+    let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+    // Backups that are added later need no restart: the command is changed by a reload.
+    parameters.chain(archive(true)).collect()
+}
+
+/// The archive of a cluster that has no backups, or has none any more. Without a command a server keeps its WAL until the restart
+/// that ends `archive_mode`, so that stays on.
+pub(super) fn archive(archives: bool) -> impl Iterator<Item = (String, Value)> {
+    let parameters = [("archive_mode", "on"), ("archive_command", ARCHIVE_COMMAND)];
+    parameters.into_iter().filter(move |_| archives).map(|(name, value)| (name.to_owned(), value.into()))
+}
+
+/// Whether the archive of a cluster is that of hactl.
+#[must_use]
+pub fn archives(parameters: &BTreeMap<String, Value>) -> bool {
+    let text = |name: &str| parameters.get(name).and_then(Value::as_str).unwrap_or_default();
+    text("archive_mode") == "on" && [ARCHIVE_COMMAND, backup::ARCHIVE_COMMAND].contains(&text("archive_command"))
 }
 
 const STANDBY_DELAY: &str = "max_standby_streaming_delay";

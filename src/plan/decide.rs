@@ -75,6 +75,7 @@ pub fn decide(spec: &Spec, choices: &Choices) -> Result<Plan> {
     let smallest_known = data_nodes().filter_map(|node| data_gb(spec, node)).min();
     parameters.extend(disk::parameters(smallest_known));
     parameters.extend(birth::parameters(versions.birth));
+    parameters.extend(birth::archive(versions.archives));
     parameters.extend(birth::failover_slots(versions.postgres, &spec.postgres.parameters));
     parameters.extend(spec.backup.iter().flat_map(|_| backup::parameters()));
     parameters.extend(spec.postgres.parameters.clone());

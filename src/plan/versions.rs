@@ -26,6 +26,7 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: spec.patroni.synchronous_nodes,
         memory_mib: spec.postgres.memory_mib,
         birth: birth::NEWEST,
+        archives: true,
         entry_point: spec.endpoint.is_some(),
         // That of an adopted cluster is not known.
         locale: (!spec.platform.is_adopted()).then(|| locale::of_new_cluster(spec)),
@@ -57,6 +58,7 @@ pub(super) fn settle(spec: &Spec, choices: &Choices, warnings: &mut Vec<Warning>
         synchronous_nodes: synchronous_nodes(spec, runs.synchronous_nodes, warnings),
         memory_mib: spec.postgres.memory_mib,
         birth: runs.birth,
+        archives: runs.archives,
         entry_point: wanted.entry_point,
         locale: Some(locale::settled(spec, runs)),
         icu_locales: wanted.icu_locales,
@@ -225,6 +227,7 @@ mod tests {
             synchronous_nodes: 1,
             memory_mib: Some(1024),
             birth: 0,
+            archives: false,
             entry_point: false,
             locale: Some(Locale::of_earlier_releases()),
             icu_locales: IcuLocales::new(),

@@ -34,7 +34,10 @@ pub fn backups_text(seen: &Backups) -> String {
     if let Some(segment) = &seen.last_segment {
         let _ = writeln!(text, "newest WAL segment {segment}");
     }
-    for gap in &seen.gaps {
+    if seen.gaps.is_none() {
+        text.push_str("the archive could not be listed in time: whether it misses WAL is not known\n");
+    }
+    for gap in seen.gaps.iter().flatten() {
         let moment = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         let to = gap
             .from
@@ -147,14 +150,16 @@ mod tests {
              the cluster can be restored to moments from 2026-11-30 02:20:16Z\n\
              newest WAL segment 000000010000000000000005\n"
         );
-        seen.gaps.push(Gap {
+        seen.gaps = Some(vec![Gap {
             first: "000000010000000000000003".into(),
             last: "000000010000000000000004".into(),
             until: time,
             from: None,
-        });
+        }]);
         let last = "the archive misses the WAL segments 000000010000000000000003 to 000000010000000000000004: no restore \
                     reaches moments from 2026-11-30 02:20:16Z on, until there is a new backup\n";
         assert!(backups_text(&seen).ends_with(last), "{}", backups_text(&seen));
+        seen.gaps = None;
+        assert!(backups_text(&seen).ends_with("whether it misses WAL is not known\n"), "{}", backups_text(&seen));
     }
 }

@@ -238,6 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_backups_are_removed_although_the_programs_were_never_written() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("pgbackrest");
+        let template = include_str!("../../roles/pgbackrest/templates/pgbackrest.conf.j2");
+        for (config, stays) in [(template, false), ("[global]\nrepo1-path=/mnt\n", true)] {
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("pgbackrest.conf"), config).unwrap();
+            let etc = format!("{}/", root.path().display());
+            let script = include_str!("../component/pgbackrest/wipe.sh")
+                .replace("/etc/", &etc)
+                .replace("/usr/local/sbin/", &etc);
+            let done = Command::new("sh").args(["-c", &format!("{script}\npgbackrest_wipe configuration")]).status();
+            assert!(done.unwrap().success());
+            assert_eq!(dir.exists(), stays, "{config}");
+        }
+    }
+
+    #[test]
     fn ownership_mark_is_removed_after_the_data() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);

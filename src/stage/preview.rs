@@ -265,6 +265,7 @@ mod tests {
             synchronous_nodes: 1,
             memory_mib: None,
             birth: 0,
+            archives: false,
             entry_point: false,
             locale: None,
             icu_locales: IcuLocales::new(),

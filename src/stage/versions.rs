@@ -82,6 +82,7 @@ fn settled(seen: &Observations) -> Option<Settled> {
         // Earlier releases let the machines' networks in everywhere.
         own_network: true,
         birth: patroni().map(|view| plan::birth_of(&view.parameters())).max().unwrap_or_default(),
+        archives: patroni().any(|view| plan::archives(&view.parameters())),
         // What earlier releases sized their servers for is not known.
         memory_mib: None,
         // Earlier releases have none.

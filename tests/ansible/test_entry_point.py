@@ -140,8 +140,25 @@ class EntryPoint(unittest.TestCase):
         self.assertEqual(self.hold("pause", "sleep 5")[0], 124)
         self.assertIn("RESUME", self.hold("resume", ":")[1])
         self.hold("arm", ":")
-        self.assertEqual(self.hold("pause", "echo already paused >&2; exit 1")[0], 1)
+        self.assertEqual(self.hold("pause", "echo 'ERROR: already suspended/paused' >&2; exit 1")[0], 1)
         self.assertNotIn("RESUME", self.hold("resume", ":")[1])
+
+    def test_pause_whose_command_was_killed_keeps_its_timer_and_is_resumed(self):
+        self.hold("arm", ":")
+        code, calls = self.hold("pause", "kill -9 $$")
+        self.assertEqual(code, 137)
+        self.assertNotIn("systemctl stop", calls)
+        self.assertIn("RESUME", self.hold("resume", ":")[1])
+
+    def test_pause_of_a_run_that_was_killed_ends_before_its_timer_does(self):
+        self.hold("arm", ":", "a1")
+        code, calls = self.hold("arm", ":", "b2")
+        self.assertEqual(code, 0)
+        self.assertLess(calls.index("RESUME"), calls.index("systemctl stop hactl-hold.timer"))
+        # Where it does not answer, the timer of the earlier run stays.
+        code, calls = self.hold("arm", "echo refused >&2; exit 2", "c3")
+        self.assertEqual((code, calls.count("systemctl stop")), (1, 0))
+        self.assertIn("# b2", (self.dir / "undo").read_text())
 
     def test_resume_of_another_operation_or_after_the_timer_does_nothing_or_succeeds(self):
         self.hold("arm", ":")

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Choices, Settled},
-        plan::{birth_of, decide},
+        plan::{archives, birth_of, decide},
         spec,
     };
 
@@ -182,7 +182,8 @@ mod tests {
             parameters.retain(|name, _| !lacks.contains(&name.as_str()));
             let birth = birth_of(&parameters.clone().into_iter().collect());
             assert_eq!(birth, set);
-            let plan = decide(Some(Settled { birth, ..newest.settled() }));
+            let archives = archives(&parameters.clone().into_iter().collect());
+            let plan = decide(Some(Settled { birth, archives, ..newest.settled() }));
             assert_eq!(differences(&plan, &found), [""; 0], "set {set}");
             assert_eq!(differences(&newest, &found).len(), lacks.len(), "set {set}");
         }

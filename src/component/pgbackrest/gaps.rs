@@ -24,7 +24,8 @@ pub struct Gap {
     /// When the segment before it arrived: a restore reaches moments until shortly before.
     #[schemars(with = "String")]
     pub until: Timestamp,
-    /// The first moment after it: the second after the end of the first backup that began after it; null without one.
+    /// The first moment after it: the second after the end of the first backup that began after it, or when a timeline that
+    /// leaves the WAL before it had its first segment there; null without either.
     #[schemars(with = "Option<String>")]
     pub from: Option<Timestamp>,
 }
@@ -117,7 +118,11 @@ pub(super) fn gaps(listed: &BTreeMap<String, Entry>, backups: &[Made], now: Time
             continue;
         }
         let missing = |number| Segment { number, ..*before }.name();
-        let from = starts.iter().filter(|(start, _)| *start >= after.number).map(|(_, from)| *from).min();
+        let backups = starts.iter().filter(|(start, _)| *start >= after.number).map(|(_, from)| *from);
+        // A recovery ends at missing WAL, and its timeline goes on from there.
+        let leaves = |segment: &Segment| segment.timeline > before.timeline && segment.number <= before.number + 1;
+        let timelines = segments.iter().filter(|(segment, _)| leaves(segment)).map(|(_, arrived)| *arrived);
+        let from = backups.chain(timelines).min();
         found.push(Gap { first: missing(before.number + 1), last: missing(after.number - 1), until: *until, from });
     }
     found
@@ -177,6 +182,16 @@ mod tests {
         // All was archived, and the last segment as well, whose end the new timeline does not have.
         let whole: Vec<_> = (1..=7).map(|number| (1, number, 3)).chain([(2, 7, 4)]).collect();
         assert_eq!(gaps(&listed(&whole), &backups, at(60)), []);
+    }
+
+    #[test]
+    fn gap_ends_where_a_recovery_that_ended_at_it_began_a_timeline() {
+        let files = [(1, 5, 1), (1, 8, 2), (1, 9, 3), (2, 6, 20), (2, 7, 21)];
+        let found = gaps(&listed(&files), &[made(5, 1)], at(60));
+        assert_eq!((found.len(), found[0].until, found[0].from), (1, at(1), Some(at(20))));
+        // A timeline that begins behind the gap needs it.
+        let found = gaps(&listed(&[(1, 5, 1), (1, 8, 2), (2, 8, 20)]), &[made(5, 1)], at(60));
+        assert_eq!(found[0].from, None);
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub struct Backups {
     pub restorable_from: Option<Timestamp>,
     /// The newest WAL segment in the repository; null without one.
     pub last_segment: Option<String>,
-    /// What the archive misses, the oldest first.
-    pub gaps: Vec<Gap>,
+    /// What the archive misses, the oldest first; null if it could not be listed in time.
+    pub gaps: Option<Vec<Gap>>,
     /// Whether the machine that was asked makes a backup now.
     pub is_running: bool,
 }
@@ -81,7 +81,7 @@ impl Backups {
     /// A repository whose archive has no segment and misses none.
     pub(crate) fn sample(backups: Vec<BackupView>, restorable_from: Option<Timestamp>) -> Self {
         let stanza = "pg-1a2b3c4d".to_owned();
-        Self { stanza, backups, restorable_from, last_segment: None, gaps: Vec::new(), is_running: false }
+        Self { stanza, backups, restorable_from, last_segment: None, gaps: Some(Vec::new()), is_running: false }
     }
 }
 
@@ -178,7 +178,8 @@ fn parsed(text: &str, now: Timestamp) -> Result<Backups, String> {
     let text = text.replace(char::is_control, " ");
     let mut parts = serde_json::Deserializer::from_str(&text);
     let stanzas = Vec::<Stanza>::deserialize(&mut parts).map_err(|error| format!("{error}: {text}"))?;
-    let listed = BTreeMap::<String, Entry>::deserialize(&mut parts).unwrap_or_default();
+    // The list breaks off where the time for it ends.
+    let listed = BTreeMap::<String, Entry>::deserialize(&mut parts).ok();
     let stanza = stanzas.into_iter().next().ok_or("it knows no stanza")?;
     if ![0, NO_BACKUP].contains(&stanza.status.code) {
         // That of the stanza is "other" if the repository cannot be read.
@@ -192,7 +193,8 @@ fn parsed(text: &str, now: Timestamp) -> Result<Backups, String> {
         let start = backup.archive.as_ref()?.start.clone()?;
         Some(Made { start, from: from(time(backup.timestamp.stop)) })
     };
-    let gaps = gaps(&listed, &stanza.backup.iter().filter_map(made).collect::<Vec<_>>(), now);
+    let made: Vec<Made> = stanza.backup.iter().filter_map(made).collect();
+    let gaps = listed.map(|listed| gaps(&listed, &made, now));
     let backups: Vec<BackupView> = stanza
         .backup
         .into_iter()
@@ -298,10 +300,14 @@ mod tests {
         };
         let files = [file("000000010000000000000005"), file("000000010000000000000007")].join(",");
         let seen = parsed(&format!("{INFO}\n{{{files}}}\n")).unwrap();
-        assert_eq!(seen.gaps.len(), 1);
-        assert_eq!((seen.gaps[0].first.as_str(), seen.gaps[0].from), ("000000010000000000000006", None));
-        // Without the files of the archive nothing is known of it.
-        assert_eq!(parsed(&format!("{INFO}\n")).unwrap().gaps, []);
+        let gaps = seen.gaps.unwrap();
+        assert_eq!(gaps.len(), 1);
+        assert_eq!((gaps[0].first.as_str(), gaps[0].from), ("000000010000000000000006", None));
+        // Without all files of the archive nothing is known of it.
+        for part in [String::new(), format!("{{{}", &files[..files.len() / 2])] {
+            assert_eq!(parsed(&format!("{INFO}\n{part}")).unwrap().gaps, None, "{part}");
+        }
+        assert_eq!(parsed(&format!("{INFO}\n{{\".\":{{\"type\":\"path\"}}}}\n")).unwrap().gaps, Some(Vec::new()));
     }
 
     #[test]

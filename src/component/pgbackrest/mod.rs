@@ -10,7 +10,7 @@ mod vars;
 pub use gaps::Gap;
 pub use info::{BackupView, Backups, Seen};
 pub(crate) use info::{ask, look};
-pub use origin::{Lsn, Origin, Target};
+pub use origin::{LONGEST_LOOK, Lsn, Origin, Target, looks_apart};
 pub use status::StatusBackup;
 
 use super::{definition::Component, postgres};

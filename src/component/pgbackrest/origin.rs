@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     component::material::RoleVars,
@@ -76,12 +76,40 @@ pub struct Origin {
     pub target: Target,
     /// Whether it is the cluster's own: it goes on in its stanza, on a new timeline.
     pub own: bool,
+    /// Seconds between the two looks for another cluster that archives there; none if it might not be seen.
+    pub looks_apart: Option<u32>,
 }
+
+/// The seconds between the two looks at the archive of a cluster that goes on in its own stanza, by its `archive_timeout`: a
+/// cluster that still runs and writes has archived a segment in that time. None where that takes too long, or for ever.
+#[must_use]
+pub fn looks_apart(archive_timeout: &Value) -> Option<u32> {
+    let text = archive_timeout.as_str().map_or_else(|| archive_timeout.to_string(), str::to_owned);
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|sign: char| sign.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let milliseconds = match unit {
+        "" | "s" => 1000.0,
+        "us" => 0.001,
+        "ms" => 1.0,
+        "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
+        _ => return None,
+    };
+    let seconds = number.trim().parse::<f64>().ok().filter(|number| *number > 0.0)? * milliseconds / 1000.0;
+    (SHORTEST_LOOK..=LONGEST_LOOK).find(|apart| f64::from(*apart - FOR_UPLOAD) >= seconds)
+}
+
+/// What a segment takes from the disk to the repository, in seconds.
+const FOR_UPLOAD: u32 = 15;
+const SHORTEST_LOOK: u32 = 75;
+/// A recovery waits no longer than this to see another cluster.
+pub const LONGEST_LOOK: u32 = 915;
 
 impl Origin {
     /// The variables of the roles. They are no part of the configuration: a cluster begins once.
     pub(crate) fn vars(&self) -> RoleVars {
-        let Self { stanza, repository, key, key_secret, passphrase, target, own } = self;
+        let Self { stanza, repository, key, key_secret, passphrase, target, own, looks_apart } = self;
         // pgBackRest's type, the target of that type, and the backup; it chooses one where none is given.
         let (kind, target, set) = match target {
             Target::Newest => ("default", String::new(), String::new()),
@@ -107,6 +135,7 @@ impl Origin {
                 "set": set,
                 "own": own,
             },
+            "pgbackrest_alone_seconds": looks_apart.unwrap_or(LONGEST_LOOK),
             "patroni_bootstrap_command": "/usr/local/sbin/hactl-restore data",
             "patroni_bootstrap_post_init": "/usr/local/sbin/hactl-restore opened",
             "patroni_bootstrap_failure": "/var/lib/postgresql/hactl-spool/restore-failed",
@@ -137,6 +166,7 @@ mod tests {
             passphrase: Secret::new("P".into()),
             target,
             own: false,
+            looks_apart: Some(75),
         };
         let label: BackupLabel = "20261130-022015F_20261130-032015I".parse().unwrap();
         for (target, kind, text, set) in [
@@ -151,6 +181,27 @@ mod tests {
             assert_eq!((&source["type"], &source["target"], &source["set"]), (&kind.into(), &text.into(), &set.into()));
         }
         assert!(!format!("{:?}", origin(Target::Newest)).contains("\"K\""));
+    }
+
+    #[test]
+    fn looks_at_the_archive_are_farther_apart_than_the_archive_timeout() {
+        let table = [
+            (json!("60s"), Some(75)),
+            (json!(60), Some(75)),
+            (json!("1min"), Some(75)),
+            (json!("61"), Some(76)),
+            (json!(" 10 min "), Some(615)),
+            (json!("1500ms"), Some(75)),
+            (json!("0.25h"), Some(915)),
+            // Nothing is to be seen of a cluster that archives less often, or only full segments.
+            (json!("901s"), None),
+            (json!("1d"), None),
+            (json!(0), None),
+            (json!("often"), None),
+        ];
+        for (timeout, expected) in table {
+            assert_eq!(looks_apart(&timeout), expected, "{timeout}");
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ pgbackrest_wipe() {
   case $1 in
     data) rm -rf /var/lib/postgresql/hactl-spool /var/lib/postgresql/hactl-restore-test ;;
     configuration)
-      [ ! -e /usr/local/sbin/hactl-pgbackrest ] || rm -rf /etc/pgbackrest /usr/local/sbin/hactl-pgbackrest /usr/local/sbin/hactl-backup
+      # A run that ended before it wrote the programs has written the keys.
+      if [ -e /usr/local/sbin/hactl-pgbackrest ] || grep -qs hactl-backup /etc/pgbackrest/pgbackrest.conf; then
+        rm -rf /etc/pgbackrest /usr/local/sbin/hactl-pgbackrest /usr/local/sbin/hactl-backup /usr/local/sbin/hactl-restore
+      fi
       rm -f /etc/systemd/system/hactl-backup-scheduled.service /etc/systemd/system/hactl-backup-scheduled.timer
       ;;
   esac

@@ -19,6 +19,8 @@ end() {
   rm -rf "$dir"
 }
 trap end EXIT
+# Also where the unit is stopped or out of memory: the copy would stay on the disk of the replica.
+trap 'exit 143' HUP INT TERM
 rm -rf "$dir"
 mkdir -m 700 "$dir" "$dir/data" "$dir/socket" "$dir/tablespaces"
 
@@ -36,7 +38,7 @@ echo 'local all postgres peer' >"$dir/hba"
 # A copy must not act: it listens on its own socket, archives nothing, and starts no worker. With hot_standby=off its
 # limits need not be those of the primary.
 "$bin/postgres" -D "$dir/data" -c listen_addresses= -c unix_socket_directories="$dir/socket" -c port=5432 \
-  -c hba_file="$dir/hba" -c ssl=off -c hot_standby=off -c archive_mode=off -c primary_conninfo= \
+  -c hba_file="$dir/hba" -c ssl=off -c hot_standby=off -c archive_mode=off -c archive_cleanup_command= -c primary_conninfo= \
   -c synchronous_standby_names= -c max_logical_replication_workers=0 -c shared_preload_libraries= \
   -c session_preload_libraries= -c local_preload_libraries= -c autovacuum=off -c shared_buffers=16MB -c huge_pages=off \
   -c jit=off -c fsync=off -c logging_collector=off -c log_destination=stderr -c external_pid_file= \

@@ -12,6 +12,17 @@ console() {
   timeout "$1" runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -h /run/pgbouncer -p @PORT@ -U pgbouncer -d pgbouncer -c "$2"
 }
 
+# Lets the clients go on. It says that nothing is paused where they do already.
+resume() {
+  said=$(console 3 RESUME 2>&1) || case $said in
+    *'not paused'*) ;;
+    *)
+      echo "$said" >&2
+      return 1
+      ;;
+  esac
+}
+
 disarm() {
   systemctl stop hactl-hold.timer 2>/dev/null || :
   systemctl reset-failed hactl-hold.service 2>/dev/null || :
@@ -21,6 +32,8 @@ disarm() {
 case $step in
   arm)
     set -e
+    # A run that was killed may still hold them back, and not every version says so. Its timer goes only after its pause.
+    [ ! -e "$undo" ] || resume
     disarm
     console 3 'SHOW VERSION' >/dev/null
     cat >"$undo" <<'END'
@@ -34,23 +47,17 @@ END
   pause)
     # Nothing is paused that no timer would resume.
     grep -qs "^# $id\$" "$undo" || exit 1
-    console @PAUSE@ PAUSE
+    said=$(console @PAUSE@ PAUSE 2>&1)
     code=$?
-    # An operator has paused it: that is not ours to end. After the time of `timeout` it is, although clients still work.
-    if [ "$code" != 0 ] && [ "$code" != 124 ]; then disarm; fi
+    [ -z "$said" ] || echo "$said" >&2
+    # An operator has paused it: that is not ours to end. Whatever else ended the command, the pause may go on without it.
+    case $said in *already*) disarm ;; esac
     exit "$code"
     ;;
   resume)
     # The timer has resumed already, or another run holds them back.
     grep -qs "^# $id\$" "$undo" || exit 0
-    # It says that nothing is paused where the clients go on already.
-    said=$(console 3 RESUME 2>&1) || case $said in
-      *'not paused'*) ;;
-      *)
-        echo "$said" >&2
-        exit 1
-        ;;
-    esac
+    resume || exit 1
     disarm
     ;;
 esac
