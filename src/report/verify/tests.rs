@@ -145,6 +145,7 @@ fn round(n: u32, outcome: RoundOutcome, gap: u64, counts: Counts, reasons: &[&st
             redundant: Some(47_000),
         },
         recovered_ms: Recovery { last: Some(gap + 900), libpq: Some(gap + 400), idle: Some(gap + 100), pooled: None },
+        pooled: None,
         rate: 775.4,
         counts,
     }
