@@ -1,4 +1,4 @@
-//! How hard the clients write.
+//! The load of a round: how many clients write, and how often.
 
 /// How hard the clients write.
 #[derive(Clone, Copy, Debug)]
