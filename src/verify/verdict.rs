@@ -148,7 +148,7 @@ pub struct RoundReport {
     /// When interrupted clients wrote again, in milliseconds since the fault.
     #[serde(default)]
     pub recovered_ms: Recovery,
-    /// What the clients of the poolers saw from the fault on; null without an entry point.
+    /// What the clients of the poolers saw from the fault on; absent without an entry point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooled: Option<PooledClients>,
     /// For a failed round: the path of the machines' journals, within the run's directory.

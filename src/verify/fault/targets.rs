@@ -42,6 +42,7 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
 }
 
 /// Why a drill that is about the entry point must not be done on this cluster; none when it may.
+#[must_use]
 pub fn without_entry_point(drill: &Drill, plan: &Plan) -> Option<String> {
     (drill.is_through_poolers() && plan.endpoint.is_none()).then(|| {
         "the drill needs poolers and proxies, but the cluster has none: set `endpoint` in the cluster file".to_owned()
