@@ -34,6 +34,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// A role's name and password.
 pub type Login = (String, Secret);
 
+/// Who logs in to which database.
+#[derive(Clone)]
+pub struct DatabaseLogin {
+    pub database: String,
+    pub user: String,
+    pub password: Secret,
+}
+
 /// The credentials of a cluster.
 #[derive(Clone)]
 pub struct Keys {

@@ -63,6 +63,15 @@ fn with(dsn: &str, parameters: &str) -> String {
     format!("{dsn} {parameters}")
 }
 
+/// The report of one round of each of these drills, which must pass.
+fn drilled(bench: &Bench, drills: &[&str]) -> Value {
+    let drills = drills.iter().flat_map(|drill| ["--drill", drill]);
+    let verify: Vec<&str> = ["verify", NAME, "--rounds", "1"].into_iter().chain(drills).collect();
+    bench.act(&verify);
+    let report = std::fs::read_to_string(bench.kept("runs/latest/report.json")).unwrap();
+    serde_json::from_str(&report).unwrap()
+}
+
 /// The transactions of the clients: several statements, of which all or none are done.
 const TRANSACTION: &str = "\\set id random(1, 100)\nBEGIN;\nUPDATE accounts SET n = n + 1 WHERE id = :id;\n\
                            INSERT INTO orders VALUES (:id);\nCOMMIT;\n";
@@ -142,6 +151,12 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
     let up = steps.must("up without an entry point makes a cluster", || bench.up());
     assert!(up["endpoints"].is_null(), "{up}");
     let started = postmasters();
+
+    steps.step("a drill of the entry point is refused without one", || {
+        let (code, error) = bench.fail(&["verify", NAME, "--drill", "pooler-crash"]);
+        assert_eq!((code, error["code"].as_str().unwrap()), (1, "drill-refused"));
+        assert!(error["causes"][0].as_str().unwrap().contains("set `endpoint` in the cluster file"), "{error}");
+    });
 
     let up = steps.must("up with an entry point needs no consent and does not restart PostgreSQL", || {
         bench.write_file(&file("app: {}", ENDPOINT));
@@ -328,15 +343,48 @@ fn running_cluster_gets_an_entry_point_that_applications_use() {
 
     steps.step("a drill shows when the clients of the poolers wrote again", || {
         bench.healthy_within(Duration::from_secs(60));
-        bench.act(&["verify", NAME, "--drill", "node-loss", "--rounds", "1"]);
-        let report = std::fs::read_to_string(bench.kept("runs/latest/report.json")).unwrap();
-        let report: Value = serde_json::from_str(&report).unwrap();
+        let report = drilled(&bench, &["node-loss"]);
         assert!(report["libpq"].as_str().unwrap().ends_with(", also through the poolers"), "{}", report["libpq"]);
-        let recovered = &report["drills"][0]["rounds"][0]["recovered_ms"];
-        println!("   node-loss: {recovered}");
+        let round = &report["drills"][0]["rounds"][0];
+        let (recovered, pooled) = (&round["recovered_ms"], &round["pooled"]);
+        println!("   node-loss: {recovered}, through the poolers {pooled}");
+        assert!(pooled["failed"].as_u64().unwrap() < pooled["attempted"].as_u64().unwrap());
         let (last, pooled) = (recovered["last"].as_u64().unwrap(), recovered["pooled"].as_u64().unwrap());
         assert!(1000 < pooled && pooled <= last, "{recovered}");
     });
+
+    steps.step(
+        "drills break the pooler, the proxy and the pool of the first machine, and PostgreSQL is not interrupted",
+        || {
+            bench.healthy_within(Duration::from_secs(60));
+            let programs = || on_all("systemctl show -p MainPID --value pgbouncer haproxy | paste -sd ' '");
+            let (before, servers) = (programs(), postmasters());
+            let report = drilled(&bench, &["pooler-crash", "proxy-crash", "pool-exhausted"]);
+            let drills = report["drills"].as_array().unwrap();
+            assert_eq!(drills.len(), 3);
+            let pooled: Vec<&Value> = drills.iter().map(|drill| &drill["rounds"][0]["pooled"]).collect();
+            for (drill, pooled) in drills.iter().zip(&pooled) {
+                println!("   {}: {pooled}, last client {}", drill["name"], drill["rounds"][0]["recovered_ms"]["last"]);
+                assert_eq!((&drill["outcome"], &drill["rounds"][0]["target"]), (&"passed".into(), &"node1".into()));
+                assert_eq!((&drill["lost"], &pooled["lost"]), (&0.into(), &0.into()));
+            }
+            // Clients of a pooler that dies lose their connections, and wait for its unit; those of a full pool only wait.
+            let [failed, gap] = ["failed", "gap_ms"].map(|field| move |value: &Value| value[field].as_u64().unwrap());
+            assert!(failed(pooled[0]) > 0 && gap(pooled[0]) >= 1000, "{}", pooled[0]);
+            assert!(failed(pooled[2]) == 0 && gap(pooled[2]) >= 5000, "{}", pooled[2]);
+            let after = programs();
+            assert!(
+                before[0].split_whitespace().zip(after[0].split_whitespace()).all(|(before, after)| before != after)
+            );
+            assert_eq!((&before[1..], &servers), (&after[1..], &postmasters()));
+            // Nothing is left of them.
+            assert_eq!(on_all("ls /run/hactl-undo-* 2>/dev/null || :"), [""; 3]);
+            assert_eq!(
+                answer(&direct, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"),
+                "0"
+            );
+        },
+    );
 
     steps.step("a pooler that is paused or stopped is a problem, and up starts it again", || {
         let codes = || -> BTreeSet<String> {

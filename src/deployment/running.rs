@@ -9,11 +9,11 @@ use super::{
     connection::{as_owner, as_superuser, endpoints},
 };
 use crate::{
-    access::Access,
+    access::{Access, DatabaseLogin},
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
-    model::{Certificate, Endpoints},
+    model::{Account, Certificate, Endpoints},
     plan::Plan,
     platform::adopted::{self, Adopted},
     secrets::{ShortLeaves, Vault},
@@ -36,6 +36,8 @@ pub struct RunningCluster {
     pub own_certificate_ends: Option<Timestamp>,
     /// What makes certificates that end soon, for a drill; none where hactl made no certificates.
     pub short_leaves: Option<ShortLeaves>,
+    /// Who logs in to the first database; none where hactl does not know the password.
+    pub owner: Option<DatabaseLogin>,
 }
 
 impl RunningCluster {
@@ -51,6 +53,7 @@ impl RunningCluster {
             endpoints: endpoints(cluster, &fleet),
             own_certificate_ends: vault.client(Certificate::CONTROLLER)?.not_after(),
             short_leaves: Some(vault.short_leaves()),
+            owner: owner(cluster, vault),
             fleet,
         })
     }
@@ -62,6 +65,13 @@ impl RunningCluster {
     pub async fn connect(&self, node: &FleetNode) -> Result<Remote> {
         Ok(Remote::connect(node.key(), &node.ssh, &self.access.keys.ssh, PATIENCE).await?)
     }
+}
+
+/// The owner of the first database, as the printed connection strings have it.
+fn owner(cluster: &Cluster, vault: &Vault) -> Option<DatabaseLogin> {
+    let (database, user) = cluster.plan.postgres.databases.first_key_value()?;
+    let password = vault.password(&Account::Owner(user.clone())).ok()?.clone();
+    Some(DatabaseLogin { database: database.to_string(), user: user.to_string(), password })
 }
 
 impl Deployment {
@@ -83,6 +93,7 @@ impl Deployment {
                 endpoints: None,
                 own_certificate_ends: None,
                 short_leaves: None,
+                owner: None,
             });
         }
         let fleet = self.known.fleet(&self.cluster)?.clone();

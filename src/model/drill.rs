@@ -32,6 +32,9 @@ pub const DRILL_NAMES: &[&str] = &[
     "slow-network",
     "slow-network/loss",
     "slow-network/latency",
+    "pooler-crash",
+    "proxy-crash",
+    "pool-exhausted",
     "cluster-power-off",
     "all",
 ];

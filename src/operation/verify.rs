@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform};
 use crate::{
-    access::Access,
+    access::{Access, DatabaseLogin},
     component::postgres,
     context::RunContext,
     deployment::{Cluster, Deployment, RunningCluster, as_owner, endpoints, for_psql},
@@ -52,7 +52,7 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
                         cluster during the drills";
             context.events.step(Stage::Verify, None, step).await;
         }
-        let RunningCluster { plan, fleet, access, conninfo, endpoints, short_leaves, .. } =
+        let RunningCluster { plan, fleet, access, conninfo, endpoints, short_leaves, owner, .. } =
             acting.deployment.running(context).await?;
         let running = Running {
             plan: &plan,
@@ -61,6 +61,7 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
             dsn: conninfo.to_string(),
             pooled: endpoints.map(|endpoints| endpoints.pooled),
             short_leaves: short_leaves.as_ref(),
+            owner: owner.as_ref(),
         };
         let verdict = run.stage(Stage::Verify, drill(run, running, work, seed)).await?;
         let headline = report::verify::headline(&verdict);
@@ -111,6 +112,7 @@ pub(crate) async fn prove(
         dsn: as_owner(cluster, fleet).to_string(),
         pooled: endpoints(cluster, fleet).map(|endpoints| endpoints.pooled),
         short_leaves: None,
+        owner: None,
     };
     run.stage(Stage::Verify, drill(run, running, &work, 0)).await.map(Some)
 }
@@ -128,17 +130,18 @@ struct Running<'a> {
     dsn: String,
     pooled: Option<String>,
     short_leaves: Option<&'a ShortLeaves>,
+    owner: Option<&'a DatabaseLogin>,
 }
 
 async fn drill(
     run: &RunContext,
-    Running { plan, fleet, access, dsn, pooled, short_leaves }: Running<'_>,
+    Running { plan, fleet, access, dsn, pooled, short_leaves, owner }: Running<'_>,
     work: &Work,
     seed: u64,
 ) -> Result<(Verdict, Option<String>)> {
     let context = &run.context;
     let control = access.apart();
-    let cluster = FaultTarget { plan, fleet, access, control: &control, context, short_leaves };
+    let cluster = FaultTarget { plan, fleet, access, control: &control, context, short_leaves, owner };
     let platform = plan.platform.as_str().to_owned();
     let mut stamps: Vec<String> = plan.platform.local().map(|_| SHARED_KERNEL.to_owned()).into_iter().collect();
     if plan.platform.is_adopted() {

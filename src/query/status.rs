@@ -75,7 +75,8 @@ impl StatusProbe {
     /// The same cluster, for drills to inject faults into.
     #[must_use]
     pub const fn fault_target<'b>(&'b self, context: &'b Context) -> FaultTarget<'b> {
-        let RunningCluster { plan, fleet, access, short_leaves, .. } = &self.0;
-        FaultTarget { plan, fleet, access, control: access, context, short_leaves: short_leaves.as_ref() }
+        let RunningCluster { plan, fleet, access, short_leaves, owner, .. } = &self.0;
+        let (short_leaves, owner) = (short_leaves.as_ref(), owner.as_ref());
+        FaultTarget { plan, fleet, access, control: access, context, short_leaves, owner }
     }
 }

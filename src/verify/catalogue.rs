@@ -229,6 +229,27 @@ pub const CATALOGUE: &[Drill] = &[
         ..drill("slow-network", Tier::SingleFault, Target::All, Fault::DelayPackets)
     },
     Drill {
+        effect: "PgBouncer's unit runs with a new main process",
+        undo: ON_NODE,
+        until: Until::Moment,
+        data_nodes: 1,
+        ..drill("pooler-crash", Tier::SingleFault, Target::Pooler, Fault::KillPooler)
+    },
+    Drill {
+        effect: "HAProxy's unit runs with a new main process",
+        undo: ON_NODE,
+        until: Until::Moment,
+        data_nodes: 1,
+        ..drill("proxy-crash", Tier::SingleFault, Target::Pooler, Fault::KillProxy)
+    },
+    Drill {
+        effect: "PgBouncer has no connection left for the database, and a client has waited for 1 s",
+        undo: "the transactions end with hactl; PostgreSQL ends them at the deadline by `idle_in_transaction_session_timeout`",
+        until: Until::Moment,
+        data_nodes: 1,
+        ..drill("pool-exhausted", Tier::SingleFault, Target::Pooler, Fault::HoldPool)
+    },
+    Drill {
         effect: "no machine is running",
         undo: OUTSIDE,
         new_leader: Expect::May,

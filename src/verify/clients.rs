@@ -146,8 +146,8 @@ impl ClientAccess {
 }
 
 /// A connection, and what moves its bytes.
-struct Opened {
-    client: tokio_postgres::Client,
+pub(super) struct Opened {
+    pub(super) client: tokio_postgres::Client,
     /// The server has warned since the last write began.
     warned: Arc<AtomicBool>,
     driver: AbortHandle,
@@ -161,7 +161,7 @@ impl Drop for Opened {
 }
 
 impl Opened {
-    fn new<S, T>(client: tokio_postgres::Client, mut connection: Connection<S, T>) -> Self
+    pub(super) fn new<S, T>(client: tokio_postgres::Client, mut connection: Connection<S, T>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -46,6 +46,10 @@ pub(super) async fn one(
     if let Some(reason) = refused(cluster, drill) {
         return (not_run(drill, DrillOutcome::Refused, reason), Ok(()));
     }
+    if drill.is_through_poolers() && rounds.psql.is_none() {
+        let reason = "the drill needs psql on this computer, with direct connections to the machines";
+        return (not_run(drill, DrillOutcome::Skipped, reason.to_owned()), Ok(()));
+    }
     for fault in rounds.before.iter().chain([drill]) {
         match fault::obstacle(fault, cluster).await {
             Ok(None) => {}
@@ -141,6 +145,9 @@ pub(super) fn refused(cluster: &FaultTarget<'_>, drill: &Drill) -> Option<String
             drill.data_nodes
         ));
     }
+    if let Some(reason) = fault::without_entry_point(drill, plan) {
+        return Some(reason);
+    }
     // The voters of another DCS are unknown; drills that cannot run there are skipped.
     (voters < drill.voters && matches!(plan.dcs, Dcs::Etcd { .. }))
         .then(|| format!("the drill needs {} etcd voters to recover, but the cluster has {voters}", drill.voters))
@@ -160,8 +167,16 @@ async fn say(cluster: &FaultTarget<'_>, drill: &Drill, round: &RoundReport) {
     let last = round.recovered_ms.last.map_or_else(String::new, |last| {
         format!(", last client wrote again after {}.{} s", last / 1000, last % 1000 / 100)
     });
+    let pooled = round.pooled.as_ref().map_or_else(String::new, |pooled| {
+        let (failed, attempted, gap) = (pooled.failed, pooled.attempted, pooled.gap_ms);
+        format!(
+            ", {failed} of {attempted} transactions through the poolers failed, the longest wait was {}.{} s",
+            gap / 1000,
+            gap % 1000 / 100
+        )
+    });
     let words = format!(
-        "{} round {}: {outcome}, {gap}{last}, {} acknowledged, {} lost, {} in doubt{reasons}",
+        "{} round {}: {outcome}, {gap}{last}{pooled}, {} acknowledged, {} lost, {} in doubt{reasons}",
         drill.title(),
         round.n,
         round.counts.acknowledged,

@@ -12,7 +12,8 @@ use super::{
     drill::{concluded, empty, failed, not_run, one, refused},
     fault::{self, FaultTarget},
     history_file,
-    round::{Load, RoundSetup},
+    load::Load,
+    round::RoundSetup,
     session::{Beginning, Heading, Verification, begin, end, record},
     verdict::{DrillOutcome, DrillReport, RoundReport},
 };

@@ -1,6 +1,9 @@
 //! Histories made by hand, for the tests of this stage.
 
-use super::history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Sample, Server};
+use super::{
+    history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Sample, Server},
+    libpq::{LibpqClient, LibpqKind, Written},
+};
 use crate::model::InstanceKey;
 
 pub(super) const SECOND: Micros = 1_000_000;
@@ -38,4 +41,10 @@ pub(super) fn sample(at: Micros, node: u16, in_recovery: bool, timeline: u32) ->
 
 pub(super) fn leader_key(at: Micros, holder: Option<&str>) -> LeaderKey {
     LeaderKey { at, holder: holder.map(str::to_owned) }
+}
+
+/// psql that wrote at these times, through the first node.
+pub(super) fn libpq_client(kind: LibpqKind, times: Vec<Micros>) -> LibpqClient {
+    let written = (1..).zip(times).map(|(transaction, at)| Written { at, transaction, through: "10.0.0.1".to_owned() });
+    LibpqClient { kind, woken: None, written: written.collect(), failed: Vec::new() }
 }

@@ -16,6 +16,8 @@
 //! drill      one drill, all of its rounds
 //! round      one drill, once
 //! libpq      psql with the printed connection string
+//! pooled     what clients of the poolers saw -> reasons, in drills of the entry point; pure
+//! load       how hard the clients write
 //! journals   what the services said in a round that failed
 //! verdict    the contract's report.json
 //! history_file  history.jsonl: the histories beside it
@@ -35,7 +37,9 @@ pub mod history;
 pub mod history_file;
 mod journals;
 mod libpq;
+mod load;
 pub mod oracle;
+mod pooled;
 pub mod reference;
 mod round;
 mod sampler;
@@ -51,7 +55,7 @@ pub use drills::{Choice, Soak, verify};
 pub use expectation::bound_ms;
 pub use fault::FaultTarget;
 pub use libpq::PrintedString;
-pub use round::Load;
+pub use load::Load;
 pub use self_test::self_test;
 pub use session::{Heading, Verification};
 pub use verdict::Verdict;

@@ -3,8 +3,12 @@
 use super::{
     catalogue::{Bound, CATALOGUE, Drill, Expect, Fault, Loss, Target, Tier, Until},
     expectation::{BASELINE, BEHIND_MS, START_MS},
+    pooled::START,
 };
-use crate::plan::{Durability, ELECTION};
+use crate::{
+    component::{haproxy, pgbouncer},
+    plan::{Durability, ELECTION},
+};
 
 const HEAD: &str = "\
 # Failover drills
@@ -31,6 +35,9 @@ cluster's durability: then hactl counts and reports it. A round also fails in ea
 - The leader, the timeline or the failsafe mode is not what the drill expects. If the leader must not change, the primary
   must never be in recovery, its postmaster must not be replaced, and it must not end a session of a client.
 - psql with the connection string that `hactl status` prints did not write again.
+- In a drill of the [entry point](endpoint.md), a client of the poolers waited for longer than the bound, did not write through
+  the pooler in question before the fault, or a transaction that it has acknowledged is not committed on the primary. While a
+  pool is exhausted, such a client gets an error, or a new one is served.
 ";
 
 /// The page, in Markdown.
@@ -67,10 +74,15 @@ fn section(drill: &Drill) -> String {
         ("New timeline", expected(drill.new_timeline).to_owned()),
         ("Failsafe mode", if drill.failsafe { "must keep the primary in its role" } else { "not needed" }.to_owned()),
         ("Longest write gap", bound(drill.bound)),
+        ("Longest wait through the poolers", wait(drill)),
         ("Acknowledged commits lost", losses(drill)),
         ("Needs", needs(drill)),
     ];
-    let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+    let rows: String = rows
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("| {name} | {value} |\n"))
+        .collect();
     format!("\n## {}\n\n| | |\n|---|---|\n{rows}", drill.title())
 }
 
@@ -92,6 +104,7 @@ fn target(target: Target) -> &'static str {
         Target::EtcdLeader => "etcd's leader",
         Target::EtcdMajority => "enough etcd voters to leave etcd without a quorum",
         Target::All => "every machine",
+        Target::Pooler => "the machine whose pooler clients connect to first",
     }
 }
 
@@ -126,6 +139,9 @@ fn fault(fault: Fault) -> &'static str {
         Fault::DelayPackets => "packets between the members are delayed",
         Fault::CutReplication => "no packets between a replica and the server that it streams from",
         Fault::BulkLoad => "a COPY of more rows than the replicas receive",
+        Fault::KillPooler => "SIGKILL to PgBouncer; its unit restarts it",
+        Fault::KillProxy => "SIGKILL to every process of HAProxy; its unit restarts it",
+        Fault::HoldPool => "open transactions of clients hold every connection of the pool",
         Fault::Asynchronous => "`synchronous_mode` is off in the DCS",
         Fault::StopGuard => "the lease guard is stopped",
     }
@@ -166,6 +182,25 @@ fn bound(bound: Bound) -> String {
     }
 }
 
+/// The bound of the clients of the poolers; empty where the drill is not about them.
+fn wait(drill: &Drill) -> String {
+    let from_start = format!("{START} s until clients write again");
+    match drill.fault {
+        Fault::KillPooler => format!("{} s until its unit starts it again, and {from_start}", pgbouncer::RESTART),
+        Fault::KillProxy => format!(
+            "{} s until its unit starts it again, {} s for its checks, {} s until PgBouncer connects again, and {from_start}",
+            haproxy::RESTART,
+            haproxy::CHECKS,
+            pgbouncer::LOGIN_RETRY
+        ),
+        Fault::HoldPool => format!(
+            "{} s for the effect to show, the time that the fault stays, and {from_start}; `query_wait_timeout` of PgBouncer is longer",
+            drill.effect_within().as_secs()
+        ),
+        _ => String::new(),
+    }
+}
+
 fn losses(drill: &Drill) -> String {
     let told = |durability: Durability| match drill.loss(durability) {
         Loss::None => format!("none under {durability}"),
@@ -186,6 +221,7 @@ fn needs(drill: &Drill) -> String {
             ", power that hactl can cut: the local platform, [Proxmox](proxmox.md#drills), or hosts with \
              [`power`](hosts.md#power)"
         }
+        _ if drill.is_through_poolers() => ", an [entry point](endpoint.md), psql beside hactl",
         _ => "",
     };
     format!(

@@ -16,7 +16,9 @@ use super::{
     fault::{self, Armed, FaultTarget},
     history::{History, Micros, Rows},
     libpq::{LibpqClient, LibpqClients, Psql},
+    load::Load,
     oracle,
+    pooled::{self, PooledReview},
     sampler::Sampler,
     table::{self, Table},
     timings,
@@ -65,25 +67,6 @@ const UNDONE_WITHIN: Duration = Duration::from_secs(60);
 /// The pause between two looks at a running round.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How hard the clients write.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// Clients on the application's path.
-    pub clients: u16,
-    /// Clients that stay on one node, for each node.
-    pub pinned: u16,
-    /// Attempts per second of all clients together, at most.
-    pub rate: u32,
-}
-
-impl Default for Load {
-    /// Enough that a window of a few milliseconds holds rows, and little enough that two cores with
-    /// three nodes on them are not starved.
-    fn default() -> Self {
-        Self { clients: 16, pinned: 1, rate: 2000 }
-    }
-}
-
 /// A finished round.
 pub(super) struct FinishedRound {
     pub(super) report: RoundReport,
@@ -122,7 +105,12 @@ impl RoundSetup<'_> {
         running.finish().await;
         struck?;
         undone?;
-        let rows = self.table.read(healed?.leader(), &running.table, CATCHES_UP_WITHIN).await?;
+        let healed = healed?;
+        let rows = self.table.read(healed.leader(), &running.table, CATCHES_UP_WITHIN).await?;
+        if drill.is_through_poolers() {
+            let transactions = pooled::transactions(&running.libpq_writes);
+            running.lost = Some(self.table.uncommitted(healed.leader(), &transactions).await?);
+        }
         Ok(running.judge(rows))
     }
 }
@@ -151,6 +139,10 @@ struct RunningRound<'a> {
     libpq: Option<LibpqClients>,
     /// What these clients wrote, once they were stopped.
     libpq_writes: Vec<LibpqClient>,
+    /// The host whose pooler or proxy the drill is about.
+    pooler: Option<String>,
+    /// Transactions that were acknowledged through the poolers and are not committed, once the primary was asked.
+    lost: Option<Vec<i64>>,
     progress: Arc<Progress>,
     history: History,
     reasons: Vec<String>,
@@ -181,7 +173,9 @@ impl<'a> RunningRound<'a> {
             interval: Duration::from_secs((load.clients + load.pinned).into()) / load.rate.max(1),
         };
         let clients = Clients::start(&entry, load.clients, load.pinned);
-        let libpq = setup.psql.map(|psql| LibpqClients::start(psql, began));
+        let target = targets.first().filter(|_| drill.is_through_poolers());
+        let pooler = target.and_then(|key| fleet.nodes.get(key)).map(|node| node.address.to_string());
+        let libpq = setup.psql.map(|psql| LibpqClients::start(psql, pooler.as_deref(), began));
         let sampler = Sampler::start(plan, fleet, access, began);
         let history = History {
             nodes: nodes.iter().map(|node| node.key().clone()).collect(),
@@ -211,6 +205,8 @@ impl<'a> RunningRound<'a> {
             writing: Some((clients, sampler)),
             libpq,
             libpq_writes: Vec::new(),
+            pooler,
+            lost: None,
             history,
             reasons: Vec::new(),
         })
@@ -218,12 +214,8 @@ impl<'a> RunningRound<'a> {
 
     /// From the baseline to the planned end of the fault.
     async fn inject(&mut self) -> Result<()> {
-        if !self.baseline().await? {
-            self.reasons.push(format!(
-                "only {} writes were acknowledged within {} s before the fault; {BASELINE_WRITES} are needed",
-                self.acknowledged(),
-                BASELINE_AT_MOST.as_secs()
-            ));
+        if let Some(reason) = self.baseline().await? {
+            self.reasons.push(reason);
             return Ok(());
         }
         let cluster = self.setup.cluster;
@@ -263,15 +255,27 @@ impl<'a> RunningRound<'a> {
         self.hold().await
     }
 
-    /// Waits until enough writes are acknowledged; false when they are not.
-    async fn baseline(&self) -> Result<bool> {
-        while self.began.elapsed() < BASELINE || self.acknowledged() < BASELINE_WRITES {
+    /// Waits until enough writes are acknowledged; else says what is missing.
+    async fn baseline(&self) -> Result<Option<String>> {
+        let within = BASELINE_AT_MOST.as_secs();
+        let poolers = self.libpq.iter().filter(|_| self.pooler.is_some());
+        let pooled = || poolers.clone().all(|libpq| libpq.pooled_wrote(pooled::BASELINE));
+        while self.began.elapsed() < BASELINE || self.acknowledged() < BASELINE_WRITES || !pooled() {
             if self.began.elapsed() > BASELINE_AT_MOST {
-                return Ok(false);
+                let writes = self.acknowledged();
+                return Ok(Some(match writes < BASELINE_WRITES {
+                    true => format!(
+                        "only {writes} writes were acknowledged within {within} s before the fault; {BASELINE_WRITES} are needed"
+                    ),
+                    false => format!(
+                        "a client of the poolers had not written {} times within {within} s before the fault",
+                        pooled::BASELINE
+                    ),
+                }));
             }
             self.pause(LOOK).await?;
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Leaves the fault in place until its planned end.
@@ -421,8 +425,13 @@ impl<'a> RunningRound<'a> {
                 Counts::default()
             }
         };
+        let plan = self.setup.cluster.plan;
+        let poolers = PooledReview::new(self.drill, plan, &self.history, &self.libpq_writes, self.lost.as_deref());
+        let pooled = poolers.summary();
+        self.reasons.extend(self.pooler.iter().flat_map(|pooler| poolers.shortfalls(pooler)));
+        let lost = counts.lost > 0 || self.lost.as_ref().is_some_and(|lost| !lost.is_empty());
         // A round whose fault ended early proves nothing, unless it shows a loss.
-        let outcome = if self.fired && counts.lost == 0 && counts.split_brain == 0 {
+        let outcome = if self.fired && !lost && counts.split_brain == 0 {
             self.reasons.insert(0, "the fault was reverted before its planned end".to_owned());
             RoundOutcome::Void
         } else if self.reasons.is_empty() {
@@ -448,6 +457,7 @@ impl<'a> RunningRound<'a> {
             timeline: timings::timelines(&history),
             phases_ms: timings::phases(&history, self.primary),
             recovered_ms: timings::recovery(&history, &self.libpq_writes),
+            pooled,
             journals: None,
             rate: timings::rate(&history),
             counts,

@@ -91,6 +91,23 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Those of `transactions` that are not committed on the primary. IDs from before a failover may be those of other
+    /// transactions after it, so this says nothing where the timeline has changed.
+    ///
+    /// # Errors
+    /// When the primary does not answer.
+    pub(super) async fn uncommitted(&self, primary: &InstanceKey, transactions: &[i64]) -> Result<Vec<i64>> {
+        let leader = self.connect(primary, NAME).await?;
+        // The server has an error for an ID that it has not assigned yet.
+        let query = "SELECT id FROM unnest($1::bigint[]) AS id WHERE CASE WHEN id < txid_snapshot_xmax(txid_current_snapshot()) \
+                     THEN txid_status(id) IS DISTINCT FROM 'committed' ELSE true END ORDER BY id";
+        let failed = |cause: String| self.failed("look for the transactions of the poolers on", primary).cause(cause);
+        match tokio::time::timeout(PATIENCE, leader.query(query, &[&transactions])).await {
+            Ok(rows) => Ok(rows.map_err(|error| failed(said(&error)))?.iter().map(|row| row.get(0)).collect()),
+            Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
+        }
+    }
+
     /// Reads the rows of a round on the settled primary and, once they have caught up, on every replica.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ pub fn write_gap(history: &History) -> Option<Gap> {
 }
 
 /// The longest gap between these times, by the rules of [`write_gap`].
-fn longest(times: Vec<Micros>, history: &History) -> Option<Gap> {
+pub(super) fn longest(times: Vec<Micros>, history: &History) -> Option<Gap> {
     let start = history.struck.map(|struck| struck.saturating_sub(LEAD)).or_else(|| times.iter().min().copied())?;
     // What lies before the start is moved there, where it makes gaps of no length.
     let mut marks: Vec<Micros> = times.into_iter().map(|time| time.max(start)).chain([start]).collect();
@@ -63,15 +63,15 @@ pub(super) fn recovery(history: &History, libpq: &[LibpqClient]) -> Recovery {
     for attempt in application(history) {
         clients.entry(attempt.row.client).or_default().push(attempt.done);
     }
-    let of = |kind| -> Vec<Gap> {
-        let times = libpq.iter().filter(|client| client.kind == kind).map(|client| client.acknowledged.clone());
-        times.filter_map(|times| interruption(times, history)).collect()
+    let of = |is: fn(LibpqKind) -> bool| -> Vec<Gap> {
+        let clients = libpq.iter().filter(|client| is(client.kind));
+        clients.filter_map(|client| interruption(client.times(), history)).collect()
     };
-    let (writes, pooled) = (of(LibpqKind::Writes), of(LibpqKind::Pooled));
+    let (writes, pooled) = (of(|kind| kind == LibpqKind::Writes), of(LibpqKind::is_pooled));
     // The time before it was woken is no interruption.
     let idle = libpq.iter().filter_map(|client| {
         let woken = client.woken?;
-        let first = client.acknowledged.iter().copied().find(|at| *at > woken);
+        let first = client.times().into_iter().find(|at| *at > woken);
         let gap = Gap { from: woken, to: first.unwrap_or(history.ended), ended: first.is_some() };
         (!gap.ended || gap.length() >= INTERRUPTED).then_some(gap)
     });

@@ -148,6 +148,9 @@ pub struct RoundReport {
     /// When interrupted clients wrote again, in milliseconds since the fault.
     #[serde(default)]
     pub recovered_ms: Recovery,
+    /// What the clients of the poolers saw from the fault on; absent without an entry point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooled: Option<PooledClients>,
     /// For a failed round: the path of the machines' journals, within the run's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journals: Option<String>,
@@ -191,9 +194,24 @@ pub struct Recovery {
     pub libpq: Option<u64>,
     /// psql with the printed connection string, which left its connection idle and used it while the fault was in place.
     pub idle: Option<u64>,
-    /// psql with the printed connection string through the poolers, which writes all the time; null without an entry point.
+    /// The last psql that writes all the time through the poolers; null without an entry point.
     #[serde(default)]
     pub pooled: Option<u64>,
+}
+
+/// What clients saw that write through the poolers, from the fault to the end of the round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PooledClients {
+    /// The transactions that they tried, refused connections included.
+    pub attempted: u64,
+    /// Those of them that were not acknowledged: failed, or in doubt.
+    pub failed: u64,
+    /// Acknowledged transactions that are not committed on the primary; null where the timeline may change.
+    pub lost: Option<u64>,
+    /// The longest time in which one of the clients had no acknowledgement, in milliseconds.
+    pub gap_ms: u64,
+    /// The longest such time that the drill allows; null without a bound.
+    pub bound_ms: Option<u64>,
 }
 
 impl std::ops::Add for Counts {

@@ -14,7 +14,12 @@ use crate::model::{Endpoint, Role};
 /// The port on the machine itself that leads to the primary.
 const PRIMARY_PORT: u16 = 5000;
 /// The unit that the role makes.
-const UNIT: &str = "haproxy";
+pub(crate) const UNIT: &str = "haproxy";
+/// How long its unit waits before it starts it again, in seconds: `RestartSec` of the role.
+pub(crate) const RESTART: u32 = 1;
+/// How long its checks take to tell which server is the primary after a start, in seconds: it takes each of them for one until
+/// two checks have failed, the second sooner than the first, each in its own time.
+pub(crate) const CHECKS: u32 = 3;
 
 pub(super) const COMPONENT: Component = Component {
     name: "haproxy",
@@ -42,3 +47,21 @@ pub(super) const COMPONENT: Component = Component {
     stop: include_str!("stop.sh"),
     wipe: include_str!("wipe.sh"),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_role() {
+        let unit = include_str!("../../../roles/haproxy/templates/haproxy.service.j2");
+        assert!(unit.contains(&format!("\nRestartSec={RESTART}\n")) && unit.contains("\nRestart=always\n"), "{unit}");
+        let defaults = include_str!("../../../roles/haproxy/defaults/main.yml");
+        let milliseconds = |name: &str| -> u32 {
+            let line = defaults.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap();
+            line.parse().unwrap()
+        };
+        let checks = milliseconds("haproxy_check_interval") + milliseconds("haproxy_check_interval_fast");
+        assert!(checks < CHECKS * 1000, "{checks}");
+    }
+}

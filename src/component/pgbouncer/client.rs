@@ -59,7 +59,7 @@ pub struct Pool {
 ///
 /// # Errors
 /// What was seen instead of an answer.
-pub(super) async fn ask(Reached { remote, node, .. }: Reached<'_>) -> Observed<PoolerView> {
+pub(crate) async fn ask(Reached { remote, node, .. }: Reached<'_>) -> Observed<PoolerView> {
     let script = include_str!("ask.sh").replace("@PORT@", &node.node.pooler_port.unwrap_or_default().to_string());
     let done = remote.run("/bin/sh", script.as_bytes(), PATIENCE).await;
     let said =

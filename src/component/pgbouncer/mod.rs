@@ -4,8 +4,10 @@ mod client;
 mod diagnose;
 mod vars;
 
+pub(crate) use client::ask;
 pub use client::{Pool, PoolerState, PoolerView};
 pub(in crate::component) use vars::connections;
+pub(crate) use vars::pool_size;
 
 use super::{
     definition::{Component, OpenTo, Port},
@@ -18,7 +20,11 @@ use crate::{
 };
 
 /// The unit that the role makes.
-const UNIT: &str = "pgbouncer";
+pub(crate) const UNIT: &str = "pgbouncer";
+/// How long its unit waits before it starts it again, and how long it waits itself before it connects again to a server that it
+/// could not reach, in seconds: `RestartSec` and `server_login_retry` of the role.
+pub(crate) const RESTART: u32 = 1;
+pub(crate) const LOGIN_RETRY: u32 = 1;
 
 pub(super) const COMPONENT: Component = Component {
     name: "pgbouncer",
@@ -36,7 +42,7 @@ pub(super) const COMPONENT: Component = Component {
     endpoint,
     unit: Some(|_| UNIT),
     helpers: &[],
-    ask: Some(|reached| Box::pin(async move { View::Pgbouncer(client::ask(reached).await) })),
+    ask: Some(|reached| Box::pin(async move { View::Pgbouncer(ask(reached).await) })),
     complete: |_, _| {},
     is_plain: |_, _| false,
     diagnose: diagnose::diagnose,
@@ -60,5 +66,18 @@ fn door(node: &FleetNode) -> Door {
         endpoint: endpoint(node),
         files: ["/etc/pgbouncer/hactl", "server"],
         authority: "postgresql-ca",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_role() {
+        let unit = include_str!("../../../roles/pgbouncer/templates/pgbouncer.service.j2");
+        assert!(unit.contains(&format!("\nRestartSec={RESTART}\n")) && unit.contains("\nRestart=always\n"), "{unit}");
+        let settings = include_str!("../../../roles/pgbouncer/templates/pgbouncer.ini.j2");
+        assert!(settings.contains(&format!("\nserver_login_retry = {LOGIN_RETRY}\n")), "{settings}");
     }
 }

@@ -77,7 +77,8 @@ fn cluster(plan: &Plan, fleet: &Fleet) -> RoleVars {
     })
 }
 
-fn pool_size(plan: &Plan, entry: &EntryPoint) -> u32 {
+/// The connections that one pooler may open to one database by one of its names.
+pub(crate) fn pool_size(plan: &Plan, entry: &EntryPoint) -> u32 {
     let connections = plan.postgres.count("max_connections", 0).unwrap_or_default();
     entry.pool_size(connections, plan.data_nodes().count(), plan.postgres.databases.len()).max(1)
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Result,
     verify::verdict::{
-        Counts, DrillOutcome, DrillReport, Phases, Recovery, RoundOutcome, RoundReport, Spread, Verdict,
+        Counts, DrillOutcome, DrillReport, Phases, PooledClients, Recovery, RoundOutcome, RoundReport, Spread, Verdict,
     },
 };
 
@@ -252,8 +252,19 @@ fn round_facts(report: &RoundReport) -> Vec<Fact> {
             value: format!("{} commits/s", count(report.rate.max(0.0).round() as u64)),
         },
     ];
+    facts.extend(
+        report.pooled.iter().map(|pooled| Fact { label: "Through the poolers", value: through_poolers(pooled) }),
+    );
     facts.extend(report.journals.iter().map(|place| Fact { label: "Journals", value: place.clone() }));
     facts
+}
+
+fn through_poolers(pooled: &PooledClients) -> String {
+    let PooledClients { attempted, failed, lost, gap_ms, bound_ms } = pooled;
+    let lost = lost.map(|lost| format!(", {} lost", count(lost))).unwrap_or_default();
+    let bound = bound_ms.map(|bound| format!(", bound {}", span_or_dash(Some(bound)))).unwrap_or_default();
+    let wait = span_or_dash(Some(*gap_ms));
+    format!("{} of {} transactions failed{lost}; longest wait {wait}{bound}", count(*failed), count(*attempted))
 }
 
 fn phases(phases: &Phases) -> Vec<Fact> {

@@ -12,7 +12,8 @@ use crate::{
         history::{Attempt, Client, History, LeaderKey, Micros, Outcome, RowId, Rows, Sample, Server},
         history_file,
         verdict::{
-            Counts, DrillOutcome, DrillReport, Phases, Recovery, RoundOutcome, RoundReport, Spread, VERSION, Verdict,
+            Counts, DrillOutcome, DrillReport, Phases, PooledClients, Recovery, RoundOutcome, RoundReport, Spread,
+            VERSION, Verdict,
         },
     },
 };
@@ -145,6 +146,7 @@ fn round(n: u32, outcome: RoundOutcome, gap: u64, counts: Counts, reasons: &[&st
             redundant: Some(47_000),
         },
         recovered_ms: Recovery { last: Some(gap + 900), libpq: Some(gap + 400), idle: Some(gap + 100), pooled: None },
+        pooled: Some(PooledClients { attempted: 1412, failed: 3, lost: Some(0), gap_ms: 2_500, bound_ms: Some(6_000) }),
         rate: 775.4,
         counts,
     }
@@ -361,6 +363,7 @@ fn html_page_is_well_formed_self_contained_and_small() {
     }
     assert!(!html.contains("@import") && !html.contains("url(http"));
     assert!(html.contains("&lt;script&gt;alert(1)"), "hostile words are shown as words");
+    assert!(html.contains("3 of 1,412 transactions failed, 0 lost; longest wait 2.5 s, bound 6.0 s"));
     assert!(html.len() < 2 * 100_000, "{} bytes", html.len());
     assert!(page.descendants().count() < 2 * 3000, "{} nodes", page.descendants().count());
 }

@@ -39,6 +39,8 @@ pub enum Target {
     EtcdMajority,
     /// Every machine.
     All,
+    /// The machine whose pooler clients connect to first.
+    Pooler,
 }
 
 /// The fault that a drill injects.
@@ -87,6 +89,12 @@ pub enum Fault {
     CutReplication,
     /// A COPY of more rows than the replicas receive.
     BulkLoad,
+    /// SIGKILL to PgBouncer; its unit restarts it.
+    KillPooler,
+    /// SIGKILL to every process of HAProxy; its unit restarts it.
+    KillProxy,
+    /// Open transactions of clients hold every connection of a pool.
+    HoldPool,
     /// `synchronous_mode` is off in the DCS.
     Asynchronous,
     /// The lease guard is stopped.
@@ -217,6 +225,12 @@ impl Drill {
     #[must_use]
     pub fn title(&self) -> String {
         self.variant.map_or_else(|| self.name.to_owned(), |variant| format!("{}/{variant}", self.name))
+    }
+
+    /// Whether the drill is about the entry point, and is judged by what clients of the poolers see.
+    #[must_use]
+    pub fn is_through_poolers(&self) -> bool {
+        self.target == Target::Pooler
     }
 
     /// Whether this drill may lose acknowledged commits. Without synchronous replication, a failover that the old primary

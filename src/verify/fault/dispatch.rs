@@ -14,6 +14,8 @@ pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>)
         Fault::StopPatroniForGood => unit::stop_patroni_for_good(node),
         Fault::HangPatroni => process::hang_patroni(node),
         Fault::KillEtcd => unit::stop_etcd_for_good(node),
+        Fault::KillPooler => unit::kill_pooler(),
+        Fault::KillProxy => unit::kill_proxy(),
         Fault::StopGuard => unit::stop_guard(),
         Fault::Isolate => network::isolate(&others),
         Fault::CutFromEtcd => network::cut_from_etcd(postgres::user(node), &others),
@@ -29,7 +31,7 @@ pub(super) fn on_node(fault: Fault, node: &FleetNode, cluster: &FaultTarget<'_>)
         Fault::BulkLoad => bulk_load::load(node),
         Fault::FillDisk => disk::fill(node),
         Fault::ExhaustMemory => memory::exhaust(node),
-        Fault::Switchover | Fault::PowerOff | Fault::SlowEtcd | Fault::FreezeEtcd => return None,
+        Fault::Switchover | Fault::PowerOff | Fault::HoldPool | Fault::SlowEtcd | Fault::FreezeEtcd => return None,
     })
 }
 

@@ -22,6 +22,7 @@ mod memory;
 mod network;
 mod node_fault;
 mod patroni;
+mod pool;
 mod postmaster;
 mod power;
 mod process;
@@ -46,10 +47,10 @@ pub use self::{
     leaf::without_valid,
     power::watch,
     target::FaultTarget,
-    targets::targets,
+    targets::{targets, without_entry_point},
     timer::{leftovers, sweep},
 };
-use self::{node_fault::NodeFault, power::Switch};
+use self::{node_fault::NodeFault, pool::Holders, power::Switch};
 use super::catalogue::{Drill, Fault};
 use crate::{
     error::{Error, Result},
@@ -81,6 +82,7 @@ pub async fn obstacle(drill: &Drill, cluster: &FaultTarget<'_>) -> Result<Option
     }
     match drill.fault {
         Fault::PowerOff => power::obstacle(cluster).await,
+        Fault::HoldPool => Ok(pool::obstacle(cluster).await),
         _ => on_nodes(drill, cluster).await,
     }
 }
@@ -109,6 +111,7 @@ pub async fn arm<'a>(
         Fault::Switchover => Mechanism::Switchover,
         Fault::KillNewPrimary => Mechanism::NewPrimary,
         Fault::PowerOff => Mechanism::Power(Box::new(power::arm(targets, deadline, cluster).await?)),
+        Fault::HoldPool => Mechanism::Pool(Box::new(pool::arm(targets, deadline, cluster).await?)),
         fault => {
             let mut faults = BTreeMap::new();
             for key in targets {
@@ -139,6 +142,8 @@ enum Mechanism {
     OnNodes(BTreeMap<InstanceKey, NodeFault>),
     /// The machines' power.
     Power(Box<Switch>),
+    /// Transactions of hactl's own clients.
+    Pool(Box<Holders>),
     /// A request to Patroni.
     Switchover,
     /// A request to Patroni, and a fault on the member that it promotes.
@@ -171,7 +176,7 @@ impl Armed<'_> {
                 .cause(format!("the automatic undo is due in less than {} s", MARGIN.as_secs()))
                 .hint("Run the drill again when the machines are less busy"));
         }
-        match &self.mechanism {
+        match &mut self.mechanism {
             Mechanism::OnNodes(faults) => {
                 let struck = faults.iter().map(async |(key, fault)| {
                     let noted = shell::noted(self.cluster, key, &fault.inject(&self.id)).await?;
@@ -182,6 +187,10 @@ impl Armed<'_> {
                 Ok(())
             }
             Mechanism::Power(switch) => switch.off().await,
+            Mechanism::Pool(holders) => {
+                holders.begin();
+                Ok(())
+            }
             Mechanism::Switchover => switchover::inject(&self.targets, self.cluster).await,
             Mechanism::NewPrimary => {
                 let (key, noted) = switchover::kill_promoted(&self.targets, self.cluster).await?;
@@ -229,6 +238,7 @@ impl Armed<'_> {
                     })
             }
             Mechanism::Power(switch) => switch.is_off().await,
+            Mechanism::Pool(holders) => holders.hold_all(self.cluster).await,
             Mechanism::Switchover => Ok(switchover::new_leader(&self.targets, self.cluster).await.is_some()),
             Mechanism::NewPrimary => {
                 let Some((key, noted)) = self.noted.first_key_value() else { return Ok(false) };
@@ -247,6 +257,7 @@ impl Armed<'_> {
             _ if self.reverted || self.resets() => Ok(false),
             Mechanism::OnNodes(faults) => timer::fired(&self.id, faults, self.cluster).await,
             Mechanism::Power(switch) => Ok(switch.watcher_ended()),
+            Mechanism::Pool(holders) => Ok(holders.complaint().is_some()),
             Mechanism::Switchover | Mechanism::NewPrimary => Ok(false),
         }
     }
@@ -290,6 +301,10 @@ impl Armed<'_> {
         match &mut self.mechanism {
             Mechanism::OnNodes(faults) => timer::revert(&self.id, faults, self.cluster).await,
             Mechanism::Power(switch) => switch.on().await,
+            Mechanism::Pool(holders) => {
+                holders.end().await;
+                Ok(())
+            }
             Mechanism::Switchover | Mechanism::NewPrimary => Ok(()),
         }
     }

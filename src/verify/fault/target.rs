@@ -1,7 +1,7 @@
 //! The cluster that faults are injected into.
 
 use crate::{
-    access::Access,
+    access::{Access, DatabaseLogin},
     context::Context,
     error::Result,
     fleet::{Fleet, FleetNode},
@@ -22,6 +22,8 @@ pub struct FaultTarget<'a> {
     pub context: &'a Context,
     /// What makes certificates that end soon; none where hactl made no certificates.
     pub short_leaves: Option<&'a ShortLeaves>,
+    /// Who logs in at the poolers; none where hactl does not know the password.
+    pub owner: Option<&'a DatabaseLogin>,
 }
 
 impl FaultTarget<'_> {
@@ -50,7 +52,8 @@ impl FaultTarget<'_> {
             | Target::Replica
             | Target::Replicas
             | Target::SyncReplica
-            | Target::PrimaryAndSyncReplica => self.fleet.data_nodes().collect(),
+            | Target::PrimaryAndSyncReplica
+            | Target::Pooler => self.fleet.data_nodes().collect(),
             Target::EtcdLeader | Target::EtcdMajority => self.fleet.voters().collect(),
             Target::All => self.members().collect(),
         }

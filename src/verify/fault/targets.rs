@@ -20,7 +20,7 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
             drill.data_nodes
         ));
     }
-    if let Some(reason) = of_etcd(drill, plan) {
+    if let Some(reason) = of_etcd(drill, plan).or_else(|| without_entry_point(drill, plan)) {
         return Some(reason);
     }
     if voters < drill.voters && matches!(plan.dcs, Dcs::Etcd { .. }) {
@@ -38,6 +38,14 @@ pub(super) fn too_few(drill: &Drill, plan: &Plan) -> Option<String> {
     // A candidate needs the votes of all other replicas but as many as a commit waits for.
     (drill.target == Target::PrimaryAndSyncReplica && plan.patroni.synchronous_nodes < 2).then(|| {
         "the drill needs commits on two replicas, but they wait for one: set `patroni.synchronous_nodes: 2`".to_owned()
+    })
+}
+
+/// Why a drill that is about the entry point must not be done on this cluster; none when it may.
+#[must_use]
+pub fn without_entry_point(drill: &Drill, plan: &Plan) -> Option<String> {
+    (drill.is_through_poolers() && plan.endpoint.is_none()).then(|| {
+        "the drill needs poolers and proxies, but the cluster has none: set `endpoint` in the cluster file".to_owned()
     })
 }
 
@@ -94,6 +102,8 @@ pub fn targets(drill: &Drill, health: &Health, cluster: &FaultTarget<'_>) -> Res
             one(leader, "etcd leader")
         }
         Target::EtcdMajority => Ok(majority(health, cluster)),
+        // libpq tries the hosts of the printed string in this order.
+        Target::Pooler => one(cluster.fleet.data_nodes().next().map(|node| node.key().clone()), "pooler"),
         Target::All => Ok(cluster.members().map(|node| node.key().clone()).collect()),
     }
 }

@@ -79,6 +79,7 @@ impl Scene {
             control: &self.access,
             context: &self.context,
             short_leaves: None,
+            owner: None,
         }
     }
 }
@@ -129,6 +130,8 @@ fn each_drill_chooses_the_expected_target() {
         ("etcd-leader-loss", "node2"),
         ("etcd-quorum-loss", "node2 node3"),
         ("cluster-power-off", "node1 node2 node3"),
+        // The first host of the printed connection string, whatever its role.
+        ("pooler-crash", "node1"),
     ] {
         assert_eq!(struck(title, &health(), &scene).as_deref(), Ok(expected), "{title}");
     }
@@ -192,6 +195,19 @@ fn cluster_that_is_too_small_is_refused_with_the_reason() {
         reason("node-loss-in-copy", &format!("{THREE}\npatroni: {{durability: async}}")).as_deref(),
         Some("under durability async no replica takes over that is more than 1 MiB behind")
     );
+}
+
+#[test]
+fn drill_of_the_entry_point_is_refused_without_one() {
+    let with = format!("{THREE}\nendpoint: {{}}");
+    for title in ["pooler-crash", "proxy-crash", "pool-exhausted"] {
+        let reason = |file: &str| too_few(catalogue::choose(&[title.to_owned()]).unwrap()[0], &Scene::new(file).plan);
+        assert_eq!(
+            reason(THREE).as_deref(),
+            Some("the drill needs poolers and proxies, but the cluster has none: set `endpoint` in the cluster file")
+        );
+        assert_eq!(reason(&with), None, "{title}");
+    }
 }
 
 #[test]

@@ -7,8 +7,9 @@ use crate::{
     component::{
         Observed, Reached,
         etcd::{self, EtcdView},
+        haproxy,
         patroni::{self, LEASE_GUARD},
-        reach,
+        pgbouncer, reach,
     },
     fleet::FleetNode,
     model::InstanceKey,
@@ -21,10 +22,15 @@ pub(super) fn kill(unit: &str) -> NodeFault {
         possible: format!(
             "systemctl is-active --quiet {unit} || {{ echo 'the systemd unit {unit} is not running'; exit 1; }}\n"
         ),
-        inject: format!("{}systemctl kill --kill-who=main -s KILL {unit}\necho \"$main\"\n", main(unit)),
+        inject: sigkill(unit, "main"),
         effect: format!("[ \"$(systemctl show -p MainPID --value {unit})\" != \"$noted\" ]\n"),
         revert: String::new(),
     }
+}
+
+/// Kills the unit's processes of this kind, `main` or `all`, and prints the ID of the main process.
+fn sigkill(unit: &str, who: &str) -> String {
+    format!("{}systemctl kill --kill-who={who} -s KILL {unit}\necho \"$main\"\n", main(unit))
 }
 
 /// Sets `$main` to the unit's main process.
@@ -37,13 +43,40 @@ pub(super) fn main(unit: &str) -> String {
 
 /// Patroni is killed, and its unit has to start it again.
 pub(super) fn kill_patroni(node: &FleetNode) -> NodeFault {
-    let unit = patroni::unit(node);
+    kill_what_restarts(patroni::unit(node), "Patroni")
+}
+
+/// The same for any program.
+fn kill_what_restarts(unit: &str, program: &str) -> NodeFault {
     let fault = kill(unit);
     let restarts = format!(
         "[ \"$(systemctl show -p Restart --value {unit})\" != no ] ||\n  \
-         {{ echo 'unit {unit} does not restart Patroni (Restart=no)'; exit 1; }}\n"
+         {{ echo 'unit {unit} does not restart {program} (Restart=no)'; exit 1; }}\n"
     );
     NodeFault { possible: fault.possible + &restarts, ..fault }
+}
+
+/// PgBouncer is killed, and its unit has to start it again.
+pub(super) fn kill_pooler() -> NodeFault {
+    comes_back(pgbouncer::UNIT, "PgBouncer", "main")
+}
+
+/// HAProxy is killed, and its unit has to start it again. Its main process only supervises the one that has the connections.
+pub(super) fn kill_proxy() -> NodeFault {
+    comes_back(haproxy::UNIT, "HAProxy", "all")
+}
+
+/// The effect shows only when the unit runs again by itself. Where it does not, the undo starts it.
+fn comes_back(unit: &str, program: &str, who: &str) -> NodeFault {
+    NodeFault {
+        inject: sigkill(unit, who),
+        effect: format!(
+            "main=$(systemctl show -p MainPID --value {unit})\n\
+             systemctl is-active --quiet {unit} && [ \"$main\" -gt 0 ] && [ \"$main\" != \"$noted\" ]\n"
+        ),
+        revert: format!("systemctl start {unit}\n"),
+        ..kill_what_restarts(unit, program)
+    }
 }
 
 /// Patroni is killed and does not start again; PostgreSQL continues to run.
@@ -117,6 +150,20 @@ pub(super) async fn etcd_noticed(target: Target, stopped: &[InstanceKey], cluste
 mod tests {
     use super::*;
     use crate::verify::fault::tests::{code, node};
+
+    #[test]
+    fn pooler_and_proxy_are_killed_and_must_come_back_by_themselves() {
+        for (fault, unit, who) in [(kill_pooler(), "pgbouncer", "main"), (kill_proxy(), "haproxy", "all")] {
+            let main = main(unit);
+            assert_eq!(fault.inject, format!("{main}systemctl kill --kill-who={who} -s KILL {unit}\necho \"$main\"\n"));
+            // Neither a unit that is down nor the old process is the effect.
+            let active =
+                format!("systemctl is-active --quiet {unit} && [ \"$main\" -gt 0 ] && [ \"$main\" != \"$noted\" ]\n");
+            assert!(fault.effect.ends_with(&active), "{}", fault.effect);
+            assert!(fault.possible.contains(&format!("systemctl show -p Restart --value {unit})\" != no")));
+            assert_eq!(fault.revert, format!("systemctl start {unit}\n"));
+        }
+    }
 
     #[test]
     fn unit_stopped_for_good_is_killed_after_its_restart_is_blocked() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::verify::{
-    fixture::{SECOND, acknowledged, attempt, history, leader_key, row, sample},
+    fixture::{SECOND, acknowledged, attempt, history, leader_key, libpq_client, row, sample},
     history::{LeaderKey, Sample},
 };
 
@@ -227,10 +227,9 @@ fn the_last_client_to_write_again_counts_and_psql_is_one_of_them() {
     history
         .attempts
         .extend(seconds.filter(|second| *second >= 33 || *second < 20).map(|second| write(1, second, second)));
-    let writing = |acknowledged| LibpqClient { kind: LibpqKind::Writes, woken: None, acknowledged };
-    let pooled = |acknowledged| LibpqClient { kind: LibpqKind::Pooled, woken: None, acknowledged };
-    let idle =
-        |woken: u64, acknowledged| LibpqClient { kind: LibpqKind::Idle, woken: Some(woken * SECOND), acknowledged };
+    let writing = |times| libpq_client(LibpqKind::Writes, times);
+    let pooled = |times| libpq_client(LibpqKind::Pooled, times);
+    let idle = |woken: u64, times| LibpqClient { woken: Some(woken * SECOND), ..libpq_client(LibpqKind::Idle, times) };
     let found = recovery(&history, &[]);
     assert_eq!(found, Recovery { last: Some(13_000), ..Recovery::default() });
     let busy = [every(0..20), every(36..60)].concat();
@@ -241,6 +240,9 @@ fn the_last_client_to_write_again_counts_and_psql_is_one_of_them() {
     // The poolers' client is one of those that have to recover.
     let found = recovery(&history, &[pooled(busy.clone())]);
     assert_eq!(found, Recovery { last: Some(16_000), pooled: Some(16_000), ..Recovery::default() });
+    let one = libpq_client(LibpqKind::OnePooler, busy.clone());
+    let found = recovery(&history, &[pooled(every(0..60)), one]);
+    assert_eq!(found.pooled, Some(16_000), "the last of those of the poolers");
     // One that never wrote again leaves no last one.
     let found = recovery(&history, &[writing(busy), idle(31, times(&[1]))]);
     assert_eq!(found, Recovery { last: None, libpq: Some(16_000), ..Recovery::default() });
