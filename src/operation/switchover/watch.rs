@@ -29,12 +29,12 @@ const ANSWER: Duration = Duration::from_secs(1);
 const BEYOND_STOP: Duration = Duration::from_secs(60);
 
 /// A primary that has moved.
-pub(super) struct Moved {
-    pub(super) from: InstanceKey,
-    pub(super) to: InstanceKey,
-    pub(super) timeline: u64,
+pub(in crate::operation) struct Moved {
+    pub(in crate::operation) from: InstanceKey,
+    pub(in crate::operation) to: InstanceKey,
+    pub(in crate::operation) timeline: u64,
     /// How long no member was the primary.
-    pub(super) without: Duration,
+    pub(in crate::operation) without: Duration,
 }
 
 /// Asks `primary` to hand over, and looks for its successor.
