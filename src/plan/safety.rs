@@ -89,7 +89,9 @@ impl Hindrance {
             }
             Self::Etcd(_) => "Repair etcd first".to_owned(),
             Self::Paused => "Run `patronictl resume` to end the pause".to_owned(),
-            Self::Scheduled(_) => "Wait for it, or run `patronictl flush` with `switchover` to cancel it".to_owned(),
+            Self::Scheduled(_) => {
+                format!("Wait until it has happened, or run `patronictl flush {cluster} switchover` to cancel it")
+            }
             Self::Backup(..) => "Wait until the backup has ended".to_owned(),
             Self::Synchronous { .. } => {
                 format!("Wait until `hactl status {cluster}` shows the other replicas as synchronous")
@@ -112,10 +114,9 @@ impl fmt::Display for Hindrance {
             Self::Paused => f.write_str("Patroni is paused: it would not fail over"),
             Self::Scheduled(when) => write!(f, "a switchover is scheduled in Patroni for {when}"),
             Self::Backup(key, pid) => write!(f, "{key}: process {pid} copies a backup from it, which a stop would end"),
-            Self::Synchronous { member, others, needed } => write!(
-                f,
-                "without {member}, {others} replicas would acknowledge commits, and the durability demands {needed}"
-            ),
+            Self::Synchronous { member, others, needed } => {
+                write!(f, "replicas besides {member} that acknowledge commits: {others}; the durability needs {needed}")
+            }
             Self::NoCandidate(key) => write!(f, "the tags of every replica of {key} forbid that it leads"),
         }
     }

@@ -108,7 +108,7 @@ fn cluster_that_is_well_restarts_in_order_and_what_is_wrong_forbids_it() {
         ),
         (
             &|look| look.health.members[2].role = "replica".to_owned(),
-            "restart node3; without node2, 0 replicas would acknowledge commits, and the durability demands 1",
+            "restart node3; replicas besides node2 that acknowledge commits: 0; the durability needs 1",
         ),
         (
             &|look| look.health.etcd.healthy = false,
