@@ -20,6 +20,7 @@ pub const PORT_TAKEN: &str = "port-taken";
 pub const POWER_FOREIGN: &str = "power-foreign";
 pub const RESTORE_TEST_FAILED: &str = "restore-test-failed";
 pub const SSH_FORWARDING: &str = "ssh-forwarding";
+pub const SWITCHOVER_UNFINISHED: &str = "switchover-unfinished";
 
 /// Codes of errors, and what each means.
 pub const ERRORS: &[(&str, &str)] = &[
@@ -270,7 +271,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("sudo", "the SSH user cannot become root"),
     ("switchover-elsewhere", "another member than the one asked for has become the primary"),
     ("switchover-refused", "the cluster cannot switch over now"),
-    ("switchover-unfinished", "no other member became the primary in time"),
+    (SWITCHOVER_UNFINISHED, "no other member became the primary in time"),
     ("terraform-apply", "`terraform apply` failed"),
     ("terraform-contract", "the output `vms` of the user's module is wrong"),
     ("terraform-import", "an object cannot be imported into Terraform's state"),

@@ -105,7 +105,7 @@ impl<'a> Rolling<'a> {
     fn begin(
         run: &'a RunContext,
         cluster: &'a RunningCluster,
-        request: &'a RestartRequest,
+        request: &RestartRequest,
         path: PathBuf,
     ) -> Result<Self> {
         let now = Timestamp::now();
@@ -186,7 +186,7 @@ impl<'a> Rolling<'a> {
         };
         if let Err(error) = asked {
             // After these two, Patroni continues without hactl.
-            if ![codes::INTERRUPTED, "switchover-unfinished"].contains(&error.code) {
+            if ![codes::INTERRUPTED, codes::SWITCHOVER_UNFINISHED].contains(&error.code) {
                 self.task.refused(&self.path)?;
             }
             return Err(error);

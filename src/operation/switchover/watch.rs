@@ -11,7 +11,7 @@ use crate::{
     component::patroni,
     context::Context,
     deployment::RunningCluster,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     fleet::FleetNode,
     model::InstanceKey,
 };
@@ -67,7 +67,7 @@ pub(super) async fn watch(context: &Context, cluster: &RunningCluster, primary: 
             last = Instant::now();
         }
         if Instant::now() > deadline {
-            return Err(Error::failed("switchover-unfinished", "switch over", name)
+            return Err(Error::failed(codes::SWITCHOVER_UNFINISHED, "switch over", name)
                 .cause(format!("no other member became the primary within {} s", (stop + BEYOND_STOP).as_secs()))
                 .hint(format!("Run `hactl status {name}`: Patroni continues without hactl")));
         }
