@@ -90,6 +90,8 @@ struct Simulation {
     dead: u32,
     switchovers: u32,
     ended: bool,
+    /// Whether the end is that no replica may lead.
+    without_candidate: bool,
 }
 
 fn key(number: usize) -> InstanceKey {
@@ -99,8 +101,8 @@ fn key(number: usize) -> InstanceKey {
 impl Simulation {
     fn new(count: usize, synchronous: usize, unfit: &BTreeSet<usize>, wanted: &BTreeSet<usize>) -> Self {
         let member = |number| {
-            let may_lead = number == 0 || !unfit.contains(&number);
-            Member { leads: number == 0, may_lead, wanted: wanted.contains(&number), ..Member::default() }
+            let (leads, may_lead) = (number == 0, number == 0 || !unfit.contains(&number));
+            Member { leads, may_lead, wanted: wanted.contains(&number), ..Member::default() }
         };
         let members = (0..count).map(|number| (key(number), member(number))).collect();
         Self { members, synchronous: synchronous.min(count - 1), ..Self::default() }
@@ -247,6 +249,9 @@ impl Simulation {
         }
         match next_restart(&self.look()) {
             Next::Done => self.ended = true,
+            Next::Refuse(found) if matches!(found[..], [Hindrance::NoCandidate(_)]) => {
+                (self.ended, self.without_candidate) = (true, true);
+            }
             Next::Wait(_) | Next::Refuse(_) => {}
             Next::Take(step) => {
                 self.may(&step)?;
@@ -329,8 +334,6 @@ fn fault() -> impl Strategy<Value = Fault> {
 fn cluster() -> impl Strategy<Value = (usize, usize, BTreeSet<usize>, BTreeSet<usize>)> {
     let some = || proptest::collection::btree_set(0..5_usize, 0..5);
     (1..=5_usize, 0..=2_usize, some(), some()).prop_map(|(count, synchronous, unfit, wanted)| {
-        // A member besides the primary may lead: without one, the primary never restarts.
-        let unfit = unfit.into_iter().filter(|number| *number != 1).collect();
         let wanted = if wanted.is_empty() { (0..count).collect() } else { wanted };
         (count, synchronous, unfit, wanted)
     })
@@ -345,7 +348,9 @@ proptest! {
         let mut simulation = Simulation::new(count, synchronous, &unfit, &wanted);
         simulation.run(&faults)?;
         for (key, member) in &simulation.members {
-            prop_assert!(!member.wanted || (member.starts > 0 && member.serves()), "{key} has not restarted");
+            let restarted = member.starts > 0 && member.serves();
+            let excused = simulation.without_candidate && member.leads;
+            prop_assert!(!member.wanted || restarted || excused, "{key} has not restarted");
             prop_assert!(member.stopped <= u32::from(member.wanted), "{key} was stopped {} times", member.stopped);
         }
     }
@@ -356,12 +361,15 @@ proptest! {
     ) {
         let mut simulation = Simulation::new(count, synchronous, &unfit, &wanted);
         let (steps, found) = course(&simulation.look());
-        prop_assert_eq!(found, Vec::new());
         simulation.run(&[])?;
         let stopped: u32 = simulation.members.values().map(|member| member.stopped).sum();
         prop_assert_eq!(stopped as usize, steps.len());
-        prop_assert!(simulation.members.values().all(|member| member.stopped == u32::from(member.wanted)));
-        let moves = u32::from(count > 1 && wanted.contains(&0));
-        prop_assert_eq!(simulation.switchovers, moves);
+        let has_candidate = (1..count).any(|number| !unfit.contains(&number));
+        let hands_over = count > 1 && wanted.contains(&0);
+        prop_assert_eq!(found.is_empty(), has_candidate || !hands_over);
+        prop_assert_eq!(simulation.switchovers, u32::from(hands_over && has_candidate));
+        let must = |member: &Member| member.wanted && (!hands_over || has_candidate || !member.leads);
+        let wrong = simulation.members.iter().find(|(_, member)| member.stopped != u32::from(must(member)));
+        prop_assert!(wrong.is_none(), "{wrong:?}");
     }
 }
