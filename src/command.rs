@@ -20,6 +20,7 @@ mod provision;
 mod psql;
 mod reinit;
 mod report;
+mod restart;
 mod restore;
 mod schema;
 mod secrets;
@@ -92,6 +93,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hactl reinit pg-prod node2\n  hactl reinit pg-prod node2 --yes --allow-destroy node2"
     )]
     Reinit(reinit::ReinitArgs),
+    /// Restart PostgreSQL on every member, one at a time, the primary after a switchover
+    #[command(
+        after_help = "Examples:\n  hactl restart pg-dev\n  hactl restart pg-prod node2\n  hactl restart pg-prod --pending --yes"
+    )]
+    Restart(restart::RestartArgs),
     /// Make, list, remove and test backups
     #[command(
         after_help = "Examples:\n  hactl backup now pg-prod\n  hactl backup list pg-prod\n  hactl backup verify pg-prod"
@@ -195,6 +201,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8> {
         Command::Report(args) => report::run(session, &args).await,
         Command::Switchover(args) => switchover::run(session, args).await,
         Command::Reinit(args) => reinit::run(session, args).await,
+        Command::Restart(args) => restart::run(session, args).await,
         Command::Backup(command) => backup::run(session, command).await,
         Command::Restore(args) => restore::run(session, args).await,
         Command::Clone(args) => restore::clone(session, args).await,

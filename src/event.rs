@@ -22,6 +22,7 @@ pub enum Stage {
     Verify,
     Switchover,
     Reinit,
+    Restart,
     Backup,
     Destroy,
 }
@@ -170,6 +171,15 @@ pub enum Event {
         bytes: u64,
         /// Where its old data directory is kept; null if it was removed.
         kept: Option<String>,
+    },
+    /// The PostgreSQL server of a member has restarted because `hactl restart` asked for it, and serves again.
+    Restarted {
+        /// The key of the member.
+        node: String,
+        /// Whether it was the primary and handed over: its server started again as that of a replica.
+        handed_over: bool,
+        /// The time from the request until it served again.
+        duration_ms: u64,
     },
     /// The source of a download, and why hactl chose it.
     Download {

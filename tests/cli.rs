@@ -244,7 +244,7 @@ fn adopted_cluster_is_refused_by_commands_that_change_it() {
 #[test]
 fn command_with_a_question_on_a_cluster_without_machines_fails_before_the_question() {
     let place = Place::with("pg.yaml", "instances: {node1: {}}\n");
-    for command in [&["switchover", "pg"][..], &["reinit", "pg", "node1"]] {
+    for command in [&["switchover", "pg"][..], &["reinit", "pg", "node1"], &["restart", "pg", "node1", "--pending"]] {
         let (code, error) = place.error(command);
         assert_eq!((code, &error["code"]), (1, &"not-provisioned".into()), "{error:#}");
     }

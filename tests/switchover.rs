@@ -1,4 +1,4 @@
-//! The primary moves and a replica gets a new copy, on one cluster under clients that write: no acknowledged row is lost,
+//! The primary moves, servers restart and a replica gets a new copy, on one cluster under clients that write: no acknowledged row is lost,
 //! and a run that is interrupted or killed in between leaves a cluster that heals. With `HACTL_TEST_LONG` a member really
 //! diverges, and another one has no room for a second copy.
 
@@ -45,6 +45,22 @@ fn replica(primary: &str) -> &'static str {
 fn moved(events: &[Value]) -> (f64, String) {
     let event = events.iter().find(|event| event["type"] == "switched-over").expect("an event tells it");
     (event["without_primary_ms"].as_f64().unwrap() / 1000.0, event["to"].as_str().unwrap().to_owned())
+}
+
+/// The time on a machine, for [`starts`].
+fn now(key: &str) -> String {
+    node(key, "date +%s")
+}
+
+/// How often a server was started since then, by its own log.
+fn starts(key: &str, since: &str) -> String {
+    node(key, &format!("journalctl -u patroni --since @{since} -o cat | grep -c 'LOG:  starting PostgreSQL' || :"))
+}
+
+/// The members that a restart tells, in their order.
+fn restarted(events: &[Value]) -> Vec<String> {
+    let events = events.iter().filter(|event| event["type"] == "restarted");
+    events.map(|event| event["node"].as_str().unwrap().to_owned()).collect()
 }
 
 fn causes(error: &Value) -> String {
@@ -269,6 +285,51 @@ fn moved_primary_and_new_copy_lose_no_row() {
         while primary(&bench) == before {
             assert!(Instant::now() < deadline, "{before} still leads");
         }
+    });
+
+    steps.step("restart of a replica starts its server again, and no other one", || {
+        let before = primary(&bench);
+        let key = replica(before);
+        std::thread::sleep(Duration::from_secs(1));
+        let since = now(key);
+        let (code, events) = bench.follow(&["restart", NAME, key, "--yes"]).end();
+        assert_eq!((code, restarted(&events)), (0, vec![key.to_owned()]), "{:#?}", events.last());
+        assert_eq!(NODES.map(|other| starts(other, &since)), NODES.map(|other| u8::from(other == key).to_string()));
+        assert_eq!(primary(&bench), before);
+    });
+
+    steps.step("restart, with a replica away, is refused and starts no server", || {
+        let before = primary(&bench);
+        let away = replica(before);
+        let since = now(away);
+        node(away, "systemctl stop patroni");
+        let (code, error) = bench.fail(&["restart", NAME, "--yes"]);
+        assert_eq!((code, error["code"].as_str()), (1, Some("restart-refused")), "{error:#}");
+        assert!(causes(&error).contains(&format!("{away}: Patroni does not answer")), "{error:#}");
+        assert_eq!(NODES.map(|key| starts(key, &since)), ["0"; 3]);
+        node(away, "systemctl start patroni");
+        assert_eq!(primary(&bench), before);
+    });
+
+    steps.step("restart that is killed is continued, starts each server once, and the primary hands over", || {
+        let before = primary(&bench);
+        std::thread::sleep(Duration::from_secs(1));
+        let since = now(before);
+        let command = ["restart", NAME, "--yes"];
+        let mut run = bench.follow(&command);
+        run.wait_for("restart", |event| event["type"] == "restarted");
+        run.kill();
+        let (code, events) = bench.follow(&command).end();
+        // Patroni may have been asked for the second replica already.
+        let order = restarted(&events);
+        let last = order.last().is_some_and(|key| key == before);
+        assert!(code == 0 && order.len() < 3 && last, "{order:?} {:#?}", events.last());
+        println!("   {}, {} s without a primary", order.join(", "), moved(&events).0);
+        assert_eq!(NODES.map(|key| starts(key, &since)), ["1"; 3]);
+        assert_ne!(primary(&bench), before);
+        let done = bench.act(&["restart", NAME, "--pending", "--yes"]);
+        assert!(done["changed"] == false && done["message"].as_str().unwrap().contains("no setting waits"), "{done:#}");
+        unlocked(&bench);
     });
 
     steps.step("reinit of the primary is refused", || {

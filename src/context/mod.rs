@@ -142,6 +142,11 @@ impl ClusterDir {
     pub fn machines_lock(&self) -> PathBuf {
         self.0.join("machines-lock")
     }
+    /// What a rolling restart that has begun has still to do.
+    #[must_use]
+    pub fn restart(&self) -> PathBuf {
+        self.0.join("restart.json")
+    }
     #[must_use]
     pub fn age_key(&self) -> PathBuf {
         self.0.join("age.key")

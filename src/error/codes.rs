@@ -20,6 +20,7 @@ pub const PORT_TAKEN: &str = "port-taken";
 pub const POWER_FOREIGN: &str = "power-foreign";
 pub const RESTORE_TEST_FAILED: &str = "restore-test-failed";
 pub const SSH_FORWARDING: &str = "ssh-forwarding";
+pub const SWITCHOVER_UNFINISHED: &str = "switchover-unfinished";
 
 /// Codes of errors, and what each means.
 pub const ERRORS: &[(&str, &str)] = &[
@@ -229,6 +230,9 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("report-none", "the run has no report"),
     ("report-open", "no program opened the report"),
     ("report-template", "a template of the report is wrong"),
+    ("restart-record", "the record of a restart that has begun cannot be read or written"),
+    ("restart-refused", "the cluster cannot bear that a PostgreSQL server restarts now"),
+    ("restart-unfinished", "some PostgreSQL servers have restarted, and others have not"),
     ("role-lost", "the file takes a role from a machine that has it in the cluster"),
     ("run-unknown", "no run has that ID"),
     ("scratch", "a temporary directory could not be made"),
@@ -268,7 +272,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("sudo", "the SSH user cannot become root"),
     ("switchover-elsewhere", "another member than the one asked for has become the primary"),
     ("switchover-refused", "the cluster cannot switch over now"),
-    ("switchover-unfinished", "no other member became the primary in time"),
+    (SWITCHOVER_UNFINISHED, "no other member became the primary in time"),
     ("terraform-apply", "`terraform apply` failed"),
     ("terraform-contract", "the output `vms` of the user's module is wrong"),
     ("terraform-import", "an object cannot be imported into Terraform's state"),

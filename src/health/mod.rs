@@ -21,5 +21,6 @@ pub use certificates::{certificates, earliest_end};
 pub use diagnose::{Health, Healthy, diagnose};
 pub use observe::observe;
 pub(crate) use observe::with_data;
+pub(crate) use progress::{Progress, marks};
 pub use status::{Status, status};
 pub use wait::wait_until_healthy;

@@ -14,10 +14,10 @@ pub(super) const STALL: Duration = Duration::from_secs(60);
 const NEAR: u64 = 16 << 20;
 
 /// How far each thing is, in bytes.
-pub(super) type Marks = BTreeMap<String, u64>;
+pub(crate) type Marks = BTreeMap<String, u64>;
 
 /// The positions of all that may still move. A member that streams counts for nothing: its position moves with each write.
-pub(super) fn marks(seen: &Observations) -> Marks {
+pub(crate) fn marks(seen: &Observations) -> Marks {
     let mut marks = Marks::new();
     let told = || seen.values().filter_map(|view| view.patroni.as_ref()?.as_ref().ok());
     let written = told().filter_map(|patroni| patroni.itself.xlog.location).max();
@@ -40,14 +40,14 @@ pub(super) fn marks(seen: &Observations) -> Marks {
 
 /// The farthest position of each thing, and when one of them last moved.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     best: Marks,
     moved: Duration,
 }
 
 impl Progress {
     /// Notes the positions at a time. Only what gets farther than ever moves: a copy that starts again and again does not.
-    pub(super) fn note(&mut self, marks: Marks, at: Duration) {
+    pub(crate) fn note(&mut self, marks: Marks, at: Duration) {
         for (thing, position) in marks {
             let best = self.best.entry(thing).or_default();
             if position > *best {
@@ -57,12 +57,12 @@ impl Progress {
     }
 
     /// Whether the wait is over: its patience has run out, and nothing has moved for [`STALL`].
-    pub(super) fn is_over(&self, at: Duration, patience: Duration) -> bool {
+    pub(crate) fn is_over(&self, at: Duration, patience: Duration) -> bool {
         at > patience && (self.best.is_empty() || at.saturating_sub(self.moved) > STALL)
     }
 
     /// What stood still, and since when, for an error.
-    pub(super) fn stood_still(&self, at: Duration) -> Option<String> {
+    pub(crate) fn stood_still(&self, at: Duration) -> Option<String> {
         let things: Vec<String> =
             self.best.iter().map(|(thing, position)| format!("{thing} at {} MiB", position >> 20)).collect();
         let still = at.saturating_sub(self.moved).as_secs();

@@ -67,7 +67,7 @@ fn good(plan: &Plan) -> Observations {
                 })),
                 patroni: Some(Ok(PatroniView {
                     itself: Itself { database_system_identifier: Some("7".to_owned()), ..Itself::default() },
-                    cluster: Some(Cluster { members: members(), pause: false }),
+                    cluster: Some(Cluster { members: members(), ..Cluster::default() }),
                     ..PatroniView::default()
                 })),
                 postgres: Some(Ok(PostgresView {

@@ -1,9 +1,19 @@
 //! What speaks against an operation on a running cluster, found before it changes anything.
 
 use crate::{
+    component::Problem,
     error::{Error, Result},
     model::ClusterName,
 };
+
+/// Problems that neither a switchover nor a restart makes worse.
+const HARMLESS: &[&str] =
+    &["certificate-expires", "database-missing", "parameter-differs", "pending-restart", "synchronous-commit-lowered"];
+
+/// The others.
+pub(super) fn grave(problems: &[Problem]) -> impl Iterator<Item = &Problem> {
+    problems.iter().filter(|problem| !HARMLESS.contains(&problem.code.as_str()))
+}
 
 /// Why an operation may not begin, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +25,13 @@ pub(super) struct Obstacle {
 impl Obstacle {
     pub(super) fn new(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { cause: cause.into(), hint: Some(hint.into()) }
+    }
+}
+
+impl From<&Problem> for Obstacle {
+    fn from(problem: &Problem) -> Self {
+        let node = problem.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
+        Self { cause: format!("[{}] {node}{}", problem.code, problem.message), hint: problem.hint.clone() }
     }
 }
 

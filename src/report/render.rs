@@ -27,6 +27,7 @@ pub(super) const fn stage(stage: Stage) -> &'static str {
         Stage::Verify => "verify",
         Stage::Switchover => "switchover",
         Stage::Reinit => "reinit",
+        Stage::Restart => "restart",
         Stage::Backup => "backup",
         Stage::Destroy => "destroy",
     }
@@ -92,6 +93,10 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Reinitialized { node, bytes, kept } => {
             let kept = kept.as_ref().map(|kept| format!("; the old data is in {kept}")).unwrap_or_default();
             format!("  {node}: {} MiB copied{kept}", bytes / 1_048_576)
+        }
+        Event::Restarted { node, handed_over, duration_ms } => {
+            let how = if *handed_over { " as a replica" } else { "" };
+            format!("  {node}: PostgreSQL serves again{how}, {} after the request", duration(*duration_ms))
         }
         Event::Download { what, source, reason } => format!("  {what}: from {source} ({reason})"),
         Event::Warning { code, message, hint } => {

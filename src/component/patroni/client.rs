@@ -13,6 +13,7 @@ use crate::{
     access::Access,
     component::probe::{self, Answer, Observed, ProbeError, Question, Reached},
     fleet::FleetNode,
+    model::Durability,
     ssh::Remote,
 };
 
@@ -78,6 +79,12 @@ pub struct Itself {
     /// As `server_version_num`.
     #[serde(default)]
     pub server_version: u32,
+    /// When the server that runs was started, in Patroni's words; none while no server accepts connections.
+    #[serde(default)]
+    pub postmaster_start_time: Option<String>,
+    /// The parameters that wait for a restart.
+    #[serde(default)]
+    pub pending_restart_reason: BTreeMap<String, Pending>,
     /// Positions in the WAL.
     #[serde(default)]
     pub xlog: Xlog,
@@ -97,6 +104,33 @@ pub struct Xlog {
     pub replayed_location: Option<u64>,
 }
 
+/// Part of `GET /patroni`: a parameter as the server has it, and as it is set.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Pending {
+    #[serde(default)]
+    pub old_value: serde_json::Value,
+    #[serde(default)]
+    pub new_value: serde_json::Value,
+}
+
+/// A standby must have at least as much of these as its primary, and starts with the value of its primary where it has less.
+const TIED: [&str; 5] = [
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+];
+
+impl Pending {
+    /// The numbers, where the parameter is one that a standby shares with its primary, and becomes smaller.
+    fn lowered(&self) -> Option<(i64, i64)> {
+        let number = |value: &serde_json::Value| value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+        let (old, new) = (number(&self.old_value)?, number(&self.new_value)?);
+        (new < old).then_some((old, new))
+    }
+}
+
 /// Part of `GET /patroni`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Version {
@@ -105,6 +139,13 @@ pub struct Version {
 }
 
 impl Itself {
+    /// The limits that wait for a restart and become smaller: a standby keeps the larger value of its primary. Each with the
+    /// old and the new value.
+    pub(crate) fn lowered(&self) -> impl Iterator<Item = (&str, i64, i64)> {
+        let tied = TIED.iter().filter_map(|name| Some((*name, self.pending_restart_reason.get(*name)?.lowered()?)));
+        tied.map(|(name, (old, new))| (name, old, new))
+    }
+
     /// Patroni 3 says master where Patroni 4 says primary.
     fn use_the_words_of_today(&mut self) {
         if self.role == "master" {
@@ -120,6 +161,16 @@ pub struct Cluster {
     pub members: Vec<Member>,
     #[serde(default)]
     pub pause: bool,
+    /// A switchover that Patroni makes by itself at its time.
+    #[serde(default)]
+    pub scheduled_switchover: Option<Scheduled>,
+}
+
+/// Part of `GET /cluster`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Scheduled {
+    #[serde(default)]
+    pub at: String,
 }
 
 impl Cluster {
@@ -158,6 +209,24 @@ impl Member {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         matches!(self.role.as_str(), "leader" | "standby_leader")
+    }
+
+    /// Whether its acknowledgement counts. Patroni lets a replica that has joined count from its next turns on.
+    #[must_use]
+    pub fn acknowledges(&self, durability: Durability) -> bool {
+        match durability {
+            Durability::QuorumStrict | Durability::Quorum => self.role == "quorum_standby",
+            Durability::SyncStrict | Durability::Sync => self.role == "sync_standby",
+            Durability::Async => true,
+        }
+    }
+
+    /// Whether its tags let it lead.
+    #[must_use]
+    pub fn may_lead(&self) -> bool {
+        let tag = |name: &str| self.tags.get(name);
+        !tag("nofailover").is_some_and(|value| value == true)
+            && !tag("failover_priority").is_some_and(|value| value.as_i64().is_some_and(|value| value <= 0))
     }
 }
 
@@ -248,13 +317,34 @@ fn history(body: &[u8]) -> BTreeMap<u64, u64> {
 /// Asks the member `leader`, which leads, to hand over. Patroni answers when it is done, but
 /// refuses at once: the text of an error is its refusal, and no word within `patience` is consent.
 pub(crate) async fn switchover(access: &Access, leader: &FleetNode, patience: Duration) -> Observed<()> {
-    let remote = &probe::reach(access, leader).await?;
-    let body = json!({"leader": leader.member()}).to_string();
-    let mut question = Question::post("/switchover", body);
+    change(access, leader, "/switchover", json!({"leader": leader.member()}), patience).await
+}
+
+/// Asks a member to restart its server, if it still is a primary or still is none. Patroni lets a replica first be left out
+/// of those whose acknowledgement counts. It answers as [`switchover`] does; a restart that it makes already is consent.
+pub(crate) async fn restart(access: &Access, node: &FleetNode, leads: bool, patience: Duration) -> Observed<()> {
+    let role = if leads { "primary" } else { "replica" };
+    match change(access, node, "/restart", json!({"role": role}), patience).await {
+        // Patroni tells it by words alone.
+        Err(ProbeError::Other(said)) if said.contains("restart already in progress") => Ok(()),
+        done => done,
+    }
+}
+
+/// Sends a request that Patroni answers when it is done, and refuses at once.
+async fn change(
+    access: &Access,
+    node: &FleetNode,
+    path: &str,
+    body: serde_json::Value,
+    patience: Duration,
+) -> Observed<()> {
+    let remote = &probe::reach(access, node).await?;
+    let mut question = Question::post(path, body.to_string());
     if let Some(login) = &access.keys.restapi {
         question = question.by(login);
     }
-    let endpoint = endpoint(leader);
+    let endpoint = endpoint(node);
     let asked = probe::http(remote, &access.keys.patroni_tls, &endpoint, question);
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(answer)) if answer.status >= 400 => {
@@ -280,5 +370,21 @@ mod tests {
             br#"{"role": "replica", "timeline": 1, "xlog": {"received_location": 9, "replayed_location": 8}}"#;
         let replica: Itself = serde_json::from_slice(replica).unwrap();
         assert_eq!(replica.xlog.replayed_location, Some(8));
+    }
+
+    #[test]
+    fn limit_that_a_standby_shares_is_lowered_only_where_its_number_becomes_smaller() {
+        let lowered = |reason: &str| {
+            let itself: Itself = serde_json::from_str(&format!(r#"{{"pending_restart_reason": {reason}}}"#)).unwrap();
+            itself.lowered().map(|(name, old, new)| format!("{name} {old} {new}")).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(lowered("{}"), none);
+        let both = r#"{"max_connections": {"old_value": "150", "new_value": "100"},
+                       "max_wal_senders": {"old_value": "5", "new_value": "10"}}"#;
+        assert_eq!(lowered(both), ["max_connections 150 100"]);
+        assert_eq!(lowered(r#"{"max_wal_senders": {"old_value": 10, "new_value": 5}}"#), ["max_wal_senders 10 5"]);
+        let memory = r#"{"shared_buffers": {"old_value": "256MB", "new_value": "128MB"}}"#;
+        assert_eq!(lowered(memory), none);
     }
 }

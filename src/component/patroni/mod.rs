@@ -8,8 +8,8 @@ mod service;
 mod vars;
 mod watchdog;
 
-pub use client::{Cluster, Itself, Member, PatroniView, Version};
-pub(crate) use client::{config, failsafe, itself, leader, members, switchover};
+pub use client::{Cluster, Itself, Member, PatroniView, Pending, Scheduled, Version};
+pub(crate) use client::{config, failsafe, itself, leader, members, restart, switchover};
 pub(crate) use guard::fencing;
 pub use guard::{GuardState, GuardView};
 pub(crate) use service::{LEASE_GUARD, PORT, UNIT, endpoint, unit};

@@ -121,6 +121,18 @@ pub(crate) async fn readers(access: &Access, standbys: impl Iterator<Item = &Fle
     join_all(asked).await.into_iter().flatten().flatten().collect()
 }
 
+/// The process of a backup that is copied from a server: a base backup, or one of pgBackRest, which has a session on the
+/// primary and on the standby that it copies.
+///
+/// # Errors
+/// What was seen instead of an answer.
+pub(crate) async fn backup(access: &Access, node: &FleetNode) -> Observed<Option<i32>> {
+    let client = superuser(access, node, "postgres").await?;
+    let statement = "SELECT pid FROM pg_stat_progress_basebackup UNION \
+                     SELECT pid FROM pg_stat_activity WHERE application_name = 'pgBackRest [backup]' ORDER BY 1";
+    Ok(rows(&client, statement).await?.first().map(|row| row.get(0)))
+}
+
 /// Writes a checkpoint, so that the one of a stop that follows has little to write.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ mod write_check;
 
 #[cfg(test)]
 pub(crate) use activity::LongTransaction;
-pub(crate) use activity::{Activity, Reader, Standby, activity, checkpoint, flushed, flushed_by, readers};
+pub(crate) use activity::{Activity, Reader, Standby, activity, backup, checkpoint, flushed, flushed_by, readers};
 pub use client::{ArchiverView, FileSetting, PostgresView, ReplayLag, SlotView};
 pub(crate) use client::{age, recovery, superuser};
 pub use locale::CollationView;

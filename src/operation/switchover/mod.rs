@@ -12,14 +12,15 @@ use std::{
 
 use tokio_postgres::Client;
 
+pub(super) use self::watch::Moved;
 use self::{
     hold::Hold,
     preflight::{Seen, notes, obstacles},
-    watch::{Moved, watch},
+    watch::watch,
 };
 use super::{
     frame::{LockUse, Operation, Outcome, Preflight, SecretsUse, perform},
-    obstacle::refuse,
+    obstacle::{Obstacle, refuse},
 };
 use crate::{
     component::{
@@ -120,7 +121,11 @@ struct Before {
     problems: Vec<Problem>,
 }
 
-async fn switch(
+/// Moves the primary, to `to` if the vote can have it. Gives a note on how it came about, too.
+///
+/// # Errors
+/// When the cluster is not fit for it, or no other member has become the primary.
+pub(super) async fn switch(
     run: &RunContext,
     cluster: &RunningCluster,
     to: Option<&InstanceKey>,
@@ -245,14 +250,33 @@ async fn connect(cluster: &RunningCluster, primary: &FleetNode) -> Result<Client
 async fn fit(cluster: &RunningCluster, before: &Before, client: &Client, to: Option<&InstanceKey>) -> Result<Activity> {
     let name = &cluster.plan.cluster;
     let Before { leader, members, problems } = before;
-    let standbys = cluster.fleet.data_nodes().filter(|node| node.key() != leader);
-    let (activity, readers) =
-        tokio::join!(postgres::activity(client, &cluster.fleet), postgres::readers(&cluster.access, standbys));
-    let activity = Activity { readers, ..activity.map_err(|said| refused(name).cause(said))? };
+    let activity = activity(cluster, leader, client).await?;
     let durability = cluster.plan.patroni.durability;
     let found = obstacles(&Seen { leader, members, problems, durability, activity: &activity }, to);
     refuse(found, || refused(name), name)?;
     Ok(activity)
+}
+
+async fn activity(cluster: &RunningCluster, leader: &InstanceKey, client: &Client) -> Result<Activity> {
+    let standbys = cluster.fleet.data_nodes().filter(|node| node.key() != leader);
+    let (activity, readers) =
+        tokio::join!(postgres::activity(client, &cluster.fleet), postgres::readers(&cluster.access, standbys));
+    Ok(Activity { readers, ..activity.map_err(|said| refused(&cluster.plan.cluster).cause(said))? })
+}
+
+/// What speaks against a switchover on the primary and its standbys now, beside the problems of the cluster.
+///
+/// # Errors
+/// When the primary does not answer.
+pub(super) async fn obstacles_on(
+    cluster: &RunningCluster,
+    leader: &InstanceKey,
+    members: &[Member],
+) -> Result<Vec<Obstacle>> {
+    let client = connect(cluster, cluster.fleet.node(leader.as_str())?).await?;
+    let activity = activity(cluster, leader, &client).await?;
+    let durability = cluster.plan.patroni.durability;
+    Ok(obstacles(&Seen { leader, members, problems: &[], durability, activity: &activity }, None))
 }
 
 /// Waits until every standby has on its disk what the primary has there now. One whose receiving is held up never has:

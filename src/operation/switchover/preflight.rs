@@ -9,7 +9,7 @@ use crate::{
         postgres::{Activity, Reader, Standby},
     },
     model::{Durability, InstanceKey, Slot},
-    operation::obstacle::Obstacle,
+    operation::obstacle::{Obstacle, grave},
 };
 
 /// The age from which a transaction is too old to be cut off, in seconds.
@@ -24,10 +24,6 @@ const SILENCE: f64 = 5.0;
 /// The longest `max_standby_streaming_delay` that a switchover takes without a look at the queries of standbys, in seconds.
 const DELAY: i64 = 5;
 
-/// Problems that a switchover does not make worse.
-const HARMLESS: &[&str] =
-    &["certificate-expires", "database-missing", "parameter-differs", "pending-restart", "synchronous-commit-lowered"];
-
 /// What is known of a cluster before its primary moves.
 pub(super) struct Seen<'a> {
     pub(super) leader: &'a InstanceKey,
@@ -35,10 +31,6 @@ pub(super) struct Seen<'a> {
     pub(super) problems: &'a [Problem],
     pub(super) durability: Durability,
     pub(super) activity: &'a Activity,
-}
-
-fn grave(problems: &[Problem]) -> impl Iterator<Item = &Problem> {
-    problems.iter().filter(|problem| !HARMLESS.contains(&problem.code.as_str()))
 }
 
 /// Whether nothing that may pass by itself speaks against a switchover, to `to` if one is wished for.
@@ -49,23 +41,14 @@ pub(super) fn is_settled(
     to: Option<&InstanceKey>,
 ) -> bool {
     let joins = |member: &Member| {
-        to.is_some_and(|to| member.name == to.as_str()) && member.role == "replica" && !acknowledges(member, durability)
+        to.is_some_and(|to| member.name == to.as_str()) && member.role == "replica" && !member.acknowledges(durability)
     };
     grave(problems).next().is_none() && !members.iter().any(joins)
 }
 
-/// Whether the acknowledgement of `member` counts. Patroni lets a replica that has joined count from its next turns on.
-fn acknowledges(member: &Member, durability: Durability) -> bool {
-    match durability {
-        Durability::QuorumStrict | Durability::Quorum => member.role == "quorum_standby",
-        Durability::SyncStrict | Durability::Sync => member.role == "sync_standby",
-        Durability::Async => true,
-    }
-}
-
 /// Everything that speaks against a switchover, to `to` if one is wished for.
 pub(super) fn obstacles(seen: &Seen<'_>, to: Option<&InstanceKey>) -> Vec<Obstacle> {
-    let mut found: Vec<Obstacle> = grave(seen.problems).map(unhealthy).collect();
+    let mut found: Vec<Obstacle> = grave(seen.problems).map(Obstacle::from).collect();
     if let Some(to) = to {
         found.extend(unfit(seen, to));
     }
@@ -93,11 +76,6 @@ pub(super) fn obstacles(seen: &Seen<'_>, to: Option<&InstanceKey>) -> Vec<Obstac
     found
 }
 
-fn unhealthy(problem: &Problem) -> Obstacle {
-    let node = problem.node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
-    Obstacle { cause: format!("[{}] {node}{}", problem.code, problem.message), hint: problem.hint.clone() }
-}
-
 /// Why `to` cannot become the primary.
 fn unfit(seen: &Seen<'_>, to: &InstanceKey) -> Option<Obstacle> {
     if to == seen.leader {
@@ -106,13 +84,10 @@ fn unfit(seen: &Seen<'_>, to: &InstanceKey) -> Option<Obstacle> {
     let Some(member) = seen.members.iter().find(|member| member.name == to.as_str()) else {
         return Some(Obstacle::new(format!("{to} is not a member of the cluster"), "Name a replica with --to"));
     };
-    let tag = |name: &str| member.tags.get(name);
-    if tag("nofailover").is_some_and(|value| value == true)
-        || tag("failover_priority").is_some_and(|value| value.as_i64().is_some_and(|value| value <= 0))
-    {
+    if !member.may_lead() {
         return Some(Obstacle::new(format!("the tags of {to} forbid that it leads"), "Name another replica with --to"));
     }
-    (!acknowledges(member, seen.durability)).then(|| {
+    (!member.acknowledges(seen.durability)).then(|| {
         let cause =
             format!("{to} is not one of the replicas whose acknowledgement counts: Patroni calls it {}", member.role);
         Obstacle::new(cause, "Wait until `hactl status` shows it as a synchronous replica, or name another with --to")

@@ -11,7 +11,7 @@ use crate::{
     component::patroni,
     context::Context,
     deployment::RunningCluster,
-    error::{Error, Result},
+    error::{Error, Result, codes},
     fleet::FleetNode,
     model::InstanceKey,
 };
@@ -29,12 +29,12 @@ const ANSWER: Duration = Duration::from_secs(1);
 const BEYOND_STOP: Duration = Duration::from_secs(60);
 
 /// A primary that has moved.
-pub(super) struct Moved {
-    pub(super) from: InstanceKey,
-    pub(super) to: InstanceKey,
-    pub(super) timeline: u64,
+pub(in crate::operation) struct Moved {
+    pub(in crate::operation) from: InstanceKey,
+    pub(in crate::operation) to: InstanceKey,
+    pub(in crate::operation) timeline: u64,
     /// How long no member was the primary.
-    pub(super) without: Duration,
+    pub(in crate::operation) without: Duration,
 }
 
 /// Asks `primary` to hand over, and looks for its successor.
@@ -67,7 +67,7 @@ pub(super) async fn watch(context: &Context, cluster: &RunningCluster, primary: 
             last = Instant::now();
         }
         if Instant::now() > deadline {
-            return Err(Error::failed("switchover-unfinished", "switch over", name)
+            return Err(Error::failed(codes::SWITCHOVER_UNFINISHED, "switch over", name)
                 .cause(format!("no other member became the primary within {} s", (stop + BEYOND_STOP).as_secs()))
                 .hint(format!("Run `hactl status {name}`: Patroni continues without hactl")));
         }
