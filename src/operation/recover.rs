@@ -60,7 +60,7 @@ fn has_secrets(cluster: &Cluster) -> Result<()> {
     }
     Err(Error::missing("secrets-missing", "open the secrets file", file.display())
         .cause("the file does not exist, and only the passphrase in it opens the backups")
-        .hint("Bring the file back from the place where you keep a copy of it, with the key that opens it"))
+        .hint("Restore the file, and the key that opens it, from your copies"))
 }
 
 /// Refuses to make a cluster again that is still there, before anything is made.

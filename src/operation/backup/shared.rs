@@ -71,7 +71,7 @@ pub(in crate::operation) async fn archived(client: &Client, segment: &str, faile
                 Some(trouble) => error.cause(format!("archiving {trouble} failed")),
                 None => error,
             };
-            return Err(error.hint("Read PostgreSQL's log on the primary's machine: it has pgBackRest's words"));
+            return Err(error.hint("Read PostgreSQL's log on the primary's machine: it contains pgBackRest's error"));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

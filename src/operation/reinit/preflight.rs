@@ -64,7 +64,7 @@ pub(super) fn obstacles(health: &Health, key: &InstanceKey, space: &Space, allow
             space.free_kib / 1024,
             space.needed_kib / 1024
         );
-        found.push(obstacle(cause, &format!("Free space there, or give its data up with {by_name}")));
+        found.push(obstacle(cause, &format!("Free space there, or allow hactl to remove the old data with {by_name}")));
     }
     found
 }

@@ -81,7 +81,7 @@ pub async fn switchover(run: &RunContext, deployment: Deployment, to: Option<&In
         };
         run.stage(Stage::Health, healthy).await?;
         if let Some(to) = to.filter(|to| **to != moved.to) {
-            return Err(Error::failed("switchover-elsewhere", "make the primary of", name)
+            return Err(Error::failed("switchover-elsewhere", "switch over to", to)
                 .cause(format!("the members voted for {} instead of {to}, which did not have all of the WAL", moved.to))
                 .hint(format!("Run `hactl switchover {name} --to {to}` again")));
         }
