@@ -16,7 +16,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The drill to run, with or without its variant; `all`; or `soak`, which picks drills at random. Can be given
-    /// several times. By default the drills of the cluster file, or else switchover, postgres-crash and node-loss
+    /// several times. By default the drills of the cluster file
     #[arg(long, value_name = "DRILL")]
     pub(crate) drill: Vec<String>,
     /// Number of rounds of each drill; 20 or more give percentiles. 1 by default; for a soak, as many as its duration
