@@ -344,7 +344,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("backup-overdue", "the newest backup is older than the schedule allows"),
     ("backup-unknown", "the repository of the backups cannot be read; a notice"),
     ("certificate-expired", "a service serves a certificate that has expired"),
-    ("certificate-expires", "a certificate or its authority ends within 30 days; a notice within 120 days"),
+    ("certificate-expires", "a certificate or its CA expires within 30 days; a notice within 120 days"),
     ("certificate-unread", "a service serves another certificate than the one on its machine's disk"),
     ("certificate-unknown", "a machine does not say which certificates its services serve"),
     ("collation-version", "a machine sorts text by another version of its library than the data was made with"),

@@ -173,7 +173,7 @@ pub(super) async fn converge(
         None => message,
     };
     let message = match earliest {
-        Some(end) => format!("{message}\nThe earliest certificate ends on {end}."),
+        Some(end) => format!("{message}\nThe first certificate expires on {end}."),
         None => message,
     };
     let outcome = Outcome {

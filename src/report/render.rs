@@ -151,7 +151,7 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "  watchdog    {}", watchdogs.join(", "));
     }
     if let Some(end) = &status.earliest_end {
-        let _ = writeln!(text, "  certificates the earliest ends on {end}");
+        let _ = writeln!(text, "  certificates the first expires on {end}");
     }
     if let Some(backup) = &status.backup {
         text.push_str(&backup_lines(backup));
