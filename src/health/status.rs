@@ -41,7 +41,7 @@ pub struct Status {
     pub leader: Option<String>,
     /// A connection string for clients with every host, without a password.
     pub dsn: String,
-    /// Every way in of a cluster with an entry point; absent without one.
+    /// The connection strings of a cluster with an entry point; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
     /// The poolers of the entry point; absent without one.

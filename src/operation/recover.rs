@@ -70,7 +70,7 @@ async fn is_gone(context: &Context, deployment: &mut Deployment) -> Result<()> {
     }
     let cluster = deployment.running(context).await?;
     let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
-    let seen = context.interruptible("look at the machines of", &cluster.plan.cluster, looked).await?;
+    let seen = context.interruptible("inspect the machines of", &cluster.plan.cluster, looked).await?;
     has_no_data(&deployment.cluster, &health::with_data(&seen))
 }
 

@@ -139,7 +139,7 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
     if new.known.fleet_if_any()?.is_some() {
         let cluster = new.running(context).await?;
         let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
-        let seen = context.interruptible("look at the machines of", &name, looked).await?;
+        let seen = context.interruptible("inspect the machines of", &name, looked).await?;
         if !health::with_data(&seen).is_empty() {
             causes.push(format!("{name} exists and has data: hactl restores only to a new cluster"));
         }

@@ -32,7 +32,7 @@ pub(in crate::operation) fn configured<'a>(plan: &'a Plan, what: &str) -> Result
 /// What the machines show now.
 pub(in crate::operation) async fn look(run: &RunContext, cluster: &RunningCluster) -> Result<Health> {
     let looked = async { Ok(health::diagnose(&cluster.plan, &health::observe(&cluster.fleet, &cluster.access).await)) };
-    let health = run.context.interruptible("look at the machines of", &cluster.plan.cluster, looked).await?;
+    let health = run.context.interruptible("inspect the machines of", &cluster.plan.cluster, looked).await?;
     run.keep("health", &health)?;
     Ok(health)
 }

@@ -50,7 +50,7 @@ pub(super) fn obstacles(health: &Health, key: &InstanceKey, space: &Space, allow
     if others.next().is_none() && !allowed {
         let cause = format!(
             "no other replica streams: until {key} has its new copy, the data is on the primary only, and writes wait \
-             where the durability demands two copies"
+             if the durability requires two copies"
         );
         found.push(obstacle(cause, &format!("Accept this with {by_name}, or make another replica stream first")));
     }
