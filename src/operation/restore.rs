@@ -452,9 +452,9 @@ mod tests {
             assert!(cause.contains("no backup") && hint.contains("backup now"), "{cause} {hint}");
         }
         for (bad, expected) in [
-            (at("2026-11-30T02:20:15Z"), "from 2026-11-30T02:20:16Z on"),
-            (at("2026-12-02T00:00:01Z"), "has passed"),
-            (lsn("0/FE000157"), "from 0/FE000158 on"),
+            (at("2026-11-30T02:20:15Z"), "to 2026-11-30T02:20:16Z or later"),
+            (at("2026-12-02T00:00:01Z"), "in the past"),
+            (lsn("0/FE000157"), "to 0/FE000158 or later"),
             (backup("20261201-022016F"), "backup list"),
         ] {
             let (_, hint) = reaches(&two, &bad, now).unwrap_err();

@@ -61,8 +61,8 @@ fn switchover_is_refused_with_each_cause() {
         (Activity { backups: vec![8], ..streams() }, none(), quorum, None, "process 8 takes a base backup"),
         (standby(Standby { silent: 6.0, ..Standby::default() }), none(), quorum, None, "acknowledged any WAL for 6 s"),
         (standby(Standby { silent: 5.0, not_flushed: LAG, not_replayed: LAG }), none(), quorum, None, ""),
-        (standby(Standby { not_flushed: LAG + 1, ..Standby::default() }), none(), quorum, None, "to receive 16 MiB"),
-        (standby(Standby { not_replayed: LAG + 1, ..Standby::default() }), none(), quorum, None, "to replay 16 MiB"),
+        (standby(Standby { not_flushed: LAG + 1, ..Standby::default() }), none(), quorum, None, "received 16 MiB"),
+        (standby(Standby { not_replayed: LAG + 1, ..Standby::default() }), none(), quorum, None, "replayed 16 MiB"),
     ];
     let table = table.into_iter().chain([
         (reader(Some(30), 12.0), none(), quorum, Some("node2"), "can hold up the promotion of node2 for up to 30 s"),
