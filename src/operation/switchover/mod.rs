@@ -106,7 +106,8 @@ pub async fn switchover(run: &RunContext, deployment: Deployment, to: Option<&In
 pub(super) async fn before_restart(run: &RunContext, cluster: &RunningCluster) -> Result<()> {
     match run.stage(Stage::Switchover, switch(run, cluster, None)).await {
         Err(error) if error.code != codes::INTERRUPTED => {
-            let words = format!("the poolers do not hold their clients back during the restart of the primary: {error}");
+            let words =
+                format!("the poolers do not hold their clients back during the restart of the primary: {error}");
             run.context.events.warn("switchover-note", words, None).await;
             Ok(())
         }

@@ -120,8 +120,7 @@ impl Trouble {
             Self::Untrusted(said) => {
                 let (error, hint) = match &server.ca_cert {
                     None => (
-                        failed("proxmox-untrusted")
-                            .cause("this machine does not trust the CA of its certificate"),
+                        failed("proxmox-untrusted").cause("this machine does not trust the CA of its certificate"),
                         "Copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` under `platform.proxmox` \
                          to the path of the copy",
                     ),
