@@ -88,7 +88,7 @@ pub(crate) enum Command {
     /// Make another member the primary, without losing a commit
     #[command(after_help = "Examples:\n  hactl switchover pg-dev\n  hactl switchover pg-prod --to node2 --yes")]
     Switchover(switchover::SwitchoverArgs),
-    /// Copy the primary's data to a replica again, and keep the replica's old data aside
+    /// Replace a replica's data with a new copy of the primary's, and keep the old data
     #[command(
         after_help = "Examples:\n  hactl reinit pg-prod node2\n  hactl reinit pg-prod node2 --yes --allow-destroy node2"
     )]
@@ -109,7 +109,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hactl restore pg-prod --to pg-copy\n  hactl restore pg-prod --to pg-copy --at 2026-11-30T08:15:00Z"
     )]
     Restore(restore::RestoreArgs),
-    /// Create a new cluster with all that another one has now, from its backups
+    /// Create a new cluster with the present data of another one, from its backups
     #[command(after_help = "Examples:\n  hactl clone pg-prod --to pg-copy")]
     Clone(restore::CloneArgs),
     /// Destroy the cluster's DNS records, machines and networks; on machines that stay, stop its services

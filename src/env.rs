@@ -40,7 +40,7 @@ variables! {
     HACTL_CACHE_DIR = "HACTL_CACHE_DIR", Reads, "The directory for downloads. `~/.cache/hactl` by default.";
     HACTL_AGE_KEY_FILE = "HACTL_AGE_KEY_FILE", Reads, "The file with the key of the secrets files.";
     HACTL_AGE_KEY_COMMAND = "HACTL_AGE_KEY_COMMAND", Reads, "The command that prints the key of the secrets files.";
-    HACTL_SECRET_ = "HACTL_SECRET_", Reads, "The password of an account, for example `HACTL_SECRET_SUPERUSER`.";
+    HACTL_SECRET_ = "HACTL_SECRET_", Reads, "A password, or a secret of a backup repository, for example `HACTL_SECRET_SUPERUSER`.";
     HACTL_PROGRAM = "HACTL_PROGRAM", Reads, "The hactl program that restores the power of machines during a drill. The running program by default.";
     HACTL_ = "HACTL_", Withholds, "All variables of hactl, on `platform: terraform`, and from the commands of `platform.hosts.power`.";
     HACTL_EVENTS = "HACTL_EVENTS", Sets, "The pipe on which Ansible reports its tasks.";
@@ -236,11 +236,11 @@ const TOPICS: [(&str, &str, &[Variable]); 8] = [
     ("Terraform's backends", "Terraform gets the variables of the backend that the cluster file names.", BACKENDS),
     (
         "`hactl psql`",
-        "psql gets the cluster's connection string as libpq's variables, and the rest of it as a service. It uses none of \
-         your variables that change to which server, as whom or how it connects, also not `PGPASSWORD` and those of the \
-         backend pg. It does not use the certificate and the list of revoked certificates in `~/.postgresql` either. On an \
+        "hactl gives psql the connection string as libpq's variables, and the parameters that have no variable in a service \
+         file. psql uses none of your own variables that select a server, a user or a way to log in, such as `PGPASSWORD` \
+         and those of the backend pg, and neither the client certificate nor the revocation list in `~/.postgresql`. On an \
          adopted cluster, hactl withholds only `PGHOSTADDR` and the variables of the backend, and replaces `PGSERVICE` and \
-         `PGSERVICEFILE`: it does not know how you log in there.",
+         `PGSERVICEFILE`, because it does not know how you log in there.",
         CLIENTS,
     ),
     ("CI", "", CI),

@@ -240,7 +240,7 @@ pub struct Summary {
     pub message: String,
     /// A connection string for clients, without a password; null if the cluster has none.
     pub dsn: Option<String>,
-    /// Every way in of a cluster with an entry point; absent without one.
+    /// The connection strings of a cluster with an entry point; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
     /// Commands to run next.

@@ -11,16 +11,17 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupCommand {
-    /// Make a backup, and remove those that the retention does not keep
+    /// Make a backup, then remove expired backups
     #[command(after_help = "Examples:\n  hactl backup now pg-prod\n  hactl backup now pg-prod --type full")]
     Now(NowArgs),
     /// List the backups in the repository
     #[command(after_help = "Examples:\n  hactl backup list pg-prod\n  hactl backup list pg-prod --output json")]
     List(ListArgs),
-    /// Remove the backups that the retention does not keep
+    /// Remove expired backups, as `backup.retention` in the cluster file says
     #[command(after_help = "Examples:\n  hactl backup expire pg-prod")]
     Expire(ExpireArgs),
-    /// Restore the cluster into a directory of its own on a replica's machine, and compare it with the primary
+    /// Restore the newest backup and WAL into a separate directory on a replica's machine, and compare the result
+    /// with the primary
     #[command(after_help = "Examples:\n  hactl backup verify pg-prod\n  hactl backup verify pg-prod --on node2")]
     Verify(VerifyArgs),
 }
@@ -29,18 +30,18 @@ pub(crate) enum BackupCommand {
 pub(crate) struct NowArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// What the backup has; without a full backup, every one is full
+    /// What to back up; the first backup in a repository is always full
     #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t)]
     pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum Kind {
-    /// All of the data
+    /// All data
     Full,
-    /// What has changed since the last full backup
+    /// Changes since the last full backup
     Differential,
-    /// What has changed since the last backup
+    /// Changes since the last backup
     #[default]
     Incremental,
 }
@@ -61,7 +62,7 @@ pub(crate) struct ExpireArgs {
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// The replica whose machine restores; by default the one with the most free space
+    /// The replica to restore on; by default the one with the most free disk space
     #[arg(long, value_name = "NODE")]
     pub(crate) on: Option<InstanceKey>,
 }

@@ -19,7 +19,7 @@ pub(crate) struct ConfigureArgs {
     /// Run Ansible in check mode: show what would change, without changing anything
     #[arg(long)]
     pub(crate) check: bool,
-    /// Restart the primary where a change needs it, which interrupts writes, without asking
+    /// Restart the primary without asking if a change requires it; this interrupts writes
     #[arg(long, short)]
     pub(crate) yes: bool,
 }

@@ -24,7 +24,7 @@ pub(crate) struct PlanArgs {
     /// Exit with 0 for no changes, 2 for changes, 1 for an error
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Write the plan to this file, for `hactl up --plan`; the file has no secrets
+    /// Write the plan to this file, for `hactl up --plan`; the file contains no secrets
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }

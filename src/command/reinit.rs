@@ -12,11 +12,11 @@ use crate::{
 pub(crate) struct ReinitArgs {
     #[command(flatten)]
     pub(crate) name: ClusterArg,
-    /// The replica that gets a new copy
+    /// The replica whose data to replace
     #[arg(value_name = "NODE")]
     pub(crate) node: InstanceKey,
-    /// Allow hactl to remove this replica's data if it does not fit beside the new copy, and to leave the primary alone
-    /// until the copy is complete
+    /// Allow hactl to remove this replica's old data if the disk has no space for both, and to leave the primary
+    /// without a streaming replica until the copy is complete
     #[arg(long, value_name = "NODE")]
     pub(crate) allow_destroy: Vec<InstanceKey>,
     /// Skip the confirmation

@@ -19,14 +19,14 @@ pub(crate) struct RestoreArgs {
     /// The new cluster: the name or path of its cluster file
     #[arg(long, value_name = "NEW")]
     pub(crate) to: String,
-    /// The moment to restore, with its offset from UTC, such as 2026-11-30T08:15:00Z; by default the newest that the repository
-    /// has
+    /// The point in time to restore to, with its offset from UTC, such as 2026-11-30T08:15:00Z; by default the end of the
+    /// archived WAL
     #[arg(long, value_name = "TIME", group = "target")]
     pub(crate) at: Option<Timestamp>,
-    /// The position in the WAL to restore, such as 0/5000158
+    /// The WAL position (LSN) to restore to, such as 0/5000158
     #[arg(long, value_name = "LSN", group = "target")]
     pub(crate) lsn: Option<Lsn>,
-    /// The backup to restore, without what was written after it: a name that `hactl backup list` shows
+    /// The backup to restore, without the WAL after it: a name that `hactl backup list` shows
     #[arg(long, value_name = "BACKUP", group = "target")]
     pub(crate) backup: Option<BackupLabel>,
     #[command(flatten)]

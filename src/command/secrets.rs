@@ -32,7 +32,7 @@ pub(crate) struct SecretsArgs {
 pub(crate) enum SecretsCommand {
     /// Create the secrets file before the first `up`, or add what the cluster file needs now, so that you can commit it
     Create,
-    /// Keep a secret of a repository of backups, read from standard input
+    /// Store a secret of a backup repository, read from standard input
     Set {
         /// The secret: backup.REPOSITORY.key, backup.REPOSITORY.secret or backup.REPOSITORY.passphrase
         #[arg(value_name = "SECRET")]

@@ -21,16 +21,17 @@ pub(crate) struct UpArgs {
     pub(crate) ansible: AnsibleArgs,
     #[command(flatten)]
     pub(crate) agreed: ConsentArgs,
-    /// Restart the primary where a change needs it, which interrupts writes, without asking
+    /// Restart the primary without asking if a change requires it; this interrupts writes
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Carry out the plan in this file, with the interruption of writes that it has; refuse if anything has changed since
+    /// Apply the plan in this file, including the restart of the primary that it shows; refuse if anything has changed
+    /// since
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
     /// Skip the failover drills on a cluster that this run has initialised
     #[arg(long)]
     pub(crate) no_verify: bool,
-    /// Make the cluster again from the newest state in its repository, after all of its machines are gone
+    /// Create the cluster again from its backups, after the loss of all its machines
     #[arg(long, conflicts_with = "plan")]
     pub(crate) from_backup: bool,
 }

@@ -16,7 +16,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The drill to run, with or without its variant; `all`; or `soak`, which picks drills at random. Can be given
-    /// several times. By default the drills of the cluster file, or else switchover, postgres-crash and node-loss
+    /// several times. By default the drills of the cluster file
     #[arg(long, value_name = "DRILL")]
     pub(crate) drill: Vec<String>,
     /// Number of rounds of each drill; 20 or more give percentiles. 1 by default; for a soak, as many as its duration
@@ -33,16 +33,16 @@ pub(crate) struct VerifyArgs {
     /// List the drills without running them
     #[arg(long)]
     pub(crate) list: bool,
-    /// Skip the confirmation, which local clusters never need
+    /// Skip the confirmation, which disposable clusters never need
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Leave out drills that may interrupt writes for more than this number of seconds
+    /// Skip drills whose bound is longer than this number of seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_interruption: Option<f64>,
-    /// Number of clients on the application's path
+    /// Number of clients that connect as an application does
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) clients: u16,
-    /// Number of clients that stay on one node, for each node
+    /// Number of further clients pinned to each machine with PostgreSQL
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) pinned: u16,
     /// Maximum number of writes per second of all clients together

@@ -17,7 +17,7 @@ use crate::{error::codes, model::InstanceKey, ssh::FORWARD};
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// A stable word for scripts: docs/troubleshooting.md has them all.
+    /// A stable word for scripts: docs/troubleshooting.md lists them.
     pub code: String,
     /// The instance that it was seen on; null for the whole cluster.
     pub node: Option<String>,

@@ -66,7 +66,7 @@ impl<'a> Lookup<'a> {
     /// The certificate of an authority, PEM.
     pub(super) fn authority(&mut self, authority: Authority) -> Option<&'a str> {
         let found = self.secrets.authorities.get(authority.name).map(String::as_str);
-        self.noted(found, || format!("no certificate for the authority {}", authority.name))
+        self.noted(found, || format!("no certificate of the CA {}", authority.name))
     }
 
     /// The password of an account.

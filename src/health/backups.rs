@@ -67,7 +67,7 @@ impl Health {
             code: "archive-failing".to_owned(),
             node: Some(leader.to_string()),
             message: format!(
-                "WAL segment {segment} could not be archived, and none was for {} s: the WAL that waits is dropped when it takes a \
+                "WAL segment {segment} could not be archived, nor any other for {} s: unarchived WAL is dropped when it takes a \
                  quarter of the primary's disk",
                 archiver.since_s
             ),
@@ -117,15 +117,20 @@ impl Health {
         }
         for gap in seen.backups.gaps.iter().flatten() {
             let moment = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ");
-            let missing = format!("the archive misses {}", gap.segments());
+            let missing = format!("the archive lacks {}", gap.segments());
             match gap.from {
                 Some(from) => self.note(
                     "archive-gap",
-                    format!("{missing}: no restore reaches a moment from {} to {}", moment(gap.until), moment(from)),
-                    "Wait until the retention removes the backups before the gap: one was made after it".to_owned(),
+                    format!(
+                        "{missing}: the cluster cannot be restored to a time from {} to {}",
+                        moment(gap.until),
+                        moment(from)
+                    ),
+                    "Wait until the backups before the gap expire: a backup after the gap exists".to_owned(),
                 ),
                 None => {
-                    let message = format!("{missing}: no restore reaches a moment after {}", moment(gap.until));
+                    let message =
+                        format!("{missing}: the cluster cannot be restored to a time after {}", moment(gap.until));
                     let hint = Some(format!("{now_hint} --type full"));
                     self.problems.push(Problem { code: "archive-gap".to_owned(), node: None, message, hint });
                 }

@@ -81,7 +81,7 @@ impl Health {
             }
             if let Some((file, served)) = unread(one) {
                 let message = format!(
-                    "{} serves a certificate that ends on {}, not the one on the machine's disk, which ends on {}",
+                    "{} serves a certificate that expires on {}, not the one on the machine's disk, which expires on {}",
                     one.service.title(),
                     day(served.not_after),
                     day(file.not_after)
@@ -96,7 +96,7 @@ impl Health {
 
     /// Adds what is wrong with the certificate that hactl itself presents.
     pub fn add_own_certificate(&mut self, plan: &Plan, ends: Timestamp, now: Timestamp) {
-        let message = format!("hactl's own certificate for etcd and Patroni ends on {}", day(ends));
+        let message = format!("hactl's own certificate for etcd and Patroni expires on {}", day(ends));
         self.near(ends, now, None, message, Some(format!("Run `hactl up {}` to renew it", plan.cluster)));
     }
 
@@ -109,7 +109,7 @@ impl Health {
             .then(|| format!("Run `hactl up {}` to renew it", plan.cluster));
         let message = match nearness(served.not_after, one.at) {
             Nearness::Over => format!("the certificate of {title} expired at {}", served.not_after),
-            _ => format!("the certificate of {title} ends on {end}"),
+            _ => format!("the certificate of {title} expires on {end}"),
         };
         self.near(served.not_after, one.at, Some(key), message, hint);
     }
@@ -124,10 +124,10 @@ impl Health {
             }
         }
         for (service, (not_after, now)) in known {
-            let message = format!("the certificate authority of {} ends on {}", service.title(), day(not_after));
+            let message = format!("the CA of {} expires on {}", service.title(), day(not_after));
             let hint = format!(
-                "Create a new cluster and move the data of {} to it before that day: hactl does not replace authorities, and \
-                 no certificate is valid after its authority",
+                "Create a new cluster and move the data of {} to it before that day: hactl does not replace CAs, and no \
+                 certificate is valid after its CA has expired",
                 plan.cluster
             );
             self.near(not_after, now, None, message, Some(hint));
@@ -235,13 +235,13 @@ mod tests {
         assert_eq!(
             lines(&health.problems),
             [
-                "[certificate-expires] node1: the certificate of Patroni ends on 2027-01-20",
+                "[certificate-expires] node1: the certificate of Patroni expires on 2027-01-20",
                 "[certificate-expired] node2: the certificate of PostgreSQL expired at 2026-12-31T23:59:59Z",
             ]
         );
         assert_eq!(
             lines(&health.notices),
-            ["[certificate-expires] node1: the certificate of etcd's peer port ends on 2027-04-01"]
+            ["[certificate-expires] node1: the certificate of etcd's peer port expires on 2027-04-01"]
         );
         assert_eq!(health.problems[0].hint.as_deref(), Some("Run `hactl up t` to renew it"));
         assert!(!health.is_healthy());
@@ -255,7 +255,7 @@ mod tests {
         assert!(health.is_healthy() && health.notices.is_empty());
         health.add_own_certificate(&plan(), at("2027-03-01T00:00:00Z"), now);
         health.add_own_certificate(&plan(), at("2027-01-03T00:00:00Z"), now);
-        let words = "hactl's own certificate for etcd and Patroni ends on";
+        let words = "hactl's own certificate for etcd and Patroni expires on";
         assert_eq!(lines(&health.notices), [format!("[certificate-expires] {words} 2027-03-01")]);
         assert_eq!(lines(&health.problems), [format!("[certificate-expires] {words} 2027-01-03")]);
     }
@@ -268,9 +268,9 @@ mod tests {
         assert_eq!(
             lines(&health.problems),
             [
-                "[certificate-expires] node1: the certificate of etcd ends on 2027-01-20",
-                "[certificate-expires] node2: the certificate of etcd ends on 2027-01-20",
-                "[certificate-expires] the certificate authority of etcd ends on 2027-01-20",
+                "[certificate-expires] node1: the certificate of etcd expires on 2027-01-20",
+                "[certificate-expires] node2: the certificate of etcd expires on 2027-01-20",
+                "[certificate-expires] the CA of etcd expires on 2027-01-20",
             ]
         );
         // A new certificate would end on that day, too.
@@ -287,8 +287,8 @@ mod tests {
         assert_eq!(
             lines(&health.problems),
             [
-                "[certificate-unread] node1: Patroni serves a certificate that ends on 2028-06-01, not the one on the machine's \
-             disk, which ends on 2029-01-01"
+                "[certificate-unread] node1: Patroni serves a certificate that expires on 2028-06-01, not the one on the machine's \
+             disk, which expires on 2029-01-01"
             ]
         );
         assert!(!are_read(&health.certificates));

@@ -41,7 +41,7 @@ pub struct Status {
     pub leader: Option<String>,
     /// A connection string for clients with every host, without a password.
     pub dsn: String,
-    /// Every way in of a cluster with an entry point; absent without one.
+    /// The connection strings of a cluster with an entry point; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
     /// The poolers of the entry point; absent without one.
@@ -56,7 +56,7 @@ pub struct Status {
     /// The certificate that ends first, as text.
     #[serde(skip)]
     pub earliest_end: Option<String>,
-    /// The authorities of these certificates, where hactl made them.
+    /// The CAs of these certificates, if hactl made them.
     pub authorities: Vec<StatusAuthority>,
     /// The replication slots of the primary, with the WAL that each holds.
     pub slots: Vec<SlotView>,
@@ -99,18 +99,18 @@ pub struct StatusCertificate {
     pub node: String,
     /// The service.
     pub service: TlsService,
-    /// When the certificate ends, in UTC.
+    /// When the certificate expires, in UTC.
     pub not_after: String,
     /// Whether it is the certificate on the machine's disk; null where hactl did not write that.
     pub read: Option<bool>,
 }
 
-/// A certificate authority.
+/// A CA.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StatusAuthority {
     /// The service whose certificates it signs.
     pub service: TlsService,
-    /// When it ends, in UTC.
+    /// When it expires, in UTC.
     pub not_after: String,
 }
 

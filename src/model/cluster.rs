@@ -174,7 +174,7 @@ pub struct Postgres {
     /// Whether the cluster file says so.
     #[serde(skip)]
     pub memory_is_given: bool,
-    /// Which set of parameters of new clusters the cluster began with; 0 for none.
+    /// The version of the parameters for new clusters with which the cluster was created; 0 for none.
     #[serde(default)]
     pub birth: u32,
 }

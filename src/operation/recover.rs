@@ -71,7 +71,7 @@ fn has_secrets(cluster: &Cluster) -> Result<()> {
     }
     Err(Error::missing("secrets-missing", "open the secrets file", file.display())
         .cause("the file does not exist, and only the passphrase in it opens the backups")
-        .hint("Bring the file back from the place where you keep a copy of it, with the key that opens it"))
+        .hint("Restore the file, and the key that opens it, from your copies"))
 }
 
 /// Refuses to make a cluster again that is still there, before anything is made.
@@ -81,7 +81,7 @@ async fn is_gone(context: &Context, deployment: &mut Deployment) -> Result<()> {
     }
     let cluster = deployment.running(context).await?;
     let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
-    let seen = context.interruptible("look at the machines of", &cluster.plan.cluster, looked).await?;
+    let seen = context.interruptible("inspect the machines of", &cluster.plan.cluster, looked).await?;
     has_no_data(&deployment.cluster, &health::with_data(&seen))
 }
 

@@ -107,7 +107,9 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
     let mut causes = Vec::new();
     let (plan, other) = (&new.cluster.plan, &source.cluster.plan);
     if name == from {
-        causes.push(format!("{name} would be made from itself: give the new cluster a cluster file with another name"));
+        causes.push(format!(
+            "{name} cannot be restored to itself: the new cluster needs a cluster file with another name"
+        ));
     }
     if other.backup.is_none() {
         causes.push(format!("the cluster file of {from} has no `backup`"));
@@ -148,9 +150,9 @@ async fn fits(context: &Context, new: &mut Deployment, source: &mut Deployment) 
     if new.known.fleet_if_any()?.is_some() {
         let cluster = new.running(context).await?;
         let looked = async { Ok(health::observe(&cluster.fleet, &cluster.access).await) };
-        let seen = context.interruptible("look at the machines of", &name, looked).await?;
+        let seen = context.interruptible("inspect the machines of", &name, looked).await?;
         if !health::with_data(&seen).is_empty() {
-            causes.push(format!("{name} exists and has data: only a cluster that is not there yet can be restored"));
+            causes.push(format!("{name} exists and has data: hactl restores only to a new cluster"));
         }
     }
     if causes.is_empty() {
@@ -199,8 +201,8 @@ pub(super) async fn origin(context: &Context, source: &mut Deployment, target: T
 async fn pass_the_moment(run: &RunContext, source: &mut Deployment) {
     if let Err(error) = now(run, source).await {
         let (name, causes) = (source.cluster.name(), error.causes.join(": "));
-        let message = format!("could not write to {name} after the moment that is asked for: {causes}");
-        let hint = "If the restore finds no commit after the moment, run it again without `--at`";
+        let message = format!("could not write a commit after the requested time on {name}: {causes}");
+        let hint = "If the restore finds no commit after that time, run it again without `--at`";
         run.context.events.warn("restore-quiet", message, Some(hint.to_owned())).await;
     }
 }
@@ -306,23 +308,23 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
         Target::Newest => Ok(()),
         Target::Time(at) if *at < from => Err((
             format!("{at} is before {from}, the second after the end of its oldest backup"),
-            format!("Give `--at` a moment from {from} on"),
+            format!("Set `--at` to {from} or later"),
         )),
         Target::Time(at) if *at > now => {
-            Err((format!("{at} is in the future"), "Give `--at` a moment that has passed".to_owned()))
+            Err((format!("{at} is in the future"), "Set `--at` to a time in the past".to_owned()))
         }
         Target::Time(_) => Ok(()),
         Target::Lsn(lsn) => match stops().min() {
             Some(first) if *lsn < first => Err((
                 format!("{lsn} is before {first}, the end of its oldest backup"),
-                format!("Give `--lsn` a position from {first} on"),
+                format!("Set `--lsn` to {first} or later"),
             )),
             _ => Ok(()),
         },
         Target::Backup(label) if seen.backups.iter().any(|backup| backup.label == label.as_str()) => Ok(()),
         Target::Backup(label) => Err((
             format!("its repository has no backup {label}"),
-            "Give `--backup` one of those that `hactl backup list NAME` shows".to_owned(),
+            "Set `--backup` to a name that `hactl backup list NAME` shows".to_owned(),
         )),
     }
 }
@@ -330,16 +332,18 @@ fn reaches(seen: &Backups, target: &Target, now: Timestamp) -> Result<(), (Strin
 /// Why a target in a gap of the archive is not reached, and the nearest ones that are.
 fn misses(gap: &Gap, target: &Target) -> (String, String) {
     let Gap { until, from, .. } = gap;
-    let cause = format!("the archive misses {}, which a restore to {target} needs", gap.segments());
+    let cause = format!("the archive lacks {}, which a restore to {target} needs", gap.segments());
     // A restore to a moment needs a commit after it, and the last one before the gap is not known.
-    let before = format!("Give `--at` a moment some seconds before {until}, when the segment before the gap arrived");
+    let before = format!("Set `--at` to a time some seconds before {until}, when the segment before the gap arrived");
     let hint = match (target, from) {
         (Target::Lsn(_), _) => {
             format!("{before}, or `--backup` the name of a backup that `hactl backup list NAME` shows")
         }
-        (_, Some(from)) => format!("{before}, or a moment from {from} on"),
+        (_, Some(from)) => format!("{before}, or to {from} or later"),
         (_, None) => {
-            format!("{before}. For later moments, run `hactl backup now NAME --type full` on the cluster, if it runs")
+            format!(
+                "{before}. To make later times restorable, run `hactl backup now NAME --type full` on the cluster, if it runs"
+            )
         }
     };
     (cause, hint)

@@ -77,7 +77,7 @@ pub async fn rotate_certificates(
         let message = format!("{name}: renewed the certificates of {}{own}.", keys.join(", "));
         let outcome = Outcome {
             message: match health::earliest_end(&certificates) {
-                Some(end) => format!("{message}\nThe earliest certificate ends on {end}."),
+                Some(end) => format!("{message}\nThe first certificate expires on {end}."),
                 None => message,
             },
             next: vec![format!("hactl status {name}")],

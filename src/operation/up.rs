@@ -110,7 +110,7 @@ pub(super) async fn converge(
     let access = access(context, cluster, vault)?;
     let request = LockRequest { run, cluster, command: UP.command, fleet, access: &access };
     let seen = async { Ok(software::look(cluster, fleet, &access, &inventory).await) };
-    let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
+    let seen = context.interruptible("inspect the machines of", cluster.name(), seen).await?;
     if origin.as_ref().is_some_and(|origin| origin.own) {
         has_no_data(cluster, &seen.with_data)?;
     }
@@ -174,7 +174,7 @@ pub(super) async fn converge(
         None => message,
     };
     let message = match earliest {
-        Some(end) => format!("{message}\nThe earliest certificate ends on {end}."),
+        Some(end) => format!("{message}\nThe first certificate expires on {end}."),
         None => message,
     };
     let outcome = Outcome {

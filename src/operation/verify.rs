@@ -66,7 +66,7 @@ pub async fn verify(run: &RunContext, deployment: Deployment, work: &Work, seed:
         let verdict = run.stage(Stage::Verify, drill(run, running, work, seed)).await?;
         let headline = report::verify::headline(&verdict);
         let message = match health::earliest_end(&health::certificates(&fleet, &access).await) {
-            Some(end) => format!("{headline}\nThe earliest certificate ends on {end}."),
+            Some(end) => format!("{headline}\nThe first certificate expires on {end}."),
             None => headline,
         };
         let outcome = Outcome {

@@ -29,7 +29,11 @@ pub fn backups_text(seen: &Backups) -> String {
         );
     }
     if let Some(from) = seen.restorable_from {
-        let _ = writeln!(text, "the cluster can be restored to moments from {}", from.strftime("%Y-%m-%d %H:%M:%SZ"));
+        let _ = writeln!(
+            text,
+            "the cluster can be restored to points in time from {}",
+            from.strftime("%Y-%m-%d %H:%M:%SZ")
+        );
     }
     if let Some(segment) = &seen.last_segment {
         let _ = writeln!(text, "newest WAL segment {segment}");
@@ -43,7 +47,8 @@ pub fn backups_text(seen: &Backups) -> String {
             .from
             .map_or_else(|| "on, until there is a new backup".to_owned(), |from| format!("to {}", moment(from)));
         let (segments, until) = (gap.segments(), moment(gap.until));
-        let _ = writeln!(text, "the archive misses {segments}: no restore reaches moments from {until} {to}");
+        let _ =
+            writeln!(text, "the archive lacks {segments}: the cluster cannot be restored to a time from {until} {to}");
     }
     text
 }
@@ -64,9 +69,9 @@ pub(super) fn backup_lines(seen: &StatusBackup) -> String {
     if let Some(last) = &seen.last {
         let age = ago(u64::try_from(seen.last_age_seconds.unwrap_or_default()).unwrap_or_default());
         let size = last.size_bytes.div_ceil(1 << 20);
-        let from = seen.restorable_from.map_or_else(String::new, |from| {
-            format!("; restores to moments from {}", from.strftime("%Y-%m-%d %H:%M:%SZ"))
-        });
+        let from = seen
+            .restorable_from
+            .map_or_else(String::new, |from| format!("; restorable from {}", from.strftime("%Y-%m-%d %H:%M:%SZ")));
         let _ = writeln!(text, "  backup      {} ({}, {size} MiB), {age}{from}", last.label, last.kind);
     }
     let archived = seen.archived_segment.as_ref().zip(seen.archived_age_seconds);
@@ -111,7 +116,7 @@ mod tests {
         };
         assert_eq!(
             backup_lines(&seen),
-            "  backup      20261130-022015F (full, 30 MiB), 2 h ago; restores to moments from 2026-11-30 02:20:16Z\n  \
+            "  backup      20261130-022015F (full, 30 MiB), 2 h ago; restorable from 2026-11-30 02:20:16Z\n  \
              archive     WAL to 000000010000000000000007, 12 s ago\n  \
              restore     proved at 2026-11-30 02:20:16Z\n"
         );
@@ -147,7 +152,7 @@ mod tests {
             "stanza pg-1a2b3c4d\n\
              backup                             type  ended                         size        added\n\
              20261130-022015F                   full  2026-11-30 02:20:16Z       30 MiB        4 MiB\n\
-             the cluster can be restored to moments from 2026-11-30 02:20:16Z\n\
+             the cluster can be restored to points in time from 2026-11-30 02:20:16Z\n\
              newest WAL segment 000000010000000000000005\n"
         );
         seen.gaps = Some(vec![Gap {
@@ -156,8 +161,8 @@ mod tests {
             until: time,
             from: None,
         }]);
-        let last = "the archive misses the WAL segments 000000010000000000000003 to 000000010000000000000004: no restore \
-                    reaches moments from 2026-11-30 02:20:16Z on, until there is a new backup\n";
+        let last = "the archive lacks the WAL segments 000000010000000000000003 to 000000010000000000000004: the cluster \
+                    cannot be restored to a time from 2026-11-30 02:20:16Z on, until there is a new backup\n";
         assert!(backups_text(&seen).ends_with(last), "{}", backups_text(&seen));
         seen.gaps = None;
         assert!(backups_text(&seen).ends_with("whether it misses WAL is not known\n"), "{}", backups_text(&seen));

@@ -156,7 +156,7 @@ pub fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "  watchdog    {}", watchdogs.join(", "));
     }
     if let Some(end) = &status.earliest_end {
-        let _ = writeln!(text, "  certificates the earliest ends on {end}");
+        let _ = writeln!(text, "  certificates the first expires on {end}");
     }
     if let Some(backup) = &status.backup {
         text.push_str(&backup_lines(backup));
@@ -332,7 +332,7 @@ pub fn plan_text(plan: &Plan) -> String {
 /// `hactl verify --list`: the drills in their order.
 #[must_use]
 pub fn catalogue_text(drills: &[Drill]) -> String {
-    let mut text = format!("{:<24} {:<13} {:<14} {:<12} EFFECT\n", "DRILL", "TIER", "TARGET", "NEW LEADER");
+    let mut text = format!("{:<24} {:<13} {:<14} {:<12} EFFECT\n", "DRILL", "TIER", "TARGET", "NEW PRIMARY");
     for drill in drills {
         let (tier, target) = (word(&drill.tier), word(&drill.target));
         let leader = word(&drill.new_leader).replace('-', " ");

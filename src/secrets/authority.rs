@@ -237,9 +237,9 @@ impl Problem {
         match self {
             Self::Certificate(cause) => error.source(cause),
             Self::Date(cause) => error.source(cause).hint("Set the clock of this machine"),
-            Self::Unreadable => error.cause("could not read the certificate of its authority"),
+            Self::Unreadable => error.cause("could not read the certificate of its CA"),
             Self::Ended(end) => error
-                .cause(format!("its authority ended at {end}"))
+                .cause(format!("its CA expired at {end}"))
                 .hint("Check the clock of this machine. If it is right, create a new cluster and move the data to it"),
         }
     }

@@ -37,7 +37,7 @@ impl ShortLeaves {
         let failed = || Error::failed("certificate", "make a short-lived certificate of", node.key());
         let name = certificate.authority.name;
         let authority = self.authorities.get(name);
-        let authority = authority.ok_or_else(|| failed().cause(format!("the authority {name} is not there")))?;
+        let authority = authority.ok_or_else(|| failed().cause(format!("the CA {name} does not exist")))?;
         let end = now.checked_add(life).map_err(|error| failed().source(&error))?;
         let holder = Holder { key: node.key(), hostname: node.hostname(), address: node.address };
         authority::sign_short(authority, &self.cluster, certificate, &holder, [now, end])

@@ -430,7 +430,7 @@ impl Vault {
     pub fn authority(&self, authority: Authority) -> Result<&str> {
         let leaf = self.contents.authorities.get(authority.name);
         leaf.map(|leaf| leaf.certificate.as_str())
-            .ok_or_else(|| self.lacks(format!("the {} authority", authority.subject)))
+            .ok_or_else(|| self.lacks(format!("the {} CA", authority.subject)))
     }
 
     /// A certificate of the controller.

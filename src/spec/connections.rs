@@ -56,8 +56,8 @@ fn sessions(
     let [Some(most), Some(for_superusers), Some(reserved)] = numbers else { return };
     if for_superusers < OF_SUPERUSERS {
         let message = format!(
-            "applications that use all other connections would keep Patroni out, which has two on each server, and hactl: \
-             at least {OF_SUPERUSERS}"
+            "Patroni needs two connections on each server and hactl one, also when applications use all others: set at \
+             least {OF_SUPERUSERS}"
         );
         checker.meant(&path(FOR_SUPERUSERS), message, Some(OF_SUPERUSERS.to_string()));
     }

@@ -96,7 +96,7 @@ pub(super) struct ClusterFile {
     pub(super) postgres: Option<PostgresFile>,
     /// Patroni: version, durability and timers.
     pub(super) patroni: Option<PatroniFile>,
-    /// Backups by pgBackRest: of the data at times, and of the WAL all the time. Without it hactl makes none.
+    /// Backups with pgBackRest: continuous archiving of the WAL, and base backups. Without this section hactl makes none.
     pub(super) backup: Option<BackupFile>,
     /// The entry point for applications: a pooler and a proxy on every data node. Without this section the cluster has none.
     pub(super) endpoint: Option<EndpointFile>,

@@ -33,7 +33,7 @@ pub(crate) async fn refused_sources(context: &Context, deployment: &Deployment) 
     // A plan needs no key of the machines. A run that needs one reports it later.
     let Ok(access) = access(context, cluster, vault) else { return Ok(Vec::new()) };
     let seen = async { Ok(ask(fleet, &access, true).await) };
-    let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
+    let seen = context.interruptible("inspect the machines of", cluster.name(), seen).await?;
     Ok(firewall::refused_sources(&rules, &seen))
 }
 

@@ -95,7 +95,7 @@ pub(crate) async fn look(run: &RunContext, cluster: &Cluster, vault: &Vault, fle
     }));
     let looked: Result<Vec<_>> = tokio::select! {
         looked = looked => looked.into_iter().collect(),
-        () = context.stop.cancelled() => Err(Error::interrupted("look at the machines of", cluster.name())),
+        () = context.stop.cancelled() => Err(Error::interrupted("inspect the machines of", cluster.name())),
     };
     let looked = looked?;
     let all: Vec<_> = looked.iter().map(|(node, _, found)| (*node, found)).collect();

@@ -160,7 +160,7 @@ pub(crate) async fn preview(
     let material = software::material(context, cluster, vault, &[]);
     let inventory = inventory::build(&cluster.plan, &fleet, &material)?;
     let seen = async { Ok(software::look(cluster, &fleet, &access, &inventory).await) };
-    let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
+    let seen = context.interruptible("inspect the machines of", cluster.name(), seen).await?;
     if !seen.unreachable.is_empty() {
         let silent =
             seen.unreachable.into_iter().map(|(key, reason)| UnknownMachine { machine: key.to_string(), reason });

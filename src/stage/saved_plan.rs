@@ -51,7 +51,7 @@ async fn carried(context: &Context, deployment: &Deployment) -> Result<Vec<(Inst
     };
     let access = access(context, cluster, vault)?;
     let seen = async { Ok(health::observe(fleet, &access).await) };
-    let seen = context.interruptible("look at the machines of", cluster.name(), seen).await?;
+    let seen = context.interruptible("inspect the machines of", cluster.name(), seen).await?;
     Ok(seen.into_iter().map(|(key, view)| (key, view.digest)).collect())
 }
 

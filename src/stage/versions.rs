@@ -55,7 +55,7 @@ async fn ask(context: &Context, deployment: &Deployment) -> Result<Option<Observ
     // A plan needs no key of the machines. A run that needs one reports it later.
     let Ok(access) = access(context, cluster, vault) else { return Ok(None) };
     let seen = async { Ok(health::observe(fleet, &access).await) };
-    context.interruptible("look at the machines of", cluster.name(), seen).await.map(Some)
+    context.interruptible("inspect the machines of", cluster.name(), seen).await.map(Some)
 }
 
 /// The locales of the databases, as one server tells them.

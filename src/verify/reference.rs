@@ -16,8 +16,8 @@ const HEAD: &str = "\
 <!-- Generated from the table in src/verify/catalogue.rs: HACTL_BLESS=1 cargo test --lib verify writes it. -->
 
 A drill injects a real fault into a healthy cluster while clients write, reverts the fault, and waits until every member
-streams again. Then it compares the acknowledged commits with the rows in the database. The automatic undo of the fault is
-armed before the fault is injected.
+streams again. Then it compares the acknowledged commits with the rows in the database. Before hactl injects a fault, it sets
+and tests an automatic revert, the undo, which also runs if hactl dies.
 
 Destructive drills run only on clusters with `disposable: true`, the default on the local platform, and only if you name
 them on the command line or in the cluster file. [Verify](verify.md) explains how a round works and what hactl measures.
@@ -32,8 +32,8 @@ cluster's durability: then hactl counts and reports it. A round also fails in ea
 - A server acknowledged a write on an older timeline after a newer timeline had acknowledged one, or two servers acknowledged
   writes on the same timeline.
 - Writes stopped for longer than the bound or than `verify.limits` in the cluster file, or did not resume, or redundancy was not restored.
-- The leader, the timeline or the failsafe mode is not what the drill expects. If the leader must not change, the primary
-  must never be in recovery, its postmaster must not be replaced, and it must not end a session of a client.
+- The primary, the timeline or the failsafe mode is not what the drill expects. If the primary must not change, it must
+  never be in recovery, its postmaster must not be replaced, and it must not end a session of a client.
 - psql with the connection string that `hactl status` prints did not write again.
 - In a drill of the [entry point](endpoint.md), a client of the poolers waited for longer than the bound, did not write through
   the pooler in question before the fault, or a transaction that it has acknowledged is not committed on the primary. While a
@@ -44,7 +44,7 @@ cluster's durability: then hactl counts and reports it. A round also fails in ea
 #[must_use]
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
-    page.push_str("\n| Drill | Tier | Target | Fault | New leader |\n|---|---|---|---|---|\n");
+    page.push_str("\n| Drill | Tier | Target | Fault | New primary |\n|---|---|---|---|---|\n");
     for drill in CATALOGUE {
         let title = drill.title();
         let cells = [tier(drill.tier), target(drill.target), &faults(drill), expected(drill.new_leader)];
@@ -70,7 +70,7 @@ fn section(drill: &Drill) -> String {
         ("Effect", drill.effect.to_owned()),
         ("Lasts", duration(drill.until).to_owned()),
         ("Undo, even if hactl dies", drill.undo.to_owned()),
-        ("New leader", expected(drill.new_leader).to_owned()),
+        ("New primary", expected(drill.new_leader).to_owned()),
         ("New timeline", expected(drill.new_timeline).to_owned()),
         ("Failsafe mode", if drill.failsafe { "must keep the primary in its role" } else { "not needed" }.to_owned()),
         ("Longest write gap", bound(drill.bound)),
@@ -133,10 +133,10 @@ fn fault(fault: Fault) -> &'static str {
             "every certificate of the machine expires: those of etcd, its peers, Patroni and PostgreSQL"
         }
         Fault::ExhaustRest => "ten connections to the REST API of each replica's Patroni that send nothing",
-        Fault::ExhaustMemory => "a backend asks for more memory than there is, and the kernel kills it",
+        Fault::ExhaustMemory => "a backend allocates more memory than its limit, and the kernel kills it",
         Fault::FillDisk => "the file system of PGDATA is full, and PostgreSQL needs more space",
-        Fault::LosePackets => "random packets between the members are lost",
-        Fault::DelayPackets => "packets between the members are delayed",
+        Fault::LosePackets => "10 % of the packets between the members are lost",
+        Fault::DelayPackets => "every packet between the members is delayed by 200 ms, so a round trip by 400 ms",
         Fault::CutReplication => "no packets between a replica and the server that it streams from",
         Fault::BulkLoad => "a COPY of more rows than the replicas receive",
         Fault::KillPooler => "SIGKILL to PgBouncer; its unit restarts it",

@@ -21,11 +21,11 @@ pub struct Gap {
     pub first: String,
     /// The last one.
     pub last: String,
-    /// When the segment before it arrived: a restore reaches moments until shortly before.
+    /// When the segment before the gap arrived: the cluster can be restored to times until shortly before.
     #[schemars(with = "String")]
     pub until: Timestamp,
-    /// The first moment after it: the second after the end of the first backup that began after it, or when a timeline that
-    /// leaves the WAL before it had its first segment there; null without either.
+    /// The earliest point in time after the gap: the second after the end of the first backup that began after it, or when a
+    /// timeline that leaves the WAL before the gap had its first segment in the archive; null without either.
     #[schemars(with = "Option<String>")]
     pub from: Option<Timestamp>,
 }

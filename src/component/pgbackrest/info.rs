@@ -25,12 +25,12 @@ pub struct Backups {
     pub stanza: String,
     /// The backups, the oldest first.
     pub backups: Vec<BackupView>,
-    /// The first moment to which the cluster can be restored: the second after the end of the oldest backup; null without one.
+    /// The earliest point in time to which the cluster can be restored: the second after the end of the oldest backup; null without one.
     #[schemars(with = "Option<String>")]
     pub restorable_from: Option<Timestamp>,
     /// The newest WAL segment in the repository; null without one.
     pub last_segment: Option<String>,
-    /// What the archive misses, the oldest first; null if it could not be listed in time.
+    /// The gaps in the WAL archive, the oldest first; null if the archive could not be listed in time.
     pub gaps: Option<Vec<Gap>>,
     /// Whether the machine that was asked makes a backup now.
     pub is_running: bool,
@@ -49,7 +49,7 @@ pub struct BackupView {
     /// When it ended.
     #[schemars(with = "String")]
     pub ended: Timestamp,
-    /// The position in the WAL at its end: the option `--lsn` of `hactl restore` takes it and later ones; null if pgBackRest does not say it.
+    /// The WAL position at its end, which is the earliest that `hactl restore --lsn` accepts; null if pgBackRest does not report it.
     pub stop_lsn: Option<String>,
     /// The size of the data in bytes.
     pub size_bytes: u64,

@@ -13,7 +13,7 @@ pub struct StatusBackup {
     pub last: Option<BackupView>,
     /// The time since its end in seconds.
     pub last_age_seconds: Option<i64>,
-    /// The first moment to which the cluster can be restored; null without a backup, or if the repository cannot be read.
+    /// The earliest point in time to which the cluster can be restored; null without a backup, or if the repository cannot be read.
     #[schemars(with = "Option<String>")]
     pub restorable_from: Option<Timestamp>,
     /// The last WAL segment that the primary has archived; null without one or without a primary.
@@ -22,7 +22,7 @@ pub struct StatusBackup {
     pub archived_age_seconds: Option<u64>,
     /// The WAL segment that could not be archived, if no later attempt has succeeded.
     pub failing_segment: Option<String>,
-    /// When `hactl backup verify` last proved that the backups restore; null where it never did.
+    /// When `hactl backup verify` last succeeded; null if never.
     #[schemars(with = "Option<String>")]
     pub last_restore: Option<Timestamp>,
 }

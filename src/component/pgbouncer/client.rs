@@ -30,13 +30,13 @@ pub struct PoolerState {
     pub version: Option<String>,
     /// The clients that are connected.
     pub clients: u64,
-    /// Those of them that wait for a connection to a server.
+    /// The clients that wait for a server connection.
     pub waiting: u64,
     /// The connections to the servers.
     pub servers: u64,
-    /// Where the machine's proxy sends clients that write, by the instances' keys.
+    /// The instances to which the machine's proxy forwards clients that write, by key.
     pub primary: Vec<String>,
-    /// Where it sends clients that only read.
+    /// The instances to which it forwards clients that only read, by key.
     pub replicas: Vec<String>,
 }
 

@@ -59,11 +59,11 @@ fn words(before: &Backups, after: &Backups) -> String {
     let gone: Vec<&str> =
         before.backups.iter().map(|backup| backup.label.as_str()).filter(|label| !stays(label)).collect();
     let removed = match gone.len() {
-        0 => "the retention keeps every backup".to_owned(),
+        0 => "no backup has expired".to_owned(),
         _ => format!("removed {}", gone.join(", ")),
     };
     let from = after.restorable_from.map_or_else(String::new, |from| {
-        format!(" The cluster can be restored to moments from {} on.", from.strftime("%Y-%m-%d %H:%M:%SZ"))
+        format!(" The cluster can be restored to points in time from {} on.", from.strftime("%Y-%m-%d %H:%M:%SZ"))
     });
     format!("{removed}.{from}")
 }
@@ -82,10 +82,10 @@ mod tests {
             let backups = labels.iter().map(view).collect();
             Backups::sample(backups, restorable_from)
         };
-        let left = "The cluster can be restored to moments from 2026-11-30 02:20:16Z on.";
+        let left = "The cluster can be restored to points in time from 2026-11-30 02:20:16Z on.";
         let all = seen(&["a", "b", "c"]);
         assert_eq!(words(&all, &seen(&["c"])), format!("removed a, b. {left}"));
-        assert_eq!(words(&all, &all), format!("the retention keeps every backup. {left}"));
-        assert_eq!(words(&seen(&[]), &seen(&[])), "the retention keeps every backup.");
+        assert_eq!(words(&all, &all), format!("no backup has expired. {left}"));
+        assert_eq!(words(&seen(&[]), &seen(&[])), "no backup has expired.");
     }
 }

@@ -93,7 +93,7 @@ pub(in crate::operation) async fn back_up(
     let seen = pgbackrest::ask(&cluster.access.connect(node).await?).await?;
     run.keep("backups", &seen)?;
     let Some(made) = seen.backups.last() else {
-        return Err(failed().cause("pgBackRest ended well, but the repository has no backup"));
+        return Err(failed().cause("pgBackRest reported success, but the repository contains no backup"));
     };
     let message = format!(
         "backup {} ({}) of {} MiB took {seconds:.0} s and added {} MiB to the repository, from {}.",

@@ -32,7 +32,7 @@ pub(in crate::operation) fn configured<'a>(plan: &'a Plan, what: &str) -> Result
 /// What the machines show now.
 pub(in crate::operation) async fn look(run: &RunContext, cluster: &RunningCluster) -> Result<Health> {
     let looked = async { Ok(health::diagnose(&cluster.plan, &health::observe(&cluster.fleet, &cluster.access).await)) };
-    let health = run.context.interruptible("look at the machines of", &cluster.plan.cluster, looked).await?;
+    let health = run.context.interruptible("inspect the machines of", &cluster.plan.cluster, looked).await?;
     run.keep("health", &health)?;
     Ok(health)
 }
@@ -71,7 +71,7 @@ pub(in crate::operation) async fn archived(client: &Client, segment: &str, faile
                 Some(trouble) => error.cause(format!("archiving {trouble} failed")),
                 None => error,
             };
-            return Err(error.hint("Read PostgreSQL's log on the primary's machine: it has pgBackRest's words"));
+            return Err(error.hint("Read PostgreSQL's log on the primary's machine: it contains pgBackRest's error"));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

@@ -128,7 +128,7 @@ impl Unit<'_> {
 /// How a unit ended that did not end well.
 fn ended(unit: &str, key: &str, state: &str, result: &str) -> String {
     match state {
-        "lost" => format!("{unit} on {key} was stopped before its end: by someone, or by a restart of the machine"),
+        "lost" => format!("{unit} on {key} was stopped before it finished, by a user or by a restart of the machine"),
         _ => format!("{unit} on {key} ended with {result}"),
     }
 }

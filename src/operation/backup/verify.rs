@@ -81,7 +81,7 @@ impl Proof {
         let case = |name, seconds, output: String| RestoreCase { name, seconds, output };
         vec![
             case("restore", self.restore_seconds, format!("{} bytes on {}", self.bytes, self.node)),
-            case("recovery", self.recovery_seconds, "to the asked restore point".to_owned()),
+            case("recovery", self.recovery_seconds, "to the restore point".to_owned()),
             case("rows", 0, format!("{} rows are those of the primary, and none was written later", self.rows)),
             case("amcheck and checksums", self.check_seconds, format!("{}, {}", self.amcheck, self.checksums)),
         ]
@@ -116,7 +116,7 @@ pub async fn verify_backup(run: &RunContext, deployment: Deployment, request: &V
         versions::share(&run.context, &mut acting.deployment).await?;
         let name = &cluster.plan.cluster;
         let message = format!(
-            "{name}: the backups restore. {} restored {} MiB in {} s and recovered to the asked moment in {} s: {} rows are \
+            "{name}: the backups restore. {} restored {} MiB in {} s and recovered to the restore point in {} s: {} rows are \
              those of the primary, none was written later, amcheck found nothing{}.",
             proof.node,
             proof.bytes >> 20,
@@ -246,7 +246,7 @@ async fn machine<'a>(
     }
     if obstacles.is_empty() {
         let cause = match &request.on {
-            Some(on) => format!("{on} is no replica that streams: {} could do it", names.join(", ")),
+            Some(on) => format!("{on} is not a streaming replica; these replicas stream: {}", names.join(", ")),
             None => "no replica streams, and a restore beside the primary could disturb it".to_owned(),
         };
         obstacles.push(Obstacle::new(cause, format!("Run `hactl status {}`", cluster.plan.cluster)));
@@ -259,7 +259,7 @@ async fn machine<'a>(
 fn judged(node: &InstanceKey, lines: &[String], expected: &Expected) -> Result<Proof, String> {
     let result = |name: &str| {
         let mut results = lines.iter().filter_map(|line| line.strip_prefix("result ")?.strip_prefix(name));
-        results.next_back().map(str::trim).ok_or_else(|| format!("the test on {node} did not say its {name}"))
+        results.next_back().map(str::trim).ok_or_else(|| format!("the test on {node} did not report its {name}"))
     };
     let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
     let (restore, recovery) = result("seconds")?.split_once(' ').unwrap_or_default();

@@ -99,7 +99,7 @@ async fn replace(
     let (context, key) = (&run.context, node.key());
     let say = async |words: String| context.events.step(Stage::Reinit, Some(key), words).await;
     let looked = async { Ok(health::diagnose(&cluster.plan, &health::observe(&cluster.fleet, &cluster.access).await)) };
-    let health = context.interruptible("look at the machines of", &cluster.plan.cluster, looked).await?;
+    let health = context.interruptible("inspect the machines of", &cluster.plan.cluster, looked).await?;
     run.keep("health", &health)?;
     let Some(leader) = health.leader.as_ref() else {
         let error = refused(cluster, key).cause("the cluster has no primary to copy from");

@@ -50,7 +50,7 @@ pub(super) fn obstacles(health: &Health, key: &InstanceKey, space: &Space, allow
     if others.next().is_none() && !allowed {
         let cause = format!(
             "no other replica streams: until {key} has its new copy, the data is on the primary only, and writes wait \
-             where the durability demands two copies"
+             if the durability requires two copies"
         );
         found.push(obstacle(cause, &format!("Accept this with {by_name}, or make another replica stream first")));
     }
@@ -64,7 +64,7 @@ pub(super) fn obstacles(health: &Health, key: &InstanceKey, space: &Space, allow
             space.free_kib / 1024,
             space.needed_kib / 1024
         );
-        found.push(obstacle(cause, &format!("Free space there, or give its data up with {by_name}")));
+        found.push(obstacle(cause, &format!("Free space there, or allow hactl to remove the old data with {by_name}")));
     }
     found
 }

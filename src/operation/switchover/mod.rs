@@ -82,7 +82,7 @@ pub async fn switchover(run: &RunContext, deployment: Deployment, to: Option<&In
         };
         run.stage(Stage::Health, healthy).await?;
         if let Some(to) = to.filter(|to| **to != moved.to) {
-            return Err(Error::failed("switchover-elsewhere", "make the primary of", name)
+            return Err(Error::failed("switchover-elsewhere", "switch over to", to)
                 .cause(format!("the members voted for {} instead of {to}, which did not have all of the WAL", moved.to))
                 .hint(format!("Run `hactl switchover {name} --to {to}` again")));
         }
@@ -106,7 +106,7 @@ pub async fn switchover(run: &RunContext, deployment: Deployment, to: Option<&In
 pub(super) async fn before_restart(run: &RunContext, cluster: &RunningCluster) -> Result<()> {
     match run.stage(Stage::Switchover, switch(run, cluster, None)).await {
         Err(error) if error.code != codes::INTERRUPTED => {
-            let words = format!("the clients of the poolers do not wait for the restart of the primary: {error}");
+            let words = format!("the poolers do not hold their clients back during the restart of the primary: {error}");
             run.context.events.warn("switchover-note", words, None).await;
             Ok(())
         }
@@ -135,7 +135,7 @@ pub(super) async fn switch(
     let say = async |words: String| context.events.step(Stage::Switchover, None, words).await;
     wish::settle(cluster).await;
     let looked = async { Ok(settled(cluster, to).await) };
-    let health = context.interruptible("look at the machines of", name, looked).await?;
+    let health = context.interruptible("inspect the machines of", name, looked).await?;
     run.keep("health", &health)?;
     let Some(leader) = health.leader else {
         let causes = health.problems.iter().map(|problem| format!("[{}] {}", problem.code, problem.message));

@@ -70,7 +70,7 @@ pub(super) fn obstacles(seen: &Seen<'_>, to: Option<&InstanceKey>) -> Vec<Obstac
     let readers = seen.activity.readers.iter().filter(|reader| to.is_none_or(|to| to.as_str() == reader.standby));
     found.extend(readers.filter_map(holds_up));
     for pid in &seen.activity.backups {
-        let cause = format!("process {pid} copies a base backup from the primary, which the switchover would end");
+        let cause = format!("process {pid} takes a base backup from the primary, which the switchover would abort");
         found.push(Obstacle::new(cause, "Wait until the backup has ended"));
     }
     found
@@ -85,7 +85,10 @@ fn unfit(seen: &Seen<'_>, to: &InstanceKey) -> Option<Obstacle> {
         return Some(Obstacle::new(format!("{to} is not a member of the cluster"), "Name a replica with --to"));
     };
     if !member.may_lead() {
-        return Some(Obstacle::new(format!("the tags of {to} forbid that it leads"), "Name another replica with --to"));
+        return Some(Obstacle::new(
+            format!("the tags of {to} keep it from becoming the primary"),
+            "Name another replica with --to",
+        ));
     }
     (!member.acknowledges(seen.durability)).then(|| {
         let cause =
@@ -100,10 +103,10 @@ fn behind(key: &str, standby: &Standby) -> Option<String> {
         return Some(format!("{key} has not acknowledged any WAL for {:.0} s", standby.silent));
     }
     if standby.not_flushed > LAG {
-        return Some(format!("{key} has still to receive {} MiB of WAL", standby.not_flushed / 1_048_576));
+        return Some(format!("{key} has not yet received {} MiB of WAL", standby.not_flushed / 1_048_576));
     }
     (standby.not_replayed > LAG)
-        .then(|| format!("{key} has still to replay {} MiB of WAL", standby.not_replayed / 1_048_576))
+        .then(|| format!("{key} has not yet replayed {} MiB of WAL", standby.not_replayed / 1_048_576))
 }
 
 /// How a transaction on a standby could hold up the promotion, which replays all WAL first. A standby ends a query that

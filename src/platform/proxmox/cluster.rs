@@ -129,7 +129,7 @@ pub async fn disks(context: &Context, proxmox: &Proxmox, ids: &BTreeSet<u32>) ->
         disks_of(&api, &guests, ids).await
     };
     let found = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Trouble::Silent(PATIENCE)));
-    found.map_err(|trouble| trouble.explain(&api.server, "look at the disks of virtual machines at"))
+    found.map_err(|trouble| trouble.explain(&api.server, "read the disks of virtual machines from"))
 }
 
 /// Which disks of a machine Terraform manages from the next apply on. An import takes in all of them.

@@ -121,17 +121,16 @@ impl Trouble {
                 let (error, hint) = match &server.ca_cert {
                     None => (
                         failed("proxmox-untrusted")
-                            .cause("this machine does not trust the authority of its certificate"),
+                            .cause("this machine does not trust the CA of its certificate"),
                         "Copy /etc/pve/pve-root-ca.pem from a hypervisor, and set `ca_cert` under `platform.proxmox` \
                          to the path of the copy",
                     ),
                     Some(path) => (
                         failed("proxmox-untrusted").cause(format!(
-                            "its certificate comes neither from the authority in {} nor from one that this machine \
-                             trusts",
+                            "its certificate is signed neither by the CA in {} nor by one that this machine trusts",
                             path.display()
                         )),
-                        "Set `ca_cert` to the authority's certificate, not to the hypervisor's: \
+                        "Set `ca_cert` to the CA's certificate, not to the hypervisor's: \
                          /etc/pve/pve-root-ca.pem of this Proxmox cluster, or the issuer's if the hypervisor has \
                          another one (/etc/pve/local/pveproxy-ssl.pem)",
                     ),

@@ -52,7 +52,7 @@ async fn certificates_of_nodes_end_on_different_days_and_not_after_their_authori
     vault.ensure_certificates(KINDS, &nodes, years(9)).unwrap();
     assert_eq!(ends(&vault), vec![years(10).to_zoned(jiff::tz::TimeZone::UTC).start_of_day().unwrap().timestamp(); 2]);
     let error = vault.ensure_certificates(KINDS, &nodes, years(11)).unwrap_err();
-    assert!(error.causes[0].starts_with("its authority ended at "), "{error:?}");
+    assert!(error.causes[0].starts_with("its CA expired at "), "{error:?}");
 }
 
 #[tokio::test]

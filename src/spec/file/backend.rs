@@ -101,7 +101,7 @@ pub(in crate::spec) struct S3File {
     /// The role to assume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::spec) assume_role: Option<AssumeRoleFile>,
-    /// Whether the bucket is a part of the path, as many stores other than AWS's need it.
+    /// Whether the bucket is part of the path, which most stores other than AWS's need.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub(in crate::spec) use_path_style: Option<bool>,

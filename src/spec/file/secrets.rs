@@ -13,7 +13,7 @@ use crate::model::{ACCOUNTS, Account, DatabaseName, RepositoryName, RepositorySe
 pub(in crate::spec) struct SecretsFile {
     /// The passwords of the roles that own databases.
     pub(in crate::spec) owners: Option<BTreeMap<DatabaseName, Option<SecretFile>>>,
-    /// The secrets of the repositories of backups.
+    /// The secrets of the backup repositories.
     pub(in crate::spec) backup: Option<BTreeMap<RepositoryName, BTreeMap<RepositorySecret, Option<SecretFile>>>>,
     /// By the names of [`ACCOUNTS`]; the schema knows no others.
     #[serde(flatten)]
@@ -51,10 +51,10 @@ impl JsonSchema for SecretsFile {
             "properties": Map::from_iter(repositories),
         });
         let mut names = generator.subschema_for::<RepositoryName>();
-        names.insert("description".into(), "The secrets of the repositories of backups, by repository.".into());
+        names.insert("description".into(), "The secrets of the backup repositories, by repository.".into());
         let backup = json_schema!({
             "type": ["object", "null"],
-            "description": "The secrets of the repositories of backups, by repository.",
+            "description": "The secrets of the backup repositories, by repository.",
             "propertyNames": names,
             "additionalProperties": repository,
         });

@@ -12,7 +12,8 @@ use crate::model::{DEFAULT_DRILLS, DRILL_NAMES};
 #[serde(deny_unknown_fields)]
 pub(in crate::spec) struct VerifyFile {
     /// The drills that `hactl verify NAME` runs by default: each a `name`, which means all of its variants, a
-    /// `name/variant`, or `all`. `hactl verify --list` shows them.
+    /// `name/variant`, or `all`. `hactl verify --list` shows them. On platforms other than local, the default has
+    /// `primary-isolated` instead of `node-loss`.
     #[serde(default)]
     #[schemars(schema_with = "drills", extend("default" = DEFAULT_DRILLS))]
     pub(in crate::spec) drills: Option<Vec<String>>,

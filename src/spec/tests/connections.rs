@@ -28,7 +28,7 @@ fn limit_that_does_not_cover_its_use_is_a_problem_at_its_place() {
         (with(THREE, "reserved_connections: 90", ""), "did you mean max_connections: 113?"),
         (with(THREE, "max_connections: 22", ""), "postgres.parameters.max_connections: `max_connections` is 22"),
         (with(THREE, "max_connections: ' 22 '", ""), "did you mean 23?"),
-        (with(ONE, "superuser_reserved_connections: 0", ""), "keep Patroni out"),
+        (with(ONE, "superuser_reserved_connections: 0", ""), "Patroni needs two connections"),
         (
             with(THREE, "superuser_reserved_connections: 18", pooled),
             "the poolers may open 80 of 100 connections, and 18 are reserved: 2 are left for direct clients and \
