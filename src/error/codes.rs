@@ -231,7 +231,7 @@ pub const ERRORS: &[(&str, &str)] = &[
     ("report-open", "no program opened the report"),
     ("report-template", "a template of the report is wrong"),
     ("restart-record", "the record of a restart that has begun cannot be read or written"),
-    ("restart-refused", "the cluster cannot bear that a PostgreSQL server restarts now"),
+    ("restart-refused", "a PostgreSQL server cannot be restarted safely now"),
     ("restart-unfinished", "some PostgreSQL servers have restarted, and others have not"),
     ("role-lost", "the file takes a role from a machine that has it in the cluster"),
     ("run-unknown", "no run has that ID"),

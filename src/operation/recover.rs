@@ -110,13 +110,13 @@ async fn recovered(run: &RunContext, acting: &mut Acting<'_>) -> Result<(Running
 /// that the newest one is the one that the recovery began with.
 fn ended_early(seen: Option<&Backups>) -> String {
     let Some((seen, gaps)) = seen.and_then(|seen| Some((seen, seen.gaps.as_ref()?))) else {
-        return " The archive could not be listed in time: if it misses WAL, the data ends there.".to_owned();
+        return " The archive could not be listed in time: if it lacks WAL, the data ends there.".to_owned();
     };
     let newest = seen.backups.last();
     let first = gaps.iter().find(|gap| newest.is_some_and(|newest| gap.until >= newest.started));
     first.map_or_else(String::new, |gap| {
         format!(
-            " The archive misses {}, and the data ends there: the WAL after it was not restored, although the repository has it.",
+            " The archive lacks {}, and the data ends there: the WAL after it was not restored, although the repository has it.",
             gap.segments()
         )
     })

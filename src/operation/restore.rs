@@ -286,7 +286,7 @@ fn unchecked(target: &Target) -> Option<String> {
         Target::Newest => "the restore would end at it without an error",
         Target::Time(_) | Target::Lsn(_) => "the restore would fail at it",
     };
-    Some(format!("the archive could not be listed in time: if it misses WAL before {target}, {then}"))
+    Some(format!("the archive could not be listed in time: if it lacks WAL before {target}, {then}"))
 }
 
 /// Whether the backups reach `target`: otherwise why not, and what to do.

@@ -117,7 +117,7 @@ impl fmt::Display for Hindrance {
             Self::Synchronous { member, others, needed } => {
                 write!(f, "replicas besides {member} that acknowledge commits: {others}; the durability needs {needed}")
             }
-            Self::NoCandidate(key) => write!(f, "the tags of every replica of {key} forbid that it leads"),
+            Self::NoCandidate(key) => write!(f, "the tags keep every replica of {key} from becoming the primary"),
         }
     }
 }

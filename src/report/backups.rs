@@ -39,7 +39,7 @@ pub fn backups_text(seen: &Backups) -> String {
         let _ = writeln!(text, "newest WAL segment {segment}");
     }
     if seen.gaps.is_none() {
-        text.push_str("the archive could not be listed in time: whether it misses WAL is not known\n");
+        text.push_str("the archive could not be listed in time: whether it lacks WAL is not known\n");
     }
     for gap in seen.gaps.iter().flatten() {
         let moment = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
@@ -165,6 +165,6 @@ mod tests {
                     cannot be restored to a time from 2026-11-30 02:20:16Z on, until there is a new backup\n";
         assert!(backups_text(&seen).ends_with(last), "{}", backups_text(&seen));
         seen.gaps = None;
-        assert!(backups_text(&seen).ends_with("whether it misses WAL is not known\n"), "{}", backups_text(&seen));
+        assert!(backups_text(&seen).ends_with("whether it lacks WAL is not known\n"), "{}", backups_text(&seen));
     }
 }

@@ -14,7 +14,7 @@ const PER_LOG: u64 = 256;
 /// For so long a segment may be missing although a later one is there: two of them can be on their way at once.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(120);
 
-/// WAL that the archive misses.
+/// WAL that the archive lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Gap {
     /// The first WAL segment that is missing.
