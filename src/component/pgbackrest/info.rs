@@ -49,7 +49,7 @@ pub struct BackupView {
     /// When it ended.
     #[schemars(with = "String")]
     pub ended: Timestamp,
-    /// The WAL position at its end, which is the earliest that `hactl restore --lsn` accepts; null if pgBackRest does not report it.
+    /// The WAL position at its end, which is the earliest that `--lsn` of `hactl restore` accepts; null if pgBackRest does not report it.
     pub stop_lsn: Option<String>,
     /// The size of the data in bytes.
     pub size_bytes: u64,
