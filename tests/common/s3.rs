@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -73,8 +74,15 @@ impl Drop for S3 {
 
 /// The address of this machine on the engine's own bridge, which containers of other networks reach as well.
 fn bridge() -> String {
-    let template = "{{(index .IPAM.Config 0).Gateway}}";
-    docker(&["network", "inspect", "bridge", "--format", template]).trim().to_owned()
+    // An engine that has just been installed names the network alone: the bridge has its first address.
+    let template = "{{with index .IPAM.Config 0}}{{.Gateway}} {{.Subnet}}{{end}}";
+    let said = docker(&["network", "inspect", "bridge", "--format", template]);
+    let (gateway, subnet) = said.trim_end().split_once(' ').expect("a gateway and a network");
+    if !gateway.is_empty() {
+        return gateway.to_owned();
+    }
+    let network: Ipv4Addr = subnet.split('/').next().unwrap().parse().unwrap();
+    Ipv4Addr::from_bits(network.to_bits() + 1).to_string()
 }
 
 /// The Python of an environment that has what a file of requirements says, made where it is not there yet.
