@@ -225,8 +225,9 @@ impl Member {
     #[must_use]
     pub fn may_lead(&self) -> bool {
         let tag = |name: &str| self.tags.get(name);
-        !tag("nofailover").is_some_and(|value| value == true)
-            && !tag("failover_priority").is_some_and(|value| value.as_i64().is_some_and(|value| value <= 0))
+        let is_barred = tag("nofailover").is_some_and(|value| value == true);
+        let is_last = tag("failover_priority").and_then(serde_json::Value::as_i64).is_some_and(|value| value <= 0);
+        !is_barred && !is_last
     }
 }
 

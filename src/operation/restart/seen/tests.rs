@@ -83,6 +83,9 @@ fn steps(look: &Look, request: &RestartRequest) -> String {
     steps.chain(found.iter().map(ToString::to_string)).collect::<Vec<_>>().join("; ")
 }
 
+/// A change of what is seen.
+type Change<'a> = &'a dyn Fn(&mut Look);
+
 #[test]
 fn cluster_that_is_well_restarts_in_order_and_what_is_wrong_forbids_it() {
     let changed = |change: &dyn Fn(&mut Look)| {
@@ -93,7 +96,7 @@ fn cluster_that_is_well_restarts_in_order_and_what_is_wrong_forbids_it() {
     assert_eq!(changed(&|_| ()), "restart node2; restart node3; hand over from node1");
     let harmless = |look: &mut Look| look.health.problems.push(problem("pending-restart", Some("node2")));
     assert_eq!(changed(&harmless), "restart node2; restart node3; hand over from node1");
-    let table: [(&dyn Fn(&mut Look), &str); 9] = [
+    let table: [(Change<'_>, &str); 9] = [
         (
             &|look| look.health.problems.push(problem("node-unreachable", Some("witness"))),
             "witness: [node-unreachable] seen",
